@@ -1,0 +1,72 @@
+//! The whole effective specification of a checker: two checkers with equal specifications are one probe.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::http::HttpQuestion;
+
+/// A checker: whom to ask, what, and how often.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct CheckerSpec {
+    /// Whom to ask, and from where.
+    pub target: Target,
+    /// What to ask.
+    pub question: Question,
+    /// When to ask, and how many failures count.
+    pub timing: Timing,
+    /// keepalived `log_all_failures`: every failing attempt is an event, not only the deciding one.
+    pub log_all_failures: bool,
+}
+
+/// Whom to ask, and from where (keepalived `connect_ip`, `connect_port`, `bindto`, `bind_port`, `bind_if`,
+/// `fwmark`, `connect_timeout`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Target {
+    /// Address and port to connect to.
+    pub address: SocketAddr,
+    /// Source address.
+    pub bind_address: Option<IpAddr>,
+    /// Source port, 1-65535.
+    pub bind_port: Option<u16>,
+    /// Interface to bind to (SO_BINDTODEVICE), at most 15 bytes.
+    pub bind_interface: Option<String>,
+    /// Mark on the socket's packets (SO_MARK).
+    pub fwmark: Option<u32>,
+    /// Time for the connection; and again, from then on, for the whole rest of the conversation.
+    pub connect_timeout: Duration,
+}
+
+/// What to ask.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    /// TCP_CHECK: does it accept a connection?
+    Tcp,
+    /// HTTP_GET: do all URLs answer as they should?
+    Http(HttpQuestion),
+}
+
+impl Question {
+    /// keepalived's word for the checker.
+    pub fn keyword(&self) -> &'static str {
+        match self {
+            Question::Tcp => "TCP_CHECK",
+            Question::Http(_) => "HTTP_GET",
+        }
+    }
+}
+
+/// When to ask, and how many failures count.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Timing {
+    /// From the end of a run to the beginning of the next (keepalived `delay_loop`).
+    pub interval: Duration,
+    /// Failures in a row beyond the first before the verdict is down (keepalived `retry`).
+    pub retry: u32,
+    /// From a failure that does not decide yet to the next run (keepalived `delay_before_retry`).
+    pub delay_before_retry: Duration,
+    /// Longest random delay before the first run (keepalived `warmup`); None: spread over min(interval, 1 s).
+    pub warmup: Option<Duration>,
+}

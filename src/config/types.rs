@@ -1,0 +1,203 @@
+//! [`Config`] and what it consists of, in the operator's words.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::check::spec::CheckerSpec;
+use crate::ipvs::scheduler::Scheduler;
+use crate::ipvs::types::{Family, Forwarding, Persistence, Protocol, ServiceFlags, SyncDaemon};
+
+/// A validated configuration, defaults applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// keepalived `global_defs`.
+    pub global: Global,
+    /// Virtual servers, in the file's order; identities are unique.
+    pub virtual_servers: Vec<VirtualServer>,
+}
+
+/// What concerns the whole director.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Global {
+    /// Name of this director in logs and mails (keepalived `router_id`).
+    pub router_id: Option<String>,
+    /// Connection timeouts; each None leaves the kernel's (keepalived `lvs_timeouts`).
+    pub timeouts: TimeoutOptions,
+    /// Delete services nobody configured, at start (keepalived `lvs_flush`).
+    pub flush: bool,
+    /// Sync daemons to keep running (keepalived `lvs_sync_daemon` without an instance).
+    pub sync_daemons: Vec<SyncDaemon>,
+}
+
+/// Connection timeouts to set, in seconds, 0-2678400.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimeoutOptions {
+    /// Established TCP.
+    pub tcp: Option<u32>,
+    /// TCP after a FIN.
+    pub tcp_fin: Option<u32>,
+    /// UDP.
+    pub udp: Option<u32>,
+}
+
+/// What identifies a virtual server, across reloads and restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum VirtualServerId {
+    /// Protocol, VIP and port.
+    Address {
+        /// Transport protocol.
+        protocol: Protocol,
+        /// The VIP.
+        address: IpAddr,
+        /// Port; 0 = every port (persistent virtual servers only).
+        port: u16,
+    },
+    /// Firewall mark and family.
+    Fwmark {
+        /// Family of the packets.
+        family: Family,
+        /// The mark, never 0.
+        mark: u32,
+    },
+}
+
+/// A virtual server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VirtualServer {
+    /// Identity.
+    pub id: VirtualServerId,
+    /// Scheduler (`lb_algo`).
+    pub scheduler: Scheduler,
+    /// Scheduler flags and one-packet scheduling.
+    pub flags: ServiceFlags,
+    /// Persistence.
+    pub persistence: Option<Persistence>,
+    /// Persistence engine, e.g. `sip`.
+    pub persistence_engine: Option<String>,
+    /// Weight of live real servers needed, at least 1.
+    pub quorum: u32,
+    /// Added to quorum to gain it, subtracted to lose it; less than quorum.
+    pub hysteresis: u32,
+    /// Takes over when quorum is lost.
+    pub sorry_server: Option<SorryServer>,
+    /// Real servers in the file's order, at least one; addresses are unique.
+    pub real_servers: Vec<RealServer>,
+}
+
+/// The server of last resort; never checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SorryServer {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// Forwarding method.
+    pub forwarding: Forwarding,
+    /// Kept in the table with weight 0 while not needed (`sorry_server_inhibit`).
+    pub inhibit: bool,
+}
+
+/// A real server of one virtual server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RealServer {
+    /// Address and port; identity within its virtual server.
+    pub address: SocketAddr,
+    /// Forwarding method (`lb_kind`, `lvs_method`).
+    pub forwarding: Forwarding,
+    /// Weight while up, 0-2147483647.
+    pub weight: u32,
+    /// On failure weight 0 instead of removal.
+    pub inhibit_on_failure: bool,
+    /// Connections above which no new ones are sent; 0 = no limit.
+    pub upper_threshold: u32,
+    /// Connections below which it is used again.
+    pub lower_threshold: u32,
+    /// Its checkers; all must be up. Without any it is always up.
+    pub checkers: Vec<Checker>,
+}
+
+/// A checker of a real server: the specification is shared, these options are the subscriber's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checker {
+    /// What is asked.
+    pub spec: CheckerSpec,
+    /// Down until the first pass (`alpha`); otherwise up until the first failure.
+    pub alpha: bool,
+}
+
+impl VirtualServerId {
+    /// Address family of its packets.
+    pub fn family(&self) -> Family {
+        match self {
+            VirtualServerId::Address { address, .. } => Family::of(*address),
+            VirtualServerId::Fwmark { family, .. } => *family,
+        }
+    }
+}
+
+impl fmt::Display for VirtualServerId {
+    /// `10.0.0.1:80 tcp`, `[fd00::1]:80 tcp`, `fwmark 7`, `fwmark 7 inet6`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            VirtualServerId::Address { protocol, address, port } => {
+                write!(f, "{} {protocol}", SocketAddr::new(*address, *port))
+            }
+            VirtualServerId::Fwmark { family: Family::Inet, mark } => write!(f, "fwmark {mark}"),
+            VirtualServerId::Fwmark { family: Family::Inet6, mark } => write!(f, "fwmark {mark} inet6"),
+        }
+    }
+}
+
+impl From<VirtualServerId> for String {
+    fn from(id: VirtualServerId) -> String {
+        id.to_string()
+    }
+}
+
+/// A text that is no virtual server's identity.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a virtual server: write ADDRESS:PORT PROTOCOL or fwmark MARK")]
+pub struct NotAVirtualServer(String);
+
+impl TryFrom<String> for VirtualServerId {
+    type Error = NotAVirtualServer;
+
+    fn try_from(text: String) -> Result<VirtualServerId, NotAVirtualServer> {
+        text.parse()
+    }
+}
+
+impl std::str::FromStr for VirtualServerId {
+    type Err = NotAVirtualServer;
+
+    fn from_str(text: &str) -> Result<VirtualServerId, NotAVirtualServer> {
+        parse_id(text).ok_or_else(|| NotAVirtualServer(text.to_owned()))
+    }
+}
+
+fn parse_id(text: &str) -> Option<VirtualServerId> {
+    let mut words = text.split_whitespace();
+    let first = words.next()?;
+    if first == "fwmark" {
+        let mark = words.next()?.parse().ok().filter(|m| *m != 0)?;
+        let family = match words.next() {
+            None => Family::Inet,
+            Some("inet6") => Family::Inet6,
+            Some(_) => return None,
+        };
+        return Some(VirtualServerId::Fwmark { family, mark });
+    }
+    let at: SocketAddr = first.parse().ok()?;
+    let protocol = match words.next()? {
+        "tcp" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        "sctp" => Protocol::Sctp,
+        _ => return None,
+    };
+    words.next().is_none().then_some(VirtualServerId::Address {
+        protocol,
+        address: at.ip(),
+        port: at.port(),
+    })
+}

@@ -1,0 +1,3 @@
+//! The `lvsd` binary: the commands live in [`lvsd::cli`].
+
+fn main() {}
