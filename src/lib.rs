@@ -13,5 +13,6 @@
 
 pub mod check;
 pub mod config;
+pub mod director;
 pub mod ipvs;
 pub mod time;

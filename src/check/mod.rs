@@ -6,6 +6,7 @@
 //! refuses to know virtual servers and pools: who cares about a verdict is the director's business.
 
 pub mod outcome;
+pub mod schedule;
 pub mod spec;
 pub mod digest;
 pub mod http;
