@@ -5,5 +5,8 @@
 //! another, and a [`backend`] reads and changes a real table: [`netlink`] the kernel's, [`memory`] an
 //! imitation for tests. Both backends pass the suite in [`conformance`].
 pub mod backend;
+pub mod conformance;
+pub mod memory;
+pub mod netlink;
 pub mod scheduler;
 pub mod types;
