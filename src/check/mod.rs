@@ -10,3 +10,5 @@ pub mod schedule;
 pub mod spec;
 pub mod digest;
 pub mod http;
+pub mod outcome;
+pub mod spec;
