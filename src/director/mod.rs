@@ -296,22 +296,20 @@ impl Director {
         for id in std::mem::take(&mut self.unsettled) {
             let Some(pool) = self.pools.get_mut(&id) else { continue };
             let key = pool.key();
-            let is_changed = pool.settle(now, &self.checkers, events);
-            if is_changed || !self.reconciler.is_wanted(&key) {
-                self.reconciler.want(key, pool.desired().clone());
-            }
+            pool.settle(now, &self.checkers, events);
+            self.reconciler.want(key, pool.desired());
             self.reconciler.watch(key, !pool.leaving.is_empty(), now);
         }
     }
 
-    /// The state is saved before the kernel is changed, and now and then for its freshness.
+    /// The state is saved before the kernel is changed, when all is done, and now and then for its freshness.
     fn save(&mut self, now: Instant, request: Option<&Request>, effects: &mut Vec<Effect>) {
         if self.life == Life::HandingOver || self.life == Life::Finished {
             return;
         }
         self.is_state_stale |= self.reconciler.take_owned_changed();
-        let is_urgent = self.is_state_stale && matches!(request, Some(Request::Apply(_)));
-        if is_urgent || now >= self.next_save {
+        let is_moment = matches!(request, Some(Request::Apply(_))) || self.reconciler.is_converged();
+        if (self.is_state_stale && is_moment) || now >= self.next_save {
             effects.push(Effect::SaveState(self.state()));
             self.is_state_stale = false;
             self.next_save = now + SAVE_INTERVAL;
@@ -342,9 +340,9 @@ impl Director {
 
     fn state(&self) -> State {
         let down = self.pools.values().flat_map(|pool| {
-            pool.members.iter().flat_map(|(at, member)| {
-                reload::known_down(&self.checkers, &(pool.server.id, *at), member)
-            })
+            pool.members
+                .iter()
+                .flat_map(|(at, member)| reload::known_down(&self.checkers, &(pool.server.id, *at), member))
         });
         State {
             owned: self.reconciler.owned().iter().map(|key| desired::virtual_server_id(*key)).collect(),

@@ -106,8 +106,7 @@ impl Member {
 impl Pool {
     /// A virtual server that begins with these members; quorum is what their health gives.
     pub fn new(server: VirtualServer, members: BTreeMap<SocketAddr, Member>) -> Pool {
-        let desired =
-            DesiredService { service: desired::service(&server), destinations: BTreeMap::new() };
+        let desired = DesiredService { service: desired::service(&server), destinations: BTreeMap::new() };
         let mut pool = Pool { server, members, leaving: BTreeMap::new(), has_quorum: false, desired };
         pool.has_quorum = pool.next_quorum();
         pool
@@ -132,7 +131,11 @@ impl Pool {
             }
         }
         // Who was serving says on which side of the hysteresis the quorum was.
-        if self.server.sorry_server.is_some_and(|s| !self.members.contains_key(&s.address) && serves(&s.address)) {
+        if self
+            .server
+            .sorry_server
+            .is_some_and(|s| !self.members.contains_key(&s.address) && serves(&s.address))
+        {
             self.has_quorum = false;
         } else if self.members.keys().any(serves) {
             self.has_quorum = true;
@@ -140,8 +143,8 @@ impl Pool {
         self.has_quorum = self.next_quorum();
     }
 
-    /// Derives health, quorum and the desired service anew; true when the desired service changed.
-    pub fn settle(&mut self, now: Instant, checkers: &Checkers, events: &mut Vec<Event>) -> bool {
+    /// Derives health, quorum and the desired service anew.
+    pub fn settle(&mut self, now: Instant, checkers: &Checkers, events: &mut Vec<Event>) {
         self.settle_members(now, checkers, events);
         self.settle_quorum(events);
         let wanted = desired::destinations(&self.server, self.has_quorum, |at| self.is_up(at));
@@ -150,10 +153,7 @@ impl Pool {
         for (at, leaving) in &self.leaving {
             destinations.insert(*at, leaving.destination);
         }
-        let next = DesiredService { service: desired::service(&self.server), destinations };
-        let is_changed = next != self.desired;
-        self.desired = next;
-        is_changed
+        self.desired = DesiredService { service: desired::service(&self.server), destinations };
     }
 
     fn settle_members(&mut self, now: Instant, checkers: &Checkers, events: &mut Vec<Event>) {
@@ -206,9 +206,8 @@ impl Pool {
 
     fn settle_leaving(&mut self, now: Instant, wanted: &BTreeMap<DestinationKey, Destination>) {
         let is_failed = |at: &SocketAddr| self.members.get(at).is_some_and(|m| !m.is_up);
-        self.leaving.retain(|at, leaving| {
-            !wanted.contains_key(at) && !is_failed(at) && now < leaving.deadline
-        });
+        self.leaving
+            .retain(|at, leaving| !wanted.contains_key(at) && !is_failed(at) && now < leaving.deadline);
         if desired::must_leave_at_once(&self.server) {
             self.leaving.clear();
             return;

@@ -115,19 +115,17 @@ impl Reconciler {
     }
 
     /// Wants a service to be exactly this.
-    pub fn want(&mut self, key: ServiceKey, service: DesiredService) {
+    pub fn want(&mut self, key: ServiceKey, service: &DesiredService) {
+        if self.desired.get(&key) == Some(service) {
+            return;
+        }
         self.owned_changed |= self.owned.insert(key);
         // A foreign service that becomes desired has never been read: read it, then take it over.
         if self.foreign.remove(&key) {
             self.unread.insert(key, Unread::New);
         }
-        self.desired.insert(key, service);
+        self.desired.insert(key, service.clone());
         self.dirty.insert(key);
-    }
-
-    /// Whether a service is wanted.
-    pub fn is_wanted(&self, key: &ServiceKey) -> bool {
-        self.desired.contains_key(key)
     }
 
     /// Wants a service gone.
@@ -376,12 +374,7 @@ impl Reconciler {
     }
 
     /// Takes the kernel's answer to an apply.
-    pub fn on_applied(
-        &mut self,
-        now: Instant,
-        result: Result<Vec<Refusal>, Error>,
-        events: &mut Vec<Event>,
-    ) {
+    pub fn on_applied(&mut self, now: Instant, result: Result<Vec<Refusal>, Error>, events: &mut Vec<Event>) {
         let Some(Request::Apply(ops)) = self.in_flight.take() else { return };
         let refusals = match result {
             Ok(refusals) => refusals,

@@ -58,7 +58,8 @@ impl Maker<'_> {
         for (at, member) in &old.members {
             let successor = new.and_then(|n| n.get(at));
             for s in &member.subscriptions {
-                let is_kept = successor.is_some_and(|m| m.subscriptions.iter().any(|n| n.checker == s.checker));
+                let is_kept =
+                    successor.is_some_and(|m| m.subscriptions.iter().any(|n| n.checker == s.checker));
                 if !is_kept {
                     self.cancelled.extend(self.checkers.unsubscribe(s.checker, &(old.server.id, *at)));
                 }

@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn an_empty_kernel_gets_services_first_and_then_their_destinations() {
-        let ops = plan_all(&wanted(&[(1, "rr", &[(1, 1), (2, 1)]), (2, "rr", &[(3, 1)])]), &BTreeMap::new(), &[]);
+        let ops =
+            plan_all(&wanted(&[(1, "rr", &[(1, 1), (2, 1)]), (2, "rr", &[(3, 1)])]), &BTreeMap::new(), &[]);
         assert_eq!(shape(&ops), ["+s1", "+s2", "+d1.1", "+d1.2", "+d2.3"]);
     }
 
