@@ -12,7 +12,9 @@
 //! - `cli`: the commands.
 
 pub mod check;
+pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod director;
 pub mod ipvs;
 pub mod time;
