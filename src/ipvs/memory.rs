@@ -32,9 +32,6 @@ pub struct MemoryBackend {
 const NAME_LIMIT: usize = 15;
 /// Largest timeout the kernel takes, in seconds, at the 100 ticks a second of the smallest kernels.
 const TIMEOUT_LIMIT: u32 = i32::MAX.unsigned_abs() / 100;
-/// Bytes a sync message carries over a link of 1500 bytes.
-const SYNC_MAX_LEN: u16 = 1472;
-
 impl Default for MemoryBackend {
     /// An empty table in a kernel with every scheduler lvsd knows, the engine `sip`, and links `lo` and
     /// `eth0`.
@@ -244,20 +241,14 @@ impl MemoryBackend {
         if self.table.iter().any(is_mixed) {
             return Err(Errno::INVAL);
         }
-        if self.sync_daemons.contains_key(&d.role) {
-            return Err(Errno::EXIST);
-        }
         if !self.interfaces.contains(&d.interface) {
             return Err(Errno::NODEV);
         }
-        let running = SyncDaemon {
-            max_len: d.max_len.filter(|n| *n != 0).or(Some(SYNC_MAX_LEN)),
-            group: d.group.or(Some(SyncDaemon::DEFAULT_GROUP)),
-            port: d.port.filter(|n| *n != 0).or(Some(SyncDaemon::DEFAULT_PORT)),
-            ttl: d.ttl.filter(|n| *n != 0).or(Some(1)),
-            ..d.clone()
-        };
-        self.sync_daemons.insert(d.role, running);
+        if self.sync_daemons.contains_key(&d.role) {
+            return Err(Errno::EXIST);
+        }
+        let is_v6 = d.group.is_some_and(|g| g.is_ipv6());
+        self.sync_daemons.insert(d.role, d.running(Some(if is_v6 { 1452 } else { 1472 })));
         Ok(())
     }
 }
@@ -312,10 +303,7 @@ fn check_settings(key: &ServiceKey, s: &Service) -> Result<(), Errno> {
 }
 
 fn check_name(name: &str) -> Result<(), Errno> {
-    if name.contains('\0') {
-        return Err(Errno::INVAL);
-    }
-    if name.len() > NAME_LIMIT { Err(Errno::RANGE) } else { Ok(()) }
+    if name.contains('\0') || name.len() > NAME_LIMIT { Err(Errno::INVAL) } else { Ok(()) }
 }
 
 /// Whether the kernel takes the address for a destination's.

@@ -94,8 +94,12 @@ impl Connection {
         Ok(self.find_family(name)? && self.family == before)
     }
 
-    /// Sends requests in one datagram, the last one to be acknowledged: the kernel works them off in order
-    /// and always reports a failure. `on_data` is told the request's index and the message's attributes.
+    /// Sends requests in one datagram, closed by a message that does nothing and is acknowledged. The kernel
+    /// works them off in order and reports failures unasked, so its acknowledgement settles them all.
+    /// `on_data` is told the request's index and the message's attributes.
+    ///
+    /// The requests themselves ask for no acknowledgement, for a kernel that ends one with EINTR says
+    /// nothing at all: it does so when a sync daemon is stopped, and is, before its thread ever ran.
     ///
     /// # Errors
     /// [`Error::Transport`], when the outcome is unknown; otherwise the refused requests, ascending.
@@ -104,15 +108,17 @@ impl Connection {
         requests: Vec<Request>,
         mut on_data: impl FnMut(usize, &[u8]) -> Result<(), Malformed>,
     ) -> Result<Vec<Refused>, Error> {
-        let count = requests.len();
-        let Some(last) = count.checked_sub(1) else { return Ok(Vec::new()) };
-        let first_seq = self.seq;
+        let last = requests.len();
+        if last == 0 {
+            return Ok(Vec::new());
+        }
+        let (first_seq, count) = (self.seq, last.saturating_add(1));
         let mut datagram = Cursor::new(Vec::new());
-        for (i, request) in requests.into_iter().enumerate() {
-            let flags = if i == last { NlmF::ACK } else { NlmF::empty() };
-            encode::append(&mut datagram, self.family, flags, self.take_seq(), request)
+        for request in requests {
+            encode::append(&mut datagram, self.family, NlmF::empty(), self.take_seq(), request)
                 .map_err(unspeakable)?;
         }
+        encode::append_full_stop(&mut datagram, self.take_seq()).map_err(unspeakable)?;
         self.socket.send(datagram.get_ref()).map_err(Error::Transport)?;
         let mut refused = Vec::new();
         for _ in 0..MOST_DATAGRAMS {
@@ -127,11 +133,11 @@ impl Connection {
                     }
                     Reply::Verdict { seq, errno, text } => {
                         let index = index(seq, first_seq, count)?;
-                        if errno != 0 {
-                            refused.push(Refused { index, errno, text });
-                        }
-                        if index == last {
-                            return Ok(refused);
+                        match (index == last, errno) {
+                            (true, 0) => return Ok(refused),
+                            (true, _) => return Err(lost("the kernel refused to do nothing")),
+                            (false, 0) => {}
+                            (false, _) => refused.push(Refused { index, errno, text }),
                         }
                     }
                     Reply::Done { .. } => return Err(lost("a dump ended that nobody asked for")),
