@@ -184,11 +184,10 @@ fn changing_a_service(suite: &mut Suite<'_>) -> Outcome {
 }
 
 fn forwarding(suite: &mut Suite<'_>) -> Outcome {
-    let mut methods = vec![Forwarding::Nat, Forwarding::Dr, Forwarding::Tun(Tunnel::Ipip)];
+    let mut methods = vec![Forwarding::Nat, Forwarding::Dr, Forwarding::Local, Forwarding::Bypass];
+    methods.push(Forwarding::Tun(Tunnel::Ipip));
     for checksum in [TunnelChecksum::None, TunnelChecksum::Checksum, TunnelChecksum::Remote] {
         methods.push(Forwarding::Tun(Tunnel::Gue { port: 5555, checksum }));
-    }
-    for checksum in [TunnelChecksum::None, TunnelChecksum::Checksum] {
         methods.push(Forwarding::Tun(Tunnel::Gre { checksum }));
     }
     for key in [tcp(V4), tcp(V6)] {
