@@ -219,3 +219,70 @@ fn senseless(e: Malformed) -> Error {
 fn unspeakable(e: Unencodable) -> Error {
     Error::Transport(format!("a request cannot be written: {}", e.text))
 }
+
+#[cfg(test)]
+mod tests {
+    //! The controller of generic netlink itself answers everybody, so these need no IPVS and no privilege.
+
+    use super::*;
+
+    #[test]
+    fn a_family_that_exists_is_found_and_another_is_not() {
+        let mut c = Connection::open(1).unwrap();
+        assert_eq!(c.find_family("no-such-family"), Ok(false));
+        assert_eq!(c.find_family("nlctrl"), Ok(true));
+        assert_eq!(c.family, wire::CONTROLLER);
+        assert_eq!(c.is_current("nlctrl"), Ok(true));
+        assert_eq!(c.is_current("no-such-family"), Ok(false));
+    }
+
+    #[test]
+    fn the_failures_of_a_batch_are_those_of_their_requests_also_when_the_numbers_wrap() {
+        let mut c = Connection::open(u32::MAX - 1).unwrap();
+        let known = || encode::get_family("nlctrl").unwrap();
+        let unknown = || encode::get_family("no-such-family").unwrap();
+        let mut answered = Vec::new();
+        let refused = c
+            .batch(vec![unknown(), known(), known(), unknown()], |i, _| {
+                answered.push(i);
+                Ok(())
+            })
+            .unwrap();
+        let indices: Vec<_> = refused.iter().map(|r| (r.index, r.errno)).collect();
+        assert_eq!(indices, [(0, 2), (3, 2)]);
+        assert_eq!(answered, [1, 2]);
+        assert_eq!(c.next_seq(), 3);
+    }
+
+    #[test]
+    fn an_empty_batch_says_nothing_and_hears_nothing() {
+        let mut c = Connection::open(7).unwrap();
+        assert_eq!(c.batch(Vec::new(), |_, _| Ok(())), Ok(Vec::new()));
+        assert_eq!(c.next_seq(), 7);
+    }
+
+    #[test]
+    fn a_dump_ends_and_leaves_the_connection_ready_for_the_next_request() {
+        let mut c = Connection::open(1).unwrap();
+        let mut count = 0;
+        // The controller's question without a name lists every family.
+        let end = c.dump(encode::question(neli::consts::genl::CtrlCmd::Getfamily).unwrap(), |message| {
+            count += 1;
+            super::super::decode::family_number(message).map(drop)
+        });
+        assert_eq!(end, Ok(DumpEnd::Complete));
+        assert!(count >= 1);
+        assert_eq!(c.find_family("nlctrl"), Ok(true));
+    }
+
+    #[test]
+    fn an_answer_to_an_earlier_request_is_never_taken_for_this_ones() {
+        let mut c = Connection::open(1).unwrap();
+        let mut stale = Cursor::new(Vec::new());
+        let earlier = encode::get_family("nlctrl").unwrap();
+        encode::append(&mut stale, wire::CONTROLLER, NlmF::empty(), 900, earlier).unwrap();
+        c.socket.send(stale.get_ref()).unwrap();
+        let outcome = c.find_family("nlctrl");
+        assert_eq!(outcome, Err(Error::Transport("an answer to another request".into())));
+    }
+}

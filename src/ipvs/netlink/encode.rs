@@ -60,9 +60,9 @@ pub(super) fn get_destinations(key: &ServiceKey) -> Result<Request, Unencodable>
     request(Command::GetDest, vec![service(key, None)?])
 }
 
-/// A question without arguments.
-pub(super) fn question(command: Command) -> Result<Request, Unencodable> {
-    request(command, Vec::new())
+/// A question without arguments, by the number of its command in its family.
+pub(super) fn question(command: impl Into<u8>) -> Result<Request, Unencodable> {
+    finish(command.into(), Vec::new())
 }
 
 /// The controller's question for a family's number.
