@@ -4,20 +4,19 @@
 //! table of its own (a fresh network namespace), which it leaves empty. The lab runs it against the kernel,
 //! a unit test against memory; where the two differ, the kernel is right.
 
-use std::collections::BTreeMap;
+mod suite;
+
 use std::net::{IpAddr, SocketAddr};
 
-use rustix::io::Errno;
-
-use super::backend::{Backend, Op, Scope, Snapshot};
-use super::scheduler::{SCHEDULERS, Scheduler};
+use self::suite::*;
+use super::backend::{Backend, Op};
+use super::scheduler::SCHEDULERS;
 use super::types::{
-    Connections, Destination, DestinationKey, Family, Forwarding, Persistence, Protocol, Service,
-    ServiceEntry, ServiceFlags, ServiceKey, Settings, Stats, SyncDaemon, SyncRole, Timeouts, Tunnel,
-    TunnelChecksum,
+    Destination, Family, Forwarding, Persistence, Protocol, Service, ServiceFlags, ServiceKey, SyncDaemon,
+    SyncRole, Timeouts, Tunnel, TunnelChecksum,
 };
 
-/// Runs the suite. `interface` is a link that is up, has an IPv4 address and can multicast.
+/// Runs the suite. `interface` is a link that is up, has an IPv4 and an IPv6 address and can multicast (not `lo`).
 ///
 /// # Errors
 /// The first claim that does not hold, in words; otherwise the number of claims that do.
@@ -34,7 +33,6 @@ pub fn run(backend: &mut dyn Backend, interface: &str) -> Result<usize, String> 
 }
 
 type Part = fn(&mut Suite<'_>) -> Outcome;
-type Outcome = Result<(), String>;
 
 /// Every part but the sync daemons', which needs a link.
 const PARTS: &[(&str, Part)] = &[
@@ -55,10 +53,6 @@ const PARTS: &[(&str, Part)] = &[
     ("timeouts", timeouts),
     ("information", information),
 ];
-
-fn suite_is_alone(suite: &mut Suite<'_>) -> Result<bool, String> {
-    Ok(suite.keys()?.is_empty())
-}
 
 fn keys(suite: &mut Suite<'_>) -> Outcome {
     let mut all = Vec::new();
@@ -184,11 +178,10 @@ fn changing_a_service(suite: &mut Suite<'_>) -> Outcome {
 }
 
 fn forwarding(suite: &mut Suite<'_>) -> Outcome {
-    let mut methods = vec![Forwarding::Nat, Forwarding::Dr, Forwarding::Tun(Tunnel::Ipip)];
+    let mut methods = vec![Forwarding::Nat, Forwarding::Dr, Forwarding::Local, Forwarding::Bypass];
+    methods.push(Forwarding::Tun(Tunnel::Ipip));
     for checksum in [TunnelChecksum::None, TunnelChecksum::Checksum, TunnelChecksum::Remote] {
         methods.push(Forwarding::Tun(Tunnel::Gue { port: 5555, checksum }));
-    }
-    for checksum in [TunnelChecksum::None, TunnelChecksum::Checksum] {
         methods.push(Forwarding::Tun(Tunnel::Gre { checksum }));
     }
     for key in [tcp(V4), tcp(V6)] {
@@ -282,8 +275,8 @@ fn refusals_about_services(suite: &mut Suite<'_>) -> Outcome {
     let key = service_key(Protocol::Udp, V4, 5060);
     let engine = |name: &str| Service { persistence_engine: Some(name.into()), ..plain() };
     suite.refuse(Op::AddService(key, engine("nosuchengine")), NOENT)?;
-    suite.refuse(Op::AddService(key, engine("longer-than-15-bytes")), RANGE)?;
-    suite.refuse(Op::AddService(key, engine(&"x".repeat(70_000))), RANGE)?;
+    suite.refuse(Op::AddService(key, engine("longer-than-15-bytes")), INVAL)?;
+    suite.refuse(Op::AddService(key, engine(&"x".repeat(70_000))), INVAL)?;
     suite.refuse(Op::AddService(key, engine("s\0p")), INVAL)?;
     suite.reads_absent(&key)?;
     let unmarked = ServiceKey::Fwmark { family: Family::Inet, mark: 0 };
@@ -452,10 +445,10 @@ fn sync_daemons(suite: &mut Suite<'_>, interface: &str) -> Outcome {
             suite.accept(&[Op::StartSync(bare.clone())])?;
             suite.refuse(Op::StartSync(bare.clone()), EXIST)?;
             let running = suite.settings()?.sync_daemons;
-            suite.claim(
-                move |_| Ok(matches!(running.as_slice(), [one] if is_like(&bare, one))),
-                "a sync daemon reads as it was started, defaults filled in",
-            )?;
+            let chosen = running.first().and_then(|d| d.max_len);
+            suite.same("the sync daemon", running.as_slice(), [bare.running(chosen)].as_slice())?;
+            let is_chosen = chosen.is_some_and(|n| n >= if bare.max_len.is_some() { 1 } else { 1452 });
+            suite.same("the choice of a sync message's length", &is_chosen, &true)?;
             suite.accept(&[Op::StopSync(role)])?;
             suite.claim(|s| Ok(s.settings()?.sync_daemons.is_empty()), "a stopped sync daemon is gone")?;
         }
@@ -465,6 +458,8 @@ fn sync_daemons(suite: &mut Suite<'_>, interface: &str) -> Outcome {
     let running = suite.settings()?.sync_daemons;
     let roles: Vec<_> = running.iter().map(|d| d.role).collect();
     suite.same("the roles", roles.as_slice(), [SyncRole::Master, SyncRole::Backup].as_slice())?;
+    let elsewhere = SyncDaemon { interface: "nosuchlink".into(), ..master.clone() };
+    suite.refuse(Op::StartSync(elsewhere.clone()), NODEV)?;
     // Neither may services mix families while one runs, nor may one start when they do.
     let (key, foreign) = (tcp(V6), destination_key(Family::Inet, 1));
     let tunnel = Destination { forwarding: Forwarding::Tun(Tunnel::Ipip), ..weight(1) };
@@ -474,20 +469,26 @@ fn sync_daemons(suite: &mut Suite<'_>, interface: &str) -> Outcome {
     suite.accept(&[Op::AddDestination(key, foreign, tunnel)])?;
     suite.refuse(Op::StartSync(master.clone()), INVAL)?;
     suite.accept(&[Op::RemoveService(key)])?;
-    suite.refuse(Op::StartSync(SyncDaemon { interface: "nosuchlink".into(), ..master.clone() }), NODEV)?;
+    suite.refuse(Op::StartSync(elsewhere), NODEV)?;
     let unicast = Some(IpAddr::from([192, 0, 2, 1]));
     suite.refuse(Op::StartSync(SyncDaemon { group: unicast, ..master.clone() }), INVAL)?;
     let too_long = "longer-than-15-bytes".to_owned();
-    suite.refuse(Op::StartSync(SyncDaemon { interface: too_long, ..master.clone() }), RANGE)?;
+    suite.refuse(Op::StartSync(SyncDaemon { interface: too_long, ..master.clone() }), INVAL)?;
     suite.claim(|s| Ok(s.settings()?.sync_daemons.is_empty()), "a refused sync daemon does not run")
 }
 
 fn sync_daemon_variants(role: SyncRole, interface: &str) -> Result<Vec<SyncDaemon>, String> {
     let group: IpAddr = "224.0.0.99".parse().map_err(|e| format!("{e}"))?;
+    let group6: IpAddr = "ff02::81".parse().map_err(|e| format!("{e}"))?;
     let plain = bare(role, interface);
     Ok(vec![
         SyncDaemon { sync_id: 255, ..plain.clone() },
+        SyncDaemon { max_len: Some(1), ..plain.clone() },
         SyncDaemon { max_len: Some(1000), ..plain.clone() },
+        SyncDaemon { max_len: Some(u16::MAX), ..plain.clone() },
+        SyncDaemon { max_len: Some(0), port: Some(0), ttl: Some(0), ..plain.clone() },
+        SyncDaemon { group: Some(group6), ttl: Some(2), ..plain.clone() },
+        SyncDaemon { group: Some(group6), max_len: Some(u16::MAX), ..plain.clone() },
         SyncDaemon { group: Some(group), port: Some(8900), ttl: Some(3), ..plain.clone() },
         plain,
     ])
@@ -505,178 +506,66 @@ fn bare(role: SyncRole, interface: &str) -> SyncDaemon {
     }
 }
 
-/// Whether `running` is what was `wanted`, the kernel's choices filled in.
-fn is_like(wanted: &SyncDaemon, running: &SyncDaemon) -> bool {
-    let filled = SyncDaemon {
-        max_len: wanted.max_len.or(running.max_len),
-        group: wanted.group.or(Some(SyncDaemon::DEFAULT_GROUP)),
-        port: wanted.port.or(Some(SyncDaemon::DEFAULT_PORT)),
-        ttl: wanted.ttl.or(Some(1)),
-        ..wanted.clone()
-    };
-    filled == *running && running.max_len.is_some_and(|n| n > 0)
-}
-
-const EXIST: i32 = Errno::EXIST.raw_os_error();
-const INVAL: i32 = Errno::INVAL.raw_os_error();
-const NODEV: i32 = Errno::NODEV.raw_os_error();
-const NOENT: i32 = Errno::NOENT.raw_os_error();
-const RANGE: i32 = Errno::RANGE.raw_os_error();
-const SRCH: i32 = Errno::SRCH.raw_os_error();
-
-/// Addresses for documentation (RFC 5737, RFC 3849), so that nobody's traffic is meant.
-const V4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
-const V6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
-
-/// The largest weight the kernel takes.
-const MOST_WEIGHT: u32 = i32::MAX.unsigned_abs();
-
-fn service_key(protocol: Protocol, address: IpAddr, port: u16) -> ServiceKey {
-    ServiceKey::Address { protocol, address, port }
-}
-
-fn tcp(address: IpAddr) -> ServiceKey {
-    service_key(Protocol::Tcp, address, 80)
-}
-
-/// The `n`th destination of a family.
-fn destination_key(family: Family, n: u32) -> DestinationKey {
-    let address = match family {
-        Family::Inet => IpAddr::from(0xcb00_7100u32.wrapping_add(n).to_be_bytes()),
-        Family::Inet6 => IpAddr::from((0x2001_0db8_0001_u128 << 80 | u128::from(n)).to_be_bytes()),
-    };
-    SocketAddr::new(address, 8080)
-}
-
-fn scheduler(name: &str) -> Result<Scheduler, String> {
-    Scheduler::new(name).ok_or_else(|| format!("{name} is no scheduler's name"))
-}
-
-fn plain() -> Service {
-    Service {
-        scheduler: Scheduler::new("rr").expect("rr is a module's name"),
-        flags: ServiceFlags::default(),
-        persistence: None,
-        persistence_engine: None,
-    }
-}
-
-fn weight(weight: u32) -> Destination {
-    Destination { forwarding: Forwarding::Dr, weight, upper_threshold: 0, lower_threshold: 0 }
-}
-
-/// A backend under test, and how many claims held.
-struct Suite<'a> {
-    backend: &'a mut dyn Backend,
-    claims: usize,
-}
-
-impl Suite<'_> {
-    fn claim(&mut self, holds: impl FnOnce(&mut Self) -> Result<bool, String>, what: &str) -> Outcome {
-        self.claims += 1;
-        if holds(self)? { Ok(()) } else { Err(format!("not so: {what}")) }
-    }
-
-    fn same<T: PartialEq + std::fmt::Debug + ?Sized>(&mut self, what: &str, got: &T, want: &T) -> Outcome {
-        self.claims += 1;
-        if got == want { Ok(()) } else { Err(format!("{what}: expected {want:?}, got {got:?}")) }
-    }
-
-    /// Index and errno of each refusal.
-    fn apply(&mut self, ops: &[Op]) -> Result<Vec<(usize, i32)>, String> {
-        let refusals = self.backend.apply(ops).map_err(|e| format!("applying {ops:?}: {e}"))?;
-        Ok(refusals.iter().map(|r| (r.index, r.errno)).collect())
-    }
-
-    fn accept(&mut self, ops: &[Op]) -> Outcome {
-        self.claims += 1;
-        match self.apply(ops)?.first() {
-            None => Ok(()),
-            Some((i, errno)) => {
-                Err(format!("{:?} was refused: {}", ops.get(*i), std::io::Error::from_raw_os_error(*errno)))
-            }
-        }
-    }
-
-    fn refuse(&mut self, op: Op, errno: i32) -> Outcome {
-        let refused = self.apply(std::slice::from_ref(&op))?;
-        let what = format!("the refusal of {op:?}");
-        self.same(&what.chars().take(400).collect::<String>(), refused.as_slice(), [(0, errno)].as_slice())
-    }
-
-    fn reads_service(&mut self, key: &ServiceKey, service: &Service) -> Outcome {
-        self.reads(key, service, &[])
-    }
-
-    fn reads(
-        &mut self,
-        key: &ServiceKey,
-        service: &Service,
-        all: &[(DestinationKey, Destination)],
-    ) -> Outcome {
-        let entry = self.entry(key)?.ok_or_else(|| format!("{key} is not there"))?;
-        self.same(&format!("{key}"), &entry.service, service)?;
-        self.same(&format!("counters of {key}"), &entry.stats, &Stats::default())?;
-        let got: BTreeMap<_, _> = entry.destinations.iter().map(|(at, d)| (*at, d.destination)).collect();
-        self.same(&format!("destinations of {key}"), &got, &all.iter().copied().collect())?;
-        let idle = |d: &super::types::DestinationEntry| {
-            d.connections == Connections::default() && d.stats == Stats::default()
-        };
-        let are_idle = entry.destinations.values().all(idle);
-        self.same(&format!("idleness of {key}"), &are_idle, &true)
-    }
-
-    fn reads_absent(&mut self, key: &ServiceKey) -> Outcome {
-        let is_absent = self.entry(key)?.is_none();
-        self.same(&format!("absence of {key}"), &is_absent, &true)
-    }
-
-    fn reads_timeouts(&mut self, want: Timeouts) -> Outcome {
-        let got = self.settings()?.timeouts;
-        self.same("the timeouts", &got, &want)
-    }
-
-    fn entry(&mut self, key: &ServiceKey) -> Result<Option<ServiceEntry>, String> {
-        self.entries(&[*key])?.remove(key).ok_or_else(|| format!("{key} was asked for and not answered"))
-    }
-
-    fn keys(&mut self) -> Result<Vec<ServiceKey>, String> {
-        match self.backend.snapshot(&Scope::Keys) {
-            Ok(Snapshot::Keys(keys)) => Ok(keys),
-            other => Err(format!("asked for keys, got {other:?}")),
-        }
-    }
-
-    fn entries(&mut self, keys: &[ServiceKey]) -> Result<BTreeMap<ServiceKey, Option<ServiceEntry>>, String> {
-        match self.backend.snapshot(&Scope::Entries(keys.to_vec())) {
-            Ok(Snapshot::Entries(entries)) => Ok(entries),
-            other => Err(format!("asked for entries, got {other:?}")),
-        }
-    }
-
-    fn settings(&mut self) -> Result<Settings, String> {
-        match self.backend.snapshot(&Scope::Settings) {
-            Ok(Snapshot::Settings(settings)) => Ok(settings),
-            other => Err(format!("asked for settings, got {other:?}")),
-        }
-    }
-
-    /// Removes every service.
-    fn clear(&mut self) -> Outcome {
-        let ops: Vec<Op> = self.keys()?.into_iter().map(Op::RemoveService).collect();
-        self.accept(&ops)?;
-        self.claim(suite_is_alone, "the table is empty when everything was removed")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipvs::backend::{Error, Refusal, Scope, Snapshot};
     use crate::ipvs::memory::MemoryBackend;
 
     #[test]
     fn the_imitation_of_the_kernel_passes() {
         let claims = run(&mut MemoryBackend::new(), "eth0").unwrap();
         assert!(claims > 500, "only {claims} claims");
+    }
+
+    #[test]
+    fn a_backend_that_does_less_than_it_says_is_found_out() {
+        for fault in
+            [Fault::LosesRefusals, Fault::CountsFromOne, Fault::ForgetsLastOfBatch, Fault::DeafToWeights]
+        {
+            let mut faulty = Faulty { kernel: MemoryBackend::new(), fault };
+            let found = run(&mut faulty, "eth0");
+            assert!(found.is_err(), "{fault:?} went unnoticed: {found:?}");
+        }
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Fault {
+        LosesRefusals,
+        CountsFromOne,
+        ForgetsLastOfBatch,
+        DeafToWeights,
+    }
+
+    struct Faulty {
+        kernel: MemoryBackend,
+        fault: Fault,
+    }
+
+    impl Backend for Faulty {
+        fn snapshot(&mut self, scope: &Scope) -> Result<Snapshot, Error> {
+            self.kernel.snapshot(scope)
+        }
+
+        fn apply(&mut self, ops: &[Op]) -> Result<Vec<Refusal>, Error> {
+            match self.fault {
+                Fault::LosesRefusals => self.kernel.apply(ops).map(|_| Vec::new()),
+                Fault::CountsFromOne => self.kernel.apply(ops).map(|mut all| {
+                    all.iter_mut().for_each(|r| r.index += 1);
+                    all
+                }),
+                Fault::ForgetsLastOfBatch if ops.len() > 64 => self.kernel.apply(&ops[..ops.len() - 1]),
+                Fault::ForgetsLastOfBatch => self.kernel.apply(ops),
+                Fault::DeafToWeights => {
+                    let deaf = ops.iter().cloned().map(|op| match op {
+                        Op::SetDestination(k, at, d) => {
+                            Op::SetDestination(k, at, Destination { weight: 1, ..d })
+                        }
+                        other => other,
+                    });
+                    self.kernel.apply(&deaf.collect::<Vec<_>>())
+                }
+            }
+        }
     }
 }

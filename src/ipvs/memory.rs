@@ -32,9 +32,6 @@ pub struct MemoryBackend {
 const NAME_LIMIT: usize = 15;
 /// Largest timeout the kernel takes, in seconds, at the 100 ticks a second of the smallest kernels.
 const TIMEOUT_LIMIT: u32 = i32::MAX.unsigned_abs() / 100;
-/// Bytes a sync message carries over a link of 1500 bytes.
-const SYNC_MAX_LEN: u16 = 1472;
-
 impl Default for MemoryBackend {
     /// An empty table in a kernel with every scheduler lvsd knows, the engine `sip`, and links `lo` and
     /// `eth0`.
@@ -114,7 +111,7 @@ impl MemoryBackend {
             Op::SetDestination(key, at, d) => {
                 self.judge_destination(key, at, d)?;
                 let entry = self.destinations(key)?.get_mut(at).ok_or(Errno::NOENT)?;
-                entry.destination = canonical(*d);
+                entry.destination = *d;
                 Ok(())
             }
             Op::RemoveDestination(key, at) => {
@@ -181,7 +178,7 @@ impl MemoryBackend {
             return Err(Errno::INVAL);
         }
         let entry = DestinationEntry {
-            destination: canonical(*d),
+            destination: *d,
             connections: Connections::default(),
             stats: Stats::default(),
         };
@@ -244,20 +241,14 @@ impl MemoryBackend {
         if self.table.iter().any(is_mixed) {
             return Err(Errno::INVAL);
         }
-        if self.sync_daemons.contains_key(&d.role) {
-            return Err(Errno::EXIST);
-        }
         if !self.interfaces.contains(&d.interface) {
             return Err(Errno::NODEV);
         }
-        let running = SyncDaemon {
-            max_len: d.max_len.filter(|n| *n != 0).or(Some(SYNC_MAX_LEN)),
-            group: d.group.or(Some(SyncDaemon::DEFAULT_GROUP)),
-            port: d.port.filter(|n| *n != 0).or(Some(SyncDaemon::DEFAULT_PORT)),
-            ttl: d.ttl.filter(|n| *n != 0).or(Some(1)),
-            ..d.clone()
-        };
-        self.sync_daemons.insert(d.role, running);
+        if self.sync_daemons.contains_key(&d.role) {
+            return Err(Errno::EXIST);
+        }
+        let is_v6 = d.group.is_some_and(|g| g.is_ipv6());
+        self.sync_daemons.insert(d.role, d.running(Some(if is_v6 { 1452 } else { 1472 })));
         Ok(())
     }
 }
@@ -312,10 +303,7 @@ fn check_settings(key: &ServiceKey, s: &Service) -> Result<(), Errno> {
 }
 
 fn check_name(name: &str) -> Result<(), Errno> {
-    if name.contains('\0') {
-        return Err(Errno::INVAL);
-    }
-    if name.len() > NAME_LIMIT { Err(Errno::RANGE) } else { Ok(()) }
+    if name.contains('\0') || name.len() > NAME_LIMIT { Err(Errno::INVAL) } else { Ok(()) }
 }
 
 /// Whether the kernel takes the address for a destination's.
@@ -330,7 +318,84 @@ fn is_unicast(address: IpAddr) -> bool {
     }
 }
 
-/// What the kernel keeps of a destination's settings.
-fn canonical(d: Destination) -> Destination {
-    d
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipvs::scheduler::Scheduler;
+    use crate::ipvs::types::Protocol;
+
+    #[test]
+    fn a_scheduler_without_its_module_is_refused_until_it_is_there() {
+        let mut kernel = MemoryBackend::new();
+        kernel.set_scheduler("mh", false);
+        let add = [Op::AddService(key(), service("mh"))];
+        let refused = Refusal { index: 0, errno: Errno::NOENT.raw_os_error(), text: None };
+        assert_eq!(kernel.apply(&add), Ok(vec![refused]));
+        kernel.set_scheduler("mh", true);
+        assert_eq!(kernel.apply(&add), Ok(vec![]));
+        assert_eq!(kernel.table().len(), 1);
+    }
+
+    #[test]
+    fn connections_that_were_set_are_seen_and_survive_a_change() {
+        let mut kernel = loaded();
+        let connections = Connections { active: 3, inactive: 2, persistent: 1 };
+        assert!(kernel.set_connections(&key(), &at(1), connections));
+        assert!(!kernel.set_connections(&key(), &at(9), connections));
+        assert_eq!(kernel.apply(&[Op::SetDestination(key(), at(1), destination(0))]), Ok(vec![]));
+        let entry = kernel.table()[&key()].destinations[&at(1)];
+        assert_eq!((entry.connections, entry.destination.weight), (connections, 0));
+    }
+
+    #[test]
+    fn a_strangers_edit_is_what_the_next_snapshot_shows() {
+        let mut kernel = loaded();
+        kernel.table_mut().get_mut(&key()).unwrap().destinations.remove(&at(1));
+        let Ok(Snapshot::Entries(entries)) = kernel.snapshot(&Scope::Entries(vec![key()])) else {
+            panic!("asked for entries")
+        };
+        assert!(entries[&key()].as_ref().unwrap().destinations.is_empty());
+    }
+
+    #[test]
+    fn a_reboot_leaves_an_empty_table_in_the_same_kernel() {
+        let mut kernel = loaded();
+        kernel.set_scheduler("rr", false);
+        assert_eq!(kernel.apply(&[Op::SetTimeouts(Timeouts { tcp: 1, tcp_fin: 1, udp: 1 })]), Ok(vec![]));
+        kernel.reboot();
+        assert_eq!(kernel.snapshot(&Scope::Keys), Ok(Snapshot::Keys(vec![])));
+        let Ok(Snapshot::Settings(settings)) = kernel.snapshot(&Scope::Settings) else {
+            panic!("asked for settings")
+        };
+        assert_eq!(settings.timeouts.tcp, 900);
+        assert_eq!(kernel.apply(&[Op::AddService(key(), service("rr"))]).unwrap().len(), 1);
+    }
+
+    fn loaded() -> MemoryBackend {
+        let mut kernel = MemoryBackend::new();
+        let ops = [Op::AddService(key(), service("rr")), Op::AddDestination(key(), at(1), destination(5))];
+        assert_eq!(kernel.apply(&ops), Ok(vec![]));
+        kernel
+    }
+
+    fn key() -> ServiceKey {
+        ServiceKey::Address { protocol: Protocol::Tcp, address: IpAddr::from([10, 0, 0, 1]), port: 80 }
+    }
+
+    fn at(n: u8) -> DestinationKey {
+        DestinationKey::from(([10, 0, 1, n], 80))
+    }
+
+    fn service(scheduler: &str) -> Service {
+        Service {
+            scheduler: Scheduler::new(scheduler).unwrap(),
+            flags: ServiceFlags::default(),
+            persistence: None,
+            persistence_engine: None,
+        }
+    }
+
+    fn destination(weight: u32) -> Destination {
+        Destination { forwarding: Forwarding::Dr, weight, upper_threshold: 0, lower_threshold: 0 }
+    }
 }

@@ -94,8 +94,12 @@ impl Connection {
         Ok(self.find_family(name)? && self.family == before)
     }
 
-    /// Sends requests in one datagram, the last one to be acknowledged: the kernel works them off in order
-    /// and always reports a failure. `on_data` is told the request's index and the message's attributes.
+    /// Sends requests in one datagram, closed by a message that does nothing and is acknowledged. The kernel
+    /// works them off in order and reports failures unasked, so its acknowledgement settles them all.
+    /// `on_data` is told the request's index and the message's attributes.
+    ///
+    /// The requests themselves ask for no acknowledgement, for a kernel that ends one with EINTR says
+    /// nothing at all: it does so when a sync daemon is stopped, and is, before its thread ever ran.
     ///
     /// # Errors
     /// [`Error::Transport`], when the outcome is unknown; otherwise the refused requests, ascending.
@@ -104,15 +108,17 @@ impl Connection {
         requests: Vec<Request>,
         mut on_data: impl FnMut(usize, &[u8]) -> Result<(), Malformed>,
     ) -> Result<Vec<Refused>, Error> {
-        let count = requests.len();
-        let Some(last) = count.checked_sub(1) else { return Ok(Vec::new()) };
-        let first_seq = self.seq;
+        let last = requests.len();
+        if last == 0 {
+            return Ok(Vec::new());
+        }
+        let (first_seq, count) = (self.seq, last.saturating_add(1));
         let mut datagram = Cursor::new(Vec::new());
-        for (i, request) in requests.into_iter().enumerate() {
-            let flags = if i == last { NlmF::ACK } else { NlmF::empty() };
-            encode::append(&mut datagram, self.family, flags, self.take_seq(), request)
+        for request in requests {
+            encode::append(&mut datagram, self.family, NlmF::empty(), self.take_seq(), request)
                 .map_err(unspeakable)?;
         }
+        encode::append_full_stop(&mut datagram, self.take_seq()).map_err(unspeakable)?;
         self.socket.send(datagram.get_ref()).map_err(Error::Transport)?;
         let mut refused = Vec::new();
         for _ in 0..MOST_DATAGRAMS {
@@ -127,11 +133,11 @@ impl Connection {
                     }
                     Reply::Verdict { seq, errno, text } => {
                         let index = index(seq, first_seq, count)?;
-                        if errno != 0 {
-                            refused.push(Refused { index, errno, text });
-                        }
-                        if index == last {
-                            return Ok(refused);
+                        match (index == last, errno) {
+                            (true, 0) => return Ok(refused),
+                            (true, _) => return Err(lost("the kernel refused to do nothing")),
+                            (false, 0) => {}
+                            (false, _) => refused.push(Refused { index, errno, text }),
                         }
                     }
                     Reply::Done { .. } => return Err(lost("a dump ended that nobody asked for")),
@@ -212,4 +218,71 @@ fn senseless(e: Malformed) -> Error {
 
 fn unspeakable(e: Unencodable) -> Error {
     Error::Transport(format!("a request cannot be written: {}", e.text))
+}
+
+#[cfg(test)]
+mod tests {
+    //! The controller of generic netlink itself answers everybody, so these need no IPVS and no privilege.
+
+    use super::*;
+
+    #[test]
+    fn a_family_that_exists_is_found_and_another_is_not() {
+        let mut c = Connection::open(1).unwrap();
+        assert_eq!(c.find_family("no-such-family"), Ok(false));
+        assert_eq!(c.find_family("nlctrl"), Ok(true));
+        assert_eq!(c.family, wire::CONTROLLER);
+        assert_eq!(c.is_current("nlctrl"), Ok(true));
+        assert_eq!(c.is_current("no-such-family"), Ok(false));
+    }
+
+    #[test]
+    fn the_failures_of_a_batch_are_those_of_their_requests_also_when_the_numbers_wrap() {
+        let mut c = Connection::open(u32::MAX - 1).unwrap();
+        let known = || encode::get_family("nlctrl").unwrap();
+        let unknown = || encode::get_family("no-such-family").unwrap();
+        let mut answered = Vec::new();
+        let refused = c
+            .batch(vec![unknown(), known(), known(), unknown()], |i, _| {
+                answered.push(i);
+                Ok(())
+            })
+            .unwrap();
+        let indices: Vec<_> = refused.iter().map(|r| (r.index, r.errno)).collect();
+        assert_eq!(indices, [(0, 2), (3, 2)]);
+        assert_eq!(answered, [1, 2]);
+        assert_eq!(c.next_seq(), 3);
+    }
+
+    #[test]
+    fn an_empty_batch_says_nothing_and_hears_nothing() {
+        let mut c = Connection::open(7).unwrap();
+        assert_eq!(c.batch(Vec::new(), |_, _| Ok(())), Ok(Vec::new()));
+        assert_eq!(c.next_seq(), 7);
+    }
+
+    #[test]
+    fn a_dump_ends_and_leaves_the_connection_ready_for_the_next_request() {
+        let mut c = Connection::open(1).unwrap();
+        let mut count = 0;
+        // The controller's question without a name lists every family.
+        let end = c.dump(encode::question(neli::consts::genl::CtrlCmd::Getfamily).unwrap(), |message| {
+            count += 1;
+            super::super::decode::family_number(message).map(drop)
+        });
+        assert_eq!(end, Ok(DumpEnd::Complete));
+        assert!(count >= 1);
+        assert_eq!(c.find_family("nlctrl"), Ok(true));
+    }
+
+    #[test]
+    fn an_answer_to_an_earlier_request_is_never_taken_for_this_ones() {
+        let mut c = Connection::open(1).unwrap();
+        let mut stale = Cursor::new(Vec::new());
+        let earlier = encode::get_family("nlctrl").unwrap();
+        encode::append(&mut stale, wire::CONTROLLER, NlmF::empty(), 900, earlier).unwrap();
+        c.socket.send(stale.get_ref()).unwrap();
+        let outcome = c.find_family("nlctrl");
+        assert_eq!(outcome, Err(Error::Transport("an answer to another request".into())));
+    }
 }

@@ -60,9 +60,9 @@ pub(super) fn get_destinations(key: &ServiceKey) -> Result<Request, Unencodable>
     request(Command::GetDest, vec![service(key, None)?])
 }
 
-/// A question without arguments.
-pub(super) fn question(command: Command) -> Result<Request, Unencodable> {
-    request(command, Vec::new())
+/// A question without arguments, by the number of its command in its family.
+pub(super) fn question(command: impl Into<u8>) -> Result<Request, Unencodable> {
+    finish(command.into(), Vec::new())
 }
 
 /// The controller's question for a family's number.
@@ -79,11 +79,26 @@ pub(super) fn append(
     seq: u32,
     request: Request,
 ) -> Result<(), Unencodable> {
+    write(datagram, family, flags, seq, NlPayload::Payload(request))
+}
+
+/// Appends a message that does nothing and is acknowledged: once it is, everything before it is settled.
+pub(super) fn append_full_stop(datagram: &mut Cursor<Vec<u8>>, seq: u32) -> Result<(), Unencodable> {
+    write(datagram, wire::NOOP, NlmF::ACK, seq, NlPayload::Empty)
+}
+
+fn write(
+    datagram: &mut Cursor<Vec<u8>>,
+    kind: u16,
+    flags: NlmF,
+    seq: u32,
+    payload: NlPayload<u16, Request>,
+) -> Result<(), Unencodable> {
     NlmsghdrBuilder::<u16, Request>::default()
-        .nl_type(family)
+        .nl_type(kind)
         .nl_flags(NlmF::REQUEST | flags)
         .nl_seq(seq)
-        .nl_payload(NlPayload::Payload(request))
+        .nl_payload(payload)
         .build()
         .map_err(invalid)?
         .to_bytes(datagram)
@@ -283,7 +298,7 @@ fn name(kind: impl Into<u16>, text: &str) -> Result<Nlattr<u16, Buffer>, Unencod
         return Err(refuse(Errno::INVAL, "a name with a NUL in it"));
     }
     if text.len() > NAME_LIMIT {
-        return Err(refuse(Errno::RANGE, "a name longer than 15 bytes"));
+        return Err(refuse(Errno::INVAL, "a name longer than 15 bytes"));
     }
     attribute(kind, text)
 }

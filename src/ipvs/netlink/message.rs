@@ -5,6 +5,7 @@
 //! generic netlink header.
 
 use super::attribute::{Malformed, attributes, take_u16, take_u32};
+use super::wire::NOOP;
 
 /// One message of the kernel's.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,7 +56,6 @@ const HEADER: usize = 16;
 /// GENL_HDRLEN.
 const GENERIC_HEADER: usize = 4;
 
-const NOOP: u16 = 1;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 /// Types below this one are netlink's own (NLMSG_MIN_TYPE).

@@ -15,6 +15,8 @@ mod encode;
 mod message;
 mod module;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -34,6 +36,8 @@ use super::types::{
 const BATCH: usize = 64;
 /// How often a dump the kernel calls inconsistent is asked for before it is an error.
 const DUMP_ATTEMPTS: usize = 4;
+/// What generic netlink answers when a family has gone, or has another number after a reload of its module.
+const FAMILY_GONE: i32 = Errno::NOENT.raw_os_error();
 
 /// The kernel's table in the network namespace of the thread that opened the socket.
 pub struct NetlinkBackend {
@@ -97,10 +101,9 @@ impl Backend for NetlinkBackend {
             for (i, slice) in ops.chunks(BATCH).enumerate() {
                 apply_batch(c, i.saturating_mul(BATCH), slice, &mut refusals)?;
             }
-            let absent = Errno::NOENT.raw_os_error();
-            // Generic netlink says ENOENT, too, when the family is gone: the module was unloaded or reloaded.
-            if refusals.iter().any(|r| r.errno == absent) && !c.is_current(wire::FAMILY_NAME)? {
-                return Err(Error::Transport("IPVS left the kernel while it was being changed".into()));
+            // Of a change, ENOENT usually means a destination or a module that is absent.
+            if refusals.iter().any(|r| r.errno == FAMILY_GONE) && !c.is_current(wire::FAMILY_NAME)? {
+                return Err(left());
             }
             Ok(refusals)
         })
@@ -305,7 +308,14 @@ fn refusal(what: &str, errno: i32) -> Error {
     if is_permission(errno) {
         return Error::NotPermitted("read the IPVS table".into());
     }
+    if errno == FAMILY_GONE {
+        return left();
+    }
     Error::Kernel { what: what.to_owned(), errno }
+}
+
+fn left() -> Error {
+    Error::Transport("IPVS left the kernel: its module was unloaded".into())
 }
 
 fn is_permission(errno: i32) -> bool {
