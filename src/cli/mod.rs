@@ -1,0 +1,4 @@
+//! The commands. Each is a function that answers a text and an exit code; the binary prints and exits.
+
+pub mod check;
+pub mod render;
