@@ -1,5 +1,7 @@
 //! The commands: arguments in, text and an exit status out. One file a command.
 
+pub mod check;
+pub mod render;
 pub mod run;
 pub mod status;
 mod table;
@@ -58,13 +60,13 @@ pub fn main() -> Exit {
     };
     match arguments.command {
         Commands::Run(arguments) => run::run(&arguments),
-        Commands::Check(arguments) => check_command(&arguments),
+        Commands::Check(arguments) => {
+            let report = check::check(&arguments.path());
+            print(&report.text);
+            report.exit
+        }
         Commands::Status(arguments) => status::run(&arguments),
     }
-}
-
-fn check_command(_arguments: &ConfigArguments) -> Exit {
-    Exit::Ok
 }
 
 /// Writes to standard output; a reader that went away is no error.

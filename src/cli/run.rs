@@ -4,10 +4,13 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use tracing::warn;
 use tracing_subscriber::EnvFilter;
 
-use super::{ConfigArguments, complain};
+use super::{ConfigArguments, check, complain};
+use crate::config;
 use crate::daemon::startup::{self, Exit, Options};
+use crate::syntax::diagnostic::Class;
 
 /// Where lvsd keeps its lock, state and socket when nobody says.
 pub(super) const RUN_DIR: &str = "/run/lvsd";
@@ -41,10 +44,14 @@ enum LogFormat {
 pub(super) fn run(arguments: &RunArguments) -> Exit {
     start_log(arguments.log_format);
     let path = arguments.config.path();
-    let config = match super::check::load(&path) {
-        Ok(config) => config,
-        Err(exit) => return exit,
+    let loaded = config::load(&path);
+    let Some(config) = loaded.config.clone() else {
+        complain(&format!("not started:\n{}", check::report(&path, &loaded).text.trim_end()));
+        return Exit::Config;
     };
+    for line in loaded.lines(Class::Warning) {
+        warn!("{line}");
+    }
     let control = arguments.control.clone().unwrap_or_else(|| arguments.run_dir.join("control.sock"));
     let options =
         Options { config: path, run_dir: arguments.run_dir.clone(), control, force: arguments.force };

@@ -14,6 +14,7 @@ use crate::config::{self, Config};
 use crate::director::Director;
 use crate::ipvs::backend::{Backend, Error};
 use crate::ipvs::netlink::NetlinkBackend;
+use crate::syntax::diagnostic::Class;
 use crate::time;
 
 /// Exit status of lvsd (sysexits.h): what a service manager and a script may rely on.
@@ -131,10 +132,8 @@ pub fn default_config() -> PathBuf {
 /// The errors, when there are any.
 pub fn load(path: &Path) -> Result<Config, Vec<String>> {
     let loaded = config::load(path);
-    match loaded.config {
-        Some(config) => Ok(config),
-        None => Err(loaded.diagnostics.error_lines(&loaded.sources)),
-    }
+    let errors = loaded.lines(Class::Error);
+    loaded.config.ok_or(errors)
 }
 
 fn open_kernel() -> Result<Box<dyn Backend>, Error> {
