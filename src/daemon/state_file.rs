@@ -44,10 +44,10 @@ pub struct RunDirectory {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another lvsd holds it.
-    #[error("run directory {} is in use by another lvsd{}: stop it, or choose another --run-dir", .0.display(), holder(.1))]
+    #[error("run directory {path} is in use by another lvsd{holder}: stop it, or choose another --run-dir", path = .0.display(), holder = holder(.1))]
     Locked(PathBuf, String),
     /// It cannot be made or written.
-    #[error("run directory {}: {1}", .0.display())]
+    #[error("run directory {path}: {1}", path = .0.display())]
     Io(PathBuf, io::Error),
 }
 
