@@ -7,8 +7,8 @@
 //! - [`ipvs`]: the kernel's table in the kernel's words.
 //! - [`check`]: one file per checker: keywords, specification, conversation.
 //! - [`config`]: tree to typed, validated configuration.
-//! - `director`: every decision, pure: input + now -> effects.
-//! - `daemon`: the shell: everything that can block, fail or lie.
+//! - [`director`]: every decision, pure: input + now -> effects.
+//! - [`daemon`]: the shell: everything that can block, fail or lie.
 //! - [`cli`]: the commands.
 
 pub mod check;
@@ -19,3 +19,6 @@ pub mod director;
 pub mod ipvs;
 pub mod syntax;
 pub mod time;
+
+#[cfg(test)]
+mod layers;

@@ -11,9 +11,9 @@ mod errno;
 pub mod hash;
 pub mod http;
 pub mod outcome;
+pub mod schedule;
 #[cfg(test)]
 mod scripted;
-pub mod schedule;
 pub mod spec;
 mod tap;
 pub mod tcp;

@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use tracing::warn;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::debug_fn;
 
 use super::{ConfigArguments, check, complain};
 use crate::config;
+use crate::daemon::sink;
 use crate::daemon::startup::{self, Exit, Options};
 use crate::syntax::diagnostic::Class;
 
@@ -69,7 +72,15 @@ fn start_log(format: LogFormat) {
     let filter = EnvFilter::try_from_env("LVSD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
-        LogFormat::Text => log.with_target(false).with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Text => {
+            let fields = debug_fn(|writer, field, value| match field.name() {
+                "message" => write!(writer, "{value:?}"),
+                name if name.starts_with(sink::MACHINE_FIELDS) => Ok(()),
+                name => write!(writer, "{name}={value:?}"),
+            });
+            let log = log.fmt_fields(fields.delimited(" "));
+            log.with_target(false).with_ansi(std::io::stderr().is_terminal()).init();
+        }
         LogFormat::Json => log.json().init(),
     }
 }

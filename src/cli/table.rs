@@ -46,7 +46,8 @@ mod tests {
         table.row(["a", "long cell", "c"]);
         table.row(["a headline that is longer than everything else"]);
         table.row(["abc", "x", "y"]);
-        let expected = "a    long cell  c\na headline that is longer than everything else\nabc  x          y\n";
+        let expected =
+            "a    long cell  c\na headline that is longer than everything else\nabc  x          y\n";
         assert_eq!(table.render(), expected);
     }
 }

@@ -1,8 +1,11 @@
 //! The loop that owns the director: inputs in, effects out, in a written order of importance.
 //!
-//! 1. The kernel's answers: the next request waits for them. 2. Signals. 3. Outcomes of probes. 4. The director's
-//! own deadline; every input does what is due, so a flood of outcomes cannot starve it. 5. A reload that finished
-//! reading. 6. Operators' questions.
+//! 1. The kernel's answers: the next request waits for them.
+//! 2. Signals.
+//! 3. Outcomes of probes.
+//! 4. The director's own deadline. Every input does what is due, so a flood of outcomes cannot starve it.
+//! 5. A reload that has finished reading.
+//! 6. Operators' questions.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -72,6 +75,7 @@ pub async fn run(mut shell: Shell) -> std::io::Result<bool> {
         let mut effects = Vec::new();
         shell.director.handle(time::now(), input, &mut effects);
         if let Some(is_clean) = shell.perform(effects, &mut prober) {
+            info!("done");
             return Ok(is_clean);
         }
         input = loop {

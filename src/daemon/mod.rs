@@ -7,8 +7,8 @@
 pub mod actuator;
 pub mod control;
 pub mod main_loop;
-pub mod process;
 pub mod prober;
+pub mod process;
 pub mod sink;
 pub mod startup;
 pub mod state_file;

@@ -107,9 +107,9 @@ pub fn run(options: &Options, config: Config) -> Result<(), Failure> {
             config_path: options.config.clone(),
             started_at: now,
         };
-        main_loop::run(shell).await.map_err(|error| {
-            Failure::new(Exit::Unavailable, format!("cannot receive signals: {error}"))
-        })
+        main_loop::run(shell)
+            .await
+            .map_err(|error| Failure::new(Exit::Unavailable, format!("cannot receive signals: {error}")))
     })?;
     if is_clean {
         Ok(())

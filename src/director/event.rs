@@ -3,14 +3,11 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use serde::Serialize;
-
 use crate::config::VirtualServerId;
 use crate::ipvs::types::ServiceKey;
 
 /// Something changed that an operator may want to know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The kernel's table is what configuration and health say, for the first time since the start.
     Ready {
@@ -71,7 +68,6 @@ pub enum Event {
     /// A service that was in the kernel already is ours now.
     Adopted {
         /// Which.
-        #[serde(serialize_with = "as_text")]
         service: ServiceKey,
         /// Destinations found with it.
         destinations: usize,
@@ -79,7 +75,6 @@ pub enum Event {
     /// A service nobody configured appeared in the kernel, or went. It is left alone.
     Foreign {
         /// Which.
-        #[serde(serialize_with = "as_text")]
         service: ServiceKey,
         /// Whether it is there now.
         is_present: bool,
@@ -87,7 +82,6 @@ pub enum Event {
     /// Somebody else changed one of our services; it is put right again.
     Drift {
         /// Which.
-        #[serde(serialize_with = "as_text")]
         service: ServiceKey,
         /// What was found.
         what: String,
@@ -95,7 +89,6 @@ pub enum Event {
     /// The kernel refuses a part of a service; the rest of it works, and it is tried again.
     Degraded {
         /// Which.
-        #[serde(serialize_with = "as_text")]
         service: ServiceKey,
         /// The kernel's reason.
         reason: String,
@@ -103,7 +96,6 @@ pub enum Event {
     /// A degraded service is whole again.
     Restored {
         /// Which.
-        #[serde(serialize_with = "as_text")]
         service: ServiceKey,
     },
     /// The kernel does not answer as it should, or does again.
@@ -124,7 +116,59 @@ pub enum Severity {
     Error,
 }
 
+/// Whom an event is about, as text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// Virtual server, or a service in the kernel.
+    pub virtual_server: Option<String>,
+    /// Real server, sorry server, or whom a checker asks.
+    pub real_server: Option<String>,
+}
+
 impl Event {
+    /// What it is, in one word for machines.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Event::Ready { .. } => "ready",
+            Event::RealServer { is_up: true, .. } => "real_server_up",
+            Event::RealServer { is_up: false, .. } => "real_server_down",
+            Event::Attempt { .. } => "attempt_failed",
+            Event::Unverified { reason: Some(_), .. } => "checker_unverified",
+            Event::Unverified { reason: None, .. } => "checker_verified",
+            Event::Quorum { has_quorum: true, .. } => "quorum_gained",
+            Event::Quorum { has_quorum: false, .. } => "quorum_lost",
+            Event::SorryServer { is_active: true, .. } => "sorry_server_serves",
+            Event::SorryServer { is_active: false, .. } => "sorry_server_relieved",
+            Event::Adopted { .. } => "service_adopted",
+            Event::Foreign { is_present: true, .. } => "foreign_service_found",
+            Event::Foreign { is_present: false, .. } => "foreign_service_gone",
+            Event::Drift { .. } => "drift_repaired",
+            Event::Degraded { .. } => "service_degraded",
+            Event::Restored { .. } => "service_restored",
+            Event::Kernel { trouble: Some(_) } => "kernel_trouble",
+            Event::Kernel { trouble: None } => "kernel_well",
+        }
+    }
+
+    /// Whom it is about.
+    pub fn subject(&self) -> Subject {
+        let (virtual_server, real_server) = match self {
+            Event::RealServer { virtual_server, real_server, .. }
+            | Event::SorryServer { virtual_server, sorry_server: real_server, .. } => {
+                (Some(virtual_server.to_string()), Some(real_server))
+            }
+            Event::Quorum { virtual_server, .. } => (Some(virtual_server.to_string()), None),
+            Event::Attempt { target, .. } | Event::Unverified { target, .. } => (None, Some(target)),
+            Event::Adopted { service, .. }
+            | Event::Foreign { service, .. }
+            | Event::Drift { service, .. }
+            | Event::Degraded { service, .. }
+            | Event::Restored { service } => (Some(service.to_string()), None),
+            Event::Ready { .. } | Event::Kernel { .. } => (None, None),
+        };
+        Subject { virtual_server, real_server: real_server.map(ToString::to_string) }
+    }
+
     /// How urgently somebody should look.
     pub fn severity(&self) -> Severity {
         match self {
@@ -144,7 +188,9 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Event::Ready { services, destinations } => {
-                write!(f, "ready: {services} services with {destinations} destinations in the kernel")
+                let (services, destinations) =
+                    (count(*services, "service"), count(*destinations, "destination"));
+                write!(f, "ready: {services} with {destinations} in the kernel")
             }
             Event::RealServer { virtual_server, real_server, is_up, reason } => {
                 let state = if *is_up { "up" } else { "down" };
@@ -166,7 +212,11 @@ impl fmt::Display for Event {
                 write!(f, "sorry server {sorry_server} of virtual server {virtual_server} {state}")
             }
             Event::Adopted { service, destinations } => {
-                write!(f, "service {service}: adopted from the kernel with {destinations} destinations")
+                write!(
+                    f,
+                    "service {service}: adopted from the kernel with {}",
+                    count(*destinations, "destination")
+                )
             }
             Event::Foreign { service, is_present: true } => {
                 write!(f, "service {service}: in the kernel but not in the configuration, left alone")
@@ -183,6 +233,6 @@ impl fmt::Display for Event {
     }
 }
 
-fn as_text<T: fmt::Display, S: serde::Serializer>(value: &T, s: S) -> Result<S::Ok, S::Error> {
-    s.collect_str(value)
+fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }

@@ -171,6 +171,9 @@ mod tests {
         }
     }
 
+    /// A service: id, scheduler, destinations with their weights.
+    type Sketch<'a> = (u8, &'a str, &'a [(u8, u32)]);
+
     type Wanted = BTreeMap<ServiceKey, DesiredService>;
 
     fn plan_all(want: &Wanted, have: &BTreeMap<ServiceKey, ServiceEntry>, owned: &[u8]) -> Vec<Op> {
@@ -186,7 +189,7 @@ mod tests {
         table.iter().flat_map(|(id, d)| wanted(&[(*id, "rr", d)])).collect()
     }
 
-    fn wanted(services: &[(u8, &str, &[(u8, u32)])]) -> Wanted {
+    fn wanted(services: &[Sketch]) -> Wanted {
         let service = |scheduler: &str, destinations: &[(u8, u32)]| DesiredService {
             service: Service {
                 scheduler: Scheduler::new(scheduler).unwrap(),

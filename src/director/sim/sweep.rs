@@ -195,8 +195,11 @@ fn strangers_arrive(world: &mut World) {
 }
 
 fn random_config(rng: &mut fastrand::Rng) -> Config {
-    let virtual_servers =
-        (0..rng.u8(1..4)).filter_map(|n| rng.bool().then(|| random_server(rng, n))).collect();
+    let virtual_servers = {
+        let all = 0..rng.u8(1..4);
+        all.filter(|_| rng.bool()).collect::<Vec<_>>()
+    };
+    let virtual_servers = virtual_servers.into_iter().map(|n| random_server(rng, n)).collect();
     Config { virtual_servers, ..Config::default() }
 }
 
