@@ -5,7 +5,7 @@
 //! machine that turns outcomes into health, [`connect`] the socket every conversation begins with. This layer
 //! refuses to know virtual servers and pools: who cares about a verdict is the director's business.
 
-pub mod digest;
-pub mod http;
 pub mod outcome;
 pub mod spec;
+pub mod digest;
+pub mod http;
