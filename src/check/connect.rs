@@ -89,8 +89,8 @@ fn bind(socket: &Socket, target: &Target) -> Result<(), Outcome> {
     }
     let source = SocketAddr::new(address, target.bind_port.unwrap_or(0));
     let prepared = match target.bind_port {
-        // Without a zero linger the port would rest in TIME_WAIT for a minute after each check, and the next
-        // check from it to the same server could not be made.
+        // Without a zero linger the port would stay taken for a minute after each check (FIN_WAIT2, TIME_WAIT),
+        // and the next check from it to the same server could not be made.
         Some(_) => socket.set_reuse_address(true).and_then(|()| socket.set_linger(Some(Duration::ZERO))),
         None => choose_port_at_connect(socket),
     };
@@ -187,11 +187,28 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut target = target(listener.local_addr().unwrap());
         target.bind_port = Some(unused_port());
+        let mut slow = Vec::new();
         for _ in 0..3 {
-            let stream = connect(&target).await.unwrap();
-            assert_eq!(Some(listener.accept().unwrap().1.port()), target.bind_port);
-            drop(stream);
+            let probe = connect(&target).await.unwrap();
+            let (server, source) = listener.accept().unwrap();
+            assert_eq!(Some(source.port()), target.bind_port);
+            // A server that is slow to close would hold the port at this end, too.
+            slow.push(server);
+            drop(probe);
         }
+    }
+
+    #[tokio::test]
+    async fn a_bound_port_serves_two_servers_at_once() {
+        let servers = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let port = unused_port();
+        let mut probes = Vec::new();
+        for server in &servers {
+            let mut target = target(server.local_addr().unwrap());
+            target.bind_port = Some(port);
+            probes.push(connect(&target).await.unwrap());
+        }
+        assert_eq!(probes.len(), 2);
     }
 
     #[tokio::test]
