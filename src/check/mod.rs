@@ -35,3 +35,34 @@ pub async fn run(spec: &CheckerSpec) -> Outcome {
     outcome.took = crate::time::now().since(start);
     outcome
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use outcome::{Phase, Verdict};
+    use scripted::{Step, say, serve, target};
+    use spec::Timing;
+
+    #[tokio::test]
+    async fn each_question_is_asked_its_own_way_and_timed() {
+        let silent = vec![Step::Wait(Duration::from_millis(20)), say("HTTP/1.0 200 OK\r\n\r\n")];
+        let (address, _server) = serve(vec![silent.clone(), silent]).await;
+        let tcp = run(&checker(address, Question::Tcp)).await;
+        assert_eq!((tcp.verdict, tcp.phase, tcp.status), (Verdict::Pass, Phase::Done, None));
+        assert!(tcp.took > Duration::ZERO);
+
+        let url = http::Url { path: "/".into(), virtualhost: None, status: vec![(404, 404)], digest: None };
+        let question = http::HttpQuestion { version: http::HttpVersion::V1_1, urls: vec![url] };
+        let http = run(&checker(address, Question::Http(question))).await;
+        assert_eq!((http.verdict, http.phase, http.status), (Verdict::Fail, Phase::Judge, Some(200)));
+        assert!(http.took >= Duration::from_millis(20), "took {:?}", http.took);
+    }
+
+    fn checker(address: std::net::SocketAddr, question: Question) -> CheckerSpec {
+        let second = Duration::from_secs(1);
+        let timing = Timing { interval: second, retry: 1, delay_before_retry: second, warmup: None };
+        CheckerSpec { target: target(address), question, timing, log_all_failures: false }
+    }
+}
