@@ -2,3 +2,6 @@
 
 pub mod check;
 pub mod render;
+
+#[cfg(test)]
+mod tests;

@@ -96,6 +96,7 @@ impl Expander<'_> {
     }
 
     fn open_file(&mut self, path: &Path, included_at: Option<Span>) {
+        let path: &Path = &path.components().collect::<PathBuf>();
         if self.open.iter().any(|p| p == path) {
             return self.error(included_at, format!("{}: includes itself", path.display()));
         }
