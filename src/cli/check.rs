@@ -3,19 +3,17 @@
 use std::path::Path;
 
 use crate::config::{self, Loaded};
+use crate::daemon::startup::Exit;
 
 use super::render;
 
-/// Exit code of a configuration that cannot be run (EX_CONFIG).
-pub const EXIT_CONFIG: u8 = 78;
-
-/// What `lvsd check` prints, and its exit code: 0 when the configuration can be run, 78 when not.
+/// What `lvsd check` prints, and its exit status: 0 when the configuration can be run, 78 when not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The diagnostics and the verdict.
     pub text: String,
-    /// Exit code.
-    pub exit: u8,
+    /// Exit status.
+    pub exit: Exit,
 }
 
 /// Checks a configuration file.
@@ -27,7 +25,7 @@ pub fn check(path: &Path) -> Report {
 pub fn report(path: &Path, loaded: &Loaded) -> Report {
     let mut text = render::render(&loaded.diagnostics, &loaded.sources);
     text.push_str(&verdict(path, loaded));
-    Report { text, exit: if loaded.config.is_some() { 0 } else { EXIT_CONFIG } }
+    Report { text, exit: if loaded.config.is_some() { Exit::Ok } else { Exit::Config } }
 }
 
 /// One line: `FILE: 2 errors, 1 warning: cannot be run`.

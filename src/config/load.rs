@@ -23,6 +23,18 @@ pub struct Loaded {
     pub sources: Sources,
 }
 
+impl Loaded {
+    /// The problems of one class as lines for a log: `FILE:LINE:COLUMN: message: help`.
+    pub fn lines(&self, class: Class) -> Vec<String> {
+        let line = |d: &Diagnostic| {
+            let place = d.span.map(|span| format!("{}: ", self.sources.describe(span))).unwrap_or_default();
+            let help = d.help.as_ref().map(|help| format!(": {help}")).unwrap_or_default();
+            format!("{place}{}{help}", d.message)
+        };
+        self.diagnostics.iter().filter(|d| d.class == class).map(line).collect()
+    }
+}
+
 /// Reads the configuration of a file, with all it includes. A `.yaml` or `.yml` file is YAML, which is not read
 /// yet; any other is keepalived.conf.
 pub fn load(path: &Path) -> Loaded {

@@ -324,6 +324,32 @@ impl SyncDaemon {
     pub const DEFAULT_GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 81));
     /// The kernel's default port.
     pub const DEFAULT_PORT: u16 = 8848;
+
+    /// This daemon as the kernel reports it once it runs: its defaults filled in, its limits applied.
+    /// `chosen` is the length of a message where none is wanted, which follows from the interface: 1472
+    /// bytes at a sender, at least that at a receiver.
+    #[must_use]
+    pub fn running(&self, chosen: Option<u16>) -> SyncDaemon {
+        let group = self.group.unwrap_or(Self::DEFAULT_GROUP);
+        // IP and UDP headers.
+        let headers = if group.is_ipv6() { 48 } else { 28 };
+        let least = match self.role {
+            SyncRole::Master => 1,
+            SyncRole::Backup => 1024,
+        };
+        SyncDaemon {
+            max_len: self.max_len.filter(|n| *n != 0).map(|n| n.clamp(least, u16::MAX - headers)).or(chosen),
+            group: Some(group),
+            port: self.port.filter(|p| *p != 0).or(Some(Self::DEFAULT_PORT)),
+            ttl: self.ttl.filter(|t| *t != 0).or(Some(1)),
+            ..self.clone()
+        }
+    }
+
+    /// Whether a daemon the kernel reports is the one wanted here.
+    pub fn is_satisfied_by(&self, reported: &SyncDaemon) -> bool {
+        self.running(reported.max_len) == *reported
+    }
 }
 
 /// What the kernel keeps beside the services.
@@ -337,4 +363,46 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// Running sync daemons, master first.
     pub sync_daemons: Vec<SyncDaemon>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_running_sync_daemon_has_the_kernels_defaults_and_limits() {
+        let run = |role, max_len, group: Option<&str>| {
+            let running = daemon(role, max_len, group).running(Some(1472));
+            (running.max_len, running.group.unwrap().to_string(), running.port, running.ttl)
+        };
+        let is = |max_len, group: &str| (Some(max_len), group.to_owned(), Some(8848), Some(1));
+        assert_eq!(run(SyncRole::Master, None, None), is(1472, "224.0.0.81"));
+        assert_eq!(run(SyncRole::Master, Some(0), None), is(1472, "224.0.0.81"));
+        assert_eq!(run(SyncRole::Master, Some(1), None), is(1, "224.0.0.81"));
+        assert_eq!(run(SyncRole::Backup, Some(1), None), is(1024, "224.0.0.81"));
+        assert_eq!(run(SyncRole::Master, Some(65535), None), is(65507, "224.0.0.81"));
+        assert_eq!(run(SyncRole::Backup, Some(65535), Some("ff02::81")), is(65487, "ff02::81"));
+    }
+
+    #[test]
+    fn a_wanted_sync_daemon_is_satisfied_by_its_running_self_and_by_no_other() {
+        let wanted = daemon(SyncRole::Backup, None, None);
+        let running = wanted.running(Some(65507));
+        assert!(wanted.is_satisfied_by(&running));
+        assert!(!wanted.is_satisfied_by(&SyncDaemon { sync_id: 2, ..running.clone() }));
+        assert!(!wanted.is_satisfied_by(&SyncDaemon { ttl: Some(9), ..running.clone() }));
+        assert!(!daemon(SyncRole::Backup, Some(2000), None).is_satisfied_by(&running));
+    }
+
+    fn daemon(role: SyncRole, max_len: Option<u16>, group: Option<&str>) -> SyncDaemon {
+        SyncDaemon {
+            role,
+            interface: "eth0".into(),
+            sync_id: 1,
+            max_len,
+            group: group.map(|g| g.parse().unwrap()),
+            port: None,
+            ttl: None,
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::cli::check;
 use crate::config::load::load_from;
+use crate::daemon::startup::Exit;
 use crate::syntax::files::MemoryFiles;
 
 #[test]
@@ -1443,14 +1444,14 @@ error: blocks nest deeper than 32
 }
 
 fn runs(text: Vec<u8>, wanted: &str) {
-    says(text, wanted, 0);
+    says(text, wanted, Exit::Ok);
 }
 
 fn is_refused(text: Vec<u8>, wanted: &str) {
-    says(text, wanted, 78);
+    says(text, wanted, Exit::Config);
 }
 
-fn says(text: Vec<u8>, wanted: &str, exit: u8) {
+fn says(text: Vec<u8>, wanted: &str, exit: Exit) {
     let path = Path::new("keepalived.conf");
     let files = MemoryFiles([(path.to_owned(), text)].into());
     let loaded = load_from(&files, path);

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use crate::cli::check::{Report, check, report};
 use crate::config::load::load_from;
 use crate::config::{Config, load};
+use crate::daemon::startup::Exit;
 use crate::syntax::diagnostic::Class;
 use crate::syntax::files::MemoryFiles;
 
@@ -19,7 +20,7 @@ fn every_example_checks_clean() {
         if path.extension().is_some_and(|e| e == "conf") {
             let report = check(&path);
             assert!(report.text.ends_with("no problems: can be run\n"), "{}", report.text);
-            assert_eq!(report.exit, 0);
+            assert_eq!(report.exit, Exit::Ok);
             checked += 1;
         }
     }
@@ -31,14 +32,14 @@ fn a_file_that_does_not_exist_is_one_error() {
     let report = check(Path::new("/nonexistent/keepalived.conf"));
     let wanted = "error: /nonexistent/keepalived.conf: there is no such file\n\n\
                   /nonexistent/keepalived.conf: 1 error: cannot be run\n";
-    assert_eq!(report, Report { text: wanted.to_owned(), exit: 78 });
+    assert_eq!(report, Report { text: wanted.to_owned(), exit: Exit::Config });
 }
 
 #[test]
 fn a_directory_is_one_error() {
     let report = check(Path::new("/"));
     assert_eq!(report.text, "error: /: is a directory, not a file\n\n/: 1 error: cannot be run\n");
-    assert_eq!(report.exit, 78);
+    assert_eq!(report.exit, Exit::Config);
 }
 
 #[test]
@@ -46,7 +47,7 @@ fn yaml_is_refused_in_words() {
     let report = check(Path::new("/etc/lvsd/lvsd.yaml"));
     let wanted = "error: /etc/lvsd/lvsd.yaml: YAML is not read yet\n |\n = help: give a keepalived.conf\n\n\
                   /etc/lvsd/lvsd.yaml: 1 error: cannot be run\n";
-    assert_eq!(report, Report { text: wanted.to_owned(), exit: 78 });
+    assert_eq!(report, Report { text: wanted.to_owned(), exit: Exit::Config });
 }
 
 #[test]
@@ -245,7 +246,7 @@ proptest! {
         let files = MemoryFiles([("k".into(), bytes)].into());
         let loaded = load_from(&files, Path::new("k"));
         let report = report(Path::new("k"), &loaded);
-        prop_assert_eq!(report.exit == 0, loaded.config.is_some());
+        prop_assert_eq!(report.exit == Exit::Ok, loaded.config.is_some());
     }
 
     #[test]
@@ -253,7 +254,7 @@ proptest! {
         let files = MemoryFiles::new(&[("k", &words.concat())]);
         let loaded = load_from(&files, Path::new("k"));
         let report = report(Path::new("k"), &loaded);
-        prop_assert_eq!(report.exit == 0, loaded.config.is_some());
+        prop_assert_eq!(report.exit == Exit::Ok, loaded.config.is_some());
     }
 }
 
