@@ -48,6 +48,39 @@ fn a_definition_of_several_lines_gives_several_lines() {
 }
 
 #[test]
+fn a_condition_keeps_a_line_on_one_host_or_off_it() {
+    reads(
+        "@here a\n@there b\n@^here c\n@^there d\n@here @there e\n@here @^there f ${_INSTANCE}",
+        "a\nd\nf here\n",
+    );
+    reads("@here $A=1\n@there $A=2\nk $A", "k 1\n");
+    reads("@there $A= \\\n b \\\n c\n@here $A=d\n$A", "d\n");
+    reads("a {\n@there b {\n@there c }\n}", "a {\n}\n");
+}
+
+#[test]
+fn a_repetition_stands_for_a_line_for_each_row() {
+    reads("~SEQ(i,3) k 10.0.0.$i", "k 10.0.0.1\nk 10.0.0.2\nk 10.0.0.3\n");
+    reads("~SEQ(i,0,2) ~LST(c,a,b) ${c}${i}", "a0\nb0\na1\nb1\na2\nb2\n");
+    reads("~LST({n,m},{1,2},{3,4}) k ${n}-${m} {}", "k 1-2 {\n}\nk 3-4 {\n}\n");
+    reads("$B=k $i {\\\n l ${j}\\\n }\n$j=7\n~SEQx(i,9,10) $B", "k 9 {\n    l 7\n}\nk a {\n    l 7\n}\n");
+    reads("$i=5\n~SEQ(i,1) k $i\nk $i", "k 1\nk 5\n");
+}
+
+#[test]
+fn repetitions_cannot_explode() {
+    let nested = "~SEQ(i,1000) ".repeat(3);
+    assert!(messages(&read(&format!("{nested}x\n"))).contains("has more than 1000000 lines"));
+    assert!(
+        messages(&read(&format!("{}x\n", "~SEQ(i,1) ".repeat(20))))
+            .contains("repetitions nest deeper than 16")
+    );
+    let long = format!("~SEQ(i,4294967295) {}\n", "x".repeat(60_000));
+    assert!(messages(&read(&long)).contains("larger than 64 MiB"));
+    assert_eq!(messages(&read(&format!("{}x", "@here ".repeat(100_000)))), "");
+}
+
+#[test]
 fn included_files_stand_where_they_are_included() {
     let files = MemoryFiles::new(&[
         ("/e/main", "a\ninclude sub/*.conf\nb\ninclude /e/{x,y}\n"),
@@ -162,9 +195,40 @@ proptest! {
 fn piece() -> impl Strategy<Value = &'static str> {
     proptest::sample::select(
         &[
-            "a", "bc", "é", "1.5", " ", "\t", "\n", "\r\n", "{", "}", "\"", "#", "!", "\\", "\\#", "\\!",
-            "$", "$A", "${A}", "\n$A=", "include ", "\n$B=$A ", "${_HASH}", "'", "\u{a0}", "=", ",", ")",
-            "~", "@",
+            "a",
+            "bc",
+            "é",
+            "1.5",
+            " ",
+            "\t",
+            "\n",
+            "\r\n",
+            "{",
+            "}",
+            "\"",
+            "#",
+            "!",
+            "\\",
+            "\\#",
+            "\\!",
+            "$",
+            "$A",
+            "${A}",
+            "\n$A=",
+            "include ",
+            "\n$B=$A ",
+            "${_HASH}",
+            "'",
+            "\u{a0}",
+            "=",
+            ",",
+            ")",
+            "~",
+            "@",
+            "@here ",
+            "~SEQ(A,3) ",
+            "~LST({A,B},{1,2}) ",
+            "\r",
         ][..],
     )
 }

@@ -1275,39 +1275,48 @@ error: `weihgt` is not a keyword of virtual_server
 fn what_of_the_language_is_not_built_is_an_error() {
     is_refused(
         top_level(
-            r#"@host1 router_id a
-~SEQ(i,1,3) real_server 10.0.0.${i}
-~LST(i,a,b) x
-global_defs {
+            r#"global_defs {
     router_id ${_RANDOM 1 5}
 }"#,
         ),
         r#"
-error: not yet supported: conditional lines (`@ID ...`)
- --> keepalived.conf:1:1
-  |
-1 | @host1 router_id a
-  | ^^^^^^
-
-error: not yet supported: sequences (`~SEQ(...)`)
- --> keepalived.conf:2:1
-  |
-2 | ~SEQ(i,1,3) real_server 10.0.0.${i}
-  | ^^^^^^^^^^^
-
-error: not yet supported: lists (`~LST(...)`)
- --> keepalived.conf:3:1
-  |
-3 | ~LST(i,a,b) x
-  | ^^^^^^^^^^^
-
 error: not yet supported: `${_RANDOM}`
- --> keepalived.conf:5:15
+ --> keepalived.conf:2:15
   |
-5 |     router_id ${_RANDOM 1 5}
+2 |     router_id ${_RANDOM 1 5}
   |               ^^^^^^^^^^^^^^
 "#,
     );
+}
+
+#[test]
+fn a_repetition_that_cannot_be_read_is_an_error() {
+    is_refused(
+        top_level("~SEQ(i,1,0,3) router_id $i\n~LST({a,b},{1}) x"),
+        r#"
+error: this repetition cannot be read: a step of 0 never ends
+ --> keepalived.conf:1:1
+  |
+1 | ~SEQ(i,1,0,3) router_id $i
+  | ^^^^^^^^^^^^^^^^^^^^^^^^^^
+
+error: this repetition cannot be read: each row needs as many values as there are names
+ --> keepalived.conf:2:1
+  |
+2 | ~LST({a,b},{1}) x
+  | ^^^^^^^^^^^^^^^^^
+"#,
+    );
+}
+
+#[test]
+fn a_carriage_return_alone_is_an_error() {
+    let text = b"# all of this is a comment\rglobal_defs {\r}\r";
+    let report = "error: a line ends with a carriage return alone\n --> keepalived.conf:1:27\n";
+    let path = Path::new("keepalived.conf");
+    let loaded = load_from(&MemoryFiles([(path.to_owned(), text.to_vec())].into()), path);
+    assert!(check::report(path, &loaded).text.starts_with(report), "{}", check::report(path, &loaded).text);
+    assert!(loaded.config.is_none());
 }
 
 #[test]
