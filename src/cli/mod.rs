@@ -5,6 +5,8 @@ pub mod render;
 pub mod run;
 pub mod status;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -5,13 +5,13 @@
 
 use std::fmt::Write;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use crate::syntax::diagnostic::{Class, Diagnostic, Diagnostics};
 use crate::syntax::source::{Sources, Span};
 
-/// Longest line shown; of a longer one, what is around the word.
-const MAX_SHOWN: usize = 160;
+/// Longest line handed to the renderer, which cuts it to what is around the word; of a longer one, a part.
+const MAX_SHOWN: usize = 4096;
 
 /// All diagnostics, in their order, then how many were not kept.
 pub fn render(diagnostics: &Diagnostics, sources: &Sources) -> String {
@@ -34,7 +34,7 @@ pub fn one(diagnostic: &Diagnostic, sources: &Sources) -> String {
     };
     let mut main = Group::with_title(level.primary_title(diagnostic.message.as_str()));
     if let Some(span) = diagnostic.span {
-        main = main.element(snippet(span, sources));
+        main = place(main, span, sources);
     }
     let help = diagnostic.help.iter().map(|h| Level::HELP.message(h.as_str()));
     let plain =
@@ -44,24 +44,31 @@ pub fn one(diagnostic: &Diagnostic, sources: &Sources) -> String {
     for note in &diagnostic.notes {
         if let Some(span) = note.span {
             let group = Group::with_title(Level::NOTE.secondary_title(note.text.as_str()));
-            report.push(group.element(snippet(span, sources)));
+            report.push(place(group, span, sources));
         }
     }
     Renderer::plain().render(&report)
 }
 
-/// The line of a span with the span underlined.
-fn snippet(span: Span, sources: &Sources) -> Snippet<'static, annotate_snippets::Annotation<'static>> {
+/// Adds the line of a span, with the span underlined.
+fn place<'a>(group: Group<'a>, span: Span, sources: &Sources) -> Group<'a> {
     let line = sources.line(span);
     let text = sources.slice(line);
     let start = (span.start.saturating_sub(line.start) as usize).min(text.len());
     let end = (span.end.saturating_sub(line.start) as usize).clamp(start, text.len());
-    let (text, start, end) = window(text, start, end);
     let path = sources.path(span.file).display().to_string();
-    Snippet::source(text)
-        .line_start(sources.position(span).line)
-        .path(path)
-        .annotation(AnnotationKind::Primary.span(start..end))
+    let at = sources.position(span);
+    let (shown, start, end) = window(text, start, end);
+    let is_cut = shown.len() < text.len();
+    let snippet =
+        Snippet::source(shown).line_start(at.line).annotation(AnnotationKind::Primary.span(start..end));
+    if is_cut {
+        // The renderer would count columns from where the line was cut.
+        let origin = Origin::path(path).line(at.line).char_column(at.column);
+        group.element(origin).element(snippet)
+    } else {
+        group.element(snippet.path(path))
+    }
 }
 
 /// What is shown of a long line, and where the span is in it.

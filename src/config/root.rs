@@ -35,7 +35,7 @@ const BLOCKS: &[Keyword<RootOptions>] = &[
     Keyword::new(
         "virtual_server",
         Kind::Block {
-            what: "IP [PORT], or fwmark N",
+            what: "IP [PORT]",
             max: 2,
             read: |o, n, r| o.virtual_servers.extend(virtual_server::read(n, r)),
         },

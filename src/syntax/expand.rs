@@ -1,18 +1,18 @@
 //! Files to tree: opens the files, follows `include`, replaces definitions, hands words to the tree's builder.
 //!
-//! The order is keepalived's, line by line: comment, definition (`$NAME=value`), replacement of `$NAME` and
-//! `${NAME}` (when used, so a definition may use a later one), `include`, words and braces. Everything is
-//! bounded: files, their size and nesting, lines, what a line may grow to and how often it may be replaced.
-//! `config` calls [`read`].
+//! The order is keepalived's, line by line: comment, condition (`@ID`), definition (`$NAME=value`), repetition
+//! (`~SEQ`, `~LST`), replacement of `$NAME` and `${NAME}` (when used, so a definition may use a later one),
+//! `include`, words and braces. Everything is bounded: files, their size and nesting, lines, what a line may grow
+//! to and how often it may be replaced. `config` calls [`read`].
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
+use super::definition::{self, Definitions, Pending, Scene};
 use super::diagnostic::{Class, Diagnostic, Diagnostics};
 use super::files::{self, Files};
 use super::lexer::{self, Line, Token};
+use super::repeat::{self, Repeat};
 use super::source::{FileId, Sources, Span};
 use super::tree::{Builder, Node, Word};
 
@@ -20,16 +20,8 @@ use super::tree::{Builder, Node, Word};
 pub const MAX_INCLUDE_DEPTH: usize = 64;
 /// Most lines, after includes and definitions.
 pub const MAX_LINES: usize = 1_000_000;
-/// Most bytes a line may grow to by definitions.
-pub const MAX_LINE_BYTES: usize = 64 << 10;
-/// Most bytes of lines that hold definitions, in all.
-pub const MAX_EXPANDED_BYTES: usize = 64 << 20;
-/// Most replacements on one line.
-const MAX_USES_PER_LINE: usize = 10_000;
-/// Most replacements in all.
-const MAX_USES: usize = 4_000_000;
-/// Deepest nesting of definitions.
-const MAX_USE_DEPTH: usize = 64;
+/// Deepest nesting of repetitions.
+const MAX_REPEATS: usize = 16;
 
 /// What was read.
 #[derive(Debug)]
@@ -49,11 +41,10 @@ pub fn read(files: &dyn Files, path: &Path) -> Text {
         sources: Sources::default(),
         diagnostics: Diagnostics::default(),
         builder: Builder::default(),
-        definitions: BTreeMap::new(),
+        definitions: Definitions::new(files.host()),
         open: Vec::new(),
         lines: 0,
-        uses: 0,
-        expanded_bytes: 0,
+        repeats: 0,
         is_full: false,
     };
     expander.open_file(path, None);
@@ -61,31 +52,17 @@ pub fn read(files: &dyn Files, path: &Path) -> Text {
     Text { nodes, sources: expander.sources, diagnostics: expander.diagnostics }
 }
 
-struct Definition {
-    /// `$NAME=`.
-    span: Span,
-    /// One line, or several that ended with `\`.
-    lines: Rc<[Line<'static>]>,
-}
-
-/// A definition whose lines are still being read.
-struct Pending {
-    name: String,
-    span: Span,
-    lines: Vec<Line<'static>>,
-}
-
 struct Expander<'f> {
     files: &'f dyn Files,
     sources: Sources,
     diagnostics: Diagnostics,
     builder: Builder,
-    definitions: BTreeMap<String, Definition>,
+    definitions: Definitions,
     /// The files being read, outermost first.
     open: Vec<PathBuf>,
     lines: usize,
-    uses: usize,
-    expanded_bytes: usize,
+    /// Repetitions being read, one within the other.
+    repeats: usize,
     /// A bound was passed: nothing more is read.
     is_full: bool,
 }
@@ -96,6 +73,7 @@ impl Expander<'_> {
     }
 
     fn open_file(&mut self, path: &Path, included_at: Option<Span>) {
+        let path: &Path = &path.components().collect::<PathBuf>();
         if self.open.iter().any(|p| p == path) {
             return self.error(included_at, format!("{}: includes itself", path.display()));
         }
@@ -137,6 +115,13 @@ impl Expander<'_> {
                     .help("save the file without it: keepalived takes it as part of the first word"),
             );
         }
+        let is_lone = |at: &usize| text.as_bytes().get(at + 1).is_some_and(|b| !matches!(b, b'\r' | b'\n'));
+        if let Some(at) = text.match_indices('\r').map(|(at, _)| at).find(is_lone) {
+            self.diagnostics.push(
+                Diagnostic::error(span_of(file, at, 1), "a line ends with a carriage return alone")
+                    .help("save the file with line feeds: a comment would reach to the next one"),
+            );
+        }
         let mut odd_spaces = OddSpaces::default();
         let mut pending: Option<Pending> = None;
         for raw in text.get(start..).unwrap_or_default().split_inclusive('\n') {
@@ -147,11 +132,9 @@ impl Expander<'_> {
             }
             let line = lexer::decomment(raw, span);
             if let Some(mut definition) = pending.take() {
-                let (line, continues) = continuation(line);
-                definition.lines.push(line);
-                match continues {
+                match definition.push(&line) {
                     true if self.count_line(span) => pending = Some(definition),
-                    _ => self.define(definition),
+                    _ => self.definitions.define(definition),
                 }
                 continue;
             }
@@ -164,7 +147,7 @@ impl Expander<'_> {
             pending = self.line(&line, &mut odd_spaces);
         }
         if let Some(definition) = pending {
-            self.define(definition);
+            self.definitions.define(definition);
         }
         if let Some((first, name, count)) = odd_spaces.0 {
             let others = if count > 1 { format!(" ({count} of them in this file)") } else { String::new() };
@@ -186,22 +169,38 @@ impl Expander<'_> {
 
     /// Reads one line; answers the definition it begins, if that goes on in the next line.
     fn line(&mut self, line: &Line<'_>, odd_spaces: &mut OddSpaces) -> Option<Pending> {
-        if let Some((name, value)) = definition(&line.text) {
-            let mut body = Line::empty();
-            body.push(line, value.clone(), None);
-            let (body, continues) = continuation(body);
-            let definition =
-                Pending { name: name.to_owned(), span: line.span(0..value.start), lines: vec![body] };
+        let (holds, length) = conditions(&line.text, &self.definitions.id);
+        let rest;
+        let line = if length > 0 {
+            rest = rest_of(line, length);
+            &rest
+        } else {
+            line
+        };
+        if !holds {
+            // The lines of a definition that is not made are not made either.
+            return Pending::begin(line).filter(|(_, continues)| *continues).map(|(d, _)| d.skipped());
+        }
+        if let Some((definition, continues)) = Pending::begin(line) {
             if continues {
                 return Some(definition);
             }
-            self.define(definition);
+            self.definitions.define(definition);
             return None;
         }
-        if let Some(what) = not_built(&line.text) {
-            let length = line.text.find(|c: char| c.is_ascii_whitespace()).unwrap_or(line.text.len());
-            self.error(Some(line.span(0..length)), format!("not yet supported: {what}"));
-            return None;
+        match repeat::parse(&line.text) {
+            Some(Ok(repeat)) => {
+                self.repeat(line, &repeat, odd_spaces);
+                return None;
+            }
+            Some(Err(wrong)) => {
+                self.error(
+                    Some(line.span(0..line.text.len())),
+                    format!("this repetition cannot be read: {wrong}"),
+                );
+                return None;
+            }
+            None => {}
         }
         if line.text.contains('$') {
             for expanded in self.expand(line) {
@@ -213,145 +212,56 @@ impl Expander<'_> {
         None
     }
 
-    fn define(&mut self, Pending { name, span, lines }: Pending) {
-        self.definitions.insert(name, Definition { span, lines: lines.into() });
+    /// Reads a line once for each row of the repetition it begins with.
+    fn repeat(&mut self, line: &Line<'_>, repeat: &Repeat<'_>, odd_spaces: &mut OddSpaces) {
+        let head = line.span(0..repeat.length);
+        if self.repeats >= MAX_REPEATS {
+            return self.error(Some(head), format!("repetitions nest deeper than {MAX_REPEATS}"));
+        }
+        if line.text.len() > definition::MAX_LINE_BYTES {
+            let text =
+                format!("a line with a repetition is longer than {} bytes", definition::MAX_LINE_BYTES);
+            return self.error(Some(head), text);
+        }
+        let text = rest_of(line, repeat.length);
+        self.repeats += 1;
+        let mut number = 0;
+        while let Some(values) = repeat.row(number).filter(|_| self.count_line(head)) {
+            self.definitions.spend(text.text.len());
+            self.check_budget(head);
+            let names = repeat.names.iter().zip(&values);
+            let hidden: Vec<_> =
+                names.map(|(name, value)| (name, self.definitions.hide(name, value, head))).collect();
+            if let Some(definition) = self.line(&text, odd_spaces) {
+                self.definitions.define(definition);
+            }
+            for (name, definition) in hidden.into_iter().rev() {
+                self.definitions.restore(name, definition);
+            }
+            number += 1;
+        }
+        self.repeats -= 1;
+    }
+
+    fn check_budget(&mut self, at: Span) {
+        if self.definitions.is_exhausted() && !self.is_full {
+            self.is_full = true;
+            let limit = definition::MAX_BYTES >> 20;
+            self.error(Some(at), format!("definitions make the configuration larger than {limit} MiB"));
+        }
     }
 
     /// Replaces the uses of definitions; one line may become several.
     fn expand(&mut self, line: &Line<'_>) -> Vec<Line<'static>> {
-        let mut expansion = Expansion::default();
-        self.expand_into(line, None, &mut expansion);
-        self.uses += expansion.uses;
-        self.expanded_bytes += expansion.bytes;
-        if (self.uses > MAX_USES || self.expanded_bytes > MAX_EXPANDED_BYTES) && !self.is_full {
-            self.is_full = true;
-            let span = line.span(0..line.text.len());
-            let limit = MAX_EXPANDED_BYTES >> 20;
-            self.error(Some(span), format!("definitions make the configuration larger than {limit} MiB"));
+        let directory = self.open.last().and_then(|p| p.parent()).unwrap_or(Path::new("."));
+        let scene = &mut Scene { sources: &mut self.sources, diagnostics: &mut self.diagnostics, directory };
+        let lines = self.definitions.expand(line, scene);
+        let whole = line.span(0..line.text.len());
+        self.check_budget(whole);
+        for _ in 1..lines.len() {
+            self.count_line(whole);
         }
-        for _ in 1..expansion.out.len() {
-            self.count_line(line.span(0..line.text.len()));
-        }
-        if expansion.is_broken { Vec::new() } else { expansion.out }
-    }
-
-    fn expand_into(&mut self, line: &Line<'_>, used_at: Option<Span>, to: &mut Expansion) {
-        let mut from = 0;
-        let mut is_quoted = false;
-        while let Some(dollar) = line.text.get(from..).and_then(|t| t.find('$')).map(|i| from + i) {
-            if to.is_broken {
-                return;
-            }
-            let before = line.text.get(from..dollar).unwrap_or_default();
-            is_quoted ^= before.bytes().filter(|b| *b == b'"').count() % 2 == 1;
-            to.push(line, from..dollar, used_at);
-            from = dollar + 1;
-            let Some(reference) = reference(line.text.get(dollar..).unwrap_or_default()) else {
-                to.push(line, dollar..from, used_at);
-                continue;
-            };
-            let span = used_at.unwrap_or_else(|| line.span(dollar..dollar + reference.length));
-            let whole = dollar..dollar + reference.length;
-            from = whole.end;
-            self.replace(&reference, line, whole, span, used_at, is_quoted, to);
-        }
-        to.push(line, from..line.text.len(), used_at);
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one step of expand_into, split off for its length")]
-    fn replace(
-        &mut self,
-        reference: &Reference<'_>,
-        line: &Line<'_>,
-        whole: std::ops::Range<usize>,
-        span: Span,
-        used_at: Option<Span>,
-        is_quoted: bool,
-        to: &mut Expansion,
-    ) {
-        to.uses += 1;
-        let name = reference.name;
-        let definition = self.definitions.get(name).map(|d| (d.span, Rc::clone(&d.lines)));
-        let grows_by: usize =
-            definition.iter().flat_map(|(_, lines)| lines.iter()).map(|l| l.text.len() + 1).sum();
-        let broken = if to.uses > MAX_USES_PER_LINE || to.bytes + grows_by > MAX_LINE_BYTES {
-            Some(format!("`${name}` makes the line longer than {MAX_LINE_BYTES} bytes"))
-        } else if let Some(circle) = to.active.iter().position(|n| n == name) {
-            let names: Vec<String> = to.active.iter().skip(circle).map(|n| format!("${n}")).collect();
-            Some(format!("`${name}` is defined by itself: {} -> ${name}", names.join(" -> ")))
-        } else if to.active.len() >= MAX_USE_DEPTH {
-            Some(format!("definitions nest deeper than {MAX_USE_DEPTH}"))
-        } else {
-            None
-        };
-        if let Some(message) = broken {
-            to.is_broken = true;
-            return self.error(Some(span), message);
-        }
-        match self.builtin(name, span) {
-            Some(Ok(text)) => return to.push_text(&text, span),
-            Some(Err(())) => {
-                to.is_broken = true;
-                return;
-            }
-            None => {}
-        }
-        let Some((defined_at, lines)) = definition else {
-            return self.undefined(reference, line, whole, span, used_at, is_quoted, to);
-        };
-        self.sources.record_use(span, defined_at);
-        to.active.push(name.to_owned());
-        let is_block = lines.len() > 1;
-        for (i, body) in lines.iter().enumerate() {
-            if i > 0 {
-                to.next_line();
-            }
-            // Words of a definition of one line point at its use, those of a block at its lines.
-            self.expand_into(body, used_at.or((!is_block).then_some(span)), to);
-        }
-        to.active.pop();
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one step of replace, split off for its length")]
-    fn undefined(
-        &mut self,
-        reference: &Reference<'_>,
-        line: &Line<'_>,
-        whole: std::ops::Range<usize>,
-        span: Span,
-        used_at: Option<Span>,
-        is_quoted: bool,
-        to: &mut Expansion,
-    ) {
-        let written = line.text.get(whole.clone()).unwrap_or_default();
-        let likely = super::keyword::nearest(reference.name, self.definitions.keys().map(String::as_str));
-        let help = likely.map(|n| format!("did you mean `${n}`?"));
-        let mut problem = if reference.is_braced && !is_quoted {
-            to.is_broken = true;
-            Diagnostic::error(span, format!("`{written}` is not defined"))
-        } else {
-            to.push(line, whole, used_at);
-            Diagnostic::warning(span, format!("`{written}` is not defined and stays as it is"))
-        };
-        problem.help = help.or_else(|| Some(format!("define it above: `${}=value`", reference.name)));
-        self.diagnostics.push(problem);
-    }
-
-    /// The value of a predefined name; `Err` after saying why it has none here.
-    fn builtin(&mut self, name: &str, span: Span) -> Option<Result<String, ()>> {
-        match name {
-            "_HASH" => Some(Ok("#".to_owned())),
-            "_BANG" => Some(Ok("!".to_owned())),
-            "_PWD" => {
-                let directory = self.open.last().and_then(|p| p.parent()).unwrap_or(Path::new("."));
-                Some(Ok(directory.display().to_string()))
-            }
-            "_INSTANCE" | "_RANDOM" | "_ENV" => {
-                self.error(Some(span), format!("not yet supported: `${{{name}}}`"));
-                Some(Err(()))
-            }
-            _ => None,
-        }
+        lines
     }
 
     /// Reads a line whose definitions are replaced.
@@ -437,44 +347,6 @@ impl Expander<'_> {
     }
 }
 
-/// A line while its definitions are replaced.
-#[derive(Default)]
-struct Expansion {
-    /// Finished lines, and the one being put together.
-    out: Vec<Line<'static>>,
-    /// Names being replaced, outermost first.
-    active: Vec<String>,
-    uses: usize,
-    bytes: usize,
-    /// The line cannot be used; it was said why.
-    is_broken: bool,
-}
-
-impl Expansion {
-    fn last(&mut self) -> &mut Line<'static> {
-        if self.out.is_empty() {
-            self.out.push(Line::empty());
-        }
-        self.out.last_mut().expect("a line was pushed if there was none")
-    }
-
-    fn next_line(&mut self) {
-        self.last();
-        self.out.push(Line::empty());
-        self.bytes += 1;
-    }
-
-    fn push(&mut self, from: &Line<'_>, range: std::ops::Range<usize>, used_at: Option<Span>) {
-        self.bytes += range.len();
-        self.last().push(from, range, used_at);
-    }
-
-    fn push_text(&mut self, text: &str, span: Span) {
-        self.bytes += text.len();
-        self.last().push_text(text, span);
-    }
-}
-
 /// Odd spaces of a file: the first, its name, how many.
 #[derive(Default)]
 struct OddSpaces(Option<(Span, String, usize)>);
@@ -495,70 +367,28 @@ impl OddSpaces {
     }
 }
 
-/// The name a line defines and where its value is: `$NAME=value`.
-fn definition(text: &str) -> Option<(&str, std::ops::Range<usize>)> {
-    let rest = text.strip_prefix('$')?;
-    let (name, value) = rest.split_once('=')?;
-    (is_name(name)).then(|| (name, text.len() - value.len()..text.len()))
-}
-
-fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(is_name_byte)
-}
-
-fn is_name_byte(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b == b'_'
-}
-
-/// Takes the `\` off a line that goes on in the next.
-fn continuation(line: Line<'_>) -> (Line<'static>, bool) {
-    let text = line.text.trim_end();
-    let continues = text.ends_with('\\');
-    let kept = if continues { text.len() - 1 } else { text.len() };
-    let mut body = Line::empty();
-    body.push(&line, 0..line.text.get(..kept).map_or(0, |t| t.trim_end().len()), None);
-    (body, continues)
-}
-
-/// A use of a definition.
-struct Reference<'a> {
-    name: &'a str,
-    /// Of all of it, from the dollar.
-    length: usize,
-    is_braced: bool,
-}
-
-/// The use that `text` begins with: `${NAME}`, or `$NAME` before a space, a comma, `)` or the end.
-fn reference(text: &str) -> Option<Reference<'_>> {
-    let rest = text.strip_prefix('$')?;
-    if let Some(inside) = rest.strip_prefix('{') {
-        let (name, _) = inside.split_once('}')?;
-        // `${_ENV NAME}`, `${_RANDOM 1 5}`: the first word names it.
-        let first = name.split(' ').next().unwrap_or_default();
-        let has_arguments = first.len() < name.len() && first.starts_with('_');
-        let length = name.len() + "${}".len();
-        return (is_name(first) && (has_arguments || first == name)).then_some(Reference {
-            name: first,
-            length,
-            is_braced: true,
-        });
+/// Whether the conditions a line begins with (`@ID`: only there, `@^ID`: only elsewhere) all hold, and where the
+/// rest begins.
+fn conditions(text: &str, here: &str) -> (bool, usize) {
+    let (mut holds, mut rest) = (true, text);
+    while let Some(condition) = rest.strip_prefix('@') {
+        let length = condition.find(|c: char| c.is_ascii_whitespace()).unwrap_or(condition.len());
+        let (word, behind) = condition.split_at(length);
+        holds &= match word.strip_prefix('^') {
+            Some(id) => id != here,
+            None => word == here,
+        };
+        rest = behind.trim_start();
     }
-    let length = rest.bytes().take_while(|b| is_name_byte(*b)).count();
-    let (name, behind) = rest.split_at(length);
-    let ends = matches!(behind.bytes().next(), None | Some(b' ' | b'\t' | b',' | b')' | b'"'));
-    (is_name(name) && ends).then_some(Reference { name, length: length + 1, is_braced: false })
+    (holds, text.len() - rest.len())
 }
 
-/// What of the language a line needs that is not built.
-fn not_built(text: &str) -> Option<&'static str> {
-    if text.starts_with('@') {
-        return Some("conditional lines (`@ID ...`)");
-    }
-    ["~SEQ(", "~SEQx("]
-        .iter()
-        .any(|s| text.starts_with(s))
-        .then_some("sequences (`~SEQ(...)`)")
-        .or_else(|| text.starts_with("~LST(").then_some("lists (`~LST(...)`)"))
+/// A line from a place on, without the space before.
+fn rest_of(line: &Line<'_>, from: usize) -> Line<'static> {
+    let rest = line.text.get(from..).unwrap_or_default();
+    let mut out = Line::empty();
+    out.push(line, line.text.len() - rest.trim_start().len()..line.text.len(), None);
+    out
 }
 
 /// The include word a line begins with, and where its pattern is.

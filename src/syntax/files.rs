@@ -11,6 +11,9 @@ pub trait Files {
     /// When it does not exist, is a directory, or cannot be read.
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>>;
 
+    /// The name of this host up to the first dot: what a condition `@ID` is compared with.
+    fn host(&self) -> String;
+
     /// The names of a directory's entries, sorted; empty when it cannot be listed.
     fn list(&self, directory: &Path) -> Vec<String>;
 }
@@ -29,6 +32,11 @@ impl Files for OsFiles {
         let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
         file.take(most).read_to_end(&mut bytes)?;
         Ok(bytes)
+    }
+
+    fn host(&self) -> String {
+        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        name.split('.').next().unwrap_or_default().to_owned()
     }
 
     fn list(&self, directory: &Path) -> Vec<String> {
@@ -213,6 +221,10 @@ impl Files for MemoryFiles {
         }
         let bytes = self.0.get(path).ok_or(io::Error::from(io::ErrorKind::NotFound))?;
         Ok(bytes.iter().copied().take(limit.saturating_add(1)).collect())
+    }
+
+    fn host(&self) -> String {
+        "here".to_owned()
     }
 
     fn list(&self, directory: &Path) -> Vec<String> {

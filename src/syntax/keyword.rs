@@ -231,9 +231,11 @@ pub fn nearest<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> Option<&
     if word.len() > 64 {
         return None;
     }
-    let limit = 1 + word.chars().count() / 4;
+    let length = word.chars().count();
+    let limit = 1 + length / 4;
     let lower = word.to_ascii_lowercase();
     words
+        .filter(|candidate| candidate.len().abs_diff(length) <= limit)
         .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_ascii_lowercase()), candidate))
         .filter(|(distance, candidate)| *distance <= limit && *distance < candidate.chars().count())
         .min_by_key(|(distance, _)| *distance)
@@ -300,6 +302,10 @@ impl Reader<'_> {
 
     fn unknown<T>(&mut self, table: &Table<T>, node: &Node) {
         let word = &node.keyword;
+        if self.diagnostics.errors() >= Diagnostics::MAX_KEPT {
+            // It is only counted: looking for what was meant would be in vain, and costs.
+            return self.error(word.span, "");
+        }
         let glued = node.values.first().map(|second| format!("{}{}", word.text, second.text));
         let likely = match glued.filter(|g| table.find(g).is_some()) {
             Some(glued) => Some((word.span.to(node.values.first().map_or(word.span, |w| w.span)), glued)),
@@ -337,10 +343,10 @@ impl Reader<'_> {
                 .push(Diagnostic::warning(at, format!("`{name}` is deprecated")).help(instead)),
             Stance::Ignored(why) => return self.warning(whole, format!("`{named}` is ignored: {why}")),
             Stance::NotYet(what) => {
-                return self.warning(at, format!("`{name}` is not yet supported: {what}"));
+                return self.warning(whole, format!("`{named}` is not yet supported: {what}"));
             }
             Stance::NotYetError(what) => {
-                return self.error(at, format!("`{name}` is not yet supported: {what}"));
+                return self.error(whole, format!("`{named}` is not yet supported: {what}"));
             }
             Stance::Refused(why) => return self.error(whole, format!("`{named}` is refused: {why}")),
         }

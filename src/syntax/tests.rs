@@ -1,1 +1,248 @@
+//! The language: what text becomes which tree, and what becomes none.
 
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::expand::{self, Text};
+use super::files::MemoryFiles;
+use super::tree::Print;
+
+#[test]
+fn comments_begin_anywhere_outside_double_quotes() {
+    reads("a b # c\n! d\ne#f\ng \"#h!\" i!j\nk '#' l", "a b\ne\ng \"#h!\" i\nk '\n");
+    reads("a\\#b \\!c d\\\\e", "a\\#b \\!c d\\\\e\n");
+}
+
+#[test]
+fn quoted_text_is_one_word_and_glued_quotes_are_words_of_their_own() {
+    reads("a \"b c\" d\"e f\"g \"\"", "a \"b c\" d \"e f\" g \"\"\n");
+    reads("a \"{ } $x\"", "a \"{ } $x\"\n");
+}
+
+#[test]
+fn braces_stand_anywhere() {
+    let wanted = "a b {\n    c d\n    e {\n    }\n    f\n}\ng\n";
+    reads("a b {\nc d\ne {\n}\nf\n}\ng", wanted);
+    reads("a b { c d\ne{}f}g", wanted);
+    reads("a b\n\n# here it comes\n{\nc d\ne\n{\n}\nf }\ng", wanted);
+    reads("a b{\r\n\tc\td\r\n\te{}\r\nf\r\n}\r\ng\r\n", wanted);
+}
+
+#[test]
+fn definitions_are_replaced_when_used() {
+    reads("$A=x y\nk $A", "k x y\n");
+    reads("$A=$B\n$B=1\nk $A ${B}2 $A,$B", "k 1 12 1,1\n");
+    reads("$A=1\nk $A\n$A=2\nk $A", "k 1\nk 2\n");
+    reads("$A=\nk $A z", "k z\n");
+    reads("$A=1\nk \"$A ${A}\" a$A a${A}b", "k \"1 1\" a1 a1b\n");
+    reads("$A=1\nk $AB $A-x $ 5$", "k $AB $A-x $ 5$\n");
+    reads("k ${_HASH}x ${_BANG}", "k \\#x \\!\n");
+}
+
+#[test]
+fn a_definition_of_several_lines_gives_several_lines() {
+    reads("$A= \\\n b 1 \\\n c 2\nk {\n$A\n}", "k {\n    b 1\n    c 2\n}\n");
+    reads("$C=3\n$B=b {\\\n c $C\\\n}\nk {\nx $B\n}\nl", "k {\n    x b {\n        c 3\n    }\n}\nl\n");
+    reads("$A=a \\\n", "");
+}
+
+#[test]
+fn a_condition_keeps_a_line_on_one_host_or_off_it() {
+    reads(
+        "@here a\n@there b\n@^here c\n@^there d\n@here @there e\n@here @^there f ${_INSTANCE}",
+        "a\nd\nf here\n",
+    );
+    reads("@here $A=1\n@there $A=2\nk $A", "k 1\n");
+    reads("@there $A= \\\n b \\\n c\n@here $A=d\n$A", "d\n");
+    reads("a {\n@there b {\n@there c }\n}", "a {\n}\n");
+}
+
+#[test]
+fn a_repetition_stands_for_a_line_for_each_row() {
+    reads("~SEQ(i,3) k 10.0.0.$i", "k 10.0.0.1\nk 10.0.0.2\nk 10.0.0.3\n");
+    reads("~SEQ(i,0,2) ~LST(c,a,b) ${c}${i}", "a0\nb0\na1\nb1\na2\nb2\n");
+    reads("~LST({n,m},{1,2},{3,4}) k ${n}-${m} {}", "k 1-2 {\n}\nk 3-4 {\n}\n");
+    reads("$B=k $i {\\\n l ${j}\\\n }\n$j=7\n~SEQx(i,9,10) $B", "k 9 {\n    l 7\n}\nk a {\n    l 7\n}\n");
+    reads("$i=5\n~SEQ(i,1) k $i\nk $i", "k 1\nk 5\n");
+}
+
+#[test]
+fn repetitions_cannot_explode() {
+    let nested = "~SEQ(i,1000) ".repeat(3);
+    assert!(messages(&read(&format!("{nested}x\n"))).contains("has more than 1000000 lines"));
+    assert!(
+        messages(&read(&format!("{}x\n", "~SEQ(i,1) ".repeat(20))))
+            .contains("repetitions nest deeper than 16")
+    );
+    let long = format!("~SEQ(i,4294967295) {}\n", "x".repeat(60_000));
+    assert!(messages(&read(&long)).contains("larger than 64 MiB"));
+    assert_eq!(messages(&read(&format!("{}x", "@here ".repeat(100_000)))), "");
+}
+
+#[test]
+fn included_files_stand_where_they_are_included() {
+    let files = MemoryFiles::new(&[
+        ("/e/main", "a\ninclude sub/*.conf\nb\ninclude /e/{x,y}\n"),
+        ("/e/sub/1.conf", "one {\ninclude deep\n"),
+        ("/e/sub/deep", "in ${_PWD}\n"),
+        ("/e/sub/2.conf", "}\n"),
+        ("/e/x", "x\n"),
+        ("/e/y", "y"),
+    ]);
+    let text = expand::read(&files, Path::new("/e/main"));
+    assert_eq!(messages(&text), "");
+    assert_eq!(Print(&text.nodes).to_string(), "a\none {\n    in /e/sub\n}\nb\nx\ny\n");
+}
+
+#[test]
+fn places_survive_escapes_and_definitions() {
+    let text = read("$N=5\n  w\\#x ${N}y \"q r\"\n");
+    let node = &text.nodes[0];
+    let places: Vec<(String, &str)> = std::iter::once(&node.keyword)
+        .chain(&node.values)
+        .map(|w| (text.sources.describe(w.span), text.sources.slice(w.span)))
+        .collect();
+    let wanted = [("k:2:3", "w\\#x"), ("k:2:8", "${N}y"), ("k:2:15", "q r")];
+    assert_eq!(places, wanted.map(|(at, word)| (at.to_owned(), word)));
+}
+
+#[test]
+fn definitions_cannot_explode() {
+    let mut doubling = "$A0=xxxxxxxxxxxxxxxx\n".to_owned();
+    let mut nothing = "$A0=\n".to_owned();
+    for i in 1..60 {
+        doubling.push_str(&format!("$A{i}=${{A{0}}}${{A{0}}}\n", i - 1));
+        nothing.push_str(&format!("$A{i}=${{A{0}}}${{A{0}}}\n", i - 1));
+    }
+    assert!(messages(&read(&format!("{doubling}k $A59\n"))).contains("makes the line longer than"));
+    assert!(messages(&read(&format!("{nothing}k $A59\n"))).contains("makes the line longer than"));
+    let long = format!("$A={}\n{}", "x".repeat(60_000), "k $A\n".repeat(5000));
+    assert!(messages(&read(&long)).contains("definitions make the configuration larger than 64 MiB"));
+}
+
+#[test]
+fn definitions_nest_so_deep_and_no_deeper() {
+    let chain = |n: usize| -> String { (0..n).map(|i| format!("$A{i}=$A{}\n", i + 1)).collect() };
+    assert_eq!(messages(&read(&format!("{}$A60=x\nk $A0\n", chain(60)))), "");
+    assert!(messages(&read(&format!("{}$A70=x\nk $A0\n", chain(70)))).contains("nest deeper than 64"));
+}
+
+#[test]
+fn includes_nest_so_deep_and_no_deeper() {
+    let chain = |n: usize| {
+        let files: Vec<(String, String)> =
+            (0..=n).map(|i| (format!("/{i}"), format!("include {}\n", i + 1))).collect();
+        let mut files = MemoryFiles(files.into_iter().map(|(p, t)| (p.into(), t.into_bytes())).collect());
+        files.0.insert(format!("/{}", n + 1).into(), b"end\n".to_vec());
+        expand::read(&files, Path::new("/0"))
+    };
+    assert_eq!(messages(&chain(61)), "");
+    assert_eq!(messages(&chain(70)), "includes nest deeper than 64\n");
+}
+
+#[test]
+fn a_circle_of_includes_is_said_to_be_one() {
+    let files = MemoryFiles::new(&[("/a", "include b\n"), ("/b", "x\ninclude ./a\n")]);
+    assert_eq!(messages(&expand::read(&files, Path::new("/a"))), "/a: includes itself\n");
+}
+
+#[test]
+fn an_include_storm_ends() {
+    let mut files = MemoryFiles::default();
+    for i in 0..40 {
+        files.0.insert(format!("/{i}").into(), format!("include {0}\ninclude {0}\n", i + 1).into_bytes());
+    }
+    files.0.insert("/40".into(), b"x\n".to_vec());
+    let text = expand::read(&files, Path::new("/0"));
+    assert!(messages(&text).contains("the configuration is larger than"));
+}
+
+#[test]
+fn more_than_a_million_lines_are_too_many() {
+    let text = read(&"a\n".repeat(expand::MAX_LINES + 1));
+    assert_eq!(messages(&text), "the configuration has more than 1000000 lines\n");
+    assert_eq!(text.nodes.len(), expand::MAX_LINES);
+}
+
+#[test]
+fn a_hundred_thousand_braces_do_not_exhaust_the_stack() {
+    let text = read(&"a {".repeat(100_000));
+    assert!(messages(&text).contains("blocks nest deeper than 32"));
+    let closed = read(&format!("{}{}b", "a {".repeat(1000), "}".repeat(1000)));
+    assert_eq!(closed.nodes.last().map(|n| &*n.keyword.text), Some("b"));
+}
+
+proptest! {
+    #[test]
+    fn a_printed_tree_reads_back_as_itself(pieces in proptest::collection::vec(piece(), 0..80)) {
+        let first = read(&pieces.concat());
+        let printed = Print(&first.nodes).to_string();
+        let second = read(&printed);
+        prop_assert_eq!(&first.nodes, &second.nodes, "{}", printed);
+    }
+
+    #[test]
+    fn arbitrary_text_is_read(text in any::<String>(), pieces in proptest::collection::vec(piece(), 0..80)) {
+        let both = format!("{text}{}", pieces.concat());
+        let read = read(&both);
+        for node in &read.nodes {
+            read.sources.describe(node.span());
+        }
+    }
+}
+
+fn piece() -> impl Strategy<Value = &'static str> {
+    proptest::sample::select(
+        &[
+            "a",
+            "bc",
+            "é",
+            "1.5",
+            " ",
+            "\t",
+            "\n",
+            "\r\n",
+            "{",
+            "}",
+            "\"",
+            "#",
+            "!",
+            "\\",
+            "\\#",
+            "\\!",
+            "$",
+            "$A",
+            "${A}",
+            "\n$A=",
+            "include ",
+            "\n$B=$A ",
+            "${_HASH}",
+            "'",
+            "\u{a0}",
+            "=",
+            ",",
+            ")",
+            "~",
+            "@",
+            "@here ",
+            "~SEQ(A,3) ",
+            "~LST({A,B},{1,2}) ",
+            "\r",
+        ][..],
+    )
+}
+
+fn reads(text: &str, wanted: &str) {
+    let read = read(text);
+    assert_eq!(Print(&read.nodes).to_string(), wanted, "{text:?}: {}", messages(&read));
+    assert_eq!(read.diagnostics.errors(), 0, "{text:?}: {}", messages(&read));
+}
+
+fn read(text: &str) -> Text {
+    expand::read(&MemoryFiles::new(&[("k", text)]), Path::new("k"))
+}
+
+fn messages(text: &Text) -> String {
+    text.diagnostics.iter().map(|d| format!("{}\n", d.message)).collect()
+}

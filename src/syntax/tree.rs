@@ -31,7 +31,7 @@ impl std::ops::Deref for Word {
 impl PartialEq for Word {
     /// The same word, wherever it stands.
     fn eq(&self, other: &Word) -> bool {
-        self.text == other.text && self.is_quoted == other.is_quoted
+        self.text == other.text
     }
 }
 
@@ -202,7 +202,13 @@ impl fmt::Display for Print<'_> {
 fn print(nodes: &[Node], depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for node in nodes {
         write!(f, "{:1$}", "", depth * 4)?;
-        print_word(&node.keyword, f)?;
+        // At the beginning of a line these would be definitions, conditions, repetitions, includes.
+        let begins_other = node.keyword.starts_with(['$', '@', '~']) || node.keyword.starts_with("include");
+        if begins_other && !node.keyword.is_quoted {
+            write!(f, "\"{}\"", node.keyword.text)?;
+        } else {
+            print_word(&node.keyword, f)?;
+        }
         for value in &node.values {
             f.write_char(' ')?;
             print_word(value, f)?;

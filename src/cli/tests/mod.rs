@@ -1,0 +1,4 @@
+//! What `lvsd check` says, word by word, and its verdicts.
+
+mod diagnostics;
+mod verdicts;

@@ -1,0 +1,327 @@
+//! Definitions (`$NAME=value`) and their uses (`$NAME`, `${NAME}`), replaced when used.
+//!
+//! A definition of several lines gives several lines. Replacing is bounded in depth, in number and in size:
+//! definitions that double each other, or lead back to themselves, end with an error. `expand` calls this.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+use std::rc::Rc;
+
+use super::diagnostic::{Diagnostic, Diagnostics};
+use super::keyword;
+use super::lexer::Line;
+use super::source::{Sources, Span};
+
+/// Most bytes a line may grow to.
+pub const MAX_LINE_BYTES: usize = 64 << 10;
+/// Most bytes of lines that hold definitions, in all.
+pub const MAX_BYTES: usize = 64 << 20;
+/// Most uses in all.
+const MAX_USES: usize = 4_000_000;
+/// Most uses on one line.
+const MAX_USES_PER_LINE: usize = 10_000;
+/// Deepest nesting.
+const MAX_DEPTH: usize = 64;
+
+/// Every definition made so far.
+#[derive(Debug, Default)]
+pub struct Definitions {
+    all: BTreeMap<String, Definition>,
+    /// What `@ID` is compared with and `${_INSTANCE}` stands for.
+    pub id: String,
+    uses: usize,
+    bytes: usize,
+}
+
+/// What a name stands for.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    /// `$NAME=`.
+    span: Span,
+    lines: Rc<[Line<'static>]>,
+}
+
+/// A definition whose lines are still being read.
+#[derive(Debug)]
+pub struct Pending {
+    /// Its name; empty when the definition is read only to be skipped.
+    name: String,
+    span: Span,
+    lines: Vec<Line<'static>>,
+}
+
+impl Pending {
+    /// The definition a line begins with, and whether it goes on in the next line.
+    pub fn begin(line: &Line<'_>) -> Option<(Pending, bool)> {
+        let (name, value) = definition(&line.text)?;
+        let span = line.span(0..value.start);
+        let mut body = Line::empty();
+        body.push(line, value, None);
+        let (body, continues) = continuation(&body);
+        Some((Pending { name: name.to_owned(), span, lines: vec![body] }, continues))
+    }
+
+    /// The same, for a condition that does not hold: its lines belong to it all the same.
+    #[must_use]
+    pub fn skipped(self) -> Pending {
+        Pending { name: String::new(), ..self }
+    }
+
+    /// Adds a line; answers whether another follows.
+    pub fn push(&mut self, line: &Line<'_>) -> bool {
+        let (line, continues) = continuation(line);
+        self.lines.push(line);
+        continues
+    }
+}
+
+/// What replacing needs of the reader.
+pub struct Scene<'a> {
+    /// Where uses are remembered.
+    pub sources: &'a mut Sources,
+    /// Where problems go.
+    pub diagnostics: &'a mut Diagnostics,
+    /// `${_PWD}`.
+    pub directory: &'a Path,
+}
+
+impl Definitions {
+    /// No definitions yet; `id` is what `@ID` is compared with and `${_INSTANCE}` stands for.
+    pub fn new(id: String) -> Definitions {
+        Definitions { id, ..Definitions::default() }
+    }
+
+    /// Counts bytes that came of a repetition.
+    pub fn spend(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// Makes a definition; a later one of the same name counts from there on.
+    pub fn define(&mut self, Pending { name, span, lines }: Pending) {
+        if !name.is_empty() {
+            self.all.insert(name, Definition { span, lines: lines.into() });
+        }
+    }
+
+    /// Makes a definition of one word; answers the one it hides.
+    pub fn hide(&mut self, name: &str, value: &str, span: Span) -> Option<Definition> {
+        let mut line = Line::empty();
+        line.push_text(value, span);
+        self.all.insert(name.to_owned(), Definition { span, lines: [line].into() })
+    }
+
+    /// Brings back what [`Definitions::hide`] hid.
+    pub fn restore(&mut self, name: &str, hidden: Option<Definition>) {
+        match hidden {
+            Some(definition) => self.all.insert(name.to_owned(), definition),
+            None => self.all.remove(name),
+        };
+    }
+
+    /// Whether replacing has cost as much as it may in all.
+    pub fn is_exhausted(&self) -> bool {
+        self.uses > MAX_USES || self.bytes > MAX_BYTES
+    }
+
+    /// Replaces the uses on a line; one line may become several, and none if it cannot be used.
+    pub fn expand(&mut self, line: &Line<'_>, scene: &mut Scene<'_>) -> Vec<Line<'static>> {
+        let mut to = Expansion::default();
+        self.expand_into(line, None, &mut to, scene);
+        self.uses = self.uses.saturating_add(to.uses);
+        self.bytes = self.bytes.saturating_add(to.bytes);
+        if to.is_broken { Vec::new() } else { to.out }
+    }
+
+    fn expand_into(&self, line: &Line<'_>, used_at: Option<Span>, to: &mut Expansion, scene: &mut Scene<'_>) {
+        let mut from = 0;
+        let mut is_quoted = false;
+        while let Some(dollar) = line.text.get(from..).and_then(|t| t.find('$')).map(|i| from + i) {
+            if to.is_broken {
+                return;
+            }
+            let before = line.text.get(from..dollar).unwrap_or_default();
+            is_quoted ^= before.bytes().filter(|b| *b == b'"').count() % 2 == 1;
+            to.push(line, from..dollar, used_at);
+            from = dollar + 1;
+            let Some(name) = reference(line.text.get(dollar..).unwrap_or_default()) else {
+                to.push(line, dollar..from, used_at);
+                continue;
+            };
+            let range = dollar..dollar + name.length;
+            from = range.end;
+            let span = used_at.unwrap_or_else(|| line.span(range.clone()));
+            let used = Use { name, line, range, span, used_at, is_quoted };
+            if let Err(problem) = self.replace(&used, to, scene) {
+                to.is_broken = true;
+                scene.diagnostics.push(problem);
+            }
+        }
+        to.push(line, from..line.text.len(), used_at);
+    }
+
+    fn replace(&self, used: &Use<'_>, to: &mut Expansion, scene: &mut Scene<'_>) -> Result<(), Diagnostic> {
+        to.uses += 1;
+        let (name, span) = (used.name.name, used.span);
+        if let Some(circle) = to.active.iter().position(|n| n == name) {
+            let names: Vec<String> = to.active.iter().skip(circle).map(|n| format!("${n}")).collect();
+            let text = format!("`${name}` is defined by itself: {} -> ${name}", names.join(" -> "));
+            return Err(Diagnostic::error(span, text));
+        }
+        if to.active.len() >= MAX_DEPTH {
+            return Err(Diagnostic::error(span, format!("definitions nest deeper than {MAX_DEPTH}")));
+        }
+        match name {
+            "_HASH" => return to.grow("#", span),
+            "_BANG" => return to.grow("!", span),
+            "_PWD" => return to.grow(&scene.directory.display().to_string(), span),
+            "_INSTANCE" => return to.grow(&self.id, span),
+            "_RANDOM" | "_ENV" => {
+                return Err(Diagnostic::error(span, format!("not yet supported: `${{{name}}}`")));
+            }
+            _ => {}
+        }
+        let Some(definition) = self.all.get(name) else { return self.undefined(used, to, scene) };
+        let grows_by = definition.lines.iter().map(|l| l.text.len() + 1).sum();
+        to.check_size(grows_by, name, span)?;
+        scene.sources.record_use(span, definition.span);
+        to.active.push(name.to_owned());
+        let is_block = definition.lines.len() > 1;
+        for (i, body) in definition.lines.iter().enumerate() {
+            if i > 0 {
+                to.next_line();
+            }
+            // Words of a definition of one line point at its use, those of a block at its lines.
+            self.expand_into(body, used.used_at.or((!is_block).then_some(span)), to, scene);
+        }
+        to.active.pop();
+        Ok(())
+    }
+
+    /// keepalived leaves it as it is; in braces outside quotes that breaks the line, and what follows.
+    fn undefined(&self, used: &Use<'_>, to: &mut Expansion, scene: &mut Scene<'_>) -> Result<(), Diagnostic> {
+        let written = used.line.text.get(used.range.clone()).unwrap_or_default();
+        let likely = keyword::nearest(used.name.name, self.all.keys().map(String::as_str));
+        let help = match likely {
+            Some(likely) => format!("did you mean `${likely}`?"),
+            None => format!("define it above: `${}=value`", used.name.name),
+        };
+        if used.name.is_braced && !used.is_quoted {
+            return Err(Diagnostic::error(used.span, format!("`{written}` is not defined")).help(help));
+        }
+        let text = format!("`{written}` is not defined and stays as it is");
+        scene.diagnostics.push(Diagnostic::warning(used.span, text).help(help));
+        to.push(used.line, used.range.clone(), used.used_at);
+        Ok(())
+    }
+}
+
+/// One use of a definition.
+struct Use<'a> {
+    name: Reference<'a>,
+    line: &'a Line<'a>,
+    /// All of it in the line, from the dollar.
+    range: Range<usize>,
+    /// Where what becomes of it is said to be.
+    span: Span,
+    /// The use that led to the line, if it is a definition's.
+    used_at: Option<Span>,
+    is_quoted: bool,
+}
+
+/// A line while its definitions are replaced.
+#[derive(Default)]
+struct Expansion {
+    /// Finished lines, and the one being put together.
+    out: Vec<Line<'static>>,
+    /// Names being replaced, outermost first.
+    active: Vec<String>,
+    uses: usize,
+    bytes: usize,
+    /// The line cannot be used; it was said why.
+    is_broken: bool,
+}
+
+impl Expansion {
+    fn last(&mut self) -> &mut Line<'static> {
+        if self.out.is_empty() {
+            self.out.push(Line::empty());
+        }
+        self.out.last_mut().expect("a line was pushed if there was none")
+    }
+
+    fn next_line(&mut self) {
+        self.last();
+        self.out.push(Line::empty());
+        self.bytes += 1;
+    }
+
+    fn push(&mut self, from: &Line<'_>, range: Range<usize>, used_at: Option<Span>) {
+        self.bytes += range.len();
+        self.last().push(from, range, used_at);
+    }
+
+    fn grow(&mut self, text: &str, span: Span) -> Result<(), Diagnostic> {
+        self.check_size(text.len(), text, span)?;
+        self.bytes += text.len();
+        self.last().push_text(text, span);
+        Ok(())
+    }
+
+    fn check_size(&self, grows_by: usize, name: &str, span: Span) -> Result<(), Diagnostic> {
+        if self.uses > MAX_USES_PER_LINE || self.bytes + grows_by > MAX_LINE_BYTES {
+            let text = format!("`${name}` makes the line longer than {MAX_LINE_BYTES} bytes");
+            return Err(Diagnostic::error(span, text));
+        }
+        Ok(())
+    }
+}
+
+/// The name a line defines and where its value is: `$NAME=value`.
+fn definition(text: &str) -> Option<(&str, Range<usize>)> {
+    let (name, value) = text.strip_prefix('$')?.split_once('=')?;
+    is_name(name).then(|| (name, text.len() - value.len()..text.len()))
+}
+
+/// Takes the `\` off a line that goes on in the next.
+fn continuation(line: &Line<'_>) -> (Line<'static>, bool) {
+    let text = line.text.trim_end();
+    let kept = text.strip_suffix('\\').unwrap_or(text);
+    let mut body = Line::empty();
+    body.push(line, 0..kept.trim_end().len(), None);
+    (body, kept.len() < text.len())
+}
+
+/// Whether a word can be a definition's name.
+pub fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(is_name_byte)
+}
+
+fn is_name_byte(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b == b'_'
+}
+
+/// A name in a text that uses it.
+struct Reference<'a> {
+    name: &'a str,
+    /// Of all of it, from the dollar.
+    length: usize,
+    is_braced: bool,
+}
+
+/// The use that `text` begins with: `${NAME}`, or `$NAME` before a space, a comma, `)`, a quote or the end.
+fn reference(text: &str) -> Option<Reference<'_>> {
+    let rest = text.strip_prefix('$')?;
+    if let Some(inside) = rest.strip_prefix('{') {
+        let (inside, _) = inside.split_once('}')?;
+        // `${_ENV NAME}`, `${_RANDOM 1 5}`: the first word names it.
+        let name = inside.split(' ').next().unwrap_or_default();
+        let may_have_more = name.starts_with('_') || name == inside;
+        let length = inside.len() + "${}".len();
+        return (is_name(name) && may_have_more).then_some(Reference { name, length, is_braced: true });
+    }
+    let length = rest.bytes().take_while(|b| is_name_byte(*b)).count();
+    let (name, behind) = rest.split_at(length);
+    let ends = matches!(behind.bytes().next(), None | Some(b' ' | b'\t' | b',' | b')' | b'"'));
+    (is_name(name) && ends).then_some(Reference { name, length: length + 1, is_braced: false })
+}
