@@ -81,7 +81,8 @@ impl Ending {
 /// # Errors
 /// A sentence with the next step when there is none.
 pub fn kernel() -> Result<PathBuf, String> {
-    let path = std::env::var_os("LVSD_LAB_KERNEL").map_or_else(|| PathBuf::from("/usr/bin/linux.uml"), PathBuf::from);
+    let path = std::env::var_os("LVSD_LAB_KERNEL")
+        .map_or_else(|| PathBuf::from("/usr/bin/linux.uml"), PathBuf::from);
     match path.metadata() {
         Ok(meta) if meta.is_file() => Ok(path),
         _ => Err(format!("{}: no such kernel; run scripts/setup", path.display())),
@@ -150,10 +151,10 @@ fn prepare(order: &Order, scratch: &Scratch) -> io::Result<()> {
             environment.push_str(&format!("{name}={value}\n"));
         }
     }
-    if order.output != Output::Log {
-        if let Some((rows, columns)) = terminal::size() {
-            environment.push_str(&format!("LAB_ROWS={rows}\nLAB_COLUMNS={columns}\n"));
-        }
+    if order.output != Output::Log
+        && let Some((rows, columns)) = terminal::size()
+    {
+        environment.push_str(&format!("LAB_ROWS={rows}\nLAB_COLUMNS={columns}\n"));
     }
     fs::write(dir.join("environment"), environment)
 }
@@ -165,7 +166,16 @@ fn spawn(order: &Order, scratch: &Scratch, terminal: Option<&Terminal>) -> Resul
     let path = kernel()?;
     let mut command = Command::new(&path);
     command
-        .args(["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "noreboot", "panic=-1", "quiet", "con=null"])
+        .args([
+            "root=/dev/root",
+            "rootfstype=hostfs",
+            "rootflags=/",
+            "ro",
+            "noreboot",
+            "panic=-1",
+            "quiet",
+            "con=null",
+        ])
         .arg(format!("mem={}M", order.memory))
         .arg(format!("init={}", dir.join(INIT_NAME).display()))
         .arg(format!("lvsd.lab={}", dir.display()))

@@ -93,6 +93,9 @@ fn writable_root(dir: &str) -> Result<(), String> {
     rustix::process::pivot_root(".", "run/old").map_err(|e| format!("pivot_root: {e}"))?;
     std::env::set_current_dir("/").map_err(|e| format!("/: {e}"))?;
     unmount("/run/old", UnmountFlags::DETACH).map_err(|e| format!("/run/old: {e}"))?;
+    // Programs look their own name up; without a line for it they wait for a name server that is not there.
+    fs::write("/etc/hosts", "127.0.0.1 localhost lab\n::1 localhost lab\n")
+        .map_err(|e| format!("/etc/hosts: {e}"))?;
     rustix::system::sethostname(b"lab").map_err(|e| format!("host name: {e}"))
 }
 
@@ -122,7 +125,9 @@ fn job(dir: &Path, terminal: bool) -> Result<i32, String> {
     loop {
         match rustix::process::wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if pid.as_raw_nonzero().get() == job => {
-                return Ok(status.exit_status().unwrap_or_else(|| 128 + status.terminating_signal().unwrap_or(0)));
+                return Ok(status
+                    .exit_status()
+                    .unwrap_or_else(|| 128 + status.terminating_signal().unwrap_or(0)));
             }
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(format!("waiting for the job: {e}")),
@@ -137,6 +142,7 @@ fn insert(path: &str) -> Result<(), String> {
 
 fn file_system(kind: &str, place: &str, options: &str) -> Result<(), String> {
     let options = CString::new(options).map_err(|e| format!("{place}: {e}"))?;
-    mount(kind, place, kind, MountFlags::empty(), options.as_c_str()).map_err(|e| format!("{kind} on {place}: {e}"))?;
+    mount(kind, place, kind, MountFlags::empty(), options.as_c_str())
+        .map_err(|e| format!("{kind} on {place}: {e}"))?;
     Ok(())
 }

@@ -43,7 +43,8 @@ impl Drop for Running {
 /// Makes this process the parent of whatever guests leave, and starts the thread that waits for SIGINT,
 /// SIGTERM and SIGHUP.
 pub fn watch() -> Result<(), String> {
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(|e| format!("subreaper: {e}"))?;
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .map_err(|e| format!("subreaper: {e}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()
@@ -74,6 +75,7 @@ fn leave() {
     for (group, scratch) in lock().iter() {
         if let Some(pid) = Pid::from_raw(*group) {
             let _ = kill_process_group(pid, Signal::KILL);
+            while let Ok(Some(_)) = waitpgid(pid, WaitOptions::empty()) {}
         }
         let _ = std::fs::remove_dir_all(scratch);
     }

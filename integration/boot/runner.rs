@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use super::guest::{self, DIED, Order, Output, TIMED_OUT};
 use super::interrupt;
 use crate::Arguments;
-use crate::lab::{SKIPPED, Verdict};
+use crate::lab::{FAILED, SKIPPED, Verdict};
 use crate::scenarios::{Run, SCENARIOS, SHELL, Scenario};
 
 /// Lines of a failed scenario's log that are shown at once.
 const SHOWN: usize = 25;
+/// How many of them come before the one that says what failed.
+const BEFORE: usize = 4;
 
 /// How one scenario ended.
 enum Ended {
@@ -156,7 +158,7 @@ fn run_guest(scenario: &Scenario, watched: bool, keep: bool) -> Ended {
         DIED => format!("the guest died; its console ends with:\n{}", last_lines(&ending.console(), SHOWN)),
         status => format!("exit status {status}"),
     };
-    let shown = if watched { String::new() } else { indent(&last_lines(&log, SHOWN)) };
+    let shown = if watched { String::new() } else { indent(&around_failure(&log)) };
     Ended::Failed(format!("{reason}\n{shown}\n      {kept}"))
 }
 
@@ -208,6 +210,14 @@ pub fn boot_probe(name: &str, limit: Duration) -> Result<guest::Ending, String> 
 /// A verdict from a comparison, for scenarios outside a guest.
 pub fn expect(what: &str, holds: bool, seen: impl FnOnce() -> String) -> Verdict {
     if holds { Ok(()) } else { Err(format!("{what}; saw {}", seen())) }
+}
+
+/// The part of a log that says what failed.
+fn around_failure(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    let failed = lines.iter().rposition(|l| l.contains(FAILED));
+    let from = failed.map_or(lines.len().saturating_sub(SHOWN), |n| n.saturating_sub(BEFORE));
+    lines.into_iter().skip(from).take(SHOWN).collect::<Vec<_>>().join("\n")
 }
 
 fn last_lines(text: &str, count: usize) -> String {

@@ -20,12 +20,12 @@ impl Scratch {
         let path = std::env::temp_dir().join(format!("lvsd-lab.{}.{number}", std::process::id()));
         let text = path.to_str().unwrap_or(" ");
         if text.contains(|c: char| c.is_whitespace() || c == ',') || text.len() > 80 {
-            return Err(format!("{}: a kernel's command line cannot carry this path; set TMPDIR", path.display()));
+            return Err(format!(
+                "{}: a kernel's command line cannot carry this path; set TMPDIR",
+                path.display()
+            ));
         }
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .map_err(|e| format!("{}: {e}", path.display()))?;
+        fs::DirBuilder::new().mode(0o700).create(&path).map_err(|e| format!("{}: {e}", path.display()))?;
         Ok(Scratch(path))
     }
 

@@ -6,6 +6,8 @@
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Duration;
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
@@ -14,6 +16,8 @@ static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
 /// End of input, as a terminal in canonical mode spells it.
 const END_OF_TRANSMISSION: u8 = 4;
+/// How often the end of piped input is repeated.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// A console between this process's stdin and stdout and a guest.
 #[derive(Debug)]
@@ -34,12 +38,20 @@ impl Terminal {
             tcsetattr(io::stdin(), OptionalActions::Now, &raw)?;
         }
         let mut to_guest = here.try_clone()?;
+        let (spoke, first_words) = sync_channel(1);
         std::thread::spawn(move || {
+            // What arrives before the guest has opened its console is never read.
+            if first_words.recv().is_err() {
+                return;
+            }
             // Ends with the process: a blocked read of stdin cannot be called back.
             let _ = io::copy(&mut io::stdin().lock(), &mut to_guest);
-            let _ = to_guest.write_all(&[END_OF_TRANSMISSION]);
+            // Input that came by a pipe has ended; a shell that was not listening yet hears it the next time.
+            while to_guest.write_all(&[END_OF_TRANSMISSION]).is_ok() {
+                std::thread::sleep(AGAIN);
+            }
         });
-        let output = std::thread::spawn(move || copy_output(here));
+        let output = std::thread::spawn(move || copy_output(here, &spoke));
         Ok(Terminal { guest: Some(guest), output })
     }
 
@@ -74,11 +86,13 @@ pub fn restore() {
     }
 }
 
-fn copy_output(mut from: UnixStream) {
+fn copy_output(mut from: UnixStream, spoke: &SyncSender<()>) {
     let mut buffer = [0; 4096];
     while let Ok(n @ 1..) = from.read(&mut buffer) {
+        // Full: it has spoken before.
+        let _ = spoke.try_send(());
         let mut out = io::stdout().lock();
-        if out.write_all(&buffer[..n]).and_then(|()| out.flush()).is_err() {
+        if out.write_all(buffer.get(..n).unwrap_or_default()).and_then(|()| out.flush()).is_err() {
             return;
         }
     }

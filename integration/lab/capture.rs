@@ -27,7 +27,10 @@ impl Capture {
         let log = file.with_extension("tcpdump");
         let stderr = File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
         let mut command = Command::new("tcpdump");
-        command.args(["-Z", "root", "--immediate-mode", "-U", "-n", "-i", interface, "-w"]).arg(&file).arg(filter);
+        command
+            .args(["-Z", "root", "--immediate-mode", "-U", "-n", "-i", interface, "-w"])
+            .arg(&file)
+            .arg(filter);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         let child = host.start(&mut command)?;
         let capture = Capture { child, file };

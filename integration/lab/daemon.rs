@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::host::Host;
 use super::wait::{seconds, wait_for};
-use super::{Lab, Verdict, judge};
+use super::{Lab, Verdict};
 
 /// Numbers the daemons of a guest, so that a restart does not overwrite the log before it.
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -35,12 +35,26 @@ pub struct Finished {
 
 /// The lvsd under test: `LVSD_LAB_DAEMON`, or the one cargo built beside this lab.
 pub fn lvsd_binary() -> PathBuf {
-    std::env::var_os("LVSD_LAB_DAEMON").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_lvsd")), PathBuf::from)
+    std::env::var_os("LVSD_LAB_DAEMON")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_lvsd")), PathBuf::from)
 }
 
 /// The run directory of a host's lvsd: the same for every start, as in /run on a real director.
 pub fn run_dir(host: &Host) -> String {
     format!("/run/lvsd-{}", host.name())
+}
+
+/// The control socket in a run directory.
+pub fn control(run_dir: &str) -> String {
+    format!("{run_dir}/control.sock")
+}
+
+/// Writes the configuration file of a host's lvsd; [`Daemon::reload`] makes it read the file again.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn configure(lab: &Lab, host: &Host, text: &str) -> Result<PathBuf, String> {
+    lab.write(&format!("{}.conf", host.name()), text)
 }
 
 impl Daemon {
@@ -58,14 +72,20 @@ impl Daemon {
         Ok(Daemon { child, log })
     }
 
-    /// Starts `lvsd run` with this configuration file and more arguments, and does not wait.
+    /// Starts `lvsd run` with this configuration file, run directory and more arguments, and does not wait.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start_lvsd(lab: &Lab, host: &Host, file: &Path, more: &[&str]) -> Result<Daemon, String> {
+    pub fn start_lvsd(
+        lab: &Lab,
+        host: &Host,
+        file: &Path,
+        run_dir: &str,
+        more: &[&str],
+    ) -> Result<Daemon, String> {
         let mut command = Command::new(lvsd_binary());
-        command.arg("run").arg("-c").arg(file).args(["--run-dir", &run_dir(host)]).args(more);
-        Daemon::start(lab, host, "lvsd", &mut command)
+        command.arg("run").arg("-c").arg(file).args(["--run-dir", run_dir, "--control", &control(run_dir)]);
+        Daemon::start(lab, host, "lvsd", command.args(more))
     }
 
     /// Starts `lvsd run` with this configuration and waits until it says that it is ready.
@@ -73,8 +93,8 @@ impl Daemon {
     /// # Errors
     /// When it is not ready within 30 seconds.
     pub fn lvsd(lab: &Lab, host: &Host, configuration: &str) -> Result<Daemon, String> {
-        let file = lab.write(&format!("{}.conf", host.name()), configuration)?;
-        let mut daemon = Daemon::start_lvsd(lab, host, &file, &[])?;
+        let file = configure(lab, host, configuration)?;
+        let mut daemon = Daemon::start_lvsd(lab, host, &file, &run_dir(host), &[])?;
         daemon.wait_log("ready", seconds(30))?;
         Ok(daemon)
     }
@@ -137,8 +157,10 @@ impl Daemon {
                 return Ok(Ok(()));
             }
             match self.child.try_wait() {
-                Ok(Some(status)) => Ok(Err(format!("it ended before it said {words:?}: {status}\n{text}"))),
-                _ => Err(text),
+                Ok(Some(status)) => {
+                    Ok(Err(format!("it ended before it said {words:?}: {status}\n{}", end_of(&text))))
+                }
+                _ => Err(end_of(&text)),
             }
         })?
     }
@@ -157,12 +179,42 @@ impl Daemon {
         kill_process(pid, signal).map_err(|e| format!("signal: {e}"))
     }
 
+    /// SIGHUP, for a configuration that was written anew.
+    ///
+    /// # Errors
+    /// When there is no such process any more.
+    pub fn reload(&self) -> Verdict {
+        self.signal(Signal::HUP)
+    }
+
+    /// Ends it by a signal and checks that it exits with 0 within 15 seconds.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn end(mut self, signal: Signal) -> Verdict {
+        self.signal(signal)?;
+        let code = self.wait_exit(seconds(15))?;
+        super::same("exit code", &code, &0)
+    }
+
+    /// Its resident memory in KiB.
+    ///
+    /// # Errors
+    /// When it does not run any more.
+    pub fn memory(&self) -> Result<u64, String> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let text = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
+        let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+        let number = line.and_then(|l| l.split_ascii_whitespace().next()).and_then(|n| n.parse().ok());
+        number.ok_or_else(|| format!("{path}: no VmRSS"))
+    }
+
     /// Waits for its end and answers the exit code.
     ///
     /// # Errors
     /// At the deadline, or when a signal ended it.
     pub fn wait_exit(&mut self, deadline: Duration) -> Result<i32, String> {
-        let log = self.log_text();
+        let log = end_of(&self.log_text());
         let status = wait_for("the daemon ends", deadline, || match self.child.try_wait() {
             Ok(Some(status)) => Ok(status),
             Ok(None) => Err(log.clone()),
@@ -192,13 +244,23 @@ impl Drop for Daemon {
     }
 }
 
+/// The last lines of a log; all of it is among the artefacts.
+fn end_of(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines.into_iter().rev().take(12).rev().collect::<Vec<_>>().join("\n")
+}
+
 /// Runs `lvsd` in a host to its end.
 ///
 /// # Errors
 /// When it cannot be started.
 pub fn lvsd(host: &Host, arguments: &[&str]) -> Result<Finished, String> {
     let output = host.enter(|| {
-        Command::new(lvsd_binary()).args(arguments).stdin(Stdio::null()).output().map_err(|e| format!("lvsd: {e}"))
+        Command::new(lvsd_binary())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|e| format!("lvsd: {e}"))
     })?;
     Ok(Finished {
         code: output.status.code(),
@@ -212,17 +274,22 @@ pub fn lvsd(host: &Host, arguments: &[&str]) -> Result<Finished, String> {
 /// # Errors
 /// When it fails or answers no JSON.
 pub fn status(host: &Host) -> Result<serde_json::Value, String> {
-    let finished = lvsd(host, &["status", "--json", "--control", &format!("{}/control", run_dir(host))])?;
+    let finished = lvsd(host, &["status", "--json", "--control", &control(&run_dir(host))])?;
     serde_json::from_str(&finished.stdout).map_err(|e| format!("lvsd status: {e}: {finished:?}"))
 }
 
-/// How many processes of this name the guest runs.
+/// Process ids of all processes of this name in the guest.
 ///
 /// # Errors
 /// When /proc cannot be read.
-pub fn processes(name: &str) -> Result<usize, String> {
-    judge::run(&["sh", "-c", &format!("grep -lx {name} /proc/[0-9]*/comm | wc -l")])?
-        .trim()
-        .parse()
-        .map_err(|e| format!("counting {name}: {e}"))
+pub fn processes(name: &str) -> Result<Vec<String>, String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").map_err(|e| format!("/proc: {e}"))?.flatten() {
+        let comm = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        let id = entry.file_name().to_string_lossy().into_owned();
+        if comm.trim_end() == name && id.bytes().all(|b| b.is_ascii_digit()) {
+            found.push(id);
+        }
+    }
+    Ok(found)
 }

@@ -30,7 +30,8 @@ impl Load {
         let pace = Duration::from_secs(1) * THREADS / rate.max(1);
         let threads = (0..THREADS)
             .map(|_| {
-                let (stop, answered, failed) = (Arc::clone(&stop), Arc::clone(&answered), Arc::clone(&failed));
+                let (stop, answered, failed) =
+                    (Arc::clone(&stop), Arc::clone(&answered), Arc::clone(&failed));
                 let url = url.to_owned();
                 host.spawn(move || {
                     let mut hits = Hits::default();

@@ -12,6 +12,7 @@ pub mod host;
 pub mod judge;
 pub mod load;
 pub mod shell;
+pub mod site;
 pub mod table;
 pub mod topology;
 pub mod wait;
@@ -31,6 +32,9 @@ pub type Verdict = Result<(), String>;
 /// Exit status of a scenario that cannot be run here and says why in its last line.
 pub const SKIPPED: u8 = 77;
 
+/// What the log says before the sentence that says what was wrong.
+pub const FAILED: &str = "FAILED: ";
+
 /// The lab, as a scenario sees it.
 #[derive(Debug)]
 pub struct Lab {
@@ -38,12 +42,13 @@ pub struct Lab {
     started: Instant,
     out: PathBuf,
     interactive: bool,
+    skipped: bool,
 }
 
 impl Lab {
     /// A lab without hosts; `out` is where artefacts go.
     fn new(out: PathBuf, interactive: bool) -> Lab {
-        Lab { hosts: Vec::new(), started: Instant::now(), out, interactive }
+        Lab { hosts: Vec::new(), started: Instant::now(), out, interactive, skipped: false }
     }
 
     /// Directory for artefacts: what is here is kept when the scenario fails.
@@ -59,6 +64,15 @@ impl Lab {
     /// Says in the log what comes next.
     pub fn step(&self, text: impl AsRef<str>) {
         println!("{:7.2} s  {}", self.started.elapsed().as_secs_f64(), text.as_ref());
+    }
+
+    /// Ends the scenario because it cannot be run here; `reason` is shown.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn skip(&mut self, reason: &str) -> Verdict {
+        self.skipped = true;
+        Err(reason.to_owned())
     }
 
     /// Writes an artefact and answers its path.
@@ -131,8 +145,12 @@ pub fn run_inside(name: &str, shell: bool) -> ExitCode {
         .unwrap_or_else(|_| Err("the scenario itself panicked".to_owned()));
     match verdict {
         Ok(()) => ExitCode::SUCCESS,
+        Err(reason) if lab.skipped => {
+            println!("{reason}");
+            ExitCode::from(SKIPPED)
+        }
         Err(message) => {
-            lab.step(format!("FAILED: {message}"));
+            lab.step(format!("{FAILED}{message}"));
             lab.autopsy();
             ExitCode::FAILURE
         }

@@ -28,14 +28,16 @@ pub fn take_terminal() -> Verdict {
 /// When there is no bash.
 pub fn run(lab: &Lab, on: &str) -> Verdict {
     let host = lab.host(on)?;
-    println!("
+    println!(
+        "
 A shell on the director {on}, in a kernel of its own: nothing you do here outlives it.
   hosts     c (client)  r (router)  d1 d2 (directors)  rs1 rs2 rs3 (real servers)  sorry
   look      ipvsadm -Ln      ip -br addr      ip -n rs1 -br addr
   elsewhere ip netns exec c curl http://10.1.0.100/
   lvsd      lvsd --help
   leave     exit, or Ctrl-D
-");
+"
+    );
     let mut command = Command::new("bash");
     command.args(["--norc", "-i"]);
     command.env("PS1", format!("root@{on} \\w # "));

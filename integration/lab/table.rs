@@ -60,13 +60,20 @@ impl Table {
         Ok(table)
     }
 
+    /// This table and another's services.
+    #[must_use]
+    pub fn with(mut self, other: &Table) -> Table {
+        self.0.extend(other.0.clone());
+        self
+    }
+
     /// The destinations of a service that get new connections (weight above 0), e.g. `10.1.0.21:80`.
     pub fn serving(&self, service: &str) -> Vec<&str> {
         let destinations = self.0.get(service).map(|s| &s.destinations);
         destinations
             .into_iter()
             .flatten()
-            .filter(|(_, options)| !options.ends_with("-w 0"))
+            .filter(|(_, options)| !format!("{options} ").contains("-w 0 "))
             .map(|(key, _)| key.as_str())
             .collect()
     }
@@ -97,22 +104,10 @@ impl fmt::Display for Table {
 ///
 /// # Errors
 /// At the deadline, with the table that was there instead.
-pub fn wait_for_table(host: &Host, what: &str, deadline: Duration, want: &str) -> Verdict {
-    let want = Table::parse(want)?;
+pub fn wait_for_table(host: &Host, what: &str, deadline: Duration, want: &Table) -> Verdict {
     wait_for(what, deadline, || {
         let table = Table::read(host)?;
-        if table == want { Ok(()) } else { Err(format!("{table}wanted:\n{want}")) }
-    })
-}
-
-/// Waits until exactly these destinations of a service get new connections.
-///
-/// # Errors
-/// At the deadline, with the table that was there instead.
-pub fn wait_for_serving(host: &Host, service: &str, deadline: Duration, want: &[&str]) -> Verdict {
-    wait_for(&format!("{service} is served by {want:?}"), deadline, || {
-        let table = Table::read(host)?;
-        if table.serving(service) == want { Ok(()) } else { Err(table.to_string()) }
+        if table == *want { Ok(()) } else { Err(format!("{table}\nwanted:\n{want}")) }
     })
 }
 

@@ -127,7 +127,7 @@ impl Lab {
     /// # Errors
     /// What `ip` said.
     pub fn build(&mut self, topology: &Topology) -> Verdict {
-        judge::run(&["modprobe", "-a", "-q", "ipv6", "bridge", "veth", "ip_vs"])?;
+        judge::run(&["modprobe", "-a", "-q", "ipv6", "bridge", "veth"])?;
         set_sysctls(&[
             ("net.core.devconf_inherit_init_net", "1"),
             ("net.ipv4.conf.all.rp_filter", "0"),
@@ -160,11 +160,12 @@ impl Lab {
         Ok(())
     }
 
-    /// Builds the standard network.
+    /// Builds the standard network, with IPVS in the kernel.
     ///
     /// # Errors
-    /// What `ip` said.
+    /// What `ip` or `modprobe` said.
     pub fn standard(&mut self) -> Verdict {
+        judge::run(&["modprobe", "-q", "ip_vs"])?;
         self.build(&Topology::standard())
     }
 
@@ -231,10 +232,7 @@ impl Lab {
     /// What `ip` said.
     pub fn nat_real_servers(&self) -> Verdict {
         for name in REAL_SERVERS {
-            batch(
-                Some(name),
-                "route replace 0.0.0.0/0 via 10.3.0.11\nroute replace ::/0 via fd00:3::11\n",
-            )?;
+            batch(Some(name), "route replace 0.0.0.0/0 via 10.3.0.11\nroute replace ::/0 via fd00:3::11\n")?;
         }
         Ok(())
     }

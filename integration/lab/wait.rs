@@ -22,7 +22,10 @@ pub fn wait_for<T>(
         match look() {
             Ok(found) => return Ok(found),
             Err(seen) if started.elapsed() >= deadline => {
-                return Err(format!("not within {:.1} s: {what}; last seen:\n{seen}", deadline.as_secs_f64()));
+                return Err(format!(
+                    "not within {:.1} s: {what}; last seen:\n{seen}",
+                    deadline.as_secs_f64()
+                ));
             }
             Err(_) => pause(POLL),
         }

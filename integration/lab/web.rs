@@ -161,7 +161,8 @@ impl State {
         };
         let counter = if path == "/health" { &self.checked } else { &self.served };
         counter.fetch_add(1, Ordering::SeqCst);
-        let head = format!("HTTP/1.1 {status} As-Told\r\nContent-Length: {}\r\nConnection: close\r\n", body.len());
+        let head =
+            format!("HTTP/1.1 {status} As-Told\r\nContent-Length: {}\r\nConnection: close\r\n", body.len());
         stream.write_all(format!("{head}\r\n{body}").as_bytes())
     }
 

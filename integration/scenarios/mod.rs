@@ -1,7 +1,21 @@
 //! Every scenario, one folder each: its story on top, its keepalived.conf files beside it.
 
+mod bad_input;
+mod bare_kernel;
+mod demo;
+mod failures;
 mod forwarding_modes;
 mod harness_itself;
+mod inhibit;
+mod modes;
+mod refusals;
+mod reload;
+mod restart;
+mod scale;
+mod schedulers;
+mod sorry;
+mod stop;
+mod strangers;
 
 use std::process::ExitCode;
 
@@ -71,4 +85,54 @@ pub const SCENARIOS: &[Scenario] = &[
         120,
         forwarding_modes::run,
     ),
+    Scenario {
+        memory: 1024,
+        ..scenario("scale", "1,000 virtual servers of 10 real servers, beside keepalived", 300, scale::run)
+    },
+    scenario("strangers", "others' services are left alone, edits of ours repaired", 240, strangers::run),
+    scenario("failures", "a server dies in five ways, and returns each time", 180, failures::run),
+    scenario(
+        "reload",
+        "SIGHUP adds, removes, changes; a typo changes nothing; no request fails",
+        180,
+        reload::run,
+    ),
+    scenario(
+        "restart",
+        "kill -9 and SIGUSR2 under load: no request fails, known down stays down",
+        120,
+        restart::run,
+    ),
+    scenario("modes", "NAT, DR and TUN in IPv4 and IPv6, by real traffic", 120, modes::run),
+    scenario(
+        "schedulers",
+        "every scheduler the kernel has; a missing one degrades its own service",
+        120,
+        schedulers::run,
+    ),
+    scenario("sorry", "all real servers die, the sorry server answers, they return", 120, sorry::run),
+    scenario("inhibit", "inhibit_on_failure: weight 0 instead of removal", 120, inhibit::run),
+    scenario("stop", "SIGTERM and SIGINT leave nothing but the stranger's service", 120, stop::run),
+    scenario("refusals", "no second master of a table: exit 69, the process named", 120, refusals::run),
+    scenario(
+        "bad-input",
+        "a clear error with its place; nothing running is lost; no panic",
+        240,
+        bad_input::run,
+    ),
+    scenario(
+        "bare-kernel",
+        "without IPVS: exit 69 and the next step; lvsd loads the module",
+        90,
+        bare_kernel::run,
+    ),
+    Scenario {
+        on_request: true,
+        ..scenario(
+            "demo",
+            "the demonstration: a real server dies and comes back, before your eyes",
+            120,
+            demo::run,
+        )
+    },
 ];

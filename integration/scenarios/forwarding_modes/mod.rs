@@ -36,7 +36,11 @@ pub fn run(lab: &mut Lab) -> Verdict {
     lab.nat_real_servers()?;
     both(&director, "10.3.0.2", "fd00:3::2", "-m")?;
     answers(&client, "rs1=3 rs2=3 rs3=3")?;
-    same("NAT keeps the client's address", &get(&client, &format!("http://{VIP}/src"))?.body.as_str(), &"10.2.0.2")?;
+    same(
+        "NAT keeps the client's address",
+        &get(&client, &format!("http://{VIP}/src"))?.body.as_str(),
+        &"10.2.0.2",
+    )?;
     ipvsadm(&director, "-C")?;
     for name in REAL_SERVERS {
         batch(Some(name), "route replace 0.0.0.0/0 via 10.1.0.1\nroute replace ::/0 via fd00:1::1\n")?;
@@ -50,7 +54,11 @@ pub fn run(lab: &mut Lab) -> Verdict {
     let packets = capture.stop_after(&format!("> {VIP}.80"))?;
     let answer = format!("IP {VIP}.80 > 10.2.0.2");
     claim(!packets.iter().any(|p| p.contains(&answer)), || format!("answers do not pass d1: {packets:?}"))?;
-    same("DR keeps the client's address", &get(&client, &format!("http://{VIP}/src"))?.body.as_str(), &"10.2.0.2")?;
+    same(
+        "DR keeps the client's address",
+        &get(&client, &format!("http://{VIP}/src"))?.body.as_str(),
+        &"10.2.0.2",
+    )?;
     let curl = judge::curl(&client, &format!("http://[{VIP6}]/src"), seconds(3))?;
     same("so does DR in IPv6", &curl, &(200, "fd00:2::2\n".to_owned()))?;
 
@@ -63,7 +71,9 @@ pub fn run(lab: &mut Lab) -> Verdict {
         echo::serve_udp(&host, vip, 53)?;
         echo::serve_sctp(&host, vip, 99)?;
         let [address, _] = front(name).ok_or("not a standard host")?;
-        table.push_str(&format!("-a -u {VIP}:53 -r {address} -g\n-a --sctp-service {VIP}:99 -r {address} -g\n"));
+        table.push_str(&format!(
+            "-a -u {VIP}:53 -r {address} -g\n-a --sctp-service {VIP}:99 -r {address} -g\n"
+        ));
     }
     load(&director, &table)?;
     let mut udp = Vec::new();
