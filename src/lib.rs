@@ -3,15 +3,22 @@
 //! The map. Layers from the bottom up; a lower layer never uses a higher one (a test walks the `use` lines):
 //!
 //! - [`time`]: points in time; the only clock read.
-//! - `syntax`: text to spanned tree, diagnostics; knows no keyword.
+//! - [`syntax`]: text to spanned tree, diagnostics; knows no keyword.
 //! - [`ipvs`]: the kernel's table in the kernel's words.
 //! - [`check`]: one file per checker: keywords, specification, conversation.
 //! - [`config`]: tree to typed, validated configuration.
-//! - `director`: every decision, pure: input + now -> effects.
-//! - `daemon`: the shell: everything that can block, fail or lie.
-//! - `cli`: the commands.
+//! - [`director`]: every decision, pure: input + now -> effects.
+//! - [`daemon`]: the shell: everything that can block, fail or lie.
+//! - [`cli`]: the commands.
 
 pub mod check;
+pub mod cli;
 pub mod config;
+pub mod daemon;
+pub mod director;
 pub mod ipvs;
+pub mod syntax;
 pub mod time;
+
+#[cfg(test)]
+mod layers;

@@ -1,3 +1,7 @@
 //! The `lvsd` binary: the commands live in [`lvsd::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(lvsd::cli::main() as u8)
+}

@@ -54,6 +54,59 @@ pub enum Phase {
     Done,
 }
 
+/// The longest reason, in bytes.
+const REASON_LIMIT: usize = 200;
+
+impl Outcome {
+    /// The real server answered as it should.
+    pub fn pass(reason: impl Into<String>) -> Outcome {
+        Outcome::new(Verdict::Pass, Phase::Done, reason.into())
+    }
+
+    /// The real server did not answer as it should; `phase` is where that showed.
+    pub fn fail(phase: Phase, reason: impl Into<String>) -> Outcome {
+        Outcome::new(Verdict::Fail, phase, reason.into())
+    }
+
+    /// The probe could not be made, for a reason of this host; the reason names the next step.
+    pub fn unverified(phase: Phase, reason: impl Into<String>) -> Outcome {
+        Outcome::new(Verdict::Unverified, phase, reason.into())
+    }
+
+    fn new(verdict: Verdict, phase: Phase, reason: String) -> Outcome {
+        Outcome { verdict, phase, reason: bounded(reason), errno: None, status: None, took: Duration::ZERO }
+    }
+
+    /// The same outcome with the kernel's errno.
+    pub fn with_errno(self, errno: Option<i32>) -> Outcome {
+        Outcome { errno, ..self }
+    }
+
+    /// The same outcome with the HTTP status that was read.
+    pub fn with_status(self, status: Option<u16>) -> Outcome {
+        Outcome { status, ..self }
+    }
+
+    /// The same outcome, its reason preceded by what it is about.
+    pub fn about(self, what: &str) -> Outcome {
+        Outcome { reason: bounded(format!("{what}: {}", self.reason)), ..self }
+    }
+}
+
+/// `reason`, cut at a character's border to the limit when it is longer.
+fn bounded(mut reason: String) -> String {
+    const MARK: &str = "...";
+    if reason.len() > REASON_LIMIT {
+        let mut end = REASON_LIMIT - MARK.len();
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        reason.truncate(end);
+        reason.push_str(MARK);
+    }
+    reason
+}
+
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -65,5 +118,29 @@ impl fmt::Display for Phase {
             Phase::Judge => "judge",
             Phase::Done => "done",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters_and_says_so() {
+        let reason = Outcome::fail(Phase::Head, "é".repeat(150)).reason;
+        assert!(reason.len() <= REASON_LIMIT, "{} bytes", reason.len());
+        assert!(reason.ends_with("é..."), "{reason}");
+    }
+
+    #[test]
+    fn a_reason_at_the_limit_is_left_alone() {
+        assert_eq!(Outcome::fail(Phase::Head, "x".repeat(200)).reason, "x".repeat(200));
+    }
+
+    #[test]
+    fn what_an_outcome_is_about_comes_first_and_counts_towards_the_limit() {
+        let outcome = Outcome::fail(Phase::Judge, "y".repeat(199)).about("/health");
+        assert!(outcome.reason.starts_with("/health: yyy"), "{}", outcome.reason);
+        assert_eq!(outcome.reason.len(), 200);
     }
 }

@@ -1,8 +1,23 @@
 //! The configuration: what the operator wants, typed and validated.
 //!
-//! Text becomes a spanned tree (`syntax`), the tree becomes options by keyword tables, one step applies the
-//! defaults of the dialect, and what remains is a [`Config`] nobody has to doubt. The director sees nothing else.
+//! Text becomes a spanned tree (`syntax`), the tree becomes options by keyword tables ([`root`], [`global`],
+//! [`virtual_server`], [`checker`], [`timing`]), one step ([`resolve`]) applies the defaults of the dialect
+//! ([`defaults`]), and what remains is a [`Config`] nobody has to doubt. The director sees nothing else.
+//! [`load`](load::load) is all of it.
 
+pub mod checker;
+pub mod defaults;
+pub mod global;
+pub mod load;
+pub mod resolve;
+pub mod root;
+pub mod timing;
 pub mod types;
+pub mod virtual_server;
+pub mod words;
 
+pub use load::{Loaded, load};
 pub use types::*;
+
+#[cfg(test)]
+mod tests;

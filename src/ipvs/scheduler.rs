@@ -56,7 +56,8 @@ impl Scheduler {
 
     /// A scheduler by name; None when the name could not be a kernel module's (empty, too long, odd bytes).
     pub fn new(name: &str) -> Option<Scheduler> {
-        let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
+        let plain =
+            name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
         (!name.is_empty() && name.len() <= Self::MAX_LEN && plain).then(|| Scheduler(name.to_owned()))
     }
 

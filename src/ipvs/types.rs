@@ -324,6 +324,32 @@ impl SyncDaemon {
     pub const DEFAULT_GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 81));
     /// The kernel's default port.
     pub const DEFAULT_PORT: u16 = 8848;
+
+    /// This daemon as the kernel reports it once it runs: its defaults filled in, its limits applied.
+    /// `chosen` is the length of a message where none is wanted, which follows from the interface: 1472
+    /// bytes at a sender, at least that at a receiver.
+    #[must_use]
+    pub fn running(&self, chosen: Option<u16>) -> SyncDaemon {
+        let group = self.group.unwrap_or(Self::DEFAULT_GROUP);
+        // IP and UDP headers.
+        let headers = if group.is_ipv6() { 48 } else { 28 };
+        let least = match self.role {
+            SyncRole::Master => 1,
+            SyncRole::Backup => 1024,
+        };
+        SyncDaemon {
+            max_len: self.max_len.filter(|n| *n != 0).map(|n| n.clamp(least, u16::MAX - headers)).or(chosen),
+            group: Some(group),
+            port: self.port.filter(|p| *p != 0).or(Some(Self::DEFAULT_PORT)),
+            ttl: self.ttl.filter(|t| *t != 0).or(Some(1)),
+            ..self.clone()
+        }
+    }
+
+    /// Whether a daemon the kernel reports is the one wanted here.
+    pub fn is_satisfied_by(&self, reported: &SyncDaemon) -> bool {
+        self.running(reported.max_len) == *reported
+    }
 }
 
 /// What the kernel keeps beside the services.

@@ -1,0 +1,326 @@
+//! The socket every conversation begins with: opened, bound and marked as the target says, then connected.
+//!
+//! An error is an outcome already: the real server's doing is a failed check, this host's doing leaves it
+//! unverified. It refuses to know what is said on the connection; [`super::tcp`] and [`super::http`] call it.
+//!
+//! A TCP check costs six system calls and its share of a wait: socket, connect, two registrations,
+//! SO_ERROR, close.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+use super::errno;
+use super::outcome::{Outcome, Phase};
+use super::spec::Target;
+
+/// Where Linux begins to choose source ports by default (`net.ipv4.ip_local_port_range`).
+const FIRST_EPHEMERAL_PORT: u16 = 32768;
+
+/// Connects to `target` within its `connect_timeout`.
+///
+/// # Errors
+/// [`Verdict::Fail`](super::outcome::Verdict::Fail) in phase `Connect` when the real server or the network
+/// refused or kept silent; `Unverified` in phase `Socket` or `Connect` when this host could not try.
+pub async fn connect(target: &Target) -> Result<TcpStream, Outcome> {
+    let socket = TcpSocket::from_std_stream(open(target)?.into());
+    let stream = match timeout(target.connect_timeout, socket.connect(target.address)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(refused(target, &error)),
+        Err(_elapsed) => {
+            let reason = format!("no answer within {}", in_words(target.connect_timeout));
+            return Err(Outcome::fail(Phase::Connect, reason));
+        }
+    };
+    if is_connected_to_itself(target, &stream) {
+        return Err(Outcome::fail(Phase::Connect, "connection refused (only this socket itself answered)"));
+    }
+    Ok(stream)
+}
+
+/// `3 s`, `0.25 s`.
+pub(super) fn in_words(d: Duration) -> String {
+    format!("{} s", d.as_secs_f64())
+}
+
+/// The socket, not blocking and closed on exec, with everything the target wishes of it.
+fn open(target: &Target) -> Result<Socket, Outcome> {
+    let socket =
+        Socket::new(Domain::for_address(target.address), Type::STREAM.nonblocking(), Some(Protocol::TCP))
+            .map_err(|e| unverified(Phase::Socket, errno::of_this_host(&e), &e))?;
+    if let Some(interface) = &target.bind_interface {
+        socket.bind_device(Some(interface.as_bytes())).map_err(|e| {
+            let reason = match e.raw_os_error() {
+                Some(libc::ENODEV) => format!("no interface {interface}: create it or correct bind_if"),
+                Some(libc::EPERM) => format!("bind_if {interface} needs the capability CAP_NET_RAW"),
+                _ => format!("bind_if {interface}: {}", errno::of_this_host(&e)),
+            };
+            unverified(Phase::Socket, reason, &e)
+        })?;
+    }
+    if let Some(mark) = target.fwmark {
+        socket.set_mark(mark).map_err(|e| {
+            let reason = match e.raw_os_error() {
+                Some(libc::EPERM) => format!("fwmark {mark} needs the capability CAP_NET_ADMIN"),
+                _ => format!("fwmark {mark}: {}", errno::of_this_host(&e)),
+            };
+            unverified(Phase::Socket, reason, &e)
+        })?;
+    }
+    bind(&socket, target)?;
+    Ok(socket)
+}
+
+/// Gives the socket its source address and port, where the target names them.
+fn bind(socket: &Socket, target: &Target) -> Result<(), Outcome> {
+    let address = match (target.bind_address, target.bind_port) {
+        (None, None) => return Ok(()),
+        (Some(address), _) => address,
+        (None, Some(_)) if target.address.is_ipv6() => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        (None, Some(_)) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    };
+    if address.is_ipv4() != target.address.is_ipv4() {
+        let reason = format!("bindto {address} and {} are of different families", target.address.ip());
+        return Err(Outcome::unverified(Phase::Socket, reason));
+    }
+    let source = SocketAddr::new(address, target.bind_port.unwrap_or(0));
+    let prepared = match target.bind_port {
+        // Without a zero linger the port would rest in TIME_WAIT for a minute after each check, and the next
+        // check from it to the same server could not be made.
+        Some(_) => socket.set_reuse_address(true).and_then(|()| socket.set_linger(Some(Duration::ZERO))),
+        None => choose_port_at_connect(socket),
+    };
+    prepared.and_then(|()| socket.bind(&source.into())).map_err(|e| {
+        let reason = match e.raw_os_error() {
+            Some(libc::EADDRNOTAVAIL) => {
+                format!("bindto {address} is not an address of this host: add it or correct bindto")
+            }
+            Some(libc::EADDRINUSE) => format!("source port {} is in use on this host", source.port()),
+            Some(libc::EACCES) => {
+                format!("source port {} needs the capability CAP_NET_BIND_SERVICE", source.port())
+            }
+            Some(libc::EINVAL) => format!("bindto {address} cannot be used: a link-local one needs bind_if"),
+            _ => format!("bindto {address}: {}", errno::of_this_host(&e)),
+        };
+        unverified(Phase::Socket, reason, &e)
+    })
+}
+
+/// Lets connect() choose the source port, so that one port can serve probes to many servers; a bind() to
+/// port 0 would take a port for itself alone and run out at some 28,000.
+#[allow(unsafe_code)]
+fn choose_port_at_connect(socket: &Socket) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+
+    let on: libc::c_int = 1;
+    let size = libc::socklen_t::try_from(size_of_val(&on)).expect("an int's size fits socklen_t");
+    // SAFETY: the descriptor is open for as long as `socket` is borrowed, and the kernel reads `size` bytes
+    // of `on`, which lives across the call.
+    let failed = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            size,
+        )
+    };
+    if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// What a failed connect() says.
+fn refused(target: &Target, error: &io::Error) -> Outcome {
+    if let Some(words) = error.raw_os_error().and_then(errno::of_the_network) {
+        return Outcome::fail(Phase::Connect, words).with_errno(error.raw_os_error());
+    }
+    let reason = match error.raw_os_error() {
+        Some(libc::EADDRNOTAVAIL | libc::EADDRINUSE) => match target.bind_port {
+            Some(port) => format!("source port {port} is still in use towards {}", target.address),
+            None => "no source port left: widen sysctl net.ipv4.ip_local_port_range".to_owned(),
+        },
+        Some(libc::EINVAL) if target.bind_interface.is_none() && target.address.is_ipv6() => {
+            "the kernel refuses this address: a link-local one needs bind_if".to_owned()
+        }
+        _ => errno::of_this_host(error),
+    };
+    unverified(Phase::Connect, reason, error)
+}
+
+/// Whether the connection's two ends are one socket: towards a closed port of this host from which the kernel
+/// happened to choose the source port, TCP connects to itself, and a dead server would look alive.
+fn is_connected_to_itself(target: &Target, stream: &TcpStream) -> bool {
+    let may_be_chosen =
+        target.address.port() >= FIRST_EPHEMERAL_PORT || target.bind_port == Some(target.address.port());
+    may_be_chosen
+        && stream
+            .local_addr()
+            .is_ok_and(|local| local.port() == target.address.port() && local.ip() == target.address.ip())
+}
+
+fn unverified(phase: Phase, reason: String, error: &io::Error) -> Outcome {
+    Outcome::unverified(phase, reason).with_errno(error.raw_os_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::check::outcome::Verdict;
+    use crate::check::scripted::target;
+
+    #[tokio::test]
+    async fn the_source_address_is_the_bound_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut target = target(listener.local_addr().unwrap());
+        target.bind_address = Some("127.0.0.9".parse().unwrap());
+        let _stream = connect(&target).await.unwrap();
+        assert_eq!(listener.accept().unwrap().1.ip(), "127.0.0.9".parse::<IpAddr>().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_bound_port_serves_check_after_check() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut target = target(listener.local_addr().unwrap());
+        target.bind_port = Some(unused_port());
+        for _ in 0..3 {
+            let stream = connect(&target).await.unwrap();
+            assert_eq!(Some(listener.accept().unwrap().1.port()), target.bind_port);
+            drop(stream);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bound_address_takes_no_port_before_it_connects() {
+        for (address, source) in [("127.0.0.1:9", "127.0.0.9"), ("[::1]:9", "::1")] {
+            let mut target = target(address.parse().unwrap());
+            target.bind_address = Some(source.parse().unwrap());
+            match open(&target) {
+                Ok(socket) => assert_eq!(socket.local_addr().unwrap().as_socket().unwrap().port(), 0),
+                // A machine without IPv6 must say so.
+                Err(outcome) => assert!(target.address.is_ipv6(), "{outcome:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_source_of_the_other_family_is_this_hosts_error() {
+        let mut target = target("127.0.0.1:9".parse().unwrap());
+        target.bind_address = Some("::1".parse().unwrap());
+        let outcome = connect(&target).await.unwrap_err();
+        assert_eq!((outcome.verdict, outcome.phase), (Verdict::Unverified, Phase::Socket));
+        assert_eq!(outcome.reason, "bindto ::1 and 127.0.0.1 are of different families");
+    }
+
+    #[tokio::test]
+    async fn a_source_address_nobody_has_is_this_hosts_error() {
+        let mut target = target("127.0.0.1:9".parse().unwrap());
+        target.bind_address = Some("192.0.2.77".parse().unwrap());
+        let outcome = connect(&target).await.unwrap_err();
+        assert_eq!((outcome.verdict, outcome.phase), (Verdict::Unverified, Phase::Socket));
+        assert_eq!(outcome.errno, Some(libc::EADDRNOTAVAIL));
+        assert_eq!(
+            outcome.reason,
+            "bindto 192.0.2.77 is not an address of this host: add it or correct bindto"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_source_port_in_use_is_this_hosts_error() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut target = target("127.0.0.1:9".parse().unwrap());
+        target.bind_port = Some(taken.local_addr().unwrap().port());
+        let outcome = connect(&target).await.unwrap_err();
+        assert_eq!((outcome.verdict, outcome.errno), (Verdict::Unverified, Some(libc::EADDRINUSE)));
+        assert!(outcome.reason.starts_with("source port "), "{}", outcome.reason);
+    }
+
+    #[tokio::test]
+    async fn the_interface_is_bound_or_the_outcome_says_why_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut target = target(listener.local_addr().unwrap());
+        target.bind_interface = Some("lo".to_owned());
+        match open(&target) {
+            Ok(socket) => assert_eq!(socket.device().unwrap().as_deref(), Some(b"lo".as_slice())),
+            Err(outcome) => assert_eq!(outcome.reason, "bind_if lo needs the capability CAP_NET_RAW"),
+        }
+        target.bind_interface = Some("nosuchif0".to_owned());
+        let outcome = connect(&target).await.unwrap_err();
+        assert_eq!((outcome.verdict, outcome.phase), (Verdict::Unverified, Phase::Socket));
+        assert_eq!(outcome.reason, "no interface nosuchif0: create it or correct bind_if");
+    }
+
+    #[tokio::test]
+    async fn the_mark_is_set_or_the_outcome_says_why_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut target = target(listener.local_addr().unwrap());
+        target.fwmark = Some(77);
+        match open(&target) {
+            Ok(socket) => assert_eq!(socket.mark().unwrap(), 77),
+            Err(outcome) => {
+                assert_eq!((outcome.verdict, outcome.errno), (Verdict::Unverified, Some(libc::EPERM)));
+                assert_eq!(outcome.reason, "fwmark 77 needs the capability CAP_NET_ADMIN");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_reaches_only_itself_has_reached_nobody() {
+        let port = unused_port();
+        let mut target = target(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        target.bind_address = Some(Ipv4Addr::LOCALHOST.into());
+        target.bind_port = Some(port);
+        let outcome = connect(&target).await.unwrap_err();
+        assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, Phase::Connect));
+        assert_eq!(outcome.reason, "connection refused (only this socket itself answered)");
+    }
+
+    #[test]
+    fn what_the_network_can_cause_fails_and_all_else_is_this_hosts() {
+        let target = target("192.0.2.1:80".parse().unwrap());
+        for (errno, verdict, reason) in [
+            (libc::ECONNREFUSED, Verdict::Fail, "connection refused"),
+            (libc::ETIMEDOUT, Verdict::Fail, "connection timed out"),
+            (libc::EHOSTUNREACH, Verdict::Fail, "no route to host"),
+            (libc::ENETUNREACH, Verdict::Fail, "network unreachable"),
+            (libc::ECONNRESET, Verdict::Fail, "connection reset"),
+            (libc::ECONNABORTED, Verdict::Fail, "connection aborted"),
+            (libc::EHOSTDOWN, Verdict::Fail, "host is down"),
+            (libc::ENETDOWN, Verdict::Fail, "network is down"),
+            (libc::EPERM, Verdict::Unverified, "forbidden on this host: look at its outgoing firewall rules"),
+            (
+                libc::EACCES,
+                Verdict::Unverified,
+                "forbidden on this host: look at its outgoing firewall rules",
+            ),
+            (
+                libc::EADDRNOTAVAIL,
+                Verdict::Unverified,
+                "no source port left: widen sysctl net.ipv4.ip_local_port_range",
+            ),
+            (libc::EMFILE, Verdict::Unverified, "no file descriptors left: raise LimitNOFILE"),
+            (
+                libc::ENFILE,
+                Verdict::Unverified,
+                "no file descriptors left on this host: raise sysctl fs.file-max",
+            ),
+            (libc::ENOMEM, Verdict::Unverified, "no memory left for sockets on this host"),
+            (libc::ENOBUFS, Verdict::Unverified, "no memory left for sockets on this host"),
+            (libc::EAFNOSUPPORT, Verdict::Unverified, "this address family is switched off on this host"),
+            (libc::EIO, Verdict::Unverified, "Input/output error (os error 5), on this host"),
+        ] {
+            let outcome = refused(&target, &io::Error::from_raw_os_error(errno));
+            assert_eq!((outcome.verdict, outcome.reason.as_str()), (verdict, reason));
+            assert_eq!((outcome.phase, outcome.errno), (Phase::Connect, Some(errno)));
+        }
+    }
+
+    /// A port nobody listens on at the moment.
+    fn unused_port() -> u16 {
+        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    }
+}

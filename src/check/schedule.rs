@@ -1,0 +1,297 @@
+//! The history that makes a verdict: when one checker runs next, and what its outcomes mean.
+//!
+//! Pure: time is an argument, the random delay of the first run comes from the caller's generator. It refuses to
+//! know who subscribes to the verdict. Semantics are keepalived's: the first failure ever decides at once; later
+//! ones must repeat `retry` more times; one pass brings the server back; a run that could not be made here
+//! (`Verdict::Unverified`) changes nothing.
+
+use std::time::Duration;
+
+use super::outcome::{Outcome, Verdict};
+use super::spec::Timing;
+use crate::time::Instant;
+
+/// Longest spread of first runs when `warmup` is not given.
+const SPREAD: Duration = Duration::from_secs(1);
+
+/// What the runs so far say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// No run has given a verdict yet.
+    Unknown,
+    /// The last run passed.
+    Up,
+    /// Up, but this many last runs failed: at least 1, at most `retry`.
+    Failing(u32),
+    /// Failed, and has not passed since.
+    Down,
+}
+
+impl Health {
+    /// Whether the history says the server works; None before the first verdict.
+    pub fn is_up(self) -> Option<bool> {
+        match self {
+            Health::Unknown => None,
+            Health::Up | Health::Failing(_) => Some(true),
+            Health::Down => Some(false),
+        }
+    }
+}
+
+/// Identifies one run of one checker; an outcome that carries another number is stale.
+pub type RunId = u64;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Activity {
+    Waiting { until: Instant },
+    Running { run: RunId },
+}
+
+/// One checker's schedule and history.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    timing: Timing,
+    health: Health,
+    /// Since when `health` says up, or down, or nothing.
+    since: Instant,
+    activity: Activity,
+    last: Option<Outcome>,
+    unverified_since: Option<Instant>,
+}
+
+impl Schedule {
+    /// A checker that begins now with nothing known; its first run comes after a random part of `warmup`, or of
+    /// min(interval, 1 s).
+    pub fn new(timing: Timing, rng: &mut fastrand::Rng, now: Instant) -> Schedule {
+        let longest = timing.warmup.unwrap_or_else(|| timing.interval.min(SPREAD));
+        let longest = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
+        let delay = Duration::from_nanos(rng.u64(0..=longest));
+        Schedule {
+            timing,
+            health: Health::Unknown,
+            since: now,
+            activity: Activity::Waiting { until: now + delay },
+            last: None,
+            unverified_since: None,
+        }
+    }
+
+    /// Begins with a verdict known from before a restart or a change of the specification: down.
+    pub fn know_down(&mut self, last: Option<Outcome>) {
+        self.health = Health::Down;
+        self.last = last;
+    }
+
+    /// When the next run is due; None while one is under way.
+    pub fn deadline(&self) -> Option<Instant> {
+        match self.activity {
+            Activity::Waiting { until } => Some(until),
+            Activity::Running { .. } => None,
+        }
+    }
+
+    /// Marks a run as begun.
+    pub fn begin(&mut self, run: RunId) {
+        self.activity = Activity::Running { run };
+    }
+
+    /// The run under way, if any.
+    pub fn running(&self) -> Option<RunId> {
+        match self.activity {
+            Activity::Waiting { .. } => None,
+            Activity::Running { run } => Some(run),
+        }
+    }
+
+    /// Takes the outcome of a run; false when it is not the run under way (stale, ignored).
+    pub fn finish(&mut self, now: Instant, run: RunId, outcome: Outcome) -> bool {
+        if self.running() != Some(run) {
+            return false;
+        }
+        let before = self.health.is_up();
+        self.health = match (outcome.verdict, self.health) {
+            (Verdict::Unverified, held) => held,
+            (Verdict::Pass, _) => Health::Up,
+            (Verdict::Fail, Health::Unknown | Health::Down) => Health::Down,
+            (Verdict::Fail, Health::Up) => self.failed_times(1),
+            (Verdict::Fail, Health::Failing(n)) => self.failed_times(n.saturating_add(1)),
+        };
+        self.unverified_since = match outcome.verdict {
+            Verdict::Unverified => Some(self.unverified_since.unwrap_or(now)),
+            Verdict::Pass | Verdict::Fail => None,
+        };
+        if self.health.is_up() != before {
+            self.since = now;
+        }
+        self.last = Some(outcome);
+        let pause = match self.health {
+            Health::Failing(_) if self.unverified_since.is_none() => self.timing.delay_before_retry,
+            _ => self.timing.interval,
+        };
+        self.activity = Activity::Waiting { until: now + pause };
+        true
+    }
+
+    fn failed_times(&self, failures: u32) -> Health {
+        if failures > self.timing.retry { Health::Down } else { Health::Failing(failures) }
+    }
+
+    /// What the runs so far say.
+    pub fn health(&self) -> Health {
+        self.health
+    }
+
+    /// Since when the health says up, down, or nothing.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// How the last run ended.
+    pub fn last(&self) -> Option<&Outcome> {
+        self.last.as_ref()
+    }
+
+    /// Since when runs could not be made, for a reason of this host.
+    pub fn unverified_since(&self) -> Option<Instant> {
+        self.unverified_since
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::outcome::Phase;
+
+    /// Every (health, verdict) and what must follow, with retry 2.
+    #[test]
+    fn the_transition_table_is_exhaustive() {
+        use Health::{Down, Failing, Unknown, Up};
+        use Verdict::{Fail, Pass, Unverified};
+        let table = [
+            (Unknown, Pass, Up),
+            (Unknown, Fail, Down),
+            (Unknown, Unverified, Unknown),
+            (Up, Pass, Up),
+            (Up, Fail, Failing(1)),
+            (Up, Unverified, Up),
+            (Failing(1), Pass, Up),
+            (Failing(1), Fail, Failing(2)),
+            (Failing(1), Unverified, Failing(1)),
+            (Failing(2), Pass, Up),
+            (Failing(2), Fail, Down),
+            (Failing(2), Unverified, Failing(2)),
+            (Down, Pass, Up),
+            (Down, Fail, Down),
+            (Down, Unverified, Down),
+        ];
+        for (before, verdict, after) in table {
+            let mut s = schedule(timing(2));
+            s.health = before;
+            s.begin(1);
+            assert!(s.finish(at(0), 1, outcome(verdict)));
+            assert_eq!(s.health(), after, "{before:?} then {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn without_retry_the_first_failure_takes_it_down() {
+        let mut s = schedule(timing(0));
+        run(&mut s, Verdict::Pass);
+        run(&mut s, Verdict::Fail);
+        assert_eq!(s.health(), Health::Down);
+    }
+
+    #[test]
+    fn an_undecided_failure_is_repeated_after_delay_before_retry_and_everything_else_after_the_interval() {
+        let mut s = schedule(timing(1));
+        assert_eq!(run(&mut s, Verdict::Pass), Duration::from_secs(6));
+        assert_eq!(run(&mut s, Verdict::Fail), Duration::from_secs(3));
+        assert_eq!(run(&mut s, Verdict::Unverified), Duration::from_secs(6));
+        assert_eq!(run(&mut s, Verdict::Fail), Duration::from_secs(6), "down: no hurry");
+    }
+
+    #[test]
+    fn a_stale_outcome_is_ignored() {
+        let mut s = schedule(timing(0));
+        s.begin(7);
+        assert!(!s.finish(at(1), 6, outcome(Verdict::Fail)));
+        assert_eq!(s.health(), Health::Unknown);
+        assert_eq!(s.running(), Some(7));
+    }
+
+    #[test]
+    fn a_run_that_could_not_be_made_is_remembered_until_one_can() {
+        let mut s = schedule(timing(0));
+        run(&mut s, Verdict::Pass);
+        s.begin(1);
+        s.finish(at(5), 1, outcome(Verdict::Unverified));
+        s.begin(2);
+        s.finish(at(9), 2, outcome(Verdict::Unverified));
+        assert_eq!(s.unverified_since(), Some(at(5)));
+        run(&mut s, Verdict::Pass);
+        assert_eq!(s.unverified_since(), None);
+    }
+
+    #[test]
+    fn the_first_run_comes_within_warmup_or_within_a_second() {
+        for seed in 0..200 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let s = Schedule::new(timing(0), &mut rng, at(100));
+            let first = s.deadline().unwrap();
+            assert!(first >= at(100) && first <= at(101), "{first:?}");
+            let warm = Timing { warmup: Some(Duration::ZERO), ..timing(0) };
+            assert_eq!(Schedule::new(warm, &mut rng, at(100)).deadline(), Some(at(100)));
+        }
+    }
+
+    #[test]
+    fn since_moves_only_when_the_answer_does() {
+        let mut s = schedule(timing(1));
+        for (t, verdict, since) in [
+            (1, Verdict::Pass, 1),
+            (2, Verdict::Fail, 1),
+            (3, Verdict::Pass, 1),
+            (4, Verdict::Fail, 1),
+            (5, Verdict::Fail, 5),
+            (6, Verdict::Fail, 5),
+        ] {
+            s.begin(t);
+            s.finish(at(t), t, outcome(verdict));
+            assert_eq!(s.since(), at(since), "after {verdict:?} at {t}");
+        }
+    }
+
+    fn timing(retry: u32) -> Timing {
+        Timing {
+            interval: Duration::from_secs(6),
+            retry,
+            delay_before_retry: Duration::from_secs(3),
+            warmup: None,
+        }
+    }
+
+    fn schedule(timing: Timing) -> Schedule {
+        Schedule::new(timing, &mut fastrand::Rng::with_seed(1), Instant::ZERO)
+    }
+
+    fn run(s: &mut Schedule, verdict: Verdict) -> Duration {
+        s.begin(99);
+        assert!(s.finish(at(50), 99, outcome(verdict)));
+        s.deadline().unwrap().since(at(50))
+    }
+
+    fn outcome(verdict: Verdict) -> Outcome {
+        Outcome {
+            verdict,
+            phase: Phase::Done,
+            reason: String::new(),
+            errno: None,
+            status: None,
+            took: Duration::ZERO,
+        }
+    }
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_nanos(seconds * 1_000_000_000)
+    }
+}

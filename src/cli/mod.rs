@@ -1,0 +1,81 @@
+//! The commands: arguments in, text and an exit status out. One file a command.
+
+pub mod check;
+pub mod render;
+pub mod run;
+pub mod status;
+mod table;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::daemon::startup::{Exit, default_config};
+
+/// A layer-4 Linux Virtual Server director: keeps the kernel's IPVS table what your configuration and the
+/// health of your real servers say.
+#[derive(Debug, Parser)]
+#[command(name = "lvsd", version, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Commands,
+}
+
+#[derive(Debug, Subcommand)]
+enum Commands {
+    /// Direct: program the kernel and keep it true, until told to end.
+    ///
+    /// SIGTERM or SIGINT: stop, our services are removed. SIGUSR2: hand over, everything stays in the kernel
+    /// for the next start. SIGHUP: read the configuration again; an error changes nothing.
+    Run(run::RunArguments),
+    /// Say everything that is wrong with a configuration; exit 0 when it can be run, 78 when not.
+    Check(ConfigArguments),
+    /// Show virtual servers, real servers and their health, as the running lvsd sees them.
+    Status(status::StatusArguments),
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigArguments {
+    /// The configuration [default: /etc/lvsd/lvsd.yaml, else /etc/keepalived/keepalived.conf]
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArguments {
+    fn path(&self) -> PathBuf {
+        self.config.clone().unwrap_or_else(default_config)
+    }
+}
+
+/// Runs the command the arguments name; the process's exit status.
+pub fn main() -> Exit {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let is_asked_for = !error.use_stderr();
+            let _ = error.print();
+            return if is_asked_for { Exit::Ok } else { Exit::Usage };
+        }
+    };
+    match arguments.command {
+        Commands::Run(arguments) => run::run(&arguments),
+        Commands::Check(arguments) => {
+            let report = check::check(&arguments.path());
+            print(&report.text);
+            report.exit
+        }
+        Commands::Status(arguments) => status::run(&arguments),
+    }
+}
+
+/// Writes to standard output; a reader that went away is no error.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Writes a line about what went wrong to standard error.
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "lvsd: {text}");
+}

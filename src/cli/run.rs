@@ -1,0 +1,86 @@
+//! `lvsd run`.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use tracing::warn;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::debug_fn;
+
+use super::{ConfigArguments, check, complain};
+use crate::config;
+use crate::daemon::sink;
+use crate::daemon::startup::{self, Exit, Options};
+use crate::syntax::diagnostic::Class;
+
+/// Where lvsd keeps its lock, state and socket when nobody says.
+pub(super) const RUN_DIR: &str = "/run/lvsd";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RunArguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// Directory for the lock, the state file and the control socket
+    #[arg(long, value_name = "DIR", default_value = RUN_DIR)]
+    run_dir: PathBuf,
+    /// Control socket [default: control.sock in the run directory]
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+    /// Form of the log on standard error; LVSD_LOG=debug says more
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// Start although another director runs in this network namespace
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+pub(super) fn run(arguments: &RunArguments) -> Exit {
+    start_log(arguments.log_format);
+    let path = arguments.config.path();
+    let loaded = config::load(&path);
+    let Some(config) = loaded.config.clone() else {
+        complain(&format!("not started:\n{}", check::report(&path, &loaded).text.trim_end()));
+        return Exit::Config;
+    };
+    for line in loaded.lines(Class::Warning) {
+        warn!("{line}");
+    }
+    let control = arguments.control.clone().unwrap_or_else(|| arguments.run_dir.join("control.sock"));
+    let options =
+        Options { config: path, run_dir: arguments.run_dir.clone(), control, force: arguments.force };
+    match startup::run(&options, config) {
+        Ok(()) => Exit::Ok,
+        Err(failure) => {
+            complain(&failure.message);
+            failure.exit
+        }
+    }
+}
+
+/// Logs to standard error: a service manager adds time and name, a terminal gets colours.
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("LVSD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => {
+            let fields = debug_fn(|writer, field, value| match field.name() {
+                "message" => write!(writer, "{value:?}"),
+                name if name.starts_with(sink::MACHINE_FIELDS) => Ok(()),
+                name => write!(writer, "{name}={value:?}"),
+            });
+            let log = log.fmt_fields(fields.delimited(" "));
+            log.with_target(false).with_ansi(std::io::stderr().is_terminal()).init();
+        }
+        LogFormat::Json => log.json().init(),
+    }
+}

@@ -1,0 +1,187 @@
+//! `lvsd status`.
+
+use std::fmt::Write;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use super::table::Table;
+use super::{complain, print, run};
+use crate::daemon::control::{self, Command, DaemonStatus, ReloadOutcome, Reply};
+use crate::daemon::startup::Exit;
+use crate::director::status::{HealthStatus, RealServerStatus, Status, VirtualServerStatus};
+use crate::ipvs::types::{Forwarding, Tunnel};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct StatusArguments {
+    /// Run directory of the lvsd to ask
+    #[arg(long, value_name = "DIR", default_value = run::RUN_DIR)]
+    run_dir: PathBuf,
+    /// Its control socket [default: control.sock in the run directory]
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+    /// For machines
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &StatusArguments) -> Exit {
+    let path = arguments.control.clone().unwrap_or_else(|| arguments.run_dir.join("control.sock"));
+    let reply = match control::ask(&path, Command::Status) {
+        Ok(reply) => reply,
+        Err(error) => {
+            let (exit, next) = match error.kind() {
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+                    (Exit::Unavailable, "is lvsd running? Another --run-dir or --control may be needed")
+                }
+                ErrorKind::PermissionDenied => (Exit::Permission, "run as root"),
+                _ => (Exit::Unavailable, "lvsd runs but does not answer as it should"),
+            };
+            complain(&format!("{}: {error}; {next}", path.display()));
+            return exit;
+        }
+    };
+    match reply {
+        Reply::Status(status) if arguments.json => {
+            let text = serde_json::to_string_pretty(&*status).unwrap_or_default();
+            print(&(text + "\n"));
+        }
+        Reply::Status(status) => print(&render(&status)),
+        Reply::Error(error) => {
+            complain(&error);
+            return Exit::Unavailable;
+        }
+    }
+    Exit::Ok
+}
+
+fn render(daemon: &DaemonStatus) -> String {
+    let mut text = format!(
+        "lvsd {}, pid {}, up {}, {}\n",
+        daemon.version,
+        daemon.pid,
+        span(daemon.uptime_seconds),
+        daemon.config.display()
+    );
+    let _ = writeln!(text, "{}", kernel_line(&daemon.director));
+    if let Some(reload) = &daemon.last_reload {
+        text.push_str(&reload_lines(reload));
+    }
+    for foreign in &daemon.director.foreign_services {
+        let _ = writeln!(text, "foreign service {foreign}: in the kernel but not in the configuration");
+    }
+    text.push('\n');
+    let mut table = Table::default();
+    let heads = ["REAL SERVER", "METHOD", "WEIGHT", "KERNEL", "ACTIVE", "INACTIVE", "HEALTH", "SINCE", "WHY"];
+    table.row(heads);
+    for server in &daemon.director.virtual_servers {
+        virtual_server_rows(server, &mut table);
+    }
+    text.push_str(&table.render());
+    text
+}
+
+fn kernel_line(status: &Status) -> String {
+    let drift = match status.drift_repaired {
+        0 => String::new(),
+        n => format!(", put right {n} times after somebody else's change"),
+    };
+    match &status.kernel_trouble {
+        Some(trouble) => format!("kernel: {trouble}"),
+        None if status.is_converged => format!("kernel: as it should be{drift}"),
+        None => format!("kernel: being changed{drift}"),
+    }
+}
+
+fn reload_lines(reload: &ReloadOutcome) -> String {
+    let ago = span(reload.seconds_ago);
+    if reload.is_accepted {
+        return format!("last reload: accepted {ago} ago\n");
+    }
+    let mut text = format!("last reload: REJECTED {ago} ago, the configuration before it is in force:\n");
+    for line in &reload.errors {
+        let _ = writeln!(text, "  {line}");
+    }
+    text
+}
+
+fn virtual_server_rows(server: &VirtualServerStatus, table: &mut Table) {
+    let quorum = if server.has_quorum { "" } else { "  QUORUM LOST" };
+    table.row([format!(
+        "{} {}  weight {} of {} needed{quorum}",
+        server.virtual_server, server.scheduler, server.live_weight, server.quorum
+    )]);
+    if let Some(degraded) = &server.degraded {
+        table.row([format!("  DEGRADED: {degraded}")]);
+    } else if !server.is_in_kernel {
+        table.row(["  not in the kernel yet"]);
+    }
+    for real in &server.real_servers {
+        table.row(real_server_cells(real));
+    }
+    if let Some(sorry) = &server.sorry_server {
+        let state = if sorry.is_active { "serves" } else { "stands by" };
+        table.row([format!("  sorry server {} {state}", sorry.sorry_server)]);
+    }
+    for at in &server.leaving {
+        table.row([format!("  {at} leaves, serving its last connections")]);
+    }
+}
+
+fn real_server_cells(real: &RealServerStatus) -> [String; 9] {
+    let health = match (real.health, real.is_up) {
+        (HealthStatus::Up, _) => "up",
+        (HealthStatus::Failing, _) => "failing",
+        (HealthStatus::Unknown, true) => "up, unchecked",
+        (HealthStatus::Unknown, false) => "waits for a check",
+        (HealthStatus::Down, _) => "DOWN",
+    };
+    let why = match real.unverified_seconds {
+        Some(seconds) => format!("{} (unverified for {})", real.reason, span(seconds)),
+        None => real.reason.clone(),
+    };
+    [
+        format!("  {}", real.real_server),
+        method(real.forwarding).to_owned(),
+        real.weight.to_string(),
+        real.kernel_weight.map_or("-".to_owned(), |w| w.to_string()),
+        real.connections.active.to_string(),
+        real.connections.inactive.to_string(),
+        health.to_owned(),
+        span(real.since_seconds),
+        why,
+    ]
+}
+
+fn method(forwarding: Forwarding) -> &'static str {
+    match forwarding {
+        Forwarding::Nat => "NAT",
+        Forwarding::Dr => "DR",
+        Forwarding::Tun(Tunnel::Ipip) => "TUN ipip",
+        Forwarding::Tun(Tunnel::Gue { .. }) => "TUN gue",
+        Forwarding::Tun(Tunnel::Gre { .. }) => "TUN gre",
+        Forwarding::Local => "local",
+        Forwarding::Bypass => "bypass",
+    }
+}
+
+/// A time span in its two largest units: `45s`, `3m 5s`, `2h 7m`, `12d 4h`.
+fn span(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, m) => format!("{m}m {}s", seconds % 60),
+        (0, h, m) => format!("{h}h {m}m"),
+        (d, h, _) => format!("{d}d {h}h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_spans_read_as_people_say_them() {
+        let spans = [0, 45, 185, 7620, 1_051_200].map(span);
+        assert_eq!(spans, ["0s", "45s", "3m 5s", "2h 7m", "12d 4h"]);
+    }
+}

@@ -1,0 +1,382 @@
+//! The checkers of a real server: their keywords, and the specification that follows from them.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::check::digest::Digest;
+use crate::check::http::{HttpQuestion, HttpVersion, Url};
+use crate::check::spec::{CheckerSpec, Question, Target, Timing};
+use crate::syntax::diagnostic::Diagnostic;
+use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Stance, Table, get};
+use crate::syntax::source::Span;
+use crate::syntax::tree::Node;
+use crate::syntax::value::{self, Wrong};
+
+use super::defaults::Defaults;
+use super::timing::{HasTiming, TimingOptions};
+use super::types::Checker;
+
+/// Which checker a block is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CheckerKind {
+    /// TCP_CHECK.
+    #[default]
+    Tcp,
+    /// HTTP_GET.
+    Http,
+}
+
+/// A checker as it was written.
+#[derive(Clone, Debug, Default)]
+pub struct CheckerOptions {
+    kind: CheckerKind,
+    span: Span,
+    timing: TimingOptions,
+    connect_ip: Slot<IpAddr>,
+    connect_port: Slot<u32>,
+    bind_address: Slot<IpAddr>,
+    bind_port: Slot<u32>,
+    bind_interface: Slot<String>,
+    fwmark: Slot<u32>,
+    log_all_failures: Slot<bool>,
+    virtualhost: Slot<String>,
+    version: Slot<HttpVersion>,
+    urls: Vec<UrlOptions>,
+}
+
+impl HasTiming for CheckerOptions {
+    const MIN_RETRY: u32 = 0;
+
+    fn timing(&mut self) -> &mut TimingOptions {
+        &mut self.timing
+    }
+}
+
+/// A `url` block as it was written.
+#[derive(Clone, Debug, Default)]
+struct UrlOptions {
+    span: Span,
+    path: Slot<String>,
+    virtualhost: Slot<String>,
+    status: Vec<(u16, u16)>,
+    digest: Slot<Digest>,
+}
+
+/// Keywords of TCP_CHECK.
+pub const TCP_CHECK: Table<CheckerOptions> = Table {
+    block: "TCP_CHECK",
+    keywords: &[
+        CONNECTION,
+        CheckerOptions::TIMING,
+        &[Keyword::new("nb_get_retry", RETRY, "Old name of `retry`.").but(Stance::Deprecated(
+            "write `retry`: keepalived does not know `nb_get_retry` in TCP_CHECK and ignores it, lvsd reads it as `retry`",
+        ))],
+    ],
+};
+
+/// Keywords of HTTP_GET.
+pub const HTTP_GET: Table<CheckerOptions> = Table {
+    block: "HTTP_GET",
+    keywords: &[
+        CONNECTION,
+        CheckerOptions::TIMING,
+        &[
+            Keyword::new("nb_get_retry", RETRY, "Old name of `retry`.")
+                .but(Stance::Deprecated("write `retry`")),
+            Keyword::new(
+                "http_protocol",
+                Kind::Words { what: "1.0, 1.0C or 1.1", min: 1, max: 1, read: http_protocol },
+                "Version of the request; 1.0C and 1.1 ask the server to close the connection.",
+            ),
+            Keyword::new(
+                "virtualhost",
+                Kind::Text { what: "HOST", max: MAX_HOST, slot: |o| &mut o.virtualhost },
+                "Host header of the request.",
+            ),
+            Keyword::new(
+                "url",
+                Kind::Block { what: "", max: 0, read: url },
+                "A URL to ask for and what its answer must be; at least one.",
+            ),
+            Keyword::unread(
+                "fast_recovery",
+                Stance::Ignored("all URLs are asked in one run anyway"),
+                "No delay between URLs while recovering.",
+            ),
+            Keyword::unread("enable_sni", NO_TLS, "Send the server's name in the TLS handshake."),
+            Keyword::unread("sni_name", NO_TLS, "Server name for the TLS handshake."),
+            Keyword::unread("tls_compliant", NO_TLS, "Close TLS connections as the standard says."),
+        ],
+    ],
+};
+
+/// Keywords of `url`.
+const URL: Table<UrlOptions> = Table {
+    block: "url",
+    keywords: &[&[
+        Keyword::new(
+            "path",
+            Kind::Text { what: "PATH", max: 2000, slot: |o| &mut o.path },
+            "What to ask for, e.g. `/`.",
+        ),
+        Keyword::new(
+            "status_code",
+            Kind::Words {
+                what: "statuses, e.g. `200` or `200-299 304`",
+                min: 1,
+                max: 512,
+                read: status_code,
+            },
+            "Statuses that count as success.",
+        ),
+        Keyword::new(
+            "digest",
+            Kind::Words {
+                what: "32 hex digits (MD5), or sha256: and 64 hex digits",
+                min: 1,
+                max: 1,
+                read: digest,
+            },
+            "Digest the body must have, as `lvsd genhash` prints it.",
+        ),
+        Keyword::new(
+            "virtualhost",
+            Kind::Text { what: "HOST", max: MAX_HOST, slot: |o| &mut o.virtualhost },
+            "Host header of this request.",
+        ),
+        Keyword::unread("regex", REGEX, "Expression the body must match."),
+        Keyword::unread("regex_no_match", REGEX, "The body must not match."),
+        Keyword::unread("regex_options", REGEX, "Options of the expression."),
+        Keyword::unread("regex_min_offset", REGEX, "Where a match may begin, at least."),
+        Keyword::unread("regex_max_offset", REGEX, "Where a match may begin, at most."),
+        Keyword::unread("regex_stack", Stance::Ignored("the stack needs no tuning"), "Stack of the matcher."),
+        Keyword::unread("tls_compliant", NO_TLS, "Close TLS connections as the standard says."),
+    ]],
+};
+
+/// What all checkers with a connection take.
+const CONNECTION: &[Keyword<CheckerOptions>] = &[
+    Keyword::new(
+        "connect_ip",
+        Kind::Address(|o| &mut o.connect_ip),
+        "Address to check instead of the real server's.",
+    ),
+    Keyword::new(
+        "connect_port",
+        port(|o| &mut o.connect_port),
+        "Port to check instead of the real server's.",
+    ),
+    Keyword::new("bindto", Kind::Address(|o| &mut o.bind_address), "Source address of the check."),
+    Keyword::new("bind_port", port(|o| &mut o.bind_port), "Source port of the check."),
+    Keyword::new(
+        "bind_if",
+        Kind::Text { what: "INTERFACE", max: MAX_INTERFACE, slot: |o| &mut o.bind_interface },
+        "Interface the check goes out of.",
+    ),
+    Keyword::new(
+        "fwmark",
+        Kind::Number { min: 0, max: u32::MAX, bare: None, slot: |o| &mut o.fwmark },
+        "Firewall mark of the check's packets.",
+    ),
+    Keyword::new(
+        "log_all_failures",
+        Kind::Flag(|o| &mut o.log_all_failures),
+        "Log every failing check, not only the one that decides.",
+    ),
+];
+
+const RETRY: Kind<CheckerOptions> =
+    Kind::Number { min: 0, max: u32::MAX, bare: None, slot: |o| &mut o.timing.retry };
+const NO_TLS: Stance = Stance::Ignored("HTTP_GET speaks no TLS");
+const REGEX: Stance = Stance::NotYetError("the check would pass whatever the body is");
+const MAX_HOST: usize = 255;
+/// IFNAMSIZ less the terminator.
+pub(super) const MAX_INTERFACE: usize = 15;
+
+const fn port(slot: fn(&mut CheckerOptions) -> &mut Slot<u32>) -> Kind<CheckerOptions> {
+    Kind::Number { min: 1, max: u16::MAX as u32, bare: None, slot }
+}
+
+/// Keywords of the tables private to this file, for the listing.
+pub fn url_listing() -> Vec<crate::syntax::keyword::Listed> {
+    URL.listing()
+}
+
+/// Reads a checker's block.
+pub fn read(kind: CheckerKind, node: &Node, reader: &mut Reader<'_>) -> CheckerOptions {
+    let mut options = CheckerOptions { kind, span: node.keyword.span, ..CheckerOptions::default() };
+    let table = match kind {
+        CheckerKind::Tcp => &TCP_CHECK,
+        CheckerKind::Http => &HTTP_GET,
+    };
+    reader.block(table, node.statements(), &mut options);
+    if kind == CheckerKind::Http && !node.statements().iter().any(|s| &*s.keyword.text == "url") {
+        let problem =
+            Diagnostic::error(node.keyword.span, "`HTTP_GET` needs a `url`").help("write `url { path / }`");
+        reader.diagnostics.push(problem);
+    }
+    options
+}
+
+fn url(options: &mut CheckerOptions, node: &Node, reader: &mut Reader<'_>) {
+    let mut url = UrlOptions { span: node.keyword.span, ..UrlOptions::default() };
+    reader.block(&URL, node.statements(), &mut url);
+    if url.path.is_none() && !node.statements().iter().any(|s| &*s.keyword.text == "path") {
+        let problem = Diagnostic::error(url.span, "`url` needs a `path`").help("write e.g. `path /`");
+        reader.diagnostics.push(problem);
+    }
+    options.urls.push(url);
+}
+
+fn http_protocol(options: &mut CheckerOptions, node: &Node, reader: &mut Reader<'_>) {
+    let Some(word) = node.values.first() else { return };
+    let version = match &*word.text {
+        "1.0" => HttpVersion::V1_0,
+        "1.0C" | "1.0c" => HttpVersion::V1_0Close,
+        "1.1" => HttpVersion::V1_1,
+        _ => return reader.wrong("http_protocol", word, "1.0, 1.0C or 1.1", Wrong::Malformed(None)),
+    };
+    reader.store(&mut options.version, node, version);
+}
+
+fn status_code(options: &mut UrlOptions, node: &Node, reader: &mut Reader<'_>) {
+    for word in &node.values {
+        match status_range(word) {
+            Some(range) => options.status.push(range),
+            None => {
+                let problem = Diagnostic::error(
+                    word.span,
+                    format!(
+                        "`status_code`: `{}` is not a status from 100 to 599, or a range of them",
+                        word.text
+                    ),
+                )
+                .help("write e.g. `status_code 200` or `status_code 200-299 304`");
+                reader.diagnostics.push(problem);
+            }
+        }
+    }
+}
+
+fn status_range(word: &str) -> Option<(u16, u16)> {
+    let (first, last) = word.split_once('-').unwrap_or((word, word));
+    let status = |text| value::number(text, 100, 599).ok().and_then(|n| u16::try_from(n).ok());
+    let (first, last) = (status(first)?, status(last)?);
+    (first <= last).then_some((first, last))
+}
+
+/// Sorted, overlapping and adjacent ranges merged.
+fn merged(mut ranges: Vec<(u16, u16)>) -> Vec<(u16, u16)> {
+    ranges.sort_unstable();
+    let mut out: Vec<(u16, u16)> = Vec::new();
+    for (first, last) in ranges {
+        match out.last_mut() {
+            Some((_, end)) if first <= end.saturating_add(1) => *end = last.max(*end),
+            _ => out.push((first, last)),
+        }
+    }
+    out
+}
+
+fn digest(options: &mut UrlOptions, node: &Node, reader: &mut Reader<'_>) {
+    let Some(word) = node.values.first() else { return };
+    match word.parse() {
+        Ok(digest) => reader.store(&mut options.digest, node, digest),
+        Err(e) => {
+            let _: crate::check::digest::NotADigest = e;
+            reader.wrong(
+                "digest",
+                word,
+                "32 hex digits (MD5), or sha256: and 64 hex digits",
+                Wrong::Malformed(None),
+            );
+        }
+    }
+}
+
+/// What a checker inherits.
+pub struct Inherited<'a> {
+    /// The real server's address; its port is where traffic arrives when connect_port says nothing.
+    pub address: SocketAddr,
+    /// Options of the real server over those of the virtual server.
+    pub timing: &'a TimingOptions,
+    /// `virtualhost` of the real server, else of the virtual server.
+    pub virtualhost: Option<String>,
+    /// `checker_log_all_failures`.
+    pub log_all_failures: bool,
+    /// What nobody wrote.
+    pub defaults: &'a Defaults,
+}
+
+/// The specification of a checker, all options and defaults applied. None after saying what is wrong.
+pub fn resolve(options: CheckerOptions, from: &Inherited<'_>, reader: &mut Reader<'_>) -> Option<Checker> {
+    let defaults = from.defaults;
+    let timing = options.timing.or(from.timing);
+    let small = |slot: &Slot<u32>| get(slot).and_then(|n| u16::try_from(n).ok());
+    let address = SocketAddr::new(
+        get(&options.connect_ip).unwrap_or(from.address.ip()),
+        small(&options.connect_port).unwrap_or(from.address.port()),
+    );
+    if address.port() == 0 {
+        let problem = Diagnostic::error(options.span, "this checker has no port to connect to")
+            .help("write `connect_port`");
+        reader.diagnostics.push(problem);
+        return None;
+    }
+    if let Some(bind) = options.bind_address.as_ref().filter(|b| b.value.is_ipv4() != address.is_ipv4()) {
+        let problem = format!(
+            "`bindto` {} and the address to check, {}, are of different families",
+            bind.value,
+            address.ip()
+        );
+        reader.error(bind.span, problem);
+        return None;
+    }
+    let is_link_local = matches!(address.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local());
+    if is_link_local && options.bind_interface.is_none() {
+        let problem = Diagnostic::error(options.span, format!("{} is a link-local address", address.ip()))
+            .help("write `bind_if INTERFACE`");
+        reader.diagnostics.push(problem);
+        return None;
+    }
+    let (question, delay_before_retry) = match options.kind {
+        CheckerKind::Tcp => (Question::Tcp, defaults.delay_before_retry),
+        CheckerKind::Http => {
+            let virtualhost = get(&options.virtualhost).or_else(|| from.virtualhost.clone());
+            let urls = options
+                .urls
+                .into_iter()
+                .filter_map(|u| resolve_url(u, virtualhost.as_ref(), defaults))
+                .collect();
+            let version = get(&options.version).unwrap_or_default();
+            (Question::Http(HttpQuestion { version, urls }), defaults.http_delay_before_retry)
+        }
+    };
+    let spec = CheckerSpec {
+        target: Target {
+            address,
+            bind_address: get(&options.bind_address),
+            bind_port: small(&options.bind_port),
+            bind_interface: get(&options.bind_interface),
+            fwmark: get(&options.fwmark).filter(|mark| *mark != 0),
+            connect_timeout: get(&timing.connect_timeout).unwrap_or(defaults.connect_timeout),
+        },
+        question,
+        timing: Timing {
+            interval: get(&timing.interval).unwrap_or(defaults.interval),
+            retry: get(&timing.retry).unwrap_or(defaults.retry),
+            delay_before_retry: get(&timing.delay_before_retry).unwrap_or(delay_before_retry),
+            warmup: get(&timing.warmup),
+        },
+        log_all_failures: get(&options.log_all_failures).unwrap_or(from.log_all_failures),
+    };
+    Some(Checker { spec, alpha: get(&timing.alpha).unwrap_or(false) })
+}
+
+fn resolve_url(options: UrlOptions, virtualhost: Option<&String>, defaults: &Defaults) -> Option<Url> {
+    Some(Url {
+        path: get(&options.path)?,
+        virtualhost: get(&options.virtualhost).or_else(|| virtualhost.cloned()),
+        status: if options.status.is_empty() { vec![defaults.status] } else { merged(options.status) },
+        digest: get(&options.digest),
+    })
+}

@@ -1,0 +1,73 @@
+//! A path to a configuration: what commands and the daemon call.
+
+use std::path::Path;
+
+use crate::syntax::diagnostic::{Class, Diagnostic, Diagnostics, Note};
+use crate::syntax::expand;
+use crate::syntax::files::{Files, OsFiles};
+use crate::syntax::keyword::Reader;
+use crate::syntax::source::Sources;
+
+use super::defaults::{Dialect, defaults};
+use super::types::Config;
+use super::{resolve, root};
+
+/// A configuration that was read, and everything that is to be said about it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration; None when there is an error.
+    pub config: Option<Config>,
+    /// Errors and warnings, in the order of the text.
+    pub diagnostics: Diagnostics,
+    /// The files, for showing the places of the diagnostics.
+    pub sources: Sources,
+}
+
+impl Loaded {
+    /// The problems of one class as lines for a log: `FILE:LINE:COLUMN: message: help`.
+    pub fn lines(&self, class: Class) -> Vec<String> {
+        let line = |d: &Diagnostic| {
+            let place = d.span.map(|span| format!("{}: ", self.sources.describe(span))).unwrap_or_default();
+            let help = d.help.as_ref().map(|help| format!(": {help}")).unwrap_or_default();
+            format!("{place}{}{help}", d.message)
+        };
+        self.diagnostics.iter().filter(|d| d.class == class).map(line).collect()
+    }
+}
+
+/// Reads the configuration of a file, with all it includes. A `.yaml` or `.yml` file is YAML, which is not read
+/// yet; any other is keepalived.conf.
+pub fn load(path: &Path) -> Loaded {
+    load_from(&OsFiles, path)
+}
+
+/// As [`load`], from the files given.
+pub fn load_from(files: &dyn Files, path: &Path) -> Loaded {
+    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("yaml") || e.eq_ignore_ascii_case("yml")) {
+        let mut diagnostics = Diagnostics::default();
+        let text = format!("{}: YAML is not read yet", path.display());
+        diagnostics.push(Diagnostic::new(Class::Error, None, text).help("give a keepalived.conf"));
+        return Loaded { config: None, diagnostics, sources: Sources::default() };
+    }
+    let text = expand::read(files, path);
+    let (sources, mut diagnostics) = (text.sources, text.diagnostics);
+    let homes = root::homes();
+    let belongs = |word: &str| homes.get(word).copied();
+    let mut reader = Reader { diagnostics: &mut diagnostics, belongs: &belongs };
+    let options = root::read(&text.nodes, &mut reader);
+    let defaults = defaults(Dialect::Keepalived);
+    let log_all_failures = options.global.log_all_failures();
+    let virtual_servers =
+        resolve::virtual_servers(options.virtual_servers, log_all_failures, &defaults, &mut reader);
+    let config = Config { global: options.global.resolve(), virtual_servers };
+    if config.virtual_servers.is_empty() && diagnostics.errors() == 0 {
+        let text = format!("{}: there is no virtual server: nothing is directed", path.display());
+        diagnostics.push(Diagnostic::new(Class::Warning, None, text));
+    }
+    diagnostics.annotate(|span| {
+        let (at, definition) = sources.definition_of(span)?;
+        Some(Note { span: Some(definition), text: format!("`{}` is defined here", sources.slice(at)) })
+    });
+    diagnostics.sort();
+    Loaded { config: (diagnostics.errors() == 0).then_some(config), diagnostics, sources }
+}

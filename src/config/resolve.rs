@@ -1,0 +1,395 @@
+//! Options to configuration: defaults, inheritance, keepalived's corrections, and what one option says about
+//! another.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::ipvs::types::{Family, Forwarding, Persistence, Protocol, ServiceFlags};
+use crate::syntax::diagnostic::Diagnostic;
+use crate::syntax::keyword::{Reader, Slot, get};
+use crate::syntax::source::Span;
+
+use super::checker::{self, Inherited};
+use super::defaults::Defaults;
+use super::types::{RealServer, SorryServer, VirtualServer, VirtualServerId};
+use super::virtual_server::{Granularity, Heading, RealServerOptions, VirtualServerOptions};
+
+/// All virtual servers that can run, identities unique.
+pub fn virtual_servers(
+    all: Vec<VirtualServerOptions>,
+    log_all_failures: bool,
+    defaults: &Defaults,
+    reader: &mut Reader<'_>,
+) -> Vec<VirtualServer> {
+    let mut seen: BTreeMap<VirtualServerId, Span> = BTreeMap::new();
+    let mut out = Vec::new();
+    for options in all {
+        let span = options.heading.span;
+        let id = identity(&options, defaults, reader);
+        if let Some(first) = seen.insert(id, span) {
+            seen.insert(id, first);
+            let problem = Diagnostic::error(span, format!("virtual server {id} is defined twice"))
+                .at(first, "the first one is here")
+                .help("put its real servers into one virtual_server");
+            reader.diagnostics.push(problem);
+        }
+        out.extend(Resolve { id, defaults, log_all_failures }.virtual_server(options, reader));
+    }
+    out
+}
+
+fn identity(options: &VirtualServerOptions, defaults: &Defaults, reader: &mut Reader<'_>) -> VirtualServerId {
+    match options.heading.value {
+        Heading::Address(at) => {
+            let protocol = get(&options.protocol).unwrap_or_else(|| {
+                if options.is_clean {
+                    let text =
+                        format!("virtual server {at}: no protocol is set: {} is taken", defaults.protocol);
+                    let problem = Diagnostic::warning(options.heading.span, text)
+                        .help("write `protocol TCP` or `protocol UDP`");
+                    reader.diagnostics.push(problem);
+                }
+                defaults.protocol
+            });
+            if let Some(family) = options.ip_family.as_ref().filter(|f| f.value != Family::of(at.ip())) {
+                reader.warning(
+                    family.span,
+                    "`ip_family` is ignored: the virtual server's address says the family",
+                );
+            }
+            VirtualServerId::Address { protocol, address: at.ip(), port: at.port() }
+        }
+        Heading::Fwmark(mark) => {
+            if let Some(protocol) = &options.protocol {
+                reader
+                    .warning(protocol.span, "`protocol` is ignored: a firewall mark stands for any protocol");
+            }
+            let of_servers = options.real_servers.first().map(|r| Family::of(r.address.value.ip()));
+            let family = get(&options.ip_family).or(of_servers).unwrap_or(Family::Inet);
+            VirtualServerId::Fwmark { family, mark }
+        }
+    }
+}
+
+/// One virtual server in the making.
+struct Resolve<'a> {
+    id: VirtualServerId,
+    defaults: &'a Defaults,
+    log_all_failures: bool,
+}
+
+impl Resolve<'_> {
+    fn virtual_server(
+        &self,
+        options: VirtualServerOptions,
+        reader: &mut Reader<'_>,
+    ) -> Option<VirtualServer> {
+        let (id, span) = (self.id, options.heading.span);
+        if !options.has_real_servers {
+            if options.is_clean {
+                reader.warning(span, format!("virtual server {id}: has no real server, and is left out"));
+            }
+            return None;
+        }
+        let scheduler = get(&options.scheduler).or_else(|| {
+            let default = self.defaults.scheduler.clone()?;
+            self.missing(
+                &options,
+                format!("no lb_algo is set: {default} is taken"),
+                "write `lb_algo wlc`",
+                reader,
+            );
+            Some(default)
+        })?;
+        let forwarding = get(&options.forwarding).unwrap_or_else(|| {
+            self.missing(
+                &options,
+                "no lb_kind is set: NAT is taken".to_owned(),
+                "write `lb_kind NAT`, DR or TUN",
+                reader,
+            );
+            self.defaults.forwarding
+        });
+        let flags = self.flags(&options, scheduler.as_str(), reader);
+        let persistence = self.persistence(&options, reader);
+        let sorry_server = self.sorry_server(&options, forwarding, reader);
+        let real_servers = self.real_servers(&options, forwarding, reader);
+        let inhibited = real_servers.iter().any(|r| r.inhibit_on_failure);
+        if scheduler.as_str() == "mh" && !flags.contains(ServiceFlags::SCHED1) && inhibited {
+            let text = format!(
+                "virtual server {id}: with mh, a real server of weight 0 keeps its share, and its clients are refused"
+            );
+            reader.diagnostics.push(
+                Diagnostic::warning(span, text)
+                    .help("write `mh-fallback`, or leave out `inhibit_on_failure`"),
+            );
+        }
+        let total: u64 = real_servers.iter().map(|r| u64::from(r.weight)).sum();
+        let (quorum, hysteresis) = self.quorum(&options, total, reader);
+        (!real_servers.is_empty()).then_some(VirtualServer {
+            id,
+            scheduler,
+            flags,
+            persistence,
+            persistence_engine: get(&options.persistence_engine),
+            quorum,
+            hysteresis,
+            sorry_server,
+            real_servers,
+        })
+    }
+
+    /// Says that a default is taken, unless the option may just have been unreadable.
+    fn missing(&self, options: &VirtualServerOptions, what: String, help: &str, reader: &mut Reader<'_>) {
+        if options.is_clean {
+            let text = format!("virtual server {}: {what}", self.id);
+            reader.diagnostics.push(Diagnostic::warning(options.heading.span, text).help(help));
+        }
+    }
+
+    fn flags(
+        &self,
+        options: &VirtualServerOptions,
+        scheduler: &str,
+        reader: &mut Reader<'_>,
+    ) -> ServiceFlags {
+        let mut flags = ServiceFlags::default();
+        for flag in &options.flags {
+            let bit = match flag.value {
+                "flag-1" | "sh-fallback" | "mh-fallback" => ServiceFlags::SCHED1,
+                "flag-2" | "sh-port" | "mh-port" => ServiceFlags::SCHED2,
+                _ => ServiceFlags::SCHED3,
+            };
+            match flag.value.split_once('-') {
+                Some((owner @ ("sh" | "mh"), _)) if owner != scheduler => {
+                    let text = format!(
+                        "`{}` is ignored: it belongs to the scheduler {owner}, not to {scheduler}",
+                        flag.value
+                    );
+                    reader.warning(flag.span, text);
+                }
+                _ => flags = flags.with(bit),
+            }
+        }
+        let Some(ops) = options.ops.as_ref().filter(|ops| ops.value) else { return flags };
+        match self.id {
+            VirtualServerId::Address { protocol, .. } if protocol != Protocol::Udp => {
+                reader.warning(ops.span, format!("`ops` is ignored: it is for UDP, not for {protocol}"));
+                flags
+            }
+            _ => flags.with(ServiceFlags::ONE_PACKET),
+        }
+    }
+
+    fn persistence(&self, options: &VirtualServerOptions, reader: &mut Reader<'_>) -> Option<Persistence> {
+        let family = self.id.family();
+        let has_every_port = matches!(self.id, VirtualServerId::Address { port: 0, .. });
+        let default = self.defaults.persistence_timeout;
+        let timeout = get(&options.persistence_timeout).or_else(|| {
+            if options.persistence_granularity.is_some() {
+                return Some(default);
+            }
+            let what = format!(
+                "a virtual server of every port must be persistent: persistence_timeout {default} is taken"
+            );
+            has_every_port.then(|| {
+                self.missing(
+                    options,
+                    what,
+                    "write a port behind the address, or `persistence_timeout`",
+                    reader,
+                );
+                default
+            })
+        })?;
+        let prefix = match (options.persistence_granularity.as_ref().map(|g| (g.value, g.span)), family) {
+            (None, _) => family.host_prefix(),
+            (Some((Granularity::Mask(prefix), _)), Family::Inet)
+            | (Some((Granularity::Prefix(prefix), _)), Family::Inet6) => prefix,
+            (Some((_, span)), Family::Inet) => {
+                let help = "write a netmask, e.g. 255.255.255.0";
+                let problem = Diagnostic::error(
+                    span,
+                    "`persistence_granularity` of an IPv4 virtual server is a netmask",
+                );
+                reader.diagnostics.push(problem.help(help));
+                family.host_prefix()
+            }
+            (Some((_, span)), Family::Inet6) => {
+                let help = "write a prefix length from 1 to 128";
+                let problem = Diagnostic::error(
+                    span,
+                    "`persistence_granularity` of an IPv6 virtual server is a prefix length",
+                );
+                reader.diagnostics.push(problem.help(help));
+                family.host_prefix()
+            }
+        };
+        Some(Persistence { timeout, prefix })
+    }
+
+    fn sorry_server(
+        &self,
+        options: &VirtualServerOptions,
+        forwarding: Forwarding,
+        reader: &mut Reader<'_>,
+    ) -> Option<SorryServer> {
+        let Some(written) = &options.sorry_server else {
+            for (slot, keyword) in [
+                (options.sorry_server_inhibit.as_ref().map(|s| s.span), "sorry_server_inhibit"),
+                (options.sorry_server_forwarding.as_ref().map(|s| s.span), "sorry_server_lvs_method"),
+            ] {
+                if let (Some(span), true) = (slot, options.is_clean) {
+                    reader.warning(span, format!("`{keyword}` is ignored: there is no sorry_server"));
+                }
+            }
+            return None;
+        };
+        let forwarding = get(&options.sorry_server_forwarding).unwrap_or(forwarding);
+        let address = self.destination(written.value, written.span, "sorry server", forwarding, reader)?;
+        Some(SorryServer {
+            address,
+            forwarding,
+            inhibit: get(&options.sorry_server_inhibit).unwrap_or(false),
+        })
+    }
+
+    /// A destination's address with the port the forwarding method allows. None after saying why it cannot be one.
+    fn destination(
+        &self,
+        written: SocketAddr,
+        span: Span,
+        what: &str,
+        forwarding: Forwarding,
+        reader: &mut Reader<'_>,
+    ) -> Option<SocketAddr> {
+        let ip = written.ip();
+        if Family::of(ip) != self.id.family() && !matches!(forwarding, Forwarding::Tun(_)) {
+            let text = format!("{what} {ip}: its family is not that of virtual server {}", self.id);
+            let help = "only tunnels cross families: write `lb_kind TUN`, or an address of the same family";
+            reader.diagnostics.push(Diagnostic::error(span, text).help(help));
+            return None;
+        }
+        if ip.is_multicast() || ip.is_unspecified() {
+            reader.error(span, format!("{what} {ip}: is not the address of a host"));
+            return None;
+        }
+        let keeps_port = matches!(forwarding, Forwarding::Nat);
+        let port = match self.id {
+            VirtualServerId::Address { port, .. } if keeps_port && written.port() == 0 => port,
+            VirtualServerId::Address { port, .. } if !keeps_port => {
+                if written.port() != port && written.port() != 0 {
+                    let text =
+                        format!("{what} {written}: DR and TUN cannot change the port: {port} is taken");
+                    reader.warning(span, text);
+                }
+                port
+            }
+            VirtualServerId::Fwmark { .. } if !keeps_port => 0,
+            _ => written.port(),
+        };
+        Some(SocketAddr::new(ip, port))
+    }
+
+    fn real_servers(
+        &self,
+        options: &VirtualServerOptions,
+        forwarding: Forwarding,
+        reader: &mut Reader<'_>,
+    ) -> Vec<RealServer> {
+        let mut seen: BTreeMap<SocketAddr, Span> = BTreeMap::new();
+        let mut out = Vec::new();
+        for written in &options.real_servers {
+            let span = written.address.span;
+            let forwarding = get(&written.forwarding).unwrap_or(forwarding);
+            let Some(address) =
+                self.destination(written.address.value, span, "real server", forwarding, reader)
+            else {
+                continue;
+            };
+            if let Some(first) = seen.get(&address) {
+                let problem = Diagnostic::error(
+                    span,
+                    format!("virtual server {}: real server {address} is defined twice", self.id),
+                )
+                .at(*first, "the first one is here");
+                reader.diagnostics.push(problem);
+                continue;
+            }
+            seen.insert(address, span);
+            out.push(self.real_server(written, options, (address, forwarding), reader));
+        }
+        out
+    }
+
+    fn real_server(
+        &self,
+        written: &RealServerOptions,
+        outer: &VirtualServerOptions,
+        (address, forwarding): (SocketAddr, Forwarding),
+        reader: &mut Reader<'_>,
+    ) -> RealServer {
+        let inherited = Inherited {
+            // Where it was said to listen; DR and TUN change the destination's port, not the server's.
+            address: if written.address.value.port() == 0 { address } else { written.address.value },
+            timing: &written.timing.clone().or(&outer.timing),
+            virtualhost: get(&written.virtualhost).or_else(|| get(&outer.virtualhost)),
+            log_all_failures: self.log_all_failures,
+            defaults: self.defaults,
+        };
+        let checkers = written.checkers.iter().cloned();
+        let checkers = checkers.filter_map(|c| checker::resolve(c, &inherited, reader)).collect();
+        let weight = get(&written.weight).or_else(|| get(&outer.weight)).unwrap_or(self.defaults.weight);
+        let inhibit = get(&written.inhibit_on_failure).or_else(|| get(&outer.inhibit_on_failure));
+        let (upper_threshold, lower_threshold) =
+            thresholds(&written.upper_threshold, &written.lower_threshold, reader);
+        RealServer {
+            address,
+            forwarding,
+            weight,
+            inhibit_on_failure: inhibit.unwrap_or(false),
+            upper_threshold,
+            lower_threshold,
+            checkers,
+        }
+    }
+
+    fn quorum(&self, options: &VirtualServerOptions, total: u64, reader: &mut Reader<'_>) -> (u32, u32) {
+        let id = self.id;
+        let most = u32::try_from(total.max(1)).unwrap_or(u32::MAX);
+        let mut quorum = get(&options.quorum).unwrap_or(1);
+        if let Some(written) = options.quorum.as_ref().filter(|q| q.value > most) {
+            let text = format!(
+                "virtual server {id}: quorum {quorum} is more than all real servers weigh: {most} is taken"
+            );
+            reader.warning(written.span, text);
+            quorum = most;
+        }
+        let mut hysteresis = get(&options.hysteresis).unwrap_or(0);
+        if let Some(written) = options.hysteresis.as_ref().filter(|h| h.value >= quorum && h.value > 0) {
+            let text = format!(
+                "virtual server {id}: hysteresis {hysteresis} is not less than quorum {quorum}: {} is taken",
+                quorum - 1
+            );
+            reader.warning(written.span, text);
+            hysteresis = quorum - 1;
+        }
+        (quorum, hysteresis)
+    }
+}
+
+/// The kernel refuses a lower threshold above the upper one, which 0 (no limit) is to it.
+fn thresholds(upper: &Slot<u32>, lower: &Slot<u32>, reader: &mut Reader<'_>) -> (u32, u32) {
+    let most = get(upper).unwrap_or(0);
+    match lower {
+        Some(lower) if lower.value > most => {
+            let text = format!(
+                "`lthreshold` is left out: the kernel refuses {} above a uthreshold of {most}",
+                lower.value
+            );
+            reader.warning(lower.span, text);
+            (most, 0)
+        }
+        lower => (most, get(lower).unwrap_or(0)),
+    }
+}

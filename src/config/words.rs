@@ -1,0 +1,183 @@
+//! Values of the LVS side that take more than a word: addresses with ports, forwarding methods, schedulers.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::ipvs::scheduler::{SCHEDULERS, Scheduler};
+use crate::ipvs::types::{Forwarding, Tunnel, TunnelChecksum};
+use crate::syntax::diagnostic::Diagnostic;
+use crate::syntax::keyword::{Reader, Slot, nearest};
+use crate::syntax::source::Span;
+use crate::syntax::tree::{Node, Word};
+use crate::syntax::value::{self, Wrong};
+
+/// `IP [PORT]`; port 0 when it is not written. None after saying what is wrong.
+pub fn address_and_port(words: &[Word], node: &Node, reader: &mut Reader<'_>) -> Option<SocketAddr> {
+    let keyword = &*node.keyword.text;
+    let Some(first) = words.first() else {
+        let problem = Diagnostic::error(node.keyword.span, format!("`{keyword}` needs a value"))
+            .help(format!("write `{keyword} IP [PORT]`, e.g. `{keyword} 192.0.2.10 80`"));
+        reader.diagnostics.push(problem);
+        return None;
+    };
+    let ip = match value::address(first) {
+        Ok(ip) => ip,
+        Err(wrong) => {
+            reader.wrong(keyword, first, "an IP address", wrong);
+            return None;
+        }
+    };
+    let Some(second) = words.get(1) else { return Some(SocketAddr::new(ip, 0)) };
+    match value::number(second, 0, u32::from(u16::MAX)).map(u16::try_from) {
+        Ok(Ok(port)) => Some(SocketAddr::new(ip, port)),
+        // Without its port the server would be another one: keepalived drops it, too.
+        Ok(Err(_)) | Err(Wrong::OutOfRange) => {
+            reader
+                .error(second.span, format!("`{keyword}`: `{}` is not a port from 0 to 65535", second.text));
+            None
+        }
+        Err(wrong) => {
+            reader.wrong(keyword, second, "a port from 0 to 65535", wrong);
+            None
+        }
+    }
+}
+
+/// The form of [`forwarding`].
+pub const FORWARDING: &str = "NAT, DR, or TUN [type ipip|gue port N|gre] [nocsum|csum|remcsum]";
+
+/// A forwarding method, as `lb_kind` and `lvs_method` take it.
+pub fn forwarding(slot: &mut Slot<Forwarding>, node: &Node, reader: &mut Reader<'_>) {
+    let Some((method, options)) = node.values.split_first() else { return };
+    let keyword = &*node.keyword.text;
+    let value = match &*method.text {
+        "NAT" => Forwarding::Nat,
+        "DR" => Forwarding::Dr,
+        "TUN" => match tunnel(options, keyword, reader) {
+            Some(tunnel) => Forwarding::Tun(tunnel),
+            None => return,
+        },
+        other => {
+            let likely = nearest(other, ["NAT", "DR", "TUN"].into_iter());
+            let hint = likely.map(|l| format!("did you mean `{l}`?"));
+            return reader.wrong(
+                keyword,
+                method,
+                "a forwarding method: NAT, DR or TUN",
+                Wrong::Malformed(hint),
+            );
+        }
+    };
+    if let (false, Some(first), Some(last)) =
+        (matches!(value, Forwarding::Tun(_)), options.first(), options.last())
+    {
+        let span = first.span.to(last.span);
+        reader.warning(span, format!("`{keyword} {}` has no options: these words are ignored", method.text));
+    }
+    reader.store(slot, node, value);
+}
+
+/// The options behind `TUN`. None after saying what is wrong.
+fn tunnel(options: &[Word], keyword: &str, reader: &mut Reader<'_>) -> Option<Tunnel> {
+    let mut kind = "ipip";
+    let mut port: Option<(Span, u16)> = None;
+    let mut checksum: Option<(Span, TunnelChecksum)> = None;
+    let mut words = options.iter();
+    while let Some(word) = words.next() {
+        match &*word.text {
+            option @ ("type" | "port") => {
+                let Some(value) = words.next() else {
+                    reader.error(word.span, format!("`{keyword} TUN {option}` needs a value"));
+                    return None;
+                };
+                match (option, &*value.text) {
+                    ("type", name @ ("ipip" | "gue" | "gre")) => kind = name,
+                    ("type", _) => {
+                        reader.wrong(
+                            keyword,
+                            value,
+                            "a type of tunnel: ipip, gue or gre",
+                            Wrong::Malformed(None),
+                        );
+                        return None;
+                    }
+                    _ => match port_number(value) {
+                        Some(number) => port = Some((value.span, number)),
+                        None => {
+                            reader.wrong(keyword, value, "a port from 1 to 65535", Wrong::Malformed(None));
+                            return None;
+                        }
+                    },
+                }
+            }
+            "nocsum" => checksum = Some((word.span, TunnelChecksum::None)),
+            "csum" => checksum = Some((word.span, TunnelChecksum::Checksum)),
+            "remcsum" => checksum = Some((word.span, TunnelChecksum::Remote)),
+            _ => {
+                reader.wrong(
+                    keyword,
+                    word,
+                    "an option of TUN: type, port, nocsum, csum or remcsum",
+                    Wrong::Malformed(None),
+                );
+                return None;
+            }
+        }
+    }
+    if let Some((span, _)) = port.filter(|_| kind != "gue") {
+        reader.error(span, format!("`{keyword}`: a tunnel of type {kind} has no port"));
+        return None;
+    }
+    if let Some((span, _)) = checksum.filter(|(_, c)| kind == "ipip" && *c != TunnelChecksum::None) {
+        reader.error(span, format!("`{keyword}`: a tunnel of type ipip has no checksum"));
+        return None;
+    }
+    if let Some((span, _)) = checksum.filter(|(_, c)| kind == "gre" && *c == TunnelChecksum::Remote) {
+        reader.error(span, format!("`{keyword}`: a tunnel of type gre takes csum or nocsum, not remcsum"));
+        return None;
+    }
+    let checksum = checksum.map_or(TunnelChecksum::None, |(_, c)| c);
+    match (kind, port) {
+        ("gue", Some((_, port))) => Some(Tunnel::Gue { port, checksum }),
+        ("gue", None) => {
+            let span =
+                options.first().zip(options.last()).map(|(a, b)| a.span.to(b.span)).unwrap_or_default();
+            let problem = Diagnostic::error(span, format!("`{keyword}`: a tunnel of type gue needs a port"))
+                .help(format!(
+                    "write `{keyword} TUN type gue port N`, N being the UDP port real servers unpack at"
+                ));
+            reader.diagnostics.push(problem);
+            None
+        }
+        ("gre", _) => Some(Tunnel::Gre { checksum }),
+        _ => Some(Tunnel::Ipip),
+    }
+}
+
+fn port_number(word: &Word) -> Option<u16> {
+    value::number(word, 1, u32::from(u16::MAX)).ok().and_then(|n| u16::try_from(n).ok())
+}
+
+/// A scheduler, as `lb_algo` takes it.
+pub fn scheduler(slot: &mut Slot<Scheduler>, node: &Node, reader: &mut Reader<'_>) {
+    let Some(word) = node.values.first() else { return };
+    match Scheduler::new(word).filter(|s| s.known().is_some()) {
+        Some(scheduler) => reader.store(slot, node, scheduler),
+        None => {
+            let names = SCHEDULERS.iter().map(|k| k.name);
+            let list: Vec<&str> = names.clone().collect();
+            let hint = match nearest(word, names) {
+                Some(likely) => format!("did you mean `{likely}`?"),
+                None => format!("write one of {}", list.join(" ")),
+            };
+            reader.wrong(&node.keyword, word, "a scheduler", Wrong::Malformed(Some(hint)));
+        }
+    }
+}
+
+/// The prefix length of an IPv4 netmask, 1-32; None when it is no such mask.
+pub fn prefix_of_mask(mask: IpAddr) -> Option<u8> {
+    let IpAddr::V4(mask) = mask else { return None };
+    let bits = u32::from(mask);
+    let prefix = bits.leading_ones();
+    (prefix > 0 && prefix + bits.trailing_zeros() == 32).then(|| u8::try_from(prefix).ok()).flatten()
+}

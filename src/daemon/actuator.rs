@@ -1,0 +1,68 @@
+//! The only one who talks to the kernel: one blocking job at a time, the backend moved into it and back.
+
+use tokio::task::JoinHandle;
+
+use crate::director::Input;
+use crate::director::reconcile::Request;
+use crate::ipvs::backend::{Backend, Error};
+
+/// Opens a connection to the kernel's table.
+pub type Open = fn() -> Result<Box<dyn Backend>, Error>;
+
+/// The actuator.
+pub struct Actuator {
+    open: Open,
+    backend: Option<Box<dyn Backend>>,
+    job: Option<Job>,
+}
+
+struct Job {
+    is_read: bool,
+    handle: JoinHandle<(Option<Box<dyn Backend>>, Input)>,
+}
+
+impl Actuator {
+    /// Works with this backend; `open` gets another should this one be lost.
+    pub fn new(backend: Box<dyn Backend>, open: Open) -> Actuator {
+        Actuator { open, backend: Some(backend), job: None }
+    }
+
+    /// Begins a request. The director asks for one at a time; a second one would wait for the first.
+    pub fn begin(&mut self, request: Request) {
+        let backend = self.backend.take();
+        let open = self.open;
+        let is_read = matches!(request, Request::Snapshot(_));
+        let handle = tokio::task::spawn_blocking(move || {
+            let mut backend = match backend.map_or_else(open, Ok) {
+                Ok(backend) => backend,
+                Err(error) => return (None, failed(is_read, error)),
+            };
+            let answer = match request {
+                Request::Snapshot(scope) => Input::Snapshot(backend.snapshot(&scope)),
+                Request::Apply(ops) => Input::Applied(backend.apply(&ops)),
+            };
+            (Some(backend), answer)
+        });
+        self.job = Some(Job { is_read, handle });
+    }
+
+    /// The answer to the request under way; waits for ever when there is none.
+    pub async fn answer(&mut self) -> Input {
+        let Some(job) = &mut self.job else { return std::future::pending().await };
+        let is_read = job.is_read;
+        let result = (&mut job.handle).await;
+        self.job = None;
+        match result {
+            Ok((backend, answer)) => {
+                self.backend = backend;
+                answer
+            }
+            // The job died and took the backend along: the next request opens another.
+            Err(error) => failed(is_read, Error::Transport(format!("the actuator's job failed: {error}"))),
+        }
+    }
+}
+
+fn failed(is_read: bool, error: Error) -> Input {
+    if is_read { Input::Snapshot(Err(error)) } else { Input::Applied(Err(error)) }
+}

@@ -1,0 +1,188 @@
+//! The control socket: one JSON line in, one JSON line out, over a Unix socket only root may open.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream as BlockingStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tracing::debug;
+
+use crate::director::status::Status;
+
+/// Longest request, in bytes.
+const REQUEST_LIMIT: u64 = 64 << 10;
+/// Longest reply a client reads, in bytes: 10,000 real servers need about 5 MB.
+const REPLY_LIMIT: u64 = 256 << 20;
+/// Longest time a conversation may take.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+/// Conversations at one time; further ones wait in the socket's backlog.
+const CONVERSATIONS: usize = 16;
+
+/// What an operator may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// Services, servers, health.
+    Status,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Envelope {
+    command: Command,
+}
+
+/// What comes back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// To [`Command::Status`].
+    Status(Box<DaemonStatus>),
+    /// The request made no sense.
+    Error(String),
+}
+
+/// The daemon as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonStatus {
+    /// lvsd's version.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_seconds: u64,
+    /// The configuration file.
+    pub config: PathBuf,
+    /// How the last reload ended; None when there was none.
+    pub last_reload: Option<ReloadOutcome>,
+    /// What it directs.
+    pub director: Status,
+}
+
+/// How a reload ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadOutcome {
+    /// Whether the new configuration is in force.
+    pub is_accepted: bool,
+    /// How many seconds ago.
+    pub seconds_ago: u64,
+    /// Its errors, a line each; empty when accepted.
+    pub errors: Vec<String>,
+}
+
+/// A command and where its reply goes.
+pub struct Question {
+    /// What is asked.
+    pub command: Command,
+    /// Where the reply goes.
+    pub reply: oneshot::Sender<Reply>,
+}
+
+/// The listening socket; its file goes when it is dropped.
+pub struct Control {
+    path: PathBuf,
+    questions: mpsc::Receiver<Question>,
+}
+
+impl Control {
+    /// Listens at `path` (mode 0600), replacing a socket nobody listens at any more.
+    ///
+    /// # Errors
+    /// When somebody listens there, or the socket cannot be made.
+    pub fn listen(path: &Path) -> io::Result<Control> {
+        remove_stale(path)?;
+        let listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        // Full: the conversations wait, which their time limit bounds.
+        let (sender, questions) = mpsc::channel(CONVERSATIONS);
+        tokio::spawn(accept(listener, sender));
+        Ok(Control { path: path.to_owned(), questions })
+    }
+
+    /// The next question; waits for ever when the socket is gone.
+    pub async fn next(&mut self) -> Question {
+        match self.questions.recv().await {
+            Some(question) => question,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(found) if !found.file_type().is_socket() => Err(io::Error::other("it exists and is no socket")),
+        Ok(_) if BlockingStream::connect(path).is_ok() => Err(io::Error::other("somebody listens there")),
+        Ok(_) => fs::remove_file(path),
+    }
+}
+
+async fn accept(listener: UnixListener, sender: mpsc::Sender<Question>) {
+    let places = std::sync::Arc::new(Semaphore::new(CONVERSATIONS));
+    loop {
+        let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                debug!("control socket: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            let conversation = tokio::time::timeout(TIME_LIMIT, converse(stream, sender));
+            if let Ok(Err(error)) = conversation.await {
+                debug!("control socket: {error}");
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn converse(stream: UnixStream, sender: mpsc::Sender<Question>) -> io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut line = Vec::new();
+    BufReader::new(read.take(REQUEST_LIMIT)).read_until(b'\n', &mut line).await?;
+    let reply = match serde_json::from_slice::<Envelope>(&line) {
+        Ok(Envelope { command }) => {
+            let (reply, answer) = oneshot::channel();
+            let _ = sender.send(Question { command, reply }).await;
+            answer.await.unwrap_or_else(|_| Reply::Error("lvsd is about to exit".to_owned()))
+        }
+        Err(error) => Reply::Error(format!("not a request: {error}")),
+    };
+    let mut text = serde_json::to_vec(&reply)?;
+    text.push(b'\n');
+    write.write_all(&text).await?;
+    write.shutdown().await
+}
+
+/// Asks the daemon at `path`; blocking, at most 10 s.
+///
+/// # Errors
+/// When nobody listens there, or the reply is late or makes no sense.
+pub fn ask(path: &Path, command: Command) -> io::Result<Reply> {
+    use std::io::{Read, Write};
+    let mut stream = BlockingStream::connect(path)?;
+    stream.set_read_timeout(Some(TIME_LIMIT))?;
+    stream.set_write_timeout(Some(TIME_LIMIT))?;
+    let mut text = serde_json::to_vec(&Envelope { command })?;
+    text.push(b'\n');
+    stream.write_all(&text)?;
+    let mut reply = Vec::new();
+    stream.take(REPLY_LIMIT).read_to_end(&mut reply)?;
+    Ok(serde_json::from_slice(&reply)?)
+}

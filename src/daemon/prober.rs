@@ -1,0 +1,74 @@
+//! Runs probes: one task each, dropped when nobody waits for it any more.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{AbortHandle, JoinSet};
+use tracing::debug;
+
+use crate::check;
+use crate::check::outcome::{Outcome, Phase, Verdict};
+use crate::check::schedule::RunId;
+use crate::check::spec::CheckerSpec;
+
+/// Every probe under way.
+#[derive(Default)]
+pub struct Prober {
+    tasks: JoinSet<(RunId, Outcome)>,
+    handles: BTreeMap<RunId, AbortHandle>,
+}
+
+impl Prober {
+    /// Begins a probe.
+    pub fn begin(&mut self, run: RunId, spec: Arc<CheckerSpec>) {
+        let handle = self.tasks.spawn(async move {
+            let outcome = check::run(&spec).await;
+            let (checker, target) = (spec.question.keyword(), spec.target.address);
+            debug!(%target, verdict = ?outcome.verdict, took = ?outcome.took, "{checker}: {}", outcome.reason);
+            (run, outcome)
+        });
+        self.handles.insert(run, handle);
+    }
+
+    /// Forgets a probe.
+    pub fn cancel(&mut self, run: RunId) {
+        if let Some(handle) = self.handles.remove(&run) {
+            handle.abort();
+        }
+    }
+
+    /// The next probe that ended; waits for ever when there is none.
+    pub async fn next(&mut self) -> (RunId, Outcome) {
+        loop {
+            match self.tasks.join_next().await {
+                None => std::future::pending().await,
+                Some(Ok((run, outcome))) => {
+                    if self.handles.remove(&run).is_some() {
+                        return (run, outcome);
+                    }
+                }
+                Some(Err(error)) => {
+                    let run = self.handles.iter().find(|(_, h)| h.id() == error.id()).map(|(run, _)| *run);
+                    // None: it was cancelled and nobody waits.
+                    if let Some(run) = run.filter(|_| error.is_panic()) {
+                        self.handles.remove(&run);
+                        return (run, broken(&error.to_string()));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A probe that broke says nothing about the real server.
+fn broken(error: &str) -> Outcome {
+    Outcome {
+        verdict: Verdict::Unverified,
+        phase: Phase::Socket,
+        reason: format!("the probe broke, please report this: {error}"),
+        errno: None,
+        status: None,
+        took: Duration::ZERO,
+    }
+}

@@ -1,0 +1,100 @@
+//! Who else runs here: other directors of the same network namespace, and what identifies this machine's run.
+
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Another program that programs IPVS in this network namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rival {
+    /// Its name.
+    pub name: &'static str,
+    /// Its process id.
+    pub pid: u32,
+}
+
+impl fmt::Display for Rival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (pid {})", self.name, self.pid)
+    }
+}
+
+/// Live keepalived and lvsd processes in this process's network namespace, the oldest pid first.
+///
+/// Reads /proc; a process that cannot be looked at (another user's) is passed over.
+pub fn rivals() -> Vec<Rival> {
+    let Ok(own) = fs::read_link("/proc/self/ns/net") else { return Vec::new() };
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let mut rivals: Vec<Rival> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+            if pid == std::process::id() {
+                return None;
+            }
+            let name = rival_name(&entry.path())?;
+            (fs::read_link(entry.path().join("ns/net")).ok()? == own).then_some(Rival { name, pid })
+        })
+        .collect();
+    rivals.sort_by_key(|r| r.pid);
+    rivals
+}
+
+/// keepalived by program or process name; lvsd only where it was started to run.
+fn rival_name(process: &Path) -> Option<&'static str> {
+    let comm = fs::read_to_string(process.join("comm")).ok()?;
+    let program = fs::read_link(process.join("exe")).ok();
+    let program = program.as_deref().and_then(Path::file_name).and_then(|n| n.to_str()).unwrap_or("");
+    let is = |name: &str| comm.trim_end() == name || program == name;
+    if is("keepalived") {
+        return Some("keepalived");
+    }
+    if is("lvsd") {
+        let line = fs::read(process.join("cmdline")).ok()?;
+        return line.split(|b| *b == 0).skip(1).any(|word| word == b"run").then_some("lvsd");
+    }
+    None
+}
+
+/// What identifies this boot of the machine (random, new at every boot).
+///
+/// # Errors
+/// When /proc is not there.
+pub fn boot_id() -> std::io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+/// What identifies this process's network namespace during this boot.
+///
+/// # Errors
+/// When /proc is not there.
+pub fn network_namespace() -> std::io::Result<u64> {
+    Ok(fs::metadata("/proc/self/ns/net")?.ino())
+}
+
+/// Lets this process open as many files as it may: every probe under way holds one.
+pub fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("cannot raise the limit of open files above {:?}: {error}", limit.current);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_binary_is_no_rival_of_itself() {
+        assert!(rivals().iter().all(|r| r.pid != std::process::id()));
+    }
+
+    #[test]
+    fn the_boot_id_is_stable_within_a_boot() {
+        assert_eq!(boot_id().unwrap(), boot_id().unwrap());
+        assert_eq!(boot_id().unwrap().len(), 36);
+    }
+}

@@ -1,0 +1,164 @@
+//! From a command line to a running director: every check that must pass first, in the order that costs least.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::actuator::Actuator;
+use super::control::Control;
+use super::main_loop::{self, Shell};
+use super::process;
+use super::state_file::{self, RunDirectory};
+use crate::config::{self, Config};
+use crate::director::Director;
+use crate::ipvs::backend::{Backend, Error};
+use crate::ipvs::netlink::NetlinkBackend;
+use crate::syntax::diagnostic::Class;
+use crate::time;
+
+/// Exit status of lvsd (sysexits.h): what a service manager and a script may rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// All well.
+    Ok = 0,
+    /// The command line makes no sense.
+    Usage = 64,
+    /// The kernel or another daemon stands in the way.
+    Unavailable = 69,
+    /// A bug of lvsd.
+    Bug = 70,
+    /// Not permitted.
+    Permission = 77,
+    /// The configuration cannot be run.
+    Config = 78,
+}
+
+/// Why `lvsd run` did not start, or how it ended.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit status.
+    pub exit: Exit,
+    /// In the operator's words, with the next step.
+    pub message: String,
+}
+
+impl Failure {
+    fn new(exit: Exit, message: impl Into<String>) -> Failure {
+        Failure { exit, message: message.into() }
+    }
+}
+
+/// What `lvsd run` was asked to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// Lock, state file, and by default the control socket live here.
+    pub run_dir: PathBuf,
+    /// The control socket.
+    pub control: PathBuf,
+    /// Start beside another director.
+    pub force: bool,
+}
+
+/// Runs the director until it is told to end.
+///
+/// # Errors
+/// [`Failure`] when it cannot start, or could not clean up at the end.
+pub fn run(options: &Options, config: Config) -> Result<(), Failure> {
+    let rivals = process::rivals();
+    if let Some(rival) = rivals.first() {
+        let what = format!("{rival} programs IPVS in this network namespace already");
+        if !options.force {
+            let next = "two directors would undo each other's work: stop it first, or use --force";
+            return Err(Failure::new(Exit::Unavailable, format!("{what}; {next}")));
+        }
+        warn!("{what}; going on because of --force");
+    }
+    let run_dir = RunDirectory::lock(&options.run_dir).map_err(|error| run_dir_failure(&error))?;
+    process::raise_file_limit();
+    let backend = open_kernel().map_err(|error| kernel_failure(&error))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Unavailable, format!("cannot start the event loop: {error}")))?;
+    let is_clean = runtime.block_on(async {
+        let control = Control::listen(&options.control).map_err(|error| {
+            let at = options.control.display();
+            Failure::new(Exit::Unavailable, format!("control socket {at}: {error}; choose another --control"))
+        })?;
+        let now = time::now();
+        let state = run_dir.load(now);
+        info!(
+            config = %options.config.display(),
+            virtual_servers = config.virtual_servers.len(),
+            services_known_as_ours = state.owned.len(),
+            servers_known_as_down = state.down.len(),
+            "lvsd {} starts", env!("CARGO_PKG_VERSION")
+        );
+        let director = Director::new(Arc::new(config), state, seed(), now);
+        let shell = Shell {
+            director,
+            actuator: Actuator::new(backend, open_kernel),
+            control,
+            run_dir,
+            config_path: options.config.clone(),
+            started_at: now,
+        };
+        main_loop::run(shell)
+            .await
+            .map_err(|error| Failure::new(Exit::Unavailable, format!("cannot receive signals: {error}")))
+    })?;
+    if is_clean {
+        Ok(())
+    } else {
+        let text = "stopped, but some of our services may still be in the kernel: see the log above, \
+                    list them with `ipvsadm -Ln`; the next start removes them";
+        Err(Failure::new(Exit::Unavailable, text))
+    }
+}
+
+/// Where the configuration is when nobody says: lvsd's own file, else keepalived's.
+pub fn default_config() -> PathBuf {
+    let own = Path::new("/etc/lvsd/lvsd.yaml");
+    if own.exists() { own.to_owned() } else { PathBuf::from("/etc/keepalived/keepalived.conf") }
+}
+
+/// Reads a configuration; its errors as lines `file:line:column: message`.
+///
+/// # Errors
+/// The errors, when there are any.
+pub fn load(path: &Path) -> Result<Config, Vec<String>> {
+    let loaded = config::load(path);
+    let errors = loaded.lines(Class::Error);
+    loaded.config.ok_or(errors)
+}
+
+fn open_kernel() -> Result<Box<dyn Backend>, Error> {
+    Ok(Box::new(NetlinkBackend::open()?))
+}
+
+fn run_dir_failure(error: &state_file::Error) -> Failure {
+    let exit = match error {
+        state_file::Error::Io(_, io) if io.kind() == std::io::ErrorKind::PermissionDenied => Exit::Permission,
+        _ => Exit::Unavailable,
+    };
+    Failure::new(exit, error.to_string())
+}
+
+fn kernel_failure(error: &Error) -> Failure {
+    match error {
+        Error::NotPermitted(_) => Failure::new(
+            Exit::Permission,
+            format!("{error}; run as root, or give the binary or its unit CAP_NET_ADMIN"),
+        ),
+        _ => Failure::new(Exit::Unavailable, error.to_string()),
+    }
+}
+
+/// Chance for the spread of first checks: it need not be secret, only different on every director.
+fn seed() -> u64 {
+    time::now().as_nanos() ^ (u64::from(std::process::id()) << 32)
+}

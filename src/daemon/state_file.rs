@@ -1,0 +1,250 @@
+//! The run directory: its lock, and the file that tells a successor what is ours and who was down.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use super::process;
+use crate::director::state::State;
+use crate::time::Instant;
+
+/// How long what the file says of health is believed.
+const HEALTH_VALID: Duration = Duration::from_secs(600);
+/// Largest file that is read, in bytes.
+const SIZE_LIMIT: u64 = 64 << 20;
+const FORMAT: u32 = 1;
+
+/// The file's content.
+#[derive(Serialize, Deserialize)]
+struct Content {
+    format: u32,
+    boot_id: String,
+    network_namespace: u64,
+    saved_at: Instant,
+    state: State,
+}
+
+/// A locked run directory.
+#[derive(Debug)]
+pub struct RunDirectory {
+    path: PathBuf,
+    boot_id: String,
+    network_namespace: u64,
+    /// Held until the process ends.
+    _lock: File,
+}
+
+/// Why the run directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another lvsd holds it.
+    #[error("run directory {path} is in use by another lvsd{holder}: stop it, or choose another --run-dir", path = .0.display(), holder = holder(.1))]
+    Locked(PathBuf, String),
+    /// It cannot be made or written.
+    #[error("run directory {path}: {1}", path = .0.display())]
+    Io(PathBuf, io::Error),
+}
+
+fn holder(pid: &str) -> String {
+    if pid.is_empty() { String::new() } else { format!(" (pid {pid})") }
+}
+
+impl RunDirectory {
+    /// Makes the directory (mode 0755) if need be and locks it.
+    ///
+    /// # Errors
+    /// [`Error`] when another process holds the lock, or it cannot be written.
+    pub fn lock(path: &Path) -> Result<RunDirectory, Error> {
+        let io_error = |error| Error::Io(path.to_owned(), error);
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(io_error)?;
+        let lock_path = path.join("lvsd.pid");
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o644);
+        let mut lock = options.open(&lock_path).map_err(io_error)?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut pid = String::new();
+            let _ = lock.take(20).read_to_string(&mut pid);
+            return Err(Error::Locked(path.to_owned(), pid.trim().to_owned()));
+        }
+        lock.set_len(0).map_err(io_error)?;
+        writeln!(lock, "{}", std::process::id()).map_err(io_error)?;
+        Ok(RunDirectory {
+            path: path.to_owned(),
+            boot_id: process::boot_id().map_err(io_error)?,
+            network_namespace: process::network_namespace().map_err(io_error)?,
+            _lock: lock,
+        })
+    }
+
+    /// What a predecessor left; nothing when it lived before this boot or in another network namespace. A file
+    /// that makes no sense is set aside with a warning: it must never keep a director from starting.
+    pub fn load(&self, now: Instant) -> State {
+        let path = self.file();
+        let text = match read_bounded(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return State::default(),
+            Err(error) => {
+                warn!("state file {}: {error}: starting without it", path.display());
+                return State::default();
+            }
+        };
+        match serde_json::from_slice::<Content>(&text) {
+            Ok(content) => self.judge(content, now),
+            Err(error) => {
+                let aside = path.with_extension("json.bad");
+                warn!("state file {}: {error}: kept as {}", path.display(), aside.display());
+                let _ = fs::rename(&path, &aside);
+                State::default()
+            }
+        }
+    }
+
+    fn judge(&self, content: Content, now: Instant) -> State {
+        let is_ours = content.format == FORMAT
+            && content.boot_id == self.boot_id
+            && content.network_namespace == self.network_namespace;
+        if !is_ours {
+            return State::default();
+        }
+        let mut state = content.state;
+        if now.since(content.saved_at) > HEALTH_VALID {
+            state.down.clear();
+        }
+        state
+    }
+
+    /// Writes the state, whole or not at all.
+    ///
+    /// # Errors
+    /// When it cannot be written; the previous file is untouched then.
+    pub fn save(&self, state: State, now: Instant) -> io::Result<()> {
+        if state == State::default() {
+            return match fs::remove_file(self.file()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            };
+        }
+        let content = Content {
+            format: FORMAT,
+            boot_id: self.boot_id.clone(),
+            network_namespace: self.network_namespace,
+            saved_at: now,
+            state,
+        };
+        let fresh = self.path.join("state.json.new");
+        // No fsync: what must survive is this process's death, not the machine's.
+        fs::write(&fresh, serde_json::to_vec(&content)?)?;
+        fs::rename(&fresh, self.file())
+    }
+
+    fn file(&self) -> PathBuf {
+        self.path.join("state.json")
+    }
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(path)?.take(SIZE_LIMIT + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > SIZE_LIMIT {
+        return Err(io::Error::other("it is larger than 64 MiB"));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::director::state::KnownDown;
+
+    #[test]
+    fn what_is_saved_is_loaded_and_health_is_believed_for_ten_minutes() {
+        let scratch = Scratch::new("believed");
+        let directory = RunDirectory::lock(&scratch.0).unwrap();
+        directory.save(state(), at(100)).unwrap();
+        assert_eq!(directory.load(at(100)), state());
+        assert_eq!(directory.load(at(700)), state());
+        let later = directory.load(at(701));
+        assert!(later.down.is_empty());
+        assert_eq!(later.owned, state().owned);
+    }
+
+    #[test]
+    fn nothing_left_to_remember_leaves_no_file() {
+        let scratch = Scratch::new("nothing");
+        let directory = RunDirectory::lock(&scratch.0).unwrap();
+        directory.save(state(), at(1)).unwrap();
+        directory.save(State::default(), at(2)).unwrap();
+        assert!(!scratch.0.join("state.json").exists());
+        directory.save(State::default(), at(3)).unwrap();
+    }
+
+    #[test]
+    fn a_file_of_another_boot_or_namespace_is_not_believed() {
+        let scratch = Scratch::new("another");
+        let mut directory = RunDirectory::lock(&scratch.0).unwrap();
+        directory.save(state(), at(1)).unwrap();
+        directory.network_namespace += 1;
+        assert_eq!(directory.load(at(2)), State::default());
+        directory.network_namespace -= 1;
+        directory.boot_id.push('x');
+        assert_eq!(directory.load(at(2)), State::default());
+    }
+
+    #[test]
+    fn garbage_is_set_aside() {
+        let scratch = Scratch::new("garbage");
+        let directory = RunDirectory::lock(&scratch.0).unwrap();
+        fs::write(scratch.0.join("state.json"), b"\xff\x00{").unwrap();
+        assert_eq!(directory.load(at(1)), State::default());
+        assert!(scratch.0.join("state.json.bad").exists());
+    }
+
+    #[test]
+    fn a_second_lock_is_refused_and_names_the_holder() {
+        let scratch = Scratch::new("second");
+        let _first = RunDirectory::lock(&scratch.0).unwrap();
+        let error = RunDirectory::lock(&scratch.0).unwrap_err().to_string();
+        assert!(error.contains(&format!("(pid {})", std::process::id())), "{error}");
+    }
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Scratch {
+            let path = std::env::temp_dir().join(format!("lvsd-state-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&path);
+            Scratch(path)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn state() -> State {
+        State {
+            owned: ["10.0.0.1:80 tcp".parse().unwrap()].into(),
+            down: vec![KnownDown {
+                virtual_server: "10.0.0.1:80 tcp".parse().unwrap(),
+                real_server: "10.1.0.1:80".parse().unwrap(),
+                checker: "TCP_CHECK".to_owned(),
+                target: "10.1.0.1:80".parse().unwrap(),
+                reason: "connection refused".to_owned(),
+            }],
+            original_timeouts: None,
+            sync_daemons: vec![],
+        }
+    }
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_nanos(seconds * 1_000_000_000)
+    }
+}

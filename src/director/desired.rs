@@ -1,0 +1,90 @@
+//! What the kernel's table should hold for a pool: the only file that knows both vocabularies.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::config::{RealServer, SorryServer, VirtualServer, VirtualServerId};
+use crate::ipvs::types::{Destination, DestinationKey, Protocol, Service, ServiceFlags, ServiceKey};
+
+/// Weight of a sorry server while it serves.
+const SORRY_WEIGHT: u32 = 1;
+
+/// The service of a virtual server.
+pub fn service_key(id: VirtualServerId) -> ServiceKey {
+    match id {
+        VirtualServerId::Address { protocol, address, port } => {
+            ServiceKey::Address { protocol, address, port }
+        }
+        VirtualServerId::Fwmark { family, mark } => ServiceKey::Fwmark { family, mark },
+    }
+}
+
+/// The virtual server a service would belong to.
+pub fn virtual_server_id(key: ServiceKey) -> VirtualServerId {
+    match key {
+        ServiceKey::Address { protocol, address, port } => {
+            VirtualServerId::Address { protocol, address, port }
+        }
+        ServiceKey::Fwmark { family, mark } => VirtualServerId::Fwmark { family, mark },
+    }
+}
+
+/// How the service of a virtual server schedules.
+pub fn service(server: &VirtualServer) -> Service {
+    Service {
+        scheduler: server.scheduler.clone(),
+        flags: server.flags,
+        persistence: server.persistence,
+        persistence_engine: server.persistence_engine.clone(),
+    }
+}
+
+/// The destinations of a virtual server whose real servers have this health.
+///
+/// A sorry server that is a real server too is one destination: what serves decides how.
+pub fn destinations(
+    server: &VirtualServer,
+    has_quorum: bool,
+    is_up: impl Fn(SocketAddr) -> bool,
+) -> BTreeMap<DestinationKey, Destination> {
+    let is_sorry_active = !has_quorum && server.sorry_server.is_some();
+    let mut wanted = BTreeMap::new();
+    for real in &server.real_servers {
+        let is_serving = is_up(real.address) && !is_sorry_active;
+        if is_serving {
+            wanted.insert(real.address, destination(real, real.weight));
+        } else if real.inhibit_on_failure {
+            wanted.insert(real.address, destination(real, 0));
+        }
+    }
+    if let Some(sorry) = &server.sorry_server {
+        if is_sorry_active {
+            wanted.insert(sorry.address, sorry_destination(sorry, SORRY_WEIGHT));
+        } else if sorry.inhibit {
+            wanted.entry(sorry.address).or_insert_with(|| sorry_destination(sorry, 0));
+        }
+    }
+    wanted
+}
+
+/// Whether a destination that leaves this virtual server in health must be deleted at once: a quiesced one would
+/// swallow its share (mh without fallback), or be asked for ever by the same flow (UDP).
+pub fn must_leave_at_once(server: &VirtualServer) -> bool {
+    let is_datagram = matches!(server.id, VirtualServerId::Address { protocol: Protocol::Udp, .. })
+        || server.flags.contains(ServiceFlags::ONE_PACKET);
+    let swallows = server.scheduler.as_str() == "mh" && !server.flags.contains(ServiceFlags::SCHED1);
+    is_datagram || swallows
+}
+
+fn destination(real: &RealServer, weight: u32) -> Destination {
+    Destination {
+        forwarding: real.forwarding,
+        weight,
+        upper_threshold: real.upper_threshold,
+        lower_threshold: real.lower_threshold,
+    }
+}
+
+fn sorry_destination(sorry: &SorryServer, weight: u32) -> Destination {
+    Destination { forwarding: sorry.forwarding, weight, upper_threshold: 0, lower_threshold: 0 }
+}

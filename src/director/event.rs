@@ -1,0 +1,238 @@
+//! What the director tells the world: one value per change of state, for log, scripts, metrics and history alike.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::config::VirtualServerId;
+use crate::ipvs::types::ServiceKey;
+
+/// Something changed that an operator may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The kernel's table is what configuration and health say, for the first time since the start.
+    Ready {
+        /// Services in the table.
+        services: usize,
+        /// Their destinations.
+        destinations: usize,
+    },
+    /// A real server's health changed.
+    RealServer {
+        /// Its virtual server.
+        virtual_server: VirtualServerId,
+        /// Address and port.
+        real_server: SocketAddr,
+        /// Whether it is up now.
+        is_up: bool,
+        /// Why, in the operator's words.
+        reason: String,
+    },
+    /// A failing attempt of a checker (with keepalived's `log_all_failures`).
+    Attempt {
+        /// keepalived's word for the checker.
+        checker: &'static str,
+        /// Whom it asked.
+        target: SocketAddr,
+        /// What went wrong.
+        reason: String,
+    },
+    /// A checker cannot run for a reason of this host, or can again.
+    Unverified {
+        /// keepalived's word for the checker.
+        checker: &'static str,
+        /// Whom it asks.
+        target: SocketAddr,
+        /// The reason while it cannot; None once it can again.
+        reason: Option<String>,
+    },
+    /// A virtual server gained or lost quorum.
+    Quorum {
+        /// Which.
+        virtual_server: VirtualServerId,
+        /// Whether it has quorum now.
+        has_quorum: bool,
+        /// Weight of its live real servers.
+        weight: u64,
+        /// Weight it needs.
+        quorum: u32,
+    },
+    /// The sorry server took over, or was relieved.
+    SorryServer {
+        /// For which virtual server.
+        virtual_server: VirtualServerId,
+        /// Address and port.
+        sorry_server: SocketAddr,
+        /// Whether it serves now.
+        is_active: bool,
+    },
+    /// A service that was in the kernel already is ours now.
+    Adopted {
+        /// Which.
+        service: ServiceKey,
+        /// Destinations found with it.
+        destinations: usize,
+    },
+    /// A service nobody configured appeared in the kernel, or went. It is left alone.
+    Foreign {
+        /// Which.
+        service: ServiceKey,
+        /// Whether it is there now.
+        is_present: bool,
+    },
+    /// Somebody else changed one of our services; it is put right again.
+    Drift {
+        /// Which.
+        service: ServiceKey,
+        /// What was found.
+        what: String,
+    },
+    /// The kernel refuses a part of a service; the rest of it works, and it is tried again.
+    Degraded {
+        /// Which.
+        service: ServiceKey,
+        /// The kernel's reason.
+        reason: String,
+    },
+    /// A degraded service is whole again.
+    Restored {
+        /// Which.
+        service: ServiceKey,
+    },
+    /// The kernel does not answer as it should, or does again.
+    Kernel {
+        /// What is wrong; None once it answers again.
+        trouble: Option<String>,
+    },
+}
+
+/// How urgently somebody should look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// A transition.
+    Info,
+    /// An operator should look.
+    Warn,
+    /// The director cannot do its job.
+    Error,
+}
+
+/// Whom an event is about, as text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// Virtual server, or a service in the kernel.
+    pub virtual_server: Option<String>,
+    /// Real server, sorry server, or whom a checker asks.
+    pub real_server: Option<String>,
+}
+
+impl Event {
+    /// What it is, in one word for machines.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Event::Ready { .. } => "ready",
+            Event::RealServer { is_up: true, .. } => "real_server_up",
+            Event::RealServer { is_up: false, .. } => "real_server_down",
+            Event::Attempt { .. } => "attempt_failed",
+            Event::Unverified { reason: Some(_), .. } => "checker_unverified",
+            Event::Unverified { reason: None, .. } => "checker_verified",
+            Event::Quorum { has_quorum: true, .. } => "quorum_gained",
+            Event::Quorum { has_quorum: false, .. } => "quorum_lost",
+            Event::SorryServer { is_active: true, .. } => "sorry_server_serves",
+            Event::SorryServer { is_active: false, .. } => "sorry_server_relieved",
+            Event::Adopted { .. } => "service_adopted",
+            Event::Foreign { is_present: true, .. } => "foreign_service_found",
+            Event::Foreign { is_present: false, .. } => "foreign_service_gone",
+            Event::Drift { .. } => "drift_repaired",
+            Event::Degraded { .. } => "service_degraded",
+            Event::Restored { .. } => "service_restored",
+            Event::Kernel { trouble: Some(_) } => "kernel_trouble",
+            Event::Kernel { trouble: None } => "kernel_well",
+        }
+    }
+
+    /// Whom it is about.
+    pub fn subject(&self) -> Subject {
+        let (virtual_server, real_server) = match self {
+            Event::RealServer { virtual_server, real_server, .. }
+            | Event::SorryServer { virtual_server, sorry_server: real_server, .. } => {
+                (Some(virtual_server.to_string()), Some(real_server))
+            }
+            Event::Quorum { virtual_server, .. } => (Some(virtual_server.to_string()), None),
+            Event::Attempt { target, .. } | Event::Unverified { target, .. } => (None, Some(target)),
+            Event::Adopted { service, .. }
+            | Event::Foreign { service, .. }
+            | Event::Drift { service, .. }
+            | Event::Degraded { service, .. }
+            | Event::Restored { service } => (Some(service.to_string()), None),
+            Event::Ready { .. } | Event::Kernel { .. } => (None, None),
+        };
+        Subject { virtual_server, real_server: real_server.map(ToString::to_string) }
+    }
+
+    /// How urgently somebody should look.
+    pub fn severity(&self) -> Severity {
+        match self {
+            Event::Kernel { trouble: Some(_) } | Event::Degraded { .. } => Severity::Error,
+            Event::RealServer { is_up: false, .. }
+            | Event::Quorum { has_quorum: false, .. }
+            | Event::Drift { .. }
+            | Event::Unverified { reason: Some(_), .. }
+            | Event::Foreign { is_present: true, .. }
+            | Event::SorryServer { is_active: true, .. } => Severity::Warn,
+            _ => Severity::Info,
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Ready { services, destinations } => {
+                let (services, destinations) =
+                    (count(*services, "service"), count(*destinations, "destination"));
+                write!(f, "ready: {services} with {destinations} in the kernel")
+            }
+            Event::RealServer { virtual_server, real_server, is_up, reason } => {
+                let state = if *is_up { "up" } else { "down" };
+                write!(f, "real server {real_server} of virtual server {virtual_server} is {state}: {reason}")
+            }
+            Event::Attempt { checker, target, reason } => write!(f, "{checker} of {target} failed: {reason}"),
+            Event::Unverified { checker, target, reason: Some(reason) } => {
+                write!(f, "{checker} of {target} cannot run here, its verdict is held: {reason}")
+            }
+            Event::Unverified { checker, target, reason: None } => {
+                write!(f, "{checker} of {target} runs again")
+            }
+            Event::Quorum { virtual_server, has_quorum, weight, quorum } => {
+                let verb = if *has_quorum { "gained" } else { "lost" };
+                write!(f, "virtual server {virtual_server} {verb} quorum: weight {weight} of {quorum} needed")
+            }
+            Event::SorryServer { virtual_server, sorry_server, is_active } => {
+                let state = if *is_active { "serves" } else { "is relieved" };
+                write!(f, "sorry server {sorry_server} of virtual server {virtual_server} {state}")
+            }
+            Event::Adopted { service, destinations } => {
+                write!(
+                    f,
+                    "service {service}: adopted from the kernel with {}",
+                    count(*destinations, "destination")
+                )
+            }
+            Event::Foreign { service, is_present: true } => {
+                write!(f, "service {service}: in the kernel but not in the configuration, left alone")
+            }
+            Event::Foreign { service, is_present: false } => write!(f, "service {service}: foreign, gone"),
+            Event::Drift { service, what } => {
+                write!(f, "service {service}: changed by somebody else, put right again: {what}")
+            }
+            Event::Degraded { service, reason } => write!(f, "service {service}: degraded: {reason}"),
+            Event::Restored { service } => write!(f, "service {service}: whole again"),
+            Event::Kernel { trouble: Some(trouble) } => write!(f, "kernel: {trouble}"),
+            Event::Kernel { trouble: None } => write!(f, "kernel: answers again"),
+        }
+    }
+}
+
+fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}

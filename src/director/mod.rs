@@ -1,0 +1,363 @@
+//! The director: every decision about virtual servers, pure.
+//!
+//! Input and `now` go in, effects come out; it never reads a clock, never waits, never fails and knows no socket.
+//! [`checkers`] run on schedule, [`pool`]s turn their health into what the kernel should hold ([`desired`]),
+//! [`reconcile`] makes the kernel so. [`reload`] carries state from one configuration to the next, [`state`] from
+//! one process to the next. The shell in `daemon` performs the effects, the simulated world in `sim` does so in
+//! virtual time: the same code decides in both.
+
+pub mod checkers;
+pub mod desired;
+pub mod event;
+pub mod pool;
+pub mod reconcile;
+pub mod reload;
+pub mod settings;
+pub mod state;
+pub mod status;
+
+#[cfg(test)]
+mod sim;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use checkers::Checkers;
+use event::Event;
+use pool::Pool;
+use reconcile::{Readings, Reconciler, Request};
+use reload::Maker;
+use settings::SettingsKeeper;
+use state::State;
+
+use crate::check::outcome::{Outcome, Verdict};
+use crate::check::schedule::RunId;
+use crate::check::spec::CheckerSpec;
+use crate::config::{Config, VirtualServerId};
+use crate::ipvs::backend::{Error, Refusal, Snapshot};
+use crate::ipvs::types::ServiceKey;
+use crate::time::Instant;
+
+/// Longest time a stop waits for the kernel.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// How often the state is saved though nothing changed: what it says of health is believed for ten minutes.
+const SAVE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What the world tells the director.
+#[derive(Debug)]
+pub enum Input {
+    /// It is the time the director asked for.
+    Wake,
+    /// A probe ended.
+    ProbeDone {
+        /// Which run.
+        run: RunId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// The kernel answered a read.
+    Snapshot(Result<Snapshot, Error>),
+    /// The kernel answered a write.
+    Applied(Result<Vec<Refusal>, Error>),
+    /// A new configuration, validated.
+    Reload(Arc<Config>),
+    /// Remove all that is ours, then finish.
+    Stop,
+    /// Leave everything as it is, then finish.
+    HandOver,
+}
+
+/// What the director wants done, in this order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Run a probe; its outcome comes back as [`Input::ProbeDone`].
+    StartProbe {
+        /// Which run.
+        run: RunId,
+        /// What to ask.
+        spec: Arc<CheckerSpec>,
+    },
+    /// Nobody waits for this run any more.
+    CancelProbe(RunId),
+    /// Keep this for a successor, before any request that follows.
+    SaveState(State),
+    /// Ask the kernel; one at a time.
+    Kernel(Request),
+    /// Tell the world.
+    Event(Event),
+    /// The director is done.
+    Finished {
+        /// False when a stop ran out of time with some of our services still in the kernel.
+        is_clean: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Running,
+    Stopping { give_up: Instant },
+    HandingOver,
+    Finished,
+}
+
+/// The director.
+#[derive(Debug)]
+pub struct Director {
+    config: Arc<Config>,
+    rng: fastrand::Rng,
+    checkers: Checkers,
+    pools: BTreeMap<VirtualServerId, Pool>,
+    reconciler: Reconciler,
+    life: Life,
+    is_ready: bool,
+    unsettled: BTreeSet<VirtualServerId>,
+    is_state_stale: bool,
+    next_save: Instant,
+}
+
+impl Director {
+    /// A director for this configuration; `state` is what a predecessor left, its health no older than it says.
+    pub fn new(config: Arc<Config>, state: State, seed: u64, now: Instant) -> Director {
+        let owned = state.owned.iter().map(|id| desired::service_key(*id)).collect();
+        let mut settings = SettingsKeeper::new(state.original_timeouts, state.sync_daemons.clone());
+        settings.want(config.global.timeouts, config.global.sync_daemons.clone());
+        let mut director = Director {
+            rng: fastrand::Rng::with_seed(seed),
+            checkers: Checkers::default(),
+            pools: BTreeMap::new(),
+            reconciler: Reconciler::new(owned, settings, config.global.flush),
+            life: Life::Running,
+            is_ready: false,
+            unsettled: BTreeSet::new(),
+            is_state_stale: true,
+            next_save: now,
+            config: Arc::clone(&config),
+        };
+        for server in &config.virtual_servers {
+            let mut maker = director.maker(now);
+            let members = maker.fresh(server, &state.down);
+            let pool = Pool::new(server.clone(), members);
+            director.pools.insert(server.id, pool);
+            director.unsettled.insert(server.id);
+        }
+        director
+    }
+
+    /// Takes one input and appends what is to be done about it.
+    pub fn handle(&mut self, now: Instant, input: Input, effects: &mut Vec<Effect>) {
+        let mut events = Vec::new();
+        match input {
+            Input::Wake => {}
+            Input::ProbeDone { run, outcome } => self.probe_done(now, run, outcome, &mut events),
+            Input::Snapshot(result) => {
+                let readings = self.reconciler.on_snapshot(now, result, &mut events);
+                self.take_readings(now, &readings);
+            }
+            Input::Applied(result) => self.reconciler.on_applied(now, result, &mut events),
+            Input::Reload(config) => self.reload(now, config, effects),
+            Input::Stop => self.stop(now, effects),
+            Input::HandOver => self.hand_over(effects),
+        }
+        self.advance(now, &mut events, effects);
+    }
+
+    /// When the director must be woken at the latest; None when only an answer can move it.
+    pub fn deadline(&self) -> Option<Instant> {
+        match self.life {
+            Life::Finished => return None,
+            Life::HandingOver => return None,
+            Life::Stopping { give_up } => {
+                return Some(self.reconciler.deadline().map_or(give_up, |d| d.min(give_up)));
+            }
+            Life::Running => {}
+        }
+        let leaving = self.pools.values().filter_map(Pool::deadline).min();
+        [self.checkers.deadline(), leaving, self.reconciler.deadline(), Some(self.next_save)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn probe_done(&mut self, now: Instant, run: RunId, outcome: Outcome, events: &mut Vec<Event>) {
+        let (verdict, reason) = (outcome.verdict, outcome.reason.clone());
+        let Some(finished) = self.checkers.finish(now, run, outcome) else { return };
+        let entry = finished.entry;
+        let (checker, target) = (entry.spec.question.keyword(), entry.spec.target.address);
+        let is_unverified = verdict == Verdict::Unverified;
+        if is_unverified != finished.was_unverified {
+            events.push(Event::Unverified { checker, target, reason: is_unverified.then(|| reason.clone()) });
+        }
+        if verdict == Verdict::Fail && entry.spec.log_all_failures {
+            events.push(Event::Attempt { checker, target, reason });
+        }
+        let is_up = entry.schedule.health().is_up();
+        if is_up != finished.before.is_up() {
+            self.is_state_stale = true;
+            self.unsettled.extend(entry.subscribers.iter().map(|(server, _)| *server));
+        }
+    }
+
+    fn take_readings(&mut self, now: Instant, readings: &Readings) {
+        for key in &readings.read {
+            let id = desired::virtual_server_id(*key);
+            let Some(pool) = self.pools.get_mut(&id) else { continue };
+            let actual = self.reconciler.actual(key);
+            if let Some(actual) = actual.filter(|_| readings.adopted.contains(key)) {
+                pool.adopt(actual, &self.checkers);
+                self.unsettled.insert(id);
+            }
+            if pool.watch_leaving(now, actual) {
+                self.unsettled.insert(id);
+            }
+        }
+    }
+
+    fn reload(&mut self, now: Instant, config: Arc<Config>, effects: &mut Vec<Effect>) {
+        if self.life != Life::Running {
+            return;
+        }
+        let mut old = std::mem::take(&mut self.pools);
+        let mut pools = BTreeMap::new();
+        let mut maker = self.maker(now);
+        for server in &config.virtual_servers {
+            let pool = match old.remove(&server.id) {
+                Some(mut pool) => {
+                    let members = maker.successors(server, &pool);
+                    maker.retire(&pool, Some(&members));
+                    pool.reconfigure(server.clone(), members);
+                    pool
+                }
+                None => {
+                    let members = maker.fresh(server, &[]);
+                    Pool::new(server.clone(), members)
+                }
+            };
+            pools.insert(server.id, pool);
+        }
+        for pool in old.values() {
+            maker.retire(pool, None);
+        }
+        effects.extend(maker.cancelled.drain(..).map(Effect::CancelProbe));
+        for pool in old.values() {
+            self.reconciler.unwant(pool.key());
+        }
+        self.unsettled.extend(pools.keys());
+        self.pools = pools;
+        let global = &config.global;
+        self.reconciler.settings_mut().want(global.timeouts, global.sync_daemons.clone());
+        self.config = config;
+        self.is_state_stale = true;
+    }
+
+    fn stop(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if self.life != Life::Running {
+            return;
+        }
+        self.life = Life::Stopping { give_up: now + STOP_LIMIT };
+        effects.extend(self.checkers.clear().into_iter().map(Effect::CancelProbe));
+        self.pools.clear();
+        self.unsettled.clear();
+        self.reconciler.unwant_all();
+    }
+
+    fn hand_over(&mut self, effects: &mut Vec<Effect>) {
+        if self.life != Life::Running {
+            return;
+        }
+        self.life = Life::HandingOver;
+        self.is_state_stale = true;
+        let state = self.state();
+        effects.extend(self.checkers.clear().into_iter().map(Effect::CancelProbe));
+        effects.push(Effect::SaveState(state));
+    }
+
+    /// Does all that is due: probes, pools, the next request to the kernel, the end.
+    fn advance(&mut self, now: Instant, events: &mut Vec<Event>, effects: &mut Vec<Effect>) {
+        if self.life == Life::Running {
+            while let Some((run, spec)) = self.checkers.begin_due(now) {
+                effects.push(Effect::StartProbe { run, spec });
+            }
+            self.settle(now, events);
+        }
+        let request = match self.life {
+            Life::Running | Life::Stopping { .. } => self.reconciler.request(now, events),
+            Life::HandingOver | Life::Finished => None,
+        };
+        effects.extend(events.drain(..).map(Effect::Event));
+        self.save(now, request.as_ref(), effects);
+        effects.extend(request.map(Effect::Kernel));
+        self.conclude(now, effects);
+    }
+
+    fn settle(&mut self, now: Instant, events: &mut Vec<Event>) {
+        let expired = |pool: &Pool| pool.deadline().is_some_and(|at| at <= now);
+        self.unsettled.extend(self.pools.values().filter(|p| expired(p)).map(|p| p.server.id));
+        for id in std::mem::take(&mut self.unsettled) {
+            let Some(pool) = self.pools.get_mut(&id) else { continue };
+            let key = pool.key();
+            pool.settle(now, &self.checkers, events);
+            self.reconciler.want(key, pool.desired());
+            self.reconciler.watch(key, !pool.leaving.is_empty(), now);
+        }
+    }
+
+    /// The state is saved before the kernel is changed, when all is done, and now and then for its freshness.
+    fn save(&mut self, now: Instant, request: Option<&Request>, effects: &mut Vec<Effect>) {
+        if self.life == Life::HandingOver || self.life == Life::Finished {
+            return;
+        }
+        self.is_state_stale |= self.reconciler.take_owned_changed();
+        let is_moment = matches!(request, Some(Request::Apply(_))) || self.reconciler.is_converged();
+        if (self.is_state_stale && is_moment) || now >= self.next_save {
+            effects.push(Effect::SaveState(self.state()));
+            self.is_state_stale = false;
+            self.next_save = now + SAVE_INTERVAL;
+        }
+    }
+
+    fn conclude(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        match self.life {
+            Life::Running if !self.is_ready && self.reconciler.is_converged() => {
+                self.is_ready = true;
+                let keys: Vec<ServiceKey> = self.pools.values().map(Pool::key).collect();
+                let entries: Vec<_> = keys.iter().filter_map(|k| self.reconciler.actual(k)).collect();
+                let destinations = entries.iter().map(|e| e.destinations.len()).sum();
+                effects.push(Effect::Event(Event::Ready { services: entries.len(), destinations }));
+            }
+            Life::Stopping { give_up } if self.reconciler.is_released() || now >= give_up => {
+                self.life = Life::Finished;
+                effects.push(Effect::SaveState(self.state()));
+                effects.push(Effect::Finished { is_clean: self.reconciler.is_released() });
+            }
+            Life::HandingOver if !self.reconciler.is_busy() => {
+                self.life = Life::Finished;
+                effects.push(Effect::Finished { is_clean: true });
+            }
+            _ => {}
+        }
+    }
+
+    fn state(&self) -> State {
+        let down = self.pools.values().flat_map(|pool| {
+            pool.members
+                .iter()
+                .flat_map(|(at, member)| reload::known_down(&self.checkers, &(pool.server.id, *at), member))
+        });
+        State {
+            owned: self.reconciler.owned().iter().map(|key| desired::virtual_server_id(*key)).collect(),
+            down: down.collect(),
+            original_timeouts: self.reconciler.settings().original(),
+            sync_daemons: self.reconciler.settings().started().to_vec(),
+        }
+    }
+
+    fn maker(&mut self, now: Instant) -> Maker<'_> {
+        Maker { checkers: &mut self.checkers, rng: &mut self.rng, now, cancelled: Vec::new() }
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+}

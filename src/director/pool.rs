@@ -1,0 +1,274 @@
+//! One virtual server's real servers: who is up, whether that is enough, who serves, who is on the way out.
+//!
+//! Level-triggered: [`Pool::settle`] derives everything anew from the checkers' health and what the kernel was
+//! last seen to hold. It refuses to know how the table gets changed.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::checkers::{CheckerId, Checkers};
+use super::desired;
+use super::event::Event;
+use crate::check::schedule::Health;
+use crate::config::{RealServer, VirtualServer};
+use crate::ipvs::types::{DesiredService, Destination, DestinationKey, ServiceEntry, ServiceKey};
+use crate::time::Instant;
+
+/// Longest time a healthy destination that leaves may keep its connections.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(300);
+/// Quiet needed before a quiesced destination counts as drained: a handshake under way is not yet active.
+const DRAIN_GRACE: Duration = Duration::from_secs(2);
+
+/// A virtual server at work.
+#[derive(Debug)]
+pub struct Pool {
+    /// Its configuration.
+    pub server: VirtualServer,
+    /// Its real servers at work.
+    pub members: BTreeMap<SocketAddr, Member>,
+    /// Healthy destinations on the way out.
+    pub leaving: BTreeMap<DestinationKey, Leaving>,
+    has_quorum: bool,
+    desired: DesiredService,
+}
+
+/// A real server at work.
+#[derive(Debug)]
+pub struct Member {
+    /// Its configuration.
+    pub real_server: RealServer,
+    /// Its checkers.
+    pub subscriptions: Vec<Subscription>,
+    /// Whether all of them are content.
+    pub is_up: bool,
+    /// Since when.
+    pub since: Instant,
+}
+
+/// A real server's interest in a checker.
+#[derive(Clone, Copy, Debug)]
+pub struct Subscription {
+    /// The checker.
+    pub checker: CheckerId,
+    /// Whether the server counts as up while the checker knows nothing.
+    pub is_optimistic: bool,
+}
+
+/// A healthy destination that serves its last connections.
+#[derive(Clone, Copy, Debug)]
+pub struct Leaving {
+    /// Its settings, with weight 0.
+    pub destination: Destination,
+    /// When it is deleted whatever it still serves.
+    pub deadline: Instant,
+    /// Since when the kernel was seen to send it nothing new.
+    quiesced_since: Option<Instant>,
+}
+
+impl Member {
+    /// Whether every checker is content.
+    pub fn judge(&self, checkers: &Checkers) -> bool {
+        self.subscriptions.iter().all(|s| {
+            let health = checkers.get(s.checker).map_or(Health::Unknown, |c| c.schedule.health());
+            health.is_up().unwrap_or(s.is_optimistic)
+        })
+    }
+
+    /// Why it is up or down, in the operator's words.
+    pub fn reason(&self, checkers: &Checkers) -> String {
+        let entries: Vec<_> = self
+            .subscriptions
+            .iter()
+            .filter_map(|s| checkers.get(s.checker).map(|entry| (s, entry)))
+            .collect();
+        if entries.is_empty() {
+            return "no checker, always up".to_owned();
+        }
+        let culprit = entries.iter().find(|(s, c)| {
+            let health = c.schedule.health();
+            health.is_up().unwrap_or(s.is_optimistic) == self.is_up && health != Health::Up
+        });
+        let (_, entry) = match culprit.or(entries.first()) {
+            Some(found) => *found,
+            None => return String::new(),
+        };
+        let keyword = entry.spec.question.keyword();
+        match (entry.schedule.health(), entry.schedule.last()) {
+            (Health::Unknown, None) => format!("{keyword} has not run yet"),
+            (Health::Down, None) => format!("{keyword} failed before the start"),
+            (_, None) => keyword.to_owned(),
+            (_, Some(last)) => format!("{keyword}: {}", last.reason),
+        }
+    }
+}
+
+impl Pool {
+    /// A virtual server that begins with these members; quorum is what their health gives.
+    pub fn new(server: VirtualServer, members: BTreeMap<SocketAddr, Member>) -> Pool {
+        let desired = DesiredService { service: desired::service(&server), destinations: BTreeMap::new() };
+        let mut pool = Pool { server, members, leaving: BTreeMap::new(), has_quorum: false, desired };
+        pool.has_quorum = pool.next_quorum();
+        pool
+    }
+
+    /// The same virtual server under a new configuration.
+    pub fn reconfigure(&mut self, server: VirtualServer, members: BTreeMap<SocketAddr, Member>) {
+        self.server = server;
+        self.members = members;
+    }
+
+    /// Takes what the kernel holds as the point to go on from: who serves there counts as up until a checker says
+    /// otherwise, and who serves there unwanted drains.
+    pub fn adopt(&mut self, actual: &ServiceEntry, checkers: &Checkers) {
+        let serves = |at: &SocketAddr| actual.destinations.get(at).is_some_and(|d| d.destination.weight > 0);
+        self.desired.destinations =
+            actual.destinations.iter().map(|(at, entry)| (*at, entry.destination)).collect();
+        for (at, member) in &mut self.members {
+            if serves(at) {
+                member.subscriptions.iter_mut().for_each(|s| s.is_optimistic = true);
+                member.is_up = member.judge(checkers);
+            }
+        }
+        // Who was serving says on which side of the hysteresis the quorum was.
+        if self
+            .server
+            .sorry_server
+            .is_some_and(|s| !self.members.contains_key(&s.address) && serves(&s.address))
+        {
+            self.has_quorum = false;
+        } else if self.members.keys().any(serves) {
+            self.has_quorum = true;
+        }
+        self.has_quorum = self.next_quorum();
+    }
+
+    /// Derives health, quorum and the desired service anew.
+    pub fn settle(&mut self, now: Instant, checkers: &Checkers, events: &mut Vec<Event>) {
+        self.settle_members(now, checkers, events);
+        self.settle_quorum(events);
+        let wanted = desired::destinations(&self.server, self.has_quorum, |at| self.is_up(at));
+        self.settle_leaving(now, &wanted);
+        let mut destinations = wanted;
+        for (at, leaving) in &self.leaving {
+            destinations.insert(*at, leaving.destination);
+        }
+        self.desired = DesiredService { service: desired::service(&self.server), destinations };
+    }
+
+    fn settle_members(&mut self, now: Instant, checkers: &Checkers, events: &mut Vec<Event>) {
+        for (at, member) in &mut self.members {
+            let is_up = member.judge(checkers);
+            if is_up != member.is_up {
+                member.is_up = is_up;
+                member.since = now;
+                events.push(Event::RealServer {
+                    virtual_server: self.server.id,
+                    real_server: *at,
+                    is_up,
+                    reason: member.reason(checkers),
+                });
+            }
+        }
+    }
+
+    fn settle_quorum(&mut self, events: &mut Vec<Event>) {
+        let has_quorum = self.next_quorum();
+        if has_quorum == self.has_quorum {
+            return;
+        }
+        self.has_quorum = has_quorum;
+        events.push(Event::Quorum {
+            virtual_server: self.server.id,
+            has_quorum,
+            weight: self.live_weight(),
+            quorum: self.server.quorum,
+        });
+        if let Some(sorry) = &self.server.sorry_server {
+            events.push(Event::SorryServer {
+                virtual_server: self.server.id,
+                sorry_server: sorry.address,
+                is_active: !has_quorum,
+            });
+        }
+    }
+
+    /// keepalived: lost when W == 0 or W < quorum - hysteresis, gained when W >= quorum + hysteresis.
+    fn next_quorum(&self) -> bool {
+        let weight = self.live_weight();
+        let (quorum, hysteresis) = (u64::from(self.server.quorum), u64::from(self.server.hysteresis));
+        if self.has_quorum {
+            weight > 0 && weight >= quorum.saturating_sub(hysteresis)
+        } else {
+            weight > 0 && weight >= quorum + hysteresis
+        }
+    }
+
+    fn settle_leaving(&mut self, now: Instant, wanted: &BTreeMap<DestinationKey, Destination>) {
+        let is_failed = |at: &SocketAddr| self.members.get(at).is_some_and(|m| !m.is_up);
+        self.leaving
+            .retain(|at, leaving| !wanted.contains_key(at) && !is_failed(at) && now < leaving.deadline);
+        if desired::must_leave_at_once(&self.server) {
+            self.leaving.clear();
+            return;
+        }
+        for (at, previous) in &self.desired.destinations {
+            if previous.weight > 0 && !wanted.contains_key(at) && !is_failed(at) {
+                self.leaving.entry(*at).or_insert(Leaving {
+                    destination: Destination { weight: 0, ..*previous },
+                    deadline: now + DRAIN_DEADLINE,
+                    quiesced_since: None,
+                });
+            }
+        }
+    }
+
+    /// Looks at a fresh reading of the kernel's connection counts; true when somebody has finished leaving.
+    pub fn watch_leaving(&mut self, now: Instant, actual: Option<&ServiceEntry>) -> bool {
+        let before = self.leaving.len();
+        self.leaving.retain(|at, leaving| {
+            let Some(entry) = actual.and_then(|a| a.destinations.get(at)) else { return false };
+            if entry.destination.weight > 0 {
+                leaving.quiesced_since = None;
+                return true;
+            }
+            let since = *leaving.quiesced_since.get_or_insert(now);
+            entry.connections.active > 0 || now.since(since) < DRAIN_GRACE
+        });
+        self.leaving.len() != before
+    }
+
+    /// When the first leaving destination runs out of time.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.leaving.values().map(|l| l.deadline).min()
+    }
+
+    /// The service's key in the kernel.
+    pub fn key(&self) -> ServiceKey {
+        desired::service_key(self.server.id)
+    }
+
+    /// What the kernel should hold.
+    pub fn desired(&self) -> &DesiredService {
+        &self.desired
+    }
+
+    /// Whether enough real servers are up.
+    pub fn has_quorum(&self) -> bool {
+        self.has_quorum
+    }
+
+    /// Whether the sorry server serves.
+    pub fn is_sorry_active(&self) -> bool {
+        !self.has_quorum && self.server.sorry_server.is_some()
+    }
+
+    /// Weight of the live real servers.
+    pub fn live_weight(&self) -> u64 {
+        self.members.values().filter(|m| m.is_up).map(|m| u64::from(m.real_server.weight)).sum()
+    }
+
+    fn is_up(&self, at: SocketAddr) -> bool {
+        self.members.get(&at).is_some_and(|m| m.is_up)
+    }
+}

@@ -1,0 +1,692 @@
+//! Keeps the kernel's table equal to the desired one: what to read next, what to write next, what went wrong.
+//!
+//! Level-triggered and bounded: one request is under way at a time, applies go before reads, reads come in
+//! slices, so a dead server's removal never waits for a sweep. After any failure the actual state of what failed
+//! is forgotten and read again; an operation the kernel refuses is held back for a growing pause while the rest
+//! of its service goes on. IPVS announces no changes, hence the slow sweep. Refuses to know health and time's
+//! source; the director calls it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::event::Event;
+use super::settings::SettingsKeeper;
+use crate::ipvs::backend::{Error, Op, Refusal, Scope, Snapshot};
+use crate::ipvs::plan::{is_same_destination, plan};
+use crate::ipvs::types::{DesiredService, DestinationEntry, ServiceEntry, ServiceKey, Stats};
+use crate::time::Instant;
+
+/// From the end of one sweep to the beginning of the next.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+/// Services whose destinations one read fetches.
+const SLICE: usize = 32;
+/// Operations after which a request takes no further service.
+const BATCH: usize = 512;
+/// How often a service with leaving destinations is read.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// First and longest pause after a failure.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// What the actuator should do with the kernel; one at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Read.
+    Snapshot(Scope),
+    /// Write.
+    Apply(Vec<Op>),
+}
+
+/// Why a service must be read before it is planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unread {
+    /// Never seen by us: reading it adopts it.
+    New,
+    /// Seen, but the kernel's state is in doubt after a failure.
+    Doubtful,
+}
+
+/// A service the kernel refused a part of.
+#[derive(Debug)]
+pub struct Trouble {
+    /// The kernel's reason, in words.
+    pub reason: String,
+    failures: u32,
+    retry_at: Instant,
+    held: Vec<Op>,
+    is_told: bool,
+}
+
+#[derive(Debug)]
+enum Sweep {
+    Waiting { until: Instant },
+    Reading { rest: Vec<ServiceKey> },
+}
+
+/// A pause after the kernel failed to answer.
+#[derive(Debug, Default)]
+struct Pause {
+    failures: u32,
+    until: Instant,
+    trouble: Option<String>,
+}
+
+/// The reconciler.
+#[derive(Debug)]
+pub struct Reconciler {
+    desired: BTreeMap<ServiceKey, DesiredService>,
+    actual: BTreeMap<ServiceKey, ServiceEntry>,
+    owned: BTreeSet<ServiceKey>,
+    foreign: BTreeSet<ServiceKey>,
+    dirty: BTreeSet<ServiceKey>,
+    unread: BTreeMap<ServiceKey, Unread>,
+    watched: BTreeMap<ServiceKey, Instant>,
+    troubles: BTreeMap<ServiceKey, Trouble>,
+    settings: SettingsKeeper,
+    sweep: Sweep,
+    pause: Pause,
+    in_flight: Option<Request>,
+    knows_keys: bool,
+    flush: bool,
+    drift_repaired: u64,
+    owned_changed: bool,
+}
+
+impl Reconciler {
+    /// Begins knowing only what a predecessor owned; `flush` deletes foreign services found at the start.
+    pub fn new(owned: BTreeSet<ServiceKey>, settings: SettingsKeeper, flush: bool) -> Reconciler {
+        Reconciler {
+            desired: BTreeMap::new(),
+            actual: BTreeMap::new(),
+            owned,
+            foreign: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+            unread: BTreeMap::new(),
+            watched: BTreeMap::new(),
+            troubles: BTreeMap::new(),
+            settings,
+            sweep: Sweep::Waiting { until: Instant::ZERO },
+            pause: Pause::default(),
+            in_flight: None,
+            knows_keys: false,
+            flush,
+            drift_repaired: 0,
+            owned_changed: true,
+        }
+    }
+
+    /// Wants a service to be exactly this.
+    pub fn want(&mut self, key: ServiceKey, service: &DesiredService) {
+        if self.desired.get(&key) == Some(service) {
+            return;
+        }
+        self.owned_changed |= self.owned.insert(key);
+        // A foreign service that becomes desired has never been read: read it, then take it over.
+        if self.foreign.remove(&key) {
+            self.unread.insert(key, Unread::New);
+        }
+        self.desired.insert(key, service.clone());
+        self.dirty.insert(key);
+    }
+
+    /// Wants a service gone.
+    pub fn unwant(&mut self, key: ServiceKey) {
+        self.desired.remove(&key);
+        self.watched.remove(&key);
+        self.dirty.insert(key);
+    }
+
+    /// Wants nothing any more: all that is owned goes, settings go back to what they were.
+    pub fn unwant_all(&mut self) {
+        self.dirty.extend(self.owned.iter().copied());
+        self.desired.clear();
+        self.watched.clear();
+        self.settings.release();
+    }
+
+    /// Reads the connection counts of a service every second, or no longer.
+    pub fn watch(&mut self, key: ServiceKey, is_wanted: bool, now: Instant) {
+        if is_wanted {
+            self.watched.entry(key).or_insert(now + WATCH_INTERVAL);
+        } else {
+            self.watched.remove(&key);
+        }
+    }
+
+    /// The next request, if one is due and none is under way.
+    pub fn request(&mut self, now: Instant, events: &mut Vec<Event>) -> Option<Request> {
+        if self.in_flight.is_some() || now < self.pause.until {
+            return None;
+        }
+        let request = if self.knows_keys { self.next_request(now, events) } else { Some(keys()) };
+        self.in_flight.clone_from(&request);
+        request
+    }
+
+    /// The order of work: 1. writes, 2. services in doubt, 3. settings, 4. leaving destinations, 5. the sweep.
+    fn next_request(&mut self, now: Instant, events: &mut Vec<Event>) -> Option<Request> {
+        self.release_held(now);
+        let ops = self.next_ops(events);
+        if !ops.is_empty() {
+            return Some(Request::Apply(ops));
+        }
+        if !self.unread.is_empty() {
+            return Some(entries(self.unread.keys().take(SLICE).copied().collect()));
+        }
+        if let Some(request) = self.settings.request(now) {
+            return Some(request);
+        }
+        let watched: Vec<_> =
+            self.watched.iter().filter(|(_, at)| **at <= now).map(|(k, _)| *k).take(SLICE).collect();
+        if !watched.is_empty() {
+            return Some(entries(watched));
+        }
+        match &mut self.sweep {
+            Sweep::Waiting { until } if now < *until => None,
+            Sweep::Waiting { .. } => Some(keys()),
+            Sweep::Reading { rest } if rest.is_empty() => {
+                self.sweep = Sweep::Waiting { until: now + SWEEP_INTERVAL };
+                None
+            }
+            Sweep::Reading { rest } => Some(entries(rest.drain(..rest.len().min(SLICE)).collect())),
+        }
+    }
+
+    /// Lets operations whose pause is over be tried again.
+    fn release_held(&mut self, now: Instant) {
+        for (key, trouble) in &mut self.troubles {
+            if trouble.retry_at <= now && !trouble.held.is_empty() {
+                trouble.held.clear();
+                self.dirty.insert(*key);
+            }
+        }
+    }
+
+    /// Plans dirty services until a request is full. A dirty service that needs nothing is clean.
+    fn next_ops(&mut self, events: &mut Vec<Event>) -> Vec<Op> {
+        let mut chosen = Vec::new();
+        let mut size = 0;
+        for key in self.dirty.iter().filter(|k| !self.unread.contains_key(k)) {
+            let room = self.desired.get(key).map_or(1, |d| 1 + d.destinations.len());
+            if size > 0 && size + room > BATCH {
+                break;
+            }
+            size += room;
+            chosen.push(*key);
+        }
+        let mut ops = plan(&chosen, &self.desired, &self.actual, &self.owned);
+        ops.retain(|op| !self.is_held(op));
+        for key in chosen {
+            self.dirty.remove(&key);
+            if !ops.iter().any(|op| op.service() == Some(&key)) {
+                self.conclude(key, events);
+            }
+        }
+        ops
+    }
+
+    fn is_held(&self, op: &Op) -> bool {
+        let trouble = op.service().and_then(|key| self.troubles.get(key));
+        trouble.is_some_and(|t| {
+            t.held.contains(op) || t.held.iter().any(|held| matches!(held, Op::AddService(..)))
+        })
+    }
+
+    /// A service needs no more work: over with its trouble, unless something is still held back.
+    fn conclude(&mut self, key: ServiceKey, events: &mut Vec<Event>) {
+        if self.troubles.get(&key).is_some_and(|t| t.held.is_empty())
+            && let Some(trouble) = self.troubles.remove(&key)
+            && trouble.is_told
+        {
+            events.push(Event::Restored { service: key });
+        }
+        let is_gone = !self.actual.contains_key(&key) && !self.desired.contains_key(&key);
+        if is_gone && self.owned.remove(&key) {
+            self.owned_changed = true;
+            self.troubles.remove(&key);
+        }
+    }
+
+    /// Takes what was read; returns the services seen for the first time, and those read again.
+    pub fn on_snapshot(
+        &mut self,
+        now: Instant,
+        result: Result<Snapshot, Error>,
+        events: &mut Vec<Event>,
+    ) -> Readings {
+        let flight = self.in_flight.take();
+        let Some(Request::Snapshot(scope)) = flight else { return Readings::default() };
+        let snapshot = match result {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                self.failed_to_answer(now, &error, events);
+                if let Scope::Entries(keys) = &scope {
+                    self.doubt(keys.iter().copied());
+                }
+                return Readings::default();
+            }
+        };
+        self.answered(events);
+        match (scope, snapshot) {
+            (Scope::Keys, Snapshot::Keys(keys)) => {
+                self.on_keys(keys, events);
+                Readings::default()
+            }
+            (Scope::Entries(asked), Snapshot::Entries(found)) => self.on_entries(now, &asked, found, events),
+            (Scope::Settings, Snapshot::Settings(settings)) => {
+                self.settings.on_read(now, settings);
+                Readings::default()
+            }
+            (_, _) => Readings::default(),
+        }
+    }
+
+    fn on_keys(&mut self, keys: Vec<ServiceKey>, events: &mut Vec<Event>) {
+        let present: BTreeSet<ServiceKey> = keys.into_iter().collect();
+        let is_first = !std::mem::replace(&mut self.knows_keys, true);
+        if is_first && self.flush {
+            self.owned.extend(present.iter().copied());
+            self.owned_changed = true;
+        }
+        if is_first {
+            self.dirty.extend(self.owned.iter().copied());
+        }
+        self.on_vanished(&present, events);
+        for key in present.iter().filter(|k| self.owned.contains(k) && !self.actual.contains_key(k)) {
+            self.unread.entry(*key).or_insert(Unread::New);
+            self.dirty.insert(*key);
+        }
+        let foreign: BTreeSet<_> = present.difference(&self.owned).copied().collect();
+        for key in foreign.symmetric_difference(&self.foreign) {
+            events.push(Event::Foreign { service: *key, is_present: foreign.contains(key) });
+        }
+        self.foreign = foreign;
+        let rest = self.actual.keys().filter(|k| present.contains(k)).copied().collect();
+        self.sweep = Sweep::Reading { rest };
+    }
+
+    /// Services of ours that the kernel no longer has.
+    fn on_vanished(&mut self, present: &BTreeSet<ServiceKey>, events: &mut Vec<Event>) {
+        let vanished: Vec<_> = self.actual.keys().filter(|k| !present.contains(k)).copied().collect();
+        for key in vanished {
+            self.actual.remove(&key);
+            self.unread.remove(&key);
+            self.dirty.insert(key);
+            if self.desired.contains_key(&key) {
+                self.drift_repaired += 1;
+                events.push(Event::Drift { service: key, what: "the service was deleted".to_owned() });
+            }
+        }
+        for key in self.unread.keys().filter(|k| !present.contains(k)) {
+            self.dirty.insert(*key);
+        }
+        self.unread.retain(|k, _| present.contains(k));
+    }
+
+    fn on_entries(
+        &mut self,
+        now: Instant,
+        asked: &[ServiceKey],
+        mut found: BTreeMap<ServiceKey, Option<ServiceEntry>>,
+        events: &mut Vec<Event>,
+    ) -> Readings {
+        let mut readings = Readings::default();
+        for key in asked {
+            let entry = found.remove(key).flatten();
+            let unread = self.unread.remove(key);
+            if let Some(at) = self.watched.get_mut(key) {
+                *at = now + WATCH_INTERVAL;
+            }
+            let known = self.actual.remove(key);
+            if let Some(entry) = entry {
+                let is_new = unread == Some(Unread::New) && self.desired.contains_key(key);
+                if is_new {
+                    let destinations = entry.destinations.len();
+                    events.push(Event::Adopted { service: *key, destinations });
+                    readings.adopted.push(*key);
+                }
+                readings.read.push(*key);
+                self.tell_drift(*key, known.as_ref(), Some(&entry), events);
+                self.actual.insert(*key, entry);
+            } else {
+                self.tell_drift(*key, known.as_ref(), None, events);
+                readings.read.push(*key);
+            }
+            self.dirty.insert(*key);
+        }
+        readings
+    }
+
+    fn tell_drift(
+        &mut self,
+        key: ServiceKey,
+        known: Option<&ServiceEntry>,
+        found: Option<&ServiceEntry>,
+        events: &mut Vec<Event>,
+    ) {
+        let Some(known) = known else { return };
+        if !self.desired.contains_key(&key) {
+            return;
+        }
+        if let Some(what) = difference(known, found) {
+            self.drift_repaired += 1;
+            events.push(Event::Drift { service: key, what });
+        }
+    }
+
+    /// Takes the kernel's answer to an apply.
+    pub fn on_applied(&mut self, now: Instant, result: Result<Vec<Refusal>, Error>, events: &mut Vec<Event>) {
+        let Some(Request::Apply(ops)) = self.in_flight.take() else { return };
+        let refusals = match result {
+            Ok(refusals) => refusals,
+            Err(error) => {
+                self.failed_to_answer(now, &error, events);
+                // Which of them took effect is unknown: what they were about is read again.
+                self.actual_unknown(&ops);
+                self.settings.doubt();
+                return;
+            }
+        };
+        self.answered(events);
+        let refused: BTreeMap<usize, Refusal> = refusals.into_iter().map(|r| (r.index, r)).collect();
+        let touched: BTreeSet<ServiceKey> = ops.iter().filter_map(|op| op.service().copied()).collect();
+        let mut failed: BTreeMap<ServiceKey, Vec<(Op, Refusal)>> = BTreeMap::new();
+        for (index, op) in ops.into_iter().enumerate() {
+            match (refused.get(&index), op.service().copied()) {
+                (None, Some(_)) => record(&mut self.actual, op),
+                (Some(refusal), Some(key)) => failed.entry(key).or_default().push((op, refusal.clone())),
+                (refusal, None) => self.settings.on_applied(now, &op, refusal, events),
+            }
+        }
+        for key in touched {
+            match failed.remove(&key) {
+                Some(failures) => self.refused(now, key, failures, events),
+                None => self.settled_after_apply(key, events),
+            }
+        }
+    }
+
+    fn settled_after_apply(&mut self, key: ServiceKey, events: &mut Vec<Event>) {
+        if !self.dirty.contains(&key) {
+            self.conclude(key, events);
+        }
+    }
+
+    /// Holds refused operations back, and reads the service again.
+    fn refused(
+        &mut self,
+        now: Instant,
+        key: ServiceKey,
+        failures: Vec<(Op, Refusal)>,
+        events: &mut Vec<Event>,
+    ) {
+        let reason = failures.first().map(|(op, r)| explain(op, r)).unwrap_or_default();
+        // A table that is not as we thought is no trouble: reading it again settles that, the first time.
+        let is_surprise = failures.iter().all(|(op, r)| is_surprise(op, r.errno));
+        let trouble = self.troubles.entry(key).or_insert(Trouble {
+            reason: String::new(),
+            failures: 0,
+            retry_at: now,
+            held: Vec::new(),
+            is_told: false,
+        });
+        trouble.failures += 1;
+        trouble.retry_at = now + back_off(trouble.failures);
+        if !is_surprise || trouble.failures > 2 {
+            trouble.held = failures.into_iter().map(|(op, _)| op).collect();
+            if !trouble.is_told || trouble.reason != reason {
+                events.push(Event::Degraded { service: key, reason: reason.clone() });
+                trouble.is_told = true;
+            }
+        }
+        trouble.reason = reason;
+        self.doubt([key]);
+    }
+
+    fn actual_unknown(&mut self, ops: &[Op]) {
+        let keys: BTreeSet<ServiceKey> = ops.iter().filter_map(|op| op.service().copied()).collect();
+        // Half-done work of our own must not be reported as a stranger's.
+        for key in &keys {
+            self.actual.remove(key);
+        }
+        self.doubt(keys);
+    }
+
+    fn doubt(&mut self, keys: impl IntoIterator<Item = ServiceKey>) {
+        for key in keys {
+            self.unread.entry(key).or_insert(Unread::Doubtful);
+            self.dirty.insert(key);
+        }
+    }
+
+    fn failed_to_answer(&mut self, now: Instant, error: &Error, events: &mut Vec<Event>) {
+        self.pause.failures += 1;
+        self.pause.until = now + back_off(self.pause.failures);
+        let trouble = error.to_string();
+        if self.pause.trouble.as_ref() != Some(&trouble) {
+            events.push(Event::Kernel { trouble: Some(trouble.clone()) });
+            self.pause.trouble = Some(trouble);
+        }
+    }
+
+    fn answered(&mut self, events: &mut Vec<Event>) {
+        if self.pause.trouble.is_some() {
+            events.push(Event::Kernel { trouble: None });
+        }
+        self.pause = Pause::default();
+    }
+
+    /// When there is something to do that no answer announces.
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.in_flight.is_some() {
+            return None;
+        }
+        let has_work = !self.knows_keys
+            || !self.unread.is_empty()
+            || !self.dirty.is_empty()
+            || matches!(self.sweep, Sweep::Reading { .. });
+        let now = has_work.then_some(Instant::ZERO);
+        let sweep = match self.sweep {
+            Sweep::Waiting { until } => Some(until),
+            Sweep::Reading { .. } => None,
+        };
+        let retry = self.troubles.values().filter(|t| !t.held.is_empty()).map(|t| t.retry_at).min();
+        let watch = self.watched.values().min().copied();
+        let first = [now, sweep, retry, watch, self.settings.deadline()].into_iter().flatten().min();
+        first.map(|at| at.max(self.pause.until))
+    }
+
+    /// Whether nothing is left to do or to find out, beyond what the kernel refuses.
+    pub fn is_converged(&self) -> bool {
+        self.knows_keys
+            && self.in_flight.is_none()
+            && self.unread.is_empty()
+            && self.dirty.is_empty()
+            && self.settings.is_converged()
+    }
+
+    /// Whether everything that was ours is gone.
+    pub fn is_released(&self) -> bool {
+        self.is_converged() && self.owned.is_empty()
+    }
+
+    /// Whether a request is under way.
+    pub fn is_busy(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
+    /// Whether what is ours changed since last asked.
+    pub fn take_owned_changed(&mut self) -> bool {
+        std::mem::take(&mut self.owned_changed) | self.settings.take_changed()
+    }
+
+    /// What is ours: wanted, or not yet confirmed deleted.
+    pub fn owned(&self) -> &BTreeSet<ServiceKey> {
+        &self.owned
+    }
+
+    /// Services nobody configured.
+    pub fn foreign(&self) -> &BTreeSet<ServiceKey> {
+        &self.foreign
+    }
+
+    /// Services the kernel refuses a part of, that somebody was told about.
+    pub fn troubles(&self) -> impl Iterator<Item = (&ServiceKey, &Trouble)> {
+        self.troubles.iter().filter(|(_, t)| t.is_told)
+    }
+
+    /// What the kernel was last known to hold of a service.
+    pub fn actual(&self, key: &ServiceKey) -> Option<&ServiceEntry> {
+        self.actual.get(key)
+    }
+
+    /// How often somebody else's change was put right.
+    pub fn drift_repaired(&self) -> u64 {
+        self.drift_repaired
+    }
+
+    /// What the kernel's failure to answer is, while it lasts.
+    pub fn kernel_trouble(&self) -> Option<&str> {
+        self.pause.trouble.as_deref()
+    }
+
+    /// Timeouts and sync daemons.
+    pub fn settings(&self) -> &SettingsKeeper {
+        &self.settings
+    }
+
+    /// Timeouts and sync daemons, to be given new wishes.
+    pub fn settings_mut(&mut self) -> &mut SettingsKeeper {
+        &mut self.settings
+    }
+}
+
+/// What a read brought.
+#[derive(Debug, Default)]
+pub struct Readings {
+    /// Services found in the kernel that we had not made: their pools adopt them.
+    pub adopted: Vec<ServiceKey>,
+    /// Services whose connection counts are fresh.
+    pub read: Vec<ServiceKey>,
+}
+
+/// The pause after `failures` failures in a row: 100 ms doubled each time, at most 5 s.
+pub fn back_off(failures: u32) -> Duration {
+    let (first, longest) = BACK_OFF;
+    first.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(longest)
+}
+
+fn keys() -> Request {
+    Request::Snapshot(Scope::Keys)
+}
+
+fn entries(keys: Vec<ServiceKey>) -> Request {
+    Request::Snapshot(Scope::Entries(keys))
+}
+
+/// Writes an operation the kernel took into what we know of it.
+fn record(actual: &mut BTreeMap<ServiceKey, ServiceEntry>, op: Op) {
+    match op {
+        Op::AddService(key, service) => {
+            let entry = ServiceEntry { service, stats: Stats::default(), destinations: BTreeMap::new() };
+            actual.insert(key, entry);
+        }
+        Op::SetService(key, service) => {
+            if let Some(entry) = actual.get_mut(&key) {
+                entry.service = service;
+            }
+        }
+        Op::RemoveService(key) => {
+            actual.remove(&key);
+        }
+        Op::AddDestination(key, at, destination) | Op::SetDestination(key, at, destination) => {
+            if let Some(entry) = actual.get_mut(&key) {
+                let known = entry.destinations.get(&at);
+                let connections = known.map(|d| d.connections).unwrap_or_default();
+                let stats = known.map(|d| d.stats).unwrap_or_default();
+                entry.destinations.insert(at, DestinationEntry { destination, connections, stats });
+            }
+        }
+        Op::RemoveDestination(key, at) => {
+            if let Some(entry) = actual.get_mut(&key) {
+                entry.destinations.remove(&at);
+            }
+        }
+        Op::SetTimeouts(_) | Op::StartSync(_) | Op::StopSync(_) => {}
+    }
+}
+
+/// How the kernel's service differs from what we knew of it, in words; None when it does not.
+fn difference(known: &ServiceEntry, found: Option<&ServiceEntry>) -> Option<String> {
+    let Some(found) = found else { return Some("the service was deleted".to_owned()) };
+    let mut words = Vec::new();
+    if known.service.scheduler != found.service.scheduler {
+        words.push(format!("scheduler {} became {}", known.service.scheduler, found.service.scheduler));
+    } else if known.service != found.service {
+        words.push("the service's settings were changed".to_owned());
+    }
+    for (at, before) in &known.destinations {
+        match found.destinations.get(at) {
+            None => words.push(format!("destination {at} was deleted")),
+            Some(after) if is_same_destination(&before.destination, after) => {}
+            Some(after) if before.destination.weight != after.destination.weight => {
+                let (before, after) = (before.destination.weight, after.destination.weight);
+                words.push(format!("weight of destination {at} went from {before} to {after}"));
+            }
+            Some(_) => words.push(format!("destination {at} was changed")),
+        }
+    }
+    for at in found.destinations.keys().filter(|at| !known.destinations.contains_key(at)) {
+        words.push(format!("destination {at} was added"));
+    }
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
+/// linux/errno-base.h
+const ENOENT: i32 = 2;
+const ESRCH: i32 = 3;
+const EEXIST: i32 = 17;
+
+/// Whether a refusal only says that the table is not what we thought.
+fn is_surprise(op: &Op, errno: i32) -> bool {
+    match op {
+        Op::AddService(..) => errno == EEXIST,
+        Op::SetService(..) => errno == ESRCH,
+        Op::AddDestination(..) => errno == EEXIST || errno == ESRCH,
+        _ => errno == ENOENT || errno == ESRCH,
+    }
+}
+
+/// A refusal in the operator's words.
+fn explain(op: &Op, refusal: &Refusal) -> String {
+    let kernel = match &refusal.text {
+        Some(text) => text.clone(),
+        None => std::io::Error::from_raw_os_error(refusal.errno).to_string(),
+    };
+    match op {
+        Op::AddService(_, s) | Op::SetService(_, s) if refusal.errno == ENOENT => {
+            let engine = match &s.persistence_engine {
+                Some(pe) => format!(", or persistence engine {pe} (module ip_vs_pe_{pe})"),
+                None => String::new(),
+            };
+            format!(
+                "this kernel has no scheduler {0} (module ip_vs_{0}){engine}: choose another lb_algo, or \
+                 install the module; it is tried again every few seconds",
+                s.scheduler
+            )
+        }
+        Op::AddService(..) => format!("the kernel refuses the service: {kernel}"),
+        Op::SetService(..) => format!("the kernel refuses the service's new settings: {kernel}"),
+        Op::RemoveService(_) => format!("the kernel refuses to delete the service: {kernel}"),
+        Op::AddDestination(_, at, _) => format!("the kernel refuses destination {at}: {kernel}"),
+        Op::SetDestination(_, at, _) => format!("the kernel refuses to change destination {at}: {kernel}"),
+        Op::RemoveDestination(_, at) => format!("the kernel refuses to delete destination {at}: {kernel}"),
+        Op::SetTimeouts(_) => format!("the kernel refuses the timeouts: {kernel}"),
+        Op::StartSync(d) => format!("the kernel refuses the sync daemon on {}: {kernel}", d.interface),
+        Op::StopSync(_) => format!("the kernel refuses to stop the sync daemon: {kernel}"),
+    }
+}
+
+/// For the keeper of settings, which shares the words.
+pub(super) fn explain_settings(op: &Op, refusal: &Refusal) -> String {
+    explain(op, refusal)
+}

@@ -1,0 +1,139 @@
+//! From one configuration to the next: state is carried by identity, never by position.
+//!
+//! A checker whose whole specification is the same goes on as if nothing happened. A changed one begins anew but
+//! inherits what was known: a real server that was down stays down until the new checker passes, one that was up
+//! stays up until it fails.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::checkers::{CheckerId, Checkers, Subscriber};
+use super::pool::{Member, Pool, Subscription};
+use super::state::KnownDown;
+use crate::check::outcome::{Outcome, Phase, Verdict};
+use crate::check::schedule::{Health, RunId};
+use crate::config::{RealServer, VirtualServer};
+use crate::time::Instant;
+
+/// What making members needs.
+pub struct Maker<'a> {
+    /// All checkers.
+    pub checkers: &'a mut Checkers,
+    /// The core's generator.
+    pub rng: &'a mut fastrand::Rng,
+    /// Now.
+    pub now: Instant,
+    /// Runs nobody waits for any more.
+    pub cancelled: Vec<RunId>,
+}
+
+impl Maker<'_> {
+    /// The members of a virtual server that was not there before; `known` is what a predecessor knew.
+    pub fn fresh(&mut self, server: &VirtualServer, known: &[KnownDown]) -> BTreeMap<SocketAddr, Member> {
+        let member = |real: &RealServer| {
+            let known: Vec<_> = known
+                .iter()
+                .filter(|d| d.virtual_server == server.id && d.real_server == real.address)
+                .cloned()
+                .collect();
+            self.member(server, real, &known, None)
+        };
+        server.real_servers.iter().map(member).map(|m| (m.real_server.address, m)).collect()
+    }
+
+    /// The members of a virtual server that goes on under a new configuration.
+    pub fn successors(&mut self, server: &VirtualServer, old: &Pool) -> BTreeMap<SocketAddr, Member> {
+        let mut members = BTreeMap::new();
+        for real in &server.real_servers {
+            let before = old.members.get(&real.address);
+            let known = before.map(|m| known_down(self.checkers, &(server.id, real.address), m));
+            let member = self.member(server, real, &known.unwrap_or_default(), before);
+            members.insert(real.address, member);
+        }
+        members
+    }
+
+    /// Ends the subscriptions of `old` that `new` did not take over.
+    pub fn retire(&mut self, old: &Pool, new: Option<&BTreeMap<SocketAddr, Member>>) {
+        for (at, member) in &old.members {
+            let successor = new.and_then(|n| n.get(at));
+            for s in &member.subscriptions {
+                let is_kept =
+                    successor.is_some_and(|m| m.subscriptions.iter().any(|n| n.checker == s.checker));
+                if !is_kept {
+                    self.cancelled.extend(self.checkers.unsubscribe(s.checker, &(old.server.id, *at)));
+                }
+            }
+        }
+    }
+
+    fn member(
+        &mut self,
+        server: &VirtualServer,
+        real: &RealServer,
+        known: &[KnownDown],
+        before: Option<&Member>,
+    ) -> Member {
+        let subscriber: Subscriber = (server.id, real.address);
+        let mut subscriptions = Vec::new();
+        let mut fresh = Vec::new();
+        for checker in &real.checkers {
+            let (id, is_new) = self.checkers.subscribe(&checker.spec, subscriber, self.rng, self.now);
+            let inherited = before.and_then(|m| m.subscriptions.iter().find(|s| s.checker == id));
+            let was_up = before.is_some_and(|m| m.is_up);
+            let is_optimistic = inherited.map_or(!checker.alpha || was_up, |s| s.is_optimistic || was_up);
+            subscriptions.push(Subscription { checker: id, is_optimistic });
+            if is_new {
+                fresh.push(id);
+            }
+        }
+        self.inherit(&fresh, known);
+        let since = before.map_or(self.now, |m| m.since);
+        let mut member = Member { real_server: real.clone(), subscriptions, is_up: true, since };
+        member.is_up = before.map_or_else(|| member.judge(self.checkers), |m| m.is_up);
+        member
+    }
+
+    /// Gives new checkers the verdicts known of their likes; a verdict whose like is gone goes to all of them.
+    fn inherit(&mut self, fresh: &[CheckerId], known: &[KnownDown]) {
+        let is_like = |checkers: &Checkers, id: CheckerId, down: &KnownDown| {
+            checkers.get(id).is_some_and(|c| {
+                c.spec.question.keyword() == down.checker && c.spec.target.address == down.target
+            })
+        };
+        for down in known {
+            let has_like = fresh.iter().any(|id| is_like(self.checkers, *id, down));
+            for id in fresh {
+                if !has_like || is_like(self.checkers, *id, down) {
+                    self.checkers.know_down(*id, Some(remembered(down)));
+                }
+            }
+        }
+    }
+}
+
+/// The verdicts "down" among a member's checkers.
+pub fn known_down(checkers: &Checkers, subscriber: &Subscriber, member: &Member) -> Vec<KnownDown> {
+    let down = |s: &Subscription| {
+        let entry = checkers.get(s.checker)?;
+        (entry.schedule.health() == Health::Down).then(|| KnownDown {
+            virtual_server: subscriber.0,
+            real_server: subscriber.1,
+            checker: entry.spec.question.keyword().to_owned(),
+            target: entry.spec.target.address,
+            reason: entry.schedule.last().map(|o| o.reason.clone()).unwrap_or_default(),
+        })
+    };
+    member.subscriptions.iter().filter_map(down).collect()
+}
+
+fn remembered(down: &KnownDown) -> Outcome {
+    Outcome {
+        verdict: Verdict::Fail,
+        phase: Phase::Done,
+        reason: down.reason.clone(),
+        errno: None,
+        status: None,
+        took: std::time::Duration::ZERO,
+    }
+}

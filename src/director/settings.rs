@@ -1,0 +1,223 @@
+//! Keeps the kernel's IPVS timeouts and sync daemons as configured, and puts them back at the end.
+//!
+//! A part of the reconciler: it is asked for requests and told the answers. Without anything configured it never
+//! asks the kernel at all.
+
+use std::time::Duration;
+
+use super::event::Event;
+use super::reconcile::{Request, back_off, explain_settings};
+use crate::config::TimeoutOptions;
+use crate::ipvs::backend::{Op, Refusal, Scope};
+use crate::ipvs::types::{Settings, SyncDaemon, SyncRole, Timeouts};
+use crate::time::Instant;
+
+/// How often settings are read again when there is something to keep.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The keeper of timeouts and sync daemons.
+#[derive(Debug, Default)]
+pub struct SettingsKeeper {
+    wanted: TimeoutOptions,
+    wanted_daemons: Vec<SyncDaemon>,
+    original: Option<Timeouts>,
+    started: Vec<SyncRole>,
+    actual: Option<Settings>,
+    next_read: Instant,
+    failures: u32,
+    retry_at: Instant,
+    trouble: Option<String>,
+    is_changed: bool,
+}
+
+impl SettingsKeeper {
+    /// Begins with what a predecessor found and started.
+    pub fn new(original: Option<Timeouts>, started: Vec<SyncRole>) -> SettingsKeeper {
+        SettingsKeeper { original, started, ..SettingsKeeper::default() }
+    }
+
+    /// Wants these.
+    pub fn want(&mut self, timeouts: TimeoutOptions, daemons: Vec<SyncDaemon>) {
+        if self.wanted != timeouts || self.wanted_daemons != daemons {
+            (self.wanted, self.wanted_daemons) = (timeouts, daemons);
+            self.retry_at = Instant::ZERO;
+            self.actual = None;
+        }
+    }
+
+    /// Wants everything as it was found.
+    pub fn release(&mut self) {
+        self.want(TimeoutOptions::default(), Vec::new());
+    }
+
+    fn is_needed(&self) -> bool {
+        self.wanted != TimeoutOptions::default()
+            || !self.wanted_daemons.is_empty()
+            || self.original.is_some()
+            || !self.started.is_empty()
+    }
+
+    pub(super) fn request(&mut self, now: Instant) -> Option<Request> {
+        if !self.is_needed() || now < self.retry_at {
+            return None;
+        }
+        if self.actual.is_none() || now >= self.next_read {
+            return Some(Request::Snapshot(Scope::Settings));
+        }
+        let ops = self.plan();
+        (!ops.is_empty()).then_some(Request::Apply(ops))
+    }
+
+    pub(super) fn on_read(&mut self, now: Instant, settings: Settings) {
+        if self.original.is_none() && self.wanted != TimeoutOptions::default() {
+            self.original = Some(settings.timeouts);
+            self.is_changed = true;
+        }
+        self.actual = Some(settings);
+        self.next_read = now + SWEEP_INTERVAL;
+        self.tidy();
+    }
+
+    /// Forgets what there is no more to put back.
+    fn tidy(&mut self) {
+        let Some(actual) = &self.actual else { return };
+        let is_restored = self.wanted == TimeoutOptions::default() && self.original == Some(actual.timeouts);
+        if is_restored {
+            self.original = None;
+            self.is_changed = true;
+        }
+        let before = self.started.len();
+        let is_kept = |role: &SyncRole| {
+            self.wanted_daemons.iter().any(|d| d.role == *role)
+                || actual.sync_daemons.iter().any(|d| d.role == *role)
+        };
+        self.started.retain(is_kept);
+        self.is_changed |= self.started.len() != before;
+    }
+
+    pub(super) fn on_applied(
+        &mut self,
+        now: Instant,
+        op: &Op,
+        refusal: Option<&Refusal>,
+        events: &mut Vec<Event>,
+    ) {
+        if let Some(refusal) = refusal {
+            self.failures += 1;
+            self.retry_at = now + back_off(self.failures);
+            self.actual = None;
+            let trouble = explain_settings(op, refusal);
+            if self.trouble.as_ref() != Some(&trouble) {
+                events.push(Event::Kernel { trouble: Some(trouble.clone()) });
+                self.trouble = Some(trouble);
+            }
+            return;
+        }
+        self.failures = 0;
+        if self.trouble.take().is_some() {
+            events.push(Event::Kernel { trouble: None });
+        }
+        self.record(op);
+    }
+
+    fn record(&mut self, op: &Op) {
+        let Some(actual) = &mut self.actual else { return };
+        match op {
+            Op::SetTimeouts(timeouts) => actual.timeouts = *timeouts,
+            Op::StartSync(daemon) => actual.sync_daemons.push(daemon.clone()),
+            Op::StopSync(role) => actual.sync_daemons.retain(|d| d.role != *role),
+            _ => {}
+        }
+        self.tidy();
+    }
+
+    /// Operations that lead from what was read to what is wanted; a wanted 0 leaves the kernel's value.
+    fn plan(&mut self) -> Vec<Op> {
+        let Some(actual) = &self.actual else { return Vec::new() };
+        let mut ops = Vec::new();
+        if let Some(original) = self.original {
+            let choose = |wanted: Option<u32>, original| wanted.filter(|t| *t != 0).unwrap_or(original);
+            let timeouts = Timeouts {
+                tcp: choose(self.wanted.tcp, original.tcp),
+                tcp_fin: choose(self.wanted.tcp_fin, original.tcp_fin),
+                udp: choose(self.wanted.udp, original.udp),
+            };
+            if timeouts != actual.timeouts {
+                ops.push(Op::SetTimeouts(timeouts));
+            }
+        }
+        for role in [SyncRole::Master, SyncRole::Backup] {
+            let wanted = self.wanted_daemons.iter().find(|d| d.role == role);
+            let running = actual.sync_daemons.iter().find(|d| d.role == role);
+            let is_ours = self.started.contains(&role);
+            match (wanted, running) {
+                (Some(wanted), Some(running)) if is_same_daemon(wanted, running) => {}
+                (Some(wanted), running) => {
+                    if running.is_some() {
+                        ops.push(Op::StopSync(role));
+                    }
+                    ops.push(Op::StartSync(wanted.clone()));
+                }
+                (None, Some(_)) if is_ours => ops.push(Op::StopSync(role)),
+                (None, _) => {}
+            }
+            if wanted.is_some() && !is_ours {
+                self.started.push(role);
+                self.is_changed = true;
+            }
+        }
+        ops
+    }
+
+    pub(super) fn doubt(&mut self) {
+        self.actual = None;
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let read = if self.actual.is_none() { Instant::ZERO } else { self.next_read };
+        self.is_needed().then(|| read.max(self.retry_at))
+    }
+
+    pub(super) fn is_converged(&self) -> bool {
+        !self.is_needed() || self.trouble.is_some() || (self.actual.is_some() && self.is_in_place())
+    }
+
+    fn is_in_place(&self) -> bool {
+        let Some(actual) = &self.actual else { return false };
+        let wants = |wanted: Option<u32>, actual| wanted.is_none_or(|t| t == 0 || t == actual);
+        let timeouts = wants(self.wanted.tcp, actual.timeouts.tcp)
+            && wants(self.wanted.tcp_fin, actual.timeouts.tcp_fin)
+            && wants(self.wanted.udp, actual.timeouts.udp);
+        let is_releasing = self.wanted == TimeoutOptions::default() && self.original.is_some();
+        let daemons =
+            self.wanted_daemons.iter().all(|w| actual.sync_daemons.iter().any(|r| is_same_daemon(w, r)));
+        let leftovers = self.started.iter().any(|role| !self.wanted_daemons.iter().any(|w| w.role == *role));
+        timeouts && !is_releasing && daemons && !leftovers
+    }
+
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.is_changed)
+    }
+
+    /// The kernel's timeouts before we changed them.
+    pub fn original(&self) -> Option<Timeouts> {
+        self.original
+    }
+
+    /// Sync daemons we started.
+    pub fn started(&self) -> &[SyncRole] {
+        &self.started
+    }
+}
+
+/// Whether a running daemon is the wanted one; what was left to the kernel may be anything.
+fn is_same_daemon(wanted: &SyncDaemon, running: &SyncDaemon) -> bool {
+    let free = |w: bool, same: bool| !w || same;
+    wanted.role == running.role
+        && wanted.interface == running.interface
+        && wanted.sync_id == running.sync_id
+        && free(wanted.max_len.is_some(), wanted.max_len == running.max_len)
+        && free(wanted.group.is_some(), wanted.group == running.group)
+        && free(wanted.port.is_some(), wanted.port == running.port)
+        && free(wanted.ttl.is_some(), wanted.ttl == running.ttl)
+}

@@ -1,0 +1,141 @@
+//! What must never, and what must finally, be true of the world.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::world::{Server, World};
+use crate::config::{Config, VirtualServer};
+use crate::director::desired;
+use crate::director::reconcile::Request;
+use crate::ipvs::backend::Op;
+use crate::ipvs::types::{Destination, ServiceEntry, ServiceKey};
+
+/// After every step: strangers' services are untouched.
+pub fn always(world: &mut World) {
+    let missing: Vec<_> =
+        world.strangers.iter().filter(|key| !world.kernel.table().contains_key(key)).copied().collect();
+    for key in missing {
+        world.broken.push(format!("foreign entries untouched: {key} is gone"));
+        world.strangers.remove(&key);
+    }
+}
+
+/// Before a request: every service it changes was saved as ours.
+pub fn owned_before_use(world: &mut World, request: &Request) {
+    let Request::Apply(ops) = request else { return };
+    for key in ops.iter().filter_map(Op::service) {
+        if !world.saved().owned.contains(&desired::virtual_server_id(*key)) {
+            world.broken.push(format!("state saved before the op: {key} is not in it"));
+        }
+    }
+}
+
+/// At every operation: it is not about a stranger's service.
+pub fn not_a_strangers(world: &mut World, op: &Op) {
+    if op.service().is_some_and(|key| world.strangers.contains(key)) {
+        world.broken.push(format!("foreign entries untouched: {op:?}"));
+    }
+}
+
+/// Within a batch that the kernel takes whole: a service that had a serving destination before and will have one
+/// after has one in between.
+pub fn never_without_a_server(
+    world: &mut World,
+    op: &Op,
+    before: &BTreeMap<ServiceKey, ServiceEntry>,
+    batch: &[Op],
+) {
+    let Some(key) = op.service() else { return };
+    let serves = |entry: Option<&ServiceEntry>| {
+        entry.is_some_and(|e| e.destinations.values().any(|d| d.destination.weight > 0))
+    };
+    let brings = |op: &Op| match op {
+        Op::AddDestination(k, _, d) | Op::SetDestination(k, _, d) => k == key && d.weight > 0,
+        _ => false,
+    };
+    let will_serve = batch.iter().any(brings);
+    if serves(before.get(key)) && will_serve && !serves(world.kernel.table().get(key)) {
+        world.broken.push(format!("never without a server: {key} after {op:?} of {batch:?}"));
+    }
+}
+
+/// At rest, after the last fault: the kernel holds what configuration and servers say, computed here by a simpler
+/// model that knows neither pools nor reconcilers.
+pub fn at_rest(world: &mut World, config: &Config) {
+    let mut expected: BTreeMap<ServiceKey, BTreeMap<SocketAddr, Destination>> = BTreeMap::new();
+    for server in &config.virtual_servers {
+        expected.insert(desired::service_key(server.id), model(server, &world.servers));
+    }
+    let mut actual: BTreeMap<ServiceKey, BTreeMap<SocketAddr, Destination>> = BTreeMap::new();
+    for (key, entry) in world.kernel.table() {
+        if !world.strangers.contains(key) {
+            let destinations = entry.destinations.iter().map(|(at, d)| (*at, d.destination));
+            actual.insert(*key, destinations.collect());
+        }
+    }
+    if actual != expected {
+        world.broken.push(format!("converged after the last fault: have {actual:#?}, want {expected:#?}"));
+    }
+    for server in &config.virtual_servers {
+        let key = desired::service_key(server.id);
+        let entry = world.kernel.table().get(&key);
+        if entry.is_some_and(|e| e.service != desired::service(server)) {
+            world.broken.push(format!("converged after the last fault: settings of {key}"));
+        }
+    }
+    judged_down_serve_nothing(world, config);
+}
+
+/// A server judged down has weight 0 or is absent, unless it serves as the sorry server.
+fn judged_down_serve_nothing(world: &mut World, config: &Config) {
+    let Some(status) = world.director().map(|d| d.status(world.now)) else { return };
+    for (server, status) in config
+        .virtual_servers
+        .iter()
+        .flat_map(|s| status.virtual_servers.iter().filter(|v| v.virtual_server == s.id).map(move |v| (s, v)))
+    {
+        let entry = world.kernel.table().get(&desired::service_key(server.id));
+        for real in status.real_servers.iter().filter(|r| !r.is_up) {
+            let at = real.real_server;
+            let is_sorry = server.sorry_server.is_some_and(|s| s.address == at);
+            let weight = entry.and_then(|e| e.destinations.get(&at)).map_or(0, |d| d.destination.weight);
+            if weight > 0 && !is_sorry {
+                world.broken.push(format!("judged down, weight 0 or absent: {at} of {}", server.id));
+            }
+        }
+    }
+}
+
+fn model(
+    server: &VirtualServer,
+    servers: &BTreeMap<SocketAddr, Server>,
+) -> BTreeMap<SocketAddr, Destination> {
+    let works = |at: &SocketAddr| matches!(servers.get(at), None | Some(Server::Answers));
+    let weight: u64 =
+        server.real_servers.iter().filter(|r| works(&r.address)).map(|r| u64::from(r.weight)).sum();
+    let is_sorry = server.sorry_server.is_some() && (weight == 0 || weight < u64::from(server.quorum));
+    let mut table = BTreeMap::new();
+    for r in &server.real_servers {
+        let weight = if works(&r.address) && !is_sorry { r.weight } else { 0 };
+        let is_kept = r.inhibit_on_failure || (works(&r.address) && !is_sorry);
+        let (upper_threshold, lower_threshold) = (r.upper_threshold, r.lower_threshold);
+        if is_kept {
+            let d = Destination { forwarding: r.forwarding, weight, upper_threshold, lower_threshold };
+            table.insert(r.address, d);
+        }
+    }
+    if let Some(sorry) = server.sorry_server {
+        let d = |weight| Destination {
+            forwarding: sorry.forwarding,
+            weight,
+            upper_threshold: 0,
+            lower_threshold: 0,
+        };
+        if is_sorry {
+            table.insert(sorry.address, d(1));
+        } else if sorry.inhibit {
+            table.entry(sorry.address).or_insert(d(0));
+        }
+    }
+    table
+}

@@ -1,0 +1,440 @@
+//! Single situations an operator would recognise.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::world::{Server, World};
+use crate::check::spec::{CheckerSpec, Question, Target, Timing};
+use crate::config::{
+    Checker, Config, Global, RealServer, SorryServer, TimeoutOptions, VirtualServer, VirtualServerId,
+};
+use crate::director::Input;
+use crate::director::event::Event;
+use crate::director::pool::DRAIN_DEADLINE;
+use crate::director::reconcile::SWEEP_INTERVAL;
+use crate::ipvs::backend::{Backend, Op, Scope, Snapshot};
+use crate::ipvs::scheduler::Scheduler;
+use crate::ipvs::types::{
+    Connections, Forwarding, Protocol, Service, ServiceFlags, ServiceKey, SyncDaemon, SyncRole, Timeouts,
+};
+
+#[test]
+fn a_dead_server_leaves_and_returns() {
+    let (mut world, _) = started(tcp_server());
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
+    world.servers.insert(real(2), Server::Refuses);
+    world.run(SECONDS_TO_NOTICE);
+    assert_eq!(weights(&world), "1:1 3:1");
+    world.servers.insert(real(2), Server::Answers);
+    world.run(SECONDS_TO_NOTICE);
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
+    assert_eq!(told(&world, "real server 10.1.0.2:80"), 2);
+}
+
+#[test]
+fn a_server_that_is_dead_at_the_start_goes_after_one_failure() {
+    let mut world = World::new(1);
+    world.servers.insert(real(1), Server::Refuses);
+    let mut server = tcp_server();
+    server.real_servers.iter_mut().flat_map(|r| &mut r.checkers).for_each(|c| c.spec.timing.retry = 9);
+    world.start(&config(server));
+    world.run(Duration::from_millis(1100));
+    assert_eq!(weights(&world), "2:1 3:1");
+}
+
+#[test]
+fn an_inhibited_server_stays_with_weight_0() {
+    let mut server = tcp_server();
+    server.real_servers[0].inhibit_on_failure = true;
+    let (mut world, _) = started(server);
+    world.servers.insert(real(1), Server::Silent);
+    world.run(Duration::from_secs(20));
+    assert_eq!(weights(&world), "1:0 2:1 3:1");
+}
+
+#[test]
+fn an_alpha_server_waits_for_its_first_pass() {
+    let mut server = tcp_server();
+    for c in server.real_servers.iter_mut().flat_map(|r| &mut r.checkers) {
+        c.alpha = true;
+        c.spec.timing.warmup = Some(Duration::ZERO);
+    }
+    let mut world = World::new(1);
+    world.servers.insert(real(3), Server::Silent);
+    world.start(&config(server));
+    world.run(Duration::from_secs(20));
+    assert_eq!(weights(&world), "1:1 2:1");
+    let added = |op: &Op| matches!(op, Op::AddDestination(_, at, _) if *at == real(3));
+    assert!(!world.ops.iter().any(|(_, op)| added(op)), "not even for a moment");
+}
+
+#[test]
+fn the_sorry_server_serves_only_while_quorum_is_lost() {
+    let mut server = tcp_server();
+    server.quorum = 2;
+    server.sorry_server = Some(SorryServer { address: real(9), forwarding: Forwarding::Dr, inhibit: false });
+    let (mut world, _) = started(server);
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
+    world.servers.insert(real(1), Server::Refuses);
+    world.servers.insert(real(2), Server::Refuses);
+    world.kernel.set_connections(&key(), &real(3), busy());
+    world.run(SECONDS_TO_NOTICE);
+    assert_eq!(weights(&world), "3:0 9:1", "the healthy one below quorum keeps its connections");
+    world.kernel.set_connections(&key(), &real(3), Connections::default());
+    world.run(SECONDS_TO_NOTICE);
+    assert_eq!(weights(&world), "9:1");
+    world.servers.clear();
+    world.run(SECONDS_TO_NOTICE);
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
+}
+
+#[test]
+fn a_sorry_server_that_is_a_real_server_is_one_destination() {
+    let mut server = tcp_server();
+    server.sorry_server = Some(SorryServer { address: real(3), forwarding: Forwarding::Dr, inhibit: true });
+    let (mut world, _) = started(server);
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
+    for n in 1..=3 {
+        world.servers.insert(real(n), Server::Refuses);
+    }
+    world.run(SECONDS_TO_NOTICE);
+    assert_eq!(weights(&world), "3:1");
+}
+
+#[test]
+fn a_removed_server_serves_its_last_connections_first() {
+    let (mut world, full) = started(tcp_server());
+    let mut shorter = full.virtual_servers[0].clone();
+    shorter.real_servers.remove(0);
+    world.kernel.set_connections(&key(), &real(1), busy());
+    world.tell(Input::Reload(config(shorter)));
+    world.run(Duration::from_secs(60));
+    assert_eq!(weights(&world), "1:0 2:1 3:1");
+    world.kernel.set_connections(&key(), &real(1), Connections::default());
+    world.run(Duration::from_secs(4));
+    assert_eq!(weights(&world), "2:1 3:1");
+}
+
+#[test]
+fn connections_that_never_end_are_cut_at_the_deadline() {
+    let (mut world, full) = started(tcp_server());
+    let mut shorter = full.virtual_servers[0].clone();
+    shorter.real_servers.remove(0);
+    world.kernel.set_connections(&key(), &real(1), busy());
+    world.tell(Input::Reload(config(shorter)));
+    world.run(DRAIN_DEADLINE - Duration::from_secs(1));
+    assert_eq!(weights(&world), "1:0 2:1 3:1");
+    world.run(Duration::from_secs(2));
+    assert_eq!(weights(&world), "2:1 3:1");
+}
+
+#[test]
+fn udp_and_mh_without_fallback_let_go_at_once() {
+    let mut udp = tcp_server();
+    udp.id = VirtualServerId::Address { protocol: Protocol::Udp, address: [10, 0, 0, 1].into(), port: 80 };
+    let mut mh = tcp_server();
+    mh.scheduler = Scheduler::new("mh").unwrap();
+    let mut fallback = mh.clone();
+    fallback.flags = ServiceFlags::SCHED1;
+    for (server, expected) in [(udp, "2:1 3:1"), (mh, "2:1 3:1"), (fallback, "1:0 2:1 3:1")] {
+        let (mut world, full) = started(server);
+        let mut shorter = full.virtual_servers[0].clone();
+        shorter.real_servers.remove(0);
+        let service = *world.kernel.table().keys().next().unwrap();
+        world.kernel.set_connections(&service, &real(1), busy());
+        world.tell(Input::Reload(config(shorter)));
+        world.run(Duration::from_millis(100));
+        assert_eq!(weights(&world), expected);
+    }
+}
+
+#[test]
+fn after_a_crash_who_was_down_stays_down_and_who_was_up_stays_up() {
+    let mut server = tcp_server();
+    server.real_servers[2].checkers[0].alpha = true;
+    server.real_servers.iter_mut().for_each(|r| r.checkers[0].spec.timing.warmup = Some(Duration::ZERO));
+    let (mut world, config) = started(server);
+    world.servers.insert(real(1), Server::Silent);
+    world.run(Duration::from_secs(20));
+    assert_eq!(weights(&world), "2:1 3:1");
+    world.crash();
+    let ops = world.ops.len();
+    for n in 1..=3 {
+        world.servers.insert(real(n), Server::Silent);
+    }
+    world.start(&config);
+    world.run(Duration::from_millis(500));
+    assert_eq!(weights(&world), "2:1 3:1", "before any probe has ended");
+    assert_eq!(world.ops.len(), ops, "the table is right already");
+    let status = world.director().unwrap().status(world.now);
+    assert_eq!(status.virtual_servers[0].real_servers[0].reason, "TCP_CHECK: no answer");
+}
+
+#[test]
+fn a_changed_time_limit_never_revives_a_dead_server() {
+    let (mut world, full) = started(tcp_server());
+    world.servers.insert(real(1), Server::Silent);
+    world.run(Duration::from_secs(20));
+    let mut changed = full.virtual_servers[0].clone();
+    for checker in changed.real_servers.iter_mut().flat_map(|r| &mut r.checkers) {
+        checker.spec.target.connect_timeout = Duration::from_secs(7);
+        checker.alpha = true;
+    }
+    let ops = world.ops.len();
+    world.tell(Input::Reload(config(changed)));
+    world.run(Duration::from_secs(30));
+    assert_eq!(world.ops.len(), ops, "dead stays dead, healthy stays");
+}
+
+#[test]
+fn recovery_after_a_failed_apply_is_faster_than_the_slow_sweep() {
+    let (mut world, _) = started(tcp_server());
+    world.fault_rate = 100;
+    world.servers.insert(real(2), Server::Refuses);
+    world.run(Duration::from_secs(60));
+    world.fault_rate = 0;
+    world.run(SECONDS_TO_NOTICE + SWEEP_INTERVAL / 2);
+    assert_eq!(weights(&world), "1:1 3:1");
+}
+
+#[test]
+fn a_missing_scheduler_degrades_one_service_until_it_is_there() {
+    let mut other = tcp_server();
+    other.id = VirtualServerId::Address { protocol: Protocol::Tcp, address: [10, 0, 0, 2].into(), port: 80 };
+    other.scheduler = Scheduler::new("twos").unwrap();
+    let mut world = World::new(1);
+    world.kernel.set_scheduler("twos", false);
+    let config = Config { virtual_servers: vec![tcp_server(), other.clone()], ..Config::default() };
+    world.start(&Arc::new(config));
+    world.run(Duration::from_secs(60));
+    assert_eq!(world.kernel.table().len(), 1);
+    assert_eq!(told(&world, "no scheduler twos"), 1, "once, not at every attempt");
+    assert_eq!(told(&world, "ready"), 1);
+    let status = world.director().unwrap().status(world.now);
+    assert!(status.virtual_servers[1].degraded.as_ref().unwrap().contains("ip_vs_twos"));
+    world.kernel.set_scheduler("twos", true);
+    world.run(Duration::from_secs(6));
+    assert_eq!(world.kernel.table().len(), 2);
+    assert_eq!(told(&world, "whole again"), 1);
+}
+
+#[test]
+fn a_strangers_edits_are_put_right_named_and_counted() {
+    let (mut world, _) = started(tcp_server());
+    world.kernel.apply(&[Op::RemoveDestination(key(), real(1))]).unwrap();
+    world.run(SWEEP_INTERVAL + Duration::from_secs(1));
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
+    assert_eq!(told(&world, "destination 10.1.0.1:80 was deleted"), 1);
+    world.kernel.apply(&[Op::RemoveService(key())]).unwrap();
+    world.run(SWEEP_INTERVAL + Duration::from_secs(1));
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
+    assert_eq!(world.director().unwrap().status(world.now).drift_repaired, 2);
+}
+
+#[test]
+fn a_foreign_service_is_reported_and_left_alone_unless_flush_is_asked_for() {
+    for flush in [false, true] {
+        let mut world = World::new(1);
+        let foreign = ServiceKey::Fwmark { family: crate::ipvs::types::Family::Inet, mark: 7 };
+        world.kernel.apply(&[Op::AddService(foreign, rr())]).unwrap();
+        let global = Global { flush, ..Global::default() };
+        world.start(&Arc::new(Config { global, virtual_servers: vec![tcp_server()] }));
+        world.run(Duration::from_secs(20));
+        assert_eq!(world.kernel.table().contains_key(&foreign), !flush);
+        assert_eq!(told(&world, "not in the configuration"), usize::from(!flush));
+        assert_eq!(weights(&world), "1:1 2:1 3:1");
+    }
+}
+
+#[test]
+fn a_foreign_service_that_gets_configured_is_taken_over_without_a_gap() {
+    let mut world = World::new(1);
+    world.kernel.apply(&[Op::AddService(key(), rr())]).unwrap();
+    world.start(&Arc::new(Config::default()));
+    world.run(Duration::from_secs(20));
+    world.tell(Input::Reload(config(tcp_server())));
+    world.run(Duration::from_secs(1));
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
+    assert!(!world.ops.iter().any(|(_, op)| matches!(op, Op::AddService(..) | Op::RemoveService(_))));
+    assert_eq!(told(&world, "adopted"), 1);
+}
+
+#[test]
+fn services_left_by_a_predecessor_and_configured_no_more_are_removed() {
+    let (mut world, _) = started(tcp_server());
+    world.crash();
+    world.start(&Arc::new(Config::default()));
+    world.run(Duration::from_secs(5));
+    assert!(world.kernel.table().is_empty());
+    assert!(world.saved().owned.is_empty());
+}
+
+#[test]
+fn timeouts_and_sync_daemons_are_set_and_put_back() {
+    let mut world = World::new(1);
+    let daemon = SyncDaemon {
+        role: SyncRole::Master,
+        interface: "eth0".to_owned(),
+        sync_id: 5,
+        max_len: None,
+        group: None,
+        port: None,
+        ttl: None,
+    };
+    let timeouts = TimeoutOptions { tcp: Some(77), tcp_fin: Some(0), udp: None };
+    let global = Global { timeouts, sync_daemons: vec![daemon], ..Global::default() };
+    world.start(&Arc::new(Config { global, virtual_servers: vec![tcp_server()] }));
+    world.run(Duration::from_secs(5));
+    assert_eq!(settings(&mut world), (Timeouts { tcp: 77, tcp_fin: 120, udp: 300 }, 1));
+    world.crash();
+    world.start(&config(tcp_server()));
+    world.run(Duration::from_secs(5));
+    assert_eq!(settings(&mut world), (Timeouts { tcp: 900, tcp_fin: 120, udp: 300 }, 0));
+}
+
+#[test]
+fn a_stop_removes_what_is_ours_and_says_so() {
+    let (mut world, _) = started(tcp_server());
+    world.tell(Input::Stop);
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.finished, Some(true));
+    assert!(world.kernel.table().is_empty());
+}
+
+#[test]
+fn a_stop_that_the_kernel_blocks_ends_all_the_same_and_remembers_what_is_left() {
+    let (mut world, _) = started(tcp_server());
+    world.fault_rate = 100;
+    world.tell(Input::Stop);
+    world.run(Duration::from_secs(11));
+    assert_eq!(world.finished, Some(false));
+    assert_eq!(world.saved().owned.len(), 1);
+}
+
+#[test]
+fn a_shared_checker_asks_once_for_two_virtual_servers() {
+    let mut other = tcp_server();
+    other.id = VirtualServerId::Address { protocol: Protocol::Tcp, address: [10, 0, 0, 2].into(), port: 80 };
+    let mut world = World::new(1);
+    world.start(&Arc::new(Config { virtual_servers: vec![tcp_server(), other], ..Config::default() }));
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.director().unwrap().status(world.now).checkers, 3);
+    world.servers.insert(real(1), Server::Refuses);
+    world.run(SECONDS_TO_NOTICE);
+    assert!(world.kernel.table().values().all(|s| !s.destinations.contains_key(&real(1))));
+}
+
+#[test]
+fn a_local_failure_is_told_and_changes_no_verdict() {
+    let (mut world, _) = started(tcp_server());
+    world.fault_rate = 100;
+    world.run(Duration::from_secs(30));
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
+    assert_eq!(told(&world, "cannot run here"), 3);
+    world.fault_rate = 0;
+    world.run(Duration::from_secs(30));
+    assert_eq!(told(&world, "runs again"), 3);
+    assert_eq!(told(&world, "is down"), 0);
+}
+
+/// Interval 2 s, one retry after 1 s, and a little.
+const SECONDS_TO_NOTICE: Duration = Duration::from_secs(4);
+
+fn started(server: VirtualServer) -> (World, Arc<Config>) {
+    let mut world = World::new(1);
+    let config = config(server);
+    world.start(&config);
+    world.run(Duration::from_secs(5));
+    assert_eq!(told(&world, "ready"), 1);
+    assert_eq!(world.broken, Vec::<String>::new());
+    (world, config)
+}
+
+fn config(server: VirtualServer) -> Arc<Config> {
+    Arc::new(Config { virtual_servers: vec![server], ..Config::default() })
+}
+
+fn tcp_server() -> VirtualServer {
+    VirtualServer {
+        id: VirtualServerId::Address { protocol: Protocol::Tcp, address: [10, 0, 0, 1].into(), port: 80 },
+        scheduler: Scheduler::new("rr").unwrap(),
+        flags: ServiceFlags::default(),
+        persistence: None,
+        persistence_engine: None,
+        quorum: 1,
+        hysteresis: 0,
+        sorry_server: None,
+        real_servers: (1..=3).map(real_server).collect(),
+    }
+}
+
+fn real_server(n: u8) -> RealServer {
+    let target = Target {
+        address: real(n),
+        bind_address: None,
+        bind_port: None,
+        bind_interface: None,
+        fwmark: None,
+        connect_timeout: Duration::from_secs(3),
+    };
+    let timing = Timing {
+        interval: Duration::from_secs(2),
+        retry: 1,
+        delay_before_retry: Duration::from_secs(1),
+        warmup: None,
+    };
+    let spec = CheckerSpec { target, question: Question::Tcp, timing, log_all_failures: false };
+    RealServer {
+        address: real(n),
+        forwarding: Forwarding::Dr,
+        weight: 1,
+        inhibit_on_failure: false,
+        upper_threshold: 0,
+        lower_threshold: 0,
+        checkers: vec![Checker { spec, alpha: false }],
+    }
+}
+
+fn real(n: u8) -> SocketAddr {
+    SocketAddr::new([10, 1, 0, n].into(), 80)
+}
+
+fn key() -> ServiceKey {
+    ServiceKey::Address { protocol: Protocol::Tcp, address: [10, 0, 0, 1].into(), port: 80 }
+}
+
+fn rr() -> Service {
+    Service {
+        scheduler: Scheduler::new("rr").unwrap(),
+        flags: ServiceFlags::default(),
+        persistence: None,
+        persistence_engine: None,
+    }
+}
+
+fn busy() -> Connections {
+    Connections { active: 4, inactive: 0, persistent: 0 }
+}
+
+/// The only service's destinations as `last octet:weight`.
+fn weights(world: &World) -> String {
+    let entry = world.kernel.table().values().next().expect("a service");
+    let one = |(at, d): (&SocketAddr, &crate::ipvs::types::DestinationEntry)| match at {
+        SocketAddr::V4(v4) => format!("{}:{}", v4.ip().octets()[3], d.destination.weight),
+        SocketAddr::V6(_) => unreachable!("no IPv6 here"),
+    };
+    entry.destinations.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
+fn told(world: &World, words: &str) -> usize {
+    let says = |event: &Event| event.to_string().contains(words);
+    world.events.iter().filter(|(_, event)| says(event)).count()
+}
+
+fn settings(world: &mut World) -> (Timeouts, usize) {
+    match world.kernel.snapshot(&Scope::Settings) {
+        Ok(Snapshot::Settings(settings)) => (settings.timeouts, settings.sync_daemons.len()),
+        other => panic!("{other:?}"),
+    }
+}

@@ -1,0 +1,283 @@
+//! A machine with a kernel, real servers, strangers and faults, in virtual time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::invariants;
+use crate::check::outcome::{Outcome, Phase, Verdict};
+use crate::check::schedule::RunId;
+use crate::check::spec::CheckerSpec;
+use crate::config::Config;
+use crate::director::event::Event;
+use crate::director::reconcile::Request;
+use crate::director::state::State;
+use crate::director::{Director, Effect, Input};
+use crate::ipvs::backend::{Backend, Error, Op, Refusal, Snapshot};
+use crate::ipvs::memory::MemoryBackend;
+use crate::ipvs::types::ServiceKey;
+use crate::time::Instant;
+
+/// Something that will happen.
+enum Happening {
+    ProbeEnds { incarnation: u32, run: RunId, target: SocketAddr },
+    KernelActs { incarnation: u32, request: Request },
+}
+
+/// A real server as the world sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// Answers.
+    Answers,
+    /// Refuses.
+    Refuses,
+    /// Says nothing: probes end after their time limit.
+    Silent,
+}
+
+/// The world.
+pub struct World {
+    /// The clock.
+    pub now: Instant,
+    /// The kernel.
+    pub kernel: MemoryBackend,
+    /// Services that are nobody's of ours; they must never change.
+    pub strangers: BTreeSet<ServiceKey>,
+    /// Real servers; one that is not listed answers.
+    pub servers: BTreeMap<SocketAddr, Server>,
+    /// The generator of all chance in this world.
+    pub rng: fastrand::Rng,
+    /// Everything that was told.
+    pub events: Vec<(Instant, Event)>,
+    /// Every operation that was tried.
+    pub ops: Vec<(Instant, Op)>,
+    /// What happened, for comparing two runs.
+    pub trace: Vec<String>,
+    /// Per cent of requests and probes that go wrong.
+    pub fault_rate: u32,
+    /// How the director finished.
+    pub finished: Option<bool>,
+    /// Broken invariants.
+    pub broken: Vec<String>,
+    director: Option<Director>,
+    saved: State,
+    queue: BTreeMap<(Instant, u64), Happening>,
+    next_happening: u64,
+    incarnation: u32,
+    kernel_is_busy: bool,
+}
+
+impl World {
+    /// An empty kernel, all servers answering, no director yet.
+    pub fn new(seed: u64) -> World {
+        World {
+            now: Instant::ZERO + Duration::from_secs(1000),
+            kernel: MemoryBackend::new(),
+            strangers: BTreeSet::new(),
+            servers: BTreeMap::new(),
+            rng: fastrand::Rng::with_seed(seed),
+            events: Vec::new(),
+            ops: Vec::new(),
+            trace: Vec::new(),
+            fault_rate: 0,
+            finished: None,
+            broken: Vec::new(),
+            director: None,
+            saved: State::default(),
+            queue: BTreeMap::new(),
+            next_happening: 0,
+            incarnation: 0,
+            kernel_is_busy: false,
+        }
+    }
+
+    /// Starts a director on what the last one saved.
+    pub fn start(&mut self, config: &Arc<Config>) {
+        let seed = self.rng.u64(..);
+        self.finished = None;
+        self.incarnation += 1;
+        self.director = Some(Director::new(Arc::clone(config), self.saved.clone(), seed, self.now));
+        self.tell(Input::Wake);
+    }
+
+    /// The process dies; what it had asked of the kernel may or may not still happen.
+    pub fn crash(&mut self) {
+        self.director = None;
+        self.incarnation += 1;
+        self.kernel_is_busy = false;
+    }
+
+    /// Gives the director an input and performs what it wants.
+    pub fn tell(&mut self, input: Input) {
+        let Some(director) = &mut self.director else { return };
+        let mut effects = Vec::new();
+        let is_over = matches!(input, Input::HandOver);
+        director.handle(self.now, input, &mut effects);
+        if let Some(deadline) = director.deadline()
+            && deadline <= self.now
+            && !effects.iter().any(|e| matches!(e, Effect::Kernel(_) | Effect::StartProbe { .. }))
+        {
+            self.broken.push(format!("deadline() > now: {deadline:?} at {:?}", self.now));
+        }
+        for effect in effects {
+            if is_over && matches!(effect, Effect::Kernel(_)) {
+                self.broken.push("hand-over: nothing changed: a request after it".to_owned());
+            }
+            self.perform(effect);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        let line = match &effect {
+            Effect::StartProbe { run, spec } => format!("probe {run} of {}", spec.target.address),
+            other => format!("{other:?}"),
+        };
+        self.trace.push(format!("{:.6} {line}", self.now.since(Instant::ZERO).as_secs_f64()));
+        match effect {
+            Effect::StartProbe { run, spec } => {
+                let at = self.now + self.probe_time(&spec);
+                let target = spec.target.address;
+                self.schedule(at, Happening::ProbeEnds { incarnation: self.incarnation, run, target });
+            }
+            Effect::CancelProbe(_) => {}
+            Effect::SaveState(state) => self.saved = state,
+            Effect::Kernel(request) => {
+                if std::mem::replace(&mut self.kernel_is_busy, true) {
+                    self.broken.push("one request under way: a second one".to_owned());
+                }
+                invariants::owned_before_use(self, &request);
+                let at = self.now + Duration::from_micros(self.rng.u64(50..5000));
+                self.schedule(at, Happening::KernelActs { incarnation: self.incarnation, request });
+            }
+            Effect::Event(event) => self.events.push((self.now, event)),
+            Effect::Finished { is_clean } => {
+                self.finished = Some(is_clean);
+                self.director = None;
+            }
+        }
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let happening = self.queue.first_key_value().map(|((at, _), _)| *at);
+            let wake = self.director.as_ref().and_then(Director::deadline);
+            let next = [happening, wake].into_iter().flatten().min().filter(|at| *at <= end);
+            let Some(next) = next else { break };
+            self.now = self.now.max(next);
+            match self.queue.first_entry().filter(|first| first.key().0 <= self.now) {
+                Some(first) => {
+                    let happening = first.remove();
+                    self.happen(happening);
+                }
+                None => self.tell(Input::Wake),
+            }
+            invariants::always(self);
+        }
+        self.now = end;
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::ProbeEnds { incarnation, run, target } => {
+                let outcome = self.outcome(target);
+                if incarnation == self.incarnation {
+                    self.tell(Input::ProbeDone { run, outcome });
+                }
+            }
+            Happening::KernelActs { incarnation, request } => {
+                let is_awaited = incarnation == self.incarnation;
+                // The last wish of a dead process may or may not have reached the kernel.
+                if !is_awaited && self.rng.bool() {
+                    return;
+                }
+                let answer = match request {
+                    Request::Snapshot(scope) => Input::Snapshot(self.snapshot(&scope)),
+                    Request::Apply(ops) => Input::Applied(self.apply(&ops)),
+                };
+                if is_awaited {
+                    self.kernel_is_busy = false;
+                    self.tell(answer);
+                }
+            }
+        }
+    }
+
+    fn snapshot(&mut self, scope: &crate::ipvs::backend::Scope) -> Result<Snapshot, Error> {
+        if self.goes_wrong() {
+            return Err(Error::Transport("simulated loss of a reply".to_owned()));
+        }
+        self.kernel.snapshot(scope)
+    }
+
+    /// Applies one by one, looking at the table after each; a fault cuts the batch or loses the answer.
+    fn apply(&mut self, ops: &[Op]) -> Result<Vec<Refusal>, Error> {
+        let is_cut = self.goes_wrong();
+        let reach = if is_cut { self.rng.usize(0..=ops.len()) } else { ops.len() };
+        let mut refusals = Vec::new();
+        let before = self.kernel.table().clone();
+        for (index, op) in ops[..reach].iter().enumerate() {
+            self.ops.push((self.now, op.clone()));
+            invariants::not_a_strangers(self, op);
+            if self.goes_wrong() {
+                refusals.push(Refusal { index, errno: 12, text: None });
+                continue;
+            }
+            let refused = self.kernel.apply(std::slice::from_ref(op))?;
+            refusals.extend(refused.into_iter().map(|r| Refusal { index, ..r }));
+            if refusals.is_empty() {
+                invariants::never_without_a_server(self, op, &before, ops);
+            }
+        }
+        if is_cut {
+            return Err(Error::Transport("simulated loss of a reply".to_owned()));
+        }
+        Ok(refusals)
+    }
+
+    fn goes_wrong(&mut self) -> bool {
+        self.fault_rate > 0 && self.rng.u32(0..100) < self.fault_rate
+    }
+
+    fn probe_time(&mut self, spec: &CheckerSpec) -> Duration {
+        match self.servers.get(&spec.target.address) {
+            Some(Server::Silent) => spec.target.connect_timeout,
+            _ => Duration::from_micros(self.rng.u64(200..20_000)),
+        }
+    }
+
+    fn outcome(&mut self, target: SocketAddr) -> Outcome {
+        let is_local_trouble = self.goes_wrong();
+        let (verdict, reason) = match self.servers.get(&target) {
+            _ if is_local_trouble => (Verdict::Unverified, "no file descriptors left"),
+            None | Some(Server::Answers) => (Verdict::Pass, "connected"),
+            Some(Server::Refuses) => (Verdict::Fail, "connection refused"),
+            Some(Server::Silent) => (Verdict::Fail, "no answer"),
+        };
+        Outcome {
+            verdict,
+            phase: Phase::Connect,
+            reason: reason.to_owned(),
+            errno: None,
+            status: None,
+            took: Duration::from_millis(1),
+        }
+    }
+
+    fn schedule(&mut self, at: Instant, happening: Happening) {
+        self.next_happening += 1;
+        self.queue.insert((at, self.next_happening), happening);
+    }
+
+    /// What the last director saved.
+    pub fn saved(&self) -> &State {
+        &self.saved
+    }
+
+    /// The director, while there is one.
+    pub fn director(&self) -> Option<&Director> {
+        self.director.as_ref()
+    }
+}

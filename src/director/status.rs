@@ -1,0 +1,187 @@
+//! The director as an operator sees it; serialized for `lvsd status --json`.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::Director;
+use super::pool::{Member, Pool};
+use crate::check::schedule::Health;
+use crate::config::VirtualServerId;
+use crate::ipvs::types::{Connections, Forwarding, ServiceEntry, Stats};
+use crate::time::Instant;
+
+/// Everything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Whether the kernel holds what it should, as far as is known.
+    pub is_converged: bool,
+    /// Why the kernel does not answer, while it does not.
+    pub kernel_trouble: Option<String>,
+    /// Virtual servers, sorted.
+    pub virtual_servers: Vec<VirtualServerStatus>,
+    /// Services in the kernel that nobody configured; left alone.
+    pub foreign_services: Vec<VirtualServerId>,
+    /// How often somebody else's change was put right since the start.
+    pub drift_repaired: u64,
+    /// Distinct checkers.
+    pub checkers: usize,
+}
+
+/// One virtual server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VirtualServerStatus {
+    /// Identity.
+    pub virtual_server: VirtualServerId,
+    /// Scheduler.
+    pub scheduler: String,
+    /// Whether enough real servers are up.
+    pub has_quorum: bool,
+    /// Weight of the live real servers.
+    pub live_weight: u64,
+    /// Weight needed.
+    pub quorum: u32,
+    /// What the kernel refuses, while it does.
+    pub degraded: Option<String>,
+    /// Whether the service is in the kernel.
+    pub is_in_kernel: bool,
+    /// The kernel's counters, as last read.
+    pub stats: Stats,
+    /// Real servers, sorted.
+    pub real_servers: Vec<RealServerStatus>,
+    /// The sorry server.
+    pub sorry_server: Option<SorryServerStatus>,
+    /// Removed real servers that serve their last connections.
+    pub leaving: Vec<SocketAddr>,
+}
+
+/// One real server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RealServerStatus {
+    /// Address and port.
+    pub real_server: SocketAddr,
+    /// Up, failing, down or unknown.
+    pub health: HealthStatus,
+    /// Whether it counts as up for its pool.
+    pub is_up: bool,
+    /// For how many seconds.
+    pub since_seconds: u64,
+    /// Why, in words.
+    pub reason: String,
+    /// For how many seconds a checker could not run, for a reason of this host.
+    pub unverified_seconds: Option<u64>,
+    /// Forwarding method.
+    pub forwarding: Forwarding,
+    /// Configured weight.
+    pub weight: u32,
+    /// Weight in the kernel, as last read; None when it is not there.
+    pub kernel_weight: Option<u32>,
+    /// Live connections in the kernel, as last read.
+    pub connections: Connections,
+    /// The kernel's counters, as last read.
+    pub stats: Stats,
+}
+
+/// Health in one word: the worst of a real server's checkers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthStatus {
+    /// Every checker passed last time (or there is none).
+    Up,
+    /// Not checked yet.
+    Unknown,
+    /// Failing, not yet often enough to be down.
+    Failing,
+    /// Down.
+    Down,
+}
+
+/// The sorry server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SorryServerStatus {
+    /// Address and port.
+    pub sorry_server: SocketAddr,
+    /// Whether it serves.
+    pub is_active: bool,
+    /// Weight in the kernel, as last read; None when it is not there.
+    pub kernel_weight: Option<u32>,
+}
+
+impl Director {
+    /// The director as an operator sees it at `now`.
+    pub fn status(&self, now: Instant) -> Status {
+        let foreign = self.reconciler.foreign().iter();
+        Status {
+            is_converged: self.reconciler.is_converged(),
+            kernel_trouble: self.reconciler.kernel_trouble().map(str::to_owned),
+            virtual_servers: self.pools.values().map(|pool| self.virtual_server_status(now, pool)).collect(),
+            foreign_services: foreign.map(|key| super::desired::virtual_server_id(*key)).collect(),
+            drift_repaired: self.reconciler.drift_repaired(),
+            checkers: self.checkers.len(),
+        }
+    }
+
+    fn virtual_server_status(&self, now: Instant, pool: &Pool) -> VirtualServerStatus {
+        let key = pool.key();
+        let actual = self.reconciler.actual(&key);
+        let degraded = self.reconciler.troubles().find(|(k, _)| **k == key);
+        let sorry_server = pool.server.sorry_server.map(|sorry| SorryServerStatus {
+            sorry_server: sorry.address,
+            is_active: pool.is_sorry_active(),
+            kernel_weight: kernel_weight(actual, &sorry.address),
+        });
+        VirtualServerStatus {
+            virtual_server: pool.server.id,
+            scheduler: pool.server.scheduler.to_string(),
+            has_quorum: pool.has_quorum(),
+            live_weight: pool.live_weight(),
+            quorum: pool.server.quorum,
+            degraded: degraded.map(|(_, trouble)| trouble.reason.clone()),
+            is_in_kernel: actual.is_some(),
+            stats: actual.map(|a| a.stats).unwrap_or_default(),
+            real_servers: pool.members.values().map(|m| self.real_server_status(now, m, actual)).collect(),
+            sorry_server,
+            leaving: pool.leaving.keys().copied().collect(),
+        }
+    }
+
+    fn real_server_status(
+        &self,
+        now: Instant,
+        member: &Member,
+        actual: Option<&ServiceEntry>,
+    ) -> RealServerStatus {
+        let at = member.real_server.address;
+        let entry = actual.and_then(|a| a.destinations.get(&at));
+        let checkers = || member.subscriptions.iter().filter_map(|s| self.checkers.get(s.checker));
+        let unverified = checkers().filter_map(|c| c.schedule.unverified_since()).min();
+        RealServerStatus {
+            real_server: at,
+            health: checkers().map(|c| c.schedule.health().into()).max().unwrap_or(HealthStatus::Up),
+            is_up: member.is_up,
+            since_seconds: now.since(member.since).as_secs(),
+            reason: member.reason(&self.checkers),
+            unverified_seconds: unverified.map(|since| now.since(since).as_secs()),
+            forwarding: member.real_server.forwarding,
+            weight: member.real_server.weight,
+            kernel_weight: entry.map(|d| d.destination.weight),
+            connections: entry.map(|d| d.connections).unwrap_or_default(),
+            stats: entry.map(|d| d.stats).unwrap_or_default(),
+        }
+    }
+}
+
+impl From<Health> for HealthStatus {
+    fn from(health: Health) -> HealthStatus {
+        match health {
+            Health::Unknown => HealthStatus::Unknown,
+            Health::Up => HealthStatus::Up,
+            Health::Failing(_) => HealthStatus::Failing,
+            Health::Down => HealthStatus::Down,
+        }
+    }
+}
+
+fn kernel_weight(actual: Option<&ServiceEntry>, at: &SocketAddr) -> Option<u32> {
+    actual.and_then(|a| a.destinations.get(at)).map(|d| d.destination.weight)
+}

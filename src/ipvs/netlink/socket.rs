@@ -1,0 +1,112 @@
+//! One generic netlink socket: sends datagrams to the kernel, receives the kernel's, every wait bounded.
+//!
+//! It refuses to know messages. It is closed, never repaired: whoever is told of an error opens another.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use neli::consts::socket::{Msg, NlFamily};
+use neli::socket::NlSocket;
+use neli::utils::Groups;
+use rustix::io::{Errno, IoSliceMut};
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::sockopt::{
+    Timeout, set_socket_recv_buffer_size, set_socket_recv_buffer_size_force, set_socket_timeout,
+};
+use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, recvmsg};
+
+/// Longest silence of the kernel inside an answer.
+const SILENCE: Duration = Duration::from_secs(5);
+/// Wanted receive buffer: a full batch of refusals, or of services, with room to spare.
+const RECEIVE_BUFFER: usize = 8 << 20;
+/// The kernel builds dumps in pieces of at most 32 KiB and one message of IPVS is below 4 KiB.
+const DATAGRAM: usize = 64 << 10;
+/// Interrupted waits and strangers' datagrams endured in one receive.
+const PATIENCE: usize = 64;
+
+/// See the module.
+pub(super) struct Socket {
+    socket: NlSocket,
+    buffer: Vec<u8>,
+}
+
+impl Socket {
+    /// Opens a socket.
+    ///
+    /// # Errors
+    /// A sentence, when the system refuses one.
+    pub(super) fn open() -> Result<Socket, String> {
+        let socket = NlSocket::connect(NlFamily::Generic, None, Groups::empty())
+            .map_err(|e| format!("cannot be opened: {e}"))?;
+        let this = Socket { socket, buffer: vec![0; DATAGRAM] };
+        // Texts are a courtesy: kernels before 4.12 know none.
+        let _ = this.socket.enable_ext_ack(true);
+        set_socket_timeout(descriptor(&this.socket), Timeout::Recv, Some(SILENCE))
+            .map_err(|e| format!("cannot be given a timeout: {e}"))?;
+        // The first needs CAP_NET_ADMIN over the whole machine; the second is capped at net.core.rmem_max.
+        if set_socket_recv_buffer_size_force(descriptor(&this.socket), RECEIVE_BUFFER).is_err() {
+            set_socket_recv_buffer_size(descriptor(&this.socket), RECEIVE_BUFFER)
+                .map_err(|e| format!("cannot be given a receive buffer: {e}"))?;
+        }
+        Ok(this)
+    }
+
+    /// Sends one datagram to the kernel, which works it off before this returns.
+    ///
+    /// # Errors
+    /// A sentence, when the kernel did not take the whole datagram.
+    pub(super) fn send(&self, datagram: &[u8]) -> Result<(), String> {
+        for _ in 0..PATIENCE {
+            match self.socket.send(datagram, Msg::empty()) {
+                Ok(n) if n == datagram.len() => return Ok(()),
+                Ok(n) => return Err(format!("took {n} of {} bytes", datagram.len())),
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(format!("cannot send: {e}")),
+            }
+        }
+        Err("sending was interrupted again and again".into())
+    }
+
+    /// The kernel's next datagram.
+    ///
+    /// # Errors
+    /// A sentence, when there was none for 5 seconds, some were lost (ENOBUFS), or it was cut off.
+    pub(super) fn receive(&mut self) -> Result<&[u8], String> {
+        let mut length = None;
+        for _ in 0..PATIENCE {
+            let mut parts = [IoSliceMut::new(&mut self.buffer)];
+            let got = match recvmsg(
+                descriptor(&self.socket),
+                &mut parts,
+                &mut RecvAncillaryBuffer::default(),
+                RecvFlags::empty(),
+            ) {
+                Ok(got) => got,
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => return Err(format!("no answer for {} s", SILENCE.as_secs())),
+                Err(Errno::NOBUFS) => return Err("answers were lost: receive buffer full".into()),
+                Err(e) => return Err(format!("cannot receive: {e}")),
+            };
+            let sender = got.address.and_then(|a| SocketAddrNetlink::try_from(a).ok());
+            if sender.is_none_or(|s| s.pid() != 0) {
+                continue;
+            }
+            if got.flags.contains(ReturnFlags::TRUNC) {
+                return Err("an answer was cut off".into());
+            }
+            length = Some(got.bytes);
+            break;
+        }
+        length
+            .and_then(|n| self.buffer.get(..n))
+            .ok_or_else(|| "receiving was interrupted again and again".into())
+    }
+}
+
+fn descriptor(socket: &NlSocket) -> BorrowedFd<'_> {
+    // SAFETY: the socket owns its descriptor and keeps it open as long as the borrow lasts.
+    #[allow(unsafe_code)]
+    unsafe {
+        BorrowedFd::borrow_raw(socket.as_raw_fd())
+    }
+}

@@ -1,0 +1,53 @@
+//! The wall between layers, as a test: no file uses a layer above its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// From the bottom up; entries of one row do not use each other, except where the map in lib.rs says so.
+const LAYERS: &[&[&str]] =
+    &[&["time"], &["syntax"], &["ipvs", "check"], &["config"], &["director"], &["daemon"], &["cli"]];
+
+#[test]
+fn no_layer_uses_one_above_or_beside_it() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut seen = 0;
+    for path in rust_files(&source) {
+        let relative = path.strip_prefix(&source).expect("a file below src");
+        let Some(own) = layer_of(relative) else { continue };
+        let text = fs::read_to_string(&path).expect("a source file");
+        for (number, line) in text.lines().enumerate() {
+            for used in uses(line) {
+                seen += 1;
+                let rank = |name: &str| LAYERS.iter().position(|row| row.contains(&name));
+                let is_fine = used == own || rank(used) < rank(own);
+                assert!(is_fine, "{}:{}: {own} may not use {used}", relative.display(), number + 1);
+            }
+        }
+    }
+    assert!(seen > 100, "the walk found only {seen} uses: is it broken?");
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder").flatten().map(|e| e.path());
+    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|p| p.is_dir());
+    let is_rust = |p: &PathBuf| p.extension().is_some_and(|e| e == "rs");
+    files.into_iter().filter(is_rust).chain(folders.iter().flat_map(|f| rust_files(f))).collect()
+}
+
+fn layer_of(file: &Path) -> Option<&'static str> {
+    let first = file.components().next()?.as_os_str().to_str()?;
+    let name = first.trim_end_matches(".rs");
+    LAYERS.iter().flat_map(|row| row.iter()).find(|layer| **layer == name).copied()
+}
+
+/// The layers named after `crate::` in a line, whether in a `use` or in the middle of an expression.
+fn uses(line: &str) -> impl Iterator<Item = &'static str> {
+    let words = line.split("crate::").skip(1).map(|rest| {
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        rest.get(..end).unwrap_or("").to_owned()
+    });
+    let names: Vec<String> = words.collect();
+    names
+        .into_iter()
+        .filter_map(|name| LAYERS.iter().flat_map(|row| row.iter()).find(|layer| **layer == name).copied())
+}

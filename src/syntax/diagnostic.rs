@@ -1,0 +1,165 @@
+//! What is wrong with a text: every problem, not only the first.
+//!
+//! A [`Diagnostic`] is data; `cli::render` draws it. The collector is bounded, because a file of a million
+//! unknown words must not become a gigabyte of messages: what exceeds the bound is counted.
+
+use super::source::Span;
+
+/// How much a problem matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// The configuration cannot be used.
+    Error,
+    /// The configuration can be used; the operator should look.
+    Warning,
+}
+
+/// A remark to a problem, maybe with a place of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Where, if it is about a place.
+    pub span: Option<Span>,
+    /// What is there.
+    pub text: String,
+}
+
+/// A problem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// How much it matters.
+    pub class: Class,
+    /// Where; None for a problem of a file as a whole.
+    pub span: Option<Span>,
+    /// What is wrong: lower case, the object first.
+    pub message: String,
+    /// What to write or do.
+    pub help: Option<String>,
+    /// Remarks.
+    pub notes: Vec<Note>,
+}
+
+impl Diagnostic {
+    /// An error at a place.
+    pub fn error(span: Span, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(Class::Error, Some(span), message)
+    }
+
+    /// A warning at a place.
+    pub fn warning(span: Span, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(Class::Warning, Some(span), message)
+    }
+
+    /// A problem, maybe of a file as a whole.
+    pub fn new(class: Class, span: Option<Span>, message: impl Into<String>) -> Diagnostic {
+        Diagnostic { class, span, message: message.into(), help: None, notes: Vec::new() }
+    }
+
+    /// With what to write or do.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// With a remark about another place.
+    #[must_use]
+    pub fn at(mut self, span: Span, text: impl Into<String>) -> Diagnostic {
+        self.notes.push(Note { span: Some(span), text: text.into() });
+        self
+    }
+
+    /// With a remark.
+    #[must_use]
+    pub fn note(mut self, text: impl Into<String>) -> Diagnostic {
+        self.notes.push(Note { span: None, text: text.into() });
+        self
+    }
+}
+
+/// All problems found so far.
+#[derive(Clone, Debug, Default)]
+pub struct Diagnostics {
+    list: Vec<Diagnostic>,
+    errors: usize,
+    warnings: usize,
+}
+
+impl Diagnostics {
+    /// Most problems kept of each class; the others are only counted.
+    pub const MAX_KEPT: usize = 1000;
+
+    /// Adds a problem. One that says the same of the same place (a definition's body used twice) is dropped.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        let count = match diagnostic.class {
+            Class::Error => &mut self.errors,
+            Class::Warning => &mut self.warnings,
+        };
+        if *count >= Self::MAX_KEPT {
+            *count = count.saturating_add(1);
+        } else if diagnostic.span.is_none() || !self.list.contains(&diagnostic) {
+            *count += 1;
+            self.list.push(diagnostic);
+        }
+    }
+
+    /// Brings the problems into the order of the text; those of files as a whole come first.
+    pub fn sort(&mut self) {
+        self.list.sort_by_key(|d| d.span);
+    }
+
+    /// Adds to every problem with a place the remark that `note` has for that place.
+    pub fn annotate(&mut self, note: impl Fn(Span) -> Option<Note>) {
+        for diagnostic in &mut self.list {
+            diagnostic.notes.extend(diagnostic.span.and_then(&note));
+        }
+    }
+
+    /// The problems kept, in the order found or, after [`Diagnostics::sort`], of the text.
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.list.iter()
+    }
+
+    /// Number of errors, kept or not.
+    pub fn errors(&self) -> usize {
+        self.errors
+    }
+
+    /// Number of warnings, kept or not.
+    pub fn warnings(&self) -> usize {
+        self.warnings
+    }
+
+    /// Number of problems that were counted but not kept.
+    pub fn dropped(&self) -> usize {
+        (self.errors + self.warnings).saturating_sub(self.list.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::syntax::source::FileId;
+
+    #[test]
+    fn problems_beyond_the_bound_are_counted_and_not_kept() {
+        let mut all = Diagnostics::default();
+        for start in 0..1500 {
+            all.push(Diagnostic::warning(span(start), "odd"));
+        }
+        all.push(Diagnostic::error(span(0), "wrong"));
+        assert_eq!((all.errors(), all.warnings(), all.dropped()), (1, 1500, 500));
+        assert_eq!(all.iter().count(), 1001);
+    }
+
+    #[test]
+    fn the_same_problem_at_the_same_place_is_said_once() {
+        let mut all = Diagnostics::default();
+        all.push(Diagnostic::error(span(3), "wrong"));
+        all.push(Diagnostic::error(span(3), "wrong"));
+        assert_eq!(all.errors(), 1);
+    }
+
+    fn span(start: u32) -> Span {
+        Span { file: FileId::default(), start, end: start + 1 }
+    }
+}

@@ -1,0 +1,231 @@
+//! Blocks of statements of words: what both languages become before any keyword is looked up.
+//!
+//! [`Builder`] puts words and braces together as keepalived does: a statement ends with its line or at a brace,
+//! and `{` belongs to the statement before it, even lines above. Nesting is bounded, so that walking or dropping
+//! a tree never exhausts the stack.
+
+use std::fmt::{self, Write};
+
+use super::diagnostic::{Diagnostic, Diagnostics};
+use super::source::Span;
+
+/// A word and where it came from.
+#[derive(Clone, Debug)]
+pub struct Word {
+    /// The word, without quotes, expanded.
+    pub text: Box<str>,
+    /// Where it stands.
+    pub span: Span,
+    /// Whether it stood in double quotes.
+    pub is_quoted: bool,
+}
+
+impl std::ops::Deref for Word {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl PartialEq for Word {
+    /// The same word, wherever it stands.
+    fn eq(&self, other: &Word) -> bool {
+        self.text == other.text && self.is_quoted == other.is_quoted
+    }
+}
+
+/// A statement: a keyword, its values, maybe a block.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// The keyword.
+    pub keyword: Word,
+    /// The words behind it.
+    pub values: Vec<Word>,
+    /// The statements between its braces, if it has any.
+    pub block: Option<Vec<Node>>,
+}
+
+impl Node {
+    /// The words, keyword to last value.
+    pub fn span(&self) -> Span {
+        self.values.last().map_or(self.keyword.span, |last| self.keyword.span.to(last.span))
+    }
+
+    /// The statements of its block; none when it has no block.
+    pub fn statements(&self) -> &[Node] {
+        self.block.as_deref().unwrap_or_default()
+    }
+}
+
+/// Deepest nesting of blocks.
+pub const MAX_DEPTH: usize = 32;
+
+/// Puts words and braces together.
+#[derive(Debug, Default)]
+pub struct Builder {
+    open: Vec<Open>,
+    done: Vec<Node>,
+    words: Vec<Word>,
+    /// Braces open beyond [`MAX_DEPTH`]: what is in them is skipped.
+    too_deep: usize,
+}
+
+#[derive(Debug)]
+struct Open {
+    node: Node,
+    brace: Span,
+    outer: Vec<Node>,
+}
+
+impl Builder {
+    /// Adds a word to the statement of this line.
+    pub fn word(&mut self, word: Word) {
+        if self.too_deep == 0 {
+            self.words.push(word);
+        }
+    }
+
+    /// Ends the statement of this line.
+    pub fn end_of_line(&mut self) {
+        if let Some(node) = statement(&mut self.words) {
+            self.done.push(node);
+        }
+    }
+
+    /// The words of this line so far.
+    pub fn words(&self) -> &[Word] {
+        &self.words
+    }
+
+    /// Drops the statement of this line.
+    pub fn discard(&mut self) {
+        self.words.clear();
+    }
+
+    /// Opens a block for the statement before the brace.
+    pub fn open(&mut self, brace: Span, diagnostics: &mut Diagnostics) {
+        if self.too_deep > 0 || self.open.len() >= MAX_DEPTH {
+            if self.too_deep == 0 {
+                self.words.clear();
+                diagnostics.push(Diagnostic::error(brace, format!("blocks nest deeper than {MAX_DEPTH}")));
+            }
+            self.too_deep += 1;
+            return;
+        }
+        let mut node = statement(&mut self.words);
+        if node.is_none() && self.done.last().is_some_and(|n| n.block.is_none()) {
+            node = self.done.pop();
+        }
+        let node = node.unwrap_or_else(|| {
+            diagnostics.push(
+                Diagnostic::error(brace, "`{` without a keyword before it")
+                    .help("write the keyword whose block this is before the brace"),
+            );
+            Node {
+                keyword: Word { text: "".into(), span: brace, is_quoted: false },
+                values: Vec::new(),
+                block: None,
+            }
+        });
+        self.open.push(Open { node, brace, outer: std::mem::take(&mut self.done) });
+    }
+
+    /// Closes the innermost block.
+    pub fn close(&mut self, brace: Span, diagnostics: &mut Diagnostics) {
+        if self.too_deep > 0 {
+            self.too_deep -= 1;
+            return;
+        }
+        self.end_of_line();
+        let Some(innermost) = self.open.pop() else {
+            diagnostics.push(
+                Diagnostic::error(brace, "`}` closes nothing")
+                    .help("remove it, or write the missing `{` above"),
+            );
+            return;
+        };
+        self.finish_block(innermost);
+    }
+
+    fn finish_block(&mut self, open: Open) {
+        let block = std::mem::replace(&mut self.done, open.outer);
+        // A brace without keyword was complained about; its statements would be complained about again.
+        if !open.node.keyword.is_empty() || open.node.keyword.is_quoted {
+            self.done.push(Node { block: Some(block), ..open.node });
+        }
+    }
+
+    /// The tree, at the end of the last file.
+    pub fn finish(mut self, diagnostics: &mut Diagnostics) -> Vec<Node> {
+        self.end_of_line();
+        if let Some(innermost) = self.open.last() {
+            let name = &innermost.node.keyword.text;
+            let count = self.open.len();
+            let mut problem =
+                Diagnostic::error(innermost.brace, format!("the block of `{name}` is never closed")).help(
+                    if count == 1 {
+                        "write the missing `}`".to_owned()
+                    } else {
+                        format!("write the {count} missing `}}`")
+                    },
+                );
+            for outer in self.open.iter().rev().skip(1) {
+                problem =
+                    problem.at(outer.brace, format!("neither is the block of `{}`", outer.node.keyword.text));
+            }
+            diagnostics.push(problem);
+        }
+        while let Some(innermost) = self.open.pop() {
+            self.finish_block(innermost);
+        }
+        self.done
+    }
+}
+
+fn statement(words: &mut Vec<Word>) -> Option<Node> {
+    let mut words = std::mem::take(words).into_iter();
+    let keyword = words.next()?;
+    Some(Node { keyword, values: words.collect(), block: None })
+}
+
+/// A tree as text that reads back as the same tree.
+#[derive(Clone, Copy, Debug)]
+pub struct Print<'a>(pub &'a [Node]);
+
+impl fmt::Display for Print<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        print(self.0, 0, f)
+    }
+}
+
+fn print(nodes: &[Node], depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for node in nodes {
+        write!(f, "{:1$}", "", depth * 4)?;
+        print_word(&node.keyword, f)?;
+        for value in &node.values {
+            f.write_char(' ')?;
+            print_word(value, f)?;
+        }
+        if let Some(block) = &node.block {
+            f.write_str(" {\n")?;
+            print(block, depth + 1, f)?;
+            write!(f, "{:1$}}}", "", depth * 4)?;
+        }
+        f.write_char('\n')?;
+    }
+    Ok(())
+}
+
+fn print_word(word: &Word, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if word.is_quoted {
+        return write!(f, "\"{}\"", word.text);
+    }
+    for c in word.text.chars() {
+        if matches!(c, '#' | '!') {
+            f.write_char('\\')?;
+        }
+        f.write_char(c)?;
+    }
+    Ok(())
+}
