@@ -5,7 +5,7 @@
 //! Not a wall against malice: a guest's root can read what this user can read.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -151,10 +151,11 @@ fn prepare(order: &Order, scratch: &Scratch) -> io::Result<()> {
             environment.push_str(&format!("{name}={value}\n"));
         }
     }
-    if order.output != Output::Log
-        && let Some((rows, columns)) = terminal::size()
-    {
-        environment.push_str(&format!("LAB_ROWS={rows}\nLAB_COLUMNS={columns}\n"));
+    if order.output != Output::Log && io::stdout().is_terminal() {
+        environment.push_str("LAB_TERMINAL=yes\n");
+        if let Some((rows, columns)) = terminal::size() {
+            environment.push_str(&format!("LAB_ROWS={rows}\nLAB_COLUMNS={columns}\n"));
+        }
     }
     fs::write(dir.join("environment"), environment)
 }

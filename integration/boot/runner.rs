@@ -47,7 +47,23 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     if arguments.shell {
         return interactive(&arguments.filters);
     }
+    if let [only] = chosen[..]
+        && only.on_request
+    {
+        return demonstrate(only, arguments.keep);
+    }
     run_all(arguments, chosen)
+}
+
+/// A scenario that is there to be watched: it says itself how it went.
+fn demonstrate(scenario: &Scenario, keep: bool) -> ExitCode {
+    match run_one(scenario, true, keep) {
+        Ended::Passed => ExitCode::SUCCESS,
+        Ended::Failed(message) | Ended::Skipped(message) => {
+            eprintln!("lab: {message}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn choose(filters: &[String]) -> Result<Vec<&'static Scenario>, String> {
@@ -69,8 +85,7 @@ fn matches(scenario: &Scenario, filter: &str) -> bool {
 
 fn run_all(arguments: &Arguments, chosen: Vec<&'static Scenario>) -> ExitCode {
     let started = Instant::now();
-    // A scenario on request (the demo) is watched; so is every one with --verbose, one at a time.
-    let watched = arguments.verbose || chosen.iter().all(|s| s.on_request);
+    let watched = arguments.verbose;
     let jobs = if watched { 1 } else { usize::from(arguments.jobs) };
     let total = chosen.len();
     let queue = Mutex::new(chosen.into_iter().collect::<VecDeque<_>>());

@@ -15,6 +15,9 @@ use super::{Lab, Verdict};
 /// Numbers the daemons of a guest, so that a restart does not overwrite the log before it.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
+/// What lvsd logs once the kernel's table is the configuration's. The blank keeps "already" out.
+pub const READY: &str = " ready: ";
+
 /// A running daemon; killed when dropped.
 #[derive(Debug)]
 pub struct Daemon {
@@ -95,7 +98,7 @@ impl Daemon {
     pub fn lvsd(lab: &Lab, host: &Host, configuration: &str) -> Result<Daemon, String> {
         let file = configure(lab, host, configuration)?;
         let mut daemon = Daemon::start_lvsd(lab, host, &file, &run_dir(host), &[])?;
-        daemon.wait_log("ready", seconds(30))?;
+        daemon.wait_log(READY, seconds(30))?;
         Ok(daemon)
     }
 

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bare_kernel;
+mod conformance;
 mod demo;
 mod failures;
 mod forwarding_modes;
@@ -104,6 +105,12 @@ pub const SCENARIOS: &[Scenario] = &[
         restart::run,
     ),
     scenario("modes", "NAT, DR and TUN in IPv4 and IPv6, by real traffic", 120, modes::run),
+    scenario(
+        "conformance",
+        "the netlink backend passes the suite that the imitated kernel passes",
+        120,
+        conformance::run,
+    ),
     scenario(
         "schedulers",
         "every scheduler the kernel has; a missing one degrades its own service",

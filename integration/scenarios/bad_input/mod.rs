@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use rustix::process::Signal;
 
-use crate::lab::daemon::{Daemon, Finished, lvsd, run_dir};
+use crate::lab::daemon::{Daemon, Finished, READY, lvsd, run_dir};
 use crate::lab::table::Table;
 use crate::lab::wait::{seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim, same};
@@ -73,7 +73,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
     let good = include_str!("good.conf");
     let conf = lab.write("running.conf", good)?;
     let mut daemon = Daemon::start_lvsd(lab, director, &conf, &run_dir(director), &[])?;
-    daemon.wait_log("ready", seconds(30))?;
+    daemon.wait_log(READY, seconds(30))?;
     site.wait_for_serving(&["10.1.0.21:80", "10.1.0.22:80", "10.1.0.23:80"])?;
     let before = site.table()?;
     for bad in BAD {
@@ -96,7 +96,8 @@ pub fn run(lab: &mut Lab) -> Verdict {
 
 /// Ended with this code, with words, without a panic.
 fn refused(arguments: &[&str], finished: &Finished, code: i32) -> Verdict {
-    let calm = !finished.stderr.contains("panicked") && !finished.stderr.is_empty();
+    let said = format!("{}{}", finished.stdout, finished.stderr);
+    let calm = !said.contains("panicked") && !said.is_empty();
     claim(finished.code == Some(code) && calm, || {
         format!("{arguments:?} exits with {code} and words: {finished:?}")
     })

@@ -58,8 +58,8 @@ pub fn run(lab: &mut Lab) -> Verdict {
     println!("  together      {:>17}", hits.total_answered());
     let otherwise = hits.total_failed().saturating_sub(during);
     println!("\n  failed requests");
-    println!("  in the {:.1} s until lvsd noticed the death {during:>6}", noticed.as_secs_f64());
-    println!("  at any other time                       {otherwise:>6}");
+    println!("  while {VICTIM} was dead and not yet noticed ({:.1} s) {during:>6}", noticed.as_secs_f64());
+    println!("  at any other time                           {otherwise:>6}");
     if lab.is_interactive() {
         shell::run(lab, "d1")?;
     }
@@ -84,7 +84,7 @@ struct Show {
 
 impl Show {
     fn new(load: Load) -> Show {
-        Show { load, started: Instant::now(), live: std::env::var_os("LAB_COLUMNS").is_some(), drawn: 0 }
+        Show { load, started: Instant::now(), live: std::env::var_os("LAB_TERMINAL").is_some(), drawn: 0 }
     }
 
     /// Shows what happens for this long, or until `done`.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::lab::daemon::{Daemon, configure, processes, run_dir};
+use crate::lab::daemon::{Daemon, READY, configure, processes, run_dir};
 use crate::lab::host::Host;
 use crate::lab::wait::seconds;
 use crate::lab::{Lab, Verdict, claim, same};
@@ -32,7 +32,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
 
     lab.step("beside keepalived, by force");
     let mut forced = Daemon::start_lvsd(lab, d1, &file, &run_dir(d1), &["--force"])?;
-    forced.wait_log("ready", seconds(30))?;
+    forced.wait_log(READY, seconds(30))?;
     forced.end(Signal::USR2)?;
     keepalived.signal(Signal::TERM)?;
     keepalived.wait_exit(seconds(15))?;

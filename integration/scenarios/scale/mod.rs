@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::lab::daemon::{Daemon, configure, run_dir};
+use crate::lab::daemon::{Daemon, READY, configure, run_dir};
 use crate::lab::host::Host;
 use crate::lab::table::Table;
 use crate::lab::topology::Topology;
@@ -29,7 +29,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
     let file = configure(lab, &d1, &configuration(1))?;
     let begun = Instant::now();
     let mut daemon = Daemon::start_lvsd(lab, &d1, &file, &run_dir(&d1), &[])?;
-    daemon.wait_log("ready", seconds(120))?;
+    daemon.wait_log(READY, seconds(120))?;
     let ready = begun.elapsed();
     wait_for_counts(&d1, FULL)?;
     let full = begun.elapsed();
