@@ -61,6 +61,16 @@ impl Site {
         self.webs.get_mut(host).ok_or_else(|| format!("{host} has no web server"))
     }
 
+    /// Lets the kernel forget connections to real servers that left the table. Without it a client that
+    /// comes again from the port of a connection which a dead server refused is sent to that server for a
+    /// minute (the entry of a refused DR connection stays in SYN_RECV: the director never sees the RST).
+    ///
+    /// # Errors
+    /// When the kernel has no such parameter.
+    pub fn expire_nodest_conn(&self) -> Verdict {
+        self.director.sysctl(&[("net.ipv4.vs.expire_nodest_conn", "1")])
+    }
+
     /// The director's table.
     ///
     /// # Errors

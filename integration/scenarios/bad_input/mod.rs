@@ -19,17 +19,49 @@ struct Bad {
 }
 
 const BAD: &[Bad] = &[
-    Bad { name: "unknown-word.conf", content: b"virtual_server 10.1.0.100 80 {\n    lb_algoo rr\n    protocol TCP\n    real_server 10.1.0.21 80 {\n    }\n}\n", says: &["unknown-word.conf:2:5", "lb_algo"] },
-    Bad { name: "open-brace.conf", content: b"virtual_server 10.1.0.100 80 {\n    lb_algo rr\n", says: &["open-brace.conf:"] },
-    Bad { name: "extra-brace.conf", content: b"virtual_server 10.1.0.100 80 {\n    protocol TCP\n    real_server 10.1.0.21 80 {\n    }\n}\n}\n", says: &["extra-brace.conf:6"] },
-    Bad { name: "bad-address.conf", content: b"virtual_server 10.1.0.1000 80 {\n    protocol TCP\n    real_server 10.1.0.21 80 {\n    }\n}\n", says: &["bad-address.conf:1:16", "10.1.0.1000"] },
-    Bad { name: "bad-port.conf", content: b"virtual_server 10.1.0.100 99999 {\n    protocol TCP\n    real_server 10.1.0.21 80 {\n    }\n}\n", says: &["bad-port.conf:1:27", "99999"] },
-    Bad { name: "bad-weight.conf", content: b"virtual_server 10.1.0.100 80 {\n    protocol TCP\n    real_server 10.1.0.21 80 {\n        weight -1\n    }\n}\n", says: &["bad-weight.conf:4:16", "-1"] },
-    Bad { name: "no-checker-yet.conf", content: b"virtual_server 10.1.0.100 80 {\n    protocol TCP\n    real_server 10.1.0.21 80 {\n        SMTP_CHECK {\n        }\n    }\n}\n", says: &["no-checker-yet.conf:4:9", "SMTP_CHECK"] },
-    Bad { name: "missing-include.conf", content: b"include /nowhere/at-all.conf\n", says: &["missing-include.conf:1", "/nowhere/at-all.conf"] },
-    Bad { name: "includes-itself.conf", content: b"include includes-itself.conf\n", says: &["includes-itself.conf"] },
-    Bad { name: "not-text.conf", content: b"\x7fELF\x02\x01\x01\x00\xff\xfe\x00virtual_server\x00{\xc3\x28", says: &["not-text.conf"] },
-    Bad { name: "open-quote.conf", content: b"global_defs {\n    router_id \"never closed\n}\n", says: &["open-quote.conf:2"] },
+    Bad {
+        name: "unknown-word.conf",
+        content: include_bytes!("unknown-word.conf"),
+        says: &["unknown-word.conf:2:5", "lb_algo"],
+    },
+    Bad { name: "open-brace.conf", content: include_bytes!("open-brace.conf"), says: &["open-brace.conf:"] },
+    Bad {
+        name: "extra-brace.conf",
+        content: include_bytes!("extra-brace.conf"),
+        says: &["extra-brace.conf:6"],
+    },
+    Bad {
+        name: "bad-address.conf",
+        content: include_bytes!("bad-address.conf"),
+        says: &["bad-address.conf:1:16", "10.1.0.1000"],
+    },
+    Bad {
+        name: "bad-port.conf",
+        content: include_bytes!("bad-port.conf"),
+        says: &["bad-port.conf:1:27", "99999"],
+    },
+    Bad {
+        name: "bad-time.conf",
+        content: include_bytes!("bad-time.conf"),
+        says: &["bad-time.conf:2:16", "soon"],
+    },
+    Bad {
+        name: "no-checker-yet.conf",
+        content: include_bytes!("no-checker-yet.conf"),
+        says: &["no-checker-yet.conf:4:9", "SMTP_CHECK"],
+    },
+    Bad {
+        name: "missing-include.conf",
+        content: include_bytes!("missing-include.conf"),
+        says: &["missing-include.conf:1", "/nowhere/at-all.conf"],
+    },
+    Bad {
+        name: "includes-itself.conf",
+        content: include_bytes!("includes-itself.conf"),
+        says: &["includes-itself.conf"],
+    },
+    Bad { name: "not-text.conf", content: include_bytes!("not-text.conf"), says: &["not-text.conf"] },
+    Bad { name: "open-quote.conf", content: include_bytes!("open-quote.conf"), says: &["open-quote.conf:2"] },
 ];
 
 pub fn run(lab: &mut Lab) -> Verdict {

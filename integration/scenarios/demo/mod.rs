@@ -27,6 +27,7 @@ const VICTIM: &str = "rs2";
 
 pub fn run(lab: &mut Lab) -> Verdict {
     let mut site = lab.dr_site()?;
+    site.expire_nodest_conn()?;
     let daemon = Daemon::lvsd(lab, &site.director, include_str!("keepalived.conf"))?;
     println!(
         "\nA client asks http://{VIP}/ a hundred times a second. lvsd on the director d1 checks three real"

@@ -75,6 +75,7 @@ const ILLNESSES: &[Illness] = &[
 
 pub fn run(lab: &mut Lab) -> Verdict {
     let mut site = lab.dr_site()?;
+    site.expire_nodest_conn()?;
     let daemon = Daemon::lvsd(lab, &site.director, include_str!("keepalived.conf"))?;
     site.wait_for_serving(&ALL)?;
     site.answers("rs1=4 rs2=4 rs3=4")?;
