@@ -7,14 +7,11 @@
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::Pid;
-
-use super::init::INIT_NAME;
+use super::init::{DIRECTORY, INIT_NAME};
 use super::interrupt::Running;
 use super::scratch::Scratch;
 use super::terminal::{self, Terminal};
@@ -101,12 +98,10 @@ pub fn boot(order: &Order) -> Result<Ending, String> {
         Output::Terminal => Some(Terminal::open().map_err(|e| format!("terminal: {e}"))?),
         Output::Log | Output::Stream => None,
     };
-    let mut child = spawn(order, &scratch, terminal.as_ref())?;
+    let (running, mut child) = spawn(order, &scratch, terminal.as_ref())?;
     if let Some(terminal) = &mut terminal {
         terminal.handed_over();
     }
-    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or("guest: no process id")?;
-    let running = Running::new(group, scratch.path());
 
     let mut tail = Tail::new(&scratch, order.output == Output::Stream);
     let mut timed_out = false;
@@ -160,12 +155,14 @@ fn prepare(order: &Order, scratch: &Scratch) -> io::Result<()> {
     fs::write(dir.join("environment"), environment)
 }
 
-fn spawn(order: &Order, scratch: &Scratch, terminal: Option<&Terminal>) -> Result<Child, String> {
+fn spawn(order: &Order, scratch: &Scratch, terminal: Option<&Terminal>) -> Result<(Running, Child), String> {
     let dir = scratch.path();
     let console = File::create(dir.join("console")).map_err(|e| format!("console: {e}"))?;
     let stderr = console.try_clone().map_err(|e| format!("console: {e}"))?;
     let path = kernel()?;
-    let mut command = Command::new(&path);
+    // A runner that is killed takes its guests along.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]).arg(&path);
     command
         .args([
             "root=/dev/root",
@@ -179,12 +176,11 @@ fn spawn(order: &Order, scratch: &Scratch, terminal: Option<&Terminal>) -> Resul
         ])
         .arg(format!("mem={}M", order.memory))
         .arg(format!("init={}", dir.join(INIT_NAME).display()))
-        .arg(format!("lvsd.lab={}", dir.display()))
+        .arg(format!("{DIRECTORY}{}", dir.display()))
         .arg(format!("lvsd.limit={}", order.limit.as_secs()))
         .arg(format!("uml_dir={}", dir.join("uml").display()))
         .arg("umid=guest")
-        .stderr(stderr)
-        .process_group(0);
+        .stderr(stderr);
     match terminal {
         Some(terminal) => {
             let end = || terminal.guest_end().map(OwnedFd::from).map_err(|e| format!("terminal: {e}"));
@@ -199,7 +195,7 @@ fn spawn(order: &Order, scratch: &Scratch, terminal: Option<&Terminal>) -> Resul
     } else {
         command.env("TMPDIR", "/dev/shm");
     }
-    command.spawn().map_err(|e| format!("{}: {e}", path.display()))
+    Running::start(&mut command, dir).map_err(|e| format!("setpriv {}: {e}", path.display()))
 }
 
 /// A guest whose memory file finds no room dies of a bus error.

@@ -16,6 +16,9 @@ use rustix::system::RebootCommand;
 /// The name under which the kernel starts this binary.
 pub const INIT_NAME: &str = "lvsd-lab-init";
 
+/// The word of the kernel's command line that names the guest's directory.
+pub const DIRECTORY: &str = "lvsd.lab=";
+
 /// How much longer than the runner's limit the guest lives when the runner no longer watches.
 const GRACE: Duration = Duration::from_secs(15);
 /// Where Debian's user-mode-linux keeps its modules; a link or a bind from /lib/modules is not its business.
@@ -45,7 +48,7 @@ fn run_job() -> Result<(), String> {
     file_system("proc", "/proc", "")?;
     let line = fs::read_to_string("/proc/cmdline").map_err(|e| format!("/proc/cmdline: {e}"))?;
     let word = |key: &str| line.split_ascii_whitespace().find_map(|w| w.strip_prefix(key));
-    let dir = word("lvsd.lab=").ok_or("no lvsd.lab= on the kernel's command line")?.to_owned();
+    let dir = word(DIRECTORY).ok_or("no lvsd.lab= on the kernel's command line")?.to_owned();
     let limit = word("lvsd.limit=").and_then(|l| l.parse().ok()).unwrap_or(600);
     let terminal = line.split_ascii_whitespace().any(|w| w == "lvsd.terminal");
     std::thread::spawn(move || {

@@ -3,7 +3,10 @@
 //! Guests run in process groups of their own, so the terminal's Ctrl-C reaches only this process.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::sync::Mutex;
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpgid};
@@ -17,10 +20,18 @@ static RUNNING: Mutex<BTreeMap<i32, PathBuf>> = Mutex::new(BTreeMap::new());
 pub struct Running(Pid);
 
 impl Running {
-    /// Notes a guest.
-    pub fn new(group: Pid, scratch: &Path) -> Running {
-        lock().insert(group.as_raw_nonzero().get(), scratch.to_owned());
-        Running(group)
+    /// Starts a guest in a process group of its own. Whoever is leaving holds the lock and never gives it
+    /// back: no guest starts behind its back.
+    ///
+    /// # Errors
+    /// When the command cannot be started.
+    pub fn start(command: &mut Command, scratch: &Path) -> io::Result<(Running, Child)> {
+        let mut running = lock();
+        let child = command.process_group(0).spawn()?;
+        let group =
+            i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+        running.insert(group.as_raw_nonzero().get(), scratch.to_owned());
+        Ok((Running(group), child))
     }
 
     /// SIGKILL to the whole group: the kernel and the processes it runs its guests' code in.
@@ -72,7 +83,8 @@ pub fn watch() -> Result<(), String> {
 }
 
 fn leave() {
-    for (group, scratch) in lock().iter() {
+    let running = lock();
+    for (group, scratch) in running.iter() {
         if let Some(pid) = Pid::from_raw(*group) {
             let _ = kill_process_group(pid, Signal::KILL);
             while let Ok(Some(_)) = waitpgid(pid, WaitOptions::empty()) {}

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::guest::{self, DIED, Order, Output, TIMED_OUT};
-use super::interrupt;
+use super::{interrupt, scratch};
 use crate::Arguments;
 use crate::lab::{FAILED, SKIPPED, Verdict};
 use crate::scenarios::{Run, SCENARIOS, SHELL, Scenario};
@@ -44,6 +44,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         println!("\n0 passed, {} failed", chosen.len().max(1));
         return ExitCode::FAILURE;
     }
+    scratch::sweep();
     if arguments.shell {
         return interactive(&arguments.filters);
     }

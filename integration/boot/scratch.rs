@@ -6,9 +6,14 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// A directory that is removed when dropped.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
+
+/// What a directory's name begins with; the process id follows.
+const PREFIX: &str = "lvsd-lab.";
 
 /// Numbers the directories of this process.
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -17,7 +22,7 @@ impl Scratch {
     /// A new directory below the system's temporary directory, readable by this user only.
     pub fn new() -> Result<Scratch, String> {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("lvsd-lab.{}.{number}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("{PREFIX}{}.{number}", std::process::id()));
         let text = path.to_str().unwrap_or(" ");
         if text.contains(|c: char| c.is_whitespace() || c == ',') || text.len() > 80 {
             return Err(format!(
@@ -53,6 +58,40 @@ impl Drop for Scratch {
             eprintln!("lab: {} stays behind: {e}", self.0.display());
         }
     }
+}
+
+/// Removes what runners that were killed left: directories named by a process id that is nobody's now, and
+/// the helper processes of those guests' kernels, idle but holding the guests' memory.
+pub fn sweep() {
+    let Ok(entries) = fs::read_dir(std::env::temp_dir()) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('.').next()).unwrap_or_default();
+        if owner.parse::<u32>().is_ok() && !Path::new("/proc").join(owner).exists() {
+            for pid in processes_of(&entry.path()) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            // Another user's stays: not ours to remove.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Processes of the guest whose directory this is, zombies apart.
+pub fn processes_of(dir: &Path) -> Vec<Pid> {
+    let word = format!("{}{}", super::init::DIRECTORY, dir.display());
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let pid = entry.file_name().to_string_lossy().parse().ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid
+            && line.split(|b| *b == 0).any(|w| w == word.as_bytes())
+        {
+            found.push(pid);
+        }
+    }
+    found
 }
 
 /// Copies files and directories; anything else (sockets, pipes) has no content to keep.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::boot::guest::{DIED, Ending, TIMED_OUT};
 use crate::boot::runner::{boot_probe, expect};
+use crate::boot::scratch::processes_of;
 use crate::lab::Verdict;
 use crate::lab::wait::{pause, seconds};
 use crate::scenarios::Probe;
@@ -73,15 +74,8 @@ fn kills_the_kernel() -> ExitCode {
 /// No process of the guest runs any more, and its directory goes with it.
 fn nothing_remains(ending: Ending) -> Verdict {
     let dir = ending.scratch.path().to_owned();
-    let needle = format!("lvsd.lab={}", dir.display());
-    let mut left = Vec::new();
-    for entry in fs::read_dir("/proc").map_err(|e| format!("/proc: {e}"))?.flatten() {
-        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        if String::from_utf8_lossy(&line).contains(&needle) {
-            left.push(entry.file_name().to_string_lossy().into_owned());
-        }
-    }
-    expect("no process is left", left.is_empty(), || left.join(" "))?;
+    let left = processes_of(&dir);
+    expect("no process is left", left.is_empty(), || format!("{left:?}"))?;
     drop(ending);
     expect("no directory is left", !dir.exists(), || dir.display().to_string())
 }
