@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use tracing::warn;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format::debug_fn;
 
 use super::{ConfigArguments, check, complain};
@@ -76,9 +75,9 @@ fn start_log(format: LogFormat) {
             let fields = debug_fn(|writer, field, value| match field.name() {
                 "message" => write!(writer, "{value:?}"),
                 name if name.starts_with(sink::MACHINE_FIELDS) => Ok(()),
-                name => write!(writer, "{name}={value:?}"),
+                name => write!(writer, " {name}={value:?}"),
             });
-            let log = log.fmt_fields(fields.delimited(" "));
+            let log = log.fmt_fields(fields);
             log.with_target(false).with_ansi(std::io::stderr().is_terminal()).init();
         }
         LogFormat::Json => log.json().init(),

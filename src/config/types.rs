@@ -195,5 +195,9 @@ fn parse_id(text: &str) -> Option<VirtualServerId> {
         "sctp" => Protocol::Sctp,
         _ => return None,
     };
-    words.next().is_none().then_some(VirtualServerId::Address { protocol, address: at.ip(), port: at.port() })
+    words.next().is_none().then_some(VirtualServerId::Address {
+        protocol,
+        address: at.ip(),
+        port: at.port(),
+    })
 }

@@ -151,7 +151,7 @@ impl SettingsKeeper {
             let running = actual.sync_daemons.iter().find(|d| d.role == role);
             let is_ours = self.started.contains(&role);
             match (wanted, running) {
-                (Some(wanted), Some(running)) if is_same_daemon(wanted, running) => {}
+                (Some(wanted), Some(running)) if wanted.is_satisfied_by(running) => {}
                 (Some(wanted), running) => {
                     if running.is_some() {
                         ops.push(Op::StopSync(role));
@@ -190,7 +190,7 @@ impl SettingsKeeper {
             && wants(self.wanted.udp, actual.timeouts.udp);
         let is_releasing = self.wanted == TimeoutOptions::default() && self.original.is_some();
         let daemons =
-            self.wanted_daemons.iter().all(|w| actual.sync_daemons.iter().any(|r| is_same_daemon(w, r)));
+            self.wanted_daemons.iter().all(|w| actual.sync_daemons.iter().any(|r| w.is_satisfied_by(r)));
         let leftovers = self.started.iter().any(|role| !self.wanted_daemons.iter().any(|w| w.role == *role));
         timeouts && !is_releasing && daemons && !leftovers
     }
@@ -208,16 +208,4 @@ impl SettingsKeeper {
     pub fn started(&self) -> &[SyncRole] {
         &self.started
     }
-}
-
-/// Whether a running daemon is the wanted one; what was left to the kernel may be anything.
-fn is_same_daemon(wanted: &SyncDaemon, running: &SyncDaemon) -> bool {
-    let free = |w: bool, same: bool| !w || same;
-    wanted.role == running.role
-        && wanted.interface == running.interface
-        && wanted.sync_id == running.sync_id
-        && free(wanted.max_len.is_some(), wanted.max_len == running.max_len)
-        && free(wanted.group.is_some(), wanted.group == running.group)
-        && free(wanted.port.is_some(), wanted.port == running.port)
-        && free(wanted.ttl.is_some(), wanted.ttl == running.ttl)
 }

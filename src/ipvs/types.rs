@@ -364,3 +364,45 @@ pub struct Settings {
     /// Running sync daemons, master first.
     pub sync_daemons: Vec<SyncDaemon>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_running_sync_daemon_has_the_kernels_defaults_and_limits() {
+        let run = |role, max_len, group: Option<&str>| {
+            let running = daemon(role, max_len, group).running(Some(1472));
+            (running.max_len, running.group.unwrap().to_string(), running.port, running.ttl)
+        };
+        let is = |max_len, group: &str| (Some(max_len), group.to_owned(), Some(8848), Some(1));
+        assert_eq!(run(SyncRole::Master, None, None), is(1472, "224.0.0.81"));
+        assert_eq!(run(SyncRole::Master, Some(0), None), is(1472, "224.0.0.81"));
+        assert_eq!(run(SyncRole::Master, Some(1), None), is(1, "224.0.0.81"));
+        assert_eq!(run(SyncRole::Backup, Some(1), None), is(1024, "224.0.0.81"));
+        assert_eq!(run(SyncRole::Master, Some(65535), None), is(65507, "224.0.0.81"));
+        assert_eq!(run(SyncRole::Backup, Some(65535), Some("ff02::81")), is(65487, "ff02::81"));
+    }
+
+    #[test]
+    fn a_wanted_sync_daemon_is_satisfied_by_its_running_self_and_by_no_other() {
+        let wanted = daemon(SyncRole::Backup, None, None);
+        let running = wanted.running(Some(65507));
+        assert!(wanted.is_satisfied_by(&running));
+        assert!(!wanted.is_satisfied_by(&SyncDaemon { sync_id: 2, ..running.clone() }));
+        assert!(!wanted.is_satisfied_by(&SyncDaemon { ttl: Some(9), ..running.clone() }));
+        assert!(!daemon(SyncRole::Backup, Some(2000), None).is_satisfied_by(&running));
+    }
+
+    fn daemon(role: SyncRole, max_len: Option<u16>, group: Option<&str>) -> SyncDaemon {
+        SyncDaemon {
+            role,
+            interface: "eth0".into(),
+            sync_id: 1,
+            max_len,
+            group: group.map(|g| g.parse().unwrap()),
+            port: None,
+            ttl: None,
+        }
+    }
+}
