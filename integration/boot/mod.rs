@@ -1,0 +1,8 @@
+//! Kernels for the lab: starting one, being its first process, running a list of scenarios on several.
+
+pub mod guest;
+pub mod init;
+pub mod interrupt;
+pub mod runner;
+pub mod scratch;
+pub mod terminal;

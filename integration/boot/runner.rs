@@ -1,0 +1,250 @@
+//! Runs the scenarios that were asked for, several kernels at a time, and says how they ended.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::guest::{self, DIED, Order, Output, TIMED_OUT};
+use super::{interrupt, scratch};
+use crate::Arguments;
+use crate::lab::{FAILED, SKIPPED, Verdict};
+use crate::scenarios::{Run, SCENARIOS, SHELL, Scenario};
+
+/// Lines of a failed scenario's log that are shown at once.
+const SHOWN: usize = 25;
+/// How many of them come before the one that says what failed.
+const BEFORE: usize = 4;
+
+/// How one scenario ended.
+enum Ended {
+    Passed,
+    Failed(String),
+    Skipped(String),
+}
+
+/// The runner: everything the command line asks for.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    if arguments.list {
+        for scenario in SCENARIOS {
+            println!("{:<18} {}", scenario.name, scenario.about);
+        }
+        return ExitCode::SUCCESS;
+    }
+    let chosen = match choose(&arguments.filters) {
+        Ok(chosen) => chosen,
+        Err(message) => {
+            eprintln!("lab: {message}");
+            return ExitCode::from(64);
+        }
+    };
+    if let Err(message) = guest::kernel().and_then(|_| interrupt::watch()) {
+        eprintln!("lab: {message}");
+        println!("\n0 passed, {} failed", chosen.len().max(1));
+        return ExitCode::FAILURE;
+    }
+    scratch::sweep();
+    if arguments.shell {
+        return interactive(&arguments.filters);
+    }
+    if let [only] = chosen[..]
+        && only.on_request
+    {
+        return demonstrate(only, arguments.keep);
+    }
+    run_all(arguments, chosen)
+}
+
+/// A scenario that is there to be watched: it says itself how it went.
+fn demonstrate(scenario: &Scenario, keep: bool) -> ExitCode {
+    match run_one(scenario, true, keep) {
+        Ended::Passed => ExitCode::SUCCESS,
+        Ended::Failed(message) | Ended::Skipped(message) => {
+            eprintln!("lab: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn choose(filters: &[String]) -> Result<Vec<&'static Scenario>, String> {
+    if filters.is_empty() {
+        return Ok(SCENARIOS.iter().filter(|s| !s.on_request).collect());
+    }
+    for filter in filters {
+        if !SCENARIOS.iter().any(|s| matches(s, filter)) {
+            return Err(format!("no scenario is called {filter:?}; --list shows them"));
+        }
+    }
+    Ok(SCENARIOS.iter().filter(|s| filters.iter().any(|f| matches(s, f))).collect())
+}
+
+/// A scenario that runs on request only is meant by its whole name only.
+fn matches(scenario: &Scenario, filter: &str) -> bool {
+    if scenario.on_request { scenario.name == filter } else { scenario.name.contains(filter) }
+}
+
+fn run_all(arguments: &Arguments, chosen: Vec<&'static Scenario>) -> ExitCode {
+    let started = Instant::now();
+    let watched = arguments.verbose;
+    let jobs = if watched { 1 } else { usize::from(arguments.jobs) };
+    let total = chosen.len();
+    let queue = Mutex::new(chosen.into_iter().collect::<VecDeque<_>>());
+    let counts = Mutex::new([0_usize; 3]);
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.min(total) {
+            scope.spawn(|| {
+                loop {
+                    let Some(scenario) = lock(&queue).pop_front() else { return };
+                    if arguments.verbose {
+                        println!("--- {}: {}", scenario.name, scenario.about);
+                    }
+                    let begun = Instant::now();
+                    let ended = run_one(scenario, watched, arguments.keep);
+                    let mut counts = lock(&counts);
+                    let place = match &ended {
+                        Ended::Passed => 0,
+                        Ended::Failed(_) => 1,
+                        Ended::Skipped(_) => 2,
+                    };
+                    if let Some(count) = counts.get_mut(place) {
+                        *count += 1;
+                    }
+                    let done: usize = counts.iter().sum();
+                    report(scenario, &ended, begun.elapsed(), done, total);
+                }
+            });
+        }
+    });
+    let [passed, failed, skipped] = counts.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    println!("\nlab: {:.0} s", started.elapsed().as_secs_f64());
+    let skipped = if skipped > 0 { format!(", {skipped} skipped") } else { String::new() };
+    println!("{passed} passed, {failed} failed{skipped}");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn report(scenario: &Scenario, ended: &Ended, took: Duration, done: usize, total: usize) {
+    let (word, text) = match ended {
+        Ended::Passed => ("ok", scenario.about),
+        Ended::Failed(message) => ("FAILED", message.as_str()),
+        Ended::Skipped(message) => ("skipped", message.as_str()),
+    };
+    println!("[{done:>2}/{total}] {word:<7} {:>5.1} s  {:<18} {text}", took.as_secs_f64(), scenario.name);
+}
+
+fn run_one(scenario: &Scenario, watched: bool, keep: bool) -> Ended {
+    match scenario.run {
+        Run::Outside(run) => match run() {
+            Ok(()) => Ended::Passed,
+            Err(message) => Ended::Failed(message),
+        },
+        Run::Inside(_) => run_guest(scenario, watched, keep),
+    }
+}
+
+fn run_guest(scenario: &Scenario, watched: bool, keep: bool) -> Ended {
+    let order = Order {
+        arguments: vec!["--inside".into(), scenario.name.into()],
+        memory: scenario.memory,
+        limit: Duration::from_secs(scenario.limit_s),
+        output: if watched { Output::Stream } else { Output::Log },
+    };
+    let ending = match guest::boot(&order) {
+        Ok(ending) => ending,
+        Err(message) => return Ended::Failed(message),
+    };
+    if ending.status == 0 && !keep {
+        return Ended::Passed;
+    }
+    let log = ending.log();
+    if ending.status == i32::from(SKIPPED) {
+        return Ended::Skipped(log.lines().last().unwrap_or_default().to_owned());
+    }
+    let place = artefacts(scenario.name);
+    let kept = match ending.scratch.keep(&place) {
+        Ok(()) => format!("kept: {}", place.display()),
+        Err(e) => format!("{}: {e}", place.display()),
+    };
+    if ending.status == 0 {
+        println!("      {kept}");
+        return Ended::Passed;
+    }
+    let reason = match ending.status {
+        TIMED_OUT => format!("time limit of {} s", scenario.limit_s),
+        DIED => format!("the guest died; its console ends with:\n{}", last_lines(&ending.console(), SHOWN)),
+        status => format!("exit status {status}"),
+    };
+    let shown = if watched { String::new() } else { indent(&around_failure(&log)) };
+    Ended::Failed(format!("{reason}\n{shown}\n      {kept}"))
+}
+
+/// A shell in the lab's network, on this terminal.
+fn interactive(filters: &[String]) -> ExitCode {
+    let job = match filters {
+        [] => SHELL,
+        [one] if SCENARIOS.iter().any(|s| s.on_request && s.name == one) => one.as_str(),
+        _ => {
+            eprintln!("lab: --shell goes alone or with demo");
+            return ExitCode::from(64);
+        }
+    };
+    let order = Order {
+        arguments: vec!["--inside".into(), job.into(), "--shell".into()],
+        memory: 512,
+        limit: Duration::from_secs(24 * 3600),
+        output: Output::Terminal,
+    };
+    match guest::boot(&order) {
+        Ok(ending) if ending.status == DIED => {
+            eprintln!("lab: the guest died\n{}", last_lines(&ending.console(), SHOWN));
+            ExitCode::FAILURE
+        }
+        Ok(ending) => ExitCode::from(u8::try_from(ending.status).unwrap_or(1)),
+        Err(message) => {
+            eprintln!("lab: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Where a scenario's artefacts are kept: `target/lab/NAME`.
+pub fn artefacts(name: &str) -> PathBuf {
+    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    target.parent().map_or_else(|| target.clone(), PathBuf::from).join("lab").join(name)
+}
+
+/// Boots a guest that runs one of [`crate::scenarios::PROBES`], for scenarios about the lab itself.
+pub fn boot_probe(name: &str, limit: Duration) -> Result<guest::Ending, String> {
+    guest::boot(&Order {
+        arguments: vec!["--inside".into(), name.into()],
+        memory: 128,
+        limit,
+        output: Output::Log,
+    })
+}
+
+/// A verdict from a comparison, for scenarios outside a guest.
+pub fn expect(what: &str, holds: bool, seen: impl FnOnce() -> String) -> Verdict {
+    if holds { Ok(()) } else { Err(format!("{what}; saw {}", seen())) }
+}
+
+/// The part of a log that says what failed.
+fn around_failure(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    let failed = lines.iter().rposition(|l| l.contains(FAILED));
+    let from = failed.map_or(lines.len().saturating_sub(SHOWN), |n| n.saturating_sub(BEFORE));
+    lines.into_iter().skip(from).take(SHOWN).collect::<Vec<_>>().join("\n")
+}
+
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines.get(lines.len().saturating_sub(count)..).unwrap_or_default().join("\n")
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|l| format!("        {l}\n")).collect::<String>().trim_end().to_owned()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

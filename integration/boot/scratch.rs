@@ -1,0 +1,111 @@
+//! A guest's directory on the host: what goes in and comes out; removed when dropped.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A directory that is removed when dropped.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+/// What a directory's name begins with; the process id follows.
+const PREFIX: &str = "lvsd-lab.";
+
+/// Numbers the directories of this process.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+impl Scratch {
+    /// A new directory below the system's temporary directory, readable by this user only.
+    pub fn new() -> Result<Scratch, String> {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("{PREFIX}{}.{number}", std::process::id()));
+        let text = path.to_str().unwrap_or(" ");
+        if text.contains(|c: char| c.is_whitespace() || c == ',') || text.len() > 80 {
+            return Err(format!(
+                "{}: a kernel's command line cannot carry this path; set TMPDIR",
+                path.display()
+            ));
+        }
+        fs::DirBuilder::new().mode(0o700).create(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(Scratch(path))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Copies what a reader of a failure needs to `to`, replacing what is there.
+    pub fn keep(&self, to: &Path) -> io::Result<()> {
+        if to.exists() {
+            fs::remove_dir_all(to)?;
+        }
+        fs::create_dir_all(to)?;
+        for name in ["log", "console"] {
+            fs::copy(self.0.join(name), to.join(name))?;
+        }
+        copy_tree(&self.0.join("out"), to)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(e) = fs::remove_dir_all(&self.0) {
+            eprintln!("lab: {} stays behind: {e}", self.0.display());
+        }
+    }
+}
+
+/// Removes what runners that were killed left: directories named by a process id that is nobody's now, and
+/// the helper processes of those guests' kernels, idle but holding the guests' memory.
+pub fn sweep() {
+    let Ok(entries) = fs::read_dir(std::env::temp_dir()) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('.').next()).unwrap_or_default();
+        if owner.parse::<u32>().is_ok() && !Path::new("/proc").join(owner).exists() {
+            for pid in processes_of(&entry.path()) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            // Another user's stays: not ours to remove.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Processes of the guest whose directory this is, zombies apart.
+pub fn processes_of(dir: &Path) -> Vec<Pid> {
+    let word = format!("{}{}", super::init::DIRECTORY, dir.display());
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let pid = entry.file_name().to_string_lossy().parse().ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid
+            && line.split(|b| *b == 0).any(|w| w == word.as_bytes())
+        {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+/// Copies files and directories; anything else (sockets, pipes) has no content to keep.
+fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            fs::create_dir_all(&target)?;
+            copy_tree(&entry.path(), &target)?;
+        } else if kind.is_file() {
+            fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}

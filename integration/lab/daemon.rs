@@ -1,0 +1,298 @@
+//! Daemons under test, and beside it: lvsd, keepalived, nginx, in a host, with a log that can be waited on.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::host::Host;
+use super::wait::{seconds, wait_for};
+use super::{Lab, Verdict};
+
+/// Numbers the daemons of a guest, so that a restart does not overwrite the log before it.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// What lvsd logs once the kernel's table is the configuration's. The blank keeps "already" out.
+pub const READY: &str = " ready: ";
+
+/// A running daemon; killed when dropped.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    log: PathBuf,
+}
+
+/// How a program that was run to its end ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// Exit code; None when a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to stdout.
+    pub stdout: String,
+    /// What it wrote to stderr.
+    pub stderr: String,
+}
+
+/// The lvsd under test: `LVSD_LAB_DAEMON`, or the one cargo built beside this lab.
+pub fn lvsd_binary() -> PathBuf {
+    std::env::var_os("LVSD_LAB_DAEMON")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_lvsd")), PathBuf::from)
+}
+
+/// The run directory of a host's lvsd: the same for every start, as in /run on a real director.
+pub fn run_dir(host: &Host) -> String {
+    format!("/run/lvsd-{}", host.name())
+}
+
+/// The control socket in a run directory.
+pub fn control(run_dir: &str) -> String {
+    format!("{run_dir}/control.sock")
+}
+
+/// Writes the configuration file of a host's lvsd; [`Daemon::reload`] makes it read the file again.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn configure(lab: &Lab, host: &Host, text: &str) -> Result<PathBuf, String> {
+    lab.write(&format!("{}.conf", host.name()), text)
+}
+
+impl Daemon {
+    /// Starts a command in a host; stdout and stderr go to `NAME-N.log` among the artefacts.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(lab: &Lab, host: &Host, name: &str, command: &mut Command) -> Result<Daemon, String> {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let log = lab.out().join(format!("{}-{name}-{number}.log", host.name()));
+        let file = File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
+        let copy = file.try_clone().map_err(|e| format!("{}: {e}", log.display()))?;
+        command.stdin(Stdio::null()).stdout(copy).stderr(file);
+        let child = host.start(command)?;
+        Ok(Daemon { child, log })
+    }
+
+    /// Starts `lvsd run` with this configuration file, run directory and more arguments, and does not wait.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_lvsd(
+        lab: &Lab,
+        host: &Host,
+        file: &Path,
+        run_dir: &str,
+        more: &[&str],
+    ) -> Result<Daemon, String> {
+        let mut command = Command::new(lvsd_binary());
+        command.arg("run").arg("-c").arg(file).args(["--run-dir", run_dir, "--control", &control(run_dir)]);
+        Daemon::start(lab, host, "lvsd", command.args(more))
+    }
+
+    /// Starts `lvsd run` with this configuration and waits until it says that it is ready.
+    ///
+    /// # Errors
+    /// When it is not ready within 30 seconds.
+    pub fn lvsd(lab: &Lab, host: &Host, configuration: &str) -> Result<Daemon, String> {
+        let file = configure(lab, host, configuration)?;
+        let mut daemon = Daemon::start_lvsd(lab, host, &file, &run_dir(host), &[])?;
+        daemon.wait_log(READY, seconds(30))?;
+        Ok(daemon)
+    }
+
+    /// Starts Debian's keepalived with this configuration, in the foreground, with PID files of its own.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn keepalived(lab: &Lab, host: &Host, configuration: &str) -> Result<Daemon, String> {
+        let name = host.name();
+        let file = lab.write(&format!("{name}.keepalived.conf"), configuration)?;
+        let mut command = Command::new("keepalived");
+        command.args(["-n", "-l", "-D", "-f"]).arg(file);
+        for (option, part) in [("-p", "parent"), ("-c", "checkers"), ("-r", "vrrp")] {
+            command.arg(option).arg(format!("/run/keepalived-{name}.{part}.pid"));
+        }
+        Daemon::start(lab, host, "keepalived", &mut command)
+    }
+
+    /// Starts nginx on these addresses (`10.1.0.21:8080`); it answers everything with `nginx` and its host's name.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn nginx(lab: &Lab, host: &Host, listen: &[&str]) -> Result<Daemon, String> {
+        let name = host.name();
+        let dir = format!("/run/nginx-{name}");
+        fs::create_dir_all(&dir).map_err(|e| format!("{dir}: {e}"))?;
+        let listen: String = listen.iter().map(|l| format!("listen {l};\n")).collect();
+        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|kind| format!("{kind}_temp_path {dir}/{kind};\n"))
+            .concat();
+        let text = format!(
+            "daemon off; worker_processes 1; pid {dir}/pid; error_log stderr crit;\n\
+             events {{ worker_connections 256; }}\n\
+             http {{ access_log off;\n{temporary}server {{\n{listen}location / {{ return 200 \"nginx {name}\\n\"; }} }} }}\n"
+        );
+        let file = lab.write(&format!("{name}.nginx.conf"), &text)?;
+        let mut command = Command::new("nginx");
+        command.args(["-e", "stderr", "-p", &dir, "-c"]).arg(file);
+        let daemon = Daemon::start(lab, host, "nginx", &mut command)?;
+        wait_for("nginx is up", seconds(10), || {
+            fs::read_to_string(format!("{dir}/pid")).map(drop).map_err(|_| daemon.log_text())
+        })?;
+        Ok(daemon)
+    }
+
+    /// What it has logged so far.
+    pub fn log_text(&self) -> String {
+        fs::read(&self.log).map_or_else(|_| String::new(), |b| String::from_utf8_lossy(&b).into_owned())
+    }
+
+    /// Waits until its log contains these words.
+    ///
+    /// # Errors
+    /// At the deadline, or when it ends before, with the log's end.
+    pub fn wait_log(&mut self, words: &str, deadline: Duration) -> Verdict {
+        wait_for(&format!("the log says {words:?}"), deadline, || {
+            let text = self.log_text();
+            if text.contains(words) {
+                return Ok(Ok(()));
+            }
+            match self.child.try_wait() {
+                Ok(Some(status)) => {
+                    Ok(Err(format!("it ended before it said {words:?}: {status}\n{}", end_of(&text))))
+                }
+                _ => Err(end_of(&text)),
+            }
+        })?
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When there is no such process any more.
+    pub fn signal(&self, signal: Signal) -> Verdict {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).ok_or("no process id")?;
+        kill_process(pid, signal).map_err(|e| format!("signal: {e}"))
+    }
+
+    /// SIGHUP, for a configuration that was written anew.
+    ///
+    /// # Errors
+    /// When there is no such process any more.
+    pub fn reload(&self) -> Verdict {
+        self.signal(Signal::HUP)
+    }
+
+    /// Ends it by a signal and checks that it exits with 0 within 15 seconds.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn end(mut self, signal: Signal) -> Verdict {
+        self.signal(signal)?;
+        let code = self.wait_exit(seconds(15))?;
+        super::same("exit code", &code, &0)
+    }
+
+    /// Its resident memory in KiB.
+    ///
+    /// # Errors
+    /// When it does not run any more.
+    pub fn memory(&self) -> Result<u64, String> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let text = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
+        let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+        let number = line.and_then(|l| l.split_ascii_whitespace().next()).and_then(|n| n.parse().ok());
+        number.ok_or_else(|| format!("{path}: no VmRSS"))
+    }
+
+    /// Waits for its end and answers the exit code.
+    ///
+    /// # Errors
+    /// At the deadline, or when a signal ended it.
+    pub fn wait_exit(&mut self, deadline: Duration) -> Result<i32, String> {
+        let log = end_of(&self.log_text());
+        let status = wait_for("the daemon ends", deadline, || match self.child.try_wait() {
+            Ok(Some(status)) => Ok(status),
+            Ok(None) => Err(log.clone()),
+            Err(e) => Err(e.to_string()),
+        })?;
+        status.code().ok_or_else(|| format!("ended by a signal: {status}"))
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// SIGKILL, and waits for its end.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub fn kill(mut self) -> Result<ExitStatus, String> {
+        self.child.kill().and_then(|()| self.child.wait()).map_err(|e| format!("kill: {e}"))
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The last lines of a log; all of it is among the artefacts.
+fn end_of(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines.into_iter().rev().take(12).rev().collect::<Vec<_>>().join("\n")
+}
+
+/// Runs `lvsd` in a host to its end.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn lvsd(host: &Host, arguments: &[&str]) -> Result<Finished, String> {
+    let output = host.enter(|| {
+        Command::new(lvsd_binary())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|e| format!("lvsd: {e}"))
+    })?;
+    Ok(Finished {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+/// `lvsd status --json` of a host's lvsd.
+///
+/// # Errors
+/// When it fails or answers no JSON.
+pub fn status(host: &Host) -> Result<serde_json::Value, String> {
+    let finished = lvsd(host, &["status", "--json", "--control", &control(&run_dir(host))])?;
+    serde_json::from_str(&finished.stdout).map_err(|e| format!("lvsd status: {e}: {finished:?}"))
+}
+
+/// Process ids of all processes of this name in the guest.
+///
+/// # Errors
+/// When /proc cannot be read.
+pub fn processes(name: &str) -> Result<Vec<String>, String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").map_err(|e| format!("/proc: {e}"))?.flatten() {
+        let comm = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        let id = entry.file_name().to_string_lossy().into_owned();
+        if comm.trim_end() == name && id.bytes().all(|b| b.is_ascii_digit()) {
+            found.push(id);
+        }
+    }
+    Ok(found)
+}

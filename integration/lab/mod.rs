@@ -1,0 +1,179 @@
+//! The tools scenarios are written with: hosts and their network, servers, clients, daemons, judges.
+//!
+//! Everything here runs inside a booted guest, as root, in one process: a host is a network namespace, a
+//! server or client of ours a thread that entered it. Programs are executed only where they are under test
+//! or judge, because executing one is what costs in this kernel (20 to 45 ms each).
+
+pub mod capture;
+pub mod client;
+pub mod daemon;
+pub mod echo;
+pub mod host;
+pub mod judge;
+pub mod load;
+pub mod shell;
+pub mod site;
+pub mod table;
+pub mod topology;
+pub mod wait;
+pub mod web;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use crate::scenarios;
+use host::Host;
+
+/// What a scenario, or a step of one, ends with: nothing, or a sentence that says what was wrong.
+pub type Verdict = Result<(), String>;
+
+/// Exit status of a scenario that cannot be run here and says why in its last line.
+pub const SKIPPED: u8 = 77;
+
+/// What the log says before the sentence that says what was wrong.
+pub const FAILED: &str = "FAILED: ";
+
+/// The lab, as a scenario sees it.
+#[derive(Debug)]
+pub struct Lab {
+    hosts: Vec<Host>,
+    started: Instant,
+    out: PathBuf,
+    interactive: bool,
+    skipped: bool,
+}
+
+impl Lab {
+    /// A lab without hosts; `out` is where artefacts go.
+    fn new(out: PathBuf, interactive: bool) -> Lab {
+        Lab { hosts: Vec::new(), started: Instant::now(), out, interactive, skipped: false }
+    }
+
+    /// Directory for artefacts: what is here is kept when the scenario fails.
+    pub fn out(&self) -> &Path {
+        &self.out
+    }
+
+    /// Whether a shell was asked for after the scenario.
+    pub fn is_interactive(&self) -> bool {
+        self.interactive
+    }
+
+    /// Says in the log what comes next.
+    pub fn step(&self, text: impl AsRef<str>) {
+        println!("{:7.2} s  {}", self.started.elapsed().as_secs_f64(), text.as_ref());
+    }
+
+    /// Ends the scenario because it cannot be run here; `reason` is shown.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn skip(&mut self, reason: &str) -> Verdict {
+        self.skipped = true;
+        Err(reason.to_owned())
+    }
+
+    /// Writes an artefact and answers its path.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, name: &str, text: &str) -> Result<PathBuf, String> {
+        let path = self.out.join(name);
+        fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(path)
+    }
+
+    /// A host by its name.
+    ///
+    /// # Errors
+    /// When the topology has no such host.
+    pub fn host(&self, name: &str) -> Result<Host, String> {
+        let found = self.hosts.iter().find(|h| h.name() == name);
+        found.cloned().ok_or_else(|| format!("the lab has no host {name}"))
+    }
+
+    /// Leaves every host's tables, addresses, routes and neighbours, and the kernel's messages, as artefacts.
+    fn autopsy(&self) {
+        for host in &self.hosts {
+            let name = host.name();
+            let judgements: [(&str, &[&str]); 5] = [
+                ("ipvs.stats", &["ipvsadm", "-Ln", "--stats"]),
+                ("ipvs", &["ipvsadm", "-Ln"]),
+                ("addr.json", &["ip", "-j", "addr"]),
+                ("route", &["ip", "route", "show", "table", "all"]),
+                ("neigh", &["ip", "neigh"]),
+            ];
+            for (kind, command) in judgements {
+                let text = judge::output(host, command).unwrap_or_else(|e| e);
+                if !text.is_empty() {
+                    let _ = fs::write(self.out.join(format!("{name}.{kind}")), text);
+                }
+            }
+        }
+        if let Ok(text) = judge::run(&["dmesg"]) {
+            let _ = fs::write(self.out.join("dmesg"), text);
+        }
+    }
+}
+
+/// Runs one scenario in this guest. Called by the guest's init.
+pub fn run_inside(name: &str, shell: bool) -> ExitCode {
+    if let Some(probe) = scenarios::PROBES.iter().find(|p| p.name == name) {
+        return (probe.run)();
+    }
+    if shell && let Err(message) = shell::take_terminal() {
+        eprintln!("lab: {message}");
+        return ExitCode::FAILURE;
+    }
+    let Some(dir) = std::env::var_os("LAB_DIR") else {
+        eprintln!("lab: --inside is for a booted guest");
+        return ExitCode::from(64);
+    };
+    let mut lab = Lab::new(PathBuf::from(dir).join("out"), shell);
+    if name == scenarios::SHELL {
+        let verdict = lab.standard().and_then(|()| shell::run(&lab, "d1"));
+        return verdict.map_or_else(complain, |()| ExitCode::SUCCESS);
+    }
+    let found = scenarios::SCENARIOS.iter().find(|s| s.name == name);
+    let Some(scenarios::Run::Inside(run)) = found.map(|s| &s.run) else {
+        eprintln!("lab: no scenario {name} for a guest");
+        return ExitCode::from(64);
+    };
+    let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&mut lab)))
+        .unwrap_or_else(|_| Err("the scenario itself panicked".to_owned()));
+    match verdict {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) if lab.skipped => {
+            println!("{reason}");
+            ExitCode::from(SKIPPED)
+        }
+        Err(message) => {
+            lab.step(format!("{FAILED}{message}"));
+            lab.autopsy();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn complain(message: String) -> ExitCode {
+    eprintln!("lab: {message}");
+    ExitCode::FAILURE
+}
+
+/// Fails with both sides when they differ.
+///
+/// # Errors
+/// When `got` is not `want`.
+pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: &T, want: &T) -> Verdict {
+    if got == want { Ok(()) } else { Err(format!("{what}:\n    want {want:?}\n    got  {got:?}")) }
+}
+
+/// Fails with a sentence when a claim does not hold.
+///
+/// # Errors
+/// When `holds` is false.
+pub fn claim(holds: bool, sentence: impl FnOnce() -> String) -> Verdict {
+    if holds { Ok(()) } else { Err(sentence()) }
+}

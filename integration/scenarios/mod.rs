@@ -1,0 +1,145 @@
+//! Every scenario, one folder each: its story on top, its keepalived.conf files beside it.
+
+mod bad_input;
+mod bare_kernel;
+mod conformance;
+mod demo;
+mod failures;
+mod forwarding_modes;
+mod harness_itself;
+mod inhibit;
+mod modes;
+mod refusals;
+mod reload;
+mod restart;
+mod scale;
+mod schedulers;
+mod sorry;
+mod stop;
+mod strangers;
+
+use std::process::ExitCode;
+
+use crate::lab::{Lab, Verdict};
+
+/// A story that a kernel and other programs judge.
+pub struct Scenario {
+    /// Its name, and its folder's with underscores.
+    pub name: &'static str,
+    /// What it shows, in one line.
+    pub about: &'static str,
+    /// Wall-clock limit in seconds, with room for a busy machine.
+    pub limit_s: u64,
+    /// The guest's memory in MiB.
+    pub memory: u32,
+    /// Run only when asked for by its whole name.
+    pub on_request: bool,
+    /// What runs, and where.
+    pub run: Run,
+}
+
+/// What runs, and where.
+pub enum Run {
+    /// In a guest of its own.
+    Inside(fn(&mut Lab) -> Verdict),
+    /// On the host, about the lab itself.
+    Outside(fn() -> Verdict),
+}
+
+/// A job that tests the machinery that runs jobs.
+pub struct Probe {
+    /// Its name, for `--inside`.
+    pub name: &'static str,
+    /// What the guest does.
+    pub run: fn() -> ExitCode,
+}
+
+/// The name of the job that is nothing but a shell in the standard network.
+pub const SHELL: &str = "shell";
+
+/// Jobs of the scenario `harness-itself`.
+pub const PROBES: &[Probe] = harness_itself::PROBES;
+
+/// An ordinary scenario.
+const fn scenario(
+    name: &'static str,
+    about: &'static str,
+    limit_s: u64,
+    run: fn(&mut Lab) -> Verdict,
+) -> Scenario {
+    Scenario { name, about, limit_s, memory: 512, on_request: false, run: Run::Inside(run) }
+}
+
+/// All scenarios, in the order they run.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "harness-itself",
+        about: "exit status and output come back; a hang and a dead kernel are seen; nothing stays behind",
+        limit_s: 60,
+        memory: 128,
+        on_request: false,
+        run: Run::Outside(harness_itself::run),
+    },
+    scenario(
+        "forwarding-modes",
+        "the lab's network carries NAT, DR and TUN, TCP, UDP and SCTP, by ipvsadm alone",
+        120,
+        forwarding_modes::run,
+    ),
+    Scenario {
+        memory: 1024,
+        ..scenario("scale", "1,000 virtual servers of 10 real servers, beside keepalived", 300, scale::run)
+    },
+    scenario("strangers", "others' services are left alone, edits of ours repaired", 240, strangers::run),
+    scenario("failures", "a server dies in five ways, and returns each time", 180, failures::run),
+    scenario(
+        "reload",
+        "SIGHUP adds, removes, changes; a typo changes nothing; no request fails",
+        180,
+        reload::run,
+    ),
+    scenario(
+        "restart",
+        "kill -9 and SIGUSR2 under load: no request fails, known down stays down",
+        120,
+        restart::run,
+    ),
+    scenario("modes", "NAT, DR and TUN in IPv4 and IPv6, by real traffic", 120, modes::run),
+    scenario(
+        "conformance",
+        "the netlink backend passes the suite that the imitated kernel passes",
+        120,
+        conformance::run,
+    ),
+    scenario(
+        "schedulers",
+        "every scheduler the kernel has; a missing one degrades its own service",
+        120,
+        schedulers::run,
+    ),
+    scenario("sorry", "all real servers die, the sorry server answers, they return", 120, sorry::run),
+    scenario("inhibit", "inhibit_on_failure: weight 0 instead of removal", 120, inhibit::run),
+    scenario("stop", "SIGTERM and SIGINT leave nothing but the stranger's service", 120, stop::run),
+    scenario("refusals", "no second master of a table: exit 69, the process named", 120, refusals::run),
+    scenario(
+        "bad-input",
+        "a clear error with its place; nothing running is lost; no panic",
+        240,
+        bad_input::run,
+    ),
+    scenario(
+        "bare-kernel",
+        "without IPVS: exit 69 and the next step; lvsd loads the module",
+        90,
+        bare_kernel::run,
+    ),
+    Scenario {
+        on_request: true,
+        ..scenario(
+            "demo",
+            "the demonstration: a real server dies and comes back, before your eyes",
+            120,
+            demo::run,
+        )
+    },
+];
