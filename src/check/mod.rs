@@ -62,7 +62,14 @@ mod tests {
 
     fn checker(address: std::net::SocketAddr, question: Question) -> CheckerSpec {
         let second = Duration::from_secs(1);
-        let timing = Timing { interval: second, retry: 1, delay_before_retry: second, warmup: None };
+        let timing = Timing {
+            interval: second,
+            retry: 1,
+            delay_before_retry: second,
+            confirm: None,
+            rise: 1,
+            warmup: None,
+        };
         CheckerSpec { target: target(address), question, timing, log_all_failures: false }
     }
 }

@@ -87,6 +87,11 @@ impl Outcome {
         Outcome { status, ..self }
     }
 
+    /// Whether another run ended in the same way, whatever time it took.
+    pub fn is_like(&self, other: &Outcome) -> bool {
+        self.verdict == other.verdict && self.phase == other.phase && self.reason == other.reason
+    }
+
     /// The same outcome, its reason preceded by what it is about.
     pub fn about(self, what: &str) -> Outcome {
         Outcome { reason: bounded(format!("{what}: {}", self.reason)), ..self }

@@ -2,15 +2,18 @@
 //!
 //! Pure: time is an argument, the random delay of the first run comes from the caller's generator. It refuses to
 //! know who subscribes to the verdict. Semantics are keepalived's: the first failure ever decides at once; later
-//! ones must repeat `retry` more times; one pass brings the server back; a run that could not be made here
-//! (`Verdict::Unverified`) changes nothing.
+//! ones must repeat `retry` more times; `rise` passes (keepalived: one) bring the server back; a run that could not
+//! be made here (`Verdict::Unverified`) changes nothing.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::outcome::{Outcome, Verdict};
 use super::spec::Timing;
 use crate::time::Instant;
 
+/// Attempts that are kept.
+const ATTEMPTS: usize = 8;
 /// Longest spread of first runs when `warmup` is not given.
 const SPREAD: Duration = Duration::from_secs(1);
 
@@ -25,6 +28,8 @@ pub enum Health {
     Failing(u32),
     /// Failed, and has not passed since.
     Down,
+    /// Down, but this many last runs passed: at least 1, fewer than `rise`.
+    Rising(u32),
 }
 
 impl Health {
@@ -33,9 +38,22 @@ impl Health {
         match self {
             Health::Unknown => None,
             Health::Up | Health::Failing(_) => Some(true),
-            Health::Down => Some(false),
+            Health::Down | Health::Rising(_) => Some(false),
         }
     }
+}
+
+/// Runs in a row that ended alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// How the last of them ended.
+    pub outcome: Outcome,
+    /// When the first of them ended.
+    pub since: Instant,
+    /// When the last of them ended.
+    pub until: Instant,
+    /// How many there were.
+    pub count: u32,
 }
 
 /// Identifies one run of one checker; an outcome that carries another number is stale.
@@ -55,7 +73,7 @@ pub struct Schedule {
     /// Since when `health` says up, or down, or nothing.
     since: Instant,
     activity: Activity,
-    last: Option<Outcome>,
+    attempts: VecDeque<Attempt>,
     unverified_since: Option<Instant>,
 }
 
@@ -71,15 +89,31 @@ impl Schedule {
             health: Health::Unknown,
             since: now,
             activity: Activity::Waiting { until: now + delay },
-            last: None,
+            attempts: VecDeque::new(),
             unverified_since: None,
         }
     }
 
     /// Begins with a verdict known from before a restart or a change of the specification: down.
-    pub fn know_down(&mut self, last: Option<Outcome>) {
+    pub fn know_down(&mut self, now: Instant, last: Outcome) {
         self.health = Health::Down;
-        self.last = last;
+        self.remember(now, last);
+    }
+
+    /// Runs that ended alike are one attempt: a server that is well for days needs no more room than one just seen.
+    fn remember(&mut self, now: Instant, outcome: Outcome) {
+        if let Some(last) = self.attempts.back_mut()
+            && last.outcome.is_like(&outcome)
+        {
+            last.outcome = outcome;
+            last.until = now;
+            last.count = last.count.saturating_add(1);
+            return;
+        }
+        if self.attempts.len() == ATTEMPTS {
+            self.attempts.pop_front();
+        }
+        self.attempts.push_back(Attempt { outcome, since: now, until: now, count: 1 });
     }
 
     /// When the next run is due; None while one is under way.
@@ -111,8 +145,10 @@ impl Schedule {
         let before = self.health.is_up();
         self.health = match (outcome.verdict, self.health) {
             (Verdict::Unverified, held) => held,
-            (Verdict::Pass, _) => Health::Up,
-            (Verdict::Fail, Health::Unknown | Health::Down) => Health::Down,
+            (Verdict::Pass, Health::Unknown | Health::Up | Health::Failing(_)) => Health::Up,
+            (Verdict::Pass, Health::Down) => self.passed_times(1),
+            (Verdict::Pass, Health::Rising(n)) => self.passed_times(n.saturating_add(1)),
+            (Verdict::Fail, Health::Unknown | Health::Down | Health::Rising(_)) => Health::Down,
             (Verdict::Fail, Health::Up) => self.failed_times(1),
             (Verdict::Fail, Health::Failing(n)) => self.failed_times(n.saturating_add(1)),
         };
@@ -123,9 +159,11 @@ impl Schedule {
         if self.health.is_up() != before {
             self.since = now;
         }
-        self.last = Some(outcome);
+        self.remember(now, outcome);
         let pause = match self.health {
-            Health::Failing(_) if self.unverified_since.is_none() => self.timing.delay_before_retry,
+            Health::Failing(_) if self.unverified_since.is_none() => {
+                self.timing.confirm.unwrap_or(self.timing.delay_before_retry)
+            }
             _ => self.timing.interval,
         };
         self.activity = Activity::Waiting { until: now + pause };
@@ -134,6 +172,10 @@ impl Schedule {
 
     fn failed_times(&self, failures: u32) -> Health {
         if failures > self.timing.retry { Health::Down } else { Health::Failing(failures) }
+    }
+
+    fn passed_times(&self, passes: u32) -> Health {
+        if passes >= self.timing.rise { Health::Up } else { Health::Rising(passes) }
     }
 
     /// What the runs so far say.
@@ -148,7 +190,12 @@ impl Schedule {
 
     /// How the last run ended.
     pub fn last(&self) -> Option<&Outcome> {
-        self.last.as_ref()
+        self.attempts.back().map(|a| &a.outcome)
+    }
+
+    /// The last attempts, oldest first.
+    pub fn attempts(&self) -> impl Iterator<Item = &Attempt> {
+        self.attempts.iter()
     }
 
     /// Since when runs could not be made, for a reason of this host.
@@ -162,10 +209,10 @@ mod tests {
     use super::*;
     use crate::check::outcome::Phase;
 
-    /// Every (health, verdict) and what must follow, with retry 2.
+    /// Every (health, verdict) and what must follow, with retry 2 and rise 3.
     #[test]
     fn the_transition_table_is_exhaustive() {
-        use Health::{Down, Failing, Unknown, Up};
+        use Health::{Down, Failing, Rising, Unknown, Up};
         use Verdict::{Fail, Pass, Unverified};
         let table = [
             (Unknown, Pass, Up),
@@ -180,12 +227,18 @@ mod tests {
             (Failing(2), Pass, Up),
             (Failing(2), Fail, Down),
             (Failing(2), Unverified, Failing(2)),
-            (Down, Pass, Up),
+            (Down, Pass, Rising(1)),
+            (Rising(1), Pass, Rising(2)),
+            (Rising(1), Fail, Down),
+            (Rising(1), Unverified, Rising(1)),
+            (Rising(2), Pass, Up),
+            (Rising(2), Fail, Down),
+            (Rising(2), Unverified, Rising(2)),
             (Down, Fail, Down),
             (Down, Unverified, Down),
         ];
         for (before, verdict, after) in table {
-            let mut s = schedule(timing(2));
+            let mut s = schedule(Timing { rise: 3, ..timing(2) });
             s.health = before;
             s.begin(1);
             assert!(s.finish(at(0), 1, outcome(verdict)));
@@ -208,6 +261,39 @@ mod tests {
         assert_eq!(run(&mut s, Verdict::Fail), Duration::from_secs(3));
         assert_eq!(run(&mut s, Verdict::Unverified), Duration::from_secs(6));
         assert_eq!(run(&mut s, Verdict::Fail), Duration::from_secs(6), "down: no hurry");
+    }
+
+    #[test]
+    fn one_pass_brings_a_server_back_as_keepalived_does() {
+        let mut s = schedule(timing(0));
+        run(&mut s, Verdict::Fail);
+        run(&mut s, Verdict::Pass);
+        assert_eq!(s.health(), Health::Up);
+    }
+
+    #[test]
+    fn a_failure_is_confirmed_quickly_where_that_is_asked_for() {
+        let mut s = schedule(Timing { confirm: Some(Duration::from_millis(200)), ..timing(2) });
+        run(&mut s, Verdict::Pass);
+        assert_eq!(run(&mut s, Verdict::Fail), Duration::from_millis(200));
+        assert_eq!(run(&mut s, Verdict::Fail), Duration::from_millis(200));
+        assert_eq!(run(&mut s, Verdict::Fail), Duration::from_secs(6));
+        assert_eq!(s.health(), Health::Down);
+    }
+
+    #[test]
+    fn attempts_that_ended_alike_are_one_and_only_the_last_eight_are_kept() {
+        let mut s = schedule(timing(0));
+        for _ in 0..1000 {
+            run(&mut s, Verdict::Pass);
+        }
+        assert_eq!(s.attempts().map(|a| a.count).collect::<Vec<_>>(), [1000]);
+        for _ in 0..10 {
+            run(&mut s, Verdict::Fail);
+            run(&mut s, Verdict::Pass);
+        }
+        assert_eq!(s.attempts().count(), ATTEMPTS);
+        assert_eq!(s.last().map(|o| o.verdict), Some(Verdict::Pass));
     }
 
     #[test]
@@ -266,6 +352,8 @@ mod tests {
             interval: Duration::from_secs(6),
             retry,
             delay_before_retry: Duration::from_secs(3),
+            confirm: None,
+            rise: 1,
             warmup: None,
         }
     }

@@ -67,6 +67,11 @@ pub struct Timing {
     pub retry: u32,
     /// From a failure that does not decide yet to the next run (keepalived `delay_before_retry`).
     pub delay_before_retry: Duration,
+    /// From a failure that does not decide yet to the next run, where a failure is to be confirmed quickly and then
+    /// acted on; None: `delay_before_retry`. An option of lvsd's own.
+    pub confirm: Option<Duration>,
+    /// Passes in a row that bring a server back that was down, at least 1 (keepalived: always 1).
+    pub rise: u32,
     /// Longest random delay before the first run (keepalived `warmup`); None: spread over min(interval, 1 s).
     pub warmup: Option<Duration>,
 }

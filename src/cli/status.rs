@@ -133,6 +133,7 @@ fn real_server_cells(real: &RealServerStatus) -> [String; 9] {
         (HealthStatus::Failing, _) => "failing",
         (HealthStatus::Unknown, true) => "up, unchecked",
         (HealthStatus::Unknown, false) => "waits for a check",
+        (HealthStatus::Rising, _) => "DOWN, rising",
         (HealthStatus::Down, _) => "DOWN",
     };
     let why = match real.unverified_seconds {

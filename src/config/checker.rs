@@ -365,6 +365,8 @@ pub fn resolve(options: CheckerOptions, from: &Inherited<'_>, reader: &mut Reade
             interval: get(&timing.interval).unwrap_or(defaults.interval),
             retry: get(&timing.retry).unwrap_or(defaults.retry),
             delay_before_retry: get(&timing.delay_before_retry).unwrap_or(delay_before_retry),
+            confirm: None,
+            rise: 1,
             warmup: get(&timing.warmup),
         },
         log_all_failures: get(&options.log_all_failures).unwrap_or(from.log_all_failures),

@@ -101,9 +101,9 @@ impl Checkers {
     }
 
     /// Records what is known of a checker from before.
-    pub fn know_down(&mut self, id: CheckerId, last: Option<Outcome>) {
+    pub fn know_down(&mut self, id: CheckerId, now: Instant, last: Outcome) {
         if let Some(entry) = self.entries.get_mut(&id) {
-            entry.schedule.know_down(last);
+            entry.schedule.know_down(now, last);
         }
     }
 

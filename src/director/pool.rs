@@ -96,7 +96,7 @@ impl Member {
         let keyword = entry.spec.question.keyword();
         match (entry.schedule.health(), entry.schedule.last()) {
             (Health::Unknown, None) => format!("{keyword} has not run yet"),
-            (Health::Down, None) => format!("{keyword} failed before the start"),
+            (Health::Down | Health::Rising(_), None) => format!("{keyword} failed before the start"),
             (_, None) => keyword.to_owned(),
             (_, Some(last)) => format!("{keyword}: {}", last.reason),
         }

@@ -11,7 +11,7 @@ use super::checkers::{CheckerId, Checkers, Subscriber};
 use super::pool::{Member, Pool, Subscription};
 use super::state::KnownDown;
 use crate::check::outcome::{Outcome, Phase, Verdict};
-use crate::check::schedule::{Health, RunId};
+use crate::check::schedule::RunId;
 use crate::config::{RealServer, VirtualServer};
 use crate::time::Instant;
 
@@ -105,7 +105,7 @@ impl Maker<'_> {
             let has_like = fresh.iter().any(|id| is_like(self.checkers, *id, down));
             for id in fresh {
                 if !has_like || is_like(self.checkers, *id, down) {
-                    self.checkers.know_down(*id, Some(remembered(down)));
+                    self.checkers.know_down(*id, self.now, remembered(down));
                 }
             }
         }
@@ -116,7 +116,7 @@ impl Maker<'_> {
 pub fn known_down(checkers: &Checkers, subscriber: &Subscriber, member: &Member) -> Vec<KnownDown> {
     let down = |s: &Subscription| {
         let entry = checkers.get(s.checker)?;
-        (entry.schedule.health() == Health::Down).then(|| KnownDown {
+        (entry.schedule.health().is_up() == Some(false)).then(|| KnownDown {
             virtual_server: subscriber.0,
             real_server: subscriber.1,
             checker: entry.spec.question.keyword().to_owned(),

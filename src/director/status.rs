@@ -92,6 +92,8 @@ pub enum HealthStatus {
     Unknown,
     /// Failing, not yet often enough to be down.
     Failing,
+    /// Down, passing, not yet often enough to be up.
+    Rising,
     /// Down.
     Down,
 }
@@ -178,6 +180,7 @@ impl From<Health> for HealthStatus {
             Health::Up => HealthStatus::Up,
             Health::Failing(_) => HealthStatus::Failing,
             Health::Down => HealthStatus::Down,
+            Health::Rising(_) => HealthStatus::Rising,
         }
     }
 }

@@ -382,6 +382,8 @@ fn real_server(n: u8) -> RealServer {
         interval: Duration::from_secs(2),
         retry: 1,
         delay_before_retry: Duration::from_secs(1),
+        confirm: None,
+        rise: 1,
         warmup: None,
     };
     let spec = CheckerSpec { target, question: Question::Tcp, timing, log_all_failures: false };

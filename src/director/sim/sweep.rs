@@ -241,6 +241,8 @@ fn random_real(rng: &mut fastrand::Rng, address: SocketAddr) -> RealServer {
         interval: Duration::from_secs(rng.u64(1..7)),
         retry: rng.u32(0..3),
         delay_before_retry: Duration::from_secs(1),
+        confirm: rng.bool().then_some(Duration::from_millis(200)),
+        rise: rng.u32(1..3),
         warmup: rng.bool().then_some(Duration::from_secs(2)),
     };
     let spec = CheckerSpec { target, question: Question::Tcp, timing, log_all_failures: rng.bool() };
