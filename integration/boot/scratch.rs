@@ -1,16 +1,21 @@
 //! A guest's directory on the host: what goes in and comes out; removed when dropped.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A directory that is removed when dropped.
 #[derive(Debug)]
-pub struct Scratch(PathBuf);
+pub struct Scratch {
+    path: PathBuf,
+    /// Locked as long as its runner lives, whatever process id another container knows it by.
+    _lock: File,
+}
 
 /// What a directory's name begins with; the process id follows.
 const PREFIX: &str = "lvsd-lab.";
@@ -30,13 +35,16 @@ impl Scratch {
                 path.display()
             ));
         }
-        fs::DirBuilder::new().mode(0o700).create(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        Ok(Scratch(path))
+        let fail = |e: io::Error| format!("{}: {e}", path.display());
+        fs::DirBuilder::new().mode(0o700).create(&path).map_err(fail)?;
+        let lock = File::open(&path).map_err(fail)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|e| fail(e.into()))?;
+        Ok(Scratch { path, _lock: lock })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// Copies what a reader of a failure needs to `to`, replacing what is there.
@@ -46,16 +54,16 @@ impl Scratch {
         }
         fs::create_dir_all(to)?;
         for name in ["log", "console"] {
-            fs::copy(self.0.join(name), to.join(name))?;
+            fs::copy(self.path.join(name), to.join(name))?;
         }
-        copy_tree(&self.0.join("out"), to)
+        copy_tree(&self.path.join("out"), to)
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if let Err(e) = fs::remove_dir_all(&self.0) {
-            eprintln!("lab: {} stays behind: {e}", self.0.display());
+        if let Err(e) = fs::remove_dir_all(&self.path) {
+            eprintln!("lab: {} stays behind: {e}", self.path.display());
         }
     }
 }
@@ -67,7 +75,11 @@ pub fn sweep() {
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('.').next()).unwrap_or_default();
-        if owner.parse::<u32>().is_ok() && !Path::new("/proc").join(owner).exists() {
+        let is_free = |dir: &File| flock(dir, FlockOperation::NonBlockingLockExclusive).is_ok();
+        if owner.parse::<u32>().is_ok()
+            && !Path::new("/proc").join(owner).exists()
+            && File::open(entry.path()).as_ref().is_ok_and(is_free)
+        {
             for pid in processes_of(&entry.path()) {
                 let _ = kill_process(pid, Signal::KILL);
             }
