@@ -219,13 +219,13 @@ impl Director {
         }
         let mut old = std::mem::take(&mut self.pools);
         let mut pools = BTreeMap::new();
+        let mut predecessors = Vec::new();
         let mut maker = self.maker(now);
         for server in &config.virtual_servers {
             let pool = match old.remove(&server.id) {
                 Some(mut pool) => {
                     let members = maker.successors(server, &pool);
-                    maker.retire(&pool, Some(&members));
-                    pool.reconfigure(server.clone(), members);
+                    predecessors.push((server.id, pool.reconfigure(server.clone(), members)));
                     pool
                 }
                 None => {
@@ -235,8 +235,12 @@ impl Director {
             };
             pools.insert(server.id, pool);
         }
-        for pool in old.values() {
-            maker.retire(pool, None);
+        // Last of all: a checker that another virtual server takes over goes on.
+        for (id, members) in &predecessors {
+            maker.retire(*id, members, pools.get(id).map(|pool| &pool.members));
+        }
+        for (id, pool) in &old {
+            maker.retire(*id, &pool.members, None);
         }
         effects.extend(maker.cancelled.drain(..).map(Effect::CancelProbe));
         for pool in old.values() {

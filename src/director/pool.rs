@@ -112,10 +112,14 @@ impl Pool {
         pool
     }
 
-    /// The same virtual server under a new configuration.
-    pub fn reconfigure(&mut self, server: VirtualServer, members: BTreeMap<SocketAddr, Member>) {
+    /// The same virtual server under a new configuration; returns the members it had.
+    pub fn reconfigure(
+        &mut self,
+        server: VirtualServer,
+        members: BTreeMap<SocketAddr, Member>,
+    ) -> BTreeMap<SocketAddr, Member> {
         self.server = server;
-        self.members = members;
+        std::mem::replace(&mut self.members, members)
     }
 
     /// Takes what the kernel holds as the point to go on from: who serves there counts as up until a checker says

@@ -12,7 +12,7 @@ use super::pool::{Member, Pool, Subscription};
 use super::state::KnownDown;
 use crate::check::outcome::{Outcome, Phase, Verdict};
 use crate::check::schedule::RunId;
-use crate::config::{RealServer, VirtualServer};
+use crate::config::{RealServer, VirtualServer, VirtualServerId};
 use crate::time::Instant;
 
 /// What making members needs.
@@ -53,15 +53,20 @@ impl Maker<'_> {
         members
     }
 
-    /// Ends the subscriptions of `old` that `new` did not take over.
-    pub fn retire(&mut self, old: &Pool, new: Option<&BTreeMap<SocketAddr, Member>>) {
-        for (at, member) in &old.members {
+    /// Ends the subscriptions of a virtual server's `old` members that `new` ones did not take over.
+    pub fn retire(
+        &mut self,
+        id: VirtualServerId,
+        old: &BTreeMap<SocketAddr, Member>,
+        new: Option<&BTreeMap<SocketAddr, Member>>,
+    ) {
+        for (at, member) in old {
             let successor = new.and_then(|n| n.get(at));
             for s in &member.subscriptions {
                 let is_kept =
                     successor.is_some_and(|m| m.subscriptions.iter().any(|n| n.checker == s.checker));
                 if !is_kept {
-                    self.cancelled.extend(self.checkers.unsubscribe(s.checker, &(old.server.id, *at)));
+                    self.cancelled.extend(self.checkers.unsubscribe(s.checker, &(id, *at)));
                 }
             }
         }

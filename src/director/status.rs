@@ -16,7 +16,7 @@ use crate::time::Instant;
 pub struct Status {
     /// Whether the kernel holds what it should, as far as is known.
     pub is_converged: bool,
-    /// Why the kernel does not answer, while it does not.
+    /// Why the kernel does not answer, or refuses a timeout or sync daemon, while it does.
     pub kernel_trouble: Option<String>,
     /// Virtual servers, sorted.
     pub virtual_servers: Vec<VirtualServerStatus>,

@@ -338,6 +338,79 @@ fn a_local_failure_is_told_and_changes_no_verdict() {
     assert_eq!(told(&world, "is down"), 0);
 }
 
+#[test]
+fn a_dead_server_that_moves_to_another_virtual_server_stays_dead() {
+    let other = |reals: Vec<RealServer>| VirtualServer {
+        id: VirtualServerId::Address { protocol: Protocol::Tcp, address: [10, 0, 0, 2].into(), port: 80 },
+        real_servers: reals,
+        ..tcp_server()
+    };
+    let of = |servers| Arc::new(Config { virtual_servers: servers, ..Config::default() });
+    let mut world = World::new(1);
+    world.servers.insert(real(1), Server::Silent);
+    world.start(&of(vec![tcp_server(), other(vec![real_server(7)])]));
+    world.run(Duration::from_secs(20));
+    let mut shorter = tcp_server();
+    shorter.real_servers.remove(0);
+    let ops = world.ops.len();
+    world.tell(Input::Reload(of(vec![shorter, other(vec![real_server(1), real_server(7)])])));
+    world.run(Duration::from_secs(20));
+    assert_eq!(world.ops.len(), ops, "its checker goes on, and it says down");
+}
+
+#[test]
+fn two_refusals_of_one_service_wait_side_by_side() {
+    let (mut world, full) = started(tcp_server());
+    world.kernel.set_scheduler("twos", false);
+    let mut server = full.virtual_servers[0].clone();
+    server.scheduler = Scheduler::new("twos").unwrap();
+    world.tell(Input::Reload(config(server.clone())));
+    world.run(Duration::from_secs(20));
+    server.real_servers.push(RealServer { address: "[fd00::9]:80".parse().unwrap(), ..real_server(9) });
+    world.tell(Input::Reload(config(server.clone())));
+    let ops = world.ops.len();
+    world.run(Duration::from_secs(60));
+    let tried = world.ops.len() - ops;
+    assert!(tried < 60, "{tried} operations in a minute");
+    assert_eq!(told(&world, "no scheduler twos"), 1, "once, not at every attempt");
+}
+
+#[test]
+fn another_scheduler_is_taken_at_once_though_the_first_was_refused() {
+    let mut world = World::new(1);
+    world.kernel.set_scheduler("twos", false);
+    let refused = VirtualServer { scheduler: Scheduler::new("twos").unwrap(), ..tcp_server() };
+    world.start(&config(refused));
+    world.run(Duration::from_secs(60));
+    assert!(world.kernel.table().is_empty());
+    world.tell(Input::Reload(config(tcp_server())));
+    world.run(Duration::from_millis(100));
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
+}
+
+#[test]
+fn a_sync_daemon_the_kernel_refuses_shows_in_the_status() {
+    let mut world = World::new(1);
+    let daemon = SyncDaemon {
+        role: SyncRole::Master,
+        interface: "nosuch".to_owned(),
+        sync_id: 5,
+        max_len: None,
+        group: None,
+        port: None,
+        ttl: None,
+    };
+    world.kernel.set_interface("nosuch", false);
+    let global = Global { sync_daemons: vec![daemon], ..Global::default() };
+    world.start(&Arc::new(Config { global, virtual_servers: vec![tcp_server()] }));
+    world.run(Duration::from_secs(5));
+    let trouble = world.director().unwrap().status(world.now).kernel_trouble;
+    assert!(
+        trouble.is_some_and(|t| t.contains("sync daemon on nosuch")),
+        "the log says so once, the status as long"
+    );
+}
+
 /// Interval 2 s, one retry after 1 s, and a little.
 const SECONDS_TO_NOTICE: Duration = Duration::from_secs(4);
 
