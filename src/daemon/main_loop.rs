@@ -40,7 +40,8 @@ pub struct Shell {
     pub started_at: Instant,
 }
 
-struct Signals {
+/// The signals that are orders; from its making on they do not end the process.
+pub struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
@@ -63,11 +64,7 @@ struct Reload {
 }
 
 /// Runs until the director is finished; whether it finished clean.
-///
-/// # Errors
-/// When signals cannot be received.
-pub async fn run(mut shell: Shell) -> std::io::Result<bool> {
-    let mut signals = Signals::new()?;
+pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
     let mut prober = Prober::default();
     let mut reload = Reload::default();
     let mut input = Input::Wake;
@@ -76,7 +73,7 @@ pub async fn run(mut shell: Shell) -> std::io::Result<bool> {
         shell.director.handle(time::now(), input, &mut effects);
         if let Some(is_clean) = shell.perform(effects, &mut prober) {
             info!("done");
-            return Ok(is_clean);
+            return is_clean;
         }
         input = loop {
             let deadline = shell.director.deadline();
@@ -140,7 +137,11 @@ impl Shell {
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Signals> {
+    /// Catches them. Needs the event loop's context.
+    ///
+    /// # Errors
+    /// When there is no event loop.
+    pub fn new() -> std::io::Result<Signals> {
         Ok(Signals {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
