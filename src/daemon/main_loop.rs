@@ -7,6 +7,7 @@
 //! 5. A reload that has finished reading.
 //! 6. Operators' questions.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,8 +22,12 @@ use super::sink;
 use super::startup;
 use super::state_file::RunDirectory;
 use crate::config::Config;
+use crate::director::order::Selector;
 use crate::director::{Director, Effect, Input};
 use crate::time::{self, Instant};
+
+/// Real servers named to an operator who asked for one that is not there.
+const KNOWN_SHOWN: usize = 10;
 
 /// Everything the loop owns.
 pub struct Shell {
@@ -40,7 +45,8 @@ pub struct Shell {
     pub started_at: Instant,
 }
 
-struct Signals {
+/// The signals that are orders; from its making on they do not end the process.
+pub struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
@@ -63,11 +69,7 @@ struct Reload {
 }
 
 /// Runs until the director is finished; whether it finished clean.
-///
-/// # Errors
-/// When signals cannot be received.
-pub async fn run(mut shell: Shell) -> std::io::Result<bool> {
-    let mut signals = Signals::new()?;
+pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
     let mut prober = Prober::default();
     let mut reload = Reload::default();
     let mut input = Input::Wake;
@@ -76,7 +78,7 @@ pub async fn run(mut shell: Shell) -> std::io::Result<bool> {
         shell.director.handle(time::now(), input, &mut effects);
         if let Some(is_clean) = shell.perform(effects, &mut prober) {
             info!("done");
-            return Ok(is_clean);
+            return is_clean;
         }
         input = loop {
             let deadline = shell.director.deadline();
@@ -95,7 +97,11 @@ pub async fn run(mut shell: Shell) -> std::io::Result<bool> {
                         break Input::Reload(Arc::new(config));
                     }
                 }
-                question = shell.control.next() => shell.answer(question, &reload),
+                question = shell.control.next() => {
+                    if let Some(input) = shell.answer(question, &reload) {
+                        break input;
+                    }
+                }
             }
         };
     }
@@ -122,9 +128,22 @@ impl Shell {
         finished
     }
 
-    fn answer(&self, question: Question, reload: &Reload) {
+    /// Answers an operator; an order is also an input.
+    fn answer(&self, question: Question, reload: &Reload) -> Option<Input> {
         let now = time::now();
+        let mut input = None;
         let reply = match question.command {
+            Command::Why(selector) => match self.director.stories(now, &selector) {
+                stories if stories.is_empty() => self.nobody(&selector),
+                stories => Reply::Why(stories),
+            },
+            Command::Order { selector, change } => match self.director.select(&selector) {
+                selected if selected.is_empty() => self.nobody(&selector),
+                selected => {
+                    input = Some(Input::Order { selector, change });
+                    Reply::Ordered(selected)
+                }
+            },
             Command::Status => Reply::Status(Box::new(DaemonStatus {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),
@@ -136,11 +155,24 @@ impl Shell {
         };
         // Nobody waits for it any more: nothing to tell.
         let _ = question.reply.send(reply);
+        input
+    }
+
+    fn nobody(&self, selector: &Selector) -> Reply {
+        let members = self.director.config().virtual_servers.iter().flat_map(|s| &s.real_servers);
+        let known: BTreeSet<String> = members.map(|r| r.address.to_string()).collect();
+        let some: Vec<String> = known.iter().take(KNOWN_SHOWN).cloned().collect();
+        let more = if known.len() > KNOWN_SHOWN { ", ..." } else { "" };
+        Reply::Error(format!("there is no real server {selector}; there are: {}{more}", some.join(", ")))
     }
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Signals> {
+    /// Catches them. Needs the event loop's context.
+    ///
+    /// # Errors
+    /// When there is no event loop.
+    pub fn new() -> std::io::Result<Signals> {
         Ok(Signals {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,

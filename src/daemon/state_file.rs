@@ -239,8 +239,7 @@ mod tests {
                 target: "10.1.0.1:80".parse().unwrap(),
                 reason: "connection refused".to_owned(),
             }],
-            original_timeouts: None,
-            sync_daemons: vec![],
+            ..State::default()
         }
     }
 

@@ -9,6 +9,7 @@
 pub mod checkers;
 pub mod desired;
 pub mod event;
+pub mod order;
 pub mod pool;
 pub mod reconcile;
 pub mod reload;
@@ -23,13 +24,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use checkers::Checkers;
+use checkers::{Checkers, Subscriber};
 use event::Event;
+use order::{Change, Order, Selector};
 use pool::Pool;
 use reconcile::{Readings, Reconciler, Request};
 use reload::Maker;
 use settings::SettingsKeeper;
-use state::State;
+use state::{KnownLeaving, KnownOrder, State};
 
 use crate::check::outcome::{Outcome, Verdict};
 use crate::check::schedule::RunId;
@@ -62,6 +64,13 @@ pub enum Input {
     Applied(Result<Vec<Refusal>, Error>),
     /// A new configuration, validated.
     Reload(Arc<Config>),
+    /// An operator's order about some real servers.
+    Order {
+        /// Which.
+        selector: Selector,
+        /// What.
+        change: Change,
+    },
     /// Remove all that is ours, then finish.
     Stop,
     /// Leave everything as it is, then finish.
@@ -112,6 +121,8 @@ pub struct Director {
     life: Life,
     is_ready: bool,
     unsettled: BTreeSet<VirtualServerId>,
+    orders: BTreeMap<Subscriber, Order>,
+    was_leaving: BTreeMap<Subscriber, Instant>,
     is_state_stale: bool,
     next_save: Instant,
 }
@@ -130,10 +141,17 @@ impl Director {
             life: Life::Running,
             is_ready: false,
             unsettled: BTreeSet::new(),
+            orders: state.orders.iter().map(|o| ((o.virtual_server, o.real_server), o.order)).collect(),
+            was_leaving: state
+                .leaving
+                .iter()
+                .map(|l| ((l.virtual_server, l.real_server), l.deadline))
+                .collect(),
             is_state_stale: true,
             next_save: now,
             config: Arc::clone(&config),
         };
+        director.forget_orders(&config);
         for server in &config.virtual_servers {
             let mut maker = director.maker(now);
             let members = maker.fresh(server, &state.down);
@@ -152,10 +170,11 @@ impl Director {
             Input::ProbeDone { run, outcome } => self.probe_done(now, run, outcome, &mut events),
             Input::Snapshot(result) => {
                 let readings = self.reconciler.on_snapshot(now, result, &mut events);
-                self.take_readings(now, &readings);
+                self.take_readings(now, &readings, &mut events);
             }
             Input::Applied(result) => self.reconciler.on_applied(now, result, &mut events),
             Input::Reload(config) => self.reload(now, config, effects),
+            Input::Order { selector, change } => self.order(now, &selector, change, &mut events),
             Input::Stop => self.stop(now, effects),
             Input::HandOver => self.hand_over(effects),
         }
@@ -198,25 +217,64 @@ impl Director {
         }
     }
 
-    fn take_readings(&mut self, now: Instant, readings: &Readings) {
+    fn take_readings(&mut self, now: Instant, readings: &Readings, events: &mut Vec<Event>) {
         for key in &readings.read {
             let id = desired::virtual_server_id(*key);
             let Some(pool) = self.pools.get_mut(&id) else { continue };
             let actual = self.reconciler.actual(key);
             if let Some(actual) = actual.filter(|_| readings.adopted.contains(key)) {
-                pool.adopt(actual, &self.checkers);
+                pool.adopt(actual, &self.checkers, |at| self.was_leaving.get(&(id, *at)).copied());
                 self.unsettled.insert(id);
             }
-            if pool.watch_leaving(now, actual) {
+            if pool.watch_leaving(now, actual, events) {
                 self.unsettled.insert(id);
+                self.is_state_stale = true;
             }
         }
+    }
+
+    /// The real servers a selector means, with their virtual servers.
+    pub fn select(&self, selector: &Selector) -> Vec<Subscriber> {
+        let members = self.pools.values().flat_map(|p| p.members.keys().map(|at| (p.server.id, *at)));
+        members.filter(|(id, at)| selector.selects(id, at)).collect()
+    }
+
+    fn order(&mut self, now: Instant, selector: &Selector, change: Change, events: &mut Vec<Event>) {
+        if self.life != Life::Running {
+            return;
+        }
+        for (id, at) in self.select(selector) {
+            let Some(member) = self.pools.get_mut(&id).and_then(|p| p.members.get_mut(&at)) else { continue };
+            let order = member.order.changed(change, now);
+            if order == member.order {
+                continue;
+            }
+            member.order = order;
+            if order.is_none() {
+                self.orders.remove(&(id, at));
+            } else {
+                self.orders.insert((id, at), order);
+            }
+            events.push(Event::Ordered { virtual_server: id, real_server: at, order });
+            self.unsettled.insert(id);
+            self.is_state_stale = true;
+        }
+    }
+
+    /// An order ends with the real server it is about.
+    fn forget_orders(&mut self, config: &Config) {
+        let is_configured = |(id, at): &Subscriber| {
+            let server = config.virtual_servers.iter().find(|s| s.id == *id);
+            server.is_some_and(|s| s.real_servers.iter().any(|r| r.address == *at))
+        };
+        self.orders.retain(|subscriber, _| is_configured(subscriber));
     }
 
     fn reload(&mut self, now: Instant, config: Arc<Config>, effects: &mut Vec<Effect>) {
         if self.life != Life::Running {
             return;
         }
+        self.forget_orders(&config);
         let mut old = std::mem::take(&mut self.pools);
         let mut pools = BTreeMap::new();
         let mut predecessors = Vec::new();
@@ -300,7 +358,9 @@ impl Director {
         for id in std::mem::take(&mut self.unsettled) {
             let Some(pool) = self.pools.get_mut(&id) else { continue };
             let key = pool.key();
+            let leaving = pool.leaving.len();
             pool.settle(now, &self.checkers, events);
+            self.is_state_stale |= pool.leaving.len() != leaving;
             self.reconciler.want(key, pool.desired());
             self.reconciler.watch(key, !pool.leaving.is_empty(), now);
         }
@@ -348,7 +408,21 @@ impl Director {
                 .iter()
                 .flat_map(|(at, member)| reload::known_down(&self.checkers, &(pool.server.id, *at), member))
         });
+        let leaving = self.pools.values().flat_map(|pool| {
+            pool.leaving.iter().map(|(at, leaving)| KnownLeaving {
+                virtual_server: pool.server.id,
+                real_server: *at,
+                deadline: leaving.deadline,
+            })
+        });
+        let orders = self.orders.iter().map(|((id, at), order)| KnownOrder {
+            virtual_server: *id,
+            real_server: *at,
+            order: *order,
+        });
         State {
+            leaving: leaving.collect(),
+            orders: orders.collect(),
             owned: self.reconciler.owned().iter().map(|key| desired::virtual_server_id(*key)).collect(),
             down: down.collect(),
             original_timeouts: self.reconciler.settings().original(),
@@ -357,7 +431,13 @@ impl Director {
     }
 
     fn maker(&mut self, now: Instant) -> Maker<'_> {
-        Maker { checkers: &mut self.checkers, rng: &mut self.rng, now, cancelled: Vec::new() }
+        Maker {
+            checkers: &mut self.checkers,
+            orders: &self.orders,
+            rng: &mut self.rng,
+            now,
+            cancelled: Vec::new(),
+        }
     }
 
     /// The configuration in force.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::checkers::{CheckerId, Checkers};
 use super::desired;
 use super::event::Event;
+use super::order::{Order, Standing};
 use crate::check::schedule::Health;
 use crate::config::{RealServer, VirtualServer};
 use crate::ipvs::types::{DesiredService, Destination, DestinationKey, ServiceEntry, ServiceKey};
@@ -44,6 +45,8 @@ pub struct Member {
     pub is_up: bool,
     /// Since when.
     pub since: Instant,
+    /// What an operator said about it.
+    pub order: Order,
 }
 
 /// A real server's interest in a checker.
@@ -64,6 +67,15 @@ pub struct Leaving {
     pub deadline: Instant,
     /// Since when the kernel was seen to send it nothing new.
     quiesced_since: Option<Instant>,
+    /// Active connections, as last read.
+    active: u32,
+}
+
+impl Leaving {
+    /// Begins to leave.
+    pub fn new(destination: Destination, deadline: Instant) -> Leaving {
+        Leaving { destination, deadline, quiesced_since: None, active: 0 }
+    }
 }
 
 impl Member {
@@ -73,6 +85,24 @@ impl Member {
             let health = checkers.get(s.checker).map_or(Health::Unknown, |c| c.schedule.health());
             health.is_up().unwrap_or(s.is_optimistic)
         })
+    }
+
+    /// Its weight while it serves.
+    pub fn weight(&self) -> u32 {
+        self.order.weight.unwrap_or(self.real_server.weight)
+    }
+
+    fn standing(&self) -> desired::Standing {
+        match (self.order.standing, self.is_up) {
+            (Standing::Free, true) => desired::Standing::Serving(self.weight()),
+            (Standing::Free, false) => desired::Standing::Failed,
+            (Standing::Drained { .. } | Standing::Disabled, _) => desired::Standing::Out,
+        }
+    }
+
+    /// Whether its connections are not worth keeping: it does not answer them, or was disabled.
+    fn is_cut(&self) -> bool {
+        !self.is_up || self.order.standing == Standing::Disabled
     }
 
     /// Why it is up or down, in the operator's words.
@@ -123,8 +153,13 @@ impl Pool {
     }
 
     /// Takes what the kernel holds as the point to go on from: who serves there counts as up until a checker says
-    /// otherwise, and who serves there unwanted drains.
-    pub fn adopt(&mut self, actual: &ServiceEntry, checkers: &Checkers) {
+    /// otherwise, who serves there unwanted drains, and who was leaving goes on leaving until its old deadline.
+    pub fn adopt(
+        &mut self,
+        actual: &ServiceEntry,
+        checkers: &Checkers,
+        was_leaving: impl Fn(&SocketAddr) -> Option<Instant>,
+    ) {
         let serves = |at: &SocketAddr| actual.destinations.get(at).is_some_and(|d| d.destination.weight > 0);
         self.desired.destinations =
             actual.destinations.iter().map(|(at, entry)| (*at, entry.destination)).collect();
@@ -132,6 +167,12 @@ impl Pool {
             if serves(at) {
                 member.subscriptions.iter_mut().for_each(|s| s.is_optimistic = true);
                 member.is_up = member.judge(checkers);
+            }
+        }
+        for (at, entry) in &actual.destinations {
+            if let Some(deadline) = was_leaving(at) {
+                let destination = Destination { weight: 0, ..entry.destination };
+                self.leaving.insert(*at, Leaving::new(destination, deadline));
             }
         }
         // Who was serving says on which side of the hysteresis the quorum was.
@@ -151,8 +192,9 @@ impl Pool {
     pub fn settle(&mut self, now: Instant, checkers: &Checkers, events: &mut Vec<Event>) {
         self.settle_members(now, checkers, events);
         self.settle_quorum(events);
-        let wanted = desired::destinations(&self.server, self.has_quorum, |at| self.is_up(at));
-        self.settle_leaving(now, &wanted);
+        let standing = |at| self.members.get(&at).map_or(desired::Standing::Out, Member::standing);
+        let wanted = desired::destinations(&self.server, self.has_quorum, standing);
+        self.settle_leaving(now, &wanted, events);
         let mut destinations = wanted;
         for (at, leaving) in &self.leaving {
             destinations.insert(*at, leaving.destination);
@@ -208,36 +250,61 @@ impl Pool {
         }
     }
 
-    fn settle_leaving(&mut self, now: Instant, wanted: &BTreeMap<DestinationKey, Destination>) {
-        let is_failed = |at: &SocketAddr| self.members.get(at).is_some_and(|m| !m.is_up);
-        self.leaving
-            .retain(|at, leaving| !wanted.contains_key(at) && !is_failed(at) && now < leaving.deadline);
+    fn settle_leaving(
+        &mut self,
+        now: Instant,
+        wanted: &BTreeMap<DestinationKey, Destination>,
+        events: &mut Vec<Event>,
+    ) {
+        let is_cut = |at: &SocketAddr| self.members.get(at).is_some_and(Member::is_cut);
+        let server = self.server.id;
+        self.leaving.retain(|at, leaving| {
+            let is_over = now >= leaving.deadline;
+            if is_over {
+                events.push(Event::Left { virtual_server: server, real_server: *at, cut: leaving.active });
+            }
+            !is_over && !wanted.contains_key(at) && !is_cut(at)
+        });
         if desired::must_leave_at_once(&self.server) {
             self.leaving.clear();
             return;
         }
         for (at, previous) in &self.desired.destinations {
-            if previous.weight > 0 && !wanted.contains_key(at) && !is_failed(at) {
-                self.leaving.entry(*at).or_insert(Leaving {
-                    destination: Destination { weight: 0, ..*previous },
-                    deadline: now + DRAIN_DEADLINE,
-                    quiesced_since: None,
-                });
+            if previous.weight > 0 && !wanted.contains_key(at) && !is_cut(at) {
+                let destination = Destination { weight: 0, ..*previous };
+                let leaving = Leaving::new(destination, now + DRAIN_DEADLINE);
+                self.leaving.entry(*at).or_insert(leaving);
+            }
+        }
+        for (at, leaving) in &mut self.leaving {
+            if let Some(Standing::Drained { deadline }) = self.members.get(at).map(|m| m.order.standing) {
+                leaving.deadline = deadline;
             }
         }
     }
 
     /// Looks at a fresh reading of the kernel's connection counts; true when somebody has finished leaving.
-    pub fn watch_leaving(&mut self, now: Instant, actual: Option<&ServiceEntry>) -> bool {
+    pub fn watch_leaving(
+        &mut self,
+        now: Instant,
+        actual: Option<&ServiceEntry>,
+        events: &mut Vec<Event>,
+    ) -> bool {
         let before = self.leaving.len();
+        let server = self.server.id;
         self.leaving.retain(|at, leaving| {
             let Some(entry) = actual.and_then(|a| a.destinations.get(at)) else { return false };
+            leaving.active = entry.connections.active;
             if entry.destination.weight > 0 {
                 leaving.quiesced_since = None;
                 return true;
             }
             let since = *leaving.quiesced_since.get_or_insert(now);
-            entry.connections.active > 0 || now.since(since) < DRAIN_GRACE
+            let is_kept = leaving.active > 0 || now.since(since) < DRAIN_GRACE;
+            if !is_kept {
+                events.push(Event::Left { virtual_server: server, real_server: *at, cut: 0 });
+            }
+            is_kept
         });
         self.leaving.len() != before
     }
@@ -269,10 +336,10 @@ impl Pool {
 
     /// Weight of the live real servers.
     pub fn live_weight(&self) -> u64 {
-        self.members.values().filter(|m| m.is_up).map(|m| u64::from(m.real_server.weight)).sum()
-    }
-
-    fn is_up(&self, at: SocketAddr) -> bool {
-        self.members.get(&at).is_some_and(|m| m.is_up)
+        let weight = |m: &Member| match m.standing() {
+            desired::Standing::Serving(weight) => u64::from(weight),
+            desired::Standing::Failed | desired::Standing::Out => 0,
+        };
+        self.members.values().map(weight).sum()
     }
 }

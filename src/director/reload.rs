@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::checkers::{CheckerId, Checkers, Subscriber};
+use super::order::Order;
 use super::pool::{Member, Pool, Subscription};
 use super::state::KnownDown;
 use crate::check::outcome::{Outcome, Phase, Verdict};
@@ -19,6 +20,8 @@ use crate::time::Instant;
 pub struct Maker<'a> {
     /// All checkers.
     pub checkers: &'a mut Checkers,
+    /// What operators said.
+    pub orders: &'a BTreeMap<Subscriber, Order>,
     /// The core's generator.
     pub rng: &'a mut fastrand::Rng,
     /// Now.
@@ -94,7 +97,8 @@ impl Maker<'_> {
         }
         self.inherit(&fresh, known);
         let since = before.map_or(self.now, |m| m.since);
-        let mut member = Member { real_server: real.clone(), subscriptions, is_up: true, since };
+        let order = self.orders.get(&subscriber).copied().unwrap_or_default();
+        let mut member = Member { real_server: real.clone(), subscriptions, is_up: true, since, order };
         member.is_up = before.map_or_else(|| member.judge(self.checkers), |m| m.is_up);
         member
     }
