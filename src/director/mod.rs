@@ -257,7 +257,8 @@ impl Director {
             }
             events.push(Event::Ordered { virtual_server: id, real_server: at, order });
             self.unsettled.insert(id);
-            self.is_state_stale = true;
+            // Once an operator was told that his order holds, it must survive whatever comes next.
+            self.next_save = now;
         }
     }
 

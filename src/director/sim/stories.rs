@@ -11,6 +11,7 @@ use crate::config::{
 };
 use crate::director::Input;
 use crate::director::event::Event;
+use crate::director::order::{Change, Selector};
 use crate::director::pool::DRAIN_DEADLINE;
 use crate::director::reconcile::SWEEP_INTERVAL;
 use crate::ipvs::backend::{Backend, Op, Scope, Snapshot};
@@ -336,6 +337,131 @@ fn a_local_failure_is_told_and_changes_no_verdict() {
     world.run(Duration::from_secs(30));
     assert_eq!(told(&world, "runs again"), 3);
     assert_eq!(told(&world, "is down"), 0);
+}
+
+#[test]
+fn a_drained_server_keeps_its_connections_until_they_end() {
+    let (mut world, _) = started(tcp_server());
+    world.kernel.set_connections(&key(), &real(1), busy());
+    order(&mut world, 1, Change::Drain { limit: Duration::from_secs(60) });
+    world.run(Duration::from_secs(30));
+    assert_eq!(weights(&world), "1:0 2:1 3:1");
+    world.kernel.set_connections(&key(), &real(1), Connections::default());
+    world.run(Duration::from_secs(4));
+    assert_eq!(weights(&world), "2:1 3:1");
+    assert_eq!(told(&world, "has left"), 1);
+    order(&mut world, 1, Change::Undrain);
+    world.run(Duration::from_millis(100));
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
+}
+
+#[test]
+fn a_drain_ends_at_the_operators_deadline_and_says_what_it_cut() {
+    let (mut world, _) = started(tcp_server());
+    world.kernel.set_connections(&key(), &real(1), busy());
+    order(&mut world, 1, Change::Drain { limit: Duration::from_secs(20) });
+    world.run(Duration::from_secs(19));
+    assert_eq!(weights(&world), "1:0 2:1 3:1");
+    world.run(Duration::from_secs(2));
+    assert_eq!(weights(&world), "2:1 3:1");
+    assert_eq!(told(&world, "4 connections cut at the deadline"), 1);
+}
+
+#[test]
+fn a_disabled_server_goes_at_once_and_stays_away_whatever_its_health() {
+    let mut server = tcp_server();
+    server.real_servers[0].inhibit_on_failure = true;
+    let (mut world, _) = started(server);
+    world.kernel.set_connections(&key(), &real(1), busy());
+    order(&mut world, 1, Change::Disable);
+    world.run(Duration::from_secs(10));
+    assert_eq!(weights(&world), "2:1 3:1");
+    order(&mut world, 1, Change::Enable);
+    world.run(Duration::from_millis(100));
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
+}
+
+#[test]
+fn orders_survive_reload_and_crash_and_a_drain_its_connections() {
+    let (mut world, config) = started(tcp_server());
+    world.kernel.set_connections(&key(), &real(1), busy());
+    order(&mut world, 1, Change::Drain { limit: Duration::from_secs(600) });
+    order(&mut world, 2, Change::Weight(Some(7)));
+    order(&mut world, 3, Change::Disable);
+    world.run(Duration::from_secs(5));
+    assert_eq!(weights(&world), "1:0 2:7");
+    let ops = world.ops.len();
+    world.tell(Input::Reload(Arc::new(Config::clone(&config))));
+    world.run(Duration::from_secs(5));
+    world.crash();
+    world.start(&config);
+    world.run(Duration::from_secs(30));
+    assert_eq!(weights(&world), "1:0 2:7", "the drained one still serves its connections");
+    assert_eq!(world.ops.len(), ops);
+    order(&mut world, 2, Change::Weight(None));
+    world.run(Duration::from_millis(100));
+    assert_eq!(weights(&world), "1:0 2:1");
+}
+
+#[test]
+fn an_order_ends_with_its_server() {
+    let (mut world, full) = started(tcp_server());
+    order(&mut world, 1, Change::Disable);
+    let mut shorter = full.virtual_servers[0].clone();
+    shorter.real_servers.remove(0);
+    world.tell(Input::Reload(config(shorter)));
+    world.run(Duration::from_secs(5));
+    world.tell(Input::Reload(full));
+    world.run(Duration::from_secs(5));
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
+}
+
+#[test]
+fn draining_the_last_server_brings_the_sorry_server() {
+    let mut server = tcp_server();
+    server.real_servers.truncate(1);
+    server.sorry_server = Some(SorryServer { address: real(9), forwarding: Forwarding::Dr, inhibit: false });
+    let (mut world, _) = started(server);
+    world.kernel.set_connections(&key(), &real(1), busy());
+    order(&mut world, 1, Change::Drain { limit: Duration::from_secs(60) });
+    world.run(Duration::from_secs(1));
+    assert_eq!(weights(&world), "1:0 9:1");
+}
+
+#[test]
+fn a_predecessors_removed_server_goes_on_draining_after_a_crash() {
+    let (mut world, full) = started(tcp_server());
+    let mut shorter = full.virtual_servers[0].clone();
+    shorter.real_servers.remove(0);
+    let shorter = config(shorter);
+    world.kernel.set_connections(&key(), &real(1), busy());
+    world.tell(Input::Reload(Arc::clone(&shorter)));
+    world.run(Duration::from_secs(10));
+    world.crash();
+    world.start(&shorter);
+    world.run(DRAIN_DEADLINE - Duration::from_secs(15));
+    assert_eq!(weights(&world), "1:0 2:1 3:1");
+    world.run(Duration::from_secs(10));
+    assert_eq!(weights(&world), "2:1 3:1", "at the old deadline, not a new one");
+}
+
+#[test]
+fn a_server_that_flaps_must_prove_itself_where_rise_asks_for_it() {
+    let mut server = tcp_server();
+    server.real_servers[0].checkers[0].spec.timing.rise = 3;
+    let (mut world, _) = started(server);
+    world.servers.insert(real(1), Server::Refuses);
+    world.run(SECONDS_TO_NOTICE);
+    world.servers.insert(real(1), Server::Answers);
+    world.run(SECONDS_TO_NOTICE);
+    assert_eq!(weights(&world), "2:1 3:1");
+    world.run(Duration::from_secs(4));
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
+}
+
+fn order(world: &mut World, n: u8, change: Change) {
+    let selector = Selector { address: real(n).ip(), port: None, virtual_server: None };
+    world.tell(Input::Order { selector, change });
 }
 
 /// Interval 2 s, one retry after 1 s, and a little.
