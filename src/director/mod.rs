@@ -31,7 +31,7 @@ use pool::Pool;
 use reconcile::{Readings, Reconciler, Request};
 use reload::Maker;
 use settings::SettingsKeeper;
-use state::{KnownLeaving, KnownOrder, State};
+use state::{KnownDown, KnownLeaving, KnownOrder, State};
 
 use crate::check::outcome::{Outcome, Verdict};
 use crate::check::schedule::RunId;
@@ -45,6 +45,8 @@ use crate::time::Instant;
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// How often the state is saved though nothing changed: what it says of health is believed for ten minutes.
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
+/// From one save of changed health to the next: when thousands of servers fail, each would cost as much as all.
+const SAVE_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the world tells the director.
 #[derive(Debug)]
@@ -123,8 +125,14 @@ pub struct Director {
     unsettled: BTreeSet<VirtualServerId>,
     orders: BTreeMap<Subscriber, Order>,
     was_leaving: BTreeMap<Subscriber, Instant>,
+    /// Somebody is down, up or leaving that the saved state does not know of.
     is_state_stale: bool,
+    /// What is ours changed: to be saved before the kernel is asked for it.
+    is_owned_stale: bool,
+    last_save: Instant,
     next_save: Instant,
+    /// Pools somebody is leaving: few among thousands, and asked at every input.
+    left_by_some: BTreeSet<VirtualServerId>,
 }
 
 impl Director {
@@ -147,14 +155,21 @@ impl Director {
                 .iter()
                 .map(|l| ((l.virtual_server, l.real_server), l.deadline))
                 .collect(),
-            is_state_stale: true,
+            is_state_stale: false,
+            is_owned_stale: true,
+            last_save: now,
             next_save: now,
+            left_by_some: BTreeSet::new(),
             config: Arc::clone(&config),
         };
         director.forget_orders(&config);
+        let mut known: BTreeMap<Subscriber, Vec<KnownDown>> = BTreeMap::new();
+        for down in state.down {
+            known.entry((down.virtual_server, down.real_server)).or_default().push(down);
+        }
         for server in &config.virtual_servers {
             let mut maker = director.maker(now);
-            let members = maker.fresh(server, &state.down);
+            let members = maker.fresh(server, &known);
             let pool = Pool::new(server.clone(), members);
             director.pools.insert(server.id, pool);
             director.unsettled.insert(server.id);
@@ -191,7 +206,7 @@ impl Director {
             }
             Life::Running => {}
         }
-        let leaving = self.pools.values().filter_map(Pool::deadline).min();
+        let leaving = self.leaving_pools().filter_map(Pool::deadline).min();
         [self.checkers.deadline(), leaving, self.reconciler.deadline(), Some(self.next_save)]
             .into_iter()
             .flatten()
@@ -257,7 +272,8 @@ impl Director {
             }
             events.push(Event::Ordered { virtual_server: id, real_server: at, order });
             self.unsettled.insert(id);
-            self.is_state_stale = true;
+            // Once an operator was told that his order holds, it must survive whatever comes next.
+            self.next_save = now;
         }
     }
 
@@ -287,7 +303,7 @@ impl Director {
                     pool
                 }
                 None => {
-                    let members = maker.fresh(server, &[]);
+                    let members = maker.fresh(server, &BTreeMap::new());
                     Pool::new(server.clone(), members)
                 }
             };
@@ -319,6 +335,7 @@ impl Director {
         self.life = Life::Stopping { give_up: now + STOP_LIMIT };
         effects.extend(self.checkers.clear().into_iter().map(Effect::CancelProbe));
         self.pools.clear();
+        self.left_by_some.clear();
         self.unsettled.clear();
         self.reconciler.unwant_all();
     }
@@ -353,8 +370,9 @@ impl Director {
     }
 
     fn settle(&mut self, now: Instant, events: &mut Vec<Event>) {
-        let expired = |pool: &Pool| pool.deadline().is_some_and(|at| at <= now);
-        self.unsettled.extend(self.pools.values().filter(|p| expired(p)).map(|p| p.server.id));
+        let is_expired = |pool: &&Pool| pool.deadline().is_some_and(|at| at <= now);
+        let expired: Vec<_> = self.leaving_pools().filter(is_expired).map(|p| p.server.id).collect();
+        self.unsettled.extend(expired);
         for id in std::mem::take(&mut self.unsettled) {
             let Some(pool) = self.pools.get_mut(&id) else { continue };
             let key = pool.key();
@@ -362,20 +380,36 @@ impl Director {
             pool.settle(now, &self.checkers, events);
             self.is_state_stale |= pool.leaving.len() != leaving;
             self.reconciler.want(key, pool.desired());
-            self.reconciler.watch(key, !pool.leaving.is_empty(), now);
+            let is_left = !pool.leaving.is_empty();
+            self.reconciler.watch(key, is_left, now);
+            if is_left {
+                self.left_by_some.insert(id);
+            } else {
+                self.left_by_some.remove(&id);
+            }
         }
     }
 
-    /// The state is saved before the kernel is changed, when all is done, and now and then for its freshness.
+    fn leaving_pools(&self) -> impl Iterator<Item = &Pool> {
+        self.left_by_some.iter().filter_map(|id| self.pools.get(id))
+    }
+
+    /// What is ours is saved before the kernel is asked for it, or when all is done; who is down as soon as the last
+    /// save is a second ago; everything now and then for its freshness.
     fn save(&mut self, now: Instant, request: Option<&Request>, effects: &mut Vec<Effect>) {
         if self.life == Life::HandingOver || self.life == Life::Finished {
             return;
         }
-        self.is_state_stale |= self.reconciler.take_owned_changed();
+        self.is_owned_stale |= self.reconciler.take_owned_changed();
+        if self.is_state_stale {
+            self.next_save = self.next_save.min(self.last_save + SAVE_PAUSE);
+        }
         let is_moment = matches!(request, Some(Request::Apply(_))) || self.reconciler.is_converged();
-        if (self.is_state_stale && is_moment) || now >= self.next_save {
+        if (self.is_owned_stale && is_moment) || now >= self.next_save {
             effects.push(Effect::SaveState(self.state()));
             self.is_state_stale = false;
+            self.is_owned_stale = false;
+            self.last_save = now;
             self.next_save = now + SAVE_INTERVAL;
         }
     }

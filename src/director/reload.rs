@@ -32,14 +32,14 @@ pub struct Maker<'a> {
 
 impl Maker<'_> {
     /// The members of a virtual server that was not there before; `known` is what a predecessor knew.
-    pub fn fresh(&mut self, server: &VirtualServer, known: &[KnownDown]) -> BTreeMap<SocketAddr, Member> {
+    pub fn fresh(
+        &mut self,
+        server: &VirtualServer,
+        known: &BTreeMap<Subscriber, Vec<KnownDown>>,
+    ) -> BTreeMap<SocketAddr, Member> {
         let member = |real: &RealServer| {
-            let known: Vec<_> = known
-                .iter()
-                .filter(|d| d.virtual_server == server.id && d.real_server == real.address)
-                .cloned()
-                .collect();
-            self.member(server, real, &known, None)
+            let known = known.get(&(server.id, real.address)).map(Vec::as_slice).unwrap_or_default();
+            self.member(server, real, known, None)
         };
         server.real_servers.iter().map(member).map(|m| (m.real_server.address, m)).collect()
     }

@@ -11,6 +11,7 @@ use crate::config::{
 };
 use crate::director::Input;
 use crate::director::event::Event;
+use crate::director::order::{Change, Selector};
 use crate::director::pool::DRAIN_DEADLINE;
 use crate::director::reconcile::SWEEP_INTERVAL;
 use crate::ipvs::backend::{Backend, Op, Scope, Snapshot};
@@ -339,82 +340,134 @@ fn a_local_failure_is_told_and_changes_no_verdict() {
 }
 
 #[test]
-fn a_dead_server_that_moves_to_another_virtual_server_stays_dead() {
-    let other = |reals: Vec<RealServer>| VirtualServer {
-        id: VirtualServerId::Address { protocol: Protocol::Tcp, address: [10, 0, 0, 2].into(), port: 80 },
-        real_servers: reals,
-        ..tcp_server()
-    };
-    let of = |servers| Arc::new(Config { virtual_servers: servers, ..Config::default() });
-    let mut world = World::new(1);
-    world.servers.insert(real(1), Server::Silent);
-    world.start(&of(vec![tcp_server(), other(vec![real_server(7)])]));
-    world.run(Duration::from_secs(20));
-    let mut shorter = tcp_server();
-    shorter.real_servers.remove(0);
-    let ops = world.ops.len();
-    world.tell(Input::Reload(of(vec![shorter, other(vec![real_server(1), real_server(7)])])));
-    world.run(Duration::from_secs(20));
-    assert_eq!(world.ops.len(), ops, "its checker goes on, and it says down");
-}
-
-#[test]
-fn two_refusals_of_one_service_wait_side_by_side() {
-    let (mut world, full) = started(tcp_server());
-    world.kernel.set_scheduler("twos", false);
-    let mut server = full.virtual_servers[0].clone();
-    server.scheduler = Scheduler::new("twos").unwrap();
-    world.tell(Input::Reload(config(server.clone())));
-    world.run(Duration::from_secs(20));
-    server.real_servers.push(RealServer { address: "[fd00::9]:80".parse().unwrap(), ..real_server(9) });
-    world.tell(Input::Reload(config(server.clone())));
-    let ops = world.ops.len();
-    world.run(Duration::from_secs(60));
-    let tried = world.ops.len() - ops;
-    assert!(tried < 60, "{tried} operations in a minute");
-    assert_eq!(told(&world, "no scheduler twos"), 1, "once, not at every attempt");
-}
-
-#[test]
-fn another_scheduler_is_taken_at_once_though_the_first_was_refused() {
-    let mut world = World::new(1);
-    world.kernel.set_scheduler("twos", false);
-    let refused = VirtualServer { scheduler: Scheduler::new("twos").unwrap(), ..tcp_server() };
-    world.start(&config(refused));
-    world.run(Duration::from_secs(60));
-    assert!(world.kernel.table().is_empty());
-    world.tell(Input::Reload(config(tcp_server())));
+fn a_drained_server_keeps_its_connections_until_they_end() {
+    let (mut world, _) = started(tcp_server());
+    world.kernel.set_connections(&key(), &real(1), busy());
+    order(&mut world, 1, Change::Drain { limit: Duration::from_secs(60) });
+    world.run(Duration::from_secs(30));
+    assert_eq!(weights(&world), "1:0 2:1 3:1");
+    world.kernel.set_connections(&key(), &real(1), Connections::default());
+    world.run(Duration::from_secs(4));
+    assert_eq!(weights(&world), "2:1 3:1");
+    assert_eq!(told(&world, "has left"), 1);
+    order(&mut world, 1, Change::Undrain);
     world.run(Duration::from_millis(100));
     assert_eq!(weights(&world), "1:1 2:1 3:1");
 }
 
 #[test]
-fn a_sync_daemon_the_kernel_refuses_shows_in_the_status() {
-    let mut world = World::new(1);
-    let daemon = SyncDaemon {
-        role: SyncRole::Master,
-        interface: "nosuch".to_owned(),
-        sync_id: 5,
-        max_len: None,
-        group: None,
-        port: None,
-        ttl: None,
-    };
-    world.kernel.set_interface("nosuch", false);
-    let global = Global { sync_daemons: vec![daemon], ..Global::default() };
-    world.start(&Arc::new(Config { global, virtual_servers: vec![tcp_server()] }));
+fn a_drain_ends_at_the_operators_deadline_and_says_what_it_cut() {
+    let (mut world, _) = started(tcp_server());
+    world.kernel.set_connections(&key(), &real(1), busy());
+    order(&mut world, 1, Change::Drain { limit: Duration::from_secs(20) });
+    world.run(Duration::from_secs(19));
+    assert_eq!(weights(&world), "1:0 2:1 3:1");
+    world.run(Duration::from_secs(2));
+    assert_eq!(weights(&world), "2:1 3:1");
+    assert_eq!(told(&world, "4 connections cut at the deadline"), 1);
+}
+
+#[test]
+fn a_disabled_server_goes_at_once_and_stays_away_whatever_its_health() {
+    let mut server = tcp_server();
+    server.real_servers[0].inhibit_on_failure = true;
+    let (mut world, _) = started(server);
+    world.kernel.set_connections(&key(), &real(1), busy());
+    order(&mut world, 1, Change::Disable);
+    world.run(Duration::from_secs(10));
+    assert_eq!(weights(&world), "2:1 3:1");
+    order(&mut world, 1, Change::Enable);
+    world.run(Duration::from_millis(100));
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
+}
+
+#[test]
+fn orders_survive_reload_and_crash_and_a_drain_its_connections() {
+    let (mut world, config) = started(tcp_server());
+    world.kernel.set_connections(&key(), &real(1), busy());
+    order(&mut world, 1, Change::Drain { limit: Duration::from_secs(600) });
+    order(&mut world, 2, Change::Weight(Some(7)));
+    order(&mut world, 3, Change::Disable);
     world.run(Duration::from_secs(5));
-    let trouble = world.director().unwrap().status(world.now).kernel_trouble;
-    assert!(
-        trouble.is_some_and(|t| t.contains("sync daemon on nosuch")),
-        "the log says so once, the status as long"
-    );
+    assert_eq!(weights(&world), "1:0 2:7");
+    let ops = world.ops.len();
+    world.tell(Input::Reload(Arc::new(Config::clone(&config))));
+    world.run(Duration::from_secs(5));
+    world.crash();
+    world.start(&config);
+    world.run(Duration::from_secs(30));
+    assert_eq!(weights(&world), "1:0 2:7", "the drained one still serves its connections");
+    assert_eq!(world.ops.len(), ops);
+    order(&mut world, 2, Change::Weight(None));
+    world.run(Duration::from_millis(100));
+    assert_eq!(weights(&world), "1:0 2:1");
+}
+
+#[test]
+fn an_order_ends_with_its_server() {
+    let (mut world, full) = started(tcp_server());
+    order(&mut world, 1, Change::Disable);
+    let mut shorter = full.virtual_servers[0].clone();
+    shorter.real_servers.remove(0);
+    world.tell(Input::Reload(config(shorter)));
+    world.run(Duration::from_secs(5));
+    world.tell(Input::Reload(full));
+    world.run(Duration::from_secs(5));
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
+}
+
+#[test]
+fn draining_the_last_server_brings_the_sorry_server() {
+    let mut server = tcp_server();
+    server.real_servers.truncate(1);
+    server.sorry_server = Some(SorryServer { address: real(9), forwarding: Forwarding::Dr, inhibit: false });
+    let (mut world, _) = started(server);
+    world.kernel.set_connections(&key(), &real(1), busy());
+    order(&mut world, 1, Change::Drain { limit: Duration::from_secs(60) });
+    world.run(Duration::from_secs(1));
+    assert_eq!(weights(&world), "1:0 9:1");
+}
+
+#[test]
+fn a_predecessors_removed_server_goes_on_draining_after_a_crash() {
+    let (mut world, full) = started(tcp_server());
+    let mut shorter = full.virtual_servers[0].clone();
+    shorter.real_servers.remove(0);
+    let shorter = config(shorter);
+    world.kernel.set_connections(&key(), &real(1), busy());
+    world.tell(Input::Reload(Arc::clone(&shorter)));
+    world.run(Duration::from_secs(10));
+    world.crash();
+    world.start(&shorter);
+    world.run(DRAIN_DEADLINE - Duration::from_secs(15));
+    assert_eq!(weights(&world), "1:0 2:1 3:1");
+    world.run(Duration::from_secs(10));
+    assert_eq!(weights(&world), "2:1 3:1", "at the old deadline, not a new one");
+}
+
+#[test]
+fn a_server_that_flaps_must_prove_itself_where_rise_asks_for_it() {
+    let mut server = tcp_server();
+    server.real_servers[0].checkers[0].spec.timing.rise = 3;
+    let (mut world, _) = started(server);
+    world.servers.insert(real(1), Server::Refuses);
+    world.run(SECONDS_TO_NOTICE);
+    world.servers.insert(real(1), Server::Answers);
+    world.run(SECONDS_TO_NOTICE);
+    assert_eq!(weights(&world), "2:1 3:1");
+    world.run(Duration::from_secs(4));
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
+}
+
+fn order(world: &mut World, n: u8, change: Change) {
+    let selector = Selector { address: real(n).ip(), port: None, virtual_server: None };
+    world.tell(Input::Order { selector, change });
 }
 
 /// Interval 2 s, one retry after 1 s, and a little.
-const SECONDS_TO_NOTICE: Duration = Duration::from_secs(4);
+pub(super) const SECONDS_TO_NOTICE: Duration = Duration::from_secs(4);
 
-fn started(server: VirtualServer) -> (World, Arc<Config>) {
+pub(super) fn started(server: VirtualServer) -> (World, Arc<Config>) {
     let mut world = World::new(1);
     let config = config(server);
     world.start(&config);
@@ -424,11 +477,11 @@ fn started(server: VirtualServer) -> (World, Arc<Config>) {
     (world, config)
 }
 
-fn config(server: VirtualServer) -> Arc<Config> {
+pub(super) fn config(server: VirtualServer) -> Arc<Config> {
     Arc::new(Config { virtual_servers: vec![server], ..Config::default() })
 }
 
-fn tcp_server() -> VirtualServer {
+pub(super) fn tcp_server() -> VirtualServer {
     VirtualServer {
         id: VirtualServerId::Address { protocol: Protocol::Tcp, address: [10, 0, 0, 1].into(), port: 80 },
         scheduler: Scheduler::new("rr").unwrap(),
@@ -442,7 +495,7 @@ fn tcp_server() -> VirtualServer {
     }
 }
 
-fn real_server(n: u8) -> RealServer {
+pub(super) fn real_server(n: u8) -> RealServer {
     let target = Target {
         address: real(n),
         bind_address: None,
@@ -471,7 +524,7 @@ fn real_server(n: u8) -> RealServer {
     }
 }
 
-fn real(n: u8) -> SocketAddr {
+pub(super) fn real(n: u8) -> SocketAddr {
     SocketAddr::new([10, 1, 0, n].into(), 80)
 }
 
@@ -493,7 +546,7 @@ fn busy() -> Connections {
 }
 
 /// The only service's destinations as `last octet:weight`.
-fn weights(world: &World) -> String {
+pub(super) fn weights(world: &World) -> String {
     let entry = world.kernel.table().values().next().expect("a service");
     let one = |(at, d): (&SocketAddr, &crate::ipvs::types::DestinationEntry)| match at {
         SocketAddr::V4(v4) => format!("{}:{}", v4.ip().octets()[3], d.destination.weight),
@@ -502,7 +555,7 @@ fn weights(world: &World) -> String {
     entry.destinations.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
-fn told(world: &World, words: &str) -> usize {
+pub(super) fn told(world: &World, words: &str) -> usize {
     let says = |event: &Event| event.to_string().contains(words);
     world.events.iter().filter(|(_, event)| says(event)).count()
 }
