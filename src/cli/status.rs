@@ -61,6 +61,7 @@ fn render(daemon: &DaemonStatus) -> String {
 fn kernel_line(status: &Status) -> String {
     let drift = match status.drift_repaired {
         0 => String::new(),
+        1 => ", put right once after somebody else's change".to_owned(),
         n => format!(", put right {n} times after somebody else's change"),
     };
     match &status.kernel_trouble {

@@ -2,10 +2,10 @@
 //!
 //! 1. The kernel's answers: the next request waits for them.
 //! 2. Signals.
-//! 3. Outcomes of probes.
-//! 4. The director's own deadline. Every input does what is due, so a flood of outcomes cannot starve it.
-//! 5. A reload that has finished reading.
-//! 6. Operators' questions.
+//! 3. A reload that has finished reading.
+//! 4. Operators' questions: few at a time, and never so welcome as when a flood of outcomes keeps the loop busy.
+//! 5. Outcomes of probes.
+//! 6. The director's own deadline. Every input does what is due, so a flood of outcomes cannot starve it.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -90,8 +90,6 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                         break input;
                     }
                 }
-                (run, outcome) = prober.next() => break Input::ProbeDone { run, outcome },
-                () = sleep_until(deadline) => break Input::Wake,
                 result = reload.finished() => {
                     if let Some(config) = reload.conclude(result, &shell.config_path) {
                         break Input::Reload(Arc::new(config));
@@ -102,6 +100,8 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                         break input;
                     }
                 }
+                (run, outcome) = prober.next() => break Input::ProbeDone { run, outcome },
+                () = sleep_until(deadline) => break Input::Wake,
             }
         };
     }
@@ -240,7 +240,9 @@ impl Reload {
             for line in &errors {
                 error!("reload: {line}");
             }
-            error!("reload rejected, nothing changed: {} has {} errors", path.display(), errors.len());
+            let count =
+                if errors.len() == 1 { "1 error".to_owned() } else { format!("{} errors", errors.len()) };
+            error!("reload rejected, nothing changed: {} has {count}", path.display());
         }
         self.last = Some((time::now(), errors));
         if std::mem::take(&mut self.is_wanted_again) {

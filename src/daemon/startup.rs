@@ -94,7 +94,10 @@ impl Early {
         let run_dir = RunDirectory::lock(&options.run_dir).map_err(|error| run_dir_failure(&error))?;
         process::raise_file_limit();
         let backend = open_kernel().map_err(|error| kernel_failure(&error))?;
-        let is_clean = self.runtime.block_on(direct(self.signals, options, config, run_dir, backend))?;
+        let is_clean = self.runtime.block_on(direct(self.signals, options, config, run_dir, backend));
+        // A file or a kernel that never answers must not keep the process from ending.
+        self.runtime.shutdown_background();
+        let is_clean = is_clean?;
         if is_clean {
             return Ok(());
         }
