@@ -9,6 +9,7 @@ mod forwarding_modes;
 mod harness_itself;
 mod inhibit;
 mod modes;
+mod orders;
 mod refusals;
 mod reload;
 mod restart;
@@ -103,6 +104,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "kill -9 and SIGUSR2 under load: no request fails, known down stays down",
         120,
         restart::run,
+    ),
+    scenario(
+        "orders",
+        "drain, disable, weight and why, under load; no request fails; a restart remembers",
+        120,
+        orders::run,
     ),
     scenario("modes", "NAT, DR and TUN in IPv4 and IPv6, by real traffic", 120, modes::run),
     scenario(

@@ -10,6 +10,7 @@ use crate::daemon::control::{Command, Reply};
 use crate::daemon::startup::Exit;
 use crate::director::checkers::Subscriber;
 use crate::director::order::{Change, Selector};
+use crate::ipvs::types::Connections;
 use crate::syntax::value;
 
 #[derive(Debug, clap::Args)]
@@ -103,8 +104,11 @@ fn wait(socket: &SocketArguments, ordered: &[Subscriber]) -> Exit {
             servers.flat_map(|s| s.real_servers.iter().map(move |r| ((s.virtual_server, r.real_server), r)));
         let left: Vec<_> =
             reals.filter(|(key, r)| ordered.contains(key) && r.kernel_weight.is_some()).collect();
-        let connections: u64 = left.iter().map(|(_, r)| u64::from(r.connections.active)).sum();
-        let line = format!("waiting: {connections} active connections in {} virtual servers", left.len());
+        let count = |of: fn(&Connections) -> u32| {
+            left.iter().map(|(_, r)| u64::from(of(&r.connections))).sum::<u64>()
+        };
+        let (active, closed) = (count(|c| c.active), count(|c| c.inactive));
+        let line = format!("waiting: {active} active connections, {closed} closed ones the kernel remembers");
         if left.is_empty() {
             print(if is_live && !shown.is_empty() { "\r\x1b[K" } else { "" });
             return tell(ordered, "has left the kernel");

@@ -300,7 +300,10 @@ impl Pool {
                 return true;
             }
             let since = *leaving.quiesced_since.get_or_insert(now);
-            let is_kept = leaving.active > 0 || now.since(since) < DRAIN_GRACE;
+            // A closed connection counts too: until the kernel forgets it, a client that comes again from the same
+            // port is sent to this destination, and into the void when it is gone.
+            let connections = entry.connections.active.saturating_add(entry.connections.inactive);
+            let is_kept = connections > 0 || now.since(since) < DRAIN_GRACE;
             if !is_kept {
                 events.push(Event::Left { virtual_server: server, real_server: *at, cut: 0 });
             }

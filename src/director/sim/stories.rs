@@ -356,6 +356,19 @@ fn a_drained_server_keeps_its_connections_until_they_end() {
 }
 
 #[test]
+fn a_drained_server_stays_until_the_kernel_has_forgotten_its_closed_connections() {
+    let (mut world, _) = started(tcp_server());
+    let closed = Connections { active: 0, inactive: 7, persistent: 0 };
+    world.kernel.set_connections(&key(), &real(1), closed);
+    order(&mut world, 1, Change::Drain { limit: Duration::from_secs(600) });
+    world.run(Duration::from_secs(120));
+    assert_eq!(weights(&world), "1:0 2:1 3:1");
+    world.kernel.set_connections(&key(), &real(1), Connections::default());
+    world.run(Duration::from_secs(4));
+    assert_eq!(weights(&world), "2:1 3:1");
+}
+
+#[test]
 fn a_drain_ends_at_the_operators_deadline_and_says_what_it_cut() {
     let (mut world, _) = started(tcp_server());
     world.kernel.set_connections(&key(), &real(1), busy());
