@@ -8,6 +8,7 @@ mod failures;
 mod forwarding_modes;
 mod harness_itself;
 mod inhibit;
+mod local_trouble;
 mod modes;
 mod orders;
 mod refusals;
@@ -104,6 +105,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "kill -9 and SIGUSR2 under load: no request fails, known down stays down",
         120,
         restart::run,
+    ),
+    scenario(
+        "local-trouble",
+        "checks that cannot be made here change no verdict: a forbidden route, no descriptors",
+        120,
+        local_trouble::run,
     ),
     scenario(
         "orders",
