@@ -8,11 +8,13 @@ mod failures;
 mod forwarding_modes;
 mod harness_itself;
 mod inhibit;
+mod local_trouble;
 mod modes;
 mod orders;
 mod refusals;
 mod reload;
 mod restart;
+mod same_table;
 mod scale;
 mod schedulers;
 mod sorry;
@@ -106,6 +108,12 @@ pub const SCENARIOS: &[Scenario] = &[
         restart::run,
     ),
     scenario(
+        "local-trouble",
+        "checks that cannot be made here change no verdict: a forbidden route, no descriptors",
+        120,
+        local_trouble::run,
+    ),
+    scenario(
         "orders",
         "drain, disable, weight and why, under load; no request fails; a restart remembers",
         120,
@@ -117,6 +125,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "the netlink backend passes the suite that the imitated kernel passes",
         120,
         conformance::run,
+    ),
+    scenario(
+        "same-table",
+        "keepalived and lvsd make the same table of the same files, by hand and by generator",
+        240,
+        same_table::run,
     ),
     scenario(
         "schedulers",

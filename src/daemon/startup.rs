@@ -158,13 +158,17 @@ pub fn default_config() -> PathBuf {
     if own.exists() { own.to_owned() } else { PathBuf::from("/etc/keepalived/keepalived.conf") }
 }
 
-/// Reads a configuration; its errors as lines `file:line:column: message`.
+/// Reads a configuration again; its errors as lines `file:line:column: message`. Warnings are logged, as at the
+/// start.
 ///
 /// # Errors
 /// The errors, when there are any.
 pub fn load(path: &Path) -> Result<Config, Vec<String>> {
     let loaded = config::load(path);
     let errors = loaded.lines(Class::Error);
+    for line in loaded.lines(Class::Warning).iter().filter(|_| errors.is_empty()) {
+        warn!("{line}");
+    }
     loaded.config.ok_or(errors)
 }
 

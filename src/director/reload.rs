@@ -12,7 +12,7 @@ use super::order::Order;
 use super::pool::{Member, Pool, Subscription};
 use super::state::KnownDown;
 use crate::check::outcome::{Outcome, Phase, Verdict};
-use crate::check::schedule::RunId;
+use crate::check::schedule::{Health, RunId};
 use crate::config::{RealServer, VirtualServer, VirtualServerId};
 use crate::time::Instant;
 
@@ -96,11 +96,35 @@ impl Maker<'_> {
             }
         }
         self.inherit(&fresh, known);
+        self.inherit_up(&fresh, before);
         let since = before.map_or(self.now, |m| m.since);
         let order = self.orders.get(&subscriber).copied().unwrap_or_default();
         let mut member = Member { real_server: real.clone(), subscriptions, is_up: true, since, order };
         member.is_up = before.map_or_else(|| member.judge(self.checkers), |m| m.is_up);
         member
+    }
+
+    /// A new checker whose predecessor passed goes on from there: its first failure is not the first ever.
+    fn inherit_up(&mut self, fresh: &[CheckerId], before: Option<&Member>) {
+        for s in before.into_iter().flat_map(|m| &m.subscriptions) {
+            let Some(old) =
+                self.checkers.get(s.checker).filter(|c| c.schedule.health().is_up() == Some(true))
+            else {
+                continue;
+            };
+            let (question, target) = (old.spec.question.keyword(), old.spec.target.address);
+            let Some(last) = old.schedule.last().cloned() else { continue };
+            for id in fresh {
+                let is_like = self.checkers.get(*id).is_some_and(|c| {
+                    c.spec.question.keyword() == question
+                        && c.spec.target.address == target
+                        && c.schedule.health() == Health::Unknown
+                });
+                if is_like {
+                    self.checkers.know_up(*id, self.now, last.clone());
+                }
+            }
+        }
     }
 
     /// Gives new checkers the verdicts known of their likes; a verdict whose like is gone goes to all of them.

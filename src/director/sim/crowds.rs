@@ -31,6 +31,21 @@ fn a_dead_server_that_moves_to_another_virtual_server_stays_dead() {
 }
 
 #[test]
+fn a_changed_check_of_a_healthy_server_retries_before_it_says_down() {
+    let (mut world, full) = started(tcp_server());
+    let mut changed = full.virtual_servers[0].clone();
+    for checker in changed.real_servers.iter_mut().flat_map(|r| &mut r.checkers) {
+        checker.spec.target.connect_timeout = Duration::from_secs(7);
+    }
+    world.servers.insert(real(1), Server::Refuses);
+    world.tell(Input::Reload(config(changed)));
+    world.run(Duration::from_millis(1100));
+    world.servers.clear();
+    world.run(Duration::from_secs(20));
+    assert_eq!(told(&world, "is down"), 0, "one failure, and one retry is configured");
+}
+
+#[test]
 fn two_refusals_of_one_service_wait_side_by_side() {
     let (mut world, full) = started(tcp_server());
     world.kernel.set_scheduler("twos", false);
