@@ -11,8 +11,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::init::{DIRECTORY, INIT_NAME};
+use super::init::{DIRECTORY, INIT_NAME, LIMIT};
 use super::interrupt::Running;
+use super::kernel::{self, Clock};
 use super::scratch::Scratch;
 use super::terminal::{self, Terminal};
 
@@ -31,6 +32,8 @@ const SHM_FLOOR: u64 = 2 << 30;
 pub struct Order {
     /// Arguments of the job: this binary, run by the guest's init.
     pub arguments: Vec<String>,
+    /// The clock it lives by; decides the kernel.
+    pub clock: Clock,
     /// The guest's memory in MiB; only what it uses is taken from the host.
     pub memory: u32,
     /// Wall-clock limit.
@@ -70,19 +73,6 @@ impl Ending {
     /// The kernel's messages.
     pub fn console(&self) -> String {
         read_lossy(self.scratch.path().join("console"))
-    }
-}
-
-/// The kernel to boot: `LVSD_LAB_KERNEL`, or Debian's user-mode-linux.
-///
-/// # Errors
-/// A sentence with the next step when there is none.
-pub fn kernel() -> Result<PathBuf, String> {
-    let path = std::env::var_os("LVSD_LAB_KERNEL")
-        .map_or_else(|| PathBuf::from("/usr/bin/linux.uml"), PathBuf::from);
-    match path.metadata() {
-        Ok(meta) if meta.is_file() => Ok(path),
-        _ => Err(format!("{}: no such kernel; run scripts/setup", path.display())),
     }
 }
 
@@ -141,7 +131,7 @@ fn prepare(order: &Order, scratch: &Scratch) -> io::Result<()> {
     }
     fs::write(dir.join("arguments"), job)?;
     let mut environment = String::new();
-    for name in ["TERM", "LANG", "RUST_BACKTRACE", "LVSD_LAB_DAEMON"] {
+    for name in ["TERM", "LANG", "RUST_BACKTRACE", "LVSD_LAB_DAEMON", "LVSD_SOAK", "LVSD_SOAK_SEED"] {
         if let Ok(value) = std::env::var(name) {
             environment.push_str(&format!("{name}={value}\n"));
         }
@@ -159,7 +149,7 @@ fn spawn(order: &Order, scratch: &Scratch, terminal: Option<&Terminal>) -> Resul
     let dir = scratch.path();
     let console = File::create(dir.join("console")).map_err(|e| format!("console: {e}"))?;
     let stderr = console.try_clone().map_err(|e| format!("console: {e}"))?;
-    let path = kernel()?;
+    let path = kernel::find(order.clock)?;
     // A runner that is killed takes its guests along.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]).arg(&path);
@@ -177,10 +167,14 @@ fn spawn(order: &Order, scratch: &Scratch, terminal: Option<&Terminal>) -> Resul
         .arg(format!("mem={}M", order.memory))
         .arg(format!("init={}", dir.join(INIT_NAME).display()))
         .arg(format!("{DIRECTORY}{}", dir.display()))
-        .arg(format!("lvsd.limit={}", order.limit.as_secs()))
         .arg(format!("uml_dir={}", dir.join("uml").display()))
         .arg("umid=guest")
         .stderr(stderr);
+    match order.clock {
+        Clock::Simulated => command.arg("time-travel=inf-cpu"),
+        // The guest's own limit counts the guest's seconds: an hour of simulated ones is over at once.
+        Clock::Real => command.arg(format!("{LIMIT}{}", order.limit.as_secs())),
+    };
     match terminal {
         Some(terminal) => {
             let end = || terminal.guest_end().map(OwnedFd::from).map_err(|e| format!("terminal: {e}"));

@@ -19,6 +19,9 @@ pub const INIT_NAME: &str = "lvsd-lab-init";
 /// The word of the kernel's command line that names the guest's directory.
 pub const DIRECTORY: &str = "lvsd.lab=";
 
+/// The word that limits the guest's life, in its own seconds; without it there is no limit.
+pub const LIMIT: &str = "lvsd.limit=";
+
 /// How much longer than the runner's limit the guest lives when the runner no longer watches.
 const GRACE: Duration = Duration::from_secs(15);
 /// Where Debian's user-mode-linux keeps its modules; a link or a bind from /lib/modules is not its business.
@@ -49,12 +52,14 @@ fn run_job() -> Result<(), String> {
     let line = fs::read_to_string("/proc/cmdline").map_err(|e| format!("/proc/cmdline: {e}"))?;
     let word = |key: &str| line.split_ascii_whitespace().find_map(|w| w.strip_prefix(key));
     let dir = word(DIRECTORY).ok_or("no lvsd.lab= on the kernel's command line")?.to_owned();
-    let limit = word("lvsd.limit=").and_then(|l| l.parse().ok()).unwrap_or(600);
+    let limit = word(LIMIT).and_then(|l| l.parse().ok()).map(Duration::from_secs);
     let terminal = line.split_ascii_whitespace().any(|w| w == "lvsd.terminal");
-    std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_secs(limit) + GRACE);
-        let _ = rustix::system::reboot(RebootCommand::PowerOff);
-    });
+    if let Some(limit) = limit {
+        std::thread::spawn(move || {
+            std::thread::sleep(limit + GRACE);
+            let _ = rustix::system::reboot(RebootCommand::PowerOff);
+        });
+    }
     writable_root(&dir)?;
     let status = job(Path::new(&dir), terminal)?;
     fs::write(Path::new(&dir).join("status"), format!("{status}\n")).map_err(|e| format!("status: {e}"))

@@ -3,6 +3,7 @@
 pub mod guest;
 pub mod init;
 pub mod interrupt;
+pub mod kernel;
 pub mod runner;
 pub mod scratch;
 pub mod terminal;

@@ -7,19 +7,38 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::guest::{self, DIED, Order, Output, TIMED_OUT};
+use super::kernel::{self, Clock};
 use super::{interrupt, scratch};
 use crate::Arguments;
-use crate::lab::{FAILED, SKIPPED, Verdict};
-use crate::scenarios::{Run, SCENARIOS, SHELL, Scenario};
+use crate::lab::{FAILED, NOTE, SKIPPED, Verdict};
+use crate::scenarios::{Run, SCENARIOS, SHELL, Scenario, Time};
 
 /// Lines of a failed scenario's log that are shown at once.
 const SHOWN: usize = 25;
 /// How many of them come before the one that says what failed.
 const BEFORE: usize = 4;
 
+/// A scenario, and the clock it runs by.
+#[derive(Clone, Copy)]
+struct Job {
+    scenario: &'static Scenario,
+    clock: Clock,
+}
+
+impl Job {
+    /// Its name; a scenario that runs by both clocks has two.
+    fn name(&self) -> String {
+        match (self.scenario.time, self.clock) {
+            (Time::Both, Clock::Real) => format!("{}.real", self.scenario.name),
+            _ => self.scenario.name.to_owned(),
+        }
+    }
+}
+
 /// How one scenario ended.
 enum Ended {
-    Passed,
+    /// With what it wants to have told.
+    Passed(Vec<String>),
     Failed(String),
     Skipped(String),
 }
@@ -28,7 +47,12 @@ enum Ended {
 pub fn run(arguments: &Arguments) -> ExitCode {
     if arguments.list {
         for scenario in SCENARIOS {
-            println!("{:<18} {}", scenario.name, scenario.about);
+            let time = match scenario.time {
+                Time::Simulated => "",
+                Time::Real => "real time",
+                Time::Both => "both times",
+            };
+            println!("{:<18} {time:<11} {}", scenario.name, scenario.about);
         }
         return ExitCode::SUCCESS;
     }
@@ -39,27 +63,38 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::from(64);
         }
     };
-    if let Err(message) = guest::kernel().and_then(|_| interrupt::watch()) {
-        eprintln!("lab: {message}");
-        println!("\n0 passed, {} failed", chosen.len().max(1));
-        return ExitCode::FAILURE;
-    }
+    let jobs = if arguments.shell { Ok(Vec::new()) } else { jobs(&chosen) };
+    let prepared = jobs.and_then(|jobs| {
+        // All that is missing is missed now, not between two scenarios.
+        for clock in jobs.iter().map(|j| j.clock).chain([Clock::Real]) {
+            kernel::find(clock)?;
+        }
+        interrupt::watch().map(|()| jobs)
+    });
+    let jobs = match prepared {
+        Ok(jobs) => jobs,
+        Err(message) => {
+            eprintln!("lab: {message}");
+            println!("\n0 passed, {} failed", chosen.len().max(1));
+            return ExitCode::FAILURE;
+        }
+    };
     scratch::sweep();
     if arguments.shell {
         return interactive(&arguments.filters);
     }
-    if let [only] = chosen[..]
-        && only.on_request
+    if let [only] = jobs[..]
+        && only.scenario.on_request
     {
         return demonstrate(only, arguments.keep);
     }
-    run_all(arguments, chosen)
+    run_all(arguments, jobs)
 }
 
 /// A scenario that is there to be watched: it says itself how it went.
-fn demonstrate(scenario: &Scenario, keep: bool) -> ExitCode {
-    match run_one(scenario, true, keep) {
-        Ended::Passed => ExitCode::SUCCESS,
+fn demonstrate(job: Job, keep: bool) -> ExitCode {
+    match run_one(job, true, keep) {
+        Ended::Passed(_) => ExitCode::SUCCESS,
         Ended::Failed(message) | Ended::Skipped(message) => {
             eprintln!("lab: {message}");
             ExitCode::FAILURE
@@ -84,7 +119,23 @@ fn matches(scenario: &Scenario, filter: &str) -> bool {
     if scenario.on_request { scenario.name == filter } else { scenario.name.contains(filter) }
 }
 
-fn run_all(arguments: &Arguments, chosen: Vec<&'static Scenario>) -> ExitCode {
+/// What the scenarios mean: one kernel each, or two.
+fn jobs(chosen: &[&'static Scenario]) -> Result<Vec<Job>, String> {
+    let is_all_real = kernel::is_all_real()?;
+    let mut jobs = Vec::new();
+    for scenario in chosen {
+        let clocks: &[Clock] = match scenario.time {
+            _ if is_all_real => &[Clock::Real],
+            Time::Simulated => &[Clock::Simulated],
+            Time::Real => &[Clock::Real],
+            Time::Both => &[Clock::Simulated, Clock::Real],
+        };
+        jobs.extend(clocks.iter().map(|clock| Job { scenario, clock: *clock }));
+    }
+    Ok(jobs)
+}
+
+fn run_all(arguments: &Arguments, chosen: Vec<Job>) -> ExitCode {
     let started = Instant::now();
     let watched = arguments.verbose;
     let jobs = if watched { 1 } else { usize::from(arguments.jobs) };
@@ -95,15 +146,15 @@ fn run_all(arguments: &Arguments, chosen: Vec<&'static Scenario>) -> ExitCode {
         for _ in 0..jobs.min(total) {
             scope.spawn(|| {
                 loop {
-                    let Some(scenario) = lock(&queue).pop_front() else { return };
+                    let Some(job) = lock(&queue).pop_front() else { return };
                     if arguments.verbose {
-                        println!("--- {}: {}", scenario.name, scenario.about);
+                        println!("--- {}: {}", job.name(), job.scenario.about);
                     }
                     let begun = Instant::now();
-                    let ended = run_one(scenario, watched, arguments.keep);
+                    let ended = run_one(job, watched, arguments.keep);
                     let mut counts = lock(&counts);
                     let place = match &ended {
-                        Ended::Passed => 0,
+                        Ended::Passed(_) => 0,
                         Ended::Failed(_) => 1,
                         Ended::Skipped(_) => 2,
                     };
@@ -111,7 +162,7 @@ fn run_all(arguments: &Arguments, chosen: Vec<&'static Scenario>) -> ExitCode {
                         *count += 1;
                     }
                     let done: usize = counts.iter().sum();
-                    report(scenario, &ended, begun.elapsed(), done, total);
+                    report(job, &ended, begun.elapsed(), done, total);
                 }
             });
         }
@@ -123,54 +174,63 @@ fn run_all(arguments: &Arguments, chosen: Vec<&'static Scenario>) -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn report(scenario: &Scenario, ended: &Ended, took: Duration, done: usize, total: usize) {
-    let (word, text) = match ended {
-        Ended::Passed => ("ok", scenario.about),
-        Ended::Failed(message) => ("FAILED", message.as_str()),
-        Ended::Skipped(message) => ("skipped", message.as_str()),
+fn report(job: Job, ended: &Ended, took: Duration, done: usize, total: usize) {
+    let (word, text, notes) = match ended {
+        Ended::Passed(notes) => ("ok", job.scenario.about, notes.as_slice()),
+        Ended::Failed(message) => ("FAILED", message.as_str(), &[][..]),
+        Ended::Skipped(message) => ("skipped", message.as_str(), &[][..]),
     };
-    println!("[{done:>2}/{total}] {word:<7} {:>5.1} s  {:<18} {text}", took.as_secs_f64(), scenario.name);
-}
-
-fn run_one(scenario: &Scenario, watched: bool, keep: bool) -> Ended {
-    match scenario.run {
-        Run::Outside(run) => match run() {
-            Ok(()) => Ended::Passed,
-            Err(message) => Ended::Failed(message),
-        },
-        Run::Inside(_) => run_guest(scenario, watched, keep),
+    println!("[{done:>2}/{total}] {word:<7} {:>5.1} s  {:<18} {text}", took.as_secs_f64(), job.name());
+    for note in notes {
+        println!("        {note}");
     }
 }
 
-fn run_guest(scenario: &Scenario, watched: bool, keep: bool) -> Ended {
+fn run_one(job: Job, watched: bool, keep: bool) -> Ended {
+    match job.scenario.run {
+        Run::Outside(run) => match run() {
+            Ok(()) => Ended::Passed(Vec::new()),
+            Err(message) => Ended::Failed(message),
+        },
+        Run::Inside(_) => run_guest(job, watched, keep),
+    }
+}
+
+fn run_guest(job: Job, watched: bool, keep: bool) -> Ended {
+    let scenario = job.scenario;
+    let limit = scenario.limit();
     let order = Order {
         arguments: vec!["--inside".into(), scenario.name.into()],
+        clock: job.clock,
         memory: scenario.memory,
-        limit: Duration::from_secs(scenario.limit_s),
+        limit,
         output: if watched { Output::Stream } else { Output::Log },
     };
     let ending = match guest::boot(&order) {
         Ok(ending) => ending,
         Err(message) => return Ended::Failed(message),
     };
-    if ending.status == 0 && !keep {
-        return Ended::Passed;
-    }
     let log = ending.log();
     if ending.status == i32::from(SKIPPED) {
         return Ended::Skipped(log.lines().last().unwrap_or_default().to_owned());
     }
-    let place = artefacts(scenario.name);
+    // Who watches has seen them.
+    let notes = log.lines().filter(|_| !watched).filter_map(|l| l.strip_prefix(NOTE)).map(str::to_owned);
+    let mut notes: Vec<String> = notes.collect();
+    if ending.status == 0 && !keep {
+        return Ended::Passed(notes);
+    }
+    let place = artefacts(&job.name());
     let kept = match ending.scratch.keep(&place) {
         Ok(()) => format!("kept: {}", place.display()),
         Err(e) => format!("{}: {e}", place.display()),
     };
     if ending.status == 0 {
-        println!("      {kept}");
-        return Ended::Passed;
+        notes.push(kept);
+        return Ended::Passed(notes);
     }
     let reason = match ending.status {
-        TIMED_OUT => format!("time limit of {} s", scenario.limit_s),
+        TIMED_OUT => format!("time limit of {} s", limit.as_secs()),
         DIED => format!("the guest died; its console ends with:\n{}", last_lines(&ending.console(), SHOWN)),
         status => format!("exit status {status}"),
     };
@@ -190,6 +250,7 @@ fn interactive(filters: &[String]) -> ExitCode {
     };
     let order = Order {
         arguments: vec!["--inside".into(), job.into(), "--shell".into()],
+        clock: Clock::Real,
         memory: 512,
         limit: Duration::from_secs(24 * 3600),
         output: Output::Terminal,
@@ -214,9 +275,10 @@ pub fn artefacts(name: &str) -> PathBuf {
 }
 
 /// Boots a guest that runs one of [`crate::scenarios::PROBES`], for scenarios about the lab itself.
-pub fn boot_probe(name: &str, limit: Duration) -> Result<guest::Ending, String> {
+pub fn boot_probe(name: &str, clock: Clock, limit: Duration) -> Result<guest::Ending, String> {
     guest::boot(&Order {
         arguments: vec!["--inside".into(), name.into()],
+        clock,
         memory: 128,
         limit,
         output: Output::Log,

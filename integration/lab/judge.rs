@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::IpAddr;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use super::Verdict;
 use super::host::Host;
 
 /// Runs a command where the caller is and answers its output.
@@ -56,6 +58,19 @@ pub fn curl(host: &Host, url: &str, limit: Duration) -> Result<(u16, String), St
     let answer = output(host, &["curl", "-g", "-sS", "-m", &limit, "-w", "\n%{http_code}", url])?;
     let (body, code) = answer.rsplit_once('\n').ok_or_else(|| format!("curl: {answer:?}"))?;
     Ok((code.parse().map_err(|e| format!("curl: {code:?}: {e}"))?, body.to_owned()))
+}
+
+/// `modprobe`; a kernel that cannot load modules has everything built in.
+///
+/// # Errors
+/// What `modprobe` said.
+pub fn modprobe(modules: &[&str]) -> Verdict {
+    if !Path::new("/proc/modules").exists() {
+        return Ok(());
+    }
+    let mut command = vec!["modprobe", "-a", "-q"];
+    command.extend(modules);
+    run(&command).map(drop)
 }
 
 /// Addresses of a host by interface, as `ip -j addr` sees them.

@@ -35,6 +35,9 @@ pub const SKIPPED: u8 = 77;
 /// What the log says before the sentence that says what was wrong.
 pub const FAILED: &str = "FAILED: ";
 
+/// What the log says before a line that the runner shows although the scenario passed.
+pub const NOTE: &str = "note: ";
+
 /// The lab, as a scenario sees it.
 #[derive(Debug)]
 pub struct Lab {
@@ -64,6 +67,13 @@ impl Lab {
     /// Says in the log what comes next.
     pub fn step(&self, text: impl AsRef<str>) {
         println!("{:7.2} s  {}", self.started.elapsed().as_secs_f64(), text.as_ref());
+    }
+
+    /// Says something that is shown when the scenario has passed: a measurement, a summary.
+    pub fn note(&self, text: impl AsRef<str>) {
+        for line in text.as_ref().lines() {
+            println!("{NOTE}{line}");
+        }
     }
 
     /// Ends the scenario because it cannot be run here; `reason` is shown.

@@ -127,7 +127,7 @@ impl Lab {
     /// # Errors
     /// What `ip` said.
     pub fn build(&mut self, topology: &Topology) -> Verdict {
-        judge::run(&["modprobe", "-a", "-q", "ipv6", "bridge", "veth"])?;
+        judge::modprobe(&["ipv6", "bridge", "veth"])?;
         set_sysctls(&[
             ("net.core.devconf_inherit_init_net", "1"),
             ("net.ipv4.conf.all.rp_filter", "0"),
@@ -165,7 +165,7 @@ impl Lab {
     /// # Errors
     /// What `ip` or `modprobe` said.
     pub fn standard(&mut self) -> Verdict {
-        judge::run(&["modprobe", "-q", "ip_vs"])?;
+        judge::modprobe(&["ip_vs"])?;
         self.build(&Topology::standard())
     }
 
@@ -219,7 +219,7 @@ impl Lab {
     /// What `ip` or `modprobe` said.
     pub fn tun_real_servers(&self, vips: &[&str]) -> Verdict {
         self.vips_on_lo(&REAL_SERVERS, vips)?;
-        judge::run(&["modprobe", "-a", "-q", "ipip", "ip6_tunnel"])?;
+        judge::modprobe(&["ipip", "ip6_tunnel"])?;
         for name in REAL_SERVERS {
             batch(Some(name), "link set tunl0 up\nlink set ip6tnl0 up\n")?;
         }

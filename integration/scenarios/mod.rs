@@ -17,12 +17,15 @@ mod restart;
 mod same_table;
 mod scale;
 mod schedulers;
+mod soak;
 mod sorry;
 mod stop;
 mod strangers;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
+use crate::lab::wait::seconds;
 use crate::lab::{Lab, Verdict};
 
 /// A story that a kernel and other programs judge.
@@ -31,7 +34,9 @@ pub struct Scenario {
     pub name: &'static str,
     /// What it shows, in one line.
     pub about: &'static str,
-    /// Wall-clock limit in seconds, with room for a busy machine.
+    /// The clock it runs by.
+    pub time: Time,
+    /// Wall-clock limit in seconds, whichever clock it runs by, with room for a busy machine.
     pub limit_s: u64,
     /// The guest's memory in MiB.
     pub memory: u32,
@@ -41,12 +46,30 @@ pub struct Scenario {
     pub run: Run,
 }
 
+/// The clock a scenario runs by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Time {
+    /// Simulated time, in the lab's own kernel.
+    Simulated,
+    /// Real time, in Debian's: what measures time, wants modules, or is watched by people.
+    Real,
+    /// Once by each: what depends on races that simulated time hides, or on the kernel a distribution ships.
+    Both,
+}
+
 /// What runs, and where.
 pub enum Run {
     /// In a guest of its own.
     Inside(fn(&mut Lab) -> Verdict),
     /// On the host, about the lab itself.
     Outside(fn() -> Verdict),
+}
+
+impl Scenario {
+    /// Wall-clock limit.
+    pub fn limit(&self) -> Duration {
+        seconds(if self.name == soak::NAME { soak::limit_s(self.limit_s) } else { self.limit_s })
+    }
 }
 
 /// A job that tests the machinery that runs jobs.
@@ -70,7 +93,25 @@ const fn scenario(
     limit_s: u64,
     run: fn(&mut Lab) -> Verdict,
 ) -> Scenario {
-    Scenario { name, about, limit_s, memory: 512, on_request: false, run: Run::Inside(run) }
+    Scenario {
+        name,
+        about,
+        time: Time::Simulated,
+        limit_s,
+        memory: 512,
+        on_request: false,
+        run: Run::Inside(run),
+    }
+}
+
+/// One that runs in real time only.
+const fn real(scenario: Scenario) -> Scenario {
+    Scenario { time: Time::Real, ..scenario }
+}
+
+/// One that runs in both times.
+const fn both(scenario: Scenario) -> Scenario {
+    Scenario { time: Time::Both, ..scenario }
 }
 
 /// All scenarios, in the order they run.
@@ -78,6 +119,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "harness-itself",
         about: "exit status and output come back; a hang and a dead kernel are seen; nothing stays behind",
+        time: Time::Real,
         limit_s: 60,
         memory: 128,
         on_request: false,
@@ -91,22 +133,29 @@ pub const SCENARIOS: &[Scenario] = &[
     ),
     Scenario {
         memory: 1024,
+        time: Time::Real,
         ..scenario("scale", "1,000 virtual servers of 10 real servers, beside keepalived", 300, scale::run)
     },
     scenario("strangers", "others' services are left alone, edits of ours repaired", 240, strangers::run),
-    scenario("failures", "a server dies in five ways, and returns each time", 180, failures::run),
+    scenario(
+        soak::NAME,
+        "hours of a director's life under random faults, the kernel compared with what should be",
+        300,
+        soak::run,
+    ),
+    both(scenario("failures", "a server dies in five ways, and returns each time", 180, failures::run)),
     scenario(
         "reload",
         "SIGHUP adds, removes, changes; a typo changes nothing; no request fails",
         180,
         reload::run,
     ),
-    scenario(
+    both(scenario(
         "restart",
         "kill -9 and SIGUSR2 under load: no request fails, known down stays down",
         120,
         restart::run,
-    ),
+    )),
     scenario(
         "local-trouble",
         "checks that cannot be made here change no verdict: a forbidden route, no descriptors",
@@ -120,24 +169,24 @@ pub const SCENARIOS: &[Scenario] = &[
         orders::run,
     ),
     scenario("modes", "NAT, DR and TUN in IPv4 and IPv6, by real traffic", 120, modes::run),
-    scenario(
+    both(scenario(
         "conformance",
         "the netlink backend passes the suite that the imitated kernel passes",
         120,
         conformance::run,
-    ),
+    )),
     scenario(
         "same-table",
         "keepalived and lvsd make the same table of the same files, by hand and by generator",
         240,
         same_table::run,
     ),
-    scenario(
+    both(scenario(
         "schedulers",
         "every scheduler the kernel has; a missing one degrades its own service",
         120,
         schedulers::run,
-    ),
+    )),
     scenario("sorry", "all real servers die, the sorry server answers, they return", 120, sorry::run),
     scenario("inhibit", "inhibit_on_failure: weight 0 instead of removal", 120, inhibit::run),
     scenario("stop", "SIGTERM and SIGINT leave nothing but the stranger's service", 120, stop::run),
@@ -148,14 +197,15 @@ pub const SCENARIOS: &[Scenario] = &[
         240,
         bad_input::run,
     ),
-    scenario(
+    real(scenario(
         "bare-kernel",
         "without IPVS: exit 69 and the next step; lvsd loads the module",
         90,
         bare_kernel::run,
-    ),
+    )),
     Scenario {
         on_request: true,
+        time: Time::Real,
         ..scenario(
             "demo",
             "the demonstration: a real server dies and comes back, before your eyes",

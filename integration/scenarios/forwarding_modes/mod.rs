@@ -63,7 +63,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
     same("so does DR in IPv6", &curl, &(200, "fd00:2::2\n".to_owned()))?;
 
     lab.step("UDP and SCTP by DR");
-    judge::run(&["modprobe", "-q", "sctp"])?;
+    judge::modprobe(&["sctp"])?;
     let vip: IpAddr = VIP.parse().map_err(|e| format!("{VIP}: {e}"))?;
     let mut table = format!("-A -u {VIP}:53 -s rr -o\n-A --sctp-service {VIP}:99 -s rr\n");
     for name in REAL_SERVERS {

@@ -1,13 +1,14 @@
 //! The lab about itself: a guest's exit status and output come back unchanged, what it writes elsewhere does
-//! not reach the host, a job that hangs is killed at its limit, a kernel that dies is noticed, and after each
+//! not reach the host, an hour of simulated time is an hour, a job that hangs is killed at its limit, a kernel that dies is noticed, and after each
 //! of them no process and no directory is left on the host.
 
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::boot::guest::{DIED, Ending, TIMED_OUT};
+use crate::boot::kernel::{self, Clock};
 use crate::boot::runner::{boot_probe, expect};
 use crate::boot::scratch::processes_of;
 use crate::lab::Verdict;
@@ -19,6 +20,7 @@ pub const PROBES: &[Probe] = &[
     Probe { name: "probe-speaks", run: speaks },
     Probe { name: "probe-writes", run: writes },
     Probe { name: "probe-hangs", run: hangs },
+    Probe { name: "probe-sleeps", run: sleeps },
     Probe { name: "probe-kills-the-kernel", run: kills_the_kernel },
 ];
 
@@ -26,25 +28,46 @@ const TRACE: &str = "/etc/lvsd-lab-was-here";
 
 /// The host's side.
 pub fn run() -> Verdict {
-    let ending = boot_probe("probe-speaks", seconds(60))?;
+    let mut clocks = vec![Clock::Real];
+    if !kernel::is_all_real()? {
+        clocks.push(Clock::Simulated);
+        simulated_time()?;
+    }
+    for clock in clocks {
+        whole(clock).map_err(|e| format!("{clock:?} time: {e}"))?;
+    }
+    Ok(())
+}
+
+/// An hour is over at once, and is an hour.
+fn simulated_time() -> Verdict {
+    let ending = boot_probe("probe-sleeps", Clock::Simulated, seconds(60))?;
+    expect("an hour's sleep ends", ending.status == 0, || describe(&ending))?;
+    let slept = ending.log().trim().parse::<f64>().unwrap_or_default();
+    expect("it took an hour there", (3600.0..3600.1).contains(&slept), || describe(&ending))?;
+    nothing_remains(ending)
+}
+
+fn whole(clock: Clock) -> Verdict {
+    let ending = boot_probe("probe-speaks", clock, seconds(60))?;
     expect("exit status 7 comes back", ending.status == 7, || describe(&ending))?;
     let log = ending.log();
     expect("stdout comes back", log.contains("to stdout, uid 0\n"), || describe(&ending))?;
     expect("stderr comes back", log.contains("to stderr\n"), || describe(&ending))?;
     nothing_remains(ending)?;
 
-    let ending = boot_probe("probe-writes", seconds(60))?;
+    let ending = boot_probe("probe-writes", clock, seconds(60))?;
     expect("a guest can write to its own /etc", ending.status == 0, || describe(&ending))?;
     expect("nothing of it is on the host", !Path::new(TRACE).exists(), || TRACE.to_owned())?;
     nothing_remains(ending)?;
 
-    let ending = boot_probe("probe-hangs", seconds(6))?;
+    let ending = boot_probe("probe-hangs", clock, seconds(6))?;
     expect("a hang is killed", ending.status == TIMED_OUT, || describe(&ending))?;
     expect("at its limit", ending.took < Duration::from_secs(16), || describe(&ending))?;
     expect("what it said before is there", ending.log().contains("hanging"), || describe(&ending))?;
     nothing_remains(ending)?;
 
-    let ending = boot_probe("probe-kills-the-kernel", seconds(60))?;
+    let ending = boot_probe("probe-kills-the-kernel", clock, seconds(60))?;
     expect("a dead kernel is noticed", ending.status == DIED, || describe(&ending))?;
     expect("its last words are kept", ending.console().contains("panic"), || describe(&ending))?;
     nothing_remains(ending)
@@ -63,6 +86,16 @@ fn writes() -> ExitCode {
 fn hangs() -> ExitCode {
     println!("hanging");
     pause(seconds(3600));
+    // In simulated time that was nothing: only who never waits hangs there.
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+fn sleeps() -> ExitCode {
+    let begun = Instant::now();
+    pause(seconds(3600));
+    println!("{:.6}", begun.elapsed().as_secs_f64());
     ExitCode::SUCCESS
 }
 

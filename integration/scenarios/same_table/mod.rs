@@ -20,7 +20,7 @@ const SEEDS: std::ops::Range<u64> = 1..5;
 const VIRTUAL_SERVERS: u8 = 40;
 
 pub fn run(lab: &mut Lab) -> Verdict {
-    judge::run(&["modprobe", "-a", "-q", "ip_vs"])?;
+    judge::modprobe(&["ip_vs"])?;
     let mut topology = Topology::new(&["front"]);
     for (name, number) in [("d1", 11), ("d2", 12)] {
         let (v4, v6) = (format!("10.1.0.{number}/24"), format!("fd00:1::{number}/64"));

@@ -18,7 +18,7 @@ const REAL_SERVERS: u16 = 10;
 const FULL: (usize, usize) = (1000, 10_000);
 
 pub fn run(lab: &mut Lab) -> Verdict {
-    judge::run(&["modprobe", "-a", "-q", "ip_vs", "ip_vs_rr"])?;
+    judge::modprobe(&["ip_vs", "ip_vs_rr"])?;
     let mut topology = Topology::new(&["front"]);
     for (name, number) in [("d1", 11), ("d2", 12)] {
         topology.host(name).plug(name, "eth0", "front", &[&format!("10.1.0.{number}/24")]);

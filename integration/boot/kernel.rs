@@ -1,0 +1,66 @@
+//! The kernels a guest may boot, and the clocks that go with them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// The clock a guest lives by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Clock {
+    /// Computing takes no time and waiting is skipped: exact, and deaf to what else the host does. What never
+    /// waits and only looks at the clock (256 ns a look) stands still.
+    Simulated,
+    /// The host's clock, on Debian's kernel.
+    Real,
+}
+
+/// Debian's user-mode-linux.
+const DEBIANS: &str = "/usr/bin/linux.uml";
+
+/// Whether everything is to run in real time: `LVSD_LAB_TIME=real`.
+///
+/// # Errors
+/// When the variable says something else.
+pub fn is_all_real() -> Result<bool, String> {
+    match std::env::var("LVSD_LAB_TIME").as_deref() {
+        Err(_) | Ok("") => Ok(false),
+        Ok("real") => Ok(true),
+        Ok(other) => Err(format!("LVSD_LAB_TIME={other}: it can be \"real\", or not be set")),
+    }
+}
+
+/// The kernel to boot: for simulated time the lab's own, for real time `LVSD_LAB_KERNEL` or Debian's.
+///
+/// # Errors
+/// A sentence with the next step when there is none.
+pub fn find(clock: Clock) -> Result<PathBuf, String> {
+    static OWN: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    match clock {
+        Clock::Simulated => OWN.get_or_init(own).clone(),
+        Clock::Real => {
+            let path =
+                std::env::var_os("LVSD_LAB_KERNEL").map_or_else(|| PathBuf::from(DEBIANS), PathBuf::from);
+            match path.metadata() {
+                Ok(meta) if meta.is_file() => Ok(path),
+                _ => Err(format!("{}: no such kernel; run scripts/setup", path.display())),
+            }
+        }
+    }
+}
+
+/// The kernel `scripts/build-kernel` keeps, built now where it is not there yet.
+fn own() -> Result<PathBuf, String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/build-kernel");
+    let output = Command::new(&script)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|e| format!("{}: {e}", script.display()))?;
+    let path = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end());
+    if output.status.success() && path.is_file() {
+        return Ok(path);
+    }
+    Err("no kernel for simulated time: scripts/build-kernel failed. \
+         LVSD_LAB_TIME=real runs everything in real time, on Debian's kernel"
+        .to_owned())
+}
