@@ -184,6 +184,9 @@ fn spawn(order: &Order, scratch: &Scratch, terminal: Option<&Terminal>) -> Resul
             command.arg("con0=null,fd:1").stdin(Stdio::null()).stdout(console);
         }
     }
+    // glibc registers restartable sequences for the process that UML forks the guest's address spaces from; in them
+    // that memory is gone, and a host's kernel of today kills for it.
+    command.env("GLIBC_TUNABLES", "glibc.pthread.rseq=0");
     if !shm_has_room() {
         command.env("TMPDIR", std::env::temp_dir());
     } else {
