@@ -1,6 +1,8 @@
 //! The commands: arguments in, text and an exit status out. One file a command.
 
 pub mod check;
+mod daemon;
+mod reload;
 pub mod render;
 pub mod run;
 pub mod status;
@@ -33,6 +35,9 @@ enum Commands {
     Run(run::RunArguments),
     /// Say everything that is wrong with a configuration; exit 0 when it can be run, 78 when not.
     Check(ConfigArguments),
+    /// Make the running lvsd read its configuration again; exit 0 when it is in force, 78 when it is rejected and
+    /// nothing changed.
+    Reload(reload::ReloadArguments),
     /// Show virtual servers, real servers and their health, as the running lvsd sees them.
     Status(status::StatusArguments),
 }
@@ -67,6 +72,7 @@ pub fn main() -> Exit {
             print(&report.text);
             report.exit
         }
+        Commands::Reload(arguments) => reload::run(&arguments),
         Commands::Status(arguments) => status::run(&arguments),
     }
 }

@@ -1,55 +1,30 @@
 //! `lvsd status`.
 
 use std::fmt::Write;
-use std::io::ErrorKind;
-use std::path::PathBuf;
 
+use super::daemon::{DaemonArguments, other_reply};
+use super::print;
 use super::table::Table;
-use super::{complain, print, run};
-use crate::daemon::control::{self, Command, DaemonStatus, ReloadOutcome, Reply};
+use crate::daemon::control::{Command, DaemonStatus, ReloadOutcome, Reply};
 use crate::daemon::startup::Exit;
 use crate::director::status::{HealthStatus, RealServerStatus, Status, VirtualServerStatus};
 use crate::ipvs::types::{Forwarding, Tunnel};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct StatusArguments {
-    /// Run directory of the lvsd to ask
-    #[arg(long, value_name = "DIR", default_value = run::RUN_DIR)]
-    run_dir: PathBuf,
-    /// Its control socket [default: control.sock in the run directory]
-    #[arg(long, value_name = "PATH")]
-    control: Option<PathBuf>,
+    #[command(flatten)]
+    daemon: DaemonArguments,
     /// For machines
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: &StatusArguments) -> Exit {
-    let path = arguments.control.clone().unwrap_or_else(|| arguments.run_dir.join("control.sock"));
-    let reply = match control::ask(&path, Command::Status) {
-        Ok(reply) => reply,
-        Err(error) => {
-            let (exit, next) = match error.kind() {
-                ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-                    (Exit::Unavailable, "is lvsd running? Another --run-dir or --control may be needed")
-                }
-                ErrorKind::PermissionDenied => (Exit::Permission, "run as root"),
-                _ => (Exit::Unavailable, "lvsd runs but does not answer as it should"),
-            };
-            complain(&format!("{}: {error}; {next}", path.display()));
-            return exit;
-        }
-    };
-    match reply {
-        Reply::Status(status) if arguments.json => {
-            let text = serde_json::to_string_pretty(&*status).unwrap_or_default();
-            print(&(text + "\n"));
-        }
-        Reply::Status(status) => print(&render(&status)),
-        Reply::Error(error) => {
-            complain(&error);
-            return Exit::Unavailable;
-        }
+    match arguments.daemon.ask(Command::Status) {
+        Ok(Reply::Status(status)) if arguments.json => print(&status.to_json()),
+        Ok(Reply::Status(status)) => print(&render(&status)),
+        Ok(other) => return other_reply(other),
+        Err(exit) => return exit,
     }
     Exit::Ok
 }
@@ -63,6 +38,9 @@ fn render(daemon: &DaemonStatus) -> String {
         daemon.config.display()
     );
     let _ = writeln!(text, "{}", kernel_line(&daemon.director));
+    if let Some(trouble) = &daemon.trouble {
+        let _ = writeln!(text, "TROUBLE: {trouble}");
+    }
     if let Some(reload) = &daemon.last_reload {
         text.push_str(&reload_lines(reload));
     }
@@ -153,7 +131,7 @@ fn real_server_cells(real: &RealServerStatus) -> [String; 9] {
     ]
 }
 
-fn method(forwarding: Forwarding) -> &'static str {
+pub(super) fn method(forwarding: Forwarding) -> &'static str {
     match forwarding {
         Forwarding::Nat => "NAT",
         Forwarding::Dr => "DR",
@@ -166,7 +144,7 @@ fn method(forwarding: Forwarding) -> &'static str {
 }
 
 /// A time span in its two largest units: `45s`, `3m 5s`, `2h 7m`, `12d 4h`.
-fn span(seconds: u64) -> String {
+pub(super) fn span(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds}s"),

@@ -1,5 +1,6 @@
 //! From a command line to a running director: every check that must pass first, in the order that costs least.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,13 +9,15 @@ use tracing::{info, warn};
 use super::actuator::Actuator;
 use super::control::Control;
 use super::main_loop::{self, Shell};
+use super::notify::Notifier;
 use super::process;
+use super::reload::Reloads;
 use super::state_file::{self, RunDirectory};
-use crate::config::{self, Config};
+use super::web;
+use crate::config::Config;
 use crate::director::Director;
 use crate::ipvs::backend::{Backend, Error};
 use crate::ipvs::netlink::NetlinkBackend;
-use crate::syntax::diagnostic::Class;
 use crate::time;
 
 /// Exit status of lvsd (sysexits.h): what a service manager and a script may rely on.
@@ -59,6 +62,8 @@ pub struct Options {
     pub run_dir: PathBuf,
     /// The control socket.
     pub control: PathBuf,
+    /// Where metrics, status and health are served over HTTP.
+    pub metrics: Option<SocketAddr>,
     /// Start beside another director.
     pub force: bool,
 }
@@ -89,6 +94,12 @@ pub fn run(options: &Options, config: Config) -> Result<(), Failure> {
             let at = options.control.display();
             Failure::new(Exit::Unavailable, format!("control socket {at}: {error}; choose another --control"))
         })?;
+        if let Some(address) = options.metrics {
+            web::listen(address, control.asker()).await.map_err(|error| {
+                let text = format!("metrics on {address}: {error}; choose another --metrics");
+                Failure::new(Exit::Unavailable, text)
+            })?;
+        }
         let now = time::now();
         let state = run_dir.load(now);
         info!(
@@ -104,7 +115,8 @@ pub fn run(options: &Options, config: Config) -> Result<(), Failure> {
             actuator: Actuator::new(backend, open_kernel),
             control,
             run_dir,
-            config_path: options.config.clone(),
+            reloads: Reloads::new(options.config.clone()),
+            notifier: Notifier::from_environment(),
             started_at: now,
         };
         main_loop::run(shell)
@@ -124,16 +136,6 @@ pub fn run(options: &Options, config: Config) -> Result<(), Failure> {
 pub fn default_config() -> PathBuf {
     let own = Path::new("/etc/lvsd/lvsd.yaml");
     if own.exists() { own.to_owned() } else { PathBuf::from("/etc/keepalived/keepalived.conf") }
-}
-
-/// Reads a configuration; its errors as lines `file:line:column: message`.
-///
-/// # Errors
-/// The errors, when there are any.
-pub fn load(path: &Path) -> Result<Config, Vec<String>> {
-    let loaded = config::load(path);
-    let errors = loaded.lines(Class::Error);
-    loaded.config.ok_or(errors)
 }
 
 fn open_kernel() -> Result<Box<dyn Backend>, Error> {

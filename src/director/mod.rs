@@ -15,6 +15,7 @@ pub mod reload;
 pub mod settings;
 pub mod state;
 pub mod status;
+pub mod vitals;
 
 #[cfg(test)]
 mod sim;
