@@ -9,8 +9,10 @@ mod forwarding_modes;
 mod harness_itself;
 mod inhibit;
 mod modes;
+mod observability;
 mod refusals;
 mod reload;
+mod reload_storm;
 mod restart;
 mod scale;
 mod schedulers;
@@ -97,6 +99,13 @@ pub const SCENARIOS: &[Scenario] = &[
         "SIGHUP adds, removes, changes; a typo changes nothing; no request fails",
         180,
         reload::run,
+    ),
+    scenario("reload-storm", "a hundred reloads under load: no request fails", 180, reload_storm::run),
+    scenario(
+        "observability",
+        "metrics, health, reload verdicts and sd_notify, as their readers see them",
+        180,
+        observability::run,
     ),
     scenario(
         "restart",
