@@ -2,6 +2,7 @@
 
 pub mod check;
 mod daemon;
+mod plan;
 mod reload;
 pub mod render;
 pub mod run;
@@ -35,6 +36,11 @@ enum Commands {
     Run(run::RunArguments),
     /// Say everything that is wrong with a configuration; exit 0 when it can be run, 78 when not.
     Check(ConfigArguments),
+    /// Say what `run` or a reload with this configuration would change in the kernel now, and change nothing.
+    ///
+    /// Exit 0: nothing; 2: something; 78: the configuration cannot be run. Health is what the running lvsd says,
+    /// else what the last one left, else every real server is assumed up.
+    Plan(plan::PlanArguments),
     /// Make the running lvsd read its configuration again; exit 0 when it is in force, 78 when it is rejected and
     /// nothing changed.
     Reload(reload::ReloadArguments),
@@ -42,7 +48,7 @@ enum Commands {
     Status(status::StatusArguments),
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 struct ConfigArguments {
     /// The configuration [default: /etc/lvsd/lvsd.yaml, else /etc/keepalived/keepalived.conf]
     #[arg(short, long, value_name = "FILE")]
@@ -72,6 +78,7 @@ pub fn main() -> Exit {
             print(&report.text);
             report.exit
         }
+        Commands::Plan(arguments) => plan::run(&arguments),
         Commands::Reload(arguments) => reload::run(&arguments),
         Commands::Status(arguments) => status::run(&arguments),
     }

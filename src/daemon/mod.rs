@@ -3,7 +3,7 @@
 //! [`startup`] makes sure this may be the director of its network namespace; [`main_loop`] owns the director and
 //! hands out work: [`actuator`] talks to the kernel, [`prober`] asks real servers, [`reload`] reads configurations,
 //! [`control`] answers operators, [`web`] monitoring ([`metrics`]), [`notify`] and [`pulse`] the service manager.
-//! [`state_file`] remembers, [`sink`] tells. [`process`] knows who else runs here.
+//! [`state_file`] remembers, [`sink`] tells. [`process`] knows who else runs here. [`plan`] only looks.
 
 pub mod actuator;
 pub mod control;
@@ -11,6 +11,7 @@ mod exposition;
 pub mod main_loop;
 pub mod metrics;
 pub mod notify;
+pub mod plan;
 pub mod prober;
 pub mod process;
 pub mod pulse;

@@ -26,6 +26,8 @@ use crate::time;
 pub enum Exit {
     /// All well.
     Ok = 0,
+    /// `lvsd plan`: there is something to change.
+    Changes = 2,
     /// The command line makes no sense.
     Usage = 64,
     /// The kernel or another daemon stands in the way.
@@ -48,7 +50,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn new(exit: Exit, message: impl Into<String>) -> Failure {
+    pub(super) fn new(exit: Exit, message: impl Into<String>) -> Failure {
         Failure { exit, message: message.into() }
     }
 }
@@ -150,7 +152,7 @@ fn run_dir_failure(error: &state_file::Error) -> Failure {
     Failure::new(exit, error.to_string())
 }
 
-fn kernel_failure(error: &Error) -> Failure {
+pub(super) fn kernel_failure(error: &Error) -> Failure {
     match error {
         Error::NotPermitted(_) => Failure::new(
             Exit::Permission,

@@ -154,6 +154,11 @@ impl Checkers {
         Some(Finished { entry, before, was_unverified })
     }
 
+    /// The checker of a run under way.
+    pub fn of_run(&self, run: RunId) -> Option<&Entry> {
+        self.running.get(&run).and_then(|r| self.entries.get(&r.checker))
+    }
+
     /// A checker by its id.
     pub fn get(&self, id: CheckerId) -> Option<&Entry> {
         self.entries.get(&id)

@@ -10,6 +10,7 @@ pub mod checkers;
 pub mod desired;
 pub mod event;
 pub mod pool;
+pub mod preview;
 pub mod reconcile;
 pub mod reload;
 pub mod settings;
