@@ -10,6 +10,7 @@ mod harness_itself;
 mod inhibit;
 mod modes;
 mod observability;
+mod plan;
 mod refusals;
 mod reload;
 mod reload_storm;
@@ -107,6 +108,7 @@ pub const SCENARIOS: &[Scenario] = &[
         180,
         observability::run,
     ),
+    scenario("plan", "what would change is said, nothing is changed, and then it happens", 180, plan::run),
     scenario(
         "restart",
         "kill -9 and SIGUSR2 under load: no request fails, known down stays down",
