@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::daemon::DaemonArguments;
+use super::socket::SocketArguments;
 use super::status::method;
 use super::table::Table;
 use super::{ConfigArguments, check, complain, print};
@@ -21,7 +21,7 @@ pub(super) struct PlanArguments {
     #[command(flatten)]
     config: ConfigArguments,
     #[command(flatten)]
-    daemon: DaemonArguments,
+    socket: SocketArguments,
     /// For machines
     #[arg(long)]
     json: bool,
@@ -34,7 +34,7 @@ pub(super) fn run(arguments: &PlanArguments) -> Exit {
         complain(&format!("no plan:\n{}", check::report(&path, &loaded).text.trim_end()));
         return Exit::Config;
     };
-    let plan = match plan::plan(config, &arguments.daemon.run_dir, &arguments.daemon.socket()) {
+    let plan = match plan::plan(config, &arguments.socket.run_dir, &arguments.socket.path()) {
         Ok(plan) => plan,
         Err(failure) => {
             complain(&failure.message);

@@ -1,6 +1,6 @@
 //! `lvsd reload`.
 
-use super::daemon::{DaemonArguments, other_reply};
+use super::socket::{SocketArguments, misunderstood};
 use super::{check, complain, print};
 use crate::config;
 use crate::daemon::control::{Command, ReloadOutcome, Reply};
@@ -10,13 +10,13 @@ use crate::syntax::diagnostic::Class;
 #[derive(Debug, clap::Args)]
 pub(super) struct ReloadArguments {
     #[command(flatten)]
-    daemon: DaemonArguments,
+    socket: SocketArguments,
 }
 
 pub(super) fn run(arguments: &ReloadArguments) -> Exit {
-    match arguments.daemon.ask(Command::Reload) {
+    match arguments.socket.ask(Command::Reload) {
         Ok(Reply::Reload(outcome)) => verdict(&outcome),
-        Ok(other) => other_reply(other),
+        Ok(_) => misunderstood(),
         Err(exit) => exit,
     }
 }

@@ -12,7 +12,7 @@ use tracing_subscriber::fmt::format::debug_fn;
 use super::{ConfigArguments, check, complain};
 use crate::config;
 use crate::daemon::sink;
-use crate::daemon::startup::{self, Exit, Options};
+use crate::daemon::startup::{Early, Exit, Failure, Options};
 use crate::syntax::diagnostic::Class;
 
 /// Where lvsd keeps its lock, state and socket when nobody says.
@@ -49,15 +49,26 @@ enum LogFormat {
 
 pub(super) fn run(arguments: &RunArguments) -> Exit {
     start_log(arguments.log_format);
+    match start(arguments) {
+        Ok(()) => Exit::Ok,
+        Err(failure) => {
+            complain(&failure.message);
+            failure.exit
+        }
+    }
+}
+
+fn start(arguments: &RunArguments) -> Result<(), Failure> {
+    let early = Early::new()?;
     let path = arguments.config.path();
     let loaded = config::load(&path);
-    let Some(config) = loaded.config.clone() else {
-        complain(&format!("not started:\n{}", check::report(&path, &loaded).text.trim_end()));
-        return Exit::Config;
-    };
-    for line in loaded.lines(Class::Warning) {
+    for line in loaded.lines(Class::Warning).iter().filter(|_| loaded.config.is_some()) {
         warn!("{line}");
     }
+    let Some(config) = loaded.config.clone() else {
+        let report = check::report(&path, &loaded).text;
+        return Err(Failure { exit: Exit::Config, message: format!("not started:\n{}", report.trim_end()) });
+    };
     let control = arguments.control.clone().unwrap_or_else(|| arguments.run_dir.join("control.sock"));
     let options = Options {
         config: path,
@@ -66,13 +77,7 @@ pub(super) fn run(arguments: &RunArguments) -> Exit {
         metrics: arguments.metrics,
         force: arguments.force,
     };
-    match startup::run(&options, config) {
-        Ok(()) => Exit::Ok,
-        Err(failure) => {
-            complain(&failure.message);
-            failure.exit
-        }
-    }
+    early.run(&options, config)
 }
 
 /// Logs to standard error: a service manager adds time and name, a terminal gets colours.

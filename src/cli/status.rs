@@ -1,30 +1,33 @@
 //! `lvsd status`.
 
-use std::fmt::Write;
-
-use super::daemon::{DaemonArguments, other_reply};
 use super::print;
+use super::socket::{SocketArguments, misunderstood};
 use super::table::Table;
 use crate::daemon::control::{Command, DaemonStatus, ReloadOutcome, Reply};
 use crate::daemon::startup::Exit;
 use crate::director::status::{HealthStatus, RealServerStatus, Status, VirtualServerStatus};
 use crate::ipvs::types::{Forwarding, Tunnel};
+use std::fmt::Write;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct StatusArguments {
     #[command(flatten)]
-    daemon: DaemonArguments,
+    socket: SocketArguments,
     /// For machines
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: &StatusArguments) -> Exit {
-    match arguments.daemon.ask(Command::Status) {
-        Ok(Reply::Status(status)) if arguments.json => print(&status.to_json()),
-        Ok(Reply::Status(status)) => print(&render(&status)),
-        Ok(other) => return other_reply(other),
+    let status = match arguments.socket.ask(Command::Status) {
+        Ok(Reply::Status(status)) => status,
+        Ok(_) => return misunderstood(),
         Err(exit) => return exit,
+    };
+    if arguments.json {
+        print(&status.to_json());
+    } else {
+        print(&render(&status));
     }
     Exit::Ok
 }
@@ -61,6 +64,7 @@ fn render(daemon: &DaemonStatus) -> String {
 fn kernel_line(status: &Status) -> String {
     let drift = match status.drift_repaired {
         0 => String::new(),
+        1 => ", put right once after somebody else's change".to_owned(),
         n => format!(", put right {n} times after somebody else's change"),
     };
     match &status.kernel_trouble {
@@ -106,17 +110,13 @@ fn virtual_server_rows(server: &VirtualServerStatus, table: &mut Table) {
 }
 
 fn real_server_cells(real: &RealServerStatus) -> [String; 9] {
-    let health = match (real.health, real.is_up) {
-        (HealthStatus::Up, _) => "up",
-        (HealthStatus::Failing, _) => "failing",
-        (HealthStatus::Unknown, true) => "up, unchecked",
-        (HealthStatus::Unknown, false) => "waits for a check",
-        (HealthStatus::Rising, _) => "DOWN, rising",
-        (HealthStatus::Down, _) => "DOWN",
-    };
     let why = match real.unverified_seconds {
         Some(seconds) => format!("{} (unverified for {})", real.reason, span(seconds)),
         None => real.reason.clone(),
+    };
+    let why = match &real.order {
+        Some(order) => format!("by order {order}; {why}"),
+        None => why,
     };
     [
         format!("  {}", real.real_server),
@@ -125,10 +125,22 @@ fn real_server_cells(real: &RealServerStatus) -> [String; 9] {
         real.kernel_weight.map_or("-".to_owned(), |w| w.to_string()),
         real.connections.active.to_string(),
         real.connections.inactive.to_string(),
-        health.to_owned(),
+        health(real.health, real.is_up).to_owned(),
         span(real.since_seconds),
         why,
     ]
+}
+
+/// Health in words.
+pub(super) fn health(health: HealthStatus, is_up: bool) -> &'static str {
+    match (health, is_up) {
+        (HealthStatus::Up, _) => "up",
+        (HealthStatus::Failing, _) => "failing",
+        (HealthStatus::Unknown, true) => "up, unchecked",
+        (HealthStatus::Unknown, false) => "waits for a check",
+        (HealthStatus::Rising, _) => "DOWN, rising",
+        (HealthStatus::Down, _) => "DOWN",
+    }
 }
 
 pub(super) fn method(forwarding: Forwarding) -> &'static str {

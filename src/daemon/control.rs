@@ -13,7 +13,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::debug;
 
-use crate::director::status::Status;
+use crate::director::checkers::Subscriber;
+use crate::director::order::{Change, Selector};
+use crate::director::status::{RealServerStory, Status};
 
 /// Longest request, in bytes.
 const REQUEST_LIMIT: u64 = 64 << 10;
@@ -34,6 +36,15 @@ pub enum Command {
     Reload,
     /// Is anything wrong with the daemon itself?
     Health,
+    /// The last attempts of the checkers of some real servers.
+    Why(Selector),
+    /// An operator's order about some real servers.
+    Order {
+        /// Which.
+        selector: Selector,
+        /// What.
+        change: Change,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -51,6 +62,10 @@ pub enum Reply {
     Reload(ReloadOutcome),
     /// To [`Command::Health`]: what is wrong, in words.
     Health(Option<String>),
+    /// To [`Command::Why`]: a story for each real server.
+    Why(Vec<RealServerStory>),
+    /// To [`Command::Order`]: the real servers it is about now.
+    Ordered(Vec<Subscriber>),
     /// The request made no sense.
     Error(String),
 }

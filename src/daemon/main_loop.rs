@@ -2,11 +2,12 @@
 //!
 //! 1. The kernel's answers: the next request waits for them.
 //! 2. Signals.
-//! 3. Outcomes of probes.
-//! 4. The director's own deadline. Every input does what is due, so a flood of outcomes cannot starve it.
-//! 5. A reload that has finished reading.
-//! 6. Operators' questions.
+//! 3. A reload that has finished reading.
+//! 4. Operators' questions: few at a time, and never so welcome as when a flood of outcomes keeps the loop busy.
+//! 5. Outcomes of probes.
+//! 6. The director's own deadline. Every input does what is due, so a flood of outcomes cannot starve it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,8 +21,12 @@ use super::pulse::{Body, Pulse};
 use super::reload::Reloads;
 use super::sink;
 use super::state_file::RunDirectory;
+use crate::director::order::Selector;
 use crate::director::{Director, Effect, Input};
 use crate::time::{self, Instant};
+
+/// Real servers named to an operator who asked for one that is not there.
+const KNOWN_SHOWN: usize = 10;
 
 /// Everything the loop owns.
 pub struct Shell {
@@ -41,7 +46,8 @@ pub struct Shell {
     pub started_at: Instant,
 }
 
-struct Signals {
+/// The signals that are orders; from its making on they do not end the process.
+pub struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
@@ -56,11 +62,7 @@ enum Order {
 }
 
 /// Runs until the director is finished; whether it finished clean.
-///
-/// # Errors
-/// When signals cannot be received.
-pub async fn run(mut shell: Shell) -> std::io::Result<bool> {
-    let mut signals = Signals::new()?;
+pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
     let mut prober = Prober::default();
     let mut pulse = Pulse::new(std::mem::take(&mut shell.notifier), time::now());
     let mut input = Input::Wake;
@@ -71,7 +73,7 @@ pub async fn run(mut shell: Shell) -> std::io::Result<bool> {
         pulse.follow(time::now(), &shell.body());
         if let Some(is_clean) = finished {
             info!("done");
-            return Ok(is_clean);
+            return is_clean;
         }
         input = loop {
             let deadline = shell.director.deadline().map_or(pulse.deadline(), |at| at.min(pulse.deadline()));
@@ -83,14 +85,18 @@ pub async fn run(mut shell: Shell) -> std::io::Result<bool> {
                         break input;
                     }
                 }
-                (run, outcome) = prober.next() => break Input::ProbeDone { run, outcome },
-                () = sleep_until(deadline) => break Input::Wake,
                 read = shell.reloads.finished() => {
                     if let Some(config) = shell.reloads.conclude(read) {
                         break Input::Reload(Arc::new(config));
                     }
                 }
-                question = shell.control.next() => shell.answer(question, &pulse),
+                question = shell.control.next() => {
+                    if let Some(input) = shell.answer(question, &pulse) {
+                        break input;
+                    }
+                }
+                (run, outcome) = prober.next() => break Input::ProbeDone { run, outcome },
+                () = sleep_until(deadline) => break Input::Wake,
             }
             pulse.follow(time::now(), &shell.body());
         };
@@ -118,7 +124,7 @@ impl Shell {
         finished
     }
 
-    /// What an order means for the director; a reload is read first.
+    /// What an order by signal means for the director; a reload is read first.
     fn obey(&mut self, order: Order) -> Option<Input> {
         match order {
             Order::Stop(signal) => {
@@ -136,16 +142,33 @@ impl Shell {
         }
     }
 
-    fn answer(&mut self, question: Question, pulse: &Pulse) {
+    /// Answers an operator; an order is also an input, and a reload is answered when it has ended.
+    fn answer(&mut self, question: Question, pulse: &Pulse) -> Option<Input> {
         let now = time::now();
+        let mut input = None;
         let reply = match question.command {
+            Command::Why(selector) => match self.director.stories(now, &selector) {
+                stories if stories.is_empty() => self.nobody(&selector),
+                stories => Reply::Why(stories),
+            },
+            Command::Order { selector, change } => match self.director.select(&selector) {
+                selected if selected.is_empty() => self.nobody(&selector),
+                selected => {
+                    input = Some(Input::Order { selector, change });
+                    Reply::Ordered(selected)
+                }
+            },
             Command::Status => Reply::Status(Box::new(self.status(now, pulse))),
             Command::Health => Reply::Health(pulse.trouble(now, &self.body())),
             Command::Reload if self.director.is_ending() => Reply::Error("lvsd is ending".to_owned()),
-            Command::Reload => return self.reloads.begin(Some(question.reply)),
+            Command::Reload => {
+                self.reloads.begin(Some(question.reply));
+                return None;
+            }
         };
         // Nobody waits for it any more: nothing to tell.
         let _ = question.reply.send(reply);
+        input
     }
 
     fn status(&self, now: Instant, pulse: &Pulse) -> DaemonStatus {
@@ -166,10 +189,22 @@ impl Shell {
     fn body(&self) -> Body<'_> {
         Body { director: &self.director, actuator: &self.actuator, reloads: &self.reloads }
     }
+
+    fn nobody(&self, selector: &Selector) -> Reply {
+        let members = self.director.config().virtual_servers.iter().flat_map(|s| &s.real_servers);
+        let known: BTreeSet<String> = members.map(|r| r.address.to_string()).collect();
+        let some: Vec<String> = known.iter().take(KNOWN_SHOWN).cloned().collect();
+        let more = if known.len() > KNOWN_SHOWN { ", ..." } else { "" };
+        Reply::Error(format!("there is no real server {selector}; there are: {}{more}", some.join(", ")))
+    }
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Signals> {
+    /// Catches them. Needs the event loop's context.
+    ///
+    /// # Errors
+    /// When there is no event loop.
+    pub fn new() -> std::io::Result<Signals> {
         Ok(Signals {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,

@@ -1,7 +1,7 @@
 //! What `lvsd plan` looks at: the kernel, read only, and what is known of health. The rest is the director's business.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -53,7 +53,7 @@ pub struct Plan {
 ///
 /// # Errors
 /// When the kernel cannot be read.
-pub fn plan(mut config: Config, run_dir: &Path, socket: &PathBuf) -> Result<Plan, Failure> {
+pub fn plan(mut config: Config, run_dir: &Path, socket: &Path) -> Result<Plan, Failure> {
     let now = time::now();
     let daemon = match control::ask(socket, Command::Status) {
         Ok(Reply::Status(status)) => Some(*status),

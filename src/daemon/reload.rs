@@ -84,7 +84,11 @@ impl Reloads {
             for line in &read.errors {
                 error!("reload: {line}");
             }
-            error!("reload rejected, nothing changed: {path} has {} errors", read.errors.len());
+            let count = match read.errors.len() {
+                1 => "1 error".to_owned(),
+                n => format!("{n} errors"),
+            };
+            error!("reload rejected, nothing changed: {path} has {count}");
         }
         let now = time::now();
         self.last = Some((now, read));

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::runtime::{Builder, Runtime};
 use tracing::{info, warn};
 
 use super::actuator::Actuator;
 use super::control::Control;
-use super::main_loop::{self, Shell};
+use super::main_loop::{self, Shell, Signals};
 use super::notify::Notifier;
 use super::process;
 use super::reload::Reloads;
@@ -70,68 +71,101 @@ pub struct Options {
     pub force: bool,
 }
 
-/// Runs the director until it is told to end.
-///
-/// # Errors
-/// [`Failure`] when it cannot start, or could not clean up at the end.
-pub fn run(options: &Options, config: Config) -> Result<(), Failure> {
-    let rivals = process::rivals();
-    if let Some(rival) = rivals.first() {
-        let what = format!("{rival} programs IPVS in this network namespace already");
-        if !options.force {
-            let next = "two directors would undo each other's work: stop it first, or use --force";
-            return Err(Failure::new(Exit::Unavailable, format!("{what}; {next}")));
-        }
-        warn!("{what}; going on because of --force");
-    }
-    let run_dir = RunDirectory::lock(&options.run_dir).map_err(|error| run_dir_failure(&error))?;
-    process::raise_file_limit();
-    let backend = open_kernel().map_err(|error| kernel_failure(&error))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Exit::Unavailable, format!("cannot start the event loop: {error}")))?;
-    let is_clean = runtime.block_on(async {
-        let control = Control::listen(&options.control).map_err(|error| {
-            let at = options.control.display();
-            Failure::new(Exit::Unavailable, format!("control socket {at}: {error}; choose another --control"))
-        })?;
-        if let Some(address) = options.metrics {
-            web::listen(address, control.asker()).await.map_err(|error| {
-                let text = format!("metrics on {address}: {error}; choose another --metrics");
-                Failure::new(Exit::Unavailable, text)
-            })?;
-        }
-        let now = time::now();
-        let state = run_dir.load(now);
-        info!(
-            config = %options.config.display(),
-            virtual_servers = config.virtual_servers.len(),
-            services_known_as_ours = state.owned.len(),
-            servers_known_as_down = state.down.len(),
-            "lvsd {} starts", env!("CARGO_PKG_VERSION")
-        );
-        let director = Director::new(Arc::new(config), state, seed(), now);
-        let shell = Shell {
-            director,
-            actuator: Actuator::new(backend, open_kernel),
-            control,
-            run_dir,
-            reloads: Reloads::new(options.config.clone()),
-            notifier: Notifier::from_environment(),
-            started_at: now,
+/// What must be there before anything else: from here on a signal is an order and no longer a sudden end.
+pub struct Early {
+    runtime: Runtime,
+    signals: Signals,
+}
+
+impl Early {
+    /// Catches signals.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is no event loop to be had.
+    pub fn new() -> Result<Early, Failure> {
+        let failed = |error| Failure::new(Exit::Unavailable, format!("cannot start the event loop: {error}"));
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let signals = {
+            let _inside = runtime.enter();
+            Signals::new().map_err(failed)?
         };
-        main_loop::run(shell)
-            .await
-            .map_err(|error| Failure::new(Exit::Unavailable, format!("cannot receive signals: {error}")))
-    })?;
-    if is_clean {
-        Ok(())
-    } else {
+        Ok(Early { runtime, signals })
+    }
+
+    /// Runs the director until it is told to end.
+    ///
+    /// # Errors
+    /// [`Failure`] when it cannot start, or could not clean up at the end.
+    pub fn run(self, options: &Options, config: Config) -> Result<(), Failure> {
+        refuse_rivals(options.force)?;
+        let run_dir = RunDirectory::lock(&options.run_dir).map_err(|error| run_dir_failure(&error))?;
+        process::raise_file_limit();
+        let backend = open_kernel().map_err(|error| kernel_failure(&error))?;
+        let is_clean = self.runtime.block_on(direct(self.signals, options, config, run_dir, backend));
+        // A file or a kernel that never answers must not keep the process from ending.
+        self.runtime.shutdown_background();
+        let is_clean = is_clean?;
+        if is_clean {
+            return Ok(());
+        }
         let text = "stopped, but some of our services may still be in the kernel: see the log above, \
                     list them with `ipvsadm -Ln`; the next start removes them";
         Err(Failure::new(Exit::Unavailable, text))
     }
+}
+
+/// Two directors of one table would undo each other's work.
+fn refuse_rivals(force: bool) -> Result<(), Failure> {
+    let rivals = process::rivals();
+    let Some(rival) = rivals.first() else { return Ok(()) };
+    let what = format!("{rival} programs IPVS in this network namespace already");
+    if !force {
+        let next = "two directors would undo each other's work: stop it first, or use --force";
+        return Err(Failure::new(Exit::Unavailable, format!("{what}; {next}")));
+    }
+    warn!("{what}; going on because of --force");
+    Ok(())
+}
+
+/// From a locked run directory and an open kernel to the end; whether that was clean.
+async fn direct(
+    signals: Signals,
+    options: &Options,
+    config: Config,
+    run_dir: RunDirectory,
+    backend: Box<dyn Backend>,
+) -> Result<bool, Failure> {
+    let control = Control::listen(&options.control).map_err(|error| {
+        let at = options.control.display();
+        Failure::new(Exit::Unavailable, format!("control socket {at}: {error}; choose another --control"))
+    })?;
+    if let Some(address) = options.metrics {
+        web::listen(address, control.asker()).await.map_err(|error| {
+            Failure::new(
+                Exit::Unavailable,
+                format!("metrics on {address}: {error}; choose another --metrics"),
+            )
+        })?;
+    }
+    let now = time::now();
+    let state = run_dir.load(now);
+    info!(
+        config = %options.config.display(),
+        virtual_servers = config.virtual_servers.len(),
+        services_known_as_ours = state.owned.len(),
+        servers_known_as_down = state.down.len(),
+        "lvsd {} starts", env!("CARGO_PKG_VERSION")
+    );
+    let shell = Shell {
+        director: Director::new(Arc::new(config), state, seed(), now),
+        actuator: Actuator::new(backend, open_kernel),
+        control,
+        run_dir,
+        reloads: Reloads::new(options.config.clone()),
+        notifier: Notifier::from_environment(),
+        started_at: now,
+    };
+    Ok(main_loop::run(shell, signals).await)
 }
 
 /// Where the configuration is when nobody says: lvsd's own file, else keepalived's.

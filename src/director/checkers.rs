@@ -123,6 +123,13 @@ impl Checkers {
         }
     }
 
+    /// Records that a checker's predecessor said up.
+    pub fn know_up(&mut self, id: CheckerId, now: Instant, last: Outcome) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.schedule.know_up(now, last);
+        }
+    }
+
     /// Begins the next run that is due, if any.
     pub fn begin_due(&mut self, now: Instant) -> Option<(RunId, Arc<CheckerSpec>)> {
         let (at, id) = *self.timers.first()?;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use super::order::Order;
 use crate::config::VirtualServerId;
 use crate::ipvs::types::ServiceKey;
 
@@ -44,6 +45,24 @@ pub enum Event {
         target: SocketAddr,
         /// The reason while it cannot; None once it can again.
         reason: Option<String>,
+    },
+    /// An operator gave an order about a real server, or took it back.
+    Ordered {
+        /// Its virtual server.
+        virtual_server: VirtualServerId,
+        /// Address and port.
+        real_server: SocketAddr,
+        /// What holds now.
+        order: Order,
+    },
+    /// A destination that was leaving is gone.
+    Left {
+        /// Its virtual server.
+        virtual_server: VirtualServerId,
+        /// Address and port.
+        real_server: SocketAddr,
+        /// Active connections that were cut at the deadline.
+        cut: u32,
     },
     /// A virtual server gained or lost quorum.
     Quorum {
@@ -135,6 +154,8 @@ impl Event {
             Event::Attempt { .. } => "attempt_failed",
             Event::Unverified { reason: Some(_), .. } => "checker_unverified",
             Event::Unverified { reason: None, .. } => "checker_verified",
+            Event::Ordered { .. } => "order",
+            Event::Left { .. } => "real_server_left",
             Event::Quorum { has_quorum: true, .. } => "quorum_gained",
             Event::Quorum { has_quorum: false, .. } => "quorum_lost",
             Event::SorryServer { is_active: true, .. } => "sorry_server_serves",
@@ -154,6 +175,8 @@ impl Event {
     pub fn subject(&self) -> Subject {
         let (virtual_server, real_server) = match self {
             Event::RealServer { virtual_server, real_server, .. }
+            | Event::Ordered { virtual_server, real_server, .. }
+            | Event::Left { virtual_server, real_server, .. }
             | Event::SorryServer { virtual_server, sorry_server: real_server, .. } => {
                 (Some(virtual_server.to_string()), Some(real_server))
             }
@@ -202,6 +225,17 @@ impl fmt::Display for Event {
             }
             Event::Unverified { checker, target, reason: None } => {
                 write!(f, "{checker} of {target} runs again")
+            }
+            Event::Ordered { virtual_server, real_server, order } => {
+                let what = if order.is_none() { "as configured".to_owned() } else { order.to_string() };
+                write!(f, "real server {real_server} of virtual server {virtual_server}: by order {what}")
+            }
+            Event::Left { virtual_server, real_server, cut } => {
+                write!(f, "real server {real_server} has left virtual server {virtual_server}")?;
+                match cut {
+                    0 => Ok(()),
+                    n => write!(f, ", {} cut at the deadline", count(*n as usize, "connection")),
+                }
             }
             Event::Quorum { virtual_server, has_quorum, weight, quorum } => {
                 let verb = if *has_quorum { "gained" } else { "lost" };
