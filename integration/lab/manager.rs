@@ -38,7 +38,8 @@ impl Manager {
     pub fn heard(&mut self) -> Result<&[String], String> {
         let mut buffer = [0; 4096];
         while let Ok(length) = self.socket.recv(&mut buffer) {
-            let text = std::str::from_utf8(&buffer[..length]).map_err(|e| e.to_string())?;
+            let text =
+                std::str::from_utf8(buffer.get(..length).unwrap_or_default()).map_err(|e| e.to_string())?;
             self.heard.push(text.to_owned());
         }
         Ok(&self.heard)

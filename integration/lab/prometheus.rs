@@ -65,12 +65,12 @@ impl Scrape {
     /// # Errors
     /// When there is none, or more than one.
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Result<f64, String> {
-        let is_it = |(n, l): &&(String, BTreeMap<String, String>)| {
+        let is_it = |(n, l): &(String, BTreeMap<String, String>)| {
             n == name && labels.iter().all(|(k, v)| l.get(*k).is_some_and(|found| found == v))
         };
-        let found: Vec<_> = self.samples.keys().filter(is_it).collect();
+        let found: Vec<f64> = self.samples.iter().filter(|(key, _)| is_it(key)).map(|(_, v)| *v).collect();
         match &found[..] {
-            [only] => Ok(self.samples[*only]),
+            [only] => Ok(*only),
             others => Err(format!("{name} with {labels:?}: {} samples", others.len())),
         }
     }
@@ -85,11 +85,12 @@ fn sample(line: &str) -> Option<(String, BTreeMap<String, String>, f64)> {
         loop {
             let (label, behind) = rest.split_once("=\"")?;
             let close = closing_quote(behind)?;
-            let value = unescape(&behind[..close], true)?;
+            let (value, behind) = behind.split_at_checked(close)?;
+            let value = unescape(value, true)?;
             if !is_name(label, false) || labels.insert(label.to_owned(), value).is_some() {
                 return None;
             }
-            rest = &behind[close + 1..];
+            rest = behind.strip_prefix('"')?;
             match rest.split_at_checked(1)? {
                 (",", more) => rest = more,
                 ("}", more) => {

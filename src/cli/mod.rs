@@ -89,7 +89,7 @@ pub fn main() -> Exit {
     match arguments.command {
         Commands::Run(arguments) => run::run(&arguments),
         Commands::Check(arguments) => {
-            let report = check::check(&arguments.path());
+            let report = check::check_here(&arguments.path());
             print(&report.text);
             report.exit
         }

@@ -3,7 +3,8 @@
 //! [`startup`] makes sure this may be the director of its network namespace; [`main_loop`] owns the director and
 //! hands out work: [`actuator`] talks to the kernel, [`prober`] asks real servers, [`reload`] reads configurations,
 //! [`control`] answers operators, [`web`] monitoring ([`metrics`]), [`notify`] and [`pulse`] the service manager.
-//! [`state_file`] remembers, [`sink`] tells. [`process`] knows who else runs here. [`plan`] only looks.
+//! [`state_file`] remembers, [`sink`] tells. [`process`] knows who else runs here, [`traps`] what on this host
+//! will hurt. [`plan`] only looks.
 
 pub mod actuator;
 pub mod control;
@@ -19,4 +20,5 @@ pub mod reload;
 pub mod sink;
 pub mod startup;
 pub mod state_file;
+pub mod traps;
 pub mod web;

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use super::control::{ReloadOutcome, Reply};
+use super::traps;
 use crate::config::{self, Config};
 use crate::syntax::diagnostic::Class;
 use crate::time::{self, Instant};
@@ -140,7 +141,13 @@ impl Reloads {
 fn read(path: &Path) -> Read {
     let loaded = config::load(path);
     let errors = loaded.lines(Class::Error);
-    let warnings = if loaded.config.is_some() { loaded.lines(Class::Warning) } else { Vec::new() };
+    let warnings = match &loaded.config {
+        Some(config) => {
+            let traps = traps::here(config).into_iter().map(|trap| format!("this host: {trap}"));
+            loaded.lines(Class::Warning).into_iter().chain(traps).collect()
+        }
+        None => Vec::new(),
+    };
     Read { config: loaded.config, errors, warnings }
 }
 

@@ -14,7 +14,7 @@ use super::notify::Notifier;
 use super::process;
 use super::reload::Reloads;
 use super::state_file::{self, RunDirectory};
-use super::web;
+use super::{traps, web};
 use crate::config::Config;
 use crate::director::Director;
 use crate::ipvs::backend::{Backend, Error};
@@ -146,6 +146,9 @@ async fn direct(
                 format!("metrics on {address}: {error}; choose another --metrics"),
             )
         })?;
+    }
+    for trap in traps::here(&config) {
+        warn!("this host: {trap}");
     }
     let now = time::now();
     let state = run_dir.load(now);
