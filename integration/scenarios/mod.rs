@@ -17,6 +17,7 @@ mod refusals;
 mod reload;
 mod reload_storm;
 mod restart;
+mod same_table;
 mod scale;
 mod schedulers;
 mod sorry;
@@ -135,6 +136,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "the netlink backend passes the suite that the imitated kernel passes",
         120,
         conformance::run,
+    ),
+    scenario(
+        "same-table",
+        "keepalived and lvsd make the same table of the same files, by hand and by generator",
+        240,
+        same_table::run,
     ),
     scenario(
         "schedulers",
