@@ -23,6 +23,7 @@ mod schedulers;
 mod sorry;
 mod stop;
 mod strangers;
+mod unit_file;
 
 use std::process::ExitCode;
 
@@ -103,6 +104,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "SIGHUP adds, removes, changes; a typo changes nothing; no request fails",
         180,
         reload::run,
+    ),
+    scenario(
+        "unit-file",
+        "the systemd unit: a life with its least capabilities, and systemd-analyze as judge",
+        120,
+        unit_file::run,
     ),
     scenario("reload-storm", "a hundred reloads under load: no request fails", 180, reload_storm::run),
     scenario(

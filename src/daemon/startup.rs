@@ -118,7 +118,11 @@ impl Early {
 fn refuse_rivals(force: bool) -> Result<(), Failure> {
     let rivals = process::rivals();
     let Some(rival) = rivals.first() else { return Ok(()) };
-    let what = format!("{rival} programs IPVS in this network namespace already");
+    let what = if rival.is_certain {
+        format!("{rival} programs IPVS in this network namespace already")
+    } else {
+        format!("{rival} may program IPVS in this network namespace: lvsd lacks the capabilities to look")
+    };
     if !force {
         let next = "two directors would undo each other's work: stop it first, or use --force";
         return Err(Failure::new(Exit::Unavailable, format!("{what}; {next}")));

@@ -26,6 +26,8 @@ const AFTER: &str = "-A -t 10.1.0.100:80 -s wrr
 pub fn run(lab: &mut Lab) -> Verdict {
     let mut site = lab.dr_site()?;
     let director = &site.director.clone();
+    // Who leaves waits until the kernel has forgotten its connections: 2 minutes after a FIN, by default.
+    ipvsadm(director, "--set 900 3 300")?;
     ipvsadm(director, "-A -t 10.1.0.200:443 -s wlc")?;
     let then = lab.write("then.conf", THEN)?;
     let now = configure(lab, director, NOW)?;

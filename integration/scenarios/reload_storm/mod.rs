@@ -4,11 +4,18 @@
 use rustix::process::Signal;
 
 use crate::lab::daemon::{Daemon, configure, control, lvsd, run_dir, status};
+use crate::lab::table::{Table, wait_for_table};
 use crate::lab::wait::{seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim, same};
 
 const ONE: &str = include_str!("one.conf");
 const OTHER: &str = include_str!("other.conf");
+/// What the first file wants, which is also the last.
+const TABLE: &str = "-A -t 10.1.0.100:80 -s rr
+-a -t 10.1.0.100:80 -r 10.1.0.21:80 -g -w 1
+-a -t 10.1.0.100:80 -r 10.1.0.22:80 -g -w 1
+-a -t 10.1.0.100:80 -r 10.1.0.23:80 -g -w 1
+";
 const RELOADS: usize = 100;
 
 pub fn run(lab: &mut Lab) -> Verdict {
@@ -42,6 +49,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
     claim(accepted >= RELOADS as u64, || format!("{accepted} reloads were accepted"))?;
     same("reloads that were rejected", &told.pointer("/reloads_rejected"), &Some(&0.into()))?;
     same("repairs: nobody else was here", &told.pointer("/director/drift_repaired"), &Some(&0.into()))?;
-    site.answers("rs1=4 rs2=4 rs3=4")?;
+    wait_for_table(director, "the last file", seconds(20), &Table::parse(TABLE)?)?;
+    same("twelve more requests that failed", &site.hits()?.total_failed(), &0)?;
     daemon.end(Signal::TERM)
 }
