@@ -346,3 +346,69 @@ impl Pool {
         self.members.values().map(weight).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::VirtualServerId;
+    use crate::ipvs::scheduler::Scheduler;
+    use crate::ipvs::types::{Forwarding, Protocol, ServiceFlags};
+
+    /// Quorum, hysteresis, and for each live weight from 0 to 6: kept when there (k) or lost (l), gained when not
+    /// there (g) or missed (m).
+    #[test]
+    fn the_table_of_quorum_is_exhaustive() {
+        let table = [
+            (1, 0, "l k k k k k k", "m g g g g g g"),
+            (2, 0, "l l k k k k k", "m m g g g g g"),
+            (2, 1, "l k k k k k k", "m m m g g g g"),
+            (3, 0, "l l l k k k k", "m m m g g g g"),
+            (3, 1, "l l k k k k k", "m m m m g g g"),
+            (3, 2, "l k k k k k k", "m m m m m g g"),
+            (4, 0, "l l l l k k k", "m m m m g g g"),
+            (4, 3, "l k k k k k k", "m m m m m m m"),
+        ];
+        for (quorum, hysteresis, when_there, when_not) in table {
+            for (had_quorum, expected) in [(true, when_there), (false, when_not)] {
+                for (weight, letter) in expected.split(' ').enumerate() {
+                    let mut pool = pool(quorum, hysteresis, weight);
+                    pool.has_quorum = had_quorum;
+                    let expected = matches!(letter, "k" | "g");
+                    let situation = (quorum, hysteresis, had_quorum, weight);
+                    assert_eq!(pool.next_quorum(), expected, "{situation:?}");
+                }
+            }
+        }
+    }
+
+    fn pool(quorum: u32, hysteresis: u32, weight: usize) -> Pool {
+        let real_server = RealServer {
+            address: "10.1.0.1:80".parse().unwrap(),
+            forwarding: Forwarding::Dr,
+            weight: u32::try_from(weight).unwrap(),
+            inhibit_on_failure: false,
+            upper_threshold: 0,
+            lower_threshold: 0,
+            checkers: vec![],
+        };
+        let server = VirtualServer {
+            id: VirtualServerId::Address { protocol: Protocol::Tcp, address: [10, 0, 0, 1].into(), port: 80 },
+            scheduler: Scheduler::new("rr").unwrap(),
+            flags: ServiceFlags::default(),
+            persistence: None,
+            persistence_engine: None,
+            quorum,
+            hysteresis,
+            sorry_server: None,
+            real_servers: vec![real_server.clone()],
+        };
+        let member = Member {
+            real_server,
+            subscriptions: vec![],
+            is_up: true,
+            since: Instant::ZERO,
+            order: Order::default(),
+        };
+        Pool::new(server, BTreeMap::from([(member.real_server.address, member)]))
+    }
+}
