@@ -14,6 +14,7 @@ mod orders;
 mod refusals;
 mod reload;
 mod restart;
+mod same_table;
 mod scale;
 mod schedulers;
 mod sorry;
@@ -124,6 +125,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "the netlink backend passes the suite that the imitated kernel passes",
         120,
         conformance::run,
+    ),
+    scenario(
+        "same-table",
+        "keepalived and lvsd make the same table of the same files, by hand and by generator",
+        240,
+        same_table::run,
     ),
     scenario(
         "schedulers",
