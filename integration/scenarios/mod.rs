@@ -10,9 +10,12 @@ mod harness_itself;
 mod inhibit;
 mod local_trouble;
 mod modes;
+mod observability;
 mod orders;
+mod plan;
 mod refusals;
 mod reload;
+mod reload_storm;
 mod restart;
 mod same_table;
 mod scale;
@@ -101,6 +104,14 @@ pub const SCENARIOS: &[Scenario] = &[
         180,
         reload::run,
     ),
+    scenario("reload-storm", "a hundred reloads under load: no request fails", 180, reload_storm::run),
+    scenario(
+        "observability",
+        "metrics, health, reload verdicts and sd_notify, as their readers see them",
+        180,
+        observability::run,
+    ),
+    scenario("plan", "what would change is said, nothing is changed, and then it happens", 180, plan::run),
     scenario(
         "restart",
         "kill -9 and SIGUSR2 under load: no request fails, known down stays down",

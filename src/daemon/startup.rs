@@ -1,5 +1,6 @@
 //! From a command line to a running director: every check that must pass first, in the order that costs least.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,13 +10,15 @@ use tracing::{info, warn};
 use super::actuator::Actuator;
 use super::control::Control;
 use super::main_loop::{self, Shell, Signals};
+use super::notify::Notifier;
 use super::process;
+use super::reload::Reloads;
 use super::state_file::{self, RunDirectory};
-use crate::config::{self, Config};
+use super::{traps, web};
+use crate::config::Config;
 use crate::director::Director;
 use crate::ipvs::backend::{Backend, Error};
 use crate::ipvs::netlink::NetlinkBackend;
-use crate::syntax::diagnostic::Class;
 use crate::time;
 
 /// Exit status of lvsd (sysexits.h): what a service manager and a script may rely on.
@@ -24,6 +27,8 @@ use crate::time;
 pub enum Exit {
     /// All well.
     Ok = 0,
+    /// `lvsd plan`: there is something to change.
+    Changes = 2,
     /// The command line makes no sense.
     Usage = 64,
     /// The kernel or another daemon stands in the way.
@@ -46,7 +51,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn new(exit: Exit, message: impl Into<String>) -> Failure {
+    pub(super) fn new(exit: Exit, message: impl Into<String>) -> Failure {
         Failure { exit, message: message.into() }
     }
 }
@@ -60,6 +65,8 @@ pub struct Options {
     pub run_dir: PathBuf,
     /// The control socket.
     pub control: PathBuf,
+    /// Where metrics, status and health are served over HTTP.
+    pub metrics: Option<SocketAddr>,
     /// Start beside another director.
     pub force: bool,
 }
@@ -132,6 +139,17 @@ async fn direct(
         let at = options.control.display();
         Failure::new(Exit::Unavailable, format!("control socket {at}: {error}; choose another --control"))
     })?;
+    if let Some(address) = options.metrics {
+        web::listen(address, control.asker()).await.map_err(|error| {
+            Failure::new(
+                Exit::Unavailable,
+                format!("metrics on {address}: {error}; choose another --metrics"),
+            )
+        })?;
+    }
+    for trap in traps::here(&config) {
+        warn!("this host: {trap}");
+    }
     let now = time::now();
     let state = run_dir.load(now);
     info!(
@@ -146,7 +164,8 @@ async fn direct(
         actuator: Actuator::new(backend, open_kernel),
         control,
         run_dir,
-        config_path: options.config.clone(),
+        reloads: Reloads::new(options.config.clone()),
+        notifier: Notifier::from_environment(),
         started_at: now,
     };
     Ok(main_loop::run(shell, signals).await)
@@ -156,20 +175,6 @@ async fn direct(
 pub fn default_config() -> PathBuf {
     let own = Path::new("/etc/lvsd/lvsd.yaml");
     if own.exists() { own.to_owned() } else { PathBuf::from("/etc/keepalived/keepalived.conf") }
-}
-
-/// Reads a configuration again; its errors as lines `file:line:column: message`. Warnings are logged, as at the
-/// start.
-///
-/// # Errors
-/// The errors, when there are any.
-pub fn load(path: &Path) -> Result<Config, Vec<String>> {
-    let loaded = config::load(path);
-    let errors = loaded.lines(Class::Error);
-    for line in loaded.lines(Class::Warning).iter().filter(|_| errors.is_empty()) {
-        warn!("{line}");
-    }
-    loaded.config.ok_or(errors)
 }
 
 fn open_kernel() -> Result<Box<dyn Backend>, Error> {
@@ -184,7 +189,7 @@ fn run_dir_failure(error: &state_file::Error) -> Failure {
     Failure::new(exit, error.to_string())
 }
 
-fn kernel_failure(error: &Error) -> Failure {
+pub(super) fn kernel_failure(error: &Error) -> Failure {
     match error {
         Error::NotPermitted(_) => Failure::new(
             Exit::Permission,

@@ -211,7 +211,8 @@ fn connections_come_and_go(world: &mut World) {
     }
 }
 
-fn strangers_arrive(world: &mut World) {
+/// Services nobody configures.
+pub fn strangers_arrive(world: &mut World) {
     for n in 0..world.rng.u8(0..3) {
         let key = ServiceKey::Address { protocol: Protocol::Tcp, address: [10, 99, 0, n].into(), port: 22 };
         let ops = [
@@ -223,7 +224,8 @@ fn strangers_arrive(world: &mut World) {
     }
 }
 
-fn random_config(rng: &mut fastrand::Rng) -> Config {
+/// Up to three virtual servers of up to five real servers.
+pub fn random_config(rng: &mut fastrand::Rng) -> Config {
     let virtual_servers = {
         let all = 0..rng.u8(1..4);
         all.filter(|_| rng.bool()).collect::<Vec<_>>()
