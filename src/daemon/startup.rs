@@ -186,11 +186,12 @@ fn open_kernel() -> Result<Box<dyn Backend>, Error> {
 }
 
 fn run_dir_failure(error: &state_file::Error) -> Failure {
-    let exit = match error {
-        state_file::Error::Io(_, io) if io.kind() == std::io::ErrorKind::PermissionDenied => Exit::Permission,
-        _ => Exit::Unavailable,
-    };
-    Failure::new(exit, error.to_string())
+    match error {
+        state_file::Error::Io(_, io) if io.kind() == std::io::ErrorKind::PermissionDenied => {
+            Failure::new(Exit::Permission, format!("{error}: run as root, or choose another --run-dir"))
+        }
+        _ => Failure::new(Exit::Unavailable, error.to_string()),
+    }
 }
 
 pub(super) fn kernel_failure(error: &Error) -> Failure {

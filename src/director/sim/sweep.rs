@@ -75,6 +75,11 @@ fn live(seed: u64) -> World {
         world.start(&config);
     }
     world.run(QUIET);
+    let ops = world.ops.len();
+    world.run(Duration::from_secs(60));
+    if world.ops.len() != ops {
+        world.broken.push(format!("at rest nothing is changed: {:?}", &world.ops[ops..]));
+    }
     invariants::at_rest(&mut world, &config);
     reload_of_the_same_file_changes_nothing(&mut world, &config);
     the_end(&mut world);
