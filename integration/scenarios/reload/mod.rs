@@ -4,7 +4,7 @@
 use rustix::process::Signal;
 
 use crate::lab::daemon::{Daemon, configure};
-use crate::lab::table::{Table, ipvsadm, wait_for_table};
+use crate::lab::table::{Table, wait_for_table};
 use crate::lab::wait::seconds;
 use crate::lab::{Lab, Verdict, claim, same};
 
@@ -23,8 +23,6 @@ const AFTER: &str = "-A -t 10.1.0.100:80 -s wrr
 pub fn run(lab: &mut Lab) -> Verdict {
     let site = lab.dr_site()?;
     let director = &site.director;
-    // Who leaves waits until the kernel has forgotten its connections: 2 minutes after a FIN, by default.
-    ipvsadm(director, "--set 900 3 300")?;
     let (before, after) = (Table::parse(BEFORE)?, Table::parse(AFTER)?);
     let mut daemon = Daemon::lvsd(lab, director, include_str!("before.conf"))?;
     wait_for_table(director, "the first file", seconds(15), &before)?;
