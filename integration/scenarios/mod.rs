@@ -9,6 +9,7 @@ mod forwarding_modes;
 mod harness_itself;
 mod inhibit;
 mod languages;
+mod leaving;
 mod local_trouble;
 mod modes;
 mod observability;
@@ -125,6 +126,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "kill -9 and SIGUSR2 under load: no request fails, known down stays down",
         120,
         restart::run,
+    ),
+    scenario(
+        "leaving",
+        "whatever makes a healthy server leave or return, under load: no request is lost",
+        240,
+        leaving::run,
     ),
     scenario(
         "local-trouble",

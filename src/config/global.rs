@@ -36,6 +36,7 @@ impl GlobalOptions {
     /// The settings, defaults applied.
     pub fn resolve(self, defaults: &Defaults) -> Global {
         let timeouts = get(&self.timeouts).unwrap_or_default();
+        // With keepalived's defaults the kernel's settings are the operator's.
         let mut sysctl: BTreeMap<_, _> = defaults
             .sysctl
             .iter()
