@@ -8,6 +8,7 @@ mod failures;
 mod forwarding_modes;
 mod harness_itself;
 mod inhibit;
+mod languages;
 mod leaving;
 mod local_trouble;
 mod modes;
@@ -150,6 +151,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "the netlink backend passes the suite that the imitated kernel passes",
         120,
         conformance::run,
+    ),
+    scenario(
+        "languages",
+        "YAML and keepalived.conf, groups and --lenient: the same table as keepalived's",
+        240,
+        languages::run,
     ),
     scenario(
         "same-table",

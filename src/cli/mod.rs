@@ -1,11 +1,13 @@
 //! The commands: arguments in, text and an exit status out. One file a command.
 
 pub mod check;
+pub mod keywords;
 mod order;
 mod plan;
 mod reload;
 pub mod render;
 pub mod run;
+pub mod schema;
 mod socket;
 pub mod status;
 mod table;
@@ -18,6 +20,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::config::Strictness;
 use crate::daemon::startup::{Exit, default_config};
 use crate::director::order::Change;
 
@@ -38,7 +41,7 @@ enum Commands {
     /// for the next start. SIGHUP: read the configuration again; an error changes nothing.
     Run(run::RunArguments),
     /// Say everything that is wrong with a configuration; exit 0 when it can be run, 78 when not.
-    Check(ConfigArguments),
+    Check(check::CheckArguments),
     /// Say what `run` or a reload with this configuration would change in the kernel now, and change nothing.
     ///
     /// Exit 0: nothing; 2: something; 78: the configuration cannot be run. Health is what the running lvsd says,
@@ -68,11 +71,18 @@ struct ConfigArguments {
     /// The configuration [default: /etc/lvsd/lvsd.yaml, else /etc/keepalived/keepalived.conf]
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Unknown words are warnings, and are skipped with their blocks; never a server's check
+    #[arg(long)]
+    lenient: bool,
 }
 
 impl ConfigArguments {
     fn path(&self) -> PathBuf {
         self.config.clone().unwrap_or_else(default_config)
+    }
+
+    fn strictness(&self) -> Strictness {
+        if self.lenient { Strictness::Lenient } else { Strictness::Strict }
     }
 }
 
@@ -88,11 +98,7 @@ pub fn main() -> Exit {
     };
     match arguments.command {
         Commands::Run(arguments) => run::run(&arguments),
-        Commands::Check(arguments) => {
-            let report = check::check_here(&arguments.path());
-            print(&report.text);
-            report.exit
-        }
+        Commands::Check(arguments) => check::run(&arguments),
         Commands::Plan(arguments) => plan::run(&arguments),
         Commands::Reload(arguments) => reload::run(&arguments),
         Commands::Status(arguments) => status::run(&arguments),
@@ -103,6 +109,12 @@ pub fn main() -> Exit {
         Commands::Enable(whom) => order::change(&whom, Change::Enable),
         Commands::Weight(arguments) => order::set_weight(&arguments),
     }
+}
+
+/// A value for programs, as text.
+fn json(value: &impl serde::Serialize) -> String {
+    // Strings, numbers and lists always have a form.
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
 
 /// Writes to standard output; a reader that went away is no error.

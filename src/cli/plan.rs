@@ -29,9 +29,9 @@ pub(super) struct PlanArguments {
 
 pub(super) fn run(arguments: &PlanArguments) -> Exit {
     let path = arguments.config.path();
-    let loaded = config::load(&path);
+    let loaded = config::load(&path, arguments.config.strictness());
     let Some(config) = loaded.config.clone() else {
-        complain(&format!("no plan:\n{}", check::report(&path, &loaded).text.trim_end()));
+        complain(&format!("no plan:\n{}", check::report(&path, &loaded, false).text.trim_end()));
         return Exit::Config;
     };
     let plan = match plan::plan(config, &arguments.socket.run_dir, &arguments.socket.path()) {

@@ -2,7 +2,7 @@
 
 use super::socket::{SocketArguments, misunderstood};
 use super::{check, complain, print};
-use crate::config;
+use crate::config::{self, Strictness};
 use crate::daemon::control::{Command, ReloadOutcome, Reply};
 use crate::daemon::startup::Exit;
 use crate::syntax::diagnostic::Class;
@@ -36,9 +36,11 @@ fn verdict(outcome: &ReloadOutcome) -> Exit {
 
 /// The errors as `lvsd check` draws them, as long as the file still says what the daemon has read; else its lines.
 fn errors(outcome: &ReloadOutcome) -> String {
-    let loaded = config::load(&outcome.config);
-    if loaded.lines(Class::Error) == outcome.errors {
-        return check::report(&outcome.config, &loaded).text.trim_end().to_owned();
+    for strictness in [Strictness::Strict, Strictness::Lenient] {
+        let loaded = config::load(&outcome.config, strictness);
+        if loaded.lines(Class::Error) == outcome.errors {
+            return check::report(&outcome.config, &loaded, false).text.trim_end().to_owned();
+        }
     }
     outcome.errors.join("\n")
 }

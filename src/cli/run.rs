@@ -61,17 +61,18 @@ pub(super) fn run(arguments: &RunArguments) -> Exit {
 fn start(arguments: &RunArguments) -> Result<(), Failure> {
     let early = Early::new()?;
     let path = arguments.config.path();
-    let loaded = config::load(&path);
+    let loaded = config::load(&path, arguments.config.strictness());
     for line in loaded.lines(Class::Warning).iter().filter(|_| loaded.config.is_some()) {
         warn!("{line}");
     }
     let Some(config) = loaded.config.clone() else {
-        let report = check::report(&path, &loaded).text;
+        let report = check::report(&path, &loaded, false).text;
         return Err(Failure { exit: Exit::Config, message: format!("not started:\n{}", report.trim_end()) });
     };
     let control = arguments.control.clone().unwrap_or_else(|| arguments.run_dir.join("control.sock"));
     let options = Options {
         config: path,
+        strictness: arguments.config.strictness(),
         run_dir: arguments.run_dir.clone(),
         control,
         metrics: arguments.metrics,

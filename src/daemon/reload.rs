@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use super::control::{ReloadOutcome, Reply};
 use super::traps;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Strictness};
 use crate::syntax::diagnostic::Class;
 use crate::time::{self, Instant};
 
@@ -29,6 +29,7 @@ type Waiter = oneshot::Sender<Reply>;
 #[derive(Debug)]
 pub struct Reloads {
     path: PathBuf,
+    strictness: Strictness,
     job: Option<JoinHandle<Read>>,
     /// Who waits for the one under way; bounded by the control socket's conversations.
     waiting: Vec<Waiter>,
@@ -40,10 +41,10 @@ pub struct Reloads {
 }
 
 impl Reloads {
-    /// Reloads of this file.
-    pub fn new(path: PathBuf) -> Reloads {
+    /// Reloads of this file, its unknown words treated in this way.
+    pub fn new(path: PathBuf, strictness: Strictness) -> Reloads {
         let (waiting, next) = (Vec::new(), None);
-        Reloads { path, job: None, waiting, next, last: None, accepted: 0, rejected: 0 }
+        Reloads { path, strictness, job: None, waiting, next, last: None, accepted: 0, rejected: 0 }
     }
 
     /// Begins one, or notes that another one is wanted after the one under way.
@@ -57,8 +58,8 @@ impl Reloads {
         }
         info!("reading {}", self.path.display());
         self.waiting.extend(waiter);
-        let path = self.path.clone();
-        self.job = Some(tokio::task::spawn_blocking(move || read(&path)));
+        let (path, strictness) = (self.path.clone(), self.strictness);
+        self.job = Some(tokio::task::spawn_blocking(move || read(&path, strictness)));
     }
 
     /// The file that was read; waits for ever when none is.
@@ -141,8 +142,8 @@ impl Reloads {
     }
 }
 
-fn read(path: &Path) -> Read {
-    let loaded = config::load(path);
+fn read(path: &Path, strictness: Strictness) -> Read {
+    let loaded = config::load(path, strictness);
     let errors = loaded.lines(Class::Error);
     let warnings = match &loaded.config {
         Some(config) => {
@@ -160,7 +161,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_asks_during_a_reload_hears_the_verdict_of_the_next() {
-        let mut reloads = Reloads::new(PathBuf::from("/nonexistent/keepalived.conf"));
+        let mut reloads = Reloads::new(PathBuf::from("/nonexistent/keepalived.conf"), Strictness::Strict);
         let (first, first_verdict) = oneshot::channel();
         let (second, mut second_verdict) = oneshot::channel();
         reloads.begin(Some(first));

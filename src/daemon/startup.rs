@@ -16,7 +16,7 @@ use super::reload::Reloads;
 use super::state_file::{self, RunDirectory};
 use super::sysctls::{Keeper, Kernel};
 use super::{traps, web};
-use crate::config::Config;
+use crate::config::{Config, Strictness};
 use crate::director::Director;
 use crate::ipvs::backend::{Backend, Error};
 use crate::ipvs::netlink::NetlinkBackend;
@@ -62,6 +62,8 @@ impl Failure {
 pub struct Options {
     /// The configuration file.
     pub config: PathBuf,
+    /// What becomes of unknown words in it, now and at every reload.
+    pub strictness: Strictness,
     /// Lock, state file, and by default the control socket live here.
     pub run_dir: PathBuf,
     /// The control socket.
@@ -172,7 +174,7 @@ async fn direct(
         actuator: Actuator::new(backend, open_kernel),
         control,
         run_dir,
-        reloads: Reloads::new(options.config.clone()),
+        reloads: Reloads::new(options.config.clone(), options.strictness),
         notifier: Notifier::from_environment(),
         sysctls,
         started_at: now,

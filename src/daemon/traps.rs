@@ -100,6 +100,7 @@ fn version(release: &str) -> (u32, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Strictness;
     use crate::config::load::load_from;
     use crate::syntax::files::MemoryFiles;
 
@@ -157,6 +158,8 @@ mod tests {
 
     fn config(text: &str) -> Config {
         let files = MemoryFiles::new(&[("/keepalived.conf", text)]);
-        load_from(&files, std::path::Path::new("/keepalived.conf")).config.expect("a configuration")
+        load_from(&files, std::path::Path::new("/keepalived.conf"), Strictness::Strict)
+            .config
+            .expect("a configuration")
     }
 }
