@@ -8,11 +8,16 @@ mod failures;
 mod forwarding_modes;
 mod harness_itself;
 mod inhibit;
+mod languages;
+mod leaving;
 mod local_trouble;
 mod modes;
+mod observability;
 mod orders;
+mod plan;
 mod refusals;
 mod reload;
+mod reload_storm;
 mod restart;
 mod same_table;
 mod scale;
@@ -21,6 +26,8 @@ mod soak;
 mod sorry;
 mod stop;
 mod strangers;
+mod sysctls;
+mod unit_file;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -150,12 +157,38 @@ pub const SCENARIOS: &[Scenario] = &[
         180,
         reload::run,
     ),
+    scenario(
+        "unit-file",
+        "the systemd unit: a life with its least capabilities, and systemd-analyze as judge",
+        120,
+        unit_file::run,
+    ),
+    scenario(
+        "sysctls",
+        "IPVS settings are applied, kept, left by a crash, put back by a stop; traps are said",
+        120,
+        sysctls::run,
+    ),
+    scenario("reload-storm", "a hundred reloads under load: no request fails", 180, reload_storm::run),
+    scenario(
+        "observability",
+        "metrics, health, reload verdicts and sd_notify, as their readers see them",
+        180,
+        observability::run,
+    ),
+    scenario("plan", "what would change is said, nothing is changed, and then it happens", 180, plan::run),
     both(scenario(
         "restart",
         "kill -9 and SIGUSR2 under load: no request fails, known down stays down",
         120,
         restart::run,
     )),
+    scenario(
+        "leaving",
+        "whatever makes a healthy server leave or return, under load: no request is lost",
+        240,
+        leaving::run,
+    ),
     scenario(
         "local-trouble",
         "checks that cannot be made here change no verdict: a forbidden route, no descriptors",
@@ -175,6 +208,12 @@ pub const SCENARIOS: &[Scenario] = &[
         120,
         conformance::run,
     )),
+    scenario(
+        "languages",
+        "YAML and keepalived.conf, groups and --lenient: the same table as keepalived's",
+        240,
+        languages::run,
+    ),
     scenario(
         "same-table",
         "keepalived and lvsd make the same table of the same files, by hand and by generator",

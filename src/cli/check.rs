@@ -2,10 +2,53 @@
 
 use std::path::Path;
 
-use crate::config::{self, Loaded};
-use crate::daemon::startup::Exit;
+use serde::Serialize;
 
-use super::render;
+use super::{ConfigArguments, keywords, print, render};
+use crate::config::{self, Loaded, Strictness};
+use crate::daemon::startup::Exit;
+use crate::daemon::traps;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CheckArguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// For programs: one JSON object
+    #[arg(long)]
+    json: bool,
+    /// A configuration with warnings cannot be run, either
+    #[arg(long)]
+    deny_warnings: bool,
+    /// Read no configuration: list every keyword, and what lvsd does with it
+    #[arg(long, conflicts_with_all = ["config", "deny_warnings", "lenient", "schema"])]
+    keywords: bool,
+    /// Read no configuration: print the JSON Schema of lvsd.yaml
+    #[arg(long, conflicts_with_all = ["config", "deny_warnings", "lenient", "json"])]
+    schema: bool,
+}
+
+pub(super) fn run(arguments: &CheckArguments) -> Exit {
+    if arguments.keywords {
+        print(&if arguments.json { keywords::json() } else { keywords::table() });
+        return Exit::Ok;
+    }
+    if arguments.schema {
+        print(&super::schema::text());
+        return Exit::Ok;
+    }
+    let path = arguments.config.path();
+    let loaded = config::load(&path, arguments.config.strictness());
+    let report = report(&path, &loaded, arguments.deny_warnings);
+    // What on this host will hurt the configuration, where this host is a director: no fault of the file's.
+    let traps = loaded.config.as_ref().map(traps::here).unwrap_or_default();
+    if arguments.json {
+        print(&json(&path, &loaded, report.exit, traps));
+    } else {
+        let traps: String = traps.into_iter().map(|trap| format!("warning: this host: {trap}\n\n")).collect();
+        print(&(traps + &report.text));
+    }
+    report.exit
+}
 
 /// What `lvsd check` prints, and its exit status: 0 when the configuration can be run, 78 when not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,18 +61,47 @@ pub struct Report {
 
 /// Checks a configuration file.
 pub fn check(path: &Path) -> Report {
-    report(path, &config::load(path))
+    report(path, &config::load(path, Strictness::Strict), false)
 }
 
 /// The report on a configuration that was read.
-pub fn report(path: &Path, loaded: &Loaded) -> Report {
+pub fn report(path: &Path, loaded: &Loaded, denies_warnings: bool) -> Report {
     let mut text = render::render(&loaded.diagnostics, &loaded.sources);
-    text.push_str(&verdict(path, loaded));
-    Report { text, exit: if loaded.config.is_some() { Exit::Ok } else { Exit::Config } }
+    let is_denied = denies_warnings && loaded.diagnostics.warnings() > 0;
+    text.push_str(&verdict(path, loaded, is_denied));
+    Report { text, exit: if loaded.config.is_some() && !is_denied { Exit::Ok } else { Exit::Config } }
+}
+
+/// What is printed for programs.
+#[derive(Serialize)]
+struct Verdict {
+    file: String,
+    can_be_run: bool,
+    errors: usize,
+    warnings: usize,
+    /// More problems than are listed.
+    not_listed: usize,
+    diagnostics: Vec<render::Listed>,
+    /// What on this host will hurt it.
+    this_host: Vec<String>,
+}
+
+/// The report for programs.
+pub fn json(path: &Path, loaded: &Loaded, exit: Exit, this_host: Vec<String>) -> String {
+    let verdict = Verdict {
+        file: path.display().to_string(),
+        can_be_run: exit == Exit::Ok,
+        errors: loaded.diagnostics.errors(),
+        warnings: loaded.diagnostics.warnings(),
+        not_listed: loaded.diagnostics.dropped(),
+        diagnostics: loaded.diagnostics.iter().map(|d| render::listed(d, &loaded.sources)).collect(),
+        this_host,
+    };
+    super::json(&verdict)
 }
 
 /// One line: `FILE: 2 errors, 1 warning: cannot be run`.
-fn verdict(path: &Path, loaded: &Loaded) -> String {
+fn verdict(path: &Path, loaded: &Loaded, is_denied: bool) -> String {
     let path = path.display();
     let (errors, warnings) = (loaded.diagnostics.errors(), loaded.diagnostics.warnings());
     let problems = match (errors, warnings) {
@@ -47,7 +119,8 @@ fn verdict(path: &Path, loaded: &Loaded) -> String {
                 count(virtual_servers, "virtual server"),
                 count(real_servers, "real server")
             );
-            format!("{path}: {what}: {problems}: can be run\n")
+            let end = if is_denied { "warnings are denied: not to be run" } else { "can be run" };
+            format!("{path}: {what}: {problems}: {end}\n")
         }
         None => format!("{path}: {problems}: cannot be run\n"),
     }

@@ -1,9 +1,13 @@
 //! The commands: arguments in, text and an exit status out. One file a command.
 
 pub mod check;
+pub mod keywords;
 mod order;
+mod plan;
+mod reload;
 pub mod render;
 pub mod run;
+pub mod schema;
 mod socket;
 pub mod status;
 mod table;
@@ -16,6 +20,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::config::Strictness;
 use crate::daemon::startup::{Exit, default_config};
 use crate::director::order::Change;
 
@@ -36,7 +41,15 @@ enum Commands {
     /// for the next start. SIGHUP: read the configuration again; an error changes nothing.
     Run(run::RunArguments),
     /// Say everything that is wrong with a configuration; exit 0 when it can be run, 78 when not.
-    Check(ConfigArguments),
+    Check(check::CheckArguments),
+    /// Say what `run` or a reload with this configuration would change in the kernel now, and change nothing.
+    ///
+    /// Exit 0: nothing; 2: something; 78: the configuration cannot be run. Health is what the running lvsd says,
+    /// else what the last one left, else every real server is assumed up.
+    Plan(plan::PlanArguments),
+    /// Make the running lvsd read its configuration again; exit 0 when it is in force, 78 when it is rejected and
+    /// nothing changed.
+    Reload(reload::ReloadArguments),
     /// Show virtual servers, real servers and their health, as the running lvsd sees them.
     Status(status::StatusArguments),
     /// Show the last attempts of a real server's checkers, and why it is up or down.
@@ -53,16 +66,23 @@ enum Commands {
     Weight(order::WeightArguments),
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 struct ConfigArguments {
     /// The configuration [default: /etc/lvsd/lvsd.yaml, else /etc/keepalived/keepalived.conf]
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Unknown words are warnings, and are skipped with their blocks; never a server's check
+    #[arg(long)]
+    lenient: bool,
 }
 
 impl ConfigArguments {
     fn path(&self) -> PathBuf {
         self.config.clone().unwrap_or_else(default_config)
+    }
+
+    fn strictness(&self) -> Strictness {
+        if self.lenient { Strictness::Lenient } else { Strictness::Strict }
     }
 }
 
@@ -78,11 +98,9 @@ pub fn main() -> Exit {
     };
     match arguments.command {
         Commands::Run(arguments) => run::run(&arguments),
-        Commands::Check(arguments) => {
-            let report = check::check(&arguments.path());
-            print(&report.text);
-            report.exit
-        }
+        Commands::Check(arguments) => check::run(&arguments),
+        Commands::Plan(arguments) => plan::run(&arguments),
+        Commands::Reload(arguments) => reload::run(&arguments),
         Commands::Status(arguments) => status::run(&arguments),
         Commands::Why(arguments) => why::run(&arguments),
         Commands::Drain(arguments) => order::drain(&arguments),
@@ -91,6 +109,12 @@ pub fn main() -> Exit {
         Commands::Enable(whom) => order::change(&whom, Change::Enable),
         Commands::Weight(arguments) => order::set_weight(&arguments),
     }
+}
+
+/// A value for programs, as text.
+fn json(value: &impl serde::Serialize) -> String {
+    // Strings, numbers and lists always have a form.
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
 
 /// Writes to standard output; a reader that went away is no error.

@@ -6,9 +6,56 @@
 use std::fmt::Write;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use serde::Serialize;
 
-use crate::syntax::diagnostic::{Class, Diagnostic, Diagnostics};
+use crate::syntax::diagnostic::{Class, Diagnostic, Diagnostics, Note};
 use crate::syntax::source::{Sources, Span};
+
+/// A diagnostic for programs; a problem of a file as a whole has no place.
+#[derive(Serialize)]
+pub struct Listed {
+    #[serde(flatten)]
+    place: Option<Place>,
+    class: &'static str,
+    message: String,
+    help: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<ListedNote>,
+}
+
+#[derive(Serialize)]
+struct ListedNote {
+    #[serde(flatten)]
+    place: Option<Place>,
+    message: String,
+}
+
+#[derive(Serialize)]
+struct Place {
+    file: String,
+    line: usize,
+    column: usize,
+}
+
+/// A diagnostic for programs.
+pub fn listed(diagnostic: &Diagnostic, sources: &Sources) -> Listed {
+    let place = |span: Span| {
+        let at = sources.position(span);
+        Place { file: sources.path(span.file).display().to_string(), line: at.line, column: at.column }
+    };
+    let class = match diagnostic.class {
+        Class::Error => "error",
+        Class::Warning => "warning",
+    };
+    let note = |n: &Note| ListedNote { place: n.span.map(place), message: n.text.clone() };
+    Listed {
+        place: diagnostic.span.map(place),
+        class,
+        message: diagnostic.message.clone(),
+        help: diagnostic.help.clone(),
+        notes: diagnostic.notes.iter().map(note).collect(),
+    }
+}
 
 /// Longest line handed to the renderer, which cuts it to what is around the word; of a longer one, a part.
 const MAX_SHOWN: usize = 4096;
@@ -34,7 +81,7 @@ pub fn one(diagnostic: &Diagnostic, sources: &Sources) -> String {
     };
     let mut main = Group::with_title(level.primary_title(diagnostic.message.as_str()));
     if let Some(span) = diagnostic.span {
-        main = place(main, span, sources);
+        main = snippet(main, span, sources);
     }
     let help = diagnostic.help.iter().map(|h| Level::HELP.message(h.as_str()));
     let plain =
@@ -44,14 +91,14 @@ pub fn one(diagnostic: &Diagnostic, sources: &Sources) -> String {
     for note in &diagnostic.notes {
         if let Some(span) = note.span {
             let group = Group::with_title(Level::NOTE.secondary_title(note.text.as_str()));
-            report.push(place(group, span, sources));
+            report.push(snippet(group, span, sources));
         }
     }
     Renderer::plain().render(&report)
 }
 
 /// Adds the line of a span, with the span underlined.
-fn place<'a>(group: Group<'a>, span: Span, sources: &Sources) -> Group<'a> {
+fn snippet<'a>(group: Group<'a>, span: Span, sources: &Sources) -> Group<'a> {
     let line = sources.line(span);
     let text = sources.slice(line);
     let start = (span.start.saturating_sub(line.start) as usize).min(text.len());
@@ -60,14 +107,14 @@ fn place<'a>(group: Group<'a>, span: Span, sources: &Sources) -> Group<'a> {
     let at = sources.position(span);
     let (shown, start, end) = window(text, start, end);
     let is_cut = shown.len() < text.len();
-    let snippet =
+    let shown =
         Snippet::source(shown).line_start(at.line).annotation(AnnotationKind::Primary.span(start..end));
     if is_cut {
         // The renderer would count columns from where the line was cut.
         let origin = Origin::path(path).line(at.line).char_column(at.column);
-        group.element(origin).element(snippet)
+        group.element(origin).element(shown)
     } else {
-        group.element(snippet.path(path))
+        group.element(shown.path(path))
     }
 }
 

@@ -1,6 +1,7 @@
 //! `lvsd run`.
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -27,6 +28,9 @@ pub(super) struct RunArguments {
     /// Control socket [default: control.sock in the run directory]
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
+    /// Serve /metrics (Prometheus), /status (JSON) and /healthz over HTTP here; whoever reaches it may read it
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics: Option<SocketAddr>,
     /// Form of the log on standard error; LVSD_LOG=debug says more
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -57,17 +61,23 @@ pub(super) fn run(arguments: &RunArguments) -> Exit {
 fn start(arguments: &RunArguments) -> Result<(), Failure> {
     let early = Early::new()?;
     let path = arguments.config.path();
-    let loaded = config::load(&path);
+    let loaded = config::load(&path, arguments.config.strictness());
     for line in loaded.lines(Class::Warning).iter().filter(|_| loaded.config.is_some()) {
         warn!("{line}");
     }
     let Some(config) = loaded.config.clone() else {
-        let report = check::report(&path, &loaded).text;
+        let report = check::report(&path, &loaded, false).text;
         return Err(Failure { exit: Exit::Config, message: format!("not started:\n{}", report.trim_end()) });
     };
     let control = arguments.control.clone().unwrap_or_else(|| arguments.run_dir.join("control.sock"));
-    let options =
-        Options { config: path, run_dir: arguments.run_dir.clone(), control, force: arguments.force };
+    let options = Options {
+        config: path,
+        strictness: arguments.config.strictness(),
+        run_dir: arguments.run_dir.clone(),
+        control,
+        metrics: arguments.metrics,
+        force: arguments.force,
+    };
     early.run(&options, config)
 }
 

@@ -4,9 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::check::digest::Digest;
 use crate::check::http::{HttpQuestion, HttpVersion, Url};
-use crate::check::spec::{CheckerSpec, Question, Target, Timing};
+use crate::check::spec::{CheckerSpec, Question, Target};
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Stance, Table, get};
+use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Stance, Table, Yaml, get};
 use crate::syntax::source::Span;
 use crate::syntax::tree::Node;
 use crate::syntax::value::{self, Wrong};
@@ -14,6 +14,8 @@ use crate::syntax::value::{self, Wrong};
 use super::defaults::Defaults;
 use super::timing::{HasTiming, TimingOptions};
 use super::types::Checker;
+
+pub mod form;
 
 /// Which checker a block is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +43,9 @@ pub struct CheckerOptions {
     virtualhost: Slot<String>,
     version: Slot<HttpVersion>,
     urls: Vec<UrlOptions>,
+    /// For URLs that do not say theirs.
+    status: Vec<(u16, u16)>,
+    digest: Slot<Digest>,
 }
 
 impl HasTiming for CheckerOptions {
@@ -61,42 +66,63 @@ struct UrlOptions {
     digest: Slot<Digest>,
 }
 
+impl UrlOptions {
+    /// With what it leaves open taken from its check.
+    fn or(mut self, status: &[(u16, u16)], digest: &Slot<Digest>) -> UrlOptions {
+        if self.status.is_empty() {
+            self.status.extend(status);
+        }
+        self.digest = self.digest.or_else(|| digest.clone());
+        self
+    }
+}
+
 /// Keywords of TCP_CHECK.
 pub const TCP_CHECK: Table<CheckerOptions> = Table {
     block: "TCP_CHECK",
+    yaml: "a check of type tcp",
     keywords: &[
         CONNECTION,
         CheckerOptions::TIMING,
-        &[Keyword::new("nb_get_retry", RETRY, "Old name of `retry`.").but(Stance::Deprecated(
-            "write `retry`: keepalived does not know `nb_get_retry` in TCP_CHECK and ignores it, lvsd reads it as `retry`",
-        ))],
+        form::ANY,
+        &[Keyword::new("nb_get_retry", RETRY, "Old name of `retry`.")
+            .but(Stance::Deprecated(
+                "write `retry`: keepalived does not know `nb_get_retry` in TCP_CHECK and ignores it, lvsd reads it as `retry`",
+            ))
+            .yaml(FALL)],
     ],
 };
 
 /// Keywords of HTTP_GET.
 pub const HTTP_GET: Table<CheckerOptions> = Table {
     block: "HTTP_GET",
+    yaml: "a check of type http",
     keywords: &[
         CONNECTION,
         CheckerOptions::TIMING,
+        form::ANY,
+        form::HTTP,
         &[
             Keyword::new("nb_get_retry", RETRY, "Old name of `retry`.")
-                .but(Stance::Deprecated("write `retry`")),
+                .but(Stance::Deprecated("write `retry`"))
+                .yaml(FALL),
             Keyword::new(
                 "http_protocol",
                 Kind::Words { what: "1.0, 1.0C or 1.1", min: 1, max: 1, read: http_protocol },
                 "Version of the request; 1.0C and 1.1 ask the server to close the connection.",
-            ),
+            )
+            .yaml(Yaml::As(&["http_version"])),
             Keyword::new(
                 "virtualhost",
-                Kind::Text { what: "HOST", max: MAX_HOST, slot: |o| &mut o.virtualhost },
+                Kind::Text { what: "HOST", max: MAX_HOST, slot: |o: &mut CheckerOptions| &mut o.virtualhost },
                 "Host header of the request.",
             ),
             Keyword::new(
                 "url",
                 Kind::Block { what: "", max: 0, read: url },
                 "A URL to ask for and what its answer must be; at least one.",
-            ),
+            )
+            .yaml(Yaml::Instead("`url: /PATH`")),
             Keyword::unread(
                 "fast_recovery",
                 Stance::Ignored("all URLs are asked in one run anyway"),
@@ -112,10 +138,11 @@ pub const HTTP_GET: Table<CheckerOptions> = Table {
 /// Keywords of `url`.
 const URL: Table<UrlOptions> = Table {
     block: "url",
+    yaml: "url",
     keywords: &[&[
         Keyword::new(
             "path",
-            Kind::Text { what: "PATH", max: 2000, slot: |o| &mut o.path },
+            Kind::Text { what: "PATH", max: 2000, slot: |o: &mut UrlOptions| &mut o.path },
             "What to ask for, e.g. `/`.",
         ),
         Keyword::new(
@@ -127,7 +154,8 @@ const URL: Table<UrlOptions> = Table {
                 read: status_code,
             },
             "Statuses that count as success.",
-        ),
+        )
+        .yaml(Yaml::As(&["status"])),
         Keyword::new(
             "digest",
             Kind::Words {
@@ -140,7 +168,7 @@ const URL: Table<UrlOptions> = Table {
         ),
         Keyword::new(
             "virtualhost",
-            Kind::Text { what: "HOST", max: MAX_HOST, slot: |o| &mut o.virtualhost },
+            Kind::Text { what: "HOST", max: MAX_HOST, slot: |o: &mut UrlOptions| &mut o.virtualhost },
             "Host header of this request.",
         ),
         Keyword::unread("regex", REGEX, "Expression the body must match."),
@@ -157,35 +185,47 @@ const URL: Table<UrlOptions> = Table {
 const CONNECTION: &[Keyword<CheckerOptions>] = &[
     Keyword::new(
         "connect_ip",
-        Kind::Address(|o| &mut o.connect_ip),
+        Kind::Address(|o: &mut CheckerOptions| &mut o.connect_ip),
         "Address to check instead of the real server's.",
-    ),
+    )
+    .yaml(Yaml::As(&["connect_address"])),
     Keyword::new(
         "connect_port",
-        port(|o| &mut o.connect_port),
+        port(|o: &mut CheckerOptions| &mut o.connect_port),
         "Port to check instead of the real server's.",
     ),
-    Keyword::new("bindto", Kind::Address(|o| &mut o.bind_address), "Source address of the check."),
-    Keyword::new("bind_port", port(|o| &mut o.bind_port), "Source port of the check."),
+    Keyword::new(
+        "bindto",
+        Kind::Address(|o: &mut CheckerOptions| &mut o.bind_address),
+        "Source address of the check.",
+    )
+    .yaml(Yaml::As(&["bind_address"])),
+    Keyword::new("bind_port", port(|o: &mut CheckerOptions| &mut o.bind_port), "Source port of the check."),
     Keyword::new(
         "bind_if",
-        Kind::Text { what: "INTERFACE", max: MAX_INTERFACE, slot: |o| &mut o.bind_interface },
+        Kind::Text {
+            what: "INTERFACE",
+            max: MAX_INTERFACE,
+            slot: |o: &mut CheckerOptions| &mut o.bind_interface,
+        },
         "Interface the check goes out of.",
-    ),
+    )
+    .yaml(Yaml::As(&["bind_interface"])),
     Keyword::new(
         "fwmark",
-        Kind::Number { min: 0, max: u32::MAX, bare: None, slot: |o| &mut o.fwmark },
+        Kind::Number { min: 0, max: u32::MAX, bare: None, slot: |o: &mut CheckerOptions| &mut o.fwmark },
         "Firewall mark of the check's packets.",
     ),
     Keyword::new(
         "log_all_failures",
-        Kind::Flag(|o| &mut o.log_all_failures),
+        Kind::Flag(|o: &mut CheckerOptions| &mut o.log_all_failures),
         "Log every failing check, not only the one that decides.",
     ),
 ];
 
 const RETRY: Kind<CheckerOptions> =
-    Kind::Number { min: 0, max: u32::MAX, bare: None, slot: |o| &mut o.timing.retry };
+    Kind::Number { min: 0, max: u32::MAX, bare: None, slot: |o: &mut CheckerOptions| &mut o.timing.retry };
+const FALL: Yaml = Yaml::Instead("`fall`, which is one more than `retry`");
 const NO_TLS: Stance = Stance::Ignored("HTTP_GET speaks no TLS");
 const REGEX: Stance = Stance::NotYetError("the check would pass whatever the body is");
 const MAX_HOST: usize = 255;
@@ -209,10 +249,13 @@ pub fn read(kind: CheckerKind, node: &Node, reader: &mut Reader<'_>) -> CheckerO
         CheckerKind::Http => &HTTP_GET,
     };
     reader.block(table, node.statements(), &mut options);
-    if kind == CheckerKind::Http && !node.statements().iter().any(|s| &*s.keyword.text == "url") {
-        let problem =
-            Diagnostic::error(node.keyword.span, "`HTTP_GET` needs a `url`").help("write `url { path / }`");
-        reader.diagnostics.push(problem);
+    let has_url = node.statements().iter().any(|s| matches!(&*s.keyword.text, "url" | "urls"));
+    if kind == CheckerKind::Http && !has_url {
+        let (what, help) = match reader.is_yaml() {
+            true => ("a check of type http needs a `url`", "write `url: /`"),
+            false => ("`HTTP_GET` needs a `url`", "write `url { path / }`"),
+        };
+        reader.diagnostics.push(Diagnostic::error(node.keyword.span, what).help(help));
     }
     options
 }
@@ -221,7 +264,8 @@ fn url(options: &mut CheckerOptions, node: &Node, reader: &mut Reader<'_>) {
     let mut url = UrlOptions { span: node.keyword.span, ..UrlOptions::default() };
     reader.block(&URL, node.statements(), &mut url);
     if url.path.is_none() && !node.statements().iter().any(|s| &*s.keyword.text == "path") {
-        let problem = Diagnostic::error(url.span, "`url` needs a `path`").help("write e.g. `path /`");
+        let help = if reader.is_yaml() { "write e.g. `path: /`" } else { "write e.g. `path /`" };
+        let problem = Diagnostic::error(url.span, "`url` needs a `path`").help(help);
         reader.diagnostics.push(problem);
     }
     options.urls.push(url);
@@ -239,18 +283,27 @@ fn http_protocol(options: &mut CheckerOptions, node: &Node, reader: &mut Reader<
 }
 
 fn status_code(options: &mut UrlOptions, node: &Node, reader: &mut Reader<'_>) {
+    statuses(&mut options.status, node, reader);
+}
+
+fn statuses(into: &mut Vec<(u16, u16)>, node: &Node, reader: &mut Reader<'_>) {
+    let keyword = &node.keyword.text;
     for word in &node.values {
         match status_range(word) {
-            Some(range) => options.status.push(range),
+            Some(range) => into.push(range),
             None => {
                 let problem = Diagnostic::error(
                     word.span,
                     format!(
-                        "`status_code`: `{}` is not a status from 100 to 599, or a range of them",
+                        "`{keyword}`: `{}` is not a status from 100 to 599, or a range of them",
                         word.text
                     ),
                 )
-                .help("write e.g. `status_code 200` or `status_code 200-299 304`");
+                .help(if reader.is_yaml() {
+                    format!("write e.g. `{keyword}: 200` or `{keyword}: [200-299, 304]`")
+                } else {
+                    format!("write e.g. `{keyword} 200` or `{keyword} 200-299 304`")
+                });
                 reader.diagnostics.push(problem);
             }
         }
@@ -278,9 +331,13 @@ fn merged(mut ranges: Vec<(u16, u16)>) -> Vec<(u16, u16)> {
 }
 
 fn digest(options: &mut UrlOptions, node: &Node, reader: &mut Reader<'_>) {
+    digest_of(&mut options.digest, node, reader);
+}
+
+fn digest_of(slot: &mut Slot<Digest>, node: &Node, reader: &mut Reader<'_>) {
     let Some(word) = node.values.first() else { return };
     match word.parse() {
-        Ok(digest) => reader.store(&mut options.digest, node, digest),
+        Ok(digest) => reader.store(slot, node, digest),
         Err(e) => {
             let _: crate::check::digest::NotADigest = e;
             reader.wrong(
@@ -318,13 +375,14 @@ pub fn resolve(options: CheckerOptions, from: &Inherited<'_>, reader: &mut Reade
     );
     if address.port() == 0 {
         let problem = Diagnostic::error(options.span, "this checker has no port to connect to")
-            .help("write `connect_port`");
+            .help(if reader.is_yaml() { "write `connect_port: N`" } else { "write `connect_port`" });
         reader.diagnostics.push(problem);
         return None;
     }
     if let Some(bind) = options.bind_address.as_ref().filter(|b| b.value.is_ipv4() != address.is_ipv4()) {
         let problem = format!(
-            "`bindto` {} and the address to check, {}, are of different families",
+            "`{}` {} and the address to check, {}, are of different families",
+            if reader.is_yaml() { "bind_address" } else { "bindto" },
             bind.value,
             address.ip()
         );
@@ -333,8 +391,10 @@ pub fn resolve(options: CheckerOptions, from: &Inherited<'_>, reader: &mut Reade
     }
     let is_link_local = matches!(address.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local());
     if is_link_local && options.bind_interface.is_none() {
-        let problem = Diagnostic::error(options.span, format!("{} is a link-local address", address.ip()))
-            .help("write `bind_if INTERFACE`");
+        let problem =
+            Diagnostic::error(options.span, format!("{} is a link-local address", address.ip())).help(
+                if reader.is_yaml() { "write `bind_interface: NAME`" } else { "write `bind_if INTERFACE`" },
+            );
         reader.diagnostics.push(problem);
         return None;
     }
@@ -345,6 +405,7 @@ pub fn resolve(options: CheckerOptions, from: &Inherited<'_>, reader: &mut Reade
             let urls = options
                 .urls
                 .into_iter()
+                .map(|u| u.or(&options.status, &options.digest))
                 .filter_map(|u| resolve_url(u, virtualhost.as_ref(), defaults))
                 .collect();
             let version = get(&options.version).unwrap_or_default();
@@ -361,17 +422,10 @@ pub fn resolve(options: CheckerOptions, from: &Inherited<'_>, reader: &mut Reade
             connect_timeout: get(&timing.connect_timeout).unwrap_or(defaults.connect_timeout),
         },
         question,
-        timing: Timing {
-            interval: get(&timing.interval).unwrap_or(defaults.interval),
-            retry: get(&timing.retry).unwrap_or(defaults.retry),
-            delay_before_retry: get(&timing.delay_before_retry).unwrap_or(delay_before_retry),
-            confirm: None,
-            rise: 1,
-            warmup: get(&timing.warmup),
-        },
+        timing: timing.resolve(defaults, delay_before_retry),
         log_all_failures: get(&options.log_all_failures).unwrap_or(from.log_all_failures),
     };
-    Some(Checker { spec, alpha: get(&timing.alpha).unwrap_or(false) })
+    Some(Checker { spec, alpha: get(&timing.alpha).unwrap_or(defaults.alpha) })
 }
 
 fn resolve_url(options: UrlOptions, virtualhost: Option<&String>, defaults: &Defaults) -> Option<Url> {

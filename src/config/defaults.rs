@@ -8,8 +8,10 @@ use crate::ipvs::types::{Forwarding, Protocol};
 /// Whose defaults apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// keepalived.conf.
+    /// keepalived's: what keepalived.conf means, and YAML that says so.
     Keepalived,
+    /// lvsd's own: YAML's.
+    Native,
 }
 
 /// The defaults of a dialect.
@@ -19,8 +21,8 @@ pub struct Defaults {
     pub protocol: Protocol,
     /// `lb_algo`.
     pub scheduler: Option<Scheduler>,
-    /// `lb_kind`.
-    pub forwarding: Forwarding,
+    /// `lb_kind`; None: it must be written.
+    pub forwarding: Option<Forwarding>,
     /// `weight`.
     pub weight: u32,
     /// `persistence_timeout` where persistence is on without a time, in seconds.
@@ -35,25 +37,51 @@ pub struct Defaults {
     pub http_delay_before_retry: Duration,
     /// `delay_before_retry` of the other checkers.
     pub delay_before_retry: Duration,
+    /// `rise`.
+    pub rise: u32,
+    /// `confirm`, where `delay_before_retry` is not written.
+    pub confirm: Option<Duration>,
+    /// `alpha`, in YAML `check_before_add`.
+    pub alpha: bool,
     /// `status_code`.
     pub status: (u16, u16),
+    /// Settings of the kernel, by name.
+    pub sysctl: &'static [(&'static str, u32)],
 }
 
 /// The defaults of a dialect.
 pub fn defaults(dialect: Dialect) -> Defaults {
+    let keepalived = Defaults {
+        protocol: Protocol::Udp,
+        scheduler: Scheduler::new("wlc"),
+        forwarding: Some(Forwarding::Nat),
+        weight: 1,
+        persistence_timeout: 360,
+        interval: Duration::from_secs(60),
+        connect_timeout: Duration::from_secs(5),
+        retry: 1,
+        http_delay_before_retry: Duration::from_secs(3),
+        delay_before_retry: Duration::from_secs(1),
+        rise: 1,
+        confirm: None,
+        alpha: false,
+        status: (200, 299),
+        sysctl: &[],
+    };
     match dialect {
-        Dialect::Keepalived => Defaults {
-            protocol: Protocol::Udp,
-            scheduler: Scheduler::new("wlc"),
-            forwarding: Forwarding::Nat,
-            weight: 1,
-            persistence_timeout: 360,
-            interval: Duration::from_secs(60),
-            connect_timeout: Duration::from_secs(5),
-            retry: 1,
-            http_delay_before_retry: Duration::from_secs(3),
-            delay_before_retry: Duration::from_secs(1),
-            status: (200, 299),
+        Dialect::Keepalived => keepalived,
+        Dialect::Native => Defaults {
+            protocol: Protocol::Tcp,
+            forwarding: None,
+            interval: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(3),
+            retry: 2,
+            rise: 2,
+            confirm: Some(Duration::from_millis(200)),
+            alpha: true,
+            // Without them, connections to a server that is gone hang until they time out.
+            sysctl: &[("expire_nodest_conn", 1), ("expire_quiescent_template", 1)],
+            ..keepalived
         },
     }
 }

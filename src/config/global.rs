@@ -1,13 +1,17 @@
 //! keepalived's `global_defs`: what concerns the whole director.
 
+use std::collections::BTreeMap;
+
 use crate::ipvs::types::{SyncDaemon, SyncRole};
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Stance, Table, get};
+use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Stance, Table, Yaml, get, nearest};
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
 
 use super::checker::MAX_INTERFACE;
-use super::types::{Global, TimeoutOptions};
+use super::defaults::Defaults;
+use super::types::{Global, SysctlValue, TimeoutOptions};
+use super::words;
 
 /// `global_defs` as it was written.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +21,10 @@ pub struct GlobalOptions {
     flush: Slot<bool>,
     sync: Slot<Vec<SyncDaemon>>,
     log_all_failures: Slot<bool>,
+    tcp: Slot<u32>,
+    tcp_fin: Slot<u32>,
+    udp: Slot<u32>,
+    sysctl: BTreeMap<String, SysctlValue>,
 }
 
 impl GlobalOptions {
@@ -26,10 +34,23 @@ impl GlobalOptions {
     }
 
     /// The settings, defaults applied.
-    pub fn resolve(self) -> Global {
+    pub fn resolve(self, defaults: &Defaults) -> Global {
+        let timeouts = get(&self.timeouts).unwrap_or_default();
+        // With keepalived's defaults the kernel's settings are the operator's.
+        let mut sysctl: BTreeMap<_, _> = defaults
+            .sysctl
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), SysctlValue(vec![*value])))
+            .collect();
+        sysctl.extend(self.sysctl);
         Global {
+            sysctl,
             router_id: get(&self.router_id),
-            timeouts: get(&self.timeouts).unwrap_or_default(),
+            timeouts: TimeoutOptions {
+                tcp: get(&self.tcp).or(timeouts.tcp),
+                tcp_fin: get(&self.tcp_fin).or(timeouts.tcp_fin),
+                udp: get(&self.udp).or(timeouts.udp),
+            },
             flush: get(&self.flush).unwrap_or(false),
             sync_daemons: get(&self.sync).unwrap_or_default(),
         }
@@ -39,35 +60,40 @@ impl GlobalOptions {
 /// Keywords of `global_defs`.
 pub const GLOBAL_DEFS: Table<GlobalOptions> = Table {
     block: "global_defs",
+    yaml: "global",
     keywords: &[SUPPORTED, OTHERS, MAIL, SCRIPT, FIFO, PROCESS, FILE, SNMP, BUFFERS, RELOAD, NFTABLES, VRRP],
 };
 
 const SUPPORTED: &[Keyword<GlobalOptions>] = &[
     Keyword::new(
         "router_id",
-        Kind::Text { what: "NAME", max: 255, slot: |o| &mut o.router_id },
+        Kind::Text { what: "NAME", max: 255, slot: |o: &mut GlobalOptions| &mut o.router_id },
         "Name of this director in logs and mails.",
     ),
     Keyword::new(
         "lvs_timeouts",
         Kind::Words { what: TIMEOUTS, min: 2, max: 6, read: lvs_timeouts },
         "Connection timeouts of the kernel; what is not written stays as the kernel has it.",
-    ),
+    )
+    .yaml(Yaml::Instead("`ipvs: {timeouts: {tcp: 15m, tcp_fin: 2m, udp: 30s}}`")),
     Keyword::new(
         "lvs_flush",
-        Kind::Flag(|o| &mut o.flush),
+        Kind::Flag(|o: &mut GlobalOptions| &mut o.flush),
         "At start, delete services that are not configured here.",
-    ),
+    )
+    .yaml(Yaml::Instead("`ipvs: {flush: true}`")),
     Keyword::new(
         "lvs_sync_daemon",
         Kind::Words { what: SYNC, min: 1, max: 16, read: lvs_sync_daemon },
         "Replicate connections between directors over this interface.",
-    ),
+    )
+    .yaml(Yaml::Instead("`ipvs: {sync_daemon: {interface: eth0}}`")),
     Keyword::new(
         "checker_log_all_failures",
-        Kind::Flag(|o| &mut o.log_all_failures),
+        Kind::Flag(|o: &mut GlobalOptions| &mut o.log_all_failures),
         "Log every failing check, not only the one that decides.",
-    ),
+    )
+    .yaml(Yaml::As(&["log_all_failures"])),
 ];
 
 const OTHERS: &[Keyword<GlobalOptions>] = &[Keyword::unread(
@@ -81,6 +107,180 @@ const TIMEOUTS: &str = "[tcp SECONDS] [tcpfin SECONDS] [udp SECONDS], each from 
 const SYNC: &str = "INTERFACE [id 0-255] [maxlen 1-65507] [port N] [ttl 1-255] [group ADDRESS]";
 /// 31 days, the kernel's bound.
 const LONGEST_TIMEOUT: u32 = 2_678_400;
+
+/// Keywords of YAML's `ipvs`.
+pub const IPVS: Table<GlobalOptions> = Table { block: "ipvs", yaml: "ipvs", keywords: &[IPVS_OWN] };
+
+const IPVS_OWN: &[Keyword<GlobalOptions>] = &[
+    Keyword::new(
+        "timeouts",
+        Kind::Block { what: "", max: 0, read: |o: &mut GlobalOptions, n, r| r.block(&IPVS_TIMEOUTS, n.statements(), o) },
+        "Connection timeouts of the kernel; what is not written stays as the kernel has it.",
+    )
+    .yaml(Yaml::Only)
+    .yaml_block("ipvs.timeouts", |o: &mut GlobalOptions, n, r| r.block(&IPVS_TIMEOUTS, n.statements(), o)),
+    Keyword::new(
+        "sysctl",
+        Kind::Block { what: "", max: 0, read: sysctl },
+        "Settings of the kernel below net.ipv4.vs.",
+    )
+    .yaml(Yaml::Only),
+    Keyword::new("flush", Kind::Flag(|o: &mut GlobalOptions| &mut o.flush), "At start, delete services that are not configured here.")
+        .yaml(Yaml::Only),
+    Keyword::new(
+        "sync_daemon",
+        Kind::Block { what: "", max: 0, read: sync_daemon },
+        "Replicate connections between directors over this interface: interface, id, max_len, port, ttl, group.",
+    )
+    .yaml(Yaml::Only),
+];
+
+/// Keywords of YAML's `ipvs: {timeouts: ...}`.
+pub const IPVS_TIMEOUTS: Table<GlobalOptions> = Table {
+    block: "ipvs.timeouts",
+    yaml: "ipvs.timeouts",
+    keywords: &[&[
+        timeout("tcp", |o: &mut GlobalOptions, n, r| whole(&mut o.tcp, n, r), "Established TCP connections."),
+        timeout(
+            "tcp_fin",
+            |o: &mut GlobalOptions, n, r| whole(&mut o.tcp_fin, n, r),
+            "TCP connections after a FIN.",
+        ),
+        timeout(
+            "udp",
+            |o: &mut GlobalOptions, n, r| whole(&mut o.udp, n, r),
+            "UDP: time after the last datagram.",
+        ),
+    ]],
+};
+
+const fn timeout(
+    name: &'static str,
+    read: fn(&mut GlobalOptions, &Node, &mut Reader<'_>),
+    doc: &'static str,
+) -> Keyword<GlobalOptions> {
+    Keyword::new(name, Kind::Words { what: "a time of whole seconds, e.g. 15m", min: 1, max: 1, read }, doc)
+        .yaml(Yaml::Only)
+}
+
+fn whole(slot: &mut Slot<u32>, node: &Node, reader: &mut Reader<'_>) {
+    if let Some(seconds) = words::whole_seconds(node, (1, LONGEST_TIMEOUT), reader) {
+        reader.store(slot, node, seconds);
+    }
+}
+
+/// The settings this was written with in mind; a kernel may have others.
+const SYSCTLS: &[&str] = &[
+    "am_droprate",
+    "amemthresh",
+    "backup_only",
+    "cache_bypass",
+    "conn_reuse_mode",
+    "conntrack",
+    "drop_entry",
+    "drop_packet",
+    "est_nice",
+    "expire_nodest_conn",
+    "expire_quiescent_template",
+    "ignore_tunneled",
+    "nat_icmp_send",
+    "pmtu_disc",
+    "run_estimation",
+    "schedule_icmp",
+    "secure_tcp",
+    "sloppy_sctp",
+    "sloppy_tcp",
+    "snat_reroute",
+    "sync_persist_mode",
+    "sync_ports",
+    "sync_qlen_max",
+    "sync_refresh_period",
+    "sync_retries",
+    "sync_sock_size",
+    "sync_threshold",
+    "sync_version",
+];
+/// Most settings, and most numbers of one.
+const MAX_SYSCTLS: usize = 64;
+const MAX_NUMBERS: usize = 8;
+
+fn sysctl(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
+    for setting in node.statements() {
+        let name = &setting.keyword;
+        let is_name = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_name) {
+            let problem = Diagnostic::error(
+                name.span,
+                format!("`{}` is not the name of a setting below net.ipv4.vs", name.text),
+            );
+            reader.diagnostics.push(problem.help("write its name alone, e.g. `conntrack`"));
+            continue;
+        }
+        let likely = nearest(name, SYSCTLS.iter().copied());
+        if let Some(likely) = likely.filter(|_| !SYSCTLS.contains(&&*name.text)) {
+            let problem = Diagnostic::warning(
+                name.span,
+                format!("`{}` is not a setting of any kernel known here", name.text),
+            );
+            reader.diagnostics.push(problem.help(format!("did you mean `{likely}`?")));
+        }
+        let mut numbers = Vec::new();
+        for word in &setting.values {
+            match value::boolean(word).map(u32::from).or_else(|| value::number(word, 0, i32::MAX as u32).ok())
+            {
+                Some(number) => numbers.push(number),
+                None => {
+                    let wanted = format!("true, false or a whole number from 0 to {}", i32::MAX);
+                    reader.wrong(name, word, &wanted, Wrong::Malformed(None));
+                }
+            }
+        }
+        if setting.values.is_empty() || setting.block.is_some() || numbers.len() > MAX_NUMBERS {
+            let problem = Diagnostic::error(name.span, format!("`{}` needs a value", name.text));
+            reader.diagnostics.push(problem.help("write true, false, or a number, or a list of numbers"));
+        } else if options.sysctl.len() >= MAX_SYSCTLS {
+            return reader.error(name.span, format!("there are more than {MAX_SYSCTLS} settings"));
+        } else {
+            options.sysctl.insert(name.text.to_string(), SysctlValue(numbers));
+        }
+    }
+}
+
+/// YAML's spellings of the options of `lvs_sync_daemon`.
+const SYNC_OPTIONS: &[(&str, &str)] =
+    &[("id", "id"), ("max_len", "maxlen"), ("port", "port"), ("ttl", "ttl"), ("group", "group")];
+
+fn sync_daemon(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
+    let mut interface = None;
+    let mut rest = Vec::new();
+    for option in node.statements() {
+        let (name, value) = (&option.keyword, option.values.first());
+        let known = SYNC_OPTIONS.iter().find(|(yaml, _)| *yaml == &*name.text);
+        match (&*name.text, known, value) {
+            ("interface", _, Some(word)) => interface = Some(word.clone()),
+            (_, Some((_, word)), Some(value)) => {
+                rest.push(Word { text: (*word).into(), ..name.clone() });
+                rest.push(value.clone());
+            }
+            ("interface", _, None) | (_, Some(_), None) => {
+                reader.error(name.span, format!("`{}` needs a value", name.text));
+            }
+            (_, None, _) => {
+                let names = SYNC_OPTIONS.iter().map(|(yaml, _)| *yaml).chain(["interface"]);
+                let likely = nearest(name, names).map(|l| format!("did you mean `{l}`?"));
+                let problem =
+                    Diagnostic::error(name.span, format!("`{}` is not a keyword of sync_daemon", name.text));
+                reader.diagnostics.push(Diagnostic { help: likely, ..problem });
+            }
+        }
+    }
+    let Some(interface) = interface else {
+        let problem = Diagnostic::error(node.keyword.span, "`sync_daemon` needs an interface");
+        return reader.diagnostics.push(problem.help("write e.g. `interface: eth0`"));
+    };
+    let values = std::iter::once(interface).chain(rest).collect();
+    lvs_sync_daemon(options, &Node { keyword: node.keyword.clone(), values, block: None }, reader);
+}
 
 /// Keywords whose values are not read: one row for all that share a stance.
 macro_rules! unread {
@@ -137,7 +337,7 @@ fn number_behind(
 }
 
 fn lvs_sync_daemon(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
-    let keyword = "lvs_sync_daemon";
+    let keyword = if reader.is_yaml() { "sync_daemon" } else { "lvs_sync_daemon" };
     let Some((interface, rest)) = node.values.split_first() else { return };
     if interface.is_empty() || interface.len() > MAX_INTERFACE {
         let wanted = format!("an interface (1 to {MAX_INTERFACE} bytes)");

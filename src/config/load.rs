@@ -5,8 +5,9 @@ use std::path::Path;
 use crate::syntax::diagnostic::{Class, Diagnostic, Diagnostics, Note};
 use crate::syntax::expand;
 use crate::syntax::files::{Files, OsFiles};
-use crate::syntax::keyword::Reader;
+use crate::syntax::keyword::{Language, Reader, get};
 use crate::syntax::source::Sources;
+use crate::syntax::yaml;
 
 use super::defaults::{Dialect, defaults};
 use super::types::Config;
@@ -35,31 +36,51 @@ impl Loaded {
     }
 }
 
-/// Reads the configuration of a file, with all it includes. A `.yaml` or `.yml` file is YAML, which is not read
-/// yet; any other is keepalived.conf.
-pub fn load(path: &Path) -> Loaded {
-    load_from(&OsFiles, path)
+/// What becomes of unknown words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strictness {
+    /// They are errors.
+    #[default]
+    Strict,
+    /// They are warnings, and they and their blocks are skipped; a server never loses its check by that.
+    Lenient,
+}
+
+/// Reads the configuration of a file, with all it includes. A `.yaml` or `.yml` file is YAML, any other is
+/// keepalived.conf.
+pub fn load(path: &Path, strictness: Strictness) -> Loaded {
+    load_from(&OsFiles, path, strictness)
 }
 
 /// As [`load`], from the files given.
-pub fn load_from(files: &dyn Files, path: &Path) -> Loaded {
-    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("yaml") || e.eq_ignore_ascii_case("yml")) {
-        let mut diagnostics = Diagnostics::default();
-        let text = format!("{}: YAML is not read yet", path.display());
-        diagnostics.push(Diagnostic::new(Class::Error, None, text).help("give a keepalived.conf"));
-        return Loaded { config: None, diagnostics, sources: Sources::default() };
-    }
-    let text = expand::read(files, path);
+pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Loaded {
+    let is_yaml =
+        path.extension().is_some_and(|e| e.eq_ignore_ascii_case("yaml") || e.eq_ignore_ascii_case("yml"));
+    let (language, dialect, text) = match is_yaml {
+        true => (Language::Yaml, Dialect::Native, yaml::read(files, path)),
+        false => (Language::Keepalived, Dialect::Keepalived, expand::read(files, path)),
+    };
     let (sources, mut diagnostics) = (text.sources, text.diagnostics);
-    let homes = root::homes();
+    let homes = root::homes(language);
     let belongs = |word: &str| homes.get(word).copied();
-    let mut reader = Reader { diagnostics: &mut diagnostics, belongs: &belongs };
+    let mut reader = Reader {
+        diagnostics: &mut diagnostics,
+        belongs: &belongs,
+        language,
+        is_lenient: strictness == Strictness::Lenient,
+        skipped: None,
+    };
     let options = root::read(&text.nodes, &mut reader);
-    let defaults = defaults(Dialect::Keepalived);
+    let defaults = defaults(get(&options.defaults).unwrap_or(dialect));
     let log_all_failures = options.global.log_all_failures();
-    let virtual_servers =
-        resolve::virtual_servers(options.virtual_servers, log_all_failures, &defaults, &mut reader);
-    let config = Config { global: options.global.resolve(), virtual_servers };
+    let virtual_servers = resolve::virtual_servers(
+        options.virtual_servers,
+        &options.groups,
+        log_all_failures,
+        &defaults,
+        &mut reader,
+    );
+    let config = Config { global: options.global.resolve(&defaults), virtual_servers };
     if config.virtual_servers.is_empty() && diagnostics.errors() == 0 {
         let text = format!("{}: there is no virtual server: nothing is directed", path.display());
         diagnostics.push(Diagnostic::new(Class::Warning, None, text));

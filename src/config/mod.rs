@@ -1,14 +1,18 @@
 //! The configuration: what the operator wants, typed and validated.
 //!
 //! Text becomes a spanned tree (`syntax`), the tree becomes options by keyword tables ([`root`], [`global`],
-//! [`virtual_server`], [`checker`], [`timing`]), one step ([`resolve`]) applies the defaults of the dialect
-//! ([`defaults`]), and what remains is a [`Config`] nobody has to doubt. The director sees nothing else.
+//! [`virtual_server`], [`group`], [`real_server`], [`checker`], [`timing`]), one step ([`resolve`], [`identity`])
+//! applies the defaults of the dialect ([`defaults`]), and what remains is a [`Config`] nobody has to doubt. The
+//! director sees nothing else.
 //! [`load`](load::load) is all of it.
 
 pub mod checker;
 pub mod defaults;
 pub mod global;
+pub mod group;
+pub mod identity;
 pub mod load;
+pub mod real_server;
 pub mod resolve;
 pub mod root;
 pub mod timing;
@@ -16,7 +20,7 @@ pub mod types;
 pub mod virtual_server;
 pub mod words;
 
-pub use load::{Loaded, load};
+pub use load::{Loaded, Strictness, load};
 pub use types::*;
 
 #[cfg(test)]

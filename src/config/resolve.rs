@@ -11,64 +11,47 @@ use crate::syntax::source::Span;
 
 use super::checker::{self, Inherited};
 use super::defaults::Defaults;
+use super::group::{Group, MAX_SERVICES};
+use super::identity::{identities, named};
+use super::real_server::RealServerOptions;
 use super::types::{RealServer, SorryServer, VirtualServer, VirtualServerId};
-use super::virtual_server::{Granularity, Heading, RealServerOptions, VirtualServerOptions};
+use super::virtual_server::{Granularity, VirtualServerOptions};
 
 /// All virtual servers that can run, identities unique.
 pub fn virtual_servers(
     all: Vec<VirtualServerOptions>,
+    groups: &[Group],
     log_all_failures: bool,
     defaults: &Defaults,
     reader: &mut Reader<'_>,
 ) -> Vec<VirtualServer> {
+    let groups = named(groups, reader);
     let mut seen: BTreeMap<VirtualServerId, Span> = BTreeMap::new();
-    let mut out = Vec::new();
+    let mut out: Vec<VirtualServer> = Vec::new();
+    let mut room = MAX_SERVICES;
     for options in all {
         let span = options.heading.span;
-        let id = identity(&options, defaults, reader);
-        if let Some(first) = seen.insert(id, span) {
-            seen.insert(id, first);
-            let problem = Diagnostic::error(span, format!("virtual server {id} is defined twice"))
-                .at(first, "the first one is here")
-                .help("put its real servers into one virtual_server");
-            reader.diagnostics.push(problem);
+        // Of one group, what has the same family and port differs in nothing but its identity.
+        let mut alike: BTreeMap<(Family, Option<u16>), Option<VirtualServer>> = BTreeMap::new();
+        for id in identities(&options, &groups, defaults, &mut room, reader) {
+            if let Some(first) = seen.insert(id, span) {
+                seen.insert(id, first);
+                let problem = Diagnostic::error(span, format!("virtual server {id} is defined twice"))
+                    .at(first, "the first one is here")
+                    .help("put its real servers into one virtual_server");
+                reader.diagnostics.push(problem);
+            }
+            let port = match id {
+                VirtualServerId::Address { port, .. } => Some(port),
+                VirtualServerId::Fwmark { .. } => None,
+            };
+            let resolved = alike.entry((id.family(), port)).or_insert_with(|| {
+                Resolve { id, defaults, log_all_failures }.virtual_server(&options, reader)
+            });
+            out.extend(resolved.iter().map(|server| VirtualServer { id, ..server.clone() }));
         }
-        out.extend(Resolve { id, defaults, log_all_failures }.virtual_server(options, reader));
     }
     out
-}
-
-fn identity(options: &VirtualServerOptions, defaults: &Defaults, reader: &mut Reader<'_>) -> VirtualServerId {
-    match options.heading.value {
-        Heading::Address(at) => {
-            let protocol = get(&options.protocol).unwrap_or_else(|| {
-                if options.is_clean {
-                    let text =
-                        format!("virtual server {at}: no protocol is set: {} is taken", defaults.protocol);
-                    let problem = Diagnostic::warning(options.heading.span, text)
-                        .help("write `protocol TCP` or `protocol UDP`");
-                    reader.diagnostics.push(problem);
-                }
-                defaults.protocol
-            });
-            if let Some(family) = options.ip_family.as_ref().filter(|f| f.value != Family::of(at.ip())) {
-                reader.warning(
-                    family.span,
-                    "`ip_family` is ignored: the virtual server's address says the family",
-                );
-            }
-            VirtualServerId::Address { protocol, address: at.ip(), port: at.port() }
-        }
-        Heading::Fwmark(mark) => {
-            if let Some(protocol) = &options.protocol {
-                reader
-                    .warning(protocol.span, "`protocol` is ignored: a firewall mark stands for any protocol");
-            }
-            let of_servers = options.real_servers.first().map(|r| Family::of(r.address.value.ip()));
-            let family = get(&options.ip_family).or(of_servers).unwrap_or(Family::Inet);
-            VirtualServerId::Fwmark { family, mark }
-        }
-    }
 }
 
 /// One virtual server in the making.
@@ -81,51 +64,43 @@ struct Resolve<'a> {
 impl Resolve<'_> {
     fn virtual_server(
         &self,
-        options: VirtualServerOptions,
+        options: &VirtualServerOptions,
         reader: &mut Reader<'_>,
     ) -> Option<VirtualServer> {
         let (id, span) = (self.id, options.heading.span);
         if !options.has_real_servers {
             if options.is_clean {
-                reader.warning(span, format!("virtual server {id}: has no real server, and is left out"));
+                reader.lapse(span, format!("virtual server {id}: has no real server"), ", and is left out");
             }
             return None;
         }
         let scheduler = get(&options.scheduler).or_else(|| {
             let default = self.defaults.scheduler.clone()?;
             self.missing(
-                &options,
+                options,
                 format!("no lb_algo is set: {default} is taken"),
                 "write `lb_algo wlc`",
                 reader,
             );
             Some(default)
         })?;
-        let forwarding = get(&options.forwarding).unwrap_or_else(|| {
-            self.missing(
-                &options,
-                "no lb_kind is set: NAT is taken".to_owned(),
-                "write `lb_kind NAT`, DR or TUN",
-                reader,
-            );
-            self.defaults.forwarding
-        });
-        let flags = self.flags(&options, scheduler.as_str(), reader);
-        let persistence = self.persistence(&options, reader);
-        let sorry_server = self.sorry_server(&options, forwarding, reader);
-        let real_servers = self.real_servers(&options, forwarding, reader);
+        let forwarding = self.forwarding(options, reader);
+        let flags = self.flags(options, scheduler.as_str(), reader);
+        let persistence = self.persistence(options, reader);
+        let sorry_server = self.sorry_server(options, forwarding, reader);
+        let real_servers = self.real_servers(options, forwarding, reader);
         let inhibited = real_servers.iter().any(|r| r.inhibit_on_failure);
         if scheduler.as_str() == "mh" && !flags.contains(ServiceFlags::SCHED1) && inhibited {
             let text = format!(
                 "virtual server {id}: with mh, a real server of weight 0 keeps its share, and its clients are refused"
             );
-            reader.diagnostics.push(
-                Diagnostic::warning(span, text)
-                    .help("write `mh-fallback`, or leave out `inhibit_on_failure`"),
-            );
+            reader.diagnostics.push(Diagnostic::warning(span, text).help(match reader.is_yaml() {
+                true => "write `scheduler_flags: [mh-fallback]`, or leave out `inhibit_on_failure`",
+                false => "write `mh-fallback`, or leave out `inhibit_on_failure`",
+            }));
         }
         let total: u64 = real_servers.iter().map(|r| u64::from(r.weight)).sum();
-        let (quorum, hysteresis) = self.quorum(&options, total, reader);
+        let (quorum, hysteresis) = self.quorum(options, total, reader);
         (!real_servers.is_empty()).then_some(VirtualServer {
             id,
             scheduler,
@@ -139,9 +114,24 @@ impl Resolve<'_> {
         })
     }
 
-    /// Says that a default is taken, unless the option may just have been unreadable.
+    fn forwarding(&self, options: &VirtualServerOptions, reader: &mut Reader<'_>) -> Forwarding {
+        get(&options.forwarding).unwrap_or_else(|| {
+            let what = "no lb_kind is set: NAT is taken".to_owned();
+            self.missing(options, what, "write `lb_kind NAT`, DR or TUN", reader);
+            let everyone_says = options.real_servers.iter().all(|r| r.forwarding.is_some())
+                && (options.sorry_server.is_none() || options.sorry_server_forwarding.is_some());
+            if self.defaults.forwarding.is_none() && !everyone_says && options.is_clean {
+                let text = format!("virtual server {}: no forwarding is set", self.id);
+                let problem = Diagnostic::error(options.heading.span, text);
+                reader.diagnostics.push(problem.help("write `forwarding: nat`, dr or tun"));
+            }
+            self.defaults.forwarding.unwrap_or(Forwarding::Nat)
+        })
+    }
+
+    /// Says that keepalived's default is taken, unless the option may just have been unreadable.
     fn missing(&self, options: &VirtualServerOptions, what: String, help: &str, reader: &mut Reader<'_>) {
-        if options.is_clean {
+        if options.is_clean && !reader.is_yaml() {
             let text = format!("virtual server {}: {what}", self.id);
             reader.diagnostics.push(Diagnostic::warning(options.heading.span, text).help(help));
         }
@@ -162,11 +152,12 @@ impl Resolve<'_> {
             };
             match flag.value.split_once('-') {
                 Some((owner @ ("sh" | "mh"), _)) if owner != scheduler => {
+                    let ignored = if reader.is_yaml() { "" } else { " is ignored: it" };
                     let text = format!(
-                        "`{}` is ignored: it belongs to the scheduler {owner}, not to {scheduler}",
+                        "`{}`{ignored} belongs to the scheduler {owner}, not to {scheduler}",
                         flag.value
                     );
-                    reader.warning(flag.span, text);
+                    reader.lapse(flag.span, text, "");
                 }
                 _ => flags = flags.with(bit),
             }
@@ -174,7 +165,8 @@ impl Resolve<'_> {
         let Some(ops) = options.ops.as_ref().filter(|ops| ops.value) else { return flags };
         match self.id {
             VirtualServerId::Address { protocol, .. } if protocol != Protocol::Udp => {
-                reader.warning(ops.span, format!("`ops` is ignored: it is for UDP, not for {protocol}"));
+                let what = if reader.is_yaml() { "`one_packet`" } else { "`ops` is ignored: it" };
+                reader.lapse(ops.span, format!("{what} is for UDP, not for {protocol}"), "");
                 flags
             }
             _ => flags.with(ServiceFlags::ONE_PACKET),
@@ -193,6 +185,13 @@ impl Resolve<'_> {
                 "a virtual server of every port must be persistent: persistence_timeout {default} is taken"
             );
             has_every_port.then(|| {
+                if reader.is_yaml() && options.is_clean {
+                    let text = format!("virtual server {}: one of every port must be persistent", self.id);
+                    let problem = Diagnostic::error(options.heading.span, text);
+                    reader
+                        .diagnostics
+                        .push(problem.help("write a port behind the address, or `persistence: 6m`"));
+                }
                 self.missing(
                     options,
                     what,
@@ -206,6 +205,15 @@ impl Resolve<'_> {
             (None, _) => family.host_prefix(),
             (Some((Granularity::Mask(prefix), _)), Family::Inet)
             | (Some((Granularity::Prefix(prefix), _)), Family::Inet6) => prefix,
+            (Some((Granularity::Length(length), _)), family) if length <= family.host_prefix() => length,
+            (Some((_, span)), family) if reader.is_yaml() => {
+                let text = format!(
+                    "`netmask` is not one of the virtual server's family: write a prefix length from 1 to {}",
+                    family.host_prefix()
+                );
+                reader.error(span, text);
+                family.host_prefix()
+            }
             (Some((_, span)), Family::Inet) => {
                 let help = "write a netmask, e.g. 255.255.255.0";
                 let problem = Diagnostic::error(
@@ -236,6 +244,7 @@ impl Resolve<'_> {
     ) -> Option<SorryServer> {
         let Some(written) = &options.sorry_server else {
             for (slot, keyword) in [
+                // In YAML they stand in its block, whose address was missed already.
                 (options.sorry_server_inhibit.as_ref().map(|s| s.span), "sorry_server_inhibit"),
                 (options.sorry_server_forwarding.as_ref().map(|s| s.span), "sorry_server_lvs_method"),
             ] {
@@ -266,7 +275,9 @@ impl Resolve<'_> {
         let ip = written.ip();
         if Family::of(ip) != self.id.family() && !matches!(forwarding, Forwarding::Tun(_)) {
             let text = format!("{what} {ip}: its family is not that of virtual server {}", self.id);
-            let help = "only tunnels cross families: write `lb_kind TUN`, or an address of the same family";
+            let tunnel = if reader.is_yaml() { "forwarding: tun" } else { "lb_kind TUN" };
+            let help =
+                format!("only tunnels cross families: write `{tunnel}`, or an address of the same family");
             reader.diagnostics.push(Diagnostic::error(span, text).help(help));
             return None;
         }
@@ -279,9 +290,12 @@ impl Resolve<'_> {
             VirtualServerId::Address { port, .. } if keeps_port && written.port() == 0 => port,
             VirtualServerId::Address { port, .. } if !keeps_port => {
                 if written.port() != port && written.port() != 0 {
-                    let text =
-                        format!("{what} {written}: DR and TUN cannot change the port: {port} is taken");
-                    reader.warning(span, text);
+                    let problem = format!("{what} {written}: DR and TUN cannot change the port");
+                    let problem = reader.lapsed(span, problem, &format!(": {port} is taken"));
+                    let help = reader
+                        .is_yaml()
+                        .then(|| format!("write port {port}, or none; a check's `connect_port` may differ"));
+                    reader.diagnostics.push(Diagnostic { help, ..problem });
                 }
                 port
             }
@@ -337,7 +351,14 @@ impl Resolve<'_> {
             log_all_failures: self.log_all_failures,
             defaults: self.defaults,
         };
-        let checkers = written.checkers.iter().cloned();
+        let own = if written.checkers.is_empty() { &outer.checkers } else { &written.checkers };
+        if let (true, Some(skipped)) = (own.is_empty(), written.skipped.as_ref().or(outer.skipped.as_ref())) {
+            let text =
+                format!("`{}` was skipped, and leaves real server {address} without a check", skipped.text);
+            let problem = Diagnostic::error(skipped.span, text);
+            reader.diagnostics.push(problem.help("it may have been one: correct or remove it"));
+        }
+        let checkers = own.iter().cloned();
         let checkers = checkers.filter_map(|c| checker::resolve(c, &inherited, reader)).collect();
         let weight = get(&written.weight).or_else(|| get(&outer.weight)).unwrap_or(self.defaults.weight);
         let inhibit = get(&written.inhibit_on_failure).or_else(|| get(&outer.inhibit_on_failure));
@@ -359,19 +380,15 @@ impl Resolve<'_> {
         let most = u32::try_from(total.max(1)).unwrap_or(u32::MAX);
         let mut quorum = get(&options.quorum).unwrap_or(1);
         if let Some(written) = options.quorum.as_ref().filter(|q| q.value > most) {
-            let text = format!(
-                "virtual server {id}: quorum {quorum} is more than all real servers weigh: {most} is taken"
-            );
-            reader.warning(written.span, text);
+            let text = format!("virtual server {id}: quorum {quorum} is more than all real servers weigh");
+            reader.lapse(written.span, text, &format!(": {most} is taken"));
             quorum = most;
         }
         let mut hysteresis = get(&options.hysteresis).unwrap_or(0);
         if let Some(written) = options.hysteresis.as_ref().filter(|h| h.value >= quorum && h.value > 0) {
-            let text = format!(
-                "virtual server {id}: hysteresis {hysteresis} is not less than quorum {quorum}: {} is taken",
-                quorum - 1
-            );
-            reader.warning(written.span, text);
+            let text =
+                format!("virtual server {id}: hysteresis {hysteresis} is not less than quorum {quorum}");
+            reader.lapse(written.span, text, &format!(": {} is taken", quorum - 1));
             hysteresis = quorum - 1;
         }
         let needed = u64::from(quorum) + u64::from(hysteresis);
@@ -392,11 +409,17 @@ fn thresholds(upper: &Slot<u32>, lower: &Slot<u32>, reader: &mut Reader<'_>) -> 
     let most = get(upper).unwrap_or(0);
     match lower {
         Some(lower) if lower.value > most => {
-            let text = format!(
-                "`lthreshold` is left out: the kernel refuses {} above a uthreshold of {most}",
-                lower.value
-            );
-            reader.warning(lower.span, text);
+            let text = match reader.is_yaml() {
+                true => format!(
+                    "`lower_threshold`: the kernel refuses {} above an upper_threshold of {most}",
+                    lower.value
+                ),
+                false => format!(
+                    "`lthreshold` is left out: the kernel refuses {} above a uthreshold of {most}",
+                    lower.value
+                ),
+            };
+            reader.lapse(lower.span, text, "");
             (most, 0)
         }
         lower => (most, get(lower).unwrap_or(0)),

@@ -2,11 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::syntax::keyword::{Keyword, Kind, Listed, Reader, Stance, Table};
+use crate::syntax::keyword::{Keyword, Kind, Language, Listed, Reader, Slot, Stance, Table, Yaml};
+use crate::syntax::tree::Node;
+use crate::syntax::value::Wrong;
 
 use super::checker;
-use super::global::{GLOBAL_DEFS, GlobalOptions};
-use super::virtual_server::{self, REAL_SERVER, VIRTUAL_SERVER, VirtualServerOptions};
+use super::defaults::Dialect;
+use super::global::{GLOBAL_DEFS, GlobalOptions, IPVS, IPVS_TIMEOUTS};
+use super::group::{self, GROUP, Group};
+use super::real_server::REAL_SERVER;
+use super::virtual_server::form::{PERSISTENCE, SORRY_SERVER};
+use super::virtual_server::{self, VIRTUAL_SERVER, VirtualServerOptions};
 
 /// Everything as it was written.
 #[derive(Clone, Debug, Default)]
@@ -15,12 +21,17 @@ pub struct RootOptions {
     pub global: GlobalOptions,
     /// `virtual_server`, in the file's order.
     pub virtual_servers: Vec<VirtualServerOptions>,
+    /// `virtual_server_group`.
+    pub groups: Vec<Group>,
+    /// YAML's `defaults`.
+    pub defaults: Slot<Dialect>,
 }
 
 /// Keywords of the top level.
-pub const ROOT: Table<RootOptions> = Table { block: TOP_LEVEL, keywords: &[BLOCKS] };
+pub const ROOT: Table<RootOptions> = Table { block: TOP_LEVEL, yaml: TOP_LEVEL, keywords: &[BLOCKS] };
 
-const TOP_LEVEL: &str = "the top level";
+/// The name of the top level.
+pub const TOP_LEVEL: &str = "the top level";
 
 const BLOCKS: &[Keyword<RootOptions>] = &[
     Keyword::new(
@@ -28,24 +39,56 @@ const BLOCKS: &[Keyword<RootOptions>] = &[
         Kind::Block {
             what: "",
             max: 0,
-            read: |o, n, r| r.block(&GLOBAL_DEFS, n.statements(), &mut o.global),
+            read: |o: &mut RootOptions, n, r| r.block(&GLOBAL_DEFS, n.statements(), &mut o.global),
         },
         "What concerns the whole director.",
-    ),
+    )
+    .yaml(Yaml::As(&["global"]))
+    .yaml_block("global_defs", |o: &mut RootOptions, n, r| {
+        r.block(&GLOBAL_DEFS, n.statements(), &mut o.global)
+    }),
+    Keyword::new(
+        "defaults",
+        Kind::Words { what: "keepalived or native", min: 1, max: 1, read: defaults },
+        "Whose defaults apply to what is not written: keepalived or native.",
+    )
+    .yaml(Yaml::Only),
+    Keyword::new(
+        "ipvs",
+        Kind::Block {
+            what: "",
+            max: 0,
+            read: |o: &mut RootOptions, n, r| r.block(&IPVS, n.statements(), &mut o.global),
+        },
+        "Settings of the kernel's load balancer.",
+    )
+    .yaml(Yaml::Only)
+    .yaml_block("ipvs", |o: &mut RootOptions, n, r| r.block(&IPVS, n.statements(), &mut o.global)),
     Keyword::new(
         "virtual_server",
         Kind::Block {
             what: "IP [PORT]",
             max: 2,
-            read: |o, n, r| o.virtual_servers.extend(virtual_server::read(n, r)),
+            read: |o: &mut RootOptions, n, r| o.virtual_servers.extend(virtual_server::read(n, r)),
         },
         "Traffic to an address and port, or with a firewall mark, and who serves it.",
-    ),
-    Keyword::unread(
+    )
+    .yaml(Yaml::As(&["virtual_servers"]))
+    .yaml_block("virtual_server", |o: &mut RootOptions, n, r| {
+        o.virtual_servers.extend(virtual_server::read(n, r))
+    }),
+    Keyword::new(
         "virtual_server_group",
-        Stance::NotYet("a virtual_server that uses the group is refused"),
-        "Several addresses for one virtual server.",
-    ),
+        Kind::Block {
+            what: "NAME",
+            max: 1,
+            read: |o: &mut RootOptions, n, r| o.groups.push(group::read(n, r)),
+        },
+        "Several addresses and firewall marks for one virtual server.",
+    )
+    .yaml(Yaml::As(&["virtual_server_groups"]))
+    .yaml_block("virtual_server_group", |o: &mut RootOptions, n, r| o.groups.push(group::read(n, r))),
+    Keyword::unread("vrrp", VIPS, "Virtual routers.").yaml(Yaml::Only),
     Keyword::unread(
         "SSL",
         Stance::NotYet("there is no SSL_GET that could use it"),
@@ -86,7 +129,12 @@ const ONE_PROCESS: Stance = Stance::Ignored("lvsd has one process and one run di
 pub fn listing() -> Vec<Listed> {
     let mut all = ROOT.listing();
     all.extend(GLOBAL_DEFS.listing());
+    all.extend(IPVS.listing());
+    all.extend(IPVS_TIMEOUTS.listing());
+    all.extend(GROUP.listing());
     all.extend(VIRTUAL_SERVER.listing());
+    all.extend(PERSISTENCE.listing());
+    all.extend(SORRY_SERVER.listing());
     all.extend(REAL_SERVER.listing());
     all.extend(checker::TCP_CHECK.listing());
     all.extend(checker::HTTP_GET.listing());
@@ -95,18 +143,31 @@ pub fn listing() -> Vec<Listed> {
 }
 
 /// In which block each word is a keyword; the outermost, if in several.
-pub fn homes() -> BTreeMap<&'static str, &'static str> {
+pub fn homes(language: Language) -> BTreeMap<&'static str, &'static str> {
     let mut homes = BTreeMap::new();
     for keyword in listing() {
-        for name in std::iter::once(keyword.name).chain(keyword.aliases.iter().copied()) {
-            homes.entry(name).or_insert(keyword.block);
+        let (names, block) = match language {
+            Language::Keepalived => (keyword.names, keyword.block),
+            Language::Yaml => (keyword.yaml, keyword.yaml_block),
+        };
+        for name in names {
+            homes.entry(name).or_insert(block);
         }
     }
     homes
 }
 
+fn defaults(options: &mut RootOptions, node: &Node, reader: &mut Reader<'_>) {
+    let Some(word) = node.values.first() else { return };
+    match &*word.text {
+        "keepalived" => reader.store(&mut options.defaults, node, Dialect::Keepalived),
+        "native" => reader.store(&mut options.defaults, node, Dialect::Native),
+        _ => reader.wrong("defaults", word, "keepalived or native", Wrong::Malformed(None)),
+    }
+}
+
 /// Reads a tree.
-pub fn read(nodes: &[crate::syntax::tree::Node], reader: &mut Reader<'_>) -> RootOptions {
+pub fn read(nodes: &[Node], reader: &mut Reader<'_>) -> RootOptions {
     let mut options = RootOptions::default();
     reader.block(&ROOT, nodes, &mut options);
     options

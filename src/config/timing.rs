@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::syntax::keyword::{Keyword, Kind, Slot};
+use crate::check::spec::Timing;
+use crate::syntax::keyword::{Keyword, Kind, Slot, Stance, Yaml, get};
+
+use super::defaults::Defaults;
 
 /// Options that are inherited: virtual server -> real server -> checker.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +16,12 @@ pub struct TimingOptions {
     pub connect_timeout: Slot<Duration>,
     /// `retry`.
     pub retry: Slot<u32>,
+    /// `fall`: `retry` + 1.
+    pub fall: Slot<u32>,
+    /// `rise`.
+    pub rise: Slot<u32>,
+    /// `confirm`.
+    pub confirm: Slot<Duration>,
     /// `delay_before_retry`.
     pub delay_before_retry: Slot<Duration>,
     /// `warmup`.
@@ -22,6 +31,22 @@ pub struct TimingOptions {
 }
 
 impl TimingOptions {
+    /// What they come to, `delay_before_retry` being that of the checker.
+    pub fn resolve(&self, defaults: &Defaults, delay_before_retry: Duration) -> Timing {
+        let is_delayed = self.delay_before_retry.is_some();
+        Timing {
+            interval: get(&self.interval).unwrap_or(defaults.interval),
+            retry: get(&self.fall)
+                .map(|fall| fall.saturating_sub(1))
+                .or(get(&self.retry))
+                .unwrap_or(defaults.retry),
+            delay_before_retry: get(&self.delay_before_retry).unwrap_or(delay_before_retry),
+            confirm: get(&self.confirm).or(defaults.confirm.filter(|_| !is_delayed)),
+            rise: get(&self.rise).unwrap_or(defaults.rise),
+            warmup: get(&self.warmup),
+        }
+    }
+
     /// These options, with what they leave open taken from `outer`.
     #[must_use]
     pub fn or(self, outer: &TimingOptions) -> TimingOptions {
@@ -29,6 +54,9 @@ impl TimingOptions {
             interval: self.interval.or_else(|| outer.interval.clone()),
             connect_timeout: self.connect_timeout.or_else(|| outer.connect_timeout.clone()),
             retry: self.retry.or_else(|| outer.retry.clone()),
+            fall: self.fall.or_else(|| outer.fall.clone()),
+            rise: self.rise.or_else(|| outer.rise.clone()),
+            confirm: self.confirm.or_else(|| outer.confirm.clone()),
             delay_before_retry: self.delay_before_retry.or_else(|| outer.delay_before_retry.clone()),
             warmup: self.warmup.or_else(|| outer.warmup.clone()),
             alpha: self.alpha.or_else(|| outer.alpha.clone()),
@@ -48,34 +76,75 @@ pub trait HasTiming: Sized + 'static {
     const TIMING: &'static [Keyword<Self>] = &[
         Keyword::new(
             "delay_loop",
-            Kind::Time { min: MICROSECOND, max: LONGEST, slot: |o| &mut o.timing().interval },
+            Kind::Time { min: MICROSECOND, max: LONGEST, slot: |o: &mut Self| &mut o.timing().interval },
             "Time from the end of a check to the beginning of the next.",
-        ),
+        )
+        .yaml(Yaml::As(&["interval"])),
         Keyword::new(
             "connect_timeout",
-            Kind::Time { min: MICROSECOND, max: LONGEST_TIMEOUT, slot: |o| &mut o.timing().connect_timeout },
+            Kind::Time {
+                min: MICROSECOND,
+                max: LONGEST_TIMEOUT,
+                slot: |o: &mut Self| &mut o.timing().connect_timeout,
+            },
             "Longest time a connection, and then the rest of the conversation, may take.",
-        ),
+        )
+        .yaml(Yaml::As(&["timeout"])),
         Keyword::new(
             "retry",
-            Kind::Number { min: Self::MIN_RETRY, max: u32::MAX, bare: None, slot: |o| &mut o.timing().retry },
+            Kind::Number {
+                min: Self::MIN_RETRY,
+                max: u32::MAX,
+                bare: None,
+                slot: |o: &mut Self| &mut o.timing().retry,
+            },
             "Failures in a row, beyond the first, before a real server counts as down.",
-        ),
+        )
+        .yaml(Yaml::Instead("`fall`, which is one more than `retry`")),
+        Keyword::new(
+            "fall",
+            Kind::Number { min: 1, max: u32::MAX, bare: None, slot: |o: &mut Self| &mut o.timing().fall },
+            "Failures in a row before a real server counts as down.",
+        )
+        .yaml(Yaml::Only),
+        Keyword::new(
+            "rise",
+            Kind::Number { min: 1, max: u32::MAX, bare: None, slot: |o: &mut Self| &mut o.timing().rise },
+            "Passes in a row before a real server that was down counts as up.",
+        )
+        .yaml(Yaml::Only),
+        Keyword::new(
+            "confirm",
+            Kind::Time { min: Duration::ZERO, max: LONGEST, slot: |o: &mut Self| &mut o.timing().confirm },
+            "Time from a failure that does not decide yet to the check that confirms it.",
+        )
+        .yaml(Yaml::Only),
+        Keyword::unread(
+            "path_check",
+            Stance::NotYetError("whether real servers take packets for the VIP is not checked"),
+            "Check through the VIP that a real server takes its packets.",
+        )
+        .yaml(Yaml::Only),
         Keyword::new(
             "delay_before_retry",
-            Kind::Time { min: Duration::ZERO, max: LONGEST, slot: |o| &mut o.timing().delay_before_retry },
+            Kind::Time {
+                min: Duration::ZERO,
+                max: LONGEST,
+                slot: |o: &mut Self| &mut o.timing().delay_before_retry,
+            },
             "Time from a failure that does not decide yet to the next check.",
         ),
         Keyword::new(
             "warmup",
-            Kind::Time { min: Duration::ZERO, max: LONGEST, slot: |o| &mut o.timing().warmup },
+            Kind::Time { min: Duration::ZERO, max: LONGEST, slot: |o: &mut Self| &mut o.timing().warmup },
             "Longest random delay before the first check.",
         ),
         Keyword::new(
             "alpha",
-            Kind::Flag(|o| &mut o.timing().alpha),
+            Kind::Flag(|o: &mut Self| &mut o.timing().alpha),
             "Real servers are down until their first check passes.",
-        ),
+        )
+        .yaml(Yaml::As(&["check_before_add"])),
     ];
 }
 

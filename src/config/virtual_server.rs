@@ -1,25 +1,30 @@
-//! `virtual_server` and `real_server`: their keywords, and the options as they were written.
+//! `virtual_server`: its keywords, and the options as they were written.
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::ipvs::scheduler::Scheduler;
 use crate::ipvs::types::{Family, Forwarding, Protocol};
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Spanned, Stance, Table};
-use crate::syntax::tree::Node;
+use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Spanned, Stance, Table, Yaml};
+use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
 
-use super::checker::{self, CheckerKind, CheckerOptions};
+use super::checker::CheckerOptions;
+use super::real_server::{self, NO_MAIL, NO_SCRIPT, NO_SNMP, RealServerOptions};
 use super::timing::{HasTiming, TimingOptions};
 use super::words;
 
+pub mod form;
+
 /// What a virtual server answers for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heading {
     /// `IP [PORT]`; port 0 when it is not written.
     Address(SocketAddr),
     /// `fwmark N`.
     Fwmark(u32),
+    /// `group NAME`.
+    Group(String),
 }
 
 /// A virtual server as it was written.
@@ -45,7 +50,12 @@ pub struct VirtualServerOptions {
     pub weight: Slot<u32>,
     pub virtualhost: Slot<String>,
     pub timing: TimingOptions,
+    pub checkers: Vec<CheckerOptions>,
     pub real_servers: Vec<RealServerOptions>,
+    /// An unknown block that was skipped here: it may have been a check.
+    pub skipped: Option<Word>,
+    /// A heading was written, whether or not it could be read.
+    has_heading: bool,
     /// A real server was written, whether or not it could be read.
     pub has_real_servers: bool,
     /// Nothing in its block was wrong: what is missing was not written.
@@ -59,21 +69,8 @@ pub enum Granularity {
     Mask(u8),
     /// Prefix length for IPv6.
     Prefix(u8),
-}
-
-/// A real server as it was written.
-#[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "each field is the keyword of its name, documented in the table below")]
-pub struct RealServerOptions {
-    pub address: Spanned<SocketAddr>,
-    pub weight: Slot<u32>,
-    pub forwarding: Slot<Forwarding>,
-    pub inhibit_on_failure: Slot<bool>,
-    pub upper_threshold: Slot<u32>,
-    pub lower_threshold: Slot<u32>,
-    pub virtualhost: Slot<String>,
-    pub timing: TimingOptions,
-    pub checkers: Vec<CheckerOptions>,
+    /// Prefix length for either family, as YAML has it.
+    Length(u8),
 }
 
 impl HasTiming for VirtualServerOptions {
@@ -84,24 +81,11 @@ impl HasTiming for VirtualServerOptions {
     }
 }
 
-impl HasTiming for RealServerOptions {
-    const MIN_RETRY: u32 = 1;
-
-    fn timing(&mut self) -> &mut TimingOptions {
-        &mut self.timing
-    }
-}
-
 /// Keywords of `virtual_server`.
 pub const VIRTUAL_SERVER: Table<VirtualServerOptions> = Table {
     block: "virtual_server",
-    keywords: &[VIRTUAL_SERVER_OWN, VirtualServerOptions::TIMING, VIRTUAL_SERVER_UNREAD],
-};
-
-/// Keywords of `real_server`.
-pub const REAL_SERVER: Table<RealServerOptions> = Table {
-    block: "real_server",
-    keywords: &[REAL_SERVER_OWN, RealServerOptions::TIMING, REAL_SERVER_UNREAD],
+    yaml: "a virtual server",
+    keywords: &[form::OWN, VIRTUAL_SERVER_OWN, VirtualServerOptions::TIMING, VIRTUAL_SERVER_UNREAD],
 };
 
 const VIRTUAL_SERVER_OWN: &[Keyword<VirtualServerOptions>] = &[
@@ -115,7 +99,8 @@ const VIRTUAL_SERVER_OWN: &[Keyword<VirtualServerOptions>] = &[
         },
         "Scheduler: how the kernel picks a real server for a connection.",
     )
-    .or(&["lvs_sched"]),
+    .or(&["lvs_sched"])
+    .yaml(Yaml::As(&["scheduler"])),
     Keyword::new(
         "lb_kind",
         Kind::Words {
@@ -126,7 +111,11 @@ const VIRTUAL_SERVER_OWN: &[Keyword<VirtualServerOptions>] = &[
         },
         "Forwarding method: how packets reach the real servers.",
     )
-    .or(&["lvs_method"]),
+    .or(&["lvs_method"])
+    .yaml(Yaml::As(&["forwarding"]))
+    .yaml_block(words::TUN, |o: &mut VirtualServerOptions, n, r| {
+        words::forwarding_block(&mut o.forwarding, n, r)
+    }),
     Keyword::new(
         "protocol",
         Kind::Words { what: "TCP, UDP or SCTP", min: 1, max: 1, read: protocol },
@@ -139,9 +128,15 @@ const VIRTUAL_SERVER_OWN: &[Keyword<VirtualServerOptions>] = &[
     ),
     Keyword::new(
         "persistence_timeout",
-        Kind::Number { min: 1, max: 2_678_400, bare: Some(360), slot: |o| &mut o.persistence_timeout },
+        Kind::Number {
+            min: 1,
+            max: 2_678_400,
+            bare: Some(360),
+            slot: |o: &mut VirtualServerOptions| &mut o.persistence_timeout,
+        },
         "Seconds a client stays with its real server.",
-    ),
+    )
+    .yaml(Yaml::Instead("`persistence: 50s`")),
     Keyword::new(
         "persistence_granularity",
         Kind::Words {
@@ -151,13 +146,20 @@ const VIRTUAL_SERVER_OWN: &[Keyword<VirtualServerOptions>] = &[
             read: granularity,
         },
         "Clients within such a network count as one.",
-    ),
+    )
+    .yaml(Yaml::Instead("`persistence: {timeout: 50s, netmask: 24}`")),
     Keyword::new(
         "persistence_engine",
-        Kind::Text { what: "NAME", max: 15, slot: |o| &mut o.persistence_engine },
+        Kind::Text { what: "NAME", max: 15, slot: |o: &mut VirtualServerOptions| &mut o.persistence_engine },
         "Persistence engine of the kernel, e.g. `sip`.",
-    ),
-    Keyword::new("ops", Kind::Flag(|o| &mut o.ops), "Schedule every datagram on its own (UDP only)."),
+    )
+    .yaml(Yaml::Instead("`persistence: {timeout: 50s, engine: sip}`")),
+    Keyword::new(
+        "ops",
+        Kind::Flag(|o: &mut VirtualServerOptions| &mut o.ops),
+        "Schedule every datagram on its own (UDP only).",
+    )
+    .yaml(Yaml::As(&["one_packet"])),
     flag("flag-1", "First flag of the scheduler."),
     flag("flag-2", "Second flag of the scheduler."),
     flag("flag-3", "Third flag of the scheduler."),
@@ -167,29 +169,41 @@ const VIRTUAL_SERVER_OWN: &[Keyword<VirtualServerOptions>] = &[
     flag("mh-port", "mh: hash the source port, too."),
     Keyword::new(
         "quorum",
-        Kind::Number { min: 1, max: i32::MAX as u32, bare: None, slot: |o| &mut o.quorum },
+        Kind::Number {
+            min: 1,
+            max: i32::MAX as u32,
+            bare: None,
+            slot: |o: &mut VirtualServerOptions| &mut o.quorum,
+        },
         "Weight of live real servers below which the sorry server takes over.",
     ),
     Keyword::new(
         "hysteresis",
-        Kind::Number { min: 0, max: i32::MAX as u32, bare: None, slot: |o| &mut o.hysteresis },
+        Kind::Number {
+            min: 0,
+            max: i32::MAX as u32,
+            bare: None,
+            slot: |o: &mut VirtualServerOptions| &mut o.hysteresis,
+        },
         "Weight above the quorum to gain it, and below it to lose it.",
     ),
     Keyword::new(
         "inhibit_on_failure",
-        Kind::Flag(|o| &mut o.inhibit_on_failure),
+        Kind::Flag(|o: &mut VirtualServerOptions| &mut o.inhibit_on_failure),
         "A failing real server gets weight 0 instead of being removed.",
     ),
     Keyword::new(
         "sorry_server",
         Kind::Words { what: "IP [PORT]", min: 1, max: 2, read: sorry_server },
         "Takes over when the quorum is lost; it is not checked.",
-    ),
+    )
+    .yaml_block("sorry_server", form::sorry_server_block),
     Keyword::new(
         "sorry_server_inhibit",
-        Kind::Flag(|o| &mut o.sorry_server_inhibit),
+        Kind::Flag(|o: &mut VirtualServerOptions| &mut o.sorry_server_inhibit),
         "Keep the sorry server in the table with weight 0 while it is not needed.",
-    ),
+    )
+    .yaml(Yaml::Instead("`sorry_server: {address: IP:PORT, inhibit: true}`")),
     Keyword::new(
         "sorry_server_lvs_method",
         Kind::Words {
@@ -201,22 +215,30 @@ const VIRTUAL_SERVER_OWN: &[Keyword<VirtualServerOptions>] = &[
             },
         },
         "Forwarding method of the sorry server.",
-    ),
+    )
+    .yaml(Yaml::Instead("`sorry_server: {address: IP:PORT, forwarding: nat}`")),
     Keyword::new(
         "weight",
-        Kind::Number { min: 1, max: i32::MAX as u32, bare: None, slot: |o| &mut o.weight },
+        Kind::Number {
+            min: 1,
+            max: i32::MAX as u32,
+            bare: None,
+            slot: |o: &mut VirtualServerOptions| &mut o.weight,
+        },
         "Weight of real servers that do not say theirs.",
     ),
     Keyword::new(
         "virtualhost",
-        Kind::Text { what: "HOST", max: 255, slot: |o| &mut o.virtualhost },
+        Kind::Text { what: "HOST", max: 255, slot: |o: &mut VirtualServerOptions| &mut o.virtualhost },
         "Host header of HTTP checks.",
     ),
     Keyword::new(
         "real_server",
-        Kind::Block { what: "IP [PORT]", max: 2, read: real_server },
+        Kind::Block { what: "IP [PORT]", max: 2, read: real_server::read },
         "A server that does the work.",
-    ),
+    )
+    .yaml(Yaml::As(&["real_servers"]))
+    .yaml_block("real_server", real_server::read),
 ];
 
 const VIRTUAL_SERVER_UNREAD: &[Keyword<VirtualServerOptions>] = &[
@@ -237,96 +259,22 @@ const VIRTUAL_SERVER_UNREAD: &[Keyword<VirtualServerOptions>] = &[
     Keyword::unread("snmp_name", NO_SNMP, "Name in SNMP."),
 ];
 
-const REAL_SERVER_OWN: &[Keyword<RealServerOptions>] = &[
-    Keyword::new(
-        "weight",
-        Kind::Number { min: 0, max: i32::MAX as u32, bare: None, slot: |o| &mut o.weight },
-        "Share of the connections; 0 gets no new ones.",
-    ),
-    Keyword::new(
-        "lvs_method",
-        Kind::Words {
-            what: words::FORWARDING,
-            min: 1,
-            max: 8,
-            read: |o: &mut RealServerOptions, n, r| words::forwarding(&mut o.forwarding, n, r),
-        },
-        "Forwarding method of this real server.",
-    ),
-    Keyword::new(
-        "inhibit_on_failure",
-        Kind::Flag(|o| &mut o.inhibit_on_failure),
-        "On failure weight 0 instead of removal.",
-    ),
-    Keyword::new(
-        "uthreshold",
-        Kind::Number { min: 0, max: u32::MAX, bare: None, slot: |o| &mut o.upper_threshold },
-        "Connections above which it gets no new ones; 0 is no limit.",
-    ),
-    Keyword::new(
-        "lthreshold",
-        Kind::Number { min: 0, max: u32::MAX, bare: None, slot: |o| &mut o.lower_threshold },
-        "Connections below which an overloaded real server is used again.",
-    ),
-    Keyword::new(
-        "virtualhost",
-        Kind::Text { what: "HOST", max: 255, slot: |o| &mut o.virtualhost },
-        "Host header of HTTP checks.",
-    ),
-    Keyword::new(
-        "TCP_CHECK",
-        Kind::Block {
-            what: "",
-            max: 0,
-            read: |o, n, r| o.checkers.push(checker::read(CheckerKind::Tcp, n, r)),
-        },
-        "Up while it accepts TCP connections.",
-    ),
-    Keyword::new(
-        "HTTP_GET",
-        Kind::Block {
-            what: "",
-            max: 0,
-            read: |o, n, r| o.checkers.push(checker::read(CheckerKind::Http, n, r)),
-        },
-        "Up while its URLs answer as they should.",
-    ),
-];
-
-const REAL_SERVER_UNREAD: &[Keyword<RealServerOptions>] = &[
-    Keyword::unread("SSL_GET", NO_CHECKER, "Up while its URLs answer as they should over TLS."),
-    Keyword::unread("SMTP_CHECK", NO_CHECKER, "Up while its mail server greets."),
-    Keyword::unread("DNS_CHECK", NO_CHECKER, "Up while it answers a DNS query."),
-    Keyword::unread("MISC_CHECK", NO_CHECKER, "Up while a script says so."),
-    Keyword::unread("UDP_CHECK", NO_CHECKER, "Up while a datagram is answered, or not refused."),
-    Keyword::unread("PING_CHECK", NO_CHECKER, "Up while it answers ICMP echo."),
-    Keyword::unread("FILE_CHECK", NO_CHECKER, "Weight from the number in a file."),
-    Keyword::unread("BFD_CHECK", NO_CHECKER, "Up while a BFD session is."),
-    Keyword::unread("notify_up", NO_SCRIPT, "Script to run when it comes up."),
-    Keyword::unread("notify_down", NO_SCRIPT, "Script to run when it goes down."),
-    Keyword::unread("smtp_alert", NO_MAIL, "Send mails about this real server."),
-    Keyword::unread("snmp_name", NO_SNMP, "Name in SNMP."),
-];
-
-const NO_CHECKER: Stance = Stance::NotYetError("without this check the real server would always count as up");
-const NO_SCRIPT: Stance = Stance::NotYet("the script is not run");
-const NO_MAIL: Stance = Stance::NotYet("no mail is sent");
-const NO_SNMP: Stance = Stance::NotYet("there is no SNMP agent");
-
 const fn flag(name: &'static str, doc: &'static str) -> Keyword<VirtualServerOptions> {
     Keyword::new(name, Kind::Words { what: "", min: 0, max: 0, read: scheduler_flag }, doc)
+        .yaml(Yaml::Instead("it in `scheduler_flags`"))
 }
 
 /// Reads `virtual_server IP [PORT]`, `virtual_server fwmark N`. None after saying what is wrong.
 pub fn read(node: &Node, reader: &mut Reader<'_>) -> Option<VirtualServerOptions> {
+    if reader.is_yaml() {
+        return form::read(node, reader);
+    }
     let heading = heading(node, reader).map(|value| Spanned { value, span: node.span() });
     // An unreadable heading does not keep the problems inside from being told.
     let stand_in = Heading::Address(SocketAddr::new(IpAddr::from([0, 0, 0, 0]), 0));
     let mut options =
         VirtualServerOptions::new(heading.clone().unwrap_or(Spanned { value: stand_in, span: node.span() }));
-    let errors = reader.diagnostics.errors();
-    reader.block(&VIRTUAL_SERVER, node.statements(), &mut options);
-    options.is_clean = reader.diagnostics.errors() == errors;
+    options.read(node, reader);
     heading.map(|_| options)
 }
 
@@ -346,10 +294,13 @@ fn heading(node: &Node, reader: &mut Reader<'_>) -> Option<Heading> {
             }
         },
         (Some(first), _) if &*first.text == "group" => {
-            let text = "`virtual_server group` is not yet supported: its addresses would not be served";
-            let help = "write one virtual_server for each address of the group";
-            reader.diagnostics.push(Diagnostic::error(node.span(), text).help(help));
-            None
+            let Some(name) = node.values.get(1) else {
+                let help = "write e.g. `virtual_server group web`";
+                let problem = Diagnostic::error(first.span, "`virtual_server group` needs a value");
+                reader.diagnostics.push(problem.help(help));
+                return None;
+            };
+            Some(Heading::Group(name.text.to_string()))
         }
         (Some(first), None) if &*first.text == "fwmark" => {
             let help = "write e.g. `virtual_server fwmark 1`";
@@ -363,6 +314,32 @@ fn heading(node: &Node, reader: &mut Reader<'_>) -> Option<Heading> {
 }
 
 impl VirtualServerOptions {
+    fn read(&mut self, node: &Node, reader: &mut Reader<'_>) {
+        let errors = reader.diagnostics.errors();
+        let outer = reader.skipped.take();
+        reader.block(&VIRTUAL_SERVER, node.statements(), self);
+        self.skipped = std::mem::replace(&mut reader.skipped, outer);
+        self.is_clean = reader.diagnostics.errors() == errors;
+    }
+
+    /// Takes YAML's heading: one of address, fwmark and group.
+    fn head(&mut self, value: Option<Heading>, node: &Node, reader: &mut Reader<'_>) {
+        if self.has_heading {
+            let problem = Diagnostic::error(
+                node.keyword.span,
+                format!("`{}`: the virtual server has an address", node.keyword.text),
+            )
+            .at(self.heading.span, "it is here");
+            reader.diagnostics.push(problem.help("write one of address, fwmark and group"));
+        }
+        self.has_heading = true;
+        let span = node.span();
+        match value {
+            Some(value) => self.heading = Spanned { value, span },
+            None => self.heading.span = span,
+        }
+    }
+
     fn new(heading: Spanned<Heading>) -> VirtualServerOptions {
         VirtualServerOptions {
             heading,
@@ -384,31 +361,13 @@ impl VirtualServerOptions {
             weight: None,
             virtualhost: None,
             timing: TimingOptions::default(),
+            checkers: Vec::new(),
             real_servers: Vec::new(),
+            skipped: None,
+            has_heading: false,
             has_real_servers: false,
             is_clean: true,
         }
-    }
-}
-
-fn real_server(options: &mut VirtualServerOptions, node: &Node, reader: &mut Reader<'_>) {
-    options.has_real_servers = true;
-    let address = words::address_and_port(&node.values, node, reader);
-    let stand_in = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), 0);
-    let mut real_server = RealServerOptions {
-        address: Spanned { value: address.unwrap_or(stand_in), span: node.span() },
-        weight: None,
-        forwarding: None,
-        inhibit_on_failure: None,
-        upper_threshold: None,
-        lower_threshold: None,
-        virtualhost: None,
-        timing: TimingOptions::default(),
-        checkers: Vec::new(),
-    };
-    reader.block(&REAL_SERVER, node.statements(), &mut real_server);
-    if address.is_some() {
-        options.real_servers.push(real_server);
     }
 }
 
@@ -418,7 +377,10 @@ fn protocol(options: &mut VirtualServerOptions, node: &Node, reader: &mut Reader
         "tcp" => Protocol::Tcp,
         "udp" => Protocol::Udp,
         "sctp" => Protocol::Sctp,
-        _ => return reader.wrong("protocol", word, "TCP, UDP or SCTP", Wrong::Malformed(None)),
+        _ => {
+            let wanted = if reader.is_yaml() { "tcp, udp or sctp" } else { "TCP, UDP or SCTP" };
+            return reader.wrong("protocol", word, wanted, Wrong::Malformed(None));
+        }
     };
     reader.store(&mut options.protocol, node, protocol);
 }

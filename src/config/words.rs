@@ -1,6 +1,6 @@
 //! Values of the LVS side that take more than a word: addresses with ports, forwarding methods, schedulers.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::ipvs::scheduler::{SCHEDULERS, Scheduler};
 use crate::ipvs::types::{Forwarding, Tunnel, TunnelChecksum};
@@ -13,6 +13,9 @@ use crate::syntax::value::{self, Wrong};
 /// `IP [PORT]`; port 0 when it is not written. None after saying what is wrong.
 pub fn address_and_port(words: &[Word], node: &Node, reader: &mut Reader<'_>) -> Option<SocketAddr> {
     let keyword = &*node.keyword.text;
+    if reader.is_yaml() {
+        return words.first().and_then(|word| joined(word, keyword, reader));
+    }
     let Some(first) = words.first() else {
         let problem = Diagnostic::error(node.keyword.span, format!("`{keyword}` needs a value"))
             .help(format!("write `{keyword} IP [PORT]`, e.g. `{keyword} 192.0.2.10 80`"));
@@ -42,6 +45,29 @@ pub fn address_and_port(words: &[Word], node: &Node, reader: &mut Reader<'_>) ->
     }
 }
 
+/// `IP:PORT`, `[IP]:PORT`, `IP`, as YAML writes it; port 0 when it is not written.
+fn joined(word: &Word, keyword: &str, reader: &mut Reader<'_>) -> Option<SocketAddr> {
+    let bare = word.strip_prefix('[').and_then(|w| w.strip_suffix(']')).unwrap_or(word);
+    let found = bare.parse().map(|ip| SocketAddr::new(ip, 0)).or_else(|_| word.parse());
+    if let Ok(address) = found {
+        return Some(address);
+    }
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    let hint = match word.rsplit_once(':') {
+        Some((ip, port)) if ip.parse::<Ipv4Addr>().is_ok() || ip.ends_with(']') => {
+            format!("`{port}` is not a port from 0 to 65535")
+        }
+        Some((name, port))
+            if is_port(port) && !name.contains(':') && name.contains(|c: char| c.is_ascii_alphabetic()) =>
+        {
+            "write the address: names are not resolved here".to_owned()
+        }
+        _ => "write e.g. 192.0.2.10:80 or \"[2001:db8::10]:80\"".to_owned(),
+    };
+    reader.wrong(keyword, word, "an IP address, with a port or without", Wrong::Malformed(Some(hint)));
+    None
+}
+
 /// The form of [`forwarding`].
 pub const FORWARDING: &str = "NAT, DR, or TUN [type ipip|gue port N|gre] [nocsum|csum|remcsum]";
 
@@ -49,7 +75,9 @@ pub const FORWARDING: &str = "NAT, DR, or TUN [type ipip|gue port N|gre] [nocsum
 pub fn forwarding(slot: &mut Slot<Forwarding>, node: &Node, reader: &mut Reader<'_>) {
     let Some((method, options)) = node.values.split_first() else { return };
     let keyword = &*node.keyword.text;
-    let value = match &*method.text {
+    let upper = method.to_ascii_uppercase();
+    let written = if reader.is_yaml() { upper.as_str() } else { &*method.text };
+    let value = match written {
         "NAT" => Forwarding::Nat,
         "DR" => Forwarding::Dr,
         "TUN" => match tunnel(options, keyword, reader) {
@@ -57,14 +85,12 @@ pub fn forwarding(slot: &mut Slot<Forwarding>, node: &Node, reader: &mut Reader<
             None => return,
         },
         other => {
-            let likely = nearest(other, ["NAT", "DR", "TUN"].into_iter());
-            let hint = likely.map(|l| format!("did you mean `{l}`?"));
-            return reader.wrong(
-                keyword,
-                method,
-                "a forwarding method: NAT, DR or TUN",
-                Wrong::Malformed(hint),
-            );
+            let (methods, wanted) = match reader.is_yaml() {
+                true => (["nat", "dr", "tun"], "a forwarding method: nat, dr or tun"),
+                false => (["NAT", "DR", "TUN"], "a forwarding method: NAT, DR or TUN"),
+            };
+            let hint = nearest(other, methods.into_iter()).map(|l| format!("did you mean `{l}`?"));
+            return reader.wrong(keyword, method, wanted, Wrong::Malformed(hint));
         }
     };
     if let (false, Some(first), Some(last)) =
@@ -74,6 +100,72 @@ pub fn forwarding(slot: &mut Slot<Forwarding>, node: &Node, reader: &mut Reader<
         reader.warning(span, format!("`{keyword} {}` has no options: these words are ignored", method.text));
     }
     reader.store(slot, node, value);
+}
+
+/// The table of [`forwarding_block`].
+pub const TUN: &str = "forwarding";
+
+/// A forwarding method as YAML writes one with options: `{tun: {type: gue, port: 6080, checksum: csum}}`.
+pub fn forwarding_block(slot: &mut Slot<Forwarding>, node: &Node, reader: &mut Reader<'_>) {
+    let keyword = &node.keyword;
+    let (Some(method), None) = (node.statements().first(), node.statements().get(1)) else {
+        let problem = Diagnostic::error(keyword.span, format!("`{}` takes one method", keyword.text));
+        return reader.diagnostics.push(problem.help("write e.g. `{tun: {type: gue, port: 6080}}`"));
+    };
+    let is_tunnel = method.keyword.eq_ignore_ascii_case("tun");
+    if !is_tunnel && method.block.is_some() {
+        let problem = Diagnostic::error(
+            method.keyword.span,
+            format!("`{}`: only tun has options, not `{}`", keyword.text, method.keyword.text),
+        );
+        return reader
+            .diagnostics
+            .push(problem.help(format!("write `{}: {}`", keyword.text, method.keyword.text)));
+    }
+    // From here on the words are those of keepalived.conf.
+    let mut words = vec![method.keyword.clone()];
+    for option in method.statements() {
+        let Some(value) = option.values.first() else {
+            let problem = format!("`{}` needs a value", option.keyword.text);
+            return reader.error(option.keyword.span, problem);
+        };
+        match &*option.keyword.text {
+            "type" | "port" => words.push(option.keyword.clone()),
+            "checksum" => {}
+            other => {
+                let likely = nearest(other, ["type", "port", "checksum"].into_iter());
+                let help = likely
+                    .map_or("write type, port or checksum".to_owned(), |l| format!("did you mean `{l}`?"));
+                let problem =
+                    Diagnostic::error(option.keyword.span, format!("`{other}` is not a keyword of tun"));
+                return reader.diagnostics.push(problem.help(help));
+            }
+        }
+        words.push(value.clone());
+    }
+    words.extend(method.values.iter().cloned());
+    forwarding(slot, &Node { keyword: keyword.clone(), values: words, block: None }, reader);
+}
+
+/// A time of whole seconds, as the kernel counts them.
+pub fn whole_seconds(node: &Node, (min, max): (u32, u32), reader: &mut Reader<'_>) -> Option<u32> {
+    let word = node.values.first()?;
+    let keyword = &*node.keyword.text;
+    let wanted = format!("a time from {min}s to {max}s, in whole seconds");
+    let seconds = |time: value::Time| {
+        u32::try_from(time.duration.as_secs()).ok().filter(|_| time.duration.subsec_nanos() == 0)
+    };
+    match value::time(word).map(seconds) {
+        Ok(Some(seconds)) if (min..=max).contains(&seconds) => Some(seconds),
+        Ok(_) => {
+            reader.wrong(keyword, word, &wanted, Wrong::OutOfRange);
+            None
+        }
+        Err(wrong) => {
+            reader.wrong(keyword, word, &wanted, wrong);
+            None
+        }
+    }
 }
 
 /// The options behind `TUN`. None after saying what is wrong.
@@ -142,9 +234,11 @@ fn tunnel(options: &[Word], keyword: &str, reader: &mut Reader<'_>) -> Option<Tu
             let span =
                 options.first().zip(options.last()).map(|(a, b)| a.span.to(b.span)).unwrap_or_default();
             let problem = Diagnostic::error(span, format!("`{keyword}`: a tunnel of type gue needs a port"))
-                .help(format!(
-                    "write `{keyword} TUN type gue port N`, N being the UDP port real servers unpack at"
-                ));
+                .help(if reader.is_yaml() {
+                    format!("write `{keyword}: {{tun: {{type: gue, port: N}}}}`, N being the UDP port real servers unpack at")
+                } else {
+                    format!("write `{keyword} TUN type gue port N`, N being the UDP port real servers unpack at")
+                });
             reader.diagnostics.push(problem);
             None
         }

@@ -1,5 +1,6 @@
 //! The run directory: its lock, and the file that tells a successor what is ours and who was down.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -110,12 +111,12 @@ impl RunDirectory {
     }
 
     fn judge(&self, content: Content, now: Instant) -> State {
-        let is_ours = content.boot_id == self.boot_id && content.network_namespace == self.network_namespace;
-        if !is_ours {
+        let is_health_known = is_health_known(&content, now);
+        if !is_of(&content, &self.boot_id, self.network_namespace) {
             return State::default();
         }
         let mut state = content.state;
-        if now.since(content.saved_at) > HEALTH_VALID {
+        if !is_health_known {
             state.down.clear();
         }
         state
@@ -145,9 +146,114 @@ impl RunDirectory {
         fs::rename(&fresh, self.file())
     }
 
-    fn file(&self) -> PathBuf {
-        self.path.join("state.json")
+    /// Where the kernel's settings of before are remembered.
+    pub fn originals(&self) -> OriginalsFile {
+        OriginalsFile {
+            path: originals_file(&self.path),
+            boot_id: self.boot_id.clone(),
+            network_namespace: self.network_namespace,
+        }
     }
+
+    fn file(&self) -> PathBuf {
+        file(&self.path)
+    }
+}
+
+/// The file that says what the kernel's settings were before they were changed, in this boot and network namespace.
+#[derive(Clone, Debug)]
+pub struct OriginalsFile {
+    path: PathBuf,
+    boot_id: String,
+    network_namespace: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Originals {
+    boot_id: String,
+    network_namespace: u64,
+    values: BTreeMap<String, String>,
+}
+
+impl OriginalsFile {
+    /// What a predecessor wrote; nothing when there is nothing that can be read.
+    pub fn load(&self) -> BTreeMap<String, String> {
+        let read = read_bounded(&self.path).and_then(|text| Ok(serde_json::from_slice::<Originals>(&text)?));
+        match read {
+            Ok(o) if o.boot_id == self.boot_id && o.network_namespace == self.network_namespace => o.values,
+            Ok(_) => BTreeMap::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) => {
+                warn!("{}: {error}: what the IPVS settings were is not known", self.path.display());
+                BTreeMap::new()
+            }
+        }
+    }
+
+    /// Writes them, whole or not at all; without any there is no file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save(&self, values: &BTreeMap<String, String>) -> io::Result<()> {
+        if values.is_empty() {
+            return match fs::remove_file(&self.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            };
+        }
+        let (boot_id, network_namespace) = (self.boot_id.clone(), self.network_namespace);
+        let fresh = self.path.with_extension("json.new");
+        fs::write(
+            &fresh,
+            serde_json::to_vec(&Originals { boot_id, network_namespace, values: values.clone() })?,
+        )?;
+        fs::rename(&fresh, &self.path)
+    }
+}
+
+/// What the state file in a run directory says to somebody who only looks; None when it says nothing of this boot
+/// and network namespace. The second value is whether its health is still believed.
+///
+/// # Errors
+/// When it cannot be read or makes no sense.
+pub fn peek(run_dir: &Path, now: Instant) -> io::Result<Option<(State, bool)>> {
+    let text = match read_bounded(&file(run_dir)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let content: Content = serde_json::from_slice(&text)?;
+    let is_ours = is_of(&content, &process::boot_id()?, process::network_namespace()?);
+    if content.format != FORMAT || !is_ours {
+        return Ok(None);
+    }
+    let is_health_known = is_health_known(&content, now);
+    Ok(Some((content.state, is_health_known)))
+}
+
+/// What the kernel's settings were, for somebody who only looks.
+///
+/// # Errors
+/// When this boot cannot be told from others.
+pub fn peek_originals(run_dir: &Path) -> io::Result<BTreeMap<String, String>> {
+    let (boot_id, network_namespace) = (process::boot_id()?, process::network_namespace()?);
+    Ok(OriginalsFile { path: originals_file(run_dir), boot_id, network_namespace }.load())
+}
+
+fn originals_file(run_dir: &Path) -> PathBuf {
+    run_dir.join("sysctl.json")
+}
+
+fn file(run_dir: &Path) -> PathBuf {
+    run_dir.join("state.json")
+}
+
+fn is_of(content: &Content, boot_id: &str, network_namespace: u64) -> bool {
+    content.boot_id == boot_id && content.network_namespace == network_namespace
+}
+
+fn is_health_known(content: &Content, now: Instant) -> bool {
+    now.since(content.saved_at) <= HEALTH_VALID
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
@@ -196,6 +302,34 @@ mod tests {
         directory.network_namespace -= 1;
         directory.boot_id.push('x');
         assert_eq!(directory.load(at(2)), State::default());
+    }
+
+    #[test]
+    fn settings_of_before_are_of_this_boot_and_leave_no_file_when_put_back() {
+        let scratch = Scratch::new("originals");
+        let mut directory = RunDirectory::lock(&scratch.0).unwrap();
+        let values = BTreeMap::from([("conntrack".to_owned(), "0".to_owned())]);
+        directory.originals().save(&values).unwrap();
+        assert_eq!(directory.originals().load(), values);
+        directory.boot_id.push('x');
+        assert_eq!(directory.originals().load(), BTreeMap::new());
+        directory.originals().save(&BTreeMap::new()).unwrap();
+        assert!(!scratch.0.join("sysctl.json").exists());
+        fs::write(scratch.0.join("sysctl.json"), b"{").unwrap();
+        assert_eq!(directory.originals().load(), BTreeMap::new());
+    }
+
+    #[test]
+    fn who_only_looks_sees_the_same_and_moves_nothing() {
+        let scratch = Scratch::new("peek");
+        assert_eq!(peek(&scratch.0, at(1)).unwrap(), None);
+        let directory = RunDirectory::lock(&scratch.0).unwrap();
+        directory.save(state(), at(100)).unwrap();
+        assert_eq!(peek(&scratch.0, at(700)).unwrap(), Some((state(), true)));
+        assert_eq!(peek(&scratch.0, at(701)).unwrap(), Some((state(), false)));
+        fs::write(scratch.0.join("state.json"), b"{").unwrap();
+        assert!(peek(&scratch.0, at(1)).is_err());
+        assert!(scratch.0.join("state.json").exists());
     }
 
     #[test]

@@ -10,10 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::event::Event;
+use super::knowledge::{difference, record};
+use super::refusal::{back_off, explain, is_surprise};
 use super::settings::SettingsKeeper;
 use crate::ipvs::backend::{Error, Op, Refusal, Scope, Snapshot};
-use crate::ipvs::plan::{is_same_destination, plan};
-use crate::ipvs::types::{DesiredService, DestinationEntry, ServiceEntry, ServiceKey, Stats};
+use crate::ipvs::plan::plan;
+use crate::ipvs::types::{DesiredService, ServiceEntry, ServiceKey};
 use crate::time::Instant;
 
 /// From the end of one sweep to the beginning of the next.
@@ -24,8 +26,6 @@ const SLICE: usize = 32;
 const BATCH: usize = 512;
 /// How often a service with leaving destinations is read.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
-/// First and longest pause after a failure.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// What the actuator should do with the kernel; one at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +88,8 @@ pub struct Reconciler {
     knows_keys: bool,
     flush: bool,
     drift_repaired: u64,
+    errors: u64,
+    sampled: BTreeMap<ServiceKey, Instant>,
     owned_changed: bool,
 }
 
@@ -110,6 +112,8 @@ impl Reconciler {
             knows_keys: false,
             flush,
             drift_repaired: 0,
+            errors: 0,
+            sampled: BTreeMap::new(),
             owned_changed: true,
         }
     }
@@ -246,6 +250,9 @@ impl Reconciler {
             events.push(Event::Restored { service: key });
         }
         let is_gone = !self.actual.contains_key(&key) && !self.desired.contains_key(&key);
+        if is_gone {
+            self.sampled.remove(&key);
+        }
         if is_gone && self.owned.remove(&key) {
             self.owned_changed = true;
             self.troubles.remove(&key);
@@ -351,9 +358,11 @@ impl Reconciler {
                     readings.adopted.push(*key);
                 }
                 readings.read.push(*key);
+                self.sampled.insert(*key, now);
                 self.tell_drift(*key, known.as_ref(), Some(&entry), events);
                 self.actual.insert(*key, entry);
             } else {
+                self.sampled.remove(key);
                 self.tell_drift(*key, known.as_ref(), None, events);
                 readings.read.push(*key);
             }
@@ -400,7 +409,10 @@ impl Reconciler {
             match (refused.get(&index), op.service().copied()) {
                 (None, Some(_)) => record(&mut self.actual, op),
                 (Some(refusal), Some(key)) => failed.entry(key).or_default().push((op, refusal.clone())),
-                (refusal, None) => self.settings.on_applied(now, &op, refusal, events),
+                (refusal, None) => {
+                    self.errors += u64::from(refusal.is_some());
+                    self.settings.on_applied(now, &op, refusal, events);
+                }
             }
         }
         for key in touched {
@@ -425,6 +437,7 @@ impl Reconciler {
         failures: Vec<(Op, Refusal)>,
         events: &mut Vec<Event>,
     ) {
+        self.errors += u64::try_from(failures.len()).unwrap_or(0);
         let reason = failures.first().map(|(op, r)| explain(op, r)).unwrap_or_default();
         // A table that is not as we thought is no trouble: reading it again settles that, the first time.
         let is_surprise = failures.iter().all(|(op, r)| is_surprise(op, r.errno));
@@ -471,6 +484,7 @@ impl Reconciler {
     }
 
     fn failed_to_answer(&mut self, now: Instant, error: &Error, events: &mut Vec<Event>) {
+        self.errors += 1;
         self.pause.failures += 1;
         self.pause.until = now + back_off(self.pause.failures);
         let trouble = error.to_string();
@@ -516,6 +530,15 @@ impl Reconciler {
             && self.settings.is_converged()
     }
 
+    /// Whether nothing is left to change: as [`Reconciler::is_converged`], but a sweep that looks again is no doubt.
+    pub fn is_settled(&self) -> bool {
+        self.knows_keys
+            && !matches!(self.in_flight, Some(Request::Apply(_)))
+            && self.unread.is_empty()
+            && self.dirty.is_empty()
+            && self.settings.is_converged()
+    }
+
     /// Whether everything that was ours is gone.
     pub fn is_released(&self) -> bool {
         self.is_converged() && self.owned.is_empty()
@@ -556,6 +579,16 @@ impl Reconciler {
         self.drift_repaired
     }
 
+    /// How often the kernel refused an operation or failed to answer.
+    pub fn errors(&self) -> u64 {
+        self.errors
+    }
+
+    /// When the counters of a service were last read.
+    pub fn sampled(&self, key: &ServiceKey) -> Option<Instant> {
+        self.sampled.get(key).copied()
+    }
+
     /// Why the kernel does not answer, or refuses a setting, while it does.
     pub fn kernel_trouble(&self) -> Option<&str> {
         self.pause.trouble.as_deref().or(self.settings.trouble())
@@ -581,124 +614,10 @@ pub struct Readings {
     pub read: Vec<ServiceKey>,
 }
 
-/// The pause after `failures` failures in a row: 100 ms doubled each time, at most 5 s.
-pub fn back_off(failures: u32) -> Duration {
-    let (first, longest) = BACK_OFF;
-    first.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(longest)
-}
-
 fn keys() -> Request {
     Request::Snapshot(Scope::Keys)
 }
 
 fn entries(keys: Vec<ServiceKey>) -> Request {
     Request::Snapshot(Scope::Entries(keys))
-}
-
-/// Writes an operation the kernel took into what we know of it.
-fn record(actual: &mut BTreeMap<ServiceKey, ServiceEntry>, op: Op) {
-    match op {
-        Op::AddService(key, service) => {
-            let entry = ServiceEntry { service, stats: Stats::default(), destinations: BTreeMap::new() };
-            actual.insert(key, entry);
-        }
-        Op::SetService(key, service) => {
-            if let Some(entry) = actual.get_mut(&key) {
-                entry.service = service;
-            }
-        }
-        Op::RemoveService(key) => {
-            actual.remove(&key);
-        }
-        Op::AddDestination(key, at, destination) | Op::SetDestination(key, at, destination) => {
-            if let Some(entry) = actual.get_mut(&key) {
-                let known = entry.destinations.get(&at);
-                let connections = known.map(|d| d.connections).unwrap_or_default();
-                let stats = known.map(|d| d.stats).unwrap_or_default();
-                entry.destinations.insert(at, DestinationEntry { destination, connections, stats });
-            }
-        }
-        Op::RemoveDestination(key, at) => {
-            if let Some(entry) = actual.get_mut(&key) {
-                entry.destinations.remove(&at);
-            }
-        }
-        Op::SetTimeouts(_) | Op::StartSync(_) | Op::StopSync(_) => {}
-    }
-}
-
-/// How the kernel's service differs from what we knew of it, in words; None when it does not.
-fn difference(known: &ServiceEntry, found: Option<&ServiceEntry>) -> Option<String> {
-    let Some(found) = found else { return Some("the service was deleted".to_owned()) };
-    let mut words = Vec::new();
-    if known.service.scheduler != found.service.scheduler {
-        words.push(format!("scheduler {} became {}", known.service.scheduler, found.service.scheduler));
-    } else if known.service != found.service {
-        words.push("the service's settings were changed".to_owned());
-    }
-    for (at, before) in &known.destinations {
-        match found.destinations.get(at) {
-            None => words.push(format!("destination {at} was deleted")),
-            Some(after) if is_same_destination(&before.destination, after) => {}
-            Some(after) if before.destination.weight != after.destination.weight => {
-                let (before, after) = (before.destination.weight, after.destination.weight);
-                words.push(format!("weight of destination {at} went from {before} to {after}"));
-            }
-            Some(_) => words.push(format!("destination {at} was changed")),
-        }
-    }
-    for at in found.destinations.keys().filter(|at| !known.destinations.contains_key(at)) {
-        words.push(format!("destination {at} was added"));
-    }
-    (!words.is_empty()).then(|| words.join(", "))
-}
-
-/// linux/errno-base.h
-const ENOENT: i32 = 2;
-const ESRCH: i32 = 3;
-const EEXIST: i32 = 17;
-
-/// Whether a refusal only says that the table is not what we thought.
-fn is_surprise(op: &Op, errno: i32) -> bool {
-    match op {
-        Op::AddService(..) => errno == EEXIST,
-        Op::SetService(..) => errno == ESRCH,
-        Op::AddDestination(..) => errno == EEXIST || errno == ESRCH,
-        _ => errno == ENOENT || errno == ESRCH,
-    }
-}
-
-/// A refusal in the operator's words.
-fn explain(op: &Op, refusal: &Refusal) -> String {
-    let kernel = match &refusal.text {
-        Some(text) => text.clone(),
-        None => std::io::Error::from_raw_os_error(refusal.errno).to_string(),
-    };
-    match op {
-        Op::AddService(_, s) | Op::SetService(_, s) if refusal.errno == ENOENT => {
-            let engine = match &s.persistence_engine {
-                Some(pe) => format!(", or persistence engine {pe} (module ip_vs_pe_{pe})"),
-                None => String::new(),
-            };
-            format!(
-                "this kernel has no scheduler {0} (module ip_vs_{0}){engine}: choose another lb_algo, or \
-                 install the module; it is tried again every few seconds",
-                s.scheduler
-            )
-        }
-        Op::AddService(..) => format!("the kernel refuses the service: {kernel}"),
-        Op::SetService(..) => format!("the kernel refuses the service's new settings: {kernel}"),
-        Op::RemoveService(_) => format!("the kernel refuses to delete the service: {kernel}"),
-        Op::AddDestination(_, at, _) => format!("the kernel refuses destination {at}: {kernel}"),
-        Op::SetDestination(_, at, _) => format!("the kernel refuses to change destination {at}: {kernel}"),
-        Op::RemoveDestination(_, at) => format!("the kernel refuses to delete destination {at}: {kernel}"),
-        Op::SetTimeouts(_) => format!("the kernel refuses the timeouts: {kernel}"),
-        Op::StartSync(d) => format!("the kernel refuses the sync daemon on {}: {kernel}", d.interface),
-        Op::StopSync(_) => format!("the kernel refuses to stop the sync daemon: {kernel}"),
-    }
-}
-
-/// For the keeper of settings, which shares the words.
-pub(super) fn explain_settings(op: &Op, refusal: &Refusal) -> String {
-    explain(op, refusal)
 }

@@ -5,13 +5,13 @@
 //! `include`, words and braces. Everything is bounded: files, their size and nesting, lines, what a line may grow
 //! to and how often it may be replaced. `config` calls [`read`].
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::definition::{self, Definitions, Pending, Scene};
 use super::diagnostic::{Class, Diagnostic, Diagnostics};
 use super::files::{self, Files};
 use super::lexer::{self, Line, Token};
+use super::open::open;
 use super::repeat::{self, Repeat};
 use super::source::{FileId, Sources, Span};
 use super::tree::{Builder, Node, Word};
@@ -80,24 +80,12 @@ impl Expander<'_> {
         if self.open.len() >= MAX_INCLUDE_DEPTH {
             return self.error(included_at, format!("includes nest deeper than {MAX_INCLUDE_DEPTH}"));
         }
-        let bytes = match self.files.read(path, self.sources.room()) {
-            Ok(bytes) => bytes,
-            Err(e) => return self.error(included_at, format!("{}: {}", path.display(), in_words(&e))),
-        };
-        if bytes.contains(&0) {
-            return self
-                .error(included_at, format!("{}: is not a text file (it holds NUL bytes)", path.display()));
-        }
-        // What is not UTF-8 becomes U+FFFD: harmless in a comment, an error in a word.
-        let text =
-            String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
-        let Ok(file) = self.sources.add(path, text, included_at) else {
-            self.is_full = true;
-            let (bytes, files) = (Sources::MAX_BYTES >> 20, Sources::MAX_FILES);
-            return self.error(
-                included_at,
-                format!("{}: the configuration is larger than {bytes} MiB or {files} files", path.display()),
-            );
+        let file = match open(self.files, path, included_at, &mut self.sources) {
+            Ok(file) => file,
+            Err(unreadable) => {
+                self.is_full |= unreadable.is_full;
+                return self.error(included_at, unreadable.message);
+            }
         };
         self.open.push(path.to_owned());
         self.file(file);
@@ -407,13 +395,4 @@ fn is_include(word: &str) -> bool {
 fn span_of(file: FileId, start: usize, length: usize) -> Span {
     let at = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     Span { file, start: at(start), end: at(start.saturating_add(length)) }
-}
-
-fn in_words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        io::ErrorKind::IsADirectory => "is a directory, not a file".to_owned(),
-        io::ErrorKind::PermissionDenied => "not permitted to read it".to_owned(),
-        _ => format!("cannot be read: {error}"),
-    }
 }

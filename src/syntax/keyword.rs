@@ -1,16 +1,17 @@
-//! How a keyword is declared, and how a block is read by such declarations.
+//! How a keyword is declared.
 //!
-//! A block's keywords are a `&[Keyword<T>]`, `T` being the block's options; one declaration gives the parsing,
-//! the range diagnostics, the suggestion for an unknown word and the line in the listing of keywords. This
-//! module refuses to know any particular keyword and any syntax: it sees words, values and blocks of a tree.
+//! A block's keywords are a `&[Keyword<T>]`, `T` being the block's options; one declaration gives the spelling
+//! and the parsing in both languages, the range diagnostics, the suggestion for an unknown word, the line in the
+//! listing of keywords and the JSON Schema. This module refuses to know any particular keyword; `reader` reads
+//! blocks by such declarations.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::diagnostic::{Diagnostic, Diagnostics};
 use super::source::Span;
-use super::tree::{Node, Word};
-use super::value::{self, Wrong};
+use super::tree::Node;
+
+pub use super::reader::Reader;
 
 /// A value and where it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,33 @@ pub enum Stance {
     /// Never: why.
     Refused(&'static str),
 }
+
+/// The language a text is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// keepalived.conf: what keepalived goes on with, in spite of itself, is a warning.
+    Keepalived,
+    /// YAML: the same is an error.
+    Yaml,
+}
+
+/// How YAML spells a keyword.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Yaml {
+    /// By its first name.
+    Same,
+    /// By these names, the first of which is shown.
+    As(&'static [&'static str]),
+    /// Not at all: what to write instead.
+    Instead(&'static str),
+    /// Not at all.
+    Absent,
+    /// By its names, and keepalived.conf does not have it.
+    Only,
+}
+
+/// What reads the block that YAML may have instead of words.
+pub type ReadBlock<T> = fn(&mut T, &Node, &mut Reader<'_>);
 
 /// What a keyword takes, and where it goes.
 pub enum Kind<T> {
@@ -115,6 +143,10 @@ pub struct Keyword<T: 'static> {
     pub kind: Kind<T>,
     /// What lvsd does with it.
     pub stance: Stance,
+    /// How YAML spells it.
+    pub yaml: Yaml,
+    /// The block YAML may write instead of words: the name of its table, and what reads it.
+    pub yaml_block: Option<(&'static str, ReadBlock<T>)>,
     /// One sentence: what it means.
     pub doc: &'static str,
 }
@@ -122,28 +154,55 @@ pub struct Keyword<T: 'static> {
 impl<T> Keyword<T> {
     /// A supported keyword without aliases.
     pub const fn new(name: &'static str, kind: Kind<T>, doc: &'static str) -> Keyword<T> {
-        Keyword { name, aliases: &[], kind, stance: Stance::Supported, doc }
+        let (aliases, stance, yaml, yaml_block): (&[&str], _, _, _) =
+            (&[], Stance::Supported, Yaml::Same, None);
+        Keyword { name, aliases, kind, stance, yaml, yaml_block, doc }
     }
 
     /// A keyword that is accepted, and whose values are not read.
     pub const fn unread(name: &'static str, stance: Stance, doc: &'static str) -> Keyword<T> {
-        Keyword { name, aliases: &[], kind: Kind::Unread, stance, doc }
+        Keyword::new(name, Kind::Unread, doc).but(stance).yaml(Yaml::Absent)
     }
 
     /// With other names.
     #[must_use]
-    pub const fn or(self, aliases: &'static [&'static str]) -> Keyword<T> {
-        Keyword { name: self.name, aliases, kind: self.kind, stance: self.stance, doc: self.doc }
+    pub const fn or(mut self, aliases: &'static [&'static str]) -> Keyword<T> {
+        self.aliases = aliases;
+        self
     }
 
     /// With another stance.
     #[must_use]
-    pub const fn but(self, stance: Stance) -> Keyword<T> {
-        Keyword { name: self.name, aliases: self.aliases, kind: self.kind, stance, doc: self.doc }
+    pub const fn but(mut self, stance: Stance) -> Keyword<T> {
+        self.stance = stance;
+        self
     }
 
-    fn is_called(&self, word: &str) -> bool {
-        self.name == word || self.aliases.contains(&word)
+    /// With another spelling in YAML.
+    #[must_use]
+    pub const fn yaml(mut self, yaml: Yaml) -> Keyword<T> {
+        self.yaml = yaml;
+        self
+    }
+
+    /// With a block that YAML may have instead of words, of the table named.
+    #[must_use]
+    pub const fn yaml_block(mut self, table: &'static str, read: ReadBlock<T>) -> Keyword<T> {
+        self.yaml_block = Some((table, read));
+        self
+    }
+
+    /// Its names in a language, the first of which is shown.
+    pub fn names(&self, language: Language) -> impl Iterator<Item = &'static str> + use<T> {
+        let (own, others): (Option<&str>, &[&str]) = match (language, self.yaml) {
+            (Language::Keepalived, Yaml::Only) | (Language::Yaml, Yaml::Instead(_) | Yaml::Absent) => {
+                (None, &[])
+            }
+            (Language::Yaml, Yaml::Same) => (Some(self.name), &[]),
+            (Language::Yaml, Yaml::As(names)) => (None, names),
+            (Language::Keepalived, _) | (Language::Yaml, Yaml::Only) => (Some(self.name), self.aliases),
+        };
+        own.into_iter().chain(others.iter().copied())
     }
 
     /// What it takes, in words; empty when it takes nothing.
@@ -165,7 +224,35 @@ impl<T> Keyword<T> {
     }
 }
 
-fn seconds(duration: Duration) -> String {
+impl<T> Keyword<T> {
+    /// As [`Keyword::takes`], in YAML's words.
+    pub(super) fn takes_in_yaml(&self) -> String {
+        match &self.kind {
+            Kind::Flag(_) => "true or false".to_owned(),
+            Kind::Number { min, max, .. } => format!("a whole number from {min} to {max}"),
+            Kind::Time { min, max, .. } => {
+                format!("a time from {}s to {}s, e.g. 500ms, 5s or 2m", seconds(*min), seconds(*max))
+            }
+            _ => self.takes(),
+        }
+    }
+
+    fn shape(&self) -> Shape {
+        if let Some((table, _)) = self.yaml_block {
+            return Shape::Block { table, or_words: !matches!(self.kind, Kind::Block { .. }) };
+        }
+        match &self.kind {
+            Kind::Flag(_) => Shape::Flag,
+            Kind::Number { min, max, .. } => Shape::Number { min: *min, max: *max },
+            Kind::Time { .. } => Shape::Time,
+            Kind::Text { .. } | Kind::Address(_) => Shape::Words { min: 1, max: 1 },
+            Kind::Words { min, max, .. } => Shape::Words { min: *min, max: *max },
+            Kind::Block { .. } | Kind::Unread => Shape::Any,
+        }
+    }
+}
+
+pub(super) fn seconds(duration: Duration) -> String {
     let micros = duration.as_micros();
     let text = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
@@ -175,6 +262,8 @@ fn seconds(duration: Duration) -> String {
 pub struct Table<T: 'static> {
     /// The block's name in messages.
     pub block: &'static str,
+    /// What YAML calls such a block, in messages.
+    pub yaml: &'static str,
     /// Its keywords.
     pub keywords: &'static [&'static [Keyword<T>]],
 }
@@ -185,12 +274,20 @@ impl<T> Table<T> {
         self.keywords.iter().flat_map(|group| group.iter())
     }
 
-    fn find(&self, word: &str) -> Option<&'static Keyword<T>> {
-        self.iter().find(|k| k.is_called(word))
+    pub(super) fn find(&self, word: &str, language: Language) -> Option<&'static Keyword<T>> {
+        self.iter().find(|k| k.names(language).any(|name| name == word))
     }
 
-    fn nearest(&self, word: &str) -> Option<&'static str> {
-        nearest(word, self.iter().flat_map(|k| std::iter::once(k.name).chain(k.aliases.iter().copied())))
+    pub(super) fn nearest(&self, word: &str, language: Language) -> Option<&'static str> {
+        nearest(word, self.iter().flat_map(|k| k.names(language)))
+    }
+
+    /// The block's name in messages.
+    pub fn called(&self, language: Language) -> &'static str {
+        match language {
+            Language::Keepalived => self.block,
+            Language::Yaml => self.yaml,
+        }
     }
 
     /// Its lines of the listing.
@@ -198,9 +295,11 @@ impl<T> Table<T> {
         self.iter()
             .map(|k| Listed {
                 block: self.block,
-                name: k.name,
-                aliases: k.aliases,
+                yaml_block: self.yaml,
+                names: k.names(Language::Keepalived).collect(),
+                yaml: k.names(Language::Yaml).collect(),
                 takes: k.takes(),
+                shape: k.shape(),
                 stance: k.stance,
                 doc: k.doc,
             })
@@ -208,17 +307,53 @@ impl<T> Table<T> {
     }
 }
 
+/// What a keyword takes in YAML, for programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Yes or no.
+    Flag,
+    /// A whole number in a range.
+    Number {
+        /// Least.
+        min: u32,
+        /// Most.
+        max: u32,
+    },
+    /// Seconds, or a number with a unit.
+    Time,
+    /// At least and at most so many scalars.
+    Words {
+        /// Least.
+        min: usize,
+        /// Most.
+        max: usize,
+    },
+    /// A mapping by the table of this name, or a list of such; and a scalar or list of them, where words do, too.
+    Block {
+        /// The name of the table.
+        table: &'static str,
+        /// Whether words do, too.
+        or_words: bool,
+    },
+    /// Anything.
+    Any,
+}
+
 /// A keyword in the listing of all keywords.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
     /// The block it belongs to.
     pub block: &'static str,
-    /// Its name.
-    pub name: &'static str,
-    /// Other names that mean the same.
-    pub aliases: &'static [&'static str],
+    /// What YAML calls that block.
+    pub yaml_block: &'static str,
+    /// Its names in keepalived.conf; none where it is YAML's alone.
+    pub names: Vec<&'static str>,
+    /// Its names in YAML; none where YAML says it in another way.
+    pub yaml: Vec<&'static str>,
     /// What it takes, in words.
     pub takes: String,
+    /// What it takes, for programs.
+    pub shape: Shape,
     /// What lvsd does with it.
     pub stance: Stance,
     /// What it means.
@@ -240,226 +375,4 @@ pub fn nearest<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> Option<&
         .filter(|(distance, candidate)| *distance <= limit && *distance < candidate.chars().count())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
-}
-
-/// Reads blocks, and collects what is wrong with them.
-pub struct Reader<'a> {
-    /// What is wrong.
-    pub diagnostics: &'a mut Diagnostics,
-    /// In which block a word is a keyword, for words that stand in the wrong one.
-    pub belongs: &'a dyn Fn(&str) -> Option<&'static str>,
-}
-
-impl Reader<'_> {
-    /// Reads the statements of a block into its options.
-    pub fn block<T>(&mut self, table: &Table<T>, nodes: &[Node], into: &mut T) {
-        for node in nodes {
-            match table.find(&node.keyword) {
-                Some(keyword) => self.statement(keyword, node, into),
-                None => self.unknown(table, node),
-            }
-        }
-    }
-
-    /// Adds an error.
-    pub fn error(&mut self, span: Span, message: impl Into<String>) {
-        self.diagnostics.push(Diagnostic::error(span, message));
-    }
-
-    /// Adds a warning.
-    pub fn warning(&mut self, span: Span, message: impl Into<String>) {
-        self.diagnostics.push(Diagnostic::warning(span, message));
-    }
-
-    /// Stores an option; the last one written counts.
-    pub fn store<V>(&mut self, slot: &mut Slot<V>, node: &Node, value: V) {
-        if let Some(first) = slot.replace(Spanned { value, span: node.span() }) {
-            self.diagnostics.push(
-                Diagnostic::warning(
-                    node.keyword.span,
-                    format!("`{}` is given twice: the last one counts", &*node.keyword),
-                )
-                .at(first.span, "the first one is here"),
-            );
-        }
-    }
-
-    /// Says that a word is not the value wanted. A value out of range is a warning, as keepalived goes on with
-    /// its default; anything else has no meaning.
-    pub fn wrong(&mut self, keyword: &str, word: &Word, wanted: &str, wrong: Wrong) {
-        let (text, span) = (&*word.text, word.span);
-        self.diagnostics.push(match wrong {
-            Wrong::OutOfRange => Diagnostic::warning(
-                span,
-                format!("`{keyword}` is out of range, and ignored: `{text}` is not {wanted}"),
-            ),
-            Wrong::Malformed(hint) => Diagnostic {
-                help: hint,
-                ..Diagnostic::error(span, format!("`{keyword}`: `{text}` is not {wanted}"))
-            },
-        });
-    }
-
-    fn unknown<T>(&mut self, table: &Table<T>, node: &Node) {
-        let word = &node.keyword;
-        if self.diagnostics.errors() >= Diagnostics::MAX_KEPT {
-            // It is only counted: looking for what was meant would be in vain, and costs.
-            return self.error(word.span, "");
-        }
-        let glued = node.values.first().map(|second| format!("{}{}", word.text, second.text));
-        let likely = match glued.filter(|g| table.find(g).is_some()) {
-            Some(glued) => Some((word.span.to(node.values.first().map_or(word.span, |w| w.span)), glued)),
-            None => table.nearest(word).map(|n| (word.span, n.to_owned())),
-        };
-        let elsewhere = (self.belongs)(word);
-        let message = format!("`{}` is not a keyword of {}", word.text, table.block);
-        self.diagnostics.push(match (likely, elsewhere) {
-            // Alike to one that belongs here, or a block where no such block can be: more than a leftover.
-            (_, Some(block)) if node.block.is_none() => {
-                Diagnostic::warning(word.span, format!("{message}, and ignored here"))
-                    .help(format!("it belongs in {block}"))
-            }
-            (_, Some(block)) => Diagnostic::error(word.span, message)
-                .help(format!("it belongs in {block}: look for a missing or surplus brace above")),
-            (Some((span, likely)), None) => {
-                Diagnostic::error(span, message).help(format!("did you mean `{likely}`?"))
-            }
-            (None, None) => Diagnostic::error(word.span, message)
-                .help("remove it, or make it a comment with `#`: what it means is not known"),
-        });
-    }
-
-    fn statement<T>(&mut self, keyword: &Keyword<T>, node: &Node, into: &mut T) {
-        let (name, at) = (&*node.keyword.text, node.keyword.span);
-        // A block is told by its name, too: `vrrp_instance VI_1`.
-        let (named, whole) = match (&node.block, node.values.first()) {
-            (Some(_), Some(first)) => (format!("{name} {}", first.text), at.to(first.span)),
-            _ => (name.to_owned(), at),
-        };
-        match keyword.stance {
-            Stance::Supported => {}
-            Stance::Deprecated(instead) => self
-                .diagnostics
-                .push(Diagnostic::warning(at, format!("`{name}` is deprecated")).help(instead)),
-            Stance::Ignored(why) => return self.warning(whole, format!("`{named}` is ignored: {why}")),
-            Stance::NotYet(what) => {
-                return self.warning(whole, format!("`{named}` is not yet supported: {what}"));
-            }
-            Stance::NotYetError(what) => {
-                return self.error(whole, format!("`{named}` is not yet supported: {what}"));
-            }
-            Stance::Refused(why) => return self.error(whole, format!("`{named}` is refused: {why}")),
-        }
-        if !self.has_form(keyword, node) {
-            return;
-        }
-        match &keyword.kind {
-            Kind::Flag(slot) => {
-                let Some(word) = node.values.first() else { return self.store(slot(into), node, true) };
-                match value::boolean(word) {
-                    Some(value) => self.store(slot(into), node, value),
-                    None => self.wrong(name, word, "`on` or `off`", Wrong::Malformed(None)),
-                }
-            }
-            Kind::Number { min, max, bare, slot } => match (node.values.first(), bare) {
-                (Some(word), _) => match value::number(word, *min, *max) {
-                    Ok(value) => self.store(slot(into), node, value),
-                    Err(wrong) => self.wrong(name, word, &keyword.takes(), wrong),
-                },
-                (None, Some(bare)) => self.store(slot(into), node, *bare),
-                (None, None) => {}
-            },
-            Kind::Time { min, max, slot } => {
-                let Some(word) = node.values.first() else { return };
-                match value::time(word) {
-                    Ok(time) if time.duration < *min || time.duration > *max => {
-                        self.wrong(name, word, &keyword.takes(), Wrong::OutOfRange);
-                    }
-                    Ok(time) => {
-                        self.explain_time(word, time);
-                        self.store(slot(into), node, time.duration);
-                    }
-                    Err(wrong) => self.wrong(name, word, &keyword.takes(), wrong),
-                }
-            }
-            Kind::Text { what, max, slot } => {
-                let Some(word) = node.values.first() else { return };
-                if word.is_empty() || word.len() > *max {
-                    let wanted = format!("{what} of 1 to {max} bytes");
-                    return self.wrong(name, word, &wanted, Wrong::Malformed(None));
-                }
-                self.store(slot(into), node, word.text.to_string());
-            }
-            Kind::Address(slot) => {
-                let Some(word) = node.values.first() else { return };
-                match value::address(word) {
-                    Ok(value) => self.store(slot(into), node, value),
-                    Err(wrong) => self.wrong(name, word, "an IP address", wrong),
-                }
-            }
-            Kind::Words { read, .. } | Kind::Block { read, .. } => read(into, node, self),
-            Kind::Unread => {}
-        }
-    }
-
-    fn explain_time(&mut self, word: &Word, time: value::Time) {
-        if time.has_unit {
-            let text = format!("`{}` is {} seconds", word.text, seconds(time.duration));
-            self.diagnostics.push(Diagnostic::warning(word.span, text).help(format!(
-                "write `{}`: keepalived knows no units and misreads it",
-                seconds(time.duration)
-            )));
-        }
-        if time.is_rounded {
-            let text = format!(
-                "`{}` is rounded to {} seconds: six decimals count",
-                word.text,
-                seconds(time.duration)
-            );
-            self.warning(word.span, text);
-        }
-    }
-
-    /// Whether a statement has the words and the block its keyword wants; complains otherwise.
-    fn has_form<T>(&mut self, keyword: &Keyword<T>, node: &Node) -> bool {
-        let (min, max, wants_block) = match &keyword.kind {
-            Kind::Flag(_) => (0, 1, false),
-            Kind::Number { bare, .. } => (usize::from(bare.is_none()), 1, false),
-            Kind::Time { .. } | Kind::Text { .. } | Kind::Address(_) => (1, 1, false),
-            Kind::Words { min, max, .. } => (*min, *max, false),
-            Kind::Block { max, .. } => (0, *max, true),
-            Kind::Unread => return true,
-        };
-        let (name, at) = (&*node.keyword.text, node.keyword.span);
-        if node.values.len() < min {
-            let problem = Diagnostic::error(at, format!("`{name}` needs a value"))
-                .help(format!("write `{name}` and {}", keyword.takes()));
-            self.diagnostics.push(problem);
-            return false;
-        }
-        if wants_block && node.block.is_none() {
-            let problem = Diagnostic::error(at, format!("`{name}` needs a block"))
-                .help(format!("write `{name} {}`", keyword.takes()));
-            self.diagnostics.push(problem);
-            return false;
-        }
-        if let (Some(first), Some(last)) = (node.values.get(max), node.values.last()) {
-            let one = node.values.len() == max + 1;
-            let what =
-                if one { "a surplus word, which is ignored" } else { "surplus words, which are ignored" };
-            let problem = Diagnostic::warning(
-                first.span.to(last.span),
-                format!("behind `{name}` there {} {what}", if one { "is" } else { "are" }),
-            )
-            .help("one statement a line; a comment begins with `#`");
-            self.diagnostics.push(problem);
-        }
-        if !wants_block && node.block.is_some() {
-            let problem = Diagnostic::error(at, format!("`{name}` has no block"))
-                .help("remove the braces and what is in them");
-            self.diagnostics.push(problem);
-            return false;
-        }
-        true
-    }
 }

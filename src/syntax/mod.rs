@@ -1,8 +1,9 @@
 //! Text to spanned tree, and what is said about text that is wrong.
 //!
-//! [`source`] holds the files, [`diagnostic`] what is wrong with them; [`expand`] turns files into lines
-//! (include, conditions, [`definition`], [`repeat`]), [`lexer`] lines into words and braces, [`tree`] those into blocks. [`keyword`] is how
-//! a keyword is declared and a block read by such declarations, [`value`] the values they take. This layer
+//! [`source`] holds the files, [`open`] reads them, [`diagnostic`] is what is wrong with them. keepalived.conf:
+//! [`expand`] turns files into lines (include, conditions, [`definition`], [`repeat`]), [`lexer`] lines into words
+//! and braces, [`tree`] those into blocks. YAML: [`yaml`] makes the same blocks. [`keyword`] is how a keyword is
+//! declared, [`reader`] reads blocks by such declarations, [`value`] the values they take. This layer
 //! refuses to know any keyword (except `include`, which is the language's): who calls it, `config`, brings the
 //! tables.
 
@@ -12,10 +13,13 @@ pub mod expand;
 pub mod files;
 pub mod keyword;
 pub mod lexer;
+pub mod open;
+pub mod reader;
 pub mod repeat;
 pub mod source;
 pub mod tree;
 pub mod value;
+pub mod yaml;
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::cli::check;
+use crate::config::Strictness;
 use crate::config::load::load_from;
 use crate::daemon::startup::Exit;
 use crate::syntax::files::MemoryFiles;
@@ -759,29 +760,34 @@ warning: `lthreshold` is left out: the kernel refuses 10 above a uthreshold of 0
 }
 
 #[test]
-fn a_group_is_not_yet_supported() {
+fn a_group_that_does_not_exist_is_an_error() {
     is_refused(
         top_level(
             r#"virtual_server_group web {
     192.0.2.10 80
+    192.0.2.20-192.0.2.10 80
 }
-virtual_server group web {
+virtual_server group wbe {
+    real_server 10.0.0.1 80 {
+    }
 }"#,
         ),
         r#"
-warning: `virtual_server_group web` is not yet supported: a virtual_server that uses the group is refused
- --> keepalived.conf:1:1
+error: `192.0.2.20-192.0.2.10` is not an entry of a virtual_server_group: it ends before it begins
+ --> keepalived.conf:3:5
   |
-1 | virtual_server_group web {
-  | ^^^^^^^^^^^^^^^^^^^^^^^^
+3 |     192.0.2.20-192.0.2.10 80
+  |     ^^^^^^^^^^^^^^^^^^^^^
+  |
+  = help: write IP [PORT], IP-LAST [PORT], IP-IP [PORT], IP/PREFIX [PORT] or fwmark N [inet|inet6]
 
-error: `virtual_server group` is not yet supported: its addresses would not be served
- --> keepalived.conf:4:1
+error: there is no virtual_server_group wbe
+ --> keepalived.conf:5:1
   |
-4 | virtual_server group web {
+5 | virtual_server group wbe {
   | ^^^^^^^^^^^^^^^^^^^^^^^^
   |
-  = help: write one virtual_server for each address of the group
+  = help: did you mean `web`?
 "#,
     );
 }
@@ -1330,8 +1336,12 @@ fn a_carriage_return_alone_is_an_error() {
     let text = b"# all of this is a comment\rglobal_defs {\r}\r";
     let report = "error: a line ends with a carriage return alone\n --> keepalived.conf:1:27\n";
     let path = Path::new("keepalived.conf");
-    let loaded = load_from(&MemoryFiles([(path.to_owned(), text.to_vec())].into()), path);
-    assert!(check::report(path, &loaded).text.starts_with(report), "{}", check::report(path, &loaded).text);
+    let loaded = load_from(&MemoryFiles([(path.to_owned(), text.to_vec())].into()), path, Strictness::Strict);
+    assert!(
+        check::report(path, &loaded, false).text.starts_with(report),
+        "{}",
+        check::report(path, &loaded, false).text
+    );
     assert!(loaded.config.is_none());
 }
 
@@ -1479,8 +1489,8 @@ fn is_refused(text: Vec<u8>, wanted: &str) {
 fn says(text: Vec<u8>, wanted: &str, exit: Exit) {
     let path = Path::new("keepalived.conf");
     let files = MemoryFiles([(path.to_owned(), text)].into());
-    let loaded = load_from(&files, path);
-    let report = check::report(path, &loaded);
+    let loaded = load_from(&files, path, Strictness::Strict);
+    let report = check::report(path, &loaded, false);
     let (said, _verdict) =
         report.text.trim_end().rsplit_once("\n\n").expect("the verdict is behind an empty line");
     assert_eq!(format!("\n{said}\n"), wanted);

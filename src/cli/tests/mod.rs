@@ -1,4 +1,6 @@
 //! What `lvsd check` says, word by word, and its verdicts.
 
 mod diagnostics;
+mod options;
 mod verdicts;
+mod yaml;

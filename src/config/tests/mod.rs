@@ -1,5 +1,8 @@
 //! What users rely on: the meaning of files.
 
+mod group;
+mod yaml;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,7 +17,7 @@ use crate::syntax::keyword::Stance;
 
 use super::load::load_from;
 use super::types::*;
-use super::{Loaded, root};
+use super::{Loaded, Strictness, root};
 
 #[test]
 fn what_is_not_written_is_as_in_keepalived() {
@@ -208,7 +211,7 @@ fn an_include_brings_real_servers_into_a_block() {
         ("/etc/servers/b.conf", "include more/c.conf\n"),
         ("/etc/servers/more/c.conf", "real_server 10.0.0.2 ${PORT}80 {\n}\n"),
     ]);
-    let servers = config(load_from(&files, Path::new("/etc/k.conf"))).virtual_servers;
+    let servers = config(load_from(&files, Path::new("/etc/k.conf"), Strictness::Strict)).virtual_servers;
     let addresses: Vec<String> = servers[0].real_servers.iter().map(|r| r.address.to_string()).collect();
     assert_eq!(addresses, ["10.0.0.1:80", "10.0.0.2:8080"]);
 }
@@ -223,23 +226,28 @@ fn real_servers_of_weight_zero_leave_a_quorum_of_one() {
 fn every_keyword_has_one_meaning_and_a_sentence() {
     let all = root::listing();
     for (i, keyword) in all.iter().enumerate() {
-        assert!(keyword.doc.ends_with('.'), "{} {}", keyword.block, keyword.name);
-        let twin = all.iter().skip(i + 1).find(|other| {
-            other.block == keyword.block
-                && (other.name == keyword.name || other.aliases.contains(&keyword.name))
-        });
-        assert_eq!(twin, None, "{} {}", keyword.block, keyword.name);
+        let what = || format!("{} {:?} {:?}", keyword.block, keyword.names, keyword.yaml);
+        assert!(keyword.doc.ends_with('.'), "{}", what());
+        assert!(!keyword.names.is_empty() || !keyword.yaml.is_empty(), "{}", what());
+        for other in all.iter().skip(i + 1).filter(|other| other.block == keyword.block) {
+            let shares = |a: &[&str], b: &[&str]| a.iter().any(|name| b.contains(name));
+            assert!(
+                !shares(&keyword.names, &other.names) && !shares(&keyword.yaml, &other.yaml),
+                "{}",
+                what()
+            );
+        }
         if let Stance::Ignored(why) | Stance::NotYet(why) | Stance::NotYetError(why) | Stance::Refused(why) =
             keyword.stance
         {
-            assert!(!why.is_empty() && !why.ends_with('.'), "{}", keyword.name);
+            assert!(!why.is_empty() && !why.ends_with('.'), "{}", what());
         }
     }
     assert!(all.len() > 150);
 }
 
 fn read(text: &str) -> Loaded {
-    load_from(&MemoryFiles::new(&[("k.conf", text)]), Path::new("k.conf"))
+    load_from(&MemoryFiles::new(&[("k.conf", text)]), Path::new("k.conf"), Strictness::Strict)
 }
 
 fn config(loaded: Loaded) -> Config {

@@ -1,0 +1,115 @@
+//! `lvsd check --keywords`: every word of both languages, and what lvsd does with it.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::table::Table;
+use crate::config::root;
+use crate::syntax::keyword::{Listed, Stance};
+
+/// What lvsd does with a keyword: a word, and why.
+fn stance(stance: Stance) -> (&'static str, Option<&'static str>) {
+    match stance {
+        Stance::Supported => ("supported", None),
+        Stance::Deprecated(why) => ("deprecated", Some(why)),
+        Stance::Ignored(why) => ("ignored", Some(why)),
+        Stance::NotYet(why) => ("not yet", Some(why)),
+        Stance::NotYetError(why) => ("not yet, refused", Some(why)),
+        Stance::Refused(why) => ("refused", Some(why)),
+    }
+}
+
+/// The listing for people.
+pub fn table() -> String {
+    let listing = root::listing();
+    let mut table = Table::default();
+    table.row(["KEEPALIVED.CONF", "YAML", "STANCE", "MEANING"]);
+    let mut block = "";
+    for keyword in &listing {
+        if keyword.block != block {
+            block = keyword.block;
+            table.row([""]);
+            table.row([format!("{block}:")]);
+        }
+        let (what, why) = stance(keyword.stance);
+        let names = |names: &[&str]| if names.is_empty() { "-".to_owned() } else { names.join(", ") };
+        let meaning = match why {
+            Some(why) => format!("{} ({why})", keyword.doc),
+            None => keyword.doc.to_owned(),
+        };
+        table.row([names(&keyword.names), names(&keyword.yaml), what.to_owned(), meaning]);
+    }
+    let mut text = table.render();
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "\n{}", counts(&listing));
+    text
+}
+
+/// How many words there are of each stance.
+fn counts(listing: &[Listed]) -> String {
+    let of = |wanted: &[&str]| listing.iter().filter(|k| wanted.contains(&stance(k.stance).0)).count();
+    format!(
+        "{} keywords: {} supported, {} not yet, {} ignored, {} refused",
+        listing.len(),
+        of(&["supported", "deprecated"]),
+        of(&["not yet", "not yet, refused"]),
+        of(&["ignored"]),
+        of(&["refused"]),
+    )
+}
+
+#[derive(Serialize)]
+struct Row {
+    block: &'static str,
+    keepalived_conf: Vec<&'static str>,
+    yaml: Vec<&'static str>,
+    takes: String,
+    stance: &'static str,
+    why: Option<&'static str>,
+    meaning: &'static str,
+}
+
+/// The listing for programs.
+pub fn json() -> String {
+    let row = |k: Listed| {
+        let (stance, why) = stance(k.stance);
+        Row {
+            block: k.block,
+            keepalived_conf: k.names,
+            yaml: k.yaml,
+            takes: k.takes,
+            stance,
+            why,
+            meaning: k.doc,
+        }
+    };
+    super::json(&root::listing().into_iter().map(row).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_listing_names_both_spellings_and_counts() {
+        let text = table();
+        let line = |start: &str| {
+            text.lines()
+                .find(|l| l.starts_with(start))
+                .unwrap()
+                .split_whitespace()
+                .take(5)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(line("lb_kind, lvs_method"), "lb_kind, lvs_method forwarding supported Forwarding");
+        assert_eq!(line("delay_loop"), "delay_loop interval supported Time from");
+        assert_eq!(line("retry"), "retry - supported Failures in");
+        assert!(
+            text.lines().any(|l| l.starts_with("-  ") && l.contains(" rise ") && l.contains("supported"))
+        );
+        let last = text.lines().last().unwrap();
+        assert!(last.contains(" supported, ") && last.ends_with(" refused"), "{last}");
+    }
+}

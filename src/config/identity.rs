@@ -1,0 +1,141 @@
+//! The identities a virtual server has: one by its address or firewall mark, many by its group.
+
+use std::collections::BTreeMap;
+
+use crate::ipvs::types::Family;
+use crate::syntax::diagnostic::Diagnostic;
+use crate::syntax::keyword::{Reader, get, nearest};
+
+use super::defaults::Defaults;
+use super::group::{Entry, Group, MAX_SERVICES};
+use super::types::VirtualServerId;
+use super::virtual_server::{Heading, VirtualServerOptions};
+
+/// Groups by name, names unique.
+pub fn named<'a>(groups: &'a [Group], reader: &mut Reader<'_>) -> BTreeMap<&'a str, &'a Group> {
+    let mut named: BTreeMap<&str, &Group> = BTreeMap::new();
+    for group in groups {
+        let Some(name) = &group.name else { continue };
+        if let Some(first) = named.get(name.value.as_str()).and_then(|g| g.name.as_ref()) {
+            let problem =
+                Diagnostic::error(name.span, format!("virtual_server_group {} is defined twice", name.value))
+                    .at(first.span, "the first one is here");
+            reader.diagnostics.push(problem);
+        } else {
+            named.insert(&name.value, group);
+        }
+    }
+    named
+}
+
+/// The identities a virtual server has: one, or those of its group.
+pub fn identities(
+    options: &VirtualServerOptions,
+    groups: &BTreeMap<&str, &Group>,
+    defaults: &Defaults,
+    room: &mut usize,
+    reader: &mut Reader<'_>,
+) -> Vec<VirtualServerId> {
+    let Heading::Group(name) = &options.heading.value else {
+        return vec![identity(options, &options.heading.value, defaults, reader)];
+    };
+    let span = options.heading.span;
+    let Some(group) = groups.get(name.as_str()) else {
+        let likely = nearest(name, groups.keys().copied()).map(|l| format!("did you mean `{l}`?"));
+        let problem = Diagnostic::error(span, format!("there is no virtual_server_group {name}"));
+        reader.diagnostics.push(Diagnostic { help: likely, ..problem });
+        return Vec::new();
+    };
+    let count: usize = group.entries.iter().map(|e| e.value.count()).sum();
+    let Some(left) = room.checked_sub(count) else {
+        let text = format!(
+            "virtual_server_group {name}: all groups together stand for more than {MAX_SERVICES} services"
+        );
+        reader.error(span, text);
+        return Vec::new();
+    };
+    *room = left;
+    let mut ids = Vec::new();
+    for entry in &group.entries {
+        match entry.value {
+            Entry::Fwmark(mark, family) => {
+                let of_servers = || {
+                    get(&options.ip_family)
+                        .or(options.real_servers.first().map(|r| Family::of(r.address.value.ip())))
+                };
+                ids.push(VirtualServerId::Fwmark {
+                    family: family.or_else(of_servers).unwrap_or(Family::Inet),
+                    mark,
+                });
+            }
+            Entry::Addresses { .. } => {
+                ids.extend(entry.value.addresses().map(|at| VirtualServerId::Address {
+                    protocol: get(&options.protocol).unwrap_or(defaults.protocol),
+                    address: at.ip(),
+                    port: at.port(),
+                }))
+            }
+        }
+    }
+    let has_address = ids.iter().any(|id| matches!(id, VirtualServerId::Address { .. }));
+    if has_address && options.protocol.is_none() {
+        no_protocol(options, format!("group {name}"), defaults, reader);
+    }
+    ids
+}
+
+/// Says that keepalived's default is taken.
+fn no_protocol(options: &VirtualServerOptions, what: String, defaults: &Defaults, reader: &mut Reader<'_>) {
+    if options.is_clean && !reader.is_yaml() {
+        let text = format!("virtual server {what}: no protocol is set: {} is taken", defaults.protocol);
+        let problem =
+            Diagnostic::warning(options.heading.span, text).help("write `protocol TCP` or `protocol UDP`");
+        reader.diagnostics.push(problem);
+    }
+}
+
+/// The one identity a heading without a group stands for.
+fn identity(
+    options: &VirtualServerOptions,
+    heading: &Heading,
+    defaults: &Defaults,
+    reader: &mut Reader<'_>,
+) -> VirtualServerId {
+    match *heading {
+        Heading::Address(at) => {
+            let protocol = get(&options.protocol).unwrap_or_else(|| {
+                no_protocol(options, at.to_string(), defaults, reader);
+                defaults.protocol
+            });
+            if let Some(family) = options.ip_family.as_ref().filter(|f| f.value != Family::of(at.ip())) {
+                match reader.is_yaml() {
+                    true => reader
+                        .error(family.span, "`ip_family` is not the family of the virtual server's address"),
+                    false => reader.warning(
+                        family.span,
+                        "`ip_family` is ignored: the virtual server's address says the family",
+                    ),
+                }
+            }
+            VirtualServerId::Address { protocol, address: at.ip(), port: at.port() }
+        }
+        Heading::Fwmark(mark) => {
+            if let Some(protocol) = &options.protocol {
+                match reader.is_yaml() {
+                    true => {
+                        reader.error(protocol.span, "`protocol`: a firewall mark stands for any protocol")
+                    }
+                    false => reader.warning(
+                        protocol.span,
+                        "`protocol` is ignored: a firewall mark stands for any protocol",
+                    ),
+                }
+            }
+            let of_servers = options.real_servers.first().map(|r| Family::of(r.address.value.ip()));
+            let family = get(&options.ip_family).or(of_servers).unwrap_or(Family::Inet);
+            VirtualServerId::Fwmark { family, mark }
+        }
+        // Has many, which `identities` knows.
+        Heading::Group(_) => VirtualServerId::Fwmark { family: Family::Inet, mark: 0 },
+    }
+}

@@ -1,0 +1,49 @@
+//! Opens a file of a configuration: its text among the [`Sources`], or one clear sentence why not.
+
+use std::io;
+use std::path::Path;
+
+use super::files::Files;
+use super::source::{FileId, Sources, Span};
+
+/// Why a file's text cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The sentence, with the path.
+    pub message: String,
+    /// A bound of the whole configuration was passed: nothing more can be read.
+    pub is_full: bool,
+}
+
+/// Reads a file into the sources.
+///
+/// # Errors
+/// When it does not exist, is no text, or is too large.
+pub fn open(
+    files: &dyn Files,
+    path: &Path,
+    included_at: Option<Span>,
+    sources: &mut Sources,
+) -> Result<FileId, Unreadable> {
+    let wrong = |what: &str, is_full| Unreadable { message: format!("{}: {what}", path.display()), is_full };
+    let bytes = files.read(path, sources.room()).map_err(|e| wrong(&in_words(&e), false))?;
+    if bytes.contains(&0) {
+        return Err(wrong("is not a text file (it holds NUL bytes)", false));
+    }
+    // What is not UTF-8 becomes U+FFFD: harmless in a comment, an error in a word.
+    let text =
+        String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
+    sources.add(path, text, included_at).map_err(|_| {
+        let (bytes, files) = (Sources::MAX_BYTES >> 20, Sources::MAX_FILES);
+        wrong(&format!("the configuration is larger than {bytes} MiB or {files} files"), true)
+    })
+}
+
+fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::IsADirectory => "is a directory, not a file".to_owned(),
+        io::ErrorKind::PermissionDenied => "not permitted to read it".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    }
+}

@@ -1,0 +1,350 @@
+//! Reads blocks by tables of keywords, and collects what is wrong with them.
+//!
+//! It refuses to know any particular keyword and any syntax: it sees words, values and blocks of a tree, and which
+//! language they were written in, because what keepalived goes on with in spite of itself is an error in YAML.
+
+use super::diagnostic::{Class, Diagnostic, Diagnostics};
+use super::keyword::{Keyword, Kind, Language, Slot, Spanned, Stance, Table, Yaml, seconds};
+use super::source::Span;
+use super::tree::{Node, Word};
+use super::value::{self, Wrong};
+
+/// What an unknown word may have been meant to be.
+enum Meant {
+    /// A keyword of this block: which words are wrong, and what to write.
+    Here(Span, String),
+    /// A keyword of the block named.
+    Elsewhere(&'static str),
+    Unknown,
+}
+
+/// Reads blocks, and collects what is wrong with them.
+pub struct Reader<'a> {
+    /// What is wrong.
+    pub diagnostics: &'a mut Diagnostics,
+    /// In which block a word is a keyword, for words that stand in the wrong one.
+    pub belongs: &'a dyn Fn(&str) -> Option<&'static str>,
+    /// The language of the text.
+    pub language: Language,
+    /// Unknown words are warnings, and what belongs to them is skipped.
+    pub is_lenient: bool,
+    /// The last unknown block that was skipped; taken by who must know.
+    pub skipped: Option<Word>,
+}
+
+impl Reader<'_> {
+    /// Reads the statements of a block into its options.
+    pub fn block<T>(&mut self, table: &Table<T>, nodes: &[Node], into: &mut T) {
+        for node in nodes {
+            match table.find(&node.keyword, self.language) {
+                Some(keyword) => self.statement(keyword, node, into),
+                None => self.unknown(table, node),
+            }
+        }
+    }
+
+    /// Adds an error.
+    pub fn error(&mut self, span: Span, message: impl Into<String>) {
+        self.diagnostics.push(Diagnostic::error(span, message));
+    }
+
+    /// Adds what keepalived goes on with: in keepalived.conf a warning that says what it does then, in YAML an
+    /// error.
+    pub fn lapse(&mut self, span: Span, problem: impl Into<String>, then: &str) {
+        let problem = self.lapsed(span, problem, then);
+        self.diagnostics.push(problem);
+    }
+
+    /// As [`Reader::lapse`], to be added to.
+    pub fn lapsed(&self, span: Span, problem: impl Into<String>, then: &str) -> Diagnostic {
+        match self.language {
+            Language::Keepalived => Diagnostic::warning(span, format!("{}{then}", problem.into())),
+            Language::Yaml => Diagnostic::error(span, problem),
+        }
+    }
+
+    /// Whether the text is YAML.
+    pub fn is_yaml(&self) -> bool {
+        self.language == Language::Yaml
+    }
+
+    /// Adds a warning.
+    pub fn warning(&mut self, span: Span, message: impl Into<String>) {
+        self.diagnostics.push(Diagnostic::warning(span, message));
+    }
+
+    /// Stores an option; the last one written counts.
+    pub fn store<V>(&mut self, slot: &mut Slot<V>, node: &Node, value: V) {
+        if let Some(first) = slot.replace(Spanned { value, span: node.span() }) {
+            let problem = self.lapsed(
+                node.keyword.span,
+                format!("`{}` is given twice", &*node.keyword),
+                ": the last one counts",
+            );
+            self.diagnostics.push(problem.at(first.span, "the first one is here"));
+        }
+    }
+
+    /// Says that a word is not the value wanted. A value out of range is a warning, as keepalived goes on with
+    /// its default; anything else has no meaning.
+    pub fn wrong(&mut self, keyword: &str, word: &Word, wanted: &str, wrong: Wrong) {
+        let (text, span) = (&*word.text, word.span);
+        self.diagnostics.push(match wrong {
+            Wrong::OutOfRange if self.is_yaml() => {
+                Diagnostic::error(span, format!("`{keyword}`: `{text}` is not {wanted}"))
+            }
+            Wrong::OutOfRange => Diagnostic::warning(
+                span,
+                format!("`{keyword}` is out of range, and ignored: `{text}` is not {wanted}"),
+            ),
+            Wrong::Malformed(hint) => Diagnostic {
+                help: hint,
+                ..Diagnostic::error(span, format!("`{keyword}`: `{text}` is not {wanted}"))
+            },
+        });
+    }
+
+    fn wanted<T>(&self, keyword: &Keyword<T>) -> String {
+        if self.is_yaml() { keyword.takes_in_yaml() } else { keyword.takes() }
+    }
+
+    fn unknown<T>(&mut self, table: &Table<T>, node: &Node) {
+        let word = &node.keyword;
+        if self.diagnostics.errors() >= Diagnostics::MAX_KEPT {
+            // It is only counted: looking for what was meant would be in vain, and costs.
+            return self.error(word.span, "");
+        }
+        let language = self.language;
+        let message = format!("`{}` is not a keyword of {}", word.text, table.called(language));
+        let problem = match self.meant(table, node) {
+            Meant::Here(span, help) => Diagnostic::error(span, message).help(help),
+            // A block where no such block can be is more than a leftover.
+            Meant::Elsewhere(block) if node.block.is_some() => {
+                let where_to_look = match language {
+                    Language::Keepalived => "look for a missing or surplus brace above",
+                    Language::Yaml => "look at the indentation",
+                };
+                let help = format!("it belongs in {block}: {where_to_look}");
+                return self.diagnostics.push(Diagnostic::error(word.span, message).help(help));
+            }
+            Meant::Elsewhere(block) => {
+                let problem = self.lapsed(word.span, message, ", and ignored here");
+                return self.diagnostics.push(problem.help(format!("it belongs in {block}")));
+            }
+            Meant::Unknown => Diagnostic::error(word.span, message)
+                .help("remove it, or make it a comment with `#`: what it means is not known"),
+        };
+        if self.is_lenient {
+            let skipped = if node.block.is_some() { ": its block is skipped" } else { ", and is skipped" };
+            self.skipped = node.block.as_ref().map(|_| word.clone()).or(self.skipped.take());
+            let message = format!("{}{skipped}", problem.message);
+            self.diagnostics.push(Diagnostic { class: Class::Warning, message, ..problem });
+        } else {
+            self.diagnostics.push(problem);
+        }
+    }
+
+    /// What an unknown word may have been meant to be.
+    fn meant<T>(&self, table: &Table<T>, node: &Node) -> Meant {
+        let (word, language) = (&node.keyword, self.language);
+        if self.is_yaml()
+            && let Some(keyword) = table.find(word, Language::Keepalived)
+        {
+            let help = match (keyword.yaml, keyword.stance, keyword.names(Language::Yaml).next()) {
+                (Yaml::Instead(instead), _, _) => {
+                    format!("that is keepalived.conf's word; here write {instead}")
+                }
+                (_, _, Some(name)) => format!("that is keepalived.conf's word; here write `{name}`"),
+                (_, Stance::Supported, None) => "that is keepalived.conf's word: remove it".to_owned(),
+                (
+                    _,
+                    Stance::Deprecated(why)
+                    | Stance::Ignored(why)
+                    | Stance::NotYet(why)
+                    | Stance::NotYetError(why)
+                    | Stance::Refused(why),
+                    None,
+                ) => format!("that is keepalived.conf's word, and not one of YAML: {why}"),
+            };
+            return Meant::Here(word.span, help);
+        }
+        if let Some(block) = (self.belongs)(word) {
+            return Meant::Elsewhere(block);
+        }
+        if let (Some(second), Language::Keepalived) = (node.values.first(), language) {
+            let glued = format!("{}{}", word.text, second.text);
+            if table.find(&glued, language).is_some() {
+                return Meant::Here(word.span.to(second.span), format!("did you mean `{glued}`?"));
+            }
+        }
+        match table.nearest(word, language) {
+            Some(likely) => Meant::Here(word.span, format!("did you mean `{likely}`?")),
+            None => Meant::Unknown,
+        }
+    }
+
+    fn statement<T>(&mut self, keyword: &Keyword<T>, node: &Node, into: &mut T) {
+        let (name, at) = (&*node.keyword.text, node.keyword.span);
+        // A block is told by its name, too: `vrrp_instance VI_1`.
+        let (named, whole) = match (&node.block, node.values.first()) {
+            (Some(_), Some(first)) => (format!("{name} {}", first.text), at.to(first.span)),
+            _ => (name.to_owned(), at),
+        };
+        match keyword.stance {
+            Stance::Supported => {}
+            Stance::Deprecated(instead) => {
+                let problem = self.lapsed(at, format!("`{name}` is deprecated"), "");
+                self.diagnostics.push(problem.help(instead));
+            }
+            Stance::Ignored(why) => return self.warning(whole, format!("`{named}` is ignored: {why}")),
+            Stance::NotYet(what) => {
+                return self.warning(whole, format!("`{named}` is not yet supported: {what}"));
+            }
+            Stance::NotYetError(what) => {
+                return self.error(whole, format!("`{named}` is not yet supported: {what}"));
+            }
+            Stance::Refused(why) => return self.error(whole, format!("`{named}` is refused: {why}")),
+        }
+        if let (Some((_, read)), Language::Yaml, Some(_)) = (keyword.yaml_block, self.language, &node.block) {
+            return read(into, node, self);
+        }
+        if !self.has_form(keyword, node) {
+            return;
+        }
+        match &keyword.kind {
+            Kind::Flag(slot) => {
+                let Some(word) = node.values.first() else { return self.store(slot(into), node, true) };
+                match value::boolean(word) {
+                    Some(value) => self.store(slot(into), node, value),
+                    None => {
+                        let wanted = if self.is_yaml() { "`true` or `false`" } else { "`on` or `off`" };
+                        self.wrong(name, word, wanted, Wrong::Malformed(None));
+                    }
+                }
+            }
+            Kind::Number { min, max, bare, slot } => match (node.values.first(), bare) {
+                (Some(word), _) => match value::number(word, *min, *max) {
+                    Ok(value) => self.store(slot(into), node, value),
+                    Err(wrong) => self.wrong(name, word, &self.wanted(keyword), wrong),
+                },
+                (None, Some(bare)) => self.store(slot(into), node, *bare),
+                (None, None) => {}
+            },
+            Kind::Time { min, max, slot } => {
+                let Some(word) = node.values.first() else { return };
+                match value::time(word) {
+                    Ok(time) if time.duration < *min || time.duration > *max => {
+                        self.wrong(name, word, &self.wanted(keyword), Wrong::OutOfRange);
+                    }
+                    Ok(time) => {
+                        self.explain_time(word, time);
+                        self.store(slot(into), node, time.duration);
+                    }
+                    Err(wrong) => self.wrong(name, word, &self.wanted(keyword), wrong),
+                }
+            }
+            Kind::Text { what, max, slot } => {
+                let Some(word) = node.values.first() else { return };
+                if word.is_empty() || word.len() > *max {
+                    let wanted = format!("{what} of 1 to {max} bytes");
+                    return self.wrong(name, word, &wanted, Wrong::Malformed(None));
+                }
+                self.store(slot(into), node, word.text.to_string());
+            }
+            Kind::Address(slot) => {
+                let Some(word) = node.values.first() else { return };
+                match value::address(word) {
+                    Ok(value) => self.store(slot(into), node, value),
+                    Err(wrong) => self.wrong(name, word, "an IP address", wrong),
+                }
+            }
+            Kind::Words { read, .. } | Kind::Block { read, .. } => read(into, node, self),
+            Kind::Unread => {}
+        }
+    }
+
+    fn explain_time(&mut self, word: &Word, time: value::Time) {
+        if time.has_unit && !self.is_yaml() {
+            let text = format!("`{}` is {} seconds", word.text, seconds(time.duration));
+            self.diagnostics.push(Diagnostic::warning(word.span, text).help(format!(
+                "write `{}`: keepalived knows no units and misreads it",
+                seconds(time.duration)
+            )));
+        }
+        if time.is_rounded && self.is_yaml() {
+            self.error(
+                word.span,
+                format!("`{}` has more than six decimals: times count in microseconds", word.text),
+            );
+        } else if time.is_rounded {
+            let text = format!(
+                "`{}` is rounded to {} seconds: six decimals count",
+                word.text,
+                seconds(time.duration)
+            );
+            self.warning(word.span, text);
+        }
+    }
+
+    /// Whether a statement has the words and the block its keyword wants; complains otherwise.
+    fn has_form<T>(&mut self, keyword: &Keyword<T>, node: &Node) -> bool {
+        // In YAML nothing behind a key is no value.
+        let alone = usize::from(self.is_yaml());
+        let (min, max, wants_block) = match &keyword.kind {
+            Kind::Flag(_) => (alone, 1, false),
+            Kind::Number { bare, .. } => (alone.max(usize::from(bare.is_none())), 1, false),
+            Kind::Time { .. } | Kind::Text { .. } | Kind::Address(_) => (1, 1, false),
+            Kind::Words { min, max, .. } => (alone.max(*min), *max, false),
+            Kind::Block { max, .. } => (0, *max, true),
+            Kind::Unread => return true,
+        };
+        let (name, at) = (&*node.keyword.text, node.keyword.span);
+        let takes = self.wanted(keyword);
+        if wants_block && node.block.is_none() {
+            let problem = Diagnostic::error(at, format!("`{name}` needs a block"));
+            let help = if self.is_yaml() {
+                format!("write `key: value` lines below `{name}:`, each indented")
+            } else {
+                format!("write `{name} {takes}`")
+            };
+            self.diagnostics.push(problem.help(help));
+            return false;
+        }
+        if !wants_block && node.block.is_some() {
+            let problem = Diagnostic::error(at, format!("`{name}` has no block")).help(if self.is_yaml() {
+                format!("write `{name}: VALUE`, VALUE being {takes}")
+            } else {
+                "remove the braces and what is in them".to_owned()
+            });
+            self.diagnostics.push(problem);
+            return false;
+        }
+        if node.values.len() < min {
+            let help = if self.is_yaml() {
+                format!("write `{name}: VALUE`, VALUE being {takes}")
+            } else {
+                format!("write `{name}` and {takes}")
+            };
+            self.diagnostics.push(Diagnostic::error(at, format!("`{name}` needs a value")).help(help));
+            return false;
+        }
+        if let (Some(first), Some(last)) = (node.values.get(max), node.values.last()) {
+            self.surplus(name, first.span.to(last.span), node.values.len() == max + 1);
+        }
+        true
+    }
+
+    fn surplus(&mut self, name: &str, span: Span, is_one: bool) {
+        if self.is_yaml() {
+            let problem = Diagnostic::error(span, format!("`{name}` takes fewer values"));
+            return self.diagnostics.push(problem.help("remove these"));
+        }
+        let (verb, what) = match is_one {
+            true => ("is", "a surplus word, which is ignored"),
+            false => ("are", "surplus words, which are ignored"),
+        };
+        let problem = Diagnostic::warning(span, format!("behind `{name}` there {verb} {what}"))
+            .help("one statement a line; a comment begins with `#`");
+        self.diagnostics.push(problem);
+    }
+}
