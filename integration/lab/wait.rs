@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-/// How often a condition is looked at.
+/// How often a condition is looked at, at first.
 ///
 /// Polling, because there is nothing to wait on: IPVS announces no changes, other programs' logs and exits
 /// are not ours, and one look (an executed judge) costs more than this.
 const POLL: Duration = Duration::from_millis(50);
+/// What part of the time waited so far the next pause is: who waits long looks less often. Looks are what costs
+/// where time is simulated.
+const PART: u32 = 10;
 
 /// Waits until `look` answers Ok, and answers what it found; `look`'s Err says what was seen instead.
 ///
@@ -27,7 +30,7 @@ pub fn wait_for<T>(
                     deadline.as_secs_f64()
                 ));
             }
-            Err(_) => pause(POLL),
+            Err(_) => pause(POLL.max(started.elapsed() / PART)),
         }
     }
 }

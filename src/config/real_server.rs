@@ -102,7 +102,7 @@ const REAL_SERVER_OWN: &[Keyword<RealServerOptions>] = &[
         "uthreshold",
         Kind::Number {
             min: 0,
-            max: u32::MAX,
+            max: i32::MAX as u32,
             bare: None,
             slot: |o: &mut RealServerOptions| &mut o.upper_threshold,
         },
@@ -113,7 +113,7 @@ const REAL_SERVER_OWN: &[Keyword<RealServerOptions>] = &[
         "lthreshold",
         Kind::Number {
             min: 0,
-            max: u32::MAX,
+            max: i32::MAX as u32,
             bare: None,
             slot: |o: &mut RealServerOptions| &mut o.lower_threshold,
         },
