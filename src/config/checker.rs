@@ -3,16 +3,17 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::check::digest::Digest;
-use crate::check::http::{HttpQuestion, HttpVersion, Url};
+use crate::check::http::{self, HttpQuestion, HttpVersion, Url};
 use crate::check::spec::{CheckerSpec, Question, Target, Timing};
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Stance, Table, get};
+use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Spanned, Stance, Table, get};
 use crate::syntax::source::Span;
 use crate::syntax::tree::Node;
 use crate::syntax::value::{self, Wrong};
 
 use super::defaults::Defaults;
 use super::timing::{HasTiming, TimingOptions};
+use super::tls::{TlsOptions, TlsReader};
 use super::types::Checker;
 
 /// Which checker a block is.
@@ -23,6 +24,8 @@ pub enum CheckerKind {
     Tcp,
     /// HTTP_GET.
     Http,
+    /// SSL_GET.
+    Ssl,
 }
 
 /// A checker as it was written.
@@ -40,6 +43,7 @@ pub struct CheckerOptions {
     log_all_failures: Slot<bool>,
     virtualhost: Slot<String>,
     version: Slot<HttpVersion>,
+    tls: TlsOptions,
     urls: Vec<UrlOptions>,
 }
 
@@ -59,6 +63,7 @@ struct UrlOptions {
     virtualhost: Slot<String>,
     status: Vec<(u16, u16)>,
     digest: Slot<Digest>,
+    close_notify: Slot<bool>,
 }
 
 /// Keywords of TCP_CHECK.
@@ -79,79 +84,122 @@ pub const HTTP_GET: Table<CheckerOptions> = Table {
     keywords: &[
         CONNECTION,
         CheckerOptions::TIMING,
+        HTTP,
         &[
-            Keyword::new("nb_get_retry", RETRY, "Old name of `retry`.")
-                .but(Stance::Deprecated("write `retry`")),
-            Keyword::new(
-                "http_protocol",
-                Kind::Words { what: "1.0, 1.0C or 1.1", min: 1, max: 1, read: http_protocol },
-                "Version of the request; 1.0C and 1.1 ask the server to close the connection.",
-            ),
-            Keyword::new(
-                "virtualhost",
-                Kind::Text { what: "HOST", max: MAX_HOST, slot: |o| &mut o.virtualhost },
-                "Host header of the request.",
-            ),
             Keyword::new(
                 "url",
-                Kind::Block { what: "", max: 0, read: url },
-                "A URL to ask for and what its answer must be; at least one.",
-            ),
-            Keyword::unread(
-                "fast_recovery",
-                Stance::Ignored("all URLs are asked in one run anyway"),
-                "No delay between URLs while recovering.",
+                Kind::Block { what: "", max: 0, read: |o, n, r| url(&URL, o, n, r) },
+                URL_DOC,
             ),
             Keyword::unread("enable_sni", NO_TLS, "Send the server's name in the TLS handshake."),
             Keyword::unread("sni_name", NO_TLS, "Server name for the TLS handshake."),
-            Keyword::unread("tls_compliant", NO_TLS, "Close TLS connections as the standard says."),
+            Keyword::unread("tls_compliant", NO_TLS, COMPLIANT_DOC),
         ],
     ],
 };
 
-/// Keywords of `url`.
-const URL: Table<UrlOptions> = Table {
-    block: "url",
-    keywords: &[&[
-        Keyword::new(
-            "path",
-            Kind::Text { what: "PATH", max: 2000, slot: |o| &mut o.path },
-            "What to ask for, e.g. `/`.",
-        ),
-        Keyword::new(
-            "status_code",
-            Kind::Words {
-                what: "statuses, e.g. `200` or `200-299 304`",
-                min: 1,
-                max: 512,
-                read: status_code,
-            },
-            "Statuses that count as success.",
-        ),
-        Keyword::new(
-            "digest",
-            Kind::Words {
-                what: "32 hex digits (MD5), or sha256: and 64 hex digits",
-                min: 1,
-                max: 1,
-                read: digest,
-            },
-            "Digest the body must have, as `lvsd genhash` prints it.",
-        ),
-        Keyword::new(
-            "virtualhost",
-            Kind::Text { what: "HOST", max: MAX_HOST, slot: |o| &mut o.virtualhost },
-            "Host header of this request.",
-        ),
-        Keyword::unread("regex", REGEX, "Expression the body must match."),
-        Keyword::unread("regex_no_match", REGEX, "The body must not match."),
-        Keyword::unread("regex_options", REGEX, "Options of the expression."),
-        Keyword::unread("regex_min_offset", REGEX, "Where a match may begin, at least."),
-        Keyword::unread("regex_max_offset", REGEX, "Where a match may begin, at most."),
-        Keyword::unread("regex_stack", Stance::Ignored("the stack needs no tuning"), "Stack of the matcher."),
-        Keyword::unread("tls_compliant", NO_TLS, "Close TLS connections as the standard says."),
-    ]],
+/// Keywords of SSL_GET.
+pub const SSL_GET: Table<CheckerOptions> = Table {
+    block: "SSL_GET",
+    keywords: &[
+        CONNECTION,
+        CheckerOptions::TIMING,
+        HTTP,
+        &[
+            Keyword::new(
+                "url",
+                Kind::Block { what: "", max: 0, read: |o, n, r| url(&SSL_URL, o, n, r) },
+                URL_DOC,
+            ),
+            Keyword::new(
+                "enable_sni",
+                Kind::Flag(|o| &mut o.tls.enable_sni),
+                "Send the virtualhost as the server's name in the TLS handshake.",
+            ),
+            Keyword::new(
+                "sni_name",
+                Kind::Text { what: "NAME", max: MAX_HOST, slot: |o| &mut o.tls.sni_name },
+                "Server name to send in the TLS handshake, instead of the virtualhost.",
+            ),
+            Keyword::new("tls_compliant", Kind::Flag(|o| &mut o.tls.close_notify), COMPLIANT_DOC),
+            Keyword::new(
+                "verify",
+                Kind::Text { what: "FILE (PEM), or `system`", max: MAX_PATH, slot: |o| &mut o.tls.verify },
+                "Fail unless the certificate is valid and of one of these authorities (lvsd's own word).",
+            ),
+            Keyword::new(
+                "verify_name",
+                Kind::Text { what: "NAME", max: MAX_HOST, slot: |o| &mut o.tls.verify_name },
+                "Name the certificate must have; else the one sent, the virtualhost, or the address (lvsd's own word).",
+            ),
+        ],
+    ],
 };
+
+/// What HTTP_GET and SSL_GET share.
+const HTTP: &[Keyword<CheckerOptions>] = &[
+    Keyword::new("nb_get_retry", RETRY, "Old name of `retry`.").but(Stance::Deprecated("write `retry`")),
+    Keyword::new(
+        "http_protocol",
+        Kind::Words { what: "1.0, 1.0C or 1.1", min: 1, max: 1, read: http_protocol },
+        "Version of the request; 1.0C and 1.1 ask the server to close the connection.",
+    ),
+    Keyword::new(
+        "virtualhost",
+        Kind::Text { what: "HOST", max: MAX_HOST, slot: |o| &mut o.virtualhost },
+        "Host header of the request.",
+    ),
+    Keyword::unread(
+        "fast_recovery",
+        Stance::Ignored("all URLs are asked in one run anyway"),
+        "No delay between URLs while recovering.",
+    ),
+];
+
+/// Keywords of `url` in HTTP_GET.
+const URL: Table<UrlOptions> =
+    Table { block: "url", keywords: &[ANSWER, &[Keyword::unread("tls_compliant", NO_TLS, COMPLIANT_DOC)]] };
+
+/// Keywords of `url` in SSL_GET.
+const SSL_URL: Table<UrlOptions> = Table {
+    block: "url",
+    keywords: &[ANSWER, &[Keyword::new("tls_compliant", Kind::Flag(|o| &mut o.close_notify), COMPLIANT_DOC)]],
+};
+
+/// What is asked for, and what its answer must be.
+const ANSWER: &[Keyword<UrlOptions>] = &[
+    Keyword::new(
+        "path",
+        Kind::Text { what: "PATH", max: 2000, slot: |o| &mut o.path },
+        "What to ask for, e.g. `/`.",
+    ),
+    Keyword::new(
+        "status_code",
+        Kind::Words { what: "statuses, e.g. `200` or `200-299 304`", min: 1, max: 512, read: status_code },
+        "Statuses that count as success.",
+    ),
+    Keyword::new(
+        "digest",
+        Kind::Words {
+            what: "32 hex digits (MD5), or sha256: and 64 hex digits",
+            min: 1,
+            max: 1,
+            read: digest,
+        },
+        "Digest the body must have, as `lvsd genhash` prints it.",
+    ),
+    Keyword::new(
+        "virtualhost",
+        Kind::Text { what: "HOST", max: MAX_HOST, slot: |o| &mut o.virtualhost },
+        "Host header of this request.",
+    ),
+    Keyword::unread("regex", REGEX, "Expression the body must match."),
+    Keyword::unread("regex_no_match", REGEX, "The body must not match."),
+    Keyword::unread("regex_options", REGEX, "Options of the expression."),
+    Keyword::unread("regex_min_offset", REGEX, "Where a match may begin, at least."),
+    Keyword::unread("regex_max_offset", REGEX, "Where a match may begin, at most."),
+    Keyword::unread("regex_stack", Stance::Ignored("the stack needs no tuning"), "Stack of the matcher."),
+];
 
 /// What all checkers with a connection take.
 const CONNECTION: &[Keyword<CheckerOptions>] = &[
@@ -188,7 +236,11 @@ const RETRY: Kind<CheckerOptions> =
     Kind::Number { min: 0, max: u32::MAX, bare: None, slot: |o| &mut o.timing.retry };
 const NO_TLS: Stance = Stance::Ignored("HTTP_GET speaks no TLS");
 const REGEX: Stance = Stance::NotYetError("the check would pass whatever the body is");
+const URL_DOC: &str = "A URL to ask for and what its answer must be; at least one.";
+const COMPLIANT_DOC: &str = "Announce the end of TLS connections, as the standard says.";
 const MAX_HOST: usize = 255;
+/// PATH_MAX less the terminator.
+pub(super) const MAX_PATH: usize = 4095;
 /// IFNAMSIZ less the terminator.
 pub(super) const MAX_INTERFACE: usize = 15;
 
@@ -198,7 +250,7 @@ const fn port(slot: fn(&mut CheckerOptions) -> &mut Slot<u32>) -> Kind<CheckerOp
 
 /// Keywords of the tables private to this file, for the listing.
 pub fn url_listing() -> Vec<crate::syntax::keyword::Listed> {
-    URL.listing()
+    SSL_URL.listing()
 }
 
 /// Reads a checker's block.
@@ -207,19 +259,20 @@ pub fn read(kind: CheckerKind, node: &Node, reader: &mut Reader<'_>) -> CheckerO
     let table = match kind {
         CheckerKind::Tcp => &TCP_CHECK,
         CheckerKind::Http => &HTTP_GET,
+        CheckerKind::Ssl => &SSL_GET,
     };
     reader.block(table, node.statements(), &mut options);
-    if kind == CheckerKind::Http && !node.statements().iter().any(|s| &*s.keyword.text == "url") {
-        let problem =
-            Diagnostic::error(node.keyword.span, "`HTTP_GET` needs a `url`").help("write `url { path / }`");
+    if kind != CheckerKind::Tcp && !node.statements().iter().any(|s| &*s.keyword.text == "url") {
+        let text = format!("`{}` needs a `url`", table.block);
+        let problem = Diagnostic::error(node.keyword.span, text).help("write `url { path / }`");
         reader.diagnostics.push(problem);
     }
     options
 }
 
-fn url(options: &mut CheckerOptions, node: &Node, reader: &mut Reader<'_>) {
+fn url(table: &Table<UrlOptions>, options: &mut CheckerOptions, node: &Node, reader: &mut Reader<'_>) {
     let mut url = UrlOptions { span: node.keyword.span, ..UrlOptions::default() };
-    reader.block(&URL, node.statements(), &mut url);
+    reader.block(table, node.statements(), &mut url);
     if url.path.is_none() && !node.statements().iter().any(|s| &*s.keyword.text == "path") {
         let problem = Diagnostic::error(url.span, "`url` needs a `path`").help("write e.g. `path /`");
         reader.diagnostics.push(problem);
@@ -300,7 +353,9 @@ pub struct Inherited<'a> {
     /// Options of the real server over those of the virtual server.
     pub timing: &'a TimingOptions,
     /// `virtualhost` of the real server, else of the virtual server.
-    pub virtualhost: Option<String>,
+    pub virtualhost: Slot<String>,
+    /// Who makes TLS clients.
+    pub tls: &'a TlsReader<'a>,
     /// `checker_log_all_failures`.
     pub log_all_failures: bool,
     /// What nobody wrote.
@@ -340,13 +395,13 @@ pub fn resolve(options: CheckerOptions, from: &Inherited<'_>, reader: &mut Reade
     }
     let (question, delay_before_retry) = match options.kind {
         CheckerKind::Tcp => (Question::Tcp, defaults.delay_before_retry),
-        CheckerKind::Http => {
-            let virtualhost = get(&options.virtualhost).or_else(|| from.virtualhost.clone());
-            let urls = options
-                .urls
-                .into_iter()
-                .filter_map(|u| resolve_url(u, virtualhost.as_ref(), defaults))
-                .collect();
+        CheckerKind::Http | CheckerKind::Ssl => {
+            let virtualhost = options.virtualhost.clone().or_else(|| from.virtualhost.clone());
+            let tls = (options.kind == CheckerKind::Ssl).then_some(&options.tls);
+            let mut urls = Vec::new();
+            for url in options.urls {
+                urls.extend(resolve_url(url, &virtualhost, (tls, address.ip()), from, reader));
+            }
             let version = get(&options.version).unwrap_or_default();
             (Question::Http(HttpQuestion { version, urls }), defaults.http_delay_before_retry)
         }
@@ -374,11 +429,49 @@ pub fn resolve(options: CheckerOptions, from: &Inherited<'_>, reader: &mut Reade
     Some(Checker { spec, alpha: get(&timing.alpha).unwrap_or(false) })
 }
 
-fn resolve_url(options: UrlOptions, virtualhost: Option<&String>, defaults: &Defaults) -> Option<Url> {
+fn resolve_url(
+    options: UrlOptions,
+    virtualhost: &Slot<String>,
+    (tls, address): (Option<&TlsOptions>, IpAddr),
+    from: &Inherited<'_>,
+    reader: &mut Reader<'_>,
+) -> Option<Url> {
+    let path = options.path.as_ref()?;
+    explain_path(path, reader);
+    let virtualhost = options.virtualhost.as_ref().or(virtualhost.as_ref());
+    if let Some(host) = virtualhost.filter(|host| !http::is_host(&host.value)) {
+        let text = format!("`virtualhost`: a request cannot carry `{}`", host.value.escape_debug());
+        reader.error(host.span, text);
+    }
+    let tls = match tls {
+        None => None,
+        Some(tls) => {
+            let mut tls = from.tls.resolve(tls, virtualhost, address, reader)?;
+            tls.close_notify |= get(&options.close_notify).unwrap_or(false);
+            Some(tls)
+        }
+    };
     Some(Url {
-        path: get(&options.path)?,
-        virtualhost: get(&options.virtualhost).or_else(|| virtualhost.cloned()),
-        status: if options.status.is_empty() { vec![defaults.status] } else { merged(options.status) },
+        path: path.value.clone(),
+        virtualhost: virtualhost.map(|host| host.value.clone()),
+        status: if options.status.is_empty() { vec![from.defaults.status] } else { merged(options.status) },
         digest: get(&options.digest),
+        tls,
     })
+}
+
+/// Says where the path that is asked for is not the one that is written.
+fn explain_path(path: &Spanned<String>, reader: &mut Reader<'_>) {
+    match http::path_on_the_wire(&path.value) {
+        Ok(sent) if sent == path.value => {}
+        Ok(sent) => {
+            let has_slash = sent.strip_prefix('/').is_some_and(|rest| rest == path.value);
+            let why =
+                if has_slash { "a path begins with a slash" } else { "a request cannot carry it as it is" };
+            let shown: String = sent.chars().take(100).collect();
+            let problem = Diagnostic::warning(path.span, format!("`path`: {why}: `{shown}` is asked for"));
+            reader.diagnostics.push(problem);
+        }
+        Err(reason) => reader.error(path.span, reason),
+    }
 }

@@ -9,6 +9,7 @@ use crate::syntax::keyword::Reader;
 use crate::syntax::source::Sources;
 
 use super::defaults::{Dialect, defaults};
+use super::tls::TlsReader;
 use super::types::Config;
 use super::{resolve, root};
 
@@ -56,9 +57,10 @@ pub fn load_from(files: &dyn Files, path: &Path) -> Loaded {
     let mut reader = Reader { diagnostics: &mut diagnostics, belongs: &belongs };
     let options = root::read(&text.nodes, &mut reader);
     let defaults = defaults(Dialect::Keepalived);
+    let tls = TlsReader::new(files, path, &options.ssl, &mut reader);
     let log_all_failures = options.global.log_all_failures();
     let virtual_servers =
-        resolve::virtual_servers(options.virtual_servers, log_all_failures, &defaults, &mut reader);
+        resolve::virtual_servers(options.virtual_servers, log_all_failures, &defaults, &tls, &mut reader);
     let config = Config { global: options.global.resolve(), virtual_servers };
     if config.virtual_servers.is_empty() && diagnostics.errors() == 0 {
         let text = format!("{}: there is no virtual server: nothing is directed", path.display());

@@ -1,7 +1,7 @@
 //! The configuration: what the operator wants, typed and validated.
 //!
 //! Text becomes a spanned tree (`syntax`), the tree becomes options by keyword tables ([`root`], [`global`],
-//! [`virtual_server`], [`checker`], [`timing`]), one step ([`resolve`]) applies the defaults of the dialect
+//! [`virtual_server`], [`checker`], [`tls`], [`timing`]), one step ([`resolve`]) applies the defaults of the dialect
 //! ([`defaults`]), and what remains is a [`Config`] nobody has to doubt. The director sees nothing else.
 //! [`load`](load::load) is all of it.
 
@@ -12,6 +12,7 @@ pub mod load;
 pub mod resolve;
 pub mod root;
 pub mod timing;
+pub mod tls;
 pub mod types;
 pub mod virtual_server;
 pub mod words;

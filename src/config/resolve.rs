@@ -11,6 +11,7 @@ use crate::syntax::source::Span;
 
 use super::checker::{self, Inherited};
 use super::defaults::Defaults;
+use super::tls::TlsReader;
 use super::types::{RealServer, SorryServer, VirtualServer, VirtualServerId};
 use super::virtual_server::{Granularity, Heading, RealServerOptions, VirtualServerOptions};
 
@@ -19,6 +20,7 @@ pub fn virtual_servers(
     all: Vec<VirtualServerOptions>,
     log_all_failures: bool,
     defaults: &Defaults,
+    tls: &TlsReader<'_>,
     reader: &mut Reader<'_>,
 ) -> Vec<VirtualServer> {
     let mut seen: BTreeMap<VirtualServerId, Span> = BTreeMap::new();
@@ -33,7 +35,7 @@ pub fn virtual_servers(
                 .help("put its real servers into one virtual_server");
             reader.diagnostics.push(problem);
         }
-        out.extend(Resolve { id, defaults, log_all_failures }.virtual_server(options, reader));
+        out.extend(Resolve { id, defaults, tls, log_all_failures }.virtual_server(options, reader));
     }
     out
 }
@@ -75,6 +77,7 @@ fn identity(options: &VirtualServerOptions, defaults: &Defaults, reader: &mut Re
 struct Resolve<'a> {
     id: VirtualServerId,
     defaults: &'a Defaults,
+    tls: &'a TlsReader<'a>,
     log_all_failures: bool,
 }
 
@@ -333,7 +336,8 @@ impl Resolve<'_> {
             // Where it was said to listen; DR and TUN change the destination's port, not the server's.
             address: if written.address.value.port() == 0 { address } else { written.address.value },
             timing: &written.timing.clone().or(&outer.timing),
-            virtualhost: get(&written.virtualhost).or_else(|| get(&outer.virtualhost)),
+            virtualhost: written.virtualhost.clone().or_else(|| outer.virtualhost.clone()),
+            tls: self.tls,
             log_all_failures: self.log_all_failures,
             defaults: self.defaults,
         };

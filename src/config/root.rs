@@ -6,6 +6,7 @@ use crate::syntax::keyword::{Keyword, Kind, Listed, Reader, Stance, Table};
 
 use super::checker;
 use super::global::{GLOBAL_DEFS, GlobalOptions};
+use super::tls::{SSL, SslOptions};
 use super::virtual_server::{self, REAL_SERVER, VIRTUAL_SERVER, VirtualServerOptions};
 
 /// Everything as it was written.
@@ -13,6 +14,8 @@ use super::virtual_server::{self, REAL_SERVER, VIRTUAL_SERVER, VirtualServerOpti
 pub struct RootOptions {
     /// `global_defs`; several add up.
     pub global: GlobalOptions,
+    /// `SSL`; several add up.
+    pub ssl: SslOptions,
     /// `virtual_server`, in the file's order.
     pub virtual_servers: Vec<VirtualServerOptions>,
 }
@@ -46,10 +49,10 @@ const BLOCKS: &[Keyword<RootOptions>] = &[
         Stance::NotYet("a virtual_server that uses the group is refused"),
         "Several addresses for one virtual server.",
     ),
-    Keyword::unread(
+    Keyword::new(
         "SSL",
-        Stance::NotYet("there is no SSL_GET that could use it"),
-        "Certificates for SSL_GET.",
+        Kind::Block { what: "", max: 0, read: |o, n, r| r.block(&SSL, n.statements(), &mut o.ssl) },
+        "Who SSL_GET is towards servers that ask for it.",
     ),
     Keyword::unread("track_file", Stance::NotYet("files are not tracked"), "A file whose number counts.")
         .or(&["vrrp_track_file"]),
@@ -86,10 +89,12 @@ const ONE_PROCESS: Stance = Stance::Ignored("lvsd has one process and one run di
 pub fn listing() -> Vec<Listed> {
     let mut all = ROOT.listing();
     all.extend(GLOBAL_DEFS.listing());
+    all.extend(SSL.listing());
     all.extend(VIRTUAL_SERVER.listing());
     all.extend(REAL_SERVER.listing());
     all.extend(checker::TCP_CHECK.listing());
     all.extend(checker::HTTP_GET.listing());
+    all.extend(checker::SSL_GET.listing());
     all.extend(checker::url_listing());
     all
 }

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use super::checkers::{CheckerId, Checkers, Subscriber};
 use super::pool::{Member, Pool, Subscription};
 use super::state::KnownDown;
-use crate::check::outcome::{Outcome, Phase, Verdict};
+use crate::check::outcome::{Outcome, Phase};
 use crate::check::schedule::RunId;
 use crate::config::{RealServer, VirtualServer};
 use crate::time::Instant;
@@ -128,12 +128,5 @@ pub fn known_down(checkers: &Checkers, subscriber: &Subscriber, member: &Member)
 }
 
 fn remembered(down: &KnownDown) -> Outcome {
-    Outcome {
-        verdict: Verdict::Fail,
-        phase: Phase::Done,
-        reason: down.reason.clone(),
-        errno: None,
-        status: None,
-        took: std::time::Duration::ZERO,
-    }
+    Outcome::fail(Phase::Done, down.reason.clone())
 }

@@ -5,12 +5,11 @@
 //! `include`, words and braces. Everything is bounded: files, their size and nesting, lines, what a line may grow
 //! to and how often it may be replaced. `config` calls [`read`].
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::definition::{self, Definitions, Pending, Scene};
 use super::diagnostic::{Class, Diagnostic, Diagnostics};
-use super::files::{self, Files};
+use super::files::{self, Files, in_words};
 use super::lexer::{self, Line, Token};
 use super::repeat::{self, Repeat};
 use super::source::{FileId, Sources, Span};
@@ -407,13 +406,4 @@ fn is_include(word: &str) -> bool {
 fn span_of(file: FileId, start: usize, length: usize) -> Span {
     let at = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     Span { file, start: at(start), end: at(start.saturating_add(length)) }
-}
-
-fn in_words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        io::ErrorKind::IsADirectory => "is a directory, not a file".to_owned(),
-        io::ErrorKind::PermissionDenied => "not permitted to read it".to_owned(),
-        _ => format!("cannot be read: {error}"),
-    }
 }

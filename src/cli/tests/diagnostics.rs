@@ -771,27 +771,102 @@ error: `virtual_server group` is not yet supported: its addresses would not be s
 }
 
 #[test]
+fn a_path_or_host_that_a_request_cannot_carry_is_told() {
+    runs(
+        real_server(
+            r#"    HTTP_GET {
+        url { path health }
+        url { path "/a b" }
+    }"#,
+        ),
+        r#"
+warning: `path`: a path begins with a slash: `/health` is asked for
+ --> keepalived.conf:7:15
+  |
+7 |         url { path health }
+  |               ^^^^^^^^^^^
+
+warning: `path`: a request cannot carry it as it is: `/a%20b` is asked for
+ --> keepalived.conf:8:15
+  |
+8 |         url { path "/a b" }
+  |               ^^^^^^^^^^
+"#,
+    );
+    is_refused(
+        real_server("    HTTP_GET {\n        virtualhost \"a\u{7}b\"\n        url { path / }\n    }"),
+        r#"
+error: `virtualhost`: a request cannot carry `a\u{7}b`
+ --> keepalived.conf:7:9
+  |
+7 |         virtualhost "a␇b"
+  |         ^^^^^^^^^^^^^^^^
+"#,
+    );
+}
+
+#[test]
+fn what_ssl_get_says_without_effect_is_told() {
+    runs(
+        real_server(
+            r#"    SSL_GET {
+        enable_sni
+        url { path / }
+    }
+    SSL_GET {
+        virtualhost 10.0.0.1
+        enable_sni
+        url { path / }
+    }
+    HTTP_GET {
+        enable_sni
+        url { path / }
+    }"#,
+        ),
+        r#"
+warning: `enable_sni` sends no name: there is no virtualhost
+ --> keepalived.conf:7:9
+  |
+7 |         enable_sni
+  |         ^^^^^^^^^^
+  |
+  = help: write `sni_name NAME`
+
+warning: `enable_sni` sends no name: the virtualhost is not that of a host
+  --> keepalived.conf:12:9
+   |
+12 |         enable_sni
+   |         ^^^^^^^^^^
+   |
+   = help: write `sni_name NAME`
+note: this one
+  --> keepalived.conf:11:9
+   |
+11 |         virtualhost 10.0.0.1
+   |         ^^^^^^^^^^^^^^^^^^^^
+
+warning: `enable_sni` is ignored: HTTP_GET speaks no TLS
+  --> keepalived.conf:16:9
+   |
+16 |         enable_sni
+   |         ^^^^^^^^^^
+"#,
+    );
+}
+
+#[test]
 fn a_checker_that_is_not_built_is_an_error() {
     is_refused(
         real_server(
-            r#"    SSL_GET {
-        url { path / }
-    }
-    MISC_CHECK {
+            r#"    MISC_CHECK {
         misc_path "/bin/true"
     }"#,
         ),
         r#"
-error: `SSL_GET` is not yet supported: without this check the real server would always count as up
+error: `MISC_CHECK` is not yet supported: without this check the real server would always count as up
  --> keepalived.conf:6:5
   |
-6 |     SSL_GET {
-  |     ^^^^^^^
-
-error: `MISC_CHECK` is not yet supported: without this check the real server would always count as up
- --> keepalived.conf:9:5
-  |
-9 |     MISC_CHECK {
+6 |     MISC_CHECK {
   |     ^^^^^^^^^^
 "#,
     );

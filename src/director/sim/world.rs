@@ -257,14 +257,7 @@ impl World {
             Some(Server::Refuses) => (Verdict::Fail, "connection refused"),
             Some(Server::Silent) => (Verdict::Fail, "no answer"),
         };
-        Outcome {
-            verdict,
-            phase: Phase::Connect,
-            reason: reason.to_owned(),
-            errno: None,
-            status: None,
-            took: Duration::from_millis(1),
-        }
+        Outcome { verdict, took: Duration::from_millis(1), ..Outcome::fail(Phase::Connect, reason) }
     }
 
     fn schedule(&mut self, at: Instant, happening: Happening) {
