@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+use lvsd::daemon::startup::Exit;
+
 fn main() -> ExitCode {
-    ExitCode::from(lvsd::cli::main() as u8)
+    // The panic's message has been written; a service manager gets a status it can tell from a signal's.
+    let exit = std::panic::catch_unwind(lvsd::cli::main).unwrap_or(Exit::Bug);
+    ExitCode::from(exit as u8)
 }

@@ -14,7 +14,7 @@ use super::host::Host;
 /// Threads that accept; each serves one connection at a time.
 const WORKERS: usize = 4;
 /// How long a client may take with its request.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Longest request that is read.
 const REQUEST_LIMIT: usize = 8192;
 

@@ -8,7 +8,9 @@ mod failures;
 mod forwarding_modes;
 mod harness_itself;
 mod inhibit;
+mod local_trouble;
 mod modes;
+mod orders;
 mod refusals;
 mod reload;
 mod restart;
@@ -103,6 +105,18 @@ pub const SCENARIOS: &[Scenario] = &[
         "kill -9 and SIGUSR2 under load: no request fails, known down stays down",
         120,
         restart::run,
+    ),
+    scenario(
+        "local-trouble",
+        "checks that cannot be made here change no verdict: a forbidden route, no descriptors",
+        120,
+        local_trouble::run,
+    ),
+    scenario(
+        "orders",
+        "drain, disable, weight and why, under load; no request fails; a restart remembers",
+        120,
+        orders::run,
     ),
     scenario("modes", "NAT, DR and TUN in IPv4 and IPv6, by real traffic", 120, modes::run),
     scenario(

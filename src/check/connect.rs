@@ -308,11 +308,15 @@ mod tests {
             (libc::ECONNABORTED, Verdict::Fail, "connection aborted"),
             (libc::EHOSTDOWN, Verdict::Fail, "host is down"),
             (libc::ENETDOWN, Verdict::Fail, "network is down"),
-            (libc::EPERM, Verdict::Unverified, "forbidden on this host: look at its outgoing firewall rules"),
+            (
+                libc::EPERM,
+                Verdict::Unverified,
+                "forbidden on this host: look at its outgoing firewall rules and prohibit routes",
+            ),
             (
                 libc::EACCES,
                 Verdict::Unverified,
-                "forbidden on this host: look at its outgoing firewall rules",
+                "forbidden on this host: look at its outgoing firewall rules and prohibit routes",
             ),
             (
                 libc::EADDRNOTAVAIL,

@@ -29,7 +29,9 @@ pub(super) fn of_this_host(error: &io::Error) -> String {
         Some(libc::ENFILE) => "no file descriptors left on this host: raise sysctl fs.file-max",
         Some(libc::ENOBUFS | libc::ENOMEM) => "no memory left for sockets on this host",
         Some(libc::ENOSPC) => "no epoll watches left: raise sysctl fs.epoll.max_user_watches",
-        Some(libc::EPERM | libc::EACCES) => "forbidden on this host: look at its outgoing firewall rules",
+        Some(libc::EPERM | libc::EACCES) => {
+            "forbidden on this host: look at its outgoing firewall rules and prohibit routes"
+        }
         Some(libc::EAFNOSUPPORT) => "this address family is switched off on this host",
         _ => return format!("{error}, on this host"),
     };

@@ -28,6 +28,18 @@ pub struct Outcome {
     pub certificate_expires_in: Option<Duration>,
 }
 
+/// What is to be said of the time a certificate has left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CertificateTime {
+    /// Nothing.
+    #[default]
+    Enough,
+    /// It must be renewed: less than two weeks.
+    Short,
+    /// It is over.
+    Over,
+}
+
 /// What a run says about the real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -62,6 +74,8 @@ pub enum Phase {
     Done,
 }
 
+/// How long before a certificate's end somebody must be told.
+const RENEWAL: Duration = Duration::from_secs(14 * 86_400);
 /// The longest reason, in bytes.
 const REASON_LIMIT: usize = 200;
 /// The most that is kept of an answer, in characters after escaping.
@@ -94,6 +108,15 @@ impl Outcome {
             first_bytes: None,
             certificate_expires_in: None,
         }
+    }
+
+    /// What is to be said of the certificate that was shown; None when there was none.
+    pub fn certificate_time(&self) -> Option<CertificateTime> {
+        self.certificate_expires_in.map(|left| match left {
+            Duration::ZERO => CertificateTime::Over,
+            left if left < RENEWAL => CertificateTime::Short,
+            _ => CertificateTime::Enough,
+        })
     }
 
     /// The same outcome with the kernel's errno.

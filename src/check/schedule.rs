@@ -100,6 +100,12 @@ impl Schedule {
         self.remember(now, last);
     }
 
+    /// Begins with a verdict known from before a change of the specification: up, so that `retry` counts.
+    pub fn know_up(&mut self, now: Instant, last: Outcome) {
+        self.health = Health::Up;
+        self.remember(now, last);
+    }
+
     /// Runs that ended alike are one attempt: a server that is well for days needs no more room than one just seen.
     fn remember(&mut self, now: Instant, outcome: Outcome) {
         if let Some(last) = self.attempts.back_mut()

@@ -1,12 +1,15 @@
 //! The commands: arguments in, text and an exit status out. One file a command.
 
 pub mod check;
+mod order;
 pub mod render;
 pub mod run;
+mod socket;
 pub mod status;
 mod table;
 #[cfg(test)]
 mod tests;
+mod why;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -14,6 +17,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::daemon::startup::{Exit, default_config};
+use crate::director::order::Change;
 
 /// A layer-4 Linux Virtual Server director: keeps the kernel's IPVS table what your configuration and the
 /// health of your real servers say.
@@ -35,6 +39,18 @@ enum Commands {
     Check(ConfigArguments),
     /// Show virtual servers, real servers and their health, as the running lvsd sees them.
     Status(status::StatusArguments),
+    /// Show the last attempts of a real server's checkers, and why it is up or down.
+    Why(why::WhyArguments),
+    /// Send a real server no new connections, and remove it when the last one has ended.
+    Drain(order::DrainArguments),
+    /// Let a drained real server serve again.
+    Undrain(order::Whom),
+    /// Remove a real server at once, whatever its health says.
+    Disable(order::Whom),
+    /// Let a drained or disabled real server serve again, as its health says.
+    Enable(order::Whom),
+    /// Give a real server another weight than the configured one.
+    Weight(order::WeightArguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -68,6 +84,12 @@ pub fn main() -> Exit {
             report.exit
         }
         Commands::Status(arguments) => status::run(&arguments),
+        Commands::Why(arguments) => why::run(&arguments),
+        Commands::Drain(arguments) => order::drain(&arguments),
+        Commands::Undrain(whom) => order::change(&whom, Change::Undrain),
+        Commands::Disable(whom) => order::change(&whom, Change::Disable),
+        Commands::Enable(whom) => order::change(&whom, Change::Enable),
+        Commands::Weight(arguments) => order::set_weight(&arguments),
     }
 }
 

@@ -1,55 +1,33 @@
 //! `lvsd status`.
 
-use std::fmt::Write;
-use std::io::ErrorKind;
-use std::path::PathBuf;
-
+use super::print;
+use super::socket::{SocketArguments, misunderstood};
 use super::table::Table;
-use super::{complain, print, run};
-use crate::daemon::control::{self, Command, DaemonStatus, ReloadOutcome, Reply};
+use crate::daemon::control::{Command, DaemonStatus, ReloadOutcome, Reply};
 use crate::daemon::startup::Exit;
 use crate::director::status::{HealthStatus, RealServerStatus, Status, VirtualServerStatus};
 use crate::ipvs::types::{Forwarding, Tunnel};
+use std::fmt::Write;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct StatusArguments {
-    /// Run directory of the lvsd to ask
-    #[arg(long, value_name = "DIR", default_value = run::RUN_DIR)]
-    run_dir: PathBuf,
-    /// Its control socket [default: control.sock in the run directory]
-    #[arg(long, value_name = "PATH")]
-    control: Option<PathBuf>,
+    #[command(flatten)]
+    socket: SocketArguments,
     /// For machines
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: &StatusArguments) -> Exit {
-    let path = arguments.control.clone().unwrap_or_else(|| arguments.run_dir.join("control.sock"));
-    let reply = match control::ask(&path, Command::Status) {
-        Ok(reply) => reply,
-        Err(error) => {
-            let (exit, next) = match error.kind() {
-                ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-                    (Exit::Unavailable, "is lvsd running? Another --run-dir or --control may be needed")
-                }
-                ErrorKind::PermissionDenied => (Exit::Permission, "run as root"),
-                _ => (Exit::Unavailable, "lvsd runs but does not answer as it should"),
-            };
-            complain(&format!("{}: {error}; {next}", path.display()));
-            return exit;
-        }
+    let status = match arguments.socket.ask(Command::Status) {
+        Ok(Reply::Status(status)) => status,
+        Ok(_) => return misunderstood(),
+        Err(exit) => return exit,
     };
-    match reply {
-        Reply::Status(status) if arguments.json => {
-            let text = serde_json::to_string_pretty(&*status).unwrap_or_default();
-            print(&(text + "\n"));
-        }
-        Reply::Status(status) => print(&render(&status)),
-        Reply::Error(error) => {
-            complain(&error);
-            return Exit::Unavailable;
-        }
+    if arguments.json {
+        print(&(serde_json::to_string_pretty(&*status).unwrap_or_default() + "\n"));
+    } else {
+        print(&render(&status));
     }
     Exit::Ok
 }
@@ -83,6 +61,7 @@ fn render(daemon: &DaemonStatus) -> String {
 fn kernel_line(status: &Status) -> String {
     let drift = match status.drift_repaired {
         0 => String::new(),
+        1 => ", put right once after somebody else's change".to_owned(),
         n => format!(", put right {n} times after somebody else's change"),
     };
     match &status.kernel_trouble {
@@ -128,17 +107,13 @@ fn virtual_server_rows(server: &VirtualServerStatus, table: &mut Table) {
 }
 
 fn real_server_cells(real: &RealServerStatus) -> [String; 9] {
-    let health = match (real.health, real.is_up) {
-        (HealthStatus::Up, _) => "up",
-        (HealthStatus::Failing, _) => "failing",
-        (HealthStatus::Unknown, true) => "up, unchecked",
-        (HealthStatus::Unknown, false) => "waits for a check",
-        (HealthStatus::Rising, _) => "DOWN, rising",
-        (HealthStatus::Down, _) => "DOWN",
-    };
     let why = match real.unverified_seconds {
         Some(seconds) => format!("{} (unverified for {})", real.reason, span(seconds)),
         None => real.reason.clone(),
+    };
+    let why = match &real.order {
+        Some(order) => format!("by order {order}; {why}"),
+        None => why,
     };
     [
         format!("  {}", real.real_server),
@@ -147,10 +122,22 @@ fn real_server_cells(real: &RealServerStatus) -> [String; 9] {
         real.kernel_weight.map_or("-".to_owned(), |w| w.to_string()),
         real.connections.active.to_string(),
         real.connections.inactive.to_string(),
-        health.to_owned(),
+        health(real.health, real.is_up).to_owned(),
         span(real.since_seconds),
         why,
     ]
+}
+
+/// Health in words.
+pub(super) fn health(health: HealthStatus, is_up: bool) -> &'static str {
+    match (health, is_up) {
+        (HealthStatus::Up, _) => "up",
+        (HealthStatus::Failing, _) => "failing",
+        (HealthStatus::Unknown, true) => "up, unchecked",
+        (HealthStatus::Unknown, false) => "waits for a check",
+        (HealthStatus::Rising, _) => "DOWN, rising",
+        (HealthStatus::Down, _) => "DOWN",
+    }
 }
 
 fn method(forwarding: Forwarding) -> &'static str {
@@ -166,7 +153,7 @@ fn method(forwarding: Forwarding) -> &'static str {
 }
 
 /// A time span in its two largest units: `45s`, `3m 5s`, `2h 7m`, `12d 4h`.
-fn span(seconds: u64) -> String {
+pub(super) fn span(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds}s"),

@@ -378,6 +378,15 @@ impl Resolve<'_> {
             reader.warning(written.span, text);
             hysteresis = quorum - 1;
         }
+        let needed = u64::from(quorum) + u64::from(hysteresis);
+        if let Some(written) = options.hysteresis.as_ref().filter(|_| needed > u64::from(most)) {
+            let text = format!(
+                "virtual server {id}: quorum {quorum} and hysteresis {hysteresis} are more than all real servers \
+                 weigh: quorum is never gained"
+            );
+            let help = format!("gaining it takes weight {needed} of {most}: lower one of them");
+            reader.diagnostics.push(Diagnostic::warning(written.span, text).help(help));
+        }
         (quorum, hysteresis)
     }
 }

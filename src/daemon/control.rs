@@ -13,7 +13,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::debug;
 
-use crate::director::status::Status;
+use crate::director::checkers::Subscriber;
+use crate::director::order::{Change, Selector};
+use crate::director::status::{RealServerStory, Status};
 
 /// Longest request, in bytes.
 const REQUEST_LIMIT: u64 = 64 << 10;
@@ -30,6 +32,15 @@ const CONVERSATIONS: usize = 16;
 pub enum Command {
     /// Services, servers, health.
     Status,
+    /// The last attempts of the checkers of some real servers.
+    Why(Selector),
+    /// An operator's order about some real servers.
+    Order {
+        /// Which.
+        selector: Selector,
+        /// What.
+        change: Change,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -43,6 +54,10 @@ struct Envelope {
 pub enum Reply {
     /// To [`Command::Status`].
     Status(Box<DaemonStatus>),
+    /// To [`Command::Why`]: a story for each real server.
+    Why(Vec<RealServerStory>),
+    /// To [`Command::Order`]: the real servers it is about now.
+    Ordered(Vec<Subscriber>),
     /// The request made no sense.
     Error(String),
 }

@@ -2,11 +2,12 @@
 //!
 //! 1. The kernel's answers: the next request waits for them.
 //! 2. Signals.
-//! 3. Outcomes of probes.
-//! 4. The director's own deadline. Every input does what is due, so a flood of outcomes cannot starve it.
-//! 5. A reload that has finished reading.
-//! 6. Operators' questions.
+//! 3. A reload that has finished reading.
+//! 4. Operators' questions: few at a time, and never so welcome as when a flood of outcomes keeps the loop busy.
+//! 5. Outcomes of probes.
+//! 6. The director's own deadline. Every input does what is due, so a flood of outcomes cannot starve it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,8 +22,12 @@ use super::sink;
 use super::startup;
 use super::state_file::RunDirectory;
 use crate::config::Config;
+use crate::director::order::Selector;
 use crate::director::{Director, Effect, Input};
 use crate::time::{self, Instant};
+
+/// Real servers named to an operator who asked for one that is not there.
+const KNOWN_SHOWN: usize = 10;
 
 /// Everything the loop owns.
 pub struct Shell {
@@ -85,14 +90,18 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                         break input;
                     }
                 }
-                (run, outcome) = prober.next() => break Input::ProbeDone { run, outcome },
-                () = sleep_until(deadline) => break Input::Wake,
                 result = reload.finished() => {
                     if let Some(config) = reload.conclude(result, &shell.config_path) {
                         break Input::Reload(Arc::new(config));
                     }
                 }
-                question = shell.control.next() => shell.answer(question, &reload),
+                question = shell.control.next() => {
+                    if let Some(input) = shell.answer(question, &reload) {
+                        break input;
+                    }
+                }
+                (run, outcome) = prober.next() => break Input::ProbeDone { run, outcome },
+                () = sleep_until(deadline) => break Input::Wake,
             }
         };
     }
@@ -119,9 +128,22 @@ impl Shell {
         finished
     }
 
-    fn answer(&self, question: Question, reload: &Reload) {
+    /// Answers an operator; an order is also an input.
+    fn answer(&self, question: Question, reload: &Reload) -> Option<Input> {
         let now = time::now();
+        let mut input = None;
         let reply = match question.command {
+            Command::Why(selector) => match self.director.stories(now, &selector) {
+                stories if stories.is_empty() => self.nobody(&selector),
+                stories => Reply::Why(stories),
+            },
+            Command::Order { selector, change } => match self.director.select(&selector) {
+                selected if selected.is_empty() => self.nobody(&selector),
+                selected => {
+                    input = Some(Input::Order { selector, change });
+                    Reply::Ordered(selected)
+                }
+            },
             Command::Status => Reply::Status(Box::new(DaemonStatus {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),
@@ -133,6 +155,15 @@ impl Shell {
         };
         // Nobody waits for it any more: nothing to tell.
         let _ = question.reply.send(reply);
+        input
+    }
+
+    fn nobody(&self, selector: &Selector) -> Reply {
+        let members = self.director.config().virtual_servers.iter().flat_map(|s| &s.real_servers);
+        let known: BTreeSet<String> = members.map(|r| r.address.to_string()).collect();
+        let some: Vec<String> = known.iter().take(KNOWN_SHOWN).cloned().collect();
+        let more = if known.len() > KNOWN_SHOWN { ", ..." } else { "" };
+        Reply::Error(format!("there is no real server {selector}; there are: {}{more}", some.join(", ")))
     }
 }
 
@@ -209,7 +240,9 @@ impl Reload {
             for line in &errors {
                 error!("reload: {line}");
             }
-            error!("reload rejected, nothing changed: {} has {} errors", path.display(), errors.len());
+            let count =
+                if errors.len() == 1 { "1 error".to_owned() } else { format!("{} errors", errors.len()) };
+            error!("reload rejected, nothing changed: {} has {count}", path.display());
         }
         self.last = Some((time::now(), errors));
         if std::mem::take(&mut self.is_wanted_again) {

@@ -48,9 +48,12 @@ impl Prober {
                     }
                 }
                 Some(Err(error)) => {
+                    // Cancelled: nobody waits, and thousands may be at once.
+                    if error.is_cancelled() {
+                        continue;
+                    }
                     let run = self.handles.iter().find(|(_, h)| h.id() == error.id()).map(|(run, _)| *run);
-                    // None: it was cancelled and nobody waits.
-                    if let Some(run) = run.filter(|_| error.is_panic()) {
+                    if let Some(run) = run {
                         self.handles.remove(&run);
                         return (run, broken(&error.to_string()));
                     }

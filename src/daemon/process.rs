@@ -52,9 +52,14 @@ fn rival_name(process: &Path) -> Option<&'static str> {
     }
     if is("lvsd") {
         let line = fs::read(process.join("cmdline")).ok()?;
-        return line.split(|b| *b == 0).skip(1).any(|word| word == b"run").then_some("lvsd");
+        return is_run(&line).then_some("lvsd");
     }
     None
+}
+
+/// Whether a command line is that of `lvsd run`, and not of a short-lived command with `run` among its words.
+fn is_run(command_line: &[u8]) -> bool {
+    command_line.split(|b| *b == 0).nth(1) == Some(b"run")
 }
 
 /// What identifies this boot of the machine (random, new at every boot).
@@ -90,6 +95,13 @@ mod tests {
     #[test]
     fn a_test_binary_is_no_rival_of_itself() {
         assert!(rivals().iter().all(|r| r.pid != std::process::id()));
+    }
+
+    #[test]
+    fn only_lvsd_run_directs() {
+        assert!(is_run(b"/usr/local/sbin/lvsd\0run\0-c\0x.conf\0"));
+        assert!(!is_run(b"lvsd\0status\0--run-dir\0run\0"));
+        assert!(!is_run(b""), "a zombie");
     }
 
     #[test]

@@ -94,7 +94,10 @@ impl Early {
         let run_dir = RunDirectory::lock(&options.run_dir).map_err(|error| run_dir_failure(&error))?;
         process::raise_file_limit();
         let backend = open_kernel().map_err(|error| kernel_failure(&error))?;
-        let is_clean = self.runtime.block_on(direct(self.signals, options, config, run_dir, backend))?;
+        let is_clean = self.runtime.block_on(direct(self.signals, options, config, run_dir, backend));
+        // A file or a kernel that never answers must not keep the process from ending.
+        self.runtime.shutdown_background();
+        let is_clean = is_clean?;
         if is_clean {
             return Ok(());
         }
@@ -155,13 +158,17 @@ pub fn default_config() -> PathBuf {
     if own.exists() { own.to_owned() } else { PathBuf::from("/etc/keepalived/keepalived.conf") }
 }
 
-/// Reads a configuration; its errors as lines `file:line:column: message`.
+/// Reads a configuration again; its errors as lines `file:line:column: message`. Warnings are logged, as at the
+/// start.
 ///
 /// # Errors
 /// The errors, when there are any.
 pub fn load(path: &Path) -> Result<Config, Vec<String>> {
     let loaded = config::load(path);
     let errors = loaded.lines(Class::Error);
+    for line in loaded.lines(Class::Warning).iter().filter(|_| errors.is_empty()) {
+        warn!("{line}");
+    }
     loaded.config.ok_or(errors)
 }
 

@@ -95,20 +95,22 @@ impl RunDirectory {
             }
         };
         match serde_json::from_slice::<Content>(&text) {
-            Ok(content) => self.judge(content, now),
-            Err(error) => {
-                let aside = path.with_extension("json.bad");
-                warn!("state file {}: {error}: kept as {}", path.display(), aside.display());
-                let _ = fs::rename(&path, &aside);
-                State::default()
-            }
+            Ok(content) if content.format == FORMAT => self.judge(content, now),
+            Ok(content) => self.set_aside(&format!("format {} of another lvsd", content.format)),
+            Err(error) => self.set_aside(&error.to_string()),
         }
     }
 
+    fn set_aside(&self, why: &str) -> State {
+        let (path, aside) = (self.file(), self.file().with_extension("json.bad"));
+        let next = "services of its time that are configured no more stay in the kernel";
+        warn!("state file {}: {why}: kept as {}; {next}", path.display(), aside.display());
+        let _ = fs::rename(&path, &aside);
+        State::default()
+    }
+
     fn judge(&self, content: Content, now: Instant) -> State {
-        let is_ours = content.format == FORMAT
-            && content.boot_id == self.boot_id
-            && content.network_namespace == self.network_namespace;
+        let is_ours = content.boot_id == self.boot_id && content.network_namespace == self.network_namespace;
         if !is_ours {
             return State::default();
         }
@@ -206,6 +208,18 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_another_format_is_set_aside_and_not_passed_over_in_silence() {
+        let scratch = Scratch::new("format");
+        let directory = RunDirectory::lock(&scratch.0).unwrap();
+        directory.save(state(), at(1)).unwrap();
+        let file = scratch.0.join("state.json");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, text.replace(&format!("\"format\":{FORMAT}"), "\"format\":999")).unwrap();
+        assert_eq!(directory.load(at(1)), State::default());
+        assert!(scratch.0.join("state.json.bad").exists());
+    }
+
+    #[test]
     fn a_second_lock_is_refused_and_names_the_holder() {
         let scratch = Scratch::new("second");
         let _first = RunDirectory::lock(&scratch.0).unwrap();
@@ -239,8 +253,7 @@ mod tests {
                 target: "10.1.0.1:80".parse().unwrap(),
                 reason: "connection refused".to_owned(),
             }],
-            original_timeouts: None,
-            sync_daemons: vec![],
+            ..State::default()
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::check::outcome::Outcome;
+use crate::check::outcome::{CertificateTime, Outcome};
 use crate::check::schedule::{Health, RunId, Schedule};
 use crate::check::spec::CheckerSpec;
 use crate::config::VirtualServerId;
@@ -28,6 +28,8 @@ pub struct Entry {
     pub schedule: Schedule,
     /// Who cares.
     pub subscribers: BTreeSet<Subscriber>,
+    /// What was last said of the server's certificate.
+    certificate: CertificateTime,
 }
 
 /// What a finished run changed.
@@ -38,6 +40,8 @@ pub struct Finished<'a> {
     pub before: Health,
     /// Whether it could not be made before this run.
     pub was_unverified: bool,
+    /// What is to be said of the server's certificate, if it is something new.
+    pub certificate: Option<CertificateTime>,
 }
 
 /// Every checker.
@@ -72,7 +76,15 @@ impl Checkers {
         let schedule = Schedule::new(spec.timing.clone(), rng, now);
         self.timers.extend(schedule.deadline().map(|at| (at, id)));
         self.by_spec.insert(Arc::clone(&spec), id);
-        self.entries.insert(id, Entry { spec, schedule, subscribers: BTreeSet::from([subscriber]) });
+        self.entries.insert(
+            id,
+            Entry {
+                spec,
+                schedule,
+                subscribers: BTreeSet::from([subscriber]),
+                certificate: CertificateTime::default(),
+            },
+        );
         (id, true)
     }
 
@@ -107,6 +119,13 @@ impl Checkers {
         }
     }
 
+    /// Records that a checker's predecessor said up.
+    pub fn know_up(&mut self, id: CheckerId, now: Instant, last: Outcome) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.schedule.know_up(now, last);
+        }
+    }
+
     /// Begins the next run that is due, if any.
     pub fn begin_due(&mut self, now: Instant) -> Option<(RunId, Arc<CheckerSpec>)> {
         let (at, id) = *self.timers.first()?;
@@ -127,11 +146,14 @@ impl Checkers {
         let entry = self.entries.get_mut(&id)?;
         let before = entry.schedule.health();
         let was_unverified = entry.schedule.unverified_since().is_some();
+        let seen = outcome.certificate_time();
         if !entry.schedule.finish(now, run, outcome) {
             return None;
         }
+        let certificate = seen.filter(|seen| *seen != entry.certificate);
+        entry.certificate = seen.unwrap_or(entry.certificate);
         self.timers.extend(entry.schedule.deadline().map(|at| (at, id)));
-        Some(Finished { entry, before, was_unverified })
+        Some(Finished { entry, before, was_unverified, certificate })
     }
 
     /// A checker by its id.

@@ -39,22 +39,36 @@ pub fn service(server: &VirtualServer) -> Service {
     }
 }
 
-/// The destinations of a virtual server whose real servers have this health.
+/// How a real server stands in its pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is up and may serve, with this weight.
+    Serving(u32),
+    /// It is down.
+    Failed,
+    /// An operator took it out.
+    Out,
+}
+
+/// The destinations of a virtual server whose real servers stand like this.
 ///
 /// A sorry server that is a real server too is one destination: what serves decides how.
 pub fn destinations(
     server: &VirtualServer,
     has_quorum: bool,
-    is_up: impl Fn(SocketAddr) -> bool,
+    standing: impl Fn(SocketAddr) -> Standing,
 ) -> BTreeMap<DestinationKey, Destination> {
     let is_sorry_active = !has_quorum && server.sorry_server.is_some();
     let mut wanted = BTreeMap::new();
     for real in &server.real_servers {
-        let is_serving = is_up(real.address) && !is_sorry_active;
-        if is_serving {
-            wanted.insert(real.address, destination(real, real.weight));
-        } else if real.inhibit_on_failure {
-            wanted.insert(real.address, destination(real, 0));
+        match standing(real.address) {
+            Standing::Serving(weight) if !is_sorry_active => {
+                wanted.insert(real.address, destination(real, weight));
+            }
+            Standing::Serving(_) | Standing::Failed if real.inhibit_on_failure => {
+                wanted.insert(real.address, destination(real, 0));
+            }
+            Standing::Serving(_) | Standing::Failed | Standing::Out => {}
         }
     }
     if let Some(sorry) = &server.sorry_server {

@@ -2,7 +2,10 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use super::order::Order;
+use crate::check::outcome::CertificateTime;
 use crate::config::VirtualServerId;
 use crate::ipvs::types::ServiceKey;
 
@@ -44,6 +47,35 @@ pub enum Event {
         target: SocketAddr,
         /// The reason while it cannot; None once it can again.
         reason: Option<String>,
+    },
+    /// An operator gave an order about a real server, or took it back.
+    Ordered {
+        /// Its virtual server.
+        virtual_server: VirtualServerId,
+        /// Address and port.
+        real_server: SocketAddr,
+        /// What holds now.
+        order: Order,
+    },
+    /// A destination that was leaving is gone.
+    Left {
+        /// Its virtual server.
+        virtual_server: VirtualServerId,
+        /// Address and port.
+        real_server: SocketAddr,
+        /// Active connections that were cut at the deadline.
+        cut: u32,
+    },
+    /// The certificate a checker was shown must be renewed, is over, or was renewed.
+    Certificate {
+        /// keepalived's word for the checker.
+        checker: &'static str,
+        /// Whom it asks.
+        target: SocketAddr,
+        /// What is to be said of it now.
+        time: CertificateTime,
+        /// How long it is still valid.
+        expires_in: Duration,
     },
     /// A virtual server gained or lost quorum.
     Quorum {
@@ -135,6 +167,11 @@ impl Event {
             Event::Attempt { .. } => "attempt_failed",
             Event::Unverified { reason: Some(_), .. } => "checker_unverified",
             Event::Unverified { reason: None, .. } => "checker_verified",
+            Event::Ordered { .. } => "order",
+            Event::Left { .. } => "real_server_left",
+            Event::Certificate { time: CertificateTime::Short, .. } => "certificate_expiring",
+            Event::Certificate { time: CertificateTime::Over, .. } => "certificate_expired",
+            Event::Certificate { time: CertificateTime::Enough, .. } => "certificate_renewed",
             Event::Quorum { has_quorum: true, .. } => "quorum_gained",
             Event::Quorum { has_quorum: false, .. } => "quorum_lost",
             Event::SorryServer { is_active: true, .. } => "sorry_server_serves",
@@ -154,11 +191,15 @@ impl Event {
     pub fn subject(&self) -> Subject {
         let (virtual_server, real_server) = match self {
             Event::RealServer { virtual_server, real_server, .. }
+            | Event::Ordered { virtual_server, real_server, .. }
+            | Event::Left { virtual_server, real_server, .. }
             | Event::SorryServer { virtual_server, sorry_server: real_server, .. } => {
                 (Some(virtual_server.to_string()), Some(real_server))
             }
             Event::Quorum { virtual_server, .. } => (Some(virtual_server.to_string()), None),
-            Event::Attempt { target, .. } | Event::Unverified { target, .. } => (None, Some(target)),
+            Event::Attempt { target, .. }
+            | Event::Unverified { target, .. }
+            | Event::Certificate { target, .. } => (None, Some(target)),
             Event::Adopted { service, .. }
             | Event::Foreign { service, .. }
             | Event::Drift { service, .. }
@@ -177,6 +218,7 @@ impl Event {
             | Event::Quorum { has_quorum: false, .. }
             | Event::Drift { .. }
             | Event::Unverified { reason: Some(_), .. }
+            | Event::Certificate { time: CertificateTime::Short | CertificateTime::Over, .. }
             | Event::Foreign { is_present: true, .. }
             | Event::SorryServer { is_active: true, .. } => Severity::Warn,
             _ => Severity::Info,
@@ -202,6 +244,29 @@ impl fmt::Display for Event {
             }
             Event::Unverified { checker, target, reason: None } => {
                 write!(f, "{checker} of {target} runs again")
+            }
+            Event::Ordered { virtual_server, real_server, order } => {
+                let what = if order.is_none() { "as configured".to_owned() } else { order.to_string() };
+                write!(f, "real server {real_server} of virtual server {virtual_server}: by order {what}")
+            }
+            Event::Left { virtual_server, real_server, cut } => {
+                write!(f, "real server {real_server} has left virtual server {virtual_server}")?;
+                match cut {
+                    0 => Ok(()),
+                    n => write!(f, ", {} cut at the deadline", count(*n as usize, "connection")),
+                }
+            }
+            Event::Certificate { checker, target, time, expires_in } => {
+                let left = match expires_in.as_secs() / 86_400 {
+                    0 => "less than a day".to_owned(),
+                    days => count(usize::try_from(days).unwrap_or(usize::MAX), "day"),
+                };
+                write!(f, "{checker} of {target}: ")?;
+                match time {
+                    CertificateTime::Over => f.write_str("certificate has expired"),
+                    CertificateTime::Short => write!(f, "certificate expires in {left}"),
+                    CertificateTime::Enough => write!(f, "certificate is good again, for {left}"),
+                }
             }
             Event::Quorum { virtual_server, has_quorum, weight, quorum } => {
                 let verb = if *has_quorum { "gained" } else { "lost" };

@@ -9,6 +9,7 @@
 pub mod checkers;
 pub mod desired;
 pub mod event;
+pub mod order;
 pub mod pool;
 pub mod reconcile;
 pub mod reload;
@@ -23,13 +24,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use checkers::Checkers;
+use checkers::{Checkers, Subscriber};
 use event::Event;
+use order::{Change, Order, Selector};
 use pool::Pool;
 use reconcile::{Readings, Reconciler, Request};
 use reload::Maker;
 use settings::SettingsKeeper;
-use state::State;
+use state::{KnownDown, KnownLeaving, KnownOrder, State};
 
 use crate::check::outcome::{Outcome, Verdict};
 use crate::check::schedule::RunId;
@@ -43,6 +45,8 @@ use crate::time::Instant;
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// How often the state is saved though nothing changed: what it says of health is believed for ten minutes.
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
+/// From one save of changed health to the next: when thousands of servers fail, each would cost as much as all.
+const SAVE_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the world tells the director.
 #[derive(Debug)]
@@ -62,6 +66,13 @@ pub enum Input {
     Applied(Result<Vec<Refusal>, Error>),
     /// A new configuration, validated.
     Reload(Arc<Config>),
+    /// An operator's order about some real servers.
+    Order {
+        /// Which.
+        selector: Selector,
+        /// What.
+        change: Change,
+    },
     /// Remove all that is ours, then finish.
     Stop,
     /// Leave everything as it is, then finish.
@@ -112,8 +123,16 @@ pub struct Director {
     life: Life,
     is_ready: bool,
     unsettled: BTreeSet<VirtualServerId>,
+    orders: BTreeMap<Subscriber, Order>,
+    was_leaving: BTreeMap<Subscriber, Instant>,
+    /// Somebody is down, up or leaving that the saved state does not know of.
     is_state_stale: bool,
+    /// What is ours changed: to be saved before the kernel is asked for it.
+    is_owned_stale: bool,
+    last_save: Instant,
     next_save: Instant,
+    /// Pools somebody is leaving: few among thousands, and asked at every input.
+    left_by_some: BTreeSet<VirtualServerId>,
 }
 
 impl Director {
@@ -130,13 +149,27 @@ impl Director {
             life: Life::Running,
             is_ready: false,
             unsettled: BTreeSet::new(),
-            is_state_stale: true,
+            orders: state.orders.iter().map(|o| ((o.virtual_server, o.real_server), o.order)).collect(),
+            was_leaving: state
+                .leaving
+                .iter()
+                .map(|l| ((l.virtual_server, l.real_server), l.deadline))
+                .collect(),
+            is_state_stale: false,
+            is_owned_stale: true,
+            last_save: now,
             next_save: now,
+            left_by_some: BTreeSet::new(),
             config: Arc::clone(&config),
         };
+        director.forget_orders(&config);
+        let mut known: BTreeMap<Subscriber, Vec<KnownDown>> = BTreeMap::new();
+        for down in state.down {
+            known.entry((down.virtual_server, down.real_server)).or_default().push(down);
+        }
         for server in &config.virtual_servers {
             let mut maker = director.maker(now);
-            let members = maker.fresh(server, &state.down);
+            let members = maker.fresh(server, &known);
             let pool = Pool::new(server.clone(), members);
             director.pools.insert(server.id, pool);
             director.unsettled.insert(server.id);
@@ -152,10 +185,11 @@ impl Director {
             Input::ProbeDone { run, outcome } => self.probe_done(now, run, outcome, &mut events),
             Input::Snapshot(result) => {
                 let readings = self.reconciler.on_snapshot(now, result, &mut events);
-                self.take_readings(now, &readings);
+                self.take_readings(now, &readings, &mut events);
             }
             Input::Applied(result) => self.reconciler.on_applied(now, result, &mut events),
             Input::Reload(config) => self.reload(now, config, effects),
+            Input::Order { selector, change } => self.order(now, &selector, change, &mut events),
             Input::Stop => self.stop(now, effects),
             Input::HandOver => self.hand_over(effects),
         }
@@ -172,7 +206,7 @@ impl Director {
             }
             Life::Running => {}
         }
-        let leaving = self.pools.values().filter_map(Pool::deadline).min();
+        let leaving = self.leaving_pools().filter_map(Pool::deadline).min();
         [self.checkers.deadline(), leaving, self.reconciler.deadline(), Some(self.next_save)]
             .into_iter()
             .flatten()
@@ -181,6 +215,7 @@ impl Director {
 
     fn probe_done(&mut self, now: Instant, run: RunId, outcome: Outcome, events: &mut Vec<Event>) {
         let (verdict, reason) = (outcome.verdict, outcome.reason.clone());
+        let expires_in = outcome.certificate_expires_in.unwrap_or_default();
         let Some(finished) = self.checkers.finish(now, run, outcome) else { return };
         let entry = finished.entry;
         let (checker, target) = (entry.spec.question.keyword(), entry.spec.target.address);
@@ -191,6 +226,9 @@ impl Director {
         if verdict == Verdict::Fail && entry.spec.log_all_failures {
             events.push(Event::Attempt { checker, target, reason });
         }
+        if let Some(time) = finished.certificate {
+            events.push(Event::Certificate { checker, target, time, expires_in });
+        }
         let is_up = entry.schedule.health().is_up();
         if is_up != finished.before.is_up() {
             self.is_state_stale = true;
@@ -198,45 +236,89 @@ impl Director {
         }
     }
 
-    fn take_readings(&mut self, now: Instant, readings: &Readings) {
+    fn take_readings(&mut self, now: Instant, readings: &Readings, events: &mut Vec<Event>) {
         for key in &readings.read {
             let id = desired::virtual_server_id(*key);
             let Some(pool) = self.pools.get_mut(&id) else { continue };
             let actual = self.reconciler.actual(key);
             if let Some(actual) = actual.filter(|_| readings.adopted.contains(key)) {
-                pool.adopt(actual, &self.checkers);
+                pool.adopt(actual, &self.checkers, |at| self.was_leaving.get(&(id, *at)).copied());
                 self.unsettled.insert(id);
             }
-            if pool.watch_leaving(now, actual) {
+            if pool.watch_leaving(now, actual, events) {
                 self.unsettled.insert(id);
+                self.is_state_stale = true;
             }
         }
+    }
+
+    /// The real servers a selector means, with their virtual servers.
+    pub fn select(&self, selector: &Selector) -> Vec<Subscriber> {
+        let members = self.pools.values().flat_map(|p| p.members.keys().map(|at| (p.server.id, *at)));
+        members.filter(|(id, at)| selector.selects(id, at)).collect()
+    }
+
+    fn order(&mut self, now: Instant, selector: &Selector, change: Change, events: &mut Vec<Event>) {
+        if self.life != Life::Running {
+            return;
+        }
+        for (id, at) in self.select(selector) {
+            let Some(member) = self.pools.get_mut(&id).and_then(|p| p.members.get_mut(&at)) else { continue };
+            let order = member.order.changed(change, now);
+            if order == member.order {
+                continue;
+            }
+            member.order = order;
+            if order.is_none() {
+                self.orders.remove(&(id, at));
+            } else {
+                self.orders.insert((id, at), order);
+            }
+            events.push(Event::Ordered { virtual_server: id, real_server: at, order });
+            self.unsettled.insert(id);
+            // Once an operator was told that his order holds, it must survive whatever comes next.
+            self.next_save = now;
+        }
+    }
+
+    /// An order ends with the real server it is about.
+    fn forget_orders(&mut self, config: &Config) {
+        let is_configured = |(id, at): &Subscriber| {
+            let server = config.virtual_servers.iter().find(|s| s.id == *id);
+            server.is_some_and(|s| s.real_servers.iter().any(|r| r.address == *at))
+        };
+        self.orders.retain(|subscriber, _| is_configured(subscriber));
     }
 
     fn reload(&mut self, now: Instant, config: Arc<Config>, effects: &mut Vec<Effect>) {
         if self.life != Life::Running {
             return;
         }
+        self.forget_orders(&config);
         let mut old = std::mem::take(&mut self.pools);
         let mut pools = BTreeMap::new();
+        let mut predecessors = Vec::new();
         let mut maker = self.maker(now);
         for server in &config.virtual_servers {
             let pool = match old.remove(&server.id) {
                 Some(mut pool) => {
                     let members = maker.successors(server, &pool);
-                    maker.retire(&pool, Some(&members));
-                    pool.reconfigure(server.clone(), members);
+                    predecessors.push((server.id, pool.reconfigure(server.clone(), members)));
                     pool
                 }
                 None => {
-                    let members = maker.fresh(server, &[]);
+                    let members = maker.fresh(server, &BTreeMap::new());
                     Pool::new(server.clone(), members)
                 }
             };
             pools.insert(server.id, pool);
         }
-        for pool in old.values() {
-            maker.retire(pool, None);
+        // Last of all: a checker that another virtual server takes over goes on.
+        for (id, members) in &predecessors {
+            maker.retire(*id, members, pools.get(id).map(|pool| &pool.members));
+        }
+        for (id, pool) in &old {
+            maker.retire(*id, &pool.members, None);
         }
         effects.extend(maker.cancelled.drain(..).map(Effect::CancelProbe));
         for pool in old.values() {
@@ -257,6 +339,7 @@ impl Director {
         self.life = Life::Stopping { give_up: now + STOP_LIMIT };
         effects.extend(self.checkers.clear().into_iter().map(Effect::CancelProbe));
         self.pools.clear();
+        self.left_by_some.clear();
         self.unsettled.clear();
         self.reconciler.unwant_all();
     }
@@ -291,27 +374,46 @@ impl Director {
     }
 
     fn settle(&mut self, now: Instant, events: &mut Vec<Event>) {
-        let expired = |pool: &Pool| pool.deadline().is_some_and(|at| at <= now);
-        self.unsettled.extend(self.pools.values().filter(|p| expired(p)).map(|p| p.server.id));
+        let is_expired = |pool: &&Pool| pool.deadline().is_some_and(|at| at <= now);
+        let expired: Vec<_> = self.leaving_pools().filter(is_expired).map(|p| p.server.id).collect();
+        self.unsettled.extend(expired);
         for id in std::mem::take(&mut self.unsettled) {
             let Some(pool) = self.pools.get_mut(&id) else { continue };
             let key = pool.key();
+            let leaving = pool.leaving.len();
             pool.settle(now, &self.checkers, events);
+            self.is_state_stale |= pool.leaving.len() != leaving;
             self.reconciler.want(key, pool.desired());
-            self.reconciler.watch(key, !pool.leaving.is_empty(), now);
+            let is_left = !pool.leaving.is_empty();
+            self.reconciler.watch(key, is_left, now);
+            if is_left {
+                self.left_by_some.insert(id);
+            } else {
+                self.left_by_some.remove(&id);
+            }
         }
     }
 
-    /// The state is saved before the kernel is changed, when all is done, and now and then for its freshness.
+    fn leaving_pools(&self) -> impl Iterator<Item = &Pool> {
+        self.left_by_some.iter().filter_map(|id| self.pools.get(id))
+    }
+
+    /// What is ours is saved before the kernel is asked for it, or when all is done; who is down as soon as the last
+    /// save is a second ago; everything now and then for its freshness.
     fn save(&mut self, now: Instant, request: Option<&Request>, effects: &mut Vec<Effect>) {
         if self.life == Life::HandingOver || self.life == Life::Finished {
             return;
         }
-        self.is_state_stale |= self.reconciler.take_owned_changed();
+        self.is_owned_stale |= self.reconciler.take_owned_changed();
+        if self.is_state_stale {
+            self.next_save = self.next_save.min(self.last_save + SAVE_PAUSE);
+        }
         let is_moment = matches!(request, Some(Request::Apply(_))) || self.reconciler.is_converged();
-        if (self.is_state_stale && is_moment) || now >= self.next_save {
+        if (self.is_owned_stale && is_moment) || now >= self.next_save {
             effects.push(Effect::SaveState(self.state()));
             self.is_state_stale = false;
+            self.is_owned_stale = false;
+            self.last_save = now;
             self.next_save = now + SAVE_INTERVAL;
         }
     }
@@ -344,7 +446,21 @@ impl Director {
                 .iter()
                 .flat_map(|(at, member)| reload::known_down(&self.checkers, &(pool.server.id, *at), member))
         });
+        let leaving = self.pools.values().flat_map(|pool| {
+            pool.leaving.iter().map(|(at, leaving)| KnownLeaving {
+                virtual_server: pool.server.id,
+                real_server: *at,
+                deadline: leaving.deadline,
+            })
+        });
+        let orders = self.orders.iter().map(|((id, at), order)| KnownOrder {
+            virtual_server: *id,
+            real_server: *at,
+            order: *order,
+        });
         State {
+            leaving: leaving.collect(),
+            orders: orders.collect(),
             owned: self.reconciler.owned().iter().map(|key| desired::virtual_server_id(*key)).collect(),
             down: down.collect(),
             original_timeouts: self.reconciler.settings().original(),
@@ -353,7 +469,13 @@ impl Director {
     }
 
     fn maker(&mut self, now: Instant) -> Maker<'_> {
-        Maker { checkers: &mut self.checkers, rng: &mut self.rng, now, cancelled: Vec::new() }
+        Maker {
+            checkers: &mut self.checkers,
+            orders: &self.orders,
+            rng: &mut self.rng,
+            now,
+            cancelled: Vec::new(),
+        }
     }
 
     /// The configuration in force.

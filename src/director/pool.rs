@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::checkers::{CheckerId, Checkers};
 use super::desired;
 use super::event::Event;
+use super::order::{Order, Standing};
 use crate::check::schedule::Health;
 use crate::config::{RealServer, VirtualServer};
 use crate::ipvs::types::{DesiredService, Destination, DestinationKey, ServiceEntry, ServiceKey};
@@ -44,6 +45,8 @@ pub struct Member {
     pub is_up: bool,
     /// Since when.
     pub since: Instant,
+    /// What an operator said about it.
+    pub order: Order,
 }
 
 /// A real server's interest in a checker.
@@ -64,6 +67,15 @@ pub struct Leaving {
     pub deadline: Instant,
     /// Since when the kernel was seen to send it nothing new.
     quiesced_since: Option<Instant>,
+    /// Active connections, as last read.
+    active: u32,
+}
+
+impl Leaving {
+    /// Begins to leave.
+    pub fn new(destination: Destination, deadline: Instant) -> Leaving {
+        Leaving { destination, deadline, quiesced_since: None, active: 0 }
+    }
 }
 
 impl Member {
@@ -73,6 +85,24 @@ impl Member {
             let health = checkers.get(s.checker).map_or(Health::Unknown, |c| c.schedule.health());
             health.is_up().unwrap_or(s.is_optimistic)
         })
+    }
+
+    /// Its weight while it serves.
+    pub fn weight(&self) -> u32 {
+        self.order.weight.unwrap_or(self.real_server.weight)
+    }
+
+    fn standing(&self) -> desired::Standing {
+        match (self.order.standing, self.is_up) {
+            (Standing::Free, true) => desired::Standing::Serving(self.weight()),
+            (Standing::Free, false) => desired::Standing::Failed,
+            (Standing::Drained { .. } | Standing::Disabled, _) => desired::Standing::Out,
+        }
+    }
+
+    /// Whether its connections are not worth keeping: it does not answer them, or was disabled.
+    fn is_cut(&self) -> bool {
+        !self.is_up || self.order.standing == Standing::Disabled
     }
 
     /// Why it is up or down, in the operator's words.
@@ -112,15 +142,24 @@ impl Pool {
         pool
     }
 
-    /// The same virtual server under a new configuration.
-    pub fn reconfigure(&mut self, server: VirtualServer, members: BTreeMap<SocketAddr, Member>) {
+    /// The same virtual server under a new configuration; returns the members it had.
+    pub fn reconfigure(
+        &mut self,
+        server: VirtualServer,
+        members: BTreeMap<SocketAddr, Member>,
+    ) -> BTreeMap<SocketAddr, Member> {
         self.server = server;
-        self.members = members;
+        std::mem::replace(&mut self.members, members)
     }
 
     /// Takes what the kernel holds as the point to go on from: who serves there counts as up until a checker says
-    /// otherwise, and who serves there unwanted drains.
-    pub fn adopt(&mut self, actual: &ServiceEntry, checkers: &Checkers) {
+    /// otherwise, who serves there unwanted drains, and who was leaving goes on leaving until its old deadline.
+    pub fn adopt(
+        &mut self,
+        actual: &ServiceEntry,
+        checkers: &Checkers,
+        was_leaving: impl Fn(&SocketAddr) -> Option<Instant>,
+    ) {
         let serves = |at: &SocketAddr| actual.destinations.get(at).is_some_and(|d| d.destination.weight > 0);
         self.desired.destinations =
             actual.destinations.iter().map(|(at, entry)| (*at, entry.destination)).collect();
@@ -128,6 +167,12 @@ impl Pool {
             if serves(at) {
                 member.subscriptions.iter_mut().for_each(|s| s.is_optimistic = true);
                 member.is_up = member.judge(checkers);
+            }
+        }
+        for (at, entry) in &actual.destinations {
+            if let Some(deadline) = was_leaving(at) {
+                let destination = Destination { weight: 0, ..entry.destination };
+                self.leaving.insert(*at, Leaving::new(destination, deadline));
             }
         }
         // Who was serving says on which side of the hysteresis the quorum was.
@@ -147,8 +192,9 @@ impl Pool {
     pub fn settle(&mut self, now: Instant, checkers: &Checkers, events: &mut Vec<Event>) {
         self.settle_members(now, checkers, events);
         self.settle_quorum(events);
-        let wanted = desired::destinations(&self.server, self.has_quorum, |at| self.is_up(at));
-        self.settle_leaving(now, &wanted);
+        let standing = |at| self.members.get(&at).map_or(desired::Standing::Out, Member::standing);
+        let wanted = desired::destinations(&self.server, self.has_quorum, standing);
+        self.settle_leaving(now, &wanted, events);
         let mut destinations = wanted;
         for (at, leaving) in &self.leaving {
             destinations.insert(*at, leaving.destination);
@@ -204,36 +250,64 @@ impl Pool {
         }
     }
 
-    fn settle_leaving(&mut self, now: Instant, wanted: &BTreeMap<DestinationKey, Destination>) {
-        let is_failed = |at: &SocketAddr| self.members.get(at).is_some_and(|m| !m.is_up);
-        self.leaving
-            .retain(|at, leaving| !wanted.contains_key(at) && !is_failed(at) && now < leaving.deadline);
+    fn settle_leaving(
+        &mut self,
+        now: Instant,
+        wanted: &BTreeMap<DestinationKey, Destination>,
+        events: &mut Vec<Event>,
+    ) {
+        let is_cut = |at: &SocketAddr| self.members.get(at).is_some_and(Member::is_cut);
+        let server = self.server.id;
+        self.leaving.retain(|at, leaving| {
+            let is_over = now >= leaving.deadline;
+            if is_over {
+                events.push(Event::Left { virtual_server: server, real_server: *at, cut: leaving.active });
+            }
+            !is_over && !wanted.contains_key(at) && !is_cut(at)
+        });
         if desired::must_leave_at_once(&self.server) {
             self.leaving.clear();
             return;
         }
         for (at, previous) in &self.desired.destinations {
-            if previous.weight > 0 && !wanted.contains_key(at) && !is_failed(at) {
-                self.leaving.entry(*at).or_insert(Leaving {
-                    destination: Destination { weight: 0, ..*previous },
-                    deadline: now + DRAIN_DEADLINE,
-                    quiesced_since: None,
-                });
+            if previous.weight > 0 && !wanted.contains_key(at) && !is_cut(at) {
+                let destination = Destination { weight: 0, ..*previous };
+                let leaving = Leaving::new(destination, now + DRAIN_DEADLINE);
+                self.leaving.entry(*at).or_insert(leaving);
+            }
+        }
+        for (at, leaving) in &mut self.leaving {
+            if let Some(Standing::Drained { deadline }) = self.members.get(at).map(|m| m.order.standing) {
+                leaving.deadline = deadline;
             }
         }
     }
 
     /// Looks at a fresh reading of the kernel's connection counts; true when somebody has finished leaving.
-    pub fn watch_leaving(&mut self, now: Instant, actual: Option<&ServiceEntry>) -> bool {
+    pub fn watch_leaving(
+        &mut self,
+        now: Instant,
+        actual: Option<&ServiceEntry>,
+        events: &mut Vec<Event>,
+    ) -> bool {
         let before = self.leaving.len();
+        let server = self.server.id;
         self.leaving.retain(|at, leaving| {
             let Some(entry) = actual.and_then(|a| a.destinations.get(at)) else { return false };
+            leaving.active = entry.connections.active;
             if entry.destination.weight > 0 {
                 leaving.quiesced_since = None;
                 return true;
             }
             let since = *leaving.quiesced_since.get_or_insert(now);
-            entry.connections.active > 0 || now.since(since) < DRAIN_GRACE
+            // A closed connection counts too: until the kernel forgets it, a client that comes again from the same
+            // port is sent to this destination, and into the void when it is gone.
+            let connections = entry.connections.active.saturating_add(entry.connections.inactive);
+            let is_kept = connections > 0 || now.since(since) < DRAIN_GRACE;
+            if !is_kept {
+                events.push(Event::Left { virtual_server: server, real_server: *at, cut: 0 });
+            }
+            is_kept
         });
         self.leaving.len() != before
     }
@@ -265,10 +339,76 @@ impl Pool {
 
     /// Weight of the live real servers.
     pub fn live_weight(&self) -> u64 {
-        self.members.values().filter(|m| m.is_up).map(|m| u64::from(m.real_server.weight)).sum()
+        let weight = |m: &Member| match m.standing() {
+            desired::Standing::Serving(weight) => u64::from(weight),
+            desired::Standing::Failed | desired::Standing::Out => 0,
+        };
+        self.members.values().map(weight).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::VirtualServerId;
+    use crate::ipvs::scheduler::Scheduler;
+    use crate::ipvs::types::{Forwarding, Protocol, ServiceFlags};
+
+    /// Quorum, hysteresis, and for each live weight from 0 to 6: kept when there (k) or lost (l), gained when not
+    /// there (g) or missed (m).
+    #[test]
+    fn the_table_of_quorum_is_exhaustive() {
+        let table = [
+            (1, 0, "l k k k k k k", "m g g g g g g"),
+            (2, 0, "l l k k k k k", "m m g g g g g"),
+            (2, 1, "l k k k k k k", "m m m g g g g"),
+            (3, 0, "l l l k k k k", "m m m g g g g"),
+            (3, 1, "l l k k k k k", "m m m m g g g"),
+            (3, 2, "l k k k k k k", "m m m m m g g"),
+            (4, 0, "l l l l k k k", "m m m m g g g"),
+            (4, 3, "l k k k k k k", "m m m m m m m"),
+        ];
+        for (quorum, hysteresis, when_there, when_not) in table {
+            for (had_quorum, expected) in [(true, when_there), (false, when_not)] {
+                for (weight, letter) in expected.split(' ').enumerate() {
+                    let mut pool = pool(quorum, hysteresis, weight);
+                    pool.has_quorum = had_quorum;
+                    let expected = matches!(letter, "k" | "g");
+                    let situation = (quorum, hysteresis, had_quorum, weight);
+                    assert_eq!(pool.next_quorum(), expected, "{situation:?}");
+                }
+            }
+        }
     }
 
-    fn is_up(&self, at: SocketAddr) -> bool {
-        self.members.get(&at).is_some_and(|m| m.is_up)
+    fn pool(quorum: u32, hysteresis: u32, weight: usize) -> Pool {
+        let real_server = RealServer {
+            address: "10.1.0.1:80".parse().unwrap(),
+            forwarding: Forwarding::Dr,
+            weight: u32::try_from(weight).unwrap(),
+            inhibit_on_failure: false,
+            upper_threshold: 0,
+            lower_threshold: 0,
+            checkers: vec![],
+        };
+        let server = VirtualServer {
+            id: VirtualServerId::Address { protocol: Protocol::Tcp, address: [10, 0, 0, 1].into(), port: 80 },
+            scheduler: Scheduler::new("rr").unwrap(),
+            flags: ServiceFlags::default(),
+            persistence: None,
+            persistence_engine: None,
+            quorum,
+            hysteresis,
+            sorry_server: None,
+            real_servers: vec![real_server.clone()],
+        };
+        let member = Member {
+            real_server,
+            subscriptions: vec![],
+            is_up: true,
+            since: Instant::ZERO,
+            order: Order::default(),
+        };
+        Pool::new(server, BTreeMap::from([(member.real_server.address, member)]))
     }
 }

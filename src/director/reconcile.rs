@@ -227,8 +227,14 @@ impl Reconciler {
     fn is_held(&self, op: &Op) -> bool {
         let trouble = op.service().and_then(|key| self.troubles.get(key));
         trouble.is_some_and(|t| {
-            t.held.contains(op) || t.held.iter().any(|held| matches!(held, Op::AddService(..)))
+            t.held.contains(op) || t.held.iter().any(|held| self.is_service_still_wanted(held))
         })
+    }
+
+    /// Whether a refused operation would add the very service that is wanted: nothing of it can be done before.
+    fn is_service_still_wanted(&self, held: &Op) -> bool {
+        let Op::AddService(key, service) = held else { return false };
+        self.desired.get(key).is_some_and(|wanted| wanted.service == *service)
     }
 
     /// A service needs no more work: over with its trouble, unless something is still held back.
@@ -430,9 +436,15 @@ impl Reconciler {
             is_told: false,
         });
         trouble.failures += 1;
-        trouble.retry_at = now + back_off(trouble.failures);
+        // What is held already keeps its turn: two refusals must not free one another for ever.
+        if trouble.held.is_empty() {
+            trouble.retry_at = now + back_off(trouble.failures);
+        }
         if !is_surprise || trouble.failures > 2 {
-            trouble.held = failures.into_iter().map(|(op, _)| op).collect();
+            // Without the service nothing else of it can work: only that it is missing needs to wait.
+            let is_missing = failures.iter().any(|(op, _)| matches!(op, Op::AddService(..)));
+            let causes = failures.into_iter().map(|(op, _)| op);
+            trouble.held.extend(causes.filter(|op| !is_missing || matches!(op, Op::AddService(..))));
             if !trouble.is_told || trouble.reason != reason {
                 events.push(Event::Degraded { service: key, reason: reason.clone() });
                 trouble.is_told = true;
@@ -544,9 +556,9 @@ impl Reconciler {
         self.drift_repaired
     }
 
-    /// What the kernel's failure to answer is, while it lasts.
+    /// Why the kernel does not answer, or refuses a setting, while it does.
     pub fn kernel_trouble(&self) -> Option<&str> {
-        self.pause.trouble.as_deref()
+        self.pause.trouble.as_deref().or(self.settings.trouble())
     }
 
     /// Timeouts and sync daemons.

@@ -8,17 +8,20 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::checkers::{CheckerId, Checkers, Subscriber};
+use super::order::Order;
 use super::pool::{Member, Pool, Subscription};
 use super::state::KnownDown;
 use crate::check::outcome::{Outcome, Phase};
-use crate::check::schedule::RunId;
-use crate::config::{RealServer, VirtualServer};
+use crate::check::schedule::{Health, RunId};
+use crate::config::{RealServer, VirtualServer, VirtualServerId};
 use crate::time::Instant;
 
 /// What making members needs.
 pub struct Maker<'a> {
     /// All checkers.
     pub checkers: &'a mut Checkers,
+    /// What operators said.
+    pub orders: &'a BTreeMap<Subscriber, Order>,
     /// The core's generator.
     pub rng: &'a mut fastrand::Rng,
     /// Now.
@@ -29,14 +32,14 @@ pub struct Maker<'a> {
 
 impl Maker<'_> {
     /// The members of a virtual server that was not there before; `known` is what a predecessor knew.
-    pub fn fresh(&mut self, server: &VirtualServer, known: &[KnownDown]) -> BTreeMap<SocketAddr, Member> {
+    pub fn fresh(
+        &mut self,
+        server: &VirtualServer,
+        known: &BTreeMap<Subscriber, Vec<KnownDown>>,
+    ) -> BTreeMap<SocketAddr, Member> {
         let member = |real: &RealServer| {
-            let known: Vec<_> = known
-                .iter()
-                .filter(|d| d.virtual_server == server.id && d.real_server == real.address)
-                .cloned()
-                .collect();
-            self.member(server, real, &known, None)
+            let known = known.get(&(server.id, real.address)).map(Vec::as_slice).unwrap_or_default();
+            self.member(server, real, known, None)
         };
         server.real_servers.iter().map(member).map(|m| (m.real_server.address, m)).collect()
     }
@@ -53,15 +56,20 @@ impl Maker<'_> {
         members
     }
 
-    /// Ends the subscriptions of `old` that `new` did not take over.
-    pub fn retire(&mut self, old: &Pool, new: Option<&BTreeMap<SocketAddr, Member>>) {
-        for (at, member) in &old.members {
+    /// Ends the subscriptions of a virtual server's `old` members that `new` ones did not take over.
+    pub fn retire(
+        &mut self,
+        id: VirtualServerId,
+        old: &BTreeMap<SocketAddr, Member>,
+        new: Option<&BTreeMap<SocketAddr, Member>>,
+    ) {
+        for (at, member) in old {
             let successor = new.and_then(|n| n.get(at));
             for s in &member.subscriptions {
                 let is_kept =
                     successor.is_some_and(|m| m.subscriptions.iter().any(|n| n.checker == s.checker));
                 if !is_kept {
-                    self.cancelled.extend(self.checkers.unsubscribe(s.checker, &(old.server.id, *at)));
+                    self.cancelled.extend(self.checkers.unsubscribe(s.checker, &(id, *at)));
                 }
             }
         }
@@ -88,10 +96,35 @@ impl Maker<'_> {
             }
         }
         self.inherit(&fresh, known);
+        self.inherit_up(&fresh, before);
         let since = before.map_or(self.now, |m| m.since);
-        let mut member = Member { real_server: real.clone(), subscriptions, is_up: true, since };
+        let order = self.orders.get(&subscriber).copied().unwrap_or_default();
+        let mut member = Member { real_server: real.clone(), subscriptions, is_up: true, since, order };
         member.is_up = before.map_or_else(|| member.judge(self.checkers), |m| m.is_up);
         member
+    }
+
+    /// A new checker whose predecessor passed goes on from there: its first failure is not the first ever.
+    fn inherit_up(&mut self, fresh: &[CheckerId], before: Option<&Member>) {
+        for s in before.into_iter().flat_map(|m| &m.subscriptions) {
+            let Some(old) =
+                self.checkers.get(s.checker).filter(|c| c.schedule.health().is_up() == Some(true))
+            else {
+                continue;
+            };
+            let (question, target) = (old.spec.question.keyword(), old.spec.target.address);
+            let Some(last) = old.schedule.last().cloned() else { continue };
+            for id in fresh {
+                let is_like = self.checkers.get(*id).is_some_and(|c| {
+                    c.spec.question.keyword() == question
+                        && c.spec.target.address == target
+                        && c.schedule.health() == Health::Unknown
+                });
+                if is_like {
+                    self.checkers.know_up(*id, self.now, last.clone());
+                }
+            }
+        }
     }
 
     /// Gives new checkers the verdicts known of their likes; a verdict whose like is gone goes to all of them.

@@ -199,6 +199,11 @@ impl SettingsKeeper {
         std::mem::take(&mut self.is_changed)
     }
 
+    /// Which setting the kernel refuses, while it does.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
     /// The kernel's timeouts before we changed them.
     pub fn original(&self) -> Option<Timeouts> {
         self.original

@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::order::Order;
 use crate::config::VirtualServerId;
 use crate::ipvs::types::{SyncRole, Timeouts};
+use crate::time::Instant;
 
 /// Written before the kernel is changed, so that it is never behind the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,10 +17,38 @@ pub struct State {
     pub owned: BTreeSet<VirtualServerId>,
     /// Checkers that said down.
     pub down: Vec<KnownDown>,
+    /// Destinations that serve their last connections.
+    #[serde(default)]
+    pub leaving: Vec<KnownLeaving>,
+    /// What operators said.
+    #[serde(default)]
+    pub orders: Vec<KnownOrder>,
     /// The kernel's timeouts before we changed them.
     pub original_timeouts: Option<Timeouts>,
     /// Sync daemons we started.
     pub sync_daemons: Vec<SyncRole>,
+}
+
+/// A destination that serves its last connections.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownLeaving {
+    /// Whose: the virtual server.
+    pub virtual_server: VirtualServerId,
+    /// Address and port.
+    pub real_server: SocketAddr,
+    /// When it is removed whatever it still serves.
+    pub deadline: Instant,
+}
+
+/// What an operator said about a real server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownOrder {
+    /// Whose: the virtual server.
+    pub virtual_server: VirtualServerId,
+    /// Whose: the real server.
+    pub real_server: SocketAddr,
+    /// What.
+    pub order: Order,
 }
 
 /// A checker that said down.

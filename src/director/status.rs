@@ -1,12 +1,16 @@
 //! The director as an operator sees it; serialized for `lvsd status --json`.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::Director;
+use super::checkers::Entry;
+use super::order::Selector;
 use super::pool::{Member, Pool};
-use crate::check::schedule::Health;
+use crate::check::outcome::Outcome;
+use crate::check::schedule::{Attempt, Health};
 use crate::config::VirtualServerId;
 use crate::ipvs::types::{Connections, Forwarding, ServiceEntry, Stats};
 use crate::time::Instant;
@@ -16,7 +20,7 @@ use crate::time::Instant;
 pub struct Status {
     /// Whether the kernel holds what it should, as far as is known.
     pub is_converged: bool,
-    /// Why the kernel does not answer, while it does not.
+    /// Why the kernel does not answer, or refuses a timeout or sync daemon, while it does.
     pub kernel_trouble: Option<String>,
     /// Virtual servers, sorted.
     pub virtual_servers: Vec<VirtualServerStatus>,
@@ -72,7 +76,9 @@ pub struct RealServerStatus {
     pub unverified_seconds: Option<u64>,
     /// Forwarding method.
     pub forwarding: Forwarding,
-    /// Configured weight.
+    /// What an operator said about it, in words; None when nothing.
+    pub order: Option<String>,
+    /// Weight while it serves: the configured one, unless an operator gave another.
     pub weight: u32,
     /// Weight in the kernel, as last read; None when it is not there.
     pub kernel_weight: Option<u32>,
@@ -109,7 +115,61 @@ pub struct SorryServerStatus {
     pub kernel_weight: Option<u32>,
 }
 
+/// Everything known about the health of one real server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RealServerStory {
+    /// Its virtual server.
+    pub virtual_server: VirtualServerId,
+    /// How it stands.
+    pub status: RealServerStatus,
+    /// Its checkers.
+    pub checkers: Vec<CheckerStory>,
+}
+
+/// What a checker asks, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckerStory {
+    /// keepalived's word for the checker.
+    pub checker: String,
+    /// Whom it asks.
+    pub target: SocketAddr,
+    /// What it knows.
+    pub health: HealthStatus,
+    /// Milliseconds until the next run; None while one is under way.
+    pub next_run_ms: Option<u64>,
+    /// The last attempts, oldest first; runs in a row that ended alike are one.
+    pub attempts: Vec<AttemptStory>,
+}
+
+/// Runs in a row that ended alike.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptStory {
+    /// How many.
+    pub count: u32,
+    /// How many milliseconds ago the first of them ended.
+    pub first_ms_ago: u64,
+    /// How many milliseconds ago the last of them ended.
+    pub last_ms_ago: u64,
+    /// How the last of them ended.
+    pub outcome: Outcome,
+}
+
 impl Director {
+    /// Everything known about the health of the selected real servers.
+    pub fn stories(&self, now: Instant, selector: &Selector) -> Vec<RealServerStory> {
+        let story = |(id, at): (VirtualServerId, SocketAddr)| {
+            let pool = self.pools.get(&id)?;
+            let member = pool.members.get(&at)?;
+            let checkers = member.subscriptions.iter().filter_map(|s| self.checkers.get(s.checker));
+            Some(RealServerStory {
+                virtual_server: id,
+                status: self.real_server_status(now, member, self.reconciler.actual(&pool.key())),
+                checkers: checkers.map(|entry| checker_story(now, entry)).collect(),
+            })
+        };
+        self.select(selector).into_iter().filter_map(story).collect()
+    }
+
     /// The director as an operator sees it at `now`.
     pub fn status(&self, now: Instant) -> Status {
         let foreign = self.reconciler.foreign().iter();
@@ -165,12 +225,33 @@ impl Director {
             reason: member.reason(&self.checkers),
             unverified_seconds: unverified.map(|since| now.since(since).as_secs()),
             forwarding: member.real_server.forwarding,
-            weight: member.real_server.weight,
+            order: (!member.order.is_none()).then(|| member.order.to_string()),
+            weight: member.weight(),
             kernel_weight: entry.map(|d| d.destination.weight),
             connections: entry.map(|d| d.connections).unwrap_or_default(),
             stats: entry.map(|d| d.stats).unwrap_or_default(),
         }
     }
+}
+
+fn checker_story(now: Instant, entry: &Entry) -> CheckerStory {
+    let attempt = |a: &Attempt| AttemptStory {
+        count: a.count,
+        first_ms_ago: milliseconds(now.since(a.since)),
+        last_ms_ago: milliseconds(now.since(a.until)),
+        outcome: a.outcome.clone(),
+    };
+    CheckerStory {
+        checker: entry.spec.question.keyword().to_owned(),
+        target: entry.spec.target.address,
+        health: entry.schedule.health().into(),
+        next_run_ms: entry.schedule.deadline().map(|at| milliseconds(at.since(now))),
+        attempts: entry.schedule.attempts().map(attempt).collect(),
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl From<Health> for HealthStatus {

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use crate::lab::daemon::{Daemon, Finished, READY, lvsd, run_dir};
 use crate::lab::table::Table;
 use crate::lab::wait::{seconds, wait_for};
-use crate::lab::{Lab, Verdict, claim, same};
+use crate::lab::{Lab, Verdict, claim, judge, same};
 
 /// A file nobody should run, and what the error must say.
 struct Bad {
@@ -122,6 +122,15 @@ pub fn run(lab: &mut Lab) -> Verdict {
     fs::remove_file(&conf).map_err(|e| format!("{}: {e}", conf.display()))?;
     daemon.reload()?;
     site.answers("rs1=4 rs2=4 rs3=4")?;
+
+    lab.step("a stop ends the daemon though a reload waits for a file that never answers");
+    judge::run(&["mkfifo", &conf.to_string_lossy()])?;
+    let logged = daemon.log_text().len();
+    daemon.reload()?;
+    wait_for("the reload has begun", seconds(15), || {
+        let new = daemon.log_text().split_off(logged);
+        if new.contains("reading") { Ok(()) } else { Err(new) }
+    })?;
     claim(!daemon.log_text().contains("panicked"), || "no panic".to_owned())?;
     daemon.end(Signal::TERM)
 }

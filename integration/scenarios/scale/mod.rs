@@ -53,6 +53,8 @@ pub fn run(lab: &mut Lab) -> Verdict {
         if now == table { Ok(()) } else { Err(format!("{:?}", now.counts())) }
     })?;
 
+    all_fail_at_once(lab, &d1, &daemon)?;
+
     let begun = Instant::now();
     daemon.signal(Signal::TERM)?;
     same("exit code", &daemon.wait_exit(seconds(120))?, &0)?;
@@ -66,6 +68,20 @@ pub fn run(lab: &mut Lab) -> Verdict {
     let theirs = Table::read(&d2)?;
     keepalived.signal(Signal::TERM)?;
     claim(theirs == table, || "lvsd and keepalived make the same table of the same file".to_owned())
+}
+
+/// Ten thousand checks that are refused: the worst moment is no time to be slow.
+fn all_fail_at_once(lab: &Lab, d1: &Host, daemon: &Daemon) -> Verdict {
+    let checked = configuration(1).replace("10.20.", "127.20.").replace(
+        "        weight 1\n",
+        "        TCP_CHECK {\n            connect_timeout 1\n            retry 0\n        }\n",
+    );
+    configure(lab, d1, &checked)?;
+    let begun = Instant::now();
+    daemon.reload()?;
+    wait_for_counts(d1, (1000, 0))?;
+    lab.step(format!("lvsd: 10,000 servers refused and out after {}", ms(begun.elapsed())));
+    Ok(())
 }
 
 /// Counts by /proc/net/ip_vs, which is much cheaper to read than ipvsadm is to run.

@@ -685,6 +685,22 @@ warning: virtual server 192.0.2.10:80 tcp: hysteresis 5 is not less than quorum 
 }
 
 #[test]
+fn a_quorum_that_can_never_be_gained_is_named() {
+    runs(
+        virtual_server("    weight 3\n    quorum 3\n    hysteresis 2"),
+        r#"
+warning: virtual server 192.0.2.10:80 tcp: quorum 3 and hysteresis 2 are more than all real servers weigh: quorum is never gained
+ --> keepalived.conf:7:5
+  |
+7 |     hysteresis 2
+  |     ^^^^^^^^^^^^
+  |
+  = help: gaining it takes weight 5 of 3: lower one of them
+"#,
+    );
+}
+
+#[test]
 fn a_flag_of_another_scheduler_is_ignored() {
     runs(
         virtual_server(r#"    mh-port"#),

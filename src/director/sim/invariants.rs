@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::world::{Server, World};
-use crate::config::{Config, VirtualServer};
+use crate::config::{Config, RealServer, VirtualServer};
 use crate::director::desired;
+use crate::director::order::Standing;
 use crate::director::reconcile::Request;
 use crate::ipvs::backend::Op;
 use crate::ipvs::types::{Destination, ServiceEntry, ServiceKey};
@@ -64,7 +65,7 @@ pub fn never_without_a_server(
 pub fn at_rest(world: &mut World, config: &Config) {
     let mut expected: BTreeMap<ServiceKey, BTreeMap<SocketAddr, Destination>> = BTreeMap::new();
     for server in &config.virtual_servers {
-        expected.insert(desired::service_key(server.id), model(server, &world.servers));
+        expected.insert(desired::service_key(server.id), model(server, world));
     }
     let mut actual: BTreeMap<ServiceKey, BTreeMap<SocketAddr, Destination>> = BTreeMap::new();
     for (key, entry) in world.kernel.table() {
@@ -106,18 +107,19 @@ fn judged_down_serve_nothing(world: &mut World, config: &Config) {
     }
 }
 
-fn model(
-    server: &VirtualServer,
-    servers: &BTreeMap<SocketAddr, Server>,
-) -> BTreeMap<SocketAddr, Destination> {
-    let works = |at: &SocketAddr| matches!(servers.get(at), None | Some(Server::Answers));
+fn model(server: &VirtualServer, world: &World) -> BTreeMap<SocketAddr, Destination> {
+    let order = |at: &SocketAddr| world.orders.get(&(server.id, *at)).copied().unwrap_or_default();
+    let is_out = |at: &SocketAddr| order(at).standing != Standing::Free;
+    let works =
+        |at: &SocketAddr| matches!(world.servers.get(at), None | Some(Server::Answers)) && !is_out(at);
+    let weight_of = |r: &RealServer| order(&r.address).weight.unwrap_or(r.weight);
     let weight: u64 =
-        server.real_servers.iter().filter(|r| works(&r.address)).map(|r| u64::from(r.weight)).sum();
+        server.real_servers.iter().filter(|r| works(&r.address)).map(|r| u64::from(weight_of(r))).sum();
     let is_sorry = server.sorry_server.is_some() && (weight == 0 || weight < u64::from(server.quorum));
     let mut table = BTreeMap::new();
     for r in &server.real_servers {
-        let weight = if works(&r.address) && !is_sorry { r.weight } else { 0 };
-        let is_kept = r.inhibit_on_failure || (works(&r.address) && !is_sorry);
+        let weight = if works(&r.address) && !is_sorry { weight_of(r) } else { 0 };
+        let is_kept = (r.inhibit_on_failure && !is_out(&r.address)) || (works(&r.address) && !is_sorry);
         let (upper_threshold, lower_threshold) = (r.upper_threshold, r.lower_threshold);
         if is_kept {
             let d = Destination { forwarding: r.forwarding, weight, upper_threshold, lower_threshold };

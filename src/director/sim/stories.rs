@@ -11,6 +11,7 @@ use crate::config::{
 };
 use crate::director::Input;
 use crate::director::event::Event;
+use crate::director::order::{Change, Selector};
 use crate::director::pool::DRAIN_DEADLINE;
 use crate::director::reconcile::SWEEP_INTERVAL;
 use crate::ipvs::backend::{Backend, Op, Scope, Snapshot};
@@ -41,6 +42,38 @@ fn a_server_that_is_dead_at_the_start_goes_after_one_failure() {
     world.start(&config(server));
     world.run(Duration::from_millis(1100));
     assert_eq!(weights(&world), "2:1 3:1");
+}
+
+#[test]
+fn a_certificate_near_its_end_is_told_once_at_each_change_and_takes_nobody_down() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let mut world = World::new(1);
+    world.certificates.insert(real(1), DAY * 15);
+    world.certificates.insert(real(2), DAY * 13);
+    world.start(&config(tcp_server()));
+    let certificates = |world: &World| -> Vec<(String, &'static str)> {
+        let about = world.events.iter().filter(|(_, e)| e.kind().starts_with("certificate_"));
+        about.map(|(_, e)| (e.to_string(), e.kind())).collect()
+    };
+    let mut wanted =
+        vec![("TCP_CHECK of 10.1.0.2:80: certificate expires in 13 days".to_owned(), "certificate_expiring")];
+    world.run(Duration::from_secs(60));
+    assert_eq!(certificates(&world), wanted);
+    // A failure in between shows no certificate, and changes nothing about it.
+    for (server, left, said, kind) in [
+        (Server::Refuses, DAY * 13, None, ""),
+        (Server::Answers, DAY * 12, None, ""),
+        (Server::Answers, Duration::ZERO, Some("certificate has expired"), "certificate_expired"),
+        (Server::Answers, DAY / 2, Some("certificate expires in less than a day"), "certificate_expiring"),
+        (Server::Answers, DAY * 90, Some("certificate is good again, for 90 days"), "certificate_renewed"),
+    ] {
+        world.servers.insert(real(2), server);
+        world.certificates.insert(real(2), left);
+        world.run(Duration::from_secs(60));
+        wanted.extend(said.map(|said| (format!("TCP_CHECK of 10.1.0.2:80: {said}"), kind)));
+        assert_eq!(certificates(&world), wanted);
+    }
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
 }
 
 #[test]
@@ -338,10 +371,148 @@ fn a_local_failure_is_told_and_changes_no_verdict() {
     assert_eq!(told(&world, "is down"), 0);
 }
 
-/// Interval 2 s, one retry after 1 s, and a little.
-const SECONDS_TO_NOTICE: Duration = Duration::from_secs(4);
+#[test]
+fn a_drained_server_keeps_its_connections_until_they_end() {
+    let (mut world, _) = started(tcp_server());
+    world.kernel.set_connections(&key(), &real(1), busy());
+    order(&mut world, 1, Change::Drain { limit: Duration::from_secs(60) });
+    world.run(Duration::from_secs(30));
+    assert_eq!(weights(&world), "1:0 2:1 3:1");
+    world.kernel.set_connections(&key(), &real(1), Connections::default());
+    world.run(Duration::from_secs(4));
+    assert_eq!(weights(&world), "2:1 3:1");
+    assert_eq!(told(&world, "has left"), 1);
+    order(&mut world, 1, Change::Undrain);
+    world.run(Duration::from_millis(100));
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
+}
 
-fn started(server: VirtualServer) -> (World, Arc<Config>) {
+#[test]
+fn a_drained_server_stays_until_the_kernel_has_forgotten_its_closed_connections() {
+    let (mut world, _) = started(tcp_server());
+    let closed = Connections { active: 0, inactive: 7, persistent: 0 };
+    world.kernel.set_connections(&key(), &real(1), closed);
+    order(&mut world, 1, Change::Drain { limit: Duration::from_secs(600) });
+    world.run(Duration::from_secs(120));
+    assert_eq!(weights(&world), "1:0 2:1 3:1");
+    world.kernel.set_connections(&key(), &real(1), Connections::default());
+    world.run(Duration::from_secs(4));
+    assert_eq!(weights(&world), "2:1 3:1");
+}
+
+#[test]
+fn a_drain_ends_at_the_operators_deadline_and_says_what_it_cut() {
+    let (mut world, _) = started(tcp_server());
+    world.kernel.set_connections(&key(), &real(1), busy());
+    order(&mut world, 1, Change::Drain { limit: Duration::from_secs(20) });
+    world.run(Duration::from_secs(19));
+    assert_eq!(weights(&world), "1:0 2:1 3:1");
+    world.run(Duration::from_secs(2));
+    assert_eq!(weights(&world), "2:1 3:1");
+    assert_eq!(told(&world, "4 connections cut at the deadline"), 1);
+}
+
+#[test]
+fn a_disabled_server_goes_at_once_and_stays_away_whatever_its_health() {
+    let mut server = tcp_server();
+    server.real_servers[0].inhibit_on_failure = true;
+    let (mut world, _) = started(server);
+    world.kernel.set_connections(&key(), &real(1), busy());
+    order(&mut world, 1, Change::Disable);
+    world.run(Duration::from_secs(10));
+    assert_eq!(weights(&world), "2:1 3:1");
+    order(&mut world, 1, Change::Enable);
+    world.run(Duration::from_millis(100));
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
+}
+
+#[test]
+fn orders_survive_reload_and_crash_and_a_drain_its_connections() {
+    let (mut world, config) = started(tcp_server());
+    world.kernel.set_connections(&key(), &real(1), busy());
+    order(&mut world, 1, Change::Drain { limit: Duration::from_secs(600) });
+    order(&mut world, 2, Change::Weight(Some(7)));
+    order(&mut world, 3, Change::Disable);
+    world.run(Duration::from_secs(5));
+    assert_eq!(weights(&world), "1:0 2:7");
+    let ops = world.ops.len();
+    world.tell(Input::Reload(Arc::new(Config::clone(&config))));
+    world.run(Duration::from_secs(5));
+    world.crash();
+    world.start(&config);
+    world.run(Duration::from_secs(30));
+    assert_eq!(weights(&world), "1:0 2:7", "the drained one still serves its connections");
+    assert_eq!(world.ops.len(), ops);
+    order(&mut world, 2, Change::Weight(None));
+    world.run(Duration::from_millis(100));
+    assert_eq!(weights(&world), "1:0 2:1");
+}
+
+#[test]
+fn an_order_ends_with_its_server() {
+    let (mut world, full) = started(tcp_server());
+    order(&mut world, 1, Change::Disable);
+    let mut shorter = full.virtual_servers[0].clone();
+    shorter.real_servers.remove(0);
+    world.tell(Input::Reload(config(shorter)));
+    world.run(Duration::from_secs(5));
+    world.tell(Input::Reload(full));
+    world.run(Duration::from_secs(5));
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
+}
+
+#[test]
+fn draining_the_last_server_brings_the_sorry_server() {
+    let mut server = tcp_server();
+    server.real_servers.truncate(1);
+    server.sorry_server = Some(SorryServer { address: real(9), forwarding: Forwarding::Dr, inhibit: false });
+    let (mut world, _) = started(server);
+    world.kernel.set_connections(&key(), &real(1), busy());
+    order(&mut world, 1, Change::Drain { limit: Duration::from_secs(60) });
+    world.run(Duration::from_secs(1));
+    assert_eq!(weights(&world), "1:0 9:1");
+}
+
+#[test]
+fn a_predecessors_removed_server_goes_on_draining_after_a_crash() {
+    let (mut world, full) = started(tcp_server());
+    let mut shorter = full.virtual_servers[0].clone();
+    shorter.real_servers.remove(0);
+    let shorter = config(shorter);
+    world.kernel.set_connections(&key(), &real(1), busy());
+    world.tell(Input::Reload(Arc::clone(&shorter)));
+    world.run(Duration::from_secs(10));
+    world.crash();
+    world.start(&shorter);
+    world.run(DRAIN_DEADLINE - Duration::from_secs(15));
+    assert_eq!(weights(&world), "1:0 2:1 3:1");
+    world.run(Duration::from_secs(10));
+    assert_eq!(weights(&world), "2:1 3:1", "at the old deadline, not a new one");
+}
+
+#[test]
+fn a_server_that_flaps_must_prove_itself_where_rise_asks_for_it() {
+    let mut server = tcp_server();
+    server.real_servers[0].checkers[0].spec.timing.rise = 3;
+    let (mut world, _) = started(server);
+    world.servers.insert(real(1), Server::Refuses);
+    world.run(SECONDS_TO_NOTICE);
+    world.servers.insert(real(1), Server::Answers);
+    world.run(SECONDS_TO_NOTICE);
+    assert_eq!(weights(&world), "2:1 3:1");
+    world.run(Duration::from_secs(4));
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
+}
+
+fn order(world: &mut World, n: u8, change: Change) {
+    let selector = Selector { address: real(n).ip(), port: None, virtual_server: None };
+    world.tell(Input::Order { selector, change });
+}
+
+/// Interval 2 s, one retry after 1 s, and a little.
+pub(super) const SECONDS_TO_NOTICE: Duration = Duration::from_secs(4);
+
+pub(super) fn started(server: VirtualServer) -> (World, Arc<Config>) {
     let mut world = World::new(1);
     let config = config(server);
     world.start(&config);
@@ -351,11 +522,11 @@ fn started(server: VirtualServer) -> (World, Arc<Config>) {
     (world, config)
 }
 
-fn config(server: VirtualServer) -> Arc<Config> {
+pub(super) fn config(server: VirtualServer) -> Arc<Config> {
     Arc::new(Config { virtual_servers: vec![server], ..Config::default() })
 }
 
-fn tcp_server() -> VirtualServer {
+pub(super) fn tcp_server() -> VirtualServer {
     VirtualServer {
         id: VirtualServerId::Address { protocol: Protocol::Tcp, address: [10, 0, 0, 1].into(), port: 80 },
         scheduler: Scheduler::new("rr").unwrap(),
@@ -369,7 +540,7 @@ fn tcp_server() -> VirtualServer {
     }
 }
 
-fn real_server(n: u8) -> RealServer {
+pub(super) fn real_server(n: u8) -> RealServer {
     let target = Target {
         address: real(n),
         bind_address: None,
@@ -398,7 +569,7 @@ fn real_server(n: u8) -> RealServer {
     }
 }
 
-fn real(n: u8) -> SocketAddr {
+pub(super) fn real(n: u8) -> SocketAddr {
     SocketAddr::new([10, 1, 0, n].into(), 80)
 }
 
@@ -420,7 +591,7 @@ fn busy() -> Connections {
 }
 
 /// The only service's destinations as `last octet:weight`.
-fn weights(world: &World) -> String {
+pub(super) fn weights(world: &World) -> String {
     let entry = world.kernel.table().values().next().expect("a service");
     let one = |(at, d): (&SocketAddr, &crate::ipvs::types::DestinationEntry)| match at {
         SocketAddr::V4(v4) => format!("{}:{}", v4.ip().octets()[3], d.destination.weight),
@@ -429,7 +600,7 @@ fn weights(world: &World) -> String {
     entry.destinations.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
-fn told(world: &World, words: &str) -> usize {
+pub(super) fn told(world: &World, words: &str) -> usize {
     let says = |event: &Event| event.to_string().contains(words);
     world.events.iter().filter(|(_, event)| says(event)).count()
 }

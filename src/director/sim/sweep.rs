@@ -10,6 +10,7 @@ use super::world::{Server, World};
 use crate::check::spec::{CheckerSpec, Question, Target, Timing};
 use crate::config::{Checker, Config, RealServer, SorryServer, VirtualServer, VirtualServerId};
 use crate::director::event::Event;
+use crate::director::order::{Change, Selector};
 use crate::director::{Input, desired};
 use crate::ipvs::backend::{Backend, Op};
 use crate::ipvs::scheduler::Scheduler;
@@ -113,7 +114,7 @@ fn the_end(world: &mut World) {
 }
 
 fn mischief(world: &mut World, config: &mut Arc<Config>) {
-    match world.rng.u32(0..12) {
+    match world.rng.u32(0..14) {
         0..=3 => {
             let at = real_address(world.rng.u8(1..6));
             let state = [Server::Answers, Server::Answers, Server::Refuses, Server::Silent];
@@ -123,6 +124,7 @@ fn mischief(world: &mut World, config: &mut Arc<Config>) {
         4 | 5 => meddle(world),
         6 => {
             *config = Arc::new(random_config(&mut world.rng));
+            forget_orders(world, config);
             world.tell(Input::Reload(Arc::clone(config)));
         }
         7 => {
@@ -144,8 +146,35 @@ fn mischief(world: &mut World, config: &mut Arc<Config>) {
             world.kernel.set_scheduler("wrr", true);
         }
         10 => connections_come_and_go(world),
+        11 | 12 => operator_orders(world),
         _ => world.fault_rate = world.rng.choice([0, 5, 20, 60]).expect("not empty"),
     }
+}
+
+fn operator_orders(world: &mut World) {
+    let change = match world.rng.u32(0..6) {
+        0 | 1 => Change::Drain { limit: Duration::from_secs(world.rng.u64(1..100)) },
+        2 => Change::Undrain,
+        3 => Change::Disable,
+        4 => Change::Enable,
+        _ => Change::Weight(world.rng.bool().then_some(5)),
+    };
+    let at = real_address(world.rng.u8(1..6));
+    let selector = Selector { address: at.ip(), port: None, virtual_server: None };
+    let Some(director) = world.director() else { return };
+    for subscriber in director.select(&selector) {
+        let order = world.orders.get(&subscriber).copied().unwrap_or_default();
+        world.orders.insert(subscriber, order.changed(change, world.now));
+    }
+    world.tell(Input::Order { selector, change });
+}
+
+/// An order ends with the real server it is about.
+fn forget_orders(world: &mut World, config: &Config) {
+    world.orders.retain(|(id, at), _| {
+        let mut servers = config.virtual_servers.iter().filter(|s| s.id == *id);
+        servers.any(|s| s.real_servers.iter().any(|r| r.address == *at))
+    });
 }
 
 /// A stranger edits a service of ours.

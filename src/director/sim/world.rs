@@ -10,7 +10,9 @@ use crate::check::outcome::{Outcome, Phase, Verdict};
 use crate::check::schedule::RunId;
 use crate::check::spec::CheckerSpec;
 use crate::config::Config;
+use crate::director::checkers::Subscriber;
 use crate::director::event::Event;
+use crate::director::order::Order;
 use crate::director::reconcile::Request;
 use crate::director::state::State;
 use crate::director::{Director, Effect, Input};
@@ -46,6 +48,10 @@ pub struct World {
     pub strangers: BTreeSet<ServiceKey>,
     /// Real servers; one that is not listed answers.
     pub servers: BTreeMap<SocketAddr, Server>,
+    /// How long certificates are still valid, of those who show one while they answer.
+    pub certificates: BTreeMap<SocketAddr, Duration>,
+    /// What operators ordered, by virtual server and real server.
+    pub orders: BTreeMap<Subscriber, Order>,
     /// The generator of all chance in this world.
     pub rng: fastrand::Rng,
     /// Everything that was told.
@@ -76,6 +82,8 @@ impl World {
             kernel: MemoryBackend::new(),
             strangers: BTreeSet::new(),
             servers: BTreeMap::new(),
+            certificates: BTreeMap::new(),
+            orders: BTreeMap::new(),
             rng: fastrand::Rng::with_seed(seed),
             events: Vec::new(),
             ops: Vec::new(),
@@ -257,7 +265,13 @@ impl World {
             Some(Server::Refuses) => (Verdict::Fail, "connection refused"),
             Some(Server::Silent) => (Verdict::Fail, "no answer"),
         };
-        Outcome { verdict, took: Duration::from_millis(1), ..Outcome::fail(Phase::Connect, reason) }
+        let shown = self.certificates.get(&target).filter(|_| verdict == Verdict::Pass).copied();
+        Outcome {
+            verdict,
+            took: Duration::from_millis(1),
+            certificate_expires_in: shown,
+            ..Outcome::fail(Phase::Connect, reason)
+        }
     }
 
     fn schedule(&mut self, at: Instant, happening: Happening) {

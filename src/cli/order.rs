@@ -1,0 +1,146 @@
+//! `lvsd drain`, `undrain`, `disable`, `enable`, `weight`: an operator's orders about real servers.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use super::socket::{SocketArguments, misunderstood};
+use super::{complain, print};
+use crate::config::VirtualServerId;
+use crate::daemon::control::{Command, Reply};
+use crate::daemon::startup::Exit;
+use crate::director::checkers::Subscriber;
+use crate::director::order::{Change, Selector};
+use crate::ipvs::types::Connections;
+use crate::syntax::value;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Whom {
+    /// The real server: ADDRESS or ADDRESS:PORT, in every virtual server that has it
+    real_server: Selector,
+    /// Only in this virtual server, as status writes it, e.g. "10.0.0.1:80 tcp"
+    #[arg(long, value_name = "ID")]
+    virtual_server: Option<VirtualServerId>,
+    #[command(flatten)]
+    socket: SocketArguments,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct DrainArguments {
+    #[command(flatten)]
+    whom: Whom,
+    /// Return when the last connection has ended, showing how many there are
+    #[arg(long)]
+    wait: bool,
+    /// Cut what is left after this long, e.g. 90s, 5m, 2h
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time)]
+    deadline: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct WeightArguments {
+    #[command(flatten)]
+    whom: Whom,
+    /// 0 to 2147483647, or `default` for the configured weight
+    #[arg(value_parser = weight)]
+    weight: Wish,
+}
+
+/// A weight an operator wishes.
+#[derive(Clone, Copy, Debug)]
+struct Wish(Option<u32>);
+
+pub(super) fn drain(arguments: &DrainArguments) -> Exit {
+    let ordered = match order(&arguments.whom, Change::Drain { limit: arguments.deadline }) {
+        Ok(ordered) => ordered,
+        Err(exit) => return exit,
+    };
+    if arguments.wait { wait(&arguments.whom.socket, &ordered) } else { tell(&ordered, "drains") }
+}
+
+pub(super) fn change(whom: &Whom, change: Change) -> Exit {
+    let what = match change {
+        Change::Drain { .. } => "drains",
+        Change::Undrain => "is not drained any more",
+        Change::Disable => "is disabled",
+        Change::Enable => "may serve",
+        Change::Weight(_) => "has its new weight",
+    };
+    match order(whom, change) {
+        Ok(ordered) => tell(&ordered, what),
+        Err(exit) => exit,
+    }
+}
+
+pub(super) fn set_weight(arguments: &WeightArguments) -> Exit {
+    change(&arguments.whom, Change::Weight(arguments.weight.0))
+}
+
+fn order(whom: &Whom, change: Change) -> Result<Vec<Subscriber>, Exit> {
+    let selector = Selector { virtual_server: whom.virtual_server, ..whom.real_server };
+    match whom.socket.ask(Command::Order { selector, change })? {
+        Reply::Ordered(ordered) => Ok(ordered),
+        _ => Err(misunderstood()),
+    }
+}
+
+fn tell(ordered: &[Subscriber], what: &str) -> Exit {
+    let line = |(id, at): &Subscriber| format!("{at} of {id} {what}\n");
+    print(&ordered.iter().map(line).collect::<String>());
+    Exit::Ok
+}
+
+/// Shows live counts until every one of them has left the kernel.
+fn wait(socket: &SocketArguments, ordered: &[Subscriber]) -> Exit {
+    let is_live = std::io::stdout().is_terminal();
+    let mut shown = String::new();
+    loop {
+        let status = match socket.ask(Command::Status) {
+            Ok(Reply::Status(status)) => status,
+            Ok(_) => return misunderstood(),
+            Err(exit) => return exit,
+        };
+        let servers = status.director.virtual_servers.iter();
+        let reals =
+            servers.flat_map(|s| s.real_servers.iter().map(move |r| ((s.virtual_server, r.real_server), r)));
+        let left: Vec<_> =
+            reals.filter(|(key, r)| ordered.contains(key) && r.kernel_weight.is_some()).collect();
+        let count = |of: fn(&Connections) -> u32| {
+            left.iter().map(|(_, r)| u64::from(of(&r.connections))).sum::<u64>()
+        };
+        let (active, closed) = (count(|c| c.active), count(|c| c.inactive));
+        let line = format!("waiting: {active} active connections, {closed} closed ones the kernel remembers");
+        if left.is_empty() {
+            print(if is_live && !shown.is_empty() { "\r\x1b[K" } else { "" });
+            return tell(ordered, "has left the kernel");
+        }
+        if left.iter().any(|(_, r)| r.order.is_none()) {
+            complain("somebody took the order back");
+            return Exit::Unavailable;
+        }
+        if line != shown {
+            print(&if is_live { format!("\r\x1b[K{line}") } else { format!("{line}\n") });
+            let _ = std::io::stdout().flush();
+            shown = line;
+        }
+        pause();
+    }
+}
+
+/// The daemon reads connection counts of leaving servers once a second; nothing announces them.
+#[expect(clippy::disallowed_methods, reason = "a command line tool that polls what nothing announces")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(500));
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let bad = || format!("{text:?} is not a time: write e.g. 90s, 5m or 2h");
+    value::time(text).map(|t| t.duration).map_err(|_| bad())
+}
+
+fn weight(text: &str) -> Result<Wish, String> {
+    if text == "default" {
+        return Ok(Wish(None));
+    }
+    let weight = text.parse().ok().filter(|w| *w <= i32::MAX.unsigned_abs());
+    weight.map(|w| Wish(Some(w))).ok_or_else(|| format!("{text:?} is not 0 to 2147483647, nor `default`"))
+}

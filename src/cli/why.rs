@@ -1,0 +1,113 @@
+//! `lvsd why`: the last attempts of a real server's checkers.
+
+use std::fmt::Write;
+
+use super::print;
+use super::socket::{SocketArguments, misunderstood};
+use super::status::{health, span};
+use super::table::Table;
+use crate::check::outcome::{Outcome, Verdict};
+use crate::daemon::control::{Command, Reply};
+use crate::daemon::startup::Exit;
+use crate::director::order::Selector;
+use crate::director::status::{AttemptStory, CheckerStory, RealServerStory};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct WhyArguments {
+    /// The real server: ADDRESS or ADDRESS:PORT
+    real_server: Selector,
+    #[command(flatten)]
+    socket: SocketArguments,
+    /// For machines
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &WhyArguments) -> Exit {
+    let stories = match arguments.socket.ask(Command::Why(arguments.real_server)) {
+        Ok(Reply::Why(stories)) => stories,
+        Ok(_) => return misunderstood(),
+        Err(exit) => return exit,
+    };
+    if arguments.json {
+        print(&(serde_json::to_string_pretty(&stories).unwrap_or_default() + "\n"));
+    } else {
+        print(&render(&stories));
+    }
+    Exit::Ok
+}
+
+fn render(stories: &[RealServerStory]) -> String {
+    let mut text = String::new();
+    for story in stories {
+        let real = &story.status;
+        let _ = writeln!(
+            text,
+            "{} of {}: {} for {}: {}",
+            real.real_server,
+            story.virtual_server,
+            health(real.health, real.is_up),
+            span(real.since_seconds),
+            real.reason
+        );
+        if let Some(order) = &real.order {
+            let _ = writeln!(text, "  by order: {order}");
+        }
+        for checker in &story.checkers {
+            text.push_str(&render_checker(checker));
+        }
+    }
+    text
+}
+
+fn render_checker(checker: &CheckerStory) -> String {
+    let next = match checker.next_run_ms {
+        Some(ms) => format!("next run in {}", short(ms)),
+        None => "running now".to_owned(),
+    };
+    let mut text = format!("  {} {}, {next}\n", checker.checker, checker.target);
+    if checker.attempts.is_empty() {
+        return text + "    no attempt yet\n";
+    }
+    let mut table = Table::default();
+    for attempt in &checker.attempts {
+        table.row(cells(attempt));
+    }
+    text.push_str(&table.render());
+    text
+}
+
+fn cells(attempt: &AttemptStory) -> [String; 5] {
+    let Outcome { verdict, phase, reason, errno, took, .. } = &attempt.outcome;
+    let verdict = match verdict {
+        Verdict::Pass => "passed",
+        Verdict::Fail => "FAILED",
+        Verdict::Unverified => "not made",
+    };
+    let when = match attempt.count {
+        1 => format!("    {} ago", short(attempt.last_ms_ago)),
+        n => format!("    {n} times, {} to {} ago", short(attempt.first_ms_ago), short(attempt.last_ms_ago)),
+    };
+    let errno = errno.map(|e| format!(" (errno {e})")).unwrap_or_default();
+    let took = format!("took {:.1} ms", took.as_secs_f64() * 1000.0);
+    [when, verdict.to_owned(), phase.to_string(), took, format!("{reason}{errno}")]
+}
+
+/// `850ms`, `4.2s`, `3m 5s`.
+fn short(ms: u64) -> String {
+    match ms {
+        0..1000 => format!("{ms}ms"),
+        1000..60_000 => format!("{}.{}s", ms / 1000, ms % 1000 / 100),
+        _ => span(ms / 1000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_spans_keep_what_matters() {
+        assert_eq!([850, 4230, 185_000].map(short), ["850ms", "4.2s", "3m 5s"]);
+    }
+}

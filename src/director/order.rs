@@ -1,0 +1,151 @@
+//! What an operator says about a real server at run time: drain, disable, another weight.
+//!
+//! An order belongs to a real server of a virtual server by identity; it survives reload and restart, and ends when
+//! the operator takes it back or the server leaves the configuration.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::VirtualServerId;
+use crate::time::Instant;
+
+/// Every order about one real server; the default is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// Whether it may serve.
+    pub standing: Standing,
+    /// Weight instead of the configured one, 0-2147483647.
+    pub weight: Option<u32>,
+}
+
+/// Whether a real server may serve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum Standing {
+    /// As its health says.
+    #[default]
+    Free,
+    /// No new connections; removed when the last one ends, or at the deadline.
+    Drained {
+        /// When it is removed whatever it still serves.
+        deadline: Instant,
+    },
+    /// Removed at once.
+    Disabled,
+}
+
+/// What an operator wants changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// No new connections; removed when the last one ends, or after this long.
+    Drain {
+        /// At most this long.
+        limit: Duration,
+    },
+    /// End a drain.
+    Undrain,
+    /// Remove at once.
+    Disable,
+    /// Let it serve again, drained or disabled.
+    Enable,
+    /// Another weight; None: the configured one.
+    Weight(Option<u32>),
+}
+
+/// Which real servers an order is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selector {
+    /// Their address.
+    pub address: IpAddr,
+    /// Their port; None: every port.
+    pub port: Option<u16>,
+    /// Only in this virtual server.
+    pub virtual_server: Option<VirtualServerId>,
+}
+
+impl Selector {
+    /// Whether a real server of a virtual server is meant.
+    pub fn selects(&self, virtual_server: &VirtualServerId, real_server: &SocketAddr) -> bool {
+        self.address == real_server.ip()
+            && self.port.is_none_or(|port| port == real_server.port())
+            && self.virtual_server.is_none_or(|id| id == *virtual_server)
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}", SocketAddr::new(self.address, port))?,
+            None => write!(f, "{}", self.address)?,
+        }
+        match &self.virtual_server {
+            Some(id) => write!(f, " of virtual server {id}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl FromStr for Selector {
+    type Err = NotARealServer;
+
+    /// `10.1.0.1`, `10.1.0.1:80`, `fd00::1`, `[fd00::1]:80`.
+    fn from_str(text: &str) -> Result<Selector, NotARealServer> {
+        let (address, port) = match (text.parse::<SocketAddr>(), text.parse::<IpAddr>()) {
+            (Ok(at), _) => (at.ip(), Some(at.port())),
+            (_, Ok(address)) => (address, None),
+            _ => return Err(NotARealServer(text.to_owned())),
+        };
+        Ok(Selector { address, port, virtual_server: None })
+    }
+}
+
+/// A text that names no real server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a real server: write ADDRESS or ADDRESS:PORT, IPv6 as [ADDRESS]:PORT")]
+pub struct NotARealServer(String);
+
+impl Order {
+    /// The order after a change.
+    #[must_use]
+    pub fn changed(self, change: Change, now: Instant) -> Order {
+        match change {
+            Change::Drain { limit } => {
+                Order { standing: Standing::Drained { deadline: now + limit }, ..self }
+            }
+            Change::Undrain if matches!(self.standing, Standing::Drained { .. }) => {
+                Order { standing: Standing::Free, ..self }
+            }
+            Change::Undrain => self,
+            Change::Disable => Order { standing: Standing::Disabled, ..self },
+            Change::Enable => Order { standing: Standing::Free, ..self },
+            Change::Weight(weight) => Order { weight, ..self },
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_none(&self) -> bool {
+        *self == Order::default()
+    }
+}
+
+impl fmt::Display for Order {
+    /// `drained`, `disabled`, `weight 5`, or both with a comma; empty when there is none.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let standing = match self.standing {
+            Standing::Free => None,
+            Standing::Drained { .. } => Some("drained"),
+            Standing::Disabled => Some("disabled"),
+        };
+        match (standing, self.weight) {
+            (None, None) => Ok(()),
+            (Some(standing), None) => f.write_str(standing),
+            (None, Some(weight)) => write!(f, "weight {weight}"),
+            (Some(standing), Some(weight)) => write!(f, "{standing}, weight {weight}"),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What the kernel refuses, servers that move, and many that fail at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::stories::{SECONDS_TO_NOTICE, config, real, real_server, started, tcp_server, told, weights};
+use super::world::{Server, World};
+use crate::config::{Config, Global, RealServer, VirtualServer, VirtualServerId};
+use crate::director::Input;
+use crate::ipvs::scheduler::Scheduler;
+use crate::ipvs::types::{Protocol, SyncDaemon, SyncRole};
+
+#[test]
+fn a_dead_server_that_moves_to_another_virtual_server_stays_dead() {
+    let other = |reals: Vec<RealServer>| VirtualServer {
+        id: VirtualServerId::Address { protocol: Protocol::Tcp, address: [10, 0, 0, 2].into(), port: 80 },
+        real_servers: reals,
+        ..tcp_server()
+    };
+    let of = |servers| Arc::new(Config { virtual_servers: servers, ..Config::default() });
+    let mut world = World::new(1);
+    world.servers.insert(real(1), Server::Silent);
+    world.start(&of(vec![tcp_server(), other(vec![real_server(7)])]));
+    world.run(Duration::from_secs(20));
+    let mut shorter = tcp_server();
+    shorter.real_servers.remove(0);
+    let ops = world.ops.len();
+    world.tell(Input::Reload(of(vec![shorter, other(vec![real_server(1), real_server(7)])])));
+    world.run(Duration::from_secs(20));
+    assert_eq!(world.ops.len(), ops, "its checker goes on, and it says down");
+}
+
+#[test]
+fn a_changed_check_of_a_healthy_server_retries_before_it_says_down() {
+    let (mut world, full) = started(tcp_server());
+    let mut changed = full.virtual_servers[0].clone();
+    for checker in changed.real_servers.iter_mut().flat_map(|r| &mut r.checkers) {
+        checker.spec.target.connect_timeout = Duration::from_secs(7);
+    }
+    world.servers.insert(real(1), Server::Refuses);
+    world.tell(Input::Reload(config(changed)));
+    world.run(Duration::from_millis(1100));
+    world.servers.clear();
+    world.run(Duration::from_secs(20));
+    assert_eq!(told(&world, "is down"), 0, "one failure, and one retry is configured");
+}
+
+#[test]
+fn two_refusals_of_one_service_wait_side_by_side() {
+    let (mut world, full) = started(tcp_server());
+    world.kernel.set_scheduler("twos", false);
+    let mut server = full.virtual_servers[0].clone();
+    server.scheduler = Scheduler::new("twos").unwrap();
+    world.tell(Input::Reload(config(server.clone())));
+    world.run(Duration::from_secs(20));
+    server.real_servers.push(RealServer { address: "[fd00::9]:80".parse().unwrap(), ..real_server(9) });
+    world.tell(Input::Reload(config(server.clone())));
+    let ops = world.ops.len();
+    world.run(Duration::from_secs(60));
+    let tried = world.ops.len() - ops;
+    assert!(tried < 60, "{tried} operations in a minute");
+    assert_eq!(told(&world, "no scheduler twos"), 1, "once, not at every attempt");
+}
+
+#[test]
+fn another_scheduler_is_taken_at_once_though_the_first_was_refused() {
+    let mut world = World::new(1);
+    world.kernel.set_scheduler("twos", false);
+    let refused = VirtualServer { scheduler: Scheduler::new("twos").unwrap(), ..tcp_server() };
+    world.start(&config(refused));
+    world.run(Duration::from_secs(60));
+    assert!(world.kernel.table().is_empty());
+    world.tell(Input::Reload(config(tcp_server())));
+    world.run(Duration::from_millis(100));
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
+}
+
+#[test]
+fn a_sync_daemon_the_kernel_refuses_shows_in_the_status() {
+    let mut world = World::new(1);
+    let daemon = SyncDaemon {
+        role: SyncRole::Master,
+        interface: "nosuch".to_owned(),
+        sync_id: 5,
+        max_len: None,
+        group: None,
+        port: None,
+        ttl: None,
+    };
+    world.kernel.set_interface("nosuch", false);
+    let global = Global { sync_daemons: vec![daemon], ..Global::default() };
+    world.start(&Arc::new(Config { global, virtual_servers: vec![tcp_server()] }));
+    world.run(Duration::from_secs(5));
+    let trouble = world.director().unwrap().status(world.now).kernel_trouble;
+    assert!(
+        trouble.is_some_and(|t| t.contains("sync daemon on nosuch")),
+        "the log says so once, the status as long"
+    );
+}
+
+#[test]
+fn many_failures_at_once_are_saved_once_a_second_and_not_one_by_one() {
+    let crowd = VirtualServer { real_servers: (1..=60).map(real_server).collect(), ..tcp_server() };
+    let (mut world, config) = started(crowd);
+    let saves = |world: &World| world.trace.iter().filter(|line| line.contains("SaveState")).count();
+    let before = saves(&world);
+    for n in 2..=60 {
+        world.servers.insert(real(n), Server::Refuses);
+    }
+    world.run(SECONDS_TO_NOTICE);
+    let (changes, saved) = (told(&world, "is down"), saves(&world) - before);
+    assert!(changes == 59 && saved <= 6, "{saved} saves for {changes} changes");
+    world.run(Duration::from_secs(1));
+    world.crash();
+    world.start(&config);
+    world.run(Duration::from_millis(100));
+    assert_eq!(weights(&world), "1:1", "a second later everything is saved");
+}
