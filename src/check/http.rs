@@ -29,6 +29,7 @@ use super::digest::Digest;
 use super::errno;
 use super::hash::Hasher;
 use super::outcome::{Outcome, Phase, Verdict};
+use super::pattern::Pattern;
 use super::spec::Target;
 use super::tap::{Seen, Tap};
 use super::tls::{self, Tls};
@@ -69,6 +70,8 @@ pub struct Url {
     pub status: Vec<(u16, u16)>,
     /// What the body's digest must be.
     pub digest: Option<Digest>,
+    /// What the body must match, or must not.
+    pub pattern: Option<Pattern>,
     /// Asked over TLS, and how.
     pub tls: Option<Tls>,
 }
@@ -79,6 +82,8 @@ const USER_AGENT: &str = "KeepAliveClient";
 const HEADER_LIMIT: usize = 64 * 1024;
 /// The most header lines read.
 const HEADER_LINES: usize = 256;
+/// The longest body that is searched, in bytes: it is kept whole for that.
+const SEARCHED_LIMIT: u64 = 1024 * 1024;
 /// The longest body whose digest is computed, in bytes.
 const DIGESTED_LIMIT: u64 = 16 * 1024 * 1024;
 /// How much of a body without a digest is read, in bytes. A body that breaks off is a failure as much as a
@@ -260,7 +265,7 @@ async fn exchange(
 
     let mut body = response.into_body();
     answer.length = body.size_hint().exact();
-    let Some(wanted) = url.digest else {
+    if url.digest.is_none() && url.pattern.is_none() {
         while let Some(frame) = body.frame().await {
             answer.take(data_of(&frame?));
             if answer.body > READ_LIMIT {
@@ -268,26 +273,46 @@ async fn exchange(
             }
         }
         return Ok(Outcome::pass(format!("status {status}")));
-    };
-    let mut hasher = Hasher::new(wanted.kind());
-    while answer.body.max(answer.length.unwrap_or(0)) <= DIGESTED_LIMIT {
-        let Some(frame) = body.frame().await else {
-            let found = hasher.finish();
-            return Ok(if found == wanted {
-                Outcome::pass(format!("status {status}, digest as wanted"))
-            } else {
-                Outcome::fail(Phase::Judge, format!("digest {}, wanted {}", digits(&found), digits(&wanted)))
-            });
-        };
-        let frame = frame?;
-        hasher.update(data_of(&frame));
-        answer.keep(data_of(&frame));
-        answer.take(data_of(&frame));
     }
-    Ok(Outcome::fail(
-        Phase::Body,
-        format!("body longer than {DIGESTED_LIMIT} bytes, the most that is digested"),
-    ))
+    let limit = if url.pattern.is_some() { SEARCHED_LIMIT } else { DIGESTED_LIMIT };
+    let mut hasher = url.digest.map(|digest| Hasher::new(digest.kind()));
+    let mut text = Vec::new();
+    while answer.body.max(answer.length.unwrap_or(0)) <= limit {
+        let Some(frame) = body.frame().await else { return Ok(judge(url, status, hasher, text).await) };
+        let frame = frame?;
+        let data = data_of(&frame);
+        if let Some(hasher) = &mut hasher {
+            hasher.update(data);
+        }
+        if url.pattern.is_some() {
+            text.extend_from_slice(data);
+        }
+        answer.keep(data);
+        answer.take(data);
+    }
+    let what = if url.pattern.is_some() { "searched" } else { "digested" };
+    Ok(Outcome::fail(Phase::Body, format!("body longer than {limit} bytes, the most that is {what}")))
+}
+
+/// Whether the body is as wanted: its digest first, then its text, as keepalived does.
+async fn judge(url: &Url, status: u16, hasher: Option<Hasher>, text: Vec<u8>) -> Outcome {
+    let mut as_wanted = format!("status {status}");
+    if let (Some(wanted), Some(hasher)) = (url.digest, hasher) {
+        let found = hasher.finish();
+        if found != wanted {
+            return Outcome::fail(Phase::Judge, format!("digest {found}, wanted {wanted}"));
+        }
+        as_wanted.push_str(", digest as wanted");
+    }
+    if let Some(pattern) = &url.pattern {
+        match pattern.search(text).await {
+            Ok(is_match) if is_match != pattern.is_unwanted => as_wanted.push_str(", body as wanted"),
+            Ok(true) => return Outcome::fail(Phase::Judge, format!("body matches \"{pattern}\"")),
+            Ok(false) => return Outcome::fail(Phase::Judge, format!("body does not match \"{pattern}\"")),
+            Err(no_answer) => return Outcome::fail(Phase::Judge, no_answer.to_string()),
+        }
+    }
+    Outcome::pass(as_wanted)
 }
 
 /// The bytes of a frame; trailers have none.
@@ -459,18 +484,6 @@ fn ranges(status: &[(u16, u16)]) -> String {
     words.join(", ")
 }
 
-/// A digest as the configuration writes it.
-fn digits(digest: &Digest) -> String {
-    let (mut written, bytes): (String, &[u8]) = match digest {
-        Digest::Md5(bytes) => (String::new(), bytes),
-        Digest::Sha256(bytes) => ("sha256:".to_owned(), bytes),
-    };
-    for byte in bytes {
-        let _ = write!(written, "{byte:02x}");
-    }
-    written
-}
-
 /// A path short enough to stand before a reason.
 fn shortened(path: &str) -> String {
     const LIMIT: usize = 40;
@@ -629,10 +642,75 @@ mod tests {
 
     #[test]
     fn a_wrong_sha256_fits_whole_into_a_reason_with_its_url() {
-        let digest = digits(&Digest::Sha256([0xab; 32]));
+        let digest = Digest::Sha256([0xab; 32]).to_string();
         assert_eq!(digest, format!("sha256:{}", "ab".repeat(32)));
         let outcome = Outcome::fail(Phase::Judge, format!("digest {digest}, wanted {digest}"));
         assert_eq!(outcome.about(&shortened("/health")).reason.len(), "/health: ".len() + 158);
+    }
+
+    #[tokio::test]
+    async fn a_body_is_matched_whole_however_it_comes() {
+        let pattern = |text: &str, is_unwanted| {
+            Pattern::new(text.as_bytes(), 0, (0, None), is_unwanted).map(Some).unwrap()
+        };
+        for (text, is_unwanted, reason) in [
+            ("hello.*world", false, "status 200, body as wanted"),
+            ("good bye", true, "status 200, body as wanted"),
+            ("good bye", false, "body does not match \"good bye\""),
+            ("lo wo", true, "body matches \"lo wo\""),
+            ("HTTP/1.1", false, "body does not match \"HTTP/1.1\""),
+        ] {
+            let url = Url { pattern: pattern(text, is_unwanted), ..url("/") };
+            for reply in [
+                "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhello world\n",
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhell\r\n8\r\no world\n\r\n0\r\n\r\n",
+            ] {
+                let outcome = answer_to(&url, &[Step::Request, say(reply), Step::Hold]).await;
+                assert_eq!(outcome.reason, reason);
+                let is_shown = outcome.verdict == Verdict::Fail;
+                assert_eq!(outcome.first_bytes.as_deref(), is_shown.then_some("hello world\\n"));
+            }
+        }
+        let both = Url { pattern: pattern("world", false), ..hello() };
+        let reply = "HTTP/1.0 200 OK\r\n\r\nhello world\n";
+        let outcome = answer_to(&both, &[Step::Request, say(reply)]).await;
+        assert_eq!(outcome.reason, "status 200, digest as wanted, body as wanted");
+    }
+
+    #[tokio::test]
+    async fn a_body_too_long_to_search_fails_and_one_at_the_limit_does_not() {
+        let url = Url { pattern: Some(Pattern::new(b"end$", 0, (0, None), false).unwrap()), ..url("/") };
+        let limit = usize::try_from(SEARCHED_LIMIT).unwrap();
+        for (length, reason) in [
+            (limit, "status 200, body as wanted"),
+            (limit + 1, "body longer than 1048576 bytes, the most that is searched"),
+        ] {
+            let body = format!("{}end", "x".repeat(length - 3));
+            let script = [Step::Request, say(format!("HTTP/1.0 200 OK\r\n\r\n{body}"))];
+            assert_eq!(answer_to(&url, &script).await.reason, reason);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_does_not_please_is_kept_as_far_as_it_tells_something() {
+        for (url, reply, first) in [
+            (
+                url("/"),
+                "HTTP/1.0 503 Busy\r\nA: b\r\n\r\ngo away",
+                "HTTP/1.0 503 Busy\\r\\nA: b\\r\\n\\r\\ngo away",
+            ),
+            (url("/"), "<html>\n", "<html>\\n"),
+            (hello(), "HTTP/1.0 200 OK\r\n\r\nsomething else\n", "something else\\n"),
+            (hello(), "HTTP/1.0 200 OK\r\nA: b\r\n", "HTTP/1.0 200 OK\\r\\nA: b\\r\\n"),
+        ] {
+            let outcome = answer_to(&url, &[Step::Request, say(reply)]).await;
+            assert_eq!(outcome.first_bytes.as_deref(), Some(first));
+        }
+        let silent = answer_to(&url("/"), &[Step::Request, Step::Hold]).await;
+        assert_eq!(silent.first_bytes, None);
+        let passing =
+            answer_to(&hello(), &[Step::Request, say("HTTP/1.0 200 OK\r\n\r\nhello world\n")]).await;
+        assert_eq!((passing.verdict, passing.first_bytes), (Verdict::Pass, None));
     }
 
     #[tokio::test(start_paused = true)]
@@ -943,7 +1021,14 @@ mod tests {
     }
 
     fn url(path: &str) -> Url {
-        Url { path: path.to_owned(), virtualhost: None, status: vec![(200, 299)], digest: None, tls: None }
+        Url {
+            path: path.to_owned(),
+            virtualhost: None,
+            status: vec![(200, 299)],
+            digest: None,
+            pattern: None,
+            tls: None,
+        }
     }
 
     /// A URL whose body must be [`HELLO`].

@@ -11,6 +11,7 @@ mod errno;
 pub mod hash;
 pub mod http;
 pub mod outcome;
+pub mod pattern;
 pub mod schedule;
 #[cfg(test)]
 mod scripted;
@@ -59,6 +60,7 @@ mod tests {
             virtualhost: None,
             status: vec![(404, 404)],
             digest: None,
+            pattern: None,
             tls: None,
         };
         let question = http::HttpQuestion { version: http::HttpVersion::V1_1, urls: vec![url] };

@@ -456,6 +456,7 @@ fn resolve_url(
         virtualhost: virtualhost.map(|host| host.value.clone()),
         status: if options.status.is_empty() { vec![from.defaults.status] } else { merged(options.status) },
         digest: get(&options.digest),
+        pattern: None,
         tls,
     })
 }

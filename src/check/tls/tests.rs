@@ -473,6 +473,7 @@ fn question(tls: &Tls) -> HttpQuestion {
         virtualhost: None,
         status: vec![(200, 299)],
         digest: None,
+        pattern: None,
         tls: Some(tls.clone()),
     };
     HttpQuestion { version: HttpVersion::V1_0, urls: vec![url] }
