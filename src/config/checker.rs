@@ -2,19 +2,19 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::check::digest::Digest;
-use crate::check::http::{self, HttpQuestion, HttpVersion, Url};
+use crate::check::http::{HttpQuestion, HttpVersion};
 use crate::check::spec::{CheckerSpec, Question, Target, Timing};
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Spanned, Stance, Table, get};
+use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Stance, Table, get};
 use crate::syntax::source::Span;
 use crate::syntax::tree::Node;
-use crate::syntax::value::{self, Wrong};
+use crate::syntax::value::Wrong;
 
 use super::defaults::Defaults;
 use super::timing::{HasTiming, TimingOptions};
 use super::tls::{TlsOptions, TlsReader};
 use super::types::Checker;
+use super::url::{self, UrlOptions};
 
 /// Which checker a block is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,17 +55,6 @@ impl HasTiming for CheckerOptions {
     }
 }
 
-/// A `url` block as it was written.
-#[derive(Clone, Debug, Default)]
-struct UrlOptions {
-    span: Span,
-    path: Slot<String>,
-    virtualhost: Slot<String>,
-    status: Vec<(u16, u16)>,
-    digest: Slot<Digest>,
-    close_notify: Slot<bool>,
-}
-
 /// Keywords of TCP_CHECK.
 pub const TCP_CHECK: Table<CheckerOptions> = Table {
     block: "TCP_CHECK",
@@ -88,7 +77,11 @@ pub const HTTP_GET: Table<CheckerOptions> = Table {
         &[
             Keyword::new(
                 "url",
-                Kind::Block { what: "", max: 0, read: |o, n, r| url(&URL, o, n, r) },
+                Kind::Block {
+                    what: "",
+                    max: 0,
+                    read: |o, n, r| o.urls.push(url::read(&url::HTTP_URL, n, r)),
+                },
                 URL_DOC,
             ),
             Keyword::unread("enable_sni", NO_TLS, "Send the server's name in the TLS handshake."),
@@ -108,7 +101,7 @@ pub const SSL_GET: Table<CheckerOptions> = Table {
         &[
             Keyword::new(
                 "url",
-                Kind::Block { what: "", max: 0, read: |o, n, r| url(&SSL_URL, o, n, r) },
+                Kind::Block { what: "", max: 0, read: |o, n, r| o.urls.push(url::read(&url::SSL_URL, n, r)) },
                 URL_DOC,
             ),
             Keyword::new(
@@ -156,51 +149,6 @@ const HTTP: &[Keyword<CheckerOptions>] = &[
     ),
 ];
 
-/// Keywords of `url` in HTTP_GET.
-const URL: Table<UrlOptions> =
-    Table { block: "url", keywords: &[ANSWER, &[Keyword::unread("tls_compliant", NO_TLS, COMPLIANT_DOC)]] };
-
-/// Keywords of `url` in SSL_GET.
-const SSL_URL: Table<UrlOptions> = Table {
-    block: "url",
-    keywords: &[ANSWER, &[Keyword::new("tls_compliant", Kind::Flag(|o| &mut o.close_notify), COMPLIANT_DOC)]],
-};
-
-/// What is asked for, and what its answer must be.
-const ANSWER: &[Keyword<UrlOptions>] = &[
-    Keyword::new(
-        "path",
-        Kind::Text { what: "PATH", max: 2000, slot: |o| &mut o.path },
-        "What to ask for, e.g. `/`.",
-    ),
-    Keyword::new(
-        "status_code",
-        Kind::Words { what: "statuses, e.g. `200` or `200-299 304`", min: 1, max: 512, read: status_code },
-        "Statuses that count as success.",
-    ),
-    Keyword::new(
-        "digest",
-        Kind::Words {
-            what: "32 hex digits (MD5), or sha256: and 64 hex digits",
-            min: 1,
-            max: 1,
-            read: digest,
-        },
-        "Digest the body must have, as `lvsd genhash` prints it.",
-    ),
-    Keyword::new(
-        "virtualhost",
-        Kind::Text { what: "HOST", max: MAX_HOST, slot: |o| &mut o.virtualhost },
-        "Host header of this request.",
-    ),
-    Keyword::unread("regex", REGEX, "Expression the body must match."),
-    Keyword::unread("regex_no_match", REGEX, "The body must not match."),
-    Keyword::unread("regex_options", REGEX, "Options of the expression."),
-    Keyword::unread("regex_min_offset", REGEX, "Where a match may begin, at least."),
-    Keyword::unread("regex_max_offset", REGEX, "Where a match may begin, at most."),
-    Keyword::unread("regex_stack", Stance::Ignored("the stack needs no tuning"), "Stack of the matcher."),
-];
-
 /// What all checkers with a connection take.
 const CONNECTION: &[Keyword<CheckerOptions>] = &[
     Keyword::new(
@@ -234,11 +182,10 @@ const CONNECTION: &[Keyword<CheckerOptions>] = &[
 
 const RETRY: Kind<CheckerOptions> =
     Kind::Number { min: 0, max: u32::MAX, bare: None, slot: |o| &mut o.timing.retry };
-const NO_TLS: Stance = Stance::Ignored("HTTP_GET speaks no TLS");
-const REGEX: Stance = Stance::NotYetError("the check would pass whatever the body is");
+pub(super) const NO_TLS: Stance = Stance::Ignored("HTTP_GET speaks no TLS");
 const URL_DOC: &str = "A URL to ask for and what its answer must be; at least one.";
-const COMPLIANT_DOC: &str = "Announce the end of TLS connections, as the standard says.";
-const MAX_HOST: usize = 255;
+pub(super) const COMPLIANT_DOC: &str = "Announce the end of TLS connections, as the standard says.";
+pub(super) const MAX_HOST: usize = 255;
 /// PATH_MAX less the terminator.
 pub(super) const MAX_PATH: usize = 4095;
 /// IFNAMSIZ less the terminator.
@@ -246,11 +193,6 @@ pub(super) const MAX_INTERFACE: usize = 15;
 
 const fn port(slot: fn(&mut CheckerOptions) -> &mut Slot<u32>) -> Kind<CheckerOptions> {
     Kind::Number { min: 1, max: u16::MAX as u32, bare: None, slot }
-}
-
-/// Keywords of the tables private to this file, for the listing.
-pub fn url_listing() -> Vec<crate::syntax::keyword::Listed> {
-    SSL_URL.listing()
 }
 
 /// Reads a checker's block.
@@ -270,16 +212,6 @@ pub fn read(kind: CheckerKind, node: &Node, reader: &mut Reader<'_>) -> CheckerO
     options
 }
 
-fn url(table: &Table<UrlOptions>, options: &mut CheckerOptions, node: &Node, reader: &mut Reader<'_>) {
-    let mut url = UrlOptions { span: node.keyword.span, ..UrlOptions::default() };
-    reader.block(table, node.statements(), &mut url);
-    if url.path.is_none() && !node.statements().iter().any(|s| &*s.keyword.text == "path") {
-        let problem = Diagnostic::error(url.span, "`url` needs a `path`").help("write e.g. `path /`");
-        reader.diagnostics.push(problem);
-    }
-    options.urls.push(url);
-}
-
 fn http_protocol(options: &mut CheckerOptions, node: &Node, reader: &mut Reader<'_>) {
     let Some(word) = node.values.first() else { return };
     let version = match &*word.text {
@@ -289,61 +221,6 @@ fn http_protocol(options: &mut CheckerOptions, node: &Node, reader: &mut Reader<
         _ => return reader.wrong("http_protocol", word, "1.0, 1.0C or 1.1", Wrong::Malformed(None)),
     };
     reader.store(&mut options.version, node, version);
-}
-
-fn status_code(options: &mut UrlOptions, node: &Node, reader: &mut Reader<'_>) {
-    for word in &node.values {
-        match status_range(word) {
-            Some(range) => options.status.push(range),
-            None => {
-                let problem = Diagnostic::error(
-                    word.span,
-                    format!(
-                        "`status_code`: `{}` is not a status from 100 to 599, or a range of them",
-                        word.text
-                    ),
-                )
-                .help("write e.g. `status_code 200` or `status_code 200-299 304`");
-                reader.diagnostics.push(problem);
-            }
-        }
-    }
-}
-
-fn status_range(word: &str) -> Option<(u16, u16)> {
-    let (first, last) = word.split_once('-').unwrap_or((word, word));
-    let status = |text| value::number(text, 100, 599).ok().and_then(|n| u16::try_from(n).ok());
-    let (first, last) = (status(first)?, status(last)?);
-    (first <= last).then_some((first, last))
-}
-
-/// Sorted, overlapping and adjacent ranges merged.
-fn merged(mut ranges: Vec<(u16, u16)>) -> Vec<(u16, u16)> {
-    ranges.sort_unstable();
-    let mut out: Vec<(u16, u16)> = Vec::new();
-    for (first, last) in ranges {
-        match out.last_mut() {
-            Some((_, end)) if first <= end.saturating_add(1) => *end = last.max(*end),
-            _ => out.push((first, last)),
-        }
-    }
-    out
-}
-
-fn digest(options: &mut UrlOptions, node: &Node, reader: &mut Reader<'_>) {
-    let Some(word) = node.values.first() else { return };
-    match word.parse() {
-        Ok(digest) => reader.store(&mut options.digest, node, digest),
-        Err(e) => {
-            let _: crate::check::digest::NotADigest = e;
-            reader.wrong(
-                "digest",
-                word,
-                "32 hex digits (MD5), or sha256: and 64 hex digits",
-                Wrong::Malformed(None),
-            );
-        }
-    }
 }
 
 /// What a checker inherits.
@@ -399,8 +276,8 @@ pub fn resolve(options: CheckerOptions, from: &Inherited<'_>, reader: &mut Reade
             let virtualhost = options.virtualhost.clone().or_else(|| from.virtualhost.clone());
             let tls = (options.kind == CheckerKind::Ssl).then_some(&options.tls);
             let mut urls = Vec::new();
-            for url in options.urls {
-                urls.extend(resolve_url(url, &virtualhost, (tls, address.ip()), from, reader));
+            for written in options.urls {
+                urls.extend(url::resolve(written, &virtualhost, (tls, address.ip()), from, reader));
             }
             let version = get(&options.version).unwrap_or_default();
             (Question::Http(HttpQuestion { version, urls }), defaults.http_delay_before_retry)
@@ -427,52 +304,4 @@ pub fn resolve(options: CheckerOptions, from: &Inherited<'_>, reader: &mut Reade
         log_all_failures: get(&options.log_all_failures).unwrap_or(from.log_all_failures),
     };
     Some(Checker { spec, alpha: get(&timing.alpha).unwrap_or(false) })
-}
-
-fn resolve_url(
-    options: UrlOptions,
-    virtualhost: &Slot<String>,
-    (tls, address): (Option<&TlsOptions>, IpAddr),
-    from: &Inherited<'_>,
-    reader: &mut Reader<'_>,
-) -> Option<Url> {
-    let path = options.path.as_ref()?;
-    explain_path(path, reader);
-    let virtualhost = options.virtualhost.as_ref().or(virtualhost.as_ref());
-    if let Some(host) = virtualhost.filter(|host| !http::is_host(&host.value)) {
-        let text = format!("`virtualhost`: a request cannot carry `{}`", host.value.escape_debug());
-        reader.error(host.span, text);
-    }
-    let tls = match tls {
-        None => None,
-        Some(tls) => {
-            let mut tls = from.tls.resolve(tls, virtualhost, address, reader)?;
-            tls.close_notify |= get(&options.close_notify).unwrap_or(false);
-            Some(tls)
-        }
-    };
-    Some(Url {
-        path: path.value.clone(),
-        virtualhost: virtualhost.map(|host| host.value.clone()),
-        status: if options.status.is_empty() { vec![from.defaults.status] } else { merged(options.status) },
-        digest: get(&options.digest),
-        pattern: None,
-        tls,
-    })
-}
-
-/// Says where the path that is asked for is not the one that is written.
-fn explain_path(path: &Spanned<String>, reader: &mut Reader<'_>) {
-    match http::path_on_the_wire(&path.value) {
-        Ok(sent) if sent == path.value => {}
-        Ok(sent) => {
-            let has_slash = sent.strip_prefix('/').is_some_and(|rest| rest == path.value);
-            let why =
-                if has_slash { "a path begins with a slash" } else { "a request cannot carry it as it is" };
-            let shown: String = sent.chars().take(100).collect();
-            let problem = Diagnostic::warning(path.span, format!("`path`: {why}: `{shown}` is asked for"));
-            reader.diagnostics.push(problem);
-        }
-        Err(reason) => reader.error(path.span, reason),
-    }
 }

@@ -9,11 +9,13 @@ pub mod checker;
 pub mod defaults;
 pub mod global;
 pub mod load;
+pub mod regex;
 pub mod resolve;
 pub mod root;
 pub mod timing;
 pub mod tls;
 pub mod types;
+pub mod url;
 pub mod virtual_server;
 pub mod words;
 

@@ -95,7 +95,7 @@ pub fn listing() -> Vec<Listed> {
     all.extend(checker::TCP_CHECK.listing());
     all.extend(checker::HTTP_GET.listing());
     all.extend(checker::SSL_GET.listing());
-    all.extend(checker::url_listing());
+    all.extend(super::url::SSL_URL.listing());
     all
 }
 

@@ -822,6 +822,118 @@ error: `virtualhost`: a request cannot carry `a\u{7}b`
 }
 
 #[test]
+fn a_regex_that_is_none_is_an_error_at_its_place() {
+    is_refused(
+        real_server(
+            r#"    HTTP_GET {
+        url {
+            path /
+            regex "ok(now"
+        }
+        url {
+            path /
+            regex "say \"ok\""
+        }
+        url {
+            path /
+            regex ok
+            regex_options casless
+            regex_min_offset 9
+            regex_max_offset 3
+        }
+    }"#,
+        ),
+        r#"
+error: `regex`: missing closing parenthesis, after `ok(now`
+ --> keepalived.conf:9:13
+  |
+9 |             regex "ok(now"
+  |             ^^^^^^^^^^^^^
+
+error: `regex`: a backslash stands at the end
+  --> keepalived.conf:13:20
+   |
+13 |             regex "say \"ok\""
+   |                    ^^^^^
+   |
+   = help: a double quote within is written `\x22`, a backslash `\\\\`
+
+warning: behind `regex` there are surplus words, which are ignored
+  --> keepalived.conf:13:26
+   |
+13 |             regex "say \"ok\""
+   |                          ^^^^
+   |
+   = help: one statement a line; a comment begins with `#`
+
+error: `regex_options`: `casless` is not an option of PCRE2
+  --> keepalived.conf:18:27
+   |
+18 |             regex_options casless
+   |                           ^^^^^^^
+   |
+   = help: did you mean `caseless`?
+
+error: `regex_max_offset` is less than `regex_min_offset`: nothing can match
+  --> keepalived.conf:20:13
+   |
+20 |             regex_max_offset 3
+   |             ^^^^^^^^^^^^^^^^^^
+"#,
+    );
+}
+
+#[test]
+fn what_a_regex_probably_does_not_mean_is_told() {
+    runs(
+        real_server(
+            r#"    HTTP_GET {
+        url {
+            path /
+            regex "\d+ users"
+        }
+        url {
+            path /
+            regex "\\d+ users\x21"
+            regex_stack 1000 2000
+        }
+        url {
+            path /
+            regex_no_match
+        }
+    }"#,
+        ),
+        r#"
+warning: `regex`: `\d` is read as `d`, as keepalived reads it
+ --> keepalived.conf:9:20
+  |
+9 |             regex "\d+ users"
+  |                    ^^^^^^^^^
+  |
+  = help: write `\\d` if PCRE2 is to see the backslash
+
+warning: `regex_stack` is ignored: the matcher takes what memory it needs, up to 64 MiB
+  --> keepalived.conf:14:13
+   |
+14 |             regex_stack 1000 2000
+   |             ^^^^^^^^^^^
+
+warning: this is ignored: the url has no `regex`
+  --> keepalived.conf:18:13
+   |
+18 |             regex_no_match
+   |             ^^^^^^^^^^^^^^
+   |
+note: this one
+  --> keepalived.conf:16:9
+   |
+16 |         url {
+   |         ^^^
+"#,
+    );
+}
+
+#[test]
 fn what_ssl_get_says_without_effect_is_told() {
     runs(
         real_server(
@@ -998,27 +1110,6 @@ error: `digest`: `6f5902ac` is not 32 hex digits (MD5), or sha256: and 64 hex di
   |
 9 |             digest 6f5902ac
   |                    ^^^^^^^^
-"#,
-    );
-}
-
-#[test]
-fn a_regex_is_an_error_as_the_check_would_be_weaker() {
-    is_refused(
-        real_server(
-            r#"    HTTP_GET {
-        url {
-            path /
-            regex "ok"
-        }
-    }"#,
-        ),
-        r#"
-error: `regex` is not yet supported: the check would pass whatever the body is
- --> keepalived.conf:9:13
-  |
-9 |             regex "ok"
-  |             ^^^^^
 "#,
     );
 }

@@ -107,6 +107,22 @@ fn every_word_of_a_checker_is_heard() {
 }
 
 #[test]
+fn a_regex_is_heard_with_all_its_words() {
+    let config = config(read(
+        "virtual_server 192.0.2.10 80 {\nreal_server 10.0.0.1 80 {\nHTTP_GET {\nurl {\n path /\n regex \"it # works\\\\.{2}\"\n\
+         regex_no_match\n regex_options caseless dotall\n regex_options utf\n regex_min_offset 3\n regex_max_offset 9\n\
+         regex_stack 1 2\n}\nurl {\n path /b\n regex works\n regex_max_offset 0\n}\n}\n}\n}\n",
+    ));
+    let urls = urls(&config);
+    let [first, second] = [&urls[0], &urls[1]].map(|url| url.pattern.as_ref().unwrap());
+    // caseless, dotall, utf.
+    assert_eq!(format!("{first:?}"), r"Pattern(it # works\\.{2}, 0x80028, 3..=Some(9))");
+    assert!(first.is_unwanted);
+    assert_eq!(format!("{second:?}"), "Pattern(works, 0x0, 0..=None)");
+    assert!(!second.is_unwanted);
+}
+
+#[test]
 fn every_word_of_ssl_get_is_heard() {
     let files = tls_files(
         "SSL {\n certificate us.pem\n key /k/us.key\n}\n",
