@@ -5,6 +5,7 @@
 //! - [`time`]: points in time; the only clock read.
 //! - [`syntax`]: text to spanned tree, diagnostics; knows no keyword.
 //! - [`ipvs`]: the kernel's table in the kernel's words.
+//! - [`net`]: the host's network beside IPVS.
 //! - [`check`]: one file per checker: keywords, specification, conversation.
 //! - [`config`]: tree to typed, validated configuration.
 //! - [`director`]: every decision, pure: input + now -> effects.
@@ -17,6 +18,7 @@ pub mod config;
 pub mod daemon;
 pub mod director;
 pub mod ipvs;
+pub mod net;
 pub mod syntax;
 pub mod time;
 

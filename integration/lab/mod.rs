@@ -11,6 +11,8 @@ pub mod echo;
 pub mod host;
 pub mod judge;
 pub mod load;
+pub mod manager;
+pub mod prometheus;
 pub mod shell;
 pub mod site;
 pub mod table;

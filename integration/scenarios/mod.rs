@@ -10,10 +10,14 @@ mod harness_itself;
 mod inhibit;
 mod local_trouble;
 mod modes;
+mod observability;
 mod orders;
+mod plan;
 mod refusals;
 mod reload;
+mod reload_storm;
 mod restart;
+mod same_table;
 mod scale;
 mod schedulers;
 mod sorry;
@@ -21,6 +25,7 @@ mod stop;
 mod strangers;
 mod tcp_cost;
 mod tls;
+mod unit_file;
 
 use std::process::ExitCode;
 
@@ -110,6 +115,20 @@ pub const SCENARIOS: &[Scenario] = &[
         reload::run,
     ),
     scenario(
+        "unit-file",
+        "the systemd unit: a life with its least capabilities, and systemd-analyze as judge",
+        120,
+        unit_file::run,
+    ),
+    scenario("reload-storm", "a hundred reloads under load: no request fails", 180, reload_storm::run),
+    scenario(
+        "observability",
+        "metrics, health, reload verdicts and sd_notify, as their readers see them",
+        180,
+        observability::run,
+    ),
+    scenario("plan", "what would change is said, nothing is changed, and then it happens", 180, plan::run),
+    scenario(
         "restart",
         "kill -9 and SIGUSR2 under load: no request fails, known down stays down",
         120,
@@ -133,6 +152,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "the netlink backend passes the suite that the imitated kernel passes",
         120,
         conformance::run,
+    ),
+    scenario(
+        "same-table",
+        "keepalived and lvsd make the same table of the same files, by hand and by generator",
+        240,
+        same_table::run,
     ),
     scenario(
         "schedulers",

@@ -20,6 +20,21 @@ pub struct CheckerSpec {
     pub log_all_failures: bool,
 }
 
+impl CheckerSpec {
+    /// The longest time a run can take; one that is under way for longer hangs.
+    pub fn longest_run(&self) -> Duration {
+        let conversations = match &self.question {
+            Question::Tcp => 1,
+            Question::Http(question) => question.urls.len().max(1),
+        };
+        // One connect_timeout for the connection, one for the rest.
+        self.target
+            .connect_timeout
+            .saturating_mul(2)
+            .saturating_mul(u32::try_from(conversations).unwrap_or(u32::MAX))
+    }
+}
+
 /// Whom to ask, and from where (keepalived `connect_ip`, `connect_port`, `bindto`, `bind_port`, `bind_if`,
 /// `fwmark`, `connect_timeout`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

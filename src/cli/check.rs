@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::config::{self, Loaded};
 use crate::daemon::startup::Exit;
+use crate::daemon::traps;
 
 use super::render;
 
@@ -19,6 +20,16 @@ pub struct Report {
 /// Checks a configuration file.
 pub fn check(path: &Path) -> Report {
     report(path, &config::load(path))
+}
+
+/// As [`check`], and what on this host will hurt the configuration, where this host is a director.
+pub fn check_here(path: &Path) -> Report {
+    let loaded = config::load(path);
+    let mut report = report(path, &loaded);
+    let traps = loaded.config.as_ref().map(traps::here).unwrap_or_default();
+    let traps: String = traps.into_iter().map(|trap| format!("warning: this host: {trap}\n\n")).collect();
+    report.text = traps + &report.text;
+    report
 }
 
 /// The report on a configuration that was read.

@@ -2,6 +2,8 @@
 
 pub mod check;
 mod order;
+mod plan;
+mod reload;
 pub mod render;
 pub mod run;
 mod socket;
@@ -37,6 +39,14 @@ enum Commands {
     Run(run::RunArguments),
     /// Say everything that is wrong with a configuration; exit 0 when it can be run, 78 when not.
     Check(ConfigArguments),
+    /// Say what `run` or a reload with this configuration would change in the kernel now, and change nothing.
+    ///
+    /// Exit 0: nothing; 2: something; 78: the configuration cannot be run. Health is what the running lvsd says,
+    /// else what the last one left, else every real server is assumed up.
+    Plan(plan::PlanArguments),
+    /// Make the running lvsd read its configuration again; exit 0 when it is in force, 78 when it is rejected and
+    /// nothing changed.
+    Reload(reload::ReloadArguments),
     /// Show virtual servers, real servers and their health, as the running lvsd sees them.
     Status(status::StatusArguments),
     /// Show the last attempts of a real server's checkers, and why it is up or down.
@@ -53,7 +63,7 @@ enum Commands {
     Weight(order::WeightArguments),
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 struct ConfigArguments {
     /// The configuration [default: /etc/lvsd/lvsd.yaml, else /etc/keepalived/keepalived.conf]
     #[arg(short, long, value_name = "FILE")]
@@ -79,10 +89,12 @@ pub fn main() -> Exit {
     match arguments.command {
         Commands::Run(arguments) => run::run(&arguments),
         Commands::Check(arguments) => {
-            let report = check::check(&arguments.path());
+            let report = check::check_here(&arguments.path());
             print(&report.text);
             report.exit
         }
+        Commands::Plan(arguments) => plan::run(&arguments),
+        Commands::Reload(arguments) => reload::run(&arguments),
         Commands::Status(arguments) => status::run(&arguments),
         Commands::Why(arguments) => why::run(&arguments),
         Commands::Drain(arguments) => order::drain(&arguments),

@@ -1,6 +1,7 @@
 //! `lvsd run`.
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -27,6 +28,9 @@ pub(super) struct RunArguments {
     /// Control socket [default: control.sock in the run directory]
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
+    /// Serve /metrics (Prometheus), /status (JSON) and /healthz over HTTP here; whoever reaches it may read it
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics: Option<SocketAddr>,
     /// Form of the log on standard error; LVSD_LOG=debug says more
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -66,8 +70,13 @@ fn start(arguments: &RunArguments) -> Result<(), Failure> {
         return Err(Failure { exit: Exit::Config, message: format!("not started:\n{}", report.trim_end()) });
     };
     let control = arguments.control.clone().unwrap_or_else(|| arguments.run_dir.join("control.sock"));
-    let options =
-        Options { config: path, run_dir: arguments.run_dir.clone(), control, force: arguments.force };
+    let options = Options {
+        config: path,
+        run_dir: arguments.run_dir.clone(),
+        control,
+        metrics: arguments.metrics,
+        force: arguments.force,
+    };
     early.run(&options, config)
 }
 

@@ -11,16 +11,21 @@ use crate::daemon::startup::Exit;
 pub(super) struct SocketArguments {
     /// Run directory of the lvsd to ask
     #[arg(long, value_name = "DIR", default_value = run::RUN_DIR)]
-    run_dir: PathBuf,
+    pub(super) run_dir: PathBuf,
     /// Its control socket [default: control.sock in the run directory]
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
 }
 
 impl SocketArguments {
+    /// The control socket.
+    pub(super) fn path(&self) -> PathBuf {
+        self.control.clone().unwrap_or_else(|| self.run_dir.join("control.sock"))
+    }
+
     /// Asks; complains and gives the exit status when there is no good answer.
     pub(super) fn ask(&self, command: Command) -> Result<Reply, Exit> {
-        let path = self.control.clone().unwrap_or_else(|| self.run_dir.join("control.sock"));
+        let path = self.path();
         match control::ask(&path, command) {
             Ok(Reply::Error(error)) => {
                 complain(&error);

@@ -25,7 +25,7 @@ pub(super) fn run(arguments: &StatusArguments) -> Exit {
         Err(exit) => return exit,
     };
     if arguments.json {
-        print(&(serde_json::to_string_pretty(&*status).unwrap_or_default() + "\n"));
+        print(&status.to_json());
     } else {
         print(&render(&status));
     }
@@ -41,6 +41,9 @@ fn render(daemon: &DaemonStatus) -> String {
         daemon.config.display()
     );
     let _ = writeln!(text, "{}", kernel_line(&daemon.director));
+    if let Some(trouble) = &daemon.trouble {
+        let _ = writeln!(text, "TROUBLE: {trouble}");
+    }
     if let Some(reload) = &daemon.last_reload {
         text.push_str(&reload_lines(reload));
     }
@@ -140,7 +143,7 @@ pub(super) fn health(health: HealthStatus, is_up: bool) -> &'static str {
     }
 }
 
-fn method(forwarding: Forwarding) -> &'static str {
+pub(super) fn method(forwarding: Forwarding) -> &'static str {
     match forwarding {
         Forwarding::Nat => "NAT",
         Forwarding::Dr => "DR",

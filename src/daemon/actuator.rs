@@ -1,10 +1,13 @@
 //! The only one who talks to the kernel: one blocking job at a time, the backend moved into it and back.
 
+use std::time::Duration;
+
 use tokio::task::JoinHandle;
 
 use crate::director::Input;
 use crate::director::reconcile::Request;
 use crate::ipvs::backend::{Backend, Error};
+use crate::time::{self, Instant};
 
 /// Opens a connection to the kernel's table.
 pub type Open = fn() -> Result<Box<dyn Backend>, Error>;
@@ -18,6 +21,7 @@ pub struct Actuator {
 
 struct Job {
     is_read: bool,
+    begun: Instant,
     handle: JoinHandle<(Option<Box<dyn Backend>>, Input)>,
 }
 
@@ -43,7 +47,12 @@ impl Actuator {
             };
             (Some(backend), answer)
         });
-        self.job = Some(Job { is_read, handle });
+        self.job = Some(Job { is_read, begun: time::now(), handle });
+    }
+
+    /// For how long the request under way has been so; nothing when there is none.
+    pub fn busy_for(&self, now: Instant) -> Duration {
+        self.job.as_ref().map(|job| now.since(job.begun)).unwrap_or_default()
     }
 
     /// The answer to the request under way; waits for ever when there is none.

@@ -32,6 +32,10 @@ const CONVERSATIONS: usize = 16;
 pub enum Command {
     /// Services, servers, health.
     Status,
+    /// Read the configuration again and put it in force.
+    Reload,
+    /// Is anything wrong with the daemon itself?
+    Health,
     /// The last attempts of the checkers of some real servers.
     Why(Selector),
     /// An operator's order about some real servers.
@@ -54,6 +58,10 @@ struct Envelope {
 pub enum Reply {
     /// To [`Command::Status`].
     Status(Box<DaemonStatus>),
+    /// To [`Command::Reload`], once it has ended.
+    Reload(ReloadOutcome),
+    /// To [`Command::Health`]: what is wrong, in words.
+    Health(Option<String>),
     /// To [`Command::Why`]: a story for each real server.
     Why(Vec<RealServerStory>),
     /// To [`Command::Order`]: the real servers it is about now.
@@ -73,10 +81,25 @@ pub struct DaemonStatus {
     pub uptime_seconds: u64,
     /// The configuration file.
     pub config: PathBuf,
+    /// What is wrong with the daemon itself, in words: the same as `/healthz` says.
+    pub trouble: Option<String>,
     /// How the last reload ended; None when there was none.
     pub last_reload: Option<ReloadOutcome>,
+    /// Reloads since the start that were put in force.
+    pub reloads_accepted: u64,
+    /// Reloads since the start that were rejected.
+    pub reloads_rejected: u64,
     /// What it directs.
     pub director: Status,
+}
+
+impl DaemonStatus {
+    /// As JSON for machines: what `lvsd status --json` prints and `/status` serves.
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
 }
 
 /// How a reload ended.
@@ -84,10 +107,14 @@ pub struct DaemonStatus {
 pub struct ReloadOutcome {
     /// Whether the new configuration is in force.
     pub is_accepted: bool,
+    /// The file that was read.
+    pub config: PathBuf,
     /// How many seconds ago.
     pub seconds_ago: u64,
     /// Its errors, a line each; empty when accepted.
     pub errors: Vec<String>,
+    /// Its warnings, a line each; empty when rejected.
+    pub warnings: Vec<String>,
 }
 
 /// A command and where its reply goes.
@@ -98,10 +125,24 @@ pub struct Question {
     pub reply: oneshot::Sender<Reply>,
 }
 
+/// Asks the main loop from within the daemon.
+#[derive(Clone)]
+pub struct Asker(mpsc::Sender<Question>);
+
+impl Asker {
+    /// Asks, and waits for the reply.
+    pub async fn ask(&self, command: Command) -> Reply {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.0.send(Question { command, reply }).await;
+        answer.await.unwrap_or_else(|_| Reply::Error("lvsd is about to exit".to_owned()))
+    }
+}
+
 /// The listening socket; its file goes when it is dropped.
 pub struct Control {
     path: PathBuf,
     questions: mpsc::Receiver<Question>,
+    asker: Asker,
 }
 
 impl Control {
@@ -115,8 +156,14 @@ impl Control {
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
         // Full: the conversations wait, which their time limit bounds.
         let (sender, questions) = mpsc::channel(CONVERSATIONS);
-        tokio::spawn(accept(listener, sender));
-        Ok(Control { path: path.to_owned(), questions })
+        let asker = Asker(sender);
+        tokio::spawn(accept(listener, asker.clone()));
+        Ok(Control { path: path.to_owned(), questions, asker })
+    }
+
+    /// For others within the daemon who ask what operators ask.
+    pub fn asker(&self) -> Asker {
+        self.asker.clone()
     }
 
     /// The next question; waits for ever when the socket is gone.
@@ -144,7 +191,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-async fn accept(listener: UnixListener, sender: mpsc::Sender<Question>) {
+async fn accept(listener: UnixListener, asker: Asker) {
     let places = std::sync::Arc::new(Semaphore::new(CONVERSATIONS));
     loop {
         let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else { return };
@@ -156,9 +203,9 @@ async fn accept(listener: UnixListener, sender: mpsc::Sender<Question>) {
                 continue;
             }
         };
-        let sender = sender.clone();
+        let asker = asker.clone();
         tokio::spawn(async move {
-            let conversation = tokio::time::timeout(TIME_LIMIT, converse(stream, sender));
+            let conversation = tokio::time::timeout(TIME_LIMIT, converse(stream, asker));
             if let Ok(Err(error)) = conversation.await {
                 debug!("control socket: {error}");
             }
@@ -167,16 +214,12 @@ async fn accept(listener: UnixListener, sender: mpsc::Sender<Question>) {
     }
 }
 
-async fn converse(stream: UnixStream, sender: mpsc::Sender<Question>) -> io::Result<()> {
+async fn converse(stream: UnixStream, asker: Asker) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = Vec::new();
     BufReader::new(read.take(REQUEST_LIMIT)).read_until(b'\n', &mut line).await?;
     let reply = match serde_json::from_slice::<Envelope>(&line) {
-        Ok(Envelope { command }) => {
-            let (reply, answer) = oneshot::channel();
-            let _ = sender.send(Question { command, reply }).await;
-            answer.await.unwrap_or_else(|_| Reply::Error("lvsd is about to exit".to_owned()))
-        }
+        Ok(Envelope { command }) => asker.ask(command).await,
         Err(error) => Reply::Error(format!("not a request: {error}")),
     };
     let mut text = serde_json::to_vec(&reply)?;

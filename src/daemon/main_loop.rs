@@ -8,20 +8,19 @@
 //! 6. The director's own deadline. Every input does what is due, so a flood of outcomes cannot starve it.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::JoinHandle;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::actuator::Actuator;
-use super::control::{Command, Control, DaemonStatus, Question, ReloadOutcome, Reply};
+use super::control::{Command, Control, DaemonStatus, Question, Reply};
+use super::notify::Notifier;
 use super::prober::Prober;
+use super::pulse::{Body, Pulse};
+use super::reload::Reloads;
 use super::sink;
-use super::startup;
 use super::state_file::RunDirectory;
-use crate::config::Config;
 use crate::director::order::Selector;
 use crate::director::{Director, Effect, Input};
 use crate::time::{self, Instant};
@@ -39,8 +38,10 @@ pub struct Shell {
     pub control: Control,
     /// Remembers.
     pub run_dir: RunDirectory,
-    /// Read again at every reload.
-    pub config_path: PathBuf,
+    /// Reads configurations.
+    pub reloads: Reloads,
+    /// Tells the service manager.
+    pub notifier: Notifier,
     /// When the daemon started.
     pub started_at: Instant,
 }
@@ -60,49 +61,44 @@ enum Order {
     HandOver,
 }
 
-/// A reload under way; a second request during it starts another one after it.
-#[derive(Default)]
-struct Reload {
-    job: Option<JoinHandle<Result<Config, Vec<String>>>>,
-    is_wanted_again: bool,
-    last: Option<(Instant, Vec<String>)>,
-}
-
 /// Runs until the director is finished; whether it finished clean.
 pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
     let mut prober = Prober::default();
-    let mut reload = Reload::default();
+    let mut pulse = Pulse::new(std::mem::take(&mut shell.notifier), time::now());
     let mut input = Input::Wake;
     loop {
         let mut effects = Vec::new();
         shell.director.handle(time::now(), input, &mut effects);
-        if let Some(is_clean) = shell.perform(effects, &mut prober) {
+        let finished = shell.perform(effects, &mut prober);
+        pulse.follow(time::now(), &shell.body());
+        if let Some(is_clean) = finished {
             info!("done");
             return is_clean;
         }
         input = loop {
-            let deadline = shell.director.deadline();
+            let deadline = shell.director.deadline().map_or(pulse.deadline(), |at| at.min(pulse.deadline()));
             tokio::select! {
                 biased;
                 answer = shell.actuator.answer() => break answer,
                 order = signals.next() => {
-                    if let Some(input) = reload.obey(order, &shell.config_path) {
+                    if let Some(input) = shell.obey(order) {
                         break input;
                     }
                 }
-                result = reload.finished() => {
-                    if let Some(config) = reload.conclude(result, &shell.config_path) {
+                read = shell.reloads.finished() => {
+                    if let Some(config) = shell.reloads.conclude(read) {
                         break Input::Reload(Arc::new(config));
                     }
                 }
                 question = shell.control.next() => {
-                    if let Some(input) = shell.answer(question, &reload) {
+                    if let Some(input) = shell.answer(question, &pulse) {
                         break input;
                     }
                 }
                 (run, outcome) = prober.next() => break Input::ProbeDone { run, outcome },
                 () = sleep_until(deadline) => break Input::Wake,
             }
+            pulse.follow(time::now(), &shell.body());
         };
     }
 }
@@ -128,8 +124,26 @@ impl Shell {
         finished
     }
 
-    /// Answers an operator; an order is also an input.
-    fn answer(&self, question: Question, reload: &Reload) -> Option<Input> {
+    /// What an order by signal means for the director; a reload is read first.
+    fn obey(&mut self, order: Order) -> Option<Input> {
+        match order {
+            Order::Stop(signal) => {
+                info!("{signal}: stopping, our services are removed");
+                Some(Input::Stop)
+            }
+            Order::HandOver => {
+                info!("SIGUSR2: handing over, everything stays in the kernel");
+                Some(Input::HandOver)
+            }
+            Order::Reload => {
+                self.reloads.begin(None);
+                None
+            }
+        }
+    }
+
+    /// Answers an operator; an order is also an input, and a reload is answered when it has ended.
+    fn answer(&mut self, question: Question, pulse: &Pulse) -> Option<Input> {
         let now = time::now();
         let mut input = None;
         let reply = match question.command {
@@ -144,18 +158,36 @@ impl Shell {
                     Reply::Ordered(selected)
                 }
             },
-            Command::Status => Reply::Status(Box::new(DaemonStatus {
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                pid: std::process::id(),
-                uptime_seconds: now.since(self.started_at).as_secs(),
-                config: self.config_path.clone(),
-                last_reload: reload.outcome(now),
-                director: self.director.status(now),
-            })),
+            Command::Status => Reply::Status(Box::new(self.status(now, pulse))),
+            Command::Health => Reply::Health(pulse.trouble(now, &self.body())),
+            Command::Reload if self.director.is_ending() => Reply::Error("lvsd is ending".to_owned()),
+            Command::Reload => {
+                self.reloads.begin(Some(question.reply));
+                return None;
+            }
         };
         // Nobody waits for it any more: nothing to tell.
         let _ = question.reply.send(reply);
         input
+    }
+
+    fn status(&self, now: Instant, pulse: &Pulse) -> DaemonStatus {
+        let (reloads_accepted, reloads_rejected) = self.reloads.counts();
+        DaemonStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: now.since(self.started_at).as_secs(),
+            config: self.reloads.path().to_owned(),
+            trouble: pulse.trouble(now, &self.body()),
+            last_reload: self.reloads.outcome(now),
+            reloads_accepted,
+            reloads_rejected,
+            director: self.director.status(now),
+        }
+    }
+
+    fn body(&self) -> Body<'_> {
+        Body { director: &self.director, actuator: &self.actuator, reloads: &self.reloads }
     }
 
     fn nobody(&self, selector: &Selector) -> Reply {
@@ -191,78 +223,6 @@ impl Signals {
     }
 }
 
-impl Reload {
-    /// What an order means for the director; a reload is read first.
-    fn obey(&mut self, order: Order, path: &std::path::Path) -> Option<Input> {
-        match order {
-            Order::Stop(signal) => {
-                info!("{signal}: stopping, our services are removed");
-                Some(Input::Stop)
-            }
-            Order::HandOver => {
-                info!("SIGUSR2: handing over, everything stays in the kernel");
-                Some(Input::HandOver)
-            }
-            Order::Reload if self.job.is_some() => {
-                self.is_wanted_again = true;
-                None
-            }
-            Order::Reload => {
-                self.begin(path);
-                None
-            }
-        }
-    }
-
-    fn begin(&mut self, path: &std::path::Path) {
-        info!("reading {}", path.display());
-        let path = path.to_owned();
-        self.job = Some(tokio::task::spawn_blocking(move || startup::load(&path)));
-    }
-
-    /// The file that was read; waits for ever when none is.
-    async fn finished(&mut self) -> Result<Config, Vec<String>> {
-        let Some(job) = &mut self.job else { return std::future::pending().await };
-        let result = job.await;
-        self.job = None;
-        result.unwrap_or_else(|error| Err(vec![format!("reading the configuration broke: {error}")]))
-    }
-
-    /// The configuration to put in force, if it is without errors.
-    fn conclude(&mut self, result: Result<Config, Vec<String>>, path: &std::path::Path) -> Option<Config> {
-        let (config, errors) = match result {
-            Ok(config) => (Some(config), Vec::new()),
-            Err(errors) => (None, errors),
-        };
-        if config.is_some() {
-            info!("reload: {} is in force", path.display());
-        } else {
-            for line in &errors {
-                error!("reload: {line}");
-            }
-            let count =
-                if errors.len() == 1 { "1 error".to_owned() } else { format!("{} errors", errors.len()) };
-            error!("reload rejected, nothing changed: {} has {count}", path.display());
-        }
-        self.last = Some((time::now(), errors));
-        if std::mem::take(&mut self.is_wanted_again) {
-            self.begin(path);
-        }
-        config
-    }
-
-    fn outcome(&self, now: Instant) -> Option<ReloadOutcome> {
-        self.last.as_ref().map(|(at, errors)| ReloadOutcome {
-            is_accepted: errors.is_empty(),
-            seconds_ago: now.since(*at).as_secs(),
-            errors: errors.clone(),
-        })
-    }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => tokio::time::sleep(at.since(time::now())).await,
-        None => std::future::pending().await,
-    }
+async fn sleep_until(deadline: Instant) {
+    tokio::time::sleep(deadline.since(time::now())).await;
 }

@@ -1,14 +1,24 @@
 //! The shell: everything that can block, fail or lie. It performs the director's effects and decides nothing.
 //!
 //! [`startup`] makes sure this may be the director of its network namespace; [`main_loop`] owns the director and
-//! hands out work: [`actuator`] talks to the kernel, [`prober`] asks real servers, [`control`] answers operators,
-//! [`state_file`] remembers, [`sink`] tells. [`process`] knows who else runs here.
+//! hands out work: [`actuator`] talks to the kernel, [`prober`] asks real servers, [`reload`] reads configurations,
+//! [`control`] answers operators, [`web`] monitoring ([`metrics`]), [`notify`] and [`pulse`] the service manager.
+//! [`state_file`] remembers, [`sink`] tells. [`process`] knows who else runs here, [`traps`] what on this host
+//! will hurt. [`plan`] only looks.
 
 pub mod actuator;
 pub mod control;
+mod exposition;
 pub mod main_loop;
+pub mod metrics;
+pub mod notify;
+pub mod plan;
 pub mod prober;
 pub mod process;
+pub mod pulse;
+pub mod reload;
 pub mod sink;
 pub mod startup;
 pub mod state_file;
+pub mod traps;
+pub mod web;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -12,6 +13,8 @@ pub struct Rival {
     pub name: &'static str,
     /// Its process id.
     pub pid: u32,
+    /// Whether it was seen to be in this network namespace; false when it may not be looked at.
+    pub is_certain: bool,
 }
 
 impl fmt::Display for Rival {
@@ -22,10 +25,12 @@ impl fmt::Display for Rival {
 
 /// Live keepalived and lvsd processes in this process's network namespace, the oldest pid first.
 ///
-/// Reads /proc; a process that cannot be looked at (another user's) is passed over.
+/// Reads /proc. A process of another user that cannot be looked at is passed over; one that root may not look at,
+/// because it has capabilities this process was denied, is likely to be here.
 pub fn rivals() -> Vec<Rival> {
     let Ok(own) = fs::read_link("/proc/self/ns/net") else { return Vec::new() };
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let is_root = rustix::process::geteuid().is_root();
     let mut rivals: Vec<Rival> = entries
         .flatten()
         .filter_map(|entry| {
@@ -34,7 +39,14 @@ pub fn rivals() -> Vec<Rival> {
                 return None;
             }
             let name = rival_name(&entry.path())?;
-            (fs::read_link(entry.path().join("ns/net")).ok()? == own).then_some(Rival { name, pid })
+            match fs::read_link(entry.path().join("ns/net")) {
+                Ok(found) => (found == own).then_some(Rival { name, pid, is_certain: true }),
+                Err(error) => (error.kind() == ErrorKind::PermissionDenied && is_root).then_some(Rival {
+                    name,
+                    pid,
+                    is_certain: false,
+                }),
+            }
         })
         .collect();
     rivals.sort_by_key(|r| r.pid);

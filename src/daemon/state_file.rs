@@ -110,12 +110,12 @@ impl RunDirectory {
     }
 
     fn judge(&self, content: Content, now: Instant) -> State {
-        let is_ours = content.boot_id == self.boot_id && content.network_namespace == self.network_namespace;
-        if !is_ours {
+        let is_health_known = is_health_known(&content, now);
+        if !is_of(&content, &self.boot_id, self.network_namespace) {
             return State::default();
         }
         let mut state = content.state;
-        if now.since(content.saved_at) > HEALTH_VALID {
+        if !is_health_known {
             state.down.clear();
         }
         state
@@ -146,8 +146,40 @@ impl RunDirectory {
     }
 
     fn file(&self) -> PathBuf {
-        self.path.join("state.json")
+        file(&self.path)
     }
+}
+
+/// What the state file in a run directory says to somebody who only looks; None when it says nothing of this boot
+/// and network namespace. The second value is whether its health is still believed.
+///
+/// # Errors
+/// When it cannot be read or makes no sense.
+pub fn peek(run_dir: &Path, now: Instant) -> io::Result<Option<(State, bool)>> {
+    let text = match read_bounded(&file(run_dir)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let content: Content = serde_json::from_slice(&text)?;
+    let is_ours = is_of(&content, &process::boot_id()?, process::network_namespace()?);
+    if content.format != FORMAT || !is_ours {
+        return Ok(None);
+    }
+    let is_health_known = is_health_known(&content, now);
+    Ok(Some((content.state, is_health_known)))
+}
+
+fn file(run_dir: &Path) -> PathBuf {
+    run_dir.join("state.json")
+}
+
+fn is_of(content: &Content, boot_id: &str, network_namespace: u64) -> bool {
+    content.boot_id == boot_id && content.network_namespace == network_namespace
+}
+
+fn is_health_known(content: &Content, now: Instant) -> bool {
+    now.since(content.saved_at) <= HEALTH_VALID
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
@@ -196,6 +228,19 @@ mod tests {
         directory.network_namespace -= 1;
         directory.boot_id.push('x');
         assert_eq!(directory.load(at(2)), State::default());
+    }
+
+    #[test]
+    fn who_only_looks_sees_the_same_and_moves_nothing() {
+        let scratch = Scratch::new("peek");
+        assert_eq!(peek(&scratch.0, at(1)).unwrap(), None);
+        let directory = RunDirectory::lock(&scratch.0).unwrap();
+        directory.save(state(), at(100)).unwrap();
+        assert_eq!(peek(&scratch.0, at(700)).unwrap(), Some((state(), true)));
+        assert_eq!(peek(&scratch.0, at(701)).unwrap(), Some((state(), false)));
+        fs::write(scratch.0.join("state.json"), b"{").unwrap();
+        assert!(peek(&scratch.0, at(1)).is_err());
+        assert!(scratch.0.join("state.json").exists());
     }
 
     #[test]

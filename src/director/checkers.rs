@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::check::outcome::{CertificateTime, Outcome};
+use crate::check::outcome::{CertificateTime, Outcome, Verdict};
 use crate::check::schedule::{Health, RunId, Schedule};
 use crate::check::spec::CheckerSpec;
 use crate::config::VirtualServerId;
@@ -30,6 +31,18 @@ pub struct Entry {
     pub subscribers: BTreeSet<Subscriber>,
     /// What was last said of the server's certificate.
     certificate: CertificateTime,
+    /// Runs that ended.
+    pub runs: u64,
+    /// Those of them that failed.
+    pub failures: u64,
+}
+
+/// A run under way.
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    checker: CheckerId,
+    /// When it must have ended.
+    limit: Instant,
 }
 
 /// What a finished run changed.
@@ -49,7 +62,7 @@ pub struct Finished<'a> {
 pub struct Checkers {
     entries: BTreeMap<CheckerId, Entry>,
     by_spec: BTreeMap<Arc<CheckerSpec>, CheckerId>,
-    running: BTreeMap<RunId, CheckerId>,
+    running: BTreeMap<RunId, Running>,
     timers: BTreeSet<(Instant, CheckerId)>,
     last_id: u64,
     last_run: RunId,
@@ -83,6 +96,8 @@ impl Checkers {
                 schedule,
                 subscribers: BTreeSet::from([subscriber]),
                 certificate: CertificateTime::default(),
+                runs: 0,
+                failures: 0,
             },
         );
         (id, true)
@@ -136,24 +151,33 @@ impl Checkers {
         let entry = self.entries.get_mut(&id)?;
         self.last_run += 1;
         entry.schedule.begin(self.last_run);
-        self.running.insert(self.last_run, id);
+        let limit = now + entry.spec.longest_run();
+        self.running.insert(self.last_run, Running { checker: id, limit });
         Some((self.last_run, Arc::clone(&entry.spec)))
     }
 
     /// Takes the outcome of a run; None when nobody waits for it any more.
     pub fn finish(&mut self, now: Instant, run: RunId, outcome: Outcome) -> Option<Finished<'_>> {
-        let id = self.running.remove(&run)?;
+        let id = self.running.remove(&run)?.checker;
         let entry = self.entries.get_mut(&id)?;
         let before = entry.schedule.health();
         let was_unverified = entry.schedule.unverified_since().is_some();
         let seen = outcome.certificate_time();
+        let has_failed = outcome.verdict == Verdict::Fail;
         if !entry.schedule.finish(now, run, outcome) {
             return None;
         }
+        entry.runs += 1;
+        entry.failures += u64::from(has_failed);
         let certificate = seen.filter(|seen| *seen != entry.certificate);
         entry.certificate = seen.unwrap_or(entry.certificate);
         self.timers.extend(entry.schedule.deadline().map(|at| (at, id)));
         Some(Finished { entry, before, was_unverified, certificate })
+    }
+
+    /// The checker of a run under way.
+    pub fn of_run(&self, run: RunId) -> Option<&Entry> {
+        self.running.get(&run).and_then(|r| self.entries.get(&r.checker))
     }
 
     /// A checker by its id.
@@ -166,6 +190,13 @@ impl Checkers {
         self.timers.first().map(|(at, _)| *at)
     }
 
+    /// How late the latest checker is: a run that should have begun, or one that should have ended.
+    pub fn overdue(&self, now: Instant) -> Duration {
+        let beginning = self.timers.first().map(|(at, _)| now.since(*at));
+        let ending = self.running.values().map(|r| now.since(r.limit)).max();
+        beginning.max(ending).unwrap_or_default()
+    }
+
     /// How many distinct checkers there are.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -174,5 +205,70 @@ impl Checkers {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::outcome::Phase;
+    use crate::check::spec::{Question, Target, Timing};
+    use crate::ipvs::types::Protocol;
+
+    #[test]
+    fn a_run_that_begins_late_or_does_not_end_is_overdue() {
+        let mut checkers = Checkers::default();
+        let mut rng = fastrand::Rng::with_seed(1);
+        let (id, _) = checkers.subscribe(&spec(), subscriber(), &mut rng, at(0));
+        assert_eq!(checkers.overdue(at(0)), Duration::ZERO);
+        assert_eq!(checkers.overdue(at(7)), Duration::from_secs(7), "warmup 0: due at once");
+        let (run, _) = checkers.begin_due(at(7)).unwrap();
+        assert_eq!(checkers.overdue(at(13)), Duration::ZERO, "twice connect_timeout is its right");
+        assert_eq!(checkers.overdue(at(15)), Duration::from_secs(2));
+        assert!(checkers.finish(at(15), run, failure()).is_some());
+        assert_eq!(checkers.overdue(at(15)), Duration::ZERO);
+        let entry = checkers.get(id).unwrap();
+        assert_eq!((entry.runs, entry.failures), (1, 1));
+    }
+
+    fn spec() -> CheckerSpec {
+        let target = Target {
+            address: SocketAddr::from(([10, 1, 0, 1], 80)),
+            bind_address: None,
+            bind_port: None,
+            bind_interface: None,
+            fwmark: None,
+            connect_timeout: Duration::from_secs(3),
+        };
+        let timing = Timing {
+            interval: Duration::from_secs(6),
+            retry: 1,
+            delay_before_retry: Duration::from_secs(1),
+            confirm: None,
+            rise: 1,
+            warmup: Some(Duration::ZERO),
+        };
+        CheckerSpec { target, question: Question::Tcp, timing, log_all_failures: false }
+    }
+
+    fn subscriber() -> Subscriber {
+        let id =
+            VirtualServerId::Address { protocol: Protocol::Tcp, address: [10, 0, 0, 1].into(), port: 80 };
+        (id, SocketAddr::from(([10, 1, 0, 1], 80)))
+    }
+
+    fn failure() -> Outcome {
+        Outcome {
+            verdict: Verdict::Fail,
+            phase: Phase::Connect,
+            reason: "connection refused".to_owned(),
+            errno: None,
+            status: None,
+            took: Duration::ZERO,
+        }
+    }
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(1000 + seconds)
     }
 }

@@ -11,11 +11,13 @@ pub mod desired;
 pub mod event;
 pub mod order;
 pub mod pool;
+pub mod preview;
 pub mod reconcile;
 pub mod reload;
 pub mod settings;
 pub mod state;
 pub mod status;
+pub mod vitals;
 
 #[cfg(test)]
 mod sim;

@@ -88,6 +88,8 @@ pub struct Reconciler {
     knows_keys: bool,
     flush: bool,
     drift_repaired: u64,
+    errors: u64,
+    sampled: BTreeMap<ServiceKey, Instant>,
     owned_changed: bool,
 }
 
@@ -110,6 +112,8 @@ impl Reconciler {
             knows_keys: false,
             flush,
             drift_repaired: 0,
+            errors: 0,
+            sampled: BTreeMap::new(),
             owned_changed: true,
         }
     }
@@ -246,6 +250,9 @@ impl Reconciler {
             events.push(Event::Restored { service: key });
         }
         let is_gone = !self.actual.contains_key(&key) && !self.desired.contains_key(&key);
+        if is_gone {
+            self.sampled.remove(&key);
+        }
         if is_gone && self.owned.remove(&key) {
             self.owned_changed = true;
             self.troubles.remove(&key);
@@ -351,9 +358,11 @@ impl Reconciler {
                     readings.adopted.push(*key);
                 }
                 readings.read.push(*key);
+                self.sampled.insert(*key, now);
                 self.tell_drift(*key, known.as_ref(), Some(&entry), events);
                 self.actual.insert(*key, entry);
             } else {
+                self.sampled.remove(key);
                 self.tell_drift(*key, known.as_ref(), None, events);
                 readings.read.push(*key);
             }
@@ -400,7 +409,10 @@ impl Reconciler {
             match (refused.get(&index), op.service().copied()) {
                 (None, Some(_)) => record(&mut self.actual, op),
                 (Some(refusal), Some(key)) => failed.entry(key).or_default().push((op, refusal.clone())),
-                (refusal, None) => self.settings.on_applied(now, &op, refusal, events),
+                (refusal, None) => {
+                    self.errors += u64::from(refusal.is_some());
+                    self.settings.on_applied(now, &op, refusal, events);
+                }
             }
         }
         for key in touched {
@@ -425,6 +437,7 @@ impl Reconciler {
         failures: Vec<(Op, Refusal)>,
         events: &mut Vec<Event>,
     ) {
+        self.errors += u64::try_from(failures.len()).unwrap_or(0);
         let reason = failures.first().map(|(op, r)| explain(op, r)).unwrap_or_default();
         // A table that is not as we thought is no trouble: reading it again settles that, the first time.
         let is_surprise = failures.iter().all(|(op, r)| is_surprise(op, r.errno));
@@ -471,6 +484,7 @@ impl Reconciler {
     }
 
     fn failed_to_answer(&mut self, now: Instant, error: &Error, events: &mut Vec<Event>) {
+        self.errors += 1;
         self.pause.failures += 1;
         self.pause.until = now + back_off(self.pause.failures);
         let trouble = error.to_string();
@@ -516,6 +530,15 @@ impl Reconciler {
             && self.settings.is_converged()
     }
 
+    /// Whether nothing is left to change: as [`Reconciler::is_converged`], but a sweep that looks again is no doubt.
+    pub fn is_settled(&self) -> bool {
+        self.knows_keys
+            && !matches!(self.in_flight, Some(Request::Apply(_)))
+            && self.unread.is_empty()
+            && self.dirty.is_empty()
+            && self.settings.is_converged()
+    }
+
     /// Whether everything that was ours is gone.
     pub fn is_released(&self) -> bool {
         self.is_converged() && self.owned.is_empty()
@@ -554,6 +577,16 @@ impl Reconciler {
     /// How often somebody else's change was put right.
     pub fn drift_repaired(&self) -> u64 {
         self.drift_repaired
+    }
+
+    /// How often the kernel refused an operation or failed to answer.
+    pub fn errors(&self) -> u64 {
+        self.errors
+    }
+
+    /// When the counters of a service were last read.
+    pub fn sampled(&self, key: &ServiceKey) -> Option<Instant> {
+        self.sampled.get(key).copied()
     }
 
     /// Why the kernel does not answer, or refuses a setting, while it does.

@@ -124,7 +124,8 @@ impl SettingsKeeper {
         let Some(actual) = &mut self.actual else { return };
         match op {
             Op::SetTimeouts(timeouts) => actual.timeouts = *timeouts,
-            Op::StartSync(daemon) => actual.sync_daemons.push(daemon.clone()),
+            // The kernel chooses what was left open: it is read again.
+            Op::StartSync(_) => self.actual = None,
             Op::StopSync(role) => actual.sync_daemons.retain(|d| d.role != *role),
             _ => {}
         }

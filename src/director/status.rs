@@ -20,6 +20,8 @@ use crate::time::Instant;
 pub struct Status {
     /// Whether the kernel holds what it should, as far as is known.
     pub is_converged: bool,
+    /// Whether the kernel held what it should at least once since the start.
+    pub is_ready: bool,
     /// Why the kernel does not answer, or refuses a timeout or sync daemon, while it does.
     pub kernel_trouble: Option<String>,
     /// Virtual servers, sorted.
@@ -28,8 +30,12 @@ pub struct Status {
     pub foreign_services: Vec<VirtualServerId>,
     /// How often somebody else's change was put right since the start.
     pub drift_repaired: u64,
+    /// How often the kernel refused an operation or failed to answer since the start.
+    pub kernel_errors: u64,
     /// Distinct checkers.
     pub checkers: usize,
+    /// How late the latest check is to begin or to end, in milliseconds.
+    pub overdue_milliseconds: u64,
 }
 
 /// One virtual server.
@@ -51,6 +57,8 @@ pub struct VirtualServerStatus {
     pub is_in_kernel: bool,
     /// The kernel's counters, as last read.
     pub stats: Stats,
+    /// How many seconds ago the kernel's counters and connections were read; None before the first time.
+    pub sample_age_seconds: Option<u64>,
     /// Real servers, sorted.
     pub real_servers: Vec<RealServerStatus>,
     /// The sorry server.
@@ -74,6 +82,10 @@ pub struct RealServerStatus {
     pub reason: String,
     /// For how many seconds a checker could not run, for a reason of this host.
     pub unverified_seconds: Option<u64>,
+    /// Runs of its checkers that ended, since they began.
+    pub checks: u64,
+    /// Those of them that failed.
+    pub check_failures: u64,
     /// Forwarding method.
     pub forwarding: Forwarding,
     /// What an operator said about it, in words; None when nothing.
@@ -174,12 +186,15 @@ impl Director {
     pub fn status(&self, now: Instant) -> Status {
         let foreign = self.reconciler.foreign().iter();
         Status {
-            is_converged: self.reconciler.is_converged(),
+            is_converged: self.reconciler.is_settled(),
+            is_ready: self.is_ready,
             kernel_trouble: self.reconciler.kernel_trouble().map(str::to_owned),
             virtual_servers: self.pools.values().map(|pool| self.virtual_server_status(now, pool)).collect(),
             foreign_services: foreign.map(|key| super::desired::virtual_server_id(*key)).collect(),
             drift_repaired: self.reconciler.drift_repaired(),
+            kernel_errors: self.reconciler.errors(),
             checkers: self.checkers.len(),
+            overdue_milliseconds: u64::try_from(self.checkers.overdue(now).as_millis()).unwrap_or(u64::MAX),
         }
     }
 
@@ -201,6 +216,7 @@ impl Director {
             degraded: degraded.map(|(_, trouble)| trouble.reason.clone()),
             is_in_kernel: actual.is_some(),
             stats: actual.map(|a| a.stats).unwrap_or_default(),
+            sample_age_seconds: self.reconciler.sampled(&key).map(|at| now.since(at).as_secs()),
             real_servers: pool.members.values().map(|m| self.real_server_status(now, m, actual)).collect(),
             sorry_server,
             leaving: pool.leaving.keys().copied().collect(),
@@ -224,6 +240,8 @@ impl Director {
             since_seconds: now.since(member.since).as_secs(),
             reason: member.reason(&self.checkers),
             unverified_seconds: unverified.map(|since| now.since(since).as_secs()),
+            checks: checkers().map(|c| c.runs).sum(),
+            check_failures: checkers().map(|c| c.failures).sum(),
             forwarding: member.real_server.forwarding,
             order: (!member.order.is_none()).then(|| member.order.to_string()),
             weight: member.weight(),

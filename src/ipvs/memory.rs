@@ -1,4 +1,4 @@
-//! An imitation of the kernel's IPVS table, for the simulated world and tests.
+//! An imitation of the kernel's IPVS table, for the simulated world, tests, and trying out what would change.
 //!
 //! It refuses what the kernel refuses, with the kernel's errno, in the kernel's order of judgement (checked
 //! by the suite both backends pass). It forwards no packet: a test sets connection counts and schedulers

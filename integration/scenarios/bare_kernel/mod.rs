@@ -4,7 +4,7 @@
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::Signal;
 
-use crate::lab::daemon::{Daemon, configure, run_dir};
+use crate::lab::daemon::{Daemon, configure, lvsd, run_dir};
 use crate::lab::table::Table;
 use crate::lab::topology::Topology;
 use crate::lab::wait::seconds;
@@ -31,6 +31,10 @@ pub fn run(lab: &mut Lab) -> Verdict {
     unmount(&modules, UnmountFlags::empty()).map_err(|e| format!("{modules}: {e}"))?;
 
     lab.step("a module that is not loaded");
+    let file = file.to_string_lossy().into_owned();
+    let plan = lvsd(&host, &["plan", "-c", &file, "--run-dir", &run_dir(&host)])?;
+    same("exit code of a plan", &plan.code, &Some(2))?;
+    claim(!std::path::Path::new("/proc/net/ip_vs").exists(), || "a plan loads no module".to_owned())?;
     let daemon = Daemon::lvsd(lab, &host, include_str!("keepalived.conf"))?;
     same("services and destinations", &Table::read(&host)?.counts(), &(1, 1))?;
     daemon.end(Signal::TERM)

@@ -320,6 +320,7 @@ fn timeouts_and_sync_daemons_are_set_and_put_back() {
     world.start(&Arc::new(Config { global, virtual_servers: vec![tcp_server()] }));
     world.run(Duration::from_secs(5));
     assert_eq!(settings(&mut world), (Timeouts { tcp: 77, tcp_fin: 120, udp: 300 }, 1));
+    assert_eq!(told(&world, "ready"), 1);
     world.crash();
     world.start(&config(tcp_server()));
     world.run(Duration::from_secs(5));

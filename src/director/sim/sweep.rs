@@ -75,6 +75,11 @@ fn live(seed: u64) -> World {
         world.start(&config);
     }
     world.run(QUIET);
+    let ops = world.ops.len();
+    world.run(Duration::from_secs(60));
+    if world.ops.len() != ops {
+        world.broken.push(format!("at rest nothing is changed: {:?}", &world.ops[ops..]));
+    }
     invariants::at_rest(&mut world, &config);
     reload_of_the_same_file_changes_nothing(&mut world, &config);
     the_end(&mut world);
@@ -211,7 +216,8 @@ fn connections_come_and_go(world: &mut World) {
     }
 }
 
-fn strangers_arrive(world: &mut World) {
+/// Services nobody configures.
+pub fn strangers_arrive(world: &mut World) {
     for n in 0..world.rng.u8(0..3) {
         let key = ServiceKey::Address { protocol: Protocol::Tcp, address: [10, 99, 0, n].into(), port: 22 };
         let ops = [
@@ -223,7 +229,8 @@ fn strangers_arrive(world: &mut World) {
     }
 }
 
-fn random_config(rng: &mut fastrand::Rng) -> Config {
+/// Up to three virtual servers of up to five real servers.
+pub fn random_config(rng: &mut fastrand::Rng) -> Config {
     let virtual_servers = {
         let all = 0..rng.u8(1..4);
         all.filter(|_| rng.bool()).collect::<Vec<_>>()

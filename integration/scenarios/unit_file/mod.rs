@@ -1,0 +1,96 @@
+//! The systemd unit in examples/: with no more capabilities than it gives, lvsd lives a whole life, and still sees a
+//! rival it may not look into; and `systemd-analyze` finds nothing wrong with it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use crate::lab::daemon::{Daemon, READY, configure, control, lvsd_binary, run_dir};
+use crate::lab::host::Host;
+use crate::lab::judge::{output, run as judge};
+use crate::lab::wait::seconds;
+use crate::lab::{Lab, Verdict, claim, same};
+
+const CONF: &str = include_str!("keepalived.conf");
+const UNIT: &str = include_str!("../../../examples/lvsd.service");
+/// Where the unit expects lvsd.
+const INSTALLED: &str = "/usr/local/sbin/lvsd";
+
+pub fn run(lab: &mut Lab) -> Verdict {
+    let mut site = lab.dr_site()?;
+    let director = site.director.clone();
+    let capabilities = least_capabilities()?;
+    lab.step(format!("a life with {capabilities:?}"));
+    let mut daemon = start(lab, &director, &capabilities)?;
+    daemon.wait_log(READY, seconds(30))?;
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).map_err(|e| e.to_string())?;
+    let effective = status.lines().find_map(|l| l.strip_prefix("CapEff:")).unwrap_or_default().trim();
+    same("effective capabilities (12 is CAP_NET_ADMIN)", &effective, &"0000000000001000")?;
+    let all = ["10.1.0.21:80", "10.1.0.22:80", "10.1.0.23:80"];
+    site.wait_for_serving(&all)?;
+    site.web("rs3")?.set_health_status(503);
+    site.wait_for_serving(&["10.1.0.21:80", "10.1.0.22:80"])?;
+    let socket = control(&run_dir(&director));
+    let binary = lvsd_binary().to_string_lossy().into_owned();
+    output(&director, &with(&capabilities, &[&binary, "reload", "--control", &socket]))?;
+    site.web("rs3")?.set_health_status(200);
+    site.wait_for_serving(&all)?;
+    daemon.end(Signal::TERM)?;
+    same("the table after a stop", &site.table()?.counts(), &(0, 0))?;
+
+    lab.step("beside keepalived");
+    let rival = Daemon::keepalived(lab, &director, CONF)?;
+    site.wait_for_serving(&all)?;
+    let mut refused = start(lab, &director, &capabilities)?;
+    same("exit code", &refused.wait_exit(seconds(15))?, &69)?;
+    let said = refused.log_text();
+    claim(said.contains("keepalived (pid "), || format!("it names the rival: {said}"))?;
+    drop(rival);
+
+    lab.step("systemd-analyze");
+    if judge(&["systemd-analyze", "--version"]).is_err() {
+        return lab.skip("there is no systemd-analyze here: the unit's words were not verified");
+    }
+    fs::copy(lvsd_binary(), INSTALLED).map_err(|e| format!("{INSTALLED}: {e}"))?;
+    let file = lab.write("lvsd.service", UNIT)?;
+    let said = verify(&file)?;
+    same("what systemd-analyze finds", &said.as_str(), &"")?;
+    let typo = lab.write("typo.service", &UNIT.replace("WatchdogSec", "WatchdogSek"))?;
+    claim(verify(&typo)?.contains("WatchdogSek"), || "the judge sees a typo".to_owned())
+}
+
+/// What the unit leaves, in setpriv's words.
+fn least_capabilities() -> Result<String, String> {
+    let line = UNIT.lines().find_map(|l| l.strip_prefix("CapabilityBoundingSet="));
+    let words = line.ok_or("the unit bounds no capabilities")?.split_whitespace();
+    let words = words.map(|w| format!(",+{}", w.trim_start_matches("CAP_").to_lowercase()));
+    Ok(format!("--bounding-set=-all{}", words.collect::<String>()))
+}
+
+fn with<'a>(capabilities: &'a str, command: &[&'a str]) -> Vec<&'a str> {
+    [&["setpriv", "--no-new-privs", "--inh-caps=-all", capabilities], command].concat()
+}
+
+fn start(lab: &Lab, director: &Host, capabilities: &str) -> Result<Daemon, String> {
+    let file = configure(lab, director, CONF)?.to_string_lossy().into_owned();
+    let (run_dir, binary) = (run_dir(director), lvsd_binary().to_string_lossy().into_owned());
+    let socket = control(&run_dir);
+    let words = [&*binary, "run", "-c", &file, "--run-dir", &run_dir, "--control", &socket];
+    let words = with(capabilities, &words);
+    let (program, arguments) = words.split_first().ok_or("no command")?;
+    Daemon::start(lab, director, "lvsd", Command::new(program).args(arguments))
+}
+
+/// What systemd says about a unit of ours; what it says about others is not ours.
+fn verify(file: &Path) -> Result<String, String> {
+    let output = Command::new("systemd-analyze")
+        .args(["verify", "--man=no"])
+        .arg(file)
+        .output()
+        .map_err(|e| format!("systemd-analyze: {e}"))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok(said.lines().filter(|l| l.contains(&name)).collect::<Vec<_>>().join("\n"))
+}

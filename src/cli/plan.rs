@@ -1,0 +1,224 @@
+//! `lvsd plan`.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::socket::SocketArguments;
+use super::status::method;
+use super::table::Table;
+use super::{ConfigArguments, check, complain, print};
+use crate::config::{self, VirtualServerId};
+use crate::daemon::plan::{self, HealthSource, Plan};
+use crate::daemon::startup::Exit;
+use crate::director::preview::Change;
+use crate::director::status::VirtualServerStatus;
+use crate::ipvs::types::{Destination, Service, SyncRole};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PlanArguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    #[command(flatten)]
+    socket: SocketArguments,
+    /// For machines
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &PlanArguments) -> Exit {
+    let path = arguments.config.path();
+    let loaded = config::load(&path);
+    let Some(config) = loaded.config.clone() else {
+        complain(&format!("no plan:\n{}", check::report(&path, &loaded).text.trim_end()));
+        return Exit::Config;
+    };
+    let plan = match plan::plan(config, &arguments.socket.run_dir, &arguments.socket.path()) {
+        Ok(plan) => plan,
+        Err(failure) => {
+            complain(&failure.message);
+            return failure.exit;
+        }
+    };
+    print(&if arguments.json { json(&path, &plan) } else { render(&path, &plan) });
+    if plan.preview.changes.is_empty() { Exit::Ok } else { Exit::Changes }
+}
+
+/// The plan as JSON.
+#[derive(Serialize)]
+struct Document<'a> {
+    config: &'a Path,
+    health: HealthSource,
+    changes: &'a [Change],
+    connections_cut: u64,
+    without_quorum: Vec<Loss>,
+    degraded: Vec<Degraded<'a>>,
+    foreign_services: &'a [VirtualServerId],
+}
+
+/// A virtual server that would be without quorum.
+#[derive(Serialize)]
+struct Loss {
+    virtual_server: VirtualServerId,
+    live_weight: u64,
+    quorum: u32,
+    sorry_server_serves: bool,
+    is_so_already: bool,
+}
+
+/// A virtual server the kernel would refuse a part of.
+#[derive(Serialize)]
+struct Degraded<'a> {
+    virtual_server: VirtualServerId,
+    reason: &'a str,
+}
+
+fn json(path: &Path, plan: &Plan) -> String {
+    let document = Document {
+        config: path,
+        health: plan.health,
+        changes: &plan.preview.changes,
+        connections_cut: plan.preview.changes.iter().map(Change::cut).sum(),
+        without_quorum: losses(plan),
+        degraded: degraded(plan),
+        foreign_services: &plan.preview.status.foreign_services,
+    };
+    let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+fn losses(plan: &Plan) -> Vec<Loss> {
+    let loss = |s: &VirtualServerStatus| Loss {
+        virtual_server: s.virtual_server,
+        live_weight: s.live_weight,
+        quorum: s.quorum,
+        sorry_server_serves: s.sorry_server.as_ref().is_some_and(|sorry| sorry.is_active),
+        is_so_already: plan.without_quorum.contains(&s.virtual_server),
+    };
+    plan.preview.status.virtual_servers.iter().filter(|s| !s.has_quorum).map(loss).collect()
+}
+
+fn degraded(plan: &Plan) -> Vec<Degraded<'_>> {
+    let servers = plan.preview.status.virtual_servers.iter();
+    servers
+        .filter_map(|s| Some(Degraded { virtual_server: s.virtual_server, reason: s.degraded.as_deref()? }))
+        .collect()
+}
+
+fn render(path: &Path, plan: &Plan) -> String {
+    let health = match plan.health {
+        HealthSource::Daemon { pid } => format!("as the running lvsd (pid {pid}) sees it"),
+        HealthSource::StateFile => "as the last lvsd left it, who was not down is assumed up".to_owned(),
+        HealthSource::Assumed => "unknown, every real server is assumed up".to_owned(),
+    };
+    let mut text = format!("{} and this kernel; health: {health}\n\n", path.display());
+    let changes = &plan.preview.changes;
+    if !changes.is_empty() {
+        text.push_str(&rows(changes));
+        text.push('\n');
+    }
+    for loss in losses(plan) {
+        let verb = if loss.is_so_already { "stays" } else { "would be" };
+        let sorry = if loss.sorry_server_serves { ": its sorry server serves" } else { "" };
+        let Loss { virtual_server, live_weight, quorum, .. } = loss;
+        let _ = writeln!(
+            text,
+            "virtual server {virtual_server} {verb} without quorum, weight {live_weight} of {quorum} needed{sorry}"
+        );
+    }
+    for Degraded { virtual_server, reason } in degraded(plan) {
+        let _ = writeln!(text, "virtual server {virtual_server} would be degraded: {reason}");
+    }
+    for foreign in &plan.preview.status.foreign_services {
+        let _ = writeln!(text, "foreign service {foreign} is left alone");
+    }
+    let cut: u64 = changes.iter().map(Change::cut).sum();
+    if cut > 0 {
+        let _ = writeln!(text, "{cut} active connections would be cut");
+    }
+    let _ = match changes.len() {
+        0 => writeln!(text, "nothing to change"),
+        1 => writeln!(text, "1 change"),
+        n => writeln!(text, "{n} changes"),
+    };
+    text
+}
+
+fn rows(changes: &[Change]) -> String {
+    let mut table = Table::default();
+    table.row(["", "WHAT", "NOW", "THEN", "CONNECTIONS"]);
+    let mut headed = None;
+    for change in changes {
+        match change {
+            Change::Service { service, before, after } => {
+                headed = Some(*service);
+                let (now, then) = (before.as_ref().map(words), after.as_ref().map(words));
+                table.row(cells(&format!("service {service}"), now, then, String::new()));
+            }
+            Change::Destination { service, destination, before, after, connections, drains } => {
+                if headed.replace(*service) != Some(*service) {
+                    table.row(["", &format!("service {service}"), "", "", ""]);
+                }
+                let active = connections.active;
+                let effect = match after {
+                    None if active > 0 => format!("{active} active are cut"),
+                    _ if *drains => format!("{active} active end first, then it is removed"),
+                    _ => String::new(),
+                };
+                let (now, then) = (before.map(destination_words), after.map(destination_words));
+                table.row(cells(&format!("  {destination}"), now, then, effect));
+            }
+            Change::Timeouts { after: t } => {
+                let then = format!("tcp {} tcpfin {} udp {}", t.tcp, t.tcp_fin, t.udp);
+                table.row(["~", "timeouts", "", &then, ""]);
+            }
+            Change::StartSync { role, interface } => {
+                table.row(["+", &format!("sync daemon ({})", role_word(*role)), "", interface, ""]);
+            }
+            Change::StopSync { role } => {
+                table.row(["-", &format!("sync daemon ({})", role_word(*role)), "", "", ""]);
+            }
+        }
+    }
+    table.render()
+}
+
+fn cells(what: &str, now: Option<String>, then: Option<String>, effect: String) -> [String; 5] {
+    let sign = match (&now, &then) {
+        (None, _) => "+",
+        (Some(_), None) => "-",
+        (Some(_), Some(_)) => "~",
+    };
+    [sign.to_owned(), what.to_owned(), now.unwrap_or_default(), then.unwrap_or_default(), effect]
+}
+
+fn words(service: &Service) -> String {
+    let mut text = service.scheduler.to_string();
+    if service.flags.0 != 0 {
+        let _ = write!(text, " flags {:#x}", service.flags.0);
+    }
+    if let Some(persistence) = &service.persistence {
+        let _ = write!(text, " persistent {} s /{}", persistence.timeout, persistence.prefix);
+    }
+    if let Some(engine) = &service.persistence_engine {
+        let _ = write!(text, " engine {engine}");
+    }
+    text
+}
+
+fn destination_words(d: Destination) -> String {
+    let mut text = format!("{} weight {}", method(d.forwarding), d.weight);
+    if d.upper_threshold > 0 || d.lower_threshold > 0 {
+        let _ = write!(text, " thresholds {}-{}", d.lower_threshold, d.upper_threshold);
+    }
+    text
+}
+
+fn role_word(role: SyncRole) -> &'static str {
+    match role {
+        SyncRole::Master => "master",
+        SyncRole::Backup => "backup",
+    }
+}

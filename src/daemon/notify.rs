@@ -1,0 +1,120 @@
+//! What the service manager is told, over the datagram socket it names in NOTIFY_SOCKET (sd_notify(3)).
+//!
+//! Without that socket nothing is told. A message that cannot be delivered is lost: the next one says it again.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+use tracing::{debug, warn};
+
+use crate::time::Instant;
+
+/// The way to the service manager.
+#[derive(Debug, Default)]
+pub struct Notifier {
+    socket: Option<(UnixDatagram, SocketAddr)>,
+    watchdog: Option<Duration>,
+}
+
+impl Notifier {
+    /// As the service manager's environment says.
+    pub fn from_environment() -> Notifier {
+        let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return Notifier::default() };
+        let socket = match open(&name) {
+            Ok(socket) => Some(socket),
+            Err(error) => {
+                warn!("NOTIFY_SOCKET {}: {error}: the service manager is told nothing", name.display());
+                None
+            }
+        };
+        let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+        let is_ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+        let limit = number("WATCHDOG_USEC").filter(|usec| *usec > 0 && is_ours && socket.is_some());
+        Notifier { socket, watchdog: limit.map(Duration::from_micros) }
+    }
+
+    /// How long the service manager waits for a sign of life before it ends this process.
+    pub fn watchdog(&self) -> Option<Duration> {
+        self.watchdog
+    }
+
+    /// The start is over: the kernel holds what it should. Also ends a reload.
+    pub fn ready(&self, status: &str) {
+        self.tell(&format!("READY=1\nSTATUS={status}"));
+    }
+
+    /// A reload begins.
+    pub fn reloading(&self, now: Instant) {
+        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_nanos() / 1000));
+    }
+
+    /// The end begins.
+    pub fn stopping(&self, status: &str) {
+        self.tell(&format!("STOPPING=1\nSTATUS={status}"));
+    }
+
+    /// One sentence on how things are.
+    pub fn status(&self, status: &str) {
+        self.tell(&format!("STATUS={status}"));
+    }
+
+    /// A sign of life.
+    pub fn alive(&self) {
+        self.tell("WATCHDOG=1");
+    }
+
+    fn tell(&self, message: &str) {
+        let Some((socket, address)) = &self.socket else { return };
+        if let Err(error) = socket.send_to_addr(message.as_bytes(), address) {
+            debug!("the service manager was not told {message:?}: {error}");
+        }
+    }
+}
+
+/// A socket that never blocks, and where to send; `@` begins a name without a file.
+fn open(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
+    let address = match name.as_bytes() {
+        [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest)?,
+        [b'/', ..] => SocketAddr::from_pathname(name)?,
+        _ => return Err(io::Error::other("it is neither a path nor an abstract name")),
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    Ok((socket, address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_arrive_as_the_service_manager_reads_them() {
+        let name = format!("@lvsd-notify-test-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name.as_bytes()[1..]).unwrap();
+        let manager = UnixDatagram::bind_addr(&address).unwrap();
+        let notifier = Notifier { socket: Some(open(OsStr::new(&name)).unwrap()), watchdog: None };
+        notifier.reloading(Instant::from_nanos(5_000_123));
+        notifier.ready("all is well");
+        notifier.alive();
+        let heard: Vec<String> = (0..3)
+            .map(|_| {
+                let mut buffer = [0; 200];
+                let length = manager.recv(&mut buffer).unwrap();
+                String::from_utf8_lossy(&buffer[..length]).into_owned()
+            })
+            .collect();
+        let wanted = ["RELOADING=1\nMONOTONIC_USEC=5000", "READY=1\nSTATUS=all is well", "WATCHDOG=1"];
+        assert_eq!(heard, wanted);
+    }
+
+    #[test]
+    fn a_name_that_is_no_socket_is_refused_and_nobody_listening_is_no_trouble() {
+        assert!(open(OsStr::new("vsock:2:1")).is_err());
+        let nobody = open(OsStr::new("/nonexistent/notify")).unwrap();
+        Notifier { socket: Some(nobody), watchdog: None }.alive();
+    }
+}

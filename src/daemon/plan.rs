@@ -1,0 +1,148 @@
+//! What `lvsd plan` looks at: the kernel, read only, and what is known of health. The rest is the director's business.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::control::{self, Command, DaemonStatus, Reply};
+use super::startup::{Exit, Failure, kernel_failure};
+use super::state_file;
+use crate::config::{Config, VirtualServerId};
+use crate::director::preview::{Preview, preview};
+use crate::director::state::{KnownDown, State};
+use crate::ipvs::backend::{Backend, Error, Op, Scope, Snapshot};
+use crate::ipvs::memory::MemoryBackend;
+use crate::ipvs::netlink::NetlinkBackend;
+use crate::ipvs::types::ServiceKey;
+use crate::time;
+
+/// Services whose destinations one read fetches.
+const SLICE: usize = 32;
+/// There while the module is in the kernel, built in or loaded.
+const MODULE: &str = "/sys/module/ip_vs";
+
+/// Where health comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthSource {
+    /// The running lvsd.
+    Daemon {
+        /// Its process id.
+        pid: u32,
+    },
+    /// What the last lvsd left: who was down. Everybody else is assumed up.
+    StateFile,
+    /// Nothing: everybody is assumed up.
+    Assumed,
+}
+
+/// What would change, and what that rests on.
+#[derive(Debug)]
+pub struct Plan {
+    /// Where health comes from.
+    pub health: HealthSource,
+    /// What would change.
+    pub preview: Preview,
+    /// Virtual servers that have no quorum now, as far as the running lvsd knows.
+    pub without_quorum: BTreeSet<VirtualServerId>,
+}
+
+/// What a director with this configuration would change in this kernel.
+///
+/// # Errors
+/// When the kernel cannot be read.
+pub fn plan(mut config: Config, run_dir: &Path, socket: &Path) -> Result<Plan, Failure> {
+    let now = time::now();
+    let daemon = match control::ask(socket, Command::Status) {
+        Ok(Reply::Status(status)) => Some(*status),
+        // Nobody there, or nobody who answers: what is known otherwise must do.
+        _ => None,
+    };
+    let left = state_file::peek(run_dir, now).map_err(|error| {
+        let text = format!("state file in {}: {error}", run_dir.display());
+        let is_denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+        Failure::new(if is_denied { Exit::Permission } else { Exit::Unavailable }, text)
+    })?;
+    let (mut state, health) = match (left, &daemon) {
+        (Some((state, _)), Some(daemon)) => (state, HealthSource::Daemon { pid: daemon.pid }),
+        (None, Some(daemon)) => (State::default(), HealthSource::Daemon { pid: daemon.pid }),
+        (Some((state, true)), None) => (state, HealthSource::StateFile),
+        (Some((state, false)), None) => (State { down: Vec::new(), ..state }, HealthSource::Assumed),
+        (None, None) => (State::default(), HealthSource::Assumed),
+    };
+    let mut without_quorum = BTreeSet::new();
+    if let Some(daemon) = &daemon {
+        state.down = down_now(daemon, std::mem::take(&mut state.down));
+        let servers = daemon.director.virtual_servers.iter();
+        without_quorum = servers.filter(|s| !s.has_quorum).map(|s| s.virtual_server).collect();
+        // The table is flushed at a start, not at a reload.
+        config.global.flush = false;
+    }
+    let kernel = if Path::new(MODULE).exists() {
+        let mut backend = NetlinkBackend::open().map_err(|error| kernel_failure(&error))?;
+        copy(&mut backend, &config).map_err(|error| kernel_failure(&error))?
+    } else {
+        // Asking would load it, and that is a change.
+        imitation(&config)
+    };
+    let preview = preview(&Arc::new(config), state, kernel, now);
+    Ok(Plan { health, preview, without_quorum })
+}
+
+/// Who is not up, as the daemon says, with the verdict of each checker where the state file knows it.
+fn down_now(daemon: &DaemonStatus, known: Vec<KnownDown>) -> Vec<KnownDown> {
+    let mut down = Vec::new();
+    for server in &daemon.director.virtual_servers {
+        for real in server.real_servers.iter().filter(|real| !real.is_up) {
+            let (virtual_server, real_server) = (server.virtual_server, real.real_server);
+            let is_it = |k: &&KnownDown| k.virtual_server == virtual_server && k.real_server == real_server;
+            let before = down.len();
+            down.extend(known.iter().filter(is_it).cloned());
+            if down.len() == before {
+                // No checker of this name: the verdict goes to all of them.
+                let (checker, reason) = (String::new(), real.reason.clone());
+                down.push(KnownDown { virtual_server, real_server, checker, target: real_server, reason });
+            }
+        }
+    }
+    down
+}
+
+/// A kernel with every module the configuration needs: whether the real one has them shows when it is asked.
+fn imitation(config: &Config) -> MemoryBackend {
+    let mut kernel = MemoryBackend::new();
+    for server in &config.virtual_servers {
+        kernel.set_scheduler(server.scheduler.as_str(), true);
+        if let Some(engine) = &server.persistence_engine {
+            kernel.set_engine(engine, true);
+        }
+    }
+    for daemon in &config.global.sync_daemons {
+        kernel.set_interface(&daemon.interface, true);
+    }
+    kernel
+}
+
+/// A copy of a kernel's table and settings.
+fn copy(backend: &mut dyn Backend, config: &Config) -> Result<MemoryBackend, Error> {
+    let mut kernel = imitation(config);
+    if let Snapshot::Settings(settings) = backend.snapshot(&Scope::Settings)? {
+        let mut ops = vec![Op::SetTimeouts(settings.timeouts)];
+        for daemon in settings.sync_daemons {
+            kernel.set_interface(&daemon.interface, true);
+            ops.push(Op::StartSync(daemon));
+        }
+        kernel.apply(&ops)?;
+    }
+    let Snapshot::Keys(keys) = backend.snapshot(&Scope::Keys)? else { return Ok(kernel) };
+    for slice in keys.chunks(SLICE) {
+        let keys: Vec<ServiceKey> = slice.to_vec();
+        if let Snapshot::Entries(entries) = backend.snapshot(&Scope::Entries(keys))? {
+            let present = entries.into_iter().filter_map(|(key, entry)| Some((key, entry?)));
+            kernel.table_mut().extend(present);
+        }
+    }
+    Ok(kernel)
+}

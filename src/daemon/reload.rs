@@ -1,0 +1,176 @@
+//! Reloads: the file is read beside the main loop, put in force by it, and everybody who waits hears the verdict.
+//!
+//! One is read at a time. Whoever asks during it gets the next one: the file may have changed after it was read.
+
+use std::path::{Path, PathBuf};
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use super::control::{ReloadOutcome, Reply};
+use super::traps;
+use crate::config::{self, Config};
+use crate::syntax::diagnostic::Class;
+use crate::time::{self, Instant};
+
+/// A file that was read.
+#[derive(Debug, Default)]
+pub struct Read {
+    config: Option<Config>,
+    errors: Vec<String>,
+    warnings: Vec<String>,
+}
+
+/// Somebody who waits for a verdict.
+type Waiter = oneshot::Sender<Reply>;
+
+/// All reloads.
+#[derive(Debug)]
+pub struct Reloads {
+    path: PathBuf,
+    job: Option<JoinHandle<Read>>,
+    /// Who waits for the one under way; bounded by the control socket's conversations.
+    waiting: Vec<Waiter>,
+    /// Another one is wanted, by these.
+    next: Option<Vec<Waiter>>,
+    last: Option<(Instant, Read)>,
+    accepted: u64,
+    rejected: u64,
+}
+
+impl Reloads {
+    /// Reloads of this file.
+    pub fn new(path: PathBuf) -> Reloads {
+        let (waiting, next) = (Vec::new(), None);
+        Reloads { path, job: None, waiting, next, last: None, accepted: 0, rejected: 0 }
+    }
+
+    /// Begins one, or notes that another one is wanted after the one under way.
+    pub fn begin(&mut self, waiter: Option<Waiter>) {
+        if self.job.is_some() {
+            self.next.get_or_insert_default().extend(waiter);
+            return;
+        }
+        info!("reading {}", self.path.display());
+        self.waiting.extend(waiter);
+        let path = self.path.clone();
+        self.job = Some(tokio::task::spawn_blocking(move || read(&path)));
+    }
+
+    /// The file that was read; waits for ever when none is.
+    pub async fn finished(&mut self) -> Read {
+        let Some(job) = &mut self.job else { return std::future::pending().await };
+        let result = job.await;
+        self.job = None;
+        result.unwrap_or_else(|error| Read {
+            errors: vec![format!("reading the configuration broke, please report this: {error}")],
+            ..Read::default()
+        })
+    }
+
+    /// Tells the verdict and begins the next one that is wanted; the configuration to put in force, if it is without
+    /// errors.
+    pub fn conclude(&mut self, mut read: Read) -> Option<Config> {
+        let path = self.path.display();
+        for line in &read.warnings {
+            warn!("reload: {line}");
+        }
+        let config = read.config.take();
+        if config.is_some() {
+            self.accepted += 1;
+            info!("reload: {path} is in force");
+        } else {
+            self.rejected += 1;
+            for line in &read.errors {
+                error!("reload: {line}");
+            }
+            let count = match read.errors.len() {
+                1 => "1 error".to_owned(),
+                n => format!("{n} errors"),
+            };
+            error!("reload rejected, nothing changed: {path} has {count}");
+        }
+        let now = time::now();
+        self.last = Some((now, read));
+        if let Some(outcome) = self.outcome(now) {
+            for waiter in self.waiting.drain(..) {
+                // Whoever does not wait any more finds it in the status.
+                let _ = waiter.send(Reply::Reload(outcome.clone()));
+            }
+        }
+        if let Some(waiters) = self.next.take() {
+            self.waiting = waiters;
+            self.begin(None);
+        }
+        config
+    }
+
+    /// How the last one ended.
+    pub fn outcome(&self, now: Instant) -> Option<ReloadOutcome> {
+        self.last.as_ref().map(|(at, read)| ReloadOutcome {
+            is_accepted: read.errors.is_empty(),
+            config: self.path.clone(),
+            seconds_ago: now.since(*at).as_secs(),
+            errors: read.errors.clone(),
+            warnings: read.warnings.clone(),
+        })
+    }
+
+    /// Whether one is under way.
+    pub fn is_under_way(&self) -> bool {
+        self.job.is_some()
+    }
+
+    /// Whether the last one was rejected.
+    pub fn is_last_rejected(&self) -> bool {
+        self.last.as_ref().is_some_and(|(_, read)| !read.errors.is_empty())
+    }
+
+    /// How many were put in force, and how many were rejected.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.accepted, self.rejected)
+    }
+
+    /// The configuration file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn read(path: &Path) -> Read {
+    let loaded = config::load(path);
+    let errors = loaded.lines(Class::Error);
+    let warnings = match &loaded.config {
+        Some(config) => {
+            let traps = traps::here(config).into_iter().map(|trap| format!("this host: {trap}"));
+            loaded.lines(Class::Warning).into_iter().chain(traps).collect()
+        }
+        None => Vec::new(),
+    };
+    Read { config: loaded.config, errors, warnings }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_asks_during_a_reload_hears_the_verdict_of_the_next() {
+        let mut reloads = Reloads::new(PathBuf::from("/nonexistent/keepalived.conf"));
+        let (first, first_verdict) = oneshot::channel();
+        let (second, mut second_verdict) = oneshot::channel();
+        reloads.begin(Some(first));
+        reloads.begin(Some(second));
+        let read = reloads.finished().await;
+        assert!(reloads.conclude(read).is_none());
+        assert!(matches!(first_verdict.await, Ok(Reply::Reload(outcome)) if !outcome.is_accepted));
+        assert!(second_verdict.try_recv().is_err(), "its file may have changed since");
+        assert!(reloads.is_under_way());
+        let read = reloads.finished().await;
+        assert!(reloads.conclude(read).is_none());
+        let Ok(Reply::Reload(outcome)) = second_verdict.await else { panic!("no verdict") };
+        assert_eq!(outcome.errors, ["/nonexistent/keepalived.conf: there is no such file"]);
+        assert_eq!((reloads.counts(), reloads.is_last_rejected()), ((0, 2), true));
+    }
+}

@@ -1,0 +1,144 @@
+//! Monitoring over HTTP: `/metrics` for Prometheus, `/status` as `lvsd status --json` prints it, `/healthz`.
+//!
+//! Reads only, and asks the main loop as an operator does. Bounded in connections, time and sizes; one request a
+//! connection, so that nobody holds a place for longer than an answer takes.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tracing::{debug, info};
+
+use super::control::{Asker, Command, DaemonStatus, Reply};
+use super::metrics;
+
+/// Connections at one time; further ones wait in the socket's backlog.
+const CONNECTIONS: usize = 16;
+/// Longest time until a request's head is there.
+const HEAD_LIMIT: Duration = Duration::from_secs(5);
+/// Longest time for the whole of a connection.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// Largest head of a request, in bytes, and most headers in it.
+const HEAD_SIZE: usize = 16 << 10;
+const HEADERS: usize = 64;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+/// What tells Prometheus the format.
+const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Listens at `address` and serves from then on.
+///
+/// # Errors
+/// When the address cannot be listened at.
+pub async fn listen(address: SocketAddr, asker: Asker) -> io::Result<()> {
+    let listener = TcpListener::bind(address).await?;
+    info!("metrics on http://{}/metrics", listener.local_addr()?);
+    tokio::spawn(accept(listener, move |method, path| {
+        let asker = asker.clone();
+        async move { answer(&asker, &method, &path).await }
+    }));
+    Ok(())
+}
+
+async fn accept<F>(listener: TcpListener, answer: impl Fn(Method, String) -> F + Clone + Send + 'static)
+where
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                debug!("metrics: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let answer = answer.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let response = answer(request.method().clone(), request.uri().path().to_owned());
+            async move { Ok::<_, Infallible>(response.await) }
+        });
+        let conversation = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_LIMIT)
+            .max_buf_size(HEAD_SIZE)
+            .max_headers(HEADERS)
+            .keep_alive(false)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::spawn(async move {
+            if let Ok(Err(error)) = tokio::time::timeout(TIME_LIMIT, conversation).await {
+                debug!("metrics: {error}");
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn answer(asker: &Asker, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        let mut response = reply(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    match path {
+        "/metrics" => with_status(asker, EXPOSITION, metrics::render).await,
+        "/status" => with_status(asker, JSON, DaemonStatus::to_json).await,
+        "/healthz" => match asker.ask(Command::Health).await {
+            Reply::Health(None) => reply(StatusCode::OK, TEXT, "ok\n"),
+            Reply::Health(Some(trouble)) => unavailable(&trouble),
+            other => unavailable(&refusal(other)),
+        },
+        _ => reply(StatusCode::NOT_FOUND, TEXT, "there are /metrics, /status and /healthz\n"),
+    }
+}
+
+/// The status in some form, made beside the main loop: thousands of servers take a while to write down.
+async fn with_status(
+    asker: &Asker,
+    form: &'static str,
+    write: fn(&DaemonStatus) -> String,
+) -> Response<Full<Bytes>> {
+    let status = match asker.ask(Command::Status).await {
+        Reply::Status(status) => status,
+        other => return unavailable(&refusal(other)),
+    };
+    match tokio::task::spawn_blocking(move || write(&status)).await {
+        Ok(text) => reply(StatusCode::OK, form, text),
+        Err(error) => unavailable(&format!("the answer broke, please report this: {error}")),
+    }
+}
+
+fn refusal(reply: Reply) -> String {
+    match reply {
+        Reply::Error(error) => error,
+        _ => "lvsd gave another answer than asked for, please report this".to_owned(),
+    }
+}
+
+fn unavailable(reason: &str) -> Response<Full<Bytes>> {
+    reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{reason}\n"))
+}
+
+fn reply(status: StatusCode, form: &'static str, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(form));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

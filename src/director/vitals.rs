@@ -1,0 +1,101 @@
+//! How the director does, in numbers: cheap enough to be asked every second, for the service manager's eyes.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{Director, Life};
+use crate::time::Instant;
+
+/// How the director does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Vitals {
+    /// Virtual servers.
+    pub virtual_servers: usize,
+    /// Those without quorum.
+    pub without_quorum: usize,
+    /// Those the kernel refuses a part of.
+    pub degraded: usize,
+    /// Real servers.
+    pub real_servers: usize,
+    /// Those that count as up.
+    pub up: usize,
+    /// How late the latest check is to begin or to end.
+    pub overdue: Duration,
+    /// Why the kernel does not answer, while it does not.
+    pub kernel_trouble: Option<String>,
+}
+
+impl Director {
+    /// How the director does at `now`.
+    pub fn vitals(&self, now: Instant) -> Vitals {
+        let members = || self.pools.values().flat_map(|pool| pool.members.values());
+        Vitals {
+            virtual_servers: self.pools.len(),
+            without_quorum: self.pools.values().filter(|pool| !pool.has_quorum()).count(),
+            degraded: self.reconciler.troubles().count(),
+            real_servers: members().count(),
+            up: members().filter(|member| member.is_up).count(),
+            overdue: self.checkers.overdue(now),
+            kernel_trouble: self.reconciler.kernel_trouble().map(str::to_owned),
+        }
+    }
+
+    /// Whether the kernel holds what it should, as far as is known.
+    pub fn is_settled(&self) -> bool {
+        self.reconciler.is_settled()
+    }
+
+    /// Whether the kernel held what it should at least once since the start.
+    pub fn is_ready(&self) -> bool {
+        self.is_ready
+    }
+
+    /// Whether it was told to end.
+    pub fn is_ending(&self) -> bool {
+        self.life != Life::Running
+    }
+}
+
+impl fmt::Display for Vitals {
+    /// One sentence, what is wrong last: `2 virtual servers, 5 of 6 real servers up; 1 without quorum`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = if self.virtual_servers == 1 { "" } else { "s" };
+        write!(
+            f,
+            "{} virtual server{s}, {} of {} real servers up",
+            self.virtual_servers, self.up, self.real_servers
+        )?;
+        if self.without_quorum > 0 {
+            write!(f, "; {} without quorum", self.without_quorum)?;
+        }
+        if self.degraded > 0 {
+            write!(f, "; {} degraded", self.degraded)?;
+        }
+        match &self.kernel_trouble {
+            Some(trouble) => write!(f, "; kernel: {trouble}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sentence_says_what_is_wrong_and_nothing_when_all_is_well() {
+        let well = Vitals { virtual_servers: 1, real_servers: 3, up: 3, ..Vitals::default() };
+        assert_eq!(well.to_string(), "1 virtual server, 3 of 3 real servers up");
+        let ill = Vitals {
+            virtual_servers: 2,
+            without_quorum: 1,
+            degraded: 1,
+            up: 0,
+            kernel_trouble: Some("no answer".to_owned()),
+            ..well
+        };
+        let wanted =
+            "2 virtual servers, 0 of 3 real servers up; 1 without quorum; 1 degraded; kernel: no answer";
+        assert_eq!(ill.to_string(), wanted);
+    }
+}
