@@ -258,14 +258,7 @@ mod tests {
     }
 
     fn failure() -> Outcome {
-        Outcome {
-            verdict: Verdict::Fail,
-            phase: Phase::Connect,
-            reason: "connection refused".to_owned(),
-            errno: None,
-            status: None,
-            took: Duration::ZERO,
-        }
+        Outcome::fail(Phase::Connect, "connection refused")
     }
 
     fn at(seconds: u64) -> Instant {

@@ -96,14 +96,14 @@ pub fn run(lab: &mut Lab) -> Verdict {
     ] {
         lab.step(what);
         let host = lab.host("rs1")?;
-        drop(servers.remove(0));
+        servers.remove(0).end(Signal::TERM)?;
         servers.insert(0, nginx(lab, &host, certificate, speaks, page)?);
         wait_for_serving(&site.director, &ALL[1..])?;
         wait_for(&format!("the status says {reason:?}"), seconds(10), || {
             let said = status(&site.director)?.to_string();
             if said.contains(reason) { Ok(()) } else { Err(said) }
         })?;
-        drop(servers.remove(0));
+        servers.remove(0).end(Signal::TERM)?;
         servers.insert(0, nginx(lab, &host, "rs1", WELL, "a page")?);
         wait_for_serving(&site.director, &ALL)?;
     }
