@@ -8,6 +8,7 @@ mod failures;
 mod forwarding_modes;
 mod harness_itself;
 mod inhibit;
+mod leaving;
 mod local_trouble;
 mod modes;
 mod observability;
@@ -133,6 +134,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "kill -9 and SIGUSR2 under load: no request fails, known down stays down",
         120,
         restart::run,
+    ),
+    scenario(
+        "leaving",
+        "whatever makes a healthy server leave or return, under load: no request is lost",
+        240,
+        leaving::run,
     ),
     scenario(
         "local-trouble",

@@ -1,5 +1,7 @@
 //! keepalived's `global_defs`: what concerns the whole director.
 
+use std::collections::BTreeMap;
+
 use crate::ipvs::types::{SyncDaemon, SyncRole};
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Stance, Table, get};
@@ -32,6 +34,8 @@ impl GlobalOptions {
             timeouts: get(&self.timeouts).unwrap_or_default(),
             flush: get(&self.flush).unwrap_or(false),
             sync_daemons: get(&self.sync).unwrap_or_default(),
+            // With keepalived.conf the kernel's settings are the operator's.
+            sysctl: BTreeMap::new(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! [`Config`] and what it consists of, in the operator's words.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -29,6 +30,22 @@ pub struct Global {
     pub flush: bool,
     /// Sync daemons to keep running (keepalived `lvs_sync_daemon` without an instance).
     pub sync_daemons: Vec<SyncDaemon>,
+    /// Settings of the kernel below `net.ipv4.vs`, by their names there: letters, digits and `_` only.
+    pub sysctl: BTreeMap<String, SysctlValue>,
+}
+
+/// The value of a setting of the kernel: one whole number, or several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SysctlValue(pub Vec<u32>);
+
+impl fmt::Display for SysctlValue {
+    /// As the kernel reads it: `1`, `3 50`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().enumerate().try_for_each(|(at, n)| {
+            f.write_str(if at == 0 { "" } else { " " })?;
+            write!(f, "{n}")
+        })
+    }
 }
 
 /// Connection timeouts to set, in seconds, 0-2678400.

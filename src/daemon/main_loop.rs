@@ -21,7 +21,10 @@ use super::pulse::{Body, Pulse};
 use super::reload::Reloads;
 use super::sink;
 use super::state_file::RunDirectory;
+use super::sysctls::{Keeper, Kernel, Values};
+use crate::config::Config;
 use crate::director::order::Selector;
+use crate::director::reconcile::SWEEP_INTERVAL;
 use crate::director::{Director, Effect, Input};
 use crate::time::{self, Instant};
 
@@ -38,12 +41,18 @@ pub struct Shell {
     pub control: Control,
     /// Remembers.
     pub run_dir: RunDirectory,
+    /// Keeps the kernel's IPVS settings.
+    pub sysctls: Keeper<Kernel>,
     /// Reads configurations.
     pub reloads: Reloads,
     /// Tells the service manager.
     pub notifier: Notifier,
     /// When the daemon started.
     pub started_at: Instant,
+    /// When the kernel's settings were last looked at.
+    pub kept_at: Instant,
+    /// Whether the end is a stop and not a hand-over.
+    pub is_stopping: bool,
 }
 
 /// The signals that are orders; from its making on they do not end the process.
@@ -71,7 +80,11 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
         shell.director.handle(time::now(), input, &mut effects);
         let finished = shell.perform(effects, &mut prober);
         pulse.follow(time::now(), &shell.body());
+        shell.keep_settings(time::now());
         if let Some(is_clean) = finished {
+            if shell.is_stopping {
+                shell.sysctls.release();
+            }
             info!("done");
             return is_clean;
         }
@@ -87,6 +100,7 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                 }
                 read = shell.reloads.finished() => {
                     if let Some(config) = shell.reloads.conclude(read) {
+                        shell.sysctls.want(settings(&config));
                         break Input::Reload(Arc::new(config));
                     }
                 }
@@ -124,10 +138,19 @@ impl Shell {
         finished
     }
 
+    /// The kernel announces no changes of its settings either.
+    fn keep_settings(&mut self, now: Instant) {
+        if !self.is_stopping && now.since(self.kept_at) >= SWEEP_INTERVAL {
+            self.kept_at = now;
+            self.sysctls.keep();
+        }
+    }
+
     /// What an order by signal means for the director; a reload is read first.
     fn obey(&mut self, order: Order) -> Option<Input> {
         match order {
             Order::Stop(signal) => {
+                self.is_stopping |= !self.director.is_ending();
                 info!("{signal}: stopping, our services are removed");
                 Some(Input::Stop)
             }
@@ -221,6 +244,11 @@ impl Signals {
             _ = self.hangup.recv() => Order::Reload,
         }
     }
+}
+
+/// The kernel's settings a configuration wants.
+pub fn settings(config: &Config) -> Values {
+    config.global.sysctl.iter().map(|(name, value)| (name.clone(), value.to_string())).collect()
 }
 
 async fn sleep_until(deadline: Instant) {

@@ -4,7 +4,7 @@
 //! hands out work: [`actuator`] talks to the kernel, [`prober`] asks real servers, [`reload`] reads configurations,
 //! [`control`] answers operators, [`web`] monitoring ([`metrics`]), [`notify`] and [`pulse`] the service manager.
 //! [`state_file`] remembers, [`sink`] tells. [`process`] knows who else runs here, [`traps`] what on this host
-//! will hurt. [`plan`] only looks.
+//! will hurt, [`sysctls`] keeps its IPVS settings. [`plan`] only looks.
 
 pub mod actuator;
 pub mod control;
@@ -20,5 +20,6 @@ pub mod reload;
 pub mod sink;
 pub mod startup;
 pub mod state_file;
+pub mod sysctls;
 pub mod traps;
 pub mod web;

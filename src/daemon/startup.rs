@@ -14,6 +14,7 @@ use super::notify::Notifier;
 use super::process;
 use super::reload::Reloads;
 use super::state_file::{self, RunDirectory};
+use super::sysctls::{Keeper, Kernel};
 use super::{traps, web};
 use crate::config::Config;
 use crate::director::Director;
@@ -163,6 +164,9 @@ async fn direct(
         servers_known_as_down = state.down.len(),
         "lvsd {} starts", env!("CARGO_PKG_VERSION")
     );
+    let originals = run_dir.originals();
+    let mut sysctls = Keeper::new(Kernel(originals.clone()), originals.load());
+    sysctls.want(main_loop::settings(&config));
     let shell = Shell {
         director: Director::new(Arc::new(config), state, seed(), now),
         actuator: Actuator::new(backend, open_kernel),
@@ -170,7 +174,10 @@ async fn direct(
         run_dir,
         reloads: Reloads::new(options.config.clone()),
         notifier: Notifier::from_environment(),
+        sysctls,
         started_at: now,
+        kept_at: now,
+        is_stopping: false,
     };
     // A task of its own: waking the future that `block_on` polls costs a system call and a wait each time.
     match tokio::spawn(main_loop::run(shell, signals)).await {

@@ -1,5 +1,6 @@
 //! The run directory: its lock, and the file that tells a successor what is ours and who was down.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -145,8 +146,68 @@ impl RunDirectory {
         fs::rename(&fresh, self.file())
     }
 
+    /// Where the kernel's settings of before are remembered.
+    pub fn originals(&self) -> OriginalsFile {
+        OriginalsFile {
+            path: self.path.join("sysctl.json"),
+            boot_id: self.boot_id.clone(),
+            network_namespace: self.network_namespace,
+        }
+    }
+
     fn file(&self) -> PathBuf {
         file(&self.path)
+    }
+}
+
+/// The file that says what the kernel's settings were before they were changed, in this boot and network namespace.
+#[derive(Clone, Debug)]
+pub struct OriginalsFile {
+    path: PathBuf,
+    boot_id: String,
+    network_namespace: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Originals {
+    boot_id: String,
+    network_namespace: u64,
+    values: BTreeMap<String, String>,
+}
+
+impl OriginalsFile {
+    /// What a predecessor wrote; nothing when there is nothing that can be read.
+    pub fn load(&self) -> BTreeMap<String, String> {
+        let read = read_bounded(&self.path).and_then(|text| Ok(serde_json::from_slice::<Originals>(&text)?));
+        match read {
+            Ok(o) if o.boot_id == self.boot_id && o.network_namespace == self.network_namespace => o.values,
+            Ok(_) => BTreeMap::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) => {
+                warn!("{}: {error}: what the IPVS settings were is not known", self.path.display());
+                BTreeMap::new()
+            }
+        }
+    }
+
+    /// Writes them, whole or not at all; without any there is no file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save(&self, values: &BTreeMap<String, String>) -> io::Result<()> {
+        if values.is_empty() {
+            return match fs::remove_file(&self.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            };
+        }
+        let (boot_id, network_namespace) = (self.boot_id.clone(), self.network_namespace);
+        let fresh = self.path.with_extension("json.new");
+        fs::write(
+            &fresh,
+            serde_json::to_vec(&Originals { boot_id, network_namespace, values: values.clone() })?,
+        )?;
+        fs::rename(&fresh, &self.path)
     }
 }
 
@@ -228,6 +289,21 @@ mod tests {
         directory.network_namespace -= 1;
         directory.boot_id.push('x');
         assert_eq!(directory.load(at(2)), State::default());
+    }
+
+    #[test]
+    fn settings_of_before_are_of_this_boot_and_leave_no_file_when_put_back() {
+        let scratch = Scratch::new("originals");
+        let mut directory = RunDirectory::lock(&scratch.0).unwrap();
+        let values = BTreeMap::from([("conntrack".to_owned(), "0".to_owned())]);
+        directory.originals().save(&values).unwrap();
+        assert_eq!(directory.originals().load(), values);
+        directory.boot_id.push('x');
+        assert_eq!(directory.originals().load(), BTreeMap::new());
+        directory.originals().save(&BTreeMap::new()).unwrap();
+        assert!(!scratch.0.join("sysctl.json").exists());
+        fs::write(scratch.0.join("sysctl.json"), b"{").unwrap();
+        assert_eq!(directory.originals().load(), BTreeMap::new());
     }
 
     #[test]

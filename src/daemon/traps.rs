@@ -49,7 +49,8 @@ pub fn of(config: &Config, host: &Host<'_>) -> Vec<String> {
         }
     }
     // Where lvsd keeps the setting itself, it is about to be right.
-    let hurts = |name: &str| is(&format!("net.ipv4.vs.{name}"), "0");
+    let is_kept = |name: &str| config.global.sysctl.contains_key(name);
+    let hurts = |name: &str| !is_kept(name) && is(&format!("net.ipv4.vs.{name}"), "0");
     if let Some(server) = servers().find(|s| is_datagram(s)).filter(|_| hurts("expire_nodest_conn")) {
         traps.push(format!(
             "net.ipv4.vs.expire_nodest_conn is 0: a client of virtual server {} that keeps its port is sent to a real \
@@ -65,7 +66,8 @@ pub fn of(config: &Config, host: &Host<'_>) -> Vec<String> {
             server.id
         ));
     }
-    let reuse = (host.sysctl)("net.ipv4.vs.conn_reuse_mode").filter(|mode| mode != "0");
+    let reuse = (host.sysctl)("net.ipv4.vs.conn_reuse_mode")
+        .filter(|mode| mode != "0" && !is_kept("conn_reuse_mode"));
     if let Some(mode) = reuse.filter(|_| host.kernel < REUSE_FIXED && !config.virtual_servers.is_empty()) {
         let (major, minor) = host.kernel;
         traps.push(format!(

@@ -24,12 +24,14 @@ use crate::ipvs::types::{
 fn a_dead_server_leaves_and_returns() {
     let (mut world, _) = started(tcp_server());
     assert_eq!(weights(&world), "1:1 2:1 3:1");
+    let ops = world.ops.len();
     world.servers.insert(real(2), Server::Refuses);
     world.run(SECONDS_TO_NOTICE);
     assert_eq!(weights(&world), "1:1 3:1");
     world.servers.insert(real(2), Server::Answers);
     world.run(SECONDS_TO_NOTICE);
     assert_eq!(weights(&world), "1:1 2:1 3:1");
+    assert_eq!(world.ops.len() - ops, 2, "one operation for each change");
     assert_eq!(told(&world, "real server 10.1.0.2:80"), 2);
 }
 

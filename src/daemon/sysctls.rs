@@ -1,0 +1,259 @@
+//! Keeps the kernel's IPVS settings (`net.ipv4.vs.*`) as configured, and puts them back at a stop.
+//!
+//! What a setting was before is remembered on disk before it is changed, so that a crash or a hand-over leaves it to
+//! the next lvsd. A setting that somebody else changed meanwhile is set again, and at a stop left alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use tracing::{info, warn};
+
+use super::state_file::OriginalsFile;
+use crate::net::sysctl;
+
+/// Settings by name, without `net.ipv4.vs.`.
+pub type Values = BTreeMap<String, String>;
+
+/// Where settings are.
+pub trait Settings {
+    /// A setting's value.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    fn read(&self, name: &str) -> io::Result<String>;
+    /// Sets a setting.
+    ///
+    /// # Errors
+    /// When that is refused.
+    fn write(&mut self, name: &str, value: &str) -> io::Result<()>;
+    /// Remembers what settings were before; nothing when there is nothing to put back.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    fn remember(&mut self, originals: &Values) -> io::Result<()>;
+}
+
+/// The keeper.
+#[derive(Debug)]
+pub struct Keeper<S> {
+    settings: S,
+    wanted: Values,
+    originals: Values,
+    /// Those that were set at least once; another value from then on is somebody else's.
+    set: BTreeSet<String>,
+    troubles: BTreeMap<String, String>,
+}
+
+impl<S: Settings> Keeper<S> {
+    /// Begins with what a predecessor remembered.
+    pub fn new(settings: S, originals: Values) -> Keeper<S> {
+        Keeper { settings, wanted: Values::new(), originals, set: BTreeSet::new(), troubles: BTreeMap::new() }
+    }
+
+    /// Wants these from now on; what is no longer wanted is put back.
+    pub fn want(&mut self, wanted: Values) {
+        let before = std::mem::replace(&mut self.wanted, wanted);
+        let dropped: Vec<String> =
+            self.originals.keys().filter(|name| !self.wanted.contains_key(*name)).cloned().collect();
+        for name in dropped {
+            // A predecessor's wish is not known any more: what it left is put back whatever it is.
+            self.put_back(&name, before.get(&name));
+        }
+        self.keep();
+    }
+
+    /// Sets what is not as wanted.
+    pub fn keep(&mut self) {
+        let mut found = Values::new();
+        for name in self.wanted.keys().cloned().collect::<Vec<_>>() {
+            match self.settings.read(&name) {
+                Ok(value) => {
+                    found.insert(name, value);
+                }
+                Err(error) => self.trouble(&name, &format!("cannot be read: {error}")),
+            }
+        }
+        let count = self.originals.len();
+        for (name, value) in &found {
+            self.originals.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        if self.originals.len() != count
+            && let Err(error) = self.settings.remember(&self.originals)
+        {
+            warn!(
+                "what the IPVS settings were cannot be remembered: {error}: after a crash nobody puts them back"
+            );
+        }
+        for (name, value) in found {
+            let Some(wanted) = self.wanted.get(&name).filter(|wanted| **wanted != value).cloned() else {
+                self.set.insert(name);
+                continue;
+            };
+            if self.set.contains(&name) {
+                warn!(
+                    "setting net.ipv4.vs.{name} was changed to {value} by somebody else, set to {wanted} again"
+                );
+            }
+            match self.settings.write(&name, &wanted) {
+                Ok(()) => {
+                    info!("setting net.ipv4.vs.{name} is {wanted}, it was {value}");
+                    self.set.insert(name.clone());
+                    self.troubles.remove(&name);
+                }
+                Err(error) => self.trouble(&name, &format!("stays {value}: {error}")),
+            }
+        }
+    }
+
+    /// Puts everything back.
+    pub fn release(&mut self) {
+        let before = std::mem::take(&mut self.wanted);
+        for name in self.originals.keys().cloned().collect::<Vec<_>>() {
+            self.put_back(&name, before.get(&name));
+        }
+    }
+
+    /// Puts one back, unless it is not what was `wanted` of it: then it is somebody else's by now.
+    fn put_back(&mut self, name: &str, wanted: Option<&String>) {
+        let Some(original) = self.originals.remove(name) else { return };
+        self.set.remove(name);
+        self.troubles.remove(name);
+        let result = self.settings.read(name).and_then(|found| {
+            let is_ours = wanted.is_none_or(|wanted| *wanted == found);
+            if !is_ours || found == original {
+                return Ok(());
+            }
+            info!("setting net.ipv4.vs.{name} is {original} again");
+            self.settings.write(name, &original)
+        });
+        if let Err(error) = result {
+            warn!("setting net.ipv4.vs.{name} cannot be put back to {original}: {error}");
+        }
+        if let Err(error) = self.settings.remember(&self.originals) {
+            warn!("what the IPVS settings were cannot be remembered: {error}");
+        }
+    }
+
+    fn trouble(&mut self, name: &str, trouble: &str) {
+        if self.troubles.get(name).is_none_or(|before| before != trouble) {
+            warn!("setting net.ipv4.vs.{name} {trouble}");
+            self.troubles.insert(name.to_owned(), trouble.to_owned());
+        }
+    }
+}
+
+/// The kernel's settings below net.ipv4.vs, remembered in the run directory.
+#[derive(Debug)]
+pub struct Kernel(pub OriginalsFile);
+
+impl Settings for Kernel {
+    fn read(&self, name: &str) -> io::Result<String> {
+        sysctl::read(&full(name))
+    }
+
+    fn write(&mut self, name: &str, value: &str) -> io::Result<()> {
+        sysctl::write(&full(name), value)
+    }
+
+    fn remember(&mut self, originals: &Values) -> io::Result<()> {
+        self.0.save(originals)
+    }
+}
+
+fn full(name: &str) -> String {
+    format!("net.ipv4.vs.{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_kept_and_put_back() {
+        let mut keeper = Keeper::new(Imitation::new(&[("a", "0"), ("b", "3 50")]), Values::new());
+        keeper.want(values(&[("a", "1"), ("b", "3 50")]));
+        assert_eq!(keeper.settings.now, values(&[("a", "1"), ("b", "3 50")]));
+        assert_eq!(keeper.settings.remembered, values(&[("a", "0"), ("b", "3 50")]));
+        keeper.settings.now.insert("a".into(), "7".into());
+        keeper.keep();
+        assert_eq!(keeper.settings.now.get("a").map(String::as_str), Some("1"), "somebody else's change");
+        keeper.release();
+        assert_eq!(keeper.settings.now, values(&[("a", "0"), ("b", "3 50")]));
+        assert_eq!(keeper.settings.remembered, Values::new());
+    }
+
+    #[test]
+    fn what_a_reload_drops_is_put_back_and_what_it_changes_keeps_its_origin() {
+        let mut keeper = Keeper::new(Imitation::new(&[("a", "0"), ("b", "0")]), Values::new());
+        keeper.want(values(&[("a", "1"), ("b", "1")]));
+        keeper.want(values(&[("a", "2")]));
+        assert_eq!(keeper.settings.now, values(&[("a", "2"), ("b", "0")]));
+        assert_eq!(keeper.settings.remembered, values(&[("a", "0")]));
+    }
+
+    #[test]
+    fn a_successor_puts_back_what_its_predecessor_changed() {
+        let mut keeper =
+            Keeper::new(Imitation::new(&[("a", "1"), ("b", "1")]), values(&[("a", "0"), ("b", "0")]));
+        keeper.want(values(&[("a", "1")]));
+        assert_eq!(keeper.settings.now, values(&[("a", "1"), ("b", "0")]), "b is wanted no more");
+        keeper.release();
+        assert_eq!(keeper.settings.now, values(&[("a", "0"), ("b", "0")]));
+    }
+
+    #[test]
+    fn at_a_stop_what_somebody_else_set_is_left_alone() {
+        let mut keeper = Keeper::new(Imitation::new(&[("a", "0")]), Values::new());
+        keeper.want(values(&[("a", "1")]));
+        keeper.settings.now.insert("a".into(), "5".into());
+        keeper.release();
+        assert_eq!(keeper.settings.now, values(&[("a", "5")]));
+    }
+
+    #[test]
+    fn a_setting_this_kernel_lacks_or_refuses_is_said_once_and_stops_nothing() {
+        let mut keeper = Keeper::new(Imitation::new(&[("a", "0"), ("b", "0")]), Values::new());
+        keeper.settings.refused = Some("a".to_owned());
+        keeper.want(values(&[("a", "1"), ("b", "1"), ("absent", "1")]));
+        keeper.keep();
+        assert_eq!(keeper.settings.now, values(&[("a", "0"), ("b", "1")]));
+        assert_eq!(keeper.troubles.keys().collect::<Vec<_>>(), ["a", "absent"]);
+    }
+
+    /// Settings in memory, which must be remembered before they are changed.
+    #[derive(Debug)]
+    struct Imitation {
+        now: Values,
+        remembered: Values,
+        refused: Option<String>,
+    }
+
+    impl Imitation {
+        fn new(now: &[(&str, &str)]) -> Imitation {
+            Imitation { now: values(now), remembered: Values::new(), refused: None }
+        }
+    }
+
+    impl Settings for Imitation {
+        fn read(&self, name: &str) -> io::Result<String> {
+            self.now.get(name).cloned().ok_or(io::ErrorKind::NotFound.into())
+        }
+
+        fn write(&mut self, name: &str, value: &str) -> io::Result<()> {
+            if self.refused.as_deref() == Some(name) {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+            self.now.insert(name.to_owned(), value.to_owned());
+            Ok(())
+        }
+
+        fn remember(&mut self, originals: &Values) -> io::Result<()> {
+            self.remembered = originals.clone();
+            Ok(())
+        }
+    }
+
+    fn values(pairs: &[(&str, &str)]) -> Values {
+        pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+    }
+}
