@@ -152,6 +152,22 @@ async fn a_verified_server_needs_the_right_name_authority_and_time() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_ends_while_its_session_is_resumed_is_noticed() {
+    let authority = Authority::new("ours");
+    let server = TlsServer::start(authority.issue_until(&["www.example"], 3).server(BOTH), 3).await;
+    let tls = verified(&authority.pem(), "www.example");
+    assert_eq!(server.ask(&tls).await.verdict, Verdict::Pass);
+    tokio::time::sleep(Duration::from_millis(3100)).await;
+    let resumed = server.ask(&tls).await;
+    assert_eq!((resumed.verdict, resumed.reason.as_str()), (Verdict::Fail, "certificate has expired"));
+    assert_eq!(resumed.certificate_expires_in, Some(Duration::ZERO));
+    // The next one is a full handshake: a renewed certificate would be seen.
+    assert_eq!(server.ask(&tls).await.reason, "certificate has expired");
+    let resumed: Vec<bool> = server.heard().await.iter().map(|h| h.is_resumed).collect();
+    assert_eq!(resumed, [false, true, false]);
+}
+
+#[tokio::test]
 async fn a_self_signed_certificate_may_be_its_own_authority() {
     for is_authority in [true, false] {
         let identity = |days| Identified::self_signed("www.example", is_authority, days);
@@ -423,7 +439,7 @@ impl TlsServer {
                 };
                 play(&mut stream, &[Step::Request, say(answer.as_str())]).await;
                 let (socket, state) = stream.get_mut();
-                rustix::net::shutdown(&*socket, rustix::net::Shutdown::Write).unwrap();
+                let _ = rustix::net::shutdown(&*socket, rustix::net::Shutdown::Write);
                 // What is still to be heard: the announcement of the end, or the bare end.
                 let mut rest = Vec::new();
                 let _ = socket.read_to_end(&mut rest).await;
@@ -583,6 +599,16 @@ impl Authority {
     /// A certificate for these names that ends in so many days.
     fn issue(&self, names: &[&str], days: i64) -> Identified {
         self.issue_from(names, -10, days)
+    }
+
+    /// A certificate that ends in so many seconds.
+    fn issue_until(&self, names: &[&str], seconds: u64) -> Identified {
+        let key = KeyPair::generate().unwrap();
+        let issuer = Issuer::from_params(&self.params, &self.key);
+        let mut params = params(names, -10, 0);
+        params.not_after =
+            rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(unix_now().as_secs() + seconds);
+        Identified::new(&params.signed_by(&key, &issuer).unwrap(), &key)
     }
 
     fn issue_from(&self, names: &[&str], from: i64, days: i64) -> Identified {
