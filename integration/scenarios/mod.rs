@@ -25,6 +25,7 @@ mod schedulers;
 mod sorry;
 mod stop;
 mod strangers;
+mod sysctls;
 mod tcp_cost;
 mod tls;
 mod unit_file;
@@ -121,6 +122,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "the systemd unit: a life with its least capabilities, and systemd-analyze as judge",
         120,
         unit_file::run,
+    ),
+    scenario(
+        "sysctls",
+        "IPVS settings are applied, kept, left by a crash, put back by a stop; traps are said",
+        120,
+        sysctls::run,
     ),
     scenario("reload-storm", "a hundred reloads under load: no request fails", 180, reload_storm::run),
     scenario(

@@ -174,6 +174,10 @@ fn rows(changes: &[Change]) -> String {
                 let then = format!("tcp {} tcpfin {} udp {}", t.tcp, t.tcp_fin, t.udp);
                 table.row(["~", "timeouts", "", &then, ""]);
             }
+            Change::Setting { name, before, after } => {
+                let what = format!("setting net.ipv4.vs.{name}");
+                table.row(["~", &what, before.as_deref().unwrap_or_default(), after, ""]);
+            }
             Change::StartSync { role, interface } => {
                 table.row(["+", &format!("sync daemon ({})", role_word(*role)), "", interface, ""]);
             }

@@ -115,6 +115,7 @@ fn real_server_families(text: &mut Exposition, servers: &[(Labels, &RealServerSt
         ("state_age_seconds", Gauge, "Seconds since it went up or down.", |s| Some(s.since_seconds)),
         ("weight", Gauge, "Configured weight.", |s| Some(s.weight.into())),
         ("kernel_weight", Gauge, "Weight in the kernel; absent while it is not there.", |s| Some(s.kernel_weight?.into())),
+        ("ordered", Gauge, "1 while an operator's order holds: drain, disable, weight.", |s| flag(s.order.is_some())),
         ("active_connections", Gauge, "Established connections.", |s| Some(s.connections.active.into())),
         ("inactive_connections", Gauge, "Connections in any other state.", |s| Some(s.connections.inactive.into())),
         ("persistence_templates", Gauge, "Clients held by persistence.", |s| Some(s.connections.persistent.into())),

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::control::{self, Command, DaemonStatus, Reply};
 use super::startup::{Exit, Failure, kernel_failure};
-use super::state_file;
+use super::{main_loop, state_file, sysctls};
 use crate::config::{Config, VirtualServerId};
-use crate::director::preview::{Preview, preview};
+use crate::director::preview::{Change, Preview, preview};
 use crate::director::state::{KnownDown, State};
 use crate::ipvs::backend::{Backend, Error, Op, Scope, Snapshot};
 use crate::ipvs::memory::MemoryBackend;
@@ -87,8 +87,22 @@ pub fn plan(mut config: Config, run_dir: &Path, socket: &Path) -> Result<Plan, F
         // Asking would load it, and that is a change.
         imitation(&config)
     };
-    let preview = preview(&Arc::new(config), state, kernel, now);
+    let settings = setting_changes(&config, &state_file::peek_originals(run_dir).unwrap_or_default());
+    let mut preview = preview(&Arc::new(config), state, kernel, now);
+    preview.changes.extend(settings);
     Ok(Plan { health, preview, without_quorum })
+}
+
+/// Settings that are not as wanted, and those a predecessor changed that are wanted no more.
+fn setting_changes(config: &Config, originals: &sysctls::Values) -> Vec<Change> {
+    let wanted = main_loop::settings(config);
+    let dropped = originals.iter().filter(|(name, _)| !wanted.contains_key(*name));
+    let change = |(name, after): (&String, &String)| {
+        let before = sysctls::read(name).ok();
+        let (name, after) = (name.clone(), after.clone());
+        (before.as_ref() != Some(&after)).then_some(Change::Setting { name, before, after })
+    };
+    wanted.iter().chain(dropped).filter_map(change).collect()
 }
 
 /// Who is not up, as the daemon says, with the verdict of each checker where the state file knows it.

@@ -50,7 +50,10 @@ impl Reloads {
     /// Begins one, or notes that another one is wanted after the one under way.
     pub fn begin(&mut self, waiter: Option<Waiter>) {
         if self.job.is_some() {
-            self.next.get_or_insert_default().extend(waiter);
+            let waiters = self.next.get_or_insert_default();
+            // A read that never ends must not gather those who gave up.
+            waiters.retain(|w| !w.is_closed());
+            waiters.extend(waiter);
             return;
         }
         info!("reading {}", self.path.display());

@@ -149,7 +149,7 @@ impl RunDirectory {
     /// Where the kernel's settings of before are remembered.
     pub fn originals(&self) -> OriginalsFile {
         OriginalsFile {
-            path: self.path.join("sysctl.json"),
+            path: originals_file(&self.path),
             boot_id: self.boot_id.clone(),
             network_namespace: self.network_namespace,
         }
@@ -229,6 +229,19 @@ pub fn peek(run_dir: &Path, now: Instant) -> io::Result<Option<(State, bool)>> {
     }
     let is_health_known = is_health_known(&content, now);
     Ok(Some((content.state, is_health_known)))
+}
+
+/// What the kernel's settings were, for somebody who only looks.
+///
+/// # Errors
+/// When this boot cannot be told from others.
+pub fn peek_originals(run_dir: &Path) -> io::Result<BTreeMap<String, String>> {
+    let (boot_id, network_namespace) = (process::boot_id()?, process::network_namespace()?);
+    Ok(OriginalsFile { path: originals_file(run_dir), boot_id, network_namespace }.load())
+}
+
+fn originals_file(run_dir: &Path) -> PathBuf {
+    run_dir.join("sysctl.json")
 }
 
 fn file(run_dir: &Path) -> PathBuf {

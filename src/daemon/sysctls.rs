@@ -148,7 +148,7 @@ pub struct Kernel(pub OriginalsFile);
 
 impl Settings for Kernel {
     fn read(&self, name: &str) -> io::Result<String> {
-        sysctl::read(&full(name))
+        read(name)
     }
 
     fn write(&mut self, name: &str, value: &str) -> io::Result<()> {
@@ -158,6 +158,14 @@ impl Settings for Kernel {
     fn remember(&mut self, originals: &Values) -> io::Result<()> {
         self.0.save(originals)
     }
+}
+
+/// A setting's value in the kernel.
+///
+/// # Errors
+/// When there is none of that name.
+pub fn read(name: &str) -> io::Result<String> {
+    sysctl::read(&full(name))
 }
 
 fn full(name: &str) -> String {

@@ -9,10 +9,12 @@
 pub mod checkers;
 pub mod desired;
 pub mod event;
+mod knowledge;
 pub mod order;
 pub mod pool;
 pub mod preview;
 pub mod reconcile;
+mod refusal;
 pub mod reload;
 pub mod settings;
 pub mod state;

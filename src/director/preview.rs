@@ -70,6 +70,15 @@ pub enum Change {
         /// As they would be, in seconds.
         after: Timeouts,
     },
+    /// A setting of the kernel below `net.ipv4.vs`.
+    Setting {
+        /// Its name there.
+        name: String,
+        /// As it is; None where it cannot be read.
+        before: Option<String>,
+        /// As it would be.
+        after: String,
+    },
     /// A sync daemon is started.
     StartSync {
         /// Sender or receiver.

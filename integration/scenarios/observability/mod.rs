@@ -26,6 +26,12 @@ pub fn run(lab: &mut Lab) -> Verdict {
     let mut manager = Manager::listen("/run/notify-d1")?;
     same("a reload without a daemon", &reload(&director)?.0, &Some(69))?;
 
+    let file = configure(lab, &director, CONF)?;
+    let elsewhere = ["--metrics", "10.1.0.99:9100"];
+    let mut daemon = Daemon::start_lvsd(lab, &director, &file, &run_dir(&director), &elsewhere)?;
+    same("exit code with an address of somebody else", &daemon.wait_exit(seconds(15))?, &69)?;
+    claim(daemon.log_text().contains("choose another --metrics"), || daemon.log_text())?;
+
     lab.step("start");
     let mut daemon = start(lab, &director, &manager)?;
     let ready = manager.wait_for("READY=1", seconds(30))?;

@@ -8,9 +8,9 @@ use super::sweep::{random_config, strangers_arrive};
 use super::world::{Server, World};
 use crate::check::spec::{CheckerSpec, Question};
 use crate::config::{Config, VirtualServerId};
-use crate::director::desired;
 use crate::director::preview::{Change, KernelTable, preview};
 use crate::director::state::{KnownDown, State};
+use crate::director::{Input, desired};
 use crate::ipvs::types::{Connections, Destination, DestinationKey, Service, ServiceKey};
 
 /// Long enough for every check and drain to end.
@@ -46,6 +46,33 @@ fn what_is_foreseen_is_what_a_restart_with_another_file_does() {
         assert_eq!(again.changes, [], "seed {seed}: nothing is left to do");
     }
     assert!(foreseen > 300, "only {foreseen} changes were foreseen: is the test broken?");
+}
+
+#[test]
+fn a_reload_ends_where_a_fresh_start_with_the_same_health_does() {
+    for seed in 0..96 {
+        let [reloaded, restarted] = [true, false].map(|is_reload| {
+            let mut world = World::new(seed);
+            strangers_arrive(&mut world);
+            for n in 1..6 {
+                let state = if world.rng.u32(0..3) == 0 { Server::Refuses } else { Server::Answers };
+                world.servers.insert(([10, 1, 0, n], 80).into(), state);
+            }
+            let [before, after] = [(); 2].map(|()| Arc::new(random_config(&mut world.rng)));
+            world.start(&before);
+            world.run(QUIET);
+            if is_reload {
+                world.tell(Input::Reload(after));
+            } else {
+                world.tell(Input::Stop);
+                world.run(Duration::from_secs(15));
+                world.start(&after);
+            }
+            world.run(QUIET);
+            shape(world.kernel.table())
+        });
+        assert_eq!(reloaded, restarted, "seed {seed}");
+    }
 }
 
 #[test]

@@ -1,0 +1,85 @@
+//! The host's settings. `ipvs.sysctl` has an owner: settings are applied before the first packet, kept against strangers, left by a
+//! hand-over and a crash, put back by a stop, and what a reload drops is put back at once. With keepalived.conf they are
+//! the operator's, but `lvsd check` says on a director which will hurt.
+
+use rustix::process::Signal;
+
+use crate::lab::daemon::{Daemon, READY, control, lvsd, run_dir};
+use crate::lab::host::Host;
+use crate::lab::judge::output;
+use crate::lab::wait::{seconds, wait_for};
+use crate::lab::{Lab, Verdict, claim, same};
+
+const BOTH: &str = include_str!("both.yaml");
+const ONE: &str = include_str!("one.yaml");
+const NAT: &str = "virtual_server 10.1.0.100 80 {
+    protocol TCP
+    lb_algo rr
+    lb_kind NAT
+    persistence_timeout 50
+    real_server 10.3.0.21 80 {
+        TCP_CHECK {
+        }
+    }
+}
+";
+const NAMES: [&str; 3] = ["expire_nodest_conn", "expire_quiescent_template", "sync_threshold"];
+
+pub fn run(lab: &mut Lab) -> Verdict {
+    let site = lab.dr_site()?;
+    let director = &site.director;
+    let before = settings(director)?;
+    same("the kernel's defaults", &before.as_str(), &"0 0 3 50")?;
+    let file = lab.write("d1.yaml", BOTH)?;
+    let run_dir = run_dir(director);
+
+    lab.step("traps");
+    let nat = lab.write("nat.conf", NAT)?.to_string_lossy().into_owned();
+    let check = || lvsd(director, &["check", "-c", &nat]).map(|finished| finished.stdout);
+    let said = check()?;
+    let persistence = "warning: this host: net.ipv4.vs.expire_quiescent_template is 0";
+    claim(said.contains(persistence) && !said.contains("ip_forward"), || said)?;
+    director.sysctl(&[("net.ipv4.ip_forward", "0")])?;
+    let said = check()?;
+    claim(said.contains("warning: this host: net.ipv4.ip_forward is 0: NAT needs it"), || said)?;
+
+    lab.step("start, and a stranger");
+    let path = file.to_string_lossy().into_owned();
+    let plan = lvsd(director, &["plan", "-c", &path, "--run-dir", &run_dir])?.stdout;
+    claim(plan.contains("net.ipv4.vs.sync_threshold"), || format!("the plan names settings: {plan}"))?;
+    let mut daemon = Daemon::start_lvsd(lab, director, &file, &run_dir, &[])?;
+    daemon.wait_log(READY, seconds(30))?;
+    same("applied", &settings(director)?.as_str(), &"1 1 5 60")?;
+    director.sysctl(&[("net.ipv4.vs.sync_threshold", "7 70")])?;
+    wait_for("it is set again", seconds(30), || {
+        let now = settings(director)?;
+        if now == "1 1 5 60" { Ok(()) } else { Err(now) }
+    })?;
+    daemon.wait_log("was changed to 7 70 by somebody else", seconds(5))?;
+
+    lab.step("kill -9, a hand-over");
+    daemon.kill()?;
+    same("a crash leaves them", &settings(director)?.as_str(), &"1 1 5 60")?;
+    let mut daemon = Daemon::start_lvsd(lab, director, &file, &run_dir, &[])?;
+    daemon.wait_log(READY, seconds(30))?;
+    daemon.end(Signal::USR2)?;
+    same("a hand-over leaves them", &settings(director)?.as_str(), &"1 1 5 60")?;
+
+    lab.step("a reload drops one, a stop all");
+    let mut daemon = Daemon::start_lvsd(lab, director, &file, &run_dir, &[])?;
+    daemon.wait_log(READY, seconds(30))?;
+    lab.write("d1.yaml", ONE)?;
+    let reload = lvsd(director, &["reload", "--control", &control(&run_dir)])?;
+    claim(reload.code == Some(0), || format!("{reload:?}"))?;
+    same("what is dropped is put back", &settings(director)?.as_str(), &"0 1 3 50")?;
+    daemon.end(Signal::TERM)?;
+    same("a stop puts everything back", &settings(director)?, &before)
+}
+
+/// Their values in a host, in the order of [`NAMES`].
+fn settings(host: &Host) -> Result<String, String> {
+    let mut command = vec!["cat".to_owned()];
+    command.extend(NAMES.map(|name| format!("/proc/sys/net/ipv4/vs/{name}")));
+    let words: Vec<&str> = command.iter().map(String::as_str).collect();
+    Ok(output(host, &words)?.split_whitespace().collect::<Vec<_>>().join(" "))
+}
