@@ -375,14 +375,7 @@ mod tests {
     }
 
     fn outcome(verdict: Verdict) -> Outcome {
-        Outcome {
-            verdict,
-            phase: Phase::Done,
-            reason: String::new(),
-            errno: None,
-            status: None,
-            took: Duration::ZERO,
-        }
+        Outcome { verdict, ..Outcome::fail(Phase::Done, "") }
     }
 
     fn at(seconds: u64) -> Instant {

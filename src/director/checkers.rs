@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::check::outcome::{Outcome, Verdict};
+use crate::check::outcome::{CertificateTime, Outcome, Verdict};
 use crate::check::schedule::{Health, RunId, Schedule};
 use crate::check::spec::CheckerSpec;
 use crate::config::VirtualServerId;
@@ -29,6 +29,8 @@ pub struct Entry {
     pub schedule: Schedule,
     /// Who cares.
     pub subscribers: BTreeSet<Subscriber>,
+    /// What was last said of the server's certificate.
+    certificate: CertificateTime,
     /// Runs that ended.
     pub runs: u64,
     /// Those of them that failed.
@@ -51,6 +53,8 @@ pub struct Finished<'a> {
     pub before: Health,
     /// Whether it could not be made before this run.
     pub was_unverified: bool,
+    /// What is to be said of the server's certificate, if it is something new.
+    pub certificate: Option<CertificateTime>,
 }
 
 /// Every checker.
@@ -87,7 +91,14 @@ impl Checkers {
         self.by_spec.insert(Arc::clone(&spec), id);
         self.entries.insert(
             id,
-            Entry { spec, schedule, subscribers: BTreeSet::from([subscriber]), runs: 0, failures: 0 },
+            Entry {
+                spec,
+                schedule,
+                subscribers: BTreeSet::from([subscriber]),
+                certificate: CertificateTime::default(),
+                runs: 0,
+                failures: 0,
+            },
         );
         (id, true)
     }
@@ -151,14 +162,17 @@ impl Checkers {
         let entry = self.entries.get_mut(&id)?;
         let before = entry.schedule.health();
         let was_unverified = entry.schedule.unverified_since().is_some();
+        let seen = outcome.certificate_time();
         let has_failed = outcome.verdict == Verdict::Fail;
         if !entry.schedule.finish(now, run, outcome) {
             return None;
         }
         entry.runs += 1;
         entry.failures += u64::from(has_failed);
+        let certificate = seen.filter(|seen| *seen != entry.certificate);
+        entry.certificate = seen.unwrap_or(entry.certificate);
         self.timers.extend(entry.schedule.deadline().map(|at| (at, id)));
-        Some(Finished { entry, before, was_unverified })
+        Some(Finished { entry, before, was_unverified, certificate })
     }
 
     /// The checker of a run under way.
@@ -244,14 +258,7 @@ mod tests {
     }
 
     fn failure() -> Outcome {
-        Outcome {
-            verdict: Verdict::Fail,
-            phase: Phase::Connect,
-            reason: "connection refused".to_owned(),
-            errno: None,
-            status: None,
-            took: Duration::ZERO,
-        }
+        Outcome::fail(Phase::Connect, "connection refused")
     }
 
     fn at(seconds: u64) -> Instant {

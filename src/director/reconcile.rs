@@ -10,10 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::event::Event;
+use super::knowledge::{difference, record};
+use super::refusal::{back_off, explain, is_surprise};
 use super::settings::SettingsKeeper;
 use crate::ipvs::backend::{Error, Op, Refusal, Scope, Snapshot};
-use crate::ipvs::plan::{is_same_destination, plan};
-use crate::ipvs::types::{DesiredService, DestinationEntry, ServiceEntry, ServiceKey, Stats};
+use crate::ipvs::plan::plan;
+use crate::ipvs::types::{DesiredService, ServiceEntry, ServiceKey};
 use crate::time::Instant;
 
 /// From the end of one sweep to the beginning of the next.
@@ -24,8 +26,6 @@ const SLICE: usize = 32;
 const BATCH: usize = 512;
 /// How often a service with leaving destinations is read.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
-/// First and longest pause after a failure.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// What the actuator should do with the kernel; one at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -614,124 +614,10 @@ pub struct Readings {
     pub read: Vec<ServiceKey>,
 }
 
-/// The pause after `failures` failures in a row: 100 ms doubled each time, at most 5 s.
-pub fn back_off(failures: u32) -> Duration {
-    let (first, longest) = BACK_OFF;
-    first.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(longest)
-}
-
 fn keys() -> Request {
     Request::Snapshot(Scope::Keys)
 }
 
 fn entries(keys: Vec<ServiceKey>) -> Request {
     Request::Snapshot(Scope::Entries(keys))
-}
-
-/// Writes an operation the kernel took into what we know of it.
-fn record(actual: &mut BTreeMap<ServiceKey, ServiceEntry>, op: Op) {
-    match op {
-        Op::AddService(key, service) => {
-            let entry = ServiceEntry { service, stats: Stats::default(), destinations: BTreeMap::new() };
-            actual.insert(key, entry);
-        }
-        Op::SetService(key, service) => {
-            if let Some(entry) = actual.get_mut(&key) {
-                entry.service = service;
-            }
-        }
-        Op::RemoveService(key) => {
-            actual.remove(&key);
-        }
-        Op::AddDestination(key, at, destination) | Op::SetDestination(key, at, destination) => {
-            if let Some(entry) = actual.get_mut(&key) {
-                let known = entry.destinations.get(&at);
-                let connections = known.map(|d| d.connections).unwrap_or_default();
-                let stats = known.map(|d| d.stats).unwrap_or_default();
-                entry.destinations.insert(at, DestinationEntry { destination, connections, stats });
-            }
-        }
-        Op::RemoveDestination(key, at) => {
-            if let Some(entry) = actual.get_mut(&key) {
-                entry.destinations.remove(&at);
-            }
-        }
-        Op::SetTimeouts(_) | Op::StartSync(_) | Op::StopSync(_) => {}
-    }
-}
-
-/// How the kernel's service differs from what we knew of it, in words; None when it does not.
-fn difference(known: &ServiceEntry, found: Option<&ServiceEntry>) -> Option<String> {
-    let Some(found) = found else { return Some("the service was deleted".to_owned()) };
-    let mut words = Vec::new();
-    if known.service.scheduler != found.service.scheduler {
-        words.push(format!("scheduler {} became {}", known.service.scheduler, found.service.scheduler));
-    } else if known.service != found.service {
-        words.push("the service's settings were changed".to_owned());
-    }
-    for (at, before) in &known.destinations {
-        match found.destinations.get(at) {
-            None => words.push(format!("destination {at} was deleted")),
-            Some(after) if is_same_destination(&before.destination, after) => {}
-            Some(after) if before.destination.weight != after.destination.weight => {
-                let (before, after) = (before.destination.weight, after.destination.weight);
-                words.push(format!("weight of destination {at} went from {before} to {after}"));
-            }
-            Some(_) => words.push(format!("destination {at} was changed")),
-        }
-    }
-    for at in found.destinations.keys().filter(|at| !known.destinations.contains_key(at)) {
-        words.push(format!("destination {at} was added"));
-    }
-    (!words.is_empty()).then(|| words.join(", "))
-}
-
-/// linux/errno-base.h
-const ENOENT: i32 = 2;
-const ESRCH: i32 = 3;
-const EEXIST: i32 = 17;
-
-/// Whether a refusal only says that the table is not what we thought.
-fn is_surprise(op: &Op, errno: i32) -> bool {
-    match op {
-        Op::AddService(..) => errno == EEXIST,
-        Op::SetService(..) => errno == ESRCH,
-        Op::AddDestination(..) => errno == EEXIST || errno == ESRCH,
-        _ => errno == ENOENT || errno == ESRCH,
-    }
-}
-
-/// A refusal in the operator's words.
-fn explain(op: &Op, refusal: &Refusal) -> String {
-    let kernel = match &refusal.text {
-        Some(text) => text.clone(),
-        None => std::io::Error::from_raw_os_error(refusal.errno).to_string(),
-    };
-    match op {
-        Op::AddService(_, s) | Op::SetService(_, s) if refusal.errno == ENOENT => {
-            let engine = match &s.persistence_engine {
-                Some(pe) => format!(", or persistence engine {pe} (module ip_vs_pe_{pe})"),
-                None => String::new(),
-            };
-            format!(
-                "this kernel has no scheduler {0} (module ip_vs_{0}){engine}: choose another lb_algo, or \
-                 install the module; it is tried again every few seconds",
-                s.scheduler
-            )
-        }
-        Op::AddService(..) => format!("the kernel refuses the service: {kernel}"),
-        Op::SetService(..) => format!("the kernel refuses the service's new settings: {kernel}"),
-        Op::RemoveService(_) => format!("the kernel refuses to delete the service: {kernel}"),
-        Op::AddDestination(_, at, _) => format!("the kernel refuses destination {at}: {kernel}"),
-        Op::SetDestination(_, at, _) => format!("the kernel refuses to change destination {at}: {kernel}"),
-        Op::RemoveDestination(_, at) => format!("the kernel refuses to delete destination {at}: {kernel}"),
-        Op::SetTimeouts(_) => format!("the kernel refuses the timeouts: {kernel}"),
-        Op::StartSync(d) => format!("the kernel refuses the sync daemon on {}: {kernel}", d.interface),
-        Op::StopSync(_) => format!("the kernel refuses to stop the sync daemon: {kernel}"),
-    }
-}
-
-/// For the keeper of settings, which shares the words.
-pub(super) fn explain_settings(op: &Op, refusal: &Refusal) -> String {
-    explain(op, refusal)
 }

@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use super::event::Event;
-use super::reconcile::{Request, back_off, explain_settings};
+use super::reconcile::Request;
+use super::refusal::{back_off, explain};
 use crate::config::TimeoutOptions;
 use crate::ipvs::backend::{Op, Refusal, Scope};
 use crate::ipvs::types::{Settings, SyncDaemon, SyncRole, Timeouts};
@@ -106,7 +107,7 @@ impl SettingsKeeper {
             self.failures += 1;
             self.retry_at = now + back_off(self.failures);
             self.actual = None;
-            let trouble = explain_settings(op, refusal);
+            let trouble = explain(op, refusal);
             if self.trouble.as_ref() != Some(&trouble) {
                 events.push(Event::Kernel { trouble: Some(trouble.clone()) });
                 self.trouble = Some(trouble);

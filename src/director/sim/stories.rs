@@ -47,6 +47,38 @@ fn a_server_that_is_dead_at_the_start_goes_after_one_failure() {
 }
 
 #[test]
+fn a_certificate_near_its_end_is_told_once_at_each_change_and_takes_nobody_down() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let mut world = World::new(1);
+    world.certificates.insert(real(1), DAY * 15);
+    world.certificates.insert(real(2), DAY * 13);
+    world.start(&config(tcp_server()));
+    let certificates = |world: &World| -> Vec<(String, &'static str)> {
+        let about = world.events.iter().filter(|(_, e)| e.kind().starts_with("certificate_"));
+        about.map(|(_, e)| (e.to_string(), e.kind())).collect()
+    };
+    let mut wanted =
+        vec![("TCP_CHECK of 10.1.0.2:80: certificate expires in 13 days".to_owned(), "certificate_expiring")];
+    world.run(Duration::from_secs(60));
+    assert_eq!(certificates(&world), wanted);
+    // A failure in between shows no certificate, and changes nothing about it.
+    for (server, left, said, kind) in [
+        (Server::Refuses, DAY * 13, None, ""),
+        (Server::Answers, DAY * 12, None, ""),
+        (Server::Answers, Duration::ZERO, Some("certificate has expired"), "certificate_expired"),
+        (Server::Answers, DAY / 2, Some("certificate expires in less than a day"), "certificate_expiring"),
+        (Server::Answers, DAY * 90, Some("certificate is good again, for 90 days"), "certificate_renewed"),
+    ] {
+        world.servers.insert(real(2), server);
+        world.certificates.insert(real(2), left);
+        world.run(Duration::from_secs(60));
+        wanted.extend(said.map(|said| (format!("TCP_CHECK of 10.1.0.2:80: {said}"), kind)));
+        assert_eq!(certificates(&world), wanted);
+    }
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
+}
+
+#[test]
 fn an_inhibited_server_stays_with_weight_0() {
     let mut server = tcp_server();
     server.real_servers[0].inhibit_on_failure = true;
