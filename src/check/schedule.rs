@@ -89,7 +89,8 @@ impl Schedule {
             health: Health::Unknown,
             since: now,
             activity: Activity::Waiting { until: now + delay },
-            attempts: VecDeque::new(),
+            // Most checkers pass for ever, which is one attempt.
+            attempts: VecDeque::with_capacity(1),
             unverified_since: None,
         }
     }

@@ -1,5 +1,7 @@
 //! The checkers of a real server: their keywords, and the specification that follows from them.
 
+use std::sync::Arc;
+
 use std::net::{IpAddr, SocketAddr};
 
 use crate::check::digest::Digest;
@@ -355,5 +357,5 @@ pub fn resolve(options: CheckerOptions, from: &Inherited<'_>, reader: &mut Reade
         timing: timing.resolve(defaults, delay_before_retry),
         log_all_failures: get(&options.log_all_failures).unwrap_or(from.log_all_failures),
     };
-    Some(Checker { spec, alpha: get(&timing.alpha).unwrap_or(defaults.alpha) })
+    Some(Checker { spec: Arc::new(spec), alpha: get(&timing.alpha).unwrap_or(defaults.alpha) })
 }

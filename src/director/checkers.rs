@@ -28,7 +28,7 @@ pub struct Entry {
     /// When, and what it knows.
     pub schedule: Schedule,
     /// Who cares.
-    pub subscribers: BTreeSet<Subscriber>,
+    pub subscribers: Vec<Subscriber>,
     /// What was last said of the server's certificate.
     certificate: CertificateTime,
     /// Runs that ended.
@@ -72,20 +72,22 @@ impl Checkers {
     /// Subscribes to the checker with this specification, making it if nobody has; true when it is new.
     pub fn subscribe(
         &mut self,
-        spec: &CheckerSpec,
+        spec: &Arc<CheckerSpec>,
         subscriber: Subscriber,
         rng: &mut fastrand::Rng,
         now: Instant,
     ) -> (CheckerId, bool) {
         if let Some(id) = self.by_spec.get(spec) {
-            if let Some(entry) = self.entries.get_mut(id) {
-                entry.subscribers.insert(subscriber);
+            if let Some(entry) = self.entries.get_mut(id)
+                && !entry.subscribers.contains(&subscriber)
+            {
+                entry.subscribers.push(subscriber);
             }
             return (*id, false);
         }
         self.last_id += 1;
         let id = CheckerId(self.last_id);
-        let spec = Arc::new(spec.clone());
+        let spec = Arc::clone(spec);
         let schedule = Schedule::new(spec.timing.clone(), rng, now);
         self.timers.extend(schedule.deadline().map(|at| (at, id)));
         self.by_spec.insert(Arc::clone(&spec), id);
@@ -94,7 +96,7 @@ impl Checkers {
             Entry {
                 spec,
                 schedule,
-                subscribers: BTreeSet::from([subscriber]),
+                subscribers: vec![subscriber],
                 certificate: CertificateTime::default(),
                 runs: 0,
                 failures: 0,
@@ -106,7 +108,7 @@ impl Checkers {
     /// Ends a subscription. The last one takes the checker along; a run under way is returned for cancelling.
     pub fn unsubscribe(&mut self, id: CheckerId, subscriber: &Subscriber) -> Option<RunId> {
         let entry = self.entries.get_mut(&id)?;
-        entry.subscribers.remove(subscriber);
+        entry.subscribers.retain(|s| s != subscriber);
         if !entry.subscribers.is_empty() {
             return None;
         }
@@ -219,7 +221,7 @@ mod tests {
     fn a_run_that_begins_late_or_does_not_end_is_overdue() {
         let mut checkers = Checkers::default();
         let mut rng = fastrand::Rng::with_seed(1);
-        let (id, _) = checkers.subscribe(&spec(), subscriber(), &mut rng, at(0));
+        let (id, _) = checkers.subscribe(&Arc::new(spec()), subscriber(), &mut rng, at(0));
         assert_eq!(checkers.overdue(at(0)), Duration::ZERO);
         assert_eq!(checkers.overdue(at(7)), Duration::from_secs(7), "warmup 0: due at once");
         let (run, _) = checkers.begin_due(at(7)).unwrap();

@@ -40,7 +40,11 @@ fn a_server_that_is_dead_at_the_start_goes_after_one_failure() {
     let mut world = World::new(1);
     world.servers.insert(real(1), Server::Refuses);
     let mut server = tcp_server();
-    server.real_servers.iter_mut().flat_map(|r| &mut r.checkers).for_each(|c| c.spec.timing.retry = 9);
+    server
+        .real_servers
+        .iter_mut()
+        .flat_map(|r| &mut r.checkers)
+        .for_each(|c| Arc::make_mut(&mut c.spec).timing.retry = 9);
     world.start(&config(server));
     world.run(Duration::from_millis(1100));
     assert_eq!(weights(&world), "2:1 3:1");
@@ -93,7 +97,7 @@ fn an_alpha_server_waits_for_its_first_pass() {
     let mut server = tcp_server();
     for c in server.real_servers.iter_mut().flat_map(|r| &mut r.checkers) {
         c.alpha = true;
-        c.spec.timing.warmup = Some(Duration::ZERO);
+        Arc::make_mut(&mut c.spec).timing.warmup = Some(Duration::ZERO);
     }
     let mut world = World::new(1);
     world.servers.insert(real(3), Server::Silent);
@@ -188,7 +192,7 @@ fn udp_and_mh_without_fallback_let_go_at_once() {
 fn after_a_crash_who_was_down_stays_down_and_who_was_up_stays_up() {
     let mut server = tcp_server();
     server.real_servers[2].checkers[0].alpha = true;
-    server.real_servers.iter_mut().for_each(|r| r.checkers[0].spec.timing.warmup = Some(Duration::ZERO));
+    server.real_servers.iter_mut().for_each(|r| spec(r).timing.warmup = Some(Duration::ZERO));
     let (mut world, config) = started(server);
     world.servers.insert(real(1), Server::Silent);
     world.run(Duration::from_secs(20));
@@ -213,7 +217,7 @@ fn a_changed_time_limit_never_revives_a_dead_server() {
     world.run(Duration::from_secs(20));
     let mut changed = full.virtual_servers[0].clone();
     for checker in changed.real_servers.iter_mut().flat_map(|r| &mut r.checkers) {
-        checker.spec.target.connect_timeout = Duration::from_secs(7);
+        Arc::make_mut(&mut checker.spec).target.connect_timeout = Duration::from_secs(7);
         checker.alpha = true;
     }
     let ops = world.ops.len();
@@ -496,7 +500,7 @@ fn a_predecessors_removed_server_goes_on_draining_after_a_crash() {
 #[test]
 fn a_server_that_flaps_must_prove_itself_where_rise_asks_for_it() {
     let mut server = tcp_server();
-    server.real_servers[0].checkers[0].spec.timing.rise = 3;
+    spec(&mut server.real_servers[0]).timing.rise = 3;
     let (mut world, _) = started(server);
     world.servers.insert(real(1), Server::Refuses);
     world.run(SECONDS_TO_NOTICE);
@@ -510,6 +514,10 @@ fn a_server_that_flaps_must_prove_itself_where_rise_asks_for_it() {
 fn order(world: &mut World, n: u8, change: Change) {
     let selector = Selector { address: real(n).ip(), port: None, virtual_server: None };
     world.tell(Input::Order { selector, change });
+}
+
+fn spec(real: &mut RealServer) -> &mut CheckerSpec {
+    Arc::make_mut(&mut real.checkers[0].spec)
 }
 
 /// Interval 2 s, one retry after 1 s, and a little.
@@ -568,7 +576,7 @@ pub(super) fn real_server(n: u8) -> RealServer {
         inhibit_on_failure: false,
         upper_threshold: 0,
         lower_threshold: 0,
-        checkers: vec![Checker { spec, alpha: false }],
+        checkers: vec![Checker { spec: Arc::new(spec), alpha: false }],
     }
 }
 
