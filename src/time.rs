@@ -2,7 +2,8 @@
 //!
 //! Every decision of lvsd takes `now` as an argument, so that tests can run it in virtual time. This module
 //! refuses to know calendars: an [`Instant`] is nanoseconds of the machine's monotonic clock
-//! (CLOCK_MONOTONIC, the same for every process since boot) and nothing more.
+//! (CLOCK_MONOTONIC, the same for every process since boot) and nothing more; [`unix_now`] is for what other
+//! people date, as certificates.
 
 use std::ops::{Add, Sub};
 use std::time::Duration;
@@ -56,4 +57,10 @@ pub fn now() -> Instant {
     let seconds = u64::try_from(t.tv_sec).unwrap_or(0);
     let nanos = u64::try_from(t.tv_nsec).unwrap_or(0);
     Instant(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
+}
+
+/// Reads the wall clock: the time since 1970 UTC, which may jump. Called by the shell only.
+pub fn unix_now() -> Duration {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    Duration::new(u64::try_from(t.tv_sec).unwrap_or(0), u32::try_from(t.tv_nsec).unwrap_or(0))
 }

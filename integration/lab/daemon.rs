@@ -122,19 +122,31 @@ impl Daemon {
     /// # Errors
     /// When it does not come up.
     pub fn nginx(lab: &Lab, host: &Host, listen: &[&str]) -> Result<Daemon, String> {
+        let listen: String = listen.iter().map(|l| format!("listen {l};\n")).collect();
+        let name = host.name();
+        let server = format!("server {{\n{listen}location / {{ return 200 \"nginx {name}\\n\"; }} }}");
+        Daemon::nginx_with(lab, host, &format!("access_log off;\n{server}"))
+    }
+
+    /// Starts nginx with this in its block `http`.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn nginx_with(lab: &Lab, host: &Host, http: &str) -> Result<Daemon, String> {
         let name = host.name();
         let dir = format!("/run/nginx-{name}");
         fs::create_dir_all(&dir).map_err(|e| format!("{dir}: {e}"))?;
-        let listen: String = listen.iter().map(|l| format!("listen {l};\n")).collect();
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|kind| format!("{kind}_temp_path {dir}/{kind};\n"))
             .concat();
         let text = format!(
             "daemon off; worker_processes 1; pid {dir}/pid; error_log stderr crit;\n\
              events {{ worker_connections 256; }}\n\
-             http {{ access_log off;\n{temporary}server {{\n{listen}location / {{ return 200 \"nginx {name}\\n\"; }} }} }}\n"
+             http {{ {temporary}{http} }}\n"
         );
         let file = lab.write(&format!("{name}.nginx.conf"), &text)?;
+        // One before it may have been killed, and left its own.
+        let _ = fs::remove_file(format!("{dir}/pid"));
         let mut command = Command::new("nginx");
         command.args(["-e", "stderr", "-p", &dir, "-c"]).arg(file);
         let daemon = Daemon::start(lab, host, "nginx", &mut command)?;

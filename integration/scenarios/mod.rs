@@ -27,6 +27,8 @@ mod sorry;
 mod stop;
 mod strangers;
 mod sysctls;
+mod tcp_cost;
+mod tls;
 mod unit_file;
 
 use std::process::ExitCode;
@@ -151,6 +153,13 @@ pub const SCENARIOS: &[Scenario] = &[
         soak::run,
     ),
     both(scenario("failures", "a server dies in five ways, and returns each time", 180, failures::run)),
+    scenario(
+        "tls",
+        "SSL_GET of nginx: keepalived's digest, resumed sessions, wrong certificates, old versions",
+        180,
+        tls::run,
+    ),
+    scenario("tcp-cost", "a TCP_CHECK takes six system calls, counted by strace", 120, tcp_cost::run),
     scenario(
         "reload",
         "SIGHUP adds, removes, changes; a typo changes nothing; no request fails",

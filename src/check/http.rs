@@ -1,9 +1,9 @@
-//! HTTP_GET: keywords, specification, conversation, tests.
+//! HTTP_GET and SSL_GET: specification, conversation, tests.
 //!
 //! Each URL is asked on a connection of its own, in order, until one fails. The request is keepalived's, byte
 //! for byte; the answer is read as HTTP/1.1 has it (chunked, any case of header names, the end of a body by
 //! its length), leniently where a header line is odd, and never without a bound: 64 KiB of header, 16 MiB of
-//! body, `connect_timeout` for the whole exchange. Redirects are not followed.
+//! body, `connect_timeout` for the whole exchange, with the handshake of TLS. Redirects are not followed.
 
 use std::error::Error as _;
 use std::fmt::Write as _;
@@ -29,10 +29,12 @@ use super::digest::Digest;
 use super::errno;
 use super::hash::Hasher;
 use super::outcome::{Outcome, Phase, Verdict};
+use super::pattern::Pattern;
 use super::spec::Target;
 use super::tap::{Seen, Tap};
+use super::tls::{self, Tls};
 
-/// What HTTP_GET asks.
+/// What HTTP_GET and SSL_GET ask.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct HttpQuestion {
     /// Protocol version of the request line.
@@ -68,6 +70,10 @@ pub struct Url {
     pub status: Vec<(u16, u16)>,
     /// What the body's digest must be.
     pub digest: Option<Digest>,
+    /// What the body must match, or must not.
+    pub pattern: Option<Pattern>,
+    /// Asked over TLS, and how.
+    pub tls: Option<Tls>,
 }
 
 /// Who asks, as keepalived says it.
@@ -76,12 +82,18 @@ const USER_AGENT: &str = "KeepAliveClient";
 const HEADER_LIMIT: usize = 64 * 1024;
 /// The most header lines read.
 const HEADER_LINES: usize = 256;
+/// The longest body that is searched, in bytes: it is kept whole for that.
+const SEARCHED_LIMIT: u64 = 1024 * 1024;
 /// The longest body whose digest is computed, in bytes.
 const DIGESTED_LIMIT: u64 = 16 * 1024 * 1024;
 /// How much of a body without a digest is read, in bytes. A body that breaks off is a failure as much as a
 /// wrong status, and a server whose small answer was read to its end is closed by FIN, not reset in the middle
 /// of its write; more than this tells nothing new.
 const READ_LIMIT: u64 = 64 * 1024;
+/// How much of an answer that is not HTTP stands in the reason, in bytes.
+const SHOWN: usize = 40;
+/// How much of a body that is judged is kept to be shown, in bytes.
+const KEPT: usize = 80;
 
 /// Asks all URLs of `question`, each on a new connection, and stops at the first that fails.
 ///
@@ -89,13 +101,18 @@ const READ_LIMIT: u64 = 64 * 1024;
 /// [`Outcome::took`] is the caller's to fill.
 pub async fn run(target: &Target, question: &HttpQuestion) -> Outcome {
     let mut last = Outcome::unverified(Phase::Socket, "no url to ask");
+    let mut soonest: Option<Duration> = None;
     for url in &question.urls {
         last = ask(target, question.version, url).await;
+        soonest = soonest.into_iter().chain(last.certificate_expires_in).min();
         if last.verdict != Verdict::Pass {
-            return if question.urls.len() > 1 { last.about(&shortened(&url.path)) } else { last };
+            if question.urls.len() > 1 {
+                last = last.about(&shortened(&url.path));
+            }
+            break;
         }
     }
-    last
+    Outcome { certificate_expires_in: soonest, ..last }
 }
 
 async fn ask(target: &Target, version: HttpVersion, url: &Url) -> Outcome {
@@ -107,24 +124,45 @@ async fn ask(target: &Target, version: HttpVersion, url: &Url) -> Outcome {
         Ok(stream) => stream,
         Err(outcome) => return outcome,
     };
-    converse(stream, request, url, target.connect_timeout).await
+    converse(stream, request, url, target).await
 }
 
-/// Sends `request` on `stream` and judges what comes back `within` the given time.
+/// Sends `request` on `stream` and judges what comes back, within `connect_timeout`.
 async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     request: Request<Empty<Bytes>>,
     url: &Url,
-    within: Duration,
+    target: &Target,
 ) -> Outcome {
-    let mut seen = Seen::default();
-    let mut answer = Answer::default();
-    let outcome = match timeout(within, drive(stream, request, url, &mut seen, &mut answer)).await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(error)) => broken(&error, &seen, &answer),
-        Err(_elapsed) => late(within, &seen, &answer),
+    let within = target.connect_timeout;
+    let mut so_far = Progress::default();
+    let result = match &url.tls {
+        None => timeout(within, drive(stream, request, url, &mut so_far.seen, &mut so_far.answer)).await,
+        Some(tls) => {
+            timeout(within, drive_secured(tls, stream, request, url, target.address, &mut so_far)).await
+        }
     };
-    outcome.with_status(answer.status)
+    let outcome = match result {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error)) => broken(&error, url, &so_far),
+        Err(_elapsed) => late(within, &so_far),
+    };
+    let first = if so_far.answer.first.is_empty() { &so_far.seen.first } else { &so_far.answer.first };
+    let outcome = if outcome.first_bytes.is_none() { outcome.with_first_bytes(first) } else { outcome };
+    Outcome { certificate_expires_in: so_far.certificate_expires_in, ..outcome }
+        .with_status(so_far.answer.status)
+}
+
+/// How far a conversation has come.
+#[derive(Debug, Default)]
+struct Progress {
+    /// What passed below TLS.
+    below: Seen,
+    /// Whether the handshake of TLS is under way.
+    is_handshaking: bool,
+    certificate_expires_in: Option<Duration>,
+    seen: Seen,
+    answer: Answer,
 }
 
 /// How far an answer has come.
@@ -135,6 +173,49 @@ struct Answer {
     length: Option<u64>,
     /// Bytes of the body read, decoded.
     body: u64,
+    /// The first of them, where the body is what is judged.
+    first: Vec<u8>,
+}
+
+impl Answer {
+    fn take(&mut self, data: &[u8]) {
+        self.body += data.len() as u64;
+    }
+
+    /// Keeps the beginning of what is judged.
+    fn keep(&mut self, data: &[u8]) {
+        let wanted = KEPT.saturating_sub(self.first.len());
+        self.first.extend(data.iter().take(wanted));
+    }
+}
+
+/// The exchange within TLS.
+async fn drive_secured<S: AsyncRead + AsyncWrite + Unpin>(
+    tls: &Tls,
+    stream: S,
+    request: Request<Empty<Bytes>>,
+    url: &Url,
+    server: SocketAddr,
+    so_far: &mut Progress,
+) -> hyper::Result<Outcome> {
+    so_far.is_handshaking = true;
+    let mut secured = match tls.client.connect(Tap::new(stream, &mut so_far.below), server).await {
+        Ok(secured) => secured,
+        Err(error) => return Ok(tls.client.refused(&error, &so_far.below)),
+    };
+    so_far.is_handshaking = false;
+    so_far.certificate_expires_in = secured.certificate_expires_in;
+    let result = match tls.client.distrust(&secured) {
+        Some(outcome) => Ok(outcome),
+        None => drive(&mut secured, request, url, &mut so_far.seen, &mut so_far.answer).await,
+    };
+    if !result.as_ref().is_ok_and(|outcome| outcome.verdict == Verdict::Pass) {
+        secured.forget_session();
+    }
+    if tls.close_notify {
+        secured.announce_end().await;
+    }
+    result
 }
 
 /// The exchange, with hyper's connection driven by this same task, so that nothing outlives the future.
@@ -184,33 +265,54 @@ async fn exchange(
 
     let mut body = response.into_body();
     answer.length = body.size_hint().exact();
-    let Some(wanted) = url.digest else {
+    if url.digest.is_none() && url.pattern.is_none() {
         while let Some(frame) = body.frame().await {
-            answer.body += data_of(&frame?).len() as u64;
+            answer.take(data_of(&frame?));
             if answer.body > READ_LIMIT {
                 break;
             }
         }
         return Ok(Outcome::pass(format!("status {status}")));
-    };
-    let mut hasher = Hasher::new(wanted.kind());
-    while answer.body.max(answer.length.unwrap_or(0)) <= DIGESTED_LIMIT {
-        let Some(frame) = body.frame().await else {
-            let found = hasher.finish();
-            return Ok(if found == wanted {
-                Outcome::pass(format!("status {status}, digest as wanted"))
-            } else {
-                Outcome::fail(Phase::Judge, format!("digest {}, wanted {}", digits(&found), digits(&wanted)))
-            });
-        };
-        let frame = frame?;
-        hasher.update(data_of(&frame));
-        answer.body += data_of(&frame).len() as u64;
     }
-    Ok(Outcome::fail(
-        Phase::Body,
-        format!("body longer than {DIGESTED_LIMIT} bytes, the most that is digested"),
-    ))
+    let limit = if url.pattern.is_some() { SEARCHED_LIMIT } else { DIGESTED_LIMIT };
+    let mut hasher = url.digest.map(|digest| Hasher::new(digest.kind()));
+    let mut text = Vec::new();
+    while answer.body.max(answer.length.unwrap_or(0)) <= limit {
+        let Some(frame) = body.frame().await else { return Ok(judge(url, status, hasher, text).await) };
+        let frame = frame?;
+        let data = data_of(&frame);
+        if let Some(hasher) = &mut hasher {
+            hasher.update(data);
+        }
+        if url.pattern.is_some() {
+            text.extend_from_slice(data);
+        }
+        answer.keep(data);
+        answer.take(data);
+    }
+    let what = if url.pattern.is_some() { "searched" } else { "digested" };
+    Ok(Outcome::fail(Phase::Body, format!("body longer than {limit} bytes, the most that is {what}")))
+}
+
+/// Whether the body is as wanted: its digest first, then its text, as keepalived does.
+async fn judge(url: &Url, status: u16, hasher: Option<Hasher>, text: Vec<u8>) -> Outcome {
+    let mut as_wanted = format!("status {status}");
+    if let (Some(wanted), Some(hasher)) = (url.digest, hasher) {
+        let found = hasher.finish();
+        if found != wanted {
+            return Outcome::fail(Phase::Judge, format!("digest {found}, wanted {wanted}"));
+        }
+        as_wanted.push_str(", digest as wanted");
+    }
+    if let Some(pattern) = &url.pattern {
+        match pattern.search(text).await {
+            Ok(is_match) if is_match != pattern.is_unwanted => as_wanted.push_str(", body as wanted"),
+            Ok(true) => return Outcome::fail(Phase::Judge, format!("body matches \"{pattern}\"")),
+            Ok(false) => return Outcome::fail(Phase::Judge, format!("body does not match \"{pattern}\"")),
+            Err(no_answer) => return Outcome::fail(Phase::Judge, no_answer.to_string()),
+        }
+    }
+    Outcome::pass(as_wanted)
 }
 
 /// The bytes of a frame; trailers have none.
@@ -246,6 +348,19 @@ fn host_of(address: SocketAddr) -> String {
     SocketAddr::new(address.ip(), address.port()).to_string()
 }
 
+/// Whether a Host header can carry this.
+pub fn is_host(host: &str) -> bool {
+    header::HeaderValue::from_bytes(host.as_bytes()).is_ok()
+}
+
+/// The path that is asked for when this one is configured: see [`Url::path`].
+///
+/// # Errors
+/// When it can be no path, in the operator's words.
+pub fn path_on_the_wire(path: &str) -> Result<String, String> {
+    request_target(path).map(|target| target.to_string())
+}
+
 /// The request target: `path` as written, with what a request line cannot carry percent-encoded. One that is
 /// neither a path nor absolute gets the slash it lacks.
 fn request_target(path: &str) -> Result<Uri, String> {
@@ -274,9 +389,14 @@ fn is_absolute(path: &str) -> bool {
 }
 
 /// What a conversation that broke says.
-fn broken(error: &hyper::Error, seen: &Seen, answer: &Answer) -> Outcome {
+fn broken(error: &hyper::Error, url: &Url, so_far: &Progress) -> Outcome {
+    let Progress { seen, answer, .. } = so_far;
     let phase = phase(seen, answer);
     let cause = io_error(error);
+    let options = url.tls.as_ref().map(|tls| tls.client.options());
+    if let Some(words) = cause.zip(options).and_then(|(cause, options)| tls::words(cause, options)) {
+        return Outcome::fail(phase, words);
+    }
     let errno = cause.and_then(io::Error::raw_os_error);
     if let (Some(cause), Some(errno)) = (cause, errno) {
         let Some(words) = errno::of_the_network(errno) else {
@@ -284,7 +404,7 @@ fn broken(error: &hyper::Error, seen: &Seen, answer: &Answer) -> Outcome {
         };
         return Outcome::fail(phase, format!("{words} {}", place(seen, answer))).with_errno(Some(errno));
     }
-    let first = seen.first.escape_ascii();
+    let first = seen.first.get(..SHOWN).unwrap_or(&seen.first).escape_ascii();
     let reason = if phase == Phase::Body {
         match cause.map(io::Error::kind) {
             Some(io::ErrorKind::UnexpectedEof) | None => {
@@ -305,8 +425,16 @@ fn broken(error: &hyper::Error, seen: &Seen, answer: &Answer) -> Outcome {
 }
 
 /// What a conversation that was not done in time says.
-fn late(within: Duration, seen: &Seen, answer: &Answer) -> Outcome {
+fn late(within: Duration, so_far: &Progress) -> Outcome {
+    let Progress { seen, answer, .. } = so_far;
     let time = in_words(within);
+    if so_far.is_handshaking {
+        let reason = match so_far.below.read {
+            0 => format!("no answer to the TLS handshake within {time}"),
+            _ => format!("TLS handshake not complete within {time}"),
+        };
+        return Outcome::fail(Phase::Handshake, reason).with_first_bytes(&so_far.below.first);
+    }
     let phase = phase(seen, answer);
     let reason = match phase {
         Phase::Send => format!("request not taken within {time}"),
@@ -354,18 +482,6 @@ fn ranges(status: &[(u16, u16)]) -> String {
         .map(|&(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") })
         .collect();
     words.join(", ")
-}
-
-/// A digest as the configuration writes it.
-fn digits(digest: &Digest) -> String {
-    let (mut written, bytes): (String, &[u8]) = match digest {
-        Digest::Md5(bytes) => (String::new(), bytes),
-        Digest::Sha256(bytes) => ("sha256:".to_owned(), bytes),
-    };
-    for byte in bytes {
-        let _ = write!(written, "{byte:02x}");
-    }
-    written
 }
 
 /// A path short enough to stand before a reason.
@@ -526,10 +642,75 @@ mod tests {
 
     #[test]
     fn a_wrong_sha256_fits_whole_into_a_reason_with_its_url() {
-        let digest = digits(&Digest::Sha256([0xab; 32]));
+        let digest = Digest::Sha256([0xab; 32]).to_string();
         assert_eq!(digest, format!("sha256:{}", "ab".repeat(32)));
         let outcome = Outcome::fail(Phase::Judge, format!("digest {digest}, wanted {digest}"));
         assert_eq!(outcome.about(&shortened("/health")).reason.len(), "/health: ".len() + 158);
+    }
+
+    #[tokio::test]
+    async fn a_body_is_matched_whole_however_it_comes() {
+        let pattern = |text: &str, is_unwanted| {
+            Pattern::new(text.as_bytes(), 0, (0, None), is_unwanted).map(Some).unwrap()
+        };
+        for (text, is_unwanted, reason) in [
+            ("hello.*world", false, "status 200, body as wanted"),
+            ("good bye", true, "status 200, body as wanted"),
+            ("good bye", false, "body does not match \"good bye\""),
+            ("lo wo", true, "body matches \"lo wo\""),
+            ("HTTP/1.1", false, "body does not match \"HTTP/1.1\""),
+        ] {
+            let url = Url { pattern: pattern(text, is_unwanted), ..url("/") };
+            for reply in [
+                "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhello world\n",
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhell\r\n8\r\no world\n\r\n0\r\n\r\n",
+            ] {
+                let outcome = answer_to(&url, &[Step::Request, say(reply), Step::Hold]).await;
+                assert_eq!(outcome.reason, reason);
+                let is_shown = outcome.verdict == Verdict::Fail;
+                assert_eq!(outcome.first_bytes.as_deref(), is_shown.then_some("hello world\\n"));
+            }
+        }
+        let both = Url { pattern: pattern("world", false), ..hello() };
+        let reply = "HTTP/1.0 200 OK\r\n\r\nhello world\n";
+        let outcome = answer_to(&both, &[Step::Request, say(reply)]).await;
+        assert_eq!(outcome.reason, "status 200, digest as wanted, body as wanted");
+    }
+
+    #[tokio::test]
+    async fn a_body_too_long_to_search_fails_and_one_at_the_limit_does_not() {
+        let url = Url { pattern: Some(Pattern::new(b"end$", 0, (0, None), false).unwrap()), ..url("/") };
+        let limit = usize::try_from(SEARCHED_LIMIT).unwrap();
+        for (length, reason) in [
+            (limit, "status 200, body as wanted"),
+            (limit + 1, "body longer than 1048576 bytes, the most that is searched"),
+        ] {
+            let body = format!("{}end", "x".repeat(length - 3));
+            let script = [Step::Request, say(format!("HTTP/1.0 200 OK\r\n\r\n{body}"))];
+            assert_eq!(answer_to(&url, &script).await.reason, reason);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_does_not_please_is_kept_as_far_as_it_tells_something() {
+        for (url, reply, first) in [
+            (
+                url("/"),
+                "HTTP/1.0 503 Busy\r\nA: b\r\n\r\ngo away",
+                "HTTP/1.0 503 Busy\\r\\nA: b\\r\\n\\r\\ngo away",
+            ),
+            (url("/"), "<html>\n", "<html>\\n"),
+            (hello(), "HTTP/1.0 200 OK\r\n\r\nsomething else\n", "something else\\n"),
+            (hello(), "HTTP/1.0 200 OK\r\nA: b\r\n", "HTTP/1.0 200 OK\\r\\nA: b\\r\\n"),
+        ] {
+            let outcome = answer_to(&url, &[Step::Request, say(reply)]).await;
+            assert_eq!(outcome.first_bytes.as_deref(), Some(first));
+        }
+        let silent = answer_to(&url("/"), &[Step::Request, Step::Hold]).await;
+        assert_eq!(silent.first_bytes, None);
+        let passing =
+            answer_to(&hello(), &[Step::Request, say("HTTP/1.0 200 OK\r\n\r\nhello world\n")]).await;
+        assert_eq!((passing.verdict, passing.first_bytes), (Verdict::Pass, None));
     }
 
     #[tokio::test(start_paused = true)]
@@ -833,12 +1014,21 @@ mod tests {
         let (client, mut server) = tokio::io::duplex(16 * 1024);
         let script = script.to_vec();
         let server = tokio::spawn(async move { play(&mut server, &script).await });
-        let outcome = converse(client, request, url, Duration::from_secs(3)).await;
+        let target =
+            Target { connect_timeout: Duration::from_secs(3), ..target("192.0.2.1:80".parse().unwrap()) };
+        let outcome = converse(client, request, url, &target).await;
         (outcome, server.await.unwrap())
     }
 
     fn url(path: &str) -> Url {
-        Url { path: path.to_owned(), virtualhost: None, status: vec![(200, 299)], digest: None }
+        Url {
+            path: path.to_owned(),
+            virtualhost: None,
+            status: vec![(200, 299)],
+            digest: None,
+            pattern: None,
+            tls: None,
+        }
     }
 
     /// A URL whose body must be [`HELLO`].

@@ -1,7 +1,7 @@
 //! Health checks: what to ask a real server, the conversation, and the history that makes a verdict.
 //!
 //! One file per checker holds its keywords, its specification, its conversation and its tests ([`tcp`],
-//! [`http`]); [`spec`] holds what all checkers share, [`outcome`] what a run ends with, [`schedule`] the pure
+//! [`http`] with and without [`tls`]); [`spec`] holds what all checkers share, [`outcome`] what a run ends with, [`schedule`] the pure
 //! machine that turns outcomes into health, [`connect`] the socket every conversation begins with. This layer
 //! refuses to know virtual servers and pools: who cares about a verdict is the director's business.
 
@@ -11,12 +11,14 @@ mod errno;
 pub mod hash;
 pub mod http;
 pub mod outcome;
+pub mod pattern;
 pub mod schedule;
 #[cfg(test)]
 mod scripted;
 pub mod spec;
 mod tap;
 pub mod tcp;
+pub mod tls;
 
 use outcome::Outcome;
 use spec::{CheckerSpec, Question};
@@ -53,7 +55,14 @@ mod tests {
         assert_eq!((tcp.verdict, tcp.phase, tcp.status), (Verdict::Pass, Phase::Done, None));
         assert!(tcp.took > Duration::ZERO);
 
-        let url = http::Url { path: "/".into(), virtualhost: None, status: vec![(404, 404)], digest: None };
+        let url = http::Url {
+            path: "/".into(),
+            virtualhost: None,
+            status: vec![(404, 404)],
+            digest: None,
+            pattern: None,
+            tls: None,
+        };
         let question = http::HttpQuestion { version: http::HttpVersion::V1_1, urls: vec![url] };
         let http = run(&checker(address, Question::Http(question))).await;
         assert_eq!((http.verdict, http.phase, http.status), (Verdict::Fail, Phase::Judge, Some(200)));

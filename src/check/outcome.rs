@@ -20,6 +20,24 @@ pub struct Outcome {
     pub status: Option<u16>,
     /// How long the run took.
     pub took: Duration,
+    /// The first bytes of an answer that did not please, escaped; bounded to 80 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_bytes: Option<String>,
+    /// How long the server's certificate is still valid, where one was shown; zero when it is not any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_expires_in: Option<Duration>,
+}
+
+/// What is to be said of the time a certificate has left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CertificateTime {
+    /// Nothing.
+    #[default]
+    Enough,
+    /// It must be renewed: less than two weeks.
+    Short,
+    /// It is over.
+    Over,
 }
 
 /// What a run says about the real server.
@@ -42,6 +60,8 @@ pub enum Phase {
     Socket,
     /// Connecting.
     Connect,
+    /// Agreeing on TLS.
+    Handshake,
     /// Sending the request.
     Send,
     /// Waiting for and reading the answer's head.
@@ -54,8 +74,12 @@ pub enum Phase {
     Done,
 }
 
+/// How long before a certificate's end somebody must be told.
+const RENEWAL: Duration = Duration::from_secs(14 * 86_400);
 /// The longest reason, in bytes.
 const REASON_LIMIT: usize = 200;
+/// The most that is kept of an answer, in characters after escaping.
+const FIRST_BYTES_LIMIT: usize = 80;
 
 impl Outcome {
     /// The real server answered as it should.
@@ -74,7 +98,25 @@ impl Outcome {
     }
 
     fn new(verdict: Verdict, phase: Phase, reason: String) -> Outcome {
-        Outcome { verdict, phase, reason: bounded(reason), errno: None, status: None, took: Duration::ZERO }
+        Outcome {
+            verdict,
+            phase,
+            reason: bounded(reason),
+            errno: None,
+            status: None,
+            took: Duration::ZERO,
+            first_bytes: None,
+            certificate_expires_in: None,
+        }
+    }
+
+    /// What is to be said of the certificate that was shown; None when there was none.
+    pub fn certificate_time(&self) -> Option<CertificateTime> {
+        self.certificate_expires_in.map(|left| match left {
+            Duration::ZERO => CertificateTime::Over,
+            left if left < RENEWAL => CertificateTime::Short,
+            _ => CertificateTime::Enough,
+        })
     }
 
     /// The same outcome with the kernel's errno.
@@ -92,10 +134,31 @@ impl Outcome {
         self.verdict == other.verdict && self.phase == other.phase && self.reason == other.reason
     }
 
+    /// The same outcome with the first bytes of an answer, unless it passed or there are none.
+    pub fn with_first_bytes(self, bytes: &[u8]) -> Outcome {
+        if self.verdict == Verdict::Pass || bytes.is_empty() {
+            return self;
+        }
+        Outcome { first_bytes: Some(escaped(bytes)), ..self }
+    }
+
     /// The same outcome, its reason preceded by what it is about.
     pub fn about(self, what: &str) -> Outcome {
         Outcome { reason: bounded(format!("{what}: {}", self.reason)), ..self }
     }
+}
+
+/// As many of the first bytes as find place, escaped.
+fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in bytes {
+        let escape = byte.escape_ascii();
+        if text.len() + escape.len() > FIRST_BYTES_LIMIT {
+            break;
+        }
+        text.extend(escape.map(char::from));
+    }
+    text
 }
 
 /// `reason`, cut at a character's border to the limit when it is longer.
@@ -117,6 +180,7 @@ impl fmt::Display for Phase {
         f.write_str(match self {
             Phase::Socket => "socket",
             Phase::Connect => "connect",
+            Phase::Handshake => "handshake",
             Phase::Send => "send",
             Phase::Head => "head",
             Phase::Body => "body",
@@ -140,6 +204,17 @@ mod tests {
     #[test]
     fn a_reason_at_the_limit_is_left_alone() {
         assert_eq!(Outcome::fail(Phase::Head, "x".repeat(200)).reason, "x".repeat(200));
+    }
+
+    #[test]
+    fn first_bytes_are_escaped_whole_and_bounded_and_a_pass_has_none() {
+        let fail = |bytes: &[u8]| Outcome::fail(Phase::Head, "x").with_first_bytes(bytes).first_bytes;
+        assert_eq!(fail(b"a\r\n\0\xff\"").as_deref(), Some("a\\r\\n\\x00\\xff\\\""));
+        assert_eq!(fail(&[b'a'; 500]), Some("a".repeat(80)));
+        assert_eq!(fail(&[0xff; 500]), Some("\\xff".repeat(20)));
+        assert_eq!(fail(b"ab\n".repeat(50).as_slice()), Some("ab\\n".repeat(20)));
+        assert_eq!(fail(b""), None);
+        assert_eq!(Outcome::pass("x").with_first_bytes(b"abc").first_bytes, None);
     }
 
     #[test]

@@ -89,7 +89,8 @@ impl Schedule {
             health: Health::Unknown,
             since: now,
             activity: Activity::Waiting { until: now + delay },
-            attempts: VecDeque::new(),
+            // Most checkers pass for ever, which is one attempt.
+            attempts: VecDeque::with_capacity(1),
             unverified_since: None,
         }
     }
@@ -375,14 +376,7 @@ mod tests {
     }
 
     fn outcome(verdict: Verdict) -> Outcome {
-        Outcome {
-            verdict,
-            phase: Phase::Done,
-            reason: String::new(),
-            errno: None,
-            status: None,
-            took: Duration::ZERO,
-        }
+        Outcome { verdict, ..Outcome::fail(Phase::Done, "") }
     }
 
     fn at(seconds: u64) -> Instant {

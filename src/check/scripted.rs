@@ -14,6 +14,8 @@ use super::spec::Target;
 pub enum Step {
     /// Reads a request to the end of its header.
     Request,
+    /// Reads whatever comes first.
+    Some,
     /// Says this.
     Say(Vec<u8>),
     /// Keeps silent for a time.
@@ -51,6 +53,10 @@ pub async fn play<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, script: &[S
                     break Ok(());
                 }
             },
+            Step::Some => {
+                heard.reserve(4096);
+                stream.read_buf(&mut heard).await.map(|_| ())
+            }
             Step::Say(text) => stream.write_all(text).await,
             Step::Wait(time) => {
                 tokio::time::sleep(*time).await;

@@ -59,7 +59,7 @@ pub struct Target {
 pub enum Question {
     /// TCP_CHECK: does it accept a connection?
     Tcp,
-    /// HTTP_GET: do all URLs answer as they should?
+    /// HTTP_GET or SSL_GET: do all URLs answer as they should?
     Http(HttpQuestion),
 }
 
@@ -68,6 +68,7 @@ impl Question {
     pub fn keyword(&self) -> &'static str {
         match self {
             Question::Tcp => "TCP_CHECK",
+            Question::Http(question) if question.urls.iter().any(|url| url.tls.is_some()) => "SSL_GET",
             Question::Http(_) => "HTTP_GET",
         }
     }

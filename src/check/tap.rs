@@ -3,7 +3,7 @@
 //! An outcome needs both ("closed the connection before answering", "not an HTTP reply: ..."), and hyper's
 //! errors tell neither. It also keeps hyper from reading before the request is out: servers that answer
 //! without reading (health scripts behind inetd) would be taken for servers that speak unasked.
-//! [`super::http`] calls it.
+//! [`super::http`] calls it, under TLS and above it.
 
 use std::io;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How many of the first bytes are remembered.
-const FIRST: usize = 40;
+const FIRST: usize = 80;
 
 /// What passed through a [`Tap`].
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub(super) struct Seen {
     pub written: u64,
     /// Bytes read.
     pub read: u64,
-    /// The first bytes read, at most 40.
+    /// The first bytes read, at most 80.
     pub first: Vec<u8>,
 }
 

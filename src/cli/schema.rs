@@ -22,9 +22,9 @@ pub fn text() -> String {
 pub fn schema() -> Value {
     let mut tables: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     for keyword in root::listing() {
-        // The two tables of checks are one form in YAML, told apart by its type.
+        // The tables of checks are one form in YAML, told apart by its type.
         let table = match keyword.block {
-            "TCP_CHECK" | "HTTP_GET" => "check",
+            "TCP_CHECK" | "HTTP_GET" | "SSL_GET" => "check",
             other => other,
         };
         let properties = tables.entry(table).or_default();

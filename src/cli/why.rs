@@ -78,7 +78,7 @@ fn render_checker(checker: &CheckerStory) -> String {
 }
 
 fn cells(attempt: &AttemptStory) -> [String; 5] {
-    let Outcome { verdict, phase, reason, errno, took, .. } = &attempt.outcome;
+    let Outcome { verdict, phase, reason, errno, took, first_bytes, .. } = &attempt.outcome;
     let verdict = match verdict {
         Verdict::Pass => "passed",
         Verdict::Fail => "FAILED",
@@ -89,8 +89,11 @@ fn cells(attempt: &AttemptStory) -> [String; 5] {
         n => format!("    {n} times, {} to {} ago", short(attempt.first_ms_ago), short(attempt.last_ms_ago)),
     };
     let errno = errno.map(|e| format!(" (errno {e})")).unwrap_or_default();
+    // Some reasons quote them already.
+    let quote = first_bytes.as_ref().filter(|first| !reason.contains(first.get(..16).unwrap_or(first)));
+    let answer = quote.map(|first| format!("; the answer began \"{first}\"")).unwrap_or_default();
     let took = format!("took {:.1} ms", took.as_secs_f64() * 1000.0);
-    [when, verdict.to_owned(), phase.to_string(), took, format!("{reason}{errno}")]
+    [when, verdict.to_owned(), phase.to_string(), took, format!("{reason}{errno}{answer}")]
 }
 
 /// `850ms`, `4.2s`, `3m 5s`.
@@ -105,6 +108,22 @@ fn short(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_answer_that_did_not_please_is_shown_once() {
+        let said = |reason: &str, first: &[u8]| {
+            let outcome = Outcome::fail(crate::check::outcome::Phase::Judge, reason).with_first_bytes(first);
+            let [.., said] = cells(&AttemptStory { count: 1, first_ms_ago: 5, last_ms_ago: 5, outcome });
+            said
+        };
+        assert_eq!(
+            said("status 503, wanted 200-299", b"HTTP/1.0 503 Busy\r\n"),
+            "status 503, wanted 200-299; the answer began \"HTTP/1.0 503 Busy\\r\\n\""
+        );
+        let quoted = "not an HTTP reply: \"SSH-2.0-OpenSSH_9.2\\r\\n\"";
+        assert_eq!(said(quoted, b"SSH-2.0-OpenSSH_9.2\r\n"), quoted);
+        assert_eq!(said("connection refused", b""), "connection refused");
+    }
 
     #[test]
     fn short_spans_keep_what_matters() {

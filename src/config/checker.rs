@@ -1,19 +1,23 @@
 //! The checkers of a real server: their keywords, and the specification that follows from them.
 
+use std::sync::Arc;
+
 use std::net::{IpAddr, SocketAddr};
 
 use crate::check::digest::Digest;
-use crate::check::http::{HttpQuestion, HttpVersion, Url};
+use crate::check::http::{HttpQuestion, HttpVersion};
 use crate::check::spec::{CheckerSpec, Question, Target};
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Stance, Table, Yaml, get};
 use crate::syntax::source::Span;
 use crate::syntax::tree::Node;
-use crate::syntax::value::{self, Wrong};
+use crate::syntax::value::Wrong;
 
 use super::defaults::Defaults;
 use super::timing::{HasTiming, TimingOptions};
+use super::tls::{TlsOptions, TlsReader};
 use super::types::Checker;
+use super::url::{self, UrlOptions};
 
 pub mod form;
 
@@ -25,6 +29,8 @@ pub enum CheckerKind {
     Tcp,
     /// HTTP_GET.
     Http,
+    /// SSL_GET.
+    Ssl,
 }
 
 /// A checker as it was written.
@@ -42,6 +48,7 @@ pub struct CheckerOptions {
     log_all_failures: Slot<bool>,
     virtualhost: Slot<String>,
     version: Slot<HttpVersion>,
+    tls: TlsOptions,
     urls: Vec<UrlOptions>,
     /// For URLs that do not say theirs.
     status: Vec<(u16, u16)>,
@@ -56,27 +63,6 @@ impl HasTiming for CheckerOptions {
     }
 }
 
-/// A `url` block as it was written.
-#[derive(Clone, Debug, Default)]
-struct UrlOptions {
-    span: Span,
-    path: Slot<String>,
-    virtualhost: Slot<String>,
-    status: Vec<(u16, u16)>,
-    digest: Slot<Digest>,
-}
-
-impl UrlOptions {
-    /// With what it leaves open taken from its check.
-    fn or(mut self, status: &[(u16, u16)], digest: &Slot<Digest>) -> UrlOptions {
-        if self.status.is_empty() {
-            self.status.extend(status);
-        }
-        self.digest = self.digest.or_else(|| digest.clone());
-        self
-    }
-}
-
 /// Keywords of TCP_CHECK.
 pub const TCP_CHECK: Table<CheckerOptions> = Table {
     block: "TCP_CHECK",
@@ -85,11 +71,9 @@ pub const TCP_CHECK: Table<CheckerOptions> = Table {
         CONNECTION,
         CheckerOptions::TIMING,
         form::ANY,
-        &[Keyword::new("nb_get_retry", RETRY, "Old name of `retry`.")
-            .but(Stance::Deprecated(
-                "write `retry`: keepalived does not know `nb_get_retry` in TCP_CHECK and ignores it, lvsd reads it as `retry`",
-            ))
-            .yaml(FALL)],
+        &[Keyword::new("nb_get_retry", RETRY, "Old name of `retry`.").but(Stance::Deprecated(
+            "write `retry`: keepalived does not know `nb_get_retry` in TCP_CHECK and ignores it, lvsd reads it as `retry`",
+        )).yaml(FALL)],
     ],
 };
 
@@ -102,84 +86,110 @@ pub const HTTP_GET: Table<CheckerOptions> = Table {
         CheckerOptions::TIMING,
         form::ANY,
         form::HTTP,
+        HTTP,
         &[
-            Keyword::new("nb_get_retry", RETRY, "Old name of `retry`.")
-                .but(Stance::Deprecated("write `retry`"))
-                .yaml(FALL),
-            Keyword::new(
-                "http_protocol",
-                Kind::Words { what: "1.0, 1.0C or 1.1", min: 1, max: 1, read: http_protocol },
-                "Version of the request; 1.0C and 1.1 ask the server to close the connection.",
-            )
-            .yaml(Yaml::As(&["http_version"])),
-            Keyword::new(
-                "virtualhost",
-                Kind::Text { what: "HOST", max: MAX_HOST, slot: |o: &mut CheckerOptions| &mut o.virtualhost },
-                "Host header of the request.",
-            ),
             Keyword::new(
                 "url",
-                Kind::Block { what: "", max: 0, read: url },
-                "A URL to ask for and what its answer must be; at least one.",
+                Kind::Block {
+                    what: "",
+                    max: 0,
+                    read: |o: &mut CheckerOptions, n, r| o.urls.push(url::read(&url::HTTP_URL, n, r)),
+                },
+                URL_DOC,
             )
             .yaml(Yaml::Instead("`url: /PATH`")),
-            Keyword::unread(
-                "fast_recovery",
-                Stance::Ignored("all URLs are asked in one run anyway"),
-                "No delay between URLs while recovering.",
-            ),
             Keyword::unread("enable_sni", NO_TLS, "Send the server's name in the TLS handshake."),
             Keyword::unread("sni_name", NO_TLS, "Server name for the TLS handshake."),
-            Keyword::unread("tls_compliant", NO_TLS, "Close TLS connections as the standard says."),
+            Keyword::unread("tls_compliant", NO_TLS, COMPLIANT_DOC),
         ],
     ],
 };
 
-/// Keywords of `url`.
-const URL: Table<UrlOptions> = Table {
-    block: "url",
-    yaml: "url",
-    keywords: &[&[
-        Keyword::new(
-            "path",
-            Kind::Text { what: "PATH", max: 2000, slot: |o: &mut UrlOptions| &mut o.path },
-            "What to ask for, e.g. `/`.",
-        ),
-        Keyword::new(
-            "status_code",
-            Kind::Words {
-                what: "statuses, e.g. `200` or `200-299 304`",
-                min: 1,
-                max: 512,
-                read: status_code,
-            },
-            "Statuses that count as success.",
-        )
-        .yaml(Yaml::As(&["status"])),
-        Keyword::new(
-            "digest",
-            Kind::Words {
-                what: "32 hex digits (MD5), or sha256: and 64 hex digits",
-                min: 1,
-                max: 1,
-                read: digest,
-            },
-            "Digest the body must have, as `lvsd genhash` prints it.",
-        ),
-        Keyword::new(
-            "virtualhost",
-            Kind::Text { what: "HOST", max: MAX_HOST, slot: |o: &mut UrlOptions| &mut o.virtualhost },
-            "Host header of this request.",
-        ),
-        Keyword::unread("regex", REGEX, "Expression the body must match."),
-        Keyword::unread("regex_no_match", REGEX, "The body must not match."),
-        Keyword::unread("regex_options", REGEX, "Options of the expression."),
-        Keyword::unread("regex_min_offset", REGEX, "Where a match may begin, at least."),
-        Keyword::unread("regex_max_offset", REGEX, "Where a match may begin, at most."),
-        Keyword::unread("regex_stack", Stance::Ignored("the stack needs no tuning"), "Stack of the matcher."),
-        Keyword::unread("tls_compliant", NO_TLS, "Close TLS connections as the standard says."),
-    ]],
+/// Keywords of SSL_GET.
+pub const SSL_GET: Table<CheckerOptions> = Table {
+    block: "SSL_GET",
+    yaml: "a check of type https",
+    keywords: &[
+        CONNECTION,
+        CheckerOptions::TIMING,
+        form::ANY,
+        form::HTTP,
+        HTTP,
+        &[
+            Keyword::new(
+                "url",
+                Kind::Block {
+                    what: "",
+                    max: 0,
+                    read: |o: &mut CheckerOptions, n, r| o.urls.push(url::read(&url::SSL_URL, n, r)),
+                },
+                URL_DOC,
+            )
+            .yaml(Yaml::Instead("`url: /PATH`")),
+            Keyword::new(
+                "enable_sni",
+                Kind::Flag(|o: &mut CheckerOptions| &mut o.tls.enable_sni),
+                "Send the virtualhost as the server's name in the TLS handshake.",
+            ),
+            Keyword::new(
+                "sni_name",
+                Kind::Text {
+                    what: "NAME",
+                    max: MAX_HOST,
+                    slot: |o: &mut CheckerOptions| &mut o.tls.sni_name,
+                },
+                "Server name to send in the TLS handshake, instead of the virtualhost.",
+            ),
+            Keyword::new(
+                "tls_compliant",
+                Kind::Flag(|o: &mut CheckerOptions| &mut o.tls.close_notify),
+                COMPLIANT_DOC,
+            )
+            .yaml(Yaml::As(&["close_notify"])),
+            Keyword::new(
+                "verify",
+                Kind::Text {
+                    what: "FILE (PEM), or `system`",
+                    max: MAX_PATH,
+                    slot: |o: &mut CheckerOptions| &mut o.tls.verify,
+                },
+                "Fail unless the certificate is valid and of one of these authorities (lvsd's own word).",
+            ),
+            Keyword::new(
+                "verify_name",
+                Kind::Text {
+                    what: "NAME",
+                    max: MAX_HOST,
+                    slot: |o: &mut CheckerOptions| &mut o.tls.verify_name,
+                },
+                "Name the certificate must have; else the one sent, the virtualhost, or the address (lvsd's own word).",
+            ),
+        ],
+    ],
 };
+
+/// What HTTP_GET and SSL_GET share.
+const HTTP: &[Keyword<CheckerOptions>] = &[
+    Keyword::new("nb_get_retry", RETRY, "Old name of `retry`.")
+        .but(Stance::Deprecated("write `retry`"))
+        .yaml(FALL),
+    Keyword::new(
+        "http_protocol",
+        Kind::Words { what: "1.0, 1.0C or 1.1", min: 1, max: 1, read: http_protocol },
+        "Version of the request; 1.0C and 1.1 ask the server to close the connection.",
+    )
+    .yaml(Yaml::As(&["http_version"])),
+    Keyword::new(
+        "virtualhost",
+        Kind::Text { what: "HOST", max: MAX_HOST, slot: |o: &mut CheckerOptions| &mut o.virtualhost },
+        "Host header of the request.",
+    ),
+    Keyword::unread(
+        "fast_recovery",
+        Stance::Ignored("all URLs are asked in one run anyway"),
+        "No delay between URLs while recovering.",
+    ),
+];
 
 /// What all checkers with a connection take.
 const CONNECTION: &[Keyword<CheckerOptions>] = &[
@@ -226,19 +236,17 @@ const CONNECTION: &[Keyword<CheckerOptions>] = &[
 const RETRY: Kind<CheckerOptions> =
     Kind::Number { min: 0, max: u32::MAX, bare: None, slot: |o: &mut CheckerOptions| &mut o.timing.retry };
 const FALL: Yaml = Yaml::Instead("`fall`, which is one more than `retry`");
-const NO_TLS: Stance = Stance::Ignored("HTTP_GET speaks no TLS");
-const REGEX: Stance = Stance::NotYetError("the check would pass whatever the body is");
-const MAX_HOST: usize = 255;
+pub(super) const NO_TLS: Stance = Stance::Ignored("HTTP_GET speaks no TLS");
+const URL_DOC: &str = "A URL to ask for and what its answer must be; at least one.";
+pub(super) const COMPLIANT_DOC: &str = "Announce the end of TLS connections, as the standard says.";
+pub(super) const MAX_HOST: usize = 255;
+/// PATH_MAX less the terminator.
+pub(super) const MAX_PATH: usize = 4095;
 /// IFNAMSIZ less the terminator.
 pub(super) const MAX_INTERFACE: usize = 15;
 
 const fn port(slot: fn(&mut CheckerOptions) -> &mut Slot<u32>) -> Kind<CheckerOptions> {
     Kind::Number { min: 1, max: u16::MAX as u32, bare: None, slot }
-}
-
-/// Keywords of the tables private to this file, for the listing.
-pub fn url_listing() -> Vec<crate::syntax::keyword::Listed> {
-    URL.listing()
 }
 
 /// Reads a checker's block.
@@ -247,28 +255,18 @@ pub fn read(kind: CheckerKind, node: &Node, reader: &mut Reader<'_>) -> CheckerO
     let table = match kind {
         CheckerKind::Tcp => &TCP_CHECK,
         CheckerKind::Http => &HTTP_GET,
+        CheckerKind::Ssl => &SSL_GET,
     };
     reader.block(table, node.statements(), &mut options);
     let has_url = node.statements().iter().any(|s| matches!(&*s.keyword.text, "url" | "urls"));
-    if kind == CheckerKind::Http && !has_url {
+    if kind != CheckerKind::Tcp && !has_url {
         let (what, help) = match reader.is_yaml() {
-            true => ("a check of type http needs a `url`", "write `url: /`"),
-            false => ("`HTTP_GET` needs a `url`", "write `url { path / }`"),
+            true => (format!("{} needs a `url`", table.yaml), "write `url: /`"),
+            false => (format!("`{}` needs a `url`", table.block), "write `url { path / }`"),
         };
         reader.diagnostics.push(Diagnostic::error(node.keyword.span, what).help(help));
     }
     options
-}
-
-fn url(options: &mut CheckerOptions, node: &Node, reader: &mut Reader<'_>) {
-    let mut url = UrlOptions { span: node.keyword.span, ..UrlOptions::default() };
-    reader.block(&URL, node.statements(), &mut url);
-    if url.path.is_none() && !node.statements().iter().any(|s| &*s.keyword.text == "path") {
-        let help = if reader.is_yaml() { "write e.g. `path: /`" } else { "write e.g. `path /`" };
-        let problem = Diagnostic::error(url.span, "`url` needs a `path`").help(help);
-        reader.diagnostics.push(problem);
-    }
-    options.urls.push(url);
 }
 
 fn http_protocol(options: &mut CheckerOptions, node: &Node, reader: &mut Reader<'_>) {
@@ -282,74 +280,6 @@ fn http_protocol(options: &mut CheckerOptions, node: &Node, reader: &mut Reader<
     reader.store(&mut options.version, node, version);
 }
 
-fn status_code(options: &mut UrlOptions, node: &Node, reader: &mut Reader<'_>) {
-    statuses(&mut options.status, node, reader);
-}
-
-fn statuses(into: &mut Vec<(u16, u16)>, node: &Node, reader: &mut Reader<'_>) {
-    let keyword = &node.keyword.text;
-    for word in &node.values {
-        match status_range(word) {
-            Some(range) => into.push(range),
-            None => {
-                let problem = Diagnostic::error(
-                    word.span,
-                    format!(
-                        "`{keyword}`: `{}` is not a status from 100 to 599, or a range of them",
-                        word.text
-                    ),
-                )
-                .help(if reader.is_yaml() {
-                    format!("write e.g. `{keyword}: 200` or `{keyword}: [200-299, 304]`")
-                } else {
-                    format!("write e.g. `{keyword} 200` or `{keyword} 200-299 304`")
-                });
-                reader.diagnostics.push(problem);
-            }
-        }
-    }
-}
-
-fn status_range(word: &str) -> Option<(u16, u16)> {
-    let (first, last) = word.split_once('-').unwrap_or((word, word));
-    let status = |text| value::number(text, 100, 599).ok().and_then(|n| u16::try_from(n).ok());
-    let (first, last) = (status(first)?, status(last)?);
-    (first <= last).then_some((first, last))
-}
-
-/// Sorted, overlapping and adjacent ranges merged.
-fn merged(mut ranges: Vec<(u16, u16)>) -> Vec<(u16, u16)> {
-    ranges.sort_unstable();
-    let mut out: Vec<(u16, u16)> = Vec::new();
-    for (first, last) in ranges {
-        match out.last_mut() {
-            Some((_, end)) if first <= end.saturating_add(1) => *end = last.max(*end),
-            _ => out.push((first, last)),
-        }
-    }
-    out
-}
-
-fn digest(options: &mut UrlOptions, node: &Node, reader: &mut Reader<'_>) {
-    digest_of(&mut options.digest, node, reader);
-}
-
-fn digest_of(slot: &mut Slot<Digest>, node: &Node, reader: &mut Reader<'_>) {
-    let Some(word) = node.values.first() else { return };
-    match word.parse() {
-        Ok(digest) => reader.store(slot, node, digest),
-        Err(e) => {
-            let _: crate::check::digest::NotADigest = e;
-            reader.wrong(
-                "digest",
-                word,
-                "32 hex digits (MD5), or sha256: and 64 hex digits",
-                Wrong::Malformed(None),
-            );
-        }
-    }
-}
-
 /// What a checker inherits.
 pub struct Inherited<'a> {
     /// The real server's address; its port is where traffic arrives when connect_port says nothing.
@@ -357,7 +287,9 @@ pub struct Inherited<'a> {
     /// Options of the real server over those of the virtual server.
     pub timing: &'a TimingOptions,
     /// `virtualhost` of the real server, else of the virtual server.
-    pub virtualhost: Option<String>,
+    pub virtualhost: Slot<String>,
+    /// Who makes TLS clients.
+    pub tls: &'a TlsReader<'a>,
     /// `checker_log_all_failures`.
     pub log_all_failures: bool,
     /// What nobody wrote.
@@ -400,14 +332,14 @@ pub fn resolve(options: CheckerOptions, from: &Inherited<'_>, reader: &mut Reade
     }
     let (question, delay_before_retry) = match options.kind {
         CheckerKind::Tcp => (Question::Tcp, defaults.delay_before_retry),
-        CheckerKind::Http => {
-            let virtualhost = get(&options.virtualhost).or_else(|| from.virtualhost.clone());
-            let urls = options
-                .urls
-                .into_iter()
-                .map(|u| u.or(&options.status, &options.digest))
-                .filter_map(|u| resolve_url(u, virtualhost.as_ref(), defaults))
-                .collect();
+        CheckerKind::Http | CheckerKind::Ssl => {
+            let virtualhost = options.virtualhost.clone().or_else(|| from.virtualhost.clone());
+            let tls = (options.kind == CheckerKind::Ssl).then_some(&options.tls);
+            let mut urls = Vec::new();
+            for written in options.urls {
+                let written = written.or(&options.status, &options.digest);
+                urls.extend(url::resolve(written, &virtualhost, (tls, address.ip()), from, reader));
+            }
             let version = get(&options.version).unwrap_or_default();
             (Question::Http(HttpQuestion { version, urls }), defaults.http_delay_before_retry)
         }
@@ -425,14 +357,5 @@ pub fn resolve(options: CheckerOptions, from: &Inherited<'_>, reader: &mut Reade
         timing: timing.resolve(defaults, delay_before_retry),
         log_all_failures: get(&options.log_all_failures).unwrap_or(from.log_all_failures),
     };
-    Some(Checker { spec, alpha: get(&timing.alpha).unwrap_or(defaults.alpha) })
-}
-
-fn resolve_url(options: UrlOptions, virtualhost: Option<&String>, defaults: &Defaults) -> Option<Url> {
-    Some(Url {
-        path: get(&options.path)?,
-        virtualhost: get(&options.virtualhost).or_else(|| virtualhost.cloned()),
-        status: if options.status.is_empty() { vec![defaults.status] } else { merged(options.status) },
-        digest: get(&options.digest),
-    })
+    Some(Checker { spec: Arc::new(spec), alpha: get(&timing.alpha).unwrap_or(defaults.alpha) })
 }

@@ -10,6 +10,7 @@ use crate::syntax::source::Sources;
 use crate::syntax::yaml;
 
 use super::defaults::{Dialect, defaults};
+use super::tls::TlsReader;
 use super::types::Config;
 use super::{resolve, root};
 
@@ -72,12 +73,14 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
     };
     let options = root::read(&text.nodes, &mut reader);
     let defaults = defaults(get(&options.defaults).unwrap_or(dialect));
+    let tls = TlsReader::new(files, path, &options.ssl, &mut reader);
     let log_all_failures = options.global.log_all_failures();
     let virtual_servers = resolve::virtual_servers(
         options.virtual_servers,
         &options.groups,
         log_all_failures,
         &defaults,
+        &tls,
         &mut reader,
     );
     let config = Config { global: options.global.resolve(&defaults), virtual_servers };

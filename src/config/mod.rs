@@ -1,8 +1,8 @@
 //! The configuration: what the operator wants, typed and validated.
 //!
 //! Text becomes a spanned tree (`syntax`), the tree becomes options by keyword tables ([`root`], [`global`],
-//! [`virtual_server`], [`group`], [`real_server`], [`checker`], [`timing`]), one step ([`resolve`], [`identity`])
-//! applies the defaults of the dialect ([`defaults`]), and what remains is a [`Config`] nobody has to doubt. The
+//! [`virtual_server`], [`group`], [`real_server`], [`checker`], [`tls`], [`timing`]), one step ([`resolve`],
+//! [`identity`]) applies the defaults of the dialect ([`defaults`]), and what remains is a [`Config`] nobody has to doubt. The
 //! director sees nothing else.
 //! [`load`](load::load) is all of it.
 
@@ -13,10 +13,13 @@ pub mod group;
 pub mod identity;
 pub mod load;
 pub mod real_server;
+pub mod regex;
 pub mod resolve;
 pub mod root;
 pub mod timing;
+pub mod tls;
 pub mod types;
+pub mod url;
 pub mod virtual_server;
 pub mod words;
 

@@ -145,10 +145,19 @@ const REAL_SERVER_OWN: &[Keyword<RealServerOptions>] = &[
         "Up while its URLs answer as they should.",
     )
     .yaml(Yaml::Instead("`check: {type: http, url: /}`")),
+    Keyword::new(
+        "SSL_GET",
+        Kind::Block {
+            what: "",
+            max: 0,
+            read: |o: &mut RealServerOptions, n, r| o.checkers.push(checker::read(CheckerKind::Ssl, n, r)),
+        },
+        "Up while its URLs answer as they should over TLS.",
+    )
+    .yaml(Yaml::Instead("`check: {type: https, url: /}`")),
 ];
 
 const REAL_SERVER_UNREAD: &[Keyword<RealServerOptions>] = &[
-    Keyword::unread("SSL_GET", NO_CHECKER, "Up while its URLs answer as they should over TLS."),
     Keyword::unread("SMTP_CHECK", NO_CHECKER, "Up while its mail server greets."),
     Keyword::unread("DNS_CHECK", NO_CHECKER, "Up while it answers a DNS query."),
     Keyword::unread("MISC_CHECK", NO_CHECKER, "Up while a script says so."),

@@ -14,6 +14,7 @@ use super::defaults::Defaults;
 use super::group::{Group, MAX_SERVICES};
 use super::identity::{identities, named};
 use super::real_server::RealServerOptions;
+use super::tls::TlsReader;
 use super::types::{RealServer, SorryServer, VirtualServer, VirtualServerId};
 use super::virtual_server::{Granularity, VirtualServerOptions};
 
@@ -23,6 +24,7 @@ pub fn virtual_servers(
     groups: &[Group],
     log_all_failures: bool,
     defaults: &Defaults,
+    tls: &TlsReader<'_>,
     reader: &mut Reader<'_>,
 ) -> Vec<VirtualServer> {
     let groups = named(groups, reader);
@@ -46,7 +48,7 @@ pub fn virtual_servers(
                 VirtualServerId::Fwmark { .. } => None,
             };
             let resolved = alike.entry((id.family(), port)).or_insert_with(|| {
-                Resolve { id, defaults, log_all_failures }.virtual_server(&options, reader)
+                Resolve { id, defaults, tls, log_all_failures }.virtual_server(&options, reader)
             });
             out.extend(resolved.iter().map(|server| VirtualServer { id, ..server.clone() }));
         }
@@ -58,6 +60,7 @@ pub fn virtual_servers(
 struct Resolve<'a> {
     id: VirtualServerId,
     defaults: &'a Defaults,
+    tls: &'a TlsReader<'a>,
     log_all_failures: bool,
 }
 
@@ -347,7 +350,8 @@ impl Resolve<'_> {
             // Where it was said to listen; DR and TUN change the destination's port, not the server's.
             address: if written.address.value.port() == 0 { address } else { written.address.value },
             timing: &written.timing.clone().or(&outer.timing),
-            virtualhost: get(&written.virtualhost).or_else(|| get(&outer.virtualhost)),
+            virtualhost: written.virtualhost.clone().or_else(|| outer.virtualhost.clone()),
+            tls: self.tls,
             log_all_failures: self.log_all_failures,
             defaults: self.defaults,
         };

@@ -11,6 +11,7 @@ use super::defaults::Dialect;
 use super::global::{GLOBAL_DEFS, GlobalOptions, IPVS, IPVS_TIMEOUTS};
 use super::group::{self, GROUP, Group};
 use super::real_server::REAL_SERVER;
+use super::tls::{SSL, SslOptions};
 use super::virtual_server::form::{PERSISTENCE, SORRY_SERVER};
 use super::virtual_server::{self, VIRTUAL_SERVER, VirtualServerOptions};
 
@@ -19,6 +20,8 @@ use super::virtual_server::{self, VIRTUAL_SERVER, VirtualServerOptions};
 pub struct RootOptions {
     /// `global_defs`; several add up.
     pub global: GlobalOptions,
+    /// `SSL`; several add up.
+    pub ssl: SslOptions,
     /// `virtual_server`, in the file's order.
     pub virtual_servers: Vec<VirtualServerOptions>,
     /// `virtual_server_group`.
@@ -89,11 +92,17 @@ const BLOCKS: &[Keyword<RootOptions>] = &[
     .yaml(Yaml::As(&["virtual_server_groups"]))
     .yaml_block("virtual_server_group", |o: &mut RootOptions, n, r| o.groups.push(group::read(n, r))),
     Keyword::unread("vrrp", VIPS, "Virtual routers.").yaml(Yaml::Only),
-    Keyword::unread(
+    Keyword::new(
         "SSL",
-        Stance::NotYet("there is no SSL_GET that could use it"),
-        "Certificates for SSL_GET.",
-    ),
+        Kind::Block {
+            what: "",
+            max: 0,
+            read: |o: &mut RootOptions, n, r| r.block(&SSL, n.statements(), &mut o.ssl),
+        },
+        "Who checks over TLS are towards servers that ask for it.",
+    )
+    .yaml(Yaml::As(&["tls"]))
+    .yaml_block("SSL", |o: &mut RootOptions, n, r| r.block(&SSL, n.statements(), &mut o.ssl)),
     Keyword::unread("track_file", Stance::NotYet("files are not tracked"), "A file whose number counts.")
         .or(&["vrrp_track_file"]),
     Keyword::unread("vrrp_instance", VIPS, "A virtual router."),
@@ -129,6 +138,7 @@ const ONE_PROCESS: Stance = Stance::Ignored("lvsd has one process and one run di
 pub fn listing() -> Vec<Listed> {
     let mut all = ROOT.listing();
     all.extend(GLOBAL_DEFS.listing());
+    all.extend(SSL.listing());
     all.extend(IPVS.listing());
     all.extend(IPVS_TIMEOUTS.listing());
     all.extend(GROUP.listing());
@@ -138,7 +148,8 @@ pub fn listing() -> Vec<Listed> {
     all.extend(REAL_SERVER.listing());
     all.extend(checker::TCP_CHECK.listing());
     all.extend(checker::HTTP_GET.listing());
-    all.extend(checker::url_listing());
+    all.extend(checker::SSL_GET.listing());
+    all.extend(super::url::SSL_URL.listing());
     all
 }
 

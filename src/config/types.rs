@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -138,7 +139,7 @@ pub struct RealServer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checker {
     /// What is asked.
-    pub spec: CheckerSpec,
+    pub spec: Arc<CheckerSpec>,
     /// Down until the first pass (`alpha`); otherwise up until the first failure.
     pub alpha: bool,
 }

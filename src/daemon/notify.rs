@@ -88,27 +88,37 @@ fn open(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
 }
 
 #[cfg(test)]
+impl Notifier {
+    /// A service manager of a test's own, and the way to it.
+    pub fn pair(name: &str) -> (Notifier, UnixDatagram) {
+        let name = format!("@lvsd-notify-{name}-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name.as_bytes()[1..]).unwrap();
+        let manager = UnixDatagram::bind_addr(&address).unwrap();
+        manager.set_nonblocking(true).unwrap();
+        (Notifier { socket: Some(open(OsStr::new(&name)).unwrap()), watchdog: None }, manager)
+    }
+
+    /// What a service manager has heard.
+    pub fn heard(manager: &UnixDatagram) -> Vec<String> {
+        let mut buffer = [0; 200];
+        let next =
+            || manager.recv(&mut buffer).ok().map(|n| String::from_utf8_lossy(&buffer[..n]).into_owned());
+        std::iter::from_fn(next).collect()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn messages_arrive_as_the_service_manager_reads_them() {
-        let name = format!("@lvsd-notify-test-{}", std::process::id());
-        let address = SocketAddr::from_abstract_name(&name.as_bytes()[1..]).unwrap();
-        let manager = UnixDatagram::bind_addr(&address).unwrap();
-        let notifier = Notifier { socket: Some(open(OsStr::new(&name)).unwrap()), watchdog: None };
+        let (notifier, manager) = Notifier::pair("messages");
         notifier.reloading(Instant::from_nanos(5_000_123));
         notifier.ready("all is well");
         notifier.alive();
-        let heard: Vec<String> = (0..3)
-            .map(|_| {
-                let mut buffer = [0; 200];
-                let length = manager.recv(&mut buffer).unwrap();
-                String::from_utf8_lossy(&buffer[..length]).into_owned()
-            })
-            .collect();
         let wanted = ["RELOADING=1\nMONOTONIC_USEC=5000", "READY=1\nSTATUS=all is well", "WATCHDOG=1"];
-        assert_eq!(heard, wanted);
+        assert_eq!(Notifier::heard(&manager), wanted);
     }
 
     #[test]

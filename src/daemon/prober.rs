@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::debug;
 
 use crate::check;
-use crate::check::outcome::{Outcome, Phase, Verdict};
+use crate::check::outcome::{Outcome, Phase};
 use crate::check::schedule::RunId;
 use crate::check::spec::CheckerSpec;
 
@@ -66,12 +65,5 @@ impl Prober {
 
 /// A probe that broke says nothing about the real server.
 fn broken(error: &str) -> Outcome {
-    Outcome {
-        verdict: Verdict::Unverified,
-        phase: Phase::Socket,
-        reason: format!("the probe broke, please report this: {error}"),
-        errno: None,
-        status: None,
-        took: Duration::ZERO,
-    }
+    Outcome::unverified(Phase::Socket, format!("the probe broke, please report this: {error}"))
 }

@@ -192,7 +192,59 @@ fn sentence(vitals: &Vitals, reloads: &Reloads) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::config::{Config, Strictness};
+    use crate::director::state::State;
+    use crate::director::{Effect, Input};
+    use crate::ipvs::memory::MemoryBackend;
+
+    #[tokio::test]
+    async fn the_service_manager_hears_ready_only_once_the_kernel_holds_what_it_should() {
+        let (notifier, manager) = Notifier::pair("pulse");
+        let now = Instant::ZERO + Duration::from_secs(1000);
+        let mut director = Director::new(Arc::new(Config::default()), State::default(), 0, now);
+        let mut actuator =
+            Actuator::new(Box::new(MemoryBackend::new()), || Ok(Box::new(MemoryBackend::new())));
+        let mut reloads = Reloads::new("/nonexistent/keepalived.conf".into(), Strictness::Strict);
+        let mut pulse = Pulse::new(notifier, now);
+        pulse.follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads });
+        assert_eq!(
+            Notifier::heard(&manager),
+            ["STATUS=0 virtual servers, 0 of 0 real servers up", "WATCHDOG=1"]
+        );
+
+        let mut input = Input::Wake;
+        while !director.is_ready() {
+            let mut effects = Vec::new();
+            director.handle(now, input, &mut effects);
+            for effect in effects {
+                if let Effect::Kernel(request) = effect {
+                    actuator.begin(request);
+                }
+            }
+            if director.is_ready() {
+                break;
+            }
+            input = actuator.answer().await;
+        }
+        pulse.follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads });
+        assert_eq!(Notifier::heard(&manager), ["READY=1\nSTATUS=0 virtual servers, 0 of 0 real servers up"]);
+
+        reloads.begin(None);
+        pulse.follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads });
+        assert_eq!(Notifier::heard(&manager), ["RELOADING=1\nMONOTONIC_USEC=1000000000"]);
+        let read = reloads.finished().await;
+        assert!(reloads.conclude(read).is_none());
+        pulse.follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads });
+        let rejected =
+            "READY=1\nSTATUS=0 virtual servers, 0 of 0 real servers up; the last reload was rejected";
+        assert_eq!(Notifier::heard(&manager), [rejected]);
+        director.handle(now, Input::HandOver, &mut Vec::new());
+        pulse.follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads });
+        assert_eq!(Notifier::heard(&manager), ["STOPPING=1\nSTATUS=ending"]);
+    }
 
     #[test]
     fn a_daemon_is_well_until_one_of_its_signs_is_bad() {

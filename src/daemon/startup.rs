@@ -181,7 +181,12 @@ async fn direct(
         kept_at: now,
         is_stopping: false,
     };
-    Ok(main_loop::run(shell, signals).await)
+    // A task of its own: waking the future that `block_on` polls costs a system call and a wait each time.
+    match tokio::spawn(main_loop::run(shell, signals)).await {
+        Ok(is_clean) => Ok(is_clean),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => Err(Failure::new(Exit::Bug, format!("the event loop ended by itself: {error}"))),
+    }
 }
 
 /// Where the configuration is when nobody says: lvsd's own file, else keepalived's.

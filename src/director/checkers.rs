@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::check::outcome::{Outcome, Verdict};
+use crate::check::outcome::{CertificateTime, Outcome, Verdict};
 use crate::check::schedule::{Health, RunId, Schedule};
 use crate::check::spec::CheckerSpec;
 use crate::config::VirtualServerId;
@@ -28,7 +28,9 @@ pub struct Entry {
     /// When, and what it knows.
     pub schedule: Schedule,
     /// Who cares.
-    pub subscribers: BTreeSet<Subscriber>,
+    pub subscribers: Vec<Subscriber>,
+    /// What was last said of the server's certificate.
+    certificate: CertificateTime,
     /// Runs that ended.
     pub runs: u64,
     /// Those of them that failed.
@@ -51,6 +53,8 @@ pub struct Finished<'a> {
     pub before: Health,
     /// Whether it could not be made before this run.
     pub was_unverified: bool,
+    /// What is to be said of the server's certificate, if it is something new.
+    pub certificate: Option<CertificateTime>,
 }
 
 /// Every checker.
@@ -68,26 +72,35 @@ impl Checkers {
     /// Subscribes to the checker with this specification, making it if nobody has; true when it is new.
     pub fn subscribe(
         &mut self,
-        spec: &CheckerSpec,
+        spec: &Arc<CheckerSpec>,
         subscriber: Subscriber,
         rng: &mut fastrand::Rng,
         now: Instant,
     ) -> (CheckerId, bool) {
         if let Some(id) = self.by_spec.get(spec) {
-            if let Some(entry) = self.entries.get_mut(id) {
-                entry.subscribers.insert(subscriber);
+            if let Some(entry) = self.entries.get_mut(id)
+                && !entry.subscribers.contains(&subscriber)
+            {
+                entry.subscribers.push(subscriber);
             }
             return (*id, false);
         }
         self.last_id += 1;
         let id = CheckerId(self.last_id);
-        let spec = Arc::new(spec.clone());
+        let spec = Arc::clone(spec);
         let schedule = Schedule::new(spec.timing.clone(), rng, now);
         self.timers.extend(schedule.deadline().map(|at| (at, id)));
         self.by_spec.insert(Arc::clone(&spec), id);
         self.entries.insert(
             id,
-            Entry { spec, schedule, subscribers: BTreeSet::from([subscriber]), runs: 0, failures: 0 },
+            Entry {
+                spec,
+                schedule,
+                subscribers: vec![subscriber],
+                certificate: CertificateTime::default(),
+                runs: 0,
+                failures: 0,
+            },
         );
         (id, true)
     }
@@ -95,7 +108,7 @@ impl Checkers {
     /// Ends a subscription. The last one takes the checker along; a run under way is returned for cancelling.
     pub fn unsubscribe(&mut self, id: CheckerId, subscriber: &Subscriber) -> Option<RunId> {
         let entry = self.entries.get_mut(&id)?;
-        entry.subscribers.remove(subscriber);
+        entry.subscribers.retain(|s| s != subscriber);
         if !entry.subscribers.is_empty() {
             return None;
         }
@@ -151,14 +164,17 @@ impl Checkers {
         let entry = self.entries.get_mut(&id)?;
         let before = entry.schedule.health();
         let was_unverified = entry.schedule.unverified_since().is_some();
+        let seen = outcome.certificate_time();
         let has_failed = outcome.verdict == Verdict::Fail;
         if !entry.schedule.finish(now, run, outcome) {
             return None;
         }
         entry.runs += 1;
         entry.failures += u64::from(has_failed);
+        let certificate = seen.filter(|seen| *seen != entry.certificate);
+        entry.certificate = seen.unwrap_or(entry.certificate);
         self.timers.extend(entry.schedule.deadline().map(|at| (at, id)));
-        Some(Finished { entry, before, was_unverified })
+        Some(Finished { entry, before, was_unverified, certificate })
     }
 
     /// The checker of a run under way.
@@ -205,7 +221,7 @@ mod tests {
     fn a_run_that_begins_late_or_does_not_end_is_overdue() {
         let mut checkers = Checkers::default();
         let mut rng = fastrand::Rng::with_seed(1);
-        let (id, _) = checkers.subscribe(&spec(), subscriber(), &mut rng, at(0));
+        let (id, _) = checkers.subscribe(&Arc::new(spec()), subscriber(), &mut rng, at(0));
         assert_eq!(checkers.overdue(at(0)), Duration::ZERO);
         assert_eq!(checkers.overdue(at(7)), Duration::from_secs(7), "warmup 0: due at once");
         let (run, _) = checkers.begin_due(at(7)).unwrap();
@@ -244,14 +260,7 @@ mod tests {
     }
 
     fn failure() -> Outcome {
-        Outcome {
-            verdict: Verdict::Fail,
-            phase: Phase::Connect,
-            reason: "connection refused".to_owned(),
-            errno: None,
-            status: None,
-            took: Duration::ZERO,
-        }
+        Outcome::fail(Phase::Connect, "connection refused")
     }
 
     fn at(seconds: u64) -> Instant {

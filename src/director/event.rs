@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::order::Order;
+use crate::check::outcome::CertificateTime;
 use crate::config::VirtualServerId;
 use crate::ipvs::types::ServiceKey;
 
@@ -63,6 +65,17 @@ pub enum Event {
         real_server: SocketAddr,
         /// Active connections that were cut at the deadline.
         cut: u32,
+    },
+    /// The certificate a checker was shown must be renewed, is over, or was renewed.
+    Certificate {
+        /// keepalived's word for the checker.
+        checker: &'static str,
+        /// Whom it asks.
+        target: SocketAddr,
+        /// What is to be said of it now.
+        time: CertificateTime,
+        /// How long it is still valid.
+        expires_in: Duration,
     },
     /// A virtual server gained or lost quorum.
     Quorum {
@@ -156,6 +169,9 @@ impl Event {
             Event::Unverified { reason: None, .. } => "checker_verified",
             Event::Ordered { .. } => "order",
             Event::Left { .. } => "real_server_left",
+            Event::Certificate { time: CertificateTime::Short, .. } => "certificate_expiring",
+            Event::Certificate { time: CertificateTime::Over, .. } => "certificate_expired",
+            Event::Certificate { time: CertificateTime::Enough, .. } => "certificate_renewed",
             Event::Quorum { has_quorum: true, .. } => "quorum_gained",
             Event::Quorum { has_quorum: false, .. } => "quorum_lost",
             Event::SorryServer { is_active: true, .. } => "sorry_server_serves",
@@ -181,7 +197,9 @@ impl Event {
                 (Some(virtual_server.to_string()), Some(real_server))
             }
             Event::Quorum { virtual_server, .. } => (Some(virtual_server.to_string()), None),
-            Event::Attempt { target, .. } | Event::Unverified { target, .. } => (None, Some(target)),
+            Event::Attempt { target, .. }
+            | Event::Unverified { target, .. }
+            | Event::Certificate { target, .. } => (None, Some(target)),
             Event::Adopted { service, .. }
             | Event::Foreign { service, .. }
             | Event::Drift { service, .. }
@@ -200,6 +218,7 @@ impl Event {
             | Event::Quorum { has_quorum: false, .. }
             | Event::Drift { .. }
             | Event::Unverified { reason: Some(_), .. }
+            | Event::Certificate { time: CertificateTime::Short | CertificateTime::Over, .. }
             | Event::Foreign { is_present: true, .. }
             | Event::SorryServer { is_active: true, .. } => Severity::Warn,
             _ => Severity::Info,
@@ -235,6 +254,18 @@ impl fmt::Display for Event {
                 match cut {
                     0 => Ok(()),
                     n => write!(f, ", {} cut at the deadline", count(*n as usize, "connection")),
+                }
+            }
+            Event::Certificate { checker, target, time, expires_in } => {
+                let left = match expires_in.as_secs() / 86_400 {
+                    0 => "less than a day".to_owned(),
+                    days => count(usize::try_from(days).unwrap_or(usize::MAX), "day"),
+                };
+                write!(f, "{checker} of {target}: ")?;
+                match time {
+                    CertificateTime::Over => f.write_str("certificate has expired"),
+                    CertificateTime::Short => write!(f, "certificate expires in {left}"),
+                    CertificateTime::Enough => write!(f, "certificate is good again, for {left}"),
                 }
             }
             Event::Quorum { virtual_server, has_quorum, weight, quorum } => {

@@ -219,6 +219,7 @@ impl Director {
 
     fn probe_done(&mut self, now: Instant, run: RunId, outcome: Outcome, events: &mut Vec<Event>) {
         let (verdict, reason) = (outcome.verdict, outcome.reason.clone());
+        let expires_in = outcome.certificate_expires_in.unwrap_or_default();
         let Some(finished) = self.checkers.finish(now, run, outcome) else { return };
         let entry = finished.entry;
         let (checker, target) = (entry.spec.question.keyword(), entry.spec.target.address);
@@ -228,6 +229,9 @@ impl Director {
         }
         if verdict == Verdict::Fail && entry.spec.log_all_failures {
             events.push(Event::Attempt { checker, target, reason });
+        }
+        if let Some(time) = finished.certificate {
+            events.push(Event::Certificate { checker, target, time, expires_in });
         }
         let is_up = entry.schedule.health().is_up();
         if is_up != finished.before.is_up() {

@@ -11,7 +11,7 @@ use super::checkers::{CheckerId, Checkers, Subscriber};
 use super::order::Order;
 use super::pool::{Member, Pool, Subscription};
 use super::state::KnownDown;
-use crate::check::outcome::{Outcome, Phase, Verdict};
+use crate::check::outcome::{Outcome, Phase};
 use crate::check::schedule::{Health, RunId};
 use crate::config::{RealServer, VirtualServer, VirtualServerId};
 use crate::time::Instant;
@@ -161,12 +161,5 @@ pub fn known_down(checkers: &Checkers, subscriber: &Subscriber, member: &Member)
 }
 
 fn remembered(down: &KnownDown) -> Outcome {
-    Outcome {
-        verdict: Verdict::Fail,
-        phase: Phase::Done,
-        reason: down.reason.clone(),
-        errno: None,
-        status: None,
-        took: std::time::Duration::ZERO,
-    }
+    Outcome::fail(Phase::Done, down.reason.clone())
 }

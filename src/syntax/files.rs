@@ -51,6 +51,16 @@ impl Files for OsFiles {
     }
 }
 
+/// Why a file cannot be had, in the operator's words.
+pub fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::IsADirectory => "is a directory, not a file".to_owned(),
+        io::ErrorKind::PermissionDenied => "not permitted to read it".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    }
+}
+
 /// Most paths one pattern may stand for.
 pub const MAX_MATCHES: usize = 10_000;
 

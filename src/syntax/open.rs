@@ -1,9 +1,8 @@
 //! Opens a file of a configuration: its text among the [`Sources`], or one clear sentence why not.
 
-use std::io;
 use std::path::Path;
 
-use super::files::Files;
+use super::files::{Files, in_words};
 use super::source::{FileId, Sources, Span};
 
 /// Why a file's text cannot be had.
@@ -37,13 +36,4 @@ pub fn open(
         let (bytes, files) = (Sources::MAX_BYTES >> 20, Sources::MAX_FILES);
         wrong(&format!("the configuration is larger than {bytes} MiB or {files} files"), true)
     })
-}
-
-fn in_words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        io::ErrorKind::IsADirectory => "is a directory, not a file".to_owned(),
-        io::ErrorKind::PermissionDenied => "not permitted to read it".to_owned(),
-        _ => format!("cannot be read: {error}"),
-    }
 }

@@ -793,27 +793,214 @@ error: there is no virtual_server_group wbe
 }
 
 #[test]
+fn a_path_or_host_that_a_request_cannot_carry_is_told() {
+    runs(
+        real_server(
+            r#"    HTTP_GET {
+        url { path health }
+        url { path "/a b" }
+    }"#,
+        ),
+        r#"
+warning: `path`: a path begins with a slash: `/health` is asked for
+ --> keepalived.conf:7:15
+  |
+7 |         url { path health }
+  |               ^^^^^^^^^^^
+
+warning: `path`: a request cannot carry it as it is: `/a%20b` is asked for
+ --> keepalived.conf:8:15
+  |
+8 |         url { path "/a b" }
+  |               ^^^^^^^^^^
+"#,
+    );
+    is_refused(
+        real_server("    HTTP_GET {\n        virtualhost \"a\u{7}b\"\n        url { path / }\n    }"),
+        r#"
+error: `virtualhost`: a request cannot carry `a\u{7}b`
+ --> keepalived.conf:7:9
+  |
+7 |         virtualhost "a␇b"
+  |         ^^^^^^^^^^^^^^^^
+"#,
+    );
+}
+
+#[test]
+fn a_regex_that_is_none_is_an_error_at_its_place() {
+    is_refused(
+        real_server(
+            r#"    HTTP_GET {
+        url {
+            path /
+            regex "ok(now"
+        }
+        url {
+            path /
+            regex "say \"ok\""
+        }
+        url {
+            path /
+            regex ok
+            regex_options casless
+            regex_min_offset 9
+            regex_max_offset 3
+        }
+    }"#,
+        ),
+        r#"
+error: `regex`: missing closing parenthesis, after `ok(now`
+ --> keepalived.conf:9:13
+  |
+9 |             regex "ok(now"
+  |             ^^^^^^^^^^^^^
+
+error: `regex`: a backslash stands at the end
+  --> keepalived.conf:13:20
+   |
+13 |             regex "say \"ok\""
+   |                    ^^^^^
+   |
+   = help: a double quote within is written `\x22`, a backslash `\\\\`
+
+warning: behind `regex` there are surplus words, which are ignored
+  --> keepalived.conf:13:26
+   |
+13 |             regex "say \"ok\""
+   |                          ^^^^
+   |
+   = help: one statement a line; a comment begins with `#`
+
+error: `regex_options`: `casless` is not an option of PCRE2
+  --> keepalived.conf:18:27
+   |
+18 |             regex_options casless
+   |                           ^^^^^^^
+   |
+   = help: did you mean `caseless`?
+
+error: `regex_max_offset` is less than `regex_min_offset`: nothing can match
+  --> keepalived.conf:20:13
+   |
+20 |             regex_max_offset 3
+   |             ^^^^^^^^^^^^^^^^^^
+"#,
+    );
+}
+
+#[test]
+fn what_a_regex_probably_does_not_mean_is_told() {
+    runs(
+        real_server(
+            r#"    HTTP_GET {
+        url {
+            path /
+            regex "\d+ users"
+        }
+        url {
+            path /
+            regex "\\d+ users\x21"
+            regex_stack 1000 2000
+        }
+        url {
+            path /
+            regex_no_match
+        }
+    }"#,
+        ),
+        r#"
+warning: `regex`: `\d` is read as `d`, as keepalived reads it
+ --> keepalived.conf:9:20
+  |
+9 |             regex "\d+ users"
+  |                    ^^^^^^^^^
+  |
+  = help: write `\\d` if PCRE2 is to see the backslash
+
+warning: `regex_stack` is ignored: the matcher takes what memory it needs, up to 64 MiB
+  --> keepalived.conf:14:13
+   |
+14 |             regex_stack 1000 2000
+   |             ^^^^^^^^^^^
+
+warning: this is ignored: the url has no `regex`
+  --> keepalived.conf:18:13
+   |
+18 |             regex_no_match
+   |             ^^^^^^^^^^^^^^
+   |
+note: this one
+  --> keepalived.conf:16:9
+   |
+16 |         url {
+   |         ^^^
+"#,
+    );
+}
+
+#[test]
+fn what_ssl_get_says_without_effect_is_told() {
+    runs(
+        real_server(
+            r#"    SSL_GET {
+        enable_sni
+        url { path / }
+    }
+    SSL_GET {
+        virtualhost 10.0.0.1
+        enable_sni
+        url { path / }
+    }
+    HTTP_GET {
+        enable_sni
+        url { path / }
+    }"#,
+        ),
+        r#"
+warning: `enable_sni` sends no name: there is no virtualhost
+ --> keepalived.conf:7:9
+  |
+7 |         enable_sni
+  |         ^^^^^^^^^^
+  |
+  = help: write `sni_name NAME`
+
+warning: `enable_sni` sends no name: the virtualhost is not that of a host
+  --> keepalived.conf:12:9
+   |
+12 |         enable_sni
+   |         ^^^^^^^^^^
+   |
+   = help: write `sni_name NAME`
+note: this one
+  --> keepalived.conf:11:9
+   |
+11 |         virtualhost 10.0.0.1
+   |         ^^^^^^^^^^^^^^^^^^^^
+
+warning: `enable_sni` is ignored: HTTP_GET speaks no TLS
+  --> keepalived.conf:16:9
+   |
+16 |         enable_sni
+   |         ^^^^^^^^^^
+"#,
+    );
+}
+
+#[test]
 fn a_checker_that_is_not_built_is_an_error() {
     is_refused(
         real_server(
-            r#"    SSL_GET {
-        url { path / }
-    }
-    MISC_CHECK {
+            r#"    MISC_CHECK {
         misc_path "/bin/true"
     }"#,
         ),
         r#"
-error: `SSL_GET` is not yet supported: without this check the real server would always count as up
+error: `MISC_CHECK` is not yet supported: without this check the real server would always count as up
  --> keepalived.conf:6:5
   |
-6 |     SSL_GET {
-  |     ^^^^^^^
-
-error: `MISC_CHECK` is not yet supported: without this check the real server would always count as up
- --> keepalived.conf:9:5
-  |
-9 |     MISC_CHECK {
+6 |     MISC_CHECK {
   |     ^^^^^^^^^^
 "#,
     );
@@ -929,27 +1116,6 @@ error: `digest`: `6f5902ac` is not 32 hex digits (MD5), or sha256: and 64 hex di
   |
 9 |             digest 6f5902ac
   |                    ^^^^^^^^
-"#,
-    );
-}
-
-#[test]
-fn a_regex_is_an_error_as_the_check_would_be_weaker() {
-    is_refused(
-        real_server(
-            r#"    HTTP_GET {
-        url {
-            path /
-            regex "ok"
-        }
-    }"#,
-        ),
-        r#"
-error: `regex` is not yet supported: the check would pass whatever the body is
- --> keepalived.conf:9:13
-  |
-9 |             regex "ok"
-  |             ^^^^^
 "#,
     );
 }

@@ -392,7 +392,7 @@ fn a_type_of_check_gets_the_likely_one_suggested() {
         check: {type: htpp, url: /}
 "#,
         r#"
-error: `type`: `htpp` is not a type of check: tcp or http
+error: `type`: `htpp` is not a type of check: tcp, http or https
  --> lvsd.yaml:7:23
   |
 7 |         check: {type: htpp, url: /}
@@ -442,7 +442,7 @@ error: `check` needs a `type`
 7 |         check: {url: /}
   |         ^^^^^
   |
-  = help: write `type: tcp` or `type: http`
+  = help: write `type: tcp`, http or https
 "#,
     );
 }

@@ -2,27 +2,29 @@
 
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::keyword::{Keyword, Kind, Reader, Yaml, nearest};
-use crate::syntax::tree::Node;
+use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::Wrong;
 
-use super::{CheckerKind, CheckerOptions, UrlOptions, digest_of, statuses};
+use super::{CheckerKind, CheckerOptions};
+use crate::config::url::{self, HTTP_URL, SSL_URL, digest_of, statuses};
 
 /// The types there are.
-const TYPES: &[(&str, CheckerKind)] = &[("tcp", CheckerKind::Tcp), ("http", CheckerKind::Http)];
+const TYPES: &[(&str, CheckerKind)] =
+    &[("tcp", CheckerKind::Tcp), ("http", CheckerKind::Http), ("https", CheckerKind::Ssl)];
 /// Types of checks that are not built.
-const NOT_YET: &[&str] = &["https", "smtp", "dns", "misc", "udp", "ping", "file", "bfd"];
-const TYPE: &str = "a type of check: tcp or http";
+const NOT_YET: &[&str] = &["smtp", "dns", "misc", "udp", "ping", "file", "bfd"];
+const TYPE: &str = "a type of check: tcp, http or https";
 
 /// What every check of YAML takes.
 pub const ANY: &[Keyword<CheckerOptions>] = &[Keyword::new(
     "type",
     // Read before the table can be chosen.
     Kind::Words { what: TYPE, min: 1, max: 1, read: |_, _, _| {} },
-    "What is asked: tcp or http.",
+    "What is asked: tcp, http or https.",
 )
 .yaml(Yaml::Only)];
 
-/// What a check of type http takes in YAML only.
+/// What checks of type http and https take in YAML only.
 pub const HTTP: &[Keyword<CheckerOptions>] = &[
     Keyword::new(
         "url",
@@ -31,7 +33,7 @@ pub const HTTP: &[Keyword<CheckerOptions>] = &[
     )
     .or(&["urls"])
     .yaml(Yaml::Only)
-    .yaml_block("url", super::url),
+    .yaml_block("url", url),
     Keyword::new(
         "status",
         Kind::Words {
@@ -58,17 +60,17 @@ pub const HTTP: &[Keyword<CheckerOptions>] = &[
 
 const MAX_URLS: usize = 1000;
 
+fn url(options: &mut CheckerOptions, node: &Node, reader: &mut Reader<'_>) {
+    let table = if options.kind == CheckerKind::Ssl { &SSL_URL } else { &HTTP_URL };
+    options.urls.push(url::read(table, node, reader));
+}
+
 fn paths(options: &mut CheckerOptions, node: &Node, reader: &mut Reader<'_>) {
     for word in &node.values {
-        // The same table, so that a path is the same in both forms.
-        let path = Node {
-            keyword: crate::syntax::tree::Word { text: "path".into(), ..word.clone() },
-            values: vec![word.clone()],
-            block: None,
-        };
-        let mut url = UrlOptions { span: word.span, ..UrlOptions::default() };
-        reader.block(&super::URL, std::slice::from_ref(&path), &mut url);
-        options.urls.push(url);
+        // A block of nothing but its path, so that a path is the same in both forms.
+        let keyword = Word { text: "path".into(), ..word.clone() };
+        let path = Node { keyword: keyword.clone(), values: vec![word.clone()], block: None };
+        url(options, &Node { keyword, values: Vec::new(), block: Some(vec![path]) }, reader);
     }
 }
 
@@ -86,20 +88,20 @@ pub fn read_word(node: &Node, reader: &mut Reader<'_>) -> Vec<CheckerOptions> {
 pub fn read_block(node: &Node, reader: &mut Reader<'_>) -> Option<CheckerOptions> {
     let Some(written) = node.statements().iter().find(|s| &*s.keyword.text == "type") else {
         let problem = Diagnostic::error(node.keyword.span, "`check` needs a `type`")
-            .help("write `type: tcp` or `type: http`");
+            .help("write `type: tcp`, http or https");
         reader.diagnostics.push(problem);
         return None;
     };
     let Some(word) = written.values.first() else {
         let problem = Diagnostic::error(written.keyword.span, "`type` needs a value")
-            .help("write `type: tcp` or `type: http`");
+            .help("write `type: tcp`, http or https");
         reader.diagnostics.push(problem);
         return None;
     };
     Some(super::read(kind(word, reader)?, node, reader))
 }
 
-fn kind(word: &crate::syntax::tree::Word, reader: &mut Reader<'_>) -> Option<CheckerKind> {
+fn kind(word: &Word, reader: &mut Reader<'_>) -> Option<CheckerKind> {
     if let Some((_, kind)) = TYPES.iter().find(|(name, _)| *name == &*word.text) {
         return Some(*kind);
     }

@@ -11,7 +11,7 @@ use crate::check::spec::Question;
 use crate::ipvs::types::{
     Family, Forwarding, Persistence, Protocol, ServiceFlags, SyncRole, Tunnel, TunnelChecksum,
 };
-use crate::syntax::diagnostic::Diagnostics;
+use crate::syntax::diagnostic::{Class, Diagnostics};
 use crate::syntax::files::MemoryFiles;
 use crate::syntax::keyword::Stance;
 
@@ -39,7 +39,14 @@ fn what_is_not_written_is_as_in_keepalived() {
     assert_eq!((http.spec.timing.retry, http.spec.timing.delay_before_retry), (1, Duration::from_secs(3)));
     let Question::Http(question) = &http.spec.question else { panic!("{:?}", http.spec.question) };
     assert_eq!(question.version, HttpVersion::V1_0);
-    let url = Url { path: "/x".into(), virtualhost: None, status: vec![(200, 299)], digest: None };
+    let url = Url {
+        path: "/x".into(),
+        virtualhost: None,
+        status: vec![(200, 299)],
+        digest: None,
+        pattern: None,
+        tls: None,
+    };
     assert_eq!(question.urls, [url]);
 }
 
@@ -100,6 +107,152 @@ fn every_word_of_a_checker_is_heard() {
     assert_eq!((question.version, &*question.urls[0].path), (HttpVersion::V1_1, "/a b?c#d"));
     assert_eq!(question.urls[0].status, [(200, 207), (301, 301), (404, 404)]);
     assert_eq!(question.urls[0].digest.unwrap().to_string(), "6f5902ac237024bdd0c176cb93063dc4");
+}
+
+#[test]
+fn a_regex_is_heard_with_all_its_words() {
+    let config = config(read(
+        "virtual_server 192.0.2.10 80 {\nreal_server 10.0.0.1 80 {\nHTTP_GET {\nurl {\n path /\n regex \"it # works\\\\.{2}\"\n\
+         regex_no_match\n regex_options caseless dotall\n regex_options utf\n regex_min_offset 3\n regex_max_offset 9\n\
+         regex_stack 1 2\n}\nurl {\n path /b\n regex works\n regex_max_offset 0\n}\n}\n}\n}\n",
+    ));
+    let urls = urls(&config);
+    let [first, second] = [&urls[0], &urls[1]].map(|url| url.pattern.as_ref().unwrap());
+    // caseless, dotall, utf.
+    assert_eq!(format!("{first:?}"), r"Pattern(it # works\\.{2}, 0x80028, 3..=Some(9))");
+    assert!(first.is_unwanted);
+    assert_eq!(format!("{second:?}"), "Pattern(works, 0x0, 0..=None)");
+    assert!(!second.is_unwanted);
+}
+
+#[test]
+fn every_word_of_ssl_get_is_heard() {
+    let files = tls_files(
+        "SSL {\n certificate us.pem\n key /k/us.key\n}\n",
+        "SSL_GET {\n enable_sni\n virtualhost www.example:8443\n tls_compliant\n verify ca.pem\n verify_name cert.example\n\
+         url { path / }\n url {\n path /b\n virtualhost url.example\n }\n}",
+    );
+    let config = config(load_from(&files, Path::new("/k/k.conf"), Strictness::Strict));
+    let urls = urls(&config);
+    for (url, name) in [(&urls[0], "www.example"), (&urls[1], "url.example")] {
+        let tls = url.tls.as_ref().unwrap();
+        assert!(tls.close_notify);
+        let options = tls.client.options();
+        assert_eq!(options.server_name.as_deref(), Some(name));
+        assert_eq!(options.verify.as_ref().map(|(_, name)| name.as_str()), Some("cert.example"));
+        assert!(options.identity.is_some());
+    }
+    let checker = &config.virtual_servers[0].real_servers[0].checkers[0];
+    assert_eq!(checker.spec.question.keyword(), "SSL_GET");
+    assert_eq!(checker.spec.timing.delay_before_retry, Duration::from_secs(3));
+}
+
+#[test]
+fn the_server_name_is_sni_name_else_the_innermost_virtualhost_and_only_if_wanted() {
+    for (words, sent) in [
+        ("virtualhost a.example", None),
+        ("virtualhost a.example\nenable_sni off", None),
+        ("virtualhost a.example\nenable_sni", Some("a.example")),
+        ("virtualhost a.example\nsni_name b.example", Some("b.example")),
+        ("enable_sni", Some("rs.example")),
+        ("virtualhost 10.0.0.1:443\nenable_sni", None),
+        ("virtualhost [fd00::1]\nenable_sni", None),
+        ("virtualhost fd00::1\nenable_sni", None),
+    ] {
+        let files = tls_files("", &format!("SSL_GET {{\n{words}\nurl {{ path / }}\n}}"));
+        let config = config(load_from(&files, Path::new("/k/k.conf"), Strictness::Strict));
+        let tls = urls(&config)[0].tls.clone().unwrap();
+        assert_eq!(tls.client.options().server_name.as_deref(), sent, "{words}");
+    }
+}
+
+#[test]
+fn the_name_to_verify_is_the_one_sent_else_the_virtualhost_else_the_address() {
+    for (words, name) in [
+        ("verify ca.pem", "rs.example"),
+        ("verify ca.pem\nvirtualhost a.example:443", "a.example"),
+        ("verify ca.pem\nvirtualhost a.example\nsni_name b.example", "b.example"),
+        ("verify ca.pem\nsni_name b.example\nverify_name c.example", "c.example"),
+        ("verify ca.pem\nverify_name fd00::1", "fd00::1"),
+    ] {
+        let files = tls_files("", &format!("SSL_GET {{\n{words}\nurl {{ path / }}\n}}"));
+        let config = config(load_from(&files, Path::new("/k/k.conf"), Strictness::Strict));
+        let tls = urls(&config)[0].tls.clone().unwrap();
+        assert_eq!(tls.client.options().verify.as_ref().unwrap().1, name, "{words}");
+    }
+    let text = "virtual_server 192.0.2.10 443 {\nreal_server 10.0.0.1 443 {\nSSL_GET {\nverify /k/ca.pem\nurl { path / }\n}\n}\n}\n";
+    let files = tls_files_with(text);
+    let config = config(load_from(&files, Path::new("/k/k.conf"), Strictness::Strict));
+    let tls = urls(&config)[0].tls.clone().unwrap();
+    assert_eq!(tls.client.options().verify.as_ref().unwrap().1, "10.0.0.1");
+}
+
+#[test]
+fn the_same_tls_options_are_one_client_within_a_configuration_and_equal_ones_across_reloads() {
+    let body = "SSL_GET {\nverify ca.pem\nurl { path / }\n url { path /b }\n}";
+    let files = tls_files("", body);
+    let read = || config(load_from(&files, Path::new("/k/k.conf"), Strictness::Strict));
+    let (first, second) = (read(), read());
+    let client = |config: &Config, url: usize| urls(config)[url].tls.clone().unwrap().client;
+    assert!(std::sync::Arc::ptr_eq(&client(&first, 0), &client(&first, 1)));
+    assert_eq!(first, second);
+    let mut other = files.clone();
+    let renewed = TestCertificate::new().certificate;
+    other.0.insert("/k/ca.pem".into(), renewed.into_bytes());
+    assert_ne!(first, config(load_from(&other, Path::new("/k/k.conf"), Strictness::Strict)));
+}
+
+#[test]
+fn what_is_wrong_with_a_file_of_tls_is_said_at_the_word_that_names_it() {
+    let get = "SSL_GET {\n url { path / }\n}";
+    for (block, checker, wanted) in [
+        ("SSL {\n ca none.pem\n}", get, "k.conf:2:2: `ca` none.pem: there is no such file"),
+        ("SSL {\n certificate none.pem\n}", get, "k.conf:2:2: `certificate` none.pem: there is no such file"),
+        (
+            "SSL {\n certificate us.pem\n key k.conf\n}",
+            get,
+            "k.conf:3:2: `key` k.conf: there is no private key in it (PEM)",
+        ),
+        (
+            "SSL {\n certificate us.pem\n}",
+            get,
+            "k.conf:2:2: `certificate` us.pem: there is no private key in it (PEM)",
+        ),
+        (
+            "SSL {\n certificate us.pem\n key other.key\n}",
+            get,
+            "k.conf:3:2: `key` other.key: this key does not belong to the certificate",
+        ),
+        (
+            "SSL {\n key us.key\n}",
+            get,
+            "k.conf:2:2: `key` has no certificate: write `certificate FILE` beside it",
+        ),
+        (
+            "",
+            "SSL_GET {\n verify us.key\n url { path / }\n}",
+            "k.conf:6:2: `verify` us.key: there is no certificate in it (PEM)",
+        ),
+        (
+            "",
+            "SSL_GET {\n verify system\n url { path / }\n}",
+            "k.conf:6:2: `verify` system: this host has no file of authorities: install its package ca-certificates, or name a file",
+        ),
+        (
+            "",
+            "SSL_GET {\n verify_name a.example\n url { path / }\n}",
+            "k.conf:6:2: `verify_name` verifies nothing without `verify`: write `verify FILE` or `verify system`",
+        ),
+        (
+            "",
+            "SSL_GET {\n sni_name 10.0.0.1\n url { path / }\n}",
+            "k.conf:6:2: `sni_name`: `10.0.0.1` is not the name of a host",
+        ),
+    ] {
+        let loaded = load_from(&tls_files(block, checker), Path::new("/k/k.conf"), Strictness::Strict);
+        let errors = loaded.lines(Class::Error);
+        assert_eq!(errors, [format!("/k/{wanted}")], "{block} {checker}");
+    }
 }
 
 #[test]
@@ -244,6 +397,46 @@ fn every_keyword_has_one_meaning_and_a_sentence() {
         }
     }
     assert!(all.len() > 150);
+}
+
+/// A configuration in /k/k.conf with files of certificates beside it; its real server's virtualhost is rs.example.
+fn tls_files(block: &str, checker: &str) -> MemoryFiles {
+    tls_files_with(&format!(
+        "{block}\nvirtual_server 192.0.2.10 443 {{\nreal_server 10.0.0.1 443 {{\nvirtualhost rs.example\n{checker}\n}}\n}}\n"
+    ))
+}
+
+fn tls_files_with(text: &str) -> MemoryFiles {
+    let us = TestCertificate::new();
+    MemoryFiles::new(&[
+        ("/k/k.conf", text),
+        ("/k/us.pem", &us.certificate),
+        ("/k/us.key", &us.key),
+        ("/k/other.key", &TestCertificate::new().key),
+        ("/k/ca.pem", &TestCertificate::new().certificate),
+    ])
+}
+
+struct TestCertificate {
+    certificate: String,
+    key: String,
+}
+
+impl TestCertificate {
+    fn new() -> TestCertificate {
+        let made = rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).unwrap();
+        TestCertificate { certificate: made.cert.pem(), key: made.signing_key.serialize_pem() }
+    }
+}
+
+fn urls(config: &Config) -> Vec<Url> {
+    let checkers = config.virtual_servers.iter().flat_map(|v| &v.real_servers).flat_map(|r| &r.checkers);
+    checkers
+        .flat_map(|c| match &c.spec.question {
+            Question::Http(question) => question.urls.clone(),
+            other => panic!("{other:?}"),
+        })
+        .collect()
 }
 
 fn read(text: &str) -> Loaded {

@@ -131,6 +131,20 @@ fn every_key_of_a_check_is_heard() {
 }
 
 #[test]
+fn a_check_over_tls_and_an_expression_are_heard() {
+    let server = one_server(
+        "address: 192.0.2.10:443\nforwarding: nat\nreal_servers:\n- address: 10.0.0.1\n  check:\n    type: https\n    virtualhost: www.example.com\n    enable_sni: true\n    close_notify: true\n    urls:\n    - {path: /a, regex: '^ok \\d+$', regex_options: [caseless, dotall]}\n    - {path: /b, status: 204}",
+    );
+    let Question::Http(http) = &server.real_servers[0].checkers[0].spec.question else { panic!() };
+    let [a, b] = &http.urls[..] else { panic!() };
+    assert!(a.tls.as_ref().is_some_and(|tls| tls.close_notify) && b.tls.is_some());
+    // In YAML no backslash is lost on the way to PCRE2.
+    assert_eq!(serde_json::to_value(&a.pattern).unwrap()["text"], r"^ok \\d+$"); // escaped once, by its serializer
+    assert!(b.pattern.is_none());
+    assert_eq!(b.status, [(204, 204)]);
+}
+
+#[test]
 fn a_real_servers_own_check_replaces_that_of_its_virtual_server() {
     let server = one_server(
         "address: 192.0.2.10:80\nforwarding: nat\ninterval: 7s\ncheck: {type: http, url: /}\nreal_servers:\n- address: 10.0.0.1\n- {address: 10.0.0.2, checks: [tcp, {type: tcp, connect_port: 22, interval: 1s}]}",

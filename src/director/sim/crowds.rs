@@ -35,7 +35,7 @@ fn a_changed_check_of_a_healthy_server_retries_before_it_says_down() {
     let (mut world, full) = started(tcp_server());
     let mut changed = full.virtual_servers[0].clone();
     for checker in changed.real_servers.iter_mut().flat_map(|r| &mut r.checkers) {
-        checker.spec.target.connect_timeout = Duration::from_secs(7);
+        Arc::make_mut(&mut checker.spec).target.connect_timeout = Duration::from_secs(7);
     }
     world.servers.insert(real(1), Server::Refuses);
     world.tell(Input::Reload(config(changed)));

@@ -40,10 +40,46 @@ fn a_server_that_is_dead_at_the_start_goes_after_one_failure() {
     let mut world = World::new(1);
     world.servers.insert(real(1), Server::Refuses);
     let mut server = tcp_server();
-    server.real_servers.iter_mut().flat_map(|r| &mut r.checkers).for_each(|c| c.spec.timing.retry = 9);
+    server
+        .real_servers
+        .iter_mut()
+        .flat_map(|r| &mut r.checkers)
+        .for_each(|c| Arc::make_mut(&mut c.spec).timing.retry = 9);
     world.start(&config(server));
     world.run(Duration::from_millis(1100));
     assert_eq!(weights(&world), "2:1 3:1");
+}
+
+#[test]
+fn a_certificate_near_its_end_is_told_once_at_each_change_and_takes_nobody_down() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let mut world = World::new(1);
+    world.certificates.insert(real(1), DAY * 15);
+    world.certificates.insert(real(2), DAY * 13);
+    world.start(&config(tcp_server()));
+    let certificates = |world: &World| -> Vec<(String, &'static str)> {
+        let about = world.events.iter().filter(|(_, e)| e.kind().starts_with("certificate_"));
+        about.map(|(_, e)| (e.to_string(), e.kind())).collect()
+    };
+    let mut wanted =
+        vec![("TCP_CHECK of 10.1.0.2:80: certificate expires in 13 days".to_owned(), "certificate_expiring")];
+    world.run(Duration::from_secs(60));
+    assert_eq!(certificates(&world), wanted);
+    // A failure in between shows no certificate, and changes nothing about it.
+    for (server, left, said, kind) in [
+        (Server::Refuses, DAY * 13, None, ""),
+        (Server::Answers, DAY * 12, None, ""),
+        (Server::Answers, Duration::ZERO, Some("certificate has expired"), "certificate_expired"),
+        (Server::Answers, DAY / 2, Some("certificate expires in less than a day"), "certificate_expiring"),
+        (Server::Answers, DAY * 90, Some("certificate is good again, for 90 days"), "certificate_renewed"),
+    ] {
+        world.servers.insert(real(2), server);
+        world.certificates.insert(real(2), left);
+        world.run(Duration::from_secs(60));
+        wanted.extend(said.map(|said| (format!("TCP_CHECK of 10.1.0.2:80: {said}"), kind)));
+        assert_eq!(certificates(&world), wanted);
+    }
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
 }
 
 #[test]
@@ -61,7 +97,7 @@ fn an_alpha_server_waits_for_its_first_pass() {
     let mut server = tcp_server();
     for c in server.real_servers.iter_mut().flat_map(|r| &mut r.checkers) {
         c.alpha = true;
-        c.spec.timing.warmup = Some(Duration::ZERO);
+        Arc::make_mut(&mut c.spec).timing.warmup = Some(Duration::ZERO);
     }
     let mut world = World::new(1);
     world.servers.insert(real(3), Server::Silent);
@@ -156,7 +192,7 @@ fn udp_and_mh_without_fallback_let_go_at_once() {
 fn after_a_crash_who_was_down_stays_down_and_who_was_up_stays_up() {
     let mut server = tcp_server();
     server.real_servers[2].checkers[0].alpha = true;
-    server.real_servers.iter_mut().for_each(|r| r.checkers[0].spec.timing.warmup = Some(Duration::ZERO));
+    server.real_servers.iter_mut().for_each(|r| spec(r).timing.warmup = Some(Duration::ZERO));
     let (mut world, config) = started(server);
     world.servers.insert(real(1), Server::Silent);
     world.run(Duration::from_secs(20));
@@ -181,7 +217,7 @@ fn a_changed_time_limit_never_revives_a_dead_server() {
     world.run(Duration::from_secs(20));
     let mut changed = full.virtual_servers[0].clone();
     for checker in changed.real_servers.iter_mut().flat_map(|r| &mut r.checkers) {
-        checker.spec.target.connect_timeout = Duration::from_secs(7);
+        Arc::make_mut(&mut checker.spec).target.connect_timeout = Duration::from_secs(7);
         checker.alpha = true;
     }
     let ops = world.ops.len();
@@ -464,7 +500,7 @@ fn a_predecessors_removed_server_goes_on_draining_after_a_crash() {
 #[test]
 fn a_server_that_flaps_must_prove_itself_where_rise_asks_for_it() {
     let mut server = tcp_server();
-    server.real_servers[0].checkers[0].spec.timing.rise = 3;
+    spec(&mut server.real_servers[0]).timing.rise = 3;
     let (mut world, _) = started(server);
     world.servers.insert(real(1), Server::Refuses);
     world.run(SECONDS_TO_NOTICE);
@@ -478,6 +514,10 @@ fn a_server_that_flaps_must_prove_itself_where_rise_asks_for_it() {
 fn order(world: &mut World, n: u8, change: Change) {
     let selector = Selector { address: real(n).ip(), port: None, virtual_server: None };
     world.tell(Input::Order { selector, change });
+}
+
+fn spec(real: &mut RealServer) -> &mut CheckerSpec {
+    Arc::make_mut(&mut real.checkers[0].spec)
 }
 
 /// Interval 2 s, one retry after 1 s, and a little.
@@ -536,7 +576,7 @@ pub(super) fn real_server(n: u8) -> RealServer {
         inhibit_on_failure: false,
         upper_threshold: 0,
         lower_threshold: 0,
-        checkers: vec![Checker { spec, alpha: false }],
+        checkers: vec![Checker { spec: Arc::new(spec), alpha: false }],
     }
 }
 

@@ -291,7 +291,7 @@ fn random_real(rng: &mut fastrand::Rng, address: SocketAddr) -> RealServer {
         inhibit_on_failure: rng.u32(0..3) == 0,
         upper_threshold: 0,
         lower_threshold: 0,
-        checkers: vec![Checker { spec, alpha: rng.u32(0..3) == 0 }],
+        checkers: vec![Checker { spec: Arc::new(spec), alpha: rng.u32(0..3) == 0 }],
     }
 }
 

@@ -48,6 +48,8 @@ pub struct World {
     pub strangers: BTreeSet<ServiceKey>,
     /// Real servers; one that is not listed answers.
     pub servers: BTreeMap<SocketAddr, Server>,
+    /// How long certificates are still valid, of those who show one while they answer.
+    pub certificates: BTreeMap<SocketAddr, Duration>,
     /// What operators ordered, by virtual server and real server.
     pub orders: BTreeMap<Subscriber, Order>,
     /// The generator of all chance in this world.
@@ -80,6 +82,7 @@ impl World {
             kernel: MemoryBackend::new(),
             strangers: BTreeSet::new(),
             servers: BTreeMap::new(),
+            certificates: BTreeMap::new(),
             orders: BTreeMap::new(),
             rng: fastrand::Rng::with_seed(seed),
             events: Vec::new(),
@@ -262,13 +265,12 @@ impl World {
             Some(Server::Refuses) => (Verdict::Fail, "connection refused"),
             Some(Server::Silent) => (Verdict::Fail, "no answer"),
         };
+        let shown = self.certificates.get(&target).filter(|_| verdict == Verdict::Pass).copied();
         Outcome {
             verdict,
-            phase: Phase::Connect,
-            reason: reason.to_owned(),
-            errno: None,
-            status: None,
             took: Duration::from_millis(1),
+            certificate_expires_in: shown,
+            ..Outcome::fail(Phase::Connect, reason)
         }
     }
 

@@ -1,0 +1,257 @@
+//! TLS of SSL_GET: the block `SSL`, the words of the checker, and the clients that follow from them.
+//!
+//! Certificates and keys are read here, while the configuration is: what is wrong with them is an error of the
+//! configuration, at the word that names the file. Paths are relative to the configuration's directory.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use crate::check::tls::{Authorities, Identity, NotAnIdentity, Tls, TlsClients};
+use crate::syntax::diagnostic::Diagnostic;
+use crate::syntax::files::{Files, in_words};
+use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Spanned, Table, get};
+use crate::syntax::source::Span;
+
+use super::checker::MAX_PATH;
+
+/// Longest file of certificates or keys, in bytes.
+const MAX_FILE: usize = 4 << 20;
+/// Where distributions keep the authorities this host trusts.
+const SYSTEM: [&str; 5] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The block `SSL` as it was written.
+#[derive(Clone, Debug, Default)]
+pub struct SslOptions {
+    password: Slot<String>,
+    authorities: Slot<String>,
+    certificate: Slot<String>,
+    key: Slot<String>,
+}
+
+/// Keywords of `SSL`.
+pub const SSL: Table<SslOptions> = Table {
+    block: "SSL",
+    yaml: "tls",
+    keywords: &[&[
+        Keyword::new(
+            "password",
+            Kind::Text { what: "PASSWORD", max: 1024, slot: |o| &mut o.password },
+            "Password of the key.",
+        ),
+        Keyword::new("ca", file(|o| &mut o.authorities), "Authorities (PEM); verifies nothing by itself."),
+        Keyword::new(
+            "certificate",
+            file(|o| &mut o.certificate),
+            "Our certificate (PEM), with those that lead to its authority behind it.",
+        ),
+        Keyword::new("key", file(|o| &mut o.key), "Our certificate's key (PEM, not encrypted)."),
+    ]],
+};
+
+const fn file(slot: fn(&mut SslOptions) -> &mut Slot<String>) -> Kind<SslOptions> {
+    Kind::Text { what: "FILE", max: MAX_PATH, slot }
+}
+
+/// What a SSL_GET says of TLS.
+#[derive(Clone, Debug, Default)]
+pub struct TlsOptions {
+    /// `enable_sni`.
+    pub enable_sni: Slot<bool>,
+    /// `sni_name`.
+    pub sni_name: Slot<String>,
+    /// `tls_compliant`.
+    pub close_notify: Slot<bool>,
+    /// `verify`.
+    pub verify: Slot<String>,
+    /// `verify_name`.
+    pub verify_name: Slot<String>,
+}
+
+/// Reads files of certificates and keys, and makes TLS clients: one for each set of options.
+pub struct TlsReader<'a> {
+    files: &'a dyn Files,
+    directory: PathBuf,
+    identity: Option<Identity>,
+    /// Resolving goes from block to block with nothing but this to remember.
+    made: RefCell<Made>,
+}
+
+#[derive(Default)]
+struct Made {
+    clients: TlsClients,
+    authorities: BTreeMap<String, Result<Authorities, String>>,
+}
+
+impl<'a> TlsReader<'a> {
+    /// Reads what the block `SSL` of the configuration at `path` names.
+    pub fn new(
+        files: &'a dyn Files,
+        path: &Path,
+        ssl: &SslOptions,
+        reader: &mut Reader<'_>,
+    ) -> TlsReader<'a> {
+        let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+        let mut tls = TlsReader { files, directory, identity: None, made: RefCell::default() };
+        if let Some(ca) = &ssl.authorities {
+            match tls.authorities(&ca.value) {
+                Ok(_) => reader.diagnostics.push(
+                    Diagnostic::warning(ca.span, "`ca` verifies nothing by itself, as in keepalived").help(
+                        format!("write `verify {}` into each SSL_GET that is to fail otherwise", ca.value),
+                    ),
+                ),
+                Err(reason) => reader.error(ca.span, format!("`ca` {}: {reason}", ca.value)),
+            }
+        }
+        tls.identity = tls.identity(ssl, reader);
+        // Of an encrypted key an error has been said already.
+        if let (Some(password), Some(_)) = (&ssl.password, &tls.identity) {
+            reader.warning(password.span, "`password` is ignored: the key needs none");
+        }
+        tls
+    }
+
+    fn identity(&self, ssl: &SslOptions, reader: &mut Reader<'_>) -> Option<Identity> {
+        let Some(certificate) = &ssl.certificate else {
+            if let Some(key) = &ssl.key {
+                let problem = Diagnostic::error(key.span, "`key` has no certificate")
+                    .help("write `certificate FILE` beside it");
+                reader.diagnostics.push(problem);
+            }
+            return None;
+        };
+        // One file may hold both.
+        let (word, key) = match &ssl.key {
+            Some(key) => ("key", key),
+            None => ("certificate", certificate),
+        };
+        let wrong = |word: &str, file: &Spanned<String>, reason: String| {
+            (file.span, format!("`{word}` {}: {reason}", file.value))
+        };
+        let read = || {
+            let ours = self.read(&certificate.value).map_err(|e| wrong("certificate", certificate, e))?;
+            let secret = self.read(&key.value).map_err(|e| wrong(word, key, e))?;
+            Identity::from_pem(&ours, &secret).map_err(|e| match e {
+                NotAnIdentity::Certificate(reason) => wrong("certificate", certificate, reason),
+                NotAnIdentity::Key(reason) => wrong(word, key, reason),
+            })
+        };
+        read().map_err(|(span, reason)| reader.error(span, reason)).ok()
+    }
+
+    /// How a URL with this `virtualhost` is asked. None after saying what is wrong.
+    pub fn resolve(
+        &self,
+        options: &TlsOptions,
+        virtualhost: Option<&Spanned<String>>,
+        address: IpAddr,
+        reader: &mut Reader<'_>,
+    ) -> Option<Tls> {
+        let host = virtualhost.map(|v| Spanned { value: without_port(&v.value).to_owned(), span: v.span });
+        let server_name = self.server_name(options, host.as_ref(), reader);
+        let authorities = match &options.verify {
+            None => None,
+            Some(verify) => match self.authorities(&verify.value) {
+                Ok(authorities) => Some(authorities),
+                Err(reason) => {
+                    reader.error(verify.span, format!("`verify` {}: {reason}", verify.value));
+                    return None;
+                }
+            },
+        };
+        if let (None, Some(name)) = (&authorities, &options.verify_name) {
+            let problem = Diagnostic::error(name.span, "`verify_name` verifies nothing without `verify`")
+                .help("write `verify FILE` or `verify system`");
+            reader.diagnostics.push(problem);
+        }
+        let by_default = Spanned { value: address.to_string(), span: Span::default() };
+        let name =
+            options.verify_name.as_ref().or(server_name.as_ref()).or(host.as_ref()).unwrap_or(&by_default);
+        let verify = authorities.as_ref().map(|authorities| (authorities, name.value.as_str()));
+        let sent = server_name.as_ref().map(|name| name.value.as_str());
+        let client = self.made.borrow_mut().clients.client(sent, verify, self.identity.as_ref());
+        match client {
+            Ok(client) => Some(Tls { client, close_notify: get(&options.close_notify).unwrap_or(false) }),
+            Err(reason) => {
+                let at = options.verify.as_ref().map_or(name.span, |_| name.span);
+                reader.error(at, format!("`{}`: {reason}", name.value));
+                None
+            }
+        }
+    }
+
+    /// The server name that is sent.
+    fn server_name(
+        &self,
+        options: &TlsOptions,
+        host: Option<&Spanned<String>>,
+        reader: &mut Reader<'_>,
+    ) -> Option<Spanned<String>> {
+        if let Some(name) = &options.sni_name {
+            if !TlsClients::is_server_name(&name.value) {
+                reader.error(name.span, format!("`sni_name`: `{}` is not the name of a host", name.value));
+                return None;
+            }
+            return Some(name.clone());
+        }
+        let enabled = options.enable_sni.as_ref().filter(|enabled| enabled.value)?;
+        let problem = match host {
+            Some(host) if TlsClients::is_server_name(&host.value) => return Some(host.clone()),
+            Some(host) => Diagnostic::warning(
+                enabled.span,
+                "`enable_sni` sends no name: the virtualhost is not that of a host",
+            )
+            .at(host.span, "this one"),
+            None => Diagnostic::warning(enabled.span, "`enable_sni` sends no name: there is no virtualhost"),
+        };
+        reader.diagnostics.push(problem.help("write `sni_name NAME`"));
+        None
+    }
+
+    /// The authorities of a file, or of this host (`system`).
+    fn authorities(&self, name: &str) -> Result<Authorities, String> {
+        if let Some(known) = self.made.borrow().authorities.get(name) {
+            return known.clone();
+        }
+        let text = if name == "system" {
+            let found = SYSTEM.iter().find_map(|path| self.files.read(Path::new(path), MAX_FILE).ok());
+            found.ok_or_else(|| {
+                "this host has no file of authorities: install its package ca-certificates, or name a file".to_owned()
+            })
+        } else {
+            self.read(name)
+        };
+        let authorities = text.and_then(|pem| Authorities::from_pem(&pem));
+        self.made.borrow_mut().authorities.insert(name.to_owned(), authorities.clone());
+        authorities
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<u8>, String> {
+        let path = self.directory.join(name);
+        let text = self.files.read(&path, MAX_FILE).map_err(|error| in_words(&error))?;
+        if text.len() > MAX_FILE {
+            return Err(format!("it is longer than {MAX_FILE} bytes"));
+        }
+        Ok(text)
+    }
+}
+
+/// The host of a `Host` header.
+fn without_port(host: &str) -> &str {
+    if let Some((address, _)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return address;
+    }
+    match host.split_once(':') {
+        // More than one colon: an IPv6 address without brackets.
+        Some((_, port)) if port.contains(':') => host,
+        Some((name, _)) => name,
+        None => host,
+    }
+}
