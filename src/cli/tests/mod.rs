@@ -1,6 +1,8 @@
 //! What `lvsd check` says, word by word, and its verdicts.
 
 mod diagnostics;
+mod hostile;
+mod odd;
 mod options;
 mod verdicts;
 mod yaml;
