@@ -2,7 +2,7 @@
 //! another.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::ipvs::types::{Family, Forwarding, Persistence, Protocol, ServiceFlags};
 use crate::syntax::diagnostic::Diagnostic;
@@ -284,7 +284,8 @@ impl Resolve<'_> {
             reader.diagnostics.push(Diagnostic::error(span, text).help(help));
             return None;
         }
-        if ip.is_multicast() || ip.is_unspecified() {
+        let is_broadcast = ip == IpAddr::V4(Ipv4Addr::BROADCAST);
+        if ip.is_multicast() || ip.is_unspecified() || is_broadcast {
             reader.error(span, format!("{what} {ip}: is not the address of a host"));
             return None;
         }

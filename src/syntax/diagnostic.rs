@@ -76,6 +76,19 @@ impl Diagnostic {
     }
 }
 
+/// Most bytes of a text: it quotes words, and a word may be as long as a file.
+const MAX_TEXT: usize = 1000;
+
+/// Leaves out the middle of a text that is too long.
+fn shorten(text: &mut String) {
+    if text.len() > MAX_TEXT {
+        let boundary = |near: usize| (near..text.len()).find(|at| text.is_char_boundary(*at));
+        let from = boundary(MAX_TEXT / 2).unwrap_or(text.len());
+        let to = boundary(text.len() - MAX_TEXT / 4).unwrap_or(text.len());
+        text.replace_range(from..to, " ... ");
+    }
+}
+
 /// All problems found so far.
 #[derive(Clone, Debug, Default)]
 pub struct Diagnostics {
@@ -89,7 +102,10 @@ impl Diagnostics {
     pub const MAX_KEPT: usize = 1000;
 
     /// Adds a problem. One that says the same of the same place (a definition's body used twice) is dropped.
-    pub fn push(&mut self, diagnostic: Diagnostic) {
+    pub fn push(&mut self, mut diagnostic: Diagnostic) {
+        shorten(&mut diagnostic.message);
+        diagnostic.help.iter_mut().for_each(shorten);
+        diagnostic.notes.iter_mut().for_each(|note| shorten(&mut note.text));
         let count = match diagnostic.class {
             Class::Error => &mut self.errors,
             Class::Warning => &mut self.warnings,
@@ -157,6 +173,19 @@ mod tests {
         all.push(Diagnostic::error(span(3), "wrong"));
         all.push(Diagnostic::error(span(3), "wrong"));
         assert_eq!(all.errors(), 1);
+    }
+
+    #[test]
+    fn a_text_that_quotes_a_word_without_end_is_cut_in_the_middle() {
+        let mut all = Diagnostics::default();
+        let word = "é".repeat(100_000);
+        all.push(Diagnostic::error(span(3), format!("a`{word}` is wrong")).help(&word).note(&word));
+        let kept = all.iter().next().unwrap();
+        assert!(kept.message.starts_with("a`éé") && kept.message.ends_with("éé` is wrong"));
+        assert!(kept.message.contains("é ... é"));
+        for text in [&kept.message, kept.help.as_ref().unwrap(), &kept.notes[0].text] {
+            assert!(text.len() <= MAX_TEXT, "{}", text.len());
+        }
     }
 
     fn span(start: u32) -> Span {

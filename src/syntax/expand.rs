@@ -48,7 +48,10 @@ pub fn read(files: &dyn Files, path: &Path) -> Text {
         is_full: false,
     };
     expander.open_file(path, None);
-    let nodes = expander.builder.finish(&mut expander.diagnostics);
+    // Where reading ended early, an open block is nobody's fault.
+    let mut unsaid = Diagnostics::default();
+    let diagnostics = if expander.is_full { &mut unsaid } else { &mut expander.diagnostics };
+    let nodes = expander.builder.finish(diagnostics);
     Text { nodes, sources: expander.sources, diagnostics: expander.diagnostics }
 }
 
@@ -111,6 +114,7 @@ impl Expander<'_> {
             );
         }
         let mut odd_spaces = OddSpaces::default();
+        let is_ascii = text.is_ascii();
         let mut pending: Option<Pending> = None;
         for raw in text.get(start..).unwrap_or_default().split_inclusive('\n') {
             let span = span_of(file, start, raw.len());
@@ -119,6 +123,7 @@ impl Expander<'_> {
                 break;
             }
             let line = lexer::decomment(raw, span);
+            let line = if is_ascii { line } else { odd_spaces.strip(line) };
             if let Some(mut definition) = pending.take() {
                 match definition.push(&line) {
                     true if self.count_line(span) => pending = Some(definition),
@@ -340,6 +345,21 @@ impl Expander<'_> {
 struct OddSpaces(Option<(Span, String, usize)>);
 
 impl OddSpaces {
+    /// The line without the odd spaces it begins and ends with: they would hide a definition or an include.
+    fn strip<'a>(&mut self, line: Line<'a>) -> Line<'a> {
+        let (before, behind) = lexer::odd_ends(&line.text);
+        if before.is_empty() && behind.is_empty() {
+            return line;
+        }
+        let inner = before.end..behind.start;
+        for range in [before, behind].into_iter().filter(|r| !r.is_empty()) {
+            self.add(&line, range);
+        }
+        let mut out = Line::empty();
+        out.push(&line, inner, None);
+        out
+    }
+
     fn add(&mut self, line: &Line<'_>, range: std::ops::Range<usize>) {
         if let Some((_, _, count)) = &mut self.0 {
             *count += 1;
@@ -381,6 +401,9 @@ fn rest_of(line: &Line<'_>, from: usize) -> Line<'static> {
 
 /// The include word a line begins with, and where its pattern is.
 fn include(text: &str) -> Option<(&str, std::ops::Range<usize>)> {
+    if !text.starts_with("include") {
+        return None;
+    }
     let length = text.find(|c: char| c.is_ascii_whitespace() || c == '"').unwrap_or(text.len());
     let (keyword, rest) = text.split_at(length);
     let pattern = rest.trim();

@@ -205,6 +205,18 @@ impl<T> Keyword<T> {
         own.into_iter().chain(others.iter().copied())
     }
 
+    /// Whether a word is one of its names in a language; as [`Keyword::names`], and quicker.
+    fn is_named(&self, word: &str, language: Language) -> bool {
+        match (language, self.yaml) {
+            (Language::Keepalived, Yaml::Only) | (Language::Yaml, Yaml::Instead(_) | Yaml::Absent) => false,
+            (Language::Yaml, Yaml::Same) => self.name == word,
+            (Language::Yaml, Yaml::As(names)) => names.contains(&word),
+            (Language::Keepalived, _) | (Language::Yaml, Yaml::Only) => {
+                self.name == word || self.aliases.contains(&word)
+            }
+        }
+    }
+
     /// What it takes, in words; empty when it takes nothing.
     pub fn takes(&self) -> String {
         match &self.kind {
@@ -275,7 +287,7 @@ impl<T> Table<T> {
     }
 
     pub(super) fn find(&self, word: &str, language: Language) -> Option<&'static Keyword<T>> {
-        self.iter().find(|k| k.names(language).any(|name| name == word))
+        self.iter().find(|k| k.is_named(word, language))
     }
 
     pub(super) fn nearest(&self, word: &str, language: Language) -> Option<&'static str> {

@@ -111,6 +111,11 @@ fn advance(span: Span, range: Range<usize>) -> Span {
 ///
 /// A comment begins with `#` or `!` anywhere outside double quotes, even within a word.
 pub fn decomment<'a>(line: &'a str, span: Span) -> Line<'a> {
+    if !line.bytes().any(|byte| matches!(byte, b'"' | b'#' | b'!')) {
+        let (start, end) = ends(line);
+        let text = line.get(start..end).unwrap_or_default();
+        return Line::direct(text, advance(span, start..end));
+    }
     let mut in_quotes = false;
     let mut escapes = Vec::new();
     let mut end = line.len();
@@ -130,8 +135,8 @@ pub fn decomment<'a>(line: &'a str, span: Span) -> Line<'a> {
         }
     }
     let text = line.get(..end).unwrap_or_default();
-    let start = text.len() - text.trim_start().len();
-    let text = text.trim();
+    let (start, end) = ends(text);
+    let text = text.get(start..end).unwrap_or_default();
     let whole = Line::direct(text, advance(span, start..start + text.len()));
     if escapes.is_empty() {
         return whole;
@@ -144,6 +149,14 @@ pub fn decomment<'a>(line: &'a str, span: Span) -> Line<'a> {
     }
     out.push(&whole, from..whole.text.len(), None);
     out
+}
+
+/// The odd spaces a line without comment begins and ends with; empty where there are none.
+pub fn odd_ends(line: &str) -> (Range<usize>, Range<usize>) {
+    let is_any = |c| is_space(c) || is_odd_space(c);
+    let start = line.len() - line.trim_start_matches(is_any).len();
+    let end = line.trim_end_matches(is_any).len().max(start);
+    (0..start, end..line.len())
 }
 
 /// A word, a brace, or something between words that the operator should know of.
@@ -188,8 +201,7 @@ impl Iterator for Tokens<'_> {
             return Some(Token::Word { text, is_quoted: true });
         }
         let rest = self.line.get(self.at..)?;
-        self.at += rest.len()
-            - rest.trim_start_matches(|c: char| c.is_ascii_whitespace() || c.is_ascii_control()).len();
+        self.at += rest.bytes().position(|b| !is_space_byte(b)).unwrap_or(rest.len());
         let rest = self.line.get(self.at..)?;
         let start = self.at;
         let first = rest.chars().next()?;
@@ -213,17 +225,33 @@ impl Iterator for Tokens<'_> {
                 Some(Token::OddSpace(start..self.at))
             }
             _ => {
-                let ends = |c: char| {
-                    matches!(c, '{' | '}' | '"')
-                        || c.is_ascii_whitespace()
-                        || c.is_ascii_control()
-                        || is_odd_space(c)
-                };
-                self.at += rest.find(ends).unwrap_or(rest.len());
+                let ends = |c: char| matches!(c, '{' | '}' | '"') || is_space(c) || is_odd_space(c);
+                // By bytes as long as they are ASCII; odd spaces need characters.
+                let is_end = |b: u8| is_space_byte(b) || matches!(b, b'{' | b'}' | b'"') || !b.is_ascii();
+                let plain = rest.bytes().position(is_end).unwrap_or(rest.len());
+                let more = rest.get(plain..).unwrap_or_default();
+                self.at += plain + more.find(ends).unwrap_or(more.len());
                 Some(Token::Word { text: start..self.at, is_quoted: false })
             }
         }
     }
+}
+
+/// What separates words; control characters do, too.
+fn is_space(c: char) -> bool {
+    c <= ' ' || c == '\x7f'
+}
+
+/// As [`is_space`], of bytes: none of those of a character that is not ASCII.
+fn is_space_byte(byte: u8) -> bool {
+    byte <= b' ' || byte == 0x7f
+}
+
+/// Where a text begins and ends without the space around it.
+fn ends(text: &str) -> (usize, usize) {
+    let end = text.bytes().rposition(|b| !is_space_byte(b)).map_or(0, |last| last + 1);
+    let start = text.bytes().position(|b| !is_space_byte(b)).unwrap_or(0);
+    (start, end)
 }
 
 /// Spaces that editors and web pages bring along, and that keepalived takes for letters.

@@ -185,25 +185,13 @@ impl Reader<'_> {
 
     fn statement<T>(&mut self, keyword: &Keyword<T>, node: &Node, into: &mut T) {
         let (name, at) = (&*node.keyword.text, node.keyword.span);
-        // A block is told by its name, too: `vrrp_instance VI_1`.
-        let (named, whole) = match (&node.block, node.values.first()) {
-            (Some(_), Some(first)) => (format!("{name} {}", first.text), at.to(first.span)),
-            _ => (name.to_owned(), at),
-        };
         match keyword.stance {
             Stance::Supported => {}
             Stance::Deprecated(instead) => {
                 let problem = self.lapsed(at, format!("`{name}` is deprecated"), "");
                 self.diagnostics.push(problem.help(instead));
             }
-            Stance::Ignored(why) => return self.warning(whole, format!("`{named}` is ignored: {why}")),
-            Stance::NotYet(what) => {
-                return self.warning(whole, format!("`{named}` is not yet supported: {what}"));
-            }
-            Stance::NotYetError(what) => {
-                return self.error(whole, format!("`{named}` is not yet supported: {what}"));
-            }
-            Stance::Refused(why) => return self.error(whole, format!("`{named}` is refused: {why}")),
+            unread => return self.unread(unread, node),
         }
         if let (Some((_, read)), Language::Yaml, Some(_)) = (keyword.yaml_block, self.language, &node.block) {
             return read(into, node, self);
@@ -214,7 +202,8 @@ impl Reader<'_> {
         match &keyword.kind {
             Kind::Flag(slot) => {
                 let Some(word) = node.values.first() else { return self.store(slot(into), node, true) };
-                match value::boolean(word) {
+                let read = if self.is_yaml() { value::yaml_boolean(word) } else { value::boolean(word) };
+                match read {
                     Some(value) => self.store(slot(into), node, value),
                     None => {
                         let wanted = if self.is_yaml() { "`true` or `false`" } else { "`on` or `off`" };
@@ -263,6 +252,23 @@ impl Reader<'_> {
         }
     }
 
+    /// Says why a statement is not read.
+    fn unread(&mut self, stance: Stance, node: &Node) {
+        let (name, at) = (&*node.keyword.text, node.keyword.span);
+        // A block is told by its name, too: `vrrp_instance VI_1`.
+        let (named, whole) = match (&node.block, node.values.first()) {
+            (Some(_), Some(first)) => (format!("{name} {}", first.text), at.to(first.span)),
+            _ => (name.to_owned(), at),
+        };
+        match stance {
+            Stance::Supported | Stance::Deprecated(_) => {}
+            Stance::Ignored(why) => self.warning(whole, format!("`{named}` is ignored: {why}")),
+            Stance::NotYet(what) => self.warning(whole, format!("`{named}` is not yet supported: {what}")),
+            Stance::NotYetError(what) => self.error(whole, format!("`{named}` is not yet supported: {what}")),
+            Stance::Refused(why) => self.error(whole, format!("`{named}` is refused: {why}")),
+        }
+    }
+
     fn explain_time(&mut self, word: &Word, time: value::Time) {
         if time.has_unit && !self.is_yaml() {
             let text = format!("`{}` is {} seconds", word.text, seconds(time.duration));
@@ -299,20 +305,19 @@ impl Reader<'_> {
             Kind::Unread => return true,
         };
         let (name, at) = (&*node.keyword.text, node.keyword.span);
-        let takes = self.wanted(keyword);
         if wants_block && node.block.is_none() {
             let problem = Diagnostic::error(at, format!("`{name}` needs a block"));
             let help = if self.is_yaml() {
                 format!("write `key: value` lines below `{name}:`, each indented")
             } else {
-                format!("write `{name} {takes}`")
+                format!("write `{name} {}`", self.wanted(keyword))
             };
             self.diagnostics.push(problem.help(help));
             return false;
         }
         if !wants_block && node.block.is_some() {
             let problem = Diagnostic::error(at, format!("`{name}` has no block")).help(if self.is_yaml() {
-                format!("write `{name}: VALUE`, VALUE being {takes}")
+                format!("write `{name}: VALUE`, VALUE being {}", self.wanted(keyword))
             } else {
                 "remove the braces and what is in them".to_owned()
             });
@@ -321,9 +326,9 @@ impl Reader<'_> {
         }
         if node.values.len() < min {
             let help = if self.is_yaml() {
-                format!("write `{name}: VALUE`, VALUE being {takes}")
+                format!("write `{name}: VALUE`, VALUE being {}", self.wanted(keyword))
             } else {
-                format!("write `{name}` and {takes}")
+                format!("write `{name}` and {}", self.wanted(keyword))
             };
             self.diagnostics.push(Diagnostic::error(at, format!("`{name}` needs a value")).help(help));
             return false;

@@ -50,6 +50,8 @@ struct Source {
     text: Arc<str>,
     /// Offset of every line's first byte.
     lines: Vec<u32>,
+    /// Then columns need no counting, however long a line is.
+    is_ascii: bool,
     included_at: Option<Span>,
 }
 
@@ -81,7 +83,8 @@ impl Sources {
         let mut lines = vec![0];
         lines.extend(text.bytes().zip(1u32..).filter(|(b, _)| *b == b'\n').map(|(_, next)| next));
         self.bytes = bytes;
-        self.files.push(Source { path: path.to_owned(), text: text.into(), lines, included_at });
+        let is_ascii = text.is_ascii();
+        self.files.push(Source { path: path.to_owned(), text: text.into(), lines, is_ascii, included_at });
         Ok(id)
     }
 
@@ -118,7 +121,8 @@ impl Sources {
         let line = source.lines.partition_point(|start| *start <= span.start);
         let begin = line.checked_sub(1).and_then(|i| source.lines.get(i)).copied().unwrap_or(0);
         let before = source.text.get(begin as usize..span.start as usize).unwrap_or_default();
-        Position { line, column: before.chars().count() + 1 }
+        let column = if source.is_ascii { before.len() } else { before.chars().count() };
+        Position { line, column: column + 1 }
     }
 
     /// The whole line a span begins in, without its end of line.
@@ -126,8 +130,9 @@ impl Sources {
         let Some(source) = self.source(span.file) else { return span };
         let line = source.lines.partition_point(|start| *start <= span.start);
         let start = line.checked_sub(1).and_then(|i| source.lines.get(i)).copied().unwrap_or(0);
-        let rest = source.text.get(start as usize..).unwrap_or_default();
-        let text = rest.split('\n').next().unwrap_or_default().trim_end_matches('\r');
+        let next = source.lines.get(line).map_or(source.text.len(), |next| *next as usize);
+        let text = source.text.get(start as usize..next).unwrap_or_default();
+        let text = text.strip_suffix('\n').unwrap_or(text).trim_end_matches('\r');
         Span { file: span.file, start, end: start.saturating_add(u32::try_from(text.len()).unwrap_or(0)) }
     }
 

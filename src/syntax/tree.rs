@@ -78,6 +78,13 @@ struct Open {
     outer: Vec<Node>,
 }
 
+impl Open {
+    /// Whether its brace stood without a keyword before it.
+    fn is_nameless(&self) -> bool {
+        self.node.keyword.is_empty() && !self.node.keyword.is_quoted
+    }
+}
+
 impl Builder {
     /// Adds a word to the statement of this line.
     pub fn word(&mut self, word: Word) {
@@ -118,10 +125,13 @@ impl Builder {
             node = self.done.pop();
         }
         let node = node.unwrap_or_else(|| {
-            diagnostics.push(
-                Diagnostic::error(brace, "`{` without a keyword before it")
-                    .help("write the keyword whose block this is before the brace"),
-            );
+            // Within a block without keyword nothing is read, so one more of them is nothing new.
+            if !self.open.last().is_some_and(|outer| outer.is_nameless()) {
+                diagnostics.push(
+                    Diagnostic::error(brace, "`{` without a keyword before it")
+                        .help("write the keyword whose block this is before the brace"),
+                );
+            }
             Node {
                 keyword: Word { text: "".into(), span: brace, is_quoted: false },
                 values: Vec::new(),
@@ -149,9 +159,10 @@ impl Builder {
     }
 
     fn finish_block(&mut self, open: Open) {
+        let is_nameless = open.is_nameless();
         let block = std::mem::replace(&mut self.done, open.outer);
         // A brace without keyword was complained about; its statements would be complained about again.
-        if !open.node.keyword.is_empty() || open.node.keyword.is_quoted {
+        if !is_nameless {
             self.done.push(Node { block: Some(block), ..open.node });
         }
     }
@@ -160,10 +171,13 @@ impl Builder {
     pub fn finish(mut self, diagnostics: &mut Diagnostics) -> Vec<Node> {
         self.end_of_line();
         if let Some(innermost) = self.open.last() {
-            let name = &innermost.node.keyword.text;
+            let whose = |open: &Open| match open.is_nameless() {
+                true => "this block".to_owned(),
+                false => format!("the block of `{}`", open.node.keyword.text),
+            };
             let count = self.open.len();
             let mut problem =
-                Diagnostic::error(innermost.brace, format!("the block of `{name}` is never closed")).help(
+                Diagnostic::error(innermost.brace, format!("{} is never closed", whose(innermost))).help(
                     if count == 1 {
                         "write the missing `}`".to_owned()
                     } else {
@@ -171,8 +185,7 @@ impl Builder {
                     },
                 );
             for outer in self.open.iter().rev().skip(1) {
-                problem =
-                    problem.at(outer.brace, format!("neither is the block of `{}`", outer.node.keyword.text));
+                problem = problem.at(outer.brace, format!("neither is {}", whose(outer)));
             }
             diagnostics.push(problem);
         }

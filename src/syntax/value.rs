@@ -90,6 +90,15 @@ pub fn boolean(word: &str) -> Option<bool> {
     }
 }
 
+/// Yes or no in YAML, which also writes `True` and `TRUE`.
+pub fn yaml_boolean(word: &str) -> Option<bool> {
+    match word {
+        "True" | "TRUE" => Some(true),
+        "False" | "FALSE" => Some(false),
+        _ => boolean(word),
+    }
+}
+
 /// An IPv4 or IPv6 address.
 ///
 /// # Errors

@@ -60,7 +60,7 @@ pub fn parse(text: &str, file: FileId, diagnostics: &mut Diagnostics) -> Vec<Nod
             let span = reader.place.character(at);
             let info = error.info();
             let problem = Diagnostic::error(span, format!("this is not YAML: {info}"));
-            reader.diagnostics.push(problem.help(hint(text, at)));
+            reader.diagnostics.push(problem.help(hint(text, at, &info)));
             Vec::new()
         }
         Err(Stop::Said) => Vec::new(),
@@ -68,10 +68,11 @@ pub fn parse(text: &str, file: FileId, diagnostics: &mut Diagnostics) -> Vec<Nod
 }
 
 /// What to look for where a text stops being YAML.
-fn hint(text: &str, at: usize) -> &'static str {
+fn hint(text: &str, at: usize, info: &str) -> &'static str {
     let before = text.get(..at).and_then(|t| t.rsplit('\n').next()).unwrap_or_default();
     let after = text.get(at..).and_then(|t| t.split('\n').next()).unwrap_or_default();
-    if before.trim_start_matches(' ').starts_with('\t') || after.starts_with('\t') {
+    if before.trim_start_matches(' ').starts_with('\t') || after.starts_with('\t') || info.ends_with("a tab")
+    {
         "indent with spaces: YAML takes no tabs"
     } else if before.ends_with(']') && after.starts_with(':') {
         "an IPv6 address with a port goes in quotes: \"[2001:db8::10]:80\""
@@ -219,6 +220,10 @@ impl<'a> Reader<'a> {
                 let is_null =
                     style == ScalarStyle::Plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
                 let is_quoted = style != ScalarStyle::Plain;
+                if text.contains('\u{fffd}') {
+                    let problem = Diagnostic::error(self.first_line(span), "this word is not UTF-8");
+                    self.diagnostics.push(problem.help("save the file in UTF-8, or correct the word"));
+                }
                 let form = if is_null {
                     Form::Null
                 } else {
