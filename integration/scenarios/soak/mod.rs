@@ -176,8 +176,9 @@ impl Soak<'_> {
 
     /// Whoever asks is answered, by somebody in the table.
     fn requests(&mut self, table: &Table) -> Verdict {
-        let web = |v: &&configuration::VirtualServer| v.id.to_string() == format!("{VIP}:80 tcp");
-        let Some(server) = self.truth.configuration.virtual_servers.iter().find(web) else { return Ok(()) };
+        let web = faults::web()?;
+        let mut servers = self.truth.configuration.virtual_servers.iter();
+        let Some(server) = servers.find(|v| key(v.id) == web) else { return Ok(()) };
         let Some(entry) = table.get(&key(server.id)) else { return Ok(()) };
         // These two send a client to nobody rather than past a destination with weight 0.
         let swallows = ["mh", "sh"].contains(&server.scheduler);
