@@ -176,7 +176,7 @@ pub(super) const COMMAND: Form =
 pub(super) const NAME: Form = Form::Words { what: "NAME", min: 1, max: 1 };
 pub(super) const COUNT: Form = number(0, u32::MAX);
 pub(super) const TIME: Form = Form::Time { min: Duration::ZERO, max: DAY };
-pub(super) const DAY: Duration = Duration::from_hours(24);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
 pub(super) const fn number(min: u32, max: u32) -> Form {
     Form::Number { min, max, is_optional: false }

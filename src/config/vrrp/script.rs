@@ -95,7 +95,7 @@ pub const BFD_INSTANCE: Table<()> = Table {
 };
 
 const TIME: Form = Form::Time { min: Duration::from_millis(1), max: DAY };
-const PROCESS_DELAY: Form = Form::Time { min: Duration::from_micros(1), max: Duration::from_hours(1) };
+const PROCESS_DELAY: Form = Form::Time { min: Duration::from_micros(1), max: Duration::from_secs(3600) };
 const USER: Form = Form::Words { what: "USER [GROUP]", min: 1, max: 2 };
 
 /// Reads `vrrp_script NAME`.
