@@ -750,7 +750,7 @@ warning: `vrrp_script chk_nginx` is not yet supported: lvsd does not move VIPs y
 39 | vrrp_script chk_nginx {
    | ^^^^^^^^^^^^^^^^^^^^^
 
-error: vrrp_script chk_nginx has no `script`
+warning: vrrp_script chk_nginx has no `script`: keepalived leaves it out
   --> keepalived.conf:39:1
    |
 39 | vrrp_script chk_nginx {
@@ -786,7 +786,7 @@ error: `vrrp_script` needs a block
    |
    = help: write `vrrp_script NAME { ... }`
 
-keepalived.conf: 19 errors, 15 warnings: cannot be run
+keepalived.conf: 18 errors, 16 warnings: cannot be run
 "#,
     );
 }
@@ -805,6 +805,9 @@ virtual_server 192.0.2.10 25 {
             retry 2
             host {
                 connect_ip 10.0.0.2
+            }
+            host {
+                connect_ip 10.0.0.3
             }
         }
         DNS_CHECK {
@@ -849,67 +852,75 @@ warning: `host` is deprecated
    |
    = help: write its words in SMTP_CHECK itself, and one SMTP_CHECK for each host
 
-error: `DNS_CHECK` is not yet supported: without this check the real server would always count as up
-  --> keepalived.conf:14:9
+warning: `host` is deprecated
+  --> keepalived.conf:13:13
    |
-14 |         DNS_CHECK {
+13 |             host {
+   |             ^^^^
+   |
+   = help: write its words in SMTP_CHECK itself, and one SMTP_CHECK for each host
+
+error: `DNS_CHECK` is not yet supported: without this check the real server would always count as up
+  --> keepalived.conf:17:9
+   |
+17 |         DNS_CHECK {
    |         ^^^^^^^^^
 
 error: `type`: `SOAP` is not A, NS, CNAME, SOA, MX, TXT, AAAA, RRSIG or DNSKEY
-  --> keepalived.conf:15:18
+  --> keepalived.conf:18:18
    |
-15 |             type SOAP
+18 |             type SOAP
    |                  ^^^^
    |
    = help: did you mean `SOA`?
 
 error: `MISC_CHECK` is not yet supported: without this check the real server would always count as up
-  --> keepalived.conf:18:9
+  --> keepalived.conf:21:9
    |
-18 |         MISC_CHECK {
+21 |         MISC_CHECK {
    |         ^^^^^^^^^^
 
 error: `misc_dynamc` is not a keyword of MISC_CHECK
-  --> keepalived.conf:21:13
+  --> keepalived.conf:24:13
    |
-21 |             misc_dynamc
+24 |             misc_dynamc
    |             ^^^^^^^^^^^
    |
    = help: did you mean `misc_dynamic`?
 
 error: `UDP_CHECK` is not yet supported: without this check the real server would always count as up
-  --> keepalived.conf:23:9
+  --> keepalived.conf:26:9
    |
-23 |         UDP_CHECK {
+26 |         UDP_CHECK {
    |         ^^^^^^^^^
 
 error: `PING_CHECK` is not yet supported: without this check the real server would always count as up
-  --> keepalived.conf:27:9
+  --> keepalived.conf:30:9
    |
-27 |         PING_CHECK {
+30 |         PING_CHECK {
    |         ^^^^^^^^^^
 
 error: `FILE_CHECK` is not yet supported: without this check the real server would always count as up
-  --> keepalived.conf:30:9
+  --> keepalived.conf:33:9
    |
-30 |         FILE_CHECK {
+33 |         FILE_CHECK {
    |         ^^^^^^^^^^
 
 error: `track_file` needs a value
-  --> keepalived.conf:31:13
+  --> keepalived.conf:34:13
    |
-31 |             track_file
+34 |             track_file
    |             ^^^^^^^^^^
    |
    = help: write `track_file` and NAME
 
 error: `BFD_CHECK` is not yet supported: without this check the real server would always count as up
-  --> keepalived.conf:33:9
+  --> keepalived.conf:36:9
    |
-33 |         BFD_CHECK {
+36 |         BFD_CHECK {
    |         ^^^^^^^^^
 
-keepalived.conf: 10 errors, 1 warning: cannot be run
+keepalived.conf: 10 errors, 2 warnings: cannot be run
 "#,
     );
 }

@@ -20,11 +20,7 @@ pub const SMTP_CHECK: Table<CheckerOptions> = Table {
             word("helo_name", NAME, "Name to greet with."),
             Keyword::new(
                 "host",
-                Kind::Block {
-                    what: "",
-                    max: 0,
-                    read: |o: &mut CheckerOptions, n, r| r.block(&HOST, n.statements(), o),
-                },
+                Kind::Block { what: "", max: 0, read: |_: &mut CheckerOptions, n, r| read(&HOST, n, r) },
                 "Another address to check.",
             )
             .but(Stance::Deprecated("write its words in SMTP_CHECK itself, and one SMTP_CHECK for each host"))

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::keyword::{Form, Kind, Reader, Slot, Table};
 use crate::syntax::tree::{Node, Word};
 
 use super::track::weight;
-use super::{COUNT, DAY, NAME, kept, name, number, word};
+use super::{COUNT, DAY, kept, name, number, word};
 
 /// `vrrp_script` as it was written.
 #[derive(Clone, Debug)]
@@ -90,7 +89,8 @@ pub const BFD_INSTANCE: Table<()> = Table {
         word("hoplimit", number(1, 255), "Hop limit of the packets sent."),
         word("max_hops", number(0, 255), "Hops a packet may have taken."),
         kept("weight", weight(), "What is added to the priority."),
-        word("name", NAME, "Its name."),
+        word("vrrp", Form::Flag, "For virtual routers only."),
+        word("checker", Form::Flag, "For checkers only."),
     ]],
 };
 
@@ -106,7 +106,7 @@ pub fn read(node: &Node, reader: &mut Reader<'_>) -> Option<ScriptOptions> {
     reader.block(&SCRIPT, node.statements(), &mut options);
     if !node.statements().iter().any(|s| &*s.keyword.text == "script") {
         let text = format!("vrrp_script {} has no `script`", options.name.text);
-        let problem = Diagnostic::error(node.span(), text);
+        let problem = reader.lapsed(node.span(), text, ": keepalived leaves it out");
         reader.diagnostics.push(problem.help("write `script \"/PATH ARGUMENTS\"`"));
     }
     name.map(|_| options)
