@@ -6,7 +6,7 @@ use crate::config::vrrp::{COMMAND, COUNT, NAME, kept, word};
 use crate::syntax::keyword::{Form, Keyword, Kind, Listed, Reader, Stance, Table, Yaml};
 use crate::syntax::tree::Node;
 
-use super::{CONNECTION, CheckerOptions, FALL, RETRY};
+use super::{CONNECTION, CheckerOptions};
 
 /// Keywords of SMTP_CHECK.
 pub const SMTP_CHECK: Table<CheckerOptions> = Table {
@@ -15,7 +15,6 @@ pub const SMTP_CHECK: Table<CheckerOptions> = Table {
     keywords: &[
         CONNECTION,
         CheckerOptions::TIMING,
-        OLD_RETRY,
         &[
             word("helo_name", NAME, "Name to greet with."),
             Keyword::new(
@@ -108,10 +107,6 @@ pub const BFD_CHECK: Table<CheckerOptions> = Table {
         word("alpha", Form::Flag, "Down until the session is up."),
     ]],
 };
-
-const OLD_RETRY: &[Keyword<CheckerOptions>] = &[Keyword::new("nb_get_retry", RETRY, "Old name of `retry`.")
-    .but(Stance::Deprecated("write `retry`"))
-    .yaml(FALL)];
 
 /// The lines of the listing.
 pub fn listing() -> Vec<Listed> {
