@@ -4,7 +4,7 @@
 //! language they were written in, because what keepalived goes on with in spite of itself is an error in YAML.
 
 use super::diagnostic::{Class, Diagnostic, Diagnostics};
-use super::keyword::{Keyword, Kind, Language, Slot, Spanned, Stance, Table, Yaml, seconds};
+use super::keyword::{Form, Keyword, Kind, Language, Slot, Spanned, Stance, Table, Yaml, nearest, seconds};
 use super::source::Span;
 use super::tree::{Node, Word};
 use super::value::{self, Wrong};
@@ -30,6 +30,8 @@ pub struct Reader<'a> {
     pub is_lenient: bool,
     /// The last unknown block that was skipped; taken by who must know.
     pub skipped: Option<Word>,
+    /// Within a block that is not built: that is said of the block, and not of each word in it.
+    pub is_in_not_yet: bool,
 }
 
 impl Reader<'_> {
@@ -131,6 +133,10 @@ impl Reader<'_> {
                 let problem = self.lapsed(word.span, message, ", and ignored here");
                 return self.diagnostics.push(problem.help(format!("it belongs in {block}")));
             }
+            Meant::Unknown if !word.is_ascii() => Diagnostic::error(word.span, message).help(format!(
+                "no keyword is written so; a comment needs a `#` before it: `# {}`",
+                word.text
+            )),
             Meant::Unknown => Diagnostic::error(word.span, message)
                 .help("remove it, or make it a comment with `#`: what it means is not known"),
         };
@@ -197,14 +203,21 @@ impl Reader<'_> {
                 self.diagnostics.push(problem.help(instead));
             }
             Stance::Ignored(why) => return self.warning(whole, format!("`{named}` is ignored: {why}")),
-            Stance::NotYet(what) => {
-                return self.warning(whole, format!("`{named}` is not yet supported: {what}"));
-            }
+            Stance::NotYet(_) | Stance::NotYetError(_) if self.is_in_not_yet => {}
+            Stance::NotYet(what) => self.warning(whole, format!("`{named}` is not yet supported: {what}")),
             Stance::NotYetError(what) => {
-                return self.error(whole, format!("`{named}` is not yet supported: {what}"));
+                self.error(whole, format!("`{named}` is not yet supported: {what}"));
             }
             Stance::Refused(why) => return self.error(whole, format!("`{named}` is refused: {why}")),
         }
+        let is_outer = self.is_in_not_yet;
+        self.is_in_not_yet |= matches!(keyword.stance, Stance::NotYet(_) | Stance::NotYetError(_));
+        self.values(keyword, node, into);
+        self.is_in_not_yet = is_outer;
+    }
+
+    fn values<T>(&mut self, keyword: &Keyword<T>, node: &Node, into: &mut T) {
+        let name = &*node.keyword.text;
         if let (Some((_, read)), Language::Yaml, Some(_)) = (keyword.yaml_block, self.language, &node.block) {
             return read(into, node, self);
         }
@@ -259,7 +272,35 @@ impl Reader<'_> {
                 }
             }
             Kind::Words { read, .. } | Kind::Block { read, .. } => read(into, node, self),
+            Kind::Form(form) => self.look_at(*form, &keyword.takes(), node),
             Kind::Unread => {}
+        }
+    }
+
+    /// Says what is wrong with a value that is not kept.
+    fn look_at(&mut self, form: Form, wanted: &str, node: &Node) {
+        let Some(word) = node.values.first() else { return };
+        let wrong = match form {
+            Form::Flag => value::boolean(word).is_none().then_some(Wrong::Malformed(None)),
+            Form::Number { min, max, .. } => value::number(word, min, max).err(),
+            Form::Time { min, max } => match value::time(word) {
+                Ok(time) if time.duration < min || time.duration > max => Some(Wrong::OutOfRange),
+                Ok(time) => {
+                    self.explain_time(word, time);
+                    None
+                }
+                Err(wrong) => Some(wrong),
+            },
+            Form::Address => value::address(word).err(),
+            Form::OneOf(words) if words.contains(&&*word.text) => None,
+            Form::OneOf(words) => {
+                let likely = nearest(word, words.iter().copied());
+                Some(Wrong::Malformed(likely.map(|l| format!("did you mean `{l}`?"))))
+            }
+            Form::Words { .. } => None,
+        };
+        if let Some(wrong) = wrong {
+            self.wrong(&node.keyword, word, wanted, wrong);
         }
     }
 
@@ -296,6 +337,10 @@ impl Reader<'_> {
             Kind::Time { .. } | Kind::Text { .. } | Kind::Address(_) => (1, 1, false),
             Kind::Words { min, max, .. } => (alone.max(*min), *max, false),
             Kind::Block { max, .. } => (0, *max, true),
+            Kind::Form(form) => {
+                let (min, max) = form.count();
+                (min, max, false)
+            }
             Kind::Unread => return true,
         };
         let (name, at) = (&*node.keyword.text, node.keyword.span);

@@ -3,4 +3,5 @@
 mod diagnostics;
 mod options;
 mod verdicts;
+mod vrrp;
 mod yaml;
