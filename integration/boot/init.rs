@@ -70,16 +70,16 @@ fn writable_root(dir: &str) -> Result<(), String> {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let modules = format!("{MODULES}/{release}");
     file_system("tmpfs", "/mnt", "size=60%")?;
-    for part in ["up", "work", "root"] {
+    for part in ["up", "work", "new"] {
         fs::create_dir(format!("/mnt/{part}")).map_err(|e| format!("/mnt/{part}: {e}"))?;
     }
     let known = fs::read_to_string("/proc/filesystems").map_err(|e| format!("/proc/filesystems: {e}"))?;
     if !known.split_ascii_whitespace().any(|f| f == "overlay") {
         insert(&format!("{modules}/kernel/fs/overlayfs/overlay.ko"))?;
     }
-    file_system("overlay", "/mnt/root", "lowerdir=/,upperdir=/mnt/up,workdir=/mnt/work")?;
-    mount_move("/proc", "/mnt/root/proc").map_err(|e| format!("moving /proc: {e}"))?;
-    std::env::set_current_dir("/mnt/root").map_err(|e| format!("/mnt/root: {e}"))?;
+    file_system("overlay", "/mnt/new", "lowerdir=/,upperdir=/mnt/up,workdir=/mnt/work")?;
+    mount_move("/proc", "/mnt/new/proc").map_err(|e| format!("moving /proc: {e}"))?;
+    std::env::set_current_dir("/mnt/new").map_err(|e| format!("/mnt/new: {e}"))?;
     file_system("sysfs", "sys", "")?;
     file_system("devtmpfs", "dev", "")?;
     for part in ["dev/pts", "dev/shm"] {

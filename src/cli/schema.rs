@@ -21,7 +21,8 @@ pub fn text() -> String {
 /// The schema.
 pub fn schema() -> Value {
     let mut tables: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
-    for keyword in root::listing() {
+    // Blocks YAML has no word of are none of its tables.
+    for keyword in root::listing().into_iter().filter(|k| !k.yaml.is_empty()) {
         // The tables of checks are one form in YAML, told apart by its type.
         let table = match keyword.block {
             "TCP_CHECK" | "HTTP_GET" | "SSL_GET" => "check",

@@ -20,6 +20,7 @@ use super::types::Checker;
 use super::url::{self, UrlOptions};
 
 pub mod form;
+pub mod not_yet;
 
 /// Which checker a block is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

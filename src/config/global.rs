@@ -11,7 +11,7 @@ use crate::syntax::value::{self, Wrong};
 use super::checker::MAX_INTERFACE;
 use super::defaults::Defaults;
 use super::types::{Global, SysctlValue, TimeoutOptions};
-use super::words;
+use super::{vrrp, words};
 
 /// `global_defs` as it was written.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +25,8 @@ pub struct GlobalOptions {
     tcp_fin: Slot<u32>,
     udp: Slot<u32>,
     sysctl: BTreeMap<String, SysctlValue>,
+    /// `vrrp_strict`.
+    pub is_strict: Slot<bool>,
 }
 
 impl GlobalOptions {
@@ -61,7 +63,20 @@ impl GlobalOptions {
 pub const GLOBAL_DEFS: Table<GlobalOptions> = Table {
     block: "global_defs",
     yaml: "global",
-    keywords: &[SUPPORTED, OTHERS, MAIL, SCRIPT, FIFO, PROCESS, FILE, SNMP, BUFFERS, RELOAD, NFTABLES, VRRP],
+    keywords: &[
+        SUPPORTED,
+        OTHERS,
+        MAIL,
+        SCRIPT,
+        FIFO,
+        PROCESS,
+        FILE,
+        SNMP,
+        BUFFERS,
+        RELOAD,
+        NFTABLES,
+        vrrp::global::KEYWORDS,
+    ],
 };
 
 const SUPPORTED: &[Keyword<GlobalOptions>] = &[
@@ -298,7 +313,6 @@ unread!(SNMP: Stance::NotYet("there is no SNMP agent and no D-Bus service"), "On
 unread!(BUFFERS: Stance::Ignored("lvsd sizes its sockets itself"), "One of the sizes of netlink sockets.", "lvs_netlink_cmd_rcv_bufs", "lvs_netlink_cmd_rcv_bufs_force", "lvs_netlink_monitor_rcv_bufs", "lvs_netlink_monitor_rcv_bufs_force", "process_monitor_rcv_bufs", "process_monitor_rcv_bufs_force");
 unread!(RELOAD: Stance::Ignored("lvsd always checks a configuration fully before a reload, and errors change nothing"), "One of the settings of reloading.", "reload_check_config", "reload_time_file", "reload_repeat", "reload_file", "include_check");
 unread!(NFTABLES: Stance::NotYet("a group is not turned into nftables sets"), "One of the settings of groups by nftables.", "nftables_ipvs", "nftables_ipvs_priority", "nftables_ipvs_start_fwmark", "nftables_counters");
-unread!(VRRP: Stance::NotYet("lvsd does not move VIPs yet"), "One of the settings of VRRP and BFD.", "vrrp_mcast_group4", "vrrp_mcast_group6", "vrrp_version", "vrrp_garp_master_delay", "vrrp_garp_master_repeat", "vrrp_garp_master_refresh", "vrrp_garp_master_refresh_repeat", "vrrp_garp_lower_prio_delay", "vrrp_garp_lower_prio_repeat", "vrrp_garp_interval", "vrrp_gna_interval", "vrrp_min_garp", "vrrp_garp_extra_if", "vrrp_vmac_garp_intvl", "vrrp_down_timer_adverts", "vrrp_lower_prio_no_advert", "vrrp_higher_prio_send_advert", "vrrp_owner_ignore_adverts", "vrrp_check_unicast_src", "vrrp_skip_check_adv_addr", "vrrp_strict", "vrrp_iptables", "vrrp_ipsets", "vrrp_nftables", "vrrp_startup_delay", "vrrp_delay_after_boot", "vrrp_log_unknown_vrids", "vrrp_notify_fifo", "vrrp_notify_fifo_script", "vrrp_notify_priority_changes", "vrrp_priority", "vrrp_no_swap", "vrrp_rt_priority", "vrrp_rlimit_rttime", "vrrp_rlimit_rtime", "vrrp_cpu_affinity", "vrrp_process_name", "vrrp_rx_bufs_policy", "vrrp_rx_bufs_multiplier", "vrrp_netlink_cmd_rcv_bufs", "vrrp_netlink_cmd_rcv_bufs_force", "vrrp_netlink_monitor_rcv_bufs", "vrrp_netlink_monitor_rcv_bufs_force", "v3_checksum_as_v2", "default_interface", "dynamic_interfaces", "allow_if_changes", "disable_local_igmp", "nftables", "nftables_priority", "nftables_ifindex", "fifo_write_vrrp_states_on_reload", "smtp_alert_vrrp", "no_email_faults", "enable_snmp_vrrp", "enable_snmp_keepalived", "enable_snmp_rfc", "enable_snmp_rfcv2", "enable_snmp_rfcv3", "bfd_process_name", "bfd_priority", "bfd_rt_priority", "bfd_no_swap", "bfd_rlimit_rttime", "bfd_rlimit_rtime", "bfd_cpu_affinity");
 
 fn lvs_timeouts(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
     let mut timeouts = TimeoutOptions::default();

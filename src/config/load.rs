@@ -12,7 +12,7 @@ use crate::syntax::yaml;
 use super::defaults::{Dialect, defaults};
 use super::tls::TlsReader;
 use super::types::Config;
-use super::{resolve, root};
+use super::{resolve, root, vrrp};
 
 /// A configuration that was read, and everything that is to be said about it.
 #[derive(Debug)]
@@ -70,6 +70,7 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
         language,
         is_lenient: strictness == Strictness::Lenient,
         skipped: None,
+        is_in_not_yet: false,
     };
     let options = root::read(&text.nodes, &mut reader);
     let defaults = defaults(get(&options.defaults).unwrap_or(dialect));
@@ -83,6 +84,7 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
         &tls,
         &mut reader,
     );
+    vrrp::verify::verify(&options.vrrp, &options.global.is_strict, files, &mut reader);
     let config = Config { global: options.global.resolve(&defaults), virtual_servers };
     if config.virtual_servers.is_empty() && diagnostics.errors() == 0 {
         let text = format!("{}: there is no virtual server: nothing is directed", path.display());

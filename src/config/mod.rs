@@ -1,7 +1,7 @@
 //! The configuration: what the operator wants, typed and validated.
 //!
 //! Text becomes a spanned tree (`syntax`), the tree becomes options by keyword tables ([`root`], [`global`],
-//! [`virtual_server`], [`group`], [`real_server`], [`checker`], [`tls`], [`timing`]), one step ([`resolve`],
+//! [`virtual_server`], [`group`], [`real_server`], [`checker`], [`tls`], [`timing`], [`vrrp`]), one step ([`resolve`],
 //! [`identity`]) applies the defaults of the dialect ([`defaults`]), and what remains is a [`Config`] nobody has to doubt. The
 //! director sees nothing else.
 //! [`load`](load::load) is all of it.
@@ -21,6 +21,7 @@ pub mod tls;
 pub mod types;
 pub mod url;
 pub mod virtual_server;
+pub mod vrrp;
 pub mod words;
 
 pub use load::{Loaded, Strictness, load};

@@ -7,7 +7,7 @@ use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Spanned, Stance, Table, Yaml};
 use crate::syntax::tree::{Node, Word};
 
-use super::checker::{self, CheckerKind, CheckerOptions, form};
+use super::checker::{self, CheckerKind, CheckerOptions, form, not_yet};
 use super::timing::{HasTiming, TimingOptions};
 use super::virtual_server::VirtualServerOptions;
 use super::words;
@@ -158,18 +158,47 @@ const REAL_SERVER_OWN: &[Keyword<RealServerOptions>] = &[
 ];
 
 const REAL_SERVER_UNREAD: &[Keyword<RealServerOptions>] = &[
-    Keyword::unread("SMTP_CHECK", NO_CHECKER, "Up while its mail server greets."),
-    Keyword::unread("DNS_CHECK", NO_CHECKER, "Up while it answers a DNS query."),
-    Keyword::unread("MISC_CHECK", NO_CHECKER, "Up while a script says so."),
-    Keyword::unread("UDP_CHECK", NO_CHECKER, "Up while a datagram is answered, or not refused."),
-    Keyword::unread("PING_CHECK", NO_CHECKER, "Up while it answers ICMP echo."),
-    Keyword::unread("FILE_CHECK", NO_CHECKER, "Weight from the number in a file."),
-    Keyword::unread("BFD_CHECK", NO_CHECKER, "Up while a BFD session is."),
+    unbuilt(
+        "SMTP_CHECK",
+        |_, n, r| not_yet::read(&not_yet::SMTP_CHECK, n, r),
+        "Up while its mail server greets.",
+    ),
+    unbuilt(
+        "DNS_CHECK",
+        |_, n, r| not_yet::read(&not_yet::DNS_CHECK, n, r),
+        "Up while it answers a DNS query.",
+    ),
+    unbuilt("MISC_CHECK", |_, n, r| not_yet::read(&not_yet::MISC_CHECK, n, r), "Up while a script says so."),
+    unbuilt(
+        "UDP_CHECK",
+        |_, n, r| not_yet::read(&not_yet::UDP_CHECK, n, r),
+        "Up while a datagram is answered, or not refused.",
+    ),
+    unbuilt(
+        "PING_CHECK",
+        |_, n, r| not_yet::read(&not_yet::PING_CHECK, n, r),
+        "Up while it answers ICMP echo.",
+    ),
+    unbuilt(
+        "FILE_CHECK",
+        |_, n, r| not_yet::read(&not_yet::FILE_CHECK, n, r),
+        "Weight from the number in a file.",
+    ),
+    unbuilt("BFD_CHECK", |_, n, r| not_yet::read(&not_yet::BFD_CHECK, n, r), "Up while a BFD session is."),
     Keyword::unread("notify_up", NO_SCRIPT, "Script to run when it comes up."),
     Keyword::unread("notify_down", NO_SCRIPT, "Script to run when it goes down."),
     Keyword::unread("smtp_alert", NO_MAIL, "Send mails about this real server."),
     Keyword::unread("snmp_name", NO_SNMP, "Name in SNMP."),
 ];
+
+/// A checker that is not built.
+const fn unbuilt(
+    name: &'static str,
+    read: fn(&mut RealServerOptions, &Node, &mut Reader<'_>),
+    doc: &'static str,
+) -> Keyword<RealServerOptions> {
+    Keyword::new(name, Kind::Block { what: "", max: 0, read }, doc).but(NO_CHECKER).yaml(Yaml::Absent)
+}
 
 /// Reads `real_server IP [PORT]`, or one of YAML's `real_servers`.
 pub fn read(options: &mut VirtualServerOptions, node: &Node, reader: &mut Reader<'_>) {

@@ -14,6 +14,7 @@ use super::real_server::REAL_SERVER;
 use super::tls::{SSL, SslOptions};
 use super::virtual_server::form::{PERSISTENCE, SORRY_SERVER};
 use super::virtual_server::{self, VIRTUAL_SERVER, VirtualServerOptions};
+use super::vrrp::{self, VrrpOptions};
 
 /// Everything as it was written.
 #[derive(Clone, Debug, Default)]
@@ -26,12 +27,15 @@ pub struct RootOptions {
     pub virtual_servers: Vec<VirtualServerOptions>,
     /// `virtual_server_group`.
     pub groups: Vec<Group>,
+    /// VRRP's blocks.
+    pub vrrp: VrrpOptions,
     /// YAML's `defaults`.
     pub defaults: Slot<Dialect>,
 }
 
 /// Keywords of the top level.
-pub const ROOT: Table<RootOptions> = Table { block: TOP_LEVEL, yaml: TOP_LEVEL, keywords: &[BLOCKS] };
+pub const ROOT: Table<RootOptions> =
+    Table { block: TOP_LEVEL, yaml: TOP_LEVEL, keywords: &[BLOCKS, vrrp::BLOCKS] };
 
 /// The name of the top level.
 pub const TOP_LEVEL: &str = "the top level";
@@ -91,7 +95,7 @@ const BLOCKS: &[Keyword<RootOptions>] = &[
     )
     .yaml(Yaml::As(&["virtual_server_groups"]))
     .yaml_block("virtual_server_group", |o: &mut RootOptions, n, r| o.groups.push(group::read(n, r))),
-    Keyword::unread("vrrp", VIPS, "Virtual routers.").yaml(Yaml::Only),
+    Keyword::unread("vrrp", vrrp::VIPS, "Virtual routers.").yaml(Yaml::Only),
     Keyword::new(
         "SSL",
         Kind::Block {
@@ -103,33 +107,13 @@ const BLOCKS: &[Keyword<RootOptions>] = &[
     )
     .yaml(Yaml::As(&["tls"]))
     .yaml_block("SSL", |o: &mut RootOptions, n, r| r.block(&SSL, n.statements(), &mut o.ssl)),
-    Keyword::unread("track_file", Stance::NotYet("files are not tracked"), "A file whose number counts.")
-        .or(&["vrrp_track_file"]),
-    Keyword::unread("vrrp_instance", VIPS, "A virtual router."),
-    Keyword::unread("vrrp_sync_group", VRRP, "Virtual routers that change state together."),
-    Keyword::unread("vrrp_script", VRRP, "A script that changes a priority."),
-    Keyword::unread("vrrp_track_process", VRRP, "A process that changes a priority."),
-    Keyword::unread("garp_group", VRRP, "Interfaces that share a rate of ARP announcements."),
-    Keyword::unread("bfd_instance", Stance::NotYet("no BFD session is opened"), "A BFD session."),
-    Keyword::unread("static_ipaddress", STATIC, "Addresses that are always there."),
-    Keyword::unread("static_routes", STATIC, "Routes that are always there."),
-    Keyword::unread("static_rules", STATIC, "Rules that are always there."),
-    Keyword::unread("linkbeat_use_polling", VRRP, "Poll for links."),
-    Keyword::unread("linkbeat_interfaces", VRRP, "Interfaces to poll."),
-    Keyword::unread("interface_up_down_delays", VRRP, "Delays for changing links."),
     Keyword::unread("net_namespace", NAMESPACE, "Network namespace to run in."),
     Keyword::unread("net_namespace_ipvs", NAMESPACE, "Network namespace of the table."),
-    Keyword::unread("namespace_with_ipsets", VRRP, "Use ipsets in a namespace."),
     Keyword::unread("instance", ONE_PROCESS, "Name for pid files."),
     Keyword::unread("use_pid_dir", ONE_PROCESS, "Where pid files go."),
     Keyword::unread("child_wait_time", ONE_PROCESS, "How long to wait for child processes."),
 ];
 
-const VIPS: Stance = Stance::NotYet(
-    "lvsd does not move VIPs yet; put its addresses on an interface by other means, or this host gets no traffic for them",
-);
-const VRRP: Stance = Stance::NotYet("lvsd does not move VIPs yet");
-const STATIC: Stance = Stance::NotYet("lvsd sets no addresses, routes or rules yet");
 const NAMESPACE: Stance =
     Stance::NotYetError("start lvsd in that namespace instead: `ip netns exec NAME lvsd run`");
 const ONE_PROCESS: Stance = Stance::Ignored("lvsd has one process and one run directory (`--run-dir`)");
@@ -150,6 +134,8 @@ pub fn listing() -> Vec<Listed> {
     all.extend(checker::HTTP_GET.listing());
     all.extend(checker::SSL_GET.listing());
     all.extend(super::url::SSL_URL.listing());
+    all.extend(checker::not_yet::listing());
+    all.extend(vrrp::listing());
     all
 }
 

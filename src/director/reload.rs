@@ -83,7 +83,7 @@ impl Maker<'_> {
         before: Option<&Member>,
     ) -> Member {
         let subscriber: Subscriber = (server.id, real.address);
-        let mut subscriptions = Vec::new();
+        let mut subscriptions = Vec::with_capacity(real.checkers.len());
         let mut fresh = Vec::new();
         for checker in &real.checkers {
             let (id, is_new) = self.checkers.subscribe(&checker.spec, subscriber, self.rng, self.now);

@@ -14,6 +14,9 @@ pub trait Files {
     /// The name of this host up to the first dot: what a condition `@ID` is compared with.
     fn host(&self) -> String;
 
+    /// Whether there is anything at a path; so, too, when that cannot be told.
+    fn exists(&self, path: &Path) -> bool;
+
     /// The names of a directory's entries, sorted; empty when it cannot be listed.
     fn list(&self, directory: &Path) -> Vec<String>;
 }
@@ -37,6 +40,10 @@ impl Files for OsFiles {
     fn host(&self) -> String {
         let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         name.split('.').next().unwrap_or_default().to_owned()
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        path.try_exists().unwrap_or(true)
     }
 
     fn list(&self, directory: &Path) -> Vec<String> {
@@ -235,6 +242,10 @@ impl Files for MemoryFiles {
 
     fn host(&self) -> String {
         "here".to_owned()
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        self.0.keys().any(|p| p.starts_with(path))
     }
 
     fn list(&self, directory: &Path) -> Vec<String> {

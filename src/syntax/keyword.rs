@@ -129,8 +129,72 @@ pub enum Kind<T> {
         /// Reads the block.
         read: fn(&mut T, &Node, &mut Reader<'_>),
     },
+    /// A value that is looked at and not kept: for keywords that are not built.
+    Form(Form),
     /// Whatever stands there, unread: for keywords that are ignored or not built.
     Unread,
+}
+
+/// The form of a value that is not kept.
+#[derive(Clone, Copy, Debug)]
+pub enum Form {
+    /// Nothing, or yes or no.
+    Flag,
+    /// A whole number.
+    Number {
+        /// Least.
+        min: u32,
+        /// Most.
+        max: u32,
+        /// Whether the keyword may stand alone.
+        is_optional: bool,
+    },
+    /// A time.
+    Time {
+        /// Least.
+        min: Duration,
+        /// Most.
+        max: Duration,
+    },
+    /// An IP address.
+    Address,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// So many words, of this form.
+    Words {
+        /// Their form, e.g. `IP [PORT]`.
+        what: &'static str,
+        /// Least number of words.
+        min: usize,
+        /// Most number of words.
+        max: usize,
+    },
+}
+
+impl Form {
+    fn takes(self) -> String {
+        match self {
+            Form::Flag => "[on|off]".to_owned(),
+            Form::Number { min, max, is_optional: false } => format!("a whole number from {min} to {max}"),
+            Form::Number { min, max, is_optional: true } => {
+                format!("a whole number from {min} to {max}, or nothing")
+            }
+            Form::Time { min, max } => format!("seconds from {} to {}", seconds(min), seconds(max)),
+            Form::Address => "an IP address".to_owned(),
+            Form::OneOf([words @ .., last]) if !words.is_empty() => format!("{} or {last}", words.join(", ")),
+            Form::OneOf(words) => words.concat(),
+            Form::Words { what, .. } => what.to_owned(),
+        }
+    }
+
+    /// Least and most number of words.
+    pub(super) fn count(self) -> (usize, usize) {
+        match self {
+            Form::Flag | Form::Number { is_optional: true, .. } => (0, 1),
+            Form::Number { .. } | Form::Time { .. } | Form::Address | Form::OneOf(_) => (1, 1),
+            Form::Words { min, max, .. } => (min, max),
+        }
+    }
 }
 
 /// One keyword of a block.
@@ -231,6 +295,7 @@ impl<T> Keyword<T> {
             Kind::Words { what, .. } => (*what).to_owned(),
             Kind::Block { what: "", .. } => "{ ... }".to_owned(),
             Kind::Block { what, .. } => format!("{what} {{ ... }}"),
+            Kind::Form(form) => form.takes(),
             Kind::Unread => String::new(),
         }
     }
@@ -259,7 +324,7 @@ impl<T> Keyword<T> {
             Kind::Time { .. } => Shape::Time,
             Kind::Text { .. } | Kind::Address(_) => Shape::Words { min: 1, max: 1 },
             Kind::Words { min, max, .. } => Shape::Words { min: *min, max: *max },
-            Kind::Block { .. } | Kind::Unread => Shape::Any,
+            Kind::Block { .. } | Kind::Form(_) | Kind::Unread => Shape::Any,
         }
     }
 }
@@ -300,6 +365,13 @@ impl<T> Table<T> {
             Language::Keepalived => self.block,
             Language::Yaml => self.yaml,
         }
+    }
+
+    /// Its lines of the listing, of a block that is not built: none of its words does anything, whatever they
+    /// do in other blocks.
+    pub fn listing_not_yet(&self, why: &'static str) -> Vec<Listed> {
+        let stance = Stance::NotYet(why);
+        self.listing().into_iter().map(|l| Listed { stance, yaml: Vec::new(), ..l }).collect()
     }
 
     /// Its lines of the listing.

@@ -4,7 +4,7 @@
 //! language they were written in, because what keepalived goes on with in spite of itself is an error in YAML.
 
 use super::diagnostic::{Class, Diagnostic, Diagnostics};
-use super::keyword::{Keyword, Kind, Language, Slot, Spanned, Stance, Table, Yaml, seconds};
+use super::keyword::{Form, Keyword, Kind, Language, Slot, Spanned, Stance, Table, Yaml, nearest, seconds};
 use super::source::Span;
 use super::tree::{Node, Word};
 use super::value::{self, Wrong};
@@ -30,6 +30,8 @@ pub struct Reader<'a> {
     pub is_lenient: bool,
     /// The last unknown block that was skipped; taken by who must know.
     pub skipped: Option<Word>,
+    /// Within a block that is not built: that is said of the block, and not of each word in it.
+    pub is_in_not_yet: bool,
 }
 
 impl Reader<'_> {
@@ -104,6 +106,10 @@ impl Reader<'_> {
         });
     }
 
+    fn boolean(&self, word: &str) -> Option<bool> {
+        if self.is_yaml() { value::yaml_boolean(word) } else { value::boolean(word) }
+    }
+
     fn wanted<T>(&self, keyword: &Keyword<T>) -> String {
         if self.is_yaml() { keyword.takes_in_yaml() } else { keyword.takes() }
     }
@@ -131,6 +137,10 @@ impl Reader<'_> {
                 let problem = self.lapsed(word.span, message, ", and ignored here");
                 return self.diagnostics.push(problem.help(format!("it belongs in {block}")));
             }
+            Meant::Unknown if !word.is_ascii() => Diagnostic::error(word.span, message).help(format!(
+                "no keyword is written so; a comment needs a `#` before it: `# {}`",
+                word.text
+            )),
             Meant::Unknown => Diagnostic::error(word.span, message)
                 .help("remove it, or make it a comment with `#`: what it means is not known"),
         };
@@ -191,8 +201,18 @@ impl Reader<'_> {
                 let problem = self.lapsed(at, format!("`{name}` is deprecated"), "");
                 self.diagnostics.push(problem.help(instead));
             }
-            unread => return self.unread(unread, node),
+            Stance::NotYet(_) | Stance::NotYetError(_) if self.is_in_not_yet => {}
+            Stance::NotYet(_) | Stance::NotYetError(_) => self.say(keyword.stance, node),
+            Stance::Ignored(_) | Stance::Refused(_) => return self.say(keyword.stance, node),
         }
+        let is_outer = self.is_in_not_yet;
+        self.is_in_not_yet |= matches!(keyword.stance, Stance::NotYet(_) | Stance::NotYetError(_));
+        self.values(keyword, node, into);
+        self.is_in_not_yet = is_outer;
+    }
+
+    fn values<T>(&mut self, keyword: &Keyword<T>, node: &Node, into: &mut T) {
+        let name = &*node.keyword.text;
         if let (Some((_, read)), Language::Yaml, Some(_)) = (keyword.yaml_block, self.language, &node.block) {
             return read(into, node, self);
         }
@@ -202,8 +222,7 @@ impl Reader<'_> {
         match &keyword.kind {
             Kind::Flag(slot) => {
                 let Some(word) = node.values.first() else { return self.store(slot(into), node, true) };
-                let read = if self.is_yaml() { value::yaml_boolean(word) } else { value::boolean(word) };
-                match read {
+                match self.boolean(word) {
                     Some(value) => self.store(slot(into), node, value),
                     None => {
                         let wanted = if self.is_yaml() { "`true` or `false`" } else { "`on` or `off`" };
@@ -248,12 +267,13 @@ impl Reader<'_> {
                 }
             }
             Kind::Words { read, .. } | Kind::Block { read, .. } => read(into, node, self),
+            Kind::Form(form) => self.look_at(*form, &keyword.takes(), node),
             Kind::Unread => {}
         }
     }
 
-    /// Says why a statement is not read.
-    fn unread(&mut self, stance: Stance, node: &Node) {
+    /// Says what becomes of a statement that does not do what it says.
+    fn say(&mut self, stance: Stance, node: &Node) {
         let (name, at) = (&*node.keyword.text, node.keyword.span);
         // A block is told by its name, too: `vrrp_instance VI_1`.
         let (named, whole) = match (&node.block, node.values.first()) {
@@ -266,6 +286,33 @@ impl Reader<'_> {
             Stance::NotYet(what) => self.warning(whole, format!("`{named}` is not yet supported: {what}")),
             Stance::NotYetError(what) => self.error(whole, format!("`{named}` is not yet supported: {what}")),
             Stance::Refused(why) => self.error(whole, format!("`{named}` is refused: {why}")),
+        }
+    }
+
+    /// Says what is wrong with a value that is not kept.
+    fn look_at(&mut self, form: Form, wanted: &str, node: &Node) {
+        let Some(word) = node.values.first() else { return };
+        let wrong = match form {
+            Form::Flag => self.boolean(word).is_none().then_some(Wrong::Malformed(None)),
+            Form::Number { min, max, .. } => value::number(word, min, max).err(),
+            Form::Time { min, max } => match value::time(word) {
+                Ok(time) if time.duration < min || time.duration > max => Some(Wrong::OutOfRange),
+                Ok(time) => {
+                    self.explain_time(word, time);
+                    None
+                }
+                Err(wrong) => Some(wrong),
+            },
+            Form::Address => value::address(word).err(),
+            Form::OneOf(words) if words.contains(&&*word.text) => None,
+            Form::OneOf(words) => {
+                let likely = nearest(word, words.iter().copied());
+                Some(Wrong::Malformed(likely.map(|l| format!("did you mean `{l}`?"))))
+            }
+            Form::Words { .. } => None,
+        };
+        if let Some(wrong) = wrong {
+            self.wrong(&node.keyword, word, wanted, wrong);
         }
     }
 
@@ -302,6 +349,10 @@ impl Reader<'_> {
             Kind::Time { .. } | Kind::Text { .. } | Kind::Address(_) => (1, 1, false),
             Kind::Words { min, max, .. } => (alone.max(*min), *max, false),
             Kind::Block { max, .. } => (0, *max, true),
+            Kind::Form(form) => {
+                let (min, max) = form.count();
+                (min, max, false)
+            }
             Kind::Unread => return true,
         };
         let (name, at) = (&*node.keyword.text, node.keyword.span);

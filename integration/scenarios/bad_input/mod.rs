@@ -51,6 +51,11 @@ const BAD: &[Bad] = &[
         says: &["no-checker-yet.conf:4:9", "SMTP_CHECK"],
     },
     Bad {
+        name: "torn-word.conf",
+        content: include_bytes!("torn-word.conf"),
+        says: &["torn-word.conf:5:5", "virtual_ipaddress"],
+    },
+    Bad {
         name: "missing-include.conf",
         content: include_bytes!("missing-include.conf"),
         says: &["missing-include.conf:1", "/nowhere/at-all.conf"],

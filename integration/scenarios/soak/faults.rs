@@ -16,7 +16,7 @@ use super::configuration::{Configuration, ours};
 use super::servers::{Condition, any, host_of};
 use super::truth::key;
 use crate::lab::daemon::{control, run_dir};
-use crate::lab::topology::{batch, front};
+use crate::lab::topology::{VIP, batch, front};
 use crate::lab::wait::{pause, seconds};
 use crate::lab::{Verdict, claim, judge, same};
 
@@ -146,6 +146,7 @@ fn freeze(soak: &mut Soak<'_>) -> Verdict {
 
 fn edit_ours(soak: &mut Soak<'_>) -> Verdict {
     let ours: Vec<ServiceKey> = ours().into_iter().map(key).collect();
+    let web = web()?;
     let table = soak.kernel.read()?;
     let table: Vec<_> = table.into_iter().filter(|(key, _)| ours.contains(key)).collect();
     if table.is_empty() {
@@ -161,12 +162,14 @@ fn edit_ours(soak: &mut Soak<'_>) -> Verdict {
             Op::SetService(*key, Service { scheduler, persistence: None, ..entry.service.clone() })
         }
         (2, Some((at, _))) => Op::RemoveDestination(*key, **at),
-        (3, Some((at, d))) => {
+        // Not where clients ask: the kernel caches one route for a destination, whoever used it first, and a connection
+        // that is still translated leaves one by which direct routing looks for the VIP's own neighbour.
+        (3, Some((at, d))) if *key != web => {
             let forwarding =
                 if d.destination.forwarding == Forwarding::Nat { Forwarding::Dr } else { Forwarding::Nat };
             Op::SetDestination(*key, **at, Destination { forwarding, ..d.destination })
         }
-        (4, Some((at, d))) => {
+        (3 | 4, Some((at, d))) => {
             Op::SetDestination(*key, **at, Destination { weight: soak.rng.u32(..20), ..d.destination })
         }
         (_, one) => {
@@ -179,6 +182,12 @@ fn edit_ours(soak: &mut Soak<'_>) -> Verdict {
     soak.tell(format!("a stranger's hand: {op:?}"));
     // lvsd may have changed the table meanwhile: a refusal is the stranger's business.
     soak.kernel.apply(&[op]).map(drop)
+}
+
+/// The service clients ask.
+pub fn web() -> Result<ServiceKey, String> {
+    let address = VIP.parse().map_err(|e| format!("{VIP}: {e}"))?;
+    Ok(ServiceKey::Address { protocol: Protocol::Tcp, address, port: 80 })
 }
 
 fn edit_theirs(soak: &mut Soak<'_>) -> Verdict {

@@ -1240,6 +1240,8 @@ fn vips_are_not_moved_yet() {
         top_level(
             r#"vrrp_instance VI_1 {
     state MASTER
+    interface eth0
+    virtual_router_id 51
 }"#,
         ),
         r#"

@@ -5,4 +5,5 @@ mod hostile;
 mod odd;
 mod options;
 mod verdicts;
+mod vrrp;
 mod yaml;

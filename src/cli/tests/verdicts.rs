@@ -117,7 +117,7 @@ virtual_server 192.168.177.100 443 {
     assert_eq!(checker.spec.timing.retry, 3);
     assert_eq!(checker.spec.target.address, "192.168.177.181:23".parse().unwrap());
     assert!(
-        report.text.ends_with("1 virtual server, 1 real server: 7 warnings: can be run\n"),
+        report.text.ends_with("1 virtual server, 1 real server: 8 warnings: can be run\n"),
         "{}",
         report.text
     );
@@ -144,24 +144,6 @@ fn a_direct_routing_director_on_a_real_server_runs_with_warnings() {
         "{}",
         report.text
     );
-}
-
-/// VRRP only: nothing to direct, and it says so.
-#[test]
-fn files_with_vrrp_only_run_and_say_that_no_vip_moves() {
-    for text in [
-        "vrrp_instance VI_1 { #启动一个实例\n    state MASTER #角色\n    authentication { 认证\n        auth_type PASS\n    }\n}\n",
-        "global_defs {\n    vrrp_strict\n    vrrp_garp_interval 0\n}\nvrrp_script check_haproxy {\n        script \"/x.sh\"\n}\n\
-         vrrp_instance VI_1 {\n     track_script {\n        check_haproxy\n        }\n}\n",
-        "vrrp_instance VI_1 {\n    advert_int 1\n    virtual _ipaddress {\n        192.168.1.233\n    } \n} \n",
-    ] {
-        let (report, config) = verdict(text);
-        assert!(config.is_some(), "{}", report.text);
-        assert!(
-            report.text.contains("`vrrp_instance VI_1` is not yet supported: lvsd does not move VIPs yet")
-        );
-        assert!(report.text.contains("there is no virtual server: nothing is directed"));
-    }
 }
 
 #[test]

@@ -92,6 +92,10 @@ impl Files for OddFiles {
         }
     }
 
+    fn exists(&self, path: &Path) -> bool {
+        self.0.exists(path)
+    }
+
     fn host(&self) -> String {
         self.0.host()
     }

@@ -1,0 +1,122 @@
+//! The checkers that are not built: their blocks are read and checked, and then refused by `real_server`.
+
+use crate::config::timing::HasTiming;
+use crate::config::vrrp::track::weight;
+use crate::config::vrrp::{COMMAND, COUNT, NAME, kept, word};
+use crate::syntax::keyword::{Form, Keyword, Kind, Listed, Reader, Stance, Table, Yaml};
+use crate::syntax::tree::Node;
+
+use super::{CONNECTION, CheckerOptions};
+
+/// Keywords of SMTP_CHECK.
+pub const SMTP_CHECK: Table<CheckerOptions> = Table {
+    block: "SMTP_CHECK",
+    yaml: "SMTP_CHECK",
+    keywords: &[
+        CONNECTION,
+        CheckerOptions::TIMING,
+        &[
+            word("helo_name", NAME, "Name to greet with."),
+            Keyword::new(
+                "host",
+                Kind::Block { what: "", max: 0, read: |_: &mut CheckerOptions, n, r| read(&HOST, n, r) },
+                "Another address to check.",
+            )
+            .but(Stance::Deprecated("write its words in SMTP_CHECK itself, and one SMTP_CHECK for each host"))
+            .yaml(Yaml::Absent),
+        ],
+    ],
+};
+
+const HOST: Table<CheckerOptions> = Table { block: "host", yaml: "host", keywords: &[CONNECTION] };
+
+/// Keywords of DNS_CHECK.
+pub const DNS_CHECK: Table<CheckerOptions> = Table {
+    block: "DNS_CHECK",
+    yaml: "DNS_CHECK",
+    keywords: &[
+        CONNECTION,
+        CheckerOptions::TIMING,
+        &[
+            word(
+                "type",
+                Form::OneOf(&["A", "NS", "CNAME", "SOA", "MX", "TXT", "AAAA", "RRSIG", "DNSKEY"]),
+                "Type of the records to ask for.",
+            ),
+            word("name", NAME, "Name to ask for."),
+        ],
+    ],
+};
+
+/// Keywords of MISC_CHECK.
+pub const MISC_CHECK: Table<CheckerOptions> = Table {
+    block: "MISC_CHECK",
+    yaml: "MISC_CHECK",
+    keywords: &[
+        CheckerOptions::TIMING,
+        &[
+            word("misc_path", COMMAND, "The command to run."),
+            word("misc_timeout", COUNT, "Longest time a run may take, in seconds."),
+            word("misc_dynamic", Form::Flag, "Its exit status is the weight."),
+            word("user", Form::Words { what: "USER [GROUP]", min: 1, max: 2 }, "Whom it runs as."),
+            word("log_all_failures", Form::Flag, "Log every failing check, not only the one that decides."),
+        ],
+    ],
+};
+
+/// Keywords of UDP_CHECK.
+pub const UDP_CHECK: Table<CheckerOptions> = Table {
+    block: "UDP_CHECK",
+    yaml: "UDP_CHECK",
+    keywords: &[
+        CONNECTION,
+        CheckerOptions::TIMING,
+        &[
+            word("payload", Form::Words { what: "HEX...", min: 1, max: 1024 }, "What to send."),
+            word(
+                "require_reply",
+                Form::Words { what: "[HEX...]", min: 0, max: 1024 },
+                "What the answer must begin with.",
+            ),
+            word("min_reply_length", COUNT, "Least bytes of an answer."),
+            word("max_reply_length", COUNT, "Most bytes of an answer."),
+        ],
+    ],
+};
+
+/// Keywords of PING_CHECK.
+pub const PING_CHECK: Table<CheckerOptions> =
+    Table { block: "PING_CHECK", yaml: "PING_CHECK", keywords: &[CONNECTION, CheckerOptions::TIMING] };
+
+/// Keywords of FILE_CHECK.
+pub const FILE_CHECK: Table<CheckerOptions> = Table {
+    block: "FILE_CHECK",
+    yaml: "FILE_CHECK",
+    keywords: &[&[
+        word("track_file", NAME, "The track_file whose number counts."),
+        kept("weight", weight(), "What its number is multiplied with."),
+    ]],
+};
+
+/// Keywords of BFD_CHECK.
+pub const BFD_CHECK: Table<CheckerOptions> = Table {
+    block: "BFD_CHECK",
+    yaml: "BFD_CHECK",
+    keywords: &[&[
+        word("name", NAME, "The bfd_instance."),
+        word("alpha", Form::Flag, "Down until the session is up."),
+    ]],
+};
+
+/// The lines of the listing.
+pub fn listing() -> Vec<Listed> {
+    let tables = [&SMTP_CHECK, &DNS_CHECK, &MISC_CHECK, &UDP_CHECK, &PING_CHECK, &FILE_CHECK, &BFD_CHECK];
+    let listed = tables.iter().flat_map(|table| table.listing_not_yet("this check is not built"));
+    // What YAML alone has is nothing of these blocks.
+    listed.filter(|keyword| !keyword.names.is_empty()).collect()
+}
+
+/// Reads the block of such a checker, for what is wrong with it.
+pub fn read(table: &Table<CheckerOptions>, node: &Node, reader: &mut Reader<'_>) {
+    reader.block(table, node.statements(), &mut CheckerOptions::default());
+}

@@ -1,0 +1,92 @@
+//! What `global_defs` says of VRRP and BFD.
+
+use crate::config::global::GlobalOptions;
+use crate::syntax::keyword::{Form, Keyword, Kind};
+
+use super::{COMMAND, COUNT, NAME, TIME, kept, number, word};
+
+/// Their keywords.
+pub const KEYWORDS: &[Keyword<GlobalOptions>] = &[
+    word("vrrp_mcast_group4", Form::Address, "Group of IPv4 advertisements."),
+    word("vrrp_mcast_group6", Form::Address, "Group of IPv6 advertisements."),
+    word("vrrp_version", Form::OneOf(&["2", "3"]), "Version of VRRP."),
+    word("vrrp_garp_master_delay", TIME, "Time before ARP announcements are repeated."),
+    word("vrrp_garp_master_repeat", COUNT, "ARP announcements of an address at once."),
+    word("vrrp_garp_master_refresh", TIME, "Time between later ARP announcements; 0 is none."),
+    word("vrrp_garp_master_refresh_repeat", COUNT, "ARP announcements of an address then."),
+    word(
+        "vrrp_garp_lower_prio_delay",
+        TIME,
+        "Time before they are repeated after a lower priority was heard.",
+    ),
+    word("vrrp_garp_lower_prio_repeat", COUNT, "ARP announcements after a lower priority was heard."),
+    word("vrrp_garp_interval", TIME, "Time between ARP announcements."),
+    word("vrrp_gna_interval", TIME, "Time between neighbour advertisements."),
+    word("vrrp_min_garp", Form::Flag, "One ARP announcement, and no repetition."),
+    word("vrrp_garp_extra_if", words(1, 2), "Announce on other interfaces, too."),
+    word("vrrp_vmac_garp_intvl", words(1, 2), "Old name of `vrrp_garp_extra_if`."),
+    word("vrrp_down_timer_adverts", number(1, 100), "Advertisements missed before an instance takes over."),
+    word("vrrp_lower_prio_no_advert", Form::Flag, "Do not answer a lower priority."),
+    word("vrrp_higher_prio_send_advert", Form::Flag, "Answer a higher priority once."),
+    word("vrrp_owner_ignore_adverts", Form::Flag, "An owner hears nothing."),
+    word("vrrp_check_unicast_src", Form::Flag, "Hear configured peers only."),
+    word("vrrp_skip_check_adv_addr", Form::Flag, "Compare the addresses of the first advertisement only."),
+    kept(
+        "vrrp_strict",
+        Kind::Flag(|o: &mut GlobalOptions| &mut o.is_strict),
+        "Nothing the standard does not have.",
+    ),
+    word("vrrp_iptables", words(0, 2), "Chains for rules that drop packets."),
+    word("vrrp_ipsets", words(0, 6), "Sets for the rules that drop packets."),
+    word("vrrp_startup_delay", TIME, "Time before instances begin."),
+    word("vrrp_delay_after_boot", TIME, "Time after boot before instances begin."),
+    word("log_unknown_vrids", Form::Flag, "Log advertisements of virtual routers nobody configured."),
+    word("vmac_prefix", NAME, "Beginning of the names of interfaces of virtual MAC addresses."),
+    word("vmac_addr_prefix", NAME, "The same for those of addresses."),
+    word("vrrp_notify_fifo", COMMAND, "FIFO for changes of state."),
+    word("vrrp_notify_fifo_script", COMMAND, "Script that reads the FIFO."),
+    word("vrrp_notify_priority_changes", Form::Flag, "Tell the FIFO about priorities, too."),
+    word("vrrp_priority", words(1, 1), "One of the settings of VRRP and BFD."),
+    word("vrrp_no_swap", Form::Flag, "One of the settings of VRRP and BFD."),
+    word("vrrp_rt_priority", number(1, 99), "One of the settings of VRRP and BFD."),
+    word("vrrp_rlimit_rttime", COUNT, "One of the settings of VRRP and BFD."),
+    word("vrrp_rlimit_rtime", COUNT, "One of the settings of VRRP and BFD."),
+    word("vrrp_cpu_affinity", words(1, 64), "One of the settings of VRRP and BFD."),
+    word("vrrp_process_name", NAME, "One of the settings of VRRP and BFD."),
+    word("vrrp_rx_bufs_policy", words(1, 1), "One of the settings of VRRP and BFD."),
+    word("vrrp_rx_bufs_multiplier", COUNT, "One of the settings of VRRP and BFD."),
+    word("vrrp_netlink_cmd_rcv_bufs", COUNT, "One of the settings of VRRP and BFD."),
+    word("vrrp_netlink_cmd_rcv_bufs_force", Form::Flag, "One of the settings of VRRP and BFD."),
+    word("vrrp_netlink_monitor_rcv_bufs", COUNT, "One of the settings of VRRP and BFD."),
+    word("vrrp_netlink_monitor_rcv_bufs_force", Form::Flag, "One of the settings of VRRP and BFD."),
+    word("v3_checksum_as_v2", Form::Flag, "Checksums of version 3 without pseudo header."),
+    word("default_interface", NAME, "Interface of static addresses."),
+    word(
+        "dynamic_interfaces",
+        Form::Words { what: "[allow_if_changes]", min: 0, max: 1 },
+        "Interfaces may be absent at the start.",
+    ),
+    word("disable_local_igmp", Form::Flag, "One of the settings of VRRP and BFD."),
+    word("nftables", words(0, 2), "One of the settings of VRRP and BFD."),
+    word("nftables_priority", words(1, 1), "One of the settings of VRRP and BFD."),
+    word("nftables_ifindex", Form::Flag, "One of the settings of VRRP and BFD."),
+    word("fifo_write_vrrp_states_on_reload", Form::Flag, "One of the settings of VRRP and BFD."),
+    word("smtp_alert_vrrp", Form::Flag, "One of the settings of VRRP and BFD."),
+    word("no_email_faults", Form::Flag, "One of the settings of VRRP and BFD."),
+    word("enable_snmp_vrrp", Form::Flag, "One of the settings of VRRP and BFD."),
+    word("enable_snmp_keepalived", Form::Flag, "One of the settings of VRRP and BFD."),
+    word("enable_snmp_rfc", Form::Flag, "One of the settings of VRRP and BFD."),
+    word("enable_snmp_rfcv2", Form::Flag, "One of the settings of VRRP and BFD."),
+    word("enable_snmp_rfcv3", Form::Flag, "One of the settings of VRRP and BFD."),
+    word("bfd_process_name", NAME, "One of the settings of VRRP and BFD."),
+    word("bfd_priority", words(1, 1), "One of the settings of VRRP and BFD."),
+    word("bfd_rt_priority", number(1, 99), "One of the settings of VRRP and BFD."),
+    word("bfd_no_swap", Form::Flag, "One of the settings of VRRP and BFD."),
+    word("bfd_rlimit_rttime", COUNT, "One of the settings of VRRP and BFD."),
+    word("bfd_rlimit_rtime", COUNT, "One of the settings of VRRP and BFD."),
+    word("bfd_cpu_affinity", words(1, 64), "One of the settings of VRRP and BFD."),
+];
+
+const fn words(min: usize, max: usize) -> Form {
+    Form::Words { what: "WORD...", min, max }
+}
