@@ -195,7 +195,7 @@ impl Expander<'_> {
             }
             None => {}
         }
-        if line.text.contains('$') {
+        if line.text.as_bytes().contains(&b'$') {
             for expanded in self.expand(line) {
                 self.statements(&expanded, odd_spaces);
             }
@@ -285,7 +285,7 @@ impl Expander<'_> {
     fn word(&mut self, line: &Line<'_>, range: std::ops::Range<usize>, is_quoted: bool) {
         let text = line.text.get(range.clone()).unwrap_or_default();
         let span = line.span(range);
-        if text.contains('\u{fffd}') {
+        if !text.is_ascii() && text.contains('\u{fffd}') {
             self.diagnostics.push(
                 Diagnostic::error(span, "this word is not UTF-8")
                     .help("save the file in UTF-8, or correct the word"),
