@@ -8,6 +8,7 @@ use super::{ConfigArguments, keywords, print, render};
 use crate::config::{self, Loaded, Strictness};
 use crate::daemon::startup::Exit;
 use crate::daemon::traps;
+use crate::director::event::count;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CheckArguments {
@@ -124,8 +125,4 @@ fn verdict(path: &Path, loaded: &Loaded, is_denied: bool) -> String {
         }
         None => format!("{path}: {problems}: cannot be run\n"),
     }
-}
-
-fn count(n: usize, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }

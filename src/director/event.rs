@@ -298,6 +298,7 @@ impl fmt::Display for Event {
     }
 }
 
-fn count(n: usize, noun: &str) -> String {
+/// `1 service`, `2 services`.
+pub fn count(n: usize, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }

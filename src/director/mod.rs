@@ -246,7 +246,7 @@ impl Director {
             let Some(pool) = self.pools.get_mut(&id) else { continue };
             let actual = self.reconciler.actual(key);
             if let Some(actual) = actual.filter(|_| readings.adopted.contains(key)) {
-                pool.adopt(actual, &self.checkers, |at| self.was_leaving.get(&(id, *at)).copied());
+                pool.adopt(actual, &self.checkers, |at| self.was_leaving.remove(&(id, *at)));
                 self.unsettled.insert(id);
             }
             if pool.watch_leaving(now, actual, events) {

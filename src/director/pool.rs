@@ -158,7 +158,7 @@ impl Pool {
         &mut self,
         actual: &ServiceEntry,
         checkers: &Checkers,
-        was_leaving: impl Fn(&SocketAddr) -> Option<Instant>,
+        mut was_leaving: impl FnMut(&SocketAddr) -> Option<Instant>,
     ) {
         let serves = |at: &SocketAddr| actual.destinations.get(at).is_some_and(|d| d.destination.weight > 0);
         self.desired.destinations =
