@@ -80,6 +80,16 @@ pub enum Version {
     V3,
 }
 
+impl Version {
+    /// As it is written, in packets too.
+    pub fn number(self) -> u8 {
+        match self {
+            Version::V2 => 2,
+            Version::V3 => 3,
+        }
+    }
+}
+
 /// The family of a virtual router's advertisements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "their names say it")]
