@@ -1,6 +1,9 @@
-//! The host's network beside IPVS, in the kernel's words: [`types`]; [`sysctl`] reads and writes the kernel's settings.
+//! The host's network beside IPVS, in the kernel's words: [`types`]; [`sysctl`] reads and writes the kernel's settings,
+//! [`announce`] makes the frames that tell where an address is.
 //!
 //! This layer refuses to know configuration files and health.
 
+pub mod announce;
+pub mod checksum;
 pub mod sysctl;
 pub mod types;

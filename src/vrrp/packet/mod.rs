@@ -5,7 +5,6 @@
 //! limit) is the router's. Anything may arrive here: every length is checked, nothing is indexed.
 
 mod authentication;
-mod checksum;
 mod counters;
 mod flaw;
 #[cfg(test)]
@@ -16,6 +15,7 @@ use std::time::Duration;
 
 use super::exchange::Datagram;
 use super::settings::{Authentication, Checksum, HmacMode, Version};
+use crate::net::checksum::Sum;
 pub use authentication::{HmacTrailer, authenticate};
 pub use counters::{Counters, ReplayWindow};
 pub use flaw::{Flaw, KINDS, Malformed};
@@ -300,8 +300,9 @@ fn read_addresses(list: &[u8], is_ipv4: bool) -> Vec<IpAddr> {
 
 /// Whether the checksum over `message` fits, and in which form, where there are two. None: it does not.
 fn read_checksum(message: &[u8], version: Version, datagram: &Datagram) -> Option<Option<Checksum>> {
-    let plain = checksum::Sum::default().add(message);
-    let with_header = plain.add_pseudo_header(datagram.source, datagram.destination, message.len());
+    let plain = Sum::default().with(message);
+    let with_header =
+        plain.with_pseudo_header(datagram.source, datagram.destination, PROTOCOL, message.len());
     if datagram.source.is_ipv6() {
         return with_header.is_fine().then_some(None);
     }
@@ -314,9 +315,9 @@ fn read_checksum(message: &[u8], version: Version, datagram: &Datagram) -> Optio
 
 /// Writes the checksum over the first `covered` bytes.
 fn write_checksum(message: &mut [u8], covered: usize, version: Version, path: &Path, form: Checksum) {
-    let mut sum = checksum::Sum::default().add(message.get(..covered).unwrap_or_default());
+    let mut sum = Sum::default().with(message.get(..covered).unwrap_or_default());
     if path.source.is_ipv6() || (version == Version::V3 && form == Checksum::PseudoHeader) {
-        sum = sum.add_pseudo_header(path.source, path.destination, covered);
+        sum = sum.with_pseudo_header(path.source, path.destination, PROTOCOL, covered);
     }
     write(message, CHECKSUM_AT, &sum.complement().to_be_bytes());
 }

@@ -2,15 +2,13 @@
 
 use std::net::IpAddr;
 
-use super::PROTOCOL;
-
 /// The ones' complement sum of pieces, each of which is padded to an even length by itself.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sum(u64);
+pub struct Sum(u64);
 
 impl Sum {
-    /// Adds bytes.
-    pub(super) fn add(mut self, bytes: &[u8]) -> Sum {
+    /// This, and bytes.
+    pub fn with(mut self, bytes: &[u8]) -> Sum {
         for pair in bytes.chunks(2) {
             let high = pair.first().copied().unwrap_or(0);
             let low = pair.get(1).copied().unwrap_or(0);
@@ -19,27 +17,27 @@ impl Sum {
         self
     }
 
-    /// Adds the pseudo header of a message of `length` bytes.
-    pub(super) fn add_pseudo_header(self, source: IpAddr, destination: IpAddr, length: usize) -> Sum {
+    /// This, and the pseudo header of a message of `length` bytes.
+    pub fn with_pseudo_header(self, source: IpAddr, destination: IpAddr, protocol: u8, length: usize) -> Sum {
         let length = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
-        let sum = self.add_address(source).add_address(destination);
-        sum.add(&length).add(&[0, PROTOCOL])
+        let sum = self.with_address(source).with_address(destination);
+        sum.with(&length).with(&[0, protocol])
     }
 
-    fn add_address(self, ip: IpAddr) -> Sum {
+    fn with_address(self, ip: IpAddr) -> Sum {
         match ip {
-            IpAddr::V4(ip) => self.add(&ip.octets()),
-            IpAddr::V6(ip) => self.add(&ip.octets()),
+            IpAddr::V4(ip) => self.with(&ip.octets()),
+            IpAddr::V6(ip) => self.with(&ip.octets()),
         }
     }
 
     /// What to write so that the whole sums up to all ones.
-    pub(super) fn complement(self) -> u16 {
+    pub fn complement(self) -> u16 {
         !self.folded()
     }
 
     /// Whether a checksum that was part of it fits.
-    pub(super) fn is_fine(self) -> bool {
+    pub fn is_fine(self) -> bool {
         self.folded() == u16::MAX
     }
 
