@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::event::Event;
 use super::settings::{Settings, TrackTarget};
 use crate::net::types::{Host, LinkIndex, News, Op, Prefix, Refusal};
@@ -143,7 +145,8 @@ pub struct Transmission {
 }
 
 /// State of an instance (RFC 9568 section 6.4; Fault is keepalived's).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the protocol's words")]
 pub enum State {
     Init,
