@@ -100,6 +100,11 @@ impl MemoryHost {
         self.news.drain(..).collect()
     }
 
+    /// The oldest change that has not been asked for.
+    pub fn next_news(&mut self) -> Option<News> {
+        self.news.pop_front()
+    }
+
     /// Plugs a card in, switched on and with carrier; its IPv6 link-local address follows from its MAC address.
     pub fn add_link(&mut self, name: &str, mac: MacAddress) -> LinkIndex {
         let index = self.insert_link(name, Some(mac), None, 1500);
