@@ -85,7 +85,8 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
         &mut reader,
     );
     vrrp::verify::verify(&options.vrrp, &options.global.is_strict, files, &mut reader);
-    let config = Config { global: options.global.resolve(&defaults), virtual_servers };
+    let config =
+        Config { global: options.global.resolve(&defaults), virtual_servers, vrrp: Default::default() };
     if config.virtual_servers.is_empty() && diagnostics.errors() == 0 {
         let text = format!("{}: there is no virtual server: nothing is directed", path.display());
         diagnostics.push(Diagnostic::new(Class::Warning, None, text));

@@ -44,6 +44,14 @@ pub struct Settings {
     pub notify: NotifySettings,
 }
 
+impl Settings {
+    /// Whether there is anything to do.
+    pub fn is_empty(&self) -> bool {
+        let has_static = !self.static_addresses.is_empty() || !self.static_routes.is_empty();
+        self.instances.is_empty() && !has_static && self.static_rules.is_empty()
+    }
+}
+
 /// What becomes of the addresses of a daemon that died.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnCrash {
