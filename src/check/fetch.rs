@@ -41,21 +41,28 @@ pub(super) struct Fetch {
 }
 
 impl Fetch {
-    /// Takes the whole body, within [`LIMIT`].
-    pub(super) async fn take(&mut self, response: Response<Incoming>) -> hyper::Result<Outcome> {
+    /// Takes the whole body, within [`LIMIT`], and keeps count of it.
+    pub(super) async fn take(
+        &mut self,
+        response: Response<Incoming>,
+        length: &mut Option<u64>,
+        count: &mut u64,
+    ) -> hyper::Result<Outcome> {
         let status = response.status().as_u16();
         let mut body = response.into_body();
+        *length = body.size_hint().exact();
         let too_long = || {
             let reason = format!("body longer than {LIMIT} bytes, the most that is digested");
             Ok(Outcome::fail(super::outcome::Phase::Body, reason))
         };
-        if body.size_hint().exact().is_some_and(|length| length > LIMIT) {
+        if length.is_some_and(|length| length > LIMIT) {
             return too_long();
         }
         while let Some(frame) = body.frame().await {
             let frame = frame?;
             let data: &[u8] = frame.data_ref().map_or(&[], Bytes::as_ref);
-            if self.body.len() as u64 + data.len() as u64 > LIMIT {
+            *count += data.len() as u64;
+            if *count > LIMIT {
                 return too_long();
             }
             self.hasher.update(data);

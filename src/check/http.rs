@@ -289,7 +289,7 @@ async fn exchange(
     let status = response.status().as_u16();
     answer.status = Some(status);
     if let Some(fetch) = &mut answer.fetch {
-        return fetch.take(response).await;
+        return fetch.take(response, &mut answer.length, &mut answer.body).await;
     }
     if !url.status.iter().any(|&(first, last)| (first..=last).contains(&status)) {
         let reason = format!("status {status}, wanted {}", ranges(&url.status));
