@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::decode::{self, ShownAddress};
 use super::encode::{self, Unspeakable};
 use super::talk::Verdict;
-use super::wire::{FOREVER, IFA_F_GIVEN, IFA_F_NODAD};
+use super::wire::{FOREVER, IFA_F_DEPRECATED, IFA_F_GIVEN, IFA_F_NODAD};
 use super::{Kernel, find, in_words, name};
 use crate::net::types::{Address, LinkIndex, Op, Prefix, Refusal, Route};
 use crate::netlink::request::Request;
@@ -267,10 +267,11 @@ fn difference(wanted: &Address, link: LinkIndex, shown: &[ShownAddress]) -> Diff
     if there.far != far || is_doomed || (is_ipv4 && !is_ipv4_as_wanted) {
         return Difference::All(there.far);
     }
+    // IPv4 shows a deprecated address without end as preferred for ever.
+    let is_deprecated = there.flags & IFA_F_DEPRECATED != 0;
     let has_lifetime = match wanted.preferred_lifetime {
-        None => there.preferred == FOREVER,
-        Some(0) => there.preferred == 0,
-        Some(FOREVER) => there.preferred == FOREVER,
+        None | Some(FOREVER) => there.preferred == FOREVER && !is_deprecated,
+        Some(0) => is_deprecated,
         // It has been running down since it was given.
         Some(_) => false,
     };

@@ -60,6 +60,8 @@ pub(super) const IFA_F_SECONDARY: u32 = 0x01;
 pub(super) const IFA_F_NODAD: u32 = 0x02;
 pub(super) const IFA_F_OPTIMISTIC: u32 = 0x04;
 pub(super) const IFA_F_DADFAILED: u32 = 0x08;
+/// IFA_F_DEPRECATED: no source of new connections.
+pub(super) const IFA_F_DEPRECATED: u32 = 0x20;
 pub(super) const IFA_F_TENTATIVE: u32 = 0x40;
 /// Flags an operator may give and the kernel keeps: HOMEADDRESS, MANAGETEMPADDR, NOPREFIXROUTE, MCAUTOJOIN.
 pub(super) const IFA_F_GIVEN: u32 = 0x10 | 0x100 | 0x200 | 0x400;
