@@ -1,9 +1,12 @@
 //! The host's network beside IPVS, in the kernel's words: [`types`]; [`sysctl`] reads and writes the kernel's settings,
 //! [`announce`] makes the frames that tell where an address is.
 //!
-//! This layer refuses to know configuration files and health.
+//! This layer refuses to know configuration files and health. `identity` says when two of a thing are the same,
+//! [`memory`] is a host for simulated worlds.
 
 pub mod announce;
 pub mod checksum;
+mod identity;
+pub mod memory;
 pub mod sysctl;
 pub mod types;
