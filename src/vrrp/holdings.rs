@@ -214,13 +214,13 @@ impl Holdings {
                 self.is_dirty = true;
             }
             News::RouteGone(route) => {
-                let key = self.wanted.routes.iter().map(|w| &w.it).find(|r| r.as_ref() == route);
+                let key = self.wanted.routes.iter().map(|w| &w.it).find(|r| r.is_same(route));
                 if let Some(key) = key.map(|route| Key::Route(Arc::clone(route))) {
                     self.lost(key, now);
                 }
             }
             News::RuleGone(rule) => {
-                let key = self.wanted.rules.iter().map(|w| &w.it).find(|r| r.as_ref() == rule);
+                let key = self.wanted.rules.iter().map(|w| &w.it).find(|r| r.is_same(rule));
                 if let Some(key) = key.map(|rule| Key::Rule(Arc::clone(rule))) {
                     self.lost(key, now);
                 }

@@ -162,9 +162,18 @@ impl Instance {
         self.interval() * u32::from(self.settings.missed_adverts) + self.skew()
     }
 
-    /// The timer's end is so long ago that something may have been heard since, and waits to be read.
+    /// The timer's end is so long ago that this host must have been short of time.
     pub fn is_late(&self, now: Instant) -> bool {
         self.timer.is_some_and(|at| now.since(at) > self.skew().min(SLACK))
+    }
+
+    /// What arrived has to be read before the end of the timer decides: always before a takeover, for a process that
+    /// slept until just before its timer has not read either; of a Master only when it is late.
+    pub fn must_listen_first(&self, now: Instant) -> bool {
+        match self.state {
+            State::Backup => self.timer.is_some_and(|at| at <= now),
+            _ => self.is_late(now),
+        }
     }
 
     /// A Master that was silent for so long that others had to take it for dead.

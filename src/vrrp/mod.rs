@@ -20,6 +20,8 @@ pub mod packet;
 mod reload;
 pub mod router;
 pub mod settings;
+#[cfg(test)]
+mod sim;
 mod speakers;
 pub mod status;
 mod track;

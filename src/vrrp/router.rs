@@ -327,10 +327,12 @@ impl Router {
         if self.is_draining() || !is_any_due {
             return;
         }
-        let late = self.members.values().filter(|m| m.instance.is_late(now));
-        let lateness = late.filter_map(|m| m.instance.timer()).map(|at| now.since(at)).max();
+        let deaf = self.members.values().filter(|m| m.instance.must_listen_first(now));
+        let lateness = deaf.filter_map(|m| m.instance.timer()).map(|at| now.since(at)).max();
         if let Some(lateness) = lateness {
-            self.was_late(lateness, now, out);
+            if self.members.values().any(|m| m.instance.is_late(now)) {
+                self.was_late(lateness, now, out);
+            }
             self.drain = Some(Drain { since: now, times: 1 });
             out.push(Effect::Drain);
             return;
