@@ -32,6 +32,7 @@ mod sysctls;
 mod tcp_cost;
 mod tls;
 mod unit_file;
+mod vrrp_pair;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -173,6 +174,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "SIGHUP adds, removes, changes; a typo changes nothing; no request fails",
         180,
         reload::run,
+    ),
+    scenario(
+        "vrrp-pair",
+        "two directors share a VIP: kill -9, SIGTERM, hand-over, a removed VIP",
+        180,
+        vrrp_pair::run,
     ),
     scenario(
         "unit-file",

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::actuator::Actuator;
@@ -22,7 +23,7 @@ use super::notify::Notifier;
 use super::prober::Prober;
 use super::pulse::{Body, Pulse};
 use super::reload::Reloads;
-use super::router::{Handle, Report};
+use super::router::{Handle, News};
 use super::state_file::RunDirectory;
 use super::sysctls::{Keeper, Kernel, Values};
 use super::{sink, startup};
@@ -39,6 +40,8 @@ use crate::vrrp::exchange::Input as RouterInput;
 const KNOWN_SHOWN: usize = 10;
 /// Longest time a stop waits for the router, whose own limit is shorter.
 const ROUTER_LIMIT: Duration = Duration::from_secs(8);
+/// Longest time a status waits for the router's part.
+const STATUS_LIMIT: Duration = Duration::from_secs(2);
 
 /// Everything the loop owns.
 pub struct Shell {
@@ -48,6 +51,10 @@ pub struct Shell {
     pub router: Option<Handle>,
     /// When a stop no longer waits for the router; set while it does.
     pub stop_by: Option<Instant>,
+    /// Who waits for a status with the router's part; the control socket bounds how many.
+    pub asking: Vec<oneshot::Sender<Reply>>,
+    /// When they are told the last one there is.
+    pub status_by: Option<Instant>,
     /// Talks to the kernel.
     pub actuator: Actuator,
     /// Answers operators.
@@ -110,7 +117,7 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
             return is_clean;
         }
         input = loop {
-            let deadlines = [shell.director.deadline(), shell.stop_by];
+            let deadlines = [shell.director.deadline(), shell.stop_by, shell.status_by];
             let deadline = deadlines.into_iter().flatten().fold(pulse.deadline(), Instant::min);
             tokio::select! {
                 biased;
@@ -120,8 +127,8 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                         break input;
                     }
                 }
-                report = next_report(&mut shell.router) => {
-                    if let Some(input) = shell.take(report) {
+                news = next_news(&mut shell.router) => {
+                    if let Some(input) = shell.take(news, &pulse) {
                         break input;
                     }
                 }
@@ -143,6 +150,9 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                         warn!("VRRP's thread does not end: its addresses may still be there");
                         shell.stop_by = None;
                         break Input::Stop;
+                    }
+                    if shell.status_by.is_some_and(|at| at <= time::now()) {
+                        shell.tell_status(&pulse);
                     }
                     break Input::Wake;
                 }
@@ -228,16 +238,31 @@ impl Shell {
     }
 
     /// What the router says; the director is told of its instances.
-    fn take(&mut self, report: Report) -> Option<Input> {
-        match report {
-            Report::Instance(level) => Some(Input::Instance(level)),
-            Report::Gone(name) => Some(Input::InstanceGone(name)),
-            Report::Event(event) => {
+    fn take(&mut self, news: News, pulse: &Pulse) -> Option<Input> {
+        match news {
+            News::Instance(level) => Some(Input::Instance(level)),
+            News::Gone(name) => Some(Input::InstanceGone(name)),
+            News::Event(event) => {
                 sink::log_router(&event);
                 None
             }
-            Report::Finished => self.stop_by.take().map(|_| Input::Stop),
-            Report::Said(_) | Report::Status(_) => None,
+            News::Finished => {
+                self.tell_status(pulse);
+                self.stop_by.take().map(|_| Input::Stop)
+            }
+            News::Status => {
+                self.tell_status(pulse);
+                None
+            }
+        }
+    }
+
+    /// Whoever waits for a status is told it.
+    fn tell_status(&mut self, pulse: &Pulse) {
+        self.status_by = None;
+        for reply in std::mem::take(&mut self.asking) {
+            // Nobody waits for it any more: nothing to tell.
+            let _ = reply.send(Reply::Status(Box::new(self.status(time::now(), pulse))));
         }
     }
 
@@ -256,7 +281,7 @@ impl Shell {
         let Some(router) = &mut self.router else { return };
         let last_words = async {
             while !router.is_finished() {
-                if let Report::Event(event) = router.next().await {
+                if let News::Event(event) = router.next().await {
                     sink::log_router(&event);
                 }
             }
@@ -294,7 +319,16 @@ impl Shell {
                     Reply::Ordered(selected)
                 }
             },
-            Command::Status => Reply::Status(Box::new(self.status(now, pulse))),
+            Command::Status => match self.router.as_mut().filter(|router| !router.is_finished()) {
+                // As it is now, not as it was a second ago.
+                Some(router) => {
+                    router.ask();
+                    self.status_by.get_or_insert(now + STATUS_LIMIT);
+                    self.asking.push(question.reply);
+                    return None;
+                }
+                None => Reply::Status(Box::new(self.status(now, pulse))),
+            },
             Command::Health => Reply::Health(pulse.trouble(now, &self.body())),
             Command::Reload if self.director.is_ending() => Reply::Error("lvsd is ending".to_owned()),
             Command::Reload => {
@@ -372,7 +406,7 @@ pub fn settings(config: &Config) -> Values {
     config.global.sysctl.iter().map(|(name, value)| (name.clone(), value.to_string())).collect()
 }
 
-async fn next_report(router: &mut Option<Handle>) -> Report {
+async fn next_news(router: &mut Option<Handle>) -> News {
     match router {
         Some(router) => router.next().await,
         None => std::future::pending().await,

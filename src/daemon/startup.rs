@@ -184,6 +184,8 @@ async fn direct(
         director: Director::new(Arc::new(config), state, seed(), now),
         router,
         stop_by: None,
+        asking: Vec::new(),
+        status_by: None,
         actuator: Actuator::new(backend, open_kernel),
         control,
         run_dir,

@@ -15,9 +15,25 @@ use super::task::{Beginning, Task};
 use super::{realtime, socket};
 use crate::daemon::startup::{Exit, Failure};
 use crate::time::{self, Instant};
-use crate::vrrp::exchange::Input;
+use crate::vrrp::event::Event;
+use crate::vrrp::exchange::{Input, InstanceLevel};
 use crate::vrrp::settings::Settings;
 use crate::vrrp::status::Status as RouterStatus;
+
+/// What the router says.
+#[derive(Debug)]
+pub enum News {
+    /// An instance is so.
+    Instance(InstanceLevel),
+    /// An instance is no more.
+    Gone(String),
+    /// Something changed.
+    Event(Event),
+    /// [`Handle::status`] is new.
+    Status,
+    /// The router is done.
+    Finished,
+}
 
 /// A router's thread and what it told last.
 pub struct Handle {
@@ -70,9 +86,13 @@ impl Handle {
         self.orders.tell(input);
     }
 
-    /// What the router says next, when it is for others: its words are logged here, its status is kept. Waits for
-    /// ever once it is done.
-    pub async fn next(&mut self) -> Report {
+    /// Asks for a status as it is now; [`News::Status`] follows.
+    pub fn ask(&mut self) {
+        self.orders.ask();
+    }
+
+    /// What the router says next; waits for ever once it is done.
+    pub async fn next(&mut self) -> News {
         loop {
             if self.is_finished() {
                 return std::future::pending().await;
@@ -86,13 +106,16 @@ impl Handle {
                 Some(Report::Status(status)) => {
                     self.status = Some(status);
                     self.heard_at = time::now();
+                    return News::Status;
                 }
                 Some(Report::Said(text)) => warn!("{text}"),
                 Some(Report::Finished) => {
                     self.end();
-                    return Report::Finished;
+                    return News::Finished;
                 }
-                Some(report) => return report,
+                Some(Report::Instance(level)) => return News::Instance(level),
+                Some(Report::Gone(name)) => return News::Gone(name),
+                Some(Report::Event(event)) => return News::Event(event),
                 None => self.end(),
             }
         }

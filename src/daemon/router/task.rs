@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::helper::{Done, Helper, Job};
-use super::mailbox::{Report, Reports};
+use super::mailbox::{Order, Report, Reports};
 use super::realtime;
 use super::timer::Timer;
 use super::wire::Wire;
@@ -43,7 +43,7 @@ const MAX_COMPLAINTS: usize = 256;
 /// Everything the thread owns.
 pub(super) struct Task {
     router: Router,
-    orders: mpsc::Receiver<Input>,
+    orders: mpsc::Receiver<Order>,
     reports: Reports,
     wire: Wire,
     timer: Timer,
@@ -69,7 +69,7 @@ pub(super) struct Beginning {
     pub(super) seed: u64,
     /// Told before everything else.
     pub(super) inputs: Vec<Input>,
-    pub(super) orders: mpsc::Receiver<Input>,
+    pub(super) orders: mpsc::Receiver<Order>,
     pub(super) reports: Reports,
 }
 
@@ -123,7 +123,8 @@ impl Task {
                     }
                 }
                 order = self.orders.recv() => match order {
-                    Some(order) => self.obey(order),
+                    Some(Order::Input(input)) => self.obey(input),
+                    Some(Order::Report) => self.heartbeat(time::now()),
                     // The main loop is gone without a word: what it left is the guardian's.
                     None => return,
                 },

@@ -248,7 +248,8 @@ fn links_fail(world: &mut World, node: usize) {
 /// Somebody removes an address, or adds one.
 fn somebody_meddles(world: &mut World, node: usize) {
     let all: Vec<_> = world.nodes[node].host.host().addresses.iter().copied().collect();
-    let vips: Vec<_> = world.nodes[node].settings.instances.iter().flat_map(|i| invariants::addresses(i)).collect();
+    let vips: Vec<_> =
+        world.nodes[node].settings.instances.iter().flat_map(|i| invariants::addresses(i)).collect();
     if world.rng.bool() {
         let Some(held) = world.rng.choice(all) else { return };
         let op = Op::RemoveAddress { link: held.link, prefix: held.prefix };
@@ -284,7 +285,8 @@ fn everybody_reloads(world: &mut World) {
 
 /// A configuration that changes while nothing runs: what a dead process left of it is the operator's.
 fn forget_addresses(world: &mut World, node: usize) {
-    let places: Vec<_> = world.nodes[node].settings.instances.iter().flat_map(|i| invariants::addresses(i)).collect();
+    let places: Vec<_> =
+        world.nodes[node].settings.instances.iter().flat_map(|i| invariants::addresses(i)).collect();
     let all: Vec<_> = world.nodes[node].host.host().addresses.iter().copied().collect();
     for held in all.into_iter().filter(|h| places.iter().any(|(_, ip)| *ip == h.prefix.ip)) {
         world.nodes[node].host.apply(&[Op::RemoveAddress { link: held.link, prefix: held.prefix }]);

@@ -342,9 +342,8 @@ impl World {
                 self.happen(happening);
             }
             None => {
-                let is_due = |n: &Node| {
-                    n.router.as_ref().and_then(Router::deadline).is_some_and(|at| at <= self.now)
-                };
+                let is_due =
+                    |n: &Node| n.router.as_ref().and_then(Router::deadline).is_some_and(|at| at <= self.now);
                 let due = (0..self.nodes.len()).find(|n| {
                     let node = &self.nodes[*n];
                     !node.is_paused && is_due(node)
