@@ -41,6 +41,11 @@ impl Router {
         };
         let wall = self.wall(now);
         let Some(member) = self.members.get_mut(&name) else { return };
+        let is_below = member.ground.link != Some(datagram.link) && member.ground.link.is_some();
+        if is_below && datagram.destination.is_multicast() {
+            // Its macvlan is given the same packet.
+            return;
+        }
         if member.instance.source() == Some(datagram.source) {
             member.tally.looped += 1;
             if !std::mem::replace(&mut member.told_of_loop, true) {
@@ -80,7 +85,9 @@ impl Router {
             let settings = m.settings();
             settings.vrid == vrid
                 && settings.family == family
-                && (m.ground.link == Some(datagram.link) || settings.interface.is_none())
+                && (m.ground.link == Some(datagram.link)
+                    || m.ground.base == Some(datagram.link)
+                    || settings.interface.is_none())
         };
         let mut all = self.members.values().filter(is_meant);
         let first = all.next()?;

@@ -415,7 +415,7 @@ impl Router {
             }
             let places = || member.addresses().map(|a| (a.wanted.link.clone(), a.wanted.prefix.ip));
             wanted.forbidden.extend(places());
-            if settings.priority == 255 {
+            if settings.priority == 255 && !member.is_inherited {
                 wanted.owned_by_host.extend(places());
             }
             let is_kept = member.is_inherited && member.state() == State::Init && is_running;
