@@ -149,14 +149,14 @@ impl Verify<'_> {
 
     /// One number is one virtual router on a link.
     fn router_numbers(&self, reader: &mut Reader<'_>) {
-        let mut seen: BTreeMap<(u8, Option<&str>, Family, Option<IpAddr>), &str> = BTreeMap::new();
+        let mut seen = BTreeMap::new();
         for instance in self.settings() {
             let group = match &instance.transport {
                 Transport::Multicast(group) => Some(*group),
                 Transport::Unicast { .. } => None,
             };
             let key = (instance.vrid, instance.interface.as_deref(), instance.family, group);
-            let Some(first) = seen.insert(key, &instance.name) else { continue };
+            let Some(first) = seen.insert(key, &*instance.name) else { continue };
             let family = if instance.family == Family::Ipv4 { "IPv4" } else { "IPv6" };
             let place = instance.interface.as_deref().unwrap_or("unicast");
             let text = format!(
@@ -212,19 +212,6 @@ impl Verify<'_> {
             );
             let problem = Diagnostic::warning(group.name.span, text);
             reader.diagnostics.push(problem.help("write `nopreempt` in all of them, or in none"));
-        }
-        let priorities = |i: &&InstanceSettings| i.priority;
-        let (most, least) =
-            (members.iter().max_by_key(|i| priorities(i)), members.iter().min_by_key(|i| priorities(i)));
-        if let (Some(most), Some(least)) = (most, least)
-            && most.priority != least.priority
-        {
-            let text = format!(
-                "vrrp_sync_group {name}: {} has priority {} and {} {}, and they change state together",
-                most.name, most.priority, least.name, least.priority
-            );
-            let problem = Diagnostic::warning(group.name.span, text);
-            reader.diagnostics.push(problem.help("give all of them the same priority"));
         }
         if get(&group.counts_weights).unwrap_or(false) {
             return;

@@ -437,8 +437,8 @@ fn once(
     }
     for ip in twice {
         let text = format!("vrrp_instance {}: {ip} is given twice", o.name);
-        let all = o.addresses.iter().chain(&o.excluded).filter(|a| a.ip == ip);
-        let span = all.last().map_or(o.span, |a| a.span);
+        let mut all = o.addresses.iter().chain(&o.excluded).rev();
+        let span = all.find(|a| a.ip == ip).map_or(o.span, |a| a.span);
         reader.lapse(span, text, ": the first one counts");
     }
 }
