@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::config::types::Config;
-use crate::syntax::diagnostic::Diagnostic;
+use crate::config::types::{Config, VirtualServerId};
+use crate::syntax::diagnostic::{Class, Diagnostic};
 use crate::syntax::files::Files;
 use crate::syntax::keyword::{Reader, get, nearest};
 use crate::syntax::source::Span;
@@ -254,18 +254,14 @@ impl Verify<'_> {
             self.settings().find(|i| i.addresses.iter().chain(&i.excluded).any(|a| a.wanted.prefix.ip == vip))
         };
         let has_holder = self.virtual_servers.iter().any(|(vip, _)| holder(vip.ip()).is_some());
-        for (vip, span) in self.virtual_servers {
-            match holder(vip.ip()) {
-                None if has_holder => {
-                    let text =
-                        format!("virtual server {vip}: no vrrp_instance has its address, as one has others'");
-                    let problem = Diagnostic::warning(*span, text);
-                    reader.diagnostics.push(problem.help(
-                        "add it to `virtual_ipaddress`, or see that this host gets its traffic in another way",
-                    ));
-                }
-                _ => {}
-            }
+        for (vip, span) in
+            self.virtual_servers.iter().filter(|(vip, _)| has_holder && holder(vip.ip()).is_none())
+        {
+            let text = format!(
+                "virtual server {vip}: no vrrp_instance holds its address, though instances hold those of others"
+            );
+            let help = "add it to `virtual_ipaddress`, or see that this host gets its traffic in another way";
+            reader.diagnostics.push(Diagnostic::warning(*span, text).help(help));
         }
         for instance in self.settings().filter(|i| i.is_strict && i.priority != u8::MAX) {
             let written = self.options.instances.iter().find(|i| *i.name == *instance.name);
@@ -298,23 +294,16 @@ impl Verify<'_> {
             let mut all = server.real_servers.iter().map(|r| r.address).chain(sorry);
             Some((server.id, all.find(|address| address.is_ipv4() != is_ipv4)?))
         });
-        if let Some((id, address)) = mixed {
-            let text = format!(
-                "lvs_sync_daemon {} does not go with virtual server {id}: its real server {address} is of the other family, and the kernel refuses both together",
-                daemon.interface
-            );
-            let at = self.virtual_servers.first().map(|(_, span)| *span);
-            let span = self
-                .virtual_servers
-                .iter()
-                .find(|(vip, _)| id.to_string().starts_with(&format!("{vip} ")))
-                .map(|(_, s)| *s)
-                .or(at);
-            let problem = Diagnostic::new(crate::syntax::diagnostic::Class::Error, span, text);
-            reader.diagnostics.push(
-                problem.help("remove lvs_sync_daemon, or use real servers of the virtual server's family"),
-            );
-        }
+        let Some((id, address)) = mixed else { return };
+        let is_it = |vip: &SocketAddr| matches!(id, VirtualServerId::Address { address, port, .. } if *vip == SocketAddr::new(address, port));
+        let place = self.virtual_servers.iter().find(|(vip, _)| is_it(vip)).map(|(_, span)| *span);
+        let text = format!(
+            "lvs_sync_daemon {} does not go with virtual server {id}: its real server {address} is of the other family, and the kernel refuses both together",
+            daemon.interface
+        );
+        let problem = Diagnostic::new(Class::Error, place, text);
+        let help = "remove lvs_sync_daemon, or use real servers of the virtual server's family";
+        reader.diagnostics.push(problem.help(help));
     }
 
     fn followed(&self, tracked: &Tracked, by: &str, defined: &Defined<'_>, reader: &mut Reader<'_>) {
