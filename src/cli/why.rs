@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn the_answer_that_did_not_please_is_shown_once() {
-        let said = |reason: &str, first: &[u8]| {
+        let said = |reason: &'static str, first: &[u8]| {
             let outcome = Outcome::fail(crate::check::outcome::Phase::Judge, reason).with_first_bytes(first);
             let [.., said] = cells(&AttemptStory { count: 1, first_ms_ago: 5, last_ms_ago: 5, outcome });
             said

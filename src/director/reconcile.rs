@@ -7,6 +7,7 @@
 //! source; the director calls it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::Event;
@@ -73,7 +74,7 @@ struct Pause {
 /// The reconciler.
 #[derive(Debug)]
 pub struct Reconciler {
-    desired: BTreeMap<ServiceKey, DesiredService>,
+    desired: BTreeMap<ServiceKey, Arc<DesiredService>>,
     actual: BTreeMap<ServiceKey, ServiceEntry>,
     owned: BTreeSet<ServiceKey>,
     foreign: BTreeSet<ServiceKey>,
@@ -119,7 +120,7 @@ impl Reconciler {
     }
 
     /// Wants a service to be exactly this.
-    pub fn want(&mut self, key: ServiceKey, service: &DesiredService) {
+    pub fn want(&mut self, key: ServiceKey, service: &Arc<DesiredService>) {
         if self.desired.get(&key) == Some(service) {
             return;
         }
@@ -128,7 +129,7 @@ impl Reconciler {
         if self.foreign.remove(&key) {
             self.unread.insert(key, Unread::New);
         }
-        self.desired.insert(key, service.clone());
+        self.desired.insert(key, Arc::clone(service));
         self.dirty.insert(key);
     }
 
