@@ -1,5 +1,6 @@
 //! `lvsd status`.
 
+use super::date::day;
 use super::print;
 use super::socket::{SocketArguments, misunderstood};
 use super::table::Table;
@@ -113,6 +114,10 @@ fn real_server_cells(real: &RealServerStatus) -> [String; 9] {
     let why = match real.unverified_seconds {
         Some(seconds) => format!("{} (unverified for {})", real.reason, span(seconds)),
         None => real.reason.clone(),
+    };
+    let why = match real.certificates.iter().map(|c| c.not_after).min() {
+        Some(end) => format!("{why}; certificate until {}", day(end)),
+        None => why,
     };
     let why = match &real.order {
         Some(order) => format!("by order {order}; {why}"),

@@ -1,5 +1,6 @@
 //! The director as an operator sees it; serialized for `lvsd status --json`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -86,6 +87,9 @@ pub struct RealServerStatus {
     pub checks: u64,
     /// Those of them that failed.
     pub check_failures: u64,
+    /// The certificates its checkers were last shown, by whom they asked; of one server, the one that ends first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<CertificateStatus>,
     /// Forwarding method.
     pub forwarding: Forwarding,
     /// What an operator said about it, in words; None when nothing.
@@ -98,6 +102,15 @@ pub struct RealServerStatus {
     pub connections: Connections,
     /// The kernel's counters, as last read.
     pub stats: Stats,
+}
+
+/// The certificate of a server that was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// Who was asked: mostly the real server itself.
+    pub target: SocketAddr,
+    /// When it ends (X.509 `notAfter`), in seconds since 1970 UTC.
+    pub not_after: u64,
 }
 
 /// Health in one word: the worst of a real server's checkers.
@@ -147,6 +160,9 @@ pub struct CheckerStory {
     pub target: SocketAddr,
     /// What it knows.
     pub health: HealthStatus,
+    /// When the certificate it was last shown ends, in seconds since 1970 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_not_after: Option<u64>,
     /// Milliseconds until the next run; None while one is under way.
     pub next_run_ms: Option<u64>,
     /// The last attempts, oldest first; runs in a row that ended alike are one.
@@ -242,6 +258,7 @@ impl Director {
             unverified_seconds: unverified.map(|since| now.since(since).as_secs()),
             checks: checkers().map(|c| c.runs).sum(),
             check_failures: checkers().map(|c| c.failures).sum(),
+            certificates: certificates(checkers()),
             forwarding: member.real_server.forwarding,
             order: (!member.order.is_none()).then(|| member.order.to_string()),
             weight: member.weight(),
@@ -250,6 +267,16 @@ impl Director {
             stats: entry.map(|d| d.stats).unwrap_or_default(),
         }
     }
+}
+
+fn certificates<'a>(checkers: impl Iterator<Item = &'a Entry>) -> Vec<CertificateStatus> {
+    let mut ends: BTreeMap<SocketAddr, u64> = BTreeMap::new();
+    for (target, end) in
+        checkers.filter_map(|c| Some((c.spec.target.address, c.certificate.as_ref()?.not_after)))
+    {
+        ends.entry(target).and_modify(|soonest| *soonest = end.min(*soonest)).or_insert(end);
+    }
+    ends.into_iter().map(|(target, not_after)| CertificateStatus { target, not_after }).collect()
 }
 
 fn checker_story(now: Instant, entry: &Entry) -> CheckerStory {
@@ -263,6 +290,7 @@ fn checker_story(now: Instant, entry: &Entry) -> CheckerStory {
         checker: entry.spec.question.keyword().to_owned(),
         target: entry.spec.target.address,
         health: entry.schedule.health().into(),
+        certificate_not_after: entry.certificate.as_ref().map(|c| c.not_after),
         next_run_ms: entry.schedule.deadline().map(|at| milliseconds(at.since(now))),
         attempts: entry.schedule.attempts().map(attempt).collect(),
     }

@@ -177,7 +177,5 @@ fn url(page: &str) -> String {
 }
 
 fn scrape(director: &Host) -> Result<Scrape, String> {
-    let (code, text) = curl(director, &url("metrics"), seconds(10))?;
-    same("status code of the metrics", &code, &200)?;
-    Scrape::parse(&text)
+    Scrape::of(director, METRICS)
 }

@@ -79,6 +79,32 @@ fn a_certificate_near_its_end_is_told_once_at_each_change_and_takes_nobody_down(
 }
 
 #[test]
+fn the_end_of_the_certificate_last_shown_is_in_the_status_by_whom_was_asked() {
+    let mut server = tcp_server();
+    let mut other = edit(&mut server.real_servers[0]).checkers[0].clone();
+    Arc::make_mut(&mut other.spec).log_all_failures = true;
+    edit(&mut server.real_servers[0]).checkers.push(other);
+    let mut world = World::new(1);
+    world.certificates.insert(real(1), Duration::from_secs(86_400));
+    world.start(&config(server));
+    world.run(Duration::from_secs(20));
+    let shown = |world: &World| -> Vec<Vec<(SocketAddr, u64)>> {
+        let status = world.director().unwrap().status(world.now);
+        let servers = status.virtual_servers[0].real_servers.iter();
+        servers.map(|r| r.certificates.iter().map(|c| (c.target, c.not_after)).collect()).collect()
+    };
+    let [first, second, third] = &shown(&world)[..] else { panic!() };
+    assert!(matches!(first[..], [(at, end)] if at == real(1) && end > 86_400), "{first:?}");
+    assert!(second.is_empty() && third.is_empty());
+    world.servers.insert(real(1), Server::Silent);
+    world.run(Duration::from_secs(20));
+    let before = shown(&world);
+    world.run(Duration::from_secs(20));
+    assert_eq!(shown(&world), before, "who does not answer shows none, and what is known of it stays");
+    assert_eq!(before[0].len(), 1);
+}
+
+#[test]
 fn an_inhibited_server_stays_with_weight_0() {
     let mut server = tcp_server();
     edit(&mut server.real_servers[0]).inhibit_on_failure = true;
