@@ -42,6 +42,14 @@ fn render(daemon: &DaemonStatus) -> String {
         daemon.config.display()
     );
     let _ = writeln!(text, "{}", kernel_line(&daemon.director));
+    if let Some(drift) = &daemon.director.last_drift {
+        let ago = span(drift.seconds_ago);
+        let _ = writeln!(
+            text,
+            "last put right {ago} ago: virtual server {}: {}",
+            drift.virtual_server, drift.what
+        );
+    }
     if let Some(trouble) = &daemon.trouble {
         let _ = writeln!(text, "TROUBLE: {trouble}");
     }

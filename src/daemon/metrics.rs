@@ -58,6 +58,12 @@ fn daemon(text: &mut Exposition, status: &DaemonStatus) {
         float(director.drift_repaired),
     );
     one(
+        "lvsd_services_adopted_total",
+        Counter,
+        "Services found in the kernel that became ours.",
+        float(director.services_adopted),
+    );
+    one(
         "lvsd_foreign_services",
         Gauge,
         "Services in the kernel that nobody configured.",

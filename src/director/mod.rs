@@ -20,6 +20,7 @@ pub mod reload;
 pub mod settings;
 pub mod state;
 pub mod status;
+pub mod tally;
 pub mod vitals;
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::event::Event;
 use super::knowledge::{difference, record};
 use super::refusal::{back_off, explain, is_surprise};
 use super::settings::SettingsKeeper;
+use super::tally::Tally;
 use crate::ipvs::backend::{Error, Op, Refusal, Scope, Snapshot};
 use crate::ipvs::plan::plan;
 use crate::ipvs::types::{DesiredService, ServiceEntry, ServiceKey};
@@ -88,7 +89,7 @@ pub struct Reconciler {
     in_flight: Option<Request>,
     knows_keys: bool,
     flush: bool,
-    drift_repaired: u64,
+    tally: Tally,
     errors: u64,
     sampled: BTreeMap<ServiceKey, Instant>,
     owned_changed: bool,
@@ -112,7 +113,7 @@ impl Reconciler {
             in_flight: None,
             knows_keys: false,
             flush,
-            drift_repaired: 0,
+            tally: Tally::default(),
             errors: 0,
             sampled: BTreeMap::new(),
             owned_changed: true,
@@ -282,7 +283,7 @@ impl Reconciler {
         self.answered(events);
         match (scope, snapshot) {
             (Scope::Keys, Snapshot::Keys(keys)) => {
-                self.on_keys(keys, events);
+                self.on_keys(now, keys, events);
                 Readings::default()
             }
             (Scope::Entries(asked), Snapshot::Entries(found)) => self.on_entries(now, &asked, found, events),
@@ -294,7 +295,7 @@ impl Reconciler {
         }
     }
 
-    fn on_keys(&mut self, keys: Vec<ServiceKey>, events: &mut Vec<Event>) {
+    fn on_keys(&mut self, now: Instant, keys: Vec<ServiceKey>, events: &mut Vec<Event>) {
         let present: BTreeSet<ServiceKey> = keys.into_iter().collect();
         let is_first = !std::mem::replace(&mut self.knows_keys, true);
         if is_first && self.flush {
@@ -304,7 +305,7 @@ impl Reconciler {
         if is_first {
             self.dirty.extend(self.owned.iter().copied());
         }
-        self.on_vanished(&present, events);
+        self.on_vanished(now, &present, events);
         for key in present.iter().filter(|k| self.owned.contains(k) && !self.actual.contains_key(k)) {
             self.unread.entry(*key).or_insert(Unread::New);
             self.dirty.insert(*key);
@@ -319,15 +320,14 @@ impl Reconciler {
     }
 
     /// Services of ours that the kernel no longer has.
-    fn on_vanished(&mut self, present: &BTreeSet<ServiceKey>, events: &mut Vec<Event>) {
+    fn on_vanished(&mut self, now: Instant, present: &BTreeSet<ServiceKey>, events: &mut Vec<Event>) {
         let vanished: Vec<_> = self.actual.keys().filter(|k| !present.contains(k)).copied().collect();
         for key in vanished {
             self.actual.remove(&key);
             self.unread.remove(&key);
             self.dirty.insert(key);
             if self.desired.contains_key(&key) {
-                self.drift_repaired += 1;
-                events.push(Event::Drift { service: key, what: "the service was deleted".to_owned() });
+                self.tally.drift(now, key, "the service was deleted".to_owned(), events);
             }
         }
         for key in self.unread.keys().filter(|k| !present.contains(k)) {
@@ -355,16 +355,16 @@ impl Reconciler {
                 let is_new = unread == Some(Unread::New) && self.desired.contains_key(key);
                 if is_new {
                     let destinations = entry.destinations.len();
-                    events.push(Event::Adopted { service: *key, destinations });
+                    self.tally.adopt(*key, destinations, events);
                     readings.adopted.push(*key);
                 }
                 readings.read.push(*key);
                 self.sampled.insert(*key, now);
-                self.tell_drift(*key, known.as_ref(), Some(&entry), events);
+                self.tell_drift(now, *key, known.as_ref(), Some(&entry), events);
                 self.actual.insert(*key, entry);
             } else {
                 self.sampled.remove(key);
-                self.tell_drift(*key, known.as_ref(), None, events);
+                self.tell_drift(now, *key, known.as_ref(), None, events);
                 readings.read.push(*key);
             }
             self.dirty.insert(*key);
@@ -374,6 +374,7 @@ impl Reconciler {
 
     fn tell_drift(
         &mut self,
+        now: Instant,
         key: ServiceKey,
         known: Option<&ServiceEntry>,
         found: Option<&ServiceEntry>,
@@ -384,8 +385,7 @@ impl Reconciler {
             return;
         }
         if let Some(what) = difference(known, found) {
-            self.drift_repaired += 1;
-            events.push(Event::Drift { service: key, what });
+            self.tally.drift(now, key, what, events);
         }
     }
 
@@ -575,9 +575,9 @@ impl Reconciler {
         self.actual.get(key)
     }
 
-    /// How often somebody else's change was put right.
-    pub fn drift_repaired(&self) -> u64 {
-        self.drift_repaired
+    /// What was found in the kernel that we had not put there.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// How often the kernel refused an operation or failed to answer.

@@ -31,12 +31,27 @@ pub struct Status {
     pub foreign_services: Vec<VirtualServerId>,
     /// How often somebody else's change was put right since the start.
     pub drift_repaired: u64,
+    /// The last of these changes.
+    pub last_drift: Option<DriftStatus>,
+    /// Services found in the kernel that became ours, since the start.
+    pub services_adopted: u64,
     /// How often the kernel refused an operation or failed to answer since the start.
     pub kernel_errors: u64,
     /// Distinct checkers.
     pub checkers: usize,
     /// How late the latest check is to begin or to end, in milliseconds.
     pub overdue_milliseconds: u64,
+}
+
+/// A change by somebody else that was put right.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftStatus {
+    /// Whose service it was about.
+    pub virtual_server: VirtualServerId,
+    /// What it was, in words.
+    pub what: String,
+    /// How many seconds ago it was found.
+    pub seconds_ago: u64,
 }
 
 /// One virtual server.
@@ -201,13 +216,20 @@ impl Director {
     /// The director as an operator sees it at `now`.
     pub fn status(&self, now: Instant) -> Status {
         let foreign = self.reconciler.foreign().iter();
+        let tally = self.reconciler.tally();
         Status {
             is_converged: self.reconciler.is_settled(),
             is_ready: self.is_ready,
             kernel_trouble: self.reconciler.kernel_trouble().map(str::to_owned),
             virtual_servers: self.pools.values().map(|pool| self.virtual_server_status(now, pool)).collect(),
             foreign_services: foreign.map(|key| super::desired::virtual_server_id(*key)).collect(),
-            drift_repaired: self.reconciler.drift_repaired(),
+            drift_repaired: tally.drift_repaired,
+            last_drift: tally.last_drift.as_ref().map(|drift| DriftStatus {
+                virtual_server: super::desired::virtual_server_id(drift.service),
+                what: drift.what.clone(),
+                seconds_ago: now.since(drift.at).as_secs(),
+            }),
+            services_adopted: tally.adopted,
             kernel_errors: self.reconciler.errors(),
             checkers: self.checkers.len(),
             overdue_milliseconds: u64::try_from(self.checkers.overdue(now).as_millis()).unwrap_or(u64::MAX),

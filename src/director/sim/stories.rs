@@ -290,7 +290,25 @@ fn a_strangers_edits_are_put_right_named_and_counted() {
     world.kernel.apply(&[Op::RemoveService(key())]).unwrap();
     world.run(SWEEP_INTERVAL + Duration::from_secs(1));
     assert_eq!(weights(&world), "1:1 2:1 3:1");
-    assert_eq!(world.director().unwrap().status(world.now).drift_repaired, 2);
+    let status = world.director().unwrap().status(world.now);
+    assert_eq!(status.drift_repaired, 2);
+    let last = status.last_drift.unwrap();
+    assert_eq!(
+        (last.virtual_server.to_string(), last.what),
+        ("10.0.0.1:80 tcp".into(), "the service was deleted".into())
+    );
+    assert!(last.seconds_ago <= SWEEP_INTERVAL.as_secs(), "{} s", last.seconds_ago);
+}
+
+#[test]
+fn a_stranger_who_changes_many_servers_is_told_of_in_few_words() {
+    let crowd = VirtualServer { real_servers: (1..=60).map(real_server).collect(), ..tcp_server() };
+    let (mut world, _) = started(crowd);
+    let removals: Vec<_> = (1..=50).map(|n| Op::RemoveDestination(key(), real(n))).collect();
+    world.kernel.apply(&removals).unwrap();
+    world.run(SWEEP_INTERVAL + Duration::from_secs(1));
+    let what = world.director().unwrap().status(world.now).last_drift.unwrap().what;
+    assert!(what.ends_with("destination 10.1.0.8:80 was deleted, and 42 more changes"), "{what}");
 }
 
 #[test]
@@ -319,6 +337,7 @@ fn a_foreign_service_that_gets_configured_is_taken_over_without_a_gap() {
     assert_eq!(weights(&world), "1:1 2:1 3:1");
     assert!(!world.ops.iter().any(|(_, op)| matches!(op, Op::AddService(..) | Op::RemoveService(_))));
     assert_eq!(told(&world, "adopted"), 1);
+    assert_eq!(world.director().unwrap().status(world.now).services_adopted, 1);
 }
 
 #[test]
