@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use lvsd::daemon::guardian;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::lab::capture::Capture;
 use crate::lab::client::hits;
-use crate::lab::daemon::{Daemon, lvsd, status};
+use crate::lab::daemon::{Daemon, lvsd, processes, status};
 use crate::lab::host::Host;
 use crate::lab::topology::{REAL_SERVERS, VIP};
 use crate::lab::wait::{pause, seconds, wait_for};
@@ -40,8 +41,24 @@ pub fn run(lab: &mut Lab) -> Verdict {
     claim(table.contains("web       51    Master  150"), || format!("the status says so:\n{table}"))?;
     same("the other's Master", &instance(&d2)?["master"].as_str(), &Some("10.1.0.11"))?;
 
-    lab.step("it is killed: the other takes over");
+    lab.step("it is killed: its guardian says good-bye, and the other takes over");
     let begun = Instant::now();
+    one.kill()?;
+    wait_for("the VIP is on d2", SKEW, || holds(&d2))?;
+    lab.note(format!("after {:.2} s", begun.elapsed().as_secs_f64()));
+    claim(holds(&d1).is_err(), || "the VIP is still on d1".to_owned())?;
+    answers(lab)?;
+
+    lab.step("it returns and takes the VIP back");
+    let one = Daemon::lvsd(lab, &d1, first)?;
+    is_with(&d1, &d2, seconds(10))?;
+
+    lab.step(
+        "it is killed with its guardian: the other takes over when it has heard nothing for long enough",
+    );
+    let begun = Instant::now();
+    one.signal(Signal::STOP)?;
+    kill_guardian(&one)?;
     one.kill()?;
     wait_for("the VIP is on d2", MASTER_DOWN, || holds(&d2))?;
     lab.note(format!("after {:.2} s", begun.elapsed().as_secs_f64()));
@@ -92,6 +109,18 @@ pub fn run(lab: &mut Lab) -> Verdict {
     claim(holds(&d1).is_err() && holds(&d2).is_err(), || "a VIP is left behind".to_owned())?;
     drop(webs);
     Ok(())
+}
+
+fn kill_guardian(daemon: &Daemon) -> Verdict {
+    for id in processes(guardian::NAME)? {
+        let text = std::fs::read_to_string(format!("/proc/{id}/stat")).map_err(|e| e.to_string())?;
+        let parent = text.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(1));
+        if parent == Some(&daemon.pid().to_string()) {
+            let pid = id.parse().ok().and_then(Pid::from_raw).ok_or("no process id")?;
+            return kill_process(pid, Signal::KILL).map_err(|e| format!("signal: {e}"));
+        }
+    }
+    Err("no guardian of that daemon".to_owned())
 }
 
 /// Requests to the VIP are answered by all real servers.
