@@ -144,7 +144,9 @@ impl Task {
             }
         }
         // What was to be said and removed is, or is handed over.
-        self.guardian.take().map(Guardian::dismiss);
+        if let Some(guardian) = self.guardian.take() {
+            guardian.dismiss();
+        }
         self.heartbeat(time::now());
         self.reports.tell(Report::Finished);
         while self.reports.has_more() {
