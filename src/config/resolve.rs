@@ -363,8 +363,7 @@ impl Resolve<'_> {
             let problem = Diagnostic::error(skipped.span, text);
             reader.diagnostics.push(problem.help("it may have been one: correct or remove it"));
         }
-        let checkers = own.iter().cloned();
-        let checkers = checkers.filter_map(|c| checker::resolve(c, &inherited, reader)).collect();
+        let checkers = own.iter().filter_map(|c| checker::resolve(c, &inherited, reader)).collect();
         let weight = get(&written.weight).or_else(|| get(&outer.weight)).unwrap_or(self.defaults.weight);
         let inhibit = get(&written.inhibit_on_failure).or_else(|| get(&outer.inhibit_on_failure));
         let (upper_threshold, lower_threshold) =

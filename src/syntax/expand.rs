@@ -3,16 +3,19 @@
 //! The order is keepalived's, line by line: comment, condition (`@ID`), definition (`$NAME=value`), repetition
 //! (`~SEQ`, `~LST`), replacement of `$NAME` and `${NAME}` (when used, so a definition may use a later one),
 //! `include`, words and braces. Everything is bounded: files, their size and nesting, lines, what a line may grow
-//! to and how often it may be replaced. `config` calls [`read`].
+//! to and how often it may be replaced. A plain line, of nothing but words, braces and a comment, is most lines:
+//! it goes a short way to the same tree. `config` calls [`read`].
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::definition::{self, Definitions, Pending, Scene};
 use super::diagnostic::{Class, Diagnostic, Diagnostics};
 use super::files::{self, Files};
-use super::lexer::{self, Line, Token};
+use super::lexer::{self, Line, Plain, Token};
 use super::open::open;
 use super::repeat::{self, Repeat};
+use super::slice::Slice;
 use super::source::{FileId, Sources, Span};
 use super::tree::{Builder, Node, Word};
 
@@ -26,16 +29,17 @@ const MAX_REPEATS: usize = 16;
 /// What was read.
 #[derive(Debug)]
 pub struct Text {
-    /// The statements.
-    pub nodes: Vec<Node>,
-    /// The files they come from.
+    /// The files.
     pub sources: Sources,
-    /// What is wrong so far; statements that were understood are in `nodes` all the same.
+    /// What is wrong so far.
     pub diagnostics: Diagnostics,
 }
 
-/// Reads a file with all it includes.
-pub fn read(files: &dyn Files, path: &Path) -> Text {
+/// Who reads the statements of the top level, one after the other.
+pub type Read<'a> = dyn FnMut(&Node, &mut Diagnostics) + 'a;
+
+/// Reads a file with all it includes; what was understood goes to `to`, whatever else is wrong.
+pub fn read(files: &dyn Files, path: &Path, to: &mut Read<'_>) -> Text {
     let mut expander = Expander {
         files,
         sources: Sources::default(),
@@ -46,17 +50,22 @@ pub fn read(files: &dyn Files, path: &Path) -> Text {
         lines: 0,
         repeats: 0,
         is_full: false,
+        to,
+        plain: Vec::new(),
     };
     expander.open_file(path, None);
     // Where reading ended early, an open block is nobody's fault.
     let mut unsaid = Diagnostics::default();
     let diagnostics = if expander.is_full { &mut unsaid } else { &mut expander.diagnostics };
-    let nodes = expander.builder.finish(diagnostics);
-    Text { nodes, sources: expander.sources, diagnostics: expander.diagnostics }
+    for node in expander.builder.finish(diagnostics) {
+        (expander.to)(&node, &mut expander.diagnostics);
+    }
+    Text { sources: expander.sources, diagnostics: expander.diagnostics }
 }
 
-struct Expander<'f> {
+struct Expander<'f, 'r> {
     files: &'f dyn Files,
+    to: &'f mut Read<'r>,
     sources: Sources,
     diagnostics: Diagnostics,
     builder: Builder,
@@ -68,9 +77,11 @@ struct Expander<'f> {
     repeats: usize,
     /// A bound was passed: nothing more is read.
     is_full: bool,
+    /// The words and braces of a plain line; a vector that is filled again.
+    plain: Vec<Plain>,
 }
 
-impl Expander<'_> {
+impl Expander<'_, '_> {
     fn error(&mut self, at: Option<Span>, message: String) {
         self.diagnostics.push(Diagnostic::new(Class::Error, at, message));
     }
@@ -114,16 +125,19 @@ impl Expander<'_> {
             );
         }
         let mut odd_spaces = OddSpaces::default();
-        let is_ascii = text.is_ascii();
         let mut pending: Option<Pending> = None;
-        for raw in text.get(start..).unwrap_or_default().split_inclusive('\n') {
+        while !self.is_full && start < text.len() {
+            if pending.is_none()
+                && let Some(length) = self.plain_line(&text, file, start)
+            {
+                start += length;
+                continue;
+            }
+            let raw = text.get(start..).and_then(|t| t.split_inclusive('\n').next()).unwrap_or_default();
             let span = span_of(file, start, raw.len());
             start += raw.len();
-            if self.is_full {
-                break;
-            }
             let line = lexer::decomment(raw, span);
-            let line = if is_ascii { line } else { odd_spaces.strip(line) };
+            let line = if line.text.is_ascii() { line } else { odd_spaces.strip(line) };
             if let Some(mut definition) = pending.take() {
                 match definition.push(&line) {
                     true if self.count_line(span) => pending = Some(definition),
@@ -158,6 +172,43 @@ impl Expander<'_> {
             self.error(Some(at), format!("the configuration has more than {MAX_LINES} lines"));
         }
         !self.is_full
+    }
+
+    /// Reads the line that begins at `start` if it is a plain one, and answers its length then.
+    fn plain_line(&mut self, text: &Arc<str>, file: FileId, start: usize) -> Option<usize> {
+        let mut plain = std::mem::take(&mut self.plain);
+        let length = lexer::plain(text.as_bytes().get(start..).unwrap_or_default(), &mut plain);
+        if let (Some(length), false) = (length, plain.is_empty())
+            && self.count_line(span_of(file, start, length))
+        {
+            let from = u32::try_from(start).unwrap_or(u32::MAX);
+            for Plain { start, end, sign } in &plain {
+                let span = Span { file, start: from.saturating_add(*start), end: from.saturating_add(*end) };
+                match sign {
+                    b'{' => self.builder.open(span, &mut self.diagnostics),
+                    b'}' => {
+                        self.builder.close(span, &mut self.diagnostics);
+                        self.hand_over();
+                    }
+                    _ => {
+                        let text = Slice::of(text, span.start..span.end);
+                        self.builder.word(Word { text, span, is_quoted: false });
+                    }
+                }
+            }
+            self.builder.end_of_line();
+            self.hand_over();
+        }
+        self.plain = plain;
+        length
+    }
+
+    /// Gives away the statements nothing can be added to any more.
+    fn hand_over(&mut self) {
+        while let Some(node) = self.builder.next_final() {
+            (self.to)(&node, &mut self.diagnostics);
+            self.builder.recycle(node);
+        }
     }
 
     /// Reads one line; answers the definition it begins, if that goes on in the next line.
@@ -269,6 +320,7 @@ impl Expander<'_> {
                 Token::Close(at) => {
                     self.check_include();
                     self.builder.close(line.span(at..at + 1), &mut self.diagnostics);
+                    self.hand_over();
                 }
                 Token::Unterminated(at) => {
                     let problem = Diagnostic::error(line.span(at..at + 1), "this quote is never closed")
@@ -280,6 +332,7 @@ impl Expander<'_> {
         }
         self.check_include();
         self.builder.end_of_line();
+        self.hand_over();
     }
 
     fn word(&mut self, line: &Line<'_>, range: std::ops::Range<usize>, is_quoted: bool) {
@@ -296,7 +349,7 @@ impl Expander<'_> {
 
     /// An `include` in the middle of a line.
     fn check_include(&mut self) {
-        let Some(first) = self.builder.words().first() else { return };
+        let Some(first) = self.builder.keyword() else { return };
         if !first.is_quoted && is_include(first) {
             let problem = Diagnostic::error(first.span, format!("`{}` must begin its line", first.text))
                 .help("write it on a line of its own");

@@ -151,6 +151,56 @@ pub fn decomment<'a>(line: &'a str, span: Span) -> Line<'a> {
     out
 }
 
+/// A word or a brace of a plain line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plain {
+    /// Where it begins.
+    pub start: u32,
+    /// Where it ends.
+    pub end: u32,
+    /// Its first byte.
+    pub sign: u8,
+}
+
+/// Reads the first line of a text if it is plain: ASCII without quotes, escapes, definitions, conditions,
+/// repetitions and includes, of which [`decomment`] and [`tokens`] would make the same words. Answers its length
+/// with its end of line then.
+pub fn plain(text: &[u8], into: &mut Vec<Plain>) -> Option<usize> {
+    into.clear();
+    let mut rest = text;
+    let offset = |rest: &[u8]| u32::try_from(text.len() - rest.len()).unwrap_or(u32::MAX);
+    while let Some((&sign, behind)) = rest.split_first() {
+        match sign {
+            b'\n' => return Some(text.len() - behind.len()),
+            b'{' | b'}' => {
+                into.push(Plain { start: offset(rest), end: offset(behind), sign });
+                rest = behind;
+            }
+            _ if is_space_byte(sign) => rest = behind,
+            b'#' | b'!' => {
+                let length = rest.iter().position(|b| *b == b'\n').map_or(rest.len(), |at| at + 1);
+                return Some(text.len() - rest.len() + length);
+            }
+            _ => {
+                let length = rest.iter().position(|b| !is_plain(*b)).unwrap_or(rest.len());
+                if length == 0 || rest.starts_with(b"include") {
+                    return None;
+                }
+                let behind = rest.get(length..).unwrap_or_default();
+                into.push(Plain { start: offset(rest), end: offset(behind), sign });
+                rest = behind;
+            }
+        }
+    }
+    Some(text.len())
+}
+
+/// Whether a byte is part of a word whatever stands around it.
+const fn is_plain(byte: u8) -> bool {
+    !matches!(byte, b'{' | b'}' | b'#' | b'!' | b'"' | b'\\' | b'$' | b'@' | b'~' | 0x7f..)
+        && byte > b' '
+}
+
 /// The odd spaces a line without comment begins and ends with; empty where there are none.
 pub fn odd_ends(line: &str) -> (Range<usize>, Range<usize>) {
     let is_any = |c| is_space(c) || is_odd_space(c);

@@ -4,9 +4,11 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::expand::{self, Text};
-use super::files::MemoryFiles;
-use super::tree::Print;
+use super::diagnostic::Diagnostics;
+use super::expand;
+use super::files::{Files, MemoryFiles};
+use super::source::Sources;
+use super::tree::{Node, Print};
 
 #[test]
 fn comments_begin_anywhere_outside_double_quotes() {
@@ -90,7 +92,7 @@ fn included_files_stand_where_they_are_included() {
         ("/e/x", "x\n"),
         ("/e/y", "y"),
     ]);
-    let text = expand::read(&files, Path::new("/e/main"));
+    let text = tree(&files, Path::new("/e/main"));
     assert_eq!(messages(&text), "");
     assert_eq!(Print(&text.nodes).to_string(), "a\none {\n    in /e/sub\n}\nb\nx\ny\n");
 }
@@ -135,7 +137,7 @@ fn includes_nest_so_deep_and_no_deeper() {
             (0..=n).map(|i| (format!("/{i}"), format!("include {}\n", i + 1))).collect();
         let mut files = MemoryFiles(files.into_iter().map(|(p, t)| (p.into(), t.into_bytes())).collect());
         files.0.insert(format!("/{}", n + 1).into(), b"end\n".to_vec());
-        expand::read(&files, Path::new("/0"))
+        tree(&files, Path::new("/0"))
     };
     assert_eq!(messages(&chain(61)), "");
     assert_eq!(messages(&chain(70)), "includes nest deeper than 64\n");
@@ -144,7 +146,7 @@ fn includes_nest_so_deep_and_no_deeper() {
 #[test]
 fn a_circle_of_includes_is_said_to_be_one() {
     let files = MemoryFiles::new(&[("/a", "include b\n"), ("/b", "x\ninclude ./a\n")]);
-    assert_eq!(messages(&expand::read(&files, Path::new("/a"))), "/a: includes itself\n");
+    assert_eq!(messages(&tree(&files, Path::new("/a"))), "/a: includes itself\n");
 }
 
 #[test]
@@ -154,7 +156,7 @@ fn an_include_storm_ends() {
         files.0.insert(format!("/{i}").into(), format!("include {0}\ninclude {0}\n", i + 1).into_bytes());
     }
     files.0.insert("/40".into(), b"x\n".to_vec());
-    let text = expand::read(&files, Path::new("/0"));
+    let text = tree(&files, Path::new("/0"));
     assert!(messages(&text).contains("the configuration is larger than"));
 }
 
@@ -239,10 +241,23 @@ fn reads(text: &str, wanted: &str) {
     assert_eq!(read.diagnostics.errors(), 0, "{text:?}: {}", messages(&read));
 }
 
-fn read(text: &str) -> Text {
-    expand::read(&MemoryFiles::new(&[("k", text)]), Path::new("k"))
+fn read(text: &str) -> Tree {
+    tree(&MemoryFiles::new(&[("k", text)]), Path::new("k"))
 }
 
-fn messages(text: &Text) -> String {
+/// All statements of a file.
+pub struct Tree {
+    pub nodes: Vec<Node>,
+    pub sources: Sources,
+    pub diagnostics: Diagnostics,
+}
+
+pub fn tree(files: &dyn Files, path: &Path) -> Tree {
+    let mut nodes = Vec::new();
+    let text = expand::read(files, path, &mut |node, _| nodes.push(node.clone()));
+    Tree { nodes, sources: text.sources, diagnostics: text.diagnostics }
+}
+
+fn messages(text: &Tree) -> String {
     text.diagnostics.iter().map(|d| format!("{}\n", d.message)).collect()
 }

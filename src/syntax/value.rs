@@ -70,7 +70,8 @@ pub fn time(word: &str) -> Result<Time, Wrong> {
     }
     let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| Wrong::OutOfRange)? };
     // Seven decimals: six that count and one to round by.
-    let decimals: u64 = format!("{fraction:0<7}").get(..7).and_then(|f| f.parse().ok()).unwrap_or(0);
+    let digits = fraction.bytes().map(|digit| u64::from(digit - b'0')).chain(std::iter::repeat(0));
+    let decimals = digits.take(7).fold(0, |all, digit| 10 * all + digit);
     let micros_of_fraction = (decimals * micros_per_unit + 5_000_000) / 10_000_000;
     let micros = whole
         .checked_mul(micros_per_unit)
