@@ -69,7 +69,11 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
     let belongs = |word: &str| homes.get_or_init(|| root::homes(language)).get(word).copied();
     let mut options = RootOptions::default();
     let mut statement = |node: &Node, diagnostics: &mut Diagnostics| {
-        reader(diagnostics, &belongs, language, strictness).block(&root::ROOT, std::slice::from_ref(node), &mut options);
+        reader(diagnostics, &belongs, language, strictness).block(
+            &root::ROOT,
+            std::slice::from_ref(node),
+            &mut options,
+        );
     };
     let text = match language {
         Language::Yaml => yaml::read(files, path, &mut statement),

@@ -35,7 +35,9 @@ pub fn virtual_servers(
         let span = options.heading.span;
         // Of one group, what has the same family and port differs in nothing but its identity.
         let mut alike: BTreeMap<(Family, Option<u16>), Option<VirtualServer>> = BTreeMap::new();
-        for id in identities(&options, &groups, defaults, &mut room, reader) {
+        let ids = identities(&options, &groups, defaults, &mut room, reader);
+        let is_one = ids.len() == 1;
+        for id in ids {
             if let Some(first) = seen.insert(id, span) {
                 seen.insert(id, first);
                 let problem = Diagnostic::error(span, format!("virtual server {id} is defined twice"))
@@ -47,9 +49,13 @@ pub fn virtual_servers(
                 VirtualServerId::Address { port, .. } => Some(port),
                 VirtualServerId::Fwmark { .. } => None,
             };
-            let resolved = alike.entry((id.family(), port)).or_insert_with(|| {
-                Resolve { id, defaults, tls, log_all_failures }.virtual_server(&options, reader)
-            });
+            let resolve = Resolve { id, defaults, tls, log_all_failures };
+            if is_one {
+                out.extend(resolve.virtual_server(&options, reader));
+                continue;
+            }
+            let resolved =
+                alike.entry((id.family(), port)).or_insert_with(|| resolve.virtual_server(&options, reader));
             out.extend(resolved.iter().map(|server| VirtualServer { id, ..server.clone() }));
         }
     }
@@ -316,7 +322,7 @@ impl Resolve<'_> {
         reader: &mut Reader<'_>,
     ) -> Vec<RealServer> {
         let mut seen: BTreeMap<SocketAddr, Span> = BTreeMap::new();
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(options.real_servers.len());
         for written in &options.real_servers {
             let span = written.address.span;
             let forwarding = get(&written.forwarding).unwrap_or(forwarding);

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::diagnostic::{Diagnostic, Diagnostics};
+use super::files::Files;
 use super::keyword;
 use super::lexer::Line;
 use super::source::{Sources, Span};
@@ -23,6 +24,10 @@ const MAX_USES: usize = 4_000_000;
 const MAX_USES_PER_LINE: usize = 10_000;
 /// Deepest nesting.
 const MAX_DEPTH: usize = 64;
+/// What `${_RANDOM}` goes up to.
+const MOST_RANDOM: u32 = 32_767;
+/// Names that are there without a definition.
+const PREDEFINED: [&str; 6] = ["_BANG", "_ENV", "_HASH", "_INSTANCE", "_PWD", "_RANDOM"];
 
 /// Every definition made so far.
 #[derive(Debug, Default)]
@@ -84,6 +89,8 @@ pub struct Scene<'a> {
     pub diagnostics: &'a mut Diagnostics,
     /// `${_PWD}`.
     pub directory: &'a Path,
+    /// `${_ENV NAME}`.
+    pub files: &'a dyn Files,
 }
 
 impl Definitions {
@@ -176,9 +183,8 @@ impl Definitions {
             "_BANG" => return to.grow("!", span),
             "_PWD" => return to.grow(&scene.directory.display().to_string(), span),
             "_INSTANCE" => return to.grow(&self.id, span),
-            "_RANDOM" | "_ENV" => {
-                return Err(Diagnostic::error(span, format!("not yet supported: `${{{name}}}`")));
-            }
+            "_ENV" => return self.variable(used, to, scene),
+            "_RANDOM" => return self.random(used, to),
             _ => {}
         }
         let Some(definition) = self.all.get(name) else { return self.undefined(used, to, scene) };
@@ -198,10 +204,45 @@ impl Definitions {
         Ok(())
     }
 
+    /// `${_ENV NAME}`.
+    fn variable(&self, used: &Use<'_>, to: &mut Expansion, scene: &Scene<'_>) -> Result<(), Diagnostic> {
+        let name = used.name.arguments;
+        if !is_name(name) {
+            let problem = Diagnostic::error(used.span, "`${_ENV}` needs the name of a variable");
+            return Err(problem.help("write e.g. `${_ENV SITE}`"));
+        }
+        let Some(value) = scene.files.variable(name) else {
+            let text = format!("`${{_ENV {name}}}`: the environment has no variable {name}");
+            return Err(Diagnostic::error(used.span, text));
+        };
+        to.grow(&value, used.span)
+    }
+
+    /// `${_RANDOM [MIN [MAX]]}`: by chance from host to host and from use to use, but the same whenever the file
+    /// is read, or each reload would change something.
+    fn random(&self, used: &Use<'_>, to: &mut Expansion) -> Result<(), Diagnostic> {
+        let words: Vec<&str> = used.name.arguments.split_ascii_whitespace().collect();
+        let numbers: Vec<u32> = words.iter().filter_map(|word| word.parse().ok()).collect();
+        let (min, max) = match numbers[..] {
+            [] => (0, MOST_RANDOM),
+            [min] => (min, MOST_RANDOM),
+            [min, max, ..] => (min, max),
+        };
+        if numbers.len() < words.len() || words.len() > 2 || min > max {
+            let text = format!("`${{_RANDOM {}}}`: this is not a range", used.name.arguments);
+            let help = "write `${_RANDOM MIN MAX}`, two whole numbers, the lesser first";
+            return Err(Diagnostic::error(used.span, text).help(help));
+        }
+        let uses = self.uses.saturating_add(to.uses);
+        let seed = self.id.bytes().fold(uses as u64, |seed, byte| seed.wrapping_mul(31) + u64::from(byte));
+        to.grow(&fastrand::Rng::with_seed(seed).u32(min..=max).to_string(), used.span)
+    }
+
     /// keepalived leaves it as it is; in braces outside quotes that breaks the line, and what follows.
     fn undefined(&self, used: &Use<'_>, to: &mut Expansion, scene: &mut Scene<'_>) -> Result<(), Diagnostic> {
         let written = used.line.text.get(used.range.clone()).unwrap_or_default();
-        let likely = keyword::nearest(used.name.name, self.all.keys().map(String::as_str));
+        let names = self.all.keys().map(String::as_str).chain(PREDEFINED);
+        let likely = keyword::nearest(used.name.name, names);
         let help = match likely {
             Some(likely) => format!("did you mean `${likely}`?"),
             None => format!("define it above: `${}=value`", used.name.name),
@@ -304,6 +345,8 @@ fn is_name_byte(b: u8) -> bool {
 /// A name in a text that uses it.
 struct Reference<'a> {
     name: &'a str,
+    /// What stands behind it in its braces.
+    arguments: &'a str,
     /// Of all of it, from the dollar.
     length: usize,
     is_braced: bool,
@@ -315,13 +358,19 @@ fn reference(text: &str) -> Option<Reference<'_>> {
     if let Some(inside) = rest.strip_prefix('{') {
         let (inside, _) = inside.split_once('}')?;
         // `${_ENV NAME}`, `${_RANDOM 1 5}`: the first word names it.
-        let name = inside.split(' ').next().unwrap_or_default();
+        let (name, arguments) = inside.split_once(' ').unwrap_or((inside, ""));
+        let arguments = arguments.trim();
         let may_have_more = name.starts_with('_') || name == inside;
         let length = inside.len() + "${}".len();
-        return (is_name(name) && may_have_more).then_some(Reference { name, length, is_braced: true });
+        return (is_name(name) && may_have_more).then_some(Reference {
+            name,
+            arguments,
+            length,
+            is_braced: true,
+        });
     }
     let length = rest.bytes().take_while(|b| is_name_byte(*b)).count();
     let (name, behind) = rest.split_at(length);
     let ends = matches!(behind.bytes().next(), None | Some(b' ' | b'\t' | b',' | b')' | b'"'));
-    (is_name(name) && ends).then_some(Reference { name, length: length + 1, is_braced: false })
+    (is_name(name) && ends).then_some(Reference { name, arguments: "", length: length + 1, is_braced: false })
 }

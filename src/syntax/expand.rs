@@ -118,7 +118,10 @@ impl Expander<'_, '_> {
             );
         }
         let is_lone = |at: &usize| text.as_bytes().get(at + 1).is_some_and(|b| !matches!(b, b'\r' | b'\n'));
-        if let Some(at) = text.match_indices('\r').map(|(at, _)| at).find(is_lone) {
+        let returns = || text.match_indices('\r').map(|(at, _)| at);
+        if text.as_bytes().contains(&b'\r')
+            && let Some(at) = returns().find(is_lone)
+        {
             self.diagnostics.push(
                 Diagnostic::error(span_of(file, at, 1), "a line ends with a carriage return alone")
                     .help("save the file with line feeds: a comment would reach to the next one"),
@@ -181,9 +184,8 @@ impl Expander<'_, '_> {
         if let (Some(length), false) = (length, plain.is_empty())
             && self.count_line(span_of(file, start, length))
         {
-            let from = u32::try_from(start).unwrap_or(u32::MAX);
-            for Plain { start, end, sign } in &plain {
-                let span = Span { file, start: from.saturating_add(*start), end: from.saturating_add(*end) };
+            for Plain { start: from, end, sign } in &plain {
+                let span = span_of(file, start + from, end - from);
                 match sign {
                     b'{' => self.builder.open(span, &mut self.diagnostics),
                     b'}' => {
@@ -298,7 +300,8 @@ impl Expander<'_, '_> {
     /// Replaces the uses of definitions; one line may become several.
     fn expand(&mut self, line: &Line<'_>) -> Vec<Line<'static>> {
         let directory = self.open.last().and_then(|p| p.parent()).unwrap_or(Path::new("."));
-        let scene = &mut Scene { sources: &mut self.sources, diagnostics: &mut self.diagnostics, directory };
+        let (sources, diagnostics) = (&mut self.sources, &mut self.diagnostics);
+        let scene = &mut Scene { sources, diagnostics, directory, files: self.files };
         let lines = self.definitions.expand(line, scene);
         let whole = line.span(0..line.text.len());
         self.check_budget(whole);
@@ -377,10 +380,18 @@ impl Expander<'_, '_> {
         if !files::is_pattern(path) {
             return self.open_file(Path::new(&full), Some(span));
         }
-        let found = files::glob(self.files, &full);
-        if found.is_empty() {
-            let class =
-                if matches!(keyword, "includew" | "includea") { Class::Error } else { Class::Warning };
+        let (mut found, mut is_missed) = (Vec::new(), false);
+        for alternative in files::alternatives(&full) {
+            let more = files::glob(self.files, &alternative);
+            if more.is_empty() && matches!(keyword, "includeb" | "includea") {
+                is_missed = true;
+                self.error(Some(span), format!("`{keyword}`: {alternative} matches no file"));
+            }
+            found.extend(more);
+            found.truncate(files::MAX_MATCHES);
+        }
+        if found.is_empty() && !is_missed {
+            let class = if keyword == "includew" { Class::Error } else { Class::Warning };
             let problem = Diagnostic::new(class, Some(span), format!("`{path}` matches no file"));
             return self.diagnostics.push(problem);
         }
@@ -418,7 +429,8 @@ impl OddSpaces {
             *count += 1;
             return;
         }
-        let c = line.text.get(range.clone()).and_then(|t| t.chars().next()).unwrap_or(' ');
+        // Ordinary ones may stand before it.
+        let c = line.text.get(range.clone()).and_then(|t| t.chars().find(|c| !c.is_ascii())).unwrap_or(' ');
         let name = match c {
             '\u{a0}' => "no-break space (U+00A0)".to_owned(),
             '\u{3000}' => "wide space (U+3000)".to_owned(),

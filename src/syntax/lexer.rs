@@ -155,9 +155,9 @@ pub fn decomment<'a>(line: &'a str, span: Span) -> Line<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plain {
     /// Where it begins.
-    pub start: u32,
+    pub start: usize,
     /// Where it ends.
-    pub end: u32,
+    pub end: usize,
     /// Its first byte.
     pub sign: u8,
 }
@@ -168,27 +168,30 @@ pub struct Plain {
 pub fn plain(text: &[u8], into: &mut Vec<Plain>) -> Option<usize> {
     into.clear();
     let mut rest = text;
-    let offset = |rest: &[u8]| u32::try_from(text.len() - rest.len()).unwrap_or(u32::MAX);
+    // Indentation is nearly half of such files.
+    while let Some(behind) = rest.strip_prefix(b"    ") {
+        rest = behind;
+    }
     while let Some((&sign, behind)) = rest.split_first() {
+        let start = text.len() - rest.len();
         match sign {
-            b'\n' => return Some(text.len() - behind.len()),
+            b' ' => rest = behind,
+            b'\n' => return Some(start + 1),
             b'{' | b'}' => {
-                into.push(Plain { start: offset(rest), end: offset(behind), sign });
+                into.push(Plain { start, end: start + 1, sign });
                 rest = behind;
             }
             _ if is_space_byte(sign) => rest = behind,
             b'#' | b'!' => {
-                let length = rest.iter().position(|b| *b == b'\n').map_or(rest.len(), |at| at + 1);
-                return Some(text.len() - rest.len() + length);
+                return Some(rest.iter().position(|b| *b == b'\n').map_or(text.len(), |at| start + at + 1));
             }
             _ => {
                 let length = rest.iter().position(|b| !is_plain(*b)).unwrap_or(rest.len());
                 if length == 0 || rest.starts_with(b"include") {
                     return None;
                 }
-                let behind = rest.get(length..).unwrap_or_default();
-                into.push(Plain { start: offset(rest), end: offset(behind), sign });
-                rest = behind;
+                into.push(Plain { start, end: start + length, sign });
+                rest = rest.get(length..).unwrap_or_default();
             }
         }
     }
@@ -196,9 +199,19 @@ pub fn plain(text: &[u8], into: &mut Vec<Plain>) -> Option<usize> {
 }
 
 /// Whether a byte is part of a word whatever stands around it.
-const fn is_plain(byte: u8) -> bool {
-    !matches!(byte, b'{' | b'}' | b'#' | b'!' | b'"' | b'\\' | b'$' | b'@' | b'~' | 0x7f..)
-        && byte > b' '
+fn is_plain(byte: u8) -> bool {
+    const PLAIN: [bool; 256] = {
+        let mut plain = [false; 256];
+        let mut byte = b'!';
+        while byte < 0x7f {
+            if let Some(plain) = plain.split_at_mut(byte as usize).1.first_mut() {
+                *plain = !matches!(byte, b'{' | b'}' | b'#' | b'!' | b'"' | b'\\' | b'$' | b'@' | b'~');
+            }
+            byte += 1;
+        }
+        plain
+    };
+    PLAIN.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
 /// The odd spaces a line without comment begins and ends with; empty where there are none.

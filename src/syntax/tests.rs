@@ -43,6 +43,41 @@ fn definitions_are_replaced_when_used() {
 }
 
 #[test]
+fn the_environment_and_chance_are_as_good_as_definitions() {
+    reads("k a${_ENV SITE}z", "k anorth $5z\n");
+    reads("$A=${_ENV SITE}\nk \"$A\"", "k \"north $5\"\n");
+    reads("k ${_RANDOM 7 7} ${_RANDOM 32767}", "k 7 32767\n");
+    let text = "k ${_RANDOM} ${_RANDOM} ${_RANDOM 0 4294967295}\n".repeat(20);
+    let numbers = |tree: &Tree| -> Vec<u32> {
+        tree.nodes.iter().flat_map(|n| &n.values).map(|w| w.parse().unwrap()).collect()
+    };
+    let first = numbers(&read(&text));
+    assert_eq!(first, numbers(&read(&text)), "the same whenever it is read");
+    assert!(first.chunks(3).all(|three| three[0] <= 32_767 && three[1] <= 32_767));
+    assert!(first.chunks(3).any(|three| three[0] != three[1]) && first.iter().any(|n| *n > 32_767));
+}
+
+#[test]
+fn who_asks_for_a_file_for_each_alternative_gets_one_or_an_error() {
+    let said = |line: &str| {
+        let files = MemoryFiles::new(&[("/e/main", line), ("/e/a/1.conf", "x\n"), ("/e/b/1.txt", "y\n")]);
+        messages(&tree(&files, Path::new("/e/main")))
+    };
+    assert_eq!(said("includeb {a,b}/*.*"), "");
+    assert_eq!(said("includeb {a,b}/*.conf"), "`includeb`: /e/b/*.conf matches no file\n");
+    assert_eq!(said("includea {a,b}/*.conf"), "`includea`: /e/b/*.conf matches no file\n");
+    assert_eq!(said("includew {a,b}/*.conf"), "");
+    assert_eq!(said("includew {c,b}/*.conf"), "`{c,b}/*.conf` matches no file\n");
+    assert_eq!(said("include {a,b}/*.conf"), "");
+}
+
+#[test]
+fn a_line_is_read_the_same_by_the_short_way_and_the_long() {
+    let text = "a b { c\td } #x\n}\n  k!\ne{}f}g\r\n\x0bh \x7fi\n{\n";
+    both_ways(text);
+}
+
+#[test]
 fn a_definition_of_several_lines_gives_several_lines() {
     reads("$A= \\\n b 1 \\\n c 2\nk {\n$A\n}", "k {\n    b 1\n    c 2\n}\n");
     reads("$C=3\n$B=b {\\\n c $C\\\n}\nk {\nx $B\n}\nl", "k {\n    x b {\n        c 3\n    }\n}\nl\n");
@@ -177,6 +212,13 @@ fn a_hundred_thousand_braces_do_not_exhaust_the_stack() {
 
 proptest! {
     #[test]
+    fn a_line_of_pieces_is_read_the_same_by_the_short_way_and_the_long(
+        pieces in proptest::collection::vec(plain_piece(), 0..40),
+    ) {
+        both_ways(&pieces.concat());
+    }
+
+    #[test]
     fn a_printed_tree_reads_back_as_itself(pieces in proptest::collection::vec(piece(), 0..80)) {
         let first = read(&pieces.concat());
         let printed = Print(&first.nodes).to_string();
@@ -233,6 +275,22 @@ fn piece() -> impl Strategy<Value = &'static str> {
             "\r",
         ][..],
     )
+}
+
+fn plain_piece() -> impl Strategy<Value = &'static str> {
+    let all = [
+        "a", "bc", "1.5", "é", "\"", " ", "    ", "\t", "\n", "\n\n", "\r\n", "{", "}", " {\n", "}\n", "# x",
+        "!", "\\#", "\\", "'", "inc", "include", "include ", "includer", "@", "~", "=",
+    ];
+    proptest::sample::select(all.to_vec())
+}
+
+/// A condition that holds keeps a line from the short way, and changes nothing else.
+fn both_ways(text: &str) {
+    let long: String = text.split_inclusive('\n').map(|line| format!("@here {line}")).collect();
+    let (short, long) = (read(text), read(&long));
+    assert_eq!(short.nodes, long.nodes, "{text:?}");
+    assert_eq!(messages(&short), messages(&long), "{text:?}");
 }
 
 fn reads(text: &str, wanted: &str) {

@@ -1,5 +1,6 @@
 //! What users rely on: the meaning of files.
 
+mod cost;
 mod group;
 mod yaml;
 
