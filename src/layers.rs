@@ -4,8 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up; entries of one row do not use each other, except where the map in lib.rs says so.
-const LAYERS: &[&[&str]] =
-    &[&["time"], &["syntax"], &["ipvs", "net", "check"], &["config"], &["director"], &["daemon"], &["cli"]];
+const LAYERS: &[&[&str]] = &[
+    &["time"],
+    &["syntax"],
+    &["ipvs", "net", "check"],
+    &["vrrp", "notify"],
+    &["config"],
+    &["director"],
+    &["daemon"],
+    &["cli"],
+];
 
 #[test]
 fn no_layer_uses_one_above_or_beside_it() {

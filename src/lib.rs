@@ -7,6 +7,7 @@
 //! - [`ipvs`]: the kernel's table in the kernel's words.
 //! - [`net`]: the host's network beside IPVS.
 //! - [`check`]: one file per checker: keywords, specification, conversation.
+//! - [`vrrp`]: virtual routers: who holds the VIPs, pure.
 //! - [`config`]: tree to typed, validated configuration.
 //! - [`director`]: every decision, pure: input + now -> effects.
 //! - [`daemon`]: the shell: everything that can block, fail or lie.
@@ -21,6 +22,7 @@ pub mod ipvs;
 pub mod net;
 pub mod syntax;
 pub mod time;
+pub mod vrrp;
 
 #[cfg(test)]
 mod layers;

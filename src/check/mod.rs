@@ -8,6 +8,7 @@
 pub mod connect;
 pub mod digest;
 mod errno;
+pub mod fetch;
 pub mod hash;
 pub mod http;
 pub mod outcome;

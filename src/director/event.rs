@@ -8,6 +8,7 @@ use super::order::Order;
 use crate::check::outcome::CertificateTime;
 use crate::config::VirtualServerId;
 use crate::ipvs::types::ServiceKey;
+pub use crate::vrrp::event::Severity;
 
 /// Something changed that an operator may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,17 +136,6 @@ pub enum Event {
         /// What is wrong; None once it answers again.
         trouble: Option<String>,
     },
-}
-
-/// How urgently somebody should look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// A transition.
-    Info,
-    /// An operator should look.
-    Warn,
-    /// The director cannot do its job.
-    Error,
 }
 
 /// Whom an event is about, as text.

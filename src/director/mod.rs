@@ -7,6 +7,7 @@
 //! virtual time: the same code decides in both.
 
 pub mod checkers;
+pub mod coupling;
 pub mod desired;
 pub mod event;
 mod knowledge;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checkers::{Checkers, Subscriber};
+use coupling::{Coupling, HostForwards};
 use event::Event;
 use order::{Change, Order, Selector};
 use pool::Pool;
@@ -44,6 +46,7 @@ use crate::config::{Config, VirtualServerId};
 use crate::ipvs::backend::{Error, Refusal, Snapshot};
 use crate::ipvs::types::ServiceKey;
 use crate::time::Instant;
+use crate::vrrp::exchange::{DirectorLevel, InstanceLevel};
 
 /// Longest time a stop waits for the kernel.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -77,6 +80,12 @@ pub enum Input {
         /// What.
         change: Change,
     },
+    /// An instance of the router is so.
+    Instance(InstanceLevel),
+    /// An instance of the router is no more.
+    InstanceGone(String),
+    /// This host passes packets on, or does not.
+    Host(HostForwards),
     /// Remove all that is ours, then finish.
     Stop,
     /// Leave everything as it is, then finish.
@@ -99,6 +108,8 @@ pub enum Effect {
     SaveState(State),
     /// Ask the kernel; one at a time.
     Kernel(Request),
+    /// Tell the router; at every change.
+    Router(DirectorLevel),
     /// Tell the world.
     Event(Event),
     /// The director is done.
@@ -124,6 +135,7 @@ pub struct Director {
     checkers: Checkers,
     pools: BTreeMap<VirtualServerId, Pool>,
     reconciler: Reconciler,
+    coupling: Coupling,
     life: Life,
     is_ready: bool,
     unsettled: BTreeSet<VirtualServerId>,
@@ -144,12 +156,14 @@ impl Director {
     pub fn new(config: Arc<Config>, state: State, seed: u64, now: Instant) -> Director {
         let owned = state.owned.iter().map(|id| desired::service_key(*id)).collect();
         let mut settings = SettingsKeeper::new(state.original_timeouts, state.sync_daemons.clone());
-        settings.want(config.global.timeouts, config.global.sync_daemons.clone());
+        let coupling = Coupling::default();
+        settings.want(config.global.timeouts, coupling.sync_daemons(&config.global));
         let mut director = Director {
             rng: fastrand::Rng::with_seed(seed),
             checkers: Checkers::default(),
             pools: BTreeMap::new(),
             reconciler: Reconciler::new(owned, settings, config.global.flush),
+            coupling,
             life: Life::Running,
             is_ready: false,
             unsettled: BTreeSet::new(),
@@ -194,6 +208,15 @@ impl Director {
             Input::Applied(result) => self.reconciler.on_applied(now, result, &mut events),
             Input::Reload(config) => self.reload(now, config, effects),
             Input::Order { selector, change } => self.order(now, &selector, change, &mut events),
+            Input::Instance(level) => {
+                self.coupling.instance_is(level);
+                self.want_settings();
+            }
+            Input::InstanceGone(name) => {
+                self.coupling.instance_is_gone(&name);
+                self.want_settings();
+            }
+            Input::Host(host) => self.coupling.host_is(host),
             Input::Stop => self.stop(now, effects),
             Input::HandOver => self.hand_over(effects),
         }
@@ -330,10 +353,16 @@ impl Director {
         }
         self.unsettled.extend(pools.keys());
         self.pools = pools;
-        let global = &config.global;
-        self.reconciler.settings_mut().want(global.timeouts, global.sync_daemons.clone());
         self.config = config;
+        self.want_settings();
         self.is_state_stale = true;
+    }
+
+    fn want_settings(&mut self) {
+        if self.life == Life::Running {
+            let global = &self.config.global;
+            self.reconciler.settings_mut().want(global.timeouts, self.coupling.sync_daemons(global));
+        }
     }
 
     fn stop(&mut self, now: Instant, effects: &mut Vec<Effect>) {
@@ -375,6 +404,10 @@ impl Director {
         self.save(now, request.as_ref(), effects);
         effects.extend(request.map(Effect::Kernel));
         self.conclude(now, effects);
+        if self.life == Life::Running {
+            let news = self.coupling.news(self.is_ready, &self.reconciler, &self.pools, &self.config.global);
+            effects.extend(news.map(Effect::Router));
+        }
     }
 
     fn settle(&mut self, now: Instant, events: &mut Vec<Event>) {

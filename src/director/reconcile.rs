@@ -594,6 +594,28 @@ impl Reconciler {
         self.pause.trouble.as_deref().or(self.settings.trouble())
     }
 
+    /// Why the kernel does not answer, while it does not.
+    pub fn unanswered(&self) -> Option<&str> {
+        self.pause.trouble.as_deref()
+    }
+
+    /// Wanted services that are not yet known to be in the kernel as they should be, and are not refused.
+    pub fn pending(&self) -> impl Iterator<Item = &ServiceKey> {
+        let asked = match &self.in_flight {
+            Some(Request::Apply(ops)) => ops.iter().filter_map(Op::service).copied().collect(),
+            _ => BTreeSet::new(),
+        };
+        let is_pending = move |key: &ServiceKey| {
+            !self.knows_keys
+                || self.dirty.contains(key)
+                || self.unread.contains_key(key)
+                || asked.contains(key)
+        };
+        let all = !self.is_settled();
+        let wanted = all.then(|| self.desired.keys()).into_iter().flatten();
+        wanted.filter(move |key| is_pending(key) && !self.troubles.contains_key(key))
+    }
+
     /// Timeouts and sync daemons.
     pub fn settings(&self) -> &SettingsKeeper {
         &self.settings

@@ -20,6 +20,7 @@ use crate::ipvs::backend::{Backend, Error, Op, Refusal, Snapshot};
 use crate::ipvs::memory::MemoryBackend;
 use crate::ipvs::types::ServiceKey;
 use crate::time::Instant;
+use crate::vrrp::exchange::DirectorLevel;
 
 /// Something that will happen.
 enum Happening {
@@ -56,6 +57,8 @@ pub struct World {
     pub rng: fastrand::Rng,
     /// Everything that was told.
     pub events: Vec<(Instant, Event)>,
+    /// What the router was told last.
+    pub router: Option<DirectorLevel>,
     /// Every operation that was tried.
     pub ops: Vec<(Instant, Op)>,
     /// What happened, for comparing two runs.
@@ -86,6 +89,7 @@ impl World {
             orders: BTreeMap::new(),
             rng: fastrand::Rng::with_seed(seed),
             events: Vec::new(),
+            router: None,
             ops: Vec::new(),
             trace: Vec::new(),
             fault_rate: 0,
@@ -159,6 +163,7 @@ impl World {
                 self.schedule(at, Happening::KernelActs { incarnation: self.incarnation, request });
             }
             Effect::Event(event) => self.events.push((self.now, event)),
+            Effect::Router(level) => self.router = Some(level),
             Effect::Finished { is_clean } => {
                 self.finished = Some(is_clean);
                 self.director = None;

@@ -1,0 +1,250 @@
+//! What the router tells the world: one value per change, for log, scripts, FIFO, metrics and history alike.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::exchange::State;
+use crate::net::types::Prefix;
+
+/// Something changed that an operator may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// An instance changed its state.
+    Transition {
+        /// Its name.
+        instance: String,
+        /// `virtual_router_id`.
+        vrid: u8,
+        /// The state it left.
+        from: State,
+        /// The state it is in.
+        to: State,
+        /// Its effective priority.
+        priority: u8,
+        /// Why, in the operator's words.
+        reason: String,
+        /// The Master heard of, where there is one and it is not this host.
+        master: Option<IpAddr>,
+    },
+    /// A sync group changed its state.
+    Group {
+        /// Its name.
+        group: String,
+        /// The state it is in.
+        to: State,
+        /// Why.
+        reason: String,
+    },
+    /// An instance's effective priority changed.
+    Priority {
+        /// Its name.
+        instance: String,
+        /// Its state.
+        state: State,
+        /// Before.
+        from: u8,
+        /// Now.
+        to: u8,
+        /// Why.
+        reason: String,
+    },
+    /// A Master heard a lower priority, for the first time of this episode.
+    LowerPriority {
+        /// Its name.
+        instance: String,
+        /// Who spoke.
+        source: IpAddr,
+        /// Its priority.
+        theirs: u8,
+        /// This host's.
+        ours: u8,
+    },
+    /// Somebody took an address away, and it was put back.
+    Restored {
+        /// Whose it is; empty for a static one.
+        instance: String,
+        /// What: an address, route or rule.
+        what: String,
+        /// How often that happened since the start.
+        times: u64,
+    },
+    /// An address was there already when it was to be added, or left over from an earlier life.
+    LeftOver {
+        /// The address as found.
+        prefix: Prefix,
+        /// The link's name.
+        link: String,
+        /// Whether it is kept.
+        is_adopted: bool,
+    },
+    /// The kernel refused an address, route, rule or link.
+    Refused {
+        /// Whose it is; empty for a static one.
+        instance: String,
+        /// What, and the kernel's words.
+        what: String,
+    },
+    /// Another speaker and this one cannot agree: what to change is said.
+    Conflict {
+        /// Its name.
+        instance: String,
+        /// Who spoke.
+        source: IpAddr,
+        /// In the operator's words, with the next step.
+        what: String,
+    },
+    /// Such a conflict is over.
+    ConflictEnded {
+        /// Its name.
+        instance: String,
+        /// Who had spoken.
+        source: IpAddr,
+    },
+    /// A packet was dropped; one event per kind, source and minute.
+    Dropped {
+        /// The instance it was for, where that is known.
+        instance: Option<String>,
+        /// Who sent it.
+        source: IpAddr,
+        /// What was wrong with it.
+        reason: String,
+        /// Like it since the last time this was told.
+        unsaid: u64,
+    },
+    /// Timers ran late: this host was short of time.
+    Late {
+        /// How late, in milliseconds.
+        milliseconds: u64,
+    },
+    /// A start went on without the director's services.
+    NotReady {
+        /// Its name.
+        instance: String,
+        /// What it waited for.
+        waited_for: String,
+    },
+}
+
+/// How urgently somebody should look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// A transition.
+    Info,
+    /// An operator should look.
+    Warn,
+    /// We cannot do our job.
+    Error,
+}
+
+impl Event {
+    /// How urgently somebody should look.
+    pub fn severity(&self) -> Severity {
+        match self {
+            Event::Transition { to: State::Fault, .. } => Severity::Warn,
+            Event::Transition { .. } | Event::Group { .. } | Event::Priority { .. } => Severity::Info,
+            Event::ConflictEnded { .. } => Severity::Info,
+            Event::LeftOver { is_adopted: true, .. } => Severity::Info,
+            Event::Refused { .. } => Severity::Error,
+            _ => Severity::Warn,
+        }
+    }
+
+    /// The kind of event, a fixed word for machines.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Event::Transition { .. } => "vrrp_transition",
+            Event::Group { .. } => "vrrp_group",
+            Event::Priority { .. } => "vrrp_priority",
+            Event::LowerPriority { .. } => "vrrp_lower_priority",
+            Event::Restored { .. } => "vrrp_restored",
+            Event::LeftOver { .. } => "vrrp_left_over",
+            Event::Refused { .. } => "vrrp_refused",
+            Event::Conflict { .. } => "vrrp_conflict",
+            Event::ConflictEnded { .. } => "vrrp_conflict_ended",
+            Event::Dropped { .. } => "vrrp_dropped",
+            Event::Late { .. } => "vrrp_late",
+            Event::NotReady { .. } => "vrrp_not_ready",
+        }
+    }
+
+    /// The instance it is about, where it is about one.
+    pub fn instance(&self) -> Option<&str> {
+        match self {
+            Event::Transition { instance, .. }
+            | Event::Priority { instance, .. }
+            | Event::LowerPriority { instance, .. }
+            | Event::Restored { instance, .. }
+            | Event::Refused { instance, .. }
+            | Event::Conflict { instance, .. }
+            | Event::ConflictEnded { instance, .. }
+            | Event::NotReady { instance, .. } => {
+                Some(instance).filter(|name| !name.is_empty()).map(|n| &**n)
+            }
+            Event::Dropped { instance, .. } => instance.as_deref(),
+            Event::Group { .. } | Event::LeftOver { .. } | Event::Late { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            State::Init => "Init",
+            State::Backup => "Backup",
+            State::Master => "Master",
+            State::Fault => "Fault",
+        })
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Transition { instance, vrid, from, to, priority, reason, master } => {
+                write!(
+                    f,
+                    "instance {instance} (VRID {vrid}): {from} -> {to}, priority {priority}: {reason}"
+                )?;
+                master.map_or(Ok(()), |at| write!(f, "; Master is {at}"))
+            }
+            Event::Group { group, to, reason } => write!(f, "sync group {group}: {to}: {reason}"),
+            Event::Priority { instance, from, to, reason, .. } => {
+                write!(f, "instance {instance}: priority {from} -> {to}: {reason}")
+            }
+            Event::LowerPriority { instance, source, theirs, ours } => write!(
+                f,
+                "instance {instance}: {source} speaks as Master with priority {theirs}, ours is {ours}: we stay Master"
+            ),
+            Event::Restored { instance, what, times } => {
+                let whose =
+                    if instance.is_empty() { "static".to_owned() } else { format!("instance {instance}") };
+                write!(f, "{whose}: somebody removed {what}: put back ({times} times since the start)")
+            }
+            Event::LeftOver { prefix, link, is_adopted } => {
+                let what = if *is_adopted { "kept" } else { "removed" };
+                write!(f, "address {prefix} on {link} was there already: {what}")
+            }
+            Event::Refused { instance, what } if instance.is_empty() => write!(f, "{what}"),
+            Event::Refused { instance, what } => write!(f, "instance {instance}: {what}"),
+            Event::Conflict { instance, what, .. } => write!(f, "instance {instance}: {what}"),
+            Event::ConflictEnded { instance, source } => {
+                write!(f, "instance {instance}: {source} no longer contradicts")
+            }
+            Event::Dropped { instance, source, reason, unsaid } => {
+                let whose = instance.as_ref().map_or("VRRP".to_owned(), |i| format!("instance {i}"));
+                write!(f, "{whose}: a packet of {source} was dropped: {reason}")?;
+                if *unsaid > 0 { write!(f, " ({unsaid} more like it since last told)") } else { Ok(()) }
+            }
+            Event::Late { milliseconds } => {
+                write!(
+                    f,
+                    "VRRP's timers ran {milliseconds} ms late: this host is short of CPU time, or was paused"
+                )
+            }
+            Event::NotReady { instance, waited_for } => write!(
+                f,
+                "instance {instance}: goes on without {waited_for}: not in the kernel after the longest wait"
+            ),
+        }
+    }
+}

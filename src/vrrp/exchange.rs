@@ -1,0 +1,167 @@
+//! What the router is told, and what it wants done: all that crosses the line between deciding and doing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::event::Event;
+use super::settings::{Settings, TrackTarget};
+use crate::net::types::{Host, LinkIndex, News, Op, Prefix, Refusal};
+
+/// What the world tells the router.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// It is the time the router asked for.
+    Wake,
+    /// All that the host has: at the start, and whenever news were lost.
+    Host(Host),
+    /// The host changed.
+    News(News),
+    /// A packet arrived.
+    Received(Datagram),
+    /// All that had arrived when [`Effect::Drain`] was performed has been told.
+    Drained,
+    /// What is followed changed, or is known for the first time.
+    Tracked {
+        /// What.
+        target: TrackTarget,
+        /// How it is.
+        level: TrackLevel,
+    },
+    /// What the director knows.
+    Director(DirectorLevel),
+    /// The kernel answered [`Effect::Apply`]; empty when all was done.
+    Applied(Vec<Refusal>),
+    /// New settings, validated.
+    Reload(Arc<Settings>),
+    /// Say good-bye, remove all that is ours, then finish.
+    Stop,
+    /// Leave everything as it is, then finish.
+    HandOver,
+}
+
+/// How something followed is. Interfaces need none: [`News`] tell of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrackLevel {
+    /// A script, by history, or the number of a process's instances: well or not.
+    Is(bool),
+    /// A file's number.
+    Counts(i64),
+}
+
+/// What the director tells the router: levels, told again whenever they change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DirectorLevel {
+    /// VIPs with a virtual server that is not in the kernel yet, though it may come: an instance with one of
+    /// them waits in Init, at most [`READY_LIMIT`](super::READY_LIMIT).
+    pub not_ready: BTreeSet<IpAddr>,
+    /// Why this host cannot forward, in words; None: it can, or has nothing to.
+    pub cannot_forward: Option<String>,
+}
+
+/// What the router wants done, in this order.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Have exactly these sockets open: close others, open new ones, leave the rest alone.
+    Listen(Arc<BTreeSet<Endpoint>>),
+    /// Send a packet.
+    Send(Transmission),
+    /// Send an Ethernet frame: an ARP or neighbour announcement.
+    Announce {
+        /// Where.
+        link: LinkIndex,
+        /// Destination, source, type and payload.
+        frame: Vec<u8>,
+    },
+    /// Ask the kernel; [`Input::Applied`] follows. One at a time.
+    Apply(Vec<Op>),
+    /// Tell everything that has arrived, then [`Input::Drained`].
+    Drain,
+    /// The director and operators are told of an instance, at every change.
+    Instance(InstanceLevel),
+    /// An instance is no more.
+    InstanceGone(String),
+    /// What the guardian shall do in case of a death.
+    Testament(Arc<Testament>),
+    /// Tell the world.
+    Event(Event),
+    /// The router is done.
+    Finished,
+}
+
+/// A socket to hear and speak VRRP with.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// The link it is bound to; None for unicast without an interface.
+    pub link: Option<LinkIndex>,
+    /// IP protocol: 112, or 51 where an authentication header comes first.
+    pub protocol: u8,
+    /// Joined (multicast).
+    pub group: Option<IpAddr>,
+    /// Bound to (unicast), and the source of what is sent.
+    pub source: IpAddr,
+    /// Least receive buffer, in bytes; 0 is the system's.
+    pub receive_buffer: u32,
+}
+
+/// A packet that arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// Link it arrived on.
+    pub link: LinkIndex,
+    /// IP protocol of the socket: 112 or 51.
+    pub protocol: u8,
+    /// Who sent it.
+    pub source: IpAddr,
+    /// Whom to.
+    pub destination: IpAddr,
+    /// TTL or hop limit.
+    pub hop_limit: u8,
+    /// IPv4: the whole packet as a raw socket shows it, IP header first. IPv6: what follows the header.
+    pub bytes: Vec<u8>,
+}
+
+/// A packet to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmission {
+    /// Through which socket.
+    pub endpoint: Endpoint,
+    /// Whom to: the group or a peer.
+    pub destination: IpAddr,
+    /// Hop limit.
+    pub hop_limit: u8,
+    /// IPv4: the whole packet, IP header first (its checksum is the kernel's). IPv6: what follows the header.
+    pub bytes: Vec<u8>,
+}
+
+/// State of an instance (RFC 9568 section 6.4; Fault is keepalived's).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the protocol's words")]
+pub enum State {
+    Init,
+    Backup,
+    Master,
+    Fault,
+}
+
+/// How an instance is: for the director and for operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceLevel {
+    /// Its name.
+    pub name: String,
+    /// `virtual_router_id`.
+    pub vrid: u8,
+    /// Its state.
+    pub state: State,
+    /// Its VIPs, excluded ones too, held or not.
+    pub addresses: BTreeSet<Prefix>,
+}
+
+/// What is to be done when the daemon died: made anew whenever it changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Testament {
+    /// Good-byes (priority 0) of instances that are Master.
+    pub farewells: Vec<Transmission>,
+    /// Addresses to remove.
+    pub addresses: BTreeMap<LinkIndex, BTreeSet<Prefix>>,
+}

@@ -1,0 +1,453 @@
+//! What virtual routers are to be, in the protocol's words: the configuration after defaults and checks.
+//!
+//! Made by `config`, read by the [`Router`](super::Router). Nothing here is optional that has a default.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::net::types::{Address, Route, Rule, Vmac};
+
+/// All of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// `vrrp_instance`, in the file's order.
+    pub instances: Vec<Arc<InstanceSettings>>,
+    /// `vrrp_sync_group`.
+    pub groups: Vec<Arc<GroupSettings>>,
+    /// `vrrp_script`, by name.
+    pub scripts: BTreeMap<String, Arc<ScriptSettings>>,
+    /// `track_file`, by name.
+    pub files: BTreeMap<String, Arc<FileSettings>>,
+    /// `vrrp_track_process`, by name.
+    pub processes: BTreeMap<String, Arc<ProcessSettings>>,
+    /// `static_ipaddress`.
+    pub static_addresses: Vec<Arc<Address>>,
+    /// `static_routes`.
+    pub static_routes: Vec<Arc<Route>>,
+    /// `static_rules`.
+    pub static_rules: Vec<Arc<Rule>>,
+    /// `garp_group` and the global spacing: announcements of these links share one rate.
+    pub pacing: Vec<Pacing>,
+    /// Before the first instance leaves Init (`vrrp_startup_delay`).
+    pub startup_delay: Duration,
+    /// What becomes of addresses when the daemon dies (`on_crash`).
+    pub on_crash: OnCrash,
+    /// How much this host's lost ability to forward lowers priorities; 0 is not at all.
+    pub forwarding_weight: u8,
+    /// Real-time scheduling of the router's thread.
+    pub realtime: Realtime,
+    /// Adverts of virtual routers nobody configured are told (`log_unknown_vrids`).
+    pub tells_unknown_routers: bool,
+    /// Where state lines go, and who hears of them.
+    pub notify: NotifySettings,
+}
+
+/// What becomes of the addresses of a daemon that died.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnCrash {
+    /// Its guardian says good-bye (priority 0) and removes them.
+    #[default]
+    Failover,
+    /// They stay until the next start.
+    Hold,
+}
+
+/// Scheduling of the router's thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Realtime {
+    /// SCHED_RR priority, 1 to 99; 0 leaves it an ordinary thread (`vrrp_rt_priority`).
+    pub priority: u8,
+    /// Longest time it may run without sleeping (RLIMIT_RTTIME, `vrrp_rlimit_rttime`).
+    pub limit: Duration,
+    /// CPUs it may run on; empty is all (`vrrp_cpu_affinity`).
+    pub cpus: [u64; 16],
+}
+
+impl Default for Realtime {
+    fn default() -> Realtime {
+        Realtime { priority: 50, limit: Duration::from_millis(10), cpus: [0; 16] }
+    }
+}
+
+/// Version of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    /// RFC 3768: whole seconds, IPv4.
+    V2,
+    /// RFC 9568: centiseconds, both families.
+    V3,
+}
+
+/// The family of a virtual router's advertisements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "their names say it")]
+pub enum Family {
+    Ipv4,
+    Ipv6,
+}
+
+/// `state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "keepalived's words")]
+pub enum Beginning {
+    Master,
+    Backup,
+}
+
+/// `vrrp_instance`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceSettings {
+    /// Its name.
+    pub name: String,
+    /// Family of its advertisements: that of its addresses.
+    pub family: Family,
+    /// The interface of its advertisements; None for unicast without one.
+    pub interface: Option<String>,
+    /// `vrf`, for unicast without an interface.
+    pub vrf: Option<String>,
+    /// `virtual_router_id`, 1 to 255.
+    pub vrid: u8,
+    /// 1 to 255; 255 is the owner of the addresses.
+    pub priority: u8,
+    /// `version`.
+    pub version: Version,
+    /// `advert_int`: v2 whole seconds to 255, v3 10 ms to 40.95 s in steps of 10 ms.
+    pub advert_interval: Duration,
+    /// `state`.
+    pub beginning: Beginning,
+    /// Whether it replaces a Master of lower priority.
+    pub preempts: bool,
+    /// `preempt_delay`.
+    pub preempt_delay: Duration,
+    /// Nothing the standard does not have (`strict_mode`).
+    pub is_strict: bool,
+    /// How advertisements travel.
+    pub transport: Transport,
+    /// `mcast_src_ip`, `unicast_src_ip`; None: the interface's first address, or its link-local one.
+    pub source: Option<IpAddr>,
+    /// Fault while that address is not there (`track_src_ip`).
+    pub tracks_source: bool,
+    /// Form of checksum that is sent; both are understood. For version 3 on IPv4.
+    pub checksum: Checksum,
+    /// How advertisements are authenticated.
+    pub authentication: Authentication,
+    /// `use_vmac`.
+    pub vmac: Option<Arc<Vmac>>,
+    /// Advertise from the interface itself all the same (`vmac_xmit_base`).
+    pub advertises_from_base: bool,
+    /// `virtual_ipaddress`: advertised. At most 255.
+    pub addresses: Vec<VirtualAddress>,
+    /// `virtual_ipaddress_excluded`: kept, not advertised.
+    pub excluded: Vec<VirtualAddress>,
+    /// `virtual_routes`.
+    pub routes: Vec<Virtual<Route>>,
+    /// `virtual_rules`.
+    pub rules: Vec<Virtual<Rule>>,
+    /// `promote_secondaries`.
+    pub promotes_secondaries: bool,
+    /// ARP and neighbour announcements.
+    pub announcing: Announcing,
+    /// Advertisements missed before it takes over, 1 to 100 (`down_timer_adverts`).
+    pub missed_adverts: u8,
+    /// A Master stays silent when it hears a lower priority (`lower_prio_no_advert`).
+    pub ignores_lower_priority: bool,
+    /// A Master sends one advertisement before it yields (`higher_prio_send_advert`).
+    pub answers_higher_priority: bool,
+    /// An owner hears nothing (`owner_ignore_adverts`).
+    pub owner_ignores_adverts: bool,
+    /// The state of its interface does not matter (`dont_track_primary`).
+    pub ignores_own_link: bool,
+    /// What it follows.
+    pub tracks: Vec<Track>,
+    /// Bytes of the receive buffer; None: the system's (`kernel_rx_buf_size`).
+    pub receive_buffer: Option<u32>,
+    /// Who hears of its changes.
+    pub notify: NotifyCommands,
+}
+
+/// What is held while Master, and whether its loss is told and mended (`no_track` is not).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Virtual<T> {
+    /// It.
+    pub wanted: Arc<T>,
+    /// False for `no_track`.
+    pub is_tracked: bool,
+}
+
+/// An address of a virtual router. `wanted.link` is its `dev`, the VMAC's, or the instance's interface.
+pub type VirtualAddress = Virtual<Address>;
+
+/// How advertisements travel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// To a group: 224.0.0.18, ff02::12 or `mcast_dst_ip`.
+    Multicast(IpAddr),
+    /// To each peer.
+    Unicast {
+        /// `unicast_peer`.
+        peers: Vec<Peer>,
+        /// `unicast_ttl`, 255 unless given.
+        hop_limit: u8,
+        /// Hear these only (`check_unicast_src`).
+        checks_source: bool,
+    },
+}
+
+/// A peer of unicast.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Where it is.
+    pub address: IpAddr,
+    /// Least hop limit its advertisements may have.
+    pub min_hop_limit: u8,
+    /// Largest.
+    pub max_hop_limit: u8,
+}
+
+/// Whether the checksum of version 3 on IPv4 covers a pseudo header: RFC 5798 could be read both ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Checksum {
+    /// It does: keepalived's default, FRR's.
+    PseudoHeader,
+    /// It does not: RFC 9568, `v3_checksum_as_v2`.
+    MessageOnly,
+}
+
+/// How advertisements are authenticated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authentication {
+    /// Not at all.
+    None,
+    /// `auth_type PASS`: readable by anybody; version 2 only. Padded with zeros.
+    Password([u8; 8]),
+    /// `auth_type AH`: HMAC-MD5 in an authentication header; version 2 only. Padded with zeros.
+    Header([u8; 8]),
+    /// `auth_hmac`.
+    Hmac(Arc<Hmac>),
+}
+
+/// `auth_hmac`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hmac {
+    /// Keys of 32 to 64 bytes by their id.
+    pub keys: BTreeMap<u8, Vec<u8>>,
+    /// The key to sign with.
+    pub active: u8,
+    /// How far sender's and own clock may be apart.
+    pub window: Duration,
+    /// Repeated packets are told by a counter too (`anti_replay monotonic`), not by time alone.
+    pub is_monotonic: bool,
+    /// What becomes of advertisements without signature.
+    pub mode: HmacMode,
+}
+
+/// What becomes of advertisements without signature (`mode`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HmacMode {
+    /// Dropped.
+    Enforce,
+    /// Accepted, and so are badly signed ones; told.
+    Permissive,
+    /// Accepted; own ones are not signed.
+    ReceiveOnly,
+}
+
+/// ARP and neighbour announcements of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announcing {
+    /// Before the second burst; zero: none (`garp_master_delay`).
+    pub delay: Duration,
+    /// Announcements per address in a burst (`garp_master_repeat`).
+    pub repeat: u32,
+    /// Between later ones while Master; zero: none (`garp_master_refresh`).
+    pub refresh: Duration,
+    /// Announcements per address then (`garp_master_refresh_repeat`).
+    pub refresh_repeat: u32,
+    /// Before the second burst after a lower priority was heard (`garp_lower_prio_delay`).
+    pub lower_priority_delay: Duration,
+    /// Announcements in bursts after a lower priority was heard; 0: none (`garp_lower_prio_repeat`).
+    pub lower_priority_repeat: u32,
+    /// Between announcements on the other interfaces of addresses; zero: none (`garp_extra_if`).
+    pub extra: Duration,
+    /// `garp_extra_if all`.
+    pub extra_on_all: bool,
+}
+
+/// Links whose announcements share a rate (`garp_group`, `vrrp_garp_interval`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pacing {
+    /// Names of links; empty is each link for itself.
+    pub links: Vec<String>,
+    /// Least time between two ARP announcements.
+    pub arp: Duration,
+    /// Least time between two neighbour advertisements.
+    pub neighbour: Duration,
+}
+
+/// What an instance or group follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Track {
+    /// What.
+    pub target: TrackTarget,
+    /// -253 to 253 (files and processes 254): what it counts; 0: Fault.
+    pub weight: i16,
+    /// It counts the other way round.
+    pub is_reversed: bool,
+}
+
+/// What can be followed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TrackTarget {
+    /// A link's ability to carry packets.
+    Interface(String),
+    /// `vrrp_script`.
+    Script(String),
+    /// `track_file`.
+    File(String),
+    /// `vrrp_track_process`.
+    Process(String),
+}
+
+/// `vrrp_sync_group`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupSettings {
+    /// Its name.
+    pub name: String,
+    /// Names of its instances.
+    pub members: Vec<String>,
+    /// What all of them follow.
+    pub tracks: Vec<Track>,
+    /// Weights of what members follow count (`sync_group_tracking_weight`); else only faults do.
+    pub counts_weights: bool,
+    /// Who hears of its changes.
+    pub notify: NotifyCommands,
+}
+
+/// A command with its arguments, and who it runs as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The program and its arguments.
+    pub words: Vec<String>,
+    /// User; None: the daemon's.
+    pub user: Option<String>,
+    /// Group; None: the user's.
+    pub group: Option<String>,
+}
+
+/// `vrrp_script`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptSettings {
+    /// Its name.
+    pub name: String,
+    /// What to run.
+    pub command: Command,
+    /// From one run to the next.
+    pub interval: Duration,
+    /// Longest time a run may take.
+    pub timeout: Duration,
+    /// Weight where the follower gives none.
+    pub weight: i16,
+    /// `reverse` where the follower says nothing.
+    pub is_reversed: bool,
+    /// Successes that make it up.
+    pub rise: u32,
+    /// Failures that make it down.
+    pub fall: u32,
+    /// Down until `rise` runs succeeded (`init_fail`).
+    pub begins_failed: bool,
+}
+
+/// `track_file`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSettings {
+    /// Its name.
+    pub name: String,
+    /// Whose number counts.
+    pub path: std::path::PathBuf,
+    /// Factor where the follower gives none.
+    pub weight: i16,
+    /// `reverse` where the follower says nothing.
+    pub is_reversed: bool,
+    /// Written at the start when there is none (`init_file`), or in any case (true: `overwrite`).
+    pub initial: Option<(i32, bool)>,
+}
+
+/// `vrrp_track_process`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessSettings {
+    /// Its name.
+    pub name: String,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// How arguments are compared.
+    pub arguments: ArgumentMatch,
+    /// Weight where the follower gives none.
+    pub weight: i16,
+    /// `reverse` where the follower says nothing.
+    pub is_reversed: bool,
+    /// How many must run.
+    pub quorum: u32,
+    /// How many may run.
+    pub quorum_max: u32,
+    /// Before it counts as running (`fork_delay`).
+    pub start_delay: Duration,
+    /// Before it counts as ended (`terminate_delay`).
+    pub end_delay: Duration,
+    /// The whole command line names it, not its short name (`full_command`).
+    pub is_full_command: bool,
+}
+
+/// `param_match`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArgumentMatch {
+    /// They are not looked at.
+    Any,
+    /// All of them equal.
+    Exact,
+    /// The first ones equal.
+    Initial,
+    /// The first ones equal, the last of them in part.
+    Partial,
+}
+
+/// Commands around an instance or group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "keepalived's words")]
+pub struct NotifyCommands {
+    pub master: Option<Command>,
+    pub backup: Option<Command>,
+    pub fault: Option<Command>,
+    pub stop: Option<Command>,
+    pub deleted: Option<Command>,
+    /// `notify_deleted` without a command: DELETED is told as itself.
+    pub tells_deleted: bool,
+    pub any: Option<Command>,
+    pub master_heard_lower_priority: Option<Command>,
+    pub tells_priority: bool,
+    /// `smtp_alert`.
+    pub mail: bool,
+}
+
+/// FIFOs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NotifySettings {
+    /// `vrrp_notify_fifo` and `notify_fifo`.
+    pub fifos: Vec<Fifo>,
+    /// States are told again after a reload (`fifo_write_vrrp_states_on_reload`).
+    pub repeats_on_reload: bool,
+}
+
+/// A FIFO that state lines are written to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fifo {
+    /// Where.
+    pub path: std::path::PathBuf,
+    /// Its owner where it is made; None: the daemon's.
+    pub user: Option<String>,
+    /// Its group.
+    pub group: Option<String>,
+    /// A command that reads it: started with its path as the last argument.
+    pub reader: Option<Command>,
+}
