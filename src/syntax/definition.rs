@@ -1,7 +1,8 @@
 //! Definitions (`$NAME=value`) and their uses (`$NAME`, `${NAME}`), replaced when used.
 //!
-//! A definition of several lines gives several lines. Replacing is bounded in depth, in number and in size:
-//! definitions that double each other, or lead back to themselves, end with an error. `expand` calls this.
+//! A definition of several lines gives its first line here, and the others as they are written: `expand` reads them
+//! one after the other, for they may define and ask conditions themselves. Replacing is bounded in depth, in number
+//! and in size: definitions that double each other, or lead back to themselves, end with an error.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -35,8 +36,34 @@ pub struct Definitions {
     all: BTreeMap<String, Definition>,
     /// What `@ID` is compared with and `${_INSTANCE}` stands for.
     pub id: String,
+    /// Names whose lines are being read, outermost first.
+    active: Vec<String>,
     uses: usize,
     bytes: usize,
+}
+
+/// A line whose definitions are replaced, and the lines that follow from them.
+#[derive(Debug, Default)]
+pub struct Expanded {
+    /// The line.
+    pub line: Line<'static>,
+    /// The definitions of several lines it ended with, their first lines being in it.
+    pub blocks: Vec<Block>,
+}
+
+/// A definition of several lines whose first line was read.
+#[derive(Debug)]
+pub struct Block {
+    lines: Rc<[Line<'static>]>,
+    /// Names being replaced within it, outermost first.
+    active: Vec<String>,
+}
+
+impl Block {
+    /// The lines behind the first, not replaced yet.
+    pub fn lines(&self) -> impl Iterator<Item = &Line<'static>> {
+        self.lines.iter().skip(1)
+    }
 }
 
 /// What a name stands for.
@@ -131,20 +158,30 @@ impl Definitions {
         self.uses > MAX_USES || self.bytes > MAX_BYTES
     }
 
-    /// Replaces the uses on a line; one line may become several, and none if it cannot be used.
-    pub fn expand(&mut self, line: &Line<'_>, scene: &mut Scene<'_>) -> Vec<Line<'static>> {
-        let mut to = Expansion::default();
+    /// Replaces the uses on a line; None if it cannot be used.
+    pub fn expand(&mut self, line: &Line<'_>, scene: &mut Scene<'_>) -> Option<Expanded> {
+        let mut to = Expansion { active: self.active.clone(), ..Expansion::default() };
         self.expand_into(line, None, &mut to, scene);
         self.uses = self.uses.saturating_add(to.uses);
         self.bytes = self.bytes.saturating_add(to.bytes);
-        if to.is_broken { Vec::new() } else { to.out }
+        (!to.is_broken).then_some(to.out)
+    }
+
+    /// Begins a block's lines: what they use must not lead back to it. Answers what ends them.
+    pub fn enter(&mut self, block: &Block) -> Vec<String> {
+        std::mem::replace(&mut self.active, block.active.clone())
+    }
+
+    /// Ends a block's lines.
+    pub fn leave(&mut self, outer: Vec<String>) {
+        self.active = outer;
     }
 
     fn expand_into(&self, line: &Line<'_>, used_at: Option<Span>, to: &mut Expansion, scene: &mut Scene<'_>) {
         let mut from = 0;
         let mut is_quoted = false;
         while let Some(dollar) = line.text.get(from..).and_then(|t| t.find('$')).map(|i| from + i) {
-            if to.is_broken {
+            if to.is_broken || self.is_behind_block(line, from, used_at, to, scene) {
                 return;
             }
             let before = line.text.get(from..dollar).unwrap_or_default();
@@ -164,7 +201,31 @@ impl Definitions {
                 scene.diagnostics.push(problem);
             }
         }
-        to.push(line, from..line.text.len(), used_at);
+        if !to.is_broken && !self.is_behind_block(line, from, used_at, to, scene) {
+            to.push(line, from..line.text.len(), used_at);
+        }
+    }
+
+    /// Whether a definition of several lines stands before the rest of a line; complains if there is a rest.
+    fn is_behind_block(
+        &self,
+        line: &Line<'_>,
+        from: usize,
+        used_at: Option<Span>,
+        to: &mut Expansion,
+        scene: &mut Scene<'_>,
+    ) -> bool {
+        if to.out.blocks.is_empty() {
+            return false;
+        }
+        let rest = line.text.get(from..).unwrap_or_default();
+        if !rest.trim().is_empty() {
+            to.is_broken = true;
+            let span = used_at.unwrap_or_else(|| line.span(from..line.text.len()));
+            let text = "this stands behind a definition of several lines, which must be the last of its line";
+            scene.diagnostics.push(Diagnostic::error(span, text).help("write it on a line of its own"));
+        }
+        true
     }
 
     fn replace(&self, used: &Use<'_>, to: &mut Expansion, scene: &mut Scene<'_>) -> Result<(), Diagnostic> {
@@ -188,17 +249,17 @@ impl Definitions {
             _ => {}
         }
         let Some(definition) = self.all.get(name) else { return self.undefined(used, to, scene) };
-        let grows_by = definition.lines.iter().map(|l| l.text.len() + 1).sum();
+        let grows_by = definition.lines.first().map_or(0, |first| first.text.len() + 1);
         to.check_size(grows_by, name, span)?;
         scene.sources.record_use(span, definition.span);
         to.active.push(name.to_owned());
         let is_block = definition.lines.len() > 1;
-        for (i, body) in definition.lines.iter().enumerate() {
-            if i > 0 {
-                to.next_line();
-            }
+        if let Some(first) = definition.lines.first() {
             // Words of a definition of one line point at its use, those of a block at its lines.
-            self.expand_into(body, used.used_at.or((!is_block).then_some(span)), to, scene);
+            self.expand_into(first, used.used_at.or((!is_block).then_some(span)), to, scene);
+        }
+        if is_block {
+            to.out.blocks.push(Block { lines: Rc::clone(&definition.lines), active: to.active.clone() });
         }
         to.active.pop();
         Ok(())
@@ -273,8 +334,8 @@ struct Use<'a> {
 /// A line while its definitions are replaced.
 #[derive(Default)]
 struct Expansion {
-    /// Finished lines, and the one being put together.
-    out: Vec<Line<'static>>,
+    /// The line being put together, and what follows.
+    out: Expanded,
     /// Names being replaced, outermost first.
     active: Vec<String>,
     uses: usize,
@@ -284,28 +345,15 @@ struct Expansion {
 }
 
 impl Expansion {
-    fn last(&mut self) -> &mut Line<'static> {
-        if self.out.is_empty() {
-            self.out.push(Line::empty());
-        }
-        self.out.last_mut().expect("a line was pushed if there was none")
-    }
-
-    fn next_line(&mut self) {
-        self.last();
-        self.out.push(Line::empty());
-        self.bytes += 1;
-    }
-
     fn push(&mut self, from: &Line<'_>, range: Range<usize>, used_at: Option<Span>) {
         self.bytes += range.len();
-        self.last().push(from, range, used_at);
+        self.out.line.push(from, range, used_at);
     }
 
     fn grow(&mut self, text: &str, span: Span) -> Result<(), Diagnostic> {
         self.check_size(text.len(), text, span)?;
         self.bytes += text.len();
-        self.last().push_text(text, span);
+        self.out.line.push_text(text, span);
         Ok(())
     }
 

@@ -9,10 +9,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::definition::{self, Definitions, Pending, Scene};
+use super::definition::{self, Definitions, Expanded, Pending, Scene};
 use super::diagnostic::{Class, Diagnostic, Diagnostics};
 use super::files::{self, Files};
 use super::lexer::{self, Line, Plain, Token};
+use super::odd_space::OddSpaces;
 use super::open::open;
 use super::repeat::{self, Repeat};
 use super::slice::Slice;
@@ -159,12 +160,8 @@ impl Expander<'_, '_> {
         if let Some(definition) = pending {
             self.definitions.define(definition);
         }
-        if let Some((first, name, count)) = odd_spaces.0 {
-            let others = if count > 1 { format!(" ({count} of them in this file)") } else { String::new() };
-            self.diagnostics.push(
-                Diagnostic::warning(first, format!("a {name} stands here, which is read as a space{others}"))
-                    .help("replace it by an ordinary space: keepalived takes it for a letter"),
-            );
+        if let Some(problem) = odd_spaces.told() {
+            self.diagnostics.push(problem);
         }
     }
 
@@ -249,13 +246,40 @@ impl Expander<'_, '_> {
             None => {}
         }
         if line.text.as_bytes().contains(&b'$') {
-            for expanded in self.expand(line) {
-                self.statements(&expanded, odd_spaces);
-            }
+            self.definitions(line, odd_spaces);
         } else {
             self.statements(line, odd_spaces);
         }
         None
+    }
+
+    /// Reads a line that may use definitions, and the lines that follow from them.
+    fn definitions(&mut self, line: &Line<'_>, odd_spaces: &mut OddSpaces) {
+        let whole = line.span(0..line.text.len());
+        let Some(Expanded { line, blocks }) = self.expand(line) else { return };
+        // A condition may come out of a definition, too.
+        let (holds, length) = conditions(&line.text, &self.definitions.id);
+        if !holds {
+            return;
+        }
+        match length {
+            0 => self.statements(&line, odd_spaces),
+            _ => self.statements(&rest_of(&line, length), odd_spaces),
+        }
+        for block in blocks {
+            let outer = self.definitions.enter(&block);
+            for body in block.lines() {
+                self.definitions.spend(body.text.len());
+                self.check_budget(whole);
+                if !self.count_line(whole) {
+                    break;
+                }
+                if let Some(definition) = self.line(body, odd_spaces) {
+                    self.definitions.define(definition);
+                }
+            }
+            self.definitions.leave(outer);
+        }
     }
 
     /// Reads a line once for each row of the repetition it begins with.
@@ -297,18 +321,14 @@ impl Expander<'_, '_> {
         }
     }
 
-    /// Replaces the uses of definitions; one line may become several.
-    fn expand(&mut self, line: &Line<'_>) -> Vec<Line<'static>> {
+    /// Replaces the uses of definitions.
+    fn expand(&mut self, line: &Line<'_>) -> Option<Expanded> {
         let directory = self.open.last().and_then(|p| p.parent()).unwrap_or(Path::new("."));
         let (sources, diagnostics) = (&mut self.sources, &mut self.diagnostics);
         let scene = &mut Scene { sources, diagnostics, directory, files: self.files };
-        let lines = self.definitions.expand(line, scene);
-        let whole = line.span(0..line.text.len());
-        self.check_budget(whole);
-        for _ in 1..lines.len() {
-            self.count_line(whole);
-        }
-        lines
+        let expanded = self.definitions.expand(line, scene);
+        self.check_budget(line.span(0..line.text.len()));
+        expanded
     }
 
     /// Reads a line whose definitions are replaced.
@@ -383,7 +403,7 @@ impl Expander<'_, '_> {
         let (mut found, mut is_missed) = (Vec::new(), false);
         for alternative in files::alternatives(&full) {
             let more = files::glob(self.files, &alternative);
-            if more.is_empty() && matches!(keyword, "includeb" | "includea") {
+            if more.is_empty() && alternative != full && matches!(keyword, "includeb" | "includea") {
                 is_missed = true;
                 self.error(Some(span), format!("`{keyword}`: {alternative} matches no file"));
             }
@@ -391,7 +411,8 @@ impl Expander<'_, '_> {
             found.truncate(files::MAX_MATCHES);
         }
         if found.is_empty() && !is_missed {
-            let class = if keyword == "includew" { Class::Error } else { Class::Warning };
+            let is_strict = matches!(keyword, "includew" | "includea");
+            let class = if is_strict { Class::Error } else { Class::Warning };
             let problem = Diagnostic::new(class, Some(span), format!("`{path}` matches no file"));
             return self.diagnostics.push(problem);
         }
@@ -401,42 +422,6 @@ impl Expander<'_, '_> {
             }
             self.open_file(&path, Some(span));
         }
-    }
-}
-
-/// Odd spaces of a file: the first, its name, how many.
-#[derive(Default)]
-struct OddSpaces(Option<(Span, String, usize)>);
-
-impl OddSpaces {
-    /// The line without the odd spaces it begins and ends with: they would hide a definition or an include.
-    fn strip<'a>(&mut self, line: Line<'a>) -> Line<'a> {
-        let (before, behind) = lexer::odd_ends(&line.text);
-        if before.is_empty() && behind.is_empty() {
-            return line;
-        }
-        let inner = before.end..behind.start;
-        for range in [before, behind].into_iter().filter(|r| !r.is_empty()) {
-            self.add(&line, range);
-        }
-        let mut out = Line::empty();
-        out.push(&line, inner, None);
-        out
-    }
-
-    fn add(&mut self, line: &Line<'_>, range: std::ops::Range<usize>) {
-        if let Some((_, _, count)) = &mut self.0 {
-            *count += 1;
-            return;
-        }
-        // Ordinary ones may stand before it.
-        let c = line.text.get(range.clone()).and_then(|t| t.chars().find(|c| !c.is_ascii())).unwrap_or(' ');
-        let name = match c {
-            '\u{a0}' => "no-break space (U+00A0)".to_owned(),
-            '\u{3000}' => "wide space (U+3000)".to_owned(),
-            other => format!("space that is not ASCII (U+{:04X})", u32::from(other)),
-        };
-        self.0 = Some((line.span(range), name, 1));
     }
 }
 

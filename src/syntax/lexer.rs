@@ -17,6 +17,12 @@ pub struct Line<'a> {
     origin: Origin,
 }
 
+impl Default for Line<'static> {
+    fn default() -> Line<'static> {
+        Line::empty()
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Origin {
     /// Byte for byte the span's text.

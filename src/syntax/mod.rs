@@ -13,6 +13,7 @@ pub mod expand;
 pub mod files;
 pub mod keyword;
 pub mod lexer;
+pub mod odd_space;
 pub mod open;
 pub mod reader;
 pub mod repeat;

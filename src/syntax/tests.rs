@@ -64,6 +64,7 @@ fn who_asks_for_a_file_for_each_alternative_gets_one_or_an_error() {
         messages(&tree(&files, Path::new("/e/main")))
     };
     assert_eq!(said("includeb {a,b}/*.*"), "");
+    assert_eq!(said("includeb c/*.*"), "`c/*.*` matches no file\n");
     assert_eq!(said("includeb {a,b}/*.conf"), "`includeb`: /e/b/*.conf matches no file\n");
     assert_eq!(said("includea {a,b}/*.conf"), "`includea`: /e/b/*.conf matches no file\n");
     assert_eq!(said("includew {a,b}/*.conf"), "");
@@ -82,6 +83,45 @@ fn a_definition_of_several_lines_gives_several_lines() {
     reads("$A= \\\n b 1 \\\n c 2\nk {\n$A\n}", "k {\n    b 1\n    c 2\n}\n");
     reads("$C=3\n$B=b {\\\n c $C\\\n}\nk {\nx $B\n}\nl", "k {\n    x b {\n        c 3\n    }\n}\nl\n");
     reads("$A=a \\\n", "");
+}
+
+#[test]
+fn the_lines_of_a_definition_define_and_ask_conditions_when_it_is_used() {
+    let server = "$R= \\\n r ${V}.${N} { \\\n @here w 1 \\\n @there w 2 \\\n}\n";
+    let outer = "$V_= \\\n v $V { \\\n $N=1 \\\n $R \\\n $N=2 \\\n $R \\\n }\n";
+    let one = |v| {
+        let r = |n| format!("    r {v}.{n} {{\n        w 1\n    }}\n");
+        format!("v {v} {{\n{}{}}}\n", r(1), r(2))
+    };
+    reads(&format!("{server}{outer}$V=7\n$V_\n$V=8\n$V_\n"), &(one(7) + &one(8)));
+    reads("$A= \\\n ~SEQ(i,2) k $i \\\n l\n$A", "k 1\nk 2\nl\n");
+    reads("$I=@here\n$O=@there\n$A=a \\\n b\n$I k\n$O l\n$I $A\n$O $A\n", "k\na\nb\n");
+}
+
+#[test]
+fn nothing_stands_behind_a_definition_of_several_lines() {
+    let said = "this stands behind a definition of several lines, which must be the last of its line\n";
+    assert_eq!(messages(&read("$A=a \\\n b\nk $A x\nl")), said);
+    assert_eq!(messages(&read("$A=a \\\n b\n$B=1\nk $A $B")), said);
+    assert_eq!(messages(&read("$A=a \\\n b\n$B=$A x\nk $B")), said);
+    reads("$A=a \\\n b\n$B=$A\n$C=$B \\\n c\nk $C", "k a\nb\nc\n");
+}
+
+#[test]
+fn lines_of_definitions_that_lead_back_or_double_each_other_end() {
+    assert_eq!(messages(&read("$A=a \\\n $A\n$A")), "`$A` is defined by itself: $A -> $A\n");
+    let circle = read("$A=a \\\n ~SEQ(i,1) $B\n$B=b \\\n @here k $A\n$A");
+    assert_eq!(messages(&circle), "`$A` is defined by itself: $A -> $B -> $A\n");
+    let mut doubling = "$A0=x \\\n x\n".to_owned();
+    let mut nothing = "$A0= \\\n\n".to_owned();
+    for i in 1..60 {
+        doubling.push_str(&format!("$A{i}= \\\n$A{0} \\\n$A{0}\n", i - 1));
+        nothing.push_str(&format!("$A{i}= \\\n$A{0} \\\n$A{0}\n", i - 1));
+    }
+    assert!(messages(&read(&format!("{doubling}$A59\n"))).contains("has more than 1000000 lines"));
+    assert!(messages(&read(&format!("{nothing}$A59\n"))).contains("has more than 1000000 lines"));
+    let long = format!("$A= \\\n{}\n{}", "x".repeat(60_000), "$A\n".repeat(5000));
+    assert!(messages(&read(&long)).contains("definitions make the configuration larger than 64 MiB"));
 }
 
 #[test]
