@@ -36,8 +36,8 @@ pub struct Definitions {
     all: BTreeMap<String, Definition>,
     /// What `@ID` is compared with and `${_INSTANCE}` stands for.
     pub id: String,
-    /// Names whose lines are being read, outermost first.
-    active: Vec<String>,
+    /// Names whose lines are being read.
+    active: Active,
     uses: usize,
     bytes: usize,
 }
@@ -55,8 +55,27 @@ pub struct Expanded {
 #[derive(Debug)]
 pub struct Block {
     lines: Rc<[Line<'static>]>,
-    /// Names being replaced within it, outermost first.
-    active: Vec<String>,
+    /// Names being replaced within it.
+    active: Active,
+}
+
+/// Names being replaced, innermost first; shared, for every line of a block has the same.
+#[derive(Clone, Debug, Default)]
+pub struct Active(Option<Rc<(String, Active)>>);
+
+impl Active {
+    fn with(&self, name: &str) -> Active {
+        Active(Some(Rc::new((name.to_owned(), self.clone()))))
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let mut at = self;
+        std::iter::from_fn(move || {
+            let (name, outer) = at.0.as_deref()?;
+            at = outer;
+            Some(name.as_str())
+        })
+    }
 }
 
 impl Block {
@@ -168,12 +187,12 @@ impl Definitions {
     }
 
     /// Begins a block's lines: what they use must not lead back to it. Answers what ends them.
-    pub fn enter(&mut self, block: &Block) -> Vec<String> {
+    pub fn enter(&mut self, block: &Block) -> Active {
         std::mem::replace(&mut self.active, block.active.clone())
     }
 
     /// Ends a block's lines.
-    pub fn leave(&mut self, outer: Vec<String>) {
+    pub fn leave(&mut self, outer: Active) {
         self.active = outer;
     }
 
@@ -231,12 +250,14 @@ impl Definitions {
     fn replace(&self, used: &Use<'_>, to: &mut Expansion, scene: &mut Scene<'_>) -> Result<(), Diagnostic> {
         to.uses += 1;
         let (name, span) = (used.name.name, used.span);
-        if let Some(circle) = to.active.iter().position(|n| n == name) {
-            let names: Vec<String> = to.active.iter().skip(circle).map(|n| format!("${n}")).collect();
+        if let Some(circle) = to.active.names().position(|n| n == name) {
+            let mut names: Vec<String> =
+                to.active.names().take(circle + 1).map(|n| format!("${n}")).collect();
+            names.reverse();
             let text = format!("`${name}` is defined by itself: {} -> ${name}", names.join(" -> "));
             return Err(Diagnostic::error(span, text));
         }
-        if to.active.len() >= MAX_DEPTH {
+        if to.active.names().count() >= MAX_DEPTH {
             return Err(Diagnostic::error(span, format!("definitions nest deeper than {MAX_DEPTH}")));
         }
         match name {
@@ -252,7 +273,8 @@ impl Definitions {
         let grows_by = definition.lines.first().map_or(0, |first| first.text.len() + 1);
         to.check_size(grows_by, name, span)?;
         scene.sources.record_use(span, definition.span);
-        to.active.push(name.to_owned());
+        let outer = std::mem::take(&mut to.active);
+        to.active = outer.with(name);
         let is_block = definition.lines.len() > 1;
         if let Some(first) = definition.lines.first() {
             // Words of a definition of one line point at its use, those of a block at its lines.
@@ -261,7 +283,7 @@ impl Definitions {
         if is_block {
             to.out.blocks.push(Block { lines: Rc::clone(&definition.lines), active: to.active.clone() });
         }
-        to.active.pop();
+        to.active = outer;
         Ok(())
     }
 
@@ -336,8 +358,8 @@ struct Use<'a> {
 struct Expansion {
     /// The line being put together, and what follows.
     out: Expanded,
-    /// Names being replaced, outermost first.
-    active: Vec<String>,
+    /// Names being replaced.
+    active: Active,
     uses: usize,
     bytes: usize,
     /// The line cannot be used; it was said why.

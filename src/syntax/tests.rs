@@ -112,13 +112,10 @@ fn lines_of_definitions_that_lead_back_or_double_each_other_end() {
     assert_eq!(messages(&read("$A=a \\\n $A\n$A")), "`$A` is defined by itself: $A -> $A\n");
     let circle = read("$A=a \\\n ~SEQ(i,1) $B\n$B=b \\\n @here k $A\n$A");
     assert_eq!(messages(&circle), "`$A` is defined by itself: $A -> $B -> $A\n");
-    let mut doubling = "$A0=x \\\n x\n".to_owned();
     let mut nothing = "$A0= \\\n\n".to_owned();
     for i in 1..60 {
-        doubling.push_str(&format!("$A{i}= \\\n$A{0} \\\n$A{0}\n", i - 1));
         nothing.push_str(&format!("$A{i}= \\\n$A{0} \\\n$A{0}\n", i - 1));
     }
-    assert!(messages(&read(&format!("{doubling}$A59\n"))).contains("has more than 1000000 lines"));
     assert!(messages(&read(&format!("{nothing}$A59\n"))).contains("has more than 1000000 lines"));
     let long = format!("$A= \\\n{}\n{}", "x".repeat(60_000), "$A\n".repeat(5000));
     assert!(messages(&read(&long)).contains("definitions make the configuration larger than 64 MiB"));
