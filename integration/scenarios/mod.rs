@@ -6,6 +6,7 @@ mod conformance;
 mod demo;
 mod failures;
 mod forwarding_modes;
+mod genhash;
 mod guardian;
 mod harness_itself;
 mod inhibit;
@@ -160,6 +161,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "SSL_GET of nginx: keepalived's digest, resumed sessions, wrong certificates, old versions",
         180,
         tls::run,
+    ),
+    scenario(
+        "genhash",
+        "the digests Debian's genhash prints, and checks to paste that pass",
+        120,
+        genhash::run,
     ),
     scenario("tcp-cost", "a TCP_CHECK takes six system calls, counted by strace", 120, tcp_cost::run),
     scenario(

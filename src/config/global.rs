@@ -20,6 +20,8 @@ pub struct GlobalOptions {
     timeouts: Slot<TimeoutOptions>,
     flush: Slot<bool>,
     sync: Slot<Vec<SyncDaemon>>,
+    /// The instance the sync daemons follow.
+    pub sync_follows: Option<Word>,
     log_all_failures: Slot<bool>,
     tcp: Slot<u32>,
     tcp_fin: Slot<u32>,
@@ -55,6 +57,8 @@ impl GlobalOptions {
             },
             flush: get(&self.flush).unwrap_or(false),
             sync_daemons: get(&self.sync).unwrap_or_default(),
+            sync_follows: self.sync_follows.map(|word| word.text.to_string()),
+            quorum_counts: false,
         }
     }
 }
@@ -119,7 +123,8 @@ const OTHERS: &[Keyword<GlobalOptions>] = &[Keyword::unread(
 .or(&["lvs_flush_onstop"])];
 
 const TIMEOUTS: &str = "[tcp SECONDS] [tcpfin SECONDS] [udp SECONDS], each from 0 to 2678400";
-const SYNC: &str = "INTERFACE [id 0-255] [maxlen 1-65507] [port N] [ttl 1-255] [group ADDRESS]";
+const SYNC: &str =
+    "INTERFACE [[inst] INSTANCE] [id 0-255] [maxlen 1-65507] [port N] [ttl 1-255] [group ADDRESS]";
 /// 31 days, the kernel's bound.
 const LONGEST_TIMEOUT: u32 = 2_678_400;
 
@@ -262,8 +267,14 @@ fn sysctl(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
 }
 
 /// YAML's spellings of the options of `lvs_sync_daemon`.
-const SYNC_OPTIONS: &[(&str, &str)] =
-    &[("id", "id"), ("max_len", "maxlen"), ("port", "port"), ("ttl", "ttl"), ("group", "group")];
+const SYNC_OPTIONS: &[(&str, &str)] = &[
+    ("instance", "inst"),
+    ("id", "id"),
+    ("max_len", "maxlen"),
+    ("port", "port"),
+    ("ttl", "ttl"),
+    ("group", "group"),
+];
 
 fn sync_daemon(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
     let mut interface = None;
@@ -366,6 +377,7 @@ fn lvs_sync_daemon(options: &mut GlobalOptions, node: &Node, reader: &mut Reader
         port: None,
         ttl: None,
     };
+    let mut follows = None;
     let mut words = rest.iter();
     while let Some(word) = words.next() {
         let range = match &*word.text {
@@ -383,12 +395,24 @@ fn lvs_sync_daemon(options: &mut GlobalOptions, node: &Node, reader: &mut Reader
                 }
                 continue;
             }
+            "inst" if follows.is_none() => {
+                let Some(name) = words.next() else {
+                    return reader
+                        .error(word.span, format!("`{keyword}`: `inst` needs the name of a vrrp_instance"));
+                };
+                follows = Some(name.clone());
+                continue;
+            }
+            _ if follows.is_none() => {
+                follows = Some(word.clone());
+                continue;
+            }
             _ => {
-                let text = format!(
-                    "`{keyword}`: following the VRRP instance `{}` is not yet supported: no sync daemon is started",
-                    word.text
-                );
-                return reader.warning(word.span, text);
+                let known = ["id", "maxlen", "port", "ttl", "group"];
+                let help = nearest(word, known.into_iter()).map(|likely| format!("did you mean `{likely}`?"));
+                let text = format!("`{keyword}`: `{}` is not an option of a sync daemon", word.text);
+                reader.diagnostics.push(Diagnostic { help, ..Diagnostic::error(word.span, text) });
+                return;
             }
         };
         let Some(number) = number_behind(word, words.next(), keyword, range, reader) else { return };
@@ -401,6 +425,7 @@ fn lvs_sync_daemon(options: &mut GlobalOptions, node: &Node, reader: &mut Reader
         }
     }
     // Without an instance to follow, keepalived runs both halves.
+    options.sync_follows = follows;
     let backup = SyncDaemon { role: SyncRole::Backup, ..daemon.clone() };
     reader.store(&mut options.sync, node, vec![daemon, backup]);
 }

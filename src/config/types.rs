@@ -29,8 +29,13 @@ pub struct Global {
     pub timeouts: TimeoutOptions,
     /// Delete services nobody configured, at start (keepalived `lvs_flush`).
     pub flush: bool,
-    /// Sync daemons to keep running (keepalived `lvs_sync_daemon` without an instance).
+    /// Sync daemons to keep running, sender and receiver (keepalived `lvs_sync_daemon`).
     pub sync_daemons: Vec<SyncDaemon>,
+    /// The instance whose state says which of them runs: the sender while it is Master, else the receiver.
+    /// None: both run always.
+    pub sync_follows: Option<String>,
+    /// A virtual server without quorum and without sorry server counts as this host's inability to forward.
+    pub quorum_counts: bool,
     /// Settings of the kernel below `net.ipv4.vs`, by their names there: letters, digits and `_` only.
     pub sysctl: BTreeMap<String, SysctlValue>,
 }
@@ -101,8 +106,8 @@ pub struct VirtualServer {
     pub hysteresis: u32,
     /// Takes over when quorum is lost.
     pub sorry_server: Option<SorryServer>,
-    /// Real servers in the file's order, at least one; addresses are unique.
-    pub real_servers: Vec<RealServer>,
+    /// Real servers in the file's order, at least one; addresses are unique. Shared with whoever works with them.
+    pub real_servers: Vec<Arc<RealServer>>,
 }
 
 /// The server of last resort; never checked.

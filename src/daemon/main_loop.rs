@@ -23,9 +23,11 @@ use super::sink;
 use super::state_file::RunDirectory;
 use super::sysctls::{Keeper, Kernel, Values};
 use crate::config::Config;
+use crate::director::coupling::HostForwards;
 use crate::director::order::Selector;
 use crate::director::reconcile::SWEEP_INTERVAL;
 use crate::director::{Director, Effect, Input};
+use crate::net::sysctl;
 use crate::time::{self, Instant};
 
 /// Real servers named to an operator who asked for one that is not there.
@@ -49,8 +51,10 @@ pub struct Shell {
     pub notifier: Notifier,
     /// When the daemon started.
     pub started_at: Instant,
-    /// When the kernel's settings were last looked at.
-    pub kept_at: Instant,
+    /// When the kernel's settings are next looked at.
+    pub watch_at: Instant,
+    /// What was found of forwarding.
+    pub forwards: Option<HostForwards>,
     /// Whether the end is a stop and not a hand-over.
     pub is_stopping: bool,
 }
@@ -77,10 +81,12 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
     let mut input = Input::Wake;
     loop {
         let mut effects = Vec::new();
+        if let Some(host) = shell.watch_host(time::now()) {
+            shell.director.handle(time::now(), Input::Host(host), &mut effects);
+        }
         shell.director.handle(time::now(), input, &mut effects);
         let finished = shell.perform(effects, &mut prober);
         pulse.follow(time::now(), &shell.body());
-        shell.keep_settings(time::now());
         if let Some(is_clean) = finished {
             if shell.is_stopping {
                 shell.sysctls.release();
@@ -131,6 +137,7 @@ impl Shell {
                     }
                 }
                 Effect::Kernel(request) => self.actuator.begin(request),
+                Effect::Router(_) => {}
                 Effect::Event(event) => sink::log(&event),
                 Effect::Finished { is_clean } => finished = Some(is_clean),
             }
@@ -138,12 +145,17 @@ impl Shell {
         finished
     }
 
-    /// The kernel announces no changes of its settings either.
-    fn keep_settings(&mut self, now: Instant) {
-        if !self.is_stopping && now.since(self.kept_at) >= SWEEP_INTERVAL {
-            self.kept_at = now;
-            self.sysctls.keep();
+    /// The kernel announces no changes of its settings either: those of IPVS are kept, those of forwarding read.
+    fn watch_host(&mut self, now: Instant) -> Option<HostForwards> {
+        if self.is_stopping || now < self.watch_at {
+            return None;
         }
+        self.watch_at = now + SWEEP_INTERVAL;
+        self.sysctls.keep();
+        let is_on = |name| sysctl::read(name).map_or(true, |value| value != "0");
+        let host =
+            HostForwards { ipv4: is_on("net.ipv4.ip_forward"), ipv6: is_on("net.ipv6.conf.all.forwarding") };
+        (self.forwards.replace(host) != Some(host)).then_some(host)
     }
 
     /// What an order by signal means for the director; a reload is read first.

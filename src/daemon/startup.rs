@@ -178,7 +178,8 @@ async fn direct(
         notifier: Notifier::from_environment(),
         sysctls,
         started_at: now,
-        kept_at: now,
+        watch_at: now,
+        forwards: None,
         is_stopping: false,
     };
     // A task of its own: waking the future that `block_on` polls costs a system call and a wait each time.

@@ -7,6 +7,7 @@
 //! virtual time: the same code decides in both.
 
 pub mod checkers;
+pub mod coupling;
 pub mod desired;
 pub mod event;
 mod knowledge;
@@ -19,6 +20,7 @@ pub mod reload;
 pub mod settings;
 pub mod state;
 pub mod status;
+pub mod tally;
 pub mod vitals;
 
 #[cfg(test)]
@@ -29,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checkers::{Checkers, Subscriber};
+use coupling::{Coupling, HostForwards};
 use event::Event;
 use order::{Change, Order, Selector};
 use pool::Pool;
@@ -40,10 +43,11 @@ use state::{KnownDown, KnownLeaving, KnownOrder, State};
 use crate::check::outcome::{Outcome, Verdict};
 use crate::check::schedule::RunId;
 use crate::check::spec::CheckerSpec;
-use crate::config::{Config, VirtualServerId};
+use crate::config::{Config, VirtualServer, VirtualServerId};
 use crate::ipvs::backend::{Error, Refusal, Snapshot};
 use crate::ipvs::types::ServiceKey;
 use crate::time::Instant;
+use crate::vrrp::exchange::{DirectorLevel, InstanceLevel};
 
 /// Longest time a stop waits for the kernel.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -77,6 +81,12 @@ pub enum Input {
         /// What.
         change: Change,
     },
+    /// An instance of the router is so.
+    Instance(InstanceLevel),
+    /// An instance of the router is no more.
+    InstanceGone(String),
+    /// This host passes packets on, or does not.
+    Host(HostForwards),
     /// Remove all that is ours, then finish.
     Stop,
     /// Leave everything as it is, then finish.
@@ -99,6 +109,8 @@ pub enum Effect {
     SaveState(State),
     /// Ask the kernel; one at a time.
     Kernel(Request),
+    /// Tell the router; at every change.
+    Router(DirectorLevel),
     /// Tell the world.
     Event(Event),
     /// The director is done.
@@ -124,6 +136,7 @@ pub struct Director {
     checkers: Checkers,
     pools: BTreeMap<VirtualServerId, Pool>,
     reconciler: Reconciler,
+    coupling: Coupling,
     life: Life,
     is_ready: bool,
     unsettled: BTreeSet<VirtualServerId>,
@@ -144,12 +157,14 @@ impl Director {
     pub fn new(config: Arc<Config>, state: State, seed: u64, now: Instant) -> Director {
         let owned = state.owned.iter().map(|id| desired::service_key(*id)).collect();
         let mut settings = SettingsKeeper::new(state.original_timeouts, state.sync_daemons.clone());
-        settings.want(config.global.timeouts, config.global.sync_daemons.clone());
+        let coupling = Coupling::default();
+        settings.want(config.global.timeouts, coupling.sync_daemons(&config.global));
         let mut director = Director {
             rng: fastrand::Rng::with_seed(seed),
             checkers: Checkers::default(),
             pools: BTreeMap::new(),
             reconciler: Reconciler::new(owned, settings, config.global.flush),
+            coupling,
             life: Life::Running,
             is_ready: false,
             unsettled: BTreeSet::new(),
@@ -171,13 +186,10 @@ impl Director {
         for down in state.down {
             known.entry((down.virtual_server, down.real_server)).or_default().push(down);
         }
-        for server in &config.virtual_servers {
-            let mut maker = director.maker(now);
-            let members = maker.fresh(server, &known);
-            let pool = Pool::new(server.clone(), members);
-            director.pools.insert(server.id, pool);
-            director.unsettled.insert(server.id);
-        }
+        let mut maker = director.maker(now);
+        let pool = |s: &VirtualServer| (s.id, Pool::new(s.clone(), maker.fresh(s, &known)));
+        director.pools = config.virtual_servers.iter().map(pool).collect();
+        director.unsettled.extend(director.pools.keys());
         director
     }
 
@@ -194,6 +206,15 @@ impl Director {
             Input::Applied(result) => self.reconciler.on_applied(now, result, &mut events),
             Input::Reload(config) => self.reload(now, config, effects),
             Input::Order { selector, change } => self.order(now, &selector, change, &mut events),
+            Input::Instance(level) => {
+                self.coupling.instance_is(level);
+                self.want_settings();
+            }
+            Input::InstanceGone(name) => {
+                self.coupling.instance_is_gone(&name);
+                self.want_settings();
+            }
+            Input::Host(host) => self.coupling.host_is(host),
             Input::Stop => self.stop(now, effects),
             Input::HandOver => self.hand_over(effects),
         }
@@ -218,8 +239,7 @@ impl Director {
     }
 
     fn probe_done(&mut self, now: Instant, run: RunId, outcome: Outcome, events: &mut Vec<Event>) {
-        let (verdict, reason) = (outcome.verdict, outcome.reason.clone());
-        let expires_in = outcome.certificate_expires_in.unwrap_or_default();
+        let (verdict, reason) = (outcome.verdict, outcome.reason.to_string());
         let Some(finished) = self.checkers.finish(now, run, outcome) else { return };
         let entry = finished.entry;
         let (checker, target) = (entry.spec.question.keyword(), entry.spec.target.address);
@@ -230,7 +250,8 @@ impl Director {
         if verdict == Verdict::Fail && entry.spec.log_all_failures {
             events.push(Event::Attempt { checker, target, reason });
         }
-        if let Some(time) = finished.certificate {
+        if let Some(certificate) = finished.certificate {
+            let (time, expires_in) = (certificate.time(), certificate.expires_in);
             events.push(Event::Certificate { checker, target, time, expires_in });
         }
         let is_up = entry.schedule.health().is_up();
@@ -300,10 +321,9 @@ impl Director {
         }
         self.forget_orders(&config);
         let mut old = std::mem::take(&mut self.pools);
-        let mut pools = BTreeMap::new();
         let mut predecessors = Vec::new();
         let mut maker = self.maker(now);
-        for server in &config.virtual_servers {
+        let pool = |server: &VirtualServer| {
             let pool = match old.remove(&server.id) {
                 Some(mut pool) => {
                     let members = maker.successors(server, &pool);
@@ -315,8 +335,9 @@ impl Director {
                     Pool::new(server.clone(), members)
                 }
             };
-            pools.insert(server.id, pool);
-        }
+            (server.id, pool)
+        };
+        let pools: BTreeMap<_, _> = config.virtual_servers.iter().map(pool).collect();
         // Last of all: a checker that another virtual server takes over goes on.
         for (id, members) in &predecessors {
             maker.retire(*id, members, pools.get(id).map(|pool| &pool.members));
@@ -330,10 +351,16 @@ impl Director {
         }
         self.unsettled.extend(pools.keys());
         self.pools = pools;
-        let global = &config.global;
-        self.reconciler.settings_mut().want(global.timeouts, global.sync_daemons.clone());
         self.config = config;
+        self.want_settings();
         self.is_state_stale = true;
+    }
+
+    fn want_settings(&mut self) {
+        if self.life == Life::Running {
+            let global = &self.config.global;
+            self.reconciler.settings_mut().want(global.timeouts, self.coupling.sync_daemons(global));
+        }
     }
 
     fn stop(&mut self, now: Instant, effects: &mut Vec<Effect>) {
@@ -375,6 +402,10 @@ impl Director {
         self.save(now, request.as_ref(), effects);
         effects.extend(request.map(Effect::Kernel));
         self.conclude(now, effects);
+        if self.life == Life::Running {
+            let news = self.coupling.news(self.is_ready, &self.reconciler, &self.pools, &self.config.global);
+            effects.extend(news.map(Effect::Router));
+        }
     }
 
     fn settle(&mut self, now: Instant, events: &mut Vec<Event>) {
@@ -474,6 +505,7 @@ impl Director {
 
     fn maker(&mut self, now: Instant) -> Maker<'_> {
         Maker {
+            by_spec: self.checkers.by_spec(),
             checkers: &mut self.checkers,
             orders: &self.orders,
             rng: &mut self.rng,

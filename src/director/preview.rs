@@ -143,6 +143,7 @@ impl Trial {
                 Effect::Kernel(request) => self.requests.push_back(request),
                 Effect::CancelProbe(_)
                 | Effect::SaveState(_)
+                | Effect::Router(_)
                 | Effect::Event(_)
                 | Effect::Finished { .. } => {}
             }

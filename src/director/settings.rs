@@ -148,6 +148,8 @@ impl SettingsKeeper {
                 ops.push(Op::SetTimeouts(timeouts));
             }
         }
+        // A role that ends makes room for the one that begins: never both where one is wanted.
+        let mut starts = Vec::new();
         for role in [SyncRole::Master, SyncRole::Backup] {
             let wanted = self.wanted_daemons.iter().find(|d| d.role == role);
             let running = actual.sync_daemons.iter().find(|d| d.role == role);
@@ -158,7 +160,7 @@ impl SettingsKeeper {
                     if running.is_some() {
                         ops.push(Op::StopSync(role));
                     }
-                    ops.push(Op::StartSync(wanted.clone()));
+                    starts.push(Op::StartSync(wanted.clone()));
                 }
                 (None, Some(_)) if is_ours => ops.push(Op::StopSync(role)),
                 (None, _) => {}
@@ -168,6 +170,7 @@ impl SettingsKeeper {
                 self.is_changed = true;
             }
         }
+        ops.append(&mut starts);
         ops
     }
 

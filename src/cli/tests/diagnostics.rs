@@ -1181,21 +1181,21 @@ warning: `notification_email` is not yet supported: no mail is sent
 }
 
 #[test]
-fn a_sync_daemon_of_an_instance_is_not_started() {
-    runs(
+fn a_sync_daemon_follows_one_instance() {
+    is_refused(
         top_level(
             r#"global_defs {
-    lvs_sync_daemon eth0 VI_1
+    lvs_sync_daemon eth0 inst VI_1 prot 8848
 }"#,
         ),
         r#"
-warning: keepalived.conf: there is no virtual server: nothing is directed
-
-warning: `lvs_sync_daemon`: following the VRRP instance `VI_1` is not yet supported: no sync daemon is started
- --> keepalived.conf:2:26
+error: `lvs_sync_daemon`: `prot` is not an option of a sync daemon
+ --> keepalived.conf:2:36
   |
-2 |     lvs_sync_daemon eth0 VI_1
-  |                          ^^^^
+2 |     lvs_sync_daemon eth0 inst VI_1 prot 8848
+  |                                    ^^^^
+  |
+  = help: did you mean `port`?
 "#,
     );
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::invariants;
-use crate::check::outcome::{Outcome, Phase, Verdict};
+use crate::check::outcome::{Certificate, Outcome, Phase, Verdict};
 use crate::check::schedule::RunId;
 use crate::check::spec::CheckerSpec;
 use crate::config::Config;
@@ -20,6 +20,7 @@ use crate::ipvs::backend::{Backend, Error, Op, Refusal, Snapshot};
 use crate::ipvs::memory::MemoryBackend;
 use crate::ipvs::types::ServiceKey;
 use crate::time::Instant;
+use crate::vrrp::exchange::DirectorLevel;
 
 /// Something that will happen.
 enum Happening {
@@ -48,7 +49,7 @@ pub struct World {
     pub strangers: BTreeSet<ServiceKey>,
     /// Real servers; one that is not listed answers.
     pub servers: BTreeMap<SocketAddr, Server>,
-    /// How long certificates are still valid, of those who show one while they answer.
+    /// How long certificates are still valid, of those who show one while they answer: on the world's clock.
     pub certificates: BTreeMap<SocketAddr, Duration>,
     /// What operators ordered, by virtual server and real server.
     pub orders: BTreeMap<Subscriber, Order>,
@@ -56,6 +57,8 @@ pub struct World {
     pub rng: fastrand::Rng,
     /// Everything that was told.
     pub events: Vec<(Instant, Event)>,
+    /// What the router was told last.
+    pub router: Option<DirectorLevel>,
     /// Every operation that was tried.
     pub ops: Vec<(Instant, Op)>,
     /// What happened, for comparing two runs.
@@ -86,6 +89,7 @@ impl World {
             orders: BTreeMap::new(),
             rng: fastrand::Rng::with_seed(seed),
             events: Vec::new(),
+            router: None,
             ops: Vec::new(),
             trace: Vec::new(),
             fault_rate: 0,
@@ -159,6 +163,7 @@ impl World {
                 self.schedule(at, Happening::KernelActs { incarnation: self.incarnation, request });
             }
             Effect::Event(event) => self.events.push((self.now, event)),
+            Effect::Router(level) => self.router = Some(level),
             Effect::Finished { is_clean } => {
                 self.finished = Some(is_clean);
                 self.director = None;
@@ -265,11 +270,13 @@ impl World {
             Some(Server::Refuses) => (Verdict::Fail, "connection refused"),
             Some(Server::Silent) => (Verdict::Fail, "no answer"),
         };
-        let shown = self.certificates.get(&target).filter(|_| verdict == Verdict::Pass).copied();
+        let left = self.certificates.get(&target).filter(|_| verdict == Verdict::Pass);
+        let now = self.now.since(Instant::ZERO);
+        let shown = left.map(|left| Box::new(Certificate::new(now + *left, now)));
         Outcome {
             verdict,
             took: Duration::from_millis(1),
-            certificate_expires_in: shown,
+            certificate: shown,
             ..Outcome::fail(Phase::Connect, reason)
         }
     }
