@@ -28,6 +28,8 @@ pub struct Verify<'a> {
     pub global: &'a VrrpGlobal,
     /// What became of them.
     pub config: &'a Config,
+    /// The instance the sync daemons follow.
+    pub sync_follows: Option<&'a Word>,
     /// Virtual servers by address, and where each is.
     pub virtual_servers: &'a [(SocketAddr, Span)],
     /// The files of this host.
@@ -64,6 +66,9 @@ impl Verify<'_> {
         }
         self.held_twice(reader);
         self.services(reader);
+        if let Some(name) = self.sync_follows {
+            is_there("vrrp_instance", name, &instances, reader);
+        }
         self.sync_daemon(reader);
     }
 
