@@ -97,12 +97,14 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
     );
     let global_vrrp = options.global.vrrp.clone();
     let settings = vrrp::resolve::settings(&options.vrrp, &global_vrrp, &defaults, files, &mut reader);
-    let global = options.global.resolve(&defaults);
+    let follows = options.global.sync_follows.clone();
+    let global = options.global.resolve(&defaults, &settings.instances);
     let config = Config { global, virtual_servers, vrrp: Arc::new(settings) };
     let verify = Verify {
         options: &options.vrrp,
         global: &global_vrrp,
         config: &config,
+        sync_follows: follows.as_ref(),
         virtual_servers: &addresses,
         files,
     };
