@@ -8,6 +8,7 @@ use std::time::Duration;
 pub mod event;
 pub mod exchange;
 pub mod settings;
+pub mod tracking;
 
 /// Longest time an instance waits in Init for the director's services.
 pub const READY_LIMIT: Duration = Duration::from_secs(10);
