@@ -12,7 +12,7 @@ use crate::syntax::yaml;
 use super::defaults::{Dialect, defaults};
 use super::tls::TlsReader;
 use super::types::Config;
-use super::{resolve, root, vrrp};
+use super::{notice, resolve, root, vrrp};
 
 /// A configuration that was read, and everything that is to be said about it.
 #[derive(Debug)]
@@ -76,16 +76,20 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
     let defaults = defaults(get(&options.defaults).unwrap_or(dialect));
     let tls = TlsReader::new(files, path, &options.ssl, &mut reader);
     let log_all_failures = options.global.log_all_failures();
+    let usual = options.global.notices.usual_user(files);
+    options.global.notices.verify(files, &mut reader);
+    notice::verify(&options.virtual_servers, files, &mut reader);
     let virtual_servers = resolve::virtual_servers(
         options.virtual_servers,
         &options.groups,
         log_all_failures,
         &defaults,
         &tls,
+        &usual,
         &mut reader,
     );
     vrrp::verify::verify(&options.vrrp, &options.global.is_strict, files, &mut reader);
-    let config = Config { global: options.global.resolve(&defaults), virtual_servers };
+    let config = Config { global: options.global.resolve(&defaults, &usual), virtual_servers };
     if config.virtual_servers.is_empty() && diagnostics.errors() == 0 {
         let text = format!("{}: there is no virtual server: nothing is directed", path.display());
         diagnostics.push(Diagnostic::new(Class::Warning, None, text));

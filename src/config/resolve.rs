@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use crate::ipvs::types::{Family, Forwarding, Persistence, Protocol, ServiceFlags};
 use crate::syntax::diagnostic::Diagnostic;
@@ -13,10 +14,12 @@ use super::checker::{self, Inherited};
 use super::defaults::Defaults;
 use super::group::{Group, MAX_SERVICES};
 use super::identity::{identities, named};
+use super::notice;
 use super::real_server::RealServerOptions;
 use super::tls::TlsReader;
-use super::types::{RealServer, SorryServer, VirtualServer, VirtualServerId};
-use super::virtual_server::{Granularity, VirtualServerOptions};
+use super::types::{RealServer, ServerNotices, SorryServer, VirtualServer, VirtualServerId};
+use super::virtual_server::{Granularity, Heading, VirtualServerOptions};
+use super::vrrp::command::UserOptions;
 
 /// All virtual servers that can run, identities unique.
 pub fn virtual_servers(
@@ -25,16 +28,19 @@ pub fn virtual_servers(
     log_all_failures: bool,
     defaults: &Defaults,
     tls: &TlsReader<'_>,
+    usual: &UserOptions,
     reader: &mut Reader<'_>,
 ) -> Vec<VirtualServer> {
     let groups = named(groups, reader);
     let mut seen: BTreeMap<VirtualServerId, Span> = BTreeMap::new();
     let mut out: Vec<VirtualServer> = Vec::new();
     let mut room = MAX_SERVICES;
+    let mut users: BTreeMap<String, usize> = BTreeMap::new();
     for options in all {
         let span = options.heading.span;
         // Of one group, what has the same family and port differs in nothing but its identity.
         let mut alike: BTreeMap<(Family, Option<u16>), Option<VirtualServer>> = BTreeMap::new();
+        let group = group_name(&options, &mut users);
         for id in identities(&options, &groups, defaults, &mut room, reader) {
             if let Some(first) = seen.insert(id, span) {
                 seen.insert(id, first);
@@ -48,7 +54,8 @@ pub fn virtual_servers(
                 VirtualServerId::Fwmark { .. } => None,
             };
             let resolved = alike.entry((id.family(), port)).or_insert_with(|| {
-                Resolve { id, defaults, tls, log_all_failures }.virtual_server(&options, reader)
+                Resolve { id, defaults, tls, usual, log_all_failures, group: &group }
+                    .virtual_server(&options, reader)
             });
             out.extend(resolved.iter().map(|server| VirtualServer { id, ..server.clone() }));
         }
@@ -56,12 +63,23 @@ pub fn virtual_servers(
     out
 }
 
+/// What keepalived calls a virtual server of a group: the group's name, and how many used it before.
+fn group_name(options: &VirtualServerOptions, users: &mut BTreeMap<String, usize>) -> Option<Arc<str>> {
+    let Heading::Group(name) = &options.heading.value else { return None };
+    let ordinal = users.entry(name.clone()).or_default();
+    let text = format!("[{name}]:{ordinal}");
+    *ordinal += 1;
+    Some(text.into())
+}
+
 /// One virtual server in the making.
 struct Resolve<'a> {
     id: VirtualServerId,
     defaults: &'a Defaults,
     tls: &'a TlsReader<'a>,
+    usual: &'a UserOptions,
     log_all_failures: bool,
+    group: &'a Option<Arc<str>>,
 }
 
 impl Resolve<'_> {
@@ -114,6 +132,11 @@ impl Resolve<'_> {
             hysteresis,
             sorry_server,
             real_servers,
+            notices: ServerNotices {
+                commands: notice::up_down(&options.commands, self.usual),
+                group: self.group.clone(),
+                is_told_at_stop: get(&options.omega).unwrap_or(false),
+            },
         })
     }
 
@@ -377,6 +400,7 @@ impl Resolve<'_> {
             upper_threshold,
             lower_threshold,
             checkers,
+            commands: notice::up_down(&written.commands, self.usual),
         }
     }
 

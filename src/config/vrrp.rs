@@ -16,6 +16,7 @@ use instance::InstanceOptions;
 use script::ScriptOptions;
 
 pub mod address;
+pub mod command;
 pub mod global;
 pub mod group;
 pub mod instance;

@@ -1,11 +1,12 @@
 //! The loop that owns the director: inputs in, effects out, in a written order of importance.
 //!
-//! 1. The kernel's answers: the next request waits for them.
-//! 2. Signals.
-//! 3. A reload that has finished reading.
-//! 4. Operators' questions: few at a time, and never so welcome as when a flood of outcomes keeps the loop busy.
-//! 5. Outcomes of probes.
-//! 6. The director's own deadline. Every input does what is due, so a flood of outcomes cannot starve it.
+//! 1. Scripts and FIFOs that are told of changes: they only go on, and are bounded.
+//! 2. The kernel's answers: the next request waits for them.
+//! 3. Signals.
+//! 4. A reload that has finished reading.
+//! 5. Operators' questions: few at a time, and never so welcome as when a flood of outcomes keeps the loop busy.
+//! 6. Outcomes of probes.
+//! 7. The director's own deadline. Every input does what is due, so a flood of outcomes cannot starve it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use super::notify::Notifier;
 use super::prober::Prober;
 use super::pulse::{Body, Pulse};
 use super::reload::Reloads;
-use super::sink;
+use super::sink::Sink;
 use super::state_file::RunDirectory;
 use super::sysctls::{Keeper, Kernel, Values};
 use crate::config::Config;
@@ -29,6 +30,7 @@ use crate::director::reconcile::SWEEP_INTERVAL;
 use crate::director::{Director, Effect, Input};
 use crate::net::sysctl;
 use crate::time::{self, Instant};
+use crate::vrrp::settings::NotifySettings;
 
 /// Real servers named to an operator who asked for one that is not there.
 const KNOWN_SHOWN: usize = 10;
@@ -49,6 +51,8 @@ pub struct Shell {
     pub reloads: Reloads,
     /// Tells the service manager.
     pub notifier: Notifier,
+    /// Tells everybody else.
+    pub sink: Sink,
     /// When the daemon started.
     pub started_at: Instant,
     /// When the kernel's settings are next looked at.
@@ -84,13 +88,18 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
         if let Some(host) = shell.watch_host(time::now()) {
             shell.director.handle(time::now(), Input::Host(host), &mut effects);
         }
+        let is_reload = matches!(input, Input::Reload(_));
         shell.director.handle(time::now(), input, &mut effects);
         let finished = shell.perform(effects, &mut prober);
+        if is_reload {
+            shell.sink.reloaded(&shell.director);
+        }
         pulse.follow(time::now(), &shell.body());
         if let Some(is_clean) = finished {
             if shell.is_stopping {
                 shell.sysctls.release();
             }
+            shell.sink.finish(shell.is_stopping).await;
             info!("done");
             return is_clean;
         }
@@ -98,6 +107,8 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
             let deadline = shell.director.deadline().map_or(pulse.deadline(), |at| at.min(pulse.deadline()));
             tokio::select! {
                 biased;
+                // Never ends, it only goes on.
+                () = shell.sink.work() => continue,
                 answer = shell.actuator.answer() => break answer,
                 order = signals.next() => {
                     if let Some(input) = shell.obey(order) {
@@ -107,6 +118,7 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                 read = shell.reloads.finished() => {
                     if let Some(config) = shell.reloads.conclude(read) {
                         shell.sysctls.want(settings(&config));
+                        shell.sink.want(&config, &NotifySettings::default());
                         break Input::Reload(Arc::new(config));
                     }
                 }
@@ -138,7 +150,7 @@ impl Shell {
                 }
                 Effect::Kernel(request) => self.actuator.begin(request),
                 Effect::Router(_) => {}
-                Effect::Event(event) => sink::log(&event),
+                Effect::Event(event) => self.sink.tell(&event, &self.director),
                 Effect::Finished { is_clean } => finished = Some(is_clean),
             }
         }
@@ -162,7 +174,10 @@ impl Shell {
     fn obey(&mut self, order: Order) -> Option<Input> {
         match order {
             Order::Stop(signal) => {
-                self.is_stopping |= !self.director.is_ending();
+                if !self.director.is_ending() {
+                    self.is_stopping = true;
+                    self.sink.stopping(&self.director);
+                }
                 info!("{signal}: stopping, our services are removed");
                 Some(Input::Stop)
             }

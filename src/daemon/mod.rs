@@ -3,12 +3,13 @@
 //! [`startup`] makes sure this may be the director of its network namespace; [`main_loop`] owns the director and
 //! hands out work: [`actuator`] talks to the kernel, [`prober`] asks real servers, [`reload`] reads configurations,
 //! [`control`] answers operators, [`web`] monitoring ([`metrics`]), [`notify`] and [`pulse`] the service manager.
-//! [`state_file`] remembers, [`sink`] tells. [`process`] knows who else runs here, [`traps`] what on this host
+//! [`state_file`] remembers, [`sink`] tells the log, operators' [`scripts`] and [`fifos`]. [`process`] knows who else runs here, [`traps`] what on this host
 //! will hurt, [`sysctls`] keeps its IPVS settings. [`plan`] only looks.
 
 pub mod actuator;
 pub mod control;
 mod exposition;
+pub mod fifos;
 pub mod main_loop;
 pub mod metrics;
 pub mod notify;
@@ -17,9 +18,11 @@ pub mod prober;
 pub mod process;
 pub mod pulse;
 pub mod reload;
+pub mod scripts;
 pub mod sink;
 pub mod startup;
 pub mod state_file;
 pub mod sysctls;
+pub mod trackers;
 pub mod traps;
 pub mod web;

@@ -13,6 +13,7 @@ use super::main_loop::{self, Shell, Signals};
 use super::notify::Notifier;
 use super::process;
 use super::reload::Reloads;
+use super::sink::Sink;
 use super::state_file::{self, RunDirectory};
 use super::sysctls::{Keeper, Kernel};
 use super::{traps, web};
@@ -21,6 +22,7 @@ use crate::director::Director;
 use crate::ipvs::backend::{Backend, Error};
 use crate::ipvs::netlink::NetlinkBackend;
 use crate::time;
+use crate::vrrp::settings::NotifySettings;
 
 /// Exit status of lvsd (sysexits.h): what a service manager and a script may rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +171,7 @@ async fn direct(
     let originals = run_dir.originals();
     let mut sysctls = Keeper::new(Kernel(originals.clone()), originals.load());
     sysctls.want(main_loop::settings(&config));
+    let sink = Sink::new(&config, &NotifySettings::default());
     let shell = Shell {
         director: Director::new(Arc::new(config), state, seed(), now),
         actuator: Actuator::new(backend, open_kernel),
@@ -176,6 +179,7 @@ async fn direct(
         run_dir,
         reloads: Reloads::new(options.config.clone(), options.strictness),
         notifier: Notifier::from_environment(),
+        sink,
         sysctls,
         started_at: now,
         watch_at: now,
