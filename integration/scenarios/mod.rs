@@ -13,6 +13,7 @@ mod languages;
 mod leaving;
 mod local_trouble;
 mod modes;
+mod notices;
 mod observability;
 mod orders;
 mod plan;
@@ -242,6 +243,12 @@ pub const SCENARIOS: &[Scenario] = &[
         120,
         schedulers::run,
     )),
+    scenario(
+        "notices",
+        "scripts and FIFOs hear what keepalived tells them; a hanging script and a full FIFO hold nobody up",
+        180,
+        notices::run,
+    ),
     scenario("sorry", "all real servers die, the sorry server answers, they return", 120, sorry::run),
     scenario("inhibit", "inhibit_on_failure: weight 0 instead of removal", 120, inhibit::run),
     scenario("stop", "SIGTERM and SIGINT leave nothing but the stranger's service", 120, stop::run),

@@ -141,8 +141,7 @@ impl Notices {
             return None;
         }
         let script = commands.and_then(|c| if is_up { c.up.clone() } else { c.down.clone() });
-        // keepalived writes the end of its string, too.
-        let line = Line { audience: Audience::Lvs, bytes: format!("{text}\n\0").into_bytes() };
+        let line = Line { audience: Audience::Lvs, bytes: format!("{text}\n").into_bytes() };
         let change = Change {
             subject,
             state: word(is_up),

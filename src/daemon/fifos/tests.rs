@@ -44,7 +44,7 @@ async fn a_fifo_is_made_takes_lines_before_its_reader_comes_and_goes_at_a_stop()
     let only_vrrp = Wanted { fifo: folder.fifo(), audiences: vec![Audience::Vrrp] };
     fifos.want(vec![only_vrrp], false);
     fifos.push(&line(Audience::Vrrp, "INSTANCE \"VI\" BACKUP 100\n"));
-    fifos.push(&line(Audience::Lvs, "VS [10.0.0.1]:tcp:80 UP\n\0"));
+    fifos.push(&line(Audience::Lvs, "VS [10.0.0.1]:tcp:80 UP\n"));
     fifos.push(&line(Audience::Vrrp, "INSTANCE \"VI\" MASTER 100\n"));
     let open = &path;
     work_until(&mut fifos, || open.exists()).await;

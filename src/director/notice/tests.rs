@@ -106,12 +106,12 @@ fn texts(tellings: Vec<Telling>) -> Vec<String> {
 #[test]
 fn quorum_is_told_when_all_is_in_the_kernel_and_changes_as_keepalived_writes_them() {
     let mut site = Site::new(vec![server(None, 1)], Global::default());
-    assert_eq!(site.ready(), ["/vs up | VS [10.0.0.1]:tcp:80 UP\n\0"]);
+    assert_eq!(site.ready(), ["/vs up | VS [10.0.0.1]:tcp:80 UP\n"]);
     assert_eq!(site.ready(), [""; 0], "once");
     let told = site.fail("10.1.0.2:80");
     let expected = [
-        "/rs down | RS [10.1.0.2]:tcp:80 [10.0.0.1]:tcp:80 DOWN\n\0",
-        "/vs down | VS [10.0.0.1]:tcp:80 DOWN\n\0",
+        "/rs down | RS [10.1.0.2]:tcp:80 [10.0.0.1]:tcp:80 DOWN\n",
+        "/vs down | VS [10.0.0.1]:tcp:80 DOWN\n",
     ];
     assert_eq!(told, expected);
 }
@@ -121,13 +121,13 @@ fn the_addresses_of_a_group_are_told_as_one() {
     let servers = (1..=3).map(|last| server(Some("[web]:0"), last)).collect();
     let mut site = Site::new(servers, Global { tells_first_servers: true, ..Global::default() });
     let expected = [
-        "/rs up | RS [10.1.0.1]:tcp:80 [web]:0 UP\n\0",
-        "/rs up | RS [10.1.0.2]:tcp:80 [web]:0 UP\n\0",
-        "/vs up | VS [web]:0 UP\n\0",
+        "/rs up | RS [10.1.0.1]:tcp:80 [web]:0 UP\n",
+        "/rs up | RS [10.1.0.2]:tcp:80 [web]:0 UP\n",
+        "/vs up | VS [web]:0 UP\n",
     ];
     assert_eq!(site.ready(), expected, "and real servers with rs_init_notifies");
     let told = site.fail("10.1.0.1:80");
-    let expected = ["/rs down | RS [10.1.0.1]:tcp:80 [web]:0 DOWN\n\0", "/vs down | VS [web]:0 DOWN\n\0"];
+    let expected = ["/rs down | RS [10.1.0.1]:tcp:80 [web]:0 DOWN\n", "/vs down | VS [web]:0 DOWN\n"];
     assert_eq!(told, expected);
 }
 
@@ -140,7 +140,7 @@ fn a_virtual_server_without_quorum_is_told_at_the_start_when_somebody_takes_its_
     let address = "10.1.0.9:80".parse().unwrap();
     helped.sorry_server = Some(SorryServer { address, forwarding: Forwarding::Dr, inhibit: false });
     let mut site = Site::new(vec![alone, helped], Global::default());
-    assert_eq!(site.ready(), ["/vs down | VS [10.0.0.2]:tcp:80 DOWN\n\0"]);
+    assert_eq!(site.ready(), ["/vs down | VS [10.0.0.2]:tcp:80 DOWN\n"]);
 }
 
 #[test]
@@ -152,12 +152,12 @@ fn a_reload_tells_of_what_is_new_and_a_stop_of_those_with_omega() {
     site.director.handle(site.now, Input::Reload(Arc::new(config)), &mut Vec::new());
     let mut number = || 9;
     let told = texts(site.notices.reloaded(&site.director, &mut number));
-    assert_eq!(told, ["/vs up | VS [10.0.0.2]:tcp:80 UP\n\0"]);
+    assert_eq!(told, ["/vs up | VS [10.0.0.2]:tcp:80 UP\n"]);
     let told = texts(site.notices.farewell(&site.director, &mut number));
     let expected = [
-        "/rs down | RS [10.1.0.1]:tcp:80 [10.0.0.1]:tcp:80 DOWN\n\0",
-        "/rs down | RS [10.1.0.2]:tcp:80 [10.0.0.1]:tcp:80 DOWN\n\0",
-        "/vs down | VS [10.0.0.1]:tcp:80 DOWN\n\0",
+        "/rs down | RS [10.1.0.1]:tcp:80 [10.0.0.1]:tcp:80 DOWN\n",
+        "/rs down | RS [10.1.0.2]:tcp:80 [10.0.0.1]:tcp:80 DOWN\n",
+        "/vs down | VS [10.0.0.1]:tcp:80 DOWN\n",
     ];
     assert_eq!(told, expected);
 }
