@@ -194,8 +194,10 @@ impl Open {
         let path = self.wanted.fifo.path.display();
         if let Pipe::Opening(job) = &mut self.pipe {
             let Poll::Ready(made) = Pin::new(job).poll(context) else { return };
-            let opened = made.map_err(io::Error::other).flatten();
-            let sender = opened.and_then(|(fd, is_made)| Ok((Sender::from_owned_fd(fd)?, is_made)));
+            let opened = made.map_err(io::Error::other);
+            let sender = opened
+                .and_then(|opened| opened)
+                .and_then(|(fd, is_made)| Ok((Sender::from_owned_fd(fd)?, is_made)));
             self.pipe = match sender {
                 Ok((sender, is_made)) => {
                     let path = self.wanted.fifo.path.clone();

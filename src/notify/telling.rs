@@ -116,9 +116,12 @@ impl Change {
 
 /// A cause may quote strangers: one line of it, and not too long.
 fn plain(cause: &str) -> String {
-    let mut text: String = cause.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    text.truncate(text.floor_char_boundary(MAX_CAUSE));
-    text
+    let text = cause.chars().map(|c| if c.is_control() { ' ' } else { c });
+    text.scan(0, |length, c| {
+        *length += c.len_utf8();
+        (*length <= MAX_CAUSE).then_some(c)
+    })
+    .collect()
 }
 
 #[cfg(test)]

@@ -294,7 +294,7 @@ mod tests {
                     let is_first = bit == 0 && !begins_failed;
                     level = told.or(level);
                     (good, bad) = if is_success { (good + 1, 0) } else { (0, bad + 1) };
-                    assert!(track.counter <= rise + fall - 1);
+                    assert!(track.counter < rise + fall);
                     if good >= rise || (is_first && is_success) {
                         assert_eq!(level, Some(true), "{rise} {fall} {begins_failed} {history:b} {bit}");
                     }
