@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::script::Command;
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::files::Files;
-use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, get};
+use crate::syntax::keyword::{Keyword, Kind, Reader, Slot};
 use crate::syntax::tree::Node;
 use crate::vrrp::settings::Fifo;
 
@@ -23,21 +22,16 @@ pub struct UpDownOptions {
     pub down: Slot<CommandOptions>,
 }
 
-/// What `global_defs` says of scripts and FIFOs.
+/// What `global_defs` says of those who hear of virtual servers.
 #[derive(Clone, Debug, Default)]
 pub struct NoticeOptions {
-    user: Slot<UserOptions>,
-    /// `enable_script_security`.
-    pub secures: Slot<bool>,
     /// `rs_init_notifies`.
     pub tells_first_servers: Slot<bool>,
     fifo: Slot<CommandOptions>,
     fifo_script: Slot<CommandOptions>,
-    lvs_fifo: Slot<CommandOptions>,
-    lvs_fifo_script: Slot<CommandOptions>,
 }
 
-/// Their keywords.
+/// Keywords of scripts and FIFOs, those included that concern virtual routers as well.
 pub const KEYWORDS: &[Keyword<GlobalOptions>] = &[
     Keyword::new(
         "script_user",
@@ -46,8 +40,8 @@ pub const KEYWORDS: &[Keyword<GlobalOptions>] = &[
     ),
     Keyword::new(
         "enable_script_security",
-        Kind::Flag(|o: &mut GlobalOptions| &mut o.notices.secures),
-        "A script that others than root can change does not run as root.",
+        Kind::Flag(|o: &mut GlobalOptions| &mut o.vrrp.secures_scripts),
+        "A script of root's that others could exchange is not run, and counts as failed.",
     ),
     Keyword::new(
         "rs_init_notifies",
@@ -56,22 +50,22 @@ pub const KEYWORDS: &[Keyword<GlobalOptions>] = &[
     ),
     fifo(
         "notify_fifo",
-        |o: &mut GlobalOptions, n, r| command::read(&mut o.notices.fifo, n, r),
+        |o: &mut GlobalOptions, n, r| command::read(&mut o.vrrp.any_fifo, n, r),
         "FIFO for all changes of state.",
     ),
     reader(
         "notify_fifo_script",
-        |o: &mut GlobalOptions, n, r| command::read(&mut o.notices.fifo_script, n, r),
+        |o: &mut GlobalOptions, n, r| command::read(&mut o.vrrp.any_fifo_reader, n, r),
         "Script that reads it: kept running, the FIFO's path is its last argument.",
     ),
     fifo(
         "lvs_notify_fifo",
-        |o: &mut GlobalOptions, n, r| command::read(&mut o.notices.lvs_fifo, n, r),
+        |o: &mut GlobalOptions, n, r| command::read(&mut o.notices.fifo, n, r),
         "FIFO for changes of virtual servers and real servers.",
     ),
     reader(
         "lvs_notify_fifo_script",
-        |o: &mut GlobalOptions, n, r| command::read(&mut o.notices.lvs_fifo_script, n, r),
+        |o: &mut GlobalOptions, n, r| command::read(&mut o.notices.fifo_script, n, r),
         "Script that reads it.",
     ),
 ];
@@ -93,7 +87,7 @@ const fn reader(
 }
 
 fn user(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
-    reader.store(&mut options.notices.user, node, UserOptions::new(&node.values));
+    reader.store(&mut options.vrrp.script_user, node, UserOptions::new(&node.values));
 }
 
 /// A pair of commands with the user they run as; None when there are none.
@@ -121,39 +115,30 @@ pub fn verify(servers: &[VirtualServerOptions], files: &dyn Files, reader: &mut 
 const HELP: &str = "it is looked for again each time it is to run";
 
 impl NoticeOptions {
-    /// Whom scripts run as that do not say.
-    pub fn usual_user(&self, files: &dyn Files) -> UserOptions {
-        command::usual_user(get(&self.user), files)
-    }
-
-    /// The FIFOs that hear of virtual servers.
-    pub fn fifos(&self, usual: &UserOptions) -> Vec<Fifo> {
-        let pairs = [(&self.fifo, &self.fifo_script), (&self.lvs_fifo, &self.lvs_fifo_script)];
-        pairs.into_iter().filter_map(|(fifo, script)| made(fifo, script, usual)).collect()
+    /// The FIFOs that hear of virtual servers; `any` hears of virtual routers, too.
+    pub fn fifos(&self, any: Option<Fifo>, usual: &UserOptions) -> Vec<Fifo> {
+        let own = self.fifo.as_ref().map(|written| Fifo {
+            path: written.value.words.join(" ").into(),
+            user: written.value.user.user.clone(),
+            group: written.value.user.group.clone(),
+            reader: self.fifo_script.as_ref().map(|s| command::resolve(&s.value, usual)),
+        });
+        any.into_iter().chain(own).collect()
     }
 
     /// Says what does not go together, and which script is not there.
     pub fn verify(&self, files: &dyn Files, reader: &mut Reader<'_>) {
-        let pairs = [
-            ("notify_fifo", &self.fifo, &self.fifo_script),
-            ("lvs_notify_fifo", &self.lvs_fifo, &self.lvs_fifo_script),
-        ];
-        for (name, fifo, script) in pairs {
-            let Some(script) = script else { continue };
-            if fifo.is_none() {
-                let text = format!("`{name}_script` is not started: there is no {name}");
-                let problem = Diagnostic::warning(script.span, text);
-                reader.diagnostics.push(problem.help(format!("write `{name} PATH`")));
-            }
-            command::verify(&script.value, &format!("`{name}_script`"), HELP, files, reader);
+        if let Some(fifo) = &self.fifo
+            && !fifo.value.words.first().is_some_and(|path| path.starts_with('/'))
+        {
+            let path = fifo.value.words.join(" ");
+            reader.error(fifo.span, format!("`{path}` is not the path of a FIFO: it begins with no /"));
         }
+        let Some(script) = &self.fifo_script else { return };
+        if self.fifo.is_none() {
+            let problem = Diagnostic::warning(script.span, "a script that reads the FIFO, and no FIFO");
+            reader.diagnostics.push(problem.help("write `lvs_notify_fifo PATH`"));
+        }
+        command::verify(&script.value, "`lvs_notify_fifo_script`", HELP, files, reader);
     }
-}
-
-/// A FIFO with its reader.
-fn made(fifo: &Slot<CommandOptions>, script: &Slot<CommandOptions>, usual: &UserOptions) -> Option<Fifo> {
-    let written = get(fifo)?;
-    let reader: Option<Command> = script.as_ref().map(|s| command::resolve(&s.value, usual));
-    let path = written.words.join(" ").into();
-    Some(Fifo { path, user: written.user.user, group: written.user.group, reader })
 }

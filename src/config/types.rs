@@ -11,7 +11,7 @@ use crate::check::spec::CheckerSpec;
 use crate::ipvs::scheduler::Scheduler;
 use crate::ipvs::types::{Family, Forwarding, Persistence, Protocol, ServiceFlags, SyncDaemon};
 use crate::script::Command;
-use crate::vrrp::settings::Fifo;
+use crate::vrrp::settings::{Fifo, Settings};
 
 /// A validated configuration, defaults applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Config {
     pub global: Global,
     /// Virtual servers, in the file's order; identities are unique.
     pub virtual_servers: Vec<VirtualServer>,
+    /// Virtual routers.
+    pub vrrp: Arc<Settings>,
 }
 
 /// What concerns the whole director.
@@ -42,8 +44,6 @@ pub struct Global {
     pub fifos: Vec<Fifo>,
     /// Real servers that are up at the start are told of, too (`rs_init_notifies`).
     pub tells_first_servers: bool,
-    /// A script that others than root can change does not run as root (`enable_script_security`).
-    pub secures_scripts: bool,
     /// Settings of the kernel below `net.ipv4.vs`, by their names there: letters, digits and `_` only.
     pub sysctl: BTreeMap<String, SysctlValue>,
 }

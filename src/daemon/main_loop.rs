@@ -30,7 +30,6 @@ use crate::director::reconcile::SWEEP_INTERVAL;
 use crate::director::{Director, Effect, Input};
 use crate::net::sysctl;
 use crate::time::{self, Instant};
-use crate::vrrp::settings::NotifySettings;
 
 /// Real servers named to an operator who asked for one that is not there.
 const KNOWN_SHOWN: usize = 10;
@@ -118,7 +117,7 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                 read = shell.reloads.finished() => {
                     if let Some(config) = shell.reloads.conclude(read) {
                         shell.sysctls.want(settings(&config));
-                        shell.sink.want(&config, &NotifySettings::default());
+                        shell.sink.want(&config);
                         break Input::Reload(Arc::new(config));
                     }
                 }

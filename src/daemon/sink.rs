@@ -13,7 +13,7 @@ use crate::director::notice::Notices;
 use crate::notify::instance::{Scene, Teller};
 use crate::notify::telling::Telling;
 use crate::vrrp;
-use crate::vrrp::settings::{NotifySettings, Settings};
+use crate::vrrp::settings::Settings;
 
 /// Prefix of the fields that repeat a message for machines; the text form of the log leaves them out.
 pub const MACHINE_FIELDS: &str = "event";
@@ -31,19 +31,19 @@ pub struct Sink {
 
 impl Sink {
     /// Tells those a configuration names. Needs the event loop's context.
-    pub fn new(config: &Config, routers: &NotifySettings) -> Sink {
-        let scripts = Scripts::new(config.global.secures_scripts);
+    pub fn new(config: &Config) -> Sink {
+        let scripts = Scripts::new(config.vrrp.secures_scripts);
         let mut sink =
             Sink { notices: Notices::default(), teller: Teller::default(), scripts, fifos: Fifos::new() };
-        sink.want(config, routers);
+        sink.want(config);
         sink
     }
 
     /// Tells those another configuration names.
-    pub fn want(&mut self, config: &Config, routers: &NotifySettings) {
-        self.scripts.secure(config.global.secures_scripts);
-        let wanted = fifos::wanted(&routers.fifos, &config.global.fifos);
-        self.fifos.want(wanted, config.global.secures_scripts);
+    pub fn want(&mut self, config: &Config) {
+        self.scripts.secure(config.vrrp.secures_scripts);
+        let wanted = fifos::wanted(&config.vrrp.notify.fifos, &config.global.fifos);
+        self.fifos.want(wanted, config.vrrp.secures_scripts);
     }
 
     /// Tells of an event of the director.

@@ -22,7 +22,6 @@ use crate::director::Director;
 use crate::ipvs::backend::{Backend, Error};
 use crate::ipvs::netlink::NetlinkBackend;
 use crate::time;
-use crate::vrrp::settings::NotifySettings;
 
 /// Exit status of lvsd (sysexits.h): what a service manager and a script may rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +170,7 @@ async fn direct(
     let originals = run_dir.originals();
     let mut sysctls = Keeper::new(Kernel(originals.clone()), originals.load());
     sysctls.want(main_loop::settings(&config));
-    let sink = Sink::new(&config, &NotifySettings::default());
+    let sink = Sink::new(&config);
     let shell = Shell {
         director: Director::new(Arc::new(config), state, seed(), now),
         actuator: Actuator::new(backend, open_kernel),

@@ -93,7 +93,7 @@ fn commands_and_fifos_are_as_they_were_written_in_both_languages() {
         let (config, problems) = load(name, text, &programs);
         assert_eq!(problems, [""; 0], "{name}");
         let config = config.unwrap();
-        assert!(config.global.secures_scripts && config.global.tells_first_servers);
+        assert!(config.vrrp.secures_scripts && config.global.tells_first_servers);
         let fifo = |path: &str, user: Option<&str>, group: Option<&str>, reader| Fifo {
             path: path.into(),
             user: user.map(str::to_owned),
@@ -138,15 +138,15 @@ fn scripts_run_as_keepalived_script_where_nobody_says_and_it_exists() {
 
 #[test]
 fn what_cannot_be_meant_is_told() {
-    let text = "global_defs {\n notify_fifo_script /bin/reader\n}\n\
+    let text = "global_defs {\n lvs_notify_fifo_script /bin/reader\n}\n\
                 virtual_server 192.0.2.10 80 {\n protocol TCP\n lb_algo rr\n lb_kind DR\n quorum_up /bin/up\n \
                 real_server 192.0.2.21 80 {\n notify_up \"/bin/x 'y\"\n }\n}\n";
     let (config, problems) = load("keepalived.conf", text, &[]);
     assert!(config.is_none());
     let expected = [
         "keepalived.conf:10:13: `notify_up`: a quote ' is not closed",
-        "keepalived.conf:2:2: `notify_fifo_script` is not started: there is no notify_fifo: write `notify_fifo PATH`",
-        "keepalived.conf:2:2: `notify_fifo_script`: /bin/reader: there is no such file: it is looked for again each \
+        "keepalived.conf:2:2: a script that reads the FIFO, and no FIFO: write `lvs_notify_fifo PATH`",
+        "keepalived.conf:2:2: `lvs_notify_fifo_script`: /bin/reader: there is no such file: it is looked for again each \
          time it is to run",
         "keepalived.conf:8:2: `quorum_up`: /bin/up: there is no such file: it is looked for again each time it is to run",
     ];

@@ -63,8 +63,8 @@ impl Trackers {
 
     /// Follows what these settings follow, and nothing else; what goes on keeps its level. Needs the event loop's
     /// context.
-    pub fn want(&mut self, settings: &Settings, is_secure: bool) {
-        self.is_secure = is_secure;
+    pub fn want(&mut self, settings: &Settings) {
+        self.is_secure = settings.secures_scripts;
         let followed = followed(settings);
         let is_followed = |target: TrackTarget| followed.contains(&target);
         let now = time::now();

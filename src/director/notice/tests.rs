@@ -45,7 +45,7 @@ struct Site {
 
 impl Site {
     fn new(servers: Vec<VirtualServer>, global: Global) -> Site {
-        let config = Arc::new(Config { global, virtual_servers: servers });
+        let config = Arc::new(Config { global, virtual_servers: servers, ..Config::default() });
         let director = Director::new(config, State::default(), 1, Instant::ZERO);
         Site { director, notices: Notices::default(), sequence: 0, now: Instant::ZERO }
     }
@@ -147,8 +147,7 @@ fn a_virtual_server_without_quorum_is_told_at_the_start_when_somebody_takes_its_
 fn a_reload_tells_of_what_is_new_and_a_stop_of_those_with_omega() {
     let mut site = Site::new(vec![server(None, 1)], Global::default());
     site.ready();
-    let config =
-        Config { global: Global::default(), virtual_servers: vec![server(None, 1), server(None, 2)] };
+    let config = Config { virtual_servers: vec![server(None, 1), server(None, 2)], ..Config::default() };
     site.director.handle(site.now, Input::Reload(Arc::new(config)), &mut Vec::new());
     let mut number = || 9;
     let told = texts(site.notices.reloaded(&site.director, &mut number));
