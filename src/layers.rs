@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["time"],
     &["script", "syntax"],
+    &["netlink"],
     &["ipvs", "net", "check"],
     &["vrrp"],
     &["notify"],

@@ -5,6 +5,7 @@
 //! - [`time`]: points in time; the only clock read.
 //! - [`script`]: the operator's scripts: as whom they run, how they end.
 //! - [`syntax`]: text to spanned tree, diagnostics; knows no keyword.
+//! - [`netlink`]: bytes and sockets of the kernel's message protocol.
 //! - [`ipvs`]: the kernel's table in the kernel's words.
 //! - [`net`]: the host's network beside IPVS.
 //! - [`check`]: one file per checker: keywords, specification, conversation.
@@ -22,6 +23,7 @@ pub mod daemon;
 pub mod director;
 pub mod ipvs;
 pub mod net;
+mod netlink;
 pub mod notify;
 pub mod script;
 pub mod syntax;

@@ -13,6 +13,7 @@ mod languages;
 mod leaving;
 mod local_trouble;
 mod modes;
+mod net_conformance;
 mod notices;
 mod observability;
 mod orders;
@@ -225,6 +226,12 @@ pub const SCENARIOS: &[Scenario] = &[
         120,
         conformance::run,
     )),
+    both(scenario(
+        "net-conformance",
+        "links, addresses, routes, rules and macvlans by rtnetlink, as ip sees them; lost news are told",
+        120,
+        net_conformance::run,
+    )),
     scenario(
         "languages",
         "YAML and keepalived.conf, groups and --lenient: the same table as keepalived's",
@@ -248,6 +255,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "scripts and FIFOs hear what keepalived tells them; a hanging script and a full FIFO hold nobody up",
         180,
         notices::run,
+    ),
+    scenario(
+        "router-notices",
+        "scripts and a FIFO hear of virtual routers what keepalived tells them",
+        180,
+        notices::routers::run,
     ),
     scenario("sorry", "all real servers die, the sorry server answers, they return", 120, sorry::run),
     scenario("inhibit", "inhibit_on_failure: weight 0 instead of removal", 120, inhibit::run),

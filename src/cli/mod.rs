@@ -7,6 +7,7 @@ mod order;
 mod plan;
 mod reload;
 pub mod render;
+mod router_status;
 pub mod run;
 pub mod schema;
 mod socket;

@@ -3,41 +3,57 @@
 //! 1. Scripts and FIFOs that are told of changes: they only go on, and are bounded.
 //! 2. The kernel's answers: the next request waits for them.
 //! 3. Signals.
-//! 4. A reload that has finished reading.
-//! 5. Operators' questions: few at a time, and never so welcome as when a flood of outcomes keeps the loop busy.
-//! 6. Outcomes of probes.
-//! 7. The director's own deadline. Every input does what is due, so a flood of outcomes cannot starve it.
+//! 4. The router's reports: who holds the VIPs; and what it follows.
+//! 5. A reload that has finished reading.
+//! 6. Operators' questions: few at a time, and never so welcome as when a flood of outcomes keeps the loop busy.
+//! 7. Outcomes of probes.
+//! 8. The director's own deadline. Every input does what is due, so a flood of outcomes cannot starve it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::actuator::Actuator;
 use super::control::{Command, Control, DaemonStatus, Question, Reply};
+use super::masters::Masters;
 use super::notify::Notifier;
 use super::prober::Prober;
 use super::pulse::{Body, Pulse};
 use super::reload::Reloads;
+use super::router::{Handle, Report};
 use super::sink::Sink;
+use super::startup;
 use super::state_file::RunDirectory;
 use super::sysctls::{Keeper, Kernel, Values};
+use super::trackers::Trackers;
 use crate::config::Config;
 use crate::director::coupling::HostForwards;
 use crate::director::order::Selector;
 use crate::director::reconcile::SWEEP_INTERVAL;
 use crate::director::{Director, Effect, Input};
 use crate::net::sysctl;
+use crate::notify::instance::Scene;
 use crate::time::{self, Instant};
+use crate::vrrp::event::Event;
+use crate::vrrp::exchange::Input as RouterInput;
+use crate::vrrp::settings::Settings;
 
 /// Real servers named to an operator who asked for one that is not there.
 const KNOWN_SHOWN: usize = 10;
+/// Longest time a stop waits for the router, whose own limit is shorter.
+const ROUTER_LIMIT: Duration = Duration::from_secs(8);
 
 /// Everything the loop owns.
 pub struct Shell {
     /// Decides.
     pub director: Director,
+    /// Holds the VIPs; None without any.
+    pub router: Option<Handle>,
+    /// When a stop no longer waits for the router; set while it does.
+    pub stop_by: Option<Instant>,
     /// Talks to the kernel.
     pub actuator: Actuator,
     /// Answers operators.
@@ -52,6 +68,10 @@ pub struct Shell {
     pub notifier: Notifier,
     /// Tells everybody else.
     pub sink: Sink,
+    /// Runs and watches what the router follows.
+    pub trackers: Trackers,
+    /// What the router was set to before the last reload: what it removes is told by that.
+    pub before: Option<Arc<Settings>>,
     /// When the daemon started.
     pub started_at: Instant,
     /// When the kernel's settings are next looked at.
@@ -68,6 +88,7 @@ pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hand_over: Signal,
+    out_of_time: Signal,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +96,8 @@ enum Order {
     Reload,
     Stop(&'static str),
     HandOver,
+    /// The router's thread reached RLIMIT_RTTIME.
+    Demote,
 }
 
 /// Runs until the director is finished; whether it finished clean.
@@ -92,18 +115,21 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
         let finished = shell.perform(effects, &mut prober);
         if is_reload {
             shell.sink.reloaded(&shell.director);
+            shell.sink.router_reloaded(&shell.director.config().vrrp);
         }
         pulse.follow(time::now(), &shell.body());
         if let Some(is_clean) = finished {
             if shell.is_stopping {
                 shell.sysctls.release();
             }
+            shell.part_from_router().await;
             shell.sink.finish(shell.is_stopping).await;
             info!("done");
             return is_clean;
         }
         input = loop {
-            let deadline = shell.director.deadline().map_or(pulse.deadline(), |at| at.min(pulse.deadline()));
+            let deadlines = [shell.director.deadline(), shell.stop_by];
+            let deadline = deadlines.into_iter().flatten().fold(pulse.deadline(), Instant::min);
             tokio::select! {
                 biased;
                 // Never ends, it only goes on.
@@ -114,10 +140,23 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                         break input;
                     }
                 }
+                report = next_report(&mut shell.router) => {
+                    if let Some(input) = shell.take(report) {
+                        break input;
+                    }
+                }
+                tracked = shell.trackers.next() => {
+                    if let Some(router) = &mut shell.router {
+                        router.tell(tracked);
+                    }
+                }
                 read = shell.reloads.finished() => {
                     if let Some(config) = shell.reloads.conclude(read) {
                         shell.sysctls.want(settings(&config));
+                        shell.before = Some(Arc::clone(&shell.director.config().vrrp));
                         shell.sink.want(&config);
+                        shell.reload_router(&config).await;
+                        shell.trackers.want(&config.vrrp);
                         break Input::Reload(Arc::new(config));
                     }
                 }
@@ -127,7 +166,14 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                     }
                 }
                 (run, outcome) = prober.next() => break Input::ProbeDone { run, outcome },
-                () = sleep_until(deadline) => break Input::Wake,
+                () = sleep_until(deadline) => {
+                    if shell.stop_by.is_some_and(|at| at <= time::now()) {
+                        warn!("VRRP's thread does not end: its addresses may still be there");
+                        shell.stop_by = None;
+                        break Input::Stop;
+                    }
+                    break Input::Wake;
+                }
             }
             pulse.follow(time::now(), &shell.body());
         };
@@ -148,7 +194,11 @@ impl Shell {
                     }
                 }
                 Effect::Kernel(request) => self.actuator.begin(request),
-                Effect::Router(_) => {}
+                Effect::Router(level) => {
+                    if let Some(router) = &mut self.router {
+                        router.tell(RouterInput::Director(level));
+                    }
+                }
                 Effect::Event(event) => self.sink.tell(&event, &self.director),
                 Effect::Finished { is_clean } => finished = Some(is_clean),
             }
@@ -178,16 +228,89 @@ impl Shell {
                     self.sink.stopping(&self.director);
                 }
                 info!("{signal}: stopping, our services are removed");
-                Some(Input::Stop)
+                match self.router.as_mut().filter(|router| !router.is_finished()) {
+                    // Its VIPs leave first: no client shall find them without services. Who signals twice has his
+                    // reasons not to wait.
+                    Some(router) if self.stop_by.is_none() => {
+                        router.tell(RouterInput::Stop);
+                        self.stop_by = Some(time::now() + ROUTER_LIMIT);
+                        None
+                    }
+                    _ => {
+                        self.stop_by = None;
+                        Some(Input::Stop)
+                    }
+                }
+            }
+            Order::Demote => {
+                self.router.iter().for_each(Handle::demote);
+                None
             }
             Order::HandOver => {
                 info!("SIGUSR2: handing over, everything stays in the kernel");
+                self.hand_over_router();
                 Some(Input::HandOver)
             }
             Order::Reload => {
                 self.reloads.begin(None);
                 None
             }
+        }
+    }
+
+    /// What the router says; the director is told of its instances.
+    fn take(&mut self, report: Report) -> Option<Input> {
+        match report {
+            Report::Instance(level) => Some(Input::Instance(level)),
+            Report::Gone(name) => Some(Input::InstanceGone(name)),
+            Report::Event(event) => {
+                self.tell_router(&event);
+                None
+            }
+            Report::Finished => self.stop_by.take().map(|_| Input::Stop),
+            Report::Said(_) | Report::Status(_) => None,
+        }
+    }
+
+    /// What a successor may keep is written before the router lets go.
+    fn hand_over_router(&mut self) {
+        let Some(router) = self.router.as_mut().filter(|router| !router.is_finished()) else { return };
+        let masters = router.status().map(Masters::of).unwrap_or_default();
+        if let Err(error) = self.run_dir.masters().save(&masters, time::now()) {
+            warn!("cannot write who is Master: {error}: the next start begins as Backup");
+        }
+        router.tell(RouterInput::HandOver);
+    }
+
+    fn tell_router(&mut self, event: &Event) {
+        let config = self.director.config();
+        let (previous, is_stopping) = (self.before.as_deref(), self.is_stopping);
+        self.sink.tell_router(event, Scene { settings: &config.vrrp, previous, is_stopping });
+    }
+
+    /// Its last words, where it has not said them.
+    async fn part_from_router(&mut self) {
+        let last_words = async {
+            while let Some(router) = self.router.as_mut().filter(|router| !router.is_finished()) {
+                if let Report::Event(event) = router.next().await {
+                    self.tell_router(&event);
+                }
+            }
+        };
+        if tokio::time::timeout(ROUTER_LIMIT, last_words).await.is_err() {
+            warn!("VRRP's thread does not end");
+        }
+    }
+
+    /// The router is told of new settings, or begun when it has something to do for the first time.
+    async fn reload_router(&mut self, config: &Config) {
+        match &mut self.router {
+            Some(router) => router.tell(RouterInput::Reload(Arc::clone(&config.vrrp))),
+            None if config.vrrp.is_empty() => {}
+            None => match Handle::start(Arc::clone(&config.vrrp), startup::seed(), Vec::new()).await {
+                Ok(router) => self.router = Some(router),
+                Err(failure) => error!("{}: no VIP is held", failure.message),
+            },
         }
     }
 
@@ -232,11 +355,17 @@ impl Shell {
             reloads_accepted,
             reloads_rejected,
             director: self.director.status(now),
+            router: self.router.as_ref().and_then(|router| router.status().cloned()),
         }
     }
 
     fn body(&self) -> Body<'_> {
-        Body { director: &self.director, actuator: &self.actuator, reloads: &self.reloads }
+        Body {
+            director: &self.director,
+            actuator: &self.actuator,
+            reloads: &self.reloads,
+            router: self.router.as_ref(),
+        }
     }
 
     fn nobody(&self, selector: &Selector) -> Reply {
@@ -259,6 +388,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hand_over: signal(SignalKind::user_defined2())?,
+            out_of_time: signal(SignalKind::from_raw(libc::SIGXCPU))?,
         })
     }
 
@@ -268,6 +398,7 @@ impl Signals {
             _ = self.interrupt.recv() => Order::Stop("SIGINT"),
             _ = self.hand_over.recv() => Order::HandOver,
             _ = self.hangup.recv() => Order::Reload,
+            _ = self.out_of_time.recv() => Order::Demote,
         }
     }
 }
@@ -275,6 +406,13 @@ impl Signals {
 /// The kernel's settings a configuration wants.
 pub fn settings(config: &Config) -> Values {
     config.global.sysctl.iter().map(|(name, value)| (name.clone(), value.to_string())).collect()
+}
+
+async fn next_report(router: &mut Option<Handle>) -> Report {
+    match router {
+        Some(router) => router.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn sleep_until(deadline: Instant) {

@@ -51,6 +51,14 @@ pub struct Settings {
     pub notify: NotifySettings,
 }
 
+impl Settings {
+    /// Whether there is anything to do.
+    pub fn is_empty(&self) -> bool {
+        let has_static = !self.static_addresses.is_empty() || !self.static_routes.is_empty();
+        self.instances.is_empty() && !has_static && self.static_rules.is_empty()
+    }
+}
+
 /// How long a change of a link must last before it counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkDelays {
@@ -94,6 +102,16 @@ pub enum Version {
     V2,
     /// RFC 9568: centiseconds, both families.
     V3,
+}
+
+impl Version {
+    /// As it is written, in packets too.
+    pub fn number(self) -> u8 {
+        match self {
+            Version::V2 => 2,
+            Version::V3 => 3,
+        }
+    }
 }
 
 /// The family of a virtual router's advertisements.

@@ -2,6 +2,8 @@
 //! for the same file and the same deaths; scripts of one subject in order, though one hangs; a FIFO nobody reads
 //! holds nobody up.
 
+pub mod routers;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,6 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use rustix::process::Signal;
 
 use crate::lab::daemon::Daemon;
+use crate::lab::host::Host;
 use crate::lab::site::Site;
 use crate::lab::wait::{pause, seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim, same};
@@ -29,8 +32,11 @@ const END: &str = "end";
 struct Told {
     /// keepalived starts them beside each other: their order says nothing.
     scripts: BTreeSet<String>,
-    lines: BTreeSet<String>,
+    lines: Vec<String>,
 }
+
+/// How a daemon is started.
+type Start = fn(&Lab, &Host, &str) -> Result<Daemon, String>;
 
 pub fn run(lab: &mut Lab) -> Verdict {
     let mut site = lab.dr_site()?;
@@ -38,7 +44,17 @@ pub fn run(lab: &mut Lab) -> Verdict {
     let theirs = story(lab, &mut site, Daemon::keepalived)?;
     lab.step("lvsd");
     let ours = story(lab, &mut site, Daemon::lvsd)?;
-    for ((step, ours), (_, theirs)) in ours.iter().zip(&theirs) {
+    agree(lab, &ours, &theirs)?;
+    same("lines at lvsd's end", &ours.last().map_or(0, |(_, told)| told.lines.len()), &2)?;
+    let why = fs::read_to_string(format!("{FOLDER}/why")).map_err(|e| e.to_string())?;
+    let cause = "rs1 RS UP>DOWN HTTP_GET: status 500, wanted 200";
+    claim(why.contains(cause), || format!("a script of lvsd's hears why: {why}"))?;
+    hanging(lab, &mut site)
+}
+
+/// Both daemons told the same in each step.
+fn agree(lab: &Lab, ours: &[(&'static str, Told)], theirs: &[(&'static str, Told)]) -> Verdict {
+    for ((step, ours), (_, theirs)) in ours.iter().zip(theirs) {
         lab.note(format!("{step}: {ours:?}"));
         same(
             &format!("{step}: what lvsd's scripts are told, and keepalived's"),
@@ -54,75 +70,70 @@ pub fn run(lab: &mut Lab) -> Verdict {
             )?;
         }
     }
-    same("lines at lvsd's end", &ours.last().map_or(0, |(_, told)| told.lines.len()), &2)?;
-    let why = fs::read_to_string(format!("{FOLDER}/why")).map_err(|e| e.to_string())?;
-    let cause = "rs1 RS UP>DOWN HTTP_GET: status 500, wanted 200";
-    claim(why.contains(cause), || format!("a script of lvsd's hears why: {why}"))?;
-    hanging(lab, &mut site)
+    Ok(())
 }
 
-/// All that one daemon tells: at its start, of a death, of a lost quorum, of the return, of its end.
-fn story(
-    lab: &Lab,
-    site: &mut Site,
-    start: fn(&Lab, &crate::lab::host::Host, &str) -> Result<Daemon, String>,
-) -> Result<Vec<(&'static str, Told)>, String> {
-    // The daemon before has removed its FIFO.
+/// A folder without traces of the daemon before.
+fn prepare() -> Verdict {
+    // The first time there is none.
     let _ = fs::remove_dir_all(FOLDER);
     fs::create_dir_all(FOLDER).map_err(|e| e.to_string())?;
     program("tell", TELL)?;
-    program("reader", READER)?;
+    program("reader", READER)
+}
+
+/// All that one daemon tells: at its start, of a death, of a lost quorum, of the return, of its end.
+fn story(lab: &Lab, site: &mut Site, start: Start) -> Result<Vec<(&'static str, Told)>, String> {
+    prepare()?;
     let daemon = start(lab, &site.director, CONF)?;
-    let mut steps = Vec::new();
-    let mut heard = 0;
-    let mut step = |name: &'static str, scripts: usize, lines: usize| -> Verdict {
-        steps.push((name, told(name, scripts, lines, &mut heard)?));
-        Ok(())
-    };
-    step("start", 2, 3)?;
+    let mut ear = Ear::default();
+    let mut steps = vec![("start", ear.told("start", 2, 3)?)];
     site.web("rs1")?.set_health_status(500);
-    step("rs1 dies", 2, 2)?;
+    steps.push(("rs1 dies", ear.told("rs1 dies", 2, 2)?));
     site.web("rs2")?.set_health_status(500);
-    step("rs2 dies", 3, 5)?;
+    steps.push(("rs2 dies", ear.told("rs2 dies", 3, 5)?));
     site.web("rs1")?.set_health_status(200);
-    step("rs1 returns", 1, 1)?;
+    steps.push(("rs1 returns", ear.told("rs1 returns", 1, 1)?));
     site.web("rs2")?.set_health_status(200);
-    step("rs2 returns", 3, 6)?;
+    steps.push(("rs2 returns", ear.told("rs2 returns", 3, 6)?));
     daemon.end(Signal::TERM)?;
-    step(END, 2, 0)?;
-    claim(!fs::exists(format!("{FOLDER}/fifo")).unwrap_or(true), || {
-        "the FIFO that was made is gone".to_owned()
-    })?;
+    steps.push((END, ear.told(END, 2, 0)?));
+    let is_there = fs::exists(format!("{FOLDER}/fifo")).unwrap_or(true);
+    claim(!is_there, || "the FIFO that was made is gone".to_owned())?;
     Ok(steps)
 }
 
-/// What was told since the last step: waits for as much as must come, then whether more comes.
-fn told(step: &str, scripts: usize, lines: usize, heard: &mut usize) -> Result<Told, String> {
-    let new = format!("{FOLDER}/told.new");
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let all = || {
-        let text = read(&format!("{FOLDER}/heard"));
-        (read(&new).lines().map(str::to_owned).collect::<Vec<_>>(), text)
-    };
-    let at = *heard;
-    let look = || {
-        let (scripts_told, text) = all();
-        let fresh: Vec<String> = text.get(at..).unwrap_or_default().lines().map(str::to_owned).collect();
-        (scripts_told, fresh, text.len())
-    };
-    wait_for(&format!("{step}: {scripts} scripts and {lines} lines"), seconds(20), || {
-        let (scripts_told, fresh, _) = look();
-        let is_all = scripts_told.len() >= scripts && fresh.len() >= lines;
-        if is_all { Ok(()) } else { Err(format!("{scripts_told:?} {fresh:?}")) }
-    })?;
-    pause(seconds(3));
-    let (scripts_told, fresh, length) = look();
-    let problem = || format!("{step}: no more than that: {scripts_told:?} {fresh:?}");
-    let is_exact = fresh.len() == lines || step == END;
-    claim(scripts_told.len() == scripts && is_exact, problem)?;
-    *heard = length;
-    let _ = fs::remove_file(&new);
-    Ok(Told { scripts: scripts_told.into_iter().collect(), lines: fresh.into_iter().collect() })
+/// Hears what scripts and the FIFO's reader wrote down.
+#[derive(Debug, Default)]
+struct Ear {
+    heard: usize,
+}
+
+impl Ear {
+    /// What was told since the last step: waits for as much as must come, then whether more comes.
+    fn told(&mut self, step: &str, scripts: usize, lines: usize) -> Result<Told, String> {
+        let new = format!("{FOLDER}/told.new");
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let look = || {
+            let text = read(&format!("{FOLDER}/heard"));
+            let fresh: Vec<String> =
+                text.get(self.heard..).unwrap_or_default().lines().map(str::to_owned).collect();
+            let scripts: Vec<String> = read(&new).lines().map(str::to_owned).collect();
+            (scripts, fresh, text.len())
+        };
+        wait_for(&format!("{step}: {scripts} scripts and {lines} lines"), seconds(20), || {
+            let (told, fresh, _) = look();
+            let is_all = told.len() >= scripts && fresh.len() >= lines;
+            if is_all { Ok(()) } else { Err(format!("{told:#?} {fresh:#?}")) }
+        })?;
+        pause(seconds(6));
+        let (told, fresh, length) = look();
+        let is_exact = told.len() == scripts && (fresh.len() == lines || step == END);
+        claim(is_exact, || format!("{step}: no more than {scripts} and {lines}: {told:#?} {fresh:#?}"))?;
+        self.heard = length;
+        let _ = fs::remove_file(&new);
+        Ok(Told { scripts: told.into_iter().collect(), lines: fresh })
+    }
 }
 
 /// A script that hangs is waited for by its own subject only; a FIFO that nobody reads by nobody.
