@@ -19,8 +19,7 @@ use crate::lab::{Lab, Verdict, claim, same};
 const CONF: &str = include_str!("keepalived.conf");
 const FOLDER: &str = "/run/notices";
 /// Its arguments, one by one, and what lvsd adds to the environment.
-const TELL: &str = "#!/bin/sh\nfor word; do printf '<%s>' \"$word\"; done >> /run/notices/told.new\n\
-                    echo >> /run/notices/told.new\n\
+const TELL: &str = "#!/bin/sh\nline=\nfor word; do line=\"$line<$word>\"; done\necho \"$line\" >> /run/notices/told.new\n\
                     echo \"$1 $LVSD_KIND $LVSD_PREVIOUS>$LVSD_STATE $LVSD_CAUSE\" >> /run/notices/why\n";
 const READER: &str = "#!/bin/sh\nexec cat \"$1\" > /run/notices/heard\n";
 
