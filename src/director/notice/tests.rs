@@ -29,7 +29,7 @@ fn server(group: Option<&str>, last: u8) -> VirtualServer {
     server.real_servers = vec![real_server(1), real_server(2)];
     server.quorum = 2;
     for real in &mut server.real_servers {
-        real.commands = commands("rs");
+        Arc::make_mut(real).commands = commands("rs");
     }
     server.notices =
         ServerNotices { commands: commands("vs"), group: group.map(Arc::from), is_told_at_stop: last == 1 };
@@ -134,7 +134,7 @@ fn the_addresses_of_a_group_are_told_as_one() {
 #[test]
 fn a_virtual_server_without_quorum_is_told_at_the_start_when_somebody_takes_its_place() {
     let mut alone = server(None, 1);
-    alone.real_servers.iter_mut().for_each(|r| r.weight = 0);
+    alone.real_servers.iter_mut().for_each(|r| Arc::make_mut(r).weight = 0);
     let mut helped = server(None, 2);
     helped.real_servers = alone.real_servers.clone();
     let address = "10.1.0.9:80".parse().unwrap();
