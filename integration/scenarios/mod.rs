@@ -7,6 +7,7 @@ mod demo;
 mod failures;
 mod forwarding_modes;
 mod genhash;
+mod guardian;
 mod harness_itself;
 mod inhibit;
 mod languages;
@@ -33,6 +34,7 @@ mod sysctls;
 mod tcp_cost;
 mod tls;
 mod unit_file;
+mod vrrp_pair;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -95,8 +97,8 @@ pub struct Probe {
 /// The name of the job that is nothing but a shell in the standard network.
 pub const SHELL: &str = "shell";
 
-/// Jobs of the scenario `harness-itself`.
-pub const PROBES: &[Probe] = harness_itself::PROBES;
+/// Jobs of the scenario `harness-itself`, and processes that scenarios start.
+pub const PROBES: [&[Probe]; 2] = [harness_itself::PROBES, guardian::PROBES];
 
 /// An ordinary scenario.
 const fn scenario(
@@ -176,6 +178,12 @@ pub const SCENARIOS: &[Scenario] = &[
         reload::run,
     ),
     scenario(
+        "vrrp-pair",
+        "two directors share a VIP: kill -9, SIGTERM, hand-over, a removed VIP",
+        180,
+        vrrp_pair::run,
+    ),
+    scenario(
         "unit-file",
         "the systemd unit: a life with its least capabilities, and systemd-analyze as judge",
         120,
@@ -231,6 +239,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "links, addresses, routes, rules and macvlans by rtnetlink, as ip sees them; lost news are told",
         120,
         net_conformance::run,
+    )),
+    both(scenario(
+        "guardian",
+        "a killed daemon's good-bye is said and its addresses are gone within 100 ms; not after a planned end",
+        120,
+        guardian::run,
     )),
     scenario(
         "languages",

@@ -330,7 +330,7 @@ unread!(FILE: Stance::Ignored("lvsd writes no such files: ask `lvsd status`"), "
 unread!(SNMP: vrrp::global::NO_SNMP, "One of the settings of SNMP and D-Bus.", "enable_snmp_checker", "snmp_socket", "enable_traps", "snmp_vs_stats_update_interval", "snmp_rs_stats_update_interval", "enable_dbus", "dbus_service_name", "dbus_no_interface_name");
 unread!(BUFFERS: Stance::Ignored("lvsd sizes its sockets itself"), "One of the sizes of netlink sockets.", "lvs_netlink_cmd_rcv_bufs", "lvs_netlink_cmd_rcv_bufs_force", "lvs_netlink_monitor_rcv_bufs", "lvs_netlink_monitor_rcv_bufs_force", "process_monitor_rcv_bufs", "process_monitor_rcv_bufs_force");
 unread!(RELOAD: Stance::Ignored("lvsd always checks a configuration fully before a reload, and errors change nothing"), "One of the settings of reloading.", "reload_check_config", "reload_time_file", "reload_repeat", "reload_file", "include_check");
-unread!(NFTABLES: Stance::NotYet("a group is not turned into nftables sets"), "One of the settings of groups by nftables.", "nftables_ipvs", "nftables_ipvs_priority", "nftables_ipvs_start_fwmark", "nftables_counters");
+unread!(NFTABLES: Stance::NotYet("a group is not turned into nftables sets"), "One of the settings of groups by nftables.", "nftables_ipvs", "nftables_ipvs_priority", "nftables_ipvs_start_fwmark");
 
 fn lvs_timeouts(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
     let mut timeouts = TimeoutOptions::default();

@@ -220,6 +220,34 @@ const TRACK_GROUP: Stance = Stance::Ignored(
 const NO_BFD: Stance = Stance::Ignored("lvsd opens no BFD session");
 const LINKS_TELL: Stance = Stance::Ignored("the kernel tells of links as they change");
 
+/// Keywords of blocks that are ignored as a whole, for the listing.
+const IGNORED: &[Table<RootOptions>] = &[
+    Table {
+        block: "track_group",
+        yaml: "track_group",
+        keywords: &[&[Keyword::unread("group", TRACK_GROUP, "Its instances.")]],
+    },
+    Table {
+        block: "bfd_instance",
+        yaml: "bfd_instance",
+        keywords: &[&[
+            Keyword::unread("neighbor_ip", NO_BFD, "Whom the session is with."),
+            Keyword::unread("source_ip", NO_BFD, "Source address."),
+            Keyword::unread("min_rx", NO_BFD, "Least time between packets received."),
+            Keyword::unread("min_tx", NO_BFD, "Least time between packets sent."),
+            Keyword::unread("idle_tx", NO_BFD, "Time between packets sent while down."),
+            Keyword::unread("multiplier", NO_BFD, "Packets missed before it is down."),
+            Keyword::unread("passive", NO_BFD, "Do not open the session."),
+            Keyword::unread("ttl", NO_BFD, "TTL of the packets sent."),
+            Keyword::unread("hoplimit", NO_BFD, "Hop limit of the packets sent."),
+            Keyword::unread("max_hops", NO_BFD, "Hops a packet may have taken."),
+            Keyword::unread("weight", NO_BFD, "What is added to the priority."),
+            Keyword::unread("vrrp", NO_BFD, "For virtual routers only."),
+            Keyword::unread("checker", NO_BFD, "For checkers only."),
+        ]],
+    },
+];
+
 /// The lines of the listing.
 pub fn listing() -> Vec<Listed> {
     [
@@ -240,6 +268,7 @@ pub fn listing() -> Vec<Listed> {
         script::TRACK_FILE.listing(),
         process::TRACK_PROCESS.listing(),
         host::DELAYS.listing(),
+        IGNORED.iter().flat_map(Table::listing).collect(),
     ]
     .concat()
 }

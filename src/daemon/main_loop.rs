@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::actuator::Actuator;
@@ -23,7 +24,7 @@ use super::notify::Notifier;
 use super::prober::Prober;
 use super::pulse::{Body, Pulse};
 use super::reload::Reloads;
-use super::router::{Handle, Report};
+use super::router::{Handle, News};
 use super::sink::Sink;
 use super::startup;
 use super::state_file::RunDirectory;
@@ -45,6 +46,8 @@ use crate::vrrp::settings::Settings;
 const KNOWN_SHOWN: usize = 10;
 /// Longest time a stop waits for the router, whose own limit is shorter.
 const ROUTER_LIMIT: Duration = Duration::from_secs(8);
+/// Longest time a status waits for the router's part.
+const STATUS_LIMIT: Duration = Duration::from_secs(2);
 
 /// Everything the loop owns.
 pub struct Shell {
@@ -54,6 +57,10 @@ pub struct Shell {
     pub router: Option<Handle>,
     /// When a stop no longer waits for the router; set while it does.
     pub stop_by: Option<Instant>,
+    /// Who waits for a status with the router's part; the control socket bounds how many.
+    pub asking: Vec<oneshot::Sender<Reply>>,
+    /// When they are told the last one there is.
+    pub status_by: Option<Instant>,
     /// Talks to the kernel.
     pub actuator: Actuator,
     /// Answers operators.
@@ -128,7 +135,7 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
             return is_clean;
         }
         input = loop {
-            let deadlines = [shell.director.deadline(), shell.stop_by];
+            let deadlines = [shell.director.deadline(), shell.stop_by, shell.status_by];
             let deadline = deadlines.into_iter().flatten().fold(pulse.deadline(), Instant::min);
             tokio::select! {
                 biased;
@@ -140,8 +147,8 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                         break input;
                     }
                 }
-                report = next_report(&mut shell.router) => {
-                    if let Some(input) = shell.take(report) {
+                news = next_news(&mut shell.router) => {
+                    if let Some(input) = shell.take(news, &pulse) {
                         break input;
                     }
                 }
@@ -171,6 +178,9 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                         warn!("VRRP's thread does not end: its addresses may still be there");
                         shell.stop_by = None;
                         break Input::Stop;
+                    }
+                    if shell.status_by.is_some_and(|at| at <= time::now()) {
+                        shell.tell_status(&pulse);
                     }
                     break Input::Wake;
                 }
@@ -259,16 +269,31 @@ impl Shell {
     }
 
     /// What the router says; the director is told of its instances.
-    fn take(&mut self, report: Report) -> Option<Input> {
-        match report {
-            Report::Instance(level) => Some(Input::Instance(level)),
-            Report::Gone(name) => Some(Input::InstanceGone(name)),
-            Report::Event(event) => {
+    fn take(&mut self, news: News, pulse: &Pulse) -> Option<Input> {
+        match news {
+            News::Instance(level) => Some(Input::Instance(level)),
+            News::Gone(name) => Some(Input::InstanceGone(name)),
+            News::Event(event) => {
                 self.tell_router(&event);
                 None
             }
-            Report::Finished => self.stop_by.take().map(|_| Input::Stop),
-            Report::Said(_) | Report::Status(_) => None,
+            News::Finished => {
+                self.tell_status(pulse);
+                self.stop_by.take().map(|_| Input::Stop)
+            }
+            News::Status => {
+                self.tell_status(pulse);
+                None
+            }
+        }
+    }
+
+    /// Whoever waits for a status is told it.
+    fn tell_status(&mut self, pulse: &Pulse) {
+        self.status_by = None;
+        for reply in std::mem::take(&mut self.asking) {
+            // Nobody waits for it any more: nothing to tell.
+            let _ = reply.send(Reply::Status(Box::new(self.status(time::now(), pulse))));
         }
     }
 
@@ -292,7 +317,7 @@ impl Shell {
     async fn part_from_router(&mut self) {
         let last_words = async {
             while let Some(router) = self.router.as_mut().filter(|router| !router.is_finished()) {
-                if let Report::Event(event) = router.next().await {
+                if let News::Event(event) = router.next().await {
                     self.tell_router(&event);
                 }
             }
@@ -307,8 +332,14 @@ impl Shell {
         match &mut self.router {
             Some(router) => router.tell(RouterInput::Reload(Arc::clone(&config.vrrp))),
             None if config.vrrp.is_empty() => {}
-            None => match Handle::start(Arc::clone(&config.vrrp), startup::seed(), Vec::new()).await {
-                Ok(router) => self.router = Some(router),
+            None => match Handle::start(Arc::clone(&config.vrrp), startup::seed(), Vec::new(), None).await {
+                Ok(router) => {
+                    // It is forked before there are threads, and was not needed then.
+                    warn!(
+                        "VRRP began by a reload: no guardian until the next start (kill -USR2 costs nothing)"
+                    );
+                    self.router = Some(router);
+                }
                 Err(failure) => error!("{}: no VIP is held", failure.message),
             },
         }
@@ -330,7 +361,16 @@ impl Shell {
                     Reply::Ordered(selected)
                 }
             },
-            Command::Status => Reply::Status(Box::new(self.status(now, pulse))),
+            Command::Status => match self.router.as_mut().filter(|router| !router.is_finished()) {
+                // As it is now, not as it was a second ago.
+                Some(router) => {
+                    router.ask();
+                    self.status_by.get_or_insert(now + STATUS_LIMIT);
+                    self.asking.push(question.reply);
+                    return None;
+                }
+                None => Reply::Status(Box::new(self.status(now, pulse))),
+            },
             Command::Health => Reply::Health(pulse.trouble(now, &self.body())),
             Command::Reload if self.director.is_ending() => Reply::Error("lvsd is ending".to_owned()),
             Command::Reload => {
@@ -408,7 +448,7 @@ pub fn settings(config: &Config) -> Values {
     config.global.sysctl.iter().map(|(name, value)| (name.clone(), value.to_string())).collect()
 }
 
-async fn next_report(router: &mut Option<Handle>) -> Report {
+async fn next_news(router: &mut Option<Handle>) -> News {
     match router {
         Some(router) => router.next().await,
         None => std::future::pending().await,

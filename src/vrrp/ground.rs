@@ -16,6 +16,8 @@ use crate::net::types::{HeldAddress, Host, LinkIndex};
 pub struct Ground {
     /// The link its advertisements leave by and arrive on; None for unicast without an interface.
     pub link: Option<LinkIndex>,
+    /// The link below its VMAC, or the same.
+    pub base: Option<LinkIndex>,
     /// The address they come from.
     pub source: Option<IpAddr>,
     /// The socket it speaks and hears with.
@@ -43,7 +45,7 @@ pub fn of(settings: &InstanceSettings, host: &Host, vips: &BTreeSet<IpAddr>, hol
             ground.fault = Some(format!("interface {name} {what}"));
         }
     }
-    ground.link = base;
+    (ground.link, ground.base) = (base, base);
     if let Some(vmac) = &settings.vmac {
         let link = host.link(&vmac.name).filter(|_| holdings.has_vmac(&vmac.name));
         match (link, holdings.vmac_trouble(&vmac.name)) {
@@ -51,7 +53,9 @@ pub fn of(settings: &InstanceSettings, host: &Host, vips: &BTreeSet<IpAddr>, hol
                 if !link.is_up {
                     ground.fault.get_or_insert_with(|| format!("interface {} is down", vmac.name));
                 }
-                if !settings.advertises_from_base {
+                // Peers find this host's own address at its own MAC address: unicast arrives below.
+                let is_multicast = matches!(settings.transport, Transport::Multicast(_));
+                if is_multicast && !settings.advertises_from_base {
                     ground.link = Some(link.index);
                 }
             }
@@ -113,8 +117,10 @@ fn source(
                 Family::Ipv6 => h.prefix.ip.is_ipv6() && is_link_local(h.prefix.ip) != is_global,
             }
     };
-    // The widest scope first, and of a network its first address: the kernel would choose alike.
-    let found = host.addresses.iter().filter(is_fit).min_by_key(|h| (h.is_secondary, h.scope));
+    // The widest scope first, and of a network its first address, as the kernel chooses; an owner's VIP only where
+    // there is nothing else, for VIPs come and go.
+    let rank = |h: &&HeldAddress| (vips.contains(&h.prefix.ip), h.is_secondary, h.scope);
+    let found = host.addresses.iter().filter(is_fit).min_by_key(rank);
     let name = settings.interface.as_deref().unwrap_or_default();
     let family = match settings.family {
         Family::Ipv4 => "IPv4",
@@ -146,8 +152,9 @@ fn open(ground: &mut Ground, settings: &InstanceSettings, source: IpAddr) {
         Family::Ipv4 => IpAddr::from([224, 0, 0, 18]),
         Family::Ipv6 => IpAddr::from([0xff02, 0, 0, 0, 0, 0, 0, 0x12]),
     };
+    let below = Endpoint { link: ground.base, ..endpoint(protocol, None) };
     let (own, mut ears) = match settings.transport {
-        Transport::Multicast(group) => (Some(group), vec![endpoint(protocol, None)]),
+        Transport::Multicast(group) => (Some(group), vec![below]),
         Transport::Unicast { .. } if ground.link.is_some() => {
             (None, vec![endpoint(protocol, Some(standard))])
         }

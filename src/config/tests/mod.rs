@@ -2,6 +2,7 @@
 
 mod group;
 mod notice;
+mod vrrp;
 mod yaml;
 
 use std::path::Path;

@@ -344,6 +344,7 @@ pub const ONLY_CONF: &[Keyword<GlobalOptions>] = &[
     unread("nftables", NO_RULES, "Table for rules that drop packets."),
     unread("nftables_priority", NO_RULES, "Priority of that table."),
     unread("nftables_ifindex", NO_RULES, "Form of these rules."),
+    unread("nftables_counters", NO_RULES, "Count the packets of these rules."),
     unread("disable_local_igmp", Stance::Ignored("reports of local groups are the kernel's: set net.ipv4.igmp_link_local_mcast_reports"), "Send no reports of local groups."),
     unread("vrrp_delay_after_boot", Stance::Ignored("instances wait for their services in any case, and `vrrp_startup_delay` for longer"), "Time after boot before instances begin."),
     unread("vmac_addr_prefix", Stance::Ignored("lvsd makes virtual MAC addresses for whole instances only"), "Beginning of the names of interfaces of addresses with a virtual MAC address."),

@@ -103,7 +103,12 @@ fn split<T>(table: &Table<T>, words: &[Word], first: usize, span: Span, is_yaml:
             options.push(Node { keyword: word.clone(), values: Vec::new(), block: Some(Vec::new()) });
             continue;
         }
-        let (least, most) = count(found);
+        let (least, mut most) = count(found);
+        // `via inet6 ADDRESS` names the family first.
+        let has_family = words.peek().is_some_and(|next| matches!(&*next.text, "inet" | "inet6"));
+        if matches!(found.name, "via" | "or") && !has_family {
+            most = least;
+        }
         let mut values = Vec::new();
         while values.len() < most
             && let Some(next) = words.next_if(|next| values.len() < least || keyword(next).is_none())

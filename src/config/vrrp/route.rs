@@ -300,6 +300,11 @@ impl RouteOptions {
                 let ip = if is_ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
                 Prefix { ip, length: 0 }
             }
+            word if nearest(word, ["default"].into_iter()).is_some() => {
+                let problem = Diagnostic::error(to.span, format!("`{word}` is not where a route can lead"));
+                reader.diagnostics.push(problem.help("did you mean `default`?"));
+                return None;
+            }
             _ => network(to, "route", reader)?,
         };
         let kind = get(&self.kind).unwrap_or(RouteKind::Unicast);
@@ -403,12 +408,6 @@ fn via(slot: &mut Slot<IpAddr>, node: &Node, reader: &mut Reader<'_>) {
     match value::address(word) {
         Ok(address) => reader.store(slot, node, address),
         Err(wrong) => reader.wrong(&node.keyword, word, "an IP address", wrong),
-    }
-    if let Some(surplus) = words.get(1) {
-        let names = ROUTE.iter().flat_map(|k| k.names(crate::syntax::keyword::Language::Keepalived));
-        let help = nearest(surplus, names).map(|likely| format!("did you mean `{likely}`?"));
-        let text = format!("`{}` is not a word of a route", surplus.text);
-        reader.diagnostics.push(Diagnostic { help, ..Diagnostic::error(surplus.span, text) });
     }
 }
 

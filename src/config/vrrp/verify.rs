@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::config::types::Config;
-use crate::syntax::diagnostic::Diagnostic;
+use crate::config::types::{Config, VirtualServerId};
+use crate::syntax::diagnostic::{Class, Diagnostic};
 use crate::syntax::files::Files;
 use crate::syntax::keyword::{Reader, get, nearest};
 use crate::syntax::source::Span;
@@ -149,14 +149,14 @@ impl Verify<'_> {
 
     /// One number is one virtual router on a link.
     fn router_numbers(&self, reader: &mut Reader<'_>) {
-        let mut seen: BTreeMap<(u8, Option<&str>, Family, Option<IpAddr>), &str> = BTreeMap::new();
+        let mut seen = BTreeMap::new();
         for instance in self.settings() {
             let group = match &instance.transport {
                 Transport::Multicast(group) => Some(*group),
                 Transport::Unicast { .. } => None,
             };
             let key = (instance.vrid, instance.interface.as_deref(), instance.family, group);
-            let Some(first) = seen.insert(key, &instance.name) else { continue };
+            let Some(first) = seen.insert(key, &*instance.name) else { continue };
             let family = if instance.family == Family::Ipv4 { "IPv4" } else { "IPv6" };
             let place = instance.interface.as_deref().unwrap_or("unicast");
             let text = format!(
@@ -213,19 +213,6 @@ impl Verify<'_> {
             let problem = Diagnostic::warning(group.name.span, text);
             reader.diagnostics.push(problem.help("write `nopreempt` in all of them, or in none"));
         }
-        let priorities = |i: &&InstanceSettings| i.priority;
-        let (most, least) =
-            (members.iter().max_by_key(|i| priorities(i)), members.iter().min_by_key(|i| priorities(i)));
-        if let (Some(most), Some(least)) = (most, least)
-            && most.priority != least.priority
-        {
-            let text = format!(
-                "vrrp_sync_group {name}: {} has priority {} and {} {}, and they change state together",
-                most.name, most.priority, least.name, least.priority
-            );
-            let problem = Diagnostic::warning(group.name.span, text);
-            reader.diagnostics.push(problem.help("give all of them the same priority"));
-        }
         if get(&group.counts_weights).unwrap_or(false) {
             return;
         }
@@ -267,18 +254,14 @@ impl Verify<'_> {
             self.settings().find(|i| i.addresses.iter().chain(&i.excluded).any(|a| a.wanted.prefix.ip == vip))
         };
         let has_holder = self.virtual_servers.iter().any(|(vip, _)| holder(vip.ip()).is_some());
-        for (vip, span) in self.virtual_servers {
-            match holder(vip.ip()) {
-                None if has_holder => {
-                    let text =
-                        format!("virtual server {vip}: no vrrp_instance has its address, as one has others'");
-                    let problem = Diagnostic::warning(*span, text);
-                    reader.diagnostics.push(problem.help(
-                        "add it to `virtual_ipaddress`, or see that this host gets its traffic in another way",
-                    ));
-                }
-                _ => {}
-            }
+        for (vip, span) in
+            self.virtual_servers.iter().filter(|(vip, _)| has_holder && holder(vip.ip()).is_none())
+        {
+            let text = format!(
+                "virtual server {vip}: no vrrp_instance holds its address, though instances hold those of others"
+            );
+            let help = "add it to `virtual_ipaddress`, or see that this host gets its traffic in another way";
+            reader.diagnostics.push(Diagnostic::warning(*span, text).help(help));
         }
         for instance in self.settings().filter(|i| i.is_strict && i.priority != u8::MAX) {
             let written = self.options.instances.iter().find(|i| *i.name == *instance.name);
@@ -311,23 +294,16 @@ impl Verify<'_> {
             let mut all = server.real_servers.iter().map(|r| r.address).chain(sorry);
             Some((server.id, all.find(|address| address.is_ipv4() != is_ipv4)?))
         });
-        if let Some((id, address)) = mixed {
-            let text = format!(
-                "lvs_sync_daemon {} does not go with virtual server {id}: its real server {address} is of the other family, and the kernel refuses both together",
-                daemon.interface
-            );
-            let at = self.virtual_servers.first().map(|(_, span)| *span);
-            let span = self
-                .virtual_servers
-                .iter()
-                .find(|(vip, _)| id.to_string().starts_with(&format!("{vip} ")))
-                .map(|(_, s)| *s)
-                .or(at);
-            let problem = Diagnostic::new(crate::syntax::diagnostic::Class::Error, span, text);
-            reader.diagnostics.push(
-                problem.help("remove lvs_sync_daemon, or use real servers of the virtual server's family"),
-            );
-        }
+        let Some((id, address)) = mixed else { return };
+        let is_it = |vip: &SocketAddr| matches!(id, VirtualServerId::Address { address, port, .. } if *vip == SocketAddr::new(address, port));
+        let place = self.virtual_servers.iter().find(|(vip, _)| is_it(vip)).map(|(_, span)| *span);
+        let text = format!(
+            "lvs_sync_daemon {} does not go with virtual server {id}: its real server {address} is of the other family, and the kernel refuses both together",
+            daemon.interface
+        );
+        let problem = Diagnostic::new(Class::Error, place, text);
+        let help = "remove lvs_sync_daemon, or use real servers of the virtual server's family";
+        reader.diagnostics.push(problem.help(help));
     }
 
     fn followed(&self, tracked: &Tracked, by: &str, defined: &Defined<'_>, reader: &mut Reader<'_>) {

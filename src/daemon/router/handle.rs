@@ -13,11 +13,28 @@ use tracing::{error, warn};
 use super::mailbox::{self, Orders, Report};
 use super::task::{Beginning, Task};
 use super::{realtime, socket};
+use crate::daemon::guardian::Guardian;
 use crate::daemon::startup::{Exit, Failure};
 use crate::time::{self, Instant};
-use crate::vrrp::exchange::Input;
+use crate::vrrp::event::Event;
+use crate::vrrp::exchange::{Input, InstanceLevel};
 use crate::vrrp::settings::Settings;
 use crate::vrrp::status::Status as RouterStatus;
+
+/// What the router says.
+#[derive(Debug)]
+pub enum News {
+    /// An instance is so.
+    Instance(InstanceLevel),
+    /// An instance is no more.
+    Gone(String),
+    /// Something changed.
+    Event(Event),
+    /// [`Handle::status`] is new.
+    Status,
+    /// The router is done.
+    Finished,
+}
 
 /// A router's thread and what it told last.
 pub struct Handle {
@@ -34,11 +51,16 @@ impl Handle {
     ///
     /// # Errors
     /// [`Failure`] when it cannot have what it needs.
-    pub async fn start(settings: Arc<Settings>, seed: u64, inputs: Vec<Input>) -> Result<Handle, Failure> {
+    pub async fn start(
+        settings: Arc<Settings>,
+        seed: u64,
+        inputs: Vec<Input>,
+        guardian: Option<Guardian>,
+    ) -> Result<Handle, Failure> {
         refuse_unpermitted(&settings)?;
         let (orders, inbox) = mailbox::orders();
         let (outbox, reports) = mailbox::reports();
-        let beginning = Beginning { settings, seed, inputs, orders: inbox, reports: outbox };
+        let beginning = Beginning { settings, seed, inputs, guardian, orders: inbox, reports: outbox };
         let (began, has_begun) = oneshot::channel();
         let work = move || {
             let Ok(runtime) = Builder::new_current_thread().enable_io().build() else { return };
@@ -70,9 +92,13 @@ impl Handle {
         self.orders.tell(input);
     }
 
-    /// What the router says next, when it is for others: its words are logged here, its status is kept. Waits for
-    /// ever once it is done.
-    pub async fn next(&mut self) -> Report {
+    /// Asks for a status as it is now; [`News::Status`] follows.
+    pub fn ask(&mut self) {
+        self.orders.ask();
+    }
+
+    /// What the router says next; waits for ever once it is done.
+    pub async fn next(&mut self) -> News {
         loop {
             if self.is_finished() {
                 return std::future::pending().await;
@@ -86,13 +112,16 @@ impl Handle {
                 Some(Report::Status(status)) => {
                     self.status = Some(status);
                     self.heard_at = time::now();
+                    return News::Status;
                 }
                 Some(Report::Said(text)) => warn!("{text}"),
                 Some(Report::Finished) => {
                     self.end();
-                    return Report::Finished;
+                    return News::Finished;
                 }
-                Some(report) => return report,
+                Some(Report::Instance(level)) => return News::Instance(level),
+                Some(Report::Gone(name)) => return News::Gone(name),
+                Some(Report::Event(event)) => return News::Event(event),
                 None => self.end(),
             }
         }

@@ -18,9 +18,18 @@ const UNDER_WAY: usize = 64;
 /// Events and complaints that wait with the router.
 const MAX_WAITING: usize = 1024;
 
+/// What the main loop tells the router's thread.
+#[derive(Clone, Debug)]
+pub(super) enum Order {
+    /// For the router itself.
+    Input(Input),
+    /// A status at once: somebody asks.
+    Report,
+}
+
 /// What the router tells the main loop.
 #[derive(Debug)]
-pub enum Report {
+pub(super) enum Report {
     /// An instance is so.
     Instance(InstanceLevel),
     /// An instance is no more.
@@ -38,7 +47,8 @@ pub enum Report {
 /// The main loop's side of what it tells.
 #[derive(Debug)]
 pub(super) struct Orders {
-    sender: mpsc::Sender<Input>,
+    sender: mpsc::Sender<Order>,
+    wants_status: bool,
     director: Option<DirectorLevel>,
     tracked: BTreeMap<TrackTarget, TrackLevel>,
     settings: Option<Arc<Settings>>,
@@ -46,20 +56,39 @@ pub(super) struct Orders {
 }
 
 /// The queue for orders.
-pub(super) fn orders() -> (Orders, mpsc::Receiver<Input>) {
+pub(super) fn orders() -> (Orders, mpsc::Receiver<Order>) {
     // Full: what is to be told waits in `Orders`.
     let (sender, receiver) = mpsc::channel(UNDER_WAY);
-    (Orders { sender, director: None, tracked: BTreeMap::new(), settings: None, end: None }, receiver)
+    let orders = Orders {
+        sender,
+        wants_status: false,
+        director: None,
+        tracked: BTreeMap::new(),
+        settings: None,
+        end: None,
+    };
+    (orders, receiver)
 }
 
 impl Orders {
     /// Tells, or notes what to tell as soon as there is room.
     pub(super) fn tell(&mut self, input: Input) {
         self.note(input);
+        self.send();
+    }
+
+    /// Asks for a status.
+    pub(super) fn ask(&mut self) {
+        self.wants_status = true;
+        self.send();
+    }
+
+    fn send(&mut self) {
         while let Some(next) = self.take() {
             match self.sender.try_send(next) {
                 Ok(()) => {}
-                Err(TrySendError::Full(input)) => return self.note(input),
+                Err(TrySendError::Full(Order::Input(input))) => return self.note(input),
+                Err(TrySendError::Full(Order::Report)) => return self.wants_status = true,
                 // The thread ended: there is nobody to tell.
                 Err(TrySendError::Closed(_)) => return,
             }
@@ -81,16 +110,20 @@ impl Orders {
     }
 
     fn has_more(&self) -> bool {
-        self.director.is_some() || !self.tracked.is_empty() || self.settings.is_some() || self.end.is_some()
+        let has_level = self.director.is_some() || !self.tracked.is_empty() || self.settings.is_some();
+        has_level || self.wants_status || self.end.is_some()
     }
 
     /// New settings first: what is followed may be named there for the first time. The end last.
-    fn take(&mut self) -> Option<Input> {
+    fn take(&mut self) -> Option<Order> {
         let settings = self.settings.take().map(Input::Reload);
-        settings
+        let level = settings
             .or_else(|| self.director.take().map(Input::Director))
-            .or_else(|| self.tracked.pop_first().map(|(target, level)| Input::Tracked { target, level }))
-            .or_else(|| self.end.take())
+            .or_else(|| self.tracked.pop_first().map(|(target, level)| Input::Tracked { target, level }));
+        if level.is_none() && std::mem::take(&mut self.wants_status) {
+            return Some(Order::Report);
+        }
+        level.or_else(|| self.end.take()).map(Order::Input)
     }
 
     fn note(&mut self, input: Input) {
@@ -202,23 +235,21 @@ mod tests {
             orders.tell(level(&n.to_string()));
         }
         orders.tell(Input::Stop);
+        orders.ask();
         let mut told = Vec::new();
-        for _ in 0..UNDER_WAY + 2 {
+        for _ in 0..UNDER_WAY + 3 {
             told.push(tokio::select! {
                 biased;
-                input = inbox.recv() => input.unwrap(),
+                order = inbox.recv() => order.unwrap(),
                 () = orders.flush() => unreachable!("it never ends"),
             });
         }
-        let said = |input: &Input| match input {
-            Input::Director(level) => level.cannot_forward.clone().unwrap(),
+        let said = |order: &Order| match order {
+            Order::Input(Input::Director(level)) => level.cannot_forward.clone().unwrap(),
             other => format!("{other:?}"),
         };
-        let (_, rest) = told.split_at(UNDER_WAY);
-        assert_eq!(
-            rest.iter().map(said).collect::<Vec<_>>(),
-            [(UNDER_WAY + 9).to_string(), "Stop".to_owned()]
-        );
+        let rest: Vec<String> = told.iter().skip(UNDER_WAY).map(said).collect();
+        assert_eq!(rest, [&(UNDER_WAY + 9).to_string(), "Report", "Input(Stop)"]);
         assert!(inbox.try_recv().is_err());
     }
 

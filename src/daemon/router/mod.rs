@@ -17,5 +17,4 @@ mod timer;
 mod watched;
 mod wire;
 
-pub use handle::{Handle, refuse_unpermitted};
-pub use mailbox::Report;
+pub use handle::{Handle, News, refuse_unpermitted};

@@ -16,19 +16,23 @@ use crate::vrrp::settings::{
 };
 
 /// Long enough for every timer, delay, gate and pause to end.
-const QUIET: Duration = Duration::from_secs(90);
+const QUIET: Duration = Duration::from_secs(45);
 
 #[test]
 fn after_any_mischief_one_master_has_the_addresses() {
     for seed in seeds() {
         let world = live(seed);
-        let tail = world.trace.len().saturating_sub(60);
-        assert!(
-            world.broken.is_empty(),
-            "seed {seed}:\n{}\nlast of {} steps:\n{}",
+        if world.broken.is_empty() {
+            continue;
+        }
+        let told: Vec<&str> =
+            world.trace.iter().filter(|l| !l.contains("advertises")).map(String::as_str).collect();
+        let tail = told.len().saturating_sub(100);
+        panic!(
+            "seed {seed}:\n{}\nlast of {} steps, without advertisements:\n{}",
             world.broken.join("\n"),
             world.trace.len(),
-            world.trace[tail..].join("\n")
+            told[tail..].join("\n")
         );
     }
 }
@@ -74,7 +78,7 @@ fn live(seed: u64) -> World {
     mend(&mut world);
     world.run(QUIET);
     let (ops, transitions) = changes(&world);
-    world.run(Duration::from_secs(30));
+    world.run(Duration::from_secs(15));
     if changes(&world) != (ops, transitions) {
         world.broken.push("at rest nothing changes: ops or transitions".to_owned());
     }
@@ -155,12 +159,19 @@ fn mend(world: &mut World) {
 
 fn plug_in(world: &mut World, node: usize, name: &str) {
     let number = u8::try_from(node + 1).expect("small");
+    let all = &world.nodes[node].settings.instances;
+    let vips: Vec<_> = all.iter().flat_map(|i| invariants::addresses(i)).collect();
     let host = &mut world.nodes[node].host;
     let third = u8::from(name == "e1");
     let index = match host.host().link(name) {
         Some(link) => link.index,
         None => host.add_link(name, crate::net::types::MacAddress([2, 0, 0, 0, third, number])),
     };
+    let is_local = |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    let own = host.host().addresses.iter().filter(|h| !vips.iter().any(|(_, ip)| *ip == h.prefix.ip));
+    if !own.clone().any(|h| h.link == index && is_local(h.prefix.ip)) {
+        host.set_up(index, false);
+    }
     host.set_up(index, true);
     host.set_running(index, true);
     host.settle(true);
@@ -294,7 +305,7 @@ fn forget_addresses(world: &mut World, node: usize) {
 }
 
 fn extra(link: &str, vrid: u8, n: usize) -> crate::vrrp::settings::VirtualAddress {
-    vip(link, [10, 0, 7, vrid * 10 + u8::try_from(n).expect("small")].into(), 32)
+    vip(link, [10, 0, vrid, u8::try_from(n).expect("small")].into(), 32)
 }
 
 fn stops_or_hands_over(world: &mut World, node: usize) {
@@ -352,7 +363,7 @@ fn random_instance(rng: &mut fastrand::Rng, n: u8, hosts: u8) -> InstanceSetting
         _ => instance(name, 51 + n, 100),
     };
     let is_ipv4 = new.addresses[0].wanted.prefix.ip.is_ipv4();
-    new.advert_interval = Duration::from_millis(rng.choice([100, 1000]).expect("not empty"));
+    new.advert_interval = Duration::from_millis(rng.choice([300, 1000]).expect("not empty"));
     let key = Hmac {
         keys: BTreeMap::from([(1, vec![7; 32])]),
         active: 1,

@@ -16,7 +16,7 @@ use crate::vrrp::exchange::{
 };
 use crate::vrrp::packet;
 use crate::vrrp::settings::{Settings, TrackTarget};
-use crate::vrrp::status::InstanceStatus;
+use crate::vrrp::status::{InstanceStatus, Status};
 
 /// When the world's clock begins: not at zero, as no machine's does.
 const BEGIN: Instant = Instant::from_nanos(1_000_000_000_000);
@@ -47,6 +47,8 @@ pub struct Node {
     pub events: Vec<(Instant, Event)>,
     /// Everything that was sent: when, VRID, priority, to whom.
     pub sent: Vec<(Instant, u8, u8, IpAddr)>,
+    /// When it last said that it is Master, by VRID.
+    pub last_claim: BTreeMap<u8, Instant>,
     /// Frames that were announced.
     pub announced: Vec<(Instant, LinkIndex, Vec<u8>)>,
     /// Operations asked of the kernel.
@@ -60,6 +62,7 @@ pub struct Node {
     /// Its sockets.
     pub listening: Arc<BTreeSet<Endpoint>>,
     router: Option<Router>,
+    states: BTreeMap<String, State>,
     incarnation: u32,
     is_paused: bool,
     testament: Arc<Testament>,
@@ -136,6 +139,7 @@ impl World {
         this.testament = Arc::default();
         this.arrived.clear();
         this.waiting.clear();
+        this.states.clear();
         let _ = this.host.take_news();
         this.router = Some(Router::new(Arc::clone(&this.settings), seed, now));
         let (host, director) = (this.host.host().clone(), this.director.clone());
@@ -249,8 +253,14 @@ impl World {
                 self.nodes[node].listening = endpoints;
             }
             Effect::Testament(testament) => self.nodes[node].testament = testament,
-            Effect::Instance(level) => self.trace(node, &format!("{} is {}", level.name, level.state)),
-            Effect::InstanceGone(name) => self.trace(node, &format!("{name} is no more")),
+            Effect::Instance(level) => {
+                self.trace(node, &format!("{} is {}", level.name, level.state));
+                self.nodes[node].states.insert(level.name, level.state);
+            }
+            Effect::InstanceGone(name) => {
+                self.trace(node, &format!("{name} is no more"));
+                self.nodes[node].states.remove(&name);
+            }
             Effect::Finished => {
                 self.trace(node, "is done");
                 self.nodes[node].is_finished = true;
@@ -281,6 +291,11 @@ impl World {
         self.trace(from, &format!("advertises {vrid} with {priority} to {destination}"));
         let now = self.now;
         self.nodes[from].sent.push((now, vrid, priority, *destination));
+        if priority > 0 {
+            self.nodes[from].last_claim.insert(vrid, now);
+        } else {
+            self.nodes[from].last_claim.remove(&vrid);
+        }
         self.inject(Some(from), datagram);
     }
 
@@ -295,14 +310,16 @@ impl World {
             if Some(node) == from || from.is_some_and(|from| self.deaf.contains(&(from, node))) {
                 continue;
             }
-            let Some(link) = self.nodes[node].hears(&segment, &datagram) else { continue };
+            let links = self.nodes[node].hears(&segment, &datagram);
             let copies = 1 + u32::from(self.rng.u32(0..100) < self.duplication);
             for _ in 0..copies {
                 if self.rng.u32(0..100) >= self.loss {
                     let longest = u64::try_from(self.delay.as_micros()).unwrap_or(1).max(31);
                     let after = Duration::from_micros(self.rng.u64(30..longest));
-                    let datagram = Datagram { link, ..datagram.clone() };
-                    self.schedule(after, Happening::Arrives { node, datagram });
+                    for link in links.iter().copied() {
+                        let datagram = Datagram { link, ..datagram.clone() };
+                        self.schedule(after, Happening::Arrives { node, datagram });
+                    }
                 }
             }
         }
@@ -431,16 +448,21 @@ impl World {
         self.trace.push(format!("{at:.6} {node} {what}"));
     }
 
+    /// How a router is.
+    pub fn whole_status(&self, node: usize) -> Status {
+        self.nodes[node].router.as_ref().expect("a router").status(self.now)
+    }
+
     /// How an instance of a host is.
     pub fn status(&self, node: usize, name: &str) -> InstanceStatus {
-        let status = self.nodes[node].router.as_ref().expect("a router").status(self.now);
+        let status = self.whole_status(node);
         status.instances.into_iter().find(|i| i.name == name).expect("an instance")
     }
 
     /// Its state; None while nothing runs there.
     pub fn state(&self, node: usize, name: &str) -> Option<State> {
-        let status = self.nodes[node].router.as_ref()?.status(self.now);
-        status.instances.into_iter().find(|i| i.name == name).map(|i| i.state)
+        let node = &self.nodes[node];
+        node.router.as_ref().and_then(|_| node.states.get(name).copied())
     }
 
     /// The only Master of an instance; None when there is none or more than one.
@@ -464,17 +486,6 @@ impl World {
     /// What waits to be read by a process.
     pub fn arrived(&self, node: usize) -> &VecDeque<Datagram> {
         &self.nodes[node].arrived
-    }
-
-    /// Whether nothing is on its way to or from a host's kernel.
-    pub fn is_settled(&self, node: usize) -> bool {
-        let is_about = |happening: &Happening| match happening {
-            Happening::KernelActs { node: n, .. }
-            | Happening::KernelAnswers { node: n, .. }
-            | Happening::KernelTells { node: n, .. } => *n == node,
-            _ => false,
-        };
-        !self.queue.values().any(is_about)
     }
 
     /// A track's level becomes another one.
@@ -535,6 +546,7 @@ impl Node {
             tracks: BTreeMap::new(),
             events: Vec::new(),
             sent: Vec::new(),
+            last_claim: BTreeMap::new(),
             announced: Vec::new(),
             ops: Vec::new(),
             has_guardian: true,
@@ -542,6 +554,7 @@ impl Node {
             is_finished: false,
             listening: Arc::default(),
             router: None,
+            states: BTreeMap::new(),
             incarnation: 0,
             is_paused: false,
             testament: Arc::default(),
@@ -570,8 +583,8 @@ impl Node {
         }
     }
 
-    /// The link of a socket that is given the packet.
-    fn hears(&self, segment: &str, datagram: &Datagram) -> Option<LinkIndex> {
+    /// The links of all sockets that are given the packet.
+    fn hears(&self, segment: &str, datagram: &Datagram) -> Vec<LinkIndex> {
         let is_for = |endpoint: &&Endpoint| {
             endpoint.protocol == datagram.protocol
                 && match endpoint.group {
@@ -580,7 +593,7 @@ impl Node {
                 }
                 && endpoint.link.is_none_or(|link| self.segment(link).as_deref() == Some(segment))
         };
-        let endpoint = self.listening.iter().find(is_for)?;
-        Some(endpoint.link.unwrap_or_else(|| self.link(segment)))
+        let all = self.listening.iter().filter(is_for);
+        all.map(|endpoint| endpoint.link.unwrap_or_else(|| self.link(segment))).collect()
     }
 }

@@ -242,8 +242,8 @@ impl Resolve<'_> {
             return has_vmac && is_unicast;
         };
         let problem = match (has_vmac, is_strict) {
-            (false, _) => "`vmac_xmit_base` without `use_vmac`",
-            (true, true) => "`vmac_xmit_base` in strict mode",
+            (false, _) => "`vmac_xmit_base` needs `use_vmac`",
+            (true, true) => "`vmac_xmit_base` does not go with strict mode",
             (true, false) => return true,
         };
         reader.lapse(written.span, format!("vrrp_instance {}: {problem}", o.name), ", and is ignored");
@@ -356,8 +356,8 @@ fn beginning(
     }
     let mut delay = get(&o.preempt_delay).unwrap_or_default();
     if !delay.is_zero() && (is_strict || !preempts) {
-        let what = if is_strict { "in strict mode" } else { "with `nopreempt`" };
-        ignored(span_of(&o.preempt_delay), &format!("`preempt_delay` {what}"), "remove it");
+        let what = if is_strict { "strict mode" } else { "`nopreempt`" };
+        ignored(span_of(&o.preempt_delay), &format!("`preempt_delay` does not go with {what}"), "remove it");
         delay = Duration::ZERO;
     }
     (state, preempts, delay)
@@ -437,8 +437,8 @@ fn once(
     }
     for ip in twice {
         let text = format!("vrrp_instance {}: {ip} is given twice", o.name);
-        let all = o.addresses.iter().chain(&o.excluded).filter(|a| a.ip == ip);
-        let span = all.last().map_or(o.span, |a| a.span);
+        let mut all = o.addresses.iter().chain(&o.excluded).rev();
+        let span = all.find(|a| a.ip == ip).map_or(o.span, |a| a.span);
         reader.lapse(span, text, ": the first one counts");
     }
 }
