@@ -26,6 +26,7 @@ mod sim;
 mod speakers;
 pub mod status;
 mod track;
+pub mod tracking;
 mod transition;
 
 pub use router::Router;
