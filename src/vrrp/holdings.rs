@@ -171,7 +171,8 @@ impl Holdings {
                 }
             }
         }
-        self.done.clear();
+        // A macvlan can be seen; routes and rules cannot.
+        self.done.retain(|key| matches!(key, Key::Vmac(name) if host.link(name).is_some()));
         self.touched.extend(self.in_flight.iter().flatten().filter_map(|(key, _)| match key {
             Key::Address(key) => Some(key.clone()),
             _ => None,

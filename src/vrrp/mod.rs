@@ -22,7 +22,7 @@ mod reload;
 pub mod router;
 pub mod settings;
 #[cfg(test)]
-mod sim;
+pub mod sim;
 mod speakers;
 pub mod status;
 mod track;
