@@ -7,12 +7,14 @@ mod demo;
 mod failures;
 mod forwarding_modes;
 mod genhash;
+mod guardian;
 mod harness_itself;
 mod inhibit;
 mod languages;
 mod leaving;
 mod local_trouble;
 mod modes;
+mod net_conformance;
 mod observability;
 mod orders;
 mod plan;
@@ -93,8 +95,8 @@ pub struct Probe {
 /// The name of the job that is nothing but a shell in the standard network.
 pub const SHELL: &str = "shell";
 
-/// Jobs of the scenario `harness-itself`.
-pub const PROBES: &[Probe] = harness_itself::PROBES;
+/// Jobs of the scenario `harness-itself`, and processes that scenarios start.
+pub const PROBES: [&[Probe]; 2] = [harness_itself::PROBES, guardian::PROBES];
 
 /// An ordinary scenario.
 const fn scenario(
@@ -223,6 +225,18 @@ pub const SCENARIOS: &[Scenario] = &[
         "the netlink backend passes the suite that the imitated kernel passes",
         120,
         conformance::run,
+    )),
+    both(scenario(
+        "net-conformance",
+        "links, addresses, routes, rules and macvlans by rtnetlink, as ip sees them; lost news are told",
+        120,
+        net_conformance::run,
+    )),
+    both(scenario(
+        "guardian",
+        "a killed daemon's good-bye is said and its addresses are gone within 100 ms; not after a planned end",
+        120,
+        guardian::run,
     )),
     scenario(
         "languages",

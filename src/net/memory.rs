@@ -100,6 +100,11 @@ impl MemoryHost {
         self.news.drain(..).collect()
     }
 
+    /// The oldest change that has not been asked for.
+    pub fn next_news(&mut self) -> Option<News> {
+        self.news.pop_front()
+    }
+
     /// Plugs a card in, switched on and with carrier; its IPv6 link-local address follows from its MAC address.
     pub fn add_link(&mut self, name: &str, mac: MacAddress) -> LinkIndex {
         let index = self.insert_link(name, Some(mac), None, 1500);
@@ -152,16 +157,7 @@ impl MemoryHost {
 
     /// Adds an address as an operator does; what is refused is no matter.
     pub fn add_address(&mut self, link: &str, prefix: Prefix) {
-        let _ = self.add(&Address {
-            link: link.to_owned(),
-            prefix,
-            peer: None,
-            broadcast: None,
-            scope: 0,
-            label: None,
-            flags: addresses::NODAD,
-            preferred_lifetime: None,
-        });
+        let _ = self.add(&Address::plain(link, prefix));
     }
 
     /// Duplicate address detection ended: addresses that were tentative can be used, or cannot.

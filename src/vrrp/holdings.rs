@@ -231,7 +231,8 @@ impl Holdings {
         }
     }
 
-    fn hear_link(&mut self, link: &Link, host: &Host) {
+    /// A link is there, or changed; `host` is as before it.
+    pub fn hear_link(&mut self, link: &Link, host: &Host) {
         let before = host.links.get(&link.index);
         let came_up = link.is_up && !before.is_some_and(|b| b.is_up);
         if came_up || before.is_none_or(|b| b.name != link.name) {

@@ -20,7 +20,7 @@ use super::member::Member;
 use super::reload::Leaving;
 use super::settings::{OnCrash, Settings};
 use super::track::{self, Levels};
-use crate::net::types::{Host, LinkIndex, News};
+use crate::net::types::{Host, Link, LinkIndex, News};
 use crate::time::Instant;
 
 /// Longest time a stop waits for the kernel.
@@ -70,6 +70,8 @@ pub struct Router {
     life: Life,
     starts_at: Instant,
     wall_offset: Duration,
+    /// Links that went up or down, until that has lasted long enough to count (`interface_up_down_delays`).
+    unsteady: BTreeMap<LinkIndex, (Instant, Link)>,
     /// Links that forward IPv6.
     pub(super) router_links: BTreeSet<LinkIndex>,
     inherited: BTreeSet<String>,
@@ -104,6 +106,7 @@ impl Router {
             life: Life::Running,
             starts_at: now + settings.startup_delay,
             wall_offset: Duration::ZERO,
+            unsteady: BTreeMap::new(),
             router_links: BTreeSet::new(),
             inherited: BTreeSet::new(),
             listening: Arc::default(),
@@ -122,7 +125,7 @@ impl Router {
         }
         match input {
             Input::Wake => {}
-            Input::Host(host) => self.read_host(host),
+            Input::Host(host) => self.read_host(host, now),
             Input::News(news) => self.hear_news(&news, now),
             Input::Received(datagram) => self.receive(&datagram, now, out),
             Input::Drained => self.drained(now, out),
@@ -177,7 +180,8 @@ impl Router {
             }
             Life::Running => {
                 let leaving = self.leaving.iter().map(|l| l.until).min();
-                [self.holdings.deadline(), self.init_deadline(), leaving]
+                let unsteady = self.unsteady.values().map(|(due, _)| *due).min();
+                [self.holdings.deadline(), self.init_deadline(), leaving, unsteady]
             }
         };
         // While everything that arrived is being told, no timer decides.
@@ -211,8 +215,12 @@ impl Router {
         self.late_times
     }
 
-    fn read_host(&mut self, host: Host) {
+    fn read_host(&mut self, mut host: Host, now: Instant) {
         let is_first = self.host.is_none();
+        self.unsteady.retain(|index, _| host.links.contains_key(index));
+        for link in host.links.values_mut() {
+            *link = self.steady(link.clone(), now);
+        }
         if is_first {
             for name in std::mem::take(&mut self.inherited) {
                 if let Some(member) = self.members.get_mut(&name) {
@@ -227,18 +235,54 @@ impl Router {
         self.is_dirty = true;
     }
 
+    /// A link as it counts: as it was, until its going up or down has lasted.
+    fn steady(&mut self, link: Link, now: Instant) -> Link {
+        let before = self.host.as_ref().and_then(|host| host.links.get(&link.index));
+        let Some(before) = before.filter(|before| before.is_working() != link.is_working()) else {
+            self.unsteady.remove(&link.index);
+            return link;
+        };
+        let delays = self.settings.link_delays.get(&link.name);
+        let delay = delays.map(|d| if link.is_working() { d.up } else { d.down });
+        let Some(delay) = delay.filter(|delay| *delay > Duration::ZERO) else { return link };
+        let counts_as = Link { is_up: before.is_up, is_running: before.is_running, ..link.clone() };
+        let due = self.unsteady.get(&link.index).map_or(now + delay, |(due, _)| *due);
+        self.unsteady.insert(link.index, (due, link));
+        counts_as
+    }
+
+    /// Links whose change has lasted.
+    fn settle_links(&mut self, now: Instant) {
+        let is_due = |_: &LinkIndex, (due, _): &mut (Instant, Link)| *due <= now;
+        let due: Vec<Link> = self.unsteady.extract_if(.., is_due).map(|(_, (_, link))| link).collect();
+        for link in due {
+            self.link_changed(&link);
+        }
+    }
+
+    fn link_changed(&mut self, link: &Link) {
+        let Some(host) = &mut self.host else { return };
+        self.holdings.hear_link(link, host);
+        if host.links.insert(link.index, link.clone()).as_ref() != Some(link) {
+            let how = if link.is_working() { "up" } else { "down" };
+            self.cause = format!("interface {} {how}", link.name);
+            self.is_dirty = true;
+        }
+    }
+
     fn hear_news(&mut self, news: &News, now: Instant) {
+        if let News::Link(link) = news {
+            if self.host.is_some() {
+                let link = self.steady(link.clone(), now);
+                self.link_changed(&link);
+            }
+            return;
+        }
         let Some(host) = &mut self.host else { return };
         self.holdings.hear(news, host, now);
         match news {
-            News::Link(link) => {
-                let how = if link.is_working() { "up" } else { "down" };
-                self.cause = format!("interface {} {how}", link.name);
-                if host.links.insert(link.index, link.clone()).as_ref() == Some(link) {
-                    return;
-                }
-            }
             News::LinkGone(index) => {
+                self.unsteady.remove(index);
                 if let Some(link) = host.links.remove(index) {
                     self.cause = format!("interface {} went", link.name);
                 }
@@ -252,7 +296,7 @@ impl Router {
                 self.cause = format!("address {} went", held.prefix);
                 holdings::remove_address(host, held.link, held.prefix);
             }
-            News::RouteGone(_) | News::RuleGone(_) => return,
+            News::Link(_) | News::RouteGone(_) | News::RuleGone(_) => return,
         }
         self.is_dirty = true;
     }
@@ -287,6 +331,7 @@ impl Router {
     /// Everything that follows from what is known now.
     fn settle(&mut self, now: Instant, out: &mut Vec<Effect>) {
         if self.life == Life::Running {
+            self.settle_links(now);
             let is_init_due = self.init_deadline().is_some_and(|at| at <= now);
             if std::mem::take(&mut self.is_dirty) || is_init_due {
                 self.look_around(now, out);
