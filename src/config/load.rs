@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::syntax::diagnostic::{Class, Diagnostic, Diagnostics, Note};
 use crate::syntax::expand;
@@ -15,6 +16,7 @@ use super::defaults::{Dialect, defaults};
 use super::root::RootOptions;
 use super::tls::TlsReader;
 use super::types::Config;
+use super::vrrp::verify::Verify;
 use super::{resolve, root, vrrp};
 
 /// A configuration that was read, and everything that is to be said about it.
@@ -84,6 +86,7 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
     let defaults = defaults(get(&options.defaults).unwrap_or(dialect));
     let tls = TlsReader::new(files, path, &options.ssl, &mut reader);
     let log_all_failures = options.global.log_all_failures();
+    let addresses: Vec<_> = options.virtual_servers.iter().filter_map(|o| o.address()).collect();
     let virtual_servers = resolve::virtual_servers(
         options.virtual_servers,
         &options.groups,
@@ -92,9 +95,21 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
         &tls,
         &mut reader,
     );
-    vrrp::verify::verify(&options.vrrp, &options.global.is_strict, files, &mut reader);
-    let config = Config { global: options.global.resolve(&defaults), virtual_servers };
-    if config.virtual_servers.is_empty() && diagnostics.errors() == 0 {
+    let global_vrrp = options.global.vrrp.clone();
+    let settings = vrrp::resolve::settings(&options.vrrp, &global_vrrp, &defaults, files, &mut reader);
+    let follows = options.global.sync_follows.clone();
+    let global = options.global.resolve(&defaults, &settings.instances);
+    let config = Config { global, virtual_servers, vrrp: Arc::new(settings) };
+    let verify = Verify {
+        options: &options.vrrp,
+        global: &global_vrrp,
+        config: &config,
+        sync_follows: follows.as_ref(),
+        virtual_servers: &addresses,
+        files,
+    };
+    verify.verify(&mut reader);
+    if config.virtual_servers.is_empty() && config.vrrp.instances.is_empty() && diagnostics.errors() == 0 {
         let text = format!("{}: there is no virtual server: nothing is directed", path.display());
         diagnostics.push(Diagnostic::new(Class::Warning, None, text));
     }

@@ -318,7 +318,7 @@ fn a_foreign_service_is_reported_and_left_alone_unless_flush_is_asked_for() {
         let foreign = ServiceKey::Fwmark { family: crate::ipvs::types::Family::Inet, mark: 7 };
         world.kernel.apply(&[Op::AddService(foreign, rr())]).unwrap();
         let global = Global { flush, ..Global::default() };
-        world.start(&Arc::new(Config { global, virtual_servers: vec![tcp_server()] }));
+        world.start(&Arc::new(Config { global, virtual_servers: vec![tcp_server()], ..Config::default() }));
         world.run(Duration::from_secs(20));
         assert_eq!(world.kernel.table().contains_key(&foreign), !flush);
         assert_eq!(told(&world, "not in the configuration"), usize::from(!flush));
@@ -364,7 +364,7 @@ fn timeouts_and_sync_daemons_are_set_and_put_back() {
     };
     let timeouts = TimeoutOptions { tcp: Some(77), tcp_fin: Some(0), udp: None };
     let global = Global { timeouts, sync_daemons: vec![daemon], ..Global::default() };
-    world.start(&Arc::new(Config { global, virtual_servers: vec![tcp_server()] }));
+    world.start(&Arc::new(Config { global, virtual_servers: vec![tcp_server()], ..Config::default() }));
     world.run(Duration::from_secs(5));
     assert_eq!(settings(&mut world), (Timeouts { tcp: 77, tcp_fin: 120, udp: 300 }, 1));
     assert_eq!(told(&world, "ready"), 1);
