@@ -25,8 +25,10 @@ pub mod settings;
 pub mod sim;
 mod speakers;
 pub mod status;
+mod steadiness;
 mod track;
 mod transition;
+mod wishes;
 
 pub use router::Router;
 

@@ -14,11 +14,12 @@ use super::drops::Drops;
 use super::event::Event;
 use super::exchange::{DirectorLevel, Effect, Endpoint, Input, State, Testament};
 use super::group::Group;
-use super::holdings::{self, Holdings, Want, Wanted};
+use super::holdings::{self, Holdings};
 use super::instance::Reaction;
 use super::member::Member;
 use super::reload::Leaving;
 use super::settings::{OnCrash, Settings};
+use super::steadiness::Unsteady;
 use super::track::{self, Levels};
 use crate::net::types::{Host, Link, LinkIndex, News};
 use crate::time::Instant;
@@ -70,8 +71,7 @@ pub struct Router {
     life: Life,
     starts_at: Instant,
     wall_offset: Duration,
-    /// Links that went up or down, until that has lasted long enough to count (`interface_up_down_delays`).
-    unsteady: BTreeMap<LinkIndex, (Instant, Link)>,
+    unsteady: Unsteady,
     /// Links that forward IPv6.
     pub(super) router_links: BTreeSet<LinkIndex>,
     inherited: BTreeSet<String>,
@@ -106,7 +106,7 @@ impl Router {
             life: Life::Running,
             starts_at: now + settings.startup_delay,
             wall_offset: Duration::ZERO,
-            unsteady: BTreeMap::new(),
+            unsteady: Unsteady::default(),
             router_links: BTreeSet::new(),
             inherited: BTreeSet::new(),
             listening: Arc::default(),
@@ -180,8 +180,7 @@ impl Router {
             }
             Life::Running => {
                 let leaving = self.leaving.iter().map(|l| l.until).min();
-                let unsteady = self.unsteady.values().map(|(due, _)| *due).min();
-                [self.holdings.deadline(), self.init_deadline(), leaving, unsteady]
+                [self.holdings.deadline(), self.init_deadline(), leaving, self.unsteady.deadline()]
             }
         };
         // While everything that arrived is being told, no timer decides.
@@ -217,9 +216,10 @@ impl Router {
 
     fn read_host(&mut self, mut host: Host, now: Instant) {
         let is_first = self.host.is_none();
-        self.unsteady.retain(|index, _| host.links.contains_key(index));
+        self.unsteady.keep_only(&host);
         for link in host.links.values_mut() {
-            *link = self.steady(link.clone(), now);
+            let before = self.host.as_ref().and_then(|host| host.links.get(&link.index));
+            *link = self.unsteady.counts_as(link.clone(), before, &self.settings.link_delays, now);
         }
         if is_first {
             for name in std::mem::take(&mut self.inherited) {
@@ -235,31 +235,6 @@ impl Router {
         self.is_dirty = true;
     }
 
-    /// A link as it counts: as it was, until its going up or down has lasted.
-    fn steady(&mut self, link: Link, now: Instant) -> Link {
-        let before = self.host.as_ref().and_then(|host| host.links.get(&link.index));
-        let Some(before) = before.filter(|before| before.is_working() != link.is_working()) else {
-            self.unsteady.remove(&link.index);
-            return link;
-        };
-        let delays = self.settings.link_delays.get(&link.name);
-        let delay = delays.map(|d| if link.is_working() { d.up } else { d.down });
-        let Some(delay) = delay.filter(|delay| *delay > Duration::ZERO) else { return link };
-        let counts_as = Link { is_up: before.is_up, is_running: before.is_running, ..link.clone() };
-        let due = self.unsteady.get(&link.index).map_or(now + delay, |(due, _)| *due);
-        self.unsteady.insert(link.index, (due, link));
-        counts_as
-    }
-
-    /// Links whose change has lasted.
-    fn settle_links(&mut self, now: Instant) {
-        let is_due = |_: &LinkIndex, (due, _): &mut (Instant, Link)| *due <= now;
-        let due: Vec<Link> = self.unsteady.extract_if(.., is_due).map(|(_, (_, link))| link).collect();
-        for link in due {
-            self.link_changed(&link);
-        }
-    }
-
     fn link_changed(&mut self, link: &Link) {
         let Some(host) = &mut self.host else { return };
         self.holdings.hear_link(link, host);
@@ -272,8 +247,10 @@ impl Router {
 
     fn hear_news(&mut self, news: &News, now: Instant) {
         if let News::Link(link) = news {
-            if self.host.is_some() {
-                let link = self.steady(link.clone(), now);
+            if let Some(host) = &self.host {
+                let before = host.links.get(&link.index);
+                let delays = &self.settings.link_delays;
+                let link = self.unsteady.counts_as(link.clone(), before, delays, now);
                 self.link_changed(&link);
             }
             return;
@@ -282,7 +259,7 @@ impl Router {
         self.holdings.hear(news, host, now);
         match news {
             News::LinkGone(index) => {
-                self.unsteady.remove(index);
+                self.unsteady.forget(*index);
                 if let Some(link) = host.links.remove(index) {
                     self.cause = format!("interface {} went", link.name);
                 }
@@ -331,7 +308,9 @@ impl Router {
     /// Everything that follows from what is known now.
     fn settle(&mut self, now: Instant, out: &mut Vec<Effect>) {
         if self.life == Life::Running {
-            self.settle_links(now);
+            for link in self.unsteady.take_due(now) {
+                self.link_changed(&link);
+            }
             let is_init_due = self.init_deadline().is_some_and(|at| at <= now);
             if std::mem::take(&mut self.is_dirty) || is_init_due {
                 self.look_around(now, out);
@@ -438,42 +417,6 @@ impl Router {
         out.extend(packets.into_iter().map(Effect::Send));
     }
 
-    /// What should be there follows from the states.
-    fn want(&mut self) {
-        let mut wanted = Wanted::default();
-        let is_running = self.life == Life::Running;
-        if is_running {
-            let settings = &self.settings;
-            wanted.addresses.extend(settings.static_addresses.iter().map(of_nobody));
-            wanted.routes.extend(settings.static_routes.iter().map(of_nobody));
-            wanted.rules.extend(settings.static_rules.iter().map(of_nobody));
-        }
-        // In the file's order: a route may need an address, an address's place in a list may matter.
-        for settings in &self.settings.instances {
-            let Some(member) = self.members.get(&settings.name) else { continue };
-            let settings = member.settings();
-            if is_running
-                && let Some(vmac) = &settings.vmac
-                && !wanted.vmacs.iter().any(|known| known.name == vmac.name)
-            {
-                wanted.vmacs.push(Arc::clone(vmac));
-            }
-            let places = || member.addresses().map(|a| (a.wanted.link.clone(), a.wanted.prefix.ip));
-            wanted.forbidden.extend(places());
-            if settings.priority == 255 && !member.is_inherited {
-                wanted.owned_by_host.extend(places());
-            }
-            let is_kept = member.is_inherited && member.state() == State::Init && is_running;
-            if is_kept || member.state() == State::Master {
-                let name = &settings.name;
-                wanted.addresses.extend(member.addresses().map(|a| of_instance(a, name)));
-                wanted.routes.extend(settings.routes.iter().map(|r| of_instance(r, name)));
-                wanted.rules.extend(settings.rules.iter().map(|r| of_instance(r, name)));
-            }
-        }
-        self.holdings.want(wanted);
-    }
-
     fn tell_levels(&mut self, out: &mut Vec<Effect>) {
         for member in self.members.values_mut() {
             let level = member.level();
@@ -520,12 +463,4 @@ impl Router {
             out.push(Effect::Testament(Arc::clone(&self.testament)));
         }
     }
-}
-
-fn of_nobody<T>(it: &Arc<T>) -> Want<T> {
-    Want { it: Arc::clone(it), instance: String::new(), is_tracked: true }
-}
-
-fn of_instance<T>(it: &super::settings::Virtual<T>, instance: &str) -> Want<T> {
-    Want { it: Arc::clone(&it.wanted), instance: instance.to_owned(), is_tracked: it.is_tracked }
 }
