@@ -22,12 +22,14 @@ mod reload;
 pub mod router;
 pub mod settings;
 #[cfg(test)]
-mod sim;
+pub mod sim;
 mod speakers;
 pub mod status;
+mod steadiness;
 mod track;
 pub mod tracking;
 mod transition;
+mod wishes;
 
 pub use router::Router;
 
