@@ -107,12 +107,23 @@ impl Daemon {
     /// # Errors
     /// When it cannot be started.
     pub fn keepalived(lab: &Lab, host: &Host, configuration: &str) -> Result<Daemon, String> {
+        let file = lab.write(&format!("{}.keepalived.conf", host.name()), configuration)?;
+        Daemon::keepalived_with(lab, host, &file)
+    }
+
+    /// Starts Debian's keepalived with this configuration file, in the foreground, with PID files of its own.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn keepalived_with(lab: &Lab, host: &Host, file: &Path) -> Result<Daemon, String> {
         let name = host.name();
-        let file = lab.write(&format!("{name}.keepalived.conf"), configuration)?;
         let mut command = Command::new("keepalived");
         command.args(["-n", "-l", "-D", "-f"]).arg(file);
         for (option, part) in [("-p", "parent"), ("-c", "checkers"), ("-r", "vrrp")] {
-            command.arg(option).arg(format!("/run/keepalived-{name}.{part}.pid"));
+            let place = format!("/run/keepalived-{name}.{part}.pid");
+            // One that was killed left its own; whoever has that number now would pass for it.
+            let _ = fs::remove_file(&place);
+            command.arg(option).arg(place);
         }
         Daemon::start(lab, host, "keepalived", &mut command)
     }

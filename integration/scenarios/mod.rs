@@ -30,6 +30,10 @@ mod sysctls;
 mod tcp_cost;
 mod tls;
 mod unit_file;
+mod vrrp_failover;
+mod vrrp_hostile;
+mod vrrp_interop;
+mod vrrp_wire;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -251,6 +255,30 @@ pub const SCENARIOS: &[Scenario] = &[
         90,
         bare_kernel::run,
     )),
+    scenario(
+        "vrrp-wire",
+        "advertisements and announcements, byte by byte beside frames recorded from keepalived",
+        240,
+        vrrp_wire::run,
+    ),
+    scenario(
+        "vrrp-interop",
+        "two directors with the same file, in ten flavours: the VIP moves both ways, nobody complains",
+        600,
+        vrrp_interop::run,
+    ),
+    scenario(
+        "vrrp-hostile",
+        "frames nobody should send change neither state nor timers, and a flood no advertisement",
+        400,
+        vrrp_hostile::run,
+    ),
+    scenario(
+        "vrrp-failover",
+        "the VIP moves each way a director can go, under load, and a connection survives",
+        300,
+        vrrp_failover::run,
+    ),
     Scenario {
         on_request: true,
         time: Time::Real,
