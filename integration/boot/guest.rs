@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::counted;
 use super::init::{DIRECTORY, INIT_NAME, LIMIT};
 use super::interrupt::Running;
 use super::kernel::{self, Clock};
@@ -131,7 +132,9 @@ fn prepare(order: &Order, scratch: &Scratch) -> io::Result<()> {
     }
     fs::write(dir.join("arguments"), job)?;
     let mut environment = String::new();
-    for name in ["TERM", "LANG", "RUST_BACKTRACE", "LVSD_LAB_DAEMON", "LVSD_SOAK", "LVSD_SOAK_SEED"] {
+    for name in
+        ["TERM", "LANG", "RUST_BACKTRACE", "LVSD_LAB_DAEMON", "LVSD_SOAK", "LVSD_SOAK_SEED", "LVSD_RUNS"]
+    {
         if let Ok(value) = std::env::var(name) {
             environment.push_str(&format!("{name}={value}\n"));
         }
@@ -147,6 +150,9 @@ fn prepare(order: &Order, scratch: &Scratch) -> io::Result<()> {
 
 fn spawn(order: &Order, scratch: &Scratch, terminal: Option<&Terminal>) -> Result<(Running, Child), String> {
     let dir = scratch.path();
+    if order.clock == Clock::Counted {
+        return counted::spawn(order, scratch, &kernel::find(order.clock)?);
+    }
     let console = File::create(dir.join("console")).map_err(|e| format!("console: {e}"))?;
     let stderr = console.try_clone().map_err(|e| format!("console: {e}"))?;
     let path = kernel::find(order.clock)?;
@@ -173,7 +179,7 @@ fn spawn(order: &Order, scratch: &Scratch, terminal: Option<&Terminal>) -> Resul
     match order.clock {
         Clock::Simulated => command.arg("time-travel=inf-cpu"),
         // The guest's own limit counts the guest's seconds: an hour of simulated ones is over at once.
-        Clock::Real => command.arg(format!("{LIMIT}{}", order.limit.as_secs())),
+        Clock::Real | Clock::Counted => command.arg(format!("{LIMIT}{}", order.limit.as_secs())),
     };
     match terminal {
         Some(terminal) => {

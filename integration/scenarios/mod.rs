@@ -4,6 +4,7 @@ mod bad_input;
 mod bare_kernel;
 mod conformance;
 mod demo;
+mod failover_table;
 mod failures;
 mod forwarding_modes;
 mod harness_itself;
@@ -66,6 +67,8 @@ pub enum Time {
     Simulated,
     /// Real time, in Debian's: what measures time, races against it, wants modules, or is watched by people.
     Real,
+    /// In the time an emulator counts: what compares what computing costs.
+    Counted,
     /// Once by each: what depends on races that simulated time hides, or on the kernel a distribution ships.
     Both,
 }
@@ -279,6 +282,27 @@ pub const SCENARIOS: &[Scenario] = &[
         300,
         vrrp_failover::run,
     ),
+    Scenario {
+        on_request: true,
+        time: Time::Counted,
+        memory: 1024,
+        ..scenario(
+            "failover-table",
+            "how long a failover takes, lvsd and keepalived in one boot, twenty times each way",
+            3600,
+            failover_table::run,
+        )
+    },
+    // The same in simulated time, where computing costs nothing: the protocol's own time, exactly.
+    Scenario {
+        on_request: true,
+        ..scenario(
+            "failover-table-simulated",
+            "how long a failover takes by the protocol alone",
+            1800,
+            failover_table::run,
+        )
+    },
     Scenario {
         on_request: true,
         time: Time::Real,
