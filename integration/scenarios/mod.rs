@@ -31,9 +31,11 @@ mod sysctls;
 mod tcp_cost;
 mod tls;
 mod unit_file;
+mod vrrp_addresses;
 mod vrrp_failover;
 mod vrrp_hostile;
 mod vrrp_interop;
+mod vrrp_soak;
 mod vrrp_wire;
 
 use std::process::ExitCode;
@@ -84,7 +86,11 @@ pub enum Run {
 impl Scenario {
     /// Wall-clock limit.
     pub fn limit(&self) -> Duration {
-        seconds(if self.name == soak::NAME { soak::limit_s(self.limit_s) } else { self.limit_s })
+        seconds(if [soak::NAME, vrrp_soak::NAME].contains(&self.name) {
+            soak::limit_s(self.limit_s)
+        } else {
+            self.limit_s
+        })
     }
 }
 
@@ -275,6 +281,18 @@ pub const SCENARIOS: &[Scenario] = &[
         "frames nobody should send change neither state nor timers, and a flood no advertisement",
         400,
         vrrp_hostile::run,
+    ),
+    scenario(
+        "vrrp-addresses",
+        "VIPs left behind, deleted by hand, reloaded; a virtual MAC; and a host left as it was found",
+        240,
+        vrrp_addresses::run,
+    ),
+    scenario(
+        vrrp_soak::NAME,
+        "two directors' lives under random faults: one Master, the right one, after each",
+        400,
+        vrrp_soak::run,
     ),
     scenario(
         "vrrp-failover",

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::lab::daemon::{Daemon, configure, run_dir};
 use crate::lab::host::Host;
-use crate::lab::wait::seconds;
+use crate::lab::wait::{seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim};
 
 /// Whose daemon runs.
@@ -62,6 +62,14 @@ impl Node {
         Ok(())
     }
 
+    /// Writes its file anew, for a reload.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn rewrite(&self, configuration: &str) -> Verdict {
+        fs::write(&self.file, configuration).map_err(|e| format!("{}: {e}", self.file.display()))
+    }
+
     /// Its daemon.
     ///
     /// # Errors
@@ -113,6 +121,20 @@ impl Node {
         self.signal_all(Signal::KILL)?;
         self.forget();
         Ok(())
+    }
+
+    /// Kills its main process alone, and waits until whatever it leaves behind has ended, too.
+    ///
+    /// # Errors
+    /// When none runs, or something of it goes on living.
+    pub fn kill_main(&mut self) -> Verdict {
+        let family = self.family()?;
+        self.signal(Signal::KILL)?;
+        self.forget();
+        wait_for("the rest of its processes end", seconds(10), || {
+            let living: Vec<_> = family.iter().filter(|p| is_living(**p)).collect();
+            if living.is_empty() { Ok(()) } else { Err(format!("{living:?}")) }
+        })
     }
 
     /// Ends it, and waits until it has ended with 0.
@@ -175,6 +197,12 @@ const COMPLAINTS: [&str; 12] = [
     "dropped",
     "also says it is master",
 ];
+
+/// Whether a process is there and no zombie.
+fn is_living(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    stat.is_ok_and(|s| !s.contains(") Z "))
+}
 
 /// Every process and its parent.
 fn parents() -> Result<Vec<(u32, u32)>, String> {
