@@ -62,5 +62,19 @@ pub fn now() -> Instant {
 /// Reads the wall clock: the time since 1970 UTC, which may jump. Called by the shell only.
 pub fn unix_now() -> Duration {
     let t = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    Duration::new(u64::try_from(t.tv_sec).unwrap_or(0), u32::try_from(t.tv_nsec).unwrap_or(0))
+    let now = Duration::new(u64::try_from(t.tv_sec).unwrap_or(0), u32::try_from(t.tv_nsec).unwrap_or(0));
+    #[cfg(test)]
+    let now = now + AHEAD.get();
+    now
+}
+
+#[cfg(test)]
+thread_local! {
+    static AHEAD: std::cell::Cell<Duration> = const { std::cell::Cell::new(Duration::ZERO) };
+}
+
+/// Lets a test's thread see a wall clock that is further ahead.
+#[cfg(test)]
+pub fn pass(time: Duration) {
+    AHEAD.set(AHEAD.get() + time);
 }

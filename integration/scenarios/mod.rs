@@ -7,12 +7,15 @@ mod demo;
 mod failover_table;
 mod failures;
 mod forwarding_modes;
+mod genhash;
+mod guardian;
 mod harness_itself;
 mod inhibit;
 mod languages;
 mod leaving;
 mod local_trouble;
 mod modes;
+mod net_conformance;
 mod observability;
 mod orders;
 mod plan;
@@ -35,6 +38,7 @@ mod vrrp_addresses;
 mod vrrp_failover;
 mod vrrp_hostile;
 mod vrrp_interop;
+mod vrrp_pair;
 mod vrrp_soak;
 mod vrrp_wire;
 
@@ -105,8 +109,8 @@ pub struct Probe {
 /// The name of the job that is nothing but a shell in the standard network.
 pub const SHELL: &str = "shell";
 
-/// Jobs of the scenario `harness-itself`.
-pub const PROBES: &[Probe] = harness_itself::PROBES;
+/// Jobs of the scenario `harness-itself`, and processes that scenarios start.
+pub const PROBES: [&[Probe]; 2] = [harness_itself::PROBES, guardian::PROBES];
 
 /// An ordinary scenario.
 const fn scenario(
@@ -172,12 +176,24 @@ pub const SCENARIOS: &[Scenario] = &[
         180,
         tls::run,
     ),
+    scenario(
+        "genhash",
+        "the digests Debian's genhash prints, and checks to paste that pass",
+        120,
+        genhash::run,
+    ),
     scenario("tcp-cost", "a TCP_CHECK takes six system calls, counted by strace", 120, tcp_cost::run),
     scenario(
         "reload",
         "SIGHUP adds, removes, changes; a typo changes nothing; no request fails",
         180,
         reload::run,
+    ),
+    scenario(
+        "vrrp-pair",
+        "two directors share a VIP: kill -9, SIGTERM, hand-over, a removed VIP",
+        180,
+        vrrp_pair::run,
     ),
     scenario(
         "unit-file",
@@ -229,6 +245,18 @@ pub const SCENARIOS: &[Scenario] = &[
         "the netlink backend passes the suite that the imitated kernel passes",
         120,
         conformance::run,
+    )),
+    both(scenario(
+        "net-conformance",
+        "links, addresses, routes, rules and macvlans by rtnetlink, as ip sees them; lost news are told",
+        120,
+        net_conformance::run,
+    )),
+    both(scenario(
+        "guardian",
+        "a killed daemon's good-bye is said and its addresses are gone within 100 ms; not after a planned end",
+        120,
+        guardian::run,
     )),
     scenario(
         "languages",
@@ -297,7 +325,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario(
         "vrrp-failover",
         "the VIP moves each way a director can go, under load, and a connection survives",
-        300,
+        900,
         vrrp_failover::run,
     ),
     Scenario {

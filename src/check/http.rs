@@ -27,8 +27,9 @@ use tokio::time::timeout;
 use super::connect::{connect, in_words};
 use super::digest::Digest;
 use super::errno;
+use super::fetch::Fetch;
 use super::hash::Hasher;
-use super::outcome::{Outcome, Phase, Verdict};
+use super::outcome::{Certificate, Outcome, Phase, Verdict};
 use super::pattern::Pattern;
 use super::spec::Target;
 use super::tap::{Seen, Tap};
@@ -101,10 +102,10 @@ const KEPT: usize = 80;
 /// [`Outcome::took`] is the caller's to fill.
 pub async fn run(target: &Target, question: &HttpQuestion) -> Outcome {
     let mut last = Outcome::unverified(Phase::Socket, "no url to ask");
-    let mut soonest: Option<Duration> = None;
+    let mut soonest: Option<Box<Certificate>> = None;
     for url in &question.urls {
         last = ask(target, question.version, url).await;
-        soonest = soonest.into_iter().chain(last.certificate_expires_in).min();
+        soonest = soonest.into_iter().chain(last.certificate.take()).min();
         if last.verdict != Verdict::Pass {
             if question.urls.len() > 1 {
                 last = last.about(&shortened(&url.path));
@@ -112,10 +113,39 @@ pub async fn run(target: &Target, question: &HttpQuestion) -> Outcome {
             break;
         }
     }
-    Outcome { certificate_expires_in: soonest, ..last }
+    Outcome { certificate: soonest, ..last }
 }
 
 async fn ask(target: &Target, version: HttpVersion, url: &Url) -> Outcome {
+    let mut so_far = Progress::default();
+    begin(target, version, url, &mut so_far).await
+}
+
+/// Asks for one URL and takes the answer whole, whatever it is: what was taken, its status and its header.
+pub(super) async fn fetch(
+    target: &Target,
+    version: HttpVersion,
+    url: &Url,
+    fetch: Fetch,
+) -> (Outcome, Option<(Fetch, u16, Vec<u8>)>) {
+    let mut so_far = Progress::default();
+    so_far.answer.fetch = Some(fetch);
+    so_far.seen.limit = HEADER_LIMIT;
+    let outcome = begin(target, version, url, &mut so_far).await;
+    let Progress { seen, answer, .. } = so_far;
+    let fetched = answer.fetch.zip(answer.status).map(|(fetch, status)| (fetch, status, head_of(seen.first)));
+    (outcome, fetched)
+}
+
+/// The header at the beginning of an answer, with the blank line behind it.
+fn head_of(mut first: Vec<u8>) -> Vec<u8> {
+    let end = |blank: &[u8]| first.windows(blank.len()).position(|w| w == blank).map(|at| at + blank.len());
+    let end = end(b"\r\n\r\n").into_iter().chain(end(b"\n\n")).min();
+    first.truncate(end.unwrap_or(first.len()));
+    first
+}
+
+async fn begin(target: &Target, version: HttpVersion, url: &Url, so_far: &mut Progress) -> Outcome {
     let request = match request(target.address, version, url) {
         Ok(request) => request,
         Err(reason) => return Outcome::unverified(Phase::Send, reason),
@@ -124,7 +154,7 @@ async fn ask(target: &Target, version: HttpVersion, url: &Url) -> Outcome {
         Ok(stream) => stream,
         Err(outcome) => return outcome,
     };
-    converse(stream, request, url, target).await
+    converse(stream, request, url, target, so_far).await
 }
 
 /// Sends `request` on `stream` and judges what comes back, within `connect_timeout`.
@@ -133,24 +163,22 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     request: Request<Empty<Bytes>>,
     url: &Url,
     target: &Target,
+    so_far: &mut Progress,
 ) -> Outcome {
     let within = target.connect_timeout;
-    let mut so_far = Progress::default();
     let result = match &url.tls {
         None => timeout(within, drive(stream, request, url, &mut so_far.seen, &mut so_far.answer)).await,
-        Some(tls) => {
-            timeout(within, drive_secured(tls, stream, request, url, target.address, &mut so_far)).await
-        }
+        Some(tls) => timeout(within, drive_secured(tls, stream, request, url, target.address, so_far)).await,
     };
     let outcome = match result {
         Ok(Ok(outcome)) => outcome,
-        Ok(Err(error)) => broken(&error, url, &so_far),
-        Err(_elapsed) => late(within, &so_far),
+        Ok(Err(error)) => broken(&error, url, so_far),
+        Err(_elapsed) => late(within, so_far),
     };
     let first = if so_far.answer.first.is_empty() { &so_far.seen.first } else { &so_far.answer.first };
     let outcome = if outcome.first_bytes.is_none() { outcome.with_first_bytes(first) } else { outcome };
-    Outcome { certificate_expires_in: so_far.certificate_expires_in, ..outcome }
-        .with_status(so_far.answer.status)
+    let certificate = so_far.certificate.map(Box::new);
+    Outcome { certificate, ..outcome }.with_status(so_far.answer.status)
 }
 
 /// How far a conversation has come.
@@ -160,7 +188,7 @@ struct Progress {
     below: Seen,
     /// Whether the handshake of TLS is under way.
     is_handshaking: bool,
-    certificate_expires_in: Option<Duration>,
+    certificate: Option<Certificate>,
     seen: Seen,
     answer: Answer,
 }
@@ -175,6 +203,8 @@ struct Answer {
     body: u64,
     /// The first of them, where the body is what is judged.
     first: Vec<u8>,
+    /// Who takes it whole, unjudged.
+    fetch: Option<Fetch>,
 }
 
 impl Answer {
@@ -204,7 +234,7 @@ async fn drive_secured<S: AsyncRead + AsyncWrite + Unpin>(
         Err(error) => return Ok(tls.client.refused(&error, &so_far.below)),
     };
     so_far.is_handshaking = false;
-    so_far.certificate_expires_in = secured.certificate_expires_in;
+    so_far.certificate = secured.certificate;
     let result = match tls.client.distrust(&secured) {
         Some(outcome) => Ok(outcome),
         None => drive(&mut secured, request, url, &mut so_far.seen, &mut so_far.answer).await,
@@ -258,6 +288,9 @@ async fn exchange(
     let response = sender.send_request(request).await?;
     let status = response.status().as_u16();
     answer.status = Some(status);
+    if let Some(fetch) = &mut answer.fetch {
+        return fetch.take(response, &mut answer.length, &mut answer.body).await;
+    }
     if !url.status.iter().any(|&(first, last)| (first..=last).contains(&status)) {
         let reason = format!("status {status}, wanted {}", ranges(&url.status));
         return Ok(Outcome::fail(Phase::Judge, reason));
@@ -810,7 +843,7 @@ mod tests {
         ] {
             let outcome = answer_to(&url("/"), &[Step::Request, say(reply), Step::Hold]).await;
             assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, Phase::Head));
-            assert_eq!((outcome.reason.as_str(), outcome.status), (reason, None));
+            assert_eq!((&*outcome.reason, outcome.status), (reason, None));
         }
         let outcome = answer_to(&url("/"), &[say("SSH-2.0-OpenSSH_9.2\r\n"), Step::Hold]).await;
         assert_eq!(outcome.reason, "not an HTTP reply: \"SSH-2.0-OpenSSH_9.2\\r\\n\"");
@@ -931,7 +964,7 @@ mod tests {
         let ok = vec![Step::Request, say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), Step::Hold];
         let (address, server) = serve(vec![ok.clone(), ok]).await;
         let outcome = run(&target(address), &question(&["/a", "/b"])).await;
-        assert_eq!((outcome.verdict, outcome.reason.as_str()), (Verdict::Pass, "status 200"));
+        assert_eq!((outcome.verdict, &*outcome.reason), (Verdict::Pass, "status 200"));
         let heard = server.await.unwrap();
         assert!(heard[0].starts_with("GET /a HTTP/1.0\r\n"), "{heard:?}");
         assert!(heard[1].starts_with("GET /b HTTP/1.0\r\n"), "{heard:?}");
@@ -964,7 +997,7 @@ mod tests {
             let (address, _server) = serve(vec![[script, vec![Step::Reset]].concat()]).await;
             let outcome = run(&target(address), &question(&["/"])).await;
             assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, phase));
-            assert_eq!((outcome.reason.as_str(), outcome.errno), (reason, Some(libc::ECONNRESET)));
+            assert_eq!((&*outcome.reason, outcome.errno), (reason, Some(libc::ECONNRESET)));
         }
     }
 
@@ -1016,7 +1049,7 @@ mod tests {
         let server = tokio::spawn(async move { play(&mut server, &script).await });
         let target =
             Target { connect_timeout: Duration::from_secs(3), ..target("192.0.2.1:80".parse().unwrap()) };
-        let outcome = converse(client, request, url, &target).await;
+        let outcome = converse(client, request, url, &target, &mut Progress::default()).await;
         (outcome, server.await.unwrap())
     }
 

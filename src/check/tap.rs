@@ -11,18 +11,26 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How many of the first bytes are remembered.
+/// How many of the first bytes are remembered, where nobody wants more.
 const FIRST: usize = 80;
 
 /// What passed through a [`Tap`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Seen {
     /// Bytes written.
     pub written: u64,
     /// Bytes read.
     pub read: u64,
-    /// The first bytes read, at most 80.
+    /// The first bytes read, at most `limit`.
     pub first: Vec<u8>,
+    /// How many of them are remembered.
+    pub limit: usize,
+}
+
+impl Default for Seen {
+    fn default() -> Seen {
+        Seen { written: 0, read: 0, first: Vec::new(), limit: FIRST }
+    }
 }
 
 /// A stream whose traffic is noted in `seen`.
@@ -63,7 +71,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<'_, S> {
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
         let new = buf.filled().get(before..).unwrap_or_default();
         self.seen.read += new.len() as u64;
-        let wanted = FIRST.saturating_sub(self.seen.first.len());
+        let wanted = self.seen.limit.saturating_sub(self.seen.first.len());
         self.seen.first.extend(new.iter().take(wanted));
         result
     }

@@ -1,11 +1,14 @@
 //! The commands: arguments in, text and an exit status out. One file a command.
 
 pub mod check;
+mod date;
+mod genhash;
 pub mod keywords;
 mod order;
 mod plan;
 mod reload;
 pub mod render;
+mod router_status;
 pub mod run;
 pub mod schema;
 mod socket;
@@ -64,6 +67,8 @@ enum Commands {
     Enable(order::Whom),
     /// Give a real server another weight than the configured one.
     Weight(order::WeightArguments),
+    /// Print the digest of a page, for `digest` in a check; flags and output are those of keepalived's genhash.
+    Genhash(genhash::GenhashArguments),
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -108,6 +113,7 @@ pub fn main() -> Exit {
         Commands::Disable(whom) => order::change(&whom, Change::Disable),
         Commands::Enable(whom) => order::change(&whom, Change::Enable),
         Commands::Weight(arguments) => order::set_weight(&arguments),
+        Commands::Genhash(arguments) => genhash::run(&arguments),
     }
 }
 

@@ -1,8 +1,9 @@
 //! `lvsd status`.
 
-use super::print;
+use super::date::day;
 use super::socket::{SocketArguments, misunderstood};
 use super::table::Table;
+use super::{print, router_status};
 use crate::daemon::control::{Command, DaemonStatus, ReloadOutcome, Reply};
 use crate::daemon::startup::Exit;
 use crate::director::status::{HealthStatus, RealServerStatus, Status, VirtualServerStatus};
@@ -41,6 +42,14 @@ fn render(daemon: &DaemonStatus) -> String {
         daemon.config.display()
     );
     let _ = writeln!(text, "{}", kernel_line(&daemon.director));
+    if let Some(drift) = &daemon.director.last_drift {
+        let ago = span(drift.seconds_ago);
+        let _ = writeln!(
+            text,
+            "last put right {ago} ago: virtual server {}: {}",
+            drift.virtual_server, drift.what
+        );
+    }
     if let Some(trouble) = &daemon.trouble {
         let _ = writeln!(text, "TROUBLE: {trouble}");
     }
@@ -49,6 +58,12 @@ fn render(daemon: &DaemonStatus) -> String {
     }
     for foreign in &daemon.director.foreign_services {
         let _ = writeln!(text, "foreign service {foreign}: in the kernel but not in the configuration");
+    }
+    if let Some(router) = &daemon.router {
+        router_status::render(router, &mut text);
+    }
+    if daemon.router.is_some() && daemon.director.virtual_servers.is_empty() {
+        return text;
     }
     text.push('\n');
     let mut table = Table::default();
@@ -113,6 +128,10 @@ fn real_server_cells(real: &RealServerStatus) -> [String; 9] {
     let why = match real.unverified_seconds {
         Some(seconds) => format!("{} (unverified for {})", real.reason, span(seconds)),
         None => real.reason.clone(),
+    };
+    let why = match real.certificates.iter().map(|c| c.not_after).min() {
+        Some(end) => format!("{why}; certificate until {}", day(end)),
+        None => why,
     };
     let why = match &real.order {
         Some(order) => format!("by order {order}; {why}"),

@@ -11,6 +11,7 @@ use crate::syntax::value::{self, Wrong};
 use super::checker::MAX_INTERFACE;
 use super::defaults::Defaults;
 use super::types::{Global, SysctlValue, TimeoutOptions};
+use super::vrrp::global::{HasVrrp, VrrpGlobal};
 use super::{vrrp, words};
 
 /// `global_defs` as it was written.
@@ -27,8 +28,8 @@ pub struct GlobalOptions {
     tcp_fin: Slot<u32>,
     udp: Slot<u32>,
     sysctl: BTreeMap<String, SysctlValue>,
-    /// `vrrp_strict`.
-    pub is_strict: Slot<bool>,
+    /// What is common to all virtual routers.
+    pub vrrp: VrrpGlobal,
 }
 
 impl GlobalOptions {
@@ -79,7 +80,8 @@ pub const GLOBAL_DEFS: Table<GlobalOptions> = Table {
         BUFFERS,
         RELOAD,
         NFTABLES,
-        vrrp::global::KEYWORDS,
+        GlobalOptions::VRRP_WORDS,
+        vrrp::global::ONLY_CONF,
     ],
 };
 
@@ -316,14 +318,14 @@ macro_rules! unread {
 }
 
 unread!(MAIL: Stance::NotYet("no mail is sent"), "One of the settings of mails.", "notification_email", "notification_email_from", "smtp_server", "smtp_helo_name", "smtp_connect_timeout", "smtp_alert", "smtp_alert_checker", "no_checker_emails");
-unread!(SCRIPT: Stance::NotYet("no script is run"), "One of the settings of scripts.", "script_user", "enable_script_security", "use_symlink_paths", "set_supplementary_groups", "startup_script", "startup_script_timeout", "shutdown_script", "shutdown_script_timeout");
-unread!(FIFO: Stance::NotYet("no events are written to it"), "One of the settings of the notification FIFO.", "lvs_notify_fifo", "lvs_notify_fifo_script", "notify_fifo", "notify_fifo_script", "rs_init_notifies");
+unread!(SCRIPT: Stance::NotYet("no script is run"), "One of the settings of scripts.", "use_symlink_paths", "set_supplementary_groups", "startup_script", "startup_script_timeout", "shutdown_script", "shutdown_script_timeout");
+unread!(FIFO: Stance::NotYet("no events are written to it"), "One of the settings of the notification FIFO.", "lvs_notify_fifo", "lvs_notify_fifo_script", "rs_init_notifies");
 unread!(PROCESS: Stance::Ignored("lvsd is one process, and the service manager sets its priority, limits and name"), "One of the settings of keepalived's processes.", "checker_priority", "checker_rt_priority", "checker_rlimit_rttime", "checker_rlimit_rtime", "checker_no_swap", "checker_cpu_affinity", "max_auto_priority", "min_auto_priority_delay", "process_names", "process_name", "checker_process_name", "lvs_process_name", "umask", "random_seed");
 unread!(FILE: Stance::Ignored("lvsd writes no such files: ask `lvsd status`"), "One of the settings of keepalived's own files.", "tmp_config_directory", "config_save_dir", "data_use_instance", "state_dump_file", "stats_dump_file", "json_dump_file", "json_version");
-unread!(SNMP: Stance::NotYet("there is no SNMP agent and no D-Bus service"), "One of the settings of SNMP and D-Bus.", "enable_snmp_checker", "snmp_socket", "enable_traps", "snmp_vs_stats_update_interval", "snmp_rs_stats_update_interval", "enable_dbus", "dbus_service_name", "dbus_no_interface_name");
+unread!(SNMP: vrrp::global::NO_SNMP, "One of the settings of SNMP and D-Bus.", "enable_snmp_checker", "snmp_socket", "enable_traps", "snmp_vs_stats_update_interval", "snmp_rs_stats_update_interval", "enable_dbus", "dbus_service_name", "dbus_no_interface_name");
 unread!(BUFFERS: Stance::Ignored("lvsd sizes its sockets itself"), "One of the sizes of netlink sockets.", "lvs_netlink_cmd_rcv_bufs", "lvs_netlink_cmd_rcv_bufs_force", "lvs_netlink_monitor_rcv_bufs", "lvs_netlink_monitor_rcv_bufs_force", "process_monitor_rcv_bufs", "process_monitor_rcv_bufs_force");
 unread!(RELOAD: Stance::Ignored("lvsd always checks a configuration fully before a reload, and errors change nothing"), "One of the settings of reloading.", "reload_check_config", "reload_time_file", "reload_repeat", "reload_file", "include_check");
-unread!(NFTABLES: Stance::NotYet("a group is not turned into nftables sets"), "One of the settings of groups by nftables.", "nftables_ipvs", "nftables_ipvs_priority", "nftables_ipvs_start_fwmark", "nftables_counters");
+unread!(NFTABLES: Stance::NotYet("a group is not turned into nftables sets"), "One of the settings of groups by nftables.", "nftables_ipvs", "nftables_ipvs_priority", "nftables_ipvs_start_fwmark");
 
 fn lvs_timeouts(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
     let mut timeouts = TimeoutOptions::default();

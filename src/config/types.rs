@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::check::spec::CheckerSpec;
 use crate::ipvs::scheduler::Scheduler;
 use crate::ipvs::types::{Family, Forwarding, Persistence, Protocol, ServiceFlags, SyncDaemon};
+use crate::vrrp::settings::Settings;
 
 /// A validated configuration, defaults applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Config {
     pub global: Global,
     /// Virtual servers, in the file's order; identities are unique.
     pub virtual_servers: Vec<VirtualServer>,
+    /// Virtual routers.
+    pub vrrp: Arc<Settings>,
 }
 
 /// What concerns the whole director.
@@ -106,8 +109,8 @@ pub struct VirtualServer {
     pub hysteresis: u32,
     /// Takes over when quorum is lost.
     pub sorry_server: Option<SorryServer>,
-    /// Real servers in the file's order, at least one; addresses are unique.
-    pub real_servers: Vec<RealServer>,
+    /// Real servers in the file's order, at least one; addresses are unique. Shared with whoever works with them.
+    pub real_servers: Vec<Arc<RealServer>>,
 }
 
 /// The server of last resort; never checked.

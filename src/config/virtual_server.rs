@@ -6,6 +6,7 @@ use crate::ipvs::scheduler::Scheduler;
 use crate::ipvs::types::{Family, Forwarding, Protocol};
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Spanned, Stance, Table, Yaml};
+use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
 
@@ -314,6 +315,14 @@ fn heading(node: &Node, reader: &mut Reader<'_>) -> Option<Heading> {
 }
 
 impl VirtualServerOptions {
+    /// Its VIP and port, and where it is written; None for a firewall mark or a group.
+    pub fn address(&self) -> Option<(SocketAddr, Span)> {
+        match self.heading.value {
+            Heading::Address(address) => Some((address, self.heading.span)),
+            _ => None,
+        }
+    }
+
     fn read(&mut self, node: &Node, reader: &mut Reader<'_>) {
         let errors = reader.diagnostics.errors();
         let outer = reader.skipped.take();

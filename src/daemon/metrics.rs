@@ -5,6 +5,7 @@
 
 use super::control::DaemonStatus;
 use super::exposition::{Exposition, Kind, Labels};
+use super::router_metrics;
 use crate::director::status::{RealServerStatus, VirtualServerStatus};
 
 /// All metrics, in Prometheus' text format.
@@ -25,6 +26,9 @@ pub fn render(status: &DaemonStatus) -> String {
         })
         .collect();
     real_server_families(&mut text, &real_servers);
+    if let Some(router) = &status.router {
+        router_metrics::render(&mut text, router);
+    }
     text.into_text()
 }
 
@@ -56,6 +60,12 @@ fn daemon(text: &mut Exposition, status: &DaemonStatus) {
         Counter,
         "Changes by somebody else that were put right.",
         float(director.drift_repaired),
+    );
+    one(
+        "lvsd_services_adopted_total",
+        Counter,
+        "Services found in the kernel that became ours.",
+        float(director.services_adopted),
     );
     one(
         "lvsd_foreign_services",
@@ -129,6 +139,11 @@ fn real_server_families(text: &mut Exposition, servers: &[(Labels, &RealServerSt
         ("bytes_out_total", Counter, "Bytes to clients (NAT only).", |s| Some(s.stats.bytes_out)),
     ];
     families(text, "lvsd_real_server", rows, servers);
+    let ends = servers.iter().flat_map(|(labels, server)| {
+        server.certificates.iter().map(|c| (labels.with("target", c.target), c.not_after))
+    });
+    let help = "When the certificate a check was last shown ends, in seconds since 1970 UTC.";
+    text.family("lvsd_real_server_certificate_not_after_seconds", Gauge, help, ends);
 }
 
 fn families<S>(text: &mut Exposition, prefix: &str, rows: &[Row<S>], servers: &[(Labels, &S)]) {

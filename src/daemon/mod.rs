@@ -4,12 +4,15 @@
 //! hands out work: [`actuator`] talks to the kernel, [`prober`] asks real servers, [`reload`] reads configurations,
 //! [`control`] answers operators, [`web`] monitoring ([`metrics`]), [`notify`] and [`pulse`] the service manager.
 //! [`state_file`] remembers, [`sink`] tells. [`process`] knows who else runs here, [`traps`] what on this host
-//! will hurt, [`sysctls`] keeps its IPVS settings. [`plan`] only looks.
+//! will hurt, [`sysctls`] keeps its IPVS settings. [`plan`] only looks. [`guardian`] acts when
+//! all of it has died.
 
 pub mod actuator;
 pub mod control;
 mod exposition;
+pub mod guardian;
 pub mod main_loop;
+mod masters;
 pub mod metrics;
 pub mod notify;
 pub mod plan;
@@ -17,6 +20,8 @@ pub mod prober;
 pub mod process;
 pub mod pulse;
 pub mod reload;
+pub mod router;
+mod router_metrics;
 pub mod sink;
 pub mod startup;
 pub mod state_file;

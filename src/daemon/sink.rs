@@ -3,6 +3,7 @@
 use tracing::{error, info, warn};
 
 use crate::director::event::{Event, Severity};
+use crate::vrrp::event as vrrp;
 
 /// Prefix of the fields that repeat a message for machines; the text form of the log leaves them out.
 pub const MACHINE_FIELDS: &str = "event";
@@ -22,5 +23,15 @@ pub fn log(event: &Event) {
         Severity::Error => {
             error!(event = kind, event.virtual_server = server, event.real_server = real, "{event}");
         }
+    }
+}
+
+/// Logs an event of the router in the same form.
+pub fn log_router(event: &vrrp::Event) {
+    let (kind, instance) = (event.kind(), event.instance());
+    match event.severity() {
+        vrrp::Severity::Info => info!(event = kind, event.instance = instance, "{event}"),
+        vrrp::Severity::Warn => warn!(event = kind, event.instance = instance, "{event}"),
+        vrrp::Severity::Error => error!(event = kind, event.instance = instance, "{event}"),
     }
 }

@@ -15,12 +15,13 @@ use super::process;
 use super::reload::Reloads;
 use super::state_file::{self, RunDirectory};
 use super::sysctls::{Keeper, Kernel};
-use super::{traps, web};
+use super::{router, traps, web};
 use crate::config::{Config, Strictness};
 use crate::director::Director;
 use crate::ipvs::backend::{Backend, Error};
 use crate::ipvs::netlink::NetlinkBackend;
 use crate::time;
+use crate::vrrp::exchange::Input as RouterInput;
 
 /// Exit status of lvsd (sysexits.h): what a service manager and a script may rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +102,9 @@ impl Early {
     /// [`Failure`] when it cannot start, or could not clean up at the end.
     pub fn run(self, options: &Options, config: Config) -> Result<(), Failure> {
         refuse_rivals(options.force)?;
+        if !config.vrrp.is_empty() {
+            router::refuse_unpermitted(&config.vrrp)?;
+        }
         let run_dir = RunDirectory::lock(&options.run_dir).map_err(|error| run_dir_failure(&error))?;
         process::raise_file_limit();
         let backend = open_kernel().map_err(|error| kernel_failure(&error))?;
@@ -169,8 +173,19 @@ async fn direct(
     let originals = run_dir.originals();
     let mut sysctls = Keeper::new(Kernel(originals.clone()), originals.load());
     sysctls.want(main_loop::settings(&config));
+    let inherited = run_dir.masters().take(now);
+    let router = if config.vrrp.is_empty() {
+        None
+    } else {
+        let inputs = vec![RouterInput::Inherited(inherited)];
+        Some(router::Handle::start(Arc::clone(&config.vrrp), seed(), inputs).await?)
+    };
     let shell = Shell {
         director: Director::new(Arc::new(config), state, seed(), now),
+        router,
+        stop_by: None,
+        asking: Vec::new(),
+        status_by: None,
         actuator: Actuator::new(backend, open_kernel),
         control,
         run_dir,
@@ -220,6 +235,6 @@ pub(super) fn kernel_failure(error: &Error) -> Failure {
 }
 
 /// Chance for the spread of first checks: it need not be secret, only different on every director.
-fn seed() -> u64 {
+pub(super) fn seed() -> u64 {
     time::now().as_nanos() ^ (u64::from(std::process::id()) << 32)
 }

@@ -116,6 +116,11 @@ impl Holders {
         names
     }
 
+    /// What came and went of an address between two moments.
+    pub fn changes(&self, address: IpAddr, from: Instant, to: Instant) -> Vec<Change> {
+        self.lock().iter().filter(|c| c.address == address && c.at >= from && c.at <= to).cloned().collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Change>> {
         self.0.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }

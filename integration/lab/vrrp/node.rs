@@ -86,7 +86,7 @@ impl Node {
         self.daemon()?.signal(signal)
     }
 
-    /// Its process and all that descend from it, the youngest first: nobody sees a parent die before its own end.
+    /// Its process and all that descend from it, the youngest first.
     ///
     /// # Errors
     /// When none runs.
@@ -118,7 +118,14 @@ impl Node {
     /// # Errors
     /// When none runs.
     pub fn kill_all(&mut self) -> Verdict {
-        self.signal_all(Signal::KILL)?;
+        // Stopped first, the parent before its children: none of them sees another die and does something about it.
+        let family = self.family()?;
+        for pid in family.iter().rev() {
+            let _ = kill_process(*pid, Signal::STOP);
+        }
+        for pid in family {
+            let _ = kill_process(pid, Signal::KILL);
+        }
         self.forget();
         Ok(())
     }

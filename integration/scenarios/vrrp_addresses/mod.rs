@@ -38,7 +38,7 @@ type Part = fn(&Lab, &Segment, Make) -> Verdict;
 
 pub fn run(lab: &mut Lab) -> Verdict {
     let segment = lab.segment(1)?;
-    for make in [Make::Keepalived] {
+    for make in [Make::Keepalived, Make::Lvsd] {
         let parts: [(&str, Part); 4] = [
             ("left behind", left_behind),
             ("by hand", by_hand),

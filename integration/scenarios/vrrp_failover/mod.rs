@@ -27,6 +27,8 @@ const SKEW: Duration = Duration::from_micros(609_375);
 /// How far from them the wire may be. Computing takes no time in this kernel; its timers fire on the next tick of
 /// the high-resolution clock.
 const EXACT: Duration = Duration::from_millis(1);
+/// What is done at once is done in this time.
+const AT_ONCE: Duration = Duration::from_millis(100);
 /// Requests a second: each costs the host some milliseconds, whatever the guest's clock says.
 const RATE: u32 = 40;
 /// Advertisements are this far apart.
@@ -60,7 +62,12 @@ pub fn run(lab: &mut Lab) -> Verdict {
         lab.host(name)?.sysctl(&[("net.ipv4.vs.sync_threshold", "0 1")])?;
         well(name, true)?;
     }
-    let pairs = [(Make::Keepalived, Make::Keepalived)];
+    let pairs = [
+        (Make::Keepalived, Make::Keepalived),
+        (Make::Lvsd, Make::Keepalived),
+        (Make::Keepalived, Make::Lvsd),
+        (Make::Lvsd, Make::Lvsd),
+    ];
     let mut segment = Some(segment);
     for (first, second) in pairs {
         lab.step(format!("{} with priority 150, {} with 100", first.name(), second.name()));
@@ -74,7 +81,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
             failed: 0,
         };
         let told = pair.story().map_err(|e| format!("{} and {}: {e}", first.name(), second.name()))?;
-        lab.note(format!("{} -> {}\n{}", first.name(), second.name(), told.join("\n")));
+        lab.note(format!("{} with 150, {} with 100\n{}", first.name(), second.name(), told.join("\n")));
         segment = Some(pair.segment);
     }
     Ok(())
@@ -105,8 +112,10 @@ impl<'a> Pair<'a> {
         self.load = Some(Load::start(&self.segment.client, &format!("http://{VIP}/"), RATE));
         self.serving()?;
         let mut told = Vec::new();
-        let parts: [(&str, Part<'a>); 6] = [
-            ("kill -9", Pair::killed),
+        let parts: [(&str, Part<'a>); 8] = [
+            ("kill -9 of all", Pair::killed),
+            ("kill -9 of one", Pair::main_killed),
+            ("SIGUSR2", Pair::handed_over),
             ("SIGTERM", Pair::stopped),
             ("link down", Pair::unplugged),
             ("partition", Pair::parted),
@@ -127,7 +136,7 @@ impl<'a> Pair<'a> {
             let silent = asked.elapsed().as_secs_f64();
             let lost = self.lost()?;
             told.push(format!(
-                "{name:<14} {text}; requests lost {lost}; the old connection goes on after {silent:.1} s"
+                "{name:<15} {text}; requests lost {lost}; the old connection goes on after {silent:.1} s"
             ));
         }
         if let Some(load) = self.load.take() {
@@ -145,6 +154,50 @@ impl<'a> Pair<'a> {
         near("silence", failover.silence, MASTER_DOWN)?;
         self.returns(|pair| pair.first.start(pair.lab))?;
         Ok(failover.to_string())
+    }
+
+    /// Its main process is killed: what is left of it says farewell and takes the VIP away, at once.
+    fn main_killed(&mut self) -> Result<String, String> {
+        let failover = moves_on(&self.segment)?.measure(|| self.first.kill_main())?;
+        claim(failover.farewell, || "somebody says farewell".to_owned())?;
+        near("silence", failover.silence, SKEW)?;
+        claim(failover.advert <= SKEW + AT_ONCE, || {
+            format!("the second speaks after {:?}", failover.advert)
+        })?;
+        let gone = self.segment.holders.wait("d1", VIP.into(), false, failover.begun, AT_ONCE)?;
+        let gone = gone.saturating_duration_since(failover.begun);
+        self.one_holder("d2", failover.begun + failover.advert)?;
+        self.returns(|pair| pair.first.start(pair.lab))?;
+        Ok(format!("{failover}; VIP gone after {:.3} ms", gone.as_secs_f64() * 1e3))
+    }
+
+    /// It hands over to its successor: nobody notices. To keepalived this signal means nothing of the kind.
+    fn handed_over(&mut self) -> Result<String, String> {
+        if self.first.make == Make::Keepalived {
+            return Ok("is no hand-over".to_owned());
+        }
+        let begun = Instant::now();
+        self.first.end(Signal::USR2)?;
+        let ended = begun.elapsed();
+        self.first.start(self.lab)?;
+        let source = address("d1")?;
+        let is_it = |a: &Advert| a.vrid == VRID && a.source == source;
+        let (spoke, _) = self.segment.tap.wait_advert("its successor", begun + ended, seconds(4), is_it)?;
+        pause(MASTER_DOWN + INTERVAL);
+        let now = Instant::now();
+        same("who spoke", &self.segment.tap.speakers(VRID, begun, now), &vec![source])?;
+        let adverts = self.segment.tap.adverts(VRID, begun, now);
+        claim(adverts.iter().all(|(_, a)| a.priority == 150), || {
+            format!("nobody says farewell: {adverts:?}")
+        })?;
+        let changes = self.segment.holders.changes(VIP.into(), begun, now);
+        claim(changes.is_empty(), || format!("the VIP does not move: {changes:?}"))?;
+        self.sync_daemons("d1")?;
+        Ok(format!(
+            "ended after {:.0} ms, its successor speaks {:.0} ms later",
+            ended.as_secs_f64() * 1e3,
+            spoke.saturating_duration_since(begun + ended).as_secs_f64() * 1e3
+        ))
     }
 
     /// It is told to stop: priority 0, then the VIP leaves.

@@ -36,7 +36,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
     let segment = lab.segment(1)?;
     let wire = lab.host(SWITCH)?.enter(|| PacketSocket::open(WIRE))?;
     let mut wrong = Vec::new();
-    for make in [Make::Keepalived] {
+    for make in [Make::Keepalived, Make::Lvsd] {
         let mut hostile = Hostile { segment: &segment, wire: &wire, node: Node::new(lab, "d1", make, CONF)? };
         let begun = Instant::now();
         hostile.node.start(lab)?;

@@ -73,7 +73,12 @@ const FLAVOURS: [Flavour; 10] = [
 ];
 
 /// Who is first, and who second.
-const PAIRS: [(Make, Make); 1] = [(Make::Keepalived, Make::Keepalived)];
+const PAIRS: [(Make, Make); 4] = [
+    (Make::Keepalived, Make::Keepalived),
+    (Make::Lvsd, Make::Keepalived),
+    (Make::Keepalived, Make::Lvsd),
+    (Make::Lvsd, Make::Lvsd),
+];
 
 pub fn run(lab: &mut Lab) -> Verdict {
     let segment = lab.segment(2)?;
