@@ -296,8 +296,14 @@ impl Shell {
         match &mut self.router {
             Some(router) => router.tell(RouterInput::Reload(Arc::clone(&config.vrrp))),
             None if config.vrrp.is_empty() => {}
-            None => match Handle::start(Arc::clone(&config.vrrp), startup::seed(), Vec::new()).await {
-                Ok(router) => self.router = Some(router),
+            None => match Handle::start(Arc::clone(&config.vrrp), startup::seed(), Vec::new(), None).await {
+                Ok(router) => {
+                    // It is forked before there are threads, and was not needed then.
+                    warn!(
+                        "VRRP began by a reload: no guardian until the next start (kill -USR2 costs nothing)"
+                    );
+                    self.router = Some(router);
+                }
                 Err(failure) => error!("{}: no VIP is held", failure.message),
             },
         }

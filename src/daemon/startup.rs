@@ -1,5 +1,6 @@
 //! From a command line to a running director: every check that must pass first, in the order that costs least.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use tracing::{info, warn};
 
 use super::actuator::Actuator;
 use super::control::Control;
+use super::guardian::Guardian;
 use super::main_loop::{self, Shell, Signals};
 use super::notify::Notifier;
 use super::process;
@@ -77,23 +79,25 @@ pub struct Options {
 
 /// What must be there before anything else: from here on a signal is an order and no longer a sudden end.
 pub struct Early {
+    guardian: io::Result<Guardian>,
     runtime: Runtime,
     signals: Signals,
 }
 
 impl Early {
-    /// Catches signals.
+    /// Forks the guardian, which must be before there are threads, and catches signals.
     ///
     /// # Errors
     /// [`Failure`] when there is no event loop to be had.
     pub fn new() -> Result<Early, Failure> {
+        let guardian = Guardian::spawn();
         let failed = |error| Failure::new(Exit::Unavailable, format!("cannot start the event loop: {error}"));
         let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let signals = {
             let _inside = runtime.enter();
             Signals::new().map_err(failed)?
         };
-        Ok(Early { runtime, signals })
+        Ok(Early { guardian, runtime, signals })
     }
 
     /// Runs the director until it is told to end.
@@ -108,7 +112,9 @@ impl Early {
         let run_dir = RunDirectory::lock(&options.run_dir).map_err(|error| run_dir_failure(&error))?;
         process::raise_file_limit();
         let backend = open_kernel().map_err(|error| kernel_failure(&error))?;
-        let is_clean = self.runtime.block_on(direct(self.signals, options, config, run_dir, backend));
+        let guardian = guard(self.guardian, &config);
+        let is_clean =
+            self.runtime.block_on(direct(self.signals, options, config, run_dir, backend, guardian));
         // A file or a kernel that never answers must not keep the process from ending.
         self.runtime.shutdown_background();
         let is_clean = is_clean?;
@@ -118,6 +124,22 @@ impl Early {
         let text = "stopped, but some of our services may still be in the kernel: see the log above, \
                     list them with `ipvsadm -Ln`; the next start removes them";
         Err(Failure::new(Exit::Unavailable, text))
+    }
+}
+
+/// The guardian, where there is something to guard.
+fn guard(guardian: io::Result<Guardian>, config: &Config) -> Option<Guardian> {
+    match guardian {
+        Ok(guardian) if config.vrrp.is_empty() => {
+            guardian.dismiss();
+            None
+        }
+        Ok(guardian) => Some(guardian),
+        Err(_) if config.vrrp.is_empty() => None,
+        Err(error) => {
+            warn!("no guardian: {error}: when lvsd dies, its VIPs stay here and its peers are not told");
+            None
+        }
     }
 }
 
@@ -145,6 +167,7 @@ async fn direct(
     config: Config,
     run_dir: RunDirectory,
     backend: Box<dyn Backend>,
+    guardian: Option<Guardian>,
 ) -> Result<bool, Failure> {
     let control = Control::listen(&options.control).map_err(|error| {
         let at = options.control.display();
@@ -178,7 +201,7 @@ async fn direct(
         None
     } else {
         let inputs = vec![RouterInput::Inherited(inherited)];
-        Some(router::Handle::start(Arc::clone(&config.vrrp), seed(), inputs).await?)
+        Some(router::Handle::start(Arc::clone(&config.vrrp), seed(), inputs, guardian).await?)
     };
     let shell = Shell {
         director: Director::new(Arc::new(config), state, seed(), now),

@@ -118,7 +118,12 @@ impl Router {
         if advert.priority == 0 {
             member.tally.farewells_heard += 1;
         } else {
-            let difference = disagreement(member, heard, is_believed);
+            let difference = match reaction {
+                Reaction::Assert { is_in_vain: true, .. } => {
+                    Some(("in_vain", in_vain(advert.priority, member.instance.priority())))
+                }
+                _ => disagreement(member, heard, is_believed),
+            };
             self.compare(name, source, difference, now, out);
         }
         let Some(member) = self.members.get_mut(name) else { return };
@@ -128,7 +133,7 @@ impl Router {
             Reaction::Advertise if is_late => {}
             Reaction::Advertise => self.advertise(name, None, now, out),
             Reaction::Yield => self.yield_to(name, claim, now, out),
-            Reaction::Assert { is_first, is_due } => {
+            Reaction::Assert { is_first, is_due, .. } => {
                 member.tally.lower += 1;
                 let is_silent = member.settings().ignores_lower_priority;
                 let ours = member.instance.priority();
@@ -362,6 +367,13 @@ fn disagreement(member: &Member, heard: &Heard, is_believed: bool) -> Option<(&'
         return Some(("checksum", words.to_owned()));
     }
     None
+}
+
+fn in_vain(theirs: u8, ours: u8) -> String {
+    format!(
+        "it stays Master with priority {theirs} though ours is {ours}: it does not hear us, or does not accept what it \
+         hears: look there"
+    )
 }
 
 fn list_words(ours: &BTreeSet<IpAddr>, theirs: &BTreeSet<IpAddr>, count: usize) -> String {

@@ -17,6 +17,8 @@ const SLACK: Duration = Duration::from_millis(5);
 const ANSWERS: u8 = 8;
 /// Own intervals of silence after which somebody's lower priority is a matter of the past.
 const EPISODE: u32 = 3;
+/// Own intervals in which somebody with a lower priority should have yielded.
+const PATIENCE: u32 = 5;
 
 /// A virtual router of this host.
 #[derive(Debug)]
@@ -31,7 +33,8 @@ pub struct Instance {
     master: Option<Claim>,
     learnt: Option<Duration>,
     preempts_from: Option<Instant>,
-    episode_ends: Option<Instant>,
+    /// When a lower priority was first heard, and when that is forgotten.
+    episode: Option<(Instant, Instant)>,
     answers: u8,
 }
 
@@ -61,6 +64,8 @@ pub enum Reaction {
         is_first: bool,
         /// It was not said too often in this interval.
         is_due: bool,
+        /// The other one should have yielded long ago.
+        is_in_vain: bool,
     },
     /// There is a better Master.
     Yield,
@@ -80,7 +85,7 @@ impl Instance {
             master: None,
             learnt: None,
             preempts_from: None,
-            episode_ends: None,
+            episode: None,
             answers: 0,
             settings,
         }
@@ -230,9 +235,12 @@ impl Instance {
             self.master = Some(claim);
             return Reaction::Yield;
         }
-        let end = now + self.settings.advert_interval * EPISODE;
-        let is_first = self.episode_ends.replace(end).is_none();
-        Reaction::Assert { is_first, is_due: self.may_answer() }
+        let interval = self.settings.advert_interval;
+        let end = now + interval * EPISODE;
+        let is_first = self.episode.is_none();
+        let (begin, _) = *self.episode.insert((self.episode.map_or(now, |(begin, _)| begin), end));
+        let is_in_vain = now.since(begin) > interval * PATIENCE;
+        Reaction::Assert { is_first, is_due: self.may_answer(), is_in_vain }
     }
 
     fn may_answer(&mut self) -> bool {
@@ -262,7 +270,7 @@ impl Instance {
         }
     }
 
-    /// An advertisement was sent; `is_regular` unless it was an answer.
+    /// An advertisement was sent, in its turn or as an answer.
     pub fn advertised(&mut self, now: Instant) {
         let interval = self.settings.advert_interval;
         let is_regular = self.timer.is_none_or(|at| at <= now);
@@ -278,7 +286,7 @@ impl Instance {
     pub fn enter(&mut self, state: State, now: Instant) {
         (self.state, self.since) = (state, now);
         self.preempts_from = None;
-        self.episode_ends = None;
+        self.episode = None;
         self.answers = 0;
         self.timer = match state {
             State::Init | State::Fault => {
@@ -336,12 +344,12 @@ impl Instance {
 
     /// When a lower priority was not heard for long enough.
     pub fn episode_ends(&self) -> Option<Instant> {
-        self.episode_ends
+        self.episode.map(|(_, end)| end)
     }
 
     /// It was not.
     pub fn end_episode(&mut self) {
-        self.episode_ends = None;
+        self.episode = None;
     }
 
     /// Whether an interval may be believed: foreign ones are bounded, or one packet would make this host blind for
@@ -349,5 +357,123 @@ impl Instance {
     pub fn believes(&self, interval: Duration) -> bool {
         let own = self.settings.advert_interval;
         interval >= own / 4 && interval <= own * 4
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vrrp::sim::site;
+
+    const NOW: Instant = Instant::from_nanos(1_000_000_000_000);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// What can happen to an instance of priority 100 at 10.0.0.5.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Happens {
+        GoodBye,
+        Lower,
+        EqualFromBelow,
+        EqualFromAbove,
+        Higher,
+        Silence,
+    }
+
+    use Happens::*;
+    const ALL: [Happens; 6] = [GoodBye, Lower, EqualFromBelow, EqualFromAbove, Higher, Silence];
+    const STATES: [State; 4] = [State::Init, State::Backup, State::Master, State::Fault];
+
+    fn instance(state: State, preempts: bool) -> Instance {
+        let settings = InstanceSettings { preempts, ..site::instance("a", 51, 100) };
+        let mut instance = Instance::new(Arc::new(settings), NOW);
+        instance.set_source(Some([10, 0, 0, 5].into()));
+        instance.enter(state, NOW);
+        instance
+    }
+
+    fn happen(instance: &mut Instance, what: Happens) -> Reaction {
+        let claim =
+            |priority, last: u8| Claim { source: [10, 0, 0, last].into(), priority, interval: Some(SECOND) };
+        match what {
+            GoodBye => instance.hear(NOW + SECOND, claim(0, 9)),
+            Lower => instance.hear(NOW + SECOND, claim(99, 9)),
+            EqualFromBelow => instance.hear(NOW + SECOND, claim(100, 4)),
+            EqualFromAbove => instance.hear(NOW + SECOND, claim(100, 6)),
+            Higher => instance.hear(NOW + SECOND, claim(101, 4)),
+            Silence => instance.expire(),
+        }
+    }
+
+    /// RFC 9568 section 6.4, and Fault: what follows, and what becomes of the timer (from `NOW`).
+    fn expected(state: State, preempts: bool, what: Happens) -> (Reaction, Option<Duration>) {
+        let down = 3 * SECOND + SECOND * 156 / 256;
+        let skew = SECOND * 156 / 256;
+        let assert = Reaction::Assert { is_first: true, is_due: true, is_in_vain: false };
+        match (state, what) {
+            (State::Init | State::Fault, _) => (Reaction::Nothing, None),
+            (State::Backup, GoodBye) => (Reaction::Follow, Some(SECOND + skew)),
+            (State::Backup, Lower) if preempts => (Reaction::Nothing, Some(down)),
+            (State::Backup, Lower | EqualFromBelow | EqualFromAbove | Higher) => {
+                (Reaction::Follow, Some(SECOND + down))
+            }
+            (State::Backup, Silence) => (Reaction::TakeOver, None),
+            (State::Master, GoodBye | Silence) => (Reaction::Advertise, Some(SECOND)),
+            (State::Master, Lower | EqualFromBelow) => (assert, Some(SECOND)),
+            (State::Master, EqualFromAbove | Higher) => (Reaction::Yield, Some(SECOND)),
+        }
+    }
+
+    #[test]
+    fn every_state_answers_everything_that_can_happen_as_the_standard_says() {
+        for state in STATES {
+            for preempts in [true, false] {
+                for what in ALL {
+                    let mut instance = instance(state, preempts);
+                    let reaction = happen(&mut instance, what);
+                    let timer = instance.timer().map(|at| at.since(NOW));
+                    let want = expected(state, preempts, what);
+                    assert_eq!((reaction, timer), want, "{state}, preempts {preempts}: {what:?}");
+                    assert_eq!(instance.state(), state, "only the router moves it");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn entering_a_state_sets_its_timer_from_every_other() {
+        for from in STATES {
+            for to in STATES {
+                let mut instance = instance(from, true);
+                instance.enter(to, NOW + SECOND);
+                let timer = instance.timer().map(|at| at.since(NOW + SECOND));
+                let want = match to {
+                    State::Init | State::Fault => None,
+                    State::Backup => Some(3 * SECOND + SECOND * 156 / 256),
+                    State::Master => Some(SECOND),
+                };
+                assert_eq!((timer, instance.since()), (want, NOW + SECOND), "{from} -> {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_owner_that_ignores_advertisements_ignores_all_of_them() {
+        let settings = InstanceSettings { owner_ignores_adverts: true, ..site::instance("a", 51, 255) };
+        let mut owner = Instance::new(Arc::new(settings), NOW);
+        owner.enter(State::Master, NOW);
+        for what in [GoodBye, Lower, EqualFromBelow, EqualFromAbove, Higher] {
+            assert_eq!(happen(&mut owner, what), Reaction::Nothing, "{what:?}");
+        }
+    }
+
+    #[test]
+    fn advertisements_do_not_drift_with_small_delays_and_are_not_made_up_for() {
+        let mut master = instance(State::Master, true);
+        let late = NOW + SECOND + Duration::from_millis(3);
+        master.advertised(late);
+        assert_eq!(master.timer(), Some(NOW + 2 * SECOND));
+        let much_later = NOW + 10 * SECOND;
+        master.advertised(much_later);
+        assert_eq!(master.timer(), Some(much_later + SECOND));
     }
 }

@@ -17,6 +17,7 @@ mod holdings;
 mod instance;
 mod member;
 pub mod packet;
+mod publish;
 mod reload;
 pub mod router;
 pub mod settings;

@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use lvsd::daemon::guardian;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::lab::capture::Capture;
 use crate::lab::client::hits;
-use crate::lab::daemon::{Daemon, lvsd, status};
+use crate::lab::daemon::{Daemon, lvsd, processes, status};
 use crate::lab::host::Host;
 use crate::lab::topology::{REAL_SERVERS, VIP};
 use crate::lab::wait::{pause, seconds, wait_for};
@@ -18,6 +19,7 @@ use crate::lab::{Lab, Verdict, claim, judge, same};
 const MASTER_DOWN: Duration = Duration::from_millis(3610 + LOOK);
 /// The skew of priority 100.
 const SKEW: Duration = Duration::from_millis(610 + LOOK);
+const VIPS: [&str; 4] = [VIP, "fe80::100", "fd00:1::100", "10.1.0.101"];
 /// A look costs, and is not taken at once.
 const LOOK: u64 = 500;
 
@@ -26,9 +28,11 @@ pub fn run(lab: &mut Lab) -> Verdict {
     lab.dr_real_servers(&[VIP])?;
     let webs = REAL_SERVERS.iter().map(|name| Web::start(&lab.host(name)?)).collect::<Result<Vec<_>, _>>()?;
     let (d1, d2) = (lab.host("d1")?, lab.host("d2")?);
-    let first = include_str!("d1.conf");
-    let second = first.replace("priority 150", "priority 100");
-    let capture = Capture::start(lab, &lab.host("r")?, "eth0", "ip proto 112 or arp")?;
+    let text = include_str!("d1.conf");
+    let first = &text.replace("@peer", "10.1.0.12");
+    let second = text.replace("@peer", "10.1.0.11").replace("priority 150", "priority 100");
+    let capture =
+        Capture::start(lab, &lab.host("r")?, "eth0", "ip proto 112 or arp or ip6 proto 112 or icmp6")?;
 
     lab.step("the one with the higher priority holds the VIP");
     let one = Daemon::lvsd(lab, &d1, first)?;
@@ -40,10 +44,26 @@ pub fn run(lab: &mut Lab) -> Verdict {
     claim(table.contains("web       51    Master  150"), || format!("the status says so:\n{table}"))?;
     same("the other's Master", &instance(&d2)?["master"].as_str(), &Some("10.1.0.11"))?;
 
-    lab.step("it is killed: the other takes over");
+    lab.step("it is killed: its guardian says good-bye, and the other takes over");
     let begun = Instant::now();
     one.kill()?;
-    wait_for("the VIP is on d2", MASTER_DOWN, || holds(&d2))?;
+    wait_for("the VIPs are on d2", SKEW, || holds(&d2))?;
+    lab.note(format!("after {:.2} s", begun.elapsed().as_secs_f64()));
+    same("the VIPs that are still on d1", &held(&d1)?, &Vec::new())?;
+    answers(lab)?;
+
+    lab.step("it returns and takes the VIP back");
+    let one = Daemon::lvsd(lab, &d1, first)?;
+    is_with(&d1, &d2, seconds(10))?;
+
+    lab.step(
+        "it is killed with its guardian: the other takes over when it has heard nothing for long enough",
+    );
+    let begun = Instant::now();
+    one.signal(Signal::STOP)?;
+    kill_guardian(&one)?;
+    one.kill()?;
+    wait_for("the VIPs are on d2", MASTER_DOWN, || holds(&d2))?;
     lab.note(format!("after {:.2} s", begun.elapsed().as_secs_f64()));
     answers(lab)?;
 
@@ -56,13 +76,13 @@ pub fn run(lab: &mut Lab) -> Verdict {
     let begun = Instant::now();
     one.end(Signal::TERM)?;
     let ended = begun.elapsed();
-    wait_for("the VIP is on d2", SKEW, || holds(&d2))?;
+    wait_for("the VIPs are on d2", SKEW, || holds(&d2))?;
     lab.note(format!(
         "ended after {:.3} s, taken over after {:.2} s",
         ended.as_secs_f64(),
         begun.elapsed().as_secs_f64()
     ));
-    claim(holds(&d1).is_err(), || "the VIP is still on d1".to_owned())?;
+    same("the VIPs that are still on d1", &held(&d1)?, &Vec::new())?;
     answers(lab)?;
 
     lab.step("the Master hands over to its own successor: the VIP never leaves");
@@ -87,11 +107,25 @@ pub fn run(lab: &mut Lab) -> Verdict {
     };
     has("10.1.0.11 > 224.0.0.18: VRRPv2, Advertisement, vrid 51, prio 150")?;
     has("10.1.0.11 > 224.0.0.18: VRRPv2, Advertisement, vrid 51, prio 0")?;
+    has("fe80::100 > ff02::1: ICMP6, neighbor advertisement")?;
+    has("ff02::12: ip-proto-112")?;
     has("Request who-has 10.1.0.100 (ff:ff:ff:ff:ff:ff) tell 10.1.0.100")?;
     pause(seconds(1));
-    claim(holds(&d1).is_err() && holds(&d2).is_err(), || "a VIP is left behind".to_owned())?;
+    same("what is left behind", &(held(&d1)?, held(&d2)?), &(Vec::new(), Vec::new()))?;
     drop(webs);
     Ok(())
+}
+
+fn kill_guardian(daemon: &Daemon) -> Verdict {
+    for id in processes(guardian::NAME)? {
+        let text = std::fs::read_to_string(format!("/proc/{id}/stat")).map_err(|e| e.to_string())?;
+        let parent = text.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(1));
+        if parent == Some(&daemon.pid().to_string()) {
+            let pid = id.parse().ok().and_then(Pid::from_raw).ok_or("no process id")?;
+            return kill_process(pid, Signal::KILL).map_err(|e| format!("signal: {e}"));
+        }
+    }
+    Err("no guardian of that daemon".to_owned())
 }
 
 /// Requests to the VIP are answered by all real servers.
@@ -106,17 +140,27 @@ fn answers(lab: &Lab) -> Verdict {
 fn is_with(holder: &Host, other: &Host, deadline: Duration) -> Verdict {
     wait_for(&format!("the VIP is on {} alone", holder.name()), deadline, || {
         holds(holder)?;
-        if holds(other).is_ok() { Err(format!("it is on {} too", other.name())) } else { Ok(()) }
+        match held(other)? {
+            none if none.is_empty() => Ok(()),
+            some => Err(format!("{some:?} are on {} too", other.name())),
+        }
     })
 }
 
+/// All VIPs: by multicast of IPv4 and IPv6, and by unicast.
 fn holds(host: &Host) -> Verdict {
-    let vip: IpAddr = VIP.parse().map_err(|e| format!("{VIP}: {e}"))?;
+    let found = held(host)?;
+    if found.len() == VIPS.len() { Ok(()) } else { Err(format!("{} holds {found:?}", host.name())) }
+}
+
+fn held(host: &Host) -> Result<Vec<&'static str>, String> {
     let all = judge::addresses(host)?;
-    let is_there = all.get("eth0").is_some_and(|addresses| addresses.contains(&vip));
-    if is_there { Ok(()) } else { Err(format!("{}: {all:?}", host.name())) }
+    let own = all.get("eth0").ok_or("no eth0")?;
+    Ok(VIPS.into_iter().filter(|vip| vip.parse().is_ok_and(|ip: IpAddr| own.contains(&ip))).collect())
 }
 
 fn instance(host: &Host) -> Result<serde_json::Value, String> {
-    Ok(status(host)?["router"]["instances"][0].clone())
+    let status = status(host)?;
+    let all = status["router"]["instances"].as_array().ok_or("no instances")?;
+    all.iter().find(|instance| instance["name"] == "web").cloned().ok_or("no instance web".to_owned())
 }

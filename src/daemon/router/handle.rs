@@ -13,6 +13,7 @@ use tracing::{error, warn};
 use super::mailbox::{self, Orders, Report};
 use super::task::{Beginning, Task};
 use super::{realtime, socket};
+use crate::daemon::guardian::Guardian;
 use crate::daemon::startup::{Exit, Failure};
 use crate::time::{self, Instant};
 use crate::vrrp::event::Event;
@@ -50,11 +51,16 @@ impl Handle {
     ///
     /// # Errors
     /// [`Failure`] when it cannot have what it needs.
-    pub async fn start(settings: Arc<Settings>, seed: u64, inputs: Vec<Input>) -> Result<Handle, Failure> {
+    pub async fn start(
+        settings: Arc<Settings>,
+        seed: u64,
+        inputs: Vec<Input>,
+        guardian: Option<Guardian>,
+    ) -> Result<Handle, Failure> {
         refuse_unpermitted(&settings)?;
         let (orders, inbox) = mailbox::orders();
         let (outbox, reports) = mailbox::reports();
-        let beginning = Beginning { settings, seed, inputs, orders: inbox, reports: outbox };
+        let beginning = Beginning { settings, seed, inputs, guardian, orders: inbox, reports: outbox };
         let (began, has_begun) = oneshot::channel();
         let work = move || {
             let Ok(runtime) = Builder::new_current_thread().enable_io().build() else { return };

@@ -18,6 +18,7 @@ use super::mailbox::{Order, Report, Reports};
 use super::realtime;
 use super::timer::Timer;
 use super::wire::Wire;
+use crate::daemon::guardian::Guardian;
 use crate::net::kernel::{Told, Watch};
 use crate::net::types::{Host, LinkIndex, News};
 use crate::time::{self, Instant};
@@ -50,6 +51,8 @@ pub(super) struct Task {
     /// None: to be opened anew, when the host is read.
     watch: Option<Watch>,
     helper: Helper,
+    /// Dropped without being dismissed it takes this thread for dead, and so it should.
+    guardian: Option<Guardian>,
     realtime: Realtime,
     links: BTreeMap<LinkIndex, String>,
     heartbeat_at: Instant,
@@ -69,6 +72,7 @@ pub(super) struct Beginning {
     pub(super) seed: u64,
     /// Told before everything else.
     pub(super) inputs: Vec<Input>,
+    pub(super) guardian: Option<Guardian>,
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) reports: Reports,
 }
@@ -79,7 +83,7 @@ impl Task {
     /// # Errors
     /// A sentence.
     pub(super) fn new(beginning: Beginning) -> Result<Task, String> {
-        let Beginning { settings, seed, inputs, orders, reports } = beginning;
+        let Beginning { settings, seed, inputs, guardian, orders, reports } = beginning;
         let now = time::now();
         let realtime = settings.realtime;
         let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
@@ -89,6 +93,7 @@ impl Task {
             // Before the host is read: what happens in between must not be missed.
             watch: Some(Watch::open()?),
             helper: Helper::start(&realtime)?,
+            guardian,
             router: Router::new(settings, seed, now),
             orders,
             reports,
@@ -138,6 +143,10 @@ impl Task {
                 () = self.reports.room() => self.reports.flush(),
             }
         }
+        // What was to be said and removed is, or is handed over.
+        if let Some(guardian) = self.guardian.take() {
+            guardian.dismiss();
+        }
         self.heartbeat(time::now());
         self.reports.tell(Report::Finished);
         while self.reports.has_more() {
@@ -171,6 +180,8 @@ impl Task {
         }
         if self.find_routers_at <= now {
             self.find_routers(now);
+            let trouble = self.guardian.as_ref().and_then(Guardian::trouble);
+            trouble.into_iter().for_each(|text| self.complain(text));
         }
         self.heartbeat(now);
     }
@@ -306,7 +317,12 @@ impl Task {
                     }
                 }
                 Effect::Apply(ops) => self.helper.begin(Job::Apply(ops)),
-                Effect::Testament(_) => {}
+                Effect::Testament(testament) => {
+                    let bequeathed = self.guardian.as_mut().map(|guardian| guardian.bequeath(&testament));
+                    if let Some(Err(error)) = bequeathed {
+                        self.complain(format!("not all will be removed when lvsd dies: {error}"));
+                    }
+                }
                 Effect::Instance(level) => {
                     has_changed = true;
                     self.reports.tell(Report::Instance(level));

@@ -13,6 +13,8 @@ mod apply;
 mod decode;
 mod encode;
 mod talk;
+#[cfg(test)]
+mod tests;
 mod vmac;
 mod watch;
 #[allow(missing_docs, reason = "the kernel's names")]

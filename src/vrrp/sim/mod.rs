@@ -11,6 +11,6 @@ mod groups;
 mod invariants;
 mod life;
 mod protocol;
-mod site;
+pub mod site;
 mod sweep;
 mod world;

@@ -16,7 +16,7 @@ use crate::vrrp::exchange::{
 };
 use crate::vrrp::packet;
 use crate::vrrp::settings::{Settings, TrackTarget};
-use crate::vrrp::status::InstanceStatus;
+use crate::vrrp::status::{InstanceStatus, Status};
 
 /// When the world's clock begins: not at zero, as no machine's does.
 const BEGIN: Instant = Instant::from_nanos(1_000_000_000_000);
@@ -448,9 +448,14 @@ impl World {
         self.trace.push(format!("{at:.6} {node} {what}"));
     }
 
+    /// How a router is.
+    pub fn whole_status(&self, node: usize) -> Status {
+        self.nodes[node].router.as_ref().expect("a router").status(self.now)
+    }
+
     /// How an instance of a host is.
     pub fn status(&self, node: usize, name: &str) -> InstanceStatus {
-        let status = self.nodes[node].router.as_ref().expect("a router").status(self.now);
+        let status = self.whole_status(node);
         status.instances.into_iter().find(|i| i.name == name).expect("an instance")
     }
 
