@@ -69,7 +69,7 @@ impl Case<'_> {
         let (spoke, _) = tap.wait_advert(&what, begun, self.patience, is_first)?;
         let got = self.segment.holders.wait(self.survivor, self.vip, true, begun, self.patience)?;
         let vip = self.vip;
-        let announced = tap.wait("the VIP is announced", begun, self.patience, |p| match p.message {
+        let announced = tap.wait("the VIP is announced", spoke, self.patience, |p| match p.message {
             Message::GratuitousArp { address, .. } if vip == address => Some(p.at),
             Message::NeighbourAdvertisement { address, .. } if vip == address => Some(p.at),
             _ => None,

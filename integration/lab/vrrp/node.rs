@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::lab::daemon::{Daemon, configure, run_dir};
+use crate::lab::daemon::{Daemon, configure, pid_file, run_dir};
 use crate::lab::host::Host;
 use crate::lab::wait::{seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim};
@@ -101,6 +101,22 @@ impl Node {
         Ok(family.into_iter().rev().filter_map(|p| i32::try_from(p).ok().and_then(Pid::from_raw)).collect())
     }
 
+    /// The process that speaks VRRP: lvsd itself, keepalived's child.
+    ///
+    /// # Errors
+    /// When none runs.
+    pub fn speaker(&mut self) -> Result<Pid, String> {
+        let main = self.daemon()?.pid().to_string();
+        let text = match self.make {
+            Make::Lvsd => main,
+            Make::Keepalived => {
+                let path = pid_file(&self.host, "vrrp");
+                fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?
+            }
+        };
+        text.trim().parse().ok().and_then(Pid::from_raw).ok_or_else(|| format!("no process id: {text:?}"))
+    }
+
     /// Sends all its processes a signal at the same moment.
     ///
     /// # Errors
@@ -118,16 +134,9 @@ impl Node {
     /// # Errors
     /// When none runs.
     pub fn kill_all(&mut self) -> Verdict {
-        // Stopped first, the parent before its children: none of them sees another die and does something about it.
         let family = self.family()?;
-        for pid in family.iter().rev() {
-            let _ = kill_process(*pid, Signal::STOP);
-        }
-        for pid in family {
-            let _ = kill_process(pid, Signal::KILL);
-        }
-        self.forget();
-        Ok(())
+        kill_at_once(&family);
+        self.is_dead(&family)
     }
 
     /// Kills its main process alone, and waits until whatever it leaves behind has ended, too.
@@ -137,8 +146,16 @@ impl Node {
     pub fn kill_main(&mut self) -> Verdict {
         let family = self.family()?;
         self.signal(Signal::KILL)?;
+        self.is_dead(&family)
+    }
+
+    /// Waits until these processes of it have ended, after they were killed.
+    ///
+    /// # Errors
+    /// When something of it goes on living.
+    pub fn is_dead(&mut self, family: &[Pid]) -> Verdict {
         self.forget();
-        wait_for("the rest of its processes end", seconds(10), || {
+        wait_for("its processes end", seconds(10), || {
             let living: Vec<_> = family.iter().filter(|p| is_living(**p)).collect();
             if living.is_empty() { Ok(()) } else { Err(format!("{living:?}")) }
         })
@@ -204,6 +221,17 @@ const COMPLAINTS: [&str; 12] = [
     "dropped",
     "also says it is master",
 ];
+
+/// Kills a [`Node::family`]. Its members are stopped first, a parent before its children: none of them sees another
+/// die and does something about it.
+pub fn kill_at_once(family: &[Pid]) {
+    for pid in family.iter().rev() {
+        let _ = kill_process(*pid, Signal::STOP);
+    }
+    for pid in family {
+        let _ = kill_process(*pid, Signal::KILL);
+    }
+}
 
 /// Whether a process is there and no zombie.
 fn is_living(pid: Pid) -> bool {

@@ -4,11 +4,11 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Signal, kill_process};
 
 use crate::lab::vrrp::failover::{Case, Failover};
 use crate::lab::vrrp::frame::Advert;
-use crate::lab::vrrp::node::{Make, Node};
+use crate::lab::vrrp::node::{Make, Node, kill_at_once};
 use crate::lab::vrrp::segment::{Segment, VIP, address};
 use crate::lab::wait::{pause, seconds};
 use crate::lab::{Lab, Verdict};
@@ -18,7 +18,7 @@ const CONF: &str = include_str!("director.conf");
 /// Runs of each cell, unless LVSD_RUNS says otherwise.
 const RUNS: u32 = 20;
 /// Whose tables are made.
-const MAKES: [Make; 1] = [Make::Keepalived];
+const MAKES: [Make; 2] = [Make::Keepalived, Make::Lvsd];
 /// The intervals, as a file writes them.
 const INTERVALS: [(&str, Duration); 3] =
     [("1", seconds(1)), ("0.1", Duration::from_millis(100)), ("0.01", Duration::from_millis(10))];
@@ -28,8 +28,11 @@ const PRIORITY: u32 = 100;
 /// A way to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// SIGKILL to all its processes.
+    /// SIGKILL to all its processes at once: nothing is left that could say farewell.
     Killed,
+    /// SIGKILL to the process that speaks VRRP. lvsd's guardian says farewell for it; keepalived's parent starts another,
+    /// which takes the VIP away and begins anew.
+    Crashed,
     /// SIGTERM.
     Stopped,
 }
@@ -37,7 +40,8 @@ enum Way {
 impl Way {
     fn name(self) -> &'static str {
         match self {
-            Way::Killed => "kill -9",
+            Way::Killed => "kill -9 all",
+            Way::Crashed => "kill -9",
             Way::Stopped => "SIGTERM",
         }
     }
@@ -50,17 +54,17 @@ pub fn run(lab: &mut Lab) -> Verdict {
     };
     let segment = lab.segment(2)?;
     let mut table = format!(
-        "{:<11} {:>8} {:<8} {:>4}  {:>26}  {:>26}  {:>9}\n",
+        "{:<11} {:>8} {:<11} {:>4}  {:>26}  {:>26}  {:>9}\n",
         "", "interval", "way", "runs", "T0 to VIP (ms)", "last to first advert (ms)", "- theory"
     );
     let _ = writeln!(
         table,
-        "{:>35}  {:>26}  {:>26}  {:>9}",
+        "{:>38}  {:>26}  {:>26}  {:>9}",
         "", "median / min / max", "median / min / max", "median"
     );
     for make in MAKES {
         for (text, interval) in INTERVALS {
-            for way in [Way::Killed, Way::Stopped] {
+            for way in [Way::Killed, Way::Crashed, Way::Stopped] {
                 let cell = Cell { lab, segment: &segment, make, text, interval, way };
                 let measured = cell.measure(runs)?;
                 let line = cell.line(&measured);
@@ -84,7 +88,8 @@ struct Cell<'a> {
 }
 
 impl Cell<'_> {
-    /// The VIP goes from the first to the second so often, at phases spread evenly over the interval. The run before
+    /// The VIP goes from the first to the second so often, at phases spread evenly over the last three quarters of
+    /// the interval. The run before
     /// the first is not counted: what is executed for the first time costs more.
     fn measure(&self, runs: u32) -> Result<Vec<Failover>, String> {
         let file = |priority: u32| format!("$PRIORITY={priority}\n$INTERVAL={}\n{CONF}", self.text);
@@ -99,7 +104,8 @@ impl Cell<'_> {
             // The second has yielded and the first has spoken some more: nothing is left of the run before.
             pause(self.interval * 5);
             self.speaks("d1", Instant::now())?;
-            pause(self.interval * run / (runs + 1));
+            // Not in the first quarter: one that is started anew then has waited long enough before the other has.
+            pause(self.interval / 4 + self.interval * 3 / 4 * run / (runs + 1));
             let case = Case {
                 segment: self.segment,
                 vrid: VRID,
@@ -109,12 +115,24 @@ impl Cell<'_> {
                 to: address("d2")?,
                 patience: self.interval * 8 + seconds(1),
             };
+            // Whom to kill is known before: looking for them takes time here.
+            let (family, speaker) = (first.family()?, first.speaker()?);
             let failover = case.measure(|| match self.way {
-                Way::Killed => first.kill_all(),
+                Way::Killed => {
+                    kill_at_once(&family);
+                    Ok(())
+                }
+                Way::Crashed => kill_process(speaker, Signal::KILL).map_err(|e| format!("kill: {e}")),
                 Way::Stopped => first.signal(Signal::TERM),
             })?;
-            if self.way == Way::Stopped {
-                first.wait_end()?;
+            match self.way {
+                Way::Killed => first.is_dead(&family)?,
+                Way::Crashed => {
+                    // What was started since goes, too.
+                    first.kill_all()?;
+                    first.is_dead(&family)?;
+                }
+                Way::Stopped => first.wait_end()?,
             }
             if run > 0 {
                 measured.push(failover);
@@ -136,7 +154,8 @@ impl Cell<'_> {
         let skew = self.interval * (256 - PRIORITY) / 256;
         match self.way {
             Way::Killed => self.interval * 3 + skew,
-            Way::Stopped => skew,
+            Way::Crashed if self.make == Make::Keepalived => self.interval * 3 + skew,
+            Way::Crashed | Way::Stopped => skew,
         }
     }
 
@@ -153,7 +172,7 @@ impl Cell<'_> {
         let (silence, min, max) = spread(|f| f.silence);
         let theory = self.theory().as_secs_f64() * 1e3;
         format!(
-            "{:<11} {:>6} s {:<8} {:>4}  {:>26}  {:>26}  {:>9.3}",
+            "{:<11} {:>6} s {:<11} {:>4}  {:>26}  {:>26}  {:>9.3}",
             self.make.name(),
             self.text,
             self.way.name(),

@@ -33,10 +33,9 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 const RATE: u32 = 40;
 /// Advertisements are this far apart.
 const INTERVAL: Duration = seconds(1);
-/// Clients heed who has the VIP after this. keepalived that was the Master all along, on its side of a partition, does
-/// not announce the VIP anew when the other yields before it spoke: clients go on with the other's MAC address until
-/// they doubt it themselves.
-const HEEDED: Duration = seconds(60);
+/// Clients heed who has the VIP after this, at the latest: it is announced every ten seconds, and TCP tries again later
+/// and later.
+const HEEDED: Duration = seconds(40);
 /// A change of Master is over for addresses after this.
 const SETTLED: Duration = Duration::from_millis(50);
 
@@ -119,8 +118,8 @@ impl<'a> Pair<'a> {
             ("SIGTERM", Pair::stopped),
             ("link down", Pair::unplugged),
             ("partition", Pair::parted),
-            ("script fails", Pair::unwell),
             ("paused for 6 s", Pair::paused),
+            ("script fails", Pair::unwell),
         ];
         for (name, part) in parts {
             self.lab.step(name);

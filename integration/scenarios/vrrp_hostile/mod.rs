@@ -4,12 +4,14 @@
 
 mod frames;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use self::frames::{Fate, Kind, PRIORITY, SENDER, THREE, TWO, VIP2, VIP3, all, good};
+use crate::lab::daemon::status;
 use crate::lab::topology::SWITCH;
 use crate::lab::vrrp::frame::{Advert, Forged, message_v3};
 use crate::lab::vrrp::node::{Make, Node};
@@ -65,6 +67,10 @@ pub fn run(lab: &mut Lab) -> Verdict {
             kinds.iter().map(|k| k.frames.len() * (MOMENTS.len() * 2)).sum::<usize>(),
             took.as_secs_f64()
         ));
+        if make == Make::Lvsd {
+            hostile.counted()?;
+            hostile.one_line_a_minute()?;
+        }
         hostile.node.end(Signal::TERM)?;
     }
     claim(wrong.is_empty(), || wrong.join("\n"))
@@ -157,6 +163,44 @@ impl Hostile<'_> {
         claim(self.node.make == Make::Lvsd || log.contains(kind.words), || {
             format!("nothing about {:?} in its log", kind.words)
         })
+    }
+
+    /// Its status counts what it dropped, by kind, and the strangers of the flood.
+    fn counted(&self) -> Verdict {
+        let status = status(&self.node.host)?;
+        let dropped = |instance: usize| -> BTreeMap<String, u64> {
+            let path = format!("/router/instances/{instance}/counters/dropped");
+            status.pointer(&path).and_then(|d| serde_json::from_value(d.clone()).ok()).unwrap_or_default()
+        };
+        for (instance, least) in [(0, 7), (1, 6)] {
+            let kinds = dropped(instance);
+            claim(kinds.len() >= least && kinds.values().all(|n| *n >= 3), || {
+                format!("kinds of dropped packets in its status: {kinds:?}")
+            })?;
+        }
+        let strangers = status.pointer("/router/strangers").map(ToString::to_string).unwrap_or_default();
+        claim(strangers.len() > "{}".len(), || format!("strangers in its status: {strangers}"))
+    }
+
+    /// What it says of dropped packets it says once a minute.
+    fn one_line_a_minute(&self) -> Verdict {
+        let mut last: BTreeMap<String, f64> = BTreeMap::new();
+        for line in self.node.log().lines().filter(|l| l.contains(" was dropped: ")) {
+            let (time, text) = line.split_once(' ').unwrap_or_default();
+            let number = |from: usize, to: usize| time.get(from..to).and_then(|t| t.parse::<f64>().ok());
+            let (Some(hours), Some(minutes), Some(seconds)) =
+                (number(11, 13), number(14, 16), number(17, 26))
+            else {
+                return Err(format!("no time: {line}"));
+            };
+            let now = (hours * 60.0 + minutes) * 60.0 + seconds;
+            let kind = text.split(" (").next().unwrap_or_default().to_owned();
+            if let Some(before) = last.insert(kind, now) {
+                // Midnight may come between.
+                claim((now - before).rem_euclid(86400.0) >= 60.0, || format!("twice in a minute: {line}"))?;
+            }
+        }
+        claim(last.len() >= 8, || format!("it says what it drops: {last:?}"))
     }
 
     /// A hundred thousand frames a second, each right in itself, for virtual routers this director has not.
