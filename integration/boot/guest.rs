@@ -28,6 +28,18 @@ const POLL: Duration = Duration::from_millis(20);
 /// /dev/shm must have this much room for guests' memory, or the temporary directory holds it.
 const SHM_FLOOR: u64 = 2 << 30;
 
+/// Variables of the runner's environment that its guests have, too.
+const PASSED_ON: [&str; 8] = [
+    "TERM",
+    "LANG",
+    "RUST_BACKTRACE",
+    "LVSD_LAB_DAEMON",
+    "LVSD_LAB_SEED",
+    "LVSD_RUNS",
+    "LVSD_SOAK",
+    "LVSD_SOAK_SEED",
+];
+
 /// What to boot.
 #[derive(Debug)]
 pub struct Order {
@@ -132,9 +144,7 @@ fn prepare(order: &Order, scratch: &Scratch) -> io::Result<()> {
     }
     fs::write(dir.join("arguments"), job)?;
     let mut environment = String::new();
-    for name in
-        ["TERM", "LANG", "RUST_BACKTRACE", "LVSD_LAB_DAEMON", "LVSD_SOAK", "LVSD_SOAK_SEED", "LVSD_RUNS"]
-    {
+    for name in PASSED_ON {
         if let Ok(value) = std::env::var(name) {
             environment.push_str(&format!("{name}={value}\n"));
         }

@@ -4,6 +4,7 @@ mod bad_input;
 mod bare_kernel;
 mod conformance;
 mod demo;
+mod demo_failover;
 mod failover_table;
 mod failures;
 mod forwarding_modes;
@@ -357,6 +358,16 @@ pub const SCENARIOS: &[Scenario] = &[
             "the demonstration: a real server dies and comes back, before your eyes",
             120,
             demo::run,
+        )
+    },
+    Scenario {
+        on_request: true,
+        time: Time::Real,
+        ..scenario(
+            "demo-failover",
+            "the demonstration: two directors, and a failover before your eyes",
+            180,
+            demo_failover::run,
         )
     },
 ];

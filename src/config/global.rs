@@ -1,12 +1,15 @@
 //! keepalived's `global_defs`: what concerns the whole director.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::ipvs::types::{SyncDaemon, SyncRole};
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Stance, Table, Yaml, get, nearest};
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
+
+use crate::vrrp::settings::InstanceSettings;
 
 use super::checker::MAX_INTERFACE;
 use super::defaults::Defaults;
@@ -23,6 +26,8 @@ pub struct GlobalOptions {
     sync: Slot<Vec<SyncDaemon>>,
     /// The instance the sync daemons follow.
     pub sync_follows: Option<Word>,
+    /// Whether the sync daemons' `id` was written.
+    sync_has_id: bool,
     log_all_failures: Slot<bool>,
     tcp: Slot<u32>,
     tcp_fin: Slot<u32>,
@@ -39,7 +44,7 @@ impl GlobalOptions {
     }
 
     /// The settings, defaults applied.
-    pub fn resolve(self, defaults: &Defaults) -> Global {
+    pub fn resolve(self, defaults: &Defaults, instances: &[Arc<InstanceSettings>]) -> Global {
         let timeouts = get(&self.timeouts).unwrap_or_default();
         // With keepalived's defaults the kernel's settings are the operator's.
         let mut sysctl: BTreeMap<_, _> = defaults
@@ -48,6 +53,12 @@ impl GlobalOptions {
             .map(|(name, value)| ((*name).to_owned(), SysctlValue(vec![*value])))
             .collect();
         sysctl.extend(self.sysctl);
+        let sync_follows = self.sync_follows.map(|word| word.text.to_string());
+        let followed = instances.iter().find(|i| sync_follows.as_ref() == Some(&i.name));
+        let mut sync_daemons = get(&self.sync).unwrap_or_default();
+        if let Some(instance) = followed.filter(|_| !self.sync_has_id) {
+            sync_daemons.iter_mut().for_each(|daemon| daemon.sync_id = instance.vrid);
+        }
         Global {
             sysctl,
             router_id: get(&self.router_id),
@@ -57,9 +68,9 @@ impl GlobalOptions {
                 udp: get(&self.udp).or(timeouts.udp),
             },
             flush: get(&self.flush).unwrap_or(false),
-            sync_daemons: get(&self.sync).unwrap_or_default(),
-            sync_follows: self.sync_follows.map(|word| word.text.to_string()),
-            quorum_counts: false,
+            sync_daemons,
+            sync_follows,
+            quorum_counts: get(&self.vrrp.quorum_counts).unwrap_or(false),
         }
     }
 }
@@ -379,7 +390,7 @@ fn lvs_sync_daemon(options: &mut GlobalOptions, node: &Node, reader: &mut Reader
         port: None,
         ttl: None,
     };
-    let mut follows = None;
+    let (mut follows, mut has_id) = (None, false);
     let mut words = rest.iter();
     while let Some(word) = words.next() {
         let range = match &*word.text {
@@ -420,13 +431,14 @@ fn lvs_sync_daemon(options: &mut GlobalOptions, node: &Node, reader: &mut Reader
         let Some(number) = number_behind(word, words.next(), keyword, range, reader) else { return };
         let (byte, short) = (u8::try_from(number).ok(), u16::try_from(number).ok());
         match &*word.text {
-            "id" => daemon.sync_id = byte.unwrap_or(0),
+            "id" => (daemon.sync_id, has_id) = (byte.unwrap_or(0), true),
             "maxlen" => daemon.max_len = short,
             "port" => daemon.port = short,
             _ => daemon.ttl = byte,
         }
     }
     // Without an instance to follow, keepalived runs both halves.
+    options.sync_has_id = has_id;
     options.sync_follows = follows;
     let backup = SyncDaemon { role: SyncRole::Backup, ..daemon.clone() };
     reader.store(&mut options.sync, node, vec![daemon, backup]);

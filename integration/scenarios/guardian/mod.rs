@@ -136,18 +136,7 @@ fn obey(mut guardian: Guardian) -> Verdict {
     let mut kernel = Kernel::open()?;
     let eth0 = kernel.host()?.link("eth0").ok_or("no eth0")?.index;
     let prefixes = prefixes()?;
-    let add = |prefix: &Prefix| {
-        Op::AddAddress(Arc::new(Address {
-            link: "eth0".into(),
-            prefix: *prefix,
-            peer: None,
-            broadcast: None,
-            scope: 0,
-            label: None,
-            flags: if prefix.ip.is_ipv6() { 2 } else { 0 },
-            preferred_lifetime: None,
-        }))
-    };
+    let add = |prefix: &Prefix| Op::AddAddress(Arc::new(Address::plain("eth0", *prefix)));
     let refused = kernel.apply(&prefixes.iter().map(add).collect::<Vec<_>>());
     same("what was refused", &refused, &Vec::new())?;
     let local = kernel.host()?.addresses.into_iter().map(|held| (held.link, held.prefix.ip));

@@ -10,7 +10,7 @@ use lvsd::net::conformance::{self, Subject};
 use lvsd::net::kernel::{Kernel, Told, Watch};
 use lvsd::net::sysctl;
 use lvsd::net::types::{
-    Address, Hop, Host, LinkIndex, News, Op, Prefix, Refusal, Route, RouteKind, Rule, RuleAction, Vmac,
+    Address, Hop, Host, LinkIndex, News, Op, Prefix, Refusal, Route, Rule, RuleAction, Vmac,
 };
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use tokio::runtime::{Builder, Runtime};
@@ -105,17 +105,12 @@ fn written() -> Verdict {
     };
     let vip6 = Address { flags: 2, preferred_lifetime: Some(0), ..address("fd00:1::100/128")? };
     let plain = Route {
-        kind: RouteKind::Unicast,
-        destination: prefix("10.9.0.0/16")?,
-        from: None,
         source: Some([10, 1, 0, 100].into()),
         tos: 8,
         table: 1000,
         metric: Some(7),
-        scope: None,
-        protocol: 18,
         metrics: BTreeMap::from([(2, 1400), (8, 1300), (11, 20), (14, 30)]),
-        hops: vec![hop("10.1.0.1", 3)?, hop("10.1.0.2", 1)?],
+        ..Route::plain(prefix("10.9.0.0/16")?, vec![hop("10.1.0.1", 3)?, hop("10.1.0.2", 1)?])
     };
     let through_ipv6 = Route {
         destination: prefix("10.10.0.0/16")?,
@@ -126,22 +121,17 @@ fn written() -> Verdict {
         ..plain.clone()
     };
     let rule = Rule {
-        is_ipv6: false,
         is_inverted: true,
         from: Some(prefix("10.8.0.0/16")?),
-        to: None,
         tos: 8,
         fwmark: Some((7, 0xff)),
         input_link: Some("eth0".into()),
-        output_link: None,
         uids: Some((1000, 1999)),
         ip_protocol: Some(6),
-        source_ports: None,
         destination_ports: Some((80, 81)),
         suppress_prefix_length: Some(0),
-        suppress_group: None,
         priority: Some(4000),
-        action: RuleAction::Table(1000),
+        ..Rule::plain(false, RuleAction::Table(1000))
     };
     let (plain, through_ipv6, rule) = (Arc::new(plain), Arc::new(through_ipv6), Arc::new(rule));
     let refused = kernel.apply(&[
@@ -307,14 +297,5 @@ fn prefix(text: &str) -> Result<Prefix, String> {
 }
 
 fn address(text: &str) -> Result<Address, String> {
-    Ok(Address {
-        link: "eth0".into(),
-        prefix: prefix(text)?,
-        peer: None,
-        broadcast: None,
-        scope: 0,
-        label: None,
-        flags: 0,
-        preferred_lifetime: None,
-    })
+    Ok(Address::plain("eth0", prefix(text)?))
 }

@@ -108,7 +108,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
     has("10.1.0.11 > 224.0.0.18: VRRPv2, Advertisement, vrid 51, prio 150")?;
     has("10.1.0.11 > 224.0.0.18: VRRPv2, Advertisement, vrid 51, prio 0")?;
     has("fe80::100 > ff02::1: ICMP6, neighbor advertisement")?;
-    has("ff02::12: ip-proto-112")?;
+    has("ff02::12: VRRPv3, Advertisement, vrid 52, prio 0")?;
     has("Request who-has 10.1.0.100 (ff:ff:ff:ff:ff:ff) tell 10.1.0.100")?;
     pause(seconds(1));
     same("what is left behind", &(held(&d1)?, held(&d2)?), &(Vec::new(), Vec::new()))?;

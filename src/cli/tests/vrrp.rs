@@ -108,6 +108,95 @@ keepalived.conf: 0 virtual servers, 0 real servers, 1 virtual router: 2 warnings
     );
 }
 
+/// Each host Master of one address and Backup of the other one's.
+#[test]
+fn a_director_of_two_addresses_runs_as_it_is_written() {
+    let text = "\
+! Configuration File for keepalived
+
+global_defs {
+   router_id LVS_DEVEL
+   vrrp_skip_check_adv_addr
+#   vrrp_strict
+}
+
+vrrp_instance VI_1 {
+    state BACKUP
+    interface eth0
+    virtual_router_id 51
+    priority 90
+    advert_int 1
+    mcast_src_ip 192.168.2.108
+    nopreempt
+    authentication {
+        auth_type PASS
+        auth_pass 1111
+    }
+    virtual_ipaddress {
+        192.168.2.30
+    }
+ 
+}
+
+vrrp_instance VI_2 {
+    state MASTER
+    interface eth0
+    virtual_router_id 52
+    priority 100
+    advert_int 1
+    authentication {
+        auth_type PASS
+        auth_pass 1111
+    }
+    virtual_ipaddress {
+        192.168.2.31
+    }
+}
+";
+    runs(
+        text,
+        r#"
+keepalived.conf: 0 virtual servers, 0 real servers, 2 virtual routers: no problems: can be run
+"#,
+    );
+}
+
+/// As people paste it, the torn word mended.
+#[test]
+fn a_script_with_a_weight_and_an_authenticated_instance_run_as_they_are_written() {
+    let text = "\
+vrrp_script chk_http_port {
+    script \"/usr/local/src/nginx_check.sh\"
+    interval 2 # （检测脚本执行的间隔）
+    weight -20
+}
+vrrp_instance VI_1 {
+    state MASTER #  备份服务器上将 MASTER  改为 BACKUP
+    interface eth0 # 网卡
+    virtual_router_id 233
+    mcast_src_ip 192.168.1.129
+    priority 100
+    advert_int 1
+    authentication {
+        auth_type PASS # 验证类型为密码认证
+        auth_pass 1111
+    }
+    track_script {
+        chk_http_port
+    }
+    virtual_ipaddress {
+        192.168.1.233  #虚拟地址
+    } 
+} 
+";
+    runs(
+        text,
+        r#"
+keepalived.conf: 0 virtual servers, 0 real servers, 1 virtual router: no problems: can be run
+"#,
+    );
+}
+
 #[test]
 fn strict_mode_with_authentication_and_a_script_that_is_not_there_are_warnings() {
     let text = "\

@@ -146,7 +146,7 @@ warning: vrrp_instance b: `nopreempt` does not go with priority 255, and is igno
    |
    = help: an owner of addresses always preempts: write a priority up to 254
 
-warning: vrrp_instance c: `preempt_delay` with `nopreempt`, and is ignored
+warning: vrrp_instance c: `preempt_delay` does not go with `nopreempt`, and is ignored
   --> keepalived.conf:25:5
    |
 25 |     preempt_delay 5
@@ -227,7 +227,7 @@ warning: vrrp_instance a: `state MASTER` in strict mode is for priority 255, and
   |
   = help: write `state BACKUP`: the highest priority becomes Master in any case
 
-warning: vrrp_instance a: `preempt_delay` in strict mode, and is ignored
+warning: vrrp_instance a: `preempt_delay` does not go with strict mode, and is ignored
  --> keepalived.conf:9:5
   |
 9 |     preempt_delay 5
@@ -235,7 +235,7 @@ warning: vrrp_instance a: `preempt_delay` in strict mode, and is ignored
   |
   = help: remove it
 
-warning: vrrp_instance a: `vmac_xmit_base` in strict mode, and is ignored
+warning: vrrp_instance a: `vmac_xmit_base` does not go with strict mode, and is ignored
   --> keepalived.conf:11:5
    |
 11 |     vmac_xmit_base
@@ -551,7 +551,7 @@ warning: vrrp_instance c has no address
    |
    = help: write its addresses, or `no_virtual_ipaddress` where that is meant
 
-warning: virtual server 192.0.2.7:80: no vrrp_instance has its address, as one has others'
+warning: virtual server 192.0.2.7:80: no vrrp_instance holds its address, though instances hold those of others
   --> keepalived.conf:32:1
    |
 32 | virtual_server 192.0.2.7 80 {
@@ -897,21 +897,13 @@ error: the route to 198.51.100.0/24 has neither gateway nor interface
   |
   = help: write `via ADDRESS` or `dev INTERFACE` behind it
 
-error: `tabel` is not a word of a route
+error: `tabel` is not a keyword of route
   --> keepalived.conf:10:39
    |
 10 |         198.51.101.0/24 via 192.0.2.1 tabel 5
    |                                       ^^^^^
    |
    = help: did you mean `table`?
-
-error: `5` is not a keyword of route
-  --> keepalived.conf:10:45
-   |
-10 |         198.51.101.0/24 via 192.0.2.1 tabel 5
-   |                                             ^
-   |
-   = help: remove it, or make it a comment with `#`: what it means is not known
 
 error: `none` is not the name of a routing table
   --> keepalived.conf:11:39
@@ -947,13 +939,13 @@ error: the route to 2001:db8::/32 mixes IPv4 and IPv6
 15 |         2001:db8::/32 via 192.0.2.1
    |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^
 
-error: `route`: `defualt` is not an IP address, with a prefix length or without
+error: `defualt` is not where a route can lead
   --> keepalived.conf:16:9
    |
 16 |         defualt via 192.0.2.1
    |         ^^^^^^^
    |
-   = help: write the address: names are not resolved here
+   = help: did you mean `default`?
 
 error: this rule says nothing of what is to be done
   --> keepalived.conf:19:9
@@ -989,7 +981,7 @@ error: `dport`: `80-70` is not a number from 0 to 65535, or FIRST-LAST
 23 |         dport 80-70 table 5
    |               ^^^^^
 
-keepalived.conf: 15 errors: cannot be run
+keepalived.conf: 14 errors: cannot be run
 "#,
     );
 }
@@ -999,7 +991,7 @@ fn the_sync_daemon_does_not_go_with_real_servers_of_another_family() {
     refused(
         "\
 global_defs {
-    lvs_sync_daemon eth0
+    lvs_sync_daemon eth0 inst VI_2
 }
 virtual_server 192.0.2.1 80 {
     protocol TCP
@@ -1010,6 +1002,14 @@ virtual_server 192.0.2.1 80 {
 }
 ",
         r#"
+error: there is no vrrp_instance `VI_2`
+ --> keepalived.conf:2:31
+  |
+2 |     lvs_sync_daemon eth0 inst VI_2
+  |                               ^^^^
+  |
+  = help: define it with `vrrp_instance VI_2 { ... }`, or remove it here
+
 error: lvs_sync_daemon eth0 does not go with virtual server 192.0.2.1:80 tcp: its real server [2001:db8::1]:80 is of the other family, and the kernel refuses both together
  --> keepalived.conf:4:1
   |
@@ -1018,7 +1018,7 @@ error: lvs_sync_daemon eth0 does not go with virtual server 192.0.2.1:80 tcp: it
   |
   = help: remove lvs_sync_daemon, or use real servers of the virtual server's family
 
-keepalived.conf: 1 error: cannot be run
+keepalived.conf: 2 errors: cannot be run
 "#,
     );
 }

@@ -328,6 +328,23 @@ fn rules_are_ip_s_words() {
 }
 
 #[test]
+fn sync_daemons_that_follow_an_instance_have_its_number() {
+    for (words, id) in [("inst VI", 51), ("VI id 7", 7), ("", 0)] {
+        let text = format!(
+            "global_defs {{\nlvs_sync_daemon eth0 {words}\nvrrp_forwarding_counts_quorum\n}}\n\
+             vrrp_instance VI {{\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {{\n192.0.2.1\n}}\n}}\n"
+        );
+        let global =
+            config(load_from(&files("k.conf", &text), Path::new("k.conf"), Strictness::Strict)).global;
+        assert!(
+            global.quorum_counts && global.sync_daemons.iter().all(|daemon| daemon.sync_id == id),
+            "{words}"
+        );
+        assert_eq!(global.sync_follows.as_deref(), (!words.is_empty()).then_some("VI"));
+    }
+}
+
+#[test]
 fn strict_mode_is_the_standard_s() {
     let instance = one("strict_mode\npriority 255\nvirtual_ipaddress {\n192.0.2.10\n}");
     assert!(instance.is_strict && instance.ignores_lower_priority && instance.owner_ignores_adverts);

@@ -67,6 +67,8 @@ pub struct VrrpGlobal {
     pub on_crash: Slot<OnCrash>,
     /// `vrrp_forwarding_weight`.
     pub forwarding_weight: Slot<u32>,
+    /// `vrrp_forwarding_counts_quorum`.
+    pub quorum_counts: Slot<bool>,
     fifo: Slot<CommandOptions>,
     fifo_reader: Slot<CommandOptions>,
     any_fifo: Slot<CommandOptions>,
@@ -302,6 +304,12 @@ pub trait HasVrrp: Sized + 'static {
             "on_crash",
             Kind::Words { what: "failover or hold", min: 1, max: 1, read: on_crash::<Self> },
             "When the daemon dies: say good-bye and remove the addresses (failover), or leave them (hold). A word of lvsd's.",
+        ),
+        word(
+            "vrrp_forwarding_counts_quorum",
+            "forwarding_counts_quorum",
+            Kind::Flag(|o: &mut Self| &mut o.vrrp().quorum_counts),
+            "A virtual server without quorum and without sorry server is such an inability, too. A word of lvsd's.",
         ),
         word(
             "vrrp_forwarding_weight",

@@ -434,7 +434,8 @@ fn hmac(options: &mut InstanceOptions, node: &Node, reader: &mut Reader<'_>) {
 pub fn read(node: &Node, reader: &mut Reader<'_>) -> Option<InstanceOptions> {
     let name = name(node, reader);
     let named = name.clone().unwrap_or_else(|| Word { text: "".into(), ..node.keyword.clone() });
-    let mut options = InstanceOptions { name: named.text, span: named.span, ..InstanceOptions::default() };
+    let mut options =
+        InstanceOptions { name: (*named.text).into(), span: named.span, ..InstanceOptions::default() };
     let outer = reader.skipped.take();
     reader.block(&INSTANCE, node.statements(), &mut options);
     let skipped = std::mem::replace(&mut reader.skipped, outer);

@@ -1,7 +1,9 @@
 //! Names of routing tables, protocols and scopes: the kernel counts, iproute2's files have names for the numbers.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::files::Files;
@@ -43,12 +45,14 @@ const IP_PROTOCOLS: &[(&str, u32)] = &[
 /// The names of this host.
 pub struct Names<'a> {
     files: &'a dyn Files,
+    /// What was read of them.
+    known: RefCell<BTreeMap<&'static str, Rc<BTreeMap<String, u32>>>>,
 }
 
 impl<'a> Names<'a> {
     /// Names by the files of a host.
     pub fn new(files: &'a dyn Files) -> Names<'a> {
-        Names { files }
+        Names { files, known: RefCell::default() }
     }
 
     /// A routing table. None after saying that there is none.
@@ -79,7 +83,7 @@ impl<'a> Names<'a> {
         what: &str,
         word: &str,
         span: Span,
-        (known, file, most): (&[(&str, u32)], &str, u32),
+        (known, file, most): (&[(&str, u32)], &'static str, u32),
         reader: &mut Reader<'_>,
     ) -> Option<u32> {
         if let Some(number) = number(word).filter(|n| *n <= most) {
@@ -88,7 +92,8 @@ impl<'a> Names<'a> {
         if let Some((_, number)) = known.iter().find(|(name, _)| *name == word) {
             return Some(*number);
         }
-        let others = if file.is_empty() { BTreeMap::new() } else { self.read(file) };
+        let others =
+            Rc::clone(self.known.borrow_mut().entry(file).or_insert_with(|| Rc::new(self.read(file))));
         if let Some(number) = others.get(word).copied().filter(|n| *n <= most) {
             return Some(number);
         }
@@ -106,6 +111,9 @@ impl<'a> Names<'a> {
     /// The names of a file and of the directory beside it, of the same name with `.d`.
     fn read(&self, file: &str) -> BTreeMap<String, u32> {
         let mut names = BTreeMap::new();
+        if file.is_empty() {
+            return names;
+        }
         for directory in DIRECTORIES.iter().map(Path::new) {
             let beside = directory.join(format!("{file}.d"));
             let mut more: Vec<PathBuf> = self.files.list(&beside).iter().map(|n| beside.join(n)).collect();

@@ -1,10 +1,10 @@
 //! What VRRP's blocks say of each other, of the virtual servers, and of this host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::types::{Config, VirtualServerId};
-use crate::syntax::diagnostic::{Class, Diagnostic};
+use crate::syntax::diagnostic::{Class, Diagnostic, Diagnostics};
 use crate::syntax::files::Files;
 use crate::syntax::keyword::{Reader, get, nearest};
 use crate::syntax::source::Span;
@@ -20,6 +20,9 @@ use super::{VrrpOptions, command, host};
 /// Names that are defined, and where.
 type Names<'a> = BTreeMap<&'a str, Span>;
 
+/// This host's addresses, IPv4 and IPv6; None where it does not show them.
+type Own = [Option<BTreeSet<IpAddr>>; 2];
+
 /// All that is compared.
 pub struct Verify<'a> {
     /// VRRP's blocks.
@@ -28,6 +31,8 @@ pub struct Verify<'a> {
     pub global: &'a VrrpGlobal,
     /// What became of them.
     pub config: &'a Config,
+    /// The instance the sync daemons follow.
+    pub sync_follows: Option<&'a Word>,
     /// Virtual servers by address, and where each is.
     pub virtual_servers: &'a [(SocketAddr, Span)],
     /// The files of this host.
@@ -48,8 +53,11 @@ impl Verify<'_> {
             processes: unique("vrrp_track_process", options.processes.iter().map(|p| place(&p.name)), reader),
         };
         self.scripts(reader);
+        let is_asked = options.instances.iter().any(|i| i.source.is_some() || !i.peers.is_empty());
+        let own: Own =
+            [true, false].map(|is_ipv4| is_asked.then(|| host::addresses(is_ipv4, self.files)).flatten());
         for instance in &options.instances {
-            self.instance(instance, reader);
+            self.instance(instance, &own, reader);
             self.followed(&instance.tracked, &format!("vrrp_instance {}", instance.name), &defined, reader);
         }
         self.router_numbers(reader);
@@ -64,6 +72,9 @@ impl Verify<'_> {
         }
         self.held_twice(reader);
         self.services(reader);
+        if let Some(name) = self.sync_follows {
+            is_there("vrrp_instance", name, &instances, reader);
+        }
         self.sync_daemon(reader);
     }
 
@@ -86,7 +97,7 @@ impl Verify<'_> {
         }
     }
 
-    fn instance(&self, instance: &InstanceOptions, reader: &mut Reader<'_>) {
+    fn instance(&self, instance: &InstanceOptions, own: &Own, reader: &mut Reader<'_>) {
         let name = &instance.name;
         if let Some(interface) = &instance.interface {
             self.on_this_host(&interface.value, interface.span, reader);
@@ -119,31 +130,10 @@ impl Verify<'_> {
             let help = format!("write its addresses, or `{word}` where that is meant");
             reader.diagnostics.push(problem.help(help));
         }
-        self.addresses_of_this_host(instance, reader);
+        addresses_of_this_host(instance, own, reader);
         for written in instance.tracked.notify.commands() {
             let what = format!("vrrp_instance {name}");
             command::verify(written, &what, "nobody hears of its changes without it", self.files, reader);
-        }
-    }
-
-    /// Unicast is between addresses that the hosts have.
-    fn addresses_of_this_host(&self, instance: &InstanceOptions, reader: &mut Reader<'_>) {
-        let written = instance.source.iter().map(|s| (s.value, s.span, true));
-        let peers = instance.peers.iter().map(|p| (p.peer.address, p.span, false));
-        for (address, span, is_source) in written.chain(peers) {
-            let Some(own) = host::addresses(address.is_ipv4(), self.files) else { continue };
-            let (what, help) = match (is_source, own.contains(&address)) {
-                (true, false) => (
-                    "is not an address of this host",
-                    "its advertisements leave from there: write one of `ip addr`",
-                ),
-                (false, true) => {
-                    ("is this host's own address", "unicast_peer is for the other routers: remove it")
-                }
-                _ => continue,
-            };
-            let text = format!("vrrp_instance {}: {address} {what}", instance.name);
-            reader.diagnostics.push(Diagnostic::warning(span, text).help(help));
         }
     }
 
@@ -250,9 +240,13 @@ impl Verify<'_> {
 
     /// Virtual servers and the instances that hold their addresses.
     fn services(&self, reader: &mut Reader<'_>) {
-        let holder = |vip: IpAddr| {
-            self.settings().find(|i| i.addresses.iter().chain(&i.excluded).any(|a| a.wanted.prefix.ip == vip))
-        };
+        let mut held: BTreeMap<IpAddr, &str> = BTreeMap::new();
+        for instance in self.settings() {
+            for address in instance.addresses.iter().chain(&instance.excluded) {
+                held.entry(address.wanted.prefix.ip).or_insert(&instance.name);
+            }
+        }
+        let holder = |vip: IpAddr| held.get(&vip).copied();
         let has_holder = self.virtual_servers.iter().any(|(vip, _)| holder(vip.ip()).is_some());
         for (vip, span) in
             self.virtual_servers.iter().filter(|(vip, _)| has_holder && holder(vip.ip()).is_none())
@@ -272,10 +266,7 @@ impl Verify<'_> {
                 instance.name
             );
             let problem = Diagnostic::warning(strict.span, text);
-            let held = self
-                .virtual_servers
-                .iter()
-                .find(|(vip, _)| holder(vip.ip()).is_some_and(|i| i.name == instance.name));
+            let held = self.virtual_servers.iter().find(|(vip, _)| holder(vip.ip()) == Some(&*instance.name));
             reader.diagnostics.push(match held {
                 Some((vip, span)) => problem
                     .help("keepalived drops them before IPVS sees them (no_accept), and with them all traffic of that virtual server: remove strict mode")
@@ -338,6 +329,28 @@ impl Verify<'_> {
     }
 }
 
+/// Unicast is between addresses that the hosts have.
+fn addresses_of_this_host(instance: &InstanceOptions, own: &Own, reader: &mut Reader<'_>) {
+    let written = instance.source.iter().map(|s| (s.value, s.span, true));
+    let peers = instance.peers.iter().map(|p| (p.peer.address, p.span, false));
+    for (address, span, is_source) in written.chain(peers) {
+        let [ipv4, ipv6] = own;
+        let Some(own) = (if address.is_ipv4() { ipv4 } else { ipv6 }) else { continue };
+        let (what, help) = match (is_source, own.contains(&address)) {
+            (true, false) => (
+                "is not an address of this host",
+                "its advertisements leave from there: write one of `ip addr`",
+            ),
+            (false, true) => {
+                ("is this host's own address", "unicast_peer is for the other routers: remove it")
+            }
+            _ => continue,
+        };
+        let text = format!("vrrp_instance {}: {address} {what}", instance.name);
+        reader.diagnostics.push(Diagnostic::warning(span, text).help(help));
+    }
+}
+
 /// What can be followed.
 struct Defined<'a> {
     scripts: Names<'a>,
@@ -387,7 +400,9 @@ fn is_there(kind: &str, name: &Word, defined: &Names<'_>, reader: &mut Reader<'_
         return;
     }
     let problem = Diagnostic::error(name.span, format!("there is no {kind} `{}`", name.text));
-    let help = match nearest(name, defined.keys().copied()) {
+    // Of what is only counted, what was meant is not looked for: that costs.
+    let keys = defined.keys().copied().filter(|_| reader.diagnostics.errors() < Diagnostics::MAX_KEPT);
+    let help = match nearest(name, keys) {
         Some(likely) => format!("did you mean `{likely}`?"),
         None => format!("define it with `{kind} {} {{ ... }}`, or remove it here", name.text),
     };

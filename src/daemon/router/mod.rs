@@ -14,7 +14,6 @@ mod receive;
 mod socket;
 mod task;
 mod timer;
-mod watched;
 mod wire;
 
 pub use handle::{Handle, News, refuse_unpermitted};

@@ -8,7 +8,7 @@ use rustix::time::{
 };
 use tokio::io::unix::AsyncFd;
 
-use super::watched::watch;
+use crate::net::kernel::register;
 use crate::time::Instant;
 
 /// A deadline to wait for.
@@ -24,7 +24,7 @@ impl Timer {
     /// The kernel's.
     pub(super) fn new() -> io::Result<Timer> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-        Ok(Timer { fd: watch(timerfd_create(TimerfdClockId::Monotonic, flags)?)?, set: None })
+        Ok(Timer { fd: register(timerfd_create(TimerfdClockId::Monotonic, flags)?)?, set: None })
     }
 
     /// Waits until then; for ever, when there is no deadline.

@@ -17,7 +17,7 @@ use tokio::io::unix::AsyncFd;
 use super::frames::Frames;
 use super::receive::{Buffer, receive};
 use super::socket;
-use super::watched::watch;
+use crate::net::kernel::register;
 use crate::net::types::LinkIndex;
 use crate::time::Instant;
 use crate::vrrp::exchange::{Datagram, Endpoint, Transmission};
@@ -73,7 +73,7 @@ impl Wire {
             ears: BTreeMap::new(),
             mouths: BTreeMap::new(),
             next_key: 0,
-            ready: watch(epoll::create(epoll::CreateFlags::CLOEXEC)?)?,
+            ready: register(epoll::create(epoll::CreateFlags::CLOEXEC)?)?,
             frames: Frames::open()?,
             buffer: Buffer::default(),
         })

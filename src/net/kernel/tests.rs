@@ -45,14 +45,12 @@ proptest! {
 #[test]
 fn an_address_that_was_written_is_the_address_that_is_read() {
     let wanted = Address {
-        link: "eth0".into(),
-        prefix: Prefix { ip: [10, 1, 0, 100].into(), length: 24 },
-        peer: None,
         broadcast: Some([10, 1, 0, 255].into()),
         scope: 253,
         label: Some("eth0:vip".into()),
         flags: 0x200,
         preferred_lifetime: Some(9),
+        ..Address::plain("eth0", Prefix { ip: [10, 1, 0, 100].into(), length: 24 })
     };
     let request = encode::add_address(&wanted, LinkIndex(7), false).unwrap();
     let read = decode::address(request.body()).unwrap().unwrap();
@@ -142,16 +140,13 @@ fn route() -> impl Strategy<Value = Route> {
         );
         plain.prop_map(|(destination, source, tos, table, metric, scope, metrics, hops, kind)| Route {
             kind,
-            destination,
-            from: None,
             source,
             tos,
             table,
             metric,
             scope,
-            protocol: 18,
             metrics,
-            hops,
+            ..Route::plain(destination, hops)
         })
     })
 }
