@@ -105,7 +105,6 @@ fn writable_root(dir: &str) -> Result<(), String> {
 fn own_root() -> Result<(), String> {
     std::env::set_current_dir("/").map_err(|e| format!("/: {e}"))?;
     kernels_own()?;
-    file_system("tmpfs", "tmp", "mode=1777")?;
     named()
 }
 

@@ -37,8 +37,8 @@ const HOLD: Duration = seconds(10);
 const HEEDED: Duration = seconds(60);
 /// Open descriptors no director of this size needs.
 const DESCRIPTORS: usize = 80;
-/// The makes a director may be of.
-const MAKES: [Make; 1] = [Make::Keepalived];
+/// The makes a director may be of: mostly ours.
+const MAKES: [Make; 3] = [Make::Lvsd, Make::Lvsd, Make::Keepalived];
 
 /// A life under way.
 struct Soak<'a> {
