@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["time"],
     &["syntax"],
+    &["netlink"],
     &["ipvs", "net", "check"],
     &["vrrp", "notify"],
     &["config"],

@@ -4,6 +4,7 @@
 //!
 //! - [`time`]: points in time; the only clock read.
 //! - [`syntax`]: text to spanned tree, diagnostics; knows no keyword.
+//! - [`netlink`]: bytes and sockets of the kernel's message protocol.
 //! - [`ipvs`]: the kernel's table in the kernel's words.
 //! - [`net`]: the host's network beside IPVS.
 //! - [`check`]: one file per checker: keywords, specification, conversation.
@@ -20,6 +21,7 @@ pub mod daemon;
 pub mod director;
 pub mod ipvs;
 pub mod net;
+mod netlink;
 pub mod syntax;
 pub mod time;
 pub mod vrrp;

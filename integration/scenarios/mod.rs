@@ -13,6 +13,7 @@ mod languages;
 mod leaving;
 mod local_trouble;
 mod modes;
+mod net_conformance;
 mod observability;
 mod orders;
 mod plan;
@@ -223,6 +224,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "the netlink backend passes the suite that the imitated kernel passes",
         120,
         conformance::run,
+    )),
+    both(scenario(
+        "net-conformance",
+        "links, addresses, routes, rules and macvlans by rtnetlink, as ip sees them; lost news are told",
+        120,
+        net_conformance::run,
     )),
     scenario(
         "languages",

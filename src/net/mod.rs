@@ -1,6 +1,12 @@
 //! The host's network beside IPVS, in the kernel's words: [`types`]; [`sysctl`] reads and writes the kernel's settings.
 //!
-//! This layer refuses to know configuration files and health.
+//! This layer refuses to know configuration files and health. `identity` says when two of a thing are the same;
+//! [`kernel`] is this host, [`memory`] one for simulated worlds;
+//! [`conformance`] holds both to the same.
 
+pub mod conformance;
+mod identity;
+pub mod kernel;
+pub mod memory;
 pub mod sysctl;
 pub mod types;

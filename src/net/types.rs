@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// The kernel's number of a link (ifindex); a link made anew has another one.
@@ -57,6 +57,34 @@ pub struct Prefix {
     pub ip: IpAddr,
     /// 0 to 32, or to 128.
     pub length: u8,
+}
+
+impl Prefix {
+    /// The address alone.
+    pub fn host(ip: IpAddr) -> Prefix {
+        Prefix { ip, length: if ip.is_ipv4() { 32 } else { 128 } }
+    }
+
+    /// The same without host bits.
+    pub fn network(self) -> Prefix {
+        let length = u32::from(self.length);
+        let ip = match self.ip {
+            IpAddr::V4(ip) => {
+                let mask = u32::MAX.checked_shl(32_u32.saturating_sub(length)).unwrap_or(0);
+                Ipv4Addr::from(ip.to_bits() & mask).into()
+            }
+            IpAddr::V6(ip) => {
+                let mask = u128::MAX.checked_shl(128_u32.saturating_sub(length)).unwrap_or(0);
+                Ipv6Addr::from(ip.to_bits() & mask).into()
+            }
+        };
+        Prefix { ip, length: self.length }
+    }
+
+    /// Whether an address is of this network.
+    pub fn contains(self, ip: IpAddr) -> bool {
+        ip.is_ipv4() == self.ip.is_ipv4() && Prefix { ip, ..self }.network().ip == self.network().ip
+    }
 }
 
 impl fmt::Display for Prefix {

@@ -6,13 +6,14 @@
 use std::io::Cursor;
 
 use neli::consts::nl::NlmF;
+use neli::consts::socket::NlFamily;
 
-use super::attribute::Malformed;
 use super::encode::{self, Request, Unencodable};
-use super::message::{Reply, replies};
-use super::socket::Socket;
 use super::wire;
 use crate::ipvs::backend::Error;
+use crate::netlink::attribute::Malformed;
+use crate::netlink::message::{DUMP_INTERRUPTED, Reply, replies};
+use crate::netlink::socket::Socket;
 
 /// A socket, the family it speaks to, and the next sequence number.
 pub(super) struct Connection {
@@ -43,6 +44,8 @@ pub(super) enum DumpEnd {
     Refused(i32),
 }
 
+/// GENL_HDRLEN.
+const GENERIC_HEADER: usize = 4;
 /// Most datagrams in the answer to one send: a table of millions still ends.
 const MOST_DATAGRAMS: usize = 1 << 20;
 
@@ -52,7 +55,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Transport`].
     pub(super) fn open(seq: u32) -> Result<Connection, Error> {
-        let socket = Socket::open().map_err(Error::Transport)?;
+        let socket = Socket::open(NlFamily::Generic).map_err(Error::Transport)?;
         Ok(Connection { socket, family: wire::CONTROLLER, seq })
     }
 
@@ -120,16 +123,13 @@ impl Connection {
         }
         encode::append_full_stop(&mut datagram, self.take_seq()).map_err(unspeakable)?;
         self.socket.send(datagram.get_ref()).map_err(Error::Transport)?;
-        let mut refused = Vec::new();
+        let (mut refused, family) = (Vec::new(), self.family);
         for _ in 0..MOST_DATAGRAMS {
             for reply in replies(self.socket.receive().map_err(Error::Transport)?) {
                 match reply.map_err(senseless)? {
-                    Reply::Data { seq, family, attributes, .. } => {
+                    Reply::Data { seq, kind, payload, .. } => {
                         let index = index(seq, first_seq, count)?;
-                        if family != self.family {
-                            return Err(lost("an answer came from another family"));
-                        }
-                        on_data(index, attributes).map_err(senseless)?;
+                        on_data(index, attributes(family, kind, payload)?).map_err(senseless)?;
                     }
                     Reply::Verdict { seq, errno, text } => {
                         let index = index(seq, first_seq, count)?;
@@ -160,17 +160,14 @@ impl Connection {
         let mut datagram = Cursor::new(Vec::new());
         encode::append(&mut datagram, self.family, NlmF::DUMP, first_seq, request).map_err(unspeakable)?;
         self.socket.send(datagram.get_ref()).map_err(Error::Transport)?;
-        let mut interrupted = false;
+        let (mut interrupted, family) = (false, self.family);
         for _ in 0..MOST_DATAGRAMS {
             for reply in replies(self.socket.receive().map_err(Error::Transport)?) {
                 match reply.map_err(senseless)? {
-                    Reply::Data { seq, family, flags, attributes } => {
+                    Reply::Data { seq, kind, flags, payload } => {
                         index(seq, first_seq, 1)?;
-                        if family != self.family {
-                            return Err(lost("an answer came from another family"));
-                        }
-                        interrupted |= flags & wire::DUMP_INTERRUPTED != 0;
-                        on_data(attributes).map_err(senseless)?;
+                        interrupted |= flags & DUMP_INTERRUPTED != 0;
+                        on_data(attributes(family, kind, payload)?).map_err(senseless)?;
                     }
                     Reply::Verdict { seq, errno, .. } => {
                         index(seq, first_seq, 1)?;
@@ -180,7 +177,7 @@ impl Connection {
                     }
                     Reply::Done { seq, flags, errno } => {
                         index(seq, first_seq, 1)?;
-                        interrupted |= flags & wire::DUMP_INTERRUPTED != 0;
+                        interrupted |= flags & DUMP_INTERRUPTED != 0;
                         return Ok(match errno {
                             0 if interrupted => DumpEnd::Interrupted,
                             0 => DumpEnd::Complete,
@@ -214,6 +211,14 @@ fn lost(why: &str) -> Error {
 
 fn senseless(e: Malformed) -> Error {
     Error::Transport(format!("an answer makes no sense: {e}"))
+}
+
+/// What follows the generic header of an answer of the family's.
+fn attributes(family: u16, kind: u16, payload: &[u8]) -> Result<&[u8], Error> {
+    if kind != family {
+        return Err(lost("an answer came from another family"));
+    }
+    payload.get(GENERIC_HEADER..).ok_or_else(|| lost("an answer is cut off"))
 }
 
 fn unspeakable(e: Unencodable) -> Error {

@@ -4,13 +4,15 @@
 //! table: a service of another protocol is left out, a scheduler whose name is odd reads as `none`, and a
 //! forwarding method or tunnel that is unknown as [`Forwarding::Bypass`], so that it equals nothing wanted.
 
-use super::attribute::{Attribute, Malformed, attributes, take_u32};
+use std::net::IpAddr;
+
 use super::wire::{self, CommandAttr, DaemonAttr, DestinationAttr, InfoAttr, ServiceAttr, StatsAttr};
 use crate::ipvs::scheduler::Scheduler;
 use crate::ipvs::types::{
     Connections, Destination, DestinationEntry, DestinationKey, Family, Forwarding, Persistence, Protocol,
     Service, ServiceFlags, ServiceKey, Stats, SyncDaemon, SyncRole, Timeouts, Tunnel, TunnelChecksum,
 };
+use crate::netlink::attribute::{Attribute, Malformed, attributes, take_u32};
 
 /// The key of a service; None when lvsd cannot express it.
 pub(super) fn service_key(message: &[u8]) -> Result<Option<ServiceKey>, Malformed> {
@@ -58,7 +60,7 @@ pub(super) fn destination(
         d.take(&a?)?;
     }
     let Some(family) = d.family.map_or(Some(service), self::family) else { return Ok(None) };
-    let address = d.address.ok_or(Malformed("a destination without an address"))?.address(family)?;
+    let address = address(&d.address.ok_or(Malformed("a destination without an address"))?, family)?;
     let port = d.port.ok_or(Malformed("a destination without a port"))?;
     let entry = DestinationEntry {
         destination: Destination {
@@ -96,8 +98,8 @@ pub(super) fn sync_daemon(message: &[u8]) -> Result<Option<SyncDaemon>, Malforme
             // The kernel keeps a whole number, the wire between directors has a byte for it.
             DaemonAttr::SyncId => daemon.sync_id = a.u32()?.to_le_bytes()[0],
             DaemonAttr::MaxLen => daemon.max_len = Some(a.u16()?),
-            DaemonAttr::Group => daemon.group = Some(a.address(Family::Inet)?),
-            DaemonAttr::Group6 => daemon.group = Some(a.address(Family::Inet6)?),
+            DaemonAttr::Group => daemon.group = Some(a.ipv4()?.into()),
+            DaemonAttr::Group6 => daemon.group = Some(a.ipv6()?.into()),
             DaemonAttr::Port => daemon.port = Some(a.u16()?),
             DaemonAttr::Ttl => daemon.ttl = Some(a.u8()?),
             _ => {}
@@ -208,7 +210,7 @@ impl ServiceAttributes<'_> {
             wire::SCTP => Protocol::Sctp,
             _ => return Ok(None),
         };
-        let address = self.address.ok_or(Malformed("a service without an address"))?.address(family)?;
+        let address = address(&self.address.ok_or(Malformed("a service without an address"))?, family)?;
         let port = self.port.ok_or(Malformed("a service without a port"))?;
         Ok(Some(ServiceKey::Address { protocol, address, port }))
     }
@@ -317,6 +319,14 @@ fn stats(a: &Attribute<'_>) -> Result<Stats, Malformed> {
         }
     }
     Ok(s)
+}
+
+/// An address of the family: 4 bytes (of 16), or 16.
+fn address(a: &Attribute<'_>, family: Family) -> Result<IpAddr, Malformed> {
+    match family {
+        Family::Inet => a.ipv4().map(IpAddr::from),
+        Family::Inet6 => a.ipv6().map(IpAddr::from),
+    }
 }
 
 fn nested(message: &[u8], which: CommandAttr) -> Result<&[u8], Malformed> {

@@ -19,6 +19,7 @@ use crate::ipvs::types::{
     Destination, DestinationKey, Family, Forwarding, Protocol, Service, ServiceKey, SyncDaemon, SyncRole,
     Timeouts, Tunnel, TunnelChecksum,
 };
+use crate::netlink::message::NOOP;
 
 /// A generic netlink message, not yet addressed.
 pub(super) type Request = Genlmsghdr<u8, u16>;
@@ -84,7 +85,7 @@ pub(super) fn append(
 
 /// Appends a message that does nothing and is acknowledged: once it is, everything before it is settled.
 pub(super) fn append_full_stop(datagram: &mut Cursor<Vec<u8>>, seq: u32) -> Result<(), Unencodable> {
-    write(datagram, wire::NOOP, NlmF::ACK, seq, NlPayload::Empty)
+    write(datagram, NOOP, NlmF::ACK, seq, NlPayload::Empty)
 }
 
 fn write(

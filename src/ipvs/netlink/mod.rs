@@ -5,16 +5,13 @@
 //! truncated or senseless answer) the socket is closed and the next request opens another, so an answer to
 //! an earlier request can never be taken for this one's.
 //!
-//! Inside: `wire` the protocol's numbers, `encode` and `decode` its meaning, `attribute` and `message`
-//! its bytes, `socket` and `connection` the conversation, `module` the loading of ip_vs.
+//! Inside: `wire` the protocol's numbers, `encode` and `decode` its meaning, `connection` the conversation,
+//! `module` the loading of ip_vs; bytes and socket are [`crate::netlink`]'s.
 
-mod attribute;
 mod connection;
 mod decode;
 mod encode;
-mod message;
 mod module;
-mod socket;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -23,7 +20,6 @@ use std::collections::BTreeMap;
 
 use rustix::io::Errno;
 
-use self::attribute::Malformed;
 use self::connection::{Connection, DumpEnd};
 use self::encode::Request;
 use self::wire::Command;
@@ -31,6 +27,7 @@ use super::backend::{Backend, Error, Op, Refusal, Scope, Snapshot};
 use super::types::{
     DestinationEntry, DestinationKey, Service, ServiceEntry, ServiceKey, Settings, Stats, SyncRole,
 };
+use crate::netlink::attribute::Malformed;
 
 /// Most requests in one datagram: measured, more is no faster, and their refusals fit any receive buffer.
 const BATCH: usize = 64;

@@ -12,12 +12,6 @@ pub(super) const VERSION: u8 = 1;
 /// `nlmsg_type` of the controller that knows every family's number (GENL_ID_CTRL).
 pub(super) const CONTROLLER: u16 = 0x10;
 
-/// NLMSG_NOOP: `nlmsg_type` of a message that does nothing.
-pub(super) const NOOP: u16 = 1;
-
-/// NLM_F_DUMP_INTR: the table changed under a dump.
-pub(super) const DUMP_INTERRUPTED: u16 = 0x10;
-
 /// IP_VS_SVC_F_PERSISTENT.
 pub(super) const PERSISTENT: u32 = 0x1;
 

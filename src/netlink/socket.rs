@@ -1,4 +1,4 @@
-//! One generic netlink socket: sends datagrams to the kernel, receives the kernel's, every wait bounded.
+//! One netlink socket: sends datagrams to the kernel, receives the kernel's, every wait bounded.
 //!
 //! It refuses to know messages. It is closed, never repaired: whoever is told of an error opens another.
 
@@ -25,22 +25,24 @@ const DATAGRAM: usize = 64 << 10;
 const PATIENCE: usize = 64;
 
 /// See the module.
-pub(super) struct Socket {
+pub(crate) struct Socket {
     socket: NlSocket,
     buffer: Vec<u8>,
 }
 
 impl Socket {
-    /// Opens a socket.
+    /// Opens a socket of a protocol.
     ///
     /// # Errors
     /// A sentence, when the system refuses one.
-    pub(super) fn open() -> Result<Socket, String> {
-        let socket = NlSocket::connect(NlFamily::Generic, None, Groups::empty())
+    pub(crate) fn open(protocol: NlFamily) -> Result<Socket, String> {
+        let socket = NlSocket::connect(protocol, None, Groups::empty())
             .map_err(|e| format!("cannot be opened: {e}"))?;
         let this = Socket { socket, buffer: vec![0; DATAGRAM] };
         // Texts are a courtesy: kernels before 4.12 know none.
         let _ = this.socket.enable_ext_ack(true);
+        // Dumps of routes are asked for in part; a kernel before 4.20 sends them whole, and we choose.
+        let _ = this.socket.enable_strict_checking(true);
         set_socket_timeout(descriptor(&this.socket), Timeout::Recv, Some(SILENCE))
             .map_err(|e| format!("cannot be given a timeout: {e}"))?;
         // The first needs CAP_NET_ADMIN over the whole machine; the second is capped at net.core.rmem_max.
@@ -55,7 +57,7 @@ impl Socket {
     ///
     /// # Errors
     /// A sentence, when the kernel did not take the whole datagram.
-    pub(super) fn send(&self, datagram: &[u8]) -> Result<(), String> {
+    pub(crate) fn send(&self, datagram: &[u8]) -> Result<(), String> {
         for _ in 0..PATIENCE {
             match self.socket.send(datagram, Msg::empty()) {
                 Ok(n) if n == datagram.len() => return Ok(()),
@@ -71,7 +73,7 @@ impl Socket {
     ///
     /// # Errors
     /// A sentence, when there was none for 5 seconds, some were lost (ENOBUFS), or it was cut off.
-    pub(super) fn receive(&mut self) -> Result<&[u8], String> {
+    pub(crate) fn receive(&mut self) -> Result<&[u8], String> {
         let mut length = None;
         for _ in 0..PATIENCE {
             let mut parts = [IoSliceMut::new(&mut self.buffer)];

@@ -1,32 +1,30 @@
 //! Netlink attributes as they arrive: a walk over bytes that trusts no length.
 //!
-//! It refuses to know what an attribute means; [`super::decode`] and [`super::message`] do.
+//! It refuses to know what an attribute means.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-use crate::ipvs::types::Family;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Why a reply makes no sense, in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Malformed(pub(super) &'static str);
+pub(crate) struct Malformed(pub(crate) &'static str);
 
 /// One attribute.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Attribute<'a> {
+pub(crate) struct Attribute<'a> {
     /// Its type, without the nested and byte order bits.
-    pub(super) kind: u16,
+    pub(crate) kind: u16,
     /// Its content, without padding.
-    pub(super) payload: &'a [u8],
+    pub(crate) payload: &'a [u8],
 }
 
 /// A walk over the attributes in `bytes`; ends after the first malformed one.
-pub(super) fn attributes(bytes: &[u8]) -> Attributes<'_> {
+pub(crate) fn attributes(bytes: &[u8]) -> Attributes<'_> {
     Attributes { rest: bytes }
 }
 
 /// See [`attributes`].
-pub(super) struct Attributes<'a> {
+pub(crate) struct Attributes<'a> {
     rest: &'a [u8],
 }
 
@@ -59,45 +57,47 @@ impl<'a> Iterator for Attributes<'a> {
 
 impl Attribute<'_> {
     /// An unsigned byte.
-    pub(super) fn u8(&self) -> Result<u8, Malformed> {
+    pub(crate) fn u8(&self) -> Result<u8, Malformed> {
         self.payload.first().copied().ok_or(SHORT)
     }
 
     /// Two bytes, host order.
-    pub(super) fn u16(&self) -> Result<u16, Malformed> {
+    pub(crate) fn u16(&self) -> Result<u16, Malformed> {
         take_u16(self.payload, 0)
     }
 
     /// Two bytes, network order.
-    pub(super) fn port(&self) -> Result<u16, Malformed> {
+    pub(crate) fn port(&self) -> Result<u16, Malformed> {
         Ok(u16::from_be(self.u16()?))
     }
 
     /// Four bytes, host order.
-    pub(super) fn u32(&self) -> Result<u32, Malformed> {
+    pub(crate) fn u32(&self) -> Result<u32, Malformed> {
         take_u32(self.payload, 0)
     }
 
     /// Eight bytes, host order.
-    pub(super) fn u64(&self) -> Result<u64, Malformed> {
+    pub(crate) fn u64(&self) -> Result<u64, Malformed> {
         Ok(u64::from_ne_bytes(*self.payload.first_chunk().ok_or(SHORT)?))
     }
 
     /// A 32-bit counter of old or a 64-bit one, whichever it is by its length.
-    pub(super) fn counter(&self) -> Result<u64, Malformed> {
+    pub(crate) fn counter(&self) -> Result<u64, Malformed> {
         if self.payload.len() < 8 { self.u32().map(u64::from) } else { self.u64() }
     }
 
-    /// An address of the family: 4 bytes (of 16), or 16.
-    pub(super) fn address(&self, family: Family) -> Result<IpAddr, Malformed> {
-        Ok(match family {
-            Family::Inet => Ipv4Addr::from(*self.payload.first_chunk::<4>().ok_or(SHORT)?).into(),
-            Family::Inet6 => Ipv6Addr::from(*self.payload.first_chunk::<16>().ok_or(SHORT)?).into(),
-        })
+    /// An IPv4 address, perhaps with more behind it.
+    pub(crate) fn ipv4(&self) -> Result<Ipv4Addr, Malformed> {
+        Ok(Ipv4Addr::from(*self.payload.first_chunk::<4>().ok_or(SHORT)?))
+    }
+
+    /// An IPv6 address.
+    pub(crate) fn ipv6(&self) -> Result<Ipv6Addr, Malformed> {
+        Ok(Ipv6Addr::from(*self.payload.first_chunk::<16>().ok_or(SHORT)?))
     }
 
     /// Text up to the first NUL; bytes that are not UTF-8 become U+FFFD.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let end = self.payload.iter().position(|b| *b == 0).unwrap_or(self.payload.len());
         String::from_utf8_lossy(self.payload.get(..end).unwrap_or_default()).into_owned()
     }
@@ -106,13 +106,13 @@ impl Attribute<'_> {
 const SHORT: Malformed = Malformed("an attribute is shorter than its type says");
 
 /// Two bytes at `at`, host order.
-pub(super) fn take_u16(bytes: &[u8], at: usize) -> Result<u16, Malformed> {
+pub(crate) fn take_u16(bytes: &[u8], at: usize) -> Result<u16, Malformed> {
     let tail = bytes.get(at..).ok_or(SHORT)?;
     Ok(u16::from_ne_bytes(*tail.first_chunk().ok_or(SHORT)?))
 }
 
 /// Four bytes at `at`, host order.
-pub(super) fn take_u32(bytes: &[u8], at: usize) -> Result<u32, Malformed> {
+pub(crate) fn take_u32(bytes: &[u8], at: usize) -> Result<u32, Malformed> {
     let tail = bytes.get(at..).ok_or(SHORT)?;
     Ok(u32::from_ne_bytes(*tail.first_chunk().ok_or(SHORT)?))
 }

@@ -1,25 +1,23 @@
 //! Netlink messages as they arrive: splits a datagram into replies, reads acknowledgements by hand.
 //!
 //! By hand, because the echo inside an error must not be trusted to be whole and an acknowledgement is twenty
-//! bytes. It refuses to know IPVS: data is handed on as the attributes behind the
-//! generic netlink header.
+//! bytes. It refuses to know families: data is handed on as what follows the header.
 
 use super::attribute::{Malformed, attributes, take_u16, take_u32};
-use super::wire::NOOP;
 
 /// One message of the kernel's.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Reply<'a> {
+pub(crate) enum Reply<'a> {
     /// Part of an answer.
     Data {
         /// Sequence number of the request.
         seq: u32,
-        /// `nlmsg_type`: the generic netlink family.
-        family: u16,
+        /// `nlmsg_type`: for generic netlink the family.
+        kind: u16,
         /// `nlmsg_flags`.
         flags: u16,
-        /// The attributes.
-        attributes: &'a [u8],
+        /// What follows the header.
+        payload: &'a [u8],
     },
     /// A request's verdict.
     Verdict {
@@ -42,25 +40,27 @@ pub(super) enum Reply<'a> {
 }
 
 /// The messages of one datagram; ends after the first malformed one.
-pub(super) fn replies(datagram: &[u8]) -> Replies<'_> {
+pub(crate) fn replies(datagram: &[u8]) -> Replies<'_> {
     Replies { rest: datagram }
 }
 
 /// See [`replies`].
-pub(super) struct Replies<'a> {
+pub(crate) struct Replies<'a> {
     rest: &'a [u8],
 }
 
 /// NLMSG_HDRLEN.
 const HEADER: usize = 16;
-/// GENL_HDRLEN.
-const GENERIC_HEADER: usize = 4;
 
+/// NLMSG_NOOP: a message that does nothing.
+pub(crate) const NOOP: u16 = 1;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 /// Types below this one are netlink's own (NLMSG_MIN_TYPE).
 const FIRST_FAMILY: u16 = 0x10;
 
+/// NLM_F_DUMP_INTR.
+pub(crate) const DUMP_INTERRUPTED: u16 = 0x10;
 /// NLM_F_CAPPED: the echo in an error is the header only.
 const CAPPED: u16 = 0x100;
 /// NLM_F_ACK_TLVS: attributes follow the echo.
@@ -110,9 +110,7 @@ fn read(message: &[u8]) -> Result<Option<Reply<'_>>, Malformed> {
         // The oldest kernels end a dump without a code.
         DONE if payload.len() < 4 => Some(Reply::Done { seq, flags, errno: 0 }),
         DONE => Some(Reply::Done { seq, flags, errno: errno(take_u32(payload, 0)?) }),
-        family if family >= FIRST_FAMILY => {
-            Some(Reply::Data { seq, family, flags, attributes: payload.get(GENERIC_HEADER..).ok_or(CUT)? })
-        }
+        kind if kind >= FIRST_FAMILY => Some(Reply::Data { seq, kind, flags, payload }),
         _ => return Err(Malformed("a message of a type netlink does not define, or data was lost")),
     })
 }
@@ -171,12 +169,12 @@ mod tests {
     #[test]
     fn a_datagram_may_hold_data_and_the_end_of_the_dump() {
         let mut bytes = message(28, 2, 3, &[1, 1, 0, 0, 4, 0, 1, 0]);
-        bytes.extend(message(DONE, 2 | super::super::wire::DUMP_INTERRUPTED, 3, &0i32.to_ne_bytes()));
+        bytes.extend(message(DONE, 2 | DUMP_INTERRUPTED, 3, &0i32.to_ne_bytes()));
         let all: Vec<_> = replies(&bytes).collect();
         assert_eq!(
             all,
             [
-                Ok(Reply::Data { seq: 3, family: 28, flags: 2, attributes: &[4, 0, 1, 0] }),
+                Ok(Reply::Data { seq: 3, kind: 28, flags: 2, payload: &[1, 1, 0, 0, 4, 0, 1, 0] }),
                 Ok(Reply::Done { seq: 3, flags: 0x12, errno: 0 }),
             ]
         );

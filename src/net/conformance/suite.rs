@@ -1,0 +1,128 @@
+//! The hands of the suite: claims about a host, and the values it writes.
+//!
+//! It refuses to know what must hold; the parts in [`super`] say that.
+
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use super::Subject;
+use crate::net::types::{Address, LinkIndex, News, Op, Prefix};
+
+/// Whether a claim, or all of a part's, held; if not, in words.
+pub(super) type Outcome = Result<(), String>;
+
+pub(super) const EXIST: i32 = Errno::EXIST.raw_os_error();
+pub(super) const INVAL: i32 = Errno::INVAL.raw_os_error();
+pub(super) const NODEV: i32 = Errno::NODEV.raw_os_error();
+
+pub(super) fn prefix(text: &str) -> Result<Prefix, String> {
+    let (ip, length) = text.split_once('/').ok_or_else(|| format!("{text}: no length"))?;
+    let odd = |e: &dyn std::fmt::Display| format!("{text}: {e}");
+    Ok(Prefix { ip: ip.parse().map_err(|e| odd(&e))?, length: length.parse().map_err(|e| odd(&e))? })
+}
+
+/// An address without further attributes; an IPv6 one is not looked for on the network.
+pub(super) fn address(link: &str, text: &str) -> Result<Address, String> {
+    let prefix = prefix(text)?;
+    Ok(Address {
+        link: link.to_owned(),
+        prefix,
+        peer: None,
+        broadcast: None,
+        scope: 0,
+        label: None,
+        flags: if prefix.ip.is_ipv6() { 2 } else { 0 },
+        preferred_lifetime: None,
+    })
+}
+
+pub(super) fn add(address: &Address) -> Op {
+    Op::AddAddress(Arc::new(address.clone()))
+}
+
+pub(super) fn remove(link: LinkIndex, prefix: Prefix) -> Op {
+    Op::RemoveAddress { link, prefix }
+}
+
+/// A host under test, and how many claims held.
+pub(super) struct Suite<'a> {
+    pub(super) subject: &'a mut dyn Subject,
+    pub(super) link: String,
+    pub(super) claims: usize,
+}
+
+impl Suite<'_> {
+    pub(super) fn same<T: PartialEq + std::fmt::Debug + ?Sized>(
+        &mut self,
+        what: &str,
+        got: &T,
+        want: &T,
+    ) -> Outcome {
+        self.claims += 1;
+        if got == want { Ok(()) } else { Err(format!("{what}: expected {want:?}, got {got:?}")) }
+    }
+
+    pub(super) fn index(&mut self) -> Result<LinkIndex, String> {
+        let host = self.subject.host()?;
+        host.link(&self.link).map(|link| link.index).ok_or_else(|| format!("no link {}", self.link))
+    }
+
+    pub(super) fn accept(&mut self, ops: &[Op]) -> Outcome {
+        self.claims += 1;
+        match self.subject.apply(ops).first() {
+            None => Ok(()),
+            Some(refusal) => {
+                Err(format!("{:?} was refused: {} ({})", refusal.op, refusal.text, refusal.errno))
+            }
+        }
+    }
+
+    /// Exactly these are refused, in order; an errno of None is any.
+    pub(super) fn refuse(&mut self, ops: &[Op], expected: &[(Op, Option<i32>)]) -> Outcome {
+        self.claims += 1;
+        let refused = self.subject.apply(ops);
+        let is_so = refused.len() == expected.len()
+            && refused.iter().zip(expected).all(|(refusal, (op, errno))| {
+                let is_errno = errno.is_none_or(|errno| errno == refusal.errno);
+                refusal.op == *op && is_errno && refusal.errno > 0 && !refusal.text.is_empty()
+            });
+        if is_so { Ok(()) } else { Err(format!("expected refusals {expected:?}, got {refused:?}")) }
+    }
+
+    /// This is told, perhaps among other news; those before it are consumed.
+    pub(super) fn told(&mut self, what: &str, is_it: impl Fn(&News) -> bool) -> Outcome {
+        self.claims += 1;
+        let mut others = Vec::new();
+        while let Some(news) = self.subject.next_news()? {
+            if is_it(&news) {
+                return Ok(());
+            }
+            others.push(news);
+        }
+        Err(format!("it was not told {what}, but {others:?}"))
+    }
+
+    pub(super) fn holds(&mut self, wanted: &Address) -> Outcome {
+        self.claims += 1;
+        let index = self.index()?;
+        let host = self.subject.host()?;
+        let held: Vec<_> = host.addresses.iter().filter(|held| held.prefix.ip == wanted.prefix.ip).collect();
+        let is_there = held.iter().any(|held| {
+            let is_scope = wanted.prefix.ip.is_ipv6() || held.scope == wanted.scope;
+            held.link == index && held.prefix == wanted.prefix && is_scope && !held.is_unusable
+        });
+        if is_there && held.len() == 1 {
+            Ok(())
+        } else {
+            Err(format!("expected {wanted:?} alone, got {held:?}"))
+        }
+    }
+
+    pub(super) fn lacks(&mut self, prefix: Prefix) -> Outcome {
+        self.claims += 1;
+        let host = self.subject.host()?;
+        let is_there = host.addresses.iter().any(|held| held.prefix == prefix);
+        if is_there { Err(format!("{prefix} is there")) } else { Ok(()) }
+    }
+}

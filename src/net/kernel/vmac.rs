@@ -1,0 +1,286 @@
+//! Macvlans with virtual routers' MAC addresses, and the settings of theirs and their base's that they need.
+//!
+//! What settings of others were is written into the macvlan's alias, too: who finds a macvlan left by a crash
+//! gives back what it says. Reverse path filtering is the larger one of `all` and the link's own, so
+//! while a macvlan needs none, `all` is 0 and every other link has what `all` was.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rustix::io::Errno;
+
+use super::decode::ShownLink;
+use super::encode::{self, Unspeakable};
+use super::wire::{IFA_F_NODAD, MACVLAN_PRIVATE};
+use super::{Kernel, in_words};
+use crate::net::sysctl;
+use crate::net::types::{Address, LinkIndex, MacAddress, Vmac};
+use crate::netlink::request::Request;
+
+const EXIST: i32 = Errno::EXIST.raw_os_error();
+const NODEV: i32 = Errno::NODEV.raw_os_error();
+/// What aliases of our macvlans begin with.
+const ALIAS: &str = "lvsd:";
+/// RT_SCOPE_LINK.
+const SCOPE_LINK: u8 = 253;
+/// Who answers ARP: the link that has the address, and nobody else.
+const BASE_SETTINGS: [&str; 2] = ["arp_ignore", "arp_filter"];
+/// What an IPv4 macvlan needs.
+const IPV4_SETTINGS: [(&str, &str); 4] =
+    [("arp_ignore", "1"), ("accept_local", "1"), ("rp_filter", "0"), ("promote_secondaries", "1")];
+
+/// Macvlans that exist, and what settings were before them.
+#[derive(Debug, Default)]
+pub(super) struct Vmacs {
+    /// IPv4 macvlans by base.
+    users: BTreeMap<String, BTreeSet<String>>,
+    /// A base's settings, in the order of [`BASE_SETTINGS`].
+    bases: BTreeMap<String, [String; 2]>,
+    /// `all`'s reverse path filter and that of links which were given it.
+    filter: Option<(String, BTreeMap<String, String>)>,
+}
+
+impl Kernel {
+    pub(super) fn add_vmac(&mut self, vmac: &Vmac) -> Result<(), Unspeakable> {
+        let links = self.links().map_err(silence)?;
+        let by_name = |name: &str| links.iter().find(|shown| shown.link.name == name);
+        let Some(base) = by_name(&vmac.base).map(|shown| shown.link.index) else {
+            return Err((NODEV, format!("there is no link {}", vmac.base)));
+        };
+        let index = match by_name(&vmac.name) {
+            Some(shown) => self.adopt(vmac, shown, base)?,
+            None => {
+                self.ask(&[encode::make_macvlan(&vmac.name, base, vmac.mac)?])?;
+                super::find(&self.names, &vmac.name)
+                    .ok_or_else(|| (NODEV, format!("{} went as soon as it was made", vmac.name)))?
+            }
+        };
+        // Without IPv6 in the kernel there is nothing to be generated.
+        let _ = self.ask(&[encode::generate_no_address(index)]);
+        let set = |family: &str, name: &str, value: &str| {
+            sysctl::write_of_link(family, &vmac.name, name, value)
+                .map_err(|e| setting_refused(&format!("net.{family}.conf.{}.{name}", vmac.name), &e))
+        };
+        if vmac.is_ipv6 {
+            set("ipv6", "disable_ipv6", "0")?;
+            set("ipv6", "accept_ra", "0")?;
+        } else {
+            let _ = set("ipv6", "disable_ipv6", "1");
+            for (name, value) in IPV4_SETTINGS {
+                set("ipv4", name, value)?;
+            }
+            self.vmacs.prepare(vmac, by_name(&vmac.name).map(|shown| shown.alias.as_str()), &links)?;
+        }
+        let alias = self.vmacs.alias(vmac);
+        self.ask(&[encode::set_alias(index, &alias), encode::switch_on(index)])?;
+        if vmac.is_ipv6 { self.share_link_local(vmac, base, index) } else { Ok(()) }
+    }
+
+    pub(super) fn remove_vmac(&mut self, vmac: &Vmac) -> Result<(), Unspeakable> {
+        let links = self.links().map_err(silence)?;
+        let base = links.iter().find(|shown| shown.link.name == vmac.base).map(|shown| shown.link.index);
+        let there = links.iter().find(|shown| shown.link.name == vmac.name);
+        let mut outcome = Ok(());
+        // One that is not ours is not there.
+        if let Some(shown) =
+            there.filter(|shown| is_ours(shown) && (base.is_none() || shown.link.base == base))
+        {
+            outcome = match self.ask(&[encode::remove_link(shown.link.index)]) {
+                Err((NODEV, _)) => Ok(()),
+                other => other,
+            };
+        }
+        self.vmacs.release(vmac);
+        outcome
+    }
+
+    /// A macvlan that is there already, if it is one of ours or as ours would be.
+    fn adopt(&mut self, vmac: &Vmac, shown: &ShownLink, base: LinkIndex) -> Result<LinkIndex, Unspeakable> {
+        let is_private = shown.kind == "macvlan" && shown.mode == Some(MACVLAN_PRIVATE);
+        if !is_private || shown.link.base != Some(base) {
+            let text = format!("a link {} is there and is no private macvlan on {}", vmac.name, vmac.base);
+            return Err((EXIST, text));
+        }
+        if shown.link.mac != Some(MacAddress(vmac.mac)) {
+            self.ask(&[encode::set_mac(shown.link.index, vmac.mac)])?;
+        }
+        Ok(shown.link.index)
+    }
+
+    /// Gives the macvlan the base's link-local address, as its source.
+    fn share_link_local(
+        &mut self,
+        vmac: &Vmac,
+        base: LinkIndex,
+        index: LinkIndex,
+    ) -> Result<(), Unspeakable> {
+        let addresses = self.addresses().map_err(silence)?;
+        let is_local = |ip| matches!(ip, std::net::IpAddr::V6(ip) if ip.is_unicast_link_local());
+        let local =
+            addresses.iter().map(|a| a.held).find(|held| held.link == base && is_local(held.prefix.ip));
+        let Some(local) = local else {
+            let text = format!("{} has no IPv6 link-local address that {} could share", vmac.base, vmac.name);
+            return Err((Errno::ADDRNOTAVAIL.raw_os_error(), text));
+        };
+        let address = Address {
+            link: vmac.name.clone(),
+            prefix: local.prefix,
+            peer: None,
+            broadcast: None,
+            scope: SCOPE_LINK,
+            label: None,
+            flags: IFA_F_NODAD,
+            preferred_lifetime: None,
+        };
+        match self.ask(&[encode::add_address(&address, index, false)?]) {
+            Err((EXIST, _)) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Performs requests; the first refusal counts.
+    fn ask(&mut self, requests: &[Request]) -> Result<(), Unspeakable> {
+        let verdicts = self.converse(|talk| talk.batch(requests)).map_err(silence)?;
+        match verdicts.into_iter().flatten().next() {
+            None => Ok(()),
+            Some(verdict) => {
+                let text = in_words(verdict.errno, verdict.text.as_deref());
+                Err((verdict.errno, text))
+            }
+        }
+    }
+}
+
+impl Vmacs {
+    /// Changes the base's settings and `all`'s for a new IPv4 macvlan, remembering what they were.
+    fn prepare(&mut self, vmac: &Vmac, alias: Option<&str>, links: &[ShownLink]) -> Result<(), Unspeakable> {
+        let left = alias.and_then(originals);
+        if !self.bases.contains_key(&vmac.base) {
+            let originals = match &left {
+                Some((base, _)) => base.clone(),
+                None => [base_setting(vmac, BASE_SETTINGS[0])?, base_setting(vmac, BASE_SETTINGS[1])?],
+            };
+            for name in BASE_SETTINGS {
+                sysctl::write_of_link("ipv4", &vmac.base, name, "1")
+                    .map_err(|e| setting_refused(&format!("net.ipv4.conf.{}.{name}", vmac.base), &e))?;
+            }
+            self.bases.insert(vmac.base.clone(), originals);
+        }
+        if self.filter.is_none() {
+            self.filter = Some(free_all_from_filter(vmac, left.map(|(_, filter)| filter), links)?);
+        }
+        self.users.entry(vmac.base.clone()).or_default().insert(vmac.name.clone());
+        Ok(())
+    }
+
+    /// A macvlan went: with the last one of a base its settings are given back, with the last of all `all`'s.
+    fn release(&mut self, vmac: &Vmac) {
+        let Some(users) = self.users.get_mut(&vmac.base) else { return };
+        users.remove(&vmac.name);
+        if users.is_empty() {
+            self.users.remove(&vmac.base);
+            for (name, value) in BASE_SETTINGS.iter().zip(self.bases.remove(&vmac.base).into_iter().flatten())
+            {
+                // The base may have gone.
+                let _ = sysctl::write_of_link("ipv4", &vmac.base, name, &value);
+            }
+        }
+        if self.users.is_empty()
+            && let Some((all, others)) = self.filter.take()
+        {
+            let _ = sysctl::write_of_link("ipv4", "all", "rp_filter", &all);
+            for (link, value) in others {
+                let _ = sysctl::write_of_link("ipv4", &link, "rp_filter", &value);
+            }
+        }
+    }
+
+    fn alias(&self, vmac: &Vmac) -> String {
+        match (self.bases.get(&vmac.base), &self.filter) {
+            (Some([ignore, filter]), Some((all, _))) if !vmac.is_ipv6 => {
+                format!("{ALIAS} arp_ignore was {ignore}, arp_filter {filter}, all.rp_filter {all}")
+            }
+            _ => format!("{ALIAS} virtual router"),
+        }
+    }
+}
+
+/// Sets `all`'s reverse path filter to 0 and that of other links to what it was, if that is more than theirs.
+fn free_all_from_filter(
+    vmac: &Vmac,
+    left: Option<String>,
+    links: &[ShownLink],
+) -> Result<(String, BTreeMap<String, String>), Unspeakable> {
+    let read = |link: &str| {
+        sysctl::read_of_link("ipv4", link, "rp_filter")
+            .map_err(|e| setting_refused(&format!("net.ipv4.conf.{link}.rp_filter"), &e))
+    };
+    let write = |link: &str, value: &str| {
+        sysctl::write_of_link("ipv4", link, "rp_filter", value)
+            .map_err(|e| setting_refused(&format!("net.ipv4.conf.{link}.rp_filter"), &e))
+    };
+    let now = read("all")?;
+    let mut others = BTreeMap::new();
+    if now != "0" {
+        let names = links.iter().map(|shown| shown.link.name.as_str()).chain(["default"]);
+        for link in names.filter(|name| *name != vmac.name) {
+            // A link that has gone since needs nothing.
+            let Ok(own) = read(link) else { continue };
+            // Loose (2) is larger than strict (1), and the larger one counts.
+            if own < now {
+                write(link, &now)?;
+                others.insert(link.to_owned(), own);
+            }
+        }
+        write("all", "0")?;
+    }
+    // After a crash `all` is 0 and the macvlan's alias knows better.
+    Ok((left.unwrap_or(now), others))
+}
+
+fn base_setting(vmac: &Vmac, name: &str) -> Result<String, Unspeakable> {
+    sysctl::read_of_link("ipv4", &vmac.base, name)
+        .map_err(|e| setting_refused(&format!("net.ipv4.conf.{}.{name}", vmac.base), &e))
+}
+
+/// The settings an alias remembers: those of the base, and `all`'s reverse path filter.
+fn originals(alias: &str) -> Option<([String; 2], String)> {
+    let words = alias.strip_prefix(ALIAS)?.strip_prefix(" arp_ignore was ")?;
+    let (ignore, rest) = words.split_once(", arp_filter ")?;
+    let (filter, all) = rest.split_once(", all.rp_filter ")?;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let known = [ignore, filter, all].iter().all(|text| is_number(text));
+    known.then(|| ([ignore.to_owned(), filter.to_owned()], all.to_owned()))
+}
+
+/// A macvlan with our alias, or with none at all.
+fn is_ours(shown: &ShownLink) -> bool {
+    shown.kind == "macvlan" && (shown.alias.starts_with(ALIAS) || shown.alias.is_empty())
+}
+
+fn setting_refused(name: &str, error: &std::io::Error) -> Unspeakable {
+    let errno = error.raw_os_error().unwrap_or(0);
+    (errno, format!("{name}: {}", in_words(errno, None)))
+}
+
+fn silence(text: String) -> Unspeakable {
+    (0, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alias_gives_back_what_it_was_told() {
+        let mut vmacs = Vmacs::default();
+        let vmac = Vmac { name: "vrrp.51".into(), base: "eth0".into(), mac: [0; 6], is_ipv6: false };
+        vmacs.bases.insert("eth0".into(), ["0".into(), "2".into()]);
+        vmacs.filter = Some(("1".into(), BTreeMap::new()));
+        let alias = vmacs.alias(&vmac);
+        assert_eq!(originals(&alias), Some((["0".into(), "2".into()], "1".into())));
+        assert!(alias.len() < 256, "IFALIASZ");
+        for odd in ["", "lvsd: virtual router", "lvsd: arp_ignore was x, arp_filter 1, all.rp_filter 1"] {
+            assert_eq!(originals(odd), None, "{odd:?}");
+        }
+    }
+}

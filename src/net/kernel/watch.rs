@@ -1,0 +1,147 @@
+//! News of the host, from the kernel's multicast groups, for an event loop.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
+use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType, bind, recvfrom, socket_with};
+use socket2::{SockFilter, SockRef};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::{decode, wire};
+use crate::net::types::{Host, LinkIndex, News};
+use crate::netlink::attribute::Malformed;
+use crate::netlink::message::{Reply, replies};
+
+/// NETLINK_ROUTE is protocol 0.
+const ROUTE: Option<Protocol> = None;
+/// RTMGRP_*: links, addresses, routes and rules of both families.
+const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18;
+/// Wanted receive buffer: a link with thousands of addresses goes.
+const RECEIVE_BUFFER: usize = 8 << 20;
+/// Longest datagram; a link with many attributes stays far below.
+const DATAGRAM: usize = 64 << 10;
+
+/// What [`Watch::next`] tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The host changed; in order, perhaps in no way that matters.
+    News(Vec<News>),
+    /// News were lost: read the host again and [`Watch::learn`] it.
+    Lost,
+}
+
+/// Hears news.
+#[derive(Debug)]
+pub struct Watch {
+    socket: AsyncFd<OwnedFd>,
+    buffer: Vec<u8>,
+    /// Links by number: a route tells numbers, and its link may have gone with it.
+    names: BTreeMap<LinkIndex, String>,
+}
+
+impl Watch {
+    /// Begins to hear, in the network namespace of this thread and inside its event loop. Whoever reads the host
+    /// afterwards misses nothing.
+    ///
+    /// # Errors
+    /// A sentence, when the system refuses the socket.
+    pub fn open() -> Result<Watch, String> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let refused = |what: &str, e: &dyn std::fmt::Display| format!("news of the network: {what}: {e}");
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, ROUTE)
+            .map_err(|e| refused("socket", &e))?;
+        SockRef::from(&socket).attach_filter(&FILTER).map_err(|e| refused("filter", &e))?;
+        // The first needs CAP_NET_ADMIN over the whole machine; the second is capped at net.core.rmem_max.
+        if set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER).is_err() {
+            set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER)
+                .map_err(|e| refused("receive buffer", &e))?;
+        }
+        bind(&socket, &SocketAddrNetlink::new(0, GROUPS)).map_err(|e| refused("groups", &e))?;
+        let socket = register(socket).map_err(|e| refused("event loop", &e))?;
+        Ok(Watch { socket, buffer: vec![0; DATAGRAM], names: BTreeMap::new() })
+    }
+
+    /// Learns the names of a host's links.
+    pub fn learn(&mut self, host: &Host) {
+        self.names = host.links.values().map(|link| (link.index, link.name.clone())).collect();
+    }
+
+    /// The next datagram's news; waits for it. To stop waiting loses none.
+    ///
+    /// # Errors
+    /// A sentence, when the socket is of no more use.
+    pub async fn next(&mut self) -> Result<Told, String> {
+        loop {
+            let mut ready = self.socket.readable().await.map_err(|e| format!("news of the network: {e}"))?;
+            let read = ready.try_io(|socket| {
+                let (_, length, sender) =
+                    recvfrom(socket.as_fd(), self.buffer.as_mut_slice(), RecvFlags::TRUNC)?;
+                Ok((length, sender))
+            });
+            let (length, sender) = match read {
+                Err(_not_ready) => continue,
+                Ok(Err(e)) if e.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => {
+                    return Ok(Told::Lost);
+                }
+                Ok(Err(e)) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Ok(Err(e)) => return Err(format!("news of the network: {e}")),
+                Ok(Ok(read)) => read,
+            };
+            if sender.and_then(|a| SocketAddrNetlink::try_from(a).ok()).is_none_or(|s| s.pid() != 0) {
+                continue;
+            }
+            let datagram = self.buffer.get(..length).map(<[u8]>::to_vec);
+            // What is cut off or makes no sense may have been anything: the host is read again.
+            return Ok(datagram.and_then(|d| self.read(&d).ok()).map_or(Told::Lost, Told::News));
+        }
+    }
+
+    fn read(&mut self, datagram: &[u8]) -> Result<Vec<News>, Malformed> {
+        let mut news = Vec::new();
+        for reply in replies(datagram) {
+            let Reply::Data { kind, payload, .. } = reply? else { continue };
+            let found = match kind {
+                // Bridges speak of their ports as links of another family.
+                wire::NEW_LINK | wire::DELETE_LINK if payload.first() != Some(&wire::AF_UNSPEC) => None,
+                wire::NEW_LINK => {
+                    let link = decode::link(payload)?.link;
+                    self.names.insert(link.index, link.name.clone());
+                    Some(News::Link(link))
+                }
+                // The name stays: what went with the link may be told after it.
+                wire::DELETE_LINK => Some(News::LinkGone(decode::link(payload)?.link.index)),
+                wire::NEW_ADDRESS => decode::address(payload)?.map(|shown| News::Address(shown.held)),
+                wire::DELETE_ADDRESS => decode::address(payload)?.map(|shown| News::AddressGone(shown.held)),
+                wire::DELETE_ROUTE => {
+                    decode::route(payload, &|index| self.names.get(&index).cloned())?.map(News::RouteGone)
+                }
+                wire::DELETE_RULE => decode::rule(payload)?.map(News::RuleGone),
+                _ => None,
+            };
+            news.extend(found);
+        }
+        Ok(news)
+    }
+}
+
+/// New routes and rules are no news, and a router of the Internet has a million of them: the kernel drops them
+/// before they cost us anything. `nlmsg_type` is of the host's order, what the filter loads of the network's.
+const FILTER: [SockFilter; 5] = [
+    SockFilter::new(0x28, 0, 0, 4),
+    SockFilter::new(0x15, 2, 0, wire::NEW_ROUTE.to_be() as u32),
+    SockFilter::new(0x15, 1, 0, wire::NEW_RULE.to_be() as u32),
+    SockFilter::new(0x06, 0, 0, u32::MAX),
+    SockFilter::new(0x06, 0, 0, 0),
+];
+
+fn register(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the socket is owned by what is registered, which closes it after its registration only.
+    #[allow(unsafe_code)]
+    let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
+    registered.map_err(io::Error::from)
+}

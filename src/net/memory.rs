@@ -1,0 +1,333 @@
+//! A host without a kernel: performs [`Op`]s on a [`Host`] and tells [`News`], as the kernel does.
+//!
+//! For simulated worlds. It keeps what surprises people: an IPv6 link that is switched off loses its addresses,
+//! the last first address of a network takes the others with it, IPv4 routes go without a word when their link
+//! or source does. Everything is told, one's own changes too. [`super::conformance`] holds it to the kernel.
+
+mod addresses;
+mod routing;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+
+use rustix::io::Errno;
+
+use super::types::{
+    Address, HeldAddress, Host, Link, LinkIndex, MacAddress, News, Op, Prefix, Refusal, Route, Rule, Vmac,
+};
+
+/// Bytes of a link's name (IFNAMSIZ less the NUL).
+const NAME_LIMIT: usize = 15;
+
+/// Why an operation was refused: errno and words.
+type Refused = (Errno, String);
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct MemoryHost {
+    host: Host,
+    /// What the attributes of an address were, where they were given by an [`Op`].
+    given: BTreeMap<(LinkIndex, Prefix), Address>,
+    /// Macvlans made by an [`Op`].
+    vmacs: BTreeSet<LinkIndex>,
+    routes: BTreeSet<Route>,
+    rules: BTreeSet<Rule>,
+    news: VecDeque<News>,
+    /// Operations still to be refused, whatever they are.
+    refusing: usize,
+    next_index: u32,
+    /// Whether the others of its network survive a first address (promote_secondaries).
+    promotes_secondaries: bool,
+}
+
+impl Default for MemoryHost {
+    fn default() -> MemoryHost {
+        MemoryHost::new()
+    }
+}
+
+impl MemoryHost {
+    /// A host with nothing but `lo`.
+    pub fn new() -> MemoryHost {
+        let mut this = MemoryHost {
+            host: Host::default(),
+            given: BTreeMap::new(),
+            vmacs: BTreeSet::new(),
+            routes: BTreeSet::new(),
+            rules: BTreeSet::new(),
+            news: VecDeque::new(),
+            refusing: 0,
+            next_index: 1,
+            promotes_secondaries: true,
+        };
+        let index = this.insert_link("lo", None, None, 65536);
+        if let Some(lo) = this.host.links.get_mut(&index) {
+            lo.is_loopback = true;
+        }
+        this.hold(index, Prefix { ip: IpAddr::from([127, 0, 0, 1]), length: 8 }, 254, false);
+        this.hold(index, Prefix { ip: std::net::Ipv6Addr::LOCALHOST.into(), length: 128 }, 254, false);
+        this.news.clear();
+        this
+    }
+
+    /// What the host has.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Its routes, but for those that follow from addresses.
+    pub fn routes(&self) -> &BTreeSet<Route> {
+        &self.routes
+    }
+
+    /// Its rules, but for the three every host has.
+    pub fn rules(&self) -> &BTreeSet<Rule> {
+        &self.rules
+    }
+
+    /// The links that hold an address, whatever its prefix.
+    pub fn holders(&self, ip: IpAddr) -> BTreeSet<LinkIndex> {
+        self.host.addresses.iter().filter(|held| held.prefix.ip == ip).map(|held| held.link).collect()
+    }
+
+    /// The attributes an address was given by an operation.
+    pub fn given(&self, link: LinkIndex, prefix: Prefix) -> Option<&Address> {
+        self.given.get(&(link, prefix))
+    }
+
+    /// What changed since it was last asked, oldest first.
+    pub fn take_news(&mut self) -> Vec<News> {
+        self.news.drain(..).collect()
+    }
+
+    /// The oldest change that has not been asked for.
+    pub fn next_news(&mut self) -> Option<News> {
+        self.news.pop_front()
+    }
+
+    /// Plugs a card in, switched on and with carrier; its IPv6 link-local address follows from its MAC address.
+    pub fn add_link(&mut self, name: &str, mac: MacAddress) -> LinkIndex {
+        let index = self.insert_link(name, Some(mac), None, 1500);
+        self.hold_link_local(index);
+        index
+    }
+
+    /// Pulls it out.
+    pub fn remove_link(&mut self, index: LinkIndex) {
+        let above: Vec<_> = self.above(index);
+        for above in above {
+            self.remove_link(above);
+        }
+        for held in self.held_by(index) {
+            self.forget(&held);
+        }
+        self.lose_routes_of(index);
+        self.vmacs.remove(&index);
+        if self.host.links.remove(&index).is_some() {
+            self.news.push_back(News::LinkGone(index));
+        }
+    }
+
+    /// Switches a link on or off. Off, it loses its IPv6 addresses and its routes.
+    pub fn set_up(&mut self, index: LinkIndex, is_up: bool) {
+        if self.host.links.get(&index).is_none_or(|link| link.is_up == is_up) {
+            return;
+        }
+        self.change_link(index, |link| link.is_up = is_up);
+        if is_up {
+            if !self.vmacs.contains(&index) {
+                self.hold_link_local(index);
+            }
+        } else {
+            for held in self.held_by(index) {
+                if held.prefix.ip.is_ipv6() && held.prefix.ip != IpAddr::V6(std::net::Ipv6Addr::LOCALHOST) {
+                    self.forget(&held);
+                }
+            }
+            self.lose_routes_of(index);
+        }
+        self.follow(index);
+    }
+
+    /// Gives a link a carrier, or takes it.
+    pub fn set_running(&mut self, index: LinkIndex, is_running: bool) {
+        self.change_link(index, |link| link.is_running = is_running);
+        self.follow(index);
+    }
+
+    /// Adds an address as an operator does; what is refused is no matter.
+    pub fn add_address(&mut self, link: &str, prefix: Prefix) {
+        let _ = self.add(&Address {
+            link: link.to_owned(),
+            prefix,
+            peer: None,
+            broadcast: None,
+            scope: 0,
+            label: None,
+            flags: addresses::NODAD,
+            preferred_lifetime: None,
+        });
+    }
+
+    /// Duplicate address detection ended: addresses that were tentative can be used, or cannot.
+    pub fn settle(&mut self, is_unique: bool) {
+        let tentative: Vec<_> = self.host.addresses.iter().filter(|held| held.is_unusable).copied().collect();
+        for held in tentative.into_iter().filter(|_| is_unique) {
+            self.host.addresses.remove(&held);
+            let settled = HeldAddress { is_unusable: false, ..held };
+            self.host.addresses.insert(settled);
+            self.news.push_back(News::Address(settled));
+        }
+    }
+
+    /// Refuses the next `count` operations with EIO.
+    pub fn refuse(&mut self, count: usize) {
+        self.refusing = count;
+    }
+
+    /// Whether the others of its network survive when a first address goes (net.ipv4.conf.*.promote_secondaries).
+    pub fn set_promotes_secondaries(&mut self, promotes: bool) {
+        self.promotes_secondaries = promotes;
+    }
+
+    /// Performs operations in order; what was refused stops none of the others.
+    pub fn apply(&mut self, ops: &[Op]) -> Vec<Refusal> {
+        ops.iter()
+            .filter_map(|op| {
+                let (errno, text) = self.apply_one(op).err()?;
+                Some(Refusal { op: op.clone(), errno: errno.raw_os_error(), text })
+            })
+            .collect()
+    }
+
+    fn apply_one(&mut self, op: &Op) -> Result<(), Refused> {
+        if let Some(left) = self.refusing.checked_sub(1) {
+            self.refusing = left;
+            return Err((Errno::IO, "input/output error".into()));
+        }
+        match op {
+            Op::AddAddress(address) => self.add(address),
+            Op::RemoveAddress { link, prefix } => {
+                self.remove(*link, *prefix);
+                Ok(())
+            }
+            Op::AddRoute(route) => self.add_route(route),
+            Op::RemoveRoute(route) => {
+                self.remove_route(route);
+                Ok(())
+            }
+            Op::AddRule(rule) => {
+                self.add_rule(rule);
+                Ok(())
+            }
+            Op::RemoveRule(rule) => {
+                self.remove_rule(rule);
+                Ok(())
+            }
+            Op::AddVmac(vmac) => self.add_vmac(vmac),
+            Op::RemoveVmac(vmac) => {
+                let own = self.host.link(&vmac.name).map(|link| link.index);
+                if let Some(index) = own.filter(|index| self.vmacs.contains(index)) {
+                    self.remove_link(index);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn add_vmac(&mut self, vmac: &Vmac) -> Result<(), Refused> {
+        let base = self.find_link(&vmac.base)?.clone();
+        let mac = MacAddress(vmac.mac);
+        if vmac.name.is_empty() || vmac.name.len() > NAME_LIMIT {
+            return Err((Errno::RANGE, format!("{:?} is no link's name", vmac.name)));
+        }
+        let existing = self.host.link(&vmac.name).cloned();
+        let index = match existing {
+            None => {
+                let index = self.insert_link(&vmac.name, Some(mac), Some(base.index), base.mtu);
+                self.vmacs.insert(index);
+                index
+            }
+            Some(link) if self.vmacs.contains(&link.index) && link.base == Some(base.index) => link.index,
+            Some(_) => {
+                let text =
+                    format!("a link {} is there and is no private macvlan on {}", vmac.name, vmac.base);
+                return Err((Errno::EXIST, text));
+            }
+        };
+        self.change_link(index, |link| {
+            link.mac = Some(mac);
+            link.is_up = true;
+        });
+        self.follow(base.index);
+        if vmac.is_ipv6 {
+            let local = self.held_by(base.index).into_iter().find(|held| is_link_local(held.prefix.ip));
+            let Some(local) = local else {
+                let text =
+                    format!("{} has no IPv6 link-local address that {} could share", vmac.base, vmac.name);
+                return Err((Errno::ADDRNOTAVAIL, text));
+            };
+            self.hold(index, local.prefix, addresses::SCOPE_LINK, false);
+        }
+        Ok(())
+    }
+
+    fn find_link(&self, name: &str) -> Result<&Link, Refused> {
+        self.host.link(name).ok_or_else(|| (Errno::NODEV, format!("there is no link {name}")))
+    }
+
+    fn insert_link(
+        &mut self,
+        name: &str,
+        mac: Option<MacAddress>,
+        base: Option<LinkIndex>,
+        mtu: u32,
+    ) -> LinkIndex {
+        let index = LinkIndex(self.next_index);
+        self.next_index += 1;
+        let link = Link {
+            index,
+            name: name.to_owned(),
+            mac,
+            is_up: true,
+            is_running: true,
+            is_loopback: false,
+            mtu,
+            base,
+        };
+        self.host.links.insert(index, link.clone());
+        self.news.push_back(News::Link(link));
+        index
+    }
+
+    /// Changes a link and tells, if there is something to tell.
+    fn change_link(&mut self, index: LinkIndex, change: impl FnOnce(&mut Link)) {
+        let Some(link) = self.host.links.get_mut(&index) else { return };
+        let before = link.clone();
+        change(link);
+        if *link != before {
+            let news = News::Link(link.clone());
+            self.news.push_back(news);
+        }
+    }
+
+    /// A macvlan has a carrier while its base works.
+    fn follow(&mut self, base: LinkIndex) {
+        let works = self.host.links.get(&base).is_some_and(Link::is_working);
+        for above in self.above(base) {
+            self.change_link(above, |link| link.is_running = works);
+        }
+    }
+
+    fn above(&self, base: LinkIndex) -> Vec<LinkIndex> {
+        self.host.links.values().filter(|link| link.base == Some(base)).map(|link| link.index).collect()
+    }
+}
+
+/// fe80::/10.
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! Addresses of a host without a kernel.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use rustix::io::Errno;
+
+use super::{MemoryHost, NAME_LIMIT, Refused};
+use crate::net::types::{Address, HeldAddress, LinkIndex, News, Prefix};
+
+/// IFA_F_NODAD.
+pub(super) const NODAD: u32 = 0x02;
+/// RT_SCOPE_LINK.
+pub(super) const SCOPE_LINK: u8 = 253;
+/// RT_SCOPE_HOST.
+const SCOPE_HOST: u8 = 254;
+
+impl MemoryHost {
+    pub(super) fn add(&mut self, address: &Address) -> Result<(), Refused> {
+        let link = self.find_link(&address.link)?.clone();
+        let (ip, prefix) = (address.prefix.ip, address.prefix);
+        let longest = Prefix::host(ip).length;
+        if prefix.length > longest || ip.is_unspecified() || ip.is_multicast() {
+            return Err((Errno::INVAL, format!("{prefix} is no address for a link")));
+        }
+        if address.label.as_ref().is_some_and(|label| label.len() > NAME_LIMIT) {
+            return Err((Errno::RANGE, "a label has at most 15 bytes".into()));
+        }
+        let there = self.held_by(link.index).into_iter().find(|held| {
+            // On a link an IPv6 address is there once, an IPv4 one once for each length.
+            held.prefix.ip == ip && (ip.is_ipv6() || held.prefix.length == prefix.length)
+        });
+        if let Some(there) = there {
+            let is_other_length = there.prefix != prefix;
+            let is_as_wanted = self.given.get(&(link.index, prefix)).is_none_or(|given| given == address);
+            if is_other_length || (is_as_wanted && (ip.is_ipv6() || there.scope == address.scope)) {
+                return Ok(());
+            }
+            self.remove(link.index, prefix);
+        }
+        if ip.is_ipv6() && !link.is_up {
+            return Err((Errno::NETDOWN, format!("{} is switched off", address.link)));
+        }
+        let is_tentative = ip.is_ipv6() && address.flags & NODAD == 0;
+        let scope = match ip {
+            IpAddr::V6(ip) => ipv6_scope(ip),
+            IpAddr::V4(_) => address.scope,
+        };
+        self.hold(link.index, prefix, scope, is_tentative);
+        self.given.insert((link.index, prefix), address.clone());
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, link: LinkIndex, prefix: Prefix) {
+        let Some(held) = self.held_by(link).into_iter().find(|held| held.prefix == prefix) else { return };
+        self.forget(&held);
+        if held.is_secondary || prefix.ip.is_ipv6() {
+            return;
+        }
+        let orphans: Vec<_> = self
+            .held_by(link)
+            .into_iter()
+            .filter(|other| other.is_secondary && is_same_network(other.prefix, prefix))
+            .collect();
+        if !self.promotes_secondaries {
+            for orphan in orphans {
+                self.forget(&orphan);
+            }
+        } else if let Some(heir) = orphans.first() {
+            self.host.addresses.remove(heir);
+            let heir = HeldAddress { is_secondary: false, ..*heir };
+            self.host.addresses.insert(heir);
+            self.news.push_back(News::Address(heir));
+        }
+    }
+
+    /// Gives a link an address that it does not have.
+    pub(super) fn hold(&mut self, link: LinkIndex, prefix: Prefix, scope: u8, is_unusable: bool) {
+        let is_there = self.held_by(link).iter().any(|held| held.prefix == prefix);
+        if is_there {
+            return;
+        }
+        let is_secondary = prefix.ip.is_ipv4()
+            && self
+                .held_by(link)
+                .iter()
+                .any(|held| is_same_network(held.prefix, prefix) && held.scope == scope);
+        let held = HeldAddress { link, prefix, scope, is_secondary, is_unusable };
+        self.host.addresses.insert(held);
+        self.news.push_back(News::Address(held));
+    }
+
+    pub(super) fn hold_link_local(&mut self, index: LinkIndex) {
+        let Some(mac) = self.host.links.get(&index).and_then(|link| link.mac) else { return };
+        let [a, b, c, d, e, f] = mac.0;
+        let ip = Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
+        self.hold(index, Prefix { ip: ip.into(), length: 64 }, SCOPE_LINK, false);
+    }
+
+    /// Takes an address away, and the routes that have it as their source.
+    pub(super) fn forget(&mut self, held: &HeldAddress) {
+        if self.host.addresses.remove(held) {
+            self.given.remove(&(held.link, held.prefix));
+            self.news.push_back(News::AddressGone(*held));
+            self.lose_routes_from(held.prefix.ip);
+        }
+    }
+
+    pub(super) fn held_by(&self, link: LinkIndex) -> Vec<HeldAddress> {
+        self.host.addresses.iter().filter(|held| held.link == link).copied().collect()
+    }
+}
+
+fn is_same_network(a: Prefix, b: Prefix) -> bool {
+    a.ip.is_ipv4() && a.network() == b.network()
+}
+
+/// IPv6 addresses have the scope their bits say.
+fn ipv6_scope(ip: Ipv6Addr) -> u8 {
+    if ip.is_loopback() {
+        SCOPE_HOST
+    } else if ip.is_unicast_link_local() {
+        SCOPE_LINK
+    } else {
+        0
+    }
+}

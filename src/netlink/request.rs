@@ -1,0 +1,115 @@
+//! A message to the kernel: a family's header, then attributes.
+//!
+//! It refuses to know families. Every number is of the host's order unless its name says otherwise.
+
+/// NLM_F_REQUEST.
+const REQUEST: u16 = 0x1;
+/// NLM_F_ACK.
+pub(crate) const ACK: u16 = 0x4;
+/// NLM_F_DUMP.
+pub(crate) const DUMP: u16 = 0x300;
+/// NLM_F_REPLACE.
+pub(crate) const REPLACE: u16 = 0x100;
+/// NLM_F_EXCL.
+pub(crate) const EXCLUSIVE: u16 = 0x200;
+/// NLM_F_CREATE.
+pub(crate) const CREATE: u16 = 0x400;
+
+/// NLMSG_HDRLEN.
+const HEADER: usize = 16;
+/// NLA_HDRLEN.
+const ATTRIBUTE_HEADER: usize = 4;
+/// NLA_F_NESTED.
+const NESTED: u16 = 0x8000;
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    kind: u16,
+    flags: u16,
+    body: Vec<u8>,
+}
+
+impl Request {
+    /// A message of a type, with its family's header.
+    pub(crate) fn new(kind: u16, flags: u16, header: &[u8]) -> Request {
+        let mut this = Request { kind, flags: flags | REQUEST, body: header.to_vec() };
+        this.pad();
+        this
+    }
+
+    /// Adds an attribute.
+    pub(crate) fn attribute(&mut self, kind: u16, payload: &[u8]) -> &mut Request {
+        // Nothing we write comes near 64 KiB; the kernel would refuse what is cut here.
+        let length = u16::try_from(payload.len().saturating_add(ATTRIBUTE_HEADER)).unwrap_or(u16::MAX);
+        self.body.extend(length.to_ne_bytes());
+        self.body.extend(kind.to_ne_bytes());
+        self.body.extend(payload);
+        self.pad();
+        self
+    }
+
+    /// Adds an attribute of four bytes.
+    pub(crate) fn number(&mut self, kind: u16, value: u32) -> &mut Request {
+        self.attribute(kind, &value.to_ne_bytes())
+    }
+
+    /// Adds a text, closed by a NUL.
+    pub(crate) fn text(&mut self, kind: u16, text: &str) -> &mut Request {
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.push(0);
+        self.attribute(kind, &bytes)
+    }
+
+    /// Adds an attribute made of attributes.
+    pub(crate) fn nested(&mut self, kind: u16, fill: impl FnOnce(&mut Request)) -> &mut Request {
+        let mut inner = Request { kind: 0, flags: 0, body: Vec::new() };
+        fill(&mut inner);
+        self.attribute(kind | NESTED, &inner.body)
+    }
+
+    /// What has been written behind the header.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Appends the whole message to a datagram.
+    pub(crate) fn write(&self, datagram: &mut Vec<u8>, seq: u32) {
+        let length = u32::try_from(self.body.len().saturating_add(HEADER)).unwrap_or(u32::MAX);
+        datagram.extend(length.to_ne_bytes());
+        datagram.extend(self.kind.to_ne_bytes());
+        datagram.extend(self.flags.to_ne_bytes());
+        datagram.extend(seq.to_ne_bytes());
+        datagram.extend(0u32.to_ne_bytes());
+        datagram.extend(&self.body);
+    }
+
+    fn pad(&mut self) {
+        self.body.resize(self.body.len().next_multiple_of(4), 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::attribute::attributes;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let mut request = Request::new(20, CREATE | ACK, &[2, 24, 0, 0, 7, 0, 0, 0]);
+        request.text(3, "eth0").number(8, 2).nested(18, |inner| {
+            inner.attribute(1, b"abc");
+        });
+        let mut datagram = Vec::new();
+        request.write(&mut datagram, 9);
+        assert_eq!(
+            datagram.len(),
+            usize::try_from(u32::from_ne_bytes(datagram[..4].try_into().unwrap())).unwrap()
+        );
+        assert_eq!(datagram[4..12], [20, 0, 5, 4, 9, 0, 0, 0]);
+        let all: Vec<_> = attributes(&datagram[24..]).map(Result::unwrap).collect();
+        assert_eq!(all.iter().map(|a| a.kind).collect::<Vec<_>>(), [3, 8, 18]);
+        assert_eq!((all[0].text(), all[1].u32()), ("eth0".to_owned(), Ok(2)));
+        assert_eq!(attributes(all[2].payload).next().unwrap().unwrap().payload, b"abc");
+    }
+}
