@@ -5,8 +5,10 @@
 //! [`conformance`] holds both to the same.
 
 pub mod conformance;
+pub mod frames;
 mod identity;
 pub mod kernel;
 pub mod memory;
+pub mod question;
 pub mod sysctl;
 pub mod types;
