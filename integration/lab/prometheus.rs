@@ -2,6 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::host::Host;
+use super::judge::curl;
+use super::same;
+use super::wait::seconds;
+
 /// A scrape: values by name and labels, as `name{label="value",...}` with the labels sorted and unescaped.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scrape {
@@ -9,12 +14,22 @@ pub struct Scrape {
 }
 
 impl Scrape {
+    /// What the metrics page at an address says, seen from this host.
+    ///
+    /// # Errors
+    /// When there is none, or it is not in the format.
+    pub fn of(host: &Host, address: &str) -> Result<Scrape, String> {
+        let (code, text) = curl(host, &format!("http://{address}/metrics"), seconds(10))?;
+        same("status code of the metrics", &code, &200)?;
+        Scrape::parse(&text)
+    }
+
     /// Reads a scrape.
     ///
     /// # Errors
     /// The line that is not as the format says: no HELP and TYPE before a family's samples, families torn apart,
     /// a sample twice, a name or an escape that must not be, a counter that is negative or not called `_total`.
-    pub fn parse(text: &str) -> Result<Scrape, String> {
+    fn parse(text: &str) -> Result<Scrape, String> {
         if !text.ends_with('\n') {
             return Err("the last line has no end".to_owned());
         }

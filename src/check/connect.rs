@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::errno;
 use super::outcome::{Outcome, Phase};
-use super::spec::Target;
+use super::spec::{Source, Target};
 
 /// Where Linux begins to choose source ports by default (`net.ipv4.ip_local_port_range`).
 const FIRST_EPHEMERAL_PORT: u16 = 32768;
@@ -52,7 +52,8 @@ fn open(target: &Target) -> Result<Socket, Outcome> {
     let socket =
         Socket::new(Domain::for_address(target.address), Type::STREAM.nonblocking(), Some(Protocol::TCP))
             .map_err(|e| unverified(Phase::Socket, errno::of_this_host(&e), &e))?;
-    if let Some(interface) = &target.bind_interface {
+    let source = target.source();
+    if let Some(interface) = &source.interface {
         socket.bind_device(Some(interface.as_bytes())).map_err(|e| {
             let reason = match e.raw_os_error() {
                 Some(libc::ENODEV) => format!("no interface {interface}: create it or correct bind_if"),
@@ -62,7 +63,7 @@ fn open(target: &Target) -> Result<Socket, Outcome> {
             unverified(Phase::Socket, reason, &e)
         })?;
     }
-    if let Some(mark) = target.fwmark {
+    if let Some(mark) = source.fwmark {
         socket.set_mark(mark).map_err(|e| {
             let reason = match e.raw_os_error() {
                 Some(libc::EPERM) => format!("fwmark {mark} needs the capability CAP_NET_ADMIN"),
@@ -71,37 +72,37 @@ fn open(target: &Target) -> Result<Socket, Outcome> {
             unverified(Phase::Socket, reason, &e)
         })?;
     }
-    bind(&socket, target)?;
+    bind(&socket, source, target.address)?;
     Ok(socket)
 }
 
-/// Gives the socket its source address and port, where the target names them.
-fn bind(socket: &Socket, target: &Target) -> Result<(), Outcome> {
-    let address = match (target.bind_address, target.bind_port) {
+/// Gives the socket its source address and port, where they are named.
+fn bind(socket: &Socket, source: &Source, target: SocketAddr) -> Result<(), Outcome> {
+    let address = match (source.address, source.port) {
         (None, None) => return Ok(()),
         (Some(address), _) => address,
-        (None, Some(_)) if target.address.is_ipv6() => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        (None, Some(_)) if target.is_ipv6() => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         (None, Some(_)) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     };
-    if address.is_ipv4() != target.address.is_ipv4() {
-        let reason = format!("bindto {address} and {} are of different families", target.address.ip());
+    if address.is_ipv4() != target.is_ipv4() {
+        let reason = format!("bindto {address} and {} are of different families", target.ip());
         return Err(Outcome::unverified(Phase::Socket, reason));
     }
-    let source = SocketAddr::new(address, target.bind_port.unwrap_or(0));
-    let prepared = match target.bind_port {
+    let bound = SocketAddr::new(address, source.port.unwrap_or(0));
+    let prepared = match source.port {
         // Without a zero linger the port would stay taken for a minute after each check (FIN_WAIT2, TIME_WAIT),
         // and the next check from it to the same server could not be made.
         Some(_) => socket.set_reuse_address(true).and_then(|()| socket.set_linger(Some(Duration::ZERO))),
         None => choose_port_at_connect(socket),
     };
-    prepared.and_then(|()| socket.bind(&source.into())).map_err(|e| {
+    prepared.and_then(|()| socket.bind(&bound.into())).map_err(|e| {
         let reason = match e.raw_os_error() {
             Some(libc::EADDRNOTAVAIL) => {
                 format!("bindto {address} is not an address of this host: add it or correct bindto")
             }
-            Some(libc::EADDRINUSE) => format!("source port {} is in use on this host", source.port()),
+            Some(libc::EADDRINUSE) => format!("source port {} is in use on this host", bound.port()),
             Some(libc::EACCES) => {
-                format!("source port {} needs the capability CAP_NET_BIND_SERVICE", source.port())
+                format!("source port {} needs the capability CAP_NET_BIND_SERVICE", bound.port())
             }
             Some(libc::EINVAL) => format!("bindto {address} cannot be used: a link-local one needs bind_if"),
             _ => format!("bindto {address}: {}", errno::of_this_host(&e)),
@@ -138,11 +139,11 @@ fn refused(target: &Target, error: &io::Error) -> Outcome {
         return Outcome::fail(Phase::Connect, words).with_errno(error.raw_os_error());
     }
     let reason = match error.raw_os_error() {
-        Some(libc::EADDRNOTAVAIL | libc::EADDRINUSE) => match target.bind_port {
+        Some(libc::EADDRNOTAVAIL | libc::EADDRINUSE) => match target.source().port {
             Some(port) => format!("source port {port} is still in use towards {}", target.address),
             None => "no source port left: widen sysctl net.ipv4.ip_local_port_range".to_owned(),
         },
-        Some(libc::EINVAL) if target.bind_interface.is_none() && target.address.is_ipv6() => {
+        Some(libc::EINVAL) if target.source().interface.is_none() && target.address.is_ipv6() => {
             "the kernel refuses this address: a link-local one needs bind_if".to_owned()
         }
         _ => errno::of_this_host(error),
@@ -154,7 +155,7 @@ fn refused(target: &Target, error: &io::Error) -> Outcome {
 /// happened to choose the source port, TCP connects to itself, and a dead server would look alive.
 fn is_connected_to_itself(target: &Target, stream: &TcpStream) -> bool {
     let may_be_chosen =
-        target.address.port() >= FIRST_EPHEMERAL_PORT || target.bind_port == Some(target.address.port());
+        target.address.port() >= FIRST_EPHEMERAL_PORT || target.source().port == Some(target.address.port());
     may_be_chosen
         && stream
             .local_addr()
@@ -177,7 +178,7 @@ mod tests {
     async fn the_source_address_is_the_bound_one() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut target = target(listener.local_addr().unwrap());
-        target.bind_address = Some("127.0.0.9".parse().unwrap());
+        from(&mut target).address = Some("127.0.0.9".parse().unwrap());
         let _stream = connect(&target).await.unwrap();
         assert_eq!(listener.accept().unwrap().1.ip(), "127.0.0.9".parse::<IpAddr>().unwrap());
     }
@@ -186,12 +187,12 @@ mod tests {
     async fn a_bound_port_serves_check_after_check() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut target = target(listener.local_addr().unwrap());
-        target.bind_port = Some(unused_port());
+        from(&mut target).port = Some(unused_port());
         let mut slow = Vec::new();
         for _ in 0..3 {
             let probe = connect(&target).await.unwrap();
             let (server, source) = listener.accept().unwrap();
-            assert_eq!(Some(source.port()), target.bind_port);
+            assert_eq!(Some(source.port()), target.source().port);
             // A server that is slow to close would hold the port at this end, too.
             slow.push(server);
             drop(probe);
@@ -205,7 +206,7 @@ mod tests {
         let mut probes = Vec::new();
         for server in &servers {
             let mut target = target(server.local_addr().unwrap());
-            target.bind_port = Some(port);
+            from(&mut target).port = Some(port);
             probes.push(connect(&target).await.unwrap());
         }
         assert_eq!(probes.len(), 2);
@@ -215,7 +216,7 @@ mod tests {
     async fn a_bound_address_takes_no_port_before_it_connects() {
         for (address, source) in [("127.0.0.1:9", "127.0.0.9"), ("[::1]:9", "::1")] {
             let mut target = target(address.parse().unwrap());
-            target.bind_address = Some(source.parse().unwrap());
+            from(&mut target).address = Some(source.parse().unwrap());
             match open(&target) {
                 Ok(socket) => assert_eq!(socket.local_addr().unwrap().as_socket().unwrap().port(), 0),
                 // A machine without IPv6 must say so.
@@ -227,7 +228,7 @@ mod tests {
     #[tokio::test]
     async fn a_source_of_the_other_family_is_this_hosts_error() {
         let mut target = target("127.0.0.1:9".parse().unwrap());
-        target.bind_address = Some("::1".parse().unwrap());
+        from(&mut target).address = Some("::1".parse().unwrap());
         let outcome = connect(&target).await.unwrap_err();
         assert_eq!((outcome.verdict, outcome.phase), (Verdict::Unverified, Phase::Socket));
         assert_eq!(outcome.reason, "bindto ::1 and 127.0.0.1 are of different families");
@@ -236,7 +237,7 @@ mod tests {
     #[tokio::test]
     async fn a_source_address_nobody_has_is_this_hosts_error() {
         let mut target = target("127.0.0.1:9".parse().unwrap());
-        target.bind_address = Some("192.0.2.77".parse().unwrap());
+        from(&mut target).address = Some("192.0.2.77".parse().unwrap());
         let outcome = connect(&target).await.unwrap_err();
         assert_eq!((outcome.verdict, outcome.phase), (Verdict::Unverified, Phase::Socket));
         assert_eq!(outcome.errno, Some(libc::EADDRNOTAVAIL));
@@ -250,7 +251,7 @@ mod tests {
     async fn a_source_port_in_use_is_this_hosts_error() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut target = target("127.0.0.1:9".parse().unwrap());
-        target.bind_port = Some(taken.local_addr().unwrap().port());
+        from(&mut target).port = Some(taken.local_addr().unwrap().port());
         let outcome = connect(&target).await.unwrap_err();
         assert_eq!((outcome.verdict, outcome.errno), (Verdict::Unverified, Some(libc::EADDRINUSE)));
         assert!(outcome.reason.starts_with("source port "), "{}", outcome.reason);
@@ -260,12 +261,12 @@ mod tests {
     async fn the_interface_is_bound_or_the_outcome_says_why_not() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut target = target(listener.local_addr().unwrap());
-        target.bind_interface = Some("lo".to_owned());
+        from(&mut target).interface = Some("lo".to_owned());
         match open(&target) {
             Ok(socket) => assert_eq!(socket.device().unwrap().as_deref(), Some(b"lo".as_slice())),
             Err(outcome) => assert_eq!(outcome.reason, "bind_if lo needs the capability CAP_NET_RAW"),
         }
-        target.bind_interface = Some("nosuchif0".to_owned());
+        from(&mut target).interface = Some("nosuchif0".to_owned());
         let outcome = connect(&target).await.unwrap_err();
         assert_eq!((outcome.verdict, outcome.phase), (Verdict::Unverified, Phase::Socket));
         assert_eq!(outcome.reason, "no interface nosuchif0: create it or correct bind_if");
@@ -275,7 +276,7 @@ mod tests {
     async fn the_mark_is_set_or_the_outcome_says_why_not() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut target = target(listener.local_addr().unwrap());
-        target.fwmark = Some(77);
+        from(&mut target).fwmark = Some(77);
         match open(&target) {
             Ok(socket) => assert_eq!(socket.mark().unwrap(), 77),
             Err(outcome) => {
@@ -289,8 +290,8 @@ mod tests {
     async fn a_socket_that_reaches_only_itself_has_reached_nobody() {
         let port = unused_port();
         let mut target = target(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        target.bind_address = Some(Ipv4Addr::LOCALHOST.into());
-        target.bind_port = Some(port);
+        from(&mut target).address = Some(Ipv4Addr::LOCALHOST.into());
+        from(&mut target).port = Some(port);
         let outcome = connect(&target).await.unwrap_err();
         assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, Phase::Connect));
         assert_eq!(outcome.reason, "connection refused (only this socket itself answered)");
@@ -335,12 +336,16 @@ mod tests {
             (libc::EIO, Verdict::Unverified, "Input/output error (os error 5), on this host"),
         ] {
             let outcome = refused(&target, &io::Error::from_raw_os_error(errno));
-            assert_eq!((outcome.verdict, outcome.reason.as_str()), (verdict, reason));
+            assert_eq!((outcome.verdict, &*outcome.reason), (verdict, reason));
             assert_eq!((outcome.phase, outcome.errno), (Phase::Connect, Some(errno)));
         }
     }
 
     /// A port nobody listens on at the moment.
+    fn from(target: &mut Target) -> &mut Source {
+        target.source.get_or_insert_default()
+    }
+
     fn unused_port() -> u16 {
         TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
     }

@@ -29,7 +29,7 @@ use super::digest::Digest;
 use super::errno;
 use super::fetch::Fetch;
 use super::hash::Hasher;
-use super::outcome::{Outcome, Phase, Verdict};
+use super::outcome::{Certificate, Outcome, Phase, Verdict};
 use super::pattern::Pattern;
 use super::spec::Target;
 use super::tap::{Seen, Tap};
@@ -102,10 +102,10 @@ const KEPT: usize = 80;
 /// [`Outcome::took`] is the caller's to fill.
 pub async fn run(target: &Target, question: &HttpQuestion) -> Outcome {
     let mut last = Outcome::unverified(Phase::Socket, "no url to ask");
-    let mut soonest: Option<Duration> = None;
+    let mut soonest: Option<Box<Certificate>> = None;
     for url in &question.urls {
         last = ask(target, question.version, url).await;
-        soonest = soonest.into_iter().chain(last.certificate_expires_in).min();
+        soonest = soonest.into_iter().chain(last.certificate.take()).min();
         if last.verdict != Verdict::Pass {
             if question.urls.len() > 1 {
                 last = last.about(&shortened(&url.path));
@@ -113,7 +113,7 @@ pub async fn run(target: &Target, question: &HttpQuestion) -> Outcome {
             break;
         }
     }
-    Outcome { certificate_expires_in: soonest, ..last }
+    Outcome { certificate: soonest, ..last }
 }
 
 async fn ask(target: &Target, version: HttpVersion, url: &Url) -> Outcome {
@@ -177,8 +177,8 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let first = if so_far.answer.first.is_empty() { &so_far.seen.first } else { &so_far.answer.first };
     let outcome = if outcome.first_bytes.is_none() { outcome.with_first_bytes(first) } else { outcome };
-    Outcome { certificate_expires_in: so_far.certificate_expires_in, ..outcome }
-        .with_status(so_far.answer.status)
+    let certificate = so_far.certificate.map(Box::new);
+    Outcome { certificate, ..outcome }.with_status(so_far.answer.status)
 }
 
 /// How far a conversation has come.
@@ -188,7 +188,7 @@ struct Progress {
     below: Seen,
     /// Whether the handshake of TLS is under way.
     is_handshaking: bool,
-    certificate_expires_in: Option<Duration>,
+    certificate: Option<Certificate>,
     seen: Seen,
     answer: Answer,
 }
@@ -234,7 +234,7 @@ async fn drive_secured<S: AsyncRead + AsyncWrite + Unpin>(
         Err(error) => return Ok(tls.client.refused(&error, &so_far.below)),
     };
     so_far.is_handshaking = false;
-    so_far.certificate_expires_in = secured.certificate_expires_in;
+    so_far.certificate = secured.certificate;
     let result = match tls.client.distrust(&secured) {
         Some(outcome) => Ok(outcome),
         None => drive(&mut secured, request, url, &mut so_far.seen, &mut so_far.answer).await,
@@ -843,7 +843,7 @@ mod tests {
         ] {
             let outcome = answer_to(&url("/"), &[Step::Request, say(reply), Step::Hold]).await;
             assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, Phase::Head));
-            assert_eq!((outcome.reason.as_str(), outcome.status), (reason, None));
+            assert_eq!((&*outcome.reason, outcome.status), (reason, None));
         }
         let outcome = answer_to(&url("/"), &[say("SSH-2.0-OpenSSH_9.2\r\n"), Step::Hold]).await;
         assert_eq!(outcome.reason, "not an HTTP reply: \"SSH-2.0-OpenSSH_9.2\\r\\n\"");
@@ -964,7 +964,7 @@ mod tests {
         let ok = vec![Step::Request, say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), Step::Hold];
         let (address, server) = serve(vec![ok.clone(), ok]).await;
         let outcome = run(&target(address), &question(&["/a", "/b"])).await;
-        assert_eq!((outcome.verdict, outcome.reason.as_str()), (Verdict::Pass, "status 200"));
+        assert_eq!((outcome.verdict, &*outcome.reason), (Verdict::Pass, "status 200"));
         let heard = server.await.unwrap();
         assert!(heard[0].starts_with("GET /a HTTP/1.0\r\n"), "{heard:?}");
         assert!(heard[1].starts_with("GET /b HTTP/1.0\r\n"), "{heard:?}");
@@ -997,7 +997,7 @@ mod tests {
             let (address, _server) = serve(vec![[script, vec![Step::Reset]].concat()]).await;
             let outcome = run(&target(address), &question(&["/"])).await;
             assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, phase));
-            assert_eq!((outcome.reason.as_str(), outcome.errno), (reason, Some(libc::ECONNRESET)));
+            assert_eq!((&*outcome.reason, outcome.errno), (reason, Some(libc::ECONNRESET)));
         }
     }
 

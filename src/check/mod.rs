@@ -65,7 +65,7 @@ mod tests {
             tls: None,
         };
         let question = http::HttpQuestion { version: http::HttpVersion::V1_1, urls: vec![url] };
-        let http = run(&checker(address, Question::Http(question))).await;
+        let http = run(&checker(address, Question::Http(question.into()))).await;
         assert_eq!((http.verdict, http.phase, http.status), (Verdict::Fail, Phase::Judge, Some(200)));
         assert!(http.took >= Duration::from_millis(20), "took {:?}", http.took);
     }
@@ -80,6 +80,6 @@ mod tests {
             rise: 1,
             warmup: None,
         };
-        CheckerSpec { target: target(address), question, timing, log_all_failures: false }
+        CheckerSpec { target: target(address), question, timing: timing.into(), log_all_failures: false }
     }
 }

@@ -1,5 +1,6 @@
 //! What one run of a probe ends with. A failed probe is data, not an error.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ pub struct Outcome {
     /// Where the conversation ended.
     pub phase: Phase,
     /// In the operator's words, e.g. `status 503, wanted 200-299` or `connection refused`; bounded to 200 bytes.
-    pub reason: String,
+    pub reason: Cow<'static, str>,
     /// errno, where the kernel gave one.
     pub errno: Option<i32>,
     /// HTTP status, where one was read.
@@ -22,10 +23,35 @@ pub struct Outcome {
     pub took: Duration,
     /// The first bytes of an answer that did not please, escaped; bounded to 80 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub first_bytes: Option<String>,
-    /// How long the server's certificate is still valid, where one was shown; zero when it is not any more.
+    pub first_bytes: Option<Box<str>>,
+    /// The server's certificate, where one was shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub certificate_expires_in: Option<Duration>,
+    pub certificate: Option<Box<Certificate>>,
+}
+
+/// What is known of a certificate that was shown. Of two, the one that ends first is the lesser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Certificate {
+    /// When it ends (X.509 `notAfter`), in seconds since 1970 UTC.
+    pub not_after: u64,
+    /// How long it was still valid when it was shown; zero when it was not any more.
+    pub expires_in: Duration,
+}
+
+impl Certificate {
+    /// A certificate that ends at one time, shown at another; both since 1970 UTC.
+    pub fn new(end: Duration, now: Duration) -> Certificate {
+        Certificate { not_after: end.as_secs(), expires_in: end.saturating_sub(now) }
+    }
+
+    /// What is to be said of its time.
+    pub fn time(&self) -> CertificateTime {
+        match self.expires_in {
+            Duration::ZERO => CertificateTime::Over,
+            left if left < RENEWAL => CertificateTime::Short,
+            _ => CertificateTime::Enough,
+        }
+    }
 }
 
 /// What is to be said of the time a certificate has left.
@@ -83,21 +109,21 @@ const FIRST_BYTES_LIMIT: usize = 80;
 
 impl Outcome {
     /// The real server answered as it should.
-    pub fn pass(reason: impl Into<String>) -> Outcome {
+    pub fn pass(reason: impl Into<Cow<'static, str>>) -> Outcome {
         Outcome::new(Verdict::Pass, Phase::Done, reason.into())
     }
 
     /// The real server did not answer as it should; `phase` is where that showed.
-    pub fn fail(phase: Phase, reason: impl Into<String>) -> Outcome {
+    pub fn fail(phase: Phase, reason: impl Into<Cow<'static, str>>) -> Outcome {
         Outcome::new(Verdict::Fail, phase, reason.into())
     }
 
     /// The probe could not be made, for a reason of this host; the reason names the next step.
-    pub fn unverified(phase: Phase, reason: impl Into<String>) -> Outcome {
+    pub fn unverified(phase: Phase, reason: impl Into<Cow<'static, str>>) -> Outcome {
         Outcome::new(Verdict::Unverified, phase, reason.into())
     }
 
-    fn new(verdict: Verdict, phase: Phase, reason: String) -> Outcome {
+    fn new(verdict: Verdict, phase: Phase, reason: Cow<'static, str>) -> Outcome {
         Outcome {
             verdict,
             phase,
@@ -106,17 +132,8 @@ impl Outcome {
             status: None,
             took: Duration::ZERO,
             first_bytes: None,
-            certificate_expires_in: None,
+            certificate: None,
         }
-    }
-
-    /// What is to be said of the certificate that was shown; None when there was none.
-    pub fn certificate_time(&self) -> Option<CertificateTime> {
-        self.certificate_expires_in.map(|left| match left {
-            Duration::ZERO => CertificateTime::Over,
-            left if left < RENEWAL => CertificateTime::Short,
-            _ => CertificateTime::Enough,
-        })
     }
 
     /// The same outcome with the kernel's errno.
@@ -139,12 +156,12 @@ impl Outcome {
         if self.verdict == Verdict::Pass || bytes.is_empty() {
             return self;
         }
-        Outcome { first_bytes: Some(escaped(bytes)), ..self }
+        Outcome { first_bytes: Some(escaped(bytes).into()), ..self }
     }
 
     /// The same outcome, its reason preceded by what it is about.
     pub fn about(self, what: &str) -> Outcome {
-        Outcome { reason: bounded(format!("{what}: {}", self.reason)), ..self }
+        Outcome { reason: bounded(format!("{what}: {}", self.reason).into()), ..self }
     }
 }
 
@@ -162,17 +179,19 @@ fn escaped(bytes: &[u8]) -> String {
 }
 
 /// `reason`, cut at a character's border to the limit when it is longer.
-fn bounded(mut reason: String) -> String {
+fn bounded(reason: Cow<'static, str>) -> Cow<'static, str> {
     const MARK: &str = "...";
-    if reason.len() > REASON_LIMIT {
-        let mut end = REASON_LIMIT - MARK.len();
-        while !reason.is_char_boundary(end) {
-            end -= 1;
-        }
-        reason.truncate(end);
-        reason.push_str(MARK);
+    if reason.len() <= REASON_LIMIT {
+        return reason;
     }
-    reason
+    let mut reason = reason.into_owned();
+    let mut end = REASON_LIMIT - MARK.len();
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason.truncate(end);
+    reason.push_str(MARK);
+    reason.into()
 }
 
 impl fmt::Display for Phase {
@@ -210,9 +229,9 @@ mod tests {
     fn first_bytes_are_escaped_whole_and_bounded_and_a_pass_has_none() {
         let fail = |bytes: &[u8]| Outcome::fail(Phase::Head, "x").with_first_bytes(bytes).first_bytes;
         assert_eq!(fail(b"a\r\n\0\xff\"").as_deref(), Some("a\\r\\n\\x00\\xff\\\""));
-        assert_eq!(fail(&[b'a'; 500]), Some("a".repeat(80)));
-        assert_eq!(fail(&[0xff; 500]), Some("\\xff".repeat(20)));
-        assert_eq!(fail(b"ab\n".repeat(50).as_slice()), Some("ab\\n".repeat(20)));
+        assert_eq!(fail(&[b'a'; 500]), Some("a".repeat(80).into()));
+        assert_eq!(fail(&[0xff; 500]), Some("\\xff".repeat(20).into()));
+        assert_eq!(fail(b"ab\n".repeat(50).as_slice()), Some("ab\\n".repeat(20).into()));
         assert_eq!(fail(b""), None);
         assert_eq!(Outcome::pass("x").with_first_bytes(b"abc").first_bytes, None);
     }

@@ -5,7 +5,6 @@
 //! ones must repeat `retry` more times; `rise` passes (keepalived: one) bring the server back; a run that could not
 //! be made here (`Verdict::Unverified`) changes nothing.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::outcome::{Outcome, Verdict};
@@ -65,32 +64,31 @@ enum Activity {
     Running { run: RunId },
 }
 
-/// One checker's schedule and history.
+/// One checker's schedule and history; its timing is the caller's, where the specification stands.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    timing: Timing,
     health: Health,
     /// Since when `health` says up, or down, or nothing.
     since: Instant,
     activity: Activity,
-    attempts: VecDeque<Attempt>,
+    /// Oldest first.
+    attempts: Vec<Attempt>,
     unverified_since: Option<Instant>,
 }
 
 impl Schedule {
     /// A checker that begins now with nothing known; its first run comes after a random part of `warmup`, or of
     /// min(interval, 1 s).
-    pub fn new(timing: Timing, rng: &mut fastrand::Rng, now: Instant) -> Schedule {
+    pub fn new(timing: &Timing, rng: &mut fastrand::Rng, now: Instant) -> Schedule {
         let longest = timing.warmup.unwrap_or_else(|| timing.interval.min(SPREAD));
         let longest = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
         let delay = Duration::from_nanos(rng.u64(0..=longest));
         Schedule {
-            timing,
             health: Health::Unknown,
             since: now,
             activity: Activity::Waiting { until: now + delay },
             // Most checkers pass for ever, which is one attempt.
-            attempts: VecDeque::with_capacity(1),
+            attempts: Vec::with_capacity(1),
             unverified_since: None,
         }
     }
@@ -109,7 +107,7 @@ impl Schedule {
 
     /// Runs that ended alike are one attempt: a server that is well for days needs no more room than one just seen.
     fn remember(&mut self, now: Instant, outcome: Outcome) {
-        if let Some(last) = self.attempts.back_mut()
+        if let Some(last) = self.attempts.last_mut()
             && last.outcome.is_like(&outcome)
         {
             last.outcome = outcome;
@@ -118,9 +116,9 @@ impl Schedule {
             return;
         }
         if self.attempts.len() == ATTEMPTS {
-            self.attempts.pop_front();
+            self.attempts.remove(0);
         }
-        self.attempts.push_back(Attempt { outcome, since: now, until: now, count: 1 });
+        self.attempts.push(Attempt { outcome, since: now, until: now, count: 1 });
     }
 
     /// When the next run is due; None while one is under way.
@@ -145,7 +143,7 @@ impl Schedule {
     }
 
     /// Takes the outcome of a run; false when it is not the run under way (stale, ignored).
-    pub fn finish(&mut self, now: Instant, run: RunId, outcome: Outcome) -> bool {
+    pub fn finish(&mut self, timing: &Timing, now: Instant, run: RunId, outcome: Outcome) -> bool {
         if self.running() != Some(run) {
             return false;
         }
@@ -153,11 +151,11 @@ impl Schedule {
         self.health = match (outcome.verdict, self.health) {
             (Verdict::Unverified, held) => held,
             (Verdict::Pass, Health::Unknown | Health::Up | Health::Failing(_)) => Health::Up,
-            (Verdict::Pass, Health::Down) => self.passed_times(1),
-            (Verdict::Pass, Health::Rising(n)) => self.passed_times(n.saturating_add(1)),
+            (Verdict::Pass, Health::Down) => passed_times(timing, 1),
+            (Verdict::Pass, Health::Rising(n)) => passed_times(timing, n.saturating_add(1)),
             (Verdict::Fail, Health::Unknown | Health::Down | Health::Rising(_)) => Health::Down,
-            (Verdict::Fail, Health::Up) => self.failed_times(1),
-            (Verdict::Fail, Health::Failing(n)) => self.failed_times(n.saturating_add(1)),
+            (Verdict::Fail, Health::Up) => failed_times(timing, 1),
+            (Verdict::Fail, Health::Failing(n)) => failed_times(timing, n.saturating_add(1)),
         };
         self.unverified_since = match outcome.verdict {
             Verdict::Unverified => Some(self.unverified_since.unwrap_or(now)),
@@ -169,20 +167,12 @@ impl Schedule {
         self.remember(now, outcome);
         let pause = match self.health {
             Health::Failing(_) if self.unverified_since.is_none() => {
-                self.timing.confirm.unwrap_or(self.timing.delay_before_retry)
+                timing.confirm.unwrap_or(timing.delay_before_retry)
             }
-            _ => self.timing.interval,
+            _ => timing.interval,
         };
         self.activity = Activity::Waiting { until: now + pause };
         true
-    }
-
-    fn failed_times(&self, failures: u32) -> Health {
-        if failures > self.timing.retry { Health::Down } else { Health::Failing(failures) }
-    }
-
-    fn passed_times(&self, passes: u32) -> Health {
-        if passes >= self.timing.rise { Health::Up } else { Health::Rising(passes) }
     }
 
     /// What the runs so far say.
@@ -197,7 +187,7 @@ impl Schedule {
 
     /// How the last run ended.
     pub fn last(&self) -> Option<&Outcome> {
-        self.attempts.back().map(|a| &a.outcome)
+        self.attempts.last().map(|a| &a.outcome)
     }
 
     /// The last attempts, oldest first.
@@ -209,6 +199,14 @@ impl Schedule {
     pub fn unverified_since(&self) -> Option<Instant> {
         self.unverified_since
     }
+}
+
+fn failed_times(timing: &Timing, failures: u32) -> Health {
+    if failures > timing.retry { Health::Down } else { Health::Failing(failures) }
+}
+
+fn passed_times(timing: &Timing, passes: u32) -> Health {
+    if passes >= timing.rise { Health::Up } else { Health::Rising(passes) }
 }
 
 #[cfg(test)]
@@ -246,9 +244,8 @@ mod tests {
         ];
         for (before, verdict, after) in table {
             let mut s = schedule(Timing { rise: 3, ..timing(2) });
-            s.health = before;
-            s.begin(1);
-            assert!(s.finish(at(0), 1, outcome(verdict)));
+            s.schedule.health = before;
+            run(&mut s, verdict);
             assert_eq!(s.health(), after, "{before:?} then {verdict:?}");
         }
     }
@@ -306,8 +303,8 @@ mod tests {
     #[test]
     fn a_stale_outcome_is_ignored() {
         let mut s = schedule(timing(0));
-        s.begin(7);
-        assert!(!s.finish(at(1), 6, outcome(Verdict::Fail)));
+        s.schedule.begin(7);
+        assert!(!s.schedule.finish(&s.timing, at(1), 6, outcome(Verdict::Fail)));
         assert_eq!(s.health(), Health::Unknown);
         assert_eq!(s.running(), Some(7));
     }
@@ -316,10 +313,8 @@ mod tests {
     fn a_run_that_could_not_be_made_is_remembered_until_one_can() {
         let mut s = schedule(timing(0));
         run(&mut s, Verdict::Pass);
-        s.begin(1);
-        s.finish(at(5), 1, outcome(Verdict::Unverified));
-        s.begin(2);
-        s.finish(at(9), 2, outcome(Verdict::Unverified));
+        run_at(&mut s, 5, Verdict::Unverified);
+        run_at(&mut s, 9, Verdict::Unverified);
         assert_eq!(s.unverified_since(), Some(at(5)));
         run(&mut s, Verdict::Pass);
         assert_eq!(s.unverified_since(), None);
@@ -329,11 +324,11 @@ mod tests {
     fn the_first_run_comes_within_warmup_or_within_a_second() {
         for seed in 0..200 {
             let mut rng = fastrand::Rng::with_seed(seed);
-            let s = Schedule::new(timing(0), &mut rng, at(100));
+            let s = Schedule::new(&timing(0), &mut rng, at(100));
             let first = s.deadline().unwrap();
             assert!(first >= at(100) && first <= at(101), "{first:?}");
             let warm = Timing { warmup: Some(Duration::ZERO), ..timing(0) };
-            assert_eq!(Schedule::new(warm, &mut rng, at(100)).deadline(), Some(at(100)));
+            assert_eq!(Schedule::new(&warm, &mut rng, at(100)).deadline(), Some(at(100)));
         }
     }
 
@@ -348,8 +343,7 @@ mod tests {
             (5, Verdict::Fail, 5),
             (6, Verdict::Fail, 5),
         ] {
-            s.begin(t);
-            s.finish(at(t), t, outcome(verdict));
+            run_at(&mut s, t, verdict);
             assert_eq!(s.since(), at(since), "after {verdict:?} at {t}");
         }
     }
@@ -365,14 +359,33 @@ mod tests {
         }
     }
 
-    fn schedule(timing: Timing) -> Schedule {
-        Schedule::new(timing, &mut fastrand::Rng::with_seed(1), Instant::ZERO)
+    struct Timed {
+        timing: Timing,
+        schedule: Schedule,
     }
 
-    fn run(s: &mut Schedule, verdict: Verdict) -> Duration {
-        s.begin(99);
-        assert!(s.finish(at(50), 99, outcome(verdict)));
-        s.deadline().unwrap().since(at(50))
+    impl std::ops::Deref for Timed {
+        type Target = Schedule;
+
+        fn deref(&self) -> &Schedule {
+            &self.schedule
+        }
+    }
+
+    fn schedule(timing: Timing) -> Timed {
+        let schedule = Schedule::new(&timing, &mut fastrand::Rng::with_seed(1), Instant::ZERO);
+        Timed { timing, schedule }
+    }
+
+    fn run(s: &mut Timed, verdict: Verdict) -> Duration {
+        run_at(s, 50, verdict)
+    }
+
+    /// Runs once; returns the pause until the next run.
+    fn run_at(s: &mut Timed, seconds: u64, verdict: Verdict) -> Duration {
+        s.schedule.begin(99);
+        assert!(s.schedule.finish(&s.timing, at(seconds), 99, outcome(verdict)));
+        s.deadline().unwrap().since(at(seconds))
     }
 
     fn outcome(verdict: Verdict) -> Outcome {

@@ -109,12 +109,5 @@ pub async fn serve(scripts: Vec<Vec<Step>>) -> (SocketAddr, JoinHandle<Vec<Strin
 
 /// A target with nothing special, and more time than a busy machine needs.
 pub fn target(address: SocketAddr) -> Target {
-    Target {
-        address,
-        bind_address: None,
-        bind_port: None,
-        bind_interface: None,
-        fwmark: None,
-        connect_timeout: Duration::from_secs(10),
-    }
+    Target { address, source: None, connect_timeout: Duration::from_secs(10) }
 }

@@ -1,6 +1,7 @@
 //! The whole effective specification of a checker: two checkers with equal specifications are one probe.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -14,8 +15,8 @@ pub struct CheckerSpec {
     pub target: Target,
     /// What to ask.
     pub question: Question,
-    /// When to ask, and how many failures count.
-    pub timing: Timing,
+    /// When to ask, and how many failures count; shared by all who are asked equally often.
+    pub timing: Arc<Timing>,
     /// keepalived `log_all_failures`: every failing attempt is an event, not only the deciding one.
     pub log_all_failures: bool,
 }
@@ -35,22 +36,36 @@ impl CheckerSpec {
     }
 }
 
-/// Whom to ask, and from where (keepalived `connect_ip`, `connect_port`, `bindto`, `bind_port`, `bind_if`,
-/// `fwmark`, `connect_timeout`).
+/// Whom to ask, and from where (keepalived `connect_ip`, `connect_port`, `connect_timeout`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Target {
     /// Address and port to connect to.
     pub address: SocketAddr,
-    /// Source address.
-    pub bind_address: Option<IpAddr>,
-    /// Source port, 1-65535.
-    pub bind_port: Option<u16>,
-    /// Interface to bind to (SO_BINDTODEVICE), at most 15 bytes.
-    pub bind_interface: Option<String>,
-    /// Mark on the socket's packets (SO_MARK).
-    pub fwmark: Option<u32>,
+    /// From where; None where nothing of it is said, as for most.
+    pub source: Option<Box<Source>>,
     /// Time for the connection; and again, from then on, for the whole rest of the conversation.
     pub connect_timeout: Duration,
+}
+
+/// From where to ask (keepalived `bindto`, `bind_port`, `bind_if`, `fwmark`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Source {
+    /// Source address.
+    pub address: Option<IpAddr>,
+    /// Source port, 1-65535.
+    pub port: Option<u16>,
+    /// Interface to bind to (SO_BINDTODEVICE), at most 15 bytes.
+    pub interface: Option<String>,
+    /// Mark on the socket's packets (SO_MARK).
+    pub fwmark: Option<u32>,
+}
+
+impl Target {
+    /// From where to ask.
+    pub fn source(&self) -> &Source {
+        const ANYWHERE: &Source = &Source { address: None, port: None, interface: None, fwmark: None };
+        self.source.as_deref().unwrap_or(ANYWHERE)
+    }
 }
 
 /// What to ask.
@@ -60,7 +75,7 @@ pub enum Question {
     /// TCP_CHECK: does it accept a connection?
     Tcp,
     /// HTTP_GET or SSL_GET: do all URLs answer as they should?
-    Http(HttpQuestion),
+    Http(Box<HttpQuestion>),
 }
 
 impl Question {

@@ -45,10 +45,7 @@ mod tests {
         server.await.unwrap();
         let outcome = run(&target(address)).await;
         assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, Phase::Connect));
-        assert_eq!(
-            (outcome.reason.as_str(), outcome.errno),
-            ("connection refused", Some(libc::ECONNREFUSED))
-        );
+        assert_eq!((&*outcome.reason, outcome.errno), ("connection refused", Some(libc::ECONNREFUSED)));
     }
 
     #[tokio::test]
@@ -58,7 +55,7 @@ mod tests {
         target.connect_timeout = Duration::from_millis(150);
         let outcome = run(&target).await;
         assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, Phase::Connect));
-        assert_eq!((outcome.reason.as_str(), outcome.errno), ("no answer within 0.15 s", None));
+        assert_eq!((&*outcome.reason, outcome.errno), ("no answer within 0.15 s", None));
     }
 
     /// A listener whose queue is full: the kernel leaves further connections unanswered.

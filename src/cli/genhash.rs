@@ -13,7 +13,7 @@ use crate::check::fetch::{Page, fetch};
 use crate::check::hash::DigestKind;
 use crate::check::http::{HttpVersion, Url, is_host, path_on_the_wire};
 use crate::check::outcome::Verdict;
-use crate::check::spec::Target;
+use crate::check::spec::{Source, Target};
 use crate::check::tls::{Tls, TlsClients};
 use crate::daemon::startup::Exit;
 
@@ -199,10 +199,7 @@ fn question(arguments: &GenhashArguments, asked: &Asked) -> Result<(Target, Url)
     };
     let target = Target {
         address,
-        bind_address: None,
-        bind_port: None,
-        bind_interface: None,
-        fwmark: arguments.fwmark,
+        source: arguments.fwmark.map(|mark| Box::new(Source { fwmark: Some(mark), ..Source::default() })),
         connect_timeout: Duration::from_secs(arguments.timeout.into()),
     };
     let url = Url {

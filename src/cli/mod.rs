@@ -1,6 +1,7 @@
 //! The commands: arguments in, text and an exit status out. One file a command.
 
 pub mod check;
+mod date;
 mod genhash;
 pub mod keywords;
 mod order;

@@ -1,5 +1,6 @@
 //! `lvsd status`.
 
+use super::date::day;
 use super::print;
 use super::socket::{SocketArguments, misunderstood};
 use super::table::Table;
@@ -41,6 +42,14 @@ fn render(daemon: &DaemonStatus) -> String {
         daemon.config.display()
     );
     let _ = writeln!(text, "{}", kernel_line(&daemon.director));
+    if let Some(drift) = &daemon.director.last_drift {
+        let ago = span(drift.seconds_ago);
+        let _ = writeln!(
+            text,
+            "last put right {ago} ago: virtual server {}: {}",
+            drift.virtual_server, drift.what
+        );
+    }
     if let Some(trouble) = &daemon.trouble {
         let _ = writeln!(text, "TROUBLE: {trouble}");
     }
@@ -113,6 +122,10 @@ fn real_server_cells(real: &RealServerStatus) -> [String; 9] {
     let why = match real.unverified_seconds {
         Some(seconds) => format!("{} (unverified for {})", real.reason, span(seconds)),
         None => real.reason.clone(),
+    };
+    let why = match real.certificates.iter().map(|c| c.not_after).min() {
+        Some(end) => format!("{why}; certificate until {}", day(end)),
+        None => why,
     };
     let why = match &real.order {
         Some(order) => format!("by order {order}; {why}"),

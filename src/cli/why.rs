@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::date::moment;
 use super::print;
 use super::socket::{SocketArguments, misunderstood};
 use super::status::{health, span};
@@ -65,7 +66,9 @@ fn render_checker(checker: &CheckerStory) -> String {
         Some(ms) => format!("next run in {}", short(ms)),
         None => "running now".to_owned(),
     };
-    let mut text = format!("  {} {}, {next}\n", checker.checker, checker.target);
+    let certificate = checker.certificate_not_after.map(|end| format!(", certificate until {}", moment(end)));
+    let certificate = certificate.unwrap_or_default();
+    let mut text = format!("  {} {}, {next}{certificate}\n", checker.checker, checker.target);
     if checker.attempts.is_empty() {
         return text + "    no attempt yet\n";
     }
@@ -111,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_answer_that_did_not_please_is_shown_once() {
-        let said = |reason: &str, first: &[u8]| {
+        let said = |reason: &'static str, first: &[u8]| {
             let outcome = Outcome::fail(crate::check::outcome::Phase::Judge, reason).with_first_bytes(first);
             let [.., said] = cells(&AttemptStory { count: 1, first_ms_ago: 5, last_ms_ago: 5, outcome });
             said

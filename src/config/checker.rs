@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::check::digest::Digest;
 use crate::check::http::{HttpQuestion, HttpVersion};
-use crate::check::spec::{CheckerSpec, Question, Target};
+use crate::check::spec::{CheckerSpec, Question, Source, Target};
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Stance, Table, Yaml, get};
 use crate::syntax::source::Span;
@@ -14,7 +14,7 @@ use crate::syntax::tree::Node;
 use crate::syntax::value::Wrong;
 
 use super::defaults::Defaults;
-use super::timing::{HasTiming, TimingOptions};
+use super::timing::{HasTiming, TimingOptions, Timings};
 use super::tls::{TlsOptions, TlsReader};
 use super::types::Checker;
 use super::url::{self, UrlOptions};
@@ -298,7 +298,12 @@ pub struct Inherited<'a> {
 }
 
 /// The specification of a checker, all options and defaults applied. None after saying what is wrong.
-pub fn resolve(options: CheckerOptions, from: &Inherited<'_>, reader: &mut Reader<'_>) -> Option<Checker> {
+pub fn resolve(
+    options: CheckerOptions,
+    from: &Inherited<'_>,
+    timings: &mut Timings,
+    reader: &mut Reader<'_>,
+) -> Option<Checker> {
     let defaults = from.defaults;
     let timing = options.timing.or(from.timing);
     let small = |slot: &Slot<u32>| get(slot).and_then(|n| u16::try_from(n).ok());
@@ -342,20 +347,23 @@ pub fn resolve(options: CheckerOptions, from: &Inherited<'_>, reader: &mut Reade
                 urls.extend(url::resolve(written, &virtualhost, (tls, address.ip()), from, reader));
             }
             let version = get(&options.version).unwrap_or_default();
-            (Question::Http(HttpQuestion { version, urls }), defaults.http_delay_before_retry)
+            (Question::Http(Box::new(HttpQuestion { version, urls })), defaults.http_delay_before_retry)
         }
+    };
+    let source = Source {
+        address: get(&options.bind_address),
+        port: small(&options.bind_port),
+        interface: get(&options.bind_interface),
+        fwmark: get(&options.fwmark).filter(|mark| *mark != 0),
     };
     let spec = CheckerSpec {
         target: Target {
             address,
-            bind_address: get(&options.bind_address),
-            bind_port: small(&options.bind_port),
-            bind_interface: get(&options.bind_interface),
-            fwmark: get(&options.fwmark).filter(|mark| *mark != 0),
+            source: (source != Source::default()).then(|| Box::new(source)),
             connect_timeout: get(&timing.connect_timeout).unwrap_or(defaults.connect_timeout),
         },
         question,
-        timing: timing.resolve(defaults, delay_before_retry),
+        timing: timings.shared(timing.resolve(defaults, delay_before_retry)),
         log_all_failures: get(&options.log_all_failures).unwrap_or(from.log_all_failures),
     };
     Some(Checker { spec: Arc::new(spec), alpha: get(&timing.alpha).unwrap_or(defaults.alpha) })

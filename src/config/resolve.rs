@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use crate::ipvs::types::{Family, Forwarding, Persistence, Protocol, ServiceFlags};
 use crate::syntax::diagnostic::Diagnostic;
@@ -14,6 +15,7 @@ use super::defaults::Defaults;
 use super::group::{Group, MAX_SERVICES};
 use super::identity::{identities, named};
 use super::real_server::RealServerOptions;
+use super::timing::Timings;
 use super::tls::TlsReader;
 use super::types::{RealServer, SorryServer, VirtualServer, VirtualServerId};
 use super::virtual_server::{Granularity, VirtualServerOptions};
@@ -314,8 +316,9 @@ impl Resolve<'_> {
         options: &VirtualServerOptions,
         forwarding: Forwarding,
         reader: &mut Reader<'_>,
-    ) -> Vec<RealServer> {
+    ) -> Vec<Arc<RealServer>> {
         let mut seen: BTreeMap<SocketAddr, Span> = BTreeMap::new();
+        let mut timings = Timings::default();
         let mut out = Vec::new();
         for written in &options.real_servers {
             let span = written.address.span;
@@ -335,7 +338,8 @@ impl Resolve<'_> {
                 continue;
             }
             seen.insert(address, span);
-            out.push(self.real_server(written, options, (address, forwarding), reader));
+            let real = self.real_server(written, options, (address, forwarding), &mut timings, reader);
+            out.push(Arc::new(real));
         }
         out
     }
@@ -345,6 +349,7 @@ impl Resolve<'_> {
         written: &RealServerOptions,
         outer: &VirtualServerOptions,
         (address, forwarding): (SocketAddr, Forwarding),
+        timings: &mut Timings,
         reader: &mut Reader<'_>,
     ) -> RealServer {
         let inherited = Inherited {
@@ -364,7 +369,10 @@ impl Resolve<'_> {
             reader.diagnostics.push(problem.help("it may have been one: correct or remove it"));
         }
         let checkers = own.iter().cloned();
-        let checkers = checkers.filter_map(|c| checker::resolve(c, &inherited, reader)).collect();
+        let mut checkers: Vec<_> =
+            checkers.filter_map(|c| checker::resolve(c, &inherited, timings, reader)).collect();
+        // Kept as long as the configuration is: mostly it is one.
+        checkers.shrink_to_fit();
         let weight = get(&written.weight).or_else(|| get(&outer.weight)).unwrap_or(self.defaults.weight);
         let inhibit = get(&written.inhibit_on_failure).or_else(|| get(&outer.inhibit_on_failure));
         let (upper_threshold, lower_threshold) =

@@ -1,5 +1,7 @@
 //! What virtual servers, real servers and checkers may all say, the innermost being the one that counts.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::check::spec::Timing;
@@ -61,6 +63,22 @@ impl TimingOptions {
             warmup: self.warmup.or_else(|| outer.warmup.clone()),
             alpha: self.alpha.or_else(|| outer.alpha.clone()),
         }
+    }
+}
+
+/// Each timing once: thousands of checkers have the same.
+#[derive(Debug, Default)]
+pub struct Timings(BTreeSet<Arc<Timing>>);
+
+impl Timings {
+    /// The one that is equal to this.
+    pub fn shared(&mut self, timing: Timing) -> Arc<Timing> {
+        if let Some(known) = self.0.get(&timing) {
+            return Arc::clone(known);
+        }
+        let timing = Arc::new(timing);
+        self.0.insert(Arc::clone(&timing));
+        timing
     }
 }
 

@@ -106,8 +106,8 @@ pub struct VirtualServer {
     pub hysteresis: u32,
     /// Takes over when quorum is lost.
     pub sorry_server: Option<SorryServer>,
-    /// Real servers in the file's order, at least one; addresses are unique.
-    pub real_servers: Vec<RealServer>,
+    /// Real servers in the file's order, at least one; addresses are unique. Shared with whoever works with them.
+    pub real_servers: Vec<Arc<RealServer>>,
 }
 
 /// The server of last resort; never checked.

@@ -58,6 +58,12 @@ fn daemon(text: &mut Exposition, status: &DaemonStatus) {
         float(director.drift_repaired),
     );
     one(
+        "lvsd_services_adopted_total",
+        Counter,
+        "Services found in the kernel that became ours.",
+        float(director.services_adopted),
+    );
+    one(
         "lvsd_foreign_services",
         Gauge,
         "Services in the kernel that nobody configured.",
@@ -129,6 +135,11 @@ fn real_server_families(text: &mut Exposition, servers: &[(Labels, &RealServerSt
         ("bytes_out_total", Counter, "Bytes to clients (NAT only).", |s| Some(s.stats.bytes_out)),
     ];
     families(text, "lvsd_real_server", rows, servers);
+    let ends = servers.iter().flat_map(|(labels, server)| {
+        server.certificates.iter().map(|c| (labels.with("target", c.target), c.not_after))
+    });
+    let help = "When the certificate a check was last shown ends, in seconds since 1970 UTC.";
+    text.family("lvsd_real_server_certificate_not_after_seconds", Gauge, help, ends);
 }
 
 fn families<S>(text: &mut Exposition, prefix: &str, rows: &[Row<S>], servers: &[(Labels, &S)]) {

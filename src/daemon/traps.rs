@@ -1,6 +1,7 @@
 //! Settings of this host that will hurt what is configured: said at the start, at a reload, and by `lvsd check`.
 
 use std::net::{Ipv4Addr, UdpSocket};
+use std::sync::Arc;
 
 use crate::config::{Config, RealServer, VirtualServer, VirtualServerId};
 use crate::ipvs::types::{Forwarding, Protocol, ServiceFlags};
@@ -36,7 +37,7 @@ pub fn here(config: &Config) -> Vec<String> {
 pub fn of(config: &Config, host: &Host<'_>) -> Vec<String> {
     let is = |name: &str, value: &str| (host.sysctl)(name).is_some_and(|found| found == value);
     let servers = || config.virtual_servers.iter();
-    let reals = || servers().flat_map(|s| &s.real_servers);
+    let reals = || servers().flat_map(|s| &s.real_servers).map(Arc::as_ref);
     let mut traps = Vec::new();
     let is_nat = |r: &&RealServer| r.forwarding == Forwarding::Nat;
     for (setting, is_v4) in [("net.ipv4.ip_forward", true), ("net.ipv6.conf.all.forwarding", false)] {

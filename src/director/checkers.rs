@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::check::outcome::{CertificateTime, Outcome, Verdict};
+use crate::check::outcome::{Certificate, Outcome, Verdict};
 use crate::check::schedule::{Health, RunId, Schedule};
 use crate::check::spec::CheckerSpec;
 use crate::config::VirtualServerId;
@@ -29,8 +29,8 @@ pub struct Entry {
     pub schedule: Schedule,
     /// Who cares.
     pub subscribers: Vec<Subscriber>,
-    /// What was last said of the server's certificate.
-    certificate: CertificateTime,
+    /// The server's certificate, as last seen.
+    pub certificate: Option<Box<Certificate>>,
     /// Runs that ended.
     pub runs: u64,
     /// Those of them that failed.
@@ -53,8 +53,8 @@ pub struct Finished<'a> {
     pub before: Health,
     /// Whether it could not be made before this run.
     pub was_unverified: bool,
-    /// What is to be said of the server's certificate, if it is something new.
-    pub certificate: Option<CertificateTime>,
+    /// The server's certificate, if something new is to be said of it.
+    pub certificate: Option<Certificate>,
 }
 
 /// Every checker.
@@ -62,43 +62,53 @@ pub struct Finished<'a> {
 pub struct Checkers {
     /// Boxed: a map filled in order has nodes that are half empty.
     entries: BTreeMap<CheckerId, Box<Entry>>,
-    by_spec: BTreeMap<Arc<CheckerSpec>, CheckerId>,
     running: BTreeMap<RunId, Running>,
     timers: BTreeSet<(Instant, CheckerId)>,
     last_id: u64,
     last_run: RunId,
 }
 
+/// Checkers by what they ask: needed, and kept, only while a configuration is put in force.
+#[derive(Debug)]
+pub struct BySpec(BTreeMap<Arc<CheckerSpec>, CheckerId>);
+
 impl Checkers {
+    /// The checkers by what they ask.
+    pub fn by_spec(&self) -> BySpec {
+        BySpec(self.entries.iter().map(|(id, entry)| (Arc::clone(&entry.spec), *id)).collect())
+    }
+
     /// Subscribes to the checker with this specification, making it if nobody has; true when it is new.
     pub fn subscribe(
         &mut self,
+        by_spec: &mut BySpec,
         spec: &Arc<CheckerSpec>,
         subscriber: Subscriber,
         rng: &mut fastrand::Rng,
         now: Instant,
     ) -> (CheckerId, bool) {
-        if let Some(id) = self.by_spec.get(spec) {
-            if let Some(entry) = self.entries.get_mut(id)
-                && !entry.subscribers.contains(&subscriber)
-            {
+        let known = by_spec.0.get(spec).and_then(|id| Some((*id, self.entries.get_mut(id)?)));
+        if let Some((id, entry)) = known {
+            // The one of the configuration that is put in force, so that its predecessor's need not be kept.
+            entry.spec = Arc::clone(spec);
+            if !entry.subscribers.contains(&subscriber) {
                 entry.subscribers.push(subscriber);
             }
-            return (*id, false);
+            return (id, false);
         }
         self.last_id += 1;
         let id = CheckerId(self.last_id);
         let spec = Arc::clone(spec);
-        let schedule = Schedule::new(spec.timing.clone(), rng, now);
+        let schedule = Schedule::new(&spec.timing, rng, now);
         self.timers.extend(schedule.deadline().map(|at| (at, id)));
-        self.by_spec.insert(Arc::clone(&spec), id);
+        by_spec.0.insert(Arc::clone(&spec), id);
         self.entries.insert(
             id,
             Box::new(Entry {
                 spec,
                 schedule,
                 subscribers: vec![subscriber],
-                certificate: CertificateTime::default(),
+                certificate: None,
                 runs: 0,
                 failures: 0,
             }),
@@ -114,7 +124,6 @@ impl Checkers {
             return None;
         }
         let entry = self.entries.remove(&id)?;
-        self.by_spec.remove(&entry.spec);
         if let Some(at) = entry.schedule.deadline() {
             self.timers.remove(&(at, id));
         }
@@ -165,15 +174,16 @@ impl Checkers {
         let entry = self.entries.get_mut(&id)?;
         let before = entry.schedule.health();
         let was_unverified = entry.schedule.unverified_since().is_some();
-        let seen = outcome.certificate_time();
+        let seen = outcome.certificate.clone();
         let has_failed = outcome.verdict == Verdict::Fail;
-        if !entry.schedule.finish(now, run, outcome) {
+        if !entry.schedule.finish(&entry.spec.timing, now, run, outcome) {
             return None;
         }
         entry.runs += 1;
         entry.failures += u64::from(has_failed);
-        let certificate = seen.filter(|seen| *seen != entry.certificate);
-        entry.certificate = seen.unwrap_or(entry.certificate);
+        let said = entry.certificate.as_ref().map(|c| c.time()).unwrap_or_default();
+        let certificate = seen.as_deref().filter(|seen| seen.time() != said).copied();
+        entry.certificate = seen.or(entry.certificate.take());
         self.timers.extend(entry.schedule.deadline().map(|at| (at, id)));
         Some(Finished { entry, before, was_unverified, certificate })
     }
@@ -222,7 +232,8 @@ mod tests {
     fn a_run_that_begins_late_or_does_not_end_is_overdue() {
         let mut checkers = Checkers::default();
         let mut rng = fastrand::Rng::with_seed(1);
-        let (id, _) = checkers.subscribe(&Arc::new(spec()), subscriber(), &mut rng, at(0));
+        let mut by_spec = checkers.by_spec();
+        let (id, _) = checkers.subscribe(&mut by_spec, &Arc::new(spec()), subscriber(), &mut rng, at(0));
         assert_eq!(checkers.overdue(at(0)), Duration::ZERO);
         assert_eq!(checkers.overdue(at(7)), Duration::from_secs(7), "warmup 0: due at once");
         let (run, _) = checkers.begin_due(at(7)).unwrap();
@@ -237,10 +248,7 @@ mod tests {
     fn spec() -> CheckerSpec {
         let target = Target {
             address: SocketAddr::from(([10, 1, 0, 1], 80)),
-            bind_address: None,
-            bind_port: None,
-            bind_interface: None,
-            fwmark: None,
+            source: None,
             connect_timeout: Duration::from_secs(3),
         };
         let timing = Timing {
@@ -251,7 +259,7 @@ mod tests {
             rise: 1,
             warmup: Some(Duration::ZERO),
         };
-        CheckerSpec { target, question: Question::Tcp, timing, log_all_failures: false }
+        CheckerSpec { target, question: Question::Tcp, timing: Arc::new(timing), log_all_failures: false }
     }
 
     fn subscriber() -> Subscriber {

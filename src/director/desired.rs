@@ -59,18 +59,15 @@ pub fn destinations(
     standing: impl Fn(SocketAddr) -> Standing,
 ) -> BTreeMap<DestinationKey, Destination> {
     let is_sorry_active = !has_quorum && server.sorry_server.is_some();
-    let mut wanted = BTreeMap::new();
-    for real in &server.real_servers {
-        match standing(real.address) {
-            Standing::Serving(weight) if !is_sorry_active => {
-                wanted.insert(real.address, destination(real, weight));
-            }
-            Standing::Serving(_) | Standing::Failed if real.inhibit_on_failure => {
-                wanted.insert(real.address, destination(real, 0));
-            }
-            Standing::Serving(_) | Standing::Failed | Standing::Out => {}
-        }
-    }
+    let wanted = server.real_servers.iter().filter_map(|real| {
+        let weight = match standing(real.address) {
+            Standing::Serving(weight) if !is_sorry_active => weight,
+            Standing::Serving(_) | Standing::Failed if real.inhibit_on_failure => 0,
+            Standing::Serving(_) | Standing::Failed | Standing::Out => return None,
+        };
+        Some((real.address, destination(real, weight)))
+    });
+    let mut wanted: BTreeMap<_, _> = wanted.collect();
     if let Some(sorry) = &server.sorry_server {
         if is_sorry_active {
             wanted.insert(sorry.address, sorry_destination(sorry, SORRY_WEIGHT));

@@ -20,6 +20,7 @@ pub mod reload;
 pub mod settings;
 pub mod state;
 pub mod status;
+pub mod tally;
 pub mod vitals;
 
 #[cfg(test)]
@@ -42,7 +43,7 @@ use state::{KnownDown, KnownLeaving, KnownOrder, State};
 use crate::check::outcome::{Outcome, Verdict};
 use crate::check::schedule::RunId;
 use crate::check::spec::CheckerSpec;
-use crate::config::{Config, VirtualServerId};
+use crate::config::{Config, VirtualServer, VirtualServerId};
 use crate::ipvs::backend::{Error, Refusal, Snapshot};
 use crate::ipvs::types::ServiceKey;
 use crate::time::Instant;
@@ -185,13 +186,10 @@ impl Director {
         for down in state.down {
             known.entry((down.virtual_server, down.real_server)).or_default().push(down);
         }
-        for server in &config.virtual_servers {
-            let mut maker = director.maker(now);
-            let members = maker.fresh(server, &known);
-            let pool = Pool::new(server.clone(), members);
-            director.pools.insert(server.id, pool);
-            director.unsettled.insert(server.id);
-        }
+        let mut maker = director.maker(now);
+        let pool = |s: &VirtualServer| (s.id, Pool::new(s.clone(), maker.fresh(s, &known)));
+        director.pools = config.virtual_servers.iter().map(pool).collect();
+        director.unsettled.extend(director.pools.keys());
         director
     }
 
@@ -241,8 +239,7 @@ impl Director {
     }
 
     fn probe_done(&mut self, now: Instant, run: RunId, outcome: Outcome, events: &mut Vec<Event>) {
-        let (verdict, reason) = (outcome.verdict, outcome.reason.clone());
-        let expires_in = outcome.certificate_expires_in.unwrap_or_default();
+        let (verdict, reason) = (outcome.verdict, outcome.reason.to_string());
         let Some(finished) = self.checkers.finish(now, run, outcome) else { return };
         let entry = finished.entry;
         let (checker, target) = (entry.spec.question.keyword(), entry.spec.target.address);
@@ -253,7 +250,8 @@ impl Director {
         if verdict == Verdict::Fail && entry.spec.log_all_failures {
             events.push(Event::Attempt { checker, target, reason });
         }
-        if let Some(time) = finished.certificate {
+        if let Some(certificate) = finished.certificate {
+            let (time, expires_in) = (certificate.time(), certificate.expires_in);
             events.push(Event::Certificate { checker, target, time, expires_in });
         }
         let is_up = entry.schedule.health().is_up();
@@ -323,10 +321,9 @@ impl Director {
         }
         self.forget_orders(&config);
         let mut old = std::mem::take(&mut self.pools);
-        let mut pools = BTreeMap::new();
         let mut predecessors = Vec::new();
         let mut maker = self.maker(now);
-        for server in &config.virtual_servers {
+        let pool = |server: &VirtualServer| {
             let pool = match old.remove(&server.id) {
                 Some(mut pool) => {
                     let members = maker.successors(server, &pool);
@@ -338,8 +335,9 @@ impl Director {
                     Pool::new(server.clone(), members)
                 }
             };
-            pools.insert(server.id, pool);
-        }
+            (server.id, pool)
+        };
+        let pools: BTreeMap<_, _> = config.virtual_servers.iter().map(pool).collect();
         // Last of all: a checker that another virtual server takes over goes on.
         for (id, members) in &predecessors {
             maker.retire(*id, members, pools.get(id).map(|pool| &pool.members));
@@ -507,6 +505,7 @@ impl Director {
 
     fn maker(&mut self, now: Instant) -> Maker<'_> {
         Maker {
+            by_spec: self.checkers.by_spec(),
             checkers: &mut self.checkers,
             orders: &self.orders,
             rng: &mut self.rng,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::checkers::{CheckerId, Checkers};
@@ -31,14 +32,14 @@ pub struct Pool {
     /// Healthy destinations on the way out.
     pub leaving: BTreeMap<DestinationKey, Leaving>,
     has_quorum: bool,
-    desired: DesiredService,
+    desired: Arc<DesiredService>,
 }
 
 /// A real server at work.
 #[derive(Debug)]
 pub struct Member {
     /// Its configuration.
-    pub real_server: RealServer,
+    pub real_server: Arc<RealServer>,
     /// Its checkers.
     pub subscriptions: Vec<Subscription>,
     /// Whether all of them are content.
@@ -137,6 +138,7 @@ impl Pool {
     /// A virtual server that begins with these members; quorum is what their health gives.
     pub fn new(server: VirtualServer, members: BTreeMap<SocketAddr, Member>) -> Pool {
         let desired = DesiredService { service: desired::service(&server), destinations: BTreeMap::new() };
+        let desired = Arc::new(desired);
         let mut pool = Pool { server, members, leaving: BTreeMap::new(), has_quorum: false, desired };
         pool.has_quorum = pool.next_quorum();
         pool
@@ -161,7 +163,7 @@ impl Pool {
         mut was_leaving: impl FnMut(&SocketAddr) -> Option<Instant>,
     ) {
         let serves = |at: &SocketAddr| actual.destinations.get(at).is_some_and(|d| d.destination.weight > 0);
-        self.desired.destinations =
+        Arc::make_mut(&mut self.desired).destinations =
             actual.destinations.iter().map(|(at, entry)| (*at, entry.destination)).collect();
         for (at, member) in &mut self.members {
             if serves(at) {
@@ -199,7 +201,11 @@ impl Pool {
         for (at, leaving) in &self.leaving {
             destinations.insert(*at, leaving.destination);
         }
-        self.desired = DesiredService { service: desired::service(&self.server), destinations };
+        let desired = DesiredService { service: desired::service(&self.server), destinations };
+        // What has not changed stays the one the reconciler holds, too.
+        if *self.desired != desired {
+            self.desired = Arc::new(desired);
+        }
     }
 
     fn settle_members(&mut self, now: Instant, checkers: &Checkers, events: &mut Vec<Event>) {
@@ -323,7 +329,7 @@ impl Pool {
     }
 
     /// What the kernel should hold.
-    pub fn desired(&self) -> &DesiredService {
+    pub fn desired(&self) -> &Arc<DesiredService> {
         &self.desired
     }
 
@@ -382,7 +388,7 @@ mod tests {
     }
 
     fn pool(quorum: u32, hysteresis: u32, weight: usize) -> Pool {
-        let real_server = RealServer {
+        let real_server = Arc::new(RealServer {
             address: "10.1.0.1:80".parse().unwrap(),
             forwarding: Forwarding::Dr,
             weight: u32::try_from(weight).unwrap(),
@@ -390,7 +396,7 @@ mod tests {
             upper_threshold: 0,
             lower_threshold: 0,
             checkers: vec![],
-        };
+        });
         let server = VirtualServer {
             id: VirtualServerId::Address { protocol: Protocol::Tcp, address: [10, 0, 0, 1].into(), port: 80 },
             scheduler: Scheduler::new("rr").unwrap(),

@@ -7,12 +7,14 @@
 //! source; the director calls it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::Event;
 use super::knowledge::{difference, record};
 use super::refusal::{back_off, explain, is_surprise};
 use super::settings::SettingsKeeper;
+use super::tally::Tally;
 use crate::ipvs::backend::{Error, Op, Refusal, Scope, Snapshot};
 use crate::ipvs::plan::plan;
 use crate::ipvs::types::{DesiredService, ServiceEntry, ServiceKey};
@@ -73,7 +75,7 @@ struct Pause {
 /// The reconciler.
 #[derive(Debug)]
 pub struct Reconciler {
-    desired: BTreeMap<ServiceKey, DesiredService>,
+    desired: BTreeMap<ServiceKey, Arc<DesiredService>>,
     actual: BTreeMap<ServiceKey, ServiceEntry>,
     owned: BTreeSet<ServiceKey>,
     foreign: BTreeSet<ServiceKey>,
@@ -87,7 +89,7 @@ pub struct Reconciler {
     in_flight: Option<Request>,
     knows_keys: bool,
     flush: bool,
-    drift_repaired: u64,
+    tally: Tally,
     errors: u64,
     sampled: BTreeMap<ServiceKey, Instant>,
     owned_changed: bool,
@@ -111,7 +113,7 @@ impl Reconciler {
             in_flight: None,
             knows_keys: false,
             flush,
-            drift_repaired: 0,
+            tally: Tally::default(),
             errors: 0,
             sampled: BTreeMap::new(),
             owned_changed: true,
@@ -119,7 +121,7 @@ impl Reconciler {
     }
 
     /// Wants a service to be exactly this.
-    pub fn want(&mut self, key: ServiceKey, service: &DesiredService) {
+    pub fn want(&mut self, key: ServiceKey, service: &Arc<DesiredService>) {
         if self.desired.get(&key) == Some(service) {
             return;
         }
@@ -128,7 +130,7 @@ impl Reconciler {
         if self.foreign.remove(&key) {
             self.unread.insert(key, Unread::New);
         }
-        self.desired.insert(key, service.clone());
+        self.desired.insert(key, Arc::clone(service));
         self.dirty.insert(key);
     }
 
@@ -281,7 +283,7 @@ impl Reconciler {
         self.answered(events);
         match (scope, snapshot) {
             (Scope::Keys, Snapshot::Keys(keys)) => {
-                self.on_keys(keys, events);
+                self.on_keys(now, keys, events);
                 Readings::default()
             }
             (Scope::Entries(asked), Snapshot::Entries(found)) => self.on_entries(now, &asked, found, events),
@@ -293,7 +295,7 @@ impl Reconciler {
         }
     }
 
-    fn on_keys(&mut self, keys: Vec<ServiceKey>, events: &mut Vec<Event>) {
+    fn on_keys(&mut self, now: Instant, keys: Vec<ServiceKey>, events: &mut Vec<Event>) {
         let present: BTreeSet<ServiceKey> = keys.into_iter().collect();
         let is_first = !std::mem::replace(&mut self.knows_keys, true);
         if is_first && self.flush {
@@ -303,7 +305,7 @@ impl Reconciler {
         if is_first {
             self.dirty.extend(self.owned.iter().copied());
         }
-        self.on_vanished(&present, events);
+        self.on_vanished(now, &present, events);
         for key in present.iter().filter(|k| self.owned.contains(k) && !self.actual.contains_key(k)) {
             self.unread.entry(*key).or_insert(Unread::New);
             self.dirty.insert(*key);
@@ -318,15 +320,14 @@ impl Reconciler {
     }
 
     /// Services of ours that the kernel no longer has.
-    fn on_vanished(&mut self, present: &BTreeSet<ServiceKey>, events: &mut Vec<Event>) {
+    fn on_vanished(&mut self, now: Instant, present: &BTreeSet<ServiceKey>, events: &mut Vec<Event>) {
         let vanished: Vec<_> = self.actual.keys().filter(|k| !present.contains(k)).copied().collect();
         for key in vanished {
             self.actual.remove(&key);
             self.unread.remove(&key);
             self.dirty.insert(key);
             if self.desired.contains_key(&key) {
-                self.drift_repaired += 1;
-                events.push(Event::Drift { service: key, what: "the service was deleted".to_owned() });
+                self.tally.drift(now, key, "the service was deleted".to_owned(), events);
             }
         }
         for key in self.unread.keys().filter(|k| !present.contains(k)) {
@@ -354,16 +355,16 @@ impl Reconciler {
                 let is_new = unread == Some(Unread::New) && self.desired.contains_key(key);
                 if is_new {
                     let destinations = entry.destinations.len();
-                    events.push(Event::Adopted { service: *key, destinations });
+                    self.tally.adopt(*key, destinations, events);
                     readings.adopted.push(*key);
                 }
                 readings.read.push(*key);
                 self.sampled.insert(*key, now);
-                self.tell_drift(*key, known.as_ref(), Some(&entry), events);
+                self.tell_drift(now, *key, known.as_ref(), Some(&entry), events);
                 self.actual.insert(*key, entry);
             } else {
                 self.sampled.remove(key);
-                self.tell_drift(*key, known.as_ref(), None, events);
+                self.tell_drift(now, *key, known.as_ref(), None, events);
                 readings.read.push(*key);
             }
             self.dirty.insert(*key);
@@ -373,6 +374,7 @@ impl Reconciler {
 
     fn tell_drift(
         &mut self,
+        now: Instant,
         key: ServiceKey,
         known: Option<&ServiceEntry>,
         found: Option<&ServiceEntry>,
@@ -383,8 +385,7 @@ impl Reconciler {
             return;
         }
         if let Some(what) = difference(known, found) {
-            self.drift_repaired += 1;
-            events.push(Event::Drift { service: key, what });
+            self.tally.drift(now, key, what, events);
         }
     }
 
@@ -574,9 +575,9 @@ impl Reconciler {
         self.actual.get(key)
     }
 
-    /// How often somebody else's change was put right.
-    pub fn drift_repaired(&self) -> u64 {
-        self.drift_repaired
+    /// What was found in the kernel that we had not put there.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// How often the kernel refused an operation or failed to answer.

@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use super::checkers::{CheckerId, Checkers, Subscriber};
+use super::checkers::{BySpec, CheckerId, Checkers, Subscriber};
 use super::order::Order;
 use super::pool::{Member, Pool, Subscription};
 use super::state::KnownDown;
@@ -20,6 +21,8 @@ use crate::time::Instant;
 pub struct Maker<'a> {
     /// All checkers.
     pub checkers: &'a mut Checkers,
+    /// The same by what they ask.
+    pub by_spec: BySpec,
     /// What operators said.
     pub orders: &'a BTreeMap<Subscriber, Order>,
     /// The core's generator.
@@ -37,7 +40,7 @@ impl Maker<'_> {
         server: &VirtualServer,
         known: &BTreeMap<Subscriber, Vec<KnownDown>>,
     ) -> BTreeMap<SocketAddr, Member> {
-        let member = |real: &RealServer| {
+        let member = |real: &Arc<RealServer>| {
             let known = known.get(&(server.id, real.address)).map(Vec::as_slice).unwrap_or_default();
             self.member(server, real, known, None)
         };
@@ -46,14 +49,12 @@ impl Maker<'_> {
 
     /// The members of a virtual server that goes on under a new configuration.
     pub fn successors(&mut self, server: &VirtualServer, old: &Pool) -> BTreeMap<SocketAddr, Member> {
-        let mut members = BTreeMap::new();
-        for real in &server.real_servers {
+        let member = |real: &Arc<RealServer>| {
             let before = old.members.get(&real.address);
             let known = before.map(|m| known_down(self.checkers, &(server.id, real.address), m));
-            let member = self.member(server, real, &known.unwrap_or_default(), before);
-            members.insert(real.address, member);
-        }
-        members
+            self.member(server, real, &known.unwrap_or_default(), before)
+        };
+        server.real_servers.iter().map(member).map(|m| (m.real_server.address, m)).collect()
     }
 
     /// Ends the subscriptions of a virtual server's `old` members that `new` ones did not take over.
@@ -78,7 +79,7 @@ impl Maker<'_> {
     fn member(
         &mut self,
         server: &VirtualServer,
-        real: &RealServer,
+        real: &Arc<RealServer>,
         known: &[KnownDown],
         before: Option<&Member>,
     ) -> Member {
@@ -86,7 +87,9 @@ impl Maker<'_> {
         let mut subscriptions = Vec::with_capacity(real.checkers.len());
         let mut fresh = Vec::new();
         for checker in &real.checkers {
-            let (id, is_new) = self.checkers.subscribe(&checker.spec, subscriber, self.rng, self.now);
+            let by_spec = &mut self.by_spec;
+            let (id, is_new) =
+                self.checkers.subscribe(by_spec, &checker.spec, subscriber, self.rng, self.now);
             let inherited = before.and_then(|m| m.subscriptions.iter().find(|s| s.checker == id));
             let was_up = before.is_some_and(|m| m.is_up);
             let is_optimistic = inherited.map_or(!checker.alpha || was_up, |s| s.is_optimistic || was_up);
@@ -99,7 +102,7 @@ impl Maker<'_> {
         self.inherit_up(&fresh, before);
         let since = before.map_or(self.now, |m| m.since);
         let order = self.orders.get(&subscriber).copied().unwrap_or_default();
-        let mut member = Member { real_server: real.clone(), subscriptions, is_up: true, since, order };
+        let mut member = Member { real_server: Arc::clone(real), subscriptions, is_up: true, since, order };
         member.is_up = before.map_or_else(|| member.judge(self.checkers), |m| m.is_up);
         member
     }
@@ -154,7 +157,7 @@ pub fn known_down(checkers: &Checkers, subscriber: &Subscriber, member: &Member)
             real_server: subscriber.1,
             checker: entry.spec.question.keyword().to_owned(),
             target: entry.spec.target.address,
-            reason: entry.schedule.last().map(|o| o.reason.clone()).unwrap_or_default(),
+            reason: entry.schedule.last().map(|o| o.reason.to_string()).unwrap_or_default(),
         })
     };
     member.subscriptions.iter().filter_map(down).collect()

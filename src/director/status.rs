@@ -1,5 +1,6 @@
 //! The director as an operator sees it; serialized for `lvsd status --json`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -30,12 +31,27 @@ pub struct Status {
     pub foreign_services: Vec<VirtualServerId>,
     /// How often somebody else's change was put right since the start.
     pub drift_repaired: u64,
+    /// The last of these changes.
+    pub last_drift: Option<DriftStatus>,
+    /// Services found in the kernel that became ours, since the start.
+    pub services_adopted: u64,
     /// How often the kernel refused an operation or failed to answer since the start.
     pub kernel_errors: u64,
     /// Distinct checkers.
     pub checkers: usize,
     /// How late the latest check is to begin or to end, in milliseconds.
     pub overdue_milliseconds: u64,
+}
+
+/// A change by somebody else that was put right.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftStatus {
+    /// Whose service it was about.
+    pub virtual_server: VirtualServerId,
+    /// What it was, in words.
+    pub what: String,
+    /// How many seconds ago it was found.
+    pub seconds_ago: u64,
 }
 
 /// One virtual server.
@@ -86,6 +102,9 @@ pub struct RealServerStatus {
     pub checks: u64,
     /// Those of them that failed.
     pub check_failures: u64,
+    /// The certificates its checkers were last shown, by whom they asked; of one server, the one that ends first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<CertificateStatus>,
     /// Forwarding method.
     pub forwarding: Forwarding,
     /// What an operator said about it, in words; None when nothing.
@@ -98,6 +117,15 @@ pub struct RealServerStatus {
     pub connections: Connections,
     /// The kernel's counters, as last read.
     pub stats: Stats,
+}
+
+/// The certificate of a server that was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// Who was asked: mostly the real server itself.
+    pub target: SocketAddr,
+    /// When it ends (X.509 `notAfter`), in seconds since 1970 UTC.
+    pub not_after: u64,
 }
 
 /// Health in one word: the worst of a real server's checkers.
@@ -147,6 +175,9 @@ pub struct CheckerStory {
     pub target: SocketAddr,
     /// What it knows.
     pub health: HealthStatus,
+    /// When the certificate it was last shown ends, in seconds since 1970 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_not_after: Option<u64>,
     /// Milliseconds until the next run; None while one is under way.
     pub next_run_ms: Option<u64>,
     /// The last attempts, oldest first; runs in a row that ended alike are one.
@@ -185,13 +216,20 @@ impl Director {
     /// The director as an operator sees it at `now`.
     pub fn status(&self, now: Instant) -> Status {
         let foreign = self.reconciler.foreign().iter();
+        let tally = self.reconciler.tally();
         Status {
             is_converged: self.reconciler.is_settled(),
             is_ready: self.is_ready,
             kernel_trouble: self.reconciler.kernel_trouble().map(str::to_owned),
             virtual_servers: self.pools.values().map(|pool| self.virtual_server_status(now, pool)).collect(),
             foreign_services: foreign.map(|key| super::desired::virtual_server_id(*key)).collect(),
-            drift_repaired: self.reconciler.drift_repaired(),
+            drift_repaired: tally.drift_repaired,
+            last_drift: tally.last_drift.as_ref().map(|drift| DriftStatus {
+                virtual_server: super::desired::virtual_server_id(drift.service),
+                what: drift.what.clone(),
+                seconds_ago: now.since(drift.at).as_secs(),
+            }),
+            services_adopted: tally.adopted,
             kernel_errors: self.reconciler.errors(),
             checkers: self.checkers.len(),
             overdue_milliseconds: u64::try_from(self.checkers.overdue(now).as_millis()).unwrap_or(u64::MAX),
@@ -242,6 +280,7 @@ impl Director {
             unverified_seconds: unverified.map(|since| now.since(since).as_secs()),
             checks: checkers().map(|c| c.runs).sum(),
             check_failures: checkers().map(|c| c.failures).sum(),
+            certificates: certificates(checkers()),
             forwarding: member.real_server.forwarding,
             order: (!member.order.is_none()).then(|| member.order.to_string()),
             weight: member.weight(),
@@ -250,6 +289,16 @@ impl Director {
             stats: entry.map(|d| d.stats).unwrap_or_default(),
         }
     }
+}
+
+fn certificates<'a>(checkers: impl Iterator<Item = &'a Entry>) -> Vec<CertificateStatus> {
+    let mut ends: BTreeMap<SocketAddr, u64> = BTreeMap::new();
+    for (target, end) in
+        checkers.filter_map(|c| Some((c.spec.target.address, c.certificate.as_ref()?.not_after)))
+    {
+        ends.entry(target).and_modify(|soonest| *soonest = end.min(*soonest)).or_insert(end);
+    }
+    ends.into_iter().map(|(target, not_after)| CertificateStatus { target, not_after }).collect()
 }
 
 fn checker_story(now: Instant, entry: &Entry) -> CheckerStory {
@@ -263,6 +312,7 @@ fn checker_story(now: Instant, entry: &Entry) -> CheckerStory {
         checker: entry.spec.question.keyword().to_owned(),
         target: entry.spec.target.address,
         health: entry.schedule.health().into(),
+        certificate_not_after: entry.certificate.as_ref().map(|c| c.not_after),
         next_run_ms: entry.schedule.deadline().map(|at| milliseconds(at.since(now))),
         attempts: entry.schedule.attempts().map(attempt).collect(),
     }

@@ -5,6 +5,7 @@
 //! services. What is neither desired nor owned belongs to somebody else and is left alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::backend::Op;
 use super::types::{
@@ -17,7 +18,7 @@ use super::types::{
 /// only when it is `owned`.
 pub fn plan<'a>(
     keys: impl IntoIterator<Item = &'a ServiceKey>,
-    desired: &BTreeMap<ServiceKey, DesiredService>,
+    desired: &BTreeMap<ServiceKey, Arc<DesiredService>>,
     actual: &BTreeMap<ServiceKey, ServiceEntry>,
     owned: &BTreeSet<ServiceKey>,
 ) -> Vec<Op> {
@@ -174,7 +175,7 @@ mod tests {
     /// A service: id, scheduler, destinations with their weights.
     type Sketch<'a> = (u8, &'a str, &'a [(u8, u32)]);
 
-    type Wanted = BTreeMap<ServiceKey, DesiredService>;
+    type Wanted = BTreeMap<ServiceKey, Arc<DesiredService>>;
 
     fn plan_all(want: &Wanted, have: &BTreeMap<ServiceKey, ServiceEntry>, owned: &[u8]) -> Vec<Op> {
         let keys: BTreeSet<_> = want.keys().chain(have.keys()).copied().collect();
@@ -199,7 +200,7 @@ mod tests {
             },
             destinations: destinations.iter().map(|(id, w)| (at(*id), destination(*w))).collect(),
         };
-        services.iter().map(|(id, scheduler, d)| (key(*id), service(scheduler, d))).collect()
+        services.iter().map(|(id, scheduler, d)| (key(*id), Arc::new(service(scheduler, d)))).collect()
     }
 
     fn kernel(want: &Wanted) -> BTreeMap<ServiceKey, ServiceEntry> {

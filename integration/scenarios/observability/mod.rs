@@ -97,6 +97,7 @@ fn scrapes(site: &Site) -> Verdict {
         ("lvsd_kernel_up", 1.0),
         ("lvsd_foreign_services", 0.0),
         ("lvsd_drift_repaired_total", 0.0),
+        ("lvsd_services_adopted_total", 0.0),
         ("lvsd_build_info", 1.0),
         ("lvsd_checkers", 3.0),
         ("lvsd_virtual_server_up", 1.0),
@@ -177,7 +178,5 @@ fn url(page: &str) -> String {
 }
 
 fn scrape(director: &Host) -> Result<Scrape, String> {
-    let (code, text) = curl(director, &url("metrics"), seconds(10))?;
-    same("status code of the metrics", &code, &200)?;
-    Scrape::parse(&text)
+    Scrape::of(director, METRICS)
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::lab::daemon::Daemon;
+use crate::lab::daemon::{Daemon, control, lvsd, run_dir, status};
 use crate::lab::table::{Table, ipvsadm, load, wait_for_table};
 use crate::lab::wait::seconds;
-use crate::lab::{Lab, Verdict, same};
+use crate::lab::{Lab, Verdict, claim, same};
 
 const OURS: &str = "-A -t 10.1.0.100:80 -s rr
 -a -t 10.1.0.100:80 -r 10.1.0.21:80 -g -w 1
@@ -40,6 +40,12 @@ pub fn run(lab: &mut Lab) -> Verdict {
     ipvsadm(director, "-a -t 10.1.0.100:80 -r 10.1.0.99:80 -g")?;
     wait_for_table(director, "our service is repaired", SWEEP, &both)?;
     site.answers("rs1=4 rs2=4 rs3=4")?;
+
+    let told = status(director)?;
+    let last = told.pointer("/director/last_drift").ok_or_else(|| told.to_string())?;
+    same("whose service was edited", &last.pointer("/virtual_server"), &Some(&"10.1.0.100:80 tcp".into()))?;
+    let said = lvsd(director, &["status", "--control", &control(&run_dir(director))])?.stdout;
+    claim(said.contains("ago: virtual server 10.1.0.100:80 tcp: "), || format!("status names it: {said}"))?;
 
     lab.step("the stranger edits its own, and deletes ours");
     ipvsadm(director, "-e -t 10.1.0.200:443 -r 10.1.0.21:443 -g -w 2")?;

@@ -1,5 +1,5 @@
 //! SSL_GET against Debian's nginx: the digest is the one keepalived's genhash prints, sessions are resumed (nginx
-//! says so), a certificate near its end is told once and harms nobody, and a server with a wrong certificate, an old
+//! says so), a certificate near its end is told once and harms nobody, its end is in status and metrics, and a server with a wrong certificate, an old
 //! version, old ciphers or another page goes, with the reason in the status, and returns when it is well again.
 
 use std::fs;
@@ -9,13 +9,15 @@ use std::time::Duration;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustix::process::Signal;
 
-use crate::lab::daemon::{Daemon, status};
+use crate::lab::daemon::{Daemon, configure, control, lvsd, run_dir, status};
 use crate::lab::host::Host;
 use crate::lab::judge;
+use crate::lab::prometheus::Scrape;
 use crate::lab::table::Table;
 use crate::lab::wait::{seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim, same};
 
+const METRICS: &str = "10.1.0.11:9100";
 const SERVICE: &str = "-t 10.1.0.100:443";
 const NAME: &str = "www.lab.example";
 const DAY: Duration = Duration::from_secs(86_400);
@@ -45,7 +47,9 @@ pub fn run(lab: &mut Lab) -> Verdict {
 
     lab.step("all are checked and serve");
     let configuration = include_str!("keepalived.conf").replace("DIGEST", digest);
-    let daemon = Daemon::lvsd(lab, &site.director, &configuration)?;
+    let director = &site.director;
+    let file = configure(lab, director, &configuration)?;
+    let daemon = Daemon::start_lvsd(lab, director, &file, &run_dir(director), &["--metrics", METRICS])?;
     wait_for_serving(&site.director, &ALL)?;
     let page = judge::output(
         &site.client,
@@ -75,6 +79,9 @@ pub fn run(lab: &mut Lab) -> Verdict {
     lab.step("a certificate near its end was told once");
     let told = |daemon: &Daemon| daemon.log_text().matches("certificate expires in 9 days").count();
     same("events", &told(&daemon), &1)?;
+
+    lab.step("when the certificates end is in the status, the metrics and `why`");
+    ends(&site.director)?;
 
     for (what, certificate, speaks, page, reason) in [
         ("another authority", "wrong", WELL, "a page", "certificate is of no trusted authority"),
@@ -110,6 +117,32 @@ pub fn run(lab: &mut Lab) -> Verdict {
     same("events", &told(&daemon), &1)?;
     claim(!daemon.log_text().contains("panicked"), || "no panic".to_owned())?;
     daemon.end(Signal::TERM)
+}
+
+/// The end of rs2's certificate, ten days after this scenario began, as everybody is told it.
+fn ends(director: &Host) -> Verdict {
+    let told = status(director)?;
+    let found = told.pointer("/director/virtual_servers/0/real_servers/1/certificates/0");
+    same("whose it is", &found.and_then(|c| c.pointer("/target")), &Some(&ALL[1].into()))?;
+    let end = found.and_then(|c| c.pointer("/not_after")?.as_u64()).ok_or_else(|| told.to_string())?;
+    let wanted = (lvsd::time::unix_now() + DAY * 10).as_secs();
+    claim(end < wanted && end > wanted - 3600, || {
+        format!("rs2's certificate ends at {end}, about {wanted}")
+    })?;
+    let scrape = Scrape::of(director, METRICS)?;
+    let labels = [("real_server", ALL[1]), ("target", ALL[1])];
+    let family = "lvsd_real_server_certificate_not_after_seconds";
+    same("the metric", &scrape.value(family, &labels)?.to_string(), &end.to_string())?;
+    let date = judge::output(director, &["date", "-u", "-d", &format!("@{end}"), "+%F %T UTC"])?;
+    let (moment, day) = (date.trim(), date.get(..10).unwrap_or_default());
+    for (command, words) in [(&["status"][..], day), (&["why", ALL[1]], moment)] {
+        let control = control(&run_dir(director));
+        let said = lvsd(director, &[command, &["--control", &control]].concat())?.stdout;
+        claim(said.contains(&format!("certificate until {words}")), || {
+            format!("{command:?} says {words}: {said}")
+        })?;
+    }
+    Ok(())
 }
 
 fn wait_for_serving(director: &Host, want: &[&str]) -> Verdict {

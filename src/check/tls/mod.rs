@@ -17,7 +17,6 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{ClientConfig, Resumption, WantsClientCert};
@@ -29,7 +28,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::outcome::{Outcome, Phase};
+use super::outcome::{Certificate, CertificateTime, Outcome, Phase};
 use super::tap::Seen;
 pub use material::{Authorities, Identity, NotAnIdentity};
 pub(super) use refusal::words;
@@ -181,13 +180,14 @@ impl TlsClient {
             session.begin();
         }
         let end = connection.peer_certificates().and_then(|chain| certificate::expires_at(chain.first()?));
-        let certificate_expires_in = end.map(|end| end.saturating_sub(unix_now()));
-        Ok(Secured { stream, session, certificate_expires_in })
+        let certificate = end.map(|end| Certificate::new(end, unix_now()));
+        Ok(Secured { stream, session, certificate })
     }
 
     /// Why a server is not trusted any more that was when its session began.
     pub(super) fn distrust<S>(&self, secured: &Secured<S>) -> Option<Outcome> {
-        let is_over = self.options.verify.is_some() && secured.certificate_expires_in == Some(Duration::ZERO);
+        let is_over = secured.certificate.is_some_and(|c| c.time() == CertificateTime::Over);
+        let is_over = is_over && self.options.verify.is_some();
         is_over.then(|| Outcome::fail(Phase::Handshake, "certificate has expired"))
     }
 
@@ -202,8 +202,8 @@ impl TlsClient {
 pub(super) struct Secured<S> {
     stream: TlsStream<S>,
     session: Arc<View>,
-    /// How long the server's certificate is still valid, where it can be read.
-    pub(super) certificate_expires_in: Option<Duration>,
+    /// The server's certificate, where it can be read.
+    pub(super) certificate: Option<Certificate>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Secured<S> {

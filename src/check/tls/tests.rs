@@ -29,8 +29,8 @@ async fn a_server_of_either_version_passes_unverified_whatever_its_certificate_s
         let expired = Authority::new("none of ours").issue(&["other.example"], -1);
         let server = TlsServer::start(expired.server(versions), 1).await;
         let outcome = server.ask(&anyone(None)).await;
-        assert_eq!((outcome.verdict, outcome.reason.as_str()), (Verdict::Pass, "status 200"));
-        assert_eq!(outcome.certificate_expires_in, Some(Duration::ZERO));
+        assert_eq!((outcome.verdict, &*outcome.reason), (Verdict::Pass, "status 200"));
+        assert_eq!(outcome.certificate.unwrap().time(), CertificateTime::Over);
         assert_eq!(server.heard().await, [Heard::full(None)]);
     }
 }
@@ -57,8 +57,11 @@ async fn verified_sessions_are_resumed_too_and_the_certificate_is_still_known() 
     let second = server.ask(&tls).await;
     assert_eq!((first.verdict, second.verdict), (Verdict::Pass, Verdict::Pass), "{}", first.reason);
     for outcome in [first, second] {
-        let days = outcome.certificate_expires_in.unwrap().as_secs() / 86_400;
+        let certificate = outcome.certificate.unwrap();
+        let days = certificate.expires_in.as_secs() / 86_400;
         assert!((89..=90).contains(&days), "{days} days");
+        let end = unix_now() + certificate.expires_in;
+        assert!(end.as_secs().abs_diff(certificate.not_after) < 10, "{certificate:?} at {:?}", unix_now());
     }
     assert!(server.heard().await[1].is_resumed);
 }
@@ -160,8 +163,8 @@ async fn a_certificate_that_ends_while_its_session_is_resumed_is_noticed() {
     assert_eq!(server.ask(&tls).await.verdict, Verdict::Pass);
     time::pass(Duration::from_secs(3601));
     let resumed = server.ask(&tls).await;
-    assert_eq!((resumed.verdict, resumed.reason.as_str()), (Verdict::Fail, "certificate has expired"));
-    assert_eq!(resumed.certificate_expires_in, Some(Duration::ZERO));
+    assert_eq!((resumed.verdict, &*resumed.reason), (Verdict::Fail, "certificate has expired"));
+    assert_eq!(resumed.certificate.unwrap().time(), CertificateTime::Over);
     // The next one is a full handshake, which this certificate does not survive: a renewed one would be seen.
     assert_eq!(server.ask(&tls).await.reason, "certificate has expired");
     let resumed: Vec<bool> = server.heard().await.iter().map(|h| h.is_resumed).collect();
@@ -268,7 +271,7 @@ async fn a_server_that_resets_or_keeps_silent_in_the_handshake_says_so() {
     let (address, _server) = serve(vec![vec![Step::Some, Step::Reset]]).await;
     let outcome = http::run(&target(address), &question(&anyone(None))).await;
     assert_eq!(
-        (outcome.phase, outcome.reason.as_str()),
+        (outcome.phase, &*outcome.reason),
         (Phase::Handshake, "connection reset during the TLS handshake")
     );
     assert_eq!(outcome.errno, Some(libc::ECONNRESET));
@@ -280,7 +283,7 @@ async fn a_server_that_resets_or_keeps_silent_in_the_handshake_says_so() {
         let (address, _server) = serve(vec![vec![say(said), Step::Hold]]).await;
         let target = Target { connect_timeout: Duration::from_millis(200), ..target(address) };
         let outcome = http::run(&target, &question(&anyone(None))).await;
-        assert_eq!((outcome.phase, outcome.reason.as_str()), (Phase::Handshake, reason));
+        assert_eq!((outcome.phase, &*outcome.reason), (Phase::Handshake, reason));
     }
 }
 
@@ -290,7 +293,7 @@ async fn the_handshake_counts_towards_the_time_of_the_whole_conversation() {
     let (address, server) = slow(config, Duration::from_secs(2), Duration::from_secs(2)).await;
     let target = Target { connect_timeout: Duration::from_secs(3), ..target(address) };
     let outcome = http::run(&target, &question(&anyone(None))).await;
-    assert_eq!((outcome.phase, outcome.reason.as_str()), (Phase::Head, "no answer within 3 s"));
+    assert_eq!((outcome.phase, &*outcome.reason), (Phase::Head, "no answer within 3 s"));
     server.abort();
 }
 

@@ -95,9 +95,10 @@ fn every_word_of_a_checker_is_heard() {
          url {\n path \"/a b?c#d\"\n status_code 301 200-204 204-206 404\n status_code 207\n digest 6F5902AC237024BDD0C176CB93063DC4\n }\n }\n}",
     );
     let spec = &server.real_servers[0].checkers[0].spec;
+    let source = spec.target.source();
     assert_eq!(spec.target.address.to_string(), "10.0.0.9:8080");
-    assert_eq!((spec.target.bind_address, spec.target.bind_port), (Some([10, 0, 0, 3].into()), Some(1024)));
-    assert_eq!((spec.target.bind_interface.as_deref(), spec.target.fwmark), (Some("eth1"), Some(7)));
+    assert_eq!((source.address, source.port), (Some([10, 0, 0, 3].into()), Some(1024)));
+    assert_eq!((source.interface.as_deref(), source.fwmark), (Some("eth1"), Some(7)));
     assert_eq!(
         (spec.timing.interval, spec.timing.warmup),
         (Duration::from_secs(2), Some(Duration::from_secs(3)))

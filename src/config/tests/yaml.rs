@@ -52,7 +52,7 @@ fn what_is_not_written_is_lvsds_own_default() {
         rise: 2,
         warmup: None,
     };
-    assert_eq!(checker.spec.timing, timing);
+    assert_eq!(*checker.spec.timing, timing);
     let sysctl: Vec<String> =
         config.global.sysctl.iter().map(|(name, value)| format!("{name} {value}")).collect();
     assert_eq!(sysctl, ["expire_nodest_conn 1", "expire_quiescent_template 1"]);
@@ -113,8 +113,8 @@ fn every_key_of_a_check_is_heard() {
     assert!(!checker.alpha);
     let target = &checker.spec.target;
     assert_eq!(target.address.to_string(), "10.0.0.9:8080");
-    assert_eq!((target.bind_address, target.bind_port), (Some([10, 0, 0, 3].into()), Some(1024)));
-    assert_eq!((target.bind_interface.as_deref(), target.fwmark), (Some("eth1"), Some(7)));
+    assert_eq!((target.source().address, target.source().port), (Some([10, 0, 0, 3].into()), Some(1024)));
+    assert_eq!((target.source().interface.as_deref(), target.source().fwmark), (Some("eth1"), Some(7)));
     assert_eq!(target.connect_timeout, Duration::from_millis(500));
     assert!(checker.spec.log_all_failures);
     let timing = &checker.spec.timing;

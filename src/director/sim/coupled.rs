@@ -58,7 +58,7 @@ fn a_host_that_does_not_forward_is_told_only_where_nat_needs_it() {
     world.tell(Input::Host(off));
     assert_eq!(world.router, Some(DirectorLevel::default()), "DR needs no forwarding");
     let mut server = full.virtual_servers[0].clone();
-    server.real_servers[0].forwarding = Forwarding::Nat;
+    Arc::make_mut(&mut server.real_servers[0]).forwarding = Forwarding::Nat;
     world.tell(Input::Reload(config(server)));
     world.run(Duration::from_secs(1));
     let why = world.router.clone().and_then(|level| level.cannot_forward);

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stories::{SECONDS_TO_NOTICE, config, real, real_server, started, tcp_server, told, weights};
+use super::stories::{
+    SECONDS_TO_NOTICE, config, real, real_server, spec, started, tcp_server, told, weights,
+};
 use super::world::{Server, World};
 use crate::config::{Config, Global, RealServer, VirtualServer, VirtualServerId};
 use crate::director::Input;
@@ -12,7 +14,7 @@ use crate::ipvs::types::{Protocol, SyncDaemon, SyncRole};
 
 #[test]
 fn a_dead_server_that_moves_to_another_virtual_server_stays_dead() {
-    let other = |reals: Vec<RealServer>| VirtualServer {
+    let other = |reals: Vec<Arc<RealServer>>| VirtualServer {
         id: VirtualServerId::Address { protocol: Protocol::Tcp, address: [10, 0, 0, 2].into(), port: 80 },
         real_servers: reals,
         ..tcp_server()
@@ -34,9 +36,7 @@ fn a_dead_server_that_moves_to_another_virtual_server_stays_dead() {
 fn a_changed_check_of_a_healthy_server_retries_before_it_says_down() {
     let (mut world, full) = started(tcp_server());
     let mut changed = full.virtual_servers[0].clone();
-    for checker in changed.real_servers.iter_mut().flat_map(|r| &mut r.checkers) {
-        Arc::make_mut(&mut checker.spec).target.connect_timeout = Duration::from_secs(7);
-    }
+    changed.real_servers.iter_mut().for_each(|r| spec(r).target.connect_timeout = Duration::from_secs(7));
     world.servers.insert(real(1), Server::Refuses);
     world.tell(Input::Reload(config(changed)));
     world.run(Duration::from_millis(1100));
@@ -53,7 +53,8 @@ fn two_refusals_of_one_service_wait_side_by_side() {
     server.scheduler = Scheduler::new("twos").unwrap();
     world.tell(Input::Reload(config(server.clone())));
     world.run(Duration::from_secs(20));
-    server.real_servers.push(RealServer { address: "[fd00::9]:80".parse().unwrap(), ..real_server(9) });
+    let other = RealServer { address: "[fd00::9]:80".parse().unwrap(), ..(*real_server(9)).clone() };
+    server.real_servers.push(Arc::new(other));
     world.tell(Input::Reload(config(server.clone())));
     let ops = world.ops.len();
     world.run(Duration::from_secs(60));

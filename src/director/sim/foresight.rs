@@ -88,7 +88,9 @@ fn a_server_that_leaves_with_connections_is_foreseen_to_drain_and_a_dead_one_to_
     }
     let server = &mut config.virtual_servers[0];
     (server.quorum, server.sorry_server) = (1, None);
-    server.real_servers.iter_mut().for_each(|r| (r.weight, r.inhibit_on_failure) = (1, false));
+    for real in server.real_servers.iter_mut().map(Arc::make_mut) {
+        (real.weight, real.inhibit_on_failure) = (1, false);
+    }
     let (id, key) = (server.id, desired::service_key(server.id));
     let (leaves, dies) = (server.real_servers[0].address, server.real_servers[1].address);
     world.start(&Arc::new(config.clone()));

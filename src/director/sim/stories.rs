@@ -40,11 +40,7 @@ fn a_server_that_is_dead_at_the_start_goes_after_one_failure() {
     let mut world = World::new(1);
     world.servers.insert(real(1), Server::Refuses);
     let mut server = tcp_server();
-    server
-        .real_servers
-        .iter_mut()
-        .flat_map(|r| &mut r.checkers)
-        .for_each(|c| Arc::make_mut(&mut c.spec).timing.retry = 9);
+    server.real_servers.iter_mut().for_each(|r| timing(r).retry = 9);
     world.start(&config(server));
     world.run(Duration::from_millis(1100));
     assert_eq!(weights(&world), "2:1 3:1");
@@ -83,9 +79,35 @@ fn a_certificate_near_its_end_is_told_once_at_each_change_and_takes_nobody_down(
 }
 
 #[test]
+fn the_end_of_the_certificate_last_shown_is_in_the_status_by_whom_was_asked() {
+    let mut server = tcp_server();
+    let mut other = edit(&mut server.real_servers[0]).checkers[0].clone();
+    Arc::make_mut(&mut other.spec).log_all_failures = true;
+    edit(&mut server.real_servers[0]).checkers.push(other);
+    let mut world = World::new(1);
+    world.certificates.insert(real(1), Duration::from_secs(86_400));
+    world.start(&config(server));
+    world.run(Duration::from_secs(20));
+    let shown = |world: &World| -> Vec<Vec<(SocketAddr, u64)>> {
+        let status = world.director().unwrap().status(world.now);
+        let servers = status.virtual_servers[0].real_servers.iter();
+        servers.map(|r| r.certificates.iter().map(|c| (c.target, c.not_after)).collect()).collect()
+    };
+    let [first, second, third] = &shown(&world)[..] else { panic!() };
+    assert!(matches!(first[..], [(at, end)] if at == real(1) && end > 86_400), "{first:?}");
+    assert!(second.is_empty() && third.is_empty());
+    world.servers.insert(real(1), Server::Silent);
+    world.run(Duration::from_secs(20));
+    let before = shown(&world);
+    world.run(Duration::from_secs(20));
+    assert_eq!(shown(&world), before, "who does not answer shows none, and what is known of it stays");
+    assert_eq!(before[0].len(), 1);
+}
+
+#[test]
 fn an_inhibited_server_stays_with_weight_0() {
     let mut server = tcp_server();
-    server.real_servers[0].inhibit_on_failure = true;
+    edit(&mut server.real_servers[0]).inhibit_on_failure = true;
     let (mut world, _) = started(server);
     world.servers.insert(real(1), Server::Silent);
     world.run(Duration::from_secs(20));
@@ -95,9 +117,9 @@ fn an_inhibited_server_stays_with_weight_0() {
 #[test]
 fn an_alpha_server_waits_for_its_first_pass() {
     let mut server = tcp_server();
-    for c in server.real_servers.iter_mut().flat_map(|r| &mut r.checkers) {
-        c.alpha = true;
-        Arc::make_mut(&mut c.spec).timing.warmup = Some(Duration::ZERO);
+    for real in &mut server.real_servers {
+        edit(real).checkers[0].alpha = true;
+        timing(real).warmup = Some(Duration::ZERO);
     }
     let mut world = World::new(1);
     world.servers.insert(real(3), Server::Silent);
@@ -191,8 +213,8 @@ fn udp_and_mh_without_fallback_let_go_at_once() {
 #[test]
 fn after_a_crash_who_was_down_stays_down_and_who_was_up_stays_up() {
     let mut server = tcp_server();
-    server.real_servers[2].checkers[0].alpha = true;
-    server.real_servers.iter_mut().for_each(|r| spec(r).timing.warmup = Some(Duration::ZERO));
+    edit(&mut server.real_servers[2]).checkers[0].alpha = true;
+    server.real_servers.iter_mut().for_each(|r| timing(r).warmup = Some(Duration::ZERO));
     let (mut world, config) = started(server);
     world.servers.insert(real(1), Server::Silent);
     world.run(Duration::from_secs(20));
@@ -216,9 +238,9 @@ fn a_changed_time_limit_never_revives_a_dead_server() {
     world.servers.insert(real(1), Server::Silent);
     world.run(Duration::from_secs(20));
     let mut changed = full.virtual_servers[0].clone();
-    for checker in changed.real_servers.iter_mut().flat_map(|r| &mut r.checkers) {
-        Arc::make_mut(&mut checker.spec).target.connect_timeout = Duration::from_secs(7);
-        checker.alpha = true;
+    for real in &mut changed.real_servers {
+        spec(real).target.connect_timeout = Duration::from_secs(7);
+        edit(real).checkers[0].alpha = true;
     }
     let ops = world.ops.len();
     world.tell(Input::Reload(config(changed)));
@@ -268,7 +290,25 @@ fn a_strangers_edits_are_put_right_named_and_counted() {
     world.kernel.apply(&[Op::RemoveService(key())]).unwrap();
     world.run(SWEEP_INTERVAL + Duration::from_secs(1));
     assert_eq!(weights(&world), "1:1 2:1 3:1");
-    assert_eq!(world.director().unwrap().status(world.now).drift_repaired, 2);
+    let status = world.director().unwrap().status(world.now);
+    assert_eq!(status.drift_repaired, 2);
+    let last = status.last_drift.unwrap();
+    assert_eq!(
+        (last.virtual_server.to_string(), last.what),
+        ("10.0.0.1:80 tcp".into(), "the service was deleted".into())
+    );
+    assert!(last.seconds_ago <= SWEEP_INTERVAL.as_secs(), "{} s", last.seconds_ago);
+}
+
+#[test]
+fn a_stranger_who_changes_many_servers_is_told_of_in_few_words() {
+    let crowd = VirtualServer { real_servers: (1..=60).map(real_server).collect(), ..tcp_server() };
+    let (mut world, _) = started(crowd);
+    let removals: Vec<_> = (1..=50).map(|n| Op::RemoveDestination(key(), real(n))).collect();
+    world.kernel.apply(&removals).unwrap();
+    world.run(SWEEP_INTERVAL + Duration::from_secs(1));
+    let what = world.director().unwrap().status(world.now).last_drift.unwrap().what;
+    assert!(what.ends_with("destination 10.1.0.8:80 was deleted, and 42 more changes"), "{what}");
 }
 
 #[test]
@@ -297,6 +337,7 @@ fn a_foreign_service_that_gets_configured_is_taken_over_without_a_gap() {
     assert_eq!(weights(&world), "1:1 2:1 3:1");
     assert!(!world.ops.iter().any(|(_, op)| matches!(op, Op::AddService(..) | Op::RemoveService(_))));
     assert_eq!(told(&world, "adopted"), 1);
+    assert_eq!(world.director().unwrap().status(world.now).services_adopted, 1);
 }
 
 #[test]
@@ -422,7 +463,7 @@ fn a_drain_ends_at_the_operators_deadline_and_says_what_it_cut() {
 #[test]
 fn a_disabled_server_goes_at_once_and_stays_away_whatever_its_health() {
     let mut server = tcp_server();
-    server.real_servers[0].inhibit_on_failure = true;
+    edit(&mut server.real_servers[0]).inhibit_on_failure = true;
     let (mut world, _) = started(server);
     world.kernel.set_connections(&key(), &real(1), busy());
     order(&mut world, 1, Change::Disable);
@@ -500,7 +541,7 @@ fn a_predecessors_removed_server_goes_on_draining_after_a_crash() {
 #[test]
 fn a_server_that_flaps_must_prove_itself_where_rise_asks_for_it() {
     let mut server = tcp_server();
-    spec(&mut server.real_servers[0]).timing.rise = 3;
+    timing(&mut server.real_servers[0]).rise = 3;
     let (mut world, _) = started(server);
     world.servers.insert(real(1), Server::Refuses);
     world.run(SECONDS_TO_NOTICE);
@@ -516,8 +557,16 @@ fn order(world: &mut World, n: u8, change: Change) {
     world.tell(Input::Order { selector, change });
 }
 
-fn spec(real: &mut RealServer) -> &mut CheckerSpec {
-    Arc::make_mut(&mut real.checkers[0].spec)
+fn edit(real: &mut Arc<RealServer>) -> &mut RealServer {
+    Arc::make_mut(real)
+}
+
+pub(super) fn spec(real: &mut Arc<RealServer>) -> &mut CheckerSpec {
+    Arc::make_mut(&mut edit(real).checkers[0].spec)
+}
+
+fn timing(real: &mut Arc<RealServer>) -> &mut Timing {
+    Arc::make_mut(&mut spec(real).timing)
 }
 
 /// Interval 2 s, one retry after 1 s, and a little.
@@ -551,15 +600,8 @@ pub(super) fn tcp_server() -> VirtualServer {
     }
 }
 
-pub(super) fn real_server(n: u8) -> RealServer {
-    let target = Target {
-        address: real(n),
-        bind_address: None,
-        bind_port: None,
-        bind_interface: None,
-        fwmark: None,
-        connect_timeout: Duration::from_secs(3),
-    };
+pub(super) fn real_server(n: u8) -> Arc<RealServer> {
+    let target = Target { address: real(n), source: None, connect_timeout: Duration::from_secs(3) };
     let timing = Timing {
         interval: Duration::from_secs(2),
         retry: 1,
@@ -568,8 +610,9 @@ pub(super) fn real_server(n: u8) -> RealServer {
         rise: 1,
         warmup: None,
     };
-    let spec = CheckerSpec { target, question: Question::Tcp, timing, log_all_failures: false };
-    RealServer {
+    let spec =
+        CheckerSpec { target, question: Question::Tcp, timing: Arc::new(timing), log_all_failures: false };
+    Arc::new(RealServer {
         address: real(n),
         forwarding: Forwarding::Dr,
         weight: 1,
@@ -577,7 +620,7 @@ pub(super) fn real_server(n: u8) -> RealServer {
         upper_threshold: 0,
         lower_threshold: 0,
         checkers: vec![Checker { spec: Arc::new(spec), alpha: false }],
-    }
+    })
 }
 
 pub(super) fn real(n: u8) -> SocketAddr {

@@ -244,7 +244,7 @@ fn random_server(rng: &mut fastrand::Rng, n: u8) -> VirtualServer {
     let scheduler = rng.choice(["rr", "wrr", "mh", "sh", "wlc"]).expect("not empty");
     let addresses: Vec<_> = (1..6).filter(|_| rng.u32(0..3) > 0).map(real_address).collect();
     let addresses = if addresses.is_empty() { vec![real_address(1)] } else { addresses };
-    let real_servers: Vec<_> = addresses.into_iter().map(|at| random_real(rng, at)).collect();
+    let real_servers: Vec<_> = addresses.into_iter().map(|at| Arc::new(random_real(rng, at))).collect();
     let total: u32 = real_servers.iter().map(|r| r.weight).sum();
     let sorry = |rng: &mut fastrand::Rng| SorryServer {
         address: rng.choice([real_address(1), real_address(9)]).expect("not empty"),
@@ -265,14 +265,7 @@ fn random_server(rng: &mut fastrand::Rng, n: u8) -> VirtualServer {
 }
 
 fn random_real(rng: &mut fastrand::Rng, address: SocketAddr) -> RealServer {
-    let target = Target {
-        address,
-        bind_address: None,
-        bind_port: None,
-        bind_interface: None,
-        fwmark: None,
-        connect_timeout: Duration::from_secs(rng.u64(1..4)),
-    };
+    let target = Target { address, source: None, connect_timeout: Duration::from_secs(rng.u64(1..4)) };
     let timing = Timing {
         interval: Duration::from_secs(rng.u64(1..7)),
         retry: rng.u32(0..3),
@@ -281,7 +274,12 @@ fn random_real(rng: &mut fastrand::Rng, address: SocketAddr) -> RealServer {
         rise: rng.u32(1..3),
         warmup: rng.bool().then_some(Duration::from_secs(2)),
     };
-    let spec = CheckerSpec { target, question: Question::Tcp, timing, log_all_failures: rng.bool() };
+    let spec = CheckerSpec {
+        target,
+        question: Question::Tcp,
+        timing: Arc::new(timing),
+        log_all_failures: rng.bool(),
+    };
     RealServer {
         address,
         forwarding: rng

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::invariants;
-use crate::check::outcome::{Outcome, Phase, Verdict};
+use crate::check::outcome::{Certificate, Outcome, Phase, Verdict};
 use crate::check::schedule::RunId;
 use crate::check::spec::CheckerSpec;
 use crate::config::Config;
@@ -49,7 +49,7 @@ pub struct World {
     pub strangers: BTreeSet<ServiceKey>,
     /// Real servers; one that is not listed answers.
     pub servers: BTreeMap<SocketAddr, Server>,
-    /// How long certificates are still valid, of those who show one while they answer.
+    /// How long certificates are still valid, of those who show one while they answer: on the world's clock.
     pub certificates: BTreeMap<SocketAddr, Duration>,
     /// What operators ordered, by virtual server and real server.
     pub orders: BTreeMap<Subscriber, Order>,
@@ -270,11 +270,13 @@ impl World {
             Some(Server::Refuses) => (Verdict::Fail, "connection refused"),
             Some(Server::Silent) => (Verdict::Fail, "no answer"),
         };
-        let shown = self.certificates.get(&target).filter(|_| verdict == Verdict::Pass).copied();
+        let left = self.certificates.get(&target).filter(|_| verdict == Verdict::Pass);
+        let now = self.now.since(Instant::ZERO);
+        let shown = left.map(|left| Box::new(Certificate::new(now + *left, now)));
         Outcome {
             verdict,
             took: Duration::from_millis(1),
-            certificate_expires_in: shown,
+            certificate: shown,
             ..Outcome::fail(Phase::Connect, reason)
         }
     }

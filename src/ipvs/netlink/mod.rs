@@ -232,7 +232,7 @@ fn destinations(
         c,
         "reading a service's destinations",
         || encode::get_destinations(key),
-        BTreeMap::new,
+        Vec::new,
         |all, message| {
             all.extend(decode::destination(message, key.family())?);
             Ok(())
@@ -242,7 +242,7 @@ fn destinations(
     if all.is_empty() && services(c, &[*key])?.values().all(Option::is_none) {
         return Ok(None);
     }
-    Ok(Some(all))
+    Ok(Some(all.into_iter().collect()))
 }
 
 fn settings(c: &mut Connection) -> Result<Settings, Error> {
