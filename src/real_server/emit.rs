@@ -1,5 +1,6 @@
 //! The preparation as files that survive a reboot, in the words of whoever reads them at boot, with the reasons.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -40,8 +41,7 @@ const WHY: [&str; 6] = [
 
 /// The files, each behind a line that says where it belongs.
 pub fn emit(wish: &Wish, format: Format) -> String {
-    let ips: Vec<IpAddr> =
-        wish.vips.iter().map(|vip| vip.ip).collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+    let ips: Vec<IpAddr> = wish.vips.iter().map(|vip| vip.ip).collect::<BTreeSet<_>>().into_iter().collect();
     let settings = sysctl(wish);
     match format {
         Format::Sh => script(wish, &ips),
@@ -69,26 +69,28 @@ fn has_ipv4(wish: &Wish) -> bool {
     wish.vips.iter().any(|vip| vip.ip.is_ipv4())
 }
 
-/// The tunnels to undo: link, kind, GUE's port and outer family.
-fn tunnels(wish: &Wish) -> Vec<(&'static str, &'static str, Option<(u16, bool)>)> {
-    let mut all: Vec<_> = wish
-        .vips
-        .iter()
-        .filter_map(|vip| match vip.arrival {
-            Arrival::Dr => None,
-            Arrival::Tun { tunnel, is_outer_ipv6 } => {
-                let (link, kind) = decapsulator(tunnel, is_outer_ipv6, vip.ip);
-                let gue = match tunnel {
-                    TunnelKind::Gue { port } => Some((port, is_outer_ipv6)),
-                    _ => None,
-                };
-                Some((link, kind, gue))
-            }
-        })
-        .collect();
-    all.sort_unstable();
-    all.dedup();
-    all
+/// What undoes a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Undoer {
+    link: &'static str,
+    kind: &'static str,
+    /// GUE's port, and whether it is one of IPv6.
+    gue: Option<(u16, bool)>,
+}
+
+fn tunnels(wish: &Wish) -> BTreeSet<Undoer> {
+    let undoer = |ip, arrival| match arrival {
+        Arrival::Dr => None,
+        Arrival::Tun { tunnel, is_outer_ipv6 } => {
+            let (link, kind) = decapsulator(tunnel, is_outer_ipv6, ip);
+            let gue = match tunnel {
+                TunnelKind::Gue { port } => Some((port, is_outer_ipv6)),
+                TunnelKind::Ipip | TunnelKind::Gre => None,
+            };
+            Some(Undoer { link, kind, gue })
+        }
+    };
+    wish.vips.iter().filter_map(|vip| undoer(vip.ip, vip.arrival)).collect()
 }
 
 fn sysctl(wish: &Wish) -> String {
@@ -101,7 +103,7 @@ fn sysctl(wish: &Wish) -> String {
     } else {
         text.push_str("# IPv6 asks by link: a VIP on another link is never told, and needs no setting.\n");
     }
-    for (link, ..) in tunnels(wish) {
+    for Undoer { link, .. } in tunnels(wish) {
         let _ = writeln!(
             text,
             "# Clients' packets come out of the tunnel, where no route leads back: the filter must be loose (2).\n\
@@ -129,7 +131,7 @@ fn script(wish: &Wish, ips: &[IpAddr]) -> String {
             let _ = writeln!(text, "    at_least ipv4/conf/$DEV/{name} {value}");
         }
     }
-    for (link, kind, gue) in tunnels(wish) {
+    for Undoer { link, kind, gue } in tunnels(wish) {
         let _ = writeln!(text, "    # undoes the tunnel; the kernel makes {link} with its module");
         let _ =
             writeln!(text, "    [ -e /sys/class/net/{link} ] || ip link add {link} type {kind} 2>/dev/null");
@@ -141,7 +143,7 @@ fn script(wish: &Wish, ips: &[IpAddr]) -> String {
     }
     text.push_str("    ip link set \"$DEV\" up || return 1\n    for vip in $VIPS; do add \"$vip\" || return 1; done\n}\n\n");
     text.push_str("stop() {\n    for vip in $VIPS; do del \"$vip\"; done\n");
-    for (link, _, gue) in tunnels(wish) {
+    for Undoer { link, gue, .. } in tunnels(wish) {
         if let Some((port, is_ipv6)) = gue {
             let six = if is_ipv6 { " -6" } else { "" };
             let _ = writeln!(text, "    ip fou del port {port}{six} 2>/dev/null");
@@ -232,11 +234,7 @@ fn networkd(wish: &Wish, ips: &[IpAddr]) -> String {
         }
     }
     let mut all = file(&format!("/etc/systemd/network/10-lvs-{}.network", wish.device), &text);
-    for (link, kind, gue) in tunnels(wish) {
-        let kind = match kind {
-            "ipip" if gue.is_some() => "ipip",
-            other => other,
-        };
+    for Undoer { kind, gue, .. } in tunnels(wish) {
         let netdev = format!(
             "# Undoes the tunnel, whoever sent it.\n[NetDev]\nName=lvs-{kind}\nKind={kind}\n\n[Tunnel]\nIndependent=yes\n\
              Local=any\nRemote=any\n"
@@ -254,7 +252,6 @@ fn networkd(wish: &Wish, ips: &[IpAddr]) -> String {
             );
             all += &file("/etc/systemd/network/10-lvs-gue.netdev", &fou);
         }
-        let _ = link;
     }
     all
 }
@@ -280,7 +277,7 @@ fn network_manager(wish: &Wish, ips: &[IpAddr]) -> String {
         text.push('\n');
     }
     let mut all = file(&format!("/etc/NetworkManager/system-connections/{DUMMY}.nmconnection"), &text);
-    for (link, kind, gue) in tunnels(wish) {
+    for Undoer { link, kind, gue } in tunnels(wish) {
         let _ = writeln!(
             all,
             "#### note: NetworkManager has no tunnel for everybody: at boot run `ip link add {link} type {kind}; ip link \
@@ -302,7 +299,7 @@ fn ifupdown(wish: &Wish, ips: &[IpAddr]) -> String {
             let _ = writeln!(text, "    pre-up [ $(cat {path}) -ge {value} ] || echo {value} > {path}");
         }
     }
-    for (link, kind, gue) in tunnels(wish) {
+    for Undoer { link, kind, gue } in tunnels(wish) {
         let _ =
             writeln!(text, "    # undoes the tunnel; no route leads back into it, so its filter is loose");
         let _ = writeln!(text, "    pre-up ip link add {link} type {kind} 2>/dev/null || true");
@@ -339,7 +336,7 @@ fn netplan(wish: &Wish, ips: &[IpAddr]) -> String {
         };
     }
     let mut all = file("/etc/netplan/90-lvs-real-server.yaml", &text);
-    for (link, kind, gue) in tunnels(wish) {
+    for Undoer { link, kind, gue } in tunnels(wish) {
         let _ = writeln!(
             all,
             "#### note: netplan's tunnels want a peer: at boot run `ip link add {link} type {kind}; ip link set {link} up`{}",

@@ -20,6 +20,8 @@ mod watch;
 #[allow(missing_docs, reason = "the kernel's names")]
 mod wire;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::netdevice;
@@ -29,7 +31,8 @@ use self::decode::{ShownAddress, ShownLink};
 use self::talk::Talk;
 use self::vmac::Vmacs;
 pub use self::watch::{Told, Watch};
-use super::types::{Host, LinkIndex};
+use super::types::{Host, LinkIndex, Prefix};
+use crate::netlink::request::Request;
 
 /// The network namespace of the thread that opened it.
 pub struct Kernel {
@@ -98,6 +101,20 @@ impl Kernel {
         }
         outcome
     }
+}
+
+/// Requests that take addresses away, as datagrams for a socket of rtnetlink: for who has no time to make them.
+pub fn removals(addresses: &BTreeMap<LinkIndex, BTreeSet<Prefix>>) -> Vec<Vec<u8>> {
+    let all: Vec<_> = addresses
+        .iter()
+        .flat_map(|(link, all)| all.iter().map(|prefix| encode::remove_address(*link, *prefix, prefix.ip)))
+        .collect();
+    let datagram = |requests: &[Request]| {
+        let mut datagram = Vec::new();
+        requests.iter().for_each(|request| request.write(&mut datagram, 0));
+        datagram
+    };
+    all.chunks(talk::BATCH).map(datagram).collect()
 }
 
 /// The number a name has in this namespace now.
