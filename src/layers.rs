@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["vrrp"],
     &["notify"],
     &["config"],
-    &["director"],
+    &["director", "real_server"],
     &["daemon"],
     &["cli"],
 ];

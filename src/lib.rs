@@ -13,6 +13,7 @@
 //! - [`notify`]: what is told to scripts and FIFOs, and in which order.
 //! - [`config`]: tree to typed, validated configuration.
 //! - [`director`]: every decision, pure: input + now -> effects.
+//! - [`real_server`]: what a real server needs of its own host, pure.
 //! - [`daemon`]: the shell: everything that can block, fail or lie.
 //! - [`cli`]: the commands.
 
@@ -25,6 +26,7 @@ pub mod ipvs;
 pub mod net;
 mod netlink;
 pub mod notify;
+pub mod real_server;
 pub mod script;
 pub mod syntax;
 pub mod time;
