@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["ipvs", "net", "check"],
     &["vrrp", "notify"],
     &["config"],
-    &["director"],
+    &["director", "real_server"],
     &["daemon"],
     &["cli"],
 ];

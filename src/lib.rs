@@ -11,6 +11,7 @@
 //! - [`vrrp`]: virtual routers: who holds the VIPs, pure.
 //! - [`config`]: tree to typed, validated configuration.
 //! - [`director`]: every decision, pure: input + now -> effects.
+//! - [`real_server`]: what a real server needs of its own host, pure.
 //! - [`daemon`]: the shell: everything that can block, fail or lie.
 //! - [`cli`]: the commands.
 
@@ -22,6 +23,7 @@ pub mod director;
 pub mod ipvs;
 pub mod net;
 mod netlink;
+pub mod real_server;
 pub mod syntax;
 pub mod time;
 pub mod vrrp;

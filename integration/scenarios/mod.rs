@@ -18,6 +18,7 @@ mod net_conformance;
 mod observability;
 mod orders;
 mod plan;
+mod real_server;
 mod refusals;
 mod reload;
 mod reload_storm;
@@ -163,6 +164,12 @@ pub const SCENARIOS: &[Scenario] = &[
         180,
         tls::run,
     ),
+    both(scenario(
+        "real-server",
+        "bare hosts prepared for DR and TUN, put back, asked for the VIP; what is emitted does the same",
+        240,
+        real_server::run,
+    )),
     scenario(
         "genhash",
         "the digests Debian's genhash prints, and checks to paste that pass",

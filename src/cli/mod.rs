@@ -6,6 +6,7 @@ mod genhash;
 pub mod keywords;
 mod order;
 mod plan;
+mod real_server;
 mod reload;
 pub mod render;
 mod router_status;
@@ -69,6 +70,8 @@ enum Commands {
     Weight(order::WeightArguments),
     /// Print the digest of a page, for `digest` in a check; flags and output are those of keepalived's genhash.
     Genhash(genhash::GenhashArguments),
+    /// Prepare this host to serve a VIP behind DR or TUN: the VIP where nobody is told of it, and tunnels undone.
+    RealServer(real_server::RealServerArguments),
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -114,6 +117,7 @@ pub fn main() -> Exit {
         Commands::Enable(whom) => order::change(&whom, Change::Enable),
         Commands::Weight(arguments) => order::set_weight(&arguments),
         Commands::Genhash(arguments) => genhash::run(&arguments),
+        Commands::RealServer(arguments) => real_server::run(&arguments),
     }
 }
 

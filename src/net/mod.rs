@@ -7,8 +7,10 @@
 pub mod announce;
 pub mod checksum;
 pub mod conformance;
+pub mod frames;
 mod identity;
 pub mod kernel;
 pub mod memory;
+pub mod question;
 pub mod sysctl;
 pub mod types;

@@ -239,11 +239,27 @@ fn rule(message: u16, flags: u16, rule: &Rule) -> Request {
     request
 }
 
-/// A private macvlan, switched off.
-pub(super) fn make_macvlan(name: &str, base: LinkIndex, mac: [u8; 6]) -> Result<Request, Unspeakable> {
+fn is_name(name: &str) -> Result<(), Unspeakable> {
     if name.is_empty() || name.len() > NAME_LIMIT || name.contains(['/', '\0']) {
         return Err((Errno::RANGE.raw_os_error(), format!("{name:?} is no link's name")));
     }
+    Ok(())
+}
+
+/// A link of a kind, without parameters, switched off.
+pub(super) fn make_link(name: &str, kind: &str) -> Result<Request, Unspeakable> {
+    is_name(name)?;
+    let mut request = Request::new(NEW_LINK, CREATE | EXCLUSIVE, &link_header(LinkIndex(0), false));
+    request.text(IFLA_IFNAME, name);
+    request.nested(IFLA_LINKINFO, |info| {
+        info.attribute(IFLA_INFO_KIND, kind.as_bytes());
+    });
+    Ok(request)
+}
+
+/// A private macvlan, switched off.
+pub(super) fn make_macvlan(name: &str, base: LinkIndex, mac: [u8; 6]) -> Result<Request, Unspeakable> {
+    is_name(name)?;
     let mut request = Request::new(NEW_LINK, CREATE | EXCLUSIVE, &link_header(LinkIndex(0), false));
     request.text(IFLA_IFNAME, name).number(IFLA_LINK, base.0).attribute(IFLA_ADDRESS, &mac);
     request.nested(IFLA_LINKINFO, |info| {
@@ -281,7 +297,17 @@ pub(super) fn set_alias(link: LinkIndex, alias: &str) -> Request {
 
 /// Switches a link on.
 pub(super) fn switch_on(link: LinkIndex) -> Request {
-    Request::new(NEW_LINK, 0, &link_header(link, true))
+    switch(link, true)
+}
+
+/// Switches a link on or off.
+pub(super) fn switch(link: LinkIndex, is_on: bool) -> Request {
+    let mut header = link_header(link, is_on);
+    // ifi_change: this flag and no other.
+    if let Some(change) = header.last_chunk_mut() {
+        *change = IFF_UP.to_ne_bytes();
+    }
+    Request::new(NEW_LINK, 0, &header)
 }
 
 /// A link goes.

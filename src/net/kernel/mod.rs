@@ -7,7 +7,7 @@
 //! changes would not be told, and a flood of news would bury answers.
 //!
 //! Inside: `wire` numbers, `encode` and `decode` their meaning, `talk` the conversation, `apply` the operations,
-//! `vmac` the macvlans, `watch` the news.
+//! `vmac` the macvlans, `tunnel` what undoes tunnels, `traffic` what happens at a link's doors, `watch` the news.
 
 mod apply;
 mod decode;
@@ -15,6 +15,8 @@ mod encode;
 mod talk;
 #[cfg(test)]
 mod tests;
+pub mod traffic;
+mod tunnel;
 mod vmac;
 mod watch;
 #[allow(missing_docs, reason = "the kernel's names")]

@@ -129,7 +129,7 @@ impl Kernel {
     }
 
     /// Performs requests; the first refusal counts.
-    fn ask(&mut self, requests: &[Request]) -> Result<(), Unspeakable> {
+    pub(super) fn ask(&mut self, requests: &[Request]) -> Result<(), Unspeakable> {
         let verdicts = self.converse(|talk| talk.batch(requests)).map_err(silence)?;
         match verdicts.into_iter().flatten().next() {
             None => Ok(()),

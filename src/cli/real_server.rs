@@ -1,0 +1,457 @@
+//! `lvsd real-server`: prepares this host to serve a VIP behind DR or TUN, undoes that, proves it, writes it down.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Subcommand, ValueEnum};
+
+use super::{complain, print, run};
+use crate::config::{self, Strictness};
+use crate::daemon::startup::Exit;
+use crate::net::kernel::Kernel;
+use crate::net::sysctl;
+use crate::net::types::{Host, Op, Prefix};
+use crate::real_server::emit::{self, Format};
+use crate::real_server::plan::{self, Change, Plan, View};
+use crate::real_server::record::Record;
+use crate::real_server::{Arrival, TunnelKind, Vip, Wish, of_config};
+use crate::syntax::diagnostic::Class;
+
+/// The record's name in the run directory.
+const RECORD: &str = "real-server.json";
+/// Longest record that is read, in bytes.
+const RECORD_LIMIT: u64 = 1 << 20;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RealServerArguments {
+    #[command(subcommand)]
+    command: Commands,
+}
+
+#[derive(Debug, Subcommand)]
+enum Commands {
+    /// Make this host accept packets for the VIPs, and keep that to itself
+    Up(UpArguments),
+    /// Put back exactly what `up` found
+    Down(DownArguments),
+    /// Say whether this host is prepared; exit 0 yes, 2 no
+    Status(StatusArguments),
+    /// Print files that do the same at every boot, with the reasons
+    Emit(EmitArguments),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Whom {
+    /// VIPs, separated by commas
+    #[arg(long, value_name = "ADDR", value_delimiter = ',', required_unless_present = "config")]
+    vip: Vec<IpAddr>,
+    /// How packets arrive
+    #[arg(long, value_enum, default_value = "dr")]
+    method: Method,
+    /// Encapsulation of --method tun
+    #[arg(long, value_enum, default_value = "ipip")]
+    tunnel: Encapsulation,
+    /// UDP port of --tunnel gue
+    #[arg(long, value_name = "PORT", default_value = "6080", value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+    /// The director's configuration: VIPs and methods are taken from it for this host's addresses
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["vip", "method", "tunnel"])]
+    config: Option<PathBuf>,
+    /// This host's address in the configuration, or towards the director [default: any of its own]
+    #[arg(long = "as", value_name = "ADDR")]
+    own: Option<IpAddr>,
+    /// The link that has the VIPs
+    #[arg(long, value_name = "LINK", default_value = "lo")]
+    dev: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Method {
+    Dr,
+    Tun,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Encapsulation {
+    Ipip,
+    Gre,
+    Gue,
+}
+
+#[derive(Debug, clap::Args)]
+struct UpArguments {
+    #[command(flatten)]
+    whom: Whom,
+    /// Print what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Where what was found is kept for `down`
+    #[arg(long, value_name = "DIR", default_value = run::RUN_DIR)]
+    run_dir: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct DownArguments {
+    /// Print what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Where `up` kept what it found
+    #[arg(long, value_name = "DIR", default_value = run::RUN_DIR)]
+    run_dir: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct StatusArguments {
+    #[command(flatten)]
+    whom: Whom,
+}
+
+#[derive(Debug, clap::Args)]
+struct EmitArguments {
+    #[command(flatten)]
+    whom: Whom,
+    /// Who reads it
+    #[arg(long, value_enum)]
+    format: Format,
+}
+
+pub(super) fn run(arguments: &RealServerArguments) -> Exit {
+    let result = match &arguments.command {
+        Commands::Up(arguments) => up(arguments),
+        Commands::Down(arguments) => down(arguments),
+        Commands::Status(arguments) => status(arguments),
+        Commands::Emit(arguments) => emit(arguments),
+    };
+    result.unwrap_or_else(|Failure { exit, text }| {
+        complain(&text);
+        exit
+    })
+}
+
+struct Failure {
+    exit: Exit,
+    text: String,
+}
+
+impl Failure {
+    fn new(exit: Exit, text: impl Into<String>) -> Failure {
+        Failure { exit, text: text.into() }
+    }
+}
+
+/// A sentence from the kernel's side of things.
+fn refused(text: String) -> Failure {
+    let exit = if text.contains("CAP_NET_ADMIN") { Exit::Permission } else { Exit::Unavailable };
+    Failure::new(exit, text)
+}
+
+/// This host.
+struct Here {
+    kernel: Kernel,
+    host: Host,
+}
+
+impl Here {
+    fn open() -> Result<Here, Failure> {
+        let mut kernel = Kernel::open().map_err(refused)?;
+        let host = kernel.host().map_err(refused)?;
+        Ok(Here { kernel, host })
+    }
+
+    fn own(&self) -> BTreeSet<IpAddr> {
+        self.host.addresses.iter().map(|held| held.prefix.ip).collect()
+    }
+
+    fn make(&mut self, change: &Change) -> Result<(), String> {
+        let kernel = &mut self.kernel;
+        match change {
+            Change::Setting { family, link, name, to, .. } => write(family, link, name, *to),
+            Change::AddLink { name, kind } => kernel.add_link(name, kind),
+            Change::LinkUp { name } => kernel.switch_link(name, true),
+            Change::AddGue { port, is_ipv6 } => kernel.read_gue(*port, *is_ipv6, true),
+            Change::AddAddress { link, ip } => {
+                let op = Op::AddAddress(std::sync::Arc::new(plan::address(link, *ip)));
+                first_refusal(kernel.apply(&[op]))
+            }
+        }
+    }
+
+    /// Undoes a change; None when somebody else changed the same since, and it is left alone.
+    fn undo(&mut self, change: &Change) -> Result<Option<()>, String> {
+        match change {
+            Change::Setting { from: None, .. } => Ok(Some(())),
+            Change::Setting { family, link, name, from: Some(from), to } => {
+                match self.setting(family, link, name) {
+                    None => Ok(Some(())),
+                    Some(now) if now == *to || now == *from => write(family, link, name, *from).map(Some),
+                    Some(_) => Ok(None),
+                }
+            }
+            Change::AddLink { name, .. } => {
+                // The kernel's own catch-all links stay as long as their module is loaded.
+                let _ = self.kernel.switch_link(name, false);
+                match self.kernel.remove_link(name) {
+                    Err(text) if text.contains("CAP_NET_ADMIN") => Err(text),
+                    _ => Ok(Some(())),
+                }
+            }
+            Change::LinkUp { name } => match self.link(name) {
+                None => Ok(Some(())),
+                Some(_) => self.kernel.switch_link(name, false).map(Some),
+            },
+            Change::AddGue { port, is_ipv6 } => self.kernel.read_gue(*port, *is_ipv6, false).map(Some),
+            Change::AddAddress { link, ip } => {
+                let Some(index) = self.host.link(link).map(|link| link.index) else { return Ok(Some(())) };
+                let length = if ip.is_ipv4() { 32 } else { 128 };
+                let op = Op::RemoveAddress { link: index, prefix: Prefix { ip: *ip, length } };
+                first_refusal(self.kernel.apply(&[op])).map(Some)
+            }
+        }
+    }
+}
+
+impl View for Here {
+    fn setting(&self, family: &str, link: &str, name: &str) -> Option<u32> {
+        sysctl::read_of_link(family, link, name).ok()?.parse().ok()
+    }
+
+    fn link(&self, name: &str) -> Option<bool> {
+        self.host.link(name).map(|link| link.is_up)
+    }
+
+    fn lengths(&self, link: &str, ip: IpAddr) -> Vec<u8> {
+        let Some(index) = self.host.link(link).map(|link| link.index) else { return Vec::new() };
+        let held = self.host.addresses.iter().filter(|held| held.link == index && held.prefix.ip == ip);
+        held.map(|held| held.prefix.length).collect()
+    }
+}
+
+fn write(family: &str, link: &str, name: &str, value: u32) -> Result<(), String> {
+    sysctl::write_of_link(family, link, name, &value.to_string()).map_err(|error| {
+        let next =
+            if error.kind() == ErrorKind::PermissionDenied { ": run as root (CAP_NET_ADMIN)" } else { "" };
+        format!("net/{family}/conf/{link}/{name}: {error}{next}")
+    })
+}
+
+fn first_refusal(refusals: Vec<crate::net::types::Refusal>) -> Result<(), String> {
+    refusals.into_iter().next().map_or(Ok(()), |refusal| Err(refusal.text))
+}
+
+fn up(arguments: &UpArguments) -> Result<Exit, Failure> {
+    let mut here = Here::open()?;
+    let wish = wish(&arguments.whom, Some(&here))?;
+    let Plan { changes, notes } =
+        plan::plan(&wish, &here).map_err(|text| Failure::new(Exit::Config, text))?;
+    if arguments.dry_run {
+        let text: String = changes.iter().map(|change| format!("{change}\n")).collect();
+        print(&text);
+        tell(&notes);
+        return Ok(Exit::Ok);
+    }
+    let path = arguments.run_dir.join(RECORD);
+    let before = load(&path)?;
+    let mut record = before.clone();
+    let mut made = Vec::new();
+    for change in &changes {
+        record.add(change);
+        let outcome = save(&path, &record).and_then(|()| here.make(change).map_err(refused));
+        if let Err(failure) = outcome {
+            return Err(take_back(&mut here, &path, &before, &made, change, failure));
+        }
+        print(&format!("{change}\n"));
+        made.push(change.clone());
+    }
+    if changes.is_empty() {
+        print("nothing to do: this host is prepared\n");
+    }
+    tell(&notes);
+    Ok(Exit::Ok)
+}
+
+/// A failure half-way: what was done is undone, what an earlier `up` did stays.
+fn take_back(
+    here: &mut Here,
+    path: &Path,
+    before: &Record,
+    made: &[Change],
+    failed: &Change,
+    failure: Failure,
+) -> Failure {
+    let mut left = Vec::new();
+    for change in made.iter().rev() {
+        if let Err(text) = here.undo(change) {
+            left.push(format!("{}: {text}", change.undone()));
+        }
+    }
+    let text = if left.is_empty() {
+        let _ = save(path, before);
+        format!("{failed}: {}; what was done before it has been undone", failure.text)
+    } else {
+        format!(
+            "{failed}: {}; and could not undo: {}; try `lvsd real-server down`",
+            failure.text,
+            left.join("; ")
+        )
+    };
+    Failure { text, ..failure }
+}
+
+fn down(arguments: &DownArguments) -> Result<Exit, Failure> {
+    let path = arguments.run_dir.join(RECORD);
+    let record = load(&path)?;
+    if record.changes.is_empty() {
+        print("nothing to do: `up` has changed nothing on this host, or was undone\n");
+        return Ok(Exit::Ok);
+    }
+    if arguments.dry_run {
+        let lines = record.changes.iter().rev().map(|change| format!("{}\n", change.undone()));
+        print(&lines.collect::<String>());
+        return Ok(Exit::Ok);
+    }
+    let mut here = Here::open()?;
+    let mut left = Record::default();
+    let mut first = None;
+    for change in record.changes.iter().rev() {
+        match here.undo(change) {
+            Ok(Some(())) => print(&format!("{}\n", change.undone())),
+            Ok(None) => complain(&format!("{change}: changed by somebody else since, left alone")),
+            Err(text) => {
+                complain(&format!("{}: {text}", change.undone()));
+                left.changes.insert(0, change.clone());
+                first.get_or_insert(text);
+            }
+        }
+    }
+    save(&path, &left)?;
+    match first {
+        None => Ok(Exit::Ok),
+        Some(text) => Err(refused(format!("not everything was put back: {text}"))),
+    }
+}
+
+fn status(arguments: &StatusArguments) -> Result<Exit, Failure> {
+    let here = Here::open()?;
+    let wish = wish(&arguments.whom, Some(&here))?;
+    let Plan { changes, notes } =
+        plan::plan(&wish, &here).map_err(|text| Failure::new(Exit::Config, text))?;
+    for vip in &wish.vips {
+        let has = if here.lengths(&wish.device, vip.ip).is_empty() { "MISSING on" } else { "on" };
+        print(&format!("{} {has} {}\n", vip.ip, wish.device));
+        for asked in crate::net::question::ask(&here.host, vip.ip) {
+            print(&format!("  {asked}\n"));
+        }
+    }
+    if changes.is_empty() {
+        print("this host is prepared\n");
+        return Ok(Exit::Ok);
+    }
+    print("to be done (`lvsd real-server up` does it):\n");
+    changes.iter().for_each(|change| print(&format!("  {change}\n")));
+    tell(&notes);
+    Ok(Exit::Changes)
+}
+
+fn emit(arguments: &EmitArguments) -> Result<Exit, Failure> {
+    // Written for another host as well: this one need not have its addresses.
+    let here = if arguments.whom.config.is_some() && arguments.whom.own.is_none() {
+        Here::open().ok()
+    } else {
+        None
+    };
+    let wish = wish(&arguments.whom, here.as_ref())?;
+    print(&emit::emit(&wish, arguments.format));
+    Ok(Exit::Ok)
+}
+
+fn wish(whom: &Whom, here: Option<&Here>) -> Result<Wish, Failure> {
+    let vips = match &whom.config {
+        None => whom.vip.iter().map(|ip| Vip { ip: *ip, arrival: arrival(whom, *ip) }).collect(),
+        Some(path) => configured(whom, path, here)?,
+    };
+    if let Some(odd) = vips.iter().find(|vip| vip.ip.is_multicast() || vip.ip.is_unspecified()) {
+        return Err(Failure::new(Exit::Usage, format!("{} is no VIP", odd.ip)));
+    }
+    Ok(Wish { vips, device: whom.dev.clone() })
+}
+
+fn arrival(whom: &Whom, ip: IpAddr) -> Arrival {
+    let tunnel = match whom.tunnel {
+        Encapsulation::Ipip => TunnelKind::Ipip,
+        Encapsulation::Gre => TunnelKind::Gre,
+        Encapsulation::Gue => TunnelKind::Gue { port: whom.port },
+    };
+    match whom.method {
+        Method::Dr => Arrival::Dr,
+        Method::Tun => Arrival::Tun { tunnel, is_outer_ipv6: whom.own.unwrap_or(ip).is_ipv6() },
+    }
+}
+
+fn configured(whom: &Whom, path: &Path, here: Option<&Here>) -> Result<BTreeSet<Vip>, Failure> {
+    let loaded = config::load(path, Strictness::Strict);
+    let Some(config) = loaded.config else {
+        return Err(Failure::new(Exit::Config, loaded.lines(Class::Error).join("\nlvsd: ")));
+    };
+    let own = match (whom.own, here) {
+        (Some(own), _) => BTreeSet::from([own]),
+        (None, Some(here)) => here.own(),
+        (None, None) => BTreeSet::new(),
+    };
+    let (vips, untold) = of_config(&config, &own);
+    tell(&untold);
+    if vips.is_empty() {
+        let who = whom.own.map_or("an address of this host".to_owned(), |own| own.to_string());
+        let text = format!(
+            "{}: no virtual server has {who} as a real server by DR or TUN: name it with --as, or the VIPs with --vip",
+            path.display()
+        );
+        return Err(Failure::new(Exit::Config, text));
+    }
+    Ok(vips)
+}
+
+fn tell(notes: &[String]) {
+    notes.iter().for_each(|note| complain(&format!("note: {note}")));
+}
+
+fn load(path: &Path) -> Result<Record, Failure> {
+    let text = match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Record::default()),
+        Ok(meta) if meta.len() > RECORD_LIMIT => Err("longer than any record".to_owned()),
+        _ => fs::read_to_string(path).map_err(|error| error.to_string()),
+    };
+    let record = text.and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()));
+    record.map_err(|error| {
+        let text = format!(
+            "{}: {error}: what `up` found is not known; remove the file to begin anew",
+            path.display()
+        );
+        Failure::new(Exit::Unavailable, text)
+    })
+}
+
+/// Written beside and moved into place: a crash leaves the old record or the new one.
+fn save(path: &Path, record: &Record) -> Result<(), Failure> {
+    let beside = path.with_extension("new");
+    let attempt = || {
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir)?;
+        }
+        if record.changes.is_empty() {
+            return match fs::remove_file(path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            };
+        }
+        fs::write(&beside, super::json(record))?;
+        fs::rename(&beside, path)
+    };
+    attempt().map_err(|error| {
+        let exit =
+            if error.kind() == ErrorKind::PermissionDenied { Exit::Permission } else { Exit::Unavailable };
+        Failure::new(exit, format!("{}: {error}: run as root, or choose another --run-dir", path.display()))
+    })
+}

@@ -1,0 +1,68 @@
+//! A socket for whole Ethernet frames on one link: sent, and seen as they come and go.
+
+use std::io;
+use std::time::Duration;
+
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use super::types::LinkIndex;
+
+/// Longest frame that is looked at, in bytes.
+const LIMIT: usize = 2048;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Frames(OwnedFd);
+
+impl Frames {
+    /// Opens it on a link, hearing frames of an Ethernet type, own ones too; of type 0 none.
+    ///
+    /// # Errors
+    /// The kernel's: `PermissionDenied` without CAP_NET_RAW.
+    pub fn open(link: LinkIndex, ether_type: u16) -> io::Result<Frames> {
+        // Of no protocol until it is bound, or it would hear other links in between.
+        let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+        let address = libc::sockaddr_ll {
+            sll_family: libc::AF_PACKET as libc::c_ushort,
+            sll_protocol: ether_type.to_be(),
+            sll_ifindex: i32::try_from(link.0).map_err(io::Error::other)?,
+            sll_hatype: 0,
+            sll_pkttype: 0,
+            sll_halen: 0,
+            sll_addr: [0; 8],
+        };
+        let size =
+            libc::socklen_t::try_from(size_of_val(&address)).expect("an address's size fits socklen_t");
+        // SAFETY: the descriptor is open, and the address lives through the call with its own length.
+        #[allow(unsafe_code)]
+        let failed = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size) };
+        if failed == 0 { Ok(Frames(socket)) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// Sends a frame.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        Ok(send(&self.0, frame, SendFlags::empty()).map(drop)?)
+    }
+
+    /// The next frame; None when none comes within `patience`, which is more than zero.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn receive(&self, patience: Duration) -> io::Result<Option<Vec<u8>>> {
+        set_socket_timeout(&self.0, Timeout::Recv, Some(patience))?;
+        let mut frame = vec![0; LIMIT];
+        match recv(&self.0, frame.as_mut_slice(), RecvFlags::empty()) {
+            Ok((length, _)) => {
+                frame.truncate(length);
+                Ok(Some(frame))
+            }
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The neighbours' question: who has this address? Asked of this very host, as if it had arrived from the network.
+//!
+//! The question (an ARP probe, or a neighbour solicitation without sender, so that nobody's table changes) is sent into
+//! a link of its own making whose packets are turned round into the ingress of the link that is asked; an answer
+//! leaves by that link and is seen there. Where the kernel cannot turn packets round, the answer is computed from its
+//! settings, and says so.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use super::frames::Frames;
+use super::kernel::Kernel;
+use super::sysctl;
+use super::types::{Host, Link, MacAddress};
+use crate::time;
+
+/// How long an answer is waited for: it is made before the question's send returns, but for a busy machine.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// The name of the link questions are sent into.
+const DOOR: &str = "lvsd-ask";
+/// Who asks: an address of nobody's (locally administered).
+const ASKER: [u8; 6] = [0x02, 0x6c, 0x76, 0x73, 0x64, 0x01];
+const ARP: u16 = 0x0806;
+const IPV6: u16 = 0x86dd;
+const ICMPV6: u8 = 58;
+const SOLICITATION: u8 = 135;
+const ADVERTISEMENT: u8 = 136;
+
+/// What a link says when its neighbours ask for an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The link's name.
+    pub link: String,
+    /// Whether it answers.
+    pub is_given: bool,
+    /// Why this was computed and not asked; None when it was asked.
+    pub computed: Option<String>,
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what =
+            if self.is_given { "ANSWERS its neighbours" } else { "keeps silent towards its neighbours" };
+        match &self.computed {
+            None => write!(f, "{}: {what} (asked)", self.link),
+            Some(why) => write!(f, "{}: {what} (computed from the settings: {why})", self.link),
+        }
+    }
+}
+
+/// Asks every Ethernet link of this host that works for `ip`.
+pub fn ask(host: &Host, ip: IpAddr) -> Vec<Answer> {
+    let links =
+        host.links.values().filter(|link| link.mac.is_some() && link.is_working() && !link.is_loopback);
+    links
+        .filter(|link| link.name != DOOR)
+        .map(|link| match inject(link, ip) {
+            Ok(is_given) => Answer { link: link.name.clone(), is_given, computed: None },
+            Err(why) => {
+                Answer { link: link.name.clone(), is_given: compute(host, link, ip), computed: Some(why) }
+            }
+        })
+        .collect()
+}
+
+/// What the settings say a link does.
+fn compute(host: &Host, link: &Link, ip: IpAddr) -> bool {
+    let on_link = host.addresses.iter().any(|held| held.link == link.index && held.prefix.ip == ip);
+    let anywhere = host.addresses.iter().any(|held| held.prefix.ip == ip);
+    if ip.is_ipv6() {
+        return on_link;
+    }
+    let read = |name: &str| -> u32 {
+        let value = sysctl::read_of_link("ipv4", name, "arp_ignore");
+        value.ok().and_then(|value| value.parse().ok()).unwrap_or(0)
+    };
+    match read("all").max(read(&link.name)) {
+        0 => anywhere,
+        1 | 2 => on_link,
+        3 => host.addresses.iter().any(|held| held.prefix.ip == ip && held.scope != 254),
+        _ => false,
+    }
+}
+
+fn inject(link: &Link, ip: IpAddr) -> Result<bool, String> {
+    let mac = link.mac.ok_or("it is no Ethernet link")?;
+    let mut kernel = Kernel::open()?;
+    kernel.remove_link(DOOR)?;
+    kernel.add_link(DOOR, "dummy")?;
+    let outcome = through_door(&mut kernel, link, mac, ip);
+    let removed = kernel.remove_link(DOOR);
+    let answer = outcome?;
+    removed.map(|()| answer)
+}
+
+fn through_door(kernel: &mut Kernel, link: &Link, mac: MacAddress, ip: IpAddr) -> Result<bool, String> {
+    kernel.switch_link(DOOR, true)?;
+    let door = kernel.host()?.link(DOOR).map(|link| link.index).ok_or("the link for the question went")?;
+    kernel.add_doors(door)?;
+    kernel.turn_round(door, link.index)?;
+    let (question, ether_type) = match ip {
+        IpAddr::V4(ip) => (arp_probe(mac, ip), ARP),
+        IpAddr::V6(ip) => (solicitation(ip), IPV6),
+    };
+    let watcher = Frames::open(link.index, ether_type).map_err(not_watched)?;
+    let sender = Frames::open(door, 0).map_err(not_watched)?;
+    sender.send(&question).map_err(|error| format!("the question cannot be sent: {error}"))?;
+    let end = time::now() + PATIENCE;
+    loop {
+        let left = end.since(time::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        match watcher.receive(left).map_err(not_watched)? {
+            Some(frame) if is_answer(&frame, mac, ip) => return Ok(true),
+            Some(_) => {}
+            None => return Ok(false),
+        }
+    }
+}
+
+fn not_watched(error: std::io::Error) -> String {
+    format!("frames cannot be watched: {error}")
+}
+
+/// An ARP probe (RFC 5227): who has `ip`? Asked without a sender's address, as by who wants it for himself.
+fn arp_probe(to: MacAddress, ip: Ipv4Addr) -> Vec<u8> {
+    let mut frame = ethernet(to.0, ARP);
+    frame.extend([0, 1, 8, 0, 6, 4, 0, 1]); // Ethernet, IPv4, lengths, request
+    frame.extend(ASKER);
+    frame.extend([0; 4 + 6]);
+    frame.extend(ip.octets());
+    frame.resize(60, 0);
+    frame
+}
+
+/// A neighbour solicitation (RFC 4861 section 4.3) without sender, as of duplicate address detection.
+fn solicitation(ip: Ipv6Addr) -> Vec<u8> {
+    let [.., a, b, c] = ip.octets();
+    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]));
+    let mut message = vec![SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
+    message.extend(ip.octets());
+    let sum = icmpv6_checksum(Ipv6Addr::UNSPECIFIED, group, &message);
+    message.iter_mut().skip(2).zip(sum.to_be_bytes()).for_each(|(to, from)| *to = from);
+    let mut frame = ethernet([0x33, 0x33, 0xff, a, b, c], IPV6);
+    frame.extend([0x60, 0, 0, 0, 0, 24, ICMPV6, 255]);
+    frame.extend([0; 16]);
+    frame.extend(group.octets());
+    frame.extend(message);
+    frame
+}
+
+fn ethernet(to: [u8; 6], ether_type: u16) -> Vec<u8> {
+    [&to[..], &ASKER, &ether_type.to_be_bytes()].concat()
+}
+
+/// RFC 4443 section 2.3, of an even number of bytes.
+fn icmpv6_checksum(from: Ipv6Addr, to: Ipv6Addr, message: &[u8]) -> u16 {
+    let length = u32::try_from(message.len()).unwrap_or(0) + u32::from(ICMPV6);
+    let words = [&from.octets()[..], &to.octets(), message].concat();
+    let pairs = words.chunks_exact(2).filter_map(|pair| pair.first_chunk().copied());
+    let mut sum = length + pairs.map(|pair| u32::from(u16::from_be_bytes(pair))).sum::<u32>();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !u16::try_from(sum).unwrap_or(0)
+}
+
+/// Whether a frame that left the asked link says that `ip` is there.
+fn is_answer(frame: &[u8], mac: MacAddress, ip: IpAddr) -> bool {
+    let at = |start: usize, wanted: &[u8]| frame.get(start..).is_some_and(|rest| rest.starts_with(wanted));
+    match ip {
+        // An ARP reply of the link for the address.
+        IpAddr::V4(ip) => at(20, &[0, 2]) && at(22, &mac.0) && at(28, &ip.octets()),
+        // An advertisement for it; it has the link's address as its sender's, or none.
+        IpAddr::V6(ip) => {
+            at(6, &mac.0) && at(20, &[ICMPV6]) && at(54, &[ADVERTISEMENT]) && at(62, &ip.octets())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 9]);
+
+    #[test]
+    fn a_probe_has_no_sender_and_names_the_address() {
+        let frame = arp_probe(MAC, Ipv4Addr::new(10, 0, 0, 1));
+        assert_eq!(frame.len(), 60);
+        assert_eq!((&frame[28..32], &frame[38..42]), (&[0, 0, 0, 0][..], &[10, 0, 0, 1][..]));
+    }
+
+    #[test]
+    fn a_solicitations_checksum_makes_the_whole_zero() {
+        let ip: Ipv6Addr = "fd00::1:2".parse().unwrap();
+        let frame = solicitation(ip);
+        let group: Ipv6Addr = "ff02::1:ff01:2".parse().unwrap();
+        assert_eq!(frame[38..54], group.octets());
+        assert_eq!(icmpv6_checksum(Ipv6Addr::UNSPECIFIED, group, &frame[54..]), 0);
+    }
+
+    #[test]
+    fn only_the_links_own_answer_for_the_address_counts() {
+        let ip = Ipv4Addr::new(10, 0, 0, 1);
+        let mut reply = arp_probe(MAC, ip);
+        assert!(!is_answer(&reply, MAC, ip.into()), "the question itself");
+        reply[21] = 2;
+        reply[22..28].copy_from_slice(&MAC.0);
+        reply[28..32].copy_from_slice(&ip.octets());
+        assert!(is_answer(&reply, MAC, ip.into()));
+        assert!(!is_answer(&reply, MAC, Ipv4Addr::new(10, 0, 0, 2).into()));
+        assert!(!is_answer(&reply[..30], MAC, ip.into()), "cut short");
+    }
+}

@@ -1,0 +1,98 @@
+//! What a real server behind DR or TUN needs of its own host: to accept packets for a VIP without telling
+//! the network that it has it.
+//!
+//! [`plan`] says what is to be changed, [`emit`] writes the same as files that survive a reboot, [`record`] keeps what
+//! was changed, so that it can be undone. All of it is pure; `cli` performs it. It refuses to know health and directors.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::config::{Config, VirtualServerId};
+use crate::ipvs::types::{Forwarding, Tunnel};
+
+pub mod emit;
+pub mod plan;
+pub mod record;
+
+/// How packets for a VIP arrive here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Arrival {
+    /// As they are, in a frame to this host's MAC address.
+    Dr,
+    /// In a tunnel, whose outer packets are of this family.
+    Tun {
+        /// The encapsulation.
+        tunnel: TunnelKind,
+        /// IPv6 carries it.
+        is_outer_ipv6: bool,
+    },
+}
+
+/// An encapsulation, as far as who undoes it must know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TunnelKind {
+    /// IP in IP.
+    Ipip,
+    /// GRE without key.
+    Gre,
+    /// GUE to a UDP port.
+    Gue {
+        /// 1-65535.
+        port: u16,
+    },
+}
+
+impl From<Tunnel> for TunnelKind {
+    fn from(tunnel: Tunnel) -> TunnelKind {
+        match tunnel {
+            Tunnel::Ipip => TunnelKind::Ipip,
+            Tunnel::Gue { port, .. } => TunnelKind::Gue { port },
+            Tunnel::Gre { .. } => TunnelKind::Gre,
+        }
+    }
+}
+
+/// A VIP this host serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Vip {
+    /// The address.
+    pub ip: IpAddr,
+    /// How its packets arrive.
+    pub arrival: Arrival,
+}
+
+/// What is wanted of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// The VIPs; at least one.
+    pub vips: BTreeSet<Vip>,
+    /// The link that has them: `lo`, or one that is no part of the network.
+    pub device: String,
+}
+
+/// The VIPs a director's configuration sends to one of `own` addresses, and what cannot be told from it.
+pub fn of_config(config: &Config, own: &BTreeSet<IpAddr>) -> (BTreeSet<Vip>, Vec<String>) {
+    let mut vips = BTreeSet::new();
+    let mut untold = Vec::new();
+    for server in &config.virtual_servers {
+        for real in server.real_servers.iter().filter(|real| own.contains(&real.address.ip())) {
+            let arrival = match real.forwarding {
+                Forwarding::Dr => Arrival::Dr,
+                Forwarding::Tun(tunnel) => {
+                    Arrival::Tun { tunnel: tunnel.into(), is_outer_ipv6: real.address.is_ipv6() }
+                }
+                Forwarding::Nat | Forwarding::Local | Forwarding::Bypass => continue,
+            };
+            match server.id {
+                VirtualServerId::Address { address, .. } => {
+                    vips.insert(Vip { ip: address, arrival });
+                }
+                VirtualServerId::Fwmark { .. } => untold.push(format!(
+                    "virtual server {} is a firewall mark: its VIPs are not in this file, name them with --vip",
+                    server.id
+                )),
+            }
+        }
+    }
+    (vips, untold)
+}

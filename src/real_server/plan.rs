@@ -1,0 +1,374 @@
+//! From a wish and what the host is to the changes that lead there, in an order in which no moment does harm: settings
+//! before addresses, or the network would hear of a VIP in between.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Arrival, TunnelKind, Wish};
+use crate::net::types::{Address, Prefix};
+
+/// IFA_F_NODAD.
+const NODAD: u32 = 0x02;
+/// RT_SCOPE_HOST: known here and told nobody.
+const SCOPE_HOST: u8 = 254;
+
+/// A host, as far as it can be asked.
+pub trait View {
+    /// A link's setting (`net.FAMILY.conf.LINK.NAME`); None when there is none.
+    fn setting(&self, family: &str, link: &str, name: &str) -> Option<u32>;
+    /// Whether a link is switched on; None when there is none.
+    fn link(&self, name: &str) -> Option<bool>;
+    /// The prefix lengths a link has an address with.
+    fn lengths(&self, link: &str, ip: IpAddr) -> Vec<u8>;
+}
+
+/// A change of the host, in the order of its doing; [`Change::undone`] says how it is undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// A link's setting.
+    Setting {
+        /// `ipv4` or `ipv6`.
+        family: String,
+        /// A link, or `all`.
+        link: String,
+        /// Its name.
+        name: String,
+        /// What it was; None when its link is yet to be made.
+        from: Option<u32>,
+        /// What it is to be.
+        to: u32,
+    },
+    /// A link is made.
+    AddLink {
+        /// Its name.
+        name: String,
+        /// The kernel's word for its kind.
+        kind: String,
+    },
+    /// A link is switched on.
+    LinkUp {
+        /// Its name.
+        name: String,
+    },
+    /// UDP packets to a port are read as GUE.
+    AddGue {
+        /// The port.
+        port: u16,
+        /// Over IPv6.
+        is_ipv6: bool,
+    },
+    /// A link gets an address.
+    AddAddress {
+        /// The link.
+        link: String,
+        /// The address.
+        ip: IpAddr,
+    },
+}
+
+/// What is to be changed, and what the operator should know beside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// In order.
+    pub changes: Vec<Change>,
+    /// In words.
+    pub notes: Vec<String>,
+}
+
+/// The settings that keep an address of this host to itself: at least these, because the larger of a link's and
+/// `all`'s counts, and some hosts are stricter.
+pub const ARP: [(&str, u32, &str); 2] = [
+    ("arp_ignore", 1, "answer ARP only for addresses of the link that was asked"),
+    ("arp_announce", 2, "never name the VIP as the sender of an ARP question"),
+];
+
+/// Whoever undoes a tunnel: the link's name and kind. The kernel's own catch-all links, which need no peer's address.
+pub fn decapsulator(tunnel: TunnelKind, is_outer_ipv6: bool, ip: IpAddr) -> (&'static str, &'static str) {
+    match (tunnel, is_outer_ipv6) {
+        (TunnelKind::Gre, false) => ("gre0", "gre"),
+        (TunnelKind::Gre, true) => ("ip6gre0", "ip6gre"),
+        (_, true) => ("ip6tnl0", "ip6tnl"),
+        (_, false) if ip.is_ipv6() => ("sit0", "sit"),
+        (_, false) => ("tunl0", "ipip"),
+    }
+}
+
+/// Bytes a tunnel adds to a packet.
+pub fn overhead(tunnel: TunnelKind, is_outer_ipv6: bool) -> u32 {
+    let outer = if is_outer_ipv6 { 40 } else { 20 };
+    outer
+        + match tunnel {
+            TunnelKind::Ipip => 0,
+            TunnelKind::Gre => 4,
+            // UDP and the shortest GUE header.
+            TunnelKind::Gue { .. } => 12,
+        }
+}
+
+/// The address of a VIP as its link is to have it.
+pub fn address(link: &str, ip: IpAddr) -> Address {
+    Address {
+        link: link.to_owned(),
+        prefix: Prefix { ip, length: whole(ip) },
+        peer: None,
+        broadcast: None,
+        scope: if ip.is_ipv4() { SCOPE_HOST } else { 0 },
+        label: None,
+        flags: if ip.is_ipv6() { NODAD } else { 0 },
+        // Deprecated: never the source of this host's own packets.
+        preferred_lifetime: ip.is_ipv6().then_some(0),
+    }
+}
+
+fn whole(ip: IpAddr) -> u8 {
+    if ip.is_ipv4() { 32 } else { 128 }
+}
+
+/// What leads from the host as it is to the wish.
+///
+/// # Errors
+/// In the operator's words, when something must be put right by hand first.
+pub fn plan(wish: &Wish, host: &dyn View) -> Result<Plan, String> {
+    let mut plan = Plan::default();
+    let device = wish.device.as_str();
+    let Some(is_on) = host.link(device) else {
+        return Err(format!("there is no link {device}: make it, or choose another --dev"));
+    };
+    if wish.vips.iter().any(|vip| vip.ip.is_ipv4()) {
+        for (name, least, _) in ARP {
+            for link in ["all", device] {
+                plan.at_least(host, link, name, least);
+            }
+        }
+    }
+    for vip in &wish.vips {
+        if let Arrival::Tun { tunnel, is_outer_ipv6 } = vip.arrival {
+            plan.tunnel(host, tunnel, is_outer_ipv6, vip.ip);
+        }
+    }
+    if !is_on {
+        plan.change(Change::LinkUp { name: device.to_owned() });
+    }
+    for vip in &wish.vips {
+        let lengths = host.lengths(device, vip.ip);
+        if let Some(length) = lengths.iter().find(|length| **length != whole(vip.ip)) {
+            return Err(format!(
+                "{device} has {}/{length}: with it this host takes the whole network for its own; remove it first: \
+                 ip addr del {}/{length} dev {device}",
+                vip.ip, vip.ip
+            ));
+        }
+        if lengths.is_empty() {
+            plan.change(Change::AddAddress { link: device.to_owned(), ip: vip.ip });
+        }
+    }
+    Ok(plan)
+}
+
+impl Plan {
+    fn change(&mut self, change: Change) {
+        if !self.changes.contains(&change) {
+            self.changes.push(change);
+        }
+    }
+
+    fn at_least(&mut self, host: &dyn View, link: &str, name: &str, least: u32) {
+        let from = host.setting("ipv4", link, name);
+        if from.is_none_or(|value| value < least) {
+            self.change(setting("ipv4", link, name, from, least));
+        }
+    }
+
+    fn tunnel(&mut self, host: &dyn View, tunnel: TunnelKind, is_outer_ipv6: bool, ip: IpAddr) {
+        let (link, kind) = decapsulator(tunnel, is_outer_ipv6, ip);
+        let is_on = host.link(link);
+        if is_on.is_none() {
+            self.change(Change::AddLink { name: link.to_owned(), kind: kind.to_owned() });
+        }
+        if ip.is_ipv4() {
+            self.free_from_filter(host, link);
+        }
+        if is_on != Some(true) {
+            self.change(Change::LinkUp { name: link.to_owned() });
+        }
+        if let TunnelKind::Gue { port } = tunnel {
+            self.change(Change::AddGue { port, is_ipv6: is_outer_ipv6 });
+        }
+        let more = overhead(tunnel, is_outer_ipv6);
+        let note = format!(
+            "packets in the tunnel are {more} bytes longer: let the path from the director carry {} bytes (link mtu \
+             {}), or answer with a smaller MSS here: ip route change default ... advmss {}",
+            1500 + more,
+            1500 + more,
+            1500 - more - if ip.is_ipv4() { 40 } else { 60 }
+        );
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// Packets from clients come out of a tunnel no route leads back into: a strict filter would drop them all. The
+    /// larger of a link's and `all`'s counts; loose (2) is larger than strict (1).
+    fn free_from_filter(&mut self, host: &dyn View, link: &str) {
+        let all = host.setting("ipv4", "all", "rp_filter").unwrap_or(0);
+        let from = host.setting("ipv4", link, "rp_filter");
+        let own = from.or_else(|| host.setting("ipv4", "default", "rp_filter")).unwrap_or(0);
+        if all.max(own) == 1 {
+            let to = if all == 1 { 2 } else { 0 };
+            self.change(setting("ipv4", link, "rp_filter", from, to));
+        }
+    }
+}
+
+fn setting(family: &str, link: &str, name: &str, from: Option<u32>, to: u32) -> Change {
+    Change::Setting { family: family.to_owned(), link: link.to_owned(), name: name.to_owned(), from, to }
+}
+
+impl Change {
+    /// The command that undoes it, for people.
+    pub fn undone(&self) -> String {
+        match self {
+            Change::Setting { family, link, name, from, .. } => match from {
+                Some(from) => format!("sysctl -w net/{family}/conf/{link}/{name}={from}"),
+                None => format!("(net/{family}/conf/{link}/{name} goes with {link})"),
+            },
+            Change::AddLink { name, .. } => format!("ip link del {name}"),
+            Change::LinkUp { name } => format!("ip link set {name} down"),
+            Change::AddGue { port, is_ipv6 } => format!("ip fou del port {port}{}", six(*is_ipv6)),
+            Change::AddAddress { link, ip } => format!("ip addr del {ip}/{} dev {link}", whole(*ip)),
+        }
+    }
+}
+
+fn six(is_ipv6: bool) -> &'static str {
+    if is_ipv6 { " -6" } else { "" }
+}
+
+impl fmt::Display for Change {
+    /// The command that does it, for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::Setting { family, link, name, from, to } => {
+                write!(f, "sysctl -w net/{family}/conf/{link}/{name}={to}")?;
+                from.map_or(Ok(()), |from| write!(f, "    # was {from}"))
+            }
+            Change::AddLink { name, kind } => write!(f, "ip link add {name} type {kind}"),
+            Change::LinkUp { name } => write!(f, "ip link set {name} up"),
+            Change::AddGue { port, is_ipv6 } => write!(f, "ip fou add port {port} gue{}", six(*is_ipv6)),
+            Change::AddAddress { link, ip } if ip.is_ipv4() => {
+                write!(f, "ip addr add {ip}/32 dev {link} scope host")
+            }
+            Change::AddAddress { link, ip } => {
+                write!(f, "ip addr add {ip}/128 dev {link} nodad preferred_lft 0")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::real_server::Vip;
+
+    #[derive(Default)]
+    struct Imagined {
+        settings: BTreeMap<String, u32>,
+        links: BTreeMap<&'static str, bool>,
+        addresses: Vec<(&'static str, IpAddr, u8)>,
+    }
+
+    impl View for Imagined {
+        fn setting(&self, family: &str, link: &str, name: &str) -> Option<u32> {
+            self.settings.get(&format!("{family}.{link}.{name}")).copied()
+        }
+
+        fn link(&self, name: &str) -> Option<bool> {
+            self.links.get(name).copied()
+        }
+
+        fn lengths(&self, link: &str, ip: IpAddr) -> Vec<u8> {
+            self.addresses.iter().filter(|(l, i, _)| *l == link && *i == ip).map(|(.., n)| *n).collect()
+        }
+    }
+
+    fn bare() -> Imagined {
+        let names = ["all.arp_ignore", "all.arp_announce", "lo.arp_ignore", "lo.arp_announce"];
+        Imagined {
+            settings: names.iter().map(|name| (format!("ipv4.{name}"), 0)).collect(),
+            links: BTreeMap::from([("lo", true)]),
+            addresses: Vec::new(),
+        }
+    }
+
+    fn wish(vips: &[(&str, Arrival)]) -> Wish {
+        let vips = vips.iter().map(|(ip, arrival)| Vip { ip: ip.parse().unwrap(), arrival: *arrival });
+        Wish { vips: vips.collect::<BTreeSet<_>>(), device: "lo".to_owned() }
+    }
+
+    fn lines(wish: &Wish, host: &Imagined) -> Vec<String> {
+        plan(wish, host).unwrap().changes.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn settings_come_before_the_address() {
+        let lines = lines(&wish(&[("10.0.0.1", Arrival::Dr), ("fd00::1", Arrival::Dr)]), &bare());
+        assert_eq!(
+            lines,
+            [
+                "sysctl -w net/ipv4/conf/all/arp_ignore=1    # was 0",
+                "sysctl -w net/ipv4/conf/lo/arp_ignore=1    # was 0",
+                "sysctl -w net/ipv4/conf/all/arp_announce=2    # was 0",
+                "sysctl -w net/ipv4/conf/lo/arp_announce=2    # was 0",
+                "ip addr add 10.0.0.1/32 dev lo scope host",
+                "ip addr add fd00::1/128 dev lo nodad preferred_lft 0",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_stricter_setting_is_never_lowered_and_what_is_done_is_not_done_again() {
+        let mut host = bare();
+        host.settings.values_mut().for_each(|value| *value = 8);
+        host.addresses.push(("lo", "10.0.0.1".parse().unwrap(), 32));
+        assert!(lines(&wish(&[("10.0.0.1", Arrival::Dr)]), &host).is_empty());
+    }
+
+    #[test]
+    fn a_vip_with_its_networks_prefix_is_a_trap_and_not_ours_to_remove() {
+        let mut host = bare();
+        host.addresses.push(("lo", "10.0.0.1".parse().unwrap(), 24));
+        let error = plan(&wish(&[("10.0.0.1", Arrival::Dr)]), &host).unwrap_err();
+        assert!(error.contains("ip addr del 10.0.0.1/24 dev lo"), "{error}");
+    }
+
+    #[test]
+    fn a_tunnel_is_undone_by_a_link_that_filters_no_source() {
+        let tun = |tunnel, is_outer_ipv6| Arrival::Tun { tunnel, is_outer_ipv6 };
+        let mut host = bare();
+        host.settings.values_mut().for_each(|value| *value = 2);
+        for (all, own, wanted) in [
+            (1, 0, Some("sysctl -w net/ipv4/conf/tunl0/rp_filter=2    # was 0")),
+            (0, 1, Some("sysctl -w net/ipv4/conf/tunl0/rp_filter=0    # was 1")),
+            (2, 1, None),
+            (0, 0, None),
+        ] {
+            host.settings.insert("ipv4.all.rp_filter".to_owned(), all);
+            host.settings.insert("ipv4.tunl0.rp_filter".to_owned(), own);
+            host.links.insert("tunl0", false);
+            let lines = lines(&wish(&[("10.0.0.1", tun(TunnelKind::Ipip, false))]), &host);
+            let rest = ["ip link set tunl0 up", "ip addr add 10.0.0.1/32 dev lo scope host"];
+            assert_eq!(lines, wanted.into_iter().chain(rest).collect::<Vec<_>>());
+        }
+        let gue = wish(&[("10.0.0.1", tun(TunnelKind::Gue { port: 6080 }, true))]);
+        let plan = plan(&gue, &host).unwrap();
+        let lines: Vec<String> = plan.changes.iter().map(ToString::to_string).collect();
+        assert_eq!(lines[0], "ip link add ip6tnl0 type ip6tnl");
+        assert!(lines.contains(&"ip fou add port 6080 gue -6".to_owned()), "{lines:?}");
+        assert!(plan.notes[0].contains("52 bytes longer"), "{:?}", plan.notes);
+    }
+}
