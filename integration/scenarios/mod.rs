@@ -4,6 +4,7 @@ mod bad_input;
 mod bare_kernel;
 mod conformance;
 mod demo;
+mod examples;
 mod failures;
 mod forwarding_modes;
 mod genhash;
@@ -34,6 +35,7 @@ mod sysctls;
 mod tcp_cost;
 mod tls;
 mod unit_file;
+mod vagrant;
 mod vrrp_pair;
 
 use std::process::ExitCode;
@@ -263,6 +265,18 @@ pub const SCENARIOS: &[Scenario] = &[
         "keepalived and lvsd make the same table of the same files, by hand and by generator",
         240,
         same_table::run,
+    ),
+    scenario(
+        "examples",
+        "every file of examples/ can be run, runs until it is ready, and finds its servers well",
+        240,
+        examples::run,
+    ),
+    scenario(
+        "vagrant",
+        "the Vagrantfile's site, prepared by its script: what breaks there is survived here",
+        240,
+        vagrant::run,
     ),
     both(scenario(
         "schedulers",
