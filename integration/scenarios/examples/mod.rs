@@ -35,7 +35,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
         .filter(|path| path.extension().is_some_and(|e| e == "conf" || e == "yaml"))
         .collect();
     files.sort();
-    claim(files.len() >= 20, || format!("examples, not {files:?}"))?;
+    claim(files.len() >= 25, || format!("examples, not {files:?}"))?;
     for file in &files {
         example(lab, &director, &client, file).map_err(|e| format!("{}: {e}", file.display()))?;
     }
