@@ -1,6 +1,6 @@
 //! The Vagrantfile's site: its machines, prepared by the very script that prepares them there, live here what README.md
-//! proposes to break. What is left to Vagrant is what a machine is made of: disks, packages, systemd, whose part is played
-//! here by running what the installed units say.
+//! proposes to break. What is left to Vagrant is what a machine is made of: disks, packages, systemd, whose part is
+//! played here by running what the installed units say.
 
 use std::fs;
 use std::path::Path;
