@@ -11,6 +11,7 @@ pub mod echo;
 pub mod host;
 pub mod judge;
 pub mod load;
+pub mod machine;
 pub mod manager;
 pub mod prometheus;
 pub mod shell;

@@ -5,6 +5,7 @@ mod bare_kernel;
 mod conformance;
 mod demo;
 mod demo_failover;
+mod examples;
 mod failover_table;
 mod failures;
 mod forwarding_modes;
@@ -37,6 +38,7 @@ mod sysctls;
 mod tcp_cost;
 mod tls;
 mod unit_file;
+mod vagrant;
 mod vrrp_addresses;
 mod vrrp_failover;
 mod vrrp_hostile;
@@ -278,6 +280,18 @@ pub const SCENARIOS: &[Scenario] = &[
         "keepalived and lvsd make the same table of the same files, by hand and by generator",
         240,
         same_table::run,
+    ),
+    scenario(
+        "examples",
+        "every file of examples/ can be run, runs until it is ready, and finds its servers well",
+        240,
+        examples::run,
+    ),
+    scenario(
+        "vagrant",
+        "the Vagrantfile's site, prepared by its script: what breaks there is survived here",
+        240,
+        vagrant::run,
     ),
     both(scenario(
         "schedulers",

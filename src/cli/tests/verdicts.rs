@@ -24,7 +24,7 @@ fn every_example_checks_clean() {
             checked += 1;
         }
     }
-    assert!(checked >= 13);
+    assert!(checked >= 25);
 }
 
 /// A host that has the examples and every script, and does not show its interfaces.
