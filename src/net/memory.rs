@@ -292,6 +292,7 @@ impl MemoryHost {
             is_up: true,
             is_running: true,
             is_loopback: false,
+            is_silent: false,
             mtu,
             base,
         };

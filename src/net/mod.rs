@@ -2,9 +2,10 @@
 //!
 //! This layer refuses to know configuration files and health. `identity` says when two of a thing are the same;
 //! [`kernel`] is this host, [`memory`] one for simulated worlds;
-//! [`conformance`] holds both to the same.
+//! [`conformance`] holds both to the same. [`door`] says how arriving packets get marks.
 
 pub mod conformance;
+pub mod door;
 pub mod frames;
 mod identity;
 pub mod kernel;

@@ -20,6 +20,9 @@ mod watch;
 #[allow(missing_docs, reason = "the kernel's names")]
 mod wire;
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::netdevice;
@@ -29,7 +32,7 @@ use self::decode::{ShownAddress, ShownLink};
 use self::talk::Talk;
 use self::vmac::Vmacs;
 pub use self::watch::{Told, Watch};
-use super::types::{Host, LinkIndex};
+use super::types::{Host, LinkIndex, Neighbour};
 
 /// The network namespace of the thread that opened it.
 pub struct Kernel {
@@ -69,6 +72,28 @@ impl Kernel {
         }
         host.addresses = self.addresses()?.into_iter().map(|shown| shown.held).collect();
         Ok(host)
+    }
+
+    /// What is known of its neighbours.
+    ///
+    /// # Errors
+    /// A sentence, when the kernel does not answer or makes no sense.
+    pub fn neighbours(&mut self) -> Result<Vec<Neighbour>, String> {
+        self.converse(|talk| {
+            talk.dump(&encode::all_neighbours(), Vec::new, |all, payload| {
+                all.extend(decode::neighbour(payload)?);
+                Ok(())
+            })
+        })
+    }
+
+    /// Looks neighbours up; those that answer are news.
+    ///
+    /// # Errors
+    /// In words, what the kernel refused.
+    pub fn look_up(&mut self, neighbours: &BTreeSet<(LinkIndex, IpAddr)>) -> Result<(), String> {
+        let requests: Vec<_> = neighbours.iter().map(|(link, ip)| encode::look_up(*link, *ip)).collect();
+        self.ask(&requests).map_err(|(_, text)| text)
     }
 
     fn links(&mut self) -> Result<Vec<ShownLink>, String> {
