@@ -5,7 +5,8 @@
 //! 3. A reload that has finished reading.
 //! 4. Operators' questions: few at a time, and never so welcome as when a flood of outcomes keeps the loop busy.
 //! 5. Outcomes of probes.
-//! 6. The director's own deadline. Every input does what is due, so a flood of outcomes cannot starve it.
+//! 6. News of this host's addresses and neighbours.
+//! 7. The director's own deadline. Every input does what is due, so a flood of outcomes cannot starve it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tracing::{info, warn};
 
 use super::actuator::Actuator;
 use super::control::{Command, Control, DaemonStatus, Question, Reply};
+use super::doors::DoorKeeper;
 use super::notify::Notifier;
 use super::prober::Prober;
 use super::pulse::{Body, Pulse};
@@ -45,6 +47,8 @@ pub struct Shell {
     pub run_dir: RunDirectory,
     /// Keeps the kernel's IPVS settings.
     pub sysctls: Keeper<Kernel>,
+    /// Knows this host's addresses, and has arriving packets marked.
+    pub doors: DoorKeeper,
     /// Reads configurations.
     pub reloads: Reloads,
     /// Tells the service manager.
@@ -78,7 +82,8 @@ enum Order {
 pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
     let mut prober = Prober::default();
     let mut pulse = Pulse::new(std::mem::take(&mut shell.notifier), time::now());
-    let mut input = Input::Wake;
+    // Where this host is comes before anything is asked of the kernel.
+    let mut input = shell.doors.known().unwrap_or(Input::Wake);
     loop {
         let mut effects = Vec::new();
         if let Some(host) = shell.watch_host(time::now()) {
@@ -90,6 +95,7 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
         if let Some(is_clean) = finished {
             if shell.is_stopping {
                 shell.sysctls.release();
+                shell.doors.release().await;
             }
             info!("done");
             return is_clean;
@@ -116,6 +122,7 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                     }
                 }
                 (run, outcome) = prober.next() => break Input::ProbeDone { run, outcome },
+                news = shell.doors.next() => break news,
                 () = sleep_until(deadline) => break Input::Wake,
             }
             pulse.follow(time::now(), &shell.body());
@@ -137,6 +144,7 @@ impl Shell {
                     }
                 }
                 Effect::Kernel(request) => self.actuator.begin(request),
+                Effect::Mark(markings) => self.doors.want(markings),
                 Effect::Router(_) => {}
                 Effect::Event(event) => sink::log(&event),
                 Effect::Finished { is_clean } => finished = Some(is_clean),

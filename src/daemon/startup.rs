@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::actuator::Actuator;
 use super::control::Control;
+use super::doors::DoorKeeper;
 use super::main_loop::{self, Shell, Signals};
 use super::notify::Notifier;
 use super::process;
@@ -176,6 +177,7 @@ async fn direct(
         run_dir,
         reloads: Reloads::new(options.config.clone(), options.strictness),
         notifier: Notifier::from_environment(),
+        doors: DoorKeeper::open(),
         sysctls,
         started_at: now,
         watch_at: now,
