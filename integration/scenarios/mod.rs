@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bare_kernel;
+mod colocated;
 mod conformance;
 mod demo;
 mod failures;
@@ -166,6 +167,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "the digests Debian's genhash prints, and checks to paste that pass",
         120,
         genhash::run,
+    ),
+    scenario(
+        "colocated",
+        "two directors that are also the real servers, beside plain keepalived: nothing goes round",
+        600,
+        colocated::run,
     ),
     scenario("tcp-cost", "a TCP_CHECK takes six system calls, counted by strace", 120, tcp_cost::run),
     scenario(
