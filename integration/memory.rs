@@ -1,4 +1,5 @@
-//! What a real server costs: less than a kilobyte of heap, configuration included, in a director that runs.
+//! What a real server costs: less than a kilobyte of heap, configuration included, in a director that runs; and a
+//! few allocations, and little more at the worst moment, while the configuration is read.
 //!
 //! The director directs 10,000 real servers, each with a TCP_CHECK, in virtual time over an imitated kernel, whose
 //! own memory does not count. A target of its own, without the test harness: its allocator counts every byte.
@@ -28,11 +29,35 @@ use lvsd::time::Instant;
 const REAL_SERVERS: usize = 10_000;
 /// What one of them may cost, in bytes.
 const LIMIT: usize = 1024;
+/// What one of them may cost at the worst moment of reading, the text included.
+const READING_LIMIT: usize = 1800;
+/// How many allocations one of them may take to read.
+const READING_CALLS: usize = 8;
 
 fn main() {
+    measure_reading();
     for virtual_servers in [1000, 50] {
         measure(virtual_servers);
     }
+}
+
+/// What reading takes: what is counted here does not depend on the machine, as time would.
+fn measure_reading() {
+    let text = configuration(1000, 1);
+    let (before, calls) = (live(), CALLS.load(Ordering::Relaxed));
+    PEAK.store(before, Ordering::Relaxed);
+    let config = read(text);
+    let calls = (CALLS.load(Ordering::Relaxed) - calls) / REAL_SERVERS;
+    let bytes = (PEAK.load(Ordering::Relaxed) - before) / REAL_SERVERS;
+    drop(config);
+    println!(
+        "{REAL_SERVERS} real servers read, each: {calls} allocations, {bytes} bytes at the worst moment"
+    );
+    assert!(
+        calls < READING_CALLS,
+        "{calls} allocations to read a real server, not less than {READING_CALLS}"
+    );
+    assert!(bytes < READING_LIMIT, "{bytes} bytes to read a real server, not less than {READING_LIMIT}");
 }
 
 /// A director's heap, from its configuration's text to a table that stands, and after a reload.
@@ -167,10 +192,12 @@ impl Files for OneFile {
     }
 }
 
-/// The system's allocator, counting what is live.
+/// The system's allocator, counting what is live, the most there ever was, and how often it was called.
 struct Counting;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+static CALLS: AtomicUsize = AtomicUsize::new(0);
 
 fn live() -> usize {
     LIVE.load(Ordering::Relaxed)
@@ -183,7 +210,9 @@ static ALLOCATOR: Counting = Counting;
 #[allow(unsafe_code)]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
+        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(live, Ordering::Relaxed);
+        CALLS.fetch_add(1, Ordering::Relaxed);
         unsafe { System.alloc(layout) }
     }
 

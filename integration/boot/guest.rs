@@ -131,7 +131,9 @@ fn prepare(order: &Order, scratch: &Scratch) -> io::Result<()> {
     }
     fs::write(dir.join("arguments"), job)?;
     let mut environment = String::new();
-    for name in ["TERM", "LANG", "RUST_BACKTRACE", "LVSD_LAB_DAEMON", "LVSD_SOAK", "LVSD_SOAK_SEED"] {
+    let passed =
+        ["TERM", "LANG", "RUST_BACKTRACE", "LVSD_LAB_DAEMON", "LVSD_LAB_SEED", "LVSD_SOAK", "LVSD_SOAK_SEED"];
+    for name in passed {
         if let Ok(value) = std::env::var(name) {
             environment.push_str(&format!("{name}={value}\n"));
         }

@@ -132,7 +132,7 @@ impl Lab {
 
 /// Runs one scenario in this guest. Called by the guest's init.
 pub fn run_inside(name: &str, shell: bool) -> ExitCode {
-    if let Some(probe) = scenarios::PROBES.iter().find(|p| p.name == name) {
+    if let Some(probe) = scenarios::PROBES.into_iter().flatten().find(|p| p.name == name) {
         return (probe.run)();
     }
     if shell && let Err(message) = shell::take_terminal() {

@@ -8,6 +8,7 @@ mod demo;
 mod failures;
 mod forwarding_modes;
 mod genhash;
+mod guardian;
 mod harness_itself;
 mod inhibit;
 mod languages;
@@ -95,8 +96,8 @@ pub struct Probe {
 /// The name of the job that is nothing but a shell in the standard network.
 pub const SHELL: &str = "shell";
 
-/// Jobs of the scenario `harness-itself`.
-pub const PROBES: &[Probe] = harness_itself::PROBES;
+/// Jobs of the scenario `harness-itself`, and processes that scenarios start.
+pub const PROBES: [&[Probe]; 2] = [harness_itself::PROBES, guardian::PROBES];
 
 /// An ordinary scenario.
 const fn scenario(
@@ -237,6 +238,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "links, addresses, routes, rules and macvlans by rtnetlink, as ip sees them; lost news are told",
         120,
         net_conformance::run,
+    )),
+    both(scenario(
+        "guardian",
+        "a killed daemon's good-bye is said and its addresses are gone within 100 ms; not after a planned end",
+        120,
+        guardian::run,
     )),
     scenario(
         "languages",

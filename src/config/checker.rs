@@ -299,13 +299,13 @@ pub struct Inherited<'a> {
 
 /// The specification of a checker, all options and defaults applied. None after saying what is wrong.
 pub fn resolve(
-    options: CheckerOptions,
+    options: &CheckerOptions,
     from: &Inherited<'_>,
     timings: &mut Timings,
     reader: &mut Reader<'_>,
 ) -> Option<Checker> {
     let defaults = from.defaults;
-    let timing = options.timing.or(from.timing);
+    let timing = options.timing.clone().or(from.timing);
     let small = |slot: &Slot<u32>| get(slot).and_then(|n| u16::try_from(n).ok());
     let address = SocketAddr::new(
         get(&options.connect_ip).unwrap_or(from.address.ip()),
@@ -342,8 +342,8 @@ pub fn resolve(
             let virtualhost = options.virtualhost.clone().or_else(|| from.virtualhost.clone());
             let tls = (options.kind == CheckerKind::Ssl).then_some(&options.tls);
             let mut urls = Vec::new();
-            for written in options.urls {
-                let written = written.or(&options.status, &options.digest);
+            for written in &options.urls {
+                let written = written.clone().or(&options.status, &options.digest);
                 urls.extend(url::resolve(written, &virtualhost, (tls, address.ip()), from, reader));
             }
             let version = get(&options.version).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! A path to a configuration: what commands and the daemon call.
 
+use std::cell::OnceCell;
 use std::path::Path;
 
 use crate::syntax::diagnostic::{Class, Diagnostic, Diagnostics, Note};
@@ -7,9 +8,11 @@ use crate::syntax::expand;
 use crate::syntax::files::{Files, OsFiles};
 use crate::syntax::keyword::{Language, Reader, get};
 use crate::syntax::source::Sources;
+use crate::syntax::tree::Node;
 use crate::syntax::yaml;
 
 use super::defaults::{Dialect, defaults};
+use super::root::RootOptions;
 use super::tls::TlsReader;
 use super::types::Config;
 use super::{resolve, root, vrrp};
@@ -57,22 +60,27 @@ pub fn load(path: &Path, strictness: Strictness) -> Loaded {
 pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Loaded {
     let is_yaml =
         path.extension().is_some_and(|e| e.eq_ignore_ascii_case("yaml") || e.eq_ignore_ascii_case("yml"));
-    let (language, dialect, text) = match is_yaml {
-        true => (Language::Yaml, Dialect::Native, yaml::read(files, path)),
-        false => (Language::Keepalived, Dialect::Keepalived, expand::read(files, path)),
+    let (language, dialect) = match is_yaml {
+        true => (Language::Yaml, Dialect::Native),
+        false => (Language::Keepalived, Dialect::Keepalived),
+    };
+    // Made for the first unknown word: most files have none.
+    let homes = OnceCell::new();
+    let belongs = |word: &str| homes.get_or_init(|| root::homes(language)).get(word).copied();
+    let mut options = RootOptions::default();
+    let mut statement = |node: &Node, diagnostics: &mut Diagnostics| {
+        reader(diagnostics, &belongs, language, strictness).block(
+            &root::ROOT,
+            std::slice::from_ref(node),
+            &mut options,
+        );
+    };
+    let text = match language {
+        Language::Yaml => yaml::read(files, path, &mut statement),
+        Language::Keepalived => expand::read(files, path, &mut statement),
     };
     let (sources, mut diagnostics) = (text.sources, text.diagnostics);
-    let homes = root::homes(language);
-    let belongs = |word: &str| homes.get(word).copied();
-    let mut reader = Reader {
-        diagnostics: &mut diagnostics,
-        belongs: &belongs,
-        language,
-        is_lenient: strictness == Strictness::Lenient,
-        skipped: None,
-        is_in_not_yet: false,
-    };
-    let options = root::read(&text.nodes, &mut reader);
+    let mut reader = reader(&mut diagnostics, &belongs, language, strictness);
     let defaults = defaults(get(&options.defaults).unwrap_or(dialect));
     let tls = TlsReader::new(files, path, &options.ssl, &mut reader);
     let log_all_failures = options.global.log_all_failures();
@@ -96,4 +104,14 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
     });
     diagnostics.sort();
     Loaded { config: (diagnostics.errors() == 0).then_some(config), diagnostics, sources }
+}
+
+fn reader<'a>(
+    diagnostics: &'a mut Diagnostics,
+    belongs: &'a dyn Fn(&str) -> Option<&'static str>,
+    language: Language,
+    strictness: Strictness,
+) -> Reader<'a> {
+    let is_lenient = strictness == Strictness::Lenient;
+    Reader { diagnostics, belongs, language, is_lenient, skipped: None, is_in_not_yet: false }
 }

@@ -229,6 +229,8 @@ pub fn read(options: &mut VirtualServerOptions, node: &Node, reader: &mut Reader
         let problem = Diagnostic::error(node.keyword.span, "a real server needs an address");
         reader.diagnostics.push(problem.help("write `address: IP:PORT`"));
     }
+    // Most have one check, for which a vector takes the room of four.
+    real_server.checkers.shrink_to_fit();
     if real_server.has_address {
         options.real_servers.push(real_server);
     }

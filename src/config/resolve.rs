@@ -37,7 +37,9 @@ pub fn virtual_servers(
         let span = options.heading.span;
         // Of one group, what has the same family and port differs in nothing but its identity.
         let mut alike: BTreeMap<(Family, Option<u16>), Option<VirtualServer>> = BTreeMap::new();
-        for id in identities(&options, &groups, defaults, &mut room, reader) {
+        let ids = identities(&options, &groups, defaults, &mut room, reader);
+        let is_one = ids.len() == 1;
+        for id in ids {
             if let Some(first) = seen.insert(id, span) {
                 seen.insert(id, first);
                 let problem = Diagnostic::error(span, format!("virtual server {id} is defined twice"))
@@ -49,9 +51,13 @@ pub fn virtual_servers(
                 VirtualServerId::Address { port, .. } => Some(port),
                 VirtualServerId::Fwmark { .. } => None,
             };
-            let resolved = alike.entry((id.family(), port)).or_insert_with(|| {
-                Resolve { id, defaults, tls, log_all_failures }.virtual_server(&options, reader)
-            });
+            let resolve = Resolve { id, defaults, tls, log_all_failures };
+            if is_one {
+                out.extend(resolve.virtual_server(&options, reader));
+                continue;
+            }
+            let resolved =
+                alike.entry((id.family(), port)).or_insert_with(|| resolve.virtual_server(&options, reader));
             out.extend(resolved.iter().map(|server| VirtualServer { id, ..server.clone() }));
         }
     }
@@ -319,7 +325,7 @@ impl Resolve<'_> {
     ) -> Vec<Arc<RealServer>> {
         let mut seen: BTreeMap<SocketAddr, Span> = BTreeMap::new();
         let mut timings = Timings::default();
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(options.real_servers.len());
         for written in &options.real_servers {
             let span = written.address.span;
             let forwarding = get(&written.forwarding).unwrap_or(forwarding);
@@ -368,11 +374,9 @@ impl Resolve<'_> {
             let problem = Diagnostic::error(skipped.span, text);
             reader.diagnostics.push(problem.help("it may have been one: correct or remove it"));
         }
-        let checkers = own.iter().cloned();
-        let mut checkers: Vec<_> =
-            checkers.filter_map(|c| checker::resolve(c, &inherited, timings, reader)).collect();
-        // Kept as long as the configuration is: mostly it is one.
-        checkers.shrink_to_fit();
+        // Kept as long as the configuration is: as long as it need be, and mostly that is one.
+        let mut checkers = Vec::with_capacity(own.len());
+        checkers.extend(own.iter().filter_map(|c| checker::resolve(c, &inherited, timings, reader)));
         let weight = get(&written.weight).or_else(|| get(&outer.weight)).unwrap_or(self.defaults.weight);
         let inhibit = get(&written.inhibit_on_failure).or_else(|| get(&outer.inhibit_on_failure));
         let (upper_threshold, lower_threshold) =

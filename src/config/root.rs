@@ -162,10 +162,3 @@ fn defaults(options: &mut RootOptions, node: &Node, reader: &mut Reader<'_>) {
         _ => reader.wrong("defaults", word, "keepalived or native", Wrong::Malformed(None)),
     }
 }
-
-/// Reads a tree.
-pub fn read(nodes: &[Node], reader: &mut Reader<'_>) -> RootOptions {
-    let mut options = RootOptions::default();
-    reader.block(&ROOT, nodes, &mut options);
-    options
-}

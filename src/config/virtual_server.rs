@@ -320,6 +320,7 @@ impl VirtualServerOptions {
         reader.block(&VIRTUAL_SERVER, node.statements(), self);
         self.skipped = std::mem::replace(&mut reader.skipped, outer);
         self.is_clean = reader.diagnostics.errors() == errors;
+        self.real_servers.shrink_to_fit();
     }
 
     /// Takes YAML's heading: one of address, fwmark and group.

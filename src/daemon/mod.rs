@@ -4,12 +4,14 @@
 //! hands out work: [`actuator`] talks to the kernel, [`prober`] asks real servers, [`reload`] reads configurations,
 //! [`control`] answers operators, [`web`] monitoring ([`metrics`]), [`notify`] and [`pulse`] the service manager.
 //! [`state_file`] remembers, [`sink`] tells. [`process`] knows who else runs here, [`traps`] what on this host
-//! will hurt, [`sysctls`] keeps its IPVS settings, [`doors`] knows its addresses and has arriving packets marked. [`plan`] only looks.
+//! will hurt, [`sysctls`] keeps its IPVS settings, [`doors`] knows its addresses and has arriving packets marked.
+//! [`plan`] only looks. [`guardian`] acts when all of it has died.
 
 pub mod actuator;
 pub mod control;
 pub mod doors;
 mod exposition;
+pub mod guardian;
 pub mod main_loop;
 pub mod metrics;
 pub mod notify;

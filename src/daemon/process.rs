@@ -6,6 +6,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::guardian;
+
 /// Another program that programs IPVS in this network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rival {
@@ -56,6 +58,9 @@ pub fn rivals() -> Vec<Rival> {
 /// keepalived by program or process name; lvsd only where it was started to run.
 fn rival_name(process: &Path) -> Option<&'static str> {
     let comm = fs::read_to_string(process.join("comm")).ok()?;
+    if comm.trim_end() == guardian::NAME {
+        return None;
+    }
     let program = fs::read_link(process.join("exe")).ok();
     let program = program.as_deref().and_then(Path::file_name).and_then(|n| n.to_str()).unwrap_or("");
     let is = |name: &str| comm.trim_end() == name || program == name;

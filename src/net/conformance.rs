@@ -28,6 +28,9 @@ pub trait Subject {
     fn next_news(&mut self) -> Result<Option<News>, String>;
 }
 
+/// Claims about one thing.
+type Part = fn(&mut Suite<'_>) -> Outcome;
+
 /// Runs the suite on a link and answers how many claims hold.
 ///
 /// # Errors
@@ -35,7 +38,7 @@ pub trait Subject {
 pub fn run(subject: &mut dyn Subject, link: &str) -> Result<usize, String> {
     let mut suite = Suite { subject, link: link.to_owned(), claims: 0 };
     let before = suite.subject.host()?;
-    let parts: [(&str, fn(&mut Suite<'_>) -> Outcome); 9] = [
+    let parts: [(&str, Part); 9] = [
         ("addresses", addresses),
         ("lengths", lengths),
         ("attributes", attributes),

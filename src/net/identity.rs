@@ -101,8 +101,6 @@ impl Rule {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     #[test]
@@ -156,39 +154,10 @@ mod tests {
             weight: *weight,
             is_onlink: false,
         };
-        Route {
-            kind: RouteKind::Unicast,
-            destination: prefix(destination),
-            from: None,
-            source: None,
-            tos: 0,
-            table: 254,
-            metric: None,
-            scope: None,
-            protocol: 18,
-            metrics: BTreeMap::new(),
-            hops: hops.iter().map(hop).collect(),
-        }
+        Route::plain(prefix(destination), hops.iter().map(hop).collect())
     }
 
     fn rule() -> Rule {
-        Rule {
-            is_ipv6: false,
-            is_inverted: false,
-            from: None,
-            to: None,
-            tos: 0,
-            fwmark: None,
-            input_link: None,
-            output_link: None,
-            uids: None,
-            ip_protocol: None,
-            source_ports: None,
-            destination_ports: None,
-            suppress_prefix_length: None,
-            suppress_group: None,
-            priority: None,
-            action: crate::net::types::RuleAction::Table(100),
-        }
+        Rule::plain(false, crate::net::types::RuleAction::Table(100))
     }
 }

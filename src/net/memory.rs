@@ -157,16 +157,7 @@ impl MemoryHost {
 
     /// Adds an address as an operator does; what is refused is no matter.
     pub fn add_address(&mut self, link: &str, prefix: Prefix) {
-        let _ = self.add(&Address {
-            link: link.to_owned(),
-            prefix,
-            peer: None,
-            broadcast: None,
-            scope: 0,
-            label: None,
-            flags: addresses::NODAD,
-            preferred_lifetime: None,
-        });
+        let _ = self.add(&Address::plain(link, prefix));
     }
 
     /// Duplicate address detection ended: addresses that were tentative can be used, or cannot.

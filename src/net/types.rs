@@ -117,6 +117,25 @@ pub struct Address {
     pub preferred_lifetime: Option<u32>,
 }
 
+impl Address {
+    /// An address without further attributes; an IPv6 one is not looked for on the network first.
+    pub fn plain(link: &str, prefix: Prefix) -> Address {
+        Address {
+            link: link.to_owned(),
+            prefix,
+            peer: None,
+            broadcast: None,
+            scope: 0,
+            label: None,
+            flags: if prefix.ip.is_ipv6() { IFA_F_NODAD } else { 0 },
+            preferred_lifetime: None,
+        }
+    }
+}
+
+/// IFA_F_NODAD: an address that is not looked for on the network before it is used.
+pub const IFA_F_NODAD: u32 = 0x02;
+
 /// An address as the kernel shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HeldAddress {
@@ -221,6 +240,28 @@ pub struct Route {
     pub hops: Vec<Hop>,
 }
 
+impl Route {
+    /// keepalived's protocol number, and ours.
+    pub const PROTOCOL: u8 = 18;
+
+    /// A route of the main table without further attributes.
+    pub fn plain(destination: Prefix, hops: Vec<Hop>) -> Route {
+        Route {
+            kind: RouteKind::Unicast,
+            destination,
+            from: None,
+            source: None,
+            tos: 0,
+            table: 254,
+            metric: None,
+            scope: None,
+            protocol: Route::PROTOCOL,
+            metrics: BTreeMap::new(),
+            hops,
+        }
+    }
+}
+
 /// A next hop.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hop {
@@ -269,6 +310,30 @@ pub struct Rule {
     pub priority: Option<u32>,
     /// What it does.
     pub action: RuleAction,
+}
+
+impl Rule {
+    /// A rule for every packet.
+    pub fn plain(is_ipv6: bool, action: RuleAction) -> Rule {
+        Rule {
+            is_ipv6,
+            is_inverted: false,
+            from: None,
+            to: None,
+            tos: 0,
+            fwmark: None,
+            input_link: None,
+            output_link: None,
+            uids: None,
+            ip_protocol: None,
+            source_ports: None,
+            destination_ports: None,
+            suppress_prefix_length: None,
+            suppress_group: None,
+            priority: None,
+            action,
+        }
+    }
 }
 
 /// What a rule does with a packet (FR_ACT_*).

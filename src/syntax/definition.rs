@@ -1,7 +1,8 @@
 //! Definitions (`$NAME=value`) and their uses (`$NAME`, `${NAME}`), replaced when used.
 //!
-//! A definition of several lines gives several lines. Replacing is bounded in depth, in number and in size:
-//! definitions that double each other, or lead back to themselves, end with an error. `expand` calls this.
+//! A definition of several lines gives its first line here, and the others as they are written: `expand` reads them
+//! one after the other, for they may define and ask conditions themselves. Replacing is bounded in depth, in number
+//! and in size: definitions that double each other, or lead back to themselves, end with an error.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,6 +10,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::diagnostic::{Diagnostic, Diagnostics};
+use super::files::Files;
 use super::keyword;
 use super::lexer::Line;
 use super::source::{Sources, Span};
@@ -23,6 +25,10 @@ const MAX_USES: usize = 4_000_000;
 const MAX_USES_PER_LINE: usize = 10_000;
 /// Deepest nesting.
 const MAX_DEPTH: usize = 64;
+/// What `${_RANDOM}` goes up to.
+const MOST_RANDOM: u32 = 32_767;
+/// Names that are there without a definition.
+const PREDEFINED: [&str; 6] = ["_BANG", "_ENV", "_HASH", "_INSTANCE", "_PWD", "_RANDOM"];
 
 /// Every definition made so far.
 #[derive(Debug, Default)]
@@ -30,8 +36,53 @@ pub struct Definitions {
     all: BTreeMap<String, Definition>,
     /// What `@ID` is compared with and `${_INSTANCE}` stands for.
     pub id: String,
+    /// Names whose lines are being read.
+    active: Active,
     uses: usize,
     bytes: usize,
+}
+
+/// A line whose definitions are replaced, and the lines that follow from them.
+#[derive(Debug, Default)]
+pub struct Expanded {
+    /// The line.
+    pub line: Line<'static>,
+    /// The definitions of several lines it ended with, their first lines being in it.
+    pub blocks: Vec<Block>,
+}
+
+/// A definition of several lines whose first line was read.
+#[derive(Debug)]
+pub struct Block {
+    lines: Rc<[Line<'static>]>,
+    /// Names being replaced within it.
+    active: Active,
+}
+
+/// Names being replaced, innermost first; shared, for every line of a block has the same.
+#[derive(Clone, Debug, Default)]
+pub struct Active(Option<Rc<(String, Active)>>);
+
+impl Active {
+    fn with(&self, name: &str) -> Active {
+        Active(Some(Rc::new((name.to_owned(), self.clone()))))
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let mut at = self;
+        std::iter::from_fn(move || {
+            let (name, outer) = at.0.as_deref()?;
+            at = outer;
+            Some(name.as_str())
+        })
+    }
+}
+
+impl Block {
+    /// The lines behind the first, not replaced yet.
+    pub fn lines(&self) -> impl Iterator<Item = &Line<'static>> {
+        self.lines.iter().skip(1)
+    }
 }
 
 /// What a name stands for.
@@ -84,6 +135,8 @@ pub struct Scene<'a> {
     pub diagnostics: &'a mut Diagnostics,
     /// `${_PWD}`.
     pub directory: &'a Path,
+    /// `${_ENV NAME}`.
+    pub files: &'a dyn Files,
 }
 
 impl Definitions {
@@ -124,20 +177,30 @@ impl Definitions {
         self.uses > MAX_USES || self.bytes > MAX_BYTES
     }
 
-    /// Replaces the uses on a line; one line may become several, and none if it cannot be used.
-    pub fn expand(&mut self, line: &Line<'_>, scene: &mut Scene<'_>) -> Vec<Line<'static>> {
-        let mut to = Expansion::default();
+    /// Replaces the uses on a line; None if it cannot be used.
+    pub fn expand(&mut self, line: &Line<'_>, scene: &mut Scene<'_>) -> Option<Expanded> {
+        let mut to = Expansion { active: self.active.clone(), ..Expansion::default() };
         self.expand_into(line, None, &mut to, scene);
         self.uses = self.uses.saturating_add(to.uses);
         self.bytes = self.bytes.saturating_add(to.bytes);
-        if to.is_broken { Vec::new() } else { to.out }
+        (!to.is_broken).then_some(to.out)
+    }
+
+    /// Begins a block's lines: what they use must not lead back to it. Answers what ends them.
+    pub fn enter(&mut self, block: &Block) -> Active {
+        std::mem::replace(&mut self.active, block.active.clone())
+    }
+
+    /// Ends a block's lines.
+    pub fn leave(&mut self, outer: Active) {
+        self.active = outer;
     }
 
     fn expand_into(&self, line: &Line<'_>, used_at: Option<Span>, to: &mut Expansion, scene: &mut Scene<'_>) {
         let mut from = 0;
         let mut is_quoted = false;
         while let Some(dollar) = line.text.get(from..).and_then(|t| t.find('$')).map(|i| from + i) {
-            if to.is_broken {
+            if to.is_broken || self.is_behind_block(line, from, used_at, to, scene) {
                 return;
             }
             let before = line.text.get(from..dollar).unwrap_or_default();
@@ -157,18 +220,44 @@ impl Definitions {
                 scene.diagnostics.push(problem);
             }
         }
-        to.push(line, from..line.text.len(), used_at);
+        if !to.is_broken && !self.is_behind_block(line, from, used_at, to, scene) {
+            to.push(line, from..line.text.len(), used_at);
+        }
+    }
+
+    /// Whether a definition of several lines stands before the rest of a line; complains if there is a rest.
+    fn is_behind_block(
+        &self,
+        line: &Line<'_>,
+        from: usize,
+        used_at: Option<Span>,
+        to: &mut Expansion,
+        scene: &mut Scene<'_>,
+    ) -> bool {
+        if to.out.blocks.is_empty() {
+            return false;
+        }
+        let rest = line.text.get(from..).unwrap_or_default();
+        if !rest.trim().is_empty() {
+            to.is_broken = true;
+            let span = used_at.unwrap_or_else(|| line.span(from..line.text.len()));
+            let text = "this stands behind a definition of several lines, which must be the last of its line";
+            scene.diagnostics.push(Diagnostic::error(span, text).help("write it on a line of its own"));
+        }
+        true
     }
 
     fn replace(&self, used: &Use<'_>, to: &mut Expansion, scene: &mut Scene<'_>) -> Result<(), Diagnostic> {
         to.uses += 1;
         let (name, span) = (used.name.name, used.span);
-        if let Some(circle) = to.active.iter().position(|n| n == name) {
-            let names: Vec<String> = to.active.iter().skip(circle).map(|n| format!("${n}")).collect();
+        if let Some(circle) = to.active.names().position(|n| n == name) {
+            let mut names: Vec<String> =
+                to.active.names().take(circle + 1).map(|n| format!("${n}")).collect();
+            names.reverse();
             let text = format!("`${name}` is defined by itself: {} -> ${name}", names.join(" -> "));
             return Err(Diagnostic::error(span, text));
         }
-        if to.active.len() >= MAX_DEPTH {
+        if to.active.names().count() >= MAX_DEPTH {
             return Err(Diagnostic::error(span, format!("definitions nest deeper than {MAX_DEPTH}")));
         }
         match name {
@@ -176,32 +265,67 @@ impl Definitions {
             "_BANG" => return to.grow("!", span),
             "_PWD" => return to.grow(&scene.directory.display().to_string(), span),
             "_INSTANCE" => return to.grow(&self.id, span),
-            "_RANDOM" | "_ENV" => {
-                return Err(Diagnostic::error(span, format!("not yet supported: `${{{name}}}`")));
-            }
+            "_ENV" => return self.variable(used, to, scene),
+            "_RANDOM" => return self.random(used, to),
             _ => {}
         }
         let Some(definition) = self.all.get(name) else { return self.undefined(used, to, scene) };
-        let grows_by = definition.lines.iter().map(|l| l.text.len() + 1).sum();
+        let grows_by = definition.lines.first().map_or(0, |first| first.text.len() + 1);
         to.check_size(grows_by, name, span)?;
         scene.sources.record_use(span, definition.span);
-        to.active.push(name.to_owned());
+        let outer = std::mem::take(&mut to.active);
+        to.active = outer.with(name);
         let is_block = definition.lines.len() > 1;
-        for (i, body) in definition.lines.iter().enumerate() {
-            if i > 0 {
-                to.next_line();
-            }
+        if let Some(first) = definition.lines.first() {
             // Words of a definition of one line point at its use, those of a block at its lines.
-            self.expand_into(body, used.used_at.or((!is_block).then_some(span)), to, scene);
+            self.expand_into(first, used.used_at.or((!is_block).then_some(span)), to, scene);
         }
-        to.active.pop();
+        if is_block {
+            to.out.blocks.push(Block { lines: Rc::clone(&definition.lines), active: to.active.clone() });
+        }
+        to.active = outer;
         Ok(())
+    }
+
+    /// `${_ENV NAME}`.
+    fn variable(&self, used: &Use<'_>, to: &mut Expansion, scene: &Scene<'_>) -> Result<(), Diagnostic> {
+        let name = used.name.arguments;
+        if !is_name(name) {
+            let problem = Diagnostic::error(used.span, "`${_ENV}` needs the name of a variable");
+            return Err(problem.help("write e.g. `${_ENV SITE}`"));
+        }
+        let Some(value) = scene.files.variable(name) else {
+            let text = format!("`${{_ENV {name}}}`: the environment has no variable {name}");
+            return Err(Diagnostic::error(used.span, text));
+        };
+        to.grow(&value, used.span)
+    }
+
+    /// `${_RANDOM [MIN [MAX]]}`: by chance from host to host and from use to use, but the same whenever the file
+    /// is read, or each reload would change something.
+    fn random(&self, used: &Use<'_>, to: &mut Expansion) -> Result<(), Diagnostic> {
+        let words: Vec<&str> = used.name.arguments.split_ascii_whitespace().collect();
+        let numbers: Vec<u32> = words.iter().filter_map(|word| word.parse().ok()).collect();
+        let (min, max) = match numbers[..] {
+            [] => (0, MOST_RANDOM),
+            [min] => (min, MOST_RANDOM),
+            [min, max, ..] => (min, max),
+        };
+        if numbers.len() < words.len() || words.len() > 2 || min > max {
+            let text = format!("`${{_RANDOM {}}}`: this is not a range", used.name.arguments);
+            let help = "write `${_RANDOM MIN MAX}`, two whole numbers, the lesser first";
+            return Err(Diagnostic::error(used.span, text).help(help));
+        }
+        let uses = self.uses.saturating_add(to.uses);
+        let seed = self.id.bytes().fold(uses as u64, |seed, byte| seed.wrapping_mul(31) + u64::from(byte));
+        to.grow(&fastrand::Rng::with_seed(seed).u32(min..=max).to_string(), used.span)
     }
 
     /// keepalived leaves it as it is; in braces outside quotes that breaks the line, and what follows.
     fn undefined(&self, used: &Use<'_>, to: &mut Expansion, scene: &mut Scene<'_>) -> Result<(), Diagnostic> {
         let written = used.line.text.get(used.range.clone()).unwrap_or_default();
-        let likely = keyword::nearest(used.name.name, self.all.keys().map(String::as_str));
+        let names = self.all.keys().map(String::as_str).chain(PREDEFINED);
+        let likely = keyword::nearest(used.name.name, names);
         let help = match likely {
             Some(likely) => format!("did you mean `${likely}`?"),
             None => format!("define it above: `${}=value`", used.name.name),
@@ -232,10 +356,10 @@ struct Use<'a> {
 /// A line while its definitions are replaced.
 #[derive(Default)]
 struct Expansion {
-    /// Finished lines, and the one being put together.
-    out: Vec<Line<'static>>,
-    /// Names being replaced, outermost first.
-    active: Vec<String>,
+    /// The line being put together, and what follows.
+    out: Expanded,
+    /// Names being replaced.
+    active: Active,
     uses: usize,
     bytes: usize,
     /// The line cannot be used; it was said why.
@@ -243,28 +367,15 @@ struct Expansion {
 }
 
 impl Expansion {
-    fn last(&mut self) -> &mut Line<'static> {
-        if self.out.is_empty() {
-            self.out.push(Line::empty());
-        }
-        self.out.last_mut().expect("a line was pushed if there was none")
-    }
-
-    fn next_line(&mut self) {
-        self.last();
-        self.out.push(Line::empty());
-        self.bytes += 1;
-    }
-
     fn push(&mut self, from: &Line<'_>, range: Range<usize>, used_at: Option<Span>) {
         self.bytes += range.len();
-        self.last().push(from, range, used_at);
+        self.out.line.push(from, range, used_at);
     }
 
     fn grow(&mut self, text: &str, span: Span) -> Result<(), Diagnostic> {
         self.check_size(text.len(), text, span)?;
         self.bytes += text.len();
-        self.last().push_text(text, span);
+        self.out.line.push_text(text, span);
         Ok(())
     }
 
@@ -304,6 +415,8 @@ fn is_name_byte(b: u8) -> bool {
 /// A name in a text that uses it.
 struct Reference<'a> {
     name: &'a str,
+    /// What stands behind it in its braces.
+    arguments: &'a str,
     /// Of all of it, from the dollar.
     length: usize,
     is_braced: bool,
@@ -315,13 +428,19 @@ fn reference(text: &str) -> Option<Reference<'_>> {
     if let Some(inside) = rest.strip_prefix('{') {
         let (inside, _) = inside.split_once('}')?;
         // `${_ENV NAME}`, `${_RANDOM 1 5}`: the first word names it.
-        let name = inside.split(' ').next().unwrap_or_default();
+        let (name, arguments) = inside.split_once(' ').unwrap_or((inside, ""));
+        let arguments = arguments.trim();
         let may_have_more = name.starts_with('_') || name == inside;
         let length = inside.len() + "${}".len();
-        return (is_name(name) && may_have_more).then_some(Reference { name, length, is_braced: true });
+        return (is_name(name) && may_have_more).then_some(Reference {
+            name,
+            arguments,
+            length,
+            is_braced: true,
+        });
     }
     let length = rest.bytes().take_while(|b| is_name_byte(*b)).count();
     let (name, behind) = rest.split_at(length);
     let ends = matches!(behind.bytes().next(), None | Some(b' ' | b'\t' | b',' | b')' | b'"'));
-    (is_name(name) && ends).then_some(Reference { name, length: length + 1, is_braced: false })
+    (is_name(name) && ends).then_some(Reference { name, arguments: "", length: length + 1, is_braced: false })
 }

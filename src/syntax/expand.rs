@@ -3,16 +3,20 @@
 //! The order is keepalived's, line by line: comment, condition (`@ID`), definition (`$NAME=value`), repetition
 //! (`~SEQ`, `~LST`), replacement of `$NAME` and `${NAME}` (when used, so a definition may use a later one),
 //! `include`, words and braces. Everything is bounded: files, their size and nesting, lines, what a line may grow
-//! to and how often it may be replaced. `config` calls [`read`].
+//! to and how often it may be replaced. A plain line, of nothing but words, braces and a comment, is most lines:
+//! it goes a short way to the same tree. `config` calls [`read`].
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::definition::{self, Definitions, Pending, Scene};
+use super::definition::{self, Definitions, Expanded, Pending, Scene};
 use super::diagnostic::{Class, Diagnostic, Diagnostics};
 use super::files::{self, Files};
-use super::lexer::{self, Line, Token};
+use super::lexer::{self, Line, Plain, Token};
+use super::odd_space::OddSpaces;
 use super::open::open;
 use super::repeat::{self, Repeat};
+use super::slice::Slice;
 use super::source::{FileId, Sources, Span};
 use super::tree::{Builder, Node, Word};
 
@@ -26,16 +30,17 @@ const MAX_REPEATS: usize = 16;
 /// What was read.
 #[derive(Debug)]
 pub struct Text {
-    /// The statements.
-    pub nodes: Vec<Node>,
-    /// The files they come from.
+    /// The files.
     pub sources: Sources,
-    /// What is wrong so far; statements that were understood are in `nodes` all the same.
+    /// What is wrong so far.
     pub diagnostics: Diagnostics,
 }
 
-/// Reads a file with all it includes.
-pub fn read(files: &dyn Files, path: &Path) -> Text {
+/// Who reads the statements of the top level, one after the other.
+pub type Read<'a> = dyn FnMut(&Node, &mut Diagnostics) + 'a;
+
+/// Reads a file with all it includes; what was understood goes to `to`, whatever else is wrong.
+pub fn read(files: &dyn Files, path: &Path, to: &mut Read<'_>) -> Text {
     let mut expander = Expander {
         files,
         sources: Sources::default(),
@@ -46,17 +51,22 @@ pub fn read(files: &dyn Files, path: &Path) -> Text {
         lines: 0,
         repeats: 0,
         is_full: false,
+        to,
+        plain: Vec::new(),
     };
     expander.open_file(path, None);
     // Where reading ended early, an open block is nobody's fault.
     let mut unsaid = Diagnostics::default();
     let diagnostics = if expander.is_full { &mut unsaid } else { &mut expander.diagnostics };
-    let nodes = expander.builder.finish(diagnostics);
-    Text { nodes, sources: expander.sources, diagnostics: expander.diagnostics }
+    for node in expander.builder.finish(diagnostics) {
+        (expander.to)(&node, &mut expander.diagnostics);
+    }
+    Text { sources: expander.sources, diagnostics: expander.diagnostics }
 }
 
-struct Expander<'f> {
+struct Expander<'f, 'r> {
     files: &'f dyn Files,
+    to: &'f mut Read<'r>,
     sources: Sources,
     diagnostics: Diagnostics,
     builder: Builder,
@@ -68,9 +78,11 @@ struct Expander<'f> {
     repeats: usize,
     /// A bound was passed: nothing more is read.
     is_full: bool,
+    /// The words and braces of a plain line; a vector that is filled again.
+    plain: Vec<Plain>,
 }
 
-impl Expander<'_> {
+impl Expander<'_, '_> {
     fn error(&mut self, at: Option<Span>, message: String) {
         self.diagnostics.push(Diagnostic::new(Class::Error, at, message));
     }
@@ -107,23 +119,29 @@ impl Expander<'_> {
             );
         }
         let is_lone = |at: &usize| text.as_bytes().get(at + 1).is_some_and(|b| !matches!(b, b'\r' | b'\n'));
-        if let Some(at) = text.match_indices('\r').map(|(at, _)| at).find(is_lone) {
+        let returns = || text.match_indices('\r').map(|(at, _)| at);
+        if text.as_bytes().contains(&b'\r')
+            && let Some(at) = returns().find(is_lone)
+        {
             self.diagnostics.push(
                 Diagnostic::error(span_of(file, at, 1), "a line ends with a carriage return alone")
                     .help("save the file with line feeds: a comment would reach to the next one"),
             );
         }
         let mut odd_spaces = OddSpaces::default();
-        let is_ascii = text.is_ascii();
         let mut pending: Option<Pending> = None;
-        for raw in text.get(start..).unwrap_or_default().split_inclusive('\n') {
+        while !self.is_full && start < text.len() {
+            if pending.is_none()
+                && let Some(length) = self.plain_line(&text, file, start)
+            {
+                start += length;
+                continue;
+            }
+            let raw = text.get(start..).and_then(|t| t.split_inclusive('\n').next()).unwrap_or_default();
             let span = span_of(file, start, raw.len());
             start += raw.len();
-            if self.is_full {
-                break;
-            }
             let line = lexer::decomment(raw, span);
-            let line = if is_ascii { line } else { odd_spaces.strip(line) };
+            let line = if line.text.is_ascii() { line } else { odd_spaces.strip(line) };
             if let Some(mut definition) = pending.take() {
                 match definition.push(&line) {
                     true if self.count_line(span) => pending = Some(definition),
@@ -142,12 +160,8 @@ impl Expander<'_> {
         if let Some(definition) = pending {
             self.definitions.define(definition);
         }
-        if let Some((first, name, count)) = odd_spaces.0 {
-            let others = if count > 1 { format!(" ({count} of them in this file)") } else { String::new() };
-            self.diagnostics.push(
-                Diagnostic::warning(first, format!("a {name} stands here, which is read as a space{others}"))
-                    .help("replace it by an ordinary space: keepalived takes it for a letter"),
-            );
+        if let Some(problem) = odd_spaces.told() {
+            self.diagnostics.push(problem);
         }
     }
 
@@ -158,6 +172,42 @@ impl Expander<'_> {
             self.error(Some(at), format!("the configuration has more than {MAX_LINES} lines"));
         }
         !self.is_full
+    }
+
+    /// Reads the line that begins at `start` if it is a plain one, and answers its length then.
+    fn plain_line(&mut self, text: &Arc<str>, file: FileId, start: usize) -> Option<usize> {
+        let mut plain = std::mem::take(&mut self.plain);
+        let length = lexer::plain(text.as_bytes().get(start..).unwrap_or_default(), &mut plain);
+        if let (Some(length), false) = (length, plain.is_empty())
+            && self.count_line(span_of(file, start, length))
+        {
+            for Plain { start: from, end, sign } in &plain {
+                let span = span_of(file, start + from, end - from);
+                match sign {
+                    b'{' => self.builder.open(span, &mut self.diagnostics),
+                    b'}' => {
+                        self.builder.close(span, &mut self.diagnostics);
+                        self.hand_over();
+                    }
+                    _ => {
+                        let text = Slice::of(text, span.start..span.end);
+                        self.builder.word(Word { text, span, is_quoted: false });
+                    }
+                }
+            }
+            self.builder.end_of_line();
+            self.hand_over();
+        }
+        self.plain = plain;
+        length
+    }
+
+    /// Gives away the statements nothing can be added to any more.
+    fn hand_over(&mut self) {
+        while let Some(node) = self.builder.next_final() {
+            (self.to)(&node, &mut self.diagnostics);
+            self.builder.recycle(node);
+        }
     }
 
     /// Reads one line; answers the definition it begins, if that goes on in the next line.
@@ -196,13 +246,40 @@ impl Expander<'_> {
             None => {}
         }
         if line.text.as_bytes().contains(&b'$') {
-            for expanded in self.expand(line) {
-                self.statements(&expanded, odd_spaces);
-            }
+            self.definitions(line, odd_spaces);
         } else {
             self.statements(line, odd_spaces);
         }
         None
+    }
+
+    /// Reads a line that may use definitions, and the lines that follow from them.
+    fn definitions(&mut self, line: &Line<'_>, odd_spaces: &mut OddSpaces) {
+        let whole = line.span(0..line.text.len());
+        let Some(Expanded { line, blocks }) = self.expand(line) else { return };
+        // A condition may come out of a definition, too.
+        let (holds, length) = conditions(&line.text, &self.definitions.id);
+        if !holds {
+            return;
+        }
+        match length {
+            0 => self.statements(&line, odd_spaces),
+            _ => self.statements(&rest_of(&line, length), odd_spaces),
+        }
+        for block in blocks {
+            let outer = self.definitions.enter(&block);
+            for body in block.lines() {
+                self.definitions.spend(body.text.len());
+                self.check_budget(whole);
+                if !self.count_line(whole) {
+                    break;
+                }
+                if let Some(definition) = self.line(body, odd_spaces) {
+                    self.definitions.define(definition);
+                }
+            }
+            self.definitions.leave(outer);
+        }
     }
 
     /// Reads a line once for each row of the repetition it begins with.
@@ -244,17 +321,14 @@ impl Expander<'_> {
         }
     }
 
-    /// Replaces the uses of definitions; one line may become several.
-    fn expand(&mut self, line: &Line<'_>) -> Vec<Line<'static>> {
+    /// Replaces the uses of definitions.
+    fn expand(&mut self, line: &Line<'_>) -> Option<Expanded> {
         let directory = self.open.last().and_then(|p| p.parent()).unwrap_or(Path::new("."));
-        let scene = &mut Scene { sources: &mut self.sources, diagnostics: &mut self.diagnostics, directory };
-        let lines = self.definitions.expand(line, scene);
-        let whole = line.span(0..line.text.len());
-        self.check_budget(whole);
-        for _ in 1..lines.len() {
-            self.count_line(whole);
-        }
-        lines
+        let (sources, diagnostics) = (&mut self.sources, &mut self.diagnostics);
+        let scene = &mut Scene { sources, diagnostics, directory, files: self.files };
+        let expanded = self.definitions.expand(line, scene);
+        self.check_budget(line.span(0..line.text.len()));
+        expanded
     }
 
     /// Reads a line whose definitions are replaced.
@@ -269,6 +343,7 @@ impl Expander<'_> {
                 Token::Close(at) => {
                     self.check_include();
                     self.builder.close(line.span(at..at + 1), &mut self.diagnostics);
+                    self.hand_over();
                 }
                 Token::Unterminated(at) => {
                     let problem = Diagnostic::error(line.span(at..at + 1), "this quote is never closed")
@@ -280,6 +355,7 @@ impl Expander<'_> {
         }
         self.check_include();
         self.builder.end_of_line();
+        self.hand_over();
     }
 
     fn word(&mut self, line: &Line<'_>, range: std::ops::Range<usize>, is_quoted: bool) {
@@ -296,7 +372,7 @@ impl Expander<'_> {
 
     /// An `include` in the middle of a line.
     fn check_include(&mut self) {
-        let Some(first) = self.builder.words().first() else { return };
+        let Some(first) = self.builder.keyword() else { return };
         if !first.is_quoted && is_include(first) {
             let problem = Diagnostic::error(first.span, format!("`{}` must begin its line", first.text))
                 .help("write it on a line of its own");
@@ -324,10 +400,19 @@ impl Expander<'_> {
         if !files::is_pattern(path) {
             return self.open_file(Path::new(&full), Some(span));
         }
-        let found = files::glob(self.files, &full);
-        if found.is_empty() {
-            let class =
-                if matches!(keyword, "includew" | "includea") { Class::Error } else { Class::Warning };
+        let (mut found, mut is_missed) = (Vec::new(), false);
+        for alternative in files::alternatives(&full) {
+            let more = files::glob(self.files, &alternative);
+            if more.is_empty() && alternative != full && matches!(keyword, "includeb" | "includea") {
+                is_missed = true;
+                self.error(Some(span), format!("`{keyword}`: {alternative} matches no file"));
+            }
+            found.extend(more);
+            found.truncate(files::MAX_MATCHES);
+        }
+        if found.is_empty() && !is_missed {
+            let is_strict = matches!(keyword, "includew" | "includea");
+            let class = if is_strict { Class::Error } else { Class::Warning };
             let problem = Diagnostic::new(class, Some(span), format!("`{path}` matches no file"));
             return self.diagnostics.push(problem);
         }
@@ -337,41 +422,6 @@ impl Expander<'_> {
             }
             self.open_file(&path, Some(span));
         }
-    }
-}
-
-/// Odd spaces of a file: the first, its name, how many.
-#[derive(Default)]
-struct OddSpaces(Option<(Span, String, usize)>);
-
-impl OddSpaces {
-    /// The line without the odd spaces it begins and ends with: they would hide a definition or an include.
-    fn strip<'a>(&mut self, line: Line<'a>) -> Line<'a> {
-        let (before, behind) = lexer::odd_ends(&line.text);
-        if before.is_empty() && behind.is_empty() {
-            return line;
-        }
-        let inner = before.end..behind.start;
-        for range in [before, behind].into_iter().filter(|r| !r.is_empty()) {
-            self.add(&line, range);
-        }
-        let mut out = Line::empty();
-        out.push(&line, inner, None);
-        out
-    }
-
-    fn add(&mut self, line: &Line<'_>, range: std::ops::Range<usize>) {
-        if let Some((_, _, count)) = &mut self.0 {
-            *count += 1;
-            return;
-        }
-        let c = line.text.get(range.clone()).and_then(|t| t.chars().next()).unwrap_or(' ');
-        let name = match c {
-            '\u{a0}' => "no-break space (U+00A0)".to_owned(),
-            '\u{3000}' => "wide space (U+3000)".to_owned(),
-            other => format!("space that is not ASCII (U+{:04X})", u32::from(other)),
-        };
-        self.0 = Some((line.span(range), name, 1));
     }
 }
 

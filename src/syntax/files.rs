@@ -14,6 +14,11 @@ pub trait Files {
     /// The name of this host up to the first dot: what a condition `@ID` is compared with.
     fn host(&self) -> String;
 
+    /// A variable of the environment: what `${_ENV NAME}` stands for.
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+    }
+
     /// Whether there is anything at a path; so, too, when that cannot be told.
     fn exists(&self, path: &Path) -> bool;
 
@@ -76,40 +81,35 @@ pub fn is_pattern(path: &str) -> bool {
     path.contains(['*', '?', '[', '{'])
 }
 
-/// The files a pattern stands for, sorted within each alternative of its braces. A path without wildcards
-/// stands for itself, whether it exists or not. At most [`MAX_MATCHES`].
+/// The files a pattern without braces stands for, sorted. A path without wildcards stands for itself, whether it
+/// exists or not. At most [`MAX_MATCHES`].
 pub fn glob(files: &dyn Files, pattern: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for alternative in alternatives(pattern) {
-        let mut paths = vec![PathBuf::new()];
-        let mut seen_wildcard = false;
-        for part in Path::new(&alternative) {
-            let part = part.to_string_lossy();
-            if !part.contains(['*', '?', '[']) {
-                // Behind a wildcard only what exists is meant.
-                paths.retain(|p| !seen_wildcard || files.list(p).iter().any(|n| *n == *part));
-                paths.iter_mut().for_each(|p| p.push(&*part));
-                continue;
-            }
-            seen_wildcard = true;
-            let mut next = Vec::new();
-            for directory in &paths {
-                let names = files.list(directory);
-                // As in a shell: a leading dot must be asked for.
-                let shown = names.iter().filter(|n| !n.starts_with('.') || part.starts_with('.'));
-                next.extend(shown.filter(|n| matches(&part, n)).map(|n| directory.join(n)));
-                next.truncate(MAX_MATCHES);
-            }
-            paths = next;
+    let mut paths = vec![PathBuf::new()];
+    let mut seen_wildcard = false;
+    for part in Path::new(pattern) {
+        let part = part.to_string_lossy();
+        if !part.contains(['*', '?', '[']) {
+            // Behind a wildcard only what exists is meant.
+            paths.retain(|p| !seen_wildcard || files.list(p).iter().any(|n| *n == *part));
+            paths.iter_mut().for_each(|p| p.push(&*part));
+            continue;
         }
-        found.extend(paths);
-        found.truncate(MAX_MATCHES);
+        seen_wildcard = true;
+        let mut next = Vec::new();
+        for directory in &paths {
+            let names = files.list(directory);
+            // As in a shell: a leading dot must be asked for.
+            let shown = names.iter().filter(|n| !n.starts_with('.') || part.starts_with('.'));
+            next.extend(shown.filter(|n| matches(&part, n)).map(|n| directory.join(n)));
+            next.truncate(MAX_MATCHES);
+        }
+        paths = next;
     }
-    found
+    paths
 }
 
 /// The patterns a pattern with braces stands for: `a{b,c}` is `ab` and `ac`. Bounded; unbalanced braces stay.
-fn alternatives(pattern: &str) -> Vec<String> {
+pub fn alternatives(pattern: &str) -> Vec<String> {
     let mut done = Vec::new();
     let mut todo = vec![pattern.to_owned()];
     while let Some(text) = todo.pop() {
@@ -244,6 +244,10 @@ impl Files for MemoryFiles {
         "here".to_owned()
     }
 
+    fn variable(&self, name: &str) -> Option<String> {
+        (name == "SITE").then(|| "north $5".to_owned())
+    }
+
     fn exists(&self, path: &Path) -> bool {
         self.0.keys().any(|p| p.starts_with(path))
     }
@@ -288,6 +292,7 @@ mod tests {
     }
 
     fn names(files: &MemoryFiles, pattern: &str) -> Vec<String> {
-        glob(files, pattern).iter().map(|p| p.display().to_string()).collect()
+        let found = alternatives(pattern).into_iter().flat_map(|one| glob(files, &one));
+        found.map(|p| p.display().to_string()).collect()
     }
 }

@@ -213,6 +213,8 @@ pub struct Keyword<T: 'static> {
     pub yaml_block: Option<(&'static str, ReadBlock<T>)>,
     /// One sentence: what it means.
     pub doc: &'static str,
+    /// The [`mark`] of its name; [`MANY_NAMES`] if it has others.
+    mark: u32,
 }
 
 impl<T> Keyword<T> {
@@ -220,7 +222,7 @@ impl<T> Keyword<T> {
     pub const fn new(name: &'static str, kind: Kind<T>, doc: &'static str) -> Keyword<T> {
         let (aliases, stance, yaml, yaml_block): (&[&str], _, _, _) =
             (&[], Stance::Supported, Yaml::Same, None);
-        Keyword { name, aliases, kind, stance, yaml, yaml_block, doc }
+        Keyword { name, aliases, kind, stance, yaml, yaml_block, doc, mark: mark(name) }
     }
 
     /// A keyword that is accepted, and whose values are not read.
@@ -232,6 +234,7 @@ impl<T> Keyword<T> {
     #[must_use]
     pub const fn or(mut self, aliases: &'static [&'static str]) -> Keyword<T> {
         self.aliases = aliases;
+        self.mark = MANY_NAMES;
         self
     }
 
@@ -329,6 +332,20 @@ impl<T> Keyword<T> {
     }
 }
 
+/// No word's [`mark`].
+const MANY_NAMES: u32 = 0;
+
+/// What tells most words apart, in one number.
+const fn mark(word: &str) -> u32 {
+    let [first, second, last] = match word.as_bytes() {
+        [] => [0; 3],
+        [only] => [*only, 0, 0],
+        [first, last] => [*first, 0, *last],
+        [first, second, .., last] => [*first, *second, *last],
+    };
+    u32::from_le_bytes([(word.len() & 0xff) as u8, first, second, last])
+}
+
 pub(super) fn seconds(duration: Duration) -> String {
     let micros = duration.as_micros();
     let text = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
@@ -352,7 +369,23 @@ impl<T> Table<T> {
     }
 
     pub(super) fn find(&self, word: &str, language: Language) -> Option<&'static Keyword<T>> {
-        self.iter().find(|k| k.is_named(word, language))
+        if language == Language::Yaml {
+            return self.iter().find(|k| k.is_named(word, language));
+        }
+        self.marked(mark(word), word).or_else(|| self.marked(MANY_NAMES, word))
+    }
+
+    /// The keyword of keepalived.conf with a mark and a name. Loops that are nothing else: they run for each
+    /// statement.
+    fn marked(&self, mark: u32, word: &str) -> Option<&'static Keyword<T>> {
+        for group in self.keywords {
+            for keyword in *group {
+                if keyword.mark == mark && keyword.is_named(word, Language::Keepalived) {
+                    return Some(keyword);
+                }
+            }
+        }
+        None
     }
 
     pub(super) fn nearest(&self, word: &str, language: Language) -> Option<&'static str> {

@@ -17,6 +17,12 @@ pub struct Line<'a> {
     origin: Origin,
 }
 
+impl Default for Line<'static> {
+    fn default() -> Line<'static> {
+        Line::empty()
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Origin {
     /// Byte for byte the span's text.
@@ -149,6 +155,69 @@ pub fn decomment<'a>(line: &'a str, span: Span) -> Line<'a> {
     }
     out.push(&whole, from..whole.text.len(), None);
     out
+}
+
+/// A word or a brace of a plain line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plain {
+    /// Where it begins.
+    pub start: usize,
+    /// Where it ends.
+    pub end: usize,
+    /// Its first byte.
+    pub sign: u8,
+}
+
+/// Reads the first line of a text if it is plain: ASCII without quotes, escapes, definitions, conditions,
+/// repetitions and includes, of which [`decomment`] and [`tokens`] would make the same words. Answers its length
+/// with its end of line then.
+pub fn plain(text: &[u8], into: &mut Vec<Plain>) -> Option<usize> {
+    into.clear();
+    let mut rest = text;
+    // Indentation is nearly half of such files.
+    while let Some(behind) = rest.strip_prefix(b"    ") {
+        rest = behind;
+    }
+    while let Some((&sign, behind)) = rest.split_first() {
+        let start = text.len() - rest.len();
+        match sign {
+            b' ' => rest = behind,
+            b'\n' => return Some(start + 1),
+            b'{' | b'}' => {
+                into.push(Plain { start, end: start + 1, sign });
+                rest = behind;
+            }
+            _ if is_space_byte(sign) => rest = behind,
+            b'#' | b'!' => {
+                return Some(rest.iter().position(|b| *b == b'\n').map_or(text.len(), |at| start + at + 1));
+            }
+            _ => {
+                let length = rest.iter().position(|b| !is_plain(*b)).unwrap_or(rest.len());
+                if length == 0 || rest.starts_with(b"include") {
+                    return None;
+                }
+                into.push(Plain { start, end: start + length, sign });
+                rest = rest.get(length..).unwrap_or_default();
+            }
+        }
+    }
+    Some(text.len())
+}
+
+/// Whether a byte is part of a word whatever stands around it.
+fn is_plain(byte: u8) -> bool {
+    const PLAIN: [bool; 256] = {
+        let mut plain = [false; 256];
+        let mut byte = b'!';
+        while byte < 0x7f {
+            if let Some(plain) = plain.split_at_mut(byte as usize).1.first_mut() {
+                *plain = !matches!(byte, b'{' | b'}' | b'#' | b'!' | b'"' | b'\\' | b'$' | b'@' | b'~');
+            }
+            byte += 1;
+        }
+        plain
+    };
+    PLAIN.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
 /// The odd spaces a line without comment begins and ends with; empty where there are none.

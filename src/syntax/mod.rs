@@ -2,7 +2,7 @@
 //!
 //! [`source`] holds the files, [`open`] reads them, [`diagnostic`] is what is wrong with them. keepalived.conf:
 //! [`expand`] turns files into lines (include, conditions, [`definition`], [`repeat`]), [`lexer`] lines into words
-//! and braces, [`tree`] those into blocks. YAML: [`yaml`] makes the same blocks. [`keyword`] is how a keyword is
+//! and braces, [`tree`] those into blocks, whose words are [`slice`]s of the files. YAML: [`yaml`] makes the same blocks. [`keyword`] is how a keyword is
 //! declared, [`reader`] reads blocks by such declarations, [`value`] the values they take. This layer
 //! refuses to know any keyword (except `include`, which is the language's): who calls it, `config`, brings the
 //! tables.
@@ -13,13 +13,15 @@ pub mod expand;
 pub mod files;
 pub mod keyword;
 pub mod lexer;
+pub mod odd_space;
 pub mod open;
 pub mod reader;
 pub mod repeat;
+pub mod slice;
 pub mod source;
 pub mod tree;
 pub mod value;
 pub mod yaml;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

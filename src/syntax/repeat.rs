@@ -59,7 +59,7 @@ fn sequence<'a>(parts: &[&'a str], length: usize, is_hex: bool) -> Result<Repeat
     let Some((name, numbers)) = parts.split_first() else { return Err("it has no name") };
     let numbers: Vec<i64> = numbers.iter().filter_map(|n| number(n)).collect();
     let (start, step, end) = match numbers[..] {
-        [end] if parts.len() == 2 => (1, None, end),
+        [end] if parts.len() == 2 => (if end < 0 { -1 } else { 1 }, None, end),
         [start, end] if parts.len() == 3 => (start, None, end),
         [start, step, end] if parts.len() == 4 => (start, Some(step), end),
         _ => return Err("write ~SEQ(NAME,START,STEP,END) with whole numbers"),
@@ -123,6 +123,7 @@ mod tests {
     fn sequences_count_up_and_down_in_either_notation() {
         assert_eq!(rows("~SEQ(i,3) x"), ["1", "2", "3"]);
         assert_eq!(rows("~SEQ(i, 0, 2, 5) x"), ["0", "2", "4"]);
+        assert_eq!(rows("~SEQ(i,-3) x"), ["-1", "-2", "-3"]);
         assert_eq!(rows("~SEQ(i,2,-1)"), ["2", "1", "0", "-1"]);
         assert_eq!(rows("~SEQx(i,0xe,0x10)"), ["e", "f", "10"]);
         assert_eq!(rows("~SEQ(i,5,1,4)"), [""; 0]);

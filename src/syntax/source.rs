@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// One of the files of a configuration, in the order they were opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,11 +48,27 @@ pub struct TooLarge;
 struct Source {
     path: PathBuf,
     text: Arc<str>,
+    /// Made when a place is to be told: most files have nothing wrong in them.
+    lines: OnceLock<Lines>,
+    included_at: Option<Span>,
+}
+
+#[derive(Clone, Debug)]
+struct Lines {
     /// Offset of every line's first byte.
-    lines: Vec<u32>,
+    starts: Vec<u32>,
     /// Then columns need no counting, however long a line is.
     is_ascii: bool,
-    included_at: Option<Span>,
+}
+
+impl Source {
+    fn lines(&self) -> &Lines {
+        self.lines.get_or_init(|| {
+            let mut starts = vec![0];
+            starts.extend(self.text.bytes().zip(1u32..).filter(|(b, _)| *b == b'\n').map(|(_, next)| next));
+            Lines { starts, is_ascii: self.text.is_ascii() }
+        })
+    }
 }
 
 /// Every file read, and every use of a definition.
@@ -80,11 +96,9 @@ impl Sources {
             return Err(TooLarge);
         }
         let id = u32::try_from(self.files.len()).map(FileId).map_err(|_| TooLarge)?;
-        let mut lines = vec![0];
-        lines.extend(text.bytes().zip(1u32..).filter(|(b, _)| *b == b'\n').map(|(_, next)| next));
         self.bytes = bytes;
-        let is_ascii = text.is_ascii();
-        self.files.push(Source { path: path.to_owned(), text: text.into(), lines, is_ascii, included_at });
+        let lines = OnceLock::new();
+        self.files.push(Source { path: path.to_owned(), text: text.into(), lines, included_at });
         Ok(id)
     }
 
@@ -118,19 +132,21 @@ impl Sources {
     /// Where a span begins.
     pub fn position(&self, span: Span) -> Position {
         let Some(source) = self.source(span.file) else { return Position { line: 1, column: 1 } };
-        let line = source.lines.partition_point(|start| *start <= span.start);
-        let begin = line.checked_sub(1).and_then(|i| source.lines.get(i)).copied().unwrap_or(0);
+        let Lines { starts, is_ascii } = source.lines();
+        let line = starts.partition_point(|start| *start <= span.start);
+        let begin = line.checked_sub(1).and_then(|i| starts.get(i)).copied().unwrap_or(0);
         let before = source.text.get(begin as usize..span.start as usize).unwrap_or_default();
-        let column = if source.is_ascii { before.len() } else { before.chars().count() };
+        let column = if *is_ascii { before.len() } else { before.chars().count() };
         Position { line, column: column + 1 }
     }
 
     /// The whole line a span begins in, without its end of line.
     pub fn line(&self, span: Span) -> Span {
         let Some(source) = self.source(span.file) else { return span };
-        let line = source.lines.partition_point(|start| *start <= span.start);
-        let start = line.checked_sub(1).and_then(|i| source.lines.get(i)).copied().unwrap_or(0);
-        let next = source.lines.get(line).map_or(source.text.len(), |next| *next as usize);
+        let starts = &source.lines().starts;
+        let line = starts.partition_point(|start| *start <= span.start);
+        let start = line.checked_sub(1).and_then(|i| starts.get(i)).copied().unwrap_or(0);
+        let next = starts.get(line).map_or(source.text.len(), |next| *next as usize);
         let text = source.text.get(start as usize..next).unwrap_or_default();
         let text = text.strip_suffix('\n').unwrap_or(text).trim_end_matches('\r');
         Span { file: span.file, start, end: start.saturating_add(u32::try_from(text.len()).unwrap_or(0)) }

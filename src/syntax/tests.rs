@@ -4,9 +4,11 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::expand::{self, Text};
-use super::files::MemoryFiles;
-use super::tree::Print;
+use super::diagnostic::Diagnostics;
+use super::expand;
+use super::files::{Files, MemoryFiles};
+use super::source::Sources;
+use super::tree::{Node, Print};
 
 #[test]
 fn comments_begin_anywhere_outside_double_quotes() {
@@ -41,10 +43,82 @@ fn definitions_are_replaced_when_used() {
 }
 
 #[test]
+fn the_environment_and_chance_are_as_good_as_definitions() {
+    reads("k a${_ENV SITE}z", "k anorth $5z\n");
+    reads("$A=${_ENV SITE}\nk \"$A\"", "k \"north $5\"\n");
+    reads("k ${_RANDOM 7 7} ${_RANDOM 32767}", "k 7 32767\n");
+    let text = "k ${_RANDOM} ${_RANDOM} ${_RANDOM 0 4294967295}\n".repeat(20);
+    let numbers = |tree: &Tree| -> Vec<u32> {
+        tree.nodes.iter().flat_map(|n| &n.values).map(|w| w.parse().unwrap()).collect()
+    };
+    let first = numbers(&read(&text));
+    assert_eq!(first, numbers(&read(&text)), "the same whenever it is read");
+    assert!(first.chunks(3).all(|three| three[0] <= 32_767 && three[1] <= 32_767));
+    assert!(first.chunks(3).any(|three| three[0] != three[1]) && first.iter().any(|n| *n > 32_767));
+}
+
+#[test]
+fn who_asks_for_a_file_for_each_alternative_gets_one_or_an_error() {
+    let said = |line: &str| {
+        let files = MemoryFiles::new(&[("/e/main", line), ("/e/a/1.conf", "x\n"), ("/e/b/1.txt", "y\n")]);
+        messages(&tree(&files, Path::new("/e/main")))
+    };
+    assert_eq!(said("includeb {a,b}/*.*"), "");
+    assert_eq!(said("includeb c/*.*"), "`c/*.*` matches no file\n");
+    assert_eq!(said("includeb {a,b}/*.conf"), "`includeb`: /e/b/*.conf matches no file\n");
+    assert_eq!(said("includea {a,b}/*.conf"), "`includea`: /e/b/*.conf matches no file\n");
+    assert_eq!(said("includew {a,b}/*.conf"), "");
+    assert_eq!(said("includew {c,b}/*.conf"), "`{c,b}/*.conf` matches no file\n");
+    assert_eq!(said("include {a,b}/*.conf"), "");
+}
+
+#[test]
+fn a_line_is_read_the_same_by_the_short_way_and_the_long() {
+    let text = "a b { c\td } #x\n}\n  k!\ne{}f}g\r\n\x0bh \x7fi\n{\n";
+    both_ways(text);
+}
+
+#[test]
 fn a_definition_of_several_lines_gives_several_lines() {
     reads("$A= \\\n b 1 \\\n c 2\nk {\n$A\n}", "k {\n    b 1\n    c 2\n}\n");
     reads("$C=3\n$B=b {\\\n c $C\\\n}\nk {\nx $B\n}\nl", "k {\n    x b {\n        c 3\n    }\n}\nl\n");
     reads("$A=a \\\n", "");
+}
+
+#[test]
+fn the_lines_of_a_definition_define_and_ask_conditions_when_it_is_used() {
+    let server = "$R= \\\n r ${V}.${N} { \\\n @here w 1 \\\n @there w 2 \\\n}\n";
+    let outer = "$V_= \\\n v $V { \\\n $N=1 \\\n $R \\\n $N=2 \\\n $R \\\n }\n";
+    let one = |v| {
+        let r = |n| format!("    r {v}.{n} {{\n        w 1\n    }}\n");
+        format!("v {v} {{\n{}{}}}\n", r(1), r(2))
+    };
+    reads(&format!("{server}{outer}$V=7\n$V_\n$V=8\n$V_\n"), &(one(7) + &one(8)));
+    reads("$A= \\\n ~SEQ(i,2) k $i \\\n l\n$A", "k 1\nk 2\nl\n");
+    reads("$I=@here\n$O=@there\n$A=a \\\n b\n$I k\n$O l\n$I $A\n$O $A\n", "k\na\nb\n");
+}
+
+#[test]
+fn nothing_stands_behind_a_definition_of_several_lines() {
+    let said = "this stands behind a definition of several lines, which must be the last of its line\n";
+    assert_eq!(messages(&read("$A=a \\\n b\nk $A x\nl")), said);
+    assert_eq!(messages(&read("$A=a \\\n b\n$B=1\nk $A $B")), said);
+    assert_eq!(messages(&read("$A=a \\\n b\n$B=$A x\nk $B")), said);
+    reads("$A=a \\\n b\n$B=$A\n$C=$B \\\n c\nk $C", "k a\nb\nc\n");
+}
+
+#[test]
+fn lines_of_definitions_that_lead_back_or_double_each_other_end() {
+    assert_eq!(messages(&read("$A=a \\\n $A\n$A")), "`$A` is defined by itself: $A -> $A\n");
+    let circle = read("$A=a \\\n ~SEQ(i,1) $B\n$B=b \\\n @here k $A\n$A");
+    assert_eq!(messages(&circle), "`$A` is defined by itself: $A -> $B -> $A\n");
+    let mut nothing = "$A0= \\\n\n".to_owned();
+    for i in 1..60 {
+        nothing.push_str(&format!("$A{i}= \\\n$A{0} \\\n$A{0}\n", i - 1));
+    }
+    assert!(messages(&read(&format!("{nothing}$A59\n"))).contains("has more than 1000000 lines"));
+    let long = format!("$A= \\\n{}\n{}", "x".repeat(60_000), "$A\n".repeat(5000));
+    assert!(messages(&read(&long)).contains("definitions make the configuration larger than 64 MiB"));
 }
 
 #[test]
@@ -90,7 +164,7 @@ fn included_files_stand_where_they_are_included() {
         ("/e/x", "x\n"),
         ("/e/y", "y"),
     ]);
-    let text = expand::read(&files, Path::new("/e/main"));
+    let text = tree(&files, Path::new("/e/main"));
     assert_eq!(messages(&text), "");
     assert_eq!(Print(&text.nodes).to_string(), "a\none {\n    in /e/sub\n}\nb\nx\ny\n");
 }
@@ -135,7 +209,7 @@ fn includes_nest_so_deep_and_no_deeper() {
             (0..=n).map(|i| (format!("/{i}"), format!("include {}\n", i + 1))).collect();
         let mut files = MemoryFiles(files.into_iter().map(|(p, t)| (p.into(), t.into_bytes())).collect());
         files.0.insert(format!("/{}", n + 1).into(), b"end\n".to_vec());
-        expand::read(&files, Path::new("/0"))
+        tree(&files, Path::new("/0"))
     };
     assert_eq!(messages(&chain(61)), "");
     assert_eq!(messages(&chain(70)), "includes nest deeper than 64\n");
@@ -144,7 +218,7 @@ fn includes_nest_so_deep_and_no_deeper() {
 #[test]
 fn a_circle_of_includes_is_said_to_be_one() {
     let files = MemoryFiles::new(&[("/a", "include b\n"), ("/b", "x\ninclude ./a\n")]);
-    assert_eq!(messages(&expand::read(&files, Path::new("/a"))), "/a: includes itself\n");
+    assert_eq!(messages(&tree(&files, Path::new("/a"))), "/a: includes itself\n");
 }
 
 #[test]
@@ -154,7 +228,7 @@ fn an_include_storm_ends() {
         files.0.insert(format!("/{i}").into(), format!("include {0}\ninclude {0}\n", i + 1).into_bytes());
     }
     files.0.insert("/40".into(), b"x\n".to_vec());
-    let text = expand::read(&files, Path::new("/0"));
+    let text = tree(&files, Path::new("/0"));
     assert!(messages(&text).contains("the configuration is larger than"));
 }
 
@@ -174,6 +248,13 @@ fn a_hundred_thousand_braces_do_not_exhaust_the_stack() {
 }
 
 proptest! {
+    #[test]
+    fn a_line_of_pieces_is_read_the_same_by_the_short_way_and_the_long(
+        pieces in proptest::collection::vec(plain_piece(), 0..40),
+    ) {
+        both_ways(&pieces.concat());
+    }
+
     #[test]
     fn a_printed_tree_reads_back_as_itself(pieces in proptest::collection::vec(piece(), 0..80)) {
         let first = read(&pieces.concat());
@@ -233,16 +314,45 @@ fn piece() -> impl Strategy<Value = &'static str> {
     )
 }
 
+fn plain_piece() -> impl Strategy<Value = &'static str> {
+    let all = [
+        "a", "bc", "1.5", "é", "\"", " ", "    ", "\t", "\n", "\n\n", "\r\n", "{", "}", " {\n", "}\n", "# x",
+        "!", "\\#", "\\", "'", "inc", "include", "include ", "includer", "@", "~", "=",
+    ];
+    proptest::sample::select(all.to_vec())
+}
+
+/// A condition that holds keeps a line from the short way, and changes nothing else.
+fn both_ways(text: &str) {
+    let long: String = text.split_inclusive('\n').map(|line| format!("@here {line}")).collect();
+    let (short, long) = (read(text), read(&long));
+    assert_eq!(short.nodes, long.nodes, "{text:?}");
+    assert_eq!(messages(&short), messages(&long), "{text:?}");
+}
+
 fn reads(text: &str, wanted: &str) {
     let read = read(text);
     assert_eq!(Print(&read.nodes).to_string(), wanted, "{text:?}: {}", messages(&read));
     assert_eq!(read.diagnostics.errors(), 0, "{text:?}: {}", messages(&read));
 }
 
-fn read(text: &str) -> Text {
-    expand::read(&MemoryFiles::new(&[("k", text)]), Path::new("k"))
+fn read(text: &str) -> Tree {
+    tree(&MemoryFiles::new(&[("k", text)]), Path::new("k"))
 }
 
-fn messages(text: &Text) -> String {
+/// All statements of a file.
+pub struct Tree {
+    pub nodes: Vec<Node>,
+    pub sources: Sources,
+    pub diagnostics: Diagnostics,
+}
+
+pub fn tree(files: &dyn Files, path: &Path) -> Tree {
+    let mut nodes = Vec::new();
+    let text = expand::read(files, path, &mut |node, _| nodes.push(node.clone()));
+    Tree { nodes, sources: text.sources, diagnostics: text.diagnostics }
+}
+
+fn messages(text: &Tree) -> String {
     text.diagnostics.iter().map(|d| format!("{}\n", d.message)).collect()
 }

@@ -1,19 +1,21 @@
 //! Blocks of statements of words: what both languages become before any keyword is looked up.
 //!
 //! [`Builder`] puts words and braces together as keepalived does: a statement ends with its line or at a brace,
-//! and `{` belongs to the statement before it, even lines above. Nesting is bounded, so that walking or dropping
-//! a tree never exhausts the stack.
+//! and `{` belongs to the statement before it, even lines above. It gives each statement of the top level away as
+//! soon as nothing can be added to it, and takes its vectors back: a configuration is never a tree as a whole.
+//! Nesting is bounded, so that walking or dropping a tree never exhausts the stack.
 
 use std::fmt::{self, Write};
 
 use super::diagnostic::{Diagnostic, Diagnostics};
+use super::slice::Slice;
 use super::source::Span;
 
 /// A word and where it came from.
 #[derive(Clone, Debug)]
 pub struct Word {
     /// The word, without quotes, expanded.
-    pub text: Box<str>,
+    pub text: Slice,
     /// Where it stands.
     pub span: Span,
     /// Whether it stood in double quotes.
@@ -61,14 +63,21 @@ impl Node {
 /// Deepest nesting of blocks.
 pub const MAX_DEPTH: usize = 32;
 
+/// Longest vector kept to be filled again.
+const MAX_SPARE: usize = 256;
+
 /// Puts words and braces together.
 #[derive(Debug, Default)]
 pub struct Builder {
     open: Vec<Open>,
     done: Vec<Node>,
-    words: Vec<Word>,
+    /// The statement of this line so far.
+    line: Option<Node>,
     /// Braces open beyond [`MAX_DEPTH`]: what is in them is skipped.
     too_deep: usize,
+    /// Vectors of statements that were read, to be filled again.
+    spare_words: Vec<Vec<Word>>,
+    spare_nodes: Vec<Vec<Node>>,
 }
 
 #[derive(Debug)]
@@ -88,39 +97,76 @@ impl Open {
 impl Builder {
     /// Adds a word to the statement of this line.
     pub fn word(&mut self, word: Word) {
-        if self.too_deep == 0 {
-            self.words.push(word);
+        if self.too_deep > 0 {
+            return;
         }
+        let Some(node) = &mut self.line else {
+            self.line = Some(Node { keyword: word, values: Vec::new(), block: None });
+            return;
+        };
+        if node.values.capacity() == 0 {
+            node.values = self.spare_words.pop().unwrap_or_default();
+        }
+        node.values.push(word);
     }
 
     /// Ends the statement of this line.
     pub fn end_of_line(&mut self) {
-        if let Some(node) = statement(&mut self.words) {
-            self.done.push(node);
-        }
+        self.done.extend(self.line.take());
     }
 
-    /// The words of this line so far.
-    pub fn words(&self) -> &[Word] {
-        &self.words
+    /// The keyword of this line so far.
+    pub fn keyword(&self) -> Option<&Word> {
+        self.line.as_ref().map(|node| &node.keyword)
     }
 
     /// Drops the statement of this line.
     pub fn discard(&mut self) {
-        self.words.clear();
+        self.line = None;
+    }
+
+    /// The next statement of the top level that nothing can be added to any more.
+    pub fn next_final(&mut self) -> Option<Node> {
+        if !self.open.is_empty() {
+            return None;
+        }
+        // A block may still follow the last one.
+        let is_final = match self.done.as_slice() {
+            [] => false,
+            [only] => only.block.is_some(),
+            _ => true,
+        };
+        is_final.then(|| self.done.remove(0))
+    }
+
+    /// Takes a statement back that was read, for the vectors it consists of.
+    pub fn recycle(&mut self, node: Node) {
+        let Node { mut values, block, .. } = node;
+        // What was unusually large is given back to the system.
+        if (1..=MAX_SPARE).contains(&values.capacity()) {
+            values.clear();
+            self.spare_words.push(values);
+        }
+        let Some(mut block) = block.filter(|block| block.capacity() > 0) else { return };
+        for inner in block.drain(..) {
+            self.recycle(inner);
+        }
+        if block.capacity() <= MAX_SPARE {
+            self.spare_nodes.push(block);
+        }
     }
 
     /// Opens a block for the statement before the brace.
     pub fn open(&mut self, brace: Span, diagnostics: &mut Diagnostics) {
         if self.too_deep > 0 || self.open.len() >= MAX_DEPTH {
             if self.too_deep == 0 {
-                self.words.clear();
+                self.line = None;
                 diagnostics.push(Diagnostic::error(brace, format!("blocks nest deeper than {MAX_DEPTH}")));
             }
             self.too_deep += 1;
             return;
         }
-        let mut node = statement(&mut self.words);
+        let mut node = self.line.take();
         if node.is_none() && self.done.last().is_some_and(|n| n.block.is_none()) {
             node = self.done.pop();
         }
@@ -138,7 +184,8 @@ impl Builder {
                 block: None,
             }
         });
-        self.open.push(Open { node, brace, outer: std::mem::take(&mut self.done) });
+        let inner = self.spare_nodes.pop().unwrap_or_default();
+        self.open.push(Open { node, brace, outer: std::mem::replace(&mut self.done, inner) });
     }
 
     /// Closes the innermost block.
@@ -167,7 +214,7 @@ impl Builder {
         }
     }
 
-    /// The tree, at the end of the last file.
+    /// The statements left at the end of the last file.
     pub fn finish(mut self, diagnostics: &mut Diagnostics) -> Vec<Node> {
         self.end_of_line();
         if let Some(innermost) = self.open.last() {
@@ -194,12 +241,6 @@ impl Builder {
         }
         self.done
     }
-}
-
-fn statement(words: &mut Vec<Word>) -> Option<Node> {
-    let mut words = std::mem::take(words).into_iter();
-    let keyword = words.next()?;
-    Some(Node { keyword, values: words.collect(), block: None })
 }
 
 /// A tree as text that reads back as the same tree.

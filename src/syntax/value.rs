@@ -47,6 +47,11 @@ pub struct Time {
 /// # Errors
 /// [`Wrong`] when the word is none, or is longer than `u32::MAX` seconds.
 pub fn time(word: &str) -> Result<Time, Wrong> {
+    // What most files say.
+    if let (Ok(seconds), false) = (word.parse::<u32>(), word.starts_with('+')) {
+        let duration = Duration::from_secs(seconds.into());
+        return Ok(Time { duration, has_unit: false, is_rounded: false });
+    }
     let split = word.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(word.len());
     let (digits, unit) = word.split_at(split);
     let micros_per_unit: u64 = match unit {
@@ -70,7 +75,8 @@ pub fn time(word: &str) -> Result<Time, Wrong> {
     }
     let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| Wrong::OutOfRange)? };
     // Seven decimals: six that count and one to round by.
-    let decimals: u64 = format!("{fraction:0<7}").get(..7).and_then(|f| f.parse().ok()).unwrap_or(0);
+    let digits = fraction.bytes().map(|digit| u64::from(digit - b'0')).chain(std::iter::repeat(0));
+    let decimals = digits.take(7).fold(0, |all, digit| 10 * all + digit);
     let micros_of_fraction = (decimals * micros_per_unit + 5_000_000) / 10_000_000;
     let micros = whole
         .checked_mul(micros_per_unit)
@@ -155,7 +161,7 @@ mod tests {
         assert_eq!(micros("4294967295"), Ok(4_294_967_295_000_000));
         assert_eq!(micros("4294967296"), Err(Wrong::OutOfRange));
         assert_eq!(micros("-1"), Err(Wrong::OutOfRange));
-        for word in ["", ".", "s", "6 s", "6d", "1.2.3", "1e3", "0x10", "six", "１"] {
+        for word in ["", ".", "s", "+6", "6 s", "6d", "1.2.3", "1e3", "0x10", "six", "１"] {
             assert!(matches!(time(word), Err(Wrong::Malformed(_))), "{word}");
         }
         assert!(time("1.0000001").unwrap().is_rounded);

@@ -11,17 +11,18 @@ use std::path::Path;
 use granit_parser::{Event, Parser, ScalarStyle, ScanError};
 
 use super::diagnostic::{Class, Diagnostic, Diagnostics};
-use super::expand::Text;
+use super::expand::{Read, Text};
 use super::files::Files;
 use super::open::open;
+use super::slice::Slice;
 use super::source::{FileId, Sources, Span};
 use super::tree::{MAX_DEPTH, Node, Word};
 
 /// Most values, aliases replaced by what they stand for.
 pub const MAX_VALUES: usize = 1_000_000;
 
-/// Reads a file.
-pub fn read(files: &dyn Files, path: &Path) -> Text {
+/// Reads a file; what was understood goes to `to`.
+pub fn read(files: &dyn Files, path: &Path, to: &mut Read<'_>) -> Text {
     let mut sources = Sources::default();
     let mut diagnostics = Diagnostics::default();
     let nodes = match open(files, path, None, &mut sources) {
@@ -31,7 +32,10 @@ pub fn read(files: &dyn Files, path: &Path) -> Text {
             Vec::new()
         }
     };
-    Text { nodes, sources, diagnostics }
+    for node in nodes {
+        to(&node, &mut diagnostics);
+    }
+    Text { sources, diagnostics }
 }
 
 /// Reads a text. What cannot be YAML is one error and no statement.
@@ -284,7 +288,7 @@ impl<'a> Reader<'a> {
 
     fn map(&mut self, begin: Span) -> Result<Value, Stop> {
         let (mut entries, mut count) = (Vec::new(), 1);
-        let mut seen: BTreeMap<Box<str>, Span> = BTreeMap::new();
+        let mut seen: BTreeMap<Slice, Span> = BTreeMap::new();
         let mut merged: Vec<(Word, Value)> = Vec::new();
         loop {
             let (event, span) = self.next()?;

@@ -2,32 +2,42 @@
 //! the sync daemons must be the same. A generator writes the files from the words of the LVS side, by seed
 //! (`LVSD_LAB_SEED` replays one); `corners.conf` beside this file holds what deserves a place of its own.
 //!
-//! The files have no checkers: both tables are what the file says and hold still.
+//! Each seed gives two files. The first has no checkers: both tables are what it says, and hold still. The second
+//! has ([`checks`]), of servers that are well, ill, closed or nowhere: both must come to the same table, by their own
+//! verdicts, quorum and sorry servers included, and stay there.
+
+mod checks;
 
 use std::fmt::Write as _;
 
 use lvsd::ipvs::scheduler::SCHEDULERS;
 use rustix::process::Signal;
 
-use crate::lab::daemon::Daemon;
+use crate::lab::daemon::{self, Daemon};
 use crate::lab::host::Host;
 use crate::lab::table::{Table, ipvsadm};
 use crate::lab::topology::Topology;
-use crate::lab::wait::{seconds, wait_for};
+use crate::lab::wait::{pause, seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim, judge, same};
 
 const SEEDS: std::ops::Range<u64> = 1..5;
 const VIRTUAL_SERVERS: u8 = 40;
+const CHECKED: u8 = 25;
 
 pub fn run(lab: &mut Lab) -> Verdict {
     judge::modprobe(&["ip_vs"])?;
     let mut topology = Topology::new(&["front"]);
     for (name, number) in [("d1", 11), ("d2", 12)] {
         let (v4, v6) = (format!("10.1.0.{number}/24"), format!("fd00:1::{number}/64"));
-        topology.host(name).plug(name, "eth0", "front", &[&v4, &v6]);
+        let near = format!("10.1.2.{}/24", number + 200);
+        topology.host(name).plug(name, "eth0", "front", &[&v4, &v6, &near]);
     }
+    let addresses = checks::addresses();
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    topology.host(checks::HOST).plug(checks::HOST, "eth0", "front", &addresses);
     lab.build(&topology)?;
     let hosts = (lab.host("d1")?, lab.host("d2")?);
+    let _webs = checks::answering(lab, [&hosts.0, &hosts.1])?;
     let schedulers: Vec<&str> = SCHEDULERS
         .iter()
         .map(|s| s.name)
@@ -43,8 +53,10 @@ pub fn run(lab: &mut Lab) -> Verdict {
         Err(_) => SEEDS,
     };
     for seed in seeds {
-        let text = generate(&mut fastrand::Rng::with_seed(seed), &schedulers);
+        let text = generate(&mut fastrand::Rng::with_seed(seed), &schedulers, false);
         compare(lab, &hosts, &format!("seed {seed}"), &text)?;
+        let text = generate(&mut fastrand::Rng::with_seed(seed), &schedulers, true);
+        compare_checked(lab, &hosts, &format!("seed {seed} with checks"), &text)?;
     }
     Ok(())
 }
@@ -76,6 +88,36 @@ fn compare(lab: &Lab, (ours, theirs): &(Host, Host), name: &str, text: &str) -> 
     same("the table after both have stopped", &Table::read(ours)?, &Table::default())
 }
 
+/// One file with checks, both daemons at once.
+fn compare_checked(lab: &Lab, (ours, theirs): &(Host, Host), name: &str, text: &str) -> Verdict {
+    let lvsd = Daemon::lvsd(lab, ours, text)?;
+    let at_first = Table::read(ours)?;
+    let keepalived = Daemon::keepalived(lab, theirs, text)?;
+    let verdict = wait_for(&format!("{name}: each checker of lvsd has run"), seconds(60), || {
+        checks::all_ran(&daemon::status(ours)?)
+    });
+    let is_same = || {
+        let (table, other) = (Table::read(ours)?, Table::read(theirs)?);
+        if other == table { Ok(table) } else { Err(difference(&table, &other)) }
+    };
+    let same_table = format!("{name}: keepalived's table is lvsd's");
+    let verdict = verdict.and_then(|()| wait_for(&same_table, seconds(120), is_same)).and_then(|_| {
+        // No verdict is outstanding by now.
+        pause(seconds(30));
+        is_same().map_err(|difference| format!("{same_table} and stays so:\n{difference}"))
+    });
+    if verdict.is_err() {
+        lab.write(&format!("{}.differs.conf", name.replace(' ', "-")), text)?;
+    }
+    let table = verdict?;
+    let (services, destinations) = table.counts();
+    lab.step(format!("{name}: the same {services} services, {destinations} destinations"));
+    claim(table != at_first, || format!("{name}: somebody is ill"))?;
+    keepalived.end(Signal::TERM)?;
+    lvsd.end(Signal::TERM)?;
+    same("the table after both have stopped", &Table::read(ours)?, &Table::default())
+}
+
 /// Timeouts and sync daemons in ipvsadm's words, on one line.
 fn settings(host: &Host) -> Result<String, String> {
     let timeouts = judge::output(host, &["ipvsadm", "-L", "--timeout"])?;
@@ -94,14 +136,14 @@ fn difference(ours: &Table, theirs: &Table) -> String {
 
 /// A file of virtual servers from the words of the LVS side. What keepalived 2.2 gets wrong is left out: flags of
 /// sh and mh stand behind lb_algo, and a sorry server is never also a real server.
-fn generate(rng: &mut fastrand::Rng, schedulers: &[&str]) -> String {
+fn generate(rng: &mut fastrand::Rng, schedulers: &[&str], is_checked: bool) -> String {
     let mut text = String::from("global_defs {\n    router_id same-table\n");
     if rng.bool() {
         let _ = writeln!(text, "    lvs_timeouts tcp {} tcpfin {} udp {}", time(rng), time(rng), time(rng));
     }
     text.push_str("}\n");
-    for n in 0..VIRTUAL_SERVERS {
-        virtual_server(rng, schedulers, n, &mut text);
+    for n in 0..if is_checked { CHECKED } else { VIRTUAL_SERVERS } {
+        virtual_server(rng, schedulers, n, is_checked, &mut text);
     }
     text
 }
@@ -110,7 +152,7 @@ fn time(rng: &mut fastrand::Rng) -> u32 {
     rng.u32(1..5000)
 }
 
-fn virtual_server(rng: &mut fastrand::Rng, schedulers: &[&str], n: u8, text: &mut String) {
+fn virtual_server(rng: &mut fastrand::Rng, schedulers: &[&str], n: u8, is_checked: bool, text: &mut String) {
     let is_six = rng.bool();
     let is_marked = rng.u8(0..8) == 0;
     let is_udp = !is_marked && rng.u8(0..4) == 0;
@@ -130,6 +172,9 @@ fn virtual_server(rng: &mut fastrand::Rng, schedulers: &[&str], n: u8, text: &mu
         let _ = writeln!(text, "    protocol {protocol}");
     }
     options(rng, scheduler, is_six, is_udp, text);
+    if is_checked {
+        checks::of_virtual_server(rng, text);
+    }
     let address = |n: u8| if is_six { format!("fd00:1::2:{n:x}") } else { format!("10.1.2.{n}") };
     let port = if is_marked && kind != "NAT" { String::new() } else { " 80".to_owned() };
     if rng.bool() {
@@ -139,11 +184,15 @@ fn virtual_server(rng: &mut fastrand::Rng, schedulers: &[&str], n: u8, text: &mu
         let nat_port = if kind == "NAT" && !port.is_empty() { " 8080".to_owned() } else { port.clone() };
         let _ = writeln!(text, "    real_server {}{nat_port} {{", address(real));
         if rng.bool() {
-            let _ = writeln!(text, "        weight {}", rng.u32(0..70_000));
+            let most = if is_checked { 4 } else { 70_000 };
+            let _ = writeln!(text, "        weight {}", rng.u32(0..most));
         }
         if rng.u8(0..4) == 0 {
             let upper = rng.u32(10..10_000);
             let _ = writeln!(text, "        uthreshold {upper}\n        lthreshold {}", rng.u32(1..upper));
+        }
+        if is_checked {
+            checks::of_real_server(rng, text);
         }
         text.push_str("    }\n");
     }

@@ -1462,19 +1462,37 @@ error: `weihgt` is not a keyword of virtual_server
 }
 
 #[test]
-fn what_of_the_language_is_not_built_is_an_error() {
+fn what_cannot_be_had_of_the_environment_or_by_chance_is_an_error() {
     is_refused(
         top_level(
             r#"global_defs {
-    router_id ${_RANDOM 1 5}
+    router_id ${_RANDOM 5 1}
+    router_id ${_ENV LVSD_NOT_THERE}
+    router_id ${_ENV}
 }"#,
         ),
         r#"
-error: not yet supported: `${_RANDOM}`
+error: `${_RANDOM 5 1}`: this is not a range
  --> keepalived.conf:2:15
   |
-2 |     router_id ${_RANDOM 1 5}
+2 |     router_id ${_RANDOM 5 1}
   |               ^^^^^^^^^^^^^^
+  |
+  = help: write `${_RANDOM MIN MAX}`, two whole numbers, the lesser first
+
+error: `${_ENV LVSD_NOT_THERE}`: the environment has no variable LVSD_NOT_THERE
+ --> keepalived.conf:3:15
+  |
+3 |     router_id ${_ENV LVSD_NOT_THERE}
+  |               ^^^^^^^^^^^^^^^^^^^^^^
+
+error: `${_ENV}` needs the name of a variable
+ --> keepalived.conf:4:15
+  |
+4 |     router_id ${_ENV}
+  |               ^^^^^^^
+  |
+  = help: write e.g. `${_ENV SITE}`
 "#,
     );
 }

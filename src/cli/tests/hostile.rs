@@ -11,8 +11,8 @@ use crate::config::Strictness;
 use crate::config::load::load_from;
 use crate::daemon::startup::Exit;
 use crate::syntax::diagnostic::Diagnostics;
-use crate::syntax::expand;
 use crate::syntax::files::MemoryFiles;
+use crate::syntax::tests::tree;
 use crate::syntax::tree::Print;
 use crate::time;
 
@@ -64,11 +64,11 @@ fn judge(is_yaml: bool, text: &[u8]) {
     if is_yaml {
         return;
     }
-    let first = expand::read(&files, path);
+    let first = tree(&files, path);
     // The language has no escape for a dollar: a word with one may be another word when read again.
     let printed = Print(&first.nodes).to_string();
     if first.diagnostics.errors() == 0 && !printed.contains('$') {
-        let again = expand::read(&MemoryFiles::new(&[("k", &printed)]), Path::new("k"));
+        let again = tree(&MemoryFiles::new(&[("k", &printed)]), Path::new("k"));
         assert_eq!(first.nodes, again.nodes, "{:?}\n{printed:?}", shown());
     }
 }

@@ -1,6 +1,5 @@
 //! Routes and rules.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -16,19 +15,7 @@ fn via(text: &str) -> Result<Hop, String> {
 }
 
 fn route(destination: &str, hops: Vec<Hop>) -> Result<Route, String> {
-    Ok(Route {
-        kind: RouteKind::Unicast,
-        destination: prefix(destination)?,
-        from: None,
-        source: None,
-        tos: 0,
-        table: 254,
-        metric: None,
-        scope: None,
-        protocol: 18,
-        metrics: BTreeMap::new(),
-        hops,
-    })
+    Ok(Route::plain(prefix(destination)?, hops))
 }
 
 /// Every kind of route comes, comes again, goes, is told, goes again.
@@ -132,26 +119,8 @@ pub(super) fn order(suite: &mut Suite<'_>) -> Outcome {
 
 /// Every kind of rule comes, comes again, goes, is told, goes again.
 pub(super) fn rules(suite: &mut Suite<'_>) -> Outcome {
-    let plain = Rule {
-        is_ipv6: false,
-        is_inverted: false,
-        from: None,
-        to: None,
-        tos: 0,
-        fwmark: None,
-        input_link: None,
-        output_link: None,
-        uids: None,
-        ip_protocol: None,
-        source_ports: None,
-        destination_ports: None,
-        suppress_prefix_length: None,
-        suppress_group: None,
-        priority: Some(4000),
-        action: RuleAction::Table(1000),
-    };
     for is_ipv6 in [false, true] {
-        let plain = Rule { is_ipv6, ..plain.clone() };
+        let plain = Rule { priority: Some(4000), ..Rule::plain(is_ipv6, RuleAction::Table(1000)) };
         let (from, to) =
             if is_ipv6 { ("fd00:8::/64", "fd00:9::1/128") } else { ("10.8.0.0/16", "10.9.0.1/32") };
         let kinds = [

@@ -22,19 +22,8 @@ pub(super) fn prefix(text: &str) -> Result<Prefix, String> {
     Ok(Prefix { ip: ip.parse().map_err(|e| odd(&e))?, length: length.parse().map_err(|e| odd(&e))? })
 }
 
-/// An address without further attributes; an IPv6 one is not looked for on the network.
 pub(super) fn address(link: &str, text: &str) -> Result<Address, String> {
-    let prefix = prefix(text)?;
-    Ok(Address {
-        link: link.to_owned(),
-        prefix,
-        peer: None,
-        broadcast: None,
-        scope: 0,
-        label: None,
-        flags: if prefix.ip.is_ipv6() { 2 } else { 0 },
-        preferred_lifetime: None,
-    })
+    Ok(Address::plain(link, prefix(text)?))
 }
 
 pub(super) fn add(address: &Address) -> Op {

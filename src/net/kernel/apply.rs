@@ -10,9 +10,9 @@ use rustix::io::Errno;
 use super::decode::{self, ShownAddress};
 use super::encode::{self, Unspeakable};
 use super::talk::Verdict;
-use super::wire::{FOREVER, IFA_F_DEPRECATED, IFA_F_GIVEN, IFA_F_NODAD};
+use super::wire::{FOREVER, IFA_F_DEPRECATED, IFA_F_GIVEN};
 use super::{Kernel, find, in_words, name};
-use crate::net::types::{Address, LinkIndex, Op, Prefix, Refusal, Route};
+use crate::net::types::{Address, IFA_F_NODAD, LinkIndex, Op, Prefix, Refusal, Route};
 use crate::netlink::request::Request;
 
 const ADDRNOTAVAIL: i32 = Errno::ADDRNOTAVAIL.raw_os_error();

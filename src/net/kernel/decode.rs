@@ -150,16 +150,11 @@ pub(super) fn route(payload: &[u8], name: Name<'_>) -> Result<Option<Route>, Mal
     }
     let mut route = Route {
         kind,
-        destination: Prefix { ip: anywhere, length },
-        from: None,
-        source: None,
         tos,
         table: u32::from(table),
-        metric: None,
         scope: Some(scope),
         protocol,
-        metrics: Default::default(),
-        hops: Vec::new(),
+        ..Route::plain(Prefix { ip: anywhere, length }, Vec::new())
     };
     let mut hop = Hop { weight: 1, is_onlink: onlink & ONLINK != 0, ..Hop::default() };
     for a in attributes(payload.get(ROUTE_HEADER..).ok_or(CUT)?) {
@@ -226,22 +221,10 @@ pub(super) fn rule(payload: &[u8]) -> Result<Option<Rule>, Malformed> {
         return Ok(None);
     }
     let mut rule = Rule {
-        is_ipv6: family == AF_INET6,
         is_inverted: take_u32(payload, 8)? & INVERT != 0,
-        from: None,
-        to: None,
         tos,
-        fwmark: None,
-        input_link: None,
-        output_link: None,
-        uids: None,
-        ip_protocol: None,
-        source_ports: None,
-        destination_ports: None,
-        suppress_prefix_length: None,
-        suppress_group: None,
         priority: Some(0),
-        action: RuleAction::Nop,
+        ..Rule::plain(family == AF_INET6, RuleAction::Nop)
     };
     let (mut table, mut target, mut mark, mut mask) = (u32::from(table), 0, None, u32::MAX);
     let prefix = |a: &Attribute<'_>, length| Ok(ip(a, family)?.map(|ip| Prefix { ip, length }));

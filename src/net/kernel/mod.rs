@@ -13,6 +13,8 @@ mod apply;
 mod decode;
 mod encode;
 mod talk;
+#[cfg(test)]
+mod tests;
 pub mod traffic;
 mod tunnel;
 mod vmac;
@@ -20,7 +22,7 @@ mod watch;
 #[allow(missing_docs, reason = "the kernel's names")]
 mod wire;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use rustix::fd::OwnedFd;
@@ -32,7 +34,8 @@ use self::decode::{ShownAddress, ShownLink};
 use self::talk::Talk;
 use self::vmac::Vmacs;
 pub use self::watch::{Told, Watch};
-use super::types::{Host, LinkIndex, Neighbour};
+use super::types::{Host, LinkIndex, Neighbour, Prefix};
+use crate::netlink::request::Request;
 
 /// The network namespace of the thread that opened it.
 pub struct Kernel {
@@ -123,6 +126,20 @@ impl Kernel {
         }
         outcome
     }
+}
+
+/// Requests that take addresses away, as datagrams for a socket of rtnetlink: for who has no time to make them.
+pub fn removals(addresses: &BTreeMap<LinkIndex, BTreeSet<Prefix>>) -> Vec<Vec<u8>> {
+    let all: Vec<_> = addresses
+        .iter()
+        .flat_map(|(link, all)| all.iter().map(|prefix| encode::remove_address(*link, *prefix, prefix.ip)))
+        .collect();
+    let datagram = |requests: &[Request]| {
+        let mut datagram = Vec::new();
+        requests.iter().for_each(|request| request.write(&mut datagram, 0));
+        datagram
+    };
+    all.chunks(talk::BATCH).map(datagram).collect()
 }
 
 /// The number a name has in this namespace now.

@@ -11,7 +11,7 @@ use crate::netlink::request::{ACK, Request};
 use crate::netlink::socket::Socket;
 
 /// Most requests in one datagram: their refusals, with what they refuse, fit any receive buffer.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 /// Most datagrams in the answer to one send: a table of millions still ends.
 const MOST_DATAGRAMS: usize = 1 << 20;
 /// How often a dump the kernel calls inconsistent is asked for before it is taken as it is.

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::decode::ShownLink;
 use super::encode::{self, Unspeakable};
-use super::wire::{IFA_F_NODAD, MACVLAN_PRIVATE};
+use super::wire::MACVLAN_PRIVATE;
 use super::{Kernel, in_words};
 use crate::net::sysctl;
 use crate::net::types::{Address, LinkIndex, MacAddress, Vmac};
@@ -121,16 +121,7 @@ impl Kernel {
             let text = format!("{} has no IPv6 link-local address that {} could share", vmac.base, vmac.name);
             return Err((Errno::ADDRNOTAVAIL.raw_os_error(), text));
         };
-        let address = Address {
-            link: vmac.name.clone(),
-            prefix: local.prefix,
-            peer: None,
-            broadcast: None,
-            scope: SCOPE_LINK,
-            label: None,
-            flags: IFA_F_NODAD,
-            preferred_lifetime: None,
-        };
+        let address = Address { scope: SCOPE_LINK, ..Address::plain(&vmac.name, local.prefix) };
         match self.ask(&[encode::add_address(&address, index, false)?]) {
             Err((EXIST, _)) => Ok(()),
             other => other,

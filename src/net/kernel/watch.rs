@@ -1,6 +1,6 @@
 //! News of the host, from the kernel's multicast groups, for an event loop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
 use rustix::fd::{AsFd, OwnedFd};
@@ -30,6 +30,9 @@ const RECEIVE_BUFFER: usize = 8 << 20;
 /// Longest datagram; a link with many attributes stays far below.
 const DATAGRAM: usize = 64 << 10;
 
+/// Links that went whose names are kept.
+const GONE: usize = 64;
+
 /// What [`Watch::next`] tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
@@ -46,6 +49,8 @@ pub struct Watch {
     buffer: Vec<u8>,
     /// Links by number: a route tells numbers, and its link may have gone with it.
     names: BTreeMap<LinkIndex, String>,
+    /// Those of them that went, the first one first; at most [`GONE`].
+    gone: VecDeque<LinkIndex>,
 }
 
 impl Watch {
@@ -79,12 +84,23 @@ impl Watch {
         }
         bind(&socket, &SocketAddrNetlink::new(0, groups)).map_err(|e| refused("groups", &e))?;
         let socket = register(socket).map_err(|e| refused("event loop", &e))?;
-        Ok(Watch { socket, buffer: vec![0; DATAGRAM], names: BTreeMap::new() })
+        Ok(Watch { socket, buffer: vec![0; DATAGRAM], names: BTreeMap::new(), gone: VecDeque::new() })
     }
 
     /// Learns the names of a host's links.
     pub fn learn(&mut self, host: &Host) {
         self.names = host.links.values().map(|link| (link.index, link.name.clone())).collect();
+        self.gone.clear();
+    }
+
+    /// What went with a link may be told after it; but hosts of containers make and lose links all day.
+    fn keep_name_of(&mut self, gone: LinkIndex) {
+        self.gone.push_back(gone);
+        if self.gone.len() > GONE
+            && let Some(oldest) = self.gone.pop_front()
+        {
+            self.names.remove(&oldest);
+        }
     }
 
     /// The next datagram's news; waits for it. To stop waiting loses none.
@@ -102,6 +118,8 @@ impl Watch {
             let (length, sender) = match read {
                 Err(_not_ready) => continue,
                 Ok(Err(e)) if e.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => {
+                    drop(ready);
+                    self.forget();
                     return Ok(Told::Lost);
                 }
                 Ok(Err(e)) if e.kind() == io::ErrorKind::Interrupted => continue,
@@ -117,6 +135,16 @@ impl Watch {
         }
     }
 
+    /// What was lost is newer than what waits: told after a fresh look at the host, it would be wrong.
+    fn forget(&mut self) {
+        for _ in 0..RECEIVE_BUFFER {
+            match recvfrom(self.socket.as_fd(), self.buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
+                Ok(_) | Err(Errno::INTR | Errno::NOBUFS) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
     fn read(&mut self, datagram: &[u8]) -> Result<Vec<News>, Malformed> {
         let mut news = Vec::new();
         for reply in replies(datagram) {
@@ -127,10 +155,14 @@ impl Watch {
                 wire::NEW_LINK => {
                     let link = decode::link(payload)?.link;
                     self.names.insert(link.index, link.name.clone());
+                    self.gone.retain(|index| *index != link.index);
                     Some(News::Link(link))
                 }
-                // The name stays: what went with the link may be told after it.
-                wire::DELETE_LINK => Some(News::LinkGone(decode::link(payload)?.link.index)),
+                wire::DELETE_LINK => {
+                    let index = decode::link(payload)?.link.index;
+                    self.keep_name_of(index);
+                    Some(News::LinkGone(index))
+                }
                 wire::NEW_ADDRESS => decode::address(payload)?.map(|shown| News::Address(shown.held)),
                 wire::DELETE_ADDRESS => decode::address(payload)?.map(|shown| News::AddressGone(shown.held)),
                 wire::DELETE_ROUTE => {

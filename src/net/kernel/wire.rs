@@ -62,7 +62,6 @@ pub(super) const IFA_BROADCAST: u16 = 4;
 pub(super) const IFA_CACHEINFO: u16 = 6;
 pub(super) const IFA_FLAGS: u16 = 8;
 pub(super) const IFA_F_SECONDARY: u32 = 0x01;
-pub(super) const IFA_F_NODAD: u32 = 0x02;
 pub(super) const IFA_F_OPTIMISTIC: u32 = 0x04;
 pub(super) const IFA_F_DADFAILED: u32 = 0x08;
 /// IFA_F_DEPRECATED: no source of new connections.

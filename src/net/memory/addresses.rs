@@ -5,10 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use rustix::io::Errno;
 
 use super::{MemoryHost, NAME_LIMIT, Refused};
-use crate::net::types::{Address, HeldAddress, LinkIndex, News, Prefix};
+use crate::net::types::{Address, HeldAddress, IFA_F_NODAD, LinkIndex, News, Prefix};
 
-/// IFA_F_NODAD.
-pub(super) const NODAD: u32 = 0x02;
 /// RT_SCOPE_LINK.
 pub(super) const SCOPE_LINK: u8 = 253;
 /// RT_SCOPE_HOST.
@@ -40,7 +38,7 @@ impl MemoryHost {
         if ip.is_ipv6() && !link.is_up {
             return Err((Errno::NETDOWN, format!("{} is switched off", address.link)));
         }
-        let is_tentative = ip.is_ipv6() && address.flags & NODAD == 0;
+        let is_tentative = ip.is_ipv6() && address.flags & IFA_F_NODAD == 0;
         let scope = match ip {
             IpAddr::V6(ip) => ipv6_scope(ip),
             IpAddr::V4(_) => address.scope,

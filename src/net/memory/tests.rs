@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::net::types::{Hop, RouteKind};
+use crate::net::types::Hop;
 
 const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
 
@@ -96,17 +96,11 @@ fn a_foreign_link_of_a_macvlans_name_is_left_alone() {
 fn a_route_needs_its_source_first_and_goes_with_it() {
     let (mut host, eth0) = host();
     let route = Op::AddRoute(Arc::new(Route {
-        kind: RouteKind::Unicast,
-        destination: prefix("10.9.0.0/16"),
-        from: None,
         source: Some("10.1.0.100".parse().unwrap()),
-        tos: 0,
-        table: 254,
-        metric: None,
-        scope: None,
-        protocol: 18,
-        metrics: BTreeMap::new(),
-        hops: vec![Hop { via: Some("10.1.0.1".parse().unwrap()), ..Hop::default() }],
+        ..Route::plain(
+            prefix("10.9.0.0/16"),
+            vec![Hop { via: Some("10.1.0.1".parse().unwrap()), ..Hop::default() }],
+        )
     }));
     assert_eq!(host.apply(std::slice::from_ref(&route)).first().map(|r| r.errno), Some(22));
     let vip = Op::AddAddress(Arc::new(address("eth0", "10.1.0.100/32")));
@@ -131,14 +125,5 @@ fn prefix(text: &str) -> Prefix {
 }
 
 fn address(link: &str, text: &str) -> Address {
-    Address {
-        link: link.to_owned(),
-        prefix: prefix(text),
-        peer: None,
-        broadcast: None,
-        scope: 0,
-        label: None,
-        flags: 2,
-        preferred_lifetime: None,
-    }
+    Address::plain(link, prefix(text))
 }

@@ -100,6 +100,10 @@ impl Files for OddFiles {
         self.0.host()
     }
 
+    fn variable(&self, name: &str) -> Option<String> {
+        self.0.variable(name)
+    }
+
     fn list(&self, directory: &Path) -> Vec<String> {
         self.0.list(directory)
     }
