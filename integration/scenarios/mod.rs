@@ -175,6 +175,12 @@ pub const SCENARIOS: &[Scenario] = &[
         600,
         colocated::run,
     ),
+    real(scenario(
+        "colocated-fallback",
+        "the same where the kernel cannot mark packets: a table on the active node only, and a word about it",
+        180,
+        colocated::run_fallback,
+    )),
     scenario("tcp-cost", "a TCP_CHECK takes six system calls, counted by strace", 120, tcp_cost::run),
     scenario(
         "reload",

@@ -250,6 +250,7 @@ impl Memory {
         markings: &[Marking],
         found: &mut Found,
     ) -> Result<(), String> {
+        found.doors.cannot_mark = self.cannot_mark;
         let nothing = markings.is_empty() && self.attended.as_ref().is_some_and(BTreeSet::is_empty);
         if nothing {
             return Ok(());

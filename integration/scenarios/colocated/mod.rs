@@ -2,6 +2,7 @@
 //! clients and half of the nodes' own requests go round until they die. Under lvsd none does, in every order of start,
 //! failover, failback, crash and change-over. Prints both columns.
 
+mod fallback;
 mod pair;
 mod story;
 
@@ -15,6 +16,7 @@ use crate::lab::host::Host;
 use crate::lab::wait::{pause, seconds};
 use crate::lab::{Lab, Verdict, claim};
 
+pub use fallback::run as run_fallback;
 use pair::{Director, Pair, Round};
 
 pub fn run(lab: &mut Lab) -> Verdict {
@@ -24,8 +26,9 @@ pub fn run(lab: &mut Lab) -> Verdict {
     pair.bare()?;
     ledger.life(lab, &pair, &Director::Lvsd)?;
     lab.note(ledger.to_string());
-    ledger.judge()?;
+    ledger.judge(lab)?;
     story::orders_of_start(lab, &pair)?;
+    story::families_and_tunnels(lab, &pair)?;
     story::change_over(lab, &pair)?;
     story::whatever_happens_to_the_network(lab, &pair)?;
     story::ends(lab, &pair)
@@ -95,12 +98,11 @@ impl Ledger {
 
     /// Under lvsd every request succeeds, nothing goes round, clients stay where they were; under keepalived the same
     /// file fails, or this scenario shows nothing.
-    fn judge(&self) -> Verdict {
+    fn judge(&self, lab: &Lab) -> Verdict {
         let of = |row: &str, name| self.rounds.get(&(row.to_owned(), name));
         for row in &self.rows {
             let Some(round) = of(row, "lvsd") else { continue };
-            claim(round.failed == 0, || format!("lvsd: {row}: {round}"))?;
-            claim(round.packets <= round.bound(), || format!("lvsd: {row}: packets went round: {round}"))?;
+            round.judge(lab, &format!("lvsd: {row}"))?;
         }
         let both = of("a is master", "lvsd").ok_or("no first round")?;
         claim(both.answered.len() == 2, || format!("not both serve: {both}"))?;

@@ -29,7 +29,7 @@ const PACKETS_EACH: u64 = 15;
 pub struct Pair {
     pub a: Host,
     pub b: Host,
-    client: Host,
+    pub client: Host,
     _nginx: [Daemon; 2],
 }
 
@@ -56,9 +56,15 @@ impl Pair {
         judge::modprobe(&["ip_vs"])?;
         let mut t = Topology::new(&["lan"]);
         for (name, number) in [("a", 129), ("b", 131)] {
-            t.host(name).plug(name, "eth0", "lan", &[&format!("192.168.1.{number}/24")]);
+            t.host(name).plug(
+                name,
+                "eth0",
+                "lan",
+                &[&format!("192.168.1.{number}/24"), &format!("fd00::{number}/64")],
+            );
         }
-        let clients: Vec<String> = (50..=79).map(|n| format!("192.168.1.{n}/24")).collect();
+        let clients = (50..=79).map(|n| format!("192.168.1.{n}/24"));
+        let clients: Vec<String> = clients.chain(["fd00::50/64".to_owned()]).collect();
         let clients: Vec<&str> = clients.iter().map(String::as_str).collect();
         t.host("c").plug("c", "eth0", "lan", &clients);
         lab.build(&t)?;
@@ -68,7 +74,8 @@ impl Pair {
         }
         let nginx = |host: &Host| {
             let name = host.name();
-            let server = format!("server {{ listen 80; location / {{ return 200 \"{name}\\n\"; }} }}");
+            let server =
+                format!("server {{ listen 80; listen [::]:80; location / {{ return 200 \"{name}\\n\"; }} }}");
             Daemon::nginx_with(lab, host, &format!("access_log off;\n{server}"))
         };
         let nginx = [nginx(&a)?, nginx(&b)?];
@@ -101,11 +108,16 @@ impl Pair {
 
     /// A node asks for its own VIP.
     pub fn asks_itself(&self, host: &Host) -> Result<Round, String> {
+        self.ask(host, URL, OWN_REQUESTS)
+    }
+
+    /// A host asks for a URL, so often.
+    pub fn ask(&self, host: &Host, url: &str, often: usize) -> Result<Round, String> {
         let before = self.received()?;
         let mut round = host.enter(|| {
             let mut round = Round::default();
-            for _ in 0..OWN_REQUESTS {
-                round.count(None, get_from(None, URL).map(|r| r.body));
+            for _ in 0..often {
+                round.count(None, get_from(None, url).map(|r| r.body));
             }
             Ok(round)
         })?;
@@ -118,14 +130,9 @@ impl Pair {
         let mut rounds = vec![("clients", self.clients_ask()?)];
         rounds.push(("a", self.asks_itself(&self.a)?));
         rounds.push(("b", self.asks_itself(&self.b)?));
-        for (who, round) in rounds {
-            lab.step(format!("{when}: requests of {who}: {round}"));
-            claim(round.failed == 0, || format!("{when}: requests of {who}: {round}"))?;
-            claim(round.packets <= round.bound(), || {
-                format!("{when}: packets of {who} went round: {round}")
-            })?;
-        }
-        Ok(())
+        rounds
+            .into_iter()
+            .try_for_each(|(who, round)| round.judge(lab, &format!("{when}: requests of {who}")))
     }
 
     fn received(&self) -> Result<u64, String> {
@@ -157,8 +164,15 @@ impl Round {
         }
     }
 
+    /// Every request succeeded, and nothing went round.
+    pub fn judge(&self, lab: &Lab, what: &str) -> Verdict {
+        lab.step(format!("{what}: {self}"));
+        claim(self.failed == 0, || format!("{what}: {self}"))?;
+        claim(self.packets <= self.bound(), || format!("{what}: packets went round: {self}"))
+    }
+
     /// Packets that may have been received.
-    pub fn bound(&self) -> u64 {
+    fn bound(&self) -> u64 {
         self.requests * PACKETS_EACH
     }
 }
@@ -246,15 +260,18 @@ impl Director {
     }
 }
 
-/// lvsd says that packets are marked, and holds both real servers.
+/// lvsd says that packets are marked, and holds both real servers of every virtual server.
 pub fn is_marked(host: &Host) -> Verdict {
     let status = status(host)?;
-    let server = &status["director"]["virtual_servers"][0];
-    let is_marked = server["colocated"]["is_marked"] == true;
-    let weights = server["real_servers"]
-        .as_array()
-        .map_or(0, |all| all.iter().filter(|real| real["kernel_weight"] == 1).count());
-    if is_marked && weights == 2 { Ok(()) } else { Err(server.to_string()) }
+    let servers = status.pointer("/director/virtual_servers").and_then(|all| all.as_array());
+    let is_whole = |server: &serde_json::Value| {
+        let is_marked = server.pointer("/colocated/is_marked").is_some_and(|is| *is == true);
+        let reals = server.get("real_servers").and_then(|all| all.as_array());
+        let serves = |real: &&serde_json::Value| real.get("kernel_weight").is_some_and(|weight| *weight == 1);
+        is_marked && reals.is_some_and(|all| all.iter().filter(serves).count() == 2)
+    };
+    let is_well = servers.is_some_and(|all| !all.is_empty() && all.iter().all(is_whole));
+    if is_well { Ok(()) } else { Err(status.to_string()) }
 }
 
 fn configuration(host: &Host) -> &'static str {

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 
 use super::pair::{BY_ADDRESS, Director, Pair, VIP, is_marked};
-use crate::lab::daemon::{configure, control, lvsd, run_dir};
+use crate::lab::daemon::{Daemon, configure, control, lvsd, run_dir};
 use crate::lab::host::Host;
 use crate::lab::table::Table;
 use crate::lab::topology::batch;
@@ -143,6 +143,42 @@ pub fn ends(lab: &Lab, pair: &Pair) -> Verdict {
         claim(!qdiscs.contains("clsact"), || qdiscs.clone())?;
     }
     pair.all_is_well(lab, "nobody directs any more")
+}
+
+/// IPv6, and a tunnel: what comes out of it was never marked.
+pub fn families_and_tunnels(lab: &Lab, pair: &Pair) -> Verdict {
+    pair.bare()?;
+    judge::modprobe(&["ipip"])?;
+    for host in ["a", "b"] {
+        batch(
+            Some(host),
+            "addr add fd00::233/128 dev lo nodad\naddr add 192.168.1.234/32 dev lo\nlink set tunl0 up\n",
+        )?;
+    }
+    let conf = include_str!("families.conf");
+    let mut daemons = vec![Daemon::lvsd(lab, &pair.a, conf)?, Daemon::lvsd(lab, &pair.b, conf)?];
+    for (master, other) in [("a", "b"), ("b", "a")] {
+        let vips = ["192.168.1.234/32 dev eth0", "fd00::233/128 dev eth0 nodad preferred_lft 0"];
+        batch(Some(master), &vips.map(|vip| format!("addr add {vip}\n")).concat())?;
+        batch(Some("c"), "neigh flush all\n")?;
+        LVSD.wait_until_whole(&[&pair.a, &pair.b])?;
+        for (what, url) in [("IPv6", "http://[fd00::233]/"), ("TUN", "http://192.168.1.234/")] {
+            let round = pair.ask(&pair.client, url, 10)?;
+            round.judge(lab, &format!("{what}, {master} is master: requests of a client"))?;
+            claim(round.answered.len() == 2, || format!("{what}: not both serve: {round}"))?;
+            for host in [&pair.a, &pair.b] {
+                let round = pair.ask(host, url, 4)?;
+                round.judge(lab, &format!("{what}, {master} is master: requests of {}", host.name()))?;
+            }
+        }
+        batch(Some(master), "addr del 192.168.1.234/32 dev eth0\naddr del fd00::233/128 dev eth0\n")?;
+        if let (true, Some(daemon)) = (other == "b", daemons.pop()) {
+            lab.step("kill -9 of b");
+            daemon.kill()?;
+            daemons.push(Daemon::lvsd(lab, &pair.b, conf)?);
+        }
+    }
+    daemons.into_iter().try_for_each(|daemon| daemon.end(Signal::TERM))
 }
 
 fn planned(lab: &Lab, host: &Host) -> Result<String, String> {
