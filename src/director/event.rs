@@ -137,6 +137,8 @@ pub enum Event {
         virtual_server: VirtualServerId,
         /// What is done about it, in words; None when it is one no longer.
         what: Option<String>,
+        /// Whether that does not help every request.
+        has_limits: bool,
     },
     /// The kernel does not answer as it should, or does again.
     Kernel {
@@ -220,6 +222,7 @@ impl Event {
             | Event::Drift { .. }
             | Event::Unverified { reason: Some(_), .. }
             | Event::Certificate { time: CertificateTime::Short | CertificateTime::Over, .. }
+            | Event::Colocated { has_limits: true, .. }
             | Event::Foreign { is_present: true, .. }
             | Event::SorryServer { is_active: true, .. } => Severity::Warn,
             _ => Severity::Info,
@@ -293,10 +296,10 @@ impl fmt::Display for Event {
             }
             Event::Degraded { service, reason } => write!(f, "service {service}: degraded: {reason}"),
             Event::Restored { service } => write!(f, "service {service}: whole again"),
-            Event::Colocated { virtual_server, what: Some(what) } => {
+            Event::Colocated { virtual_server, what: Some(what), .. } => {
                 write!(f, "virtual server {virtual_server}: {what}")
             }
-            Event::Colocated { virtual_server, what: None } => {
+            Event::Colocated { virtual_server, what: None, .. } => {
                 write!(f, "virtual server {virtual_server}: this host is none of its real servers any more")
             }
             Event::Kernel { trouble: Some(trouble) } => write!(f, "kernel: {trouble}"),

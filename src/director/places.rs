@@ -146,7 +146,9 @@ impl Director {
         let before = std::mem::replace(&mut self.places.colocated, found);
         for (id, is) in &self.places.colocated {
             if before.get(id) != Some(is) {
-                events.push(Event::Colocated { virtual_server: *id, what: Some(is.to_string()) });
+                let has_limits = is.mark().is_none();
+                let what = Some(is.to_string());
+                events.push(Event::Colocated { virtual_server: *id, what, has_limits });
             }
             // It may have been left there by somebody who knew no marks, and would schedule what peers send.
             if is.mark().is_some() && before.get(id).is_none_or(|was| was.mark().is_none()) {
@@ -154,7 +156,7 @@ impl Director {
             }
         }
         for id in before.keys().filter(|id| !self.places.colocated.contains_key(id)) {
-            events.push(Event::Colocated { virtual_server: *id, what: None });
+            events.push(Event::Colocated { virtual_server: *id, what: None, has_limits: false });
         }
         for (id, pool) in &mut self.pools {
             let mark = self.places.colocated.get(id).and_then(Colocated::mark);
@@ -245,7 +247,9 @@ impl Director {
             ServiceKey::Address { .. } => pool.mark.is_none_or(|mark| self.places.is_marked(mark)),
             ServiceKey::Fwmark { mark, .. } => !self.places.is_marked(mark),
         };
-        if !is_found || self.reconciler.actual(&pool.key()).is_none() {
+        let has_successor =
+            self.reconciler.actual(&pool.key()).is_some() || !self.is_placed(retired.virtual_server);
+        if !is_found || !has_successor {
             return Some((held(actual), Retired { deadline: None, quiet_since: None, ..retired }));
         }
         let deadline = *retired.deadline.get_or_insert(now + DRAIN_DEADLINE);

@@ -159,6 +159,15 @@ fn without_marks_the_service_is_there_only_while_this_host_holds_the_vip() {
     world.tell(Input::InstanceGone("VI_1".into()));
     world.run(SECOND);
     assert_eq!(shape(&world), whole);
+    // What was in place before the kernel refused to mark goes on a standby, too.
+    world.tell(Input::Doors(Doors::default()));
+    world.tell(Input::Around(around(true, false)));
+    mark(&mut world);
+    world.run(10 * SECOND);
+    assert_eq!(shape(&world), ["mark: 1:0=1 2:0=1 3:0=1"]);
+    world.tell(Input::Doors(Doors { marked: BTreeSet::new(), cannot_mark: true }));
+    world.run(10 * SECOND);
+    assert_eq!(shape(&world), Vec::<String>::new());
     assert_eq!(world.broken, Vec::<String>::new());
 }
 
