@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 use super::host::Host;
 
@@ -102,12 +104,26 @@ pub fn hits(host: &Host, n: usize, url: &str) -> Result<Hits, String> {
 /// # Errors
 /// What went wrong, in a few words that count together.
 pub fn get_here(url: &str) -> Result<Response, String> {
+    get_from(None, url)
+}
+
+/// The same from one of its addresses.
+///
+/// # Errors
+/// What went wrong, in a few words that count together.
+pub fn get_from(source: Option<IpAddr>, url: &str) -> Result<Response, String> {
     let rest = url.strip_prefix("http://").ok_or_else(|| format!("not an http URL: {url}"))?;
     let (authority, path) = rest.find('/').map_or((rest, "/"), |i| rest.split_at(i));
     let has_port = authority.parse::<SocketAddr>().is_ok();
     let address = if has_port { authority.to_owned() } else { format!("{authority}:80") };
     let address: SocketAddr = address.parse().map_err(|e| format!("{authority}: {e}"))?;
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(|e| reason("connect", &e))?;
+    let socket =
+        Socket::new(Domain::for_address(address), Type::STREAM, None).map_err(|e| reason("socket", &e))?;
+    if let Some(source) = source {
+        socket.bind(&SocketAddr::new(source, 0).into()).map_err(|e| reason("bind", &e))?;
+    }
+    socket.connect_timeout(&address.into(), PATIENCE).map_err(|e| reason("connect", &e))?;
+    let mut stream = TcpStream::from(socket);
     let fail = |e: io::Error| reason("request", &e);
     stream.set_read_timeout(Some(PATIENCE)).map_err(fail)?;
     stream.set_write_timeout(Some(PATIENCE)).map_err(fail)?;

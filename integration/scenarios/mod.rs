@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bare_kernel;
+mod colocated;
 mod conformance;
 mod demo;
 mod demo_failover;
@@ -193,6 +194,18 @@ pub const SCENARIOS: &[Scenario] = &[
         120,
         genhash::run,
     ),
+    scenario(
+        "colocated",
+        "two directors that are also the real servers, beside plain keepalived: nothing goes round",
+        600,
+        colocated::run,
+    ),
+    real(scenario(
+        "colocated-fallback",
+        "the same where the kernel cannot mark packets: a table on the active node only, and a word about it",
+        180,
+        colocated::run_fallback,
+    )),
     scenario("tcp-cost", "a TCP_CHECK takes six system calls, counted by strace", 120, tcp_cost::run),
     scenario(
         "reload",

@@ -42,11 +42,14 @@ pub(super) fn run(arguments: &CheckArguments) -> Exit {
     let report = report(&path, &loaded, arguments.deny_warnings);
     // What on this host will hurt the configuration, where this host is a director: no fault of the file's.
     let traps = loaded.config.as_ref().map(traps::here).unwrap_or_default();
+    // Nothing to be done by anybody.
+    let colocations = loaded.config.as_ref().map(traps::colocations).unwrap_or_default();
     if arguments.json {
-        print(&json(&path, &loaded, report.exit, traps));
+        print(&json(&path, &loaded, report.exit, [traps, colocations].concat()));
     } else {
-        let traps: String = traps.into_iter().map(|trap| format!("warning: this host: {trap}\n\n")).collect();
-        print(&(traps + &report.text));
+        let warnings = traps.into_iter().map(|trap| format!("warning: this host: {trap}\n\n"));
+        let notes = colocations.into_iter().map(|found| format!("note: {found}\n\n"));
+        print(&(warnings.chain(notes).collect::<String>() + &report.text));
     }
     report.exit
 }
@@ -83,7 +86,7 @@ struct Verdict {
     /// More problems than are listed.
     not_listed: usize,
     diagnostics: Vec<render::Listed>,
-    /// What on this host will hurt it.
+    /// What on this host will hurt it, and what it is to it.
     this_host: Vec<String>,
 }
 

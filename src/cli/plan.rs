@@ -152,14 +152,14 @@ fn rows(changes: &[Change]) -> String {
     let mut headed = None;
     for change in changes {
         match change {
-            Change::Service { service, before, after } => {
-                headed = Some(*service);
+            Change::Service { service, mark, before, after } => {
+                headed = Some((*service, *mark));
                 let (now, then) = (before.as_ref().map(words), after.as_ref().map(words));
-                table.row(cells(&format!("service {service}"), now, then, String::new()));
+                table.row(cells(&heading(*service, *mark), now, then, String::new()));
             }
-            Change::Destination { service, destination, before, after, connections, drains } => {
-                if headed.replace(*service) != Some(*service) {
-                    table.row(["", &format!("service {service}"), "", "", ""]);
+            Change::Destination { service, mark, destination, before, after, connections, drains } => {
+                if headed.replace((*service, *mark)) != Some((*service, *mark)) {
+                    table.row(["", &heading(*service, *mark), "", "", ""]);
                 }
                 let active = connections.active;
                 let effect = match after {
@@ -187,6 +187,14 @@ fn rows(changes: &[Change]) -> String {
         }
     }
     table.render()
+}
+
+fn heading(service: VirtualServerId, mark: Option<u32>) -> String {
+    match mark {
+        // This host is one of its real servers, too.
+        Some(mark) => format!("service {service} by mark {mark:#x}"),
+        None => format!("service {service}"),
+    }
 }
 
 fn cells(what: &str, now: Option<String>, then: Option<String>, effect: String) -> [String; 5] {

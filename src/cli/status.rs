@@ -107,6 +107,12 @@ fn virtual_server_rows(server: &VirtualServerStatus, table: &mut Table) {
         "{} {}  weight {} of {} needed{quorum}",
         server.virtual_server, server.scheduler, server.live_weight, server.quorum
     )]);
+    if let Some(colocated) = &server.colocated {
+        table.row([format!("  {}", colocated.what)]);
+        if colocated.mark.is_some() && !colocated.is_marked {
+            table.row(["  NOT MARKED yet: this host answers all requests itself"]);
+        }
+    }
     if let Some(degraded) = &server.degraded {
         table.row([format!("  DEGRADED: {degraded}")]);
     } else if !server.is_in_kernel {

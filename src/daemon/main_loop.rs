@@ -7,7 +7,8 @@
 //! 5. A reload that has finished reading.
 //! 6. Operators' questions: few at a time, and never so welcome as when a flood of outcomes keeps the loop busy.
 //! 7. Outcomes of probes.
-//! 8. The director's own deadline. Every input does what is due, so a flood of outcomes cannot starve it.
+//! 8. News of this host's addresses and neighbours.
+//! 9. The director's own deadline. Every input does what is due, so a flood of outcomes cannot starve it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tracing::{error, info, warn};
 
 use super::actuator::Actuator;
 use super::control::{Command, Control, DaemonStatus, Question, Reply};
+use super::doors::DoorKeeper;
 use super::masters::Masters;
 use super::notify::Notifier;
 use super::prober::Prober;
@@ -69,6 +71,8 @@ pub struct Shell {
     pub run_dir: RunDirectory,
     /// Keeps the kernel's IPVS settings.
     pub sysctls: Keeper<Kernel>,
+    /// Knows this host's addresses, and has arriving packets marked.
+    pub doors: DoorKeeper,
     /// Reads configurations.
     pub reloads: Reloads,
     /// Tells the service manager.
@@ -111,7 +115,8 @@ enum Order {
 pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
     let mut prober = Prober::default();
     let mut pulse = Pulse::new(std::mem::take(&mut shell.notifier), time::now());
-    let mut input = Input::Wake;
+    // Where this host is comes before anything is asked of the kernel.
+    let mut input = shell.doors.known().unwrap_or(Input::Wake);
     loop {
         let mut effects = Vec::new();
         if let Some(host) = shell.watch_host(time::now()) {
@@ -128,6 +133,7 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
         if let Some(is_clean) = finished {
             if shell.is_stopping {
                 shell.sysctls.release();
+                shell.doors.release().await;
             }
             shell.part_from_router().await;
             shell.sink.finish(shell.is_stopping).await;
@@ -173,6 +179,7 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                     }
                 }
                 (run, outcome) = prober.next() => break Input::ProbeDone { run, outcome },
+                news = shell.doors.next() => break news,
                 () = sleep_until(deadline) => {
                     if shell.stop_by.is_some_and(|at| at <= time::now()) {
                         warn!("VRRP's thread does not end: its addresses may still be there");
@@ -204,6 +211,7 @@ impl Shell {
                     }
                 }
                 Effect::Kernel(request) => self.actuator.begin(request),
+                Effect::Mark(markings) => self.doors.want(markings),
                 Effect::Router(level) => {
                     if let Some(router) = &mut self.router {
                         router.tell(RouterInput::Director(level));

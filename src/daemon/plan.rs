@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::control::{self, Command, DaemonStatus, Reply};
 use super::startup::{Exit, Failure, kernel_failure};
-use super::{main_loop, state_file, sysctls};
+use super::{doors, main_loop, state_file, sysctls};
 use crate::config::{Config, VirtualServerId};
 use crate::director::preview::{Change, Preview, preview};
 use crate::director::state::{KnownDown, State};
@@ -16,6 +16,7 @@ use crate::ipvs::backend::{Backend, Error, Op, Scope, Snapshot};
 use crate::ipvs::memory::MemoryBackend;
 use crate::ipvs::netlink::NetlinkBackend;
 use crate::ipvs::types::ServiceKey;
+use crate::net::kernel::Kernel;
 use crate::time;
 
 /// Services whose destinations one read fetches.
@@ -88,7 +89,9 @@ pub fn plan(mut config: Config, run_dir: &Path, socket: &Path) -> Result<Plan, F
         imitation(&config)
     };
     let settings = setting_changes(&config, &state_file::peek_originals(run_dir).unwrap_or_default());
-    let mut preview = preview(&Arc::new(config), state, kernel, now);
+    // A host that cannot be read has no addresses that anybody knows.
+    let around = Kernel::open().and_then(|mut kernel| kernel.host()).map(|host| doors::around(&host));
+    let mut preview = preview(&Arc::new(config), state, around.unwrap_or_default(), kernel, now);
     preview.changes.extend(settings);
     Ok(Plan { health, preview, without_quorum })
 }

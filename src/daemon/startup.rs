@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::actuator::Actuator;
 use super::control::Control;
+use super::doors::DoorKeeper;
 use super::guardian::Guardian;
 use super::main_loop::{self, Shell, Signals};
 use super::notify::Notifier;
@@ -222,6 +223,7 @@ async fn direct(
         sink,
         trackers,
         before: None,
+        doors: DoorKeeper::open(),
         sysctls,
         started_at: now,
         watch_at: now,

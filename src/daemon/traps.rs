@@ -1,10 +1,14 @@
 //! Settings of this host that will hurt what is configured: said at the start, at a reload, and by `lvsd check`.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::Arc;
 
+use super::doors;
 use crate::config::{Config, RealServer, VirtualServer, VirtualServerId};
+use crate::director::colocated;
 use crate::ipvs::types::{Forwarding, Protocol, ServiceFlags};
+use crate::net::kernel::Kernel;
 use crate::net::sysctl;
 
 /// Linux before this sends a client that reuses its port astray for a second (fixed by the two patches of 5.9).
@@ -18,6 +22,8 @@ pub struct Host<'a> {
     pub is_loopback_up: bool,
     /// The kernel's version.
     pub kernel: (u32, u32),
+    /// Its addresses.
+    pub own: BTreeSet<IpAddr>,
 }
 
 /// What on this host will hurt this configuration, in words. Nothing when this host has no IPVS: it is no director
@@ -30,7 +36,16 @@ pub fn here(config: &Config) -> Vec<String> {
     // 127.0.0.1 is an address of this host exactly while lo is up.
     let is_loopback_up = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).is_ok();
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    of(config, &Host { sysctl: &read, is_loopback_up, kernel: version(&release) })
+    let own = Kernel::open().and_then(|mut kernel| kernel.host()).map(|host| doors::around(&host).own);
+    let own = own.unwrap_or_default();
+    of(config, &Host { sysctl: &read, is_loopback_up, kernel: version(&release), own })
+}
+
+/// Virtual servers of which this host is a real server, and what will be done about it, in words.
+pub fn colocations(config: &Config) -> Vec<String> {
+    let own = Kernel::open().and_then(|mut kernel| kernel.host()).map(|host| doors::around(&host).own);
+    let found = colocated::find(config, &own.unwrap_or_default(), true);
+    found.iter().map(|(id, colocated)| format!("virtual server {id}: {colocated}")).collect()
 }
 
 /// What on this host will hurt this configuration, in words.
@@ -81,6 +96,13 @@ pub fn of(config: &Config, host: &Host<'_>) -> Vec<String> {
             "lo is down: the kernel refuses IPv4 real servers; set it up (ip link set lo up)".to_owned(),
         );
     }
+    let elsewhere = colocated::marked_elsewhere(config, &host.own);
+    traps.extend(elsewhere.map(|id| {
+        format!(
+            "virtual server {id}: this host is one of its real servers, and its marks are set by others: they must \
+             leave out packets that another of its real servers sent, or two directors send them to and fro"
+        )
+    }));
     traps
 }
 
@@ -148,13 +170,14 @@ mod tests {
             (version("5.8.0-1-amd64"), version("6.10"), version("odd")),
             ((5, 8), (6, 10), (u32::MAX, 0))
         );
-        let host = Host { sysctl: &|_| None, is_loopback_up: false, kernel: (6, 1) };
+        let host = Host { sysctl: &|_| None, is_loopback_up: false, kernel: (6, 1), own: BTreeSet::new() };
         assert!(of(&config(TCP), &host)[0].starts_with("lo is down"));
     }
 
     fn said(text: &str, settings: &[(&str, &str)], kernel: (u32, u32)) -> Vec<String> {
         let read = |name: &str| settings.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
-        of(&config(text), &Host { sysctl: &read, is_loopback_up: true, kernel })
+        let own = BTreeSet::from(["10.1.0.1".parse().unwrap()]);
+        of(&config(text), &Host { sysctl: &read, is_loopback_up: true, kernel, own })
     }
 
     fn config(text: &str) -> Config {

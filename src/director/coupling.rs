@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::places::Places;
 use super::pool::Pool;
 use super::reconcile::Reconciler;
 use crate::config::{Global, VirtualServerId};
@@ -31,7 +32,7 @@ impl Default for HostForwards {
 /// What one knows of the other.
 #[derive(Debug, Default)]
 pub struct Coupling {
-    instances: BTreeMap<String, State>,
+    instances: BTreeMap<String, InstanceLevel>,
     host: HostForwards,
     told: Option<DirectorLevel>,
 }
@@ -39,7 +40,7 @@ pub struct Coupling {
 impl Coupling {
     /// An instance is so.
     pub fn instance_is(&mut self, level: InstanceLevel) {
-        self.instances.insert(level.name, level.state);
+        self.instances.insert(level.name.clone(), level);
     }
 
     /// An instance is no more.
@@ -52,14 +53,23 @@ impl Coupling {
         self.host = host;
     }
 
+    /// Whether this host holds a VIP; None where no instance says.
+    pub fn holds(&self, vip: IpAddr) -> Option<bool> {
+        let mut levels = self
+            .instances
+            .values()
+            .filter(|level| level.addresses.iter().any(|held| held.ip == vip))
+            .peekable();
+        levels.peek()?;
+        Some(levels.any(|level| level.state == State::Master))
+    }
+
     /// The sync daemons that should run now: with an instance to follow one at a time, or the kernel's `backup_only`
     /// would hold on a Master, too.
     pub fn sync_daemons(&self, global: &Global) -> Vec<SyncDaemon> {
         let Some(name) = &global.sync_follows else { return global.sync_daemons.clone() };
-        let role = match self.instances.get(name) {
-            Some(State::Master) => SyncRole::Master,
-            _ => SyncRole::Backup,
-        };
+        let is_master = self.instances.get(name).is_some_and(|level| level.state == State::Master);
+        let role = if is_master { SyncRole::Master } else { SyncRole::Backup };
         global.sync_daemons.iter().filter(|daemon| daemon.role == role).cloned().collect()
     }
 
@@ -69,11 +79,12 @@ impl Coupling {
         is_ready: bool,
         reconciler: &Reconciler,
         pools: &BTreeMap<VirtualServerId, Pool>,
+        places: &Places,
         global: &Global,
     ) -> Option<DirectorLevel> {
         let level = DirectorLevel {
-            not_ready: not_ready(is_ready, reconciler),
-            cannot_forward: self.cannot_forward(reconciler, pools, global),
+            not_ready: not_ready(is_ready, reconciler, places),
+            cannot_forward: self.cannot_forward(reconciler, pools, places, global),
         };
         if self.told.as_ref() == Some(&level) {
             return None;
@@ -88,6 +99,7 @@ impl Coupling {
         &self,
         reconciler: &Reconciler,
         pools: &BTreeMap<VirtualServerId, Pool>,
+        places: &Places,
         global: &Global,
     ) -> Option<String> {
         if let Some(trouble) = reconciler.unanswered() {
@@ -95,7 +107,7 @@ impl Coupling {
         }
         if let Some((key, trouble)) = reconciler.troubles().find(|(key, _)| reconciler.actual(key).is_none())
         {
-            return Some(format!("service {key} is not in the kernel: {}", trouble.reason));
+            return Some(format!("service {} is not in the kernel: {}", places.named(*key), trouble.reason));
         }
         let is_blocked = |address: IpAddr| match address {
             IpAddr::V4(_) => !self.host.ipv4,
@@ -124,11 +136,7 @@ impl Coupling {
 
 /// VIPs whose service is not in the kernel though it may come: a refused one never blocks. Once all was there, a
 /// service that is merely changing does not count.
-fn not_ready(is_ready: bool, reconciler: &Reconciler) -> BTreeSet<IpAddr> {
+fn not_ready(is_ready: bool, reconciler: &Reconciler, places: &Places) -> BTreeSet<IpAddr> {
     let is_missing = |key: &&ServiceKey| !is_ready || reconciler.actual(key).is_none();
-    let address = |key: &ServiceKey| match key {
-        ServiceKey::Address { address, .. } => Some(*address),
-        ServiceKey::Fwmark { .. } => None,
-    };
-    reconciler.pending().filter(is_missing).filter_map(address).collect()
+    reconciler.pending().filter(is_missing).filter_map(|key| places.vip(*key)).collect()
 }

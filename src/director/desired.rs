@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::config::{RealServer, SorryServer, VirtualServer, VirtualServerId};
-use crate::ipvs::types::{Destination, DestinationKey, Protocol, Service, ServiceFlags, ServiceKey};
+use crate::ipvs::types::{
+    DesiredService, Destination, DestinationKey, Forwarding, Protocol, Service, ServiceEntry, ServiceFlags,
+    ServiceKey,
+};
 
 /// Weight of a sorry server while it serves.
 const SORRY_WEIGHT: u32 = 1;
@@ -17,6 +20,40 @@ pub fn service_key(id: VirtualServerId) -> ServiceKey {
         }
         VirtualServerId::Fwmark { family, mark } => ServiceKey::Fwmark { family, mark },
     }
+}
+
+/// The service of a virtual server whose packets get a mark, or of one whose do not.
+pub fn key(id: VirtualServerId, mark: Option<u32>) -> ServiceKey {
+    match mark {
+        Some(mark) => ServiceKey::Fwmark { family: id.family(), mark },
+        None => service_key(id),
+    }
+}
+
+/// What a service by mark has for what one by address would: the kernel looks replicated connections of DR and TUN up
+/// without a port there.
+pub fn by_mark(desired: &DesiredService) -> DesiredService {
+    let inside = |(at, d): (&DestinationKey, &Destination)| match d.forwarding {
+        Forwarding::Dr | Forwarding::Tun(_) => (SocketAddr::new(at.ip(), 0), *d),
+        _ => (*at, *d),
+    };
+    let destinations = desired.destinations.iter().map(inside).collect();
+    DesiredService { service: desired.service.clone(), destinations }
+}
+
+/// A service by mark as it would be by address.
+pub fn by_address(entry: &ServiceEntry, server: &VirtualServer) -> ServiceEntry {
+    let configured = |ip| server.real_servers.iter().map(|real| real.address).find(|at| at.ip() == ip);
+    let port = match server.id {
+        VirtualServerId::Address { port, .. } => port,
+        VirtualServerId::Fwmark { .. } => 0,
+    };
+    let outside = |at: &DestinationKey| match at.port() {
+        0 => configured(at.ip()).unwrap_or(SocketAddr::new(at.ip(), port)),
+        _ => *at,
+    };
+    let destinations = entry.destinations.iter().map(|(at, d)| (outside(at), *d)).collect();
+    ServiceEntry { service: entry.service.clone(), stats: entry.stats, destinations }
 }
 
 /// The virtual server a service would belong to.

@@ -131,6 +131,15 @@ pub enum Event {
         /// Which.
         service: ServiceKey,
     },
+    /// This host is one of a virtual server's real servers, or no longer.
+    Colocated {
+        /// Which.
+        virtual_server: VirtualServerId,
+        /// What is done about it, in words; None when it is one no longer.
+        what: Option<String>,
+        /// Whether that does not help every request.
+        has_limits: bool,
+    },
     /// The kernel does not answer as it should, or does again.
     Kernel {
         /// What is wrong; None once it answers again.
@@ -172,6 +181,8 @@ impl Event {
             Event::Drift { .. } => "drift_repaired",
             Event::Degraded { .. } => "service_degraded",
             Event::Restored { .. } => "service_restored",
+            Event::Colocated { what: Some(_), .. } => "colocated",
+            Event::Colocated { what: None, .. } => "colocated_no_more",
             Event::Kernel { trouble: Some(_) } => "kernel_trouble",
             Event::Kernel { trouble: None } => "kernel_well",
         }
@@ -186,7 +197,9 @@ impl Event {
             | Event::SorryServer { virtual_server, sorry_server: real_server, .. } => {
                 (Some(virtual_server.to_string()), Some(real_server))
             }
-            Event::Quorum { virtual_server, .. } => (Some(virtual_server.to_string()), None),
+            Event::Quorum { virtual_server, .. } | Event::Colocated { virtual_server, .. } => {
+                (Some(virtual_server.to_string()), None)
+            }
             Event::Attempt { target, .. }
             | Event::Unverified { target, .. }
             | Event::Certificate { target, .. } => (None, Some(target)),
@@ -209,6 +222,7 @@ impl Event {
             | Event::Drift { .. }
             | Event::Unverified { reason: Some(_), .. }
             | Event::Certificate { time: CertificateTime::Short | CertificateTime::Over, .. }
+            | Event::Colocated { has_limits: true, .. }
             | Event::Foreign { is_present: true, .. }
             | Event::SorryServer { is_active: true, .. } => Severity::Warn,
             _ => Severity::Info,
@@ -282,6 +296,12 @@ impl fmt::Display for Event {
             }
             Event::Degraded { service, reason } => write!(f, "service {service}: degraded: {reason}"),
             Event::Restored { service } => write!(f, "service {service}: whole again"),
+            Event::Colocated { virtual_server, what: Some(what), .. } => {
+                write!(f, "virtual server {virtual_server}: {what}")
+            }
+            Event::Colocated { virtual_server, what: None, .. } => {
+                write!(f, "virtual server {virtual_server}: this host is none of its real servers any more")
+            }
             Event::Kernel { trouble: Some(trouble) } => write!(f, "kernel: {trouble}"),
             Event::Kernel { trouble: None } => write!(f, "kernel: answers again"),
         }

@@ -2,17 +2,19 @@
 //!
 //! Input and `now` go in, effects come out; it never reads a clock, never waits, never fails and knows no socket.
 //! [`checkers`] run on schedule, [`pool`]s turn their health into what the kernel should hold ([`desired`]),
-//! [`reconcile`] makes the kernel so. [`reload`] carries state from one configuration to the next, [`state`] from
+//! [`reconcile`] makes the kernel so, [`places`] says where where this host is a real server, too. [`reload`] carries state from one configuration to the next, [`state`] from
 //! one process to the next. The shell in `daemon` performs the effects, the simulated world in `sim` does so in
 //! virtual time: the same code decides in both.
 
 pub mod checkers;
+pub mod colocated;
 pub mod coupling;
 pub mod desired;
 pub mod event;
 mod knowledge;
 pub mod notice;
 pub mod order;
+pub mod places;
 pub mod pool;
 pub mod preview;
 pub mod reconcile;
@@ -32,9 +34,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checkers::{Checkers, Subscriber};
+use colocated::Around;
 use coupling::{Coupling, HostForwards};
 use event::Event;
 use order::{Change, Order, Selector};
+use places::{Doors, Places};
 use pool::Pool;
 use reconcile::{Readings, Reconciler, Request};
 use reload::Maker;
@@ -47,6 +51,7 @@ use crate::check::spec::CheckerSpec;
 use crate::config::{Config, VirtualServer, VirtualServerId};
 use crate::ipvs::backend::{Error, Refusal, Snapshot};
 use crate::ipvs::types::ServiceKey;
+use crate::net::door::Marking;
 use crate::time::Instant;
 use crate::vrrp::exchange::{DirectorLevel, InstanceLevel};
 
@@ -88,6 +93,10 @@ pub enum Input {
     InstanceGone(String),
     /// This host passes packets on, or does not.
     Host(HostForwards),
+    /// This host has these addresses.
+    Around(Around),
+    /// Packets get these marks.
+    Doors(Doors),
     /// Remove all that is ours, then finish.
     Stop,
     /// Leave everything as it is, then finish.
@@ -110,6 +119,8 @@ pub enum Effect {
     SaveState(State),
     /// Ask the kernel; one at a time.
     Kernel(Request),
+    /// Have packets marked so, and no others; at every change.
+    Mark(Vec<Marking>),
     /// Tell the router; at every change.
     Router(DirectorLevel),
     /// Tell the world.
@@ -138,6 +149,7 @@ pub struct Director {
     pools: BTreeMap<VirtualServerId, Pool>,
     reconciler: Reconciler,
     coupling: Coupling,
+    places: Places,
     life: Life,
     is_ready: bool,
     unsettled: BTreeSet<VirtualServerId>,
@@ -166,6 +178,7 @@ impl Director {
             pools: BTreeMap::new(),
             reconciler: Reconciler::new(owned, settings, config.global.flush),
             coupling,
+            places: Places::default(),
             life: Life::Running,
             is_ready: false,
             unsettled: BTreeSet::new(),
@@ -205,17 +218,24 @@ impl Director {
                 self.take_readings(now, &readings, &mut events);
             }
             Input::Applied(result) => self.reconciler.on_applied(now, result, &mut events),
-            Input::Reload(config) => self.reload(now, config, effects),
+            Input::Reload(config) => {
+                self.reload(now, config, effects);
+                self.place(&mut events);
+            }
             Input::Order { selector, change } => self.order(now, &selector, change, &mut events),
             Input::Instance(level) => {
                 self.coupling.instance_is(level);
                 self.want_settings();
+                self.unsettled.extend(self.places.ids());
             }
             Input::InstanceGone(name) => {
                 self.coupling.instance_is_gone(&name);
                 self.want_settings();
+                self.unsettled.extend(self.places.ids());
             }
             Input::Host(host) => self.coupling.host_is(host),
+            Input::Around(around) => self.around_is(around, &mut events),
+            Input::Doors(doors) => self.doors_are(doors, &mut events),
             Input::Stop => self.stop(now, effects),
             Input::HandOver => self.hand_over(effects),
         }
@@ -264,14 +284,17 @@ impl Director {
 
     fn take_readings(&mut self, now: Instant, readings: &Readings, events: &mut Vec<Event>) {
         for key in &readings.read {
-            let id = desired::virtual_server_id(*key);
+            let id = self.places.owner(*key);
+            if !self.is_in_place(*key, id) {
+                continue;
+            }
             let Some(pool) = self.pools.get_mut(&id) else { continue };
-            let actual = self.reconciler.actual(key);
-            if let Some(actual) = actual.filter(|_| readings.adopted.contains(key)) {
+            let actual = self.reconciler.actual(key).map(|entry| pool.seen(entry));
+            if let Some(actual) = actual.as_deref().filter(|_| readings.adopted.contains(key)) {
                 pool.adopt(actual, &self.checkers, |at| self.was_leaving.remove(&(id, *at)));
                 self.unsettled.insert(id);
             }
-            if pool.watch_leaving(now, actual, events) {
+            if pool.watch_leaving(now, actual.as_deref(), events) {
                 self.unsettled.insert(id);
                 self.is_state_stale = true;
             }
@@ -371,6 +394,7 @@ impl Director {
         self.life = Life::Stopping { give_up: now + STOP_LIMIT };
         effects.extend(self.checkers.clear().into_iter().map(Effect::CancelProbe));
         self.pools.clear();
+        self.places.clear();
         self.left_by_some.clear();
         self.unsettled.clear();
         self.reconciler.unwant_all();
@@ -394,17 +418,26 @@ impl Director {
                 effects.push(Effect::StartProbe { run, spec });
             }
             self.settle(now, events);
+            self.settle_retired(now);
+            self.tell_markings(effects);
         }
         let request = match self.life {
             Life::Running | Life::Stopping { .. } => self.reconciler.request(now, events),
             Life::HandingOver | Life::Finished => None,
         };
+        self.name_services(events);
         effects.extend(events.drain(..).map(Effect::Event));
         self.save(now, request.as_ref(), effects);
         effects.extend(request.map(Effect::Kernel));
         self.conclude(now, effects);
         if self.life == Life::Running {
-            let news = self.coupling.news(self.is_ready, &self.reconciler, &self.pools, &self.config.global);
+            let news = self.coupling.news(
+                self.is_ready,
+                &self.reconciler,
+                &self.pools,
+                &self.places,
+                &self.config.global,
+            );
             effects.extend(news.map(Effect::Router));
         }
     }
@@ -414,12 +447,17 @@ impl Director {
         let expired: Vec<_> = self.leaving_pools().filter(is_expired).map(|p| p.server.id).collect();
         self.unsettled.extend(expired);
         for id in std::mem::take(&mut self.unsettled) {
+            let is_placed = self.is_placed(id);
             let Some(pool) = self.pools.get_mut(&id) else { continue };
             let key = pool.key();
             let leaving = pool.leaving.len();
             pool.settle(now, &self.checkers, events);
             self.is_state_stale |= pool.leaving.len() != leaving;
-            self.reconciler.want(key, pool.desired());
+            if is_placed {
+                self.reconciler.want(key, pool.in_kernel());
+            } else {
+                self.reconciler.unwant(key);
+            }
             let is_left = !pool.leaving.is_empty();
             self.reconciler.watch(key, is_left, now);
             if is_left {

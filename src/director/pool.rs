@@ -3,6 +3,7 @@
 //! Level-triggered: [`Pool::settle`] derives everything anew from the checkers' health and what the kernel was
 //! last seen to hold. It refuses to know how the table gets changed.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use crate::time::Instant;
 /// Longest time a healthy destination that leaves may keep its connections.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(300);
 /// Quiet needed before a quiesced destination counts as drained: a handshake under way is not yet active.
-const DRAIN_GRACE: Duration = Duration::from_secs(2);
+pub const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
 /// A virtual server at work.
 #[derive(Debug)]
@@ -31,8 +32,11 @@ pub struct Pool {
     pub members: BTreeMap<SocketAddr, Member>,
     /// Healthy destinations on the way out.
     pub leaving: BTreeMap<DestinationKey, Leaving>,
+    /// The mark its packets get, where this host is one of its real servers.
+    pub mark: Option<u32>,
     has_quorum: bool,
     desired: Arc<DesiredService>,
+    in_kernel: Arc<DesiredService>,
 }
 
 /// A real server at work.
@@ -139,7 +143,15 @@ impl Pool {
     pub fn new(server: VirtualServer, members: BTreeMap<SocketAddr, Member>) -> Pool {
         let desired = DesiredService { service: desired::service(&server), destinations: BTreeMap::new() };
         let desired = Arc::new(desired);
-        let mut pool = Pool { server, members, leaving: BTreeMap::new(), has_quorum: false, desired };
+        let mut pool = Pool {
+            server,
+            members,
+            leaving: BTreeMap::new(),
+            mark: None,
+            has_quorum: false,
+            in_kernel: Arc::clone(&desired),
+            desired,
+        };
         pool.has_quorum = pool.next_quorum();
         pool
     }
@@ -205,6 +217,14 @@ impl Pool {
         // What has not changed stays the one the reconciler holds, too.
         if *self.desired != desired {
             self.desired = Arc::new(desired);
+        }
+        if self.mark.is_none() {
+            self.in_kernel = Arc::clone(&self.desired);
+            return;
+        }
+        let in_kernel = desired::by_mark(&self.desired);
+        if *self.in_kernel != in_kernel {
+            self.in_kernel = Arc::new(in_kernel);
         }
     }
 
@@ -325,12 +345,20 @@ impl Pool {
 
     /// The service's key in the kernel.
     pub fn key(&self) -> ServiceKey {
-        desired::service_key(self.server.id)
+        desired::key(self.server.id, self.mark)
     }
 
     /// What the kernel should hold.
-    pub fn desired(&self) -> &Arc<DesiredService> {
-        &self.desired
+    pub fn in_kernel(&self) -> &Arc<DesiredService> {
+        &self.in_kernel
+    }
+
+    /// What the kernel holds, in the virtual server's words.
+    pub fn seen<'a>(&self, entry: &'a ServiceEntry) -> Cow<'a, ServiceEntry> {
+        match self.mark {
+            None => Cow::Borrowed(entry),
+            Some(_) => Cow::Owned(desired::by_address(entry, &self.server)),
+        }
     }
 
     /// Whether enough real servers are up.

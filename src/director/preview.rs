@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::colocated::Around;
 use super::desired;
+use super::places::Doors;
 use super::reconcile::Request;
 use super::state::State;
 use super::status::Status;
@@ -45,6 +47,9 @@ pub enum Change {
     Service {
         /// Which.
         service: VirtualServerId,
+        /// The mark of its packets, where this host is one of its real servers, too.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mark: Option<u32>,
         /// As it is.
         before: Option<Service>,
         /// As it would be.
@@ -54,6 +59,9 @@ pub enum Change {
     Destination {
         /// Its service.
         service: VirtualServerId,
+        /// The mark of its packets, where this host is one of its real servers, too.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mark: Option<u32>,
         /// Address and port.
         destination: SocketAddr,
         /// As it is.
@@ -105,21 +113,27 @@ impl Change {
 
 /// Lets a director with this configuration and this knowledge loose on a copy of a kernel. Servers that `state` does
 /// not know as down pass their checks.
-pub fn preview(config: &Arc<Config>, state: State, kernel: MemoryBackend, now: Instant) -> Preview {
+pub fn preview(
+    config: &Arc<Config>,
+    state: State,
+    around: Around,
+    kernel: MemoryBackend,
+    now: Instant,
+) -> Preview {
     let before = kernel.table().clone();
     let director = Director::new(Arc::clone(config), state, 0, now);
     let mut trial =
         Trial { director, kernel, now, runs: Vec::new(), requests: VecDeque::new(), settings: Vec::new() };
-    trial.tell(Input::Wake);
+    trial.tell(Input::Around(around));
     trial.check_everybody();
     trial.converge();
     let status = trial.director.status(trial.now);
     let leaving: BTreeSet<_> = status
         .virtual_servers
         .iter()
-        .flat_map(|s| s.leaving.iter().map(|at| (desired::service_key(s.virtual_server), *at)))
+        .flat_map(|s| s.leaving.iter().map(|at| (s.virtual_server, *at)))
         .collect();
-    let mut changes = changes(&before, trial.kernel.table(), &leaving);
+    let mut changes = changes(&before, trial.kernel.table(), &trial.director, &leaving);
     changes.extend(trial.settings);
     Preview { changes, status }
 }
@@ -136,17 +150,22 @@ struct Trial {
 impl Trial {
     fn tell(&mut self, input: Input) {
         let mut effects = Vec::new();
+        let mut marked = None;
         self.director.handle(self.now, input, &mut effects);
         for effect in effects {
             match effect {
                 Effect::StartProbe { run, .. } => self.runs.push(run),
                 Effect::Kernel(request) => self.requests.push_back(request),
+                Effect::Mark(markings) => marked = Some(markings.iter().map(|m| m.mark).collect()),
                 Effect::CancelProbe(_)
                 | Effect::SaveState(_)
                 | Effect::Router(_)
                 | Effect::Event(_)
                 | Effect::Finished { .. } => {}
             }
+        }
+        if let Some(marked) = marked {
+            self.tell(Input::Doors(Doors { marked, cannot_mark: false }));
         }
     }
 
@@ -204,33 +223,42 @@ fn setting(op: &Op) -> Option<Change> {
 fn changes(
     before: &KernelTable,
     after: &KernelTable,
-    leaving: &BTreeSet<(ServiceKey, SocketAddr)>,
+    director: &Director,
+    leaving: &BTreeSet<(VirtualServerId, SocketAddr)>,
 ) -> Vec<Change> {
     let keys: BTreeSet<&ServiceKey> = before.keys().chain(after.keys()).collect();
     let mut changes = Vec::new();
     for key in keys {
-        let service = desired::virtual_server_id(*key);
-        let (old, new) = (before.get(key), after.get(key));
-        let (old_service, new_service) = (old.map(|e| &e.service), new.map(|e| &e.service));
+        let service = director.owner(*key);
+        let mark = match key {
+            ServiceKey::Fwmark { mark, .. } if desired::service_key(service) != *key => Some(*mark),
+            _ => None,
+        };
+        let is_retired = director.is_retired(*key);
+        let seen =
+            |table: &KernelTable| table.get(key).map(|entry| director.in_words_of(service, mark, entry));
+        let (old, new) = (seen(before), seen(after));
+        let (old_service, new_service) = (old.as_ref().map(|e| &e.service), new.as_ref().map(|e| &e.service));
         if old_service != new_service {
             let (before, after) = (old_service.cloned(), new_service.cloned());
-            changes.push(Change::Service { service, before, after });
+            changes.push(Change::Service { service, mark, before, after });
         }
-        let destinations = |entry: Option<&'_ ServiceEntry>| -> BTreeSet<SocketAddr> {
+        let destinations = |entry: Option<&ServiceEntry>| -> BTreeSet<SocketAddr> {
             entry.map(|e| e.destinations.keys().copied().collect()).unwrap_or_default()
         };
-        for at in destinations(old).union(&destinations(new)) {
-            let found = old.and_then(|e| e.destinations.get(at));
+        for at in destinations(old.as_ref()).union(&destinations(new.as_ref())) {
+            let found = old.as_ref().and_then(|e| e.destinations.get(at));
             let before = found.map(|d| d.destination);
-            let after = new.and_then(|e| e.destinations.get(at)).map(|d| d.destination);
+            let after = new.as_ref().and_then(|e| e.destinations.get(at)).map(|d| d.destination);
             if before != after {
                 changes.push(Change::Destination {
                     service,
+                    mark,
                     destination: *at,
                     before,
                     after,
                     connections: found.map(|d| d.connections).unwrap_or_default(),
-                    drains: leaving.contains(&(*key, *at)),
+                    drains: is_retired || leaving.contains(&(service, *at)),
                 });
             }
         }

@@ -134,6 +134,15 @@ impl Reconciler {
         self.dirty.insert(key);
     }
 
+    /// Takes a service over that may be in the kernel, to be read before anything is done about it.
+    pub fn claim(&mut self, key: ServiceKey) {
+        self.owned_changed |= self.owned.insert(key);
+        if self.foreign.remove(&key) {
+            self.unread.insert(key, Unread::New);
+        }
+        self.dirty.insert(key);
+    }
+
     /// Wants a service gone.
     pub fn unwant(&mut self, key: ServiceKey) {
         self.desired.remove(&key);

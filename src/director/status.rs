@@ -1,5 +1,6 @@
 //! The director as an operator sees it; serialized for `lvsd status --json`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::pool::{Member, Pool};
 use crate::check::outcome::Outcome;
 use crate::check::schedule::{Attempt, Health};
 use crate::config::VirtualServerId;
-use crate::ipvs::types::{Connections, Forwarding, ServiceEntry, Stats};
+use crate::ipvs::types::{Connections, Forwarding, ServiceEntry, ServiceKey, Stats};
 use crate::time::Instant;
 
 /// Everything.
@@ -67,6 +68,9 @@ pub struct VirtualServerStatus {
     pub live_weight: u64,
     /// Weight needed.
     pub quorum: u32,
+    /// What is done because this host is one of its real servers, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub colocated: Option<ColocatedStatus>,
     /// What the kernel refuses, while it does.
     pub degraded: Option<String>,
     /// Whether the service is in the kernel.
@@ -81,6 +85,17 @@ pub struct VirtualServerStatus {
     pub sorry_server: Option<SorryServerStatus>,
     /// Removed real servers that serve their last connections.
     pub leaving: Vec<SocketAddr>,
+}
+
+/// What is done for a virtual server of which this host is a real server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColocatedStatus {
+    /// What it is, in words.
+    pub what: String,
+    /// The mark of its service in the kernel.
+    pub mark: Option<u32>,
+    /// Whether packets get that mark wherever they should.
+    pub is_marked: bool,
 }
 
 /// One real server.
@@ -206,7 +221,7 @@ impl Director {
             let checkers = member.subscriptions.iter().filter_map(|s| self.checkers.get(s.checker));
             Some(RealServerStory {
                 virtual_server: id,
-                status: self.real_server_status(now, member, self.reconciler.actual(&pool.key())),
+                status: self.real_server_status(now, member, self.seen(pool).as_deref()),
                 checkers: checkers.map(|entry| checker_story(now, entry)).collect(),
             })
         };
@@ -225,7 +240,7 @@ impl Director {
             foreign_services: foreign.map(|key| super::desired::virtual_server_id(*key)).collect(),
             drift_repaired: tally.drift_repaired,
             last_drift: tally.last_drift.as_ref().map(|drift| DriftStatus {
-                virtual_server: super::desired::virtual_server_id(drift.service),
+                virtual_server: self.places.owner(drift.service),
                 what: drift.what.clone(),
                 seconds_ago: now.since(drift.at).as_secs(),
             }),
@@ -236,9 +251,20 @@ impl Director {
         }
     }
 
+    /// What the kernel was last known to hold of a virtual server, in its words.
+    fn seen<'a>(&'a self, pool: &Pool) -> Option<Cow<'a, ServiceEntry>> {
+        self.reconciler.actual(&pool.key()).map(|entry| pool.seen(entry))
+    }
+
+    /// The virtual server a service in the kernel is of, or would be.
+    pub fn owner(&self, key: ServiceKey) -> VirtualServerId {
+        self.places.owner(key)
+    }
+
     fn virtual_server_status(&self, now: Instant, pool: &Pool) -> VirtualServerStatus {
         let key = pool.key();
-        let actual = self.reconciler.actual(&key);
+        let seen = self.seen(pool);
+        let actual = seen.as_deref();
         let degraded = self.reconciler.troubles().find(|(k, _)| **k == key);
         let sorry_server = pool.server.sorry_server.map(|sorry| SorryServerStatus {
             sorry_server: sorry.address,
@@ -251,6 +277,11 @@ impl Director {
             has_quorum: pool.has_quorum(),
             live_weight: pool.live_weight(),
             quorum: pool.server.quorum,
+            colocated: self.places.colocated(pool.server.id).map(|colocated| ColocatedStatus {
+                what: colocated.to_string(),
+                mark: pool.mark,
+                is_marked: pool.mark.is_some_and(|mark| self.places.is_marked(mark)),
+            }),
             degraded: degraded.map(|(_, trouble)| trouble.reason.clone()),
             is_in_kernel: actual.is_some(),
             stats: actual.map(|a| a.stats).unwrap_or_default(),

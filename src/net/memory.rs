@@ -283,6 +283,7 @@ impl MemoryHost {
             is_up: true,
             is_running: true,
             is_loopback: false,
+            is_silent: false,
             mtu,
             base,
         };

@@ -2,11 +2,13 @@
 //! [`announce`] makes the frames that tell where an address is.
 //!
 //! This layer refuses to know configuration files and health. `identity` says when two of a thing are the same;
-//! [`kernel`] is this host, [`memory`] one for simulated worlds; [`conformance`] holds both to the same.
+//! [`kernel`] is this host, [`memory`] one for simulated worlds; [`conformance`] holds both to the same. [`door`] says how
+//! arriving packets get marks.
 
 pub mod announce;
 pub mod checksum;
 pub mod conformance;
+pub mod door;
 pub mod frames;
 mod identity;
 pub mod kernel;

@@ -97,7 +97,7 @@ fn inject(link: &Link, ip: IpAddr) -> Result<bool, String> {
 fn through_door(kernel: &mut Kernel, link: &Link, mac: MacAddress, ip: IpAddr) -> Result<bool, String> {
     kernel.switch_link(DOOR, true)?;
     let door = kernel.host()?.link(DOOR).map(|link| link.index).ok_or("the link for the question went")?;
-    kernel.add_doors(door)?;
+    kernel.add_doors(door).map_err(|refused| refused.words)?;
     kernel.turn_round(door, link.index)?;
     let (question, ether_type) = match ip {
         IpAddr::V4(ip) => (arp_probe(mac, ip), ARP),

@@ -37,6 +37,8 @@ pub struct Link {
     pub is_running: bool,
     /// IFF_LOOPBACK.
     pub is_loopback: bool,
+    /// It asks nobody and answers nobody (IFF_NOARP), like a dummy.
+    pub is_silent: bool,
     /// Largest packet, in bytes.
     pub mtu: u32,
     /// The link below a macvlan or VLAN (IFLA_LINK), where it is in the same namespace.
@@ -180,6 +182,19 @@ pub enum News {
     RouteGone(Route),
     /// A rule went.
     RuleGone(Rule),
+    /// A neighbour was heard of: to those who asked for that.
+    Neighbour(Neighbour),
+}
+
+/// A neighbour as the kernel knows it: of one that went, or does not answer, nothing is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// The link it is on.
+    pub link: LinkIndex,
+    /// Its address.
+    pub ip: IpAddr,
+    /// Its link-layer address.
+    pub mac: MacAddress,
 }
 
 /// What a route does with a packet (RTN_*).

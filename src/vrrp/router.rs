@@ -273,7 +273,7 @@ impl Router {
                 self.cause = format!("address {} went", held.prefix);
                 holdings::remove_address(host, held.link, held.prefix);
             }
-            News::Link(_) | News::RouteGone(_) | News::RuleGone(_) => return,
+            News::Link(_) | News::RouteGone(_) | News::RuleGone(_) | News::Neighbour(_) => return,
         }
         self.is_dirty = true;
     }

@@ -2,15 +2,18 @@
 //! tests, with `ip` as judge of what was written; macvlans get and give back the settings they need, also by a
 //! second life that only finds them; lost news are told; a missing capability is named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lvsd::net::conformance::{self, Subject};
+use lvsd::net::door::{Filter, Target, steps};
+use lvsd::net::kernel::traffic::PLACES;
 use lvsd::net::kernel::{Kernel, Told, Watch};
 use lvsd::net::sysctl;
 use lvsd::net::types::{
-    Address, Hop, Host, LinkIndex, News, Op, Prefix, Refusal, Route, Rule, RuleAction, Vmac,
+    Address, Hop, Host, LinkIndex, MacAddress, News, Op, Prefix, Refusal, Route, Rule, RuleAction, Vmac,
 };
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use tokio::runtime::{Builder, Runtime};
@@ -33,6 +36,12 @@ pub fn run(lab: &mut Lab) -> Verdict {
 
     lab.step("macvlans and their settings");
     host.enter(macvlans)?;
+
+    lab.step("marks at a link's door, as tc reads them, between other people's filters");
+    host.enter(doors)?;
+
+    lab.step("neighbours are looked up, and told");
+    host.enter(neighbours)?;
 
     lab.step("news that were lost are told");
     host.enter(flood)?;
@@ -239,6 +248,96 @@ fn macvlans() -> Verdict {
     let words = refused.iter().map(|r| r.text.as_str()).collect::<Vec<_>>();
     same("what was refused", &words, &vec!["a link vrrp.53 is there and is no private macvlan on eth0"])?;
     judge::run(&["ip", "link", "del", "vrrp.53"]).map(drop)
+}
+
+fn doors() -> Verdict {
+    let mut kernel = Kernel::open()?;
+    let eth0 = index(&mut kernel, "eth0")?;
+    let target = |ip: &str, protocol, port| -> Result<Target, String> {
+        Ok(Target { ip: ip.parse().map_err(|e| format!("{ip}: {e}"))?, protocol, port })
+    };
+    let peer = Some(MacAddress([2, 0, 0, 0, 0, 7]));
+    let mut all = BTreeSet::new();
+    for (number, to) in [
+        target("10.1.0.100", 6, Some(80))?,
+        target("10.1.0.100", 17, Some(53))?,
+        target("10.1.0.100", 132, Some(80))?,
+        target("10.1.0.101", 6, None)?,
+        target("fd00:1::100", 6, Some(80))?,
+        target("fd00:1::100", 17, None)?,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mark = 0x6c76_0000 + u32::try_from(number).map_err(|e| e.to_string())?;
+        all.insert(Filter { from: None, to, mark });
+        all.insert(Filter { from: peer, to, mark: 0 });
+    }
+    same("what stands there at first", &kernel.filters(eth0)?, &(Vec::new(), false))?;
+    same("the door was made", &kernel.add_doors(eth0), &Ok(true))?;
+    same("the door was there", &kernel.add_doors(eth0), &Ok(false))?;
+    let others = ["tc", "filter", "add", "dev", "eth0", "ingress"];
+    let other = |words: &str| judge::run(&[&others[..], &words.split(' ').collect::<Vec<_>>()[..]].concat());
+    other("prio 7 protocol ip flower dst_ip 10.9.9.9 action drop")?;
+    other("prio 3000 protocol ip flower dst_ip 10.9.9.8 action drop")?;
+    let wrong = format!("prio {} protocol ip flower dst_ip 10.9.9.7 action drop", PLACES.start());
+    other(&wrong)?;
+
+    let take = |kernel: &mut Kernel, wanted: &BTreeSet<Filter>| -> Result<usize, String> {
+        let steps = steps(&kernel.filters(eth0)?.0, wanted, false);
+        steps
+            .iter()
+            .try_for_each(|step| kernel.take_step(eth0, step).map_err(|e| format!("{step:?}: {e:?}")))?;
+        Ok(steps.len())
+    };
+    same("steps", &take(&mut kernel, &all)?, &(all.len() + 1))?;
+    let (found, has_others) = kernel.filters(eth0)?;
+    let read: BTreeSet<Filter> = found.iter().filter_map(|s| s.filter).collect();
+    same("what is read is what was written", &(read, has_others), &(all.clone(), true))?;
+    same("steps", &take(&mut kernel, &all)?, &0)?;
+    let shown = judge::run(&["tc", "filter", "show", "dev", "eth0", "ingress"])?;
+    for words in
+        ["dst_port 53", "src_mac 02:00:00:00:00:07", "mark 1819672576 continue", "10.9.9.9", "10.9.9.8"]
+    {
+        claim(shown.contains(words), || format!("no {words:?} in {shown}"))?;
+    }
+    claim(!shown.contains("10.9.9.7"), || format!("a stranger in our place: {shown}"))?;
+    let one: BTreeSet<Filter> = all.iter().take(1).copied().collect();
+    take(&mut kernel, &one)?;
+    take(&mut kernel, &BTreeSet::new())?;
+    same("what is left", &kernel.filters(eth0)?, &(Vec::new(), true))?;
+    kernel.remove_doors(eth0)?;
+    same("what is left", &kernel.filters(eth0)?, &(Vec::new(), false))
+}
+
+fn neighbours() -> Verdict {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+    let mut watch = {
+        let _inside = runtime.enter();
+        Watch::around(true)?
+    };
+    let mut kernel = Kernel::open()?;
+    let link = index(&mut kernel, "eth0")?;
+    let ip: IpAddr = "10.1.0.21".parse().map_err(|e| format!("{e}"))?;
+    judge::run(&["ip", "neigh", "flush", "dev", "eth0"])?;
+    kernel.look_up(&BTreeSet::from([(link, ip)]))?;
+    let heard = runtime
+        .block_on(async {
+            let told = async {
+                loop {
+                    let Told::News(news) = watch.next().await? else { continue };
+                    for news in news {
+                        if let News::Neighbour(neighbour) = news {
+                            return Ok(neighbour);
+                        }
+                    }
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(3), told).await.map_err(|e| e.to_string())?
+        })
+        .map_err(|e: String| e)?;
+    same("who was heard", &(heard.link, heard.ip), &(link, ip))?;
+    same("the neighbours", &kernel.neighbours()?.contains(&heard), &true)
 }
 
 fn flood() -> Verdict {

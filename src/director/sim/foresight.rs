@@ -8,6 +8,7 @@ use super::sweep::{random_config, strangers_arrive};
 use super::world::{Server, World};
 use crate::check::spec::{CheckerSpec, Question};
 use crate::config::{Config, VirtualServerId};
+use crate::director::colocated::Around;
 use crate::director::preview::{Change, KernelTable, preview};
 use crate::director::state::{KnownDown, State};
 use crate::director::{Input, desired};
@@ -34,7 +35,7 @@ fn what_is_foreseen_is_what_a_restart_with_another_file_does() {
         world.run(QUIET);
         let after = Arc::new(random_config(&mut world.rng));
         let state = State { down: truth(&world, &after), ..world.saved().clone() };
-        let foresight = preview(&after, state, world.kernel.clone(), world.now);
+        let foresight = preview(&after, state, Around::default(), world.kernel.clone(), world.now);
         let mut expected = shape(world.kernel.table());
         foresight.changes.iter().for_each(|change| happen(change, &mut expected));
         world.crash();
@@ -42,7 +43,8 @@ fn what_is_foreseen_is_what_a_restart_with_another_file_does() {
         world.run(QUIET);
         assert_eq!(shape(world.kernel.table()), expected, "seed {seed}: {:#?}", foresight.changes);
         foreseen += foresight.changes.len();
-        let again = preview(&after, world.saved().clone(), world.kernel.clone(), world.now);
+        let again =
+            preview(&after, world.saved().clone(), Around::default(), world.kernel.clone(), world.now);
         assert_eq!(again.changes, [], "seed {seed}: nothing is left to do");
     }
     assert!(foreseen > 300, "only {foreseen} changes were foreseen: is the test broken?");
@@ -101,7 +103,8 @@ fn a_server_that_leaves_with_connections_is_foreseen_to_drain_and_a_dead_one_to_
     config.virtual_servers[0].real_servers.remove(0);
     let down = vec![known_down(id, dies, &config.virtual_servers[0].real_servers[0].checkers[0].spec)];
     let state = State { down, ..world.saved().clone() };
-    let changes = preview(&Arc::new(config), state, world.kernel.clone(), world.now).changes;
+    let changes =
+        preview(&Arc::new(config), state, Around::default(), world.kernel.clone(), world.now).changes;
     let of = |wanted| {
         let is_it =
             |c: &&Change| matches!(c, Change::Destination { destination, .. } if *destination == wanted);

@@ -11,6 +11,7 @@ use crate::check::schedule::RunId;
 use crate::check::spec::CheckerSpec;
 use crate::config::Config;
 use crate::director::checkers::Subscriber;
+use crate::director::colocated::Around;
 use crate::director::event::Event;
 use crate::director::order::Order;
 use crate::director::reconcile::Request;
@@ -19,6 +20,7 @@ use crate::director::{Director, Effect, Input};
 use crate::ipvs::backend::{Backend, Error, Op, Refusal, Snapshot};
 use crate::ipvs::memory::MemoryBackend;
 use crate::ipvs::types::ServiceKey;
+use crate::net::door::Marking;
 use crate::time::Instant;
 use crate::vrrp::exchange::DirectorLevel;
 
@@ -59,6 +61,10 @@ pub struct World {
     pub events: Vec<(Instant, Event)>,
     /// What the router was told last.
     pub router: Option<DirectorLevel>,
+    /// What the director is told of its host before anything else.
+    pub around: Around,
+    /// The packets it wants marked.
+    pub markings: Vec<Marking>,
     /// Every operation that was tried.
     pub ops: Vec<(Instant, Op)>,
     /// What happened, for comparing two runs.
@@ -90,6 +96,8 @@ impl World {
             rng: fastrand::Rng::with_seed(seed),
             events: Vec::new(),
             router: None,
+            around: Around::default(),
+            markings: Vec::new(),
             ops: Vec::new(),
             trace: Vec::new(),
             fault_rate: 0,
@@ -108,9 +116,10 @@ impl World {
     pub fn start(&mut self, config: &Arc<Config>) {
         let seed = self.rng.u64(..);
         self.finished = None;
+        self.markings.clear();
         self.incarnation += 1;
         self.director = Some(Director::new(Arc::clone(config), self.saved.clone(), seed, self.now));
-        self.tell(Input::Wake);
+        self.tell(Input::Around(self.around.clone()));
     }
 
     /// The process dies; what it had asked of the kernel may or may not still happen.
@@ -163,6 +172,7 @@ impl World {
                 self.schedule(at, Happening::KernelActs { incarnation: self.incarnation, request });
             }
             Effect::Event(event) => self.events.push((self.now, event)),
+            Effect::Mark(markings) => self.markings = markings,
             Effect::Router(level) => self.router = Some(level),
             Effect::Finished { is_clean } => {
                 self.finished = Some(is_clean);
@@ -284,6 +294,11 @@ impl World {
     fn schedule(&mut self, at: Instant, happening: Happening) {
         self.next_happening += 1;
         self.queue.insert((at, self.next_happening), happening);
+    }
+
+    /// What the last director saved is lost.
+    pub fn forget(&mut self) {
+        self.saved = State::default();
     }
 
     /// What the last director saved.

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::wire::*;
 use crate::net::types::{
-    HeldAddress, Hop, Link, LinkIndex, MacAddress, Prefix, Route, RouteKind, Rule, RuleAction,
+    HeldAddress, Hop, Link, LinkIndex, MacAddress, Neighbour, Prefix, Route, RouteKind, Rule, RuleAction,
 };
 use crate::netlink::attribute::{Attribute, Malformed, attributes, take_u16, take_u32};
 
@@ -37,6 +37,7 @@ pub(super) fn link(payload: &[u8]) -> Result<ShownLink, Malformed> {
         is_up: flags & IFF_UP != 0,
         is_running: flags & (IFF_RUNNING | IFF_LOWER_UP) == IFF_RUNNING | IFF_LOWER_UP,
         is_loopback: flags & IFF_LOOPBACK != 0,
+        is_silent: flags & IFF_NOARP != 0,
         mtu: 0,
         base: None,
     };
@@ -121,6 +122,22 @@ pub(super) fn address(payload: &[u8]) -> Result<Option<ShownAddress>, Malformed>
         is_unusable: has_failed || is_tentative,
     };
     Ok(Some(ShownAddress { held, far: far.unwrap_or(near), label, broadcast, flags, preferred, has_failed }))
+}
+
+/// A neighbour; None when it is of another family, or its link-layer address is no Ethernet one or not known.
+pub(super) fn neighbour(payload: &[u8]) -> Result<Option<Neighbour>, Malformed> {
+    let (family, link) = (*payload.first().ok_or(CUT)?, LinkIndex(take_u32(payload, 4)?));
+    let is_silent = take_u16(payload, 8)? & (NUD_SILENT | NUD_NOARP) != 0;
+    let (mut far, mut mac) = (None, None);
+    for a in attributes(payload.get(NEIGHBOUR_HEADER..).ok_or(CUT)?) {
+        let a = a?;
+        match a.kind {
+            NDA_DST => far = ip(&a, family)?,
+            NDA_LLADDR if a.payload.len() == 6 => mac = a.payload.first_chunk().copied().map(MacAddress),
+            _ => {}
+        }
+    }
+    Ok(far.zip(mac).filter(|_| !is_silent).map(|(ip, mac)| Neighbour { link, ip, mac }))
 }
 
 /// A route; None when it is of another family or kind, or only a cache's.

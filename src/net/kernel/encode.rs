@@ -27,6 +27,19 @@ pub(super) fn all_addresses() -> Request {
     Request::new(GET_ADDRESS, DUMP, &[0; ADDRESS_HEADER])
 }
 
+pub(super) fn all_neighbours() -> Request {
+    Request::new(GET_NEIGHBOUR, DUMP, &[0; NEIGHBOUR_HEADER])
+}
+
+/// A neighbour is looked up, as if a packet went to it.
+pub(super) fn look_up(link: LinkIndex, ip: IpAddr) -> Request {
+    let [a, b, c, d] = link.0.to_ne_bytes();
+    let header = [family(ip), 0, 0, 0, a, b, c, d, 0, 0, NTF_USE, 0];
+    let mut request = Request::new(NEW_NEIGHBOUR, CREATE, &header);
+    request.attribute(NDA_DST, &bytes(ip));
+    request
+}
+
 /// The routes of a family, table and kind.
 pub(super) fn routes_like(route: &Route) -> Request {
     let mut header = [0; ROUTE_HEADER];

@@ -23,6 +23,7 @@ mod watch;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -33,7 +34,7 @@ use self::decode::{ShownAddress, ShownLink};
 use self::talk::Talk;
 use self::vmac::Vmacs;
 pub use self::watch::{Told, Watch, register};
-use super::types::{Host, LinkIndex, Prefix};
+use super::types::{Host, LinkIndex, Neighbour, Prefix};
 use crate::netlink::request::Request;
 
 /// The network namespace of the thread that opened it.
@@ -74,6 +75,28 @@ impl Kernel {
         }
         host.addresses = self.addresses()?.into_iter().map(|shown| shown.held).collect();
         Ok(host)
+    }
+
+    /// What is known of its neighbours.
+    ///
+    /// # Errors
+    /// A sentence, when the kernel does not answer or makes no sense.
+    pub fn neighbours(&mut self) -> Result<Vec<Neighbour>, String> {
+        self.converse(|talk| {
+            talk.dump(&encode::all_neighbours(), Vec::new, |all, payload| {
+                all.extend(decode::neighbour(payload)?);
+                Ok(())
+            })
+        })
+    }
+
+    /// Looks neighbours up; those that answer are news.
+    ///
+    /// # Errors
+    /// In words, what the kernel refused.
+    pub fn look_up(&mut self, neighbours: &BTreeSet<(LinkIndex, IpAddr)>) -> Result<(), String> {
+        let requests: Vec<_> = neighbours.iter().map(|(link, ip)| encode::look_up(*link, *ip)).collect();
+        self.ask(&requests).map_err(|(_, text)| text)
     }
 
     fn links(&mut self) -> Result<Vec<ShownLink>, String> {

@@ -21,6 +21,10 @@ use crate::netlink::message::{Reply, replies};
 const ROUTE: Option<Protocol> = None;
 /// RTMGRP_*: links, addresses, routes and rules of both families.
 const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18;
+/// RTMGRP_*: links, addresses of both families.
+const ADDRESSES: u32 = 0x1 | 0x10 | 0x100;
+/// RTMGRP_NEIGH.
+const NEIGHBOURS: u32 = 0x4;
 /// Wanted receive buffer: a link with thousands of addresses goes.
 const RECEIVE_BUFFER: usize = 8 << 20;
 /// Longest datagram; a link with many attributes stays far below.
@@ -56,6 +60,18 @@ impl Watch {
     /// # Errors
     /// A sentence, when the system refuses the socket.
     pub fn open() -> Result<Watch, String> {
+        Watch::of(GROUPS)
+    }
+
+    /// The same for links and addresses, and neighbours where somebody wants to know.
+    ///
+    /// # Errors
+    /// A sentence, when the system refuses the socket.
+    pub fn around(with_neighbours: bool) -> Result<Watch, String> {
+        Watch::of(ADDRESSES | if with_neighbours { NEIGHBOURS } else { 0 })
+    }
+
+    fn of(groups: u32) -> Result<Watch, String> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let refused = |what: &str, e: &dyn std::fmt::Display| format!("news of the network: {what}: {e}");
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, ROUTE)
@@ -66,7 +82,7 @@ impl Watch {
             set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER)
                 .map_err(|e| refused("receive buffer", &e))?;
         }
-        bind(&socket, &SocketAddrNetlink::new(0, GROUPS)).map_err(|e| refused("groups", &e))?;
+        bind(&socket, &SocketAddrNetlink::new(0, groups)).map_err(|e| refused("groups", &e))?;
         let socket = register(socket).map_err(|e| refused("event loop", &e))?;
         Ok(Watch { socket, buffer: vec![0; DATAGRAM], names: BTreeMap::new(), gone: VecDeque::new() })
     }
@@ -152,6 +168,7 @@ impl Watch {
                 wire::DELETE_ROUTE => {
                     decode::route(payload, &|index| self.names.get(&index).cloned())?.map(News::RouteGone)
                 }
+                wire::NEW_NEIGHBOUR => decode::neighbour(payload)?.map(News::Neighbour),
                 wire::DELETE_RULE => decode::rule(payload)?.map(News::RuleGone),
                 _ => None,
             };

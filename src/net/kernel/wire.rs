@@ -15,6 +15,8 @@ pub(super) const GET_ADDRESS: u16 = 22;
 pub(super) const NEW_ROUTE: u16 = 24;
 pub(super) const DELETE_ROUTE: u16 = 25;
 pub(super) const GET_ROUTE: u16 = 26;
+pub(super) const NEW_NEIGHBOUR: u16 = 28;
+pub(super) const GET_NEIGHBOUR: u16 = 30;
 pub(super) const NEW_RULE: u16 = 32;
 pub(super) const DELETE_RULE: u16 = 33;
 
@@ -22,6 +24,8 @@ pub(super) const DELETE_RULE: u16 = 33;
 pub(super) const LINK_HEADER: usize = 16;
 /// Length of `struct ifaddrmsg`.
 pub(super) const ADDRESS_HEADER: usize = 8;
+/// Length of `struct ndmsg`.
+pub(super) const NEIGHBOUR_HEADER: usize = 12;
 /// Length of `struct rtmsg` and of `struct fib_rule_hdr`.
 pub(super) const ROUTE_HEADER: usize = 12;
 /// Length of `struct rtnexthop`.
@@ -32,6 +36,7 @@ pub(super) const ETHERNET: u16 = 1;
 pub(super) const IFF_UP: u32 = 0x1;
 pub(super) const IFF_LOOPBACK: u32 = 0x8;
 pub(super) const IFF_RUNNING: u32 = 0x40;
+pub(super) const IFF_NOARP: u32 = 0x80;
 pub(super) const IFF_LOWER_UP: u32 = 0x1_0000;
 
 pub(super) const IFLA_ADDRESS: u16 = 1;
@@ -81,6 +86,15 @@ pub(super) const RTA_VIA: u16 = 18;
 pub(super) const ONLINK: u8 = 4;
 /// RTM_F_CLONED: an entry of a cache.
 pub(super) const CLONED: u32 = 0x200;
+
+pub(super) const NDA_DST: u16 = 1;
+pub(super) const NDA_LLADDR: u16 = 2;
+/// NUD_INCOMPLETE, NUD_FAILED: its address is not, or no longer, known.
+pub(super) const NUD_SILENT: u16 = 0x01 | 0x20;
+/// NUD_NOARP: nobody was asked for it.
+pub(super) const NUD_NOARP: u16 = 0x40;
+/// NTF_USE: as if a packet went there.
+pub(super) const NTF_USE: u8 = 1;
 
 pub(super) const FRA_DST: u16 = 1;
 pub(super) const FRA_SRC: u16 = 2;

@@ -90,6 +90,7 @@ fn random_link(rng: &mut fastrand::Rng) -> Link {
         is_up: rng.u32(0..4) > 0,
         is_running: rng.u32(0..4) > 0,
         is_loopback: false,
+        is_silent: false,
         mtu: 1500,
         base: None,
     }

@@ -1,0 +1,291 @@
+//! Where the services of virtual servers are in the kernel, by address or by mark, and the way from one to the other.
+//!
+//! Make before break: the service in the new place comes first, the old one stays as it is until packets find the new
+//! one, then sends nobody new to others and goes when they have no connections left. A part of the director, which
+//! asks it at every change of configuration, addresses and marks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::colocated::{self, Around, Colocated, Remedy};
+use super::event::Event;
+use super::pool::{DRAIN_DEADLINE, DRAIN_GRACE, Pool};
+use super::{Director, Effect, Life, desired};
+use crate::config::VirtualServerId;
+use crate::ipvs::types::{DesiredService, DestinationEntry, ServiceEntry, ServiceKey};
+use crate::net::door::Marking;
+use crate::time::Instant;
+
+/// What is so at the doors where packets get their marks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Doors {
+    /// Marks that packets get wherever they should.
+    pub marked: BTreeSet<u32>,
+    /// This kernel cannot mark packets.
+    pub cannot_mark: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Places {
+    around: Around,
+    doors: Doors,
+    colocated: BTreeMap<VirtualServerId, Colocated>,
+    retired: BTreeMap<ServiceKey, Retired>,
+    told: Vec<Marking>,
+}
+
+/// A service whose virtual server has another one now.
+#[derive(Clone, Copy, Debug)]
+struct Retired {
+    virtual_server: VirtualServerId,
+    /// When it goes whatever it still serves; None until its successor is found by packets.
+    deadline: Option<Instant>,
+    quiet_since: Option<Instant>,
+}
+
+impl Places {
+    /// What is done about a virtual server of which this host is a real server.
+    pub fn colocated(&self, id: VirtualServerId) -> Option<&Colocated> {
+        self.colocated.get(&id)
+    }
+
+    /// The virtual servers of which this host is a real server.
+    pub fn ids(&self) -> impl Iterator<Item = VirtualServerId> + '_ {
+        self.colocated.keys().copied()
+    }
+
+    /// Whether the packets of a mark get it everywhere.
+    pub fn is_marked(&self, mark: u32) -> bool {
+        self.doors.marked.contains(&mark)
+    }
+
+    /// The virtual server a service in the kernel is of, or would be.
+    pub fn owner(&self, key: ServiceKey) -> VirtualServerId {
+        let ours = || {
+            let ServiceKey::Fwmark { mark, .. } = key else { return None };
+            self.colocated.iter().find(|(_, c)| c.mark() == Some(mark)).map(|(id, _)| *id)
+        };
+        let retired = self.retired.get(&key).map(|retired| retired.virtual_server);
+        retired.or_else(ours).unwrap_or_else(|| desired::virtual_server_id(key))
+    }
+
+    /// A service in the virtual server's words.
+    pub fn named(&self, key: ServiceKey) -> ServiceKey {
+        desired::service_key(self.owner(key))
+    }
+
+    /// The VIP of a service in the kernel.
+    pub fn vip(&self, key: ServiceKey) -> Option<IpAddr> {
+        match self.owner(key) {
+            VirtualServerId::Address { address, .. } => Some(address),
+            VirtualServerId::Fwmark { .. } => None,
+        }
+    }
+
+    fn retire(&mut self, key: ServiceKey, virtual_server: VirtualServerId) {
+        let retired = Retired { virtual_server, deadline: None, quiet_since: None };
+        self.retired.entry(key).or_insert(retired);
+    }
+
+    /// Forgets what was to go: everything is.
+    pub(super) fn clear(&mut self) {
+        self.retired.clear();
+    }
+
+    fn markings(&self) -> Vec<Marking> {
+        self.colocated.iter().filter_map(|(id, c)| colocated::marking(*id, c)).collect()
+    }
+
+    fn is_own(&self, ip: IpAddr) -> bool {
+        ip.is_loopback() || self.around.own.contains(&ip)
+    }
+
+    /// What a service has that sends nobody new to others than this host: where its packets are no longer looked for,
+    /// unmarked ones of peers still are.
+    fn quiesced(&self, key: ServiceKey, actual: &ServiceEntry) -> DesiredService {
+        let mut wanted = held(actual);
+        let is_by_address = matches!(key, ServiceKey::Address { .. });
+        for (at, destination) in &mut wanted.destinations {
+            if !(is_by_address && self.is_own(at.ip())) {
+                destination.weight = 0;
+            }
+        }
+        wanted
+    }
+}
+
+/// A service as it is.
+fn held(actual: &ServiceEntry) -> DesiredService {
+    let destinations = actual.destinations.iter().map(|(at, entry)| (*at, entry.destination)).collect();
+    DesiredService { service: actual.service.clone(), destinations }
+}
+
+impl Director {
+    pub(super) fn around_is(&mut self, around: Around, events: &mut Vec<Event>) {
+        if self.life != Life::Running {
+            return;
+        }
+        self.places.around = around;
+        self.place(events);
+    }
+
+    pub(super) fn doors_are(&mut self, doors: Doors, events: &mut Vec<Event>) {
+        if self.life != Life::Running {
+            return;
+        }
+        self.places.doors = doors;
+        self.place(events);
+    }
+
+    /// Finds anew where the services belong.
+    pub(super) fn place(&mut self, events: &mut Vec<Event>) {
+        let (own, can_mark) = (&self.places.around.own, !self.places.doors.cannot_mark);
+        let found = colocated::find(&self.config, own, can_mark);
+        let before = std::mem::replace(&mut self.places.colocated, found);
+        for (id, is) in &self.places.colocated {
+            if before.get(id) != Some(is) {
+                let has_limits = is.mark().is_none();
+                let what = Some(is.to_string());
+                events.push(Event::Colocated { virtual_server: *id, what, has_limits });
+            }
+            // It may have been left there by somebody who knew no marks, and would schedule what peers send.
+            if is.mark().is_some() && before.get(id).is_none_or(|was| was.mark().is_none()) {
+                self.reconciler.claim(desired::service_key(*id));
+            }
+        }
+        for id in before.keys().filter(|id| !self.places.colocated.contains_key(id)) {
+            events.push(Event::Colocated { virtual_server: *id, what: None, has_limits: false });
+        }
+        for (id, pool) in &mut self.pools {
+            let mark = self.places.colocated.get(id).and_then(Colocated::mark);
+            if self.places.colocated.contains_key(id) || before.contains_key(id) {
+                self.unsettled.insert(*id);
+            }
+            if mark == pool.mark {
+                continue;
+            }
+            let old = pool.key();
+            pool.mark = mark;
+            self.reconciler.unwant(old);
+            if self.reconciler.actual(&old).is_some() {
+                self.places.retire(old, *id);
+            }
+        }
+    }
+
+    /// Whether a virtual server's service belongs into the kernel now.
+    pub(super) fn is_placed(&self, id: VirtualServerId) -> bool {
+        let Some(Colocated { remedy: Remedy::WhileActive(_), .. }) = self.places.colocated.get(&id) else {
+            return true;
+        };
+        let VirtualServerId::Address { address, .. } = id else { return true };
+        self.coupling.holds(address).unwrap_or_else(|| self.places.around.shown.contains(&address))
+    }
+
+    /// Takes a reading of a service: true when it is that of its pool, and not one that is to go.
+    pub(super) fn is_in_place(&mut self, key: ServiceKey, id: VirtualServerId) -> bool {
+        let Some(pool) = self.pools.get(&id) else { return false };
+        if pool.key() == key {
+            return true;
+        }
+        if self.reconciler.actual(&key).is_some() {
+            self.places.retire(key, id);
+        }
+        false
+    }
+
+    /// Whether a service is on its way out because its virtual server has another one now.
+    pub fn is_retired(&self, key: ServiceKey) -> bool {
+        self.places.retired.contains_key(&key)
+    }
+
+    /// A service in the words of its virtual server.
+    pub fn in_words_of(&self, id: VirtualServerId, mark: Option<u32>, entry: &ServiceEntry) -> ServiceEntry {
+        match (mark, self.pools.get(&id)) {
+            (Some(_), Some(pool)) => desired::by_address(entry, &pool.server),
+            _ => entry.clone(),
+        }
+    }
+
+    /// Leads retired services to their end.
+    pub(super) fn settle_retired(&mut self, now: Instant) {
+        for (key, retired) in self.places.retired.clone() {
+            let pool = self.pools.get(&retired.virtual_server).filter(|pool| pool.key() != key);
+            let is_over = pool.is_none() || !self.reconciler.owned().contains(&key);
+            let wish = match (pool, self.reconciler.actual(&key)) {
+                (Some(pool), Some(actual)) => self.wish(now, key, retired, pool, actual),
+                (None, _) | (_, None) => None,
+            };
+            let is_current = self.pools.get(&retired.virtual_server).is_some_and(|pool| pool.key() == key);
+            match wish {
+                Some((desired, retired)) => {
+                    self.reconciler.want(key, &Arc::new(desired));
+                    self.reconciler.watch(key, retired.deadline.is_some(), now);
+                    self.places.retired.insert(key, retired);
+                }
+                None if is_current => {}
+                None => self.reconciler.unwant(key),
+            }
+            if is_over {
+                self.places.retired.remove(&key);
+            }
+        }
+    }
+
+    /// What a retired service should be; None when it should be gone.
+    fn wish(
+        &self,
+        now: Instant,
+        key: ServiceKey,
+        mut retired: Retired,
+        pool: &Pool,
+        actual: &ServiceEntry,
+    ) -> Option<(DesiredService, Retired)> {
+        let is_found = match key {
+            ServiceKey::Address { .. } => pool.mark.is_none_or(|mark| self.places.is_marked(mark)),
+            ServiceKey::Fwmark { mark, .. } => !self.places.is_marked(mark),
+        };
+        let has_successor =
+            self.reconciler.actual(&pool.key()).is_some() || !self.is_placed(retired.virtual_server);
+        if !is_found || !has_successor {
+            return Some((held(actual), Retired { deadline: None, quiet_since: None, ..retired }));
+        }
+        let deadline = *retired.deadline.get_or_insert(now + DRAIN_DEADLINE);
+        let wanted = self.places.quiesced(key, actual);
+        let quiet = |(at, entry): (&_, &DestinationEntry)| {
+            let is_leaving = wanted.destinations.get(at).is_some_and(|wanted| wanted.weight == 0);
+            let connections = entry.connections.active.saturating_add(entry.connections.inactive);
+            !is_leaving || (entry.destination.weight == 0 && connections == 0)
+        };
+        let is_quiet = actual.destinations.iter().all(quiet);
+        retired.quiet_since = is_quiet.then(|| retired.quiet_since.unwrap_or(now));
+        let has_rested = retired.quiet_since.is_some_and(|since| now.since(since) >= DRAIN_GRACE);
+        let is_over = desired::must_leave_at_once(&pool.server) || has_rested || now >= deadline;
+        (!is_over).then_some((wanted, retired))
+    }
+
+    /// Tells which packets are to be marked, if that is not known yet.
+    pub(super) fn tell_markings(&mut self, effects: &mut Vec<Effect>) {
+        let markings = self.places.markings();
+        if markings != self.places.told {
+            self.places.told.clone_from(&markings);
+            effects.push(Effect::Mark(markings));
+        }
+    }
+
+    /// Services are named by their virtual servers.
+    pub(super) fn name_services(&self, events: &mut [Event]) {
+        for event in events {
+            match event {
+                Event::Adopted { service, .. }
+                | Event::Foreign { service, .. }
+                | Event::Drift { service, .. }
+                | Event::Degraded { service, .. }
+                | Event::Restored { service } => *service = self.places.named(*service),
+                _ => {}
+            }
+        }
+    }
+}
