@@ -216,17 +216,7 @@ impl Announcer {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ANNOUNCING: Announcing = Announcing {
-        delay: Duration::from_secs(5),
-        repeat: 5,
-        refresh: Duration::ZERO,
-        refresh_repeat: 1,
-        lower_priority_delay: Duration::from_secs(5),
-        lower_priority_repeat: 5,
-        extra: Duration::ZERO,
-        extra_on_all: false,
-    };
+    use crate::vrrp::sim::site::announcing;
 
     fn announcement(instance: &str, link: &str, ip: &str) -> Announcement {
         Announcement { instance: instance.to_owned(), link: link.to_owned(), ip: ip.parse().unwrap() }
@@ -292,7 +282,7 @@ mod tests {
     #[test]
     fn cancelling_takes_what_waits_and_the_second_burst() {
         let mut announcer = Announcer::default();
-        announcer.begin("a", &ANNOUNCING, at(0));
+        announcer.begin("a", &announcing(), at(0));
         announcer.burst(&[announcement("a", "e0", "10.0.0.1"), announcement("b", "e0", "10.0.0.2")], 5);
         announcer.cancel("a");
         let rest = run(&mut announcer, at(0));
@@ -303,7 +293,7 @@ mod tests {
     #[test]
     fn the_second_burst_comes_once_and_a_refresh_again_and_again() {
         let mut announcer = Announcer::default();
-        let announcing = Announcing { refresh: Duration::from_secs(7), ..ANNOUNCING };
+        let announcing = Announcing { refresh: Duration::from_secs(7), ..announcing() };
         announcer.begin("a", &announcing, at(0));
         let mut due = Vec::new();
         while let Some(next) = announcer.deadline().filter(|next| *next <= at(15_000)) {

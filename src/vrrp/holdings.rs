@@ -171,7 +171,8 @@ impl Holdings {
                 }
             }
         }
-        self.done.clear();
+        // A macvlan can be seen; routes and rules cannot.
+        self.done.retain(|key| matches!(key, Key::Vmac(name) if host.link(name).is_some()));
         self.touched.extend(self.in_flight.iter().flatten().filter_map(|(key, _)| match key {
             Key::Address(key) => Some(key.clone()),
             _ => None,
@@ -230,7 +231,8 @@ impl Holdings {
         }
     }
 
-    fn hear_link(&mut self, link: &Link, host: &Host) {
+    /// A link is there, or changed; `host` is as before it.
+    pub fn hear_link(&mut self, link: &Link, host: &Host) {
         let before = host.links.get(&link.index);
         let came_up = link.is_up && !before.is_some_and(|b| b.is_up);
         if came_up || before.is_none_or(|b| b.name != link.name) {

@@ -22,11 +22,13 @@ mod reload;
 pub mod router;
 pub mod settings;
 #[cfg(test)]
-mod sim;
+pub mod sim;
 mod speakers;
 pub mod status;
+mod steadiness;
 mod track;
 mod transition;
+mod wishes;
 
 pub use router::Router;
 

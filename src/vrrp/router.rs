@@ -14,13 +14,14 @@ use super::drops::Drops;
 use super::event::Event;
 use super::exchange::{DirectorLevel, Effect, Endpoint, Input, State, Testament};
 use super::group::Group;
-use super::holdings::{self, Holdings, Want, Wanted};
+use super::holdings::{self, Holdings};
 use super::instance::Reaction;
 use super::member::Member;
 use super::reload::Leaving;
 use super::settings::{OnCrash, Settings};
+use super::steadiness::Unsteady;
 use super::track::{self, Levels};
-use crate::net::types::{Host, LinkIndex, News};
+use crate::net::types::{Host, Link, LinkIndex, News};
 use crate::time::Instant;
 
 /// Longest time a stop waits for the kernel.
@@ -70,6 +71,7 @@ pub struct Router {
     life: Life,
     starts_at: Instant,
     wall_offset: Duration,
+    unsteady: Unsteady,
     /// Links that forward IPv6.
     pub(super) router_links: BTreeSet<LinkIndex>,
     inherited: BTreeSet<String>,
@@ -104,6 +106,7 @@ impl Router {
             life: Life::Running,
             starts_at: now + settings.startup_delay,
             wall_offset: Duration::ZERO,
+            unsteady: Unsteady::default(),
             router_links: BTreeSet::new(),
             inherited: BTreeSet::new(),
             listening: Arc::default(),
@@ -122,7 +125,7 @@ impl Router {
         }
         match input {
             Input::Wake => {}
-            Input::Host(host) => self.read_host(host),
+            Input::Host(host) => self.read_host(host, now),
             Input::News(news) => self.hear_news(&news, now),
             Input::Received(datagram) => self.receive(&datagram, now, out),
             Input::Drained => self.drained(now, out),
@@ -177,7 +180,7 @@ impl Router {
             }
             Life::Running => {
                 let leaving = self.leaving.iter().map(|l| l.until).min();
-                [self.holdings.deadline(), self.init_deadline(), leaving]
+                [self.holdings.deadline(), self.init_deadline(), leaving, self.unsteady.deadline()]
             }
         };
         // While everything that arrived is being told, no timer decides.
@@ -211,8 +214,13 @@ impl Router {
         self.late_times
     }
 
-    fn read_host(&mut self, host: Host) {
+    fn read_host(&mut self, mut host: Host, now: Instant) {
         let is_first = self.host.is_none();
+        self.unsteady.keep_only(&host);
+        for link in host.links.values_mut() {
+            let before = self.host.as_ref().and_then(|host| host.links.get(&link.index));
+            *link = self.unsteady.counts_as(link.clone(), before, &self.settings.link_delays, now);
+        }
         if is_first {
             for name in std::mem::take(&mut self.inherited) {
                 if let Some(member) = self.members.get_mut(&name) {
@@ -227,18 +235,31 @@ impl Router {
         self.is_dirty = true;
     }
 
+    fn link_changed(&mut self, link: &Link) {
+        let Some(host) = &mut self.host else { return };
+        self.holdings.hear_link(link, host);
+        if host.links.insert(link.index, link.clone()).as_ref() != Some(link) {
+            let how = if link.is_working() { "up" } else { "down" };
+            self.cause = format!("interface {} {how}", link.name);
+            self.is_dirty = true;
+        }
+    }
+
     fn hear_news(&mut self, news: &News, now: Instant) {
+        if let News::Link(link) = news {
+            if let Some(host) = &self.host {
+                let before = host.links.get(&link.index);
+                let delays = &self.settings.link_delays;
+                let link = self.unsteady.counts_as(link.clone(), before, delays, now);
+                self.link_changed(&link);
+            }
+            return;
+        }
         let Some(host) = &mut self.host else { return };
         self.holdings.hear(news, host, now);
         match news {
-            News::Link(link) => {
-                let how = if link.is_working() { "up" } else { "down" };
-                self.cause = format!("interface {} {how}", link.name);
-                if host.links.insert(link.index, link.clone()).as_ref() == Some(link) {
-                    return;
-                }
-            }
             News::LinkGone(index) => {
+                self.unsteady.forget(*index);
                 if let Some(link) = host.links.remove(index) {
                     self.cause = format!("interface {} went", link.name);
                 }
@@ -252,7 +273,7 @@ impl Router {
                 self.cause = format!("address {} went", held.prefix);
                 holdings::remove_address(host, held.link, held.prefix);
             }
-            News::RouteGone(_) | News::RuleGone(_) => return,
+            News::Link(_) | News::RouteGone(_) | News::RuleGone(_) => return,
         }
         self.is_dirty = true;
     }
@@ -287,6 +308,9 @@ impl Router {
     /// Everything that follows from what is known now.
     fn settle(&mut self, now: Instant, out: &mut Vec<Effect>) {
         if self.life == Life::Running {
+            for link in self.unsteady.take_due(now) {
+                self.link_changed(&link);
+            }
             let is_init_due = self.init_deadline().is_some_and(|at| at <= now);
             if std::mem::take(&mut self.is_dirty) || is_init_due {
                 self.look_around(now, out);
@@ -393,42 +417,6 @@ impl Router {
         out.extend(packets.into_iter().map(Effect::Send));
     }
 
-    /// What should be there follows from the states.
-    fn want(&mut self) {
-        let mut wanted = Wanted::default();
-        let is_running = self.life == Life::Running;
-        if is_running {
-            let settings = &self.settings;
-            wanted.addresses.extend(settings.static_addresses.iter().map(of_nobody));
-            wanted.routes.extend(settings.static_routes.iter().map(of_nobody));
-            wanted.rules.extend(settings.static_rules.iter().map(of_nobody));
-        }
-        // In the file's order: a route may need an address, an address's place in a list may matter.
-        for settings in &self.settings.instances {
-            let Some(member) = self.members.get(&settings.name) else { continue };
-            let settings = member.settings();
-            if is_running
-                && let Some(vmac) = &settings.vmac
-                && !wanted.vmacs.iter().any(|known| known.name == vmac.name)
-            {
-                wanted.vmacs.push(Arc::clone(vmac));
-            }
-            let places = || member.addresses().map(|a| (a.wanted.link.clone(), a.wanted.prefix.ip));
-            wanted.forbidden.extend(places());
-            if settings.priority == 255 && !member.is_inherited {
-                wanted.owned_by_host.extend(places());
-            }
-            let is_kept = member.is_inherited && member.state() == State::Init && is_running;
-            if is_kept || member.state() == State::Master {
-                let name = &settings.name;
-                wanted.addresses.extend(member.addresses().map(|a| of_instance(a, name)));
-                wanted.routes.extend(settings.routes.iter().map(|r| of_instance(r, name)));
-                wanted.rules.extend(settings.rules.iter().map(|r| of_instance(r, name)));
-            }
-        }
-        self.holdings.want(wanted);
-    }
-
     fn tell_levels(&mut self, out: &mut Vec<Effect>) {
         for member in self.members.values_mut() {
             let level = member.level();
@@ -475,12 +463,4 @@ impl Router {
             out.push(Effect::Testament(Arc::clone(&self.testament)));
         }
     }
-}
-
-fn of_nobody<T>(it: &Arc<T>) -> Want<T> {
-    Want { it: Arc::clone(it), instance: String::new(), is_tracked: true }
-}
-
-fn of_instance<T>(it: &super::settings::Virtual<T>, instance: &str) -> Want<T> {
-    Want { it: Arc::clone(&it.wanted), instance: instance.to_owned(), is_tracked: it.is_tracked }
 }

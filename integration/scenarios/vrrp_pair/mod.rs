@@ -42,7 +42,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
     let table = lvsd(&d1, &["status", "--control", &crate::lab::daemon::control("/run/lvsd-d1")])?.stdout;
     lab.note(&table);
     claim(table.contains("web       51    Master  150"), || format!("the status says so:\n{table}"))?;
-    same("the other's Master", &instance(&d2)?["master"].as_str(), &Some("10.1.0.11"))?;
+    same("the other's Master", &instance(&d2, "master")?.as_str(), &"10.1.0.11")?;
 
     lab.step("it is killed: its guardian says good-bye, and the other takes over");
     let begun = Instant::now();
@@ -89,7 +89,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
     two.end(Signal::USR2)?;
     claim(holds(&d2).is_ok(), || "the VIP left d2".to_owned())?;
     let mut two = Daemon::lvsd(lab, &d2, &second)?;
-    same("its state", &instance(&d2)?["state"].as_str(), &Some("master"))?;
+    same("its state", &instance(&d2, "state")?.as_str(), &"master")?;
     claim(!two.log_text().contains("-> Backup"), || two.log_text())?;
     answers(lab)?;
 
@@ -97,7 +97,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
     judge::run(&["ip", "-n", "d2", "addr", "del", "10.1.0.100/24", "dev", "eth0"])?;
     two.wait_log("somebody removed", seconds(2))?;
     holds(&d2)?;
-    same("its state", &instance(&d2)?["state"].as_str(), &Some("master"))?;
+    same("its state", &instance(&d2, "state")?.as_str(), &"master")?;
 
     lab.step("what was on the wire");
     two.end(Signal::TERM)?;
@@ -159,8 +159,12 @@ fn held(host: &Host) -> Result<Vec<&'static str>, String> {
     Ok(VIPS.into_iter().filter(|vip| vip.parse().is_ok_and(|ip: IpAddr| own.contains(&ip))).collect())
 }
 
-fn instance(host: &Host) -> Result<serde_json::Value, String> {
+/// A word of the instance `web` in a host's status.
+fn instance(host: &Host, word: &str) -> Result<String, String> {
     let status = status(host)?;
-    let all = status["router"]["instances"].as_array().ok_or("no instances")?;
-    all.iter().find(|instance| instance["name"] == "web").cloned().ok_or("no instance web".to_owned())
+    let all = status.pointer("/router/instances").and_then(|all| all.as_array()).ok_or("no instances")?;
+    let named = |instance: &&serde_json::Value| instance.get("name").is_some_and(|name| name == "web");
+    let web = all.iter().find(named).ok_or("no instance web")?;
+    let text = web.get(word).and_then(|value| value.as_str());
+    text.map(str::to_owned).ok_or_else(|| format!("no {word} in {web}"))
 }

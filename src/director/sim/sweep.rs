@@ -18,6 +18,7 @@ use crate::ipvs::types::{
     Destination, Forwarding, Persistence, Protocol, Service, ServiceFlags, ServiceKey, Tunnel,
 };
 use crate::time::Instant;
+use crate::vrrp::sim::seeds;
 
 /// Long enough for every pause, retry and drain to end.
 const QUIET: Duration = Duration::from_secs(400);
@@ -41,21 +42,6 @@ fn after_any_mischief_the_kernel_is_as_it_should_be() {
 fn the_same_seed_gives_the_same_trace() {
     for seed in 0..8 {
         assert_eq!(live(seed).trace, live(seed).trace, "seed {seed}");
-    }
-}
-
-/// `LVSD_SIM_SEED` replays one, `LVSD_SIM_SEEDS` (`a..b`) widens the sweep.
-fn seeds() -> std::ops::Range<u64> {
-    let number = |text: &str| text.parse().expect("LVSD_SIM_SEED is a number, LVSD_SIM_SEEDS is a..b");
-    if let Ok(one) = std::env::var("LVSD_SIM_SEED") {
-        return number(&one)..number(&one) + 1;
-    }
-    match std::env::var("LVSD_SIM_SEEDS") {
-        Ok(range) => {
-            let (from, to) = range.split_once("..").expect("LVSD_SIM_SEEDS is a..b");
-            number(from)..number(to)
-        }
-        Err(_) => 0..256,
     }
 }
 

@@ -349,3 +349,24 @@ fn an_owner_keeps_what_its_host_had_before() {
     world.run(SECOND);
     assert!(world.nodes[0].has([10, 0, 0, 201]), "the host's own address stays");
 }
+
+#[test]
+fn reading_the_host_again_disturbs_nobody() {
+    let mut world = alone(on_vmac(instance("a", 51, 100)));
+    world.run(10 * SECOND);
+    let (ops, events, sockets) =
+        (world.nodes[0].ops.len(), world.nodes[0].events.len(), Arc::clone(&world.nodes[0].listening));
+    let host = world.nodes[0].host.host().clone();
+    world.tell(0, Input::Host(host));
+    world.run(3 * SECOND);
+    assert_eq!((world.nodes[0].ops.len(), world.nodes[0].events.len()), (ops, events));
+    assert!(Arc::ptr_eq(&sockets, &world.nodes[0].listening), "no socket was touched");
+    // What happened while nobody listened is seen.
+    let link = world.nodes[0].link("vrrp.51");
+    world.nodes[0].host.apply(&[Op::RemoveAddress { link, prefix: Prefix { ip: VIP.into(), length: 24 } }]);
+    let _ = world.nodes[0].host.take_news();
+    let host = world.nodes[0].host.host().clone();
+    world.tell(0, Input::Host(host));
+    world.run(10 * MILLISECOND);
+    assert!(world.nodes[0].has(VIP));
+}

@@ -8,7 +8,7 @@ use super::site::{group, instance, script, settings, vip};
 use super::world::World;
 use crate::net::types::{Op, Prefix};
 use crate::vrrp::exchange::{DirectorLevel, State, TrackLevel};
-use crate::vrrp::settings::{InstanceSettings, Settings, Track, TrackTarget, Transport};
+use crate::vrrp::settings::{InstanceSettings, LinkDelays, Settings, Track, TrackTarget, Transport};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -275,4 +275,27 @@ fn a_host_that_cannot_forward_lowers_its_priority_and_is_no_fault() {
     world.direct(1, DirectorLevel { cannot_forward, ..DirectorLevel::default() });
     world.run(10 * SECOND);
     assert_eq!(world.master("a"), Some(0), "better a Master that cannot forward than none");
+}
+
+#[test]
+fn a_cable_that_flickers_counts_only_when_it_lasts() {
+    let mut patient = settings(vec![instance("a", 51, 100)]);
+    patient.link_delays = [("e0".to_owned(), LinkDelays { down: 2 * SECOND, up: SECOND })].into();
+    let mut world = World::with(vec![patient]);
+    world.run(10 * SECOND);
+    let e0 = world.nodes[0].link("e0");
+    let plugged = |world: &mut World, is: bool| world.nodes[0].host.set_running(e0, is);
+    for _ in 0..10 {
+        plugged(&mut world, false);
+        world.run(1500 * MILLISECOND);
+        plugged(&mut world, true);
+        world.run(100 * MILLISECOND);
+    }
+    assert_eq!(world.told(0, "vrrp_transition").len(), 2, "it stayed Master");
+    plugged(&mut world, false);
+    let down = world.until("Fault", |w| w.state(0, "a") == Some(State::Fault));
+    assert!(down.abs_diff(2 * SECOND) < MILLISECOND, "{down:?}");
+    plugged(&mut world, true);
+    let up = world.until("Backup", |w| w.state(0, "a") == Some(State::Backup));
+    assert!(up.abs_diff(SECOND) < MILLISECOND, "{up:?}");
 }

@@ -10,7 +10,23 @@ mod conflicts;
 mod groups;
 mod invariants;
 mod life;
+mod noise;
 mod protocol;
 pub mod site;
 mod sweep;
 mod world;
+
+/// `LVSD_SIM_SEED` replays one, `LVSD_SIM_SEEDS` (`a..b`) widens the sweep.
+pub fn seeds() -> std::ops::Range<u64> {
+    let number = |text: &str| text.parse().expect("LVSD_SIM_SEED is a number, LVSD_SIM_SEEDS is a..b");
+    if let Ok(one) = std::env::var("LVSD_SIM_SEED") {
+        return number(&one)..number(&one) + 1;
+    }
+    match std::env::var("LVSD_SIM_SEEDS") {
+        Ok(range) => {
+            let (from, to) = range.split_once("..").expect("LVSD_SIM_SEEDS is a..b");
+            number(from)..number(to)
+        }
+        Err(_) => 0..256,
+    }
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::site::{instance, instance6, on_vmac, script, settings, unicast, vip};
 use super::world::World;
-use super::{invariants, site};
+use super::{invariants, seeds, site};
 use crate::net::types::{Op, Prefix};
 use crate::vrrp::exchange::{DirectorLevel, Input, State, TrackLevel};
 use crate::vrrp::settings::{
@@ -41,21 +41,6 @@ fn after_any_mischief_one_master_has_the_addresses() {
 fn the_same_seed_gives_the_same_trace() {
     for seed in 0..8 {
         assert_eq!(live(seed).trace, live(seed).trace, "seed {seed}");
-    }
-}
-
-/// `LVSD_SIM_SEED` replays one, `LVSD_SIM_SEEDS` (`a..b`) widens the sweep.
-fn seeds() -> std::ops::Range<u64> {
-    let number = |text: &str| text.parse().expect("LVSD_SIM_SEED is a number, LVSD_SIM_SEEDS is a..b");
-    if let Ok(one) = std::env::var("LVSD_SIM_SEED") {
-        return number(&one)..number(&one) + 1;
-    }
-    match std::env::var("LVSD_SIM_SEEDS") {
-        Ok(range) => {
-            let (from, to) = range.split_once("..").expect("LVSD_SIM_SEEDS is a..b");
-            number(from)..number(to)
-        }
-        Err(_) => 0..256,
     }
 }
 
@@ -328,7 +313,7 @@ fn stops_or_hands_over(world: &mut World, node: usize) {
 }
 
 /// The same virtual routers on every host, with their own priorities.
-fn random_site(rng: &mut fastrand::Rng, hosts: u8) -> Vec<Settings> {
+pub fn random_site(rng: &mut fastrand::Rng, hosts: u8) -> Vec<Settings> {
     let count = rng.u8(1..3);
     let common: Vec<InstanceSettings> = (0..count).map(|n| random_instance(rng, n, hosts)).collect();
     let has_group = count == 2 && rng.bool();

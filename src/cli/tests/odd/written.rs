@@ -147,7 +147,7 @@ fn braces_and_quotes() -> Vec<Odd> {
             "a template's number",
             top("vrrp_instance a {\ninterface eth0\nvirtual_router_id {{ id }}\n}"),
             2,
-            "`virtual_router_id` needs a value",
+            "`virtual_router_id` has no block",
         ),
         runs(
             "two names of the same sync group member",
