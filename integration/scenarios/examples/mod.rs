@@ -27,7 +27,7 @@ const VIPS: [&str; 4] = ["192.0.2.10", "192.0.2.20", "192.168.56.100", "2001:db8
 const PORTS: [u16; 4] = [22, 53, 80, 8443];
 
 pub fn run(lab: &mut Lab) -> Verdict {
-    let (director, client, webs) = site(lab)?;
+    let site = site(lab)?;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let mut files: Vec<PathBuf> = fs::read_dir(&folder)
         .map_err(|e| format!("{}: {e}", folder.display()))?
@@ -38,11 +38,18 @@ pub fn run(lab: &mut Lab) -> Verdict {
     files.sort();
     claim(files.len() >= 25, || format!("examples, not {files:?}"))?;
     for file in &files {
-        example(lab, &director, &client, file).map_err(|e| format!("{}: {e}", file.display()))?;
+        example(lab, &site.director, &site.client, file).map_err(|e| format!("{}: {e}", file.display()))?;
     }
     lab.note(format!("{} examples", files.len()));
-    drop(webs);
     Ok(())
+}
+
+/// The director, a client, and what answers on the one host with the addresses of all real servers.
+struct Site {
+    director: Host,
+    client: Host,
+    _webs: Vec<Web>,
+    _nginx: Daemon,
 }
 
 /// One example, from the check to the stop.
@@ -104,8 +111,7 @@ fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
     value.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
-/// The director, a client, and one host with the addresses of all real servers.
-fn site(lab: &mut Lab) -> Result<(Host, Host, (Vec<Web>, Daemon)), String> {
+fn site(lab: &mut Lab) -> Result<Site, String> {
     judge::modprobe(&["ip_vs", "ipip", "fou"])?;
     let mut t = Topology::new(&["front", "back"]);
     t.host("d1").plug("d1", "eth0", "front", &["192.0.2.2/24", "2001:db8::2/64"]);
@@ -148,5 +154,5 @@ fn site(lab: &mut Lab) -> Result<(Host, Host, (Vec<Web>, Daemon)), String> {
     // What virtual routers of the examples look at: a file, a local proxy.
     fs::write("/etc/gateway-wanted", "").map_err(|e| format!("/etc/gateway-wanted: {e}"))?;
     webs.push(Web::start_at(&director, 8080)?);
-    Ok((director, lab.host("c")?, (webs, nginx)))
+    Ok(Site { director, client: lab.host("c")?, _webs: webs, _nginx: nginx })
 }
