@@ -17,6 +17,7 @@ mod leaving;
 mod local_trouble;
 mod modes;
 mod net_conformance;
+mod notices;
 mod observability;
 mod orders;
 mod plan;
@@ -278,6 +279,18 @@ pub const SCENARIOS: &[Scenario] = &[
         120,
         schedulers::run,
     )),
+    scenario(
+        "notices",
+        "scripts and FIFOs hear what keepalived tells them; a hanging script and a full FIFO hold nobody up",
+        180,
+        notices::run,
+    ),
+    scenario(
+        "router-notices",
+        "scripts and a FIFO hear of virtual routers what keepalived tells them",
+        180,
+        notices::routers::run,
+    ),
     scenario("sorry", "all real servers die, the sorry server answers, they return", 120, sorry::run),
     scenario("inhibit", "inhibit_on_failure: weight 0 instead of removal", 120, inhibit::run),
     scenario("stop", "SIGTERM and SIGINT leave nothing but the stranger's service", 120, stop::run),
