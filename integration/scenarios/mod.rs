@@ -46,6 +46,7 @@ mod vrrp_hostile;
 mod vrrp_interop;
 mod vrrp_pair;
 mod vrrp_soak;
+mod vrrp_three;
 mod vrrp_wire;
 
 use std::process::ExitCode;
@@ -351,6 +352,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "two directors with the same file, in ten flavours: the VIP moves both ways, nobody complains",
         600,
         vrrp_interop::run,
+    ),
+    scenario(
+        "vrrp-three",
+        "three directors: of two Backups the better one takes over, the other never speaks",
+        180,
+        vrrp_three::run,
     ),
     scenario(
         "vrrp-hostile",

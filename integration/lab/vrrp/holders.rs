@@ -1,6 +1,6 @@
 //! Who holds which address: rtnetlink's news of the directors, as they come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,9 +30,13 @@ pub struct Change {
 
 #[derive(Debug, Default)]
 struct Record {
-    changes: Mutex<Vec<Change>>,
+    changes: Mutex<VecDeque<Change>>,
     changed: Condvar,
 }
+
+/// How many changes are kept: those of some hundred failovers. Whoever has an address longer than these has had it too
+/// long for any question a scenario asks.
+const KEPT: usize = 2_000;
 
 /// The news of some hosts; it is recorded until the guest ends.
 #[derive(Clone, Debug)]
@@ -58,7 +62,12 @@ impl Holders {
                     let at = Instant::now();
                     for (address, prefix, is_there) in news(buffer.get(..n).unwrap_or_default()) {
                         let change = Change { at, host: name.clone(), address, prefix, is_there };
-                        record.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+                        let mut changes = record.changes.lock().unwrap_or_else(PoisonError::into_inner);
+                        if changes.len() == KEPT {
+                            changes.pop_front();
+                        }
+                        changes.push_back(change);
+                        drop(changes);
                         record.changed.notify_all();
                     }
                 }
@@ -121,7 +130,7 @@ impl Holders {
         self.lock().iter().filter(|c| c.address == address && c.at >= from && c.at <= to).cloned().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Change>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Change>> {
         self.0.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -77,7 +77,7 @@ impl Tap {
         let end = Instant::now() + patience;
         let mut passed = self.lock();
         loop {
-            if let Some(found) = passed.iter().filter(|p| p.at >= from).find_map(&mut pick) {
+            if let Some(found) = since(&passed, from).find_map(&mut pick) {
                 return Ok(found);
             }
             let left = end.saturating_duration_since(Instant::now());
@@ -113,7 +113,7 @@ impl Tap {
 
     /// Everything that passed between two moments.
     pub fn between(&self, from: Instant, to: Instant) -> Vec<Passed> {
-        self.lock().iter().filter(|p| p.at >= from && p.at <= to).cloned().collect()
+        since(&self.lock(), from).take_while(|p| p.at <= to).cloned().collect()
     }
 
     /// Advertisements of a VRID between two moments.
@@ -141,6 +141,11 @@ impl Tap {
     fn lock(&self) -> MutexGuard<'_, VecDeque<Passed>> {
         self.0.passed.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What passed from a moment on. They are in the order of time, and many.
+fn since(passed: &VecDeque<Passed>, from: Instant) -> impl Iterator<Item = &Passed> {
+    passed.range(passed.partition_point(|p| p.at < from)..)
 }
 
 /// One line about a frame, in time since `from`.

@@ -36,7 +36,7 @@ pub const NAME: &str = "soak";
 /// How long it lasts when nobody says, in simulated time.
 const ORDINARY: Duration = seconds(3600);
 /// Wall-clock limit, in seconds, of one whose length was asked for.
-const LIMIT_S: u64 = 7200;
+const LIMIT_S: u64 = 14_400;
 /// From the last event until the table is right. A check notices within delay_loop (16 s at most), three attempts
 /// of two seconds and their pauses; a stranger's edit is found within ten.
 const BOUND: Duration = seconds(60);

@@ -121,9 +121,7 @@ impl<'a> Pair<'a> {
             ("paused for 6 s", Pair::paused),
             ("script fails", Pair::unwell),
         ];
-        // lvsd runs no scripts yet: whatever its script says, it goes on.
-        let count = if self.first.make == Make::Lvsd { parts.len() - 1 } else { parts.len() };
-        for (name, part) in parts.into_iter().take(count) {
+        for (name, part) in parts {
             self.lab.step(name);
             // A part begins at a phase of the advertisements that the part before has left to chance; the silence
             // does not depend on it.
