@@ -183,7 +183,7 @@ pub const SCENARIOS: &[Scenario] = &[
         180,
         tls::run,
     ),
-    both(scenario(
+    real(scenario(
         "real-server",
         "bare hosts prepared for DR and TUN, put back, asked for the VIP; what is emitted does the same",
         240,
