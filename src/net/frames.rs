@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
+use socket2::{SockFilter, SockRef};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use super::types::LinkIndex;
@@ -12,18 +13,57 @@ use super::types::LinkIndex;
 /// Longest frame that is looked at, in bytes.
 const LIMIT: usize = 2048;
 
+/// ETH_P_ALL.
+const ALL: u16 = 0x0003;
+
+/// Keeps frames that leave (PACKET_OUTGOING) and are of this Ethernet type (linux/filter.h).
+fn leaves(ether_type: u16) -> [SockFilter; 6] {
+    const LOAD_WORD: u16 = 0x20;
+    const LOAD_HALF: u16 = 0x28;
+    const JUMP_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    /// SKF_AD_OFF + SKF_AD_PKTTYPE.
+    const PACKET_TYPE: u32 = 0xffff_f004;
+    const OUTGOING: u32 = 4;
+    let op = |code, jt, jf, k| SockFilter::new(code, jt, jf, k);
+    [
+        op(LOAD_WORD, 0, 0, PACKET_TYPE),
+        op(JUMP_EQUAL, 0, 3, OUTGOING),
+        op(LOAD_HALF, 0, 0, 12),
+        op(JUMP_EQUAL, 0, 1, ether_type.into()),
+        op(RETURN, 0, 0, u32::MAX),
+        op(RETURN, 0, 0, 0),
+    ]
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Frames(OwnedFd);
 
 impl Frames {
-    /// Opens it on a link, hearing frames of an Ethernet type, own ones too; of type 0 none.
+    /// Opens it on a link; it hears nothing.
     ///
     /// # Errors
     /// The kernel's: `PermissionDenied` without CAP_NET_RAW.
-    pub fn open(link: LinkIndex, ether_type: u16) -> io::Result<Frames> {
+    pub fn open(link: LinkIndex) -> io::Result<Frames> {
+        Frames::bound(link, 0, None)
+    }
+
+    /// Opens it on a link, and hears the frames of an Ethernet type that leave by it.
+    ///
+    /// # Errors
+    /// The kernel's: `PermissionDenied` without CAP_NET_RAW.
+    pub fn leaving(link: LinkIndex, ether_type: u16) -> io::Result<Frames> {
+        // Sockets of a protocol do not see what leaves: this is one of all, with a filter.
+        Frames::bound(link, ALL, Some(&leaves(ether_type)))
+    }
+
+    fn bound(link: LinkIndex, ether_type: u16, filter: Option<&[SockFilter]>) -> io::Result<Frames> {
         // Of no protocol until it is bound, or it would hear other links in between.
         let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+        if let Some(filter) = filter {
+            SockRef::from(&socket).attach_filter(filter)?;
+        }
         let address = libc::sockaddr_ll {
             sll_family: libc::AF_PACKET as libc::c_ushort,
             sll_protocol: ether_type.to_be(),

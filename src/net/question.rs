@@ -1,10 +1,12 @@
 //! The neighbours' question: who has this address? Asked of this very host, as if it had arrived from the network.
 //!
-//! The question (an ARP probe, or a neighbour solicitation without sender, so that nobody's table changes) is sent into
-//! a link of its own making whose packets are turned round into the ingress of the link that is asked; an answer
-//! leaves by that link and is seen there. Where the kernel cannot turn packets round, the answer is computed from its
-//! settings, and says so.
+//! The question is sent into a link of its own making whose packets are turned round into the ingress of the link that
+//! is asked; an answer leaves by that link and is seen there. Who asks is nobody, so what the kernel remembers of him is
+//! forgotten again: in IPv6 an asker without address, in IPv4 an address of the link's network that this host knows
+//! nothing of (a probe without one is answered for the link's own addresses only, and would find no leak). Where the
+//! kernel cannot turn packets round, the answer is computed from its settings, and says so.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -12,7 +14,7 @@ use std::time::Duration;
 use super::frames::Frames;
 use super::kernel::Kernel;
 use super::sysctl;
-use super::types::{Host, Link, MacAddress};
+use super::types::{Host, Link, LinkIndex, MacAddress};
 use crate::time;
 
 /// How long an answer is waited for: it is made before the question's send returns, but for a busy machine.
@@ -55,7 +57,7 @@ pub fn ask(host: &Host, ip: IpAddr) -> Vec<Answer> {
         host.links.values().filter(|link| link.mac.is_some() && link.is_working() && !link.is_loopback);
     links
         .filter(|link| link.name != DOOR)
-        .map(|link| match inject(link, ip) {
+        .map(|link| match inject(host, link, ip) {
             Ok(is_given) => Answer { link: link.name.clone(), is_given, computed: None },
             Err(why) => {
                 Answer { link: link.name.clone(), is_given: compute(host, link, ip), computed: Some(why) }
@@ -83,29 +85,54 @@ fn compute(host: &Host, link: &Link, ip: IpAddr) -> bool {
     }
 }
 
-fn inject(link: &Link, ip: IpAddr) -> Result<bool, String> {
+fn inject(host: &Host, link: &Link, ip: IpAddr) -> Result<bool, String> {
     let mac = link.mac.ok_or("it is no Ethernet link")?;
     let mut kernel = Kernel::open()?;
+    let (question, ether_type, asker) = match ip {
+        IpAddr::V4(ip) => {
+            let known: BTreeSet<IpAddr> = kernel.neighbours()?.into_iter().map(|n| n.ip).collect();
+            let asker =
+                stranger(host, link.index, &known).ok_or("it has no IPv4 network to be asked from")?;
+            (arp_request(asker, ip), ARP, Some(asker))
+        }
+        IpAddr::V6(ip) => (solicitation(ip), IPV6, None),
+    };
     kernel.remove_link(DOOR)?;
     kernel.add_link(DOOR, "dummy")?;
-    let outcome = through_door(&mut kernel, link, mac, ip);
+    let outcome = through_door(&mut kernel, link, mac, ip, (&question, ether_type));
+    let forgotten = asker.map_or(Ok(()), |asker| kernel.forget_neighbour(link.index, asker.into()));
     let removed = kernel.remove_link(DOOR);
     let answer = outcome?;
-    removed.map(|()| answer)
+    forgotten.and(removed).map(|()| answer)
 }
 
-fn through_door(kernel: &mut Kernel, link: &Link, mac: MacAddress, ip: IpAddr) -> Result<bool, String> {
+/// The highest address of a link's network that is not this host's, nor a known neighbour's.
+fn stranger(host: &Host, link: LinkIndex, known: &BTreeSet<IpAddr>) -> Option<Ipv4Addr> {
+    let networks = host.addresses.iter().filter(|held| held.link == link && held.prefix.length < 31);
+    networks.filter(|held| held.prefix.length > 0).find_map(|held| {
+        let IpAddr::V4(own) = held.prefix.ip else { return None };
+        let hosts = u32::MAX >> held.prefix.length;
+        let last = u32::from(own) | hosts;
+        let candidates = (1..hosts.min(16)).map(|back| Ipv4Addr::from(last - back));
+        let is_own = |ip: &Ipv4Addr| host.addresses.iter().any(|held| held.prefix.ip == IpAddr::V4(*ip));
+        candidates.into_iter().find(|ip| !is_own(ip) && !known.contains(&IpAddr::V4(*ip)))
+    })
+}
+
+fn through_door(
+    kernel: &mut Kernel,
+    link: &Link,
+    mac: MacAddress,
+    ip: IpAddr,
+    (question, ether_type): (&[u8], u16),
+) -> Result<bool, String> {
     kernel.switch_link(DOOR, true)?;
     let door = kernel.host()?.link(DOOR).map(|link| link.index).ok_or("the link for the question went")?;
     kernel.add_doors(door).map_err(|refused| refused.words)?;
     kernel.turn_round(door, link.index)?;
-    let (question, ether_type) = match ip {
-        IpAddr::V4(ip) => (arp_probe(mac, ip), ARP),
-        IpAddr::V6(ip) => (solicitation(ip), IPV6),
-    };
-    let watcher = Frames::open(link.index, ether_type).map_err(not_watched)?;
-    let sender = Frames::open(door, 0).map_err(not_watched)?;
-    sender.send(&question).map_err(|error| format!("the question cannot be sent: {error}"))?;
+    let watcher = Frames::leaving(link.index, ether_type).map_err(not_watched)?;
+    let sender = Frames::open(door).map_err(not_watched)?;
+    sender.send(question).map_err(|error| format!("the question cannot be sent: {error}"))?;
     let end = time::now() + PATIENCE;
     loop {
         let left = end.since(time::now());
@@ -124,12 +151,13 @@ fn not_watched(error: std::io::Error) -> String {
     format!("frames cannot be watched: {error}")
 }
 
-/// An ARP probe (RFC 5227): who has `ip`? Asked without a sender's address, as by who wants it for himself.
-fn arp_probe(to: MacAddress, ip: Ipv4Addr) -> Vec<u8> {
-    let mut frame = ethernet(to.0, ARP);
+/// An ARP request of `asker` to everybody: who has `ip`?
+fn arp_request(asker: Ipv4Addr, ip: Ipv4Addr) -> Vec<u8> {
+    let mut frame = ethernet([0xff; 6], ARP);
     frame.extend([0, 1, 8, 0, 6, 4, 0, 1]); // Ethernet, IPv4, lengths, request
     frame.extend(ASKER);
-    frame.extend([0; 4 + 6]);
+    frame.extend(asker.octets());
+    frame.extend([0; 6]);
     frame.extend(ip.octets());
     frame.resize(60, 0);
     frame
@@ -183,14 +211,36 @@ fn is_answer(frame: &[u8], mac: MacAddress, ip: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::types::{HeldAddress, Prefix};
 
     const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 9]);
 
     #[test]
-    fn a_probe_has_no_sender_and_names_the_address() {
-        let frame = arp_probe(MAC, Ipv4Addr::new(10, 0, 0, 1));
+    fn a_request_names_the_asker_and_the_address() {
+        let frame = arp_request(Ipv4Addr::new(10, 0, 0, 254), Ipv4Addr::new(10, 0, 0, 1));
         assert_eq!(frame.len(), 60);
-        assert_eq!((&frame[28..32], &frame[38..42]), (&[0, 0, 0, 0][..], &[10, 0, 0, 1][..]));
+        assert_eq!((&frame[28..32], &frame[38..42]), (&[10, 0, 0, 254][..], &[10, 0, 0, 1][..]));
+    }
+
+    #[test]
+    fn who_asks_is_of_the_network_and_not_this_host() {
+        let link = LinkIndex(2);
+        let at = |text: &str, length| HeldAddress {
+            link,
+            prefix: Prefix { ip: text.parse().unwrap(), length },
+            scope: 0,
+            is_secondary: false,
+            is_unusable: false,
+        };
+        let of = |held: &[HeldAddress]| {
+            let host = Host { addresses: held.iter().copied().collect(), ..Host::default() };
+            stranger(&host, link, &BTreeSet::from(["10.0.1.254".parse().unwrap()])).map(|ip| ip.to_string())
+        };
+        assert_eq!(of(&[at("10.0.0.7", 24)]).as_deref(), Some("10.0.0.254"));
+        assert_eq!(of(&[at("10.0.0.254", 24), at("10.0.0.253", 32)]).as_deref(), Some("10.0.0.252"));
+        assert_eq!(of(&[at("10.0.0.1", 30)]).as_deref(), Some("10.0.0.2"));
+        assert_eq!(of(&[at("10.0.1.7", 24)]).as_deref(), Some("10.0.1.253"), "a neighbour has the last one");
+        assert_eq!(of(&[at("10.0.0.1", 32), at("fd00::1", 64)]), None);
     }
 
     #[test]
@@ -205,7 +255,7 @@ mod tests {
     #[test]
     fn only_the_links_own_answer_for_the_address_counts() {
         let ip = Ipv4Addr::new(10, 0, 0, 1);
-        let mut reply = arp_probe(MAC, ip);
+        let mut reply = arp_request(Ipv4Addr::new(10, 0, 0, 254), ip);
         assert!(!is_answer(&reply, MAC, ip.into()), "the question itself");
         reply[21] = 2;
         reply[22..28].copy_from_slice(&MAC.0);

@@ -317,7 +317,7 @@ pub fn give_vip(host: &Host) -> Verdict {
         frame.extend([0; 6]);
         frame.extend(vip.octets());
         frame.resize(60, 0);
-        let sender = Frames::open(link.index, 0).map_err(|e| format!("frames: {e}"))?;
+        let sender = Frames::open(link.index).map_err(|e| format!("frames: {e}"))?;
         sender.send(&frame).map_err(|e| format!("frames: {e}"))
     })
 }

@@ -40,6 +40,14 @@ pub(super) fn look_up(link: LinkIndex, ip: IpAddr) -> Request {
     request
 }
 
+/// A neighbour is forgotten.
+pub(super) fn forget_neighbour(link: LinkIndex, ip: IpAddr) -> Request {
+    let [a, b, c, d] = link.0.to_ne_bytes();
+    let mut request = Request::new(DELETE_NEIGHBOUR, 0, &[family(ip), 0, 0, 0, a, b, c, d, 0, 0, 0, 0]);
+    request.attribute(NDA_DST, &bytes(ip));
+    request
+}
+
 /// The routes of a family, table and kind.
 pub(super) fn routes_like(route: &Route) -> Request {
     let mut header = [0; ROUTE_HEADER];

@@ -99,6 +99,17 @@ impl Kernel {
         self.ask(&requests).map_err(|(_, text)| text)
     }
 
+    /// Forgets what is known of a neighbour; nothing is a success.
+    ///
+    /// # Errors
+    /// In words, what the kernel refused.
+    pub fn forget_neighbour(&mut self, link: LinkIndex, ip: IpAddr) -> Result<(), String> {
+        match self.ask(&[encode::forget_neighbour(link, ip)]) {
+            Err((errno, _)) if errno == Errno::NOENT.raw_os_error() => Ok(()),
+            other => other.map_err(|(_, text)| text),
+        }
+    }
+
     fn links(&mut self) -> Result<Vec<ShownLink>, String> {
         self.converse(|talk| {
             talk.dump(&encode::all_links(), Vec::new, |all, payload| {

@@ -16,6 +16,7 @@ pub(super) const NEW_ROUTE: u16 = 24;
 pub(super) const DELETE_ROUTE: u16 = 25;
 pub(super) const GET_ROUTE: u16 = 26;
 pub(super) const NEW_NEIGHBOUR: u16 = 28;
+pub(super) const DELETE_NEIGHBOUR: u16 = 29;
 pub(super) const GET_NEIGHBOUR: u16 = 30;
 pub(super) const NEW_RULE: u16 = 32;
 pub(super) const DELETE_RULE: u16 = 33;
