@@ -13,7 +13,9 @@ use crate::vrrp::settings::InstanceSettings;
 
 use super::checker::MAX_INTERFACE;
 use super::defaults::Defaults;
+use super::notice::{self, NoticeOptions};
 use super::types::{Global, SysctlValue, TimeoutOptions};
+use super::vrrp::command::UserOptions;
 use super::vrrp::global::{HasVrrp, VrrpGlobal};
 use super::{vrrp, words};
 
@@ -33,6 +35,8 @@ pub struct GlobalOptions {
     tcp_fin: Slot<u32>,
     udp: Slot<u32>,
     sysctl: BTreeMap<String, SysctlValue>,
+    /// Scripts and FIFOs.
+    pub notices: NoticeOptions,
     /// What is common to all virtual routers.
     pub vrrp: VrrpGlobal,
 }
@@ -44,7 +48,12 @@ impl GlobalOptions {
     }
 
     /// The settings, defaults applied.
-    pub fn resolve(self, defaults: &Defaults, instances: &[Arc<InstanceSettings>]) -> Global {
+    pub fn resolve(
+        self,
+        defaults: &Defaults,
+        usual: &UserOptions,
+        instances: &[Arc<InstanceSettings>],
+    ) -> Global {
         let timeouts = get(&self.timeouts).unwrap_or_default();
         // With keepalived's defaults the kernel's settings are the operator's.
         let mut sysctl: BTreeMap<_, _> = defaults
@@ -61,6 +70,8 @@ impl GlobalOptions {
         }
         Global {
             sysctl,
+            fifos: self.notices.fifos(self.vrrp.any_fifo(usual), usual),
+            tells_first_servers: get(&self.notices.tells_first_servers).unwrap_or(false),
             router_id: get(&self.router_id),
             timeouts: TimeoutOptions {
                 tcp: get(&self.tcp).or(timeouts.tcp),
@@ -84,7 +95,7 @@ pub const GLOBAL_DEFS: Table<GlobalOptions> = Table {
         OTHERS,
         MAIL,
         SCRIPT,
-        FIFO,
+        notice::KEYWORDS,
         PROCESS,
         FILE,
         SNMP,
@@ -330,7 +341,6 @@ macro_rules! unread {
 
 unread!(MAIL: Stance::NotYet("no mail is sent"), "One of the settings of mails.", "notification_email", "notification_email_from", "smtp_server", "smtp_helo_name", "smtp_connect_timeout", "smtp_alert", "smtp_alert_checker", "no_checker_emails");
 unread!(SCRIPT: Stance::NotYet("no script is run"), "One of the settings of scripts.", "use_symlink_paths", "set_supplementary_groups", "startup_script", "startup_script_timeout", "shutdown_script", "shutdown_script_timeout");
-unread!(FIFO: Stance::NotYet("no events are written to it"), "One of the settings of the notification FIFO.", "lvs_notify_fifo", "lvs_notify_fifo_script", "rs_init_notifies");
 unread!(PROCESS: Stance::Ignored("lvsd is one process, and the service manager sets its priority, limits and name"), "One of the settings of keepalived's processes.", "checker_priority", "checker_rt_priority", "checker_rlimit_rttime", "checker_rlimit_rtime", "checker_no_swap", "checker_cpu_affinity", "max_auto_priority", "min_auto_priority_delay", "process_names", "process_name", "checker_process_name", "lvs_process_name", "umask", "random_seed");
 unread!(FILE: Stance::Ignored("lvsd writes no such files: ask `lvsd status`"), "One of the settings of keepalived's own files.", "tmp_config_directory", "config_save_dir", "data_use_instance", "state_dump_file", "stats_dump_file", "json_dump_file", "json_version");
 unread!(SNMP: vrrp::global::NO_SNMP, "One of the settings of SNMP and D-Bus.", "enable_snmp_checker", "snmp_socket", "enable_traps", "snmp_vs_stats_update_interval", "snmp_rs_stats_update_interval", "enable_dbus", "dbus_service_name", "dbus_no_interface_name");

@@ -17,7 +17,7 @@ use super::root::RootOptions;
 use super::tls::TlsReader;
 use super::types::Config;
 use super::vrrp::verify::Verify;
-use super::{resolve, root, vrrp};
+use super::{notice, resolve, root, vrrp};
 
 /// A configuration that was read, and everything that is to be said about it.
 #[derive(Debug)]
@@ -87,18 +87,22 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
     let tls = TlsReader::new(files, path, &options.ssl, &mut reader);
     let log_all_failures = options.global.log_all_failures();
     let addresses: Vec<_> = options.virtual_servers.iter().filter_map(|o| o.address()).collect();
+    let usual = vrrp::command::usual_user(get(&options.global.vrrp.script_user), files);
+    options.global.notices.verify(files, &mut reader);
+    notice::verify(&options.virtual_servers, files, &mut reader);
     let virtual_servers = resolve::virtual_servers(
         options.virtual_servers,
         &options.groups,
         log_all_failures,
         &defaults,
         &tls,
+        &usual,
         &mut reader,
     );
     let global_vrrp = options.global.vrrp.clone();
     let settings = vrrp::resolve::settings(&options.vrrp, &global_vrrp, &defaults, files, &mut reader);
     let follows = options.global.sync_follows.clone();
-    let global = options.global.resolve(&defaults, &settings.instances);
+    let global = options.global.resolve(&defaults, &usual, &settings.instances);
     let config = Config { global, virtual_servers, vrrp: Arc::new(settings) };
     let verify = Verify {
         options: &options.vrrp,

@@ -11,8 +11,10 @@ use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
 
 use super::checker::CheckerOptions;
-use super::real_server::{self, NO_MAIL, NO_SCRIPT, NO_SNMP, RealServerOptions};
+use super::notice::UpDownOptions;
+use super::real_server::{self, NO_MAIL, NO_SNMP, RealServerOptions};
 use super::timing::{HasTiming, TimingOptions};
+use super::vrrp::command;
 use super::words;
 
 pub mod form;
@@ -50,6 +52,8 @@ pub struct VirtualServerOptions {
     pub sorry_server_forwarding: Slot<Forwarding>,
     pub weight: Slot<u32>,
     pub virtualhost: Slot<String>,
+    pub omega: Slot<bool>,
+    pub commands: UpDownOptions,
     pub timing: TimingOptions,
     pub checkers: Vec<CheckerOptions>,
     pub real_servers: Vec<RealServerOptions>,
@@ -229,6 +233,21 @@ const VIRTUAL_SERVER_OWN: &[Keyword<VirtualServerOptions>] = &[
         "Weight of real servers that do not say theirs.",
     ),
     Keyword::new(
+        "quorum_up",
+        command::command(|o: &mut VirtualServerOptions, n, r| command::read(&mut o.commands.up, n, r)),
+        "Script to run when the quorum is gained, and at the start where it is there.",
+    ),
+    Keyword::new(
+        "quorum_down",
+        command::command(|o: &mut VirtualServerOptions, n, r| command::read(&mut o.commands.down, n, r)),
+        "Script to run when the quorum is lost.",
+    ),
+    Keyword::new(
+        "omega",
+        Kind::Flag(|o: &mut VirtualServerOptions| &mut o.omega),
+        "At a stop, tell that it and its real servers are down.",
+    ),
+    Keyword::new(
         "virtualhost",
         Kind::Text { what: "HOST", max: 255, slot: |o: &mut VirtualServerOptions| &mut o.virtualhost },
         "Host header of HTTP checks.",
@@ -248,14 +267,11 @@ const VIRTUAL_SERVER_UNREAD: &[Keyword<VirtualServerOptions>] = &[
         Stance::Ignored("it is obsolete and never had an effect"),
         "Obsolete flag of keepalived.",
     ),
-    Keyword::unread("omega", Stance::NotYet("no notification is sent at stop"), "Notify at stop, too."),
     Keyword::unread(
         "ha_suspend",
         Stance::NotYet("checks run whether or not this host has the VIP"),
         "Check only while this host has the VIP.",
     ),
-    Keyword::unread("quorum_up", NO_SCRIPT, "Script to run when the quorum is gained."),
-    Keyword::unread("quorum_down", NO_SCRIPT, "Script to run when the quorum is lost."),
     Keyword::unread("smtp_alert", NO_MAIL, "Send mails about this virtual server."),
     Keyword::unread("snmp_name", NO_SNMP, "Name in SNMP."),
 ];
@@ -370,6 +386,8 @@ impl VirtualServerOptions {
             sorry_server_forwarding: None,
             weight: None,
             virtualhost: None,
+            omega: None,
+            commands: UpDownOptions::default(),
             timing: TimingOptions::default(),
             checkers: Vec::new(),
             real_servers: Vec::new(),

@@ -1,12 +1,13 @@
 //! The loop that owns the director: inputs in, effects out, in a written order of importance.
 //!
-//! 1. The kernel's answers: the next request waits for them.
-//! 2. Signals.
-//! 3. The router's reports: who holds the VIPs.
-//! 4. A reload that has finished reading.
-//! 5. Operators' questions: few at a time, and never so welcome as when a flood of outcomes keeps the loop busy.
-//! 6. Outcomes of probes.
-//! 7. The director's own deadline. Every input does what is due, so a flood of outcomes cannot starve it.
+//! 1. Scripts and FIFOs that are told of changes: they only go on, and are bounded.
+//! 2. The kernel's answers: the next request waits for them.
+//! 3. Signals.
+//! 4. The router's reports: who holds the VIPs; and what it follows.
+//! 5. A reload that has finished reading.
+//! 6. Operators' questions: few at a time, and never so welcome as when a flood of outcomes keeps the loop busy.
+//! 7. Outcomes of probes.
+//! 8. The director's own deadline. Every input does what is due, so a flood of outcomes cannot starve it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,17 +25,22 @@ use super::prober::Prober;
 use super::pulse::{Body, Pulse};
 use super::reload::Reloads;
 use super::router::{Handle, News};
+use super::sink::Sink;
+use super::startup;
 use super::state_file::RunDirectory;
 use super::sysctls::{Keeper, Kernel, Values};
-use super::{sink, startup};
+use super::trackers::Trackers;
 use crate::config::Config;
 use crate::director::coupling::HostForwards;
 use crate::director::order::Selector;
 use crate::director::reconcile::SWEEP_INTERVAL;
 use crate::director::{Director, Effect, Input};
 use crate::net::sysctl;
+use crate::notify::instance::Scene;
 use crate::time::{self, Instant};
+use crate::vrrp::event::Event;
 use crate::vrrp::exchange::Input as RouterInput;
+use crate::vrrp::settings::Settings;
 
 /// Real servers named to an operator who asked for one that is not there.
 const KNOWN_SHOWN: usize = 10;
@@ -67,6 +73,12 @@ pub struct Shell {
     pub reloads: Reloads,
     /// Tells the service manager.
     pub notifier: Notifier,
+    /// Tells everybody else.
+    pub sink: Sink,
+    /// Runs and watches what the router follows.
+    pub trackers: Trackers,
+    /// What the router was set to before the last reload: what it removes is told by that.
+    pub before: Option<Arc<Settings>>,
     /// When the daemon started.
     pub started_at: Instant,
     /// When the kernel's settings are next looked at.
@@ -105,14 +117,20 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
         if let Some(host) = shell.watch_host(time::now()) {
             shell.director.handle(time::now(), Input::Host(host), &mut effects);
         }
+        let is_reload = matches!(input, Input::Reload(_));
         shell.director.handle(time::now(), input, &mut effects);
         let finished = shell.perform(effects, &mut prober);
+        if is_reload {
+            shell.sink.reloaded(&shell.director);
+            shell.sink.router_reloaded(&shell.director.config().vrrp);
+        }
         pulse.follow(time::now(), &shell.body());
         if let Some(is_clean) = finished {
             if shell.is_stopping {
                 shell.sysctls.release();
             }
             shell.part_from_router().await;
+            shell.sink.finish(shell.is_stopping).await;
             info!("done");
             return is_clean;
         }
@@ -121,6 +139,8 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
             let deadline = deadlines.into_iter().flatten().fold(pulse.deadline(), Instant::min);
             tokio::select! {
                 biased;
+                // Never ends, it only goes on.
+                () = shell.sink.work() => continue,
                 answer = shell.actuator.answer() => break answer,
                 order = signals.next() => {
                     if let Some(input) = shell.obey(order) {
@@ -132,10 +152,18 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                         break input;
                     }
                 }
+                tracked = shell.trackers.next() => {
+                    if let Some(router) = &mut shell.router {
+                        router.tell(tracked);
+                    }
+                }
                 read = shell.reloads.finished() => {
                     if let Some(config) = shell.reloads.conclude(read) {
                         shell.sysctls.want(settings(&config));
+                        shell.before = Some(Arc::clone(&shell.director.config().vrrp));
+                        shell.sink.want(&config);
                         shell.reload_router(&config).await;
+                        shell.trackers.want(&config.vrrp);
                         break Input::Reload(Arc::new(config));
                     }
                 }
@@ -181,7 +209,7 @@ impl Shell {
                         router.tell(RouterInput::Director(level));
                     }
                 }
-                Effect::Event(event) => sink::log(&event),
+                Effect::Event(event) => self.sink.tell(&event, &self.director),
                 Effect::Finished { is_clean } => finished = Some(is_clean),
             }
         }
@@ -205,7 +233,10 @@ impl Shell {
     fn obey(&mut self, order: Order) -> Option<Input> {
         match order {
             Order::Stop(signal) => {
-                self.is_stopping |= !self.director.is_ending();
+                if !self.director.is_ending() {
+                    self.is_stopping = true;
+                    self.sink.stopping(&self.director);
+                }
                 info!("{signal}: stopping, our services are removed");
                 match self.router.as_mut().filter(|router| !router.is_finished()) {
                     // Its VIPs leave first: no client shall find them without services. Who signals twice has his
@@ -243,7 +274,7 @@ impl Shell {
             News::Instance(level) => Some(Input::Instance(level)),
             News::Gone(name) => Some(Input::InstanceGone(name)),
             News::Event(event) => {
-                sink::log_router(&event);
+                self.tell_router(&event);
                 None
             }
             News::Finished => {
@@ -276,13 +307,18 @@ impl Shell {
         router.tell(RouterInput::HandOver);
     }
 
+    fn tell_router(&mut self, event: &Event) {
+        let config = self.director.config();
+        let (previous, is_stopping) = (self.before.as_deref(), self.is_stopping);
+        self.sink.tell_router(event, Scene { settings: &config.vrrp, previous, is_stopping });
+    }
+
     /// Its last words, where it has not said them.
     async fn part_from_router(&mut self) {
-        let Some(router) = &mut self.router else { return };
         let last_words = async {
-            while !router.is_finished() {
+            while let Some(router) = self.router.as_mut().filter(|router| !router.is_finished()) {
                 if let News::Event(event) = router.next().await {
-                    sink::log_router(&event);
+                    self.tell_router(&event);
                 }
             }
         };

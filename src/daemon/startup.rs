@@ -15,8 +15,10 @@ use super::main_loop::{self, Shell, Signals};
 use super::notify::Notifier;
 use super::process;
 use super::reload::Reloads;
+use super::sink::Sink;
 use super::state_file::{self, RunDirectory};
 use super::sysctls::{Keeper, Kernel};
+use super::trackers::Trackers;
 use super::{router, traps, web};
 use crate::config::{Config, Strictness};
 use crate::director::Director;
@@ -196,6 +198,8 @@ async fn direct(
     let originals = run_dir.originals();
     let mut sysctls = Keeper::new(Kernel(originals.clone()), originals.load());
     sysctls.want(main_loop::settings(&config));
+    let sink = Sink::new(&config);
+    let mut trackers = Trackers::new();
     let inherited = run_dir.masters().take(now);
     let router = if config.vrrp.is_empty() {
         None
@@ -203,6 +207,7 @@ async fn direct(
         let inputs = vec![RouterInput::Inherited(inherited)];
         Some(router::Handle::start(Arc::clone(&config.vrrp), seed(), inputs, guardian).await?)
     };
+    trackers.want(&config.vrrp);
     let shell = Shell {
         director: Director::new(Arc::new(config), state, seed(), now),
         router,
@@ -214,6 +219,9 @@ async fn direct(
         run_dir,
         reloads: Reloads::new(options.config.clone(), options.strictness),
         notifier: Notifier::from_environment(),
+        sink,
+        trackers,
+        before: None,
         sysctls,
         started_at: now,
         watch_at: now,

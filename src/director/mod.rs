@@ -11,6 +11,7 @@ pub mod coupling;
 pub mod desired;
 pub mod event;
 mod knowledge;
+pub mod notice;
 pub mod order;
 pub mod pool;
 pub mod preview;

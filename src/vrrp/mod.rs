@@ -27,6 +27,7 @@ mod speakers;
 pub mod status;
 mod steadiness;
 mod track;
+pub mod tracking;
 mod transition;
 mod wishes;
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::net::types::{Address, Route, Rule, Vmac};
+pub use crate::script::Command;
 
 /// All of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -378,17 +379,6 @@ pub struct GroupSettings {
     pub counts_weights: bool,
     /// Who hears of its changes.
     pub notify: NotifyCommands,
-}
-
-/// A command with its arguments, and who it runs as.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
-    /// The program and its arguments.
-    pub words: Vec<String>,
-    /// User; None: the daemon's.
-    pub user: Option<String>,
-    /// Group; None: the user's.
-    pub group: Option<String>,
 }
 
 /// `vrrp_script`.

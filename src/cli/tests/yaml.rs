@@ -84,18 +84,18 @@ fn a_word_yaml_does_not_have_says_why() {
   - address: 192.0.2.10:80
     scheduler: wrr
     forwarding: dr
-    quorum_up: /bin/x
+    ha_suspend: true
     real_servers:
       - address: 192.0.2.11:80
 "#,
         r#"
-error: `quorum_up` is not a keyword of a virtual server
+error: `ha_suspend` is not a keyword of a virtual server
  --> lvsd.yaml:5:5
   |
-5 |     quorum_up: /bin/x
-  |     ^^^^^^^^^
+5 |     ha_suspend: true
+  |     ^^^^^^^^^^
   |
-  = help: that is keepalived.conf's word, and not one of YAML: the script is not run
+  = help: that is keepalived.conf's word, and not one of YAML: checks run whether or not this host has the VIP
 "#,
     );
 }

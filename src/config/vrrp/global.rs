@@ -71,8 +71,10 @@ pub struct VrrpGlobal {
     pub quorum_counts: Slot<bool>,
     fifo: Slot<CommandOptions>,
     fifo_reader: Slot<CommandOptions>,
-    any_fifo: Slot<CommandOptions>,
-    any_fifo_reader: Slot<CommandOptions>,
+    /// `notify_fifo`.
+    pub any_fifo: Slot<CommandOptions>,
+    /// `notify_fifo_script`.
+    pub any_fifo_reader: Slot<CommandOptions>,
     rt_priority: Slot<u32>,
     rt_limit: Slot<u32>,
     cpus: Slot<[u64; 16]>,
@@ -241,23 +243,6 @@ pub trait HasVrrp: Sized + 'static {
             "Interface of static addresses that do not say theirs; without it eth0.",
         ),
         word(
-            "script_user",
-            "script_user",
-            Kind::Words {
-                what: "USER [GROUP]",
-                min: 1,
-                max: 2,
-                read: |o: &mut Self, n, r| r.store(&mut o.vrrp().script_user, n, UserOptions::new(&n.values)),
-            },
-            "Whom scripts run as that do not say; without it keepalived_script, if there is such a user.",
-        ),
-        word(
-            "enable_script_security",
-            "script_security",
-            Kind::Flag(|o: &mut Self| &mut o.vrrp().secures_scripts),
-            "A script of root's that others could exchange is not run, and counts as failed.",
-        ),
-        word(
             "vrrp_notify_fifo",
             "notify_fifo",
             command(|o: &mut Self, n, r| command::read(&mut o.vrrp().fifo, n, r)),
@@ -358,8 +343,6 @@ const fn interval<T>(slot: fn(&mut T) -> &mut Slot<Duration>) -> Kind<T> {
 pub const ONLY_CONF: &[Keyword<GlobalOptions>] = &[
     Keyword::new("vrrp_vmac_garp_intvl", extra(|o: &mut GlobalOptions, n, r| read_extra(&mut o.vrrp.announcing.extra, n, r)), "Old name of `vrrp_garp_extra_if`.")
             .but(Stance::Deprecated("write `vrrp_garp_extra_if`")).yaml(Yaml::Absent),
-    Keyword::new("notify_fifo", command(|o: &mut GlobalOptions, n, r| command::read(&mut o.vrrp.any_fifo, n, r)), "FIFO for changes of state of virtual routers: PATH [USER [GROUP]].").yaml(Yaml::Instead("`vrrp: {notify_fifo: PATH}`")),
-    Keyword::new("notify_fifo_script", command(|o: &mut GlobalOptions, n, r| command::read(&mut o.vrrp.any_fifo_reader, n, r)), "Script that reads that FIFO.").yaml(Yaml::Instead("`vrrp: {notify_fifo_script: COMMAND}`")),
     Keyword::new("vrrp_rlimit_rtime", number(1, 10_000_000, |o: &mut GlobalOptions| &mut o.vrrp.rt_limit), "Old name of `vrrp_rlimit_rttime`.")
             .but(Stance::Deprecated("write `vrrp_rlimit_rttime`")).yaml(Yaml::Absent),
     Keyword::new("vrrp_skip_check_adv_addr", Kind::Words { what: "[on|off]", min: 0, max: 1, read: |_, _, _| {} }, "The addresses of an advertisement do not decide: lvsd compares them, tells of a difference, and goes on.").yaml(Yaml::Absent),
@@ -488,6 +471,14 @@ impl VrrpGlobal {
             }
         }
         fifos
+    }
+
+    /// The FIFO that hears of virtual servers, too.
+    pub fn any_fifo(&self, usual: &UserOptions) -> Option<Fifo> {
+        let written = get(&self.any_fifo)?;
+        let reader = self.any_fifo_reader.as_ref().map(|s| command::resolve(&s.value, usual));
+        let path = written.words.join(" ").into();
+        Some(Fifo { path, user: written.user.user, group: written.user.group, reader })
     }
 
     /// Scripts that read FIFOs.

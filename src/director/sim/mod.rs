@@ -9,6 +9,6 @@ mod coupled;
 mod crowds;
 mod foresight;
 mod invariants;
-mod stories;
+pub(super) mod stories;
 mod sweep;
 mod world;

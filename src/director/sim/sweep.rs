@@ -8,7 +8,9 @@ use std::time::Duration;
 use super::invariants;
 use super::world::{Server, World};
 use crate::check::spec::{CheckerSpec, Question, Target, Timing};
-use crate::config::{Checker, Config, RealServer, SorryServer, VirtualServer, VirtualServerId};
+use crate::config::{
+    Checker, Config, RealServer, ServerNotices, SorryServer, VirtualServer, VirtualServerId,
+};
 use crate::director::event::Event;
 use crate::director::order::{Change, Selector};
 use crate::director::{Input, desired};
@@ -247,6 +249,7 @@ fn random_server(rng: &mut fastrand::Rng, n: u8) -> VirtualServer {
         hysteresis: 0,
         sorry_server: rng.bool().then(|| sorry(rng)),
         real_servers,
+        notices: ServerNotices::default(),
     }
 }
 
@@ -276,6 +279,7 @@ fn random_real(rng: &mut fastrand::Rng, address: SocketAddr) -> RealServer {
         upper_threshold: 0,
         lower_threshold: 0,
         checkers: vec![Checker { spec: Arc::new(spec), alpha: rng.u32(0..3) == 0 }],
+        commands: None,
     }
 }
 
