@@ -92,7 +92,7 @@ fn example(lab: &Lab, director: &Host, client: &Host, file: &Path) -> Verdict {
     Ok(())
 }
 
-/// Real servers that no check has passed, virtual routers that are not Master (and wait for no script's first verdict).
+/// Real servers that no check has passed, virtual routers that are not Master.
 fn unwell(status: &Value) -> Vec<String> {
     let servers = list(status, "/director/virtual_servers").iter().flat_map(|server| {
         list(server, "/real_servers").iter().filter(|real| {
@@ -100,10 +100,7 @@ fn unwell(status: &Value) -> Vec<String> {
             !is_well || real["checks"] == 0 || real["check_failures"] != 0
         })
     });
-    let routers = list(status, "/router/instances").iter().filter(|router| {
-        let waits_for_script = router["waits_for"].as_str().is_some_and(|what| what.starts_with("script "));
-        router["state"] != "master" && !waits_for_script
-    });
+    let routers = list(status, "/router/instances").iter().filter(|router| router["state"] != "master");
     servers.chain(routers).map(Value::to_string).collect()
 }
 
