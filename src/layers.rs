@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 /// From the bottom up; entries of one row do not use each other, except where the map in lib.rs says so.
 const LAYERS: &[&[&str]] = &[
     &["time"],
-    &["syntax"],
+    &["script", "syntax"],
     &["netlink"],
     &["ipvs", "net", "check"],
-    &["vrrp", "notify"],
+    &["vrrp"],
+    &["notify"],
     &["config"],
     &["director", "real_server"],
     &["daemon"],

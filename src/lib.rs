@@ -3,12 +3,14 @@
 //! The map. Layers from the bottom up; a lower layer never uses a higher one (a test walks the `use` lines):
 //!
 //! - [`time`]: points in time; the only clock read.
+//! - [`script`]: the operator's scripts: as whom they run, how they end.
 //! - [`syntax`]: text to spanned tree, diagnostics; knows no keyword.
 //! - [`netlink`]: bytes and sockets of the kernel's message protocol.
 //! - [`ipvs`]: the kernel's table in the kernel's words.
 //! - [`net`]: the host's network beside IPVS.
 //! - [`check`]: one file per checker: keywords, specification, conversation.
 //! - [`vrrp`]: virtual routers: who holds the VIPs, pure.
+//! - [`notify`]: what is told to scripts and FIFOs, and in which order.
 //! - [`config`]: tree to typed, validated configuration.
 //! - [`director`]: every decision, pure: input + now -> effects.
 //! - [`real_server`]: what a real server needs of its own host, pure.
@@ -23,7 +25,9 @@ pub mod director;
 pub mod ipvs;
 pub mod net;
 mod netlink;
+pub mod notify;
 pub mod real_server;
+pub mod script;
 pub mod syntax;
 pub mod time;
 pub mod vrrp;

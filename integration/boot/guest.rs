@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::counted;
 use super::init::{DIRECTORY, INIT_NAME, LIMIT};
 use super::interrupt::Running;
 use super::kernel::{self, Clock};
@@ -26,6 +27,18 @@ pub const DIED: i32 = 125;
 const POLL: Duration = Duration::from_millis(20);
 /// /dev/shm must have this much room for guests' memory, or the temporary directory holds it.
 const SHM_FLOOR: u64 = 2 << 30;
+
+/// Variables of the runner's environment that its guests have, too.
+const PASSED_ON: [&str; 8] = [
+    "TERM",
+    "LANG",
+    "RUST_BACKTRACE",
+    "LVSD_LAB_DAEMON",
+    "LVSD_LAB_SEED",
+    "LVSD_RUNS",
+    "LVSD_SOAK",
+    "LVSD_SOAK_SEED",
+];
 
 /// What to boot.
 #[derive(Debug)]
@@ -131,9 +144,7 @@ fn prepare(order: &Order, scratch: &Scratch) -> io::Result<()> {
     }
     fs::write(dir.join("arguments"), job)?;
     let mut environment = String::new();
-    let passed =
-        ["TERM", "LANG", "RUST_BACKTRACE", "LVSD_LAB_DAEMON", "LVSD_LAB_SEED", "LVSD_SOAK", "LVSD_SOAK_SEED"];
-    for name in passed {
+    for name in PASSED_ON {
         if let Ok(value) = std::env::var(name) {
             environment.push_str(&format!("{name}={value}\n"));
         }
@@ -149,6 +160,9 @@ fn prepare(order: &Order, scratch: &Scratch) -> io::Result<()> {
 
 fn spawn(order: &Order, scratch: &Scratch, terminal: Option<&Terminal>) -> Result<(Running, Child), String> {
     let dir = scratch.path();
+    if order.clock == Clock::Counted {
+        return counted::spawn(order, scratch, &kernel::find(order.clock)?);
+    }
     let console = File::create(dir.join("console")).map_err(|e| format!("console: {e}"))?;
     let stderr = console.try_clone().map_err(|e| format!("console: {e}"))?;
     let path = kernel::find(order.clock)?;
@@ -175,7 +189,7 @@ fn spawn(order: &Order, scratch: &Scratch, terminal: Option<&Terminal>) -> Resul
     match order.clock {
         Clock::Simulated => command.arg("time-travel=inf-cpu"),
         // The guest's own limit counts the guest's seconds: an hour of simulated ones is over at once.
-        Clock::Real => command.arg(format!("{LIMIT}{}", order.limit.as_secs())),
+        Clock::Real | Clock::Counted => command.arg(format!("{LIMIT}{}", order.limit.as_secs())),
     };
     match terminal {
         Some(terminal) => {

@@ -22,6 +22,9 @@ pub const DIRECTORY: &str = "lvsd.lab=";
 /// The word that limits the guest's life, in its own seconds; without it there is no limit.
 pub const LIMIT: &str = "lvsd.limit=";
 
+/// The word that says that the guest has all its files, and nothing of the host's is below its root.
+pub const SELF_CONTAINED: &str = "lvsd.self-contained";
+
 /// How much longer than the runner's limit the guest lives when the runner no longer watches.
 const GRACE: Duration = Duration::from_secs(15);
 /// Where Debian's user-mode-linux keeps its modules; a link or a bind from /lib/modules is not its business.
@@ -60,7 +63,11 @@ fn run_job() -> Result<(), String> {
             let _ = rustix::system::reboot(RebootCommand::PowerOff);
         });
     }
-    writable_root(&dir)?;
+    if line.split_ascii_whitespace().any(|w| w == SELF_CONTAINED) {
+        own_root()?
+    } else {
+        writable_root(&dir)?
+    }
     let status = job(Path::new(&dir), terminal)?;
     fs::write(Path::new(&dir).join("status"), format!("{status}\n")).map_err(|e| format!("status: {e}"))
 }
@@ -80,6 +87,30 @@ fn writable_root(dir: &str) -> Result<(), String> {
     file_system("overlay", "/mnt/new", "lowerdir=/,upperdir=/mnt/up,workdir=/mnt/work")?;
     mount_move("/proc", "/mnt/new/proc").map_err(|e| format!("moving /proc: {e}"))?;
     std::env::set_current_dir("/mnt/new").map_err(|e| format!("/mnt/new: {e}"))?;
+    kernels_own()?;
+    if Path::new(&modules).is_dir() {
+        // An empty directory of that name on the host would hide the modules: bind them over it.
+        let place = format!("lib/modules/{release}");
+        fs::create_dir_all(&place).map_err(|e| format!("{place}: {e}"))?;
+        mount_bind(format!(".{modules}"), &place).map_err(|e| format!("{place}: {e}"))?;
+    }
+    file_system("hostfs", &format!(".{dir}"), dir)?;
+    rustix::process::pivot_root(".", "run/old").map_err(|e| format!("pivot_root: {e}"))?;
+    std::env::set_current_dir("/").map_err(|e| format!("/: {e}"))?;
+    unmount("/run/old", UnmountFlags::DETACH).map_err(|e| format!("/run/old: {e}"))?;
+    named()
+}
+
+/// The initial file system stays the root.
+fn own_root() -> Result<(), String> {
+    std::env::set_current_dir("/").map_err(|e| format!("/: {e}"))?;
+    kernels_own()?;
+    file_system("tmpfs", "tmp", "mode=1777")?;
+    named()
+}
+
+/// The file systems the kernel makes, below the working directory; /proc is there.
+fn kernels_own() -> Result<(), String> {
     file_system("sysfs", "sys", "")?;
     file_system("devtmpfs", "dev", "")?;
     for part in ["dev/pts", "dev/shm"] {
@@ -91,16 +122,11 @@ fn writable_root(dir: &str) -> Result<(), String> {
     for part in ["run/lock", "run/netns", "run/old"] {
         fs::create_dir(part).map_err(|e| format!("{part}: {e}"))?;
     }
-    if Path::new(&modules).is_dir() {
-        // An empty directory of that name on the host would hide the modules: bind them over it.
-        let place = format!("lib/modules/{release}");
-        fs::create_dir_all(&place).map_err(|e| format!("{place}: {e}"))?;
-        mount_bind(format!(".{modules}"), &place).map_err(|e| format!("{place}: {e}"))?;
-    }
-    file_system("hostfs", &format!(".{dir}"), dir)?;
-    rustix::process::pivot_root(".", "run/old").map_err(|e| format!("pivot_root: {e}"))?;
-    std::env::set_current_dir("/").map_err(|e| format!("/: {e}"))?;
-    unmount("/run/old", UnmountFlags::DETACH).map_err(|e| format!("/run/old: {e}"))?;
+    Ok(())
+}
+
+/// A name for the guest, and names it can look up.
+fn named() -> Result<(), String> {
     // Programs look their own name up; without a line for it they wait for a name server that is not there.
     fs::write("/etc/hosts", "127.0.0.1 localhost lab\n::1 localhost lab\n")
         .map_err(|e| format!("/etc/hosts: {e}"))?;

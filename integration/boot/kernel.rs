@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use super::counted::EMULATOR;
+
 /// The clock a guest lives by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Clock {
@@ -12,6 +14,9 @@ pub enum Clock {
     Simulated,
     /// The host's clock, on Debian's kernel.
     Real,
+    /// One nanosecond an instruction, and idle time skipped, on Debian's own kernel under an emulator: what computing
+    /// costs is in it, and nothing of what else the host does.
+    Counted,
 }
 
 /// Debian's user-mode-linux.
@@ -45,19 +50,28 @@ pub fn find(clock: Clock) -> Result<PathBuf, String> {
                 _ => Err(format!("{}: no such kernel; run scripts/setup", path.display())),
             }
         }
+        Clock::Counted => {
+            let version = Command::new(EMULATOR).arg("--version").stdout(Stdio::null()).status();
+            if !version.is_ok_and(|s| s.success()) {
+                return Err(format!("no {EMULATOR}; run scripts/setup -a"));
+            }
+            printed("scripts/debian-kernel")
+                .filter(|p| p.is_dir())
+                .ok_or_else(|| "no kernel for counted time: scripts/debian-kernel failed".to_owned())
+        }
     }
+}
+
+/// The path one of our scripts prints, when it ends well.
+fn printed(script: &str) -> Option<PathBuf> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
+    let output = Command::new(&script).stdin(Stdio::null()).stderr(Stdio::inherit()).output().ok()?;
+    output.status.success().then(|| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end()))
 }
 
 /// The kernel `scripts/build-kernel` keeps, built now where it is not there yet.
 fn own() -> Result<PathBuf, String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/build-kernel");
-    let output = Command::new(&script)
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|e| format!("{}: {e}", script.display()))?;
-    let path = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end());
-    if output.status.success() && path.is_file() {
+    if let Some(path) = printed("scripts/build-kernel").filter(|p| p.is_file()) {
         return Ok(path);
     }
     Err("no kernel for simulated time: scripts/build-kernel failed. \

@@ -47,6 +47,11 @@ pub fn run_dir(host: &Host) -> String {
     format!("/run/lvsd-{}", host.name())
 }
 
+/// The PID file of a part of a host's keepalived: `parent`, `checkers`, `vrrp`.
+pub fn pid_file(host: &Host, part: &str) -> String {
+    format!("/run/keepalived-{}.{part}.pid", host.name())
+}
+
 /// The control socket in a run directory.
 pub fn control(run_dir: &str) -> String {
     format!("{run_dir}/control.sock")
@@ -107,12 +112,22 @@ impl Daemon {
     /// # Errors
     /// When it cannot be started.
     pub fn keepalived(lab: &Lab, host: &Host, configuration: &str) -> Result<Daemon, String> {
-        let name = host.name();
-        let file = lab.write(&format!("{name}.keepalived.conf"), configuration)?;
+        let file = lab.write(&format!("{}.keepalived.conf", host.name()), configuration)?;
+        Daemon::keepalived_with(lab, host, &file)
+    }
+
+    /// Starts Debian's keepalived with this configuration file, in the foreground, with PID files of its own.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn keepalived_with(lab: &Lab, host: &Host, file: &Path) -> Result<Daemon, String> {
         let mut command = Command::new("keepalived");
         command.args(["-n", "-l", "-D", "-f"]).arg(file);
         for (option, part) in [("-p", "parent"), ("-c", "checkers"), ("-r", "vrrp")] {
-            command.arg(option).arg(format!("/run/keepalived-{name}.{part}.pid"));
+            let place = pid_file(host, part);
+            // One that was killed left its own; whoever has that number now would pass for it.
+            let _ = fs::remove_file(&place);
+            command.arg(option).arg(place);
         }
         Daemon::start(lab, host, "keepalived", &mut command)
     }

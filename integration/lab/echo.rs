@@ -1,7 +1,7 @@
-//! UDP and SCTP servers of ours that answer with their host's name, and a client for each.
+//! UDP, SCTP and TCP servers of ours that answer with their host's name, and a client for each.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -88,4 +88,59 @@ pub fn ask_sctp(host: &Host, server: SocketAddr) -> Result<String, String> {
         let n = socket.read(&mut buffer).map_err(fail)?;
         Ok(String::from_utf8_lossy(buffer.get(..n).unwrap_or_default()).into_owned())
     })
+}
+
+/// Answers every byte on every TCP connection to this port with the host's name, until the guest ends.
+///
+/// # Errors
+/// When the port cannot be had.
+pub fn serve_tcp(host: &Host, port: u16) -> Verdict {
+    let fail = |e: std::io::Error| format!("{}: tcp {port}: {e}", host.name());
+    let listener = host.enter(|| TcpListener::bind(("::", port)).map_err(fail))?;
+    let name = host.name().to_owned();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let name = name.clone();
+            std::thread::spawn(move || {
+                let mut byte = [0];
+                while matches!(stream.read(&mut byte), Ok(1)) && stream.write_all(name.as_bytes()).is_ok() {}
+            });
+        }
+    });
+    Ok(())
+}
+
+/// A TCP connection that is kept: what a failover must not break.
+#[derive(Debug)]
+pub struct Conversation(TcpStream);
+
+impl Conversation {
+    /// Opens one from a host.
+    ///
+    /// # Errors
+    /// No connection within 3 seconds.
+    pub fn open(host: &Host, server: SocketAddr) -> Result<Conversation, String> {
+        let fail = |e: std::io::Error| format!("tcp {server}: {e}");
+        host.enter(|| {
+            let stream = TcpStream::connect_timeout(&server, PATIENCE).map_err(fail)?;
+            stream.set_nodelay(true).map_err(fail)?;
+            Ok(Conversation(stream))
+        })
+    }
+
+    /// Asks once more; the name that answered.
+    ///
+    /// # Errors
+    /// No answer within this time, or a connection that is no more.
+    pub fn ask(&mut self, patience: Duration) -> Result<String, String> {
+        let fail = |e: std::io::Error| format!("conversation: {e}");
+        self.0.set_read_timeout(Some(patience)).map_err(fail)?;
+        self.0.write_all(b"?").map_err(fail)?;
+        let mut buffer = [0; 64];
+        let n = self.0.read(&mut buffer).map_err(fail)?;
+        if n == 0 {
+            return Err("conversation: closed".to_owned());
+        }
+        Ok(String::from_utf8_lossy(buffer.get(..n).unwrap_or_default()).into_owned())
+    }
 }

@@ -18,6 +18,8 @@ pub struct Load {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
     failed: Arc<AtomicU64>,
+    /// The longest that an answer took, in milliseconds.
+    slowest: Arc<AtomicU64>,
     threads: Vec<JoinHandle<Result<Hits, String>>>,
 }
 
@@ -27,11 +29,12 @@ impl Load {
         let stop = Arc::new(AtomicBool::new(false));
         let answered = Arc::new(AtomicU64::new(0));
         let failed = Arc::new(AtomicU64::new(0));
+        let slowest = Arc::new(AtomicU64::new(0));
         let pace = Duration::from_secs(1) * THREADS / rate.max(1);
         let threads = (0..THREADS)
             .map(|_| {
-                let (stop, answered, failed) =
-                    (Arc::clone(&stop), Arc::clone(&answered), Arc::clone(&failed));
+                let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
+                let (failed, slowest) = (Arc::clone(&failed), Arc::clone(&slowest));
                 let url = url.to_owned();
                 host.spawn(move || {
                     let mut hits = Hits::default();
@@ -41,6 +44,8 @@ impl Load {
                         let fine = matches!(&outcome, Ok(r) if r.status == 200);
                         let counter = if fine { &answered } else { &failed };
                         counter.fetch_add(1, Ordering::SeqCst);
+                        let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+                        slowest.fetch_max(took, Ordering::SeqCst);
                         hits.count(outcome);
                         pause(pace.saturating_sub(begun.elapsed()));
                     }
@@ -48,12 +53,17 @@ impl Load {
                 })
             })
             .collect();
-        Load { stop, answered, failed, threads }
+        Load { stop, answered, failed, slowest, threads }
     }
 
     /// Requests answered and failed so far.
     pub fn so_far(&self) -> (u64, u64) {
         (self.answered.load(Ordering::SeqCst), self.failed.load(Ordering::SeqCst))
+    }
+
+    /// The longest that one of them took since this was last asked.
+    pub fn slowest(&self) -> Duration {
+        Duration::from_millis(self.slowest.swap(0, Ordering::SeqCst))
     }
 
     /// Waits until `n` more requests were answered: proof that the load really runs.

@@ -17,6 +17,7 @@ pub mod shell;
 pub mod site;
 pub mod table;
 pub mod topology;
+pub mod vrrp;
 pub mod wait;
 pub mod web;
 

@@ -23,7 +23,7 @@ pub const VIP6: &str = "fd00:1::100";
 pub const REAL_SERVERS: [&str; 3] = ["rs1", "rs2", "rs3"];
 
 /// The host that holds the bridges.
-const SWITCH: &str = "sw";
+pub const SWITCH: &str = "sw";
 
 /// A network to build.
 #[derive(Debug, Default)]
@@ -71,6 +71,12 @@ impl Topology {
             let nodad = if address.contains(':') { " nodad" } else { "" };
             self.inside(host, &format!("addr add {address} dev {interface}{nodad}"));
         }
+        self
+    }
+
+    /// Gives an interface a MAC address, before it is plugged: its link-local address is made of it.
+    pub fn mac(&mut self, host: &str, interface: &str, mac: &str) -> &mut Topology {
+        self.inside(host, &format!("link set {interface} address {mac}"));
         self
     }
 

@@ -5,6 +5,8 @@ mod bare_kernel;
 mod colocated;
 mod conformance;
 mod demo;
+mod demo_failover;
+mod failover_table;
 mod failures;
 mod forwarding_modes;
 mod genhash;
@@ -16,6 +18,7 @@ mod leaving;
 mod local_trouble;
 mod modes;
 mod net_conformance;
+mod notices;
 mod observability;
 mod orders;
 mod plan;
@@ -34,6 +37,13 @@ mod sysctls;
 mod tcp_cost;
 mod tls;
 mod unit_file;
+mod vrrp_addresses;
+mod vrrp_failover;
+mod vrrp_hostile;
+mod vrrp_interop;
+mod vrrp_pair;
+mod vrrp_soak;
+mod vrrp_wire;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -66,6 +76,8 @@ pub enum Time {
     Simulated,
     /// Real time, in Debian's: what measures time, races against it, wants modules, or is watched by people.
     Real,
+    /// In the time an emulator counts: what compares what computing costs.
+    Counted,
     /// Once by each: what depends on races that simulated time hides, or on the kernel a distribution ships.
     Both,
 }
@@ -81,7 +93,11 @@ pub enum Run {
 impl Scenario {
     /// Wall-clock limit.
     pub fn limit(&self) -> Duration {
-        seconds(if self.name == soak::NAME { soak::limit_s(self.limit_s) } else { self.limit_s })
+        seconds(if [soak::NAME, vrrp_soak::NAME].contains(&self.name) {
+            soak::limit_s(self.limit_s)
+        } else {
+            self.limit_s
+        })
     }
 }
 
@@ -189,6 +205,12 @@ pub const SCENARIOS: &[Scenario] = &[
         reload::run,
     ),
     scenario(
+        "vrrp-pair",
+        "two directors share a VIP: kill -9, SIGTERM, hand-over, a removed VIP",
+        180,
+        vrrp_pair::run,
+    ),
+    scenario(
         "unit-file",
         "the systemd unit: a life with its least capabilities, and systemd-analyze as judge",
         120,
@@ -269,6 +291,18 @@ pub const SCENARIOS: &[Scenario] = &[
         120,
         schedulers::run,
     )),
+    scenario(
+        "notices",
+        "scripts and FIFOs hear what keepalived tells them; a hanging script and a full FIFO hold nobody up",
+        180,
+        notices::run,
+    ),
+    scenario(
+        "router-notices",
+        "scripts and a FIFO hear of virtual routers what keepalived tells them",
+        180,
+        notices::routers::run,
+    ),
     scenario("sorry", "all real servers die, the sorry server answers, they return", 120, sorry::run),
     scenario("inhibit", "inhibit_on_failure: weight 0 instead of removal", 120, inhibit::run),
     scenario("stop", "SIGTERM and SIGINT leave nothing but the stranger's service", 120, stop::run),
@@ -285,6 +319,63 @@ pub const SCENARIOS: &[Scenario] = &[
         90,
         bare_kernel::run,
     )),
+    scenario(
+        "vrrp-wire",
+        "advertisements and announcements, byte by byte beside frames recorded from keepalived",
+        240,
+        vrrp_wire::run,
+    ),
+    scenario(
+        "vrrp-interop",
+        "two directors with the same file, in ten flavours: the VIP moves both ways, nobody complains",
+        600,
+        vrrp_interop::run,
+    ),
+    scenario(
+        "vrrp-hostile",
+        "frames nobody should send change neither state nor timers, and a flood no advertisement",
+        400,
+        vrrp_hostile::run,
+    ),
+    scenario(
+        "vrrp-addresses",
+        "VIPs left behind, deleted by hand, reloaded; a virtual MAC; and a host left as it was found",
+        240,
+        vrrp_addresses::run,
+    ),
+    scenario(
+        vrrp_soak::NAME,
+        "two directors' lives under random faults: one Master, the right one, after each",
+        400,
+        vrrp_soak::run,
+    ),
+    scenario(
+        "vrrp-failover",
+        "the VIP moves each way a director can go, under load, and a connection survives",
+        900,
+        vrrp_failover::run,
+    ),
+    Scenario {
+        on_request: true,
+        time: Time::Counted,
+        memory: 1024,
+        ..scenario(
+            "failover-table",
+            "how long a failover takes, lvsd and keepalived in one boot, twenty times each way",
+            3600,
+            failover_table::run,
+        )
+    },
+    // The same in simulated time, where computing costs nothing: the protocol's own time, exactly.
+    Scenario {
+        on_request: true,
+        ..scenario(
+            "failover-table-simulated",
+            "how long a failover takes by the protocol alone",
+            1800,
+            failover_table::run,
+        )
+    },
     Scenario {
         on_request: true,
         time: Time::Real,
@@ -293,6 +384,16 @@ pub const SCENARIOS: &[Scenario] = &[
             "the demonstration: a real server dies and comes back, before your eyes",
             120,
             demo::run,
+        )
+    },
+    Scenario {
+        on_request: true,
+        time: Time::Real,
+        ..scenario(
+            "demo-failover",
+            "the demonstration: two directors, and a failover before your eyes",
+            180,
+            demo_failover::run,
         )
     },
 ];

@@ -123,6 +123,10 @@ fn verdict(path: &Path, loaded: &Loaded, is_denied: bool) -> String {
                 count(virtual_servers, "virtual server"),
                 count(real_servers, "real server")
             );
+            let what = match config.vrrp.instances.len() {
+                0 => what,
+                routers => format!("{what}, {}", count(routers, "virtual router")),
+            };
             let end = if is_denied { "warnings are denied: not to be run" } else { "can be run" };
             format!("{path}: {what}: {problems}: {end}\n")
         }

@@ -9,6 +9,7 @@ mod plan;
 mod real_server;
 mod reload;
 pub mod render;
+mod router_status;
 pub mod run;
 pub mod schema;
 mod socket;

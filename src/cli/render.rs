@@ -121,7 +121,7 @@ fn snippet<'a>(group: Group<'a>, span: Span, sources: &Sources) -> Group<'a> {
 /// What is shown of a long line, and where the span is in it.
 fn window(text: &str, start: usize, end: usize) -> (String, usize, usize) {
     if text.len() <= MAX_SHOWN {
-        return (text.to_owned(), start, end);
+        return (masked(text), start, end);
     }
     let floor = |mut at: usize| {
         while !text.is_char_boundary(at) {
@@ -133,5 +133,51 @@ fn window(text: &str, start: usize, end: usize) -> (String, usize, usize) {
     let to = floor((from + MAX_SHOWN).min(text.len()));
     let shown = text.get(from..to).unwrap_or_default();
     let end = floor(end.min(to));
-    (shown.to_owned(), start - from, end.max(start) - from)
+    (masked(shown), start - from, end.max(start) - from)
+}
+
+/// Words whose values are secrets, and beginnings of values that are: a diagnostic may end up in a log.
+const SECRET_WORDS: &[&str] = &["auth_pass", "password", "secret"];
+const SECRET_VALUES: &[&str] = &["hex:", "ascii:"];
+
+/// The text with a star for each byte of a secret, so that places stay what they are.
+fn masked(text: &str) -> String {
+    let is_of_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let from = |word: &&str| {
+        let at = text.find(*word)?;
+        let behind = text.get(at + word.len()..)?;
+        let stands_alone = !text.get(..at)?.ends_with(is_of_word) && !behind.starts_with(is_of_word);
+        let value = behind.trim_start_matches([' ', '\t', ':', '"', '\'']);
+        (stands_alone && value.len() < behind.len()).then(|| text.len() - value.len())
+    };
+    let words = SECRET_WORDS.iter().filter_map(from);
+    let values = SECRET_VALUES.iter().filter_map(|value| Some(text.find(value)? + value.len()));
+    let Some(first) = words.chain(values).min() else { return text.to_owned() };
+    // Whatever stands behind it may belong to it.
+    let (shown, secret) = text.split_at(first);
+    let end = secret.trim_end_matches(['"', '\'', '}', ']', ' ', '\r', '\n']).len();
+    let (secret, rest) = secret.split_at(end);
+    format!("{shown}{}{rest}", "*".repeat(secret.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_stars_of_the_same_length() {
+        for (line, wanted) in [
+            ("  auth_pass 1111 # x", "  auth_pass ********"),
+            ("auth_pass \"a b\"", "auth_pass \"***\""),
+            ("{type: pass, password: geheim}", "{type: pass, password: ******}"),
+            ("key 1 hex:00ff", "key 1 hex:****"),
+            ("auth_password 1", "auth_password 1"),
+            ("secret: file:/etc/key", "secret: *************"),
+            ("path /secret.html", "path /secret.html"),
+            ("auth_pass", "auth_pass"),
+        ] {
+            assert_eq!(masked(line), wanted);
+            assert_eq!(masked(line).len(), line.len());
+        }
+    }
 }

@@ -68,6 +68,13 @@ fn required(table: &str) -> &'static [&'static str] {
         "persistence" => &["timeout"],
         "check" => &["type"],
         "url" => &["path"],
+        "vrrp_instance" => &["name", "virtual_router_id"],
+        "vrrp_sync_group" => &["name", "members"],
+        "vrrp_script" => &["name", "command"],
+        "vrrp_track_process" => &["name", "process"],
+        "track_file" => &["name", "path"],
+        "track" | "interface_delay" => &["name"],
+        "peer" => &["address"],
         _ => &[],
     }
 }
@@ -141,6 +148,15 @@ mod tests {
                 "check": {"type": "http", "url": "/health", "status": 200, "interval": "6s", "fall": 3, "rise": 2},
                 "real_servers": [{"address": "192.0.2.11:80", "weight": 3, "checks": [{"type": "tcp"}]}],
             }],
+            "vrrp": {
+                "version": 3,
+                "instances": [{
+                    "name": "VI_1", "interface": "eth0", "virtual_router_id": 51, "advert_interval": "100ms",
+                    "addresses": ["192.0.2.10/24", {"address": "192.0.2.11/24", "dev": "eth1"}],
+                    "track_script": ["web", {"name": "db", "weight": -20}], "use_vmac": true,
+                }],
+                "scripts": [{"name": "web", "command": "/bin/true"}],
+            },
         });
         assert!(is_valid(&schema, &valid, &schema));
         for (pointer, wrong) in [
@@ -148,6 +164,9 @@ mod tests {
             ("/virtual_servers/0/check", "intervall"),
             ("/virtual_servers/0/real_servers/0", "wieght"),
             ("/ipvs/timeouts", "tcpfin"),
+            ("/vrrp", "vrrp_version"),
+            ("/vrrp/instances/0", "advert_int"),
+            ("/vrrp/instances/0/addresses/1", "brdd"),
             ("", "virtual_server"),
         ] {
             let mut broken = valid.clone();

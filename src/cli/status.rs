@@ -1,9 +1,9 @@
 //! `lvsd status`.
 
 use super::date::day;
-use super::print;
 use super::socket::{SocketArguments, misunderstood};
 use super::table::Table;
+use super::{print, router_status};
 use crate::daemon::control::{Command, DaemonStatus, ReloadOutcome, Reply};
 use crate::daemon::startup::Exit;
 use crate::director::status::{HealthStatus, RealServerStatus, Status, VirtualServerStatus};
@@ -58,6 +58,12 @@ fn render(daemon: &DaemonStatus) -> String {
     }
     for foreign in &daemon.director.foreign_services {
         let _ = writeln!(text, "foreign service {foreign}: in the kernel but not in the configuration");
+    }
+    if let Some(router) = &daemon.router {
+        router_status::render(router, &mut text);
+    }
+    if daemon.router.is_some() && daemon.director.virtual_servers.is_empty() {
+        return text;
     }
     text.push('\n');
     let mut table = Table::default();

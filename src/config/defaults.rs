@@ -45,6 +45,10 @@ pub struct Defaults {
     pub alpha: bool,
     /// `status_code`.
     pub status: (u16, u16),
+    /// An instance of `state MASTER` without `priority` is the owner of its addresses.
+    pub owner_by_state: bool,
+    /// `vrrp_forwarding_weight`.
+    pub forwarding_weight: u8,
     /// Settings of the kernel, by name.
     pub sysctl: &'static [(&'static str, u32)],
 }
@@ -66,6 +70,8 @@ pub fn defaults(dialect: Dialect) -> Defaults {
         confirm: None,
         alpha: false,
         status: (200, 299),
+        owner_by_state: true,
+        forwarding_weight: 0,
         sysctl: &[],
     };
     match dialect {
@@ -79,6 +85,9 @@ pub fn defaults(dialect: Dialect) -> Defaults {
             rise: 2,
             confirm: Some(Duration::from_millis(200)),
             alpha: true,
+            owner_by_state: false,
+            // A director that cannot forward leaves the VIP to one that can.
+            forwarding_weight: 50,
             // Without them, connections to a server that is gone hang until they time out.
             sysctl: &[("expire_nodest_conn", 1), ("expire_quiescent_template", 1)],
             ..keepalived

@@ -1,6 +1,7 @@
 //! keepalived's `global_defs`: what concerns the whole director.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::ipvs::types::{SyncDaemon, SyncRole};
 use crate::syntax::diagnostic::Diagnostic;
@@ -8,9 +9,14 @@ use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Stance, Table, Yaml, g
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
 
+use crate::vrrp::settings::InstanceSettings;
+
 use super::checker::MAX_INTERFACE;
 use super::defaults::Defaults;
+use super::notice::{self, NoticeOptions};
 use super::types::{Global, SysctlValue, TimeoutOptions};
+use super::vrrp::command::UserOptions;
+use super::vrrp::global::{HasVrrp, VrrpGlobal};
 use super::{vrrp, words};
 
 /// `global_defs` as it was written.
@@ -22,13 +28,17 @@ pub struct GlobalOptions {
     sync: Slot<Vec<SyncDaemon>>,
     /// The instance the sync daemons follow.
     pub sync_follows: Option<Word>,
+    /// Whether the sync daemons' `id` was written.
+    sync_has_id: bool,
     log_all_failures: Slot<bool>,
     tcp: Slot<u32>,
     tcp_fin: Slot<u32>,
     udp: Slot<u32>,
     sysctl: BTreeMap<String, SysctlValue>,
-    /// `vrrp_strict`.
-    pub is_strict: Slot<bool>,
+    /// Scripts and FIFOs.
+    pub notices: NoticeOptions,
+    /// What is common to all virtual routers.
+    pub vrrp: VrrpGlobal,
 }
 
 impl GlobalOptions {
@@ -38,7 +48,12 @@ impl GlobalOptions {
     }
 
     /// The settings, defaults applied.
-    pub fn resolve(self, defaults: &Defaults) -> Global {
+    pub fn resolve(
+        self,
+        defaults: &Defaults,
+        usual: &UserOptions,
+        instances: &[Arc<InstanceSettings>],
+    ) -> Global {
         let timeouts = get(&self.timeouts).unwrap_or_default();
         // With keepalived's defaults the kernel's settings are the operator's.
         let mut sysctl: BTreeMap<_, _> = defaults
@@ -47,8 +62,16 @@ impl GlobalOptions {
             .map(|(name, value)| ((*name).to_owned(), SysctlValue(vec![*value])))
             .collect();
         sysctl.extend(self.sysctl);
+        let sync_follows = self.sync_follows.map(|word| word.text.to_string());
+        let followed = instances.iter().find(|i| sync_follows.as_ref() == Some(&i.name));
+        let mut sync_daemons = get(&self.sync).unwrap_or_default();
+        if let Some(instance) = followed.filter(|_| !self.sync_has_id) {
+            sync_daemons.iter_mut().for_each(|daemon| daemon.sync_id = instance.vrid);
+        }
         Global {
             sysctl,
+            fifos: self.notices.fifos(self.vrrp.any_fifo(usual), usual),
+            tells_first_servers: get(&self.notices.tells_first_servers).unwrap_or(false),
             router_id: get(&self.router_id),
             timeouts: TimeoutOptions {
                 tcp: get(&self.tcp).or(timeouts.tcp),
@@ -56,9 +79,9 @@ impl GlobalOptions {
                 udp: get(&self.udp).or(timeouts.udp),
             },
             flush: get(&self.flush).unwrap_or(false),
-            sync_daemons: get(&self.sync).unwrap_or_default(),
-            sync_follows: self.sync_follows.map(|word| word.text.to_string()),
-            quorum_counts: false,
+            sync_daemons,
+            sync_follows,
+            quorum_counts: get(&self.vrrp.quorum_counts).unwrap_or(false),
         }
     }
 }
@@ -72,14 +95,15 @@ pub const GLOBAL_DEFS: Table<GlobalOptions> = Table {
         OTHERS,
         MAIL,
         SCRIPT,
-        FIFO,
+        notice::KEYWORDS,
         PROCESS,
         FILE,
         SNMP,
         BUFFERS,
         RELOAD,
         NFTABLES,
-        vrrp::global::KEYWORDS,
+        GlobalOptions::VRRP_WORDS,
+        vrrp::global::ONLY_CONF,
     ],
 };
 
@@ -316,14 +340,13 @@ macro_rules! unread {
 }
 
 unread!(MAIL: Stance::NotYet("no mail is sent"), "One of the settings of mails.", "notification_email", "notification_email_from", "smtp_server", "smtp_helo_name", "smtp_connect_timeout", "smtp_alert", "smtp_alert_checker", "no_checker_emails");
-unread!(SCRIPT: Stance::NotYet("no script is run"), "One of the settings of scripts.", "script_user", "enable_script_security", "use_symlink_paths", "set_supplementary_groups", "startup_script", "startup_script_timeout", "shutdown_script", "shutdown_script_timeout");
-unread!(FIFO: Stance::NotYet("no events are written to it"), "One of the settings of the notification FIFO.", "lvs_notify_fifo", "lvs_notify_fifo_script", "notify_fifo", "notify_fifo_script", "rs_init_notifies");
+unread!(SCRIPT: Stance::NotYet("no script is run"), "One of the settings of scripts.", "use_symlink_paths", "set_supplementary_groups", "startup_script", "startup_script_timeout", "shutdown_script", "shutdown_script_timeout");
 unread!(PROCESS: Stance::Ignored("lvsd is one process, and the service manager sets its priority, limits and name"), "One of the settings of keepalived's processes.", "checker_priority", "checker_rt_priority", "checker_rlimit_rttime", "checker_rlimit_rtime", "checker_no_swap", "checker_cpu_affinity", "max_auto_priority", "min_auto_priority_delay", "process_names", "process_name", "checker_process_name", "lvs_process_name", "umask", "random_seed");
 unread!(FILE: Stance::Ignored("lvsd writes no such files: ask `lvsd status`"), "One of the settings of keepalived's own files.", "tmp_config_directory", "config_save_dir", "data_use_instance", "state_dump_file", "stats_dump_file", "json_dump_file", "json_version");
-unread!(SNMP: Stance::NotYet("there is no SNMP agent and no D-Bus service"), "One of the settings of SNMP and D-Bus.", "enable_snmp_checker", "snmp_socket", "enable_traps", "snmp_vs_stats_update_interval", "snmp_rs_stats_update_interval", "enable_dbus", "dbus_service_name", "dbus_no_interface_name");
+unread!(SNMP: vrrp::global::NO_SNMP, "One of the settings of SNMP and D-Bus.", "enable_snmp_checker", "snmp_socket", "enable_traps", "snmp_vs_stats_update_interval", "snmp_rs_stats_update_interval", "enable_dbus", "dbus_service_name", "dbus_no_interface_name");
 unread!(BUFFERS: Stance::Ignored("lvsd sizes its sockets itself"), "One of the sizes of netlink sockets.", "lvs_netlink_cmd_rcv_bufs", "lvs_netlink_cmd_rcv_bufs_force", "lvs_netlink_monitor_rcv_bufs", "lvs_netlink_monitor_rcv_bufs_force", "process_monitor_rcv_bufs", "process_monitor_rcv_bufs_force");
 unread!(RELOAD: Stance::Ignored("lvsd always checks a configuration fully before a reload, and errors change nothing"), "One of the settings of reloading.", "reload_check_config", "reload_time_file", "reload_repeat", "reload_file", "include_check");
-unread!(NFTABLES: Stance::NotYet("a group is not turned into nftables sets"), "One of the settings of groups by nftables.", "nftables_ipvs", "nftables_ipvs_priority", "nftables_ipvs_start_fwmark", "nftables_counters");
+unread!(NFTABLES: Stance::NotYet("a group is not turned into nftables sets"), "One of the settings of groups by nftables.", "nftables_ipvs", "nftables_ipvs_priority", "nftables_ipvs_start_fwmark");
 
 fn lvs_timeouts(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
     let mut timeouts = TimeoutOptions::default();
@@ -377,7 +400,7 @@ fn lvs_sync_daemon(options: &mut GlobalOptions, node: &Node, reader: &mut Reader
         port: None,
         ttl: None,
     };
-    let mut follows = None;
+    let (mut follows, mut has_id) = (None, false);
     let mut words = rest.iter();
     while let Some(word) = words.next() {
         let range = match &*word.text {
@@ -418,13 +441,14 @@ fn lvs_sync_daemon(options: &mut GlobalOptions, node: &Node, reader: &mut Reader
         let Some(number) = number_behind(word, words.next(), keyword, range, reader) else { return };
         let (byte, short) = (u8::try_from(number).ok(), u16::try_from(number).ok());
         match &*word.text {
-            "id" => daemon.sync_id = byte.unwrap_or(0),
+            "id" => (daemon.sync_id, has_id) = (byte.unwrap_or(0), true),
             "maxlen" => daemon.max_len = short,
             "port" => daemon.port = short,
             _ => daemon.ttl = byte,
         }
     }
     // Without an instance to follow, keepalived runs both halves.
+    options.sync_has_id = has_id;
     options.sync_follows = follows;
     let backup = SyncDaemon { role: SyncRole::Backup, ..daemon.clone() };
     reader.store(&mut options.sync, node, vec![daemon, backup]);

@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::syntax::diagnostic::{Class, Diagnostic, Diagnostics, Note};
 use crate::syntax::expand;
@@ -15,7 +16,8 @@ use super::defaults::{Dialect, defaults};
 use super::root::RootOptions;
 use super::tls::TlsReader;
 use super::types::Config;
-use super::{resolve, root, vrrp};
+use super::vrrp::verify::Verify;
+use super::{notice, resolve, root, vrrp};
 
 /// A configuration that was read, and everything that is to be said about it.
 #[derive(Debug)]
@@ -84,17 +86,34 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
     let defaults = defaults(get(&options.defaults).unwrap_or(dialect));
     let tls = TlsReader::new(files, path, &options.ssl, &mut reader);
     let log_all_failures = options.global.log_all_failures();
+    let addresses: Vec<_> = options.virtual_servers.iter().filter_map(|o| o.address()).collect();
+    let usual = vrrp::command::usual_user(get(&options.global.vrrp.script_user), files);
+    options.global.notices.verify(files, &mut reader);
+    notice::verify(&options.virtual_servers, files, &mut reader);
     let virtual_servers = resolve::virtual_servers(
         options.virtual_servers,
         &options.groups,
         log_all_failures,
         &defaults,
         &tls,
+        &usual,
         &mut reader,
     );
-    vrrp::verify::verify(&options.vrrp, &options.global.is_strict, files, &mut reader);
-    let config = Config { global: options.global.resolve(&defaults), virtual_servers };
-    if config.virtual_servers.is_empty() && diagnostics.errors() == 0 {
+    let global_vrrp = options.global.vrrp.clone();
+    let settings = vrrp::resolve::settings(&options.vrrp, &global_vrrp, &defaults, files, &mut reader);
+    let follows = options.global.sync_follows.clone();
+    let global = options.global.resolve(&defaults, &usual, &settings.instances);
+    let config = Config { global, virtual_servers, vrrp: Arc::new(settings) };
+    let verify = Verify {
+        options: &options.vrrp,
+        global: &global_vrrp,
+        config: &config,
+        sync_follows: follows.as_ref(),
+        virtual_servers: &addresses,
+        files,
+    };
+    verify.verify(&mut reader);
+    if config.virtual_servers.is_empty() && config.vrrp.instances.is_empty() && diagnostics.errors() == 0 {
         let text = format!("{}: there is no virtual server: nothing is directed", path.display());
         diagnostics.push(Diagnostic::new(Class::Warning, None, text));
     }

@@ -1,7 +1,7 @@
 //! The configuration: what the operator wants, typed and validated.
 //!
 //! Text becomes a spanned tree (`syntax`), the tree becomes options by keyword tables ([`root`], [`global`],
-//! [`virtual_server`], [`group`], [`real_server`], [`checker`], [`tls`], [`timing`], [`vrrp`]), one step ([`resolve`],
+//! [`virtual_server`], [`group`], [`real_server`], [`checker`], [`tls`], [`timing`], [`notice`], [`vrrp`]), one step ([`resolve`],
 //! [`identity`]) applies the defaults of the dialect ([`defaults`]), and what remains is a [`Config`] nobody has to doubt. The
 //! director sees nothing else.
 //! [`load`](load::load) is all of it.
@@ -12,6 +12,7 @@ pub mod global;
 pub mod group;
 pub mod identity;
 pub mod load;
+pub mod notice;
 pub mod real_server;
 pub mod regex;
 pub mod resolve;

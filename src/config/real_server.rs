@@ -8,8 +8,10 @@ use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Spanned, Stance, Table
 use crate::syntax::tree::{Node, Word};
 
 use super::checker::{self, CheckerKind, CheckerOptions, form, not_yet};
+use super::notice::UpDownOptions;
 use super::timing::{HasTiming, TimingOptions};
 use super::virtual_server::VirtualServerOptions;
+use super::vrrp::command;
 use super::words;
 
 /// A real server as it was written.
@@ -23,6 +25,7 @@ pub struct RealServerOptions {
     pub upper_threshold: Slot<u32>,
     pub lower_threshold: Slot<u32>,
     pub virtualhost: Slot<String>,
+    pub commands: UpDownOptions,
     pub timing: TimingOptions,
     pub checkers: Vec<CheckerOptions>,
     /// An unknown block that was skipped here: it may have been a check.
@@ -126,6 +129,16 @@ const REAL_SERVER_OWN: &[Keyword<RealServerOptions>] = &[
         "Host header of HTTP checks.",
     ),
     Keyword::new(
+        "notify_up",
+        command::command(|o: &mut RealServerOptions, n, r| command::read(&mut o.commands.up, n, r)),
+        "Script to run when it comes up.",
+    ),
+    Keyword::new(
+        "notify_down",
+        command::command(|o: &mut RealServerOptions, n, r| command::read(&mut o.commands.down, n, r)),
+        "Script to run when it goes down.",
+    ),
+    Keyword::new(
         "TCP_CHECK",
         Kind::Block {
             what: "",
@@ -185,8 +198,6 @@ const REAL_SERVER_UNREAD: &[Keyword<RealServerOptions>] = &[
         "Weight from the number in a file.",
     ),
     unbuilt("BFD_CHECK", |_, n, r| not_yet::read(&not_yet::BFD_CHECK, n, r), "Up while a BFD session is."),
-    Keyword::unread("notify_up", NO_SCRIPT, "Script to run when it comes up."),
-    Keyword::unread("notify_down", NO_SCRIPT, "Script to run when it goes down."),
     Keyword::unread("smtp_alert", NO_MAIL, "Send mails about this real server."),
     Keyword::unread("snmp_name", NO_SNMP, "Name in SNMP."),
 ];
@@ -217,6 +228,7 @@ pub fn read(options: &mut VirtualServerOptions, node: &Node, reader: &mut Reader
         upper_threshold: None,
         lower_threshold: None,
         virtualhost: None,
+        commands: UpDownOptions::default(),
         timing: TimingOptions::default(),
         checkers: Vec::new(),
         skipped: None,
@@ -244,6 +256,5 @@ fn real_server_address(options: &mut RealServerOptions, node: &Node, reader: &mu
 }
 
 const NO_CHECKER: Stance = Stance::NotYetError("without this check the real server would always count as up");
-pub(super) const NO_SCRIPT: Stance = Stance::NotYet("the script is not run");
 pub(super) const NO_MAIL: Stance = Stance::NotYet("no mail is sent");
 pub(super) const NO_SNMP: Stance = Stance::NotYet("there is no SNMP agent");

@@ -14,11 +14,13 @@ use super::checker::{self, Inherited};
 use super::defaults::Defaults;
 use super::group::{Group, MAX_SERVICES};
 use super::identity::{identities, named};
+use super::notice;
 use super::real_server::RealServerOptions;
 use super::timing::Timings;
 use super::tls::TlsReader;
-use super::types::{RealServer, SorryServer, VirtualServer, VirtualServerId};
-use super::virtual_server::{Granularity, VirtualServerOptions};
+use super::types::{RealServer, ServerNotices, SorryServer, VirtualServer, VirtualServerId};
+use super::virtual_server::{Granularity, Heading, VirtualServerOptions};
+use super::vrrp::command::UserOptions;
 
 /// All virtual servers that can run, identities unique.
 pub fn virtual_servers(
@@ -27,16 +29,19 @@ pub fn virtual_servers(
     log_all_failures: bool,
     defaults: &Defaults,
     tls: &TlsReader<'_>,
+    usual: &UserOptions,
     reader: &mut Reader<'_>,
 ) -> Vec<VirtualServer> {
     let groups = named(groups, reader);
     let mut seen: BTreeMap<VirtualServerId, Span> = BTreeMap::new();
     let mut out: Vec<VirtualServer> = Vec::new();
     let mut room = MAX_SERVICES;
+    let mut users: BTreeMap<String, usize> = BTreeMap::new();
     for options in all {
         let span = options.heading.span;
         // Of one group, what has the same family and port differs in nothing but its identity.
         let mut alike: BTreeMap<(Family, Option<u16>), Option<VirtualServer>> = BTreeMap::new();
+        let group = group_name(&options, &mut users);
         let ids = identities(&options, &groups, defaults, &mut room, reader);
         let is_one = ids.len() == 1;
         for id in ids {
@@ -51,7 +56,7 @@ pub fn virtual_servers(
                 VirtualServerId::Address { port, .. } => Some(port),
                 VirtualServerId::Fwmark { .. } => None,
             };
-            let resolve = Resolve { id, defaults, tls, log_all_failures };
+            let resolve = Resolve { id, defaults, tls, usual, log_all_failures, group: &group };
             if is_one {
                 out.extend(resolve.virtual_server(&options, reader));
                 continue;
@@ -64,12 +69,23 @@ pub fn virtual_servers(
     out
 }
 
+/// What keepalived calls a virtual server of a group: the group's name, and how many used it before.
+fn group_name(options: &VirtualServerOptions, users: &mut BTreeMap<String, usize>) -> Option<Arc<str>> {
+    let Heading::Group(name) = &options.heading.value else { return None };
+    let ordinal = users.entry(name.clone()).or_default();
+    let text = format!("[{name}]:{ordinal}");
+    *ordinal += 1;
+    Some(text.into())
+}
+
 /// One virtual server in the making.
 struct Resolve<'a> {
     id: VirtualServerId,
     defaults: &'a Defaults,
     tls: &'a TlsReader<'a>,
+    usual: &'a UserOptions,
     log_all_failures: bool,
+    group: &'a Option<Arc<str>>,
 }
 
 impl Resolve<'_> {
@@ -122,6 +138,11 @@ impl Resolve<'_> {
             hysteresis,
             sorry_server,
             real_servers,
+            notices: ServerNotices {
+                commands: notice::up_down(&options.commands, self.usual),
+                group: self.group.clone(),
+                is_told_at_stop: get(&options.omega).unwrap_or(false),
+            },
         })
     }
 
@@ -389,6 +410,7 @@ impl Resolve<'_> {
             upper_threshold,
             lower_threshold,
             checkers,
+            commands: notice::up_down(&written.commands, self.usual),
         }
     }
 

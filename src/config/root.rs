@@ -35,7 +35,7 @@ pub struct RootOptions {
 
 /// Keywords of the top level.
 pub const ROOT: Table<RootOptions> =
-    Table { block: TOP_LEVEL, yaml: TOP_LEVEL, keywords: &[BLOCKS, vrrp::BLOCKS] };
+    Table { block: TOP_LEVEL, yaml: TOP_LEVEL, keywords: &[BLOCKS, vrrp::BLOCKS, vrrp::UNREAD] };
 
 /// The name of the top level.
 pub const TOP_LEVEL: &str = "the top level";
@@ -95,7 +95,17 @@ const BLOCKS: &[Keyword<RootOptions>] = &[
     )
     .yaml(Yaml::As(&["virtual_server_groups"]))
     .yaml_block("virtual_server_group", |o: &mut RootOptions, n, r| o.groups.push(group::read(n, r))),
-    Keyword::unread("vrrp", vrrp::VIPS, "Virtual routers.").yaml(Yaml::Only),
+    Keyword::new(
+        "vrrp",
+        Kind::Block {
+            what: "",
+            max: 0,
+            read: |o: &mut RootOptions, n, r| r.block(&vrrp::VRRP, n.statements(), o),
+        },
+        "Virtual routers, and what is common to them.",
+    )
+    .yaml(Yaml::Only)
+    .yaml_block("vrrp", |o: &mut RootOptions, n, r| r.block(&vrrp::VRRP, n.statements(), o)),
     Keyword::new(
         "SSL",
         Kind::Block {

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::check::spec::CheckerSpec;
 use crate::ipvs::scheduler::Scheduler;
 use crate::ipvs::types::{Family, Forwarding, Persistence, Protocol, ServiceFlags, SyncDaemon};
+use crate::script::Command;
+use crate::vrrp::settings::{Fifo, Settings};
 
 /// A validated configuration, defaults applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub struct Config {
     pub global: Global,
     /// Virtual servers, in the file's order; identities are unique.
     pub virtual_servers: Vec<VirtualServer>,
+    /// Virtual routers.
+    pub vrrp: Arc<Settings>,
 }
 
 /// What concerns the whole director.
@@ -36,6 +40,10 @@ pub struct Global {
     pub sync_follows: Option<String>,
     /// A virtual server without quorum and without sorry server counts as this host's inability to forward.
     pub quorum_counts: bool,
+    /// Where changes of virtual servers and real servers are written (`lvs_notify_fifo`, `notify_fifo`).
+    pub fifos: Vec<Fifo>,
+    /// Real servers that are up at the start are told of, too (`rs_init_notifies`).
+    pub tells_first_servers: bool,
     /// Settings of the kernel below `net.ipv4.vs`, by their names there: letters, digits and `_` only.
     pub sysctl: BTreeMap<String, SysctlValue>,
 }
@@ -108,6 +116,27 @@ pub struct VirtualServer {
     pub sorry_server: Option<SorryServer>,
     /// Real servers in the file's order, at least one; addresses are unique. Shared with whoever works with them.
     pub real_servers: Vec<Arc<RealServer>>,
+    /// Who hears of its quorum.
+    pub notices: ServerNotices,
+}
+
+/// Who hears of a virtual server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerNotices {
+    /// `quorum_up` and `quorum_down`.
+    pub commands: Option<Arc<UpDown>>,
+    /// The group it is one of, as keepalived writes it: it is told of as a whole.
+    pub group: Option<Arc<str>>,
+    /// All is told as down at a stop (`omega`).
+    pub is_told_at_stop: bool,
+}
+
+/// Commands to run when something comes up, or goes down.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "their names say it")]
+pub struct UpDown {
+    pub up: Option<Command>,
+    pub down: Option<Command>,
 }
 
 /// The server of last resort; never checked.
@@ -138,6 +167,8 @@ pub struct RealServer {
     pub lower_threshold: u32,
     /// Its checkers; all must be up. Without any it is always up.
     pub checkers: Vec<Checker>,
+    /// `notify_up` and `notify_down`.
+    pub commands: Option<Arc<UpDown>>,
 }
 
 /// A checker of a real server: the specification is shared, these options are the subscriber's.

@@ -6,12 +6,15 @@ use crate::ipvs::scheduler::Scheduler;
 use crate::ipvs::types::{Family, Forwarding, Protocol};
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Spanned, Stance, Table, Yaml};
+use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
 
 use super::checker::CheckerOptions;
-use super::real_server::{self, NO_MAIL, NO_SCRIPT, NO_SNMP, RealServerOptions};
+use super::notice::UpDownOptions;
+use super::real_server::{self, NO_MAIL, NO_SNMP, RealServerOptions};
 use super::timing::{HasTiming, TimingOptions};
+use super::vrrp::command;
 use super::words;
 
 pub mod form;
@@ -49,6 +52,8 @@ pub struct VirtualServerOptions {
     pub sorry_server_forwarding: Slot<Forwarding>,
     pub weight: Slot<u32>,
     pub virtualhost: Slot<String>,
+    pub omega: Slot<bool>,
+    pub commands: UpDownOptions,
     pub timing: TimingOptions,
     pub checkers: Vec<CheckerOptions>,
     pub real_servers: Vec<RealServerOptions>,
@@ -228,6 +233,21 @@ const VIRTUAL_SERVER_OWN: &[Keyword<VirtualServerOptions>] = &[
         "Weight of real servers that do not say theirs.",
     ),
     Keyword::new(
+        "quorum_up",
+        command::command(|o: &mut VirtualServerOptions, n, r| command::read(&mut o.commands.up, n, r)),
+        "Script to run when the quorum is gained, and at the start where it is there.",
+    ),
+    Keyword::new(
+        "quorum_down",
+        command::command(|o: &mut VirtualServerOptions, n, r| command::read(&mut o.commands.down, n, r)),
+        "Script to run when the quorum is lost.",
+    ),
+    Keyword::new(
+        "omega",
+        Kind::Flag(|o: &mut VirtualServerOptions| &mut o.omega),
+        "At a stop, tell that it and its real servers are down.",
+    ),
+    Keyword::new(
         "virtualhost",
         Kind::Text { what: "HOST", max: 255, slot: |o: &mut VirtualServerOptions| &mut o.virtualhost },
         "Host header of HTTP checks.",
@@ -247,14 +267,11 @@ const VIRTUAL_SERVER_UNREAD: &[Keyword<VirtualServerOptions>] = &[
         Stance::Ignored("it is obsolete and never had an effect"),
         "Obsolete flag of keepalived.",
     ),
-    Keyword::unread("omega", Stance::NotYet("no notification is sent at stop"), "Notify at stop, too."),
     Keyword::unread(
         "ha_suspend",
         Stance::NotYet("checks run whether or not this host has the VIP"),
         "Check only while this host has the VIP.",
     ),
-    Keyword::unread("quorum_up", NO_SCRIPT, "Script to run when the quorum is gained."),
-    Keyword::unread("quorum_down", NO_SCRIPT, "Script to run when the quorum is lost."),
     Keyword::unread("smtp_alert", NO_MAIL, "Send mails about this virtual server."),
     Keyword::unread("snmp_name", NO_SNMP, "Name in SNMP."),
 ];
@@ -314,6 +331,14 @@ fn heading(node: &Node, reader: &mut Reader<'_>) -> Option<Heading> {
 }
 
 impl VirtualServerOptions {
+    /// Its VIP and port, and where it is written; None for a firewall mark or a group.
+    pub fn address(&self) -> Option<(SocketAddr, Span)> {
+        match self.heading.value {
+            Heading::Address(address) => Some((address, self.heading.span)),
+            _ => None,
+        }
+    }
+
     fn read(&mut self, node: &Node, reader: &mut Reader<'_>) {
         let errors = reader.diagnostics.errors();
         let outer = reader.skipped.take();
@@ -361,6 +386,8 @@ impl VirtualServerOptions {
             sorry_server_forwarding: None,
             weight: None,
             virtualhost: None,
+            omega: None,
+            commands: UpDownOptions::default(),
             timing: TimingOptions::default(),
             checkers: Vec::new(),
             real_servers: Vec::new(),

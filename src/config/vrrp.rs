@@ -1,29 +1,46 @@
-//! VRRP: its blocks, which are read and checked, and do nothing yet.
+//! VRRP: its blocks, from words to [`Settings`](crate::vrrp::settings::Settings).
 //!
-//! Each block is one warning that says so; what is wrong within it is told as in every other block, so that a
-//! file which keepalived would misread is never said to be fine. What the blocks say of each other and of this
-//! host is compared in [`verify`].
+//! Every block has its table of keywords, shared by both languages: keepalived.conf has the blocks at its top level
+//! and the common settings in `global_defs`, YAML has all of it below `vrrp`. [`resolve`] applies defaults, [`verify`]
+//! compares the blocks with each other, with the virtual servers and with this host.
 
 use std::time::Duration;
 
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Form, Keyword, Kind, Listed, Reader, Stance, Table, Yaml};
+use crate::syntax::keyword::{Keyword, Kind, Listed, Reader, Slot, Stance, Table, Yaml, nearest};
+use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
+use crate::syntax::value::Wrong;
 
 use super::root::RootOptions;
-use group::SyncGroupOptions;
+use address::AddressOptions;
+use global::HasVrrp;
+use group::{PacingOptions, SyncGroupOptions};
 use instance::InstanceOptions;
-use script::ScriptOptions;
+use line::Line;
+use process::ProcessOptions;
+use script::{FileOptions, ScriptOptions};
 
 pub mod address;
+pub mod announcing;
+pub mod authentication;
+pub mod command;
 pub mod global;
 pub mod group;
+pub mod host;
 pub mod instance;
+pub mod line;
+pub mod names;
+pub mod process;
+pub mod resolve;
+pub mod route;
+pub mod rule;
 pub mod script;
 pub mod track;
 pub mod verify;
+pub mod vmac;
 
-/// What VRRP's blocks say, as far as they are compared.
+/// VRRP's blocks as they were written.
 #[derive(Clone, Debug, Default)]
 pub struct VrrpOptions {
     /// `vrrp_instance`, in the file's order.
@@ -32,152 +49,291 @@ pub struct VrrpOptions {
     pub groups: Vec<SyncGroupOptions>,
     /// `vrrp_script`.
     pub scripts: Vec<ScriptOptions>,
+    /// `track_file`.
+    pub files: Vec<FileOptions>,
+    /// `vrrp_track_process`.
+    pub processes: Vec<ProcessOptions>,
+    /// `garp_group`.
+    pub pacing: Vec<PacingOptions>,
+    /// `static_ipaddress`.
+    pub static_addresses: Vec<AddressOptions>,
+    /// `static_routes`.
+    pub static_routes: Vec<Line>,
+    /// `static_rules`.
+    pub static_rules: Vec<Line>,
+    /// `interface_up_down_delays`.
+    pub delays: Vec<(Word, host::DelayOptions)>,
 }
 
-/// Keywords of the top level.
-pub const BLOCKS: &[Keyword<RootOptions>] = &[
-    block(
+/// A row for each language, of one declaration: keepalived.conf has such blocks at its top level, YAML below `vrrp`.
+macro_rules! blocks {
+    ($(($name:literal, $aliases:expr, $yaml:literal, $table:expr, $what:literal, $read:expr, $doc:literal)),+ $(,)?) => {
+        /// VRRP's keywords of keepalived.conf's top level.
+        pub const BLOCKS: &[Keyword<RootOptions>] = &[$(
+            Keyword::new($name, kind($what, $table, $read), $doc)
+                .or($aliases)
+                .yaml(Yaml::Instead(concat!("it below `vrrp`, as `", $yaml, "`")))
+        ),+];
+        const YAML_BLOCKS: &[Keyword<RootOptions>] =
+            &[$(in_yaml(Keyword::new($yaml, kind($what, $table, $read), $doc).yaml(Yaml::Only), $table, $read)),+];
+    };
+}
+
+/// Marks blocks of lines.
+const LINES: &[u8] = b"LINES";
+
+/// What reads a block into all there is.
+type Read = fn(&mut RootOptions, &Node, &mut Reader<'_>);
+
+const fn kind(what: &'static str, table: Option<&'static str>, read: Read) -> Kind<RootOptions> {
+    match what.as_bytes() {
+        LINES => Kind::Lines { table, read },
+        b"" => Kind::Block { what, max: 0, read },
+        _ => Kind::Block { what, max: 1, read },
+    }
+}
+
+const fn in_yaml(
+    keyword: Keyword<RootOptions>,
+    table: Option<&'static str>,
+    read: Read,
+) -> Keyword<RootOptions> {
+    match (&keyword.kind, table) {
+        (Kind::Block { .. }, Some(table)) => keyword.yaml_block(table, read),
+        _ => keyword,
+    }
+}
+
+blocks![
+    (
         "vrrp_instance",
-        VIPS,
-        |o: &mut RootOptions, n, r| o.vrrp.instances.extend(instance::read(n, r)),
-        "A virtual router.",
+        &[],
+        "instances",
+        Some("vrrp_instance"),
+        "NAME",
+        |o, n, r| o.vrrp.instances.extend(instance::read(n, r)),
+        "A virtual router."
     ),
-    block(
+    (
         "vrrp_sync_group",
-        VRRP,
-        |o: &mut RootOptions, n, r| o.vrrp.groups.extend(group::read(n, r)),
-        "Virtual routers that change state together.",
+        &[],
+        "sync_groups",
+        Some("vrrp_sync_group"),
+        "NAME",
+        |o, n, r| o.vrrp.groups.extend(group::read(n, r)),
+        "Virtual routers that change state together."
     ),
-    block(
+    (
         "vrrp_script",
-        VRRP,
-        |o: &mut RootOptions, n, r| o.vrrp.scripts.extend(script::read(n, r)),
-        "A script that changes a priority.",
+        &[],
+        "scripts",
+        Some("vrrp_script"),
+        "NAME",
+        |o, n, r| o.vrrp.scripts.extend(script::read(n, r)),
+        "A script that changes a priority."
     ),
-    block(
+    (
         "vrrp_track_process",
-        VRRP,
-        |_, n, r| named(&script::TRACK_PROCESS, n, r),
-        "A process that changes a priority.",
+        &[],
+        "processes",
+        Some("vrrp_track_process"),
+        "NAME",
+        |o, n, r| o.vrrp.processes.extend(process::read(n, r)),
+        "A process that changes a priority."
     ),
-    block(
+    (
         "track_file",
-        Stance::NotYet("files are not tracked"),
-        |_, n, r| named(&script::TRACK_FILE, n, r),
-        "A file whose number counts.",
-    )
-    .or(&["vrrp_track_file"]),
-    block(
-        "track_group",
-        VRRP,
-        |_, n, r| named(&group::TRACK_GROUP, n, r),
-        "Virtual routers that static addresses follow.",
+        &["vrrp_track_file"],
+        "files",
+        Some("track_file"),
+        "NAME",
+        |o, n, r| o.vrrp.files.extend(script::read_file(n, r)),
+        "A file whose number changes a priority."
     ),
-    block(
-        "bfd_instance",
-        Stance::NotYet("no BFD session is opened"),
-        |_, n, r| named(&script::BFD_INSTANCE, n, r),
-        "A BFD session.",
-    ),
-    list(
+    (
         "garp_group",
-        VRRP,
-        |_, n, r| r.block(&group::GARP_GROUP, n.statements(), &mut ()),
-        "Interfaces that share a rate of ARP announcements.",
+        &[],
+        "garp_groups",
+        Some("garp_group"),
+        "",
+        |o, n, r| o.vrrp.pacing.extend(group::read_pacing(n, r)),
+        "Interfaces that share a rate of ARP announcements."
     ),
-    list("static_ipaddress", STATIC, |_, n, r| drop(address::read(n, r)), "Addresses that are always there."),
-    list("static_routes", STATIC, address::lines, "Routes that are always there."),
-    list("static_rules", STATIC, address::lines, "Rules that are always there."),
-    word("linkbeat_use_polling", Form::Flag, "Poll for links."),
-    list("linkbeat_interfaces", VRRP, address::lines, "Interfaces to poll."),
-    list("interface_up_down_delays", VRRP, address::lines, "Delays for changing links."),
-    word("namespace_with_ipsets", Form::Flag, "Use ipsets in a namespace."),
+    (
+        "static_ipaddress",
+        &[],
+        "static_addresses",
+        Some(address::TABLE),
+        "LINES",
+        |o, n, r| o.vrrp.static_addresses.extend(address::read(n, r)),
+        "Addresses that are always there."
+    ),
+    (
+        "static_routes",
+        &[],
+        "static_routes",
+        Some(route::TABLE),
+        "LINES",
+        |o, n, r| o.vrrp.static_routes.extend(line::whole(&route::ROUTE, n, r)),
+        "Routes that are always there."
+    ),
+    (
+        "static_rules",
+        &[],
+        "static_rules",
+        Some(rule::TABLE),
+        "LINES",
+        |o, n, r| o.vrrp.static_rules.extend(line::whole(&rule::RULE, n, r)),
+        "Rules that are always there."
+    ),
+    (
+        "interface_up_down_delays",
+        &[],
+        "interface_delays",
+        Some(host::DELAYS_TABLE),
+        "LINES",
+        |o, n, r| o.vrrp.delays.extend(host::delays(n, r)),
+        "How long a change of an interface must last before it counts."
+    ),
 ];
 
-/// What a virtual router lacks as long as it is not built.
-pub const VIPS: Stance = Stance::NotYet(
-    "lvsd does not move VIPs yet; put its addresses on an interface by other means, or this host gets no traffic for them",
+/// Keywords of the top level that do nothing.
+pub const UNREAD: &[Keyword<RootOptions>] = &[
+    Keyword::unread("track_group", TRACK_GROUP, "Virtual routers that static addresses follow."),
+    Keyword::unread("bfd_instance", NO_BFD, "A BFD session."),
+    Keyword::unread("linkbeat_use_polling", LINKS_TELL, "Poll for links."),
+    Keyword::unread("linkbeat_interfaces", LINKS_TELL, "Interfaces to poll."),
+    Keyword::unread(
+        "namespace_with_ipsets",
+        Stance::Ignored("lvsd uses no ipsets"),
+        "Use ipsets in a namespace.",
+    ),
+];
+
+/// Keywords of YAML's `vrrp`.
+pub const VRRP: Table<RootOptions> =
+    Table { block: "vrrp", yaml: "vrrp", keywords: &[YAML_BLOCKS, RootOptions::VRRP_WORDS] };
+
+const TRACK_GROUP: Stance = Stance::Ignored(
+    "what static_ipaddress, static_routes and static_rules say is put back at once when it is taken away: nothing has to follow it",
 );
-const NOT_BUILT: &str = "lvsd does not move VIPs yet";
-/// What VRRP's other words lack.
-pub const VRRP: Stance = Stance::NotYet(NOT_BUILT);
-const STATIC: Stance = Stance::NotYet("lvsd sets no addresses, routes or rules yet");
+const NO_BFD: Stance = Stance::Ignored("lvsd opens no BFD session");
+const LINKS_TELL: Stance = Stance::Ignored("the kernel tells of links as they change");
+
+/// Keywords of blocks that are ignored as a whole, for the listing.
+const IGNORED: &[Table<RootOptions>] = &[
+    Table {
+        block: "track_group",
+        yaml: "track_group",
+        keywords: &[&[Keyword::unread("group", TRACK_GROUP, "Its instances.")]],
+    },
+    Table {
+        block: "bfd_instance",
+        yaml: "bfd_instance",
+        keywords: &[&[
+            Keyword::unread("neighbor_ip", NO_BFD, "Whom the session is with."),
+            Keyword::unread("source_ip", NO_BFD, "Source address."),
+            Keyword::unread("min_rx", NO_BFD, "Least time between packets received."),
+            Keyword::unread("min_tx", NO_BFD, "Least time between packets sent."),
+            Keyword::unread("idle_tx", NO_BFD, "Time between packets sent while down."),
+            Keyword::unread("multiplier", NO_BFD, "Packets missed before it is down."),
+            Keyword::unread("passive", NO_BFD, "Do not open the session."),
+            Keyword::unread("ttl", NO_BFD, "TTL of the packets sent."),
+            Keyword::unread("hoplimit", NO_BFD, "Hop limit of the packets sent."),
+            Keyword::unread("max_hops", NO_BFD, "Hops a packet may have taken."),
+            Keyword::unread("weight", NO_BFD, "What is added to the priority."),
+            Keyword::unread("vrrp", NO_BFD, "For virtual routers only."),
+            Keyword::unread("checker", NO_BFD, "For checkers only."),
+        ]],
+    },
+];
 
 /// The lines of the listing.
 pub fn listing() -> Vec<Listed> {
     [
-        instance::INSTANCE.listing_not_yet(NOT_BUILT),
-        instance::AUTHENTICATION.listing_not_yet(NOT_BUILT),
-        instance::AUTH_HMAC.listing_not_yet(NOT_BUILT),
-        group::SYNC_GROUP.listing_not_yet(NOT_BUILT),
-        group::TRACK_GROUP.listing_not_yet(NOT_BUILT),
-        group::GARP_GROUP.listing_not_yet(NOT_BUILT),
-        script::SCRIPT.listing_not_yet(NOT_BUILT),
-        script::TRACK_PROCESS.listing_not_yet(NOT_BUILT),
-        script::TRACK_FILE.listing_not_yet("files are not tracked"),
-        script::BFD_INSTANCE.listing_not_yet("no BFD session is opened"),
+        VRRP.listing(),
+        instance::INSTANCE.listing(),
+        address::ADDRESS.listing(),
+        address::PEER.listing(),
+        authentication::AUTHENTICATION.listing(),
+        authentication::AUTH_HMAC.listing(),
+        route::ROUTE.listing(),
+        route::HOP.listing(),
+        rule::RULE.listing(),
+        vmac::VMAC.listing(),
+        track::TRACK.listing(),
+        group::SYNC_GROUP.listing(),
+        group::GARP_GROUP.listing(),
+        script::SCRIPT.listing(),
+        script::TRACK_FILE.listing(),
+        process::TRACK_PROCESS.listing(),
+        host::DELAYS.listing(),
+        IGNORED.iter().flat_map(Table::listing).collect(),
     ]
     .concat()
 }
 
-/// A word whose value is looked at.
-pub(super) const fn word<T>(name: &'static str, form: Form, doc: &'static str) -> Keyword<T> {
-    kept(name, Kind::Form(form), doc)
-}
-
-/// A word whose value is compared with others.
-pub(super) const fn kept<T>(name: &'static str, kind: Kind<T>, doc: &'static str) -> Keyword<T> {
-    Keyword::new(name, kind, doc).but(VRRP).yaml(Yaml::Absent)
-}
-
-/// A word of the past.
-pub(super) const fn old<T>(name: &'static str, form: Form, instead: &'static str) -> Keyword<T> {
-    word(name, form, "A word of the past.").but(Stance::Deprecated(instead))
-}
-
-/// A block without a name.
-pub(super) const fn list<T>(
-    name: &'static str,
-    stance: Stance,
-    read: fn(&mut T, &Node, &mut Reader<'_>),
-    doc: &'static str,
-) -> Keyword<T> {
-    kept(name, Kind::Block { what: "", max: 0, read }, doc).but(stance)
-}
-
-const fn block<T>(
-    name: &'static str,
-    stance: Stance,
-    read: fn(&mut T, &Node, &mut Reader<'_>),
-    doc: &'static str,
-) -> Keyword<T> {
-    kept(name, Kind::Block { what: "NAME", max: 1, read }, doc).but(stance)
-}
-
-/// Reads a block with a name, of which nothing is kept.
-fn named(table: &Table<()>, node: &Node, reader: &mut Reader<'_>) {
-    name(node, reader);
-    reader.block(table, node.statements(), &mut ());
-}
-
-/// The name of a block. None after saying that there is none.
-fn name(node: &Node, reader: &mut Reader<'_>) -> Option<Word> {
-    let name = node.values.first().cloned();
+/// The name of a block: behind its keyword, or in YAML one of its statements. None after saying that there is none.
+pub(super) fn name(node: &Node, reader: &mut Reader<'_>) -> Option<Word> {
+    let name =
+        if reader.is_yaml() { line::value_of("name", node).cloned() } else { node.values.first().cloned() };
     if name.is_none() {
         let keyword = &node.keyword;
         let problem = Diagnostic::error(keyword.span, format!("`{}` needs a name", keyword.text));
-        reader.diagnostics.push(problem.help(format!("write `{} NAME {{ ... }}`", keyword.text)));
+        let help = match reader.is_yaml() {
+            true => "write `name: NAME` in it".to_owned(),
+            false => format!("write `{} NAME {{ ... }}`", keyword.text),
+        };
+        reader.diagnostics.push(problem.help(help));
     }
     name
 }
 
-pub(super) const COMMAND: Form =
-    Form::Words { what: "COMMAND [USER [GROUP]], a command of several words in quotes", min: 1, max: 3 };
-pub(super) const NAME: Form = Form::Words { what: "NAME", min: 1, max: 1 };
-pub(super) const COUNT: Form = number(0, u32::MAX);
-pub(super) const TIME: Form = Form::Time { min: Duration::ZERO, max: DAY };
-pub(super) const DAY: Duration = Duration::from_secs(86_400);
+/// `name`, where YAML writes it: read before the table is.
+pub(super) const fn yaml_name<T>() -> Keyword<T> {
+    Keyword::new("name", Kind::Words { what: "NAME", min: 1, max: 1, read: |_, _, _| {} }, "Its name.")
+        .yaml(Yaml::Only)
+}
 
-pub(super) const fn number(min: u32, max: u32) -> Form {
-    Form::Number { min, max, is_optional: false }
+/// One of some words; YAML writes them in small letters, too.
+pub(super) fn one_of<V: Copy>(
+    slot: &mut Slot<V>,
+    node: &Node,
+    reader: &mut Reader<'_>,
+    choices: &[(&'static str, V)],
+) {
+    let Some(word) = node.values.first() else { return };
+    let is = |name: &str| *name == *word.text || (reader.is_yaml() && name.eq_ignore_ascii_case(word));
+    match choices.iter().find(|(name, _)| is(name)) {
+        Some((_, value)) => reader.store(slot, node, *value),
+        None => {
+            let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+            let wanted = match names.split_last() {
+                Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+                _ => names.concat(),
+            };
+            let hint = nearest(word, names.into_iter()).map(|likely| format!("did you mean `{likely}`?"));
+            reader.wrong(&node.keyword, word, &wanted, Wrong::Malformed(hint));
+        }
+    }
+}
+
+/// Where something is, if it was written.
+pub(super) fn span_of<V>(slot: &Slot<V>) -> Option<Span> {
+    slot.as_ref().map(|s| s.span)
+}
+
+/// The longest time.
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
+/// The shortest time that is one.
+pub(super) const MICROSECOND: Duration = Duration::from_micros(1);
+
+/// A word whose value is a time from nothing to a day.
+pub(super) const fn time<T>(slot: fn(&mut T) -> &mut Slot<Duration>) -> Kind<T> {
+    Kind::Time { min: Duration::ZERO, max: DAY, slot }
+}
+
+/// A word whose value is a whole number.
+pub(super) const fn number<T>(min: u32, max: u32, slot: fn(&mut T) -> &mut Slot<u32>) -> Kind<T> {
+    Kind::Number { min, max, bare: None, slot }
 }

@@ -16,6 +16,7 @@ use tracing::debug;
 use crate::director::checkers::Subscriber;
 use crate::director::order::{Change, Selector};
 use crate::director::status::{RealServerStory, Status};
+use crate::vrrp::status::Status as RouterStatus;
 
 /// Longest request, in bytes.
 const REQUEST_LIMIT: u64 = 64 << 10;
@@ -91,6 +92,9 @@ pub struct DaemonStatus {
     pub reloads_rejected: u64,
     /// What it directs.
     pub director: Status,
+    /// Its virtual routers; None when it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<RouterStatus>,
 }
 
 impl DaemonStatus {

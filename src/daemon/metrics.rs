@@ -5,6 +5,7 @@
 
 use super::control::DaemonStatus;
 use super::exposition::{Exposition, Kind, Labels};
+use super::router_metrics;
 use crate::director::status::{RealServerStatus, VirtualServerStatus};
 
 /// All metrics, in Prometheus' text format.
@@ -25,6 +26,9 @@ pub fn render(status: &DaemonStatus) -> String {
         })
         .collect();
     real_server_families(&mut text, &real_servers);
+    if let Some(router) = &status.router {
+        router_metrics::render(&mut text, router);
+    }
     text.into_text()
 }
 

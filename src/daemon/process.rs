@@ -37,7 +37,8 @@ pub fn rivals() -> Vec<Rival> {
         .flatten()
         .filter_map(|entry| {
             let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-            if pid == std::process::id() {
+            // This one's guardian may not have its own name yet.
+            if pid == std::process::id() || parent(&entry.path()) == Some(std::process::id()) {
                 return None;
             }
             let name = rival_name(&entry.path())?;
@@ -72,6 +73,12 @@ fn rival_name(process: &Path) -> Option<&'static str> {
         return is_run(&line).then_some("lvsd");
     }
     None
+}
+
+fn parent(process: &Path) -> Option<u32> {
+    let text = fs::read_to_string(process.join("stat")).ok()?;
+    // The name before it may hold blanks and parentheses itself.
+    text.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// Whether a command line is that of `lvsd run`, and not of a short-lived command with `run` among its words.
@@ -112,6 +119,12 @@ mod tests {
     #[test]
     fn a_test_binary_is_no_rival_of_itself() {
         assert!(rivals().iter().all(|r| r.pid != std::process::id()));
+    }
+
+    #[test]
+    fn a_process_knows_its_parent() {
+        let own = parent(Path::new("/proc/self")).unwrap();
+        assert_eq!(i32::try_from(own).ok(), rustix::process::getppid().map(|id| id.as_raw_pid()));
     }
 
     #[test]

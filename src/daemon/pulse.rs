@@ -10,6 +10,7 @@ use tracing::{error, info};
 use super::actuator::Actuator;
 use super::notify::Notifier;
 use super::reload::Reloads;
+use super::router::Handle;
 use crate::director::Director;
 use crate::director::vitals::Vitals;
 use crate::time::Instant;
@@ -20,6 +21,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const OVERDUE_LIMIT: Duration = Duration::from_secs(60);
 /// How long the kernel may take for one request, of which each part is bounded to seconds.
 const KERNEL_LIMIT: Duration = Duration::from_secs(60);
+/// For how long the router's thread, which says once a second how it is, may be silent.
+const ROUTER_LIMIT: Duration = Duration::from_secs(10);
 /// How long the kernel may differ from what it should be.
 const UNSETTLED_LIMIT: Duration = Duration::from_secs(30);
 
@@ -31,6 +34,14 @@ pub struct Body<'a> {
     pub actuator: &'a Actuator,
     /// Read configurations.
     pub reloads: &'a Reloads,
+    /// Has the virtual routers.
+    pub router: Option<&'a Handle>,
+}
+
+impl Body<'_> {
+    fn router_silent_for(&self, now: Instant) -> Duration {
+        self.router.map(|router| router.silent_for(now)).unwrap_or_default()
+    }
 }
 
 /// The daemon's pulse.
@@ -117,10 +128,10 @@ impl Pulse {
                 self.said = sentence;
             }
         }
-        let hang = hang(vitals.overdue, body.actuator.busy_for(now));
+        let hang = hang(vitals.overdue, body.actuator.busy_for(now), body.router_silent_for(now));
         match (&self.hang, &hang) {
             (None, Some(what)) => error!("{what}: the service manager's watchdog is not fed"),
-            (Some(_), None) => info!("checks and kernel are in time again"),
+            (Some(_), None) => info!("everything is in time again"),
             _ => {}
         }
         if hang.is_none() {
@@ -138,6 +149,7 @@ impl Pulse {
             kernel_trouble: vitals.kernel_trouble,
             overdue: vitals.overdue,
             kernel_busy: body.actuator.busy_for(now),
+            router_silent: body.router_silent_for(now),
             unsettled: self.unsettled_since.map(|since| now.since(since)).unwrap_or_default(),
         };
         signs.trouble()
@@ -152,6 +164,7 @@ struct Signs {
     kernel_trouble: Option<String>,
     overdue: Duration,
     kernel_busy: Duration,
+    router_silent: Duration,
     unsettled: Duration,
 }
 
@@ -163,7 +176,7 @@ impl Signs {
         if let Some(trouble) = self.kernel_trouble {
             return Some(format!("kernel: {trouble}"));
         }
-        if let Some(hang) = hang(self.overdue, self.kernel_busy) {
+        if let Some(hang) = hang(self.overdue, self.kernel_busy, self.router_silent) {
             return Some(hang);
         }
         if !self.is_ready {
@@ -176,7 +189,10 @@ impl Signs {
 }
 
 /// What does not move any more, in words.
-fn hang(overdue: Duration, kernel_busy: Duration) -> Option<String> {
+fn hang(overdue: Duration, kernel_busy: Duration, router_silent: Duration) -> Option<String> {
+    if router_silent > ROUTER_LIMIT {
+        return Some(format!("VRRP's thread has been silent for {} s", router_silent.as_secs()));
+    }
     if overdue > OVERDUE_LIMIT {
         return Some(format!("a check is {} s late", overdue.as_secs()));
     }
@@ -209,7 +225,8 @@ mod tests {
             Actuator::new(Box::new(MemoryBackend::new()), || Ok(Box::new(MemoryBackend::new())));
         let mut reloads = Reloads::new("/nonexistent/keepalived.conf".into(), Strictness::Strict);
         let mut pulse = Pulse::new(notifier, now);
-        pulse.follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads });
+        pulse
+            .follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads, router: None });
         assert_eq!(
             Notifier::heard(&manager),
             ["STATUS=0 virtual servers, 0 of 0 real servers up", "WATCHDOG=1"]
@@ -229,20 +246,24 @@ mod tests {
             }
             input = actuator.answer().await;
         }
-        pulse.follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads });
+        pulse
+            .follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads, router: None });
         assert_eq!(Notifier::heard(&manager), ["READY=1\nSTATUS=0 virtual servers, 0 of 0 real servers up"]);
 
         reloads.begin(None);
-        pulse.follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads });
+        pulse
+            .follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads, router: None });
         assert_eq!(Notifier::heard(&manager), ["RELOADING=1\nMONOTONIC_USEC=1000000000"]);
         let read = reloads.finished().await;
         assert!(reloads.conclude(read).is_none());
-        pulse.follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads });
+        pulse
+            .follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads, router: None });
         let rejected =
             "READY=1\nSTATUS=0 virtual servers, 0 of 0 real servers up; the last reload was rejected";
         assert_eq!(Notifier::heard(&manager), [rejected]);
         director.handle(now, Input::HandOver, &mut Vec::new());
-        pulse.follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads });
+        pulse
+            .follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads, router: None });
         assert_eq!(Notifier::heard(&manager), ["STOPPING=1\nSTATUS=ending"]);
     }
 
@@ -257,6 +278,9 @@ mod tests {
         assert_eq!(said(Signs { overdue: OVERDUE_LIMIT + second, ..well.clone() }), "a check is 61 s late");
         let hanging = Signs { kernel_busy: KERNEL_LIMIT + second, ..well.clone() };
         assert_eq!(said(hanging), "the kernel has not answered for 61 s");
+        let mute = Signs { router_silent: ROUTER_LIMIT + second, ..well.clone() };
+        assert_eq!(said(mute), "VRRP's thread has been silent for 11 s");
+        assert_eq!(said(Signs { router_silent: ROUTER_LIMIT, ..well.clone() }), "");
         let unsettled = Signs { unsettled: UNSETTLED_LIMIT + second, ..well.clone() };
         assert_eq!(said(unsettled), "the kernel has not been what it should be for 31 s");
         assert!(said(Signs::default()).starts_with("not ready"));

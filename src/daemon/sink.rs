@@ -1,14 +1,111 @@
-//! Where events go: the log. The only place that logs changes of state, so that log and status never disagree.
+//! Where events go: the log, scripts, FIFOs. The only place that logs changes of state, so that they never disagree.
+
+use std::time::Duration;
 
 use tracing::{error, info, warn};
 
+use super::fifos::{self, Fifos};
+use super::scripts::Scripts;
+use crate::config::Config;
+use crate::director::Director;
 use crate::director::event::{Event, Severity};
+use crate::director::notice::Notices;
+use crate::notify::instance::{Scene, Teller};
+use crate::notify::telling::Telling;
+use crate::vrrp;
+use crate::vrrp::settings::Settings;
 
 /// Prefix of the fields that repeat a message for machines; the text form of the log leaves them out.
 pub const MACHINE_FIELDS: &str = "event";
+/// How long the end of the daemon waits for those who are told of it.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Everybody who is told.
+#[derive(Debug)]
+pub struct Sink {
+    notices: Notices,
+    teller: Teller,
+    scripts: Scripts,
+    fifos: Fifos,
+}
+
+impl Sink {
+    /// Tells those a configuration names. Needs the event loop's context.
+    pub fn new(config: &Config) -> Sink {
+        let scripts = Scripts::new(config.vrrp.secures_scripts);
+        let mut sink =
+            Sink { notices: Notices::default(), teller: Teller::default(), scripts, fifos: Fifos::new() };
+        sink.want(config);
+        sink
+    }
+
+    /// Tells those another configuration names.
+    pub fn want(&mut self, config: &Config) {
+        self.scripts.secure(config.vrrp.secures_scripts);
+        let wanted = fifos::wanted(&config.vrrp.notify.fifos, &config.global.fifos);
+        self.fifos.want(wanted, config.vrrp.secures_scripts);
+    }
+
+    /// Tells of an event of the director.
+    pub fn tell(&mut self, event: &Event, director: &Director) {
+        log(event);
+        let teller = &mut self.teller;
+        let tellings = self.notices.follow(event, director, &mut || teller.next_sequence());
+        self.pass_on(tellings);
+    }
+
+    /// Tells of an event of the router, after logging it.
+    pub fn tell_router(&mut self, event: &vrrp::event::Event, scene: Scene<'_>) {
+        log_router(event);
+        let telling = self.teller.tell(event, scene);
+        self.pass_on(telling);
+    }
+
+    /// The director has another configuration.
+    pub fn reloaded(&mut self, director: &Director) {
+        let teller = &mut self.teller;
+        let tellings = self.notices.reloaded(director, &mut || teller.next_sequence());
+        self.pass_on(tellings);
+    }
+
+    /// The router has other settings.
+    pub fn router_reloaded(&mut self, settings: &Settings) {
+        if settings.notify.repeats_on_reload {
+            self.teller.lines().iter().for_each(|line| self.fifos.push(line));
+        }
+    }
+
+    /// The director is about to stop.
+    pub fn stopping(&mut self, director: &Director) {
+        let teller = &mut self.teller;
+        let tellings = self.notices.farewell(director, &mut || teller.next_sequence());
+        self.pass_on(tellings);
+    }
+
+    fn pass_on(&mut self, tellings: impl IntoIterator<Item = Telling>) {
+        for telling in tellings {
+            if let Some(line) = &telling.line {
+                self.fifos.push(line);
+            }
+            if !telling.scripts.is_empty() {
+                self.scripts.push(telling);
+            }
+        }
+    }
+
+    /// Runs scripts and writes lines, for ever; may be left and entered again at any time.
+    pub async fn work(&mut self) {
+        tokio::join!(self.scripts.work(), self.fifos.work());
+    }
+
+    /// The daemon ends: who is told of it has a second.
+    pub async fn finish(&mut self, is_stop: bool) {
+        tokio::join!(self.scripts.finish(FAREWELL), self.fifos.finish(FAREWELL / 2, is_stop));
+    }
+}
 
 /// Logs an event: a sentence for people, and as fields for machines what it is and whom it is about.
-pub fn log(event: &Event) {
+fn log(event: &Event) {
     let subject = event.subject();
     let (server, real) = (subject.virtual_server.as_deref(), subject.real_server.as_deref());
     let kind = event.kind();
@@ -22,5 +119,15 @@ pub fn log(event: &Event) {
         Severity::Error => {
             error!(event = kind, event.virtual_server = server, event.real_server = real, "{event}");
         }
+    }
+}
+
+/// The same for the router's.
+fn log_router(event: &vrrp::event::Event) {
+    let (kind, instance) = (event.kind(), event.instance());
+    match event.severity() {
+        Severity::Info => info!(event = kind, event.instance = instance, "{event}"),
+        Severity::Warn => warn!(event = kind, event.instance = instance, "{event}"),
+        Severity::Error => error!(event = kind, event.instance = instance, "{event}"),
     }
 }

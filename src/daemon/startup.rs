@@ -1,5 +1,6 @@
 //! From a command line to a running director: every check that must pass first, in the order that costs least.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,18 +11,22 @@ use tracing::{info, warn};
 use super::actuator::Actuator;
 use super::control::Control;
 use super::doors::DoorKeeper;
+use super::guardian::Guardian;
 use super::main_loop::{self, Shell, Signals};
 use super::notify::Notifier;
 use super::process;
 use super::reload::Reloads;
+use super::sink::Sink;
 use super::state_file::{self, RunDirectory};
 use super::sysctls::{Keeper, Kernel};
-use super::{traps, web};
+use super::trackers::Trackers;
+use super::{router, traps, web};
 use crate::config::{Config, Strictness};
 use crate::director::Director;
 use crate::ipvs::backend::{Backend, Error};
 use crate::ipvs::netlink::NetlinkBackend;
 use crate::time;
+use crate::vrrp::exchange::Input as RouterInput;
 
 /// Exit status of lvsd (sysexits.h): what a service manager and a script may rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,23 +82,25 @@ pub struct Options {
 
 /// What must be there before anything else: from here on a signal is an order and no longer a sudden end.
 pub struct Early {
+    guardian: io::Result<Guardian>,
     runtime: Runtime,
     signals: Signals,
 }
 
 impl Early {
-    /// Catches signals.
+    /// Forks the guardian, which must be before there are threads, and catches signals.
     ///
     /// # Errors
     /// [`Failure`] when there is no event loop to be had.
     pub fn new() -> Result<Early, Failure> {
+        let guardian = Guardian::spawn();
         let failed = |error| Failure::new(Exit::Unavailable, format!("cannot start the event loop: {error}"));
         let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let signals = {
             let _inside = runtime.enter();
             Signals::new().map_err(failed)?
         };
-        Ok(Early { runtime, signals })
+        Ok(Early { guardian, runtime, signals })
     }
 
     /// Runs the director until it is told to end.
@@ -102,10 +109,15 @@ impl Early {
     /// [`Failure`] when it cannot start, or could not clean up at the end.
     pub fn run(self, options: &Options, config: Config) -> Result<(), Failure> {
         refuse_rivals(options.force)?;
+        if !config.vrrp.is_empty() {
+            router::refuse_unpermitted(&config.vrrp)?;
+        }
         let run_dir = RunDirectory::lock(&options.run_dir).map_err(|error| run_dir_failure(&error))?;
         process::raise_file_limit();
         let backend = open_kernel().map_err(|error| kernel_failure(&error))?;
-        let is_clean = self.runtime.block_on(direct(self.signals, options, config, run_dir, backend));
+        let guardian = guard(self.guardian, &config);
+        let is_clean =
+            self.runtime.block_on(direct(self.signals, options, config, run_dir, backend, guardian));
         // A file or a kernel that never answers must not keep the process from ending.
         self.runtime.shutdown_background();
         let is_clean = is_clean?;
@@ -115,6 +127,22 @@ impl Early {
         let text = "stopped, but some of our services may still be in the kernel: see the log above, \
                     list them with `ipvsadm -Ln`; the next start removes them";
         Err(Failure::new(Exit::Unavailable, text))
+    }
+}
+
+/// The guardian, where there is something to guard.
+fn guard(guardian: io::Result<Guardian>, config: &Config) -> Option<Guardian> {
+    match guardian {
+        Ok(guardian) if config.vrrp.is_empty() => {
+            guardian.dismiss();
+            None
+        }
+        Ok(guardian) => Some(guardian),
+        Err(_) if config.vrrp.is_empty() => None,
+        Err(error) => {
+            warn!("no guardian: {error}: when lvsd dies, its VIPs stay here and its peers are not told");
+            None
+        }
     }
 }
 
@@ -142,6 +170,7 @@ async fn direct(
     config: Config,
     run_dir: RunDirectory,
     backend: Box<dyn Backend>,
+    guardian: Option<Guardian>,
 ) -> Result<bool, Failure> {
     let control = Control::listen(&options.control).map_err(|error| {
         let at = options.control.display();
@@ -170,14 +199,31 @@ async fn direct(
     let originals = run_dir.originals();
     let mut sysctls = Keeper::new(Kernel(originals.clone()), originals.load());
     sysctls.want(main_loop::settings(&config));
+    let sink = Sink::new(&config);
+    let mut trackers = Trackers::new();
+    let inherited = run_dir.masters().take(now);
+    let router = if config.vrrp.is_empty() {
+        None
+    } else {
+        let inputs = vec![RouterInput::Inherited(inherited)];
+        Some(router::Handle::start(Arc::clone(&config.vrrp), seed(), inputs, guardian).await?)
+    };
+    trackers.want(&config.vrrp);
     let shell = Shell {
         director: Director::new(Arc::new(config), state, seed(), now),
+        router,
+        stop_by: None,
+        asking: Vec::new(),
+        status_by: None,
         actuator: Actuator::new(backend, open_kernel),
         control,
         run_dir,
         reloads: Reloads::new(options.config.clone(), options.strictness),
         notifier: Notifier::from_environment(),
         doors: DoorKeeper::open(),
+        sink,
+        trackers,
+        before: None,
         sysctls,
         started_at: now,
         watch_at: now,
@@ -222,6 +268,6 @@ pub(super) fn kernel_failure(error: &Error) -> Failure {
 }
 
 /// Chance for the spread of first checks: it need not be secret, only different on every director.
-fn seed() -> u64 {
+pub(super) fn seed() -> u64 {
     time::now().as_nanos() ^ (u64::from(std::process::id()) << 32)
 }

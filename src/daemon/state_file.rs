@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use super::masters::MastersFile;
 use super::process;
 use crate::director::state::State;
 use crate::time::Instant;
@@ -155,6 +156,15 @@ impl RunDirectory {
         }
     }
 
+    /// Where it is written who was Master at a hand-over.
+    pub(super) fn masters(&self) -> MastersFile {
+        MastersFile {
+            path: self.path.join("masters.json"),
+            boot_id: self.boot_id.clone(),
+            network_namespace: self.network_namespace,
+        }
+    }
+
     fn file(&self) -> PathBuf {
         file(&self.path)
     }
@@ -256,7 +266,7 @@ fn is_health_known(content: &Content, now: Instant) -> bool {
     now.since(content.saved_at) <= HEALTH_VALID
 }
 
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     File::open(path)?.take(SIZE_LIMIT + 1).read_to_end(&mut text)?;
     if text.len() as u64 > SIZE_LIMIT {

@@ -12,6 +12,7 @@ pub mod coupling;
 pub mod desired;
 pub mod event;
 mod knowledge;
+pub mod notice;
 pub mod order;
 pub mod places;
 pub mod pool;

@@ -384,7 +384,7 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::VirtualServerId;
+    use crate::config::{ServerNotices, VirtualServerId};
     use crate::ipvs::scheduler::Scheduler;
     use crate::ipvs::types::{Forwarding, Protocol, ServiceFlags};
 
@@ -424,6 +424,7 @@ mod tests {
             upper_threshold: 0,
             lower_threshold: 0,
             checkers: vec![],
+            commands: None,
         });
         let server = VirtualServer {
             id: VirtualServerId::Address { protocol: Protocol::Tcp, address: [10, 0, 0, 1].into(), port: 80 },
@@ -435,6 +436,7 @@ mod tests {
             hysteresis,
             sorry_server: None,
             real_servers: vec![real_server.clone()],
+            notices: ServerNotices::default(),
         };
         let member = Member {
             real_server,

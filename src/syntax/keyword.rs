@@ -129,6 +129,13 @@ pub enum Kind<T> {
         /// Reads the block.
         read: fn(&mut T, &Node, &mut Reader<'_>),
     },
+    /// Lines of a block; in YAML a list, of words or of mappings by the table named.
+    Lines {
+        /// The table of YAML's mappings, where there are such.
+        table: Option<&'static str>,
+        /// Reads them.
+        read: fn(&mut T, &Node, &mut Reader<'_>),
+    },
     /// A value that is looked at and not kept: for keywords that are not built.
     Form(Form),
     /// Whatever stands there, unread: for keywords that are ignored or not built.
@@ -296,7 +303,7 @@ impl<T> Keyword<T> {
             Kind::Text { what, .. } => (*what).to_owned(),
             Kind::Address(_) => "an IP address".to_owned(),
             Kind::Words { what, .. } => (*what).to_owned(),
-            Kind::Block { what: "", .. } => "{ ... }".to_owned(),
+            Kind::Block { what: "", .. } | Kind::Lines { .. } => "{ ... }".to_owned(),
             Kind::Block { what, .. } => format!("{what} {{ ... }}"),
             Kind::Form(form) => form.takes(),
             Kind::Unread => String::new(),
@@ -313,6 +320,7 @@ impl<T> Keyword<T> {
             Kind::Time { min, max, .. } => {
                 format!("a time from {}s to {}s, e.g. 500ms, 5s or 2m", seconds(*min), seconds(*max))
             }
+            Kind::Lines { .. } => "a list".to_owned(),
             _ => self.takes(),
         }
     }
@@ -327,6 +335,8 @@ impl<T> Keyword<T> {
             Kind::Time { .. } => Shape::Time,
             Kind::Text { .. } | Kind::Address(_) => Shape::Words { min: 1, max: 1 },
             Kind::Words { min, max, .. } => Shape::Words { min: *min, max: *max },
+            Kind::Lines { table: Some(table), .. } => Shape::Block { table, or_words: true },
+            Kind::Lines { table: None, .. } => Shape::Words { min: 1, max: usize::MAX },
             Kind::Block { .. } | Kind::Form(_) | Kind::Unread => Shape::Any,
         }
     }

@@ -266,7 +266,9 @@ impl Reader<'_> {
                     Err(wrong) => self.wrong(name, word, "an IP address", wrong),
                 }
             }
-            Kind::Words { read, .. } | Kind::Block { read, .. } => read(into, node, self),
+            Kind::Words { read, .. } | Kind::Block { read, .. } | Kind::Lines { read, .. } => {
+                read(into, node, self);
+            }
             Kind::Form(form) => self.look_at(*form, &keyword.takes(), node),
             Kind::Unread => {}
         }
@@ -349,6 +351,10 @@ impl Reader<'_> {
             Kind::Time { .. } | Kind::Text { .. } | Kind::Address(_) => (1, 1, false),
             Kind::Words { min, max, .. } => (alone.max(*min), *max, false),
             Kind::Block { max, .. } => (0, *max, true),
+            Kind::Lines { .. } if self.is_yaml() && (node.block.is_some() || !node.values.is_empty()) => {
+                return true;
+            }
+            Kind::Lines { .. } => (alone, 0, !self.is_yaml()),
             Kind::Form(form) => {
                 let (min, max) = form.count();
                 (min, max, false)

@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::event::Event;
 use super::settings::{Settings, TrackTarget};
@@ -28,8 +31,15 @@ pub enum Input {
         /// How it is.
         level: TrackLevel,
     },
-    /// What the director knows.
+    /// What the director knows: told before the first instance leaves Init, and whenever it changes.
     Director(DirectorLevel),
+    /// UTC since 1970 minus the monotonic clock, for signatures: at the start and whenever it jumps.
+    Clock(Duration),
+    /// Links that forward IPv6 (`net.ipv6.conf.IF.forwarding`): what they announce carries the Router flag.
+    RouterLinks(BTreeSet<LinkIndex>),
+    /// Instances that a predecessor left as Master moments ago, by hand-over: told before the first
+    /// [`Input::Host`]. They go on as Master, for nobody can have taken over yet.
+    Inherited(BTreeSet<String>),
     /// The kernel answered [`Effect::Apply`]; empty when all was done.
     Applied(Vec<Refusal>),
     /// New settings, validated.
@@ -135,7 +145,8 @@ pub struct Transmission {
 }
 
 /// State of an instance (RFC 9568 section 6.4; Fault is keepalived's).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the protocol's words")]
 pub enum State {
     Init,

@@ -1,13 +1,37 @@
 //! Virtual routers (VRRP, RFC 3768 and RFC 9568): who holds the VIPs, decided purely.
 //!
-//! [`settings`] is what they are to be; [`exchange`] what the router is told and what it wants done. Sockets,
-//! netlink and threads are the daemon's; configuration files are `config`'s.
+//! [`Router`] decides; [`settings`] is what virtual routers are to be; [`exchange`] what the router is told and what it
+//! wants done; [`packet`] writes and reads advertisements. Sockets, netlink and threads are the daemon's; configuration
+//! files are `config`'s.
 
 use std::time::Duration;
 
+mod announcer;
+mod drops;
 pub mod event;
 pub mod exchange;
+mod ground;
+mod group;
+mod hearing;
+mod holdings;
+mod instance;
+mod member;
+pub mod packet;
+mod publish;
+mod reload;
+pub mod router;
 pub mod settings;
+#[cfg(test)]
+pub mod sim;
+mod speakers;
+pub mod status;
+mod steadiness;
+mod track;
+pub mod tracking;
+mod transition;
+mod wishes;
+
+pub use router::Router;
 
 /// Longest time an instance waits in Init for the director's services.
 pub const READY_LIMIT: Duration = Duration::from_secs(10);

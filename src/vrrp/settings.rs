@@ -3,11 +3,13 @@
 //! Made by `config`, read by the [`Router`](super::Router). Nothing here is optional that has a default.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::net::types::{Address, Route, Rule, Vmac};
+pub use crate::script::Command;
 
 /// All of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,8 +42,30 @@ pub struct Settings {
     pub realtime: Realtime,
     /// Adverts of virtual routers nobody configured are told (`log_unknown_vrids`).
     pub tells_unknown_routers: bool,
+    /// How long changes of links must last before they count (`interface_up_down_delays`), by name.
+    pub link_delays: BTreeMap<String, LinkDelays>,
+    /// A command that others than root could exchange is not run as root, and counts as failed
+    /// (`enable_script_security`).
+    pub secures_scripts: bool,
     /// Where state lines go, and who hears of them.
     pub notify: NotifySettings,
+}
+
+impl Settings {
+    /// Whether there is anything to do.
+    pub fn is_empty(&self) -> bool {
+        let has_static = !self.static_addresses.is_empty() || !self.static_routes.is_empty();
+        self.instances.is_empty() && !has_static && self.static_rules.is_empty()
+    }
+}
+
+/// How long a change of a link must last before it counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkDelays {
+    /// Of its going down.
+    pub down: Duration,
+    /// Of its coming up.
+    pub up: Duration,
 }
 
 /// What becomes of the addresses of a daemon that died.
@@ -78,6 +102,16 @@ pub enum Version {
     V2,
     /// RFC 9568: centiseconds, both families.
     V3,
+}
+
+impl Version {
+    /// As it is written, in packets too.
+    pub fn number(self) -> u8 {
+        match self {
+            Version::V2 => 2,
+            Version::V3 => 3,
+        }
+    }
 }
 
 /// The family of a virtual router's advertisements.
@@ -215,8 +249,8 @@ pub enum Checksum {
     MessageOnly,
 }
 
-/// How advertisements are authenticated.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How advertisements are authenticated. Its Debug does not tell secrets.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Authentication {
     /// Not at all.
     None,
@@ -228,8 +262,19 @@ pub enum Authentication {
     Hmac(Arc<Hmac>),
 }
 
-/// `auth_hmac`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl fmt::Debug for Authentication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Authentication::None => f.write_str("None"),
+            Authentication::Password(_) => f.write_str("Password(..)"),
+            Authentication::Header(_) => f.write_str("Header(..)"),
+            Authentication::Hmac(hmac) => f.debug_tuple("Hmac").field(hmac).finish(),
+        }
+    }
+}
+
+/// `auth_hmac`. Its Debug does not tell keys.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Hmac {
     /// Keys of 32 to 64 bytes by their id.
     pub keys: BTreeMap<u8, Vec<u8>>,
@@ -241,6 +286,17 @@ pub struct Hmac {
     pub is_monotonic: bool,
     /// What becomes of advertisements without signature.
     pub mode: HmacMode,
+}
+
+impl fmt::Debug for Hmac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Hmac { keys, active, window, is_monotonic, mode } = self;
+        let keys: Vec<&u8> = keys.keys().collect();
+        write!(
+            f,
+            "Hmac {{ keys: {keys:?}, active: {active}, window: {window:?}, is_monotonic: {is_monotonic}, mode: {mode:?} }}"
+        )
+    }
 }
 
 /// What becomes of advertisements without signature (`mode`).
@@ -325,23 +381,12 @@ pub struct GroupSettings {
     pub notify: NotifyCommands,
 }
 
-/// A command with its arguments, and who it runs as.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
-    /// The program and its arguments.
-    pub words: Vec<String>,
-    /// User; None: the daemon's.
-    pub user: Option<String>,
-    /// Group; None: the user's.
-    pub group: Option<String>,
-}
-
 /// `vrrp_script`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptSettings {
     /// Its name.
     pub name: String,
-    /// What to run.
+    /// What to run. The words `<` and a path: nothing is run, it is well while that file can be opened.
     pub command: Command,
     /// From one run to the next.
     pub interval: Duration,

@@ -83,13 +83,8 @@ struct Tally {
 }
 
 pub fn run(lab: &mut Lab) -> Verdict {
-    let seed = match std::env::var("LVSD_SOAK_SEED") {
-        Ok(text) => text.parse().map_err(|_| format!("LVSD_SOAK_SEED={text}: not a number"))?,
-        Err(_) => SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map_or(0, |d| u64::from(d.subsec_nanos())),
-    };
-    let Some(length) = length()? else {
+    let seed = seed()?;
+    let Some(length) = length(ORDINARY)? else {
         return lab.skip("hours are for simulated time; LVSD_SOAK=20m asks for real ones");
     };
     lab.note(format!("seed {seed}: LVSD_SOAK_SEED={seed} repeats it"));
@@ -297,11 +292,21 @@ impl Tally {
     }
 }
 
+/// Which life it is.
+pub fn seed() -> Result<u64, String> {
+    match std::env::var("LVSD_SOAK_SEED") {
+        Ok(text) => text.parse().map_err(|_| format!("LVSD_SOAK_SEED={text}: not a number")),
+        Err(_) => Ok(SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |d| u64::from(d.subsec_nanos()))),
+    }
+}
+
 /// How long, by the guest's clock; None: nobody has asked for hours that are real.
-fn length() -> Result<Option<Duration>, String> {
+pub fn length(ordinary: Duration) -> Result<Option<Duration>, String> {
     let line = fs::read_to_string("/proc/cmdline").map_err(|e| format!("/proc/cmdline: {e}"))?;
     let Ok(text) = std::env::var("LVSD_SOAK") else {
-        return Ok(line.contains("time-travel").then_some(ORDINARY));
+        return Ok(line.contains("time-travel").then_some(ordinary));
     };
     let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).unwrap_or_default();
     let unit = match unit {
@@ -315,12 +320,12 @@ fn length() -> Result<Option<Duration>, String> {
 }
 
 /// The host's clock, which simulated time hides: a file's age is the host's doing.
-fn host_time(lab: &Lab, name: &str) -> Result<SystemTime, String> {
+pub fn host_time(lab: &Lab, name: &str) -> Result<SystemTime, String> {
     let path = lab.write(name, "")?;
     fs::metadata(&path).and_then(|m| m.modified()).map_err(|e| format!("{}: {e}", path.display()))
 }
 
-fn nobody_panicked(lab: &Lab) -> Verdict {
+pub fn nobody_panicked(lab: &Lab) -> Verdict {
     for entry in fs::read_dir(lab.out()).map_err(|e| format!("{}: {e}", lab.out().display()))?.flatten() {
         if entry.file_name().to_string_lossy().ends_with(".log") {
             let text = fs::read(entry.path()).map_err(|e| format!("{}: {e}", entry.path().display()))?;

@@ -15,13 +15,22 @@ use crate::lab::{Lab, Verdict, claim, same};
 
 const CONF: &str = include_str!("keepalived.conf");
 const UNIT: &str = include_str!("../../../examples/lvsd.service");
+const DROP_IN: &str = include_str!("../../../examples/lvsd.service.d/vrrp.conf");
+const INSTANCE: &str = "vrrp_instance web {
+    interface eth0
+    virtual_router_id 51
+    virtual_ipaddress {
+        10.1.0.99/24
+    }
+}
+";
 /// Where the unit expects lvsd.
 const INSTALLED: &str = "/usr/local/sbin/lvsd";
 
 pub fn run(lab: &mut Lab) -> Verdict {
     let mut site = lab.dr_site()?;
     let director = site.director.clone();
-    let capabilities = least_capabilities()?;
+    let capabilities = capabilities(&[UNIT])?;
     lab.step(format!("a life with {capabilities:?}"));
     let mut daemon = start(lab, &director, &capabilities)?;
     daemon.wait_log(READY, seconds(30))?;
@@ -39,6 +48,18 @@ pub fn run(lab: &mut Lab) -> Verdict {
     site.wait_for_serving(&all)?;
     daemon.end(Signal::TERM)?;
     same("the table after a stop", &site.table()?.counts(), &(0, 0))?;
+
+    lab.step("VRRP, without and with what it needs");
+    let vrrp = format!("{INSTANCE}{CONF}");
+    let mut denied = start_with(lab, &director, &capabilities, &vrrp)?;
+    same("exit code", &denied.wait_exit(seconds(15))?, &77)?;
+    let said = denied.log_text();
+    claim(said.contains("vrrp_instance web needs CAP_NET_RAW, which lvsd does not have"), || said.clone())?;
+    let mut daemon = start_with(lab, &director, &self::capabilities(&[UNIT, DROP_IN])?, &vrrp)?;
+    daemon.wait_log("Backup -> Master", seconds(10))?;
+    let said = daemon.log_text();
+    claim(!said.contains("real-time") && !said.contains("memory is not locked"), || said.clone())?;
+    daemon.end(Signal::TERM)?;
 
     lab.step("beside keepalived");
     let rival = Daemon::keepalived(lab, &director, CONF)?;
@@ -61,12 +82,15 @@ pub fn run(lab: &mut Lab) -> Verdict {
     claim(verify(&typo)?.contains("WatchdogSek"), || "the judge sees a typo".to_owned())
 }
 
-/// What the unit leaves, in setpriv's words.
-fn least_capabilities() -> Result<String, String> {
-    let line = UNIT.lines().find_map(|l| l.strip_prefix("CapabilityBoundingSet="));
-    let words = line.ok_or("the unit bounds no capabilities")?.split_whitespace();
-    let words = words.map(|w| format!(",+{}", w.trim_start_matches("CAP_").to_lowercase()));
-    Ok(format!("--bounding-set=-all{}", words.collect::<String>()))
+/// What the unit and its additions leave, in setpriv's words.
+fn capabilities(units: &[&str]) -> Result<String, String> {
+    let mut all = String::new();
+    for unit in units {
+        let line = unit.lines().find_map(|l| l.strip_prefix("CapabilityBoundingSet="));
+        let words = line.ok_or("a unit bounds no capabilities")?.split_whitespace();
+        all.extend(words.map(|w| format!(",+{}", w.trim_start_matches("CAP_").to_lowercase())));
+    }
+    Ok(format!("--bounding-set=-all{all}"))
 }
 
 fn with<'a>(capabilities: &'a str, command: &[&'a str]) -> Vec<&'a str> {
@@ -74,7 +98,11 @@ fn with<'a>(capabilities: &'a str, command: &[&'a str]) -> Vec<&'a str> {
 }
 
 fn start(lab: &Lab, director: &Host, capabilities: &str) -> Result<Daemon, String> {
-    let file = configure(lab, director, CONF)?.to_string_lossy().into_owned();
+    start_with(lab, director, capabilities, CONF)
+}
+
+fn start_with(lab: &Lab, director: &Host, capabilities: &str, text: &str) -> Result<Daemon, String> {
+    let file = configure(lab, director, text)?.to_string_lossy().into_owned();
     let (run_dir, binary) = (run_dir(director), lvsd_binary().to_string_lossy().into_owned());
     let socket = control(&run_dir);
     let words = [&*binary, "run", "-c", &file, "--run-dir", &run_dir, "--control", &socket];

@@ -1235,28 +1235,6 @@ error: `lvs_timeouts`: `udp` needs a value
 }
 
 #[test]
-fn vips_are_not_moved_yet() {
-    runs(
-        top_level(
-            r#"vrrp_instance VI_1 {
-    state MASTER
-    interface eth0
-    virtual_router_id 51
-}"#,
-        ),
-        r#"
-warning: keepalived.conf: there is no virtual server: nothing is directed
-
-warning: `vrrp_instance VI_1` is not yet supported: lvsd does not move VIPs yet; put its addresses on an interface by other means, or this host gets no traffic for them
- --> keepalived.conf:1:1
-  |
-1 | vrrp_instance VI_1 {
-  | ^^^^^^^^^^^^^^^^^^
-"#,
-    );
-}
-
-#[test]
 fn a_quote_that_is_never_closed_is_an_error() {
     is_refused(
         top_level(

@@ -6,4 +6,5 @@ mod odd;
 mod options;
 mod verdicts;
 mod vrrp;
+mod vrrp_checks;
 mod yaml;

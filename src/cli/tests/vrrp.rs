@@ -1,4 +1,4 @@
-//! What is said of VRRP's blocks and of checkers that are not built: their words are read, though nothing is done.
+//! What is said of virtual routers, and of checkers that are not built.
 
 use std::path::Path;
 
@@ -37,23 +37,19 @@ vrrp_instance VI_1 { #启动一个实例
     refused(
         text,
         r#"
-warning: `vrrp_skip_check_adv_addr` is not yet supported: lvsd does not move VIPs yet
- --> keepalived.conf:2:4
-  |
-2 |    vrrp_skip_check_adv_addr
-  |    ^^^^^^^^^^^^^^^^^^^^^^^^
-
-warning: `vrrp_garp_interval` is not yet supported: lvsd does not move VIPs yet
- --> keepalived.conf:4:4
+warning: `vrrp_garp_interval` is out of range, and ignored: `0` is not seconds from 0.000001 to 60
+ --> keepalived.conf:4:23
   |
 4 |    vrrp_garp_interval 0
-  |    ^^^^^^^^^^^^^^^^^^
+  |                       ^
 
-warning: `vrrp_instance VI_1` is not yet supported: lvsd does not move VIPs yet; put its addresses on an interface by other means, or this host gets no traffic for them
- --> keepalived.conf:6:1
-  |
-6 | vrrp_instance VI_1 { #启动一个实例
-  | ^^^^^^^^^^^^^^^^^^
+warning: vrrp_instance VI_1: `nopreempt` does not go with `state MASTER`, and is ignored
+  --> keepalived.conf:13:5
+   |
+13 |     nopreempt
+   |     ^^^^^^^^^
+   |
+   = help: write `state BACKUP`: a Master that was away then leaves the other one alone
 
 error: `认证` is not a keyword of authentication
   --> keepalived.conf:14:22
@@ -63,7 +59,7 @@ error: `认证` is not a keyword of authentication
    |
    = help: no keyword is written so; a comment needs a `#` before it: `# 认证`
 
-keepalived.conf: 1 error, 3 warnings: cannot be run
+keepalived.conf: 1 error, 2 warnings: cannot be run
 "#,
     );
 }
@@ -93,19 +89,11 @@ vrrp_instance VI_1 {
     runs(
         text,
         r#"
-warning: keepalived.conf: there is no virtual server: nothing is directed
-
-warning: `vrrp_garp_interval` is not yet supported: lvsd does not move VIPs yet
- --> keepalived.conf:2:4
+warning: `vrrp_garp_interval` is out of range, and ignored: `0` is not seconds from 0.000001 to 60
+ --> keepalived.conf:2:23
   |
 2 |    vrrp_garp_interval 0
-  |    ^^^^^^^^^^^^^^^^^^
-
-warning: `vrrp_instance VI_1` is not yet supported: lvsd does not move VIPs yet; put its addresses on an interface by other means, or this host gets no traffic for them
- --> keepalived.conf:4:1
-  |
-4 | vrrp_instance VI_1 {
-  | ^^^^^^^^^^^^^^^^^^
+  |                       ^
 
 warning: this host has no interface `ens33`
  --> keepalived.conf:6:5
@@ -115,7 +103,96 @@ warning: this host has no interface `ens33`
   |
   = help: `ip link` lists those it has
 
-keepalived.conf: 0 virtual servers, 0 real servers: 4 warnings: can be run
+keepalived.conf: 0 virtual servers, 0 real servers, 1 virtual router: 2 warnings: can be run
+"#,
+    );
+}
+
+/// Each host Master of one address and Backup of the other one's.
+#[test]
+fn a_director_of_two_addresses_runs_as_it_is_written() {
+    let text = "\
+! Configuration File for keepalived
+
+global_defs {
+   router_id LVS_DEVEL
+   vrrp_skip_check_adv_addr
+#   vrrp_strict
+}
+
+vrrp_instance VI_1 {
+    state BACKUP
+    interface eth0
+    virtual_router_id 51
+    priority 90
+    advert_int 1
+    mcast_src_ip 192.168.2.108
+    nopreempt
+    authentication {
+        auth_type PASS
+        auth_pass 1111
+    }
+    virtual_ipaddress {
+        192.168.2.30
+    }
+ 
+}
+
+vrrp_instance VI_2 {
+    state MASTER
+    interface eth0
+    virtual_router_id 52
+    priority 100
+    advert_int 1
+    authentication {
+        auth_type PASS
+        auth_pass 1111
+    }
+    virtual_ipaddress {
+        192.168.2.31
+    }
+}
+";
+    runs(
+        text,
+        r#"
+keepalived.conf: 0 virtual servers, 0 real servers, 2 virtual routers: no problems: can be run
+"#,
+    );
+}
+
+/// As people paste it, the torn word mended.
+#[test]
+fn a_script_with_a_weight_and_an_authenticated_instance_run_as_they_are_written() {
+    let text = "\
+vrrp_script chk_http_port {
+    script \"/usr/local/src/nginx_check.sh\"
+    interval 2 # （检测脚本执行的间隔）
+    weight -20
+}
+vrrp_instance VI_1 {
+    state MASTER #  备份服务器上将 MASTER  改为 BACKUP
+    interface eth0 # 网卡
+    virtual_router_id 233
+    mcast_src_ip 192.168.1.129
+    priority 100
+    advert_int 1
+    authentication {
+        auth_type PASS # 验证类型为密码认证
+        auth_pass 1111
+    }
+    track_script {
+        chk_http_port
+    }
+    virtual_ipaddress {
+        192.168.1.233  #虚拟地址
+    } 
+} 
+";
+    runs(
+        text,
+        r#"
+keepalived.conf: 0 virtual servers, 0 real servers, 1 virtual router: no problems: can be run
 "#,
     );
 }
@@ -150,35 +227,23 @@ vrrp_instance VI_1 {
     runs(
         text,
         r#"
-warning: keepalived.conf: there is no virtual server: nothing is directed
-
-warning: `vrrp_strict` is not yet supported: lvsd does not move VIPs yet
- --> keepalived.conf:2:4
-  |
-2 |    vrrp_strict
-  |    ^^^^^^^^^^^
-
-warning: `vrrp_script check_haproxy` is not yet supported: lvsd does not move VIPs yet
- --> keepalived.conf:4:1
-  |
-4 | vrrp_script check_haproxy {
-  | ^^^^^^^^^^^^^^^^^^^^^^^^^
-
 warning: vrrp_script check_haproxy: /etc/keepalived/check_haproxy_status.sh: there is no such file
  --> keepalived.conf:5:9
   |
 5 |         script "/etc/keepalived/check_haproxy_status.sh"
   |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   |
-  = help: keepalived leaves such a script out, as if it never failed
+  = help: until it is there, the script counts as failed; keepalived leaves it out, as if it never failed
 
-warning: `vrrp_instance VI_1` is not yet supported: lvsd does not move VIPs yet; put its addresses on an interface by other means, or this host gets no traffic for them
- --> keepalived.conf:9:1
-  |
-9 | vrrp_instance VI_1 {
-  | ^^^^^^^^^^^^^^^^^^
+warning: vrrp_instance VI_1: `state MASTER` without `priority` makes it the owner of its addresses: priority 255 is taken
+  --> keepalived.conf:10:5
+   |
+10 |     state MASTER
+   |     ^^^^^^^^^^^^
+   |
+   = help: write `priority 150`, or another number up to 254
 
-warning: vrrp_instance VI_1: authentication is ignored in strict mode
+warning: vrrp_instance VI_1: authentication in strict mode is ignored
   --> keepalived.conf:13:5
    |
 13 |     authentication {
@@ -191,7 +256,7 @@ note: strict mode is set here
  2 |    vrrp_strict
    |    ^^^^^^^^^^^
 
-keepalived.conf: 0 virtual servers, 0 real servers: 6 warnings: can be run
+keepalived.conf: 0 virtual servers, 0 real servers, 1 virtual router: 3 warnings: can be run
 "#,
     );
 }
@@ -225,18 +290,6 @@ vrrp_instance VI_1 {
     refused(
         text,
         r#"
-warning: `vrrp_script chk_http_port` is not yet supported: lvsd does not move VIPs yet
- --> keepalived.conf:1:1
-  |
-1 | vrrp_script chk_http_port {
-  | ^^^^^^^^^^^^^^^^^^^^^^^^^
-
-warning: `vrrp_instance VI_1` is not yet supported: lvsd does not move VIPs yet; put its addresses on an interface by other means, or this host gets no traffic for them
- --> keepalived.conf:6:1
-  |
-6 | vrrp_instance VI_1 {
-  | ^^^^^^^^^^^^^^^^^^
-
 error: `virtual` is not a keyword of vrrp_instance
   --> keepalived.conf:19:5
    |
@@ -245,7 +298,7 @@ error: `virtual` is not a keyword of vrrp_instance
    |
    = help: did you mean `virtual_ipaddress`?
 
-keepalived.conf: 1 error, 2 warnings: cannot be run
+keepalived.conf: 1 error: cannot be run
 "#,
     );
     let lenient = said(text, Strictness::Lenient);
@@ -294,12 +347,6 @@ virtual_server 192.168.177.100 443 {
     runs(
         text,
         r#"
-warning: `vrrp_instance VI_1` is not yet supported: lvsd does not move VIPs yet; put its addresses on an interface by other means, or this host gets no traffic for them
- --> keepalived.conf:1:1
-  |
-1 | vrrp_instance VI_1 {
-  | ^^^^^^^^^^^^^^^^^^
-
 warning: `nb_get_retry` is deprecated
   --> keepalived.conf:24:13
    |
@@ -308,12 +355,12 @@ warning: `nb_get_retry` is deprecated
    |
    = help: write `retry`: keepalived does not know `nb_get_retry` in TCP_CHECK and ignores it, lvsd reads it as `retry`
 
-keepalived.conf: 1 virtual server, 1 real server: 2 warnings: can be run
+keepalived.conf: 1 virtual server, 1 real server, 1 virtual router: 1 warning: can be run
 "#,
     );
 }
 
-/// Every word there is, once: one warning for each block, and none for its words.
+/// Nearly every word there is, and nothing to say but what is deprecated or ignored.
 #[test]
 fn every_word_of_an_instance_is_known() {
     let text = "\
@@ -321,15 +368,14 @@ vrrp_instance VI_1 {
     state BACKUP
     interface eth0
     virtual_router_id 1
-    priority 255
+    priority 200
     advert_int 0.5
     version 3
-    nopreempt
+    preempt
     preempt_delay 10
-    no_accept
+    accept
     strict_mode off
     track_src_ip
-    mcast_src_ip 192.0.2.1
     unicast_src_ip 192.0.2.1
     unicast_peer {
         192.0.2.2 min_ttl 254 max_ttl 255
@@ -338,20 +384,23 @@ vrrp_instance VI_1 {
     unicast_ttl 255
     old_unicast_checksum never
     auth_hmac {
-        key 1 hex:00
+        key 1 ascii:0123456789abcdef0123456789abcdef
         active_key 1
         time_window 5
         anti_replay time
         mode enforce
     }
     use_vmac vrrp.1
-    use_ipvlan
+    vmac_xmit_base
     track_interface {
         eth0 weight -20 reverse
         eth0
     }
     track_process {
         nginx weight 2
+    }
+    track_file {
+        f
     }
     virtual_ipaddress {
         192.0.2.10/24 brd + dev eth0 label eth0:1
@@ -380,6 +429,7 @@ vrrp_sync_group G1 {
     group {
         VI_1
     }
+    sync_group_tracking_weight
     notify /etc/notify.sh
     track_script {
         chk
@@ -414,6 +464,13 @@ static_ipaddress {
 }
 static_routes {
     198.51.100.0/24 via 192.0.2.1
+    blackhole 203.0.113.0/24 table 7
+}
+static_rules {
+    from 192.0.2.0/24 fwmark 0x1/0xff ipproto tcp dport 80-90 lookup main
+}
+interface_up_down_delays {
+    eth0 1 2.5
 }
 garp_group {
     garp_interval 0.001
@@ -425,63 +482,83 @@ garp_group {
     runs(
         text,
         r#"
-warning: keepalived.conf: there is no virtual server: nothing is directed
-
-warning: `vrrp_instance VI_1` is not yet supported: lvsd does not move VIPs yet; put its addresses on an interface by other means, or this host gets no traffic for them
- --> keepalived.conf:1:1
-  |
-1 | vrrp_instance VI_1 {
-  | ^^^^^^^^^^^^^^^^^^
-
-warning: `vrrp_sync_group G1` is not yet supported: lvsd does not move VIPs yet
-  --> keepalived.conf:60:1
+warning: `old_unicast_checksum` is ignored: checksums of keepalived before 1.3.7 are neither sent nor understood
+  --> keepalived.conf:19:5
    |
-60 | vrrp_sync_group G1 {
-   | ^^^^^^^^^^^^^^^^^^
+19 |     old_unicast_checksum never
+   |     ^^^^^^^^^^^^^^^^^^^^
 
-warning: `vrrp_script chk` is not yet supported: lvsd does not move VIPs yet
-  --> keepalived.conf:69:1
+warning: vrrp_instance VI_1 follows `eth0` twice: the last one counts
+  --> keepalived.conf:31:9
    |
-69 | vrrp_script chk {
-   | ^^^^^^^^^^^^^^^
+31 |         eth0
+   |         ^^^^
+   |
+note: the first one is here
+  --> keepalived.conf:30:9
+   |
+30 |         eth0 weight -20 reverse
+   |         ^^^^
 
-warning: `track_file f` is not yet supported: files are not tracked
-  --> keepalived.conf:78:1
+warning: vrrp_instance VI_1: /etc/notify.sh: there is no such file
+  --> keepalived.conf:55:5
    |
-78 | track_file f {
-   | ^^^^^^^^^^^^
+55 |     notify_master "/etc/notify.sh master" root
+   |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+   |
+   = help: nobody hears of its changes without it
 
-warning: `vrrp_track_process nginx` is not yet supported: lvsd does not move VIPs yet
-  --> keepalived.conf:83:1
+warning: vrrp_instance VI_1: /etc/notify.sh: there is no such file
+  --> keepalived.conf:56:5
    |
-83 | vrrp_track_process nginx {
-   | ^^^^^^^^^^^^^^^^^^^^^^^^
+56 |     notify /etc/notify.sh
+   |     ^^^^^^^^^^^^^^^^^^^^^
+   |
+   = help: nobody hears of its changes without it
 
-warning: `bfd_instance b` is not yet supported: no BFD session is opened
-  --> keepalived.conf:88:1
+warning: `smtp_alert` is not yet supported: no mail is sent
+  --> keepalived.conf:58:5
    |
-88 | bfd_instance b {
+58 |     smtp_alert
+   |     ^^^^^^^^^^
+
+warning: `timer_expired_backup` is ignored: after late timers lvsd always hears what arrived before it claims anything
+  --> keepalived.conf:59:5
+   |
+59 |     timer_expired_backup
+   |     ^^^^^^^^^^^^^^^^^^^^
+
+warning: vrrp_sync_group G1 has one instance: there is nothing to keep in step
+  --> keepalived.conf:62:17
+   |
+62 | vrrp_sync_group G1 {
+   |                 ^^
+   |
+   = help: name at least two in `group { ... }`, or remove it
+
+warning: vrrp_sync_group G1: /etc/notify.sh: there is no such file
+  --> keepalived.conf:67:5
+   |
+67 |     notify /etc/notify.sh
+   |     ^^^^^^^^^^^^^^^^^^^^^
+   |
+   = help: nobody hears of its changes without it
+
+warning: vrrp_script chk: /etc/flag: there is no such file
+  --> keepalived.conf:73:5
+   |
+73 |     script </etc/flag
+   |     ^^^^^^^^^^^^^^^^^
+   |
+   = help: until it is there, the script counts as failed; keepalived leaves it out, as if it never failed
+
+warning: `bfd_instance b` is ignored: lvsd opens no BFD session
+  --> keepalived.conf:91:1
+   |
+91 | bfd_instance b {
    | ^^^^^^^^^^^^^^
 
-warning: `static_ipaddress` is not yet supported: lvsd sets no addresses, routes or rules yet
-  --> keepalived.conf:93:1
-   |
-93 | static_ipaddress {
-   | ^^^^^^^^^^^^^^^^
-
-warning: `static_routes` is not yet supported: lvsd sets no addresses, routes or rules yet
-  --> keepalived.conf:96:1
-   |
-96 | static_routes {
-   | ^^^^^^^^^^^^^
-
-warning: `garp_group` is not yet supported: lvsd does not move VIPs yet
-  --> keepalived.conf:99:1
-   |
-99 | garp_group {
-   | ^^^^^^^^^^
-
-keepalived.conf: 0 virtual servers, 0 real servers: 10 warnings: can be run
+keepalived.conf: 0 virtual servers, 0 real servers, 1 virtual router: 10 warnings: can be run
 "#,
     );
 }
@@ -536,12 +613,6 @@ vrrp_script
     refused(
         text,
         r#"
-warning: `vrrp_instance VI_1` is not yet supported: lvsd does not move VIPs yet; put its addresses on an interface by other means, or this host gets no traffic for them
- --> keepalived.conf:1:1
-  |
-1 | vrrp_instance VI_1 {
-  | ^^^^^^^^^^^^^^^^^^
-
 error: vrrp_instance VI_1 has no `interface`
  --> keepalived.conf:1:1
   |
@@ -589,18 +660,16 @@ error: `versoin` is not a keyword of vrrp_instance
 warning: `auth_pass` is not a keyword of vrrp_instance, and ignored here
  --> keepalived.conf:7:5
   |
-7 |     auth_pass 1111
+7 |     auth_pass ****
   |     ^^^^^^^^^
   |
   = help: it belongs in authentication
 
-warning: `native_ipv6` is deprecated
+warning: `native_ipv6` is ignored: it is obsolete and has no effect
  --> keepalived.conf:8:5
   |
 8 |     native_ipv6
   |     ^^^^^^^^^^^
-  |
-  = help: remove it: the addresses tell the family
 
 error: `authentication` needs a block
  --> keepalived.conf:9:5
@@ -626,13 +695,13 @@ error: `auth_type`: `PAS` is not PASS or AH
    |
    = help: did you mean `PASS`?
 
-warning: `auth_pass` is longer than 8 bytes: keepalived takes the first 8
-  --> keepalived.conf:13:19
+warning: `auth_pass` is longer than 8 bytes: only the first 8 count
+  --> keepalived.conf:13:9
    |
-13 |         auth_pass 123456789
-   |                   ^^^^^^^^^
+13 |         auth_pass *********
+   |         ^^^^^^^^^
 
-warning: there is no vrrp_script `chk`
+error: there is no vrrp_script `chk`
   --> keepalived.conf:16:9
    |
 16 |         chk weigth 10
@@ -640,7 +709,7 @@ warning: there is no vrrp_script `chk`
    |
    = help: define it with `vrrp_script chk { ... }`, or remove it here
 
-error: `track_script`: `weigth` is not `weight`
+error: `weigth` is not a keyword of track
   --> keepalived.conf:16:13
    |
 16 |         chk weigth 10
@@ -654,14 +723,6 @@ error: `weight`: `ten` is not a whole number from -254 to 254
 17 |         chk_nginx weight ten
    |                          ^^^
 
-warning: `virtual_ipaddress` mixes IPv4 and IPv6: keepalived leaves out those of the other family
-  --> keepalived.conf:19:5
-   |
-19 |     virtual_ipaddress {
-   |     ^^^^^^^^^^^^^^^^^
-   |
-   = help: write an instance for each family, or use virtual_ipaddress_excluded
-
 error: `virtual_ipaddress`: `192.0.2.256` is not an IP address, with a prefix length or without
   --> keepalived.conf:20:9
    |
@@ -674,7 +735,7 @@ error: `virtual_ipaddress`: `192.0.2.10/33` is not an address with a prefix leng
 21 |         192.0.2.10/33
    |         ^^^^^^^^^^^^^
 
-error: `virtual_ipaddress`: `dve` is not an option of an address
+error: `dve` is not a keyword of address
   --> keepalived.conf:22:20
    |
 22 |         192.0.2.11 dve eth0
@@ -682,11 +743,13 @@ error: `virtual_ipaddress`: `dve` is not an option of an address
    |
    = help: did you mean `dev`?
 
-error: `virtual_ipaddress`: `dev` needs a value
+error: `dev` needs a value
   --> keepalived.conf:23:20
    |
 23 |         192.0.2.12 dev
    |                    ^^^
+   |
+   = help: write `dev` and INTERFACE
 
 error: `interface` in `virtual_ipaddress` has no block
   --> keepalived.conf:26:9
@@ -703,12 +766,6 @@ error: `virtual_ipaddress`: `interface` is not an IP address, with a prefix leng
    |         ^^^^^^^^^
    |
    = help: write the address: names are not resolved here
-
-warning: `vrrp_instance VI_1` is not yet supported: lvsd does not move VIPs yet; put its addresses on an interface by other means, or this host gets no traffic for them
-  --> keepalived.conf:30:1
-   |
-30 | vrrp_instance VI_1 {
-   | ^^^^^^^^^^^^^^^^^^
 
 error: vrrp_instance VI_1 is defined twice
   --> keepalived.conf:30:15
@@ -730,12 +787,6 @@ warning: this host has no interface `eth0/..`
    |
    = help: `ip link` lists those it has
 
-warning: `vrrp_sync_group` is not yet supported: lvsd does not move VIPs yet
-  --> keepalived.conf:34:1
-   |
-34 | vrrp_sync_group {
-   | ^^^^^^^^^^^^^^^
-
 error: `vrrp_sync_group` needs a name
   --> keepalived.conf:34:1
    |
@@ -744,13 +795,7 @@ error: `vrrp_sync_group` needs a name
    |
    = help: write `vrrp_sync_group NAME { ... }`
 
-warning: `vrrp_script chk_nginx` is not yet supported: lvsd does not move VIPs yet
-  --> keepalived.conf:39:1
-   |
-39 | vrrp_script chk_nginx {
-   | ^^^^^^^^^^^^^^^^^^^^^
-
-warning: vrrp_script chk_nginx has no `script`: keepalived leaves it out
+error: vrrp_script chk_nginx has no `script`
   --> keepalived.conf:39:1
    |
 39 | vrrp_script chk_nginx {
@@ -772,12 +817,6 @@ warning: `weight` is out of range, and ignored: `-300` is not a whole number fro
 41 |     weight -300
    |            ^^^^
 
-warning: `vrrp_script` is not yet supported: lvsd does not move VIPs yet
-  --> keepalived.conf:43:1
-   |
-43 | vrrp_script
-   | ^^^^^^^^^^^
-
 error: `vrrp_script` needs a block
   --> keepalived.conf:43:1
    |
@@ -786,7 +825,7 @@ error: `vrrp_script` needs a block
    |
    = help: write `vrrp_script NAME { ... }`
 
-keepalived.conf: 18 errors, 16 warnings: cannot be run
+keepalived.conf: 20 errors, 8 warnings: cannot be run
 "#,
     );
 }
@@ -931,7 +970,7 @@ fn interfaces_nobody_can_tell_of_are_not_missed() {
     let text = "vrrp_instance a {\ninterface none\nvirtual_router_id 1\n}\n";
     let files = MemoryFiles::new(&[("keepalived.conf", text)]);
     let loaded = load_from(&files, Path::new("keepalived.conf"), Strictness::Strict);
-    assert_eq!(loaded.diagnostics.warnings(), 2, "not yet, and no virtual server");
+    assert_eq!(loaded.diagnostics.warnings(), 1, "it has no address");
 }
 
 fn runs(text: &str, wanted: &str) {

@@ -1,8 +1,6 @@
 //! The checkers that are not built: their blocks are read and checked, and then refused by `real_server`.
 
 use crate::config::timing::HasTiming;
-use crate::config::vrrp::track::weight;
-use crate::config::vrrp::{COMMAND, COUNT, NAME, kept, word};
 use crate::syntax::keyword::{Form, Keyword, Kind, Listed, Reader, Stance, Table, Yaml};
 use crate::syntax::tree::Node;
 
@@ -94,7 +92,7 @@ pub const FILE_CHECK: Table<CheckerOptions> = Table {
     yaml: "FILE_CHECK",
     keywords: &[&[
         word("track_file", NAME, "The track_file whose number counts."),
-        kept("weight", weight(), "What its number is multiplied with."),
+        word("weight", WEIGHT, "What its number is multiplied with."),
     ]],
 };
 
@@ -119,4 +117,20 @@ pub fn listing() -> Vec<Listed> {
 /// Reads the block of such a checker, for what is wrong with it.
 pub fn read(table: &Table<CheckerOptions>, node: &Node, reader: &mut Reader<'_>) {
     reader.block(table, node.statements(), &mut CheckerOptions::default());
+}
+
+const COMMAND: Form =
+    Form::Words { what: "COMMAND [USER [GROUP]], a command of several words in quotes", min: 1, max: 3 };
+const NAME: Form = Form::Words { what: "NAME", min: 1, max: 1 };
+const COUNT: Form = Form::Number { min: 0, max: u32::MAX, is_optional: false };
+const WEIGHT: Form =
+    Form::Words { what: "a whole number from -254 to 254 [reverse|noreverse]", min: 1, max: 2 };
+
+/// A word whose value is looked at.
+const fn word<T>(name: &'static str, form: Form, doc: &'static str) -> Keyword<T> {
+    kept(name, Kind::Form(form), doc)
+}
+
+const fn kept<T>(name: &'static str, kind: Kind<T>, doc: &'static str) -> Keyword<T> {
+    Keyword::new(name, kind, doc).yaml(Yaml::Absent)
 }

@@ -1,6 +1,8 @@
 //! What users rely on: the meaning of files.
 
 mod group;
+mod notice;
+mod vrrp;
 mod yaml;
 
 use std::path::Path;

@@ -1,93 +1,311 @@
-//! Lines of addresses (`virtual_ipaddress`, `static_ipaddress`, `unicast_peer`), and of routes and rules.
+//! Lines of addresses: `virtual_ipaddress`, `static_ipaddress`, `unicast_peer`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Reader, nearest};
+use crate::config::checker::MAX_INTERFACE;
+use crate::net::types::{Address, Prefix};
+use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Stance, Table, Yaml, get};
+use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
+use crate::vrrp::settings::Peer;
 
-/// Words behind an address, and whether each has a value.
-const OPTIONS: &[(&str, bool)] = &[
-    ("brd", true),
-    ("broadcast", true),
-    ("dev", true),
-    ("scope", true),
-    ("label", true),
-    ("peer", true),
-    ("preferred_lft", true),
-    ("track_group", true),
-    ("use_vmac", false),
-    ("home", false),
-    ("nodad", false),
-    ("-nodad", false),
-    ("mngtmpaddr", false),
-    ("noprefixroute", false),
-    ("autojoin", false),
-    ("no_track", false),
-];
-const PEER: &[(&str, bool)] = &[("min_ttl", true), ("max_ttl", true)];
+use super::line::{Line, lines};
+use super::names::Names;
 
-/// Reads a block of `ADDRESS[/PREFIX] [OPTION [VALUE]]...` lines.
-pub fn read(node: &Node, reader: &mut Reader<'_>) -> Vec<IpAddr> {
-    let lines = node.statements().iter();
-    let addresses: Vec<IpAddr> = lines.filter_map(|line| address(line, node, OPTIONS, reader)).collect();
-    let first = addresses.first();
-    if first.is_some_and(|first| addresses.iter().any(|a| a.is_ipv4() != first.is_ipv4())) {
-        let text = format!("`{}` mixes IPv4 and IPv6", node.keyword.text);
-        let problem =
-            reader.lapsed(node.keyword.span, text, ": keepalived leaves out those of the other family");
-        reader
-            .diagnostics
-            .push(problem.help("write an instance for each family, or use virtual_ipaddress_excluded"));
+/// The table of YAML's mappings.
+pub const TABLE: &str = "address";
+/// The same of peers.
+pub const PEER_TABLE: &str = "peer";
+
+/// A line of `virtual_ipaddress` as it was written.
+#[derive(Clone, Debug)]
+pub struct AddressOptions {
+    /// The address, with the length where it was written.
+    pub ip: IpAddr,
+    /// Where it is.
+    pub span: Span,
+    length: Option<u8>,
+    more: More,
+}
+
+/// What stands behind the address.
+#[derive(Clone, Debug, Default)]
+pub struct More {
+    link: Slot<String>,
+    broadcast: Slot<String>,
+    scope: Slot<String>,
+    label: Slot<String>,
+    peer: Slot<Prefix>,
+    preferred: Slot<Option<u32>>,
+    home: Slot<bool>,
+    checks_duplicates: Slot<bool>,
+    manages_temporary: Slot<bool>,
+    no_prefix_route: Slot<bool>,
+    joins: Slot<bool>,
+    is_untracked: Slot<bool>,
+}
+
+const fn flag(
+    name: &'static str,
+    slot: fn(&mut More) -> &mut Slot<bool>,
+    doc: &'static str,
+) -> Keyword<More> {
+    Keyword::new(name, Kind::Flag(slot), doc)
+}
+
+/// Options of an address.
+pub const ADDRESS: Table<More> = Table {
+    block: TABLE,
+    yaml: TABLE,
+    keywords: &[&[
+        Keyword::new(
+            "address",
+            Kind::Words { what: "ADDRESS[/LENGTH]", min: 1, max: 1, read: |_, _, _| {} },
+            "The address, with the length of its network's prefix.",
+        )
+        .yaml(Yaml::Only),
+        Keyword::new(
+            "dev",
+            Kind::Text { what: "INTERFACE", max: MAX_INTERFACE, slot: |o: &mut More| &mut o.link },
+            "The interface it is put on.",
+        ),
+        Keyword::new(
+            "brd",
+            Kind::Text { what: "an address, + or -", max: 15, slot: |o: &mut More| &mut o.broadcast },
+            "Broadcast address; + sets all bits of the host, - none.",
+        )
+        .or(&["broadcast"]),
+        Keyword::new(
+            "scope",
+            Kind::Text { what: "SCOPE", max: 64, slot: |o: &mut More| &mut o.scope },
+            "Where it is valid: global, link, host, site, or a number.",
+        ),
+        Keyword::new(
+            "label",
+            Kind::Text { what: "LABEL", max: 15, slot: |o: &mut More| &mut o.label },
+            "A label, for IPv4: INTERFACE:WORD.",
+        ),
+        Keyword::new(
+            "peer",
+            Kind::Words { what: "ADDRESS[/LENGTH]", min: 1, max: 1, read: peer },
+            "The other end of a point-to-point link.",
+        ),
+        Keyword::new(
+            "preferred_lft",
+            Kind::Words { what: "seconds, or forever", min: 1, max: 1, read: preferred },
+            "How long it is preferred as a source; 0 is never.",
+        ),
+        flag("home", |o| &mut o.home, "A home address of Mobile IPv6."),
+        Keyword::unread(
+            "nodad",
+            Stance::Ignored("duplicate addresses are not looked for in any case, unless `-nodad` says so"),
+            "Do not look for duplicates, for IPv6.",
+        ),
+        flag("-nodad", |o| &mut o.checks_duplicates, "Look for duplicates before it is used, for IPv6.")
+            .yaml(Yaml::As(&["detect_duplicates"])),
+        flag("mngtmpaddr", |o| &mut o.manages_temporary, "The kernel makes temporary addresses of it."),
+        flag("noprefixroute", |o| &mut o.no_prefix_route, "Do not make a route to its network."),
+        flag("autojoin", |o| &mut o.joins, "Join its group, where it is a multicast address."),
+        flag("no_track", |o| &mut o.is_untracked, "Do not put it back when somebody removes it."),
+        Keyword::new(
+            "use_vmac",
+            Kind::Words { what: "", min: 0, max: 0, read: |_, _, _| {} },
+            "Put it on a virtual MAC address of its own interface.",
+        )
+        .but(Stance::Refused(
+            "lvsd makes virtual MAC addresses for whole instances: write an instance for this interface",
+        ))
+        .yaml(Yaml::Absent),
+        Keyword::new(
+            "track_group",
+            Kind::Words { what: "GROUP", min: 1, max: 1, read: |_, _, _| {} },
+            "Virtual routers that follow it.",
+        )
+        .but(Stance::Ignored("it is put back at once when it is taken away: nothing has to follow it"))
+        .yaml(Yaml::Absent),
+    ]],
+};
+
+/// A line of `unicast_peer` as it was written.
+#[derive(Clone, Debug)]
+pub struct PeerOptions {
+    /// The peer.
+    pub peer: Peer,
+    /// Where it is.
+    pub span: Span,
+    /// Whether a range of hop limits was written.
+    pub has_range: bool,
+}
+
+/// What stands behind a peer.
+#[derive(Clone, Debug, Default)]
+pub struct PeerMore {
+    least: Slot<u32>,
+    most: Slot<u32>,
+}
+
+/// Options of a peer.
+pub const PEER: Table<PeerMore> = Table {
+    block: PEER_TABLE,
+    yaml: PEER_TABLE,
+    keywords: &[&[
+        Keyword::new(
+            "address",
+            Kind::Words { what: "ADDRESS", min: 1, max: 1, read: |_, _, _| {} },
+            "The peer's address.",
+        )
+        .yaml(Yaml::Only),
+        Keyword::new(
+            "min_ttl",
+            super::number(0, 255, |o: &mut PeerMore| &mut o.least),
+            "Least TTL or hop limit its advertisements may have.",
+        ),
+        Keyword::new(
+            "max_ttl",
+            super::number(0, 255, |o: &mut PeerMore| &mut o.most),
+            "Largest TTL or hop limit they may have.",
+        ),
+    ]],
+};
+
+/// Reads a block of `ADDRESS[/LENGTH] [OPTION [VALUE]]...` lines.
+pub fn read(node: &Node, reader: &mut Reader<'_>) -> Vec<AddressOptions> {
+    let mut found = Vec::new();
+    for Line { first, options, span } in lines(&ADDRESS, "address", node, reader) {
+        let mut more = More::default();
+        reader.block(&ADDRESS, &options, &mut more);
+        let address = first.first().and_then(|word| prefixed(word, &node.keyword.text, reader));
+        found.extend(address.map(|(ip, length)| AddressOptions { ip, span, length, more }));
     }
-    addresses
+    found
 }
 
 /// Reads a block of `ADDRESS [min_ttl N] [max_ttl N]` lines.
-pub fn peers(node: &Node, reader: &mut Reader<'_>) {
-    for line in node.statements() {
-        address(line, node, PEER, reader);
-    }
-}
-
-/// Reads a block of lines whose words are not looked at: routes and rules in the words of `ip`.
-pub fn lines<T>(_: &mut T, node: &Node, reader: &mut Reader<'_>) {
-    node.statements().iter().for_each(|line| is_line(line, node, reader));
-}
-
-fn is_line(line: &Node, of: &Node, reader: &mut Reader<'_>) {
-    if line.block.is_some() {
-        let text = format!("`{}` in `{}` has no block", line.keyword.text, of.keyword.text);
-        let problem = Diagnostic::error(line.keyword.span, text);
-        reader.diagnostics.push(problem.help("look for a missing or surplus brace above"));
-    }
-}
-
-fn address(line: &Node, of: &Node, options: &[(&str, bool)], reader: &mut Reader<'_>) -> Option<IpAddr> {
-    is_line(line, of, reader);
-    let keyword = &*of.keyword.text;
-    let mut words = line.values.iter();
-    while let Some(word) = words.next() {
-        let Some((name, has_value)) = options.iter().find(|(name, _)| *name == &*word.text) else {
-            let text = format!("`{keyword}`: `{}` is not an option of an address", word.text);
-            let help = match nearest(word, options.iter().map(|(name, _)| *name)) {
-                Some(likely) => format!("did you mean `{likely}`?"),
-                None => "one address a line; a comment begins with `#`".to_owned(),
-            };
-            reader.diagnostics.push(Diagnostic::error(word.span, text).help(help));
-            break;
-        };
-        if *has_value && words.next().is_none() {
-            reader.error(word.span, format!("`{keyword}`: `{name}` needs a value"));
+pub fn peers(node: &Node, reader: &mut Reader<'_>) -> Vec<PeerOptions> {
+    let mut found = Vec::new();
+    for Line { first, options, span } in lines(&PEER, "address", node, reader) {
+        let mut more = PeerMore::default();
+        reader.block(&PEER, &options, &mut more);
+        let Some(word) = first.first() else { continue };
+        let byte = |slot: &Slot<u32>| get(slot).and_then(|n| u8::try_from(n).ok());
+        let (least, most) = (byte(&more.least), byte(&more.most));
+        if least.unwrap_or(0) > most.unwrap_or(255) {
+            reader.error(span, format!("`{}`: min_ttl is more than max_ttl", node.keyword.text));
+        }
+        match value::address(word) {
+            Ok(address) => found.push(PeerOptions {
+                peer: Peer { address, min_hop_limit: least.unwrap_or(0), max_hop_limit: most.unwrap_or(255) },
+                span,
+                has_range: least.or(most).is_some(),
+            }),
+            Err(wrong) => reader.wrong(&node.keyword.text, word, "an IP address", wrong),
         }
     }
-    prefixed(&line.keyword, keyword, reader)
+    found
 }
 
-/// `ADDRESS[/PREFIX]`. None after saying what is wrong.
-fn prefixed(word: &Word, keyword: &str, reader: &mut Reader<'_>) -> Option<IpAddr> {
-    let (address, prefix) = word.split_once('/').map_or((&*word.text, None), |(a, p)| (a, Some(p)));
+impl AddressOptions {
+    /// The interface it says it is put on.
+    pub fn link(&self) -> Option<(&str, Span)> {
+        self.more.link.as_ref().map(|s| (&*s.value, s.span))
+    }
+
+    /// Whether its loss is mended.
+    pub fn is_tracked(&self) -> bool {
+        !get(&self.more.is_untracked).unwrap_or(false)
+    }
+
+    /// The address, on its own interface or on the one given. None after saying what is wrong.
+    pub fn resolve(&self, link: Option<&str>, names: &Names<'_>, reader: &mut Reader<'_>) -> Option<Address> {
+        let more = &self.more;
+        let length = self.length.unwrap_or(if self.ip.is_ipv4() { 32 } else { 128 });
+        let prefix = Prefix { ip: self.ip, length };
+        let Some(link) = get(&more.link).or_else(|| link.map(str::to_owned)) else {
+            reader.error(
+                self.span,
+                format!("address {prefix} is on no interface: write `dev INTERFACE` behind it"),
+            );
+            return None;
+        };
+        let only = |what: &str, family: &str, span: Span, reader: &mut Reader<'_>| {
+            reader.lapse(
+                span,
+                format!("`{what}` is {family}'s: address {prefix} has none"),
+                ", and it is ignored",
+            );
+        };
+        let broadcast = more.broadcast.as_ref().and_then(|brd| match self.ip {
+            IpAddr::V4(ip) => broadcast(ip, length, &brd.value).or_else(|| {
+                reader.error(brd.span, format!("`brd`: `{}` is not an IPv4 address, + or -", brd.value));
+                None
+            }),
+            IpAddr::V6(_) => {
+                only("brd", "IPv4", brd.span, reader);
+                None
+            }
+        });
+        if let (Some(label), IpAddr::V6(_)) = (&more.label, self.ip) {
+            only("label", "IPv4", label.span, reader);
+        }
+        if let Some(peer) = more.peer.as_ref().filter(|p| p.value.ip.is_ipv4() != self.ip.is_ipv4()) {
+            reader.error(peer.span, format!("`peer`: {} is not of the family of {prefix}", peer.value.ip));
+        }
+        let scope = more.scope.as_ref().and_then(|scope| names.scope(&scope.value, scope.span, reader));
+        let is_ipv6 = self.ip.is_ipv6();
+        let is = |slot: &Slot<bool>| get(slot).unwrap_or(false);
+        let flags = [
+            (is_ipv6 && !is(&more.checks_duplicates), 0x02),
+            (is_ipv6 && is(&more.home), 0x10),
+            (is_ipv6 && is(&more.manages_temporary), 0x100),
+            (is(&more.no_prefix_route), 0x200),
+            (is(&more.joins), 0x400),
+        ];
+        Some(Address {
+            link,
+            prefix,
+            peer: get(&more.peer),
+            broadcast,
+            scope: scope.unwrap_or(0),
+            label: get(&more.label).filter(|_| !is_ipv6),
+            flags: flags.iter().filter(|(is_set, _)| *is_set).fold(0, |all, (_, flag)| all | flag),
+            // The kernel must not choose a VIP as the source of what this host says for itself.
+            preferred_lifetime: get(&more.preferred).unwrap_or((is_ipv6 && length == 128).then_some(0)),
+        })
+    }
+}
+
+fn broadcast(ip: Ipv4Addr, length: u8, word: &str) -> Option<Ipv4Addr> {
+    let host = u32::MAX.checked_shr(u32::from(length)).unwrap_or(0);
+    match word {
+        "+" => Some(Ipv4Addr::from(u32::from(ip) | host)),
+        "-" => Some(Ipv4Addr::from(u32::from(ip) & !host)),
+        other => other.parse().ok(),
+    }
+}
+
+fn peer(more: &mut More, node: &Node, reader: &mut Reader<'_>) {
+    let found = node.values.first().and_then(|word| prefixed(word, "peer", reader));
+    if let Some((ip, length)) = found {
+        let length = length.unwrap_or(if ip.is_ipv4() { 32 } else { 128 });
+        reader.store(&mut more.peer, node, Prefix { ip, length });
+    }
+}
+
+fn preferred(more: &mut More, node: &Node, reader: &mut Reader<'_>) {
+    let Some(word) = node.values.first() else { return };
+    match &*word.text {
+        "forever" => reader.store(&mut more.preferred, node, None),
+        text => match value::number(text, 0, u32::MAX - 1) {
+            Ok(seconds) => reader.store(&mut more.preferred, node, Some(seconds)),
+            Err(wrong) => reader.wrong("preferred_lft", word, "a number of seconds, or forever", wrong),
+        },
+    }
+}
+
+/// `ADDRESS[/LENGTH]`. None after saying what is wrong.
+pub fn prefixed(word: &Word, keyword: &str, reader: &mut Reader<'_>) -> Option<(IpAddr, Option<u8>)> {
+    let (address, length) = word.split_once('/').map_or((&*word.text, None), |(a, l)| (a, Some(l)));
     let address = match value::address(address) {
         Ok(address) => address,
         Err(wrong) => {
@@ -96,12 +314,13 @@ fn prefixed(word: &Word, keyword: &str, reader: &mut Reader<'_>) -> Option<IpAdd
         }
     };
     let most = if address.is_ipv4() { 32 } else { 128 };
-    if let Some(prefix) = prefix
-        && value::number(prefix, 0, most).is_err()
-    {
-        let wanted = format!("an address with a prefix length from 0 to {most}");
-        reader.wrong(keyword, word, &wanted, Wrong::Malformed(None));
-        return None;
+    let Some(length) = length else { return Some((address, None)) };
+    match value::number(length, 0, most).ok().and_then(|n| u8::try_from(n).ok()) {
+        Some(length) => Some((address, Some(length))),
+        None => {
+            let wanted = format!("an address with a prefix length from 0 to {most}");
+            reader.wrong(keyword, word, &wanted, Wrong::Malformed(None));
+            None
+        }
     }
-    Some(address)
 }

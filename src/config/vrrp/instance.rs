@@ -1,34 +1,107 @@
-//! `vrrp_instance`: its keywords, and what of it is compared.
+//! `vrrp_instance`: its keywords.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::checker::MAX_INTERFACE;
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Form, Keyword, Kind, Reader, Slot, Table};
+use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Stance, Table, Yaml};
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value;
+use crate::vrrp::settings::{Beginning, Version};
 
+use super::address::{self, AddressOptions, PeerOptions};
+use super::announcing::{AnnouncingOptions, HasAnnouncing};
+use super::authentication::{AUTH_HMAC, AUTHENTICATION, AuthenticationOptions, HmacOptions};
+use super::command::{self, command};
+use super::global::VERSIONS;
+use super::line::{self, Line};
 use super::track::{HasTracked, Tracked};
-use super::{COMMAND, COUNT, NAME, TIME, VRRP, address, kept, list, name, number, old, word};
+use super::vmac::{self, VmacOptions};
+use super::{name, number, one_of, route, rule, yaml_name};
 
 /// `vrrp_instance` as it was written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct InstanceOptions {
-    /// Its name.
-    pub name: Word,
+    /// Its name; empty after saying that there is none.
+    pub name: Box<str>,
+    /// Where its name is.
+    pub span: Span,
     /// `interface`.
     pub interface: Slot<String>,
+    /// `vrf`.
+    pub vrf: Slot<String>,
+    /// `virtual_router_id`.
+    pub vrid: Slot<u8>,
+    /// `priority`.
+    pub priority: Slot<u32>,
+    /// `version`.
+    pub version: Slot<Version>,
+    /// `advert_int`.
+    pub interval: Slot<Duration>,
+    /// `state`.
+    pub state: Slot<Beginning>,
+    /// `preempt`, or the opposite of `nopreempt`.
+    pub preempts: Slot<bool>,
+    /// `preempt_delay`.
+    pub preempt_delay: Slot<Duration>,
     /// `strict_mode`.
     pub is_strict: Slot<bool>,
-    /// Where `authentication` is.
-    pub authentication: Option<Span>,
-    /// What it follows.
+    /// `mcast_src_ip`, `unicast_src_ip`.
+    pub source: Slot<IpAddr>,
+    /// `mcast_dst_ip`.
+    pub group: Slot<IpAddr>,
+    /// `track_src_ip`.
+    pub tracks_source: Slot<bool>,
+    /// `unicast_peer`.
+    pub peers: Vec<PeerOptions>,
+    /// Where `unicast_peer` is.
+    pub unicast: Option<Span>,
+    /// `unicast_ttl`.
+    pub hop_limit: Slot<u32>,
+    /// `unicast_fault_no_peer`.
+    pub wants_peer: Slot<bool>,
+    /// `check_unicast_src`.
+    pub checks_source: Slot<bool>,
+    /// `v3_checksum_as_v2`.
+    pub checksum_as_v2: Slot<bool>,
+    /// `down_timer_adverts`.
+    pub missed_adverts: Slot<u32>,
+    /// `lower_prio_no_advert`.
+    pub ignores_lower: Slot<bool>,
+    /// `higher_prio_send_advert`.
+    pub answers_higher: Slot<bool>,
+    /// `owner_ignore_adverts`.
+    pub owner_ignores: Slot<bool>,
+    /// `kernel_rx_buf_size`.
+    pub receive_buffer: Slot<u32>,
+    /// `virtual_ipaddress`.
+    pub addresses: Vec<AddressOptions>,
+    /// `virtual_ipaddress_excluded`.
+    pub excluded: Vec<AddressOptions>,
+    /// `no_virtual_ipaddress`.
+    pub has_no_addresses: Slot<bool>,
+    /// `virtual_routes`.
+    pub routes: Vec<Line>,
+    /// `virtual_rules`.
+    pub rules: Vec<Line>,
+    /// `use_vmac`.
+    pub vmac: Slot<Option<VmacOptions>>,
+    /// `vmac_xmit_base`.
+    pub advertises_from_base: Slot<bool>,
+    /// `promote_secondaries`.
+    pub promotes_secondaries: Slot<bool>,
+    /// `authentication`, and where it is.
+    pub authentication: Option<(Span, AuthenticationOptions)>,
+    /// `auth_hmac`, and where it is.
+    pub hmac: Option<(Span, HmacOptions)>,
+    /// `garp_master_delay` and the like.
+    pub announcing: AnnouncingOptions,
+    /// `dont_track_primary`.
+    pub ignores_own_link: Slot<bool>,
+    /// What it follows, and whom it tells.
     pub tracked: Tracked,
-    addresses: Vec<IpAddr>,
-    has_no_addresses: Slot<bool>,
-    is_unicast: bool,
 }
 
 impl HasTracked for InstanceOptions {
@@ -37,20 +110,43 @@ impl HasTracked for InstanceOptions {
     }
 }
 
+impl HasAnnouncing for InstanceOptions {
+    fn announcing(&mut self) -> &mut AnnouncingOptions {
+        &mut self.announcing
+    }
+}
+
 /// Keywords of `vrrp_instance`.
 pub const INSTANCE: Table<InstanceOptions> = Table {
     block: "vrrp_instance",
     yaml: "vrrp_instance",
-    keywords: &[OWN, ADVERTS, ADDRESSES, SECRETS, ANNOUNCEMENTS, InstanceOptions::TRACKING, OTHERS],
+    keywords: &[
+        OWN,
+        ADVERTS,
+        ADDRESSES,
+        SECRETS,
+        InstanceOptions::ANNOUNCING,
+        InstanceOptions::TRACKING,
+        OTHERS,
+    ],
 };
 
+const fn flag(
+    name: &'static str,
+    slot: fn(&mut InstanceOptions) -> &mut Slot<bool>,
+    doc: &'static str,
+) -> Keyword<InstanceOptions> {
+    Keyword::new(name, Kind::Flag(slot), doc)
+}
+
 const OWN: &[Keyword<InstanceOptions>] = &[
-    kept(
+    yaml_name(),
+    Keyword::new(
         "state",
         Kind::Words { what: "MASTER or BACKUP", min: 1, max: 1, read: state },
-        "What it is to be at the start.",
+        "What it is to be at the start; only an owner of its addresses (priority 255) is Master at once.",
     ),
-    kept(
+    Keyword::new(
         "interface",
         Kind::Text {
             what: "INTERFACE",
@@ -59,219 +155,310 @@ const OWN: &[Keyword<InstanceOptions>] = &[
         },
         "The interface of its advertisements.",
     ),
-    kept(
+    Keyword::new(
         "virtual_router_id",
         Kind::Words { what: "a whole number from 1 to 255", min: 1, max: 1, read: router_id },
         "Its number, the same on every router of it.",
     ),
-    word("priority", number(1, 255), "The highest becomes Master; 255 is the owner of the addresses."),
-    word(
-        "advert_int",
-        Form::Time { min: Duration::from_millis(10), max: Duration::from_secs(255) },
-        "Time between advertisements.",
+    Keyword::new(
+        "priority",
+        number(1, 255, |o: &mut InstanceOptions| &mut o.priority),
+        "The highest becomes Master; 255 is the owner of the addresses.",
     ),
-    word("version", Form::OneOf(&["2", "3"]), "Version of VRRP."),
-    word("nopreempt", Form::Flag, "Leave a Master of lower priority alone."),
-    word("preempt", Form::Flag, "Replace a Master of lower priority."),
-    word(
+    Keyword::new(
+        "advert_int",
+        Kind::Time {
+            min: Duration::from_millis(10),
+            max: Duration::from_secs(255),
+            slot: |o: &mut InstanceOptions| &mut o.interval,
+        },
+        "Time between advertisements: version 2 whole seconds, version 3 steps of 10 ms to 40.95 s.",
+    )
+    .yaml(Yaml::As(&["advert_interval"])),
+    Keyword::new(
+        "version",
+        Kind::Words {
+            what: "2 or 3",
+            min: 1,
+            max: 1,
+            read: |o: &mut InstanceOptions, n, r| one_of(&mut o.version, n, r, VERSIONS),
+        },
+        "Version of VRRP; without it 2 for IPv4 and 3 for IPv6.",
+    ),
+    Keyword::new(
+        "nopreempt",
+        Kind::Words {
+            what: "",
+            min: 0,
+            max: 0,
+            read: |o: &mut InstanceOptions, n, r| r.store(&mut o.preempts, n, false),
+        },
+        "Leave a Master of lower priority alone.",
+    )
+    .yaml(Yaml::Instead("`preempt: false`")),
+    flag("preempt", |o| &mut o.preempts, "Replace a Master of lower priority."),
+    Keyword::new(
         "preempt_delay",
-        Form::Time { min: Duration::ZERO, max: Duration::from_secs(1000) },
+        Kind::Time {
+            min: Duration::ZERO,
+            max: Duration::from_secs(1000),
+            slot: |o: &mut InstanceOptions| &mut o.preempt_delay,
+        },
         "Time before that.",
     ),
-    word("accept", Form::Flag, "Accept packets to its addresses."),
-    word("no_accept", Form::Flag, "Drop packets to its addresses, unless it owns them."),
-    kept(
-        "strict_mode",
-        Kind::Flag(|o: &mut InstanceOptions| &mut o.is_strict),
-        "Nothing the standard does not have.",
+    Keyword::new(
+        "accept",
+        Kind::Words { what: "", min: 0, max: 0, read: |_, _, _| {} },
+        "Accept packets to its addresses, as is always done.",
+    )
+    .yaml(Yaml::Absent),
+    Keyword::unread(
+        "no_accept",
+        Stance::Refused(
+            "its rules would drop what clients send to virtual servers on these addresses before IPVS sees it, and lvsd has no nftables support to drop anything else: remove it",
+        ),
+        "Drop packets to its addresses, unless it owns them.",
     ),
-    word("vrf", NAME, "The VRF of unicast without an interface."),
+    flag("strict_mode", |o| &mut o.is_strict, "Nothing the standard does not have."),
+    Keyword::new(
+        "vrf",
+        Kind::Text { what: "NAME", max: MAX_INTERFACE, slot: |o: &mut InstanceOptions| &mut o.vrf },
+        "The VRF of unicast without an interface.",
+    ),
 ];
 
 const ADVERTS: &[Keyword<InstanceOptions>] = &[
-    word("mcast_src_ip", Form::Address, "Source address of multicast advertisements."),
-    word("unicast_src_ip", Form::Address, "Source address of unicast advertisements."),
-    word("mcast_dst_ip", Form::Address, "Group of multicast advertisements."),
-    word("track_src_ip", Form::Flag, "Fault while the source address is not there."),
-    list(
+    Keyword::new(
+        "mcast_src_ip",
+        Kind::Address(|o: &mut InstanceOptions| &mut o.source),
+        "Source address of its advertisements.",
+    )
+    .or(&["unicast_src_ip"])
+    .yaml(Yaml::As(&["source"])),
+    Keyword::new(
+        "mcast_dst_ip",
+        Kind::Address(|o: &mut InstanceOptions| &mut o.group),
+        "Group of multicast advertisements.",
+    )
+    .yaml(Yaml::As(&["multicast_group"])),
+    flag("track_src_ip", |o| &mut o.tracks_source, "Fault while the source address is not there.")
+        .yaml(Yaml::As(&["track_source"])),
+    Keyword::new(
         "unicast_peer",
-        VRRP,
-        |o: &mut InstanceOptions, n, r| {
-            o.is_unicast = true;
-            address::peers(n, r);
+        Kind::Lines {
+            table: Some(address::PEER_TABLE),
+            read: |o: &mut InstanceOptions, n, r| {
+                o.unicast = Some(n.keyword.span);
+                o.peers.extend(address::peers(n, r));
+            },
         },
         "Whom advertisements are sent to, instead of the group.",
+    )
+    .yaml(Yaml::As(&["unicast_peers"])),
+    Keyword::new(
+        "unicast_ttl",
+        number(1, 255, |o: &mut InstanceOptions| &mut o.hop_limit),
+        "TTL or hop limit of unicast advertisements; without it 255.",
     ),
-    word("unicast_ttl", number(0, 255), "TTL of unicast advertisements."),
-    word("unicast_fault_no_peer", Form::Flag, "Fault without a peer."),
-    word("check_unicast_src", Form::Flag, "Hear configured peers only."),
-    word(
+    flag("unicast_fault_no_peer", |o| &mut o.wants_peer, "Without a peer the configuration is refused.")
+        .yaml(Yaml::Absent),
+    flag("check_unicast_src", |o| &mut o.checks_source, "Hear configured peers only."),
+    Keyword::unread(
         "old_unicast_checksum",
-        Form::Words { what: "[never]", min: 0, max: 1 },
+        Stance::Ignored("checksums of keepalived before 1.3.7 are neither sent nor understood"),
         "Checksums of old versions.",
     ),
-    word("v3_checksum_as_v2", Form::Flag, "Checksums of version 3 without pseudo header."),
-    word("skip_check_adv_addr", Form::Flag, "Compare the addresses of the first advertisement only."),
-    word("down_timer_adverts", number(1, 100), "Advertisements missed before it takes over."),
-    word("lower_prio_no_advert", Form::Flag, "Do not answer a lower priority."),
-    word("higher_prio_send_advert", Form::Flag, "Answer a higher priority once."),
-    word("owner_ignore_adverts", Form::Flag, "An owner hears nothing."),
-    word(
+    flag(
+        "v3_checksum_as_v2",
+        |o| &mut o.checksum_as_v2,
+        "Send checksums of version 3 on IPv4 without pseudo header, as RFC 9568 says; both are understood.",
+    ),
+    Keyword::new(
+        "skip_check_adv_addr",
+        Kind::Words { what: "[on|off]", min: 0, max: 1, read: |_, _, _| {} },
+        "The addresses of an advertisement do not decide: lvsd compares them, tells of a difference, and goes on.",
+    )
+    .yaml(Yaml::Absent),
+    Keyword::new(
+        "down_timer_adverts",
+        number(1, 100, |o: &mut InstanceOptions| &mut o.missed_adverts),
+        "Advertisements missed before it takes over.",
+    ),
+    flag("lower_prio_no_advert", |o| &mut o.ignores_lower, "Do not answer a lower priority."),
+    flag("higher_prio_send_advert", |o| &mut o.answers_higher, "Answer a higher priority once."),
+    flag("owner_ignore_adverts", |o| &mut o.owner_ignores, "An owner hears nothing."),
+    Keyword::unread(
         "timer_expired_backup",
-        Form::Number { min: 1, max: 254, is_optional: true },
+        Stance::Ignored("after late timers lvsd always hears what arrived before it claims anything"),
         "Backup after late timers.",
     ),
-    word("kernel_rx_buf_size", COUNT, "Size of the socket's buffer."),
+    Keyword::new(
+        "kernel_rx_buf_size",
+        number(2048, 64 << 20, |o: &mut InstanceOptions| &mut o.receive_buffer),
+        "Least size of its socket's buffer, in bytes.",
+    ),
 ];
 
+const fn lines(
+    name: &'static str,
+    yaml: &'static [&'static str],
+    table: &'static str,
+    read: fn(&mut InstanceOptions, &Node, &mut Reader<'_>),
+    doc: &'static str,
+) -> Keyword<InstanceOptions> {
+    Keyword::new(name, Kind::Lines { table: Some(table), read }, doc).yaml(Yaml::As(yaml))
+}
+
 const ADDRESSES: &[Keyword<InstanceOptions>] = &[
-    list(
+    lines(
         "virtual_ipaddress",
-        VRRP,
-        |o: &mut InstanceOptions, n, r| o.addresses.extend(address::read(n, r)),
+        &["addresses"],
+        address::TABLE,
+        |o, n, r| o.addresses.extend(address::read(n, r)),
         "Its addresses.",
     ),
-    list(
+    lines(
         "virtual_ipaddress_excluded",
-        VRRP,
-        |o: &mut InstanceOptions, n, r| o.addresses.extend(address::read(n, r)),
-        "Addresses that are not advertised.",
+        &["excluded_addresses"],
+        address::TABLE,
+        |o, n, r| o.excluded.extend(address::read(n, r)),
+        "Addresses that are not advertised, of any family.",
     ),
-    kept(
-        "no_virtual_ipaddress",
-        Kind::Flag(|o: &mut InstanceOptions| &mut o.has_no_addresses),
-        "It has none.",
+    flag("no_virtual_ipaddress", |o| &mut o.has_no_addresses, "It has none."),
+    lines(
+        "virtual_routes",
+        &["routes"],
+        route::TABLE,
+        |o, n, r| o.routes.extend(line::whole(&route::ROUTE, n, r)),
+        "Routes of the Master.",
     ),
-    list("virtual_routes", VRRP, address::lines, "Routes of the Master."),
-    list("virtual_rules", VRRP, address::lines, "Rules of the Master."),
-    word(
+    lines(
+        "virtual_rules",
+        &["rules"],
+        rule::TABLE,
+        |o, n, r| o.rules.extend(line::whole(&rule::RULE, n, r)),
+        "Rules of the Master.",
+    ),
+    Keyword::new(
         "use_vmac",
-        Form::Words { what: "[NAME] [MAC] [OPTION...]", min: 0, max: 6 },
+        Kind::Words {
+            what: vmac::FORM,
+            min: 0,
+            max: 8,
+            read: |o: &mut InstanceOptions, n, r| vmac::read(&mut o.vmac, n, r),
+        },
         "Its addresses have a MAC address of their own.",
+    )
+    .yaml_block("vmac", |o: &mut InstanceOptions, n, r| vmac::read_block(&mut o.vmac, n, r)),
+    flag(
+        "vmac_xmit_base",
+        |o| &mut o.advertises_from_base,
+        "Advertise with the interface's own MAC address.",
     ),
-    word("vmac_xmit_base", Form::Flag, "Advertise with the interface's own MAC address."),
-    word("use_vmac_addr", Form::Flag, "The same for addresses of other interfaces."),
-    word(
+    Keyword::unread(
+        "use_vmac_addr",
+        Stance::Refused(
+            "lvsd makes virtual MAC addresses for whole instances: write an instance for the other interface",
+        ),
+        "A MAC address of their own for addresses of other interfaces.",
+    ),
+    Keyword::unread(
         "use_ipvlan",
-        Form::Words { what: "[NAME] [ADDRESS] [MODE] [OPTION...]", min: 0, max: 6 },
+        Stance::Refused(
+            "lvsd makes no ipvlan: it would have the MAC address of its base, as the interface itself has; remove it, or write `use_vmac`",
+        ),
         "Its addresses are on an ipvlan.",
     ),
-    word("promote_secondaries", Form::Flag, "Removing an address leaves the others of its network."),
+    flag(
+        "promote_secondaries",
+        |o| &mut o.promotes_secondaries,
+        "Removing an address leaves the others of its network.",
+    ),
 ];
 
 const SECRETS: &[Keyword<InstanceOptions>] = &[
-    list(
+    Keyword::new(
         "authentication",
-        VRRP,
-        |o: &mut InstanceOptions, n, r| {
-            o.authentication = Some(n.keyword.span);
-            r.block(&AUTHENTICATION, n.statements(), &mut ());
-        },
+        Kind::Block { what: "", max: 0, read: authentication },
         "How advertisements of version 2 are authenticated.",
-    ),
-    list(
+    )
+    .yaml_block("authentication", authentication),
+    Keyword::new(
         "auth_hmac",
-        VRRP,
-        |_: &mut InstanceOptions, n, r| r.block(&AUTH_HMAC, n.statements(), &mut ()),
-        "How advertisements are signed.",
-    ),
-];
-
-/// Keywords of `authentication`.
-pub const AUTHENTICATION: Table<()> = Table {
-    block: "authentication",
-    yaml: "authentication",
-    keywords: &[&[
-        word("auth_type", Form::OneOf(&["PASS", "AH"]), "A password, or a hash over it."),
-        kept(
-            "auth_pass",
-            Kind::Words { what: "PASSWORD of at most 8 bytes", min: 1, max: 1, read: password },
-            "The password.",
-        ),
-    ]],
-};
-
-/// Keywords of `auth_hmac`.
-pub const AUTH_HMAC: Table<()> = Table {
-    block: "auth_hmac",
-    yaml: "auth_hmac",
-    keywords: &[&[
-        word("key", Form::Words { what: "ID hex:KEY, file:PATH or ascii:KEY", min: 2, max: 2 }, "A key."),
-        word("active_key", number(0, 255), "The key to sign with."),
-        word(
-            "time_window",
-            Form::Time { min: Duration::from_secs(1), max: Duration::from_secs(300) },
-            "How old a signature may be.",
-        ),
-        word("anti_replay", Form::OneOf(&["time", "monotonic"]), "How repeated packets are told."),
-        word(
-            "mode",
-            Form::OneOf(&["enforce", "permissive", "receive-only"]),
-            "What becomes of packets without signature.",
-        ),
-    ]],
-};
-
-const ANNOUNCEMENTS: &[Keyword<InstanceOptions>] = &[
-    word("garp_master_delay", TIME, "Time before ARP announcements are repeated; 0 is never."),
-    word("garp_master_repeat", COUNT, "Announcements of an address at once."),
-    word("garp_master_refresh", TIME, "Time between later announcements; 0 is none."),
-    word("garp_master_refresh_repeat", COUNT, "Announcements of an address then."),
-    word("garp_lower_prio_delay", TIME, "The delay after a lower priority was heard."),
-    word("garp_lower_prio_repeat", COUNT, "The announcements after a lower priority was heard."),
-    word(
-        "garp_extra_if",
-        Form::Words { what: "[all] SECONDS", min: 1, max: 2 },
-        "Announce on other interfaces, too.",
-    ),
+        Kind::Block { what: "", max: 0, read: hmac },
+        "How advertisements are signed, as keepalived 2.4 does.",
+    )
+    .yaml_block("auth_hmac", hmac),
 ];
 
 const OTHERS: &[Keyword<InstanceOptions>] = &[
-    word("notify_master_rx_lower_pri", COMMAND, "Script to run when a Master hears a lower priority."),
-    word(
-        "notify_deleted",
-        Form::Words { what: "[COMMAND [USER [GROUP]]]", min: 0, max: 3 },
-        "Script to run when a reload removes it.",
+    Keyword::new(
+        "notify_master_rx_lower_pri",
+        command(|o: &mut InstanceOptions, n, r| command::read(&mut o.tracked.notify.lower_priority, n, r)),
+        "Script to run when a Master hears a lower priority.",
     ),
-    word("dont_track_primary", Form::Flag, "The state of its interface does not matter."),
-    old("native_ipv6", Form::Flag, "remove it: the addresses tell the family"),
-    old("linkbeat_use_polling", Form::Flag, "write it at the top level, or `linkbeat_interfaces`"),
-    old("lvs_sync_daemon_interface", NAME, "write `lvs_sync_daemon INTERFACE inst NAME` in global_defs"),
-    old("debug", Form::Number { min: 0, max: 4, is_optional: true }, "remove it: keepalived does not use it"),
+    flag("dont_track_primary", |o| &mut o.ignores_own_link, "The state of its interface does not matter."),
+    Keyword::unread("native_ipv6", NO_EFFECT, "A word of the past."),
+    Keyword::unread(
+        "linkbeat_use_polling",
+        Stance::Ignored("the kernel tells of links as they change"),
+        "Poll for the link.",
+    ),
+    Keyword::unread(
+        "lvs_sync_daemon_interface",
+        Stance::Refused("write `lvs_sync_daemon INTERFACE inst NAME` in global_defs"),
+        "Replicate connections over this interface.",
+    ),
+    Keyword::unread("debug", NO_EFFECT, "A word of the past."),
 ];
+
+const NO_EFFECT: Stance = Stance::Ignored("it is obsolete and has no effect");
+
+fn authentication(options: &mut InstanceOptions, node: &Node, reader: &mut Reader<'_>) {
+    let mut found = AuthenticationOptions::default();
+    reader.block(&AUTHENTICATION, node.statements(), &mut found);
+    if let Some((first, _)) = options.authentication.replace((node.keyword.span, found)) {
+        let problem =
+            reader.lapsed(node.keyword.span, "`authentication` is given twice", ": the last one counts");
+        reader.diagnostics.push(problem.at(first, "the first one is here"));
+    }
+}
+
+fn hmac(options: &mut InstanceOptions, node: &Node, reader: &mut Reader<'_>) {
+    let mut found = HmacOptions::default();
+    reader.block(&AUTH_HMAC, node.statements(), &mut found);
+    options.hmac = Some((node.keyword.span, found));
+}
 
 /// Reads `vrrp_instance NAME`.
 pub fn read(node: &Node, reader: &mut Reader<'_>) -> Option<InstanceOptions> {
     let name = name(node, reader);
-    let mut options = InstanceOptions {
-        name: name.clone().unwrap_or_else(|| node.keyword.clone()),
-        interface: None,
-        is_strict: None,
-        authentication: None,
-        tracked: Tracked::default(),
-        addresses: Vec::new(),
-        has_no_addresses: None,
-        is_unicast: false,
-    };
+    let named = name.clone().unwrap_or_else(|| Word { text: "".into(), ..node.keyword.clone() });
+    let mut options =
+        InstanceOptions { name: (*named.text).into(), span: named.span, ..InstanceOptions::default() };
     let outer = reader.skipped.take();
     reader.block(&INSTANCE, node.statements(), &mut options);
     let skipped = std::mem::replace(&mut reader.skipped, outer);
     let lacks = |what: &str, help: &str| {
-        let text = format!("vrrp_instance {} has no {what}", options.name.text);
+        let text = format!("vrrp_instance {} has no {what}", options.name);
         Diagnostic::error(node.span(), text).help(help)
     };
     let has = |word: &str| node.statements().iter().any(|s| &*s.keyword.text == word);
+    let is_yaml = reader.is_yaml();
+    let write = |word: &str, value: &str| format!("{word}{} {value}", if is_yaml { ":" } else { "" });
     if !has("virtual_router_id") {
-        let problem = lacks("`virtual_router_id`", "write `virtual_router_id N`, N from 1 to 255");
-        reader.diagnostics.push(problem);
+        let help = format!("write `{}`, N from 1 to 255", write("virtual_router_id", "N"));
+        reader.diagnostics.push(lacks("`virtual_router_id`", &help));
     }
-    if !has("interface") && !options.is_unicast {
-        reader.diagnostics.push(lacks("`interface`", "write `interface NAME`"));
+    if !has("interface") && options.unicast.is_none() {
+        let help = format!("write `{}`", write("interface", "NAME"));
+        reader.diagnostics.push(lacks("`interface`", &help));
     }
-    if let (Some(skipped), true, None) = (&skipped, options.addresses.is_empty(), &options.has_no_addresses) {
+    let is_empty = options.addresses.is_empty() && options.excluded.is_empty();
+    if let (Some(skipped), true, None) = (&skipped, is_empty, &options.has_no_addresses) {
         let text = format!(
             "`{}` was skipped, and leaves vrrp_instance {} without an address",
-            skipped.text, options.name.text
+            skipped.text, options.name
         );
         let problem = Diagnostic::error(skipped.span, text);
         reader.diagnostics.push(problem.help("it may have been `virtual_ipaddress`: correct or remove it"));
@@ -279,22 +466,28 @@ pub fn read(node: &Node, reader: &mut Reader<'_>) -> Option<InstanceOptions> {
     name.map(|_| options)
 }
 
-fn state(_: &mut InstanceOptions, node: &Node, reader: &mut Reader<'_>) {
-    let Some(word) = node.values.first().filter(|w| !matches!(&*w.text, "MASTER" | "BACKUP")) else { return };
-    let text = format!("`state`: `{}` is neither MASTER nor BACKUP", word.text);
-    let problem = reader.lapsed(word.span, text, ": keepalived takes BACKUP");
-    reader.diagnostics.push(problem.help("write it in capitals"));
-}
-
-fn router_id(_: &mut InstanceOptions, node: &Node, reader: &mut Reader<'_>) {
+fn state(options: &mut InstanceOptions, node: &Node, reader: &mut Reader<'_>) {
     let Some(word) = node.values.first() else { return };
-    if value::number(word, 1, 255).is_err() {
-        let text = format!("`virtual_router_id`: `{}` is not a whole number from 1 to 255", word.text);
-        reader.error(word.span, text);
+    let written = if reader.is_yaml() { word.to_ascii_uppercase() } else { word.text.to_string() };
+    match &*written {
+        "MASTER" => reader.store(&mut options.state, node, Beginning::Master),
+        "BACKUP" => reader.store(&mut options.state, node, Beginning::Backup),
+        _ => {
+            let text = format!("`state`: `{}` is neither MASTER nor BACKUP", word.text);
+            let problem = reader.lapsed(word.span, text, ": keepalived takes BACKUP");
+            reader.diagnostics.push(problem.help("write it in capitals"));
+            reader.store(&mut options.state, node, Beginning::Backup);
+        }
     }
 }
 
-fn password(_: &mut (), node: &Node, reader: &mut Reader<'_>) {
-    let Some(word) = node.values.first().filter(|w| w.len() > 8) else { return };
-    reader.lapse(word.span, "`auth_pass` is longer than 8 bytes", ": keepalived takes the first 8");
+fn router_id(options: &mut InstanceOptions, node: &Node, reader: &mut Reader<'_>) {
+    let Some(word) = node.values.first() else { return };
+    match value::number(word, 1, 255).ok().and_then(|n| u8::try_from(n).ok()) {
+        Some(vrid) => reader.store(&mut options.vrid, node, vrid),
+        None => {
+            let text = format!("`virtual_router_id`: `{}` is not a whole number from 1 to 255", word.text);
+            reader.error(word.span, text);
+        }
+    }
 }

@@ -1,12 +1,16 @@
-//! What priorities depend on: scripts, processes, files, BFD sessions.
+//! Scripts and files that priorities depend on.
 
 use std::time::Duration;
 
-use crate::syntax::keyword::{Form, Kind, Reader, Slot, Table};
+use crate::syntax::diagnostic::Diagnostic;
+use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Table, Yaml, get};
 use crate::syntax::tree::{Node, Word};
+use crate::syntax::value::{Wrong, boolean};
+use crate::vrrp::settings::{Command, FileSettings, ScriptSettings};
 
-use super::track::weight;
-use super::{COUNT, DAY, kept, name, number, word};
+use super::command::{self, CommandOptions, UserOptions, command};
+use super::track::{HasWeight, WeightOptions, weight};
+use super::{DAY, name, number, yaml_name};
 
 /// `vrrp_script` as it was written.
 #[derive(Clone, Debug)]
@@ -14,105 +18,229 @@ pub struct ScriptOptions {
     /// Its name.
     pub name: Word,
     /// Its command.
-    pub command: Slot<String>,
+    pub command: Slot<CommandOptions>,
+    interval: Slot<Duration>,
+    timeout: Slot<Duration>,
+    /// Its weight.
+    pub weight: Slot<WeightOptions>,
+    rise: Slot<u32>,
+    fall: Slot<u32>,
+    user: Slot<UserOptions>,
+    begins_failed: Slot<bool>,
 }
+
+impl HasWeight for ScriptOptions {
+    fn weight(&mut self) -> &mut Slot<WeightOptions> {
+        &mut self.weight
+    }
+}
+
+/// Most successes or failures in a row.
+const MAX_COUNT: u32 = 1_000_000;
+const TIME_MIN: Duration = Duration::from_millis(1);
 
 /// Keywords of `vrrp_script`.
 pub const SCRIPT: Table<ScriptOptions> = Table {
     block: "vrrp_script",
     yaml: "vrrp_script",
     keywords: &[&[
-        kept(
+        yaml_name(),
+        Keyword::new(
             "script",
-            Kind::Words { what: "COMMAND, in quotes when of several words", min: 1, max: 3, read: command },
-            "The command to run.",
+            command(|o: &mut ScriptOptions, n, r| read_command(o, n, r)),
+            "The command to run; \"</PATH\" runs none: it is well while that file can be opened.",
+        )
+        .yaml(Yaml::As(&["command"])),
+        Keyword::new(
+            "interval",
+            Kind::Time { min: TIME_MIN, max: DAY, slot: |o: &mut ScriptOptions| &mut o.interval },
+            "Time between runs.",
         ),
-        word("interval", TIME, "Time between runs."),
-        word("timeout", TIME, "Longest time a run may take."),
-        kept("weight", weight(), "What is added to the priority; 0 puts the instance in Fault."),
-        word("rise", COUNT, "Successes in a row before it counts as up."),
-        word("fall", COUNT, "Failures in a row before it counts as down."),
-        word("user", USER, "Whom it runs as."),
-        word("init_fail", Form::Flag, "Down until its first success."),
+        Keyword::new(
+            "timeout",
+            Kind::Time { min: TIME_MIN, max: DAY, slot: |o: &mut ScriptOptions| &mut o.timeout },
+            "Longest time a run may take; without it the interval.",
+        ),
+        Keyword::new("weight", weight(), "What is added to the priority; 0 puts the instance in Fault."),
+        Keyword::new(
+            "rise",
+            number(1, MAX_COUNT, |o: &mut ScriptOptions| &mut o.rise),
+            "Successes in a row before it counts as up.",
+        ),
+        Keyword::new(
+            "fall",
+            number(1, MAX_COUNT, |o: &mut ScriptOptions| &mut o.fall),
+            "Failures in a row before it counts as down.",
+        ),
+        Keyword::new(
+            "user",
+            Kind::Words {
+                what: "USER [GROUP]",
+                min: 1,
+                max: 2,
+                read: |o: &mut ScriptOptions, n, r| r.store(&mut o.user, n, UserOptions::new(&n.values)),
+            },
+            "Whom it runs as.",
+        ),
+        Keyword::new(
+            "init_fail",
+            Kind::Flag(|o: &mut ScriptOptions| &mut o.begins_failed),
+            "Down until its first successes.",
+        ),
     ]],
 };
 
-/// Keywords of `vrrp_track_process`.
-pub const TRACK_PROCESS: Table<()> = Table {
-    block: "vrrp_track_process",
-    yaml: "vrrp_track_process",
-    keywords: &[&[
-        word(
-            "process",
-            Form::Words { what: "COMMAND [PARAMETER...]", min: 1, max: 64 },
-            "The process to look for.",
-        ),
-        word("param_match", Form::OneOf(&["initial", "partial"]), "How its parameters are compared."),
-        kept("weight", weight(), "What is added to the priority; 0 puts the instance in Fault."),
-        word("quorum", COUNT, "How many must run."),
-        word("quorum_max", COUNT, "How many may run."),
-        word("delay", PROCESS_DELAY, "How long a change must last."),
-        word("fork_delay", PROCESS_DELAY, "How long a start must last."),
-        word("terminate_delay", PROCESS_DELAY, "How long an end must last."),
-        word("full_command", Form::Flag, "Compare the whole command line."),
-    ]],
-};
+/// `track_file` as it was written.
+#[derive(Clone, Debug)]
+pub struct FileOptions {
+    /// Its name.
+    pub name: Word,
+    path: Slot<String>,
+    /// Its weight.
+    pub weight: Slot<WeightOptions>,
+    initial: Slot<(i32, bool)>,
+}
+
+impl HasWeight for FileOptions {
+    fn weight(&mut self) -> &mut Slot<WeightOptions> {
+        &mut self.weight
+    }
+}
 
 /// Keywords of `track_file`.
-pub const TRACK_FILE: Table<()> = Table {
+pub const TRACK_FILE: Table<FileOptions> = Table {
     block: "track_file",
     yaml: "track_file",
     keywords: &[&[
-        word("file", Form::Words { what: "PATH", min: 1, max: 1 }, "The file whose number counts."),
-        kept("weight", weight(), "What its number is multiplied with."),
-        word(
+        yaml_name(),
+        Keyword::new(
+            "file",
+            Kind::Text { what: "PATH", max: 4095, slot: |o: &mut FileOptions| &mut o.path },
+            "The file whose number counts.",
+        )
+        .yaml(Yaml::As(&["path"])),
+        Keyword::new(
+            "weight",
+            weight(),
+            "What its number is multiplied with; 0: another number than 0 is Fault.",
+        ),
+        Keyword::new(
             "init_file",
-            Form::Words { what: "[VALUE] [overwrite]", min: 0, max: 2 },
-            "Write it at the start.",
+            Kind::Words { what: "[VALUE] [overwrite]", min: 0, max: 2, read: initial },
+            "Write it at the start, where it is not there or in any case.",
         ),
     ]],
 };
-
-/// Keywords of `bfd_instance`.
-pub const BFD_INSTANCE: Table<()> = Table {
-    block: "bfd_instance",
-    yaml: "bfd_instance",
-    keywords: &[&[
-        word("neighbor_ip", Form::Address, "Whom the session is with."),
-        word("source_ip", Form::Address, "Source address."),
-        word("min_rx", COUNT, "Least time between packets received, in milliseconds."),
-        word("min_tx", COUNT, "Least time between packets sent, in milliseconds."),
-        word("idle_tx", COUNT, "Time between packets sent while down, in milliseconds."),
-        word("multiplier", number(1, 255), "Packets missed before it is down."),
-        word("passive", Form::Flag, "Do not open the session."),
-        word("ttl", number(1, 255), "TTL of the packets sent."),
-        word("hoplimit", number(1, 255), "Hop limit of the packets sent."),
-        word("max_hops", number(0, 255), "Hops a packet may have taken."),
-        kept("weight", weight(), "What is added to the priority."),
-        word("vrrp", Form::Flag, "For virtual routers only."),
-        word("checker", Form::Flag, "For checkers only."),
-    ]],
-};
-
-const TIME: Form = Form::Time { min: Duration::from_millis(1), max: DAY };
-const PROCESS_DELAY: Form = Form::Time { min: Duration::from_micros(1), max: Duration::from_secs(3600) };
-const USER: Form = Form::Words { what: "USER [GROUP]", min: 1, max: 2 };
 
 /// Reads `vrrp_script NAME`.
 pub fn read(node: &Node, reader: &mut Reader<'_>) -> Option<ScriptOptions> {
     let name = name(node, reader);
-    let stand_in = name.clone().unwrap_or_else(|| node.keyword.clone());
-    let mut options = ScriptOptions { name: stand_in, command: None };
+    let mut options = ScriptOptions {
+        name: name.clone().unwrap_or_else(|| node.keyword.clone()),
+        command: None,
+        interval: None,
+        timeout: None,
+        weight: None,
+        rise: None,
+        fall: None,
+        user: None,
+        begins_failed: None,
+    };
     reader.block(&SCRIPT, node.statements(), &mut options);
-    if !node.statements().iter().any(|s| &*s.keyword.text == "script") {
-        let text = format!("vrrp_script {} has no `script`", options.name.text);
-        let problem = reader.lapsed(node.span(), text, ": keepalived leaves it out");
-        reader.diagnostics.push(problem.help("write `script \"/PATH ARGUMENTS\"`"));
+    let word = if reader.is_yaml() { "command" } else { "script" };
+    if !node.statements().iter().any(|s| &*s.keyword.text == word) {
+        let text = format!("vrrp_script {} has no `{word}`", options.name.text);
+        let help = if reader.is_yaml() { "command: /PATH ARGUMENTS" } else { "script \"/PATH ARGUMENTS\"" };
+        let problem = Diagnostic::error(node.span(), text).help(format!("write `{help}`"));
+        reader.diagnostics.push(problem);
     }
     name.map(|_| options)
 }
 
-fn command(options: &mut ScriptOptions, node: &Node, reader: &mut Reader<'_>) {
-    let Some(word) = node.values.first() else { return };
-    reader.store(&mut options.command, node, word.text.to_string());
+fn read_command(options: &mut ScriptOptions, node: &Node, reader: &mut Reader<'_>) {
+    // `</path` has no blank between its two words.
+    if let Some((word, path)) = node.values.first().and_then(|w| Some((w, w.strip_prefix('<')?.trim()))) {
+        if !path.starts_with('/') {
+            let problem = Diagnostic::error(
+                word.span,
+                format!("`{}`: `<` needs the path of a file", node.keyword.text),
+            );
+            return reader.diagnostics.push(problem.help("write e.g. `script \"</run/is-well\"`"));
+        }
+        let words = vec!["<".to_owned(), path.to_owned()];
+        let user = UserOptions::default();
+        return reader.store(&mut options.command, node, CommandOptions { words, span: node.span(), user });
+    }
+    command::read(&mut options.command, node, reader);
+}
+
+impl ScriptOptions {
+    /// The script; None where it has no command, which was said.
+    pub fn resolve(&self, usual: &UserOptions) -> Option<ScriptSettings> {
+        let command = &self.command.as_ref()?.value;
+        let own = get(&self.user).filter(|u| u.user.is_some());
+        let Command { words, user, group } = command::resolve(command, own.as_ref().unwrap_or(usual));
+        let interval = get(&self.interval).unwrap_or(Duration::from_secs(1));
+        let weight = get(&self.weight);
+        Some(ScriptSettings {
+            name: self.name.text.to_string(),
+            command: Command { words, user, group },
+            interval,
+            timeout: get(&self.timeout).unwrap_or(interval),
+            weight: weight.map_or(0, |w| w.weight),
+            is_reversed: weight.and_then(|w| w.is_reversed).unwrap_or(false),
+            rise: get(&self.rise).unwrap_or(1),
+            fall: get(&self.fall).unwrap_or(1),
+            begins_failed: get(&self.begins_failed).unwrap_or(false),
+        })
+    }
+}
+
+/// Reads `track_file NAME`.
+pub fn read_file(node: &Node, reader: &mut Reader<'_>) -> Option<FileOptions> {
+    let name = name(node, reader);
+    let stand_in = name.clone().unwrap_or_else(|| node.keyword.clone());
+    let mut options = FileOptions { name: stand_in, path: None, weight: None, initial: None };
+    reader.block(&TRACK_FILE, node.statements(), &mut options);
+    let word = if reader.is_yaml() { "path" } else { "file" };
+    if !node.statements().iter().any(|s| &*s.keyword.text == word) {
+        let text = format!("track_file {} has no `{word}`", options.name.text);
+        let problem = Diagnostic::error(node.span(), text);
+        reader.diagnostics.push(problem.help(format!("write `{word}` and the path of a file")));
+    }
+    name.map(|_| options)
+}
+
+fn initial(options: &mut FileOptions, node: &Node, reader: &mut Reader<'_>) {
+    let (mut number, mut overwrites) = (0, false);
+    for word in &node.values {
+        match (&*word.text, word.parse::<i32>()) {
+            ("overwrite", _) => overwrites = true,
+            (_, Ok(value)) => number = value,
+            (text, _) if boolean(text) == Some(true) => {}
+            _ => {
+                return reader.wrong(
+                    "init_file",
+                    word,
+                    "a whole number, or `overwrite`",
+                    Wrong::Malformed(None),
+                );
+            }
+        }
+    }
+    reader.store(&mut options.initial, node, (number, overwrites));
+}
+
+impl FileOptions {
+    /// The file; None where it has no path, which was said.
+    pub fn resolve(&self) -> Option<FileSettings> {
+        let weight = get(&self.weight);
+        Some(FileSettings {
+            name: self.name.text.to_string(),
+            path: get(&self.path)?.into(),
+            weight: weight.map_or(1, |w| w.weight),
+            is_reversed: weight.and_then(|w| w.is_reversed).unwrap_or(false),
+            initial: get(&self.initial),
+        })
+    }
 }

@@ -1,111 +1,410 @@
-//! What VRRP's blocks say of each other, and of this host.
+//! What VRRP's blocks say of each other, of the virtual servers, and of this host.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 
-use crate::syntax::diagnostic::Diagnostic;
+use crate::config::types::{Config, VirtualServerId};
+use crate::syntax::diagnostic::{Class, Diagnostic, Diagnostics};
 use crate::syntax::files::Files;
-use crate::syntax::keyword::{Reader, Slot, get, nearest};
+use crate::syntax::keyword::{Reader, get, nearest};
 use crate::syntax::source::Span;
 use crate::syntax::tree::Word;
+use crate::vrrp::settings::{Family, InstanceSettings, Transport};
 
-use super::VrrpOptions;
-use super::track::Tracked;
+use super::global::VrrpGlobal;
+use super::group::SyncGroupOptions;
+use super::instance::InstanceOptions;
+use super::track::{TrackOptions, Tracked};
+use super::{VrrpOptions, command, host};
 
-/// Where the kernel shows its interfaces.
-const INTERFACES: &str = "/sys/class/net";
+/// Names that are defined, and where.
+type Names<'a> = BTreeMap<&'a str, Span>;
 
-/// Says what does not go together, and what this host does not have.
-pub fn verify(options: &VrrpOptions, is_strict: &Slot<bool>, files: &dyn Files, reader: &mut Reader<'_>) {
-    let instances = unique("vrrp_instance", options.instances.iter().map(|i| &i.name), reader);
-    unique("vrrp_sync_group", options.groups.iter().map(|g| &g.name), reader);
-    let scripts = unique("vrrp_script", options.scripts.iter().map(|s| &s.name), reader);
-    for script in &options.scripts {
-        let Some(command) = &script.command else { continue };
-        let path = command.value.split_whitespace().next().unwrap_or_default();
-        if path.starts_with('/') && !files.exists(Path::new(path)) {
-            let text = format!("vrrp_script {}: {path}: there is no such file", script.name.text);
-            let help = "keepalived leaves such a script out, as if it never failed";
-            reader.diagnostics.push(Diagnostic::warning(command.span, text).help(help));
+/// This host's addresses, IPv4 and IPv6; None where it does not show them.
+type Own = [Option<BTreeSet<IpAddr>>; 2];
+
+/// All that is compared.
+pub struct Verify<'a> {
+    /// VRRP's blocks.
+    pub options: &'a VrrpOptions,
+    /// What is common to them.
+    pub global: &'a VrrpGlobal,
+    /// What became of them.
+    pub config: &'a Config,
+    /// The instance the sync daemons follow.
+    pub sync_follows: Option<&'a Word>,
+    /// Virtual servers by address, and where each is.
+    pub virtual_servers: &'a [(SocketAddr, Span)],
+    /// The files of this host.
+    pub files: &'a dyn Files,
+}
+
+impl Verify<'_> {
+    /// Says what does not go together, and what this host does not have.
+    pub fn verify(&self, reader: &mut Reader<'_>) {
+        let options = self.options;
+        let named = |i: &InstanceOptions| (i.name.clone(), i.span);
+        let all: Vec<(Box<str>, Span)> = options.instances.iter().map(named).collect();
+        let instances = unique("vrrp_instance", all.iter().map(|(name, span)| (&**name, *span)), reader);
+        unique("vrrp_sync_group", options.groups.iter().map(|g| place(&g.name)), reader);
+        let defined = Defined {
+            scripts: unique("vrrp_script", options.scripts.iter().map(|s| place(&s.name)), reader),
+            files: unique("track_file", options.files.iter().map(|f| place(&f.name)), reader),
+            processes: unique("vrrp_track_process", options.processes.iter().map(|p| place(&p.name)), reader),
+        };
+        self.scripts(reader);
+        let is_asked = options.instances.iter().any(|i| i.source.is_some() || !i.peers.is_empty());
+        let own: Own =
+            [true, false].map(|is_ipv4| is_asked.then(|| host::addresses(is_ipv4, self.files)).flatten());
+        for instance in &options.instances {
+            self.instance(instance, &own, reader);
+            self.followed(&instance.tracked, &format!("vrrp_instance {}", instance.name), &defined, reader);
+        }
+        self.router_numbers(reader);
+        self.groups(&instances, reader);
+        for group in &options.groups {
+            self.followed(&group.tracked, &format!("vrrp_sync_group {}", group.name.text), &defined, reader);
+        }
+        for address in &options.static_addresses {
+            if let Some((link, span)) = address.link() {
+                self.on_this_host(link, span, reader);
+            }
+        }
+        self.held_twice(reader);
+        self.services(reader);
+        if let Some(name) = self.sync_follows {
+            is_there("vrrp_instance", name, &instances, reader);
+        }
+        self.sync_daemon(reader);
+    }
+
+    fn scripts(&self, reader: &mut Reader<'_>) {
+        for script in &self.options.scripts {
+            if let Some(written) = &script.command {
+                let what = format!("vrrp_script {}", script.name.text);
+                let then = "until it is there, the script counts as failed; keepalived leaves it out, as if it never failed";
+                command::verify(&written.value, &what, then, self.files, reader);
+            }
+        }
+        for written in self.global.readers() {
+            command::verify(
+                written,
+                "the FIFO's script",
+                "nobody reads the FIFO without it",
+                self.files,
+                reader,
+            );
         }
     }
-    for instance in &options.instances {
+
+    fn instance(&self, instance: &InstanceOptions, own: &Own, reader: &mut Reader<'_>) {
+        let name = &instance.name;
         if let Some(interface) = &instance.interface {
-            on_this_host(&interface.value, interface.span, files, reader);
+            self.on_this_host(&interface.value, interface.span, reader);
+            if interface.value == "lo" {
+                let text =
+                    format!("vrrp_instance {name}: advertisements cannot travel on the loopback interface");
+                let problem = Diagnostic::error(interface.span, text);
+                reader.diagnostics.push(problem.help("write the interface that leads to the other routers"));
+            }
         }
-        if let (Some(at), true) =
-            (instance.authentication, get(&instance.is_strict).or(get(is_strict)).unwrap_or(false))
+        for address in instance.addresses.iter().chain(&instance.excluded) {
+            if let Some((link, span)) = address.link() {
+                self.on_this_host(link, span, reader);
+            }
+        }
+        if let Some(first) = instance.addresses.first()
+            && let IpAddr::V6(ip) = first.ip
+            && !ip.is_unicast_link_local()
         {
-            let text =
-                format!("vrrp_instance {}: authentication is ignored in strict mode", instance.name.text);
+            let text = format!("vrrp_instance {name}: {ip}: the first IPv6 address is not a link-local one");
+            let problem = Diagnostic::warning(first.span, text);
+            reader.diagnostics.push(problem.help(
+                "RFC 9568 wants one, and other routers may drop advertisements without: write e.g. `fe80::1/64` before it",
+            ));
+        }
+        let is_empty = instance.addresses.is_empty() && instance.excluded.is_empty();
+        if is_empty && !get(&instance.has_no_addresses).unwrap_or(false) && reader.diagnostics.errors() == 0 {
+            let problem = Diagnostic::warning(instance.span, format!("vrrp_instance {name} has no address"));
+            let word = if reader.is_yaml() { "no_virtual_ipaddress: true" } else { "no_virtual_ipaddress" };
+            let help = format!("write its addresses, or `{word}` where that is meant");
+            reader.diagnostics.push(problem.help(help));
+        }
+        addresses_of_this_host(instance, own, reader);
+        for written in instance.tracked.notify.commands() {
+            let what = format!("vrrp_instance {name}");
+            command::verify(written, &what, "nobody hears of its changes without it", self.files, reader);
+        }
+    }
+
+    /// One number is one virtual router on a link.
+    fn router_numbers(&self, reader: &mut Reader<'_>) {
+        let mut seen = BTreeMap::new();
+        for instance in self.settings() {
+            let group = match &instance.transport {
+                Transport::Multicast(group) => Some(*group),
+                Transport::Unicast { .. } => None,
+            };
+            let key = (instance.vrid, instance.interface.as_deref(), instance.family, group);
+            let Some(first) = seen.insert(key, &*instance.name) else { continue };
+            let family = if instance.family == Family::Ipv4 { "IPv4" } else { "IPv6" };
+            let place = instance.interface.as_deref().unwrap_or("unicast");
+            let text = format!(
+                "vrrp_instance {}: {first} has virtual_router_id {} of {family} on {place}, too",
+                instance.name, instance.vrid
+            );
+            let find = |name: &str| self.options.instances.iter().rev().find(|i| *i.name == *name);
+            let at = find(&instance.name).and_then(|i| i.vrid.as_ref()).map(|v| v.span).unwrap_or_default();
             let problem =
-                Diagnostic::warning(at, text).help("remove it, or strict mode: VRRP has no authentication");
-            let strict = instance.is_strict.as_ref().or(is_strict.as_ref()).map(|s| s.span);
-            reader.diagnostics.push(match strict {
-                Some(span) => problem.at(span, "strict mode is set here"),
-                None => problem,
+                Diagnostic::error(at, text).help("give each virtual router of a network its own number");
+            reader.diagnostics.push(problem);
+        }
+    }
+
+    fn groups(&self, instances: &Names<'_>, reader: &mut Reader<'_>) {
+        let mut homes: BTreeMap<&str, &Word> = BTreeMap::new();
+        for group in &self.options.groups {
+            let name = &group.name.text;
+            for member in &group.members {
+                is_there("vrrp_instance", member, instances, reader);
+                if let Some(first) = homes.insert(&member.text, &group.name) {
+                    let text =
+                        format!("vrrp_instance {} is in vrrp_sync_group {} already", member.text, first.text);
+                    let problem = Diagnostic::error(member.span, text);
+                    reader.diagnostics.push(problem.at(first.span, "that group is here"));
+                }
+            }
+            if group.members.len() < 2 {
+                let count = if group.members.is_empty() { "no instance" } else { "one instance" };
+                let text = format!("vrrp_sync_group {name} has {count}: there is nothing to keep in step");
+                let problem = Diagnostic::warning(group.name.span, text);
+                reader.diagnostics.push(problem.help("name at least two in `group { ... }`, or remove it"));
+            }
+            self.mixed(group, reader);
+            for written in group.tracked.notify.commands() {
+                let what = format!("vrrp_sync_group {name}");
+                command::verify(written, &what, "nobody hears of its changes without it", self.files, reader);
+            }
+        }
+    }
+
+    /// Members that would not move together.
+    fn mixed(&self, group: &SyncGroupOptions, reader: &mut Reader<'_>) {
+        let is_member = |i: &&InstanceSettings| group.members.iter().any(|m| *m.text == *i.name);
+        let members: Vec<&InstanceSettings> = self.settings().filter(is_member).collect();
+        let name = &group.name.text;
+        if let (Some(yes), Some(no)) =
+            (members.iter().find(|i| i.preempts), members.iter().find(|i| !i.preempts))
+        {
+            let text = format!(
+                "vrrp_sync_group {name}: {} preempts and {} does not, and they change state together",
+                yes.name, no.name
+            );
+            let problem = Diagnostic::warning(group.name.span, text);
+            reader.diagnostics.push(problem.help("write `nopreempt` in all of them, or in none"));
+        }
+        if get(&group.counts_weights).unwrap_or(false) {
+            return;
+        }
+        if let Some((member, track)) =
+            members.iter().find_map(|i| Some((i, i.tracks.iter().find(|t| t.weight != 0)?)))
+        {
+            let written = self.options.instances.iter().find(|i| *i.name == *member.name);
+            let span = written.map_or(group.name.span, |i| i.span);
+            let text = format!(
+                "vrrp_instance {}: weight {} of what it follows does not count: it is in vrrp_sync_group {name}",
+                member.name, track.weight
+            );
+            let word = if reader.is_yaml() { "counts_weights: true" } else { "sync_group_tracking_weight" };
+            let problem = Diagnostic::warning(span, text);
+            reader.diagnostics.push(problem.help(format!("write `{word}` in the group, or follow it there")));
+        }
+    }
+
+    fn held_twice(&self, reader: &mut Reader<'_>) {
+        let mut seen: BTreeMap<(IpAddr, &str), &str> = BTreeMap::new();
+        for instance in self.settings() {
+            for address in instance.addresses.iter().chain(&instance.excluded) {
+                let (ip, link) = (address.wanted.prefix.ip, &*address.wanted.link);
+                let Some(first) = seen.insert((ip, link), &instance.name) else { continue };
+                let text = format!("vrrp_instance {}: {ip} is an address of {first}, too", instance.name);
+                let written = self.options.instances.iter().find(|i| *i.name == *instance.name);
+                let span = written.and_then(|i| i.addresses.iter().chain(&i.excluded).find(|a| a.ip == ip));
+                let problem = Diagnostic::warning(span.map(|a| a.span).unwrap_or_default(), text);
+                reader
+                    .diagnostics
+                    .push(problem.help("the one that stops being Master takes it away from the other one"));
+            }
+        }
+    }
+
+    /// Virtual servers and the instances that hold their addresses.
+    fn services(&self, reader: &mut Reader<'_>) {
+        let mut held: BTreeMap<IpAddr, &str> = BTreeMap::new();
+        for instance in self.settings() {
+            for address in instance.addresses.iter().chain(&instance.excluded) {
+                held.entry(address.wanted.prefix.ip).or_insert(&instance.name);
+            }
+        }
+        let holder = |vip: IpAddr| held.get(&vip).copied();
+        let has_holder = self.virtual_servers.iter().any(|(vip, _)| holder(vip.ip()).is_some());
+        for (vip, span) in
+            self.virtual_servers.iter().filter(|(vip, _)| has_holder && holder(vip.ip()).is_none())
+        {
+            let text = format!(
+                "virtual server {vip}: no vrrp_instance holds its address, though instances hold those of others"
+            );
+            let help = "add it to `virtual_ipaddress`, or see that this host gets its traffic in another way";
+            reader.diagnostics.push(Diagnostic::warning(*span, text).help(help));
+        }
+        for instance in self.settings().filter(|i| i.is_strict && i.priority != u8::MAX) {
+            let written = self.options.instances.iter().find(|i| *i.name == *instance.name);
+            let own = written.and_then(|i| i.is_strict.as_ref());
+            let Some(strict) = own.or(self.global.is_strict.as_ref()) else { continue };
+            let text = format!(
+                "vrrp_instance {}: in strict mode lvsd accepts packets to its addresses all the same",
+                instance.name
+            );
+            let problem = Diagnostic::warning(strict.span, text);
+            let held = self.virtual_servers.iter().find(|(vip, _)| holder(vip.ip()) == Some(&*instance.name));
+            reader.diagnostics.push(match held {
+                Some((vip, span)) => problem
+                    .help("keepalived drops them before IPVS sees them (no_accept), and with them all traffic of that virtual server: remove strict mode")
+                    .at(*span, format!("{vip} is one of its addresses")),
+                None => problem.help("keepalived drops them (no_accept); a director must not, or its virtual servers get no traffic"),
             });
         }
-        followed(&instance.tracked, &scripts, files, reader);
     }
-    for group in &options.groups {
-        followed(&group.tracked, &scripts, files, reader);
-        for member in &group.members {
-            is_there("vrrp_instance", member, &instances, reader);
+
+    /// The kernel refuses to replicate connections where a service has destinations of the other family.
+    fn sync_daemon(&self, reader: &mut Reader<'_>) {
+        let Some(daemon) = self.config.global.sync_daemons.first() else { return };
+        let mixed = self.config.virtual_servers.iter().find_map(|server| {
+            let is_ipv4 = server.id.family() == crate::ipvs::types::Family::Inet;
+            let sorry = server.sorry_server.iter().map(|s| s.address);
+            let mut all = server.real_servers.iter().map(|r| r.address).chain(sorry);
+            Some((server.id, all.find(|address| address.is_ipv4() != is_ipv4)?))
+        });
+        let Some((id, address)) = mixed else { return };
+        let is_it = |vip: &SocketAddr| matches!(id, VirtualServerId::Address { address, port, .. } if *vip == SocketAddr::new(address, port));
+        let place = self.virtual_servers.iter().find(|(vip, _)| is_it(vip)).map(|(_, span)| *span);
+        let text = format!(
+            "lvs_sync_daemon {} does not go with virtual server {id}: its real server {address} is of the other family, and the kernel refuses both together",
+            daemon.interface
+        );
+        let problem = Diagnostic::new(Class::Error, place, text);
+        let help = "remove lvs_sync_daemon, or use real servers of the virtual server's family";
+        reader.diagnostics.push(problem.help(help));
+    }
+
+    fn followed(&self, tracked: &Tracked, by: &str, defined: &Defined<'_>, reader: &mut Reader<'_>) {
+        for interface in &tracked.interfaces {
+            self.on_this_host(&interface.name, interface.name.span, reader);
+        }
+        for (kind, names, all) in [
+            ("vrrp_script", &defined.scripts, &tracked.scripts),
+            ("track_file", &defined.files, &tracked.files),
+            ("vrrp_track_process", &defined.processes, &tracked.processes),
+        ] {
+            for track in all {
+                is_there(kind, &track.name, names, reader);
+            }
+        }
+        for all in [&tracked.interfaces, &tracked.scripts, &tracked.files, &tracked.processes] {
+            twice(all, by, reader);
         }
     }
+
+    fn settings(&self) -> impl Iterator<Item = &InstanceSettings> {
+        self.config.vrrp.instances.iter().map(|i| &**i)
+    }
+
+    fn on_this_host(&self, interface: &str, span: Span, reader: &mut Reader<'_>) {
+        // What an instance makes itself is not there yet.
+        let is_made = self.settings().filter_map(|i| i.vmac.as_ref()).any(|vmac| vmac.name == interface);
+        if !is_made && host::has_interface(interface, self.files) == Some(false) {
+            let problem = Diagnostic::warning(span, format!("this host has no interface `{interface}`"));
+            reader.diagnostics.push(problem.help("`ip link` lists those it has"));
+        }
+    }
+}
+
+/// Unicast is between addresses that the hosts have.
+fn addresses_of_this_host(instance: &InstanceOptions, own: &Own, reader: &mut Reader<'_>) {
+    let written = instance.source.iter().map(|s| (s.value, s.span, true));
+    let peers = instance.peers.iter().map(|p| (p.peer.address, p.span, false));
+    for (address, span, is_source) in written.chain(peers) {
+        let [ipv4, ipv6] = own;
+        let Some(own) = (if address.is_ipv4() { ipv4 } else { ipv6 }) else { continue };
+        let (what, help) = match (is_source, own.contains(&address)) {
+            (true, false) => (
+                "is not an address of this host",
+                "its advertisements leave from there: write one of `ip addr`",
+            ),
+            (false, true) => {
+                ("is this host's own address", "unicast_peer is for the other routers: remove it")
+            }
+            _ => continue,
+        };
+        let text = format!("vrrp_instance {}: {address} {what}", instance.name);
+        reader.diagnostics.push(Diagnostic::warning(span, text).help(help));
+    }
+}
+
+/// What can be followed.
+struct Defined<'a> {
+    scripts: Names<'a>,
+    files: Names<'a>,
+    processes: Names<'a>,
+}
+
+fn place(word: &Word) -> (&str, Span) {
+    (&word.text, word.span)
 }
 
 /// The names of one kind of block; says which are given twice.
 fn unique<'a>(
     kind: &str,
-    names: impl Iterator<Item = &'a Word>,
+    names: impl Iterator<Item = (&'a str, Span)>,
     reader: &mut Reader<'_>,
-) -> BTreeMap<&'a str, Span> {
-    let mut found: BTreeMap<&str, Span> = BTreeMap::new();
-    for name in names {
-        match found.get(&*name.text) {
+) -> Names<'a> {
+    let mut found = Names::new();
+    for (name, span) in names {
+        match found.get(name) {
             Some(first) => {
-                let text = format!("{kind} {} is defined twice", name.text);
-                let problem = Diagnostic::error(name.span, text).at(*first, "the first one is here");
-                reader.diagnostics.push(problem);
+                let problem = Diagnostic::error(span, format!("{kind} {name} is defined twice"));
+                reader.diagnostics.push(problem.at(*first, "the first one is here"));
             }
             None => {
-                found.insert(&name.text, name.span);
+                found.insert(name, span);
             }
         }
     }
     found
 }
 
-fn followed(tracked: &Tracked, scripts: &BTreeMap<&str, Span>, files: &dyn Files, reader: &mut Reader<'_>) {
-    for interface in &tracked.interfaces {
-        on_this_host(interface, interface.span, files, reader);
-    }
-    for script in &tracked.scripts {
-        is_there("vrrp_script", script, scripts, reader);
+fn twice(all: &[TrackOptions], by: &str, reader: &mut Reader<'_>) {
+    let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
+    for track in all {
+        if let Some(first) = seen.insert(&track.name.text, track.name.span) {
+            let text = format!("{by} follows `{}` twice", track.name.text);
+            let problem = reader.lapsed(track.name.span, text, ": the last one counts");
+            reader.diagnostics.push(problem.at(first, "the first one is here"));
+        }
     }
 }
 
-/// keepalived goes on without what is not defined.
-fn is_there(kind: &str, name: &Word, defined: &BTreeMap<&str, Span>, reader: &mut Reader<'_>) {
+/// What is followed and not defined would never fail.
+fn is_there(kind: &str, name: &Word, defined: &Names<'_>, reader: &mut Reader<'_>) {
     if defined.contains_key(&*name.text) {
         return;
     }
-    let problem = Diagnostic::warning(name.span, format!("there is no {kind} `{}`", name.text));
-    let help = match nearest(name, defined.keys().copied()) {
+    let problem = Diagnostic::error(name.span, format!("there is no {kind} `{}`", name.text));
+    // Of what is only counted, what was meant is not looked for: that costs.
+    let keys = defined.keys().copied().filter(|_| reader.diagnostics.errors() < Diagnostics::MAX_KEPT);
+    let help = match nearest(name, keys) {
         Some(likely) => format!("did you mean `{likely}`?"),
         None => format!("define it with `{kind} {} {{ ... }}`, or remove it here", name.text),
     };
     reader.diagnostics.push(problem.help(help));
-}
-
-fn on_this_host(interface: &str, span: Span, files: &dyn Files, reader: &mut Reader<'_>) {
-    let all = Path::new(INTERFACES);
-    // A name with a slash is no interface's, and must not be looked for elsewhere.
-    let is_name = !interface.contains('/') && !matches!(interface, "" | "." | "..");
-    if files.exists(all) && !(is_name && files.exists(&all.join(interface))) {
-        let problem = Diagnostic::warning(span, format!("this host has no interface `{interface}`"));
-        reader.diagnostics.push(problem.help("`ip link` lists those it has"));
-    }
 }

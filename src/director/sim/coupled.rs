@@ -83,7 +83,7 @@ fn lost_quorum_counts_where_the_operator_says_so() {
         let global = Global { quorum_counts: counts, ..Global::default() };
         let mut server = tcp_server();
         server.sorry_server = None;
-        world.start(&Arc::new(Config { global, virtual_servers: vec![server] }));
+        world.start(&Arc::new(Config { global, virtual_servers: vec![server], ..Config::default() }));
         world.run(Duration::from_secs(5));
         for n in 1..=3 {
             world.servers.insert(super::stories::real(n), super::world::Server::Refuses);
@@ -111,7 +111,7 @@ fn the_sync_daemon_follows_its_instance_and_never_two_run() {
         sync_follows: Some("VI_1".to_owned()),
         ..Global::default()
     };
-    let coupled = Arc::new(Config { global, virtual_servers: vec![tcp_server()] });
+    let coupled = Arc::new(Config { global, virtual_servers: vec![tcp_server()], ..Config::default() });
     world.start(&coupled);
     world.run(Duration::from_secs(1));
     assert_eq!(roles(&mut world), [SyncRole::Backup], "nobody is Master yet");

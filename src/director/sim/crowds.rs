@@ -90,7 +90,7 @@ fn a_sync_daemon_the_kernel_refuses_shows_in_the_status() {
     };
     world.kernel.set_interface("nosuch", false);
     let global = Global { sync_daemons: vec![daemon], ..Global::default() };
-    world.start(&Arc::new(Config { global, virtual_servers: vec![tcp_server()] }));
+    world.start(&Arc::new(Config { global, virtual_servers: vec![tcp_server()], ..Config::default() }));
     world.run(Duration::from_secs(5));
     let trouble = world.director().unwrap().status(world.now).kernel_trouble;
     assert!(

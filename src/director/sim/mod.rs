@@ -10,6 +10,6 @@ mod crowds;
 mod foresight;
 mod invariants;
 mod placed;
-mod stories;
+pub(super) mod stories;
 mod sweep;
 mod world;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::world::{Server, World};
 use crate::check::spec::{CheckerSpec, Question, Target, Timing};
 use crate::config::{
-    Checker, Config, Global, RealServer, SorryServer, TimeoutOptions, VirtualServer, VirtualServerId,
+    Checker, Config, Global, RealServer, ServerNotices, SorryServer, TimeoutOptions, VirtualServer,
+    VirtualServerId,
 };
 use crate::director::Input;
 use crate::director::event::Event;
@@ -318,7 +319,7 @@ fn a_foreign_service_is_reported_and_left_alone_unless_flush_is_asked_for() {
         let foreign = ServiceKey::Fwmark { family: crate::ipvs::types::Family::Inet, mark: 7 };
         world.kernel.apply(&[Op::AddService(foreign, rr())]).unwrap();
         let global = Global { flush, ..Global::default() };
-        world.start(&Arc::new(Config { global, virtual_servers: vec![tcp_server()] }));
+        world.start(&Arc::new(Config { global, virtual_servers: vec![tcp_server()], ..Config::default() }));
         world.run(Duration::from_secs(20));
         assert_eq!(world.kernel.table().contains_key(&foreign), !flush);
         assert_eq!(told(&world, "not in the configuration"), usize::from(!flush));
@@ -364,7 +365,7 @@ fn timeouts_and_sync_daemons_are_set_and_put_back() {
     };
     let timeouts = TimeoutOptions { tcp: Some(77), tcp_fin: Some(0), udp: None };
     let global = Global { timeouts, sync_daemons: vec![daemon], ..Global::default() };
-    world.start(&Arc::new(Config { global, virtual_servers: vec![tcp_server()] }));
+    world.start(&Arc::new(Config { global, virtual_servers: vec![tcp_server()], ..Config::default() }));
     world.run(Duration::from_secs(5));
     assert_eq!(settings(&mut world), (Timeouts { tcp: 77, tcp_fin: 120, udp: 300 }, 1));
     assert_eq!(told(&world, "ready"), 1);
@@ -586,7 +587,7 @@ pub(super) fn config(server: VirtualServer) -> Arc<Config> {
     Arc::new(Config { virtual_servers: vec![server], ..Config::default() })
 }
 
-pub(super) fn tcp_server() -> VirtualServer {
+pub(in crate::director) fn tcp_server() -> VirtualServer {
     VirtualServer {
         id: VirtualServerId::Address { protocol: Protocol::Tcp, address: [10, 0, 0, 1].into(), port: 80 },
         scheduler: Scheduler::new("rr").unwrap(),
@@ -597,10 +598,11 @@ pub(super) fn tcp_server() -> VirtualServer {
         hysteresis: 0,
         sorry_server: None,
         real_servers: (1..=3).map(real_server).collect(),
+        notices: ServerNotices::default(),
     }
 }
 
-pub(super) fn real_server(n: u8) -> Arc<RealServer> {
+pub(in crate::director) fn real_server(n: u8) -> Arc<RealServer> {
     let target = Target { address: real(n), source: None, connect_timeout: Duration::from_secs(3) };
     let timing = Timing {
         interval: Duration::from_secs(2),
@@ -620,6 +622,7 @@ pub(super) fn real_server(n: u8) -> Arc<RealServer> {
         upper_threshold: 0,
         lower_threshold: 0,
         checkers: vec![Checker { spec: Arc::new(spec), alpha: false }],
+        commands: None,
     })
 }
 

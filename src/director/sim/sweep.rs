@@ -8,7 +8,9 @@ use std::time::Duration;
 use super::invariants;
 use super::world::{Server, World};
 use crate::check::spec::{CheckerSpec, Question, Target, Timing};
-use crate::config::{Checker, Config, RealServer, SorryServer, VirtualServer, VirtualServerId};
+use crate::config::{
+    Checker, Config, RealServer, ServerNotices, SorryServer, VirtualServer, VirtualServerId,
+};
 use crate::director::event::Event;
 use crate::director::order::{Change, Selector};
 use crate::director::{Input, desired};
@@ -18,6 +20,7 @@ use crate::ipvs::types::{
     Destination, Forwarding, Persistence, Protocol, Service, ServiceFlags, ServiceKey, Tunnel,
 };
 use crate::time::Instant;
+use crate::vrrp::sim::seeds;
 
 /// Long enough for every pause, retry and drain to end.
 const QUIET: Duration = Duration::from_secs(400);
@@ -41,21 +44,6 @@ fn after_any_mischief_the_kernel_is_as_it_should_be() {
 fn the_same_seed_gives_the_same_trace() {
     for seed in 0..8 {
         assert_eq!(live(seed).trace, live(seed).trace, "seed {seed}");
-    }
-}
-
-/// `LVSD_SIM_SEED` replays one, `LVSD_SIM_SEEDS` (`a..b`) widens the sweep.
-fn seeds() -> std::ops::Range<u64> {
-    let number = |text: &str| text.parse().expect("LVSD_SIM_SEED is a number, LVSD_SIM_SEEDS is a..b");
-    if let Ok(one) = std::env::var("LVSD_SIM_SEED") {
-        return number(&one)..number(&one) + 1;
-    }
-    match std::env::var("LVSD_SIM_SEEDS") {
-        Ok(range) => {
-            let (from, to) = range.split_once("..").expect("LVSD_SIM_SEEDS is a..b");
-            number(from)..number(to)
-        }
-        Err(_) => 0..256,
     }
 }
 
@@ -261,6 +249,7 @@ fn random_server(rng: &mut fastrand::Rng, n: u8) -> VirtualServer {
         hysteresis: 0,
         sorry_server: rng.bool().then(|| sorry(rng)),
         real_servers,
+        notices: ServerNotices::default(),
     }
 }
 
@@ -290,6 +279,7 @@ fn random_real(rng: &mut fastrand::Rng, address: SocketAddr) -> RealServer {
         upper_threshold: 0,
         lower_threshold: 0,
         checkers: vec![Checker { spec: Arc::new(spec), alpha: rng.u32(0..3) == 0 }],
+        commands: None,
     }
 }
 

@@ -188,7 +188,11 @@ const FILTER: [SockFilter; 5] = [
     SockFilter::new(0x06, 0, 0, 0),
 ];
 
-fn register(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+/// A descriptor that this thread's event loop watches for something to read.
+///
+/// # Errors
+/// The system's.
+pub fn register(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the socket is owned by what is registered, which closes it after its registration only.
     #[allow(unsafe_code)]
     let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };

@@ -131,13 +131,49 @@ fn braces_and_quotes() -> Vec<Odd> {
         refused("an empty quoted value", top("global_defs {\nrouter_id \"\"\n}"), 1, "router_id"),
         runs("quotes glued to a word", top("global_defs {\nrouter_id a\"b\"\n}"), 1, "surplus"),
         refused("thirty-three blocks deep", "a {\n".repeat(33) + &"}\n".repeat(33), 2, "deeper than 32"),
-        refused(
-            "blocks deep below what is not built",
-            top(&("bfd_instance a {\n".to_owned() + &"b {\n".repeat(20) + &"}\n".repeat(21))),
+        runs(
+            "an instance on one line",
+            "vrrp_instance a { interface eth0\n virtual_router_id 1 }\n",
             1,
-            "not yet supported",
+            "has no address",
+        ),
+        refused(
+            "an instance whose address lost its block",
+            top("vrrp_instance a {\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress 192.0.2.1\n}"),
+            1,
+            "`virtual_ipaddress` needs a block",
+        ),
+        refused(
+            "a template's number",
+            top("vrrp_instance a {\ninterface eth0\nvirtual_router_id {{ id }}\n}"),
+            2,
+            "`virtual_router_id` has no block",
+        ),
+        runs(
+            "two names of the same sync group member",
+            top("vrrp_instance a {\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {\n192.0.2.10\n}\n}\nvrrp_sync_group g {\ngroup {\na\n}\n}"),
+            1,
+            "has one instance",
+        ),
+        refused(
+            "a route of another program's words",
+            top("static_routes {\nroute add default gw 192.0.2.1\n}"),
+            1,
+            "`add` is not a word of a route",
+        ),
+        refused(
+            "a password in the wrong place is not shown",
+            top("vrrp_instance a {\ninterface eth0\nvirtual_router_id 1\nauth_pass geheim geheim\nvirtual_ipaddress {\n192.0.2.10\n}\nfoo_bar_baz\n}"),
+            1,
+            "auth_pass *************",
         )
         .and(1),
+        runs(
+            "blocks deep below what is ignored",
+            top(&("bfd_instance a {\n".to_owned() + &"b {\n".repeat(20) + &"}\n".repeat(21))),
+            1,
+            "`bfd_instance a` is ignored",
+        ),
     ]
 }
 

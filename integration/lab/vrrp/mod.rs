@@ -1,0 +1,12 @@
+//! Tools for scenarios about VRRP: a segment of directors, a tap on its wire, an injector, who holds a VIP.
+//!
+//! All times are `Instant`s of one process, so what the tap heard, what rtnetlink told and what a scenario did
+//! compare. In simulated time they are exact; in real time they carry a thread's wake-up.
+
+pub mod failover;
+pub mod frame;
+pub mod holders;
+pub mod node;
+pub mod packet_socket;
+pub mod segment;
+pub mod tap;

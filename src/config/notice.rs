@@ -1,0 +1,144 @@
+//! Who hears of changes: commands of virtual servers and real servers, FIFOs, and as whom commands run.
+
+use std::sync::Arc;
+
+use crate::syntax::diagnostic::Diagnostic;
+use crate::syntax::files::Files;
+use crate::syntax::keyword::{Keyword, Kind, Reader, Slot};
+use crate::syntax::tree::Node;
+use crate::vrrp::settings::Fifo;
+
+use super::global::GlobalOptions;
+use super::types::UpDown;
+use super::virtual_server::VirtualServerOptions;
+use super::vrrp::command::{self, CommandOptions, UserOptions};
+
+/// A pair of commands as they were written.
+#[derive(Clone, Debug, Default)]
+pub struct UpDownOptions {
+    /// `quorum_up`, `notify_up`.
+    pub up: Slot<CommandOptions>,
+    /// `quorum_down`, `notify_down`.
+    pub down: Slot<CommandOptions>,
+}
+
+/// What `global_defs` says of those who hear of virtual servers.
+#[derive(Clone, Debug, Default)]
+pub struct NoticeOptions {
+    /// `rs_init_notifies`.
+    pub tells_first_servers: Slot<bool>,
+    fifo: Slot<CommandOptions>,
+    fifo_script: Slot<CommandOptions>,
+}
+
+/// Keywords of scripts and FIFOs, those included that concern virtual routers as well.
+pub const KEYWORDS: &[Keyword<GlobalOptions>] = &[
+    Keyword::new(
+        "script_user",
+        Kind::Words { what: "USER [GROUP]", min: 1, max: 2, read: user },
+        "Whom scripts run as that do not say; without it keepalived_script, if there is such a user.",
+    ),
+    Keyword::new(
+        "enable_script_security",
+        Kind::Flag(|o: &mut GlobalOptions| &mut o.vrrp.secures_scripts),
+        "A script of root's that others could exchange is not run, and counts as failed.",
+    ),
+    Keyword::new(
+        "rs_init_notifies",
+        Kind::Flag(|o: &mut GlobalOptions| &mut o.notices.tells_first_servers),
+        "Tell of real servers that are up at the start, too.",
+    ),
+    fifo(
+        "notify_fifo",
+        |o: &mut GlobalOptions, n, r| command::read(&mut o.vrrp.any_fifo, n, r),
+        "FIFO for all changes of state.",
+    ),
+    reader(
+        "notify_fifo_script",
+        |o: &mut GlobalOptions, n, r| command::read(&mut o.vrrp.any_fifo_reader, n, r),
+        "Script that reads it: kept running, the FIFO's path is its last argument.",
+    ),
+    fifo(
+        "lvs_notify_fifo",
+        |o: &mut GlobalOptions, n, r| command::read(&mut o.notices.fifo, n, r),
+        "FIFO for changes of virtual servers and real servers.",
+    ),
+    reader(
+        "lvs_notify_fifo_script",
+        |o: &mut GlobalOptions, n, r| command::read(&mut o.notices.fifo_script, n, r),
+        "Script that reads it.",
+    ),
+];
+
+const fn fifo(
+    name: &'static str,
+    read: fn(&mut GlobalOptions, &Node, &mut Reader<'_>),
+    doc: &'static str,
+) -> Keyword<GlobalOptions> {
+    Keyword::new(name, Kind::Words { what: "PATH [USER [GROUP]]", min: 1, max: 3, read }, doc)
+}
+
+const fn reader(
+    name: &'static str,
+    read: fn(&mut GlobalOptions, &Node, &mut Reader<'_>),
+    doc: &'static str,
+) -> Keyword<GlobalOptions> {
+    Keyword::new(name, command::command(read), doc)
+}
+
+fn user(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
+    reader.store(&mut options.vrrp.script_user, node, UserOptions::new(&node.values));
+}
+
+/// A pair of commands with the user they run as; None when there are none.
+pub fn up_down(options: &UpDownOptions, usual: &UserOptions) -> Option<Arc<UpDown>> {
+    let resolve = |slot: &Slot<CommandOptions>| slot.as_ref().map(|s| command::resolve(&s.value, usual));
+    let commands = UpDown { up: resolve(&options.up), down: resolve(&options.down) };
+    (commands != UpDown::default()).then(|| Arc::new(commands))
+}
+
+/// Says which commands of virtual servers and real servers are not there.
+pub fn verify(servers: &[VirtualServerOptions], files: &dyn Files, reader: &mut Reader<'_>) {
+    let mut look = |pair: &UpDownOptions, names: [&str; 2]| {
+        for (written, name) in [&pair.up, &pair.down].into_iter().zip(names) {
+            if let Some(written) = written {
+                command::verify(&written.value, &format!("`{name}`"), HELP, files, reader);
+            }
+        }
+    };
+    for server in servers {
+        look(&server.commands, ["quorum_up", "quorum_down"]);
+        server.real_servers.iter().for_each(|real| look(&real.commands, ["notify_up", "notify_down"]));
+    }
+}
+
+const HELP: &str = "it is looked for again each time it is to run";
+
+impl NoticeOptions {
+    /// The FIFOs that hear of virtual servers; `any` hears of virtual routers, too.
+    pub fn fifos(&self, any: Option<Fifo>, usual: &UserOptions) -> Vec<Fifo> {
+        let own = self.fifo.as_ref().map(|written| Fifo {
+            path: written.value.words.join(" ").into(),
+            user: written.value.user.user.clone(),
+            group: written.value.user.group.clone(),
+            reader: self.fifo_script.as_ref().map(|s| command::resolve(&s.value, usual)),
+        });
+        any.into_iter().chain(own).collect()
+    }
+
+    /// Says what does not go together, and which script is not there.
+    pub fn verify(&self, files: &dyn Files, reader: &mut Reader<'_>) {
+        if let Some(fifo) = &self.fifo
+            && !fifo.value.words.first().is_some_and(|path| path.starts_with('/'))
+        {
+            let path = fifo.value.words.join(" ");
+            reader.error(fifo.span, format!("`{path}` is not the path of a FIFO: it begins with no /"));
+        }
+        let Some(script) = &self.fifo_script else { return };
+        if self.fifo.is_none() {
+            let problem = Diagnostic::warning(script.span, "a script that reads the FIFO, and no FIFO");
+            reader.diagnostics.push(problem.help("write `lvs_notify_fifo PATH`"));
+        }
+        command::verify(&script.value, "`lvs_notify_fifo_script`", HELP, files, reader);
+    }
+}

@@ -1,0 +1,302 @@
+//! `authentication` and `auth_hmac`: what proves that an advertisement is a router's. No diagnostic quotes a secret.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::syntax::diagnostic::Diagnostic;
+use crate::syntax::files::{self, Files};
+use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Table, Yaml, get};
+use crate::syntax::source::Span;
+use crate::syntax::tree::{Node, Word};
+use crate::syntax::value;
+use crate::vrrp::settings::{Authentication, Hmac, HmacMode};
+
+use super::{number, one_of};
+
+/// Bytes of a password that count.
+const PASSWORD: usize = 8;
+/// Least and most bytes of a key.
+const KEY: std::ops::RangeInclusive<usize> = 32..=64;
+const MAX_KEYS: usize = 16;
+
+/// A secret: Debug does not tell it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// `authentication` as it was written.
+#[derive(Clone, Debug, Default)]
+pub struct AuthenticationOptions {
+    kind: Slot<Type>,
+    password: Slot<Secret>,
+}
+
+/// `auth_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// A password.
+    Pass,
+    /// A hash over it.
+    Ah,
+}
+
+/// `auth_hmac` as it was written.
+#[derive(Clone, Debug, Default)]
+pub struct HmacOptions {
+    keys: Vec<(u8, Secret, Span)>,
+    active: Slot<u32>,
+    window: Slot<Duration>,
+    is_monotonic: Slot<bool>,
+    mode: Slot<HmacMode>,
+}
+
+/// Keywords of `authentication`.
+pub const AUTHENTICATION: Table<AuthenticationOptions> = Table {
+    block: "authentication",
+    yaml: "authentication",
+    keywords: &[&[
+        Keyword::new(
+            "auth_type",
+            Kind::Words {
+                what: "PASS or AH",
+                min: 1,
+                max: 1,
+                read: |o: &mut AuthenticationOptions, n, r| {
+                    one_of(&mut o.kind, n, r, &[("PASS", Type::Pass), ("AH", Type::Ah)]);
+                },
+            },
+            "A password, readable by anybody on the network, or a hash over it.",
+        )
+        .yaml(Yaml::As(&["type"])),
+        Keyword::new(
+            "auth_pass",
+            Kind::Words { what: "PASSWORD of at most 8 bytes", min: 1, max: 1, read: password },
+            "The password.",
+        )
+        .yaml(Yaml::As(&["password"])),
+    ]],
+};
+
+/// Keywords of `auth_hmac`.
+pub const AUTH_HMAC: Table<HmacOptions> = Table {
+    block: "auth_hmac",
+    yaml: "auth_hmac",
+    keywords: &[&[
+        Keyword::new(
+            "key",
+            Kind::Words { what: "ID and hex:KEY, file:PATH or ascii:KEY", min: 2, max: 2, read: key },
+            "A key of 32 to 64 bytes.",
+        )
+        .yaml(Yaml::Instead("`keys: [{id: 1, secret: \"file:/etc/lvsd/vrrp.key\"}]`")),
+        Keyword::new(
+            "keys",
+            Kind::Block { what: "", max: 0, read: yaml_key },
+            "Keys of 32 to 64 bytes: {id, secret}, secret being hex:KEY, file:PATH or ascii:KEY.",
+        )
+        .yaml(Yaml::Only),
+        Keyword::new(
+            "active_key",
+            number(0, 255, |o: &mut HmacOptions| &mut o.active),
+            "The key to sign with.",
+        ),
+        Keyword::new(
+            "time_window",
+            Kind::Time {
+                min: Duration::from_secs(1),
+                max: Duration::from_secs(300),
+                slot: |o: &mut HmacOptions| &mut o.window,
+            },
+            "How old a signature may be.",
+        ),
+        Keyword::new(
+            "anti_replay",
+            Kind::Words {
+                what: "time or monotonic",
+                min: 1,
+                max: 1,
+                read: |o: &mut HmacOptions, n, r| {
+                    one_of(&mut o.is_monotonic, n, r, &[("time", false), ("monotonic", true)]);
+                },
+            },
+            "How repeated packets are told.",
+        ),
+        Keyword::new(
+            "mode",
+            Kind::Words {
+                what: "enforce, permissive or receive-only",
+                min: 1,
+                max: 1,
+                read: |o: &mut HmacOptions, n, r| {
+                    let modes = [
+                        ("enforce", HmacMode::Enforce),
+                        ("permissive", HmacMode::Permissive),
+                        ("receive-only", HmacMode::ReceiveOnly),
+                    ];
+                    one_of(&mut o.mode, n, r, &modes);
+                },
+            },
+            "What becomes of packets without signature.",
+        ),
+    ]],
+};
+
+fn password(options: &mut AuthenticationOptions, node: &Node, reader: &mut Reader<'_>) {
+    let Some(word) = node.values.first() else { return };
+    if word.is_empty() {
+        return reader.error(node.keyword.span, format!("`{}` is empty", node.keyword.text));
+    }
+    if word.len() > PASSWORD {
+        let text = format!("`{}` is longer than {PASSWORD} bytes", node.keyword.text);
+        reader.lapse(node.keyword.span, text, ": only the first 8 count");
+    }
+    reader.store(&mut options.password, node, Secret(word.text.to_string()));
+}
+
+fn key(options: &mut HmacOptions, node: &Node, reader: &mut Reader<'_>) {
+    if let [id, secret] = &node.values[..] {
+        add_key(options, id, secret, node.keyword.span, reader);
+    }
+}
+
+fn yaml_key(options: &mut HmacOptions, node: &Node, reader: &mut Reader<'_>) {
+    let found = ["id", "secret"].map(|key| super::line::value_of(key, node));
+    let surplus = node.statements().iter().find(|s| !matches!(&*s.keyword.text, "id" | "secret"));
+    match (found, surplus) {
+        ([Some(id), Some(secret)], None) => add_key(options, id, secret, node.keyword.span, reader),
+        (_, Some(other)) => {
+            let text = format!("`{}` is not a keyword of a key", other.keyword.text);
+            reader.diagnostics.push(Diagnostic::error(other.keyword.span, text).help("write id and secret"));
+        }
+        _ => reader.error(node.keyword.span, "a key needs an `id` and a `secret`"),
+    }
+}
+
+fn add_key(options: &mut HmacOptions, id: &Word, secret: &Word, at: Span, reader: &mut Reader<'_>) {
+    let Some(number) = value::number(id, 0, 255).ok().and_then(|n| u8::try_from(n).ok()) else {
+        return reader.error(id.span, format!("`key`: `{}` is not an id from 0 to 255", id.text));
+    };
+    if options.keys.iter().any(|(known, ..)| *known == number) {
+        reader.error(id.span, format!("key {number} is defined twice"));
+    } else if options.keys.len() >= MAX_KEYS {
+        reader.error(at, format!("there are more than {MAX_KEYS} keys"));
+    } else {
+        options.keys.push((number, Secret(secret.text.to_string()), at));
+    }
+}
+
+impl AuthenticationOptions {
+    /// The authentication of version 2. None where none was written, or what is wrong was said.
+    pub fn resolve(&self, at: Span, reader: &mut Reader<'_>) -> Option<Authentication> {
+        let kind = get(&self.kind);
+        let Some(Secret(password)) = get(&self.password) else {
+            if kind.is_some() {
+                let problem = Diagnostic::error(at, "`authentication` has no password");
+                let word = if reader.is_yaml() { "password: WORD" } else { "auth_pass WORD" };
+                reader.diagnostics.push(problem.help(format!("write `{word}`, of at most {PASSWORD} bytes")));
+            }
+            return None;
+        };
+        let mut padded = [0; PASSWORD];
+        padded.iter_mut().zip(password.bytes()).for_each(|(to, from)| *to = from);
+        match kind {
+            Some(Type::Pass) => Some(Authentication::Password(padded)),
+            Some(Type::Ah) => Some(Authentication::Header(padded)),
+            None => {
+                let word = if reader.is_yaml() { "type: pass" } else { "auth_type PASS" };
+                let problem = reader.lapsed(at, "`authentication` has no type", ", and is ignored");
+                reader.diagnostics.push(problem.help(format!("write `{word}`")));
+                None
+            }
+        }
+    }
+}
+
+impl HmacOptions {
+    /// The keys and what they are for. None after saying what is wrong.
+    pub fn resolve(
+        &self,
+        at: Span,
+        interval: Duration,
+        files: &dyn Files,
+        reader: &mut Reader<'_>,
+    ) -> Option<Authentication> {
+        let mut keys = BTreeMap::new();
+        for (id, secret, span) in &self.keys {
+            match bytes(&secret.0, files) {
+                Ok(key) if KEY.contains(&key.len()) => {
+                    keys.insert(*id, key);
+                }
+                Ok(key) => {
+                    let text = format!(
+                        "key {id} has {} bytes: it needs {} to {}",
+                        key.len(),
+                        KEY.start(),
+                        KEY.end()
+                    );
+                    reader.error(*span, text);
+                }
+                Err(problem) => reader.error(*span, format!("key {id}: {problem}")),
+            }
+        }
+        let Some(first) = self.keys.first() else {
+            let problem = Diagnostic::error(at, "`auth_hmac` has no key");
+            reader.diagnostics.push(problem.help("write `key 1 file:/etc/keepalived/vrrp.key`"));
+            return None;
+        };
+        let active = match &self.active {
+            None if self.keys.len() == 1 => first.0,
+            None => {
+                let problem = Diagnostic::error(at, "`auth_hmac` has several keys, and none is to sign with");
+                reader.diagnostics.push(problem.help("write `active_key ID`"));
+                return None;
+            }
+            Some(active) => {
+                let id = u8::try_from(active.value).unwrap_or(0);
+                if !self.keys.iter().any(|(known, ..)| *known == id) {
+                    reader.error(active.span, format!("`active_key`: there is no key {id}"));
+                }
+                id
+            }
+        };
+        Some(Authentication::Hmac(Arc::new(Hmac {
+            keys,
+            active,
+            window: get(&self.window).unwrap_or((interval * 3).max(Duration::from_secs(5))),
+            is_monotonic: get(&self.is_monotonic).unwrap_or(false),
+            mode: get(&self.mode).unwrap_or(HmacMode::Enforce),
+        })))
+    }
+}
+
+/// The bytes of a key.
+fn bytes(secret: &str, files: &dyn Files) -> Result<Vec<u8>, String> {
+    if let Some(path) = secret.strip_prefix("file:") {
+        let mut key = files
+            .read(Path::new(path), 2 * KEY.end())
+            .map_err(|error| format!("{path}: {}", files::in_words(&error)))?;
+        while key.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+            key.pop();
+        }
+        return Ok(key);
+    }
+    if let Some(text) = secret.strip_prefix("ascii:") {
+        return Ok(text.as_bytes().to_vec());
+    }
+    let Some(digits) = secret.strip_prefix("hex:") else {
+        return Err("write hex:KEY, file:PATH or ascii:KEY".to_owned());
+    };
+    let pairs = digits.as_bytes().chunks(2).map(|pair| {
+        let text = std::str::from_utf8(pair)
+            .ok()
+            .filter(|p| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        u8::from_str_radix(text, 16).ok()
+    });
+    pairs.collect::<Option<Vec<u8>>>().ok_or_else(|| "hex: takes pairs of hexadecimal digits".to_owned())
+}

@@ -1,0 +1,156 @@
+//! Lines: a first word and options behind it (`192.0.2.10/24 dev eth1 no_track`).
+//!
+//! Each option is a keyword of a table, and the line becomes the statements a block would have; YAML writes the same
+//! as a string or as a mapping.
+
+use crate::syntax::diagnostic::Diagnostic;
+use crate::syntax::keyword::{Keyword, Kind, Language, Reader, Table};
+use crate::syntax::source::Span;
+use crate::syntax::tree::{Node, Word};
+
+/// A line as it was written.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// The words before the first option.
+    pub first: Vec<Word>,
+    /// Its options.
+    pub options: Vec<Node>,
+    /// Where it is.
+    pub span: Span,
+}
+
+/// Lines with a first word, which is `key` in YAML's mappings.
+pub fn lines<T>(table: &Table<T>, key: &str, node: &Node, reader: &mut Reader<'_>) -> Vec<Line> {
+    let mut found = Vec::new();
+    for line in all(table, node, reader, 1) {
+        if !line.first.is_empty() {
+            found.push(line);
+        } else if let Some(first) = line.options.iter().find(|o| &*o.keyword.text == key) {
+            let (first, options) = (first.values.clone(), line.options.clone());
+            found.push(Line { first, options, ..line });
+        } else {
+            let problem = Diagnostic::error(line.span, format!("`{}` needs `{key}`", node.keyword.text));
+            reader.diagnostics.push(problem.help(format!("write `{key}: ...` in it")));
+        }
+    }
+    found
+}
+
+/// Lines whose words may all be options.
+pub fn whole<T>(table: &Table<T>, node: &Node, reader: &mut Reader<'_>) -> Vec<Line> {
+    all(table, node, reader, 0)
+}
+
+fn all<T>(table: &Table<T>, node: &Node, reader: &mut Reader<'_>, first: usize) -> Vec<Line> {
+    if !reader.is_yaml() {
+        let lines = node.statements().iter();
+        return lines
+            .map(|line| {
+                has_no_block(line, node, reader);
+                let words: Vec<Word> = std::iter::once(&line.keyword).chain(&line.values).cloned().collect();
+                split(table, &words, first, line.span(), false)
+            })
+            .collect();
+    }
+    if node.block.is_some() {
+        return vec![Line {
+            first: Vec::new(),
+            options: node.statements().to_vec(),
+            span: node.keyword.span,
+        }];
+    }
+    let line = |word: &Word| {
+        let parts = word.split_whitespace().map(|part| Word { text: part.into(), ..word.clone() });
+        split(table, &parts.collect::<Vec<_>>(), first, word.span, true)
+    };
+    node.values.iter().map(line).collect()
+}
+
+/// A line has no braces.
+pub fn has_no_block(line: &Node, of: &Node, reader: &mut Reader<'_>) {
+    if line.block.is_some() {
+        let text = format!("`{}` in `{}` has no block", line.keyword.text, of.keyword.text);
+        let problem = Diagnostic::error(line.keyword.span, text);
+        reader.diagnostics.push(problem.help("look for a missing or surplus brace above"));
+    }
+}
+
+fn split<T>(table: &Table<T>, words: &[Word], first: usize, span: Span, is_yaml: bool) -> Line {
+    let keyword = |word: &Word| {
+        table
+            .iter()
+            .find(|k| k.names(Language::Keepalived).any(|name| name == &*word.text) && !word.is_quoted)
+    };
+    let mut before = Vec::new();
+    let mut options = Vec::new();
+    let mut words = words.iter().peekable();
+    while let Some(word) = words.next() {
+        if before.len() < first {
+            before.push(word.clone());
+            continue;
+        }
+        let Some(found) = keyword(word) else {
+            // Of a word nobody knows nobody knows either how many belong to it. Without a first word it may be one.
+            if first == 0 && options.is_empty() {
+                before.push(word.clone());
+                continue;
+            }
+            push(&mut options, Node { keyword: word.clone(), values: Vec::new(), block: None });
+            break;
+        };
+        if matches!(found.kind, Kind::Block { .. }) {
+            // What follows is within it, up to the next of its kind.
+            options.push(Node { keyword: word.clone(), values: Vec::new(), block: Some(Vec::new()) });
+            continue;
+        }
+        let (least, mut most) = count(found);
+        // `via inet6 ADDRESS` names the family first.
+        let has_family = words.peek().is_some_and(|next| matches!(&*next.text, "inet" | "inet6"));
+        if matches!(found.name, "via" | "or") && !has_family {
+            most = least;
+        }
+        let mut values = Vec::new();
+        while values.len() < most
+            && let Some(next) = words.next_if(|next| values.len() < least || keyword(next).is_none())
+        {
+            values.push(next.clone());
+        }
+        if most == 0 && is_yaml {
+            // As in a mapping, where a key needs a value.
+            values.push(Word { text: "true".into(), ..word.clone() });
+        }
+        push(&mut options, Node { keyword: word.clone(), values, block: None });
+    }
+    Line { first: before, options, span }
+}
+
+fn push(options: &mut Vec<Node>, node: Node) {
+    match options.last_mut().and_then(|last| last.block.as_mut()) {
+        Some(block) => block.push(node),
+        None => options.push(node),
+    }
+}
+
+/// How many words follow an option. What may stand alone stands alone.
+fn count<T>(keyword: &Keyword<T>) -> (usize, usize) {
+    match &keyword.kind {
+        Kind::Number { bare: None, .. } | Kind::Time { .. } | Kind::Text { .. } | Kind::Address(_) => (1, 1),
+        Kind::Words { min, max, .. } if *min > 0 => (*min, *max),
+        _ => (0, 0),
+    }
+}
+
+/// Names, one or several a line.
+pub fn names(node: &Node, reader: &mut Reader<'_>) -> Vec<Word> {
+    for line in node.statements() {
+        has_no_block(line, node, reader);
+    }
+    let lines = node.statements().iter();
+    let words = lines.flat_map(|line| std::iter::once(&line.keyword).chain(&line.values));
+    node.values.iter().chain(words).cloned().collect()
+}
+
+/// The value of a statement of a block.
+pub fn value_of<'a>(keyword: &str, node: &'a Node) -> Option<&'a Word> {
+    node.statements().iter().find(|s| &*s.keyword.text == keyword)?.values.first()
+}

@@ -1,0 +1,179 @@
+//! Options to [`Settings`]: defaults, the common words as defaults of instances, and what leaves nothing to choose.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::net::types::{Address, Route, Rule};
+use crate::syntax::files::Files;
+use crate::syntax::keyword::{Reader, get};
+use crate::syntax::tree::Word;
+use crate::vrrp::settings::{GroupSettings, NotifySettings, Pacing, Settings, Track, TrackTarget, Virtual};
+
+use super::address::AddressOptions;
+use super::command::{self, UserOptions};
+use super::global::VrrpGlobal;
+use super::line::Line;
+use super::names::Names;
+use super::track::{TrackOptions, Tracked, WeightOptions, too_large};
+use super::{VrrpOptions, route, rule};
+use crate::config::defaults::Defaults;
+
+mod instance;
+
+/// Everything virtual routers need.
+pub struct Resolve<'a> {
+    options: &'a VrrpOptions,
+    global: &'a VrrpGlobal,
+    defaults: &'a Defaults,
+    files: &'a dyn Files,
+    names: Names<'a>,
+    user: UserOptions,
+}
+
+/// The settings of all blocks.
+pub fn settings(
+    options: &VrrpOptions,
+    global: &VrrpGlobal,
+    defaults: &Defaults,
+    files: &dyn Files,
+    reader: &mut Reader<'_>,
+) -> Settings {
+    let user = command::usual_user(get(&global.script_user), files);
+    let resolve = Resolve { options, global, defaults, files, names: Names::new(files), user };
+    resolve.settings(reader)
+}
+
+impl Resolve<'_> {
+    fn settings(&self, reader: &mut Reader<'_>) -> Settings {
+        let options = self.options;
+        let scripts = options.scripts.iter().filter_map(|s| s.resolve(&self.user));
+        let files = options.files.iter().filter_map(|f| f.resolve());
+        let processes = options.processes.iter().filter_map(|p| p.resolve());
+        let delays = options.delays.iter().map(|(link, delay)| (link.text.to_string(), delay.resolve()));
+        let weight = get(&self.global.forwarding_weight).and_then(|n| u8::try_from(n).ok());
+        Settings {
+            scripts: scripts.map(|s| (s.name.clone(), Arc::new(s))).collect(),
+            files: files.map(|f| (f.name.clone(), Arc::new(f))).collect(),
+            processes: processes.map(|p| (p.name.clone(), Arc::new(p))).collect(),
+            instances: options
+                .instances
+                .iter()
+                .filter_map(|i| self.instance(i, reader))
+                .map(Arc::new)
+                .collect(),
+            groups: options.groups.iter().map(|g| Arc::new(self.group(g, reader))).collect(),
+            static_addresses: self.static_addresses(reader),
+            static_routes: self
+                .routes(&options.static_routes, reader)
+                .into_iter()
+                .map(|r| r.wanted)
+                .collect(),
+            static_rules: self.rules(&options.static_rules, reader).into_iter().map(|r| r.wanted).collect(),
+            pacing: self.pacing(),
+            startup_delay: get(&self.global.startup_delay).unwrap_or_default(),
+            on_crash: get(&self.global.on_crash).unwrap_or_default(),
+            forwarding_weight: weight.unwrap_or(self.defaults.forwarding_weight),
+            realtime: self.global.realtime(),
+            tells_unknown_routers: get(&self.global.tells_unknown).unwrap_or(false),
+            link_delays: delays.collect::<BTreeMap<_, _>>(),
+            secures_scripts: get(&self.global.secures_scripts).unwrap_or(false),
+            notify: NotifySettings {
+                fifos: self.global.fifos(&self.user, reader),
+                repeats_on_reload: get(&self.global.repeats_on_reload).unwrap_or(false),
+            },
+        }
+    }
+
+    fn group(&self, options: &super::group::SyncGroupOptions, reader: &mut Reader<'_>) -> GroupSettings {
+        let tells_priority = get(&self.global.tells_priority).unwrap_or(false);
+        GroupSettings {
+            name: options.name.text.to_string(),
+            members: options.members.iter().map(|word| word.text.to_string()).collect(),
+            tracks: self.tracks(&options.tracked, reader),
+            counts_weights: get(&options.counts_weights).unwrap_or(false),
+            notify: options.tracked.notify.resolve(&self.user, tells_priority),
+        }
+    }
+
+    fn pacing(&self) -> Vec<Pacing> {
+        let (arp, neighbour) = (get(&self.global.arp_interval), get(&self.global.neighbour_interval));
+        let common = arp.or(neighbour).map(|_| Pacing {
+            links: Vec::new(),
+            arp: arp.unwrap_or_default(),
+            neighbour: neighbour.unwrap_or_default(),
+        });
+        self.options.pacing.iter().map(|p| p.resolve()).chain(common).collect()
+    }
+
+    /// Static addresses go where they say, or to `default_interface`.
+    fn static_addresses(&self, reader: &mut Reader<'_>) -> Vec<Arc<Address>> {
+        let link = get(&self.global.default_interface).unwrap_or_else(|| "eth0".to_owned());
+        let all = self.options.static_addresses.iter();
+        all.filter_map(|a| a.resolve(Some(&link), &self.names, reader)).map(Arc::new).collect()
+    }
+
+    fn addresses(
+        &self,
+        options: &[AddressOptions],
+        link: Option<&str>,
+        reader: &mut Reader<'_>,
+    ) -> Vec<Virtual<Address>> {
+        let resolved = options.iter().filter_map(|a| {
+            let wanted = Arc::new(a.resolve(link, &self.names, reader)?);
+            Some(Virtual { wanted, is_tracked: a.is_tracked() })
+        });
+        resolved.collect()
+    }
+
+    fn routes(&self, lines: &[Line], reader: &mut Reader<'_>) -> Vec<Virtual<Route>> {
+        let resolved = lines.iter().filter_map(|line| route::resolve(line, &self.names, reader));
+        resolved.map(|(wanted, is_tracked)| Virtual { wanted: Arc::new(wanted), is_tracked }).collect()
+    }
+
+    fn rules(&self, lines: &[Line], reader: &mut Reader<'_>) -> Vec<Virtual<Rule>> {
+        let resolved = lines.iter().filter_map(|line| rule::resolve(line, &self.names, reader));
+        resolved.map(|(wanted, is_tracked)| Virtual { wanted: Arc::new(wanted), is_tracked }).collect()
+    }
+
+    /// What is followed, the weights where they are not given being those of what is followed.
+    fn tracks(&self, tracked: &Tracked, reader: &mut Reader<'_>) -> Vec<Track> {
+        let options = self.options;
+        let script =
+            |name: &Word| options.scripts.iter().find(|s| s.name == *name).and_then(|s| get(&s.weight));
+        let file = |name: &Word| {
+            let found = options.files.iter().find(|f| f.name == *name).and_then(|f| get(&f.weight));
+            Some(found.unwrap_or(WeightOptions { weight: 1, is_reversed: None }))
+        };
+        let process =
+            |name: &Word| options.processes.iter().find(|p| p.name == *name).and_then(|p| get(&p.weight));
+        let mut tracks = Vec::new();
+        let mut add = |all: &[TrackOptions],
+                       most: i16,
+                       target: fn(String) -> TrackTarget,
+                       usual: &dyn Fn(&Word) -> Option<WeightOptions>| {
+            for track in all {
+                if let Some(span) = too_large(&track.weight, most) {
+                    let text = format!("`weight` of `{}` is not from -{most} to {most}", track.name.text);
+                    reader.lapse(span, text, ", and is ignored");
+                }
+                let own = get(&track.weight).filter(|w| w.weight.abs() <= most);
+                let usual = usual(&track.name).filter(|w| w.weight.abs() <= most);
+                let is_reversed = get(&track.is_reversed)
+                    .or(own.and_then(|w| w.is_reversed))
+                    .or(usual.and_then(|w| w.is_reversed));
+                let target = target(track.name.text.to_string());
+                tracks.retain(|known: &Track| known.target != target);
+                tracks.push(Track {
+                    target,
+                    weight: own.or(usual).map_or(0, |w| w.weight),
+                    is_reversed: is_reversed.unwrap_or(false),
+                });
+            }
+        };
+        add(&tracked.interfaces, 253, TrackTarget::Interface, &|_| None);
+        add(&tracked.scripts, 253, TrackTarget::Script, &script);
+        add(&tracked.files, 254, TrackTarget::File, &file);
+        add(&tracked.processes, 254, TrackTarget::Process, &process);
+        tracks
+    }
+}

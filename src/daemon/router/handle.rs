@@ -1,0 +1,190 @@
+//! The main loop's end of the router's thread.
+
+use std::panic;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rustix::thread::{CapabilitySet, Pid, capabilities, gettid};
+use tokio::runtime::Builder;
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, warn};
+
+use super::mailbox::{self, Orders, Report};
+use super::task::{Beginning, Task};
+use super::{realtime, socket};
+use crate::daemon::guardian::Guardian;
+use crate::daemon::startup::{Exit, Failure};
+use crate::time::{self, Instant};
+use crate::vrrp::event::Event;
+use crate::vrrp::exchange::{Input, InstanceLevel};
+use crate::vrrp::settings::Settings;
+use crate::vrrp::status::Status as RouterStatus;
+
+/// What the router says.
+#[derive(Debug)]
+pub enum News {
+    /// An instance is so.
+    Instance(InstanceLevel),
+    /// An instance is no more.
+    Gone(String),
+    /// Something changed.
+    Event(Event),
+    /// [`Handle::status`] is new.
+    Status,
+    /// The router is done.
+    Finished,
+}
+
+/// A router's thread and what it told last.
+pub struct Handle {
+    orders: Orders,
+    reports: mpsc::Receiver<Report>,
+    thread: Option<JoinHandle<()>>,
+    id: Pid,
+    status: Option<Box<RouterStatus>>,
+    heard_at: Instant,
+}
+
+impl Handle {
+    /// Starts the thread, and waits until it has its sockets. `inputs` are told before everything else.
+    ///
+    /// # Errors
+    /// [`Failure`] when it cannot have what it needs.
+    pub async fn start(
+        settings: Arc<Settings>,
+        seed: u64,
+        inputs: Vec<Input>,
+        guardian: Option<Guardian>,
+    ) -> Result<Handle, Failure> {
+        refuse_unpermitted(&settings)?;
+        let (orders, inbox) = mailbox::orders();
+        let (outbox, reports) = mailbox::reports();
+        let beginning = Beginning { settings, seed, inputs, guardian, orders: inbox, reports: outbox };
+        let (began, has_begun) = oneshot::channel();
+        let work = move || {
+            let Ok(runtime) = Builder::new_current_thread().enable_io().build() else { return };
+            let task = {
+                let _inside = runtime.enter();
+                Task::new(beginning)
+            };
+            match task {
+                Ok(task) => {
+                    let _ = began.send(Ok(gettid()));
+                    runtime.block_on(task.run());
+                }
+                Err(error) => drop(began.send(Err(error))),
+            }
+        };
+        let failed = |error: &dyn std::fmt::Display| {
+            Failure::new(Exit::Unavailable, format!("VRRP cannot start: {error}"))
+        };
+        let thread = thread::Builder::new().name("lvsd-router".to_owned()).spawn(work);
+        let thread = thread.map_err(|error| failed(&error))?;
+        let id = has_begun.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+        let handle =
+            Handle { orders, reports, thread: Some(thread), id, status: None, heard_at: time::now() };
+        Ok(handle)
+    }
+
+    /// Tells the router; never waits.
+    pub fn tell(&mut self, input: Input) {
+        self.orders.tell(input);
+    }
+
+    /// Asks for a status as it is now; [`News::Status`] follows.
+    pub fn ask(&mut self) {
+        self.orders.ask();
+    }
+
+    /// What the router says next; waits for ever once it is done.
+    pub async fn next(&mut self) -> News {
+        loop {
+            if self.is_finished() {
+                return std::future::pending().await;
+            }
+            let report = tokio::select! {
+                biased;
+                report = self.reports.recv() => report,
+                () = self.orders.flush() => continue,
+            };
+            match report {
+                Some(Report::Status(status)) => {
+                    self.status = Some(status);
+                    self.heard_at = time::now();
+                    return News::Status;
+                }
+                Some(Report::Said(text)) => warn!("{text}"),
+                Some(Report::Finished) => {
+                    self.end();
+                    return News::Finished;
+                }
+                Some(Report::Instance(level)) => return News::Instance(level),
+                Some(Report::Gone(name)) => return News::Gone(name),
+                Some(Report::Event(event)) => return News::Event(event),
+                None => self.end(),
+            }
+        }
+    }
+
+    /// How everything was at the last report, at most a second ago.
+    pub fn status(&self) -> Option<&RouterStatus> {
+        self.status.as_deref()
+    }
+
+    /// For how long nothing was heard of it; nothing once it is done.
+    pub fn silent_for(&self, now: Instant) -> Duration {
+        if self.is_finished() { Duration::ZERO } else { now.since(self.heard_at) }
+    }
+
+    /// Whether it is done.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_none()
+    }
+
+    /// It ran for too long without sleeping (RLIMIT_RTTIME): before it starves the machine it is made an ordinary
+    /// thread, until the next start.
+    pub fn demote(&self) {
+        match realtime::demote(self.id) {
+            Ok(()) => error!(
+                "VRRP's thread ran for longer than vrrp_rlimit_rttime without a pause: no longer real-time"
+            ),
+            Err(error) => {
+                error!("VRRP's thread ran for longer than vrrp_rlimit_rttime without a pause: {error}")
+            }
+        }
+    }
+
+    /// Joins the thread. Its panic is ours: without it nobody answers for the addresses but the guardian.
+    fn end(&mut self) {
+        if let Some(Err(cause)) = self.thread.take().map(JoinHandle::join) {
+            panic::resume_unwind(cause);
+        }
+    }
+}
+
+/// What the router needs and this process does not have is told before anything is begun.
+///
+/// # Errors
+/// [`Failure`] with [`Exit::Permission`].
+pub fn refuse_unpermitted(settings: &Settings) -> Result<(), Failure> {
+    let is_denied = socket::probe().is_err_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied);
+    let own = capabilities(None).map(|own| own.effective).unwrap_or(CapabilitySet::empty());
+    let missing: Vec<&str> =
+        [("CAP_NET_RAW", is_denied), ("CAP_NET_ADMIN", !own.contains(CapabilitySet::NET_ADMIN))]
+            .into_iter()
+            .filter_map(|(name, is_missing)| is_missing.then_some(name))
+            .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let what = settings
+        .instances
+        .first()
+        .map_or("static addresses".to_owned(), |first| format!("vrrp_instance {}", first.name));
+    let text = format!(
+        "{what} needs {}, which lvsd does not have: run it as root, or give it to the binary or its unit",
+        missing.join(" and ")
+    );
+    Err(Failure::new(Exit::Permission, text))
+}

@@ -1,0 +1,284 @@
+//! What main loop and router tell each other, and what becomes of it when the other side is slow.
+//!
+//! Levels (how something is) wait on the teller's side, the newest in the place of an older one: nothing is lost
+//! but what is no longer true. Events and complaints are dropped when too many wait, counted, and the count told.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::mpsc::{self, error::TrySendError};
+
+use crate::vrrp::event::Event;
+use crate::vrrp::exchange::{DirectorLevel, Input, InstanceLevel, TrackLevel};
+use crate::vrrp::settings::{Settings, TrackTarget};
+use crate::vrrp::status::Status as RouterStatus;
+
+/// What is under way in each direction; what does not fit waits with its teller.
+const UNDER_WAY: usize = 64;
+/// Events and complaints that wait with the router.
+const MAX_WAITING: usize = 1024;
+
+/// What the main loop tells the router's thread.
+#[derive(Clone, Debug)]
+pub(super) enum Order {
+    /// For the router itself.
+    Input(Input),
+    /// A status at once: somebody asks.
+    Report,
+}
+
+/// What the router tells the main loop.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// An instance is so.
+    Instance(InstanceLevel),
+    /// An instance is no more.
+    Gone(String),
+    /// Something changed.
+    Event(Event),
+    /// The shell's own words, for the log.
+    Said(String),
+    /// How everything is: at every change, and once a second, which is its heartbeat.
+    Status(Box<RouterStatus>),
+    /// The router is done.
+    Finished,
+}
+
+/// The main loop's side of what it tells.
+#[derive(Debug)]
+pub(super) struct Orders {
+    sender: mpsc::Sender<Order>,
+    wants_status: bool,
+    director: Option<DirectorLevel>,
+    tracked: BTreeMap<TrackTarget, TrackLevel>,
+    settings: Option<Arc<Settings>>,
+    end: Option<Input>,
+}
+
+/// The queue for orders.
+pub(super) fn orders() -> (Orders, mpsc::Receiver<Order>) {
+    // Full: what is to be told waits in `Orders`.
+    let (sender, receiver) = mpsc::channel(UNDER_WAY);
+    let orders = Orders {
+        sender,
+        wants_status: false,
+        director: None,
+        tracked: BTreeMap::new(),
+        settings: None,
+        end: None,
+    };
+    (orders, receiver)
+}
+
+impl Orders {
+    /// Tells, or notes what to tell as soon as there is room.
+    pub(super) fn tell(&mut self, input: Input) {
+        self.note(input);
+        self.send();
+    }
+
+    /// Asks for a status.
+    pub(super) fn ask(&mut self) {
+        self.wants_status = true;
+        self.send();
+    }
+
+    fn send(&mut self) {
+        while let Some(next) = self.take() {
+            match self.sender.try_send(next) {
+                Ok(()) => {}
+                Err(TrySendError::Full(Order::Input(input))) => return self.note(input),
+                Err(TrySendError::Full(Order::Report)) => return self.wants_status = true,
+                // The thread ended: there is nobody to tell.
+                Err(TrySendError::Closed(_)) => return,
+            }
+        }
+    }
+
+    /// Tells what waits, one by one; waits for ever when nothing does.
+    pub(super) async fn flush(&mut self) {
+        loop {
+            if !self.has_more() {
+                return std::future::pending().await;
+            }
+            let sender = self.sender.clone();
+            let Ok(permit) = sender.reserve().await else { return std::future::pending().await };
+            if let Some(next) = self.take() {
+                permit.send(next);
+            }
+        }
+    }
+
+    fn has_more(&self) -> bool {
+        let has_level = self.director.is_some() || !self.tracked.is_empty() || self.settings.is_some();
+        has_level || self.wants_status || self.end.is_some()
+    }
+
+    /// New settings first: what is followed may be named there for the first time. The end last.
+    fn take(&mut self) -> Option<Order> {
+        let settings = self.settings.take().map(Input::Reload);
+        let level = settings
+            .or_else(|| self.director.take().map(Input::Director))
+            .or_else(|| self.tracked.pop_first().map(|(target, level)| Input::Tracked { target, level }));
+        if level.is_none() && std::mem::take(&mut self.wants_status) {
+            return Some(Order::Report);
+        }
+        level.or_else(|| self.end.take()).map(Order::Input)
+    }
+
+    fn note(&mut self, input: Input) {
+        match input {
+            Input::Director(level) => self.director = Some(level),
+            Input::Tracked { target, level } => drop(self.tracked.insert(target, level)),
+            Input::Reload(settings) => self.settings = Some(settings),
+            end => self.end = Some(end),
+        }
+    }
+}
+
+/// The router's side of what it tells.
+#[derive(Debug)]
+pub(super) struct Reports {
+    sender: mpsc::Sender<Report>,
+    /// None: it is no more.
+    instances: BTreeMap<String, Option<InstanceLevel>>,
+    waiting: VecDeque<Report>,
+    dropped: u64,
+    status: Option<Box<RouterStatus>>,
+    is_finished: bool,
+}
+
+/// The queue for reports.
+pub(super) fn reports() -> (Reports, mpsc::Receiver<Report>) {
+    // Full: what is to be told waits in `Reports`.
+    let (sender, receiver) = mpsc::channel(UNDER_WAY);
+    let reports = Reports {
+        sender,
+        instances: BTreeMap::new(),
+        waiting: VecDeque::new(),
+        dropped: 0,
+        status: None,
+        is_finished: false,
+    };
+    (reports, receiver)
+}
+
+impl Reports {
+    /// Tells as much as there is room for; the rest waits. Never blocks.
+    pub(super) fn tell(&mut self, report: Report) {
+        match report {
+            Report::Instance(level) => drop(self.instances.insert(level.name.clone(), Some(level))),
+            Report::Gone(name) => drop(self.instances.insert(name, None)),
+            Report::Status(status) => self.status = Some(status),
+            Report::Finished => self.is_finished = true,
+            Report::Event(_) | Report::Said(_) if self.waiting.len() < MAX_WAITING => {
+                self.waiting.push_back(report);
+            }
+            Report::Event(_) | Report::Said(_) => self.dropped += 1,
+        }
+        self.flush();
+    }
+
+    /// Tells as much as there is room for.
+    pub(super) fn flush(&mut self) {
+        let sender = self.sender.clone();
+        while let Ok(permit) = sender.try_reserve() {
+            let Some(next) = self.take() else { return };
+            permit.send(next);
+        }
+    }
+
+    /// Waits until there is room for what waits; for ever when nothing does.
+    pub(super) async fn room(&self) {
+        if !self.has_more() || self.sender.reserve().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whether something waits.
+    pub(super) fn has_more(&self) -> bool {
+        let is_quiet = self.waiting.is_empty() && self.instances.is_empty() && self.status.is_none();
+        !is_quiet || self.dropped > 0 || self.is_finished
+    }
+
+    /// What happened before how things are, the end last.
+    fn take(&mut self) -> Option<Report> {
+        if let Some(report) = self.waiting.pop_front() {
+            return Some(report);
+        }
+        if self.dropped > 0 {
+            let dropped = std::mem::take(&mut self.dropped);
+            let text = format!("{dropped} of VRRP's events were dropped: too many at a time");
+            return Some(Report::Said(text));
+        }
+        if let Some((name, level)) = self.instances.pop_first() {
+            return Some(level.map_or(Report::Gone(name), Report::Instance));
+        }
+        let status = self.status.take().map(Report::Status);
+        status.or_else(|| std::mem::take(&mut self.is_finished).then_some(Report::Finished))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vrrp::exchange::State;
+
+    fn level(reason: &str) -> Input {
+        Input::Director(DirectorLevel { cannot_forward: Some(reason.to_owned()), ..DirectorLevel::default() })
+    }
+
+    #[tokio::test]
+    async fn of_a_level_that_waits_only_the_newest_is_told_and_the_end_comes_last() {
+        let (mut orders, mut inbox) = orders();
+        for n in 0..UNDER_WAY + 10 {
+            orders.tell(level(&n.to_string()));
+        }
+        orders.tell(Input::Stop);
+        orders.ask();
+        let mut told = Vec::new();
+        for _ in 0..UNDER_WAY + 3 {
+            told.push(tokio::select! {
+                biased;
+                order = inbox.recv() => order.unwrap(),
+                () = orders.flush() => unreachable!("it never ends"),
+            });
+        }
+        let said = |order: &Order| match order {
+            Order::Input(Input::Director(level)) => level.cannot_forward.clone().unwrap(),
+            other => format!("{other:?}"),
+        };
+        let rest: Vec<String> = told.iter().skip(UNDER_WAY).map(said).collect();
+        assert_eq!(rest, [&(UNDER_WAY + 9).to_string(), "Report", "Input(Stop)"]);
+        assert!(inbox.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn events_that_nobody_takes_are_dropped_and_counted_and_levels_are_not() {
+        let (mut reports, mut inbox) = reports();
+        let instance = |state| InstanceLevel {
+            name: "VI".to_owned(),
+            vrid: 1,
+            state,
+            addresses: std::collections::BTreeSet::new(),
+        };
+        for n in 0..(UNDER_WAY + MAX_WAITING + 3) as u64 {
+            reports.tell(Report::Event(Event::Late { milliseconds: n }));
+        }
+        reports.tell(Report::Instance(instance(State::Backup)));
+        reports.tell(Report::Instance(instance(State::Master)));
+        reports.tell(Report::Finished);
+        let mut told = Vec::new();
+        while reports.has_more() || !inbox.is_empty() {
+            told.push(inbox.recv().await.unwrap());
+            reports.flush();
+        }
+        let events = told.iter().filter(|report| matches!(report, Report::Event(_))).count();
+        assert_eq!(events, UNDER_WAY + MAX_WAITING);
+        let rest: Vec<String> = told[events..].iter().map(|report| format!("{report:?}")).collect();
+        assert_eq!(rest.len(), 3, "{rest:?}");
+        assert!(rest[0].contains("3 of VRRP's events were dropped"), "{rest:?}");
+        assert!(rest[1].contains("Master"), "{rest:?}");
+        assert_eq!(rest[2], "Finished");
+    }
+}

@@ -1,0 +1,372 @@
+//! The loop on the router's thread: inputs in, effects out, in a written order of importance.
+//!
+//! 1. The router's deadline: an advertisement that is late may cost an election. When it is late, the router itself
+//!    asks to hear first what has arrived ([`Effect::Drain`]).
+//! 2. The main loop's orders: a good-bye is due within 20 ms.
+//! 3. What the kernel answered, then what it tells by itself.
+//! 4. Packets, a turn for each socket: a flood of them delays nothing above by more than its turn.
+//! 5. Room to report.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::helper::{Done, Helper, Job};
+use super::mailbox::{Order, Report, Reports};
+use super::realtime;
+use super::timer::Timer;
+use super::wire::Wire;
+use crate::daemon::guardian::Guardian;
+use crate::net::kernel::{Told, Watch};
+use crate::net::types::{Host, LinkIndex, News};
+use crate::time::{self, Instant};
+use crate::vrrp::exchange::{Effect, Input};
+use crate::vrrp::router::Router;
+use crate::vrrp::settings::{Realtime, Settings};
+
+/// Between two reports of how everything is, at most.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Between two looks at which links forward IPv6.
+const ROUTERS_INTERVAL: Duration = Duration::from_secs(5);
+/// A wall clock that moved by more has jumped.
+const JUMP: Duration = Duration::from_millis(50);
+/// Between two attempts to read the host.
+const READ_RETRY: Duration = Duration::from_secs(1);
+/// Packets that are heard before a late timer decides: what queues can hold, not what a flood can bring.
+const MAX_DRAINED: usize = 4096;
+/// The same complaint is told again after.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
+/// Complaints remembered.
+const MAX_COMPLAINTS: usize = 256;
+
+/// Everything the thread owns.
+pub(super) struct Task {
+    router: Router,
+    orders: mpsc::Receiver<Order>,
+    reports: Reports,
+    wire: Wire,
+    timer: Timer,
+    /// None: to be opened anew, when the host is read.
+    watch: Option<Watch>,
+    helper: Helper,
+    /// Dropped without being dismissed it takes this thread for dead, and so it should.
+    guardian: Option<Guardian>,
+    realtime: Realtime,
+    links: BTreeMap<LinkIndex, String>,
+    heartbeat_at: Instant,
+    find_routers_at: Instant,
+    read_at: Option<Instant>,
+    is_reading: bool,
+    is_finding_routers: bool,
+    wall_offset: Option<Duration>,
+    complaints: BTreeMap<String, Instant>,
+    is_finished: bool,
+}
+
+/// What the thread begins with.
+pub(super) struct Beginning {
+    pub(super) settings: Arc<Settings>,
+    /// All its chance.
+    pub(super) seed: u64,
+    /// Told before everything else.
+    pub(super) inputs: Vec<Input>,
+    pub(super) guardian: Option<Guardian>,
+    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) reports: Reports,
+}
+
+impl Task {
+    /// Opens all that is needed. Needs the event loop's context.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub(super) fn new(beginning: Beginning) -> Result<Task, String> {
+        let Beginning { settings, seed, inputs, guardian, orders, reports } = beginning;
+        let now = time::now();
+        let realtime = settings.realtime;
+        let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
+        let mut task = Task {
+            wire: Wire::new().map_err(|error| failed("VRRP's sockets", &error))?,
+            timer: Timer::new().map_err(|error| failed("a timer", &error))?,
+            // Before the host is read: what happens in between must not be missed.
+            watch: Some(Watch::open()?),
+            helper: Helper::start(&realtime)?,
+            guardian,
+            router: Router::new(settings, seed, now),
+            orders,
+            reports,
+            realtime,
+            links: BTreeMap::new(),
+            heartbeat_at: now,
+            find_routers_at: now,
+            read_at: Some(now),
+            is_reading: false,
+            is_finding_routers: false,
+            wall_offset: None,
+            complaints: BTreeMap::new(),
+            is_finished: false,
+        };
+        task.be_punctual();
+        for input in inputs {
+            task.handle(input);
+        }
+        Ok(task)
+    }
+
+    /// Runs until the router is done.
+    pub(super) async fn run(mut self) {
+        while !self.is_finished {
+            self.look_after(time::now());
+            // In a flood of packets the event loop seldom gets to ask the timer.
+            if self.router.deadline().is_some_and(|at| at <= time::now()) {
+                self.handle(Input::Wake);
+                if self.is_finished {
+                    break;
+                }
+            }
+            let deadline = self.deadline();
+            tokio::select! {
+                biased;
+                () = self.timer.sleep_until(deadline) => {}
+                order = self.orders.recv() => match order {
+                    Some(Order::Input(input)) => self.obey(input),
+                    Some(Order::Report) => self.heartbeat(time::now()),
+                    // The main loop is gone without a word: what it left is the guardian's.
+                    None => return,
+                },
+                done = self.helper.done() => self.conclude(done),
+                told = next_news(&mut self.watch) => self.hear_news(told),
+                () = self.wire.readable() => {
+                    for datagram in self.wire.hear() {
+                        self.handle(Input::Received(datagram));
+                    }
+                }
+                () = self.reports.room() => self.reports.flush(),
+            }
+        }
+        // What was to be said and removed is, or is handed over.
+        if let Some(guardian) = self.guardian.take() {
+            guardian.dismiss();
+        }
+        self.heartbeat(time::now());
+        self.reports.tell(Report::Finished);
+        while self.reports.has_more() {
+            self.reports.room().await;
+            self.reports.flush();
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let read_at = self.read_at.filter(|_| !self.is_reading);
+        let own = [Some(self.heartbeat_at), read_at, self.wire.deadline(), self.router.deadline()];
+        own.into_iter().flatten().min()
+    }
+
+    /// The shell's own appointments.
+    fn look_after(&mut self, now: Instant) {
+        if self.wire.deadline().is_some_and(|at| at <= now) {
+            let told = self.wire.tend(now);
+            self.complain_of(told);
+        }
+        if !self.is_reading && self.read_at.is_some_and(|at| at <= now) {
+            self.read_host(now);
+        }
+        if self.heartbeat_at > now {
+            return;
+        }
+        let offset = time::unix_now().saturating_sub(now.since(Instant::ZERO));
+        if self.wall_offset.is_none_or(|known| known.abs_diff(offset) > JUMP) {
+            self.wall_offset = Some(offset);
+            self.handle(Input::Clock(offset));
+        }
+        if self.find_routers_at <= now {
+            self.find_routers(now);
+            let trouble = self.guardian.as_ref().and_then(Guardian::trouble);
+            trouble.into_iter().for_each(|text| self.complain(text));
+        }
+        self.heartbeat(now);
+    }
+
+    fn heartbeat(&mut self, now: Instant) {
+        self.heartbeat_at = now + HEARTBEAT;
+        self.reports.tell(Report::Status(Box::new(self.router.status(now))));
+    }
+
+    fn find_routers(&mut self, now: Instant) {
+        self.find_routers_at = now + ROUTERS_INTERVAL;
+        if !std::mem::replace(&mut self.is_finding_routers, true) {
+            self.helper.begin(Job::FindRouters(self.links.clone()));
+        }
+    }
+
+    fn read_host(&mut self, now: Instant) {
+        // What happens while it is read must be heard.
+        if self.watch.is_none() {
+            match Watch::open() {
+                Ok(watch) => self.watch = Some(watch),
+                Err(error) => {
+                    self.read_at = Some(now + READ_RETRY);
+                    return self.complain(error);
+                }
+            }
+        }
+        self.read_at = None;
+        self.is_reading = true;
+        self.helper.begin(Job::Read);
+    }
+
+    fn obey(&mut self, order: Input) {
+        if let Input::Reload(settings) = &order
+            && settings.realtime != self.realtime
+        {
+            self.realtime = settings.realtime;
+            self.be_punctual();
+        }
+        self.handle(order);
+    }
+
+    fn be_punctual(&mut self) {
+        for text in realtime::apply(&self.realtime) {
+            self.reports.tell(Report::Said(text));
+        }
+    }
+
+    fn conclude(&mut self, done: Done) {
+        self.is_reading &= !matches!(done, Done::Host(_));
+        self.is_finding_routers &= !matches!(done, Done::Routers(_));
+        match done {
+            Done::Applied(refusals) => self.handle(Input::Applied(refusals)),
+            Done::Routers(links) => self.handle(Input::RouterLinks(links)),
+            Done::Host(Ok(host)) => {
+                self.watch.iter_mut().for_each(|watch| watch.learn(&host));
+                self.name_links(&host);
+                // Which links forward is known before the first of them announces anything.
+                self.find_routers(time::now());
+                self.handle(Input::Host(host));
+            }
+            Done::Host(Err(error)) => {
+                self.read_at = Some(time::now() + READ_RETRY);
+                self.complain(format!(
+                    "the host's addresses cannot be read: {error}: tried again every second"
+                ));
+            }
+        }
+    }
+
+    fn name_links(&mut self, host: &Host) {
+        self.links = host.links.values().map(|link| (link.index, link.name.clone())).collect();
+    }
+
+    fn hear_news(&mut self, told: Result<Told, String>) {
+        match told {
+            Ok(Told::News(all)) => {
+                for news in all {
+                    match &news {
+                        News::Link(link) => drop(self.links.insert(link.index, link.name.clone())),
+                        News::LinkGone(index) => drop(self.links.remove(index)),
+                        _ => {}
+                    }
+                    self.handle(Input::News(news));
+                }
+            }
+            Ok(Told::Lost) => self.read_at = Some(time::now()),
+            Err(error) => {
+                self.complain(error);
+                self.watch = None;
+                self.read_at = Some(time::now() + READ_RETRY);
+            }
+        }
+    }
+
+    /// Tells the router, and does what it wants done: in its order, to the end.
+    fn handle(&mut self, input: Input) {
+        let mut effects = Vec::new();
+        let mut queue = VecDeque::new();
+        let mut has_changed = false;
+        self.router.handle(time::now(), input, &mut effects);
+        queue.extend(effects.drain(..));
+        while let Some(effect) = queue.pop_front() {
+            match effect {
+                Effect::Drain => {
+                    let mut count = 0;
+                    while count < MAX_DRAINED {
+                        let heard = self.wire.hear();
+                        if heard.is_empty() {
+                            break;
+                        }
+                        count += heard.len();
+                        for datagram in heard {
+                            self.router.handle(time::now(), Input::Received(datagram), &mut effects);
+                        }
+                    }
+                    self.router.handle(time::now(), Input::Drained, &mut effects);
+                    queue.extend(effects.drain(..));
+                }
+                Effect::Listen(endpoints) => {
+                    let told = self.wire.listen(time::now(), endpoints.iter());
+                    self.complain_of(told);
+                }
+                Effect::Send(transmission) => {
+                    if let Err(error) = self.wire.send(&transmission) {
+                        self.complain(error);
+                    }
+                }
+                Effect::Announce { link, frame } => {
+                    if let Err(error) = self.wire.announce(link, &frame) {
+                        let name = self.links.get(&link).map_or("a link that went", |name| name);
+                        self.complain(format!("cannot announce addresses on {name}: {error}"));
+                    }
+                }
+                Effect::Apply(ops) => self.helper.begin(Job::Apply(ops)),
+                Effect::Testament(testament) => {
+                    let bequeathed = self.guardian.as_mut().map(|guardian| guardian.bequeath(&testament));
+                    if let Some(Err(error)) = bequeathed {
+                        self.complain(format!("not all will be removed when lvsd dies: {error}"));
+                    }
+                }
+                Effect::Instance(level) => {
+                    has_changed = true;
+                    self.reports.tell(Report::Instance(level));
+                }
+                Effect::InstanceGone(name) => {
+                    has_changed = true;
+                    self.reports.tell(Report::Gone(name));
+                }
+                Effect::Event(event) => {
+                    has_changed = true;
+                    self.reports.tell(Report::Event(event));
+                }
+                Effect::Finished => self.is_finished = true,
+            }
+        }
+        if has_changed {
+            self.heartbeat(time::now());
+        }
+    }
+
+    fn complain_of(&mut self, all: Vec<String>) {
+        all.into_iter().for_each(|text| self.complain(text));
+    }
+
+    /// Tells the log, unless it was told the same moments ago.
+    fn complain(&mut self, text: String) {
+        let now = time::now();
+        if self.complaints.get(&text).is_some_and(|told| now.since(*told) < COMPLAINT_PAUSE) {
+            return;
+        }
+        if self.complaints.len() >= MAX_COMPLAINTS {
+            self.complaints.clear();
+        }
+        self.complaints.insert(text.clone(), now);
+        self.reports.tell(Report::Said(text));
+    }
+}
+
+async fn next_news(watch: &mut Option<Watch>) -> Result<Told, String> {
+    match watch {
+        Some(watch) => watch.next().await,
+        None => std::future::pending().await,
+    }
+}

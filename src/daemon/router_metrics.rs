@@ -1,0 +1,79 @@
+//! Virtual routers as metrics, from the same status as `lvsd status`.
+
+use super::exposition::{Exposition, Kind, Labels};
+use crate::vrrp::exchange::State;
+use crate::vrrp::packet::KINDS;
+use crate::vrrp::status::{InstanceStatus, SpeakerStatus, Status};
+
+/// A family of one value for each instance.
+type Row<S> = (&'static str, Kind, &'static str, fn(&S) -> u64);
+
+/// Appends them.
+pub(super) fn render(text: &mut Exposition, router: &Status) {
+    use Kind::{Counter, Gauge};
+    let bare = Labels::default();
+    let instances: Vec<(Labels, &InstanceStatus)> =
+        router.instances.iter().map(|i| (bare.with("instance", &i.name).with("vrid", i.vrid), i)).collect();
+    let states = instances.iter().flat_map(|(labels, instance)| {
+        [State::Init, State::Backup, State::Master, State::Fault].map(|state| {
+            let name = state.to_string().to_lowercase();
+            (labels.with("state", name), u8::from(instance.state == state))
+        })
+    });
+    text.family("lvsd_vrrp_state", Gauge, "1 for the state the instance is in.", states);
+    #[rustfmt::skip]
+    let rows: &[Row<InstanceStatus>] = &[
+        ("priority", Gauge, "Effective priority.", |i| i.priority.into()),
+        ("base_priority", Gauge, "Configured priority.", |i| i.base_priority.into()),
+        ("state_age_seconds", Gauge, "Seconds since its last transition.", |i| i.since_milliseconds / 1000),
+        ("addresses_held", Gauge, "Addresses of it that are on this host.", |i| i.addresses.iter().filter(|a| a.is_held).count() as u64),
+        ("conflict", Gauge, "1 while somebody speaks for its VRID whom it cannot agree with.", |i| i.has_conflict.into()),
+        ("speakers", Gauge, "Others that speak for its VRID.", |i| i.speakers.len() as u64),
+        ("became_master_total", Counter, "How often it became Master.", |i| i.counters.became_master),
+        ("adverts_sent_total", Counter, "Advertisements sent.", |i| i.counters.sent),
+        ("adverts_received_total", Counter, "Advertisements accepted.", |i| i.counters.accepted),
+        ("priority_zero_sent_total", Counter, "Good-byes sent.", |i| i.counters.priority_zero_sent),
+        ("priority_zero_received_total", Counter, "Good-byes heard.", |i| i.counters.priority_zero_heard),
+        ("lower_priority_received_total", Counter, "Advertisements of a lower priority that a Master heard.", |i| i.counters.lower_priority_heard),
+        ("looped_total", Counter, "Own advertisements that came back.", |i| i.counters.looped),
+        ("restored_total", Counter, "Addresses, routes and rules of it that somebody removed, and that were put back.", |i| i.counters.restored),
+    ];
+    for (name, kind, help, value) in rows {
+        let samples = instances.iter().map(|(labels, instance)| (labels.clone(), value(instance)));
+        text.family(&format!("lvsd_vrrp_{name}"), *kind, help, samples);
+    }
+    // Every kind is there from the start: a counter that appears with 1 has no rate.
+    let dropped = instances.iter().flat_map(|(labels, instance)| {
+        let counted = &instance.counters.dropped;
+        let unusual = counted.keys().map(String::as_str).filter(|kind| !KINDS.contains(kind));
+        let kinds: Vec<&str> = KINDS.iter().copied().chain(unusual).collect();
+        let count = |kind: &str| counted.get(kind).copied().unwrap_or(0);
+        kinds.into_iter().map(move |kind| (labels.with("kind", kind), count(kind))).collect::<Vec<_>>()
+    });
+    text.family("lvsd_vrrp_dropped_total", Counter, "Packets for the instance that were dropped.", dropped);
+    let strangers = router.strangers.iter().map(|(kind, count)| (bare.with("kind", kind), *count));
+    text.family("lvsd_vrrp_strangers_total", Counter, "Packets for no instance.", strangers);
+    let speakers: Vec<(Labels, &SpeakerStatus)> = instances
+        .iter()
+        .flat_map(|(labels, i)| i.speakers.iter().map(|s| (labels.with("source", s.source), s)))
+        .collect();
+    #[rustfmt::skip]
+    let rows: &[Row<SpeakerStatus>] = &[
+        ("accepted_total", Counter, "Advertisements of another speaker that were accepted.", |s| s.accepted),
+        ("refused_total", Counter, "Packets of another speaker that were refused.", |s| s.refused),
+        ("conflict", Gauge, "1 while this speaker and this host cannot agree.", |s| s.conflict.is_some().into()),
+    ];
+    for (name, kind, help, value) in rows {
+        let samples = speakers.iter().map(|(labels, speaker)| (labels.clone(), value(speaker)));
+        text.family(&format!("lvsd_vrrp_speaker_{name}"), *kind, help, samples);
+    }
+    let late = [(bare.clone(), router.late_times)];
+    text.family("lvsd_vrrp_late_total", Counter, "How often its timers ran late.", late);
+    let refused = [(bare, router.refused.len())];
+    text.family(
+        "lvsd_vrrp_refused",
+        Gauge,
+        "Addresses, routes, rules and links the kernel refuses.",
+        refused,
+    );
+}

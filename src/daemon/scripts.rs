@@ -1,0 +1,147 @@
+//! Runs notify scripts: what runs next and what has run long enough the queues decide.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tracing::{debug, info, warn};
+
+use crate::notify::queue::{Job, LIMIT, MAX_RUNNING, Queues};
+use crate::notify::telling::{Subject, Telling};
+use crate::script::{Ended, Launch, Runner};
+use crate::time::{self, Instant};
+
+/// Notify scripts that run or wait.
+#[derive(Debug)]
+pub struct Scripts {
+    queues: Queues,
+    runner: Runner,
+    runs: JoinSet<(Job, Ended)>,
+    hurries: BTreeMap<Subject, oneshot::Sender<()>>,
+    is_secure: bool,
+}
+
+impl Scripts {
+    /// Nothing runs yet.
+    pub fn new(is_secure: bool) -> Scripts {
+        Scripts {
+            queues: Queues::default(),
+            runner: Runner::new(MAX_RUNNING),
+            runs: JoinSet::new(),
+            hurries: BTreeMap::new(),
+            is_secure,
+        }
+    }
+
+    /// From now on (`enable_script_security`).
+    pub fn secure(&mut self, is_secure: bool) {
+        self.is_secure = is_secure;
+    }
+
+    /// Runs what a change has to run, when it is its turn. Needs the event loop's context.
+    pub fn push(&mut self, telling: Telling) {
+        let subject = telling.change.subject.clone();
+        if self.queues.push(time::now(), telling) > 0 {
+            let folded = self.queues.folded();
+            warn!(
+                "{subject}: its notify script hangs: an older change is not told, later ones are ({folded} since the start)"
+            );
+        }
+        self.begin();
+    }
+
+    fn begin(&mut self) {
+        while let Some(job) = self.queues.begin(time::now()) {
+            let launch = Launch {
+                command: job.command.clone(),
+                environment: job.change.environment(),
+                is_secure: self.is_secure,
+                // The queue's own time is shorter, or as long.
+                limit: LIMIT,
+                is_ours: false,
+            };
+            let (hurry, hurried) = oneshot::channel::<()>();
+            let runner = self.runner.clone();
+            self.hurries.insert(job.change.subject.clone(), hurry);
+            self.runs.spawn(async move {
+                let hurry = async move {
+                    if hurried.await.is_err() {
+                        // Nobody is left to hurry it.
+                        pending::<()>().await;
+                    }
+                };
+                let ended = runner.run(launch, hurry).await;
+                (job, ended)
+            });
+        }
+    }
+
+    /// Goes on with what is to be done, for ever; may be left and entered again at any time.
+    pub async fn work(&mut self) {
+        loop {
+            self.step().await;
+        }
+    }
+
+    async fn step(&mut self) {
+        let deadline = self.queues.deadline();
+        tokio::select! {
+            Some(ended) = self.runs.join_next() => {
+                if let Ok((job, ended)) = ended {
+                    self.hurries.remove(&job.change.subject);
+                    self.queues.ended(&job.change.subject);
+                    tell(&job, &ended);
+                }
+                self.begin();
+            }
+            () = until(deadline) => self.hurry(),
+        }
+    }
+
+    fn hurry(&mut self) {
+        for subject in self.queues.overdue(time::now()) {
+            warn!("{subject}: its notify script takes too long, and is ended: a later change waits");
+            if let Some(hurry) = self.hurries.remove(&subject) {
+                // It may have ended just now.
+                let _ = hurry.send(());
+            }
+        }
+    }
+
+    /// The daemon ends: each subject's last change is told, within the limit. What still runs then goes on alone.
+    pub async fn finish(&mut self, limit: Duration) {
+        self.queues.end(time::now());
+        self.hurry();
+        let idle = async {
+            while !self.queues.is_idle() {
+                self.step().await;
+            }
+        };
+        if tokio::time::timeout(limit, idle).await.is_err() {
+            warn!("notify scripts still run, and are left alone");
+        }
+    }
+}
+
+/// Waits for a point in time; without one for ever.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep(at.since(time::now())).await,
+        None => pending().await,
+    }
+}
+
+/// What came of a script is told to the log.
+fn tell(job: &Job, ended: &Ended) {
+    let (subject, program, state) = (&job.change.subject, job.command.program(), job.change.state);
+    let output = ended.output.trim_end();
+    if ended.ending.is_success() && output.is_empty() {
+        debug!("{subject}: {program}, told {state}, {}", ended.ending);
+    } else if ended.ending.is_success() {
+        info!(output, "{subject}: {program}, told {state}, {}", ended.ending);
+    } else {
+        warn!(output, "{subject}: {program}, told {state}, {}", ended.ending);
+    }
+}

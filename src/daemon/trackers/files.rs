@@ -1,0 +1,176 @@
+//! Watches files whose number counts (`track_file`): the kernel tells of changes, and every few seconds they are read
+//! all the same, for there are file systems that tell nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use tokio::net::unix::pipe::Receiver;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use crate::time::{self, Instant};
+use crate::vrrp::settings::FileSettings;
+use crate::vrrp::tracking::file::{MAX_BYTES, number};
+
+/// From one look at a file to the next when nothing is told of it.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// The least: a folder in which much happens is looked at no more often.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// All watched files.
+#[derive(Debug, Default)]
+pub struct Files {
+    files: BTreeMap<String, Watched>,
+    looks: JoinSet<(String, Result<i64, String>)>,
+    watch: Option<Receiver>,
+    next: Instant,
+}
+
+#[derive(Debug)]
+struct Watched {
+    settings: Arc<FileSettings>,
+    level: Option<i64>,
+    complaint: Option<String>,
+    /// A look at it is under way: one that hangs keeps no other from being looked at.
+    is_busy: bool,
+}
+
+impl Files {
+    /// Watches these. Those that are new are written first, where that is wanted.
+    pub fn want(&mut self, wanted: Vec<Arc<FileSettings>>) {
+        let mut before = std::mem::take(&mut self.files);
+        for settings in wanted {
+            let watched = match before.remove(&settings.name) {
+                Some(known) if known.settings.path == settings.path => Watched { settings, ..known },
+                _ => Watched { settings, level: None, complaint: None, is_busy: false },
+            };
+            self.files.insert(watched.settings.name.clone(), watched);
+        }
+        let folders = self.files.values().filter_map(|w| w.settings.path.parent().map(Path::to_owned));
+        self.watch = if self.files.is_empty() { None } else { watch(&folders.collect()) };
+        self.next = Instant::ZERO;
+    }
+
+    /// The next file whose number changed, or is known for the first time; may be left and entered again at any time.
+    pub async fn next(&mut self) -> (String, i64) {
+        loop {
+            let now = time::now();
+            if now >= self.next && !self.files.is_empty() {
+                self.next = now + INTERVAL;
+                self.look();
+            }
+            let next = self.next;
+            tokio::select! {
+                Some(look) = self.looks.join_next() => {
+                    if let Ok((name, found)) = look
+                        && let Some(level) = self.found(&name, found)
+                    {
+                        return (name, level);
+                    }
+                }
+                () = changed(self.watch.as_ref()) => self.next = self.next.min(time::now() + PAUSE),
+                () = sleep(next, self.files.is_empty()) => {}
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        for (name, watched) in self.files.iter_mut().filter(|(_, watched)| !watched.is_busy) {
+            watched.is_busy = true;
+            let (name, settings) = (name.clone(), Arc::clone(&watched.settings));
+            let is_first = watched.level.is_none();
+            self.looks.spawn_blocking(move || {
+                let found = if is_first { begin(&settings) } else { Ok(()) };
+                (name, found.and_then(|()| read(&settings.path)))
+            });
+        }
+    }
+
+    /// Takes a look's result; the level where it changed. A file that is not there, or says no number, counts 0.
+    fn found(&mut self, name: &str, found: Result<i64, String>) -> Option<i64> {
+        let watched = self.files.get_mut(name)?;
+        watched.is_busy = false;
+        let level = *found.as_ref().unwrap_or(&0);
+        let path = watched.settings.path.display();
+        match (&found, &watched.complaint) {
+            (Err(why), told) if told.as_ref() != Some(why) => {
+                warn!("track_file {name}: {path}: {why}: it counts 0");
+            }
+            (Ok(_), Some(_)) => info!("track_file {name}: {path} can be read again"),
+            _ => {}
+        }
+        watched.complaint = found.err();
+        if watched.level == Some(level) {
+            return None;
+        }
+        info!("track_file {name}: {level}");
+        watched.level = Some(level);
+        Some(level)
+    }
+}
+
+/// Writes a file that is to be there at the start (`init_file`).
+fn begin(settings: &FileSettings) -> Result<(), String> {
+    let Some((value, is_overwritten)) = settings.initial else { return Ok(()) };
+    let mut options = OpenOptions::new();
+    options.write(true);
+    match is_overwritten {
+        true => options.create(true).truncate(true),
+        false => options.create_new(true),
+    };
+    match options.open(&settings.path).and_then(|mut file| writeln!(file, "{value}")) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(format!("cannot be written: {error}")),
+        _ => Ok(()),
+    }
+}
+
+fn read(path: &Path) -> Result<i64, String> {
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path);
+    let file = file.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => "there is no such file".to_owned(),
+        _ => error.to_string(),
+    })?;
+    let mut text = Vec::new();
+    file.take(MAX_BYTES as u64).read_to_end(&mut text).map_err(|error| error.to_string())?;
+    number(&text)
+}
+
+/// A watch over folders; those that are not there are read now and then only.
+fn watch(folders: &BTreeSet<PathBuf>) -> Option<Receiver> {
+    let fd = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok()?;
+    let what = WatchFlags::CLOSE_WRITE
+        | WatchFlags::MODIFY
+        | WatchFlags::MOVED_FROM
+        | WatchFlags::MOVED_TO
+        | WatchFlags::DELETE;
+    for folder in folders.iter().filter(|folder| fs::metadata(folder).is_ok()) {
+        // Without it the file is read now and then all the same.
+        let _ = inotify::add_watch(&fd, folder, what | WatchFlags::ONLYDIR);
+    }
+    // No pipe, but it is read as one.
+    Receiver::from_owned_fd_unchecked(fd).ok()
+}
+
+/// Waits until something changed in a watched folder; what, the files themselves say.
+async fn changed(watch: Option<&Receiver>) {
+    let Some(watch) = watch else { return std::future::pending().await };
+    if watch.readable().await.is_err() {
+        return std::future::pending().await;
+    }
+    let mut buffer = [0; 4096];
+    while watch.try_read(&mut buffer).is_ok_and(|n| n > 0) {}
+}
+
+async fn sleep(until: Instant, is_idle: bool) {
+    if is_idle {
+        return std::future::pending().await;
+    }
+    tokio::time::sleep(until.since(time::now())).await;
+}

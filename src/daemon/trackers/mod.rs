@@ -1,0 +1,234 @@
+//! Runs and watches what virtual routers follow: scripts, files, processes. What it amounts to the router is told.
+//!
+//! When a script runs and what its runs amount to is decided by [`crate::vrrp::tracking`]. Nothing here holds anybody
+//! up: scripts are processes, files are read on threads of their own.
+
+mod files;
+mod processes;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs::OpenOptions;
+use std::future::pending;
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
+
+use tokio::task::{AbortHandle, JoinSet};
+use tracing::{debug, error, info, warn};
+
+use crate::script::{Ended, Ending, Launch, Runner};
+use crate::time::{self, Instant};
+use crate::vrrp::exchange::{Input, TrackLevel};
+use crate::vrrp::settings::{ScriptSettings, Settings, TrackTarget};
+use crate::vrrp::tracking::script::{Complaint, Due, ScriptTrack};
+use files::Files;
+use processes::Processes;
+
+/// Scripts that run at once; the others wait, and count as failed when they have waited too long.
+const MAX_RUNNING: usize = 64;
+/// In the place of a program: the file behind it is opened.
+const OPEN: &str = "<";
+
+/// All that is followed.
+#[derive(Debug)]
+pub struct Trackers {
+    scripts: BTreeMap<String, Script>,
+    runs: JoinSet<(String, Ended)>,
+    runner: Runner,
+    files: Files,
+    processes: Processes,
+    is_secure: bool,
+    /// Levels nobody has fetched yet: of each target as many as it had changes in one round.
+    news: VecDeque<Input>,
+}
+
+#[derive(Debug)]
+struct Script {
+    track: ScriptTrack,
+    run: Option<AbortHandle>,
+}
+
+impl Trackers {
+    /// Follows nothing yet.
+    pub fn new() -> Trackers {
+        Trackers {
+            scripts: BTreeMap::new(),
+            runs: JoinSet::new(),
+            runner: Runner::new(MAX_RUNNING),
+            files: Files::default(),
+            processes: Processes::default(),
+            is_secure: false,
+            news: VecDeque::new(),
+        }
+    }
+
+    /// Follows what these settings follow, and nothing else; what goes on keeps its level. Needs the event loop's
+    /// context.
+    pub fn want(&mut self, settings: &Settings) {
+        self.is_secure = settings.secures_scripts;
+        let followed = followed(settings);
+        let is_followed = |target: TrackTarget| followed.contains(&target);
+        let now = time::now();
+        let mut before = std::mem::take(&mut self.scripts);
+        for (name, settings) in &settings.scripts {
+            if !is_followed(TrackTarget::Script(name.clone())) {
+                continue;
+            }
+            let script = match before.remove(name) {
+                Some(mut script) if script.track.settings().command == settings.command => {
+                    script.track.reconfigure(Arc::clone(settings));
+                    script
+                }
+                other => {
+                    other.iter().for_each(Script::abort);
+                    Script { track: ScriptTrack::new(Arc::clone(settings), now), run: None }
+                }
+            };
+            self.scripts.insert(name.clone(), script);
+        }
+        before.values().for_each(Script::abort);
+        let files = settings.files.iter().filter(|(name, _)| is_followed(TrackTarget::File((*name).clone())));
+        self.files.want(files.map(|(_, file)| Arc::clone(file)).collect());
+        let processes =
+            settings.processes.iter().filter(|(name, _)| is_followed(TrackTarget::Process((*name).clone())));
+        self.processes.want(processes.map(|(_, process)| Arc::clone(process)).collect());
+    }
+
+    /// The next level that is new to the router; may be left and entered again at any time.
+    pub async fn next(&mut self) -> Input {
+        loop {
+            self.advance(time::now());
+            if let Some(input) = self.news.pop_front() {
+                return input;
+            }
+            let deadline = self.scripts.values().map(|script| script.track.deadline()).min();
+            tokio::select! {
+                Some(run) = self.runs.join_next() => {
+                    // An aborted one is nobody's any more.
+                    if let Ok((name, ended)) = run {
+                        self.ended(&name, &ended);
+                    }
+                }
+                (name, number) = self.files.next() => {
+                    self.news.push_back(tracked(TrackTarget::File(name), TrackLevel::Counts(number)));
+                }
+                (name, is_well) = self.processes.next() => {
+                    let what = if is_well { "enough run, and not too many" } else { "too few or too many run" };
+                    info!("vrrp_track_process {name}: {what}");
+                    self.news.push_back(tracked(TrackTarget::Process(name), TrackLevel::Is(is_well)));
+                }
+                () = until(deadline) => {}
+            }
+        }
+    }
+
+    /// Begins what is due.
+    fn advance(&mut self, now: Instant) {
+        for (name, script) in &mut self.scripts {
+            if now < script.track.deadline() {
+                continue;
+            }
+            let due = script.track.advance(now);
+            if due.begins {
+                let run = begin(&self.runner, script.track.settings(), self.is_secure);
+                let name = name.clone();
+                script.run = Some(self.runs.spawn(async move { (name, run.await) }));
+            }
+            let why = "its time is over and it still runs";
+            self.news.extend(told(name, &due, why, ""));
+        }
+    }
+
+    fn ended(&mut self, name: &str, ended: &Ended) {
+        let Some(script) = self.scripts.get_mut(name) else { return };
+        script.run = None;
+        let output = ended.output.trim_end();
+        debug!(output, "vrrp_script {name}: {}", ended.ending);
+        let due = script.track.ended(ended.ending.is_success(), ended.ending.cannot_run());
+        self.news.extend(told(name, &due, &ended.ending.to_string(), output));
+    }
+}
+
+impl Default for Trackers {
+    fn default() -> Trackers {
+        Trackers::new()
+    }
+}
+
+impl Script {
+    fn abort(&self) {
+        self.run.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// What some instance or group follows.
+fn followed(settings: &Settings) -> BTreeSet<TrackTarget> {
+    let of_instances = settings.instances.iter().flat_map(|i| &i.tracks);
+    let of_groups = settings.groups.iter().flat_map(|g| &g.tracks);
+    of_instances.chain(of_groups).map(|track| track.target.clone()).collect()
+}
+
+/// One run of a script.
+fn begin(
+    runner: &Runner,
+    settings: &ScriptSettings,
+    is_secure: bool,
+) -> impl Future<Output = Ended> + Send + use<> {
+    let (runner, limit, command) = (runner.clone(), settings.timeout, settings.command.clone());
+    async move {
+        match command.words.as_slice() {
+            [first, path] if first == OPEN => opened(path.clone()).await,
+            _ => {
+                let launch = Launch { command, environment: Vec::new(), is_secure, limit, is_ours: true };
+                runner.run(launch, pending()).await
+            }
+        }
+    }
+}
+
+/// Whether a file can be opened, as the form `<PATH` of a script asks.
+async fn opened(path: String) -> Ended {
+    let open = move || {
+        let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        OpenOptions::new().read(true).custom_flags(nonblocking).open(path)
+    };
+    let (ending, output) = match tokio::task::spawn_blocking(open).await {
+        Ok(Ok(_)) => (Ending::Exited(0), String::new()),
+        Ok(Err(error)) => (Ending::Exited(1), error.to_string()),
+        Err(error) => (Ending::CannotRun(error.to_string()), String::new()),
+    };
+    Ended { ending, output }
+}
+
+/// Tells the log what is new of a script; the router's news.
+fn told(name: &str, due: &Due, why: &str, output: &str) -> Option<Input> {
+    match &due.complaint {
+        Some(Complaint::CannotRun(why)) => {
+            error!("vrrp_script {name}: counts as failed, because it cannot do its work: {why}");
+        }
+        Some(Complaint::RunsAgain) => info!("vrrp_script {name}: does its work again"),
+        None => {}
+    }
+    let is_up = due.level?;
+    if is_up {
+        info!("vrrp_script {name}: succeeded");
+    } else if due.begins {
+        info!("vrrp_script {name}: counts as failed until it has succeeded (init_fail)");
+    } else {
+        warn!(output, "vrrp_script {name}: failed: {why}");
+    }
+    Some(tracked(TrackTarget::Script(name.to_owned()), TrackLevel::Is(is_up)))
+}
+
+fn tracked(target: TrackTarget, level: TrackLevel) -> Input {
+    Input::Tracked { target, level }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep(at.since(time::now())).await,
+        None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

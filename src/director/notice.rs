@@ -1,0 +1,189 @@
+//! Changes of virtual servers and real servers in keepalived's words: which commands hear of them, which line is
+//! written.
+//!
+//! A virtual server's quorum is told at the start, too, as keepalived does: what `quorum_up` prepares is not there
+//! before. The addresses of a group are one to whoever is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use super::Director;
+use super::event::Event;
+use super::pool::{Member, Pool};
+use crate::config::{UpDown, VirtualServer, VirtualServerId};
+use crate::notify::telling::{Audience, Change, Line, Subject, Telling};
+
+/// What was told last.
+#[derive(Debug, Default)]
+pub struct Notices {
+    told: BTreeMap<Subject, bool>,
+    is_begun: bool,
+}
+
+/// Numbers changes.
+pub type Number<'a> = &'a mut dyn FnMut() -> u64;
+
+impl Notices {
+    /// Who hears of an event. The first time all is in the kernel, and after a reload, of more than one.
+    pub fn follow(&mut self, event: &Event, director: &Director, number: Number<'_>) -> Vec<Telling> {
+        match event {
+            Event::RealServer { virtual_server, real_server, is_up, reason } => {
+                let Some(pool) = director.pools.get(virtual_server) else { return Vec::new() };
+                let Some(member) = pool.members.get(real_server) else { return Vec::new() };
+                self.real_server(pool, member, *is_up, reason, number).into_iter().collect()
+            }
+            Event::Quorum { virtual_server, has_quorum, weight, quorum } => {
+                let Some(pool) = director.pools.get(virtual_server) else { return Vec::new() };
+                let cause = format!("weight {weight} of {quorum} needed");
+                self.virtual_server(pool, *has_quorum, &cause, number).into_iter().collect()
+            }
+            Event::Ready { .. } => {
+                self.is_begun = true;
+                self.begin(director, number)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Who hears of what a reload brought. What it took away is forgotten.
+    pub fn reloaded(&mut self, director: &Director, number: Number<'_>) -> Vec<Telling> {
+        let pools = || director.pools.values();
+        let servers = pools().map(|p| Subject::VirtualServer(name(&p.server)));
+        let members = pools().flat_map(|p| p.members.keys().map(|at| real_subject(&p.server, *at)));
+        let known: BTreeSet<Subject> = servers.chain(members).collect();
+        self.told.retain(|subject, _| known.contains(subject));
+        if self.is_begun { self.begin(director, number) } else { Vec::new() }
+    }
+
+    /// Who hears of a stop: of virtual servers with `omega`.
+    pub fn farewell(&mut self, director: &Director, number: Number<'_>) -> Vec<Telling> {
+        let mut all = Vec::new();
+        for pool in director.pools.values().filter(|p| p.server.notices.is_told_at_stop) {
+            for member in pool.members.values().filter(|m| m.is_up) {
+                all.extend(self.real_server(pool, member, false, "lvsd stops", number));
+            }
+            if pool.has_quorum() {
+                all.extend(self.virtual_server(pool, false, "lvsd stops", number));
+            }
+        }
+        all
+    }
+
+    /// Tells of what was never told.
+    fn begin(&mut self, director: &Director, number: Number<'_>) -> Vec<Telling> {
+        let mut all = Vec::new();
+        let tells_servers = director.config.global.tells_first_servers;
+        for pool in director.pools.values() {
+            for (at, member) in &pool.members {
+                let subject = real_subject(&pool.server, *at);
+                if self.told.contains_key(&subject) {
+                    continue;
+                }
+                if member.is_up && tells_servers {
+                    all.extend(self.real_server(pool, member, true, BEGINNING, number));
+                } else {
+                    self.told.insert(subject, member.is_up);
+                }
+            }
+            let subject = Subject::VirtualServer(name(&pool.server));
+            if self.told.contains_key(&subject) {
+                continue;
+            }
+            // keepalived tells of the lack of a quorum only when somebody takes its place.
+            if pool.has_quorum() || pool.server.sorry_server.is_some() {
+                all.extend(self.virtual_server(pool, pool.has_quorum(), BEGINNING, number));
+            } else {
+                self.told.insert(subject, false);
+            }
+        }
+        all
+    }
+
+    fn virtual_server(
+        &mut self,
+        pool: &Pool,
+        is_up: bool,
+        cause: &str,
+        number: Number<'_>,
+    ) -> Option<Telling> {
+        let name = name(&pool.server);
+        let text = format!("VS {name} {}", word(is_up));
+        let commands = pool.server.notices.commands.as_deref();
+        self.tell(Subject::VirtualServer(name), text, is_up, commands, cause, number)
+    }
+
+    fn real_server(
+        &mut self,
+        pool: &Pool,
+        member: &Member,
+        is_up: bool,
+        cause: &str,
+        number: Number<'_>,
+    ) -> Option<Telling> {
+        let real = &member.real_server;
+        let subject = real_subject(&pool.server, real.address);
+        let text =
+            format!("RS {} {} {}", real_name(&pool.server, real.address), name(&pool.server), word(is_up));
+        self.tell(subject, text, is_up, real.commands.as_deref(), cause, number)
+    }
+
+    fn tell(
+        &mut self,
+        subject: Subject,
+        text: String,
+        is_up: bool,
+        commands: Option<&UpDown>,
+        cause: &str,
+        number: Number<'_>,
+    ) -> Option<Telling> {
+        let previous = self.told.insert(subject.clone(), is_up);
+        if previous == Some(is_up) {
+            return None;
+        }
+        let script = commands.and_then(|c| if is_up { c.up.clone() } else { c.down.clone() });
+        let line = Line { audience: Audience::Lvs, bytes: format!("{text}\n").into_bytes() };
+        let change = Change {
+            subject,
+            state: word(is_up),
+            previous: previous.map(word),
+            priority: None,
+            cause: cause.to_owned(),
+            master: None,
+            sequence: number(),
+        };
+        Some(Telling { change, scripts: script.into_iter().collect(), line: Some(line) })
+    }
+}
+
+const BEGINNING: &str = "at the start";
+
+fn word(is_up: bool) -> &'static str {
+    if is_up { "UP" } else { "DOWN" }
+}
+
+fn real_subject(server: &VirtualServer, real: SocketAddr) -> Subject {
+    Subject::RealServer(real_name(server, real), name(server))
+}
+
+/// A virtual server as keepalived writes it: `[10.0.0.1]:tcp:80`, `FWM 7`, `[web]:0`.
+fn name(server: &VirtualServer) -> String {
+    match (&server.notices.group, server.id) {
+        (Some(group), _) => group.to_string(),
+        (None, VirtualServerId::Address { protocol, address, port }) => {
+            format!("[{address}]:{protocol}:{port}")
+        }
+        (None, VirtualServerId::Fwmark { mark, .. }) => format!("FWM {mark}"),
+    }
+}
+
+/// A real server as keepalived writes it: `[10.1.0.1]:tcp:80`; a firewall mark has no protocol.
+fn real_name(server: &VirtualServer, real: SocketAddr) -> String {
+    let (ip, port) = (real.ip(), real.port());
+    match server.id {
+        VirtualServerId::Address { protocol, .. } => format!("[{ip}]:{protocol}:{port}"),
+        VirtualServerId::Fwmark { .. } => format!("[{ip}]:none:{port}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::check::outcome::Outcome;
+use crate::check::outcome::Phase;
+use crate::config::{Config, Global, ServerNotices, SorryServer};
+use crate::director::sim::stories::{real_server, tcp_server};
+use crate::director::state::State;
+use crate::director::{Effect, Input};
+use crate::ipvs::types::Forwarding;
+use crate::script::Command;
+use crate::time::Instant;
+
+fn commands(name: &str) -> Option<Arc<UpDown>> {
+    let command = |end: &str| {
+        Some(Command { words: vec![format!("/{name}"), end.to_owned()], user: None, group: None })
+    };
+    Some(Arc::new(UpDown { up: command("up"), down: command("down") }))
+}
+
+fn server(group: Option<&str>, last: u8) -> VirtualServer {
+    let mut server = tcp_server();
+    server.id = match server.id {
+        VirtualServerId::Address { protocol, port, .. } => {
+            VirtualServerId::Address { protocol, address: [10, 0, 0, last].into(), port }
+        }
+        other => other,
+    };
+    server.real_servers = vec![real_server(1), real_server(2)];
+    server.quorum = 2;
+    for real in &mut server.real_servers {
+        Arc::make_mut(real).commands = commands("rs");
+    }
+    server.notices =
+        ServerNotices { commands: commands("vs"), group: group.map(Arc::from), is_told_at_stop: last == 1 };
+    server
+}
+
+struct Site {
+    director: Director,
+    notices: Notices,
+    sequence: u64,
+    now: Instant,
+}
+
+impl Site {
+    fn new(servers: Vec<VirtualServer>, global: Global) -> Site {
+        let config = Arc::new(Config { global, virtual_servers: servers, ..Config::default() });
+        let director = Director::new(config, State::default(), 1, Instant::ZERO);
+        Site { director, notices: Notices::default(), sequence: 0, now: Instant::ZERO }
+    }
+
+    fn event(&mut self, event: &Event) -> Vec<String> {
+        let sequence = &mut self.sequence;
+        let mut number = || {
+            *sequence += 1;
+            *sequence
+        };
+        texts(self.notices.follow(event, &self.director, &mut number))
+    }
+
+    fn ready(&mut self) -> Vec<String> {
+        self.event(&Event::Ready { services: 1, destinations: 2 })
+    }
+
+    /// All probes of a real server fail until it is down; what is told.
+    fn fail(&mut self, at: &str) -> Vec<String> {
+        let mut told = Vec::new();
+        for _ in 0..200 {
+            self.now = self.now + std::time::Duration::from_millis(500);
+            let mut effects = Vec::new();
+            self.director.handle(self.now, Input::Wake, &mut effects);
+            let mut events = Vec::new();
+            while let Some(effect) = effects.pop() {
+                match effect {
+                    Effect::StartProbe { run, spec } => {
+                        let outcome = if spec.target.address.to_string() == at {
+                            Outcome::fail(Phase::Done, "refused".to_owned())
+                        } else {
+                            Outcome::pass("connected".to_owned())
+                        };
+                        self.director.handle(self.now, Input::ProbeDone { run, outcome }, &mut effects);
+                    }
+                    Effect::Event(event) => events.insert(0, event),
+                    _ => {}
+                }
+            }
+            for event in events {
+                told.extend(self.event(&event));
+            }
+        }
+        told
+    }
+}
+
+/// Commands and line of each.
+fn texts(tellings: Vec<Telling>) -> Vec<String> {
+    let text = |telling: Telling| {
+        let commands = telling.scripts.iter().map(|c| c.words.join(" "));
+        let line = telling.line.map(|l| String::from_utf8(l.bytes).unwrap());
+        commands.chain(line).collect::<Vec<_>>().join(" | ")
+    };
+    tellings.into_iter().map(text).collect()
+}
+
+#[test]
+fn quorum_is_told_when_all_is_in_the_kernel_and_changes_as_keepalived_writes_them() {
+    let mut site = Site::new(vec![server(None, 1)], Global::default());
+    assert_eq!(site.ready(), ["/vs up | VS [10.0.0.1]:tcp:80 UP\n"]);
+    assert_eq!(site.ready(), [""; 0], "once");
+    let told = site.fail("10.1.0.2:80");
+    let expected = [
+        "/rs down | RS [10.1.0.2]:tcp:80 [10.0.0.1]:tcp:80 DOWN\n",
+        "/vs down | VS [10.0.0.1]:tcp:80 DOWN\n",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn the_addresses_of_a_group_are_told_as_one() {
+    let servers = (1..=3).map(|last| server(Some("[web]:0"), last)).collect();
+    let mut site = Site::new(servers, Global { tells_first_servers: true, ..Global::default() });
+    let expected = [
+        "/rs up | RS [10.1.0.1]:tcp:80 [web]:0 UP\n",
+        "/rs up | RS [10.1.0.2]:tcp:80 [web]:0 UP\n",
+        "/vs up | VS [web]:0 UP\n",
+    ];
+    assert_eq!(site.ready(), expected, "and real servers with rs_init_notifies");
+    let told = site.fail("10.1.0.1:80");
+    let expected = ["/rs down | RS [10.1.0.1]:tcp:80 [web]:0 DOWN\n", "/vs down | VS [web]:0 DOWN\n"];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_virtual_server_without_quorum_is_told_at_the_start_when_somebody_takes_its_place() {
+    let mut alone = server(None, 1);
+    alone.real_servers.iter_mut().for_each(|r| Arc::make_mut(r).weight = 0);
+    let mut helped = server(None, 2);
+    helped.real_servers = alone.real_servers.clone();
+    let address = "10.1.0.9:80".parse().unwrap();
+    helped.sorry_server = Some(SorryServer { address, forwarding: Forwarding::Dr, inhibit: false });
+    let mut site = Site::new(vec![alone, helped], Global::default());
+    assert_eq!(site.ready(), ["/vs down | VS [10.0.0.2]:tcp:80 DOWN\n"]);
+}
+
+#[test]
+fn a_reload_tells_of_what_is_new_and_a_stop_of_those_with_omega() {
+    let mut site = Site::new(vec![server(None, 1)], Global::default());
+    site.ready();
+    let config = Config { virtual_servers: vec![server(None, 1), server(None, 2)], ..Config::default() };
+    site.director.handle(site.now, Input::Reload(Arc::new(config)), &mut Vec::new());
+    let mut number = || 9;
+    let told = texts(site.notices.reloaded(&site.director, &mut number));
+    assert_eq!(told, ["/vs up | VS [10.0.0.2]:tcp:80 UP\n"]);
+    let told = texts(site.notices.farewell(&site.director, &mut number));
+    let expected = [
+        "/rs down | RS [10.1.0.1]:tcp:80 [10.0.0.1]:tcp:80 DOWN\n",
+        "/rs down | RS [10.1.0.2]:tcp:80 [10.0.0.1]:tcp:80 DOWN\n",
+        "/vs down | VS [10.0.0.1]:tcp:80 DOWN\n",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_firewall_mark_has_no_protocol() {
+    let mut server = server(None, 1);
+    server.id = VirtualServerId::Fwmark { family: crate::ipvs::types::Family::Inet, mark: 7 };
+    assert_eq!(name(&server), "FWM 7");
+    assert_eq!(real_name(&server, "[fd00::1]:0".parse().unwrap()), "[fd00::1]:none:0");
+}

@@ -1,0 +1,201 @@
+use super::*;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::vrrp::settings::{
+    Announcing, Authentication, Beginning, Checksum, Family, GroupSettings, InstanceSettings, Transport,
+    Version,
+};
+
+fn command(text: &str) -> Option<Command> {
+    let words = text.split(' ').map(str::to_owned).collect();
+    Some(Command { words, user: None, group: None })
+}
+
+fn all_commands() -> NotifyCommands {
+    NotifyCommands {
+        master: command("/m master"),
+        backup: command("/b"),
+        fault: command("/f"),
+        stop: command("/s"),
+        deleted: None,
+        tells_deleted: false,
+        any: command("/any own"),
+        master_heard_lower_priority: command("/low"),
+        tells_priority: true,
+        mail: false,
+    }
+}
+
+fn settings(notify: NotifyCommands) -> Settings {
+    let announcing = Announcing {
+        delay: Duration::ZERO,
+        repeat: 1,
+        refresh: Duration::ZERO,
+        refresh_repeat: 1,
+        lower_priority_delay: Duration::ZERO,
+        lower_priority_repeat: 1,
+        extra: Duration::ZERO,
+        extra_on_all: false,
+    };
+    let instance = InstanceSettings {
+        name: "VI 1".to_owned(),
+        family: Family::Ipv4,
+        interface: Some("eth0".to_owned()),
+        vrf: None,
+        vrid: 51,
+        priority: 100,
+        version: Version::V2,
+        advert_interval: Duration::from_secs(1),
+        beginning: Beginning::Backup,
+        preempts: true,
+        preempt_delay: Duration::ZERO,
+        is_strict: false,
+        transport: Transport::Multicast([224, 0, 0, 18].into()),
+        source: None,
+        tracks_source: false,
+        checksum: Checksum::PseudoHeader,
+        authentication: Authentication::None,
+        vmac: None,
+        advertises_from_base: false,
+        addresses: Vec::new(),
+        excluded: Vec::new(),
+        routes: Vec::new(),
+        rules: Vec::new(),
+        promotes_secondaries: false,
+        announcing,
+        missed_adverts: 3,
+        ignores_lower_priority: false,
+        answers_higher_priority: false,
+        owner_ignores_adverts: false,
+        ignores_own_link: false,
+        tracks: Vec::new(),
+        receive_buffer: None,
+        notify: notify.clone(),
+    };
+    let group = GroupSettings {
+        name: "G1".to_owned(),
+        members: Vec::new(),
+        tracks: Vec::new(),
+        counts_weights: false,
+        notify,
+    };
+    Settings { instances: vec![Arc::new(instance)], groups: vec![Arc::new(group)], ..Settings::default() }
+}
+
+fn transition(from: State, to: State, priority: u8) -> Event {
+    Event::Transition {
+        instance: "VI 1".to_owned(),
+        vrid: 51,
+        from,
+        to,
+        priority,
+        reason: "no Master was heard".to_owned(),
+        master: Some([10, 0, 0, 2].into()),
+    }
+}
+
+/// The commands that are run, and the line.
+fn told(telling: Option<Telling>) -> String {
+    let Some(telling) = telling else { return "nothing".to_owned() };
+    let commands = telling.scripts.iter().map(|c| c.words.join(" "));
+    let line = telling.line.map(|l| String::from_utf8(l.bytes).unwrap());
+    commands.chain(line).collect::<Vec<_>>().join(" | ")
+}
+
+#[test]
+fn each_state_has_its_command_with_its_own_arguments_and_notify_has_four_more() {
+    let settings = settings(all_commands());
+    let scene = Scene { settings: &settings, previous: None, is_stopping: false };
+    let stopping = Scene { is_stopping: true, ..scene };
+    let table = [
+        (State::Backup, scene, "/b | /any own INSTANCE VI 1 BACKUP 100 | INSTANCE \"VI 1\" BACKUP 100\n"),
+        (
+            State::Master,
+            scene,
+            "/m master | /any own INSTANCE VI 1 MASTER 100 | INSTANCE \"VI 1\" MASTER 100\n",
+        ),
+        (State::Fault, scene, "/f | /any own INSTANCE VI 1 FAULT 100 | INSTANCE \"VI 1\" FAULT 100\n"),
+        (State::Init, stopping, "/s | /any own INSTANCE VI 1 STOP 100 | INSTANCE \"VI 1\" STOP 100\n"),
+        (State::Init, scene, "nothing"),
+    ];
+    for (to, scene, expected) in table {
+        let telling = Teller::default().tell(&transition(State::Init, to, 100), scene);
+        assert_eq!(told(telling), expected, "{to} {}", scene.is_stopping);
+    }
+    let name = Teller::default().tell(&transition(State::Init, State::Master, 100), scene).unwrap();
+    assert_eq!(name.scripts.last().unwrap().words, ["/any", "own", "INSTANCE", "VI 1", "MASTER", "100"]);
+}
+
+#[test]
+fn a_group_has_priority_zero() {
+    let settings = settings(all_commands());
+    let scene = Scene { settings: &settings, previous: None, is_stopping: false };
+    let event = Event::Group { group: "G1".to_owned(), to: State::Master, reason: "all agree".to_owned() };
+    let expected = "/m master | /any own GROUP G1 MASTER 0 | GROUP \"G1\" MASTER 0\n";
+    assert_eq!(told(Teller::default().tell(&event, scene)), expected);
+}
+
+#[test]
+fn what_a_reload_removed_is_told_as_fault_unless_notify_deleted_is_written() {
+    let none = Settings::default();
+    let gone = transition(State::Master, State::Init, 100);
+    let with = |commands: NotifyCommands| {
+        let before = settings(commands);
+        let scene = Scene { settings: &none, previous: Some(&before), is_stopping: false };
+        told(Teller::default().tell(&gone, scene))
+    };
+    let fault = "/f | /any own INSTANCE VI 1 FAULT 100 | INSTANCE \"VI 1\" FAULT 100\n";
+    assert_eq!(with(all_commands()), fault);
+    let any = "/any own INSTANCE VI 1 DELETED 100 | INSTANCE \"VI 1\" DELETED 100\n";
+    assert_eq!(with(NotifyCommands { tells_deleted: true, ..all_commands() }), any);
+    let deleted = NotifyCommands { deleted: command("/d"), ..all_commands() };
+    assert_eq!(with(deleted), format!("/d | {any}"));
+    let scene = Scene { settings: &none, previous: None, is_stopping: false };
+    assert_eq!(told(Teller::default().tell(&gone, scene)), "nothing", "nobody knows it");
+}
+
+#[test]
+fn priorities_and_lower_ones_heard_are_told_as_configured() {
+    let silent = settings(NotifyCommands::default());
+    let loud = settings(all_commands());
+    let priority = |state| Event::Priority {
+        instance: "VI 1".to_owned(),
+        state,
+        from: 100,
+        to: 80,
+        reason: "script chk is down".to_owned(),
+    };
+    let tell = |event: &Event, settings: &Settings| {
+        told(Teller::default().tell(event, Scene { settings, previous: None, is_stopping: false }))
+    };
+    assert_eq!(tell(&priority(State::Master), &loud), "INSTANCE \"VI 1\" MASTER_PRIORITY 80\n");
+    assert_eq!(tell(&priority(State::Backup), &loud), "INSTANCE \"VI 1\" BACKUP_PRIORITY 80\n");
+    assert_eq!(tell(&priority(State::Fault), &loud), "nothing");
+    assert_eq!(tell(&priority(State::Master), &silent), "nothing");
+    let lower = Event::LowerPriority {
+        instance: "VI 1".to_owned(),
+        source: [10, 0, 0, 2].into(),
+        theirs: 50,
+        ours: 100,
+    };
+    assert_eq!(tell(&lower, &loud), "/low | INSTANCE \"VI 1\" MASTER_RX_LOWER_PRI 100\n");
+    assert_eq!(tell(&lower, &silent), "INSTANCE \"VI 1\" MASTER_RX_LOWER_PRI 100\n");
+}
+
+#[test]
+fn a_change_knows_the_state_before_and_its_number() {
+    let settings = settings(all_commands());
+    let scene = Scene { settings: &settings, previous: None, is_stopping: false };
+    let mut teller = Teller::default();
+    let first = teller.tell(&transition(State::Init, State::Backup, 100), scene).unwrap().change;
+    let second = teller.tell(&transition(State::Backup, State::Master, 100), scene).unwrap().change;
+    assert_eq!((first.previous, first.sequence), (None, 1));
+    assert_eq!((second.previous, second.sequence), (Some("BACKUP"), 2));
+    let environment = second.environment();
+    let value = |name: &str| environment.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+    assert_eq!(value("LVSD_CAUSE"), Some("no Master was heard"));
+    assert_eq!((value("LVSD_MASTER"), value("LVSD_PRIORITY")), (Some("10.0.0.2"), Some("100")));
+    let lines: Vec<_> = teller.lines().into_iter().map(|l| String::from_utf8(l.bytes).unwrap()).collect();
+    assert_eq!(lines, ["INSTANCE \"VI 1\" MASTER 100\n"], "what is said again after a reload");
+}

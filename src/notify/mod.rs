@@ -1,0 +1,10 @@
+//! What is told to the operator's scripts and FIFOs, in which order, and what becomes of it when they are slow. Pure.
+//!
+//! A change is told in order, at least once, and never waited for. [`instance`] puts changes of virtual routers into
+//! keepalived's words ([`crate::vrrp`]'s events); those of virtual servers come from above, as [`telling::Telling`]s
+//! too. [`queue`] keeps a subject's scripts in order, [`backlog`] a FIFO's lines. The shell runs and writes.
+
+pub mod backlog;
+pub mod instance;
+pub mod queue;
+pub mod telling;

@@ -1,0 +1,157 @@
+//! One change as it is told: to which scripts, with which arguments and environment, and as which line.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::script::Command;
+
+/// Bytes of a cause that are told.
+const MAX_CAUSE: usize = 1024;
+
+/// Whom a change is about. Its scripts run one at a time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// `vrrp_instance`.
+    Instance(String),
+    /// `vrrp_sync_group`.
+    Group(String),
+    /// A virtual server, as keepalived writes it.
+    VirtualServer(String),
+    /// A real server and its virtual server, as keepalived writes them.
+    RealServer(String, String),
+}
+
+impl Subject {
+    /// keepalived's word for its kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Subject::Instance(_) => "INSTANCE",
+            Subject::Group(_) => "GROUP",
+            Subject::VirtualServer(_) => "VS",
+            Subject::RealServer(..) => "RS",
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Subject::Instance(name) => write!(f, "instance {name}"),
+            Subject::Group(name) => write!(f, "sync group {name}"),
+            Subject::VirtualServer(name) => write!(f, "virtual server {name}"),
+            Subject::RealServer(name, server) => write!(f, "real server {name} of virtual server {server}"),
+        }
+    }
+}
+
+/// What changed, and why: what keepalived never tells a script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Whose.
+    pub subject: Subject,
+    /// The state it is in, in keepalived's word.
+    pub state: &'static str,
+    /// The state it was in, where that was told.
+    pub previous: Option<&'static str>,
+    /// Its effective priority.
+    pub priority: Option<u8>,
+    /// In the operator's words.
+    pub cause: String,
+    /// The Master heard of.
+    pub master: Option<IpAddr>,
+    /// Counts up with every change told by this daemon.
+    pub sequence: u64,
+}
+
+/// A change with all who hear of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Telling {
+    /// What changed.
+    pub change: Change,
+    /// Commands, in order.
+    pub scripts: Vec<Command>,
+    /// The line for FIFOs.
+    pub line: Option<Line>,
+}
+
+/// A line for FIFOs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Who hears it.
+    pub audience: Audience,
+    /// All of it, its end included.
+    pub bytes: Vec<u8>,
+}
+
+/// Which FIFOs a line is for; `notify_fifo` hears both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Audience {
+    /// `vrrp_notify_fifo`.
+    Vrrp,
+    /// `lvs_notify_fifo`.
+    Lvs,
+}
+
+impl Change {
+    /// What a script finds in its environment, beside the daemon's.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let (name, server) = match &self.subject {
+            Subject::Instance(name) | Subject::Group(name) | Subject::VirtualServer(name) => (name, None),
+            Subject::RealServer(name, server) => (name, Some(server)),
+        };
+        let mut all = vec![
+            ("LVSD_KIND", self.subject.kind().to_owned()),
+            ("LVSD_NAME", name.clone()),
+            ("LVSD_STATE", self.state.to_owned()),
+            ("LVSD_PREVIOUS", self.previous.unwrap_or_default().to_owned()),
+            ("LVSD_CAUSE", plain(&self.cause)),
+            ("LVSD_SEQUENCE", self.sequence.to_string()),
+        ];
+        all.extend(server.map(|server| ("LVSD_VIRTUAL_SERVER", server.clone())));
+        all.extend(self.priority.map(|priority| ("LVSD_PRIORITY", priority.to_string())));
+        all.extend(self.master.map(|master| ("LVSD_MASTER", master.to_string())));
+        all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}
+
+/// A cause may quote strangers: one line of it, and not too long.
+fn plain(cause: &str) -> String {
+    let text = cause.chars().map(|c| if c.is_control() { ' ' } else { c });
+    text.scan(0, |length, c| {
+        *length += c.len_utf8();
+        (*length <= MAX_CAUSE).then_some(c)
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_finds_what_changed_and_why() {
+        let change = Change {
+            subject: Subject::RealServer("[10.1.0.1]:tcp:80".to_owned(), "[10.0.0.1]:tcp:80".to_owned()),
+            state: "DOWN",
+            previous: Some("UP"),
+            priority: None,
+            cause: format!("HTTP_GET: \"a\nb\0\" {}", "é".repeat(MAX_CAUSE)),
+            master: None,
+            sequence: 7,
+        };
+        let text: Vec<String> = change.environment().into_iter().map(|(n, v)| format!("{n}={v}")).collect();
+        let (cause, rest): (Vec<_>, Vec<_>) = text.into_iter().partition(|v| v.starts_with("LVSD_CAUSE="));
+        let expected = [
+            "LVSD_KIND=RS",
+            "LVSD_NAME=[10.1.0.1]:tcp:80",
+            "LVSD_STATE=DOWN",
+            "LVSD_PREVIOUS=UP",
+            "LVSD_SEQUENCE=7",
+            "LVSD_VIRTUAL_SERVER=[10.0.0.1]:tcp:80",
+        ];
+        assert_eq!(rest, expected);
+        let cause = cause.first().unwrap();
+        assert!(cause.starts_with("LVSD_CAUSE=HTTP_GET: \"a b \" é"), "{cause}");
+        assert!(cause.len() <= "LVSD_CAUSE=".len() + MAX_CAUSE);
+    }
+}

@@ -1,0 +1,19 @@
+//! A command: words, and who it runs as.
+
+/// A command with its arguments, and who it runs as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The program and its arguments.
+    pub words: Vec<String>,
+    /// User; None: the daemon's.
+    pub user: Option<String>,
+    /// Group; None: the user's.
+    pub group: Option<String>,
+}
+
+impl Command {
+    /// The program, as it was written.
+    pub fn program(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
+    }
+}

@@ -1,0 +1,23 @@
+//! The operator's scripts: how they are written, as whom they run, how they end.
+//!
+//! A script runs in a process group of its own, with nothing of the daemon's but its environment, and is ended as a
+//! group when its time is over. Scripts of VRRP, of notifications and of checks are all run by [`run`]; what an
+//! ending means is the caller's affair.
+
+mod account;
+mod command;
+mod process;
+pub mod run;
+mod trust;
+
+pub use account::Account;
+pub use command::Command;
+pub use run::{Ended, Ending, Launch, Runner};
+
+/// As whom a command runs; None: as the daemon itself. Reads files.
+///
+/// # Errors
+/// In words, when there is no such user or group.
+pub fn account(command: &Command) -> Result<Option<Account>, String> {
+    account::Accounts::default().of(command)
+}

@@ -1,0 +1,167 @@
+//! One process group: begun, signalled, never left behind.
+
+use std::ffi::OsString;
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process_group, setrlimit};
+use tokio::process::Child;
+
+use super::account::{Account, Accounts};
+use super::{Launch, trust};
+
+/// Files a script may have open: what a shell gets, whatever the daemon needs for itself.
+const SCRIPT_FILES: u64 = 1024;
+/// What is the service manager's and this daemon's between them, and no script's.
+const PRIVATE: &[&str] =
+    &["IFS", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID"];
+
+/// A process with its group.
+#[derive(Debug)]
+pub struct Process {
+    /// The process itself.
+    pub child: Child,
+    group: Option<Pid>,
+    /// Ended when nobody waits for it any more.
+    is_ours: bool,
+}
+
+impl Process {
+    /// Begins a script. Reads files, and waits until the program is executed: not for a thread that must not block.
+    ///
+    /// # Errors
+    /// In words, why it cannot run.
+    pub fn begin(
+        launch: &Launch,
+        accounts: &Accounts,
+        output: Option<io::PipeWriter>,
+    ) -> Result<Process, String> {
+        let account = accounts.of(&launch.command)?;
+        let program = find(launch.command.program())?;
+        if launch.is_secure && account.map_or(rustix::process::geteuid().is_root(), |a| a.uid == 0) {
+            trust::verify(&program)?;
+        }
+        let arguments: Vec<OsString> = launch.command.words.iter().skip(1).map(OsString::from).collect();
+        let mut writers = [output, None];
+        if let [Some(first), second] = &mut writers {
+            *second = first.try_clone().ok();
+        }
+        let begin = |program: &Path, arguments: &[OsString], writers: [Option<io::PipeWriter>; 2]| {
+            let [stdout, stderr] = writers.map(|w| w.map_or_else(Stdio::null, Stdio::from));
+            let mut command = tokio::process::Command::new(program);
+            command.args(arguments).current_dir("/").stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+            command.process_group(0).kill_on_drop(false);
+            clean_environment(&mut command);
+            command.envs(launch.environment.iter().map(|(name, value)| (name, value)));
+            change_account(&mut command, account);
+            at_birth(&mut command);
+            command.spawn()
+        };
+        let copies = writers.each_ref().map(|w| w.as_ref().and_then(|w| w.try_clone().ok()));
+        let begun = match begin(&program, &arguments, copies) {
+            // Without a first line that names an interpreter: the shell's.
+            Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => {
+                let arguments: Vec<OsString> =
+                    std::iter::once(program.clone().into_os_string()).chain(arguments).collect();
+                begin(Path::new("/bin/sh"), &arguments, writers)
+            }
+            other => other,
+        };
+        let child = begun.map_err(|error| explain(&program, account, &error))?;
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        Ok(Process { child, group, is_ours: launch.is_ours })
+    }
+
+    /// Sends a signal to the whole group, as long as its first process is not reaped: its number is nobody else's.
+    pub fn signal(&self, signal: Signal) {
+        if let (Some(group), Some(_)) = (self.group, self.child.id()) {
+            // It may have ended just now.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.is_ours {
+            self.signal(Signal::KILL);
+        }
+    }
+}
+
+/// The program's file: as written, or in PATH.
+fn find(program: &str) -> Result<PathBuf, String> {
+    if program.contains('/') {
+        return runnable(Path::new(program)).map(|()| PathBuf::from(program));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
+    let found = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|p| runnable(p).is_ok());
+    found.ok_or_else(|| format!("{program}: there is no such program in {}", path.to_string_lossy()))
+}
+
+fn runnable(program: &Path) -> Result<(), String> {
+    let found = std::fs::metadata(program).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => format!("{}: there is no such file", program.display()),
+        _ => format!("{}: {error}", program.display()),
+    })?;
+    if !found.is_file() {
+        return Err(format!("{}: is no file", program.display()));
+    }
+    if found.permissions().mode() & 0o111 == 0 {
+        return Err(format!("{}: is not executable: `chmod +x` it", program.display()));
+    }
+    Ok(())
+}
+
+fn explain(program: &Path, account: Option<Account>, error: &io::Error) -> String {
+    let at = program.display();
+    match (error.raw_os_error(), account) {
+        // The file itself was seen a moment ago.
+        (Some(libc::ENOENT), _) => format!("{at}: the interpreter in its first line does not exist"),
+        (Some(libc::EPERM), Some(to)) => {
+            format!("{at}: may not be run as user {} group {} from here", to.uid, to.gid)
+        }
+        (Some(libc::EACCES), Some(to)) => format!("{at}: user {} may not execute it", to.uid),
+        _ => format!("{at}: {error}"),
+    }
+}
+
+fn clean_environment(command: &mut tokio::process::Command) {
+    for name in std::env::vars_os().map(|(name, _)| name) {
+        if name.as_bytes().starts_with(b"LD_") || PRIVATE.iter().any(|p| name == *p) {
+            command.env_remove(name);
+        }
+    }
+}
+
+/// Changing to whom one is takes capabilities that are not needed.
+fn change_account(command: &mut tokio::process::Command, account: Option<Account>) {
+    let Some(account) = account else { return };
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    if (account.uid, account.gid) != (uid, gid) {
+        command.uid(account.uid).gid(account.gid);
+    }
+}
+
+/// Ordinary scheduling and few files, whatever the daemon has.
+fn at_birth(command: &mut tokio::process::Command) {
+    let hook = || {
+        let most = getrlimit(Resource::Nofile).maximum;
+        let current = Some(most.map_or(SCRIPT_FILES, |m| m.min(SCRIPT_FILES)));
+        // Neither is worth the script.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum: most });
+        let ordinary = libc::sched_param { sched_priority: 0 };
+        // SAFETY: the pointer is to a value that lives throughout the call.
+        #[allow(unsafe_code)]
+        let _ = unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const ordinary) };
+        Ok(())
+    };
+    // SAFETY: between fork and exec the hook makes system calls only; it allocates nothing and takes no lock.
+    #[allow(unsafe_code)]
+    unsafe {
+        command.pre_exec(hook);
+    }
+}

@@ -1,0 +1,193 @@
+//! What an instance stands on: its link, its source address, its sockets; and why it cannot stand.
+//!
+//! A pure function of its settings and the host; it remembers nothing.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::exchange::Endpoint;
+use super::holdings::Holdings;
+use super::packet::{PROTOCOL, PROTOCOL_AH};
+use super::settings::{Authentication, Family, InstanceSettings, Transport, Version};
+use crate::net::types::{HeldAddress, Host, LinkIndex};
+
+/// What an instance stands on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ground {
+    /// The link its advertisements leave by and arrive on; None for unicast without an interface.
+    pub link: Option<LinkIndex>,
+    /// The link below its VMAC, or the same.
+    pub base: Option<LinkIndex>,
+    /// The address they come from.
+    pub source: Option<IpAddr>,
+    /// The socket it speaks and hears with.
+    pub endpoint: Option<Endpoint>,
+    /// Sockets for what it would not hear otherwise: others that speak for its VRID in another way.
+    pub ears: Vec<Endpoint>,
+    /// Why it cannot be Master or Backup.
+    pub fault: Option<String>,
+    /// What it waits for in Init.
+    pub waits_for: Option<String>,
+}
+
+/// What an instance stands on. `vips` are the addresses of all instances: none of them is a source.
+pub fn of(settings: &InstanceSettings, host: &Host, vips: &BTreeSet<IpAddr>, holdings: &Holdings) -> Ground {
+    let mut ground = Ground::default();
+    let mut base = None;
+    if let Some(name) = &settings.interface {
+        let Some(link) = host.link(name) else {
+            ground.fault = Some(format!("interface {name} is not there"));
+            return ground;
+        };
+        base = Some(link.index);
+        if !settings.ignores_own_link && !link.is_working() {
+            let what = if link.is_up { "has no carrier" } else { "is down" };
+            ground.fault = Some(format!("interface {name} {what}"));
+        }
+    }
+    (ground.link, ground.base) = (base, base);
+    if let Some(vmac) = &settings.vmac {
+        let link = host.link(&vmac.name).filter(|_| holdings.has_vmac(&vmac.name));
+        match (link, holdings.vmac_trouble(&vmac.name)) {
+            (Some(link), _) => {
+                if !link.is_up {
+                    ground.fault.get_or_insert_with(|| format!("interface {} is down", vmac.name));
+                }
+                // Peers find this host's own address at its own MAC address: unicast arrives below.
+                let is_multicast = matches!(settings.transport, Transport::Multicast(_));
+                if is_multicast && !settings.advertises_from_base {
+                    ground.link = Some(link.index);
+                }
+            }
+            (None, Some(trouble)) => {
+                ground.fault.get_or_insert_with(|| trouble.to_owned());
+            }
+            (None, None) => ground.waits_for = Some(format!("VMAC {}", vmac.name)),
+        }
+    }
+    match source(settings, host, base, vips) {
+        Ok(source) => ground.source = Some(source),
+        Err(reason) => {
+            ground.fault.get_or_insert(reason);
+        }
+    }
+    if let Transport::Unicast { peers, .. } = &settings.transport
+        && peers.is_empty()
+    {
+        ground.fault.get_or_insert_with(|| "it has no unicast_peer".to_owned());
+    }
+    if ground.waits_for.is_none()
+        && let Some(source) = ground.source
+    {
+        open(&mut ground, settings, source);
+    }
+    ground
+}
+
+/// The address advertisements come from: the given one, or the link's own.
+fn source(
+    settings: &InstanceSettings,
+    host: &Host,
+    link: Option<LinkIndex>,
+    vips: &BTreeSet<IpAddr>,
+) -> Result<IpAddr, String> {
+    if let Some(source) = settings.source {
+        let is_there = |h: &&HeldAddress| h.prefix.ip == source && !h.is_unusable;
+        let is_held = host.addresses.iter().any(|h| is_there(&h) && link.is_none_or(|l| l == h.link));
+        return match settings.tracks_source && !is_held {
+            true => Err(format!("its source address {source} is not there")),
+            false => Ok(source),
+        };
+    }
+    let Some(link) = link else {
+        return Err("without an interface it needs a source address (unicast_src_ip)".to_owned());
+    };
+    let own: BTreeSet<IpAddr> = match settings.priority {
+        255 => settings.addresses.iter().map(|a| a.wanted.prefix.ip).collect(),
+        _ => BTreeSet::new(),
+    };
+    let is_global = matches!(&settings.transport, Transport::Unicast { peers, .. }
+        if peers.iter().any(|p| !is_link_local(p.address)));
+    let is_fit = |h: &&HeldAddress| {
+        h.link == link
+            && !h.is_unusable
+            && (!vips.contains(&h.prefix.ip) || own.contains(&h.prefix.ip))
+            && match settings.family {
+                Family::Ipv4 => h.prefix.ip.is_ipv4(),
+                Family::Ipv6 => h.prefix.ip.is_ipv6() && is_link_local(h.prefix.ip) != is_global,
+            }
+    };
+    // The widest scope first, and of a network its first address, as the kernel chooses; an owner's VIP only where
+    // there is nothing else, for VIPs come and go.
+    let rank = |h: &&HeldAddress| (vips.contains(&h.prefix.ip), h.is_secondary, h.scope);
+    let found = host.addresses.iter().filter(is_fit).min_by_key(rank);
+    let name = settings.interface.as_deref().unwrap_or_default();
+    let family = match settings.family {
+        Family::Ipv4 => "IPv4",
+        Family::Ipv6 if is_global => "global IPv6",
+        Family::Ipv6 => "link-local IPv6",
+    };
+    found.map(|h| h.prefix.ip).ok_or_else(|| format!("interface {name} has no {family} address of its own"))
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+}
+
+/// The socket it needs, and those that hear who does it otherwise: the other flavour, the other authentication.
+fn open(ground: &mut Ground, settings: &InstanceSettings, source: IpAddr) {
+    let is_v2_on_ipv4 = settings.version == Version::V2 && source.is_ipv4();
+    let (protocol, other) = match settings.authentication {
+        Authentication::Header(_) if is_v2_on_ipv4 => (PROTOCOL_AH, PROTOCOL),
+        _ => (PROTOCOL, PROTOCOL_AH),
+    };
+    let endpoint = |protocol, group| Endpoint {
+        link: ground.link,
+        protocol,
+        group,
+        source,
+        receive_buffer: settings.receive_buffer.unwrap_or(0),
+    };
+    let standard = match settings.family {
+        Family::Ipv4 => IpAddr::from([224, 0, 0, 18]),
+        Family::Ipv6 => IpAddr::from([0xff02, 0, 0, 0, 0, 0, 0, 0x12]),
+    };
+    let below = Endpoint { link: ground.base, ..endpoint(protocol, None) };
+    let (own, mut ears) = match settings.transport {
+        Transport::Multicast(group) => (Some(group), vec![below]),
+        Transport::Unicast { .. } if ground.link.is_some() => {
+            (None, vec![endpoint(protocol, Some(standard))])
+        }
+        Transport::Unicast { .. } => (None, Vec::new()),
+    };
+    if is_v2_on_ipv4 && own.is_some() {
+        ears.push(endpoint(other, own));
+    }
+    ground.endpoint = Some(endpoint(protocol, own));
+    ground.ears = ears;
+}
+
+/// The sockets of all: by multicast one for a link, protocol and group, however many sources speak through it, for
+/// every socket would be given every packet.
+pub fn sockets<'a>(grounds: impl Iterator<Item = &'a Ground>) -> BTreeSet<Endpoint> {
+    let mut all: BTreeSet<Endpoint> = BTreeSet::new();
+    for endpoint in grounds.flat_map(|g| g.endpoint.iter().chain(&g.ears)) {
+        let same = all.iter().find(|known| is_same(known, endpoint)).cloned();
+        let merged = match same {
+            None => endpoint.clone(),
+            Some(known) => {
+                all.remove(&known);
+                let receive_buffer = known.receive_buffer.max(endpoint.receive_buffer);
+                Endpoint { source: known.source.min(endpoint.source), receive_buffer, ..known }
+            }
+        };
+        all.insert(merged);
+    }
+    all
+}
+
+/// Whether two would hear the same. IPv4's source is in the packet itself; IPv6's is the socket's.
+pub fn is_same(a: &Endpoint, b: &Endpoint) -> bool {
+    let is_shared = a.group.is_some() && a.source.is_ipv4();
+    (a.link, a.protocol, a.group) == (b.link, b.protocol, b.group) && (is_shared || a.source == b.source)
+}

@@ -1,0 +1,430 @@
+//! What arrives: whose it is, whether it is believed, what it says about who sent it.
+//!
+//! Anybody on the link can send anything here. What is not accepted changes nothing but counters, and is told at most
+//! once per kind, sender and minute; what shows a mistake in somebody's configuration is told with what to change.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::event::Event;
+use super::exchange::{Datagram, Effect, State};
+use super::instance::{Claim, Reaction};
+use super::member::Member;
+use super::packet::{self, Flaw, Heard, HeardAuthentication, Malformed};
+use super::router::Router;
+use super::settings::{Checksum, Family, Transport, Version};
+use super::speakers::Manner;
+use crate::time::Instant;
+
+impl Router {
+    /// A packet arrived.
+    pub(super) fn receive(&mut self, datagram: &Datagram, now: Instant, out: &mut Vec<Effect>) {
+        if self.is_stopping() {
+            return;
+        }
+        let heard = match packet::decode(datagram) {
+            Ok(heard) => heard,
+            Err(malformed) => {
+                let name = malformed.vrid.and_then(|vrid| self.meant(vrid, datagram));
+                self.refuse(name.as_deref(), datagram, None, &malformed, now, out);
+                return;
+            }
+        };
+        let vrid = heard.advert.vrid;
+        let Some(name) = self.meant(vrid, datagram) else {
+            *self.strangers.entry("unknown_vrid").or_default() += 1;
+            if self.settings.tells_unknown_routers {
+                let reason = format!("VRID {vrid} is not configured there");
+                self.tell_drop(None, "unknown_vrid", datagram.source, reason, now, out);
+            }
+            return;
+        };
+        let wall = self.wall(now);
+        let Some(member) = self.members.get_mut(&name) else { return };
+        let is_below = member.ground.link != Some(datagram.link) && member.ground.link.is_some();
+        if is_below && datagram.destination.is_multicast() {
+            // Its macvlan is given the same packet.
+            return;
+        }
+        if member.instance.source() == Some(datagram.source) {
+            member.tally.looped += 1;
+            if !std::mem::replace(&mut member.told_of_loop, true) {
+                let reason =
+                    "it has this host's own source address: it came back, or another host has that address";
+                self.tell_drop(Some(&name), "own", datagram.source, reason.to_owned(), now, out);
+            }
+            return;
+        }
+        let checked = check(member, &heard, datagram).and_then(|()| {
+            let expected = &member.instance.settings().authentication.clone();
+            packet::authenticate(&heard, datagram, expected, &mut member.replay, wall)
+                .map_err(|malformed| malformed.flaw)
+        });
+        match checked {
+            Err(flaw) => {
+                let malformed = Malformed { vrid: Some(vrid), flaw };
+                self.refuse(Some(&name), datagram, Some(&heard), &malformed, now, out);
+            }
+            Ok(in_spite_of) => {
+                if let Some(sequence) = heard.sequence {
+                    member.counters.saw_sequence(sequence);
+                }
+                if let Some(flaw) = in_spite_of {
+                    let reason = format!("accepted though {flaw} (auth_hmac mode permissive)");
+                    self.tell_drop(Some(&name), "permissive", datagram.source, reason, now, out);
+                }
+                self.accept(&name, &heard, datagram, now, out);
+            }
+        }
+    }
+
+    /// The instance an advertisement of that VRID is about, by where it arrived.
+    fn meant(&self, vrid: u8, datagram: &Datagram) -> Option<String> {
+        let family = if datagram.source.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 };
+        let is_meant = |m: &&Member| {
+            let settings = m.settings();
+            settings.vrid == vrid
+                && settings.family == family
+                && (m.ground.link == Some(datagram.link)
+                    || m.ground.base == Some(datagram.link)
+                    || settings.interface.is_none())
+        };
+        let mut all = self.members.values().filter(is_meant);
+        let first = all.next()?;
+        // Multicast and unicast ones of the same VRID are two virtual routers.
+        let fits = |m: &&Member| is_multicast(m) == datagram.destination.is_multicast();
+        let best = std::iter::once(first).chain(all).find(fits).unwrap_or(first);
+        Some(best.settings().name.clone())
+    }
+
+    fn accept(
+        &mut self,
+        name: &str,
+        heard: &Heard,
+        datagram: &Datagram,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(member) = self.members.get_mut(name) else { return };
+        let source = datagram.source;
+        let advert = &heard.advert;
+        member.tally.accepted += 1;
+        member.speakers.accepted(source, manner(heard, datagram), now);
+        let is_believed = member.instance.believes(advert.interval);
+        let interval = Some(advert.interval).filter(|_| is_believed);
+        let claim = Claim { source, priority: advert.priority, interval };
+        let is_late = member.instance.is_late(now);
+        let reaction = member.instance.hear(now, claim);
+        if advert.priority == 0 {
+            member.tally.farewells_heard += 1;
+        } else {
+            let difference = match reaction {
+                Reaction::Assert { is_in_vain: true, .. } => {
+                    Some(("in_vain", in_vain(advert.priority, member.instance.priority())))
+                }
+                _ => disagreement(member, heard, is_believed),
+            };
+            self.compare(name, source, difference, now, out);
+        }
+        let Some(member) = self.members.get_mut(name) else { return };
+        match reaction {
+            Reaction::Nothing | Reaction::Follow | Reaction::TakeOver => {}
+            // Whoever is late decides when everything that arrived was told.
+            Reaction::Advertise if is_late => {}
+            Reaction::Advertise => self.advertise(name, None, now, out),
+            Reaction::Yield => self.yield_to(name, claim, now, out),
+            Reaction::Assert { is_first, is_due, .. } => {
+                member.tally.lower += 1;
+                let is_silent = member.settings().ignores_lower_priority;
+                let ours = member.instance.priority();
+                if is_due && !is_silent && !is_late {
+                    self.advertise(name, None, now, out);
+                }
+                if is_first {
+                    let event = Event::LowerPriority {
+                        instance: name.to_owned(),
+                        source,
+                        theirs: claim.priority,
+                        ours,
+                    };
+                    out.push(Effect::Event(event));
+                    self.announce_against_lower(name, now);
+                }
+            }
+        }
+    }
+
+    /// An accepted speaker and this host differ in something, or do not.
+    fn compare(
+        &mut self,
+        name: &str,
+        source: IpAddr,
+        difference: Option<(&'static str, String)>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(member) = self.members.get_mut(name) else { return };
+        let instance = name.to_owned();
+        match difference {
+            Some((kind, what)) => {
+                let what =
+                    format!("{source} and this host differ on VRID {}: {what}", member.settings().vrid);
+                if member.speakers.contradicts(source, kind, what.clone(), now) {
+                    out.push(Effect::Event(Event::Conflict { instance, source, what }));
+                }
+            }
+            None => {
+                if member.speakers.agrees(source) {
+                    out.push(Effect::Event(Event::ConflictEnded { instance, source }));
+                }
+            }
+        }
+    }
+
+    /// A packet is not accepted.
+    fn refuse(
+        &mut self,
+        name: Option<&str>,
+        datagram: &Datagram,
+        heard: Option<&Heard>,
+        malformed: &Malformed,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let (kind, source) = (malformed.kind(), datagram.source);
+        let Some(member) = name.and_then(|name| self.members.get_mut(name)) else {
+            *self.strangers.entry(kind).or_default() += 1;
+            self.tell_drop(None, kind, source, malformed.to_string(), now, out);
+            return;
+        };
+        *member.tally.dropped.entry(kind).or_default() += 1;
+        let manner = heard.map_or_else(|| unknown(datagram), |heard| manner(heard, datagram));
+        member.speakers.refused(source, manner, malformed.to_string(), now);
+        let name = name.unwrap_or_default();
+        // A good-bye is no claim, and a packet nobody could have meant says nothing about configuration.
+        let is_claim = heard.is_some_and(|heard| heard.advert.priority > 0);
+        match difference(&malformed.flaw).filter(|_| is_claim) {
+            None => self.tell_drop(Some(name), kind, source, malformed.to_string(), now, out),
+            Some(difference) => {
+                let vrid = member.settings().vrid;
+                let what = match member.state() {
+                    State::Master => {
+                        format!("{source} also says it is master of VRID {vrid}: {difference}")
+                    }
+                    _ => format!("{source} says it is master of VRID {vrid} and is not heard: {difference}"),
+                };
+                if member.speakers.contradicts(source, kind, what.clone(), now) {
+                    let event = Event::Conflict { instance: name.to_owned(), source, what };
+                    out.push(Effect::Event(event));
+                }
+            }
+        }
+    }
+
+    fn tell_drop(
+        &mut self,
+        instance: Option<&str>,
+        kind: &'static str,
+        source: IpAddr,
+        reason: String,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        if let Some(unsaid) = self.drops.drop(kind, source, now) {
+            let instance = instance.map(str::to_owned);
+            out.push(Effect::Event(Event::Dropped { instance, source, reason, unsaid }));
+        }
+    }
+
+    /// Contradictions that are over because nobody repeats them.
+    pub(super) fn end_conflicts(&mut self, name: &str, now: Instant, out: &mut Vec<Effect>) {
+        let Some(member) = self.members.get_mut(name) else { return };
+        let ended = member.speakers.end_conflicts(now);
+        for (source, is_told) in &ended {
+            if *is_told {
+                let event = Event::ConflictEnded { instance: name.to_owned(), source: *source };
+                out.push(Effect::Event(event));
+            }
+        }
+        if !ended.is_empty() {
+            // Whoever spoke as Master may have announced the same addresses last.
+            self.announce_again(name);
+        }
+    }
+}
+
+fn is_multicast(member: &Member) -> bool {
+    matches!(member.settings().transport, Transport::Multicast(_))
+}
+
+/// Step two: what this instance expects, before its authentication.
+fn check(member: &Member, heard: &Heard, datagram: &Datagram) -> Result<(), Flaw> {
+    let settings = member.settings();
+    let is_multicast = datagram.destination.is_multicast();
+    match &settings.transport {
+        Transport::Multicast(_) if !is_multicast => return Err(Flaw::Transport { is_multicast }),
+        Transport::Unicast { .. } if is_multicast => return Err(Flaw::Transport { is_multicast }),
+        Transport::Multicast(_) => {}
+        Transport::Unicast { peers, checks_source, .. } => {
+            let peer = peers.iter().find(|peer| peer.address == datagram.source);
+            if let Some(peer) = peer {
+                let (least, most, has) = (peer.min_hop_limit, peer.max_hop_limit, datagram.hop_limit);
+                if has < least || has > most {
+                    return Err(Flaw::HopLimit { has, least, most });
+                }
+            } else if *checks_source {
+                return Err(Flaw::Stranger);
+            }
+        }
+    }
+    let advert = &heard.advert;
+    if advert.version != settings.version {
+        return Err(Flaw::Version { has: advert.version, expected: settings.version });
+    }
+    if advert.addresses.is_empty() && !settings.addresses.is_empty() {
+        return Err(Flaw::NoAddresses);
+    }
+    if settings.version == Version::V2 && advert.interval != settings.advert_interval {
+        return Err(Flaw::Interval { has: advert.interval, expected: settings.advert_interval });
+    }
+    Ok(())
+}
+
+/// What a refusal says about configurations, with what to change; None where it says nothing.
+fn difference(flaw: &Flaw) -> Option<String> {
+    let words = match flaw {
+        Flaw::Transport { is_multicast: true } => {
+            "it uses multicast, we use unicast: give both unicast_peer, or none".to_owned()
+        }
+        Flaw::Transport { is_multicast: false } => {
+            "it uses unicast, we use multicast: give both unicast_peer, or none".to_owned()
+        }
+        Flaw::Version { has, expected } => format!(
+            "it speaks version {}, we speak {}: give both the same vrrp_version",
+            has.number(),
+            expected.number()
+        ),
+        Flaw::Interval { has, expected } => format!(
+            "it advertises every {} s, we every {} s, and version 2 wants them equal: give both the same advert_int",
+            has.as_secs(),
+            expected.as_secs()
+        ),
+        Flaw::Authentication { has, expected } => format!(
+            "it authenticates with {}, we with {}: give both the same auth_type",
+            authentication_words(*has),
+            authentication_words(*expected)
+        ),
+        Flaw::Password | Flaw::HeaderSignature => {
+            "its auth_pass is another one: give both the same".to_owned()
+        }
+        Flaw::Stranger => "it is not among our unicast_peer: add it, or stop it there".to_owned(),
+        Flaw::Signed | Flaw::Unsigned | Flaw::UnknownKey(_) | Flaw::Signature => {
+            format!("{flaw}: give both the same auth_hmac")
+        }
+        Flaw::Clock { .. } => format!("{flaw}: set both clocks"),
+        Flaw::NoAddresses => {
+            "it names no address: it may be the virtual router of somebody else, which needs another VRID"
+                .to_owned()
+        }
+        _ => return None,
+    };
+    Some(words)
+}
+
+/// What is odd about an advertisement that is accepted.
+fn disagreement(member: &Member, heard: &Heard, is_believed: bool) -> Option<(&'static str, String)> {
+    let settings = member.settings();
+    let advert = &heard.advert;
+    if member.instance.is_owner() && advert.priority == 255 {
+        let words = "both have priority 255, which only the owner of the addresses may have: lower one";
+        return Some(("owner", words.to_owned()));
+    }
+    let ours: BTreeSet<IpAddr> = settings.addresses.iter().map(|a| a.wanted.prefix.ip).collect();
+    let theirs: BTreeSet<IpAddr> = advert.addresses.iter().copied().collect();
+    if ours != theirs {
+        return Some(("addresses", list_words(&ours, &theirs, advert.addresses.len())));
+    }
+    if !is_believed {
+        let words = format!(
+            "it advertises every {:?}, we every {:?}: too far apart to be meant, so we keep to ours",
+            advert.interval, settings.advert_interval
+        );
+        return Some(("interval", words));
+    }
+    if let Some(form) = heard.checksum
+        && form != settings.checksum
+    {
+        let words = match form {
+            Checksum::PseudoHeader => {
+                "its checksum covers a pseudo header, ours does not: some programs drop one of them; \
+                 give both the same v3_checksum_as_v2"
+            }
+            Checksum::MessageOnly => {
+                "its checksum covers no pseudo header, ours does: some programs drop one of them; \
+                 give both the same v3_checksum_as_v2"
+            }
+        };
+        return Some(("checksum", words.to_owned()));
+    }
+    None
+}
+
+fn in_vain(theirs: u8, ours: u8) -> String {
+    format!(
+        "it stays Master with priority {theirs} though ours is {ours}: it does not hear us, or does not accept what it \
+         hears: look there"
+    )
+}
+
+fn list_words(ours: &BTreeSet<IpAddr>, theirs: &BTreeSet<IpAddr>, count: usize) -> String {
+    let some = |all: Vec<String>| match all.as_slice() {
+        [] => "none".to_owned(),
+        [first] => first.clone(),
+        [first, rest @ ..] => format!("{first} and {} more", rest.len()),
+    };
+    let lacks = some(ours.difference(theirs).map(IpAddr::to_string).collect());
+    let beyond = some(theirs.difference(ours).map(IpAddr::to_string).collect());
+    format!(
+        "it names {count} addresses, we {}; only ours: {lacks}; only its: {beyond}: \
+         give both the same virtual_ipaddress",
+        ours.len()
+    )
+}
+
+fn authentication_words(of: HeardAuthentication) -> &'static str {
+    match of {
+        HeardAuthentication::None => "nothing",
+        HeardAuthentication::Password(_) => "PASS",
+        HeardAuthentication::Header => "AH",
+    }
+}
+
+fn manner(heard: &Heard, datagram: &Datagram) -> Manner {
+    let advert = &heard.advert;
+    Manner {
+        version: Some(advert.version),
+        is_multicast: datagram.destination.is_multicast(),
+        authentication: match (&heard.hmac, heard.authentication) {
+            (Some(_), _) => "auth_hmac",
+            (None, HeardAuthentication::None) => "none",
+            (None, HeardAuthentication::Password(_)) => "PASS",
+            (None, HeardAuthentication::Header) => "AH",
+        },
+        priority: Some(advert.priority),
+        interval: Some(advert.interval),
+        count: Some(advert.addresses.len()),
+        checksum: heard.checksum,
+    }
+}
+
+fn unknown(datagram: &Datagram) -> Manner {
+    Manner {
+        version: None,
+        is_multicast: datagram.destination.is_multicast(),
+        authentication: "unknown",
+        priority: None,
+        interval: None,
+        count: None,
+        checksum: None,
+    }
+}

@@ -1,0 +1,484 @@
+//! Addresses, routes, rules and VMACs: what should be there, what is, and the change from one to the other.
+//!
+//! One request is under way at a time. What the kernel tells of addresses and links is believed before what was asked
+//! of it; of routes and rules it tells only losses, so those count as there from the answer on. Nothing here knows
+//! why something is wanted.
+
+mod plan;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::event::Event;
+use crate::net::types::{
+    Address, HeldAddress, Host, Link, LinkIndex, News, Op, Prefix, Refusal, Route, Rule, Vmac,
+};
+use crate::time::Instant;
+
+/// First pause after a refusal, doubled up to the last.
+const REFUSED_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// First pause between two repairs of the same, doubled up to the last: somebody fights.
+const FIGHT_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
+/// Peace after which the next repair is immediate again.
+const PEACE: Duration = Duration::from_secs(60);
+
+/// An address by what the kernel tells of it.
+type AddressKey = (String, Prefix);
+
+/// Something that can be there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Vmac(String),
+    Address(AddressKey),
+    Route(Arc<Route>),
+    Rule(Arc<Rule>),
+}
+
+/// Something that should be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Want<T> {
+    /// It.
+    pub it: Arc<T>,
+    /// Whose it is; empty for a static one.
+    pub instance: String,
+    /// Its loss is told and mended.
+    pub is_tracked: bool,
+}
+
+/// All that should be there, in the order of the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Macvlans, whatever the state of their instances.
+    pub vmacs: Vec<Arc<Vmac>>,
+    /// Addresses.
+    pub addresses: Vec<Want<Address>>,
+    /// Routes.
+    pub routes: Vec<Want<Route>>,
+    /// Rules.
+    pub rules: Vec<Want<Rule>>,
+    /// Links and addresses that must not be there unless they are wanted, with any prefix length.
+    pub forbidden: BTreeSet<(String, IpAddr)>,
+    /// Links and addresses of an owner: if they are there at the start, they are the host's own and stay.
+    pub owned_by_host: BTreeSet<(String, IpAddr)>,
+}
+
+/// An address of an instance that came to be there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Appeared {
+    /// Whose it is.
+    pub instance: String,
+    /// Where.
+    pub link: String,
+    /// Which.
+    pub ip: IpAddr,
+}
+
+#[derive(Debug, Default)]
+struct Pause {
+    next: Instant,
+    last: Instant,
+    length: Duration,
+    is_told: bool,
+}
+
+/// What is, and what should be.
+#[derive(Debug)]
+pub struct Holdings {
+    wanted: Wanted,
+    /// Addresses that are ours to remove, and as what they were added.
+    ours: BTreeMap<AddressKey, Arc<Address>>,
+    /// The host's own, though they are wanted.
+    spared: BTreeSet<(String, IpAddr)>,
+    /// Routes, rules and VMACs that are there as far as is known.
+    done: BTreeSet<Key>,
+    vmacs: BTreeMap<String, Arc<Vmac>>,
+    in_flight: Option<Vec<(Key, Op)>>,
+    /// Addresses the kernel told of while a request was under way: it is to be believed.
+    touched: BTreeSet<AddressKey>,
+    pauses: BTreeMap<Key, Pause>,
+    /// Not to be mended (`no_track`), until they are wanted anew.
+    abandoned: BTreeSet<Key>,
+    /// Taken away by somebody, not yet back.
+    missed: BTreeSet<Key>,
+    restored: BTreeMap<String, u64>,
+    refused: BTreeMap<Key, String>,
+    is_dirty: bool,
+    wake: Option<Instant>,
+    events: Vec<Event>,
+    /// Addresses of instances that are there, and those that came since somebody asked.
+    present: BTreeSet<Appeared>,
+    appeared: BTreeSet<Appeared>,
+    rng: fastrand::Rng,
+}
+
+impl Holdings {
+    /// Nothing wanted, nothing there. `seed` is all its chance.
+    pub fn new(seed: u64) -> Holdings {
+        Holdings {
+            wanted: Wanted::default(),
+            ours: BTreeMap::new(),
+            spared: BTreeSet::new(),
+            done: BTreeSet::new(),
+            vmacs: BTreeMap::new(),
+            in_flight: None,
+            touched: BTreeSet::new(),
+            pauses: BTreeMap::new(),
+            abandoned: BTreeSet::new(),
+            missed: BTreeSet::new(),
+            restored: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            is_dirty: false,
+            wake: None,
+            events: Vec::new(),
+            present: BTreeSet::new(),
+            appeared: BTreeSet::new(),
+            rng: fastrand::Rng::with_seed(seed),
+        }
+    }
+
+    /// Other things should be there.
+    pub fn want(&mut self, wanted: Wanted) {
+        if wanted == self.wanted {
+            return;
+        }
+        let before = self.wanted_keys();
+        self.wanted = wanted;
+        self.is_dirty = true;
+        let wanted = self.wanted_keys();
+        self.abandoned.retain(|key| wanted.contains(key));
+        self.missed.retain(|key| wanted.contains(key));
+        self.refused.retain(|key, _| wanted.contains(key));
+        // What is wanted anew, or no longer, is tried at once.
+        self.pauses.retain(|key, _| wanted.contains(key) == before.contains(key));
+    }
+
+    fn wanted_keys(&self) -> BTreeSet<Key> {
+        let vmacs = self.wanted.vmacs.iter().map(|v| Key::Vmac(v.name.clone()));
+        let addresses = self.wanted.addresses.iter().map(|w| Key::Address(address_key(&w.it)));
+        let routes = self.wanted.routes.iter().map(|w| Key::Route(Arc::clone(&w.it)));
+        let rules = self.wanted.rules.iter().map(|w| Key::Rule(Arc::clone(&w.it)));
+        vmacs.chain(addresses).chain(routes).chain(rules).collect()
+    }
+
+    /// All that the host has was told: what was thought of routes and rules is void.
+    pub fn host_was_read(&mut self, host: &Host, is_first: bool) {
+        if is_first {
+            for (link, ip) in &self.wanted.owned_by_host {
+                if host.link(link).is_some_and(|l| prefixes_of(host, l.index, *ip).next().is_some()) {
+                    self.spared.insert((link.clone(), *ip));
+                }
+            }
+        }
+        // A macvlan can be seen; routes and rules cannot.
+        self.done.retain(|key| matches!(key, Key::Vmac(name) if host.link(name).is_some()));
+        self.touched.extend(self.in_flight.iter().flatten().filter_map(|(key, _)| match key {
+            Key::Address(key) => Some(key.clone()),
+            _ => None,
+        }));
+        self.is_dirty = true;
+    }
+
+    /// The kernel told of a change; `host` is as before it.
+    pub fn hear(&mut self, news: &News, host: &Host, now: Instant) {
+        match news {
+            News::Link(link) => self.hear_link(link, host),
+            News::LinkGone(index) => {
+                if let Some(link) = host.links.get(index) {
+                    let name = link.name.clone();
+                    self.forget_through(&name);
+                    self.done.remove(&Key::Vmac(name));
+                }
+                self.is_dirty = true;
+            }
+            News::Address(held) | News::AddressGone(held) => {
+                let Some(link) = host.links.get(&held.link) else { return };
+                let key = (link.name.clone(), held.prefix);
+                let is_there = matches!(news, News::Address(_));
+                let was_there = is_present(host, held.link, held.prefix);
+                if self.in_flight.is_some() {
+                    self.touched.insert(key.clone());
+                }
+                if is_there == was_there {
+                    return;
+                }
+                let is_wanted = self.wanted.addresses.iter().any(|w| is_key(&w.it, &key));
+                let own = Key::Address(key.clone());
+                let is_asked = self
+                    .in_flight
+                    .iter()
+                    .flatten()
+                    .any(|(asked, op)| *asked == own && matches!(op, Op::AddAddress(_)) == is_there);
+                // A link that goes down loses its IPv6 addresses by itself.
+                if !is_asked && link.is_up && is_there != is_wanted {
+                    self.somebody_interferes(Key::Address(key), is_wanted, now);
+                }
+                self.is_dirty = true;
+            }
+            News::RouteGone(route) => {
+                let key = self.wanted.routes.iter().map(|w| &w.it).find(|r| r.is_same(route));
+                if let Some(key) = key.map(|route| Key::Route(Arc::clone(route))) {
+                    self.lost(key, now);
+                }
+            }
+            News::RuleGone(rule) => {
+                let key = self.wanted.rules.iter().map(|w| &w.it).find(|r| r.is_same(rule));
+                if let Some(key) = key.map(|rule| Key::Rule(Arc::clone(rule))) {
+                    self.lost(key, now);
+                }
+            }
+            News::Neighbour(_) => {}
+        }
+    }
+
+    /// A link is there, or changed; `host` is as before it.
+    pub fn hear_link(&mut self, link: &Link, host: &Host) {
+        let before = host.links.get(&link.index);
+        let came_up = link.is_up && !before.is_some_and(|b| b.is_up);
+        if came_up || before.is_none_or(|b| b.name != link.name) {
+            // The kernel drops the routes of a link that goes down, and says so of few.
+            self.forget_through(&link.name);
+            self.is_dirty = true;
+        }
+    }
+
+    fn forget_through(&mut self, link: &str) {
+        self.done.retain(|key| match key {
+            Key::Route(route) => {
+                !route.hops.iter().any(|hop| hop.link.as_deref().is_none_or(|name| name == link))
+            }
+            _ => true,
+        });
+    }
+
+    fn lost(&mut self, key: Key, now: Instant) {
+        if self.done.remove(&key) {
+            self.somebody_interferes(key, true, now);
+            self.is_dirty = true;
+        }
+    }
+
+    /// Somebody took away what is wanted, or brought what is not.
+    fn somebody_interferes(&mut self, key: Key, is_wanted: bool, now: Instant) {
+        if is_wanted && !self.is_tracked(&key) {
+            self.abandoned.insert(key);
+            return;
+        }
+        if is_wanted {
+            self.missed.insert(key.clone());
+        } else if !matches!(&key, Key::Address((link, prefix)) if self.is_forbidden(link, prefix.ip)) {
+            return;
+        }
+        let pause = self.pauses.entry(key).or_default();
+        let is_fight = pause.last > Instant::ZERO && now.since(pause.last) < PEACE;
+        pause.length = match is_fight {
+            true => (pause.length * 2).clamp(FIGHT_PAUSE.0, FIGHT_PAUSE.1),
+            false => Duration::ZERO,
+        };
+        (pause.last, pause.next) = (now, now + pause.length);
+    }
+
+    fn is_tracked(&self, key: &Key) -> bool {
+        match key {
+            Key::Vmac(_) => true,
+            Key::Address(key) => self.wanted.addresses.iter().any(|w| is_key(&w.it, key) && w.is_tracked),
+            Key::Route(route) => self.wanted.routes.iter().any(|w| w.it == *route && w.is_tracked),
+            Key::Rule(rule) => self.wanted.rules.iter().any(|w| w.it == *rule && w.is_tracked),
+        }
+    }
+
+    fn is_forbidden(&self, link: &str, ip: IpAddr) -> bool {
+        self.wanted.forbidden.iter().any(|(l, i)| l == link && *i == ip)
+    }
+
+    /// When there is something to try again.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.wake.filter(|_| self.in_flight.is_none())
+    }
+
+    /// Nothing is under way, and nothing is left to do or to try again.
+    pub fn is_settled(&self) -> bool {
+        self.in_flight.is_none() && !self.is_dirty && self.wake.is_none()
+    }
+
+    fn present_addresses(&self, host: &Host) -> BTreeSet<Appeared> {
+        self.held(host)
+            .map(|(_, want)| Appeared {
+                instance: want.instance.clone(),
+                link: want.it.link.clone(),
+                ip: want.it.prefix.ip,
+            })
+            .collect()
+    }
+
+    /// The kernel answered; `host` becomes what that makes of it.
+    pub fn applied(&mut self, refusals: &[Refusal], host: &mut Host, now: Instant) {
+        let Some(ops) = self.in_flight.take() else { return };
+        let touched = std::mem::take(&mut self.touched);
+        for (key, op) in ops {
+            match refusals.iter().find(|refusal| refusal.op == op) {
+                Some(refusal) => self.refused(key, refusal, now),
+                None => {
+                    self.refused.remove(&key);
+                    self.pauses.retain(|k, pause| *k != key || !pause.is_told);
+                    self.succeeded(op, key, &touched, host);
+                }
+            }
+        }
+        self.is_dirty = true;
+    }
+
+    fn succeeded(&mut self, op: Op, key: Key, touched: &BTreeSet<AddressKey>, host: &mut Host) {
+        let place = match &key {
+            Key::Address(place) => host.link(&place.0).map(|l| (l.index, place.clone())),
+            _ => None,
+        };
+        let believed = place.filter(|(_, place)| !touched.contains(place));
+        match op {
+            Op::AddAddress(address) => {
+                if let Some((link, place)) = believed {
+                    set_address(host, held(link, place.1, address.scope));
+                }
+            }
+            Op::RemoveAddress { .. } => {
+                if let Some((link, place)) = believed {
+                    remove_address(host, link, place.1);
+                }
+            }
+            Op::RemoveRoute(_) | Op::RemoveRule(_) => {
+                self.done.remove(&key);
+                return;
+            }
+            Op::RemoveVmac(vmac) => {
+                self.done.remove(&key);
+                self.vmacs.retain(|_, known| *known != vmac);
+                return;
+            }
+            Op::AddVmac(_) | Op::AddRoute(_) | Op::AddRule(_) => {
+                self.done.insert(key.clone());
+            }
+        }
+        if self.missed.remove(&key) {
+            let instance = self.whose(&key);
+            let times = self.restored.entry(instance.clone()).or_default();
+            *times += 1;
+            self.events.push(Event::Restored { instance, what: words(&key), times: *times });
+        }
+    }
+
+    fn refused(&mut self, key: Key, refusal: &Refusal, now: Instant) {
+        let instance = self.whose(&key);
+        let text = format!("{}: {}", words(&key), refusal.text);
+        let pause = self.pauses.entry(key.clone()).or_default();
+        pause.length = (pause.length * 2).clamp(REFUSED_PAUSE.0, REFUSED_PAUSE.1);
+        // Spread, or all that was refused together is tried together for ever.
+        pause.next = now + pause.length + self.rng.u32(0..100) * pause.length / 800;
+        if self.refused.insert(key, text.clone()).is_none() || !pause.is_told {
+            self.events.push(Event::Refused { instance, what: text });
+        }
+        pause.is_told = true;
+    }
+
+    fn whose(&self, key: &Key) -> String {
+        let found = match key {
+            Key::Vmac(_) => None,
+            Key::Address(key) => {
+                self.wanted.addresses.iter().find(|w| is_key(&w.it, key)).map(|w| &w.instance)
+            }
+            Key::Route(route) => self.wanted.routes.iter().find(|w| w.it == *route).map(|w| &w.instance),
+            Key::Rule(rule) => self.wanted.rules.iter().find(|w| w.it == *rule).map(|w| &w.instance),
+        };
+        found.cloned().unwrap_or_default()
+    }
+
+    /// Why a VMAC cannot be made.
+    pub fn vmac_trouble(&self, name: &str) -> Option<&str> {
+        self.refused.get(&Key::Vmac(name.to_owned())).map(String::as_str)
+    }
+
+    /// Whether a VMAC is there.
+    pub fn has_vmac(&self, name: &str) -> bool {
+        self.done.contains(&Key::Vmac(name.to_owned()))
+    }
+
+    /// Addresses of instances that are ours and there.
+    pub fn held<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = (LinkIndex, &'a Want<Address>)> {
+        self.wanted.addresses.iter().filter(|w| !w.instance.is_empty()).filter_map(|want| {
+            let link = host.link(&want.it.link)?;
+            let is_spared = self.spared.contains(&(link.name.clone(), want.it.prefix.ip));
+            (is_spared || is_present(host, link.index, want.it.prefix)).then_some((link.index, want))
+        })
+    }
+
+    /// Ours, to be removed by whoever survives us.
+    pub fn is_ours(&self, address: &Address) -> bool {
+        self.ours.contains_key(&address_key(address))
+    }
+
+    /// How often something of an instance was put back.
+    pub fn restored(&self, instance: &str) -> u64 {
+        self.restored.get(instance).copied().unwrap_or(0)
+    }
+
+    /// What the kernel refuses, in words.
+    pub fn refusals(&self) -> impl Iterator<Item = &str> {
+        self.refused.values().map(String::as_str)
+    }
+
+    /// What happened since the last time this was asked.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// What came to be there since the last time this was asked.
+    pub fn take_appeared(&mut self) -> BTreeSet<Appeared> {
+        std::mem::take(&mut self.appeared)
+    }
+}
+
+fn address_key(address: &Address) -> AddressKey {
+    (address.link.clone(), address.prefix)
+}
+
+fn is_key(address: &Address, key: &AddressKey) -> bool {
+    address.link == key.0 && address.prefix == key.1
+}
+
+fn words(key: &Key) -> String {
+    match key {
+        Key::Vmac(name) => format!("VMAC {name}"),
+        Key::Address((link, prefix)) => format!("address {prefix} on {link}"),
+        Key::Route(route) => format!("route to {} in table {}", route.destination, route.table),
+        Key::Rule(rule) => match rule.priority {
+            Some(priority) => format!("rule {priority}"),
+            None => "a rule".to_owned(),
+        },
+    }
+}
+
+fn held(link: LinkIndex, prefix: Prefix, scope: u8) -> HeldAddress {
+    HeldAddress { link, prefix, scope, is_secondary: false, is_unusable: false }
+}
+
+/// That address of a link, with any prefix length.
+pub fn prefixes_of(host: &Host, link: LinkIndex, ip: IpAddr) -> impl Iterator<Item = &HeldAddress> {
+    let first = held(link, Prefix { ip, length: 0 }, 0);
+    host.addresses.range(first..).take_while(move |h| h.link == link && h.prefix.ip == ip)
+}
+
+/// Whether a link has that address with that prefix length.
+pub fn is_present(host: &Host, link: LinkIndex, prefix: Prefix) -> bool {
+    prefixes_of(host, link, prefix.ip).any(|h| h.prefix == prefix)
+}
+
+/// A link has that address, whatever it was before.
+pub fn set_address(host: &mut Host, address: HeldAddress) {
+    remove_address(host, address.link, address.prefix);
+    host.addresses.insert(address);
+}
+
+/// A link does not have that address.
+pub fn remove_address(host: &mut Host, link: LinkIndex, prefix: Prefix) {
+    host.addresses.retain(|h| h.link != link || h.prefix != prefix);
+}

@@ -1,0 +1,479 @@
+//! One virtual router by the book (RFC 3768, RFC 9568 section 6.4): four states and one timer.
+//!
+//! It decides what an advertisement or the end of its timer means, and keeps what follows from it. It refuses to know
+//! packets, addresses, links and other instances: the router asks it, and moves it from state to state.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::exchange::State;
+use super::settings::{Beginning, InstanceSettings, Version};
+use crate::time::Instant;
+
+/// Longest time a timer may be late with nobody caring; less where a priority's share of an interval is less.
+const SLACK: Duration = Duration::from_millis(5);
+/// Answers to lower priorities and good-byes in one interval: a storm of those must not become one of ours.
+const ANSWERS: u8 = 8;
+/// Own intervals of silence after which somebody's lower priority is a matter of the past.
+const EPISODE: u32 = 3;
+/// Own intervals in which somebody with a lower priority should have yielded.
+const PATIENCE: u32 = 5;
+
+/// A virtual router of this host.
+#[derive(Debug)]
+pub struct Instance {
+    settings: Arc<InstanceSettings>,
+    state: State,
+    since: Instant,
+    /// Backup: when the Master is given up. Master: the next advertisement. None: it waits for its group.
+    timer: Option<Instant>,
+    priority: u8,
+    source: Option<IpAddr>,
+    master: Option<Claim>,
+    learnt: Option<Duration>,
+    preempts_from: Option<Instant>,
+    /// When a lower priority was first heard, and when that is forgotten.
+    episode: Option<(Instant, Instant)>,
+    answers: u8,
+}
+
+/// An advertisement that was accepted: somebody says it is Master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Who.
+    pub source: IpAddr,
+    /// 0: no longer.
+    pub priority: u8,
+    /// How often it says so, where that is to be believed.
+    pub interval: Option<Duration>,
+}
+
+/// What follows from something heard, or from the end of a timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaction {
+    /// Nothing.
+    Nothing,
+    /// There is a Master, and it stays.
+    Follow,
+    /// Advertise now.
+    Advertise,
+    /// A Master hears a lower priority: it says so at once, unless told to be silent.
+    Assert {
+        /// The first one after a time without.
+        is_first: bool,
+        /// It was not said too often in this interval.
+        is_due: bool,
+        /// The other one should have yielded long ago.
+        is_in_vain: bool,
+    },
+    /// There is a better Master.
+    Yield,
+    /// There is no Master, or none good enough.
+    TakeOver,
+}
+
+impl Instance {
+    /// In Init.
+    pub fn new(settings: Arc<InstanceSettings>, now: Instant) -> Instance {
+        Instance {
+            state: State::Init,
+            since: now,
+            timer: None,
+            priority: settings.priority,
+            source: None,
+            master: None,
+            learnt: None,
+            preempts_from: None,
+            episode: None,
+            answers: 0,
+            settings,
+        }
+    }
+
+    /// What it is to be.
+    pub fn settings(&self) -> &Arc<InstanceSettings> {
+        &self.settings
+    }
+
+    /// Its state.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Since when.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// When it wants to be asked what follows from the silence.
+    pub fn timer(&self) -> Option<Instant> {
+        self.timer
+    }
+
+    /// Its effective priority.
+    pub fn priority(&self) -> u8 {
+        self.priority
+    }
+
+    /// The address it speaks from.
+    pub fn source(&self) -> Option<IpAddr> {
+        self.source
+    }
+
+    /// Who was last heard as Master, while it is not this host.
+    pub fn master(&self) -> Option<Claim> {
+        self.master.filter(|_| self.state != State::Master)
+    }
+
+    /// The addresses are its own (RFC 9568 section 6.1).
+    pub fn is_owner(&self) -> bool {
+        self.settings.priority == 255
+    }
+
+    /// It becomes Master without waiting.
+    pub fn begins_as_master(&self) -> bool {
+        self.is_owner() && self.settings.beginning == Beginning::Master
+    }
+
+    /// The time is up, and its group does not agree yet.
+    pub fn waits_for_group(&self) -> bool {
+        self.state == State::Backup && self.timer.is_none()
+    }
+
+    /// The Master's interval: version 3 learns it.
+    pub fn interval(&self) -> Duration {
+        match self.settings.version {
+            Version::V2 => self.settings.advert_interval,
+            Version::V3 => self.learnt.unwrap_or(self.settings.advert_interval),
+        }
+    }
+
+    /// How much later than the best one this one takes over.
+    pub fn skew(&self) -> Duration {
+        self.skew_of(self.priority)
+    }
+
+    fn skew_of(&self, priority: u8) -> Duration {
+        let unit = match self.settings.version {
+            Version::V2 => Duration::from_secs(1),
+            Version::V3 => self.interval(),
+        };
+        unit * (256 - u32::from(priority)) / 256
+    }
+
+    /// Silence after which there is no Master.
+    pub fn master_down(&self) -> Duration {
+        self.interval() * u32::from(self.settings.missed_adverts) + self.skew()
+    }
+
+    /// The timer's end is so long ago that this host must have been short of time.
+    pub fn is_late(&self, now: Instant) -> bool {
+        self.timer.is_some_and(|at| now.since(at) > self.skew().min(SLACK))
+    }
+
+    /// What arrived has to be read before the end of the timer decides: always before a takeover, for a process that
+    /// slept until just before its timer has not read either; of a Master only when it is late.
+    pub fn must_listen_first(&self, now: Instant) -> bool {
+        match self.state {
+            State::Backup => self.timer.is_some_and(|at| at <= now),
+            _ => self.is_late(now),
+        }
+    }
+
+    /// A Master that was silent for so long that others had to take it for dead.
+    fn was_given_up(&self, now: Instant) -> bool {
+        let missed = u32::from(self.settings.missed_adverts);
+        self.timer.is_some_and(|at| now.since(at) >= self.settings.advert_interval * (missed.max(1) - 1))
+    }
+
+    /// Somebody says it is Master.
+    pub fn hear(&mut self, now: Instant, claim: Claim) -> Reaction {
+        if self.is_owner() && self.settings.owner_ignores_adverts {
+            return Reaction::Nothing;
+        }
+        match self.state {
+            State::Init | State::Fault => Reaction::Nothing,
+            State::Backup => self.hear_as_backup(now, claim),
+            State::Master => self.hear_as_master(now, claim),
+        }
+    }
+
+    fn hear_as_backup(&mut self, now: Instant, claim: Claim) -> Reaction {
+        if claim.priority == 0 {
+            // Never later than it is: a repeated good-bye must not keep anybody from taking over.
+            let soon = now + self.skew();
+            self.timer = self.timer.map(|at| at.min(soon));
+            return Reaction::Follow;
+        }
+        let is_lower = claim.priority < self.priority;
+        if is_lower && self.settings.preempts {
+            let delay = self.settings.preempt_delay;
+            let from = *self.preempts_from.get_or_insert(now + delay);
+            if now >= from {
+                return Reaction::Nothing;
+            }
+        }
+        if !is_lower {
+            self.preempts_from = None;
+        }
+        self.follow(now, claim);
+        Reaction::Follow
+    }
+
+    fn hear_as_master(&mut self, now: Instant, claim: Claim) -> Reaction {
+        if claim.priority == 0 {
+            return if self.may_answer() { Reaction::Advertise } else { Reaction::Nothing };
+        }
+        let is_better = match claim.priority.cmp(&self.priority) {
+            std::cmp::Ordering::Greater => true,
+            std::cmp::Ordering::Equal => self.source.is_some_and(|own| claim.source > own),
+            // Who was given up and does not preempt has lost its place.
+            std::cmp::Ordering::Less => !self.settings.preempts && self.was_given_up(now),
+        };
+        if is_better {
+            self.master = Some(claim);
+            return Reaction::Yield;
+        }
+        let interval = self.settings.advert_interval;
+        let end = now + interval * EPISODE;
+        let is_first = self.episode.is_none();
+        let (begin, _) = *self.episode.insert((self.episode.map_or(now, |(begin, _)| begin), end));
+        let is_in_vain = now.since(begin) > interval * PATIENCE;
+        Reaction::Assert { is_first, is_due: self.may_answer(), is_in_vain }
+    }
+
+    fn may_answer(&mut self) -> bool {
+        let may = self.answers < ANSWERS;
+        self.answers = self.answers.saturating_add(1);
+        may
+    }
+
+    fn follow(&mut self, now: Instant, claim: Claim) {
+        self.master = Some(claim);
+        self.learnt = claim.interval;
+        self.timer = Some(now + self.master_down());
+    }
+
+    /// The end of the timer.
+    pub fn expire(&mut self) -> Reaction {
+        match self.state {
+            State::Init | State::Fault => {
+                self.timer = None;
+                Reaction::Nothing
+            }
+            State::Backup => {
+                self.timer = None;
+                Reaction::TakeOver
+            }
+            State::Master => Reaction::Advertise,
+        }
+    }
+
+    /// An advertisement was sent, in its turn or as an answer.
+    pub fn advertised(&mut self, now: Instant) {
+        let interval = self.settings.advert_interval;
+        let is_regular = self.timer.is_none_or(|at| at <= now);
+        if is_regular {
+            self.answers = 0;
+        }
+        // From the time it was due, so that they do not drift; from now where that is past.
+        let next = self.timer.filter(|_| is_regular).map(|at| at + interval).filter(|at| *at > now);
+        self.timer = Some(next.unwrap_or(now + interval));
+    }
+
+    /// Moves to a state; the reason is the router's.
+    pub fn enter(&mut self, state: State, now: Instant) {
+        (self.state, self.since) = (state, now);
+        self.preempts_from = None;
+        self.episode = None;
+        self.answers = 0;
+        self.timer = match state {
+            State::Init | State::Fault => {
+                (self.master, self.learnt) = (None, None);
+                None
+            }
+            State::Backup => {
+                // A Master that made this one yield is heard, and its interval counts from now on.
+                self.learnt = self.master.and_then(|m| m.interval);
+                Some(now + self.master_down())
+            }
+            State::Master => {
+                (self.master, self.learnt) = (None, None);
+                Some(now + self.settings.advert_interval)
+            }
+        };
+    }
+
+    /// The group does not go along: from the beginning.
+    pub fn wait_again(&mut self, now: Instant) {
+        if self.state == State::Backup {
+            self.timer = Some(now + self.master_down());
+        }
+    }
+
+    /// Another address to speak from.
+    pub fn set_source(&mut self, source: Option<IpAddr>) {
+        self.source = source;
+    }
+
+    /// Another effective priority: the pending takeover moves by the difference of skews.
+    pub fn set_priority(&mut self, priority: u8) {
+        let (before, after) = (self.skew_of(self.priority), self.skew_of(priority));
+        self.priority = priority;
+        if self.state == State::Backup {
+            self.timer = self.timer.map(|at| at + after - before);
+        }
+    }
+
+    /// Other settings for the same virtual router: its state stays.
+    pub fn set_settings(&mut self, settings: Arc<InstanceSettings>, now: Instant) {
+        let before = std::mem::replace(&mut self.settings, settings);
+        let is_timed_otherwise = before.advert_interval != self.settings.advert_interval
+            || before.missed_adverts != self.settings.missed_adverts
+            || before.version != self.settings.version;
+        if is_timed_otherwise {
+            self.learnt = None;
+            self.timer = match self.state {
+                State::Init | State::Fault => None,
+                State::Backup => self.timer.map(|_| now + self.master_down()),
+                State::Master => self.timer.map(|at| at.min(now + self.settings.advert_interval)),
+            };
+        }
+    }
+
+    /// When a lower priority was not heard for long enough.
+    pub fn episode_ends(&self) -> Option<Instant> {
+        self.episode.map(|(_, end)| end)
+    }
+
+    /// It was not.
+    pub fn end_episode(&mut self) {
+        self.episode = None;
+    }
+
+    /// Whether an interval may be believed: foreign ones are bounded, or one packet would make this host blind for
+    /// minutes, or claim before its time.
+    pub fn believes(&self, interval: Duration) -> bool {
+        let own = self.settings.advert_interval;
+        interval >= own / 4 && interval <= own * 4
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vrrp::sim::site;
+
+    const NOW: Instant = Instant::from_nanos(1_000_000_000_000);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// What can happen to an instance of priority 100 at 10.0.0.5.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Happens {
+        GoodBye,
+        Lower,
+        EqualFromBelow,
+        EqualFromAbove,
+        Higher,
+        Silence,
+    }
+
+    use Happens::*;
+    const ALL: [Happens; 6] = [GoodBye, Lower, EqualFromBelow, EqualFromAbove, Higher, Silence];
+    const STATES: [State; 4] = [State::Init, State::Backup, State::Master, State::Fault];
+
+    fn instance(state: State, preempts: bool) -> Instance {
+        let settings = InstanceSettings { preempts, ..site::instance("a", 51, 100) };
+        let mut instance = Instance::new(Arc::new(settings), NOW);
+        instance.set_source(Some([10, 0, 0, 5].into()));
+        instance.enter(state, NOW);
+        instance
+    }
+
+    fn happen(instance: &mut Instance, what: Happens) -> Reaction {
+        let claim =
+            |priority, last: u8| Claim { source: [10, 0, 0, last].into(), priority, interval: Some(SECOND) };
+        match what {
+            GoodBye => instance.hear(NOW + SECOND, claim(0, 9)),
+            Lower => instance.hear(NOW + SECOND, claim(99, 9)),
+            EqualFromBelow => instance.hear(NOW + SECOND, claim(100, 4)),
+            EqualFromAbove => instance.hear(NOW + SECOND, claim(100, 6)),
+            Higher => instance.hear(NOW + SECOND, claim(101, 4)),
+            Silence => instance.expire(),
+        }
+    }
+
+    /// RFC 9568 section 6.4, and Fault: what follows, and what becomes of the timer (from `NOW`).
+    fn expected(state: State, preempts: bool, what: Happens) -> (Reaction, Option<Duration>) {
+        let down = 3 * SECOND + SECOND * 156 / 256;
+        let skew = SECOND * 156 / 256;
+        let assert = Reaction::Assert { is_first: true, is_due: true, is_in_vain: false };
+        match (state, what) {
+            (State::Init | State::Fault, _) => (Reaction::Nothing, None),
+            (State::Backup, GoodBye) => (Reaction::Follow, Some(SECOND + skew)),
+            (State::Backup, Lower) if preempts => (Reaction::Nothing, Some(down)),
+            (State::Backup, Lower | EqualFromBelow | EqualFromAbove | Higher) => {
+                (Reaction::Follow, Some(SECOND + down))
+            }
+            (State::Backup, Silence) => (Reaction::TakeOver, None),
+            (State::Master, GoodBye | Silence) => (Reaction::Advertise, Some(SECOND)),
+            (State::Master, Lower | EqualFromBelow) => (assert, Some(SECOND)),
+            (State::Master, EqualFromAbove | Higher) => (Reaction::Yield, Some(SECOND)),
+        }
+    }
+
+    #[test]
+    fn every_state_answers_everything_that_can_happen_as_the_standard_says() {
+        for state in STATES {
+            for preempts in [true, false] {
+                for what in ALL {
+                    let mut instance = instance(state, preempts);
+                    let reaction = happen(&mut instance, what);
+                    let timer = instance.timer().map(|at| at.since(NOW));
+                    let want = expected(state, preempts, what);
+                    assert_eq!((reaction, timer), want, "{state}, preempts {preempts}: {what:?}");
+                    assert_eq!(instance.state(), state, "only the router moves it");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn entering_a_state_sets_its_timer_from_every_other() {
+        for from in STATES {
+            for to in STATES {
+                let mut instance = instance(from, true);
+                instance.enter(to, NOW + SECOND);
+                let timer = instance.timer().map(|at| at.since(NOW + SECOND));
+                let want = match to {
+                    State::Init | State::Fault => None,
+                    State::Backup => Some(3 * SECOND + SECOND * 156 / 256),
+                    State::Master => Some(SECOND),
+                };
+                assert_eq!((timer, instance.since()), (want, NOW + SECOND), "{from} -> {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_owner_that_ignores_advertisements_ignores_all_of_them() {
+        let settings = InstanceSettings { owner_ignores_adverts: true, ..site::instance("a", 51, 255) };
+        let mut owner = Instance::new(Arc::new(settings), NOW);
+        owner.enter(State::Master, NOW);
+        for what in [GoodBye, Lower, EqualFromBelow, EqualFromAbove, Higher] {
+            assert_eq!(happen(&mut owner, what), Reaction::Nothing, "{what:?}");
+        }
+    }
+
+    #[test]
+    fn advertisements_do_not_drift_with_small_delays_and_are_not_made_up_for() {
+        let mut master = instance(State::Master, true);
+        let late = NOW + SECOND + Duration::from_millis(3);
+        master.advertised(late);
+        assert_eq!(master.timer(), Some(NOW + 2 * SECOND));
+        let much_later = NOW + 10 * SECOND;
+        master.advertised(much_later);
+        assert_eq!(master.timer(), Some(much_later + SECOND));
+    }
+}

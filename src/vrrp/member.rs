@@ -1,0 +1,167 @@
+//! An instance with everything it has: its ground, its voice, those it hears, its counters.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::exchange::{InstanceLevel, State, Transmission};
+use super::ground::Ground;
+use super::instance::Instance;
+use super::packet::{self, Advertisement, Counters, HOP_LIMIT, Path, ReplayWindow};
+use super::settings::{Authentication, InstanceSettings, Transport, VirtualAddress};
+use super::speakers::Speakers;
+use crate::time::Instant;
+
+/// What an instance counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Advertisements sent, to a group or to all peers.
+    pub sent: u64,
+    /// Those of priority 0.
+    pub farewells_sent: u64,
+    /// Advertisements accepted.
+    pub accepted: u64,
+    /// Those of priority 0.
+    pub farewells_heard: u64,
+    /// Those a Master heard of a lower priority.
+    pub lower: u64,
+    /// Own ones that came back.
+    pub looped: u64,
+    /// How often it became Master.
+    pub became_master: u64,
+    /// Packets dropped, by kind.
+    pub dropped: BTreeMap<&'static str, u64>,
+}
+
+/// An instance with everything it has.
+#[derive(Debug)]
+pub struct Member {
+    /// By the protocol's book.
+    pub instance: Instance,
+    /// What it stands on.
+    pub ground: Ground,
+    /// What it counts up in packets.
+    pub counters: Counters,
+    /// What it remembers of others' counters.
+    pub replay: ReplayWindow,
+    /// Others that speak for its VRID.
+    pub speakers: Speakers,
+    /// What it counts.
+    pub tally: Tally,
+    /// Why it is in its state.
+    pub reason: String,
+    /// Why it cannot be Master or Backup, itself or its group.
+    pub fault: Option<String>,
+    /// What it waits for in Init.
+    pub waits_for: Option<String>,
+    /// The unclamped sum of what it follows.
+    pub sum: i64,
+    /// Since when only the director's services keep it in Init.
+    pub gated_since: Option<Instant>,
+    /// Told that it hears itself.
+    pub told_of_loop: bool,
+    /// What was told of it.
+    pub told: Option<InstanceLevel>,
+    /// A predecessor left it as Master.
+    pub is_inherited: bool,
+}
+
+impl Member {
+    /// In Init.
+    pub fn new(settings: Arc<InstanceSettings>, now: Instant) -> Member {
+        Member {
+            instance: Instance::new(settings, now),
+            ground: Ground::default(),
+            counters: Counters::new(),
+            replay: ReplayWindow::new(),
+            speakers: Speakers::default(),
+            tally: Tally::default(),
+            reason: "start".to_owned(),
+            fault: None,
+            waits_for: None,
+            sum: 0,
+            gated_since: None,
+            told_of_loop: false,
+            told: None,
+            is_inherited: false,
+        }
+    }
+
+    /// What it is to be.
+    pub fn settings(&self) -> &Arc<InstanceSettings> {
+        self.instance.settings()
+    }
+
+    /// Its state.
+    pub fn state(&self) -> State {
+        self.instance.state()
+    }
+
+    /// Its addresses, excluded ones too.
+    pub fn addresses(&self) -> impl Iterator<Item = &VirtualAddress> {
+        let settings = self.settings();
+        settings.addresses.iter().chain(&settings.excluded)
+    }
+
+    /// An advertisement to the group or to each peer, with another priority where one is given.
+    pub fn advertisement(&mut self, priority: Option<u8>, wall: Duration) -> Vec<Transmission> {
+        let priority = priority.unwrap_or(self.instance.priority());
+        let settings = Arc::clone(self.settings());
+        packets(&settings, &self.ground, priority, &mut self.counters, wall)
+    }
+
+    /// The good-bye to be sent should this process die. Only signed ones depend on what was sent before.
+    pub fn farewell(&self, wall: Duration) -> Vec<Transmission> {
+        let mut counters = if self.is_signed() { self.counters.clone() } else { Counters::new() };
+        packets(self.settings(), &self.ground, 0, &mut counters, wall)
+    }
+
+    /// Every packet differs from the one before.
+    pub fn is_signed(&self) -> bool {
+        matches!(self.settings().authentication, Authentication::Header(_) | Authentication::Hmac(_))
+    }
+
+    /// How it is, for the director.
+    pub fn level(&self) -> InstanceLevel {
+        let settings = self.settings();
+        InstanceLevel {
+            name: settings.name.clone(),
+            vrid: settings.vrid,
+            state: self.state(),
+            addresses: self.addresses().map(|a| a.wanted.prefix).collect(),
+        }
+    }
+}
+
+/// The only place where advertisements are made.
+fn packets(
+    settings: &InstanceSettings,
+    ground: &Ground,
+    priority: u8,
+    counters: &mut Counters,
+    wall: Duration,
+) -> Vec<Transmission> {
+    let (Some(endpoint), Some(source)) = (&ground.endpoint, ground.source) else { return Vec::new() };
+    let advert = Advertisement {
+        version: settings.version,
+        vrid: settings.vrid,
+        priority,
+        interval: settings.advert_interval,
+        addresses: settings.addresses.iter().map(|a| a.wanted.prefix.ip).collect(),
+    };
+    let destinations: Vec<(IpAddr, u8)> = match &settings.transport {
+        Transport::Multicast(group) => vec![(*group, HOP_LIMIT)],
+        Transport::Unicast { peers, hop_limit, .. } => {
+            peers.iter().map(|peer| (peer.address, *hop_limit)).collect()
+        }
+    };
+    let mut all = Vec::with_capacity(destinations.len());
+    for (destination, hop_limit) in destinations {
+        let path = Path { source, destination, hop_limit };
+        let bytes =
+            packet::encode(&advert, &path, settings.checksum, &settings.authentication, counters, wall);
+        all.push(Transmission { endpoint: endpoint.clone(), destination, hop_limit, bytes });
+    }
+    all
+}

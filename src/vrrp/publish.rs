@@ -1,0 +1,92 @@
+//! The addresses of Masters made known: which ones, when they came to be there, and by which frame.
+//!
+//! [`Announcer`](super::announcer::Announcer) says when; nothing is announced that is not there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::announcer::{Again, Announcement};
+use super::exchange::{Effect, State};
+use super::router::Router;
+use crate::net::announce;
+use crate::time::Instant;
+
+impl Router {
+    /// Sends what is due: for what came, for what is planned, at each link's pace.
+    pub(super) fn announce(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let mut appeared: BTreeMap<String, Vec<Announcement>> = BTreeMap::new();
+        for it in self.holdings.take_appeared() {
+            let announcement = Announcement { instance: it.instance.clone(), link: it.link, ip: it.ip };
+            appeared.entry(it.instance).or_default().push(announcement);
+        }
+        for (name, announcements) in appeared {
+            let Some(member) = self.members.get(&name).filter(|m| m.state() == State::Master) else {
+                continue;
+            };
+            let announcing = member.settings().announcing;
+            self.announcer.begin(&name, &announcing, now);
+            self.announcer.burst(&announcements, announcing.repeat);
+        }
+        let members = &self.members;
+        let due = self.announcer.due(now, |name| members.get(name).map(|m| m.settings().announcing));
+        for (name, again) in due {
+            self.announce_for(&name, again);
+        }
+        let Some(host) = &self.host else { return };
+        for announcement in self.announcer.take(now) {
+            let Some(link) = host.link(&announcement.link) else { continue };
+            let Some(mac) = link.mac else { continue };
+            let is_router = self.router_links.contains(&link.index);
+            let frame = announce::frame(announcement.ip, mac, is_router);
+            out.push(Effect::Announce { link: link.index, frame });
+        }
+    }
+
+    fn announce_for(&mut self, name: &str, again: Again) {
+        let Some(member) = self.members.get(name) else { return };
+        let settings = Arc::clone(member.settings());
+        let announcing = settings.announcing;
+        let all = self.announcements(name);
+        let (addresses, repeat) = match again {
+            Again::Second => (all, announcing.repeat),
+            Again::SecondLower => (all, announcing.lower_priority_repeat),
+            Again::Refresh => (all, announcing.refresh_repeat),
+            Again::Extra => {
+                let own = settings.vmac.as_ref().map(|v| &v.name).or(settings.interface.as_ref());
+                let is_meant = |a: &Announcement| announcing.extra_on_all || Some(&a.link) != own;
+                (all.into_iter().filter(is_meant).collect(), 1)
+            }
+        };
+        // What has not even been said yet need not be said again.
+        if !self.announcer.is_busy(name) {
+            self.announcer.burst(&addresses, repeat);
+        }
+    }
+
+    /// A burst besides the plan: somebody else may have announced the same addresses.
+    pub(super) fn announce_again(&mut self, name: &str) {
+        let member = self.members.get(name).filter(|m| m.state() == State::Master);
+        if member.is_some() {
+            self.announce_for(name, Again::Second);
+        }
+    }
+
+    /// A burst because a lower priority was heard.
+    pub(super) fn announce_against_lower(&mut self, name: &str, now: Instant) {
+        let Some(member) = self.members.get(name) else { return };
+        let announcing = member.settings().announcing;
+        self.announcer.lower_priority(name, &announcing, now);
+        self.announce_for(name, Again::SecondLower);
+    }
+
+    fn announcements(&self, name: &str) -> Vec<Announcement> {
+        let held = self.host.iter().flat_map(|host| self.holdings.held(host));
+        held.filter(|(_, want)| want.instance == name)
+            .map(|(_, want)| Announcement {
+                instance: name.to_owned(),
+                link: want.it.link.clone(),
+                ip: want.it.prefix.ip,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,466 @@
+//! The router: every decision about virtual routers and their addresses, pure.
+//!
+//! Input and `now` go in, effects come out; it never reads a clock, never waits, never fails and knows no socket.
+//! [`Instance`](super::instance::Instance)s decide what advertisements mean, `transition` moves them (with their sync
+//! groups), `hearing` reads packets, `reload` carries state over, [`Holdings`] makes the host's addresses true. The
+//! daemon's router thread performs the effects, the simulated world in `sim` does so in virtual time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::announcer::Announcer;
+use super::drops::Drops;
+use super::event::Event;
+use super::exchange::{DirectorLevel, Effect, Endpoint, Input, State, Testament};
+use super::group::Group;
+use super::holdings::{self, Holdings};
+use super::instance::Reaction;
+use super::member::Member;
+use super::reload::Leaving;
+use super::settings::{OnCrash, Settings};
+use super::steadiness::Unsteady;
+use super::track::{self, Levels};
+use crate::net::types::{Host, Link, LinkIndex, News};
+use crate::time::Instant;
+
+/// Longest time a stop waits for the kernel.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// Lateness that operators should know of.
+const LATE: Duration = Duration::from_millis(100);
+/// How often they are told.
+const LATE_PAUSE: Duration = Duration::from_secs(60);
+/// A drain that took longer is repeated, so often: the process was stopped again meanwhile.
+const DRAIN_LIMIT: (Duration, u32) = (Duration::from_millis(5), 3);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Running,
+    Stopping { give_up: Instant },
+    Finished,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Drain {
+    since: Instant,
+    times: u32,
+}
+
+/// Every virtual router of this host.
+#[derive(Debug)]
+pub struct Router {
+    pub(super) settings: Arc<Settings>,
+    pub(super) members: BTreeMap<String, Member>,
+    /// Masters whose VRID or interface changed.
+    pub(super) leaving: Vec<Leaving>,
+    pub(super) groups: Vec<Group>,
+    pub(super) holdings: Holdings,
+    pub(super) announcer: Announcer,
+    pub(super) levels: Levels,
+    pub(super) drops: Drops,
+    pub(super) host: Option<Host>,
+    pub(super) director: Option<DirectorLevel>,
+    /// Packets nobody here is meant by, by what they are.
+    pub(super) strangers: BTreeMap<&'static str, u64>,
+    /// Why something may have changed, in words.
+    pub(super) cause: String,
+    /// What instances stand on has to be looked at again.
+    pub(super) is_dirty: bool,
+    /// Levels, wishes and testament have to be made anew.
+    pub(super) is_stale: bool,
+    life: Life,
+    starts_at: Instant,
+    wall_offset: Duration,
+    unsteady: Unsteady,
+    /// Links that forward IPv6.
+    pub(super) router_links: BTreeSet<LinkIndex>,
+    inherited: BTreeSet<String>,
+    listening: Arc<BTreeSet<Endpoint>>,
+    testament: Arc<Testament>,
+    drain: Option<Drain>,
+    late_told: Option<Instant>,
+    late_times: u64,
+}
+
+impl Router {
+    /// All instances in Init, nothing known of the host. `seed` is all its chance.
+    pub fn new(settings: Arc<Settings>, seed: u64, now: Instant) -> Router {
+        let members = settings.instances.iter();
+        let members = members.map(|s| (s.name.clone(), Member::new(Arc::clone(s), now))).collect();
+        let mut announcer = Announcer::default();
+        announcer.set_pacing(&settings.pacing);
+        Router {
+            members,
+            leaving: Vec::new(),
+            groups: settings.groups.iter().map(|g| Group::new(Arc::clone(g))).collect(),
+            holdings: Holdings::new(seed),
+            announcer,
+            levels: Levels::default(),
+            drops: Drops::default(),
+            host: None,
+            director: None,
+            strangers: BTreeMap::new(),
+            cause: "start".to_owned(),
+            is_dirty: true,
+            is_stale: true,
+            life: Life::Running,
+            starts_at: now + settings.startup_delay,
+            wall_offset: Duration::ZERO,
+            unsteady: Unsteady::default(),
+            router_links: BTreeSet::new(),
+            inherited: BTreeSet::new(),
+            listening: Arc::default(),
+            testament: Arc::default(),
+            drain: None,
+            late_told: None,
+            late_times: 0,
+            settings,
+        }
+    }
+
+    /// Takes an input and says what is to be done.
+    pub fn handle(&mut self, now: Instant, input: Input, out: &mut Vec<Effect>) {
+        if self.life == Life::Finished {
+            return;
+        }
+        match input {
+            Input::Wake => {}
+            Input::Host(host) => self.read_host(host, now),
+            Input::News(news) => self.hear_news(&news, now),
+            Input::Received(datagram) => self.receive(&datagram, now, out),
+            Input::Drained => self.drained(now, out),
+            Input::Tracked { target, level } => {
+                if self.levels.level(&target, &Host::default()) != Some(level) {
+                    let (what, how) = (track::words(&target), track::level_words(&target, Some(level)));
+                    self.cause = format!("{what} {how}");
+                    self.levels.set(target, level);
+                    self.is_dirty = true;
+                }
+            }
+            Input::Director(level) => {
+                if self.director.as_ref() != Some(&level) {
+                    self.cause = match &level.cannot_forward {
+                        Some(reason) => format!("this host cannot forward: {reason}"),
+                        None => "this host can forward".to_owned(),
+                    };
+                    self.director = Some(level);
+                    self.is_dirty = true;
+                }
+            }
+            Input::Clock(offset) => {
+                self.wall_offset = offset;
+                self.is_stale = true;
+            }
+            Input::RouterLinks(links) => self.router_links = links,
+            Input::Inherited(names) => self.inherited = names,
+            Input::Applied(refusals) => {
+                if let Some(host) = &mut self.host {
+                    self.holdings.applied(&refusals, host, now);
+                }
+                self.cause = "the kernel answered".to_owned();
+                self.is_dirty = true;
+            }
+            Input::Reload(settings) => self.reload(settings, now, out),
+            Input::Stop => self.stop(now, out),
+            Input::HandOver => {
+                self.life = Life::Finished;
+                out.push(Effect::Finished);
+                return;
+            }
+        }
+        self.settle(now, out);
+    }
+
+    /// When it wants [`Input::Wake`]; later than `now` after every input.
+    pub fn deadline(&self) -> Option<Instant> {
+        let own = match self.life {
+            Life::Finished => return None,
+            Life::Stopping { give_up } => {
+                return [Some(give_up), self.holdings.deadline()].into_iter().flatten().min();
+            }
+            Life::Running => {
+                let leaving = self.leaving.iter().map(|l| l.until).min();
+                [self.holdings.deadline(), self.init_deadline(), leaving, self.unsteady.deadline()]
+            }
+        };
+        // While everything that arrived is being told, no timer decides.
+        let is_draining = self.drain.is_some();
+        let announcer = self.announcer.deadline().filter(|_| !is_draining);
+        let members = self.members.values().filter(|_| !is_draining).flat_map(|m| {
+            [m.instance.timer(), m.instance.episode_ends(), m.speakers.next_end()].into_iter().flatten()
+        });
+        own.into_iter().flatten().chain(announcer).chain(members).min()
+    }
+
+    /// UTC since 1970.
+    pub(super) fn wall(&self, now: Instant) -> Duration {
+        self.wall_offset + now.since(Instant::ZERO)
+    }
+
+    /// When the first instance may leave Init.
+    pub(super) fn starts_at(&self) -> Instant {
+        self.starts_at
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.life != Life::Running
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.drain.is_some()
+    }
+
+    pub(super) fn late_times(&self) -> u64 {
+        self.late_times
+    }
+
+    fn read_host(&mut self, mut host: Host, now: Instant) {
+        let is_first = self.host.is_none();
+        self.unsteady.keep_only(&host);
+        for link in host.links.values_mut() {
+            let before = self.host.as_ref().and_then(|host| host.links.get(&link.index));
+            *link = self.unsteady.counts_as(link.clone(), before, &self.settings.link_delays, now);
+        }
+        if is_first {
+            for name in std::mem::take(&mut self.inherited) {
+                if let Some(member) = self.members.get_mut(&name) {
+                    member.is_inherited = true;
+                }
+            }
+            self.want();
+        }
+        self.holdings.host_was_read(&host, is_first);
+        self.host = Some(host);
+        self.cause = "the host was read".to_owned();
+        self.is_dirty = true;
+    }
+
+    fn link_changed(&mut self, link: &Link) {
+        let Some(host) = &mut self.host else { return };
+        self.holdings.hear_link(link, host);
+        if host.links.insert(link.index, link.clone()).as_ref() != Some(link) {
+            let how = if link.is_working() { "up" } else { "down" };
+            self.cause = format!("interface {} {how}", link.name);
+            self.is_dirty = true;
+        }
+    }
+
+    fn hear_news(&mut self, news: &News, now: Instant) {
+        if let News::Link(link) = news {
+            if let Some(host) = &self.host {
+                let before = host.links.get(&link.index);
+                let delays = &self.settings.link_delays;
+                let link = self.unsteady.counts_as(link.clone(), before, delays, now);
+                self.link_changed(&link);
+            }
+            return;
+        }
+        let Some(host) = &mut self.host else { return };
+        self.holdings.hear(news, host, now);
+        match news {
+            News::LinkGone(index) => {
+                self.unsteady.forget(*index);
+                if let Some(link) = host.links.remove(index) {
+                    self.cause = format!("interface {} went", link.name);
+                }
+                host.addresses.retain(|h| h.link != *index);
+            }
+            News::Address(held) => {
+                self.cause = format!("address {} came", held.prefix);
+                holdings::set_address(host, *held);
+            }
+            News::AddressGone(held) => {
+                self.cause = format!("address {} went", held.prefix);
+                holdings::remove_address(host, held.link, held.prefix);
+            }
+            News::Link(_) | News::RouteGone(_) | News::RuleGone(_) | News::Neighbour(_) => return,
+        }
+        self.is_dirty = true;
+    }
+
+    fn drained(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let Some(drain) = self.drain.take() else { return };
+        if now.since(drain.since) > DRAIN_LIMIT.0 && drain.times < DRAIN_LIMIT.1 {
+            self.drain = Some(Drain { since: now, times: drain.times + 1 });
+            out.push(Effect::Drain);
+            return;
+        }
+        self.fire(now, out);
+    }
+
+    fn stop(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        self.life = Life::Stopping { give_up: now + STOP_LIMIT };
+        self.drain = None;
+        for name in self.names() {
+            self.leave(&name, State::Init, "stopped", true, now, out);
+        }
+        for leaving in &mut self.leaving {
+            leaving.until = now;
+        }
+        self.finish_moves(now, out);
+        self.is_stale = true;
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.members.keys().cloned().collect()
+    }
+
+    /// Everything that follows from what is known now.
+    fn settle(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        if self.life == Life::Running {
+            for link in self.unsteady.take_due(now) {
+                self.link_changed(&link);
+            }
+            let is_init_due = self.init_deadline().is_some_and(|at| at <= now);
+            if std::mem::take(&mut self.is_dirty) || is_init_due {
+                self.look_around(now, out);
+            }
+            self.finish_moves(now, out);
+            self.run_timers(now, out);
+        }
+        let was_stale = std::mem::take(&mut self.is_stale);
+        if was_stale {
+            self.want();
+            self.tell_levels(out);
+        }
+        if let Some(host) = &self.host {
+            if let Some(ops) = self.holdings.plan(host, now) {
+                out.push(Effect::Apply(ops));
+            }
+            out.extend(self.holdings.take_events().into_iter().map(Effect::Event));
+        }
+        if self.life == Life::Running && !self.is_draining() {
+            self.announce(now, out);
+        }
+        if was_stale {
+            self.tell_testament(now, out);
+        }
+        if let Life::Stopping { give_up } = self.life
+            && (self.host.is_none() || self.holdings.is_settled() || give_up <= now)
+        {
+            self.life = Life::Finished;
+            out.push(Effect::Finished);
+        }
+    }
+
+    fn run_timers(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let is_any_due = self.members.values().any(|m| {
+            is_due(m.instance.timer()) || is_due(m.instance.episode_ends()) || is_due(m.speakers.next_end())
+        });
+        if self.is_draining() || !is_any_due {
+            return;
+        }
+        let deaf = self.members.values().filter(|m| m.instance.must_listen_first(now));
+        let lateness = deaf.filter_map(|m| m.instance.timer()).map(|at| now.since(at)).max();
+        if let Some(lateness) = lateness {
+            if self.members.values().any(|m| m.instance.is_late(now)) {
+                self.was_late(lateness, now, out);
+            }
+            self.drain = Some(Drain { since: now, times: 1 });
+            out.push(Effect::Drain);
+            return;
+        }
+        self.fire(now, out);
+    }
+
+    fn was_late(&mut self, lateness: Duration, now: Instant, out: &mut Vec<Effect>) {
+        self.late_times += 1;
+        let is_told = self.late_told.is_some_and(|at| now.since(at) < LATE_PAUSE);
+        if lateness >= LATE && !is_told {
+            self.late_told = Some(now);
+            let milliseconds = u64::try_from(lateness.as_millis()).unwrap_or(u64::MAX);
+            out.push(Effect::Event(Event::Late { milliseconds }));
+        }
+    }
+
+    /// Every timer that is due decides.
+    fn fire(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        for name in self.names() {
+            let Some(member) = self.members.get_mut(&name) else { continue };
+            if member.instance.episode_ends().is_some_and(|at| at <= now) {
+                member.instance.end_episode();
+                // The other one may have announced the addresses last.
+                self.announce_again(&name);
+            }
+            self.end_conflicts(&name, now, out);
+            let Some(member) = self.members.get_mut(&name) else { continue };
+            if member.instance.timer().is_none_or(|at| at > now) {
+                continue;
+            }
+            match member.instance.expire() {
+                Reaction::TakeOver => self.take_over(&name, now, out),
+                Reaction::Advertise => self.advertise(&name, None, now, out),
+                _ => {}
+            }
+        }
+    }
+
+    /// Sends an advertisement, with another priority than its own where one is given.
+    pub(super) fn advertise(
+        &mut self,
+        name: &str,
+        priority: Option<u8>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let wall = self.wall(now);
+        let Some(member) = self.members.get_mut(name) else { return };
+        let packets = member.advertisement(priority, wall);
+        member.tally.sent += u64::from(!packets.is_empty());
+        if priority == Some(0) {
+            member.tally.farewells_sent += u64::from(!packets.is_empty());
+        } else {
+            member.instance.advertised(now);
+        }
+        self.is_stale |= member.is_signed();
+        out.extend(packets.into_iter().map(Effect::Send));
+    }
+
+    fn tell_levels(&mut self, out: &mut Vec<Effect>) {
+        for member in self.members.values_mut() {
+            let level = member.level();
+            if member.told.as_ref() != Some(&level) {
+                out.push(Effect::Instance(level.clone()));
+                member.told = Some(level);
+            }
+        }
+        self.tell_groups(out);
+    }
+
+    /// Has the sockets open that the instances need now.
+    pub(super) fn listen(&mut self, out: &mut Vec<Effect>) {
+        let leaving = self.leaving.iter().map(|l| &l.member);
+        let sockets = super::ground::sockets(self.members.values().chain(leaving).map(|m| &m.ground));
+        let leaving = self.leaving.iter_mut().map(|l| &mut l.member);
+        for member in self.members.values_mut().chain(leaving) {
+            if let Some(own) = &mut member.ground.endpoint
+                && let Some(socket) = sockets.iter().find(|s| super::ground::is_same(s, own))
+            {
+                own.clone_from(socket);
+            }
+        }
+        if *self.listening != sockets {
+            self.listening = Arc::new(sockets);
+            out.push(Effect::Listen(Arc::clone(&self.listening)));
+        }
+    }
+
+    fn tell_testament(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let mut testament = Testament::default();
+        if self.life == Life::Running && self.settings.on_crash == OnCrash::Failover {
+            let wall = self.wall(now);
+            let masters = self.members.values().filter(|m| m.state() == State::Master);
+            testament.farewells = masters.flat_map(|m| m.farewell(wall)).collect();
+            for (link, want) in self.host.iter().flat_map(|host| self.holdings.held(host)) {
+                if self.holdings.is_ours(&want.it) {
+                    testament.addresses.entry(link).or_default().insert(want.it.prefix);
+                }
+            }
+        }
+        if *self.testament != testament {
+            self.testament = Arc::new(testament);
+            out.push(Effect::Testament(Arc::clone(&self.testament)));
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What must never, and what must finally, be true of the world.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::world::World;
+use crate::net::types::LinkIndex;
+use crate::vrrp::exchange::{Endpoint, State};
+use crate::vrrp::packet;
+use crate::vrrp::settings::InstanceSettings;
+
+/// At every packet: it leaves through a socket that is open.
+pub fn has_that_socket(world: &mut World, node: usize, endpoint: &Endpoint) {
+    if !world.nodes[node].listening.contains(endpoint) {
+        world.broken.push(format!("sends through an open socket: {node} through {endpoint:?}"));
+    }
+}
+
+/// At every claim: nobody begins to claim, or goes on after a pause, while a better Master's advertisement waits to be
+/// read.
+pub fn heard_before_it_claims(world: &mut World, node: usize, vrid: u8, priority: u8) {
+    let settings = world.nodes[node].settings.instances.iter().find(|i| i.vrid == vrid);
+    let Some(settings) = settings.filter(|_| priority > 0) else { return };
+    let lately = settings.advert_interval * 3 / 2;
+    if world.nodes[node].last_claim.get(&vrid).is_some_and(|at| world.now.since(*at) <= lately) {
+        return;
+    }
+    let is_better = |priority: u8, theirs: u8| theirs > priority;
+    let waiting = world.arrived(node).iter().filter_map(|d| packet::decode(d).ok());
+    let better = waiting.filter(|h| h.advert.vrid == vrid && is_better(priority, h.advert.priority)).count();
+    if better > 0 {
+        let text = format!("hears before it claims: {node} claims {vrid} with {priority}, {better} unread");
+        world.broken.push(text);
+    }
+}
+
+/// At every announcement: it is about an address of an instance that is Master there.
+pub fn announces_what_it_has(world: &mut World, node: usize, link: LinkIndex, frame: &[u8]) {
+    let ip = announced(frame);
+    let host = world.nodes[node].host.host();
+    let name = host.links.get(&link).map(|l| l.name.clone()).unwrap_or_default();
+    let is_held = world.nodes[node].settings.instances.iter().any(|i| {
+        let has = addresses(i).any(|(l, a)| a == ip && l == name);
+        has && world.state(node, &i.name) == Some(State::Master)
+    });
+    if !is_held {
+        world.broken.push(format!("announces what it has: {node} announces {ip} on {name}"));
+    }
+}
+
+/// The address an announcement is about.
+pub fn announced(frame: &[u8]) -> IpAddr {
+    match frame[12..14] {
+        [0x08, 0x06] => Ipv4Addr::from(<[u8; 4]>::try_from(&frame[28..32]).expect("an address")).into(),
+        _ => Ipv6Addr::from(<[u8; 16]>::try_from(&frame[62..78]).expect("an address")).into(),
+    }
+}
+
+/// Links and addresses an instance has as Master.
+pub fn addresses(settings: &InstanceSettings) -> impl Iterator<Item = (String, IpAddr)> {
+    let all = settings.addresses.iter().chain(&settings.excluded);
+    all.map(|a| (a.wanted.link.clone(), a.wanted.prefix.ip))
+}
+
+/// At rest, after the last fault, everything mended: one Master, the best one if they preempt, and the addresses are
+/// where it is, once.
+pub fn at_rest(world: &mut World) {
+    let names: BTreeSet<String> =
+        world.nodes.iter().flat_map(|n| &n.settings.instances).map(|i| i.name.clone()).collect();
+    for name in names {
+        let masters: Vec<usize> =
+            (0..world.nodes.len()).filter(|n| world.state(*n, &name) == Some(State::Master)).collect();
+        if masters.len() != 1 {
+            world.broken.push(format!("one Master: {name} has {masters:?}"));
+        }
+        one_of_them_is_best(world, &name, &masters);
+        for node in 0..world.nodes.len() {
+            vip_iff_master(world, node, &name);
+        }
+    }
+    for node in 0..world.nodes.len() {
+        a_group_is_together(world, node);
+    }
+}
+
+fn one_of_them_is_best(world: &mut World, name: &str, masters: &[usize]) {
+    let all: Vec<_> = (0..world.nodes.len()).map(|n| (n, world.status(n, name))).collect();
+    for (node, status) in &all {
+        if status.state == State::Fault || status.state == State::Init {
+            world.broken.push(format!("nothing stays broken: {name} on {node}: {}", status.reason));
+        }
+    }
+    let is_free = world.nodes.iter().all(|n| {
+        let is_alone = !n.settings.groups.iter().any(|g| g.members.iter().any(|m| m == name));
+        is_alone && n.settings.instances.iter().any(|i| i.name == name && i.preempts)
+    });
+    let best = all.iter().max_by_key(|(_, s)| (s.priority, s.source)).map(|(n, _)| *n);
+    if is_free && best.is_some_and(|best| masters != [best]) {
+        world.broken.push(format!("the best one is Master: {name} is {masters:?}, should be {best:?}"));
+    }
+}
+
+/// An address is on a host exactly if its instance is Master there.
+pub fn vip_iff_master(world: &mut World, node: usize, name: &str) {
+    let this = &world.nodes[node];
+    let Some(settings) = this.settings.instances.iter().find(|i| i.name == name) else { return };
+    let is_master = world.state(node, name) == Some(State::Master);
+    let mut wrong = Vec::new();
+    for (link, ip) in addresses(settings) {
+        let held = this.host.host().addresses.iter().filter(|h| h.prefix.ip == ip).count();
+        if held != usize::from(is_master) {
+            wrong.push(format!("VIP iff Master: {ip} on {link} of {node} {held} times, Master: {is_master}"));
+        }
+    }
+    world.broken.extend(wrong);
+}
+
+fn a_group_is_together(world: &mut World, node: usize) {
+    let groups: Vec<Vec<String>> =
+        world.nodes[node].settings.groups.iter().map(|g| g.members.clone()).collect();
+    for members in groups {
+        let states: BTreeSet<_> = members.iter().map(|m| world.state(node, m)).collect();
+        if states.len() != 1 {
+            world.broken.push(format!("a group is together: {members:?} of {node} are {states:?}"));
+        }
+    }
+}
+
+/// After a stop: nothing of ours is left.
+pub fn nothing_is_left(world: &mut World, node: usize) {
+    let this = &world.nodes[node];
+    let mut wrong = Vec::new();
+    for instance in &this.settings.instances {
+        for (link, ip) in addresses(instance) {
+            // What an owner finds at its start is the host's own.
+            if this.has(ip) && instance.priority < 255 {
+                wrong.push(format!("stop: nothing is left: {ip} on {link} of {node}"));
+            }
+        }
+        if let Some(vmac) = &instance.vmac
+            && this.host.host().link(&vmac.name).is_some()
+        {
+            wrong.push(format!("stop: nothing is left: {} of {node}", vmac.name));
+        }
+    }
+    if !this.host.routes().is_empty() || !this.host.rules().is_empty() {
+        wrong.push(format!("stop: nothing is left: {:?} {:?}", this.host.routes(), this.host.rules()));
+    }
+    if !this.is_finished {
+        wrong.push(format!("stop: {node} is not done"));
+    }
+    world.broken.extend(wrong);
+}

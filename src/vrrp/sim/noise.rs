@@ -1,0 +1,141 @@
+//! Inputs in no sensible order, from a shell, a kernel and a network that have lost their minds: nothing panics,
+//! nothing spins, nothing grows.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::seeds;
+use super::sweep::random_site;
+use crate::net::types::{HeldAddress, Host, Link, LinkIndex, MacAddress, News, Op, Prefix, Refusal};
+use crate::time::Instant;
+use crate::vrrp::Router;
+use crate::vrrp::exchange::{Datagram, DirectorLevel, Effect, Input, TrackLevel};
+use crate::vrrp::settings::TrackTarget;
+
+#[test]
+fn no_order_of_inputs_makes_it_panic_or_spin() {
+    for seed in seeds() {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let settings = random_site(&mut rng, 2).remove(0);
+        let mut now = Instant::from_nanos(rng.u64(0..1 << 50));
+        let mut router = Router::new(Arc::new(settings), seed, now);
+        let mut sent: Vec<Datagram> = Vec::new();
+        for step in 0..500 {
+            now = now + Duration::from_micros(rng.choice([0, 1, 1000, 1_000_000]).expect("not empty"));
+            let mut effects = Vec::new();
+            router.handle(now, random_input(&mut rng, &sent), &mut effects);
+            let deadline = router.deadline();
+            assert!(deadline.is_none_or(|at| at > now), "seed {seed}, step {step}: {deadline:?} at {now:?}");
+            assert!(effects.len() < 2000, "seed {seed}, step {step}: {} effects", effects.len());
+            for effect in effects {
+                if let Effect::Send(t) = effect {
+                    let (destination, hop_limit) = (t.destination, t.hop_limit);
+                    let (link, protocol) = (t.endpoint.link.unwrap_or(LinkIndex(1)), t.endpoint.protocol);
+                    let source = IpAddr::from([10, 0, 0, rng.u8(..)]);
+                    let source = if destination.is_ipv4() { source } else { t.endpoint.source };
+                    let bytes = t.bytes;
+                    sent.push(Datagram { link, protocol, source, destination, hop_limit, bytes });
+                }
+            }
+            sent.truncate(8);
+            let _ = router.status(now);
+        }
+    }
+}
+
+fn random_input(rng: &mut fastrand::Rng, sent: &[Datagram]) -> Input {
+    match rng.u32(0..40) {
+        0..=9 => Input::Wake,
+        10 => Input::Host(random_host(rng)),
+        11..=16 => Input::News(random_news(rng)),
+        17..=24 => Input::Received(random_datagram(rng, sent)),
+        25..=27 => Input::Drained,
+        28 => Input::Tracked {
+            target: TrackTarget::Script("chk".to_owned()),
+            level: if rng.bool() { TrackLevel::Is(rng.bool()) } else { TrackLevel::Counts(rng.i64(..)) },
+        },
+        29 => Input::Director(DirectorLevel {
+            not_ready: (0..rng.u8(0..3)).map(|n| IpAddr::from([10, 0, 0, 51 + n])).collect(),
+            cannot_forward: rng.bool().then(|| "some reason".to_owned()),
+        }),
+        30 => Input::Clock(Duration::from_secs(rng.u64(..))),
+        31..=36 => Input::Applied(random_refusals(rng)),
+        37 => Input::RouterLinks((0..rng.u32(0..3)).map(LinkIndex).collect()),
+        38 => Input::Inherited(["a", "b", "nobody"].into_iter().map(str::to_owned).collect()),
+        _ if rng.u32(0..20) == 0 => Input::Stop,
+        _ => Input::Reload(Arc::new(random_site(rng, 2).remove(0))),
+    }
+}
+
+fn random_refusals(rng: &mut fastrand::Rng) -> Vec<Refusal> {
+    let prefix = random_prefix(rng);
+    let op = Op::RemoveAddress { link: LinkIndex(rng.u32(0..4)), prefix };
+    let refusal = Refusal { op, errno: 5, text: "input/output error".to_owned() };
+    if rng.bool() { Vec::new() } else { vec![refusal] }
+}
+
+fn random_host(rng: &mut fastrand::Rng) -> Host {
+    let links = (0..rng.u32(0..4)).map(|_| random_link(rng)).map(|link| (link.index, link)).collect();
+    Host { links, addresses: (0..rng.u32(0..6)).map(|_| random_address(rng)).collect() }
+}
+
+fn random_link(rng: &mut fastrand::Rng) -> Link {
+    let index = rng.u32(1..5);
+    let name = ["e0", "e1", "vrrp.51", "vrrp.52"][usize::try_from(index - 1).expect("small")];
+    Link {
+        index: LinkIndex(index),
+        name: name.to_owned(),
+        mac: rng.bool().then_some(MacAddress([2, 0, 0, 0, 0, 1])),
+        is_up: rng.u32(0..4) > 0,
+        is_running: rng.u32(0..4) > 0,
+        is_loopback: false,
+        is_silent: false,
+        mtu: 1500,
+        base: None,
+    }
+}
+
+fn random_address(rng: &mut fastrand::Rng) -> HeldAddress {
+    HeldAddress {
+        link: LinkIndex(rng.u32(1..5)),
+        prefix: random_prefix(rng),
+        scope: 0,
+        is_secondary: rng.bool(),
+        is_unusable: rng.u32(0..4) == 0,
+    }
+}
+
+fn random_prefix(rng: &mut fastrand::Rng) -> Prefix {
+    match rng.u32(0..3) {
+        0 => Prefix { ip: [10, 0, 0, rng.u8(50..54)].into(), length: rng.u8(0..33) },
+        1 => Prefix { ip: [10, 0, 0, 201].into(), length: 24 },
+        _ => Prefix { ip: IpAddr::from([0xfe80, 0, 0, 0, 0, 0, rng.u16(0..2), rng.u16(50..54)]), length: 64 },
+    }
+}
+
+fn random_news(rng: &mut fastrand::Rng) -> News {
+    match rng.u32(0..4) {
+        0 => News::Link(random_link(rng)),
+        1 => News::LinkGone(LinkIndex(rng.u32(0..5))),
+        2 => News::Address(random_address(rng)),
+        _ => News::AddressGone(random_address(rng)),
+    }
+}
+
+/// Own packets that come back, from other addresses, whole or spoilt; and noise.
+fn random_datagram(rng: &mut fastrand::Rng, sent: &[Datagram]) -> Datagram {
+    let mut datagram = rng.choice(sent).cloned().unwrap_or_else(|| Datagram {
+        link: LinkIndex(1),
+        protocol: rng.choice([51, 112]).expect("not empty"),
+        source: [10, 0, 0, 9].into(),
+        destination: [224, 0, 0, 18].into(),
+        hop_limit: 255,
+        bytes: (0..rng.usize(0..80)).map(|_| rng.u8(..)).collect(),
+    });
+    if rng.bool() && !datagram.bytes.is_empty() {
+        let at = rng.usize(0..datagram.bytes.len());
+        datagram.bytes[at] = rng.u8(..);
+    }
+    datagram
+}

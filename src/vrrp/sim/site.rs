@@ -1,0 +1,136 @@
+//! Settings for simulated routers: one place that knows every field, so that a story names only what it is about.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::net::types::{Address, Prefix, Vmac};
+use crate::vrrp::settings::{
+    Announcing, Authentication, Beginning, Checksum, Family, GroupSettings, InstanceSettings, NotifyCommands,
+    Peer, Settings, Track, TrackTarget, Transport, Version, Virtual, VirtualAddress,
+};
+
+/// An IPv4 instance of version 3 on e0 that advertises every second.
+pub fn instance(name: &str, vrid: u8, priority: u8) -> InstanceSettings {
+    InstanceSettings {
+        name: name.to_owned(),
+        family: Family::Ipv4,
+        interface: Some("e0".to_owned()),
+        vrf: None,
+        vrid,
+        priority,
+        version: Version::V3,
+        advert_interval: Duration::from_secs(1),
+        beginning: if priority == 255 { Beginning::Master } else { Beginning::Backup },
+        preempts: true,
+        preempt_delay: Duration::ZERO,
+        is_strict: false,
+        transport: Transport::Multicast([224, 0, 0, 18].into()),
+        source: None,
+        tracks_source: false,
+        checksum: Checksum::PseudoHeader,
+        authentication: Authentication::None,
+        vmac: None,
+        advertises_from_base: false,
+        addresses: vec![vip("e0", [10, 0, 0, vrid].into(), 24)],
+        excluded: Vec::new(),
+        routes: Vec::new(),
+        rules: Vec::new(),
+        promotes_secondaries: false,
+        announcing: announcing(),
+        missed_adverts: 3,
+        ignores_lower_priority: false,
+        answers_higher_priority: false,
+        owner_ignores_adverts: false,
+        ignores_own_link: false,
+        tracks: Vec::new(),
+        receive_buffer: None,
+        notify: NotifyCommands::default(),
+    }
+}
+
+/// The same of IPv6.
+pub fn instance6(name: &str, vrid: u8, priority: u8) -> InstanceSettings {
+    InstanceSettings {
+        family: Family::Ipv6,
+        transport: Transport::Multicast(IpAddr::from([0xff02, 0, 0, 0, 0, 0, 0, 0x12])),
+        addresses: vec![
+            vip("e0", IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 1, u16::from(vrid)]), 64),
+            vip("e0", IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 1, u16::from(vrid)]), 64),
+        ],
+        ..instance(name, vrid, priority)
+    }
+}
+
+/// keepalived's defaults.
+pub fn announcing() -> Announcing {
+    Announcing {
+        delay: Duration::from_secs(5),
+        repeat: 5,
+        refresh: Duration::ZERO,
+        refresh_repeat: 1,
+        lower_priority_delay: Duration::from_secs(5),
+        lower_priority_repeat: 5,
+        extra: Duration::ZERO,
+        extra_on_all: false,
+    }
+}
+
+/// A virtual address.
+pub fn vip(link: &str, ip: IpAddr, length: u8) -> VirtualAddress {
+    Virtual { wanted: Arc::new(address(link, ip, length)), is_tracked: true }
+}
+
+/// An address.
+pub fn address(link: &str, ip: IpAddr, length: u8) -> Address {
+    Address {
+        link: link.to_owned(),
+        prefix: Prefix { ip, length },
+        peer: None,
+        broadcast: None,
+        scope: 0,
+        label: None,
+        flags: if ip.is_ipv6() { 2 } else { 0 },
+        preferred_lifetime: None,
+    }
+}
+
+/// Unicast to these nodes' addresses on e0.
+pub fn unicast(nodes: &[u8]) -> Transport {
+    let peer = |n: &u8| Peer { address: [10, 0, 0, 200 + n].into(), min_hop_limit: 0, max_hop_limit: 255 };
+    Transport::Unicast { peers: nodes.iter().map(peer).collect(), hop_limit: 255, checks_source: false }
+}
+
+/// The instance's own macvlan, addresses moved there.
+pub fn on_vmac(mut settings: InstanceSettings) -> InstanceSettings {
+    let name = format!("vrrp.{}", settings.vrid);
+    let is_ipv6 = settings.family == Family::Ipv6;
+    let kind = if is_ipv6 { 2 } else { 1 };
+    for vip in &mut settings.addresses {
+        vip.wanted = Arc::new(Address { link: name.clone(), ..Address::clone(&vip.wanted) });
+    }
+    let mac = [0, 0, 0x5e, 0, kind, settings.vrid];
+    settings.vmac = Some(Arc::new(Vmac { name, base: "e0".to_owned(), mac, is_ipv6 }));
+    settings
+}
+
+/// Follows a script.
+pub fn script(name: &str, weight: i16) -> Track {
+    Track { target: TrackTarget::Script(name.to_owned()), weight, is_reversed: false }
+}
+
+/// A sync group.
+pub fn group(name: &str, members: &[&str]) -> GroupSettings {
+    GroupSettings {
+        name: name.to_owned(),
+        members: members.iter().map(|m| (*m).to_owned()).collect(),
+        tracks: Vec::new(),
+        counts_weights: false,
+        notify: NotifyCommands::default(),
+    }
+}
+
+/// All of it.
+pub fn settings(instances: Vec<InstanceSettings>) -> Settings {
+    Settings { instances: instances.into_iter().map(Arc::new).collect(), ..Settings::default() }
+}

@@ -1,0 +1,599 @@
+//! A few hosts on a wire, in virtual time: who says what to whom, what gets lost, who sleeps, who dies.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::invariants;
+use crate::net::memory::MemoryHost;
+use crate::net::types::{LinkIndex, MacAddress, News, Op, Prefix, Refusal};
+use crate::time::Instant;
+use crate::vrrp::Router;
+use crate::vrrp::event::Event;
+use crate::vrrp::exchange::{
+    Datagram, DirectorLevel, Effect, Endpoint, Input, State, Testament, TrackLevel, Transmission,
+};
+use crate::vrrp::packet;
+use crate::vrrp::settings::{Settings, TrackTarget};
+use crate::vrrp::status::{InstanceStatus, Status};
+
+/// When the world's clock begins: not at zero, as no machine's does.
+const BEGIN: Instant = Instant::from_nanos(1_000_000_000_000);
+/// From the death of a process to its guardian's good-bye.
+const GUARDIAN: Duration = Duration::from_millis(50);
+
+/// Something that will happen.
+enum Happening {
+    Arrives { node: usize, datagram: Datagram },
+    KernelActs { node: usize, incarnation: u32, ops: Vec<Op> },
+    KernelAnswers { node: usize, incarnation: u32, refusals: Vec<Refusal> },
+    KernelTells { node: usize, incarnation: u32, news: News },
+    Drains { node: usize, incarnation: u32 },
+    GuardianActs { node: usize, testament: Arc<Testament> },
+}
+
+/// A host.
+pub struct Node {
+    /// Its network.
+    pub host: MemoryHost,
+    /// What its router is to be.
+    pub settings: Arc<Settings>,
+    /// What the director says.
+    pub director: DirectorLevel,
+    /// How its scripts and files are.
+    pub tracks: BTreeMap<TrackTarget, TrackLevel>,
+    /// Everything that was told.
+    pub events: Vec<(Instant, Event)>,
+    /// Everything that was sent: when, VRID, priority, to whom.
+    pub sent: Vec<(Instant, u8, u8, IpAddr)>,
+    /// When it last said that it is Master, by VRID.
+    pub last_claim: BTreeMap<u8, Instant>,
+    /// Frames that were announced.
+    pub announced: Vec<(Instant, LinkIndex, Vec<u8>)>,
+    /// Operations asked of the kernel.
+    pub ops: Vec<(Instant, Op)>,
+    /// Whether a guardian survives a death.
+    pub has_guardian: bool,
+    /// How many effects there were of any kind.
+    pub effects: usize,
+    /// It said that it is done.
+    pub is_finished: bool,
+    /// Its sockets.
+    pub listening: Arc<BTreeSet<Endpoint>>,
+    router: Option<Router>,
+    states: BTreeMap<String, State>,
+    incarnation: u32,
+    is_paused: bool,
+    testament: Arc<Testament>,
+    arrived: VecDeque<Datagram>,
+    waiting: VecDeque<Input>,
+    is_asking: bool,
+}
+
+/// The world.
+pub struct World {
+    /// The clock.
+    pub now: Instant,
+    /// Hosts.
+    pub nodes: Vec<Node>,
+    /// All its chance.
+    pub rng: fastrand::Rng,
+    /// Per cent of packets lost.
+    pub loss: u32,
+    /// Per cent of packets that arrive twice.
+    pub duplication: u32,
+    /// Longest time a packet takes.
+    pub delay: Duration,
+    /// Who cannot be heard by whom.
+    pub deaf: BTreeSet<(usize, usize)>,
+    /// What happened, for comparing two runs.
+    pub trace: Vec<String>,
+    /// Broken invariants.
+    pub broken: Vec<String>,
+    queue: BTreeMap<(Instant, u64), Happening>,
+    next_happening: u64,
+}
+
+impl World {
+    /// Hosts with e0 and e1, addresses 10.0.0.201 and on, no routers yet.
+    pub fn new(seed: u64, hosts: u8) -> World {
+        World {
+            now: BEGIN,
+            nodes: (1..=hosts).map(Node::new).collect(),
+            rng: fastrand::Rng::with_seed(seed),
+            loss: 0,
+            duplication: 0,
+            delay: Duration::from_micros(300),
+            deaf: BTreeSet::new(),
+            trace: Vec::new(),
+            broken: Vec::new(),
+            queue: BTreeMap::new(),
+            next_happening: 0,
+        }
+    }
+
+    /// Hosts with these settings, all started.
+    pub fn with(settings: Vec<Settings>) -> World {
+        let mut world = World::new(7, u8::try_from(settings.len()).expect("a few hosts"));
+        for (node, settings) in settings.into_iter().enumerate() {
+            world.nodes[node].settings = Arc::new(settings);
+            world.start(node);
+        }
+        world
+    }
+
+    /// Starts a router on a host.
+    pub fn start(&mut self, node: usize) {
+        self.start_after(node, BTreeSet::new());
+    }
+
+    /// Starts a router whose predecessor left these instances as Master.
+    pub fn start_after(&mut self, node: usize, inherited: BTreeSet<String>) {
+        let seed = self.rng.u64(..);
+        let now = self.now;
+        let this = &mut self.nodes[node];
+        this.incarnation += 1;
+        (this.is_paused, this.is_finished, this.is_asking) = (false, false, false);
+        this.listening = Arc::default();
+        this.testament = Arc::default();
+        this.arrived.clear();
+        this.waiting.clear();
+        this.states.clear();
+        let _ = this.host.take_news();
+        this.router = Some(Router::new(Arc::clone(&this.settings), seed, now));
+        let (host, director) = (this.host.host().clone(), this.director.clone());
+        let tracks: Vec<_> = this.tracks.iter().map(|(t, l)| (t.clone(), *l)).collect();
+        self.trace(node, "starts");
+        self.tell(node, Input::Clock(Duration::from_secs(1_700_000_000)));
+        self.tell(node, Input::Inherited(inherited));
+        for (target, level) in tracks {
+            self.tell(node, Input::Tracked { target, level });
+        }
+        self.tell(node, Input::Director(director));
+        self.tell(node, Input::Host(host));
+    }
+
+    /// Stops and forgets a router that was told to stop or to hand over.
+    pub fn forget(&mut self, node: usize) {
+        self.nodes[node].router = None;
+        self.nodes[node].listening = Arc::default();
+    }
+
+    /// The process dies. Its last wish may or may not reach the kernel; its guardian, if any, acts.
+    pub fn crash(&mut self, node: usize) {
+        self.trace(node, "dies");
+        self.forget(node);
+        let this = &mut self.nodes[node];
+        this.incarnation += 1;
+        if this.has_guardian {
+            let testament = Arc::clone(&this.testament);
+            self.schedule(GUARDIAN, Happening::GuardianActs { node, testament });
+        }
+    }
+
+    /// The process is stopped, as by SIGSTOP or a hypervisor.
+    pub fn pause(&mut self, node: usize) {
+        self.trace(node, "is paused");
+        self.nodes[node].is_paused = true;
+    }
+
+    /// It goes on: what waited is read in any order, as the kernel's wake-ups come.
+    pub fn resume(&mut self, node: usize) {
+        self.trace(node, "goes on");
+        self.nodes[node].is_paused = false;
+        loop {
+            let this = &self.nodes[node];
+            let is_due = this.router.as_ref().and_then(Router::deadline).is_some_and(|at| at <= self.now);
+            let mut ways = Vec::new();
+            ways.extend(is_due.then_some(0));
+            ways.extend((!this.arrived.is_empty()).then_some(1));
+            ways.extend((!this.waiting.is_empty()).then_some(2));
+            let Some(way) = self.rng.choice(ways) else { return };
+            let input = match way {
+                0 => Input::Wake,
+                1 => Input::Received(self.nodes[node].arrived.pop_front().expect("not empty")),
+                _ => self.nodes[node].waiting.pop_front().expect("not empty"),
+            };
+            self.tell(node, input);
+        }
+    }
+
+    /// Gives a router an input and performs what it wants.
+    pub fn tell(&mut self, node: usize, input: Input) {
+        if self.nodes[node].is_paused {
+            match input {
+                Input::Received(datagram) => self.nodes[node].arrived.push_back(datagram),
+                Input::Wake => {}
+                other => self.nodes[node].waiting.push_back(other),
+            }
+            return;
+        }
+        let Some(router) = &mut self.nodes[node].router else { return };
+        let mut effects = Vec::new();
+        router.handle(self.now, input, &mut effects);
+        if router.deadline().is_some_and(|at| at <= self.now) {
+            let text = format!("deadline() > now: {:?} at {:?}", router.deadline(), self.now);
+            self.broken.push(text);
+        }
+        for effect in effects {
+            self.perform(node, effect);
+        }
+    }
+
+    fn perform(&mut self, node: usize, effect: Effect) {
+        self.nodes[node].effects += 1;
+        let incarnation = self.nodes[node].incarnation;
+        match effect {
+            Effect::Send(transmission) => self.send(node, &transmission),
+            Effect::Announce { link, frame } => {
+                invariants::announces_what_it_has(self, node, link, &frame);
+                self.nodes[node].announced.push((self.now, link, frame));
+            }
+            Effect::Apply(ops) => {
+                self.trace(node, &format!("asks {ops:?}"));
+                if std::mem::replace(&mut self.nodes[node].is_asking, true) {
+                    self.broken.push("one request at a time: a second one".to_owned());
+                }
+                let now = self.now;
+                self.nodes[node].ops.extend(ops.iter().map(|op| (now, op.clone())));
+                let after = Duration::from_micros(self.rng.u64(20..2000));
+                self.schedule(after, Happening::KernelActs { node, incarnation, ops });
+            }
+            Effect::Drain => {
+                self.trace(node, "drains");
+                self.schedule(Duration::from_micros(1), Happening::Drains { node, incarnation });
+            }
+            Effect::Event(event) => {
+                self.trace(node, &event.to_string());
+                self.nodes[node].events.push((self.now, event));
+            }
+            Effect::Listen(endpoints) => {
+                self.trace(node, &format!("listens to {endpoints:?}"));
+                self.nodes[node].listening = endpoints;
+            }
+            Effect::Testament(testament) => self.nodes[node].testament = testament,
+            Effect::Instance(level) => {
+                self.trace(node, &format!("{} is {}", level.name, level.state));
+                self.nodes[node].states.insert(level.name, level.state);
+            }
+            Effect::InstanceGone(name) => {
+                self.trace(node, &format!("{name} is no more"));
+                self.nodes[node].states.remove(&name);
+            }
+            Effect::Finished => {
+                self.trace(node, "is done");
+                self.nodes[node].is_finished = true;
+            }
+        }
+    }
+
+    /// A packet leaves: everybody with a fitting socket gets it, if the wire lets it.
+    fn send(&mut self, from: usize, transmission: &Transmission) {
+        let Transmission { endpoint, destination, hop_limit, bytes } = transmission;
+        let link = endpoint.link.unwrap_or_else(|| self.nodes[from].link("e0"));
+        let source = match endpoint.source {
+            IpAddr::V4(_) => <[u8; 4]>::try_from(&bytes[12..16]).expect("a source").into(),
+            other => other,
+        };
+        let datagram = Datagram {
+            link,
+            protocol: endpoint.protocol,
+            source,
+            destination: *destination,
+            hop_limit: *hop_limit,
+            bytes: bytes.clone(),
+        };
+        let heard = packet::decode(&datagram).expect("own packets are well formed");
+        let (vrid, priority) = (heard.advert.vrid, heard.advert.priority);
+        invariants::has_that_socket(self, from, endpoint);
+        invariants::heard_before_it_claims(self, from, vrid, priority);
+        self.trace(from, &format!("advertises {vrid} with {priority} to {destination}"));
+        let now = self.now;
+        self.nodes[from].sent.push((now, vrid, priority, *destination));
+        if priority > 0 {
+            self.nodes[from].last_claim.insert(vrid, now);
+        } else {
+            self.nodes[from].last_claim.remove(&vrid);
+        }
+        self.inject(Some(from), datagram);
+    }
+
+    /// A packet is on the wire, of a node or of a stranger.
+    pub fn inject(&mut self, from: Option<usize>, datagram: Datagram) {
+        let segment = match from {
+            Some(from) => self.nodes[from].segment(datagram.link),
+            None => Some("e0".to_owned()),
+        };
+        let Some(segment) = segment else { return };
+        for node in 0..self.nodes.len() {
+            if Some(node) == from || from.is_some_and(|from| self.deaf.contains(&(from, node))) {
+                continue;
+            }
+            let links = self.nodes[node].hears(&segment, &datagram);
+            let copies = 1 + u32::from(self.rng.u32(0..100) < self.duplication);
+            for _ in 0..copies {
+                if self.rng.u32(0..100) >= self.loss {
+                    let longest = u64::try_from(self.delay.as_micros()).unwrap_or(1).max(31);
+                    let after = Duration::from_micros(self.rng.u64(30..longest));
+                    for link in links.iter().copied() {
+                        let datagram = Datagram { link, ..datagram.clone() };
+                        self.schedule(after, Happening::Arrives { node, datagram });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.step(end) {}
+        self.now = end;
+    }
+
+    /// Until something is so, at most a minute. How long that took.
+    pub fn until(&mut self, what: &str, is_so: impl Fn(&World) -> bool) -> Duration {
+        let begin = self.now;
+        let end = begin + Duration::from_secs(60);
+        while !is_so(self) {
+            assert!(self.step(end), "{what}: not within a minute:\n{}", self.trace.join("\n"));
+        }
+        self.now.since(begin)
+    }
+
+    fn step(&mut self, end: Instant) -> bool {
+        for node in 0..self.nodes.len() {
+            self.tell_news(node);
+        }
+        let happening = self.queue.first_key_value().map(|((at, _), _)| *at);
+        let wakes = self.nodes.iter().filter(|n| !n.is_paused);
+        let wake = wakes.filter_map(|n| n.router.as_ref().and_then(Router::deadline)).min();
+        let next = [happening, wake].into_iter().flatten().min().filter(|at| *at <= end);
+        // A broken world may stand still for ever; its first complaints say enough.
+        let Some(next) = next.filter(|_| self.broken.len() < 50) else { return false };
+        self.now = self.now.max(next);
+        match self.queue.first_entry().filter(|first| first.key().0 <= self.now) {
+            Some(first) => {
+                let happening = first.remove();
+                self.happen(happening);
+            }
+            None => {
+                let is_due =
+                    |n: &Node| n.router.as_ref().and_then(Router::deadline).is_some_and(|at| at <= self.now);
+                let due = (0..self.nodes.len()).find(|n| {
+                    let node = &self.nodes[*n];
+                    !node.is_paused && is_due(node)
+                });
+                if let Some(node) = due {
+                    self.tell(node, Input::Wake);
+                }
+            }
+        }
+        true
+    }
+
+    fn tell_news(&mut self, node: usize) {
+        let incarnation = self.nodes[node].incarnation;
+        for news in self.nodes[node].host.take_news() {
+            // In order, so after those that are on their way.
+            self.schedule(Duration::from_micros(100), Happening::KernelTells { node, incarnation, news });
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Arrives { node, datagram } => {
+                // It was on its way when the socket was closed, or the link went down.
+                let link = self.nodes[node].host.host().links.get(&datagram.link);
+                if link.is_some_and(|link| link.is_working()) {
+                    self.tell(node, Input::Received(datagram));
+                }
+            }
+            Happening::KernelActs { node, incarnation, ops } => {
+                // The last wish of a dead process may or may not have reached the kernel.
+                if incarnation != self.nodes[node].incarnation && self.rng.bool() {
+                    return;
+                }
+                let refusals = self.nodes[node].host.apply(&ops);
+                let after = Duration::from_micros(self.rng.u64(1..500));
+                self.schedule(after, Happening::KernelAnswers { node, incarnation, refusals });
+            }
+            Happening::KernelAnswers { node, incarnation, refusals } => {
+                if incarnation == self.nodes[node].incarnation {
+                    self.nodes[node].is_asking = false;
+                    self.tell(node, Input::Applied(refusals));
+                }
+            }
+            Happening::KernelTells { node, incarnation, news } => {
+                if incarnation == self.nodes[node].incarnation {
+                    self.tell(node, Input::News(news));
+                }
+            }
+            Happening::Drains { node, incarnation } if self.nodes[node].is_paused => {
+                self.schedule(Duration::from_millis(1), Happening::Drains { node, incarnation });
+            }
+            Happening::Drains { node, incarnation } => {
+                if incarnation == self.nodes[node].incarnation {
+                    while let Some(datagram) = self.nodes[node].arrived.pop_front() {
+                        self.tell(node, Input::Received(datagram));
+                    }
+                    self.tell(node, Input::Drained);
+                }
+            }
+            Happening::GuardianActs { node, testament } => {
+                self.trace(node, "its guardian acts");
+                for farewell in &testament.farewells {
+                    self.nodes[node].listening = Arc::new(BTreeSet::from([farewell.endpoint.clone()]));
+                    self.send(node, farewell);
+                }
+                self.nodes[node].listening = Arc::default();
+                for (link, prefixes) in &testament.addresses {
+                    for prefix in prefixes {
+                        let op = Op::RemoveAddress { link: *link, prefix: *prefix };
+                        self.nodes[node].host.apply(&[op]);
+                    }
+                }
+            }
+        }
+    }
+
+    fn schedule(&mut self, after: Duration, happening: Happening) {
+        self.next_happening += 1;
+        self.queue.insert((self.now + after, self.next_happening), happening);
+    }
+
+    fn trace(&mut self, node: usize, what: &str) {
+        let at = self.now.since(BEGIN).as_secs_f64();
+        self.trace.push(format!("{at:.6} {node} {what}"));
+    }
+
+    /// How a router is.
+    pub fn whole_status(&self, node: usize) -> Status {
+        self.nodes[node].router.as_ref().expect("a router").status(self.now)
+    }
+
+    /// How an instance of a host is.
+    pub fn status(&self, node: usize, name: &str) -> InstanceStatus {
+        let status = self.whole_status(node);
+        status.instances.into_iter().find(|i| i.name == name).expect("an instance")
+    }
+
+    /// Its state; None while nothing runs there.
+    pub fn state(&self, node: usize, name: &str) -> Option<State> {
+        let node = &self.nodes[node];
+        node.router.as_ref().and_then(|_| node.states.get(name).copied())
+    }
+
+    /// The only Master of an instance; None when there is none or more than one.
+    pub fn master(&self, name: &str) -> Option<usize> {
+        let is_master = |n: &usize| self.state(*n, name) == Some(State::Master);
+        let mut masters = (0..self.nodes.len()).filter(is_master);
+        masters.next().filter(|_| masters.next().is_none())
+    }
+
+    /// Whether a process runs there and is not stopped.
+    pub fn is_running(&self, node: usize) -> bool {
+        let node = &self.nodes[node];
+        node.router.is_some() && !node.is_paused && !node.is_finished
+    }
+
+    /// Whether a process is there, stopped or not.
+    pub fn is_paused(&self, node: usize) -> bool {
+        self.nodes[node].is_paused
+    }
+
+    /// What waits to be read by a process.
+    pub fn arrived(&self, node: usize) -> &VecDeque<Datagram> {
+        &self.nodes[node].arrived
+    }
+
+    /// A track's level becomes another one.
+    pub fn track(&mut self, node: usize, target: TrackTarget, level: TrackLevel) {
+        self.nodes[node].tracks.insert(target.clone(), level);
+        self.tell(node, Input::Tracked { target, level });
+    }
+
+    /// The director says something else.
+    pub fn direct(&mut self, node: usize, level: DirectorLevel) {
+        self.nodes[node].director = level.clone();
+        self.tell(node, Input::Director(level));
+    }
+
+    /// Other settings for a running router.
+    pub fn reload(&mut self, node: usize, settings: Settings) {
+        self.nodes[node].settings = Arc::new(settings);
+        let settings = Arc::clone(&self.nodes[node].settings);
+        self.trace(node, "reloads");
+        self.tell(node, Input::Reload(settings));
+    }
+
+    /// Two hosts no longer hear each other, or do again.
+    pub fn cut(&mut self, a: usize, b: usize, is_cut: bool) {
+        for pair in [(a, b), (b, a)] {
+            if is_cut {
+                self.deaf.insert(pair);
+            } else {
+                self.deaf.remove(&pair);
+            }
+        }
+    }
+
+    /// The times at which a host advertised a VRID, with the priorities.
+    pub fn sent(&self, node: usize, vrid: u8) -> Vec<(Instant, u8)> {
+        self.nodes[node].sent.iter().filter(|s| s.1 == vrid).map(|s| (s.0, s.2)).collect()
+    }
+
+    /// Events of a host that are of a kind.
+    pub fn told(&self, node: usize, kind: &str) -> Vec<String> {
+        let events = self.nodes[node].events.iter().filter(|(_, e)| e.kind() == kind);
+        events.map(|(_, e)| e.to_string()).collect()
+    }
+}
+
+impl Node {
+    fn new(number: u8) -> Node {
+        let mut host = MemoryHost::new();
+        host.add_link("e0", MacAddress([2, 0, 0, 0, 0, number]));
+        host.add_link("e1", MacAddress([2, 0, 0, 0, 1, number]));
+        host.settle(true);
+        host.add_address("e0", Prefix { ip: [10, 0, 0, 200 + number].into(), length: 24 });
+        host.add_address("e1", Prefix { ip: [10, 0, 1, 200 + number].into(), length: 24 });
+        Node {
+            host,
+            settings: Arc::default(),
+            director: DirectorLevel::default(),
+            tracks: BTreeMap::new(),
+            events: Vec::new(),
+            sent: Vec::new(),
+            last_claim: BTreeMap::new(),
+            announced: Vec::new(),
+            ops: Vec::new(),
+            has_guardian: true,
+            effects: 0,
+            is_finished: false,
+            listening: Arc::default(),
+            router: None,
+            states: BTreeMap::new(),
+            incarnation: 0,
+            is_paused: false,
+            testament: Arc::default(),
+            arrived: VecDeque::new(),
+            waiting: VecDeque::new(),
+            is_asking: false,
+        }
+    }
+
+    /// The number of a link.
+    pub fn link(&self, name: &str) -> LinkIndex {
+        self.host.host().link(name).expect("a link of that name").index
+    }
+
+    /// Whether an address is there, on whatever link and with whatever prefix length.
+    pub fn has(&self, ip: impl Into<IpAddr>) -> bool {
+        !self.host.holders(ip.into()).is_empty()
+    }
+
+    /// The cable a link is plugged into; None while it carries nothing.
+    fn segment(&self, link: LinkIndex) -> Option<String> {
+        let link = self.host.host().links.get(&link).filter(|link| link.is_working())?;
+        match link.base {
+            Some(base) => self.segment(base),
+            None => Some(link.name.clone()),
+        }
+    }
+
+    /// The links of all sockets that are given the packet.
+    fn hears(&self, segment: &str, datagram: &Datagram) -> Vec<LinkIndex> {
+        let is_for = |endpoint: &&Endpoint| {
+            endpoint.protocol == datagram.protocol
+                && match endpoint.group {
+                    Some(group) => group == datagram.destination,
+                    None => endpoint.source == datagram.destination && self.has(datagram.destination),
+                }
+                && endpoint.link.is_none_or(|link| self.segment(link).as_deref() == Some(segment))
+        };
+        let all = self.listening.iter().filter(is_for);
+        all.map(|endpoint| endpoint.link.unwrap_or_else(|| self.link(segment))).collect()
+    }
+}

@@ -1,0 +1,220 @@
+//! Others who speak for a virtual router of ours: what they say and how, whether they are heard, what to change.
+//!
+//! One table an instance. Anybody on the link can invent senders, so it is bounded and forgets: first those that were
+//! only refused, of these the one silent for the longest.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::settings::{Checksum, Version};
+use crate::time::Instant;
+
+/// Most speakers that are remembered.
+const LIMIT: usize = 32;
+/// Most contradictions that are told in a minute.
+const TOLD_LIMIT: u32 = 8;
+/// In which time.
+const TOLD_TIME: Duration = Duration::from_secs(60);
+/// Least silence after which a contradiction is over.
+const LEAST_SILENCE: Duration = Duration::from_secs(3);
+
+/// How somebody speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manner {
+    /// Version of the protocol, where that could be read.
+    pub version: Option<Version>,
+    /// By multicast, or by unicast.
+    pub is_multicast: bool,
+    /// In a word.
+    pub authentication: &'static str,
+    /// Its priority.
+    pub priority: Option<u8>,
+    /// Its interval.
+    pub interval: Option<Duration>,
+    /// How many addresses it names.
+    pub count: Option<usize>,
+    /// Form of its checksum, where there are two.
+    pub checksum: Option<Checksum>,
+}
+
+/// Somebody who speaks for a virtual router of ours.
+#[derive(Clone, Debug)]
+pub struct Speaker {
+    /// How, the last time.
+    pub manner: Manner,
+    /// Advertisements that were accepted.
+    pub accepted: u64,
+    /// Those that were not.
+    pub refused: u64,
+    /// When it last spoke.
+    pub last: Instant,
+    /// Why it was last refused.
+    pub last_refusal: Option<String>,
+    /// What it and this host cannot agree about.
+    pub conflict: Option<Conflict>,
+}
+
+/// A contradiction between a speaker and this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// A fixed word.
+    pub kind: &'static str,
+    /// In the operator's words.
+    pub what: String,
+    /// When it was last seen.
+    pub seen: Instant,
+    /// Told, so its end is told too.
+    is_told: bool,
+}
+
+/// All of them, of one instance.
+#[derive(Debug, Default)]
+pub struct Speakers {
+    table: BTreeMap<IpAddr, Speaker>,
+    told: u32,
+    told_since: Instant,
+}
+
+impl Speakers {
+    /// Somebody was accepted.
+    pub fn accepted(&mut self, source: IpAddr, manner: Manner, now: Instant) {
+        let speaker = self.speaker(source, manner, now);
+        speaker.accepted += 1;
+    }
+
+    /// Somebody was refused.
+    pub fn refused(&mut self, source: IpAddr, manner: Manner, reason: String, now: Instant) {
+        let speaker = self.speaker(source, manner, now);
+        speaker.refused += 1;
+        speaker.last_refusal = Some(reason);
+    }
+
+    fn speaker(&mut self, source: IpAddr, manner: Manner, now: Instant) -> &mut Speaker {
+        if !self.table.contains_key(&source) && self.table.len() >= LIMIT {
+            let oldest =
+                self.table.iter().min_by_key(|(_, s)| (s.accepted > 0, s.conflict.is_some(), s.last));
+            if let Some(oldest) = oldest.map(|(source, _)| *source) {
+                self.table.remove(&oldest);
+            }
+        }
+        let speaker = self.table.entry(source).or_insert_with(|| Speaker {
+            manner: manner.clone(),
+            accepted: 0,
+            refused: 0,
+            last: now,
+            last_refusal: None,
+            conflict: None,
+        });
+        (speaker.manner, speaker.last) = (manner, now);
+        speaker
+    }
+
+    /// Somebody contradicts. True: that is new and should be told.
+    pub fn contradicts(&mut self, source: IpAddr, kind: &'static str, what: String, now: Instant) -> bool {
+        let Some(speaker) = self.table.get_mut(&source) else { return false };
+        if let Some(known) = speaker.conflict.as_mut().filter(|c| c.kind == kind && c.is_told) {
+            (known.seen, known.what) = (now, what);
+            return false;
+        }
+        if now.since(self.told_since) >= TOLD_TIME {
+            (self.told, self.told_since) = (0, now);
+        }
+        let is_told = self.told < TOLD_LIMIT;
+        self.told = self.told.saturating_add(u32::from(is_told));
+        speaker.conflict = Some(Conflict { kind, what, seen: now, is_told });
+        is_told
+    }
+
+    /// Somebody agrees. True: it had not, and that was told.
+    pub fn agrees(&mut self, source: IpAddr) -> bool {
+        let conflict = self.table.get_mut(&source).and_then(|speaker| speaker.conflict.take());
+        conflict.is_some_and(|c| c.is_told)
+    }
+
+    /// When the next contradiction is over by silence.
+    pub fn next_end(&self) -> Option<Instant> {
+        self.table.values().filter_map(end_of).min()
+    }
+
+    /// Those whose contradiction is over by silence, and whether it was told.
+    pub fn end_conflicts(&mut self, now: Instant) -> Vec<(IpAddr, bool)> {
+        let mut ended = Vec::new();
+        for (source, speaker) in &mut self.table {
+            if end_of(speaker).is_some_and(|end| end <= now)
+                && let Some(conflict) = speaker.conflict.take()
+            {
+                ended.push((*source, conflict.is_told));
+            }
+        }
+        ended
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&IpAddr, &Speaker)> {
+        self.table.iter()
+    }
+}
+
+fn end_of(speaker: &Speaker) -> Option<Instant> {
+    let interval = speaker.manner.interval.unwrap_or(Duration::ZERO);
+    speaker.conflict.as_ref().map(|c| c.seen + (interval * 3).max(LEAST_SILENCE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manner() -> Manner {
+        Manner {
+            version: Some(Version::V2),
+            is_multicast: true,
+            authentication: "none",
+            priority: Some(100),
+            interval: Some(Duration::from_secs(1)),
+            count: Some(1),
+            checksum: None,
+        }
+    }
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn inventing_senders_does_not_push_out_those_that_were_accepted() {
+        let mut speakers = Speakers::default();
+        let real: IpAddr = "10.0.0.2".parse().unwrap();
+        speakers.accepted(real, manner(), at(0));
+        for n in 0..10_000u32 {
+            speakers.refused(std::net::Ipv4Addr::from(n).into(), manner(), "odd".to_owned(), at(1));
+        }
+        assert_eq!(speakers.iter().count(), LIMIT);
+        assert!(speakers.iter().any(|(source, _)| *source == real));
+    }
+
+    #[test]
+    fn a_contradiction_is_told_once_and_so_is_its_end() {
+        let mut speakers = Speakers::default();
+        let source: IpAddr = "10.0.0.2".parse().unwrap();
+        speakers.refused(source, manner(), "odd".to_owned(), at(0));
+        assert!(speakers.contradicts(source, "version", "odd".to_owned(), at(0)));
+        assert!(!speakers.contradicts(source, "version", "odd".to_owned(), at(1)));
+        assert_eq!(speakers.next_end(), Some(at(4)));
+        assert_eq!(speakers.end_conflicts(at(3)), []);
+        assert_eq!(speakers.end_conflicts(at(4)), [(source, true)]);
+        assert_eq!(speakers.next_end(), None);
+    }
+
+    #[test]
+    fn no_more_than_a_few_contradictions_are_told_in_a_minute() {
+        let mut speakers = Speakers::default();
+        let mut told = 0;
+        for n in 0..1000u32 {
+            let source: IpAddr = std::net::Ipv4Addr::from(n).into();
+            speakers.refused(source, manner(), "odd".to_owned(), at(100));
+            told += u32::from(speakers.contradicts(source, "version", "odd".to_owned(), at(100)));
+        }
+        assert_eq!(told, TOLD_LIMIT);
+    }
+}

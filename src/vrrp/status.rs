@@ -1,0 +1,295 @@
+//! The router as an operator sees it; serialized for `lvsd status --json` and read by the metrics.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::exchange::State;
+use super::group;
+use super::member::Member;
+use super::router::Router;
+use super::settings::{Checksum, Track, Transport, Version};
+use super::speakers::Speaker;
+use super::track;
+use crate::net::types::Host;
+use crate::time::Instant;
+
+/// Everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Instances, sorted by name.
+    pub instances: Vec<InstanceStatus>,
+    /// Sync groups, in the file's order.
+    pub groups: Vec<GroupStatus>,
+    /// Packets for no instance, by kind.
+    pub strangers: BTreeMap<String, u64>,
+    /// How often timers ran late, so that everything that had arrived was heard first.
+    pub late_times: u64,
+    /// Addresses, routes, rules and links the kernel refuses now, in words.
+    pub refused: Vec<String>,
+    /// How often static addresses, routes and rules were put back.
+    pub static_restored: u64,
+}
+
+/// An instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceStatus {
+    /// Its name.
+    pub name: String,
+    /// `virtual_router_id`.
+    pub vrid: u8,
+    /// Version of the protocol.
+    pub version: u8,
+    /// Its interface; None for unicast without one.
+    pub interface: Option<String>,
+    /// Whether it speaks by multicast.
+    pub is_multicast: bool,
+    /// Init, Backup, Master or Fault.
+    pub state: State,
+    /// For how long.
+    pub since_milliseconds: u64,
+    /// Why.
+    pub reason: String,
+    /// What it waits for in Init.
+    pub waits_for: Option<String>,
+    /// Time is up, and its sync group does not agree.
+    pub waits_for_group: bool,
+    /// Configured priority.
+    pub base_priority: u8,
+    /// Effective priority.
+    pub priority: u8,
+    /// Address its advertisements come from.
+    pub source: Option<IpAddr>,
+    /// Who was last heard as Master.
+    pub master: Option<IpAddr>,
+    /// Its priority.
+    pub master_priority: Option<u8>,
+    /// The interval that counts, in milliseconds.
+    pub interval_milliseconds: u64,
+    /// Silence after which this host takes over, in microseconds.
+    pub master_down_microseconds: u64,
+    /// Until then, or until the next advertisement, in microseconds.
+    pub timer_microseconds: Option<u64>,
+    /// Addresses it is to have as Master, and whether they are there.
+    pub addresses: Vec<AddressStatus>,
+    /// What it follows, with that of its groups.
+    pub tracks: Vec<TrackStatus>,
+    /// Counters.
+    pub counters: CountersStatus,
+    /// Others that speak for its VRID.
+    pub speakers: Vec<SpeakerStatus>,
+    /// Somebody speaks for its VRID whom it cannot agree with.
+    pub has_conflict: bool,
+}
+
+/// An address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressStatus {
+    /// The address with its prefix length.
+    pub address: String,
+    /// Its link.
+    pub link: String,
+    /// Whether it is there, as ours.
+    pub is_held: bool,
+    /// Whether it is advertised.
+    pub is_advertised: bool,
+}
+
+/// Something followed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackStatus {
+    /// What.
+    pub what: String,
+    /// 0: a Fault when it is not well.
+    pub weight: i16,
+    /// How it is, in words.
+    pub level: String,
+}
+
+/// Counters since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountersStatus {
+    /// Advertisements sent.
+    pub sent: u64,
+    /// Those of priority 0.
+    pub priority_zero_sent: u64,
+    /// Advertisements accepted.
+    pub accepted: u64,
+    /// Those of priority 0.
+    pub priority_zero_heard: u64,
+    /// Those of a lower priority that a Master heard.
+    pub lower_priority_heard: u64,
+    /// Own ones that came back.
+    pub looped: u64,
+    /// How often it became Master.
+    pub became_master: u64,
+    /// How often something of it was put back.
+    pub restored: u64,
+    /// Packets dropped, by kind.
+    pub dropped: BTreeMap<String, u64>,
+}
+
+/// Somebody else who speaks for a VRID.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpeakerStatus {
+    /// Who.
+    pub source: IpAddr,
+    /// Version of the protocol.
+    pub version: Option<u8>,
+    /// By multicast.
+    pub is_multicast: bool,
+    /// How it authenticates, in a word.
+    pub authentication: String,
+    /// Its priority.
+    pub priority: Option<u8>,
+    /// Its interval.
+    pub interval_milliseconds: Option<u64>,
+    /// How many addresses it names.
+    pub addresses: Option<usize>,
+    /// Whether its checksum covers a pseudo header, where it may or may not.
+    pub has_pseudo_header: Option<bool>,
+    /// Advertisements accepted.
+    pub accepted: u64,
+    /// Packets refused.
+    pub refused: u64,
+    /// How long ago it spoke.
+    pub silent_milliseconds: u64,
+    /// Why it was last refused.
+    pub last_refusal: Option<String>,
+    /// What it and this host cannot agree about, and what to change.
+    pub conflict: Option<String>,
+}
+
+/// A sync group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// Its name.
+    pub name: String,
+    /// That of all its instances; one Fault is everybody's.
+    pub state: State,
+    /// Its instances.
+    pub members: Vec<String>,
+}
+
+impl Router {
+    /// How everything is.
+    pub fn status(&self, now: Instant) -> Status {
+        let groups = self.groups.iter().map(|g| GroupStatus {
+            name: g.settings.name.clone(),
+            state: group::state_of(
+                g.settings.members.iter().filter_map(|m| self.members.get(m)).map(Member::state),
+            ),
+            members: g.settings.members.clone(),
+        });
+        Status {
+            instances: self.members.iter().map(|(name, m)| self.instance_status(name, m, now)).collect(),
+            groups: groups.collect(),
+            strangers: words(&self.strangers),
+            late_times: self.late_times(),
+            refused: self.holdings.refusals().map(str::to_owned).collect(),
+            static_restored: self.holdings.restored(""),
+        }
+    }
+
+    fn instance_status(&self, name: &str, member: &Member, now: Instant) -> InstanceStatus {
+        let settings = member.settings();
+        let instance = &member.instance;
+        let empty = Host::default();
+        let host = self.host.as_ref().unwrap_or(&empty);
+        let held: Vec<_> = self.holdings.held(host).map(|(_, w)| (&w.it.link, w.it.prefix)).collect();
+        let addresses = member.addresses().enumerate().map(|(at, a)| AddressStatus {
+            address: a.wanted.prefix.to_string(),
+            link: a.wanted.link.clone(),
+            is_held: member.state() == State::Master && held.contains(&(&a.wanted.link, a.wanted.prefix)),
+            is_advertised: at < settings.addresses.len(),
+        });
+        let shared = self.groups.iter().filter(|g| g.has(name)).flat_map(|g| &g.settings.tracks);
+        let tracks = settings.tracks.iter().chain(shared).map(|track| self.track_status(track, host));
+        let tally = &member.tally;
+        InstanceStatus {
+            name: name.to_owned(),
+            vrid: settings.vrid,
+            version: settings.version.number(),
+            interface: settings.interface.clone(),
+            is_multicast: matches!(settings.transport, Transport::Multicast(_)),
+            state: member.state(),
+            since_milliseconds: milliseconds(now.since(instance.since())),
+            reason: member.reason.clone(),
+            waits_for: self.waits_for(member),
+            waits_for_group: instance.waits_for_group(),
+            base_priority: settings.priority,
+            priority: instance.priority(),
+            source: instance.source(),
+            master: instance.master().map(|claim| claim.source),
+            master_priority: instance.master().map(|claim| claim.priority),
+            interval_milliseconds: milliseconds(instance.interval()),
+            master_down_microseconds: microseconds(instance.master_down()),
+            timer_microseconds: instance.timer().map(|at| microseconds(at.since(now))),
+            addresses: addresses.collect(),
+            tracks: tracks.collect(),
+            counters: CountersStatus {
+                sent: tally.sent,
+                priority_zero_sent: tally.farewells_sent,
+                accepted: tally.accepted,
+                priority_zero_heard: tally.farewells_heard,
+                lower_priority_heard: tally.lower,
+                looped: tally.looped,
+                became_master: tally.became_master,
+                restored: self.holdings.restored(name),
+                dropped: words(&tally.dropped),
+            },
+            speakers: member.speakers.iter().map(|(source, s)| speaker_status(*source, s, now)).collect(),
+            has_conflict: member.speakers.iter().any(|(_, s)| s.conflict.is_some()),
+        }
+    }
+
+    fn waits_for(&self, member: &Member) -> Option<String> {
+        if member.state() != State::Init {
+            return None;
+        }
+        let gate = member.gated_since.map(|_| "the services of its addresses".to_owned());
+        member.waits_for.clone().or(gate)
+    }
+
+    fn track_status(&self, track: &Track, host: &Host) -> TrackStatus {
+        let level = self.levels.level(&track.target, host);
+        TrackStatus {
+            what: track::words(&track.target),
+            weight: track.weight,
+            level: track::level_words(&track.target, level),
+        }
+    }
+}
+
+fn speaker_status(source: IpAddr, speaker: &Speaker, now: Instant) -> SpeakerStatus {
+    let manner = &speaker.manner;
+    SpeakerStatus {
+        source,
+        version: manner.version.map(Version::number),
+        is_multicast: manner.is_multicast,
+        authentication: manner.authentication.to_owned(),
+        priority: manner.priority,
+        interval_milliseconds: manner.interval.map(milliseconds),
+        addresses: manner.count,
+        has_pseudo_header: manner.checksum.map(|form| form == Checksum::PseudoHeader),
+        accepted: speaker.accepted,
+        refused: speaker.refused,
+        silent_milliseconds: milliseconds(now.since(speaker.last)),
+        last_refusal: speaker.last_refusal.clone(),
+        conflict: speaker.conflict.as_ref().map(|c| c.what.clone()),
+    }
+}
+
+fn words(counted: &BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
+    counted.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect()
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn microseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

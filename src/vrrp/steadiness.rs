@@ -1,0 +1,58 @@
+//! Links that flicker: their going up or down counts when it has lasted (`interface_up_down_delays`).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::settings::LinkDelays;
+use crate::net::types::{Host, Link, LinkIndex};
+use crate::time::Instant;
+
+/// Links that are otherwise than they count, and since when that counts.
+#[derive(Debug, Default)]
+pub struct Unsteady {
+    changes: BTreeMap<LinkIndex, (Instant, Link)>,
+}
+
+impl Unsteady {
+    /// A link as it counts now: as `before`, until its change has lasted.
+    pub fn counts_as(
+        &mut self,
+        link: Link,
+        before: Option<&Link>,
+        delays: &BTreeMap<String, LinkDelays>,
+        now: Instant,
+    ) -> Link {
+        let Some(before) = before.filter(|before| before.is_working() != link.is_working()) else {
+            self.changes.remove(&link.index);
+            return link;
+        };
+        let delay = delays.get(&link.name).map(|d| if link.is_working() { d.up } else { d.down });
+        let Some(delay) = delay.filter(|delay| *delay > Duration::ZERO) else { return link };
+        let counts_as = Link { is_up: before.is_up, is_running: before.is_running, ..link.clone() };
+        let due = self.changes.get(&link.index).map_or(now + delay, |(due, _)| *due);
+        self.changes.insert(link.index, (due, link));
+        counts_as
+    }
+
+    /// A link went.
+    pub fn forget(&mut self, link: LinkIndex) {
+        self.changes.remove(&link);
+    }
+
+    /// Others went while nobody listened.
+    pub fn keep_only(&mut self, host: &Host) {
+        self.changes.retain(|index, _| host.links.contains_key(index));
+    }
+
+    /// Those whose change has lasted.
+    pub fn take_due(&mut self, now: Instant) -> Vec<Link> {
+        let due: Vec<LinkIndex> =
+            self.changes.iter().filter(|(_, (at, _))| *at <= now).map(|(index, _)| *index).collect();
+        due.into_iter().filter_map(|index| self.changes.remove(&index)).map(|(_, link)| link).collect()
+    }
+
+    /// When the next one has lasted.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.changes.values().map(|(at, _)| *at).min()
+    }
+}

@@ -1,0 +1,233 @@
+//! What is followed, and what it makes of a priority: weights are summed unclamped, a weight of 0 is a Fault.
+//!
+//! Levels come from the shell (scripts, files, processes) and from the host (interfaces). Nothing here remembers: a
+//! sum is made anew whenever something changed, so it cannot drift.
+
+use std::collections::BTreeMap;
+
+use super::exchange::TrackLevel;
+use super::settings::{Track, TrackTarget};
+use crate::net::types::Host;
+
+/// The largest a single file may count; its opposite is a Fault.
+const FILE_LIMIT: i64 = 253;
+
+/// What is known of everything that is followed.
+#[derive(Debug, Default)]
+pub struct Levels {
+    known: BTreeMap<TrackTarget, TrackLevel>,
+}
+
+/// What some tracks make of an instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// What they add to its priority.
+    pub sum: i64,
+    /// Why it cannot be Master or Backup.
+    pub fault: Option<String>,
+    /// What it waits for in Init: its first result decides between Fault and not.
+    pub unknown: Option<String>,
+}
+
+impl Levels {
+    /// Something is as told.
+    pub fn set(&mut self, target: TrackTarget, level: TrackLevel) {
+        self.known.insert(target, level);
+    }
+
+    /// Only these are still followed.
+    pub fn retain(&mut self, is_followed: impl Fn(&TrackTarget) -> bool) {
+        self.known.retain(|target, _| is_followed(target));
+    }
+
+    /// How something is; None while nobody knows.
+    pub fn level(&self, target: &TrackTarget, host: &Host) -> Option<TrackLevel> {
+        match target {
+            TrackTarget::Interface(name) => {
+                Some(TrackLevel::Is(host.link(name).is_some_and(|link| link.is_working())))
+            }
+            _ => self.known.get(target).copied(),
+        }
+    }
+
+    /// What these make of an instance; weights count where `counts_weights`.
+    pub fn effect<'a>(
+        &self,
+        tracks: impl IntoIterator<Item = &'a Track>,
+        counts_weights: bool,
+        host: &Host,
+    ) -> Effect {
+        let mut all = Effect::default();
+        for track in tracks {
+            let level = self.level(&track.target, host);
+            match (level, track.weight) {
+                (None, 0) => {
+                    all.unknown.get_or_insert_with(|| words(&track.target));
+                }
+                (None, _) => {}
+                (Some(level), 0) => {
+                    if is_fault(level, track.is_reversed) {
+                        all.fault.get_or_insert_with(|| reason(track, level));
+                    }
+                }
+                (Some(level), weight) if counts_weights => {
+                    let counted = count(level, i64::from(weight), track.is_reversed);
+                    let is_file = matches!(level, TrackLevel::Counts(_));
+                    if is_file && counted < -FILE_LIMIT {
+                        all.fault.get_or_insert_with(|| reason(track, level));
+                    }
+                    all.sum = all.sum.saturating_add(counted.clamp(-FILE_LIMIT - 1, FILE_LIMIT + 1));
+                }
+                (Some(_), _) => {}
+            }
+        }
+        all
+    }
+}
+
+/// Weight 0: what is not well, or counts, is a Fault; reversed, what is well or does not.
+fn is_fault(level: TrackLevel, is_reversed: bool) -> bool {
+    let is_bad = match level {
+        TrackLevel::Is(is_well) => !is_well,
+        TrackLevel::Counts(number) => number != 0,
+    };
+    is_bad != is_reversed
+}
+
+/// A positive weight counts while well, a negative one while not; `reverse` turns the sign (keepalived).
+fn count(level: TrackLevel, weight: i64, is_reversed: bool) -> i64 {
+    let counted = match level {
+        TrackLevel::Is(is_well) if is_well == (weight > 0) => weight,
+        TrackLevel::Is(_) => 0,
+        TrackLevel::Counts(number) => number.saturating_mul(weight).min(FILE_LIMIT),
+    };
+    if is_reversed { counted.saturating_neg() } else { counted }
+}
+
+/// The name of something followed, with its kind.
+pub fn words(target: &TrackTarget) -> String {
+    match target {
+        TrackTarget::Interface(name) => format!("interface {name}"),
+        TrackTarget::Script(name) => format!("script {name}"),
+        TrackTarget::File(name) => format!("file {name}"),
+        TrackTarget::Process(name) => format!("process {name}"),
+    }
+}
+
+/// A level in words.
+pub fn level_words(target: &TrackTarget, level: Option<TrackLevel>) -> String {
+    let (well, bad) = match target {
+        TrackTarget::Interface(_) => ("up", "down"),
+        TrackTarget::Script(_) => ("succeeds", "fails"),
+        TrackTarget::File(_) | TrackTarget::Process(_) => ("running", "not running"),
+    };
+    match level {
+        None => "not known yet".to_owned(),
+        Some(TrackLevel::Is(true)) => well.to_owned(),
+        Some(TrackLevel::Is(false)) => bad.to_owned(),
+        Some(TrackLevel::Counts(number)) => format!("says {number}"),
+    }
+}
+
+fn reason(track: &Track, level: TrackLevel) -> String {
+    format!("{} {}", words(&track.target), level_words(&track.target, Some(level)))
+}
+
+/// The effective priority: that of an owner never changes, others stay between 1 and 254 (RFC 9568 section 5.2.4).
+pub fn effective_priority(base: u8, sum: i64) -> u8 {
+    if base == 255 {
+        return 255;
+    }
+    u8::try_from(i64::from(base).saturating_add(sum).clamp(1, 254)).unwrap_or(254)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn track(target: TrackTarget, weight: i16, is_reversed: bool) -> Track {
+        Track { target, weight, is_reversed }
+    }
+
+    fn script(name: &str) -> TrackTarget {
+        TrackTarget::Script(name.to_owned())
+    }
+
+    fn effect_of(weight: i16, is_reversed: bool, level: TrackLevel) -> Effect {
+        let mut levels = Levels::default();
+        levels.set(script("chk"), level);
+        levels.effect(&[track(script("chk"), weight, is_reversed)], true, &Host::default())
+    }
+
+    #[test]
+    fn a_priority_is_clamped_and_its_sum_is_not() {
+        assert_eq!(effective_priority(100, 200), 254);
+        assert_eq!(effective_priority(100, 200 - 200), 100);
+        assert_eq!(effective_priority(100, -200), 1);
+        assert_eq!(effective_priority(255, -200), 255, "an owner stays one");
+    }
+
+    #[test]
+    fn a_positive_weight_counts_while_well_and_a_negative_one_while_not() {
+        let sums = [
+            (20, false, true, 20),
+            (20, false, false, 0),
+            (-20, false, true, 0),
+            (-20, false, false, -20),
+            (20, true, true, -20),
+            (-20, true, false, 20),
+        ];
+        for (weight, is_reversed, is_well, sum) in sums {
+            let effect = effect_of(weight, is_reversed, TrackLevel::Is(is_well));
+            assert_eq!((effect.sum, effect.fault), (sum, None), "{weight} {is_reversed} {is_well}");
+        }
+    }
+
+    #[test]
+    fn a_weight_of_zero_is_a_fault_and_says_which() {
+        let failing = effect_of(0, false, TrackLevel::Is(false));
+        assert_eq!(failing.fault.as_deref(), Some("script chk fails"));
+        assert_eq!(effect_of(0, false, TrackLevel::Is(true)).fault, None);
+        let reversed = effect_of(0, true, TrackLevel::Is(true));
+        assert_eq!(reversed.fault.as_deref(), Some("script chk succeeds"));
+    }
+
+    #[test]
+    fn what_nobody_knows_yet_holds_only_where_it_could_be_a_fault() {
+        let levels = Levels::default();
+        let all = levels.effect(&[track(script("chk"), 0, false)], true, &Host::default());
+        assert_eq!(all, Effect { unknown: Some("script chk".to_owned()), ..Effect::default() });
+        assert_eq!(
+            levels.effect(&[track(script("chk"), -20, false)], true, &Host::default()),
+            Effect::default()
+        );
+    }
+
+    #[test]
+    fn a_file_counts_its_number_by_its_weight_within_bounds() {
+        let sums = [(2, 10, 20, false), (1, 1000, 253, false), (1, -254, -254, true), (-1, 100, -100, false)];
+        for (weight, number, sum, is_fault) in sums {
+            let mut levels = Levels::default();
+            let file = TrackTarget::File("load".to_owned());
+            levels.set(file.clone(), TrackLevel::Counts(number));
+            let effect = levels.effect(&[track(file, weight, false)], true, &Host::default());
+            assert_eq!((effect.sum, effect.fault.is_some()), (sum, is_fault), "{weight} x {number}");
+        }
+    }
+
+    #[test]
+    fn weights_that_do_not_count_leave_faults_alone() {
+        let mut levels = Levels::default();
+        levels.set(script("chk"), TrackLevel::Is(false));
+        let tracks = [track(script("chk"), -20, false), track(script("chk"), 0, false)];
+        let effect = levels.effect(&tracks, false, &Host::default());
+        assert_eq!((effect.sum, effect.fault.is_some()), (0, true));
+    }
+
+    #[test]
+    fn an_interface_is_known_from_the_host_alone() {
+        let tracks = [track(TrackTarget::Interface("eth1".to_owned()), 0, false)];
+        let effect = Levels::default().effect(&tracks, true, &Host::default());
+        assert_eq!(effect.fault.as_deref(), Some("interface eth1 down"));
+    }
+}

@@ -1,0 +1,302 @@
+//! From state to state: Init and its gates, faults, takeovers, yielding; a sync group goes together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::READY_LIMIT;
+use super::event::Event;
+use super::exchange::{Effect, State};
+use super::ground;
+use super::group;
+use super::instance::Claim;
+use super::member::Member;
+use super::router::Router;
+use super::track;
+use crate::net::types::Host;
+use crate::time::Instant;
+
+impl Router {
+    /// Looks at host, tracks and director again: priorities, faults, who may leave Init.
+    pub(super) fn look_around(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let Some(host) = self.host.take() else { return };
+        let vips: BTreeSet<IpAddr> =
+            self.members.values().flat_map(Member::addresses).map(|a| a.wanted.prefix.ip).collect();
+        let mut own_faults = BTreeMap::new();
+        for name in self.names() {
+            let fault = self.look_at(&name, &host, &vips, now, out);
+            own_faults.insert(name, fault);
+        }
+        self.host = Some(host);
+        self.listen(out);
+        for name in self.names() {
+            let own = own_faults.get(&name).cloned().flatten();
+            let fault = own.or_else(|| self.fault_of_group(&name, &own_faults));
+            if let Some(member) = self.members.get_mut(&name) {
+                member.fault = fault;
+            }
+        }
+        for name in self.names() {
+            self.follow_fault(&name, now, out);
+        }
+        for name in self.names() {
+            self.leave_init(&name, now, out);
+        }
+        self.is_stale = true;
+    }
+
+    /// What an instance stands on, and its priority. Says why it cannot go on by itself.
+    fn look_at(
+        &mut self,
+        name: &str,
+        host: &Host,
+        vips: &BTreeSet<IpAddr>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Option<String> {
+        let member = self.members.get(name)?;
+        let groups: Vec<_> = self.groups.iter().filter(|g| g.has(name)).map(|g| g.settings.clone()).collect();
+        let ground = ground::of(member.settings(), host, vips, &self.holdings);
+        let counts_own = groups.iter().all(|g| g.counts_weights);
+        let own = self.levels.effect(&member.settings().tracks, counts_own, host);
+        let shared = self.levels.effect(groups.iter().flat_map(|g| &g.tracks), true, host);
+        let cannot_forward = self.director.as_ref().is_some_and(|d| d.cannot_forward.is_some());
+        let penalty = if cannot_forward { i64::from(self.settings.forwarding_weight) } else { 0 };
+        let sum = own.sum.saturating_add(shared.sum).saturating_sub(penalty);
+        let fault = ground.fault.clone().or(own.fault).or(shared.fault);
+        let waits_for = ground.waits_for.clone().or(own.unknown).or(shared.unknown);
+        if fault.is_some() && member.state() == State::Master && ground.endpoint.is_none() {
+            // The last words leave while there is a socket.
+            self.advertise(name, Some(0), now, out);
+        }
+        let member = self.members.get_mut(name)?;
+        member.instance.set_source(ground.source);
+        (member.ground, member.sum, member.waits_for) = (ground, sum, waits_for);
+        let (from, to) =
+            (member.instance.priority(), track::effective_priority(member.settings().priority, sum));
+        if from != to {
+            member.instance.set_priority(to);
+            let instance = name.to_owned();
+            let (state, reason) = (member.state(), self.cause.clone());
+            out.push(Effect::Event(Event::Priority { instance, state, from, to, reason }));
+        }
+        fault
+    }
+
+    fn fault_of_group(&self, name: &str, faults: &BTreeMap<String, Option<String>>) -> Option<String> {
+        for group in self.groups.iter().filter(|g| g.has(name)) {
+            for member in &group.settings.members {
+                if let Some(Some(fault)) = faults.get(member) {
+                    return Some(format!("sync group {}: instance {member}: {fault}", group.settings.name));
+                }
+            }
+        }
+        None
+    }
+
+    fn follow_fault(&mut self, name: &str, now: Instant, out: &mut Vec<Effect>) {
+        let Some(member) = self.members.get(name) else { return };
+        match (member.state(), member.fault.clone()) {
+            (State::Fault, None) => {
+                let reason = format!("well again: {}", self.cause);
+                self.enter(name, State::Backup, &reason, now, out);
+            }
+            (State::Fault, Some(fault)) => {
+                if let Some(member) = self.members.get_mut(name) {
+                    member.reason = fault;
+                }
+            }
+            (_, Some(fault)) => self.leave(name, State::Fault, &fault, true, now, out),
+            (_, None) => {}
+        }
+    }
+
+    /// When the next instance leaves Init though nothing is told meanwhile.
+    pub(super) fn init_deadline(&self) -> Option<Instant> {
+        self.host.as_ref()?;
+        let starts_at = self.starts_at();
+        let waiting = self.members.values().filter(|m| m.state() == State::Init && m.waits_for.is_none());
+        waiting.map(|m| m.gated_since.map_or(starts_at, |since| since + READY_LIMIT)).min()
+    }
+
+    fn leave_init(&mut self, name: &str, now: Instant, out: &mut Vec<Effect>) {
+        let Some(member) = self.members.get_mut(name) else { return };
+        if member.state() != State::Init || member.waits_for.is_some() {
+            return;
+        }
+        if !member.is_inherited {
+            if now < self.starts_at() {
+                return;
+            }
+            let not_ready = match &self.director {
+                None => Some("the director".to_owned()),
+                Some(director) => self.members.get(name).and_then(|m| waited_for(m, &director.not_ready)),
+            };
+            let Some(member) = self.members.get_mut(name) else { return };
+            if let Some(waited_for) = not_ready {
+                if now < *member.gated_since.get_or_insert(now) + READY_LIMIT {
+                    return;
+                }
+                out.push(Effect::Event(Event::NotReady { instance: name.to_owned(), waited_for }));
+            }
+        }
+        let Some(member) = self.members.get_mut(name) else { return };
+        member.gated_since = None;
+        let is_inherited = std::mem::take(&mut member.is_inherited);
+        if !is_inherited && !member.instance.begins_as_master() {
+            self.enter(name, State::Backup, "start", now, out);
+            return;
+        }
+        let reason = if is_inherited { "handed over by a predecessor" } else { "owner of the addresses" };
+        if !self.agrees(name) {
+            self.enter(name, State::Backup, "start, its sync group is not ready", now, out);
+            if let Some(member) = self.members.get_mut(name) {
+                member.instance.expire();
+            }
+            return;
+        }
+        self.take_over_with_group(name, reason, now, out);
+    }
+
+    /// Nobody else in its groups stands in the way of its becoming Master.
+    fn agrees(&self, name: &str) -> bool {
+        let is_willing = |other: &String| {
+            other == name
+                || self
+                    .members
+                    .get(other)
+                    .is_none_or(|m| m.state() == State::Master || m.instance.waits_for_group())
+        };
+        self.groups.iter().filter(|g| g.has(name)).all(|g| g.settings.members.iter().all(is_willing))
+    }
+
+    /// There is no Master: it takes over, if its group does.
+    pub(super) fn take_over(&mut self, name: &str, now: Instant, out: &mut Vec<Effect>) {
+        if !self.agrees(name) {
+            return;
+        }
+        let Some(member) = self.members.get(name) else { return };
+        let reason = match member.instance.master() {
+            Some(Claim { source, priority: 0, .. }) => format!("{source} said good-bye"),
+            Some(Claim { source, .. }) => format!("{source} is not heard any more"),
+            None => "no Master was heard".to_owned(),
+        };
+        self.take_over_with_group(name, &reason, now, out);
+    }
+
+    fn take_over_with_group(&mut self, name: &str, reason: &str, now: Instant, out: &mut Vec<Effect>) {
+        self.enter(name, State::Master, reason, now, out);
+        for other in self.companions(name) {
+            let is_master = self.members.get(&other).is_none_or(|m| m.state() == State::Master);
+            if !is_master {
+                self.enter(&other, State::Master, reason, now, out);
+            }
+        }
+    }
+
+    /// The others of its sync groups.
+    fn companions(&self, name: &str) -> BTreeSet<String> {
+        let groups = self.groups.iter().filter(|g| g.has(name));
+        let all = groups.flat_map(|g| &g.settings.members).filter(|other| *other != name);
+        all.filter(|other| self.members.contains_key(*other)).cloned().collect()
+    }
+
+    /// There is a better Master: it yields, and so does its group.
+    pub(super) fn yield_to(&mut self, name: &str, claim: Claim, now: Instant, out: &mut Vec<Effect>) {
+        let Some(member) = self.members.get(name) else { return };
+        let ours = member.instance.priority();
+        if member.settings().answers_higher_priority {
+            self.advertise(name, None, now, out);
+        }
+        let Claim { source, priority, .. } = claim;
+        let reason = match priority.cmp(&ours) {
+            std::cmp::Ordering::Greater => format!("{source} has priority {priority}, ours is {ours}"),
+            std::cmp::Ordering::Equal => format!("{source} has the same priority and a higher address"),
+            std::cmp::Ordering::Less => format!("{source} took over while this host was paused"),
+        };
+        self.enter(name, State::Backup, &reason, now, out);
+        for other in self.companions(name) {
+            let Some(member) = self.members.get_mut(&other) else { continue };
+            let reason = format!("its sync group: instance {name} is Backup");
+            match member.state() {
+                State::Master => self.leave(&other, State::Backup, &reason, true, now, out),
+                State::Backup if member.instance.waits_for_group() => member.instance.wait_again(now),
+                _ => {}
+            }
+        }
+    }
+
+    /// Leaves a state for one that is not Master; a Master says good-bye where nobody better is known.
+    pub(super) fn leave(
+        &mut self,
+        name: &str,
+        to: State,
+        reason: &str,
+        says_goodbye: bool,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(member) = self.members.get(name) else { return };
+        if member.state() == to {
+            return;
+        }
+        if member.state() == State::Master && says_goodbye {
+            self.advertise(name, Some(0), now, out);
+        }
+        self.enter(name, to, reason, now, out);
+    }
+
+    /// Enters a state. Who becomes Master says so first: the old one begins to leave.
+    pub(super) fn enter(&mut self, name: &str, to: State, reason: &str, now: Instant, out: &mut Vec<Effect>) {
+        let Some(member) = self.members.get_mut(name) else { return };
+        let from = member.state();
+        member.instance.enter(to, now);
+        member.reason = reason.to_owned();
+        let event = Event::Transition {
+            instance: name.to_owned(),
+            vrid: member.settings().vrid,
+            from,
+            to,
+            priority: member.instance.priority(),
+            reason: reason.to_owned(),
+            master: member.instance.master().map(|claim| claim.source),
+        };
+        if to == State::Master {
+            member.tally.became_master += 1;
+            self.advertise(name, None, now, out);
+        } else {
+            self.announcer.cancel(name);
+        }
+        out.push(Effect::Event(event));
+        self.is_stale = true;
+    }
+
+    /// Tells of groups that changed.
+    pub(super) fn tell_groups(&mut self, out: &mut Vec<Effect>) {
+        for group in &mut self.groups {
+            let members = group.settings.members.iter().filter_map(|name| self.members.get(name));
+            let state = group::state_of(members.clone().map(Member::state));
+            if state != group.told {
+                group.told = state;
+                let blamed = members.clone().find(|m| m.state() == state);
+                let reason = blamed.map_or_else(String::new, |m| m.reason.clone());
+                let group = group.settings.name.clone();
+                out.push(Effect::Event(Event::Group { group, to: state, reason }));
+            }
+        }
+    }
+}
+
+/// Those of its addresses that have a service which is not in the kernel yet, in words.
+fn waited_for(member: &Member, not_ready: &BTreeSet<IpAddr>) -> Option<String> {
+    let all: Vec<String> = member
+        .addresses()
+        .map(|a| a.wanted.prefix.ip)
+        .filter(|ip| not_ready.contains(ip))
+        .map(|ip| ip.to_string())
+        .collect();
+    match all.split_first() {
+        None => None,
+        Some((first, [])) => Some(format!("the services of {first}")),
+        Some((first, rest)) => Some(format!("the services of {first} and {} more addresses", rest.len())),
+    }
+}
