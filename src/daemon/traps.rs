@@ -174,6 +174,15 @@ mod tests {
         assert!(of(&config(TCP), &host)[0].starts_with("lo is down"));
     }
 
+    #[test]
+    fn marks_that_others_set_for_a_host_that_is_a_real_server_too_are_a_trap() {
+        let by_mark = TCP.replace("10.0.0.1 80", "fwmark 7").replace("protocol TCP\n", "");
+        let pair = by_mark.replace("}\n}\n", "}\nreal_server 10.1.0.2 80 {\nweight 1\n}\n}\n");
+        assert_eq!(said(&by_mark, &[], (6, 1)), Vec::<String>::new(), "nobody to send it back");
+        let traps = said(&pair, &[], (6, 1));
+        assert!(traps.len() == 1 && traps[0].starts_with("virtual server fwmark 7: "), "{traps:?}");
+    }
+
     fn said(text: &str, settings: &[(&str, &str)], kernel: (u32, u32)) -> Vec<String> {
         let read = |name: &str| settings.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
         let own = BTreeSet::from(["10.1.0.1".parse().unwrap()]);

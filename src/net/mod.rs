@@ -2,8 +2,8 @@
 //! [`announce`] makes the frames that tell where an address is.
 //!
 //! This layer refuses to know configuration files and health. `identity` says when two of a thing are the same;
-//! [`kernel`] is this host, [`memory`] one for simulated worlds; [`conformance`] holds both to the same. [`door`] says how
-//! arriving packets get marks.
+//! [`kernel`] is this host, [`memory`] one for simulated worlds;
+//! [`conformance`] holds both to the same. [`door`] says how arriving packets get marks.
 
 pub mod announce;
 pub mod checksum;

@@ -229,6 +229,7 @@ impl Holdings {
                     self.lost(key, now);
                 }
             }
+            News::Neighbour(_) => {}
         }
     }
 

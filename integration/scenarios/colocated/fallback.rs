@@ -12,7 +12,7 @@ use crate::lab::table::Table;
 use crate::lab::wait::{seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim, judge};
 
-const LVSD: Director = Director::Lvsd;
+const LVSD: Director = Director::Script;
 /// One of the modules that marks need, made impossible.
 const BARRED: &str = "install cls_flower /bin/false\nblacklist cls_flower\n";
 

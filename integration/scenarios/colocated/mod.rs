@@ -12,7 +12,6 @@ use std::fmt;
 use rustix::process::Signal;
 
 use crate::lab::daemon::Daemon;
-use crate::lab::host::Host;
 use crate::lab::wait::{pause, seconds};
 use crate::lab::{Lab, Verdict, claim};
 
@@ -53,7 +52,7 @@ impl Ledger {
         self.own(lab, pair, director, "requests of a")?;
         self.own(lab, pair, director, "requests of b")?;
 
-        end(&mut a, director, &pair.a)?;
+        end(&mut a, director)?;
         director.vip_to(pair, &pair.b)?;
         self.round(lab, pair, director, "a ended, b is master")?;
         a = Some(director.start(lab, &pair.a)?);
@@ -62,19 +61,15 @@ impl Ledger {
         self.round(lab, pair, director, "a is back")?;
 
         director.kill(&mut a)?;
-        if matches!(director, Director::Lvsd) {
-            self.round(lab, pair, director, "kill -9 of a")?;
-        }
         director.vip_to(pair, &pair.b)?;
         self.round(lab, pair, director, "kill -9 of a, b is master")?;
         self.own(lab, pair, director, "requests of b then")?;
-        director.take_vip(&pair.a)?;
         a = Some(director.start(lab, &pair.a)?);
         director.vip_to(pair, &pair.a)?;
         director.wait_until_whole(&[&pair.a, &pair.b])?;
         self.round(lab, pair, director, "a was started again")?;
-        end(&mut a, director, &pair.a)?;
-        end(&mut b, director, &pair.b)
+        end(&mut a, director)?;
+        end(&mut b, director)
     }
 
     fn round(&mut self, lab: &Lab, pair: &Pair, director: &Director, row: &str) -> Verdict {
@@ -114,8 +109,7 @@ impl Ledger {
     }
 }
 
-fn end(daemon: &mut Option<Daemon>, director: &Director, host: &Host) -> Verdict {
-    director.take_vip(host)?;
+fn end(daemon: &mut Option<Daemon>, director: &Director) -> Verdict {
     if let Some(daemon) = daemon.take() {
         daemon.end(Signal::TERM)?;
     }

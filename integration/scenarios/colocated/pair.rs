@@ -33,10 +33,14 @@ pub struct Pair {
     _nginx: [Daemon; 2],
 }
 
-/// Who directs.
+/// Who directs, and who moves the VIP.
 pub enum Director {
+    /// keepalived both.
     Keepalived,
+    /// lvsd both.
     Lvsd,
+    /// lvsd directs, a script moves the VIP wherever a story wants it.
+    Script,
 }
 
 /// What came of some requests.
@@ -196,37 +200,35 @@ impl Director {
         match self {
             Director::Keepalived => "keepalived",
             Director::Lvsd => "lvsd",
+            Director::Script => "lvsd and a script",
         }
     }
 
     /// Starts it with the file as it is.
     pub fn start(&self, lab: &Lab, host: &Host) -> Result<Daemon, String> {
-        let file = configuration(host);
         match self {
-            Director::Keepalived => Daemon::keepalived(lab, host, file),
-            Director::Lvsd => Daemon::lvsd(lab, host, file),
+            Director::Keepalived => Daemon::keepalived(lab, host, configuration(host)),
+            Director::Lvsd => Daemon::lvsd(lab, host, configuration(host)),
+            Director::Script => Daemon::lvsd(lab, host, by_script(host)),
         }
     }
 
-    /// Has the VIP at a host: keepalived moves it by itself, beside lvsd a script does.
+    /// Has the VIP at a host, and nowhere else.
     pub fn vip_to(&self, pair: &Pair, host: &Host) -> Verdict {
+        let other = if host.name() == "a" { &pair.b } else { &pair.a };
         match self {
-            Director::Keepalived => wait_for(&format!("the VIP is at {}", host.name()), seconds(15), || {
-                if holds_vip(host)? { Ok(()) } else { Err("it is not".to_owned()) }
-            }),
-            Director::Lvsd => {
-                let other = if host.name() == "a" { &pair.b } else { &pair.a };
+            Director::Script => {
                 take_vip(other)?;
                 give_vip(host)
             }
-        }
-    }
-
-    /// Takes the VIP from a host whose master ends: keepalived does so itself, unless it was killed.
-    pub fn take_vip(&self, host: &Host) -> Verdict {
-        match self {
-            Director::Keepalived => Ok(()),
-            Director::Lvsd => take_vip(host),
+            // A keepalived that was killed leaves it where it was.
+            Director::Keepalived => wait_for(&format!("the VIP is at {}", host.name()), seconds(15), || {
+                if holds_vip(host)? { Ok(()) } else { Err("it is not".to_owned()) }
+            }),
+            Director::Lvsd => wait_for(&format!("the VIP is at {}", host.name()), seconds(15), || {
+                let is_alone = holds_vip(host)? && !holds_vip(other)?;
+                if is_alone { Ok(()) } else { Err("it is not".to_owned()) }
+            }),
         }
     }
 
@@ -238,7 +240,7 @@ impl Director {
                     let table = judge::output(host, &["ipvsadm", "-Sn"])?;
                     if table.matches("-a ").count() == 2 { Ok(()) } else { Err(table) }
                 }
-                Director::Lvsd => is_marked(host),
+                Director::Lvsd | Director::Script => is_marked(host),
             })?;
         }
         Ok(())
@@ -276,6 +278,12 @@ pub fn is_marked(host: &Host) -> Verdict {
 
 fn configuration(host: &Host) -> &'static str {
     if host.name() == "a" { include_str!("a.conf") } else { include_str!("b.conf") }
+}
+
+/// The same file without its instance: what is left when somebody else moves the VIP.
+pub fn by_script(host: &Host) -> &'static str {
+    let text = configuration(host);
+    text.find("virtual_server ").and_then(|at| text.get(at..)).unwrap_or(text)
 }
 
 /// The lvs_dr.sh that everybody copies.

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use super::pair::{BY_ADDRESS, Director, Pair, VIP, is_marked};
+use super::pair::{BY_ADDRESS, Director, Pair, VIP, by_script, is_marked};
 use crate::lab::daemon::{Daemon, configure, control, lvsd, run_dir};
 use crate::lab::host::Host;
 use crate::lab::table::Table;
@@ -10,7 +10,7 @@ use crate::lab::topology::batch;
 use crate::lab::wait::{seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim, judge, same};
 
-const LVSD: Director = Director::Lvsd;
+const LVSD: Director = Director::Script;
 
 /// Whoever starts first, whoever holds the VIP meanwhile, killed in whatever order: all is well.
 pub fn orders_of_start(lab: &Lab, pair: &Pair) -> Verdict {
@@ -111,7 +111,7 @@ pub fn whatever_happens_to_the_network(lab: &Lab, pair: &Pair) -> Verdict {
     let status = lvsd(&pair.a, &["status", "--control", &control(&run_dir(&pair.a))])?.stdout;
     let what = "this host is one of its real servers (192.168.1.129:80): its packets get mark 0x6c76";
     claim(status.contains("192.168.1.233:80 tcp wrr") && status.contains(what), || status.clone())?;
-    let file = configure(lab, &pair.a, include_str!("a.conf"))?.display().to_string();
+    let file = configure(lab, &pair.a, by_script(&pair.a))?.display().to_string();
     let check = lvsd(&pair.a, &["check", "-c", &file])?.stdout;
     claim(check.contains(&format!("note: virtual server {VIP}:80 tcp: {what}")), || check.clone())?;
     daemons.into_iter().try_for_each(|daemon| daemon.end(Signal::TERM))?;
@@ -182,7 +182,7 @@ pub fn families_and_tunnels(lab: &Lab, pair: &Pair) -> Verdict {
 }
 
 fn planned(lab: &Lab, host: &Host) -> Result<String, String> {
-    let file = configure(lab, host, include_str!("a.conf"))?.display().to_string();
+    let file = configure(lab, host, by_script(host))?.display().to_string();
     let run_dir = run_dir(host);
     let done = lvsd(host, &["plan", "-c", &file, "--run-dir", &run_dir, "--control", &control(&run_dir)])?;
     Ok(done.stdout + &done.stderr)
