@@ -216,7 +216,6 @@ impl Holdings {
                 }
                 self.is_dirty = true;
             }
-            News::Neighbour(_) => {}
             News::RouteGone(route) => {
                 let key = self.wanted.routes.iter().map(|w| &w.it).find(|r| r.is_same(route));
                 if let Some(key) = key.map(|route| Key::Route(Arc::clone(route))) {
