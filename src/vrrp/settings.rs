@@ -139,8 +139,6 @@ pub struct InstanceSettings {
     pub family: Family,
     /// The interface of its advertisements; None for unicast without one.
     pub interface: Option<String>,
-    /// `vrf`, for unicast without an interface.
-    pub vrf: Option<String>,
     /// `virtual_router_id`, 1 to 255.
     pub vrid: u8,
     /// 1 to 255; 255 is the owner of the addresses.
@@ -179,8 +177,6 @@ pub struct InstanceSettings {
     pub routes: Vec<Virtual<Route>>,
     /// `virtual_rules`.
     pub rules: Vec<Virtual<Rule>>,
-    /// `promote_secondaries`.
-    pub promotes_secondaries: bool,
     /// ARP and neighbour announcements.
     pub announcing: Announcing,
     /// Advertisements missed before it takes over, 1 to 100 (`down_timer_adverts`).

@@ -80,7 +80,7 @@ fn an_instance_hears_all_its_words() {
     let instance = one(
         "state BACKUP\npriority 150\nversion 3\nadvert_int 0.25\nnopreempt\ndont_track_primary\ntrack_src_ip\n\
          mcast_src_ip 192.0.2.2\nmcast_dst_ip 224.0.0.100\nv3_checksum_as_v2\ndown_timer_adverts 5\nlower_prio_no_advert\n\
-         higher_prio_send_advert\nowner_ignore_adverts\npromote_secondaries\nkernel_rx_buf_size 65536\n\
+         higher_prio_send_advert\nowner_ignore_adverts\nkernel_rx_buf_size 65536\n\
          garp_master_delay 1\ngarp_master_repeat 2\ngarp_master_refresh 60\ngarp_master_refresh_repeat 3\n\
          garp_lower_prio_delay 4\ngarp_lower_prio_repeat 0\ngarp_extra_if all 30\n\
          virtual_ipaddress {\n192.0.2.10/24\n}",
@@ -95,7 +95,7 @@ fn an_instance_hears_all_its_words() {
     assert_eq!(instance.transport, Transport::Multicast([224, 0, 0, 100].into()));
     assert_eq!((instance.checksum, instance.missed_adverts), (Checksum::MessageOnly, 5));
     assert!(instance.ignores_lower_priority && instance.answers_higher_priority);
-    assert!(instance.owner_ignores_adverts && instance.promotes_secondaries);
+    assert!(instance.owner_ignores_adverts);
     assert_eq!(instance.receive_buffer, Some(65_536));
     let a = instance.announcing;
     assert_eq!((a.delay, a.repeat, a.refresh, a.refresh_repeat), (secs(1), 2, secs(60), 3));

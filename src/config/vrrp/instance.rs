@@ -30,8 +30,6 @@ pub struct InstanceOptions {
     pub span: Span,
     /// `interface`.
     pub interface: Slot<String>,
-    /// `vrf`.
-    pub vrf: Slot<String>,
     /// `virtual_router_id`.
     pub vrid: Slot<u8>,
     /// `priority`.
@@ -90,8 +88,6 @@ pub struct InstanceOptions {
     pub vmac: Slot<Option<VmacOptions>>,
     /// `vmac_xmit_base`.
     pub advertises_from_base: Slot<bool>,
-    /// `promote_secondaries`.
-    pub promotes_secondaries: Slot<bool>,
     /// `authentication`, and where it is.
     pub authentication: Option<(Span, AuthenticationOptions)>,
     /// `auth_hmac`, and where it is.
@@ -220,9 +216,9 @@ const OWN: &[Keyword<InstanceOptions>] = &[
         "Drop packets to its addresses, unless it owns them.",
     ),
     flag("strict_mode", |o| &mut o.is_strict, "Nothing the standard does not have."),
-    Keyword::new(
+    Keyword::unread(
         "vrf",
-        Kind::Text { what: "NAME", max: MAX_INTERFACE, slot: |o: &mut InstanceOptions| &mut o.vrf },
+        Stance::Refused("lvsd opens no sockets in a VRF: name the interface, which may be in one"),
         "The VRF of unicast without an interface.",
     ),
 ];
@@ -369,9 +365,11 @@ const ADDRESSES: &[Keyword<InstanceOptions>] = &[
         ),
         "Its addresses are on an ipvlan.",
     ),
-    flag(
+    Keyword::unread(
         "promote_secondaries",
-        |o| &mut o.promotes_secondaries,
+        Stance::Ignored(
+            "write net.ipv4.conf.INTERFACE.promote_secondaries = 1 into sysctl.d, where it protects from everybody",
+        ),
         "Removing an address leaves the others of its network.",
     ),
 ];

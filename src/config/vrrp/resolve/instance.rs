@@ -80,7 +80,6 @@ impl Resolve<'_> {
             name: o.name.to_string(),
             family,
             interface,
-            vrf: get(&o.vrf),
             vrid,
             priority,
             version,
@@ -103,7 +102,6 @@ impl Resolve<'_> {
             excluded,
             routes: self.routes(&o.routes, reader),
             rules: self.rules(&o.rules, reader),
-            promotes_secondaries: get(&o.promotes_secondaries).unwrap_or(false),
             announcing: announcing::resolve(
                 &o.announcing,
                 &global.announcing,
