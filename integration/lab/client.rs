@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
 use super::host::Host;
 
+/// Ports of clients with an address of their own are used one after the other: what a port's last connection left in
+/// directors and servers for minutes would meet the next one, and in simulated time everything is within minutes.
+static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
 /// How long a client waits for a connection, and then for each part of the answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -120,7 +124,8 @@ pub fn get_from(source: Option<IpAddr>, url: &str) -> Result<Response, String> {
     let socket =
         Socket::new(Domain::for_address(address), Type::STREAM, None).map_err(|e| reason("socket", &e))?;
     if let Some(source) = source {
-        socket.bind(&SocketAddr::new(source, 0).into()).map_err(|e| reason("bind", &e))?;
+        let port = 10_000 + NEXT_PORT.fetch_add(1, Ordering::Relaxed) % 50_000;
+        socket.bind(&SocketAddr::new(source, port).into()).map_err(|e| reason("bind", &e))?;
     }
     socket.connect_timeout(&address.into(), PATIENCE).map_err(|e| reason("connect", &e))?;
     let mut stream = TcpStream::from(socket);

@@ -50,6 +50,8 @@ pub struct Round {
     pub failed: u64,
     /// Who answered which client.
     pub by_client: BTreeMap<IpAddr, String>,
+    /// What the first that failed said.
+    pub trouble: Option<String>,
     /// Packets both nodes received meanwhile.
     pub packets: u64,
     requests: u64,
@@ -164,14 +166,22 @@ impl Round {
                     self.by_client.insert(client, name);
                 }
             }
-            Err(_) => self.failed += 1,
+            Err(error) => {
+                self.failed += 1;
+                self.trouble.get_or_insert(match client {
+                    Some(client) => format!("{client}: {error}"),
+                    None => error,
+                });
+            }
         }
     }
 
     /// Every request succeeded, and nothing went round.
     pub fn judge(&self, lab: &Lab, what: &str) -> Verdict {
         lab.step(format!("{what}: {self}"));
-        claim(self.failed == 0, || format!("{what}: {self}"))?;
+        claim(self.failed == 0, || {
+            format!("{what}: {self}: {}", self.trouble.as_deref().unwrap_or_default())
+        })?;
         claim(self.packets <= self.bound(), || format!("{what}: packets went round: {self}"))
     }
 
