@@ -3,10 +3,11 @@
 
 use serde_json::Value;
 
-use crate::lab::daemon::{lvsd, lvsd_binary, run_dir};
+use crate::lab::daemon::{Daemon, READY, lvsd, lvsd_binary, run_dir};
 use crate::lab::host::Host;
 use crate::lab::judge::{modprobe, output};
 use crate::lab::topology::VIP;
+use crate::lab::wait::seconds;
 use crate::lab::{Lab, Verdict, claim, same};
 
 const DR: &str = "virtual_server 10.1.0.100 80 {
@@ -90,7 +91,23 @@ pub fn run(lab: &mut Lab) -> Verdict {
         said.text.clone()
     })?;
     let said = doctor(director, &with.display().to_string(), &[])?;
-    same(&format!("exit code: {}", said.text), &said.code, &Some(0))
+    same(&format!("exit code: {}", said.text), &said.code, &Some(0))?;
+
+    lab.step("a running lvsd is fine, a second one is not");
+    let first = Daemon::lvsd(lab, director, DR)?;
+    let said = doctor(director, &dr, &[])?;
+    same(&format!("exit code: {}", said.text), &said.code, &Some(0))?;
+    let file = lab.write("second.conf", DR)?;
+    let mut second = Daemon::start_lvsd(lab, director, &file, "/run/lvsd-second", &["--force"])?;
+    second.wait_log(READY, seconds(30))?;
+    let said = doctor(director, &dr, &[])?;
+    same("exit code", &said.code, &Some(2))?;
+    claim(said.text.contains("BROKEN: two directors share one table"), || said.text.clone())?;
+    second.kill()?;
+    let said = doctor(director, &dr, &[])?;
+    same(&format!("exit code: {}", said.text), &said.code, &Some(0))?;
+    drop(first);
+    Ok(())
 }
 
 /// The host says this of itself, and no more once its printed fix was run, as printed, where it is to be run.
