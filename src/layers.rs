@@ -13,6 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["notify"],
     &["config"],
     &["director", "real_server"],
+    &["doctor"],
     &["daemon"],
     &["cli"],
 ];

@@ -14,6 +14,7 @@
 //! - [`config`]: tree to typed, validated configuration.
 //! - [`director`]: every decision, pure: input + now -> effects.
 //! - [`real_server`]: what a real server needs of its own host, pure.
+//! - [`doctor`]: what is wrong with a host, director or real server, and what helps, pure.
 //! - [`daemon`]: the shell: everything that can block, fail or lie.
 //! - [`cli`]: the commands.
 
@@ -22,6 +23,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod director;
+pub mod doctor;
 pub mod ipvs;
 pub mod net;
 mod netlink;

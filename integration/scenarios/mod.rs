@@ -6,6 +6,7 @@ mod colocated;
 mod conformance;
 mod demo;
 mod demo_failover;
+mod doctor;
 mod examples;
 mod failover_table;
 mod failures;
@@ -182,6 +183,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "SSL_GET of nginx: keepalived's digest, resumed sessions, wrong certificates, old versions",
         180,
         tls::run,
+    ),
+    scenario(
+        "doctor",
+        "faults of directors and real servers, found in the right words, gone after the printed fix",
+        180,
+        doctor::run,
     ),
     real(scenario(
         "real-server",

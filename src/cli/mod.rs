@@ -2,6 +2,7 @@
 
 pub mod check;
 mod date;
+mod doctor;
 mod genhash;
 pub mod keywords;
 mod order;
@@ -72,6 +73,11 @@ enum Commands {
     Genhash(genhash::GenhashArguments),
     /// Prepare this host to serve a VIP behind DR or TUN: the VIP where nobody is told of it, and tunnels undone.
     RealServer(real_server::RealServerArguments),
+    /// Look at this host, a director or a real server, and say what is wrong with it for a configuration: with what
+    /// was seen, why it matters, and what helps. A director asks the network who else has the VIPs.
+    ///
+    /// Exit 0: nothing; 1: warnings; 2: something is broken; 78: the configuration cannot be run.
+    Doctor(doctor::DoctorArguments),
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -118,6 +124,7 @@ pub fn main() -> Exit {
         Commands::Weight(arguments) => order::set_weight(&arguments),
         Commands::Genhash(arguments) => genhash::run(&arguments),
         Commands::RealServer(arguments) => real_server::run(&arguments),
+        Commands::Doctor(arguments) => doctor::run(&arguments),
     }
 }
 

@@ -149,12 +149,17 @@ fn refused(text: String) -> Failure {
 }
 
 /// This host.
-struct Here {
-    kernel: Kernel,
-    host: Host,
+pub(super) struct Here {
+    pub(super) kernel: Kernel,
+    pub(super) host: Host,
 }
 
 impl Here {
+    /// This host, for who asks only.
+    pub(super) fn look() -> Result<Here, (Exit, String)> {
+        Here::open().map_err(|failure| (failure.exit, failure.text))
+    }
+
     fn open() -> Result<Here, Failure> {
         let mut kernel = Kernel::open().map_err(refused)?;
         let host = kernel.host().map_err(refused)?;
@@ -252,24 +257,48 @@ fn up(arguments: &UpArguments) -> Result<Exit, Failure> {
         tell(&notes);
         return Ok(Exit::Ok);
     }
-    let path = arguments.run_dir.join(RECORD);
-    let before = load(&path)?;
-    let mut record = before.clone();
-    let mut made = Vec::new();
-    for change in &changes {
-        record.add(change);
-        let outcome = save(&path, &record).and_then(|()| here.make(change).map_err(refused));
-        if let Err(failure) = outcome {
-            return Err(take_back(&mut here, &path, &before, &made, change, failure));
-        }
-        print(&format!("{change}\n"));
-        made.push(change.clone());
-    }
+    make_all(&mut here, &changes, &arguments.run_dir, &mut |change| print(&format!("{change}\n")))?;
     if changes.is_empty() {
         print("nothing to do: this host is prepared\n");
     }
     tell(&notes);
     Ok(Exit::Ok)
+}
+
+/// Makes changes, and keeps in the run directory what `down` needs.
+fn make_all(
+    here: &mut Here,
+    changes: &[Change],
+    run_dir: &Path,
+    done: &mut dyn FnMut(&Change),
+) -> Result<(), Failure> {
+    let path = run_dir.join(RECORD);
+    let before = load(&path)?;
+    let mut record = before.clone();
+    let mut made = Vec::new();
+    for change in changes {
+        record.add(change);
+        let outcome = save(&path, &record).and_then(|()| here.make(change).map_err(refused));
+        if let Err(failure) = outcome {
+            return Err(take_back(here, &path, &before, &made, change, failure));
+        }
+        done(change);
+        made.push(change.clone());
+    }
+    Ok(())
+}
+
+/// Prepares this host for the VIPs of a configuration as `up` does; what was done.
+pub(super) fn prepare(config: &config::Config, run_dir: &Path) -> Result<Vec<String>, String> {
+    let attempt = || {
+        let mut here = Here::open()?;
+        let wish = Wish { vips: of_config(config, &here.own()).0, device: "lo".to_owned() };
+        let plan = plan::plan(&wish, &here).map_err(|text| Failure::new(Exit::Config, text))?;
+        let mut done = Vec::new();
+        make_all(&mut here, &plan.changes, run_dir, &mut |change| done.push(change.to_string()))?;
+        Ok(done)
+    };
+    attempt().map_err(|failure: Failure| failure.text)
 }
 
 /// A failure half-way: what was done is undone, what an earlier `up` did stays.

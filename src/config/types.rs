@@ -188,6 +188,14 @@ impl VirtualServerId {
             VirtualServerId::Fwmark { family, .. } => *family,
         }
     }
+
+    /// Its VIP; None when it is one by firewall mark.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            VirtualServerId::Address { address, .. } => Some(*address),
+            VirtualServerId::Fwmark { .. } => None,
+        }
+    }
 }
 
 impl fmt::Display for VirtualServerId {

@@ -34,7 +34,9 @@ use crate::vrrp::exchange::Input as RouterInput;
 pub enum Exit {
     /// All well.
     Ok = 0,
-    /// `lvsd plan`: there is something to change.
+    /// `lvsd doctor`: something may hurt, nothing is broken.
+    Warnings = 1,
+    /// `lvsd plan`: there is something to change; `lvsd doctor`: something is broken.
     Changes = 2,
     /// The command line makes no sense.
     Usage = 64,

@@ -58,6 +58,14 @@ impl Frames {
         Frames::bound(link, ALL, Some(&leaves(ether_type)))
     }
 
+    /// Opens it on a link, and hears the frames of an Ethernet type that arrive there.
+    ///
+    /// # Errors
+    /// The kernel's: `PermissionDenied` without CAP_NET_RAW.
+    pub fn arriving(link: LinkIndex, ether_type: u16) -> io::Result<Frames> {
+        Frames::bound(link, ether_type, None)
+    }
+
     fn bound(link: LinkIndex, ether_type: u16, filter: Option<&[SockFilter]>) -> io::Result<Frames> {
         // Of no protocol until it is bound, or it would hear other links in between.
         let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)?;

@@ -3,13 +3,15 @@
 //!
 //! This layer refuses to know configuration files and health. `identity` says when two of a thing are the same;
 //! [`kernel`] is this host, [`memory`] one for simulated worlds;
-//! [`conformance`] holds both to the same. [`door`] says how arriving packets get marks.
+//! [`conformance`] holds both to the same. [`door`] says how arriving packets get marks,
+//! [`question`] and [`holders`] ask who has an address.
 
 pub mod announce;
 pub mod checksum;
 pub mod conformance;
 pub mod door;
 pub mod frames;
+pub mod holders;
 mod identity;
 pub mod kernel;
 pub mod memory;

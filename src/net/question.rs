@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 const DOOR: &str = "lvsd-ask";
 /// Who asks: an address of nobody's (locally administered).
 const ASKER: [u8; 6] = [0x02, 0x6c, 0x76, 0x73, 0x64, 0x01];
-const ARP: u16 = 0x0806;
+pub(super) const ARP: u16 = 0x0806;
 const IPV6: u16 = 0x86dd;
 const ICMPV6: u8 = 58;
 const SOLICITATION: u8 = 135;
@@ -93,7 +93,7 @@ fn inject(host: &Host, link: &Link, ip: IpAddr) -> Result<bool, String> {
             let known: BTreeSet<IpAddr> = kernel.neighbours()?.into_iter().map(|n| n.ip).collect();
             let asker =
                 stranger(host, link.index, &known).ok_or("it has no IPv4 network to be asked from")?;
-            (arp_request(asker, ip), ARP, Some(asker))
+            (arp_request(MacAddress(ASKER), asker, ip), ARP, Some(asker))
         }
         IpAddr::V6(ip) => (solicitation(ip), IPV6, None),
     };
@@ -152,10 +152,10 @@ fn not_watched(error: std::io::Error) -> String {
 }
 
 /// An ARP request of `asker` to everybody: who has `ip`?
-fn arp_request(asker: Ipv4Addr, ip: Ipv4Addr) -> Vec<u8> {
-    let mut frame = ethernet([0xff; 6], ARP);
+pub(super) fn arp_request(mac: MacAddress, asker: Ipv4Addr, ip: Ipv4Addr) -> Vec<u8> {
+    let mut frame = ethernet([0xff; 6], mac.0, ARP);
     frame.extend([0, 1, 8, 0, 6, 4, 0, 1]); // Ethernet, IPv4, lengths, request
-    frame.extend(ASKER);
+    frame.extend(mac.0);
     frame.extend(asker.octets());
     frame.extend([0; 6]);
     frame.extend(ip.octets());
@@ -171,7 +171,7 @@ fn solicitation(ip: Ipv6Addr) -> Vec<u8> {
     message.extend(ip.octets());
     let sum = icmpv6_checksum(Ipv6Addr::UNSPECIFIED, group, &message);
     message.iter_mut().skip(2).zip(sum.to_be_bytes()).for_each(|(to, from)| *to = from);
-    let mut frame = ethernet([0x33, 0x33, 0xff, a, b, c], IPV6);
+    let mut frame = ethernet([0x33, 0x33, 0xff, a, b, c], ASKER, IPV6);
     frame.extend([0x60, 0, 0, 0, 0, 24, ICMPV6, 255]);
     frame.extend([0; 16]);
     frame.extend(group.octets());
@@ -179,8 +179,8 @@ fn solicitation(ip: Ipv6Addr) -> Vec<u8> {
     frame
 }
 
-fn ethernet(to: [u8; 6], ether_type: u16) -> Vec<u8> {
-    [&to[..], &ASKER, &ether_type.to_be_bytes()].concat()
+fn ethernet(to: [u8; 6], from: [u8; 6], ether_type: u16) -> Vec<u8> {
+    [&to[..], &from, &ether_type.to_be_bytes()].concat()
 }
 
 /// RFC 4443 section 2.3, of an even number of bytes.
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_request_names_the_asker_and_the_address() {
-        let frame = arp_request(Ipv4Addr::new(10, 0, 0, 254), Ipv4Addr::new(10, 0, 0, 1));
+        let frame = arp_request(MacAddress(ASKER), Ipv4Addr::new(10, 0, 0, 254), Ipv4Addr::new(10, 0, 0, 1));
         assert_eq!(frame.len(), 60);
         assert_eq!((&frame[28..32], &frame[38..42]), (&[10, 0, 0, 254][..], &[10, 0, 0, 1][..]));
     }
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn only_the_links_own_answer_for_the_address_counts() {
         let ip = Ipv4Addr::new(10, 0, 0, 1);
-        let mut reply = arp_request(Ipv4Addr::new(10, 0, 0, 254), ip);
+        let mut reply = arp_request(MacAddress(ASKER), Ipv4Addr::new(10, 0, 0, 254), ip);
         assert!(!is_answer(&reply, MAC, ip.into()), "the question itself");
         reply[21] = 2;
         reply[22..28].copy_from_slice(&MAC.0);

@@ -1,0 +1,325 @@
+//! `lvsd doctor`: looks at this host, says what is wrong with it and what helps, and does what is safe.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::real_server::{self, Here};
+use super::socket::SocketArguments;
+use super::{ConfigArguments, check, complain, print};
+use crate::config::{self, Config};
+use crate::daemon::control::{self, Command, Reply};
+use crate::daemon::startup::Exit;
+use crate::daemon::{process, traps};
+use crate::director::event::count;
+use crate::doctor::{self, Finding, Fix, Ipvs, Running, Severity, View};
+use crate::net::holders::{self, Asker};
+use crate::net::types::{Host, LinkIndex, MacAddress};
+use crate::net::{question, sysctl};
+use crate::real_server::of_config;
+
+/// Addresses that are asked for on one link, at most.
+const QUESTIONS: usize = 1024;
+/// Longest list of modules that is read, in bytes.
+const MODULES_LIMIT: u64 = 8 << 20;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct DoctorArguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    #[command(flatten)]
+    socket: SocketArguments,
+    /// For programs: one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Do what can be undone: settings at run time, links, and what a real server lacks; then look again
+    #[arg(long)]
+    fix: bool,
+}
+
+/// What is printed for programs.
+#[derive(Serialize)]
+struct Report {
+    role: doctor::Role,
+    done: Vec<Done>,
+    findings: Vec<Listed>,
+    /// What could not be looked at.
+    unseen: Vec<String>,
+}
+
+/// A fix that was tried.
+#[derive(Serialize)]
+struct Done {
+    fix: String,
+    /// None when it succeeded.
+    failure: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    severity: Severity,
+    what: String,
+    evidence: String,
+    why: String,
+    fix: Option<String>,
+    is_safe_fix: bool,
+}
+
+/// One look.
+struct Look {
+    role: doctor::Role,
+    findings: Vec<Finding>,
+    unseen: Vec<String>,
+}
+
+pub(super) fn run(arguments: &DoctorArguments) -> Exit {
+    let path = arguments.config.path();
+    let loaded = config::load(&path, arguments.config.strictness());
+    let Some(config) = loaded.config.clone() else {
+        complain(&format!("no diagnosis:\n{}", check::report(&path, &loaded, false).text.trim_end()));
+        return Exit::Config;
+    };
+    let mut look = match look(&config, &path, arguments) {
+        Ok(look) => look,
+        Err((exit, text)) => {
+            complain(&text);
+            return exit;
+        }
+    };
+    let done =
+        if arguments.fix { fix(&config, &look.findings, &arguments.socket.run_dir) } else { Vec::new() };
+    if !done.is_empty() {
+        look = match self::look(&config, &path, arguments) {
+            Ok(look) => look,
+            Err((exit, text)) => {
+                complain(&text);
+                return exit;
+            }
+        };
+    }
+    let exit = match look.findings.first().map(|worst| worst.severity) {
+        Some(Severity::Broken) => Exit::Changes,
+        Some(Severity::Warning) => Exit::Warnings,
+        Some(Severity::Hint) | None => Exit::Ok,
+    };
+    print(&if arguments.json { json(look, done) } else { render(&look, &done) });
+    exit
+}
+
+fn look(config: &Config, path: &Path, arguments: &DoctorArguments) -> Result<Look, (Exit, String)> {
+    let mut here = Here::look()?;
+    let host = traps::host();
+    let directors: Vec<(String, u32)> =
+        process::rivals().into_iter().map(|rival| (rival.name.to_owned(), rival.pid)).collect();
+    let role = doctor::role(config, &host.own, !directors.is_empty());
+    let mut unseen = Vec::new();
+    let mut names: BTreeMap<MacAddress, BTreeSet<IpAddr>> = BTreeMap::new();
+    let mut claims = BTreeSet::new();
+    if role.is_director {
+        claims = ask_network(config, &here.host, &mut unseen);
+        for neighbour in here.kernel.neighbours().unwrap_or_default() {
+            names.entry(neighbour.mac).or_default().insert(neighbour.ip);
+        }
+    }
+    let vips: BTreeSet<IpAddr> = config.virtual_servers.iter().filter_map(|s| s.id.address()).collect();
+    for (ip, mac) in claims.iter().filter(|(ip, _)| !vips.contains(&IpAddr::V4(*ip))) {
+        names.entry(*mac).or_default().insert((*ip).into());
+    }
+    claims.retain(|(ip, _)| vips.contains(&IpAddr::V4(*ip)));
+    let mut answers = Vec::new();
+    if role.is_real_server && !role.is_director {
+        let served: BTreeSet<IpAddr> = of_config(config, &host.own).0.iter().map(|vip| vip.ip).collect();
+        for ip in served {
+            answers.extend(question::ask(&here.host, ip).into_iter().map(|answer| (ip, answer)));
+        }
+    }
+    let run_dir = &arguments.socket.run_dir;
+    let mut prepare = format!("lvsd real-server up -c {}", path.display());
+    if run_dir != Path::new(super::run::RUN_DIR) {
+        prepare.push_str(&format!(" --run-dir {}", run_dir.display()));
+    }
+    let view = View {
+        ipvs: ipvs(&host),
+        host,
+        network: &here.host,
+        prepared: &here,
+        directors,
+        running: running(arguments),
+        holders: claims,
+        names,
+        answers,
+        prepare,
+        is_yaml: path
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("yaml") || e.eq_ignore_ascii_case("yml")),
+    };
+    Ok(Look { role, findings: doctor::examine(config, &view), unseen })
+}
+
+/// What the running lvsd says, if one runs.
+fn running(arguments: &DoctorArguments) -> Option<Running> {
+    match control::ask(&arguments.socket.path(), Command::Status) {
+        Ok(Reply::Status(status)) => Some(Running { trouble: status.trouble, director: status.director }),
+        _ => None,
+    }
+}
+
+fn ipvs(host: &crate::doctor::traps::Host<'_>) -> Ipvs {
+    if (host.sysctl)("net.ipv4.vs.expire_nodest_conn").is_some() {
+        return Ipvs::Loaded;
+    }
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let folder = Path::new("/lib/modules").join(release);
+    let names = |file: &str| {
+        use std::io::Read;
+        let mut text = String::new();
+        let list = fs::File::open(folder.join(file)).map(|list| list.take(MODULES_LIMIT));
+        list.and_then(|mut list| list.read_to_string(&mut text)).is_ok_and(|_| text.contains("/ip_vs.ko"))
+    };
+    if names("modules.dep") || names("modules.builtin") { Ipvs::Loadable } else { Ipvs::Absent }
+}
+
+/// Who else in the network has a VIP; real servers are asked for as well, for their link-layer addresses.
+fn ask_network(config: &Config, host: &Host, unseen: &mut Vec<String>) -> BTreeSet<(Ipv4Addr, MacAddress)> {
+    let vips: BTreeSet<Ipv4Addr> =
+        config.virtual_servers.iter().filter_map(|server| v4(server.id.address()?)).collect();
+    let reals = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
+    let own = |ip: &Ipv4Addr| host.addresses.iter().any(|held| held.prefix.ip == IpAddr::V4(*ip));
+    let reals: BTreeSet<Ipv4Addr> =
+        reals.filter_map(|real| v4(real.address.ip())).filter(|ip| !own(ip)).collect();
+    let mut questions: BTreeMap<LinkIndex, BTreeSet<Ipv4Addr>> = BTreeMap::new();
+    for (all, is_vip) in [(&vips, true), (&reals, false)] {
+        for ip in all {
+            let on = links_of(host, *ip, &vips);
+            if on.is_empty() && is_vip {
+                unseen.push(format!("who else has VIP {ip}: no link of this host is in its network"));
+            }
+            for link in on {
+                let asked = questions.entry(link).or_default();
+                if asked.len() < QUESTIONS {
+                    asked.insert(*ip);
+                } else if is_vip {
+                    unseen
+                        .push(format!("who else has VIP {ip}: more than {QUESTIONS} addresses on one link"));
+                }
+            }
+        }
+    }
+    let mut found = BTreeSet::new();
+    for (link, addresses) in questions {
+        let asked = asker(host, link, &vips).map(|asker| holders::ask(&asker, &addresses));
+        match asked {
+            Some(Ok(claims)) => found.extend(claims),
+            Some(Err(error)) => unseen.push(format!("who else has the VIPs: {error}")),
+            None => {}
+        }
+    }
+    let macs: BTreeSet<MacAddress> = host.links.values().filter_map(|link| link.mac).collect();
+    found.retain(|(_, mac)| !macs.contains(mac));
+    found
+}
+
+/// The links neighbours of an address are on: those that have it, or its network.
+fn links_of(host: &Host, ip: Ipv4Addr, vips: &BTreeSet<Ipv4Addr>) -> BTreeSet<LinkIndex> {
+    let networks =
+        host.addresses.iter().filter(|held| held.prefix.length > 0 && held.prefix.contains(ip.into()));
+    networks.map(|held| held.link).filter(|link| asker(host, *link, vips).is_some()).collect()
+}
+
+/// How to ask on a link: from an address of it that is no VIP.
+fn asker(host: &Host, link: LinkIndex, vips: &BTreeSet<Ipv4Addr>) -> Option<Asker> {
+    let shown =
+        host.links.get(&link).filter(|link| link.is_working() && !link.is_loopback && !link.is_silent)?;
+    let own = host.addresses.iter().filter(|held| held.link == link && held.prefix.length < 32);
+    let ip = own.filter_map(|held| v4(held.prefix.ip)).find(|ip| !vips.contains(ip))?;
+    Some(Asker { link, mac: shown.mac?, ip })
+}
+
+fn v4(ip: IpAddr) -> Option<Ipv4Addr> {
+    match ip {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
+    }
+}
+
+/// Does what is safe, each thing once.
+fn fix(config: &Config, findings: &[Finding], run_dir: &Path) -> Vec<Done> {
+    let mut done: Vec<Done> = Vec::new();
+    for fix in findings.iter().filter_map(|finding| finding.fix.as_ref()).filter(|fix| fix.is_safe()) {
+        if done.iter().any(|done| done.fix == fix.to_string()) {
+            continue;
+        }
+        let outcome = match fix {
+            Fix::Setting { name, value } => sysctl::write(name, value).map_err(|error| error.to_string()),
+            Fix::LinkUp(link) => Here::look()
+                .map_err(|(_, text)| text)
+                .and_then(|mut here| here.kernel.switch_link(link, true)),
+            Fix::Prepare(_) => real_server::prepare(config, run_dir).map(drop),
+            Fix::ByHand(_) | Fix::On(..) => continue,
+        };
+        done.push(Done { fix: fix.to_string(), failure: outcome.err() });
+    }
+    done
+}
+
+fn json(look: Look, done: Vec<Done>) -> String {
+    let findings = look.findings.into_iter().map(|finding| Listed {
+        severity: finding.severity,
+        what: finding.what,
+        evidence: finding.evidence,
+        why: finding.why,
+        is_safe_fix: finding.fix.as_ref().is_some_and(Fix::is_safe),
+        fix: finding.fix.map(|fix| fix.to_string()),
+    });
+    super::json(&Report { role: look.role, done, findings: findings.collect(), unseen: look.unseen })
+}
+
+fn render(look: &Look, done: &[Done]) -> String {
+    let mut text = String::new();
+    for Done { fix, failure } in done {
+        match failure {
+            None => text.push_str(&format!("done: {fix}\n")),
+            Some(why) => text.push_str(&format!("FAILED: {fix}: {why}\n")),
+        }
+    }
+    if done.iter().any(|done| done.failure.is_none() && done.fix.starts_with("sysctl")) {
+        text.push_str("settings last until the next boot: write them to /etc/sysctl.d\n");
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    for finding in &look.findings {
+        let severity = match finding.severity {
+            Severity::Broken => "BROKEN",
+            Severity::Warning => "warning",
+            Severity::Hint => "hint",
+        };
+        text.push_str(&format!(
+            "{severity}: {}\n  seen: {}\n  why:  {}\n",
+            finding.what, finding.evidence, finding.why
+        ));
+        if let Some(fix) = &finding.fix {
+            let is_safe = if fix.is_safe() { "    (--fix does it)" } else { "" };
+            text.push_str(&format!("  fix:  {fix}{is_safe}\n"));
+        }
+        text.push('\n');
+    }
+    look.unseen.iter().for_each(|what| text.push_str(&format!("not looked at: {what}\n")));
+    let role = match (look.role.is_director, look.role.is_real_server) {
+        (true, true) => "director and real server",
+        (true, false) => "director",
+        (false, _) => "real server",
+    };
+    let of = |severity| look.findings.iter().filter(|finding| finding.severity == severity).count();
+    let hints = count(of(Severity::Hint), "hint");
+    text.push_str(&match (of(Severity::Broken), of(Severity::Warning)) {
+        (0, 0) => format!("this host, as a {role}: nothing is wrong ({hints})\n"),
+        (broken, warnings) => {
+            format!("this host, as a {role}: {broken} broken, {}, {hints}\n", count(warnings, "warning"))
+        }
+    });
+    text
+}

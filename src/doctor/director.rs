@@ -1,0 +1,271 @@
+//! What a director should look at: its kernel, its settings, who else directs, what the configuration makes of them.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::{Finding, Fix, Ipvs, Severity, View, first_of, traps};
+use crate::config::{Config, RealServer, VirtualServer, VirtualServerId};
+use crate::director::colocated::{self, Remedy};
+use crate::ipvs::types::{Forwarding, ServiceFlags};
+use crate::net::types::{HeldAddress, Prefix};
+use crate::real_server::plan::overhead;
+
+/// The usual largest packet of a client.
+const CLIENT_MTU: u32 = 1500;
+
+pub(super) fn look(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
+    found.extend(ipvs(config, view));
+    found.extend(running(view));
+    found.extend(rivals(view));
+    found.extend(traps::of(config, &view.host).into_iter().map(|trap| Finding {
+        severity: if trap.is_fatal { Severity::Broken } else { Severity::Warning },
+        evidence: format!("{}, read now", trap.what),
+        what: trap.what,
+        why: trap.why,
+        fix: trap.fix.or(Some(Fix::ByHand(trap.advice))),
+    }));
+    let servers = &config.virtual_servers;
+    found.extend(servers.iter().filter_map(|server| mh(server, view.is_yaml)));
+    found.extend(places(config, view));
+    found.extend(colocations(config, view));
+    // One word a network: what is true of one real server there is true of all.
+    let mut seen = BTreeSet::new();
+    for (server, real) in servers.iter().flat_map(|s| s.real_servers.iter().map(move |real| (s, real))) {
+        let network = beside(view, real.address.ip()).map(|held| held.prefix.network());
+        if seen.insert((server.id.address(), network, real.forwarding)) {
+            found.extend(way_back(server, real, view));
+            let new = tunnel(real, view).filter(|new| !found.contains(new));
+            found.extend(new);
+        }
+    }
+    let is_direct = |real: &RealServer| matches!(real.forwarding, Forwarding::Dr | Forwarding::Tun(_));
+    if let Some(server) = servers.iter().find(|s| s.real_servers.iter().any(|real| is_direct(real))) {
+        found.push(Finding {
+            severity: Severity::Hint,
+            what: "a request from this host itself proves nothing".to_owned(),
+            evidence: format!("virtual server {} forwards by DR or TUN", server.id),
+            why: "replies of real servers come from the VIP, which is this host's own address: it drops them, though \
+                  every client is served"
+                .to_owned(),
+            fix: Some(Fix::ByHand("ask the VIP from another host".to_owned())),
+        });
+    }
+}
+
+fn ipvs(config: &Config, view: &View<'_>) -> Option<Finding> {
+    let (severity, evidence, fix) = match view.ipvs {
+        _ if config.virtual_servers.is_empty() => return None,
+        Ipvs::Loaded => return None,
+        Ipvs::Loadable => {
+            (Severity::Warning, "net.ipv4.vs is not there, the module ip_vs is not loaded", "modprobe ip_vs")
+        }
+        Ipvs::Absent => (
+            Severity::Broken,
+            "net.ipv4.vs is not there, and /lib/modules has no ip_vs for this kernel",
+            "install the modules of the running kernel (in a container: modprobe ip_vs on its host), then: modprobe \
+             ip_vs",
+        ),
+    };
+    Some(Finding {
+        severity,
+        what: "the kernel has no IPVS".to_owned(),
+        evidence: evidence.to_owned(),
+        why: "nothing is forwarded without it".to_owned(),
+        fix: Some(Fix::ByHand(fix.to_owned())),
+    })
+}
+
+/// What the running lvsd knows to be wrong.
+fn running(view: &View<'_>) -> Vec<Finding> {
+    let Some(running) = &view.running else { return Vec::new() };
+    let finding = |what: String, evidence: &str| Finding {
+        severity: Severity::Broken,
+        what,
+        evidence: evidence.to_owned(),
+        why: "the kernel's table is not what the configuration says".to_owned(),
+        fix: Some(Fix::ByHand("lvsd status tells more".to_owned())),
+    };
+    let own = running.trouble.iter().chain(&running.director.kernel_trouble);
+    let mut found: Vec<Finding> =
+        own.map(|trouble| finding("the running lvsd is in trouble".to_owned(), trouble)).collect();
+    found.extend(running.director.virtual_servers.iter().filter_map(|server| {
+        let degraded = server.degraded.as_ref()?;
+        Some(finding(
+            format!("virtual server {} is not in the kernel as configured", server.virtual_server),
+            degraded,
+        ))
+    }));
+    found
+}
+
+fn rivals(view: &View<'_>) -> Option<Finding> {
+    let lvsds = view.directors.iter().filter(|(name, _)| name == "lvsd").count();
+    let is_mixed = lvsds > 0 && lvsds < view.directors.len();
+    if lvsds < 2 && !is_mixed {
+        return None;
+    }
+    let all: Vec<String> = view.directors.iter().map(|(name, pid)| format!("{name} (pid {pid})")).collect();
+    Some(Finding {
+        severity: if is_mixed { Severity::Warning } else { Severity::Broken },
+        what: "two directors share one table".to_owned(),
+        evidence: format!("in this network namespace run {}", all.join(", ")),
+        why: "each undoes the other's work, unless one of them only holds addresses".to_owned(),
+        fix: Some(Fix::ByHand("stop one of them".to_owned())),
+    })
+}
+
+fn mh(server: &VirtualServer, is_yaml: bool) -> Option<Finding> {
+    if server.scheduler.as_str() != "mh" || server.flags.contains(ServiceFlags::SCHED1) {
+        return None;
+    }
+    let id = server.id;
+    let is_kept = server.real_servers.iter().any(|real| real.inhibit_on_failure);
+    let why = match is_kept {
+        true => {
+            "a real server that fails keeps its share at weight 0 (inhibit_on_failure): its clients are refused"
+        }
+        false => {
+            "at weight 0 a real server's clients are refused: lvsd must take it out at once instead, and a drain \
+                  cuts its connections"
+        }
+    };
+    let word = if is_yaml { "`scheduler_flags: [mh-fallback]`" } else { "`mh-fallback`" };
+    Some(Finding {
+        severity: if is_kept { Severity::Broken } else { Severity::Warning },
+        what: format!("virtual server {id}: mh without mh-fallback"),
+        evidence: "the scheduler is mh, and its flags have no mh-fallback".to_owned(),
+        why: why.to_owned(),
+        fix: Some(Fix::ByHand(format!("write {word} in virtual server {id}, then: lvsd reload"))),
+    })
+}
+
+/// VIPs that cannot be reached here.
+fn places(config: &Config, view: &View<'_>) -> Vec<Finding> {
+    let vips = || config.virtual_servers.iter().filter_map(|server| server.id.address());
+    let held = |ip: IpAddr| view.network.addresses.iter().filter(move |held| held.prefix.ip == ip);
+    let mut found = Vec::new();
+    let doubted: Vec<String> = vips()
+        .filter(|ip| held(*ip).next().is_some() && held(*ip).all(|held| held.is_unusable))
+        .map(|ip| ip.to_string())
+        .collect();
+    if !doubted.is_empty() {
+        found.push(Finding {
+            severity: Severity::Broken,
+            what: format!("VIP {} is not usable", first_of(&doubted)),
+            evidence: "the kernel shows it as tentative or dadfailed".to_owned(),
+            why: "another host answered for it when it was added, or nobody knows yet: packets for it are dropped"
+                .to_owned(),
+            fix: Some(Fix::ByHand("find who else has it, then add it anew with nodad".to_owned())),
+        });
+    }
+    // Who holds VIPs by VRRP has them only while Master; somebody else may be active.
+    let is_movable =
+        !config.vrrp.instances.is_empty() || view.directors.iter().any(|(n, _)| n == "keepalived");
+    let is_elsewhere = |ip: IpAddr| view.holders.iter().any(|(held, _)| IpAddr::V4(*held) == ip);
+    let missing: Vec<String> = vips()
+        .filter(|ip| !is_movable && held(*ip).next().is_none() && !is_elsewhere(*ip))
+        .collect::<BTreeSet<_>>()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    if !missing.is_empty() {
+        found.push(Finding {
+            severity: Severity::Warning,
+            what: format!("nobody has VIP {}", first_of(&missing)),
+            evidence:
+                "no link of this host has it, no vrrp_instance will give it one, and nobody answers for it"
+                    .to_owned(),
+            why: "clients find no way to it".to_owned(),
+            fix: Some(Fix::ByHand(
+                "add it to a link (ip addr add VIP/32 dev LINK), or write a vrrp_instance that holds it"
+                    .to_owned(),
+            )),
+        });
+    }
+    found
+}
+
+fn colocations(config: &Config, view: &View<'_>) -> Vec<Finding> {
+    let all = colocated::find(config, &view.host.own, true);
+    let marked = |id: VirtualServerId| {
+        let servers = &view.running.as_ref()?.director.virtual_servers;
+        servers.iter().find(|server| server.virtual_server == id)?.colocated.as_ref()
+    };
+    let found = all.iter().map(|(id, colocated)| {
+        let state = marked(*id);
+        let is_unmarked = state.is_some_and(|state| state.mark.is_some() && !state.is_marked);
+        let is_poor = matches!(colocated.remedy, Remedy::WhileActive(_)) || is_unmarked;
+        Finding {
+            severity: if is_poor { Severity::Warning } else { Severity::Hint },
+            what: format!("virtual server {id}: this director is one of its real servers, too"),
+            evidence: state.map_or_else(|| colocated.to_string(), |state| state.what.clone()),
+            why: "two such nodes send packets to and fro, unless each leaves out what the other sent"
+                .to_owned(),
+            fix: is_unmarked.then(|| Fix::ByHand("lvsd status tells why packets get no mark".to_owned())),
+        }
+    });
+    found.collect()
+}
+
+/// The own address whose network has this one.
+fn beside<'a>(view: &'a View<'_>, ip: IpAddr) -> Option<&'a HeldAddress> {
+    let networks = view.network.addresses.iter();
+    let is_network =
+        |prefix: &Prefix| prefix.length > 0 && prefix.length < if ip.is_ipv4() { 32 } else { 128 };
+    networks
+        .filter(|held| is_network(&held.prefix) && held.prefix.contains(ip))
+        .max_by_key(|h| h.prefix.length)
+}
+
+/// Replies of a NAT real server must come back through this host; what of that can be told from here.
+fn way_back(server: &VirtualServer, real: &RealServer, view: &View<'_>) -> Option<Finding> {
+    let ip = real.address.ip();
+    if real.forwarding != Forwarding::Nat || view.host.own.contains(&ip) {
+        return None;
+    }
+    let finding = |what: String, evidence: String, fix: Fix| {
+        let why = "a reply that does not pass this director keeps the real server's address, and its client drops it";
+        Some(Finding { severity: Severity::Hint, what, evidence, why: why.to_owned(), fix: Some(fix) })
+    };
+    let Some(own) = beside(view, ip) else {
+        let what = format!("NAT: the way back from real server {ip} is not known");
+        let evidence = format!("{ip} is in no network of this host: routers decide where its replies go");
+        return finding(what, evidence, Fix::On(ip, "ip route get CLIENT must lead back here".to_owned()));
+    };
+    let network = own.prefix.network();
+    let what = match server.id.address().is_some_and(|vip| own.prefix.contains(vip)) {
+        true => format!("NAT: real server {ip} answers clients of {network} directly, past this director"),
+        false => format!("NAT: real server {ip} must answer by way of this director"),
+    };
+    let evidence = format!(
+        "real server and {} are in {network}",
+        match server.id.address() {
+            Some(vip) if own.prefix.contains(vip) => format!("VIP {vip}"),
+            _ => format!("this host ({})", own.prefix.ip),
+        }
+    );
+    let gateway = own.prefix.ip;
+    let route = match server.id.address().is_some_and(|vip| own.prefix.contains(vip)) {
+        true => format!("ip route replace CLIENT via {gateway} (a host route for each client of {network})"),
+        false => format!("ip route replace default via {gateway}"),
+    };
+    finding(what, evidence, Fix::On(ip, route))
+}
+
+fn tunnel(real: &RealServer, view: &View<'_>) -> Option<Finding> {
+    let Forwarding::Tun(tunnel) = real.forwarding else { return None };
+    let ip = real.address.ip();
+    let link = view.network.links.get(&beside(view, ip)?.link)?;
+    let needed = CLIENT_MTU + overhead(tunnel.into(), ip.is_ipv6());
+    (link.mtu < needed && !link.is_loopback).then(|| Finding {
+        severity: Severity::Hint,
+        what: format!("TUN: full packets do not fit into {}", link.name),
+        evidence: format!("its mtu is {}, a packet of {CLIENT_MTU} bytes in the tunnel has {needed}", link.mtu),
+        why: "large requests wait until the client has learned to send smaller packets; datagrams may be lost"
+            .to_owned(),
+        fix: Some(Fix::ByHand(format!(
+            "ip link set {} mtu {needed}, where the network carries it; else a smaller advmss on the real servers",
+            link.name
+        ))),
+    })
+}

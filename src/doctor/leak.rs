@@ -1,0 +1,86 @@
+//! Who answers ARP for a VIP and should not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::{Finding, Fix, Severity, View};
+use crate::config::{Config, VirtualServer};
+use crate::director::colocated;
+use crate::ipvs::types::Forwarding;
+use crate::net::types::MacAddress;
+
+pub(super) fn look(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
+    let mut vips: BTreeMap<Ipv4Addr, BTreeSet<MacAddress>> = BTreeMap::new();
+    view.holders.iter().for_each(|(ip, mac)| {
+        vips.entry(*ip).or_default().insert(*mac);
+    });
+    for (vip, macs) in vips {
+        found.extend(of_vip(config, view, vip, &macs));
+    }
+}
+
+fn of_vip(config: &Config, view: &View<'_>, vip: Ipv4Addr, macs: &BTreeSet<MacAddress>) -> Vec<Finding> {
+    let servers: Vec<&VirtualServer> =
+        config.virtual_servers.iter().filter(|server| server.id.address() == Some(vip.into())).collect();
+    let is_held = view.network.addresses.iter().any(|held| {
+        let link = view.network.links.get(&held.link);
+        held.prefix.ip == IpAddr::V4(vip) && link.is_some_and(|link| !link.is_loopback && !link.is_silent)
+    });
+    // A peer that directs, too, may be the one that holds the VIP now.
+    let directors: BTreeSet<IpAddr> =
+        colocated::find(config, &view.host.own, true).into_values().flat_map(|found| found.peers).collect();
+    let mut found = Vec::new();
+    let mut others = Vec::new();
+    for mac in macs {
+        let names = view.names.get(mac);
+        let mut reals = servers.iter().flat_map(|server| &server.real_servers);
+        let real = reals.find(|real| names.is_some_and(|names| names.contains(&real.address.ip())));
+        match real {
+            Some(real) if is_held || !directors.contains(&real.address.ip()) => {
+                let ip = real.address.ip();
+                let up = format!("lvsd real-server up --vip {vip}");
+                let fix = match real.forwarding {
+                    Forwarding::Tun(_) => format!("{up} --method tun"),
+                    Forwarding::Dr => up,
+                    _ => format!("ip addr del {vip}/32 dev LINK (NAT needs no VIP there)"),
+                };
+                found.push(Finding {
+                    severity: Severity::Broken,
+                    what: format!("real server {ip} answers ARP for VIP {vip}"),
+                    evidence: format!("asked who has {vip}, {mac} ({ip}) answered"),
+                    why: "neighbours send some clients straight there: no balancing, no health checks, no \
+                          persistence, and it comes and goes with their ARP caches"
+                        .to_owned(),
+                    fix: Some(Fix::On(ip, fix)),
+                });
+            }
+            _ => others.push(*mac),
+        }
+    }
+    // One that is no real server is the active director, while this host is not.
+    if others.len() > usize::from(!is_held) {
+        let who: Vec<String> = others.iter().map(|mac| name(view, *mac)).collect();
+        found.push(Finding {
+            severity: Severity::Broken,
+            what: match is_held {
+                true => format!("another host has VIP {vip}, too"),
+                false => format!("{} hosts have VIP {vip}", others.len()),
+            },
+            evidence: format!("asked who has {vip}, {} answered", who.join(" and ")),
+            why: "clients go to whoever answered last".to_owned(),
+            fix: Some(Fix::ByHand(format!(
+                "find that host by its link-layer address and take {vip} from it; two directors that both are Master \
+                 do not hear each other"
+            ))),
+        });
+    }
+    found
+}
+
+/// `02:00:00:00:00:09 (10.1.0.9)`.
+fn name(view: &View<'_>, mac: MacAddress) -> String {
+    match view.names.get(&mac).and_then(|names| names.first()) {
+        Some(ip) => format!("{mac} ({ip})"),
+        None => mac.to_string(),
+    }
+}

@@ -1,0 +1,174 @@
+//! What is wrong with a host, director or real server, for a configuration: found, proved, explained, with what helps.
+//!
+//! [`examine`] is all of it; [`traps`] are settings, `director` and `leak` what a director should look at, `real_server`
+//! what a real server lacks. Pure: `cli` looks at the host, prints, and performs what is safe. It refuses to know health.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::director::status::Status;
+use crate::net::question::Answer;
+use crate::net::types::{Host, MacAddress};
+use crate::real_server::plan;
+
+mod director;
+mod leak;
+mod real_server;
+#[cfg(test)]
+mod tests;
+pub mod traps;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Clients fail, or soon will.
+    Broken,
+    /// Something fails now and then, or when a server does.
+    Warning,
+    /// What cannot be told from here, or surprises.
+    Hint,
+}
+
+/// What helps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fix {
+    /// A setting of this host, by its dotted name.
+    Setting {
+        /// Its name.
+        name: String,
+        /// The right value.
+        value: String,
+    },
+    /// A link of this host is switched on.
+    LinkUp(String),
+    /// This host is prepared as a real server, by this command.
+    Prepare(String),
+    /// What is too much to be done unasked: a command, or words.
+    ByHand(String),
+    /// The same on another host.
+    On(IpAddr, String),
+}
+
+impl Fix {
+    /// Whether it may be done unasked: it can be undone, and takes nothing away.
+    pub fn is_safe(&self) -> bool {
+        matches!(self, Fix::Setting { .. } | Fix::LinkUp(_) | Fix::Prepare(_))
+    }
+}
+
+impl fmt::Display for Fix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fix::Setting { name, value } => write!(f, "sysctl -w {name}={value}"),
+            Fix::LinkUp(link) => write!(f, "ip link set {link} up"),
+            Fix::Prepare(text) | Fix::ByHand(text) => f.write_str(text),
+            Fix::On(host, text) => write!(f, "on {host}: {text}"),
+        }
+    }
+}
+
+/// Something that is wrong, or may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is, in a line.
+    pub what: String,
+    /// What was seen.
+    pub evidence: String,
+    /// Why it matters.
+    pub why: String,
+    /// What helps, where something does.
+    pub fix: Option<Fix>,
+}
+
+/// The kernel's IPVS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ipvs {
+    /// It is there.
+    Loaded,
+    /// Its module is, and is not loaded.
+    Loadable,
+    /// Neither is.
+    Absent,
+}
+
+/// What the running lvsd says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// What is wrong with itself.
+    pub trouble: Option<String>,
+    /// What it directs.
+    pub director: Status,
+}
+
+/// A host, as far as it was looked at.
+pub struct View<'a> {
+    /// Its settings and own addresses.
+    pub host: traps::Host<'a>,
+    /// Its links and addresses.
+    pub network: &'a Host,
+    /// The same, as who prepares a real server asks for it.
+    pub prepared: &'a dyn plan::View,
+    /// Its IPVS.
+    pub ipvs: Ipvs,
+    /// Programs that direct here: name and process id.
+    pub directors: Vec<(String, u32)>,
+    /// The answer of its lvsd.
+    pub running: Option<Running>,
+    /// Who else in the network claims a VIP.
+    pub holders: BTreeSet<(Ipv4Addr, MacAddress)>,
+    /// Addresses by the link-layer address they were seen at.
+    pub names: BTreeMap<MacAddress, BTreeSet<IpAddr>>,
+    /// What this host's own links tell their neighbours of a VIP.
+    pub answers: Vec<(IpAddr, Answer)>,
+    /// The command that prepares this host as a real server.
+    pub prepare: String,
+    /// The configuration is YAML.
+    pub is_yaml: bool,
+}
+
+/// What this host is to a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Role {
+    /// It directs, or nothing says that it does not.
+    pub is_director: bool,
+    /// One of the real servers has its address.
+    pub is_real_server: bool,
+}
+
+/// What a host of these addresses is; whoever is a real server directs too while a director runs there.
+pub fn role(config: &Config, own: &BTreeSet<IpAddr>, has_director: bool) -> Role {
+    let mut reals = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
+    let is_real_server = reals.any(|real| own.contains(&real.address.ip()));
+    Role { is_director: !is_real_server || has_director, is_real_server }
+}
+
+/// All that is found, the worst first.
+pub fn examine(config: &Config, view: &View<'_>) -> Vec<Finding> {
+    let role = role(config, &view.host.own, !view.directors.is_empty());
+    let mut found = Vec::new();
+    if role.is_director {
+        director::look(config, view, &mut found);
+        leak::look(config, view, &mut found);
+    }
+    if role.is_real_server {
+        real_server::look(config, view, role, &mut found);
+    }
+    found.sort_by_key(|finding| finding.severity);
+    found
+}
+
+/// `10.0.0.1`, or `10.0.0.1 and 3 more`.
+fn first_of(all: &[String]) -> String {
+    match all {
+        [] => String::new(),
+        [one] => one.clone(),
+        [one, more @ ..] => format!("{one} and {} more", more.len()),
+    }
+}

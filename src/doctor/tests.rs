@@ -1,0 +1,232 @@
+use super::*;
+use crate::config::Strictness;
+use crate::config::load::load_from;
+use crate::net::types::{HeldAddress, Link, LinkIndex, Prefix};
+use crate::syntax::files::MemoryFiles;
+
+const DR: &str = "virtual_server 10.1.0.100 80 {\nlb_algo rr\nlb_kind DR\nprotocol TCP\n\
+                  real_server 10.1.0.21 80 {\nweight 1\n}\nreal_server 10.1.0.22 80 {\nweight 1\n}\n}\n";
+const DIRECTOR: &str = "10.1.0.11";
+const VIP: &str = "10.1.0.100";
+const RS1: MacAddress = MacAddress([2, 0, 0, 0, 0, 0x21]);
+const STRANGER: MacAddress = MacAddress([2, 0, 0, 0, 0, 0x99]);
+
+#[test]
+fn a_director_that_is_well_gets_hints_only() {
+    let found = Imagined::of(&[("eth0", DIRECTOR, 24), ("eth0", VIP, 32)]).examine(DR);
+    assert!(found.iter().all(|finding| finding.severity == Severity::Hint), "{found:?}");
+    assert!(found.iter().any(|finding| finding.what.contains("from this host itself")), "{found:?}");
+}
+
+#[test]
+fn who_answers_for_the_vip_is_named_and_told_how_to_stop() {
+    let mut host = Imagined::of(&[("eth0", DIRECTOR, 24), ("eth0", VIP, 32)]);
+    host.holders = [(VIP.parse().unwrap(), RS1), (VIP.parse().unwrap(), STRANGER)].into();
+    host.names = [(RS1, ["10.1.0.21".parse().unwrap()].into())].into();
+    let found = host.broken(DR);
+    assert_eq!(found[0].what, "real server 10.1.0.21 answers ARP for VIP 10.1.0.100");
+    assert!(found[0].evidence.contains("02:00:00:00:00:21"), "{found:?}");
+    let fix = found[0].fix.as_ref().unwrap();
+    assert_eq!(fix.to_string(), "on 10.1.0.21: lvsd real-server up --vip 10.1.0.100");
+    assert!(!fix.is_safe(), "another host's");
+    assert_eq!(found[1].what, "another host has VIP 10.1.0.100, too");
+    assert!(found[1].evidence.contains("02:00:00:00:00:99"), "{found:?}");
+
+    // A standby hears the active director, and still finds the real server.
+    host.held.retain(|(_, ip, _)| *ip != VIP);
+    let found = host.broken(DR);
+    assert_eq!(
+        found.iter().map(|f| f.what.as_str()).collect::<Vec<_>>(),
+        ["real server 10.1.0.21 answers ARP for VIP 10.1.0.100"]
+    );
+}
+
+#[test]
+fn the_active_one_of_a_colocated_pair_is_no_leak_but_its_peer_is() {
+    let mut host = Imagined::of(&[("eth0", "10.1.0.22", 24), ("lo", VIP, 32)]);
+    host.settings = [("ipv4.all.arp_ignore", 1), ("ipv4.all.arp_announce", 2)].into();
+    host.directors = vec![("lvsd".to_owned(), 7)];
+    host.holders = [(VIP.parse().unwrap(), RS1)].into();
+    host.names = [(RS1, ["10.1.0.21".parse().unwrap()].into())].into();
+    assert_eq!(host.broken(DR), [], "the peer holds the VIP");
+    host.held.push(("eth0", VIP, 32));
+    assert_eq!(host.broken(DR)[0].what, "real server 10.1.0.21 answers ARP for VIP 10.1.0.100");
+}
+
+#[test]
+fn traps_of_the_host_come_with_their_commands() {
+    let mut host = Imagined::of(&[("eth0", DIRECTOR, 24), ("eth0", VIP, 32)]);
+    host.sysctls = [("net.ipv4.ip_forward", "0"), ("net.ipv4.vs.expire_quiescent_template", "0")].into();
+    let text = DR.replace("DR", "NAT").replace("lb_kind", "persistence_timeout 50\nlb_kind");
+    let found = host.examine(&text);
+    let fix = |what: &str| {
+        let found = found.iter().find(|f| f.what == what).unwrap_or_else(|| panic!("{what}: {found:?}"));
+        (found.severity, found.fix.as_ref().unwrap().to_string(), found.fix.as_ref().unwrap().is_safe())
+    };
+    let command = "sysctl -w net.ipv4.ip_forward=1".to_owned();
+    assert_eq!(fix("net.ipv4.ip_forward is 0"), (Severity::Broken, command, true));
+    let command = "sysctl -w net.ipv4.vs.expire_quiescent_template=1".to_owned();
+    assert_eq!(fix("net.ipv4.vs.expire_quiescent_template is 0"), (Severity::Warning, command, true));
+    assert_eq!(found[0].severity, Severity::Broken, "the worst first");
+    let ways: Vec<_> = found.iter().filter(|f| f.what.starts_with("NAT: ")).collect();
+    assert_eq!(ways.len(), 1, "one word for a network: {ways:?}");
+    assert!(ways[0].what.contains("answers clients of 10.1.0.0/24 directly"), "{ways:?}");
+}
+
+#[test]
+fn mh_without_fallback_is_worse_where_weight_0_is_kept() {
+    let host = Imagined::of(&[("eth0", DIRECTOR, 24), ("eth0", VIP, 32)]);
+    let mh = DR.replace("lb_algo rr", "lb_algo mh");
+    let of = |text: &str| {
+        let found = host.examine(text).into_iter().find(|f| f.what.ends_with("mh without mh-fallback"));
+        found.map(|f| f.severity)
+    };
+    assert_eq!(of(&mh), Some(Severity::Warning));
+    assert_eq!(of(&mh.replacen("weight 1", "weight 1\ninhibit_on_failure", 1)), Some(Severity::Broken));
+    assert_eq!(of(&mh.replace("lb_algo mh", "lb_algo mh\nmh-fallback")), None);
+    assert_eq!(of(&DR.replace("lb_algo rr", "lb_algo sh")), None);
+}
+
+#[test]
+fn a_real_server_is_told_what_it_lacks_and_only_that() {
+    let mut host = Imagined::of(&[("eth0", "10.1.0.21", 24)]);
+    host.ipvs = Ipvs::Absent;
+    let found = host.broken(DR);
+    let whats: Vec<&str> = found.iter().map(|f| f.what.as_str()).collect();
+    assert_eq!(whats, ["arp_ignore lets this host tell of the VIP", "VIP 10.1.0.100 is missing on lo"]);
+    assert!(found.iter().all(|f| f.fix.as_ref().is_some_and(Fix::is_safe)), "{found:?}");
+    host.settings = [("ipv4.all.arp_ignore", 1), ("ipv4.all.arp_announce", 2)].into();
+    host.held.push(("lo", VIP, 32));
+    assert_eq!(host.examine(DR), [], "a director's matters are none of a real server's");
+    host.held.last_mut().unwrap().2 = 24;
+    let found = host.broken(DR);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let fix = found[0].fix.as_ref().unwrap();
+    assert!(fix.to_string().starts_with("ip addr del 10.1.0.100/24 dev lo && ") && !fix.is_safe());
+}
+
+#[test]
+fn a_tunnel_s_strict_filter_is_named_with_its_link() {
+    let mut host = Imagined::of(&[("eth0", "10.1.0.21", 24), ("lo", VIP, 32)]);
+    host.held.push(("tunl0", "10.9.9.9", 32));
+    host.settings =
+        [("ipv4.all.arp_ignore", 1), ("ipv4.all.arp_announce", 2), ("ipv4.tunl0.rp_filter", 1)].into();
+    let tun = DR.replace("DR", "TUN");
+    let found = host.broken(&tun);
+    assert_eq!(
+        found.iter().map(|f| f.what.as_str()).collect::<Vec<_>>(),
+        ["rp_filter drops what comes out of tunl0"]
+    );
+    assert!(found[0].evidence.contains("net.ipv4.conf.tunl0.rp_filter is 1"), "{found:?}");
+    host.settings.insert("ipv4.tunl0.rp_filter", 0);
+    assert_eq!(host.broken(&tun), []);
+}
+
+#[test]
+fn two_directors_and_a_missing_kernel_part_are_broken() {
+    let mut host = Imagined::of(&[("eth0", DIRECTOR, 24), ("eth0", VIP, 32)]);
+    host.directors = vec![("lvsd".to_owned(), 7), ("lvsd".to_owned(), 8)];
+    host.ipvs = Ipvs::Absent;
+    let whats: Vec<String> = host.broken(DR).into_iter().map(|f| f.what).collect();
+    assert_eq!(whats, ["the kernel has no IPVS", "two directors share one table"]);
+    host.directors = vec![("keepalived".to_owned(), 7), ("keepalived".to_owned(), 8)];
+    host.ipvs = Ipvs::Loaded;
+    assert_eq!(host.broken(DR), [], "keepalived is several processes");
+}
+
+struct Imagined {
+    held: Vec<(&'static str, &'static str, u8)>,
+    settings: BTreeMap<&'static str, u32>,
+    sysctls: BTreeMap<&'static str, &'static str>,
+    ipvs: Ipvs,
+    directors: Vec<(String, u32)>,
+    holders: BTreeSet<(Ipv4Addr, MacAddress)>,
+    names: BTreeMap<MacAddress, BTreeSet<IpAddr>>,
+}
+
+impl Imagined {
+    fn of(held: &[(&'static str, &'static str, u8)]) -> Imagined {
+        Imagined {
+            held: held.to_vec(),
+            settings: [("ipv4.all.arp_ignore", 0), ("ipv4.all.arp_announce", 2)].into(),
+            sysctls: BTreeMap::new(),
+            ipvs: Ipvs::Loaded,
+            directors: Vec::new(),
+            holders: BTreeSet::new(),
+            names: BTreeMap::new(),
+        }
+    }
+
+    fn broken(&self, text: &str) -> Vec<Finding> {
+        self.examine(text).into_iter().filter(|finding| finding.severity == Severity::Broken).collect()
+    }
+
+    fn examine(&self, text: &str) -> Vec<Finding> {
+        let files = MemoryFiles::new(&[("/keepalived.conf", text)]);
+        let path = std::path::Path::new("/keepalived.conf");
+        let config = load_from(&files, path, Strictness::Strict).config.expect("a configuration");
+        let network = self.network();
+        let own = network.addresses.iter().map(|held| held.prefix.ip).collect();
+        let view = View {
+            host: traps::Host {
+                sysctl: &|name| self.sysctls.get(name).map(|value| (*value).to_owned()),
+                is_loopback_up: true,
+                kernel: (6, 1),
+                own,
+            },
+            network: &network,
+            prepared: self,
+            ipvs: self.ipvs,
+            directors: self.directors.clone(),
+            running: None,
+            holders: self.holders.clone(),
+            names: self.names.clone(),
+            answers: Vec::new(),
+            prepare: "lvsd real-server up -c FILE".to_owned(),
+            is_yaml: false,
+        };
+        examine(&config, &view)
+    }
+
+    fn network(&self) -> Host {
+        let names = ["lo", "eth0", "tunl0"];
+        let index = |name: &str| {
+            let at = names.iter().position(|known| *known == name).unwrap();
+            LinkIndex(u32::try_from(at).unwrap() + 1)
+        };
+        let link = |name: &str| Link {
+            index: index(name),
+            name: name.to_owned(),
+            mac: (name == "eth0").then_some(MacAddress([2, 0, 0, 0, 0, 1])),
+            is_up: true,
+            is_running: true,
+            is_loopback: name == "lo",
+            is_silent: name == "tunl0",
+            mtu: 1500,
+            base: None,
+        };
+        let held = self.held.iter().map(|(link, ip, length)| HeldAddress {
+            link: index(link),
+            prefix: Prefix { ip: ip.parse().unwrap(), length: *length },
+            scope: 0,
+            is_secondary: false,
+            is_unusable: false,
+        });
+        Host { links: names.map(|name| (index(name), link(name))).into(), addresses: held.collect() }
+    }
+}
+
+impl plan::View for Imagined {
+    fn setting(&self, family: &str, link: &str, name: &str) -> Option<u32> {
+        self.settings.get(format!("{family}.{link}.{name}").as_str()).copied()
+    }
+
+    fn link(&self, name: &str) -> Option<bool> {
+        (name == "lo" || self.held.iter().any(|(link, ..)| *link == name)).then_some(true)
+    }
+
+    fn lengths(&self, link: &str, ip: IpAddr) -> Vec<u8> {
+        let held = self.held.iter().filter(|(l, i, _)| *l == link && i.parse() == Ok(ip));
+        held.map(|(.., length)| *length).collect()
+    }
+}
