@@ -1,9 +1,12 @@
 //! The daemon dies (kill -9) or hands over (SIGUSR2) under load and is started again: the table stays and no
 //! request fails; a real server that was known to be down is not let in by the restart, only by its health.
 
+use std::fs;
+use std::path::Path;
+
 use rustix::process::Signal;
 
-use crate::lab::daemon::Daemon;
+use crate::lab::daemon::{Daemon, run_dir};
 use crate::lab::site::WEB;
 use crate::lab::wait::{seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim, same};
@@ -18,6 +21,12 @@ pub fn run(lab: &mut Lab) -> Verdict {
     site.wait_for_serving(&WELL)?;
     let load = site.load()?;
     let served = site.web("rs3")?.served();
+    // Health is written down at most once a second: what a crash before that forgets is no matter of this story.
+    let state = Path::new(&run_dir(&site.director)).join("state.json");
+    wait_for("the state file knows that rs3 is down", seconds(10), || {
+        let text = fs::read_to_string(&state).unwrap_or_default();
+        if text.contains("10.1.0.23") { Ok(()) } else { Err(text) }
+    })?;
 
     lab.step("kill -9");
     daemon.kill()?;
