@@ -11,6 +11,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use super::checksum::Sum;
 use super::frames::Frames;
 use super::kernel::Kernel;
 use super::sysctl;
@@ -169,7 +170,7 @@ fn solicitation(ip: Ipv6Addr) -> Vec<u8> {
     let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]));
     let mut message = vec![SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
     message.extend(ip.octets());
-    let sum = icmpv6_checksum(Ipv6Addr::UNSPECIFIED, group, &message);
+    let sum = covered(group, &message).complement();
     message.iter_mut().skip(2).zip(sum.to_be_bytes()).for_each(|(to, from)| *to = from);
     let mut frame = ethernet([0x33, 0x33, 0xff, a, b, c], ASKER, IPV6);
     frame.extend([0x60, 0, 0, 0, 0, 24, ICMPV6, 255]);
@@ -183,16 +184,10 @@ fn ethernet(to: [u8; 6], from: [u8; 6], ether_type: u16) -> Vec<u8> {
     [&to[..], &from, &ether_type.to_be_bytes()].concat()
 }
 
-/// RFC 4443 section 2.3, of an even number of bytes.
-fn icmpv6_checksum(from: Ipv6Addr, to: Ipv6Addr, message: &[u8]) -> u16 {
-    let length = u32::try_from(message.len()).unwrap_or(0) + u32::from(ICMPV6);
-    let words = [&from.octets()[..], &to.octets(), message].concat();
-    let pairs = words.chunks_exact(2).filter_map(|pair| pair.first_chunk().copied());
-    let mut sum = length + pairs.map(|pair| u32::from(u16::from_be_bytes(pair))).sum::<u32>();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !u16::try_from(sum).unwrap_or(0)
+/// What the checksum of a solicitation without sender covers (RFC 4443 section 2.3).
+fn covered(group: Ipv6Addr, message: &[u8]) -> Sum {
+    let nobody = Ipv6Addr::UNSPECIFIED.into();
+    Sum::default().with_pseudo_header(nobody, group.into(), ICMPV6, message.len()).with(message)
 }
 
 /// Whether a frame that left the asked link says that `ip` is there.
@@ -249,7 +244,7 @@ mod tests {
         let frame = solicitation(ip);
         let group: Ipv6Addr = "ff02::1:ff01:2".parse().unwrap();
         assert_eq!(frame[38..54], group.octets());
-        assert_eq!(icmpv6_checksum(Ipv6Addr::UNSPECIFIED, group, &frame[54..]), 0);
+        assert!(covered(group, &frame[54..]).is_fine());
     }
 
     #[test]
