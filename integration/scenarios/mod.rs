@@ -18,6 +18,7 @@ mod inhibit;
 mod languages;
 mod leaving;
 mod local_trouble;
+mod mail;
 mod modes;
 mod net_conformance;
 mod notices;
@@ -331,6 +332,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "scripts and a FIFO hear of virtual routers what keepalived tells them",
         180,
         notices::routers::run,
+    ),
+    scenario(
+        "mail",
+        "mails say what keepalived's say, of virtual servers and virtual routers; a dead mail server delays nobody",
+        600,
+        mail::run,
     ),
     scenario("sorry", "all real servers die, the sorry server answers, they return", 120, sorry::run),
     scenario("inhibit", "inhibit_on_failure: weight 0 instead of removal", 120, inhibit::run),

@@ -12,6 +12,7 @@ pub mod global;
 pub mod group;
 pub mod identity;
 pub mod load;
+pub mod mail;
 pub mod notice;
 pub mod real_server;
 pub mod regex;

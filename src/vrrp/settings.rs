@@ -467,7 +467,7 @@ pub struct NotifyCommands {
     pub any: Option<Command>,
     pub master_heard_lower_priority: Option<Command>,
     pub tells_priority: bool,
-    /// `smtp_alert`.
+    /// Mails are sent (`smtp_alert`).
     pub mail: bool,
 }
 
@@ -478,6 +478,8 @@ pub struct NotifySettings {
     pub fifos: Vec<Fifo>,
     /// States are told again after a reload (`fifo_write_vrrp_states_on_reload`).
     pub repeats_on_reload: bool,
+    /// Mails do not tell of faults (`no_email_faults`).
+    pub mails_no_faults: bool,
 }
 
 /// A FIFO that state lines are written to.

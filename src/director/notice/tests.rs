@@ -31,8 +31,12 @@ fn server(group: Option<&str>, last: u8) -> VirtualServer {
     for real in &mut server.real_servers {
         Arc::make_mut(real).commands = commands("rs");
     }
-    server.notices =
-        ServerNotices { commands: commands("vs"), group: group.map(Arc::from), is_told_at_stop: last == 1 };
+    server.notices = ServerNotices {
+        commands: commands("vs"),
+        group: group.map(Arc::from),
+        is_told_at_stop: last == 1,
+        is_mailed: false,
+    };
     server
 }
 

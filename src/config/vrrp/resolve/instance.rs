@@ -118,7 +118,11 @@ impl Resolve<'_> {
             ignores_own_link: get(&o.ignores_own_link).unwrap_or(false),
             tracks: self.tracks(&o.tracked, reader),
             receive_buffer: get(&o.receive_buffer),
-            notify: o.tracked.notify.resolve(&self.user, get(&global.tells_priority).unwrap_or(false)),
+            notify: o.tracked.notify.resolve(
+                &self.user,
+                get(&global.tells_priority).unwrap_or(false),
+                self.alerts,
+            ),
         })
     }
 
