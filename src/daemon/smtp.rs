@@ -200,3 +200,119 @@ impl AsyncTokioStream for Bounded {
         self.stream.peer_addr()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use lettre::address::Envelope;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A server that answers as it is told, each command by its own line; what it was sent.
+    async fn converse_with(
+        answers: &[(&'static str, &'static str)],
+    ) -> (Result<Option<String>, Failure>, Vec<String>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let answers = answers.to_vec();
+        let answer = move |line: &str| {
+            let found = answers.iter().find(|(begin, _)| line.starts_with(begin));
+            let usual = if line.starts_with("DATA") { "354 go on" } else { "250 yes" };
+            found.map_or(usual, |(_, answer)| *answer)
+        };
+        let server = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (reader, mut writer) = stream.into_split();
+            let mut lines = BufReader::new(reader).lines();
+            let mut heard = Vec::new();
+            let mut is_data = false;
+            let mut say = answer("greeting").to_owned();
+            loop {
+                // A client that has left does not read.
+                let _ = writer.write_all(format!("{say}\r\n").as_bytes()).await;
+                let line = loop {
+                    let Ok(Some(line)) = lines.next_line().await else { return heard };
+                    heard.push(line.clone());
+                    if !is_data || line == "." {
+                        break line;
+                    }
+                };
+                is_data = line == "DATA";
+                say = answer(&line).to_owned();
+            }
+        });
+        let settings = MailSettings {
+            server: Server::At(at),
+            to: Vec::new(),
+            from: None,
+            hello: Some("lb1".to_owned()),
+            router: None,
+            connect_timeout: Duration::from_secs(5),
+        };
+        let to = ["a@example.org", "b@example.org"].map(|to| to.parse().unwrap()).to_vec();
+        let envelope = Envelope::new(Some("lvs@example.org".parse().unwrap()), to).unwrap();
+        let mail = Mail { envelope, bytes: b"Subject: x\r\n\r\n.hidden\r\n".to_vec() };
+        let result = deliver(mail, &settings, "host").await;
+        let result = result.map_err(|f| Failure { reason: f.reason.replace(&at.to_string(), "SERVER"), ..f });
+        let result = result.map(|complaint| complaint.map(|c| c.replace(&at.to_string(), "SERVER")));
+        (result, server.await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_mail_is_handed_over_and_a_dot_does_not_end_it() {
+        let (result, heard) = converse_with(&[("greeting", "220 hello")]).await;
+        assert_eq!(result, Ok(None));
+        let expected = [
+            "EHLO lb1",
+            "MAIL FROM:<lvs@example.org>",
+            "RCPT TO:<a@example.org>",
+            "RCPT TO:<b@example.org>",
+            "DATA",
+            "Subject: x",
+            "",
+            "..hidden",
+            "",
+            ".",
+            "QUIT",
+        ];
+        assert_eq!(heard, expected);
+    }
+
+    #[tokio::test]
+    async fn one_who_is_refused_does_not_keep_others_from_their_mail() {
+        let refusal = ("RCPT TO:<a", "550-5.1.1 no\r\n550 such user");
+        let (result, heard) = converse_with(&[("greeting", "220 hello"), refusal]).await;
+        let complaint =
+            "SERVER refuses the recipient a@example.org: 550 5.1.1 no such user: its log says more";
+        assert_eq!(result, Ok(Some(complaint.to_owned())));
+        assert!(heard.contains(&"..hidden".to_owned()), "{heard:?}");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_final_and_trouble_is_not() {
+        let failure = |is_final: bool, reason: &str| Failure { is_final, reason: reason.to_owned() };
+        let hello = ("greeting", "220 hello");
+        let (result, _) = converse_with(&[hello, ("RCPT", "550 no"), ("RCPT TO:<b", "450 not now")]).await;
+        assert!(result.is_err_and(|f| f.is_final), "nobody may have it");
+        let (result, _) = converse_with(&[hello, ("RCPT TO:<a", "550 no"), ("RCPT", "450 busy")]).await;
+        let reason = "SERVER refuses the recipient b@example.org: 450 busy: it is asked again";
+        assert_eq!(result, Err(failure(false, reason)));
+        let (result, _) = converse_with(&[("greeting", "421 closed")]).await;
+        assert_eq!(result, Err(failure(false, "SERVER refuses this host: 421 closed: it is asked again")));
+        let (result, _) = converse_with(&[hello, (".", "554 spam")]).await;
+        assert_eq!(result, Err(failure(true, "SERVER refuses the mail: 554 spam: its log says more")));
+        let (result, _) = converse_with(&[("greeting", "what is that")]).await;
+        assert!(result.as_ref().is_err_and(|f| !f.is_final && f.reason.contains("breaks off")), "{result:?}");
+    }
+
+    #[tokio::test]
+    async fn a_server_where_nobody_listens_is_named() {
+        let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
+        let error = connect(&Server::At(closed), Duration::from_secs(5)).await.unwrap_err();
+        let begin = format!("{closed}: Connection refused");
+        assert!(!error.is_final && error.reason.starts_with(&begin), "{}", error.reason);
+    }
+}

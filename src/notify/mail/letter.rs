@@ -101,3 +101,6 @@ impl Letter {
 fn word(is_up: bool) -> &'static str {
     if is_up { "UP" } else { "DOWN" }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,9 +15,7 @@ use super::outbox::Posted;
 use crate::date::moment;
 use crate::notify::telling::plain;
 
-/// Bytes of a name that is put into a header.
-const MAX_NAME: usize = 255;
-/// Bytes of a line that go as they are.
+/// Bytes of a line, or of a header, that go as they are.
 const LONGEST_LINE: usize = 900;
 
 /// A mail.
@@ -50,7 +48,7 @@ pub fn compose(posted: &[Posted], settings: &MailSettings, host: &str, id: &str)
     let mut builder = Message::builder()
         .date(time(last.date))
         .from(from)
-        .subject(format!("[{}] {what}", name(router)))
+        .subject(short(&format!("[{router}] {what}")))
         .message_id(Some(format!("<{id}@{domain}>")))
         .header(MIME_VERSION_1_0)
         .header(ContentType::TEXT_PLAIN)
@@ -110,9 +108,17 @@ fn time(date: Duration) -> SystemTime {
 
 /// A header; what cannot stand there as it is is encoded.
 fn header(name: &'static str, value: &str) -> HeaderValue {
-    HeaderValue::new(HeaderName::new_from_ascii_str(name), plain(value))
+    HeaderValue::new(HeaderName::new_from_ascii_str(name), short(value))
 }
 
-fn name(text: &str) -> String {
-    plain(text).chars().take(MAX_NAME).collect()
+/// One line that every mail server takes.
+fn short(text: &str) -> String {
+    let mut text = plain(text);
+    while text.len() > LONGEST_LINE {
+        text.pop();
+    }
+    text
 }
+
+#[cfg(test)]
+mod tests;
