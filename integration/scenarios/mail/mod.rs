@@ -10,15 +10,17 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::lab::daemon::{Daemon, configure, status};
+use crate::lab::daemon::{Daemon, configure, control, lvsd, run_dir, status};
 use crate::lab::host::Host;
 use crate::lab::mail::{Mail, MailServer, Mood};
+use crate::lab::prometheus::Scrape;
 use crate::lab::site::Site;
 use crate::lab::wait::{pause, seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim, same};
 
 const CONF: &str = include_str!("keepalived.conf");
 const FOLDER: &str = "/run/mail";
+const METRICS: &str = "10.1.0.11:9100";
 
 /// How a daemon is started.
 type Start = fn(&Lab, &Host, &str) -> Result<Daemon, String>;
@@ -161,7 +163,10 @@ fn goodbye(lab: &Lab, site: &Site, server: &MailServer) -> Verdict {
 /// Nobody listens: mails wait, and are told when somebody does.
 fn dead(lab: &Lab, site: &mut Site, server: &mut MailServer) -> Verdict {
     lab.step("a dead mail server");
-    let mut daemon = Daemon::lvsd(lab, &site.director, CONF)?;
+    let director = site.director.clone();
+    let file = configure(lab, &director, CONF)?;
+    let mut daemon =
+        Daemon::start_lvsd(lab, &director, &file, &run_dir(&director), &["--metrics", METRICS])?;
     pause(seconds(8));
     server.take();
     server.stop();
@@ -175,11 +180,20 @@ fn dead(lab: &Lab, site: &mut Site, server: &mut MailServer) -> Verdict {
         let seen = status(&site.director)?;
         if seen.pointer("/mail/waiting") == Some(&4.into()) { Ok(()) } else { Err(format!("{seen:#}")) }
     })?;
+    let scrape = Scrape::of(&director, METRICS)?;
+    let metrics = ["lvsd_mail_failing", "lvsd_mail_changes_waiting"].map(|name| scrape.value(name, &[]));
+    same("metrics", &metrics, &[Ok(1.0), Ok(4.0)])?;
+    let text = lvsd(&director, &["status", "--control", &control(&run_dir(&director))])?.stdout;
+    claim(text.contains("mails NOT TAKEN by 10.1.0.29:25: ") && text.contains(", 4 wait\n"), || text.clone())?;
     server.resume()?;
     let mails = server.exactly("when it is back", 4, seconds(10))?;
     let last = mails.last().map(Mail::text).unwrap_or_default();
     claim(last.contains("Virtualserver [web]:0 - UP"), || format!("in order: {last}"))?;
     daemon.wait_log("mails: they are taken again", seconds(5))?;
+    let scrape = Scrape::of(&director, METRICS)?;
+    same("failing", &scrape.value("lvsd_mail_failing", &[]), &Ok(0.0))?;
+    let failed = scrape.value("lvsd_mail_changes_total", &[("result", "failed")]);
+    same("changes that were not told", &failed, &Ok(0.0))?;
     daemon.end(Signal::TERM)?;
     server.take();
     Ok(())
