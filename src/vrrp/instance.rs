@@ -214,6 +214,7 @@ impl Instance {
         if claim.priority == 0 {
             // Never later than it is: a repeated good-bye must not keep anybody from taking over.
             let soon = now + self.skew();
+            self.master = Some(claim);
             self.timer = self.timer.map(|at| at.min(soon));
             return Reaction::Follow;
         }

@@ -115,6 +115,8 @@ fn a_good_bye_costs_the_skew_and_no_more() {
     world.tell(0, Input::Stop);
     let took = world.until("Master", |w| is(w, 1, State::Master));
     assert_about(took.checked_sub(Duration::from_micros(30)).unwrap(), Duration::from_nanos(60_937_500));
+    let told = world.told(1, "vrrp_transition");
+    assert!(told.last().unwrap().contains("10.0.0.201 said good-bye"), "{told:?}");
 }
 
 #[test]
