@@ -130,6 +130,9 @@ fn begun_by_a_reload(lab: &Lab, d1: &Host, ears: &Ears) -> Result<Duration, Stri
         if eth0.len() == old + VIPS_BY_RELOAD { Ok(()) } else { Err(format!("{eth0:?}")) }
     })?;
     keeps_nothing(guardian)?;
+    // Its /sys is another namespace's.
+    let log = daemon.log_text();
+    claim(!log.contains("no interface"), || format!("it does not see its own interface:\n{log}"))?;
     let died = Instant::now();
     daemon.signal(Signal::KILL)?;
     let said = ears.good_bye(died)?;
