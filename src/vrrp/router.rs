@@ -379,9 +379,10 @@ impl Router {
         for name in self.names() {
             let Some(member) = self.members.get_mut(&name) else { continue };
             if member.instance.episode_ends().is_some_and(|at| at <= now) {
-                member.instance.end_episode();
-                // The other one may have announced the addresses last.
-                self.announce_again(&name);
+                if member.instance.end_episode() {
+                    // The other one may have announced the addresses last.
+                    self.announce_again(&name);
+                }
             }
             self.end_conflicts(&name, now, out);
             let Some(member) = self.members.get_mut(&name) else { continue };
@@ -410,7 +411,7 @@ impl Router {
         member.tally.sent += u64::from(!packets.is_empty());
         if priority == Some(0) {
             member.tally.farewells_sent += u64::from(!packets.is_empty());
-        } else {
+        } else if member.state() == State::Master {
             member.instance.advertised(now);
         }
         self.is_stale |= member.is_signed();
