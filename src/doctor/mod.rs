@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use serde::Serialize;
 
@@ -122,7 +122,7 @@ pub struct View<'a> {
     /// The answer of its lvsd.
     pub running: Option<Running>,
     /// Who else in the network claims a VIP.
-    pub holders: BTreeSet<(Ipv4Addr, MacAddress)>,
+    pub holders: BTreeSet<(IpAddr, MacAddress)>,
     /// Addresses by the link-layer address they were seen at.
     pub names: BTreeMap<MacAddress, BTreeSet<IpAddr>>,
     /// What this host's own links tell their neighbours of a VIP.

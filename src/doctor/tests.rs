@@ -42,6 +42,21 @@ fn who_answers_for_the_vip_is_named_and_told_how_to_stop() {
 }
 
 #[test]
+fn a_leak_of_ipv6_is_named_and_its_fix_takes_the_vip_from_the_link_that_told() {
+    let text = DR.replace("10.1.0.100", "fd00:1::100").replace("10.1.0.2", "fd00:1::2");
+    let vip = "fd00:1::100";
+    let mut host = Imagined::of(&[("eth0", "fd00:1::11", 64), ("eth0", vip, 128)]);
+    host.holders = [(vip.parse().unwrap(), RS1)].into();
+    host.names = [(RS1, ["fd00:1::21".parse().unwrap()].into())].into();
+    let found = host.broken(&text);
+    assert_eq!(found[0].what, "real server fd00:1::21 answers neighbour solicitations for VIP fd00:1::100");
+    assert!(found[0].evidence.contains("02:00:00:00:00:21"), "{found:?}");
+    let fix = found[0].fix.as_ref().unwrap().to_string();
+    let up = "lvsd real-server up --vip fd00:1::100";
+    assert_eq!(fix, format!("on fd00:1::21: ip addr flush to fd00:1::100 && {up}"));
+}
+
+#[test]
 fn the_active_one_of_a_colocated_pair_is_no_leak_but_its_peer_is() {
     let mut host = Imagined::of(&[("eth0", "10.1.0.22", 24), ("lo", VIP, 32)]);
     host.settings = [("ipv4.all.arp_ignore", 1), ("ipv4.all.arp_announce", 2)].into();
@@ -140,7 +155,7 @@ struct Imagined {
     sysctls: BTreeMap<&'static str, &'static str>,
     ipvs: Ipvs,
     directors: Vec<(String, u32)>,
-    holders: BTreeSet<(Ipv4Addr, MacAddress)>,
+    holders: BTreeSet<(IpAddr, MacAddress)>,
     names: BTreeMap<MacAddress, BTreeSet<IpAddr>>,
 }
 

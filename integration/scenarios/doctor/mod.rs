@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::lab::daemon::{Daemon, READY, lvsd, lvsd_binary, run_dir};
 use crate::lab::host::Host;
 use crate::lab::judge::{modprobe, output};
-use crate::lab::topology::VIP;
+use crate::lab::topology::{VIP, VIP6};
 use crate::lab::wait::seconds;
 use crate::lab::{Lab, Verdict, claim, same};
 
@@ -62,6 +62,24 @@ pub fn run(lab: &mut Lab) -> Verdict {
     let said = doctor(director, &dr, &[])?;
     claim(said.text.contains(&format!("{mac} (10.1.0.21) answered")), || said.text.clone())?;
     cured(lab, director, &dr, &format!("real server 10.1.0.21 answers ARP for VIP {VIP}"), &real)?;
+
+    lab.step("the same in IPv6, where a VIP on a link of the network is what tells");
+    let six = DR.replace(VIP, VIP6).replace("10.1.0.2", "fd00:1::2");
+    let six = lab.write("dr6.conf", &six)?.display().to_string();
+    for host in [director, &real] {
+        let said = doctor(host, &six, &[])?;
+        same(&format!("exit code on {}: {}", host.name(), said.text), &said.code, &Some(0))?;
+    }
+    let on_eth0 = ["ip", "addr", "add", "fd00:1::100/128", "dev", "eth0", "nodad", "preferred_lft", "0"];
+    output(&real, &on_eth0)?;
+    let said = doctor(&real, &six, &[])?;
+    claim(said.text.contains(&format!("this host answers its neighbours for VIP {VIP6}")), || {
+        said.text.clone()
+    })?;
+    let said = doctor(director, &six, &[])?;
+    claim(said.text.contains(&format!("{mac} (fd00:1::21) answered")), || said.text.clone())?;
+    let what = format!("real server fd00:1::21 answers neighbour solicitations for VIP {VIP6}");
+    cured(lab, director, &six, &what, &real)?;
 
     lab.step("--fix does what is safe, and says so");
     leak()?;
