@@ -7,7 +7,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
+mod firewall;
 mod network;
+mod programs;
 
 use super::real_server::{self, Here};
 use super::socket::SocketArguments;
@@ -18,6 +20,7 @@ use crate::daemon::startup::Exit;
 use crate::daemon::{process, traps};
 use crate::director::event::count;
 use crate::doctor::{self, Finding, Fix, Ipvs, Running, Severity, View};
+use crate::net::firewall::Rules;
 use crate::net::types::MacAddress;
 use crate::net::{question, sysctl};
 use crate::real_server::of_config;
@@ -128,6 +131,7 @@ fn look(config: &Config, path: &Path, arguments: &DoctorArguments) -> Result<Loo
         names.entry(*mac).or_default().insert(*ip);
     }
     claims.retain(|(ip, _)| vips.contains(ip));
+    let rules = if role.is_director { firewall::rules(&mut unseen) } else { Rules::default() };
     let mut answers = Vec::new();
     if role.is_real_server && !role.is_director {
         let served: BTreeSet<IpAddr> = of_config(config, &host.own).0.iter().map(|vip| vip.ip).collect();
@@ -150,6 +154,7 @@ fn look(config: &Config, path: &Path, arguments: &DoctorArguments) -> Result<Loo
         holders: claims,
         names,
         answers,
+        firewall: rules,
         prepare,
         is_yaml: path
             .extension()

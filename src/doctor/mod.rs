@@ -11,11 +11,13 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::director::status::Status;
+use crate::net::firewall::Rules;
 use crate::net::question::Answer;
 use crate::net::types::{Host, MacAddress};
 use crate::real_server::plan;
 
 mod director;
+mod firewall;
 mod leak;
 mod real_server;
 #[cfg(test)]
@@ -127,6 +129,8 @@ pub struct View<'a> {
     pub names: BTreeMap<MacAddress, BTreeSet<IpAddr>>,
     /// What this host's own links tell their neighbours of a VIP.
     pub answers: Vec<(IpAddr, Answer)>,
+    /// What of its firewall could be read.
+    pub firewall: Rules,
     /// The command that prepares this host as a real server.
     pub prepare: String,
     /// The configuration is YAML.
@@ -156,6 +160,7 @@ pub fn examine(config: &Config, view: &View<'_>) -> Vec<Finding> {
     if role.is_director {
         director::look(config, view, &mut found);
         leak::look(config, view, &mut found);
+        firewall::look(config, view, &mut found);
     }
     if role.is_real_server {
         real_server::look(config, view, role, &mut found);

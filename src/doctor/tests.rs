@@ -149,6 +149,53 @@ fn two_directors_and_a_missing_kernel_part_are_broken() {
     assert_eq!(host.broken(DR), [], "keepalived is several processes");
 }
 
+#[test]
+fn what_a_firewall_drops_is_told_by_what_it_does_to_each_method() {
+    let rules = |saved: &str| Rules { tables: crate::net::firewall::iptables::read(saved, true).tables };
+    let mut host = Imagined::of(&[("eth0", DIRECTOR, 24), ("eth0", VIP, 32)]);
+    host.firewall = rules(
+        "*filter\n:INPUT ACCEPT\n:FORWARD ACCEPT\n-A INPUT -m conntrack --ctstate INVALID -j DROP\n-A FORWARD -m conntrack --ctstate INVALID -j DROP\n",
+    );
+    let nat = DR.replace("DR", "NAT");
+    let of = |host: &Imagined, text: &str| {
+        let found = host.examine(text).into_iter().filter(|f| f.what.contains("firewall"));
+        found.map(|f| (f.severity, f.what, f.fix.unwrap().to_string())).collect::<Vec<_>>()
+    };
+    host.sysctls = [("net.ipv4.vs.conntrack", "0"), ("net.ipv4.ip_forward", "1")].into();
+    let invalid = "this host's firewall drops as invalid what clients send to VIP 10.1.0.100".to_owned();
+    let untrack = "iptables -t raw -I PREROUTING -d 10.1.0.100 -j CT --notrack".to_owned();
+    assert_eq!(of(&host, DR), [(Severity::Warning, invalid.clone(), untrack.clone())]);
+    let replies = "this host's firewall drops replies of real server 10.1.0.21:80".to_owned();
+    let remember = "sysctl -w net.ipv4.vs.conntrack=1".to_owned();
+    assert_eq!(of(&host, &nat), [(Severity::Broken, replies.clone(), remember)]);
+    host.sysctls.insert("net.ipv4.vs.conntrack", "1");
+    assert_eq!(of(&host, DR), [(Severity::Broken, invalid, untrack)]);
+    assert_eq!(of(&host, &nat), []);
+
+    host.firewall = rules("*filter\n:INPUT DROP\n:FORWARD DROP\n-A INPUT -p tcp --dport 22 -j ACCEPT\n");
+    let clients =
+        "this host's firewall drops what clients send to virtual server 10.1.0.100:80 tcp".to_owned();
+    let accept = "iptables -t filter -I INPUT -d 10.1.0.100 -p tcp --dport 80 -j ACCEPT".to_owned();
+    assert_eq!(of(&host, DR), [(Severity::Broken, clients.clone(), accept.clone())]);
+    let back = "iptables -t filter -I FORWARD -s 10.1.0.21 -p tcp --sport 80 -j ACCEPT".to_owned();
+    assert_eq!(of(&host, &nat), [(Severity::Broken, clients, accept), (Severity::Broken, replies, back)]);
+}
+
+#[test]
+fn a_full_table_of_connections_is_seen_before_it_is_full() {
+    let mut host = Imagined::of(&[("eth0", DIRECTOR, 24), ("eth0", VIP, 32)]);
+    let mut of = |count| {
+        host.sysctls =
+            [("net.netfilter.nf_conntrack_count", count), ("net.netfilter.nf_conntrack_max", "1000")].into();
+        let found = host.examine(DR).into_iter().find(|f| f.what.contains("tracked connections"));
+        found.map(|f| (f.severity, f.fix.unwrap().to_string()))
+    };
+    let fix = "sysctl -w net.netfilter.nf_conntrack_max=2000".to_owned();
+    assert_eq!(of("799"), None);
+    assert_eq!(of("800"), Some((Severity::Warning, fix.clone())));
+    assert_eq!(of("1000"), Some((Severity::Broken, fix)));
+}
+
 struct Imagined {
     held: Vec<(&'static str, &'static str, u8)>,
     settings: BTreeMap<&'static str, u32>,
@@ -157,6 +204,7 @@ struct Imagined {
     directors: Vec<(String, u32)>,
     holders: BTreeSet<(IpAddr, MacAddress)>,
     names: BTreeMap<MacAddress, BTreeSet<IpAddr>>,
+    firewall: Rules,
 }
 
 impl Imagined {
@@ -169,6 +217,7 @@ impl Imagined {
             directors: Vec::new(),
             holders: BTreeSet::new(),
             names: BTreeMap::new(),
+            firewall: Rules::default(),
         }
     }
 
@@ -197,6 +246,7 @@ impl Imagined {
             holders: self.holders.clone(),
             names: self.names.clone(),
             answers: Vec::new(),
+            firewall: self.firewall.clone(),
             prepare: "lvsd real-server up -c FILE".to_owned(),
             is_yaml: false,
         };

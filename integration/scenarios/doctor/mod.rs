@@ -101,6 +101,8 @@ pub fn run(lab: &mut Lab) -> Verdict {
     director.sysctl(&[("net.ipv4.ip_forward", "0")])?;
     cured(lab, director, &nat, "net.ipv4.ip_forward is 0", director)?;
 
+    firewalls(lab, director, [&dr, &nat])?;
+
     lab.step("mh without fallback, and with it");
     let said = doctor(director, &without, &[])?;
     same("exit code", &said.code, &Some(1))?;
@@ -126,6 +128,39 @@ pub fn run(lab: &mut Lab) -> Verdict {
     same(&format!("exit code: {}", said.text), &said.code, &Some(0))?;
     drop(first);
     Ok(())
+}
+
+/// Rules that drop clients, what connection tracking takes for invalid, and replies: told as what they do, and gone by the
+/// printed command.
+fn firewalls(lab: &Lab, director: &Host, [dr, nat]: [&str; 2]) -> Verdict {
+    let nft = |ruleset: &str| output(director, &["nft", ruleset]).map(drop);
+    let table = "flush ruleset; add table inet filter; add chain inet filter";
+    lab.step("a firewall that lets nobody in, and one that lets clients in");
+    let closed = "input { type filter hook input priority 0; policy drop; }; add rule inet filter input";
+    nft(&format!("{table} {closed} meta l4proto {{ icmp, icmpv6 }} accept"))?;
+    let what = "this host's firewall drops what clients send to virtual server 10.1.0.100:80 tcp";
+    cured(lab, director, dr, what, director)?;
+
+    lab.step("ct state invalid drop, behind a director by DR and by NAT");
+    let invalid = "ct state invalid drop";
+    nft(&format!(
+        "{table} input {{ type filter hook input priority 0; }}; add rule inet filter input {invalid}"
+    ))?;
+    director.sysctl(&[("net.ipv4.vs.conntrack", "1")])?;
+    cured(
+        lab,
+        director,
+        dr,
+        "this host's firewall drops as invalid what clients send to VIP 10.1.0.100",
+        director,
+    )?;
+    director.sysctl(&[("net.ipv4.vs.conntrack", "0")])?;
+    nft(&format!(
+        "{table} forward {{ type filter hook forward priority 0; }}; add rule inet filter forward {invalid}"
+    ))?;
+    cured(lab, director, nat, "this host's firewall drops replies of real server 10.1.0.21:80", director)?;
+    director.sysctl(&[("net.ipv4.vs.conntrack", "0")])?;
+    nft("flush ruleset")
 }
 
 /// The host says this of itself, and no more once its printed fix was run, as printed, where it is to be run.
