@@ -378,11 +378,9 @@ impl Router {
     fn fire(&mut self, now: Instant, out: &mut Vec<Effect>) {
         for name in self.names() {
             let Some(member) = self.members.get_mut(&name) else { continue };
-            if member.instance.episode_ends().is_some_and(|at| at <= now) {
-                if member.instance.end_episode() {
-                    // The other one may have announced the addresses last.
-                    self.announce_again(&name);
-                }
+            if member.instance.episode_ends().is_some_and(|at| at <= now) && member.instance.end_episode() {
+                // The other one may have announced the addresses last.
+                self.announce_again(&name);
             }
             self.end_conflicts(&name, now, out);
             let Some(member) = self.members.get_mut(&name) else { continue };
