@@ -275,7 +275,7 @@ impl MailOptions {
         let server = self.server.as_ref().map(|slot| slot.span);
         let (span, problem, help) = match (server, self.to_span) {
             (Some(span), None) => {
-                (span, "no `notification_email`", "write `notification_email { USER@HOST }`")
+                (span, "no `notification_email`", "write `notification_email { ... }` with an address a line")
             }
             (None, Some(span)) => (span, "no `smtp_server`", "write `smtp_server ADDRESS`"),
             (None, None) => match asking {

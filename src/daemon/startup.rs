@@ -117,7 +117,7 @@ impl Early {
         let run_dir = RunDirectory::lock(&options.run_dir).map_err(|error| run_dir_failure(&error))?;
         process::raise_file_limit();
         let backend = open_kernel().map_err(|error| kernel_failure(&error))?;
-        let guardian = guard(self.guardian, &config);
+        let guardian = guard(self.guardian);
         let is_clean =
             self.runtime.block_on(direct(self.signals, options, config, run_dir, backend, guardian));
         // A file or a kernel that never answers must not keep the process from ending.
@@ -132,20 +132,12 @@ impl Early {
     }
 }
 
-/// The guardian, where there is something to guard.
-fn guard(guardian: io::Result<Guardian>, config: &Config) -> Option<Guardian> {
-    match guardian {
-        Ok(guardian) if config.vrrp.is_empty() => {
-            guardian.dismiss();
-            None
-        }
-        Ok(guardian) => Some(guardian),
-        Err(_) if config.vrrp.is_empty() => None,
-        Err(error) => {
-            warn!("no guardian: {error}: when lvsd dies, its VIPs stay here and its peers are not told");
-            None
-        }
-    }
+/// The guardian. Where there is nothing to guard yet, a reload may bring it.
+fn guard(guardian: io::Result<Guardian>) -> Option<Guardian> {
+    let complain = |error: &io::Error| {
+        warn!("no guardian: {error}: VIPs would stay here when lvsd dies, and its peers would not be told");
+    };
+    guardian.inspect_err(complain).ok()
 }
 
 /// Two directors of one table would undo each other's work.
@@ -204,16 +196,18 @@ async fn direct(
     let sink = Sink::new(&config);
     let mut trackers = Trackers::new();
     let inherited = run_dir.masters().take(now);
-    let router = if config.vrrp.is_empty() {
-        None
+    let (router, guardian) = if config.vrrp.is_empty() {
+        (None, guardian)
     } else {
         let inputs = vec![RouterInput::Inherited(inherited)];
-        Some(router::Handle::start(Arc::clone(&config.vrrp), seed(), inputs, guardian).await?)
+        (Some(router::Handle::start(Arc::clone(&config.vrrp), seed(), inputs, guardian).await?), None)
     };
     trackers.want(&config.vrrp);
     let shell = Shell {
         director: Director::new(Arc::new(config), state, seed(), now),
         router,
+        guardian,
+        level: None,
         stop_by: None,
         asking: Vec::new(),
         status_by: None,

@@ -378,8 +378,7 @@ impl Router {
     fn fire(&mut self, now: Instant, out: &mut Vec<Effect>) {
         for name in self.names() {
             let Some(member) = self.members.get_mut(&name) else { continue };
-            if member.instance.episode_ends().is_some_and(|at| at <= now) {
-                member.instance.end_episode();
+            if member.instance.episode_ends().is_some_and(|at| at <= now) && member.instance.end_episode() {
                 // The other one may have announced the addresses last.
                 self.announce_again(&name);
             }
@@ -410,7 +409,7 @@ impl Router {
         member.tally.sent += u64::from(!packets.is_empty());
         if priority == Some(0) {
             member.tally.farewells_sent += u64::from(!packets.is_empty());
-        } else {
+        } else if member.state() == State::Master {
             member.instance.advertised(now);
         }
         self.is_stale |= member.is_signed();

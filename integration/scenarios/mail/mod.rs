@@ -165,8 +165,7 @@ fn dead(lab: &Lab, site: &mut Site, server: &mut MailServer) -> Verdict {
     lab.step("a dead mail server");
     let director = site.director.clone();
     let file = configure(lab, &director, CONF)?;
-    let mut daemon =
-        Daemon::start_lvsd(lab, &director, &file, &run_dir(&director), &["--metrics", METRICS])?;
+    let mut daemon = Daemon::start_lvsd(lab, &director, &file, &run_dir(&director), &["--metrics", METRICS])?;
     pause(seconds(8));
     server.take();
     server.stop();
@@ -184,7 +183,9 @@ fn dead(lab: &Lab, site: &mut Site, server: &mut MailServer) -> Verdict {
     let metrics = ["lvsd_mail_failing", "lvsd_mail_changes_waiting"].map(|name| scrape.value(name, &[]));
     same("metrics", &metrics, &[Ok(1.0), Ok(4.0)])?;
     let text = lvsd(&director, &["status", "--control", &control(&run_dir(&director))])?.stdout;
-    claim(text.contains("mails NOT TAKEN by 10.1.0.29:25: ") && text.contains(", 4 wait\n"), || text.clone())?;
+    claim(text.contains("mails NOT TAKEN by 10.1.0.29:25: ") && text.contains(", 4 wait\n"), || {
+        text.clone()
+    })?;
     server.resume()?;
     let mails = server.exactly("when it is back", 4, seconds(10))?;
     let last = mails.last().map(Mail::text).unwrap_or_default();

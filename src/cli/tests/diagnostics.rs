@@ -1196,7 +1196,7 @@ warning: no mail is sent: there is no `notification_email`
 2 |     smtp_server mx.example.org
   |     ^^^^^^^^^^^^^^^^^^^^^^^^^^
   |
-  = help: write `notification_email { USER@HOST }`
+  = help: write `notification_email { ... }` with an address a line
 "#,
     );
     runs(

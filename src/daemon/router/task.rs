@@ -109,6 +109,9 @@ impl Task {
             is_finished: false,
         };
         task.be_punctual();
+        if let Some(Err(error)) = task.guardian.as_ref().map(Guardian::engage) {
+            task.complain(format!("the guardian cannot be told that there are VIPs: {error}"));
+        }
         for input in inputs {
             task.handle(input);
         }

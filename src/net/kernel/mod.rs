@@ -143,7 +143,7 @@ impl Kernel {
 pub fn removals(addresses: &BTreeMap<LinkIndex, BTreeSet<Prefix>>) -> Vec<Vec<u8>> {
     let all: Vec<_> = addresses
         .iter()
-        .flat_map(|(link, all)| all.iter().map(|prefix| encode::remove_address(*link, *prefix, prefix.ip)))
+        .flat_map(|(link, all)| all.iter().map(|prefix| encode::remove_any_address(*link, *prefix)))
         .collect();
     let datagram = |requests: &[Request]| {
         let mut datagram = Vec::new();
