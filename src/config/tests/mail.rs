@@ -173,8 +173,12 @@ fn a_mail_server_is_an_address_or_a_name_with_a_port_or_without() {
 #[test]
 fn no_word_of_yaml_can_break_out_of_a_line() {
     for word in ["notification_email", "notification_email_from", "smtp_server", "smtp_helo_name"] {
-        let text = format!("global:\n  {word}: \"a@b.c\\r\\nBcc: x@y.z\"\n");
-        let (config, problems) = load("lvsd.yaml", &text);
-        assert!(config.is_none(), "{word}: {problems:?}");
+        for value in
+            ["a@b.c\\r\\nBcc: x@y.z", "a\\r\\n b <a@b.c>", "a\\n <a@b.c>", "a\\tb <a@b.c>", "mx\\r\\n"]
+        {
+            let text = format!("global:\n  {word}: \"{value}\"\n");
+            let (config, problems) = load("lvsd.yaml", &text);
+            assert!(config.is_none(), "{word}: {value}: {problems:?}");
+        }
     }
 }
