@@ -109,6 +109,7 @@ impl Task {
             is_finished: false,
         };
         task.be_punctual();
+        task.tell_clock(now);
         if let Some(Err(error)) = task.guardian.as_ref().map(Guardian::engage) {
             task.complain(format!("the guardian cannot be told that there are VIPs: {error}"));
         }
@@ -176,13 +177,9 @@ impl Task {
         if !self.is_reading && self.read_at.is_some_and(|at| at <= now) {
             self.read_host(now);
         }
+        self.tell_clock(now);
         if self.heartbeat_at > now {
             return;
-        }
-        let offset = time::unix_now().saturating_sub(now.since(Instant::ZERO));
-        if self.wall_offset.is_none_or(|known| known.abs_diff(offset) > JUMP) {
-            self.wall_offset = Some(offset);
-            self.handle(Input::Clock(offset));
         }
         if self.find_routers_at <= now {
             self.find_routers(now);
@@ -190,6 +187,15 @@ impl Task {
             trouble.into_iter().for_each(|text| self.complain(text));
         }
         self.heartbeat(now);
+    }
+
+    /// Signatures carry the time of day; who steps it must not make them wrong until the next heartbeat.
+    fn tell_clock(&mut self, now: Instant) {
+        let offset = time::unix_now().saturating_sub(now.since(Instant::ZERO));
+        if self.wall_offset.is_none_or(|known| known.abs_diff(offset) > JUMP) {
+            self.wall_offset = Some(offset);
+            self.handle(Input::Clock(offset));
+        }
     }
 
     fn heartbeat(&mut self, now: Instant) {
