@@ -48,6 +48,7 @@ mod vrrp_interop;
 mod vrrp_pair;
 mod vrrp_soak;
 mod vrrp_three;
+mod vrrp_vmac;
 mod vrrp_wire;
 
 use std::process::ExitCode;
@@ -365,6 +366,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "three directors: of two Backups the better one takes over, the other never speaks",
         180,
         vrrp_three::run,
+    ),
+    scenario(
+        "vrrp-vmac",
+        "a virtual MAC address is heard of where its Master is: reports of groups leave from the interface below",
+        180,
+        vrrp_vmac::run,
     ),
     scenario(
         "vrrp-hostile",
