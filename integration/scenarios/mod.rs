@@ -333,6 +333,12 @@ pub const SCENARIOS: &[Scenario] = &[
         180,
         notices::routers::run,
     ),
+    scenario(
+        "life-scripts",
+        "startup_script before the first service, shutdown_script after the last, each within its time",
+        180,
+        notices::life::run,
+    ),
     scenario("sorry", "all real servers die, the sorry server answers, they return", 120, sorry::run),
     scenario("inhibit", "inhibit_on_failure: weight 0 instead of removal", 120, inhibit::run),
     scenario("stop", "SIGTERM and SIGINT leave nothing but the stranger's service", 120, stop::run),
@@ -357,7 +363,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ),
     scenario(
         "vrrp-interop",
-        "two directors with the same file, in ten flavours: the VIP moves both ways, nobody complains",
+        "two directors with the same file, in thirteen flavours: the VIP moves both ways, nobody complains",
         600,
         vrrp_interop::run,
     ),
