@@ -5,17 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use serde::Serialize;
 
 use crate::config::Config;
 use crate::director::status::Status;
+use crate::net::firewall::Rules;
 use crate::net::question::Answer;
 use crate::net::types::{Host, MacAddress};
 use crate::real_server::plan;
 
 mod director;
+mod firewall;
 mod leak;
 mod real_server;
 #[cfg(test)]
@@ -122,11 +124,13 @@ pub struct View<'a> {
     /// The answer of its lvsd.
     pub running: Option<Running>,
     /// Who else in the network claims a VIP.
-    pub holders: BTreeSet<(Ipv4Addr, MacAddress)>,
+    pub holders: BTreeSet<(IpAddr, MacAddress)>,
     /// Addresses by the link-layer address they were seen at.
     pub names: BTreeMap<MacAddress, BTreeSet<IpAddr>>,
     /// What this host's own links tell their neighbours of a VIP.
     pub answers: Vec<(IpAddr, Answer)>,
+    /// What of its firewall could be read.
+    pub firewall: Rules,
     /// The command that prepares this host as a real server.
     pub prepare: String,
     /// The configuration is YAML.
@@ -156,6 +160,7 @@ pub fn examine(config: &Config, view: &View<'_>) -> Vec<Finding> {
     if role.is_director {
         director::look(config, view, &mut found);
         leak::look(config, view, &mut found);
+        firewall::look(config, view, &mut found);
     }
     if role.is_real_server {
         real_server::look(config, view, role, &mut found);

@@ -381,8 +381,7 @@ impl Router {
     fn fire(&mut self, now: Instant, out: &mut Vec<Effect>) {
         for name in self.names() {
             let Some(member) = self.members.get_mut(&name) else { continue };
-            let has_ended = member.instance.episode_ends().is_some_and(|at| at <= now);
-            if has_ended && member.instance.end_episode() {
+            if member.instance.episode_ends().is_some_and(|at| at <= now) && member.instance.end_episode() {
                 // The other one may have announced the addresses last.
                 self.announce_again(&name);
             }

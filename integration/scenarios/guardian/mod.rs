@@ -117,6 +117,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
 /// A director that holds no VIP until it is told so is killed: how long its good-bye and the end of its addresses took.
 fn begun_by_a_reload(lab: &Lab, d1: &Host, ears: &Ears) -> Result<Duration, String> {
     let before = judge::addresses(d1)?;
+    let held_before = d1.enter(all_held)?;
     let file = configure(lab, d1, "global_defs {\n}\n")?;
     let mut daemon = Daemon::start_lvsd(lab, d1, &file, &run_dir(d1), &[])?;
     daemon.wait_log("starts", seconds(5))?;
@@ -136,13 +137,20 @@ fn begun_by_a_reload(lab: &Lab, d1: &Host, ears: &Ears) -> Result<Duration, Stri
     let died = Instant::now();
     daemon.signal(Signal::KILL)?;
     let said = ears.good_bye(died)?;
+    // By netlink: a program to ask would take longer than what is measured.
     let gone = wait_for("the addresses are gone", seconds(5), || {
-        let now = judge::addresses(d1)?;
-        if now == before { Ok(died.elapsed()) } else { Err(format!("{now:?}")) }
+        let now = d1.enter(all_held)?;
+        if now == held_before { Ok(died.elapsed()) } else { Err(format!("{now:?}")) }
     })?;
+    same("the addresses that stay", &judge::addresses(d1)?, &before)?;
     nobody_is_left(guardian)?;
-    lab.note(format!("by a reload: good-bye after {said:?}, addresses gone by {gone:?}"));
+    note(lab, "by a reload", said, gone);
     Ok(gone)
+}
+
+fn note(lab: &Lab, story: &str, said: Duration, gone: Duration) {
+    let (said, gone) = (said.as_secs_f64() * 1e3, gone.as_secs_f64() * 1e3);
+    lab.note(format!("{story}: good-byes after {said:.1} ms, addresses gone by {gone:.1} ms"));
 }
 
 /// Kills a daemon with these signals: how long its good-byes and the end of its addresses took.
@@ -167,8 +175,7 @@ fn die(lab: &Lab, d1: &Host, ears: &Ears, story: &str, killers: &[Signal]) -> Re
         let now = d1.enter(held)?;
         if now.is_empty() { Ok(died.elapsed()) } else { Err(format!("{} are there", now.len())) }
     })?;
-    let (said, all) = (said.as_secs_f64() * 1e3, gone.as_secs_f64() * 1e3);
-    lab.note(format!("{story}: good-byes after {said:.1} ms, addresses gone by {all:.1} ms"));
+    note(lab, story, said, gone);
     nobody_is_left(guardian)?;
     Ok(gone)
 }
@@ -237,8 +244,12 @@ fn prefixes() -> Result<BTreeSet<Prefix>, String> {
 /// The addresses of [`prefixes`] that are there.
 fn held() -> Result<BTreeSet<Prefix>, String> {
     let wanted = prefixes()?;
-    let host = Kernel::open()?.host()?;
-    Ok(host.addresses.iter().map(|held| held.prefix).filter(|prefix| wanted.contains(prefix)).collect())
+    Ok(all_held()?.into_iter().map(|(_, prefix)| prefix).filter(|prefix| wanted.contains(prefix)).collect())
+}
+
+/// The addresses that are there, and their links.
+fn all_held() -> Result<BTreeSet<(LinkIndex, Prefix)>, String> {
+    Ok(Kernel::open()?.host()?.addresses.iter().map(|held| (held.link, held.prefix)).collect())
 }
 
 fn is_link_local(ip: IpAddr) -> bool {
