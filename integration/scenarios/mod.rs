@@ -190,6 +190,12 @@ pub const SCENARIOS: &[Scenario] = &[
         180,
         doctor::run,
     ),
+    scenario(
+        "doctor-routers",
+        "what is wrong between virtual routers, found in the right words, gone after the printed fix",
+        180,
+        doctor::run_routers,
+    ),
     real(scenario(
         "real-server",
         "bare hosts prepared for DR and TUN, put back, asked for the VIP; what is emitted does the same",
