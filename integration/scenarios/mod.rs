@@ -203,6 +203,12 @@ pub const SCENARIOS: &[Scenario] = &[
         real_server::run,
     )),
     scenario(
+        "real-server-files",
+        "files for the boot, read by ifupdown, systemd-networkd, netplan and NetworkManager: the host serves by DR",
+        180,
+        real_server::run_files,
+    ),
+    scenario(
         "genhash",
         "the digests Debian's genhash prints, and checks to paste that pass",
         120,
