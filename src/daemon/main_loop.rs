@@ -22,6 +22,7 @@ use super::actuator::Actuator;
 use super::control::{Command, Control, DaemonStatus, Question, Reply};
 use super::doors::DoorKeeper;
 use super::guardian::Guardian;
+use super::life;
 use super::masters::Masters;
 use super::notify::Notifier;
 use super::prober::Prober;
@@ -144,6 +145,10 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
             shell.part_from_router().await;
             shell.guardian.take().into_iter().for_each(Guardian::dismiss);
             shell.sink.finish(shell.is_stopping).await;
+            let config = shell.director.config();
+            if let Some(script) = config.global.shutdown.as_ref().filter(|_| shell.is_stopping) {
+                life::run("shutdown_script", script, config.vrrp.secures_scripts, signals.end()).await;
+            }
             info!("done");
             return is_clean;
         }
@@ -456,6 +461,11 @@ impl Signals {
             hand_over: signal(SignalKind::user_defined2())?,
             out_of_time: signal(SignalKind::from_raw(libc::SIGXCPU))?,
         })
+    }
+
+    /// Waits until somebody wants the end, or a hand-over.
+    pub async fn end(&mut self) {
+        while !matches!(self.next().await, Order::Stop(_) | Order::HandOver) {}
     }
 
     async fn next(&mut self) -> Order {

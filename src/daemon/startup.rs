@@ -12,6 +12,7 @@ use super::actuator::Actuator;
 use super::control::Control;
 use super::doors::DoorKeeper;
 use super::guardian::Guardian;
+use super::life;
 use super::main_loop::{self, Shell, Signals};
 use super::notify::Notifier;
 use super::process;
@@ -21,7 +22,7 @@ use super::state_file::{self, RunDirectory};
 use super::sysctls::{Keeper, Kernel};
 use super::trackers::Trackers;
 use super::{router, traps, web};
-use crate::config::{Config, Strictness};
+use crate::config::{Config, LifeScript, Strictness};
 use crate::director::Director;
 use crate::ipvs::backend::{Backend, Error};
 use crate::ipvs::netlink::NetlinkBackend;
@@ -109,13 +110,19 @@ impl Early {
     ///
     /// # Errors
     /// [`Failure`] when it cannot start, or could not clean up at the end.
-    pub fn run(self, options: &Options, config: Config) -> Result<(), Failure> {
+    pub fn run(mut self, options: &Options, config: Config) -> Result<(), Failure> {
         refuse_rivals(options.force)?;
         if !config.vrrp.is_empty() {
             router::refuse_unpermitted(&config.vrrp)?;
         }
         let run_dir = RunDirectory::lock(&options.run_dir).map_err(|error| run_dir_failure(&error))?;
         process::raise_file_limit();
+        if let Some(script) = &config.global.startup
+            && self.runtime.block_on(begin_with(script, &config, &mut self.signals))
+        {
+            info!("told to end before anything was begun");
+            return Ok(());
+        }
         let backend = open_kernel().map_err(|error| kernel_failure(&error))?;
         let guardian = guard(self.guardian);
         let is_clean =
@@ -130,6 +137,21 @@ impl Early {
                     list them with `ipvsadm -Ln`; the next start removes them";
         Err(Failure::new(Exit::Unavailable, text))
     }
+}
+
+/// Runs the script before everything else; whether it was told to end meanwhile. Then what it did is undone.
+async fn begin_with(script: &LifeScript, config: &Config, signals: &mut Signals) -> bool {
+    let is_secure = config.vrrp.secures_scripts;
+    let mut is_told = false;
+    let hurry = async {
+        signals.end().await;
+        is_told = true;
+    };
+    life::run("startup_script", script, is_secure, hurry).await;
+    if let Some(script) = config.global.shutdown.as_ref().filter(|_| is_told) {
+        life::run("shutdown_script", script, is_secure, signals.end()).await;
+    }
+    is_told
 }
 
 /// The guardian. Where there is nothing to guard yet, a reload may bring it.
