@@ -191,12 +191,24 @@ pub const SCENARIOS: &[Scenario] = &[
         180,
         doctor::run,
     ),
+    scenario(
+        "doctor-routers",
+        "what is wrong between virtual routers, found in the right words, gone after the printed fix",
+        180,
+        doctor::run_routers,
+    ),
     real(scenario(
         "real-server",
         "bare hosts prepared for DR and TUN, put back, asked for the VIP; what is emitted does the same",
         240,
         real_server::run,
     )),
+    scenario(
+        "real-server-files",
+        "files for the boot, read by ifupdown, systemd-networkd, netplan and NetworkManager: the host serves by DR",
+        180,
+        real_server::run_files,
+    ),
     scenario(
         "genhash",
         "the digests Debian's genhash prints, and checks to paste that pass",

@@ -18,7 +18,7 @@ use crate::ipvs::types::{Connections, Forwarding, ServiceEntry, ServiceKey, Stat
 use crate::time::Instant;
 
 /// Everything.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Whether the kernel holds what it should, as far as is known.
     pub is_converged: bool,

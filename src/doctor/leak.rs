@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::{Finding, Fix, Severity, View};
+use super::{Finding, Fix, Severity, View, routers};
 use crate::config::{Config, VirtualServer};
 use crate::director::colocated;
 use crate::ipvs::types::Forwarding;
@@ -56,18 +56,26 @@ fn of_vip(config: &Config, view: &View<'_>, vip: IpAddr, macs: &BTreeSet<MacAddr
     // One that is no real server is the active director, while this host is not.
     if others.len() > usize::from(!is_held) {
         let who: Vec<String> = others.iter().map(|mac| name(view, *mac)).collect();
+        let answered = format!("asked who has {vip}, {} answered", who.join(" and "));
+        let (evidence, fix) = match routers::why_both(config, view, vip) {
+            Some((why, fix)) => (format!("{answered}; {why}"), fix),
+            None => (
+                answered,
+                format!(
+                    "find that host by its link-layer address and take {vip} from it; two directors that both are Master do \
+                     not hear each other"
+                ),
+            ),
+        };
         found.push(Finding {
             severity: Severity::Broken,
             what: match is_held {
                 true => format!("another host has VIP {vip}, too"),
                 false => format!("{} hosts have VIP {vip}", others.len()),
             },
-            evidence: format!("asked who has {vip}, {} answered", who.join(" and ")),
+            evidence,
             why: "clients go to whoever answered last".to_owned(),
-            fix: Some(Fix::ByHand(format!(
-                "find that host by its link-layer address and take {vip} from it; two directors that both are Master \
-                 do not hear each other"
-            ))),
+            fix: Some(Fix::ByHand(fix)),
         });
     }
     found

@@ -2,7 +2,10 @@ use super::*;
 use crate::config::Strictness;
 use crate::config::load::load_from;
 use crate::net::types::{HeldAddress, Link, LinkIndex, Prefix};
+use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::files::MemoryFiles;
+
+mod routers;
 
 const DR: &str = "virtual_server 10.1.0.100 80 {\nlb_algo rr\nlb_kind DR\nprotocol TCP\n\
                   real_server 10.1.0.21 80 {\nweight 1\n}\nreal_server 10.1.0.22 80 {\nweight 1\n}\n}\n";
@@ -205,6 +208,10 @@ struct Imagined {
     holders: BTreeSet<(IpAddr, MacAddress)>,
     names: BTreeMap<MacAddress, BTreeSet<IpAddr>>,
     firewall: Rules,
+    running: Option<Running>,
+    asked: BTreeSet<IpAddr>,
+    adverts: BTreeSet<Advert>,
+    surroundings: Surroundings,
 }
 
 impl Imagined {
@@ -218,6 +225,10 @@ impl Imagined {
             holders: BTreeSet::new(),
             names: BTreeMap::new(),
             firewall: Rules::default(),
+            running: None,
+            asked: BTreeSet::new(),
+            adverts: BTreeSet::new(),
+            surroundings: Surroundings::default(),
         }
     }
 
@@ -228,7 +239,14 @@ impl Imagined {
     fn examine(&self, text: &str) -> Vec<Finding> {
         let files = MemoryFiles::new(&[("/keepalived.conf", text)]);
         let path = std::path::Path::new("/keepalived.conf");
-        let config = load_from(&files, path, Strictness::Strict).config.expect("a configuration");
+        let loaded = load_from(&files, path, Strictness::Strict);
+        let remark = |diagnostic: &Diagnostic| Remark {
+            place: diagnostic.span.map(|span| loaded.sources.describe(span)).unwrap_or_default(),
+            what: diagnostic.message.clone(),
+            help: diagnostic.help.clone(),
+        };
+        let remarks = loaded.diagnostics.iter().map(remark).collect();
+        let config = loaded.config.expect("a configuration");
         let network = self.network();
         let own = network.addresses.iter().map(|held| held.prefix.ip).collect();
         let view = View {
@@ -242,7 +260,11 @@ impl Imagined {
             prepared: self,
             ipvs: self.ipvs,
             directors: self.directors.clone(),
-            running: None,
+            running: self.running.clone(),
+            asked: self.asked.clone(),
+            adverts: self.adverts.clone(),
+            remarks,
+            surroundings: self.surroundings.clone(),
             holders: self.holders.clone(),
             names: self.names.clone(),
             answers: Vec::new(),

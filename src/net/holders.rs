@@ -10,8 +10,9 @@ use super::question::{ADVERTISEMENT, ARP, ICMPV6, IPV6, arp_request, solicitatio
 use super::types::{LinkIndex, MacAddress};
 use crate::time;
 
-/// How long answers are waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long answers are waited for, each time; who does not answer is asked once more, as frames may be lost.
+const PATIENCE: Duration = Duration::from_millis(500);
+const TIMES: usize = 2;
 /// Answers beyond this many are not looked at: somebody floods.
 const LIMIT: usize = 4096;
 
@@ -41,27 +42,29 @@ pub fn ask(asker: &Asker, addresses: &BTreeSet<IpAddr>) -> Result<BTreeSet<(IpAd
         IpAddr::V6(_) => Frames::arriving_with(asker.link, IPV6, [(20, ICMPV6), (54, ADVERTISEMENT)]),
     };
     let frames = frames.map_err(not_asked)?;
-    for ip in addresses {
-        let question = match (asker.ip, *ip) {
-            (IpAddr::V4(own), IpAddr::V4(ip)) => arp_request(asker.mac, own, ip),
-            (IpAddr::V6(own), IpAddr::V6(ip)) => solicitation(asker.mac, Some(own), ip),
-            _ => continue,
-        };
-        frames.send(&question).map_err(not_asked)?;
-    }
-    let end = time::now() + PATIENCE;
-    let mut found = BTreeSet::new();
-    for _ in 0..LIMIT {
-        let left = end.since(time::now());
-        if left.is_zero() {
-            break;
+    let mut found: BTreeSet<(IpAddr, MacAddress)> = BTreeSet::new();
+    for _ in 0..TIMES {
+        for ip in addresses.iter().filter(|ip| !found.iter().any(|(claimed, _)| claimed == *ip)) {
+            let question = match (asker.ip, *ip) {
+                (IpAddr::V4(own), IpAddr::V4(ip)) => arp_request(asker.mac, own, ip),
+                (IpAddr::V6(own), IpAddr::V6(ip)) => solicitation(asker.mac, Some(own), ip),
+                _ => continue,
+            };
+            frames.send(&question).map_err(not_asked)?;
         }
-        let frame = frames.receive(left).map_err(not_asked)?;
-        let claimed = frame.and_then(|frame| match asker.ip {
-            IpAddr::V4(_) => claim(&frame),
-            IpAddr::V6(_) => claim_v6(&frame),
-        });
-        found.extend(claimed.filter(|(ip, _)| addresses.contains(ip)));
+        let end = time::now() + PATIENCE;
+        for _ in 0..LIMIT {
+            let left = end.since(time::now());
+            if left.is_zero() {
+                break;
+            }
+            let frame = frames.receive(left).map_err(not_asked)?;
+            let claimed = frame.and_then(|frame| match asker.ip {
+                IpAddr::V4(_) => claim(&frame),
+                IpAddr::V6(_) => claim_v6(&frame),
+            });
+            found.extend(claimed.filter(|(ip, _)| addresses.contains(ip)));
+        }
     }
     Ok(found)
 }

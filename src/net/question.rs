@@ -52,12 +52,12 @@ impl fmt::Display for Answer {
     }
 }
 
-/// Asks every Ethernet link of this host that works for `ip`.
+/// Asks every Ethernet link of this host that works, and has neighbours, for `ip`.
 pub fn ask(host: &Host, ip: IpAddr) -> Vec<Answer> {
     let links =
         host.links.values().filter(|link| link.mac.is_some() && link.is_working() && !link.is_loopback);
     links
-        .filter(|link| link.name != DOOR)
+        .filter(|link| !link.is_silent && link.name != DOOR)
         .map(|link| match inject(host, link, ip) {
             Ok(is_given) => Answer { link: link.name.clone(), is_given, computed: None },
             Err(why) => {

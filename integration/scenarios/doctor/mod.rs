@@ -1,7 +1,11 @@
 //! What `lvsd doctor` finds: each fault is made, found in the right words on the host it concerns, with an exit code;
 //! the fix it prints is run as printed, and the finding is gone.
 
+mod routers;
+
 use serde_json::Value;
+
+pub use routers::run as run_routers;
 
 use crate::lab::daemon::{Daemon, READY, lvsd, lvsd_binary, run_dir};
 use crate::lab::host::Host;
@@ -167,7 +171,7 @@ fn firewalls(lab: &Lab, director: &Host, [dr, nat]: [&str; 2]) -> Verdict {
 fn cured(lab: &Lab, host: &Host, file: &str, what: &str, where_run: &Host) -> Verdict {
     let said = doctor(host, file, &["--json"])?;
     same(&format!("exit code: {}", said.text), &said.code, &Some(2))?;
-    let fix = find(&said.text, what)?.ok_or_else(|| format!("{what}: not found in {}", said.text))?;
+    let fix = fix_of(&said, what)?;
     // `on 10.1.0.21: COMMAND` is another host's.
     let command =
         fix.split_once(": ").filter(|_| fix.starts_with("on ")).map_or(fix.as_str(), |(_, rest)| rest);
@@ -177,6 +181,11 @@ fn cured(lab: &Lab, host: &Host, file: &str, what: &str, where_run: &Host) -> Ve
     let again = doctor(host, file, &["--json"])?;
     same(&format!("exit code afterwards: {}", again.text), &again.code, &Some(0))?;
     claim(find(&again.text, what)?.is_none(), || again.text.clone())
+}
+
+/// The fix of a finding that must be there.
+fn fix_of(said: &Said, what: &str) -> Result<String, String> {
+    find(&said.text, what)?.ok_or_else(|| format!("{what}: not found in {}", said.text))
 }
 
 /// The fix of a finding.

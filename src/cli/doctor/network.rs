@@ -10,17 +10,29 @@ use crate::net::types::{HeldAddress, Host, LinkIndex, MacAddress};
 /// Addresses that are asked for on one link, at most.
 const QUESTIONS: usize = 1024;
 
-/// Who else in the network has a VIP; real servers are asked for as well, for their link-layer addresses.
-pub(super) fn ask(config: &Config, host: &Host, unseen: &mut Vec<String>) -> BTreeSet<(IpAddr, MacAddress)> {
-    let vips: BTreeSet<IpAddr> =
-        config.virtual_servers.iter().filter_map(|server| server.id.address()).collect();
+/// The addresses that clients know: those of virtual servers and of virtual routers.
+pub(super) fn vips(config: &Config) -> BTreeSet<IpAddr> {
+    let routers = config.vrrp.instances.iter();
+    let held = routers.flat_map(|instance| instance.addresses.iter().chain(&instance.excluded));
+    let servers = config.virtual_servers.iter().filter_map(|server| server.id.address());
+    servers.chain(held.map(|address| address.wanted.prefix.ip)).collect()
+}
+
+/// Who else in the network has a VIP, and which could be asked for; real servers are asked for as well, for their
+/// link-layer addresses.
+pub(super) fn ask(
+    config: &Config,
+    host: &Host,
+    vips: &BTreeSet<IpAddr>,
+    unseen: &mut Vec<String>,
+) -> (BTreeSet<(IpAddr, MacAddress)>, BTreeSet<IpAddr>) {
     let reals = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
     let is_own = |ip: &IpAddr| host.addresses.iter().any(|held| held.prefix.ip == *ip);
     let reals: BTreeSet<IpAddr> = reals.map(|real| real.address.ip()).filter(|ip| !is_own(ip)).collect();
     let mut questions: BTreeMap<(LinkIndex, bool), BTreeSet<IpAddr>> = BTreeMap::new();
-    for (all, is_vip) in [(&vips, true), (&reals, false)] {
+    for (all, is_vip) in [(vips, true), (&reals, false)] {
         for ip in all {
-            let on = links_of(host, *ip, &vips);
+            let on = links_of(host, *ip, vips);
             if on.is_empty() && is_vip {
                 unseen.push(format!("who else has VIP {ip}: no link of this host is in its network"));
             }
@@ -36,16 +48,20 @@ pub(super) fn ask(config: &Config, host: &Host, unseen: &mut Vec<String>) -> BTr
         }
     }
     let mut found = BTreeSet::new();
+    let mut asked = BTreeSet::new();
     for ((link, is_ipv4), addresses) in questions {
-        match asker(host, link, is_ipv4, &vips).map(|asker| holders::ask(&asker, &addresses)) {
-            Some(Ok(claims)) => found.extend(claims),
+        match asker(host, link, is_ipv4, vips).map(|asker| holders::ask(&asker, &addresses)) {
+            Some(Ok(claims)) => {
+                found.extend(claims);
+                asked.extend(addresses);
+            }
             Some(Err(error)) => unseen.push(format!("who else has the VIPs: {error}")),
             None => {}
         }
     }
     let macs: BTreeSet<MacAddress> = host.links.values().filter_map(|link| link.mac).collect();
     found.retain(|(_, mac)| !macs.contains(mac));
-    found
+    (found, asked)
 }
 
 /// The links neighbours of an address are on: those that have its network.
