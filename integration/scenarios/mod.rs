@@ -398,6 +398,12 @@ pub const SCENARIOS: &[Scenario] = &[
         180,
         vrrp_vmac::run,
     ),
+    real(scenario(
+        "vrrp-vrf",
+        "the VMACs of an interface in a VRF are there, too, and answer",
+        180,
+        vrrp_vmac::run_vrf,
+    )),
     scenario(
         "vrrp-hostile",
         "frames nobody should send change neither state nor timers, and a flood no advertisement",
