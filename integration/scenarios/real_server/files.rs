@@ -33,7 +33,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
     install(&machine, "ifupdown")?;
     let state = "mkdir -p /run/network && ";
     machine.succeed(&["sh", "-c", &format!("{state}ifup -a -i /etc/network/interfaces.d/lvs-vip")])?;
-    serves(lab, &site.client, &host, "lvs-vip")?;
+    serves(&site.client, &host, "lvs-vip")?;
     machine.succeed(&["ifdown", "-a", "-i", "/etc/network/interfaces.d/lvs-vip"])?;
     bare(&host, "lvs-vip")?;
 
@@ -43,16 +43,16 @@ pub fn run(lab: &mut Lab) -> Verdict {
 
     lab.step("netplan");
     install(&machine, "netplan")?;
-    lab.note(machine.succeed(&["netplan", "generate"])?);
+    machine.succeed(&["netplan", "generate"])?;
     by_networkd(lab, &site.client, &machine)?;
 
     lab.step("NetworkManager");
     install(&machine, "networkmanager")?;
-    let quit = format!(
-        "{NO_UDEV}mkdir -p /run/NetworkManager && exec NetworkManager --configure-and-quit=initrd --log-level=INFO"
+    let start = format!(
+        "{NO_UDEV}mkdir -p /run/NetworkManager && exec NetworkManager --debug --configure-and-quit=initrd --log-level=INFO 2>&1"
     );
-    lab.note(machine.succeed(&["sh", "-c", &quit])?);
-    serves(lab, &site.client, &host, "lvs-vip")
+    let said = machine.succeed(&["sh", "-c", &start])?;
+    serves(&site.client, &host, "lvs-vip").map_err(|error| format!("{error}\n{said}"))
 }
 
 /// Starts it until it has configured what its files say.
@@ -72,7 +72,7 @@ fn by_networkd(lab: &Lab, client: &Host, machine: &Machine) -> Verdict {
         if is_whole { Ok(()) } else { Err(format!("{lo:?}\n{}", daemon.log_text())) }
     });
     outcome?;
-    serves(lab, client, machine.host(), "lo")?;
+    serves(client, machine.host(), "lo")?;
     daemon.kill()?;
     bare(machine.host(), "lo")
 }
@@ -80,6 +80,10 @@ fn by_networkd(lab: &Lab, client: &Host, machine: &Machine) -> Verdict {
 /// Writes what is emitted where it says it belongs, and puts the settings in force.
 fn install(machine: &Machine, format: &str) -> Verdict {
     let emitted = text(&succeed(machine.host(), &["emit", "--vip", VIPS, "--format", format])?.stdout);
+    // Each stands by itself: NetworkManager, for one, leaves alone what ifupdown has a file for.
+    let installed = ["/etc/network/interfaces.d/lvs-vip", "/etc/sysctl.d/90-lvs-real-server.conf"];
+    let folders = ["/etc/systemd/network", "/run/systemd/network", "/etc/netplan"];
+    machine.succeed(&[&["rm", "-rf"], &installed[..], &folders[..]].concat())?;
     let mut written = 0;
     for part in emitted.split("#### ").skip(1) {
         let (path, contents) = part.split_once('\n').ok_or("a path")?;
@@ -105,10 +109,9 @@ fn install(machine: &Machine, format: &str) -> Verdict {
 }
 
 /// The host is what `lvsd real-server up` would make of it, and serves.
-fn serves(lab: &Lab, client: &Host, host: &Host, device: &str) -> Verdict {
+fn serves(client: &Host, host: &Host, device: &str) -> Verdict {
     let status = real_server(host, &["status", "--vip", VIPS, "--dev", device])?;
     let said = text(&status.stdout) + &text(&status.stderr);
-    lab.note(&said);
     same(&format!("lvsd's opinion: {said}"), &status.status.code(), &Some(0))?;
     for url in [format!("http://{VIP}/"), format!("http://[{VIP6}]/")] {
         same(&url, &hits(client, 4, &url)?.to_string().as_str(), &"rs1=4")?;
