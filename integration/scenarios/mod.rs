@@ -48,6 +48,7 @@ mod vrrp_interop;
 mod vrrp_pair;
 mod vrrp_soak;
 mod vrrp_three;
+mod vrrp_vmac;
 mod vrrp_wire;
 
 use std::process::ExitCode;
@@ -344,6 +345,12 @@ pub const SCENARIOS: &[Scenario] = &[
         180,
         notices::routers::run,
     ),
+    scenario(
+        "life-scripts",
+        "startup_script before the first service, shutdown_script after the last, each within its time",
+        180,
+        notices::life::run,
+    ),
     scenario("sorry", "all real servers die, the sorry server answers, they return", 120, sorry::run),
     scenario("inhibit", "inhibit_on_failure: weight 0 instead of removal", 120, inhibit::run),
     scenario("stop", "SIGTERM and SIGINT leave nothing but the stranger's service", 120, stop::run),
@@ -368,7 +375,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ),
     scenario(
         "vrrp-interop",
-        "two directors with the same file, in ten flavours: the VIP moves both ways, nobody complains",
+        "two directors with the same file, in thirteen flavours: the VIP moves both ways, nobody complains",
         600,
         vrrp_interop::run,
     ),
@@ -377,6 +384,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "three directors: of two Backups the better one takes over, the other never speaks",
         180,
         vrrp_three::run,
+    ),
+    scenario(
+        "vrrp-vmac",
+        "a virtual MAC address is heard of where its Master is: reports of groups leave from the interface below",
+        180,
+        vrrp_vmac::run,
     ),
     scenario(
         "vrrp-hostile",

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,12 +41,25 @@ pub struct Global {
     pub sync_follows: Option<String>,
     /// A virtual server without quorum and without sorry server counts as this host's inability to forward.
     pub quorum_counts: bool,
+    /// Runs before anything is begun (`startup_script`).
+    pub startup: Option<LifeScript>,
+    /// Runs when a stop has given everything back (`shutdown_script`).
+    pub shutdown: Option<LifeScript>,
     /// Where changes of virtual servers and real servers are written (`lvs_notify_fifo`, `notify_fifo`).
     pub fifos: Vec<Fifo>,
     /// Real servers that are up at the start are told of, too (`rs_init_notifies`).
     pub tells_first_servers: bool,
     /// Settings of the kernel below `net.ipv4.vs`, by their names there: letters, digits and `_` only.
     pub sysctl: BTreeMap<String, SysctlValue>,
+}
+
+/// A script around the daemon's life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LifeScript {
+    /// What runs.
+    pub command: Command,
+    /// Its time.
+    pub limit: Duration,
 }
 
 /// The value of a setting of the kernel: one whole number, or several.

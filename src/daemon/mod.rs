@@ -3,8 +3,8 @@
 //! [`startup`] makes sure this may be the director of its network namespace; [`main_loop`] owns the director and
 //! hands out work: [`actuator`] talks to the kernel, [`prober`] asks real servers, [`reload`] reads configurations,
 //! [`control`] answers operators, [`web`] monitoring ([`metrics`]), [`notify`] and [`pulse`] the service manager.
-//! [`state_file`] remembers, [`sink`] tells the log, operators' [`scripts`] and [`fifos`]. [`trackers`] watch what
-//! the router follows. [`process`] knows who else runs here, [`traps`] what on this host will hurt, [`sysctls`] keeps its
+//! [`state_file`] remembers, [`sink`] tells the log, operators' [`scripts`] and [`fifos`]; `life` runs those of the start
+//! and the end. [`trackers`] watch what the router follows. [`process`] knows who else runs here, [`traps`] what on this host will hurt, [`sysctls`] keeps its
 //! IPVS settings, [`doors`] knows its addresses and has arriving packets marked. [`plan`] only looks.
 //! [`guardian`] acts when all of it has died.
 
@@ -14,6 +14,7 @@ pub mod doors;
 mod exposition;
 pub mod fifos;
 pub mod guardian;
+mod life;
 pub mod main_loop;
 mod masters;
 pub mod metrics;
