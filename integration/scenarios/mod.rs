@@ -222,6 +222,12 @@ pub const SCENARIOS: &[Scenario] = &[
         600,
         colocated::run,
     ),
+    scenario(
+        "colocated-persistence",
+        "clients stay at their node across failovers of a co-located pair, by the kernel's sync daemons",
+        300,
+        colocated::run_persistence,
+    ),
     real(scenario(
         "colocated-fallback",
         "the same where the kernel cannot mark packets: a table on the active node only, and a word about it",
@@ -398,6 +404,12 @@ pub const SCENARIOS: &[Scenario] = &[
         180,
         vrrp_vmac::run,
     ),
+    real(scenario(
+        "vrrp-vrf",
+        "the VMACs of an interface in a VRF are there, too, and answer",
+        180,
+        vrrp_vmac::run_vrf,
+    )),
     scenario(
         "vrrp-hostile",
         "frames nobody should send change neither state nor timers, and a flood no advertisement",

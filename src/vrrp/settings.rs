@@ -190,6 +190,8 @@ pub struct InstanceSettings {
     pub owner_ignores_adverts: bool,
     /// The state of its interface does not matter (`dont_track_primary`).
     pub ignores_own_link: bool,
+    /// Its interface keeps addresses whose network's first one goes (`promote_secondaries`).
+    pub promotes_secondaries: bool,
     /// What it follows.
     pub tracks: Vec<Track>,
     /// Bytes of the receive buffer; None: the system's (`kernel_rx_buf_size`).

@@ -67,6 +67,7 @@ fn settings(notify: NotifyCommands) -> Settings {
         answers_higher_priority: false,
         owner_ignores_adverts: false,
         ignores_own_link: false,
+        promotes_secondaries: false,
         tracks: Vec::new(),
         receive_buffer: None,
         notify: notify.clone(),
