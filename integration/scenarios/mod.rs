@@ -18,6 +18,7 @@ mod inhibit;
 mod languages;
 mod leaving;
 mod local_trouble;
+mod mail;
 mod modes;
 mod net_conformance;
 mod notices;
@@ -352,6 +353,12 @@ pub const SCENARIOS: &[Scenario] = &[
         notices::routers::run,
     ),
     scenario(
+        "mail",
+        "mails say what keepalived's say, of virtual servers and virtual routers; a dead mail server delays nobody",
+        600,
+        mail::run,
+    ),
+    scenario(
         "life-scripts",
         "startup_script before the first service, shutdown_script after the last, each within its time",
         180,
@@ -397,6 +404,12 @@ pub const SCENARIOS: &[Scenario] = &[
         180,
         vrrp_vmac::run,
     ),
+    real(scenario(
+        "vrrp-vrf",
+        "the VMACs of an interface in a VRF are there, too, and answer",
+        180,
+        vrrp_vmac::run_vrf,
+    )),
     scenario(
         "vrrp-hostile",
         "frames nobody should send change neither state nor timers, and a flood no advertisement",

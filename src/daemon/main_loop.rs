@@ -1,6 +1,6 @@
 //! The loop that owns the director: inputs in, effects out, in a written order of importance.
 //!
-//! 1. Scripts and FIFOs that are told of changes: they only go on, and are bounded.
+//! 1. Scripts, FIFOs and mails that tell of changes: they only go on, and are bounded.
 //! 2. The kernel's answers: the next request waits for them.
 //! 3. Signals.
 //! 4. The router's reports: who holds the VIPs; and what it follows.
@@ -32,7 +32,7 @@ use super::router::{self, Handle, News};
 use super::sink::Sink;
 use super::startup;
 use super::state_file::RunDirectory;
-use super::sysctls::{Keeper, Kernel, Values};
+use super::sysctls::{self, Keeper, Kernel};
 use super::trackers::Trackers;
 use crate::config::Config;
 use crate::director::coupling::HostForwards;
@@ -177,7 +177,7 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                 }
                 read = shell.reloads.finished() => {
                     if let Some(config) = shell.reloads.conclude(read) {
-                        shell.sysctls.want(settings(&config));
+                        shell.sysctls.want(sysctls::wanted(&config));
                         shell.before = Some(Arc::clone(&shell.director.config().vrrp));
                         shell.sink.want(&config);
                         shell.reload_router(&config).await;
@@ -424,6 +424,7 @@ impl Shell {
             last_reload: self.reloads.outcome(now),
             reloads_accepted,
             reloads_rejected,
+            mail: self.sink.mail_status(now),
             director: self.director.status(now),
             router: self.router.as_ref().and_then(|router| router.status().cloned()),
         }
@@ -476,11 +477,6 @@ impl Signals {
             _ = self.out_of_time.recv() => Order::Demote,
         }
     }
-}
-
-/// The kernel's settings a configuration wants.
-pub fn settings(config: &Config) -> Values {
-    config.global.sysctl.iter().map(|(name, value)| (name.clone(), value.to_string())).collect()
 }
 
 async fn next_news(router: &mut Option<Handle>) -> News {

@@ -19,7 +19,7 @@ use super::process;
 use super::reload::Reloads;
 use super::sink::Sink;
 use super::state_file::{self, RunDirectory};
-use super::sysctls::{Keeper, Kernel};
+use super::sysctls::{self, Keeper, Kernel};
 use super::trackers::Trackers;
 use super::{router, traps, web};
 use crate::config::{Config, LifeScript, Strictness};
@@ -213,8 +213,8 @@ async fn direct(
         "lvsd {} starts", env!("CARGO_PKG_VERSION")
     );
     let originals = run_dir.originals();
-    let mut sysctls = Keeper::new(Kernel(originals.clone()), originals.load());
-    sysctls.want(main_loop::settings(&config));
+    let mut keeper = Keeper::new(Kernel(originals.clone()), originals.load());
+    keeper.want(sysctls::wanted(&config));
     let sink = Sink::new(&config);
     let mut trackers = Trackers::new();
     let inherited = run_dir.masters().take(now);
@@ -242,7 +242,7 @@ async fn direct(
         trackers,
         before: None,
         doors: DoorKeeper::open(),
-        sysctls,
+        sysctls: keeper,
         started_at: now,
         watch_at: now,
         forwards: None,

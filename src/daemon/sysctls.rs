@@ -1,4 +1,5 @@
-//! Keeps the kernel's IPVS settings (`net.ipv4.vs.*`) as configured, and puts them back at a stop.
+//! Keeps settings of the kernel as configured, those of IPVS (`net.ipv4.vs.*`) and of virtual routers' interfaces, and puts
+//! them back at a stop.
 //!
 //! What a setting was before is remembered on disk before it is changed, so that a crash or a hand-over leaves it to
 //! the next lvsd. A setting that somebody else changed meanwhile is set again, and at a stop left alone.
@@ -9,9 +10,10 @@ use std::io;
 use tracing::{info, warn};
 
 use super::state_file::OriginalsFile;
+use crate::config::Config;
 use crate::net::sysctl;
 
-/// Settings by name, without `net.ipv4.vs.`.
+/// Settings by name: `NAME` is one of net.ipv4.vs, `LINK/NAME` one of net.ipv4.conf.
 pub type Values = BTreeMap<String, String>;
 
 /// Where settings are.
@@ -81,7 +83,7 @@ impl<S: Settings> Keeper<S> {
             && let Err(error) = self.settings.remember(&self.originals)
         {
             warn!(
-                "what the IPVS settings were cannot be remembered: {error}: after a crash nobody puts them back"
+                "what settings of the kernel were cannot be remembered: {error}: after a crash nobody puts them back"
             );
         }
         for (name, value) in found {
@@ -91,12 +93,13 @@ impl<S: Settings> Keeper<S> {
             };
             if self.set.contains(&name) {
                 warn!(
-                    "setting net.ipv4.vs.{name} was changed to {value} by somebody else, set to {wanted} again"
+                    "setting {} was changed to {value} by somebody else, set to {wanted} again",
+                    full(&name)
                 );
             }
             match self.settings.write(&name, &wanted) {
                 Ok(()) => {
-                    info!("setting net.ipv4.vs.{name} is {wanted}, it was {value}");
+                    info!("setting {} is {wanted}, it was {value}", full(&name));
                     self.set.insert(name.clone());
                     self.troubles.remove(&name);
                 }
@@ -123,26 +126,34 @@ impl<S: Settings> Keeper<S> {
             if !is_ours || found == original {
                 return Ok(());
             }
-            info!("setting net.ipv4.vs.{name} is {original} again");
+            info!("setting {} is {original} again", full(name));
             self.settings.write(name, &original)
         });
         if let Err(error) = result {
-            warn!("setting net.ipv4.vs.{name} cannot be put back to {original}: {error}");
+            warn!("setting {} cannot be put back to {original}: {error}", full(name));
         }
         if let Err(error) = self.settings.remember(&self.originals) {
-            warn!("what the IPVS settings were cannot be remembered: {error}");
+            warn!("what settings of the kernel were cannot be remembered: {error}");
         }
     }
 
     fn trouble(&mut self, name: &str, trouble: &str) {
         if self.troubles.get(name).is_none_or(|before| before != trouble) {
-            warn!("setting net.ipv4.vs.{name} {trouble}");
+            warn!("setting {} {trouble}", full(name));
             self.troubles.insert(name.to_owned(), trouble.to_owned());
         }
     }
 }
 
-/// The kernel's settings below net.ipv4.vs, remembered in the run directory.
+/// The settings a configuration wants.
+pub fn wanted(config: &Config) -> Values {
+    let ipvs = config.global.sysctl.iter().map(|(name, value)| (name.clone(), value.to_string()));
+    let promoting = config.vrrp.instances.iter().filter(|i| i.promotes_secondaries);
+    let links = promoting.filter_map(|i| i.interface.as_ref());
+    ipvs.chain(links.map(|link| (format!("{link}/promote_secondaries"), "1".to_owned()))).collect()
+}
+
+/// The kernel's settings, remembered in the run directory.
 #[derive(Debug)]
 pub struct Kernel(pub OriginalsFile);
 
@@ -152,7 +163,10 @@ impl Settings for Kernel {
     }
 
     fn write(&mut self, name: &str, value: &str) -> io::Result<()> {
-        sysctl::write(&full(name), value)
+        match name.split_once('/') {
+            Some((link, name)) => sysctl::write_of_link("ipv4", link, name, value),
+            None => sysctl::write(&full(name), value),
+        }
     }
 
     fn remember(&mut self, originals: &Values) -> io::Result<()> {
@@ -165,11 +179,18 @@ impl Settings for Kernel {
 /// # Errors
 /// When there is none of that name.
 pub fn read(name: &str) -> io::Result<String> {
-    sysctl::read(&full(name))
+    match name.split_once('/') {
+        Some((link, name)) => sysctl::read_of_link("ipv4", link, name),
+        None => sysctl::read(&full(name)),
+    }
 }
 
-fn full(name: &str) -> String {
-    format!("net.ipv4.vs.{name}")
+/// A setting's whole name.
+pub fn full(name: &str) -> String {
+    match name.split_once('/') {
+        Some((link, name)) => format!("net.ipv4.conf.{link}.{name}"),
+        None => format!("net.ipv4.vs.{name}"),
+    }
 }
 
 #[cfg(test)]

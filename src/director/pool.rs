@@ -448,6 +448,7 @@ mod tests {
             lower_threshold: 0,
             checkers: vec![],
             commands: None,
+            is_mailed: false,
         });
         let server = VirtualServer {
             id: VirtualServerId::Address { protocol: Protocol::Tcp, address: [10, 0, 0, 1].into(), port: 80 },

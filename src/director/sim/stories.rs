@@ -623,6 +623,7 @@ pub(in crate::director) fn real_server(n: u8) -> Arc<RealServer> {
         lower_threshold: 0,
         checkers: vec![Checker { spec: Arc::new(spec), alpha: false }],
         commands: None,
+        is_mailed: false,
     })
 }
 

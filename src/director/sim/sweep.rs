@@ -280,6 +280,7 @@ fn random_real(rng: &mut fastrand::Rng, address: SocketAddr) -> RealServer {
         lower_threshold: 0,
         checkers: vec![Checker { spec: Arc::new(spec), alpha: rng.u32(0..3) == 0 }],
         commands: None,
+        is_mailed: false,
     }
 }
 
