@@ -153,6 +153,8 @@ pub struct Director {
     life: Life,
     is_ready: bool,
     unsettled: BTreeSet<VirtualServerId>,
+    /// Pools with verdicts that wait for their rest to end.
+    has_verdicts: BTreeSet<VirtualServerId>,
     orders: BTreeMap<Subscriber, Order>,
     was_leaving: BTreeMap<Subscriber, Instant>,
     /// Somebody is down, up or leaving that the saved state does not know of.
@@ -182,6 +184,7 @@ impl Director {
             life: Life::Running,
             is_ready: false,
             unsettled: BTreeSet::new(),
+            has_verdicts: BTreeSet::new(),
             orders: state.orders.iter().map(|o| ((o.virtual_server, o.real_server), o.order)).collect(),
             was_leaving: state
                 .leaving
@@ -253,7 +256,9 @@ impl Director {
             Life::Running => {}
         }
         let leaving = self.leaving_pools().filter_map(Pool::deadline).min();
-        [self.checkers.deadline(), leaving, self.reconciler.deadline(), Some(self.next_save)]
+        let waiting = self.has_verdicts.iter().filter_map(|id| self.pools.get(id));
+        let rested = waiting.map(Pool::rests_until).min();
+        [self.checkers.deadline(), leaving, rested, self.reconciler.deadline(), Some(self.next_save)]
             .into_iter()
             .flatten()
             .min()
@@ -278,7 +283,7 @@ impl Director {
         let is_up = entry.schedule.health().is_up();
         if is_up != finished.before.is_up() {
             self.is_state_stale = true;
-            self.unsettled.extend(entry.subscribers.iter().map(|(server, _)| *server));
+            self.has_verdicts.extend(entry.subscribers.iter().map(|(server, _)| *server));
         }
     }
 
@@ -397,6 +402,7 @@ impl Director {
         self.places.clear();
         self.left_by_some.clear();
         self.unsettled.clear();
+        self.has_verdicts.clear();
         self.reconciler.unwant_all();
     }
 
@@ -446,7 +452,11 @@ impl Director {
         let is_expired = |pool: &&Pool| pool.deadline().is_some_and(|at| at <= now);
         let expired: Vec<_> = self.leaving_pools().filter(is_expired).map(|p| p.server.id).collect();
         self.unsettled.extend(expired);
+        let is_due = |id: &VirtualServerId| self.pools.get(id).is_none_or(|pool| pool.rests_until() <= now);
+        let due: Vec<_> = self.has_verdicts.iter().filter(|id| is_due(id)).copied().collect();
+        self.unsettled.extend(due);
         for id in std::mem::take(&mut self.unsettled) {
+            self.has_verdicts.remove(&id);
             let is_placed = self.is_placed(id);
             let Some(pool) = self.pools.get_mut(&id) else { continue };
             let key = pool.key();

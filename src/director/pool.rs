@@ -20,6 +20,11 @@ use crate::time::Instant;
 
 /// Longest time a healthy destination that leaves may keep its connections.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(300);
+/// Rest of a pool after it was settled, for each of its members, before further verdicts settle it: who is asked about
+/// thousands of servers hears thousands of first verdicts within seconds, and each would cost as much as all. A pool
+/// whose rest would be shorter than [`REST_LEAST`] takes none.
+const REST_EACH: Duration = Duration::from_micros(5);
+const REST_LEAST: Duration = Duration::from_millis(1);
 /// Quiet needed before a quiesced destination counts as drained: a handshake under way is not yet active.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
@@ -37,6 +42,10 @@ pub struct Pool {
     has_quorum: bool,
     desired: Arc<DesiredService>,
     in_kernel: Arc<DesiredService>,
+    rests_until: Instant,
+    /// Members looked at by [`Pool::settle`], ever.
+    #[cfg(test)]
+    pub looked_at: usize,
 }
 
 /// A real server at work.
@@ -151,6 +160,9 @@ impl Pool {
             has_quorum: false,
             in_kernel: Arc::clone(&desired),
             desired,
+            rests_until: Instant::ZERO,
+            #[cfg(test)]
+            looked_at: 0,
         };
         pool.has_quorum = pool.next_quorum();
         pool
@@ -204,6 +216,12 @@ impl Pool {
 
     /// Derives health, quorum and the desired service anew.
     pub fn settle(&mut self, now: Instant, checkers: &Checkers, events: &mut Vec<Event>) {
+        let rest = REST_EACH.saturating_mul(u32::try_from(self.members.len()).unwrap_or(u32::MAX));
+        self.rests_until = if rest < REST_LEAST { now } else { now + rest };
+        #[cfg(test)]
+        {
+            self.looked_at += self.members.len();
+        }
         self.settle_members(now, checkers, events);
         self.settle_quorum(events);
         let standing = |at| self.members.get(&at).map_or(desired::Standing::Out, Member::standing);
@@ -341,6 +359,11 @@ impl Pool {
     /// When the first leaving destination runs out of time.
     pub fn deadline(&self) -> Option<Instant> {
         self.leaving.values().map(|l| l.deadline).min()
+    }
+
+    /// When verdicts may settle it again.
+    pub fn rests_until(&self) -> Instant {
+        self.rests_until
     }
 
     /// The service's key in the kernel.

@@ -26,6 +26,7 @@ pub(super) fn look(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
     }));
     let servers = &config.virtual_servers;
     found.extend(servers.iter().filter_map(|server| mh(server, view.is_yaml)));
+    found.extend(servers.iter().filter_map(|server| mh_port(server, view.is_yaml)));
     found.extend(places(config, view));
     found.extend(colocations(config, view));
     // One word a network: what is true of one real server there is true of all.
@@ -136,6 +137,20 @@ fn mh(server: &VirtualServer, is_yaml: bool) -> Option<Finding> {
         evidence: "the scheduler is mh, and its flags have no mh-fallback".to_owned(),
         why: why.to_owned(),
         fix: Some(Fix::ByHand(format!("write {word} in virtual server {id}, then: lvsd reload"))),
+    })
+}
+
+/// mh looks at the client's address alone, unless it is told otherwise.
+fn mh_port(server: &VirtualServer, is_yaml: bool) -> Option<Finding> {
+    let is_by_address = server.scheduler.as_str() == "mh" && !server.flags.contains(ServiceFlags::SCHED2);
+    let id = server.id;
+    let word = if is_yaml { "`scheduler_flags: [mh-port]`" } else { "`mh-port`" };
+    is_by_address.then(|| Finding {
+        severity: Severity::Hint,
+        what: format!("virtual server {id}: mh sends all of a client's connections to one real server"),
+        evidence: "the scheduler is mh, and its flags have no mh-port".to_owned(),
+        why: "clients behind one address, a proxy's or a provider's, all go to the same".to_owned(),
+        fix: Some(Fix::ByHand(format!("where that is not meant, write {word} in virtual server {id}"))),
     })
 }
 

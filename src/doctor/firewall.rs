@@ -93,11 +93,13 @@ fn half_seen(config: &Config, view: &View<'_>) -> Option<Finding> {
     let vips: Vec<String> = dropped.keys().map(ToString::to_string).collect();
     let why = match is_remembered {
         true => {
-            "replies go past this host (DR, TUN), so all that a client sends after its first packet counts as invalid: \
+            "replies go past this host (DR, TUN), so all that a client sends after its first packet counts as \
+             invalid: \
              connections open and hang (net.ipv4.vs.conntrack is 1)"
         }
         false => {
-            "replies go past this host (DR, TUN), so a client's last packet counts as invalid: neither the real server nor \
+            "replies go past this host (DR, TUN), so a client's last packet counts as invalid: neither the real \
+             server nor \
              IPVS learn that a connection has ended, for minutes"
         }
     };
@@ -280,7 +282,8 @@ fn untrack(vips: &BTreeMap<IpAddr, Dropped>, first: &Dropped) -> String {
     let mut commands = Vec::new();
     if is_nft {
         commands.push(
-            "nft 'add table inet lvs; add chain inet lvs untracked { type filter hook prerouting priority raw; }'".to_owned(),
+            "nft 'add table inet lvs; add chain inet lvs untracked { type filter hook prerouting priority raw; \
+             }'".to_owned(),
         );
     }
     for (family, program, vips) in [("ip", "iptables", all(true)), ("ip6", "ip6tables", all(false))] {

@@ -62,7 +62,8 @@ fn of_vip(config: &Config, view: &View<'_>, vip: IpAddr, macs: &BTreeSet<MacAddr
             None => (
                 answered,
                 format!(
-                    "find that host by its link-layer address and take {vip} from it; two directors that both are Master do \
+                    "find that host by its link-layer address and take {vip} from it; two directors that both \
+                     are Master do \
                      not hear each other"
                 ),
             ),

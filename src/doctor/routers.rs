@@ -18,7 +18,8 @@ const LAPSES: [(&str, &str); 2] = [
     ),
     (
         "is longer than 8 bytes",
-        "version 2 has room for eight: routers whose passwords begin alike accept each other, and whoever counts more \
+        "version 2 has room for eight: routers whose passwords begin alike accept each other, and whoever \
+         counts more \
          does not",
     ),
 ];
@@ -71,7 +72,8 @@ pub(super) fn why_both(config: &Config, view: &View<'_>, vip: IpAddr) -> Option<
     let Some(advert) = heard else {
         let fix = match &instance.transport {
             Transport::Multicast(group) => format!(
-                "let IP protocol 112 to {group} pass between both hosts (firewalls, the switch's IGMP snooping), or write \
+                "let IP protocol 112 to {group} pass between both hosts (firewalls, the switch's IGMP \
+                 snooping), or write \
                  unicast_peer on both"
             ),
             Transport::Unicast { .. } => {
@@ -166,9 +168,11 @@ fn collision(config: &Config, instance: &InstanceSettings, view: &View<'_>) -> O
         severity: Severity::Broken,
         what: format!("vrrp_instance {name}: VRID {vrid} on {link} is another virtual router's, too"),
         evidence: format!("heard {}", words(other)),
-        why: "each takes the other's advertisements for its own peer's: one of both never becomes Master, and two hosts may \
+        why:
+            "each takes the other's advertisements for its own peer's: one of both never becomes Master, and \
+         two hosts may \
               have one MAC address"
-            .to_owned(),
+                .to_owned(),
         fix: Some(Fix::ByHand(free)),
     })
 }
@@ -225,15 +229,20 @@ fn unanswered(instance: &InstanceSettings, view: &View<'_>) -> Option<Finding> {
         severity: Severity::Broken,
         what: format!("nobody answers for VIP {vip}, though a Master advertises it"),
         evidence: format!("heard {}; asked who has {vip}: silence", words(advert)),
-        why: "clients find no way to it: the Master does not have it, or the network between drops what names it".to_owned(),
+        why:
+            "clients find no way to it: the Master does not have it, or the network between drops what names \
+         it"
+            .to_owned(),
         fix: Some(Fix::On(
             advert.source,
             match cloud {
                 Some(cloud) => format!(
-                    "ip addr show to {vip}; if it is there, {cloud} drops it: allow the address for that machine's port"
+                    "ip addr show to {vip}; if it is there, {cloud} drops it: allow the address for that \
+                     machine's port"
                 ),
                 None => format!(
-                    "ip addr show to {vip}; if it is there, arp_ignore of that link or the (virtual) switch's filter drops it"
+                    "ip addr show to {vip}; if it is there, arp_ignore of that link or the (virtual) switch's \
+                     filter drops it"
                 ),
             },
         )),
@@ -250,8 +259,10 @@ fn equals(instance: &InstanceSettings, view: &View<'_>) -> Option<Finding> {
         severity: Severity::Hint,
         what: format!("vrrp_instance {}: two routers have priority {}", instance.name, instance.priority),
         evidence: format!("heard {}", words(equal)),
-        why: "whoever has the higher address wins while both begin, else whoever was first: after a reboot it may be either"
-            .to_owned(),
+        why:
+            "whoever has the higher address wins while both begin, else whoever was first: after a reboot it \
+         may be either"
+                .to_owned(),
         fix: Some(Fix::ByHand("give each its own priority".to_owned())),
     })
 }
@@ -300,13 +311,18 @@ fn failback(config: &Config, instance: &InstanceSettings) -> Option<Finding> {
     let follows = config.global.sync_follows.as_ref() == Some(&instance.name);
     (follows && instance.preempts && instance.preempt_delay.is_zero()).then(|| Finding {
         severity: Severity::Hint,
-        what: format!("vrrp_instance {} takes the addresses back before it knows the connections", instance.name),
+        what: format!(
+            "vrrp_instance {} takes the addresses back before it knows the connections",
+            instance.name
+        ),
         evidence: "lvs_sync_daemon follows it, it preempts, and preempt_delay is 0".to_owned(),
-        why: "the kernel replicates what happens from then on, and never what is there: a host that returns cuts connections \
+        why: "the kernel replicates what happens from then on, and never what is there: a host that returns \
+         cuts connections \
               that began without it"
             .to_owned(),
         fix: Some(Fix::ByHand(
-            "write `nopreempt` (and `state BACKUP`), or a preempt_delay as long as connections last".to_owned(),
+            "write `nopreempt` (and `state BACKUP`), or a preempt_delay as long as connections last"
+                .to_owned(),
         )),
     })
 }

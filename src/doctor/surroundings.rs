@@ -1,5 +1,5 @@
-//! What surrounds a director on its host: the cloud it is in, who else manages its links, what starts it at boot, what it
-//! may do, and which parts its kernel has.
+//! What surrounds a director on its host: the cloud it is in, who else manages its links, what starts it at boot, what
+//! it may do, and which parts its kernel has.
 
 use std::collections::BTreeSet;
 
@@ -162,7 +162,8 @@ fn cloud(config: &Config, view: &View<'_>) -> Option<Finding> {
             evidence,
             why: "then nobody finds the VIP, though a Master has it".to_owned(),
             fix: Some(Fix::ByHand(
-                "allow the VIP for this machine's port (allowed address pairs), and MAC addresses of its own where use_vmac is \
+                "allow the VIP for this machine's port (allowed address pairs), and MAC addresses of its own \
+                 where use_vmac is \
                  written"
                     .to_owned(),
             )),
@@ -212,7 +213,8 @@ fn removes(config: &Config, view: &View<'_>, managed: &Managed) -> Option<Findin
             "NetworkManager",
             "the link is managed",
             format!(
-                "configure {link} by another program, and: printf '[keyfile]\\nunmanaged-devices=interface-name:{link}\\n' > \
+                "configure {link} by another program, and: printf \
+                 '[keyfile]\\nunmanaged-devices=interface-name:{link}\\n' > \
                  /etc/NetworkManager/conf.d/lvsd.conf && nmcli general reload"
             ),
         ),
@@ -222,7 +224,8 @@ fn removes(config: &Config, view: &View<'_>, managed: &Managed) -> Option<Findin
         severity: Severity::Warning,
         what: format!("{who} removes {what} from {link} whenever it configures it anew"),
         evidence: format!("{link} is configured by {file}: {missing}"),
-        why: "what is not in its file is taken for a leftover: at its restart, or when the cable was out, clients lose the \
+        why: "what is not in its file is taken for a leftover: at its restart, or when the cable was out, \
+         clients lose the \
               VIP until it is put back"
             .to_owned(),
         fix: Some(Fix::ByHand(fix)),
@@ -237,7 +240,8 @@ fn networkd_fix(link: &str, file: &str) -> String {
     };
     let folder = format!("/etc/systemd/network/{name}.d");
     format!(
-        "mkdir -p {folder} && printf '[Network]\\nKeepConfiguration=static\\n' > {folder}/lvsd.conf && networkctl reload"
+        "mkdir -p {folder} && printf '[Network]\\nKeepConfiguration=static\\n' > {folder}/lvsd.conf && \
+         networkctl reload"
     )
 }
 
@@ -284,7 +288,8 @@ fn boot(config: &Config, view: &View<'_>) -> Vec<Finding> {
             what: format!("{name} does not wait for the network at boot"),
             evidence: format!("{name} has no After=network-online.target"),
             why: match is_lvsd {
-                true => "checks that cannot be made yet count for nothing, and instances wait in Fault for their links".to_owned(),
+                true => "checks that cannot be made yet count for nothing, and instances wait in Fault for \
+                 their links".to_owned(),
                 false => "keepalived may find no address, and stay in Fault".to_owned(),
             },
             fix: Some(Fix::ByHand(format!(

@@ -103,6 +103,12 @@ fn mh_without_fallback_is_worse_where_weight_0_is_kept() {
     assert_eq!(of(&mh.replacen("weight 1", "weight 1\ninhibit_on_failure", 1)), Some(Severity::Broken));
     assert_eq!(of(&mh.replace("lb_algo mh", "lb_algo mh\nmh-fallback")), None);
     assert_eq!(of(&DR.replace("lb_algo rr", "lb_algo sh")), None);
+    let one = "virtual server 10.1.0.100:80 tcp: mh sends all of a client's connections to one real server";
+    let hints = |text: &str| {
+        host.examine(text).into_iter().filter(|f| f.what == one).map(|f| f.severity).collect::<Vec<_>>()
+    };
+    assert_eq!(hints(&mh), [Severity::Hint]);
+    assert_eq!(hints(&mh.replace("lb_algo mh", "lb_algo mh\nmh-port")), []);
 }
 
 #[test]
@@ -138,6 +144,15 @@ fn a_tunnel_s_strict_filter_is_named_with_its_link() {
     assert!(found[0].evidence.contains("net.ipv4.conf.tunl0.rp_filter is 1"), "{found:?}");
     host.settings.insert("ipv4.tunl0.rp_filter", 0);
     assert_eq!(host.broken(&tun), []);
+}
+
+#[test]
+fn a_vip_that_failed_its_duplicate_check_is_told() {
+    let mut host = Imagined::of(&[("eth0", DIRECTOR, 24), ("eth0", VIP, 32)]);
+    host.unusable = Some(VIP);
+    assert_eq!(host.broken(DR)[0].what, "VIP 10.1.0.100 is not usable");
+    host.unusable = None;
+    assert_eq!(host.broken(DR), []);
 }
 
 #[test]
@@ -212,6 +227,7 @@ struct Imagined {
     asked: BTreeSet<IpAddr>,
     adverts: BTreeSet<Advert>,
     surroundings: Surroundings,
+    unusable: Option<&'static str>,
 }
 
 impl Imagined {
@@ -229,6 +245,7 @@ impl Imagined {
             asked: BTreeSet::new(),
             adverts: BTreeSet::new(),
             surroundings: Surroundings::default(),
+            unusable: None,
         }
     }
 
@@ -297,7 +314,7 @@ impl Imagined {
             prefix: Prefix { ip: ip.parse().unwrap(), length: *length },
             scope: 0,
             is_secondary: false,
-            is_unusable: false,
+            is_unusable: self.unusable == Some(*ip),
         });
         Host { links: names.map(|name| (index(name), link(name))).into(), addresses: held.collect() }
     }

@@ -26,7 +26,8 @@ pub fn holds(lab: &Lab, pair: &Pair) -> Verdict {
         let [stopped, killed] = failovers(lab, pair, has_sync)?;
         let how = if has_sync { "with lvs_sync_daemon" } else { "without" };
         lines.push(format!(
-            "{how:22} clients that stay where they were: {stopped} of 20 after a stop of the master, {killed} of 20 after \
+            "{how:22} clients that stay where they were: {stopped} of 20 after a stop of the master, {killed} \
+             of 20 after \
              kill -9"
         ));
         let is_expected = match has_sync {

@@ -134,8 +134,8 @@ pub fn run(lab: &mut Lab) -> Verdict {
     Ok(())
 }
 
-/// Rules that drop clients, what connection tracking takes for invalid, and replies: told as what they do, and gone by the
-/// printed command.
+/// Rules that drop clients, what connection tracking takes for invalid, and replies: told as what they do, and gone by
+/// the printed command.
 fn firewalls(lab: &Lab, director: &Host, [dr, nat]: [&str; 2]) -> Verdict {
     let nft = |ruleset: &str| output(director, &["nft", ruleset]).map(drop);
     let table = "flush ruleset; add table inet filter; add chain inet filter";

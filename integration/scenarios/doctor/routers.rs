@@ -13,7 +13,8 @@ use crate::lab::{Lab, Verdict, claim, same};
 
 fn pair(priority: u8) -> String {
     format!(
-        "vrrp_instance WEB {{\n    interface eth0\n    virtual_router_id 51\n    priority {priority}\n    advert_int 1\n    \
+        "vrrp_instance WEB {{\n    interface eth0\n    virtual_router_id 51\n    priority {priority}\n    \
+         advert_int 1\n    \
          virtual_ipaddress {{\n        {VIP}/24\n    }}\n}}\n{}",
         super::DR
     )

@@ -1,5 +1,5 @@
-//! The files `lvsd real-server emit` prints, read by the programs they are for: afterwards the host serves the VIP by DR,
-//! and `lvsd real-server status` is content.
+//! The files `lvsd real-server emit` prints, read by the programs they are for: afterwards the host serves the VIP by
+//! DR and TUN, and `lvsd real-server status` is content.
 
 use std::fs;
 
@@ -44,7 +44,8 @@ pub fn run(lab: &mut Lab) -> Verdict {
     lab.step("NetworkManager");
     install(&machine, "networkmanager", &[])?;
     let start = format!(
-        "{NO_UDEV}mkdir -p /run/NetworkManager && exec NetworkManager --debug --configure-and-quit=initrd --log-level=INFO 2>&1"
+        "{NO_UDEV}mkdir -p /run/NetworkManager && exec NetworkManager --debug --configure-and-quit=initrd \
+         --log-level=INFO 2>&1"
     );
     let said = machine.succeed(&["sh", "-c", &start])?;
     serves(&site.client, &host, "lvs-vip", &[]).map_err(|error| format!("{error}\n{said}"))?;
@@ -78,7 +79,8 @@ fn direct(director: &Host, method: &str) -> Verdict {
 /// Starts it until it has configured what its files say.
 fn by_networkd(lab: &Lab, client: &Host, machine: &Machine, flags: &[&str]) -> Verdict {
     let start = format!(
-        "{NO_UDEV}mkdir -p /run/systemd/netif/links /run/systemd/netif/leases && chown -R systemd-network /run/systemd/netif \
+        "{NO_UDEV}mkdir -p /run/systemd/netif/links /run/systemd/netif/leases && chown -R systemd-network \
+         /run/systemd/netif \
          && exec /lib/systemd/systemd-networkd"
     );
     let daemon: Daemon = machine.start(lab, "networkd", &["sh", "-c", &start])?;

@@ -31,7 +31,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
         through(lab, &site.client, &site.director, &hosts, &flags, method)?;
     }
 
-    // With a strict `all` only loose helps, and loose wants an address; what systemd's defaults make of a link is loose.
+    // With a strict `all` only loose helps, and loose wants an address; systemd's defaults make links loose.
     for (all, own) in [("1", "0"), ("0", "2")] {
         lab.step(format!("TUN with rp_filter {all} of all links, {own} of the tunnel's"));
         let set = |all, own| {

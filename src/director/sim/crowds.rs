@@ -1,5 +1,6 @@
 //! What the kernel refuses, servers that move, and many that fail at once.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,10 +8,15 @@ use super::stories::{
     SECONDS_TO_NOTICE, config, real, real_server, spec, started, tcp_server, told, weights,
 };
 use super::world::{Server, World};
+use crate::check::outcome::{Outcome, Phase};
+use crate::check::schedule::RunId;
 use crate::config::{Config, Global, RealServer, VirtualServer, VirtualServerId};
-use crate::director::Input;
+use crate::director::event::Event;
+use crate::director::state::State;
+use crate::director::{Director, Effect, Input};
 use crate::ipvs::scheduler::Scheduler;
 use crate::ipvs::types::{Protocol, SyncDaemon, SyncRole};
+use crate::time::Instant;
 
 #[test]
 fn a_dead_server_that_moves_to_another_virtual_server_stays_dead() {
@@ -116,4 +122,50 @@ fn many_failures_at_once_are_saved_once_a_second_and_not_one_by_one() {
     world.start(&config);
     world.run(Duration::from_millis(100));
     assert_eq!(weights(&world), "1:1", "a second later everything is saved");
+}
+
+#[test]
+fn first_verdicts_of_ten_thousand_servers_cost_little_more_than_looking_at_each() {
+    const MANY: u32 = 10_000;
+    let at = |n: u32| {
+        let [_, b, c, d] = n.to_be_bytes();
+        let address = SocketAddr::from(([10, b, c, d], 80));
+        let mut real = (*real_server(1)).clone();
+        real.address = address;
+        let mut real = Arc::new(real);
+        spec(&mut real).target.address = address;
+        real
+    };
+    let server = VirtualServer { real_servers: (1..=MANY).map(at).collect(), ..tcp_server() };
+    let mut now = Instant::ZERO;
+    let mut director = Director::new(config(server), State::default(), 1, now);
+    let mut effects = Vec::new();
+    director.handle(now, Input::Wake, &mut effects);
+    let (mut verdicts, mut down) = (0, 0);
+    while down < MANY {
+        let begun: Vec<RunId> = effects
+            .drain(..)
+            .filter_map(|effect| match effect {
+                Effect::StartProbe { run, .. } => Some(run),
+                Effect::Event(Event::RealServer { is_up: false, .. }) => {
+                    down += 1;
+                    None
+                }
+                _ => None,
+            })
+            .collect();
+        for run in begun {
+            // Each has an instant of its own.
+            now = now + Duration::from_micros(100);
+            let outcome = Outcome::fail(Phase::Connect, "connection refused");
+            director.handle(now, Input::ProbeDone { run, outcome }, &mut effects);
+            verdicts += 1;
+            let looked_at: usize = director.pools.values().map(|pool| pool.looked_at).sum();
+            let each = looked_at / usize::try_from(MANY).unwrap();
+            assert!(each < 500, "each server was looked at {each} times after {verdicts} verdicts");
+        }
+        now = now.max(director.deadline().expect("somebody is to be asked"));
+        director.handle(now, Input::Wake, &mut effects);
+        assert!(verdicts < 10 * MANY, "{down} are down");
+    }
 }
