@@ -12,6 +12,7 @@ use super::{ConfigArguments, check, complain, print};
 use crate::config::{self, VirtualServerId};
 use crate::daemon::plan::{self, HealthSource, Plan};
 use crate::daemon::startup::Exit;
+use crate::daemon::sysctls;
 use crate::director::preview::Change;
 use crate::director::status::VirtualServerStatus;
 use crate::ipvs::types::{Destination, Service, SyncRole};
@@ -175,7 +176,7 @@ fn rows(changes: &[Change]) -> String {
                 table.row(["~", "timeouts", "", &then, ""]);
             }
             Change::Setting { name, before, after } => {
-                let what = format!("setting net.ipv4.vs.{name}");
+                let what = format!("setting {}", sysctls::full(name));
                 table.row(["~", &what, before.as_deref().unwrap_or_default(), after, ""]);
             }
             Change::StartSync { role, interface } => {

@@ -37,6 +37,7 @@ use crate::director::coupling::HostForwards;
 use crate::director::order::Selector;
 use crate::director::reconcile::SWEEP_INTERVAL;
 use crate::director::{Director, Effect, Input};
+use crate::ipvs::types::Family;
 use crate::net::sysctl;
 use crate::notify::instance::Scene;
 use crate::time::{self, Instant};
@@ -44,6 +45,9 @@ use crate::vrrp::event::Event;
 use crate::vrrp::exchange::Input as RouterInput;
 use crate::vrrp::settings::Settings;
 
+/// Takes packets from the network that come from an address of this host's; of no link, because only routes know by
+/// which a real server answers.
+const ACCEPT_LOCAL: &str = "net.ipv4.conf.all.accept_local";
 /// Real servers named to an operator who asked for one that is not there.
 const KNOWN_SHOWN: usize = 10;
 /// Longest time a stop waits for the router, whose own limit is shorter.
@@ -203,7 +207,7 @@ impl Shell {
         let mut finished = None;
         for effect in effects {
             match effect {
-                Effect::StartProbe { run, spec } => prober.begin(run, spec),
+                Effect::StartProbe { run, spec, lane } => prober.begin(run, spec, lane),
                 Effect::CancelProbe(run) => prober.cancel(run),
                 Effect::SaveState(state) => {
                     if let Err(error) = self.run_dir.save(state, time::now()) {
@@ -453,7 +457,12 @@ impl Signals {
 
 /// The kernel's settings a configuration wants.
 pub fn settings(config: &Config) -> Values {
-    config.global.sysctl.iter().map(|(name, value)| (name.clone(), value.to_string())).collect()
+    let of_ipvs = config.global.sysctl.iter().map(|(name, value)| (name.clone(), value.to_string()));
+    let reals = config.virtual_servers.iter().filter(|server| server.id.family() == Family::Inet);
+    let checks_ways = reals.flat_map(|server| &server.real_servers).any(|real| real.path_check.is_some());
+    // Answers to checks through the VIP come from the VIP, which is this host's own address while it is active.
+    let of_host = checks_ways.then(|| (ACCEPT_LOCAL.to_owned(), "1".to_owned()));
+    of_ipvs.chain(of_host).collect()
 }
 
 async fn next_news(router: &mut Option<Handle>) -> News {

@@ -8,6 +8,7 @@ use tracing::debug;
 
 use crate::check;
 use crate::check::outcome::{Outcome, Phase};
+use crate::check::path::Lane;
 use crate::check::schedule::RunId;
 use crate::check::spec::CheckerSpec;
 
@@ -20,9 +21,9 @@ pub struct Prober {
 
 impl Prober {
     /// Begins a probe.
-    pub fn begin(&mut self, run: RunId, spec: Arc<CheckerSpec>) {
+    pub fn begin(&mut self, run: RunId, spec: Arc<CheckerSpec>, lane: Option<Lane>) {
         let handle = self.tasks.spawn(async move {
-            let outcome = check::run(&spec).await;
+            let outcome = check::run(&spec, lane.as_ref()).await;
             let (checker, target) = (spec.question.keyword(), spec.target.address);
             debug!(%target, verdict = ?outcome.verdict, took = ?outcome.took, "{checker}: {}", outcome.reason);
             (run, outcome)

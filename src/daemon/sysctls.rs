@@ -1,4 +1,5 @@
-//! Keeps the kernel's IPVS settings (`net.ipv4.vs.*`) as configured, and puts them back at a stop.
+//! Keeps the kernel's IPVS settings (`net.ipv4.vs.*`) as configured, and what checks through the VIP need of the host's,
+//! and puts them back at a stop.
 //!
 //! What a setting was before is remembered on disk before it is changed, so that a crash or a hand-over leaves it to
 //! the next lvsd. A setting that somebody else changed meanwhile is set again, and at a stop left alone.
@@ -11,7 +12,7 @@ use tracing::{info, warn};
 use super::state_file::OriginalsFile;
 use crate::net::sysctl;
 
-/// Settings by name, without `net.ipv4.vs.`.
+/// Settings by name: those below `net.ipv4.vs` by what follows that, others in full.
 pub type Values = BTreeMap<String, String>;
 
 /// Where settings are.
@@ -80,9 +81,7 @@ impl<S: Settings> Keeper<S> {
         if self.originals.len() != count
             && let Err(error) = self.settings.remember(&self.originals)
         {
-            warn!(
-                "what the IPVS settings were cannot be remembered: {error}: after a crash nobody puts them back"
-            );
+            warn!("what settings were cannot be remembered: {error}: after a crash nobody puts them back");
         }
         for (name, value) in found {
             let Some(wanted) = self.wanted.get(&name).filter(|wanted| **wanted != value).cloned() else {
@@ -90,13 +89,12 @@ impl<S: Settings> Keeper<S> {
                 continue;
             };
             if self.set.contains(&name) {
-                warn!(
-                    "setting net.ipv4.vs.{name} was changed to {value} by somebody else, set to {wanted} again"
-                );
+                let full = full(&name);
+                warn!("setting {full} was changed to {value} by somebody else, set to {wanted} again");
             }
             match self.settings.write(&name, &wanted) {
                 Ok(()) => {
-                    info!("setting net.ipv4.vs.{name} is {wanted}, it was {value}");
+                    info!("setting {} is {wanted}, it was {value}", full(&name));
                     self.set.insert(name.clone());
                     self.troubles.remove(&name);
                 }
@@ -123,26 +121,26 @@ impl<S: Settings> Keeper<S> {
             if !is_ours || found == original {
                 return Ok(());
             }
-            info!("setting net.ipv4.vs.{name} is {original} again");
+            info!("setting {} is {original} again", full(name));
             self.settings.write(name, &original)
         });
         if let Err(error) = result {
-            warn!("setting net.ipv4.vs.{name} cannot be put back to {original}: {error}");
+            warn!("setting {} cannot be put back to {original}: {error}", full(name));
         }
         if let Err(error) = self.settings.remember(&self.originals) {
-            warn!("what the IPVS settings were cannot be remembered: {error}");
+            warn!("what settings were cannot be remembered: {error}");
         }
     }
 
     fn trouble(&mut self, name: &str, trouble: &str) {
         if self.troubles.get(name).is_none_or(|before| before != trouble) {
-            warn!("setting net.ipv4.vs.{name} {trouble}");
+            warn!("setting {} {trouble}", full(name));
             self.troubles.insert(name.to_owned(), trouble.to_owned());
         }
     }
 }
 
-/// The kernel's settings below net.ipv4.vs, remembered in the run directory.
+/// The kernel's settings, remembered in the run directory.
 #[derive(Debug)]
 pub struct Kernel(pub OriginalsFile);
 
@@ -168,8 +166,9 @@ pub fn read(name: &str) -> io::Result<String> {
     sysctl::read(&full(name))
 }
 
-fn full(name: &str) -> String {
-    format!("net.ipv4.vs.{name}")
+/// A setting's whole name.
+pub fn full(name: &str) -> String {
+    if name.contains('.') { name.to_owned() } else { format!("net.ipv4.vs.{name}") }
 }
 
 #[cfg(test)]

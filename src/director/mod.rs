@@ -2,8 +2,9 @@
 //!
 //! Input and `now` go in, effects come out; it never reads a clock, never waits, never fails and knows no socket.
 //! [`checkers`] run on schedule, [`pool`]s turn their health into what the kernel should hold ([`desired`]),
-//! [`reconcile`] makes the kernel so, [`places`] says where where this host is a real server, too. [`reload`] carries state from one configuration to the next, [`state`] from
-//! one process to the next. The shell in `daemon` performs the effects, the simulated world in `sim` does so in
+//! [`reconcile`] makes the kernel so, [`places`] says where where this host is a real server, too; [`paths`] checks the
+//! way of the VIP's packets. [`reload`] carries state from one configuration to the next, [`state`] from one process to
+//! the next. The shell in `daemon` performs the effects, the simulated world in `sim` does so in
 //! virtual time: the same code decides in both.
 
 pub mod checkers;
@@ -12,8 +13,11 @@ pub mod coupling;
 pub mod desired;
 pub mod event;
 mod knowledge;
+mod lanes;
+pub mod marks;
 pub mod notice;
 pub mod order;
+pub mod paths;
 pub mod places;
 pub mod pool;
 pub mod preview;
@@ -37,7 +41,9 @@ use checkers::{Checkers, Subscriber};
 use colocated::Around;
 use coupling::{Coupling, HostForwards};
 use event::Event;
+use marks::Marks;
 use order::{Change, Order, Selector};
+use paths::Paths;
 use places::{Doors, Places};
 use pool::Pool;
 use reconcile::{Readings, Reconciler, Request};
@@ -46,6 +52,7 @@ use settings::SettingsKeeper;
 use state::{KnownDown, KnownLeaving, KnownOrder, State};
 
 use crate::check::outcome::{Outcome, Verdict};
+use crate::check::path::Lane;
 use crate::check::schedule::RunId;
 use crate::check::spec::CheckerSpec;
 use crate::config::{Config, VirtualServer, VirtualServerId};
@@ -112,6 +119,8 @@ pub enum Effect {
         run: RunId,
         /// What to ask.
         spec: Arc<CheckerSpec>,
+        /// By which way, where it is about one.
+        lane: Option<Lane>,
     },
     /// Nobody waits for this run any more.
     CancelProbe(RunId),
@@ -150,6 +159,7 @@ pub struct Director {
     reconciler: Reconciler,
     coupling: Coupling,
     places: Places,
+    paths: Paths,
     life: Life,
     is_ready: bool,
     unsettled: BTreeSet<VirtualServerId>,
@@ -179,6 +189,7 @@ impl Director {
             reconciler: Reconciler::new(owned, settings, config.global.flush),
             coupling,
             places: Places::default(),
+            paths: Paths::default(),
             life: Life::Running,
             is_ready: false,
             unsettled: BTreeSet::new(),
@@ -204,6 +215,7 @@ impl Director {
         let pool = |s: &VirtualServer| (s.id, Pool::new(s.clone(), maker.fresh(s, &known)));
         director.pools = config.virtual_servers.iter().map(pool).collect();
         director.unsettled.extend(director.pools.keys());
+        director.mark_lanes();
         director
     }
 
@@ -217,7 +229,10 @@ impl Director {
                 let readings = self.reconciler.on_snapshot(now, result, &mut events);
                 self.take_readings(now, &readings, &mut events);
             }
-            Input::Applied(result) => self.reconciler.on_applied(now, result, &mut events),
+            Input::Applied(result) => match self.paths.lanes.on_applied(now, &result) {
+                Some(opened) => self.lanes_opened(now, opened, &mut events, effects),
+                None => self.reconciler.on_applied(now, result, &mut events),
+            },
             Input::Reload(config) => {
                 self.reload(now, config, effects);
                 self.place(&mut events);
@@ -248,18 +263,49 @@ impl Director {
             Life::Finished => return None,
             Life::HandingOver => return None,
             Life::Stopping { give_up } => {
-                return Some(self.reconciler.deadline().map_or(give_up, |d| d.min(give_up)));
+                return Some(self.kernel_deadline().map_or(give_up, |d| d.min(give_up)));
             }
             Life::Running => {}
         }
         let leaving = self.leaving_pools().filter_map(Pool::deadline).min();
-        [self.checkers.deadline(), leaving, self.reconciler.deadline(), Some(self.next_save)]
+        let paths = self.paths.deadline().filter(|_| self.reconciler.has_read());
+        [self.checkers.deadline(), paths, leaving, self.kernel_deadline(), Some(self.next_save)]
             .into_iter()
             .flatten()
             .min()
     }
 
+    /// When there is something to ask of the kernel; while it is asked, only its answer can move anything.
+    fn kernel_deadline(&self) -> Option<Instant> {
+        if self.is_kernel_busy() {
+            return None;
+        }
+        [self.reconciler.deadline(), self.paths.lanes.deadline()].into_iter().flatten().min()
+    }
+
+    fn is_kernel_busy(&self) -> bool {
+        self.reconciler.is_busy() || self.paths.lanes.is_busy()
+    }
+
+    /// Lanes are opened and closed after what the table needs written, and before it is read again.
+    fn request(&mut self, now: Instant, events: &mut Vec<Event>) -> Option<Request> {
+        if self.is_kernel_busy() {
+            return None;
+        }
+        let lane = if self.reconciler.has_writes() { None } else { self.paths.lanes.request(now) };
+        lane.or_else(|| self.reconciler.request(now, events)).or_else(|| self.paths.lanes.request(now))
+    }
+
+    fn mark_lanes(&mut self) {
+        let marks = Marks::of(&self.config);
+        self.reconciler.overlook(marks.clone());
+        self.paths.configure(&self.config, marks);
+    }
+
     fn probe_done(&mut self, now: Instant, run: RunId, outcome: Outcome, events: &mut Vec<Event>) {
+        let Some(id) = self.checkers.id_of_run(run) else { return };
+        let is_path = self.checkers.get(id).is_some_and(paths::is_path);
+        let outcome = if is_path { self.judge_path(id, run, outcome) } else { outcome };
         let (verdict, reason) = (outcome.verdict, outcome.reason.to_string());
         let Some(finished) = self.checkers.finish(now, run, outcome) else { return };
         let entry = finished.entry;
@@ -275,14 +321,21 @@ impl Director {
             let (time, expires_in) = (certificate.time(), certificate.expires_in);
             events.push(Event::Certificate { checker, target, time, expires_in });
         }
-        let is_up = entry.schedule.health().is_up();
-        if is_up != finished.before.is_up() {
+        let (was_up, is_up) = (finished.before.is_up(), entry.schedule.health().is_up());
+        if is_up != was_up {
             self.is_state_stale = true;
             self.unsettled.extend(entry.subscribers.iter().map(|(server, _)| *server));
+        }
+        if !is_path {
+            let came_up = is_up == Some(true) && was_up != is_up;
+            self.own_check_ended(now, id, (verdict, came_up), events);
         }
     }
 
     fn take_readings(&mut self, now: Instant, readings: &Readings, events: &mut Vec<Event>) {
+        if let Some(present) = &readings.lanes {
+            self.paths.lanes.seen(present);
+        }
         for key in &readings.read {
             let id = self.places.owner(*key);
             if !self.is_in_place(*key, id) {
@@ -369,13 +422,19 @@ impl Director {
         for (id, pool) in &old {
             maker.retire(*id, &pool.members, None);
         }
-        effects.extend(maker.cancelled.drain(..).map(Effect::CancelProbe));
+        let cancelled = std::mem::take(&mut maker.cancelled);
+        for run in cancelled {
+            self.paths.forget(run);
+            effects.push(Effect::CancelProbe(run));
+        }
         for pool in old.values() {
             self.reconciler.unwant(pool.key());
         }
         self.unsettled.extend(pools.keys());
         self.pools = pools;
         self.config = config;
+        self.mark_lanes();
+        self.paths_reloaded(now);
         self.want_settings();
         self.is_state_stale = true;
     }
@@ -395,6 +454,7 @@ impl Director {
         effects.extend(self.checkers.clear().into_iter().map(Effect::CancelProbe));
         self.pools.clear();
         self.places.clear();
+        self.paths.clear();
         self.left_by_some.clear();
         self.unsettled.clear();
         self.reconciler.unwant_all();
@@ -414,15 +474,13 @@ impl Director {
     /// Does all that is due: probes, pools, the next request to the kernel, the end.
     fn advance(&mut self, now: Instant, events: &mut Vec<Event>, effects: &mut Vec<Effect>) {
         if self.life == Life::Running {
-            while let Some((run, spec)) = self.checkers.begin_due(now) {
-                effects.push(Effect::StartProbe { run, spec });
-            }
+            self.begin_checks(now, events, effects);
             self.settle(now, events);
             self.settle_retired(now);
             self.tell_markings(effects);
         }
         let request = match self.life {
-            Life::Running | Life::Stopping { .. } => self.reconciler.request(now, events),
+            Life::Running | Life::Stopping { .. } => self.request(now, events),
             Life::HandingOver | Life::Finished => None,
         };
         self.name_services(events);
@@ -439,6 +497,19 @@ impl Director {
                 &self.config.global,
             );
             effects.extend(news.map(Effect::Router));
+        }
+    }
+
+    fn begin_checks(&mut self, now: Instant, events: &mut Vec<Event>, effects: &mut Vec<Effect>) {
+        while let Some(id) = self.checkers.due(now) {
+            if self.checkers.get(id).is_some_and(paths::is_path) {
+                self.path_is_due(now, id, events);
+            } else if let Some((run, spec)) = self.checkers.begin(now, id) {
+                effects.push(Effect::StartProbe { run, spec, lane: None });
+            }
+        }
+        if self.reconciler.has_read() {
+            self.open_lanes(now);
         }
     }
 
@@ -501,17 +572,21 @@ impl Director {
                 let destinations = entries.iter().map(|e| e.destinations.len()).sum();
                 effects.push(Effect::Event(Event::Ready { services: entries.len(), destinations }));
             }
-            Life::Stopping { give_up } if self.reconciler.is_released() || now >= give_up => {
+            Life::Stopping { give_up } if self.is_released() || now >= give_up => {
                 self.life = Life::Finished;
                 effects.push(Effect::SaveState(self.state()));
-                effects.push(Effect::Finished { is_clean: self.reconciler.is_released() });
+                effects.push(Effect::Finished { is_clean: self.is_released() });
             }
-            Life::HandingOver if !self.reconciler.is_busy() => {
+            Life::HandingOver if !self.is_kernel_busy() => {
                 self.life = Life::Finished;
                 effects.push(Effect::Finished { is_clean: true });
             }
             _ => {}
         }
+    }
+
+    fn is_released(&self) -> bool {
+        self.reconciler.is_released() && self.paths.lanes.is_released()
     }
 
     fn state(&self) -> State {

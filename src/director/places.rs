@@ -98,7 +98,13 @@ impl Places {
         self.colocated.iter().filter_map(|(id, c)| colocated::marking(*id, c)).collect()
     }
 
-    fn is_own(&self, ip: IpAddr) -> bool {
+    /// This host's addresses on links of the network.
+    pub fn shown(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.around.shown.iter().copied()
+    }
+
+    /// Whether an address is this host's.
+    pub fn is_own(&self, ip: IpAddr) -> bool {
         ip.is_loopback() || self.around.own.contains(&ip)
     }
 

@@ -424,6 +424,7 @@ mod tests {
             upper_threshold: 0,
             lower_threshold: 0,
             checkers: vec![],
+            path_check: None,
             commands: None,
         });
         let server = VirtualServer {
