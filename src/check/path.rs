@@ -119,11 +119,17 @@ fn judge(question: &PathQuestion, outcome: Outcome, patience: Duration) -> Outco
         (Verdict::Fail, None) => {
             format!("{}: no answer from {vip} within {}", silence(question), in_words(patience))
         }
-        (Verdict::Fail, Some(libc::ECONNREFUSED | libc::ECONNRESET)) => {
-            format!(
-                "service down at the VIP: {vip} is refused, nothing listens there or a firewall rejects it"
-            )
-        }
+        (Verdict::Fail, Some(libc::ECONNREFUSED | libc::ECONNRESET)) => match question.by {
+            Carrier::Frames => {
+                format!(
+                    "service down at the VIP: {vip} is refused, nothing listens there or a firewall rejects it"
+                )
+            }
+            // Who has no tunnel device up says the same by ICMP.
+            Carrier::Tunnel | Carrier::UdpTunnel => format!(
+                "tunnel device down there, or service down at the VIP: {vip} is refused, or the tunnel's packets are"
+            ),
+        },
         (Verdict::Fail, Some(libc::EHOSTUNREACH)) => {
             format!(
                 "VIP missing on lo, so it sends packets for {vip} on, or a firewall rejects them: {}",
@@ -194,6 +200,8 @@ mod tests {
         assert!(words.contains("rp_filter or tunnel device there"), "{words}");
         let (_, words) = said(Carrier::Frames, failed(Some(libc::ECONNREFUSED)));
         assert!(words.starts_with("service down at the VIP: "), "{words}");
+        let (_, words) = said(Carrier::Tunnel, failed(Some(libc::ECONNREFUSED)));
+        assert!(words.starts_with("tunnel device down there, or service down"), "{words}");
         let (_, words) = said(Carrier::Frames, failed(Some(libc::EHOSTUNREACH)));
         assert!(words.starts_with("VIP missing on lo, so it sends packets"), "{words}");
         let odd = Outcome::unverified(Phase::Connect, "odd").with_errno(Some(libc::ENOPROTOOPT));
