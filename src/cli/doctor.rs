@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::Path;
 
 use serde::Serialize;
@@ -15,14 +15,13 @@ use crate::daemon::control::{self, Command, Reply};
 use crate::daemon::startup::Exit;
 use crate::daemon::{process, traps};
 use crate::director::event::count;
+use crate::director::leaks;
 use crate::doctor::{self, Finding, Fix, Ipvs, Running, Severity, View};
-use crate::net::holders::{self, Asker};
-use crate::net::types::{Host, LinkIndex, MacAddress};
+use crate::net::holders;
+use crate::net::types::MacAddress;
 use crate::net::{question, sysctl};
 use crate::real_server::of_config;
 
-/// Addresses that are asked for on one link, at most.
-const QUESTIONS: usize = 1024;
 /// Longest list of modules that is read, in bytes.
 const MODULES_LIMIT: u64 = 8 << 20;
 
@@ -119,7 +118,8 @@ fn look(config: &Config, path: &Path, arguments: &DoctorArguments) -> Result<Loo
     let mut names: BTreeMap<MacAddress, BTreeSet<IpAddr>> = BTreeMap::new();
     let mut claims = BTreeSet::new();
     if role.is_director {
-        claims = ask_network(config, &here.host, &mut unseen);
+        let (vips, reals) = leaks::everybody(config);
+        claims = holders::ask_around(&here.host, &vips, &reals, &mut unseen);
         for neighbour in here.kernel.neighbours().unwrap_or_default() {
             names.entry(neighbour.mac).or_default().insert(neighbour.ip);
         }
@@ -180,69 +180,6 @@ fn ipvs(host: &crate::doctor::traps::Host<'_>) -> Ipvs {
         list.and_then(|mut list| list.read_to_string(&mut text)).is_ok_and(|_| text.contains("/ip_vs.ko"))
     };
     if names("modules.dep") || names("modules.builtin") { Ipvs::Loadable } else { Ipvs::Absent }
-}
-
-/// Who else in the network has a VIP; real servers are asked for as well, for their link-layer addresses.
-fn ask_network(config: &Config, host: &Host, unseen: &mut Vec<String>) -> BTreeSet<(Ipv4Addr, MacAddress)> {
-    let vips: BTreeSet<Ipv4Addr> =
-        config.virtual_servers.iter().filter_map(|server| v4(server.id.address()?)).collect();
-    let reals = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
-    let own = |ip: &Ipv4Addr| host.addresses.iter().any(|held| held.prefix.ip == IpAddr::V4(*ip));
-    let reals: BTreeSet<Ipv4Addr> =
-        reals.filter_map(|real| v4(real.address.ip())).filter(|ip| !own(ip)).collect();
-    let mut questions: BTreeMap<LinkIndex, BTreeSet<Ipv4Addr>> = BTreeMap::new();
-    for (all, is_vip) in [(&vips, true), (&reals, false)] {
-        for ip in all {
-            let on = links_of(host, *ip, &vips);
-            if on.is_empty() && is_vip {
-                unseen.push(format!("who else has VIP {ip}: no link of this host is in its network"));
-            }
-            for link in on {
-                let asked = questions.entry(link).or_default();
-                if asked.len() < QUESTIONS {
-                    asked.insert(*ip);
-                } else if is_vip {
-                    unseen
-                        .push(format!("who else has VIP {ip}: more than {QUESTIONS} addresses on one link"));
-                }
-            }
-        }
-    }
-    let mut found = BTreeSet::new();
-    for (link, addresses) in questions {
-        let asked = asker(host, link, &vips).map(|asker| holders::ask(&asker, &addresses));
-        match asked {
-            Some(Ok(claims)) => found.extend(claims),
-            Some(Err(error)) => unseen.push(format!("who else has the VIPs: {error}")),
-            None => {}
-        }
-    }
-    let macs: BTreeSet<MacAddress> = host.links.values().filter_map(|link| link.mac).collect();
-    found.retain(|(_, mac)| !macs.contains(mac));
-    found
-}
-
-/// The links neighbours of an address are on: those that have it, or its network.
-fn links_of(host: &Host, ip: Ipv4Addr, vips: &BTreeSet<Ipv4Addr>) -> BTreeSet<LinkIndex> {
-    let networks =
-        host.addresses.iter().filter(|held| held.prefix.length > 0 && held.prefix.contains(ip.into()));
-    networks.map(|held| held.link).filter(|link| asker(host, *link, vips).is_some()).collect()
-}
-
-/// How to ask on a link: from an address of it that is no VIP.
-fn asker(host: &Host, link: LinkIndex, vips: &BTreeSet<Ipv4Addr>) -> Option<Asker> {
-    let shown =
-        host.links.get(&link).filter(|link| link.is_working() && !link.is_loopback && !link.is_silent)?;
-    let own = host.addresses.iter().filter(|held| held.link == link && held.prefix.length < 32);
-    let ip = own.filter_map(|held| v4(held.prefix.ip)).find(|ip| !vips.contains(ip))?;
-    Some(Asker { link, mac: shown.mac?, ip })
-}
-
-fn v4(ip: IpAddr) -> Option<Ipv4Addr> {
-    match ip {
-        IpAddr::V4(ip) => Some(ip),
-        IpAddr::V6(_) => None,
-    }
 }
 
 /// Does what is safe, each thing once.

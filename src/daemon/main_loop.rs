@@ -7,7 +7,7 @@
 //! 5. A reload that has finished reading.
 //! 6. Operators' questions: few at a time, and never so welcome as when a flood of outcomes keeps the loop busy.
 //! 7. Outcomes of probes.
-//! 8. News of this host's addresses and neighbours.
+//! 8. News of this host's addresses and neighbours, and of who answers for VIPs.
 //! 9. The director's own deadline. Every input does what is due, so a flood of outcomes cannot starve it.
 
 use std::collections::BTreeSet;
@@ -21,6 +21,7 @@ use tracing::{error, info, warn};
 use super::actuator::Actuator;
 use super::control::{Command, Control, DaemonStatus, Question, Reply};
 use super::doors::DoorKeeper;
+use super::leaks::LeakWatch;
 use super::masters::Masters;
 use super::notify::Notifier;
 use super::prober::Prober;
@@ -77,6 +78,8 @@ pub struct Shell {
     pub sysctls: Keeper<Kernel>,
     /// Knows this host's addresses, and has arriving packets marked.
     pub doors: DoorKeeper,
+    /// Asks who answers for the VIPs.
+    pub leaks: LeakWatch,
     /// Reads configurations.
     pub reloads: Reloads,
     /// Tells the service manager.
@@ -174,7 +177,9 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                         shell.sink.want(&config);
                         shell.reload_router(&config).await;
                         shell.trackers.want(&config.vrrp);
-                        break Input::Reload(Arc::new(config));
+                        let config = Arc::new(config);
+                        shell.leaks.want(&config);
+                        break Input::Reload(config);
                     }
                 }
                 question = shell.control.next() => {
@@ -184,6 +189,7 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                 }
                 (run, outcome) = prober.next() => break Input::ProbeDone { run, outcome },
                 news = shell.doors.next() => break news,
+                news = shell.leaks.next() => break news,
                 () = sleep_until(deadline) => {
                     if shell.stop_by.is_some_and(|at| at <= time::now()) {
                         warn!("VRRP's thread does not end: its addresses may still be there");

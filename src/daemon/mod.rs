@@ -5,7 +5,8 @@
 //! [`control`] answers operators, [`web`] monitoring ([`metrics`]), [`notify`] and [`pulse`] the service manager.
 //! [`state_file`] remembers, [`sink`] tells the log, operators' [`scripts`] and [`fifos`]. [`trackers`] watch what
 //! the router follows. [`process`] knows who else runs here, [`traps`] what on this host will hurt, [`sysctls`] keeps its
-//! IPVS settings, [`doors`] knows its addresses and has arriving packets marked. [`plan`] only looks.
+//! IPVS settings, [`doors`] knows its addresses and has arriving packets marked. [`leaks`] asks who
+//! answers for its VIPs. [`plan`] only looks.
 //! [`guardian`] acts when all of it has died.
 
 pub mod actuator;
@@ -14,6 +15,7 @@ pub mod doors;
 mod exposition;
 pub mod fifos;
 pub mod guardian;
+pub mod leaks;
 pub mod main_loop;
 mod masters;
 pub mod metrics;

@@ -12,6 +12,7 @@ use super::actuator::Actuator;
 use super::control::Control;
 use super::doors::DoorKeeper;
 use super::guardian::Guardian;
+use super::leaks::LeakWatch;
 use super::main_loop::{self, Shell, Signals};
 use super::notify::Notifier;
 use super::process;
@@ -211,8 +212,11 @@ async fn direct(
         Some(router::Handle::start(Arc::clone(&config.vrrp), seed(), inputs, guardian).await?)
     };
     trackers.want(&config.vrrp);
+    let config = Arc::new(config);
+    let mut leaks = LeakWatch::default();
+    leaks.want(&config);
     let shell = Shell {
-        director: Director::new(Arc::new(config), state, seed(), now),
+        director: Director::new(config, state, seed(), now),
         router,
         stop_by: None,
         asking: Vec::new(),
@@ -226,6 +230,7 @@ async fn direct(
         trackers,
         before: None,
         doors: DoorKeeper::open(),
+        leaks,
         sysctls,
         started_at: now,
         watch_at: now,

@@ -14,6 +14,7 @@ pub mod desired;
 pub mod event;
 mod knowledge;
 mod lanes;
+pub mod leaks;
 pub mod marks;
 pub mod notice;
 pub mod order;
@@ -41,6 +42,7 @@ use checkers::{Checkers, Subscriber};
 use colocated::Around;
 use coupling::{Coupling, HostForwards};
 use event::Event;
+use leaks::Leaks;
 use marks::Marks;
 use order::{Change, Order, Selector};
 use paths::Paths;
@@ -104,6 +106,8 @@ pub enum Input {
     Around(Around),
     /// Packets get these marks.
     Doors(Doors),
+    /// These real servers answer ARP for VIPs.
+    Leaks(Leaks),
     /// Remove all that is ours, then finish.
     Stop,
     /// Leave everything as it is, then finish.
@@ -160,6 +164,7 @@ pub struct Director {
     coupling: Coupling,
     places: Places,
     paths: Paths,
+    leaks: Leaks,
     life: Life,
     is_ready: bool,
     unsettled: BTreeSet<VirtualServerId>,
@@ -190,6 +195,7 @@ impl Director {
             coupling,
             places: Places::default(),
             paths: Paths::default(),
+            leaks: Leaks::new(),
             life: Life::Running,
             is_ready: false,
             unsettled: BTreeSet::new(),
@@ -251,6 +257,7 @@ impl Director {
             Input::Host(host) => self.coupling.host_is(host),
             Input::Around(around) => self.around_is(around, &mut events),
             Input::Doors(doors) => self.doors_are(doors, &mut events),
+            Input::Leaks(leaks) => self.leaks_are(leaks, &mut events),
             Input::Stop => self.stop(now, effects),
             Input::HandOver => self.hand_over(effects),
         }

@@ -124,6 +124,9 @@ pub struct RealServerStatus {
     /// What was last found of the way packets for the VIP take to it, where that is checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathStatus>,
+    /// The link-layer address by which it answers ARP for the VIP, which it must not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers_arp: Option<String>,
     /// Forwarding method.
     pub forwarding: Forwarding,
     /// What an operator said about it, in words; None when nothing.
@@ -234,7 +237,7 @@ impl Director {
             let checkers = member.subscriptions.iter().filter_map(|s| self.checkers.get(s.checker));
             Some(RealServerStory {
                 virtual_server: id,
-                status: self.real_server_status(now, member, self.seen(pool).as_deref()),
+                status: self.real_server_status(now, id, member, self.seen(pool).as_deref()),
                 checkers: checkers.map(|entry| checker_story(now, entry)).collect(),
             })
         };
@@ -299,7 +302,11 @@ impl Director {
             is_in_kernel: actual.is_some(),
             stats: actual.map(|a| a.stats).unwrap_or_default(),
             sample_age_seconds: self.reconciler.sampled(&key).map(|at| now.since(at).as_secs()),
-            real_servers: pool.members.values().map(|m| self.real_server_status(now, m, actual)).collect(),
+            real_servers: pool
+                .members
+                .values()
+                .map(|m| self.real_server_status(now, pool.server.id, m, actual))
+                .collect(),
             sorry_server,
             leaving: pool.leaving.keys().copied().collect(),
         }
@@ -308,6 +315,7 @@ impl Director {
     fn real_server_status(
         &self,
         now: Instant,
+        id: VirtualServerId,
         member: &Member,
         actual: Option<&ServiceEntry>,
     ) -> RealServerStatus {
@@ -326,6 +334,7 @@ impl Director {
             check_failures: checkers().map(|c| c.failures).sum(),
             certificates: certificates(checkers()),
             path: checkers().find(|entry| is_path(entry)).map(path_status),
+            answers_arp: self.leak(id, at.ip()).map(|mac| mac.to_string()),
             forwarding: member.real_server.forwarding,
             order: (!member.order.is_none()).then(|| member.order.to_string()),
             weight: member.weight(),

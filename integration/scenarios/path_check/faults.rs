@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use rustix::process::Signal;
 
 use crate::lab::capture::Capture;
-use crate::lab::daemon::Daemon;
+use crate::lab::daemon::{Daemon, control, lvsd, run_dir};
 use crate::lab::host::Host;
 use crate::lab::judge::output;
 use crate::lab::site::Site;
 use crate::lab::topology::{REAL_SERVERS, VIP};
+use crate::lab::wait::{seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim};
 
 use super::{reals, start, vip, wait_for_only, why, yaml};
@@ -35,6 +36,24 @@ pub fn each_in_its_words(lab: &Lab, site: &mut Site) -> Verdict {
     vip(lab, "rs2", VIP, true)?;
     wait_for_only(&director, VIP, &all)?;
 
+    // It answers where it must not.
+    let link = output(&real, &["ip", "-o", "link", "show", "eth0"])?;
+    let mac =
+        link.split_whitespace().skip_while(|word| *word != "link/ether").nth(1).ok_or("rs2's address")?;
+    for (ignore, words) in
+        [("0", format!("answers ARP for the VIP (MAC {mac})")), ("1", "connected".to_owned())]
+    {
+        real.sysctl(&[("net.ipv4.conf.all.arp_ignore", ignore)])?;
+        let said = wait_for("the leak is seen, or over", seconds(90), || {
+            let said = lvsd(&director, &["status", "--control", &control(&run_dir(&director))])?.stdout;
+            let row = said.lines().find(|line| line.contains("10.1.0.22:80")).unwrap_or_default().to_owned();
+            let is_seen = row.contains("answers ARP");
+            if row.contains(&words) && is_seen == (ignore == "0") { Ok(row) } else { Err(said) }
+        })?;
+        lab.note(format!("arp_ignore {ignore}: {}", said.trim()));
+    }
+    claim(active.log_text().contains("answers ARP for the VIP no longer"), || active.log_text())?;
+
     // Its port at the VIP is nobody's.
     site.web("rs2")?.stop();
     let nginx = Daemon::nginx(lab, &real, &["10.1.0.22:80"])?;
@@ -46,7 +65,7 @@ pub fn each_in_its_words(lab: &Lab, site: &mut Site) -> Verdict {
     )?;
     nginx.end(Signal::TERM)?;
     // Nobody at either address: its own check says so.
-    let said = crate::lab::wait::wait_for("its own check fails", crate::lab::wait::seconds(30), || {
+    let said = wait_for("its own check fails", seconds(30), || {
         let said = why(&director, "rs2", false)?;
         if said.lines().next().is_some_and(|line| line.contains("TCP_CHECK: connection refused")) {
             Ok(said)

@@ -11,10 +11,12 @@ use crate::check::outcome::Verdict;
 use crate::config::{Checker, Config, PathCheck, RealServer, VirtualServer};
 use crate::director::Input;
 use crate::director::colocated::Around;
+use crate::director::leaks::Leaks;
 use crate::director::marks::LANES;
 use crate::director::order::Selector;
 use crate::ipvs::backend::{Backend, Op};
 use crate::ipvs::types::{Forwarding, ServiceKey};
+use crate::net::types::MacAddress;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -237,6 +239,30 @@ fn a_reload_that_switches_it_on_asks_at_once_and_off_forgets_what_was_found() {
     let asked = world.path_probes.len();
     world.run(60 * SECOND);
     assert_eq!(world.path_probes.len(), asked);
+}
+
+#[test]
+fn who_answers_arp_for_the_vip_is_told_once_and_takes_part_all_the_same() {
+    let mut world = started(checked(tcp_server()));
+    world.run(5 * SECOND);
+    let leaks: Leaks = [((IpAddr::from([10, 0, 0, 1]), real(2).ip()), MacAddress([2, 0, 0, 0, 0, 9]))].into();
+    for _ in 0..2 {
+        world.tell(Input::Leaks(leaks.clone()));
+    }
+    assert_eq!(
+        told(
+            &world,
+            "10.1.0.2:80 of virtual server 10.0.0.1:80 tcp answers ARP for the VIP (MAC 02:00:00:00:00:09)"
+        ),
+        1
+    );
+    assert_eq!(weights(&world), "1:1 2:1 3:1");
+    let status = world.director().unwrap().status(world.now);
+    let found: Vec<_> =
+        status.virtual_servers[0].real_servers.iter().map(|real| real.answers_arp.as_deref()).collect();
+    assert_eq!(found, [None, Some("02:00:00:00:00:09"), None]);
+    world.tell(Input::Leaks(Leaks::new()));
+    assert_eq!(told(&world, "answers ARP for the VIP no longer"), 1);
 }
 
 #[test]
