@@ -194,7 +194,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario(
         "path-check",
         "a real server that does not take packets for the VIP, beside keepalived: named, out, back; nothing left over",
-        300,
+        600,
         path_check::run,
     ),
     real(scenario(

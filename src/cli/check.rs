@@ -59,7 +59,7 @@ pub(super) fn run(arguments: &CheckArguments) -> Exit {
 }
 
 /// What would be seen if somebody looked: nobody has to.
-fn pathless(config: &Config) -> Option<String> {
+pub(super) fn pathless(config: &Config) -> Option<String> {
     let is_tcp = |id| matches!(id, VirtualServerId::Address { protocol: Protocol::Tcp, .. });
     let servers = config.virtual_servers.iter().filter(|server| is_tcp(server.id));
     let direct: BTreeSet<SocketAddr> = servers

@@ -34,4 +34,5 @@ pub mod state_file;
 pub mod sysctls;
 pub mod trackers;
 pub mod traps;
+mod vantage;
 pub mod web;

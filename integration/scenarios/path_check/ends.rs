@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::lab::daemon::{Daemon, status};
+use crate::lab::daemon::{Daemon, control, lvsd, run_dir, status};
 use crate::lab::host::Host;
 use crate::lab::site::Site;
 use crate::lab::table::Table;
@@ -28,6 +28,12 @@ pub fn nothing_is_left(lab: &Lab, site: &Site) -> Verdict {
         let seen = status(host)?;
         let foreign = seen.pointer("/director/foreign_services").ok_or("foreign_services")?;
         same("foreign services", &foreign.as_array().map(Vec::len), &Some(0))?;
+        let run_dir = run_dir(host);
+        let file_name = file.display().to_string();
+        let plan =
+            lvsd(host, &["plan", "-c", &file_name, "--run-dir", &run_dir, "--control", &control(&run_dir)])?;
+        same(&format!("lvsd plan: {}", plan.stdout), &plan.code, &Some(0))?;
+        wait_for_lane(host)?;
         leave(daemon, end)?;
         claim(lanes(host)? == 1, || {
             format!("{end}: the probe's service should have been left for this test")

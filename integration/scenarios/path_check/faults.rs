@@ -10,7 +10,7 @@ use crate::lab::daemon::{Daemon, control, lvsd, run_dir};
 use crate::lab::host::Host;
 use crate::lab::judge::output;
 use crate::lab::site::Site;
-use crate::lab::topology::{REAL_SERVERS, VIP};
+use crate::lab::topology::{REAL_SERVERS, VIP, batch};
 use crate::lab::wait::{seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim};
 
@@ -35,6 +35,27 @@ pub fn each_in_its_words(lab: &Lab, site: &mut Site) -> Verdict {
     real.sysctl(&[("net.ipv4.ip_forward", "0")])?;
     vip(lab, "rs2", VIP, true)?;
     wait_for_only(&director, VIP, &all)?;
+
+    // What this director drops is no real server's fault.
+    director.sysctl(&[("net.ipv4.conf.eth0.rp_filter", "1")])?;
+    batch(Some(director.name()), &format!("addr del {VIP}/32 dev eth0\naddr add {VIP}/32 dev lo\n"))?;
+    let words = "rp_filter is 1 on eth0, and 10.1.0.100 is on another link";
+    wait_for("it suspects itself", seconds(30), || {
+        let said = why(&director, "rs2", false)?;
+        if said.contains(words) { Ok(()) } else { Err(said) }
+    })?;
+    claim(active.log_text().contains("its verdict is held: rp_filter is 1 on eth0"), || active.log_text())?;
+    director.sysctl(&[("net.ipv4.conf.eth0.rp_filter", "2")])?;
+    wait_for("its checks run again", seconds(30), || {
+        let log = active.log_text();
+        if log.contains("path_check of 10.1.0.22:80 runs again") { Ok(()) } else { Err(log) }
+    })?;
+    wait_for_only(&director, VIP, &all)?;
+    claim(!active.log_text().contains("10.1.0.21:80 of virtual server 10.1.0.100:80 tcp is down"), || {
+        active.log_text()
+    })?;
+    batch(Some(director.name()), &format!("addr del {VIP}/32 dev lo\naddr add {VIP}/32 dev eth0\n"))?;
+    director.sysctl(&[("net.ipv4.conf.eth0.rp_filter", "0")])?;
 
     // It answers where it must not.
     let link = output(&real, &["ip", "-o", "link", "show", "eth0"])?;

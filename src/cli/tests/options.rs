@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::cli::check::{json, report};
+use crate::cli::check::{json, pathless, report};
 use crate::config::load::load_from;
 use crate::config::{Loaded, Strictness};
 use crate::daemon::startup::Exit;
@@ -130,4 +130,18 @@ fn conf(text: &str, strictness: Strictness) -> Loaded {
 
 fn yaml(text: &str) -> Loaded {
     load_from(&MemoryFiles::new(&[("lvsd.yaml", text)]), Path::new("lvsd.yaml"), Strictness::Strict)
+}
+
+#[test]
+fn who_does_not_check_ways_is_told_of_it_and_nobody_must() {
+    let server = |kind: &str, word: &str| {
+        let text = format!(
+            "virtual_server 192.0.2.10 80 {{\nlb_kind {kind}\nlb_algo rr\nprotocol TCP\n{word}\nreal_server 192.0.2.11 80 {{\nTCP_CHECK {{\n}}\n}}\n}}\n"
+        );
+        let loaded = conf(&text, Strictness::Strict);
+        assert_eq!(loaded.diagnostics.warnings(), 0, "--deny-warnings has nothing to deny");
+        pathless(&loaded.config.unwrap())
+    };
+    assert!(server("DR", "").unwrap().starts_with("1 real server by DR or TUN: a check of its own address"));
+    assert_eq!((server("DR", "path_check"), server("NAT", "")), (None, None));
 }
