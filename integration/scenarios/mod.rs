@@ -49,6 +49,7 @@ mod vrrp_interop;
 mod vrrp_pair;
 mod vrrp_soak;
 mod vrrp_three;
+mod vrrp_vmac;
 mod vrrp_wire;
 
 use std::process::ExitCode;
@@ -197,12 +198,24 @@ pub const SCENARIOS: &[Scenario] = &[
         600,
         path_check::run,
     ),
+    scenario(
+        "doctor-routers",
+        "what is wrong between virtual routers, found in the right words, gone after the printed fix",
+        180,
+        doctor::run_routers,
+    ),
     real(scenario(
         "real-server",
         "bare hosts prepared for DR and TUN, put back, asked for the VIP; what is emitted does the same",
         240,
         real_server::run,
     )),
+    scenario(
+        "real-server-files",
+        "files for the boot, read by ifupdown, systemd-networkd, netplan and NetworkManager: the host serves by DR",
+        180,
+        real_server::run_files,
+    ),
     scenario(
         "genhash",
         "the digests Debian's genhash prints, and checks to paste that pass",
@@ -339,6 +352,12 @@ pub const SCENARIOS: &[Scenario] = &[
         180,
         notices::routers::run,
     ),
+    scenario(
+        "life-scripts",
+        "startup_script before the first service, shutdown_script after the last, each within its time",
+        180,
+        notices::life::run,
+    ),
     scenario("sorry", "all real servers die, the sorry server answers, they return", 120, sorry::run),
     scenario("inhibit", "inhibit_on_failure: weight 0 instead of removal", 120, inhibit::run),
     scenario("stop", "SIGTERM and SIGINT leave nothing but the stranger's service", 120, stop::run),
@@ -363,7 +382,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ),
     scenario(
         "vrrp-interop",
-        "two directors with the same file, in ten flavours: the VIP moves both ways, nobody complains",
+        "two directors with the same file, in thirteen flavours: the VIP moves both ways, nobody complains",
         600,
         vrrp_interop::run,
     ),
@@ -372,6 +391,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "three directors: of two Backups the better one takes over, the other never speaks",
         180,
         vrrp_three::run,
+    ),
+    scenario(
+        "vrrp-vmac",
+        "a virtual MAC address is heard of where its Master is: reports of groups leave from the interface below",
+        180,
+        vrrp_vmac::run,
     ),
     scenario(
         "vrrp-hostile",

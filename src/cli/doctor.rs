@@ -7,20 +7,27 @@ use std::path::Path;
 
 use serde::Serialize;
 
+mod firewall;
+mod programs;
+mod segment;
+mod surroundings;
+
 use super::real_server::{self, Here};
 use super::socket::SocketArguments;
 use super::{ConfigArguments, check, complain, print};
-use crate::config::{self, Config};
-use crate::daemon::control::{self, Command, Reply};
+use crate::config::{self, Config, Loaded};
+use crate::daemon::control::{self, Command, DaemonStatus, Reply};
 use crate::daemon::startup::Exit;
 use crate::daemon::{process, traps};
 use crate::director::event::count;
 use crate::director::leaks;
-use crate::doctor::{self, Finding, Fix, Ipvs, Running, Severity, View};
+use crate::doctor::{self, Finding, Fix, Ipvs, Remark, Running, Severity, View};
+use crate::net::firewall::Rules;
 use crate::net::holders;
 use crate::net::types::MacAddress;
 use crate::net::{question, sysctl};
 use crate::real_server::of_config;
+use crate::syntax::diagnostic::{Class, Diagnostic};
 
 /// Longest list of modules that is read, in bytes.
 const MODULES_LIMIT: u64 = 8 << 20;
@@ -81,7 +88,8 @@ pub(super) fn run(arguments: &DoctorArguments) -> Exit {
         complain(&format!("no diagnosis:\n{}", check::report(&path, &loaded, false).text.trim_end()));
         return Exit::Config;
     };
-    let mut look = match look(&config, &path, arguments) {
+    let remarks = remarks(&loaded);
+    let mut look = match look(&config, &path, &remarks, arguments) {
         Ok(look) => look,
         Err((exit, text)) => {
             complain(&text);
@@ -91,7 +99,7 @@ pub(super) fn run(arguments: &DoctorArguments) -> Exit {
     let done =
         if arguments.fix { fix(&config, &look.findings, &arguments.socket.run_dir) } else { Vec::new() };
     if !done.is_empty() {
-        look = match self::look(&config, &path, arguments) {
+        look = match self::look(&config, &path, &remarks, arguments) {
             Ok(look) => look,
             Err((exit, text)) => {
                 complain(&text);
@@ -108,7 +116,23 @@ pub(super) fn run(arguments: &DoctorArguments) -> Exit {
     exit
 }
 
-fn look(config: &Config, path: &Path, arguments: &DoctorArguments) -> Result<Look, (Exit, String)> {
+/// Warnings of the file.
+fn remarks(loaded: &Loaded) -> Vec<Remark> {
+    let warnings = loaded.diagnostics.iter().filter(|diagnostic| diagnostic.class == Class::Warning);
+    let remark = |diagnostic: &Diagnostic| Remark {
+        place: diagnostic.span.map(|span| loaded.sources.describe(span)).unwrap_or_default(),
+        what: diagnostic.message.clone(),
+        help: diagnostic.help.clone(),
+    };
+    warnings.map(remark).collect()
+}
+
+fn look(
+    config: &Config,
+    path: &Path,
+    remarks: &[Remark],
+    arguments: &DoctorArguments,
+) -> Result<Look, (Exit, String)> {
     let mut here = Here::look()?;
     let host = traps::host();
     let directors: Vec<(String, u32)> =
@@ -117,18 +141,23 @@ fn look(config: &Config, path: &Path, arguments: &DoctorArguments) -> Result<Loo
     let mut unseen = Vec::new();
     let mut names: BTreeMap<MacAddress, BTreeSet<IpAddr>> = BTreeMap::new();
     let mut claims = BTreeSet::new();
+    let (vips, reals) = leaks::questions(config);
+    let mut asked = BTreeSet::new();
+    let mut adverts = BTreeSet::new();
     if role.is_director {
-        let (vips, reals) = leaks::everybody(config);
-        claims = holders::ask_around(&here.host, &vips, &reals, &mut unseen);
+        // It listens while others are asked.
+        let ear = segment::Ear::open(config, &here.host, &mut unseen);
+        (claims, asked) = holders::ask_around(&here.host, &vips, &reals, &mut unseen);
+        adverts = ear.heard();
         for neighbour in here.kernel.neighbours().unwrap_or_default() {
             names.entry(neighbour.mac).or_default().insert(neighbour.ip);
         }
     }
-    let vips: BTreeSet<IpAddr> = config.virtual_servers.iter().filter_map(|s| s.id.address()).collect();
-    for (ip, mac) in claims.iter().filter(|(ip, _)| !vips.contains(&IpAddr::V4(*ip))) {
-        names.entry(*mac).or_default().insert((*ip).into());
+    for (ip, mac) in claims.iter().filter(|(ip, _)| !vips.contains(ip)) {
+        names.entry(*mac).or_default().insert(*ip);
     }
-    claims.retain(|(ip, _)| vips.contains(&IpAddr::V4(*ip)));
+    claims.retain(|(ip, _)| vips.contains(ip));
+    let rules = if role.is_director { firewall::rules(&mut unseen) } else { Rules::default() };
     let mut answers = Vec::new();
     if role.is_real_server && !role.is_director {
         let served: BTreeSet<IpAddr> = of_config(config, &host.own).0.iter().map(|vip| vip.ip).collect();
@@ -141,7 +170,12 @@ fn look(config: &Config, path: &Path, arguments: &DoctorArguments) -> Result<Loo
     if run_dir != Path::new(super::run::RUN_DIR) {
         prepare.push_str(&format!(" --run-dir {}", run_dir.display()));
     }
+    let lvsds: Vec<u32> = directors.iter().filter(|(name, _)| name == "lvsd").map(|(_, pid)| *pid).collect();
     let view = View {
+        asked,
+        adverts,
+        remarks: remarks.to_vec(),
+        surroundings: surroundings::look(Path::new("/"), &here.host, &lvsds),
         ipvs: ipvs(&host),
         host,
         network: &here.host,
@@ -151,6 +185,7 @@ fn look(config: &Config, path: &Path, arguments: &DoctorArguments) -> Result<Loo
         holders: claims,
         names,
         answers,
+        firewall: rules,
         prepare,
         is_yaml: path
             .extension()
@@ -162,7 +197,10 @@ fn look(config: &Config, path: &Path, arguments: &DoctorArguments) -> Result<Loo
 /// What the running lvsd says, if one runs.
 fn running(arguments: &DoctorArguments) -> Option<Running> {
     match control::ask(&arguments.socket.path(), Command::Status) {
-        Ok(Reply::Status(status)) => Some(Running { trouble: status.trouble, director: status.director }),
+        Ok(Reply::Status(status)) => {
+            let DaemonStatus { trouble, director, router, .. } = *status;
+            Some(Running { trouble, director, router })
+        }
         _ => None,
     }
 }

@@ -374,7 +374,7 @@ fn status(arguments: &StatusArguments) -> Result<Exit, Failure> {
             print(&format!("  {asked}\n"));
         }
     }
-    if changes.is_empty() {
+    if changes.iter().all(Change::is_spare) {
         print("this host is prepared\n");
         return Ok(Exit::Ok);
     }

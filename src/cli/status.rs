@@ -145,8 +145,8 @@ fn real_server_cells(real: &RealServerStatus) -> [String; 9] {
         Some(path) => format!("{why}; path_check: {}", path.words),
         None => why,
     };
-    let why = match &real.answers_arp {
-        Some(mac) => format!("answers ARP for the VIP (MAC {mac}); {why}"),
+    let why = match &real.leak {
+        Some(leak) => format!("{leak}; {why}"),
         None => why,
     };
     let why = match &real.order {

@@ -72,6 +72,8 @@ impl GlobalOptions {
         Global {
             mark_base: get(&self.mark_base).unwrap_or_default(),
             sysctl,
+            startup: self.notices.startup.resolve(usual),
+            shutdown: self.notices.shutdown.resolve(usual),
             fifos: self.notices.fifos(self.vrrp.any_fifo(usual), usual),
             tells_first_servers: get(&self.notices.tells_first_servers).unwrap_or(false),
             router_id: get(&self.router_id),
@@ -97,6 +99,7 @@ pub const GLOBAL_DEFS: Table<GlobalOptions> = Table {
         OTHERS,
         MAIL,
         SCRIPT,
+        GROUPS,
         notice::KEYWORDS,
         PROCESS,
         FILE,
@@ -348,7 +351,8 @@ macro_rules! unread {
 }
 
 unread!(MAIL: Stance::NotYet("no mail is sent"), "One of the settings of mails.", "notification_email", "notification_email_from", "smtp_server", "smtp_helo_name", "smtp_connect_timeout", "smtp_alert", "smtp_alert_checker", "no_checker_emails");
-unread!(SCRIPT: Stance::NotYet("no script is run"), "One of the settings of scripts.", "use_symlink_paths", "set_supplementary_groups", "startup_script", "startup_script_timeout", "shutdown_script", "shutdown_script_timeout");
+unread!(SCRIPT: Stance::Ignored("a script runs by the path that was written, and enable_script_security looks where links lead"), "One of the settings of scripts.", "use_symlink_paths");
+unread!(GROUPS: Stance::NotYet("scripts have their user's own group and no others"), "One of the settings of scripts.", "set_supplementary_groups");
 unread!(PROCESS: Stance::Ignored("lvsd is one process, and the service manager sets its priority, limits and name"), "One of the settings of keepalived's processes.", "checker_priority", "checker_rt_priority", "checker_rlimit_rttime", "checker_rlimit_rtime", "checker_no_swap", "checker_cpu_affinity", "max_auto_priority", "min_auto_priority_delay", "process_names", "process_name", "checker_process_name", "lvs_process_name", "umask", "random_seed");
 unread!(FILE: Stance::Ignored("lvsd writes no such files: ask `lvsd status`"), "One of the settings of keepalived's own files.", "tmp_config_directory", "config_save_dir", "data_use_instance", "state_dump_file", "stats_dump_file", "json_dump_file", "json_version");
 unread!(SNMP: vrrp::global::NO_SNMP, "One of the settings of SNMP and D-Bus.", "enable_snmp_checker", "snmp_socket", "enable_traps", "snmp_vs_stats_update_interval", "snmp_rs_stats_update_interval", "enable_dbus", "dbus_service_name", "dbus_no_interface_name");

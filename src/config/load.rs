@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use crate::syntax::diagnostic::{Class, Diagnostic, Diagnostics, Note};
 use crate::syntax::expand;
-use crate::syntax::files::{Files, OsFiles};
+use crate::syntax::files::Files;
 use crate::syntax::keyword::{Language, Reader, get};
 use crate::syntax::source::Sources;
 use crate::syntax::tree::Node;
 use crate::syntax::yaml;
 
 use super::defaults::{Dialect, defaults};
+use super::here::Here;
 use super::root::RootOptions;
 use super::tls::TlsReader;
 use super::types::Config;
@@ -55,7 +56,7 @@ pub enum Strictness {
 /// Reads the configuration of a file, with all it includes. A `.yaml` or `.yml` file is YAML, any other is
 /// keepalived.conf.
 pub fn load(path: &Path, strictness: Strictness) -> Loaded {
-    load_from(&OsFiles, path, strictness)
+    load_from(&Here::default(), path, strictness)
 }
 
 /// As [`load`], from the files given.

@@ -10,6 +10,7 @@ pub mod checker;
 pub mod defaults;
 pub mod global;
 pub mod group;
+pub mod here;
 pub mod identity;
 pub mod load;
 pub mod notice;

@@ -1,15 +1,16 @@
 //! Who hears of changes: commands of virtual servers and real servers, FIFOs, and as whom commands run.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::files::Files;
-use crate::syntax::keyword::{Keyword, Kind, Reader, Slot};
+use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, get};
 use crate::syntax::tree::Node;
 use crate::vrrp::settings::Fifo;
 
 use super::global::GlobalOptions;
-use super::types::UpDown;
+use super::types::{LifeScript, UpDown};
 use super::virtual_server::VirtualServerOptions;
 use super::vrrp::command::{self, CommandOptions, UserOptions};
 
@@ -27,8 +28,50 @@ pub struct UpDownOptions {
 pub struct NoticeOptions {
     /// `rs_init_notifies`.
     pub tells_first_servers: Slot<bool>,
+    /// `startup_script`.
+    pub startup: LifeScriptOptions,
+    /// `shutdown_script`.
+    pub shutdown: LifeScriptOptions,
     fifo: Slot<CommandOptions>,
     fifo_script: Slot<CommandOptions>,
+}
+
+/// A script around the daemon's life as it was written.
+#[derive(Clone, Debug, Default)]
+pub struct LifeScriptOptions {
+    script: Slot<CommandOptions>,
+    limit: Slot<Duration>,
+}
+
+impl LifeScriptOptions {
+    /// The script with its user and time.
+    pub fn resolve(&self, usual: &UserOptions) -> Option<LifeScript> {
+        let command = command::resolve(&self.script.as_ref()?.value, usual);
+        Some(LifeScript { command, limit: get(&self.limit).unwrap_or(LIFE_LIMIT) })
+    }
+
+    fn verify(&self, name: &str, files: &dyn Files, reader: &mut Reader<'_>) {
+        match (&self.script, &self.limit) {
+            (Some(script), _) => {
+                let then = "it is looked for again when it is to run, and without it lvsd goes on";
+                command::verify(&script.value, &format!("`{name}`"), then, files, reader);
+            }
+            (None, Some(limit)) => {
+                let problem =
+                    Diagnostic::warning(limit.span, format!("the time of a script, and no `{name}`"));
+                reader.diagnostics.push(problem.help(format!("write `{name} COMMAND`, or leave it out")));
+            }
+            (None, None) => {}
+        }
+    }
+}
+
+/// The time of a script around the daemon's life where none is written.
+const LIFE_LIMIT: Duration = Duration::from_secs(10);
+
+/// The time of a script around the daemon's life.
+const fn life_limit(slot: fn(&mut GlobalOptions) -> &mut Slot<Duration>) -> Kind<GlobalOptions> {
+    Kind::Time { min: Duration::from_secs(1), max: Duration::from_secs(1000), slot }
 }
 
 /// Keywords of scripts and FIFOs, those included that concern virtual routers as well.
@@ -42,6 +85,26 @@ pub const KEYWORDS: &[Keyword<GlobalOptions>] = &[
         "enable_script_security",
         Kind::Flag(|o: &mut GlobalOptions| &mut o.vrrp.secures_scripts),
         "A script of root's that others could exchange is not run, and counts as failed.",
+    ),
+    reader(
+        "startup_script",
+        |o: &mut GlobalOptions, n, r| command::read(&mut o.notices.startup.script, n, r),
+        "Script that runs before anything is begun; how it ends changes nothing.",
+    ),
+    Keyword::new(
+        "startup_script_timeout",
+        life_limit(|o| &mut o.notices.startup.limit),
+        "Its time, after which it is ended and the start goes on.",
+    ),
+    reader(
+        "shutdown_script",
+        |o: &mut GlobalOptions, n, r| command::read(&mut o.notices.shutdown.script, n, r),
+        "Script that runs when a stop has given everything back; not at a hand-over.",
+    ),
+    Keyword::new(
+        "shutdown_script_timeout",
+        life_limit(|o| &mut o.notices.shutdown.limit),
+        "Its time, after which it is ended.",
     ),
     Keyword::new(
         "rs_init_notifies",
@@ -128,6 +191,8 @@ impl NoticeOptions {
 
     /// Says what does not go together, and which script is not there.
     pub fn verify(&self, files: &dyn Files, reader: &mut Reader<'_>) {
+        self.startup.verify("startup_script", files, reader);
+        self.shutdown.verify("shutdown_script", files, reader);
         if let Some(fifo) = &self.fifo
             && !fifo.value.words.first().is_some_and(|path| path.starts_with('/'))
         {

@@ -41,6 +41,10 @@ pub struct Global {
     pub sync_follows: Option<String>,
     /// A virtual server without quorum and without sorry server counts as this host's inability to forward.
     pub quorum_counts: bool,
+    /// Runs before anything is begun (`startup_script`).
+    pub startup: Option<LifeScript>,
+    /// Runs when a stop has given everything back (`shutdown_script`).
+    pub shutdown: Option<LifeScript>,
     /// Where changes of virtual servers and real servers are written (`lvs_notify_fifo`, `notify_fifo`).
     pub fifos: Vec<Fifo>,
     /// Real servers that are up at the start are told of, too (`rs_init_notifies`).
@@ -70,6 +74,15 @@ impl Default for MarkBase {
     fn default() -> MarkBase {
         MarkBase(0x6c76_0000)
     }
+}
+
+/// A script around the daemon's life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LifeScript {
+    /// What runs.
+    pub command: Command,
+    /// Its time.
+    pub limit: Duration,
 }
 
 /// The value of a setting of the kernel: one whole number, or several.

@@ -3,8 +3,9 @@
 //! A Master that dies without a word costs three advertisements, and keeps answering for addresses that another
 //! has by then. So the router bequeaths, with every advertisement, what is to be sent and removed; it lies in memory
 //! shared with the guardian, whom a pipe tells of the daemon's death. A planned end disarms it first. It is forked
-//! before there are threads, keeps nothing of the daemon's but that memory and pipe, and hears no signal: what a
-//! service manager sends to a whole group is the daemon's affair. It refuses to decide anything.
+//! before there are threads, because a reload may bring the first VIP; until then it locks no memory. It keeps nothing
+//! of the daemon's but that memory and pipe, and hears no signal: what a service manager sends to a whole group is the
+//! daemon's affair. It refuses to decide anything.
 
 mod end;
 mod page;
@@ -30,8 +31,8 @@ pub struct Guardian {
     page: &'static Page,
     will: Will,
     pid: Pid,
-    /// Never written to: its end is the message.
-    _alive: OwnedFd,
+    /// Its end is the message of the daemon's death.
+    alive: OwnedFd,
 }
 
 impl Guardian {
@@ -46,7 +47,7 @@ impl Guardian {
         let page = Page::map()?;
         let (death, alive) = pipe_with(PipeFlags::CLOEXEC)?;
         match fork()? {
-            Some(pid) => Ok(Guardian { page, will: Will::default(), pid, _alive: alive }),
+            Some(pid) => Ok(Guardian { page, will: Will::default(), pid, alive }),
             None => {
                 // Whatever happens, this process never becomes a second daemon.
                 let keep = death.as_raw_fd();
@@ -54,6 +55,14 @@ impl Guardian {
                 std::process::exit(i32::from(ended.is_err()));
             }
         }
+    }
+
+    /// There is something to guard: it makes sure of what it will need.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub fn engage(&self) -> io::Result<()> {
+        rustix::io::write(&self.alive, &[0]).map(drop).map_err(io::Error::from)
     }
 
     /// From now on this is what it does when the daemon dies.
@@ -86,7 +95,7 @@ impl Guardian {
     /// Disarms it, and waits until it has ended: where there is nothing to guard.
     pub fn dismiss(self) {
         self.disarm();
-        let Guardian { pid, _alive: alive, .. } = self;
+        let Guardian { pid, alive, .. } = self;
         drop(alive);
         let _ = waitpid(Some(pid), WaitOptions::empty());
     }

@@ -1,6 +1,6 @@
 //! Asks the network now and then who answers for the VIPs, and tells the director which real servers do.
 //!
-//! Only where the way through a VIP is checked, by ARP, from an address of this host's own, in a blocking job of a second.
+//! Only where the way through a VIP is checked, from an address of this host's own, in a blocking job of a second.
 //! Without the right to it (CAP_NET_RAW) nothing is asked, which is said once.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +38,7 @@ pub struct LeakWatch {
 impl LeakWatch {
     /// Asks what this configuration needs, and nothing where it needs nothing.
     pub fn want(&mut self, config: &Arc<Config>) {
-        let is_needed = leaks::questions(config).is_some();
+        let is_needed = leaks::is_asked(config);
         self.config = is_needed.then(|| Arc::clone(config));
         // Once more even so: what was told before may be true no longer.
         self.ask_at = (is_needed || !self.told.is_empty()).then(|| time::now() + SOON);
@@ -68,7 +68,7 @@ impl LeakWatch {
                 Err(unseen) => unseen,
             };
             if unseen != self.unseen {
-                info!("who answers ARP for VIPs is not known: {unseen}");
+                info!("who else answers for VIPs is not known: {unseen}");
                 self.unseen = unseen;
             }
         }
@@ -76,14 +76,12 @@ impl LeakWatch {
 }
 
 fn ask(config: Option<&Config>) -> Result<Leaks, String> {
-    let Some((config, (vips, reals))) = config.and_then(|config| Some((config, leaks::questions(config)?)))
-    else {
-        return Ok(Leaks::new());
-    };
+    let Some(config) = config else { return Ok(Leaks::new()) };
+    let (vips, reals) = leaks::questions(config);
     let host = Kernel::open().and_then(|mut kernel| kernel.host())?;
     let around = doors::around(&host);
     let mut unseen = Vec::new();
-    let claims = holders::ask_around(&host, &vips, &reals, &mut unseen);
+    let (claims, _) = holders::ask_around(&host, &vips, &reals, &mut unseen);
     // VIPs of other networks are nothing to complain of here.
     if let (true, Some(unseen)) =
         (claims.is_empty(), unseen.into_iter().find(|why| why.contains("CAP_NET_RAW")))
@@ -92,7 +90,7 @@ fn ask(config: Option<&Config>) -> Result<Leaks, String> {
     }
     let mut names: BTreeMap<_, BTreeSet<IpAddr>> = BTreeMap::new();
     for (ip, mac) in claims.iter().filter(|(ip, _)| !vips.contains(ip)) {
-        names.entry(*mac).or_default().insert((*ip).into());
+        names.entry(*mac).or_default().insert(*ip);
     }
     let of_vips = claims.into_iter().filter(|(ip, _)| vips.contains(ip)).collect();
     Ok(leaks::find(config, &around.own, |vip| around.shown.contains(&vip), &of_vips, &names))

@@ -21,13 +21,15 @@ use tracing::{error, info, warn};
 use super::actuator::Actuator;
 use super::control::{Command, Control, DaemonStatus, Question, Reply};
 use super::doors::DoorKeeper;
+use super::guardian::Guardian;
 use super::leaks::LeakWatch;
+use super::life;
 use super::masters::Masters;
 use super::notify::Notifier;
 use super::prober::Prober;
 use super::pulse::{Body, Pulse};
 use super::reload::Reloads;
-use super::router::{Handle, News};
+use super::router::{self, Handle, News};
 use super::sink::Sink;
 use super::startup;
 use super::state_file::RunDirectory;
@@ -43,7 +45,7 @@ use crate::net::sysctl;
 use crate::notify::instance::Scene;
 use crate::time::{self, Instant};
 use crate::vrrp::event::Event;
-use crate::vrrp::exchange::Input as RouterInput;
+use crate::vrrp::exchange::{DirectorLevel, Input as RouterInput};
 use crate::vrrp::settings::Settings;
 
 /// Takes packets from the network that come from an address of this host's; of no link, because only routes know by
@@ -62,6 +64,10 @@ pub struct Shell {
     pub director: Director,
     /// Holds the VIPs; None without any.
     pub router: Option<Handle>,
+    /// While there is no router that has it.
+    pub guardian: Option<Guardian>,
+    /// What the director last told it, or would have.
+    pub level: Option<DirectorLevel>,
     /// When a stop no longer waits for the router; set while it does.
     pub stop_by: Option<Instant>,
     /// Who waits for a status with the router's part; the control socket bounds how many.
@@ -133,6 +139,7 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
         shell.director.handle(time::now(), input, &mut effects);
         let finished = shell.perform(effects, &mut prober);
         if is_reload {
+            shell.tell_level();
             shell.sink.reloaded(&shell.director);
             shell.sink.router_reloaded(&shell.director.config().vrrp);
         }
@@ -143,7 +150,12 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                 shell.doors.release().await;
             }
             shell.part_from_router().await;
+            shell.guardian.take().into_iter().for_each(Guardian::dismiss);
             shell.sink.finish(shell.is_stopping).await;
+            let config = shell.director.config();
+            if let Some(script) = config.global.shutdown.as_ref().filter(|_| shell.is_stopping) {
+                life::run("shutdown_script", script, config.vrrp.secures_scripts, signals.end()).await;
+            }
             info!("done");
             return is_clean;
         }
@@ -223,15 +235,21 @@ impl Shell {
                 Effect::Kernel(request) => self.actuator.begin(request),
                 Effect::Mark(markings) => self.doors.want(markings),
                 Effect::Router(level) => {
-                    if let Some(router) = &mut self.router {
-                        router.tell(RouterInput::Director(level));
-                    }
+                    self.level = Some(level);
+                    self.tell_level();
                 }
                 Effect::Event(event) => self.sink.tell(&event, &self.director),
                 Effect::Finished { is_clean } => finished = Some(is_clean),
             }
         }
         finished
+    }
+
+    /// The router is told what the director last said, which one that has just begun does not know.
+    fn tell_level(&mut self) {
+        if let (Some(router), Some(level)) = (&mut self.router, &self.level) {
+            router.tell(RouterInput::Director(level.clone()));
+        }
     }
 
     /// The kernel announces no changes of its settings either: those of IPVS are kept, those of forwarding read.
@@ -350,16 +368,20 @@ impl Shell {
         match &mut self.router {
             Some(router) => router.tell(RouterInput::Reload(Arc::clone(&config.vrrp))),
             None if config.vrrp.is_empty() => {}
-            None => match Handle::start(Arc::clone(&config.vrrp), startup::seed(), Vec::new(), None).await {
-                Ok(router) => {
-                    // It is forked before there are threads, and was not needed then.
-                    warn!(
-                        "VRRP began by a reload: no guardian until the next start (kill -USR2 costs nothing)"
-                    );
-                    self.router = Some(router);
+            None => {
+                let begun = match router::refuse_unpermitted(&config.vrrp) {
+                    // The guardian is for the one that will be permitted.
+                    Err(failure) => Err(failure),
+                    Ok(()) => {
+                        let (settings, guardian) = (Arc::clone(&config.vrrp), self.guardian.take());
+                        Handle::start(settings, startup::seed(), Vec::new(), guardian).await
+                    }
+                };
+                match begun {
+                    Ok(router) => self.router = Some(router),
+                    Err(failure) => error!("{}: no VIP is held", failure.message),
                 }
-                Err(failure) => error!("{}: no VIP is held", failure.message),
-            },
+            }
         }
     }
 
@@ -448,6 +470,11 @@ impl Signals {
             hand_over: signal(SignalKind::user_defined2())?,
             out_of_time: signal(SignalKind::from_raw(libc::SIGXCPU))?,
         })
+    }
+
+    /// Waits until somebody wants the end, or a hand-over.
+    pub async fn end(&mut self) {
+        while !matches!(self.next().await, Order::Stop(_) | Order::HandOver) {}
     }
 
     async fn next(&mut self) -> Order {

@@ -13,6 +13,9 @@ use tracing::{debug, warn};
 
 use crate::time::Instant;
 
+/// Between the end of what was announced and the next word.
+const MARGIN: Duration = Duration::from_secs(30);
+
 /// The way to the service manager.
 #[derive(Debug, Default)]
 pub struct Notifier {
@@ -50,6 +53,12 @@ impl Notifier {
     /// A reload begins.
     pub fn reloading(&self, now: Instant) {
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_nanos() / 1000));
+    }
+
+    /// The start or the end takes so much longer; some seconds more for what else is to be done.
+    pub fn wait_for(&self, time: Duration) {
+        let patience = time.saturating_add(MARGIN);
+        self.tell(&format!("EXTEND_TIMEOUT_USEC={}", patience.as_micros()));
     }
 
     /// The end begins.
@@ -117,7 +126,13 @@ mod tests {
         notifier.reloading(Instant::from_nanos(5_000_123));
         notifier.ready("all is well");
         notifier.alive();
-        let wanted = ["RELOADING=1\nMONOTONIC_USEC=5000", "READY=1\nSTATUS=all is well", "WATCHDOG=1"];
+        notifier.wait_for(Duration::from_secs(10));
+        let wanted = [
+            "RELOADING=1\nMONOTONIC_USEC=5000",
+            "READY=1\nSTATUS=all is well",
+            "WATCHDOG=1",
+            "EXTEND_TIMEOUT_USEC=40000000",
+        ];
         assert_eq!(Notifier::heard(&manager), wanted);
     }
 

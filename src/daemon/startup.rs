@@ -13,6 +13,7 @@ use super::control::Control;
 use super::doors::DoorKeeper;
 use super::guardian::Guardian;
 use super::leaks::LeakWatch;
+use super::life;
 use super::main_loop::{self, Shell, Signals};
 use super::notify::Notifier;
 use super::process;
@@ -22,7 +23,7 @@ use super::state_file::{self, RunDirectory};
 use super::sysctls::{Keeper, Kernel};
 use super::trackers::Trackers;
 use super::{router, traps, web};
-use crate::config::{Config, Strictness};
+use crate::config::{Config, LifeScript, Strictness};
 use crate::director::Director;
 use crate::ipvs::backend::{Backend, Error};
 use crate::ipvs::netlink::NetlinkBackend;
@@ -110,15 +111,21 @@ impl Early {
     ///
     /// # Errors
     /// [`Failure`] when it cannot start, or could not clean up at the end.
-    pub fn run(self, options: &Options, config: Config) -> Result<(), Failure> {
+    pub fn run(mut self, options: &Options, config: Config) -> Result<(), Failure> {
         refuse_rivals(options.force)?;
         if !config.vrrp.is_empty() {
             router::refuse_unpermitted(&config.vrrp)?;
         }
         let run_dir = RunDirectory::lock(&options.run_dir).map_err(|error| run_dir_failure(&error))?;
         process::raise_file_limit();
+        if let Some(script) = &config.global.startup
+            && self.runtime.block_on(begin_with(script, &config, &mut self.signals))
+        {
+            info!("told to end before anything was begun");
+            return Ok(());
+        }
         let backend = open_kernel().map_err(|error| kernel_failure(&error))?;
-        let guardian = guard(self.guardian, &config);
+        let guardian = guard(self.guardian);
         let is_clean =
             self.runtime.block_on(direct(self.signals, options, config, run_dir, backend, guardian));
         // A file or a kernel that never answers must not keep the process from ending.
@@ -133,20 +140,27 @@ impl Early {
     }
 }
 
-/// The guardian, where there is something to guard.
-fn guard(guardian: io::Result<Guardian>, config: &Config) -> Option<Guardian> {
-    match guardian {
-        Ok(guardian) if config.vrrp.is_empty() => {
-            guardian.dismiss();
-            None
-        }
-        Ok(guardian) => Some(guardian),
-        Err(_) if config.vrrp.is_empty() => None,
-        Err(error) => {
-            warn!("no guardian: {error}: when lvsd dies, its VIPs stay here and its peers are not told");
-            None
-        }
+/// Runs the script before everything else; whether it was told to end meanwhile. Then what it did is undone.
+async fn begin_with(script: &LifeScript, config: &Config, signals: &mut Signals) -> bool {
+    let is_secure = config.vrrp.secures_scripts;
+    let mut is_told = false;
+    let hurry = async {
+        signals.end().await;
+        is_told = true;
+    };
+    life::run("startup_script", script, is_secure, hurry).await;
+    if let Some(script) = config.global.shutdown.as_ref().filter(|_| is_told) {
+        life::run("shutdown_script", script, is_secure, signals.end()).await;
     }
+    is_told
+}
+
+/// The guardian. Where there is nothing to guard yet, a reload may bring it.
+fn guard(guardian: io::Result<Guardian>) -> Option<Guardian> {
+    let complain = |error: &io::Error| {
+        warn!("no guardian: {error}: VIPs would stay here when lvsd dies, and its peers would not be told");
+    };
+    guardian.inspect_err(complain).ok()
 }
 
 /// Two directors of one table would undo each other's work.
@@ -205,11 +219,11 @@ async fn direct(
     let sink = Sink::new(&config);
     let mut trackers = Trackers::new();
     let inherited = run_dir.masters().take(now);
-    let router = if config.vrrp.is_empty() {
-        None
+    let (router, guardian) = if config.vrrp.is_empty() {
+        (None, guardian)
     } else {
         let inputs = vec![RouterInput::Inherited(inherited)];
-        Some(router::Handle::start(Arc::clone(&config.vrrp), seed(), inputs, guardian).await?)
+        (Some(router::Handle::start(Arc::clone(&config.vrrp), seed(), inputs, guardian).await?), None)
     };
     trackers.want(&config.vrrp);
     let config = Arc::new(config);
@@ -218,6 +232,8 @@ async fn direct(
     let shell = Shell {
         director: Director::new(config, state, seed(), now),
         router,
+        guardian,
+        level: None,
         stop_by: None,
         asking: Vec::new(),
         status_by: None,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::leaks;
 use super::order::Order;
 use crate::check::outcome::CertificateTime;
 use crate::config::VirtualServerId;
@@ -141,7 +142,7 @@ pub enum Event {
         /// Whether that does not help every request.
         has_limits: bool,
     },
-    /// A real server answers ARP for the VIP, or no longer.
+    /// A real server answers its neighbours for the VIP, or no longer.
     Leak {
         /// Its virtual server.
         virtual_server: VirtualServerId,
@@ -316,16 +317,16 @@ impl fmt::Display for Event {
             Event::Colocated { virtual_server, what: None, .. } => {
                 write!(f, "virtual server {virtual_server}: this host is none of its real servers any more")
             }
-            Event::Leak { virtual_server, real_server, mac: Some(mac) } => write!(
-                f,
-                "real server {real_server} of virtual server {virtual_server} answers ARP for the VIP (MAC {mac}): some \
-                 clients go straight there"
-            ),
-            Event::Leak { virtual_server, real_server, mac: None } => {
+            Event::Leak { virtual_server, real_server, mac } => {
+                let question = virtual_server.address().map_or("ARP", leaks::question);
                 write!(
                     f,
-                    "real server {real_server} of virtual server {virtual_server} answers ARP for the VIP no longer"
-                )
+                    "real server {real_server} of virtual server {virtual_server} answers {question} for the VIP"
+                )?;
+                match mac {
+                    Some(mac) => write!(f, " (MAC {mac}): some clients go straight there"),
+                    None => f.write_str(" no longer"),
+                }
             }
             Event::Kernel { trouble: Some(trouble) } => write!(f, "kernel: {trouble}"),
             Event::Kernel { trouble: None } => write!(f, "kernel: answers again"),

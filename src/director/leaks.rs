@@ -1,9 +1,9 @@
-//! Real servers that answer ARP for a VIP: told by whoever asked the network, told on when it changes.
+//! Real servers that answer their neighbours for a VIP: told by whoever asked the network, told on when it changes.
 //!
 //! Their neighbours send some clients straight there. That is none of the kernel's table, so nobody is taken out for it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use super::colocated;
 use super::event::Event;
@@ -20,14 +20,14 @@ pub fn find(
     config: &Config,
     own: &BTreeSet<IpAddr>,
     holds: impl Fn(IpAddr) -> bool,
-    claims: &BTreeSet<(Ipv4Addr, MacAddress)>,
+    claims: &BTreeSet<(IpAddr, MacAddress)>,
     names: &BTreeMap<MacAddress, BTreeSet<IpAddr>>,
 ) -> Leaks {
     let directors: BTreeSet<IpAddr> =
         colocated::find(config, own, true).into_values().flat_map(|found| found.peers).collect();
     let mut found = Leaks::new();
     for (vip, mac) in claims {
-        let vip = IpAddr::V4(*vip);
+        let vip = *vip;
         let servers = config.virtual_servers.iter().filter(|server| server.id.address() == Some(vip));
         let mut reals = servers.flat_map(|server| &server.real_servers).map(|real| real.address.ip());
         let real = reals.find(|ip| names.get(mac).is_some_and(|names| names.contains(ip)));
@@ -38,19 +38,25 @@ pub fn find(
     found
 }
 
-/// The VIPs and real servers that are asked for, where somebody's way is checked.
-pub fn questions(config: &Config) -> Option<(BTreeSet<Ipv4Addr>, BTreeSet<Ipv4Addr>)> {
-    let reals = || config.virtual_servers.iter().flat_map(|server| &server.real_servers);
-    reals().any(|real| real.path_check.is_some()).then(|| everybody(config))
+/// Whether it is asked who answers for VIPs: where somebody's way is checked.
+pub fn is_asked(config: &Config) -> bool {
+    let mut reals = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
+    reals.any(|real| real.path_check.is_some())
 }
 
-/// All VIPs and real servers of IPv4.
-pub fn everybody(config: &Config) -> (BTreeSet<Ipv4Addr>, BTreeSet<Ipv4Addr>) {
-    let v4 = crate::net::holders::v4;
-    let servers = || config.virtual_servers.iter();
-    let vips = servers().filter_map(|server| v4(server.id.address()?)).collect();
-    let reals = servers().flat_map(|server| &server.real_servers);
-    (vips, reals.filter_map(|real| v4(real.address.ip())).collect())
+/// The addresses that clients know, those of virtual servers and of virtual routers, and all real servers'.
+pub fn questions(config: &Config) -> (BTreeSet<IpAddr>, BTreeSet<IpAddr>) {
+    let routers = config.vrrp.instances.iter();
+    let held = routers.flat_map(|instance| instance.addresses.iter().chain(&instance.excluded));
+    let servers = config.virtual_servers.iter();
+    let vips = servers.clone().filter_map(|server| server.id.address());
+    let reals = servers.flat_map(|server| &server.real_servers).map(|real| real.address.ip());
+    (vips.chain(held.map(|address| address.wanted.prefix.ip)).collect(), reals.collect())
+}
+
+/// What neighbours ask by.
+pub fn question(vip: IpAddr) -> &'static str {
+    if vip.is_ipv4() { "ARP" } else { "neighbour solicitations" }
 }
 
 impl Director {
@@ -77,8 +83,10 @@ impl Director {
         }
     }
 
-    /// The link-layer address by which a real server answers for a VIP.
-    pub(super) fn leak(&self, id: VirtualServerId, real: IpAddr) -> Option<MacAddress> {
-        self.leaks.get(&(id.address()?, real)).copied()
+    /// That a real server answers for a VIP, in words.
+    pub(super) fn leak(&self, id: VirtualServerId, real: IpAddr) -> Option<String> {
+        let vip = id.address()?;
+        let mac = self.leaks.get(&(vip, real))?;
+        Some(format!("answers {} for the VIP (MAC {mac})", question(vip)))
     }
 }

@@ -19,7 +19,7 @@ use crate::ipvs::types::{Connections, Forwarding, ServiceEntry, ServiceKey, Stat
 use crate::time::Instant;
 
 /// Everything.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Whether the kernel holds what it should, as far as is known.
     pub is_converged: bool,
@@ -124,9 +124,9 @@ pub struct RealServerStatus {
     /// What was last found of the way packets for the VIP take to it, where that is checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathStatus>,
-    /// The link-layer address by which it answers ARP for the VIP, which it must not.
+    /// That it answers its neighbours for the VIP, which it must not, and by which link-layer address, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answers_arp: Option<String>,
+    pub leak: Option<String>,
     /// Forwarding method.
     pub forwarding: Forwarding,
     /// What an operator said about it, in words; None when nothing.
@@ -334,7 +334,7 @@ impl Director {
             check_failures: checkers().map(|c| c.failures).sum(),
             certificates: certificates(checkers()),
             path: checkers().find(|entry| is_path(entry)).map(path_status),
-            answers_arp: self.leak(id, at.ip()).map(|mac| mac.to_string()),
+            leak: self.leak(id, at.ip()),
             forwarding: member.real_server.forwarding,
             order: (!member.order.is_none()).then(|| member.order.to_string()),
             weight: member.weight(),

@@ -186,7 +186,7 @@ fn places(config: &Config, view: &View<'_>) -> Vec<Finding> {
     // Who holds VIPs by VRRP has them only while Master; somebody else may be active.
     let is_movable =
         !config.vrrp.instances.is_empty() || view.directors.iter().any(|(n, _)| n == "keepalived");
-    let is_elsewhere = |ip: IpAddr| view.holders.iter().any(|(held, _)| IpAddr::V4(*held) == ip);
+    let is_elsewhere = |ip: IpAddr| view.holders.iter().any(|(held, _)| *held == ip);
     let missing: Vec<String> = vips()
         .filter(|ip| !is_movable && held(*ip).next().is_none() && !is_elsewhere(*ip))
         .collect::<BTreeSet<_>>()

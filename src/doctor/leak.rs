@@ -1,16 +1,16 @@
-//! Who answers ARP for a VIP and should not.
+//! Who tells the network that it has a VIP, and should not.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use super::{Finding, Fix, Severity, View};
+use super::{Finding, Fix, Severity, View, routers};
 use crate::config::{Config, VirtualServer};
 use crate::director::leaks;
 use crate::ipvs::types::Forwarding;
 use crate::net::types::MacAddress;
 
 pub(super) fn look(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
-    let mut vips: BTreeMap<Ipv4Addr, BTreeSet<MacAddress>> = BTreeMap::new();
+    let mut vips: BTreeMap<IpAddr, BTreeSet<MacAddress>> = BTreeMap::new();
     view.holders.iter().for_each(|(ip, mac)| {
         vips.entry(*ip).or_default().insert(*mac);
     });
@@ -19,12 +19,12 @@ pub(super) fn look(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
     }
 }
 
-fn of_vip(config: &Config, view: &View<'_>, vip: Ipv4Addr, macs: &BTreeSet<MacAddress>) -> Vec<Finding> {
+fn of_vip(config: &Config, view: &View<'_>, vip: IpAddr, macs: &BTreeSet<MacAddress>) -> Vec<Finding> {
     let servers: Vec<&VirtualServer> =
-        config.virtual_servers.iter().filter(|server| server.id.address() == Some(vip.into())).collect();
+        config.virtual_servers.iter().filter(|server| server.id.address() == Some(vip)).collect();
     let is_held = view.network.addresses.iter().any(|held| {
         let link = view.network.links.get(&held.link);
-        held.prefix.ip == IpAddr::V4(vip) && link.is_some_and(|link| !link.is_loopback && !link.is_silent)
+        held.prefix.ip == vip && link.is_some_and(|link| !link.is_loopback && !link.is_silent)
     });
     let leaks = leaks::find(
         config,
@@ -33,6 +33,7 @@ fn of_vip(config: &Config, view: &View<'_>, vip: Ipv4Addr, macs: &BTreeSet<MacAd
         &macs.iter().map(|mac| (vip, *mac)).collect(),
         &view.names,
     );
+    let question = leaks::question(vip);
     let mut found = Vec::new();
     let mut others = Vec::new();
     for mac in macs {
@@ -41,18 +42,13 @@ fn of_vip(config: &Config, view: &View<'_>, vip: Ipv4Addr, macs: &BTreeSet<MacAd
         match leaked.and_then(|ip| reals.find(|real| real.address.ip() == ip)) {
             Some(real) => {
                 let ip = real.address.ip();
-                let up = format!("lvsd real-server up --vip {vip}");
-                let fix = match real.forwarding {
-                    Forwarding::Tun(_) => format!("{up} --method tun"),
-                    Forwarding::Dr => up,
-                    _ => format!("ip addr del {vip}/32 dev LINK (NAT needs no VIP there)"),
-                };
+                let fix = silence(vip, real.forwarding);
                 found.push(Finding {
                     severity: Severity::Broken,
-                    what: format!("real server {ip} answers ARP for VIP {vip}"),
+                    what: format!("real server {ip} answers {question} for VIP {vip}"),
                     evidence: format!("asked who has {vip}, {mac} ({ip}) answered"),
                     why: "neighbours send some clients straight there: no balancing, no health checks, no \
-                          persistence, and it comes and goes with their ARP caches"
+                          persistence, and it comes and goes with their neighbour caches"
                         .to_owned(),
                     fix: Some(Fix::On(ip, fix)),
                 });
@@ -63,21 +59,41 @@ fn of_vip(config: &Config, view: &View<'_>, vip: Ipv4Addr, macs: &BTreeSet<MacAd
     // One that is no real server is the active director, while this host is not.
     if others.len() > usize::from(!is_held) {
         let who: Vec<String> = others.iter().map(|mac| name(view, *mac)).collect();
+        let answered = format!("asked who has {vip}, {} answered", who.join(" and "));
+        let (evidence, fix) = match routers::why_both(config, view, vip) {
+            Some((why, fix)) => (format!("{answered}; {why}"), fix),
+            None => (
+                answered,
+                format!(
+                    "find that host by its link-layer address and take {vip} from it; two directors that both are Master do \
+                     not hear each other"
+                ),
+            ),
+        };
         found.push(Finding {
             severity: Severity::Broken,
             what: match is_held {
                 true => format!("another host has VIP {vip}, too"),
                 false => format!("{} hosts have VIP {vip}", others.len()),
             },
-            evidence: format!("asked who has {vip}, {} answered", who.join(" and ")),
+            evidence,
             why: "clients go to whoever answered last".to_owned(),
-            fix: Some(Fix::ByHand(format!(
-                "find that host by its link-layer address and take {vip} from it; two directors that both are Master \
-                 do not hear each other"
-            ))),
+            fix: Some(Fix::ByHand(fix)),
         });
     }
     found
+}
+
+/// What keeps a real server from telling of the VIP.
+fn silence(vip: IpAddr, forwarding: Forwarding) -> String {
+    let up = match forwarding {
+        Forwarding::Dr => format!("lvsd real-server up --vip {vip}"),
+        Forwarding::Tun(_) => format!("lvsd real-server up --vip {vip} --method tun"),
+        // NAT needs no VIP there.
+        _ => return format!("ip addr flush to {vip}"),
+    };
+    // IPv6 is asked by link: who answers has the VIP on one of the network's.
+    if vip.is_ipv6() { format!("ip addr flush to {vip} && {up}") } else { up }
 }
 
 /// `02:00:00:00:00:09 (10.1.0.9)`.

@@ -5,19 +5,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use serde::Serialize;
 
 use crate::config::Config;
 use crate::director::status::Status;
+use crate::net::firewall::Rules;
 use crate::net::question::Answer;
 use crate::net::types::{Host, MacAddress};
 use crate::real_server::plan;
+use crate::vrrp::status::Status as RouterStatus;
+use surroundings::Surroundings;
 
 mod director;
+mod firewall;
 mod leak;
 mod real_server;
+mod routers;
+pub mod surroundings;
 #[cfg(test)]
 mod tests;
 pub mod traps;
@@ -105,6 +111,36 @@ pub struct Running {
     pub trouble: Option<String>,
     /// What it directs.
     pub director: Status,
+    /// Its virtual routers; None when it has none.
+    pub router: Option<RouterStatus>,
+}
+
+/// An advertisement that arrived while it was listened for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Advert {
+    /// The link it arrived on.
+    pub link: String,
+    /// Who sent it.
+    pub source: IpAddr,
+    /// Its virtual router.
+    pub vrid: u8,
+    /// Version of the protocol.
+    pub version: u8,
+    /// Its priority; 0: the Master leaves.
+    pub priority: u8,
+    /// The addresses it names.
+    pub addresses: BTreeSet<IpAddr>,
+}
+
+/// A warning of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// Where: file, line and column.
+    pub place: String,
+    /// What.
+    pub what: String,
+    /// What to write.
+    pub help: Option<String>,
 }
 
 /// A host, as far as it was looked at.
@@ -122,11 +158,21 @@ pub struct View<'a> {
     /// The answer of its lvsd.
     pub running: Option<Running>,
     /// Who else in the network claims a VIP.
-    pub holders: BTreeSet<(Ipv4Addr, MacAddress)>,
+    pub holders: BTreeSet<(IpAddr, MacAddress)>,
+    /// The addresses that were asked for.
+    pub asked: BTreeSet<IpAddr>,
+    /// Advertisements of virtual routers, those of its own aside.
+    pub adverts: BTreeSet<Advert>,
+    /// Warnings of the configuration.
+    pub remarks: Vec<Remark>,
+    /// What else is on this host.
+    pub surroundings: Surroundings,
     /// Addresses by the link-layer address they were seen at.
     pub names: BTreeMap<MacAddress, BTreeSet<IpAddr>>,
     /// What this host's own links tell their neighbours of a VIP.
     pub answers: Vec<(IpAddr, Answer)>,
+    /// What of its firewall could be read.
+    pub firewall: Rules,
     /// The command that prepares this host as a real server.
     pub prepare: String,
     /// The configuration is YAML.
@@ -156,6 +202,9 @@ pub fn examine(config: &Config, view: &View<'_>) -> Vec<Finding> {
     if role.is_director {
         director::look(config, view, &mut found);
         leak::look(config, view, &mut found);
+        firewall::look(config, view, &mut found);
+        routers::look(config, view, &mut found);
+        surroundings::look(config, view, &mut found);
     }
     if role.is_real_server {
         real_server::look(config, view, role, &mut found);

@@ -36,9 +36,7 @@ pub(super) fn look(config: &Config, view: &View<'_>, role: Role, found: &mut Vec
     match plan(&wanted, view.prepared) {
         Ok(plan) => {
             let is_elsewhere = |change: &Change| matches!(change, Change::AddAddress { ip, .. } if hidden(view, *ip).next().is_some());
-            // The larger of a link's and `all`'s counts: with `all` right, the link's own is no matter.
-            let is_of_link = |change: &Change| matches!(change, Change::Setting { link, name, .. } if link == "lo" && name.starts_with("arp_"));
-            let lacking = plan.changes.iter().filter(|change| !is_elsewhere(change) && !is_of_link(change));
+            let lacking = plan.changes.iter().filter(|change| !is_elsewhere(change) && !change.is_spare());
             found.extend(lacking.map(|change| lacks(change, view)));
         }
         Err(text) => found.push(Finding {

@@ -2,7 +2,10 @@ use super::*;
 use crate::config::Strictness;
 use crate::config::load::load_from;
 use crate::net::types::{HeldAddress, Link, LinkIndex, Prefix};
+use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::files::MemoryFiles;
+
+mod routers;
 
 const DR: &str = "virtual_server 10.1.0.100 80 {\nlb_algo rr\nlb_kind DR\nprotocol TCP\n\
                   real_server 10.1.0.21 80 {\nweight 1\n}\nreal_server 10.1.0.22 80 {\nweight 1\n}\n}\n";
@@ -42,6 +45,21 @@ fn who_answers_for_the_vip_is_named_and_told_how_to_stop() {
 }
 
 #[test]
+fn a_leak_of_ipv6_is_named_and_its_fix_takes_the_vip_from_the_link_that_told() {
+    let text = DR.replace("10.1.0.100", "fd00:1::100").replace("10.1.0.2", "fd00:1::2");
+    let vip = "fd00:1::100";
+    let mut host = Imagined::of(&[("eth0", "fd00:1::11", 64), ("eth0", vip, 128)]);
+    host.holders = [(vip.parse().unwrap(), RS1)].into();
+    host.names = [(RS1, ["fd00:1::21".parse().unwrap()].into())].into();
+    let found = host.broken(&text);
+    assert_eq!(found[0].what, "real server fd00:1::21 answers neighbour solicitations for VIP fd00:1::100");
+    assert!(found[0].evidence.contains("02:00:00:00:00:21"), "{found:?}");
+    let fix = found[0].fix.as_ref().unwrap().to_string();
+    let up = "lvsd real-server up --vip fd00:1::100";
+    assert_eq!(fix, format!("on fd00:1::21: ip addr flush to fd00:1::100 && {up}"));
+}
+
+#[test]
 fn the_active_one_of_a_colocated_pair_is_no_leak_but_its_peer_is() {
     let mut host = Imagined::of(&[("eth0", "10.1.0.22", 24), ("lo", VIP, 32)]);
     host.settings = [("ipv4.all.arp_ignore", 1), ("ipv4.all.arp_announce", 2)].into();
@@ -74,7 +92,7 @@ fn what_the_running_lvsd_found_of_a_way_is_told_with_its_fix() {
         let director = serde_json::json!({"is_converged": true, "is_ready": true, "kernel_trouble": null,
             "virtual_servers": [server.clone(), server], "foreign_services": [], "drift_repaired": 0, "last_drift": null,
             "services_adopted": 0, "kernel_errors": 0, "checkers": 4, "overdue_milliseconds": 0});
-        Some(Running { trouble: None, director: serde_json::from_value(director).unwrap() })
+        Some(Running { trouble: None, director: serde_json::from_value(director).unwrap(), router: None })
     };
     host.running = status(Some(false));
     let [found] = &host.broken(DR)[..] else { panic!("{:?}", host.broken(DR)) };
@@ -166,15 +184,66 @@ fn two_directors_and_a_missing_kernel_part_are_broken() {
     assert_eq!(host.broken(DR), [], "keepalived is several processes");
 }
 
+#[test]
+fn what_a_firewall_drops_is_told_by_what_it_does_to_each_method() {
+    let rules = |saved: &str| Rules { tables: crate::net::firewall::iptables::read(saved, true).tables };
+    let mut host = Imagined::of(&[("eth0", DIRECTOR, 24), ("eth0", VIP, 32)]);
+    host.firewall = rules(
+        "*filter\n:INPUT ACCEPT\n:FORWARD ACCEPT\n-A INPUT -m conntrack --ctstate INVALID -j DROP\n-A FORWARD -m conntrack --ctstate INVALID -j DROP\n",
+    );
+    let nat = DR.replace("DR", "NAT");
+    let of = |host: &Imagined, text: &str| {
+        let found = host.examine(text).into_iter().filter(|f| f.what.contains("firewall"));
+        found.map(|f| (f.severity, f.what, f.fix.unwrap().to_string())).collect::<Vec<_>>()
+    };
+    host.sysctls = [("net.ipv4.vs.conntrack", "0"), ("net.ipv4.ip_forward", "1")].into();
+    let invalid = "this host's firewall drops as invalid what clients send to VIP 10.1.0.100".to_owned();
+    let untrack = "iptables -t raw -I PREROUTING -d 10.1.0.100 -j CT --notrack".to_owned();
+    assert_eq!(of(&host, DR), [(Severity::Warning, invalid.clone(), untrack.clone())]);
+    let replies = "this host's firewall drops replies of real server 10.1.0.21:80".to_owned();
+    let remember = "sysctl -w net.ipv4.vs.conntrack=1".to_owned();
+    assert_eq!(of(&host, &nat), [(Severity::Broken, replies.clone(), remember)]);
+    host.sysctls.insert("net.ipv4.vs.conntrack", "1");
+    assert_eq!(of(&host, DR), [(Severity::Broken, invalid, untrack)]);
+    assert_eq!(of(&host, &nat), []);
+
+    host.firewall = rules("*filter\n:INPUT DROP\n:FORWARD DROP\n-A INPUT -p tcp --dport 22 -j ACCEPT\n");
+    let clients =
+        "this host's firewall drops what clients send to virtual server 10.1.0.100:80 tcp".to_owned();
+    let accept = "iptables -t filter -I INPUT -d 10.1.0.100 -p tcp --dport 80 -j ACCEPT".to_owned();
+    assert_eq!(of(&host, DR), [(Severity::Broken, clients.clone(), accept.clone())]);
+    let back = "iptables -t filter -I FORWARD -s 10.1.0.21 -p tcp --sport 80 -j ACCEPT".to_owned();
+    assert_eq!(of(&host, &nat), [(Severity::Broken, clients, accept), (Severity::Broken, replies, back)]);
+}
+
+#[test]
+fn a_full_table_of_connections_is_seen_before_it_is_full() {
+    let mut host = Imagined::of(&[("eth0", DIRECTOR, 24), ("eth0", VIP, 32)]);
+    let mut of = |count| {
+        host.sysctls =
+            [("net.netfilter.nf_conntrack_count", count), ("net.netfilter.nf_conntrack_max", "1000")].into();
+        let found = host.examine(DR).into_iter().find(|f| f.what.contains("tracked connections"));
+        found.map(|f| (f.severity, f.fix.unwrap().to_string()))
+    };
+    let fix = "sysctl -w net.netfilter.nf_conntrack_max=2000".to_owned();
+    assert_eq!(of("799"), None);
+    assert_eq!(of("800"), Some((Severity::Warning, fix.clone())));
+    assert_eq!(of("1000"), Some((Severity::Broken, fix)));
+}
+
 struct Imagined {
     held: Vec<(&'static str, &'static str, u8)>,
     settings: BTreeMap<&'static str, u32>,
     sysctls: BTreeMap<&'static str, &'static str>,
     ipvs: Ipvs,
     directors: Vec<(String, u32)>,
-    holders: BTreeSet<(Ipv4Addr, MacAddress)>,
+    holders: BTreeSet<(IpAddr, MacAddress)>,
     names: BTreeMap<MacAddress, BTreeSet<IpAddr>>,
+    firewall: Rules,
     running: Option<Running>,
+    asked: BTreeSet<IpAddr>,
+    adverts: BTreeSet<Advert>,
+    surroundings: Surroundings,
 }
 
 impl Imagined {
@@ -187,7 +256,11 @@ impl Imagined {
             directors: Vec::new(),
             holders: BTreeSet::new(),
             names: BTreeMap::new(),
+            firewall: Rules::default(),
             running: None,
+            asked: BTreeSet::new(),
+            adverts: BTreeSet::new(),
+            surroundings: Surroundings::default(),
         }
     }
 
@@ -198,7 +271,14 @@ impl Imagined {
     fn examine(&self, text: &str) -> Vec<Finding> {
         let files = MemoryFiles::new(&[("/keepalived.conf", text)]);
         let path = std::path::Path::new("/keepalived.conf");
-        let config = load_from(&files, path, Strictness::Strict).config.expect("a configuration");
+        let loaded = load_from(&files, path, Strictness::Strict);
+        let remark = |diagnostic: &Diagnostic| Remark {
+            place: diagnostic.span.map(|span| loaded.sources.describe(span)).unwrap_or_default(),
+            what: diagnostic.message.clone(),
+            help: diagnostic.help.clone(),
+        };
+        let remarks = loaded.diagnostics.iter().map(remark).collect();
+        let config = loaded.config.expect("a configuration");
         let network = self.network();
         let own = network.addresses.iter().map(|held| held.prefix.ip).collect();
         let view = View {
@@ -213,9 +293,14 @@ impl Imagined {
             ipvs: self.ipvs,
             directors: self.directors.clone(),
             running: self.running.clone(),
+            asked: self.asked.clone(),
+            adverts: self.adverts.clone(),
+            remarks,
+            surroundings: self.surroundings.clone(),
             holders: self.holders.clone(),
             names: self.names.clone(),
             answers: Vec::new(),
+            firewall: self.firewall.clone(),
             prepare: "lvsd real-server up -c FILE".to_owned(),
             is_yaml: false,
         };

@@ -16,16 +16,21 @@ const LIMIT: usize = 2048;
 /// ETH_P_ALL.
 const ALL: u16 = 0x0003;
 
+const LOAD_WORD: u16 = 0x20;
+const LOAD_HALF: u16 = 0x28;
+const LOAD_BYTE: u16 = 0x30;
+const JUMP_EQUAL: u16 = 0x15;
+const RETURN: u16 = 0x06;
+
+fn op(code: u16, jt: u8, jf: u8, k: u32) -> SockFilter {
+    SockFilter::new(code, jt, jf, k)
+}
+
 /// Keeps frames that leave (PACKET_OUTGOING) and are of this Ethernet type (linux/filter.h).
 fn leaves(ether_type: u16) -> [SockFilter; 6] {
-    const LOAD_WORD: u16 = 0x20;
-    const LOAD_HALF: u16 = 0x28;
-    const JUMP_EQUAL: u16 = 0x15;
-    const RETURN: u16 = 0x06;
     /// SKF_AD_OFF + SKF_AD_PKTTYPE.
     const PACKET_TYPE: u32 = 0xffff_f004;
     const OUTGOING: u32 = 4;
-    let op = |code, jt, jf, k| SockFilter::new(code, jt, jf, k);
     [
         op(LOAD_WORD, 0, 0, PACKET_TYPE),
         op(JUMP_EQUAL, 0, 3, OUTGOING),
@@ -34,6 +39,16 @@ fn leaves(ether_type: u16) -> [SockFilter; 6] {
         op(RETURN, 0, 0, u32::MAX),
         op(RETURN, 0, 0, 0),
     ]
+}
+
+/// Keeps frames that have these bytes at these places.
+fn has<const N: usize>(bytes: [(u32, u8); N]) -> Vec<SockFilter> {
+    let mut ops = Vec::with_capacity(3 * N + 2);
+    for (at, byte) in bytes {
+        ops.extend([op(LOAD_BYTE, 0, 0, at), op(JUMP_EQUAL, 1, 0, byte.into()), op(RETURN, 0, 0, 0)]);
+    }
+    ops.push(op(RETURN, 0, 0, u32::MAX));
+    ops
 }
 
 /// See the module.
@@ -64,6 +79,18 @@ impl Frames {
     /// The kernel's: `PermissionDenied` without CAP_NET_RAW.
     pub fn arriving(link: LinkIndex, ether_type: u16) -> io::Result<Frames> {
         Frames::bound(link, ether_type, None)
+    }
+
+    /// The same, but only frames that have these bytes at these places.
+    ///
+    /// # Errors
+    /// The kernel's: `PermissionDenied` without CAP_NET_RAW.
+    pub fn arriving_with<const N: usize>(
+        link: LinkIndex,
+        ether_type: u16,
+        bytes: [(u32, u8); N],
+    ) -> io::Result<Frames> {
+        Frames::bound(link, ether_type, Some(&has(bytes)))
     }
 
     fn bound(link: LinkIndex, ether_type: u16, filter: Option<&[SockFilter]>) -> io::Result<Frames> {

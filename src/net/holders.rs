@@ -1,17 +1,18 @@
-//! Who in the network says that it has an address: asked by ARP from this host's own address, and everybody's answer is
-//! collected. It refuses to know who should have it.
+//! Who in the network says that it has an address: asked by ARP or neighbour solicitation from this host's own address,
+//! and everybody's answer is collected. It refuses to know who should have it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::frames::Frames;
-use super::question::{ARP, arp_request};
-use super::types::{Host, LinkIndex, MacAddress};
+use super::question::{ADVERTISEMENT, ARP, ICMPV6, IPV6, arp_request, solicitation};
+use super::types::{HeldAddress, Host, LinkIndex, MacAddress};
 use crate::time;
 
-/// How long answers are waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long answers are waited for, each time; who does not answer is asked once more, as frames may be lost.
+const PATIENCE: Duration = Duration::from_millis(500);
+const TIMES: usize = 2;
 /// Answers beyond this many are not looked at: somebody floods.
 const LIMIT: usize = 4096;
 
@@ -25,50 +26,63 @@ pub struct Asker {
     pub link: LinkIndex,
     /// Its link-layer address.
     pub mac: MacAddress,
-    /// An address of it that is no VIP.
-    pub ip: Ipv4Addr,
+    /// An address of it that is no VIP; only addresses of its family can be asked for.
+    pub ip: IpAddr,
 }
 
 /// Who claims which of these addresses, this host aside; takes a second.
 ///
 /// # Errors
 /// In the operator's words.
-pub fn ask(
-    asker: &Asker,
-    addresses: &BTreeSet<Ipv4Addr>,
-) -> Result<BTreeSet<(Ipv4Addr, MacAddress)>, String> {
+pub fn ask(asker: &Asker, addresses: &BTreeSet<IpAddr>) -> Result<BTreeSet<(IpAddr, MacAddress)>, String> {
     let not_asked = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::PermissionDenied => "CAP_NET_RAW is needed: run as root".to_owned(),
         _ => format!("frames cannot be sent: {error}"),
     };
-    let frames = Frames::arriving(asker.link, ARP).map_err(not_asked)?;
-    for ip in addresses {
-        frames.send(&arp_request(asker.mac, asker.ip, *ip)).map_err(not_asked)?;
-    }
-    let end = time::now() + PATIENCE;
-    let mut found = BTreeSet::new();
-    for _ in 0..LIMIT {
-        let left = end.since(time::now());
-        if left.is_zero() {
-            break;
+    let frames = match asker.ip {
+        IpAddr::V4(_) => Frames::arriving(asker.link, ARP),
+        // Of all that arrives by IPv6 only what answers.
+        IpAddr::V6(_) => Frames::arriving_with(asker.link, IPV6, [(20, ICMPV6), (54, ADVERTISEMENT)]),
+    };
+    let frames = frames.map_err(not_asked)?;
+    let mut found: BTreeSet<(IpAddr, MacAddress)> = BTreeSet::new();
+    for _ in 0..TIMES {
+        for ip in addresses.iter().filter(|ip| !found.iter().any(|(claimed, _)| claimed == *ip)) {
+            let question = match (asker.ip, *ip) {
+                (IpAddr::V4(own), IpAddr::V4(ip)) => arp_request(asker.mac, own, ip),
+                (IpAddr::V6(own), IpAddr::V6(ip)) => solicitation(asker.mac, Some(own), ip),
+                _ => continue,
+            };
+            frames.send(&question).map_err(not_asked)?;
         }
-        let frame = frames.receive(left).map_err(not_asked)?;
-        found.extend(frame.and_then(|frame| claim(&frame)).filter(|(ip, _)| addresses.contains(ip)));
+        let end = time::now() + PATIENCE;
+        for _ in 0..LIMIT {
+            let left = end.since(time::now());
+            if left.is_zero() {
+                break;
+            }
+            let frame = frames.receive(left).map_err(not_asked)?;
+            let claimed = frame.and_then(|frame| match asker.ip {
+                IpAddr::V4(_) => claim(&frame),
+                IpAddr::V6(_) => claim_v6(&frame),
+            });
+            found.extend(claimed.filter(|(ip, _)| addresses.contains(ip)));
+        }
     }
     Ok(found)
 }
 
-/// Who else in the network has one of these VIPs, and where these hosts are: each is asked for on the links whose network
-/// it is of. What could not be asked is said in `unseen`.
+/// Who else in the network has one of these VIPs, and which could be asked for; other hosts are asked for as well, for
+/// their link-layer addresses. What could not be asked is said in `unseen`.
 pub fn ask_around(
     host: &Host,
-    vips: &BTreeSet<Ipv4Addr>,
-    hosts: &BTreeSet<Ipv4Addr>,
+    vips: &BTreeSet<IpAddr>,
+    hosts: &BTreeSet<IpAddr>,
     unseen: &mut Vec<String>,
-) -> BTreeSet<(Ipv4Addr, MacAddress)> {
-    let is_own = |ip: &Ipv4Addr| host.addresses.iter().any(|held| held.prefix.ip == IpAddr::V4(*ip));
-    let others: BTreeSet<Ipv4Addr> = hosts.iter().copied().filter(|ip| !is_own(ip)).collect();
-    let mut questions: BTreeMap<LinkIndex, BTreeSet<Ipv4Addr>> = BTreeMap::new();
+) -> (BTreeSet<(IpAddr, MacAddress)>, BTreeSet<IpAddr>) {
+    let is_own = |ip: &IpAddr| host.addresses.iter().any(|held| held.prefix.ip == *ip);
+    let others: BTreeSet<IpAddr> = hosts.iter().copied().filter(|ip| !is_own(ip)).collect();
+    let mut questions: BTreeMap<(LinkIndex, bool), BTreeSet<IpAddr>> = BTreeMap::new();
     for (all, is_vip) in [(vips, true), (&others, false)] {
         for ip in all {
             let on = links_of(host, *ip, vips);
@@ -76,7 +90,7 @@ pub fn ask_around(
                 unseen.push(format!("who else has VIP {ip}: no link of this host is in its network"));
             }
             for link in on {
-                let asked = questions.entry(link).or_default();
+                let asked = questions.entry((link, ip.is_ipv4())).or_default();
                 if asked.len() < QUESTIONS {
                     asked.insert(*ip);
                 } else if is_vip {
@@ -87,56 +101,76 @@ pub fn ask_around(
         }
     }
     let mut found = BTreeSet::new();
-    for (link, addresses) in questions {
-        match asker(host, link, vips).map(|asker| ask(&asker, &addresses)) {
-            Some(Ok(claims)) => found.extend(claims),
+    let mut asked = BTreeSet::new();
+    for ((link, is_ipv4), addresses) in questions {
+        match asker(host, link, is_ipv4, vips).map(|asker| ask(&asker, &addresses)) {
+            Some(Ok(claims)) => {
+                found.extend(claims);
+                asked.extend(addresses);
+            }
             Some(Err(error)) => unseen.push(format!("who else has the VIPs: {error}")),
             None => {}
         }
     }
     let macs: BTreeSet<MacAddress> = host.links.values().filter_map(|link| link.mac).collect();
     found.retain(|(_, mac)| !macs.contains(mac));
-    found
+    (found, asked)
 }
 
-/// The links neighbours of an address are on: those that have it, or its network.
-fn links_of(host: &Host, ip: Ipv4Addr, vips: &BTreeSet<Ipv4Addr>) -> BTreeSet<LinkIndex> {
-    let networks =
-        host.addresses.iter().filter(|held| held.prefix.length > 0 && held.prefix.contains(ip.into()));
-    networks.map(|held| held.link).filter(|link| asker(host, *link, vips).is_some()).collect()
+/// The links neighbours of an address are on: those that have its network.
+fn links_of(host: &Host, ip: IpAddr, vips: &BTreeSet<IpAddr>) -> BTreeSet<LinkIndex> {
+    let networks = host.addresses.iter().filter(|held| held.prefix.length > 0 && held.prefix.contains(ip));
+    let links = networks.map(|held| held.link);
+    links.filter(|link| asker(host, *link, ip.is_ipv4(), vips).is_some()).collect()
 }
 
 /// How to ask on a link: from an address of it that is no VIP.
-fn asker(host: &Host, link: LinkIndex, vips: &BTreeSet<Ipv4Addr>) -> Option<Asker> {
+fn asker(host: &Host, link: LinkIndex, is_ipv4: bool, vips: &BTreeSet<IpAddr>) -> Option<Asker> {
     let shown =
         host.links.get(&link).filter(|link| link.is_working() && !link.is_loopback && !link.is_silent)?;
-    let own = host.addresses.iter().filter(|held| held.link == link && held.prefix.length < 32);
-    let ip = own.filter_map(|held| v4(held.prefix.ip)).find(|ip| !vips.contains(ip))?;
-    Some(Asker { link, mac: shown.mac?, ip })
-}
-
-/// An address, if it is one of IPv4.
-pub fn v4(ip: IpAddr) -> Option<Ipv4Addr> {
-    match ip {
-        IpAddr::V4(ip) => Some(ip),
-        IpAddr::V6(_) => None,
-    }
+    let whole = if is_ipv4 { 32 } else { 128 };
+    let is_fit = |held: &&HeldAddress| {
+        let ip = held.prefix.ip;
+        let is_shared = held.prefix.length < whole && !held.is_unusable;
+        held.link == link && ip.is_ipv4() == is_ipv4 && is_shared && !vips.contains(&ip)
+    };
+    let own = host.addresses.iter().filter(is_fit).map(|held| held.prefix.ip);
+    Some(Asker { link, mac: shown.mac?, ip: own.min()? })
 }
 
 /// What an ARP reply says: this address is at that link-layer address.
-fn claim(frame: &[u8]) -> Option<(Ipv4Addr, MacAddress)> {
+fn claim(frame: &[u8]) -> Option<(IpAddr, MacAddress)> {
     // Ethernet, IPv4, their lengths, reply.
     if frame.get(14..22)? != [0, 1, 8, 0, 6, 4, 0, 2] {
         return None;
     }
     let mac: [u8; 6] = *frame.get(22..)?.first_chunk()?;
     let ip: [u8; 4] = *frame.get(28..)?.first_chunk()?;
-    Some((ip.into(), MacAddress(mac)))
+    Some((Ipv4Addr::from(ip).into(), MacAddress(mac)))
+}
+
+/// The same of a neighbour advertisement (RFC 4861 section 4.4); one that names no link-layer address means its sender's.
+fn claim_v6(frame: &[u8]) -> Option<(IpAddr, MacAddress)> {
+    const HOP_LIMIT: u8 = 255;
+    let is_neighbour = frame.get(12..14)? == IPV6.to_be_bytes()
+        && frame.get(20..22)? == [ICMPV6, HOP_LIMIT]
+        && *frame.get(54)? == ADVERTISEMENT;
+    if !is_neighbour {
+        return None;
+    }
+    let ip: [u8; 16] = *frame.get(62..)?.first_chunk()?;
+    let sender: [u8; 6] = *frame.get(6..)?.first_chunk()?;
+    // Linux tells it first, and as the only one.
+    let named = frame.get(78..).filter(|option| option.starts_with(&[2, 1]));
+    let mac = named.and_then(|option| option.get(2..)?.first_chunk().copied()).unwrap_or(sender);
+    Some((Ipv6Addr::from(ip).into(), MacAddress(mac)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::announce;
+    use crate::net::types::{Link, Prefix};
 
     #[test]
     fn a_reply_names_address_and_mac_and_a_question_claims_nothing() {
@@ -145,7 +179,59 @@ mod tests {
         let mut frame = arp_request(mac, ip, Ipv4Addr::new(10, 1, 0, 11));
         assert_eq!(claim(&frame), None);
         frame[21] = 2;
-        assert_eq!(claim(&frame), Some((ip, mac)));
+        assert_eq!(claim(&frame), Some((ip.into(), mac)));
         assert_eq!(claim(&frame[..30]), None, "cut short");
+    }
+
+    #[test]
+    fn an_advertisement_names_the_mac_it_tells_or_its_senders() {
+        let ip: Ipv6Addr = "fd00:1::100".parse().unwrap();
+        let mac = MacAddress([2, 0, 0, 0, 0, 9]);
+        let mut frame = announce::frame(ip.into(), mac, false);
+        assert_eq!(claim_v6(&frame), Some((ip.into(), mac)));
+        assert_eq!(claim_v6(&frame[..78]), Some((ip.into(), mac)), "it tells none");
+        assert_eq!(claim_v6(&frame[..70]), None, "cut short");
+        frame[80..86].copy_from_slice(&[2, 0, 0, 0, 0, 0x21]);
+        assert_eq!(claim_v6(&frame), Some((ip.into(), MacAddress([2, 0, 0, 0, 0, 0x21]))));
+        frame[21] = 64;
+        assert_eq!(claim_v6(&frame), None, "from beyond a router");
+        assert_eq!(claim_v6(&solicitation(mac, Some(ip), ip)), None, "a question");
+    }
+
+    #[test]
+    fn each_family_is_asked_for_from_an_own_address_of_the_link_that_is_no_vip() {
+        let at = |text: &str, length| HeldAddress {
+            link: LinkIndex(2),
+            prefix: Prefix { ip: text.parse().unwrap(), length },
+            scope: 0,
+            is_secondary: false,
+            is_unusable: text.ends_with("dead"),
+        };
+        let link = Link {
+            index: LinkIndex(2),
+            name: "eth0".to_owned(),
+            mac: Some(MacAddress([2, 0, 0, 0, 0, 1])),
+            is_up: true,
+            is_running: true,
+            is_loopback: false,
+            is_silent: false,
+            mtu: 1500,
+            base: None,
+        };
+        let all = [
+            at("10.1.0.5", 24),
+            at("10.1.0.100", 24),
+            at("10.1.0.11", 24),
+            at("10.1.0.4", 32),
+            at("fd00:1::dead", 64),
+            at("fd00:1::11", 64),
+            at("fd00:1::100", 128),
+        ];
+        let host = Host { links: [(LinkIndex(2), link)].into(), addresses: all.into() };
+        let vips = ["10.1.0.100", "fd00:1::100", "10.1.0.5"].map(|ip| ip.parse().unwrap()).into();
+        let from = |is_ipv4| asker(&host, LinkIndex(2), is_ipv4, &vips).unwrap().ip.to_string();
+        assert_eq!((from(true), from(false)), ("10.1.0.11".to_owned(), "fd00:1::11".to_owned()));
+        let on = |ip: &str| links_of(&host, ip.parse().unwrap(), &vips).len();
+        assert_eq!((on("10.1.0.100"), on("fd00:1::100"), on("fd00:2::100"), on("10.2.0.1")), (1, 1, 0, 0));
     }
 }

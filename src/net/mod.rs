@@ -4,12 +4,13 @@
 //! This layer refuses to know configuration files and health. `identity` says when two of a thing are the same;
 //! [`kernel`] is this host, [`memory`] one for simulated worlds;
 //! [`conformance`] holds both to the same. [`door`] says how arriving packets get marks,
-//! [`question`] and [`holders`] ask who has an address.
+//! [`question`] and [`holders`] ask who has an address, [`firewall`] which packets others' rules drop.
 
 pub mod announce;
 pub mod checksum;
 pub mod conformance;
 pub mod door;
+pub mod firewall;
 pub mod frames;
 pub mod holders;
 mod identity;

@@ -25,10 +25,10 @@ const DOOR: &str = "lvsd-ask";
 /// Who asks: an address of nobody's (locally administered).
 const ASKER: [u8; 6] = [0x02, 0x6c, 0x76, 0x73, 0x64, 0x01];
 pub(super) const ARP: u16 = 0x0806;
-const IPV6: u16 = 0x86dd;
-const ICMPV6: u8 = 58;
+pub(super) const IPV6: u16 = 0x86dd;
+pub(super) const ICMPV6: u8 = 58;
 const SOLICITATION: u8 = 135;
-const ADVERTISEMENT: u8 = 136;
+pub(super) const ADVERTISEMENT: u8 = 136;
 
 /// What a link says when its neighbours ask for an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,12 +52,12 @@ impl fmt::Display for Answer {
     }
 }
 
-/// Asks every Ethernet link of this host that works for `ip`.
+/// Asks every Ethernet link of this host that works, and has neighbours, for `ip`.
 pub fn ask(host: &Host, ip: IpAddr) -> Vec<Answer> {
     let links =
         host.links.values().filter(|link| link.mac.is_some() && link.is_working() && !link.is_loopback);
     links
-        .filter(|link| link.name != DOOR)
+        .filter(|link| !link.is_silent && link.name != DOOR)
         .map(|link| match inject(host, link, ip) {
             Ok(is_given) => Answer { link: link.name.clone(), is_given, computed: None },
             Err(why) => {
@@ -96,7 +96,7 @@ fn inject(host: &Host, link: &Link, ip: IpAddr) -> Result<bool, String> {
                 stranger(host, link.index, &known).ok_or("it has no IPv4 network to be asked from")?;
             (arp_request(MacAddress(ASKER), asker, ip), ARP, Some(asker))
         }
-        IpAddr::V6(ip) => (solicitation(ip), IPV6, None),
+        IpAddr::V6(ip) => (solicitation(MacAddress(ASKER), None, ip), IPV6, None),
     };
     kernel.remove_link(DOOR)?;
     kernel.add_link(DOOR, "dummy")?;
@@ -164,17 +164,24 @@ pub(super) fn arp_request(mac: MacAddress, asker: Ipv4Addr, ip: Ipv4Addr) -> Vec
     frame
 }
 
-/// A neighbour solicitation (RFC 4861 section 4.3) without sender, as of duplicate address detection.
-fn solicitation(ip: Ipv6Addr) -> Vec<u8> {
+/// A neighbour solicitation (RFC 4861 section 4.3); without an asker's address it is one of duplicate address detection.
+pub(super) fn solicitation(mac: MacAddress, asker: Option<Ipv6Addr>, ip: Ipv6Addr) -> Vec<u8> {
     let [.., a, b, c] = ip.octets();
     let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]));
     let mut message = vec![SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
     message.extend(ip.octets());
-    let sum = covered(group, &message).complement();
+    if asker.is_some() {
+        message.extend([1, 1]); // source's link-layer address, eight bytes
+        message.extend(mac.0);
+    }
+    let asker = asker.unwrap_or(Ipv6Addr::UNSPECIFIED);
+    let sum = covered(asker, group, &message).complement();
     message.iter_mut().skip(2).zip(sum.to_be_bytes()).for_each(|(to, from)| *to = from);
-    let mut frame = ethernet([0x33, 0x33, 0xff, a, b, c], ASKER, IPV6);
-    frame.extend([0x60, 0, 0, 0, 0, 24, ICMPV6, 255]);
-    frame.extend([0; 16]);
+    let mut frame = ethernet([0x33, 0x33, 0xff, a, b, c], mac.0, IPV6);
+    frame.extend([0x60, 0, 0, 0]);
+    frame.extend(u16::try_from(message.len()).unwrap_or(u16::MAX).to_be_bytes());
+    frame.extend([ICMPV6, 255]);
+    frame.extend(asker.octets());
     frame.extend(group.octets());
     frame.extend(message);
     frame
@@ -184,10 +191,9 @@ fn ethernet(to: [u8; 6], from: [u8; 6], ether_type: u16) -> Vec<u8> {
     [&to[..], &from, &ether_type.to_be_bytes()].concat()
 }
 
-/// What the checksum of a solicitation without sender covers (RFC 4443 section 2.3).
-fn covered(group: Ipv6Addr, message: &[u8]) -> Sum {
-    let nobody = Ipv6Addr::UNSPECIFIED.into();
-    Sum::default().with_pseudo_header(nobody, group.into(), ICMPV6, message.len()).with(message)
+/// What a solicitation's checksum covers (RFC 4443 section 2.3).
+fn covered(asker: Ipv6Addr, group: Ipv6Addr, message: &[u8]) -> Sum {
+    Sum::default().with_pseudo_header(asker.into(), group.into(), ICMPV6, message.len()).with(message)
 }
 
 /// Whether a frame that left the asked link says that `ip` is there.
@@ -241,10 +247,15 @@ mod tests {
     #[test]
     fn a_solicitations_checksum_makes_the_whole_zero() {
         let ip: Ipv6Addr = "fd00::1:2".parse().unwrap();
-        let frame = solicitation(ip);
         let group: Ipv6Addr = "ff02::1:ff01:2".parse().unwrap();
-        assert_eq!(frame[38..54], group.octets());
-        assert!(covered(group, &frame[54..]).is_fine());
+        for asker in [None, Some("fe80::7".parse().unwrap())] {
+            let frame = solicitation(MacAddress(ASKER), asker, ip);
+            assert_eq!(frame[38..54], group.octets());
+            let asker = asker.unwrap_or(Ipv6Addr::UNSPECIFIED);
+            assert_eq!(frame[22..38], asker.octets());
+            assert_eq!(usize::from(frame[19]), frame.len() - 54, "the header's length");
+            assert!(covered(asker, group, &frame[54..]).is_fine());
+        }
     }
 
     #[test]

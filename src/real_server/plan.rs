@@ -69,6 +69,14 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// Whether nothing is wrong without it: the larger of `all`'s and a link's own counts, and with `all` right, which is a
+    /// change of its own, the link's is no matter.
+    pub fn is_spare(&self) -> bool {
+        matches!(self, Change::Setting { link, name, .. } if link != "all" && ARP.iter().any(|(arp, ..)| arp == name))
+    }
+}
+
 /// What is to be changed, and what the operator should know beside.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {

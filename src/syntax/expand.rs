@@ -120,7 +120,7 @@ impl Expander<'_, '_> {
         }
         let is_lone = |at: &usize| text.as_bytes().get(at + 1).is_some_and(|b| !matches!(b, b'\r' | b'\n'));
         let returns = || text.match_indices('\r').map(|(at, _)| at);
-        if text.as_bytes().contains(&b'\r')
+        if memchr::memchr(b'\r', text.as_bytes()).is_some()
             && let Some(at) = returns().find(is_lone)
         {
             self.diagnostics.push(

@@ -1,7 +1,12 @@
 //! Where configuration files come from: the only input the readers have, so that tests can use memory.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+/// Interfaces and the largest packet of each, in bytes.
+pub type Links = BTreeMap<String, usize>;
 
 /// Files to read.
 pub trait Files {
@@ -24,6 +29,11 @@ pub trait Files {
 
     /// The names of a directory's entries, sorted; empty when it cannot be listed.
     fn list(&self, directory: &Path) -> Vec<String>;
+
+    /// The interfaces of this host; None where they are not known.
+    fn links(&self) -> Option<Cow<'_, Links>> {
+        None
+    }
 }
 
 /// The files of this machine.
@@ -217,10 +227,10 @@ fn in_set(mut set: &[char], c: char) -> bool {
     }
 }
 
-/// Files in memory.
+/// Files in memory, and interfaces: `/links/NAME` is one, its text the largest packet (empty: 1500).
 #[cfg(test)]
 #[derive(Clone, Debug, Default)]
-pub struct MemoryFiles(pub std::collections::BTreeMap<PathBuf, Vec<u8>>);
+pub struct MemoryFiles(pub BTreeMap<PathBuf, Vec<u8>>);
 
 #[cfg(test)]
 impl MemoryFiles {
@@ -256,6 +266,15 @@ impl Files for MemoryFiles {
         let under = self.0.keys().filter_map(|p| p.strip_prefix(directory).ok()?.iter().next());
         let names: std::collections::BTreeSet<_> = under.map(|n| n.to_string_lossy().into_owned()).collect();
         names.into_iter().collect()
+    }
+
+    fn links(&self) -> Option<Cow<'_, Links>> {
+        let known = self.0.iter().filter_map(|(path, text)| {
+            let name = path.strip_prefix("/links").ok()?.to_string_lossy().into_owned();
+            let mtu = String::from_utf8_lossy(text).trim().parse().unwrap_or(1500);
+            Some((name, mtu))
+        });
+        Some(known.collect::<Links>()).filter(|all| !all.is_empty()).map(Cow::Owned)
     }
 }
 

@@ -180,44 +180,66 @@ pub fn plain(text: &[u8], into: &mut Vec<Plain>) -> Option<usize> {
     }
     while let Some((&sign, behind)) = rest.split_first() {
         let start = text.len() - rest.len();
-        match sign {
-            b' ' => rest = behind,
-            b'\n' => return Some(start + 1),
-            b'{' | b'}' => {
+        match class(sign) {
+            Class::Space => rest = behind,
+            Class::End => return Some(start + 1),
+            Class::Brace => {
                 into.push(Plain { start, end: start + 1, sign });
                 rest = behind;
             }
-            _ if is_space_byte(sign) => rest = behind,
-            b'#' | b'!' => {
-                return Some(rest.iter().position(|b| *b == b'\n').map_or(text.len(), |at| start + at + 1));
+            Class::Comment => {
+                return Some(memchr::memchr(b'\n', rest).map_or(text.len(), |at| start + at + 1));
             }
-            _ => {
-                let length = rest.iter().position(|b| !is_plain(*b)).unwrap_or(rest.len());
-                if length == 0 || rest.starts_with(b"include") {
+            Class::Word => {
+                let length = rest.iter().position(|b| class(*b) != Class::Word).unwrap_or(rest.len());
+                if sign == b'i' && rest.starts_with(b"include") {
                     return None;
                 }
                 into.push(Plain { start, end: start + length, sign });
                 rest = rest.get(length..).unwrap_or_default();
             }
+            Class::Odd => return None,
         }
     }
     Some(text.len())
 }
 
-/// Whether a byte is part of a word whatever stands around it.
-fn is_plain(byte: u8) -> bool {
-    const PLAIN: [bool; 256] = {
-        let mut plain = [false; 256];
-        let mut byte = b'!';
-        while byte < 0x7f {
-            if let Some(plain) = plain.split_at_mut(byte as usize).1.first_mut() {
-                *plain = !matches!(byte, b'{' | b'}' | b'#' | b'!' | b'"' | b'\\' | b'$' | b'@' | b'~');
+/// What a byte is in a plain line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Space,
+    /// Of the line.
+    End,
+    Brace,
+    /// The first of a comment.
+    Comment,
+    /// Part of a word whatever stands around it.
+    Word,
+    /// No line with it is plain.
+    Odd,
+}
+
+/// The class of a byte.
+fn class(byte: u8) -> Class {
+    const CLASSES: [Class; 256] = {
+        let mut classes = [Class::Odd; 256];
+        let mut byte = 0;
+        while byte < 0x80 {
+            if let Some(class) = classes.split_at_mut(byte as usize).1.first_mut() {
+                *class = match byte {
+                    b'\n' => Class::End,
+                    _ if is_space_byte(byte) => Class::Space,
+                    b'{' | b'}' => Class::Brace,
+                    b'#' | b'!' => Class::Comment,
+                    b'"' | b'\\' | b'$' | b'@' | b'~' => Class::Odd,
+                    _ => Class::Word,
+                };
             }
             byte += 1;
         }
-        plain
+        classes
     };
-    PLAIN.get(usize::from(byte)).copied().unwrap_or(false)
+    CLASSES.get(usize::from(byte)).copied().unwrap_or(Class::Odd)
 }
 
 /// The odd spaces a line without comment begins and ends with; empty where there are none.
@@ -312,7 +334,7 @@ fn is_space(c: char) -> bool {
 }
 
 /// As [`is_space`], of bytes: none of those of a character that is not ASCII.
-fn is_space_byte(byte: u8) -> bool {
+const fn is_space_byte(byte: u8) -> bool {
     byte <= b' ' || byte == 0x7f
 }
 

@@ -26,7 +26,7 @@ pub fn open(
 ) -> Result<FileId, Unreadable> {
     let wrong = |what: &str, is_full| Unreadable { message: format!("{}: {what}", path.display()), is_full };
     let bytes = files.read(path, sources.room()).map_err(|e| wrong(&in_words(&e), false))?;
-    if bytes.contains(&0) {
+    if memchr::memchr(0, &bytes).is_some() {
         return Err(wrong("is not a text file (it holds NUL bytes)", false));
     }
     // What is not UTF-8 becomes U+FFFD: harmless in a comment, an error in a word.

@@ -112,7 +112,9 @@ impl Builder {
 
     /// Ends the statement of this line.
     pub fn end_of_line(&mut self) {
-        self.done.extend(self.line.take());
+        if let Some(node) = self.line.take() {
+            self.done.push(node);
+        }
     }
 
     /// The keyword of this line so far.

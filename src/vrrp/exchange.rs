@@ -74,6 +74,8 @@ pub struct DirectorLevel {
 pub enum Effect {
     /// Have exactly these sockets open: close others, open new ones, leave the rest alone.
     Listen(Arc<BTreeSet<Endpoint>>),
+    /// Be a member of exactly these multicast groups at these links, besides those of the sockets.
+    Join(BTreeSet<(LinkIndex, IpAddr)>),
     /// Send a packet.
     Send(Transmission),
     /// Send an Ethernet frame: an ARP or neighbour announcement.

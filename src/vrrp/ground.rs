@@ -24,6 +24,9 @@ pub struct Ground {
     pub endpoint: Option<Endpoint>,
     /// Sockets for what it would not hear otherwise: others that speak for its VRID in another way.
     pub ears: Vec<Endpoint>,
+    /// Multicast groups of its VMAC that the link below reports: a Backup's VMAC must not be heard of, or a switch
+    /// looks for it there.
+    pub groups: BTreeSet<(LinkIndex, IpAddr)>,
     /// Why it cannot be Master or Backup.
     pub fault: Option<String>,
     /// What it waits for in Init.
@@ -58,6 +61,9 @@ pub fn of(settings: &InstanceSettings, host: &Host, vips: &BTreeSet<IpAddr>, hol
                 if is_multicast && !settings.advertises_from_base {
                     ground.link = Some(link.index);
                 }
+                if let Some(base) = base {
+                    ground.groups = groups(settings, &vmac.name, base);
+                }
             }
             (None, Some(trouble)) => {
                 ground.fault.get_or_insert_with(|| trouble.to_owned());
@@ -82,6 +88,24 @@ pub fn of(settings: &InstanceSettings, host: &Host, vips: &BTreeSet<IpAddr>, hol
         open(&mut ground, settings, source);
     }
     ground
+}
+
+/// The groups its VMAC is a member of: that of its advertisements, and those where neighbours look for its addresses.
+fn groups(settings: &InstanceSettings, vmac: &str, base: LinkIndex) -> BTreeSet<(LinkIndex, IpAddr)> {
+    let addresses = settings.addresses.iter().chain(&settings.excluded);
+    let own = addresses.filter(|a| a.wanted.link == vmac).map(|a| a.wanted.prefix.ip);
+    let mut all: BTreeSet<IpAddr> = own.filter_map(solicited).collect();
+    if let Transport::Multicast(group) = settings.transport {
+        all.insert(group);
+    }
+    all.into_iter().map(|group| (base, group)).collect()
+}
+
+/// The group of an IPv6 address's neighbour solicitations (RFC 4291 section 2.7.1).
+fn solicited(ip: IpAddr) -> Option<IpAddr> {
+    let IpAddr::V6(ip) = ip else { return None };
+    let [.., a, b, c] = ip.octets();
+    Some(IpAddr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c]))
 }
 
 /// The address advertisements come from: the given one, or the link's own.

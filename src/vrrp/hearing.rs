@@ -128,19 +128,25 @@ impl Router {
         }
         let Some(member) = self.members.get_mut(name) else { return };
         match reaction {
+            Reaction::Follow if member.owes_last_word && member.instance.is_outdone_by(claim) => {
+                // Not while better ones may wait to be read.
+                if !self.is_draining() {
+                    self.say_last_word(name, now, out);
+                }
+            }
             Reaction::Nothing | Reaction::Follow | Reaction::TakeOver => {}
             // Whoever is late decides when everything that arrived was told.
             Reaction::Advertise if is_late => {}
             Reaction::Advertise => self.advertise(name, None, now, out),
-            Reaction::Yield => self.yield_to(name, claim, now, out),
-            Reaction::Assert { is_first, is_due, .. } => {
+            Reaction::Yield => self.yield_to(name, claim, is_late, now, out),
+            Reaction::Assert { is_first, is_rival, is_due, .. } => {
                 member.tally.lower += 1;
                 let is_silent = member.settings().ignores_lower_priority;
                 let ours = member.instance.priority();
                 if is_due && !is_silent && !is_late {
                     self.advertise(name, None, now, out);
                 }
-                if is_first {
+                if is_rival {
                     let event = Event::LowerPriority {
                         instance: name.to_owned(),
                         source,
@@ -148,6 +154,8 @@ impl Router {
                         ours,
                     };
                     out.push(Effect::Event(event));
+                }
+                if is_first || is_rival {
                     self.announce_against_lower(name, now);
                 }
             }

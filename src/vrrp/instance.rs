@@ -33,9 +33,18 @@ pub struct Instance {
     master: Option<Claim>,
     learnt: Option<Duration>,
     preempts_from: Option<Instant>,
-    /// When a lower priority was first heard, and when that is forgotten.
-    episode: Option<(Instant, Instant)>,
+    episode: Option<Episode>,
     answers: u8,
+}
+
+/// Somebody with a lower priority is heard while this one is Master.
+#[derive(Clone, Copy, Debug)]
+struct Episode {
+    begun: Instant,
+    /// When it is forgotten.
+    ends: Instant,
+    /// It is a rival, and was told of: more than the last word of the Master before.
+    is_told: bool,
 }
 
 /// An advertisement that was accepted: somebody says it is Master.
@@ -62,6 +71,8 @@ pub enum Reaction {
     Assert {
         /// The first one after a time without.
         is_first: bool,
+        /// The first one that is no answer to this Master's first words.
+        is_rival: bool,
         /// It was not said too often in this interval.
         is_due: bool,
         /// The other one should have yielded long ago.
@@ -203,6 +214,7 @@ impl Instance {
         if claim.priority == 0 {
             // Never later than it is: a repeated good-bye must not keep anybody from taking over.
             let soon = now + self.skew();
+            self.master = Some(claim);
             self.timer = self.timer.map(|at| at.min(soon));
             return Reaction::Follow;
         }
@@ -225,22 +237,22 @@ impl Instance {
         if claim.priority == 0 {
             return if self.may_answer() { Reaction::Advertise } else { Reaction::Nothing };
         }
-        let is_better = match claim.priority.cmp(&self.priority) {
-            std::cmp::Ordering::Greater => true,
-            std::cmp::Ordering::Equal => self.source.is_some_and(|own| claim.source > own),
-            // Who was given up and does not preempt has lost its place.
-            std::cmp::Ordering::Less => !self.settings.preempts && self.was_given_up(now),
-        };
-        if is_better {
+        // Who was given up and does not preempt has lost its place.
+        let is_lost = claim.priority < self.priority && !self.settings.preempts && self.was_given_up(now);
+        if is_lost || self.is_outdone_by(claim) {
             self.master = Some(claim);
             return Reaction::Yield;
         }
         let interval = self.settings.advert_interval;
         let end = now + interval * EPISODE;
-        let is_first = self.episode.is_none();
-        let (begin, _) = *self.episode.insert((self.episode.map_or(now, |(begin, _)| begin), end));
-        let is_in_vain = now.since(begin) > interval * PATIENCE;
-        Reaction::Assert { is_first, is_due: self.may_answer(), is_in_vain }
+        let before = self.episode;
+        let begun = before.map_or(now, |e| e.begun);
+        let was_told = before.is_some_and(|e| e.is_told);
+        // Who has just been replaced says one last word, so that its successor announces the addresses again.
+        let is_rival = !was_told && now.since(self.since) >= interval;
+        self.episode = Some(Episode { begun, ends: end, is_told: was_told || is_rival });
+        let is_in_vain = now.since(begun) > interval * PATIENCE;
+        Reaction::Assert { is_first: before.is_none(), is_rival, is_due: self.may_answer(), is_in_vain }
     }
 
     fn may_answer(&mut self) -> bool {
@@ -344,12 +356,21 @@ impl Instance {
 
     /// When a lower priority was not heard for long enough.
     pub fn episode_ends(&self) -> Option<Instant> {
-        self.episode.map(|(_, end)| end)
+        self.episode.map(|e| e.ends)
     }
 
-    /// It was not.
-    pub fn end_episode(&mut self) {
-        self.episode = None;
+    /// It was not. Says whether it was a rival.
+    pub fn end_episode(&mut self) -> bool {
+        self.episode.take().is_some_and(|e| e.is_told)
+    }
+
+    /// Whether a claim is better than what this one could claim itself.
+    pub fn is_outdone_by(&self, claim: Claim) -> bool {
+        match claim.priority.cmp(&self.priority) {
+            std::cmp::Ordering::Greater => true,
+            std::cmp::Ordering::Equal => self.source.is_some_and(|own| claim.source > own),
+            std::cmp::Ordering::Less => false,
+        }
     }
 
     /// Whether an interval may be believed: foreign ones are bounded, or one packet would make this host blind for
@@ -408,7 +429,7 @@ mod tests {
     fn expected(state: State, preempts: bool, what: Happens) -> (Reaction, Option<Duration>) {
         let down = 3 * SECOND + SECOND * 156 / 256;
         let skew = SECOND * 156 / 256;
-        let assert = Reaction::Assert { is_first: true, is_due: true, is_in_vain: false };
+        let assert = Reaction::Assert { is_first: true, is_rival: true, is_due: true, is_in_vain: false };
         match (state, what) {
             (State::Init | State::Fault, _) => (Reaction::Nothing, None),
             (State::Backup, GoodBye) => (Reaction::Follow, Some(SECOND + skew)),

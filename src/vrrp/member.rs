@@ -65,6 +65,8 @@ pub struct Member {
     pub told: Option<InstanceLevel>,
     /// A predecessor left it as Master.
     pub is_inherited: bool,
+    /// It was Master beside a better one that may not know: it says so once, as Backup.
+    pub owes_last_word: bool,
 }
 
 impl Member {
@@ -85,6 +87,7 @@ impl Member {
             told_of_loop: false,
             told: None,
             is_inherited: false,
+            owes_last_word: false,
         }
     }
 

@@ -6,6 +6,7 @@
 //! daemon's router thread performs the effects, the simulated world in `sim` does so in virtual time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,6 +77,7 @@ pub struct Router {
     pub(super) router_links: BTreeSet<LinkIndex>,
     inherited: BTreeSet<String>,
     listening: Arc<BTreeSet<Endpoint>>,
+    joined: BTreeSet<(LinkIndex, IpAddr)>,
     testament: Arc<Testament>,
     drain: Option<Drain>,
     late_told: Option<Instant>,
@@ -110,6 +112,7 @@ impl Router {
             router_links: BTreeSet::new(),
             inherited: BTreeSet::new(),
             listening: Arc::default(),
+            joined: BTreeSet::new(),
             testament: Arc::default(),
             drain: None,
             late_told: None,
@@ -378,8 +381,7 @@ impl Router {
     fn fire(&mut self, now: Instant, out: &mut Vec<Effect>) {
         for name in self.names() {
             let Some(member) = self.members.get_mut(&name) else { continue };
-            if member.instance.episode_ends().is_some_and(|at| at <= now) {
-                member.instance.end_episode();
+            if member.instance.episode_ends().is_some_and(|at| at <= now) && member.instance.end_episode() {
                 // The other one may have announced the addresses last.
                 self.announce_again(&name);
             }
@@ -410,7 +412,7 @@ impl Router {
         member.tally.sent += u64::from(!packets.is_empty());
         if priority == Some(0) {
             member.tally.farewells_sent += u64::from(!packets.is_empty());
-        } else {
+        } else if member.state() == State::Master {
             member.instance.advertised(now);
         }
         self.is_stale |= member.is_signed();
@@ -431,7 +433,13 @@ impl Router {
     /// Has the sockets open that the instances need now.
     pub(super) fn listen(&mut self, out: &mut Vec<Effect>) {
         let leaving = self.leaving.iter().map(|l| &l.member);
-        let sockets = super::ground::sockets(self.members.values().chain(leaving).map(|m| &m.ground));
+        let grounds = self.members.values().chain(leaving).map(|m| &m.ground);
+        let groups: BTreeSet<_> = grounds.clone().flat_map(|ground| &ground.groups).copied().collect();
+        if self.joined != groups {
+            self.joined.clone_from(&groups);
+            out.push(Effect::Join(groups));
+        }
+        let sockets = super::ground::sockets(grounds);
         let leaving = self.leaving.iter_mut().map(|l| &mut l.member);
         for member in self.members.values_mut().chain(leaving) {
             if let Some(own) = &mut member.ground.endpoint

@@ -183,7 +183,8 @@ pub struct InstanceSettings {
     pub missed_adverts: u8,
     /// A Master stays silent when it hears a lower priority (`lower_prio_no_advert`).
     pub ignores_lower_priority: bool,
-    /// A Master sends one advertisement before it yields (`higher_prio_send_advert`).
+    /// A Master sends one advertisement before it yields (`higher_prio_send_advert`), so that the better one announces
+    /// its addresses again.
     pub answers_higher_priority: bool,
     /// An owner hears nothing (`owner_ignore_adverts`).
     pub owner_ignores_adverts: bool,

@@ -201,11 +201,23 @@ impl Router {
     }
 
     /// There is a better Master: it yields, and so does its group.
-    pub(super) fn yield_to(&mut self, name: &str, claim: Claim, now: Instant, out: &mut Vec<Effect>) {
-        let Some(member) = self.members.get(name) else { return };
+    ///
+    /// Where two have been Master side by side the better one need not have heard of it, and neighbours may have this
+    /// host's announcement last. Hearing a lower priority makes it announce the addresses again.
+    pub(super) fn yield_to(
+        &mut self,
+        name: &str,
+        claim: Claim,
+        is_late: bool,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(member) = self.members.get_mut(name) else { return };
         let ours = member.instance.priority();
-        if member.settings().answers_higher_priority {
-            self.advertise(name, None, now, out);
+        // A last word that is no lower would win.
+        let has_last_word = member.settings().answers_higher_priority && member.instance.is_outdone_by(claim);
+        if has_last_word && !is_late {
+            self.say_last_word(name, now, out);
         }
         let Claim { source, priority, .. } = claim;
         let reason = match priority.cmp(&ours) {
@@ -214,14 +226,31 @@ impl Router {
             std::cmp::Ordering::Less => format!("{source} took over while this host was paused"),
         };
         self.enter(name, State::Backup, &reason, now, out);
+        if let Some(member) = self.members.get_mut(name) {
+            member.owes_last_word = has_last_word && is_late;
+        }
         for other in self.companions(name) {
             let Some(member) = self.members.get_mut(&other) else { continue };
             let reason = format!("its sync group: instance {name} is Backup");
             match member.state() {
-                State::Master => self.leave(&other, State::Backup, &reason, true, now, out),
+                State::Master => {
+                    let has_last_word = member.settings().answers_higher_priority;
+                    self.leave(&other, State::Backup, &reason, true, now, out);
+                    if let Some(member) = self.members.get_mut(&other) {
+                        member.owes_last_word = has_last_word;
+                    }
+                }
                 State::Backup if member.instance.waits_for_group() => member.instance.wait_again(now),
                 _ => {}
             }
+        }
+    }
+
+    /// One more advertisement of who is not to be Master (`higher_prio_send_advert`).
+    pub(super) fn say_last_word(&mut self, name: &str, now: Instant, out: &mut Vec<Effect>) {
+        if let Some(member) = self.members.get_mut(name) {
+            member.owes_last_word = false;
+            self.advertise(name, None, now, out);
         }
     }
 
@@ -250,6 +279,7 @@ impl Router {
         let Some(member) = self.members.get_mut(name) else { return };
         let from = member.state();
         member.instance.enter(to, now);
+        member.owes_last_word = false;
         member.reason = reason.to_owned();
         let event = Event::Transition {
             instance: name.to_owned(),

@@ -1,12 +1,16 @@
 //! What `lvsd doctor` finds: each fault is made, found in the right words on the host it concerns, with an exit code;
 //! the fix it prints is run as printed, and the finding is gone.
 
+mod routers;
+
 use serde_json::Value;
+
+pub use routers::run as run_routers;
 
 use crate::lab::daemon::{Daemon, READY, lvsd, lvsd_binary, run_dir};
 use crate::lab::host::Host;
 use crate::lab::judge::{modprobe, output};
-use crate::lab::topology::VIP;
+use crate::lab::topology::{VIP, VIP6};
 use crate::lab::wait::seconds;
 use crate::lab::{Lab, Verdict, claim, same};
 
@@ -63,6 +67,24 @@ pub fn run(lab: &mut Lab) -> Verdict {
     claim(said.text.contains(&format!("{mac} (10.1.0.21) answered")), || said.text.clone())?;
     cured(lab, director, &dr, &format!("real server 10.1.0.21 answers ARP for VIP {VIP}"), &real)?;
 
+    lab.step("the same in IPv6, where a VIP on a link of the network is what tells");
+    let six = DR.replace(VIP, VIP6).replace("10.1.0.2", "fd00:1::2");
+    let six = lab.write("dr6.conf", &six)?.display().to_string();
+    for host in [director, &real] {
+        let said = doctor(host, &six, &[])?;
+        same(&format!("exit code on {}: {}", host.name(), said.text), &said.code, &Some(0))?;
+    }
+    let on_eth0 = ["ip", "addr", "add", "fd00:1::100/128", "dev", "eth0", "nodad", "preferred_lft", "0"];
+    output(&real, &on_eth0)?;
+    let said = doctor(&real, &six, &[])?;
+    claim(said.text.contains(&format!("this host answers its neighbours for VIP {VIP6}")), || {
+        said.text.clone()
+    })?;
+    let said = doctor(director, &six, &[])?;
+    claim(said.text.contains(&format!("{mac} (fd00:1::21) answered")), || said.text.clone())?;
+    let what = format!("real server fd00:1::21 answers neighbour solicitations for VIP {VIP6}");
+    cured(lab, director, &six, &what, &real)?;
+
     lab.step("--fix does what is safe, and says so");
     leak()?;
     output(&real, &["ip", "addr", "del", "10.1.0.100/32", "dev", "lo"])?;
@@ -82,6 +104,8 @@ pub fn run(lab: &mut Lab) -> Verdict {
     lab.step("NAT without ip_forward");
     director.sysctl(&[("net.ipv4.ip_forward", "0")])?;
     cured(lab, director, &nat, "net.ipv4.ip_forward is 0", director)?;
+
+    firewalls(lab, director, [&dr, &nat])?;
 
     lab.step("mh without fallback, and with it");
     let said = doctor(director, &without, &[])?;
@@ -110,11 +134,44 @@ pub fn run(lab: &mut Lab) -> Verdict {
     Ok(())
 }
 
+/// Rules that drop clients, what connection tracking takes for invalid, and replies: told as what they do, and gone by the
+/// printed command.
+fn firewalls(lab: &Lab, director: &Host, [dr, nat]: [&str; 2]) -> Verdict {
+    let nft = |ruleset: &str| output(director, &["nft", ruleset]).map(drop);
+    let table = "flush ruleset; add table inet filter; add chain inet filter";
+    lab.step("a firewall that lets nobody in, and one that lets clients in");
+    let closed = "input { type filter hook input priority 0; policy drop; }; add rule inet filter input";
+    nft(&format!("{table} {closed} meta l4proto {{ icmp, icmpv6 }} accept"))?;
+    let what = "this host's firewall drops what clients send to virtual server 10.1.0.100:80 tcp";
+    cured(lab, director, dr, what, director)?;
+
+    lab.step("ct state invalid drop, behind a director by DR and by NAT");
+    let invalid = "ct state invalid drop";
+    nft(&format!(
+        "{table} input {{ type filter hook input priority 0; }}; add rule inet filter input {invalid}"
+    ))?;
+    director.sysctl(&[("net.ipv4.vs.conntrack", "1")])?;
+    cured(
+        lab,
+        director,
+        dr,
+        "this host's firewall drops as invalid what clients send to VIP 10.1.0.100",
+        director,
+    )?;
+    director.sysctl(&[("net.ipv4.vs.conntrack", "0")])?;
+    nft(&format!(
+        "{table} forward {{ type filter hook forward priority 0; }}; add rule inet filter forward {invalid}"
+    ))?;
+    cured(lab, director, nat, "this host's firewall drops replies of real server 10.1.0.21:80", director)?;
+    director.sysctl(&[("net.ipv4.vs.conntrack", "0")])?;
+    nft("flush ruleset")
+}
+
 /// The host says this of itself, and no more once its printed fix was run, as printed, where it is to be run.
 fn cured(lab: &Lab, host: &Host, file: &str, what: &str, where_run: &Host) -> Verdict {
     let said = doctor(host, file, &["--json"])?;
     same(&format!("exit code: {}", said.text), &said.code, &Some(2))?;
-    let fix = find(&said.text, what)?.ok_or_else(|| format!("{what}: not found in {}", said.text))?;
+    let fix = fix_of(&said, what)?;
     // `on 10.1.0.21: COMMAND` is another host's.
     let command =
         fix.split_once(": ").filter(|_| fix.starts_with("on ")).map_or(fix.as_str(), |(_, rest)| rest);
@@ -124,6 +181,11 @@ fn cured(lab: &Lab, host: &Host, file: &str, what: &str, where_run: &Host) -> Ve
     let again = doctor(host, file, &["--json"])?;
     same(&format!("exit code afterwards: {}", again.text), &again.code, &Some(0))?;
     claim(find(&again.text, what)?.is_none(), || again.text.clone())
+}
+
+/// The fix of a finding that must be there.
+fn fix_of(said: &Said, what: &str) -> Result<String, String> {
+    find(&said.text, what)?.ok_or_else(|| format!("{what}: not found in {}", said.text))
 }
 
 /// The fix of a finding.

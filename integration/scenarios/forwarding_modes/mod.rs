@@ -41,6 +41,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
         &get(&client, &format!("http://{VIP}/src"))?.body.as_str(),
         &"10.2.0.2",
     )?;
+    firewall(lab, &client, &director, "forward", "0")?;
     ipvsadm(&director, "-C")?;
     for name in REAL_SERVERS {
         batch(Some(name), "route replace 0.0.0.0/0 via 10.1.0.1\nroute replace ::/0 via fd00:1::1\n")?;
@@ -61,6 +62,8 @@ pub fn run(lab: &mut Lab) -> Verdict {
     )?;
     let curl = judge::curl(&client, &format!("http://[{VIP6}]/src"), seconds(3))?;
     same("so does DR in IPv6", &curl, &(200, "fd00:2::2\n".to_owned()))?;
+
+    firewall(lab, &client, &director, "input", "1")?;
 
     lab.step("UDP and SCTP by DR");
     judge::modprobe(&["sctp"])?;
@@ -124,6 +127,24 @@ pub fn run(lab: &mut Lab) -> Verdict {
     same("a foreign server", &get(&direct, "http://10.1.0.22:8080/")?.body.as_str(), &"nginx rs2")?;
     drop(nginx);
     Ok(())
+}
+
+/// What `lvsd doctor` says of a firewall that drops what connection tracking takes for invalid: NAT's replies while IPVS
+/// does not tell of them (net.ipv4.vs.conntrack), DR's requests while it does.
+fn firewall(lab: &Lab, client: &Host, director: &Host, hook: &str, conntrack: &str) -> Verdict {
+    lab.step(format!("what is invalid is dropped ({hook}), net.ipv4.vs.conntrack is {conntrack}"));
+    let chain = format!("type filter hook {hook} priority 0;");
+    let rules = format!(
+        "add table inet t; add chain inet t c {{ {chain} }}; add rule inet t c ct state invalid drop"
+    );
+    judge::output(director, &["nft", &rules])?;
+    for (value, is_well) in [("0", conntrack == "1"), ("1", conntrack == "0")] {
+        director.sysctl(&[("net.ipv4.vs.conntrack", value)])?;
+        let hits = hits(client, 3, &format!("http://{VIP}/"))?;
+        claim((hits.total_failed() == 0) == is_well, || format!("conntrack {value}: {hits}"))?;
+    }
+    director.sysctl(&[("net.ipv4.vs.conntrack", "0")])?;
+    judge::output(director, &["nft", "flush ruleset"]).map(drop)
 }
 
 /// Loads an IPv4 and an IPv6 service with the three real servers, whose numbers follow these prefixes.

@@ -1,6 +1,7 @@
 //! A daemon with a guardian is killed: its good-byes are on the wire and its addresses gone within 100 ms, also when
 //! the whole group is signalled; after `on_crash hold`, a hand-over or a planned end nothing is done. The guardian
-//! outlives nobody, and keeps nothing of the daemon's.
+//! outlives nobody, and keeps nothing of the daemon's. VRRP that begins by a reload has it, too, and addresses go
+//! whatever their options are.
 //!
 //! The daemon is a small process of the lab's own ([`PROBES`]) that does what it is told on its standard input.
 
@@ -20,6 +21,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
 use super::Probe;
+use crate::lab::daemon::{Daemon, configure, run_dir};
 use crate::lab::host::Host;
 use crate::lab::topology::{VIP, VIP6};
 use crate::lab::wait::{pause, seconds, wait_for};
@@ -31,6 +33,10 @@ const LIMIT: Duration = Duration::from_millis(100);
 const ATTEMPTS: usize = 3;
 /// Other addresses of the daemon's, so that there is something to take away.
 const MORE: u8 = 200;
+
+/// A virtual router with addresses of every kind, and how many they are.
+const BY_RELOAD: &str = include_str!("by-reload.conf");
+const VIPS_BY_RELOAD: usize = 6;
 
 /// Its name, for `--inside`.
 const DAEMON: &str = "guarded-daemon";
@@ -89,7 +95,62 @@ pub fn run(lab: &mut Lab) -> Verdict {
     claim(daemon.child.try_wait().is_ok_and(|s| s.is_none()), || "the daemon ended with it".into())?;
     kill(daemon.pid()?, Signal::KILL)?;
     claim(ears.silence()?, || "a dismissed guardian spoke".into())?;
-    same("the addresses that were left", &d1.enter(held)?.len(), &all)
+    same("the addresses that were left", &d1.enter(held)?.len(), &all)?;
+    drop(daemon);
+    let prefixes: Vec<Prefix> = d1.enter(held)?.into_iter().collect();
+    d1.enter(|| {
+        let mut kernel = Kernel::open()?;
+        let link = kernel.host()?.link("eth0").ok_or("no eth0")?.index;
+        let ops: Vec<Op> =
+            prefixes.iter().map(|prefix| Op::RemoveAddress { link, prefix: *prefix }).collect();
+        same("what was refused", &kernel.apply(&ops), &Vec::new())
+    })?;
+
+    lab.step("VRRP that begins by a reload, with addresses of every kind");
+    let mut times = Vec::new();
+    while times.len() < ATTEMPTS && times.iter().min().is_none_or(|time| *time >= LIMIT) {
+        times.push(begun_by_a_reload(lab, &d1, &ears)?);
+    }
+    claim(times.iter().min().is_some_and(|time| *time < LIMIT), || format!("it took {times:?}"))
+}
+
+/// A director that holds no VIP until it is told so is killed: how long its good-bye and the end of its addresses took.
+fn begun_by_a_reload(lab: &Lab, d1: &Host, ears: &Ears) -> Result<Duration, String> {
+    let before = judge::addresses(d1)?;
+    let held_before = d1.enter(all_held)?;
+    let file = configure(lab, d1, "global_defs {\n}\n")?;
+    let mut daemon = Daemon::start_lvsd(lab, d1, &file, &run_dir(d1), &[])?;
+    daemon.wait_log("starts", seconds(5))?;
+    let guardian = guardian_process()?;
+    same("the memory an idle guardian locks", &locked(guardian)?.as_str(), &"0 kB")?;
+    fs::write(&file, BY_RELOAD).map_err(|e| format!("{}: {e}", file.display()))?;
+    daemon.reload()?;
+    wait_for("all its VIPs are there", seconds(5), || {
+        let eth0 = judge::addresses(d1)?.remove("eth0").unwrap_or_default();
+        let old = before.get("eth0").map_or(0, BTreeSet::len);
+        if eth0.len() == old + VIPS_BY_RELOAD { Ok(()) } else { Err(format!("{eth0:?}")) }
+    })?;
+    keeps_nothing(guardian)?;
+    // Its /sys is another namespace's.
+    let log = daemon.log_text();
+    claim(!log.contains("no interface"), || format!("it does not see its own interface:\n{log}"))?;
+    let died = Instant::now();
+    daemon.signal(Signal::KILL)?;
+    let said = ears.good_bye(died)?;
+    // By netlink: a program to ask would take longer than what is measured.
+    let gone = wait_for("the addresses are gone", seconds(5), || {
+        let now = d1.enter(all_held)?;
+        if now == held_before { Ok(died.elapsed()) } else { Err(format!("{now:?}")) }
+    })?;
+    same("the addresses that stay", &judge::addresses(d1)?, &before)?;
+    nobody_is_left(guardian)?;
+    note(lab, "by a reload", said, gone);
+    Ok(gone)
+}
+
+fn note(lab: &Lab, story: &str, said: Duration, gone: Duration) {
+    let (said, gone) = (said.as_secs_f64() * 1e3, gone.as_secs_f64() * 1e3);
+    lab.note(format!("{story}: good-byes after {said:.1} ms, addresses gone by {gone:.1} ms"));
 }
 
 /// Kills a daemon with these signals: how long its good-byes and the end of its addresses took.
@@ -114,15 +175,15 @@ fn die(lab: &Lab, d1: &Host, ears: &Ears, story: &str, killers: &[Signal]) -> Re
         let now = d1.enter(held)?;
         if now.is_empty() { Ok(died.elapsed()) } else { Err(format!("{} are there", now.len())) }
     })?;
-    let (said, all) = (said.as_secs_f64() * 1e3, gone.as_secs_f64() * 1e3);
-    lab.note(format!("{story}: good-byes after {said:.1} ms, addresses gone by {all:.1} ms"));
+    note(lab, story, said, gone);
     nobody_is_left(guardian)?;
     Ok(gone)
 }
 
 /// The guarded process: adds addresses, and does what its standard input says.
 fn guarded_daemon() -> ExitCode {
-    let outcome = Guardian::spawn().map_err(|e| e.to_string()).and_then(obey);
+    let outcome = Guardian::spawn().and_then(|guardian| guardian.engage().map(|()| guardian));
+    let outcome = outcome.map_err(|e| e.to_string()).and_then(obey);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
@@ -183,8 +244,12 @@ fn prefixes() -> Result<BTreeSet<Prefix>, String> {
 /// The addresses of [`prefixes`] that are there.
 fn held() -> Result<BTreeSet<Prefix>, String> {
     let wanted = prefixes()?;
-    let host = Kernel::open()?.host()?;
-    Ok(host.addresses.iter().map(|held| held.prefix).filter(|prefix| wanted.contains(prefix)).collect())
+    Ok(all_held()?.into_iter().map(|(_, prefix)| prefix).filter(|prefix| wanted.contains(prefix)).collect())
+}
+
+/// The addresses that are there, and their links.
+fn all_held() -> Result<BTreeSet<(LinkIndex, Prefix)>, String> {
+    Ok(Kernel::open()?.host()?.addresses.iter().map(|held| (held.link, held.prefix)).collect())
 }
 
 fn is_link_local(ip: IpAddr) -> bool {
@@ -297,11 +362,8 @@ fn nobody_is_left(guardian: Pid) -> Verdict {
 /// A pipe and /dev/null, and locked memory.
 fn keeps_nothing(guardian: Pid) -> Verdict {
     let pid = guardian.as_raw_nonzero();
-    let status = || fs::read_to_string(format!("/proc/{pid}/status")).map_err(|e| format!("status: {e}"));
     wait_for("the guardian has settled", seconds(5), || {
-        let status = status()?;
-        let locked =
-            status.lines().find_map(|line| line.strip_prefix("VmLck:")).unwrap_or("no").trim().to_owned();
+        let locked = locked(guardian)?;
         let entries = fs::read_dir(format!("/proc/{pid}/fd")).map_err(|e| format!("fd: {e}"))?;
         let links = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
         let mut open: Vec<String> = links.map(|link| link.to_string_lossy().into_owned()).collect();
@@ -311,6 +373,13 @@ fn keeps_nothing(guardian: Pid) -> Verdict {
         let is_fine = are_null && pipe.starts_with("pipe:") && locked != "0 kB" && locked != "no";
         if is_fine { Ok(()) } else { Err(format!("it keeps {open:?}, and locks {locked}")) }
     })
+}
+
+/// How much memory a process has locked, as /proc says it.
+fn locked(process: Pid) -> Result<String, String> {
+    let path = format!("/proc/{}/status", process.as_raw_nonzero());
+    let status = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
+    Ok(status.lines().find_map(|line| line.strip_prefix("VmLck:")).unwrap_or("no").trim().to_owned())
 }
 
 /// Hears VRRP.
@@ -347,6 +416,17 @@ impl Ears {
         let packet = buffer.get(..heard).unwrap_or_default();
         claim(packet.get(..3) == Some(&[0x31, 56, 0]), || format!("an odd good-bye: {packet:?}"))?;
         Ok(died.elapsed())
+    }
+
+    /// Hears a good-bye of IPv4 after what was said before it: how long after the death it came.
+    fn good_bye(&self, died: Instant) -> Result<Duration, String> {
+        let mut buffer = [0; 128];
+        loop {
+            let heard = (&self.ipv4).read(&mut buffer).map_err(|e| format!("no good-bye: {e}"))?;
+            if buffer.get(..heard).and_then(|packet| packet.get(22)) == Some(&0) {
+                return Ok(died.elapsed());
+            }
+        }
     }
 
     /// Whether nothing was said until now, nor is for a moment.

@@ -2,6 +2,7 @@
 //! for the same file and the same deaths; scripts of one subject in order, though one hangs; a FIFO nobody reads
 //! holds nobody up.
 
+pub mod life;
 pub mod routers;
 
 use std::collections::BTreeSet;

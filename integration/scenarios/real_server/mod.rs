@@ -1,6 +1,8 @@
 //! Bare hosts become real servers by `lvsd real-server`: DR and TUN carry requests, in IPv4 and IPv6; nobody is told of
 //! the VIP; `down` leaves the host as `up` found it; the emitted script does the same.
 
+mod files;
+
 use std::process::{Command, Output};
 
 use crate::lab::client::hits;
@@ -9,6 +11,8 @@ use crate::lab::host::Host;
 use crate::lab::table::{ipvsadm, load};
 use crate::lab::topology::{REAL_SERVERS, VIP, VIP6};
 use crate::lab::{Lab, Verdict, claim, judge, same};
+
+pub use files::run as run_files;
 
 const VIPS: &str = "10.1.0.100,fd00:1::100";
 

@@ -110,8 +110,10 @@ pub fn run(lab: &mut Lab) -> Verdict {
     };
     let begun = Instant::now();
     soak.start()?;
+    let mut hours = Hours::default();
     while begun.elapsed() < length {
         soak.round()?;
+        hours.tell(lab, begun.elapsed(), soak.tally.rounds);
     }
     soak.rest()?;
     let memory = soak.daemon()?.memory()?;
@@ -323,6 +325,21 @@ pub fn length(ordinary: Duration) -> Result<Option<Duration>, String> {
 pub fn host_time(lab: &Lab, name: &str) -> Result<SystemTime, String> {
     let path = lab.write(name, "")?;
     fs::metadata(&path).and_then(|m| m.modified()).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// The hours of a life that were told of: a day of it is minutes or hours for whoever waits.
+#[derive(Default)]
+pub struct Hours(u64);
+
+impl Hours {
+    /// Says when another hour is over.
+    pub fn tell(&mut self, lab: &Lab, lived: Duration, rounds: u64) {
+        let hours = lived.as_secs() / 3600;
+        if hours > self.0 {
+            self.0 = hours;
+            lab.step(format!("{hours} h lived, {rounds} rounds"));
+        }
+    }
 }
 
 pub fn nobody_panicked(lab: &Lab) -> Verdict {

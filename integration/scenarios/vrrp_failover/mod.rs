@@ -230,13 +230,34 @@ impl<'a> Pair<'a> {
             &self.holders(Instant::now()),
             &vec!["d1".into(), "d2".into()],
         )?;
+        self.sends_to("d2")?;
+        // The second has just spoken when they meet: it hears the first before that has heard of it, and yields.
+        let (first, second) = (address("d1")?, address("d2")?);
+        let now = Instant::now();
+        let tap = &self.segment.tap;
+        tap.wait_advert("the second speaks", now, seconds(2), |a| a.vrid == VRID && a.source == second)?;
+        pause(INTERVAL / 5);
         let met = Instant::now();
         plugged(true)?;
         let lost = self.segment.holders.wait("d2", VIP.into(), false, met, seconds(5))?;
         let within = lost.saturating_duration_since(met);
         claim(within <= INTERVAL + SETTLED, || format!("the second yields in one interval: {within:?}"))?;
         self.one_holder("d1", lost)?;
-        Ok(format!("{failover}; healed in {:.0} ms", within.as_secs_f64() * 1e3))
+        let spoke = tap.adverts(VRID, met, lost + SETTLED).first().map(|(_, a)| a.source);
+        same("who speaks first when they meet", &spoke, &Some(first))?;
+        let heeded = match (self.second.make, self.sends_to("d1")) {
+            (_, Ok(())) => "heeded at once",
+            (Make::Keepalived, Err(_)) => "the client goes on with the second",
+            (Make::Lvsd, Err(wrong)) => return Err(wrong),
+        };
+        Ok(format!("{failover}; healed in {:.0} ms, {heeded}", within.as_secs_f64() * 1e3))
+    }
+
+    /// The client's packets to the VIP go to this director.
+    fn sends_to(&self, director: &str) -> Verdict {
+        let said = judge::output(&self.segment.client, &["ip", "neigh", "show", &VIP.to_string()])?;
+        let want = format!("lladdr 02:00:00:00:00:0{}", director.trim_start_matches('d'));
+        claim(said.contains(&want), || format!("the client sends to {director}: {said}"))
     }
 
     /// Its script fails and takes 60 of its 150: the second preempts.

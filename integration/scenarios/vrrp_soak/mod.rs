@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::soak::{host_time, length, nobody_panicked, seed};
+use super::soak::{Hours, host_time, length, nobody_panicked, seed};
 use crate::lab::client::hits;
 use crate::lab::topology::SWITCH;
 use crate::lab::vrrp::node::{Make, Node};
@@ -86,8 +86,10 @@ pub fn run(lab: &mut Lab) -> Verdict {
     let mut soak = Soak { lab, segment, wire, rng, first, second, tally: Tally::default() };
     let begun = Instant::now();
     soak.calm()?;
+    let mut hours = Hours::default();
     while begun.elapsed() < length {
         soak.round()?;
+        hours.tell(lab, begun.elapsed(), soak.tally.rounds);
     }
     let mut memory = Vec::new();
     for Director { node, .. } in [&mut soak.first, &mut soak.second] {

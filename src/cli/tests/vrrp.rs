@@ -990,8 +990,8 @@ fn said(text: &str, strictness: Strictness) -> (String, Exit) {
     let path = Path::new("keepalived.conf");
     let files = MemoryFiles::new(&[
         ("keepalived.conf", text),
-        ("/sys/class/net/eth0/operstate", "up\n"),
-        ("/sys/class/net/lo/operstate", "up\n"),
+        ("/links/eth0", ""),
+        ("/links/lo", "65536"),
         ("/usr/local/src/nginx_check.sh", "#!/bin/sh\n"),
     ]);
     let report = report(path, &load_from(&files, path, strictness), false);

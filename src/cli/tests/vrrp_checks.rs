@@ -1036,8 +1036,8 @@ fn says(text: &str, wanted: &str, exit: Exit) {
     let path = Path::new("keepalived.conf");
     let files = MemoryFiles::new(&[
         ("keepalived.conf", text),
-        ("/sys/class/net/eth0/operstate", "up\n"),
-        ("/sys/class/net/lo/operstate", "up\n"),
+        ("/links/eth0", ""),
+        ("/links/lo", "65536"),
         (
             "/proc/net/fib_trie",
             "Local:\n  |-- 192.0.2.200\n     /32 host LOCAL\n  |-- 192.0.2.255\n     /32 link BROADCAST\n",

@@ -1,9 +1,10 @@
 //! Who hears of changes, in both languages.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::config::load::load_from;
-use crate::config::{Config, Strictness, UpDown};
+use crate::config::{Config, LifeScript, Strictness, UpDown};
 use crate::script::Command;
 use crate::syntax::diagnostic::Class;
 use crate::syntax::files::MemoryFiles;
@@ -17,6 +18,9 @@ global_defs {
     notify_fifo /run/all root web
     lvs_notify_fifo /run/lvs
     lvs_notify_fifo_script "/bin/reader 'a b'" web
+    startup_script "/bin/up all" root
+    startup_script_timeout 1000
+    shutdown_script /bin/down
 }
 virtual_server_group vips {
     192.0.2.10-11 80
@@ -51,6 +55,9 @@ global:
   notify_fifo: [/run/all, root, web]
   lvs_notify_fifo: /run/lvs
   lvs_notify_fifo_script: ["/bin/reader 'a b'", web]
+  startup_script: [/bin/up all, root]
+  startup_script_timeout: 1000s
+  shutdown_script: /bin/down
 virtual_server_groups:
   - name: vips
     addresses: ["192.0.2.10-11:80"]
@@ -104,6 +111,12 @@ fn commands_and_fifos_are_as_they_were_written_in_both_languages() {
         let expected =
             [fifo("/run/all", Some("root"), Some("web"), None), fifo("/run/lvs", None, None, reader)];
         assert_eq!(config.global.fifos, expected, "{name}");
+        let script = |command: Option<Command>, seconds| {
+            command.map(|command| LifeScript { command, limit: Duration::from_secs(seconds) })
+        };
+        let startup = script(command(&["/bin/up", "all"], Some("root"), None), 1000);
+        let shutdown = script(command(&["/bin/down"], Some("web"), Some("adm")), 10);
+        assert_eq!((&config.global.startup, &config.global.shutdown), (&startup, &shutdown), "{name}");
         let servers = &config.virtual_servers;
         let groups: Vec<_> = servers.iter().map(|s| s.notices.group.as_deref().unwrap()).collect();
         assert_eq!(groups, ["[vips]:0", "[vips]:0", "[vips]:1", "[vips]:1"], "{name}");
@@ -138,17 +151,21 @@ fn scripts_run_as_keepalived_script_where_nobody_says_and_it_exists() {
 
 #[test]
 fn what_cannot_be_meant_is_told() {
-    let text = "global_defs {\n lvs_notify_fifo_script /bin/reader\n}\n\
+    let text = "global_defs {\n lvs_notify_fifo_script /bin/reader\n startup_script /bin/up\n shutdown_script_timeout 3\n}\n\
                 virtual_server 192.0.2.10 80 {\n protocol TCP\n lb_algo rr\n lb_kind DR\n quorum_up /bin/up\n \
                 real_server 192.0.2.21 80 {\n notify_up \"/bin/x 'y\"\n }\n}\n";
     let (config, problems) = load("keepalived.conf", text, &[]);
     assert!(config.is_none());
     let expected = [
-        "keepalived.conf:10:13: `notify_up`: a quote ' is not closed",
+        "keepalived.conf:12:13: `notify_up`: a quote ' is not closed",
         "keepalived.conf:2:2: a script that reads the FIFO, and no FIFO: write `lvs_notify_fifo PATH`",
         "keepalived.conf:2:2: `lvs_notify_fifo_script`: /bin/reader: there is no such file: it is looked for again each \
          time it is to run",
-        "keepalived.conf:8:2: `quorum_up`: /bin/up: there is no such file: it is looked for again each time it is to run",
+        "keepalived.conf:3:2: `startup_script`: /bin/up: there is no such file: it is looked for again when it is to \
+         run, and without it lvsd goes on",
+        "keepalived.conf:4:2: the time of a script, and no `shutdown_script`: write `shutdown_script COMMAND`, or leave it \
+         out",
+        "keepalived.conf:10:2: `quorum_up`: /bin/up: there is no such file: it is looked for again each time it is to run",
     ];
     assert_eq!(problems, expected);
 }

@@ -95,6 +95,11 @@ fn an_instance_hears_all_its_words() {
     assert_eq!(instance.transport, Transport::Multicast([224, 0, 0, 100].into()));
     assert_eq!((instance.checksum, instance.missed_adverts), (Checksum::MessageOnly, 5));
     assert!(instance.ignores_lower_priority && instance.answers_higher_priority);
+    let answers = |words: &str| {
+        one(&format!("{words}\nvirtual_ipaddress {{\n192.0.2.10/24\n}}")).answers_higher_priority
+    };
+    let all = ["", "higher_prio_send_advert off", "strict_mode", "strict_mode\nhigher_prio_send_advert"];
+    assert_eq!(all.map(answers), [true, false, false, true]);
     assert!(instance.owner_ignores_adverts);
     assert_eq!(instance.receive_buffer, Some(65_536));
     let a = instance.announcing;

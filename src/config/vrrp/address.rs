@@ -220,7 +220,9 @@ impl AddressOptions {
     pub fn resolve(&self, link: Option<&str>, names: &Names<'_>, reader: &mut Reader<'_>) -> Option<Address> {
         let more = &self.more;
         let length = self.length.unwrap_or(if self.ip.is_ipv4() { 32 } else { 128 });
-        let prefix = Prefix { ip: self.ip, length };
+        // The kernel's length of an address with another end is that end's.
+        let peer = get(&more.peer);
+        let prefix = Prefix { ip: self.ip, length: peer.map_or(length, |peer: Prefix| peer.length) };
         let Some(link) = get(&more.link).or_else(|| link.map(str::to_owned)) else {
             reader.error(
                 self.span,
@@ -264,7 +266,7 @@ impl AddressOptions {
         Some(Address {
             link,
             prefix,
-            peer: get(&more.peer),
+            peer,
             broadcast,
             scope: scope.unwrap_or(0),
             label: get(&more.label).filter(|_| !is_ipv6),

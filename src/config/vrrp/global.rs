@@ -184,7 +184,7 @@ pub trait HasVrrp: Sized + 'static {
             "vrrp_higher_prio_send_advert",
             "higher_prio_send_advert",
             Kind::Flag(|o: &mut Self| &mut o.vrrp().answers_higher),
-            "Answer a higher priority once.",
+            "Answer a higher priority once before yielding: on, unless in strict mode.",
         ),
         word(
             "vrrp_owner_ignore_adverts",

@@ -13,9 +13,7 @@ use crate::vrrp::settings::LinkDelays;
 
 use super::line::lines;
 
-/// Where the kernel shows its interfaces.
-const INTERFACES: &str = "/sys/class/net";
-/// Where it shows its addresses.
+/// Where the kernel shows its addresses.
 const IPV4: &str = "/proc/net/fib_trie";
 const IPV6: &str = "/proc/net/if_inet6";
 const MAX_BYTES: usize = 4 << 20;
@@ -96,17 +94,12 @@ impl DelayOptions {
 
 /// Whether this host has such an interface; None where it does not show them.
 pub fn has_interface(name: &str, files: &dyn Files) -> Option<bool> {
-    let all = Path::new(INTERFACES);
-    // A name with a slash is no interface's, and must not be looked for elsewhere.
-    let is_name = !name.contains('/') && !matches!(name, "" | "." | "..");
-    files.exists(all).then(|| is_name && files.exists(&all.join(name)))
+    files.links().map(|links| links.contains_key(name))
 }
 
 /// The largest packet of an interface, in bytes; Ethernet's where that is not shown.
 pub fn mtu(name: &str, files: &dyn Files) -> usize {
-    let path = Path::new(INTERFACES).join(name.replace('/', "_")).join("mtu");
-    let text = files.read(&path, 32).map(|bytes| String::from_utf8_lossy(&bytes).trim().parse());
-    text.ok().and_then(Result::ok).unwrap_or(1500)
+    files.links().and_then(|links| links.get(name).copied()).unwrap_or(1500)
 }
 
 /// This host's addresses of a family; None where it does not show them.

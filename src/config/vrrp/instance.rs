@@ -281,7 +281,7 @@ const ADVERTS: &[Keyword<InstanceOptions>] = &[
         "Advertisements missed before it takes over.",
     ),
     flag("lower_prio_no_advert", |o| &mut o.ignores_lower, "Do not answer a lower priority."),
-    flag("higher_prio_send_advert", |o| &mut o.answers_higher, "Answer a higher priority once."),
+    flag("higher_prio_send_advert", |o| &mut o.answers_higher, "Answer a higher priority once before yielding: on, unless in strict mode."),
     flag("owner_ignore_adverts", |o| &mut o.owner_ignores, "An owner hears nothing."),
     Keyword::unread(
         "timer_expired_backup",

@@ -26,16 +26,25 @@ const VRRP: u32 = 112;
 /// Traffic class of what VRRP says.
 const CLASS: u32 = 0xc0;
 
-/// Waits until the other end of the pipe is closed, then does what is to be done.
+/// Waits until the other end of the pipe is closed, then does what is to be done. What is written to it meanwhile
+/// means that there is something to guard.
 pub(super) fn await_death(page: &Page, death: &OwnedFd, keep: RawFd) {
     settle(keep);
+    // No signal interrupts.
+    while !matches!(rustix::io::read(death, &mut [0; 8]), Ok(0) | Err(_)) {
+        engage(page);
+    }
+    act(page);
+}
+
+/// Makes sure of what it will need when memory may be short.
+fn engage(page: &Page) {
+    // Memory that is not to be locked without CAP_IPC_LOCK is no reason not to guard.
+    let _ = mlockall(MlockAllFlags::CURRENT);
     // The sockets of now are closed again: what matters is whether they may be had.
     if let Err(errno) = Sockets::open() {
         page.complain(errno.raw_os_error());
     }
-    // Nobody writes, and no signal interrupts.
-    while !matches!(rustix::io::read(death, &mut [0; 8]), Ok(0) | Err(_)) {}
-    act(page);
 }
 
 /// Keeps nothing of the daemon's, and what it needs itself.
@@ -49,8 +58,6 @@ fn settle(keep: RawFd) {
         let _ = rustix::stdio::dup2_stderr(&null);
     }
     close_others(keep);
-    // Memory that is short, or not to be locked without CAP_IPC_LOCK, is no reason not to guard.
-    let _ = mlockall(MlockAllFlags::CURRENT);
     let _ = std::fs::write("/proc/self/oom_score_adj", "-1000");
 }
 

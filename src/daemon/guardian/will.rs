@@ -150,8 +150,8 @@ mod tests {
         assert_eq!(deeds[..2], said);
         assert!(deeds[2..].iter().all(|(deed, _)| *deed == Deed::Ask));
         let asked: Vec<u8> = deeds[2..].iter().flat_map(|(_, content)| content.clone()).collect();
-        // A header of 16 and of 8 bytes, and two addresses of 8.
-        assert_eq!(asked.len(), 100 * 40);
+        // A header of 16 and of 8 bytes, and an address of 8.
+        assert_eq!(asked.len(), 100 * 32);
     }
 
     #[test]

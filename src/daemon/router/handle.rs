@@ -48,6 +48,7 @@ pub struct Handle {
 
 impl Handle {
     /// Starts the thread, and waits until it has its sockets. `inputs` are told before everything else.
+    /// [`refuse_unpermitted`] comes first.
     ///
     /// # Errors
     /// [`Failure`] when it cannot have what it needs.
@@ -57,7 +58,6 @@ impl Handle {
         inputs: Vec<Input>,
         guardian: Option<Guardian>,
     ) -> Result<Handle, Failure> {
-        refuse_unpermitted(&settings)?;
         let (orders, inbox) = mailbox::orders();
         let (outbox, reports) = mailbox::reports();
         let beginning = Beginning { settings, seed, inputs, guardian, orders: inbox, reports: outbox };

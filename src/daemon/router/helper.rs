@@ -33,8 +33,8 @@ pub(super) enum Job {
 pub(super) enum Done {
     /// Of [`Job::Read`].
     Host(Result<Host, String>),
-    /// Of [`Job::Apply`].
-    Applied(Vec<Refusal>),
+    /// Of [`Job::Apply`]: what was refused, and what operators should know of the rest.
+    Applied(Vec<Refusal>, Vec<String>),
     /// Of [`Job::FindRouters`].
     Routers(BTreeSet<LinkIndex>),
 }
@@ -86,7 +86,10 @@ impl Helper {
 fn perform(kernel: &mut Kernel, job: Job) -> Done {
     match job {
         Job::Read => Done::Host(kernel.host()),
-        Job::Apply(ops) => Done::Applied(kernel.apply(&ops)),
+        Job::Apply(ops) => {
+            let refusals = kernel.apply(&ops);
+            Done::Applied(refusals, kernel.take_remarks())
+        }
         Job::FindRouters(links) => {
             let forwards = |name: &String| {
                 sysctl::read_of_link("ipv6", name, "forwarding").is_ok_and(|value| value.trim() != "0")

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::groups::Groups;
 use super::helper::{Done, Helper, Job};
 use super::mailbox::{Order, Report, Reports};
 use super::realtime;
@@ -47,6 +48,7 @@ pub(super) struct Task {
     orders: mpsc::Receiver<Order>,
     reports: Reports,
     wire: Wire,
+    groups: Groups,
     timer: Timer,
     /// None: to be opened anew, when the host is read.
     watch: Option<Watch>,
@@ -89,6 +91,7 @@ impl Task {
         let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
         let mut task = Task {
             wire: Wire::new().map_err(|error| failed("VRRP's sockets", &error))?,
+            groups: Groups::default(),
             timer: Timer::new().map_err(|error| failed("a timer", &error))?,
             // Before the host is read: what happens in between must not be missed.
             watch: Some(Watch::open()?),
@@ -109,6 +112,10 @@ impl Task {
             is_finished: false,
         };
         task.be_punctual();
+        task.tell_clock(now);
+        if let Some(Err(error)) = task.guardian.as_ref().map(Guardian::engage) {
+            task.complain(format!("the guardian cannot be told that there are VIPs: {error}"));
+        }
         for input in inputs {
             task.handle(input);
         }
@@ -173,20 +180,27 @@ impl Task {
         if !self.is_reading && self.read_at.is_some_and(|at| at <= now) {
             self.read_host(now);
         }
+        self.tell_clock(now);
         if self.heartbeat_at > now {
             return;
         }
-        let offset = time::unix_now().saturating_sub(now.since(Instant::ZERO));
-        if self.wall_offset.is_none_or(|known| known.abs_diff(offset) > JUMP) {
-            self.wall_offset = Some(offset);
-            self.handle(Input::Clock(offset));
-        }
+        let told = self.groups.tend();
+        self.complain_of(told);
         if self.find_routers_at <= now {
             self.find_routers(now);
             let trouble = self.guardian.as_ref().and_then(Guardian::trouble);
             trouble.into_iter().for_each(|text| self.complain(text));
         }
         self.heartbeat(now);
+    }
+
+    /// Signatures carry the time of day; who steps it must not make them wrong until the next heartbeat.
+    fn tell_clock(&mut self, now: Instant) {
+        let offset = time::unix_now().saturating_sub(now.since(Instant::ZERO));
+        if self.wall_offset.is_none_or(|known| known.abs_diff(offset) > JUMP) {
+            self.wall_offset = Some(offset);
+            self.handle(Input::Clock(offset));
+        }
     }
 
     fn heartbeat(&mut self, now: Instant) {
@@ -237,7 +251,10 @@ impl Task {
         self.is_reading &= !matches!(done, Done::Host(_));
         self.is_finding_routers &= !matches!(done, Done::Routers(_));
         match done {
-            Done::Applied(refusals) => self.handle(Input::Applied(refusals)),
+            Done::Applied(refusals, remarks) => {
+                self.complain_of(remarks);
+                self.handle(Input::Applied(refusals));
+            }
             Done::Routers(links) => self.handle(Input::RouterLinks(links)),
             Done::Host(Ok(host)) => {
                 self.watch.iter_mut().for_each(|watch| watch.learn(&host));
@@ -306,6 +323,10 @@ impl Task {
                 }
                 Effect::Listen(endpoints) => {
                     let told = self.wire.listen(time::now(), endpoints.iter());
+                    self.complain_of(told);
+                }
+                Effect::Join(groups) => {
+                    let told = self.groups.want(groups);
                     self.complain_of(told);
                 }
                 Effect::Send(transmission) => {

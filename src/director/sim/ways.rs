@@ -259,8 +259,8 @@ fn who_answers_arp_for_the_vip_is_told_once_and_takes_part_all_the_same() {
     assert_eq!(weights(&world), "1:1 2:1 3:1");
     let status = world.director().unwrap().status(world.now);
     let found: Vec<_> =
-        status.virtual_servers[0].real_servers.iter().map(|real| real.answers_arp.as_deref()).collect();
-    assert_eq!(found, [None, Some("02:00:00:00:00:09"), None]);
+        status.virtual_servers[0].real_servers.iter().map(|real| real.leak.as_deref()).collect();
+    assert_eq!(found, [None, Some("answers ARP for the VIP (MAC 02:00:00:00:00:09)"), None]);
     world.tell(Input::Leaks(Leaks::new()));
     assert_eq!(told(&world, "answers ARP for the VIP no longer"), 1);
 }

@@ -91,6 +91,13 @@ pub(super) fn remove_address(link: LinkIndex, prefix: Prefix, far: IpAddr) -> Re
     request
 }
 
+/// An address goes, whatever its other end: one of IPv4 is found by itself alone, one of IPv6 by its length, too.
+pub(super) fn remove_any_address(link: LinkIndex, prefix: Prefix) -> Request {
+    let mut request = Request::new(DELETE_ADDRESS, 0, &address_header(prefix.ip, prefix.length, 0, link));
+    request.attribute(IFA_LOCAL, &bytes(prefix.ip));
+    request
+}
+
 /// A route comes, or takes the place of the one with its metric.
 pub(super) fn add_route(route: &Route, replaces: bool, find: Find<'_>) -> Result<Request, Unspeakable> {
     self::route(NEW_ROUTE, CREATE | if replaces { REPLACE } else { EXCLUSIVE }, route, find)

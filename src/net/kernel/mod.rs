@@ -44,6 +44,7 @@ pub struct Kernel {
     /// Answers which number a link's name has.
     names: OwnedFd,
     vmacs: Vmacs,
+    remarks: Vec<String>,
 }
 
 impl std::fmt::Debug for Kernel {
@@ -61,7 +62,7 @@ impl Kernel {
         let names =
             rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
         let names = names.map_err(|e| format!("a socket cannot be opened: {e}"))?;
-        Ok(Kernel { talk: Some(Talk::open()?), names, vmacs: Vmacs::default() })
+        Ok(Kernel { talk: Some(Talk::open()?), names, vmacs: Vmacs::default(), remarks: Vec::new() })
     }
 
     /// All that the host has.
@@ -75,6 +76,11 @@ impl Kernel {
         }
         host.addresses = self.addresses()?.into_iter().map(|shown| shown.held).collect();
         Ok(host)
+    }
+
+    /// What operators should know of what was done, though it was done: told once.
+    pub fn take_remarks(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.remarks)
     }
 
     /// What is known of its neighbours.
@@ -143,7 +149,7 @@ impl Kernel {
 pub fn removals(addresses: &BTreeMap<LinkIndex, BTreeSet<Prefix>>) -> Vec<Vec<u8>> {
     let all: Vec<_> = addresses
         .iter()
-        .flat_map(|(link, all)| all.iter().map(|prefix| encode::remove_address(*link, *prefix, prefix.ip)))
+        .flat_map(|(link, all)| all.iter().map(|prefix| encode::remove_any_address(*link, *prefix)))
         .collect();
     let datagram = |requests: &[Request]| {
         let mut datagram = Vec::new();

@@ -1,4 +1,4 @@
-//! Traffic control at a link's doors (clsact): what is turned round, marked, or let pass.
+//! Traffic control at a link's doors (clsact): what is turned round, marked, dropped, or let pass.
 //!
 //! linux/pkt_sched.h, pkt_cls.h, tc_act/*.h. It refuses to know why.
 
@@ -27,6 +27,11 @@ const FIRST_PLACE: u16 = 2330;
 /// All of them.
 pub const PLACES: std::ops::RangeInclusive<u16> = FIRST_PLACE..=FIRST_PLACE + 3;
 
+/// The priorities at an egress of what drops reports of IPv4 and IPv6.
+const REPORTS: [u16; 2] = [FIRST_PLACE + 4, FIRST_PLACE + 5];
+/// ICMPv6's, of multicast listeners: reports of version 1, what ends them, reports of version 2.
+const LISTENER_REPORTS: [u8; 3] = [131, 132, 143];
+
 /// TC_H_CLSACT, its two doors, and its handle.
 const CLSACT: u32 = 0xffff_fff1;
 const INGRESS: u32 = 0xffff_fff2;
@@ -50,6 +55,8 @@ const FLOWER_PORTS: [(u8, u16); 3] = [(6, 19), (17, 21), (132, 42)];
 /// Their masks: the kernel's own, as none was given.
 const FLOWER_PORT_MASKS: [u16; 3] = [36, 38, 40];
 const FLOWER_FLAGS: u16 = 22;
+const FLOWER_ICMPV6_TYPE: u16 = 55;
+const FLOWER_ICMPV6_TYPE_MASK: u16 = 56;
 const FLOWER_IN_HARDWARE: u16 = 86;
 /// TCA_CLS_FLAGS_SKIP_HW: a card that filters by itself would have to tell marks, and few can.
 const SKIP_HARDWARE: u32 = 1;
@@ -64,6 +71,11 @@ const TO_INGRESS: u32 = 3;
 /// TC_ACT_UNSPEC: the next filter is asked; TC_ACT_STOLEN.
 const NEXT: u32 = u32::MAX;
 const STOLEN: u32 = 4;
+/// TC_ACT_SHOT.
+const DROPPED: u32 = 2;
+/// IP protocols.
+const IGMP: u8 = 2;
+const ICMPV6: u8 = 58;
 
 /// ETH_P_ALL, ETH_P_IP, ETH_P_IPV6.
 const ALL: u16 = 0x0003;
@@ -133,6 +145,25 @@ impl Kernel {
             });
         });
         self.ask(&[request]).map_err(words)
+    }
+
+    /// Has a link make no reports of the multicast groups it is a member of (IGMP, MLD).
+    ///
+    /// # Errors
+    /// In words, what the kernel refused.
+    pub fn silence_reports(&mut self, link: LinkIndex) -> Result<(), Refused> {
+        self.add_doors(link)?;
+        let mut filters = vec![drops(link, REPORTS[0], IPV4, IGMP, None)];
+        filters.extend(LISTENER_REPORTS.map(|kind| drops(link, REPORTS[1], IPV6, ICMPV6, Some(kind))));
+        for filter in filters {
+            match self.ask(&[filter]) {
+                Ok(()) => {}
+                // A life before this one did.
+                Err((errno, _)) if errno == Errno::EXIST.raw_os_error() => {}
+                Err(refused) => return Err(refused.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Takes a step at a link's ingress; to remove what is not there is a success.
@@ -217,6 +248,22 @@ fn flower(link: LinkIndex, filter: &Filter) -> Request {
         options.nested(FLOWER_ACTIONS, |actions| {
             action(actions, "skbedit", &[0, 0, NEXT, 0, 0], Some((SKBEDIT_MARK, filter.mark)));
         });
+    });
+    request
+}
+
+/// Drops what leaves of an IP protocol, and of one kind of ICMPv6.
+fn drops(link: LinkIndex, priority: u16, ether_type: u16, protocol: u8, kind: Option<u8>) -> Request {
+    let header = header(link, 0, EGRESS, info(priority, ether_type));
+    let mut request = Request::new(NEW_FILTER, CREATE | EXCLUSIVE, &header);
+    request.text(KIND, "flower").nested(OPTIONS, |options| {
+        options.attribute(FLOWER_ETHER_TYPE, &ether_type.to_be_bytes());
+        options.attribute(FLOWER_IP_PROTOCOL, &[protocol]);
+        if let Some(kind) = kind {
+            options.attribute(FLOWER_ICMPV6_TYPE, &[kind]).attribute(FLOWER_ICMPV6_TYPE_MASK, &[0xff]);
+        }
+        options.number(FLOWER_FLAGS, SKIP_HARDWARE);
+        options.nested(FLOWER_ACTIONS, |actions| action(actions, "gact", &[0, 0, DROPPED, 0, 0], None));
     });
     request
 }

@@ -70,6 +70,14 @@ impl Kernel {
             }
             self.vmacs.prepare(vmac, by_name(&vmac.name).map(|shown| shown.alias.as_str()), &links)?;
         }
+        // Before it can speak: a switch learns from every frame where a MAC address is.
+        if let Err(refused) = self.silence_reports(index) {
+            self.remarks.push(format!(
+                "{}: {}: reports of multicast groups leave with its MAC address, and a switch may look for the virtual \
+                 router where it is Backup",
+                vmac.name, refused.words
+            ));
+        }
         let alias = self.vmacs.alias(vmac);
         self.ask(&[encode::set_alias(index, &alias), encode::switch_on(index)])?;
         if vmac.is_ipv6 { self.share_link_local(vmac, base, index) } else { Ok(()) }

@@ -238,6 +238,8 @@ fn a_vmac_is_there_from_the_start_carries_everything_and_goes_at_the_end() {
     let link = world.nodes[0].link("vrrp.51");
     assert_eq!(world.state(0, "a"), Some(State::Backup));
     assert!(world.nodes[0].listening.iter().any(|s| s.link == Some(link) && s.group.is_some()));
+    let e0 = world.nodes[0].link("e0");
+    assert_eq!(world.nodes[0].joined, [(e0, [224, 0, 0, 18].into())].into());
     world.run(5 * SECOND);
     assert_eq!(world.nodes[0].host.holders(VIP.into()), [link].into());
     let (_, on, frame) = world.nodes[0].announced[0].clone();
@@ -249,6 +251,19 @@ fn a_vmac_is_there_from_the_start_carries_everything_and_goes_at_the_end() {
     world.run(SECOND);
     invariants::nothing_is_left(&mut world, 0);
     assert_eq!(world.broken, [""; 0]);
+}
+
+#[test]
+fn the_link_below_a_vmac_is_a_member_of_all_its_groups_from_the_start() {
+    let mut world = World::with(vec![settings(vec![on_vmac(instance6("a", 51, 100))])]);
+    world.run(10 * MILLISECOND);
+    assert_eq!(world.state(0, "a"), Some(State::Backup));
+    let groups =
+        ["ff02::12", "ff02::1:ff01:33"].map(|group| (world.nodes[0].link("e0"), group.parse().unwrap()));
+    assert_eq!(world.nodes[0].joined, groups.into());
+    world.reload(0, settings(vec![instance6("a", 51, 100)]));
+    world.run(SECOND);
+    assert_eq!(world.nodes[0].joined, [].into());
 }
 
 #[test]

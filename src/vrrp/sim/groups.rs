@@ -103,6 +103,31 @@ fn who_loses_one_election_leaves_the_others_with_a_good_bye() {
 }
 
 #[test]
+fn a_group_that_meets_a_better_one_has_all_its_addresses_announced_again() {
+    let mut world = World::with(vec![grouped(150), grouped(100)]);
+    world.run(20 * SECOND);
+    world.cut(0, 1, true);
+    world.run(20 * SECOND);
+    assert!(both(&world, 0, State::Master) && both(&world, 1, State::Master));
+    let own = world.sent(1, 51).len();
+    world.until("the worse one speaks", |w| w.sent(1, 51).len() > own);
+    world.run(300 * MILLISECOND);
+    world.cut(0, 1, false);
+    let before = world.nodes[0].announced.len();
+    world.until("it yields", |w| both(w, 1, State::Backup));
+    world.run(2 * SECOND);
+    let frames = &world.nodes[0].announced[before..];
+    for vip in world.nodes[0].settings.instances.iter().flat_map(|i| &i.addresses) {
+        let ip = vip.wanted.prefix.ip;
+        let times = frames.iter().filter(|(_, _, frame)| invariants::announced(frame) == ip).count();
+        assert_eq!(times, 5, "{ip}");
+    }
+    world.run(20 * SECOND);
+    invariants::at_rest(&mut world);
+    assert_eq!(world.broken, [""; 0]);
+}
+
+#[test]
 fn a_link_down_a_lost_source_and_a_failed_script_are_faults_and_over_when_they_are() {
     let followed = InstanceSettings {
         tracks: vec![script("chk", 0)],

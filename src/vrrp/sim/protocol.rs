@@ -115,6 +115,8 @@ fn a_good_bye_costs_the_skew_and_no_more() {
     world.tell(0, Input::Stop);
     let took = world.until("Master", |w| is(w, 1, State::Master));
     assert_about(took.checked_sub(Duration::from_micros(30)).unwrap(), Duration::from_nanos(60_937_500));
+    let told = world.told(1, "vrrp_transition");
+    assert!(told.last().unwrap().contains("10.0.0.201 said good-bye"), "{told:?}");
 }
 
 #[test]
@@ -142,6 +144,49 @@ fn a_higher_priority_preempts_though_lower_advertisements_come_all_the_time() {
     world.run(MILLISECOND * 10);
     invariants::at_rest(&mut world);
     assert_eq!(world.broken, [""; 0]);
+}
+
+#[test]
+fn when_a_partition_heals_the_winner_announces_its_addresses_again_whoever_speaks_first() {
+    for (answers, phase, expected) in [(true, 300, 5), (true, 900, 5), (false, 300, 0)] {
+        let of =
+            |priority| InstanceSettings { answers_higher_priority: answers, ..instance("a", 51, priority) };
+        let mut world = pair(of(150), of(100));
+        world.run(10 * SECOND);
+        world.cut(0, 1, true);
+        world.run(20 * SECOND);
+        assert!(is(&world, 0, State::Master) && is(&world, 1, State::Master));
+        // At 300 ms after the loser's advertisement the winner's comes first, at 900 ms the loser's own.
+        let own = world.sent(1, 51).len();
+        world.until("the loser speaks", |w| w.sent(1, 51).len() > own);
+        world.run(Duration::from_millis(phase));
+        world.cut(0, 1, false);
+        let announced = world.nodes[0].announced.len();
+        world.until("the loser yields", |w| is(w, 1, State::Backup));
+        world.run(100 * MILLISECOND);
+        assert_eq!(world.nodes[0].announced.len() - announced, expected, "answers {answers}, at {phase} ms");
+        assert!(is(&world, 0, State::Master));
+        world.run(20 * SECOND);
+        invariants::at_rest(&mut world);
+        assert_eq!(world.broken, [""; 0]);
+    }
+}
+
+#[test]
+fn the_last_word_of_a_master_that_is_preempted_is_no_news_to_its_successor() {
+    let mut world = pair(instance("a", 51, 100), instance("a", 51, 150));
+    world.crash(1);
+    world.run(10 * SECOND);
+    world.start(1);
+    world.until("the better one", |w| is(w, 1, State::Master) && is(w, 0, State::Backup));
+    let announced = world.nodes[1].announced.len();
+    world.run(20 * SECOND);
+    assert_eq!(world.told(1, "vrrp_lower_priority"), [""; 0]);
+    assert!(world.nodes[1].announced.len() - announced <= 15, "the bursts of a takeover, and one more");
+    // Somebody who goes on is another matter.
+    stranger(&mut world, [10, 0, 0, 9], |_| ());
+    world.run(SECOND);
+    assert_eq!(world.told(1, "vrrp_lower_priority").len(), 1);
 }
 
 #[test]
@@ -325,7 +370,7 @@ fn a_paused_backup_hears_what_waits_before_it_claims() {
 }
 
 #[test]
-fn a_paused_master_that_was_replaced_by_a_better_one_sends_nothing() {
+fn a_paused_master_that_was_replaced_by_a_better_one_claims_nothing() {
     let mut world = pair(instance("a", 51, 150), instance("a", 51, 100));
     world.run(10 * SECOND);
     world.pause(0);
@@ -337,7 +382,11 @@ fn a_paused_master_that_was_replaced_by_a_better_one_sends_nothing() {
     world.run(2 * SECOND);
     world.resume(0);
     world.run(10 * MILLISECOND);
-    assert_eq!(world.sent(0, 51).len(), sent);
+    assert_eq!(world.sent(0, 51).len(), sent, "before everything was read");
+    assert_eq!(world.master("a"), Some(1));
+    // Neighbours may have asked it meanwhile: the better one is told, once, so that it announces its addresses.
+    world.run(10 * SECOND);
+    assert_eq!(world.sent(0, 51).len(), sent + 1);
     assert_eq!(world.master("a"), Some(1));
 }
 

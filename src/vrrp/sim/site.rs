@@ -38,7 +38,7 @@ pub fn instance(name: &str, vrid: u8, priority: u8) -> InstanceSettings {
         announcing: announcing(),
         missed_adverts: 3,
         ignores_lower_priority: false,
-        answers_higher_priority: false,
+        answers_higher_priority: true,
         owner_ignores_adverts: false,
         ignores_own_link: false,
         tracks: Vec::new(),

@@ -61,6 +61,8 @@ pub struct Node {
     pub is_finished: bool,
     /// Its sockets.
     pub listening: Arc<BTreeSet<Endpoint>>,
+    /// Groups its links are members of besides.
+    pub joined: BTreeSet<(LinkIndex, IpAddr)>,
     router: Option<Router>,
     states: BTreeMap<String, State>,
     incarnation: u32,
@@ -136,6 +138,7 @@ impl World {
         this.incarnation += 1;
         (this.is_paused, this.is_finished, this.is_asking) = (false, false, false);
         this.listening = Arc::default();
+        this.joined.clear();
         this.testament = Arc::default();
         this.arrived.clear();
         this.waiting.clear();
@@ -251,6 +254,10 @@ impl World {
             Effect::Listen(endpoints) => {
                 self.trace(node, &format!("listens to {endpoints:?}"));
                 self.nodes[node].listening = endpoints;
+            }
+            Effect::Join(groups) => {
+                self.trace(node, &format!("joins {groups:?}"));
+                self.nodes[node].joined = groups;
             }
             Effect::Testament(testament) => self.nodes[node].testament = testament,
             Effect::Instance(level) => {
@@ -553,6 +560,7 @@ impl Node {
             effects: 0,
             is_finished: false,
             listening: Arc::default(),
+            joined: BTreeSet::new(),
             router: None,
             states: BTreeMap::new(),
             incarnation: 0,

@@ -113,7 +113,10 @@ impl Resolve<'_> {
                 .and_then(|n| u8::try_from(n).ok())
                 .unwrap_or(3),
             ignores_lower_priority: hears(&o.ignores_lower, &global.ignores_lower),
-            answers_higher_priority: either(&o.answers_higher, &global.answers_higher),
+            // The standard knows no such word; without it a healed partition may leave neighbours with the wrong host.
+            answers_higher_priority: get(&o.answers_higher)
+                .or(get(&global.answers_higher))
+                .unwrap_or(!is_strict),
             owner_ignores_adverts: hears(&o.owner_ignores, &global.owner_ignores),
             ignores_own_link: get(&o.ignores_own_link).unwrap_or(false),
             tracks: self.tracks(&o.tracked, reader),

@@ -1,0 +1,136 @@
+//! A switch learns from every frame where a MAC address is. That of a virtual router is where its Master is: nothing
+//! that a Backup sends comes from it, and reports of multicast groups never do, on neither; the interface below makes
+//! them, unasked and asked, also of the groups where neighbours look for the VIPs of IPv6.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::lab::vrrp::frame::{Advert, Message, checksum};
+use crate::lab::vrrp::node::{Make, Node};
+use crate::lab::vrrp::packet_socket::PacketSocket;
+use crate::lab::vrrp::segment::{Segment, address};
+use crate::lab::wait::{pause, seconds};
+use crate::lab::{Lab, Verdict, claim};
+
+const CONF: &str = include_str!("director.conf");
+const SECOND: Duration = seconds(1);
+/// Reports have left some moments after what they are about.
+const REPORTED: Duration = seconds(3);
+/// What a virtual router's MAC address begins with.
+const VIRTUAL: &[u8] = &[0, 0, 0x5e, 0];
+/// What both directors are members of: VRRP's groups, and those of fe80::62 and fd77::62.
+const GROUPS: [&str; 3] = ["224.0.0.18", "ff02::12", "ff02::1:ff00:62"];
+
+pub fn run(lab: &mut Lab) -> Verdict {
+    let segment = lab.segment(2)?;
+    let node =
+        |name: &str, priority: u8| Node::new(lab, name, Make::Lvsd, &format!("$PRIORITY={priority}\n{CONF}"));
+    let (mut first, mut second) = (node("d1", 100)?, node("d2", 150)?);
+
+    // What a link reports in its first moments need not reach the switch's other ports.
+    pause(REPORTED);
+    lab.step("d1 is Master, alone");
+    let begun = Instant::now();
+    first.start(lab)?;
+    speaks(&segment, "d1", begun)?;
+    pause(REPORTED);
+    reports_below(&segment, "d1", begun)?;
+    lab.step("d2 takes over: d1 is Backup, and leaves the groups of addresses it has not any more");
+    let taken = Instant::now();
+    second.start(lab)?;
+    speaks(&segment, "d2", taken)?;
+    pause(REPORTED);
+    reports_below(&segment, "d2", taken)?;
+    lab.step("somebody asks for members");
+    let asked = Instant::now();
+    lab.host("c")?.enter(|| {
+        let socket = PacketSocket::open("eth0")?;
+        socket.send(&general_query()).map_err(|e| format!("a query: {e}"))
+    })?;
+    pause(REPORTED);
+    let group = [IpAddr::from([224, 0, 0, 18])];
+    for director in ["d1", "d2"] {
+        has_reported(&segment, director, asked, &group)?;
+    }
+    lab.step("d2 stops, d1 is Master again");
+    let stopped = Instant::now();
+    second.end(Signal::TERM)?;
+    speaks(&segment, "d1", stopped)?;
+    pause(REPORTED);
+    first.end(Signal::TERM)?;
+    pause(REPORTED);
+
+    let seen = virtual_frames(&segment, begun);
+    lab.note(format!("frames from virtual MAC addresses: {seen:?}"));
+    claim(seen.contains_key("advertisement"), || "no virtual MAC address was seen".to_owned())?;
+    claim(!seen.contains_key("report"), || format!("reports from a virtual MAC address: {seen:?}"))
+}
+
+/// Waits until a director speaks for both virtual routers.
+fn speaks(segment: &Segment, director: &str, from: Instant) -> Verdict {
+    let source = address(director)?;
+    for vrid in [61, 62] {
+        let is_it = |a: &Advert| a.vrid == vrid && a.priority > 0 && (vrid == 62 || a.source == source);
+        segment.tap.wait_advert(&format!("{director} for VRID {vrid}"), from, seconds(8), is_it)?;
+    }
+    // Addresses follow.
+    pause(SECOND);
+    Ok(())
+}
+
+/// A director has reported every group from its own MAC address.
+fn reports_below(segment: &Segment, director: &str, from: Instant) -> Verdict {
+    let groups = GROUPS.map(|group| group.parse().map_err(|e| format!("{group}: {e}")));
+    let groups: Vec<IpAddr> = groups.into_iter().collect::<Result<_, String>>()?;
+    has_reported(segment, director, from, &groups)
+}
+
+fn has_reported(segment: &Segment, director: &str, from: Instant, groups: &[IpAddr]) -> Verdict {
+    let number = director.trim_start_matches('d').parse().map_err(|e| format!("{director}: {e}"))?;
+    let own = [2, 0, 0, 0, 0, number];
+    let mut reported = BTreeSet::new();
+    for passed in segment.tap.between(from, Instant::now()) {
+        if let Message::Membership(records) = passed.message
+            && passed.frame.get(6..12) == Some(&own)
+        {
+            reported.extend(records.into_iter().map(|(_, group)| group));
+        }
+    }
+    let missing: Vec<_> = groups.iter().filter(|group| !reported.contains(group)).collect();
+    claim(missing.is_empty(), || format!("{director} has not reported {missing:?}, but {reported:?}"))
+}
+
+/// What came from virtual MAC addresses, by kind.
+fn virtual_frames(segment: &Segment, from: Instant) -> BTreeMap<&'static str, usize> {
+    let mut seen = BTreeMap::new();
+    for passed in segment.tap.between(from, Instant::now()) {
+        if passed.frame.get(6..10) == Some(VIRTUAL) {
+            let kind = match passed.message {
+                Message::Advert(_) => "advertisement",
+                Message::GratuitousArp { .. } | Message::NeighbourAdvertisement { .. } => "announcement",
+                Message::Membership(_) => "report",
+            };
+            *seen.entry(kind).or_default() += 1;
+        }
+    }
+    seen
+}
+
+/// IGMPv3's question of a router for all members, to be answered within a second (RFC 3376 section 4.1).
+fn general_query() -> Vec<u8> {
+    let ethernet = [&[0x01, 0, 0x5e, 0, 0, 1][..], &[2, 0, 0, 0, 0, 50], &[0x08, 0x00]].concat();
+    let mut ip = vec![0x46, 0xc0, 0, 36, 0, 1, 0, 0, 1, 2, 0, 0];
+    ip.extend(Ipv4Addr::new(10, 77, 0, 50).octets());
+    ip.extend(Ipv4Addr::new(224, 0, 0, 1).octets());
+    // Router alert.
+    ip.extend([0x94, 4, 0, 0]);
+    let mut query = vec![0x11, 10, 0, 0, 0, 0, 0, 0, 2, 125, 0, 0];
+    for (part, place) in [(&mut ip, 10), (&mut query, 2)] {
+        let sum = checksum(&[part.as_slice()]).to_be_bytes();
+        part.splice(place..place + 2, sum);
+    }
+    [ethernet, ip, query].concat()
+}
