@@ -33,14 +33,13 @@ use super::router::{self, Handle, News};
 use super::sink::Sink;
 use super::startup;
 use super::state_file::RunDirectory;
-use super::sysctls::{Keeper, Kernel, Values};
+use super::sysctls::{self, Keeper, Kernel};
 use super::trackers::Trackers;
 use crate::config::Config;
 use crate::director::coupling::HostForwards;
 use crate::director::order::Selector;
 use crate::director::reconcile::SWEEP_INTERVAL;
 use crate::director::{Director, Effect, Input};
-use crate::ipvs::types::Family;
 use crate::net::sysctl;
 use crate::notify::instance::Scene;
 use crate::time::{self, Instant};
@@ -48,9 +47,6 @@ use crate::vrrp::event::Event;
 use crate::vrrp::exchange::{DirectorLevel, Input as RouterInput};
 use crate::vrrp::settings::Settings;
 
-/// Takes packets from the network that come from an address of this host's; of no link, because only routes know by
-/// which a real server answers.
-const ACCEPT_LOCAL: &str = "net.ipv4.conf.all.accept_local";
 /// Real servers named to an operator who asked for one that is not there.
 const KNOWN_SHOWN: usize = 10;
 /// Longest time a stop waits for the router, whose own limit is shorter.
@@ -184,7 +180,7 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                 }
                 read = shell.reloads.finished() => {
                     if let Some(config) = shell.reloads.conclude(read) {
-                        shell.sysctls.want(settings(&config));
+                        shell.sysctls.want(sysctls::wanted(&config));
                         shell.before = Some(Arc::clone(&shell.director.config().vrrp));
                         shell.sink.want(&config);
                         shell.reload_router(&config).await;
@@ -486,16 +482,6 @@ impl Signals {
             _ = self.out_of_time.recv() => Order::Demote,
         }
     }
-}
-
-/// The kernel's settings a configuration wants.
-pub fn settings(config: &Config) -> Values {
-    let of_ipvs = config.global.sysctl.iter().map(|(name, value)| (name.clone(), value.to_string()));
-    let reals = config.virtual_servers.iter().filter(|server| server.id.family() == Family::Inet);
-    let checks_ways = reals.flat_map(|server| &server.real_servers).any(|real| real.path_check.is_some());
-    // Answers to checks through the VIP come from the VIP, which is this host's own address while it is active.
-    let of_host = checks_ways.then(|| (ACCEPT_LOCAL.to_owned(), "1".to_owned()));
-    of_ipvs.chain(of_host).collect()
 }
 
 async fn next_news(router: &mut Option<Handle>) -> News {

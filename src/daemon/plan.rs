@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::control::{self, Command, DaemonStatus, Reply};
 use super::startup::{Exit, Failure, kernel_failure};
-use super::{doors, main_loop, state_file, sysctls};
+use super::{doors, state_file, sysctls};
 use crate::config::{Config, VirtualServerId};
 use crate::director::preview::{Change, Preview, preview};
 use crate::director::state::{KnownDown, State};
@@ -98,7 +98,7 @@ pub fn plan(mut config: Config, run_dir: &Path, socket: &Path) -> Result<Plan, F
 
 /// Settings that are not as wanted, and those a predecessor changed that are wanted no more.
 fn setting_changes(config: &Config, originals: &sysctls::Values) -> Vec<Change> {
-    let wanted = main_loop::settings(config);
+    let wanted = sysctls::wanted(config);
     let dropped = originals.iter().filter(|(name, _)| !wanted.contains_key(*name));
     let change = |(name, after): (&String, &String)| {
         let before = sysctls::read(name).ok();

@@ -20,7 +20,7 @@ use super::process;
 use super::reload::Reloads;
 use super::sink::Sink;
 use super::state_file::{self, RunDirectory};
-use super::sysctls::{Keeper, Kernel};
+use super::sysctls::{self, Keeper, Kernel};
 use super::trackers::Trackers;
 use super::{router, traps, web};
 use crate::config::{Config, LifeScript, Strictness};
@@ -215,7 +215,7 @@ async fn direct(
     );
     let originals = run_dir.originals();
     let mut sysctls = Keeper::new(Kernel(originals.clone()), originals.load());
-    sysctls.want(main_loop::settings(&config));
+    sysctls.want(sysctls::wanted(&config));
     let sink = Sink::new(&config);
     let mut trackers = Trackers::new();
     let inherited = run_dir.masters().take(now);

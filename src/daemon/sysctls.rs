@@ -10,10 +10,16 @@ use std::io;
 use tracing::{info, warn};
 
 use super::state_file::OriginalsFile;
+use crate::config::Config;
+use crate::ipvs::types::Family;
 use crate::net::sysctl;
 
 /// Settings by name: those below `net.ipv4.vs` by what follows that, others in full.
 pub type Values = BTreeMap<String, String>;
+
+/// Takes packets from the network that come from an address of this host's; of no link, because only routes know by
+/// which a real server answers.
+const ACCEPT_LOCAL: &str = "net.ipv4.conf.all.accept_local";
 
 /// Where settings are.
 pub trait Settings {
@@ -156,6 +162,16 @@ impl Settings for Kernel {
     fn remember(&mut self, originals: &Values) -> io::Result<()> {
         self.0.save(originals)
     }
+}
+
+/// The kernel's settings a configuration wants.
+pub fn wanted(config: &Config) -> Values {
+    let of_ipvs = config.global.sysctl.iter().map(|(name, value)| (name.clone(), value.to_string()));
+    let reals = config.virtual_servers.iter().filter(|server| server.id.family() == Family::Inet);
+    let checks_ways = reals.flat_map(|server| &server.real_servers).any(|real| real.path_check.is_some());
+    // Answers to checks through the VIP come from the VIP, which is this host's own address while it is active.
+    let of_host = checks_ways.then(|| (ACCEPT_LOCAL.to_owned(), "1".to_owned()));
+    of_ipvs.chain(of_host).collect()
 }
 
 /// A setting's value in the kernel.

@@ -8,7 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use super::Director;
 use super::checkers::CheckerId;
+use super::event::Event;
 use super::marks::Marks;
 use super::reconcile::Request;
 use super::refusal::{back_off, explain, is_surprise};
@@ -200,5 +202,33 @@ impl Lanes {
     /// Whether none is left in the kernel.
     pub fn is_released(&self) -> bool {
         self.lanes.is_empty() && self.in_flight.is_none()
+    }
+}
+
+impl Director {
+    /// When there is something to ask of the kernel; while it is asked, only its answer can move anything.
+    pub(super) fn kernel_deadline(&self) -> Option<Instant> {
+        if self.is_kernel_busy() {
+            return None;
+        }
+        [self.reconciler.deadline(), self.paths.lanes.deadline()].into_iter().flatten().min()
+    }
+
+    pub(super) fn is_kernel_busy(&self) -> bool {
+        self.reconciler.is_busy() || self.paths.lanes.is_busy()
+    }
+
+    /// Lanes are opened and closed after what the table needs written, and before it is read again.
+    pub(super) fn request(&mut self, now: Instant, events: &mut Vec<Event>) -> Option<Request> {
+        if self.is_kernel_busy() {
+            return None;
+        }
+        let lane = if self.reconciler.has_writes() { None } else { self.paths.lanes.request(now) };
+        lane.or_else(|| self.reconciler.request(now, events)).or_else(|| self.paths.lanes.request(now))
+    }
+
+    /// Whether everything that was ours is gone.
+    pub(super) fn is_released(&self) -> bool {
+        self.reconciler.is_released() && self.paths.lanes.is_released()
     }
 }

@@ -43,7 +43,6 @@ use colocated::Around;
 use coupling::{Coupling, HostForwards};
 use event::Event;
 use leaks::Leaks;
-use marks::Marks;
 use order::{Change, Order, Selector};
 use paths::Paths;
 use places::{Doors, Places};
@@ -282,33 +281,6 @@ impl Director {
             .min()
     }
 
-    /// When there is something to ask of the kernel; while it is asked, only its answer can move anything.
-    fn kernel_deadline(&self) -> Option<Instant> {
-        if self.is_kernel_busy() {
-            return None;
-        }
-        [self.reconciler.deadline(), self.paths.lanes.deadline()].into_iter().flatten().min()
-    }
-
-    fn is_kernel_busy(&self) -> bool {
-        self.reconciler.is_busy() || self.paths.lanes.is_busy()
-    }
-
-    /// Lanes are opened and closed after what the table needs written, and before it is read again.
-    fn request(&mut self, now: Instant, events: &mut Vec<Event>) -> Option<Request> {
-        if self.is_kernel_busy() {
-            return None;
-        }
-        let lane = if self.reconciler.has_writes() { None } else { self.paths.lanes.request(now) };
-        lane.or_else(|| self.reconciler.request(now, events)).or_else(|| self.paths.lanes.request(now))
-    }
-
-    fn mark_lanes(&mut self) {
-        let marks = Marks::of(&self.config);
-        self.reconciler.overlook(marks.clone());
-        self.paths.configure(&self.config, marks);
-    }
-
     fn probe_done(&mut self, now: Instant, run: RunId, outcome: Outcome, events: &mut Vec<Event>) {
         let Some(id) = self.checkers.id_of_run(run) else { return };
         let is_path = self.checkers.get(id).is_some_and(paths::is_path);
@@ -507,19 +479,6 @@ impl Director {
         }
     }
 
-    fn begin_checks(&mut self, now: Instant, events: &mut Vec<Event>, effects: &mut Vec<Effect>) {
-        while let Some(id) = self.checkers.due(now) {
-            if self.checkers.get(id).is_some_and(paths::is_path) {
-                self.path_is_due(now, id, events);
-            } else if let Some((run, spec)) = self.checkers.begin(now, id) {
-                effects.push(Effect::StartProbe { run, spec, lane: None });
-            }
-        }
-        if self.reconciler.has_read() {
-            self.open_lanes(now);
-        }
-    }
-
     fn settle(&mut self, now: Instant, events: &mut Vec<Event>) {
         let is_expired = |pool: &&Pool| pool.deadline().is_some_and(|at| at <= now);
         let expired: Vec<_> = self.leaving_pools().filter(is_expired).map(|p| p.server.id).collect();
@@ -590,10 +549,6 @@ impl Director {
             }
             _ => {}
         }
-    }
-
-    fn is_released(&self) -> bool {
-        self.reconciler.is_released() && self.paths.lanes.is_released()
     }
 
     fn state(&self) -> State {

@@ -137,8 +137,29 @@ fn nearest(own: impl Iterator<Item = IpAddr>, to: IpAddr) -> Option<IpAddr> {
 }
 
 impl Director {
+    /// Which marks are those of lanes follows from the configuration.
+    pub(super) fn mark_lanes(&mut self) {
+        let marks = Marks::of(&self.config);
+        self.reconciler.overlook(marks.clone());
+        self.paths.configure(&self.config, marks);
+    }
+
+    /// Begins what is due: checks of ways behind others, and in lanes.
+    pub(super) fn begin_checks(&mut self, now: Instant, events: &mut Vec<Event>, effects: &mut Vec<Effect>) {
+        while let Some(id) = self.checkers.due(now) {
+            if self.checkers.get(id).is_some_and(is_path) {
+                self.path_is_due(now, id, events);
+            } else if let Some((run, spec)) = self.checkers.begin(now, id) {
+                effects.push(Effect::StartProbe { run, spec, lane: None });
+            }
+        }
+        if self.reconciler.has_read() {
+            self.open_lanes(now);
+        }
+    }
+
     /// A check of a way is due: begun behind the own check's pass, put off where that fails.
-    pub(super) fn path_is_due(&mut self, now: Instant, id: CheckerId, events: &mut Vec<Event>) {
+    fn path_is_due(&mut self, now: Instant, id: CheckerId, events: &mut Vec<Event>) {
         let Some(entry) = self.checkers.get(id) else { return };
         let Some((server, at)) = entry.subscribers.first().copied() else { return };
         if let Some(why) = self.needs_no_path(at) {
@@ -239,7 +260,7 @@ impl Director {
     }
 
     /// Wants lanes for those who wait, as many as there are and as fast as allowed.
-    pub(super) fn open_lanes(&mut self, now: Instant) {
+    fn open_lanes(&mut self, now: Instant) {
         while let Some(id) = self.paths.queue.front().copied().filter(|_| self.paths.next_open <= now) {
             let (service, destination, family) = match self.lane_for(now, id) {
                 Ok(lane) => lane,
