@@ -3,6 +3,7 @@
 //! The map. Layers from the bottom up; a lower layer never uses a higher one (a test walks the `use` lines):
 //!
 //! - [`time`]: points in time; the only clock read.
+//! - [`date`]: dates for people.
 //! - [`script`]: the operator's scripts: as whom they run, how they end.
 //! - [`syntax`]: text to spanned tree, diagnostics; knows no keyword.
 //! - [`netlink`]: bytes and sockets of the kernel's message protocol.
@@ -22,6 +23,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod date;
 pub mod director;
 pub mod doctor;
 pub mod ipvs;

@@ -12,6 +12,7 @@ pub mod host;
 pub mod judge;
 pub mod load;
 pub mod machine;
+pub mod mail;
 pub mod manager;
 pub mod prometheus;
 pub mod shell;

@@ -18,6 +18,7 @@ mod inhibit;
 mod languages;
 mod leaving;
 mod local_trouble;
+mod mail;
 mod modes;
 mod net_conformance;
 mod notices;
@@ -228,6 +229,12 @@ pub const SCENARIOS: &[Scenario] = &[
         600,
         colocated::run,
     ),
+    scenario(
+        "colocated-persistence",
+        "clients stay at their node across failovers of a co-located pair, by the kernel's sync daemons",
+        300,
+        colocated::run_persistence,
+    ),
     real(scenario(
         "colocated-fallback",
         "the same where the kernel cannot mark packets: a table on the active node only, and a word about it",
@@ -353,6 +360,12 @@ pub const SCENARIOS: &[Scenario] = &[
         notices::routers::run,
     ),
     scenario(
+        "mail",
+        "mails say what keepalived's say, of virtual servers and virtual routers; a dead mail server delays nobody",
+        600,
+        mail::run,
+    ),
+    scenario(
         "life-scripts",
         "startup_script before the first service, shutdown_script after the last, each within its time",
         180,
@@ -398,6 +411,12 @@ pub const SCENARIOS: &[Scenario] = &[
         180,
         vrrp_vmac::run,
     ),
+    real(scenario(
+        "vrrp-vrf",
+        "the VMACs of an interface in a VRF are there, too, and answer",
+        180,
+        vrrp_vmac::run_vrf,
+    )),
     scenario(
         "vrrp-hostile",
         "frames nobody should send change neither state nor timers, and a flood no advertisement",

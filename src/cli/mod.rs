@@ -1,7 +1,6 @@
 //! The commands: arguments in, text and an exit status out. One file a command.
 
 pub mod check;
-mod date;
 mod doctor;
 mod genhash;
 pub mod keywords;

@@ -1,11 +1,12 @@
 //! `lvsd status`.
 
-use super::date::day;
 use super::socket::{SocketArguments, misunderstood};
 use super::table::Table;
 use super::{print, router_status};
 use crate::daemon::control::{Command, DaemonStatus, ReloadOutcome, Reply};
+use crate::daemon::mails::MailStatus;
 use crate::daemon::startup::Exit;
+use crate::date::day;
 use crate::director::status::{HealthStatus, RealServerStatus, Status, VirtualServerStatus};
 use crate::ipvs::types::{Forwarding, Tunnel};
 use std::fmt::Write;
@@ -56,6 +57,9 @@ fn render(daemon: &DaemonStatus) -> String {
     if let Some(reload) = &daemon.last_reload {
         text.push_str(&reload_lines(reload));
     }
+    if let Some(mail) = &daemon.mail {
+        text.push_str(&mail_lines(mail));
+    }
     for foreign in &daemon.director.foreign_services {
         let _ = writeln!(text, "foreign service {foreign}: in the kernel but not in the configuration");
     }
@@ -97,6 +101,18 @@ fn reload_lines(reload: &ReloadOutcome) -> String {
     let mut text = format!("last reload: REJECTED {ago} ago, the configuration before it is in force:\n");
     for line in &reload.errors {
         let _ = writeln!(text, "  {line}");
+    }
+    text
+}
+
+fn mail_lines(mail: &MailStatus) -> String {
+    let counts = [(mail.waiting as u64, "wait"), (mail.failed, "failed"), (mail.dropped, "were dropped")];
+    let more = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
+    let more: String = more.collect();
+    let state = if mail.is_failing { "NOT TAKEN by" } else { "by" };
+    let mut text = format!("mails {state} {}: {} changes told{more}\n", mail.server, mail.sent);
+    if let (Some(error), Some(seconds)) = (&mail.last_error, mail.last_error_seconds) {
+        let _ = writeln!(text, "  last trouble {} ago: {error}", span(seconds));
     }
     text
 }

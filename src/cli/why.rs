@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use super::date::moment;
 use super::print;
 use super::socket::{SocketArguments, misunderstood};
 use super::status::{health, span};
@@ -10,6 +9,7 @@ use super::table::Table;
 use crate::check::outcome::{Outcome, Verdict};
 use crate::daemon::control::{Command, Reply};
 use crate::daemon::startup::Exit;
+use crate::date::moment;
 use crate::director::order::Selector;
 use crate::director::status::{AttemptStory, CheckerStory, RealServerStory};
 

@@ -13,11 +13,12 @@ use crate::vrrp::settings::InstanceSettings;
 
 use super::checker::MAX_INTERFACE;
 use super::defaults::Defaults;
+use super::mail::MailOptions;
 use super::notice::{self, NoticeOptions};
 use super::types::{Config, Global, MarkBase, SysctlValue, TimeoutOptions, VirtualServerId};
 use super::vrrp::command::UserOptions;
 use super::vrrp::global::{HasVrrp, VrrpGlobal};
-use super::{vrrp, words};
+use super::{mail, vrrp, words};
 
 /// `global_defs` as it was written.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +39,8 @@ pub struct GlobalOptions {
     sysctl: BTreeMap<String, SysctlValue>,
     /// Scripts and FIFOs.
     pub notices: NoticeOptions,
+    /// Mails.
+    pub mail: MailOptions,
     /// What is common to all virtual routers.
     pub vrrp: VrrpGlobal,
 }
@@ -76,6 +79,7 @@ impl GlobalOptions {
             shutdown: self.notices.shutdown.resolve(usual),
             fifos: self.notices.fifos(self.vrrp.any_fifo(usual), usual),
             tells_first_servers: get(&self.notices.tells_first_servers).unwrap_or(false),
+            mail: self.mail.resolve(get(&self.router_id)).map(Arc::new),
             router_id: get(&self.router_id),
             timeouts: TimeoutOptions {
                 tcp: get(&self.tcp).or(timeouts.tcp),
@@ -97,7 +101,7 @@ pub const GLOBAL_DEFS: Table<GlobalOptions> = Table {
     keywords: &[
         SUPPORTED,
         OTHERS,
-        MAIL,
+        mail::KEYWORDS,
         SCRIPT,
         GROUPS,
         notice::KEYWORDS,
@@ -350,7 +354,6 @@ macro_rules! unread {
     };
 }
 
-unread!(MAIL: Stance::NotYet("no mail is sent"), "One of the settings of mails.", "notification_email", "notification_email_from", "smtp_server", "smtp_helo_name", "smtp_connect_timeout", "smtp_alert", "smtp_alert_checker", "no_checker_emails");
 unread!(SCRIPT: Stance::Ignored("a script runs by the path that was written, and enable_script_security looks where links lead"), "One of the settings of scripts.", "use_symlink_paths");
 unread!(GROUPS: Stance::NotYet("scripts have their user's own group and no others"), "One of the settings of scripts.", "set_supplementary_groups");
 unread!(PROCESS: Stance::Ignored("lvsd is one process, and the service manager sets its priority, limits and name"), "One of the settings of keepalived's processes.", "checker_priority", "checker_rt_priority", "checker_rlimit_rttime", "checker_rlimit_rtime", "checker_no_swap", "checker_cpu_affinity", "max_auto_priority", "min_auto_priority_delay", "process_names", "process_name", "checker_process_name", "lvs_process_name", "umask", "random_seed");

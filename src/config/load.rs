@@ -14,11 +14,12 @@ use crate::syntax::yaml;
 
 use super::defaults::{Dialect, defaults};
 use super::here::Here;
+use super::resolve::Common;
 use super::root::RootOptions;
 use super::tls::TlsReader;
 use super::types::Config;
 use super::vrrp::verify::Verify;
-use super::{global, notice, resolve, root, vrrp};
+use super::{global, mail, notice, resolve, root, vrrp};
 
 /// A configuration that was read, and everything that is to be said about it.
 #[derive(Debug)]
@@ -91,17 +92,20 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
     let usual = vrrp::command::usual_user(get(&options.global.vrrp.script_user), files);
     options.global.notices.verify(files, &mut reader);
     notice::verify(&options.virtual_servers, files, &mut reader);
+    let mail = options.global.mail.clone();
+    let asked = mail::asked(&options);
+    let common = Common { usual: &usual, alerts: mail.alerts(), log_all_failures };
     let virtual_servers = resolve::virtual_servers(
         options.virtual_servers,
         &options.groups,
-        log_all_failures,
+        common,
         &defaults,
         &tls,
-        &usual,
         &mut reader,
     );
     let global_vrrp = options.global.vrrp.clone();
-    let settings = vrrp::resolve::settings(&options.vrrp, &global_vrrp, &defaults, files, &mut reader);
+    let settings =
+        vrrp::resolve::settings(&options.vrrp, &global_vrrp, &defaults, files, mail.alerts(), &mut reader);
     let follows = options.global.sync_follows.clone();
     let global = options.global.resolve(&defaults, &usual, &settings.instances);
     let config = Config { global, virtual_servers, vrrp: Arc::new(settings) };
@@ -115,6 +119,7 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
     };
     verify.verify(&mut reader);
     global::verify_marks(&config, &mut reader);
+    mail.verify(&config, asked, &mut reader);
     if config.virtual_servers.is_empty() && config.vrrp.instances.is_empty() && diagnostics.errors() == 0 {
         let text = format!("{}: there is no virtual server: nothing is directed", path.display());
         diagnostics.push(Diagnostic::new(Class::Warning, None, text));

@@ -13,6 +13,7 @@ pub mod group;
 pub mod here;
 pub mod identity;
 pub mod load;
+pub mod mail;
 pub mod notice;
 pub mod real_server;
 pub mod regex;

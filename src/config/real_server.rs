@@ -27,6 +27,7 @@ pub struct RealServerOptions {
     pub lower_threshold: Slot<u32>,
     pub virtualhost: Slot<String>,
     pub commands: UpDownOptions,
+    pub is_mailed: Slot<bool>,
     pub timing: TimingOptions,
     pub checkers: Vec<CheckerOptions>,
     /// An unknown block that was skipped here: it may have been a check.
@@ -145,6 +146,11 @@ const REAL_SERVER_OWN: &[Keyword<RealServerOptions>] = &[
         "Script to run when it goes down.",
     ),
     Keyword::new(
+        "smtp_alert",
+        Kind::Flag(|o: &mut RealServerOptions| &mut o.is_mailed),
+        "Send mails when it goes down and comes up.",
+    ),
+    Keyword::new(
         "TCP_CHECK",
         Kind::Block {
             what: "",
@@ -204,7 +210,6 @@ const REAL_SERVER_UNREAD: &[Keyword<RealServerOptions>] = &[
         "Weight from the number in a file.",
     ),
     unbuilt("BFD_CHECK", |_, n, r| not_yet::read(&not_yet::BFD_CHECK, n, r), "Up while a BFD session is."),
-    Keyword::unread("smtp_alert", NO_MAIL, "Send mails about this real server."),
     Keyword::unread("snmp_name", NO_SNMP, "Name in SNMP."),
 ];
 
@@ -236,6 +241,7 @@ pub fn read(options: &mut VirtualServerOptions, node: &Node, reader: &mut Reader
         lower_threshold: None,
         virtualhost: None,
         commands: UpDownOptions::default(),
+        is_mailed: None,
         timing: TimingOptions::default(),
         checkers: Vec::new(),
         skipped: None,
@@ -263,5 +269,4 @@ fn real_server_address(options: &mut RealServerOptions, node: &Node, reader: &mu
 }
 
 const NO_CHECKER: Stance = Stance::NotYetError("without this check the real server would always count as up");
-pub(super) const NO_MAIL: Stance = Stance::NotYet("no mail is sent");
 pub(super) const NO_SNMP: Stance = Stance::NotYet("there is no SNMP agent");

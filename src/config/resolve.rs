@@ -14,6 +14,7 @@ use super::checker::{self, Inherited};
 use super::defaults::Defaults;
 use super::group::{Group, MAX_SERVICES};
 use super::identity::{identities, named};
+use super::mail::Alerts;
 use super::notice;
 use super::real_server::RealServerOptions;
 use super::timing::Timings;
@@ -24,14 +25,24 @@ use super::vrrp::command::UserOptions;
 
 mod path;
 
+/// What `global_defs` says of all of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Common<'a> {
+    /// Whom scripts run as that do not say.
+    pub usual: &'a UserOptions,
+    /// Who is mailed about that does not say.
+    pub alerts: Alerts,
+    /// `checker_log_all_failures`.
+    pub log_all_failures: bool,
+}
+
 /// All virtual servers that can run, identities unique.
 pub fn virtual_servers(
     all: Vec<VirtualServerOptions>,
     groups: &[Group],
-    log_all_failures: bool,
+    common: Common<'_>,
     defaults: &Defaults,
     tls: &TlsReader<'_>,
-    usual: &UserOptions,
     reader: &mut Reader<'_>,
 ) -> Vec<VirtualServer> {
     let groups = named(groups, reader);
@@ -58,7 +69,7 @@ pub fn virtual_servers(
                 VirtualServerId::Address { port, .. } => Some(port),
                 VirtualServerId::Fwmark { .. } => None,
             };
-            let resolve = Resolve { id, defaults, tls, usual, log_all_failures, group: &group };
+            let resolve = Resolve { id, defaults, tls, common, group: &group };
             if is_one {
                 out.extend(resolve.virtual_server(&options, reader));
                 continue;
@@ -85,8 +96,7 @@ struct Resolve<'a> {
     id: VirtualServerId,
     defaults: &'a Defaults,
     tls: &'a TlsReader<'a>,
-    usual: &'a UserOptions,
-    log_all_failures: bool,
+    common: Common<'a>,
     group: &'a Option<Arc<str>>,
 }
 
@@ -142,9 +152,10 @@ impl Resolve<'_> {
             sorry_server,
             real_servers,
             notices: ServerNotices {
-                commands: notice::up_down(&options.commands, self.usual),
+                commands: notice::up_down(&options.commands, self.common.usual),
                 group: self.group.clone(),
                 is_told_at_stop: get(&options.omega).unwrap_or(false),
+                is_mailed: self.common.alerts.of_virtual_server(&options.is_mailed),
             },
         })
     }
@@ -388,7 +399,7 @@ impl Resolve<'_> {
             timing: &written.timing.clone().or(&outer.timing),
             virtualhost: written.virtualhost.clone().or_else(|| outer.virtualhost.clone()),
             tls: self.tls,
-            log_all_failures: self.log_all_failures,
+            log_all_failures: self.common.log_all_failures,
             defaults: self.defaults,
         };
         let own = if written.checkers.is_empty() { &outer.checkers } else { &written.checkers };
@@ -415,7 +426,8 @@ impl Resolve<'_> {
             lower_threshold,
             checkers,
             path_check,
-            commands: notice::up_down(&written.commands, self.usual),
+            commands: notice::up_down(&written.commands, self.common.usual),
+            is_mailed: self.common.alerts.of_real_server(&written.is_mailed),
         }
     }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::check::spec::{CheckerSpec, Timing};
 use crate::ipvs::scheduler::Scheduler;
 use crate::ipvs::types::{Family, Forwarding, Persistence, Protocol, ServiceFlags, SyncDaemon};
+use crate::notify::mail::MailSettings;
 use crate::script::Command;
 use crate::vrrp::settings::{Fifo, Settings};
 
@@ -47,6 +48,8 @@ pub struct Global {
     pub shutdown: Option<LifeScript>,
     /// Where changes of virtual servers and real servers are written (`lvs_notify_fifo`, `notify_fifo`).
     pub fifos: Vec<Fifo>,
+    /// Who gets mails; None: nobody does.
+    pub mail: Option<Arc<MailSettings>>,
     /// Real servers that are up at the start are told of, too (`rs_init_notifies`).
     pub tells_first_servers: bool,
     /// Where lvsd's own firewall marks begin.
@@ -166,6 +169,8 @@ pub struct ServerNotices {
     pub group: Option<Arc<str>>,
     /// All is told as down at a stop (`omega`).
     pub is_told_at_stop: bool,
+    /// Mails are sent (`smtp_alert`).
+    pub is_mailed: bool,
 }
 
 /// Commands to run when something comes up, or goes down.
@@ -208,6 +213,8 @@ pub struct RealServer {
     pub path_check: Option<Arc<PathCheck>>,
     /// `notify_up` and `notify_down`.
     pub commands: Option<Arc<UpDown>>,
+    /// Mails are sent (`smtp_alert`).
+    pub is_mailed: bool,
 }
 
 /// A checker of a real server: the specification is shared, these options are the subscriber's.

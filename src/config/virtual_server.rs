@@ -12,7 +12,7 @@ use crate::syntax::value::{self, Wrong};
 
 use super::checker::CheckerOptions;
 use super::notice::UpDownOptions;
-use super::real_server::{self, NO_MAIL, NO_SNMP, RealServerOptions};
+use super::real_server::{self, NO_SNMP, RealServerOptions};
 use super::timing::{HasTiming, TimingOptions};
 use super::vrrp::command;
 use super::words;
@@ -55,6 +55,7 @@ pub struct VirtualServerOptions {
     pub virtualhost: Slot<String>,
     pub omega: Slot<bool>,
     pub commands: UpDownOptions,
+    pub is_mailed: Slot<bool>,
     pub timing: TimingOptions,
     pub checkers: Vec<CheckerOptions>,
     pub real_servers: Vec<RealServerOptions>,
@@ -254,6 +255,11 @@ const VIRTUAL_SERVER_OWN: &[Keyword<VirtualServerOptions>] = &[
         "At a stop, tell that it and its real servers are down.",
     ),
     Keyword::new(
+        "smtp_alert",
+        Kind::Flag(|o: &mut VirtualServerOptions| &mut o.is_mailed),
+        "Send mails when it loses and gains its quorum.",
+    ),
+    Keyword::new(
         "virtualhost",
         Kind::Text { what: "HOST", max: 255, slot: |o: &mut VirtualServerOptions| &mut o.virtualhost },
         "Host header of HTTP checks.",
@@ -278,7 +284,6 @@ const VIRTUAL_SERVER_UNREAD: &[Keyword<VirtualServerOptions>] = &[
         Stance::NotYet("checks run whether or not this host has the VIP"),
         "Check only while this host has the VIP.",
     ),
-    Keyword::unread("smtp_alert", NO_MAIL, "Send mails about this virtual server."),
     Keyword::unread("snmp_name", NO_SNMP, "Name in SNMP."),
 ];
 
@@ -395,6 +400,7 @@ impl VirtualServerOptions {
             virtualhost: None,
             omega: None,
             commands: UpDownOptions::default(),
+            is_mailed: None,
             timing: TimingOptions::default(),
             checkers: Vec::new(),
             real_servers: Vec::new(),

@@ -13,6 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::debug;
 
+use super::mails::MailStatus;
 use crate::director::checkers::Subscriber;
 use crate::director::order::{Change, Selector};
 use crate::director::status::{RealServerStory, Status};
@@ -90,6 +91,9 @@ pub struct DaemonStatus {
     pub reloads_accepted: u64,
     /// Reloads since the start that were rejected.
     pub reloads_rejected: u64,
+    /// Mails; None when nobody gets any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mail: Option<MailStatus>,
     /// What it directs.
     pub director: Status,
     /// Its virtual routers; None when it has none.

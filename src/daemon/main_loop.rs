@@ -1,6 +1,6 @@
 //! The loop that owns the director: inputs in, effects out, in a written order of importance.
 //!
-//! 1. Scripts and FIFOs that are told of changes: they only go on, and are bounded.
+//! 1. Scripts, FIFOs and mails that tell of changes: they only go on, and are bounded.
 //! 2. The kernel's answers: the next request waits for them.
 //! 3. Signals.
 //! 4. The router's reports: who holds the VIPs; and what it follows.
@@ -430,6 +430,7 @@ impl Shell {
             last_reload: self.reloads.outcome(now),
             reloads_accepted,
             reloads_rejected,
+            mail: self.sink.mail_status(now),
             director: self.director.status(now),
             router: self.router.as_ref().and_then(|router| router.status().cloned()),
         }

@@ -86,6 +86,35 @@ fn daemon(text: &mut Exposition, status: &DaemonStatus) {
     let reloads =
         [(result("accepted"), status.reloads_accepted), (result("rejected"), status.reloads_rejected)];
     text.family("lvsd_reloads_total", Counter, "Reloads by their verdict.", reloads);
+    if let Some(mail) = &status.mail {
+        let changes = [("sent", mail.sent), ("failed", mail.failed), ("dropped", mail.dropped)]
+            .map(|(name, count)| (result(name), count));
+        text.family(
+            "lvsd_mail_changes_total",
+            Counter,
+            "Changes to be told by mail, by what became of them.",
+            changes,
+        );
+        let one = |value: u64| [(bare.clone(), value)];
+        text.family(
+            "lvsd_mails_total",
+            Counter,
+            "Mails the mail server took; one may tell many changes.",
+            one(mail.mails),
+        );
+        text.family(
+            "lvsd_mail_changes_waiting",
+            Gauge,
+            "Changes that wait to be told by mail.",
+            one(mail.waiting as u64),
+        );
+        text.family(
+            "lvsd_mail_failing",
+            Gauge,
+            "1 while the mail server takes no mails.",
+            one(mail.is_failing.into()),
+        );
+    }
     let last = status.last_reload.as_ref();
     let accepted = last.map(|r| (bare.clone(), u8::from(r.is_accepted)));
     text.family("lvsd_last_reload_accepted", Gauge, "1 when the last reload was put in force.", accepted);

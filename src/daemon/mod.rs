@@ -3,10 +3,10 @@
 //! [`startup`] makes sure this may be the director of its network namespace; [`main_loop`] owns the director and
 //! hands out work: [`actuator`] talks to the kernel, [`prober`] asks real servers, [`reload`] reads configurations,
 //! [`control`] answers operators, [`web`] monitoring ([`metrics`]), [`notify`] and [`pulse`] the service manager.
-//! [`state_file`] remembers, [`sink`] tells the log, operators' [`scripts`] and [`fifos`]; `life` runs those of the start
-//! and the end. [`trackers`] watch what the router follows. [`process`] knows who else runs here, [`traps`] what on this
-//! host will hurt, [`sysctls`] keeps its settings, [`doors`] knows its addresses and has arriving packets marked, [`leaks`]
-//! asks who answers for its VIPs. [`plan`] only looks.
+//! [`state_file`] remembers, [`sink`] tells the log, operators' [`scripts`], [`fifos`] and [`mails`]; `life` runs the scripts
+//! of the start and the end. [`trackers`] watch what the router follows. [`process`] knows who else runs here, [`traps`] what
+//! on this host will hurt, [`sysctls`] keeps its settings, [`doors`] knows its addresses and has arriving packets marked,
+//! [`leaks`] asks who answers for its VIPs. [`plan`] only looks.
 //! [`guardian`] acts when all of it has died.
 
 pub mod actuator;
@@ -17,6 +17,7 @@ pub mod fifos;
 pub mod guardian;
 pub mod leaks;
 mod life;
+pub mod mails;
 pub mod main_loop;
 mod masters;
 pub mod metrics;
@@ -30,6 +31,7 @@ pub mod router;
 mod router_metrics;
 pub mod scripts;
 pub mod sink;
+mod smtp;
 pub mod startup;
 pub mod state_file;
 pub mod sysctls;

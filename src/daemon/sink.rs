@@ -1,10 +1,11 @@
-//! Where events go: the log, scripts, FIFOs. The only place that logs changes of state, so that they never disagree.
+//! Where events go: the log, scripts, FIFOs, mails. The only place that logs changes of state, so that they never disagree.
 
 use std::time::Duration;
 
 use tracing::{error, info, warn};
 
 use super::fifos::{self, Fifos};
+use super::mails::{MailStatus, Mails};
 use super::scripts::Scripts;
 use crate::config::Config;
 use crate::director::Director;
@@ -12,6 +13,7 @@ use crate::director::event::{Event, Severity};
 use crate::director::notice::Notices;
 use crate::notify::instance::{Scene, Teller};
 use crate::notify::telling::Telling;
+use crate::time::Instant;
 use crate::vrrp;
 use crate::vrrp::settings::Settings;
 
@@ -19,6 +21,8 @@ use crate::vrrp::settings::Settings;
 pub const MACHINE_FIELDS: &str = "event";
 /// How long the end of the daemon waits for those who are told of it.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// And for its last mail: a mail server is further away.
+const LAST_MAIL: Duration = Duration::from_secs(2);
 
 /// Everybody who is told.
 #[derive(Debug)]
@@ -27,14 +31,15 @@ pub struct Sink {
     teller: Teller,
     scripts: Scripts,
     fifos: Fifos,
+    mails: Mails,
 }
 
 impl Sink {
     /// Tells those a configuration names. Needs the event loop's context.
     pub fn new(config: &Config) -> Sink {
         let scripts = Scripts::new(config.vrrp.secures_scripts);
-        let mut sink =
-            Sink { notices: Notices::default(), teller: Teller::default(), scripts, fifos: Fifos::new() };
+        let (notices, teller) = (Notices::default(), Teller::default());
+        let mut sink = Sink { notices, teller, scripts, fifos: Fifos::new(), mails: Mails::new() };
         sink.want(config);
         sink
     }
@@ -44,6 +49,7 @@ impl Sink {
         self.scripts.secure(config.vrrp.secures_scripts);
         let wanted = fifos::wanted(&config.vrrp.notify.fifos, &config.global.fifos);
         self.fifos.want(wanted, config.vrrp.secures_scripts);
+        self.mails.want(config.global.mail.clone());
     }
 
     /// Tells of an event of the director.
@@ -83,7 +89,10 @@ impl Sink {
     }
 
     fn pass_on(&mut self, tellings: impl IntoIterator<Item = Telling>) {
-        for telling in tellings {
+        for mut telling in tellings {
+            if let Some(letter) = telling.letter.take() {
+                self.mails.push(letter);
+            }
             if let Some(line) = &telling.line {
                 self.fifos.push(line);
             }
@@ -93,14 +102,23 @@ impl Sink {
         }
     }
 
-    /// Runs scripts and writes lines, for ever; may be left and entered again at any time.
+    /// Runs scripts, writes lines and sends mails, for ever; may be left and entered again at any time.
     pub async fn work(&mut self) {
-        tokio::join!(self.scripts.work(), self.fifos.work());
+        tokio::join!(self.scripts.work(), self.fifos.work(), self.mails.work());
     }
 
-    /// The daemon ends: who is told of it has a second.
+    /// How mails are getting on.
+    pub fn mail_status(&self, now: Instant) -> Option<MailStatus> {
+        self.mails.status(now)
+    }
+
+    /// The daemon ends: who is told of it has a second, the last mail two.
     pub async fn finish(&mut self, is_stop: bool) {
-        tokio::join!(self.scripts.finish(FAREWELL), self.fifos.finish(FAREWELL / 2, is_stop));
+        tokio::join!(
+            self.scripts.finish(FAREWELL),
+            self.fifos.finish(FAREWELL / 2, is_stop),
+            self.mails.finish(LAST_MAIL)
+        );
     }
 }
 

@@ -214,8 +214,8 @@ async fn direct(
         "lvsd {} starts", env!("CARGO_PKG_VERSION")
     );
     let originals = run_dir.originals();
-    let mut sysctls = Keeper::new(Kernel(originals.clone()), originals.load());
-    sysctls.want(sysctls::wanted(&config));
+    let mut keeper = Keeper::new(Kernel(originals.clone()), originals.load());
+    keeper.want(sysctls::wanted(&config));
     let sink = Sink::new(&config);
     let mut trackers = Trackers::new();
     let inherited = run_dir.masters().take(now);
@@ -247,7 +247,7 @@ async fn direct(
         before: None,
         doors: DoorKeeper::open(),
         leaks,
-        sysctls,
+        sysctls: keeper,
         started_at: now,
         watch_at: now,
         forwards: None,

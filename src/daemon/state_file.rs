@@ -194,7 +194,7 @@ impl OriginalsFile {
             Ok(_) => BTreeMap::new(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
             Err(error) => {
-                warn!("{}: {error}: what settings were is not known", self.path.display());
+                warn!("{}: {error}: what settings of the kernel were is not known", self.path.display());
                 BTreeMap::new()
             }
         }

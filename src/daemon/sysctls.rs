@@ -1,5 +1,5 @@
-//! Keeps the kernel's IPVS settings (`net.ipv4.vs.*`) as configured, and what checks through the VIP need of the host's,
-//! and puts them back at a stop.
+//! Keeps settings of the kernel as configured, those of IPVS (`net.ipv4.vs.*`) and of virtual routers' interfaces, and puts
+//! them back at a stop.
 //!
 //! What a setting was before is remembered on disk before it is changed, so that a crash or a hand-over leaves it to
 //! the next lvsd. A setting that somebody else changed meanwhile is set again, and at a stop left alone.
@@ -14,12 +14,12 @@ use crate::config::Config;
 use crate::ipvs::types::Family;
 use crate::net::sysctl;
 
-/// Settings by name: those below `net.ipv4.vs` by what follows that, others in full.
+/// Settings by name: `NAME` is one of net.ipv4.vs, `LINK/NAME` one of net.ipv4.conf.
 pub type Values = BTreeMap<String, String>;
 
 /// Takes packets from the network that come from an address of this host's; of no link, because only routes know by
 /// which a real server answers.
-const ACCEPT_LOCAL: &str = "net.ipv4.conf.all.accept_local";
+const ACCEPT_LOCAL: &str = "all/accept_local";
 
 /// Where settings are.
 pub trait Settings {
@@ -87,7 +87,9 @@ impl<S: Settings> Keeper<S> {
         if self.originals.len() != count
             && let Err(error) = self.settings.remember(&self.originals)
         {
-            warn!("what settings were cannot be remembered: {error}: after a crash nobody puts them back");
+            warn!(
+                "what settings of the kernel were cannot be remembered: {error}: after a crash nobody puts them back"
+            );
         }
         for (name, value) in found {
             let Some(wanted) = self.wanted.get(&name).filter(|wanted| **wanted != value).cloned() else {
@@ -95,8 +97,10 @@ impl<S: Settings> Keeper<S> {
                 continue;
             };
             if self.set.contains(&name) {
-                let full = full(&name);
-                warn!("setting {full} was changed to {value} by somebody else, set to {wanted} again");
+                warn!(
+                    "setting {} was changed to {value} by somebody else, set to {wanted} again",
+                    full(&name)
+                );
             }
             match self.settings.write(&name, &wanted) {
                 Ok(()) => {
@@ -134,7 +138,7 @@ impl<S: Settings> Keeper<S> {
             warn!("setting {} cannot be put back to {original}: {error}", full(name));
         }
         if let Err(error) = self.settings.remember(&self.originals) {
-            warn!("what settings were cannot be remembered: {error}");
+            warn!("what settings of the kernel were cannot be remembered: {error}");
         }
     }
 
@@ -144,6 +148,19 @@ impl<S: Settings> Keeper<S> {
             self.troubles.insert(name.to_owned(), trouble.to_owned());
         }
     }
+}
+
+/// The settings a configuration wants.
+pub fn wanted(config: &Config) -> Values {
+    let ipvs = config.global.sysctl.iter().map(|(name, value)| (name.clone(), value.to_string()));
+    let promoting = config.vrrp.instances.iter().filter(|i| i.promotes_secondaries);
+    let links = promoting.filter_map(|i| i.interface.as_ref());
+    let promoted = links.map(|link| (format!("{link}/promote_secondaries"), "1".to_owned()));
+    let servers = config.virtual_servers.iter().filter(|server| server.id.family() == Family::Inet);
+    let checks_ways = servers.flat_map(|server| &server.real_servers).any(|real| real.path_check.is_some());
+    // Answers to checks through the VIP come from the VIP, which is this host's own address while it is active.
+    let accepted = checks_ways.then(|| (ACCEPT_LOCAL.to_owned(), "1".to_owned()));
+    ipvs.chain(promoted).chain(accepted).collect()
 }
 
 /// The kernel's settings, remembered in the run directory.
@@ -156,7 +173,10 @@ impl Settings for Kernel {
     }
 
     fn write(&mut self, name: &str, value: &str) -> io::Result<()> {
-        sysctl::write(&full(name), value)
+        match name.split_once('/') {
+            Some((link, name)) => sysctl::write_of_link("ipv4", link, name, value),
+            None => sysctl::write(&full(name), value),
+        }
     }
 
     fn remember(&mut self, originals: &Values) -> io::Result<()> {
@@ -164,27 +184,23 @@ impl Settings for Kernel {
     }
 }
 
-/// The kernel's settings a configuration wants.
-pub fn wanted(config: &Config) -> Values {
-    let of_ipvs = config.global.sysctl.iter().map(|(name, value)| (name.clone(), value.to_string()));
-    let reals = config.virtual_servers.iter().filter(|server| server.id.family() == Family::Inet);
-    let checks_ways = reals.flat_map(|server| &server.real_servers).any(|real| real.path_check.is_some());
-    // Answers to checks through the VIP come from the VIP, which is this host's own address while it is active.
-    let of_host = checks_ways.then(|| (ACCEPT_LOCAL.to_owned(), "1".to_owned()));
-    of_ipvs.chain(of_host).collect()
-}
-
 /// A setting's value in the kernel.
 ///
 /// # Errors
 /// When there is none of that name.
 pub fn read(name: &str) -> io::Result<String> {
-    sysctl::read(&full(name))
+    match name.split_once('/') {
+        Some((link, name)) => sysctl::read_of_link("ipv4", link, name),
+        None => sysctl::read(&full(name)),
+    }
 }
 
 /// A setting's whole name.
 pub fn full(name: &str) -> String {
-    if name.contains('.') { name.to_owned() } else { format!("net.ipv4.vs.{name}") }
+    match name.split_once('/') {
+        Some((link, name)) => format!("net.ipv4.conf.{link}.{name}"),
+        None => format!("net.ipv4.vs.{name}"),
+    }
 }
 
 #[cfg(test)]

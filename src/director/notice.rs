@@ -11,6 +11,7 @@ use super::Director;
 use super::event::Event;
 use super::pool::{Member, Pool};
 use crate::config::{UpDown, VirtualServer, VirtualServerId};
+use crate::notify::mail::letter::{self, Occasion, QuorumNumbers};
 use crate::notify::telling::{Audience, Change, Line, Subject, Telling};
 
 /// What was told last.
@@ -30,12 +31,16 @@ impl Notices {
             Event::RealServer { virtual_server, real_server, is_up, reason } => {
                 let Some(pool) = director.pools.get(virtual_server) else { return Vec::new() };
                 let Some(member) = pool.members.get(real_server) else { return Vec::new() };
-                self.real_server(pool, member, *is_up, reason, number).into_iter().collect()
+                self.real_server(pool, member, *is_up, (Occasion::Change, reason), number)
+                    .into_iter()
+                    .collect()
             }
             Event::Quorum { virtual_server, has_quorum, weight, quorum } => {
                 let Some(pool) = director.pools.get(virtual_server) else { return Vec::new() };
                 let cause = format!("weight {weight} of {quorum} needed");
-                self.virtual_server(pool, *has_quorum, &cause, number).into_iter().collect()
+                self.virtual_server(pool, *has_quorum, *weight, (Occasion::Change, &cause), number)
+                    .into_iter()
+                    .collect()
             }
             Event::Ready { .. } => {
                 self.is_begun = true;
@@ -60,10 +65,10 @@ impl Notices {
         let mut all = Vec::new();
         for pool in director.pools.values().filter(|p| p.server.notices.is_told_at_stop) {
             for member in pool.members.values().filter(|m| m.is_up) {
-                all.extend(self.real_server(pool, member, false, "lvsd stops", number));
+                all.extend(self.real_server(pool, member, false, (Occasion::Stop, STOPPING), number));
             }
             if pool.has_quorum() {
-                all.extend(self.virtual_server(pool, false, "lvsd stops", number));
+                all.extend(self.virtual_server(pool, false, 0, (Occasion::Stop, STOPPING), number));
             }
         }
         all
@@ -80,7 +85,7 @@ impl Notices {
                     continue;
                 }
                 if member.is_up && tells_servers {
-                    all.extend(self.real_server(pool, member, true, BEGINNING, number));
+                    all.extend(self.real_server(pool, member, true, (Occasion::Start, BEGINNING), number));
                 } else {
                     self.told.insert(subject, member.is_up);
                 }
@@ -91,7 +96,8 @@ impl Notices {
             }
             // keepalived tells of the lack of a quorum only when somebody takes its place.
             if pool.has_quorum() || pool.server.sorry_server.is_some() {
-                all.extend(self.virtual_server(pool, pool.has_quorum(), BEGINNING, number));
+                let (is_up, weight) = (pool.has_quorum(), pool.live_weight());
+                all.extend(self.virtual_server(pool, is_up, weight, (Occasion::Start, BEGINNING), number));
             } else {
                 self.told.insert(subject, false);
             }
@@ -103,13 +109,20 @@ impl Notices {
         &mut self,
         pool: &Pool,
         is_up: bool,
-        cause: &str,
+        weight: u64,
+        (occasion, cause): (Occasion, &str),
         number: Number<'_>,
     ) -> Option<Telling> {
+        let VirtualServer { quorum, hysteresis, notices, .. } = &pool.server;
         let name = name(&pool.server);
         let text = format!("VS {name} {}", word(is_up));
-        let commands = pool.server.notices.commands.as_deref();
-        self.tell(Subject::VirtualServer(name), text, is_up, commands, cause, number)
+        let mut telling =
+            self.tell(Subject::VirtualServer(name), text, is_up, notices.commands.as_deref(), cause, number)?;
+        let numbers = QuorumNumbers { weight, quorum: *quorum, hysteresis: *hysteresis };
+        let subject = &telling.change.subject;
+        let letter = || letter::of_virtual_server(subject, is_up, occasion, numbers, cause);
+        telling.letter = notices.is_mailed.then(letter);
+        Some(telling)
     }
 
     fn real_server(
@@ -117,14 +130,17 @@ impl Notices {
         pool: &Pool,
         member: &Member,
         is_up: bool,
-        cause: &str,
+        (occasion, cause): (Occasion, &str),
         number: Number<'_>,
     ) -> Option<Telling> {
         let real = &member.real_server;
         let subject = real_subject(&pool.server, real.address);
         let text =
             format!("RS {} {} {}", real_name(&pool.server, real.address), name(&pool.server), word(is_up));
-        self.tell(subject, text, is_up, real.commands.as_deref(), cause, number)
+        let mut telling = self.tell(subject, text, is_up, real.commands.as_deref(), cause, number)?;
+        let subject = &telling.change.subject;
+        telling.letter = real.is_mailed.then(|| letter::of_real_server(subject, is_up, occasion, cause));
+        Some(telling)
     }
 
     fn tell(
@@ -151,11 +167,12 @@ impl Notices {
             master: None,
             sequence: number(),
         };
-        Some(Telling { change, scripts: script.into_iter().collect(), line: Some(line) })
+        Some(Telling { change, scripts: script.into_iter().collect(), line: Some(line), letter: None })
     }
 }
 
 const BEGINNING: &str = "at the start";
+const STOPPING: &str = "lvsd stops";
 
 fn word(is_up: bool) -> &'static str {
     if is_up { "UP" } else { "DOWN" }

@@ -426,6 +426,7 @@ mod tests {
             checkers: vec![],
             path_check: None,
             commands: None,
+            is_mailed: false,
         });
         let server = VirtualServer {
             id: VirtualServerId::Address { protocol: Protocol::Tcp, address: [10, 0, 0, 1].into(), port: 80 },

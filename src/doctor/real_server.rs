@@ -35,7 +35,7 @@ pub(super) fn look(config: &Config, view: &View<'_>, role: Role, found: &mut Vec
     }
     match plan(&wanted, view.prepared) {
         Ok(plan) => {
-            let is_elsewhere = |change: &Change| matches!(change, Change::AddAddress { ip, .. } if hidden(view, *ip).next().is_some());
+            let is_elsewhere = |change: &Change| matches!(change, Change::AddAddress { link, ip } if link == "lo" && hidden(view, *ip).next().is_some());
             let lacking = plan.changes.iter().filter(|change| !is_elsewhere(change) && !change.is_spare());
             found.extend(lacking.map(|change| lacks(change, view)));
         }
@@ -114,6 +114,15 @@ fn answering(view: &View<'_>, vip: IpAddr) -> Option<Finding> {
 /// What a change that is due says of the host.
 fn lacks(change: &Change, view: &View<'_>) -> Finding {
     let (severity, what, evidence, why) = match change {
+        Change::AddAddress { link, .. } if link != "lo" => (
+            Severity::Broken,
+            format!("rp_filter drops what comes out of {link}"),
+            format!(
+                "net.ipv4.conf.all.rp_filter is {}, and {link} has no address",
+                shown_value(view.prepared.setting("ipv4", "all", "rp_filter"))
+            ),
+            "a loose filter drops whatever arrives by a link without an address, too",
+        ),
         Change::AddAddress { link, ip } => (
             Severity::Broken,
             format!("VIP {ip} is missing on {link}"),

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::mail::letter::{self, Letter};
 use super::telling::{Audience, Change, Line, Subject, Telling};
 use crate::script::Command;
 use crate::vrrp::event::Event;
@@ -106,7 +107,8 @@ impl Teller {
         };
         let any = commands.any.as_ref().map(|any| with_state(any, &subject, state, priority));
         let scripts = own.clone().into_iter().chain(any).collect();
-        let telling = self.telling(subject.clone(), state, priority, why, scripts);
+        let mut telling = self.telling(subject.clone(), state, priority, why, scripts);
+        telling.letter = mail(commands, &telling.change, scene);
         if is_deleted {
             self.last.remove(&subject);
         } else {
@@ -128,7 +130,7 @@ impl Teller {
         let (priority, cause) = (Some(priority), reason.to_owned());
         let sequence = self.next_sequence();
         let change = Change { subject, state, previous, priority, cause, master, sequence };
-        Telling { change, scripts, line }
+        Telling { change, scripts, line, letter: None }
     }
 }
 
@@ -140,23 +142,23 @@ fn commands<'a>(subject: &Subject, settings: &'a Settings) -> Option<&'a NotifyC
     }
 }
 
-fn name(subject: &Subject) -> &str {
-    match subject {
-        Subject::Instance(name) | Subject::Group(name) | Subject::VirtualServer(name) => name,
-        Subject::RealServer(name, _) => name,
-    }
+/// What a mail says. Of what a reload removed, it is a fault's, whatever scripts are told.
+fn mail(commands: &NotifyCommands, change: &Change, scene: Scene<'_>) -> Option<Letter> {
+    let state = if change.state == "DELETED" { "FAULT" } else { change.state };
+    let is_told = commands.mail && (state != "FAULT" || !scene.settings.notify.mails_no_faults);
+    is_told.then(|| letter::of_router(&change.subject, state, &change.cause))
 }
 
 /// `notify`: its own arguments, then who and how.
 fn with_state(any: &Command, subject: &Subject, state: &str, priority: u8) -> Command {
     let mut command = any.clone();
-    let words = [subject.kind(), name(subject), state, &priority.to_string()];
+    let words = [subject.kind(), subject.name(), state, &priority.to_string()];
     command.words.extend(words.map(str::to_owned));
     command
 }
 
 fn line(subject: &Subject, state: &str, priority: u8) -> Line {
-    let text = format!("{} \"{}\" {state} {priority}\n", subject.kind(), name(subject));
+    let text = format!("{} \"{}\" {state} {priority}\n", subject.kind(), subject.name());
     Line { audience: Audience::Vrrp, bytes: text.into_bytes() }
 }
 

@@ -2,9 +2,11 @@
 //!
 //! A change is told in order, at least once, and never waited for. [`instance`] puts changes of virtual routers into
 //! keepalived's words ([`crate::vrrp`]'s events); those of virtual servers come from above, as [`telling::Telling`]s
-//! too. [`queue`] keeps a subject's scripts in order, [`backlog`] a FIFO's lines. The shell runs and writes.
+//! too. [`queue`] keeps a subject's scripts in order, [`backlog`] a FIFO's lines, [`mail`] what mails tell. The shell runs,
+//! writes and sends.
 
 pub mod backlog;
 pub mod instance;
+pub mod mail;
 pub mod queue;
 pub mod telling;

@@ -168,7 +168,7 @@ mod tests {
             master: None,
             sequence,
         };
-        Telling { change, scripts: scripts.iter().map(command).collect(), line: None }
+        Telling { change, scripts: scripts.iter().map(command).collect(), line: None, letter: None }
     }
 
     /// What begins now: program and sequence.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use super::mail::letter::Letter;
 use crate::script::Command;
 
 /// Bytes of a cause that are told.
@@ -22,6 +23,16 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Subject::Instance(name)
+            | Subject::Group(name)
+            | Subject::VirtualServer(name)
+            | Subject::RealServer(name, _) => name,
+        }
+    }
+
     /// keepalived's word for its kind.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -72,6 +83,8 @@ pub struct Telling {
     pub scripts: Vec<Command>,
     /// The line for FIFOs.
     pub line: Option<Line>,
+    /// What a mail says.
+    pub letter: Option<Letter>,
 }
 
 /// A line for FIFOs.
@@ -115,7 +128,7 @@ impl Change {
 }
 
 /// A cause may quote strangers: one line of it, and not too long.
-fn plain(cause: &str) -> String {
+pub fn plain(cause: &str) -> String {
     let text = cause.chars().map(|c| if c.is_control() { ' ' } else { c });
     text.scan(0, |length, c| {
         *length += c.len_utf8();

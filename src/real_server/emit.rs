@@ -93,6 +93,16 @@ fn tunnels(wish: &Wish) -> BTreeSet<Undoer> {
     wish.vips.iter().filter_map(|vip| undoer(vip.ip, vip.arrival)).collect()
 }
 
+/// IPv4 VIPs whose packets come out of a link. It must have an address: without one a loose filter drops them all.
+fn out_of(wish: &Wish, link: &str) -> Vec<IpAddr> {
+    let is_there = |arrival, ip| match arrival {
+        Arrival::Dr => false,
+        Arrival::Tun { tunnel, is_outer_ipv6 } => decapsulator(tunnel, is_outer_ipv6, ip).0 == link,
+    };
+    let vips = wish.vips.iter().filter(|vip| vip.ip.is_ipv4() && is_there(vip.arrival, vip.ip));
+    vips.map(|vip| vip.ip).collect()
+}
+
 fn sysctl(wish: &Wish) -> String {
     let mut text = why();
     if has_ipv4(wish) {
@@ -106,7 +116,8 @@ fn sysctl(wish: &Wish) -> String {
     for Undoer { link, .. } in tunnels(wish) {
         let _ = writeln!(
             text,
-            "# Clients' packets come out of the tunnel, where no route leads back: the filter must be loose (2).\n\
+            "# Clients' packets come out of the tunnel, where no route leads back: the filter must be loose (2), and the\n\
+             # link must have an address, the VIP's, too: loose drops what arrives by a link without one.\n\
              -net.ipv4.conf.{link}.rp_filter = 2"
         );
     }
@@ -136,6 +147,10 @@ fn script(wish: &Wish, ips: &[IpAddr]) -> String {
         let _ =
             writeln!(text, "    [ -e /sys/class/net/{link} ] || ip link add {link} type {kind} 2>/dev/null");
         let _ = writeln!(text, "    loose {link}\n    ip link set {link} up || return 1");
+        for vip in out_of(wish, link) {
+            let _ = writeln!(text, "    # loose filters drop what arrives by a link without an address");
+            let _ = writeln!(text, "    ip addr replace {vip}/32 dev {link} scope host");
+        }
         if let Some((port, is_ipv6)) = gue {
             let six = if is_ipv6 { " -6" } else { "" };
             let _ = writeln!(text, "    ip fou add port {port} gue{six} 2>/dev/null");
@@ -147,6 +162,9 @@ fn script(wish: &Wish, ips: &[IpAddr]) -> String {
         if let Some((port, is_ipv6)) = gue {
             let six = if is_ipv6 { " -6" } else { "" };
             let _ = writeln!(text, "    ip fou del port {port}{six} 2>/dev/null");
+        }
+        for vip in out_of(wish, link) {
+            let _ = writeln!(text, "    ip addr del {vip}/32 dev {link} 2>/dev/null");
         }
         let _ = writeln!(text, "    ip link set {link} down 2>/dev/null");
     }
@@ -217,6 +235,16 @@ case "$1" in
 esac
 "#;
 
+/// The module that makes a kind of link.
+fn module(kind: &str) -> &str {
+    match kind {
+        "gre" => "ip_gre",
+        "ip6gre" => "ip6_gre",
+        "ip6tnl" => "ip6_tunnel",
+        other => other,
+    }
+}
+
 fn networkd(wish: &Wish, ips: &[IpAddr]) -> String {
     let mut text = why() + "[Match]\n";
     let _ = writeln!(text, "Name={}\n", wish.device);
@@ -234,17 +262,22 @@ fn networkd(wish: &Wish, ips: &[IpAddr]) -> String {
         }
     }
     let mut all = file(&format!("/etc/systemd/network/10-lvs-{}.network", wish.device), &text);
-    for Undoer { kind, gue, .. } in tunnels(wish) {
-        let netdev = format!(
-            "# Undoes the tunnel, whoever sent it.\n[NetDev]\nName=lvs-{kind}\nKind={kind}\n\n[Tunnel]\nIndependent=yes\n\
-             Local=any\nRemote=any\n"
+    for Undoer { link, kind, gue } in tunnels(wish) {
+        all += &file(
+            "/etc/modules-load.d/lvs-real-server.conf",
+            &format!("# Makes {link}, which undoes the tunnel, whoever sent it.\n{}\n", module(kind)),
         );
-        all += &file(&format!("/etc/systemd/network/10-lvs-{kind}.netdev"), &netdev);
-        let network = format!(
-            "[Match]\nName=lvs-{kind}\n\n[Network]\n# no route leads back into the tunnel\nIPv4ReversePathFilter=loose\n\
+        let mut network = format!(
+            "# {link} undoes the tunnel; the kernel makes it with its module.\n[Match]\nName={link}\n\n[Network]\n\
              LinkLocalAddressing=no\nConfigureWithoutCarrier=yes\n"
         );
-        all += &file(&format!("/etc/systemd/network/10-lvs-{kind}.network"), &network);
+        for vip in out_of(wish, link) {
+            let _ = write!(
+                network,
+                "\n# Loose filters drop what arrives by a link without an address.\n[Address]\nAddress={vip}/32\nScope=host\n"
+            );
+        }
+        all += &file(&format!("/etc/systemd/network/10-lvs-{link}.network"), &network);
         if let Some((port, is_ipv6)) = gue {
             let family = if is_ipv6 { "PeerPort=0\n" } else { "" };
             let fou = format!(
@@ -281,11 +314,18 @@ fn network_manager(wish: &Wish, ips: &[IpAddr]) -> String {
         let _ = writeln!(
             all,
             "#### note: NetworkManager has no tunnel for everybody: at boot run `ip link add {link} type {kind}; ip link \
-             set {link} up`{}",
+             set {link} up{}`{}",
+            addresses(wish, link),
             gue.map_or(String::new(), |(port, _)| format!(" and `ip fou add port {port} gue`"))
         );
     }
     all
+}
+
+/// The commands that give a tunnel's link its addresses.
+fn addresses(wish: &Wish, link: &str) -> String {
+    let vips = out_of(wish, link).into_iter();
+    vips.map(|vip| format!("; ip addr replace {vip}/32 dev {link} scope host")).collect()
 }
 
 fn ifupdown(wish: &Wish, ips: &[IpAddr]) -> String {
@@ -300,11 +340,17 @@ fn ifupdown(wish: &Wish, ips: &[IpAddr]) -> String {
         }
     }
     for Undoer { link, kind, gue } in tunnels(wish) {
-        let _ =
-            writeln!(text, "    # undoes the tunnel; no route leads back into it, so its filter is loose");
+        let _ = writeln!(
+            text,
+            "    # undoes the tunnel; no route leads back into it, so its filter is loose, and it has an address, as loose\n    \
+             # drops what arrives by a link without one"
+        );
         let _ = writeln!(text, "    pre-up ip link add {link} type {kind} 2>/dev/null || true");
         let _ = writeln!(text, "    pre-up echo 2 > /proc/sys/net/ipv4/conf/{link}/rp_filter");
         let _ = writeln!(text, "    pre-up ip link set {link} up");
+        for vip in out_of(wish, link) {
+            let _ = writeln!(text, "    pre-up ip addr replace {vip}/32 dev {link} scope host");
+        }
         if let Some((port, is_ipv6)) = gue {
             let six = if is_ipv6 { " -6" } else { "" };
             let _ = writeln!(text, "    pre-up ip fou add port {port} gue{six} || true");
@@ -339,7 +385,8 @@ fn netplan(wish: &Wish, ips: &[IpAddr]) -> String {
     for Undoer { link, kind, gue } in tunnels(wish) {
         let _ = writeln!(
             all,
-            "#### note: netplan's tunnels want a peer: at boot run `ip link add {link} type {kind}; ip link set {link} up`{}",
+            "#### note: netplan's tunnels want a peer: at boot run `ip link add {link} type {kind}; ip link set {link} up{}`{}",
+            addresses(wish, link),
             gue.map_or(String::new(), |(port, _)| format!(" and `ip fou add port {port} gue`"))
         );
     }

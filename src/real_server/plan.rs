@@ -196,11 +196,13 @@ impl Plan {
         if is_on.is_none() {
             self.change(Change::AddLink { name: link.to_owned(), kind: kind.to_owned() });
         }
-        if ip.is_ipv4() {
-            self.free_from_filter(host, link);
-        }
+        let has_address = !host.lengths(link, ip).is_empty();
+        let needs_address = ip.is_ipv4() && self.free_from_filter(host, link, has_address);
         if is_on != Some(true) {
             self.change(Change::LinkUp { name: link.to_owned() });
+        }
+        if needs_address {
+            self.change(Change::AddAddress { link: link.to_owned(), ip });
         }
         if let TunnelKind::Gue { port } = tunnel {
             self.change(Change::AddGue { port, is_ipv6: is_outer_ipv6 });
@@ -219,15 +221,22 @@ impl Plan {
     }
 
     /// Packets from clients come out of a tunnel no route leads back into: a strict filter would drop them all. The
-    /// larger of a link's and `all`'s counts; loose (2) is larger than strict (1).
-    fn free_from_filter(&mut self, host: &dyn View, link: &str) {
+    /// larger of a link's and `all`'s counts; loose (2) is larger than strict (1). Loose drops them, too, while the link
+    /// has no address (fib_frontend.c): whether it needs one.
+    fn free_from_filter(&mut self, host: &dyn View, link: &str, has_address: bool) -> bool {
         let all = host.setting("ipv4", "all", "rp_filter").unwrap_or(0);
         let from = host.setting("ipv4", link, "rp_filter");
         let own = from.or_else(|| host.setting("ipv4", "default", "rp_filter")).unwrap_or(0);
-        if all.max(own) == 1 {
-            let to = if all == 1 { 2 } else { 0 };
+        let to = match all {
+            0 if has_address && own == 2 => 2,
+            0 => 0,
+            1 => 2,
+            _ => own,
+        };
+        if own != to {
             self.change(setting("ipv4", link, "rp_filter", from, to));
         }
+        all > 0 && !has_address
     }
 }
 
@@ -359,19 +368,27 @@ mod tests {
         let tun = |tunnel, is_outer_ipv6| Arrival::Tun { tunnel, is_outer_ipv6 };
         let mut host = bare();
         host.settings.values_mut().for_each(|value| *value = 2);
-        for (all, own, wanted) in [
-            (1, 0, Some("sysctl -w net/ipv4/conf/tunl0/rp_filter=2    # was 0")),
-            (0, 1, Some("sysctl -w net/ipv4/conf/tunl0/rp_filter=0    # was 1")),
-            (2, 1, None),
-            (0, 0, None),
+        let address = "ip addr add 10.0.0.1/32 dev tunl0 scope host";
+        for (all, own, wanted, also) in [
+            (1, 0, Some("sysctl -w net/ipv4/conf/tunl0/rp_filter=2    # was 0"), Some(address)),
+            (0, 1, Some("sysctl -w net/ipv4/conf/tunl0/rp_filter=0    # was 1"), None),
+            (0, 2, Some("sysctl -w net/ipv4/conf/tunl0/rp_filter=0    # was 2"), None),
+            (2, 1, None, Some(address)),
+            (0, 0, None, None),
         ] {
             host.settings.insert("ipv4.all.rp_filter".to_owned(), all);
             host.settings.insert("ipv4.tunl0.rp_filter".to_owned(), own);
             host.links.insert("tunl0", false);
             let lines = lines(&wish(&[("10.0.0.1", tun(TunnelKind::Ipip, false))]), &host);
-            let rest = ["ip link set tunl0 up", "ip addr add 10.0.0.1/32 dev lo scope host"];
+            let on_lo = ["ip addr add 10.0.0.1/32 dev lo scope host"];
+            let rest = ["ip link set tunl0 up"].into_iter().chain(also).chain(on_lo);
             assert_eq!(lines, wanted.into_iter().chain(rest).collect::<Vec<_>>());
         }
+        host.settings.insert("ipv4.all.rp_filter".to_owned(), 0);
+        host.settings.insert("ipv4.tunl0.rp_filter".to_owned(), 2);
+        host.addresses.push(("tunl0", "10.0.0.1".parse().unwrap(), 32));
+        let lines = lines(&wish(&[("10.0.0.1", tun(TunnelKind::Ipip, false))]), &host);
+        assert_eq!(lines, ["ip link set tunl0 up", "ip addr add 10.0.0.1/32 dev lo scope host"]);
         let gue = wish(&[("10.0.0.1", tun(TunnelKind::Gue { port: 6080 }, true))]);
         let plan = plan(&gue, &host).unwrap();
         let lines: Vec<String> = plan.changes.iter().map(ToString::to_string).collect();

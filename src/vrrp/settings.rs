@@ -190,6 +190,8 @@ pub struct InstanceSettings {
     pub owner_ignores_adverts: bool,
     /// The state of its interface does not matter (`dont_track_primary`).
     pub ignores_own_link: bool,
+    /// Its interface keeps addresses whose network's first one goes (`promote_secondaries`).
+    pub promotes_secondaries: bool,
     /// What it follows.
     pub tracks: Vec<Track>,
     /// Bytes of the receive buffer; None: the system's (`kernel_rx_buf_size`).
@@ -468,7 +470,7 @@ pub struct NotifyCommands {
     pub any: Option<Command>,
     pub master_heard_lower_priority: Option<Command>,
     pub tells_priority: bool,
-    /// `smtp_alert`.
+    /// Mails are sent (`smtp_alert`).
     pub mail: bool,
 }
 
@@ -479,6 +481,8 @@ pub struct NotifySettings {
     pub fifos: Vec<Fifo>,
     /// States are told again after a reload (`fifo_write_vrrp_states_on_reload`).
     pub repeats_on_reload: bool,
+    /// Mails do not tell of faults (`no_email_faults`).
+    pub mails_no_faults: bool,
 }
 
 /// A FIFO that state lines are written to.

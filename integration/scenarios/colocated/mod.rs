@@ -4,6 +4,7 @@
 
 mod fallback;
 mod pair;
+mod persistence;
 mod story;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,12 @@ pub fn run(lab: &mut Lab) -> Verdict {
     story::change_over(lab, &pair)?;
     story::whatever_happens_to_the_network(lab, &pair)?;
     story::ends(lab, &pair)
+}
+
+/// Clients stay at their node across failovers.
+pub fn run_persistence(lab: &mut Lab) -> Verdict {
+    let pair = Pair::build(lab)?;
+    persistence::holds(lab, &pair)
 }
 
 /// What came of each situation, under each director.

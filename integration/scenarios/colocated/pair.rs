@@ -286,7 +286,7 @@ pub fn is_marked(host: &Host) -> Verdict {
     if is_well { Ok(()) } else { Err(status.to_string()) }
 }
 
-fn configuration(host: &Host) -> &'static str {
+pub fn configuration(host: &Host) -> &'static str {
     if host.name() == "a" { include_str!("a.conf") } else { include_str!("b.conf") }
 }
 

@@ -8,55 +8,75 @@ use crate::lab::client::hits;
 use crate::lab::daemon::Daemon;
 use crate::lab::host::Host;
 use crate::lab::machine::Machine;
-use crate::lab::table::load;
+use crate::lab::table::{ipvsadm, load};
 use crate::lab::topology::{VIP, VIP6};
 use crate::lab::wait::{seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim, judge, same};
 
+const TUN: [&str; 2] = ["--method", "tun"];
 /// A mount of /sys that cannot be written to tells both managers that there is no udev to wait for.
 const NO_UDEV: &str = "mount -t sysfs -o ro sysfs /sys && ";
 
 pub fn run(lab: &mut Lab) -> Verdict {
     let site = lab.plain_site()?;
-    judge::modprobe(&["dummy", "sch_ingress", "cls_matchall", "act_mirred"])?;
+    judge::modprobe(&["dummy", "sch_ingress", "cls_matchall", "act_mirred", "ipip", "ip6_tunnel"])?;
     let host = lab.host("rs1")?;
-    load(
-        &site.director,
-        &format!(
-            "-A -t {VIP}:80 -s rr\n-a -t {VIP}:80 -r 10.1.0.21:80 -g\n-A -t [{VIP6}]:80 -s rr\n\
-             -a -t [{VIP6}]:80 -r [fd00:1::21]:80 -g\n"
-        ),
-    )?;
     let machine = Machine::of(&host)?;
+    direct(&site.director, "-g")?;
 
     lab.step("ifupdown");
-    install(&machine, "ifupdown")?;
+    install(&machine, "ifupdown", &[])?;
     let state = "mkdir -p /run/network && ";
     machine.succeed(&["sh", "-c", &format!("{state}ifup -a -i /etc/network/interfaces.d/lvs-vip")])?;
-    serves(lab, &site.client, &host, "lvs-vip")?;
+    serves(&site.client, &host, "lvs-vip", &[])?;
     machine.succeed(&["ifdown", "-a", "-i", "/etc/network/interfaces.d/lvs-vip"])?;
     bare(&host, "lvs-vip")?;
 
     lab.step("systemd-networkd");
-    install(&machine, "systemd-networkd")?;
-    by_networkd(lab, &site.client, &machine)?;
+    install(&machine, "systemd-networkd", &[])?;
+    by_networkd(lab, &site.client, &machine, &[])?;
 
     lab.step("netplan");
-    install(&machine, "netplan")?;
-    lab.note(machine.succeed(&["netplan", "generate"])?);
-    by_networkd(lab, &site.client, &machine)?;
+    install(&machine, "netplan", &[])?;
+    machine.succeed(&["netplan", "generate"])?;
+    by_networkd(lab, &site.client, &machine, &[])?;
 
     lab.step("NetworkManager");
-    install(&machine, "networkmanager")?;
-    let quit = format!(
-        "{NO_UDEV}mkdir -p /run/NetworkManager && exec NetworkManager --configure-and-quit=initrd --log-level=INFO"
+    install(&machine, "networkmanager", &[])?;
+    let start = format!(
+        "{NO_UDEV}mkdir -p /run/NetworkManager && exec NetworkManager --debug --configure-and-quit=initrd --log-level=INFO 2>&1"
     );
-    lab.note(machine.succeed(&["sh", "-c", &quit])?);
-    serves(lab, &site.client, &host, "lvs-vip")
+    let said = machine.succeed(&["sh", "-c", &start])?;
+    serves(&site.client, &host, "lvs-vip", &[]).map_err(|error| format!("{error}\n{said}"))?;
+    bare(&host, "lvs-vip")?;
+
+    direct(&site.director, "-i")?;
+    lab.step("ifupdown, by TUN");
+    install(&machine, "ifupdown", &TUN)?;
+    machine.succeed(&["sh", "-c", &format!("{state}ifup -a -i /etc/network/interfaces.d/lvs-vip")])?;
+    serves(&site.client, &host, "lvs-vip", &TUN)?;
+    machine.succeed(&["ifdown", "-a", "-i", "/etc/network/interfaces.d/lvs-vip"])?;
+    bare(&host, "lvs-vip")?;
+
+    lab.step("systemd-networkd, by TUN");
+    install(&machine, "systemd-networkd", &TUN)?;
+    by_networkd(lab, &site.client, &machine, &TUN)
+}
+
+/// The director sends everything to the host, by this method.
+fn direct(director: &Host, method: &str) -> Verdict {
+    ipvsadm(director, "-C")?;
+    load(
+        director,
+        &format!(
+            "-A -t {VIP}:80 -s rr\n-a -t {VIP}:80 -r 10.1.0.21:80 {method}\n-A -t [{VIP6}]:80 -s rr\n\
+             -a -t [{VIP6}]:80 -r [fd00:1::21]:80 {method}\n"
+        ),
+    )
 }
 
 /// Starts it until it has configured what its files say.
-fn by_networkd(lab: &Lab, client: &Host, machine: &Machine) -> Verdict {
+fn by_networkd(lab: &Lab, client: &Host, machine: &Machine, flags: &[&str]) -> Verdict {
     let start = format!(
         "{NO_UDEV}mkdir -p /run/systemd/netif/links /run/systemd/netif/leases && chown -R systemd-network /run/systemd/netif \
          && exec /lib/systemd/systemd-networkd"
@@ -72,14 +92,19 @@ fn by_networkd(lab: &Lab, client: &Host, machine: &Machine) -> Verdict {
         if is_whole { Ok(()) } else { Err(format!("{lo:?}\n{}", daemon.log_text())) }
     });
     outcome?;
-    serves(lab, client, machine.host(), "lo")?;
+    serves(client, machine.host(), "lo", flags).map_err(|error| format!("{error}\n{}", daemon.log_text()))?;
     daemon.kill()?;
     bare(machine.host(), "lo")
 }
 
 /// Writes what is emitted where it says it belongs, and puts the settings in force.
-fn install(machine: &Machine, format: &str) -> Verdict {
-    let emitted = text(&succeed(machine.host(), &["emit", "--vip", VIPS, "--format", format])?.stdout);
+fn install(machine: &Machine, format: &str, flags: &[&str]) -> Verdict {
+    let arguments = [&["emit", "--vip", VIPS, "--format", format], flags].concat();
+    let emitted = text(&succeed(machine.host(), &arguments)?.stdout);
+    // Each stands by itself: NetworkManager, for one, leaves alone what ifupdown has a file for.
+    let installed = ["/etc/network/interfaces.d/lvs-vip", "/etc/sysctl.d/90-lvs-real-server.conf"];
+    let folders = ["/etc/systemd/network", "/run/systemd/network", "/etc/netplan"];
+    machine.succeed(&[&["rm", "-rf"], &installed[..], &folders[..]].concat())?;
     let mut written = 0;
     for part in emitted.split("#### ").skip(1) {
         let (path, contents) = part.split_once('\n').ok_or("a path")?;
@@ -105,10 +130,10 @@ fn install(machine: &Machine, format: &str) -> Verdict {
 }
 
 /// The host is what `lvsd real-server up` would make of it, and serves.
-fn serves(lab: &Lab, client: &Host, host: &Host, device: &str) -> Verdict {
-    let status = real_server(host, &["status", "--vip", VIPS, "--dev", device])?;
+fn serves(client: &Host, host: &Host, device: &str, flags: &[&str]) -> Verdict {
+    let arguments = [&["status", "--vip", VIPS, "--dev", device], flags].concat();
+    let status = real_server(host, &arguments)?;
     let said = text(&status.stdout) + &text(&status.stderr);
-    lab.note(&said);
     same(&format!("lvsd's opinion: {said}"), &status.status.code(), &Some(0))?;
     for url in [format!("http://{VIP}/"), format!("http://[{VIP6}]/")] {
         same(&url, &hits(client, 4, &url)?.to_string().as_str(), &"rs1=4")?;
@@ -122,6 +147,9 @@ fn bare(host: &Host, device: &str) -> Verdict {
         judge::output(host, &["ip", "addr", "flush", "to", vip])?;
     }
     let names = |link| ["arp_ignore", "arp_announce"].map(|name| format!("net/ipv4/conf/{link}/{name}"));
+    for link in ["tunl0", "ip6tnl0"] {
+        judge::output(host, &["sh", "-c", &format!("ip link set {link} down; true")])?;
+    }
     for name in names("all").iter().chain(&names(device)) {
         let path = format!("/proc/sys/{name}");
         judge::output(host, &["sh", "-c", &format!("[ ! -e {path} ] || echo 0 > {path}")])?;

@@ -2,11 +2,14 @@
 //! hand-over and a crash, put back by a stop, and what a reload drops is put back at once. With keepalived.conf they are
 //! the operator's, but `lvsd check` says on a director which will hurt.
 
+use std::net::IpAddr;
+
 use rustix::process::Signal;
 
 use crate::lab::daemon::{Daemon, READY, control, lvsd, run_dir};
 use crate::lab::host::Host;
-use crate::lab::judge::output;
+use crate::lab::judge::{addresses, output};
+use crate::lab::topology::batch;
 use crate::lab::wait::{seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim, same};
 
@@ -23,6 +26,7 @@ const NAT: &str = "virtual_server 10.1.0.100 80 {
     }
 }
 ";
+const ROUTER: &str = include_str!("router.conf");
 const NAMES: [&str; 3] = ["expire_nodest_conn", "expire_quiescent_template", "sync_threshold"];
 
 pub fn run(lab: &mut Lab) -> Verdict {
@@ -73,7 +77,32 @@ pub fn run(lab: &mut Lab) -> Verdict {
     claim(reload.code == Some(0), || format!("{reload:?}"))?;
     same("what is dropped is put back", &settings(director)?.as_str(), &"0 1 3 50")?;
     daemon.end(Signal::TERM)?;
-    same("a stop puts everything back", &settings(director)?, &before)
+    same("a stop puts everything back", &settings(director)?, &before)?;
+    promoting(lab, director)
+}
+
+/// An interface's `promote_secondaries` is the virtual router's while there is one: a VIP outlives the first address of
+/// its network.
+fn promoting(lab: &Lab, director: &Host) -> Verdict {
+    lab.step("promote_secondaries");
+    director.sysctl(&[("net.ipv4.conf.all.promote_secondaries", "0")])?;
+    director.sysctl(&[("net.ipv4.conf.eth0.promote_secondaries", "0")])?;
+    let setting = || output(director, &["cat", "/proc/sys/net/ipv4/conf/eth0/promote_secondaries"]);
+    let file = lab.write("d1.conf", ROUTER)?;
+    let daemon = Daemon::start_lvsd(lab, director, &file, &run_dir(director), &[])?;
+    let vip: IpAddr = "10.1.0.150".parse().map_err(|e| format!("{e}"))?;
+    let holds = || -> Result<bool, String> {
+        Ok(addresses(director)?.get("eth0").is_some_and(|all| all.contains(&vip)))
+    };
+    wait_for("the VIP is there", seconds(10), || if holds()? { Ok(()) } else { Err("no".to_owned()) })?;
+    same("the setting", &setting()?.trim(), &"1")?;
+    batch(Some(director.name()), "addr del 10.1.0.11/24 dev eth0\n")?;
+    // Otherwise it would have gone with the address, and come again.
+    let log = daemon.log_text();
+    claim(holds()? && !log.contains("put back"), || log.clone())?;
+    batch(Some(director.name()), "addr add 10.1.0.11/24 dev eth0\n")?;
+    daemon.end(Signal::TERM)?;
+    same("the setting, put back", &setting()?.trim(), &"0")
 }
 
 /// Their values in a host, in the order of [`NAMES`].

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::lab::client::get;
+use super::vrrp_vmac::hears;
 use crate::lab::host::Host;
 use crate::lab::topology::batch;
 use crate::lab::vrrp::frame::{Advert, Message};
 use crate::lab::vrrp::node::{Make, Node};
 use crate::lab::vrrp::segment::{Segment, VIP, VIP6, address};
-use crate::lab::wait::{pause, seconds, wait_for};
+use crate::lab::wait::{pause, seconds};
 use crate::lab::{Lab, Verdict, claim, judge, same};
 
 const CONF: &str = include_str!("director.conf");
@@ -162,14 +162,7 @@ fn virtual_mac(lab: &Lab, segment: &Segment, make: Make) -> Verdict {
     node.start(lab)?;
     let is_it = |a: &Advert| a.vrid == 61 && a.priority > 0;
     segment.tap.wait_advert("VRID 61", begun, seconds(8), is_it)?;
-    let mac = "00:00:5e:00:01:3d";
-    batch(Some("c"), &format!("neigh flush to {VIP}\n"))?;
-    wait_for("the client hears the virtual MAC, and no other", seconds(8), || {
-        // Nobody listens there; to be refused, it must have asked for the MAC address.
-        let _ = get(&segment.client, &format!("http://{VIP}/"));
-        let seen = judge::output(&segment.client, &["ip", "neigh", "show", "to", &VIP.to_string()])?;
-        if seen.contains(mac) { Ok(()) } else { Err(seen) }
-    })?;
+    hears(segment, "00:00:5e:00:01:3d")?;
     node.end(Signal::TERM)?;
     let links = judge::output(&node.host, &["ip", "-br", "link"])?;
     claim(!links.contains("vrrp"), || format!("its macvlan is gone:\n{links}"))?;

@@ -111,7 +111,7 @@ impl<'a> Pair<'a> {
         self.load = Some(Load::start(&self.segment.client, &format!("http://{VIP}/"), RATE));
         self.serving()?;
         let mut told = Vec::new();
-        let parts: [(&str, Part<'a>); 8] = [
+        let parts: [(&str, Part<'a>); 9] = [
             ("kill -9 of all", Pair::killed),
             ("kill -9 of one", Pair::main_killed),
             ("SIGUSR2", Pair::handed_over),
@@ -120,6 +120,7 @@ impl<'a> Pair<'a> {
             ("partition", Pair::parted),
             ("paused for 6 s", Pair::paused),
             ("script fails", Pair::unwell),
+            ("clock set", Pair::clock_set),
         ];
         for (name, part) in parts {
             self.lab.step(name);
@@ -265,6 +266,33 @@ impl<'a> Pair<'a> {
         let failover = moves_on(&self.segment)?.measure(|| well("d1", false))?;
         self.one_holder("d2", failover.begun + failover.advert)?;
         self.returns(|_| well("d1", true))?;
+        Ok(failover.to_string())
+    }
+
+    /// Somebody sets the clock, an hour on and two back: nobody notices, and a takeover takes the time it takes.
+    fn clock_set(&mut self) -> Result<String, String> {
+        let begun = Instant::now();
+        for step in ["+1 hour", "-2 hours"] {
+            judge::run(&["date", "-s", step])?;
+            pause(MASTER_DOWN + INTERVAL);
+        }
+        let now = Instant::now();
+        let source = address("d1")?;
+        let adverts = self.segment.tap.adverts(VRID, begun - INTERVAL, now);
+        let times = adverts.iter().map(|(at, _)| *at);
+        let gap = times.clone().zip(times.skip(1)).map(|(one, next)| next - one).max();
+        claim(gap.is_some_and(|gap| gap <= INTERVAL + EXACT), || {
+            format!("the first was silent for {gap:?}")
+        })?;
+        same("who spoke", &self.segment.tap.speakers(VRID, begun, now), &vec![source])?;
+        let changes = self.segment.holders.changes(VIP.into(), begun, now);
+        claim(changes.is_empty(), || format!("the VIP does not move: {changes:?}"))?;
+        let failover = moves_on(&self.segment)?.measure(|| {
+            self.first.kill_all()?;
+            judge::run(&["date", "-s", "+1 hour"]).map(drop)
+        })?;
+        near("silence", failover.silence, MASTER_DOWN)?;
+        self.returns(|pair| pair.first.start(pair.lab))?;
         Ok(failover.to_string())
     }
 

@@ -16,6 +16,9 @@ pub const PRIORITY: u8 = 200;
 /// The director, as it sends itself.
 const DIRECTOR: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 
+/// Bytes of the longest packet, as large as jumbo frames carry.
+pub const LONG: usize = 9000;
+
 /// What must come of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -90,6 +93,7 @@ fn of_both(vrid: u8) -> Vec<Kind> {
             (1..=28).map(|n| edited(&|m| m.extend(vec![0x5a; n]))).collect(),
             "too long",
         ),
+        ignored(vrid, "9000 bytes", vec![edited(&|m| m.resize(LONG - 20, 0x5a))], "too long"),
         ignored(vrid, "VRID 0", vec![byte(1, 0)], ""),
         ignored(vrid, "a VRID nobody has", vec![byte(1, 77)], ""),
         ignored(

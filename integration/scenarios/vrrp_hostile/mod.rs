@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use self::frames::{Fate, Kind, PRIORITY, SENDER, THREE, TWO, VIP2, VIP3, all, good};
+use self::frames::{Fate, Kind, LONG, PRIORITY, SENDER, THREE, TWO, VIP2, VIP3, all, good};
 use crate::lab::daemon::status;
-use crate::lab::topology::SWITCH;
+use crate::lab::topology::{SWITCH, batch};
 use crate::lab::vrrp::frame::{Advert, Forged, message_v3};
 use crate::lab::vrrp::node::{Make, Node};
 use crate::lab::vrrp::packet_socket::PacketSocket;
@@ -36,6 +36,9 @@ const GROWTH: u64 = 1024;
 
 pub fn run(lab: &mut Lab) -> Verdict {
     let segment = lab.segment(1)?;
+    // Jumbo frames pass between the switch and the director.
+    batch(Some(SWITCH), &format!("link set d1-eth0 mtu {LONG}\nlink set {WIRE} mtu {LONG}\n"))?;
+    batch(Some("d1"), &format!("link set eth0 mtu {LONG}\n"))?;
     let wire = lab.host(SWITCH)?.enter(|| PacketSocket::open(WIRE))?;
     let mut wrong = Vec::new();
     for make in [Make::Keepalived, Make::Lvsd] {

@@ -64,7 +64,7 @@ fn skew(priority: u32) -> Duration {
     INTERVAL * (256 - priority) / 256
 }
 
-/// Waits until a director speaks. From then on it is the only one, and it alone holds the VIP; and it has kept this
+/// Waits until a director speaks. From a moment later on it is the only one, and it alone holds the VIP; and it has kept this
 /// silence, where that is said.
 fn only(segment: &Segment, director: &str, from: Instant, silence: Option<Duration>) -> Verdict {
     let source = address(director)?;
@@ -80,7 +80,8 @@ fn only(segment: &Segment, director: &str, from: Instant, silence: Option<Durati
     }
     pause(INTERVAL * 10);
     let now = Instant::now();
-    same("who speaks", &segment.tap.speakers(VRID, spoke, now), &vec![source])?;
+    // Who yields says one last word, at once.
+    same("who speaks", &segment.tap.speakers(VRID, spoke + EXACT, now), &vec![source])?;
     let mut holders = segment.holders.at(VIP.into(), now);
     // The first was killed whenever another one speaks here, and could not give it up.
     holders.retain(|h| h == director || h != "d1");

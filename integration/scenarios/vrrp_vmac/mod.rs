@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::lab::client::get;
+use crate::lab::topology::batch;
 use crate::lab::vrrp::frame::{Advert, Message, checksum};
 use crate::lab::vrrp::node::{Make, Node};
 use crate::lab::vrrp::packet_socket::PacketSocket;
-use crate::lab::vrrp::segment::{Segment, address};
-use crate::lab::wait::{pause, seconds};
-use crate::lab::{Lab, Verdict, claim};
+use crate::lab::vrrp::segment::{Segment, VIP, address};
+use crate::lab::wait::{pause, seconds, wait_for};
+use crate::lab::{Lab, Verdict, claim, judge};
 
 const CONF: &str = include_str!("director.conf");
 const SECOND: Duration = seconds(1);
@@ -67,6 +69,52 @@ pub fn run(lab: &mut Lab) -> Verdict {
     lab.note(format!("frames from virtual MAC addresses: {seen:?}"));
     claim(seen.contains_key("advertisement"), || "no virtual MAC address was seen".to_owned())?;
     claim(!seen.contains_key("report"), || format!("reports from a virtual MAC address: {seen:?}"))
+}
+
+/// The same two directors, whose interface is part of a VRF: so are their VMACs, and a client hears the virtual MAC
+/// address of whoever is Master.
+pub fn run_vrf(lab: &mut Lab) -> Verdict {
+    let segment = lab.segment(2)?;
+    judge::modprobe(&["vrf"])?;
+    for name in ["d1", "d2"] {
+        let vrf = "link add blue type vrf table 10\nlink set blue up\nlink set eth0 master blue\n";
+        batch(Some(name), vrf)?;
+    }
+    let mut nodes = Vec::new();
+    for (name, priority) in [("d1", 150), ("d2", 100)] {
+        let mut node = Node::new(lab, name, Make::Lvsd, &format!("$PRIORITY={priority}\n{CONF}"))?;
+        node.start(lab)?;
+        nodes.push(node);
+    }
+    let mut begun = Instant::now();
+    for (name, node) in ["d1", "d2"].into_iter().zip(&mut nodes) {
+        lab.step(format!("{name} is Master"));
+        speaks(&segment, name, begun)?;
+        for vmac in ["vrrp.61", "vrrp6.62"] {
+            let shown = judge::run(&["ip", "-n", name, "link", "show", "dev", vmac])?;
+            claim(shown.contains("master blue"), || shown.clone())?;
+        }
+        hears(&segment, "00:00:5e:00:01:3d")?;
+        begun = Instant::now();
+        node.kill_all()?;
+        // What the dead left would answer, too.
+        batch(Some(name), "link del vrrp.61\nlink del vrrp6.62\n")?;
+    }
+    Ok(())
+}
+
+/// The client asks for the VIP, and hears this MAC address.
+///
+/// # Errors
+/// When it hears another, or none.
+pub fn hears(segment: &Segment, mac: &str) -> Verdict {
+    batch(Some("c"), &format!("neigh flush to {VIP}\n"))?;
+    wait_for(&format!("the client hears {mac}"), seconds(8), || {
+        // Nobody listens there; to be refused, it must have asked for the MAC address.
+        let _ = get(&segment.client, &format!("http://{VIP}/"));
+        let seen = judge::output(&segment.client, &["ip", "neigh", "show", "to", &VIP.to_string()])?;
+        if seen.contains(mac) { Ok(()) } else { Err(seen) }
+    })
 }
 
 /// Waits until a director speaks for both virtual routers.

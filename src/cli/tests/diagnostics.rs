@@ -1158,7 +1158,7 @@ error: `bindto` fd00::2 and the address to check, 10.0.0.1, are of different fam
 }
 
 #[test]
-fn mails_are_accepted_and_not_sent() {
+fn mails_that_will_not_be_sent_are_told() {
     runs(
         top_level(
             r#"global_defs {
@@ -1171,11 +1171,115 @@ fn mails_are_accepted_and_not_sent() {
         r#"
 warning: keepalived.conf: there is no virtual server: nothing is directed
 
-warning: `notification_email` is not yet supported: no mail is sent
+warning: no mail is sent: there is no `smtp_server`
  --> keepalived.conf:2:5
   |
 2 |     notification_email {
   |     ^^^^^^^^^^^^^^^^^^
+  |
+  = help: write `smtp_server ADDRESS`
+"#,
+    );
+    runs(
+        top_level(
+            r#"global_defs {
+    smtp_server mx.example.org
+    smtp_alert_vrrp
+}"#,
+        ),
+        r#"
+warning: keepalived.conf: there is no virtual server: nothing is directed
+
+warning: no mail is sent: there is no `notification_email`
+ --> keepalived.conf:2:5
+  |
+2 |     smtp_server mx.example.org
+  |     ^^^^^^^^^^^^^^^^^^^^^^^^^^
+  |
+  = help: write `notification_email { ... }` with an address a line
+"#,
+    );
+    runs(
+        top_level(
+            r#"global_defs {
+    notification_email {
+        root@localhost
+    }
+    smtp_server 192.0.2.25 587
+}"#,
+        ),
+        r#"
+warning: keepalived.conf: there is no virtual server: nothing is directed
+
+warning: no mail is sent: nobody asks for any
+ --> keepalived.conf:5:5
+  |
+5 |     smtp_server 192.0.2.25 587
+  |     ^^^^^^^^^^^^^^^^^^^^^^^^^^
+  |
+  = help: write `smtp_alert`
+"#,
+    );
+}
+
+#[test]
+fn mail_addresses_and_servers_are_looked_at() {
+    is_refused(
+        top_level(
+            r#"global_defs {
+    notification_email {
+        ops@example.org "Duty <duty@example.org>" root
+        Somebody <some@example.org>
+        "nobody@"
+    }
+    notification_email_from "a b"
+    smtp_server 192.0.2.300
+    smtp_helo_name "two words"
+    smtp_connect_timeout 1000
+}"#,
+        ),
+        r#"
+warning: `notification_email`: `Somebody` is not a mail address, and is left out
+ --> keepalived.conf:4:9
+  |
+4 |         Somebody <some@example.org>
+  |         ^^^^^^^^
+  |
+  = help: put name and address together into double quotes: `"NAME <USER@HOST>"`
+
+warning: `notification_email`: `nobody@` is not a mail address, and is left out
+ --> keepalived.conf:5:10
+  |
+5 |         "nobody@"
+  |          ^^^^^^^
+  |
+  = help: write USER@HOST, or `"NAME <USER@HOST>"` in double quotes
+
+warning: `notification_email_from`: `a b` is not a mail address, and is left out
+ --> keepalived.conf:7:30
+  |
+7 |     notification_email_from "a b"
+  |                              ^^^
+  |
+  = help: write USER@HOST, or `"NAME <USER@HOST>"` in double quotes
+
+error: `smtp_server`: `192.0.2.300` is not an address or the name of a host, and a port from 1 to 65535 where it is not 25
+ --> keepalived.conf:8:17
+  |
+8 |     smtp_server 192.0.2.300
+  |                 ^^^^^^^^^^^
+
+error: `smtp_helo_name`: `two words` is not the name of a host
+ --> keepalived.conf:9:21
+  |
+9 |     smtp_helo_name "two words"
+  |                     ^^^^^^^^^
+
+warning: `smtp_connect_timeout` is out of range, and ignored: `1000` is not seconds from 0 to 600
+  --> keepalived.conf:10:26
+   |
+10 |     smtp_connect_timeout 1000
+   |                          ^^^^
 "#,
     );
 }

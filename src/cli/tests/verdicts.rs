@@ -141,7 +141,7 @@ virtual_server 192.168.177.100 443 {
     assert_eq!(checker.spec.timing.retry, 3);
     assert_eq!(checker.spec.target.address, "192.168.177.181:23".parse().unwrap());
     assert!(
-        report.text.ends_with("1 virtual server, 1 real server, 1 virtual router: 7 warnings: can be run\n"),
+        report.text.ends_with("1 virtual server, 1 real server, 1 virtual router: 3 warnings: can be run\n"),
         "{}",
         report.text
     );

@@ -516,11 +516,13 @@ warning: vrrp_instance VI_1: /etc/notify.sh: there is no such file
    |
    = help: nobody hears of its changes without it
 
-warning: `smtp_alert` is not yet supported: no mail is sent
+warning: no mail is sent: there is no `smtp_server` and no `notification_email`
   --> keepalived.conf:58:5
    |
 58 |     smtp_alert
    |     ^^^^^^^^^^
+   |
+   = help: write both in global_defs, or take `smtp_alert` out
 
 warning: `timer_expired_backup` is ignored: after late timers lvsd always hears what arrived before it claims anything
   --> keepalived.conf:59:5

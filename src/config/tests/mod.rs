@@ -1,6 +1,7 @@
 //! What users rely on: the meaning of files.
 
 mod group;
+mod mail;
 mod notice;
 mod vrrp;
 mod yaml;

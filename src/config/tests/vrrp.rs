@@ -78,7 +78,7 @@ fn an_address_has_all_its_options() {
 #[test]
 fn an_instance_hears_all_its_words() {
     let instance = one(
-        "state BACKUP\npriority 150\nversion 3\nadvert_int 0.25\nnopreempt\ndont_track_primary\ntrack_src_ip\n\
+        "state BACKUP\npriority 150\nversion 3\nadvert_int 0.25\nnopreempt\ndont_track_primary\ntrack_src_ip\npromote_secondaries\n\
          mcast_src_ip 192.0.2.2\nmcast_dst_ip 224.0.0.100\nv3_checksum_as_v2\ndown_timer_adverts 5\nlower_prio_no_advert\n\
          higher_prio_send_advert\nowner_ignore_adverts\nkernel_rx_buf_size 65536\n\
          garp_master_delay 1\ngarp_master_repeat 2\ngarp_master_refresh 60\ngarp_master_refresh_repeat 3\n\
@@ -100,7 +100,7 @@ fn an_instance_hears_all_its_words() {
     };
     let all = ["", "higher_prio_send_advert off", "strict_mode", "strict_mode\nhigher_prio_send_advert"];
     assert_eq!(all.map(answers), [true, false, false, true]);
-    assert!(instance.owner_ignores_adverts);
+    assert!(instance.owner_ignores_adverts && instance.promotes_secondaries);
     assert_eq!(instance.receive_buffer, Some(65_536));
     let a = instance.announcing;
     assert_eq!((a.delay, a.repeat, a.refresh, a.refresh_repeat), (secs(1), 2, secs(60), 3));

@@ -365,8 +365,6 @@ pub const ONLY_CONF: &[Keyword<GlobalOptions>] = &[
     unread("vrrp_netlink_cmd_rcv_bufs_force", BUFFERS, "Size of the buffers of netlink."),
     unread("vrrp_netlink_monitor_rcv_bufs", BUFFERS, "Size of the buffers of netlink."),
     unread("vrrp_netlink_monitor_rcv_bufs_force", BUFFERS, "Size of the buffers of netlink."),
-    unread("smtp_alert_vrrp", NO_MAIL, "Send mails about changes of state."),
-    unread("no_email_faults", NO_MAIL, "Send no mails about faults."),
     unread("enable_snmp_vrrp", NO_SNMP, "One of the settings of SNMP."),
     unread("enable_snmp_keepalived", NO_SNMP, "One of the settings of SNMP."),
     unread("enable_snmp_rfc", NO_SNMP, "One of the settings of SNMP."),
@@ -388,7 +386,6 @@ const SCHEDULING: Stance = Stance::Ignored(
 const BUFFERS: Stance = Stance::Ignored(
     "the system's buffers hold hundreds of advertisements; `kernel_rx_buf_size` of an instance makes them larger",
 );
-const NO_MAIL: Stance = Stance::NotYet("no mail is sent");
 /// There is none of it.
 pub const NO_SNMP: Stance = Stance::Ignored(
     "lvsd has no SNMP agent and no D-Bus service: `lvsd status` and its metrics tell the same",

@@ -96,6 +96,8 @@ pub struct InstanceOptions {
     pub announcing: AnnouncingOptions,
     /// `dont_track_primary`.
     pub ignores_own_link: Slot<bool>,
+    /// `promote_secondaries`.
+    pub promotes_secondaries: Slot<bool>,
     /// What it follows, and whom it tells.
     pub tracked: Tracked,
 }
@@ -365,12 +367,10 @@ const ADDRESSES: &[Keyword<InstanceOptions>] = &[
         ),
         "Its addresses are on an ipvlan.",
     ),
-    Keyword::unread(
+    flag(
         "promote_secondaries",
-        Stance::Ignored(
-            "write net.ipv4.conf.INTERFACE.promote_secondaries = 1 into sysctl.d, where it protects from everybody",
-        ),
-        "Removing an address leaves the others of its network.",
+        |o| &mut o.promotes_secondaries,
+        "Removing an address leaves the others of its network: the interface's setting is kept at 1.",
     ),
 ];
 

@@ -17,6 +17,7 @@ use super::names::Names;
 use super::track::{TrackOptions, Tracked, WeightOptions, too_large};
 use super::{VrrpOptions, route, rule};
 use crate::config::defaults::Defaults;
+use crate::config::mail::Alerts;
 
 mod instance;
 
@@ -28,6 +29,7 @@ pub struct Resolve<'a> {
     files: &'a dyn Files,
     names: Names<'a>,
     user: UserOptions,
+    alerts: Alerts,
 }
 
 /// The settings of all blocks.
@@ -36,10 +38,11 @@ pub fn settings(
     global: &VrrpGlobal,
     defaults: &Defaults,
     files: &dyn Files,
+    alerts: Alerts,
     reader: &mut Reader<'_>,
 ) -> Settings {
     let user = command::usual_user(get(&global.script_user), files);
-    let resolve = Resolve { options, global, defaults, files, names: Names::new(files), user };
+    let resolve = Resolve { options, global, defaults, files, names: Names::new(files), user, alerts };
     resolve.settings(reader)
 }
 
@@ -80,6 +83,7 @@ impl Resolve<'_> {
             notify: NotifySettings {
                 fifos: self.global.fifos(&self.user, reader),
                 repeats_on_reload: get(&self.global.repeats_on_reload).unwrap_or(false),
+                mails_no_faults: self.alerts.no_faults,
             },
         }
     }
@@ -91,7 +95,7 @@ impl Resolve<'_> {
             members: options.members.iter().map(|word| word.text.to_string()).collect(),
             tracks: self.tracks(&options.tracked, reader),
             counts_weights: get(&options.counts_weights).unwrap_or(false),
-            notify: options.tracked.notify.resolve(&self.user, tells_priority),
+            notify: options.tracked.notify.resolve(&self.user, tells_priority, self.alerts),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What instances and groups follow (`track_interface` and the like), and whom they tell.
 
+use crate::config::mail::Alerts;
 use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Stance, Table, Yaml, get, nearest};
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
@@ -60,7 +61,8 @@ pub struct NotifyOptions {
     /// `notify_master_rx_lower_pri`.
     pub lower_priority: Slot<CommandOptions>,
     tells_priority: Slot<bool>,
-    mail: Slot<bool>,
+    /// `smtp_alert`.
+    pub mail: Slot<bool>,
 }
 
 /// A block that follows and tells.
@@ -136,9 +138,7 @@ pub trait HasTracked: Sized + 'static {
             "smtp_alert",
             Kind::Flag(|o: &mut Self| &mut o.tracked().notify.mail),
             "Send mails about changes of state.",
-        )
-        .but(Stance::NotYet("no mail is sent"))
-        .yaml(Yaml::Absent),
+        ),
     ];
 }
 
@@ -168,7 +168,7 @@ pub const TRACK: Table<TrackOptions> = Table {
 
 impl NotifyOptions {
     /// The commands, with the users they run as.
-    pub fn resolve(&self, usual: &UserOptions, tells_priority: bool) -> NotifyCommands {
+    pub fn resolve(&self, usual: &UserOptions, tells_priority: bool, alerts: Alerts) -> NotifyCommands {
         let command = |slot: &Slot<CommandOptions>| -> Option<Command> {
             slot.as_ref().map(|s| command::resolve(&s.value, usual))
         };
@@ -182,7 +182,7 @@ impl NotifyOptions {
             any: command(&self.any),
             master_heard_lower_priority: command(&self.lower_priority),
             tells_priority: get(&self.tells_priority).unwrap_or(tells_priority),
-            mail: get(&self.mail).unwrap_or(false),
+            mail: alerts.of_router(&self.mail),
         }
     }
 

@@ -31,8 +31,12 @@ fn server(group: Option<&str>, last: u8) -> VirtualServer {
     for real in &mut server.real_servers {
         Arc::make_mut(real).commands = commands("rs");
     }
-    server.notices =
-        ServerNotices { commands: commands("vs"), group: group.map(Arc::from), is_told_at_stop: last == 1 };
+    server.notices = ServerNotices {
+        commands: commands("vs"),
+        group: group.map(Arc::from),
+        is_told_at_stop: last == 1,
+        is_mailed: false,
+    };
     server
 }
 
@@ -159,6 +163,23 @@ fn a_reload_tells_of_what_is_new_and_a_stop_of_those_with_omega() {
         "/vs down | VS [10.0.0.1]:tcp:80 DOWN\n",
     ];
     assert_eq!(told, expected);
+}
+
+#[test]
+fn mails_tell_of_who_asks_for_them() {
+    let mut server = server(None, 1);
+    server.notices.is_mailed = true;
+    Arc::make_mut(&mut server.real_servers[1]).is_mailed = true;
+    let mut site = Site::new(vec![server], Global::default());
+    site.ready();
+    let mut number = || 9;
+    let letters: Vec<_> = site.notices.farewell(&site.director, &mut number);
+    let letters = letters.into_iter().filter_map(|t| t.letter).map(|l| l.subject).collect::<Vec<_>>();
+    let expected = [
+        "Realserver [10.1.0.2]:tcp:80 of virtual server [10.0.0.1]:tcp:80 - DOWN",
+        "Virtualserver [10.0.0.1]:tcp:80 - DOWN",
+    ];
+    assert_eq!(letters, expected);
 }
 
 #[test]

@@ -624,6 +624,7 @@ pub(in crate::director) fn real_server(n: u8) -> Arc<RealServer> {
         checkers: vec![Checker { spec: Arc::new(spec), alpha: false }],
         path_check: None,
         commands: None,
+        is_mailed: false,
     })
 }
 

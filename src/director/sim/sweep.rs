@@ -287,6 +287,7 @@ fn random_real(rng: &mut fastrand::Rng, address: SocketAddr) -> RealServer {
         checkers: vec![Checker { spec: Arc::new(spec), alpha: rng.u32(0..3) == 0 }],
         path_check: None,
         commands: None,
+        is_mailed: false,
     }
 }
 

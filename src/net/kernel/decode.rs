@@ -25,6 +25,8 @@ pub(super) struct ShownLink {
     pub(super) alias: String,
     /// Mode of a macvlan.
     pub(super) mode: Option<u32>,
+    /// The bridge, bond or VRF it is part of.
+    pub(super) master: Option<LinkIndex>,
 }
 
 pub(super) fn link(payload: &[u8]) -> Result<ShownLink, Malformed> {
@@ -42,6 +44,7 @@ pub(super) fn link(payload: &[u8]) -> Result<ShownLink, Malformed> {
         base: None,
     };
     let (mut kind, mut alias, mut mode, mut is_elsewhere) = (String::new(), String::new(), None, false);
+    let mut master = None;
     for a in attributes(payload.get(LINK_HEADER..).ok_or(CUT)?) {
         let a = a?;
         match a.kind {
@@ -51,6 +54,7 @@ pub(super) fn link(payload: &[u8]) -> Result<ShownLink, Malformed> {
             }
             IFLA_MTU => link.mtu = a.u32()?,
             IFLA_LINK => link.base = Some(LinkIndex(a.u32()?)).filter(|base| base.0 != 0),
+            IFLA_MASTER => master = Some(LinkIndex(a.u32()?)),
             IFLA_LINK_NETNSID => is_elsewhere = true,
             IFLA_IFALIAS => alias = a.text(),
             IFLA_LINKINFO => {
@@ -76,7 +80,7 @@ pub(super) fn link(payload: &[u8]) -> Result<ShownLink, Malformed> {
     if is_elsewhere {
         link.base = None;
     }
-    Ok(ShownLink { link, kind, alias, mode })
+    Ok(ShownLink { link, kind, alias, mode, master })
 }
 
 /// An address with what only its comparison needs.

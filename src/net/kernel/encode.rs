@@ -323,6 +323,13 @@ pub(super) fn set_alias(link: LinkIndex, alias: &str) -> Request {
     request
 }
 
+/// A link becomes part of another.
+pub(super) fn set_master(link: LinkIndex, master: LinkIndex) -> Request {
+    let mut request = Request::new(NEW_LINK, 0, &link_header(link, false));
+    request.number(IFLA_MASTER, master.0);
+    request
+}
+
 /// Switches a link on.
 pub(super) fn switch_on(link: LinkIndex) -> Request {
     switch(link, true)

@@ -54,6 +54,12 @@ impl Kernel {
                     .ok_or_else(|| (NODEV, format!("{} went as soon as it was made", vmac.name)))?
             }
         };
+        // Its addresses and routes are where the base's are.
+        let of_base = links.iter().find(|shown| shown.link.index == base).and_then(|shown| shown.master);
+        let is_vrf = |index| links.iter().any(|shown| shown.link.index == index && shown.kind == "vrf");
+        if let Some(vrf) = of_base.filter(|index| is_vrf(*index)) {
+            self.ask(&[encode::set_master(index, vrf)])?;
+        }
         // Without IPv6 in the kernel there is nothing to be generated.
         let _ = self.ask(&[encode::generate_no_address(index)]);
         let set = |family: &str, name: &str, value: &str| {

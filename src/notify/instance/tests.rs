@@ -67,6 +67,7 @@ fn settings(notify: NotifyCommands) -> Settings {
         answers_higher_priority: false,
         owner_ignores_adverts: false,
         ignores_own_link: false,
+        promotes_secondaries: false,
         tracks: Vec::new(),
         receive_buffer: None,
         notify: notify.clone(),
@@ -123,6 +124,28 @@ fn each_state_has_its_command_with_its_own_arguments_and_notify_has_four_more() 
     }
     let name = Teller::default().tell(&transition(State::Init, State::Master, 100), scene).unwrap();
     assert_eq!(name.scripts.last().unwrap().words, ["/any", "own", "INSTANCE", "VI 1", "MASTER", "100"]);
+}
+
+#[test]
+fn mails_tell_of_who_asks_for_them_and_of_faults_unless_those_are_left_out() {
+    let gone = Settings::default();
+    let subject = |mail: bool, mails_no_faults: bool, to: State, is_deleted: bool| {
+        let mut settings =
+            settings(NotifyCommands { mail, tells_deleted: true, ..NotifyCommands::default() });
+        settings.notify.mails_no_faults = mails_no_faults;
+        let scene = match is_deleted {
+            true => Scene { settings: &gone, previous: Some(&settings), is_stopping: false },
+            false => Scene { settings: &settings, previous: None, is_stopping: true },
+        };
+        let telling = Teller::default().tell(&transition(State::Init, to, 100), scene);
+        telling.and_then(|t| t.letter).map(|letter| letter.subject).unwrap_or_default()
+    };
+    assert_eq!(subject(true, false, State::Master, false), "VRRP Instance VI 1 - Entering MASTER state");
+    assert_eq!(subject(false, false, State::Master, false), "");
+    assert_eq!(subject(true, false, State::Fault, false), "VRRP Instance VI 1 - Entering FAULT state");
+    assert_eq!(subject(true, true, State::Fault, false), "");
+    assert_eq!(subject(true, true, State::Init, false), "VRRP Instance VI 1 - Entering STOP state");
+    assert_eq!(subject(true, false, State::Init, true), "VRRP Instance VI 1 - Entering FAULT state");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Stories of the protocol: timers, priorities, elections. CONFORMANCE.md says which point each proves.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::invariants;
@@ -8,7 +9,7 @@ use super::site::{instance, instance6, settings};
 use super::world::World;
 use crate::vrrp::exchange::{Datagram, DirectorLevel, Input, State};
 use crate::vrrp::packet::{self, Advertisement, Counters, Path};
-use crate::vrrp::settings::{Authentication, Beginning, Checksum, InstanceSettings, Version};
+use crate::vrrp::settings::{Authentication, Beginning, Checksum, Hmac, HmacMode, InstanceSettings, Version};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -459,15 +460,29 @@ fn a_start_may_be_delayed() {
 
 #[test]
 fn a_step_of_the_wall_clock_moves_no_timer() {
-    let mut world = pair(instance("a", 51, 150), instance("a", 51, 100));
-    world.run(10 * SECOND);
-    let (before, changes) = (world.sent(0, 51).len(), world.told(1, "vrrp_transition").len());
-    for seconds in [1_700_003_600, 1_699_996_400, 0] {
-        for node in 0..2 {
-            world.tell(node, Input::Clock(Duration::from_secs(seconds)));
-        }
+    let hmac = Hmac {
+        keys: [(1, vec![7; 32])].into(),
+        active: 1,
+        window: 5 * SECOND,
+        is_monotonic: false,
+        mode: HmacMode::Enforce,
+    };
+    // Signatures carry the time of day: of both hosts at once it may be set as well.
+    for authentication in [Authentication::None, Authentication::Hmac(Arc::new(hmac))] {
+        let of = |priority| InstanceSettings {
+            authentication: authentication.clone(),
+            ..instance("a", 51, priority)
+        };
+        let mut world = pair(of(150), of(100));
         world.run(10 * SECOND);
+        let (before, changes) = (world.sent(0, 51).len(), world.told(1, "vrrp_transition").len());
+        for seconds in [1_700_003_600, 1_699_996_400, 0] {
+            for node in 0..2 {
+                world.tell(node, Input::Clock(Duration::from_secs(seconds)));
+            }
+            world.run(10 * SECOND);
+        }
+        assert_eq!(world.sent(0, 51).len() - before, 30, "{authentication:?}");
+        assert_eq!(world.told(1, "vrrp_transition").len(), changes, "{authentication:?}");
     }
-    assert_eq!(world.sent(0, 51).len() - before, 30);
-    assert_eq!(world.told(1, "vrrp_transition").len(), changes);
 }

@@ -41,6 +41,7 @@ pub fn instance(name: &str, vrid: u8, priority: u8) -> InstanceSettings {
         answers_higher_priority: true,
         owner_ignores_adverts: false,
         ignores_own_link: false,
+        promotes_secondaries: false,
         tracks: Vec::new(),
         receive_buffer: None,
         notify: NotifyCommands::default(),

@@ -119,9 +119,14 @@ impl Resolve<'_> {
                 .unwrap_or(!is_strict),
             owner_ignores_adverts: hears(&o.owner_ignores, &global.owner_ignores),
             ignores_own_link: get(&o.ignores_own_link).unwrap_or(false),
+            promotes_secondaries: get(&o.promotes_secondaries).unwrap_or(false),
             tracks: self.tracks(&o.tracked, reader),
             receive_buffer: get(&o.receive_buffer),
-            notify: o.tracked.notify.resolve(&self.user, get(&global.tells_priority).unwrap_or(false)),
+            notify: o.tracked.notify.resolve(
+                &self.user,
+                get(&global.tells_priority).unwrap_or(false),
+                self.alerts,
+            ),
         })
     }
 

@@ -1,0 +1,201 @@
+//! Sends mails: what the next one tells, and when, the outbox decides. One at a time, beside everything else.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use super::smtp;
+use crate::notify::mail::MailSettings;
+use crate::notify::mail::letter::Letter;
+use crate::notify::mail::message::compose;
+use crate::notify::mail::outbox::{Failure, News, Outbox, Posted};
+use crate::time::{self, Instant};
+
+/// How a mail ended: who refused it although others took it, or why nobody did.
+type Ended = Result<Option<String>, Failure>;
+
+/// Mails that wait or are under way.
+#[derive(Debug)]
+pub struct Mails {
+    settings: Option<Arc<MailSettings>>,
+    outbox: Outbox,
+    session: Option<JoinHandle<Ended>>,
+    host: String,
+    /// Mails begun: what tells one id from another.
+    begun: u64,
+}
+
+/// Mails, as the status has them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailStatus {
+    /// The mail server.
+    pub server: String,
+    /// Changes that wait to be told.
+    pub waiting: usize,
+    /// Changes told by mail since the start.
+    pub sent: u64,
+    /// Changes in mails that were refused.
+    pub failed: u64,
+    /// Changes that were dropped because too many waited.
+    pub dropped: u64,
+    /// Mails that were taken since the start; one may tell many changes.
+    pub mails: u64,
+    /// Whether the mail server takes none at the moment.
+    pub is_failing: bool,
+    /// What went wrong last, with the next step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// How long ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error_seconds: Option<u64>,
+}
+
+impl Mails {
+    /// None yet, and nobody to send them to.
+    pub fn new() -> Mails {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        let host = if host.is_empty() || !host.chars().all(is_name) { "localhost".to_owned() } else { host };
+        Mails { settings: None, outbox: Outbox::new(time::now()), session: None, host, begun: 0 }
+    }
+
+    /// Mails go there from now on, those that wait, too.
+    pub fn want(&mut self, settings: Option<Arc<MailSettings>>) {
+        if self.settings != settings {
+            self.outbox.retry_now();
+        }
+        if settings.is_none() {
+            self.outbox.clear();
+        }
+        self.settings = settings;
+    }
+
+    /// Tells of a change. It is sent by [`Mails::work`].
+    pub fn push(&mut self, letter: Letter) {
+        if self.settings.is_some() && self.outbox.push(Posted { letter, date: time::unix_now() }) {
+            warn!(event = "mail_dropped", "mails: too many changes wait: the oldest are not told");
+        }
+    }
+
+    /// Sends what is to be sent, for ever; may be left and entered again at any time.
+    pub async fn work(&mut self) {
+        loop {
+            self.step().await;
+        }
+    }
+
+    /// The daemon ends: what waits is sent within the limit.
+    pub async fn finish(&mut self, limit: Duration) {
+        self.outbox.end();
+        let idle = async {
+            while !self.outbox.is_idle() {
+                self.step().await;
+            }
+        };
+        if tokio::time::timeout(limit, idle).await.is_err() {
+            let waiting = self.outbox.waiting();
+            warn!(
+                event = "mail_failed",
+                "mails: the end does not wait longer: {waiting} changes are not told"
+            );
+        }
+    }
+
+    async fn step(&mut self) {
+        self.begin();
+        let deadline = self.outbox.deadline();
+        tokio::select! {
+            ended = end_of(&mut self.session) => {
+                self.session = None;
+                self.tell(ended);
+            }
+            () = until(deadline) => {}
+        }
+    }
+
+    fn begin(&mut self) {
+        let Some(settings) = self.settings.clone().filter(|_| self.session.is_none()) else { return };
+        let Some(posted) = self.outbox.begin(time::now()) else { return };
+        self.begun += 1;
+        let id = format!("{}.{}.{}", time::unix_now().as_micros(), std::process::id(), self.begun);
+        let mail = compose(posted, &settings, &self.host, &id);
+        let host = self.host.clone();
+        self.session = Some(tokio::spawn(async move {
+            match mail {
+                Ok(mail) => smtp::deliver(mail, &settings, &host).await,
+                Err(reason) => Err(Failure { is_final: true, reason }),
+            }
+        }));
+    }
+
+    fn tell(&mut self, ended: Ended) {
+        let news = self.outbox.ended(time::now(), ended);
+        if self.settings.is_none() {
+            self.outbox.clear();
+        }
+        match news {
+            News::Nothing => {}
+            News::Failing { reason, waiting, pause } => warn!(
+                event = "mail_failing",
+                "mails: {reason}; {waiting} changes wait, the next attempt is in {} s",
+                pause.as_secs()
+            ),
+            News::Refused { reason, letters } => {
+                warn!(event = "mail_failed", "mails: {reason}; changes that are not told: {letters}");
+            }
+            News::Partly { reason } => warn!(event = "mail_refused", "mails: {reason}; others got it"),
+            News::Recovered { dropped } => {
+                info!(
+                    event = "mail_recovered",
+                    "mails: they are taken again; changes dropped meanwhile: {dropped}"
+                );
+            }
+        }
+    }
+
+    /// How mails are getting on; None when nobody gets any.
+    pub fn status(&self, now: Instant) -> Option<MailStatus> {
+        let settings = self.settings.as_ref()?;
+        let counts = self.outbox.counts();
+        let last_error = self.outbox.last_error();
+        Some(MailStatus {
+            server: settings.server.to_string(),
+            waiting: self.outbox.waiting(),
+            sent: counts.sent,
+            failed: counts.failed,
+            dropped: counts.dropped,
+            mails: counts.mails,
+            is_failing: self.outbox.is_failing(),
+            last_error: last_error.map(|(_, reason)| reason.to_owned()),
+            last_error_seconds: last_error.map(|(at, _)| now.since(at).as_secs()),
+        })
+    }
+}
+
+impl Default for Mails {
+    fn default() -> Mails {
+        Mails::new()
+    }
+}
+
+async fn end_of(session: &mut Option<JoinHandle<Ended>>) -> Ended {
+    match session {
+        Some(session) => session.await.unwrap_or_else(|error| {
+            let reason = format!("sending broke, please report this: {error}");
+            Err(Failure { is_final: true, reason })
+        }),
+        None => pending().await,
+    }
+}
+
+/// Waits for a point in time; without one for ever.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep(at.since(time::now())).await,
+        None => pending().await,
+    }
+}

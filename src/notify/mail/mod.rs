@@ -1,0 +1,49 @@
+//! Mails about changes: whom they go to, what they say, when they are sent. Pure.
+//!
+//! [`letter`] puts a change into keepalived's words; [`outbox`] decides what the next mail tells, and what becomes of
+//! it when nobody takes it; [`message`] writes the mail. The shell carries it to the server.
+
+pub mod letter;
+pub mod message;
+pub mod outbox;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use lettre::message::Mailbox;
+
+/// Who gets mails, and by whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailSettings {
+    /// `smtp_server`.
+    pub server: Server,
+    /// `notification_email`; never empty.
+    pub to: Vec<Mailbox>,
+    /// `notification_email_from`; None: root of this host.
+    pub from: Option<Mailbox>,
+    /// `smtp_helo_name`; None: this host's name.
+    pub hello: Option<String>,
+    /// `router_id`; None: this host's name.
+    pub router: Option<String>,
+    /// `smtp_connect_timeout`.
+    pub connect_timeout: Duration,
+}
+
+/// A mail server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// By address.
+    At(SocketAddr),
+    /// By name and port; it is looked up for each connection.
+    Named(String, u16),
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Server::At(address) => write!(f, "{address}"),
+            Server::Named(name, port) => write!(f, "{name}:{port}"),
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! What the next mail tells, and when: in order, bounded in number and rate, again while nobody takes it.
+//!
+//! [`BURST`] changes in a row have a mail of their own, and one more in each [`REFILL`]. When more than that wait, one
+//! mail tells all of them: a thousand servers that fail at once are not a thousand mails. A mail that may yet be taken
+//! is tried again, for as long as it takes; what waits is bounded, and the oldest goes. A mail that is refused for
+//! good is not tried again.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::letter::Letter;
+use crate::time::Instant;
+
+/// Changes that wait.
+pub const MAX_WAITING: usize = 1024;
+/// Mails in a row.
+pub const BURST: u32 = 20;
+/// One more mail in each of these.
+pub const REFILL: Duration = Duration::from_secs(5);
+/// The pause after a mail that nobody took; each is twice as long as the one before.
+pub const FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// Longest such pause.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// A change, and when it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Posted {
+    /// What is told.
+    pub letter: Letter,
+    /// Since 1970.
+    pub date: Duration,
+}
+
+/// Changes by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Told by a mail that was taken.
+    pub sent: u64,
+    /// In a mail that was refused, or not taken before the end.
+    pub failed: u64,
+    /// Went to make room.
+    pub dropped: u64,
+    /// Mails that were taken.
+    pub mails: u64,
+}
+
+/// Why a mail was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Whether it will never be.
+    pub is_final: bool,
+    /// In the operator's words, with the next step.
+    pub reason: String,
+}
+
+/// What is to be said about a mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Nothing: it was taken, or is still not.
+    Nothing,
+    /// It was not taken for a new reason, and is tried again.
+    Failing {
+        /// The reason.
+        reason: String,
+        /// Changes that wait.
+        waiting: usize,
+        /// When it is tried again.
+        pause: Duration,
+    },
+    /// It was refused for good.
+    Refused {
+        /// The reason.
+        reason: String,
+        /// Changes it told.
+        letters: usize,
+    },
+    /// It was taken, but not for everybody.
+    Partly {
+        /// Who refused what.
+        reason: String,
+    },
+    /// Mails are taken again.
+    Recovered {
+        /// Changes that went meanwhile to make room.
+        dropped: u64,
+    },
+}
+
+/// All that waits to be told.
+#[derive(Debug)]
+pub struct Outbox {
+    waiting: VecDeque<Posted>,
+    sending: Vec<Posted>,
+    tokens: u32,
+    /// When the last token came.
+    refilled: Instant,
+    retry: Option<Retry>,
+    counts: Counts,
+    /// Of these, dropped since mails were last taken.
+    untold: u64,
+    last_error: Option<(Instant, String)>,
+    is_ending: bool,
+}
+
+#[derive(Debug)]
+struct Retry {
+    at: Instant,
+    pause: Duration,
+    reason: String,
+}
+
+impl Outbox {
+    /// Nothing waits.
+    pub fn new(now: Instant) -> Outbox {
+        Outbox {
+            waiting: VecDeque::new(),
+            sending: Vec::new(),
+            tokens: BURST,
+            refilled: now,
+            retry: None,
+            counts: Counts::default(),
+            untold: 0,
+            last_error: None,
+            is_ending: false,
+        }
+    }
+
+    /// Adds a change; true when the first one since mails were last taken is dropped for it.
+    pub fn push(&mut self, posted: Posted) -> bool {
+        self.waiting.push_back(posted);
+        let before = self.untold;
+        self.make_room();
+        before == 0 && self.untold > 0
+    }
+
+    /// What the next mail tells, if one may be sent now: it is under way from now on.
+    pub fn begin(&mut self, now: Instant) -> Option<&[Posted]> {
+        if !self.sending.is_empty() || self.waiting.is_empty() {
+            return None;
+        }
+        if !self.is_ending && self.retry.as_ref().is_some_and(|retry| retry.at > now) {
+            return None;
+        }
+        self.refill(now);
+        if self.tokens == 0 && !self.is_ending {
+            return None;
+        }
+        let is_crowd = self.is_ending || self.waiting.len() > self.tokens as usize;
+        let count = if is_crowd { self.waiting.len() } else { 1 };
+        self.tokens = self.tokens.saturating_sub(1);
+        self.sending = self.waiting.drain(..count).collect();
+        Some(&self.sending)
+    }
+
+    /// The mail under way was taken, by all or with a complaint, or was not.
+    pub fn ended(&mut self, now: Instant, result: Result<Option<String>, Failure>) -> News {
+        let sending = std::mem::take(&mut self.sending);
+        let letters = sending.len() as u64;
+        match result {
+            Ok(complaint) => {
+                self.counts.sent += letters;
+                self.counts.mails += 1;
+                let dropped = std::mem::take(&mut self.untold);
+                let was_failing = self.retry.take().is_some();
+                if let Some(reason) = complaint {
+                    self.last_error = Some((now, reason.clone()));
+                    return News::Partly { reason };
+                }
+                if was_failing { News::Recovered { dropped } } else { News::Nothing }
+            }
+            Err(Failure { is_final, reason }) => {
+                self.last_error = Some((now, reason.clone()));
+                if is_final || self.is_ending {
+                    self.counts.failed += letters;
+                    return News::Refused { reason, letters: sending.len() };
+                }
+                for posted in sending.into_iter().rev() {
+                    self.waiting.push_front(posted);
+                }
+                self.make_room();
+                let before = self.retry.take();
+                let is_new = before.as_ref().is_none_or(|before| before.reason != reason);
+                let pause = before.map_or(FIRST_PAUSE, |before| (before.pause * 2).min(LONGEST_PAUSE));
+                self.retry = Some(Retry { at: now + pause, pause, reason: reason.clone() });
+                if is_new {
+                    News::Failing { reason, waiting: self.waiting.len(), pause }
+                } else {
+                    News::Nothing
+                }
+            }
+        }
+    }
+
+    /// When there is something to begin that could not be begun before.
+    pub fn deadline(&self) -> Option<Instant> {
+        if !self.sending.is_empty() || self.waiting.is_empty() {
+            return None;
+        }
+        let token = if self.tokens > 0 { Instant::ZERO } else { self.refilled + REFILL };
+        Some(self.retry.as_ref().map_or(token, |retry| retry.at.max(token)))
+    }
+
+    /// There is another server: it is tried at once.
+    pub fn retry_now(&mut self) {
+        self.retry = None;
+    }
+
+    /// Nobody gets mails any more.
+    pub fn clear(&mut self) {
+        self.counts.dropped += self.waiting.len() as u64;
+        self.waiting.clear();
+        self.retry = None;
+    }
+
+    /// The daemon ends: what waits is told by one mail, at once, and no more than once.
+    pub fn end(&mut self) {
+        self.is_ending = true;
+    }
+
+    /// Whether nothing waits or is under way.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.sending.is_empty()
+    }
+
+    /// Changes that wait or are under way.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len() + self.sending.len()
+    }
+
+    /// Changes by what became of them.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// What went wrong last, and when.
+    pub fn last_error(&self) -> Option<(Instant, &str)> {
+        self.last_error.as_ref().map(|(at, reason)| (*at, reason.as_str()))
+    }
+
+    /// Whether mails are not taken at the moment.
+    pub fn is_failing(&self) -> bool {
+        self.retry.is_some()
+    }
+
+    /// Who hears of changes late needs to know how things are now: the oldest goes.
+    fn make_room(&mut self) {
+        while self.waiting.len() > MAX_WAITING {
+            self.waiting.pop_front();
+            self.counts.dropped += 1;
+            self.untold += 1;
+        }
+    }
+
+    fn refill(&mut self, now: Instant) {
+        while self.tokens < BURST && self.refilled + REFILL <= now {
+            self.tokens += 1;
+            self.refilled = self.refilled + REFILL;
+        }
+        if self.tokens == BURST {
+            self.refilled = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
