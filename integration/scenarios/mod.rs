@@ -24,6 +24,7 @@ mod net_conformance;
 mod notices;
 mod observability;
 mod orders;
+mod path_check;
 mod plan;
 mod real_server;
 mod refusals;
@@ -191,6 +192,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "faults of directors and real servers, found in the right words, gone after the printed fix",
         180,
         doctor::run,
+    ),
+    scenario(
+        "path-check",
+        "a real server that does not take packets for the VIP, beside keepalived: named, out, back; nothing left over",
+        600,
+        path_check::run,
     ),
     scenario(
         "doctor-routers",

@@ -27,7 +27,12 @@ const FIRST_EPHEMERAL_PORT: u16 = 32768;
 /// [`Verdict::Fail`](super::outcome::Verdict::Fail) in phase `Connect` when the real server or the network
 /// refused or kept silent; `Unverified` in phase `Socket` or `Connect` when this host could not try.
 pub async fn connect(target: &Target) -> Result<TcpStream, Outcome> {
-    let socket = TcpSocket::from_std_stream(open(target)?.into());
+    reach(open(target)?, target).await
+}
+
+/// The same by a socket that was opened.
+pub(super) async fn reach(socket: Socket, target: &Target) -> Result<TcpStream, Outcome> {
+    let socket = TcpSocket::from_std_stream(socket.into());
     let stream = match timeout(target.connect_timeout, socket.connect(target.address)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(refused(target, &error)),
@@ -48,7 +53,7 @@ pub(super) fn in_words(d: Duration) -> String {
 }
 
 /// The socket, not blocking and closed on exec, with everything the target wishes of it.
-fn open(target: &Target) -> Result<Socket, Outcome> {
+pub(super) fn open(target: &Target) -> Result<Socket, Outcome> {
     let socket =
         Socket::new(Domain::for_address(target.address), Type::STREAM.nonblocking(), Some(Protocol::TCP))
             .map_err(|e| unverified(Phase::Socket, errno::of_this_host(&e), &e))?;

@@ -1,7 +1,7 @@
 //! Health checks: what to ask a real server, the conversation, and the history that makes a verdict.
 //!
 //! One file per checker holds its keywords, its specification, its conversation and its tests ([`tcp`],
-//! [`http`] with and without [`tls`]); [`spec`] holds what all checkers share, [`outcome`] what a run ends with, [`schedule`] the pure
+//! [`http`] with and without [`tls`], [`path`]); [`spec`] holds what all checkers share, [`outcome`] what a run ends with, [`schedule`] the pure
 //! machine that turns outcomes into health, [`connect`] the socket every conversation begins with. This layer
 //! refuses to know virtual servers and pools: who cares about a verdict is the director's business.
 
@@ -12,6 +12,7 @@ pub mod fetch;
 pub mod hash;
 pub mod http;
 pub mod outcome;
+pub mod path;
 pub mod pattern;
 pub mod schedule;
 #[cfg(test)]
@@ -21,19 +22,25 @@ mod tap;
 pub mod tcp;
 pub mod tls;
 
-use outcome::Outcome;
+use outcome::{Outcome, Phase};
+use path::Lane;
 use spec::{CheckerSpec, Question};
 
-/// Asks `spec`'s question once and returns what came of it, with [`Outcome::took`] filled.
+/// Asks `spec`'s question once, by the `lane` where it is one about the way, and returns what came of it, with
+/// [`Outcome::took`] filled.
 ///
 /// Ends within twice the target's `connect_timeout` (per URL for HTTP). Nothing is spawned: dropping the
 /// future closes the socket and ends the probe.
-pub async fn run(spec: &CheckerSpec) -> Outcome {
+pub async fn run(spec: &CheckerSpec, lane: Option<&Lane>) -> Outcome {
     let start = crate::time::now();
     let mut outcome = match &spec.question {
         Question::Tcp => tcp::run(&spec.target).await,
         // On the heap while it runs: the future of a checker that waits for its turn stays small.
         Question::Http(question) => Box::pin(http::run(&spec.target, question)).await,
+        Question::Path(question) => match lane {
+            Some(lane) => Box::pin(path::run(&spec.target, question, lane)).await,
+            None => Outcome::unverified(Phase::Socket, "no way was opened for it"),
+        },
     };
     outcome.took = crate::time::now().since(start);
     outcome
@@ -52,7 +59,7 @@ mod tests {
     async fn each_question_is_asked_its_own_way_and_timed() {
         let silent = vec![Step::Wait(Duration::from_millis(20)), say("HTTP/1.0 200 OK\r\n\r\n")];
         let (address, _server) = serve(vec![silent.clone(), silent]).await;
-        let tcp = run(&checker(address, Question::Tcp)).await;
+        let tcp = run(&checker(address, Question::Tcp), None).await;
         assert_eq!((tcp.verdict, tcp.phase, tcp.status), (Verdict::Pass, Phase::Done, None));
         assert!(tcp.took > Duration::ZERO);
 
@@ -65,7 +72,7 @@ mod tests {
             tls: None,
         };
         let question = http::HttpQuestion { version: http::HttpVersion::V1_1, urls: vec![url] };
-        let http = run(&checker(address, Question::Http(question.into()))).await;
+        let http = run(&checker(address, Question::Http(question.into())), None).await;
         assert_eq!((http.verdict, http.phase, http.status), (Verdict::Fail, Phase::Judge, Some(200)));
         assert!(http.took >= Duration::from_millis(20), "took {:?}", http.took);
     }

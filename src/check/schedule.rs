@@ -129,6 +129,13 @@ impl Schedule {
         }
     }
 
+    /// Puts the next run off, or forward; does nothing while one is under way.
+    pub fn wait_until(&mut self, until: Instant) {
+        if let Activity::Waiting { until: before } = &mut self.activity {
+            *before = until;
+        }
+    }
+
     /// Marks a run as begun.
     pub fn begin(&mut self, run: RunId) {
         self.activity = Activity::Running { run };
@@ -188,6 +195,12 @@ impl Schedule {
     /// How the last run ended.
     pub fn last(&self) -> Option<&Outcome> {
         self.attempts.last().map(|a| &a.outcome)
+    }
+
+    /// When the last run passed, if the last one did.
+    pub fn passed_at(&self) -> Option<Instant> {
+        let last = self.attempts.last()?;
+        (last.outcome.verdict == Verdict::Pass).then_some(last.until)
     }
 
     /// The last attempts, oldest first.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::http::HttpQuestion;
+use super::path::PathQuestion;
 
 /// A checker: whom to ask, what, and how often.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -25,7 +26,7 @@ impl CheckerSpec {
     /// The longest time a run can take; one that is under way for longer hangs.
     pub fn longest_run(&self) -> Duration {
         let conversations = match &self.question {
-            Question::Tcp => 1,
+            Question::Tcp | Question::Path(_) => 1,
             Question::Http(question) => question.urls.len().max(1),
         };
         // One connect_timeout for the connection, one for the rest.
@@ -76,6 +77,8 @@ pub enum Question {
     Tcp,
     /// HTTP_GET or SSL_GET: do all URLs answer as they should?
     Http(Box<HttpQuestion>),
+    /// `path_check`: does it take packets for the VIP, by the way clients' packets take?
+    Path(Box<PathQuestion>),
 }
 
 impl Question {
@@ -85,6 +88,7 @@ impl Question {
             Question::Tcp => "TCP_CHECK",
             Question::Http(question) if question.urls.iter().any(|url| url.tls.is_some()) => "SSL_GET",
             Question::Http(_) => "HTTP_GET",
+            Question::Path(_) => "path_check",
         }
     }
 }

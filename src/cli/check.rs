@@ -1,14 +1,17 @@
 //! `lvsd check`: everything that is to be said about a configuration file.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use serde::Serialize;
 
 use super::{ConfigArguments, keywords, print, render};
-use crate::config::{self, Loaded, Strictness};
+use crate::config::{self, Config, Loaded, Strictness, VirtualServerId};
 use crate::daemon::startup::Exit;
 use crate::daemon::traps;
 use crate::director::event::count;
+use crate::ipvs::types::{Forwarding, Protocol};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CheckArguments {
@@ -44,14 +47,34 @@ pub(super) fn run(arguments: &CheckArguments) -> Exit {
     let traps = loaded.config.as_ref().map(traps::here).unwrap_or_default();
     // Nothing to be done by anybody.
     let colocations = loaded.config.as_ref().map(traps::colocations).unwrap_or_default();
+    let hints: Vec<String> = loaded.config.as_ref().and_then(pathless).into_iter().collect();
     if arguments.json {
-        print(&json(&path, &loaded, report.exit, [traps, colocations].concat()));
+        print(&json(&path, &loaded, report.exit, [traps, colocations].concat(), hints));
     } else {
         let warnings = traps.into_iter().map(|trap| format!("warning: this host: {trap}\n\n"));
-        let notes = colocations.into_iter().map(|found| format!("note: {found}\n\n"));
+        let notes = colocations.into_iter().chain(hints).map(|found| format!("note: {found}\n\n"));
         print(&(warnings.chain(notes).collect::<String>() + &report.text));
     }
     report.exit
+}
+
+/// What would be seen if somebody looked: nobody has to.
+pub(super) fn pathless(config: &Config) -> Option<String> {
+    let is_tcp = |id| matches!(id, VirtualServerId::Address { protocol: Protocol::Tcp, .. });
+    let servers = config.virtual_servers.iter().filter(|server| is_tcp(server.id));
+    let direct: BTreeSet<SocketAddr> = servers
+        .flat_map(|server| &server.real_servers)
+        .filter(|real| real.path_check.is_none())
+        .filter(|real| matches!(real.forwarding, Forwarding::Dr | Forwarding::Tun(_)))
+        .map(|real| real.address)
+        .collect();
+    (!direct.is_empty()).then(|| {
+        format!(
+            "{} by DR or TUN: a check of its own address does not show whether it takes packets for the VIP; \
+             `path_check` in the virtual server does, and takes out who does not",
+            count(direct.len(), "real server")
+        )
+    })
 }
 
 /// What `lvsd check` prints, and its exit status: 0 when the configuration can be run, 78 when not.
@@ -88,10 +111,12 @@ struct Verdict {
     diagnostics: Vec<render::Listed>,
     /// What on this host will hurt it, and what it is to it.
     this_host: Vec<String>,
+    /// What nobody has to do.
+    hints: Vec<String>,
 }
 
 /// The report for programs.
-pub fn json(path: &Path, loaded: &Loaded, exit: Exit, this_host: Vec<String>) -> String {
+pub fn json(path: &Path, loaded: &Loaded, exit: Exit, this_host: Vec<String>, hints: Vec<String>) -> String {
     let verdict = Verdict {
         file: path.display().to_string(),
         can_be_run: exit == Exit::Ok,
@@ -100,6 +125,7 @@ pub fn json(path: &Path, loaded: &Loaded, exit: Exit, this_host: Vec<String>) ->
         not_listed: loaded.diagnostics.dropped(),
         diagnostics: loaded.diagnostics.iter().map(|d| render::listed(d, &loaded.sources)).collect(),
         this_host,
+        hints,
     };
     super::json(&verdict)
 }

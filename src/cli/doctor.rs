@@ -8,7 +8,6 @@ use std::path::Path;
 use serde::Serialize;
 
 mod firewall;
-mod network;
 mod programs;
 mod segment;
 mod surroundings;
@@ -21,8 +20,10 @@ use crate::daemon::control::{self, Command, DaemonStatus, Reply};
 use crate::daemon::startup::Exit;
 use crate::daemon::{process, traps};
 use crate::director::event::count;
+use crate::director::leaks;
 use crate::doctor::{self, Finding, Fix, Ipvs, Remark, Running, Severity, View};
 use crate::net::firewall::Rules;
+use crate::net::holders;
 use crate::net::types::MacAddress;
 use crate::net::{question, sysctl};
 use crate::real_server::of_config;
@@ -140,13 +141,13 @@ fn look(
     let mut unseen = Vec::new();
     let mut names: BTreeMap<MacAddress, BTreeSet<IpAddr>> = BTreeMap::new();
     let mut claims = BTreeSet::new();
-    let vips = network::vips(config);
+    let (vips, reals) = leaks::questions(config);
     let mut asked = BTreeSet::new();
     let mut adverts = BTreeSet::new();
     if role.is_director {
         // It listens while others are asked.
         let ear = segment::Ear::open(config, &here.host, &mut unseen);
-        (claims, asked) = network::ask(config, &here.host, &vips, &mut unseen);
+        (claims, asked) = holders::ask_around(&here.host, &vips, &reals, &mut unseen);
         adverts = ear.heard();
         for neighbour in here.kernel.neighbours().unwrap_or_default() {
             names.entry(neighbour.mac).or_default().insert(neighbour.ip);

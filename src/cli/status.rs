@@ -155,6 +155,16 @@ fn real_server_cells(real: &RealServerStatus) -> [String; 9] {
         Some(end) => format!("{why}; certificate until {}", day(end)),
         None => why,
     };
+    // The first who complains is the reason; the way is looked at where nobody else complains.
+    let path = real.path.as_ref().filter(|path| path.is_good != Some(true) && !why.contains(&path.words));
+    let why = match path {
+        Some(path) => format!("{why}; path_check: {}", path.words),
+        None => why,
+    };
+    let why = match &real.leak {
+        Some(leak) => format!("{leak}; {why}"),
+        None => why,
+    };
     let why = match &real.order {
         Some(order) => format!("by order {order}; {why}"),
         None => why,

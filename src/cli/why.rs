@@ -51,6 +51,9 @@ fn render(stories: &[RealServerStory]) -> String {
             span(real.since_seconds),
             real.reason
         );
+        if let Some(leak) = &real.leak {
+            let _ = writeln!(text, "  {leak}: some clients go straight there");
+        }
         if let Some(order) = &real.order {
             let _ = writeln!(text, "  by order: {order}");
         }

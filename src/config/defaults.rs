@@ -43,6 +43,8 @@ pub struct Defaults {
     pub confirm: Option<Duration>,
     /// `alpha`, in YAML `check_before_add`.
     pub alpha: bool,
+    /// `path_check`.
+    pub path_check: bool,
     /// `status_code`.
     pub status: (u16, u16),
     /// An instance of `state MASTER` without `priority` is the owner of its addresses.
@@ -69,6 +71,7 @@ pub fn defaults(dialect: Dialect) -> Defaults {
         rise: 1,
         confirm: None,
         alpha: false,
+        path_check: false,
         status: (200, 299),
         owner_by_state: true,
         forwarding_weight: 0,
@@ -85,6 +88,7 @@ pub fn defaults(dialect: Dialect) -> Defaults {
             rise: 2,
             confirm: Some(Duration::from_millis(200)),
             alpha: true,
+            path_check: true,
             owner_by_state: false,
             // A director that cannot forward leaves the VIP to one that can.
             forwarding_weight: 50,

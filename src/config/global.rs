@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ipvs::types::{SyncDaemon, SyncRole};
-use crate::syntax::diagnostic::Diagnostic;
+use crate::syntax::diagnostic::{Class, Diagnostic};
 use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Stance, Table, Yaml, get, nearest};
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
@@ -15,7 +15,7 @@ use super::checker::MAX_INTERFACE;
 use super::defaults::Defaults;
 use super::mail::MailOptions;
 use super::notice::{self, NoticeOptions};
-use super::types::{Global, SysctlValue, TimeoutOptions};
+use super::types::{Config, Global, MarkBase, SysctlValue, TimeoutOptions, VirtualServerId};
 use super::vrrp::command::UserOptions;
 use super::vrrp::global::{HasVrrp, VrrpGlobal};
 use super::{mail, vrrp, words};
@@ -35,6 +35,7 @@ pub struct GlobalOptions {
     tcp: Slot<u32>,
     tcp_fin: Slot<u32>,
     udp: Slot<u32>,
+    mark_base: Slot<MarkBase>,
     sysctl: BTreeMap<String, SysctlValue>,
     /// Scripts and FIFOs.
     pub notices: NoticeOptions,
@@ -72,6 +73,7 @@ impl GlobalOptions {
             sync_daemons.iter_mut().for_each(|daemon| daemon.sync_id = instance.vrid);
         }
         Global {
+            mark_base: get(&self.mark_base).unwrap_or_default(),
             sysctl,
             startup: self.notices.startup.resolve(usual),
             shutdown: self.notices.shutdown.resolve(usual),
@@ -144,6 +146,11 @@ const SUPPORTED: &[Keyword<GlobalOptions>] = &[
         "Log every failing check, not only the one that decides.",
     )
     .yaml(Yaml::As(&["log_all_failures"])),
+    Keyword::new(
+        "mark_base",
+        Kind::Words { what: MARK_BASE, min: 1, max: 1, read: mark_base },
+        "Where lvsd's own firewall marks begin: it uses 16,384 (lvsd's own word).",
+    ),
 ];
 
 const OTHERS: &[Keyword<GlobalOptions>] = &[Keyword::unread(
@@ -153,6 +160,7 @@ const OTHERS: &[Keyword<GlobalOptions>] = &[Keyword::unread(
 )
 .or(&["lvs_flush_onstop"])];
 
+const MARK_BASE: &str = "a multiple of 0x10000 from 0x10000 to 0xffff0000";
 const TIMEOUTS: &str = "[tcp SECONDS] [tcpfin SECONDS] [udp SECONDS], each from 0 to 2678400";
 const SYNC: &str =
     "INTERFACE [[inst] INSTANCE] [id 0-255] [maxlen 1-65507] [port N] [ttl 1-255] [group ADDRESS]";
@@ -354,6 +362,35 @@ unread!(SNMP: vrrp::global::NO_SNMP, "One of the settings of SNMP and D-Bus.", "
 unread!(BUFFERS: Stance::Ignored("lvsd sizes its sockets itself"), "One of the sizes of netlink sockets.", "lvs_netlink_cmd_rcv_bufs", "lvs_netlink_cmd_rcv_bufs_force", "lvs_netlink_monitor_rcv_bufs", "lvs_netlink_monitor_rcv_bufs_force", "process_monitor_rcv_bufs", "process_monitor_rcv_bufs_force");
 unread!(RELOAD: Stance::Ignored("lvsd always checks a configuration fully before a reload, and errors change nothing"), "One of the settings of reloading.", "reload_check_config", "reload_time_file", "reload_repeat", "reload_file", "include_check");
 unread!(NFTABLES: Stance::NotYet("a group is not turned into nftables sets"), "One of the settings of groups by nftables.", "nftables_ipvs", "nftables_ipvs_priority", "nftables_ipvs_start_fwmark");
+
+fn mark_base(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
+    let Some(word) = node.values.first() else { return };
+    let number = match word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")) {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => value::number(word, 1, u32::MAX).ok(),
+    };
+    match number.filter(|n| *n != 0 && n.trailing_zeros() >= 16) {
+        Some(number) => reader.store(&mut options.mark_base, node, MarkBase(number)),
+        None => reader.wrong("mark_base", word, MARK_BASE, Wrong::Malformed(None)),
+    }
+}
+
+/// Marks of the configuration that are lvsd's own: they are left alone, but somebody may have meant others.
+pub fn verify_marks(config: &Config, reader: &mut Reader<'_>) {
+    let base = config.global.mark_base;
+    for server in &config.virtual_servers {
+        let VirtualServerId::Fwmark { mark, .. } = server.id else { continue };
+        if base.contains(mark) {
+            let (first, last) = (base.0, base.0 + (MarkBase::MARKS - 1));
+            let text = format!(
+                "virtual server {}: {mark:#x} is one of lvsd's own marks ({first:#x} to {last:#x})",
+                server.id
+            );
+            let help = "choose another mark, or another `mark_base` for lvsd's";
+            reader.diagnostics.push(Diagnostic::new(Class::Warning, None, text).help(help));
+        }
+    }
+}
 
 fn lvs_timeouts(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
     let mut timeouts = TimeoutOptions::default();

@@ -19,7 +19,7 @@ use super::root::RootOptions;
 use super::tls::TlsReader;
 use super::types::Config;
 use super::vrrp::verify::Verify;
-use super::{mail, notice, resolve, root, vrrp};
+use super::{global, mail, notice, resolve, root, vrrp};
 
 /// A configuration that was read, and everything that is to be said about it.
 #[derive(Debug)]
@@ -118,6 +118,7 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
         files,
     };
     verify.verify(&mut reader);
+    global::verify_marks(&config, &mut reader);
     mail.verify(&config, asked, &mut reader);
     if config.virtual_servers.is_empty() && config.vrrp.instances.is_empty() && diagnostics.errors() == 0 {
         let text = format!("{}: there is no virtual server: nothing is directed", path.display());

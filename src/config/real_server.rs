@@ -22,6 +22,7 @@ pub struct RealServerOptions {
     pub weight: Slot<u32>,
     pub forwarding: Slot<Forwarding>,
     pub inhibit_on_failure: Slot<bool>,
+    pub path_check: Slot<bool>,
     pub upper_threshold: Slot<u32>,
     pub lower_threshold: Slot<u32>,
     pub virtualhost: Slot<String>,
@@ -101,6 +102,11 @@ const REAL_SERVER_OWN: &[Keyword<RealServerOptions>] = &[
         "inhibit_on_failure",
         Kind::Flag(|o: &mut RealServerOptions| &mut o.inhibit_on_failure),
         "On failure weight 0 instead of removal.",
+    ),
+    Keyword::new(
+        "path_check",
+        Kind::Flag(|o: &mut RealServerOptions| &mut o.path_check),
+        "DR and TUN: check that it takes packets for the VIP (lvsd's own word).",
     ),
     Keyword::new(
         "uthreshold",
@@ -230,6 +236,7 @@ pub fn read(options: &mut VirtualServerOptions, node: &Node, reader: &mut Reader
         weight: None,
         forwarding: None,
         inhibit_on_failure: None,
+        path_check: None,
         upper_threshold: None,
         lower_threshold: None,
         virtualhost: None,

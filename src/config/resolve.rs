@@ -23,6 +23,8 @@ use super::types::{RealServer, ServerNotices, SorryServer, VirtualServer, Virtua
 use super::virtual_server::{Granularity, Heading, VirtualServerOptions};
 use super::vrrp::command::UserOptions;
 
+mod path;
+
 /// What `global_defs` says of all of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Common<'a> {
@@ -126,6 +128,7 @@ impl Resolve<'_> {
         let persistence = self.persistence(options, reader);
         let sorry_server = self.sorry_server(options, forwarding, reader);
         let real_servers = self.real_servers(options, forwarding, reader);
+        self.tell_pathless(options, &real_servers, reader);
         let inhibited = real_servers.iter().any(|r| r.inhibit_on_failure);
         if scheduler.as_str() == "mh" && !flags.contains(ServiceFlags::SCHED1) && inhibited {
             let text = format!(
@@ -409,6 +412,7 @@ impl Resolve<'_> {
         // Kept as long as the configuration is: as long as it need be, and mostly that is one.
         let mut checkers = Vec::with_capacity(own.len());
         checkers.extend(own.iter().filter_map(|c| checker::resolve(c, &inherited, timings, reader)));
+        let path_check = self.path_check(written, outer, &checkers, (address, forwarding), timings);
         let weight = get(&written.weight).or_else(|| get(&outer.weight)).unwrap_or(self.defaults.weight);
         let inhibit = get(&written.inhibit_on_failure).or_else(|| get(&outer.inhibit_on_failure));
         let (upper_threshold, lower_threshold) =
@@ -421,6 +425,7 @@ impl Resolve<'_> {
             upper_threshold,
             lower_threshold,
             checkers,
+            path_check,
             commands: notice::up_down(&written.commands, self.common.usual),
             is_mailed: self.common.alerts.of_real_server(&written.is_mailed),
         }

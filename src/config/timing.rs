@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::check::spec::Timing;
-use crate::syntax::keyword::{Keyword, Kind, Slot, Stance, Yaml, get};
+use crate::syntax::keyword::{Keyword, Kind, Slot, Yaml, get};
 
 use super::defaults::Defaults;
+use super::types::PathCheck;
 
 /// Options that are inherited: virtual server -> real server -> checker.
 #[derive(Clone, Debug, Default)]
@@ -68,18 +69,30 @@ impl TimingOptions {
 
 /// Each timing once: thousands of checkers have the same.
 #[derive(Debug, Default)]
-pub struct Timings(BTreeSet<Arc<Timing>>);
+pub struct Timings {
+    timings: BTreeSet<Arc<Timing>>,
+    paths: BTreeSet<Arc<PathCheck>>,
+}
 
 impl Timings {
     /// The one that is equal to this.
     pub fn shared(&mut self, timing: Timing) -> Arc<Timing> {
-        if let Some(known) = self.0.get(&timing) {
-            return Arc::clone(known);
-        }
-        let timing = Arc::new(timing);
-        self.0.insert(Arc::clone(&timing));
-        timing
+        shared(&mut self.timings, timing)
     }
+
+    /// The same of checks through the VIP.
+    pub fn shared_path(&mut self, check: PathCheck) -> Arc<PathCheck> {
+        shared(&mut self.paths, check)
+    }
+}
+
+fn shared<T: Ord>(known: &mut BTreeSet<Arc<T>>, value: T) -> Arc<T> {
+    if let Some(known) = known.get(&value) {
+        return Arc::clone(known);
+    }
+    let value = Arc::new(value);
+    known.insert(Arc::clone(&value));
+    value
 }
 
 /// A block with [`TimingOptions`].
@@ -135,12 +148,6 @@ pub trait HasTiming: Sized + 'static {
             "confirm",
             Kind::Time { min: Duration::ZERO, max: LONGEST, slot: |o: &mut Self| &mut o.timing().confirm },
             "Time from a failure that does not decide yet to the check that confirms it.",
-        )
-        .yaml(Yaml::Only),
-        Keyword::unread(
-            "path_check",
-            Stance::NotYetError("whether real servers take packets for the VIP is not checked"),
-            "Check through the VIP that a real server takes its packets.",
         )
         .yaml(Yaml::Only),
         Keyword::new(

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::check::spec::CheckerSpec;
+use crate::check::spec::{CheckerSpec, Timing};
 use crate::ipvs::scheduler::Scheduler;
 use crate::ipvs::types::{Family, Forwarding, Persistence, Protocol, ServiceFlags, SyncDaemon};
 use crate::notify::mail::MailSettings;
@@ -52,8 +52,31 @@ pub struct Global {
     pub mail: Option<Arc<MailSettings>>,
     /// Real servers that are up at the start are told of, too (`rs_init_notifies`).
     pub tells_first_servers: bool,
+    /// Where lvsd's own firewall marks begin.
+    pub mark_base: MarkBase,
     /// Settings of the kernel below `net.ipv4.vs`, by their names there: letters, digits and `_` only.
     pub sysctl: BTreeMap<String, SysctlValue>,
+}
+
+/// Where lvsd's own firewall marks begin: a multiple of 0x10000, never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MarkBase(pub u32);
+
+impl MarkBase {
+    /// How many marks there are from it on: the low bits that Kubernetes uses (0x4000, 0x8000) are left out.
+    pub const MARKS: u32 = 0x4000;
+
+    /// Whether a mark is one of lvsd's own.
+    pub fn contains(self, mark: u32) -> bool {
+        mark >= self.0 && mark - self.0 < MarkBase::MARKS
+    }
+}
+
+impl Default for MarkBase {
+    /// A number few will choose.
+    fn default() -> MarkBase {
+        MarkBase(0x6c76_0000)
+    }
 }
 
 /// A script around the daemon's life.
@@ -186,6 +209,8 @@ pub struct RealServer {
     pub lower_threshold: u32,
     /// Its checkers; all must be up. Without any it is always up.
     pub checkers: Vec<Checker>,
+    /// How it is checked that it takes packets for the VIP; None where it is not.
+    pub path_check: Option<Arc<PathCheck>>,
     /// `notify_up` and `notify_down`.
     pub commands: Option<Arc<UpDown>>,
     /// Mails are sent (`smtp_alert`).
@@ -198,6 +223,19 @@ pub struct Checker {
     /// What is asked.
     pub spec: Arc<CheckerSpec>,
     /// Down until the first pass (`alpha`); otherwise up until the first failure.
+    pub alpha: bool,
+}
+
+/// How it is checked that real servers take packets for the VIP (`path_check`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PathCheck {
+    /// When, and how many failures count: as of the real server's own check.
+    pub timing: Arc<Timing>,
+    /// Time for an answer.
+    pub connect_timeout: Duration,
+    /// The port that is asked at the VIP.
+    pub port: u16,
+    /// Down until the first pass.
     pub alpha: bool,
 }
 

@@ -47,6 +47,7 @@ pub struct VirtualServerOptions {
     pub quorum: Slot<u32>,
     pub hysteresis: Slot<u32>,
     pub inhibit_on_failure: Slot<bool>,
+    pub path_check: Slot<bool>,
     pub sorry_server: Slot<SocketAddr>,
     pub sorry_server_inhibit: Slot<bool>,
     pub sorry_server_forwarding: Slot<Forwarding>,
@@ -197,6 +198,11 @@ const VIRTUAL_SERVER_OWN: &[Keyword<VirtualServerOptions>] = &[
         "inhibit_on_failure",
         Kind::Flag(|o: &mut VirtualServerOptions| &mut o.inhibit_on_failure),
         "A failing real server gets weight 0 instead of being removed.",
+    ),
+    Keyword::new(
+        "path_check",
+        Kind::Flag(|o: &mut VirtualServerOptions| &mut o.path_check),
+        "DR and TUN: check that each real server takes packets for the VIP (lvsd's own word).",
     ),
     Keyword::new(
         "sorry_server",
@@ -386,6 +392,7 @@ impl VirtualServerOptions {
             quorum: None,
             hysteresis: None,
             inhibit_on_failure: None,
+            path_check: None,
             sorry_server: None,
             sorry_server_inhibit: None,
             sorry_server_forwarding: None,

@@ -7,7 +7,7 @@
 //! 5. A reload that has finished reading.
 //! 6. Operators' questions: few at a time, and never so welcome as when a flood of outcomes keeps the loop busy.
 //! 7. Outcomes of probes.
-//! 8. News of this host's addresses and neighbours.
+//! 8. News of this host's addresses and neighbours, and of who answers for VIPs.
 //! 9. The director's own deadline. Every input does what is due, so a flood of outcomes cannot starve it.
 
 use std::collections::BTreeSet;
@@ -22,6 +22,7 @@ use super::actuator::Actuator;
 use super::control::{Command, Control, DaemonStatus, Question, Reply};
 use super::doors::DoorKeeper;
 use super::guardian::Guardian;
+use super::leaks::LeakWatch;
 use super::life;
 use super::masters::Masters;
 use super::notify::Notifier;
@@ -79,6 +80,8 @@ pub struct Shell {
     pub sysctls: Keeper<Kernel>,
     /// Knows this host's addresses, and has arriving packets marked.
     pub doors: DoorKeeper,
+    /// Asks who answers for the VIPs.
+    pub leaks: LeakWatch,
     /// Reads configurations.
     pub reloads: Reloads,
     /// Tells the service manager.
@@ -182,7 +185,9 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                         shell.sink.want(&config);
                         shell.reload_router(&config).await;
                         shell.trackers.want(&config.vrrp);
-                        break Input::Reload(Arc::new(config));
+                        let config = Arc::new(config);
+                        shell.leaks.want(&config);
+                        break Input::Reload(config);
                     }
                 }
                 question = shell.control.next() => {
@@ -192,6 +197,7 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                 }
                 (run, outcome) = prober.next() => break Input::ProbeDone { run, outcome },
                 news = shell.doors.next() => break news,
+                news = shell.leaks.next() => break news,
                 () = sleep_until(deadline) => {
                     if shell.stop_by.is_some_and(|at| at <= time::now()) {
                         warn!("VRRP's thread does not end: its addresses may still be there");
@@ -215,7 +221,7 @@ impl Shell {
         let mut finished = None;
         for effect in effects {
             match effect {
-                Effect::StartProbe { run, spec } => prober.begin(run, spec),
+                Effect::StartProbe { run, spec, lane } => prober.begin(run, spec, lane),
                 Effect::CancelProbe(run) => prober.cancel(run),
                 Effect::SaveState(state) => {
                     if let Err(error) = self.run_dir.save(state, time::now()) {

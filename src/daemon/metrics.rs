@@ -160,6 +160,7 @@ fn real_server_families(text: &mut Exposition, servers: &[(Labels, &RealServerSt
         ("persistence_templates", Gauge, "Clients held by persistence.", |s| Some(s.connections.persistent.into())),
         ("checks_total", Counter, "Runs of its checkers that ended.", |s| Some(s.checks)),
         ("check_failures_total", Counter, "Runs of its checkers that failed.", |s| Some(s.check_failures)),
+        ("path_good", Gauge, "1 while packets for the VIP arrive there and are answered; absent where that is not checked.", |s| flag(s.path.as_ref()?.is_good?)),
         ("unverified_seconds", Gauge, "For how long a checker could not run, for a reason of this host.", |s| Some(s.unverified_seconds.unwrap_or(0))),
         ("connections_total", Counter, "Connections scheduled.", |s| Some(s.stats.connections)),
         ("packets_in_total", Counter, "Packets from clients.", |s| Some(s.stats.packets_in)),

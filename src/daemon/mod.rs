@@ -5,8 +5,8 @@
 //! [`control`] answers operators, [`web`] monitoring ([`metrics`]), [`notify`] and [`pulse`] the service manager.
 //! [`state_file`] remembers, [`sink`] tells the log, operators' [`scripts`], [`fifos`] and [`mails`]; `life` runs the
 //! scripts of the start and the end. [`trackers`] watch what the router follows. [`process`] knows who else runs here,
-//! [`traps`] what on this host will hurt, [`sysctls`] keeps its IPVS settings, [`doors`] knows its addresses and has
-//! arriving packets marked. [`plan`] only looks.
+//! [`traps`] what on this host will hurt, [`sysctls`] keeps its settings, [`doors`] knows its addresses and has arriving
+//! packets marked, [`leaks`] asks who answers for its VIPs. [`plan`] only looks.
 //! [`guardian`] acts when all of it has died.
 
 pub mod actuator;
@@ -15,6 +15,7 @@ pub mod doors;
 mod exposition;
 pub mod fifos;
 pub mod guardian;
+pub mod leaks;
 mod life;
 pub mod mails;
 pub mod main_loop;
@@ -36,4 +37,5 @@ pub mod state_file;
 pub mod sysctls;
 pub mod trackers;
 pub mod traps;
+mod vantage;
 pub mod web;

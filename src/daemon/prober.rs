@@ -6,10 +6,12 @@ use std::sync::Arc;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::debug;
 
+use super::vantage;
 use crate::check;
-use crate::check::outcome::{Outcome, Phase};
+use crate::check::outcome::{Outcome, Phase, Verdict};
+use crate::check::path::Lane;
 use crate::check::schedule::RunId;
-use crate::check::spec::CheckerSpec;
+use crate::check::spec::{CheckerSpec, Question};
 
 /// Every probe under way.
 #[derive(Default)]
@@ -20,9 +22,9 @@ pub struct Prober {
 
 impl Prober {
     /// Begins a probe.
-    pub fn begin(&mut self, run: RunId, spec: Arc<CheckerSpec>) {
+    pub fn begin(&mut self, run: RunId, spec: Arc<CheckerSpec>, lane: Option<Lane>) {
         let handle = self.tasks.spawn(async move {
-            let outcome = check::run(&spec).await;
+            let outcome = doubted(check::run(&spec, lane.as_ref()).await, &spec, lane).await;
             let (checker, target) = (spec.question.keyword(), spec.target.address);
             debug!(%target, verdict = ?outcome.verdict, took = ?outcome.took, "{checker}: {}", outcome.reason);
             (run, outcome)
@@ -60,6 +62,20 @@ impl Prober {
                 }
             }
         }
+    }
+}
+
+/// Silence of a way may be this host's own doing.
+async fn doubted(outcome: Outcome, spec: &CheckerSpec, lane: Option<Lane>) -> Outcome {
+    let is_silence = outcome.verdict == Verdict::Fail && outcome.errno.is_none();
+    let (Some(lane), Question::Path(question), true) = (lane, &spec.question, is_silence) else {
+        return outcome;
+    };
+    let vip = question.vip.ip();
+    let obstacle = tokio::task::spawn_blocking(move || vantage::obstacle(vip, lane.source)).await;
+    match obstacle.ok().flatten() {
+        Some(why) => Outcome { took: outcome.took, ..Outcome::unverified(outcome.phase, why) },
+        None => outcome,
     }
 }
 

@@ -12,6 +12,7 @@ use super::actuator::Actuator;
 use super::control::Control;
 use super::doors::DoorKeeper;
 use super::guardian::Guardian;
+use super::leaks::LeakWatch;
 use super::life;
 use super::main_loop::{self, Shell, Signals};
 use super::notify::Notifier;
@@ -225,8 +226,11 @@ async fn direct(
         (Some(router::Handle::start(Arc::clone(&config.vrrp), seed(), inputs, guardian).await?), None)
     };
     trackers.want(&config.vrrp);
+    let config = Arc::new(config);
+    let mut leaks = LeakWatch::default();
+    leaks.want(&config);
     let shell = Shell {
-        director: Director::new(Arc::new(config), state, seed(), now),
+        director: Director::new(config, state, seed(), now),
         router,
         guardian,
         level: None,
@@ -242,6 +246,7 @@ async fn direct(
         trackers,
         before: None,
         doors: DoorKeeper::open(),
+        leaks,
         sysctls: keeper,
         started_at: now,
         watch_at: now,

@@ -11,10 +11,15 @@ use tracing::{info, warn};
 
 use super::state_file::OriginalsFile;
 use crate::config::Config;
+use crate::ipvs::types::Family;
 use crate::net::sysctl;
 
 /// Settings by name: `NAME` is one of net.ipv4.vs, `LINK/NAME` one of net.ipv4.conf.
 pub type Values = BTreeMap<String, String>;
+
+/// Takes packets from the network that come from an address of this host's; of no link, because only routes know by
+/// which a real server answers.
+const ACCEPT_LOCAL: &str = "all/accept_local";
 
 /// Where settings are.
 pub trait Settings {
@@ -150,7 +155,12 @@ pub fn wanted(config: &Config) -> Values {
     let ipvs = config.global.sysctl.iter().map(|(name, value)| (name.clone(), value.to_string()));
     let promoting = config.vrrp.instances.iter().filter(|i| i.promotes_secondaries);
     let links = promoting.filter_map(|i| i.interface.as_ref());
-    ipvs.chain(links.map(|link| (format!("{link}/promote_secondaries"), "1".to_owned()))).collect()
+    let promoted = links.map(|link| (format!("{link}/promote_secondaries"), "1".to_owned()));
+    let servers = config.virtual_servers.iter().filter(|server| server.id.family() == Family::Inet);
+    let checks_ways = servers.flat_map(|server| &server.real_servers).any(|real| real.path_check.is_some());
+    // Answers to checks through the VIP come from the VIP, which is this host's own address while it is active.
+    let accepted = checks_ways.then(|| (ACCEPT_LOCAL.to_owned(), "1".to_owned()));
+    ipvs.chain(promoted).chain(accepted).collect()
 }
 
 /// The kernel's settings, remembered in the run directory.

@@ -153,19 +153,36 @@ impl Checkers {
         }
     }
 
-    /// Begins the next run that is due, if any.
-    pub fn begin_due(&mut self, now: Instant) -> Option<(RunId, Arc<CheckerSpec>)> {
-        let (at, id) = *self.timers.first()?;
-        if at > now {
+    /// The next checker whose run is due, if any: it is the caller's to begin, or to put off.
+    pub fn due(&mut self, now: Instant) -> Option<CheckerId> {
+        let (at, _) = self.timers.first()?;
+        if *at > now {
             return None;
         }
-        self.timers.pop_first();
-        let entry = self.entries.get_mut(&id)?;
+        self.timers.pop_first().map(|(_, id)| id)
+    }
+
+    /// Begins a run of a checker.
+    pub fn begin(&mut self, now: Instant, id: CheckerId) -> Option<(RunId, Arc<CheckerSpec>)> {
+        let entry = self.entries.get_mut(&id).filter(|entry| entry.schedule.running().is_none())?;
+        if let Some(at) = entry.schedule.deadline() {
+            self.timers.remove(&(at, id));
+        }
         self.last_run += 1;
         entry.schedule.begin(self.last_run);
         let limit = now + entry.spec.longest_run();
         self.running.insert(self.last_run, Running { checker: id, limit });
         Some((self.last_run, Arc::clone(&entry.spec)))
+    }
+
+    /// Has the next run of a checker begin at `at`, unless one is under way.
+    pub fn begin_at(&mut self, id: CheckerId, at: Instant) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if let Some(before) = entry.schedule.deadline() {
+            self.timers.remove(&(before, id));
+            entry.schedule.wait_until(at);
+            self.timers.insert((at, id));
+        }
     }
 
     /// Takes the outcome of a run; None when nobody waits for it any more.
@@ -190,7 +207,17 @@ impl Checkers {
 
     /// The checker of a run under way.
     pub fn of_run(&self, run: RunId) -> Option<&Entry> {
-        self.running.get(&run).and_then(|r| self.get(r.checker))
+        self.id_of_run(run).and_then(|id| self.get(id))
+    }
+
+    /// Which checker a run under way is of.
+    pub fn id_of_run(&self, run: RunId) -> Option<CheckerId> {
+        self.running.get(&run).map(|running| running.checker)
+    }
+
+    /// Every checker.
+    pub fn iter(&self) -> impl Iterator<Item = (CheckerId, &Entry)> {
+        self.entries.iter().map(|(id, entry)| (*id, entry.as_ref()))
     }
 
     /// A checker by its id.
@@ -236,7 +263,8 @@ mod tests {
         let (id, _) = checkers.subscribe(&mut by_spec, &Arc::new(spec()), subscriber(), &mut rng, at(0));
         assert_eq!(checkers.overdue(at(0)), Duration::ZERO);
         assert_eq!(checkers.overdue(at(7)), Duration::from_secs(7), "warmup 0: due at once");
-        let (run, _) = checkers.begin_due(at(7)).unwrap();
+        assert_eq!(checkers.due(at(7)), Some(id));
+        let (run, _) = checkers.begin(at(7), id).unwrap();
         assert_eq!(checkers.overdue(at(13)), Duration::ZERO, "twice connect_timeout is its right");
         assert_eq!(checkers.overdue(at(15)), Duration::from_secs(2));
         assert!(checkers.finish(at(15), run, failure()).is_some());

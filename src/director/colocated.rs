@@ -9,14 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use super::marks::Marks;
 use crate::config::{Config, VirtualServer, VirtualServerId};
 use crate::ipvs::types::{Forwarding, Protocol};
 use crate::net::door::{Marking, Target};
-
-/// Our marks: a number few will choose, whose low bits leave out those that Kubernetes uses (0x4000, 0x8000).
-const FIRST_MARK: u32 = 0x6c76_0000;
-/// How many there are.
-const MARKS: u32 = 0x4000;
 
 /// What this host has around its virtual servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,7 +64,7 @@ impl Colocated {
 
 /// The virtual servers of which this host is a real server beside others, by DR or TUN.
 pub fn find(config: &Config, own: &BTreeSet<IpAddr>, can_mark: bool) -> BTreeMap<VirtualServerId, Colocated> {
-    let mut taken = marks_in_use(config);
+    let mut marks = Marks::of(config);
     let mut found: Vec<(&VirtualServer, Vec<SocketAddr>, BTreeSet<IpAddr>)> = config
         .virtual_servers
         .iter()
@@ -81,8 +77,7 @@ pub fn find(config: &Config, own: &BTreeSet<IpAddr>, can_mark: bool) -> BTreeMap
     for (server, mine, peers) in found {
         let remedy = match obstacle(server, can_mark) {
             Some(obstacle) => Remedy::WhileActive(obstacle),
-            None => free_mark(server.id, &mut taken)
-                .map_or(Remedy::WhileActive(Obstacle::NoMarkLeft), Remedy::Mark),
+            None => marks.take(server.id).map_or(Remedy::WhileActive(Obstacle::NoMarkLeft), Remedy::Mark),
         };
         all.insert(server.id, Colocated { own: mine, peers, remedy });
     }
@@ -129,31 +124,6 @@ fn obstacle(server: &VirtualServer, can_mark: bool) -> Option<Obstacle> {
         (true, true) => Some(Obstacle::PortOfNat),
         (true, false) => None,
     }
-}
-
-fn marks_in_use(config: &Config) -> BTreeSet<u32> {
-    let of_id = |server: &VirtualServer| match server.id {
-        VirtualServerId::Fwmark { mark, .. } => Some(mark),
-        VirtualServerId::Address { .. } => None,
-    };
-    let checkers =
-        config.virtual_servers.iter().flat_map(|s| &s.real_servers).flat_map(|real| &real.checkers);
-    let of_checkers = checkers.filter_map(|checker| checker.spec.target.source().fwmark);
-    config.virtual_servers.iter().filter_map(of_id).chain(of_checkers).collect()
-}
-
-/// A mark that follows from the identity alone: on all directors the same, because the kernel's replicated connections
-/// name it, and after a restart the same, because packets carry it meanwhile.
-fn free_mark(id: VirtualServerId, taken: &mut BTreeSet<u32>) -> Option<u32> {
-    // FNV-1a
-    let hash = id
-        .to_string()
-        .bytes()
-        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    let candidates = (0..MARKS).map(|step| FIRST_MARK + hash.wrapping_add(step) % MARKS);
-    let mark = candidates.into_iter().find(|mark| !taken.contains(mark))?;
-    taken.insert(mark);
-    Some(mark)
 }
 
 /// The packets of a virtual server that are to be marked.

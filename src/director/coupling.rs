@@ -64,6 +64,11 @@ impl Coupling {
         Some(levels.any(|level| level.state == State::Master))
     }
 
+    /// The addresses of all instances.
+    pub fn vips(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.instances.values().flat_map(|level| level.addresses.iter().map(|held| held.ip))
+    }
+
     /// The sync daemons that should run now: with an instance to follow one at a time, or the kernel's `backup_only`
     /// would hold on a Master, too.
     pub fn sync_daemons(&self, global: &Global) -> Vec<SyncDaemon> {

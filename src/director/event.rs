@@ -4,10 +4,12 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::leaks;
 use super::order::Order;
 use crate::check::outcome::CertificateTime;
 use crate::config::VirtualServerId;
 use crate::ipvs::types::ServiceKey;
+use crate::net::types::MacAddress;
 pub use crate::vrrp::event::Severity;
 
 /// Something changed that an operator may want to know.
@@ -140,6 +142,15 @@ pub enum Event {
         /// Whether that does not help every request.
         has_limits: bool,
     },
+    /// A real server answers its neighbours for the VIP, or no longer.
+    Leak {
+        /// Its virtual server.
+        virtual_server: VirtualServerId,
+        /// Address and port.
+        real_server: SocketAddr,
+        /// The link-layer address it answers with, while it does.
+        mac: Option<MacAddress>,
+    },
     /// The kernel does not answer as it should, or does again.
     Kernel {
         /// What is wrong; None once it answers again.
@@ -183,6 +194,8 @@ impl Event {
             Event::Restored { .. } => "service_restored",
             Event::Colocated { what: Some(_), .. } => "colocated",
             Event::Colocated { what: None, .. } => "colocated_no_more",
+            Event::Leak { mac: Some(_), .. } => "vip_leak",
+            Event::Leak { mac: None, .. } => "vip_leak_over",
             Event::Kernel { trouble: Some(_) } => "kernel_trouble",
             Event::Kernel { trouble: None } => "kernel_well",
         }
@@ -194,6 +207,7 @@ impl Event {
             Event::RealServer { virtual_server, real_server, .. }
             | Event::Ordered { virtual_server, real_server, .. }
             | Event::Left { virtual_server, real_server, .. }
+            | Event::Leak { virtual_server, real_server, .. }
             | Event::SorryServer { virtual_server, sorry_server: real_server, .. } => {
                 (Some(virtual_server.to_string()), Some(real_server))
             }
@@ -223,6 +237,7 @@ impl Event {
             | Event::Unverified { reason: Some(_), .. }
             | Event::Certificate { time: CertificateTime::Short | CertificateTime::Over, .. }
             | Event::Colocated { has_limits: true, .. }
+            | Event::Leak { mac: Some(_), .. }
             | Event::Foreign { is_present: true, .. }
             | Event::SorryServer { is_active: true, .. } => Severity::Warn,
             _ => Severity::Info,
@@ -301,6 +316,17 @@ impl fmt::Display for Event {
             }
             Event::Colocated { virtual_server, what: None, .. } => {
                 write!(f, "virtual server {virtual_server}: this host is none of its real servers any more")
+            }
+            Event::Leak { virtual_server, real_server, mac } => {
+                let question = virtual_server.address().map_or("ARP", leaks::question);
+                write!(
+                    f,
+                    "real server {real_server} of virtual server {virtual_server} answers {question} for the VIP"
+                )?;
+                match mac {
+                    Some(mac) => write!(f, " (MAC {mac}): some clients go straight there"),
+                    None => f.write_str(" no longer"),
+                }
             }
             Event::Kernel { trouble: Some(trouble) } => write!(f, "kernel: {trouble}"),
             Event::Kernel { trouble: None } => write!(f, "kernel: answers again"),

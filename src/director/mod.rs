@@ -2,8 +2,9 @@
 //!
 //! Input and `now` go in, effects come out; it never reads a clock, never waits, never fails and knows no socket.
 //! [`checkers`] run on schedule, [`pool`]s turn their health into what the kernel should hold ([`desired`]),
-//! [`reconcile`] makes the kernel so, [`places`] says where where this host is a real server, too. [`reload`] carries state from one configuration to the next, [`state`] from
-//! one process to the next. The shell in `daemon` performs the effects, the simulated world in `sim` does so in
+//! [`reconcile`] makes the kernel so, [`places`] says where where this host is a real server, too; [`paths`] checks the
+//! way of the VIP's packets. [`reload`] carries state from one configuration to the next, [`state`] from one process to
+//! the next. The shell in `daemon` performs the effects, the simulated world in `sim` does so in
 //! virtual time: the same code decides in both.
 
 pub mod checkers;
@@ -12,8 +13,12 @@ pub mod coupling;
 pub mod desired;
 pub mod event;
 mod knowledge;
+mod lanes;
+pub mod leaks;
+pub mod marks;
 pub mod notice;
 pub mod order;
+pub mod paths;
 pub mod places;
 pub mod pool;
 pub mod preview;
@@ -37,7 +42,9 @@ use checkers::{Checkers, Subscriber};
 use colocated::Around;
 use coupling::{Coupling, HostForwards};
 use event::Event;
+use leaks::Leaks;
 use order::{Change, Order, Selector};
+use paths::Paths;
 use places::{Doors, Places};
 use pool::Pool;
 use reconcile::{Readings, Reconciler, Request};
@@ -46,6 +53,7 @@ use settings::SettingsKeeper;
 use state::{KnownDown, KnownLeaving, KnownOrder, State};
 
 use crate::check::outcome::{Outcome, Verdict};
+use crate::check::path::Lane;
 use crate::check::schedule::RunId;
 use crate::check::spec::CheckerSpec;
 use crate::config::{Config, VirtualServer, VirtualServerId};
@@ -97,6 +105,8 @@ pub enum Input {
     Around(Around),
     /// Packets get these marks.
     Doors(Doors),
+    /// These real servers answer ARP for VIPs.
+    Leaks(Leaks),
     /// Remove all that is ours, then finish.
     Stop,
     /// Leave everything as it is, then finish.
@@ -112,6 +122,8 @@ pub enum Effect {
         run: RunId,
         /// What to ask.
         spec: Arc<CheckerSpec>,
+        /// By which way, where it is about one.
+        lane: Option<Lane>,
     },
     /// Nobody waits for this run any more.
     CancelProbe(RunId),
@@ -150,6 +162,8 @@ pub struct Director {
     reconciler: Reconciler,
     coupling: Coupling,
     places: Places,
+    paths: Paths,
+    leaks: Leaks,
     life: Life,
     is_ready: bool,
     unsettled: BTreeSet<VirtualServerId>,
@@ -181,6 +195,8 @@ impl Director {
             reconciler: Reconciler::new(owned, settings, config.global.flush),
             coupling,
             places: Places::default(),
+            paths: Paths::default(),
+            leaks: Leaks::new(),
             life: Life::Running,
             is_ready: false,
             unsettled: BTreeSet::new(),
@@ -207,6 +223,7 @@ impl Director {
         let pool = |s: &VirtualServer| (s.id, Pool::new(s.clone(), maker.fresh(s, &known)));
         director.pools = config.virtual_servers.iter().map(pool).collect();
         director.unsettled.extend(director.pools.keys());
+        director.mark_lanes();
         director
     }
 
@@ -220,7 +237,10 @@ impl Director {
                 let readings = self.reconciler.on_snapshot(now, result, &mut events);
                 self.take_readings(now, &readings, &mut events);
             }
-            Input::Applied(result) => self.reconciler.on_applied(now, result, &mut events),
+            Input::Applied(result) => match self.paths.lanes.on_applied(now, &result) {
+                Some(opened) => self.lanes_opened(now, opened, &mut events, effects),
+                None => self.reconciler.on_applied(now, result, &mut events),
+            },
             Input::Reload(config) => {
                 self.reload(now, config, effects);
                 self.place(&mut events);
@@ -239,6 +259,7 @@ impl Director {
             Input::Host(host) => self.coupling.host_is(host),
             Input::Around(around) => self.around_is(around, &mut events),
             Input::Doors(doors) => self.doors_are(doors, &mut events),
+            Input::Leaks(leaks) => self.leaks_are(leaks, &mut events),
             Input::Stop => self.stop(now, effects),
             Input::HandOver => self.hand_over(effects),
         }
@@ -251,20 +272,24 @@ impl Director {
             Life::Finished => return None,
             Life::HandingOver => return None,
             Life::Stopping { give_up } => {
-                return Some(self.reconciler.deadline().map_or(give_up, |d| d.min(give_up)));
+                return Some(self.kernel_deadline().map_or(give_up, |d| d.min(give_up)));
             }
             Life::Running => {}
         }
         let leaving = self.leaving_pools().filter_map(Pool::deadline).min();
+        let paths = self.paths.deadline().filter(|_| self.reconciler.has_read());
         let waiting = self.has_verdicts.iter().filter_map(|id| self.pools.get(id));
         let rested = waiting.map(Pool::rests_until).min();
-        [self.checkers.deadline(), leaving, rested, self.reconciler.deadline(), Some(self.next_save)]
+        [self.checkers.deadline(), paths, leaving, rested, self.kernel_deadline(), Some(self.next_save)]
             .into_iter()
             .flatten()
             .min()
     }
 
     fn probe_done(&mut self, now: Instant, run: RunId, outcome: Outcome, events: &mut Vec<Event>) {
+        let Some(id) = self.checkers.id_of_run(run) else { return };
+        let is_path = self.checkers.get(id).is_some_and(paths::is_path);
+        let outcome = if is_path { self.judge_path(id, run, outcome) } else { outcome };
         let (verdict, reason) = (outcome.verdict, outcome.reason.to_string());
         let Some(finished) = self.checkers.finish(now, run, outcome) else { return };
         let entry = finished.entry;
@@ -280,14 +305,21 @@ impl Director {
             let (time, expires_in) = (certificate.time(), certificate.expires_in);
             events.push(Event::Certificate { checker, target, time, expires_in });
         }
-        let is_up = entry.schedule.health().is_up();
-        if is_up != finished.before.is_up() {
+        let (was_up, is_up) = (finished.before.is_up(), entry.schedule.health().is_up());
+        if is_up != was_up {
             self.is_state_stale = true;
             self.has_verdicts.extend(entry.subscribers.iter().map(|(server, _)| *server));
+        }
+        if !is_path {
+            let came_up = is_up == Some(true) && was_up != is_up;
+            self.own_check_ended(now, id, (verdict, came_up), events);
         }
     }
 
     fn take_readings(&mut self, now: Instant, readings: &Readings, events: &mut Vec<Event>) {
+        if let Some(present) = &readings.lanes {
+            self.paths.lanes.seen(present);
+        }
         for key in &readings.read {
             let id = self.places.owner(*key);
             if !self.is_in_place(*key, id) {
@@ -374,13 +406,19 @@ impl Director {
         for (id, pool) in &old {
             maker.retire(*id, &pool.members, None);
         }
-        effects.extend(maker.cancelled.drain(..).map(Effect::CancelProbe));
+        let cancelled = std::mem::take(&mut maker.cancelled);
+        for run in cancelled {
+            self.paths.forget(run);
+            effects.push(Effect::CancelProbe(run));
+        }
         for pool in old.values() {
             self.reconciler.unwant(pool.key());
         }
         self.unsettled.extend(pools.keys());
         self.pools = pools;
         self.config = config;
+        self.mark_lanes();
+        self.paths_reloaded(now);
         self.want_settings();
         self.is_state_stale = true;
     }
@@ -400,6 +438,7 @@ impl Director {
         effects.extend(self.checkers.clear().into_iter().map(Effect::CancelProbe));
         self.pools.clear();
         self.places.clear();
+        self.paths.clear();
         self.left_by_some.clear();
         self.unsettled.clear();
         self.has_verdicts.clear();
@@ -420,15 +459,13 @@ impl Director {
     /// Does all that is due: probes, pools, the next request to the kernel, the end.
     fn advance(&mut self, now: Instant, events: &mut Vec<Event>, effects: &mut Vec<Effect>) {
         if self.life == Life::Running {
-            while let Some((run, spec)) = self.checkers.begin_due(now) {
-                effects.push(Effect::StartProbe { run, spec });
-            }
+            self.begin_checks(now, events, effects);
             self.settle(now, events);
             self.settle_retired(now);
             self.tell_markings(effects);
         }
         let request = match self.life {
-            Life::Running | Life::Stopping { .. } => self.reconciler.request(now, events),
+            Life::Running | Life::Stopping { .. } => self.request(now, events),
             Life::HandingOver | Life::Finished => None,
         };
         self.name_services(events);
@@ -511,12 +548,12 @@ impl Director {
                 let destinations = entries.iter().map(|e| e.destinations.len()).sum();
                 effects.push(Effect::Event(Event::Ready { services: entries.len(), destinations }));
             }
-            Life::Stopping { give_up } if self.reconciler.is_released() || now >= give_up => {
+            Life::Stopping { give_up } if self.is_released() || now >= give_up => {
                 self.life = Life::Finished;
                 effects.push(Effect::SaveState(self.state()));
-                effects.push(Effect::Finished { is_clean: self.reconciler.is_released() });
+                effects.push(Effect::Finished { is_clean: self.is_released() });
             }
-            Life::HandingOver if !self.reconciler.is_busy() => {
+            Life::HandingOver if !self.is_kernel_busy() => {
                 self.life = Life::Finished;
                 effects.push(Effect::Finished { is_clean: true });
             }

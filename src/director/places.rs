@@ -98,7 +98,13 @@ impl Places {
         self.colocated.iter().filter_map(|(id, c)| colocated::marking(*id, c)).collect()
     }
 
-    fn is_own(&self, ip: IpAddr) -> bool {
+    /// This host's addresses on links of the network.
+    pub fn shown(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.around.shown.iter().copied()
+    }
+
+    /// Whether an address is this host's.
+    pub fn is_own(&self, ip: IpAddr) -> bool {
         ip.is_loopback() || self.around.own.contains(&ip)
     }
 
@@ -262,7 +268,9 @@ impl Director {
         let is_quiet = actual.destinations.iter().all(quiet);
         retired.quiet_since = is_quiet.then(|| retired.quiet_since.unwrap_or(now));
         let has_rested = retired.quiet_since.is_some_and(|since| now.since(since) >= DRAIN_GRACE);
-        let is_over = desired::must_leave_at_once(&pool.server) || has_rested || now >= deadline;
+        // It would refuse what peers send, which this host answers without it.
+        let is_empty = actual.destinations.is_empty();
+        let is_over = desired::must_leave_at_once(&pool.server) || is_empty || has_rested || now >= deadline;
         (!is_over).then_some((wanted, retired))
     }
 

@@ -447,6 +447,7 @@ mod tests {
             upper_threshold: 0,
             lower_threshold: 0,
             checkers: vec![],
+            path_check: None,
             commands: None,
             is_mailed: false,
         });

@@ -9,12 +9,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::colocated::Around;
-use super::desired;
 use super::places::Doors;
 use super::reconcile::Request;
 use super::state::State;
 use super::status::Status;
 use super::{Director, Effect, Input};
+use super::{desired, paths};
 use crate::check::outcome::Outcome;
 use crate::check::schedule::RunId;
 use crate::config::{Config, VirtualServerId};
@@ -78,7 +78,7 @@ pub enum Change {
         /// As they would be, in seconds.
         after: Timeouts,
     },
-    /// A setting of the kernel below `net.ipv4.vs`.
+    /// A setting of the kernel: one below `net.ipv4.vs`, or one of the host by its whole name.
     Setting {
         /// Its name there.
         name: String,
@@ -171,7 +171,8 @@ impl Trial {
 
     /// Every checker runs once, before the kernel has been read; those known to be down do not end.
     fn check_everybody(&mut self) {
-        while self.runs.len() < self.director.checkers.len() {
+        let own = self.director.checkers.iter().filter(|(_, entry)| !paths::is_path(entry)).count();
+        while self.runs.len() < own {
             let Some(at) = self.director.deadline() else { break };
             self.now = self.now.max(at);
             self.tell(Input::Wake);
@@ -182,6 +183,7 @@ impl Trial {
                 self.tell(Input::ProbeDone { run, outcome: assumed() });
             }
         }
+        self.director.trust_paths(self.now);
     }
 
     fn converge(&mut self) {
@@ -226,7 +228,8 @@ fn changes(
     director: &Director,
     leaving: &BTreeSet<(VirtualServerId, SocketAddr)>,
 ) -> Vec<Change> {
-    let keys: BTreeSet<&ServiceKey> = before.keys().chain(after.keys()).collect();
+    let all = before.keys().chain(after.keys());
+    let keys: BTreeSet<&ServiceKey> = all.filter(|key| !director.is_lane(**key)).collect();
     let mut changes = Vec::new();
     for key in keys {
         let service = director.owner(*key);

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::event::Event;
 use super::knowledge::{difference, record};
+use super::marks::Marks;
 use super::refusal::{back_off, explain, is_surprise};
 use super::settings::SettingsKeeper;
 use super::tally::Tally;
@@ -79,6 +80,8 @@ pub struct Reconciler {
     actual: BTreeMap<ServiceKey, ServiceEntry>,
     owned: BTreeSet<ServiceKey>,
     foreign: BTreeSet<ServiceKey>,
+    /// Services of these are overlooked: they are not virtual servers'.
+    lanes: Marks,
     dirty: BTreeSet<ServiceKey>,
     unread: BTreeMap<ServiceKey, Unread>,
     watched: BTreeMap<ServiceKey, Instant>,
@@ -103,6 +106,7 @@ impl Reconciler {
             actual: BTreeMap::new(),
             owned,
             foreign: BTreeSet::new(),
+            lanes: Marks::default(),
             dirty: BTreeSet::new(),
             unread: BTreeMap::new(),
             watched: BTreeMap::new(),
@@ -118,6 +122,11 @@ impl Reconciler {
             sampled: BTreeMap::new(),
             owned_changed: true,
         }
+    }
+
+    /// Overlooks ways to single real servers.
+    pub fn overlook(&mut self, lanes: Marks) {
+        self.lanes = lanes;
     }
 
     /// Wants a service to be exactly this.
@@ -292,8 +301,9 @@ impl Reconciler {
         self.answered(events);
         match (scope, snapshot) {
             (Scope::Keys, Snapshot::Keys(keys)) => {
-                self.on_keys(now, keys, events);
-                Readings::default()
+                let (lanes, present) = keys.into_iter().partition(|key| self.lanes.is_key(*key));
+                self.on_keys(now, present, events);
+                Readings { lanes: Some(lanes), ..Readings::default() }
             }
             (Scope::Entries(asked), Snapshot::Entries(found)) => self.on_entries(now, &asked, found, events),
             (Scope::Settings, Snapshot::Settings(settings)) => {
@@ -304,8 +314,7 @@ impl Reconciler {
         }
     }
 
-    fn on_keys(&mut self, now: Instant, keys: Vec<ServiceKey>, events: &mut Vec<Event>) {
-        let present: BTreeSet<ServiceKey> = keys.into_iter().collect();
+    fn on_keys(&mut self, now: Instant, present: BTreeSet<ServiceKey>, events: &mut Vec<Event>) {
         let is_first = !std::mem::replace(&mut self.knows_keys, true);
         if is_first && self.flush {
             self.owned.extend(present.iter().copied());
@@ -531,6 +540,16 @@ impl Reconciler {
         first.map(|at| at.max(self.pause.until))
     }
 
+    /// Whether the kernel's services are known.
+    pub fn has_read(&self) -> bool {
+        self.knows_keys
+    }
+
+    /// Whether something of the table is to be written.
+    pub fn has_writes(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
     /// Whether nothing is left to do or to find out, beyond what the kernel refuses.
     pub fn is_converged(&self) -> bool {
         self.knows_keys
@@ -644,6 +663,8 @@ pub struct Readings {
     pub adopted: Vec<ServiceKey>,
     /// Services whose connection counts are fresh.
     pub read: Vec<ServiceKey>,
+    /// Ways to single real servers that the kernel has, where all services were read.
+    pub lanes: Option<BTreeSet<ServiceKey>>,
 }
 
 fn keys() -> Request {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::checkers::{BySpec, CheckerId, Checkers, Subscriber};
 use super::order::Order;
+use super::paths;
 use super::pool::{Member, Pool, Subscription};
 use super::state::KnownDown;
 use crate::check::outcome::{Outcome, Phase};
@@ -84,15 +85,17 @@ impl Maker<'_> {
         before: Option<&Member>,
     ) -> Member {
         let subscriber: Subscriber = (server.id, real.address);
-        let mut subscriptions = Vec::with_capacity(real.checkers.len());
+        let path = paths::spec(server, real);
+        let mut subscriptions = Vec::with_capacity(real.checkers.len() + usize::from(path.is_some()));
         let mut fresh = Vec::new();
-        for checker in &real.checkers {
+        let is_path_alpha = real.path_check.as_ref().is_some_and(|check| check.alpha);
+        let own = real.checkers.iter().map(|checker| (&checker.spec, checker.alpha));
+        for (spec, alpha) in own.chain(path.iter().map(|spec| (spec, is_path_alpha))) {
             let by_spec = &mut self.by_spec;
-            let (id, is_new) =
-                self.checkers.subscribe(by_spec, &checker.spec, subscriber, self.rng, self.now);
+            let (id, is_new) = self.checkers.subscribe(by_spec, spec, subscriber, self.rng, self.now);
             let inherited = before.and_then(|m| m.subscriptions.iter().find(|s| s.checker == id));
             let was_up = before.is_some_and(|m| m.is_up);
-            let is_optimistic = inherited.map_or(!checker.alpha || was_up, |s| s.is_optimistic || was_up);
+            let is_optimistic = inherited.map_or(!alpha || was_up, |s| s.is_optimistic || was_up);
             subscriptions.push(Subscription { checker: id, is_optimistic });
             if is_new {
                 fresh.push(id);

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::Director;
 use super::checkers::Entry;
 use super::order::Selector;
+use super::paths::is_path;
 use super::pool::{Member, Pool};
-use crate::check::outcome::Outcome;
+use crate::check::outcome::{Outcome, Verdict};
 use crate::check::schedule::{Attempt, Health};
 use crate::config::VirtualServerId;
 use crate::ipvs::types::{Connections, Forwarding, ServiceEntry, ServiceKey, Stats};
@@ -120,6 +121,12 @@ pub struct RealServerStatus {
     /// The certificates its checkers were last shown, by whom they asked; of one server, the one that ends first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<CertificateStatus>,
+    /// What was last found of the way packets for the VIP take to it, where that is checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathStatus>,
+    /// That it answers its neighbours for the VIP, which it must not, and by which link-layer address, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leak: Option<String>,
     /// Forwarding method.
     pub forwarding: Forwarding,
     /// What an operator said about it, in words; None when nothing.
@@ -132,6 +139,15 @@ pub struct RealServerStatus {
     pub connections: Connections,
     /// The kernel's counters, as last read.
     pub stats: Stats,
+}
+
+/// What was found of the way packets for the VIP take to a real server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathStatus {
+    /// Whether they arrive and are answered; None before the first verdict, or where the last probe gave none.
+    pub is_good: Option<bool>,
+    /// In words.
+    pub words: String,
 }
 
 /// The certificate of a server that was asked.
@@ -221,7 +237,7 @@ impl Director {
             let checkers = member.subscriptions.iter().filter_map(|s| self.checkers.get(s.checker));
             Some(RealServerStory {
                 virtual_server: id,
-                status: self.real_server_status(now, member, self.seen(pool).as_deref()),
+                status: self.real_server_status(now, id, member, self.seen(pool).as_deref()),
                 checkers: checkers.map(|entry| checker_story(now, entry)).collect(),
             })
         };
@@ -286,7 +302,11 @@ impl Director {
             is_in_kernel: actual.is_some(),
             stats: actual.map(|a| a.stats).unwrap_or_default(),
             sample_age_seconds: self.reconciler.sampled(&key).map(|at| now.since(at).as_secs()),
-            real_servers: pool.members.values().map(|m| self.real_server_status(now, m, actual)).collect(),
+            real_servers: pool
+                .members
+                .values()
+                .map(|m| self.real_server_status(now, pool.server.id, m, actual))
+                .collect(),
             sorry_server,
             leaving: pool.leaving.keys().copied().collect(),
         }
@@ -295,6 +315,7 @@ impl Director {
     fn real_server_status(
         &self,
         now: Instant,
+        id: VirtualServerId,
         member: &Member,
         actual: Option<&ServiceEntry>,
     ) -> RealServerStatus {
@@ -312,6 +333,8 @@ impl Director {
             checks: checkers().map(|c| c.runs).sum(),
             check_failures: checkers().map(|c| c.failures).sum(),
             certificates: certificates(checkers()),
+            path: checkers().find(|entry| is_path(entry)).map(path_status),
+            leak: self.leak(id, at.ip()),
             forwarding: member.real_server.forwarding,
             order: (!member.order.is_none()).then(|| member.order.to_string()),
             weight: member.weight(),
@@ -320,6 +343,18 @@ impl Director {
             stats: entry.map(|d| d.stats).unwrap_or_default(),
         }
     }
+}
+
+fn path_status(entry: &Entry) -> PathStatus {
+    let Some(last) = entry.schedule.last() else {
+        return PathStatus { is_good: None, words: "not checked yet".to_owned() };
+    };
+    let is_good = match last.verdict {
+        Verdict::Pass => Some(true),
+        Verdict::Fail => Some(false),
+        Verdict::Unverified => None,
+    };
+    PathStatus { is_good, words: last.reason.to_string() }
 }
 
 fn certificates<'a>(checkers: impl Iterator<Item = &'a Entry>) -> Vec<CertificateStatus> {

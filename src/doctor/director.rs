@@ -16,6 +16,7 @@ const CLIENT_MTU: u32 = 1500;
 pub(super) fn look(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
     found.extend(ipvs(config, view));
     found.extend(running(view));
+    found.extend(ways(view));
     found.extend(rivals(view));
     found.extend(traps::of(config, &view.host).into_iter().map(|trap| Finding {
         severity: if trap.is_fatal { Severity::Broken } else { Severity::Warning },
@@ -96,6 +97,30 @@ fn running(view: &View<'_>) -> Vec<Finding> {
             degraded,
         ))
     }));
+    found
+}
+
+/// Real servers that are well and do not get the VIP's packets, as the running lvsd found.
+fn ways(view: &View<'_>) -> Vec<Finding> {
+    let servers = view.running.iter().flat_map(|running| &running.director.virtual_servers);
+    let mut found: Vec<Finding> = Vec::new();
+    for (server, real) in servers.flat_map(|s| s.real_servers.iter().map(move |real| (s, real))) {
+        let Some(path) = real.path.as_ref().filter(|path| path.is_good == Some(false)) else { continue };
+        let (Some(vip), ip) = (server.virtual_server.address(), real.real_server.ip()) else { continue };
+        let method = if matches!(real.forwarding, Forwarding::Tun(_)) { " --method tun" } else { "" };
+        let finding = Finding {
+            severity: Severity::Broken,
+            what: format!("real server {ip} does not answer packets for VIP {vip}"),
+            evidence: path.words.clone(),
+            why: "it answers at its own address, so without this check its share of the clients would hang"
+                .to_owned(),
+            fix: Some(Fix::On(ip, format!("lvsd real-server up --vip {vip}{method}"))),
+        };
+        // One VIP may be many virtual servers.
+        if !found.iter().any(|known| known.what == finding.what) {
+            found.push(finding);
+        }
+    }
     found
 }
 

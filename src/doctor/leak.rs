@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{Finding, Fix, Severity, View, routers};
 use crate::config::{Config, VirtualServer};
-use crate::director::colocated;
+use crate::director::leaks;
 use crate::ipvs::types::Forwarding;
 use crate::net::types::MacAddress;
 
@@ -26,18 +26,21 @@ fn of_vip(config: &Config, view: &View<'_>, vip: IpAddr, macs: &BTreeSet<MacAddr
         let link = view.network.links.get(&held.link);
         held.prefix.ip == vip && link.is_some_and(|link| !link.is_loopback && !link.is_silent)
     });
-    // A peer that directs, too, may be the one that holds the VIP now.
-    let directors: BTreeSet<IpAddr> =
-        colocated::find(config, &view.host.own, true).into_values().flat_map(|found| found.peers).collect();
-    let question = if vip.is_ipv4() { "ARP" } else { "neighbour solicitations" };
+    let leaks = leaks::find(
+        config,
+        &view.host.own,
+        |_| is_held,
+        &macs.iter().map(|mac| (vip, *mac)).collect(),
+        &view.names,
+    );
+    let question = leaks::question(vip);
     let mut found = Vec::new();
     let mut others = Vec::new();
     for mac in macs {
-        let names = view.names.get(mac);
+        let leaked = leaks.iter().find(|(_, by)| *by == mac).map(|((_, real), _)| *real);
         let mut reals = servers.iter().flat_map(|server| &server.real_servers);
-        let real = reals.find(|real| names.is_some_and(|names| names.contains(&real.address.ip())));
-        match real {
-            Some(real) if is_held || !directors.contains(&real.address.ip()) => {
+        match leaked.and_then(|ip| reals.find(|real| real.address.ip() == ip)) {
+            Some(real) => {
                 let ip = real.address.ip();
                 let fix = silence(vip, real.forwarding);
                 found.push(Finding {
@@ -50,7 +53,7 @@ fn of_vip(config: &Config, view: &View<'_>, vip: IpAddr, macs: &BTreeSet<MacAddr
                     fix: Some(Fix::On(ip, fix)),
                 });
             }
-            _ => others.push(*mac),
+            None => others.push(*mac),
         }
     }
     // One that is no real server is the active director, while this host is not.

@@ -72,6 +72,38 @@ fn the_active_one_of_a_colocated_pair_is_no_leak_but_its_peer_is() {
 }
 
 #[test]
+fn what_the_running_lvsd_found_of_a_way_is_told_with_its_fix() {
+    let mut host = Imagined::of(&[("eth0", DIRECTOR, 24), ("eth0", VIP, 32)]);
+    let real = |address: &str, path: serde_json::Value| {
+        serde_json::json!({"real_server": address, "health": "down", "is_up": false, "since_seconds": 5, "reason": "",
+            "unverified_seconds": null, "checks": 9, "check_failures": 3, "forwarding": "dr", "order": null, "weight": 1,
+            "kernel_weight": null, "connections": {"active": 0, "inactive": 0, "persistent": 0},
+            "stats": {"connections": 0, "packets_in": 0, "packets_out": 0, "bytes_in": 0, "bytes_out": 0},
+            "path": path})
+    };
+    let status = |is_good: Option<bool>| {
+        let path =
+            serde_json::json!({"is_good": is_good, "words": "VIP missing on lo, or reply path broken"});
+        let server = serde_json::json!({"virtual_server": "10.1.0.100:80 tcp", "scheduler": "rr", "has_quorum": true,
+            "live_weight": 1, "quorum": 1, "degraded": null, "is_in_kernel": true, "sample_age_seconds": null,
+            "stats": {"connections": 0, "packets_in": 0, "packets_out": 0, "bytes_in": 0, "bytes_out": 0},
+            "real_servers": [real("10.1.0.21:80", serde_json::Value::Null), real("10.1.0.22:80", path)],
+            "sorry_server": null, "leaving": []});
+        let director = serde_json::json!({"is_converged": true, "is_ready": true, "kernel_trouble": null,
+            "virtual_servers": [server.clone(), server], "foreign_services": [], "drift_repaired": 0, "last_drift": null,
+            "services_adopted": 0, "kernel_errors": 0, "checkers": 4, "overdue_milliseconds": 0});
+        Some(Running { trouble: None, director: serde_json::from_value(director).unwrap(), router: None })
+    };
+    host.running = status(Some(false));
+    let [found] = &host.broken(DR)[..] else { panic!("{:?}", host.broken(DR)) };
+    assert_eq!(found.what, "real server 10.1.0.22 does not answer packets for VIP 10.1.0.100");
+    assert_eq!(found.evidence, "VIP missing on lo, or reply path broken");
+    assert_eq!(found.fix.as_ref().unwrap().to_string(), "on 10.1.0.22: lvsd real-server up --vip 10.1.0.100");
+    host.running = status(None);
+    assert_eq!(host.broken(DR), [], "no verdict is none");
+}
+
+#[test]
 fn traps_of_the_host_come_with_their_commands() {
     let mut host = Imagined::of(&[("eth0", DIRECTOR, 24), ("eth0", VIP, 32)]);
     host.sysctls = [("net.ipv4.ip_forward", "0"), ("net.ipv4.vs.expire_quiescent_template", "0")].into();

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 
 use super::pair::{BY_ADDRESS, Director, Pair, VIP, by_script, is_marked};
-use crate::lab::daemon::{Daemon, configure, control, lvsd, run_dir};
+use crate::lab::daemon::{Daemon, configure, control, lvsd, run_dir, status};
 use crate::lab::host::Host;
 use crate::lab::table::Table;
 use crate::lab::topology::batch;
@@ -162,6 +162,9 @@ pub fn families_and_tunnels(lab: &Lab, pair: &Pair) -> Verdict {
         batch(Some(master), &vips.map(|vip| format!("addr add {vip}\n")).concat())?;
         batch(Some("c"), "neigh flush all\n")?;
         LVSD.wait_until_whole(&[&pair.a, &pair.b])?;
+        for host in [&pair.a, &pair.b] {
+            ways_are_good(host)?;
+        }
         for (what, url) in [("IPv6", "http://[fd00::233]/"), ("TUN", "http://192.168.1.234/")] {
             let round = pair.ask(&pair.client, url, 10)?;
             round.judge(lab, &format!("{what}, {master} is master: requests of a client"))?;
@@ -179,6 +182,20 @@ pub fn families_and_tunnels(lab: &Lab, pair: &Pair) -> Verdict {
         }
     }
     daemons.into_iter().try_for_each(|daemon| daemon.end(Signal::TERM))
+}
+
+/// Each asks the other through the VIP, and itself it does not.
+fn ways_are_good(host: &Host) -> Verdict {
+    wait_for(&format!("{} finds the ways good", host.name()), seconds(20), || {
+        let status = status(host)?;
+        let servers =
+            status.pointer("/director/virtual_servers").and_then(|all| all.as_array()).ok_or("no servers")?;
+        let reals = servers.iter().filter_map(|server| server.get("real_servers")?.as_array()).flatten();
+        let words: Vec<&str> = reals.filter_map(|real| real.pointer("/path/words")?.as_str()).collect();
+        let of = |end: &str| words.iter().filter(|words| words.ends_with(end)).count();
+        let is_so = (of("not checked: it is this host"), of(" answers there")) == (2, 2);
+        if is_so { Ok(()) } else { Err(format!("{words:?}")) }
+    })
 }
 
 fn planned(lab: &Lab, host: &Host) -> Result<String, String> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::cli::check::{json, report};
+use crate::cli::check::{json, pathless, report};
 use crate::config::load::load_from;
 use crate::config::{Loaded, Strictness};
 use crate::daemon::startup::Exit;
@@ -38,10 +38,10 @@ fn programs_get_every_place() {
     let loaded = yaml(
         "virtual_servers:\n  - address: 192.0.2.10:80\n    address: 192.0.2.11:80\n    forwarding: nat\n    real_servers:\n      - {address: 10.0.0.1:80, wieght: 3}\n",
     );
-    let text = json(Path::new("lvsd.yaml"), &loaded, Exit::Config, vec!["lo is down".to_owned()]);
+    let text = json(Path::new("lvsd.yaml"), &loaded, Exit::Config, vec!["lo is down".to_owned()], Vec::new());
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     let wanted = serde_json::json!({
-        "file": "lvsd.yaml", "can_be_run": false, "errors": 2, "warnings": 0, "not_listed": 0, "this_host": ["lo is down"],
+        "file": "lvsd.yaml", "can_be_run": false, "errors": 2, "warnings": 0, "not_listed": 0, "this_host": ["lo is down"], "hints": [],
         "diagnostics": [
             {
                 "file": "lvsd.yaml", "line": 3, "column": 5, "class": "error", "message": "`address` is given twice",
@@ -62,7 +62,8 @@ fn a_problem_of_a_file_as_a_whole_has_no_place_for_programs() {
     let path = Path::new("none.conf");
     let loaded = load_from(&MemoryFiles::default(), path, Strictness::Strict);
     let value: serde_json::Value =
-        serde_json::from_str(&json(path, &loaded, Exit::Config, vec!["lo is down".to_owned()])).unwrap();
+        serde_json::from_str(&json(path, &loaded, Exit::Config, vec!["lo is down".to_owned()], Vec::new()))
+            .unwrap();
     let wanted =
         serde_json::json!([{"class": "error", "message": "none.conf: there is no such file", "help": null}]);
     assert_eq!(value["diagnostics"], wanted);
@@ -129,4 +130,18 @@ fn conf(text: &str, strictness: Strictness) -> Loaded {
 
 fn yaml(text: &str) -> Loaded {
     load_from(&MemoryFiles::new(&[("lvsd.yaml", text)]), Path::new("lvsd.yaml"), Strictness::Strict)
+}
+
+#[test]
+fn who_does_not_check_ways_is_told_of_it_and_nobody_must() {
+    let server = |kind: &str, word: &str| {
+        let text = format!(
+            "virtual_server 192.0.2.10 80 {{\nlb_kind {kind}\nlb_algo rr\nprotocol TCP\n{word}\nreal_server 192.0.2.11 80 {{\nTCP_CHECK {{\n}}\n}}\n}}\n"
+        );
+        let loaded = conf(&text, Strictness::Strict);
+        assert_eq!(loaded.diagnostics.warnings(), 0, "--deny-warnings has nothing to deny");
+        pathless(&loaded.config.unwrap())
+    };
+    assert!(server("DR", "").unwrap().starts_with("1 real server by DR or TUN: a check of its own address"));
+    assert_eq!((server("DR", "path_check"), server("NAT", "")), (None, None));
 }

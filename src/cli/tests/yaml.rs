@@ -471,7 +471,7 @@ error: a check of type http needs a `url`
 }
 
 #[test]
-fn the_path_check_is_not_built() {
+fn the_path_check_is_of_real_servers_and_says_where_it_cannot_be() {
     is_refused(
         r#"virtual_servers:
   - address: 192.0.2.10:80
@@ -482,12 +482,45 @@ fn the_path_check_is_not_built() {
         check: {type: tcp, path_check: true}
 "#,
         r#"
-error: `path_check` is not yet supported: whether real servers take packets for the VIP is not checked
+error: `path_check` is not a keyword of a check of type tcp
  --> lvsd.yaml:7:28
   |
 7 |         check: {type: tcp, path_check: true}
   |                            ^^^^^^^^^^
+  |
+  = help: it belongs in a virtual server
 "#,
+    );
+}
+
+#[test]
+fn a_path_check_that_cannot_be_made_says_why() {
+    says(
+        r#"virtual_servers:
+  - {address: '192.0.2.10:80', forwarding: nat, path_check: true, real_servers: [{address: 192.0.2.11}]}
+  - {fwmark: 7, forwarding: dr, path_check: true, real_servers: [{address: 192.0.2.11}]}
+  - {address: '192.0.2.10:53', protocol: udp, forwarding: dr, path_check: true, real_servers: [{address: 192.0.2.11}]}
+"#,
+        r#"
+warning: `path_check` has no effect here: packets to real servers by NAT are not for the VIP any more
+ --> lvsd.yaml:2:49
+  |
+2 |   - {address: '192.0.2.10:80', forwarding: nat, path_check: true, real_servers: [{address: 192.0.2.11}]}
+  |                                                 ^^^^^^^^^^^^^^^^
+
+warning: `path_check` has no effect here: a firewall mark does not say at which VIP to ask
+ --> lvsd.yaml:3:33
+  |
+3 |   - {fwmark: 7, forwarding: dr, path_check: true, real_servers: [{address: 192.0.2.11}]}
+  |                                 ^^^^^^^^^^^^^^^^
+
+warning: `path_check` has no effect here: there is no connection to be made by udp
+ --> lvsd.yaml:4:63
+  |
+4 |   - {address: '192.0.2.10:53', protocol: udp, forwarding: dr, path_check: true, real_servers: [{address: 192.0.2.11}]}
+  |                                                               ^^^^^^^^^^^^^^^^
+"#,
+        Exit::Ok,
     );
 }
 

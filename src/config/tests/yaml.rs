@@ -1,6 +1,7 @@
 //! What YAML means: its own defaults, keepalived's when it says so, and files no parser should see.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -56,6 +57,66 @@ fn what_is_not_written_is_lvsds_own_default() {
     let sysctl: Vec<String> =
         config.global.sysctl.iter().map(|(name, value)| format!("{name} {value}")).collect();
     assert_eq!(sysctl, ["expire_nodest_conn 1", "expire_quiescent_template 1"]);
+}
+
+#[test]
+fn ways_are_checked_by_default_where_there_are_any_and_the_innermost_word_counts() {
+    let text = "virtual_servers:
+  - address: 192.0.2.10:80
+    forwarding: dr
+    check: {type: tcp, interval: 7s, timeout: 2s}
+    real_servers:
+      - address: 10.0.0.1
+      - {address: 10.0.0.2, path_check: false}
+      - {address: 10.0.0.3, forwarding: tun}
+      - {address: '10.0.0.4:80', forwarding: nat}
+  - {address: '192.0.2.10:53', protocol: udp, forwarding: dr, real_servers: [{address: 10.0.0.1}]}
+  - {fwmark: 7, forwarding: dr, real_servers: [{address: 10.0.0.1}]}
+";
+    let checked = |config: &Config| -> Vec<String> {
+        let reals = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
+        reals.filter(|real| real.path_check.is_some()).map(|real| real.address.ip().to_string()).collect()
+    };
+    let native = config(text);
+    assert_eq!(checked(&native), ["10.0.0.1", "10.0.0.3"]);
+    let real = &native.virtual_servers[0].real_servers[0];
+    let check = real.path_check.as_ref().unwrap();
+    assert!(Arc::ptr_eq(check, native.virtual_servers[0].real_servers[2].path_check.as_ref().unwrap()));
+    assert!(Arc::ptr_eq(&check.timing, &real.checkers[0].spec.timing), "as the real server's own check");
+    assert_eq!((check.connect_timeout, check.port, check.alpha), (Duration::from_secs(2), 80, true));
+    assert_eq!(checked(&config(&format!("defaults: keepalived\n{text}"))), [""; 0]);
+    let off = text.replacen("    forwarding: dr\n", "    forwarding: dr\n    path_check: false\n", 1);
+    assert_eq!(checked(&config(&off)), [""; 0]);
+    let conf = |word: &str| {
+        let text = format!(
+            "virtual_server 192.0.2.10 80 {{\nlb_kind DR\nlb_algo rr\nprotocol TCP\n{word}\nreal_server 10.0.0.1 80 {{\n}}\n}}\n"
+        );
+        checked(&load_conf(&text).config.unwrap())
+    };
+    assert_eq!(
+        (conf(""), conf("path_check"), conf("path_check off")),
+        (vec![], vec!["10.0.0.1".to_owned()], vec![])
+    );
+}
+
+#[test]
+fn lvsds_marks_begin_where_they_are_told_to() {
+    let text =
+        "virtual_servers:\n  - {fwmark: 196609, forwarding: dr, real_servers: [{address: 10.0.0.1}]}\n";
+    assert_eq!(config(text).global.mark_base, MarkBase(0x6c76_0000));
+    let with = |base: &str| load_yaml(&format!("global: {{mark_base: {base}}}\n{text}"));
+    assert_eq!(with("0x20000").config.unwrap().global.mark_base, MarkBase(0x2_0000));
+    let clash = with("196608");
+    assert_eq!(
+        clash.lines(Class::Warning),
+        [
+            "virtual server fwmark 196609: 0x30001 is one of lvsd's own marks (0x30000 to 0x33fff): choose another mark, or another `mark_base` for lvsd's"
+        ]
+    );
+    assert_eq!(clash.config.unwrap().global.mark_base, MarkBase(0x3_0000));
+    for wrong in ["0", "1", "0x18000", "0x", "red", "4294967296"] {
+        assert!(with(wrong).config.is_none(), "{wrong}");
+    }
 }
 
 #[test]

@@ -77,7 +77,7 @@ impl Site {
             let mut events = Vec::new();
             while let Some(effect) = effects.pop() {
                 match effect {
-                    Effect::StartProbe { run, spec } => {
+                    Effect::StartProbe { run, spec, .. } => {
                         let outcome = if spec.target.address.to_string() == at {
                             Outcome::fail(Phase::Done, "refused".to_owned())
                         } else {

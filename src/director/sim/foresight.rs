@@ -36,12 +36,12 @@ fn what_is_foreseen_is_what_a_restart_with_another_file_does() {
         let after = Arc::new(random_config(&mut world.rng));
         let state = State { down: truth(&world, &after), ..world.saved().clone() };
         let foresight = preview(&after, state, Around::default(), world.kernel.clone(), world.now);
-        let mut expected = shape(world.kernel.table());
+        let mut expected = shape(&world.services());
         foresight.changes.iter().for_each(|change| happen(change, &mut expected));
         world.crash();
         world.start(&after);
         world.run(QUIET);
-        assert_eq!(shape(world.kernel.table()), expected, "seed {seed}: {:#?}", foresight.changes);
+        assert_eq!(shape(&world.services()), expected, "seed {seed}: {:#?}", foresight.changes);
         foreseen += foresight.changes.len();
         let again =
             preview(&after, world.saved().clone(), Around::default(), world.kernel.clone(), world.now);
@@ -71,7 +71,7 @@ fn a_reload_ends_where_a_fresh_start_with_the_same_health_does() {
                 world.start(&after);
             }
             world.run(QUIET);
-            shape(world.kernel.table())
+            shape(&world.services())
         });
         assert_eq!(reloaded, restarted, "seed {seed}");
     }

@@ -1,15 +1,20 @@
 //! What must never, and what must finally, be true of the world.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-use super::world::{Server, World};
+use super::world::{Server, World, is_lane};
+use crate::check::path::Lane;
 use crate::config::{Config, RealServer, VirtualServer};
 use crate::director::desired;
 use crate::director::order::Standing;
 use crate::director::reconcile::Request;
 use crate::ipvs::backend::Op;
-use crate::ipvs::types::{Destination, ServiceEntry, ServiceKey};
+use crate::ipvs::types::{Destination, Family, ServiceEntry, ServiceKey};
+
+/// How long the kernel remembers a connection that was begun.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// After every step: strangers' services are untouched.
 pub fn always(world: &mut World) {
@@ -24,10 +29,29 @@ pub fn always(world: &mut World) {
 /// Before a request: every service it changes was saved as ours.
 pub fn owned_before_use(world: &mut World, request: &Request) {
     let Request::Apply(ops) = request else { return };
-    for key in ops.iter().filter_map(Op::service) {
+    // Ways to single real servers are known by their marks.
+    for key in ops.iter().filter_map(Op::service).filter(|key| !is_lane(**key)) {
         if !world.saved().owned.contains(&desired::virtual_server_id(*key)) {
             world.broken.push(format!("state saved before the op: {key} is not in it"));
         }
+    }
+}
+
+/// When a probe leaves: its mark leads to its real server and to nobody else, and the kernel has forgotten where the
+/// last one from its port went.
+pub fn by_a_lane_of_its_own(world: &mut World, lane: Lane, real: IpAddr) {
+    let family = Family::of(lane.source);
+    let entry = world.kernel.table().get(&ServiceKey::Fwmark { family, mark: lane.mark });
+    let destinations: Vec<IpAddr> =
+        entry.iter().flat_map(|e| e.destinations.keys().map(|at| at.ip())).collect();
+    if destinations != [real] {
+        world
+            .broken
+            .push(format!("a probe reaches its real server alone: {real}, and there are {destinations:?}"));
+    }
+    let now = world.now;
+    if let Some(before) = world.leaves_by(lane.slot).filter(|at| now.since(*at) < MINUTE) {
+        world.broken.push(format!("a port comes again after {:?}", now.since(before)));
     }
 }
 
@@ -68,7 +92,7 @@ pub fn at_rest(world: &mut World, config: &Config) {
         expected.insert(desired::service_key(server.id), model(server, world));
     }
     let mut actual: BTreeMap<ServiceKey, BTreeMap<SocketAddr, Destination>> = BTreeMap::new();
-    for (key, entry) in world.kernel.table() {
+    for (key, entry) in &world.services() {
         if !world.strangers.contains(key) {
             let destinations = entry.destinations.iter().map(|(at, d)| (*at, d.destination));
             actual.insert(*key, destinations.collect());

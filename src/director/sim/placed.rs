@@ -69,6 +69,22 @@ fn a_service_by_address_goes_only_when_packets_find_the_other_and_nobody_uses_it
 }
 
 #[test]
+fn a_service_by_address_without_anybody_goes_as_soon_as_packets_find_the_other() {
+    let mut world = World::new(1);
+    world.start(&config(tcp_server()));
+    world.run(5 * SECOND);
+    for n in 1..=3 {
+        world.servers.insert(real(n), Server::Refuses);
+    }
+    world.run(30 * SECOND);
+    assert_eq!(shape(&world), ["address:"]);
+    world.tell(Input::Around(around(true, true)));
+    mark(&mut world);
+    world.run(Duration::from_millis(100));
+    assert_eq!(shape(&world), ["mark:"]);
+}
+
+#[test]
 fn what_a_predecessor_left_by_address_goes_the_same_way_after_five_minutes_at_the_latest() {
     for is_ours in [true, false] {
         let mut world = World::new(1);

@@ -622,6 +622,7 @@ pub(in crate::director) fn real_server(n: u8) -> Arc<RealServer> {
         upper_threshold: 0,
         lower_threshold: 0,
         checkers: vec![Checker { spec: Arc::new(spec), alpha: false }],
+        path_check: None,
         commands: None,
         is_mailed: false,
     })

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::invariants;
+use super::ways::path_check;
 use super::world::{Server, World};
 use crate::check::spec::{CheckerSpec, Question, Target, Timing};
 use crate::config::{
@@ -89,10 +90,10 @@ fn reload_of_the_same_file_changes_nothing(world: &mut World, config: &Arc<Confi
 
 fn the_end(world: &mut World) {
     if world.rng.bool() {
-        let table = world.kernel.table().clone();
+        let table = world.services();
         world.tell(Input::HandOver);
         world.run(Duration::from_secs(15));
-        if *world.kernel.table() != table || world.finished != Some(true) {
+        if world.services() != table || world.finished != Some(true) {
             world.broken.push("hand-over: nothing changed".to_owned());
         }
     } else {
@@ -232,7 +233,12 @@ fn random_server(rng: &mut fastrand::Rng, n: u8) -> VirtualServer {
     let scheduler = rng.choice(["rr", "wrr", "mh", "sh", "wlc"]).expect("not empty");
     let addresses: Vec<_> = (1..6).filter(|_| rng.u32(0..3) > 0).map(real_address).collect();
     let addresses = if addresses.is_empty() { vec![real_address(1)] } else { addresses };
-    let real_servers: Vec<_> = addresses.into_iter().map(|at| Arc::new(random_real(rng, at))).collect();
+    let mut real_servers: Vec<_> = addresses.into_iter().map(|at| random_real(rng, at)).collect();
+    let has_vip = |real: &RealServer| protocol == Protocol::Tcp && real.forwarding != Forwarding::Nat;
+    for real in real_servers.iter_mut().filter(|real| has_vip(real)) {
+        real.path_check = rng.bool().then(|| Arc::new(path_check(&real.checkers[0])));
+    }
+    let real_servers: Vec<_> = real_servers.into_iter().map(Arc::new).collect();
     let total: u32 = real_servers.iter().map(|r| r.weight).sum();
     let sorry = |rng: &mut fastrand::Rng| SorryServer {
         address: rng.choice([real_address(1), real_address(9)]).expect("not empty"),
@@ -279,6 +285,7 @@ fn random_real(rng: &mut fastrand::Rng, address: SocketAddr) -> RealServer {
         upper_threshold: 0,
         lower_threshold: 0,
         checkers: vec![Checker { spec: Arc::new(spec), alpha: rng.u32(0..3) == 0 }],
+        path_check: None,
         commands: None,
         is_mailed: false,
     }

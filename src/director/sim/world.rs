@@ -1,7 +1,7 @@
 //! A machine with a kernel, real servers, strangers and faults, in virtual time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,20 +13,24 @@ use crate::config::Config;
 use crate::director::checkers::Subscriber;
 use crate::director::colocated::Around;
 use crate::director::event::Event;
+use crate::director::marks::Marks;
 use crate::director::order::Order;
 use crate::director::reconcile::Request;
 use crate::director::state::State;
 use crate::director::{Director, Effect, Input};
 use crate::ipvs::backend::{Backend, Error, Op, Refusal, Snapshot};
 use crate::ipvs::memory::MemoryBackend;
-use crate::ipvs::types::ServiceKey;
+use crate::ipvs::types::{ServiceEntry, ServiceKey};
 use crate::net::door::Marking;
 use crate::time::Instant;
 use crate::vrrp::exchange::DirectorLevel;
 
+/// The director's own address.
+const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 200));
+
 /// Something that will happen.
 enum Happening {
-    ProbeEnds { incarnation: u32, run: RunId, target: SocketAddr },
+    ProbeEnds { incarnation: u32, run: RunId, target: SocketAddr, by_path: bool },
     KernelActs { incarnation: u32, request: Request },
 }
 
@@ -51,6 +55,8 @@ pub struct World {
     pub strangers: BTreeSet<ServiceKey>,
     /// Real servers; one that is not listed answers.
     pub servers: BTreeMap<SocketAddr, Server>,
+    /// Those that answer, but not by the way of packets for the VIP; one that is not listed does.
+    pub paths: BTreeMap<IpAddr, Server>,
     /// How long certificates are still valid, of those who show one while they answer: on the world's clock.
     pub certificates: BTreeMap<SocketAddr, Duration>,
     /// What operators ordered, by virtual server and real server.
@@ -65,8 +71,14 @@ pub struct World {
     pub around: Around,
     /// The packets it wants marked.
     pub markings: Vec<Marking>,
-    /// Every operation that was tried.
+    /// Every operation that was tried, but for those about ways to single real servers.
     pub ops: Vec<(Instant, Op)>,
+    /// Those that went by such a way, and when.
+    pub path_probes: Vec<(Instant, IpAddr)>,
+    /// Most such ways there were at once.
+    pub most_lanes: usize,
+    /// When a probe last left by a slot's source port.
+    ports: BTreeMap<u64, Instant>,
     /// What happened, for comparing two runs.
     pub trace: Vec<String>,
     /// Per cent of requests and probes that go wrong.
@@ -91,14 +103,18 @@ impl World {
             kernel: MemoryBackend::new(),
             strangers: BTreeSet::new(),
             servers: BTreeMap::new(),
+            paths: BTreeMap::new(),
             certificates: BTreeMap::new(),
             orders: BTreeMap::new(),
             rng: fastrand::Rng::with_seed(seed),
             events: Vec::new(),
             router: None,
-            around: Around::default(),
+            around: Around { own: [HOST].into(), shown: [HOST].into() },
             markings: Vec::new(),
             ops: Vec::new(),
+            path_probes: Vec::new(),
+            most_lanes: 0,
+            ports: BTreeMap::new(),
             trace: Vec::new(),
             fault_rate: 0,
             finished: None,
@@ -151,15 +167,20 @@ impl World {
 
     fn perform(&mut self, effect: Effect) {
         let line = match &effect {
-            Effect::StartProbe { run, spec } => format!("probe {run} of {}", spec.target.address),
+            Effect::StartProbe { run, spec, .. } => format!("probe {run} of {}", spec.target.address),
             other => format!("{other:?}"),
         };
         self.trace.push(format!("{:.6} {line}", self.now.since(Instant::ZERO).as_secs_f64()));
         match effect {
-            Effect::StartProbe { run, spec } => {
-                let at = self.now + self.probe_time(&spec);
-                let target = spec.target.address;
-                self.schedule(at, Happening::ProbeEnds { incarnation: self.incarnation, run, target });
+            Effect::StartProbe { run, spec, lane } => {
+                let (target, by_path) = (spec.target.address, lane.is_some());
+                if let Some(lane) = lane {
+                    invariants::by_a_lane_of_its_own(self, lane, target.ip());
+                    self.path_probes.push((self.now, target.ip()));
+                }
+                let at = self.now + self.probe_time(&spec, by_path);
+                let incarnation = self.incarnation;
+                self.schedule(at, Happening::ProbeEnds { incarnation, run, target, by_path });
             }
             Effect::CancelProbe(_) => {}
             Effect::SaveState(state) => self.saved = state,
@@ -205,8 +226,8 @@ impl World {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::ProbeEnds { incarnation, run, target } => {
-                let outcome = self.outcome(target);
+            Happening::ProbeEnds { incarnation, run, target, by_path } => {
+                let outcome = self.outcome(target, by_path);
                 if incarnation == self.incarnation {
                     self.tell(Input::ProbeDone { run, outcome });
                 }
@@ -243,8 +264,12 @@ impl World {
         let mut refusals = Vec::new();
         let before = self.kernel.table().clone();
         for (index, op) in ops[..reach].iter().enumerate() {
-            self.ops.push((self.now, op.clone()));
+            if !op.service().is_some_and(|key| is_lane(*key)) {
+                self.ops.push((self.now, op.clone()));
+            }
             invariants::not_a_strangers(self, op);
+            let lanes = self.kernel.table().keys().filter(|key| is_lane(**key)).count();
+            self.most_lanes = self.most_lanes.max(lanes);
             if self.goes_wrong() {
                 refusals.push(Refusal { index, errno: 12, text: None });
                 continue;
@@ -265,16 +290,33 @@ impl World {
         self.fault_rate > 0 && self.rng.u32(0..100) < self.fault_rate
     }
 
-    fn probe_time(&mut self, spec: &CheckerSpec) -> Duration {
-        match self.servers.get(&spec.target.address) {
+    fn probe_time(&mut self, spec: &CheckerSpec, by_path: bool) -> Duration {
+        match self.server(spec.target.address, by_path) {
             Some(Server::Silent) => spec.target.connect_timeout,
             _ => Duration::from_micros(self.rng.u64(200..20_000)),
         }
     }
 
-    fn outcome(&mut self, target: SocketAddr) -> Outcome {
+    /// How a server answers; by the way of packets for the VIP not better than otherwise.
+    fn server(&self, target: SocketAddr, by_path: bool) -> Option<Server> {
+        let itself = self.servers.get(&target).copied().filter(|server| *server != Server::Answers);
+        itself.or(self.paths.get(&target.ip()).copied().filter(|_| by_path))
+    }
+
+    /// Notes that a probe leaves by a slot's source port; when one last did.
+    pub fn leaves_by(&mut self, slot: u64) -> Option<Instant> {
+        self.ports.insert(slot % 11_264, self.now)
+    }
+
+    /// The kernel's services, but for ways to single real servers.
+    pub fn services(&self) -> BTreeMap<ServiceKey, ServiceEntry> {
+        let table = self.kernel.table().iter().filter(|(key, _)| !is_lane(**key));
+        table.map(|(key, entry)| (*key, entry.clone())).collect()
+    }
+
+    fn outcome(&mut self, target: SocketAddr, by_path: bool) -> Outcome {
         let is_local_trouble = self.goes_wrong();
-        let (verdict, reason) = match self.servers.get(&target) {
+        let (verdict, reason) = match self.server(target, by_path) {
             _ if is_local_trouble => (Verdict::Unverified, "no file descriptors left"),
             None | Some(Server::Answers) => (Verdict::Pass, "connected"),
             Some(Server::Refuses) => (Verdict::Fail, "connection refused"),
@@ -310,4 +352,9 @@ impl World {
     pub fn director(&self) -> Option<&Director> {
         self.director.as_ref()
     }
+}
+
+/// Whether a service is a way to a single real server.
+pub fn is_lane(key: ServiceKey) -> bool {
+    Marks::default().is_key(key)
 }

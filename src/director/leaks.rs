@@ -1,0 +1,92 @@
+//! Real servers that answer their neighbours for a VIP: told by whoever asked the network, told on when it changes.
+//!
+//! Their neighbours send some clients straight there. That is none of the kernel's table, so nobody is taken out for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::colocated;
+use super::event::Event;
+use super::{Director, Life};
+use crate::config::{Config, VirtualServerId};
+use crate::net::types::MacAddress;
+
+/// By VIP and real server: the link-layer address it answers with.
+pub type Leaks = BTreeMap<(IpAddr, IpAddr), MacAddress>;
+
+/// The real servers among those who claim a VIP, by what each link-layer address is known as; `holds` says which VIPs
+/// this host has itself. Whoever is a director, too, may be the active one while this host is not.
+pub fn find(
+    config: &Config,
+    own: &BTreeSet<IpAddr>,
+    holds: impl Fn(IpAddr) -> bool,
+    claims: &BTreeSet<(IpAddr, MacAddress)>,
+    names: &BTreeMap<MacAddress, BTreeSet<IpAddr>>,
+) -> Leaks {
+    let directors: BTreeSet<IpAddr> =
+        colocated::find(config, own, true).into_values().flat_map(|found| found.peers).collect();
+    let mut found = Leaks::new();
+    for (vip, mac) in claims {
+        let vip = *vip;
+        let servers = config.virtual_servers.iter().filter(|server| server.id.address() == Some(vip));
+        let mut reals = servers.flat_map(|server| &server.real_servers).map(|real| real.address.ip());
+        let real = reals.find(|ip| names.get(mac).is_some_and(|names| names.contains(ip)));
+        if let Some(real) = real.filter(|real| holds(vip) || !directors.contains(real)) {
+            found.insert((vip, real), *mac);
+        }
+    }
+    found
+}
+
+/// Whether it is asked who answers for VIPs: where somebody's way is checked.
+pub fn is_asked(config: &Config) -> bool {
+    let mut reals = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
+    reals.any(|real| real.path_check.is_some())
+}
+
+/// The addresses that clients know, those of virtual servers and of virtual routers, and all real servers'.
+pub fn questions(config: &Config) -> (BTreeSet<IpAddr>, BTreeSet<IpAddr>) {
+    let routers = config.vrrp.instances.iter();
+    let held = routers.flat_map(|instance| instance.addresses.iter().chain(&instance.excluded));
+    let servers = config.virtual_servers.iter();
+    let vips = servers.clone().filter_map(|server| server.id.address());
+    let reals = servers.flat_map(|server| &server.real_servers).map(|real| real.address.ip());
+    (vips.chain(held.map(|address| address.wanted.prefix.ip)).collect(), reals.collect())
+}
+
+/// What neighbours ask by.
+pub fn question(vip: IpAddr) -> &'static str {
+    if vip.is_ipv4() { "ARP" } else { "neighbour solicitations" }
+}
+
+impl Director {
+    /// These answer for VIPs, and no others.
+    pub(super) fn leaks_are(&mut self, leaks: Leaks, events: &mut Vec<Event>) {
+        if self.life != Life::Running {
+            return;
+        }
+        let before = std::mem::replace(&mut self.leaks, leaks);
+        let keys: BTreeSet<_> = before.keys().chain(self.leaks.keys()).copied().collect();
+        for (vip, real) in keys {
+            let mac = self.leaks.get(&(vip, real)).copied();
+            if before.get(&(vip, real)).copied() == mac {
+                continue;
+            }
+            // Of a VIP's many virtual servers, the first speaks for all.
+            let of_vip = |id: &&VirtualServerId| id.address() == Some(vip);
+            let mut pools = self.pools.iter().filter(|(id, _)| of_vip(id));
+            let found =
+                pools.find_map(|(id, pool)| Some((*id, *pool.members.keys().find(|at| at.ip() == real)?)));
+            if let Some((virtual_server, real_server)) = found {
+                events.push(Event::Leak { virtual_server, real_server, mac });
+            }
+        }
+    }
+
+    /// That a real server answers for a VIP, in words.
+    pub(super) fn leak(&self, id: VirtualServerId, real: IpAddr) -> Option<String> {
+        let vip = id.address()?;
+        let mac = self.leaks.get(&(vip, real))?;
+        Some(format!("answers {} for the VIP (MAC {mac})", question(vip)))
+    }
+}

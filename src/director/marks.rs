@@ -1,0 +1,65 @@
+//! lvsd's own firewall marks, from `mark_base` on: which virtual server's packets get which, and which are left for
+//! ways to single real servers. Those the configuration uses itself are left out.
+
+use std::collections::BTreeSet;
+
+use crate::config::{Config, MarkBase, VirtualServerId};
+use crate::ipvs::types::ServiceKey;
+
+/// Ways that can be open at once, of each family: the last marks are theirs.
+pub const LANES: u32 = 64;
+
+/// The marks of a configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    base: MarkBase,
+    taken: BTreeSet<u32>,
+}
+
+impl Marks {
+    /// Those left by what virtual servers and checkers use themselves.
+    pub fn of(config: &Config) -> Marks {
+        let of_id = config.virtual_servers.iter().filter_map(|server| match server.id {
+            VirtualServerId::Fwmark { mark, .. } => Some(mark),
+            VirtualServerId::Address { .. } => None,
+        });
+        let checkers =
+            config.virtual_servers.iter().flat_map(|s| &s.real_servers).flat_map(|real| &real.checkers);
+        let of_checkers = checkers.filter_map(|checker| checker.spec.target.source().fwmark);
+        let base = config.global.mark_base;
+        Marks { base, taken: of_id.chain(of_checkers).filter(|mark| base.contains(*mark)).collect() }
+    }
+
+    /// The marks of ways to single real servers.
+    pub fn lanes(&self) -> impl Iterator<Item = u32> + '_ {
+        let last = self.base.0 + MarkBase::MARKS;
+        (last - LANES..last).filter(|mark| !self.taken.contains(mark))
+    }
+
+    /// Whether a mark is that of such a way.
+    pub fn is_lane(&self, mark: u32) -> bool {
+        let is_last = self.base.contains(mark) && mark - self.base.0 >= MarkBase::MARKS - LANES;
+        is_last && !self.taken.contains(&mark)
+    }
+
+    /// Whether a service is one of such a mark.
+    pub fn is_key(&self, key: ServiceKey) -> bool {
+        matches!(key, ServiceKey::Fwmark { mark, .. } if self.is_lane(mark))
+    }
+
+    /// A mark that follows from the identity alone: on all directors the same, because the kernel's replicated
+    /// connections name it, and after a restart the same, because packets carry it meanwhile.
+    pub fn take(&mut self, id: VirtualServerId) -> Option<u32> {
+        // FNV-1a
+        let hash = id
+            .to_string()
+            .bytes()
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        let mut candidates = (0..MarkBase::MARKS)
+            .map(|step| self.base.0 + hash.wrapping_add(step) % MarkBase::MARKS)
+            .filter(|mark| !self.is_lane(*mark));
+        let mark = candidates.find(|mark| !self.taken.contains(mark))?;
+        self.taken.insert(mark);
+        Some(mark)
+    }
+}
