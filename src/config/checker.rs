@@ -65,24 +65,20 @@ impl HasTiming for CheckerOptions {
 }
 
 /// Keywords of TCP_CHECK.
-pub const TCP_CHECK: Table<CheckerOptions> = Table {
-    block: "TCP_CHECK",
-    yaml: "a check of type tcp",
-    keywords: &[
+pub const TCP_CHECK: Table<CheckerOptions> = Table::of("TCP_CHECK", "a check of type tcp", &[
         CONNECTION,
         CheckerOptions::TIMING,
         form::ANY,
         &[Keyword::new("nb_get_retry", RETRY, "Old name of `retry`.").but(Stance::Deprecated(
             "write `retry`: keepalived does not know `nb_get_retry` in TCP_CHECK and ignores it, lvsd reads it as `retry`",
         )).yaml(FALL)],
-    ],
-};
+    ]);
 
 /// Keywords of HTTP_GET.
-pub const HTTP_GET: Table<CheckerOptions> = Table {
-    block: "HTTP_GET",
-    yaml: "a check of type http",
-    keywords: &[
+pub const HTTP_GET: Table<CheckerOptions> = Table::of(
+    "HTTP_GET",
+    "a check of type http",
+    &[
         CONNECTION,
         CheckerOptions::TIMING,
         form::ANY,
@@ -104,13 +100,13 @@ pub const HTTP_GET: Table<CheckerOptions> = Table {
             Keyword::unread("tls_compliant", NO_TLS, COMPLIANT_DOC),
         ],
     ],
-};
+);
 
 /// Keywords of SSL_GET.
-pub const SSL_GET: Table<CheckerOptions> = Table {
-    block: "SSL_GET",
-    yaml: "a check of type https",
-    keywords: &[
+pub const SSL_GET: Table<CheckerOptions> = Table::of(
+    "SSL_GET",
+    "a check of type https",
+    &[
         CONNECTION,
         CheckerOptions::TIMING,
         form::ANY,
@@ -167,7 +163,7 @@ pub const SSL_GET: Table<CheckerOptions> = Table {
             ),
         ],
     ],
-};
+);
 
 /// What HTTP_GET and SSL_GET share.
 const HTTP: &[Keyword<CheckerOptions>] = &[

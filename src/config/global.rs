@@ -95,10 +95,10 @@ impl GlobalOptions {
 }
 
 /// Keywords of `global_defs`.
-pub const GLOBAL_DEFS: Table<GlobalOptions> = Table {
-    block: "global_defs",
-    yaml: "global",
-    keywords: &[
+pub const GLOBAL_DEFS: Table<GlobalOptions> = Table::of(
+    "global_defs",
+    "global",
+    &[
         SUPPORTED,
         OTHERS,
         mail::KEYWORDS,
@@ -114,7 +114,7 @@ pub const GLOBAL_DEFS: Table<GlobalOptions> = Table {
         GlobalOptions::VRRP_WORDS,
         vrrp::global::ONLY_CONF,
     ],
-};
+);
 
 const SUPPORTED: &[Keyword<GlobalOptions>] = &[
     Keyword::new(
@@ -168,7 +168,7 @@ const SYNC: &str =
 const LONGEST_TIMEOUT: u32 = 2_678_400;
 
 /// Keywords of YAML's `ipvs`.
-pub const IPVS: Table<GlobalOptions> = Table { block: "ipvs", yaml: "ipvs", keywords: &[IPVS_OWN] };
+pub const IPVS: Table<GlobalOptions> = Table::of("ipvs", "ipvs", &[IPVS_OWN]);
 
 const IPVS_OWN: &[Keyword<GlobalOptions>] = &[
     Keyword::new(
@@ -195,10 +195,10 @@ const IPVS_OWN: &[Keyword<GlobalOptions>] = &[
 ];
 
 /// Keywords of YAML's `ipvs: {timeouts: ...}`.
-pub const IPVS_TIMEOUTS: Table<GlobalOptions> = Table {
-    block: "ipvs.timeouts",
-    yaml: "ipvs.timeouts",
-    keywords: &[&[
+pub const IPVS_TIMEOUTS: Table<GlobalOptions> = Table::of(
+    "ipvs.timeouts",
+    "ipvs.timeouts",
+    &[&[
         timeout("tcp", |o: &mut GlobalOptions, n, r| whole(&mut o.tcp, n, r), "Established TCP connections."),
         timeout(
             "tcp_fin",
@@ -211,7 +211,7 @@ pub const IPVS_TIMEOUTS: Table<GlobalOptions> = Table {
             "UDP: time after the last datagram.",
         ),
     ]],
-};
+);
 
 const fn timeout(
     name: &'static str,

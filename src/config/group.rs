@@ -69,10 +69,10 @@ fn plus(ip: IpAddr, n: u32) -> IpAddr {
 }
 
 /// Keywords of YAML's `virtual_server_groups`.
-pub const GROUP: Table<Group> = Table {
-    block: "virtual_server_group",
-    yaml: "a group",
-    keywords: &[&[
+pub const GROUP: Table<Group> = Table::of(
+    "virtual_server_group",
+    "a group",
+    &[&[
         Keyword::new(
             "name",
             Kind::Words { what: "NAME", min: 1, max: 1, read: name },
@@ -102,7 +102,7 @@ pub const GROUP: Table<Group> = Table {
         )
         .yaml(Yaml::Only),
     ]],
-};
+);
 
 fn name(group: &mut Group, node: &Node, _: &mut Reader<'_>) {
     group.name = node.values.first().map(|word| Spanned { value: word.text.to_string(), span: word.span });

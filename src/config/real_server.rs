@@ -44,11 +44,11 @@ impl HasTiming for RealServerOptions {
 }
 
 /// Keywords of `real_server`.
-pub const REAL_SERVER: Table<RealServerOptions> = Table {
-    block: "real_server",
-    yaml: "a real server",
-    keywords: &[REAL_SERVER_YAML, REAL_SERVER_OWN, RealServerOptions::TIMING, REAL_SERVER_UNREAD],
-};
+pub const REAL_SERVER: Table<RealServerOptions> = Table::of(
+    "real_server",
+    "a real server",
+    &[REAL_SERVER_YAML, REAL_SERVER_OWN, RealServerOptions::TIMING, REAL_SERVER_UNREAD],
+);
 
 /// What a real server takes in YAML only.
 const REAL_SERVER_YAML: &[Keyword<RealServerOptions>] = &[

@@ -34,8 +34,7 @@ pub struct RootOptions {
 }
 
 /// Keywords of the top level.
-pub const ROOT: Table<RootOptions> =
-    Table { block: TOP_LEVEL, yaml: TOP_LEVEL, keywords: &[BLOCKS, vrrp::BLOCKS, vrrp::UNREAD] };
+pub const ROOT: Table<RootOptions> = Table::of(TOP_LEVEL, TOP_LEVEL, &[BLOCKS, vrrp::BLOCKS, vrrp::UNREAD]);
 
 /// The name of the top level.
 pub const TOP_LEVEL: &str = "the top level";

@@ -37,10 +37,10 @@ pub struct SslOptions {
 }
 
 /// Keywords of `SSL`.
-pub const SSL: Table<SslOptions> = Table {
-    block: "SSL",
-    yaml: "tls",
-    keywords: &[&[
+pub const SSL: Table<SslOptions> = Table::of(
+    "SSL",
+    "tls",
+    &[&[
         Keyword::new(
             "password",
             Kind::Text { what: "PASSWORD", max: 1024, slot: |o| &mut o.password },
@@ -54,7 +54,7 @@ pub const SSL: Table<SslOptions> = Table {
         ),
         Keyword::new("key", file(|o| &mut o.key), "Our certificate's key (PEM, not encrypted)."),
     ]],
-};
+);
 
 const fn file(slot: fn(&mut SslOptions) -> &mut Slot<String>) -> Kind<SslOptions> {
     Kind::Text { what: "FILE", max: MAX_PATH, slot }

@@ -39,22 +39,19 @@ impl UrlOptions {
 }
 
 /// Keywords of `url` in HTTP_GET.
-pub const HTTP_URL: Table<UrlOptions> = Table {
-    block: "url",
-    yaml: "url",
-    keywords: &[ANSWER, &[Keyword::unread("tls_compliant", NO_TLS, COMPLIANT_DOC)]],
-};
+pub const HTTP_URL: Table<UrlOptions> =
+    Table::of("url", "url", &[ANSWER, &[Keyword::unread("tls_compliant", NO_TLS, COMPLIANT_DOC)]]);
 
 /// Keywords of `url` in SSL_GET.
-pub const SSL_URL: Table<UrlOptions> = Table {
-    block: "url",
-    yaml: "url",
-    keywords: &[
+pub const SSL_URL: Table<UrlOptions> = Table::of(
+    "url",
+    "url",
+    &[
         ANSWER,
         &[Keyword::new("tls_compliant", Kind::Flag(|o: &mut UrlOptions| &mut o.close_notify), COMPLIANT_DOC)
             .yaml(Yaml::As(&["close_notify"]))],
     ],
-};
+);
 
 /// What is asked for, and what its answer must be.
 const ANSWER: &[Keyword<UrlOptions>] = &[

@@ -89,11 +89,11 @@ impl HasTiming for VirtualServerOptions {
 }
 
 /// Keywords of `virtual_server`.
-pub const VIRTUAL_SERVER: Table<VirtualServerOptions> = Table {
-    block: "virtual_server",
-    yaml: "a virtual server",
-    keywords: &[form::OWN, VIRTUAL_SERVER_OWN, VirtualServerOptions::TIMING, VIRTUAL_SERVER_UNREAD],
-};
+pub const VIRTUAL_SERVER: Table<VirtualServerOptions> = Table::of(
+    "virtual_server",
+    "a virtual server",
+    &[form::OWN, VIRTUAL_SERVER_OWN, VirtualServerOptions::TIMING, VIRTUAL_SERVER_UNREAD],
+);
 
 const VIRTUAL_SERVER_OWN: &[Keyword<VirtualServerOptions>] = &[
     Keyword::new(

@@ -211,8 +211,7 @@ pub const UNREAD: &[Keyword<RootOptions>] = &[
 ];
 
 /// Keywords of YAML's `vrrp`.
-pub const VRRP: Table<RootOptions> =
-    Table { block: "vrrp", yaml: "vrrp", keywords: &[YAML_BLOCKS, RootOptions::VRRP_WORDS] };
+pub const VRRP: Table<RootOptions> = Table::of("vrrp", "vrrp", &[YAML_BLOCKS, RootOptions::VRRP_WORDS]);
 
 const TRACK_GROUP: Stance = Stance::Ignored(
     "what static_ipaddress, static_routes and static_rules say is put back at once when it is taken away: nothing has to follow it",
@@ -222,15 +221,11 @@ const LINKS_TELL: Stance = Stance::Ignored("the kernel tells of links as they ch
 
 /// Keywords of blocks that are ignored as a whole, for the listing.
 const IGNORED: &[Table<RootOptions>] = &[
-    Table {
-        block: "track_group",
-        yaml: "track_group",
-        keywords: &[&[Keyword::unread("group", TRACK_GROUP, "Its instances.")]],
-    },
-    Table {
-        block: "bfd_instance",
-        yaml: "bfd_instance",
-        keywords: &[&[
+    Table::of("track_group", "track_group", &[&[Keyword::unread("group", TRACK_GROUP, "Its instances.")]]),
+    Table::of(
+        "bfd_instance",
+        "bfd_instance",
+        &[&[
             Keyword::unread("neighbor_ip", NO_BFD, "Whom the session is with."),
             Keyword::unread("source_ip", NO_BFD, "Source address."),
             Keyword::unread("min_rx", NO_BFD, "Least time between packets received."),
@@ -245,7 +240,7 @@ const IGNORED: &[Table<RootOptions>] = &[
             Keyword::unread("vrrp", NO_BFD, "For virtual routers only."),
             Keyword::unread("checker", NO_BFD, "For checkers only."),
         ]],
-    },
+    ),
 ];
 
 /// The lines of the listing.

@@ -356,6 +356,14 @@ const fn mark(word: &str) -> u32 {
     u32::from_le_bytes([(word.len() & 0xff) as u8, first, second, last])
 }
 
+/// How many marks are told apart at once.
+const BUCKETS: usize = 256;
+
+const fn bucket(mark: u32) -> usize {
+    // By the golden ratio: the high bits depend on all of the mark's.
+    (mark.wrapping_mul(0x9e37_79b1) >> 24) as usize
+}
+
 pub(super) fn seconds(duration: Duration) -> String {
     let micros = duration.as_micros();
     let text = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
@@ -368,8 +376,9 @@ pub struct Table<T: 'static> {
     pub block: &'static str,
     /// What YAML calls such a block, in messages.
     pub yaml: &'static str,
-    /// Its keywords.
-    pub keywords: &'static [&'static [Keyword<T>]],
+    keywords: &'static [&'static [Keyword<T>]],
+    /// For each [`bucket`], the keyword of keepalived.conf to look at first: 1 is the first one, 0 none.
+    first: [u8; BUCKETS],
 }
 
 impl<T> Table<T> {
@@ -378,15 +387,61 @@ impl<T> Table<T> {
         self.keywords.iter().flat_map(|group| group.iter())
     }
 
+    /// The table of a block with keywords of its own and those it shares.
+    pub const fn of(
+        block: &'static str,
+        yaml: &'static str,
+        keywords: &'static [&'static [Keyword<T>]],
+    ) -> Table<T> {
+        let mut first = [0; BUCKETS];
+        let mut number = 0u8;
+        let mut groups = keywords;
+        while let [group, more @ ..] = groups {
+            groups = more;
+            let mut rest = *group;
+            while let [keyword, more @ ..] = rest {
+                rest = more;
+                // Those beyond are found without.
+                number = number.saturating_add(1);
+                if let Some(first) = first.split_at_mut(bucket(keyword.mark)).1.first_mut()
+                    && *first == 0
+                    && keyword.mark != MANY_NAMES
+                    && number < u8::MAX
+                {
+                    *first = number;
+                }
+            }
+        }
+        Table { block, yaml, keywords, first }
+    }
+
     pub(super) fn find(&self, word: &str, language: Language) -> Option<&'static Keyword<T>> {
         if language == Language::Yaml {
             return self.iter().find(|k| k.is_named(word, language));
         }
-        self.marked(mark(word), word).or_else(|| self.marked(MANY_NAMES, word))
+        let mark = mark(word);
+        if let Some(first) = self.first(mark)
+            && first.mark == mark
+            && first.is_named(word, language)
+        {
+            return Some(first);
+        }
+        self.marked(mark, word).or_else(|| self.marked(MANY_NAMES, word))
     }
 
-    /// The keyword of keepalived.conf with a mark and a name. Loops that are nothing else: they run for each
-    /// statement.
+    /// The first keyword in the bucket of a mark.
+    fn first(&self, mark: u32) -> Option<&'static Keyword<T>> {
+        let mut at = usize::from(*self.first.get(bucket(mark))?).checked_sub(1)?;
+        for group in self.keywords {
+            match group.get(at) {
+                Some(keyword) => return Some(keyword),
+                None => at -= group.len(),
+            }
+        }
+        None
+    }
+
+    /// The keyword of keepalived.conf with a mark and a name.
     fn marked(&self, mark: u32, word: &str) -> Option<&'static Keyword<T>> {
         for group in self.keywords {
             for keyword in *group {

@@ -142,18 +142,22 @@ impl Builder {
     }
 
     /// Takes a statement back that was read, for the vectors it consists of.
-    pub fn recycle(&mut self, node: Node) {
-        let Node { mut values, block, .. } = node;
+    pub fn recycle(&mut self, mut node: Node) {
+        self.empty(&mut node);
+    }
+
+    /// Takes the vectors of a statement that will be dropped.
+    fn empty(&mut self, node: &mut Node) {
         // What was unusually large is given back to the system.
-        if (1..=MAX_SPARE).contains(&values.capacity()) {
+        if (1..=MAX_SPARE).contains(&node.values.capacity()) {
+            let mut values = std::mem::take(&mut node.values);
             values.clear();
             self.spare_words.push(values);
         }
-        let Some(mut block) = block.filter(|block| block.capacity() > 0) else { return };
-        for inner in block.drain(..) {
-            self.recycle(inner);
-        }
+        let Some(mut block) = node.block.take().filter(|block| block.capacity() > 0) else { return };
+        block.iter_mut().for_each(|inner| self.empty(inner));
         if block.capacity() <= MAX_SPARE {
+            block.clear();
             self.spare_nodes.push(block);
         }
     }

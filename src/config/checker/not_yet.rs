@@ -7,10 +7,10 @@ use crate::syntax::tree::Node;
 use super::{CONNECTION, CheckerOptions};
 
 /// Keywords of SMTP_CHECK.
-pub const SMTP_CHECK: Table<CheckerOptions> = Table {
-    block: "SMTP_CHECK",
-    yaml: "SMTP_CHECK",
-    keywords: &[
+pub const SMTP_CHECK: Table<CheckerOptions> = Table::of(
+    "SMTP_CHECK",
+    "SMTP_CHECK",
+    &[
         CONNECTION,
         CheckerOptions::TIMING,
         &[
@@ -24,15 +24,15 @@ pub const SMTP_CHECK: Table<CheckerOptions> = Table {
             .yaml(Yaml::Absent),
         ],
     ],
-};
+);
 
-const HOST: Table<CheckerOptions> = Table { block: "host", yaml: "host", keywords: &[CONNECTION] };
+const HOST: Table<CheckerOptions> = Table::of("host", "host", &[CONNECTION]);
 
 /// Keywords of DNS_CHECK.
-pub const DNS_CHECK: Table<CheckerOptions> = Table {
-    block: "DNS_CHECK",
-    yaml: "DNS_CHECK",
-    keywords: &[
+pub const DNS_CHECK: Table<CheckerOptions> = Table::of(
+    "DNS_CHECK",
+    "DNS_CHECK",
+    &[
         CONNECTION,
         CheckerOptions::TIMING,
         &[
@@ -44,13 +44,13 @@ pub const DNS_CHECK: Table<CheckerOptions> = Table {
             word("name", NAME, "Name to ask for."),
         ],
     ],
-};
+);
 
 /// Keywords of MISC_CHECK.
-pub const MISC_CHECK: Table<CheckerOptions> = Table {
-    block: "MISC_CHECK",
-    yaml: "MISC_CHECK",
-    keywords: &[
+pub const MISC_CHECK: Table<CheckerOptions> = Table::of(
+    "MISC_CHECK",
+    "MISC_CHECK",
+    &[
         CheckerOptions::TIMING,
         &[
             word("misc_path", COMMAND, "The command to run."),
@@ -60,13 +60,13 @@ pub const MISC_CHECK: Table<CheckerOptions> = Table {
             word("log_all_failures", Form::Flag, "Log every failing check, not only the one that decides."),
         ],
     ],
-};
+);
 
 /// Keywords of UDP_CHECK.
-pub const UDP_CHECK: Table<CheckerOptions> = Table {
-    block: "UDP_CHECK",
-    yaml: "UDP_CHECK",
-    keywords: &[
+pub const UDP_CHECK: Table<CheckerOptions> = Table::of(
+    "UDP_CHECK",
+    "UDP_CHECK",
+    &[
         CONNECTION,
         CheckerOptions::TIMING,
         &[
@@ -80,31 +80,28 @@ pub const UDP_CHECK: Table<CheckerOptions> = Table {
             word("max_reply_length", COUNT, "Most bytes of an answer."),
         ],
     ],
-};
+);
 
 /// Keywords of PING_CHECK.
 pub const PING_CHECK: Table<CheckerOptions> =
-    Table { block: "PING_CHECK", yaml: "PING_CHECK", keywords: &[CONNECTION, CheckerOptions::TIMING] };
+    Table::of("PING_CHECK", "PING_CHECK", &[CONNECTION, CheckerOptions::TIMING]);
 
 /// Keywords of FILE_CHECK.
-pub const FILE_CHECK: Table<CheckerOptions> = Table {
-    block: "FILE_CHECK",
-    yaml: "FILE_CHECK",
-    keywords: &[&[
+pub const FILE_CHECK: Table<CheckerOptions> = Table::of(
+    "FILE_CHECK",
+    "FILE_CHECK",
+    &[&[
         word("track_file", NAME, "The track_file whose number counts."),
         word("weight", WEIGHT, "What its number is multiplied with."),
     ]],
-};
+);
 
 /// Keywords of BFD_CHECK.
-pub const BFD_CHECK: Table<CheckerOptions> = Table {
-    block: "BFD_CHECK",
-    yaml: "BFD_CHECK",
-    keywords: &[&[
-        word("name", NAME, "The bfd_instance."),
-        word("alpha", Form::Flag, "Down until the session is up."),
-    ]],
-};
+pub const BFD_CHECK: Table<CheckerOptions> = Table::of(
+    "BFD_CHECK",
+    "BFD_CHECK",
+    &[&[word("name", NAME, "The bfd_instance."), word("alpha", Form::Flag, "Down until the session is up.")]],
+);
 
 /// The lines of the listing.
 pub fn listing() -> Vec<Listed> {

@@ -13,10 +13,10 @@ use crate::config::checker::form as check;
 use crate::config::words;
 
 /// Keywords of YAML's `persistence`.
-pub const PERSISTENCE: Table<VirtualServerOptions> = Table {
-    block: "persistence",
-    yaml: "persistence",
-    keywords: &[&[
+pub const PERSISTENCE: Table<VirtualServerOptions> = Table::of(
+    "persistence",
+    "persistence",
+    &[&[
         Keyword::new(
             "timeout",
             Kind::Words { what: PERSISTENCE_TIME, min: 1, max: 1, read: persistence },
@@ -40,13 +40,13 @@ pub const PERSISTENCE: Table<VirtualServerOptions> = Table {
         )
         .yaml(Yaml::Only),
     ]],
-};
+);
 
 /// Keywords of YAML's `sorry_server`.
-pub const SORRY_SERVER: Table<VirtualServerOptions> = Table {
-    block: "sorry_server",
-    yaml: "sorry_server",
-    keywords: &[&[
+pub const SORRY_SERVER: Table<VirtualServerOptions> = Table::of(
+    "sorry_server",
+    "sorry_server",
+    &[&[
         Keyword::new(
             "address",
             Kind::Words { what: "IP:PORT", min: 1, max: 1, read: sorry_server },
@@ -76,7 +76,7 @@ pub const SORRY_SERVER: Table<VirtualServerOptions> = Table {
             words::forwarding_block(&mut o.sorry_server_forwarding, n, r)
         }),
     ]],
-};
+);
 
 /// What a virtual server takes in YAML only.
 pub(super) const OWN: &[Keyword<VirtualServerOptions>] = &[

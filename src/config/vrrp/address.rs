@@ -55,10 +55,10 @@ const fn flag(
 }
 
 /// Options of an address.
-pub const ADDRESS: Table<More> = Table {
-    block: TABLE,
-    yaml: TABLE,
-    keywords: &[&[
+pub const ADDRESS: Table<More> = Table::of(
+    TABLE,
+    TABLE,
+    &[&[
         Keyword::new(
             "address",
             Kind::Words { what: "ADDRESS[/LENGTH]", min: 1, max: 1, read: |_, _, _| {} },
@@ -125,7 +125,7 @@ pub const ADDRESS: Table<More> = Table {
         .but(Stance::Ignored("it is put back at once when it is taken away: nothing has to follow it"))
         .yaml(Yaml::Absent),
     ]],
-};
+);
 
 /// A line of `unicast_peer` as it was written.
 #[derive(Clone, Debug)]
@@ -146,10 +146,10 @@ pub struct PeerMore {
 }
 
 /// Options of a peer.
-pub const PEER: Table<PeerMore> = Table {
-    block: PEER_TABLE,
-    yaml: PEER_TABLE,
-    keywords: &[&[
+pub const PEER: Table<PeerMore> = Table::of(
+    PEER_TABLE,
+    PEER_TABLE,
+    &[&[
         Keyword::new(
             "address",
             Kind::Words { what: "ADDRESS", min: 1, max: 1, read: |_, _, _| {} },
@@ -167,7 +167,7 @@ pub const PEER: Table<PeerMore> = Table {
             "Largest TTL or hop limit they may have.",
         ),
     ]],
-};
+);
 
 /// Reads a block of `ADDRESS[/LENGTH] [OPTION [VALUE]]...` lines.
 pub fn read(node: &Node, reader: &mut Reader<'_>) -> Vec<AddressOptions> {

@@ -58,10 +58,10 @@ pub struct HmacOptions {
 }
 
 /// Keywords of `authentication`.
-pub const AUTHENTICATION: Table<AuthenticationOptions> = Table {
-    block: "authentication",
-    yaml: "authentication",
-    keywords: &[&[
+pub const AUTHENTICATION: Table<AuthenticationOptions> = Table::of(
+    "authentication",
+    "authentication",
+    &[&[
         Keyword::new(
             "auth_type",
             Kind::Words {
@@ -82,13 +82,13 @@ pub const AUTHENTICATION: Table<AuthenticationOptions> = Table {
         )
         .yaml(Yaml::As(&["password"])),
     ]],
-};
+);
 
 /// Keywords of `auth_hmac`.
-pub const AUTH_HMAC: Table<HmacOptions> = Table {
-    block: "auth_hmac",
-    yaml: "auth_hmac",
-    keywords: &[&[
+pub const AUTH_HMAC: Table<HmacOptions> = Table::of(
+    "auth_hmac",
+    "auth_hmac",
+    &[&[
         Keyword::new(
             "key",
             Kind::Words { what: "ID and hex:KEY, file:PATH or ascii:KEY", min: 2, max: 2, read: key },
@@ -145,7 +145,7 @@ pub const AUTH_HMAC: Table<HmacOptions> = Table {
             "What becomes of packets without signature.",
         ),
     ]],
-};
+);
 
 fn password(options: &mut AuthenticationOptions, node: &Node, reader: &mut Reader<'_>) {
     let Some(word) = node.values.first() else { return };

@@ -33,10 +33,10 @@ impl HasTracked for SyncGroupOptions {
 }
 
 /// Keywords of `vrrp_sync_group`.
-pub const SYNC_GROUP: Table<SyncGroupOptions> = Table {
-    block: "vrrp_sync_group",
-    yaml: "vrrp_sync_group",
-    keywords: &[
+pub const SYNC_GROUP: Table<SyncGroupOptions> = Table::of(
+    "vrrp_sync_group",
+    "vrrp_sync_group",
+    &[
         &[
             yaml_name(),
             Keyword::new(
@@ -62,7 +62,7 @@ pub const SYNC_GROUP: Table<SyncGroupOptions> = Table {
         ],
         SyncGroupOptions::TRACKING,
     ],
-};
+);
 
 /// `garp_group` as it was written.
 #[derive(Clone, Debug, Default)]
@@ -74,10 +74,10 @@ pub struct PacingOptions {
 }
 
 /// Keywords of `garp_group`.
-pub const GARP_GROUP: Table<PacingOptions> = Table {
-    block: "garp_group",
-    yaml: "garp_group",
-    keywords: &[&[
+pub const GARP_GROUP: Table<PacingOptions> = Table::of(
+    "garp_group",
+    "garp_group",
+    &[&[
         Keyword::new(
             "garp_interval",
             time(|o: &mut PacingOptions| &mut o.arp),
@@ -104,7 +104,7 @@ pub const GARP_GROUP: Table<PacingOptions> = Table {
             "Its interfaces.",
         ),
     ]],
-};
+);
 
 impl PacingOptions {
     /// The rate its interfaces share.

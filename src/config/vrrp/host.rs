@@ -31,15 +31,15 @@ pub struct DelayOptions {
 }
 
 /// Keywords of YAML's `interface_delays`.
-pub const DELAYS: Table<DelayOptions> = Table {
-    block: DELAYS_TABLE,
-    yaml: DELAYS_TABLE,
-    keywords: &[&[
+pub const DELAYS: Table<DelayOptions> = Table::of(
+    DELAYS_TABLE,
+    DELAYS_TABLE,
+    &[&[
         super::yaml_name(),
         delay("down", |o| &mut o.down, "How long it must be down before that counts."),
         delay("up", |o| &mut o.up, "How long it must be up before that counts."),
     ]],
-};
+);
 
 const fn delay(
     name: &'static str,

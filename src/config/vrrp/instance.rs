@@ -115,19 +115,11 @@ impl HasAnnouncing for InstanceOptions {
 }
 
 /// Keywords of `vrrp_instance`.
-pub const INSTANCE: Table<InstanceOptions> = Table {
-    block: "vrrp_instance",
-    yaml: "vrrp_instance",
-    keywords: &[
-        OWN,
-        ADVERTS,
-        ADDRESSES,
-        SECRETS,
-        InstanceOptions::ANNOUNCING,
-        InstanceOptions::TRACKING,
-        OTHERS,
-    ],
-};
+pub const INSTANCE: Table<InstanceOptions> = Table::of(
+    "vrrp_instance",
+    "vrrp_instance",
+    &[OWN, ADVERTS, ADDRESSES, SECRETS, InstanceOptions::ANNOUNCING, InstanceOptions::TRACKING, OTHERS],
+);
 
 const fn flag(
     name: &'static str,

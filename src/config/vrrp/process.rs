@@ -37,10 +37,10 @@ impl HasWeight for ProcessOptions {
 const MAX_COUNT: u32 = 65_535;
 
 /// Keywords of `vrrp_track_process`.
-pub const TRACK_PROCESS: Table<ProcessOptions> = Table {
-    block: "vrrp_track_process",
-    yaml: "vrrp_track_process",
-    keywords: &[&[
+pub const TRACK_PROCESS: Table<ProcessOptions> = Table::of(
+    "vrrp_track_process",
+    "vrrp_track_process",
+    &[&[
         yaml_name(),
         Keyword::new(
             "process",
@@ -80,7 +80,7 @@ pub const TRACK_PROCESS: Table<ProcessOptions> = Table {
             "Compare the whole command line.",
         ),
     ]],
-};
+);
 
 const fn delay(
     name: &'static str,

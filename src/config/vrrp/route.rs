@@ -112,8 +112,7 @@ impl HasHop for HopOptions {
 }
 
 /// Options of a next hop.
-pub const HOP: Table<HopOptions> =
-    Table { block: HOP_TABLE, yaml: HOP_TABLE, keywords: &[HopOptions::WORDS] };
+pub const HOP: Table<HopOptions> = Table::of(HOP_TABLE, HOP_TABLE, &[HopOptions::WORDS]);
 
 const fn option(
     name: &'static str,
@@ -143,8 +142,7 @@ const fn refused(name: &'static str, doc: &'static str) -> Keyword<RouteOptions>
 }
 
 /// Options of a route.
-pub const ROUTE: Table<RouteOptions> =
-    Table { block: TABLE, yaml: TABLE, keywords: &[OWN, RouteOptions::WORDS, METRICS, OTHERS] };
+pub const ROUTE: Table<RouteOptions> = Table::of(TABLE, TABLE, &[OWN, RouteOptions::WORDS, METRICS, OTHERS]);
 
 const OWN: &[Keyword<RouteOptions>] = &[
     option("to", "PREFIX or default", |o, n, _| o.to = n.values.first().cloned(), "Where it leads."),

@@ -79,10 +79,10 @@ const fn refused(name: &'static str, doc: &'static str) -> Keyword<RuleOptions> 
 }
 
 /// Options of a rule.
-pub const RULE: Table<RuleOptions> = Table {
-    block: TABLE,
-    yaml: TABLE,
-    keywords: &[&[
+pub const RULE: Table<RuleOptions> = Table::of(
+    TABLE,
+    TABLE,
+    &[&[
         Keyword::new("inet6", Kind::Flag(|o: &mut RuleOptions| &mut o.is_ipv6), "A rule of IPv6."),
         Keyword::new("inet", Kind::Flag(|o: &mut RuleOptions| &mut o.is_ipv4), "A rule of IPv4."),
         Keyword::new("not", Kind::Flag(|o: &mut RuleOptions| &mut o.is_inverted), "What does not match."),
@@ -147,7 +147,7 @@ pub const RULE: Table<RuleOptions> = Table {
         refused("protocol", "Who made it."),
         refused("proto", "Who made it."),
     ]],
-};
+);
 
 /// The rule of a line, and whether its loss is mended. None after saying what is wrong.
 pub fn resolve(line: &Line, names: &Names<'_>, reader: &mut Reader<'_>) -> Option<(Rule, bool)> {

@@ -40,10 +40,10 @@ const MAX_COUNT: u32 = 1_000_000;
 const TIME_MIN: Duration = Duration::from_millis(1);
 
 /// Keywords of `vrrp_script`.
-pub const SCRIPT: Table<ScriptOptions> = Table {
-    block: "vrrp_script",
-    yaml: "vrrp_script",
-    keywords: &[&[
+pub const SCRIPT: Table<ScriptOptions> = Table::of(
+    "vrrp_script",
+    "vrrp_script",
+    &[&[
         yaml_name(),
         Keyword::new(
             "script",
@@ -88,7 +88,7 @@ pub const SCRIPT: Table<ScriptOptions> = Table {
             "Down until its first successes.",
         ),
     ]],
-};
+);
 
 /// `track_file` as it was written.
 #[derive(Clone, Debug)]
@@ -108,10 +108,10 @@ impl HasWeight for FileOptions {
 }
 
 /// Keywords of `track_file`.
-pub const TRACK_FILE: Table<FileOptions> = Table {
-    block: "track_file",
-    yaml: "track_file",
-    keywords: &[&[
+pub const TRACK_FILE: Table<FileOptions> = Table::of(
+    "track_file",
+    "track_file",
+    &[&[
         yaml_name(),
         Keyword::new(
             "file",
@@ -130,7 +130,7 @@ pub const TRACK_FILE: Table<FileOptions> = Table {
             "Write it at the start, where it is not there or in any case.",
         ),
     ]],
-};
+);
 
 /// Reads `vrrp_script NAME`.
 pub fn read(node: &Node, reader: &mut Reader<'_>) -> Option<ScriptOptions> {

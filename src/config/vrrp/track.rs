@@ -151,10 +151,10 @@ const fn followed<T>(
 }
 
 /// Options of what is followed.
-pub const TRACK: Table<TrackOptions> = Table {
-    block: TABLE,
-    yaml: TABLE,
-    keywords: &[&[
+pub const TRACK: Table<TrackOptions> = Table::of(
+    TABLE,
+    TABLE,
+    &[&[
         super::yaml_name(),
         Keyword::new("weight", weight(), "What is added to the priority; 0 puts the instance in Fault."),
         Keyword::new(
@@ -164,7 +164,7 @@ pub const TRACK: Table<TrackOptions> = Table {
         )
         .yaml(Yaml::Only),
     ]],
-};
+);
 
 impl NotifyOptions {
     /// The commands, with the users they run as.

@@ -21,10 +21,10 @@ pub struct VmacOptions {
 pub const FORM: &str = "[[name] NAME] [MAC] [netlink_notify_msg] [group GROUP]";
 
 /// Keywords of YAML's `use_vmac`.
-pub const VMAC: Table<VmacOptions> = Table {
-    block: "vmac",
-    yaml: "use_vmac",
-    keywords: &[&[
+pub const VMAC: Table<VmacOptions> = Table::of(
+    "vmac",
+    "use_vmac",
+    &[&[
         Keyword::new(
             "name",
             Kind::Text { what: "NAME", max: MAX_INTERFACE, slot: |o: &mut VmacOptions| &mut o.name },
@@ -38,7 +38,7 @@ pub const VMAC: Table<VmacOptions> = Table {
         )
         .yaml(Yaml::Only),
     ]],
-};
+);
 
 fn mac(options: &mut VmacOptions, node: &Node, reader: &mut Reader<'_>) {
     let Some(word) = node.values.first() else { return };
