@@ -332,7 +332,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario(
         "examples",
         "every file of examples/ can be run, runs until it is ready, and finds its servers well",
-        240,
+        600,
         examples::run,
     ),
     scenario(
