@@ -355,7 +355,7 @@ macro_rules! unread {
 }
 
 unread!(SCRIPT: Stance::Ignored("a script runs by the path that was written, and enable_script_security looks where links lead"), "One of the settings of scripts.", "use_symlink_paths");
-unread!(GROUPS: Stance::NotYet("scripts have their user's own group and no others"), "One of the settings of scripts.", "set_supplementary_groups");
+unread!(GROUPS: Stance::Ignored("scripts have their user's own group and no others"), "One of the settings of scripts.", "set_supplementary_groups");
 unread!(PROCESS: Stance::Ignored("lvsd is one process, and the service manager sets its priority, limits and name"), "One of the settings of keepalived's processes.", "checker_priority", "checker_rt_priority", "checker_rlimit_rttime", "checker_rlimit_rtime", "checker_no_swap", "checker_cpu_affinity", "max_auto_priority", "min_auto_priority_delay", "process_names", "process_name", "checker_process_name", "lvs_process_name", "umask", "random_seed");
 unread!(FILE: Stance::Ignored("lvsd writes no such files: ask `lvsd status`"), "One of the settings of keepalived's own files.", "tmp_config_directory", "config_save_dir", "data_use_instance", "state_dump_file", "stats_dump_file", "json_dump_file", "json_version");
 unread!(SNMP: vrrp::global::NO_SNMP, "One of the settings of SNMP and D-Bus.", "enable_snmp_checker", "snmp_socket", "enable_traps", "snmp_vs_stats_update_interval", "snmp_rs_stats_update_interval", "enable_dbus", "dbus_service_name", "dbus_no_interface_name");
