@@ -86,6 +86,9 @@ pub(super) fn run(arguments: &DoctorArguments) -> Exit {
     let loaded = config::load(&path, arguments.config.strictness());
     let Some(config) = loaded.config.clone() else {
         complain(&format!("no diagnosis:\n{}", check::report(&path, &loaded, false).text.trim_end()));
+        if !path.exists() {
+            complain("on a real server, copy its director's file here, and name it: `lvsd doctor -c FILE`");
+        }
         return Exit::Config;
     };
     let remarks = remarks(&loaded);
