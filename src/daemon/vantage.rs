@@ -67,20 +67,14 @@ mod tests {
 
     fn held(link: u32, address: &str, length: u8) -> HeldAddress {
         let prefix = Prefix { ip: address.parse().unwrap(), length };
-        HeldAddress { link: LinkIndex(link), prefix, scope: 0, is_secondary: false, is_unusable: false }
+        HeldAddress::plain(LinkIndex(link), prefix)
     }
 
     fn link(index: u32, name: &str) -> Link {
         Link {
-            index: LinkIndex(index),
-            name: name.to_owned(),
             mac: Some(MacAddress([2, 0, 0, 0, 0, 1])),
-            is_up: true,
-            is_running: true,
             is_loopback: name == "lo",
-            is_silent: false,
-            mtu: 1500,
-            base: None,
+            ..Link::plain(LinkIndex(index), name)
         }
     }
 }

@@ -218,15 +218,9 @@ mod tests {
 
     fn host() -> Host {
         let link = |index: LinkIndex, name: &str| Link {
-            index,
-            name: name.to_owned(),
             mac: Some(mac(1)),
-            is_up: true,
-            is_running: true,
             is_loopback: name == "lo",
-            is_silent: false,
-            mtu: 1500,
-            base: None,
+            ..Link::plain(index, name)
         };
         let lo = LinkIndex(1);
         let links = [(lo, link(lo, "lo")), (LAN, link(LAN, "eth0")), (STORAGE, link(STORAGE, "eth1"))];
@@ -237,7 +231,7 @@ mod tests {
 
     fn held(link: LinkIndex, address: &str, length: u8) -> HeldAddress {
         let prefix = Prefix { ip: ip(address), length };
-        HeldAddress { link, prefix, scope: 0, is_secondary: false, is_unusable: false }
+        HeldAddress::plain(link, prefix)
     }
 
     fn marking() -> Marking {

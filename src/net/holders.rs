@@ -201,23 +201,10 @@ mod tests {
     #[test]
     fn each_family_is_asked_for_from_an_own_address_of_the_link_that_is_no_vip() {
         let at = |text: &str, length| HeldAddress {
-            link: LinkIndex(2),
-            prefix: Prefix { ip: text.parse().unwrap(), length },
-            scope: 0,
-            is_secondary: false,
             is_unusable: text.ends_with("dead"),
+            ..HeldAddress::plain(LinkIndex(2), Prefix { ip: text.parse().unwrap(), length })
         };
-        let link = Link {
-            index: LinkIndex(2),
-            name: "eth0".to_owned(),
-            mac: Some(MacAddress([2, 0, 0, 0, 0, 1])),
-            is_up: true,
-            is_running: true,
-            is_loopback: false,
-            is_silent: false,
-            mtu: 1500,
-            base: None,
-        };
+        let link = Link { mac: Some(MacAddress([2, 0, 0, 0, 0, 1])), ..Link::plain(LinkIndex(2), "eth0") };
         let all = [
             at("10.1.0.5", 24),
             at("10.1.0.100", 24),

@@ -276,17 +276,7 @@ impl MemoryHost {
     ) -> LinkIndex {
         let index = LinkIndex(self.next_index);
         self.next_index += 1;
-        let link = Link {
-            index,
-            name: name.to_owned(),
-            mac,
-            is_up: true,
-            is_running: true,
-            is_loopback: false,
-            is_silent: false,
-            mtu,
-            base,
-        };
+        let link = Link { mac, mtu, base, ..Link::plain(index, name) };
         self.host.links.insert(index, link.clone());
         self.news.push_back(News::Link(link));
         index

@@ -226,13 +226,7 @@ mod tests {
     #[test]
     fn who_asks_is_of_the_network_and_not_this_host() {
         let link = LinkIndex(2);
-        let at = |text: &str, length| HeldAddress {
-            link,
-            prefix: Prefix { ip: text.parse().unwrap(), length },
-            scope: 0,
-            is_secondary: false,
-            is_unusable: false,
-        };
+        let at = |text: &str, length| HeldAddress::plain(link, Prefix { ip: text.parse().unwrap(), length });
         let of = |held: &[HeldAddress]| {
             let host = Host { addresses: held.iter().copied().collect(), ..Host::default() };
             stranger(&host, link, &BTreeSet::from(["10.0.1.254".parse().unwrap()])).map(|ip| ip.to_string())

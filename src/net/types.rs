@@ -46,6 +46,21 @@ pub struct Link {
 }
 
 impl Link {
+    /// A link that works and is nothing special.
+    pub fn plain(index: LinkIndex, name: &str) -> Link {
+        Link {
+            index,
+            name: name.to_owned(),
+            mac: None,
+            is_up: true,
+            is_running: true,
+            is_loopback: false,
+            is_silent: false,
+            mtu: 1500,
+            base: None,
+        }
+    }
+
     /// Whether it can carry packets.
     pub fn is_working(&self) -> bool {
         self.is_up && self.is_running
@@ -149,6 +164,13 @@ pub struct HeldAddress {
     pub is_secondary: bool,
     /// Another host has it (IFA_F_DADFAILED), or nobody knows yet (IFA_F_TENTATIVE): it cannot be a source.
     pub is_unusable: bool,
+}
+
+impl HeldAddress {
+    /// An address that is nothing special.
+    pub fn plain(link: LinkIndex, prefix: Prefix) -> HeldAddress {
+        HeldAddress { link, prefix, scope: 0, is_secondary: false, is_unusable: false }
+    }
 }
 
 /// What a host has: read at the start, and whenever news were lost.

@@ -458,7 +458,7 @@ fn words(key: &Key) -> String {
 }
 
 fn held(link: LinkIndex, prefix: Prefix, scope: u8) -> HeldAddress {
-    HeldAddress { link, prefix, scope, is_secondary: false, is_unusable: false }
+    HeldAddress { scope, ..HeldAddress::plain(link, prefix) }
 }
 
 /// That address of a link, with any prefix length.

@@ -221,20 +221,8 @@ mod tests {
     }
 
     fn host() -> Host {
-        let link = |index, name: &str| Link {
-            index: LinkIndex(index),
-            name: name.to_owned(),
-            mac: None,
-            is_up: true,
-            is_running: true,
-            is_loopback: false,
-            is_silent: false,
-            mtu: 1500,
-            base: None,
-        };
-        Host {
-            links: [(LinkIndex(2), link(2, "eth0")), (LinkIndex(3), link(3, "eth1"))].into(),
-            ..Host::default()
-        }
+        let links = [(LinkIndex(2), "eth0"), (LinkIndex(3), "eth1")];
+        let links = links.map(|(index, name)| (index, Link::plain(index, name)));
+        Host { links: links.into(), ..Host::default() }
     }
 }

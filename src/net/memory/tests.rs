@@ -10,13 +10,7 @@ fn an_address_comes_once_is_told_and_goes() {
     let (mut host, eth0) = host();
     let add = Op::AddAddress(Arc::new(address("eth0", "10.1.0.100/32")));
     assert_eq!(host.apply(&[add.clone(), add.clone()]), []);
-    let held = HeldAddress {
-        link: eth0,
-        prefix: prefix("10.1.0.100/32"),
-        scope: 0,
-        is_secondary: false,
-        is_unusable: false,
-    };
+    let held = HeldAddress::plain(eth0, prefix("10.1.0.100/32"));
     assert_eq!(host.take_news(), [News::Address(held)]);
     let remove = Op::RemoveAddress { link: eth0, prefix: prefix("10.1.0.100/32") };
     let other = Op::RemoveAddress { link: eth0, prefix: prefix("10.1.0.100/24") };

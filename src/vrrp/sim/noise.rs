@@ -84,15 +84,10 @@ fn random_link(rng: &mut fastrand::Rng) -> Link {
     let index = rng.u32(1..5);
     let name = ["e0", "e1", "vrrp.51", "vrrp.52"][usize::try_from(index - 1).expect("small")];
     Link {
-        index: LinkIndex(index),
-        name: name.to_owned(),
         mac: rng.bool().then_some(MacAddress([2, 0, 0, 0, 0, 1])),
         is_up: rng.u32(0..4) > 0,
         is_running: rng.u32(0..4) > 0,
-        is_loopback: false,
-        is_silent: false,
-        mtu: 1500,
-        base: None,
+        ..Link::plain(LinkIndex(index), name)
     }
 }
 
