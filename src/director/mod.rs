@@ -2,10 +2,10 @@
 //!
 //! Input and `now` go in, effects come out; it never reads a clock, never waits, never fails and knows no socket.
 //! [`checkers`] run on schedule, [`pool`]s turn their health into what the kernel should hold ([`desired`]),
-//! [`reconcile`] makes the kernel so, [`places`] says where where this host is a real server, too; [`paths`] checks the
+//! [`reconcile`] makes the kernel so, [`places`] says where, when this host is a real server, too; [`paths`] checks the
 //! way of the VIP's packets. [`reload`] carries state from one configuration to the next, [`state`] from one process to
-//! the next. The shell in `daemon` performs the effects, the simulated world in `sim` does so in
-//! virtual time: the same code decides in both.
+//! the next. The shell in `daemon` performs the effects, the simulated world in `sim` does so in virtual time: the same
+//! code decides in both.
 
 pub mod checkers;
 pub mod colocated;
