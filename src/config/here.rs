@@ -41,7 +41,7 @@ impl Files for Here {
 fn links() -> Option<Links> {
     let host = Kernel::open().and_then(|mut kernel| kernel.host()).ok()?;
     let bytes = |mtu: u32| usize::try_from(mtu).unwrap_or(usize::MAX);
-    Some(host.links.into_values().map(|link| (link.name, bytes(link.mtu))).collect())
+    Some(host.links.values().map(|link| (link.name.clone(), bytes(link.mtu))).collect())
 }
 
 #[cfg(test)]

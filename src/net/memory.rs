@@ -61,9 +61,7 @@ impl MemoryHost {
             promotes_secondaries: true,
         };
         let index = this.insert_link("lo", None, None, 65536);
-        if let Some(lo) = this.host.links.get_mut(&index) {
-            lo.is_loopback = true;
-        }
+        this.host.links.change(index, |lo| lo.is_loopback = true);
         this.hold(index, Prefix { ip: IpAddr::from([127, 0, 0, 1]), length: 8 }, 254, false);
         this.hold(index, Prefix { ip: std::net::Ipv6Addr::LOCALHOST.into(), length: 128 }, 254, false);
         this.news.clear();
@@ -123,7 +121,7 @@ impl MemoryHost {
         }
         self.lose_routes_of(index);
         self.vmacs.remove(&index);
-        if self.host.links.remove(&index).is_some() {
+        if self.host.links.remove(index).is_some() {
             self.news.push_back(News::LinkGone(index));
         }
     }
@@ -277,19 +275,18 @@ impl MemoryHost {
         let index = LinkIndex(self.next_index);
         self.next_index += 1;
         let link = Link { mac, mtu, base, ..Link::plain(index, name) };
-        self.host.links.insert(index, link.clone());
+        self.host.links.insert(link.clone());
         self.news.push_back(News::Link(link));
         index
     }
 
     /// Changes a link and tells, if there is something to tell.
     fn change_link(&mut self, index: LinkIndex, change: impl FnOnce(&mut Link)) {
-        let Some(link) = self.host.links.get_mut(&index) else { return };
-        let before = link.clone();
-        change(link);
-        if *link != before {
-            let news = News::Link(link.clone());
-            self.news.push_back(news);
+        let before = self.host.links.get(&index).cloned();
+        self.host.links.change(index, change);
+        let after = self.host.links.get(&index).cloned();
+        if after != before {
+            self.news.extend(after.map(News::Link));
         }
     }
 

@@ -15,6 +15,7 @@ pub mod frames;
 pub mod holders;
 mod identity;
 pub mod kernel;
+mod links;
 pub mod memory;
 pub mod question;
 pub mod sysctl;

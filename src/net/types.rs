@@ -7,6 +7,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+pub use super::links::Links;
+
 /// The kernel's number of a link (ifindex); a link made anew has another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkIndex(pub u32);
@@ -177,7 +179,7 @@ impl HeldAddress {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
     /// Its links.
-    pub links: BTreeMap<LinkIndex, Link>,
+    pub links: Links,
     /// Its addresses.
     pub addresses: BTreeSet<HeldAddress>,
 }
@@ -185,7 +187,7 @@ pub struct Host {
 impl Host {
     /// The link of that name.
     pub fn link(&self, name: &str) -> Option<&Link> {
-        self.links.values().find(|link| link.name == name)
+        self.links.named(name)
     }
 }
 

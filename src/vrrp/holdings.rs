@@ -4,6 +4,7 @@
 //! of it; of routes and rules it tells only losses, so those count as there from the answer on. Nothing here knows
 //! why something is wanted.
 
+mod index;
 mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::index::Index;
 use super::event::Event;
 use crate::net::types::{
     Address, HeldAddress, Host, Link, LinkIndex, News, Op, Prefix, Refusal, Route, Rule, Vmac,
@@ -83,10 +85,29 @@ struct Pause {
     is_told: bool,
 }
 
+/// A request that is under way.
+#[derive(Debug, Default)]
+struct InFlight {
+    ops: Vec<(Key, Op)>,
+    /// Addresses in it; whether the last operation adds or removes them.
+    addresses: BTreeMap<AddressKey, bool>,
+}
+
+impl InFlight {
+    fn new(ops: Vec<(Key, Op)>) -> InFlight {
+        let addresses = ops.iter().filter_map(|(key, op)| match key {
+            Key::Address(key) => Some((key.clone(), matches!(op, Op::AddAddress(_)))),
+            _ => None,
+        });
+        InFlight { addresses: addresses.collect(), ops }
+    }
+}
+
 /// What is, and what should be.
 #[derive(Debug)]
 pub struct Holdings {
     wanted: Wanted,
+    index: Index,
     /// Addresses that are ours to remove, and as what they were added.
     ours: BTreeMap<AddressKey, Arc<Address>>,
     /// The host's own, though they are wanted.
@@ -94,7 +115,7 @@ pub struct Holdings {
     /// Routes, rules and VMACs that are there as far as is known.
     done: BTreeSet<Key>,
     vmacs: BTreeMap<String, Arc<Vmac>>,
-    in_flight: Option<Vec<(Key, Op)>>,
+    in_flight: Option<InFlight>,
     /// Addresses the kernel told of while a request was under way: it is to be believed.
     touched: BTreeSet<AddressKey>,
     pauses: BTreeMap<Key, Pause>,
@@ -118,6 +139,7 @@ impl Holdings {
     pub fn new(seed: u64) -> Holdings {
         Holdings {
             wanted: Wanted::default(),
+            index: Index::default(),
             ours: BTreeMap::new(),
             spared: BTreeSet::new(),
             done: BTreeSet::new(),
@@ -143,23 +165,16 @@ impl Holdings {
         if wanted == self.wanted {
             return;
         }
-        let before = self.wanted_keys();
+        let index = Index::of(&wanted);
+        let before = std::mem::replace(&mut self.index, index);
         self.wanted = wanted;
         self.is_dirty = true;
-        let wanted = self.wanted_keys();
+        let wanted = &self.index;
         self.abandoned.retain(|key| wanted.contains(key));
         self.missed.retain(|key| wanted.contains(key));
         self.refused.retain(|key, _| wanted.contains(key));
         // What is wanted anew, or no longer, is tried at once.
         self.pauses.retain(|key, _| wanted.contains(key) == before.contains(key));
-    }
-
-    fn wanted_keys(&self) -> BTreeSet<Key> {
-        let vmacs = self.wanted.vmacs.iter().map(|v| Key::Vmac(v.name.clone()));
-        let addresses = self.wanted.addresses.iter().map(|w| Key::Address(address_key(&w.it)));
-        let routes = self.wanted.routes.iter().map(|w| Key::Route(Arc::clone(&w.it)));
-        let rules = self.wanted.rules.iter().map(|w| Key::Rule(Arc::clone(&w.it)));
-        vmacs.chain(addresses).chain(routes).chain(rules).collect()
     }
 
     /// All that the host has was told: what was thought of routes and rules is void.
@@ -173,10 +188,7 @@ impl Holdings {
         }
         // A macvlan can be seen; routes and rules cannot.
         self.done.retain(|key| matches!(key, Key::Vmac(name) if host.link(name).is_some()));
-        self.touched.extend(self.in_flight.iter().flatten().filter_map(|(key, _)| match key {
-            Key::Address(key) => Some(key.clone()),
-            _ => None,
-        }));
+        self.touched.extend(self.in_flight.iter().flat_map(|asked| asked.addresses.keys()).cloned());
         self.is_dirty = true;
     }
 
@@ -203,13 +215,9 @@ impl Holdings {
                 if is_there == was_there {
                     return;
                 }
-                let is_wanted = self.wanted.addresses.iter().any(|w| is_key(&w.it, &key));
-                let own = Key::Address(key.clone());
-                let is_asked = self
-                    .in_flight
-                    .iter()
-                    .flatten()
-                    .any(|(asked, op)| *asked == own && matches!(op, Op::AddAddress(_)) == is_there);
+                let is_wanted = self.index.address(&self.wanted, &key).is_some();
+                let asked = self.in_flight.as_ref().and_then(|asked| asked.addresses.get(&key));
+                let is_asked = asked == Some(&is_there);
                 // A link that goes down loses its IPv6 addresses by itself.
                 if !is_asked && link.is_up && is_there != is_wanted {
                     self.somebody_interferes(Key::Address(key), is_wanted, now);
@@ -217,14 +225,14 @@ impl Holdings {
                 self.is_dirty = true;
             }
             News::RouteGone(route) => {
-                let key = self.wanted.routes.iter().map(|w| &w.it).find(|r| r.is_same(route));
-                if let Some(key) = key.map(|route| Key::Route(Arc::clone(route))) {
+                let lost = self.index.route(&self.wanted, route);
+                if let Some(key) = lost.map(|route| Key::Route(Arc::clone(route))) {
                     self.lost(key, now);
                 }
             }
             News::RuleGone(rule) => {
-                let key = self.wanted.rules.iter().map(|w| &w.it).find(|r| r.is_same(rule));
-                if let Some(key) = key.map(|rule| Key::Rule(Arc::clone(rule))) {
+                let lost = self.index.rule(&self.wanted, rule);
+                if let Some(key) = lost.map(|rule| Key::Rule(Arc::clone(rule))) {
                     self.lost(key, now);
                 }
             }
@@ -280,16 +288,17 @@ impl Holdings {
     }
 
     fn is_tracked(&self, key: &Key) -> bool {
+        let place = self.index.place(key);
         match key {
             Key::Vmac(_) => true,
-            Key::Address(key) => self.wanted.addresses.iter().any(|w| is_key(&w.it, key) && w.is_tracked),
-            Key::Route(route) => self.wanted.routes.iter().any(|w| w.it == *route && w.is_tracked),
-            Key::Rule(rule) => self.wanted.rules.iter().any(|w| w.it == *rule && w.is_tracked),
+            Key::Address(_) => place.and_then(|n| self.wanted.addresses.get(n)).is_some_and(|w| w.is_tracked),
+            Key::Route(_) => place.and_then(|n| self.wanted.routes.get(n)).is_some_and(|w| w.is_tracked),
+            Key::Rule(_) => place.and_then(|n| self.wanted.rules.get(n)).is_some_and(|w| w.is_tracked),
         }
     }
 
     fn is_forbidden(&self, link: &str, ip: IpAddr) -> bool {
-        self.wanted.forbidden.iter().any(|(l, i)| l == link && *i == ip)
+        self.wanted.forbidden.contains(&(link.to_owned(), ip))
     }
 
     /// When there is something to try again.
@@ -314,14 +323,18 @@ impl Holdings {
 
     /// The kernel answered; `host` becomes what that makes of it.
     pub fn applied(&mut self, refusals: &[Refusal], host: &mut Host, now: Instant) {
-        let Some(ops) = self.in_flight.take() else { return };
+        let Some(asked) = self.in_flight.take() else { return };
         let touched = std::mem::take(&mut self.touched);
-        for (key, op) in ops {
-            match refusals.iter().find(|refusal| refusal.op == op) {
+        // Refusals have the order of what was asked.
+        let mut refusals = refusals.iter().peekable();
+        for (key, op) in asked.ops {
+            match refusals.next_if(|refusal| refusal.op == op) {
                 Some(refusal) => self.refused(key, refusal, now),
                 None => {
                     self.refused.remove(&key);
-                    self.pauses.retain(|k, pause| *k != key || !pause.is_told);
+                    if self.pauses.get(&key).is_some_and(|pause| pause.is_told) {
+                        self.pauses.remove(&key);
+                    }
                     self.succeeded(op, key, &touched, host);
                 }
             }
@@ -381,13 +394,12 @@ impl Holdings {
     }
 
     fn whose(&self, key: &Key) -> String {
+        let place = self.index.place(key);
         let found = match key {
             Key::Vmac(_) => None,
-            Key::Address(key) => {
-                self.wanted.addresses.iter().find(|w| is_key(&w.it, key)).map(|w| &w.instance)
-            }
-            Key::Route(route) => self.wanted.routes.iter().find(|w| w.it == *route).map(|w| &w.instance),
-            Key::Rule(rule) => self.wanted.rules.iter().find(|w| w.it == *rule).map(|w| &w.instance),
+            Key::Address(_) => place.and_then(|n| self.wanted.addresses.get(n)).map(|w| &w.instance),
+            Key::Route(_) => place.and_then(|n| self.wanted.routes.get(n)).map(|w| &w.instance),
+            Key::Rule(_) => place.and_then(|n| self.wanted.rules.get(n)).map(|w| &w.instance),
         };
         found.cloned().unwrap_or_default()
     }
@@ -441,10 +453,6 @@ fn address_key(address: &Address) -> AddressKey {
     (address.link.clone(), address.prefix)
 }
 
-fn is_key(address: &Address, key: &AddressKey) -> bool {
-    address.link == key.0 && address.prefix == key.1
-}
-
 fn words(key: &Key) -> String {
     match key {
         Key::Vmac(name) => format!("VMAC {name}"),
@@ -480,5 +488,8 @@ pub fn set_address(host: &mut Host, address: HeldAddress) {
 
 /// A link does not have that address.
 pub fn remove_address(host: &mut Host, link: LinkIndex, prefix: Prefix) {
-    host.addresses.retain(|h| h.link != link || h.prefix != prefix);
+    let there: Vec<_> = prefixes_of(host, link, prefix.ip).filter(|h| h.prefix == prefix).copied().collect();
+    for held in there {
+        host.addresses.remove(&held);
+    }
 }

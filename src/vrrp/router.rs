@@ -220,9 +220,11 @@ impl Router {
     fn read_host(&mut self, mut host: Host, now: Instant) {
         let is_first = self.host.is_none();
         self.unsteady.keep_only(&host);
-        for link in host.links.values_mut() {
+        let links = std::mem::take(&mut host.links);
+        for link in links.values() {
             let before = self.host.as_ref().and_then(|host| host.links.get(&link.index));
-            *link = self.unsteady.counts_as(link.clone(), before, &self.settings.link_delays, now);
+            let link = self.unsteady.counts_as(link.clone(), before, &self.settings.link_delays, now);
+            host.links.insert(link);
         }
         if is_first {
             for name in std::mem::take(&mut self.inherited) {
@@ -241,7 +243,7 @@ impl Router {
     fn link_changed(&mut self, link: &Link) {
         let Some(host) = &mut self.host else { return };
         self.holdings.hear_link(link, host);
-        if host.links.insert(link.index, link.clone()).as_ref() != Some(link) {
+        if host.links.insert(link.clone()).as_ref() != Some(link) {
             let how = if link.is_working() { "up" } else { "down" };
             self.cause = format!("interface {} {how}", link.name);
             self.is_dirty = true;
@@ -263,7 +265,7 @@ impl Router {
         match news {
             News::LinkGone(index) => {
                 self.unsteady.forget(*index);
-                if let Some(link) = host.links.remove(index) {
+                if let Some(link) = host.links.remove(*index) {
                     self.cause = format!("interface {} went", link.name);
                 }
                 host.addresses.retain(|h| h.link != *index);

@@ -72,7 +72,7 @@ impl Kernel {
     pub fn host(&mut self) -> Result<Host, String> {
         let mut host = Host::default();
         for shown in self.links()? {
-            host.links.insert(shown.link.index, shown.link);
+            host.links.insert(shown.link);
         }
         host.addresses = self.addresses()?.into_iter().map(|shown| shown.held).collect();
         Ok(host)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AddressKey, Holdings, Key, address_key, is_key, is_present};
+use super::{AddressKey, Holdings, InFlight, Key, address_key, is_present};
 use crate::net::types::{Host, Op};
 use crate::time::Instant;
 use crate::vrrp::event::Event;
@@ -32,7 +32,7 @@ impl Holdings {
             return None;
         }
         let asked = ops.iter().map(|(_, op)| op.clone()).collect();
-        self.in_flight = Some(ops);
+        self.in_flight = Some(InFlight::new(ops));
         Some(asked)
     }
 
@@ -47,9 +47,8 @@ impl Holdings {
     }
 
     fn plan_removals(&mut self, host: &Host, now: Instant, ops: &mut Vec<(Key, Op)>) {
-        let wanted = self.wanted_keys();
         // Rules before routes before addresses: each leans on what follows.
-        let gone: Vec<_> = self.done.iter().filter(|key| !wanted.contains(key)).rev().cloned().collect();
+        let gone: Vec<_> = self.done.iter().filter(|key| !self.index.contains(key)).rev().cloned().collect();
         for key in gone {
             if !self.may_try(&key, now) {
                 continue;
@@ -69,7 +68,7 @@ impl Holdings {
             if self.spared.contains(&place) {
                 continue;
             }
-            let is_wanted = wanted.contains(&Key::Address(key.clone()));
+            let is_wanted = self.index.address(&self.wanted, &key).is_some();
             let is_ours = self.ours.contains_key(&key);
             let is_changed = self.is_changed(&key);
             if (is_wanted && !is_changed) || !(is_ours || self.wanted.forbidden.contains(&place)) {
@@ -90,14 +89,14 @@ impl Holdings {
         }
         // Ours, and gone without our doing.
         self.ours.retain(|key, _| {
-            wanted.contains(&Key::Address(key.clone()))
+            self.index.contains(&Key::Address(key.clone()))
                 || host.link(&key.0).is_some_and(|l| is_present(host, l.index, key.1))
         });
     }
 
     /// It is there, but was added with other attributes than it should have now.
     fn is_changed(&self, key: &AddressKey) -> bool {
-        let wanted = self.wanted.addresses.iter().find(|w| is_key(&w.it, key));
+        let wanted = self.index.address(&self.wanted, key);
         matches!((wanted, self.ours.get(key)), (Some(want), Some(ours)) if want.it != *ours)
     }
 
