@@ -78,7 +78,7 @@ impl Checkers {
         BySpec(self.entries.iter().map(|(id, entry)| (Arc::clone(&entry.spec), *id)).collect())
     }
 
-    /// Subscribes to the checker with this specification, making it if nobody has; true when it is new.
+    /// Subscribes to the checker with this specification, making it if nobody has.
     pub fn subscribe(
         &mut self,
         by_spec: &mut BySpec,
@@ -86,7 +86,7 @@ impl Checkers {
         subscriber: Subscriber,
         rng: &mut fastrand::Rng,
         now: Instant,
-    ) -> (CheckerId, bool) {
+    ) -> CheckerId {
         let known = by_spec.0.get(spec).and_then(|id| Some((*id, self.entries.get_mut(id)?)));
         if let Some((id, entry)) = known {
             // The one of the configuration that is put in force, so that its predecessor's need not be kept.
@@ -94,7 +94,7 @@ impl Checkers {
             if !entry.subscribers.contains(&subscriber) {
                 entry.subscribers.push(subscriber);
             }
-            return (id, false);
+            return id;
         }
         self.last_id += 1;
         let id = CheckerId(self.last_id);
@@ -113,7 +113,7 @@ impl Checkers {
                 failures: 0,
             }),
         );
-        (id, true)
+        id
     }
 
     /// Ends a subscription. The last one takes the checker along; a run under way is returned for cancelling.
@@ -260,7 +260,7 @@ mod tests {
         let mut checkers = Checkers::default();
         let mut rng = fastrand::Rng::with_seed(1);
         let mut by_spec = checkers.by_spec();
-        let (id, _) = checkers.subscribe(&mut by_spec, &Arc::new(spec()), subscriber(), &mut rng, at(0));
+        let id = checkers.subscribe(&mut by_spec, &Arc::new(spec()), subscriber(), &mut rng, at(0));
         assert_eq!(checkers.overdue(at(0)), Duration::ZERO);
         assert_eq!(checkers.overdue(at(7)), Duration::from_secs(7), "warmup 0: due at once");
         assert_eq!(checkers.due(at(7)), Some(id));

@@ -222,6 +222,8 @@ impl Director {
         let mut maker = director.maker(now);
         let pool = |s: &VirtualServer| (s.id, Pool::new(s.clone(), maker.fresh(s, &known)));
         director.pools = config.virtual_servers.iter().map(pool).collect();
+        let checkers = &director.checkers;
+        director.pools.values_mut().for_each(|pool| pool.judge_anew(checkers));
         director.unsettled.extend(director.pools.keys());
         director.mark_lanes();
         director
@@ -382,7 +384,7 @@ impl Director {
         }
         self.forget_orders(&config);
         let mut old = std::mem::take(&mut self.pools);
-        let mut predecessors = Vec::new();
+        let (mut predecessors, mut added) = (Vec::new(), Vec::new());
         let mut maker = self.maker(now);
         let pool = |server: &VirtualServer| {
             let pool = match old.remove(&server.id) {
@@ -393,6 +395,7 @@ impl Director {
                 }
                 None => {
                     let members = maker.fresh(server, &BTreeMap::new());
+                    added.push(server.id);
                     Pool::new(server.clone(), members)
                 }
             };
@@ -416,6 +419,9 @@ impl Director {
         }
         self.unsettled.extend(pools.keys());
         self.pools = pools;
+        for id in added {
+            self.pools.get_mut(&id).into_iter().for_each(|pool| pool.judge_anew(&self.checkers));
+        }
         self.config = config;
         self.mark_lanes();
         self.paths_reloaded(now);

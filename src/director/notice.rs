@@ -12,7 +12,7 @@ use super::event::Event;
 use super::pool::{Member, Pool};
 use crate::config::{UpDown, VirtualServer, VirtualServerId};
 use crate::notify::mail::letter::{self, Occasion, QuorumNumbers};
-use crate::notify::telling::{Audience, Change, Line, Subject, Telling};
+use crate::notify::telling::{Audience, Change, Line, ServerName, Subject, Telling};
 
 /// What was told last.
 #[derive(Debug, Default)]
@@ -38,6 +38,12 @@ impl Notices {
             Event::Quorum { virtual_server, has_quorum, weight, quorum } => {
                 let Some(pool) = director.pools.get(virtual_server) else { return Vec::new() };
                 let cause = format!("weight {weight} of {quorum} needed");
+                let subject = Subject::VirtualServer(server_name(&pool.server));
+                if !has_quorum && pool.server.sorry_server.is_none() && !self.told.contains_key(&subject) {
+                    // It never had one, and no sorry server takes its place: keepalived runs no quorum_down then.
+                    self.told.insert(subject, false);
+                    return Vec::new();
+                }
                 self.virtual_server(pool, *has_quorum, *weight, (Occasion::Change, &cause), number)
                     .into_iter()
                     .collect()
@@ -53,7 +59,7 @@ impl Notices {
     /// Who hears of what a reload brought. What it took away is forgotten.
     pub fn reloaded(&mut self, director: &Director, number: Number<'_>) -> Vec<Telling> {
         let pools = || director.pools.values();
-        let servers = pools().map(|p| Subject::VirtualServer(name(&p.server)));
+        let servers = pools().map(|p| Subject::VirtualServer(server_name(&p.server)));
         let members = pools().flat_map(|p| p.members.keys().map(|at| real_subject(&p.server, *at)));
         let known: BTreeSet<Subject> = servers.chain(members).collect();
         self.told.retain(|subject, _| known.contains(subject));
@@ -90,7 +96,7 @@ impl Notices {
                     self.told.insert(subject, member.is_up);
                 }
             }
-            let subject = Subject::VirtualServer(name(&pool.server));
+            let subject = Subject::VirtualServer(server_name(&pool.server));
             if self.told.contains_key(&subject) {
                 continue;
             }
@@ -114,8 +120,8 @@ impl Notices {
         number: Number<'_>,
     ) -> Option<Telling> {
         let VirtualServer { quorum, hysteresis, notices, .. } = &pool.server;
-        let name = name(&pool.server);
-        let text = format!("VS {name} {}", word(is_up));
+        let name = server_name(&pool.server);
+        let text = format!("VS {} {}", name.text, word(is_up));
         let mut telling =
             self.tell(Subject::VirtualServer(name), text, is_up, notices.commands.as_deref(), cause, number)?;
         let numbers = QuorumNumbers { weight, quorum: *quorum, hysteresis: *hysteresis };
@@ -179,7 +185,15 @@ fn word(is_up: bool) -> &'static str {
 }
 
 fn real_subject(server: &VirtualServer, real: SocketAddr) -> Subject {
-    Subject::RealServer(real_name(server, real), name(server))
+    Subject::RealServer(real_name(server, real), server_name(server))
+}
+
+fn server_name(server: &VirtualServer) -> ServerName {
+    let mark_family = match (&server.notices.group, server.id) {
+        (None, VirtualServerId::Fwmark { family, .. }) => Some(family),
+        (Some(_), _) | (None, VirtualServerId::Address { .. }) => None,
+    };
+    ServerName { text: name(server), mark_family }
 }
 
 /// A virtual server as keepalived writes it: `[10.0.0.1]:tcp:80`, `FWM 7`, `[web]:0`.

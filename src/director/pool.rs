@@ -40,6 +40,8 @@ pub struct Pool {
     /// The mark its packets get, where this host is one of its real servers.
     pub mark: Option<u32>,
     has_quorum: bool,
+    /// Whether it had a quorum since the start, or the lack of one was reported.
+    is_quorum_reported: bool,
     desired: Arc<DesiredService>,
     in_kernel: Arc<DesiredService>,
     rests_until: Instant,
@@ -59,6 +61,8 @@ pub struct Member {
     pub is_up: bool,
     /// Since when.
     pub since: Instant,
+    /// Whether it was up since the start, or its failure was reported.
+    pub is_reported: bool,
     /// What an operator said about it.
     pub order: Order,
 }
@@ -104,6 +108,13 @@ impl Member {
     /// Its weight while it serves.
     pub fn weight(&self) -> u32 {
         self.order.weight.unwrap_or(self.real_server.weight)
+    }
+
+    /// Whether every checker has a verdict, or one of them fails.
+    fn is_decided(&self, checkers: &Checkers) -> bool {
+        let health = |s: &Subscription| checkers.get(s.checker).and_then(|c| c.schedule.health().is_up());
+        let mut all = self.subscriptions.iter().map(health);
+        all.clone().any(|is_up| is_up == Some(false)) || all.all(|is_up| is_up.is_some())
     }
 
     fn standing(&self) -> desired::Standing {
@@ -158,6 +169,7 @@ impl Pool {
             leaving: BTreeMap::new(),
             mark: None,
             has_quorum: false,
+            is_quorum_reported: false,
             in_kernel: Arc::clone(&desired),
             desired,
             rests_until: Instant::ZERO,
@@ -166,6 +178,16 @@ impl Pool {
         };
         pool.has_quorum = pool.next_quorum();
         pool
+    }
+
+    /// Judges a virtual server that has just begun by what is known by now: a checker that others subscribe to as
+    /// well may have inherited its verdict from one of them.
+    pub fn judge_anew(&mut self, checkers: &Checkers) {
+        for member in self.members.values_mut() {
+            member.is_up = member.judge(checkers);
+        }
+        self.has_quorum = false;
+        self.has_quorum = self.next_quorum();
     }
 
     /// The same virtual server under a new configuration; returns the members it had.
@@ -186,11 +208,13 @@ impl Pool {
         checkers: &Checkers,
         mut was_leaving: impl FnMut(&SocketAddr) -> Option<Instant>,
     ) {
-        let serves = |at: &SocketAddr| actual.destinations.get(at).is_some_and(|d| d.destination.weight > 0);
+        let weight = |at: &SocketAddr| actual.destinations.get(at).map(|entry| entry.destination.weight);
+        let serves = |at: &SocketAddr| weight(at).is_some_and(|weight| weight > 0);
         Arc::make_mut(&mut self.desired).destinations =
             actual.destinations.iter().map(|(at, entry)| (*at, entry.destination)).collect();
         for (at, member) in &mut self.members {
-            if serves(at) {
+            // Where its weight is 0 by configuration or order, being there is all a server that serves can do.
+            if serves(at) || (member.weight() == 0 && weight(at).is_some()) {
                 member.subscriptions.iter_mut().for_each(|s| s.is_optimistic = true);
                 member.is_up = member.judge(checkers);
             }
@@ -223,7 +247,7 @@ impl Pool {
             self.looked_at += self.members.len();
         }
         self.settle_members(now, checkers, events);
-        self.settle_quorum(events);
+        self.settle_quorum(checkers, events);
         let standing = |at| self.members.get(&at).map_or(desired::Standing::Out, Member::standing);
         let wanted = desired::destinations(&self.server, self.has_quorum, standing);
         self.settle_leaving(now, &wanted, events);
@@ -249,9 +273,18 @@ impl Pool {
     fn settle_members(&mut self, now: Instant, checkers: &Checkers, events: &mut Vec<Event>) {
         for (at, member) in &mut self.members {
             let is_up = member.judge(checkers);
-            if is_up != member.is_up {
+            let is_news = match is_up {
+                true => !member.is_up,
+                false => member.is_up || (!member.is_reported && member.is_decided(checkers)),
+            };
+            if member.is_up != is_up {
                 member.is_up = is_up;
                 member.since = now;
+            }
+            if is_up || is_news {
+                member.is_reported = true;
+            }
+            if is_news {
                 events.push(Event::RealServer {
                     virtual_server: self.server.id,
                     real_server: *at,
@@ -262,12 +295,18 @@ impl Pool {
         }
     }
 
-    fn settle_quorum(&mut self, events: &mut Vec<Event>) {
+    fn settle_quorum(&mut self, checkers: &Checkers, events: &mut Vec<Event>) {
         let has_quorum = self.next_quorum();
-        if has_quorum == self.has_quorum {
+        let is_changed = has_quorum != self.has_quorum;
+        self.has_quorum = has_quorum;
+        // One that was never there is reported once the first checks have decided that it is missing.
+        let is_missing = !has_quorum
+            && !self.is_quorum_reported
+            && self.members.values().all(|member| member.is_decided(checkers));
+        self.is_quorum_reported |= has_quorum || is_changed || is_missing;
+        if !is_changed && !is_missing {
             return;
         }
-        self.has_quorum = has_quorum;
         events.push(Event::Quorum {
             virtual_server: self.server.id,
             has_quorum,
@@ -468,6 +507,7 @@ mod tests {
             subscriptions: vec![],
             is_up: true,
             since: Instant::ZERO,
+            is_reported: true,
             order: Order::default(),
         };
         Pool::new(server, BTreeMap::from([(member.real_server.address, member)]))

@@ -92,12 +92,13 @@ impl Maker<'_> {
         let own = real.checkers.iter().map(|checker| (&checker.spec, checker.alpha));
         for (spec, alpha) in own.chain(path.iter().map(|spec| (spec, is_path_alpha))) {
             let by_spec = &mut self.by_spec;
-            let (id, is_new) = self.checkers.subscribe(by_spec, spec, subscriber, self.rng, self.now);
+            let id = self.checkers.subscribe(by_spec, spec, subscriber, self.rng, self.now);
             let inherited = before.and_then(|m| m.subscriptions.iter().find(|s| s.checker == id));
             let was_up = before.is_some_and(|m| m.is_up);
             let is_optimistic = inherited.map_or(!alpha || was_up, |s| s.is_optimistic || was_up);
             subscriptions.push(Subscription { checker: id, is_optimistic });
-            if is_new {
+            // Also one that another virtual server has just begun, whose own servers were not known.
+            if self.checkers.get(id).is_some_and(|c| c.schedule.health() == Health::Unknown) {
                 fresh.push(id);
             }
         }
@@ -105,7 +106,9 @@ impl Maker<'_> {
         self.inherit_up(&fresh, before);
         let since = before.map_or(self.now, |m| m.since);
         let order = self.orders.get(&subscriber).copied().unwrap_or_default();
-        let mut member = Member { real_server: Arc::clone(real), subscriptions, is_up: true, since, order };
+        let is_reported = before.is_some_and(|m| m.is_reported);
+        let real_server = Arc::clone(real);
+        let mut member = Member { real_server, subscriptions, is_up: true, since, is_reported, order };
         member.is_up = before.map_or_else(|| member.judge(self.checkers), |m| m.is_up);
         member
     }

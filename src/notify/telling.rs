@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::mail::letter::Letter;
+use crate::ipvs::types::Family;
 use crate::script::Command;
 
 /// Bytes of a cause that are told.
@@ -16,10 +17,20 @@ pub enum Subject {
     Instance(String),
     /// `vrrp_sync_group`.
     Group(String),
-    /// A virtual server, as keepalived writes it.
-    VirtualServer(String),
-    /// A real server and its virtual server, as keepalived writes them.
-    RealServer(String, String),
+    /// A virtual server.
+    VirtualServer(ServerName),
+    /// A real server, as keepalived writes it, and its virtual server.
+    RealServer(String, ServerName),
+}
+
+/// A virtual server as keepalived writes it, and what its text leaves open: `fwmark 7` of IPv4 and of IPv6 are two
+/// virtual servers, and keepalived writes both `FWM 7`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServerName {
+    /// `[10.0.0.1]:tcp:80`, `FWM 7`, `[web]:0`.
+    pub text: String,
+    /// Of a firewall mark.
+    pub mark_family: Option<Family>,
 }
 
 impl Subject {
@@ -28,7 +39,7 @@ impl Subject {
         match self {
             Subject::Instance(name)
             | Subject::Group(name)
-            | Subject::VirtualServer(name)
+            | Subject::VirtualServer(ServerName { text: name, .. })
             | Subject::RealServer(name, _) => name,
         }
     }
@@ -49,8 +60,10 @@ impl fmt::Display for Subject {
         match self {
             Subject::Instance(name) => write!(f, "instance {name}"),
             Subject::Group(name) => write!(f, "sync group {name}"),
-            Subject::VirtualServer(name) => write!(f, "virtual server {name}"),
-            Subject::RealServer(name, server) => write!(f, "real server {name} of virtual server {server}"),
+            Subject::VirtualServer(server) => write!(f, "virtual server {}", server.text),
+            Subject::RealServer(name, server) => {
+                write!(f, "real server {name} of virtual server {}", server.text)
+            }
         }
     }
 }
@@ -109,8 +122,9 @@ impl Change {
     /// What a script finds in its environment, beside the daemon's.
     pub fn environment(&self) -> Vec<(String, String)> {
         let (name, server) = match &self.subject {
-            Subject::Instance(name) | Subject::Group(name) | Subject::VirtualServer(name) => (name, None),
-            Subject::RealServer(name, server) => (name, Some(server)),
+            Subject::Instance(name) | Subject::Group(name) => (name, None),
+            Subject::VirtualServer(server) => (&server.text, None),
+            Subject::RealServer(name, server) => (name, Some(&server.text)),
         };
         let mut all = vec![
             ("LVSD_KIND", self.subject.kind().to_owned()),
@@ -143,8 +157,9 @@ mod tests {
 
     #[test]
     fn a_script_finds_what_changed_and_why() {
+        let server = ServerName { text: "[10.0.0.1]:tcp:80".to_owned(), mark_family: None };
         let change = Change {
-            subject: Subject::RealServer("[10.1.0.1]:tcp:80".to_owned(), "[10.0.0.1]:tcp:80".to_owned()),
+            subject: Subject::RealServer("[10.1.0.1]:tcp:80".to_owned(), server),
             state: "DOWN",
             previous: Some("UP"),
             priority: None,

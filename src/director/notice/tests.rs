@@ -189,3 +189,21 @@ fn a_firewall_mark_has_no_protocol() {
     assert_eq!(name(&server), "FWM 7");
     assert_eq!(real_name(&server, "[fd00::1]:0".parse().unwrap()), "[fd00::1]:none:0");
 }
+
+#[test]
+fn a_firewall_mark_of_both_families_is_two_virtual_servers_to_quorum_scripts() {
+    use crate::ipvs::types::Family;
+    let of = |family, script: &str| {
+        let mut server = server(None, 1);
+        server.id = VirtualServerId::Fwmark { family, mark: 7 };
+        server.notices.commands = commands(script);
+        server
+    };
+    let (ipv4, ipv6) = (of(Family::Inet, "four"), of(Family::Inet6, "six"));
+    let lost = |id| Event::Quorum { virtual_server: id, has_quorum: false, weight: 0, quorum: 2 };
+    let (lost4, lost6) = (lost(ipv4.id), lost(ipv6.id));
+    let mut site = Site::new(vec![ipv4, ipv6], Global::default());
+    assert_eq!(site.ready(), ["/four up | VS FWM 7 UP\n", "/six up | VS FWM 7 UP\n"]);
+    assert_eq!(site.event(&lost4), ["/four down | VS FWM 7 DOWN\n"]);
+    assert_eq!(site.event(&lost6), ["/six down | VS FWM 7 DOWN\n"]);
+}

@@ -7,6 +7,7 @@
 
 mod coupled;
 mod crowds;
+mod first_verdicts;
 mod foresight;
 mod invariants;
 mod placed;

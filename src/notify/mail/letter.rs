@@ -60,7 +60,7 @@ pub fn of_real_server(subject: &Subject, is_up: bool, occasion: Occasion, cause:
         (_, None, false) => "CHECK failed on service : HTTP request failed".to_owned(),
     };
     let Subject::RealServer(real, server) = subject else { return Letter::new(subject.name(), &body, cause) };
-    let subject = format!("Realserver {real} of virtual server {server} - {}", word(is_up));
+    let subject = format!("Realserver {real} of virtual server {} - {}", server.text, word(is_up));
     Letter::new(&subject, &body, cause)
 }
 

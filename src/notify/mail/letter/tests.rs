@@ -1,7 +1,12 @@
 use super::*;
+use crate::notify::telling::ServerName;
 
 fn text(letter: &Letter) -> String {
     format!("{} | {}", letter.subject, letter.body)
+}
+
+fn server(text: &str) -> ServerName {
+    ServerName { text: text.to_owned(), mark_family: None }
 }
 
 #[test]
@@ -25,7 +30,7 @@ fn virtual_routers_are_told_of_in_keepalived_s_words() {
 
 #[test]
 fn real_servers_are_told_of_by_the_check_that_decided() {
-    let subject = Subject::RealServer("[10.1.0.1]:tcp:80".to_owned(), "FWM 7".to_owned());
+    let subject = Subject::RealServer("[10.1.0.1]:tcp:80".to_owned(), server("FWM 7"));
     let begin = "Realserver [10.1.0.1]:tcp:80 of virtual server FWM 7 -";
     for (is_up, occasion, cause, expected) in [
         (
@@ -55,7 +60,7 @@ fn real_servers_are_told_of_by_the_check_that_decided() {
 
 #[test]
 fn virtual_servers_are_told_of_with_their_numbers() {
-    let subject = Subject::VirtualServer("[10.0.0.1]:tcp:80".to_owned());
+    let subject = Subject::VirtualServer(server("[10.0.0.1]:tcp:80"));
     let numbers = |weight| QuorumNumbers { weight, quorum: 2, hysteresis: 1 };
     for (is_up, occasion, weight, expected) in [
         (true, Occasion::Start, 3, "UP | => Starting with quorum up 2+1=3 <= 3 <="),
