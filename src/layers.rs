@@ -1,4 +1,4 @@
-//! The wall between layers, as a test: no file uses a layer above its own.
+//! The wall between layers, as a test: no file uses a layer above its own, and none below the shell reads a clock.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,36 @@ fn no_layer_uses_one_above_or_beside_it() {
         }
     }
     assert!(seen > 100, "the walk found only {seen} uses: is it broken?");
+}
+
+/// Who may do what .clippy.toml refuses: read a clock, sleep, and the like.
+const EXCEPTIONS: &[(&str, &str)] = &[
+    ("daemon/clock.rs", "the clock that everything else is handed"),
+    ("cli/order.rs", "the pause of a command that waits for what nothing announces"),
+    ("check/tls/tests.rs", "the CPU time of a measurement that is run by hand"),
+];
+
+#[test]
+fn clocks_are_read_in_the_shell_alone() {
+    // Clippy refuses every way to read one, daemon::clock is the shell's, and the test above keeps layers below from
+    // using the shell: what is left is who switches the lint off.
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    for path in rust_files(&source) {
+        let relative = path.strip_prefix(&source).expect("a file below src").display().to_string();
+        let text = fs::read_to_string(&path).expect("a source file");
+        if relative != "layers.rs" && text.contains("disallowed_methods") {
+            found.push(relative);
+        }
+    }
+    found.sort();
+    let mut allowed: Vec<&str> = EXCEPTIONS.iter().map(|(file, _)| *file).collect();
+    allowed.sort_unstable();
+    assert_eq!(found, allowed);
+    let lints = include_str!("../.clippy.toml");
+    for way in ["std::time::Instant::now", "std::time::SystemTime::now", "rustix::time::clock_gettime"] {
+        assert!(lints.contains(&format!("\"{way}\"")), "{way} is not refused");
+    }
 }
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {

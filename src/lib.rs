@@ -2,7 +2,7 @@
 //!
 //! The map. Layers from the bottom up; a lower layer never uses a higher one (a test walks the `use` lines):
 //!
-//! - [`time`]: points in time; the only clock read.
+//! - [`time`]: points in time; reads no clock.
 //! - [`date`]: dates for people.
 //! - [`script`]: the operator's scripts: as whom they run, how they end.
 //! - [`syntax`]: text to spanned tree, diagnostics; knows no keyword.

@@ -1,11 +1,11 @@
-//! Points in time, and the only place that reads a clock.
+//! Points in time, for everything that is given `now` as an argument.
 //!
-//! Every decision of lvsd takes `now` as an argument, so that tests can run it in virtual time. This module
-//! refuses to know calendars: an [`Instant`] is nanoseconds of the machine's monotonic clock
-//! (CLOCK_MONOTONIC, the same for every process since boot) and nothing more; [`unix_now`] is for what other
-//! people date, as certificates.
+//! Nothing here reads a clock, and nothing below the shell does: the shell's `daemon::clock` is the only place, so that
+//! tests run every decision in virtual time, at whatever uptime. This module refuses to know calendars: an [`Instant`]
+//! is nanoseconds of the machine's monotonic clock (CLOCK_MONOTONIC, the same for every process since boot) and nothing
+//! more.
 
-use std::ops::{Add, Sub};
+use std::ops::Add;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -43,38 +43,25 @@ impl Add<Duration> for Instant {
     }
 }
 
-impl Sub<Duration> for Instant {
-    type Output = Instant;
+/// What both clocks said at one time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// The monotonic clock.
+    pub now: Instant,
+    /// The wall clock, which may jump: time since 1970 UTC, for what other people date, as certificates.
+    pub wall: Duration,
+}
 
-    fn sub(self, d: Duration) -> Instant {
-        Instant(self.0.saturating_sub(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)))
+/// How the monotonic clock is read, for a conversation that has to know when to stop waiting: the shell hands it in.
+pub type Clock = fn() -> Instant;
+
+#[cfg(test)]
+impl Instant {
+    /// When a simulated world begins: its machine was just booted, has run for a while, or for long.
+    pub fn of_uptime(seed: u64) -> Instant {
+        const UPTIMES: [Duration; 3] =
+            [Duration::from_secs(1), Duration::from_secs(1000), Duration::from_secs(40 * 86_400)];
+        let chosen = usize::try_from(seed % 3).ok().and_then(|index| UPTIMES.get(index));
+        Instant::ZERO + chosen.copied().unwrap_or_default()
     }
-}
-
-/// Reads the monotonic clock. Called by the shell only.
-pub fn now() -> Instant {
-    let t = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let seconds = u64::try_from(t.tv_sec).unwrap_or(0);
-    let nanos = u64::try_from(t.tv_nsec).unwrap_or(0);
-    Instant(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
-}
-
-/// Reads the wall clock: the time since 1970 UTC, which may jump. Called by the shell only.
-pub fn unix_now() -> Duration {
-    let t = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    let now = Duration::new(u64::try_from(t.tv_sec).unwrap_or(0), u32::try_from(t.tv_nsec).unwrap_or(0));
-    #[cfg(test)]
-    let now = now + AHEAD.get();
-    now
-}
-
-#[cfg(test)]
-thread_local! {
-    static AHEAD: std::cell::Cell<Duration> = const { std::cell::Cell::new(Duration::ZERO) };
-}
-
-/// Lets a test's thread see a wall clock that is further ahead.
-#[cfg(test)]
-pub fn pass(time: Duration) {
-    AHEAD.set(AHEAD.get() + time);
 }

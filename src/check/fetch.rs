@@ -2,8 +2,6 @@
 //!
 //! The conversation is [`super::http`]'s, so that the digest printed is the digest compared later.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::Response;
@@ -14,6 +12,7 @@ use super::hash::{DigestKind, Hasher};
 use super::http::{self, HttpVersion, Url};
 use super::outcome::{Outcome, Verdict};
 use super::spec::Target;
+use crate::time::Moment;
 
 /// The longest body that is taken, in bytes: as much as a check digests.
 const LIMIT: u64 = 16 * 1024 * 1024;
@@ -29,8 +28,6 @@ pub struct Page {
     pub head: Vec<u8>,
     /// The body, with its transfer encoding undone.
     pub body: Vec<u8>,
-    /// How long it took.
-    pub took: Duration,
 }
 
 /// A page on its way.
@@ -72,7 +69,7 @@ impl Fetch {
     }
 }
 
-/// Asks for `url`, whatever its status, and takes the whole answer.
+/// Asks for `url`, whatever its status, and takes the whole answer; `begun` is when it begins.
 ///
 /// # Errors
 /// The outcome of a conversation that failed.
@@ -81,16 +78,15 @@ pub async fn fetch(
     version: HttpVersion,
     url: &Url,
     kind: DigestKind,
+    begun: Moment,
 ) -> Result<Page, Outcome> {
-    let started = crate::time::now();
     let wanted = Fetch { hasher: Hasher::new(kind), body: Vec::new() };
-    let (outcome, fetched) = http::fetch(target, version, url, wanted).await;
-    let took = crate::time::now().since(started);
+    let (outcome, fetched) = http::fetch(target, version, url, wanted, begun).await;
     match (outcome.verdict, fetched) {
         (Verdict::Pass, Some((fetch, status, head))) => {
-            Ok(Page { status, digest: fetch.hasher.finish(), head, body: fetch.body, took })
+            Ok(Page { status, digest: fetch.hasher.finish(), head, body: fetch.body })
         }
-        _ => Err(Outcome { took, ..outcome }),
+        _ => Err(outcome),
     }
 }
 
@@ -110,7 +106,7 @@ mod tests {
             pattern: None,
             tls: None,
         };
-        fetch(&target(address), HttpVersion::V1_1, &url, DigestKind::Md5).await
+        fetch(&target(address), HttpVersion::V1_1, &url, DigestKind::Md5, Moment::default()).await
     }
 
     #[tokio::test]

@@ -34,6 +34,7 @@ use super::pattern::Pattern;
 use super::spec::Target;
 use super::tap::{Seen, Tap};
 use super::tls::{self, Tls};
+use crate::time::Moment;
 
 /// What HTTP_GET and SSL_GET ask.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -99,12 +100,12 @@ const KEPT: usize = 80;
 /// Asks all URLs of `question`, each on a new connection, and stops at the first that fails.
 ///
 /// Each URL may take `connect_timeout` for its connection and as long again for everything after.
-/// [`Outcome::took`] is the caller's to fill.
-pub async fn run(target: &Target, question: &HttpQuestion) -> Outcome {
+/// [`Outcome::took`] is the caller's to fill; `begun` is when the probe begins.
+pub async fn run(target: &Target, question: &HttpQuestion, begun: Moment) -> Outcome {
     let mut last = Outcome::unverified(Phase::Socket, "no url to ask");
     let mut soonest: Option<Box<Certificate>> = None;
     for url in &question.urls {
-        last = ask(target, question.version, url).await;
+        last = ask(target, question.version, url, begun).await;
         soonest = soonest.into_iter().chain(last.certificate.take()).min();
         if last.verdict != Verdict::Pass {
             if question.urls.len() > 1 {
@@ -116,8 +117,8 @@ pub async fn run(target: &Target, question: &HttpQuestion) -> Outcome {
     Outcome { certificate: soonest, ..last }
 }
 
-async fn ask(target: &Target, version: HttpVersion, url: &Url) -> Outcome {
-    let mut so_far = Progress::default();
+async fn ask(target: &Target, version: HttpVersion, url: &Url, begun: Moment) -> Outcome {
+    let mut so_far = Progress::at(begun);
     begin(target, version, url, &mut so_far).await
 }
 
@@ -127,8 +128,9 @@ pub(super) async fn fetch(
     version: HttpVersion,
     url: &Url,
     fetch: Fetch,
+    begun: Moment,
 ) -> (Outcome, Option<(Fetch, u16, Vec<u8>)>) {
-    let mut so_far = Progress::default();
+    let mut so_far = Progress::at(begun);
     so_far.answer.fetch = Some(fetch);
     so_far.seen.limit = HEADER_LIMIT;
     let outcome = begin(target, version, url, &mut so_far).await;
@@ -184,6 +186,8 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
 /// How far a conversation has come.
 #[derive(Debug, Default)]
 struct Progress {
+    /// When the probe began.
+    begun: Moment,
     /// What passed below TLS.
     below: Seen,
     /// Whether the handshake of TLS is under way.
@@ -191,6 +195,12 @@ struct Progress {
     certificate: Option<Certificate>,
     seen: Seen,
     answer: Answer,
+}
+
+impl Progress {
+    fn at(begun: Moment) -> Progress {
+        Progress { begun, ..Progress::default() }
+    }
 }
 
 /// How far an answer has come.
@@ -229,7 +239,8 @@ async fn drive_secured<S: AsyncRead + AsyncWrite + Unpin>(
     so_far: &mut Progress,
 ) -> hyper::Result<Outcome> {
     so_far.is_handshaking = true;
-    let mut secured = match tls.client.connect(Tap::new(stream, &mut so_far.below), server).await {
+    let stream = Tap::new(stream, &mut so_far.below);
+    let mut secured = match tls.client.connect(stream, server, so_far.begun).await {
         Ok(secured) => secured,
         Err(error) => return Ok(tls.client.refused(&error, &so_far.below)),
     };
@@ -963,7 +974,7 @@ mod tests {
     async fn all_urls_are_asked_in_order_each_on_a_connection_of_its_own() {
         let ok = vec![Step::Request, say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), Step::Hold];
         let (address, server) = serve(vec![ok.clone(), ok]).await;
-        let outcome = run(&target(address), &question(&["/a", "/b"])).await;
+        let outcome = run(&target(address), &question(&["/a", "/b"]), Moment::default()).await;
         assert_eq!((outcome.verdict, &*outcome.reason), (Verdict::Pass, "status 200"));
         let heard = server.await.unwrap();
         assert!(heard[0].starts_with("GET /a HTTP/1.0\r\n"), "{heard:?}");
@@ -974,7 +985,7 @@ mod tests {
     async fn the_first_failing_url_ends_the_run_and_is_named() {
         let reply = |status: &str| vec![Step::Request, say(format!("HTTP/1.0 {status}\r\n\r\n"))];
         let (address, server) = serve(vec![reply("200 OK"), reply("503 Busy")]).await;
-        let outcome = run(&target(address), &question(&["/a", "/b", "/c"])).await;
+        let outcome = run(&target(address), &question(&["/a", "/b", "/c"]), Moment::default()).await;
         assert_eq!((outcome.verdict, outcome.status), (Verdict::Fail, Some(503)));
         assert_eq!(outcome.reason, "/b: status 503, wanted 200-299");
         assert_eq!(server.await.unwrap().len(), 2);
@@ -995,7 +1006,7 @@ mod tests {
             ),
         ] {
             let (address, _server) = serve(vec![[script, vec![Step::Reset]].concat()]).await;
-            let outcome = run(&target(address), &question(&["/"])).await;
+            let outcome = run(&target(address), &question(&["/"]), Moment::default()).await;
             assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, phase));
             assert_eq!((&*outcome.reason, outcome.errno), (reason, Some(libc::ECONNRESET)));
         }
@@ -1006,7 +1017,7 @@ mod tests {
         let script = vec![say("HTTP/1.0 200 OK\r\nContent-Length: 12\r\n\r\nhello world\n"), Step::Hold];
         let (address, _server) = serve(vec![script]).await;
         let question = HttpQuestion { urls: vec![hello()], ..question(&[]) };
-        let outcome = run(&target(address), &question).await;
+        let outcome = run(&target(address), &question, Moment::default()).await;
         assert_eq!(outcome.verdict, Verdict::Pass, "{}", outcome.reason);
     }
 
@@ -1015,7 +1026,7 @@ mod tests {
         let body = "x".repeat(20_000);
         let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n{body}");
         let (address, server) = serve(vec![vec![Step::Request, say(reply), Step::Hold]]).await;
-        assert_eq!(run(&target(address), &question(&["/"])).await.verdict, Verdict::Pass);
+        assert_eq!(run(&target(address), &question(&["/"]), Moment::default()).await.verdict, Verdict::Pass);
         assert!(server.await.unwrap()[0].ends_with("\r\n\r\n"));
     }
 
@@ -1023,7 +1034,7 @@ mod tests {
     async fn a_dropped_run_closes_its_connection() {
         let (address, server) = serve(vec![vec![Step::Request, Step::Hold, say("")]]).await;
         let (target, question) = (target(address), question(&["/"]));
-        let mut run = Box::pin(run(&target, &question));
+        let mut run = Box::pin(run(&target, &question, Moment::default()));
         // Long enough for the request to arrive, as the server's record shows.
         assert!(timeout(Duration::from_millis(100), &mut run).await.is_err());
         drop(run);
@@ -1034,7 +1045,7 @@ mod tests {
     fn a_run_may_move_between_threads() {
         fn is_send<T: Send>(_: &T) {}
         let (target, question) = (target("127.0.0.1:9".parse().unwrap()), question(&["/"]));
-        is_send(&run(&target, &question));
+        is_send(&run(&target, &question, Moment::default()));
     }
 
     /// What is made of a server that plays `script`, over a pipe in virtual time, with 3 s to do it.

@@ -18,7 +18,7 @@ use super::{ConfigArguments, check, complain, print};
 use crate::config::{self, Config, Loaded};
 use crate::daemon::control::{self, Command, DaemonStatus, Reply};
 use crate::daemon::startup::Exit;
-use crate::daemon::{process, traps};
+use crate::daemon::{clock, process, traps};
 use crate::director::event::count;
 use crate::director::leaks;
 use crate::doctor::{self, Finding, Fix, Ipvs, Remark, Running, Severity, View};
@@ -150,7 +150,7 @@ fn look(
     if role.is_director {
         // It listens while others are asked.
         let ear = segment::Ear::open(config, &here.host, &mut unseen);
-        (claims, asked) = holders::ask_around(&here.host, &vips, &reals, &mut unseen);
+        (claims, asked) = holders::ask_around(&here.host, &vips, &reals, &mut unseen, clock::now);
         adverts = ear.heard();
         for neighbour in here.kernel.neighbours().unwrap_or_default() {
             names.entry(neighbour.mac).or_default().insert(neighbour.ip);
@@ -165,7 +165,7 @@ fn look(
     if role.is_real_server && !role.is_director {
         let served: BTreeSet<IpAddr> = of_config(config, &host.own).0.iter().map(|vip| vip.ip).collect();
         for ip in served {
-            answers.extend(question::ask(&here.host, ip).into_iter().map(|answer| (ip, answer)));
+            answers.extend(question::ask(&here.host, ip, clock::now).into_iter().map(|answer| (ip, answer)));
         }
     }
     let run_dir = &arguments.socket.run_dir;

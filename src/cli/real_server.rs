@@ -10,6 +10,7 @@ use clap::{Subcommand, ValueEnum};
 
 use super::{complain, print, run};
 use crate::config::{self, Strictness};
+use crate::daemon::clock;
 use crate::daemon::startup::Exit;
 use crate::net::kernel::Kernel;
 use crate::net::sysctl;
@@ -370,7 +371,7 @@ fn status(arguments: &StatusArguments) -> Result<Exit, Failure> {
     for vip in &wish.vips {
         let has = if here.lengths(&wish.device, vip.ip).is_empty() { "MISSING on" } else { "on" };
         print(&format!("{} {has} {}\n", vip.ip, wish.device));
-        for asked in crate::net::question::ask(&here.host, vip.ip) {
+        for asked in crate::net::question::ask(&here.host, vip.ip, clock::now) {
             print(&format!("  {asked}\n"));
         }
     }

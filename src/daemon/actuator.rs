@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use super::clock;
 use crate::director::Input;
 use crate::director::reconcile::Request;
 use crate::ipvs::backend::{Backend, Error};
-use crate::time::{self, Instant};
+use crate::time::Instant;
 
 /// Opens a connection to the kernel's table.
 pub type Open = fn() -> Result<Box<dyn Backend>, Error>;
@@ -47,7 +48,7 @@ impl Actuator {
             };
             (Some(backend), answer)
         });
-        self.job = Some(Job { is_read, begun: time::now(), handle });
+        self.job = Some(Job { is_read, begun: clock::now(), handle });
     }
 
     /// For how long the request under way has been so; nothing when there is none.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
+use super::clock;
 use crate::director::Input;
 use crate::director::colocated::Around;
 use crate::director::places::Doors;
@@ -19,7 +20,7 @@ use crate::net::door::{self, Marking, Neighbours};
 use crate::net::kernel::traffic::Refused;
 use crate::net::kernel::{Kernel, Told, Watch};
 use crate::net::types::{Host, LinkIndex, MacAddress, News};
-use crate::time::{self, Instant};
+use crate::time::Instant;
 
 /// From the end of one look to the beginning of the next, whatever happens meanwhile.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -89,7 +90,7 @@ impl DoorKeeper {
         let found = memory.look(None);
         keeper.take(memory, found);
         // What a life before this one left is taken away only once the director had a word in it.
-        keeper.look_at = Some(time::now() + TIDY_AFTER);
+        keeper.look_at = Some(clock::now() + TIDY_AFTER);
         keeper
     }
 
@@ -99,7 +100,7 @@ impl DoorKeeper {
         if self.hears_neighbours == self.markings.is_empty() {
             self.hear();
         }
-        self.look_at = Some(time::now());
+        self.look_at = Some(clock::now());
     }
 
     /// What the director is to be told, if it is known already.
@@ -148,12 +149,12 @@ impl DoorKeeper {
     fn deaf(&mut self, trouble: &str) {
         warn!("{trouble}: changes of this host's addresses are noticed only after {SWEEP_INTERVAL:?}");
         self.watch = None;
-        self.look_at = Some(time::now() + SWEEP_INTERVAL);
+        self.look_at = Some(clock::now() + SWEEP_INTERVAL);
     }
 
     /// Begins the look that is due.
     fn begin(&mut self) {
-        let now = time::now();
+        let now = clock::now();
         if self.job.is_some() || self.look_at.is_none_or(|at| at > now) {
             return;
         }
@@ -173,7 +174,7 @@ impl DoorKeeper {
             Err(trouble) => return self.deaf(&trouble),
         };
         if matters {
-            let soon = time::now() + PAUSE;
+            let soon = clock::now() + PAUSE;
             self.look_at = Some(self.look_at.map_or(soon, |at| at.min(soon)));
         }
     }
@@ -205,7 +206,7 @@ impl DoorKeeper {
             self.known_macs.entry(ip).or_default().insert(mac);
         }
         if !self.markings.is_empty() || self.watch.is_none() {
-            let again = time::now() + SWEEP_INTERVAL;
+            let again = clock::now() + SWEEP_INTERVAL;
             self.look_at = Some(self.look_at.map_or(again, |at| at.min(again)));
         }
     }
@@ -346,7 +347,7 @@ async fn heard(watch: &mut Option<Watch>) -> Result<Told, String> {
 
 async fn sleep_until(at: Option<Instant>) {
     match at {
-        Some(at) => tokio::time::sleep(at.since(time::now())).await,
+        Some(at) => tokio::time::sleep(at.since(clock::now())).await,
         None => std::future::pending().await,
     }
 }

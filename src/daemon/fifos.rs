@@ -17,10 +17,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
+use super::clock;
 use crate::notify::backlog::Backlog;
 use crate::notify::telling::{Audience, Line};
 use crate::script::{Command, Launch, Runner};
-use crate::time;
 use crate::vrrp::settings::Fifo;
 
 /// Before a reader that ended is started again, doubled each time it ends at once.
@@ -272,7 +272,7 @@ async fn keep_running(runner: Runner, launch: Launch, path: PathBuf, ended: ones
     let mut pause = PAUSE;
     tokio::pin!(ended);
     loop {
-        let begun = time::now();
+        let begun = clock::now();
         let mut is_over = false;
         let result = runner
             .run(launch.clone(), async {
@@ -284,7 +284,8 @@ async fn keep_running(runner: Runner, launch: Launch, path: PathBuf, ended: ones
         if is_over {
             return;
         }
-        pause = if time::now().since(begun) > LONGEST_PAUSE { PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+        pause =
+            if clock::now().since(begun) > LONGEST_PAUSE { PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
         let (reader, output) = (launch.command.program(), result.output.trim_end());
         warn!(
             output,

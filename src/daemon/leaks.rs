@@ -11,13 +11,14 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tracing::info;
 
+use super::clock;
 use super::doors;
 use crate::config::Config;
 use crate::director::Input;
 use crate::director::leaks::{self, Leaks};
 use crate::net::holders;
 use crate::net::kernel::Kernel;
-use crate::time::{self, Instant};
+use crate::time::Instant;
 
 /// From a start or a reload to the first question.
 const SOON: Duration = Duration::from_secs(3);
@@ -41,7 +42,7 @@ impl LeakWatch {
         let is_needed = leaks::is_asked(config);
         self.config = is_needed.then(|| Arc::clone(config));
         // Once more even so: what was told before may be true no longer.
-        self.ask_at = (is_needed || !self.told.is_empty()).then(|| time::now() + SOON);
+        self.ask_at = (is_needed || !self.told.is_empty()).then(|| clock::now() + SOON);
     }
 
     /// What the director is to be told; waits for it.
@@ -51,14 +52,14 @@ impl LeakWatch {
                 Some(job) => job.await.unwrap_or_else(|error| Err(error.to_string())),
                 None => {
                     let Some(at) = self.ask_at else { return std::future::pending().await };
-                    tokio::time::sleep(at.since(time::now())).await;
+                    tokio::time::sleep(at.since(clock::now())).await;
                     let config = self.config.clone();
                     self.job = Some(tokio::task::spawn_blocking(move || ask(config.as_deref())));
                     continue;
                 }
             };
             self.job = None;
-            self.ask_at = self.config.as_ref().map(|_| time::now() + INTERVAL);
+            self.ask_at = self.config.as_ref().map(|_| clock::now() + INTERVAL);
             let unseen = match answer {
                 Ok(found) if found != self.told => {
                     self.told.clone_from(&found);
@@ -81,7 +82,7 @@ fn ask(config: Option<&Config>) -> Result<Leaks, String> {
     let host = Kernel::open().and_then(|mut kernel| kernel.host())?;
     let around = doors::around(&host);
     let mut unseen = Vec::new();
-    let (claims, _) = holders::ask_around(&host, &vips, &reals, &mut unseen);
+    let (claims, _) = holders::ask_around(&host, &vips, &reals, &mut unseen, clock::now);
     // VIPs of other networks are nothing to complain of here.
     if let (true, Some(unseen)) =
         (claims.is_empty(), unseen.into_iter().find(|why| why.contains("CAP_NET_RAW")))

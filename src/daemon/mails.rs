@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
+use super::clock;
 use super::smtp;
 use crate::notify::mail::MailSettings;
 use crate::notify::mail::letter::Letter;
 use crate::notify::mail::message::compose;
 use crate::notify::mail::outbox::{Failure, News, Outbox, Posted};
-use crate::time::{self, Instant};
+use crate::time::Instant;
 
 /// How a mail ended: who refused it although others took it, or why nobody did.
 type Ended = Result<Option<String>, Failure>;
@@ -60,7 +61,7 @@ impl Mails {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         let host = if host.is_empty() || !host.chars().all(is_name) { "localhost".to_owned() } else { host };
-        Mails { settings: None, outbox: Outbox::new(time::now()), session: None, host, begun: 0 }
+        Mails { settings: None, outbox: Outbox::new(clock::now()), session: None, host, begun: 0 }
     }
 
     /// Mails go there from now on, those that wait, too.
@@ -76,7 +77,7 @@ impl Mails {
 
     /// Tells of a change. It is sent by [`Mails::work`].
     pub fn push(&mut self, letter: Letter) {
-        if self.settings.is_some() && self.outbox.push(Posted { letter, date: time::unix_now() }) {
+        if self.settings.is_some() && self.outbox.push(Posted { letter, date: clock::unix_now() }) {
             warn!(event = "mail_dropped", "mails: too many changes wait: the oldest are not told");
         }
     }
@@ -119,9 +120,9 @@ impl Mails {
 
     fn begin(&mut self) {
         let Some(settings) = self.settings.clone().filter(|_| self.session.is_none()) else { return };
-        let Some(posted) = self.outbox.begin(time::now()) else { return };
+        let Some(posted) = self.outbox.begin(clock::now()) else { return };
         self.begun += 1;
-        let id = format!("{}.{}.{}", time::unix_now().as_micros(), std::process::id(), self.begun);
+        let id = format!("{}.{}.{}", clock::unix_now().as_micros(), std::process::id(), self.begun);
         let mail = compose(posted, &settings, &self.host, &id);
         let host = self.host.clone();
         self.session = Some(tokio::spawn(async move {
@@ -133,7 +134,7 @@ impl Mails {
     }
 
     fn tell(&mut self, ended: Ended) {
-        let news = self.outbox.ended(time::now(), ended);
+        let news = self.outbox.ended(clock::now(), ended);
         if self.settings.is_none() {
             self.outbox.clear();
         }
@@ -195,7 +196,7 @@ async fn end_of(session: &mut Option<JoinHandle<Ended>>) -> Ended {
 /// Waits for a point in time; without one for ever.
 async fn until(deadline: Option<Instant>) {
     match deadline {
-        Some(at) => tokio::time::sleep(at.since(time::now())).await,
+        Some(at) => tokio::time::sleep(at.since(clock::now())).await,
         None => pending().await,
     }
 }

@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::actuator::Actuator;
+use super::clock;
 use super::control::{Command, Control, DaemonStatus, Question, Reply};
 use super::doors::DoorKeeper;
 use super::guardian::Guardian;
@@ -42,7 +43,7 @@ use crate::director::reconcile::SWEEP_INTERVAL;
 use crate::director::{Director, Effect, Input};
 use crate::net::sysctl;
 use crate::notify::instance::Scene;
-use crate::time::{self, Instant};
+use crate::time::Instant;
 use crate::vrrp::event::Event;
 use crate::vrrp::exchange::{DirectorLevel, Input as RouterInput};
 use crate::vrrp::settings::Settings;
@@ -123,23 +124,23 @@ enum Order {
 /// Runs until the director is finished; whether it finished clean.
 pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
     let mut prober = Prober::default();
-    let mut pulse = Pulse::new(std::mem::take(&mut shell.notifier), time::now());
+    let mut pulse = Pulse::new(std::mem::take(&mut shell.notifier), clock::now());
     // Where this host is comes before anything is asked of the kernel.
     let mut input = shell.doors.known().unwrap_or(Input::Wake);
     loop {
         let mut effects = Vec::new();
-        if let Some(host) = shell.watch_host(time::now()) {
-            shell.director.handle(time::now(), Input::Host(host), &mut effects);
+        if let Some(host) = shell.watch_host(clock::now()) {
+            shell.director.handle(clock::now(), Input::Host(host), &mut effects);
         }
         let is_reload = matches!(input, Input::Reload(_));
-        shell.director.handle(time::now(), input, &mut effects);
+        shell.director.handle(clock::now(), input, &mut effects);
         let finished = shell.perform(effects, &mut prober);
         if is_reload {
             shell.tell_level();
             shell.sink.reloaded(&shell.director);
             shell.sink.router_reloaded(&shell.director.config().vrrp);
         }
-        pulse.follow(time::now(), &shell.body());
+        pulse.follow(clock::now(), &shell.body());
         if let Some(is_clean) = finished {
             if shell.is_stopping {
                 shell.sysctls.release();
@@ -199,18 +200,18 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                 news = shell.doors.next() => break news,
                 news = shell.leaks.next() => break news,
                 () = sleep_until(deadline) => {
-                    if shell.stop_by.is_some_and(|at| at <= time::now()) {
+                    if shell.stop_by.is_some_and(|at| at <= clock::now()) {
                         warn!("VRRP's thread does not end: its addresses may still be there");
                         shell.stop_by = None;
                         break Input::Stop;
                     }
-                    if shell.status_by.is_some_and(|at| at <= time::now()) {
+                    if shell.status_by.is_some_and(|at| at <= clock::now()) {
                         shell.tell_status(&pulse);
                     }
                     break Input::Wake;
                 }
             }
-            pulse.follow(time::now(), &shell.body());
+            pulse.follow(clock::now(), &shell.body());
         };
     }
 }
@@ -224,7 +225,7 @@ impl Shell {
                 Effect::StartProbe { run, spec, lane } => prober.begin(run, spec, lane),
                 Effect::CancelProbe(run) => prober.cancel(run),
                 Effect::SaveState(state) => {
-                    if let Err(error) = self.run_dir.save(state, time::now()) {
+                    if let Err(error) = self.run_dir.save(state, clock::now()) {
                         warn!("cannot write the state file: {error}: after a crash, health would be unknown");
                     }
                 }
@@ -275,7 +276,7 @@ impl Shell {
                     // reasons not to wait.
                     Some(router) if self.stop_by.is_none() => {
                         router.tell(RouterInput::Stop);
-                        self.stop_by = Some(time::now() + ROUTER_LIMIT);
+                        self.stop_by = Some(clock::now() + ROUTER_LIMIT);
                         None
                     }
                     _ => {
@@ -325,7 +326,7 @@ impl Shell {
         self.status_by = None;
         for reply in std::mem::take(&mut self.asking) {
             // Nobody waits for it any more: nothing to tell.
-            let _ = reply.send(Reply::Status(Box::new(self.status(time::now(), pulse))));
+            let _ = reply.send(Reply::Status(Box::new(self.status(clock::now(), pulse))));
         }
     }
 
@@ -333,7 +334,7 @@ impl Shell {
     fn hand_over_router(&mut self) {
         let Some(router) = self.router.as_mut().filter(|router| !router.is_finished()) else { return };
         let masters = router.status().map(Masters::of).unwrap_or_default();
-        if let Err(error) = self.run_dir.masters().save(&masters, time::now()) {
+        if let Err(error) = self.run_dir.masters().save(&masters, clock::now()) {
             warn!("cannot write who is Master: {error}: the next start begins as Backup");
         }
         router.tell(RouterInput::HandOver);
@@ -383,7 +384,7 @@ impl Shell {
 
     /// Answers an operator; an order is also an input, and a reload is answered when it has ended.
     fn answer(&mut self, question: Question, pulse: &Pulse) -> Option<Input> {
-        let now = time::now();
+        let now = clock::now();
         let mut input = None;
         let reply = match question.command {
             Command::Why(selector) => match self.director.stories(now, &selector) {
@@ -493,5 +494,5 @@ async fn next_news(router: &mut Option<Handle>) -> News {
 }
 
 async fn sleep_until(deadline: Instant) {
-    tokio::time::sleep(deadline.since(time::now())).await;
+    tokio::time::sleep(deadline.since(clock::now())).await;
 }

@@ -1,6 +1,6 @@
 //! The shell: everything that can block, fail or lie. It performs the director's effects and decides nothing.
 //!
-//! [`startup`] makes sure this may be the director of its network namespace; [`main_loop`] owns the director and
+//! [`clock`] is read here and nowhere below. [`startup`] makes sure this may be the director of its network namespace; [`main_loop`] owns the director and
 //! hands out work: [`actuator`] talks to the kernel, [`prober`] asks real servers, [`reload`] reads configurations,
 //! [`control`] answers operators, [`web`] monitoring ([`metrics`]), [`notify`] and [`pulse`] the service manager.
 //! [`state_file`] remembers, [`sink`] tells the log, operators' [`scripts`], [`fifos`] and [`mails`]; `life` runs the
@@ -10,6 +10,7 @@
 //! [`guardian`] acts when all of it has died.
 
 pub mod actuator;
+pub mod clock;
 pub mod control;
 pub mod doors;
 mod exposition;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::control::{self, Command, DaemonStatus, Reply};
 use super::startup::{Exit, Failure, kernel_failure};
-use super::{doors, state_file, sysctls};
+use super::{clock, doors, state_file, sysctls};
 use crate::config::{Config, VirtualServerId};
 use crate::director::preview::{Change, Preview, preview};
 use crate::director::state::{KnownDown, State};
@@ -17,7 +17,6 @@ use crate::ipvs::memory::MemoryBackend;
 use crate::ipvs::netlink::NetlinkBackend;
 use crate::ipvs::types::ServiceKey;
 use crate::net::kernel::Kernel;
-use crate::time;
 
 /// Services whose destinations one read fetches.
 const SLICE: usize = 32;
@@ -55,7 +54,7 @@ pub struct Plan {
 /// # Errors
 /// When the kernel cannot be read.
 pub fn plan(mut config: Config, run_dir: &Path, socket: &Path) -> Result<Plan, Failure> {
-    let now = time::now();
+    let now = clock::now();
     let daemon = match control::ask(socket, Command::Status) {
         Ok(Reply::Status(status)) => Some(*status),
         // Nobody there, or nobody who answers: what is known otherwise must do.

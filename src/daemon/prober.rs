@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::debug;
 
-use super::vantage;
+use super::{clock, vantage};
 use crate::check;
 use crate::check::outcome::{Outcome, Phase, Verdict};
 use crate::check::path::Lane;
@@ -24,7 +24,10 @@ impl Prober {
     /// Begins a probe.
     pub fn begin(&mut self, run: RunId, spec: Arc<CheckerSpec>, lane: Option<Lane>) {
         let handle = self.tasks.spawn(async move {
-            let outcome = doubted(check::run(&spec, lane.as_ref()).await, &spec, lane).await;
+            let begun = clock::moment();
+            let outcome = check::run(&spec, lane.as_ref(), begun).await;
+            let outcome = Outcome { took: clock::now().since(begun.now), ..outcome };
+            let outcome = doubted(outcome, &spec, lane).await;
             let (checker, target) = (spec.question.keyword(), spec.target.address);
             debug!(%target, verdict = ?outcome.verdict, took = ?outcome.took, "{checker}: {}", outcome.reason);
             (run, outcome)

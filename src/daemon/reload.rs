@@ -8,11 +8,12 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
+use super::clock;
 use super::control::{ReloadOutcome, Reply};
 use super::traps;
 use crate::config::{self, Config, Strictness};
 use crate::syntax::diagnostic::Class;
-use crate::time::{self, Instant};
+use crate::time::Instant;
 
 /// A file that was read.
 #[derive(Debug, Default)]
@@ -95,7 +96,7 @@ impl Reloads {
             };
             error!("reload rejected, nothing changed: {path} has {count}");
         }
-        let now = time::now();
+        let now = clock::now();
         self.last = Some((now, read));
         if let Some(outcome) = self.outcome(now) {
             for waiter in self.waiting.drain(..) {

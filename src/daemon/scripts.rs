@@ -8,10 +8,11 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
+use super::clock;
 use crate::notify::queue::{Job, LIMIT, MAX_RUNNING, Queues};
 use crate::notify::telling::{Subject, Telling};
 use crate::script::{Ended, Launch, Runner};
-use crate::time::{self, Instant};
+use crate::time::Instant;
 
 /// Notify scripts that run or wait.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ impl Scripts {
     /// Runs what a change has to run, when it is its turn. Needs the event loop's context.
     pub fn push(&mut self, telling: Telling) {
         let subject = telling.change.subject.clone();
-        if self.queues.push(time::now(), telling) > 0 {
+        if self.queues.push(clock::now(), telling) > 0 {
             let folded = self.queues.folded();
             warn!(
                 "{subject}: its notify script hangs: an older change is not told, later ones are ({folded} since the start)"
@@ -53,7 +54,7 @@ impl Scripts {
     }
 
     fn begin(&mut self) {
-        while let Some(job) = self.queues.begin(time::now()) {
+        while let Some(job) = self.queues.begin(clock::now()) {
             let launch = Launch {
                 command: job.command.clone(),
                 environment: job.change.environment(),
@@ -101,7 +102,7 @@ impl Scripts {
     }
 
     fn hurry(&mut self) {
-        for subject in self.queues.overdue(time::now()) {
+        for subject in self.queues.overdue(clock::now()) {
             warn!("{subject}: its notify script takes too long, and is ended: a later change waits");
             if let Some(hurry) = self.hurries.remove(&subject) {
                 // It may have ended just now.
@@ -112,7 +113,7 @@ impl Scripts {
 
     /// The daemon ends: each subject's last change is told, within the limit. What still runs then goes on alone.
     pub async fn finish(&mut self, limit: Duration) {
-        self.queues.end(time::now());
+        self.queues.end(clock::now());
         self.hurry();
         let idle = async {
             while !self.queues.is_idle() {
@@ -128,7 +129,7 @@ impl Scripts {
 /// Waits for a point in time; without one for ever.
 async fn until(deadline: Option<Instant>) {
     match deadline {
-        Some(at) => tokio::time::sleep(at.since(time::now())).await,
+        Some(at) => tokio::time::sleep(at.since(clock::now())).await,
         None => pending().await,
     }
 }

@@ -22,12 +22,11 @@ use super::sink::Sink;
 use super::state_file::{self, RunDirectory};
 use super::sysctls::{self, Keeper, Kernel};
 use super::trackers::Trackers;
-use super::{router, traps, web};
+use super::{clock, router, traps, web};
 use crate::config::{Config, LifeScript, Strictness};
 use crate::director::Director;
 use crate::ipvs::backend::{Backend, Error};
 use crate::ipvs::netlink::NetlinkBackend;
-use crate::time;
 use crate::vrrp::exchange::Input as RouterInput;
 
 /// Exit status of lvsd (sysexits.h): what a service manager and a script may rely on.
@@ -204,7 +203,7 @@ async fn direct(
     for trap in traps::here(&config) {
         warn!("this host: {trap}");
     }
-    let now = time::now();
+    let now = clock::now();
     let state = run_dir.load(now);
     info!(
         config = %options.config.display(),
@@ -292,5 +291,5 @@ pub(super) fn kernel_failure(error: &Error) -> Failure {
 
 /// Chance for the spread of first checks: it need not be secret, only different on every director.
 pub(super) fn seed() -> u64 {
-    time::now().as_nanos() ^ (u64::from(std::process::id()) << 32)
+    clock::now().as_nanos() ^ (u64::from(std::process::id()) << 32)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::frames::Frames;
 use super::question::{ADVERTISEMENT, ARP, ICMPV6, IPV6, arp_request, solicitation};
 use super::types::{HeldAddress, Host, LinkIndex, MacAddress};
-use crate::time;
+use crate::time::Clock;
 
 /// How long answers are waited for, each time; who does not answer is asked once more, as frames may be lost.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -34,7 +34,11 @@ pub struct Asker {
 ///
 /// # Errors
 /// In the operator's words.
-pub fn ask(asker: &Asker, addresses: &BTreeSet<IpAddr>) -> Result<BTreeSet<(IpAddr, MacAddress)>, String> {
+pub fn ask(
+    asker: &Asker,
+    addresses: &BTreeSet<IpAddr>,
+    clock: Clock,
+) -> Result<BTreeSet<(IpAddr, MacAddress)>, String> {
     let not_asked = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::PermissionDenied => "CAP_NET_RAW is needed: run as root".to_owned(),
         _ => format!("frames cannot be sent: {error}"),
@@ -55,9 +59,9 @@ pub fn ask(asker: &Asker, addresses: &BTreeSet<IpAddr>) -> Result<BTreeSet<(IpAd
             };
             frames.send(&question).map_err(not_asked)?;
         }
-        let end = time::now() + PATIENCE;
+        let end = clock() + PATIENCE;
         for _ in 0..LIMIT {
-            let left = end.since(time::now());
+            let left = end.since(clock());
             if left.is_zero() {
                 break;
             }
@@ -79,6 +83,7 @@ pub fn ask_around(
     vips: &BTreeSet<IpAddr>,
     hosts: &BTreeSet<IpAddr>,
     unseen: &mut Vec<String>,
+    clock: Clock,
 ) -> (BTreeSet<(IpAddr, MacAddress)>, BTreeSet<IpAddr>) {
     let is_own = |ip: &IpAddr| host.addresses.iter().any(|held| held.prefix.ip == *ip);
     let others: BTreeSet<IpAddr> = hosts.iter().copied().filter(|ip| !is_own(ip)).collect();
@@ -103,7 +108,7 @@ pub fn ask_around(
     let mut found = BTreeSet::new();
     let mut asked = BTreeSet::new();
     for ((link, is_ipv4), addresses) in questions {
-        match asker(host, link, is_ipv4, vips).map(|asker| ask(&asker, &addresses)) {
+        match asker(host, link, is_ipv4, vips).map(|asker| ask(&asker, &addresses, clock)) {
             Some(Ok(claims)) => {
                 found.extend(claims);
                 asked.extend(addresses);

@@ -16,7 +16,7 @@ use super::frames::Frames;
 use super::kernel::Kernel;
 use super::sysctl;
 use super::types::{Host, Link, LinkIndex, MacAddress};
-use crate::time;
+use crate::time::Clock;
 
 /// How long an answer is waited for: it is made before the question's send returns, but for a busy machine.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -53,12 +53,12 @@ impl fmt::Display for Answer {
 }
 
 /// Asks every Ethernet link of this host that works, and has neighbours, for `ip`.
-pub fn ask(host: &Host, ip: IpAddr) -> Vec<Answer> {
+pub fn ask(host: &Host, ip: IpAddr, clock: Clock) -> Vec<Answer> {
     let links =
         host.links.values().filter(|link| link.mac.is_some() && link.is_working() && !link.is_loopback);
     links
         .filter(|link| !link.is_silent && link.name != DOOR)
-        .map(|link| match inject(host, link, ip) {
+        .map(|link| match inject(host, link, ip, clock) {
             Ok(is_given) => Answer { link: link.name.clone(), is_given, computed: None },
             Err(why) => {
                 Answer { link: link.name.clone(), is_given: compute(host, link, ip), computed: Some(why) }
@@ -86,7 +86,7 @@ fn compute(host: &Host, link: &Link, ip: IpAddr) -> bool {
     }
 }
 
-fn inject(host: &Host, link: &Link, ip: IpAddr) -> Result<bool, String> {
+fn inject(host: &Host, link: &Link, ip: IpAddr, clock: Clock) -> Result<bool, String> {
     let mac = link.mac.ok_or("it is no Ethernet link")?;
     let mut kernel = Kernel::open()?;
     let (question, ether_type, asker) = match ip {
@@ -100,7 +100,7 @@ fn inject(host: &Host, link: &Link, ip: IpAddr) -> Result<bool, String> {
     };
     kernel.remove_link(DOOR)?;
     kernel.add_link(DOOR, "dummy")?;
-    let outcome = through_door(&mut kernel, link, mac, ip, (&question, ether_type));
+    let outcome = through_door(&mut kernel, link, mac, ip, (&question, ether_type), clock);
     let forgotten = asker.map_or(Ok(()), |asker| kernel.forget_neighbour(link.index, asker.into()));
     let removed = kernel.remove_link(DOOR);
     let answer = outcome?;
@@ -126,6 +126,7 @@ fn through_door(
     mac: MacAddress,
     ip: IpAddr,
     (question, ether_type): (&[u8], u16),
+    clock: Clock,
 ) -> Result<bool, String> {
     kernel.switch_link(DOOR, true)?;
     let door = kernel.host()?.link(DOOR).map(|link| link.index).ok_or("the link for the question went")?;
@@ -134,9 +135,9 @@ fn through_door(
     let watcher = Frames::leaving(link.index, ether_type).map_err(not_watched)?;
     let sender = Frames::open(door).map_err(not_watched)?;
     sender.send(question).map_err(|error| format!("the question cannot be sent: {error}"))?;
-    let end = time::now() + PATIENCE;
+    let end = clock() + PATIENCE;
     loop {
-        let left = end.since(time::now());
+        let left = end.since(clock());
         if left.is_zero() {
             return Ok(false);
         }

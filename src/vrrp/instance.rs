@@ -334,7 +334,7 @@ impl Instance {
         let (before, after) = (self.skew_of(self.priority), self.skew_of(priority));
         self.priority = priority;
         if self.state == State::Backup {
-            self.timer = self.timer.map(|at| at + after - before);
+            self.timer = self.timer.map(|at| Instant::ZERO + (at + after).since(Instant::ZERO + before));
         }
     }
 

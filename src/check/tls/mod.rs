@@ -35,7 +35,7 @@ pub(super) use refusal::words;
 use session::{Sessions, View};
 use verify::{Anyone, Verifier};
 
-use crate::time::unix_now;
+use crate::time::Moment;
 
 /// How a URL is asked over TLS.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -128,7 +128,7 @@ impl TlsClients {
         &self,
         verifier: Arc<dyn ServerCertVerifier>,
     ) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, String> {
-        let builder = ClientConfig::builder_with_details(Arc::clone(&self.provider), Arc::new(WallClock))
+        let builder = ClientConfig::builder_with_details(Arc::clone(&self.provider), Arc::new(At::default()))
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
         Ok(builder.dangerous().with_custom_certificate_verifier(verifier))
@@ -144,12 +144,13 @@ fn name_of(text: &str) -> Result<ServerName<'static>, String> {
     ServerName::try_from(text.to_owned()).map_err(|_| "it is neither a host's name nor an address".to_owned())
 }
 
-#[derive(Debug)]
-struct WallClock;
+/// The time a handshake is made at; a client that makes none has none.
+#[derive(Debug, Default)]
+struct At(Option<UnixTime>);
 
-impl rustls::time_provider::TimeProvider for WallClock {
+impl rustls::time_provider::TimeProvider for At {
     fn current_time(&self) -> Option<UnixTime> {
-        Some(UnixTime::since_unix_epoch(unix_now()))
+        self.0
     }
 }
 
@@ -159,7 +160,8 @@ impl TlsClient {
         &self.options
     }
 
-    /// Makes the handshake with `server` on `stream`.
+    /// Makes the handshake with `server` on `stream`; `begun` is when the probe began, and as of when certificates are
+    /// judged.
     ///
     /// # Errors
     /// The stream's, or a [`rustls::Error`] within: [`TlsClient::refused`] has the words for both.
@@ -167,10 +169,12 @@ impl TlsClient {
         &self,
         stream: S,
         server: SocketAddr,
+        begun: Moment,
     ) -> io::Result<Secured<S>> {
-        let session = self.sessions.with(server);
+        let session = self.sessions.with(server, begun.now);
         // Everything behind the other fields is shared.
         let mut config = self.config.clone();
+        config.time_provider = Arc::new(At(Some(UnixTime::since_unix_epoch(begun.wall))));
         config.resumption = Resumption::store(Arc::clone(&session) as _);
         let name = self.name.clone().unwrap_or_else(|| ServerName::IpAddress(server.ip().into()));
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
@@ -180,7 +184,7 @@ impl TlsClient {
             session.begin();
         }
         let end = connection.peer_certificates().and_then(|chain| certificate::expires_at(chain.first()?));
-        let certificate = end.map(|end| Certificate::new(end, unix_now()));
+        let certificate = end.map(|end| Certificate::new(end, begun.wall));
         Ok(Secured { stream, session, certificate })
     }
 

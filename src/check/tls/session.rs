@@ -13,7 +13,7 @@ use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::pki_types::ServerName;
 
-use crate::time::{Instant, now};
+use crate::time::Instant;
 
 /// Most servers whose sessions are kept; beyond it all are forgotten, which costs each one full handshake.
 const LIMIT: usize = 20_000;
@@ -41,9 +41,9 @@ struct Session {
 }
 
 impl Sessions {
-    /// The session with one server, as a handshake wants it.
-    pub(super) fn with(self: &Arc<Self>, server: SocketAddr) -> Arc<View> {
-        Arc::new(View { sessions: Arc::clone(self), server })
+    /// The session with one server, as a handshake wants it that begins now.
+    pub(super) fn with(self: &Arc<Self>, server: SocketAddr, now: Instant) -> Arc<View> {
+        Arc::new(View { sessions: Arc::clone(self), server, now })
     }
 }
 
@@ -52,12 +52,13 @@ impl Sessions {
 pub(super) struct View {
     sessions: Arc<Sessions>,
     server: SocketAddr,
+    now: Instant,
 }
 
 impl View {
-    /// Notes that a full handshake was made now.
+    /// Notes that the handshake was a full one.
     pub(super) fn begin(&self) {
-        self.change(|session| session.begun = Some(now()));
+        self.change(|session| session.begun = Some(self.now));
     }
 
     /// Forgets the session: the next handshake is a full one.
@@ -81,8 +82,8 @@ impl View {
 }
 
 impl Session {
-    fn is_fresh(&self) -> bool {
-        self.begun.is_some_and(|begun| now().since(begun) < LONGEST)
+    fn is_fresh(&self, now: Instant) -> bool {
+        self.begun.is_some_and(|begun| now.since(begun) < LONGEST)
     }
 }
 
@@ -100,7 +101,7 @@ impl ClientSessionStore for View {
     }
 
     fn tls12_session(&self, _name: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
-        self.look(|session| session.tls12.clone().filter(|_| session.is_fresh()))
+        self.look(|session| session.tls12.clone().filter(|_| session.is_fresh(self.now)))
     }
 
     fn remove_tls12_session(&self, _name: &ServerName<'static>) {
@@ -112,7 +113,7 @@ impl ClientSessionStore for View {
     }
 
     fn take_tls13_ticket(&self, _name: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        self.look(|session| session.tls13.take().filter(|_| session.is_fresh()))
+        self.look(|session| session.tls13.take().filter(|_| session.is_fresh(self.now)))
     }
 }
 
@@ -125,19 +126,23 @@ mod tests {
         let sessions = Arc::new(Sessions::default());
         let count = |sessions: &Sessions| sessions.0.lock().unwrap().len();
         let servers = (0..u32::try_from(LIMIT).unwrap()).map(|n| (std::net::Ipv4Addr::from(n), 443).into());
-        servers.for_each(|server| sessions.with(server).begin());
+        servers.for_each(|server| sessions.with(server, Instant::ZERO).begin());
         assert_eq!(count(&sessions), LIMIT);
-        sessions.with("0.0.0.0:443".parse().unwrap()).begin();
+        sessions.with("0.0.0.0:443".parse().unwrap(), Instant::ZERO).begin();
         assert_eq!(count(&sessions), LIMIT, "known already");
-        sessions.with("192.0.2.1:443".parse().unwrap()).begin();
+        sessions.with("192.0.2.1:443".parse().unwrap(), Instant::ZERO).begin();
         assert_eq!(count(&sessions), 1);
     }
 
     #[test]
     fn a_session_is_fresh_until_its_hour_is_over() {
-        let at = |ago| Session { begun: Some(now() - ago), ..Session::default() };
-        assert!(at(Duration::from_secs(3590)).is_fresh());
-        assert!(!at(Duration::from_secs(3600)).is_fresh());
-        assert!(!Session::default().is_fresh());
+        // From the machine's first moment on.
+        for begun in [Instant::ZERO, Instant::ZERO + Duration::from_secs(40 * 86_400)] {
+            let session = Session { begun: Some(begun), ..Session::default() };
+            assert!(session.is_fresh(begun));
+            assert!(session.is_fresh(begun + Duration::from_secs(3599)));
+            assert!(!session.is_fresh(begun + Duration::from_secs(3600)));
+            assert!(!Session::default().is_fresh(begun));
+        }
     }
 }

@@ -18,9 +18,13 @@ use super::*;
 use crate::check::http::{self, HttpQuestion, HttpVersion, Url};
 use crate::check::outcome::Verdict;
 use crate::check::scripted::{Step, play, say, serve, target};
-use crate::time;
+use crate::time::Instant;
 
 const BOTH: &[&SupportedProtocolVersion] = &[&version::TLS12, &version::TLS13];
+/// The wall clock of these tests: some time in 2026.
+const WALL: Duration = Duration::from_secs(1_790_000_000);
+/// When the probes of these tests begin, but for those that let time pass; the machine was just booted.
+const BEGUN: Moment = Moment { now: Instant::ZERO, wall: WALL };
 const OK: &str = "HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nok\n";
 
 #[tokio::test]
@@ -49,6 +53,21 @@ async fn the_second_handshake_resumes_the_session_of_the_first_in_both_versions(
 }
 
 #[tokio::test]
+async fn after_an_hour_a_server_proves_itself_anew_however_long_the_machine_runs() {
+    for uptime in [0, 40 * 86_400] {
+        let mut server = TlsServer::start(simple().server(BOTH), 3).await;
+        server.begun.now = Instant::ZERO + Duration::from_secs(uptime);
+        let tls = anyone(None);
+        for passed in [0, 3599, 1] {
+            server.begun.now = server.begun.now + Duration::from_secs(passed);
+            assert_eq!(server.ask(&tls).await.verdict, Verdict::Pass);
+        }
+        let resumed: Vec<bool> = server.heard().await.iter().map(|h| h.is_resumed).collect();
+        assert_eq!(resumed, [false, true, false], "booted {uptime} s before");
+    }
+}
+
+#[tokio::test]
 async fn verified_sessions_are_resumed_too_and_the_certificate_is_still_known() {
     let authority = Authority::new("ours");
     let server = TlsServer::start(authority.issue(&["www.example"], 90).server(BOTH), 2).await;
@@ -60,8 +79,7 @@ async fn verified_sessions_are_resumed_too_and_the_certificate_is_still_known() 
         let certificate = outcome.certificate.unwrap();
         let days = certificate.expires_in.as_secs() / 86_400;
         assert!((89..=90).contains(&days), "{days} days");
-        let end = unix_now() + certificate.expires_in;
-        assert!(end.as_secs().abs_diff(certificate.not_after) < 10, "{certificate:?} at {:?}", unix_now());
+        assert_eq!((WALL + certificate.expires_in).as_secs(), certificate.not_after);
     }
     assert!(server.heard().await[1].is_resumed);
 }
@@ -158,10 +176,11 @@ async fn a_verified_server_needs_the_right_name_authority_and_time() {
 #[tokio::test]
 async fn a_certificate_that_ends_while_its_session_is_resumed_is_noticed() {
     let authority = Authority::new("ours");
-    let server = TlsServer::start(authority.issue_until(&["www.example"], 3600).server(BOTH), 3).await;
+    let mut server = TlsServer::start(authority.issue_until(&["www.example"], 3600).server(BOTH), 3).await;
     let tls = verified(&authority.pem(), "www.example");
     assert_eq!(server.ask(&tls).await.verdict, Verdict::Pass);
-    time::pass(Duration::from_secs(3601));
+    // The wall clock was set; of the session's own hour nothing has passed.
+    server.begun.wall += Duration::from_secs(3601);
     let resumed = server.ask(&tls).await;
     assert_eq!((resumed.verdict, &*resumed.reason), (Verdict::Fail, "certificate has expired"));
     assert_eq!(resumed.certificate.unwrap().time(), CertificateTime::Over);
@@ -259,7 +278,7 @@ async fn a_server_that_speaks_nothing_we_do_is_described_and_not_called_dead() {
         // The ClientHello is read first: what stays unread would be a reset.
         let script = vec![Step::Wait(Duration::from_millis(20)), Step::Some, say(answer.clone())];
         let (address, _server) = serve(vec![script]).await;
-        let outcome = http::run(&target(address), &question(&anyone(None))).await;
+        let outcome = http::run(&target(address), &question(&anyone(None)), BEGUN).await;
         assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, Phase::Handshake), "{}", outcome.reason);
         assert_eq!(outcome.reason, reason);
         assert_eq!(outcome.first_bytes.is_some(), !answer.is_empty());
@@ -269,7 +288,7 @@ async fn a_server_that_speaks_nothing_we_do_is_described_and_not_called_dead() {
 #[tokio::test]
 async fn a_server_that_resets_or_keeps_silent_in_the_handshake_says_so() {
     let (address, _server) = serve(vec![vec![Step::Some, Step::Reset]]).await;
-    let outcome = http::run(&target(address), &question(&anyone(None))).await;
+    let outcome = http::run(&target(address), &question(&anyone(None)), BEGUN).await;
     assert_eq!(
         (outcome.phase, &*outcome.reason),
         (Phase::Handshake, "connection reset during the TLS handshake")
@@ -282,7 +301,7 @@ async fn a_server_that_resets_or_keeps_silent_in_the_handshake_says_so() {
     ] {
         let (address, _server) = serve(vec![vec![say(said), Step::Hold]]).await;
         let target = Target { connect_timeout: Duration::from_millis(200), ..target(address) };
-        let outcome = http::run(&target, &question(&anyone(None))).await;
+        let outcome = http::run(&target, &question(&anyone(None)), BEGUN).await;
         assert_eq!((outcome.phase, &*outcome.reason), (Phase::Handshake, reason));
     }
 }
@@ -292,7 +311,7 @@ async fn the_handshake_counts_towards_the_time_of_the_whole_conversation() {
     let config = simple().server(BOTH);
     let (address, server) = slow(config, Duration::from_secs(2), Duration::from_secs(2)).await;
     let target = Target { connect_timeout: Duration::from_secs(3), ..target(address) };
-    let outcome = http::run(&target, &question(&anyone(None))).await;
+    let outcome = http::run(&target, &question(&anyone(None)), BEGUN).await;
     assert_eq!((outcome.phase, &*outcome.reason), (Phase::Head, "no answer within 3 s"));
     server.abort();
 }
@@ -386,7 +405,7 @@ async fn cost_of_a_check_with_and_without_resumption() {
         let before = cpu();
         for _ in 0..CHECKS {
             if !is_resumed {
-                tls.client.sessions.with(server.address).forget();
+                tls.client.sessions.with(server.address, BEGUN.now).forget();
             }
             assert_eq!(server.ask(&tls).await.verdict, Verdict::Pass);
         }
@@ -395,6 +414,7 @@ async fn cost_of_a_check_with_and_without_resumption() {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "CPU time, in a measurement run by hand")]
 fn cpu() -> Duration {
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(used.tv_sec.try_into().unwrap(), used.tv_nsec.try_into().unwrap())
@@ -417,6 +437,8 @@ impl Heard {
 /// A server that answers the same on so many connections, and closes without announcing it.
 struct TlsServer {
     address: SocketAddr,
+    /// When the next probe of it begins.
+    begun: Moment,
     task: JoinHandle<Vec<Heard>>,
 }
 
@@ -457,11 +479,11 @@ impl TlsServer {
             }
             heard
         });
-        TlsServer { address, task }
+        TlsServer { address, begun: BEGUN, task }
     }
 
     async fn ask(&self, tls: &Tls) -> Outcome {
-        http::run(&target(self.address), &question(tls)).await
+        http::run(&target(self.address), &question(tls), self.begun).await
     }
 
     async fn heard(mut self) -> Vec<Heard> {
@@ -560,7 +582,8 @@ impl Identified {
         versions: &[&'static SupportedProtocolVersion],
         clients: Option<&Authority>,
     ) -> ServerConfig {
-        let builder = ServerConfig::builder_with_provider(Arc::new(provider()))
+        let now = At(Some(UnixTime::since_unix_epoch(WALL)));
+        let builder = ServerConfig::builder_with_details(Arc::new(provider()), Arc::new(now))
             .with_protocol_versions(versions)
             .unwrap();
         let builder = match clients {
@@ -610,8 +633,7 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let issuer = Issuer::from_params(&self.params, &self.key);
         let mut params = params(names, -10, 0);
-        params.not_after =
-            rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(unix_now().as_secs() + seconds);
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + WALL + Duration::from_secs(seconds);
         Identified::new(&params.signed_by(&key, &issuer).unwrap(), &key)
     }
 
@@ -623,13 +645,13 @@ impl Authority {
     }
 }
 
-/// A certificate for these names, valid between two days counted from now.
+/// A certificate for these names, valid between two days counted from these tests' time.
 fn params(names: &[&str], from: i64, to: i64) -> CertificateParams {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names).unwrap();
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let day = |days: i64| {
-        let seconds = i64::try_from(unix_now().as_secs()).unwrap() + days * 86_400 + 60;
+        let seconds = i64::try_from(WALL.as_secs()).unwrap() + days * 86_400 + 60;
         epoch + Duration::from_secs(u64::try_from(seconds).unwrap())
     };
     params.not_before = day(from);

@@ -7,10 +7,11 @@ use std::time::Duration;
 use socket2::{InterfaceIndexOrAddress, SockRef};
 
 use crate::config::Config;
+use crate::daemon::clock;
 use crate::doctor::Advert;
 use crate::net::frames::Frames;
 use crate::net::types::{Host, LinkIndex};
-use crate::time::{self, Instant};
+use crate::time::Instant;
 use crate::vrrp::exchange::Datagram;
 use crate::vrrp::packet::{self, PROTOCOL, PROTOCOL_AH};
 use crate::vrrp::settings::Transport;
@@ -49,7 +50,7 @@ impl Ear {
             }
             patience = patience.max(instance.advert_interval.saturating_mul(2));
         }
-        let mut ear = Ear { ears: Vec::new(), _members: Vec::new(), until: time::now() };
+        let mut ear = Ear { ears: Vec::new(), _members: Vec::new(), until: clock::now() };
         for (name, groups) in links {
             let Some(link) = host.link(name).filter(|link| link.is_working()) else {
                 unseen.push(format!("virtual routers on {name}: it is not there, or down"));
@@ -67,7 +68,7 @@ impl Ear {
             ear._members.extend(groups.iter().filter_map(|group| join(*group, link.index)));
         }
         if !ear.ears.is_empty() {
-            ear.until = time::now() + patience.min(MOST);
+            ear.until = clock::now() + patience.min(MOST);
         }
         ear
     }
@@ -78,7 +79,7 @@ impl Ear {
         for (name, link, protocol, frames) in &self.ears {
             for _ in 0..LIMIT {
                 // The first waits until the end; what came meanwhile to the others waits for them.
-                let left = self.until.since(time::now()).max(Duration::from_millis(1));
+                let left = self.until.since(clock::now()).max(Duration::from_millis(1));
                 match frames.receive(left) {
                     Ok(Some(frame)) => heard.extend(advert(&frame, name, *link, *protocol)),
                     Ok(None) | Err(_) => break,

@@ -9,12 +9,12 @@ use super::odd::{self, OddFiles};
 use crate::cli::check::report;
 use crate::config::Strictness;
 use crate::config::load::load_from;
+use crate::daemon::clock;
 use crate::daemon::startup::Exit;
 use crate::syntax::diagnostic::Diagnostics;
 use crate::syntax::files::MemoryFiles;
 use crate::syntax::tests::tree;
 use crate::syntax::tree::Print;
-use crate::time;
 
 /// What a text may take. A million lines, the most there may be, take a second, and much longer without
 /// optimization and beside other tests.
@@ -29,17 +29,17 @@ fn hostile_input_gets_a_verdict_in_time() {
     let mut random = Random(number("LVSD_FUZZ_SEED").unwrap_or(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let seeds = seeds();
     let words = words();
-    let (begin, mut count, mut slowest) = (time::now(), 0u64, Duration::ZERO);
-    while time::now().since(begin) < length {
+    let (begin, mut count, mut slowest) = (clock::now(), 0u64, Duration::ZERO);
+    while clock::now().since(begin) < length {
         let (is_yaml, seed) = random.one_of(&seeds);
         let mut text = seed.clone();
         for _ in 0..=random.below(6) {
             mutate(&mut text, &seeds, &words, &mut random);
         }
         text.truncate(MAX_BYTES);
-        let started = time::now();
+        let started = clock::now();
         judge(*is_yaml, &text);
-        let took = time::now().since(started);
+        let took = clock::now().since(started);
         assert!(took < PATIENCE, "{took:?}: {:?}", String::from_utf8_lossy(&text));
         slowest = slowest.max(took);
         count += 1;

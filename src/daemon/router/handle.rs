@@ -13,9 +13,10 @@ use tracing::{error, warn};
 use super::mailbox::{self, Orders, Report};
 use super::task::{Beginning, Task};
 use super::{realtime, socket};
+use crate::daemon::clock;
 use crate::daemon::guardian::Guardian;
 use crate::daemon::startup::{Exit, Failure};
-use crate::time::{self, Instant};
+use crate::time::Instant;
 use crate::vrrp::event::Event;
 use crate::vrrp::exchange::{Input, InstanceLevel};
 use crate::vrrp::settings::Settings;
@@ -83,7 +84,7 @@ impl Handle {
         let thread = thread.map_err(|error| failed(&error))?;
         let id = has_begun.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
         let handle =
-            Handle { orders, reports, thread: Some(thread), id, status: None, heard_at: time::now() };
+            Handle { orders, reports, thread: Some(thread), id, status: None, heard_at: clock::now() };
         Ok(handle)
     }
 
@@ -111,7 +112,7 @@ impl Handle {
             match report {
                 Some(Report::Status(status)) => {
                     self.status = Some(status);
-                    self.heard_at = time::now();
+                    self.heard_at = clock::now();
                     return News::Status;
                 }
                 Some(Report::Said(text)) => warn!("{text}"),

@@ -19,10 +19,11 @@ use super::mailbox::{Order, Report, Reports};
 use super::realtime;
 use super::timer::Timer;
 use super::wire::Wire;
+use crate::daemon::clock;
 use crate::daemon::guardian::Guardian;
 use crate::net::kernel::{Told, Watch};
 use crate::net::types::{Host, LinkIndex, News};
-use crate::time::{self, Instant};
+use crate::time::Instant;
 use crate::vrrp::exchange::{Effect, Input};
 use crate::vrrp::router::Router;
 use crate::vrrp::settings::{Realtime, Settings};
@@ -86,7 +87,7 @@ impl Task {
     /// A sentence.
     pub(super) fn new(beginning: Beginning) -> Result<Task, String> {
         let Beginning { settings, seed, inputs, guardian, orders, reports } = beginning;
-        let now = time::now();
+        let now = clock::now();
         let realtime = settings.realtime;
         let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
         let mut task = Task {
@@ -125,9 +126,9 @@ impl Task {
     /// Runs until the router is done.
     pub(super) async fn run(mut self) {
         while !self.is_finished {
-            self.look_after(time::now());
+            self.look_after(clock::now());
             // In a flood of packets the event loop seldom gets to ask the timer.
-            if self.router.deadline().is_some_and(|at| at <= time::now()) {
+            if self.router.deadline().is_some_and(|at| at <= clock::now()) {
                 self.handle(Input::Wake);
                 if self.is_finished {
                     break;
@@ -139,7 +140,7 @@ impl Task {
                 () = self.timer.sleep_until(deadline) => {}
                 order = self.orders.recv() => match order {
                     Some(Order::Input(input)) => self.obey(input),
-                    Some(Order::Report) => self.heartbeat(time::now()),
+                    Some(Order::Report) => self.heartbeat(clock::now()),
                     // The main loop is gone without a word: what it left is the guardian's.
                     None => return,
                 },
@@ -157,7 +158,7 @@ impl Task {
         if let Some(guardian) = self.guardian.take() {
             guardian.dismiss();
         }
-        self.heartbeat(time::now());
+        self.heartbeat(clock::now());
         self.reports.tell(Report::Finished);
         while self.reports.has_more() {
             self.reports.room().await;
@@ -196,7 +197,7 @@ impl Task {
 
     /// Signatures carry the time of day; who steps it must not make them wrong until the next heartbeat.
     fn tell_clock(&mut self, now: Instant) {
-        let offset = time::unix_now().saturating_sub(now.since(Instant::ZERO));
+        let offset = clock::unix_now().saturating_sub(now.since(Instant::ZERO));
         if self.wall_offset.is_none_or(|known| known.abs_diff(offset) > JUMP) {
             self.wall_offset = Some(offset);
             self.handle(Input::Clock(offset));
@@ -260,11 +261,11 @@ impl Task {
                 self.watch.iter_mut().for_each(|watch| watch.learn(&host));
                 self.name_links(&host);
                 // Which links forward is known before the first of them announces anything.
-                self.find_routers(time::now());
+                self.find_routers(clock::now());
                 self.handle(Input::Host(host));
             }
             Done::Host(Err(error)) => {
-                self.read_at = Some(time::now() + READ_RETRY);
+                self.read_at = Some(clock::now() + READ_RETRY);
                 self.complain(format!(
                     "the host's addresses cannot be read: {error}: tried again every second"
                 ));
@@ -288,11 +289,11 @@ impl Task {
                     self.handle(Input::News(news));
                 }
             }
-            Ok(Told::Lost) => self.read_at = Some(time::now()),
+            Ok(Told::Lost) => self.read_at = Some(clock::now()),
             Err(error) => {
                 self.complain(error);
                 self.watch = None;
-                self.read_at = Some(time::now() + READ_RETRY);
+                self.read_at = Some(clock::now() + READ_RETRY);
             }
         }
     }
@@ -302,7 +303,7 @@ impl Task {
         let mut effects = Vec::new();
         let mut queue = VecDeque::new();
         let mut has_changed = false;
-        self.router.handle(time::now(), input, &mut effects);
+        self.router.handle(clock::now(), input, &mut effects);
         queue.extend(effects.drain(..));
         while let Some(effect) = queue.pop_front() {
             match effect {
@@ -315,14 +316,14 @@ impl Task {
                         }
                         count += heard.len();
                         for datagram in heard {
-                            self.router.handle(time::now(), Input::Received(datagram), &mut effects);
+                            self.router.handle(clock::now(), Input::Received(datagram), &mut effects);
                         }
                     }
-                    self.router.handle(time::now(), Input::Drained, &mut effects);
+                    self.router.handle(clock::now(), Input::Drained, &mut effects);
                     queue.extend(effects.drain(..));
                 }
                 Effect::Listen(endpoints) => {
-                    let told = self.wire.listen(time::now(), endpoints.iter());
+                    let told = self.wire.listen(clock::now(), endpoints.iter());
                     self.complain_of(told);
                 }
                 Effect::Join(groups) => {
@@ -363,7 +364,7 @@ impl Task {
             }
         }
         if has_changed {
-            self.heartbeat(time::now());
+            self.heartbeat(clock::now());
         }
     }
 
@@ -373,7 +374,7 @@ impl Task {
 
     /// Tells the log, unless it was told the same moments ago.
     fn complain(&mut self, text: String) {
-        let now = time::now();
+        let now = clock::now();
         if self.complaints.get(&text).is_some_and(|told| now.since(*told) < COMPLAINT_PAUSE) {
             return;
         }

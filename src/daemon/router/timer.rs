@@ -57,15 +57,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::time;
+    use crate::daemon::clock;
 
     #[tokio::test]
     async fn a_deadline_is_met_more_than_once_and_may_lie_in_the_past() {
         let mut timer = Timer::new().unwrap();
         for _ in 0..3 {
-            let deadline = time::now() + Duration::from_micros(300);
+            let deadline = clock::now() + Duration::from_micros(300);
             timer.sleep_until(Some(deadline)).await;
-            assert!(time::now() >= deadline);
+            assert!(clock::now() >= deadline);
             timer.sleep_until(Some(deadline)).await;
         }
         timer.sleep_until(Some(Instant::ZERO)).await;
@@ -74,13 +74,14 @@ mod tests {
     #[tokio::test]
     async fn a_wait_that_was_given_up_does_not_end_a_later_one() {
         let mut timer = Timer::new().unwrap();
-        let (soon, late) = (time::now() + Duration::from_millis(1), time::now() + Duration::from_millis(30));
+        let (soon, late) =
+            (clock::now() + Duration::from_millis(1), clock::now() + Duration::from_millis(30));
         tokio::select! {
             biased;
             () = timer.sleep_until(Some(soon)) => {}
             () = std::future::ready(()) => {}
         }
         timer.sleep_until(Some(late)).await;
-        assert!(time::now() >= late);
+        assert!(clock::now() >= late);
     }
 }

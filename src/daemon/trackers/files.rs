@@ -14,7 +14,8 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use crate::time::{self, Instant};
+use crate::daemon::clock;
+use crate::time::Instant;
 use crate::vrrp::settings::FileSettings;
 use crate::vrrp::tracking::file::{MAX_BYTES, number};
 
@@ -60,7 +61,7 @@ impl Files {
     /// The next file whose number changed, or is known for the first time; may be left and entered again at any time.
     pub async fn next(&mut self) -> (String, i64) {
         loop {
-            let now = time::now();
+            let now = clock::now();
             if now >= self.next && !self.files.is_empty() {
                 self.next = now + INTERVAL;
                 self.look();
@@ -74,7 +75,7 @@ impl Files {
                         return (name, level);
                     }
                 }
-                () = changed(self.watch.as_ref()) => self.next = self.next.min(time::now() + PAUSE),
+                () = changed(self.watch.as_ref()) => self.next = self.next.min(clock::now() + PAUSE),
                 () = sleep(next, self.files.is_empty()) => {}
             }
         }
@@ -172,5 +173,5 @@ async fn sleep(until: Instant, is_idle: bool) {
     if is_idle {
         return std::future::pending().await;
     }
-    tokio::time::sleep(until.since(time::now())).await;
+    tokio::time::sleep(until.since(clock::now())).await;
 }

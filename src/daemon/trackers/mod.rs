@@ -15,8 +15,9 @@ use std::sync::Arc;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, error, info, warn};
 
+use crate::daemon::clock;
 use crate::script::{Ended, Ending, Launch, Runner};
-use crate::time::{self, Instant};
+use crate::time::Instant;
 use crate::vrrp::exchange::{Input, TrackLevel};
 use crate::vrrp::settings::{ScriptSettings, Settings, TrackTarget};
 use crate::vrrp::tracking::script::{Complaint, Due, ScriptTrack};
@@ -67,7 +68,7 @@ impl Trackers {
         self.is_secure = settings.secures_scripts;
         let followed = followed(settings);
         let is_followed = |target: TrackTarget| followed.contains(&target);
-        let now = time::now();
+        let now = clock::now();
         let mut before = std::mem::take(&mut self.scripts);
         for (name, settings) in &settings.scripts {
             if !is_followed(TrackTarget::Script(name.clone())) {
@@ -96,7 +97,7 @@ impl Trackers {
     /// The next level that is new to the router; may be left and entered again at any time.
     pub async fn next(&mut self) -> Input {
         loop {
-            self.advance(time::now());
+            self.advance(clock::now());
             if let Some(input) = self.news.pop_front() {
                 return input;
             }
@@ -225,7 +226,7 @@ fn tracked(target: TrackTarget, level: TrackLevel) -> Input {
 
 async fn until(deadline: Option<Instant>) {
     match deadline {
-        Some(at) => tokio::time::sleep(at.since(time::now())).await,
+        Some(at) => tokio::time::sleep(at.since(clock::now())).await,
         None => pending().await,
     }
 }

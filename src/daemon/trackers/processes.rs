@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::time::{self, Instant};
+use crate::daemon::clock;
+use crate::time::Instant;
 use crate::vrrp::settings::ProcessSettings;
 use crate::vrrp::tracking::process::{ProcessTrack, Seen, is_meant, needs_words};
 
@@ -64,12 +65,12 @@ impl Processes {
                     let counts = look.await;
                     self.look = None;
                     if let Ok(counts) = counts {
-                        self.saw(time::now(), &counts);
+                        self.saw(clock::now(), &counts);
                     }
                 }
                 None => {
-                    tokio::time::sleep(self.next.since(time::now())).await;
-                    self.next = time::now() + INTERVAL;
+                    tokio::time::sleep(self.next.since(clock::now())).await;
+                    self.next = clock::now() + INTERVAL;
                     let wanted: Vec<_> = self.tracks.values().map(|t| Arc::clone(t.settings())).collect();
                     self.look = Some(tokio::task::spawn_blocking(move || count(&wanted)));
                 }

@@ -173,11 +173,11 @@ async fn a_files_number_is_told_when_it_changes() {
     trackers.want(&all);
     assert_eq!(next(&mut trackers).await, "File(\"f\") Counts(3)", "it was written at the start");
     for (text, expected) in [("-5\n", -5), ("none\n", 0), ("7", 7)] {
-        let (new, begun) = (folder.at("new"), time::now());
+        let (new, begun) = (folder.at("new"), clock::now());
         fs::write(&new, text).unwrap();
         fs::rename(&new, &path).unwrap();
         assert_eq!(next(&mut trackers).await, format!("File(\"f\") Counts({expected})"));
-        assert!(time::now().since(begun) < Duration::from_secs(4), "the kernel tells of it");
+        assert!(clock::now().since(begun) < Duration::from_secs(4), "the kernel tells of it");
     }
     fs::remove_file(&path).unwrap();
     assert_eq!(next(&mut trackers).await, "File(\"f\") Counts(0)");

@@ -99,7 +99,7 @@ impl World {
     /// An empty kernel, all servers answering, no director yet.
     pub fn new(seed: u64) -> World {
         World {
-            now: Instant::ZERO + Duration::from_secs(1000),
+            now: Instant::of_uptime(seed),
             kernel: MemoryBackend::new(),
             strangers: BTreeSet::new(),
             servers: BTreeMap::new(),

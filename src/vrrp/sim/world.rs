@@ -18,8 +18,6 @@ use crate::vrrp::packet;
 use crate::vrrp::settings::{Settings, TrackTarget};
 use crate::vrrp::status::{InstanceStatus, Status};
 
-/// When the world's clock begins: not at zero, as no machine's does.
-const BEGIN: Instant = Instant::from_nanos(1_000_000_000_000);
 /// From the death of a process to its guardian's good-bye.
 const GUARDIAN: Duration = Duration::from_millis(50);
 
@@ -93,6 +91,7 @@ pub struct World {
     pub trace: Vec<String>,
     /// Broken invariants.
     pub broken: Vec<String>,
+    begun: Instant,
     queue: BTreeMap<(Instant, u64), Happening>,
     next_happening: u64,
 }
@@ -100,8 +99,10 @@ pub struct World {
 impl World {
     /// Hosts with e0 and e1, addresses 10.0.0.201 and on, no routers yet.
     pub fn new(seed: u64, hosts: u8) -> World {
+        let begun = Instant::of_uptime(seed);
         World {
-            now: BEGIN,
+            now: begun,
+            begun,
             nodes: (1..=hosts).map(Node::new).collect(),
             rng: fastrand::Rng::with_seed(seed),
             loss: 0,
@@ -451,7 +452,7 @@ impl World {
     }
 
     fn trace(&mut self, node: usize, what: &str) {
-        let at = self.now.since(BEGIN).as_secs_f64();
+        let at = self.now.since(self.begun).as_secs_f64();
         self.trace.push(format!("{at:.6} {node} {what}"));
     }
 
