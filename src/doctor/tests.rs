@@ -331,15 +331,10 @@ impl Imagined {
             LinkIndex(u32::try_from(at).unwrap() + 1)
         };
         let link = |name: &str| Link {
-            index: index(name),
-            name: name.to_owned(),
             mac: (name == "eth0").then_some(MacAddress([2, 0, 0, 0, 0, 1])),
-            is_up: true,
-            is_running: true,
             is_loopback: name == "lo",
             is_silent: name == "tunl0",
-            mtu: 1500,
-            base: None,
+            ..Link::plain(index(name), name)
         };
         let held = self.held.iter().map(|(link, ip, length)| HeldAddress {
             link: index(link),

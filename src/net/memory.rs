@@ -116,6 +116,8 @@ impl MemoryHost {
         for above in above {
             self.remove_link(above);
         }
+        // It is switched off first, and that is told.
+        self.set_up(index, false);
         for held in self.held_by(index) {
             self.forget(&held);
         }
@@ -151,6 +153,34 @@ impl MemoryHost {
     pub fn set_running(&mut self, index: LinkIndex, is_running: bool) {
         self.change_link(index, |link| link.is_running = is_running);
         self.follow(index);
+    }
+
+    /// Gives a link another name; what is on it stays.
+    pub fn rename(&mut self, index: LinkIndex, name: &str) {
+        if self.host.link(name).is_some() {
+            return;
+        }
+        let old = self.host.links.get(&index).map(|link| link.name.clone());
+        self.change_link(index, |link| link.name = name.to_owned());
+        let routes = std::mem::take(&mut self.routes).into_iter();
+        self.routes = routes
+            .map(|mut route| {
+                for hop in route.hops.iter_mut().filter(|hop| hop.link == old) {
+                    hop.link = Some(name.to_owned());
+                }
+                route
+            })
+            .collect();
+    }
+
+    /// Gives a link another MAC address; its addresses stay.
+    pub fn set_mac(&mut self, index: LinkIndex, mac: MacAddress) {
+        self.change_link(index, |link| link.mac = Some(mac));
+    }
+
+    /// Makes a link a port of a bridge or bond, or of none.
+    pub fn set_port_of(&mut self, index: LinkIndex, master: Option<LinkIndex>) {
+        self.change_link(index, |link| (link.master, link.is_port) = (master, master.is_some()));
     }
 
     /// Adds an address as an operator does; what is refused is no matter.

@@ -45,6 +45,10 @@ pub struct Link {
     pub mtu: u32,
     /// The link below a macvlan or VLAN (IFLA_LINK), where it is in the same namespace.
     pub base: Option<LinkIndex>,
+    /// The link it is enslaved to (IFLA_MASTER): a bridge, bond or team, whose port it is, or a VRF.
+    pub master: Option<LinkIndex>,
+    /// Its packets are its master's: any but a VRF takes them.
+    pub is_port: bool,
 }
 
 impl Link {
@@ -60,6 +64,8 @@ impl Link {
             is_silent: false,
             mtu: 1500,
             base: None,
+            master: None,
+            is_port: false,
         }
     }
 

@@ -15,7 +15,7 @@ const BATCH: u32 = 64;
 const BATCH_PAUSE: Duration = Duration::from_millis(1);
 
 /// An address to announce.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Announcement {
     /// Whose it is.
     pub instance: String,
@@ -96,6 +96,22 @@ impl Announcer {
             refresh: after(announcing.refresh),
             extra: after(announcing.extra),
         });
+    }
+
+    /// The second burst follows once more: a link is back, and its switch may not pass frames yet.
+    pub fn again(&mut self, instance: &str, announcing: &Announcing, now: Instant) {
+        if let Some(plan) = self.plans.get_mut(instance)
+            && announcing.delay > Duration::ZERO
+        {
+            plan.second = Some(now + announcing.delay);
+        }
+    }
+
+    /// What waits for a link is not announced.
+    pub fn drop_waiting(&mut self, instance: &str, link: &str) {
+        for queue in self.lanes.values_mut() {
+            queue.waiting.retain(|a| a.instance != instance || a.link != link);
+        }
     }
 
     /// A lower priority was heard: when the second burst follows.

@@ -9,7 +9,7 @@ use super::exchange::Endpoint;
 use super::holdings::Holdings;
 use super::packet::{PROTOCOL, PROTOCOL_AH};
 use super::settings::{Authentication, Family, InstanceSettings, Transport, Version};
-use crate::net::types::{HeldAddress, Host, LinkIndex};
+use crate::net::types::{HeldAddress, Host, Link, LinkIndex};
 
 /// What an instance stands on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub fn of(settings: &InstanceSettings, host: &Host, vips: &BTreeSet<IpAddr>, hol
         if !settings.ignores_own_link && !link.is_working() {
             let what = if link.is_up { "has no carrier" } else { "is down" };
             ground.fault = Some(format!("interface {name} {what}"));
+        } else if !settings.ignores_own_link && link.is_port {
+            ground.fault = Some(fault_of_port(link, host));
         }
     }
     (ground.link, ground.base) = (base, base);
@@ -88,6 +90,14 @@ pub fn of(settings: &InstanceSettings, host: &Host, vips: &BTreeSet<IpAddr>, hol
         open(&mut ground, settings, source);
     }
     ground
+}
+
+/// A bridge or bond takes what arrives at its ports: an instance there would hear no Master, and become one.
+fn fault_of_port(link: &Link, host: &Host) -> String {
+    let master = link.master.and_then(|index| host.links.get(&index));
+    let master = master.map_or("another interface", |master| &*master.name);
+    let name = &link.name;
+    format!("interface {name} is a port of {master}, which gets its packets: write `interface {master}`")
 }
 
 /// The groups its VMAC is a member of: that of its advertisements, and those where neighbours look for its addresses.

@@ -115,6 +115,8 @@ pub struct Holdings {
     /// Routes, rules and VMACs that are there as far as is known.
     done: BTreeSet<Key>,
     vmacs: BTreeMap<String, Arc<Vmac>>,
+    /// Links that are switched off, however they count.
+    off: BTreeSet<LinkIndex>,
     in_flight: Option<InFlight>,
     /// Addresses the kernel told of while a request was under way: it is to be believed.
     touched: BTreeSet<AddressKey>,
@@ -144,6 +146,7 @@ impl Holdings {
             spared: BTreeSet::new(),
             done: BTreeSet::new(),
             vmacs: BTreeMap::new(),
+            off: BTreeSet::new(),
             in_flight: None,
             touched: BTreeSet::new(),
             pauses: BTreeMap::new(),
@@ -177,9 +180,15 @@ impl Holdings {
         self.pauses.retain(|key, _| wanted.contains(key) == before.contains(key));
     }
 
-    /// All that the host has was told: what was thought of routes and rules is void.
-    pub fn host_was_read(&mut self, host: &Host, is_first: bool) {
-        if is_first {
+    /// All that the host has was told: what was thought of routes and rules is void. `before` is what was known.
+    pub fn host_was_read(&mut self, host: &Host, before: Option<&Host>) {
+        for link in host.links.values() {
+            if let Some(before) = before.and_then(|before| before.links.get(&link.index)) {
+                self.identity_changed(before, link);
+            }
+        }
+        self.off = host.links.values().filter(|link| !link.is_up).map(|link| link.index).collect();
+        if before.is_none() {
             for (link, ip) in &self.wanted.owned_by_host {
                 if host.link(link).is_some_and(|l| prefixes_of(host, l.index, *ip).next().is_some()) {
                     self.spared.insert((link.clone(), *ip));
@@ -202,6 +211,7 @@ impl Holdings {
                     self.forget_through(&name);
                     self.done.remove(&Key::Vmac(name));
                 }
+                self.off.remove(index);
                 self.is_dirty = true;
             }
             News::Address(held) | News::AddressGone(held) => {
@@ -219,7 +229,7 @@ impl Holdings {
                 let asked = self.in_flight.as_ref().and_then(|asked| asked.addresses.get(&key));
                 let is_asked = asked == Some(&is_there);
                 // A link that goes down loses its IPv6 addresses by itself.
-                if !is_asked && link.is_up && is_there != is_wanted {
+                if !is_asked && !self.off.contains(&held.link) && is_there != is_wanted {
                     self.somebody_interferes(Key::Address(key), is_wanted, now);
                 }
                 self.is_dirty = true;
@@ -240,15 +250,55 @@ impl Holdings {
         }
     }
 
-    /// A link is there, or changed; `host` is as before it.
+    /// A link is there, or changed, as it is, however it counts; `host` is as before it.
     pub fn hear_link(&mut self, link: &Link, host: &Host) {
         let before = host.links.get(&link.index);
-        let came_up = link.is_up && !before.is_some_and(|b| b.is_up);
-        if came_up || before.is_none_or(|b| b.name != link.name) {
+        let was_off = match link.is_up {
+            true => self.off.remove(&link.index),
+            false => !self.off.insert(link.index),
+        };
+        if let Some(before) = before {
+            self.identity_changed(before, link);
+        }
+        let came_up = link.is_up && was_off;
+        if came_up || before.is_none() {
             // The kernel drops the routes of a link that goes down, and says so of few.
             self.forget_through(&link.name);
             self.is_dirty = true;
         }
+    }
+
+    /// A link may have another name, or be part of another VRF. What is ours on a link that was renamed is not where
+    /// it is wanted any more, and must be found there to be removed.
+    fn identity_changed(&mut self, before: &Link, link: &Link) {
+        if before.name == link.name {
+            if before.master != link.master {
+                // Its VMACs have to follow it.
+                self.distrust_vmacs_on(&link.name);
+            }
+            return;
+        }
+        let (old, new) = (&before.name, &link.name);
+        let moved = |(name, rest): (String, Prefix)| (if name == *old { new.clone() } else { name }, rest);
+        self.ours = std::mem::take(&mut self.ours).into_iter().map(|(key, a)| (moved(key), a)).collect();
+        let spared = std::mem::take(&mut self.spared).into_iter();
+        self.spared = spared.map(|(l, ip)| (if l == *old { new.clone() } else { l }, ip)).collect();
+        let done = std::mem::take(&mut self.done).into_iter();
+        self.done = done.map(|key| renamed(key, old, new)).collect();
+        if let Some(vmac) = self.vmacs.remove(old) {
+            self.done.remove(&Key::Vmac(new.clone()));
+            self.vmacs.insert(new.clone(), Arc::new(Vmac { name: new.clone(), ..Vmac::clone(&vmac) }));
+        }
+        self.distrust_vmacs_on(old);
+        self.is_dirty = true;
+    }
+
+    /// VMACs on that base have to be made again, or made right.
+    fn distrust_vmacs_on(&mut self, base: &str) {
+        let vmacs = &self.vmacs;
+        let is_on = |name: &String| vmacs.get(name).is_some_and(|vmac| vmac.base == base);
+        self.done.retain(|key| !matches!(key, Key::Vmac(name) if is_on(name)));
+        self.is_dirty = true;
     }
 
     fn forget_through(&mut self, link: &str) {
@@ -446,6 +496,21 @@ impl Holdings {
     /// What came to be there since the last time this was asked.
     pub fn take_appeared(&mut self) -> BTreeSet<Appeared> {
         std::mem::take(&mut self.appeared)
+    }
+}
+
+/// What is there through a link that has another name now.
+fn renamed(key: Key, old: &str, new: &str) -> Key {
+    match key {
+        Key::Route(route) if route.hops.iter().any(|hop| hop.link.as_deref() == Some(old)) => {
+            let mut route = Route::clone(&route);
+            for hop in route.hops.iter_mut().filter(|hop| hop.link.as_deref() == Some(old)) {
+                hop.link = Some(new.to_owned());
+            }
+            Key::Route(Arc::new(route))
+        }
+        Key::Vmac(name) if name == old => Key::Vmac(new.to_owned()),
+        other => other,
     }
 }
 

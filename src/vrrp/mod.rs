@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+mod announceable;
 mod announcer;
 mod drops;
 pub mod event;
@@ -16,6 +17,7 @@ mod hearing;
 mod holdings;
 mod instance;
 mod member;
+mod needed_links;
 pub mod packet;
 mod publish;
 mod reload;

@@ -2,7 +2,7 @@
 //!
 //! [`Announcer`](super::announcer::Announcer) says when; nothing is announced that is not there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::announcer::{Again, Announcement};
@@ -19,6 +19,18 @@ impl Router {
             let announcement = Announcement { instance: it.instance.clone(), link: it.link, ip: it.ip };
             appeared.entry(it.instance).or_default().push(announcement);
         }
+        let renewed = self.renewed();
+        let places: BTreeSet<_> = renewed.values().flatten().map(|a| (&*a.instance, &*a.link)).collect();
+        for (instance, link) in places {
+            // What waits is part of what follows: a link that comes and goes must not pile up announcements.
+            self.announcer.drop_waiting(instance, link);
+        }
+        for (name, announcements) in &renewed {
+            let known = appeared.entry(name.clone()).or_default();
+            known.extend(announcements.iter().cloned());
+            known.sort();
+            known.dedup();
+        }
         for (name, announcements) in appeared {
             let Some(member) = self.members.get(&name).filter(|m| m.state() == State::Master) else {
                 continue;
@@ -26,6 +38,9 @@ impl Router {
             let announcing = member.settings().announcing;
             self.announcer.begin(&name, &announcing, now);
             self.announcer.burst(&announcements, announcing.repeat);
+            if renewed.contains_key(&name) {
+                self.announcer.again(&name, &announcing, now);
+            }
         }
         let members = &self.members;
         let due = self.announcer.due(now, |name| members.get(name).map(|m| m.settings().announcing));
@@ -35,11 +50,28 @@ impl Router {
         let Some(host) = &self.host else { return };
         for announcement in self.announcer.take(now) {
             let Some(link) = host.link(&announcement.link) else { continue };
-            let Some(mac) = link.mac else { continue };
+            // What cannot leave now is announced when the link is back.
+            let Some(mac) = self.announceable.mac(link.index) else { continue };
             let is_router = self.router_links.contains(&link.index);
             let frame = announce::frame(announcement.ip, mac, is_router);
             out.push(Effect::Announce { link: link.index, frame });
         }
+    }
+
+    /// By instance, what is on links that came back, or changed so that neighbours cannot know.
+    fn renewed(&mut self) -> BTreeMap<String, Vec<Announcement>> {
+        let links = self.announceable.take_renewed();
+        let mut renewed: BTreeMap<String, Vec<Announcement>> = BTreeMap::new();
+        if links.is_empty() {
+            return renewed;
+        }
+        let held = self.host.iter().flat_map(|host| self.holdings.held(host));
+        for (_, want) in held.filter(|(link, _)| links.contains(link)) {
+            let instance = want.instance.clone();
+            let (link, ip) = (want.it.link.clone(), want.it.prefix.ip);
+            renewed.entry(instance.clone()).or_default().push(Announcement { instance, link, ip });
+        }
+        renewed
     }
 
     fn announce_for(&mut self, name: &str, again: Again) {

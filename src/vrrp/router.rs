@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::announceable::Announceable;
 use super::announcer::Announcer;
 use super::drops::Drops;
 use super::event::Event;
@@ -57,6 +58,7 @@ pub struct Router {
     pub(super) groups: Vec<Group>,
     pub(super) holdings: Holdings,
     pub(super) announcer: Announcer,
+    pub(super) announceable: Announceable,
     pub(super) levels: Levels,
     pub(super) drops: Drops,
     pub(super) host: Option<Host>,
@@ -97,6 +99,7 @@ impl Router {
             groups: settings.groups.iter().map(|g| Group::new(Arc::clone(g))).collect(),
             holdings: Holdings::new(seed),
             announcer,
+            announceable: Announceable::default(),
             levels: Levels::default(),
             drops: Drops::default(),
             host: None,
@@ -220,6 +223,11 @@ impl Router {
     fn read_host(&mut self, mut host: Host, now: Instant) {
         let is_first = self.host.is_none();
         self.unsteady.keep_only(&host);
+        self.announceable.read(&host);
+        if is_first {
+            // Nothing was announced on any of them.
+            self.announceable.take_renewed();
+        }
         let links = std::mem::take(&mut host.links);
         for link in links.values() {
             let before = self.host.as_ref().and_then(|host| host.links.get(&link.index));
@@ -234,7 +242,7 @@ impl Router {
             }
             self.want();
         }
-        self.holdings.host_was_read(&host, is_first);
+        self.holdings.host_was_read(&host, self.host.as_ref());
         self.host = Some(host);
         self.cause = "the host was read".to_owned();
         self.is_dirty = true;
@@ -242,7 +250,6 @@ impl Router {
 
     fn link_changed(&mut self, link: &Link) {
         let Some(host) = &mut self.host else { return };
-        self.holdings.hear_link(link, host);
         if host.links.insert(link.clone()).as_ref() != Some(link) {
             let how = if link.is_working() { "up" } else { "down" };
             self.cause = format!("interface {} {how}", link.name);
@@ -253,6 +260,8 @@ impl Router {
     fn hear_news(&mut self, news: &News, now: Instant) {
         if let News::Link(link) = news {
             if let Some(host) = &self.host {
+                self.announceable.see(link);
+                self.holdings.hear_link(link, host);
                 let before = host.links.get(&link.index);
                 let delays = &self.settings.link_delays;
                 let link = self.unsteady.counts_as(link.clone(), before, delays, now);
@@ -265,6 +274,7 @@ impl Router {
         match news {
             News::LinkGone(index) => {
                 self.unsteady.forget(*index);
+                self.announceable.forget(*index);
                 if let Some(link) = host.links.remove(*index) {
                     self.cause = format!("interface {} went", link.name);
                 }

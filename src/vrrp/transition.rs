@@ -10,6 +10,7 @@ use super::ground;
 use super::group;
 use super::instance::Claim;
 use super::member::Member;
+use super::needed_links;
 use super::router::Router;
 use super::track;
 use crate::net::types::Host;
@@ -62,7 +63,8 @@ impl Router {
         let cannot_forward = self.director.as_ref().is_some_and(|d| d.cannot_forward.is_some());
         let penalty = if cannot_forward { i64::from(self.settings.forwarding_weight) } else { 0 };
         let sum = own.sum.saturating_add(shared.sum).saturating_sub(penalty);
-        let fault = ground.fault.clone().or(own.fault).or(shared.fault);
+        let needed = || needed_links::fault(member.settings(), host);
+        let fault = ground.fault.clone().or_else(needed).or(own.fault).or(shared.fault);
         let waits_for = ground.waits_for.clone().or(own.unknown).or(shared.unknown);
         if fault.is_some() && member.state() == State::Master && ground.endpoint.is_none() {
             // The last words leave while there is a socket.

@@ -25,8 +25,6 @@ pub(super) struct ShownLink {
     pub(super) alias: String,
     /// Mode of a macvlan.
     pub(super) mode: Option<u32>,
-    /// The bridge, bond or VRF it is part of.
-    pub(super) master: Option<LinkIndex>,
 }
 
 pub(super) fn link(payload: &[u8]) -> Result<ShownLink, Malformed> {
@@ -42,9 +40,11 @@ pub(super) fn link(payload: &[u8]) -> Result<ShownLink, Malformed> {
         is_silent: flags & IFF_NOARP != 0,
         mtu: 0,
         base: None,
+        master: None,
+        is_port: false,
     };
     let (mut kind, mut alias, mut mode, mut is_elsewhere) = (String::new(), String::new(), None, false);
-    let mut master = None;
+    let mut is_of_vrf = false;
     for a in attributes(payload.get(LINK_HEADER..).ok_or(CUT)?) {
         let a = a?;
         match a.kind {
@@ -54,7 +54,7 @@ pub(super) fn link(payload: &[u8]) -> Result<ShownLink, Malformed> {
             }
             IFLA_MTU => link.mtu = a.u32()?,
             IFLA_LINK => link.base = Some(LinkIndex(a.u32()?)).filter(|base| base.0 != 0),
-            IFLA_MASTER => master = Some(LinkIndex(a.u32()?)),
+            IFLA_MASTER => link.master = Some(LinkIndex(a.u32()?)).filter(|master| master.0 != 0),
             IFLA_LINK_NETNSID => is_elsewhere = true,
             IFLA_IFALIAS => alias = a.text(),
             IFLA_LINKINFO => {
@@ -62,6 +62,7 @@ pub(super) fn link(payload: &[u8]) -> Result<ShownLink, Malformed> {
                     let a = a?;
                     match a.kind {
                         IFLA_INFO_KIND => kind = a.text(),
+                        IFLA_INFO_SLAVE_KIND => is_of_vrf = a.text() == "vrf",
                         IFLA_INFO_DATA if kind == "macvlan" => {
                             for a in attributes(a.payload) {
                                 let a = a?;
@@ -80,7 +81,9 @@ pub(super) fn link(payload: &[u8]) -> Result<ShownLink, Malformed> {
     if is_elsewhere {
         link.base = None;
     }
-    Ok(ShownLink { link, kind, alias, mode, master })
+    // One of a switch in software without a kind of its own (Open vSwitch) is a port, too.
+    link.is_port = link.master.is_some() && !is_of_vrf;
+    Ok(ShownLink { link, kind, alias, mode })
 }
 
 /// An address with what only its comparison needs.

@@ -55,7 +55,7 @@ impl Kernel {
             }
         };
         // Its addresses and routes are where the base's are.
-        let of_base = links.iter().find(|shown| shown.link.index == base).and_then(|shown| shown.master);
+        let of_base = links.iter().find(|shown| shown.link.index == base).and_then(|shown| shown.link.master);
         let is_vrf = |index| links.iter().any(|shown| shown.link.index == index && shown.kind == "vrf");
         if let Some(vrf) = of_base.filter(|index| is_vrf(*index)) {
             self.ask(&[encode::set_master(index, vrf)])?;

@@ -51,6 +51,7 @@ pub(super) const IFLA_AF_SPEC: u16 = 26;
 pub(super) const IFLA_LINK_NETNSID: u16 = 37;
 pub(super) const IFLA_INFO_KIND: u16 = 1;
 pub(super) const IFLA_INFO_DATA: u16 = 2;
+pub(super) const IFLA_INFO_SLAVE_KIND: u16 = 4;
 pub(super) const IFLA_MACVLAN_MODE: u16 = 1;
 pub(super) const MACVLAN_PRIVATE: u32 = 1;
 pub(super) const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;

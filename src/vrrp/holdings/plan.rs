@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{AddressKey, Holdings, InFlight, Key, address_key, is_present};
-use crate::net::types::{Host, Op};
+use crate::net::types::{Host, Op, Route, Vmac};
 use crate::time::Instant;
 use crate::vrrp::event::Event;
 
@@ -20,11 +20,13 @@ impl Holdings {
         self.present = present;
         let mut ops = Vec::new();
         self.plan_removals(host, now, &mut ops);
+        self.plan_displaced(now, &mut ops);
         self.plan_additions(host, now, &mut ops);
         let gone: Vec<_> = self.vmacs.values().filter(|v| !self.wanted.vmacs.contains(v)).cloned().collect();
         for vmac in gone {
             let key = Key::Vmac(vmac.name.clone());
-            if self.may_try(&key, now) {
+            let is_planned = ops.iter().any(|(planned, _)| *planned == key);
+            if !is_planned && self.may_try(&key, now) {
                 ops.push((key, Op::RemoveVmac(vmac)));
             }
         }
@@ -100,11 +102,44 @@ impl Holdings {
         matches!((wanted, self.ours.get(key)), (Some(want), Some(ours)) if want.it != *ours)
     }
 
+    /// VMACs that somebody renamed go first: their MAC address is wanted for another.
+    fn plan_displaced(&mut self, now: Instant, ops: &mut Vec<(Key, Op)>) {
+        let wanted = &self.wanted.vmacs;
+        let is_displaced = |v: &&Arc<Vmac>| {
+            let is_same = |w: &Arc<Vmac>| (&w.base, w.mac) == (&v.base, v.mac);
+            wanted.iter().all(|w| w.name != v.name) && wanted.iter().any(is_same)
+        };
+        let displaced: Vec<_> = self.vmacs.values().filter(is_displaced).cloned().collect();
+        for vmac in displaced {
+            let key = Key::Vmac(vmac.name.clone());
+            if self.may_try(&key, now) {
+                ops.push((key, Op::RemoveVmac(vmac)));
+            }
+        }
+    }
+
+    /// A VMAC of ours that is not on the link it is to be on, because that was renamed.
+    fn is_misplaced(&self, vmac: &Vmac, host: &Host) -> bool {
+        let base = host.link(&vmac.base).map(|base| base.index);
+        self.vmacs.contains_key(&vmac.name) && host.link(&vmac.name).is_some_and(|link| link.base != base)
+    }
+
+    /// Whether the links of a route's hops are there and switched on: else the kernel refuses it.
+    fn has_way(&self, route: &Route, host: &Host) -> bool {
+        let links = route.hops.iter().filter_map(|hop| hop.link.as_deref());
+        links.map(|name| host.link(name)).all(|link| link.is_some_and(|l| !self.off.contains(&l.index)))
+    }
+
     fn plan_additions(&mut self, host: &Host, now: Instant, ops: &mut Vec<(Key, Op)>) {
         for vmac in self.wanted.vmacs.clone() {
             let key = Key::Vmac(vmac.name.clone());
             let is_there = self.done.contains(&key) && self.vmacs.get(&vmac.name) == Some(&vmac);
-            if !is_there && host.link(&vmac.base).is_some() && self.may_try(&key, now) {
+            if !is_there && self.is_misplaced(&vmac, host) {
+                // Made again when it has gone.
+                if self.may_try(&key, now) {
+                    ops.push((key, Op::RemoveVmac(vmac)));
+                }
+            } else if !is_there && host.link(&vmac.base).is_some() && self.may_try(&key, now) {
                 let old = self.vmacs.insert(vmac.name.clone(), Arc::clone(&vmac));
                 if let Some(old) = old.filter(|old| *old != vmac) {
                     ops.push((key.clone(), Op::RemoveVmac(old)));
@@ -117,6 +152,11 @@ impl Holdings {
             let key = Key::Address(place.clone());
             let Some(link) = host.link(&want.it.link) else { continue };
             if self.spared.contains(&(place.0.clone(), place.1.ip)) {
+                continue;
+            }
+            // The kernel gives a link that is switched off no address of IPv6; one of IPv4 is of no use there, and
+            // the link may be about to go.
+            if self.off.contains(&link.index) {
                 continue;
             }
             let is_changed = self.is_changed(&place);
@@ -136,7 +176,7 @@ impl Holdings {
         for want in self.wanted.routes.clone() {
             let key = Key::Route(Arc::clone(&want.it));
             let is_wanted = !self.done.contains(&key) && !self.abandoned.contains(&key);
-            if is_wanted && self.may_try(&key, now) {
+            if is_wanted && self.has_way(&want.it, host) && self.may_try(&key, now) {
                 ops.push((key, Op::AddRoute(want.it)));
             }
         }

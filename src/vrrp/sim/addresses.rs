@@ -189,7 +189,7 @@ fn routes_and_rules_come_with_mastership_are_mended_and_go() {
     world.nodes[0].host.set_up(e1, false);
     world.run(SECOND);
     world.nodes[0].host.set_up(e1, true);
-    world.run(3 * SECOND);
+    world.run(10 * SECOND);
     assert_eq!(counts(&world), (1, 1));
     world.tell(0, Input::Stop);
     world.run(SECOND);

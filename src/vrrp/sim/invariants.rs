@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::world::World;
 use crate::net::types::LinkIndex;
+use crate::time::Instant;
 use crate::vrrp::exchange::{Endpoint, State};
 use crate::vrrp::packet;
 use crate::vrrp::settings::InstanceSettings;
@@ -46,6 +47,37 @@ pub fn announces_what_it_has(world: &mut World, node: usize, link: LinkIndex, fr
     if !is_held {
         world.broken.push(format!("announces what it has: {node} announces {ip} on {name}"));
     }
+    let known = world.nodes[node].links.get(&link).map(|(_, link)| link.clone());
+    let is_possible = known.is_some_and(|l| l.is_working() && l.mac.is_some_and(|mac| frame[6..12] == mac.0));
+    if !is_possible {
+        world.broken.push(format!("announces where it can, with its MAC address: {node} {ip} on {name}"));
+    }
+}
+
+/// At rest: each VIP of a Master was announced since its link works, has its MAC address and its master.
+pub fn neighbours_know(world: &mut World, node: usize) {
+    let this = &world.nodes[node];
+    let mut wrong = Vec::new();
+    for instance in &this.settings.instances {
+        if world.state(node, &instance.name) != Some(State::Master) || instance.announcing.repeat == 0 {
+            continue;
+        }
+        for (name, ip) in addresses(instance) {
+            let Some(index) = this.host.host().link(&name).map(|l| l.index) else { continue };
+            let Some((since, _)) = this.links.get(&index).filter(|(_, link)| link.is_working()) else {
+                continue;
+            };
+            let is_it = |(at, on, frame): &(Instant, LinkIndex, Vec<u8>)| {
+                at >= since && *on == index && announced(frame) == ip
+            };
+            if this.has(ip) && !this.announced.iter().any(is_it) {
+                wrong.push(format!(
+                    "neighbours know: {ip} on {name} of {node} was not announced since {since:?}"
+                ));
+            }
+        }
+    }
+    world.broken.extend(wrong);
 }
 
 /// The address an announcement is about.
@@ -79,6 +111,7 @@ pub fn at_rest(world: &mut World) {
         }
     }
     for node in 0..world.nodes.len() {
+        neighbours_know(world, node);
         a_group_is_together(world, node);
     }
 }

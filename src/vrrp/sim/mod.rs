@@ -10,6 +10,7 @@ mod conflicts;
 mod groups;
 mod invariants;
 mod life;
+mod links;
 mod noise;
 mod protocol;
 pub mod site;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::invariants;
 use crate::net::memory::MemoryHost;
-use crate::net::types::{LinkIndex, MacAddress, News, Op, Prefix, Refusal};
+use crate::net::types::{Link, LinkIndex, MacAddress, News, Op, Prefix, Refusal};
 use crate::time::Instant;
 use crate::vrrp::Router;
 use crate::vrrp::event::Event;
@@ -47,6 +47,8 @@ pub struct Node {
     pub sent: Vec<(Instant, u8, u8, IpAddr)>,
     /// When it last said that it is Master, by VRID.
     pub last_claim: BTreeMap<u8, Instant>,
+    /// Its links as its router was told of them, and since when they are so.
+    pub links: BTreeMap<LinkIndex, (Instant, Link)>,
     /// Frames that were announced.
     pub announced: Vec<(Instant, LinkIndex, Vec<u8>)>,
     /// Operations asked of the kernel.
@@ -212,6 +214,9 @@ impl World {
                 other => self.nodes[node].waiting.push_back(other),
             }
             return;
+        }
+        if self.nodes[node].router.is_some() {
+            self.nodes[node].learn_links(self.now, &input);
         }
         let Some(router) = &mut self.nodes[node].router else { return };
         let mut effects = Vec::new();
@@ -555,6 +560,7 @@ impl Node {
             events: Vec::new(),
             sent: Vec::new(),
             last_claim: BTreeMap::new(),
+            links: BTreeMap::new(),
             announced: Vec::new(),
             ops: Vec::new(),
             has_guardian: true,
@@ -571,6 +577,25 @@ impl Node {
             waiting: VecDeque::new(),
             is_asking: false,
         }
+    }
+
+    fn learn_links(&mut self, now: Instant, input: &Input) {
+        match input {
+            Input::News(News::Link(link)) => self.learn_link(now, link),
+            Input::News(News::LinkGone(index)) => drop(self.links.remove(index)),
+            Input::Host(host) => {
+                self.links.retain(|index, _| host.links.contains_key(index));
+                host.links.values().for_each(|link| self.learn_link(now, link));
+            }
+            _ => {}
+        }
+    }
+
+    fn learn_link(&mut self, now: Instant, link: &Link) {
+        let what = |link: &Link| (link.is_working(), link.mac, link.master);
+        let before = self.links.get(&link.index).filter(|(_, before)| what(before) == what(link));
+        let since = before.map_or(now, |(since, _)| *since);
+        self.links.insert(link.index, (since, link.clone()));
     }
 
     /// The number of a link.
