@@ -227,6 +227,28 @@ impl Daemon {
         super::same("exit code", &code, &0)
     }
 
+    /// Has it hand over by `lvsd handover`, and checks that it has ended with 0 when the command has.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn hand_over(mut self) -> Verdict {
+        let path = format!("/proc/{}/cmdline", self.child.id());
+        let line = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
+        let words: Vec<&str> = line.split('\0').collect();
+        let value = |option| words.iter().skip_while(|word| **word != option).nth(1).copied();
+        let mut command = Command::new(lvsd_binary());
+        command.args(["handover", "--force"]);
+        for option in ["--run-dir", "--control"] {
+            command.arg(option).arg(value(option).ok_or_else(|| format!("no {option}: {words:?}"))?);
+        }
+        let output = command.stdin(Stdio::null()).output().map_err(|e| format!("lvsd handover: {e}"))?;
+        if !output.status.success() {
+            return Err(format!("lvsd handover: {output:?}\n{}", end_of(&self.log_text())));
+        }
+        let code = self.wait_exit(seconds(1))?;
+        super::same("exit code", &code, &0)
+    }
+
     /// Its resident memory in KiB.
     ///
     /// # Errors

@@ -34,6 +34,7 @@ mod restart;
 mod same_table;
 mod scale;
 mod schedulers;
+mod signals;
 mod soak;
 mod sorry;
 mod stop;
@@ -261,6 +262,12 @@ pub const SCENARIOS: &[Scenario] = &[
         unit_file::run,
     ),
     scenario(
+        "signals",
+        "no signal but SIGTERM and SIGINT ends a director or takes its VIP; those of keepalived's dumps write the status",
+        120,
+        signals::run,
+    ),
+    scenario(
         "sysctls",
         "IPVS settings are applied, kept, left by a crash, put back by a stop; traps are said",
         120,
@@ -276,7 +283,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario("plan", "what would change is said, nothing is changed, and then it happens", 180, plan::run),
     both(scenario(
         "restart",
-        "kill -9 and SIGUSR2 under load: no request fails, known down stays down",
+        "kill -9 and `lvsd handover` under load: no request fails, known down stays down",
         120,
         restart::run,
     )),

@@ -3,6 +3,7 @@
 pub mod check;
 mod doctor;
 mod genhash;
+mod handover;
 pub mod keywords;
 mod order;
 mod plan;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::config::Strictness;
+use crate::daemon::signals::SignalName;
 use crate::daemon::startup::{Exit, default_config};
 use crate::director::order::Change;
 
@@ -32,17 +34,26 @@ use crate::director::order::Change;
 /// health of your real servers say.
 #[derive(Debug, Parser)]
 #[command(name = "lvsd", version, max_term_width = 100)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    arg_required_else_help = true
+)]
 pub struct Arguments {
+    /// Print the number of a signal by the name keepalived gives it: STOP, RELOAD, DATA, STATS, STATS_CLEAR, JSON, TDATA
+    #[arg(long, value_name = "NAME", required = true)]
+    signum: Option<SignalName>,
     #[command(subcommand)]
-    command: Commands,
+    command: Option<Commands>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Commands {
     /// Direct: program the kernel and keep it true, until told to end.
     ///
-    /// SIGTERM or SIGINT: stop, our services are removed. SIGUSR2: hand over, everything stays in the kernel
-    /// for the next start. SIGHUP: read the configuration again; an error changes nothing.
+    /// SIGTERM, SIGINT: stop, our services are removed. SIGHUP: read the configuration again; an error changes nothing.
+    /// SIGUSR1, SIGUSR2, and keepalived's signal for JSON: write the status to status.json and status.txt in the run
+    /// directory. Other signals do no harm. To leave everything in the kernel for the next start: `lvsd handover`.
     Run(run::RunArguments),
     /// Say everything that is wrong with a configuration; exit 0 when it can be run, 78 when not.
     Check(check::CheckArguments),
@@ -54,6 +65,11 @@ enum Commands {
     /// Make the running lvsd read its configuration again; exit 0 when it is in force, 78 when it is rejected and
     /// nothing changed.
     Reload(reload::ReloadArguments),
+    /// Make the running lvsd end and leave everything in the kernel for the next start; exit 0 when it has ended.
+    ///
+    /// The next one has to start within about two advertisement intervals: else the VIPs are given up, and the peer
+    /// takes over. Refused (exit 78) while the configuration has errors, because the next start would fail.
+    Handover(handover::HandoverArguments),
     /// Show virtual servers, real servers and their health, as the running lvsd sees them.
     Status(status::StatusArguments),
     /// Show the last attempts of a real server's checkers, and why it is up or down.
@@ -109,11 +125,18 @@ pub fn main() -> Exit {
             return if is_asked_for { Exit::Ok } else { Exit::Usage };
         }
     };
-    match arguments.command {
+    let command = match (arguments.command, arguments.signum) {
+        (Some(command), _) => command,
+        (None, Some(name)) => return run::signum(name),
+        // The parser has refused it.
+        (None, None) => return Exit::Usage,
+    };
+    match command {
         Commands::Run(arguments) => run::run(&arguments),
         Commands::Check(arguments) => check::run(&arguments),
         Commands::Plan(arguments) => plan::run(&arguments),
         Commands::Reload(arguments) => reload::run(&arguments),
+        Commands::Handover(arguments) => handover::run(&arguments),
         Commands::Status(arguments) => status::run(&arguments),
         Commands::Why(arguments) => why::run(&arguments),
         Commands::Drain(arguments) => order::drain(&arguments),

@@ -9,8 +9,9 @@ use tracing::warn;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::debug_fn;
 
-use super::{ConfigArguments, check, complain};
+use super::{ConfigArguments, check, complain, print, status};
 use crate::config;
+use crate::daemon::signals::SignalName;
 use crate::daemon::sink;
 use crate::daemon::startup::{Early, Exit, Failure, Options};
 use crate::syntax::diagnostic::Class;
@@ -34,6 +35,13 @@ pub(super) struct RunArguments {
     /// Form of the log on standard error; LVSD_LOG=debug says more
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
+    /// When a signal asks for the status (SIGUSR1, SIGUSR2, SIGRTMIN+2), also write keepalived.data, keepalived.stats
+    /// and keepalived.json in keepalived's form into this folder, for exporters that read them
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "/tmp")]
+    keepalived_dumps: Option<PathBuf>,
+    /// Print the number of a signal by the name keepalived gives it, and exit
+    #[arg(long, value_name = "NAME")]
+    pub(super) signum: Option<SignalName>,
     /// Start although another director runs in this network namespace
     #[arg(long)]
     force: bool,
@@ -47,7 +55,16 @@ enum LogFormat {
     Json,
 }
 
+/// The number of a signal, for `kill -s $(lvsd --signum=DATA) PID`.
+pub(super) fn signum(name: SignalName) -> Exit {
+    print(&format!("{}\n", name.0));
+    Exit::Ok
+}
+
 pub(super) fn run(arguments: &RunArguments) -> Exit {
+    if let Some(name) = arguments.signum {
+        return signum(name);
+    }
     start_log(arguments.log_format);
     match start(arguments) {
         Ok(()) => Exit::Ok,
@@ -77,6 +94,8 @@ fn start(arguments: &RunArguments) -> Result<(), Failure> {
         control,
         metrics: arguments.metrics,
         force: arguments.force,
+        keepalived_dumps: arguments.keepalived_dumps.clone(),
+        render: status::render,
     };
     early.run(&options, config)
 }

@@ -34,7 +34,8 @@ pub(super) fn run(arguments: &StatusArguments) -> Exit {
     Exit::Ok
 }
 
-fn render(daemon: &DaemonStatus) -> String {
+/// The status as text.
+pub(super) fn render(daemon: &DaemonStatus) -> String {
     let mut text = format!(
         "lvsd {}, pid {}, up {}, {}\n",
         daemon.version,

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,8 @@ const REPLY_LIMIT: u64 = 256 << 20;
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Conversations at one time; further ones wait in the socket's backlog.
 const CONVERSATIONS: usize = 16;
+/// Longest time the end of the process waits until the last answers are written.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// What an operator may ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +41,8 @@ pub enum Command {
     Reload,
     /// Is anything wrong with the daemon itself?
     Health,
+    /// Leave everything in the kernel for the next start, and end.
+    HandOver,
     /// The last attempts of the checkers of some real servers.
     Why(Selector),
     /// An operator's order about some real servers.
@@ -68,6 +73,11 @@ pub enum Reply {
     Why(Vec<RealServerStory>),
     /// To [`Command::Order`]: the real servers it is about now.
     Ordered(Vec<Subscriber>),
+    /// To [`Command::HandOver`], when everything is written and the process is about to exit.
+    HandedOver {
+        /// The process that ends.
+        pid: u32,
+    },
     /// The request made no sense.
     Error(String),
 }
@@ -83,6 +93,9 @@ pub struct DaemonStatus {
     pub uptime_seconds: u64,
     /// The configuration file.
     pub config: PathBuf,
+    /// Unknown words in it are only warnings (`--lenient`).
+    #[serde(default)]
+    pub is_lenient: bool,
     /// What is wrong with the daemon itself, in words: the same as `/healthz` says.
     pub trouble: Option<String>,
     /// How the last reload ended; None when there was none.
@@ -151,6 +164,7 @@ pub struct Control {
     path: PathBuf,
     questions: mpsc::Receiver<Question>,
     asker: Asker,
+    places: Arc<Semaphore>,
 }
 
 impl Control {
@@ -165,13 +179,23 @@ impl Control {
         // Full: the conversations wait, which their time limit bounds.
         let (sender, questions) = mpsc::channel(CONVERSATIONS);
         let asker = Asker(sender);
-        tokio::spawn(accept(listener, asker.clone()));
-        Ok(Control { path: path.to_owned(), questions, asker })
+        let places = Arc::new(Semaphore::new(CONVERSATIONS));
+        tokio::spawn(accept(listener, asker.clone(), Arc::clone(&places)));
+        Ok(Control { path: path.to_owned(), questions, asker, places })
     }
 
     /// For others within the daemon who ask what operators ask.
     pub fn asker(&self) -> Asker {
         self.asker.clone()
+    }
+
+    /// Asks for nothing more: conversations that are under way end, which takes half a second at most.
+    pub async fn finish(&mut self) {
+        self.questions.close();
+        while self.questions.try_recv().is_ok() {}
+        // One place is held by the next conversation, which has not begun.
+        let all = u32::try_from(CONVERSATIONS - 1).expect("a small number");
+        let _ = tokio::time::timeout(LAST_ANSWERS, self.places.acquire_many(all)).await;
     }
 
     /// The next question; waits for ever when the socket is gone.
@@ -199,10 +223,9 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-async fn accept(listener: UnixListener, asker: Asker) {
-    let places = std::sync::Arc::new(Semaphore::new(CONVERSATIONS));
+async fn accept(listener: UnixListener, asker: Asker, places: Arc<Semaphore>) {
     loop {
-        let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {

@@ -14,14 +14,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use super::actuator::Actuator;
 use super::clock;
 use super::control::{Command, Control, DaemonStatus, Question, Reply};
 use super::doors::DoorKeeper;
+use super::dump::Dumps;
 use super::guardian::Guardian;
 use super::leaks::LeakWatch;
 use super::life;
@@ -31,6 +32,7 @@ use super::prober::Prober;
 use super::pulse::{Body, Pulse};
 use super::reload::Reloads;
 use super::router::{self, Handle, News};
+use super::signals::{Order, Signals};
 use super::sink::Sink;
 use super::startup;
 use super::state_file::RunDirectory;
@@ -69,6 +71,12 @@ pub struct Shell {
     pub stop_by: Option<Instant>,
     /// Who waits for a status with the router's part; the control socket bounds how many.
     pub asking: Vec<oneshot::Sender<Reply>>,
+    /// Where a status goes that was asked for by a signal.
+    pub dumps: Dumps,
+    /// The status of that kind that is being written.
+    pub dumping: Option<JoinHandle<()>>,
+    /// Who waits for the end of a hand-over; the control socket bounds how many.
+    pub handing_over: Vec<oneshot::Sender<Reply>>,
     /// When they are told the last one there is.
     pub status_by: Option<Instant>,
     /// Talks to the kernel.
@@ -103,24 +111,6 @@ pub struct Shell {
     pub is_stopping: bool,
 }
 
-/// The signals that are orders; from its making on they do not end the process.
-pub struct Signals {
-    hangup: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-    hand_over: Signal,
-    out_of_time: Signal,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Order {
-    Reload,
-    Stop(&'static str),
-    HandOver,
-    /// The router's thread reached RLIMIT_RTTIME.
-    Demote,
-}
-
 /// Runs until the director is finished; whether it finished clean.
 pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
     let mut prober = Prober::default();
@@ -146,14 +136,22 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                 shell.sysctls.release();
                 shell.doors.release().await;
             }
-            shell.part_from_router().await;
+            if shell.is_stopping {
+                shell.part_from_router().await;
+                shell.sink.finish(true).await;
+            } else {
+                // Its advertisements go on until there is nothing else to wait for.
+                shell.sink.finish(false).await;
+                shell.hand_over_router();
+                shell.part_from_router().await;
+            }
             shell.guardian.take().into_iter().for_each(Guardian::dismiss);
-            shell.sink.finish(shell.is_stopping).await;
             let config = shell.director.config();
             if let Some(script) = config.global.shutdown.as_ref().filter(|_| shell.is_stopping) {
                 life::run("shutdown_script", script, config.vrrp.secures_scripts, signals.end()).await;
             }
             info!("done");
+            shell.answer_hand_over().await;
             return is_clean;
         }
         input = loop {
@@ -165,7 +163,7 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                 () = shell.sink.work() => continue,
                 answer = shell.actuator.answer() => break answer,
                 order = signals.next() => {
-                    if let Some(input) = shell.obey(order) {
+                    if let Some(input) = shell.obey(order, &pulse) {
                         break input;
                     }
                 }
@@ -263,7 +261,7 @@ impl Shell {
     }
 
     /// What an order by signal means for the director; a reload is read first.
-    fn obey(&mut self, order: Order) -> Option<Input> {
+    fn obey(&mut self, order: Order, pulse: &Pulse) -> Option<Input> {
         match order {
             Order::Stop(signal) => {
                 if !self.director.is_ending() {
@@ -289,10 +287,9 @@ impl Shell {
                 self.router.iter().for_each(Handle::demote);
                 None
             }
-            Order::HandOver => {
-                info!("SIGUSR2: handing over, everything stays in the kernel");
-                self.hand_over_router();
-                Some(Input::HandOver)
+            Order::Dump(signal) => {
+                self.dump(signal, pulse);
+                None
             }
             Order::Reload => {
                 self.reloads.begin(None);
@@ -328,6 +325,35 @@ impl Shell {
             // Nobody waits for it any more: nothing to tell.
             let _ = reply.send(Reply::Status(Box::new(self.status(clock::now(), pulse))));
         }
+    }
+
+    /// Writes the status into files, off the loop; a second signal meanwhile is answered by the same files.
+    fn dump(&mut self, signal: &'static str, pulse: &Pulse) {
+        if self.dumping.as_ref().is_some_and(|job| !job.is_finished()) {
+            return;
+        }
+        let (reply, answer) = oneshot::channel();
+        self.answer(Question { command: Command::Status, reply }, pulse);
+        let dumps = self.dumps.clone();
+        self.dumping = Some(tokio::spawn(async move {
+            if let Ok(Reply::Status(status)) = answer.await {
+                // A disk that hangs must not stop the loop.
+                let _ = tokio::task::spawn_blocking(move || dumps.write(signal, &status)).await;
+            }
+        }));
+    }
+
+    /// Everything is handed over: the command that asked for it is answered, and the answer leaves this process.
+    async fn answer_hand_over(&mut self) {
+        let waiting = std::mem::take(&mut self.handing_over);
+        if waiting.is_empty() {
+            return;
+        }
+        for reply in waiting {
+            // The command may have been interrupted.
+            let _ = reply.send(Reply::HandedOver { pid: std::process::id() });
+        }
+        self.control.finish().await;
     }
 
     /// What a successor may keep is written before the router lets go.
@@ -408,6 +434,12 @@ impl Shell {
                 }
                 None => Reply::Status(Box::new(self.status(now, pulse))),
             },
+            Command::HandOver if self.director.is_ending() => Reply::Error("lvsd is ending".to_owned()),
+            Command::HandOver => {
+                info!("handing over, everything stays in the kernel");
+                self.handing_over.push(question.reply);
+                return Some(Input::HandOver);
+            }
             Command::Health => Reply::Health(pulse.trouble(now, &self.body())),
             Command::Reload if self.director.is_ending() => Reply::Error("lvsd is ending".to_owned()),
             Command::Reload => {
@@ -427,6 +459,7 @@ impl Shell {
             pid: std::process::id(),
             uptime_seconds: now.since(self.started_at).as_secs(),
             config: self.reloads.path().to_owned(),
+            is_lenient: self.reloads.is_lenient(),
             trouble: pulse.trouble(now, &self.body()),
             last_reload: self.reloads.outcome(now),
             reloads_accepted,
@@ -452,37 +485,6 @@ impl Shell {
         let some: Vec<String> = known.iter().take(KNOWN_SHOWN).cloned().collect();
         let more = if known.len() > KNOWN_SHOWN { ", ..." } else { "" };
         Reply::Error(format!("there is no real server {selector}; there are: {}{more}", some.join(", ")))
-    }
-}
-
-impl Signals {
-    /// Catches them. Needs the event loop's context.
-    ///
-    /// # Errors
-    /// When there is no event loop.
-    pub fn new() -> std::io::Result<Signals> {
-        Ok(Signals {
-            hangup: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hand_over: signal(SignalKind::user_defined2())?,
-            out_of_time: signal(SignalKind::from_raw(libc::SIGXCPU))?,
-        })
-    }
-
-    /// Waits until somebody wants the end, or a hand-over.
-    pub async fn end(&mut self) {
-        while !matches!(self.next().await, Order::Stop(_) | Order::HandOver) {}
-    }
-
-    async fn next(&mut self) -> Order {
-        tokio::select! {
-            _ = self.terminate.recv() => Order::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => Order::Stop("SIGINT"),
-            _ = self.hand_over.recv() => Order::HandOver,
-            _ = self.hangup.recv() => Order::Reload,
-            _ = self.out_of_time.recv() => Order::Demote,
-        }
     }
 }
 

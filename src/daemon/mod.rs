@@ -7,12 +7,14 @@
 //! scripts of the start and the end. [`trackers`] watch what the router follows. [`process`] knows who else runs here,
 //! [`traps`] what on this host will hurt, [`sysctls`] keeps its settings, [`doors`] knows its addresses and has arriving
 //! packets marked, [`leaks`] asks who answers for its VIPs. [`plan`] only looks.
+//! [`signals`] says what each signal means, [`dump`] writes the status into files when one asks for it.
 //! [`guardian`] acts when all of it has died.
 
 pub mod actuator;
 pub mod clock;
 pub mod control;
 pub mod doors;
+pub mod dump;
 mod exposition;
 pub mod fifos;
 pub mod guardian;
@@ -31,6 +33,7 @@ pub mod reload;
 pub mod router;
 mod router_metrics;
 pub mod scripts;
+pub mod signals;
 pub mod sink;
 mod smtp;
 pub mod startup;

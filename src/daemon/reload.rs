@@ -48,6 +48,11 @@ impl Reloads {
         Reloads { path, strictness, job: None, waiting, next, last: None, accepted: 0, rejected: 0 }
     }
 
+    /// Whether unknown words are only warnings.
+    pub fn is_lenient(&self) -> bool {
+        matches!(self.strictness, Strictness::Lenient)
+    }
+
     /// Begins one, or notes that another one is wanted after the one under way.
     pub fn begin(&mut self, waiter: Option<Waiter>) {
         if self.job.is_some() {

@@ -9,15 +9,17 @@ use tokio::runtime::{Builder, Runtime};
 use tracing::{info, warn};
 
 use super::actuator::Actuator;
-use super::control::Control;
+use super::control::{Control, DaemonStatus};
 use super::doors::DoorKeeper;
+use super::dump::Dumps;
 use super::guardian::Guardian;
 use super::leaks::LeakWatch;
 use super::life;
-use super::main_loop::{self, Shell, Signals};
+use super::main_loop::{self, Shell};
 use super::notify::Notifier;
 use super::process;
 use super::reload::Reloads;
+use super::signals::Signals;
 use super::sink::Sink;
 use super::state_file::{self, RunDirectory};
 use super::sysctls::{self, Keeper, Kernel};
@@ -81,6 +83,10 @@ pub struct Options {
     pub metrics: Option<SocketAddr>,
     /// Start beside another director.
     pub force: bool,
+    /// Folder of files in keepalived's form, written when a signal asks for the status.
+    pub keepalived_dumps: Option<PathBuf>,
+    /// The status as text for people.
+    pub render: fn(&DaemonStatus) -> String,
 }
 
 /// What must be there before anything else: from here on a signal is an order and no longer a sudden end.
@@ -235,6 +241,13 @@ async fn direct(
         level: None,
         stop_by: None,
         asking: Vec::new(),
+        dumps: Dumps {
+            run_dir: options.run_dir.clone(),
+            keepalived: options.keepalived_dumps.clone(),
+            render: options.render,
+        },
+        dumping: None,
+        handing_over: Vec::new(),
         status_by: None,
         actuator: Actuator::new(backend, open_kernel),
         control,

@@ -170,6 +170,16 @@ impl Node {
         self.wait_end()
     }
 
+    /// Has it hand over, and waits until it has ended with 0.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn hand_over(&mut self) -> Verdict {
+        let daemon = self.daemon.take().ok_or_else(|| format!("nothing runs on {}", self.host.name()))?;
+        self.said.push_str(&daemon.log_text());
+        daemon.hand_over()
+    }
+
     /// Waits until it has ended with 0.
     ///
     /// # Errors

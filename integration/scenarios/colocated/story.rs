@@ -128,7 +128,7 @@ pub fn ends(lab: &Lab, pair: &Pair) -> Verdict {
     let [a, b] = [LVSD.start(lab, &pair.a)?, LVSD.start(lab, &pair.b)?];
     LVSD.wait_until_whole(&[&pair.a, &pair.b])?;
     let before = (Table::read(&pair.a)?, filters(&pair.a)?);
-    a.end(Signal::USR2)?;
+    a.hand_over()?;
     same("after a hand-over", &(Table::read(&pair.a)?, filters(&pair.a)?), &before)?;
     pair.all_is_well(lab, "handed over to nobody")?;
     let a = LVSD.start(lab, &pair.a)?;

@@ -42,7 +42,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
     ));
     keepalived.end(Signal::TERM)?;
 
-    daemon.end(Signal::USR2)?;
+    daemon.hand_over()?;
     let file = configure(lab, &ours, CONF)?;
     let mut daemon = Daemon::start_lvsd(lab, &ours, &file, &run_dir(&ours), &[])?;
     daemon.wait_log(READY, seconds(30))?;

@@ -62,14 +62,14 @@ pub fn run(lab: &mut Lab) -> Verdict {
     ledger
         .count(&site, "quorum is back: the sorry server is relieved", |site| site.wait_for_serving(&ALL))?;
 
-    for (event, signal) in [("kill -9 and start", Signal::KILL), ("SIGUSR2 and start", Signal::USR2)] {
+    for (event, is_killed) in [("kill -9 and start", true), ("hand-over and start", false)] {
         let before = daemon;
         let mut after = None;
         ledger.count(&site, event, |site| {
-            if signal == Signal::KILL {
+            if is_killed {
                 before.kill().map(drop)?
             } else {
-                before.end(signal)?
+                before.hand_over()?
             }
             after = Some(Daemon::lvsd(lab, &site.director, FULL)?);
             site.wait_for_serving(&ALL)

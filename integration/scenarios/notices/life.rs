@@ -42,7 +42,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
     hang(false)?;
 
     lab.step("a hand-over is no end");
-    daemon.end(Signal::USR2)?;
+    daemon.hand_over()?;
     same("what is told", &told(), &vec![around[0].to_owned()])?;
     let daemon = Daemon::lvsd(lab, &host, &conf(5))?;
     serves(&host)?;

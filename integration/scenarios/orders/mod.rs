@@ -42,7 +42,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
     same("the drained server's entry", &site.table()?.to_string().contains("10.1.0.22"), &false)?;
 
     lab.step("a restart remembers it; undrain");
-    daemon.end(Signal::USR2)?;
+    daemon.hand_over()?;
     let daemon = Daemon::lvsd(lab, &site.director, CONF)?;
     load.wait_for_answers(50)?;
     site.wait_for_serving(&["10.1.0.21:80", "10.1.0.23:80"])?;

@@ -18,7 +18,7 @@ pub fn nothing_is_left(lab: &Lab, site: &Site) -> Verdict {
     let host = &site.director;
     let file = yaml(lab, "dr", false)?;
     same("accept_local before", &accept_local(host)?, &"0".to_owned())?;
-    for end in ["kill -9", "SIGUSR2"] {
+    for end in ["kill -9", "hand-over"] {
         lab.step(format!("{end} during a probe"));
         let daemon = start(lab, host, &file)?;
         wait_for_only(host, VIP, &reals(false, &REAL_SERVERS)?)?;
@@ -62,7 +62,7 @@ pub fn nothing_is_left(lab: &Lab, site: &Site) -> Verdict {
 fn leave(daemon: Daemon, end: &str) -> Verdict {
     match end {
         "kill -9" => daemon.kill().map(drop),
-        _ => daemon.end(Signal::USR2),
+        _ => daemon.hand_over(),
     }
 }
 

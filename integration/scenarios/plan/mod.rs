@@ -4,8 +4,6 @@
 use std::net::TcpStream;
 use std::path::Path;
 
-use rustix::process::Signal;
-
 use crate::lab::daemon::{Daemon, Finished, configure, control, lvsd, run_dir};
 use crate::lab::host::Host;
 use crate::lab::site::WEB;
@@ -110,7 +108,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
         let table = site.table()?;
         if table.serving(WEB).is_empty() { Ok(()) } else { Err(table.to_string()) }
     })?;
-    daemon.end(Signal::USR2)?;
+    daemon.hand_over()?;
     let left = unchanged(director, &then)?;
     same("exit code after a hand-over", &left.code, &Some(0))?;
     says(

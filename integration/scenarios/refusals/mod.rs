@@ -33,7 +33,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
     lab.step("beside keepalived, by force");
     let mut forced = Daemon::start_lvsd(lab, d1, &file, &run_dir(d1), &["--force"])?;
     forced.wait_log(READY, seconds(30))?;
-    forced.end(Signal::USR2)?;
+    forced.hand_over()?;
     keepalived.signal(Signal::TERM)?;
     keepalived.wait_exit(seconds(15))?;
 

@@ -1,4 +1,4 @@
-//! The daemon dies (kill -9) or hands over (SIGUSR2) under load and is started again: the table stays and no
+//! The daemon dies (kill -9) or hands over (`lvsd handover`) under load and is started again: the table stays and no
 //! request fails; a real server that was known to be down is not let in by the restart, only by its health.
 
 use std::fs;
@@ -37,8 +37,8 @@ pub fn run(lab: &mut Lab) -> Verdict {
     same("the table once it is back", &site.table()?.serving(WEB), &WELL.to_vec())?;
     load.wait_for_answers(100)?;
 
-    lab.step("SIGUSR2");
-    daemon.end(Signal::USR2)?;
+    lab.step("lvsd handover");
+    daemon.hand_over()?;
     load.wait_for_answers(100)?;
     same("the table after a hand over", &site.table()?.serving(WEB), &WELL.to_vec())?;
     let daemon = Daemon::lvsd(lab, &site.director, CONF)?;

@@ -302,7 +302,7 @@ fn kill(soak: &mut Soak<'_>) -> Verdict {
 fn hand_over(soak: &mut Soak<'_>) -> Verdict {
     let daemon = soak.take_daemon()?;
     soak.tell("hand over");
-    daemon.end(Signal::USR2)?;
+    daemon.hand_over()?;
     while_down(soak)
 }
 

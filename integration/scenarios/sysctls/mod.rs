@@ -66,7 +66,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
     same("a crash leaves them", &settings(director)?.as_str(), &"1 1 5 60")?;
     let mut daemon = Daemon::start_lvsd(lab, director, &file, &run_dir, &[])?;
     daemon.wait_log(READY, seconds(30))?;
-    daemon.end(Signal::USR2)?;
+    daemon.hand_over()?;
     same("a hand-over leaves them", &settings(director)?.as_str(), &"1 1 5 60")?;
 
     lab.step("a reload drops one, a stop all");

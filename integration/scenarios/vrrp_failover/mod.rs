@@ -114,7 +114,7 @@ impl<'a> Pair<'a> {
         let parts: [(&str, Part<'a>); 9] = [
             ("kill -9 of all", Pair::killed),
             ("kill -9 of one", Pair::main_killed),
-            ("SIGUSR2", Pair::handed_over),
+            ("hand-over", Pair::handed_over),
             ("SIGTERM", Pair::stopped),
             ("link down", Pair::unplugged),
             ("partition", Pair::parted),
@@ -171,13 +171,13 @@ impl<'a> Pair<'a> {
         Ok(format!("{failover}; VIP gone after {:.3} ms", gone.as_secs_f64() * 1e3))
     }
 
-    /// It hands over to its successor: nobody notices. To keepalived this signal means nothing of the kind.
+    /// It hands over to its successor: nobody notices. keepalived has nothing of the kind.
     fn handed_over(&mut self) -> Result<String, String> {
         if self.first.make == Make::Keepalived {
             return Ok("is no hand-over".to_owned());
         }
         let begun = Instant::now();
-        self.first.end(Signal::USR2)?;
+        self.first.hand_over()?;
         let ended = begun.elapsed();
         self.first.start(self.lab)?;
         let source = address("d1")?;

@@ -86,7 +86,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
     answers(lab)?;
 
     lab.step("the Master hands over to its own successor: the VIP never leaves");
-    two.end(Signal::USR2)?;
+    two.hand_over()?;
     claim(holds(&d2).is_ok(), || "the VIP left d2".to_owned())?;
     let mut two = Daemon::lvsd(lab, &d2, &second)?;
     same("its state", &instance(&d2, "state")?.as_str(), &"master")?;
