@@ -337,11 +337,8 @@ impl Imagined {
             ..Link::plain(index(name), name)
         };
         let held = self.held.iter().map(|(link, ip, length)| HeldAddress {
-            link: index(link),
-            prefix: Prefix { ip: ip.parse().unwrap(), length: *length },
-            scope: 0,
-            is_secondary: false,
             is_unusable: self.unusable == Some(*ip),
+            ..HeldAddress::plain(index(link), Prefix { ip: ip.parse().unwrap(), length: *length })
         });
         Host { links: names.map(|name| (index(name), link(name))).into(), addresses: held.collect() }
     }

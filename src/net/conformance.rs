@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use self::suite::{EXIST, NODEV, Outcome, Suite, add, address, prefix, remove};
-use super::types::{Address, Host, MacAddress, News, Op, Refusal, Vmac};
+use super::types::{Address, HeldAddresses, Host, MacAddress, News, Op, Refusal, Vmac};
 
 /// A host under test.
 pub trait Subject {
@@ -38,8 +38,9 @@ type Part = fn(&mut Suite<'_>) -> Outcome;
 pub fn run(subject: &mut dyn Subject, link: &str) -> Result<usize, String> {
     let mut suite = Suite { subject, link: link.to_owned(), claims: 0 };
     let before = suite.subject.host()?;
-    let parts: [(&str, Part); 9] = [
+    let parts: [(&str, Part); 10] = [
         ("addresses", addresses),
+        ("listing", listing),
         ("lengths", lengths),
         ("attributes", attributes),
         ("refusals", refusals),
@@ -91,6 +92,48 @@ fn addresses(suite: &mut Suite<'_>) -> Outcome {
         let is_it = |news: &News| matches!(news, News::AddressGone(held) if held.prefix == kind.prefix);
         suite.told(&format!("that {} went", kind.prefix), is_it)?;
         suite.accept(&[away])?;
+    }
+    Ok(())
+}
+
+/// Who keeps what a dump shows in order by the news lists it as the next dump does.
+fn listing(suite: &mut Suite<'_>) -> Outcome {
+    let index = suite.index()?;
+    while suite.subject.next_news()?.is_some() {}
+    let mut known = suite.subject.host()?.addresses;
+    let all = [
+        "10.9.0.5/24",
+        "10.8.0.5/24",
+        "10.9.0.1/24",
+        "10.8.0.1/24",
+        "10.9.0.9/32",
+        "fd00:9::1/64",
+        "fd00:8::1/64",
+    ];
+    let all: Vec<_> = all.iter().map(|text| address(&suite.link, text)).collect::<Result<_, _>>()?;
+    let news_of = |suite: &mut Suite<'_>, known: &mut HeldAddresses| -> Outcome {
+        while let Some(news) = suite.subject.next_news()? {
+            match news {
+                News::Address(held) => drop(known.insert(held)),
+                News::AddressGone(held) => drop(known.remove(held.link, held.prefix)),
+                _ => {}
+            }
+        }
+        Ok(())
+    };
+    for address in &all {
+        suite.accept(&[add(address)])?;
+    }
+    news_of(suite, &mut known)?;
+    let dump = suite.subject.host()?.addresses;
+    suite.same("the order of addresses that came", &known.listed(index), &dump.listed(index))?;
+    let first = all.first().ok_or("no address")?;
+    suite.accept(&[remove(index, first.prefix)])?;
+    news_of(suite, &mut known)?;
+    let dump = suite.subject.host()?.addresses;
+    suite.same("the order after a first one went", &known.listed(index), &dump.listed(index))?;
+    for address in all.iter().rev() {
+        suite.accept(&[remove(index, address.prefix)])?;
     }
     Ok(())
 }

@@ -188,11 +188,27 @@ impl MemoryHost {
         let _ = self.add(&Address::plain(link, prefix));
     }
 
+    /// Removes an address as an operator does, or a DHCP client.
+    pub fn remove_address(&mut self, link: &str, prefix: Prefix) {
+        if let Some(index) = self.host.link(link).map(|link| link.index) {
+            self.remove(index, prefix);
+        }
+    }
+
+    /// An address that is there becomes another in its attributes: deprecated, for instance.
+    pub fn change_address(&mut self, prefix: Prefix, change: impl Fn(&mut HeldAddress)) {
+        let all: Vec<_> = self.host.addresses.iter().filter(|held| held.prefix == prefix).copied().collect();
+        for mut held in all {
+            change(&mut held);
+            self.host.addresses.insert(held);
+            self.news.push_back(News::Address(held));
+        }
+    }
+
     /// Duplicate address detection ended: addresses that were tentative can be used, or cannot.
     pub fn settle(&mut self, is_unique: bool) {
         let tentative: Vec<_> = self.host.addresses.iter().filter(|held| held.is_unusable).copied().collect();
         for held in tentative.into_iter().filter(|_| is_unique) {
-            self.host.addresses.remove(&held);
             let settled = HeldAddress { is_unusable: false, ..held };
             self.host.addresses.insert(settled);
             self.news.push_back(News::Address(settled));

@@ -12,6 +12,7 @@ pub mod conformance;
 pub mod door;
 pub mod firewall;
 pub mod frames;
+mod held;
 pub mod holders;
 mod identity;
 pub mod kernel;

@@ -2,11 +2,12 @@
 //!
 //! Links are named in what is asked (an operator writes names) and numbered in what is seen (the kernel does).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+pub use super::held::HeldAddresses;
 pub use super::links::Links;
 
 /// The kernel's number of a link (ifindex); a link made anew has another one.
@@ -172,12 +173,32 @@ pub struct HeldAddress {
     pub is_secondary: bool,
     /// Another host has it (IFA_F_DADFAILED), or nobody knows yet (IFA_F_TENTATIVE): it cannot be a source.
     pub is_unusable: bool,
+    /// Not for new conversations (IFA_F_DEPRECATED): its preferred lifetime is over.
+    pub is_deprecated: bool,
+    /// Made for privacy, and replaced within a day (IFA_F_TEMPORARY); IPv6 only.
+    pub is_temporary: bool,
+    /// The other end of a link between two (IFA_ADDRESS), where it is not the address itself.
+    pub far: Option<IpAddr>,
 }
 
 impl HeldAddress {
     /// An address that is nothing special.
     pub fn plain(link: LinkIndex, prefix: Prefix) -> HeldAddress {
-        HeldAddress { link, prefix, scope: 0, is_secondary: false, is_unusable: false }
+        HeldAddress {
+            link,
+            prefix,
+            scope: 0,
+            is_secondary: false,
+            is_unusable: false,
+            is_deprecated: false,
+            is_temporary: false,
+            far: None,
+        }
+    }
+
+    /// The network it makes reachable on its link: the other end's, where there is one.
+    pub fn network(&self) -> Prefix {
+        Prefix { ip: self.far.unwrap_or(self.prefix.ip), length: self.prefix.length }.network()
     }
 }
 
@@ -187,7 +208,7 @@ pub struct Host {
     /// Its links.
     pub links: Links,
     /// Its addresses.
-    pub addresses: BTreeSet<HeldAddress>,
+    pub addresses: HeldAddresses,
 }
 
 impl Host {

@@ -1,6 +1,6 @@
 //! What an instance stands on: its link, its source address, its sockets; and why it cannot stand.
 //!
-//! A pure function of its settings and the host; it remembers nothing.
+//! A pure function of its settings, the host and the source address it had; it remembers nothing.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -9,7 +9,8 @@ use super::exchange::Endpoint;
 use super::holdings::Holdings;
 use super::packet::{PROTOCOL, PROTOCOL_AH};
 use super::settings::{Authentication, Family, InstanceSettings, Transport, Version};
-use crate::net::types::{HeldAddress, Host, Link, LinkIndex};
+use super::source;
+use crate::net::types::{Host, Link, LinkIndex};
 
 /// What an instance stands on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,8 +34,15 @@ pub struct Ground {
     pub waits_for: Option<String>,
 }
 
-/// What an instance stands on. `vips` are the addresses of all instances: none of them is a source.
-pub fn of(settings: &InstanceSettings, host: &Host, vips: &BTreeSet<IpAddr>, holdings: &Holdings) -> Ground {
+/// What an instance stands on. `vips` are the addresses of all instances: none of them is a source. `known` are the
+/// source addresses to keep to, see [`source::choose`].
+pub fn of(
+    settings: &InstanceSettings,
+    host: &Host,
+    vips: &BTreeSet<IpAddr>,
+    holdings: &Holdings,
+    known: &[IpAddr],
+) -> Ground {
     let mut ground = Ground::default();
     let mut base = None;
     if let Some(name) = &settings.interface {
@@ -73,7 +81,7 @@ pub fn of(settings: &InstanceSettings, host: &Host, vips: &BTreeSet<IpAddr>, hol
             (None, None) => ground.waits_for = Some(format!("VMAC {}", vmac.name)),
         }
     }
-    match source(settings, host, base, vips) {
+    match source::choose(settings, host, base, vips, known) {
         Ok(source) => ground.source = Some(source),
         Err(reason) => {
             ground.fault.get_or_insert(reason);
@@ -88,6 +96,11 @@ pub fn of(settings: &InstanceSettings, host: &Host, vips: &BTreeSet<IpAddr>, hol
         && let Some(source) = ground.source
     {
         open(&mut ground, settings, source);
+        if let (Some(link), Some(own)) = (ground.link, &ground.endpoint) {
+            let others = source::others(settings, host, link, vips, source);
+            let own = own.clone();
+            ground.ears.extend(others.into_iter().map(|source| Endpoint { source, ..own.clone() }));
+        }
     }
     ground
 }
@@ -116,56 +129,6 @@ fn solicited(ip: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(ip) = ip else { return None };
     let [.., a, b, c] = ip.octets();
     Some(IpAddr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c]))
-}
-
-/// The address advertisements come from: the given one, or the link's own.
-fn source(
-    settings: &InstanceSettings,
-    host: &Host,
-    link: Option<LinkIndex>,
-    vips: &BTreeSet<IpAddr>,
-) -> Result<IpAddr, String> {
-    if let Some(source) = settings.source {
-        let is_there = |h: &&HeldAddress| h.prefix.ip == source && !h.is_unusable;
-        let is_held = host.addresses.iter().any(|h| is_there(&h) && link.is_none_or(|l| l == h.link));
-        return match settings.tracks_source && !is_held {
-            true => Err(format!("its source address {source} is not there")),
-            false => Ok(source),
-        };
-    }
-    let Some(link) = link else {
-        return Err("without an interface it needs a source address (unicast_src_ip)".to_owned());
-    };
-    let own: BTreeSet<IpAddr> = match settings.priority {
-        255 => settings.addresses.iter().map(|a| a.wanted.prefix.ip).collect(),
-        _ => BTreeSet::new(),
-    };
-    let is_global = matches!(&settings.transport, Transport::Unicast { peers, .. }
-        if peers.iter().any(|p| !is_link_local(p.address)));
-    let is_fit = |h: &&HeldAddress| {
-        h.link == link
-            && !h.is_unusable
-            && (!vips.contains(&h.prefix.ip) || own.contains(&h.prefix.ip))
-            && match settings.family {
-                Family::Ipv4 => h.prefix.ip.is_ipv4(),
-                Family::Ipv6 => h.prefix.ip.is_ipv6() && is_link_local(h.prefix.ip) != is_global,
-            }
-    };
-    // The widest scope first, and of a network its first address, as the kernel chooses; an owner's VIP only where
-    // there is nothing else, for VIPs come and go.
-    let rank = |h: &&HeldAddress| (vips.contains(&h.prefix.ip), h.is_secondary, h.scope);
-    let found = host.addresses.iter().filter(is_fit).min_by_key(rank);
-    let name = settings.interface.as_deref().unwrap_or_default();
-    let family = match settings.family {
-        Family::Ipv4 => "IPv4",
-        Family::Ipv6 if is_global => "global IPv6",
-        Family::Ipv6 => "link-local IPv6",
-    };
-    found.map(|h| h.prefix.ip).ok_or_else(|| format!("interface {name} has no {family} address of its own"))
-}
-
-fn is_link_local(ip: IpAddr) -> bool {
-    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
 /// The socket it needs, and those that hear who does it otherwise: the other flavour, the other authentication.

@@ -105,6 +105,7 @@ impl Router {
         now: Instant,
         out: &mut Vec<Effect>,
     ) {
+        self.learn_source(name, datagram);
         let Some(member) = self.members.get_mut(name) else { return };
         let source = datagram.source;
         let advert = &heard.advert;

@@ -536,25 +536,20 @@ fn held(link: LinkIndex, prefix: Prefix, scope: u8) -> HeldAddress {
 
 /// That address of a link, with any prefix length.
 pub fn prefixes_of(host: &Host, link: LinkIndex, ip: IpAddr) -> impl Iterator<Item = &HeldAddress> {
-    let first = held(link, Prefix { ip, length: 0 }, 0);
-    host.addresses.range(first..).take_while(move |h| h.link == link && h.prefix.ip == ip)
+    host.addresses.from(link, Prefix { ip, length: 0 }).take_while(move |h| h.prefix.ip == ip)
 }
 
 /// Whether a link has that address with that prefix length.
 pub fn is_present(host: &Host, link: LinkIndex, prefix: Prefix) -> bool {
-    prefixes_of(host, link, prefix.ip).any(|h| h.prefix == prefix)
+    host.addresses.get(link, prefix).is_some()
 }
 
 /// A link has that address, whatever it was before.
 pub fn set_address(host: &mut Host, address: HeldAddress) {
-    remove_address(host, address.link, address.prefix);
     host.addresses.insert(address);
 }
 
 /// A link does not have that address.
 pub fn remove_address(host: &mut Host, link: LinkIndex, prefix: Prefix) {
-    let there: Vec<_> = prefixes_of(host, link, prefix.ip).filter(|h| h.prefix == prefix).copied().collect();
-    for held in there {
-        host.addresses.remove(&held);
-    }
+    host.addresses.remove(link, prefix);
 }

@@ -65,6 +65,8 @@ pub struct Member {
     pub told: Option<InstanceLevel>,
     /// A predecessor left it as Master.
     pub is_inherited: bool,
+    /// The own address that unicast peers send to.
+    pub known_by: Option<IpAddr>,
     /// It was Master beside a better one that may not know: it says so once, as Backup.
     pub owes_last_word: bool,
 }
@@ -87,6 +89,7 @@ impl Member {
             told_of_loop: false,
             told: None,
             is_inherited: false,
+            known_by: None,
             owes_last_word: false,
         }
     }

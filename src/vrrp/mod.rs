@@ -25,6 +25,7 @@ pub mod router;
 pub mod settings;
 #[cfg(test)]
 pub mod sim;
+mod source;
 mod speakers;
 pub mod status;
 mod steadiness;

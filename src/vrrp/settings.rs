@@ -157,10 +157,8 @@ pub struct InstanceSettings {
     pub is_strict: bool,
     /// How advertisements travel.
     pub transport: Transport,
-    /// `mcast_src_ip`, `unicast_src_ip`; None: the interface's first address, or its link-local one.
+    /// `mcast_src_ip`, `unicast_src_ip`, without which it is in Fault; None: an address of the interface is chosen.
     pub source: Option<IpAddr>,
-    /// Fault while that address is not there (`track_src_ip`).
-    pub tracks_source: bool,
     /// Form of checksum that is sent; both are understood. For version 3 on IPv4.
     pub checksum: Checksum,
     /// How advertisements are authenticated.

@@ -56,7 +56,8 @@ impl Router {
     ) -> Option<String> {
         let member = self.members.get(name)?;
         let groups: Vec<_> = self.groups.iter().filter(|g| g.has(name)).map(|g| g.settings.clone()).collect();
-        let ground = ground::of(member.settings(), host, vips, &self.holdings);
+        let known: Vec<IpAddr> = member.known_by.into_iter().chain(member.instance.source()).collect();
+        let ground = ground::of(member.settings(), host, vips, &self.holdings, &known);
         let counts_own = groups.iter().all(|g| g.counts_weights);
         let own = self.levels.effect(&member.settings().tracks, counts_own, host);
         let shared = self.levels.effect(groups.iter().flat_map(|g| &g.tracks), true, host);

@@ -200,7 +200,8 @@ fn obey(mut guardian: Guardian) -> Verdict {
     let add = |prefix: &Prefix| Op::AddAddress(Arc::new(Address::plain("eth0", *prefix)));
     let refused = kernel.apply(&prefixes.iter().map(add).collect::<Vec<_>>());
     same("what was refused", &refused, &Vec::new())?;
-    let local = kernel.host()?.addresses.into_iter().map(|held| (held.link, held.prefix.ip));
+    let host = kernel.host()?;
+    let local = host.addresses.iter().map(|held| (held.link, held.prefix.ip));
     let local = local.filter(|(link, ip)| *link == eth0 && is_link_local(*ip)).map(|(_, ip)| ip).next();
     let testament = Testament {
         farewells: vec![farewell4(eth0), farewell6(eth0, local.ok_or("no link-local address")?)],

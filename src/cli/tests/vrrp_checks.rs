@@ -600,7 +600,7 @@ warning: vrrp_instance a: 10.9.9.9 is not an address of this host
 4 |     unicast_src_ip 10.9.9.9
   |     ^^^^^^^^^^^^^^^^^^^^^^^
   |
-  = help: its advertisements leave from there: write one of `ip addr`
+  = help: the instance is in Fault until this host has it: write one of `ip addr`
 
 warning: vrrp_instance a: 192.0.2.200 is this host's own address
  --> keepalived.conf:6:9

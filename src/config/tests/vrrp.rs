@@ -90,7 +90,7 @@ fn an_instance_hears_all_its_words() {
         (150, Version::V3, Beginning::Backup)
     );
     assert_eq!(instance.advert_interval, Duration::from_millis(250));
-    assert!(!instance.preempts && instance.ignores_own_link && instance.tracks_source);
+    assert!(!instance.preempts && instance.ignores_own_link);
     assert_eq!(instance.source, Some([192, 0, 2, 2].into()));
     assert_eq!(instance.transport, Transport::Multicast([224, 0, 0, 100].into()));
     assert_eq!((instance.checksum, instance.missed_adverts), (Checksum::MessageOnly, 5));

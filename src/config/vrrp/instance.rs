@@ -231,7 +231,7 @@ const ADVERTS: &[Keyword<InstanceOptions>] = &[
         "Group of multicast advertisements.",
     )
     .yaml(Yaml::As(&["multicast_group"])),
-    flag("track_src_ip", |o| &mut o.tracks_source, "Fault while the source address is not there.")
+    flag("track_src_ip", |o| &mut o.tracks_source, "Fault while the source address is not on this host; lvsd always does so.")
         .yaml(Yaml::As(&["track_source"])),
     Keyword::new(
         "unicast_peer",

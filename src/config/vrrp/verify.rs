@@ -339,7 +339,7 @@ fn addresses_of_this_host(instance: &InstanceOptions, own: &Own, reader: &mut Re
         let (what, help) = match (is_source, own.contains(&address)) {
             (true, false) => (
                 "is not an address of this host",
-                "its advertisements leave from there: write one of `ip addr`",
+                "the instance is in Fault until this host has it: write one of `ip addr`",
             ),
             (false, true) => {
                 ("is this host's own address", "unicast_peer is for the other routers: remove it")

@@ -127,6 +127,10 @@ pub(super) fn address(payload: &[u8]) -> Result<Option<ShownAddress>, Malformed>
         scope,
         is_secondary: family == AF_INET && flags & IFA_F_SECONDARY != 0,
         is_unusable: has_failed || is_tentative,
+        is_deprecated: flags & IFA_F_DEPRECATED != 0,
+        // The bit of IFA_F_SECONDARY has another meaning there.
+        is_temporary: family == AF_INET6 && flags & IFA_F_SECONDARY != 0,
+        far: far.filter(|far| *far != near),
     };
     Ok(Some(ShownAddress { held, far: far.unwrap_or(near), label, broadcast, flags, preferred, has_failed }))
 }

@@ -43,7 +43,13 @@ impl MemoryHost {
             IpAddr::V6(ip) => ipv6_scope(ip),
             IpAddr::V4(_) => address.scope,
         };
-        self.hold(link.index, prefix, scope, is_tentative);
+        self.hold_one(HeldAddress {
+            scope,
+            is_unusable: is_tentative,
+            is_deprecated: address.preferred_lifetime == Some(0),
+            far: address.peer.map(|peer| peer.ip).filter(|far| *far != ip),
+            ..HeldAddress::plain(link.index, prefix)
+        });
         self.given.insert((link.index, prefix), address.clone());
         Ok(())
     }
@@ -64,7 +70,6 @@ impl MemoryHost {
                 self.forget(&orphan);
             }
         } else if let Some(heir) = orphans.first() {
-            self.host.addresses.remove(heir);
             let heir = HeldAddress { is_secondary: false, ..*heir };
             self.host.addresses.insert(heir);
             self.news.push_back(News::Address(heir));
@@ -73,6 +78,11 @@ impl MemoryHost {
 
     /// Gives a link an address that it does not have.
     pub(super) fn hold(&mut self, link: LinkIndex, prefix: Prefix, scope: u8, is_unusable: bool) {
+        self.hold_one(HeldAddress { scope, is_unusable, ..HeldAddress::plain(link, prefix) });
+    }
+
+    fn hold_one(&mut self, held: HeldAddress) {
+        let HeldAddress { link, prefix, scope, .. } = held;
         let is_there = self.held_by(link).iter().any(|held| held.prefix == prefix);
         if is_there {
             return;
@@ -82,7 +92,7 @@ impl MemoryHost {
                 .held_by(link)
                 .iter()
                 .any(|held| is_same_network(held.prefix, prefix) && held.scope == scope);
-        let held = HeldAddress { link, prefix, scope, is_secondary, is_unusable };
+        let held = HeldAddress { is_secondary, ..held };
         self.host.addresses.insert(held);
         self.news.push_back(News::Address(held));
     }
@@ -96,7 +106,7 @@ impl MemoryHost {
 
     /// Takes an address away, and the routes that have it as their source.
     pub(super) fn forget(&mut self, held: &HeldAddress) {
-        if self.host.addresses.remove(held) {
+        if self.host.addresses.remove(held.link, held.prefix) {
             self.given.remove(&(held.link, held.prefix));
             self.news.push_back(News::AddressGone(*held));
             self.lose_routes_from(held.prefix.ip);
@@ -104,7 +114,7 @@ impl MemoryHost {
     }
 
     pub(super) fn held_by(&self, link: LinkIndex) -> Vec<HeldAddress> {
-        self.host.addresses.iter().filter(|held| held.link == link).copied().collect()
+        self.host.addresses.listed(link)
     }
 }
 

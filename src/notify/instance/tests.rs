@@ -52,7 +52,6 @@ fn settings(notify: NotifyCommands) -> Settings {
         is_strict: false,
         transport: Transport::Multicast([224, 0, 0, 18].into()),
         source: None,
-        tracks_source: false,
         checksum: Checksum::PseudoHeader,
         authentication: Authentication::None,
         vmac: None,

@@ -132,7 +132,6 @@ fn a_link_down_a_lost_source_and_a_failed_script_are_faults_and_over_when_they_a
     let followed = InstanceSettings {
         tracks: vec![script("chk", 0)],
         source: Some([10, 0, 0, 201].into()),
-        tracks_source: true,
         ..instance("a", 51, 100)
     };
     let own = Prefix { ip: [10, 0, 0, 201].into(), length: 24 };
@@ -150,7 +149,7 @@ fn a_link_down_a_lost_source_and_a_failed_script_are_faults_and_over_when_they_a
             },
         ),
         (
-            "its source address 10.0.0.201 is not there",
+            "source address 10.0.0.201 is not on this host (yet): add it, or give mcast_src_ip an address of this host",
             |w| {
                 let (link, prefix) =
                     (w.nodes[0].link("e0"), Prefix { ip: [10, 0, 0, 201].into(), length: 24 });

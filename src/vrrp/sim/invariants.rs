@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use super::world::World;
 use crate::net::types::LinkIndex;
@@ -10,10 +11,27 @@ use crate::vrrp::exchange::{Endpoint, State};
 use crate::vrrp::packet;
 use crate::vrrp::settings::InstanceSettings;
 
+/// Until a change of the host has been read.
+const NEWS: Duration = Duration::from_millis(10);
+
 /// At every packet: it leaves through a socket that is open.
 pub fn has_that_socket(world: &mut World, node: usize, endpoint: &Endpoint) {
     if !world.nodes[node].listening.contains(endpoint) {
         world.broken.push(format!("sends through an open socket: {node} through {endpoint:?}"));
+    }
+}
+
+/// At every packet: its source is an address of the host, or was until a moment ago. An owner's VIPs are its own.
+pub fn speaks_from_its_own(world: &mut World, node: usize, vrid: u8, priority: u8, source: IpAddr) {
+    let this = &world.nodes[node];
+    let is_owners = this.settings.instances.iter().any(|i| {
+        i.vrid == vrid && i.priority == 255 && i.addresses.iter().any(|a| a.wanted.prefix.ip == source)
+    });
+    let is_new = |at: &Instant| world.now.since(*at) <= NEWS;
+    let was_held = this.lost.get(&source).is_some_and(is_new);
+    // Priority 0 is the last word from an address that goes; a process that was paused has not heard yet.
+    if priority > 0 && !this.has(source) && !is_owners && !was_held && !world.has_unread(node) {
+        world.broken.push(format!("speaks from an own address: {node} advertises {vrid} from {source}"));
     }
 }
 

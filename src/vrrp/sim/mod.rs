@@ -14,6 +14,7 @@ mod links;
 mod noise;
 mod protocol;
 pub mod site;
+mod sources;
 mod sweep;
 mod world;
 

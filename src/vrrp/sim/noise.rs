@@ -93,11 +93,11 @@ fn random_link(rng: &mut fastrand::Rng) -> Link {
 
 fn random_address(rng: &mut fastrand::Rng) -> HeldAddress {
     HeldAddress {
-        link: LinkIndex(rng.u32(1..5)),
-        prefix: random_prefix(rng),
-        scope: 0,
         is_secondary: rng.bool(),
         is_unusable: rng.u32(0..4) == 0,
+        is_deprecated: rng.u32(0..4) == 0,
+        is_temporary: rng.u32(0..4) == 0,
+        ..HeldAddress::plain(LinkIndex(rng.u32(1..5)), random_prefix(rng))
     }
 }
 

@@ -26,7 +26,6 @@ pub fn instance(name: &str, vrid: u8, priority: u8) -> InstanceSettings {
         is_strict: false,
         transport: Transport::Multicast([224, 0, 0, 18].into()),
         source: None,
-        tracks_source: false,
         checksum: Checksum::PseudoHeader,
         authentication: Authentication::None,
         vmac: None,

@@ -12,7 +12,7 @@ use super::{invariants, seeds, site};
 use crate::net::types::{Op, Prefix};
 use crate::vrrp::exchange::{DirectorLevel, Input, State, TrackLevel};
 use crate::vrrp::settings::{
-    Authentication, Hmac, HmacMode, InstanceSettings, Settings, TrackTarget, Transport, Version,
+    Authentication, Hmac, HmacMode, InstanceSettings, Settings, TrackTarget, Version,
 };
 
 /// Long enough for every timer, delay, gate and pause to end.
@@ -201,7 +201,8 @@ fn mischief(world: &mut World, node: usize) {
             }
         }
         6 | 7 => links_fail(world, node),
-        8 | 9 => somebody_meddles(world, node),
+        8 => somebody_meddles(world, node),
+        9 => addresses_change(world, node),
         10 => {
             let level = TrackLevel::Is(world.rng.bool());
             world.track(node, TrackTarget::Script("chk".to_owned()), level);
@@ -238,6 +239,33 @@ fn links_fail(world: &mut World, node: usize) {
         1 => host.set_running(index, false),
         2 => host.remove_link(index),
         _ => plug_in(world, node, name),
+    }
+}
+
+/// A DHCP client or an operator: the own address goes and comes back, another one comes first, of the same network or
+/// of another.
+fn addresses_change(world: &mut World, node: usize) {
+    let number = u8::try_from(node + 1).expect("small");
+    let own = Prefix { ip: [10, 0, 0, 200 + number].into(), length: 24 };
+    let same_network = Prefix { ip: [10, 0, 0, 100 + number].into(), length: 24 };
+    let other_network = Prefix { ip: [9, 0, 0, number].into(), length: 24 };
+    let host = &mut world.nodes[node].host;
+    let add = |host: &mut crate::net::memory::MemoryHost, which: u32| match which {
+        0 => host.add_address("e0", same_network),
+        1 => host.add_address("e0", other_network),
+        2 => {
+            host.add_address("e0", Prefix { ip: [0xfd, number.into(), 0, 0, 0, 0, 0, 1].into(), length: 64 })
+        }
+        _ => {}
+    };
+    let (first, then) = (world.rng.u32(0..4), world.rng.u32(0..4));
+    add(host, first);
+    if world.rng.bool() {
+        host.remove_address("e0", own);
+        add(host, then);
+        if world.rng.bool() {
+            host.add_address("e0", own);
+        }
     }
 }
 
@@ -317,12 +345,16 @@ pub fn random_site(rng: &mut fastrand::Rng, hosts: u8) -> Vec<Settings> {
     let count = rng.u8(1..3);
     let common: Vec<InstanceSettings> = (0..count).map(|n| random_instance(rng, n, hosts)).collect();
     let has_group = count == 2 && rng.bool();
+    let has_source = rng.u32(0..3) == 0;
     let owner = (rng.u32(0..8) == 0 && !has_group).then(|| rng.u8(0..hosts));
     (0..hosts)
         .map(|host| {
             let mut instances = common.clone();
             for instance in &mut instances {
                 instance.priority = rng.u8(50..200);
+                if instance.family == crate::vrrp::settings::Family::Ipv4 && has_source {
+                    instance.source = Some([10, 0, 0, 201 + host].into());
+                }
                 if owner == Some(host) && instance.preempts {
                     instance.priority = 255;
                     instance.beginning = crate::vrrp::settings::Beginning::Master;
@@ -373,10 +405,6 @@ fn random_instance(rng: &mut fastrand::Rng, n: u8, hosts: u8) -> InstanceSetting
         0 if is_ipv4 => new.transport = unicast(&(1..=hosts).collect::<Vec<_>>()),
         1 => new = on_vmac(new),
         _ => {}
-    }
-    if matches!(new.transport, Transport::Unicast { .. }) {
-        // Everybody lists everybody; whoever hears itself ignores it.
-        new.tracks_source = rng.bool();
     }
     new.preempts = rng.u32(0..4) > 0;
     new.preempt_delay = Duration::from_secs(rng.choice([0, 0, 5]).expect("not empty"));

@@ -63,6 +63,8 @@ pub struct Node {
     pub listening: Arc<BTreeSet<Endpoint>>,
     /// Groups its links are members of besides.
     pub joined: BTreeSet<(LinkIndex, IpAddr)>,
+    /// When an address went.
+    pub lost: BTreeMap<IpAddr, Instant>,
     router: Option<Router>,
     states: BTreeMap<String, State>,
     incarnation: u32,
@@ -301,6 +303,7 @@ impl World {
         let (vrid, priority) = (heard.advert.vrid, heard.advert.priority);
         invariants::has_that_socket(self, from, endpoint);
         invariants::heard_before_it_claims(self, from, vrid, priority);
+        invariants::speaks_from_its_own(self, from, vrid, priority, source);
         self.trace(from, &format!("advertises {vrid} with {priority} to {destination}"));
         let now = self.now;
         self.nodes[from].sent.push((now, vrid, priority, *destination));
@@ -389,6 +392,9 @@ impl World {
     fn tell_news(&mut self, node: usize) {
         let incarnation = self.nodes[node].incarnation;
         for news in self.nodes[node].host.take_news() {
+            if let News::AddressGone(held) = &news {
+                self.nodes[node].lost.insert(held.prefix.ip, self.now);
+            }
             // In order, so after those that are on their way.
             self.schedule(Duration::from_micros(100), Happening::KernelTells { node, incarnation, news });
         }
@@ -496,6 +502,11 @@ impl World {
         self.nodes[node].is_paused
     }
 
+    /// Whether something but packets waits to be read by a process.
+    pub fn has_unread(&self, node: usize) -> bool {
+        !self.nodes[node].waiting.is_empty()
+    }
+
     /// What waits to be read by a process.
     pub fn arrived(&self, node: usize) -> &VecDeque<Datagram> {
         &self.nodes[node].arrived
@@ -568,6 +579,7 @@ impl Node {
             is_finished: false,
             listening: Arc::default(),
             joined: BTreeSet::new(),
+            lost: BTreeMap::new(),
             router: None,
             states: BTreeMap::new(),
             incarnation: 0,

@@ -90,7 +90,6 @@ impl Resolve<'_> {
             is_strict,
             transport,
             source: self.source(o, family, reader),
-            tracks_source: get(&o.tracks_source).unwrap_or(false),
             checksum: match either(&o.checksum_as_v2, &global.checksum_as_v2) {
                 true => Checksum::MessageOnly,
                 false => Checksum::PseudoHeader,
