@@ -276,7 +276,12 @@ impl MemoryHost {
         if vmac.name.is_empty() || vmac.name.len() > NAME_LIMIT {
             return Err((Errno::RANGE, format!("{:?} is no link's name", vmac.name)));
         }
-        let existing = self.host.link(&vmac.name).cloned();
+        let mut existing = self.host.link(&vmac.name).cloned();
+        // One of ours below which the base was renamed, and another link has the name.
+        if let Some(link) = existing.take_if(|l| self.vmacs.contains(&l.index) && l.base != Some(base.index))
+        {
+            self.remove_link(link.index);
+        }
         let index = match existing {
             None => {
                 let index = self.insert_link(&vmac.name, Some(mac), Some(base.index), base.mtu);
@@ -295,15 +300,6 @@ impl MemoryHost {
             link.is_up = true;
         });
         self.follow(base.index);
-        if vmac.is_ipv6 {
-            let local = self.held_by(base.index).into_iter().find(|held| is_link_local(held.prefix.ip));
-            let Some(local) = local else {
-                let text =
-                    format!("{} has no IPv6 link-local address that {} could share", vmac.base, vmac.name);
-                return Err((Errno::ADDRNOTAVAIL, text));
-            };
-            self.hold(index, local.prefix, addresses::SCOPE_LINK, false);
-        }
         Ok(())
     }
 

@@ -408,7 +408,7 @@ pub struct Vmac {
     pub base: String,
     /// 00:00:5e:00:01:VRID, or 00:00:5e:00:02:VRID for IPv6, unless the operator chose one.
     pub mac: [u8; 6],
-    /// It carries IPv6, and needs a link-local source address: that of the base.
+    /// It carries IPv6.
     pub is_ipv6: bool,
 }
 

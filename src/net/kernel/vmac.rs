@@ -13,15 +13,15 @@ use super::encode::{self, Unspeakable};
 use super::wire::MACVLAN_PRIVATE;
 use super::{Kernel, in_words};
 use crate::net::sysctl;
-use crate::net::types::{Address, LinkIndex, MacAddress, Vmac};
+use crate::net::types::{LinkIndex, MacAddress, Prefix, Vmac};
 use crate::netlink::request::Request;
 
 const EXIST: i32 = Errno::EXIST.raw_os_error();
 const NODEV: i32 = Errno::NODEV.raw_os_error();
 /// What aliases of our macvlans begin with.
 const ALIAS: &str = "lvsd:";
-/// RT_SCOPE_LINK.
-const SCOPE_LINK: u8 = 253;
+/// What IFLA_MASTER is for no master.
+const NO_LINK: LinkIndex = LinkIndex(0);
 /// Who answers ARP: the link that has the address, and nobody else.
 const BASE_SETTINGS: [&str; 2] = ["arp_ignore", "arp_filter"];
 /// What an IPv4 macvlan needs.
@@ -31,10 +31,11 @@ const IPV4_SETTINGS: [(&str, &str); 4] =
 /// Macvlans that exist, and what settings were before them.
 #[derive(Debug, Default)]
 pub(super) struct Vmacs {
-    /// IPv4 macvlans by base.
-    users: BTreeMap<String, BTreeSet<String>>,
+    /// IPv4 macvlans by base: by its number, because a base that is made anew has settings of its own, and one that is
+    /// renamed keeps them.
+    users: BTreeMap<LinkIndex, BTreeSet<String>>,
     /// A base's settings, in the order of [`BASE_SETTINGS`].
-    bases: BTreeMap<String, [String; 2]>,
+    bases: BTreeMap<LinkIndex, [String; 2]>,
     /// `all`'s reverse path filter and that of links which were given it.
     filter: Option<(String, BTreeMap<String, String>)>,
 }
@@ -46,7 +47,15 @@ impl Kernel {
         let Some(base) = by_name(&vmac.base).map(|shown| shown.link.index) else {
             return Err((NODEV, format!("there is no link {}", vmac.base)));
         };
-        let index = match by_name(&vmac.name) {
+        let there = match by_name(&vmac.name) {
+            // One of ours below which the base was renamed, and another link has the name.
+            Some(shown) if shown.alias.starts_with(ALIAS) && shown.link.base != Some(base) => {
+                self.ask(&[encode::remove_link(shown.link.index)])?;
+                None
+            }
+            there => there,
+        };
+        let index = match there {
             Some(shown) => self.adopt(vmac, shown, base)?,
             None => {
                 self.ask(&[encode::make_macvlan(&vmac.name, base, vmac.mac)?])?;
@@ -57,8 +66,9 @@ impl Kernel {
         // Its addresses and routes are where the base's are.
         let of_base = links.iter().find(|shown| shown.link.index == base).and_then(|shown| shown.link.master);
         let is_vrf = |index| links.iter().any(|shown| shown.link.index == index && shown.kind == "vrf");
-        if let Some(vrf) = of_base.filter(|index| is_vrf(*index)) {
-            self.ask(&[encode::set_master(index, vrf)])?;
+        let vrf = of_base.filter(|index| is_vrf(*index));
+        if there.and_then(|shown| shown.link.master) != vrf {
+            self.ask(&[encode::set_master(index, vrf.unwrap_or(NO_LINK))])?;
         }
         // Without IPv6 in the kernel there is nothing to be generated.
         let _ = self.ask(&[encode::generate_no_address(index)]);
@@ -74,7 +84,7 @@ impl Kernel {
             for (name, value) in IPV4_SETTINGS {
                 set("ipv4", name, value)?;
             }
-            self.vmacs.prepare(vmac, by_name(&vmac.name).map(|shown| shown.alias.as_str()), &links)?;
+            self.vmacs.prepare(vmac, base, there.map(|shown| shown.alias.as_str()), &links)?;
         }
         // Before it can speak: a switch learns from every frame where a MAC address is.
         if let Err(refused) = self.silence_reports(index) {
@@ -84,9 +94,9 @@ impl Kernel {
                 vmac.name, refused.words
             ));
         }
-        let alias = self.vmacs.alias(vmac);
+        let alias = self.vmacs.alias(vmac, base);
         self.ask(&[encode::set_alias(index, &alias), encode::switch_on(index)])?;
-        if vmac.is_ipv6 { self.share_link_local(vmac, base, index) } else { Ok(()) }
+        if vmac.is_ipv6 { self.unshare_link_local(base, index) } else { Ok(()) }
     }
 
     pub(super) fn remove_vmac(&mut self, vmac: &Vmac) -> Result<(), Unspeakable> {
@@ -94,16 +104,17 @@ impl Kernel {
         let base = links.iter().find(|shown| shown.link.name == vmac.base).map(|shown| shown.link.index);
         let there = links.iter().find(|shown| shown.link.name == vmac.name);
         let mut outcome = Ok(());
-        // One that is not ours is not there.
-        if let Some(shown) =
-            there.filter(|shown| is_ours(shown) && (base.is_none() || shown.link.base == base))
-        {
+        // One that is not ours is not there. One of ours may be on a base that has another name by now.
+        let is_there = |shown: &&ShownLink| {
+            is_ours(shown) && (base.is_none() || shown.link.base == base || shown.alias.starts_with(ALIAS))
+        };
+        if let Some(shown) = there.filter(is_there) {
             outcome = match self.ask(&[encode::remove_link(shown.link.index)]) {
                 Err((NODEV, _)) => Ok(()),
                 other => other,
             };
         }
-        self.vmacs.release(vmac);
+        self.vmacs.release(vmac, &links);
         outcome
     }
 
@@ -120,26 +131,19 @@ impl Kernel {
         Ok(shown.link.index)
     }
 
-    /// Gives the macvlan the base's link-local address, as its source.
-    fn share_link_local(
-        &mut self,
-        vmac: &Vmac,
-        base: LinkIndex,
-        index: LinkIndex,
-    ) -> Result<(), Unspeakable> {
+    /// Takes the base's link-local address from the macvlan, which predecessors shared with it: it would answer whoever
+    /// looks for the base, on a Backup too, and teach neighbours and switches a wrong place. Advertisements come from
+    /// that address all the same (IPV6_FREEBIND).
+    fn unshare_link_local(&mut self, base: LinkIndex, index: LinkIndex) -> Result<(), Unspeakable> {
         let addresses = self.addresses().map_err(silence)?;
         let is_local = |ip| matches!(ip, std::net::IpAddr::V6(ip) if ip.is_unicast_link_local());
-        let local =
-            addresses.iter().map(|a| a.held).find(|held| held.link == base && is_local(held.prefix.ip));
-        let Some(local) = local else {
-            let text = format!("{} has no IPv6 link-local address that {} could share", vmac.base, vmac.name);
-            return Err((Errno::ADDRNOTAVAIL.raw_os_error(), text));
-        };
-        let address = Address { scope: SCOPE_LINK, ..Address::plain(&vmac.name, local.prefix) };
-        match self.ask(&[encode::add_address(&address, index, false)?]) {
-            Err((EXIST, _)) => Ok(()),
-            other => other,
-        }
+        let of = |link| addresses.iter().map(|a| a.held).filter(move |held| held.link == link);
+        let is_of_base = |prefix: &Prefix| of(base).any(|held| held.prefix.ip == prefix.ip);
+        let shared =
+            of(index).map(|held| held.prefix).filter(|prefix| is_local(prefix.ip) && is_of_base(prefix));
+        let requests: Vec<_> =
+            shared.map(|prefix| encode::remove_address(index, prefix, prefix.ip)).collect();
+        if requests.is_empty() { Ok(()) } else { self.ask(&requests) }
     }
 
     /// Performs requests; the first refusal counts.
@@ -157,38 +161,41 @@ impl Kernel {
 
 impl Vmacs {
     /// Changes the base's settings and `all`'s for a new IPv4 macvlan, remembering what they were.
-    fn prepare(&mut self, vmac: &Vmac, alias: Option<&str>, links: &[ShownLink]) -> Result<(), Unspeakable> {
+    fn prepare(
+        &mut self,
+        vmac: &Vmac,
+        base: LinkIndex,
+        alias: Option<&str>,
+        links: &[ShownLink],
+    ) -> Result<(), Unspeakable> {
         let left = alias.and_then(originals);
-        if !self.bases.contains_key(&vmac.base) {
-            let originals = match &left {
-                Some((base, _)) => base.clone(),
-                None => [base_setting(vmac, BASE_SETTINGS[0])?, base_setting(vmac, BASE_SETTINGS[1])?],
-            };
-            for name in BASE_SETTINGS {
+        let mut known = self.bases.get(&base).cloned().or(left.clone().map(|(base, _)| base));
+        let mut now = [const { String::new() }; BASE_SETTINGS.len()];
+        for (value, name) in now.iter_mut().zip(BASE_SETTINGS) {
+            *value = base_setting(vmac, name)?;
+        }
+        let known = known.get_or_insert_with(|| now.clone());
+        for ((name, value), known) in BASE_SETTINGS.iter().zip(&now).zip(known.iter_mut()) {
+            // One that is not as it was set is another link's, or somebody else's.
+            if value != "1" {
+                known.clone_from(value);
                 sysctl::write_of_link("ipv4", &vmac.base, name, "1")
                     .map_err(|e| setting_refused(&format!("net.ipv4.conf.{}.{name}", vmac.base), &e))?;
             }
-            self.bases.insert(vmac.base.clone(), originals);
         }
+        self.bases.insert(base, known.clone());
         if self.filter.is_none() {
             self.filter = Some(free_all_from_filter(vmac, left.map(|(_, filter)| filter), links)?);
         }
-        self.users.entry(vmac.base.clone()).or_default().insert(vmac.name.clone());
+        // It may have been on a link that went.
+        self.leave_bases(&vmac.name, Some(base), links);
+        self.users.entry(base).or_default().insert(vmac.name.clone());
         Ok(())
     }
 
     /// A macvlan went: with the last one of a base its settings are given back, with the last of all `all`'s.
-    fn release(&mut self, vmac: &Vmac) {
-        let Some(users) = self.users.get_mut(&vmac.base) else { return };
-        users.remove(&vmac.name);
-        if users.is_empty() {
-            self.users.remove(&vmac.base);
-            for (name, value) in BASE_SETTINGS.iter().zip(self.bases.remove(&vmac.base).into_iter().flatten())
-            {
-                // The base may have gone.
-                let _ = sysctl::write_of_link("ipv4", &vmac.base, name, &value);
-            }
-        }
+    fn release(&mut self, vmac: &Vmac, links: &[ShownLink]) {
+        self.leave_bases(&vmac.name, None, links);
         if self.users.is_empty()
             && let Some((all, others)) = self.filter.take()
         {
@@ -199,8 +206,28 @@ impl Vmacs {
         }
     }
 
-    fn alias(&self, vmac: &Vmac) -> String {
-        match (self.bases.get(&vmac.base), &self.filter) {
+    /// A macvlan is not on these bases any more, but for one; whoever has none left gets its settings back.
+    fn leave_bases(&mut self, name: &str, but_for: Option<LinkIndex>, links: &[ShownLink]) {
+        let on: Vec<_> =
+            self.users.iter().filter(|(_, users)| users.contains(name)).map(|(b, _)| *b).collect();
+        for base in on.into_iter().filter(|base| Some(*base) != but_for) {
+            let users = self.users.entry(base).or_default();
+            users.remove(name);
+            if !users.is_empty() {
+                continue;
+            }
+            self.users.remove(&base);
+            let originals = self.bases.remove(&base);
+            // The base may have gone, or have another name than its macvlans know.
+            let Some(shown) = links.iter().find(|shown| shown.link.index == base) else { continue };
+            for (name, value) in BASE_SETTINGS.iter().zip(originals.into_iter().flatten()) {
+                let _ = sysctl::write_of_link("ipv4", &shown.link.name, name, &value);
+            }
+        }
+    }
+
+    fn alias(&self, vmac: &Vmac, base: LinkIndex) -> String {
+        match (self.bases.get(&base), &self.filter) {
             (Some([ignore, filter]), Some((all, _))) if !vmac.is_ipv6 => {
                 format!("{ALIAS} arp_ignore was {ignore}, arp_filter {filter}, all.rp_filter {all}")
             }
@@ -279,9 +306,9 @@ mod tests {
     fn an_alias_gives_back_what_it_was_told() {
         let mut vmacs = Vmacs::default();
         let vmac = Vmac { name: "vrrp.51".into(), base: "eth0".into(), mac: [0; 6], is_ipv6: false };
-        vmacs.bases.insert("eth0".into(), ["0".into(), "2".into()]);
+        vmacs.bases.insert(LinkIndex(2), ["0".into(), "2".into()]);
         vmacs.filter = Some(("1".into(), BTreeMap::new()));
-        let alias = vmacs.alias(&vmac);
+        let alias = vmacs.alias(&vmac, LinkIndex(2));
         assert_eq!(originals(&alias), Some((["0".into(), "2".into()], "1".into())));
         assert!(alias.len() < 256, "IFALIASZ");
         for odd in ["", "lvsd: virtual router", "lvsd: arp_ignore was x, arp_filter 1, all.rp_filter 1"] {
