@@ -130,6 +130,7 @@ pub fn at_rest(world: &mut World) {
     }
     for node in 0..world.nodes.len() {
         neighbours_know(world, node);
+        a_vmac_holds_vips_only(world, node);
         a_group_is_together(world, node);
     }
 }
@@ -151,15 +152,34 @@ fn one_of_them_is_best(world: &mut World, name: &str, masters: &[usize]) {
     }
 }
 
+/// A VMAC holds VIPs and nothing else: it would answer for what it holds, as a Backup too.
+fn a_vmac_holds_vips_only(world: &mut World, node: usize) {
+    let this = &world.nodes[node];
+    let vips: BTreeSet<_> = this.settings.instances.iter().flat_map(|i| addresses(i)).collect();
+    for vmac in this.settings.instances.iter().filter_map(|i| i.vmac.as_ref()) {
+        let Some(link) = this.host.host().link(&vmac.name) else { continue };
+        let held = this.host.host().addresses.iter().filter(|h| h.link == link.index);
+        let other: Vec<_> =
+            held.map(|h| h.prefix.ip).filter(|ip| !vips.contains(&(vmac.name.clone(), *ip))).collect();
+        if !other.is_empty() {
+            world.broken.push(format!("a VMAC holds VIPs only: {} of {node} has {other:?}", vmac.name));
+            return;
+        }
+    }
+}
+
 /// An address is on a host exactly if its instance is Master there.
 pub fn vip_iff_master(world: &mut World, node: usize, name: &str) {
     let this = &world.nodes[node];
     let Some(settings) = this.settings.instances.iter().find(|i| i.name == name) else { return };
     let is_master = world.state(node, name) == Some(State::Master);
     let mut wrong = Vec::new();
-    for (link, ip) in addresses(settings) {
+    let is_tracked = settings.addresses.iter().chain(&settings.excluded).map(|a| a.is_tracked);
+    for ((link, ip), is_tracked) in addresses(settings).zip(is_tracked) {
         let held = this.host.host().addresses.iter().filter(|h| h.prefix.ip == ip).count();
-        if held != usize::from(is_master) {
+        // One that is not tracked stays away when somebody takes it.
+        let is_taken = !is_tracked && held == 0;
+        if held != usize::from(is_master) && !is_taken {
             wrong.push(format!("VIP iff Master: {ip} on {link} of {node} {held} times, Master: {is_master}"));
         }
     }

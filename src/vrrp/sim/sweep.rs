@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::site::{instance, instance6, on_vmac, script, settings, unicast, vip};
 use super::world::World;
 use super::{invariants, seeds, site};
-use crate::net::types::{Op, Prefix};
+use crate::net::types::{MacAddress, Op, Prefix};
 use crate::vrrp::exchange::{DirectorLevel, Input, State, TrackLevel};
 use crate::vrrp::settings::{
     Authentication, Hmac, HmacMode, InstanceSettings, Settings, TrackTarget, Version,
@@ -51,6 +51,9 @@ fn live(seed: u64) -> World {
         world.nodes[node].settings = Arc::new(settings);
         world.nodes[node].has_guardian = world.rng.u32(0..4) > 0;
         world.nodes[node].tracks = healthy();
+        if world.rng.u32(0..4) == 0 {
+            links_fail(&mut world, node);
+        }
         world.start(node);
     }
     world.delay = Duration::from_micros(world.rng.choice([40, 500, 5000]).expect("not empty"));
@@ -150,13 +153,14 @@ fn plug_in(world: &mut World, node: usize, name: &str) {
     let third = u8::from(name == "e1");
     let index = match host.host().link(name) {
         Some(link) => link.index,
-        None => host.add_link(name, crate::net::types::MacAddress([2, 0, 0, 0, third, number])),
+        None => host.add_link(name, MacAddress([2, 0, 0, 0, third, number])),
     };
     let is_local = |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
     let own = host.host().addresses.iter().filter(|h| !vips.iter().any(|(_, ip)| *ip == h.prefix.ip));
     if !own.clone().any(|h| h.link == index && is_local(h.prefix.ip)) {
         host.set_up(index, false);
     }
+    host.set_port_of(index, None);
     host.set_up(index, true);
     host.set_running(index, true);
     host.settle(true);
@@ -233,11 +237,28 @@ fn links_fail(world: &mut World, node: usize) {
         plug_in(world, node, name);
         return;
     };
+    let mac = MacAddress([2, 0, 0, world.rng.u8(..), world.rng.u8(..), world.rng.u8(..)]);
+    let is_running = world.is_running(node);
     let host = &mut world.nodes[node].host;
-    match world.rng.u32(0..5) {
+    match world.rng.u32(0..9) {
         0 => host.set_up(index, false),
         1 => host.set_running(index, false),
         2 => host.remove_link(index),
+        3 => host.set_mac(index, mac),
+        4 => {
+            let other = if name == "e0" { "e1" } else { "e0" };
+            let master = host.host().link(other).map(|link| link.index);
+            host.set_port_of(index, master);
+        }
+        // What a dead process left on a link that gets another name is the operator's.
+        5 if is_running => {
+            let other = format!("{name}.was{}", index.0);
+            if world.rng.bool() {
+                host.set_up(index, false);
+            }
+            host.rename(index, &other);
+            world.run(Duration::from_secs(2));
+        }
         _ => plug_in(world, node, name),
     }
 }
@@ -293,7 +314,8 @@ fn everybody_reloads(world: &mut World) {
         for instance in &mut new.instances {
             let instance = Arc::make_mut(instance);
             let link = instance.addresses[0].wanted.link.clone();
-            instance.excluded = (0..count).map(|n| extra(&link, instance.vrid, n)).collect();
+            instance.excluded.retain(|a| a.wanted.link == "e1");
+            instance.excluded.extend((0..count).map(|n| extra(&link, instance.vrid, n)));
             if let Some(priority) = priority.filter(|_| instance.priority < 255) {
                 instance.priority = priority.wrapping_add(u8::try_from(node).expect("small"));
             }
@@ -405,6 +427,11 @@ fn random_instance(rng: &mut fastrand::Rng, n: u8, hosts: u8) -> InstanceSetting
         0 if is_ipv4 => new.transport = unicast(&(1..=hosts).collect::<Vec<_>>()),
         1 => new = on_vmac(new),
         _ => {}
+    }
+    if rng.bool() {
+        let mut inner = vip("e1", [10, 0, 1, 51 + n].into(), 24);
+        inner.is_tracked = rng.u32(0..4) > 0;
+        new.excluded.push(inner);
     }
     new.preempts = rng.u32(0..4) > 0;
     new.preempt_delay = Duration::from_secs(rng.choice([0, 0, 5]).expect("not empty"));
