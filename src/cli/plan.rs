@@ -6,7 +6,6 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::socket::SocketArguments;
-use super::status::method;
 use super::table::Table;
 use super::{ConfigArguments, check, complain, print};
 use crate::config::{self, VirtualServerId};
@@ -198,7 +197,8 @@ fn heading(service: VirtualServerId, mark: Option<u32>) -> String {
     }
 }
 
-fn cells(what: &str, now: Option<String>, then: Option<String>, effect: String) -> [String; 5] {
+/// A row of a table of changes: its sign, what changes, as it is, as it will be, and what follows.
+pub(super) fn cells(what: &str, now: Option<String>, then: Option<String>, effect: String) -> [String; 5] {
     let sign = match (&now, &then) {
         (None, _) => "+",
         (Some(_), None) => "-",
@@ -222,7 +222,7 @@ fn words(service: &Service) -> String {
 }
 
 fn destination_words(d: Destination) -> String {
-    let mut text = format!("{} weight {}", method(d.forwarding), d.weight);
+    let mut text = format!("{} weight {}", d.forwarding, d.weight);
     if d.upper_threshold > 0 || d.lower_threshold > 0 {
         let _ = write!(text, " thresholds {}-{}", d.lower_threshold, d.upper_threshold);
     }

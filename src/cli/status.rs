@@ -8,7 +8,6 @@ use crate::daemon::mails::MailStatus;
 use crate::daemon::startup::Exit;
 use crate::date::day;
 use crate::director::status::{HealthStatus, RealServerStatus, Status, VirtualServerStatus};
-use crate::ipvs::types::{Forwarding, Tunnel};
 use std::fmt::Write;
 
 #[derive(Debug, clap::Args)]
@@ -172,7 +171,7 @@ fn real_server_cells(real: &RealServerStatus) -> [String; 9] {
     };
     [
         format!("  {}", real.real_server),
-        method(real.forwarding).to_owned(),
+        real.forwarding.to_string(),
         real.weight.to_string(),
         real.kernel_weight.map_or("-".to_owned(), |w| w.to_string()),
         real.connections.active.to_string(),
@@ -192,18 +191,6 @@ pub(super) fn health(health: HealthStatus, is_up: bool) -> &'static str {
         (HealthStatus::Unknown, false) => "waits for a check",
         (HealthStatus::Rising, _) => "DOWN, rising",
         (HealthStatus::Down, _) => "DOWN",
-    }
-}
-
-pub(super) fn method(forwarding: Forwarding) -> &'static str {
-    match forwarding {
-        Forwarding::Nat => "NAT",
-        Forwarding::Dr => "DR",
-        Forwarding::Tun(Tunnel::Ipip) => "TUN ipip",
-        Forwarding::Tun(Tunnel::Gue { .. }) => "TUN gue",
-        Forwarding::Tun(Tunnel::Gre { .. }) => "TUN gre",
-        Forwarding::Local => "local",
-        Forwarding::Bypass => "bypass",
     }
 }
 

@@ -6,6 +6,7 @@
 //! director sees nothing else.
 //! [`load`](load::load) is all of it.
 
+pub mod changes;
 pub mod checker;
 pub mod defaults;
 pub mod global;

@@ -15,8 +15,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::debug;
 
 use super::mails::MailStatus;
+use crate::config::changes::Change;
 use crate::director::checkers::Subscriber;
-use crate::director::order::{Change, Selector};
+use crate::director::order::{self, Selector};
 use crate::director::status::{RealServerStory, Status};
 use crate::vrrp::status::Status as RouterStatus;
 
@@ -38,7 +39,10 @@ pub enum Command {
     /// Services, servers, health.
     Status,
     /// Read the configuration again and put it in force.
-    Reload,
+    Reload {
+        /// Also where most of what is in force would be removed.
+        allow_removal: bool,
+    },
     /// Is anything wrong with the daemon itself?
     Health,
     /// Leave everything in the kernel for the next start, and end.
@@ -50,7 +54,7 @@ pub enum Command {
         /// Which.
         selector: Selector,
         /// What.
-        change: Change,
+        change: order::Change,
     },
 }
 
@@ -136,6 +140,12 @@ pub struct ReloadOutcome {
     pub errors: Vec<String>,
     /// Its warnings, a line each; empty when rejected.
     pub warnings: Vec<String>,
+    /// What it changed, in a few words; empty when rejected.
+    pub summary: String,
+    /// What it changed, at most [`CHANGES_LIMIT`](super::reload::CHANGES_LIMIT) of them.
+    pub changes: Vec<Change>,
+    /// How many further changes are not listed.
+    pub more_changes: usize,
 }
 
 /// A command and where its reply goes.

@@ -178,7 +178,7 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                     }
                 }
                 read = shell.reloads.finished() => {
-                    if let Some(config) = shell.reloads.conclude(read) {
+                    if let Some(config) = shell.reloads.conclude(read, shell.director.config()) {
                         shell.sysctls.want(sysctls::wanted(&config));
                         shell.before = Some(Arc::clone(&shell.director.config().vrrp));
                         shell.sink.want(&config);
@@ -292,7 +292,7 @@ impl Shell {
                 None
             }
             Order::Reload => {
-                self.reloads.begin(None);
+                self.reloads.begin(None, false);
                 None
             }
         }
@@ -441,9 +441,9 @@ impl Shell {
                 return Some(Input::HandOver);
             }
             Command::Health => Reply::Health(pulse.trouble(now, &self.body())),
-            Command::Reload if self.director.is_ending() => Reply::Error("lvsd is ending".to_owned()),
-            Command::Reload => {
-                self.reloads.begin(Some(question.reply));
+            Command::Reload { .. } if self.director.is_ending() => Reply::Error("lvsd is ending".to_owned()),
+            Command::Reload { allow_removal } => {
+                self.reloads.begin(Some(question.reply), allow_removal);
                 return None;
             }
         };

@@ -250,12 +250,12 @@ mod tests {
             .follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads, router: None });
         assert_eq!(Notifier::heard(&manager), ["READY=1\nSTATUS=0 virtual servers, 0 of 0 real servers up"]);
 
-        reloads.begin(None);
+        reloads.begin(None, false);
         pulse
             .follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads, router: None });
         assert_eq!(Notifier::heard(&manager), ["RELOADING=1\nMONOTONIC_USEC=1000000000"]);
         let read = reloads.finished().await;
-        assert!(reloads.conclude(read).is_none());
+        assert!(reloads.conclude(read, director.config()).is_none());
         pulse
             .follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads, router: None });
         let rejected =

@@ -11,9 +11,13 @@ use tracing::{error, info, warn};
 use super::clock;
 use super::control::{ReloadOutcome, Reply};
 use super::traps;
+use crate::config::changes::{self, Change};
 use crate::config::{self, Config, Strictness};
 use crate::syntax::diagnostic::Class;
 use crate::time::Instant;
+
+/// Changes listed in the answer to a reload; the status carries them until the next one.
+pub const CHANGES_LIMIT: usize = 200;
 
 /// A file that was read.
 #[derive(Debug, Default)]
@@ -21,10 +25,21 @@ pub struct Read {
     config: Option<Config>,
     errors: Vec<String>,
     warnings: Vec<String>,
+    /// Against what was in force.
+    changes: Vec<Change>,
+    more_changes: usize,
+    summary: String,
 }
 
 /// Somebody who waits for a verdict.
 type Waiter = oneshot::Sender<Reply>;
+
+/// A reload that begins after the one under way.
+#[derive(Debug, Default)]
+struct Next {
+    waiting: Vec<Waiter>,
+    allows_removal: bool,
+}
 
 /// All reloads.
 #[derive(Debug)]
@@ -34,8 +49,10 @@ pub struct Reloads {
     job: Option<JoinHandle<Read>>,
     /// Who waits for the one under way; bounded by the control socket's conversations.
     waiting: Vec<Waiter>,
-    /// Another one is wanted, by these.
-    next: Option<Vec<Waiter>>,
+    /// The one under way may remove most of what is in force.
+    allows_removal: bool,
+    /// Another one is wanted.
+    next: Option<Next>,
     last: Option<(Instant, Read)>,
     accepted: u64,
     rejected: u64,
@@ -45,7 +62,18 @@ impl Reloads {
     /// Reloads of this file, its unknown words treated in this way.
     pub fn new(path: PathBuf, strictness: Strictness) -> Reloads {
         let (waiting, next) = (Vec::new(), None);
-        Reloads { path, strictness, job: None, waiting, next, last: None, accepted: 0, rejected: 0 }
+        let (accepted, rejected) = (0, 0);
+        Reloads {
+            path,
+            strictness,
+            job: None,
+            waiting,
+            allows_removal: false,
+            next,
+            last: None,
+            accepted,
+            rejected,
+        }
     }
 
     /// Whether unknown words are only warnings.
@@ -54,14 +82,16 @@ impl Reloads {
     }
 
     /// Begins one, or notes that another one is wanted after the one under way.
-    pub fn begin(&mut self, waiter: Option<Waiter>) {
+    pub fn begin(&mut self, waiter: Option<Waiter>, allows_removal: bool) {
         if self.job.is_some() {
-            let waiters = self.next.get_or_insert_default();
+            let next = self.next.get_or_insert_default();
             // A read that never ends must not gather those who gave up.
-            waiters.retain(|w| !w.is_closed());
-            waiters.extend(waiter);
+            next.waiting.retain(|w| !w.is_closed());
+            next.waiting.extend(waiter);
+            next.allows_removal |= allows_removal;
             return;
         }
+        self.allows_removal = allows_removal;
         info!("reading {}", self.path.display());
         self.waiting.extend(waiter);
         let (path, strictness) = (self.path.clone(), self.strictness);
@@ -80,8 +110,9 @@ impl Reloads {
     }
 
     /// Tells the verdict and begins the next one that is wanted; the configuration to put in force, if it is without
-    /// errors.
-    pub fn conclude(&mut self, mut read: Read) -> Option<Config> {
+    /// errors and removes no more of the one in force than was allowed.
+    pub fn conclude(&mut self, mut read: Read, in_force: &Config) -> Option<Config> {
+        self.compare(&mut read, in_force);
         let path = self.path.display();
         for line in &read.warnings {
             warn!("reload: {line}");
@@ -89,7 +120,7 @@ impl Reloads {
         let config = read.config.take();
         if config.is_some() {
             self.accepted += 1;
-            info!("reload: {path} is in force");
+            info!("reload: {path} is in force: {}", read.summary);
         } else {
             self.rejected += 1;
             for line in &read.errors {
@@ -109,11 +140,33 @@ impl Reloads {
                 let _ = waiter.send(Reply::Reload(outcome.clone()));
             }
         }
-        if let Some(waiters) = self.next.take() {
-            self.waiting = waiters;
-            self.begin(None);
+        if let Some(next) = self.next.take() {
+            self.waiting = next.waiting;
+            self.begin(None, next.allows_removal);
         }
         config
+    }
+
+    /// What the file changes; it is refused where it takes away so much that it is more likely torn than meant.
+    fn compare(&self, read: &mut Read, in_force: &Config) {
+        let Some(config) = &read.config else { return };
+        let removals = changes::removals(in_force, config).into_iter().map(|r| r.to_string());
+        if !self.allows_removal {
+            let path = self.path.display();
+            let next = "if it is meant so, `lvsd reload --allow-removal` puts it in force";
+            read.errors.extend(removals.map(|removal| format!("{path}: {removal}; {next}")));
+        } else {
+            read.warnings.extend(removals);
+        }
+        if !read.errors.is_empty() {
+            read.config = None;
+            return;
+        }
+        let mut all = changes::changes(in_force, config);
+        read.summary = changes::summary(&all);
+        read.more_changes = all.len().saturating_sub(CHANGES_LIMIT);
+        all.truncate(CHANGES_LIMIT);
+        read.changes = all;
     }
 
     /// How the last one ended.
@@ -124,6 +177,9 @@ impl Reloads {
             seconds_ago: now.since(*at).as_secs(),
             errors: read.errors.clone(),
             warnings: read.warnings.clone(),
+            summary: read.summary.clone(),
+            changes: read.changes.clone(),
+            more_changes: read.more_changes,
         })
     }
 
@@ -158,7 +214,7 @@ fn read(path: &Path, strictness: Strictness) -> Read {
         }
         None => Vec::new(),
     };
-    Read { config: loaded.config, errors, warnings }
+    Read { config: loaded.config, errors, warnings, ..Read::default() }
 }
 
 #[cfg(test)]
@@ -170,15 +226,16 @@ mod tests {
         let mut reloads = Reloads::new(PathBuf::from("/nonexistent/keepalived.conf"), Strictness::Strict);
         let (first, first_verdict) = oneshot::channel();
         let (second, mut second_verdict) = oneshot::channel();
-        reloads.begin(Some(first));
-        reloads.begin(Some(second));
+        let in_force = Config::default();
+        reloads.begin(Some(first), false);
+        reloads.begin(Some(second), false);
         let read = reloads.finished().await;
-        assert!(reloads.conclude(read).is_none());
+        assert!(reloads.conclude(read, &in_force).is_none());
         assert!(matches!(first_verdict.await, Ok(Reply::Reload(outcome)) if !outcome.is_accepted));
         assert!(second_verdict.try_recv().is_err(), "its file may have changed since");
         assert!(reloads.is_under_way());
         let read = reloads.finished().await;
-        assert!(reloads.conclude(read).is_none());
+        assert!(reloads.conclude(read, &in_force).is_none());
         let Ok(Reply::Reload(outcome)) = second_verdict.await else { panic!("no verdict") };
         assert_eq!(outcome.errors, ["/nonexistent/keepalived.conf: there is no such file"]);
         assert_eq!((reloads.counts(), reloads.is_last_rejected()), ((0, 2), true));

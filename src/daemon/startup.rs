@@ -1,5 +1,6 @@
 //! From a command line to a running director: every check that must pass first, in the order that costs least.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ use super::trackers::Trackers;
 use super::{clock, router, traps, web};
 use crate::config::{Config, LifeScript, Strictness};
 use crate::director::Director;
+use crate::director::state::State;
 use crate::ipvs::backend::{Backend, Error};
 use crate::ipvs::netlink::NetlinkBackend;
 use crate::vrrp::exchange::Input as RouterInput;
@@ -218,6 +220,7 @@ async fn direct(
         servers_known_as_down = state.down.len(),
         "lvsd {} starts", env!("CARGO_PKG_VERSION")
     );
+    warn_of_removals(&state, &config);
     let originals = run_dir.originals();
     let mut keeper = Keeper::new(Kernel(originals.clone()), originals.load());
     keeper.want(sysctls::wanted(&config));
@@ -270,6 +273,22 @@ async fn direct(
         Ok(is_clean) => Ok(is_clean),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(error) => Err(Failure::new(Exit::Bug, format!("the event loop ended by itself: {error}"))),
+    }
+}
+
+/// A file that was torn or emptied while no lvsd ran is put in force at the start; what that takes away is said.
+fn warn_of_removals(state: &State, config: &Config) {
+    let configured: BTreeSet<_> = config.virtual_servers.iter().map(|server| server.id).collect();
+    let gone: Vec<_> = state.owned.iter().filter(|id| !configured.contains(id)).collect();
+    if gone.len() * 2 > state.owned.len() {
+        let (some, owned) =
+            (gone.iter().take(5).map(ToString::to_string).collect::<Vec<_>>(), state.owned.len());
+        warn!(
+            "{} of the {owned} services of the last run are not in this configuration and will be removed ({}{})",
+            gone.len(),
+            some.join(", "),
+            if gone.len() > some.len() { ", ..." } else { "" },
+        );
     }
 }
 

@@ -209,6 +209,21 @@ pub enum Forwarding {
     Bypass,
 }
 
+impl fmt::Display for Forwarding {
+    /// `NAT`, `DR`, `TUN ipip`, `TUN gue`, `TUN gre`, `local`, `bypass`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Forwarding::Nat => "NAT",
+            Forwarding::Dr => "DR",
+            Forwarding::Tun(Tunnel::Ipip) => "TUN ipip",
+            Forwarding::Tun(Tunnel::Gue { .. }) => "TUN gue",
+            Forwarding::Tun(Tunnel::Gre { .. }) => "TUN gre",
+            Forwarding::Local => "local",
+            Forwarding::Bypass => "bypass",
+        })
+    }
+}
+
 /// How packets reach a destination and how many of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Destination {

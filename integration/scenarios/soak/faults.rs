@@ -270,11 +270,14 @@ fn reload(soak: &mut Soak<'_>) -> Verdict {
     let configuration = Configuration::random(&mut soak.rng);
     soak.tell(format!("a new file: {} virtual servers", configuration.virtual_servers.len()));
     soak.write(&configuration.text())?;
-    soak.daemon()?.reload()?;
+    // Chance may leave less than half of what there was, and an order that follows is meant for the new file.
+    let path = control(&run_dir(&soak.director));
+    let reply = ask(path.as_ref(), Command::Reload { allow_removal: true });
     soak.truth.configure(configuration);
-    // An order that follows is meant for it.
-    pause(seconds(1));
-    Ok(())
+    match reply {
+        Ok(Reply::Reload(outcome)) if outcome.is_accepted => Ok(()),
+        other => Err(format!("a new file: {other:?}")),
+    }
 }
 
 fn reload_same(soak: &mut Soak<'_>) -> Verdict {
