@@ -60,7 +60,7 @@ impl MemoryHost {
             next_index: 1,
             promotes_secondaries: true,
         };
-        let index = this.insert_link("lo", None, None, 65536);
+        let index = this.insert_link(Link { mtu: 65536, ..Link::plain(LinkIndex(0), "lo") });
         this.host.links.change(index, |lo| lo.is_loopback = true);
         this.hold(index, Prefix { ip: IpAddr::from([127, 0, 0, 1]), length: 8 }, 254, false);
         this.hold(index, Prefix { ip: std::net::Ipv6Addr::LOCALHOST.into(), length: 128 }, 254, false);
@@ -105,7 +105,7 @@ impl MemoryHost {
 
     /// Plugs a card in, switched on and with carrier; its IPv6 link-local address follows from its MAC address.
     pub fn add_link(&mut self, name: &str, mac: MacAddress) -> LinkIndex {
-        let index = self.insert_link(name, Some(mac), None, 1500);
+        let index = self.insert_link(Link { mac: Some(mac), mtu: 1500, ..Link::plain(LinkIndex(0), name) });
         self.hold_link_local(index);
         index
     }
@@ -284,7 +284,14 @@ impl MemoryHost {
         }
         let index = match existing {
             None => {
-                let index = self.insert_link(&vmac.name, Some(mac), Some(base.index), base.mtu);
+                // As in Linux it is made switched off, and is heard of like that.
+                let link = Link {
+                    mac: Some(mac),
+                    mtu: base.mtu,
+                    base: Some(base.index),
+                    ..Link::plain(LinkIndex(0), &vmac.name)
+                };
+                let index = self.insert_link(Link { is_up: false, is_running: false, ..link });
                 self.vmacs.insert(index);
                 index
             }
@@ -307,16 +314,11 @@ impl MemoryHost {
         self.host.link(name).ok_or_else(|| (Errno::NODEV, format!("there is no link {name}")))
     }
 
-    fn insert_link(
-        &mut self,
-        name: &str,
-        mac: Option<MacAddress>,
-        base: Option<LinkIndex>,
-        mtu: u32,
-    ) -> LinkIndex {
+    /// Gives a link its number.
+    fn insert_link(&mut self, link: Link) -> LinkIndex {
         let index = LinkIndex(self.next_index);
         self.next_index += 1;
-        let link = Link { mac, mtu, base, ..Link::plain(index, name) };
+        let link = Link { index, ..link };
         self.host.links.insert(link.clone());
         self.news.push_back(News::Link(link));
         index

@@ -114,7 +114,7 @@ impl Router {
         let is_believed = member.instance.believes(advert.interval);
         let interval = Some(advert.interval).filter(|_| is_believed);
         let claim = Claim { source, priority: advert.priority, interval };
-        let is_late = member.instance.is_late(now);
+        let (is_late, since) = (member.instance.is_late(now), member.instance.since());
         let reaction = member.instance.hear(now, claim);
         if advert.priority == 0 {
             member.tally.farewells_heard += 1;
@@ -130,8 +130,8 @@ impl Router {
         let Some(member) = self.members.get_mut(name) else { return };
         match reaction {
             Reaction::Follow if member.owes_last_word && member.instance.is_outdone_by(claim) => {
-                // Not while better ones may wait to be read.
-                if !self.is_draining() {
+                // Not while better ones may wait to be read: in a pass over all that arrived, or in the moment it yielded.
+                if !self.is_draining() && now > since {
                     self.say_last_word(name, now, out);
                 }
             }

@@ -53,6 +53,12 @@ pub struct Member {
     pub reason: String,
     /// Why it cannot be Master or Backup, itself or its group.
     pub fault: Option<String>,
+    /// Since when it has a fault of its own without a break.
+    pub fault_since: Option<Instant>,
+    /// The state that was last reported of it: one that moves to another VRID is in Init without a report.
+    pub reported: State,
+    /// It has been Backup or Master, here or in the process that handed it over.
+    pub has_begun: bool,
     /// What it waits for in Init.
     pub waits_for: Option<String>,
     /// The unclamped sum of what it follows.
@@ -83,6 +89,9 @@ impl Member {
             tally: Tally::default(),
             reason: "start".to_owned(),
             fault: None,
+            fault_since: None,
+            reported: State::Init,
+            has_begun: false,
             waits_for: None,
             sum: 0,
             gated_since: None,
@@ -102,6 +111,15 @@ impl Member {
     /// Its state.
     pub fn state(&self) -> State {
         self.instance.state()
+    }
+
+    /// In Init, or in a fault that was found there.
+    pub fn is_before_backup(&self) -> bool {
+        match self.state() {
+            State::Init => true,
+            State::Fault => !self.has_begun,
+            State::Backup | State::Master => false,
+        }
     }
 
     /// Its addresses, excluded ones too.

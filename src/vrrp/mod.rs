@@ -38,3 +38,7 @@ pub use router::Router;
 
 /// Longest time an instance waits in Init for the director's services.
 pub const READY_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a fault that is found before an instance's first Backup must last to be reported: duplicate address
+/// detection takes two seconds, a DHCP client's answer and ARP probe about as long.
+pub const SETTLE_LIMIT: Duration = Duration::from_secs(5);

@@ -109,6 +109,7 @@ impl Router {
         for (old, new) in moved {
             let mut member = Member::new(Arc::clone(&new), now);
             member.tally = old.tally.clone();
+            member.reported = old.reported;
             self.announcer.cancel(&new.name);
             if old.state() == State::Master {
                 member.is_inherited = true;

@@ -74,7 +74,7 @@ pub struct Router {
     life: Life,
     starts_at: Instant,
     wall_offset: Duration,
-    unsteady: Unsteady,
+    pub(super) unsteady: Unsteady,
     /// Links that forward IPv6.
     pub(super) router_links: BTreeSet<LinkIndex>,
     inherited: BTreeSet<String>,
@@ -238,6 +238,7 @@ impl Router {
             for name in std::mem::take(&mut self.inherited) {
                 if let Some(member) = self.members.get_mut(&name) {
                     member.is_inherited = true;
+                    member.has_begun = true;
                 }
             }
             self.want();

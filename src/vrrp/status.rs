@@ -246,7 +246,7 @@ impl Router {
     }
 
     fn waits_for(&self, member: &Member) -> Option<String> {
-        if member.state() != State::Init {
+        if !member.is_before_backup() || member.fault.is_some() {
             return None;
         }
         let gate = member.gated_since.map(|_| "the services of its addresses".to_owned());

@@ -51,6 +51,11 @@ impl Unsteady {
         due.into_iter().filter_map(|index| self.changes.remove(&index)).map(|(_, link)| link).collect()
     }
 
+    /// When a link that came up counts as up.
+    pub fn comes_up(&self, link: LinkIndex) -> Option<Instant> {
+        self.changes.get(&link).filter(|(_, link)| link.is_working()).map(|(at, _)| *at)
+    }
+
     /// When the next one has lasted.
     pub fn deadline(&self) -> Option<Instant> {
         self.changes.values().map(|(at, _)| *at).min()

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::READY_LIMIT;
 use super::event::Event;
 use super::exchange::{Effect, State};
 use super::ground;
@@ -13,6 +12,7 @@ use super::member::Member;
 use super::needed_links;
 use super::router::Router;
 use super::track;
+use super::{READY_LIMIT, SETTLE_LIMIT};
 use crate::net::types::Host;
 use crate::time::Instant;
 
@@ -29,9 +29,10 @@ impl Router {
         }
         self.host = Some(host);
         self.listen(out);
+        let counting = self.counting(&own_faults, now);
         for name in self.names() {
             let own = own_faults.get(&name).cloned().flatten();
-            let fault = own.or_else(|| self.fault_of_group(&name, &own_faults));
+            let fault = own.or_else(|| self.fault_of_group(&name, &counting));
             if let Some(member) = self.members.get_mut(&name) {
                 member.fault = fault;
             }
@@ -85,10 +86,40 @@ impl Router {
         fault
     }
 
-    fn fault_of_group(&self, name: &str, faults: &BTreeMap<String, Option<String>>) -> Option<String> {
+    /// Those faults that have lasted long enough to be their sync groups', too.
+    fn counting(
+        &mut self,
+        faults: &BTreeMap<String, Option<String>>,
+        now: Instant,
+    ) -> BTreeMap<String, String> {
+        let mut counting = BTreeMap::new();
+        for (name, fault) in faults {
+            let Some(member) = self.members.get_mut(name) else { continue };
+            let Some(fault) = fault else {
+                member.fault_since = None;
+                continue;
+            };
+            member.fault_since.get_or_insert(now);
+            if self.members.get(name).is_some_and(|m| self.settles_until(m).is_none_or(|end| end <= now)) {
+                counting.insert(name.clone(), fault.clone());
+            }
+        }
+        counting
+    }
+
+    /// How long a fault that is found before the first Backup may still end by itself: this host's own VMACs and static
+    /// addresses are on their way then, a DHCP client and duplicate address detection too. What the operator asked to be
+    /// waited for is waited for besides.
+    fn settles_until(&self, member: &Member) -> Option<Instant> {
+        let since = member.fault_since.filter(|_| member.state() == State::Init && !member.has_begun)?;
+        let link_comes = member.ground.base.and_then(|link| self.unsteady.comes_up(link));
+        Some((since + SETTLE_LIMIT).max(self.starts_at()).max(link_comes.unwrap_or(since)))
+    }
+
+    fn fault_of_group(&self, name: &str, faults: &BTreeMap<String, String>) -> Option<String> {
         for group in self.groups.iter().filter(|g| g.has(name)) {
             for member in &group.settings.members {
-                if let Some(Some(fault)) = faults.get(member) {
+                if let Some(fault) = faults.get(member) {
                     return Some(format!("sync group {}: instance {member}: {fault}", group.settings.name));
                 }
             }
@@ -99,6 +130,8 @@ impl Router {
     fn follow_fault(&mut self, name: &str, now: Instant, out: &mut Vec<Effect>) {
         let Some(member) = self.members.get(name) else { return };
         match (member.state(), member.fault.clone()) {
+            // From a fault before its first Backup it goes on as from Init, with all that is waited for there.
+            (State::Fault, None) if !member.has_begun => {}
             (State::Fault, None) => {
                 let reason = format!("well again: {}", self.cause);
                 self.enter(name, State::Backup, &reason, now, out);
@@ -108,22 +141,32 @@ impl Router {
                     member.reason = fault;
                 }
             }
+            (State::Init, Some(fault)) if self.settles_until(member).is_some_and(|end| now < end) => {
+                if let Some(member) = self.members.get_mut(name) {
+                    member.reason = format!("not ready yet: {fault}");
+                }
+            }
             (_, Some(fault)) => self.leave(name, State::Fault, &fault, true, now, out),
             (_, None) => {}
         }
     }
 
-    /// When the next instance leaves Init though nothing is told meanwhile.
+    /// When the next instance leaves Init though there is no input meanwhile.
     pub(super) fn init_deadline(&self) -> Option<Instant> {
         self.host.as_ref()?;
-        let starts_at = self.starts_at();
-        let waiting = self.members.values().filter(|m| m.state() == State::Init && m.waits_for.is_none());
-        waiting.map(|m| m.gated_since.map_or(starts_at, |since| since + READY_LIMIT)).min()
+        let ends = self.members.values().filter_map(|member| match &member.fault {
+            Some(_) => self.settles_until(member),
+            None if member.is_before_backup() && member.waits_for.is_none() => {
+                Some(member.gated_since.map_or(self.starts_at(), |since| since + READY_LIMIT))
+            }
+            None => None,
+        });
+        ends.min()
     }
 
     fn leave_init(&mut self, name: &str, now: Instant, out: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(name) else { return };
-        if member.state() != State::Init || member.waits_for.is_some() {
+        if !member.is_before_backup() || member.fault.is_some() || member.waits_for.is_some() {
             return;
         }
         if !member.is_inherited {
@@ -145,6 +188,11 @@ impl Router {
         let Some(member) = self.members.get_mut(name) else { return };
         member.gated_since = None;
         let is_inherited = std::mem::take(&mut member.is_inherited);
+        if member.state() == State::Fault {
+            let reason = format!("well again: {}", self.cause);
+            self.enter(name, State::Backup, &reason, now, out);
+            return;
+        }
         if !is_inherited && !member.instance.begins_as_master() {
             self.enter(name, State::Backup, "start", now, out);
             return;
@@ -268,7 +316,7 @@ impl Router {
         out: &mut Vec<Effect>,
     ) {
         let Some(member) = self.members.get(name) else { return };
-        if member.state() == to {
+        if member.state() == to && member.reported == to {
             return;
         }
         if member.state() == State::Master && says_goodbye {
@@ -280,9 +328,14 @@ impl Router {
     /// Enters a state. Who becomes Master says so first: the old one begins to leave.
     pub(super) fn enter(&mut self, name: &str, to: State, reason: &str, now: Instant, out: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(name) else { return };
-        let from = member.state();
+        let from = std::mem::replace(&mut member.reported, to);
         member.instance.enter(to, now);
         member.owes_last_word = false;
+        match to {
+            State::Backup | State::Master => member.has_begun = true,
+            State::Fault => member.is_inherited = false,
+            State::Init => {}
+        }
         member.reason = reason.to_owned();
         let event = Event::Transition {
             instance: name.to_owned(),
@@ -299,7 +352,10 @@ impl Router {
         } else {
             self.announcer.cancel(name);
         }
-        out.push(Effect::Event(event));
+        // One that is Master after it moved has not changed for who was told of it before.
+        if from != to {
+            out.push(Effect::Event(event));
+        }
         self.is_stale = true;
     }
 

@@ -31,7 +31,9 @@ impl Router {
             let places = || member.addresses().map(|a| (a.wanted.link.clone(), a.wanted.prefix.ip));
             wanted.forbidden.extend(places());
             if settings.priority == 255 && !member.is_inherited {
-                wanted.owned_by_host.extend(places());
+                // The macvlan is ours, and so is whatever a dead process left there.
+                let is_ours = |link: &String| settings.vmac.as_ref().is_some_and(|vmac| vmac.name == *link);
+                wanted.owned_by_host.extend(places().filter(|(link, _)| !is_ours(link)));
             }
             let is_kept = member.is_inherited && member.state() == State::Init && is_running;
             if is_kept || member.state() == State::Master {

@@ -7,6 +7,7 @@ use super::invariants;
 use super::site::{group, instance, script, settings, vip};
 use super::world::World;
 use crate::net::types::{Op, Prefix};
+use crate::vrrp::SETTLE_LIMIT;
 use crate::vrrp::exchange::{DirectorLevel, State, TrackLevel};
 use crate::vrrp::settings::{InstanceSettings, LinkDelays, Settings, Track, TrackTarget, Transport};
 
@@ -186,7 +187,8 @@ fn a_link_down_a_lost_source_and_a_failed_script_are_faults_and_over_when_they_a
 #[test]
 fn unicast_without_a_peer_is_a_fault() {
     let transport = Transport::Unicast { peers: Vec::new(), hop_limit: 255, checks_source: false };
-    let world = alone(InstanceSettings { transport, ..instance("a", 51, 100) });
+    let mut world = alone(InstanceSettings { transport, ..instance("a", 51, 100) });
+    world.run(SETTLE_LIMIT);
     assert_eq!(world.status(0, "a").state, State::Fault);
     assert_eq!(world.status(0, "a").reason, "it has no unicast_peer");
 }
@@ -279,6 +281,7 @@ fn a_script_that_could_be_a_fault_is_awaited_in_init() {
     let status = world.status(0, "a");
     assert_eq!((status.state, status.waits_for.as_deref()), (State::Init, Some("script chk")));
     world.track(0, chk(), TrackLevel::Is(false));
+    world.run(SETTLE_LIMIT);
     assert_eq!(world.state(0, "a"), Some(State::Fault));
     assert!(world.sent(0, 51).is_empty(), "it never claimed");
 }

@@ -13,6 +13,7 @@ mod life;
 mod links;
 mod noise;
 mod protocol;
+mod reports;
 pub mod site;
 mod sources;
 mod sweep;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::invariants;
+use super::invariants::{self, Reported};
 use crate::net::memory::MemoryHost;
 use crate::net::types::{Link, LinkIndex, MacAddress, News, Op, Prefix, Refusal};
 use crate::time::Instant;
@@ -73,6 +73,9 @@ pub struct Node {
     arrived: VecDeque<Datagram>,
     waiting: VecDeque<Input>,
     is_asking: bool,
+    /// When the last news of its kernel arrive.
+    last_news: Instant,
+    reported: Reported,
 }
 
 /// The world.
@@ -148,6 +151,7 @@ impl World {
         this.arrived.clear();
         this.waiting.clear();
         this.states.clear();
+        this.reported = Reported::default();
         let _ = this.host.take_news();
         this.router = Some(Router::new(Arc::clone(&this.settings), seed, now));
         let (host, director) = (this.host.host().clone(), this.director.clone());
@@ -257,6 +261,8 @@ impl World {
             }
             Effect::Event(event) => {
                 self.trace(node, &event.to_string());
+                let wrong = self.nodes[node].reported.follow(&event);
+                self.broken.extend(wrong.map(|wrong| format!("{wrong}, on {node}")));
                 self.nodes[node].events.push((self.now, event));
             }
             Effect::Listen(endpoints) => {
@@ -395,8 +401,12 @@ impl World {
             if let News::AddressGone(held) = &news {
                 self.nodes[node].lost.insert(held.prefix.ip, self.now);
             }
-            // In order, so after those that are on their way.
-            self.schedule(Duration::from_micros(100), Happening::KernelTells { node, incarnation, news });
+            // One after the other: the answer to what was asked may come before, between or after them.
+            let (soon, spacing) = (Duration::from_micros(100), Duration::from_micros(50));
+            let at = (self.now + soon).max(self.nodes[node].last_news + spacing);
+            self.nodes[node].last_news = at;
+            let after = at.since(self.now);
+            self.schedule(after, Happening::KernelTells { node, incarnation, news });
         }
     }
 
@@ -442,11 +452,13 @@ impl World {
             }
             Happening::GuardianActs { node, testament } => {
                 self.trace(node, "its guardian acts");
+                // A new process may have its own sockets by now.
+                let others = Arc::clone(&self.nodes[node].listening);
                 for farewell in &testament.farewells {
                     self.nodes[node].listening = Arc::new(BTreeSet::from([farewell.endpoint.clone()]));
                     self.send(node, farewell);
                 }
-                self.nodes[node].listening = Arc::default();
+                self.nodes[node].listening = others;
                 for (link, prefixes) in &testament.addresses {
                     for prefix in prefixes {
                         let op = Op::RemoveAddress { link: *link, prefix: *prefix };
@@ -588,6 +600,8 @@ impl Node {
             arrived: VecDeque::new(),
             waiting: VecDeque::new(),
             is_asking: false,
+            last_news: Instant::ZERO,
+            reported: Reported::default(),
         }
     }
 
