@@ -50,7 +50,8 @@ mod tests {
             let mut addresses = vec![held(2, "10.1.0.11", 24)];
             addresses.extend(vip_on.map(|link| held(link, "10.1.0.100", 32)));
             let links = [(1, "lo"), (2, "eth0")].map(|(index, name)| (LinkIndex(index), link(index, name)));
-            let host = Host { links: links.into(), addresses: addresses.into_iter().collect() };
+            let host =
+                Host { links: links.into(), addresses: addresses.into_iter().collect(), ..Host::default() };
             let settings = |link: &str, name: &str| match (link, name) {
                 ("all", "accept_local") => accept_local,
                 ("eth0", "rp_filter") => rp_filter,

@@ -340,7 +340,11 @@ impl Imagined {
             is_unusable: self.unusable == Some(*ip),
             ..HeldAddress::plain(index(link), Prefix { ip: ip.parse().unwrap(), length: *length })
         });
-        Host { links: names.map(|name| (index(name), link(name))).into(), addresses: held.collect() }
+        Host {
+            links: names.map(|name| (index(name), link(name))).into(),
+            addresses: held.collect(),
+            ..Host::default()
+        }
     }
 }
 

@@ -5,11 +5,12 @@
 
 mod routing;
 mod suite;
+mod surprises;
 
 use std::sync::Arc;
 
 use self::suite::{EXIST, NODEV, Outcome, Suite, add, address, prefix, remove};
-use super::types::{Address, HeldAddresses, Host, MacAddress, News, Op, Refusal, Vmac};
+use super::types::{Address, HeldAddresses, Host, MacAddress, News, Op, Prefix, Refusal, Vmac};
 
 /// A host under test.
 pub trait Subject {
@@ -25,6 +26,26 @@ pub trait Subject {
     /// # Errors
     /// A sentence.
     fn next_news(&mut self) -> Result<Option<News>, String>;
+    /// Another program does something to it.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn meddle(&mut self, what: &Meddling<'_>) -> Result<(), String>;
+}
+
+/// What other programs do.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "verb and object")]
+pub enum Meddling<'a> {
+    /// Makes a link with nothing on it, switched on.
+    MakeLink(&'a str),
+    RemoveLink(&'a str),
+    /// Switches a link on or off.
+    Switch(&'a str, bool),
+    /// Sets its promote_secondaries.
+    Promote(&'a str, bool),
+    Add(&'a str, Prefix),
+    Remove(&'a str, Prefix),
 }
 
 /// Claims about one thing.
@@ -37,7 +58,7 @@ type Part = fn(&mut Suite<'_>) -> Outcome;
 pub fn run(subject: &mut dyn Subject, link: &str) -> Result<usize, String> {
     let mut suite = Suite { subject, link: link.to_owned(), claims: 0 };
     let before = suite.subject.host()?;
-    let parts: [(&str, Part); 10] = [
+    let parts: [(&str, Part); 14] = [
         ("addresses", addresses),
         ("listing", listing),
         ("lengths", lengths),
@@ -48,6 +69,10 @@ pub fn run(subject: &mut dyn Subject, link: &str) -> Result<usize, String> {
         ("order", routing::order),
         ("rules", routing::rules),
         ("macvlans", macvlans),
+        ("marks", surprises::marks),
+        ("primary addresses", surprises::primary_addresses),
+        ("removals", surprises::removal_takes_none_along),
+        ("silent losses", surprises::silent_losses),
     ];
     for (name, part) in parts {
         part(&mut suite).map_err(|e| format!("{name}: {e}"))?;
@@ -272,6 +297,20 @@ mod tests {
                 return Ok(None);
             }
             Ok(self.host.next_news())
+        }
+
+        fn meddle(&mut self, what: &Meddling<'_>) -> Result<(), String> {
+            let index = |host: &MemoryHost, link: &str| host.host().link(link).unwrap().index;
+            let host = &mut self.host;
+            match *what {
+                Meddling::MakeLink(link) => drop(host.add_link(link, MacAddress([2, 0, 0, 0, 9, 9]))),
+                Meddling::RemoveLink(link) => host.remove_link(index(host, link)),
+                Meddling::Switch(link, is_on) => host.set_up(index(host, link), is_on),
+                Meddling::Promote(_, promotes) => host.set_promotes_secondaries(promotes),
+                Meddling::Add(link, prefix) => host.add_address(link, prefix),
+                Meddling::Remove(link, prefix) => host.remove_address(link, prefix),
+            }
+            Ok(())
         }
     }
 }

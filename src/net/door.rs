@@ -226,7 +226,7 @@ mod tests {
         let links = [(lo, link(lo, "lo")), (LAN, link(LAN, "eth0")), (STORAGE, link(STORAGE, "eth1"))];
         let addresses =
             [held(lo, "192.168.1.233", 32), held(LAN, "192.168.1.129", 24), held(STORAGE, "10.0.0.1", 24)];
-        Host { links: links.into(), addresses: addresses.into() }
+        Host { links: links.into(), addresses: addresses.into(), ..Host::default() }
     }
 
     fn held(link: LinkIndex, address: &str, length: u8) -> HeldAddress {

@@ -219,7 +219,7 @@ mod tests {
             at("fd00:1::11", 64),
             at("fd00:1::100", 128),
         ];
-        let host = Host { links: [(LinkIndex(2), link)].into(), addresses: all.into() };
+        let host = Host { links: [(LinkIndex(2), link)].into(), addresses: all.into(), ..Host::default() };
         let vips = ["10.1.0.100", "fd00:1::100", "10.1.0.5"].map(|ip| ip.parse().unwrap()).into();
         let from = |is_ipv4| asker(&host, LinkIndex(2), is_ipv4, &vips).unwrap().ip.to_string();
         assert_eq!((from(true), from(false)), ("10.1.0.11".to_owned(), "fd00:1::11".to_owned()));

@@ -2,7 +2,7 @@
 //!
 //! Called by whoever compares what is wanted with what was seen.
 
-use super::types::{Hop, Prefix, Route, RouteKind, Rule};
+use super::types::{Hop, Prefix, Route, RouteKind, Rule, RuleAction};
 
 /// RT_SCOPE_LINK.
 const SCOPE_LINK: u8 = 253;
@@ -91,11 +91,23 @@ impl Rule {
         Rule { from: network(self.from), to: network(self.to), ..self.clone() }
     }
 
+    /// One of those a network namespace is born with.
+    pub(super) fn is_of_every_host(&self) -> bool {
+        const BORN: [(u32, u32); 3] = [(0, 255), (32766, 254), (32767, 253)];
+        let plain = Rule { priority: self.priority, ..Rule::plain(self.is_ipv6, self.action) };
+        let is_plain = Rule { protocol: plain.protocol, ..self.clone() } == plain;
+        let is_born =
+            |(priority, table)| self.priority == Some(priority) && self.action == RuleAction::Table(table);
+        is_plain && BORN.into_iter().any(is_born)
+    }
+
     /// Whether what the kernel showed is this rule.
     pub fn is_same(&self, shown: &Rule) -> bool {
         let (mine, theirs) = (self.canonical(), shown.canonical());
         let priority = mine.priority.or(theirs.priority);
-        Rule { priority, ..mine } == theirs
+        // A kernel that keeps no such mark shows 0.
+        let protocol = if theirs.protocol == 0 { 0 } else { mine.protocol };
+        Rule { priority, protocol, ..mine } == theirs
     }
 }
 

@@ -1,19 +1,22 @@
 //! A host without a kernel: performs [`Op`]s on a [`Host`] and tells [`News`], as the kernel does.
 //!
-//! For simulated worlds. It keeps what surprises people: an IPv6 link that is switched off loses its addresses,
-//! the last first address of a network takes the others with it, IPv4 routes go without a word when their link
-//! or source does. Everything is told, one's own changes too. [`super::conformance`] holds it to the kernel.
+//! For simulated worlds. It keeps what surprises people: an IPv6 link that is switched off loses its addresses; the
+//! first address of an IPv4 network is its primary one, and takes the others with it when somebody removes it; IPv4
+//! routes go without a word when their link goes down, loses its last IPv4 address, or their source address goes;
+//! routes, rules and addresses stay when the program that added them dies. Everything else is announced, one's own
+//! changes too. [`super::conformance`] holds it to the kernel.
 
 mod addresses;
 mod routing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use rustix::io::Errno;
 
 use super::types::{
-    Address, HeldAddress, Host, Link, LinkIndex, MacAddress, News, Op, Prefix, Refusal, Route, Rule, Vmac,
+    Address, HeldAddress, Host, Link, LinkIndex, MacAddress, News, Op, PROTOCOL, Prefix, Refusal, Route,
+    Rule, Vmac,
 };
 
 /// Bytes of a link's name (IFNAMSIZ less the NUL).
@@ -30,8 +33,6 @@ pub struct MemoryHost {
     given: BTreeMap<(LinkIndex, Prefix), Address>,
     /// Macvlans made by an [`Op`].
     vmacs: BTreeSet<LinkIndex>,
-    routes: BTreeSet<Route>,
-    rules: BTreeSet<Rule>,
     news: VecDeque<News>,
     /// Operations still to be refused, whatever they are.
     refusing: usize,
@@ -53,8 +54,6 @@ impl MemoryHost {
             host: Host::default(),
             given: BTreeMap::new(),
             vmacs: BTreeSet::new(),
-            routes: BTreeSet::new(),
-            rules: BTreeSet::new(),
             news: VecDeque::new(),
             refusing: 0,
             next_index: 1,
@@ -62,8 +61,9 @@ impl MemoryHost {
         };
         let index = this.insert_link(Link { mtu: 65536, ..Link::plain(LinkIndex(0), "lo") });
         this.host.links.change(index, |lo| lo.is_loopback = true);
-        this.hold(index, Prefix { ip: IpAddr::from([127, 0, 0, 1]), length: 8 }, 254, false);
-        this.hold(index, Prefix { ip: std::net::Ipv6Addr::LOCALHOST.into(), length: 128 }, 254, false);
+        for (ip, length) in [(IpAddr::from([127, 0, 0, 1]), 8), (Ipv6Addr::LOCALHOST.into(), 128)] {
+            this.hold(HeldAddress { scope: 254, ..HeldAddress::plain(index, Prefix { ip, length }) });
+        }
         this.news.clear();
         this
     }
@@ -75,12 +75,12 @@ impl MemoryHost {
 
     /// Its routes, but for those that follow from addresses.
     pub fn routes(&self) -> &BTreeSet<Route> {
-        &self.routes
+        &self.host.routes
     }
 
     /// Its rules, but for the three every host has.
     pub fn rules(&self) -> &BTreeSet<Rule> {
-        &self.rules
+        &self.host.rules
     }
 
     /// The links that hold an address, whatever its prefix.
@@ -121,7 +121,7 @@ impl MemoryHost {
         for held in self.held_by(index) {
             self.forget(&held);
         }
-        self.lose_routes_of(index);
+        self.lose_routes_of(index, true);
         self.vmacs.remove(&index);
         if self.host.links.remove(index).is_some() {
             self.news.push_back(News::LinkGone(index));
@@ -140,11 +140,11 @@ impl MemoryHost {
             }
         } else {
             for held in self.held_by(index) {
-                if held.prefix.ip.is_ipv6() && held.prefix.ip != IpAddr::V6(std::net::Ipv6Addr::LOCALHOST) {
+                if held.prefix.ip.is_ipv6() && held.prefix.ip != IpAddr::V6(Ipv6Addr::LOCALHOST) {
                     self.forget(&held);
                 }
             }
-            self.lose_routes_of(index);
+            self.lose_routes_of(index, false);
         }
         self.follow(index);
     }
@@ -185,13 +185,14 @@ impl MemoryHost {
 
     /// Adds an address as an operator does; what is refused is no matter.
     pub fn add_address(&mut self, link: &str, prefix: Prefix) {
-        let _ = self.add(&Address::plain(link, prefix));
+        let _ = self.add(&Address::plain(link, prefix), 0);
     }
 
-    /// Removes an address as an operator does, or a DHCP client.
+    /// Removes an address as an operator does, or a DHCP client: where the link does not promote secondary addresses,
+    /// they go with it.
     pub fn remove_address(&mut self, link: &str, prefix: Prefix) {
         if let Some(index) = self.host.link(link).map(|link| link.index) {
-            self.remove(index, prefix);
+            self.remove(index, prefix, self.promotes_secondaries);
         }
     }
 
@@ -241,9 +242,9 @@ impl MemoryHost {
             return Err((Errno::IO, "input/output error".into()));
         }
         match op {
-            Op::AddAddress(address) => self.add(address),
+            Op::AddAddress(address) => self.add(address, PROTOCOL),
             Op::RemoveAddress { link, prefix } => {
-                self.remove(*link, *prefix);
+                self.remove(*link, *prefix, true);
                 Ok(())
             }
             Op::AddRoute(route) => self.add_route(route),
@@ -251,10 +252,7 @@ impl MemoryHost {
                 self.remove_route(route);
                 Ok(())
             }
-            Op::AddRule(rule) => {
-                self.add_rule(rule);
-                Ok(())
-            }
+            Op::AddRule(rule) => self.add_rule(rule),
             Op::RemoveRule(rule) => {
                 self.remove_rule(rule);
                 Ok(())

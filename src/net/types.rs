@@ -157,6 +157,9 @@ impl Address {
     }
 }
 
+/// What marks addresses, routes and rules as added by lvsd: RTPROT_KEEPALIVED, so that each finds what the other left.
+pub const PROTOCOL: u8 = 18;
+
 /// IFA_F_NODAD: an address that is not looked for on the network before it is used.
 pub const IFA_F_NODAD: u32 = 0x02;
 
@@ -179,6 +182,8 @@ pub struct HeldAddress {
     pub is_temporary: bool,
     /// The other end of a link between two (IFA_ADDRESS), where it is not the address itself.
     pub far: Option<IpAddr>,
+    /// Which program added it (IFA_PROTO): 0 where it did not say so, or the kernel (before 5.18) does not keep it.
+    pub protocol: u8,
 }
 
 impl HeldAddress {
@@ -193,7 +198,18 @@ impl HeldAddress {
             is_deprecated: false,
             is_temporary: false,
             far: None,
+            protocol: 0,
         }
+    }
+
+    /// Whether it carries the mark of lvsd, which is also that of newer keepaliveds.
+    pub fn is_marked(&self) -> bool {
+        self.protocol == PROTOCOL
+    }
+
+    /// Whether both are of one network, so that the first of them is the primary address (IPv4 only).
+    pub fn shares_network(&self, other: &HeldAddress) -> bool {
+        self.link == other.link && self.prefix.ip.is_ipv4() && self.network() == other.network()
     }
 
     /// The network it makes reachable on its link: the other end's, where there is one.
@@ -202,13 +218,17 @@ impl HeldAddress {
     }
 }
 
-/// What a host has: read at the start, and whenever news were lost.
+/// What a host has: read at the start, now and then, and whenever news were lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
     /// Its links.
     pub links: Links,
     /// Its addresses.
     pub addresses: HeldAddresses,
+    /// Its routes that carry one of the marks the reader asked for.
+    pub routes: BTreeSet<Route>,
+    /// Its rules, but for those every host has.
+    pub rules: BTreeSet<Rule>,
 }
 
 impl Host {
@@ -292,9 +312,6 @@ pub struct Route {
 }
 
 impl Route {
-    /// keepalived's protocol number, and ours.
-    pub const PROTOCOL: u8 = 18;
-
     /// A route of the main table without further attributes.
     pub fn plain(destination: Prefix, hops: Vec<Hop>) -> Route {
         Route {
@@ -306,7 +323,7 @@ impl Route {
             table: 254,
             metric: None,
             scope: None,
-            protocol: Route::PROTOCOL,
+            protocol: PROTOCOL,
             metrics: BTreeMap::new(),
             hops,
         }
@@ -359,6 +376,8 @@ pub struct Rule {
     pub suppress_group: Option<u32>,
     /// `preference`, `priority`, `order`; None: given by the kernel.
     pub priority: Option<u32>,
+    /// Which program added it (FRA_PROTOCOL); 0 where the kernel (before 4.17) does not say so.
+    pub protocol: u8,
     /// What it does.
     pub action: RuleAction,
 }
@@ -382,6 +401,7 @@ impl Rule {
             suppress_prefix_length: None,
             suppress_group: None,
             priority: None,
+            protocol: PROTOCOL,
             action,
         }
     }

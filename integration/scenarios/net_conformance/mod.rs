@@ -7,13 +7,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lvsd::net::conformance::{self, Subject};
+use lvsd::net::conformance::{self, Meddling, Subject};
 use lvsd::net::door::{Filter, Target, steps};
 use lvsd::net::kernel::traffic::PLACES;
 use lvsd::net::kernel::{Kernel, Told, Watch};
 use lvsd::net::sysctl;
 use lvsd::net::types::{
-    Address, Hop, Host, LinkIndex, MacAddress, News, Op, Prefix, Refusal, Route, Rule, RuleAction, Vmac,
+    Address, Hop, Host, LinkIndex, MacAddress, News, Op, PROTOCOL, Prefix, Refusal, Route, Rule, RuleAction,
+    Vmac,
 };
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use tokio::runtime::{Builder, Runtime};
@@ -88,7 +89,7 @@ impl Subject for Live {
     }
 
     fn host(&mut self) -> Result<Host, String> {
-        self.kernel.host()
+        self.kernel.host_with_routes(&[PROTOCOL, 4].into())
     }
 
     fn next_news(&mut self) -> Result<Option<News>, String> {
@@ -100,6 +101,31 @@ impl Subject for Live {
             }
         }
         Ok(Some(self.heard.remove(0)))
+    }
+
+    fn meddle(&mut self, what: &Meddling<'_>) -> Result<(), String> {
+        let (of, text);
+        let arguments: Vec<&str> = match what {
+            Meddling::MakeLink(link) => {
+                judge::run(&["ip", "link", "add", link, "type", "dummy"])?;
+                vec!["link", "set", link, "up"]
+            }
+            Meddling::RemoveLink(link) => vec!["link", "del", link],
+            Meddling::Switch(link, is_on) => vec!["link", "set", link, if *is_on { "up" } else { "down" }],
+            Meddling::Promote(link, promotes) => {
+                of = conf(link, "promote_secondaries");
+                return set_sysctls(&[(&of, if *promotes { "1" } else { "0" })]);
+            }
+            Meddling::Add(link, prefix) => {
+                text = prefix.to_string();
+                vec!["addr", "add", &text, "dev", link]
+            }
+            Meddling::Remove(link, prefix) => {
+                text = prefix.to_string();
+                vec!["addr", "del", &text, "dev", link]
+            }
+        };
+        judge::run(&[&["ip"], arguments.as_slice()].concat()).map(drop)
     }
 }
 

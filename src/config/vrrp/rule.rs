@@ -210,6 +210,7 @@ pub fn resolve(line: &Line, names: &Names<'_>, reader: &mut Reader<'_>) -> Optio
         suppress_prefix_length: get(&options.suppress_length),
         suppress_group: get(&options.suppress_group),
         priority: get(&options.priority),
+        protocol: crate::net::types::PROTOCOL,
         action,
     };
     Some((rule, !get(&options.is_untracked).unwrap_or(false)))

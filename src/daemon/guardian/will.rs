@@ -43,7 +43,7 @@ impl Will {
     /// The testament's bytes, good-byes first: who takes over shall begin while addresses are taken away.
     pub(super) fn write(&mut self, testament: &Testament) -> &[u8] {
         if testament.addresses != self.addresses {
-            self.requests = kernel::removals(&testament.addresses);
+            self.requests = kernel::removals(&testament.addresses, kernel::promotes_secondaries);
             self.addresses.clone_from(&testament.addresses);
         }
         self.bytes.clear();

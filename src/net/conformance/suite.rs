@@ -108,6 +108,19 @@ impl Suite<'_> {
         }
     }
 
+    /// It is there and secondary, or there and primary, or not there.
+    pub(super) fn is_secondary(&mut self, prefix: Prefix, expected: Option<bool>) -> Outcome {
+        let host = self.subject.host()?;
+        let found = host.addresses.iter().find(|held| held.prefix == prefix).map(|held| held.is_secondary);
+        self.same(&format!("whether {prefix} is secondary"), &found, &expected)
+    }
+
+    /// Hears all that is left to hear.
+    pub(super) fn quiet(&mut self) -> Outcome {
+        while self.subject.next_news()?.is_some() {}
+        Ok(())
+    }
+
     pub(super) fn lacks(&mut self, prefix: Prefix) -> Outcome {
         self.claims += 1;
         let host = self.subject.host()?;

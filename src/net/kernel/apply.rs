@@ -3,6 +3,7 @@
 //! What is there already and what has gone already are successes; the tables are read only to find out
 //! which of these a refusal means, so a takeover of absent addresses is one send.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use rustix::io::Errno;
@@ -12,7 +13,7 @@ use super::encode::{self, Unspeakable};
 use super::talk::Verdict;
 use super::wire::{FOREVER, IFA_F_DEPRECATED, IFA_F_GIVEN};
 use super::{Kernel, find, in_words, name};
-use crate::net::types::{Address, IFA_F_NODAD, LinkIndex, Op, Prefix, Refusal, Route};
+use crate::net::types::{Address, IFA_F_NODAD, LinkIndex, Op, Prefix, Refusal, Route, Rule};
 use crate::netlink::request::Request;
 
 const ADDRNOTAVAIL: i32 = Errno::ADDRNOTAVAIL.raw_os_error();
@@ -45,8 +46,35 @@ impl Kernel {
         refusals
     }
 
-    /// Performs operations without macvlans among them.
+    /// Performs operations without macvlans among them. The first address of a network takes the others with it when
+    /// it goes, unless the link promotes them; among them may be the host's own, so the link is made to.
     fn run(&mut self, ops: &[Op], refusals: &mut Vec<Refusal>) {
+        let emptied: BTreeSet<LinkIndex> = ops
+            .iter()
+            .filter_map(|op| match op {
+                Op::RemoveAddress { link, prefix } if has_secondaries(*prefix) => Some(*link),
+                _ => None,
+            })
+            .filter(|link| !super::promotes_secondaries(*link))
+            .collect();
+        let promote = |is_on| emptied.iter().map(|link| encode::promote_secondaries(*link, is_on)).collect();
+        let (first, last): (Vec<_>, Vec<_>) = (promote(true), promote(false));
+        // A link that goes meanwhile needs neither.
+        if !first.is_empty()
+            && let Err(silence) = self.converse(|talk| talk.batch(&first))
+        {
+            let unknown = |op: &Op| Refusal { op: op.clone(), errno: 0, text: silence.clone() };
+            return refusals.extend(ops.iter().map(unknown));
+        }
+        self.run_promoted(ops, refusals);
+        if !last.is_empty()
+            && let Err(silence) = self.converse(|talk| talk.batch(&last))
+        {
+            self.remarks.push(format!("promote_secondaries of a link stays on: {silence}"));
+        }
+    }
+
+    fn run_promoted(&mut self, ops: &[Op], refusals: &mut Vec<Refusal>) {
         let mut rest = ops;
         while !rest.is_empty() {
             match self.attempt(rest, refusals) {
@@ -127,8 +155,7 @@ impl Kernel {
         match (op, verdict.errno) {
             (Op::RemoveAddress { .. }, NODEV)
             | (Op::RemoveRoute(_), SRCH | NODEV)
-            | (Op::RemoveRule(_), NOENT)
-            | (Op::AddRule(_), EXIST) => return Ok(Judgement::Fine),
+            | (Op::RemoveRule(_), NOENT) => return Ok(Judgement::Fine),
             (Op::RemoveAddress { link, prefix }, ADDRNOTAVAIL) => {
                 let shown = self.read_once(addresses)?;
                 let far =
@@ -152,14 +179,20 @@ impl Kernel {
                     },
                     Difference::All(far) => {
                         let away = encode::remove_address(link, wire_prefix(address), far);
+                        let (mut first, mut last) = (Vec::new(), Vec::new());
+                        if has_secondaries(address.prefix) && !super::promotes_secondaries(link) {
+                            first.push(encode::promote_secondaries(link, true));
+                            last.push(encode::promote_secondaries(link, false));
+                        }
                         match encode::add_address(address, link, false) {
-                            Ok(request) => self.mend(&[away, request]),
+                            Ok(request) => self.mend(&[first, vec![away], last, vec![request]].concat()),
                             Err(refused) => Ok(Judgement::Refused(refused)),
                         }
                     }
                 };
             }
             (Op::AddRoute(route), EXIST) => return self.settle_route(route),
+            (Op::AddRule(rule), EXIST) => return self.settle_rule(rule),
             _ => {}
         }
         Ok(Judgement::Refused(in_kernels_words(&verdict)))
@@ -195,6 +228,23 @@ impl Kernel {
             Ok(request) => self.mend(&[request]),
             Err(refused) => Ok(Judgement::Refused(refused)),
         }
+    }
+
+    /// Such a rule is there: ours, or another's that must not go with us.
+    fn settle_rule(&mut self, rule: &Rule) -> Result<Judgement, String> {
+        let request = encode::rules_of(rule.is_ipv6);
+        let there = self.converse(|talk| {
+            talk.dump(&request, Vec::new, |all, payload| {
+                all.extend(decode::rule(payload)?);
+                Ok(())
+            })
+        })?;
+        if there.iter().any(|shown| rule.is_same(shown)) {
+            return Ok(Judgement::Fine);
+        }
+        let text =
+            "the same rule is there already, made by another: it does its work, and stays when lvsd's go";
+        Ok(Judgement::Refused((EXIST, text.to_owned())))
     }
 
     /// The routes of a route's destination, in its table and of its kind.
@@ -276,6 +326,11 @@ fn difference(wanted: &Address, link: LinkIndex, shown: &[ShownAddress]) -> Diff
         Some(_) => false,
     };
     if has_lifetime && has_given_flags { Difference::None } else { Difference::Lifetime }
+}
+
+/// Whether an address can be the first of a network that has others.
+pub(super) fn has_secondaries(prefix: Prefix) -> bool {
+    prefix.ip.is_ipv4() && prefix.length < 32
 }
 
 /// The address with the length the kernel gives it: its other end's.

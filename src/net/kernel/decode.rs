@@ -106,6 +106,7 @@ pub(super) fn address(payload: &[u8]) -> Result<Option<ShownAddress>, Malformed>
     let link = LinkIndex(take_u32(payload, 4)?);
     let mut flags = u32::from(flags);
     let (mut local, mut far, mut label, mut broadcast, mut preferred) = (None, None, None, None, FOREVER);
+    let mut protocol = 0;
     for a in attributes(payload.get(ADDRESS_HEADER..).ok_or(CUT)?) {
         let a = a?;
         match a.kind {
@@ -115,6 +116,7 @@ pub(super) fn address(payload: &[u8]) -> Result<Option<ShownAddress>, Malformed>
             IFA_BROADCAST if family == AF_INET => broadcast = Some(a.ipv4()?),
             IFA_CACHEINFO => preferred = a.u32()?,
             IFA_FLAGS => flags = a.u32()?,
+            IFA_PROTO => protocol = a.u8()?,
             _ => {}
         }
     }
@@ -131,6 +133,7 @@ pub(super) fn address(payload: &[u8]) -> Result<Option<ShownAddress>, Malformed>
         // The bit of IFA_F_SECONDARY has another meaning there.
         is_temporary: family == AF_INET6 && flags & IFA_F_SECONDARY != 0,
         far: far.filter(|far| *far != near),
+        protocol,
     };
     Ok(Some(ShownAddress { held, far: far.unwrap_or(near), label, broadcast, flags, preferred, has_failed }))
 }
@@ -150,6 +153,9 @@ pub(super) fn neighbour(payload: &[u8]) -> Result<Option<Neighbour>, Malformed> 
     }
     Ok(far.zip(mac).filter(|_| !is_silent).map(|(ip, mac)| Neighbour { link, ip, mac }))
 }
+
+/// Where a route says which protocol it is of.
+pub(super) const PROTOCOL_AT: usize = 5;
 
 /// A route; None when it is of another family or kind, or only a cache's.
 pub(super) fn route(payload: &[u8], name: Name<'_>) -> Result<Option<Route>, Malformed> {
@@ -235,6 +241,7 @@ pub(super) fn rule(payload: &[u8]) -> Result<Option<Rule>, Malformed> {
         is_inverted: take_u32(payload, 8)? & INVERT != 0,
         tos,
         priority: Some(0),
+        protocol: 0,
         ..Rule::plain(family == AF_INET6, RuleAction::Nop)
     };
     let (mut table, mut target, mut mark, mut mask) = (u32::from(table), 0, None, u32::MAX);
@@ -253,6 +260,7 @@ pub(super) fn rule(payload: &[u8]) -> Result<Option<Rule>, Malformed> {
             FRA_FWMARK => mark = Some(a.u32()?),
             FRA_FWMASK => mask = a.u32()?,
             FRA_TABLE => table = a.u32()?,
+            FRA_PROTOCOL => rule.protocol = a.u8()?,
             FRA_GOTO => target = a.u32()?,
             FRA_UID_RANGE => rule.uids = Some((take_u32(a.payload, 0)?, take_u32(a.payload, 4)?)),
             FRA_IP_PROTO => rule.ip_protocol = Some(a.u8()?),

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use rustix::io::Errno;
 
 use super::wire::*;
-use crate::net::types::{Address, Hop, LinkIndex, Prefix, Route, RouteKind, Rule, RuleAction};
+use crate::net::types::{Address, Hop, LinkIndex, PROTOCOL, Prefix, Route, RouteKind, Rule, RuleAction};
 use crate::netlink::request::{CREATE, DUMP, EXCLUSIVE, REPLACE, Request};
 
 /// Finds the number of a link by its name.
@@ -48,6 +48,21 @@ pub(super) fn forget_neighbour(link: LinkIndex, ip: IpAddr) -> Request {
     request
 }
 
+/// The routes of a family that carry a protocol's number, in all tables.
+pub(super) fn routes_of(is_ipv6: bool, protocol: u8) -> Request {
+    let mut header = [0; ROUTE_HEADER];
+    header[0] = if is_ipv6 { AF_INET6 } else { AF_INET };
+    header[5] = protocol;
+    Request::new(GET_ROUTE, DUMP, &header)
+}
+
+/// The rules of a family.
+pub(super) fn rules_of(is_ipv6: bool) -> Request {
+    let mut header = [0; ROUTE_HEADER];
+    header[0] = if is_ipv6 { AF_INET6 } else { AF_INET };
+    Request::new(GET_RULE, DUMP, &header)
+}
+
 /// The routes of a family, table and kind.
 pub(super) fn routes_like(route: &Route) -> Request {
     let mut header = [0; ROUTE_HEADER];
@@ -75,7 +90,7 @@ pub(super) fn add_address(a: &Address, link: LinkIndex, replaces: bool) -> Resul
         request.attribute(IFA_BROADCAST, &a.broadcast.map(|b| b.octets()).unwrap_or_default());
         request.text(IFA_LABEL, a.label.as_deref().unwrap_or(&a.link));
     }
-    request.number(IFA_FLAGS, a.flags);
+    request.number(IFA_FLAGS, a.flags).attribute(IFA_PROTO, &[PROTOCOL]);
     if let Some(preferred) = a.preferred_lifetime {
         let lifetimes: Vec<u8> = [preferred, FOREVER, 0, 0].iter().flat_map(|n| n.to_ne_bytes()).collect();
         request.attribute(IFA_CACHEINFO, &lifetimes);
@@ -264,6 +279,9 @@ fn rule(message: u16, flags: u16, rule: &Rule) -> Request {
             request.number(attribute, number);
         }
     }
+    if message == NEW_RULE {
+        request.attribute(FRA_PROTOCOL, &[r.protocol]);
+    }
     request
 }
 
@@ -304,6 +322,20 @@ pub(super) fn generate_no_address(link: LinkIndex) -> Request {
     request.nested(IFLA_AF_SPEC, |all| {
         all.nested(u16::from(AF_INET6), |inner| {
             inner.attribute(IFLA_INET6_ADDR_GEN_MODE, &[GENERATE_NONE]);
+        });
+    });
+    request
+}
+
+/// Whether a link's other IPv4 addresses survive the first one of their network (promote_secondaries). Unlike the file
+/// of that name it can be changed where /proc/sys is read-only, as in containers.
+pub(super) fn promote_secondaries(link: LinkIndex, is_on: bool) -> Request {
+    let mut request = Request::new(NEW_LINK, 0, &link_header(link, false));
+    request.nested(IFLA_AF_SPEC, |all| {
+        all.nested(u16::from(AF_INET), |inner| {
+            inner.nested(IFLA_INET_CONF, |settings| {
+                settings.number(PROMOTE_SECONDARIES, u32::from(is_on));
+            });
         });
     });
     request

@@ -34,6 +34,7 @@ use self::decode::{ShownAddress, ShownLink};
 use self::talk::Talk;
 use self::vmac::Vmacs;
 pub use self::watch::{Told, Watch, register};
+use super::sysctl;
 use super::types::{Host, LinkIndex, Neighbour, Prefix};
 use crate::netlink::request::Request;
 
@@ -75,6 +76,34 @@ impl Kernel {
             host.links.insert(shown.link);
         }
         host.addresses = self.addresses()?.into_iter().map(|shown| shown.held).collect();
+        Ok(host)
+    }
+
+    /// The same with its rules, and with the routes that carry one of these protocols' numbers.
+    ///
+    /// # Errors
+    /// A sentence, when the kernel does not answer or makes no sense.
+    pub fn host_with_routes(&mut self, protocols: &BTreeSet<u8>) -> Result<Host, String> {
+        let mut host = self.host()?;
+        let mut talk = self.talk.take().map_or_else(Talk::open, Ok)?;
+        let name = |index| host.links.get(&index).map(|link| link.name.clone());
+        for is_ipv6 in [false, true] {
+            for protocol in protocols {
+                let request = encode::routes_of(is_ipv6, *protocol);
+                host.routes.extend(talk.dump(&request, Vec::new, |all, payload| {
+                    // A kernel that cannot choose (before 4.20) sends them all.
+                    if payload.get(decode::PROTOCOL_AT) == Some(protocol) {
+                        all.extend(decode::route(payload, &name)?);
+                    }
+                    Ok(())
+                })?);
+            }
+            host.rules.extend(talk.dump(&encode::rules_of(is_ipv6), Vec::new, |all, payload| {
+                all.extend(decode::rule(payload)?.filter(|rule| !rule.is_of_every_host()));
+                Ok(())
+            })?);
+        }
+        self.talk = Some(talk);
         Ok(host)
     }
 
@@ -145,18 +174,36 @@ impl Kernel {
     }
 }
 
-/// Requests that take addresses away, as datagrams for a socket of rtnetlink: for who has no time to make them.
-pub fn removals(addresses: &BTreeMap<LinkIndex, BTreeSet<Prefix>>) -> Vec<Vec<u8>> {
-    let all: Vec<_> = addresses
-        .iter()
-        .flat_map(|(link, all)| all.iter().map(|prefix| encode::remove_any_address(*link, *prefix)))
-        .collect();
+/// Requests that take addresses away, and no other address with them, as datagrams for a socket of rtnetlink: for who
+/// has no time to make them. `promotes` is asked for a link's promote_secondaries, to give it back.
+pub fn removals(
+    addresses: &BTreeMap<LinkIndex, BTreeSet<Prefix>>,
+    promotes: impl Fn(LinkIndex) -> bool,
+) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for (link, prefixes) in addresses {
+        let must_promote = prefixes.iter().any(|prefix| apply::has_secondaries(*prefix)) && !promotes(*link);
+        all.extend(must_promote.then(|| encode::promote_secondaries(*link, true)));
+        all.extend(prefixes.iter().map(|prefix| encode::remove_any_address(*link, *prefix)));
+        all.extend(must_promote.then(|| encode::promote_secondaries(*link, false)));
+    }
     let datagram = |requests: &[Request]| {
         let mut datagram = Vec::new();
         requests.iter().for_each(|request| request.write(&mut datagram, 0));
         datagram
     };
     all.chunks(talk::BATCH).map(datagram).collect()
+}
+
+/// Whether a link of this namespace lets the other IPv4 addresses of a network survive its first one
+/// (promote_secondaries); a link that cannot be asked does not.
+pub fn promotes_secondaries(link: LinkIndex) -> bool {
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
+    let name = socket.ok().and_then(|socket| name(&socket, link));
+    let reads_one = |of: &str| {
+        sysctl::read_of_link("ipv4", of, "promote_secondaries").is_ok_and(|value| value.trim() != "0")
+    };
+    reads_one("all") || name.is_some_and(|name| reads_one(&name))
 }
 
 /// The number a name has in this namespace now.

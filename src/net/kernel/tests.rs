@@ -57,6 +57,7 @@ fn an_address_that_was_written_is_the_address_that_is_read() {
     assert_eq!((read.held.link, read.held.prefix, read.held.scope), (LinkIndex(7), wanted.prefix, 253));
     assert_eq!((read.label, read.broadcast, read.preferred), (wanted.label, wanted.broadcast, 9));
     assert_eq!((read.flags, read.far, read.held.is_unusable), (0x200, wanted.prefix.ip, false));
+    assert!(read.held.is_marked());
 }
 
 #[test]
@@ -182,6 +183,7 @@ fn rule() -> impl Strategy<Value = Rule> {
             suppress_prefix_length: rest.2,
             suppress_group: rest.3,
             priority: Some(rest.4),
+            protocol: crate::net::types::PROTOCOL,
             action: rest.5,
         })
     })

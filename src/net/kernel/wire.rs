@@ -20,6 +20,7 @@ pub(super) const DELETE_NEIGHBOUR: u16 = 29;
 pub(super) const GET_NEIGHBOUR: u16 = 30;
 pub(super) const NEW_RULE: u16 = 32;
 pub(super) const DELETE_RULE: u16 = 33;
+pub(super) const GET_RULE: u16 = 34;
 
 /// Length of `struct ifinfomsg`.
 pub(super) const LINK_HEADER: usize = 16;
@@ -55,6 +56,9 @@ pub(super) const IFLA_INFO_SLAVE_KIND: u16 = 4;
 pub(super) const IFLA_MACVLAN_MODE: u16 = 1;
 pub(super) const MACVLAN_PRIVATE: u32 = 1;
 pub(super) const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+pub(super) const IFLA_INET_CONF: u16 = 1;
+/// IPV4_DEVCONF_PROMOTE_SECONDARIES.
+pub(super) const PROMOTE_SECONDARIES: u16 = 20;
 /// IN6_ADDR_GEN_MODE_NONE.
 pub(super) const GENERATE_NONE: u8 = 1;
 
@@ -64,6 +68,8 @@ pub(super) const IFA_LABEL: u16 = 3;
 pub(super) const IFA_BROADCAST: u16 = 4;
 pub(super) const IFA_CACHEINFO: u16 = 6;
 pub(super) const IFA_FLAGS: u16 = 8;
+/// Since Linux 5.18; before, it is skipped.
+pub(super) const IFA_PROTO: u16 = 11;
 pub(super) const IFA_F_SECONDARY: u32 = 0x01;
 pub(super) const IFA_F_OPTIMISTIC: u32 = 0x04;
 pub(super) const IFA_F_DADFAILED: u32 = 0x08;
@@ -111,6 +117,8 @@ pub(super) const FRA_TABLE: u16 = 15;
 pub(super) const FRA_FWMASK: u16 = 16;
 pub(super) const FRA_OIFNAME: u16 = 17;
 pub(super) const FRA_UID_RANGE: u16 = 20;
+/// Since Linux 4.17; before, it is skipped.
+pub(super) const FRA_PROTOCOL: u16 = 21;
 pub(super) const FRA_IP_PROTO: u16 = 22;
 pub(super) const FRA_SPORT_RANGE: u16 = 23;
 pub(super) const FRA_DPORT_RANGE: u16 = 24;

@@ -13,7 +13,7 @@ pub(super) const SCOPE_LINK: u8 = 253;
 const SCOPE_HOST: u8 = 254;
 
 impl MemoryHost {
-    pub(super) fn add(&mut self, address: &Address) -> Result<(), Refused> {
+    pub(super) fn add(&mut self, address: &Address, protocol: u8) -> Result<(), Refused> {
         let link = self.find_link(&address.link)?.clone();
         let (ip, prefix) = (address.prefix.ip, address.prefix);
         let longest = Prefix::host(ip).length;
@@ -33,7 +33,13 @@ impl MemoryHost {
             if is_other_length || (is_as_wanted && (ip.is_ipv6() || there.scope == address.scope)) {
                 return Ok(());
             }
-            self.remove(link.index, prefix);
+            self.remove(link.index, prefix, true);
+        }
+        let other = self.held_by(link.index).into_iter().find(|held| {
+            held.prefix.network() == prefix.network() && ip.is_ipv4() && held.scope != address.scope
+        });
+        if other.is_some() {
+            return Err((Errno::INVAL, format!("{prefix}: the others of its network have another scope")));
         }
         if ip.is_ipv6() && !link.is_up {
             return Err((Errno::NETDOWN, format!("{} is switched off", address.link)));
@@ -43,8 +49,9 @@ impl MemoryHost {
             IpAddr::V6(ip) => ipv6_scope(ip),
             IpAddr::V4(_) => address.scope,
         };
-        self.hold_one(HeldAddress {
+        self.hold(HeldAddress {
             scope,
+            protocol,
             is_unusable: is_tentative,
             is_deprecated: address.preferred_lifetime == Some(0),
             far: address.peer.map(|peer| peer.ip).filter(|far| *far != ip),
@@ -54,54 +61,48 @@ impl MemoryHost {
         Ok(())
     }
 
-    pub(super) fn remove(&mut self, link: LinkIndex, prefix: Prefix) {
+    /// Takes an address away; the others of its network stay if they are promoted.
+    pub(super) fn remove(&mut self, link: LinkIndex, prefix: Prefix, promotes: bool) {
         let Some(held) = self.held_by(link).into_iter().find(|held| held.prefix == prefix) else { return };
-        self.forget(&held);
-        if held.is_secondary || prefix.ip.is_ipv6() {
-            return;
-        }
-        let orphans: Vec<_> = self
+        let secondaries: Vec<_> = self
             .held_by(link)
             .into_iter()
-            .filter(|other| other.is_secondary && is_same_network(other.prefix, prefix))
+            .filter(|other| !held.is_secondary && other.is_secondary && other.shares_network(&held))
             .collect();
-        if !self.promotes_secondaries {
-            for orphan in orphans {
-                self.forget(&orphan);
+        if !promotes {
+            for other in &secondaries {
+                self.forget(other);
             }
-        } else if let Some(heir) = orphans.first() {
+        }
+        self.forget(&held);
+        if let Some(heir) = secondaries.first().filter(|_| promotes) {
             let heir = HeldAddress { is_secondary: false, ..*heir };
             self.host.addresses.insert(heir);
             self.news.push_back(News::Address(heir));
         }
+        if prefix.ip.is_ipv4() && !self.has_ipv4(link) {
+            self.lose_ipv4_routes_of(link);
+        }
     }
 
     /// Gives a link an address that it does not have.
-    pub(super) fn hold(&mut self, link: LinkIndex, prefix: Prefix, scope: u8, is_unusable: bool) {
-        self.hold_one(HeldAddress { scope, is_unusable, ..HeldAddress::plain(link, prefix) });
-    }
-
-    fn hold_one(&mut self, held: HeldAddress) {
-        let HeldAddress { link, prefix, scope, .. } = held;
-        let is_there = self.held_by(link).iter().any(|held| held.prefix == prefix);
-        if is_there {
+    pub(super) fn hold(&mut self, new: HeldAddress) {
+        let all = self.held_by(new.link);
+        if all.iter().any(|held| held.prefix == new.prefix) {
             return;
         }
-        let is_secondary = prefix.ip.is_ipv4()
-            && self
-                .held_by(link)
-                .iter()
-                .any(|held| is_same_network(held.prefix, prefix) && held.scope == scope);
-        let held = HeldAddress { is_secondary, ..held };
-        self.host.addresses.insert(held);
-        self.news.push_back(News::Address(held));
+        let is_secondary = all.iter().any(|held| held.shares_network(&new));
+        let new = HeldAddress { is_secondary, ..new };
+        self.host.addresses.insert(new);
+        self.news.push_back(News::Address(new));
     }
 
     pub(super) fn hold_link_local(&mut self, index: LinkIndex) {
         let Some(mac) = self.host.links.get(&index).and_then(|link| link.mac) else { return };
         let [a, b, c, d, e, f] = mac.0;
         let ip = Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
-        self.hold(index, Prefix { ip: ip.into(), length: 64 }, SCOPE_LINK, false);
+        let prefix = Prefix { ip: ip.into(), length: 64 };
+        self.hold(HeldAddress { scope: SCOPE_LINK, ..HeldAddress::plain(index, prefix) });
     }
 
     /// Takes an address away, and the routes that have it as their source.
@@ -113,13 +114,13 @@ impl MemoryHost {
         }
     }
 
+    pub(super) fn has_ipv4(&self, link: LinkIndex) -> bool {
+        self.held_by(link).iter().any(|held| held.prefix.ip.is_ipv4())
+    }
+
     pub(super) fn held_by(&self, link: LinkIndex) -> Vec<HeldAddress> {
         self.host.addresses.listed(link)
     }
-}
-
-fn is_same_network(a: Prefix, b: Prefix) -> bool {
-    a.ip.is_ipv4() && a.network() == b.network()
 }
 
 /// IPv6 addresses have the scope their bits say.

@@ -1,5 +1,6 @@
 //! Routes and rules of a host without a kernel.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use rustix::io::Errno;
@@ -24,50 +25,86 @@ impl MemoryHost {
         {
             return Err((Errno::INVAL, format!("{source} is no address of this host")));
         }
-        if let Some(there) = self.routes.iter().find(|there| is_in_the_way(there, &route)).cloned() {
+        if let Some(there) = self.host.routes.iter().find(|there| is_in_the_way(there, &route)).cloned() {
             if there.protocol != route.protocol
                 && there != (Route { protocol: there.protocol, ..route.clone() })
             {
                 let text = format!("another route to {} is there already", route.destination);
                 return Err((Errno::EXIST, text));
             }
-            self.routes.remove(&there);
+            self.host.routes.remove(&there);
         }
-        self.routes.insert(route);
+        self.host.routes.insert(route);
         Ok(())
     }
 
     pub(super) fn remove_route(&mut self, route: &Route) {
-        let found = self.routes.iter().find(|there| route.is_same(there)).cloned();
+        let found = self.host.routes.iter().find(|there| route.is_same(there)).cloned();
         if let Some(route) = found {
-            self.routes.remove(&route);
+            self.host.routes.remove(&route);
             self.news.push_back(News::RouteGone(route));
         }
     }
 
-    pub(super) fn add_rule(&mut self, rule: &Rule) {
-        if self.rules.iter().any(|there| rule.is_same(there)) {
-            return;
+    pub(super) fn add_rule(&mut self, rule: &Rule) -> Result<(), Refused> {
+        if self.host.rules.iter().any(|there| rule.is_same(there)) {
+            return Ok(());
         }
-        let first =
-            self.rules.iter().filter(|there| there.is_ipv6 == rule.is_ipv6).filter_map(|r| r.priority).min();
+        if self
+            .host
+            .rules
+            .iter()
+            .any(|there| Rule { protocol: there.protocol, ..rule.clone() }.is_same(there))
+        {
+            return Err((Errno::EXIST, "the same rule is there already, made by another".into()));
+        }
+        let first = self
+            .host
+            .rules
+            .iter()
+            .filter(|there| there.is_ipv6 == rule.is_ipv6)
+            .filter_map(|r| r.priority)
+            .min();
         let chosen = first.unwrap_or(LAST_PRIORITY).min(LAST_PRIORITY).saturating_sub(1);
         let rule = rule.canonical();
-        self.rules.insert(Rule { priority: rule.priority.or(Some(chosen)), ..rule });
+        self.host.rules.insert(Rule { priority: rule.priority.or(Some(chosen)), ..rule });
+        Ok(())
     }
 
     pub(super) fn remove_rule(&mut self, rule: &Rule) {
-        let found = self.rules.iter().find(|there| rule.is_same(there)).cloned();
+        let found = self.host.rules.iter().find(|there| rule.is_same(there)).cloned();
         if let Some(rule) = found {
-            self.rules.remove(&rule);
+            self.host.rules.remove(&rule);
             self.news.push_back(News::RuleGone(rule));
         }
     }
 
     /// A link was switched off or went: IPv6 tells of each route, IPv4 of none.
-    pub(super) fn lose_routes_of(&mut self, index: LinkIndex) {
+    pub(super) fn lose_routes_of(&mut self, index: LinkIndex, is_gone: bool) {
         let Some(name) = self.host.links.get(&index).map(|link| link.name.clone()) else { return };
-        self.lose_routes(|route| route.hops.iter().any(|hop| hop.link.as_ref() == Some(&name)));
+        let is_through = |route: &Route| route.hops.iter().any(|hop| hop.link.as_ref() == Some(&name));
+        if is_gone {
+            self.lose_routes(is_through);
+        } else {
+            self.lose_routes(|route| route.is_ipv6() && is_through(route));
+            self.lose_ipv4_routes_of(index);
+        }
+    }
+
+    /// A link was switched off or lost its last IPv4 address. A route of several hops stays while another one works.
+    pub(super) fn lose_ipv4_routes_of(&mut self, index: LinkIndex) {
+        let Some(lost) = self.host.links.get(&index).map(|link| link.name.clone()) else { return };
+        let works = |name: &String| {
+            let link = self.host.link(name).filter(|link| link.is_up && *name != lost);
+            link.is_some_and(|link| self.has_ipv4(link.index))
+        };
+        let alive: BTreeSet<String> =
+            self.host.links.values().map(|link| link.name.clone()).filter(works).collect();
+        self.lose_routes(|route| {
+            let mut links = route.hops.iter().filter_map(|hop| hop.link.as_ref());
+            let is_through = route.hops.iter().any(|hop| hop.link.as_ref() == Some(&lost));
+            is_through && !route.is_ipv6() && !links.any(|name| alive.contains(name))
+        });
     }
 
     /// An address went: routes go that have it as their source.
@@ -78,9 +115,9 @@ impl MemoryHost {
     }
 
     fn lose_routes(&mut self, is_lost: impl Fn(&Route) -> bool) {
-        let lost: Vec<_> = self.routes.iter().filter(|route| is_lost(route)).cloned().collect();
+        let lost: Vec<_> = self.host.routes.iter().filter(|route| is_lost(route)).cloned().collect();
         for route in lost {
-            self.routes.remove(&route);
+            self.host.routes.remove(&route);
             if route.is_ipv6() {
                 self.news.push_back(News::RouteGone(route));
             }
@@ -112,7 +149,7 @@ impl MemoryHost {
     fn is_near(&self, link: &Link, ip: IpAddr) -> bool {
         super::is_link_local(ip)
             || self.held_by(link.index).iter().any(|held| held.prefix.contains(ip))
-            || self.routes.iter().any(|route| {
+            || self.host.routes.iter().any(|route| {
                 route.destination.contains(ip)
                     && route.hops.iter().any(|h| h.via.is_none() && h.link.as_ref() == Some(&link.name))
             })

@@ -10,7 +10,7 @@ fn an_address_comes_once_is_told_and_goes() {
     let (mut host, eth0) = host();
     let add = Op::AddAddress(Arc::new(address("eth0", "10.1.0.100/32")));
     assert_eq!(host.apply(&[add.clone(), add.clone()]), []);
-    let held = HeldAddress::plain(eth0, prefix("10.1.0.100/32"));
+    let held = HeldAddress { protocol: 18, ..HeldAddress::plain(eth0, prefix("10.1.0.100/32")) };
     assert_eq!(host.take_news(), [News::Address(held)]);
     let remove = Op::RemoveAddress { link: eth0, prefix: prefix("10.1.0.100/32") };
     let other = Op::RemoveAddress { link: eth0, prefix: prefix("10.1.0.100/24") };
@@ -34,7 +34,7 @@ fn a_first_address_takes_the_others_with_it_unless_they_are_promoted() {
         let (mut host, eth0) = host();
         host.set_promotes_secondaries(promotes);
         host.apply(&[Op::AddAddress(Arc::new(address("eth0", "10.1.0.100/24")))]);
-        host.apply(&[Op::RemoveAddress { link: eth0, prefix: prefix("10.1.0.11/24") }]);
+        host.remove_address("eth0", prefix("10.1.0.11/24"));
         let left = host.host().addresses.iter().find(|held| held.prefix == prefix("10.1.0.100/24"));
         assert_eq!(left.map(|held| held.is_secondary), promotes.then_some(false));
     }

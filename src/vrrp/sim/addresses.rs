@@ -171,6 +171,7 @@ fn routes_and_rules_come_with_mastership_are_mended_and_go() {
         suppress_prefix_length: None,
         suppress_group: None,
         priority: Some(1000),
+        protocol: 18,
         action: RuleAction::Table(100),
     };
     let mut world = alone(InstanceSettings {

@@ -77,7 +77,8 @@ fn random_refusals(rng: &mut fastrand::Rng) -> Vec<Refusal> {
 
 fn random_host(rng: &mut fastrand::Rng) -> Host {
     let links = (0..rng.u32(0..4)).map(|_| random_link(rng)).map(|link| (link.index, link)).collect();
-    Host { links, addresses: (0..rng.u32(0..6)).map(|_| random_address(rng)).collect() }
+    let addresses = (0..rng.u32(0..6)).map(|_| random_address(rng)).collect();
+    Host { links, addresses, ..Host::default() }
 }
 
 fn random_link(rng: &mut fastrand::Rng) -> Link {
@@ -97,6 +98,7 @@ fn random_address(rng: &mut fastrand::Rng) -> HeldAddress {
         is_unusable: rng.u32(0..4) == 0,
         is_deprecated: rng.u32(0..4) == 0,
         is_temporary: rng.u32(0..4) == 0,
+        protocol: rng.choice([0, 3, 18]).expect("not empty"),
         ..HeldAddress::plain(LinkIndex(rng.u32(1..5)), random_prefix(rng))
     }
 }
