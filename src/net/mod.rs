@@ -19,5 +19,6 @@ pub mod kernel;
 mod links;
 pub mod memory;
 pub mod question;
+pub mod reading;
 pub mod sysctl;
 pub mod types;

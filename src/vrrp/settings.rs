@@ -2,13 +2,13 @@
 //!
 //! Made by `config`, read by the [`Router`](super::Router). Nothing here is optional that has a default.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::net::types::{Address, Route, Rule, Vmac};
+use crate::net::types::{Address, PROTOCOL, Route, Rule, Vmac};
 pub use crate::script::Command;
 
 /// All of it.
@@ -52,6 +52,15 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The protocols that its routes carry the numbers of: what of the host's routes is to be read. Nothing where there
+    /// is neither a route nor a rule.
+    pub fn route_protocols(&self) -> BTreeSet<u8> {
+        let of_instances = self.instances.iter().flat_map(|i| &i.routes).map(|route| route.wanted.protocol);
+        let all = self.static_routes.iter().map(|route| route.protocol).chain(of_instances);
+        let has_rules = !self.static_rules.is_empty() || self.instances.iter().any(|i| !i.rules.is_empty());
+        all.chain(has_rules.then_some(PROTOCOL)).collect()
+    }
+
     /// Whether there is anything to do.
     pub fn is_empty(&self) -> bool {
         let has_static = !self.static_addresses.is_empty() || !self.static_routes.is_empty();

@@ -21,8 +21,8 @@ const ALIVE: &str = "the helper ends when its queue does, and there is room for 
 
 /// A job.
 pub(super) enum Job {
-    /// Read all that the host has.
-    Read,
+    /// Read all that the host has: its routes and rules, too, where routes of a protocol are asked for.
+    Read(BTreeSet<u8>),
     /// Change it.
     Apply(Vec<Op>),
     /// Find out which of these links forward IPv6.
@@ -85,7 +85,8 @@ impl Helper {
 
 fn perform(kernel: &mut Kernel, job: Job) -> Done {
     match job {
-        Job::Read => Done::Host(kernel.host()),
+        Job::Read(protocols) if protocols.is_empty() => Done::Host(kernel.host()),
+        Job::Read(protocols) => Done::Host(kernel.host_with_routes(&protocols)),
         Job::Apply(ops) => {
             let refusals = kernel.apply(&ops);
             Done::Applied(refusals, kernel.take_remarks())

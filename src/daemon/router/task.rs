@@ -7,7 +7,7 @@
 //! 4. Packets, a turn for each socket: a flood of them delays nothing above by more than its turn.
 //! 5. Room to report.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use super::wire::Wire;
 use crate::daemon::clock;
 use crate::daemon::guardian::Guardian;
 use crate::net::kernel::{Told, Watch};
+use crate::net::reading::Reading;
 use crate::net::types::{Host, LinkIndex, News};
 use crate::time::Instant;
 use crate::vrrp::exchange::{Effect, Input};
@@ -36,6 +37,12 @@ const ROUTERS_INTERVAL: Duration = Duration::from_secs(5);
 const JUMP: Duration = Duration::from_millis(50);
 /// Between two attempts to read the host.
 const READ_RETRY: Duration = Duration::from_secs(1);
+/// Between two readings of the host: what the kernel did without announcing it stays unnoticed for so long.
+const READ_INTERVAL: Duration = Duration::from_secs(60);
+/// Added to it by chance, so that not all directors read at the same moment.
+const READ_SPREAD: Duration = Duration::from_secs(6);
+/// News that are heard before a reading is told: what the socket can hold, not what a flood can bring.
+const MAX_HEARD: usize = 4096;
 /// Packets that are heard before a late timer decides: what queues can hold, not what a flood can bring.
 const MAX_DRAINED: usize = 4096;
 /// The same complaint is told again after.
@@ -61,7 +68,11 @@ pub(super) struct Task {
     heartbeat_at: Instant,
     find_routers_at: Instant,
     read_at: Option<Instant>,
-    is_reading: bool,
+    /// The host is being read.
+    reading: Option<Reading>,
+    /// Whose routes are read: those of every configuration so far, or nobody's.
+    route_protocols: BTreeSet<u8>,
+    rng: fastrand::Rng,
     is_finding_routers: bool,
     wall_offset: Option<Duration>,
     complaints: BTreeMap<String, Instant>,
@@ -89,6 +100,7 @@ impl Task {
         let Beginning { settings, seed, inputs, guardian, orders, reports } = beginning;
         let now = clock::now();
         let realtime = settings.realtime;
+        let route_protocols = settings.route_protocols();
         let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
         let mut task = Task {
             wire: Wire::new().map_err(|error| failed("VRRP's sockets", &error))?,
@@ -106,7 +118,9 @@ impl Task {
             heartbeat_at: now,
             find_routers_at: now,
             read_at: Some(now),
-            is_reading: false,
+            reading: None,
+            route_protocols,
+            rng: fastrand::Rng::with_seed(seed),
             is_finding_routers: false,
             wall_offset: None,
             complaints: BTreeMap::new(),
@@ -167,7 +181,7 @@ impl Task {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let read_at = self.read_at.filter(|_| !self.is_reading);
+        let read_at = self.read_at.filter(|_| self.reading.is_none());
         let own = [Some(self.heartbeat_at), read_at, self.wire.deadline(), self.router.deadline()];
         own.into_iter().flatten().min()
     }
@@ -178,7 +192,7 @@ impl Task {
             let told = self.wire.tend(now);
             self.complain_of(told);
         }
-        if !self.is_reading && self.read_at.is_some_and(|at| at <= now) {
+        if self.reading.is_none() && self.read_at.is_some_and(|at| at <= now) {
             self.read_host(now);
         }
         self.tell_clock(now);
@@ -228,11 +242,14 @@ impl Task {
             }
         }
         self.read_at = None;
-        self.is_reading = true;
-        self.helper.begin(Job::Read);
+        self.reading = Some(Reading::default());
+        self.helper.begin(Job::Read(self.route_protocols.clone()));
     }
 
     fn obey(&mut self, order: Input) {
+        if let Input::Reload(settings) = &order {
+            self.route_protocols.extend(settings.route_protocols());
+        }
         if let Input::Reload(settings) = &order
             && settings.realtime != self.realtime
         {
@@ -249,7 +266,6 @@ impl Task {
     }
 
     fn conclude(&mut self, done: Done) {
-        self.is_reading &= !matches!(done, Done::Host(_));
         self.is_finding_routers &= !matches!(done, Done::Routers(_));
         match done {
             Done::Applied(refusals, remarks) => {
@@ -258,19 +274,46 @@ impl Task {
             }
             Done::Routers(links) => self.handle(Input::RouterLinks(links)),
             Done::Host(Ok(host)) => {
-                self.watch.iter_mut().for_each(|watch| watch.learn(&host));
-                self.name_links(&host);
-                // Which links forward is known before the first of them announces anything.
-                self.find_routers(clock::now());
-                self.handle(Input::Host(host));
+                // What has been announced by now may have come after the reading.
+                self.hear_all();
+                match self.reading.take().and_then(|reading| reading.finish(host)) {
+                    Some(host) => self.host_was_read(host),
+                    None => self.read_at = Some(clock::now()),
+                }
             }
             Done::Host(Err(error)) => {
+                self.reading = None;
                 self.read_at = Some(clock::now() + READ_RETRY);
                 self.complain(format!(
                     "the host's addresses cannot be read: {error}: tried again every second"
                 ));
             }
         }
+    }
+
+    fn host_was_read(&mut self, host: Host) {
+        let spread = READ_SPREAD * self.rng.u32(0..1000) / 1000;
+        self.read_at.get_or_insert(clock::now() + READ_INTERVAL + spread);
+        self.watch.iter_mut().for_each(|watch| watch.learn(&host));
+        self.name_links(&host);
+        // Which links forward is known before the first of them announces anything.
+        self.find_routers(clock::now());
+        self.handle(Input::Host(host));
+    }
+
+    /// Hears what has been announced and not been heard yet.
+    fn hear_all(&mut self) {
+        for _ in 0..MAX_HEARD {
+            let Some(told) = self.watch.as_mut().and_then(Watch::next_now) else { return };
+            self.hear_news(told);
+        }
+        self.lose();
+    }
+
+    /// News were lost: the host is read again, and what is being read now is no good.
+    fn lose(&mut self) {
+        self.read_at = Some(clock::now());
+        self.reading.iter_mut().for_each(Reading::lose);
     }
 
     fn name_links(&mut self, host: &Host) {
@@ -286,13 +329,15 @@ impl Task {
                         News::LinkGone(index) => drop(self.links.remove(index)),
                         _ => {}
                     }
+                    self.reading.iter_mut().for_each(|reading| reading.hear(&news));
                     self.handle(Input::News(news));
                 }
             }
-            Ok(Told::Lost) => self.read_at = Some(clock::now()),
+            Ok(Told::Lost) => self.lose(),
             Err(error) => {
                 self.complain(error);
                 self.watch = None;
+                self.reading.iter_mut().for_each(Reading::lose);
                 self.read_at = Some(clock::now() + READ_RETRY);
             }
         }

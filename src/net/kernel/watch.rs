@@ -129,10 +129,36 @@ impl Watch {
             if sender.and_then(|a| SocketAddrNetlink::try_from(a).ok()).is_none_or(|s| s.pid() != 0) {
                 continue;
             }
-            let datagram = self.buffer.get(..length).map(<[u8]>::to_vec);
-            // What is cut off or makes no sense may have been anything: the host is read again.
-            return Ok(datagram.and_then(|d| self.read(&d).ok()).map_or(Told::Lost, Told::News));
+            return Ok(self.told(length));
         }
+    }
+
+    /// The next datagram's news, if it has arrived.
+    pub fn next_now(&mut self) -> Option<Result<Told, String>> {
+        loop {
+            match recvfrom(self.socket.as_fd(), self.buffer.as_mut_slice(), RecvFlags::TRUNC) {
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return None,
+                Err(Errno::NOBUFS) => {
+                    self.forget();
+                    return Some(Ok(Told::Lost));
+                }
+                Err(e) => return Some(Err(format!("news of the network: {e}"))),
+                Ok((_, length, sender)) => {
+                    let sender = sender.and_then(|a| SocketAddrNetlink::try_from(a).ok());
+                    if sender.is_some_and(|s| s.pid() == 0) {
+                        return Some(Ok(self.told(length)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the datagram in the buffer tells.
+    fn told(&mut self, length: usize) -> Told {
+        let datagram = self.buffer.get(..length).map(<[u8]>::to_vec);
+        // What is cut off or makes no sense may have been anything: the host is read again.
+        datagram.and_then(|d| self.read(&d).ok()).map_or(Told::Lost, Told::News)
     }
 
     /// What was lost is newer than what waits: told after a fresh look at the host, it would be wrong.
