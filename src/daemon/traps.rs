@@ -8,14 +8,26 @@ use crate::director::colocated;
 use crate::doctor::traps::{self, Host};
 use crate::net::kernel::Kernel;
 use crate::net::sysctl;
+use crate::vrrp;
 
-/// What on this host will hurt this configuration, in words. Nothing when this host has no IPVS: it is no director
-/// then, and only checks a file.
+/// What on this host will hurt this configuration, in words. Of virtual servers nothing when this host has no IPVS: it
+/// is no director then, and only checks a file.
 pub fn here(config: &Config) -> Vec<String> {
-    if read("net.ipv4.vs.expire_nodest_conn").is_none() {
+    let mut found = hosts_own(config);
+    if read("net.ipv4.vs.expire_nodest_conn").is_some() {
+        found.extend(traps::of(config, &host()).iter().map(ToString::to_string));
+    }
+    found
+}
+
+/// Virtual addresses that are this host's own, as the router would find them at its start.
+fn hosts_own(config: &Config) -> Vec<String> {
+    if config.vrrp.instances.is_empty() {
         return Vec::new();
     }
-    traps::of(config, &host()).iter().map(ToString::to_string).collect()
+    let host = Kernel::open().and_then(|mut kernel| kernel.host());
+    let found = host.map(|host| vrrp::hosts_own(&config.vrrp, host)).unwrap_or_default();
+    found.iter().map(ToString::to_string).collect()
 }
 
 /// This host.

@@ -162,8 +162,8 @@ impl MemoryHost {
         }
         let old = self.host.links.get(&index).map(|link| link.name.clone());
         self.change_link(index, |link| link.name = name.to_owned());
-        let routes = std::mem::take(&mut self.routes).into_iter();
-        self.routes = routes
+        let routes = std::mem::take(&mut self.host.routes).into_iter();
+        self.host.routes = routes
             .map(|mut route| {
                 for hop in route.hops.iter_mut().filter(|hop| hop.link == old) {
                     hop.link = Some(name.to_owned());
@@ -204,6 +204,12 @@ impl MemoryHost {
             self.host.addresses.insert(held);
             self.news.push_back(News::Address(held));
         }
+    }
+
+    /// A route or rule goes without being announced, as by a kernel whose news were lost.
+    pub fn lose_silently(&mut self, route: Option<&Route>, rule: Option<&Rule>) {
+        self.host.routes.retain(|there| route.is_none_or(|lost| !lost.is_same(there)));
+        self.host.rules.retain(|there| rule.is_none_or(|lost| !lost.is_same(there)));
     }
 
     /// Duplicate address detection ended: addresses that were tentative can be used, or cannot.

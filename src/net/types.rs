@@ -2,7 +2,7 @@
 //!
 //! Links are named in what is asked (an operator writes names) and numbered in what is seen (the kernel does).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;

@@ -77,6 +77,13 @@ pub enum Event {
         /// Whether it is kept.
         is_adopted: bool,
     },
+    /// An address of the host's own is configured as a virtual address of an instance that is no owner: it stays.
+    HostsOwn {
+        /// The address as found.
+        prefix: Prefix,
+        /// The link's name.
+        link: String,
+    },
     /// The kernel refused an address, route, rule or link.
     Refused {
         /// Whose it is; empty for a static one.
@@ -158,6 +165,7 @@ impl Event {
             Event::LowerPriority { .. } => "vrrp_lower_priority",
             Event::Restored { .. } => "vrrp_restored",
             Event::LeftOver { .. } => "vrrp_left_over",
+            Event::HostsOwn { .. } => "vrrp_hosts_own",
             Event::Refused { .. } => "vrrp_refused",
             Event::Conflict { .. } => "vrrp_conflict",
             Event::ConflictEnded { .. } => "vrrp_conflict_ended",
@@ -181,7 +189,9 @@ impl Event {
                 Some(instance).filter(|name| !name.is_empty()).map(|n| &**n)
             }
             Event::Dropped { instance, .. } => instance.as_deref(),
-            Event::Group { .. } | Event::LeftOver { .. } | Event::Late { .. } => None,
+            Event::Group { .. } | Event::LeftOver { .. } | Event::HostsOwn { .. } | Event::Late { .. } => {
+                None
+            }
         }
     }
 }
@@ -224,6 +234,14 @@ impl fmt::Display for Event {
                 let what = if *is_adopted { "kept" } else { "removed" };
                 write!(f, "address {prefix} on {link} was there already: {what}")
             }
+            Event::HostsOwn { prefix, link } => write!(
+                f,
+                "virtual address {} is an address of this host already ({prefix} on {link}), which lvsd did not add: \
+                 it stays in every state, so two hosts may answer for it: choose another virtual address, or \
+                 priority 255 on the host that owns it; if another program left it there: \
+                 ip address del {prefix} dev {link}",
+                prefix.ip
+            ),
             Event::Refused { instance, what } if instance.is_empty() => write!(f, "{what}"),
             Event::Refused { instance, what } => write!(f, "instance {instance}: {what}"),
             Event::Conflict { instance, what, .. } => write!(f, "instance {instance}: {what}"),

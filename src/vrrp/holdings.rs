@@ -1,11 +1,13 @@
 //! Addresses, routes, rules and VMACs: what should be there, what is, and the change from one to the other.
 //!
 //! One request is under way at a time. What the kernel tells of addresses and links is believed before what was asked
-//! of it; of routes and rules it tells only losses, so those count as there from the answer on. Nothing here knows
-//! why something is wanted.
+//! of it; routes and rules count as there from the answer on, and are read now and then. Nothing here knows why
+//! something is wanted.
 
 mod index;
+mod owner;
 mod plan;
+mod read;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -60,10 +62,20 @@ pub struct Wanted {
     pub routes: Vec<Want<Route>>,
     /// Rules.
     pub rules: Vec<Want<Rule>>,
-    /// Links and addresses that must not be there unless they are wanted, with any prefix length.
+    /// Links and addresses that must not be there unless they are wanted: with any prefix length, if lvsd added them.
     pub forbidden: BTreeSet<(String, IpAddr)>,
-    /// Links and addresses of an owner: if they are there at the start, they are the host's own and stay.
+    /// The same with their prefix lengths: one that is there without a mark may be left over.
+    pub exact: BTreeSet<AddressKey>,
+    /// Those of them that a predecessor handed over.
+    pub inherited: BTreeSet<AddressKey>,
+    /// Links and addresses of an owner: if they are there unmarked, they are the host's own and stay.
     pub owned_by_host: BTreeSet<(String, IpAddr)>,
+    /// Addresses that instances speak from: the host's own.
+    pub sources: BTreeSet<IpAddr>,
+    /// All routes of the configuration, whatever the states: one that is there and not wanted is left over.
+    pub known_routes: Vec<Arc<Route>>,
+    /// All rules of the configuration, likewise.
+    pub known_rules: Vec<Arc<Rule>>,
 }
 
 /// An address of an instance that came to be there.
@@ -110,10 +122,12 @@ pub struct Holdings {
     index: Index,
     /// Addresses that are ours to remove, and as what they were added.
     ours: BTreeMap<AddressKey, Arc<Address>>,
-    /// The host's own, though they are wanted.
-    spared: BTreeSet<(String, IpAddr)>,
+    /// The host's own, though they are configured as virtual addresses.
+    spared: BTreeSet<AddressKey>,
     /// Routes, rules and VMACs that are there as far as is known.
     done: BTreeSet<Key>,
+    /// Routes and rules that are ours to remove, until the kernel says that they are not there.
+    added: BTreeSet<Key>,
     vmacs: BTreeMap<String, Arc<Vmac>>,
     /// Links that are switched off, however they count.
     off: BTreeSet<LinkIndex>,
@@ -145,6 +159,7 @@ impl Holdings {
             ours: BTreeMap::new(),
             spared: BTreeSet::new(),
             done: BTreeSet::new(),
+            added: BTreeSet::new(),
             vmacs: BTreeMap::new(),
             off: BTreeSet::new(),
             in_flight: None,
@@ -180,27 +195,6 @@ impl Holdings {
         self.pauses.retain(|key, _| wanted.contains(key) == before.contains(key));
     }
 
-    /// All that the host has was told: what was thought of routes and rules is void. `before` is what was known.
-    pub fn host_was_read(&mut self, host: &Host, before: Option<&Host>) {
-        for link in host.links.values() {
-            if let Some(before) = before.and_then(|before| before.links.get(&link.index)) {
-                self.identity_changed(before, link);
-            }
-        }
-        self.off = host.links.values().filter(|link| !link.is_up).map(|link| link.index).collect();
-        if before.is_none() {
-            for (link, ip) in &self.wanted.owned_by_host {
-                if host.link(link).is_some_and(|l| prefixes_of(host, l.index, *ip).next().is_some()) {
-                    self.spared.insert((link.clone(), *ip));
-                }
-            }
-        }
-        // A macvlan can be seen; routes and rules cannot.
-        self.done.retain(|key| matches!(key, Key::Vmac(name) if host.link(name).is_some()));
-        self.touched.extend(self.in_flight.iter().flat_map(|asked| asked.addresses.keys()).cloned());
-        self.is_dirty = true;
-    }
-
     /// The kernel told of a change; `host` is as before it.
     pub fn hear(&mut self, news: &News, host: &Host, now: Instant) {
         match news {
@@ -224,6 +218,13 @@ impl Holdings {
                 }
                 if is_there == was_there {
                     return;
+                }
+                if is_there {
+                    self.retry_routes(now);
+                } else {
+                    let name = link.name.clone();
+                    self.spared.remove(&key);
+                    self.forget_without(held, &name, host);
                 }
                 let is_wanted = self.index.address(&self.wanted, &key).is_some();
                 let asked = self.in_flight.as_ref().and_then(|asked| asked.addresses.get(&key));
@@ -280,11 +281,12 @@ impl Holdings {
         }
         let (old, new) = (&before.name, &link.name);
         let moved = |(name, rest): (String, Prefix)| (if name == *old { new.clone() } else { name }, rest);
-        self.ours = std::mem::take(&mut self.ours).into_iter().map(|(key, a)| (moved(key), a)).collect();
-        let spared = std::mem::take(&mut self.spared).into_iter();
-        self.spared = spared.map(|(l, ip)| (if l == *old { new.clone() } else { l }, ip)).collect();
-        let done = std::mem::take(&mut self.done).into_iter();
-        self.done = done.map(|key| renamed(key, old, new)).collect();
+        let ours = std::mem::take(&mut self.ours).into_iter();
+        self.ours = ours.map(|(key, address)| (moved(key), address)).collect();
+        self.spared = std::mem::take(&mut self.spared).into_iter().map(moved).collect();
+        for keys in [&mut self.done, &mut self.added] {
+            *keys = std::mem::take(keys).into_iter().map(|key| renamed(key, old, new)).collect();
+        }
         if let Some(vmac) = self.vmacs.remove(old) {
             self.done.remove(&Key::Vmac(new.clone()));
             self.vmacs.insert(new.clone(), Arc::new(Vmac { name: new.clone(), ..Vmac::clone(&vmac) }));
@@ -299,15 +301,6 @@ impl Holdings {
         let is_on = |name: &String| vmacs.get(name).is_some_and(|vmac| vmac.base == base);
         self.done.retain(|key| !matches!(key, Key::Vmac(name) if is_on(name)));
         self.is_dirty = true;
-    }
-
-    fn forget_through(&mut self, link: &str) {
-        self.done.retain(|key| match key {
-            Key::Route(route) => {
-                !route.hops.iter().any(|hop| hop.link.as_deref().is_none_or(|name| name == link))
-            }
-            _ => true,
-        });
     }
 
     fn lost(&mut self, key: Key, now: Instant) {
@@ -328,7 +321,12 @@ impl Holdings {
         } else if !matches!(&key, Key::Address((link, prefix)) if self.is_forbidden(link, prefix.ip)) {
             return;
         }
-        let pause = self.pauses.entry(key).or_default();
+        self.postpone(&key, now);
+    }
+
+    /// What is done again and again is done more and more slowly.
+    fn postpone(&mut self, key: &Key, now: Instant) {
+        let pause = self.pauses.entry(key.clone()).or_default();
         let is_fight = pause.last > Instant::ZERO && now.since(pause.last) < PEACE;
         pause.length = match is_fight {
             true => (pause.length * 2).clamp(FIGHT_PAUSE.0, FIGHT_PAUSE.1),
@@ -411,6 +409,7 @@ impl Holdings {
             }
             Op::RemoveRoute(_) | Op::RemoveRule(_) => {
                 self.done.remove(&key);
+                self.added.remove(&key);
                 return;
             }
             Op::RemoveVmac(vmac) => {
@@ -418,8 +417,15 @@ impl Holdings {
                 self.vmacs.retain(|_, known| *known != vmac);
                 return;
             }
-            Op::AddVmac(_) | Op::AddRoute(_) | Op::AddRule(_) => {
+            Op::AddVmac(_) | Op::AddRule(_) => {
                 self.done.insert(key.clone());
+            }
+            Op::AddRoute(route) => {
+                self.done.insert(key.clone());
+                // What had its place has been replaced.
+                let is_replaced = |other: &Key| *other != key && is_in_the_way_of(other, &route);
+                self.added.retain(|other| !is_replaced(other));
+                self.done.retain(|other| !is_replaced(other));
             }
         }
         if self.missed.remove(&key) {
@@ -468,7 +474,7 @@ impl Holdings {
     pub fn held<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = (LinkIndex, &'a Want<Address>)> {
         self.wanted.addresses.iter().filter(|w| !w.instance.is_empty()).filter_map(|want| {
             let link = host.link(&want.it.link)?;
-            let is_spared = self.spared.contains(&(link.name.clone(), want.it.prefix.ip));
+            let is_spared = self.is_hosts_own(&link.name, want.it.prefix.ip);
             (is_spared || is_present(host, link.index, want.it.prefix)).then_some((link.index, want))
         })
     }
@@ -516,6 +522,16 @@ fn renamed(key: Key, old: &str, new: &str) -> Key {
 
 fn address_key(address: &Address) -> AddressKey {
     (address.link.clone(), address.prefix)
+}
+
+/// The kernel keeps one route for each of these; a newer one takes the place of the older.
+fn is_in_the_way_of(key: &Key, route: &Route) -> bool {
+    let Key::Route(other) = key else { return false };
+    let identity = |route: &Route| {
+        let r = route.canonical();
+        (r.destination, r.from, r.table, r.tos, r.metric)
+    };
+    identity(other) == identity(route)
 }
 
 fn words(key: &Key) -> String {

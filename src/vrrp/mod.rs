@@ -34,7 +34,7 @@ pub mod tracking;
 mod transition;
 mod wishes;
 
-pub use router::Router;
+pub use router::{Router, hosts_own};
 
 /// Longest time an instance waits in Init for the director's services.
 pub const READY_LIMIT: Duration = Duration::from_secs(10);

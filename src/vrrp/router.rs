@@ -243,7 +243,10 @@ impl Router {
             }
             self.want();
         }
-        self.holdings.host_was_read(&host, self.host.as_ref());
+        self.holdings.host_was_read(&host, self.host.as_ref(), now);
+        // Nobody else asks for them.
+        host.routes.clear();
+        host.rules.clear();
         self.host = Some(host);
         self.cause = "the host was read".to_owned();
         self.is_dirty = true;
@@ -484,4 +487,19 @@ impl Router {
             out.push(Effect::Testament(Arc::clone(&self.testament)));
         }
     }
+}
+
+/// What an instance that is no owner has as a virtual address though it is the host's own: found as at a start.
+pub fn hosts_own(settings: &Arc<Settings>, host: Host) -> Vec<Event> {
+    let mut effects = Vec::new();
+    Router::new(Arc::clone(settings), 0, Instant::ZERO).handle(
+        Instant::ZERO,
+        Input::Host(host),
+        &mut effects,
+    );
+    let events = effects.into_iter().filter_map(|effect| match effect {
+        Effect::Event(event) => Some(event),
+        _ => None,
+    });
+    events.filter(|event| matches!(event, Event::HostsOwn { .. })).collect()
 }

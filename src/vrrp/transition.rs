@@ -20,8 +20,14 @@ impl Router {
     /// Looks at host, tracks and director again: priorities, faults, who may leave Init.
     pub(super) fn look_around(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let Some(host) = self.host.take() else { return };
-        let vips: BTreeSet<IpAddr> =
-            self.members.values().flat_map(Member::addresses).map(|a| a.wanted.prefix.ip).collect();
+        let vips: BTreeSet<IpAddr> = self
+            .members
+            .values()
+            .flat_map(Member::addresses)
+            // The host's own can be spoken from, whatever else it is configured for.
+            .filter(|a| !self.holdings.can_be_source(&a.wanted.link, a.wanted.prefix.ip))
+            .map(|a| a.wanted.prefix.ip)
+            .collect();
         let mut own_faults = BTreeMap::new();
         for name in self.names() {
             let fault = self.look_at(&name, &host, &vips, now, out);

@@ -18,6 +18,8 @@ impl Router {
             wanted.routes.extend(settings.static_routes.iter().map(of_nobody));
             wanted.rules.extend(settings.static_rules.iter().map(of_nobody));
         }
+        wanted.known_routes.extend(self.settings.static_routes.iter().cloned());
+        wanted.known_rules.extend(self.settings.static_rules.iter().cloned());
         // In the file's order: a route may need an address, an address's place in a list may matter.
         for settings in &self.settings.instances {
             let Some(member) = self.members.get(&settings.name) else { continue };
@@ -29,11 +31,19 @@ impl Router {
                 wanted.vmacs.push(Arc::clone(vmac));
             }
             let places = || member.addresses().map(|a| (a.wanted.link.clone(), a.wanted.prefix.ip));
+            let exact = || member.addresses().map(|a| (a.wanted.link.clone(), a.wanted.prefix));
             wanted.forbidden.extend(places());
-            if settings.priority == 255 && !member.is_inherited {
+            wanted.exact.extend(exact());
+            wanted.sources.extend(settings.source);
+            wanted.known_routes.extend(settings.routes.iter().map(|r| Arc::clone(&r.wanted)));
+            wanted.known_rules.extend(settings.rules.iter().map(|r| Arc::clone(&r.wanted)));
+            if settings.priority == 255 {
                 // The macvlan is ours, and so is whatever a dead process left there.
                 let is_ours = |link: &String| settings.vmac.as_ref().is_some_and(|vmac| vmac.name == *link);
                 wanted.owned_by_host.extend(places().filter(|(link, _)| !is_ours(link)));
+            }
+            if member.is_inherited {
+                wanted.inherited.extend(exact());
             }
             let is_kept = member.is_inherited && member.state() == State::Init && is_running;
             if is_kept || member.state() == State::Master {

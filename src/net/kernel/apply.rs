@@ -26,7 +26,8 @@ impl Kernel {
     /// Performs operations in order and answers what was refused; that stops none of the others.
     pub fn apply(&mut self, ops: &[Op]) -> Vec<Refusal> {
         let mut refusals = Vec::new();
-        let mut rest = ops;
+        let ops = self.without_present_rules(ops);
+        let mut rest = ops.as_slice();
         while let [first, others @ ..] = rest {
             let refused = match first {
                 Op::AddVmac(vmac) => self.add_vmac(vmac),
@@ -44,6 +45,44 @@ impl Kernel {
             refusals.extend(refused.err().map(|refused| refusal(first, refused)));
         }
         refusals
+    }
+
+    /// The kernel gives a rule without a priority a new one each time it is added, so that it would be there twice.
+    fn without_present_rules(&mut self, ops: &[Op]) -> Vec<Op> {
+        let chooses = |op: &Op| matches!(op, Op::AddRule(rule) if rule.priority.is_none());
+        if !ops.iter().any(chooses) {
+            return ops.to_vec();
+        }
+        let mut there: Vec<Rule> = Vec::new();
+        for is_ipv6 in [false, true] {
+            // Whoever cannot be asked is told of what is to be added, and refuses.
+            there.extend(self.rules(is_ipv6).unwrap_or_default());
+        }
+        let mut kept: Vec<Op> = Vec::with_capacity(ops.len());
+        for op in ops {
+            match op {
+                Op::AddRule(rule) if rule.priority.is_none() => {
+                    if there.iter().any(|shown| rule.is_same(shown)) {
+                        continue;
+                    }
+                    there.push(Rule { priority: Some(0), ..rule.canonical() });
+                }
+                Op::RemoveRule(rule) => there.retain(|shown| !rule.is_same(shown)),
+                _ => {}
+            }
+            kept.push(op.clone());
+        }
+        kept
+    }
+
+    fn rules(&mut self, is_ipv6: bool) -> Result<Vec<Rule>, String> {
+        let request = encode::rules_of(is_ipv6);
+        self.converse(|talk| {
+            talk.dump(&request, Vec::new, |all, payload| {
+                all.extend(decode::rule(payload)?);
+                Ok(())
+            })
+        })
     }
 
     /// Performs operations without macvlans among them. The first address of a network takes the others with it when
@@ -201,7 +240,7 @@ impl Kernel {
     /// A route of that destination and metric is there: ours is brought up to date, another's is left alone.
     fn settle_route(&mut self, route: &Route) -> Result<Judgement, String> {
         let there = self.routes_like(route)?;
-        if there.iter().any(|shown| is_as_wanted(route, shown)) {
+        if there.iter().any(|shown| is_as_wanted(route, shown) && shown.protocol == route.protocol) {
             return Ok(Judgement::Fine);
         }
         let wanted = route.canonical();
@@ -232,13 +271,7 @@ impl Kernel {
 
     /// Such a rule is there: ours, or another's that must not go with us.
     fn settle_rule(&mut self, rule: &Rule) -> Result<Judgement, String> {
-        let request = encode::rules_of(rule.is_ipv6);
-        let there = self.converse(|talk| {
-            talk.dump(&request, Vec::new, |all, payload| {
-                all.extend(decode::rule(payload)?);
-                Ok(())
-            })
-        })?;
+        let there = self.rules(rule.is_ipv6)?;
         if there.iter().any(|shown| rule.is_same(shown)) {
             return Ok(Judgement::Fine);
         }

@@ -26,9 +26,7 @@ impl MemoryHost {
             return Err((Errno::INVAL, format!("{source} is no address of this host")));
         }
         if let Some(there) = self.host.routes.iter().find(|there| is_in_the_way(there, &route)).cloned() {
-            if there.protocol != route.protocol
-                && there != (Route { protocol: there.protocol, ..route.clone() })
-            {
+            if there.protocol != route.protocol {
                 let text = format!("another route to {} is there already", route.destination);
                 return Err((Errno::EXIST, text));
             }

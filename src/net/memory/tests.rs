@@ -31,7 +31,7 @@ fn a_refused_operation_stops_none_of_the_others() {
 #[test]
 fn a_first_address_takes_the_others_with_it_unless_they_are_promoted() {
     for promotes in [true, false] {
-        let (mut host, eth0) = host();
+        let (mut host, _) = host();
         host.set_promotes_secondaries(promotes);
         host.apply(&[Op::AddAddress(Arc::new(address("eth0", "10.1.0.100/24")))]);
         host.remove_address("eth0", prefix("10.1.0.11/24"));

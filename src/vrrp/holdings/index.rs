@@ -62,11 +62,11 @@ impl Index {
     }
 }
 
-fn of_route(route: &Route) -> (u32, Prefix) {
+pub(super) fn of_route(route: &Route) -> (u32, Prefix) {
     let canonical = route.canonical();
     (canonical.table, canonical.destination)
 }
 
-fn of_rule(rule: &Rule) -> Rule {
+pub(super) fn of_rule(rule: &Rule) -> Rule {
     Rule { priority: None, ..rule.canonical() }
 }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{AddressKey, Holdings, InFlight, Key, address_key, is_present};
-use crate::net::types::{Host, Op, Route, Vmac};
+use super::owner::Owner;
+use super::read::addresses_of;
+use super::{AddressKey, Holdings, InFlight, Key, address_key, is_in_the_way_of, is_present, prefixes_of};
+use crate::net::types::{HeldAddress, Host, Op, Route, Vmac};
 use crate::time::Instant;
 use crate::vrrp::event::Event;
 
@@ -18,10 +20,13 @@ impl Holdings {
         let present = self.present_addresses(host);
         self.appeared.extend(present.difference(&self.present).cloned());
         self.present = present;
-        let mut ops = Vec::new();
-        self.plan_removals(host, now, &mut ops);
+        // Additions before removals: what moves is never gone, and a link never without its last address.
+        let (mut ops, mut removals) = (Vec::new(), Vec::new());
+        self.plan_address_removals(host, now, &mut ops, &mut removals);
         self.plan_displaced(now, &mut ops);
         self.plan_additions(host, now, &mut ops);
+        self.plan_route_removals(now, &mut ops);
+        ops.append(&mut removals);
         let gone: Vec<_> = self.vmacs.values().filter(|v| !self.wanted.vmacs.contains(v)).cloned().collect();
         for vmac in gone {
             let key = Key::Vmac(vmac.name.clone());
@@ -48,45 +53,61 @@ impl Holdings {
         }
     }
 
-    fn plan_removals(&mut self, host: &Host, now: Instant, ops: &mut Vec<(Key, Op)>) {
-        // Rules before routes before addresses: each leans on what follows.
-        let gone: Vec<_> = self.done.iter().filter(|key| !self.index.contains(key)).rev().cloned().collect();
+    /// Rules before routes: each leans on what follows.
+    fn plan_route_removals(&mut self, now: Instant, ops: &mut Vec<(Key, Op)>) {
+        let gone: Vec<_> = self.added.iter().filter(|key| !self.index.contains(key)).rev().cloned().collect();
         for key in gone {
-            if !self.may_try(&key, now) {
-                continue;
-            }
             let op = match &key {
                 Key::Rule(rule) => Op::RemoveRule(Arc::clone(rule)),
+                // To remove it would remove what takes its place.
+                Key::Route(route) if self.is_replaced(route) => continue,
                 Key::Route(route) => Op::RemoveRoute(Arc::clone(route)),
                 Key::Vmac(_) | Key::Address(_) => continue,
             };
-            ops.push((key, op));
+            if self.may_try(&key, now) {
+                ops.push((key, op));
+            }
         }
+    }
+
+    /// What must go before anything can be added, and what goes after.
+    fn plan_address_removals(
+        &mut self,
+        host: &Host,
+        now: Instant,
+        before: &mut Vec<(Key, Op)>,
+        after: &mut Vec<(Key, Op)>,
+    ) {
+        let mut hosts_own = Vec::new();
         let mut unwanted = Vec::new();
         for held in &host.addresses {
             let Some(link) = host.links.get(&held.link) else { continue };
             let key = (link.name.clone(), held.prefix);
-            let place = (link.name.clone(), held.prefix.ip);
-            if self.spared.contains(&place) {
+            let is_ours = self.ours.contains_key(&key);
+            if !is_ours && !self.wanted.forbidden.contains(&(link.name.clone(), held.prefix.ip)) {
                 continue;
             }
             let is_wanted = self.index.address(&self.wanted, &key).is_some();
-            let is_ours = self.ours.contains_key(&key);
             let is_changed = self.is_changed(&key);
-            if (is_wanted && !is_changed) || !(is_ours || self.wanted.forbidden.contains(&place)) {
-                continue;
+            match self.owner(host, link, held) {
+                Owner::Host => hosts_own.push(key),
+                _ if is_wanted && !is_changed => {}
+                _ => unwanted.push((key, held.link, is_ours, is_changed)),
             }
-            unwanted.push((key, held.link, is_ours));
         }
-        for (place, link, is_ours) in unwanted {
+        hosts_own.into_iter().for_each(|key| self.spare(key));
+        for (place, link, is_ours, is_changed) in unwanted {
             let prefix = place.1;
             let key = Key::Address(place.clone());
             if !self.may_try(&key, now) {
                 continue;
             }
+            // An IPv6 address is there once: with another length it makes room.
+            let makes_room = is_changed || (prefix.ip.is_ipv6() && self.is_wanted_otherwise(&place));
             if !is_ours {
                 self.events.push(Event::LeftOver { prefix, link: place.0, is_adopted: false });
             }
+            let ops = if makes_room { &mut *before } else { &mut *after };
             ops.push((key, Op::RemoveAddress { link, prefix }));
         }
         // Ours, and gone without our doing.
@@ -94,6 +115,36 @@ impl Holdings {
             self.index.contains(&Key::Address(key.clone()))
                 || host.link(&key.0).is_some_and(|l| is_present(host, l.index, key.1))
         });
+    }
+
+    /// A virtual address of an instance must not be the primary one of a network in which the host has an address of its
+    /// own (that came late): the host would speak from it, and lose its own with it. Anew, it stands behind.
+    fn is_before_hosts_own(&self, host: &Host, held: &HeldAddress) -> bool {
+        if !held.prefix.ip.is_ipv4() || !self.is_virtual(host, held) {
+            return false;
+        }
+        let network = || addresses_of(host, held.link).filter(|other| other.shares_network(held));
+        let has_primary = network().any(|other| !other.is_secondary && self.is_virtual(host, other));
+        has_primary && network().any(|other| other.is_secondary && !self.is_virtual(host, other))
+    }
+
+    /// lvsd added it for an instance.
+    fn is_virtual(&self, host: &Host, held: &HeldAddress) -> bool {
+        host.links.get(&held.link).is_some_and(|link| {
+            let key = (link.name.clone(), held.prefix);
+            let want = self.index.address(&self.wanted, &key);
+            self.ours.contains_key(&key) && want.is_some_and(|want| !want.instance.is_empty())
+        })
+    }
+
+    fn is_wanted_otherwise(&self, (link, prefix): &AddressKey) -> bool {
+        self.wanted.addresses.iter().any(|w| w.it.link == *link && w.it.prefix.ip == prefix.ip)
+    }
+
+    fn is_replaced(&self, route: &Route) -> bool {
+        let mut others = self.wanted.routes.iter().filter(|want| *want.it != *route);
+        let key = Key::Route(Arc::new(route.clone()));
+        others.any(|want| is_in_the_way_of(&key, &want.it))
     }
 
     /// It is there, but was added with other attributes than it should have now.
@@ -151,7 +202,7 @@ impl Holdings {
             let place = address_key(&want.it);
             let key = Key::Address(place.clone());
             let Some(link) = host.link(&want.it.link) else { continue };
-            if self.spared.contains(&(place.0.clone(), place.1.ip)) {
+            if self.is_hosts_own(&place.0, place.1.ip) {
                 continue;
             }
             // The kernel gives a link that is switched off no address of IPv6; one of IPv4 is of no use there, and
@@ -159,12 +210,21 @@ impl Holdings {
             if self.off.contains(&link.index) {
                 continue;
             }
-            let is_changed = self.is_changed(&place);
-            if is_present(host, link.index, place.1) && !is_changed {
+            let held = prefixes_of(host, link.index, place.1.ip).find(|held| held.prefix == place.1);
+            if let Some(held) = held.filter(|_| !self.is_changed(&place)) {
                 if !self.ours.contains_key(&place) {
+                    if self.owner(host, link, held) == Owner::Host {
+                        self.spare(place);
+                        continue;
+                    }
                     self.ours.insert(place.clone(), Arc::clone(&want.it));
                     let event = Event::LeftOver { prefix: place.1, link: place.0.clone(), is_adopted: true };
                     self.events.push(event);
+                }
+                if self.is_before_hosts_own(host, held) && self.may_try(&key, now) {
+                    self.postpone(&key, now);
+                    ops.push((key.clone(), Op::RemoveAddress { link: link.index, prefix: place.1 }));
+                    ops.push((key, Op::AddAddress(want.it)));
                 }
                 continue;
             }
@@ -177,6 +237,7 @@ impl Holdings {
             let key = Key::Route(Arc::clone(&want.it));
             let is_wanted = !self.done.contains(&key) && !self.abandoned.contains(&key);
             if is_wanted && self.has_way(&want.it, host) && self.may_try(&key, now) {
+                self.added.insert(key.clone());
                 ops.push((key, Op::AddRoute(want.it)));
             }
         }
@@ -184,6 +245,7 @@ impl Holdings {
             let key = Key::Rule(Arc::clone(&want.it));
             let is_wanted = !self.done.contains(&key) && !self.abandoned.contains(&key);
             if is_wanted && self.may_try(&key, now) {
+                self.added.insert(key.clone());
                 ops.push((key, Op::AddRule(want.it)));
             }
         }

@@ -41,6 +41,10 @@ pub fn speaks_from_its_own(world: &mut World, node: usize, vrid: u8, priority: u
 pub fn heard_before_it_claims(world: &mut World, node: usize, vrid: u8, priority: u8) {
     let settings = world.nodes[node].settings.instances.iter().find(|i| i.vrid == vrid);
     let Some(settings) = settings.filter(|_| priority > 0) else { return };
+    // Who hears a better one and is Backup says so once more (`higher_prio_send_advert`): that is no claim.
+    if world.nodes[node].is_receiving && world.state(node, &settings.name) == Some(State::Backup) {
+        return;
+    }
     let lately = settings.advert_interval * 3 / 2;
     if world.nodes[node].last_claim.get(&vrid).is_some_and(|at| world.now.since(*at) <= lately) {
         return;
@@ -155,6 +159,7 @@ pub fn at_rest(world: &mut World) {
         neighbours_know(world, node);
         a_vmac_holds_vips_only(world, node);
         a_group_is_together(world, node);
+        hosts_own_is_primary(world, node);
     }
 }
 
@@ -211,6 +216,34 @@ pub fn vip_iff_master(world: &mut World, node: usize, name: &str) {
             wrong.push(format!("VIP iff Master: {ip} on {link} of {node}: {held:?}, Master: {is_master}"));
         }
     }
+    let host = this.host.host();
+    for route in &settings.routes {
+        let count = host.routes.iter().filter(|shown| route.wanted.is_same(shown)).count();
+        if count != usize::from(is_master) {
+            wrong.push(format!("routes iff Master: of {name} on {node} {count}, Master: {is_master}"));
+        }
+    }
+    for rule in &settings.rules {
+        let count = host.rules.iter().filter(|shown| rule.wanted.is_same(shown)).count();
+        if count != usize::from(is_master) {
+            wrong.push(format!("rules iff Master: of {name} on {node} {count}, Master: {is_master}"));
+        }
+    }
+    world.broken.extend(wrong);
+}
+
+/// At rest: no virtual address is the primary one of a network that the host has an address of its own in.
+pub fn hosts_own_is_primary(world: &mut World, node: usize) {
+    let host = world.nodes[node].host.host();
+    let wrong: Vec<_> = host
+        .addresses
+        .iter()
+        .filter(|own| !own.is_marked() && own.is_secondary)
+        .filter(|own| {
+            host.addresses.iter().any(|h| h.is_marked() && !h.is_secondary && h.shares_network(own))
+        })
+        .map(|own| format!("the host's own is primary: {} of {node} is behind a virtual one", own.prefix))
+        .collect();
     world.broken.extend(wrong);
 }
 

@@ -9,6 +9,7 @@ mod addresses;
 mod conflicts;
 mod groups;
 mod invariants;
+mod kernel;
 mod life;
 mod links;
 mod noise;

@@ -9,10 +9,11 @@ use std::time::Duration;
 use super::site::{instance, instance6, on_vmac, script, settings, unicast, vip};
 use super::world::World;
 use super::{invariants, seeds, site};
-use crate::net::types::{MacAddress, Op, Prefix};
+use crate::net::memory::MemoryHost;
+use crate::net::types::{HeldAddress, Hop, MacAddress, Prefix, Route, Rule, RuleAction};
 use crate::vrrp::exchange::{DirectorLevel, Input, State, TrackLevel};
 use crate::vrrp::settings::{
-    Authentication, Hmac, HmacMode, InstanceSettings, Settings, TrackTarget, Version,
+    Authentication, Hmac, HmacMode, InstanceSettings, Settings, TrackTarget, Version, Virtual,
 };
 
 /// Long enough for every timer, delay, gate and pause to end.
@@ -50,6 +51,8 @@ fn live(seed: u64) -> World {
     for (node, settings) in random_site(&mut world.rng, hosts).into_iter().enumerate() {
         world.nodes[node].settings = Arc::new(settings);
         world.nodes[node].has_guardian = world.rng.u32(0..4) > 0;
+        let promotes = world.rng.bool();
+        world.nodes[node].host.set_promotes_secondaries(promotes);
         world.nodes[node].tracks = healthy();
         if world.rng.u32(0..4) == 0 {
             links_fail(&mut world, node);
@@ -57,6 +60,7 @@ fn live(seed: u64) -> World {
         world.start(node);
     }
     world.delay = Duration::from_micros(world.rng.choice([40, 500, 5000]).expect("not empty"));
+    world.reading = Duration::from_millis(world.rng.choice([0, 1, 20]).expect("not empty"));
     for _ in 0..world.rng.u32(4..30) {
         let node = world.rng.usize(0..world.nodes.len());
         mischief(&mut world, node);
@@ -126,6 +130,7 @@ fn mend(world: &mut World) {
     world.deaf.clear();
     for node in 0..world.nodes.len() {
         world.nodes[node].host.refuse(0);
+        remove_what_is_not_lvsds(world, node);
         for name in ["e0", "e1"] {
             plug_in(world, node, name);
         }
@@ -176,7 +181,7 @@ fn healthy() -> BTreeMap<TrackTarget, TrackLevel> {
 }
 
 fn mischief(world: &mut World, node: usize) {
-    match world.rng.u32(0..20) {
+    match world.rng.u32(0..22) {
         0 => {
             if world.is_running(node) {
                 world.crash(node);
@@ -220,6 +225,8 @@ fn mischief(world: &mut World, node: usize) {
         }
         12 => everybody_reloads(world),
         13 => stops_or_hands_over(world, node),
+        15 => world.lose_news(node),
+        16 => world.nodes[node].host.lose_silently(None, None),
         14 => {
             let count = world.rng.usize(0..5);
             world.nodes[node].host.refuse(count);
@@ -297,8 +304,7 @@ fn somebody_meddles(world: &mut World, node: usize) {
         world.nodes[node].settings.instances.iter().flat_map(|i| invariants::addresses(i)).collect();
     if world.rng.bool() {
         let Some(held) = world.rng.choice(all) else { return };
-        let op = Op::RemoveAddress { link: held.link, prefix: held.prefix };
-        world.nodes[node].host.apply(&[op]);
+        remove_by_hand(&mut world.nodes[node].host, &held);
     } else {
         let Some((link, ip)) = world.rng.choice(vips) else { return };
         let length = if ip.is_ipv4() { world.rng.u8(24..33) } else { world.rng.u8(64..129) };
@@ -329,13 +335,30 @@ fn everybody_reloads(world: &mut World) {
     }
 }
 
+fn remove_by_hand(host: &mut MemoryHost, held: &HeldAddress) {
+    if let Some(name) = host.host().links.get(&held.link).map(|link| link.name.clone()) {
+        host.remove_address(&name, held.prefix);
+    }
+}
+
 /// A configuration that changes while nothing runs: what a dead process left of it is the operator's.
 fn forget_addresses(world: &mut World, node: usize) {
     let places: Vec<_> =
         world.nodes[node].settings.instances.iter().flat_map(|i| invariants::addresses(i)).collect();
     let all: Vec<_> = world.nodes[node].host.host().addresses.iter().copied().collect();
     for held in all.into_iter().filter(|h| places.iter().any(|(_, ip)| *ip == h.prefix.ip)) {
-        world.nodes[node].host.apply(&[Op::RemoveAddress { link: held.link, prefix: held.prefix }]);
+        remove_by_hand(&mut world.nodes[node].host, &held);
+    }
+}
+
+/// What somebody added by hand and lvsd says is not its own: the operator takes it away.
+fn remove_what_is_not_lvsds(world: &mut World, node: usize) {
+    let places: Vec<_> =
+        world.nodes[node].settings.instances.iter().flat_map(|i| invariants::addresses(i)).collect();
+    let host = &mut world.nodes[node].host;
+    let all: Vec<_> = host.host().addresses.iter().filter(|h| !h.is_marked()).copied().collect();
+    for held in all.into_iter().filter(|h| places.iter().any(|(_, ip)| *ip == h.prefix.ip)) {
+        remove_by_hand(host, &held);
     }
 }
 
@@ -437,5 +460,25 @@ fn random_instance(rng: &mut fastrand::Rng, n: u8, hosts: u8) -> InstanceSetting
     new.preempt_delay = Duration::from_secs(rng.choice([0, 0, 5]).expect("not empty"));
     let weight = rng.choice([0, -20, 30]).expect("not empty");
     new.tracks = vec![script("chk", weight)];
+    if rng.bool() {
+        (new.routes, new.rules) = random_routes(rng, &new, n);
+    }
     new
+}
+
+/// A route through the other link, perhaps from the VIP, and a rule.
+fn random_routes(
+    rng: &mut fastrand::Rng,
+    of: &InstanceSettings,
+    n: u8,
+) -> (Vec<Virtual<Route>>, Vec<Virtual<Rule>>) {
+    let vip = of.addresses[0].wanted.prefix.ip;
+    let hop = Hop { via: Some([10, 0, 1, 1].into()), link: Some("e1".to_owned()), ..Hop::default() };
+    let destination = Prefix { ip: [172, 16, n, 0].into(), length: 24 };
+    let source = (vip.is_ipv4() && rng.bool()).then_some(vip);
+    let route = Route { source, ..Route::plain(destination, vec![hop]) };
+    let rule = Rule { priority: Some(100 + u32::from(n)), ..Rule::plain(false, RuleAction::Table(100)) };
+    let route = Virtual { wanted: Arc::new(route), is_tracked: true };
+    let rule = Virtual { wanted: Arc::new(rule), is_tracked: true };
+    (vec![route], vec![rule])
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::invariants::{self, Reported};
 use crate::net::memory::MemoryHost;
-use crate::net::types::{Link, LinkIndex, MacAddress, News, Op, Prefix, Refusal};
+use crate::net::reading::Reading;
+use crate::net::types::{Host, Link, LinkIndex, MacAddress, News, Op, Prefix, Refusal};
 use crate::time::Instant;
 use crate::vrrp::Router;
 use crate::vrrp::event::Event;
@@ -20,15 +21,52 @@ use crate::vrrp::status::{InstanceStatus, Status};
 
 /// From the death of a process to its guardian's good-bye.
 const GUARDIAN: Duration = Duration::from_millis(50);
+/// From one reading of the host to the next.
+const READING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Something that will happen.
 enum Happening {
-    Arrives { node: usize, datagram: Datagram },
-    KernelActs { node: usize, incarnation: u32, ops: Vec<Op> },
-    KernelAnswers { node: usize, incarnation: u32, refusals: Vec<Refusal> },
-    KernelTells { node: usize, incarnation: u32, news: News },
-    Drains { node: usize, incarnation: u32 },
-    GuardianActs { node: usize, testament: Arc<Testament> },
+    Arrives {
+        node: usize,
+        datagram: Datagram,
+    },
+    KernelActs {
+        node: usize,
+        incarnation: u32,
+        ops: Vec<Op>,
+    },
+    KernelAnswers {
+        node: usize,
+        incarnation: u32,
+        refusals: Vec<Refusal>,
+    },
+    /// The oldest news item that has not been heard arrives.
+    KernelTells {
+        node: usize,
+        incarnation: u32,
+    },
+    /// The host is read at this moment; the router is told later.
+    HostIsRead {
+        node: usize,
+        incarnation: u32,
+    },
+    HostWasRead {
+        node: usize,
+        incarnation: u32,
+        host: Host,
+    },
+    ReadsAgain {
+        node: usize,
+        incarnation: u32,
+    },
+    Drains {
+        node: usize,
+        incarnation: u32,
+    },
+    GuardianActs {
+        node: usize,
+        testament: Arc<Testament>,
+    },
 }
 
 /// A host.
@@ -57,6 +95,8 @@ pub struct Node {
     pub has_guardian: bool,
     /// How many effects there were of any kind.
     pub effects: usize,
+    /// What it does now it does because a packet arrived.
+    pub is_receiving: bool,
     /// It said that it is done.
     pub is_finished: bool,
     /// Its sockets.
@@ -76,6 +116,10 @@ pub struct Node {
     /// When the last news of its kernel arrive.
     last_news: Instant,
     reported: Reported,
+    /// News that are on their way.
+    news: VecDeque<News>,
+    /// The host is being read.
+    reading: Option<Reading>,
 }
 
 /// The world.
@@ -92,6 +136,8 @@ pub struct World {
     pub duplication: u32,
     /// Longest time a packet takes.
     pub delay: Duration,
+    /// Longest time it takes to read a host; at a start without it, no time passes.
+    pub reading: Duration,
     /// Who cannot be heard by whom.
     pub deaf: BTreeSet<(usize, usize)>,
     /// What happened, for comparing two runs.
@@ -115,6 +161,7 @@ impl World {
             loss: 0,
             duplication: 0,
             delay: Duration::from_micros(300),
+            reading: Duration::ZERO,
             deaf: BTreeSet::new(),
             trace: Vec::new(),
             broken: Vec::new(),
@@ -153,6 +200,8 @@ impl World {
         this.states.clear();
         this.reported = Reported::default();
         let _ = this.host.take_news();
+        this.news.clear();
+        this.reading = None;
         this.router = Some(Router::new(Arc::clone(&this.settings), seed, now));
         let (host, director) = (this.host.host().clone(), this.director.clone());
         let tracks: Vec<_> = this.tracks.iter().map(|(t, l)| (t.clone(), *l)).collect();
@@ -163,7 +212,66 @@ impl World {
             self.tell(node, Input::Tracked { target, level });
         }
         self.tell(node, Input::Director(director));
-        self.tell(node, Input::Host(host));
+        if self.reading == Duration::ZERO {
+            self.tell(node, Input::Host(host));
+            self.read_again(node);
+        } else {
+            self.read(node);
+        }
+    }
+
+    /// A reading of the host begins, as after lost news.
+    pub fn read(&mut self, node: usize) {
+        let incarnation = self.nodes[node].incarnation;
+        match &mut self.nodes[node].reading {
+            Some(reading) => reading.lose(),
+            none => {
+                *none = Some(Reading::default());
+                let after = self.while_reading();
+                self.schedule(after, Happening::HostIsRead { node, incarnation });
+            }
+        }
+    }
+
+    /// News that are on their way are lost, and the host is read again.
+    pub fn lose_news(&mut self, node: usize) {
+        self.collect_news(node);
+        self.nodes[node].news.clear();
+        self.read(node);
+    }
+
+    fn while_reading(&mut self) -> Duration {
+        let longest = u64::try_from(self.reading.as_micros()).unwrap_or(0).max(100);
+        Duration::from_micros(self.rng.u64(1..=longest))
+    }
+
+    fn read_again(&mut self, node: usize) {
+        let incarnation = self.nodes[node].incarnation;
+        let after = READING_INTERVAL + Duration::from_millis(self.rng.u64(0..6000));
+        self.schedule(after, Happening::ReadsAgain { node, incarnation });
+    }
+
+    fn host_was_read(&mut self, node: usize, host: Host) {
+        // What has arrived is heard first.
+        self.collect_news(node);
+        while let Some(news) = self.nodes[node].news.pop_front() {
+            self.hear(node, news);
+        }
+        let read = self.nodes[node].reading.take().and_then(|reading| reading.finish(host));
+        match read {
+            Some(host) => {
+                self.tell(node, Input::Host(host));
+                self.read_again(node);
+            }
+            None => self.read(node),
+        }
+    }
+
+    fn hear(&mut self, node: usize, news: News) {
+        if let Some(reading) = &mut self.nodes[node].reading {
+            reading.hear(&news);
+        }
+        self.tell(node, Input::News(news));
     }
 
     /// Stops and forgets a router that was told to stop or to hand over.
@@ -224,6 +332,7 @@ impl World {
         if self.nodes[node].router.is_some() {
             self.nodes[node].learn_links(self.now, &input);
         }
+        self.nodes[node].is_receiving = matches!(input, Input::Received(_));
         let Some(router) = &mut self.nodes[node].router else { return };
         let mut effects = Vec::new();
         router.handle(self.now, input, &mut effects);
@@ -366,7 +475,7 @@ impl World {
 
     fn step(&mut self, end: Instant) -> bool {
         for node in 0..self.nodes.len() {
-            self.tell_news(node);
+            self.collect_news(node);
         }
         let happening = self.queue.first_key_value().map(|((at, _), _)| *at);
         let wakes = self.nodes.iter().filter(|n| !n.is_paused);
@@ -395,18 +504,19 @@ impl World {
         true
     }
 
-    fn tell_news(&mut self, node: usize) {
+    fn collect_news(&mut self, node: usize) {
         let incarnation = self.nodes[node].incarnation;
         for news in self.nodes[node].host.take_news() {
             if let News::AddressGone(held) = &news {
                 self.nodes[node].lost.insert(held.prefix.ip, self.now);
             }
+            self.nodes[node].news.push_back(news);
             // One after the other: the answer to what was asked may come before, between or after them.
             let (soon, spacing) = (Duration::from_micros(100), Duration::from_micros(50));
             let at = (self.now + soon).max(self.nodes[node].last_news + spacing);
             self.nodes[node].last_news = at;
             let after = at.since(self.now);
-            self.schedule(after, Happening::KernelTells { node, incarnation, news });
+            self.schedule(after, Happening::KernelTells { node, incarnation });
         }
     }
 
@@ -434,9 +544,28 @@ impl World {
                     self.tell(node, Input::Applied(refusals));
                 }
             }
-            Happening::KernelTells { node, incarnation, news } => {
+            Happening::KernelTells { node, incarnation } => {
+                if incarnation == self.nodes[node].incarnation
+                    && let Some(news) = self.nodes[node].news.pop_front()
+                {
+                    self.hear(node, news);
+                }
+            }
+            Happening::HostIsRead { node, incarnation } => {
                 if incarnation == self.nodes[node].incarnation {
-                    self.tell(node, Input::News(news));
+                    let host = self.nodes[node].host.host().clone();
+                    let after = self.while_reading();
+                    self.schedule(after, Happening::HostWasRead { node, incarnation, host });
+                }
+            }
+            Happening::HostWasRead { node, incarnation, host } => {
+                if incarnation == self.nodes[node].incarnation {
+                    self.host_was_read(node, host);
+                }
+            }
+            Happening::ReadsAgain { node, incarnation } => {
+                if incarnation == self.nodes[node].incarnation {
+                    self.read(node);
                 }
             }
             Happening::Drains { node, incarnation } if self.nodes[node].is_paused => {
@@ -588,6 +717,7 @@ impl Node {
             ops: Vec::new(),
             has_guardian: true,
             effects: 0,
+            is_receiving: false,
             is_finished: false,
             listening: Arc::default(),
             joined: BTreeSet::new(),
@@ -602,6 +732,8 @@ impl Node {
             is_asking: false,
             last_news: Instant::ZERO,
             reported: Reported::default(),
+            news: VecDeque::new(),
+            reading: None,
         }
     }
 
