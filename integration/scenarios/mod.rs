@@ -48,6 +48,7 @@ mod vrrp_addresses;
 mod vrrp_failover;
 mod vrrp_hostile;
 mod vrrp_interop;
+mod vrrp_kernel;
 mod vrrp_pair;
 mod vrrp_soak;
 mod vrrp_three;
@@ -435,6 +436,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "VIPs left behind, deleted by hand, reloaded; a virtual MAC; and a host left as it was found",
         240,
         vrrp_addresses::run,
+    ),
+    scenario(
+        "vrrp-kernel",
+        "the host's own address as a VIP or behind one; routes and rules after a death and after the kernel dropped them",
+        240,
+        vrrp_kernel::run,
     ),
     scenario(
         vrrp_soak::NAME,

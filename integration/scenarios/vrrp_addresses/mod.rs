@@ -64,18 +64,16 @@ fn left_behind(lab: &Lab, segment: &Segment, make: Make) -> Verdict {
     pause(BACK);
     let held = held(&node.host, "eth0")?;
     let of = |address: IpAddr| held.iter().filter(|h| h.local == address).cloned().collect::<Vec<_>>();
-    // keepalived removes what is left over only where the prefix is the same, and holds the address twice.
+    // What is there with another prefix is nobody's but the host's. keepalived holds the address twice.
     let prefixes: Vec<u8> = of(VIP.into()).iter().map(|h| h.prefixlen).collect();
-    let want = if make == Make::Keepalived { vec![32, 24] } else { vec![24] };
+    let want = if make == Make::Keepalived { vec![32, 24] } else { vec![32] };
     same("prefixes of the VIP", &prefixes, &want)?;
     for address in [IpAddr::from(VIP6), "fe80::56".parse().map_err(|e| format!("{e}"))?] {
         let flags: Vec<(bool, bool)> = of(address).iter().map(|h| (h.deprecated, h.nodad)).collect();
         same(&format!("{address} deprecated, nodad"), &flags, &vec![(true, true)])?;
     }
     node.end(Signal::TERM)?;
-    if make == Make::Keepalived {
-        batch(Some("d1"), &format!("addr del {VIP}/32 dev eth0\n"))?;
-    }
+    batch(Some("d1"), &format!("addr del {VIP}/32 dev eth0\n"))?;
     no_vips(&node.host)
 }
 
