@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bare_kernel;
+mod check_errors;
 mod colocated;
 mod conformance;
 mod demo;
@@ -295,8 +296,14 @@ pub const SCENARIOS: &[Scenario] = &[
         leaving::run,
     ),
     scenario(
+        "check-errors",
+        "what stops clients takes a server out, what stops only its check does not: each error, beside keepalived",
+        900,
+        check_errors::run,
+    ),
+    scenario(
         "local-trouble",
-        "checks that cannot be made here change no verdict: a forbidden route, no descriptors",
+        "checks that cannot be made here change no verdict: a missing source address, no descriptors",
         120,
         local_trouble::run,
     ),

@@ -1,20 +1,21 @@
 //! The socket every conversation begins with: opened, bound and marked as the target says, then connected.
 //!
-//! An error is an outcome already: the real server's doing is a failed check, this host's doing leaves it
-//! unverified. It refuses to know what is said on the connection; [`super::tcp`] and [`super::http`] call it.
+//! An error is an outcome already: by the table in [`super::errno`] it is a failed check or one that could not be made
+//! here. [`super::tcp`] and [`super::http`] say something on the connection, [`super::path`] only opens it.
 //!
 //! A TCP check costs six system calls and its share of a wait: socket, connect, two registrations,
 //! SO_ERROR, close.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::errno;
+use super::errno::{self, Meaning, When};
 use super::outcome::{Outcome, Phase};
 use super::spec::{Source, Target};
 
@@ -27,22 +28,45 @@ const FIRST_EPHEMERAL_PORT: u16 = 32768;
 /// [`Verdict::Fail`](super::outcome::Verdict::Fail) in phase `Connect` when the real server or the network
 /// refused or kept silent; `Unverified` in phase `Socket` or `Connect` when this host could not try.
 pub async fn connect(target: &Target) -> Result<TcpStream, Outcome> {
-    reach(open(target)?, target).await
+    reach(open(target)?, target).await.map_err(|failed| failed.outcome)
 }
 
-/// The same by a socket that was opened.
-pub(super) async fn reach(socket: Socket, target: &Target) -> Result<TcpStream, Outcome> {
-    let socket = TcpSocket::from_std_stream(socket.into());
-    let stream = match timeout(target.connect_timeout, socket.connect(target.address)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(refused(target, &error)),
+/// A connection that did not come about.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) outcome: Outcome,
+    /// connect() itself failed: nothing of the network has answered.
+    pub(super) is_immediate: bool,
+}
+
+/// The same by a socket that was opened. Whether connect() failed at once or the network answered later makes a
+/// difference, so both are done by hand.
+pub(super) async fn reach(socket: Socket, target: &Target) -> Result<TcpStream, Failed> {
+    let immediate = |outcome| Failed { outcome, is_immediate: true };
+    let later = |outcome| Failed { outcome, is_immediate: false };
+    match socket.connect(&target.address.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => {
+            return Err(immediate(refused(target, When::Connecting, &error)));
+        }
+        _ => {}
+    }
+    let stream = TcpStream::from_std(socket.into())
+        .map_err(|error| immediate(refused(target, When::Preparing, &error)))?;
+    let answered = async {
+        stream.writable().await?;
+        stream.take_error()
+    };
+    match timeout(target.connect_timeout, answered).await {
+        Ok(Ok(None)) => {}
+        Ok(Ok(Some(error)) | Err(error)) => return Err(later(refused(target, When::Answered, &error))),
         Err(_elapsed) => {
             let reason = format!("no answer within {}", in_words(target.connect_timeout));
-            return Err(Outcome::fail(Phase::Connect, reason));
+            return Err(later(Outcome::fail(Phase::Connect, reason)));
         }
-    };
+    }
     if is_connected_to_itself(target, &stream) {
-        return Err(Outcome::fail(Phase::Connect, "connection refused (only this socket itself answered)"));
+        let reason = "connection refused (only this socket itself answered)";
+        return Err(later(Outcome::fail(Phase::Connect, reason)));
     }
     Ok(stream)
 }
@@ -52,11 +76,25 @@ pub(super) fn in_words(d: Duration) -> String {
     format!("{} s", d.as_secs_f64())
 }
 
+/// The address that the kernel would choose for a check without `bindto`, by its route and interface; None where it has
+/// no route, which the check will say. Nothing is sent: it is a connected UDP socket's.
+pub fn kernels_source(target: &Target) -> Option<IpAddr> {
+    let socket = open_as(target, Type::DGRAM, Protocol::UDP).ok()?;
+    socket.connect(&target.address.into()).ok()?;
+    socket.local_addr().ok()?.as_socket().map(|address| address.ip())
+}
+
 /// The socket, not blocking and closed on exec, with everything the target wishes of it.
 pub(super) fn open(target: &Target) -> Result<Socket, Outcome> {
-    let socket =
-        Socket::new(Domain::for_address(target.address), Type::STREAM.nonblocking(), Some(Protocol::TCP))
-            .map_err(|e| unverified(Phase::Socket, errno::of_this_host(&e), &e))?;
+    let socket = open_as(target, Type::STREAM.nonblocking(), Protocol::TCP)?;
+    bind(&socket, target.source(), target.address)?;
+    Ok(socket)
+}
+
+/// The same before it has an address.
+fn open_as(target: &Target, kind: Type, protocol: Protocol) -> Result<Socket, Outcome> {
+    let socket = Socket::new(Domain::for_address(target.address), kind, Some(protocol))
+        .map_err(|e| refused(target, When::Preparing, &e))?;
     let source = target.source();
     if let Some(interface) = &source.interface {
         socket.bind_device(Some(interface.as_bytes())).map_err(|e| {
@@ -77,7 +115,6 @@ pub(super) fn open(target: &Target) -> Result<Socket, Outcome> {
             unverified(Phase::Socket, reason, &e)
         })?;
     }
-    bind(&socket, source, target.address)?;
     Ok(socket)
 }
 
@@ -138,22 +175,41 @@ fn choose_port_at_connect(socket: &Socket) -> io::Result<()> {
     if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// What a failed connect() says.
-fn refused(target: &Target, error: &io::Error) -> Outcome {
-    if let Some(words) = error.raw_os_error().and_then(errno::of_the_network) {
-        return Outcome::fail(Phase::Connect, words).with_errno(error.raw_os_error());
-    }
-    let reason = match error.raw_os_error() {
-        Some(libc::EADDRNOTAVAIL | libc::EADDRINUSE) => match target.source().port {
-            Some(port) => format!("source port {port} is still in use towards {}", target.address),
-            None => "no source port left: widen sysctl net.ipv4.ip_local_port_range".to_owned(),
-        },
-        Some(libc::EINVAL) if target.source().interface.is_none() && target.address.is_ipv6() => {
-            "the kernel refuses this address: a link-local one needs bind_if".to_owned()
+/// What a connection that failed says.
+fn refused(target: &Target, when: When, error: &io::Error) -> Outcome {
+    let phase = if when == When::Preparing { Phase::Socket } else { Phase::Connect };
+    let outcome = match (errno::meaning(when, error), error.raw_os_error()) {
+        (Meaning::ServerDown(words), _) => Outcome::fail(phase, words),
+        (Meaning::AsRouted(words, _), _) if is_unroutable(target) => Outcome::fail(phase, words),
+        (Meaning::CannotAsk(_), Some(libc::EADDRNOTAVAIL | libc::EADDRINUSE)) => {
+            Outcome::unverified(phase, no_source(target))
         }
-        _ => errno::of_this_host(error),
+        (Meaning::CannotAsk(words) | Meaning::AsRouted(_, words), _) => Outcome::unverified(phase, words),
     };
-    unverified(Phase::Connect, reason, error)
+    outcome.with_errno(error.raw_os_error())
+}
+
+fn no_source(target: &Target) -> Cow<'static, str> {
+    match target.source().port {
+        Some(port) => format!("source port {port} is still in use towards {}", target.address).into(),
+        None => "no source port left: widen sysctl net.ipv4.ip_local_port_range".into(),
+    }
+}
+
+/// Whether forwarded packets find no way to the target, either. A connected UDP socket looks its route up as IPVS does,
+/// by the destination alone, whatever the probe's source, mark and interface are; it sends nothing.
+fn is_unroutable(target: &Target) -> bool {
+    if let IpAddr::V6(ip) = target.address.ip()
+        && ip.is_unicast_link_local()
+    {
+        return false;
+    }
+    let Ok(socket) = Socket::new(Domain::for_address(target.address), Type::DGRAM, None) else {
+        return false;
+    };
+    let result = socket.connect(&target.address.into());
+    let route = [libc::EACCES, libc::EINVAL, libc::EHOSTUNREACH, libc::ENETUNREACH];
+    result.is_err_and(|error| error.raw_os_error().is_some_and(|errno| route.contains(&errno)))
 }
 
 /// Whether the connection's two ends are one socket: towards a closed port of this host from which the kernel
@@ -167,7 +223,7 @@ fn is_connected_to_itself(target: &Target, stream: &TcpStream) -> bool {
             .is_ok_and(|local| local.port() == target.address.port() && local.ip() == target.address.ip())
 }
 
-fn unverified(phase: Phase, reason: String, error: &io::Error) -> Outcome {
+fn unverified(phase: Phase, reason: impl Into<Cow<'static, str>>, error: &io::Error) -> Outcome {
     Outcome::unverified(phase, reason).with_errno(error.raw_os_error())
 }
 
@@ -303,50 +359,60 @@ mod tests {
     }
 
     #[test]
-    fn what_the_network_can_cause_fails_and_all_else_is_this_hosts() {
-        let target = target("192.0.2.1:80".parse().unwrap());
-        for (errno, verdict, reason) in [
-            (libc::ECONNREFUSED, Verdict::Fail, "connection refused"),
-            (libc::ETIMEDOUT, Verdict::Fail, "connection timed out"),
-            (libc::EHOSTUNREACH, Verdict::Fail, "no route to host"),
-            (libc::ENETUNREACH, Verdict::Fail, "network unreachable"),
-            (libc::ECONNRESET, Verdict::Fail, "connection reset"),
-            (libc::ECONNABORTED, Verdict::Fail, "connection aborted"),
-            (libc::EHOSTDOWN, Verdict::Fail, "host is down"),
-            (libc::ENETDOWN, Verdict::Fail, "network is down"),
+    fn an_error_of_the_kernel_becomes_the_operators_words() {
+        let target = target("127.0.0.1:80".parse().unwrap());
+        let here = Verdict::Unverified;
+        for (when, errno, verdict, reason) in [
+            (When::Answered, libc::ECONNREFUSED, Verdict::Fail, "connection refused"),
+            (When::Connecting, libc::EHOSTUNREACH, Verdict::Fail, "no route to host"),
             (
+                When::Connecting,
                 libc::EPERM,
-                Verdict::Unverified,
-                "forbidden on this host: look at its outgoing firewall rules and prohibit routes",
+                here,
+                "forbidden on this host: look at its outgoing firewall rules and its security policy",
             ),
+            // The way to 127.0.0.1 is open: so it is not a route that forbids it.
             (
+                When::Connecting,
                 libc::EACCES,
-                Verdict::Unverified,
-                "forbidden on this host: look at its outgoing firewall rules and prohibit routes",
+                here,
+                "forbidden on this host: look at its security policy (SELinux, AppArmor)",
             ),
             (
+                When::Connecting,
+                libc::EINVAL,
+                here,
+                "the kernel refuses this source or address: look at bindto, and a link-local address needs bind_if",
+            ),
+            (
+                When::Answered,
+                libc::EACCES,
+                Verdict::Fail,
+                "administratively prohibited: a firewall on the way rejects it (ICMPv6)",
+            ),
+            (
+                When::Connecting,
                 libc::EADDRNOTAVAIL,
-                Verdict::Unverified,
+                here,
                 "no source port left: widen sysctl net.ipv4.ip_local_port_range",
             ),
-            (libc::EMFILE, Verdict::Unverified, "no file descriptors left: raise LimitNOFILE"),
+            (When::Connecting, libc::EMFILE, here, "no file descriptors left: raise LimitNOFILE"),
             (
+                When::Connecting,
                 libc::ENFILE,
-                Verdict::Unverified,
+                here,
                 "no file descriptors left on this host: raise sysctl fs.file-max",
             ),
-            (libc::ENOMEM, Verdict::Unverified, "no memory left for sockets on this host"),
-            (libc::ENOBUFS, Verdict::Unverified, "no memory left for sockets on this host"),
-            (libc::EAFNOSUPPORT, Verdict::Unverified, "this address family is switched off on this host"),
-            (libc::EIO, Verdict::Unverified, "Input/output error (os error 5), on this host"),
+            (When::Connecting, libc::ENOBUFS, here, "no memory left for sockets on this host"),
+            (When::Connecting, libc::EAFNOSUPPORT, here, "this address family is switched off on this host"),
+            (When::Connecting, libc::EIO, here, "Input/output error (os error 5), on this host"),
         ] {
-            let outcome = refused(&target, &io::Error::from_raw_os_error(errno));
+            let outcome = refused(&target, when, &io::Error::from_raw_os_error(errno));
             assert_eq!((outcome.verdict, &*outcome.reason), (verdict, reason));
             assert_eq!((outcome.phase, outcome.errno), (Phase::Connect, Some(errno)));
         }
     }
 
-    /// A port nobody listens on at the moment.
     fn from(target: &mut Target) -> &mut Source {
         target.source.get_or_insert_default()
     }

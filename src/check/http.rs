@@ -26,7 +26,7 @@ use tokio::time::timeout;
 
 use super::connect::{connect, in_words};
 use super::digest::Digest;
-use super::errno;
+use super::errno::{self, Meaning, When};
 use super::fetch::Fetch;
 use super::hash::Hasher;
 use super::outcome::{Certificate, Outcome, Phase, Verdict};
@@ -443,10 +443,11 @@ fn broken(error: &hyper::Error, url: &Url, so_far: &Progress) -> Outcome {
     }
     let errno = cause.and_then(io::Error::raw_os_error);
     if let (Some(cause), Some(errno)) = (cause, errno) {
-        let Some(words) = errno::of_the_network(errno) else {
-            return Outcome::unverified(phase, errno::of_this_host(cause)).with_errno(Some(errno));
+        let outcome = match errno::meaning(When::Answered, cause) {
+            Meaning::ServerDown(words) => Outcome::fail(phase, format!("{words} {}", place(seen, answer))),
+            Meaning::CannotAsk(words) | Meaning::AsRouted(_, words) => Outcome::unverified(phase, words),
         };
-        return Outcome::fail(phase, format!("{words} {}", place(seen, answer))).with_errno(Some(errno));
+        return outcome.with_errno(Some(errno));
     }
     let first = seen.first.get(..SHOWN).unwrap_or(&seen.first).escape_ascii();
     let reason = if phase == Phase::Body {

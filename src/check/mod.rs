@@ -17,10 +17,13 @@ pub mod pattern;
 pub mod schedule;
 #[cfg(test)]
 mod scripted;
+pub mod source;
 pub mod spec;
 mod tap;
 pub mod tcp;
 pub mod tls;
+
+use std::net::IpAddr;
 
 use outcome::{Outcome, Phase};
 use path::Lane;
@@ -28,18 +31,21 @@ use spec::{CheckerSpec, Question};
 
 use crate::time::Moment;
 
-/// Asks `spec`'s question once, by the `lane` where it is one about the way, and returns what came of it. `begun` is
-/// when it begins; [`Outcome::took`] is the caller's to fill, who has the clock.
+/// Asks `spec`'s question once, by the `lane` where it is one about the way, and from `source` where that is not left
+/// to the specification and the kernel; returns what came of it. `begun` is when it begins; [`Outcome::took`] is the
+/// caller's to fill, who has the clock.
 ///
 /// Ends within twice the target's `connect_timeout` (per URL for HTTP). Nothing is spawned: dropping the
 /// future closes the socket and ends the probe.
-pub async fn run(spec: &CheckerSpec, lane: Option<&Lane>, begun: Moment) -> Outcome {
+pub async fn run(spec: &CheckerSpec, lane: Option<&Lane>, source: Option<IpAddr>, begun: Moment) -> Outcome {
+    let bound = source.map(|ip| spec.target.bound_to(ip));
+    let target = bound.as_ref().unwrap_or(&spec.target);
     match &spec.question {
-        Question::Tcp => tcp::run(&spec.target).await,
+        Question::Tcp => tcp::run(target).await,
         // On the heap while it runs: the future of a checker that waits for its turn stays small.
-        Question::Http(question) => Box::pin(http::run(&spec.target, question, begun)).await,
+        Question::Http(question) => Box::pin(http::run(target, question, begun)).await,
         Question::Path(question) => match lane {
-            Some(lane) => Box::pin(path::run(&spec.target, question, lane)).await,
+            Some(lane) => Box::pin(path::run(target, question, lane)).await,
             None => Outcome::unverified(Phase::Socket, "no way was opened for it"),
         },
     }
@@ -58,7 +64,7 @@ mod tests {
     async fn each_question_is_asked_its_own_way() {
         let answer = vec![say("HTTP/1.0 200 OK\r\n\r\n")];
         let (address, _server) = serve(vec![answer.clone(), answer]).await;
-        let tcp = run(&checker(address, Question::Tcp), None, Moment::default()).await;
+        let tcp = run(&checker(address, Question::Tcp), None, None, Moment::default()).await;
         assert_eq!((tcp.verdict, tcp.phase, tcp.status), (Verdict::Pass, Phase::Done, None));
 
         let url = http::Url {
@@ -70,7 +76,8 @@ mod tests {
             tls: None,
         };
         let question = http::HttpQuestion { version: http::HttpVersion::V1_1, urls: vec![url] };
-        let http = run(&checker(address, Question::Http(question.into())), None, Moment::default()).await;
+        let http =
+            run(&checker(address, Question::Http(question.into())), None, None, Moment::default()).await;
         assert_eq!((http.verdict, http.phase, http.status), (Verdict::Fail, Phase::Judge, Some(200)));
     }
 

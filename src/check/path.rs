@@ -97,7 +97,8 @@ async fn ask(target: &Target, question: &PathQuestion, lane: &Lane, port: u16) -
     match reach(socket, &through).await {
         // Its port was chosen, so it lingers for no time: closing it resets the connection.
         Ok(_stream) => Outcome::pass(format!("{} answers there", question.vip)),
-        Err(outcome) => judge(question, outcome, target.connect_timeout),
+        Err(failed) if failed.is_immediate => here(question, failed.outcome),
+        Err(failed) => judge(question, failed.outcome, target.connect_timeout),
     }
 }
 
@@ -110,6 +111,18 @@ fn prepare(socket: &Socket, question: &PathQuestion) -> std::io::Result<()> {
     }
     // The last packet of the handshake is put off until there is something to say, which there never is.
     socket.set_tcp_quickack(false)
+}
+
+/// What an error before the first answer says: it is about this host's route to the VIP, which clients' packets, who
+/// arrive here, do not take.
+fn here(question: &PathQuestion, outcome: Outcome) -> Outcome {
+    match outcome.verdict {
+        Verdict::Fail => {
+            let reason = format!("no way to {} from here: {}", question.vip, outcome.reason);
+            Outcome::unverified(outcome.phase, reason).with_errno(outcome.errno)
+        }
+        Verdict::Pass | Verdict::Unverified => outcome,
+    }
 }
 
 /// What a connection that did not come about says of the way.
@@ -136,15 +149,7 @@ fn judge(question: &PathQuestion, outcome: Outcome, patience: Duration) -> Outco
                 outcome.reason
             )
         }
-        // No route of this host's own, before anything was sent.
-        (Verdict::Fail, Some(libc::ENETUNREACH)) => {
-            return Outcome::unverified(
-                outcome.phase,
-                format!("no way to {vip} from here: {}", outcome.reason),
-            )
-            .with_errno(outcome.errno);
-        }
-        (_, Some(libc::ENOPROTOOPT)) => {
+        (Verdict::Fail, Some(libc::ENOPROTOOPT)) => {
             format!("no tunnel device there: it knows no such protocol ({vip})")
         }
         _ => return outcome,
@@ -204,11 +209,15 @@ mod tests {
         assert!(words.starts_with("tunnel device down there, or service down"), "{words}");
         let (_, words) = said(Carrier::Frames, failed(Some(libc::EHOSTUNREACH)));
         assert!(words.starts_with("VIP missing on lo, so it sends packets"), "{words}");
-        let odd = Outcome::unverified(Phase::Connect, "odd").with_errno(Some(libc::ENOPROTOOPT));
-        assert_eq!(said(Carrier::Tunnel, odd).0, Verdict::Fail);
-        assert_eq!(said(Carrier::Frames, failed(Some(libc::ENETUNREACH))).0, Verdict::Unverified);
-        let here = Outcome::unverified(Phase::Socket, "no file descriptors").with_errno(Some(libc::EMFILE));
-        assert_eq!(said(Carrier::Frames, here), (Verdict::Unverified, "no file descriptors".to_owned()));
+        let (_, words) = said(Carrier::Tunnel, failed(Some(libc::ENOPROTOOPT)));
+        assert!(words.starts_with("no tunnel device there"), "{words}");
+        let (verdict, _) = said(Carrier::Frames, failed(Some(libc::EACCES)));
+        assert_eq!(verdict, Verdict::Fail, "ICMPv6 administratively prohibited is an answer");
+        let question = PathQuestion { vip: "10.1.0.100:80".parse().unwrap(), by: Carrier::Frames };
+        let outcome = here(&question, failed(Some(libc::ENETUNREACH)));
+        assert_eq!(outcome.verdict, Verdict::Unverified, "{outcome:?}");
+        let own = Outcome::unverified(Phase::Socket, "no file descriptors").with_errno(Some(libc::EMFILE));
+        assert_eq!(said(Carrier::Frames, own), (Verdict::Unverified, "no file descriptors".to_owned()));
     }
 
     #[tokio::test]

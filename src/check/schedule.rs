@@ -13,6 +13,8 @@ use crate::time::Instant;
 
 /// Attempts that are kept.
 const ATTEMPTS: usize = 8;
+/// Intervals without a verdict after which the last one is stale.
+const STALE_AFTER: u32 = 3;
 /// Longest spread of first runs when `warmup` is not given.
 const SPREAD: Duration = Duration::from_secs(1);
 
@@ -173,13 +175,21 @@ impl Schedule {
         }
         self.remember(now, outcome);
         let pause = match self.health {
-            Health::Failing(_) if self.unverified_since.is_none() => {
-                timing.confirm.unwrap_or(timing.delay_before_retry)
-            }
+            Health::Failing(_) if self.unverified_since.is_none() => timing.pause_before_retry(),
             _ => timing.interval,
         };
         self.activity = Activity::Waiting { until: now + pause };
         true
+    }
+
+    /// Whether a failure now would be the one that takes the server down, or keep it down.
+    pub fn decides(&self, timing: &Timing) -> bool {
+        let failures = match self.health {
+            Health::Up => 0,
+            Health::Failing(n) => n,
+            Health::Unknown | Health::Down | Health::Rising(_) => return true,
+        };
+        failures >= timing.retry
     }
 
     /// What the runs so far say.
@@ -211,6 +221,12 @@ impl Schedule {
     /// Since when runs could not be made, for a reason of this host.
     pub fn unverified_since(&self) -> Option<Instant> {
         self.unverified_since
+    }
+
+    /// Whether runs could not be made for so long that the verdict that is held may well be wrong.
+    pub fn is_stale(&self, timing: &Timing, now: Instant) -> bool {
+        let limit = timing.interval.saturating_mul(STALE_AFTER);
+        self.unverified_since.is_some_and(|since| now.since(since) >= limit)
     }
 }
 
@@ -331,6 +347,17 @@ mod tests {
         assert_eq!(s.unverified_since(), Some(at(5)));
         run(&mut s, Verdict::Pass);
         assert_eq!(s.unverified_since(), None);
+    }
+
+    #[test]
+    fn a_verdict_is_stale_after_three_intervals_without_one() {
+        let mut s = schedule(timing(0));
+        run_at(&mut s, 1, Verdict::Pass);
+        run_at(&mut s, 10, Verdict::Unverified);
+        assert!(!s.is_stale(&s.timing, at(27)));
+        assert!(s.is_stale(&s.timing, at(28)));
+        run_at(&mut s, 29, Verdict::Fail);
+        assert!(!s.is_stale(&s.timing, at(60)));
     }
 
     #[test]

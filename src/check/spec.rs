@@ -62,6 +62,12 @@ pub struct Source {
 }
 
 impl Target {
+    /// The same, asked from this address.
+    pub fn bound_to(&self, ip: IpAddr) -> Target {
+        let source = Source { address: Some(ip), ..self.source().clone() };
+        Target { source: Some(Box::new(source)), ..self.clone() }
+    }
+
     /// From where to ask.
     pub fn source(&self) -> &Source {
         const ANYWHERE: &Source = &Source { address: None, port: None, interface: None, fwmark: None };
@@ -90,6 +96,13 @@ impl Question {
             Question::Http(_) => "HTTP_GET",
             Question::Path(_) => "path_check",
         }
+    }
+}
+
+impl Timing {
+    /// From a failure that does not decide yet to the next run.
+    pub fn pause_before_retry(&self) -> Duration {
+        self.confirm.unwrap_or(self.delay_before_retry)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::daemon::startup::Exit;
 use crate::date::day;
 use crate::director::status::{HealthStatus, RealServerStatus, Status, VirtualServerStatus};
 use std::fmt::Write;
+use std::net::SocketAddr;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct StatusArguments {
@@ -60,6 +61,7 @@ pub(super) fn render(daemon: &DaemonStatus) -> String {
     if let Some(mail) = &daemon.mail {
         text.push_str(&mail_lines(mail));
     }
+    text.push_str(&unchecked_line(&daemon.director));
     for foreign in &daemon.director.foreign_services {
         let _ = writeln!(text, "foreign service {foreign}: in the kernel but not in the configuration");
     }
@@ -103,6 +105,19 @@ fn reload_lines(reload: &ReloadOutcome) -> String {
         let _ = writeln!(text, "  {line}");
     }
     text
+}
+
+/// Real servers whose verdict is held because this host cannot check them.
+fn unchecked_line(status: &Status) -> String {
+    let servers = status.virtual_servers.iter().flat_map(|server| &server.real_servers);
+    let unchecked: Vec<(SocketAddr, &str)> =
+        servers.filter_map(|real| Some((real.real_server, real.unchecked.as_deref()?))).collect();
+    let Some((first, why)) = unchecked.first() else { return String::new() };
+    let more = match unchecked.len() - 1 {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    format!("NOT CHECKED: {first}{more} cannot be checked from here, the last verdict stands: {why}\n")
 }
 
 fn mail_lines(mail: &MailStatus) -> String {

@@ -220,7 +220,9 @@ impl Shell {
         let mut finished = None;
         for effect in effects {
             match effect {
-                Effect::StartProbe { run, spec, lane } => prober.begin(run, spec, lane),
+                Effect::StartProbe { run, spec, lane, sources } => {
+                    prober.begin(run, spec, lane, sources.as_ref());
+                }
                 Effect::CancelProbe(run) => prober.cancel(run),
                 Effect::SaveState(state) => {
                     if let Err(error) = self.run_dir.save(state, clock::now()) {

@@ -75,6 +75,12 @@ fn daemon(text: &mut Exposition, status: &DaemonStatus) {
     );
     one("lvsd_checkers", Gauge, "Distinct checkers.", float(director.checkers as u64));
     one(
+        "lvsd_checkers_stale",
+        Gauge,
+        "Checkers that could not run for three intervals, for a reason of this host: their verdicts are held.",
+        float(director.stale_checkers as u64),
+    );
+    one(
         "lvsd_check_overdue_seconds",
         Gauge,
         "How late the latest check is to begin or to end.",

@@ -36,6 +36,7 @@ pub mod scripts;
 pub mod signals;
 pub mod sink;
 mod smtp;
+mod sources;
 pub mod startup;
 pub mod state_file;
 pub mod sysctls;

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::debug;
 
+use super::sources::SourceChooser;
 use super::{clock, vantage};
 use crate::check;
 use crate::check::outcome::{Outcome, Phase, Verdict};
 use crate::check::path::Lane;
 use crate::check::schedule::RunId;
+use crate::check::source::Sources;
 use crate::check::spec::{CheckerSpec, Question};
 
 /// Every probe under way.
@@ -18,14 +20,25 @@ use crate::check::spec::{CheckerSpec, Question};
 pub struct Prober {
     tasks: JoinSet<(RunId, Outcome)>,
     handles: BTreeMap<RunId, AbortHandle>,
+    sources: SourceChooser,
 }
 
 impl Prober {
-    /// Begins a probe.
-    pub fn begin(&mut self, run: RunId, spec: Arc<CheckerSpec>, lane: Option<Lane>) {
+    /// Begins a probe, which must not leave from certain addresses.
+    pub fn begin(
+        &mut self,
+        run: RunId,
+        spec: Arc<CheckerSpec>,
+        lane: Option<Lane>,
+        sources: Option<&Arc<Sources>>,
+    ) {
+        let source = sources.map_or(Ok(None), |sources| self.sources.choose(&spec.target, sources));
         let handle = self.tasks.spawn(async move {
             let begun = clock::moment();
-            let outcome = check::run(&spec, lane.as_ref(), begun).await;
+            let outcome = match source {
+                Ok(source) => check::run(&spec, lane.as_ref(), source, begun).await,
+                Err(outcome) => outcome,
+            };
             let outcome = Outcome { took: clock::now().since(begun.now), ..outcome };
             let outcome = doubted(outcome, &spec, lane).await;
             let (checker, target) = (spec.question.keyword(), spec.target.address);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::check::outcome::{Certificate, Outcome, Verdict};
 use crate::check::schedule::{Health, RunId, Schedule};
-use crate::check::spec::CheckerSpec;
+use crate::check::spec::{CheckerSpec, Question};
 use crate::config::VirtualServerId;
 use crate::time::Instant;
 
@@ -53,6 +53,8 @@ pub struct Finished<'a> {
     pub before: Health,
     /// Whether it could not be made before this run.
     pub was_unverified: bool,
+    /// For how long it could not be made, once that is too long.
+    pub became_stale: Option<Duration>,
     /// The server's certificate, if something new is to be said of it.
     pub certificate: Option<Certificate>,
 }
@@ -64,6 +66,8 @@ pub struct Checkers {
     entries: BTreeMap<CheckerId, Box<Entry>>,
     running: BTreeMap<RunId, Running>,
     timers: BTreeSet<(Instant, CheckerId)>,
+    /// Those whose verdict is held for longer than can be believed.
+    stale: BTreeSet<CheckerId>,
     last_id: u64,
     last_run: RunId,
 }
@@ -124,6 +128,7 @@ impl Checkers {
             return None;
         }
         let entry = self.entries.remove(&id)?;
+        self.stale.remove(&id);
         if let Some(at) = entry.schedule.deadline() {
             self.timers.remove(&(at, id));
         }
@@ -196,13 +201,19 @@ impl Checkers {
         if !entry.schedule.finish(&entry.spec.timing, now, run, outcome) {
             return None;
         }
+        // Why a path has no verdict may be that the own check fails, which says enough.
+        let is_path = matches!(entry.spec.question, Question::Path(_));
+        let is_stale = !is_path && entry.schedule.is_stale(&entry.spec.timing, now);
+        let is_news = if is_stale { self.stale.insert(id) } else { self.stale.remove(&id) };
+        let unverified_since = entry.schedule.unverified_since().filter(|_| is_news && is_stale);
+        let became_stale = unverified_since.map(|since| now.since(since));
         entry.runs += 1;
         entry.failures += u64::from(has_failed);
         let said = entry.certificate.as_ref().map(|c| c.time()).unwrap_or_default();
         let certificate = seen.as_deref().filter(|seen| seen.time() != said).copied();
         entry.certificate = seen.or(entry.certificate.take());
         self.timers.extend(entry.schedule.deadline().map(|at| (at, id)));
-        Some(Finished { entry, before, was_unverified, certificate })
+        Some(Finished { entry, before, was_unverified, became_stale, certificate })
     }
 
     /// The checker of a run under way.
@@ -213,6 +224,16 @@ impl Checkers {
     /// Which checker a run under way is of.
     pub fn id_of_run(&self, run: RunId) -> Option<CheckerId> {
         self.running.get(&run).map(|running| running.checker)
+    }
+
+    /// Whether a checker's verdict is held for longer than can be believed.
+    pub fn is_stale(&self, id: CheckerId) -> bool {
+        self.stale.contains(&id)
+    }
+
+    /// How many of them there are.
+    pub fn stale(&self) -> usize {
+        self.stale.len()
     }
 
     /// Every checker.
@@ -252,7 +273,7 @@ impl Checkers {
 mod tests {
     use super::*;
     use crate::check::outcome::Phase;
-    use crate::check::spec::{Question, Target, Timing};
+    use crate::check::spec::{Target, Timing};
     use crate::ipvs::types::Protocol;
 
     #[test]

@@ -21,6 +21,8 @@ pub struct Around {
     pub own: BTreeSet<IpAddr>,
     /// Those of them that it has on a link of the network, and not only for itself (on `lo`, or a dummy).
     pub shown: BTreeSet<IpAddr>,
+    /// The links of the latter, by the kernel's numbers.
+    pub links: BTreeMap<IpAddr, u32>,
 }
 
 /// How packets to a virtual server are kept from going round.
@@ -98,9 +100,11 @@ pub fn marked_elsewhere<'a>(
 /// Who of a virtual server's real servers is this host, and who is not; None unless there are both.
 fn people(server: &VirtualServer, own: &BTreeSet<IpAddr>) -> Option<(Vec<SocketAddr>, BTreeSet<IpAddr>)> {
     let reals = server.real_servers.iter().map(|real| (real.address, real.forwarding));
-    let all = reals.chain(server.sorry_server.iter().map(|sorry| (sorry.address, sorry.forwarding)));
-    let direct = all.filter(|(_, forwarding)| is_direct(*forwarding)).map(|(at, _)| at);
+    // A sorry server of this host's own is not among them: peers send here only what goes to a real server.
     let is_own = |at: &SocketAddr| at.ip().is_loopback() || own.contains(&at.ip());
+    let sorry = server.sorry_server.iter().map(|sorry| (sorry.address, sorry.forwarding));
+    let all = reals.chain(sorry.filter(|(at, _)| !is_own(at)));
+    let direct = all.filter(|(_, forwarding)| is_direct(*forwarding)).map(|(at, _)| at);
     let (mine, others): (Vec<_>, Vec<_>) = direct.partition(is_own);
     let peers: BTreeSet<IpAddr> = others.iter().map(SocketAddr::ip).collect();
     (!mine.is_empty() && !peers.is_empty()).then_some((mine, peers))
@@ -206,6 +210,17 @@ mod tests {
             PAIR.replace("real_server 192.168.1.131 80 {\nweight 1\n}\n", "sorry_server 192.168.1.131 80\n");
         let found = find(&config(&text), &["192.168.1.129".parse().unwrap()].into(), true);
         assert_eq!(found.len(), 1);
+    }
+
+    #[test]
+    fn a_sorry_server_of_its_own_makes_no_director_colocated() {
+        for sorry in ["127.0.0.1", "192.168.1.50"] {
+            let more = format!("sorry_server {sorry} 80\n}}\n");
+            let text = format!("{}{more}", PAIR.strip_suffix("}\n").unwrap());
+            let own: BTreeSet<IpAddr> =
+                ["192.168.1.50", "192.168.1.233"].map(|ip| ip.parse().unwrap()).into();
+            assert_eq!(find(&config(&text), &own, true), BTreeMap::new(), "{sorry}");
+        }
     }
 
     #[test]

@@ -42,6 +42,19 @@ pub enum Event {
         /// What went wrong.
         reason: String,
     },
+    /// A checker could not run for several intervals: the verdict that is held is not to be believed any more.
+    Stale {
+        /// keepalived's word for the checker.
+        checker: &'static str,
+        /// Whom it asks.
+        target: SocketAddr,
+        /// The verdict that is held; None before the first.
+        is_up: Option<bool>,
+        /// For how long.
+        unchecked_for: Duration,
+        /// Why it cannot run.
+        reason: String,
+    },
     /// A checker cannot run for a reason of this host, or can again.
     Unverified {
         /// keepalived's word for the checker.
@@ -175,6 +188,7 @@ impl Event {
             Event::RealServer { is_up: true, .. } => "real_server_up",
             Event::RealServer { is_up: false, .. } => "real_server_down",
             Event::Attempt { .. } => "attempt_failed",
+            Event::Stale { .. } => "checker_stale",
             Event::Unverified { reason: Some(_), .. } => "checker_unverified",
             Event::Unverified { reason: None, .. } => "checker_verified",
             Event::Ordered { .. } => "order",
@@ -216,6 +230,7 @@ impl Event {
             }
             Event::Attempt { target, .. }
             | Event::Unverified { target, .. }
+            | Event::Stale { target, .. }
             | Event::Certificate { target, .. } => (None, Some(target)),
             Event::Adopted { service, .. }
             | Event::Foreign { service, .. }
@@ -230,7 +245,9 @@ impl Event {
     /// How urgently somebody should look.
     pub fn severity(&self) -> Severity {
         match self {
-            Event::Kernel { trouble: Some(_) } | Event::Degraded { .. } => Severity::Error,
+            Event::Kernel { trouble: Some(_) } | Event::Degraded { .. } | Event::Stale { .. } => {
+                Severity::Error
+            }
             Event::RealServer { is_up: false, .. }
             | Event::Quorum { has_quorum: false, .. }
             | Event::Drift { .. }
@@ -258,6 +275,15 @@ impl fmt::Display for Event {
                 write!(f, "real server {real_server} of virtual server {virtual_server} is {state}: {reason}")
             }
             Event::Attempt { checker, target, reason } => write!(f, "{checker} of {target} failed: {reason}"),
+            Event::Stale { checker, target, is_up, unchecked_for, reason } => {
+                let held = match is_up {
+                    Some(true) => "it still counts as up, and clients may be sent to a dead server",
+                    Some(false) => "it still counts as down, and may be well",
+                    None => "it was never checked",
+                };
+                let seconds = unchecked_for.as_secs();
+                write!(f, "{target} could not be checked for {seconds} s ({checker}): {held}: {reason}")
+            }
             Event::Unverified { checker, target, reason: Some(reason) } => {
                 write!(f, "{checker} of {target} cannot run here, its verdict is held: {reason}")
             }

@@ -26,6 +26,7 @@ pub mod reconcile;
 mod refusal;
 pub mod reload;
 pub mod settings;
+mod sources;
 pub mod state;
 pub mod status;
 pub mod tally;
@@ -50,11 +51,13 @@ use pool::Pool;
 use reconcile::{Readings, Reconciler, Request};
 use reload::Maker;
 use settings::SettingsKeeper;
+use sources::SourceKeeper;
 use state::{KnownDown, KnownLeaving, KnownOrder, State};
 
 use crate::check::outcome::{Outcome, Verdict};
 use crate::check::path::Lane;
 use crate::check::schedule::RunId;
+use crate::check::source::Sources;
 use crate::check::spec::CheckerSpec;
 use crate::config::{Config, VirtualServer, VirtualServerId};
 use crate::ipvs::backend::{Error, Refusal, Snapshot};
@@ -124,6 +127,8 @@ pub enum Effect {
         spec: Arc<CheckerSpec>,
         /// By which way, where it is about one.
         lane: Option<Lane>,
+        /// From which addresses it must not be asked, where the kernel could choose one of them.
+        sources: Option<Arc<Sources>>,
     },
     /// Nobody waits for this run any more.
     CancelProbe(RunId),
@@ -163,6 +168,7 @@ pub struct Director {
     coupling: Coupling,
     places: Places,
     paths: Paths,
+    sources: SourceKeeper,
     leaks: Leaks,
     life: Life,
     is_ready: bool,
@@ -196,6 +202,7 @@ impl Director {
             coupling,
             places: Places::default(),
             paths: Paths::default(),
+            sources: SourceKeeper::default(),
             leaks: Leaks::new(),
             life: Life::Running,
             is_ready: false,
@@ -226,6 +233,7 @@ impl Director {
         director.pools.values_mut().for_each(|pool| pool.judge_anew(checkers));
         director.unsettled.extend(director.pools.keys());
         director.mark_lanes();
+        director.configure_sources(&config);
         director
     }
 
@@ -250,11 +258,13 @@ impl Director {
             Input::Order { selector, change } => self.order(now, &selector, change, &mut events),
             Input::Instance(level) => {
                 self.coupling.instance_is(level);
+                self.find_sources();
                 self.want_settings();
                 self.unsettled.extend(self.places.ids());
             }
             Input::InstanceGone(name) => {
                 self.coupling.instance_is_gone(&name);
+                self.find_sources();
                 self.want_settings();
                 self.unsettled.extend(self.places.ids());
             }
@@ -291,14 +301,19 @@ impl Director {
     fn probe_done(&mut self, now: Instant, run: RunId, outcome: Outcome, events: &mut Vec<Event>) {
         let Some(id) = self.checkers.id_of_run(run) else { return };
         let is_path = self.checkers.get(id).is_some_and(paths::is_path);
-        let outcome = if is_path { self.judge_path(id, run, outcome) } else { outcome };
+        let outcome = if is_path { self.judge_path(now, id, run, outcome) } else { outcome };
         let (verdict, reason) = (outcome.verdict, outcome.reason.to_string());
         let Some(finished) = self.checkers.finish(now, run, outcome) else { return };
         let entry = finished.entry;
+        let hurried = self.paths.take_hurried();
         let (checker, target) = (entry.spec.question.keyword(), entry.spec.target.address);
         let is_unverified = verdict == Verdict::Unverified;
         if is_unverified != finished.was_unverified {
             events.push(Event::Unverified { checker, target, reason: is_unverified.then(|| reason.clone()) });
+        }
+        if let Some(unchecked_for) = finished.became_stale {
+            let is_up = entry.schedule.health().is_up();
+            events.push(Event::Stale { checker, target, is_up, unchecked_for, reason: reason.clone() });
         }
         if verdict == Verdict::Fail && entry.spec.log_all_failures {
             events.push(Event::Attempt { checker, target, reason });
@@ -311,6 +326,9 @@ impl Director {
         if is_up != was_up {
             self.is_state_stale = true;
             self.has_verdicts.extend(entry.subscribers.iter().map(|(server, _)| *server));
+        }
+        if let Some((id, at)) = hurried {
+            self.checkers.begin_at(id, at);
         }
         if !is_path {
             let came_up = is_up == Some(true) && was_up != is_up;
@@ -422,6 +440,7 @@ impl Director {
         for id in added {
             self.pools.get_mut(&id).into_iter().for_each(|pool| pool.judge_anew(&self.checkers));
         }
+        self.configure_sources(&config);
         self.config = config;
         self.mark_lanes();
         self.paths_reloaded(now);

@@ -3,8 +3,8 @@
 //! Such a check follows the real server's own, which passed a moment before: so what it finds is about the way. It
 //! begins when a [lane](super::lanes) is open, and no sooner after the one before it than source ports allow; whoever
 //! is due meanwhile waits in a queue, and is not late. A failure takes nobody out who serves unless another real server
-//! answers by the same means: when nobody does, this director or the network is the likelier culprit. A part of the
-//! director.
+//! answered by the same means since it first failed: when none does, this director or the network is the likelier
+//! culprit. So that it need not wait for them, two others are asked at once. A part of the director.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +19,7 @@ use super::{Director, Effect, Input};
 use crate::check::outcome::{Outcome, Phase, Verdict};
 use crate::check::path::{Carrier, Lane, PACE, PathQuestion};
 use crate::check::schedule::RunId;
+use crate::check::source::distance;
 use crate::check::spec::{CheckerSpec, Question, Target};
 use crate::config::{Config, RealServer, VirtualServer, VirtualServerId};
 use crate::ipvs::scheduler::Scheduler;
@@ -27,6 +28,8 @@ use crate::time::Instant;
 
 /// How fresh the pass of a real server's own check must be.
 const FRESH: Duration = Duration::from_secs(1);
+/// How many others are asked when a way is found broken.
+const WITNESSES: usize = 2;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -38,15 +41,59 @@ pub struct Paths {
     queued: BTreeSet<CheckerId>,
     /// Behind a run of the real server's own check.
     behind: BTreeMap<CheckerId, BTreeSet<CheckerId>>,
-    runs: BTreeMap<RunId, ServiceKey>,
-    /// Ways that were last found good.
-    good: BTreeSet<(Family, CheckerId)>,
+    /// Their services, and when they began.
+    runs: BTreeMap<RunId, (ServiceKey, Instant)>,
+    good: Witnesses,
+    /// Since when a way was found broken at each run.
+    broken: BTreeMap<CheckerId, Broken>,
+    /// The run to come after the one that ended, where that is sooner than its schedule says.
+    hurried: Option<(CheckerId, Instant)>,
     next_slot: u64,
     /// When the next lane may be opened.
     next_open: Instant,
     /// All lanes are in use.
     is_full: bool,
     vips: BTreeSet<IpAddr>,
+}
+
+/// Ways that were last found good, by when the run began that found it.
+#[derive(Debug, Default)]
+struct Witnesses {
+    since: BTreeMap<CheckerId, (Family, Instant)>,
+    by_age: BTreeSet<(Family, Instant, CheckerId)>,
+}
+
+impl Witnesses {
+    fn insert(&mut self, family: Family, id: CheckerId, began: Instant) {
+        self.remove(id);
+        self.since.insert(id, (family, began));
+        self.by_age.insert((family, began, id));
+    }
+
+    fn remove(&mut self, id: CheckerId) {
+        if let Some((family, began)) = self.since.remove(&id) {
+            self.by_age.remove(&(family, began, id));
+        }
+    }
+
+    fn retain(&mut self, is_there: impl Fn(CheckerId) -> bool) {
+        self.since.retain(|id, _| is_there(*id));
+        self.by_age.retain(|(_, _, id)| is_there(*id));
+    }
+
+    /// The latest first.
+    fn latest(&self, family: Family) -> impl Iterator<Item = (Instant, CheckerId)> + '_ {
+        self.by_age.iter().rev().filter(move |(of, _, _)| *of == family).map(|(_, began, id)| (*began, *id))
+    }
+}
+
+/// A way that was found broken at each run since.
+#[derive(Clone, Copy, Debug)]
+struct Broken {
+    /// When the first of them failed.
+    since: Instant,
+    /// A run was hurried, because no other way had been seen to work meanwhile.
+    was_hurried: bool,
 }
 
 impl Paths {
@@ -60,9 +107,14 @@ impl Paths {
 
     /// Nobody waits for this run any more.
     pub fn forget(&mut self, run: RunId) {
-        if let Some(key) = self.runs.remove(&run) {
+        if let Some((key, _)) = self.runs.remove(&run) {
             self.lanes.close(key);
         }
+    }
+
+    /// A run that is to come sooner than its schedule says.
+    pub fn take_hurried(&mut self) -> Option<(CheckerId, Instant)> {
+        self.hurried.take()
     }
 
     /// Nothing is checked any more.
@@ -129,11 +181,7 @@ fn lane_service(server: &VirtualServer) -> Service {
 
 /// The own address that a real server has the shortest way to: the one most alike.
 fn nearest(own: impl Iterator<Item = IpAddr>, to: IpAddr) -> Option<IpAddr> {
-    let bits = |ip: IpAddr| match ip {
-        IpAddr::V4(ip) => u128::from(u32::from(ip)) << 96,
-        IpAddr::V6(ip) => u128::from(ip),
-    };
-    own.min_by_key(|ip| bits(*ip) ^ bits(to))
+    own.min_by_key(|ip| distance(*ip, to))
 }
 
 impl Director {
@@ -150,7 +198,8 @@ impl Director {
             if self.checkers.get(id).is_some_and(is_path) {
                 self.path_is_due(now, id, events);
             } else if let Some((run, spec)) = self.checkers.begin(now, id) {
-                effects.push(Effect::StartProbe { run, spec, lane: None });
+                let sources = self.checkers.get(id).and_then(|entry| self.sources_of(entry));
+                effects.push(Effect::StartProbe { run, spec, lane: None, sources });
             }
         }
         if self.reconciler.has_read() {
@@ -185,9 +234,7 @@ impl Director {
 
     /// It comes again then; what it found before bears no witness any more.
     fn put_path_off(&mut self, id: CheckerId, until: Instant) {
-        for family in [Family::Inet, Family::Inet6] {
-            self.paths.good.remove(&(family, id));
-        }
+        self.paths.good.remove(id);
         self.checkers.begin_at(id, until);
     }
 
@@ -199,7 +246,8 @@ impl Director {
         let is_there = |id: &CheckerId| self.checkers.get(*id).is_some();
         self.paths.queue.retain(is_there);
         self.paths.queued.retain(is_there);
-        self.paths.good.retain(|(_, id)| is_there(id));
+        self.paths.good.retain(|id| is_there(&id));
+        self.paths.broken.retain(|id, _| is_there(id));
     }
 
     /// Why the way to a real server need not be checked from here, in the operator's words.
@@ -345,8 +393,9 @@ impl Director {
         let source = nearest(own, to).ok_or("this host has no address of its own there that is no VIP")?;
         let slot = self.paths.slot(now);
         let (run, spec) = self.checkers.begin(now, id).ok_or(gone)?;
-        self.paths.runs.insert(run, key);
-        effects.push(Effect::StartProbe { run, spec, lane: Some(Lane { mark, source, slot }) });
+        self.paths.runs.insert(run, (key, now));
+        let lane = Some(Lane { mark, source, slot });
+        effects.push(Effect::StartProbe { run, spec, lane, sources: None });
         Ok(())
     }
 
@@ -362,19 +411,26 @@ impl Director {
     }
 
     /// What an outcome of a way's check is worth; the way is closed.
-    pub(super) fn judge_path(&mut self, id: CheckerId, run: RunId, outcome: Outcome) -> Outcome {
-        let was_made = self.paths.runs.contains_key(&run);
+    pub(super) fn judge_path(
+        &mut self,
+        now: Instant,
+        id: CheckerId,
+        run: RunId,
+        outcome: Outcome,
+    ) -> Outcome {
+        let began = self.paths.runs.get(&run).map(|(_, began)| *began);
         self.paths.forget(run);
         let Some(entry) = self.checkers.get(id) else { return outcome };
         let Some((server, at)) = entry.subscribers.first().copied() else { return outcome };
         let family = server.family();
         if outcome.verdict == Verdict::Pass {
-            if was_made {
-                self.paths.good.insert((family, id));
+            self.paths.broken.remove(&id);
+            if let Some(began) = began {
+                self.paths.good.insert(family, id, began);
             }
             return outcome;
         }
-        self.paths.good.remove(&(family, id));
+        self.paths.good.remove(id);
         if outcome.verdict == Verdict::Unverified {
             // This director's inability is no reason to leave a server out.
             let member = self.pools.get_mut(&server).and_then(|pool| pool.members.get_mut(&at));
@@ -390,16 +446,40 @@ impl Director {
             let why = format!("service down: its own check fails as well; {}", outcome.reason);
             return Outcome::unverified(outcome.phase, why).with_errno(outcome.errno);
         }
+        let broken = *self.paths.broken.entry(id).or_insert(Broken { since: now, was_hurried: false });
         let serves = self.pools.get(&server).and_then(|pool| pool.members.get(&at)).is_some_and(|m| m.is_up);
-        let has_witness = self.paths.good.iter().any(|(of, _)| *of == family);
-        if serves && !has_witness {
-            let why = format!(
-                "nobody answers through a VIP here, so this director or the network is suspected first; {}",
-                outcome.reason
-            );
-            return Outcome::unverified(outcome.phase, why).with_errno(outcome.errno);
+        if !serves {
+            return outcome;
         }
-        outcome
+        let has_witness =
+            self.paths.good.latest(family).next().is_some_and(|(began, _)| began > broken.since);
+        if !has_witness {
+            self.ask_others(now, family);
+        }
+        let decides = self.checkers.get(id).is_some_and(|entry| entry.schedule.decides(&entry.spec.timing));
+        if has_witness || !decides {
+            return outcome;
+        }
+        // Once: where all ways are broken, hurry only adds to the load.
+        if !broken.was_hurried {
+            self.paths.broken.insert(id, Broken { was_hurried: true, ..broken });
+            let pause = self.checkers.get(id).map(|entry| entry.spec.timing.pause_before_retry());
+            self.paths.hurried = pause.map(|pause| (id, now + pause));
+        }
+        let why = format!(
+            "nobody answers through a VIP here, so this director or the network is suspected first; {}",
+            outcome.reason
+        );
+        Outcome::unverified(outcome.phase, why).with_errno(outcome.errno)
+    }
+
+    /// Has the two ways that were last found good looked at again, at once.
+    fn ask_others(&mut self, now: Instant, family: Family) {
+        let others: Vec<CheckerId> =
+            self.paths.good.latest(family).map(|(_, id)| id).take(WITNESSES).collect();
+        for id in others.into_iter().filter(|id| !self.paths.queued.contains(id)) {
+            self.checkers.begin_at(id, now);
+        }
     }
 
     /// Whether a service in the kernel is a way to a single real server.

@@ -103,6 +103,11 @@ impl Places {
         self.around.shown.iter().copied()
     }
 
+    /// The same, each with its link.
+    pub fn shown_on_links(&self) -> impl Iterator<Item = (IpAddr, u32)> + '_ {
+        self.shown().map(|ip| (ip, self.around.links.get(&ip).copied().unwrap_or_default()))
+    }
+
     /// Whether an address is this host's.
     pub fn is_own(&self, ip: IpAddr) -> bool {
         ip.is_loopback() || self.around.own.contains(&ip)
@@ -134,6 +139,7 @@ impl Director {
             return;
         }
         self.places.around = around;
+        self.find_sources();
         self.place(events);
     }
 

@@ -41,6 +41,9 @@ pub struct Status {
     pub kernel_errors: u64,
     /// Distinct checkers.
     pub checkers: usize,
+    /// Those that could not run for several intervals, for a reason of this host.
+    #[serde(default)]
+    pub stale_checkers: usize,
     /// How late the latest check is to begin or to end, in milliseconds.
     pub overdue_milliseconds: u64,
 }
@@ -114,6 +117,9 @@ pub struct RealServerStatus {
     pub reason: String,
     /// For how many seconds a checker could not run, for a reason of this host.
     pub unverified_seconds: Option<u64>,
+    /// Why a checker could not run for so long that the verdict that is held is not to be believed, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unchecked: Option<String>,
     /// Runs of its checkers that ended, since they began.
     pub checks: u64,
     /// Those of them that failed.
@@ -263,6 +269,7 @@ impl Director {
             services_adopted: tally.adopted,
             kernel_errors: self.reconciler.errors(),
             checkers: self.checkers.len(),
+            stale_checkers: self.checkers.stale(),
             overdue_milliseconds: u64::try_from(self.checkers.overdue(now).as_millis()).unwrap_or(u64::MAX),
         }
     }
@@ -323,6 +330,8 @@ impl Director {
         let entry = actual.and_then(|a| a.destinations.get(&at));
         let checkers = || member.subscriptions.iter().filter_map(|s| self.checkers.get(s.checker));
         let unverified = checkers().filter_map(|c| c.schedule.unverified_since()).min();
+        let mut stale = member.subscriptions.iter().filter(|s| self.checkers.is_stale(s.checker));
+        let stale = stale.find_map(|s| self.checkers.get(s.checker)?.schedule.last());
         RealServerStatus {
             real_server: at,
             health: checkers().map(|c| c.schedule.health().into()).max().unwrap_or(HealthStatus::Up),
@@ -330,6 +339,7 @@ impl Director {
             since_seconds: now.since(member.since).as_secs(),
             reason: member.reason(&self.checkers),
             unverified_seconds: unverified.map(|since| now.since(since).as_secs()),
+            unchecked: stale.map(|outcome| outcome.reason.to_string()),
             checks: checkers().map(|c| c.runs).sum(),
             check_failures: checkers().map(|c| c.failures).sum(),
             certificates: certificates(checkers()),

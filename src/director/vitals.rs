@@ -19,6 +19,8 @@ pub struct Vitals {
     pub real_servers: usize,
     /// Those that count as up.
     pub up: usize,
+    /// Checkers that could not run for several intervals.
+    pub stale: usize,
     /// How late the latest check is to begin or to end.
     pub overdue: Duration,
     /// Why the kernel does not answer, while it does not.
@@ -35,6 +37,7 @@ impl Director {
             degraded: self.reconciler.troubles().count(),
             real_servers: members().count(),
             up: members().filter(|member| member.is_up).count(),
+            stale: self.checkers.stale(),
             overdue: self.checkers.overdue(now),
             kernel_trouble: self.reconciler.kernel_trouble().map(str::to_owned),
         }
@@ -70,6 +73,9 @@ impl fmt::Display for Vitals {
         }
         if self.degraded > 0 {
             write!(f, "; {} degraded", self.degraded)?;
+        }
+        if self.stale > 0 {
+            write!(f, "; {} checks cannot be made from here", self.stale)?;
         }
         match &self.kernel_trouble {
             Some(trouble) => write!(f, "; kernel: {trouble}"),

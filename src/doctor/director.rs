@@ -1,6 +1,6 @@
 //! What a director should look at: its kernel, its settings, who else directs, what the configuration makes of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::{Finding, Fix, Ipvs, Severity, View, first_of, traps};
@@ -16,6 +16,7 @@ const CLIENT_MTU: u32 = 1500;
 pub(super) fn look(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
     found.extend(ipvs(config, view));
     found.extend(running(view));
+    found.extend(unchecked(view));
     found.extend(ways(view));
     found.extend(rivals(view));
     found.extend(traps::of(config, &view.host).into_iter().map(|trap| Finding {
@@ -98,6 +99,27 @@ fn running(view: &View<'_>) -> Vec<Finding> {
         ))
     }));
     found
+}
+
+/// Real servers whose verdict is held because this host cannot check them: by reason, as one reason stops many checks.
+fn unchecked(view: &View<'_>) -> Vec<Finding> {
+    let servers = view.running.iter().flat_map(|running| &running.director.virtual_servers);
+    let mut by_reason: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for real in servers.flat_map(|server| &server.real_servers) {
+        if let Some(reason) = &real.unchecked {
+            by_reason.entry(reason).or_default().insert(real.real_server.to_string());
+        }
+    }
+    let finding = |(reason, reals): (&str, BTreeSet<String>)| Finding {
+        severity: Severity::Broken,
+        what: format!("{} cannot be checked from here", first_of(&Vec::from_iter(reals))),
+        evidence: reason.to_owned(),
+        why: "the last verdict is held: clients are sent to a real server that may be dead".to_owned(),
+        fix: Some(Fix::ByHand(
+            "remove the reason, or correct the check's source (bindto, bind_if, fwmark)".to_owned(),
+        )),
+    };
+    by_reason.into_iter().map(finding).collect()
 }
 
 /// Real servers that are well and do not get the VIP's packets, as the running lvsd found.

@@ -101,6 +101,16 @@ fn what_the_running_lvsd_found_of_a_way_is_told_with_its_fix() {
     assert_eq!(found.fix.as_ref().unwrap().to_string(), "on 10.1.0.22: lvsd real-server up --vip 10.1.0.100");
     host.running = status(None);
     assert_eq!(host.broken(DR), [], "no verdict is none");
+
+    // What cannot be checked from here is found, once for each reason.
+    for server in &mut host.running.as_mut().unwrap().director.virtual_servers {
+        for real in &mut server.real_servers {
+            real.unchecked = Some("no file descriptors left: raise LimitNOFILE".to_owned());
+        }
+    }
+    let [found] = &host.broken(DR)[..] else { panic!("{:?}", host.broken(DR)) };
+    assert_eq!(found.what, "10.1.0.21:80 and 1 more cannot be checked from here");
+    assert_eq!(found.evidence, "no file descriptors left: raise LimitNOFILE");
 }
 
 #[test]

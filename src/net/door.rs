@@ -72,8 +72,8 @@ pub fn doors_of(host: &Host) -> impl Iterator<Item = &Link> {
     host.links.values().filter(|link| link.mac.is_some() && !link.is_loopback && !link.is_silent)
 }
 
-/// The filters each door needs: at every Ethernet link whose network a service or a peer is of, or that has the
-/// service's address itself.
+/// The filters each door needs: at every Ethernet link with an address. Clients of a routed VIP come in at links whose
+/// networks know nothing of it, and a packet without its mark would be answered by this host itself.
 pub fn wanted(
     host: &Host,
     neighbours: &Neighbours,
@@ -81,7 +81,10 @@ pub fn wanted(
 ) -> BTreeMap<LinkIndex, BTreeSet<Filter>> {
     let mut doors: BTreeMap<LinkIndex, BTreeSet<Filter>> = BTreeMap::new();
     for link in doors_of(host) {
-        for marking in markings.iter().filter(|marking| is_way(host, link, marking)) {
+        if !host.addresses.iter().any(|held| held.link == link.index) {
+            continue;
+        }
+        for marking in markings {
             let door = doors.entry(link.index).or_default();
             door.insert(Filter { from: None, to: marking.to, mark: marking.mark });
             let macs = marking.peers.iter().filter_map(|ip| neighbours.get(&(link.index, *ip)));
@@ -89,13 +92,6 @@ pub fn wanted(
         }
     }
     doors
-}
-
-/// Whether clients' or peers' packets of a marking arrive at a link.
-fn is_way(host: &Host, link: &Link, marking: &Marking) -> bool {
-    let held = host.addresses.iter().filter(|held| held.link == link.index).map(|held| held.prefix);
-    let mut all = marking.peers.iter().chain([&marking.to.ip]);
-    all.any(|ip| held.clone().any(|prefix| prefix.contains(*ip)))
 }
 
 /// Peers whose frames could not be told from others' at a link, because the neighbour is not known.
@@ -161,26 +157,30 @@ mod tests {
     const STORAGE: LinkIndex = LinkIndex(3);
 
     #[test]
-    fn doors_are_where_clients_or_peers_are_and_an_unknown_peer_is_named() {
+    fn packets_are_marked_wherever_clients_may_come_in_and_an_unknown_peer_is_named() {
         let host = host();
         let none = Neighbours::new();
-        let one = |door: Filter| BTreeMap::from([(LAN, BTreeSet::from([door]))]);
-        assert_eq!(wanted(&host, &none, &[marking()]), one(service(7)));
+        let doors = |lan: &[Filter]| {
+            BTreeMap::from([(LAN, lan.iter().copied().collect()), (STORAGE, BTreeSet::from([service(7)]))])
+        };
+        assert_eq!(wanted(&host, &none, &[marking()]), doors(&[service(7)]));
         assert_eq!(unknown(&host, &none, &[marking()]), [(LAN, ip("192.168.1.131"))].into());
         let known = Neighbours::from([((LAN, ip("192.168.1.131")), mac(9))]);
-        let doors = wanted(&host, &known, &[marking()]);
-        assert_eq!(doors, BTreeMap::from([(LAN, BTreeSet::from([service(7), peer(9)]))]));
+        assert_eq!(wanted(&host, &known, &[marking()]), doors(&[service(7), peer(9)]));
         assert_eq!(unknown(&host, &known, &[marking()]), BTreeSet::new());
         assert_eq!(wanted(&host, &known, &[]), BTreeMap::new());
     }
 
     #[test]
-    fn an_address_of_no_network_is_expected_where_it_is_held() {
+    fn a_routed_vip_is_expected_at_every_link_with_an_address() {
         let mut host = host();
         let far = Marking { to: Target { ip: ip("10.9.9.9"), ..target() }, peers: [].into(), mark: 7 };
-        assert_eq!(wanted(&host, &Neighbours::new(), std::slice::from_ref(&far)), BTreeMap::new());
-        host.addresses.insert(held(STORAGE, "10.9.9.9", 32));
-        assert_eq!(wanted(&host, &Neighbours::new(), &[far]).keys().collect::<Vec<_>>(), [&STORAGE]);
+        let links = |host: &Host| -> Vec<LinkIndex> {
+            wanted(host, &Neighbours::new(), std::slice::from_ref(&far)).into_keys().collect()
+        };
+        assert_eq!(links(&host), [LAN, STORAGE]);
+        host.addresses.retain(|held| held.link != STORAGE);
+        assert_eq!(links(&host), [LAN], "a bridge's port, a bond's link");
     }
 
     #[test]

@@ -1,18 +1,20 @@
-//! Checks that cannot be made for a reason of the director's own: a routing rule that forbids it (EACCES), no file
-//! descriptors left (EMFILE). Verdicts are held, the table stays, somebody is told; afterwards checks go on.
+//! Checks that cannot be made for a reason of the director's own: the source address of `bindto` is gone (EADDRNOTAVAIL),
+//! no file descriptors are left (EMFILE). Verdicts are held, the table stays, the log says so, and when it lasts also
+//! status, doctor and metrics; afterwards checks go on.
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
-use crate::lab::daemon::{Daemon, status};
+use crate::lab::daemon::{Daemon, control, lvsd, run_dir, status};
 use crate::lab::site::{Site, WEB};
 use crate::lab::topology::batch;
 use crate::lab::wait::{seconds, wait_for};
-use crate::lab::{Lab, Verdict, same};
+use crate::lab::{Lab, Verdict, claim, same};
 
 const ALL: [&str; 3] = ["10.1.0.21:80", "10.1.0.22:80", "10.1.0.23:80"];
 
 pub fn run(lab: &mut Lab) -> Verdict {
     let mut site = lab.dr_site()?;
+    batch(Some("d1"), "addr add 10.1.0.77/32 dev eth0")?;
     let mut daemon = Daemon::lvsd(lab, &site.director, include_str!("keepalived.conf"))?;
     site.wait_for_serving(&ALL)?;
     wait_for("every server was checked", seconds(15), || {
@@ -20,10 +22,15 @@ pub fn run(lab: &mut Lab) -> Verdict {
         if unchecked.is_empty() { Ok(()) } else { Err(format!("{unchecked:?}")) }
     })?;
 
-    lab.step("a rule forbids to talk to one server");
-    batch(Some("d1"), "route add prohibit 10.1.0.22/32")?;
+    lab.step("the source address of one server's checks is gone");
+    batch(Some("d1"), "addr del 10.1.0.77/32 dev eth0")?;
     daemon.wait_log(
-        "HTTP_GET of 10.1.0.22:80 cannot run here, its verdict is held: forbidden on this host",
+        "HTTP_GET of 10.1.0.22:80 cannot run here, its verdict is held: bindto 10.1.0.77 is not an address of this host",
+        seconds(15),
+    )?;
+    daemon.wait_log(
+        "10.1.0.22:80 could not be checked for 3 s (HTTP_GET): it still counts as up, and clients may be sent to a dead \
+         server: bindto 10.1.0.77",
         seconds(15),
     )?;
     wait_for("status says since when", seconds(10), || {
@@ -33,7 +40,14 @@ pub fn run(lab: &mut Lab) -> Verdict {
         if told { Ok(()) } else { Err(text) }
     })?;
     same("the table, verdicts held", &site.table()?.serving(WEB), &ALL.to_vec())?;
-    batch(Some("d1"), "route del prohibit 10.1.0.22/32")?;
+    let dir = run_dir(&site.director);
+    let (control, file) = (control(&dir), lab.out().join("d1.conf").display().to_string());
+    let words = "10.1.0.22:80 cannot be checked from here";
+    for command in [&["status", "--control", &control][..], &["doctor", "-c", &file, "--run-dir", &dir]] {
+        let said = lvsd(&site.director, command)?.stdout;
+        claim(said.contains(words), || format!("lvsd {command:?} does not say {words:?}:\n{said}"))?;
+    }
+    batch(Some("d1"), "addr add 10.1.0.77/32 dev eth0")?;
     daemon.wait_log("HTTP_GET of 10.1.0.22:80 runs again", seconds(15))?;
 
     lab.step("no file descriptors left");

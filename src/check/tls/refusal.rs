@@ -7,7 +7,7 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error, PeerMisbehaved};
 
-use super::super::errno;
+use super::super::errno::{self, Meaning, When};
 use super::super::outcome::{Outcome, Phase};
 use super::super::tap::Seen;
 use super::TlsOptions;
@@ -38,9 +38,13 @@ pub(super) fn outcome(error: &io::Error, seen: &Seen, options: &TlsOptions) -> O
             ),
         ),
         None => Outcome::fail(Phase::Handshake, "closed the connection during the TLS handshake"),
-        Some(number) => match errno::of_the_network(number) {
-            Some(words) => Outcome::fail(Phase::Handshake, format!("{words} during the TLS handshake")),
-            None => Outcome::unverified(Phase::Handshake, errno::of_this_host(error)),
+        Some(number) => match errno::meaning(When::Answered, error) {
+            Meaning::ServerDown(words) => {
+                Outcome::fail(Phase::Handshake, format!("{words} during the TLS handshake"))
+            }
+            Meaning::CannotAsk(words) | Meaning::AsRouted(_, words) => {
+                Outcome::unverified(Phase::Handshake, words)
+            }
         }
         .with_errno(Some(number)),
     }

@@ -272,7 +272,7 @@ impl AddressOptions {
             label: get(&more.label).filter(|_| !is_ipv6),
             flags: flags.iter().filter(|(is_set, _)| *is_set).fold(0, |all, (_, flag)| all | flag),
             // The kernel must not choose a VIP as the source of what this host says for itself.
-            preferred_lifetime: get(&more.preferred).unwrap_or((is_ipv6 && length == 128).then_some(0)),
+            preferred_lifetime: get(&more.preferred).unwrap_or(is_ipv6.then_some(0)),
         })
     }
 }

@@ -241,7 +241,7 @@ fn colocated() -> World {
 fn around(is_own: bool, has_vip: bool) -> Around {
     let own = if is_own { real(1).ip() } else { IpAddr::from([10, 1, 0, 200]) };
     let shown: BTreeSet<IpAddr> = if has_vip { [own, VIP].into() } else { [own].into() };
-    Around { own: [own, VIP].into(), shown }
+    Around { own: [own, VIP].into(), shown, ..Around::default() }
 }
 
 /// What the director wants marked is marked.

@@ -1,6 +1,7 @@
 //! Single situations an operator would recognise.
 
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::ipvs::backend::{Backend, Op, Scope, Snapshot};
 use crate::ipvs::scheduler::Scheduler;
 use crate::ipvs::types::{
     Connections, Forwarding, Protocol, Service, ServiceFlags, ServiceKey, SyncDaemon, SyncRole, Timeouts,
+    Tunnel,
 };
 
 #[test]
@@ -103,6 +105,69 @@ fn the_end_of_the_certificate_last_shown_is_in_the_status_by_whom_was_asked() {
     world.run(Duration::from_secs(20));
     assert_eq!(shown(&world), before, "who does not answer shows none, and what is known of it stays");
     assert_eq!(before[0].len(), 1);
+}
+
+#[test]
+fn a_server_that_cannot_be_asked_for_long_keeps_its_verdict_and_that_is_an_event_and_in_the_status() {
+    let (mut world, _) = started(tcp_server());
+    world.unaskable.insert(real(2));
+    world.servers.insert(real(2), Server::Silent);
+    world.run(Duration::from_secs(60));
+    assert_eq!(weights(&world), "1:1 2:1 3:1", "its verdict is held");
+    let stale: Vec<String> = world
+        .events
+        .iter()
+        .filter(|(_, event)| event.kind() == "checker_stale")
+        .map(|(_, event)| event.to_string())
+        .collect();
+    assert_eq!(
+        stale,
+        [
+            "10.1.0.2:80 could not be checked for 10 s (TCP_CHECK): it still counts as up, and clients may be sent to a \
+          dead server: no file descriptors left"
+        ]
+    );
+    let unchecked = |world: &World| -> (usize, Vec<Option<String>>) {
+        let status = world.director().unwrap().status(world.now);
+        let reals = &status.virtual_servers[0].real_servers;
+        (status.stale_checkers, reals.iter().map(|real| real.unchecked.clone()).collect())
+    };
+    assert_eq!(unchecked(&world), (1, vec![None, Some("no file descriptors left".to_owned()), None]));
+    assert_eq!(
+        world.director().unwrap().vitals(world.now).to_string(),
+        "1 virtual server, 3 of 3 real servers up; 1 checks cannot be made from here"
+    );
+    world.unaskable.clear();
+    world.run(Duration::from_secs(60));
+    assert_eq!(weights(&world), "1:1 3:1");
+    assert_eq!(unchecked(&world), (0, vec![None, None, None]));
+}
+
+#[test]
+fn an_active_director_does_not_check_direct_servers_from_the_vip_they_have() {
+    let vip: IpAddr = [10, 0, 0, 1].into();
+    for (forwarding, has_own) in
+        [(Forwarding::Dr, true), (Forwarding::Tun(Tunnel::Ipip), true), (Forwarding::Dr, false)]
+    {
+        let mut server = tcp_server();
+        for real in &mut server.real_servers {
+            edit(real).forwarding = forwarding;
+        }
+        let mut world = World::new(1);
+        world.prefers_vips = true;
+        let shown = world.around.shown.clone();
+        world.start(&config(server));
+        world.run(SECONDS_TO_NOTICE);
+        // It becomes active.
+        world.around.shown = if has_own { shown } else { BTreeSet::new() };
+        world.around.shown.insert(vip);
+        world.around.own.insert(vip);
+        world.tell(Input::Around(world.around.clone()));
+        world.run(Duration::from_secs(30));
+        assert_eq!(weights(&world), "1:1 2:1 3:1", "{forwarding:?} {has_own}");
+        let is_said = world.events.iter().any(|(_, event)| event.kind() == "checker_stale");
+        assert_eq!(is_said, !has_own, "only a host without another address cannot check them");
+    }
 }
 
 #[test]

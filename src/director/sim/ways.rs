@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::stories::{config, real, real_server, tcp_server, told, weights};
 use super::world::{Server, World, is_lane};
 use crate::check::outcome::Verdict;
+use crate::check::spec::Timing;
 use crate::config::{Checker, Config, PathCheck, RealServer, VirtualServer};
 use crate::director::Input;
 use crate::director::colocated::Around;
@@ -77,6 +78,95 @@ fn when_nobody_answers_nobody_goes_until_somebody_does() {
     assert_eq!(told(&world, "path_check of 10.1.0.3:80 runs again"), 1);
 }
 
+/// The operator's timing and keepalived's: interval, connect_timeout, confirm, retry, rise.
+const TIMINGS: [(u32, u32, Option<Duration>, u32, u32); 8] = [
+    (60, 5, None, 1, 1),
+    (30, 5, None, 1, 1),
+    (15, 5, None, 3, 1),
+    (6, 3, None, 1, 1),
+    (6, 3, None, 0, 1),
+    (2, 5, None, 1, 1),
+    (5, 3, Some(Duration::from_millis(200)), 2, 2),
+    (5, 1, Some(Duration::from_millis(200)), 0, 2),
+];
+
+#[test]
+fn when_all_ways_break_at_once_all_real_servers_stay_whatever_the_timing() {
+    for (timing, silent, seed) in TIMINGS
+        .into_iter()
+        .flat_map(|timing| [Server::Silent, Server::Refuses].map(|server| (timing, server)))
+        .flat_map(|(timing, server)| (0..2).map(move |seed| (timing, server, seed)))
+    {
+        let mut world = ten(timing, seed);
+        for n in 1..=10 {
+            world.paths.insert(real(n).ip(), silent);
+        }
+        world.run(4 * timing.0 * SECOND + 20 * SECOND);
+        assert_eq!(up(&world), 10, "{timing:?} {silent:?} seed {seed}");
+        assert_eq!(world.broken, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn one_way_that_breaks_among_many_is_found_within_the_time_of_its_own_probes() {
+    for (timing, silent, seed) in TIMINGS
+        .into_iter()
+        .flat_map(|timing| [Server::Silent, Server::Refuses].map(|server| (timing, server)))
+        .flat_map(|(timing, server)| (0..2).map(move |seed| (timing, server, seed)))
+    {
+        let mut world = ten(timing, seed);
+        world.paths.insert(real(4).ip(), silent);
+        let (interval, timeout, confirm, retry, _) = timing;
+        let pause = confirm.unwrap_or(SECOND);
+        // Without a retry the first failure waits for a witness once.
+        let probes = retry.max(1) + 1;
+        let limit = interval * SECOND + probes * (timeout * SECOND) + (probes - 1) * pause + SECOND;
+        world.run(limit);
+        assert_eq!(up(&world), 9, "{timing:?} {silent:?} seed {seed}");
+        world.paths.clear();
+        world.run(3 * interval * SECOND + 20 * SECOND);
+        assert_eq!(up(&world), 10, "{timing:?} {silent:?} seed {seed}");
+    }
+}
+
+/// Ten real servers that are well, watched for a while.
+fn ten(
+    (interval, timeout, confirm, retry, rise): (u32, u32, Option<Duration>, u32, u32),
+    seed: u64,
+) -> World {
+    let mut server = checked(tcp_server());
+    server.real_servers = (1..=10).map(real_server).collect();
+    let timing = Arc::new(Timing {
+        interval: interval * SECOND,
+        retry,
+        delay_before_retry: SECOND,
+        confirm,
+        rise,
+        warmup: Some(interval * SECOND),
+    });
+    for real in &mut server.real_servers {
+        let real = Arc::make_mut(real);
+        let spec = Arc::make_mut(&mut real.checkers[0].spec);
+        spec.timing = Arc::clone(&timing);
+        spec.target.connect_timeout = timeout * SECOND;
+        real.path_check = Some(Arc::new(PathCheck {
+            timing: Arc::clone(&timing),
+            connect_timeout: timeout * SECOND,
+            port: 80,
+            alpha: false,
+        }));
+    }
+    let mut world = World::new(seed);
+    world.start(&config(server));
+    world.run(3 * interval * SECOND + 20 * SECOND);
+    assert_eq!(up(&world), 10);
+    world
+}
+
+fn up(world: &World) -> usize {
+    world.director().unwrap().vitals(world.now).up
+}
+
 #[test]
 fn who_was_never_seen_to_work_is_not_let_in() {
     let mut server = checked(tcp_server());
@@ -104,13 +194,17 @@ fn what_this_director_cannot_do_keeps_nobody_out() {
         Arc::make_mut(Arc::make_mut(real).path_check.as_mut().unwrap()).alpha = true;
     }
     let mut world = World::new(1);
-    world.around = Around { own: BTreeSet::new(), shown: BTreeSet::new() };
+    world.around = Around::default();
     world.start(&config(server));
     world.run(10 * SECOND);
     assert_eq!(weights(&world), "1:1 2:1 3:1");
     assert_eq!(told(&world, "held: this host has no address of its own there that is no VIP"), 3);
     // And itself it does not ask.
-    world.tell(Input::Around(Around { own: [real(1).ip()].into(), shown: [real(1).ip()].into() }));
+    world.tell(Input::Around(Around {
+        own: [real(1).ip()].into(),
+        shown: [real(1).ip()].into(),
+        ..Around::default()
+    }));
     world.run(10 * SECOND);
     let asked: BTreeSet<IpAddr> = world.path_probes.iter().map(|(_, ip)| *ip).collect();
     assert_eq!(asked, BTreeSet::from([real(2).ip(), real(3).ip()]));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::invariants;
 use crate::check::outcome::{Certificate, Outcome, Phase, Verdict};
 use crate::check::schedule::RunId;
+use crate::check::source::Sources;
 use crate::check::spec::CheckerSpec;
 use crate::config::Config;
 use crate::director::checkers::Subscriber;
@@ -30,8 +31,19 @@ const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 200));
 
 /// Something that will happen.
 enum Happening {
-    ProbeEnds { incarnation: u32, run: RunId, target: SocketAddr, by_path: bool },
+    ProbeEnds { incarnation: u32, run: RunId, target: SocketAddr, by_path: bool, leaves: Leaves },
     KernelActs { incarnation: u32, request: Request },
+}
+
+/// From where a probe leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaves {
+    /// From an address of this host's own.
+    Well,
+    /// From a VIP that the real server has, too.
+    FromVip,
+    /// There is no address that it may leave from.
+    Nowhere,
 }
 
 /// A real server as the world sees it.
@@ -57,6 +69,11 @@ pub struct World {
     pub servers: BTreeMap<SocketAddr, Server>,
     /// Those that answer, but not by the way of packets for the VIP; one that is not listed does.
     pub paths: BTreeMap<IpAddr, Server>,
+    /// The kernel chooses a VIP as the source of checks where this host has one on a link: an IPv6 VIP that is not
+    /// deprecated, an IPv4 VIP in the real servers' network.
+    pub prefers_vips: bool,
+    /// Real servers that this host cannot ask, for a reason of its own.
+    pub unaskable: BTreeSet<SocketAddr>,
     /// How long certificates are still valid, of those who show one while they answer: on the world's clock.
     pub certificates: BTreeMap<SocketAddr, Duration>,
     /// What operators ordered, by virtual server and real server.
@@ -104,12 +121,14 @@ impl World {
             strangers: BTreeSet::new(),
             servers: BTreeMap::new(),
             paths: BTreeMap::new(),
+            prefers_vips: false,
+            unaskable: BTreeSet::new(),
             certificates: BTreeMap::new(),
             orders: BTreeMap::new(),
             rng: fastrand::Rng::with_seed(seed),
             events: Vec::new(),
             router: None,
-            around: Around { own: [HOST].into(), shown: [HOST].into() },
+            around: Around { own: [HOST].into(), shown: [HOST].into(), ..Around::default() },
             markings: Vec::new(),
             ops: Vec::new(),
             path_probes: Vec::new(),
@@ -172,7 +191,7 @@ impl World {
         };
         self.trace.push(format!("{:.6} {line}", self.now.since(Instant::ZERO).as_secs_f64()));
         match effect {
-            Effect::StartProbe { run, spec, lane } => {
+            Effect::StartProbe { run, spec, lane, sources } => {
                 let (target, by_path) = (spec.target.address, lane.is_some());
                 if let Some(lane) = lane {
                     invariants::by_a_lane_of_its_own(self, lane, target.ip());
@@ -180,7 +199,8 @@ impl World {
                 }
                 let at = self.now + self.probe_time(&spec, by_path);
                 let incarnation = self.incarnation;
-                self.schedule(at, Happening::ProbeEnds { incarnation, run, target, by_path });
+                let leaves = self.leaves(target.ip(), sources.as_deref());
+                self.schedule(at, Happening::ProbeEnds { incarnation, run, target, by_path, leaves });
             }
             Effect::CancelProbe(_) => {}
             Effect::SaveState(state) => self.saved = state,
@@ -226,8 +246,12 @@ impl World {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::ProbeEnds { incarnation, run, target, by_path } => {
-                let outcome = self.outcome(target, by_path);
+            Happening::ProbeEnds { incarnation, run, target, by_path, leaves } => {
+                let outcome = match leaves {
+                    Leaves::Well => self.outcome(target, by_path),
+                    Leaves::FromVip => Outcome::fail(Phase::Connect, "no answer"),
+                    Leaves::Nowhere => Outcome::unverified(Phase::Socket, "no address but VIPs"),
+                };
                 if incarnation == self.incarnation {
                     self.tell(Input::ProbeDone { run, outcome });
                 }
@@ -290,6 +314,18 @@ impl World {
         self.fault_rate > 0 && self.rng.u32(0..100) < self.fault_rate
     }
 
+    /// What becomes of a probe's source address, where the kernel may choose a VIP.
+    fn leaves(&self, target: IpAddr, sources: Option<&Sources>) -> Leaves {
+        let chosen = self.around.shown.iter().find(|ip| **ip != HOST).filter(|_| self.prefers_vips);
+        match (chosen, sources) {
+            (None, _) => Leaves::Well,
+            (Some(chosen), Some(sources)) if sources.is_forbidden(*chosen) => {
+                sources.instead_of(*chosen, target).map_or(Leaves::Nowhere, |_| Leaves::Well)
+            }
+            (Some(_), _) => Leaves::FromVip,
+        }
+    }
+
     fn probe_time(&mut self, spec: &CheckerSpec, by_path: bool) -> Duration {
         match self.server(spec.target.address, by_path) {
             Some(Server::Silent) => spec.target.connect_timeout,
@@ -317,7 +353,9 @@ impl World {
     fn outcome(&mut self, target: SocketAddr, by_path: bool) -> Outcome {
         let is_local_trouble = self.goes_wrong();
         let (verdict, reason) = match self.server(target, by_path) {
-            _ if is_local_trouble => (Verdict::Unverified, "no file descriptors left"),
+            _ if is_local_trouble || self.unaskable.contains(&target) => {
+                (Verdict::Unverified, "no file descriptors left")
+            }
             None | Some(Server::Answers) => (Verdict::Pass, "connected"),
             Some(Server::Refuses) => (Verdict::Fail, "connection refused"),
             Some(Server::Silent) => (Verdict::Fail, "no answer"),
