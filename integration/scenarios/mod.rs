@@ -50,6 +50,7 @@ mod vrrp_failover;
 mod vrrp_hostile;
 mod vrrp_interop;
 mod vrrp_kernel;
+mod vrrp_links;
 mod vrrp_pair;
 mod vrrp_soak;
 mod vrrp_three;
@@ -431,6 +432,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "the VMACs of an interface in a VRF are there, too, and answer",
         180,
         vrrp_vmac::run_vrf,
+    )),
+    both(scenario(
+        "vrrp-links",
+        "a NAT pair's inside dies in each way, beside keepalived; links get other MAC addresses, names, or are made anew",
+        400,
+        vrrp_links::run,
     )),
     scenario(
         "vrrp-hostile",

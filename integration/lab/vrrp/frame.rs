@@ -22,6 +22,11 @@ pub enum Message {
         address: Ipv6Addr,
         mac: [u8; 6],
     },
+    /// The answer to whoever asked for a neighbour.
+    NeighbourAnswer {
+        address: Ipv6Addr,
+        mac: [u8; 6],
+    },
     /// A report of group membership, IGMPv3 or MLDv2: records of type and group.
     Membership(Vec<(u8, IpAddr)>),
 }
@@ -101,10 +106,13 @@ fn read_v6(from_mac: [u8; 6], packet: &[u8]) -> Option<Message> {
             };
             Some(Message::Advert(advert))
         }
-        ICMP6 if payload.first() == Some(&136) && *destination.first()? == 0xff => {
+        ICMP6 if payload.first() == Some(&136) => {
             let address: [u8; 16] = payload.get(8..24)?.try_into().ok()?;
-            let mac = payload.get(26..32)?.try_into().ok()?;
-            Some(Message::NeighbourAdvertisement { address: address.into(), mac })
+            let (address, mac) = (address.into(), payload.get(26..32).unwrap_or(&from_mac).try_into().ok()?);
+            Some(match destination.first()? {
+                0xff => Message::NeighbourAdvertisement { address, mac },
+                _ => Message::NeighbourAnswer { address, mac },
+            })
         }
         // MLD travels behind a hop-by-hop header of 8 bytes with the router alert.
         0 if payload.get(8) == Some(&143) => {

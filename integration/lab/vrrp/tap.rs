@@ -34,14 +34,22 @@ struct Record {
 pub struct Tap(Arc<Record>);
 
 impl Tap {
-    /// Listens on the bridge, which passes every frame up, whoever it is for.
+    /// Listens on the segment's bridge.
     ///
     /// # Errors
     /// When there is no such bridge.
     pub fn start(lab: &Lab) -> Result<Tap, String> {
-        batch(Some(SWITCH), &format!("link set {WIRE} promisc on\n"))?;
+        Tap::on(lab, WIRE)
+    }
+
+    /// Listens on a bridge, which passes every frame up, whoever it is for.
+    ///
+    /// # Errors
+    /// When there is no such bridge.
+    pub fn on(lab: &Lab, bridge: &str) -> Result<Tap, String> {
+        batch(Some(SWITCH), &format!("link set {bridge} promisc on\n"))?;
         let switch = lab.host(SWITCH)?;
-        let socket = switch.enter(|| PacketSocket::open(WIRE))?;
+        let socket = switch.enter(|| PacketSocket::open(bridge))?;
         let record = Arc::new(Record::default());
         let tap = Tap(Arc::clone(&record));
         std::thread::spawn(move || {

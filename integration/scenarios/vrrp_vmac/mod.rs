@@ -3,7 +3,7 @@
 //! them, unasked and asked, also of the groups where neighbours look for the VIPs of IPv6.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV6, UdpSocket};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -13,9 +13,9 @@ use crate::lab::topology::batch;
 use crate::lab::vrrp::frame::{Advert, Message, checksum};
 use crate::lab::vrrp::node::{Make, Node};
 use crate::lab::vrrp::packet_socket::PacketSocket;
-use crate::lab::vrrp::segment::{Segment, VIP, address};
+use crate::lab::vrrp::segment::{Segment, VIP, address, link_local};
 use crate::lab::wait::{pause, seconds, wait_for};
-use crate::lab::{Lab, Verdict, claim, judge};
+use crate::lab::{Lab, Verdict, claim, judge, same};
 
 const CONF: &str = include_str!("director.conf");
 const SECOND: Duration = seconds(1);
@@ -56,6 +56,10 @@ pub fn run(lab: &mut Lab) -> Verdict {
     let group = [IpAddr::from([224, 0, 0, 18])];
     for director in ["d1", "d2"] {
         has_reported(&segment, director, asked, &group)?;
+    }
+    lab.step("somebody looks for the directors' own addresses: their interfaces answer, no virtual MAC address does");
+    for director in ["d1", "d2"] {
+        answers_itself(&segment, director)?;
     }
     lab.step("d2 stops, d1 is Master again");
     let stopped = Instant::now();
@@ -117,6 +121,36 @@ pub fn hears(segment: &Segment, mac: &str) -> Verdict {
     })
 }
 
+/// The client looks for a director's link-local address, and hears its own MAC address only: what a VMAC answers
+/// teaches neighbours and switches a wrong place.
+fn answers_itself(segment: &Segment, director: &str) -> Verdict {
+    let IpAddr::V6(local) = link_local(director)? else { return Err("no IPv6".to_owned()) };
+    let number = director.trim_start_matches('d').parse().map_err(|e| format!("{director}: {e}"))?;
+    let own = [2, 0, 0, 0, 0, number];
+    let asked = Instant::now();
+    segment.client.enter(|| {
+        let socket = UdpSocket::bind("[::]:0").map_err(|e| format!("a socket: {e}"))?;
+        let interface = rustix::net::netdevice::name_to_index(&socket, "eth0").map_err(|e| e.to_string())?;
+        let to = SocketAddrV6::new(local, 9, 0, interface);
+        socket.send_to(b"who has you?", to).map(drop).map_err(|e| format!("to {to}: {e}"))
+    })?;
+    let first = segment.tap.wait(&format!("{local} is found"), asked, seconds(3), |p| match p.message {
+        Message::NeighbourAnswer { address, .. } if address == local => Some(p.at),
+        _ => None,
+    })?;
+    // Another answer follows at once.
+    pause(SECOND);
+    let mut heard = BTreeSet::new();
+    for passed in segment.tap.between(first, Instant::now()) {
+        if let Message::NeighbourAnswer { address, mac } = passed.message
+            && address == local
+        {
+            heard.insert(mac);
+        }
+    }
+    same(&format!("who answers for {director}"), &heard, &[own].into())
+}
+
 /// Waits until a director speaks for both virtual routers.
 fn speaks(segment: &Segment, director: &str, from: Instant) -> Verdict {
     let source = address(director)?;
@@ -159,6 +193,7 @@ fn virtual_frames(segment: &Segment, from: Instant) -> BTreeMap<&'static str, us
             let kind = match passed.message {
                 Message::Advert(_) => "advertisement",
                 Message::GratuitousArp { .. } | Message::NeighbourAdvertisement { .. } => "announcement",
+                Message::NeighbourAnswer { .. } => "answer",
                 Message::Membership(_) => "report",
             };
             *seen.entry(kind).or_default() += 1;
