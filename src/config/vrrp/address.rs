@@ -107,7 +107,11 @@ pub const ADDRESS: Table<More> = Table::of(
         flag("mngtmpaddr", |o| &mut o.manages_temporary, "The kernel makes temporary addresses of it."),
         flag("noprefixroute", |o| &mut o.no_prefix_route, "Do not make a route to its network."),
         flag("autojoin", |o| &mut o.joins, "Join its group, where it is a multicast address."),
-        flag("no_track", |o| &mut o.is_untracked, "Do not put it back when somebody removes it."),
+        flag(
+            "no_track",
+            |o| &mut o.is_untracked,
+            "Do not put it back when somebody removes it, and do not follow its interface.",
+        ),
         Keyword::new(
             "use_vmac",
             Kind::Words { what: "", min: 0, max: 0, read: |_, _, _| {} },

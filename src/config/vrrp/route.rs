@@ -20,7 +20,7 @@ pub const TABLE: &str = "route";
 /// The same of next hops.
 pub const HOP_TABLE: &str = "next_hop";
 /// What `no_track` means.
-pub const UNTRACKED: &str = "Do not put it back when somebody removes it.";
+pub const UNTRACKED: &str = "Do not put it back when somebody removes it, and do not follow its interface.";
 /// The protocol of routes of keepalived's kind (RTPROT_KEEPALIVED).
 const PROTOCOL: u8 = 18;
 const MAX_HOPS: usize = 64;
