@@ -35,6 +35,9 @@ const START: Duration = seconds(15);
 /// Clients doubt what they know of a neighbour after some seconds.
 const SERVED: Duration = seconds(8);
 
+/// A part of the story.
+type Part = fn(&Net, &Lab) -> Verdict;
+
 struct Net {
     outer: Tap,
     inner: Tap,
@@ -52,7 +55,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
         lab.step(&names);
         net.inside_dies(lab, first, second).map_err(|e| format!("{names}: {e}"))?;
     }
-    let parts: [(&str, fn(&Net, &Lab) -> Verdict); 5] = [
+    let parts: [(&str, Part); 5] = [
         ("an inside that is not there at the start", Net::comes_late),
         ("another MAC address", Net::changes_mac),
         ("another name", Net::is_renamed),
