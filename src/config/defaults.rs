@@ -49,6 +49,8 @@ pub struct Defaults {
     pub status: (u16, u16),
     /// An instance of `state MASTER` without `priority` is the owner of its addresses.
     pub owner_by_state: bool,
+    /// `check_unicast_src`, and the TTL of peers on the own link.
+    pub checks_peers: bool,
     /// `vrrp_forwarding_weight`.
     pub forwarding_weight: u8,
     /// Settings of the kernel, by name.
@@ -74,6 +76,7 @@ pub fn defaults(dialect: Dialect) -> Defaults {
         path_check: false,
         status: (200, 299),
         owner_by_state: true,
+        checks_peers: false,
         forwarding_weight: 0,
         sysctl: &[],
     };
@@ -90,6 +93,8 @@ pub fn defaults(dialect: Dialect) -> Defaults {
             alpha: true,
             path_check: true,
             owner_by_state: false,
+            // One packet from anywhere makes a Master yield.
+            checks_peers: true,
             // A director that cannot forward leaves the VIP to one that can.
             forwarding_weight: 50,
             // Without them, connections to a server that is gone hang until they time out.

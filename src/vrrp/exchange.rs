@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::event::Event;
+use super::listening::Listening;
 use super::settings::{Settings, TrackTarget};
 use crate::net::types::{Host, LinkIndex, News, Op, Prefix, Refusal};
 
@@ -22,6 +23,8 @@ pub enum Input {
     News(News),
     /// A packet arrived.
     Received(Datagram),
+    /// What became of the sockets of [`Effect::Listen`]: after each, and whenever it changes.
+    Listening(Listening),
     /// All that had arrived when [`Effect::Drain`] was performed has been told.
     Drained,
     /// What is followed changed, or is known for the first time.

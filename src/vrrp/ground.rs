@@ -28,6 +28,8 @@ pub struct Ground {
     /// Multicast groups of its VMAC that the link below reports: a Backup's VMAC must not be heard of, or a switch
     /// looks for it there.
     pub groups: BTreeSet<(LinkIndex, IpAddr)>,
+    /// IPv4 peers in a network of its link, where these must have TTL 255.
+    pub near: BTreeSet<IpAddr>,
     /// Why it cannot be Master or Backup.
     pub fault: Option<String>,
     /// What it waits for in Init.
@@ -81,6 +83,9 @@ pub fn of(
             (None, None) => ground.waits_for = Some(format!("VMAC {}", vmac.name)),
         }
     }
+    if let Some(base) = base {
+        ground.near = near(settings, host, base);
+    }
     match source::choose(settings, host, base, vips, known) {
         Ok(source) => ground.source = Some(source),
         Err(reason) => {
@@ -111,6 +116,17 @@ fn fault_of_port(link: &Link, host: &Host) -> String {
     let master = master.map_or("another interface", |master| &*master.name);
     let name = &link.name;
     format!("interface {name} is a port of {master}, which gets its packets: write `interface {master}`")
+}
+
+/// Peers that send without a router between, so with TTL 255: where that is to be checked.
+fn near(settings: &InstanceSettings, host: &Host, link: LinkIndex) -> BTreeSet<IpAddr> {
+    let Transport::Unicast { peers, guards_ttl: true, .. } = &settings.transport else {
+        return BTreeSet::new();
+    };
+    // keepalived sends IPv6 with the kernel's hop limit, 64.
+    let networks: Vec<_> = host.addresses.listed(link).iter().map(|h| h.network()).collect();
+    let unsaid = peers.iter().filter(|p| p.min_hop_limit == 0 && p.address.is_ipv4()).map(|p| p.address);
+    unsaid.filter(|peer| networks.iter().any(|network| network.contains(*peer))).collect()
 }
 
 /// The groups its VMAC is a member of: that of its advertisements, and those where neighbours look for its addresses.

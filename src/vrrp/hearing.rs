@@ -111,7 +111,9 @@ impl Router {
         let advert = &heard.advert;
         member.tally.accepted += 1;
         member.speakers.accepted(source, manner(heard, datagram), now);
-        let is_believed = member.instance.believes(advert.interval);
+        let usual = member.settings().advert_interval;
+        let is_believed = member.instance.believes(advert.interval)
+            || member.speakers.has_repeated(source, advert.interval, usual, now);
         let interval = Some(advert.interval).filter(|_| is_believed);
         let claim = Claim { source, priority: advert.priority, interval };
         let (is_late, since) = (member.instance.is_late(now), member.instance.since());
@@ -123,7 +125,7 @@ impl Router {
                 Reaction::Assert { is_in_vain: true, .. } => {
                     Some(("in_vain", in_vain(advert.priority, member.instance.priority())))
                 }
-                _ => disagreement(member, heard, is_believed),
+                _ => disagreement(member, heard, source, is_believed),
             };
             self.compare(name, source, difference, now, out);
         }
@@ -277,7 +279,11 @@ fn check(member: &Member, heard: &Heard, datagram: &Datagram) -> Result<(), Flaw
         Transport::Unicast { peers, checks_source, .. } => {
             let peer = peers.iter().find(|peer| peer.address == datagram.source);
             if let Some(peer) = peer {
-                let (least, most, has) = (peer.min_hop_limit, peer.max_hop_limit, datagram.hop_limit);
+                let least = match member.ground.near.contains(&peer.address) {
+                    true => packet::HOP_LIMIT,
+                    false => peer.min_hop_limit,
+                };
+                let (most, has) = (peer.max_hop_limit, datagram.hop_limit);
                 if has < least || has > most {
                     return Err(Flaw::HopLimit { has, least, most });
                 }
@@ -341,12 +347,24 @@ fn difference(flaw: &Flaw) -> Option<String> {
 }
 
 /// What is odd about an advertisement that is accepted.
-fn disagreement(member: &Member, heard: &Heard, is_believed: bool) -> Option<(&'static str, String)> {
+fn disagreement(
+    member: &Member,
+    heard: &Heard,
+    source: IpAddr,
+    is_believed: bool,
+) -> Option<(&'static str, String)> {
     let settings = member.settings();
     let advert = &heard.advert;
     if member.instance.is_owner() && advert.priority == 255 {
         let words = "both have priority 255, which only the owner of the addresses may have: lower one";
         return Some(("owner", words.to_owned()));
+    }
+    if let Transport::Unicast { peers, .. } = &settings.transport
+        && !peers.iter().any(|peer| peer.address == source)
+    {
+        let words =
+            "it is not among our unicast_peer: add it, or write check_unicast_src so that it is ignored";
+        return Some(("stranger", words.to_owned()));
     }
     let ours: BTreeSet<IpAddr> = settings.addresses.iter().map(|a| a.wanted.prefix.ip).collect();
     let theirs: BTreeSet<IpAddr> = advert.addresses.iter().copied().collect();
@@ -355,7 +373,7 @@ fn disagreement(member: &Member, heard: &Heard, is_believed: bool) -> Option<(&'
     }
     if !is_believed {
         let words = format!(
-            "it advertises every {:?}, we every {:?}: too far apart to be meant, so we keep to ours",
+            "it advertises every {:?}, we every {:?}: too far apart to be believed at once, so we keep to ours until it says so again",
             advert.interval, settings.advert_interval
         );
         return Some(("interval", words));

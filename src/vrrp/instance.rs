@@ -262,8 +262,11 @@ impl Instance {
     }
 
     fn follow(&mut self, now: Instant, claim: Claim) {
+        // An interval that is not to be believed yet does not undo the one that was.
+        let is_same = self.master.is_some_and(|known| known.source == claim.source);
+        let known = self.learnt.filter(|_| is_same);
         self.master = Some(claim);
-        self.learnt = claim.interval;
+        self.learnt = claim.interval.or(known);
         self.timer = Some(now + self.master_down());
     }
 
@@ -373,8 +376,8 @@ impl Instance {
         }
     }
 
-    /// Whether an interval may be believed: foreign ones are bounded, or one packet would make this host blind for
-    /// minutes, or claim before its time.
+    /// Whether an interval may be believed at once: foreign ones are bounded, or one packet would make this host blind
+    /// for minutes, or claim before its time.
     pub fn believes(&self, interval: Duration) -> bool {
         let own = self.settings.advert_interval;
         interval >= own / 4 && interval <= own * 4

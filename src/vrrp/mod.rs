@@ -16,6 +16,7 @@ mod group;
 mod hearing;
 mod holdings;
 mod instance;
+pub mod listening;
 mod member;
 mod needed_links;
 pub mod packet;

@@ -18,6 +18,7 @@ use super::exchange::{DirectorLevel, Effect, Endpoint, Input, State, Testament};
 use super::group::Group;
 use super::holdings::{self, Holdings};
 use super::instance::Reaction;
+use super::listening::Listening;
 use super::member::Member;
 use super::reload::Leaving;
 use super::settings::{OnCrash, Settings};
@@ -79,6 +80,8 @@ pub struct Router {
     pub(super) router_links: BTreeSet<LinkIndex>,
     inherited: BTreeSet<String>,
     listening: Arc<BTreeSet<Endpoint>>,
+    /// What became of those sockets.
+    pub(super) sockets: Listening,
     joined: BTreeSet<(LinkIndex, IpAddr)>,
     testament: Arc<Testament>,
     drain: Option<Drain>,
@@ -115,6 +118,7 @@ impl Router {
             router_links: BTreeSet::new(),
             inherited: BTreeSet::new(),
             listening: Arc::default(),
+            sockets: Listening::default(),
             joined: BTreeSet::new(),
             testament: Arc::default(),
             drain: None,
@@ -135,6 +139,16 @@ impl Router {
             Input::News(news) => self.hear_news(&news, now),
             Input::Received(datagram) => self.receive(&datagram, now, out),
             Input::Drained => self.drained(now, out),
+            Input::Listening(sockets) => {
+                if self.sockets.failed != sockets.failed {
+                    self.cause = match sockets.failed.values().next() {
+                        None => "all sockets are open".to_owned(),
+                        Some(failure) => failure.to_string(),
+                    };
+                }
+                self.is_dirty |= self.sockets != sockets;
+                self.sockets = sockets;
+            }
             Input::Tracked { target, level } => {
                 if self.levels.level(&target, &Host::default()) != Some(level) {
                     let (what, how) = (track::words(&target), track::level_words(&target, Some(level)));

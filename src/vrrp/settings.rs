@@ -232,6 +232,8 @@ pub enum Transport {
         hop_limit: u8,
         /// Hear these only (`check_unicast_src`).
         checks_source: bool,
+        /// IPv4 peers in a network of the interface send with TTL 255 (RFC 5082), unless their least is given.
+        guards_ttl: bool,
     },
 }
 

@@ -43,6 +43,8 @@ pub struct Manner {
 pub struct Speaker {
     /// How, the last time.
     pub manner: Manner,
+    /// The interval it gives, and since when it gives that one.
+    pub interval: Option<(Duration, Instant)>,
     /// Advertisements that were accepted.
     pub accepted: u64,
     /// Those that were not.
@@ -79,8 +81,19 @@ pub struct Speakers {
 impl Speakers {
     /// Somebody was accepted.
     pub fn accepted(&mut self, source: IpAddr, manner: Manner, now: Instant) {
+        let interval = manner.interval;
         let speaker = self.speaker(source, manner, now);
         speaker.accepted += 1;
+        if speaker.interval.map(|(known, _)| known) != interval {
+            speaker.interval = interval.map(|interval| (interval, now));
+        }
+    }
+
+    /// Whether somebody who was accepted has given this interval before: a single packet, or a copy of it, proves
+    /// nothing. `usual` is the own interval; answers come sooner than intervals.
+    pub fn has_repeated(&self, source: IpAddr, interval: Duration, usual: Duration, now: Instant) -> bool {
+        let known = self.table.get(&source).and_then(|speaker| speaker.interval);
+        known.is_some_and(|(known, since)| known == interval && now.since(since) >= interval.min(usual) / 2)
     }
 
     /// Somebody was refused.
@@ -100,6 +113,7 @@ impl Speakers {
         }
         let speaker = self.table.entry(source).or_insert_with(|| Speaker {
             manner: manner.clone(),
+            interval: None,
             accepted: 0,
             refused: 0,
             last: now,

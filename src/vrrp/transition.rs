@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::event::Event;
-use super::exchange::{Effect, State};
+use super::exchange::{Effect, Endpoint, State};
 use super::ground;
 use super::group;
 use super::instance::Claim;
@@ -72,8 +72,9 @@ impl Router {
         let penalty = if cannot_forward { i64::from(self.settings.forwarding_weight) } else { 0 };
         let sum = own.sum.saturating_add(shared.sum).saturating_sub(penalty);
         let needed = || needed_links::fault(member.settings(), host);
-        let fault = ground.fault.clone().or_else(needed).or(own.fault).or(shared.fault);
-        let waits_for = ground.waits_for.clone().or(own.unknown).or(shared.unknown);
+        let (deaf, unopened) = self.without_socket(member.state(), ground.endpoint.as_ref());
+        let fault = ground.fault.clone().or_else(needed).or(deaf).or(own.fault).or(shared.fault);
+        let waits_for = ground.waits_for.clone().or(unopened).or(own.unknown).or(shared.unknown);
         if fault.is_some() && member.state() == State::Master && ground.endpoint.is_none() {
             // The last words leave while there is a socket.
             self.advertise(name, Some(0), now, out);
@@ -90,6 +91,21 @@ impl Router {
             out.push(Effect::Event(Event::Priority { instance, state, from, to, reason }));
         }
         fault
+    }
+
+    /// Why it must not be Master or Backup without its socket, and what it waits for in Init.
+    fn without_socket(&self, state: State, endpoint: Option<&Endpoint>) -> (Option<String>, Option<String>) {
+        let Some(endpoint) = endpoint else { return (None, None) };
+        match self.sockets.failure(endpoint) {
+            Some(failure) => (Some(failure.to_string()), None),
+            None if self.sockets.is_open(endpoint) => (None, None),
+            // One that is Master or Backup goes on: its new socket is open in a moment, or is known not to be.
+            None => match state {
+                State::Init => (None, Some("its socket".to_owned())),
+                State::Fault => (Some("its socket is not open yet".to_owned()), None),
+                State::Backup | State::Master => (None, None),
+            },
+        }
     }
 
     /// Those faults that have lasted long enough to be their sync groups', too.

@@ -157,7 +157,7 @@ fn common_words_are_the_defaults_of_instances() {
 fn unicast_speaks_to_peers_and_hears_them_only_where_asked() {
     let words = "virtual_ipaddress {\n192.0.2.10\n}\nunicast_src_ip 192.0.2.1\nunicast_ttl 9\n";
     let instance = one(&format!("{words}unicast_peer {{\n192.0.2.2\n192.0.2.3 min_ttl 254 max_ttl 255\n}}"));
-    let Transport::Unicast { peers, hop_limit, checks_source } = &instance.transport else { panic!() };
+    let Transport::Unicast { peers, hop_limit, checks_source, .. } = &instance.transport else { panic!() };
     assert_eq!((*hop_limit, *checks_source), (9, true));
     let of = |n: usize| (peers[n].address.to_string(), peers[n].min_hop_limit, peers[n].max_hop_limit);
     assert_eq!((of(0), of(1)), (("192.0.2.2".to_owned(), 0, 255), ("192.0.2.3".to_owned(), 254, 255)));
@@ -190,6 +190,33 @@ fn secrets_are_kept_and_not_told() {
         let told = format!("{instance:?}");
         assert!(!told.contains("115, 51") && !told.contains("97, 98") && !told.contains("s3cret"), "{told}");
     }
+}
+
+#[test]
+fn yaml_checks_unicast_peers_by_default_and_keepalived_conf_is_warned() {
+    let yaml = |more: &str| {
+        let text = format!(
+            "vrrp:\n  instances:\n    - name: a\n      interface: eth0\n      virtual_router_id: 1\n      \
+             unicast_peers: [192.0.2.2]\n      addresses: [192.0.2.1/24]\n{more}"
+        );
+        let transport = config(yaml_loaded(&text)).vrrp.instances[0].transport.clone();
+        let Transport::Unicast { checks_source, guards_ttl, .. } = transport else { panic!() };
+        (checks_source, guards_ttl)
+    };
+    assert_eq!(yaml(""), (true, true));
+    assert_eq!(yaml("      unicast_ttl: 64\n"), (true, false), "peers have the same TTL");
+    assert_eq!(yaml("      check_unicast_src: false\n"), (false, false));
+    assert_eq!(yaml("defaults: keepalived\n"), (false, false));
+    let warnings = |more: &str| {
+        let text = format!(
+            "vrrp_instance VI {{\ninterface eth0\nvirtual_router_id 1\nunicast_peer {{\n192.0.2.2\n}}\n\
+             virtual_ipaddress {{\n192.0.2.10\n}}\n{more}\n}}\n"
+        );
+        let loaded = load_from(&files("k.conf", &text), Path::new("k.conf"), Strictness::Strict);
+        loaded.diagnostics.iter().filter(|d| d.message.contains("listens to every sender")).count()
+    };
+    assert_eq!((warnings(""), warnings("auth_hmac {\nkey 1 file:/etc/key\n}")), (1, 0));
+    assert_eq!(warnings("check_unicast_src"), 0);
 }
 
 #[test]

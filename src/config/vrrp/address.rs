@@ -185,9 +185,9 @@ pub fn read(node: &Node, reader: &mut Reader<'_>) -> Vec<AddressOptions> {
     found
 }
 
-/// Reads a block of `ADDRESS [min_ttl N] [max_ttl N]` lines.
-pub fn peers(node: &Node, reader: &mut Reader<'_>) -> Vec<PeerOptions> {
-    let mut found = Vec::new();
+/// Reads a block of `ADDRESS [min_ttl N] [max_ttl N]` lines, and whether one of them could not be read.
+pub fn peers(node: &Node, reader: &mut Reader<'_>) -> (Vec<PeerOptions>, bool) {
+    let (mut found, mut has_unread) = (Vec::new(), false);
     for Line { first, options, span } in lines(&PEER, "address", node, reader) {
         let mut more = PeerMore::default();
         reader.block(&PEER, &options, &mut more);
@@ -203,10 +203,13 @@ pub fn peers(node: &Node, reader: &mut Reader<'_>) -> Vec<PeerOptions> {
                 span,
                 has_range: least.or(most).is_some(),
             }),
-            Err(wrong) => reader.wrong(&node.keyword.text, word, "an IP address", wrong),
+            Err(wrong) => {
+                has_unread = true;
+                reader.wrong(&node.keyword.text, word, "an IP address", wrong);
+            }
         }
     }
-    found
+    (found, has_unread)
 }
 
 impl AddressOptions {

@@ -38,6 +38,13 @@ pub struct AuthenticationOptions {
     password: Slot<Secret>,
 }
 
+impl AuthenticationOptions {
+    /// Whether its packets prove who sent them.
+    pub fn is_header(&self) -> bool {
+        get(&self.kind) == Some(Type::Ah)
+    }
+}
+
 /// `auth_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {

@@ -54,6 +54,8 @@ pub struct InstanceOptions {
     pub tracks_source: Slot<bool>,
     /// `unicast_peer`.
     pub peers: Vec<PeerOptions>,
+    /// A line of it is no peer, which was said.
+    pub has_unread_peer: bool,
     /// Where `unicast_peer` is.
     pub unicast: Option<Span>,
     /// `unicast_ttl`.
@@ -239,7 +241,9 @@ const ADVERTS: &[Keyword<InstanceOptions>] = &[
             table: Some(address::PEER_TABLE),
             read: |o: &mut InstanceOptions, n, r| {
                 o.unicast = Some(n.keyword.span);
-                o.peers.extend(address::peers(n, r));
+                let (peers, has_unread) = address::peers(n, r);
+                o.peers.extend(peers);
+                o.has_unread_peer |= has_unread;
             },
         },
         "Whom advertisements are sent to, instead of the group.",
@@ -252,7 +256,7 @@ const ADVERTS: &[Keyword<InstanceOptions>] = &[
     ),
     flag("unicast_fault_no_peer", |o| &mut o.wants_peer, "Without a peer the configuration is refused.")
         .yaml(Yaml::Absent),
-    flag("check_unicast_src", |o| &mut o.checks_source, "Hear configured peers only."),
+    flag("check_unicast_src", |o| &mut o.checks_source, "Listen to configured peers only."),
     Keyword::unread(
         "old_unicast_checksum",
         Stance::Ignored("checksums of keepalived before 1.3.7 are neither sent nor understood"),

@@ -191,6 +191,9 @@ impl Task {
         if self.wire.deadline().is_some_and(|at| at <= now) {
             let told = self.wire.tend(now);
             self.complain_of(told);
+            if let Some(listening) = self.wire.news() {
+                self.handle(Input::Listening(listening));
+            }
         }
         if self.reading.is_none() && self.read_at.is_some_and(|at| at <= now) {
             self.read_host(now);
@@ -370,6 +373,10 @@ impl Task {
                 Effect::Listen(endpoints) => {
                     let told = self.wire.listen(clock::now(), endpoints.iter());
                     self.complain_of(told);
+                    if let Some(listening) = self.wire.news() {
+                        self.router.handle(clock::now(), Input::Listening(listening), &mut effects);
+                        queue.extend(effects.drain(..));
+                    }
                 }
                 Effect::Join(groups) => {
                     let told = self.groups.want(groups);

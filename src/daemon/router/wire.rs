@@ -3,7 +3,7 @@
 //! It decides nothing: packets go up as they came. Who speaks from two addresses on one link hears through one
 //! socket, or every packet would come twice. A socket that cannot be had is tried again every second.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
@@ -21,6 +21,7 @@ use crate::net::kernel::register;
 use crate::net::types::LinkIndex;
 use crate::time::Instant;
 use crate::vrrp::exchange::{Datagram, Endpoint, Transmission};
+use crate::vrrp::listening::{Listening, SocketFailure, SocketStep};
 
 /// Between two attempts to open a socket.
 const RETRY: Duration = Duration::from_secs(1);
@@ -49,7 +50,11 @@ struct Wanted {
 
 enum Attempt {
     Open(Socket),
-    Failed { next: Instant, why: String },
+    /// None: not tried yet.
+    Failed {
+        next: Instant,
+        failure: Option<SocketFailure>,
+    },
 }
 
 /// The sockets.
@@ -57,6 +62,9 @@ pub(super) struct Wire {
     ears: BTreeMap<u64, (Ear, Wanted)>,
     mouths: BTreeMap<Mouth, Wanted>,
     next_key: u64,
+    endpoints: BTreeSet<Endpoint>,
+    /// What became of their sockets, as it was reported last.
+    reported: Listening,
     /// Tells which ears have something to hear: level-triggered, so that what is left is told again.
     ready: AsyncFd<OwnedFd>,
     frames: Frames,
@@ -73,6 +81,8 @@ impl Wire {
             ears: BTreeMap::new(),
             mouths: BTreeMap::new(),
             next_key: 0,
+            endpoints: BTreeSet::new(),
+            reported: Listening::default(),
             ready: register(epoll::create(epoll::CreateFlags::CLOEXEC)?)?,
             frames: Frames::open()?,
             buffer: Buffer::default(),
@@ -85,8 +95,9 @@ impl Wire {
         now: Instant,
         endpoints: impl IntoIterator<Item = &'a Endpoint>,
     ) -> Vec<String> {
+        self.endpoints = endpoints.into_iter().cloned().collect();
         let (mut ears, mut mouths) = (BTreeMap::<Ear, Endpoint>::new(), BTreeMap::new());
-        for endpoint in endpoints {
+        for endpoint in &self.endpoints {
             let ear = ears.entry(ear_of(endpoint)).or_insert_with(|| endpoint.clone());
             ear.receive_buffer = ear.receive_buffer.max(endpoint.receive_buffer);
             mouths.insert(mouth_of(endpoint), endpoint.clone());
@@ -114,7 +125,8 @@ impl Wire {
             let (epoll, key) = (self.ready.get_ref(), *key);
             told.extend(wanted.tend(now, "hear", |endpoint| {
                 let socket = socket::hearing(endpoint)?;
-                epoll::add(epoll, &socket, epoll::EventData::new_u64(key), epoll::EventFlags::IN)?;
+                let added = epoll::add(epoll, &socket, epoll::EventData::new_u64(key), epoll::EventFlags::IN);
+                socket::at(SocketStep::Watch, added.map_err(io::Error::from))?;
                 Ok(socket)
             }));
         }
@@ -122,6 +134,29 @@ impl Wire {
             told.extend(wanted.tend(now, "speak", socket::speaking));
         }
         told
+    }
+
+    /// What became of the sockets, where that is not what was reported last.
+    pub(super) fn news(&mut self) -> Option<Listening> {
+        let ears: BTreeMap<Ear, &Wanted> = self.ears.values().map(|(ear, wanted)| (*ear, wanted)).collect();
+        let mut listening = Listening::default();
+        for endpoint in &self.endpoints {
+            let both = [ears.get(&ear_of(endpoint)).copied(), self.mouths.get(&mouth_of(endpoint))];
+            let failure = both.iter().flatten().find_map(|wanted| match wanted.state {
+                Attempt::Open(_) => None,
+                Attempt::Failed { failure, .. } => failure,
+            });
+            if let Some(failure) = failure {
+                listening.failed.insert(endpoint.clone(), failure);
+            } else {
+                listening.open.insert(endpoint.clone());
+            }
+        }
+        if listening == self.reported {
+            return None;
+        }
+        self.reported = listening.clone();
+        Some(listening)
     }
 
     /// When an attempt is due.
@@ -170,7 +205,8 @@ impl Wire {
         let failed = |error: &dyn std::fmt::Display| format!("cannot send to {destination}: {error}");
         let socket = match self.mouths.get(&mouth_of(endpoint)).map(|wanted| &wanted.state) {
             Some(Attempt::Open(socket)) => socket,
-            Some(Attempt::Failed { why, .. }) => return Err(failed(why)),
+            Some(Attempt::Failed { failure: Some(failure), .. }) => return Err(failed(failure)),
+            Some(Attempt::Failed { failure: None, .. }) => return Err(failed(&"its socket is not open yet")),
             None => return Err(failed(&"its socket was closed")),
         };
         let is_group = destination.is_multicast();
@@ -198,7 +234,7 @@ impl Wire {
 
 impl Wanted {
     fn new(now: Instant, endpoint: Endpoint) -> Wanted {
-        Wanted { endpoint, state: Attempt::Failed { next: now, why: String::new() } }
+        Wanted { endpoint, state: Attempt::Failed { next: now, failure: None } }
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -213,9 +249,9 @@ impl Wanted {
         &mut self,
         now: Instant,
         what: &str,
-        open: impl FnOnce(&Endpoint) -> io::Result<Socket>,
+        open: impl FnOnce(&Endpoint) -> Result<Socket, SocketFailure>,
     ) -> Option<String> {
-        let Attempt::Failed { next, why } = &mut self.state else { return None };
+        let Attempt::Failed { next, failure } = &mut self.state else { return None };
         if *next > now {
             return None;
         }
@@ -226,14 +262,10 @@ impl Wanted {
             }
             Err(error) => {
                 *next = now + RETRY;
-                let text = error.to_string();
-                if *why == text {
+                if failure.replace(error) == Some(error) {
                     return None;
                 }
-                let own = self.endpoint.source;
-                let told = format!("cannot {what} VRRP at {own}: {text}: tried again every second");
-                *why = text;
-                Some(told)
+                Some(format!("cannot {what} VRRP at {}: {error}", self.endpoint.source))
             }
         }
     }

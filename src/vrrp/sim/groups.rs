@@ -186,7 +186,8 @@ fn a_link_down_a_lost_source_and_a_failed_script_are_faults_and_over_when_they_a
 
 #[test]
 fn unicast_without_a_peer_is_a_fault() {
-    let transport = Transport::Unicast { peers: Vec::new(), hop_limit: 255, checks_source: false };
+    let transport =
+        Transport::Unicast { peers: Vec::new(), hop_limit: 255, checks_source: false, guards_ttl: false };
     let mut world = alone(InstanceSettings { transport, ..instance("a", 51, 100) });
     world.run(SETTLE_LIMIT);
     assert_eq!(world.status(0, "a").state, State::Fault);

@@ -11,6 +11,7 @@ use crate::vrrp::event::Event;
 use crate::vrrp::exchange::{Endpoint, State};
 use crate::vrrp::packet;
 use crate::vrrp::settings::InstanceSettings;
+use crate::vrrp::status::InstanceStatus;
 
 /// Until a change of the host has been read.
 const NEWS: Duration = Duration::from_millis(10);
@@ -174,9 +175,13 @@ fn one_of_them_is_best(world: &mut World, name: &str, masters: &[usize]) {
         let is_alone = !n.settings.groups.iter().any(|g| g.members.iter().any(|m| m == name));
         is_alone && n.settings.instances.iter().any(|i| i.name == name && i.preempts)
     });
-    let best = all.iter().max_by_key(|(_, s)| (s.priority, s.source)).map(|(n, _)| *n);
-    if is_free && best.is_some_and(|best| masters != [best]) {
-        world.broken.push(format!("the best one is Master: {name} is {masters:?}, should be {best:?}"));
+    // Nobody preempts a Master of the same priority, however high its own address is.
+    let best = all.iter().map(|(_, s)| s.priority).max();
+    let is_best = |(node, s): &(usize, InstanceStatus)| masters == [*node] && Some(s.priority) == best;
+    if is_free && !all.iter().any(is_best) {
+        world
+            .broken
+            .push(format!("the best one is Master: {name} is {masters:?}, the best priority is {best:?}"));
     }
 }
 

@@ -6,6 +6,7 @@
 //! `LVSD_SIM_SEEDS=0..10000`.
 
 mod addresses;
+mod believed;
 mod conflicts;
 mod groups;
 mod invariants;
@@ -16,6 +17,7 @@ mod noise;
 mod protocol;
 mod reports;
 pub mod site;
+mod sockets;
 mod sources;
 mod sweep;
 mod world;

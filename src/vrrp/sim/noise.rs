@@ -1,6 +1,7 @@
 //! Inputs in no sensible order, from a shell, a kernel and a network that have lost their minds: nothing panics,
 //! nothing spins, nothing grows.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use super::sweep::random_site;
 use crate::net::types::{HeldAddress, Host, Link, LinkIndex, MacAddress, News, Op, Prefix, Refusal};
 use crate::time::Instant;
 use crate::vrrp::Router;
-use crate::vrrp::exchange::{Datagram, DirectorLevel, Effect, Input, TrackLevel};
+use crate::vrrp::exchange::{Datagram, DirectorLevel, Effect, Endpoint, Input, TrackLevel};
+use crate::vrrp::listening::{Listening, SocketFailure, SocketStep};
 use crate::vrrp::settings::TrackTarget;
 
 #[test]
@@ -29,7 +31,12 @@ fn no_order_of_inputs_makes_it_panic_or_spin() {
             assert!(deadline.is_none_or(|at| at > now), "seed {seed}, step {step}: {deadline:?} at {now:?}");
             assert!(effects.len() < 2000, "seed {seed}, step {step}: {} effects", effects.len());
             for effect in effects {
-                if let Effect::Send(t) = effect {
+                if let Effect::Listen(endpoints) = effect {
+                    // Most of the time all is well.
+                    let open = if rng.u32(0..4) > 0 { BTreeSet::clone(&endpoints) } else { BTreeSet::new() };
+                    let listening = Listening { open, ..Listening::default() };
+                    router.handle(now, Input::Listening(listening), &mut Vec::new());
+                } else if let Effect::Send(t) = effect {
                     let (destination, hop_limit) = (t.destination, t.hop_limit);
                     let (link, protocol) = (t.endpoint.link.unwrap_or(LinkIndex(1)), t.endpoint.protocol);
                     let source = IpAddr::from([10, 0, 0, rng.u8(..)]);
@@ -60,12 +67,33 @@ fn random_input(rng: &mut fastrand::Rng, sent: &[Datagram]) -> Input {
             cannot_forward: rng.bool().then(|| "some reason".to_owned()),
         }),
         30 => Input::Clock(Duration::from_secs(rng.u64(..))),
-        31..=36 => Input::Applied(random_refusals(rng)),
+        31..=35 => Input::Applied(random_refusals(rng)),
         37 => Input::RouterLinks((0..rng.u32(0..3)).map(LinkIndex).collect()),
+        36 => Input::Listening(random_listening(rng, sent)),
         38 => Input::Inherited(["a", "b", "nobody"].into_iter().map(str::to_owned).collect()),
         _ if rng.u32(0..20) == 0 => Input::Stop,
         _ => Input::Reload(Arc::new(random_site(rng, 2).remove(0))),
     }
+}
+
+/// Of sockets nobody asked for, of which some may be those that are needed.
+fn random_listening(rng: &mut fastrand::Rng, sent: &[Datagram]) -> Listening {
+    let mut listening = Listening::default();
+    for datagram in sent {
+        let endpoint = Endpoint {
+            link: Some(datagram.link),
+            protocol: datagram.protocol,
+            group: Some(datagram.destination).filter(IpAddr::is_multicast),
+            source: datagram.source,
+            receive_buffer: 0,
+        };
+        if rng.bool() {
+            listening.open.insert(endpoint);
+        } else {
+            listening.failed.insert(endpoint, SocketFailure { step: SocketStep::Join, errno: 105 });
+        }
+    }
+    listening
 }
 
 fn random_refusals(rng: &mut fastrand::Rng) -> Vec<Refusal> {

@@ -307,7 +307,7 @@ fn version_3_learns_the_masters_interval_and_has_its_own_as_master() {
 }
 
 #[test]
-fn an_interval_nobody_can_mean_is_told_and_not_adopted() {
+fn an_odd_interval_in_a_single_packet_is_reported_and_not_adopted() {
     for interval in [100 * MILLISECOND, Duration::from_millis(40_950)] {
         let mut world = World::with(vec![settings(vec![instance("a", 51, 100)])]);
         stranger(&mut world, [10, 0, 0, 9], |advert| {
@@ -316,7 +316,7 @@ fn an_interval_nobody_can_mean_is_told_and_not_adopted() {
         world.run(MILLISECOND);
         assert_eq!(world.status(0, "a").interval_milliseconds, 1000);
         let told = world.told(0, "vrrp_conflict");
-        assert!(told.len() == 1 && told[0].contains("too far apart to be meant"), "{told:?}");
+        assert!(told.len() == 1 && told[0].contains("too far apart to be believed at once"), "{told:?}");
     }
 }
 

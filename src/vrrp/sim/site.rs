@@ -96,7 +96,12 @@ pub fn address(link: &str, ip: IpAddr, length: u8) -> Address {
 /// Unicast to these nodes' addresses on e0.
 pub fn unicast(nodes: &[u8]) -> Transport {
     let peer = |n: &u8| Peer { address: [10, 0, 0, 200 + n].into(), min_hop_limit: 0, max_hop_limit: 255 };
-    Transport::Unicast { peers: nodes.iter().map(peer).collect(), hop_limit: 255, checks_source: false }
+    Transport::Unicast {
+        peers: nodes.iter().map(peer).collect(),
+        hop_limit: 255,
+        checks_source: false,
+        guards_ttl: false,
+    }
 }
 
 /// The instance's own macvlan, addresses moved there.

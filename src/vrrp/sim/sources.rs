@@ -46,7 +46,12 @@ fn unicast_pair() -> World {
 
 fn to_peers(peers: &[&str]) -> Transport {
     let peer = |text: &&str| Peer { address: ip(text), min_hop_limit: 0, max_hop_limit: 255 };
-    Transport::Unicast { peers: peers.iter().map(peer).collect(), hop_limit: 255, checks_source: false }
+    Transport::Unicast {
+        peers: peers.iter().map(peer).collect(),
+        hop_limit: 255,
+        checks_source: false,
+        guards_ttl: false,
+    }
 }
 
 /// One host whose e0 is given these addresses, in this order, instead of what it had.

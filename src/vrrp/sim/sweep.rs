@@ -12,6 +12,7 @@ use super::{invariants, seeds, site};
 use crate::net::memory::MemoryHost;
 use crate::net::types::{HeldAddress, Hop, MacAddress, Prefix, Route, Rule, RuleAction};
 use crate::vrrp::exchange::{DirectorLevel, Input, State, TrackLevel};
+use crate::vrrp::listening::{SocketFailure, SocketStep};
 use crate::vrrp::settings::{
     Authentication, Hmac, HmacMode, InstanceSettings, Settings, TrackTarget, Version, Virtual,
 };
@@ -131,6 +132,7 @@ fn mend(world: &mut World) {
     for node in 0..world.nodes.len() {
         world.nodes[node].host.refuse(0);
         remove_what_is_not_lvsds(world, node);
+        world.nodes[node].refuses_sockets = None;
         for name in ["e0", "e1"] {
             plug_in(world, node, name);
         }
@@ -181,7 +183,7 @@ fn healthy() -> BTreeMap<TrackTarget, TrackLevel> {
 }
 
 fn mischief(world: &mut World, node: usize) {
-    match world.rng.u32(0..22) {
+    match world.rng.u32(0..23) {
         0 => {
             if world.is_running(node) {
                 world.crash(node);
@@ -227,6 +229,10 @@ fn mischief(world: &mut World, node: usize) {
         13 => stops_or_hands_over(world, node),
         15 => world.lose_news(node),
         16 => world.nodes[node].host.lose_silently(None, None),
+        17 => {
+            let failure = SocketFailure { step: SocketStep::Open, errno: libc::EMFILE };
+            world.nodes[node].refuses_sockets = world.rng.bool().then_some(failure);
+        }
         14 => {
             let count = world.rng.usize(0..5);
             world.nodes[node].host.refuse(count);

@@ -15,6 +15,7 @@ use crate::vrrp::event::Event;
 use crate::vrrp::exchange::{
     Datagram, DirectorLevel, Effect, Endpoint, Input, State, Testament, TrackLevel, Transmission,
 };
+use crate::vrrp::listening::{Listening, SocketFailure};
 use crate::vrrp::packet;
 use crate::vrrp::settings::{Settings, TrackTarget};
 use crate::vrrp::status::{InstanceStatus, Status};
@@ -63,6 +64,10 @@ enum Happening {
         node: usize,
         incarnation: u32,
     },
+    SocketsAreTried {
+        node: usize,
+        incarnation: u32,
+    },
     GuardianActs {
         node: usize,
         testament: Arc<Testament>,
@@ -101,6 +106,13 @@ pub struct Node {
     pub is_finished: bool,
     /// Its sockets.
     pub listening: Arc<BTreeSet<Endpoint>>,
+    /// Why sockets that are not open yet cannot be opened.
+    pub refuses_sockets: Option<SocketFailure>,
+    /// The sockets it asked for, and those of them that could not be opened.
+    asked: Arc<BTreeSet<Endpoint>>,
+    unopened: BTreeMap<Endpoint, SocketFailure>,
+    /// What became of sockets, to be reported when all effects are performed.
+    reports: Option<Listening>,
     /// Groups its links are members of besides.
     pub joined: BTreeSet<(LinkIndex, IpAddr)>,
     /// When an address went.
@@ -193,6 +205,8 @@ impl World {
         this.incarnation += 1;
         (this.is_paused, this.is_finished, this.is_asking) = (false, false, false);
         this.listening = Arc::default();
+        this.asked = Arc::default();
+        this.unopened.clear();
         this.joined.clear();
         this.testament = Arc::default();
         this.arrived.clear();
@@ -343,6 +357,9 @@ impl World {
         for effect in effects {
             self.perform(node, effect);
         }
+        if let Some(listening) = self.nodes[node].reports.take() {
+            self.tell(node, Input::Listening(listening));
+        }
     }
 
     fn perform(&mut self, node: usize, effect: Effect) {
@@ -376,7 +393,9 @@ impl World {
             }
             Effect::Listen(endpoints) => {
                 self.trace(node, &format!("listens to {endpoints:?}"));
-                self.nodes[node].listening = endpoints;
+                self.nodes[node].asked = endpoints;
+                let listening = self.open_sockets(node);
+                self.nodes[node].reports = Some(listening);
             }
             Effect::Join(groups) => {
                 self.trace(node, &format!("joins {groups:?}"));
@@ -398,6 +417,27 @@ impl World {
         }
     }
 
+    /// Opens what was asked for and can be opened; the rest is tried again every second.
+    fn open_sockets(&mut self, node: usize) -> Listening {
+        let this = &mut self.nodes[node];
+        let mut listening = Listening::default();
+        for endpoint in this.asked.iter().cloned() {
+            let is_open = this.listening.contains(&endpoint);
+            if let Some(failure) = this.refuses_sockets.filter(|_| !is_open) {
+                listening.failed.insert(endpoint, failure);
+            } else {
+                listening.open.insert(endpoint);
+            }
+        }
+        this.listening = Arc::new(listening.open.clone());
+        this.unopened = listening.failed.clone();
+        let incarnation = this.incarnation;
+        if !listening.failed.is_empty() {
+            self.schedule(Duration::from_secs(1), Happening::SocketsAreTried { node, incarnation });
+        }
+        listening
+    }
+
     /// A packet leaves: everybody with a fitting socket gets it, if the wire lets it.
     fn send(&mut self, from: usize, transmission: &Transmission) {
         let Transmission { endpoint, destination, hop_limit, bytes } = transmission;
@@ -416,6 +456,10 @@ impl World {
         };
         let heard = packet::decode(&datagram).expect("own packets are well formed");
         let (vrid, priority) = (heard.advert.vrid, heard.advert.priority);
+        if self.nodes[from].unopened.contains_key(endpoint) {
+            self.trace(from, "cannot send: its socket is not open");
+            return;
+        }
         invariants::has_that_socket(self, from, endpoint);
         invariants::heard_before_it_claims(self, from, vrid, priority);
         invariants::speaks_from_its_own(self, from, vrid, priority, source);
@@ -568,6 +612,12 @@ impl World {
                     self.read(node);
                 }
             }
+            Happening::SocketsAreTried { node, incarnation } => {
+                if incarnation == self.nodes[node].incarnation && !self.nodes[node].unopened.is_empty() {
+                    let listening = self.open_sockets(node);
+                    self.tell(node, Input::Listening(listening));
+                }
+            }
             Happening::Drains { node, incarnation } if self.nodes[node].is_paused => {
                 self.schedule(Duration::from_millis(1), Happening::Drains { node, incarnation });
             }
@@ -645,7 +695,8 @@ impl World {
 
     /// Whether something but packets waits to be read by a process.
     pub fn has_unread(&self, node: usize) -> bool {
-        !self.nodes[node].waiting.is_empty()
+        let node = &self.nodes[node];
+        !node.waiting.is_empty() || !node.news.is_empty() || node.reading.is_some()
     }
 
     /// What waits to be read by a process.
@@ -720,6 +771,10 @@ impl Node {
             is_receiving: false,
             is_finished: false,
             listening: Arc::default(),
+            refuses_sockets: None,
+            asked: Arc::default(),
+            unopened: BTreeMap::new(),
+            reports: None,
             joined: BTreeSet::new(),
             lost: BTreeMap::new(),
             router: None,

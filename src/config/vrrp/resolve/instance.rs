@@ -163,6 +163,24 @@ impl Resolve<'_> {
         }
     }
 
+    /// Unicast that any host can take part in: keepalived's default.
+    fn warn_of_strangers(&self, o: &InstanceOptions, span: Span, reader: &mut Reader<'_>) {
+        let is_header = o.authentication.as_ref().is_some_and(|(_, written)| written.is_header());
+        if o.hmac.is_some() || is_header {
+            return;
+        }
+        let text = format!(
+            "vrrp_instance {}: it listens to every sender, not to its peers only: one packet from anywhere makes this \
+             host yield its addresses",
+            o.name
+        );
+        let help = match reader.is_yaml() {
+            true => "write `check_unicast_src: true`",
+            false => "write `check_unicast_src` in it, or `vrrp_check_unicast_src` in global_defs",
+        };
+        reader.diagnostics.push(Diagnostic::warning(span, text).help(help));
+    }
+
     fn transport(
         &self,
         o: &InstanceOptions,
@@ -184,7 +202,9 @@ impl Resolve<'_> {
                 );
                 reader.error(peer.span, text);
             }
-            if o.peers.is_empty() {
+            if o.peers.is_empty() && o.has_unread_peer {
+                // The line was refused, and that was said.
+            } else if o.peers.is_empty() {
                 let text = format!("vrrp_instance {}: unicast_peer names no peer", o.name);
                 let problem = match get(&o.wants_peer).unwrap_or(false) {
                     true => Diagnostic::error(span, text),
@@ -192,11 +212,19 @@ impl Resolve<'_> {
                 };
                 reader.diagnostics.push(problem.help("write the other routers' addresses, one a line"));
             } else {
-                let common = get(&o.checks_source).or(get(&self.global.checks_source)).unwrap_or(false);
+                let written = get(&o.checks_source).or(get(&self.global.checks_source));
+                let has_range = o.peers.iter().any(|p| p.has_range);
+                let checks_source = written.unwrap_or(self.defaults.checks_peers) || has_range;
+                let hop_limit = get(&o.hop_limit).and_then(|n| u8::try_from(n).ok()).unwrap_or(255);
+                if written.is_none() && !checks_source && !is_strict {
+                    self.warn_of_strangers(o, span, reader);
+                }
                 return Transport::Unicast {
                     peers: o.peers.iter().map(|p| p.peer.clone()).collect(),
-                    hop_limit: get(&o.hop_limit).and_then(|n| u8::try_from(n).ok()).unwrap_or(255),
-                    checks_source: common || o.peers.iter().any(|p| p.has_range),
+                    hop_limit,
+                    checks_source,
+                    // Peers whose packets have a lower TTL have the same unicast_ttl.
+                    guards_ttl: self.defaults.checks_peers && checks_source && hop_limit == 255,
                 };
             }
         }
