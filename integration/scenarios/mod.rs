@@ -403,6 +403,12 @@ pub const SCENARIOS: &[Scenario] = &[
         90,
         bare_kernel::run,
     )),
+    real(scenario(
+        "bare-kernel-routers",
+        "virtual routers alone need no IPVS, beside keepalived; a reload brings the first virtual server",
+        180,
+        bare_kernel::run_routers,
+    )),
     scenario(
         "vrrp-wire",
         "advertisements and announcements, byte by byte beside frames recorded from keepalived",

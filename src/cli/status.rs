@@ -90,6 +90,7 @@ fn kernel_line(status: &Status) -> String {
     };
     match &status.kernel_trouble {
         Some(trouble) => format!("kernel: {trouble}"),
+        None if !status.is_ipvs_used => "kernel: IPVS is not used, there are no virtual servers".to_owned(),
         None if status.is_converged => format!("kernel: as it should be{drift}"),
         None => format!("kernel: being changed{drift}"),
     }

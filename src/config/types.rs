@@ -26,6 +26,17 @@ pub struct Config {
     pub vrrp: Arc<Settings>,
 }
 
+impl Config {
+    /// What in it needs the kernel's IPVS, in words: the first of it. Virtual routers do not.
+    pub fn ipvs_need(&self) -> Option<String> {
+        let server = self.virtual_servers.first().map(|server| format!("virtual server {}", server.id));
+        let daemon = || (!self.global.sync_daemons.is_empty()).then(|| "lvs_sync_daemon".to_owned());
+        let timeouts =
+            || (self.global.timeouts != TimeoutOptions::default()).then(|| "lvs_timeouts".to_owned());
+        server.or_else(daemon).or_else(timeouts)
+    }
+}
+
 /// What concerns the whole director.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Global {

@@ -27,9 +27,9 @@ struct Job {
 }
 
 impl Actuator {
-    /// Works with this backend; `open` gets another should this one be lost.
-    pub fn new(backend: Box<dyn Backend>, open: Open) -> Actuator {
-        Actuator { open, backend: Some(backend), job: None }
+    /// Works with this backend; `open` gets one at the first request, where there is none yet, or should it be lost.
+    pub fn new(backend: Option<Box<dyn Backend>>, open: Open) -> Actuator {
+        Actuator { open, backend, job: None }
     }
 
     /// Begins a request. The director asks for one at a time; a second one would wait for the first.

@@ -14,14 +14,12 @@ use crate::director::preview::{Change, Preview, preview};
 use crate::director::state::{KnownDown, State};
 use crate::ipvs::backend::{Backend, Error, Op, Scope, Snapshot};
 use crate::ipvs::memory::MemoryBackend;
-use crate::ipvs::netlink::NetlinkBackend;
+use crate::ipvs::netlink::{NetlinkBackend, is_loaded};
 use crate::ipvs::types::ServiceKey;
 use crate::net::kernel::Kernel;
 
 /// Services whose destinations one read fetches.
 const SLICE: usize = 32;
-/// There while the module is in the kernel, built in or loaded.
-const MODULE: &str = "/sys/module/ip_vs";
 
 /// Where health comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -80,7 +78,7 @@ pub fn plan(mut config: Config, run_dir: &Path, socket: &Path) -> Result<Plan, F
         // The table is flushed at a start, not at a reload.
         config.global.flush = false;
     }
-    let kernel = if Path::new(MODULE).exists() {
+    let kernel = if is_loaded() {
         let mut backend = NetlinkBackend::open().map_err(|error| kernel_failure(&error))?;
         copy(&mut backend, &config).map_err(|error| kernel_failure(&error))?
     } else {

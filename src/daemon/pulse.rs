@@ -211,7 +211,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::config::{Config, Strictness};
+    use crate::config::{Config, Global, Strictness, TimeoutOptions};
     use crate::director::state::State;
     use crate::director::{Effect, Input};
     use crate::ipvs::memory::MemoryBackend;
@@ -220,17 +220,21 @@ mod tests {
     async fn the_service_manager_hears_ready_only_once_the_kernel_holds_what_it_should() {
         let (notifier, manager) = Notifier::pair("pulse");
         let now = Instant::ZERO + Duration::from_secs(1000);
-        let mut director = Director::new(Arc::new(Config::default()), State::default(), 0, now);
-        let mut actuator =
-            Actuator::new(Box::new(MemoryBackend::new()), || Ok(Box::new(MemoryBackend::new())));
-        let mut reloads = Reloads::new("/nonexistent/keepalived.conf".into(), Strictness::Strict);
+        let timeouts = TimeoutOptions { tcp: Some(60), ..TimeoutOptions::default() };
+        let global = Global { timeouts, ..Global::default() };
+        let config = Config { global, ..Config::default() };
+        let mut director = Director::new(Arc::new(config), State::default(), 0, now);
+        let mut actuator = Actuator::new(None, || Ok(Box::new(MemoryBackend::new())));
+        let mut reloads = Reloads::new(
+            "/nonexistent/keepalived.conf".into(),
+            Strictness::Strict,
+            || Ok(Box::new(MemoryBackend::new())),
+            true,
+        );
         let mut pulse = Pulse::new(notifier, now);
         pulse
             .follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads, router: None });
-        assert_eq!(
-            Notifier::heard(&manager),
-            ["STATUS=0 virtual servers, 0 of 0 real servers up", "WATCHDOG=1"]
-        );
+        assert_eq!(Notifier::heard(&manager), ["STATUS=no virtual servers", "WATCHDOG=1"]);
 
         let mut input = Input::Wake;
         while !director.is_ready() {
@@ -248,7 +252,7 @@ mod tests {
         }
         pulse
             .follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads, router: None });
-        assert_eq!(Notifier::heard(&manager), ["READY=1\nSTATUS=0 virtual servers, 0 of 0 real servers up"]);
+        assert_eq!(Notifier::heard(&manager), ["READY=1\nSTATUS=no virtual servers"]);
 
         reloads.begin(None, false);
         pulse
@@ -258,8 +262,7 @@ mod tests {
         assert!(reloads.conclude(read, director.config()).is_none());
         pulse
             .follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads, router: None });
-        let rejected =
-            "READY=1\nSTATUS=0 virtual servers, 0 of 0 real servers up; the last reload was rejected";
+        let rejected = "READY=1\nSTATUS=no virtual servers; the last reload was rejected";
         assert_eq!(Notifier::heard(&manager), [rejected]);
         director.handle(now, Input::HandOver, &mut Vec::new());
         pulse

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
+use super::actuator::Open;
 use super::clock;
 use super::control::{ReloadOutcome, Reply};
 use super::traps;
@@ -46,6 +47,9 @@ struct Next {
 pub struct Reloads {
     path: PathBuf,
     strictness: Strictness,
+    open: Open,
+    /// The configuration in force uses the kernel's IPVS.
+    is_ipvs_open: bool,
     job: Option<JoinHandle<Read>>,
     /// Who waits for the one under way; bounded by the control socket's conversations.
     waiting: Vec<Waiter>,
@@ -59,20 +63,21 @@ pub struct Reloads {
 }
 
 impl Reloads {
-    /// Reloads of this file, its unknown words treated in this way.
-    pub fn new(path: PathBuf, strictness: Strictness) -> Reloads {
-        let (waiting, next) = (Vec::new(), None);
-        let (accepted, rejected) = (0, 0);
+    /// Reloads of this file, its unknown words treated in this way. IPVS is tried by `open` when one brings the first
+    /// that needs it.
+    pub fn new(path: PathBuf, strictness: Strictness, open: Open, is_ipvs_open: bool) -> Reloads {
         Reloads {
             path,
             strictness,
+            open,
+            is_ipvs_open,
             job: None,
-            waiting,
+            waiting: Vec::new(),
             allows_removal: false,
-            next,
+            next: None,
             last: None,
-            accepted,
-            rejected,
+            accepted: 0,
+            rejected: 0,
         }
     }
 
@@ -95,7 +100,14 @@ impl Reloads {
         info!("reading {}", self.path.display());
         self.waiting.extend(waiter);
         let (path, strictness) = (self.path.clone(), self.strictness);
-        self.job = Some(tokio::task::spawn_blocking(move || read(&path, strictness)));
+        let open = (!self.is_ipvs_open).then_some(self.open);
+        self.job = Some(tokio::task::spawn_blocking(move || {
+            let read = read(&path, strictness);
+            match open {
+                Some(open) => tried(read, &path, open),
+                None => read,
+            }
+        }));
     }
 
     /// The file that was read; waits for ever when none is.
@@ -118,7 +130,8 @@ impl Reloads {
             warn!("reload: {line}");
         }
         let config = read.config.take();
-        if config.is_some() {
+        if let Some(config) = &config {
+            self.is_ipvs_open = config.ipvs_need().is_some();
             self.accepted += 1;
             info!("reload: {path} is in force: {}", read.summary);
         } else {
@@ -217,13 +230,28 @@ fn read(path: &Path, strictness: Strictness) -> Read {
     Read { config: loaded.config, errors, warnings, ..Read::default() }
 }
 
+/// The same, unless it needs an IPVS that the kernel does not have: then nothing of it is put in force.
+fn tried(mut read: Read, path: &Path, open: Open) -> Read {
+    let need = read.config.as_ref().and_then(Config::ipvs_need);
+    if let Some(need) = need
+        && let Err(error) = open()
+    {
+        read.config = None;
+        read.errors.push(format!("{}: {need} needs IPVS: {error}", path.display()));
+    }
+    read
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipvs::backend::{Backend, Error};
+    use crate::ipvs::memory::MemoryBackend;
 
     #[tokio::test]
     async fn who_asks_during_a_reload_hears_the_verdict_of_the_next() {
-        let mut reloads = Reloads::new(PathBuf::from("/nonexistent/keepalived.conf"), Strictness::Strict);
+        let path = PathBuf::from("/nonexistent/keepalived.conf");
+        let mut reloads = Reloads::new(path, Strictness::Strict, without_ipvs, false);
         let (first, first_verdict) = oneshot::channel();
         let (second, mut second_verdict) = oneshot::channel();
         let in_force = Config::default();
@@ -239,5 +267,52 @@ mod tests {
         let Ok(Reply::Reload(outcome)) = second_verdict.await else { panic!("no verdict") };
         assert_eq!(outcome.errors, ["/nonexistent/keepalived.conf: there is no such file"]);
         assert_eq!((reloads.counts(), reloads.is_last_rejected()), ((0, 2), true));
+    }
+
+    #[tokio::test]
+    async fn the_first_virtual_server_on_a_kernel_without_ipvs_is_refused_with_its_reason_and_the_next_step()
+    {
+        let path = std::env::temp_dir().join(format!("lvsd-reload-{}.conf", std::process::id()));
+        for (text, need) in [
+            (
+                "virtual_server 10.1.0.100 80 {\n    protocol TCP\n    real_server 10.1.0.21 80 {\n    }\n}\n",
+                Some("virtual server 10.1.0.100:80 tcp"),
+            ),
+            ("global_defs {\n    lvs_timeouts tcp 900\n}\n", Some("lvs_timeouts")),
+            ("global_defs {\n    lvs_sync_daemon eth0\n}\n", Some("lvs_sync_daemon")),
+            ("global_defs {\n    router_id ROUTER\n}\n", None),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let mut reloads = Reloads::new(path.clone(), Strictness::Strict, without_ipvs, false);
+            reloads.begin(None, false);
+            let read = reloads.finished().await;
+            assert_eq!(reloads.conclude(read, &Config::default()).is_some(), need.is_none(), "{text}");
+            let errors = reloads.outcome(clock::now()).unwrap().errors;
+            let said = format!(
+                "{}: {} needs IPVS: the kernel has no IPVS: modprobe ip_vs",
+                path.display(),
+                need.unwrap_or("")
+            );
+            assert_eq!(errors, need.map(|_| said).into_iter().collect::<Vec<_>>());
+
+            // Where there is one it is put in force, and from then on the reconciler sees to what the kernel says.
+            let mut reloads = Reloads::new(path.clone(), Strictness::Strict, with_ipvs, false);
+            reloads.begin(None, false);
+            let read = reloads.finished().await;
+            assert!(reloads.conclude(read, &Config::default()).is_some(), "{text}");
+            reloads.open = without_ipvs;
+            reloads.begin(None, false);
+            let read = reloads.finished().await;
+            assert!(reloads.conclude(read, &Config::default()).is_some(), "{text}");
+        }
+        let _ = std::fs::remove_file(path);
+    }
+
+    fn without_ipvs() -> Result<Box<dyn Backend>, Error> {
+        Err(Error::NoIpvs("modprobe ip_vs".to_owned()))
+    }
+
+    fn with_ipvs() -> Result<Box<dyn Backend>, Error> {
+        Ok(Box::new(MemoryBackend::new()))
     }
 }

@@ -30,7 +30,7 @@ use crate::config::{Config, LifeScript, Strictness};
 use crate::director::Director;
 use crate::director::state::State;
 use crate::ipvs::backend::{Backend, Error};
-use crate::ipvs::netlink::NetlinkBackend;
+use crate::ipvs::netlink::{NetlinkBackend, is_loaded};
 use crate::vrrp::exchange::Input as RouterInput;
 
 /// Exit status of lvsd (sysexits.h): what a service manager and a script may rely on.
@@ -131,7 +131,10 @@ impl Early {
             info!("told to end before anything was begun");
             return Ok(());
         }
-        let backend = open_kernel().map_err(|error| kernel_failure(&error))?;
+        let backend = match config.ipvs_need() {
+            None => None,
+            Some(need) => Some(open_kernel().map_err(|error| needed(&need, kernel_failure(&error)))?),
+        };
         let guardian = guard(self.guardian);
         let is_clean =
             self.runtime.block_on(direct(self.signals, options, config, run_dir, backend, guardian));
@@ -170,17 +173,17 @@ fn guard(guardian: io::Result<Guardian>) -> Option<Guardian> {
     guardian.inspect_err(complain).ok()
 }
 
-/// Two directors of one table would undo each other's work.
+/// Two directors of one table would undo each other's work, and two of the same virtual routers, too.
 fn refuse_rivals(force: bool) -> Result<(), Failure> {
     let rivals = process::rivals();
     let Some(rival) = rivals.first() else { return Ok(()) };
     let what = if rival.is_certain {
-        format!("{rival} programs IPVS in this network namespace already")
+        format!("{rival} runs in this network namespace already")
     } else {
-        format!("{rival} may program IPVS in this network namespace: lvsd lacks the capabilities to look")
+        format!("{rival} may run in this network namespace: lvsd lacks the capabilities to look")
     };
     if !force {
-        let next = "two directors would undo each other's work: stop it first, or use --force";
+        let next = "two would undo each other's work, VIPs and IPVS table: stop it first, or use --force";
         return Err(Failure::new(Exit::Unavailable, format!("{what}; {next}")));
     }
     warn!("{what}; going on because of --force");
@@ -193,7 +196,7 @@ async fn direct(
     options: &Options,
     config: Config,
     run_dir: RunDirectory,
-    backend: Box<dyn Backend>,
+    backend: Option<Box<dyn Backend>>,
     guardian: Option<Guardian>,
 ) -> Result<bool, Failure> {
     let control = Control::listen(&options.control).map_err(|error| {
@@ -212,7 +215,11 @@ async fn direct(
         warn!("this host: {trap}");
     }
     let now = clock::now();
-    let state = run_dir.load(now);
+    let mut state = run_dir.load(now);
+    // What a predecessor put into the kernel is removed, but IPVS is not loaded for that.
+    if backend.is_none() && !is_loaded() {
+        state = state.without_ipvs();
+    }
     info!(
         config = %options.config.display(),
         virtual_servers = config.virtual_servers.len(),
@@ -237,6 +244,7 @@ async fn direct(
     let config = Arc::new(config);
     let mut leaks = LeakWatch::default();
     leaks.want(&config);
+    let is_ipvs_open = backend.is_some();
     let shell = Shell {
         director: Director::new(config, state, seed(), now),
         router,
@@ -255,7 +263,7 @@ async fn direct(
         actuator: Actuator::new(backend, open_kernel),
         control,
         run_dir,
-        reloads: Reloads::new(options.config.clone(), options.strictness),
+        reloads: Reloads::new(options.config.clone(), options.strictness, open_kernel, is_ipvs_open),
         notifier: Notifier::from_environment(),
         sink,
         trackers,
@@ -300,6 +308,11 @@ pub fn default_config() -> PathBuf {
 
 fn open_kernel() -> Result<Box<dyn Backend>, Error> {
     Ok(Box::new(NetlinkBackend::open()?))
+}
+
+/// A failure about IPVS, with what wants it: virtual routers do without.
+fn needed(need: &str, failure: Failure) -> Failure {
+    Failure { message: format!("{need} needs IPVS: {}", failure.message), ..failure }
 }
 
 fn run_dir_failure(error: &state_file::Error) -> Failure {

@@ -152,7 +152,12 @@ impl<S: Settings> Keeper<S> {
 
 /// The settings a configuration wants.
 pub fn wanted(config: &Config) -> Values {
-    let ipvs = config.global.sysctl.iter().map(|(name, value)| (name.clone(), value.to_string()));
+    // Where nothing needs IPVS, the kernel may have no such settings.
+    let ipvs = config
+        .ipvs_need()
+        .into_iter()
+        .flat_map(|_| &config.global.sysctl)
+        .map(|(name, value)| (name.clone(), value.to_string()));
     let promoting = config.vrrp.instances.iter().filter(|i| i.promotes_secondaries);
     let links = promoting.filter_map(|i| i.interface.as_ref());
     let promoted = links.map(|link| (format!("{link}/promote_secondaries"), "1".to_owned()));

@@ -3,8 +3,9 @@
 //! Level-triggered and bounded: one request is under way at a time, applies go before reads, reads come in
 //! slices, so a dead server's removal never waits for a sweep. After any failure the actual state of what failed
 //! is forgotten and read again; an operation the kernel refuses is held back for a growing pause while the rest
-//! of its service goes on. IPVS announces no changes, hence the slow sweep. Refuses to know health and time's
-//! source; the director calls it.
+//! of its service goes on. IPVS announces no changes, hence the slow sweep. While there is nothing of IPVS, neither
+//! wanted nor left over, it asks the kernel nothing: a host of virtual routers alone need not have it. Refuses to know
+//! health and time's source; the director calls it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -176,9 +177,35 @@ impl Reconciler {
         }
     }
 
+    /// Whether anything of IPVS is wanted, or is still ours.
+    pub fn is_needed(&self) -> bool {
+        !self.desired.is_empty() || !self.owned.is_empty() || self.settings.is_needed()
+    }
+
+    /// Forgets what was read: when IPVS is needed again, the table may be any other.
+    fn rest(&mut self, events: &mut Vec<Event>) {
+        self.answered(events);
+        self.knows_keys = false;
+        self.sweep = Sweep::Waiting { until: Instant::ZERO };
+        self.actual.clear();
+        self.foreign.clear();
+        self.dirty.clear();
+        self.unread.clear();
+        self.watched.clear();
+        self.troubles.clear();
+        self.sampled.clear();
+    }
+
     /// The next request, if one is due and none is under way.
     pub fn request(&mut self, now: Instant, events: &mut Vec<Event>) -> Option<Request> {
-        if self.in_flight.is_some() || now < self.pause.until {
+        if self.in_flight.is_some() {
+            return None;
+        }
+        if !self.is_needed() {
+            self.rest(events);
+            return None;
+        }
+        if now < self.pause.until {
             return None;
         }
         let request = if self.knows_keys { self.next_request(now, events) } else { Some(keys()) };
@@ -316,7 +343,7 @@ impl Reconciler {
 
     fn on_keys(&mut self, now: Instant, present: BTreeSet<ServiceKey>, events: &mut Vec<Event>) {
         let is_first = !std::mem::replace(&mut self.knows_keys, true);
-        if is_first && self.flush {
+        if is_first && std::mem::take(&mut self.flush) {
             self.owned.extend(present.iter().copied());
             self.owned_changed = true;
         }
@@ -522,7 +549,7 @@ impl Reconciler {
 
     /// When there is something to do that no answer announces.
     pub fn deadline(&self) -> Option<Instant> {
-        if self.in_flight.is_some() {
+        if self.in_flight.is_some() || !self.is_needed() {
             return None;
         }
         let has_work = !self.knows_keys
@@ -547,11 +574,14 @@ impl Reconciler {
 
     /// Whether something of the table is to be written.
     pub fn has_writes(&self) -> bool {
-        !self.dirty.is_empty()
+        !self.dirty.is_empty() && self.is_needed()
     }
 
     /// Whether nothing is left to do or to find out, beyond what the kernel refuses.
     pub fn is_converged(&self) -> bool {
+        if !self.is_needed() {
+            return self.in_flight.is_none();
+        }
         self.knows_keys
             && self.in_flight.is_none()
             && self.unread.is_empty()
@@ -561,6 +591,9 @@ impl Reconciler {
 
     /// Whether nothing is left to change: as [`Reconciler::is_converged`], but a sweep that looks again is no doubt.
     pub fn is_settled(&self) -> bool {
+        if !self.is_needed() {
+            return true;
+        }
         self.knows_keys
             && !matches!(self.in_flight, Some(Request::Apply(_)))
             && self.unread.is_empty()

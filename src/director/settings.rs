@@ -51,7 +51,7 @@ impl SettingsKeeper {
         self.want(TimeoutOptions::default(), Vec::new());
     }
 
-    fn is_needed(&self) -> bool {
+    pub(super) fn is_needed(&self) -> bool {
         self.wanted != TimeoutOptions::default()
             || !self.wanted_daemons.is_empty()
             || self.original.is_some()

@@ -29,6 +29,14 @@ pub struct State {
     pub sync_daemons: Vec<SyncRole>,
 }
 
+impl State {
+    /// The same where the kernel has no IPVS: nothing that was put there is left.
+    pub fn without_ipvs(self) -> State {
+        let (owned, leaving, sync_daemons) = Default::default();
+        State { owned, leaving, sync_daemons, original_timeouts: None, ..self }
+    }
+}
+
 /// A destination that serves its last connections.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownLeaving {

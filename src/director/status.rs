@@ -25,6 +25,9 @@ pub struct Status {
     pub is_converged: bool,
     /// Whether the kernel held what it should at least once since the start.
     pub is_ready: bool,
+    /// Whether anything of the kernel's IPVS is wanted, or is still ours; never without virtual server, sync daemon and
+    /// timeouts.
+    pub is_ipvs_used: bool,
     /// Why the kernel does not answer, or refuses a timeout or sync daemon, while it does.
     pub kernel_trouble: Option<String>,
     /// Virtual servers, sorted.
@@ -257,6 +260,7 @@ impl Director {
         Status {
             is_converged: self.reconciler.is_settled(),
             is_ready: self.is_ready,
+            is_ipvs_used: self.reconciler.is_needed(),
             kernel_trouble: self.reconciler.kernel_trouble().map(str::to_owned),
             virtual_servers: self.pools.values().map(|pool| self.virtual_server_status(now, pool)).collect(),
             foreign_services: foreign.map(|key| super::desired::virtual_server_id(*key)).collect(),

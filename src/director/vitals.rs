@@ -62,12 +62,13 @@ impl Director {
 impl fmt::Display for Vitals {
     /// One sentence, what is wrong last: `2 virtual servers, 5 of 6 real servers up; 1 without quorum`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let s = if self.virtual_servers == 1 { "" } else { "s" };
-        write!(
-            f,
-            "{} virtual server{s}, {} of {} real servers up",
-            self.virtual_servers, self.up, self.real_servers
-        )?;
+        match self.virtual_servers {
+            0 => f.write_str("no virtual servers")?,
+            count => {
+                let s = if count == 1 { "" } else { "s" };
+                write!(f, "{count} virtual server{s}, {} of {} real servers up", self.up, self.real_servers)?;
+            }
+        }
         if self.without_quorum > 0 {
             write!(f, "; {} without quorum", self.without_quorum)?;
         }
@@ -92,6 +93,7 @@ mod tests {
     fn the_sentence_says_what_is_wrong_and_nothing_when_all_is_well() {
         let well = Vitals { virtual_servers: 1, real_servers: 3, up: 3, ..Vitals::default() };
         assert_eq!(well.to_string(), "1 virtual server, 3 of 3 real servers up");
+        assert_eq!(Vitals::default().to_string(), "no virtual servers");
         let ill = Vitals {
             virtual_servers: 2,
             without_quorum: 1,

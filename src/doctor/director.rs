@@ -57,7 +57,7 @@ pub(super) fn look(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
 
 fn ipvs(config: &Config, view: &View<'_>) -> Option<Finding> {
     let (severity, evidence, fix) = match view.ipvs {
-        _ if config.virtual_servers.is_empty() => return None,
+        _ if config.ipvs_need().is_none() => return None,
         Ipvs::Loaded => return None,
         Ipvs::Loadable => {
             (Severity::Warning, "net.ipv4.vs is not there, the module ip_vs is not loaded", "modprobe ip_vs")

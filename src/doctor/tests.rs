@@ -89,7 +89,7 @@ fn what_the_running_lvsd_found_of_a_way_is_told_with_its_fix() {
             "stats": {"connections": 0, "packets_in": 0, "packets_out": 0, "bytes_in": 0, "bytes_out": 0},
             "real_servers": [real("10.1.0.21:80", serde_json::Value::Null), real("10.1.0.22:80", path)],
             "sorry_server": null, "leaving": []});
-        let director = serde_json::json!({"is_converged": true, "is_ready": true, "kernel_trouble": null,
+        let director = serde_json::json!({"is_converged": true, "is_ready": true, "is_ipvs_used": true, "kernel_trouble": null,
             "virtual_servers": [server.clone(), server], "foreign_services": [], "drift_repaired": 0, "last_drift": null,
             "services_adopted": 0, "kernel_errors": 0, "checkers": 4, "overdue_milliseconds": 0});
         Some(Running { trouble: None, director: serde_json::from_value(director).unwrap(), router: None })

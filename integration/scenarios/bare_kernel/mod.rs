@@ -1,6 +1,10 @@
 //! A kernel without IPVS: `lvsd run` exits with 69 and the next step; where the module only is not loaded,
 //! lvsd loads it.
 
+mod routers;
+
+pub use routers::run as run_routers;
+
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::Signal;
 

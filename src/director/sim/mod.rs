@@ -2,13 +2,14 @@
 //!
 //! [`world`] performs effects and keeps the clock, [`invariants`] say what must never and what must finally be
 //! true, [`stories`], [`crowds`], [`coupled`] and [`placed`], [`ways`] are single situations, [`sweep`] throws everything at it by seed,
-//! [`foresight`] holds previews against what happens. Replay one seed with
+//! [`idle`] is a director with nothing of IPVS, [`foresight`] holds previews against what happens. Replay one seed with
 //! `LVSD_SIM_SEED=17`, widen the sweep with `LVSD_SIM_SEEDS=0..10000`.
 
 mod coupled;
 mod crowds;
 mod first_verdicts;
 mod foresight;
+mod idle;
 mod invariants;
 mod placed;
 pub(super) mod stories;

@@ -701,7 +701,7 @@ fn key() -> ServiceKey {
     ServiceKey::Address { protocol: Protocol::Tcp, address: [10, 0, 0, 1].into(), port: 80 }
 }
 
-fn rr() -> Service {
+pub(super) fn rr() -> Service {
     Service {
         scheduler: Scheduler::new("rr").unwrap(),
         flags: ServiceFlags::default(),

@@ -64,8 +64,11 @@ fn live(seed: u64) -> World {
         world.start(&config);
     }
     world.run(QUIET);
-    let ops = world.ops.len();
+    let (ops, requests) = (world.ops.len(), world.requests);
     world.run(Duration::from_secs(60));
+    if config.ipvs_need().is_none() && world.requests != requests {
+        world.broken.push("without anything of IPVS at rest the kernel is not asked".to_owned());
+    }
     if world.ops.len() != ops {
         world.broken.push(format!("at rest nothing is changed: {:?}", &world.ops[ops..]));
     }

@@ -63,6 +63,10 @@ pub struct World {
     pub now: Instant,
     /// The kernel.
     pub kernel: MemoryBackend,
+    /// Whether the kernel has IPVS; one without answers no request.
+    pub has_ipvs: bool,
+    /// How many requests the kernel got.
+    pub requests: usize,
     /// Services that are nobody's of ours; they must never change.
     pub strangers: BTreeSet<ServiceKey>,
     /// Real servers; one that is not listed answers.
@@ -118,6 +122,8 @@ impl World {
         World {
             now: Instant::of_uptime(seed),
             kernel: MemoryBackend::new(),
+            has_ipvs: true,
+            requests: 0,
             strangers: BTreeSet::new(),
             servers: BTreeMap::new(),
             paths: BTreeMap::new(),
@@ -262,7 +268,10 @@ impl World {
                 if !is_awaited && self.rng.bool() {
                     return;
                 }
+                self.requests += 1;
                 let answer = match request {
+                    Request::Snapshot(_) if !self.has_ipvs => Input::Snapshot(Err(no_ipvs())),
+                    Request::Apply(_) if !self.has_ipvs => Input::Applied(Err(no_ipvs())),
                     Request::Snapshot(scope) => Input::Snapshot(self.snapshot(&scope)),
                     Request::Apply(ops) => Input::Applied(self.apply(&ops)),
                 };
@@ -395,4 +404,8 @@ impl World {
 /// Whether a service is a way to a single real server.
 pub fn is_lane(key: ServiceKey) -> bool {
     Marks::default().is_key(key)
+}
+
+fn no_ipvs() -> Error {
+    Error::NoIpvs("run \"modprobe ip_vs\"".to_owned())
 }

@@ -20,6 +20,8 @@ use std::collections::BTreeMap;
 
 use rustix::io::Errno;
 
+pub use self::module::is_loaded;
+
 use self::connection::{Connection, DumpEnd};
 use self::encode::Request;
 use self::wire::Command;

@@ -4,7 +4,7 @@
 
 use std::ffi::OsStr;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -18,6 +18,14 @@ const SYSTEM_FOLDERS: [&str; 2] = ["/sbin", "/usr/sbin"];
 const SILENCE: i64 = 20;
 /// Most bytes of modprobe's complaint we keep, and so most turns of the loop that reads them.
 const COMPLAINT: usize = 1024;
+
+/// There while the module is in the kernel, built in or loaded.
+const LOADED: &str = "/sys/module/ip_vs";
+
+/// Whether the kernel has IPVS now. Asking the kernel by generic netlink may load it, this does not.
+pub fn is_loaded() -> bool {
+    Path::new(LOADED).exists()
+}
 
 /// Loads the module.
 ///
