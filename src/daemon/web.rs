@@ -142,3 +142,17 @@ fn reply(status: StatusCode, form: &'static str, text: impl Into<Bytes>) -> Resp
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_port_of_the_examples_is_no_other_exporters() {
+        let unit = include_str!("../../examples/lvsd.service");
+        let address = unit.split("--metrics ").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let port = address.and_then(|address| address.rsplit(':').next()).expect("an address with a port");
+        let port: u16 = port.parse().expect("a number");
+        // Prometheus' list of default ports gives 9090 and on to itself and 9100 to 9999 to exporters, all of them by
+        // now; what came later begins at 10000.
+        assert!(!(9090..=10_999).contains(&port), "{port}");
+    }
+}
