@@ -138,6 +138,14 @@ warning: vrrp_instance a: `nopreempt` does not go with `state MASTER`, and is ig
   |
   = help: write `state BACKUP`: a Master that was away then leaves the other one alone
 
+warning: vrrp_instance a: `preempt_delay` does not go with `state MASTER`, and is ignored
+ --> keepalived.conf:7:5
+  |
+7 |     preempt_delay 5
+  |     ^^^^^^^^^^^^^^^
+  |
+  = help: write `state BACKUP`: it still becomes Master, after the delay
+
 warning: vrrp_instance b: `nopreempt` does not go with priority 255, and is ignored
   --> keepalived.conf:16:5
    |
@@ -154,9 +162,50 @@ warning: vrrp_instance c: `preempt_delay` does not go with `nopreempt`, and is i
    |
    = help: remove it
 
-keepalived.conf: 0 virtual servers, 0 real servers, 3 virtual routers: 3 warnings: can be run
+keepalived.conf: 0 virtual servers, 0 real servers, 3 virtual routers: 4 warnings: can be run
 "#,
     );
+}
+
+/// Each row was tried beside keepalived 2.2.7: its words, and what it makes of them.
+#[test]
+fn what_keepalived_corrects_of_state_and_preemption_is_corrected_alike() {
+    use crate::vrrp::settings::Beginning::{Backup, Master};
+    const DELAY: &str = "preempt_delay 20";
+    for (words, priority, is_strict, state, preempts, delay, warnings) in [
+        ("state MASTER", 100, false, Master, true, 0, 0),
+        ("state MASTER; preempt_delay 20", 100, false, Master, true, 0, 1),
+        ("state BACKUP; preempt_delay 20", 100, false, Backup, true, 20, 0),
+        (DELAY, 100, false, Backup, true, 20, 0),
+        ("state MASTER; nopreempt", 100, false, Master, true, 0, 1),
+        ("state MASTER; nopreempt; preempt_delay 20", 100, false, Master, true, 0, 2),
+        ("state BACKUP; nopreempt; preempt_delay 20", 100, false, Backup, false, 0, 1),
+        ("state BACKUP; preempt_delay 20", 255, false, Backup, true, 20, 0),
+        ("state MASTER; preempt_delay 20", 255, false, Master, true, 0, 1),
+        (DELAY, 255, false, Master, true, 0, 1),
+        ("nopreempt; preempt_delay 20", 255, false, Master, true, 0, 2),
+        ("state BACKUP; nopreempt", 255, false, Backup, true, 0, 1),
+        ("state MASTER", 100, true, Backup, true, 0, 1),
+        ("state MASTER; nopreempt", 100, true, Backup, false, 0, 1),
+        ("state MASTER; preempt_delay 20", 100, true, Backup, true, 0, 2),
+        ("state BACKUP; nopreempt", 100, true, Backup, false, 0, 0),
+        ("state BACKUP", 255, true, Master, true, 0, 1),
+        ("state BACKUP; preempt_delay 20", 255, true, Master, true, 0, 2),
+    ] {
+        let strict = if is_strict { "strict_mode on" } else { "" };
+        let text = format!(
+            "vrrp_instance a {{\n interface eth0\n virtual_router_id 1\n priority {priority}\n {}\n {strict}\n virtual_ipaddress {{\n 192.0.2.1\n }}\n}}\n",
+            words.replace("; ", "\n ")
+        );
+        let files = MemoryFiles::new(&[("keepalived.conf", &*text), ("/links/eth0", "")]);
+        let loaded = load_from(&files, Path::new("keepalived.conf"), Strictness::Strict);
+        let config = loaded.config.as_ref().expect(words);
+        let instance = &config.vrrp.instances[0];
+        let got = (instance.beginning, instance.preempts, instance.preempt_delay.as_secs());
+        assert_eq!(got, (state, preempts, delay), "{words}, priority {priority}, strict {is_strict}");
+        let told = loaded.diagnostics.iter().filter(|d| d.message.contains("is ignored")).count();
+        assert_eq!(told, warnings, "{words}, priority {priority}, strict {is_strict}");
+    }
 }
 
 #[test]

@@ -370,6 +370,13 @@ fn beginning(
             "write `state BACKUP`: the highest priority becomes Master in any case",
         );
         state = Beginning::Backup;
+    } else if is_strict && state == Beginning::Backup && is_owner {
+        ignored(
+            span_of(&o.state),
+            "`state BACKUP` in strict mode is for priorities below 255",
+            "remove it: an owner of addresses begins as Master",
+        );
+        state = Beginning::Master;
     }
     let mut preempts = get(&o.preempts).unwrap_or(true);
     if !preempts && is_owner {
@@ -388,9 +395,21 @@ fn beginning(
         preempts = true;
     }
     let mut delay = get(&o.preempt_delay).unwrap_or_default();
-    if !delay.is_zero() && (is_strict || !preempts) {
-        let what = if is_strict { "strict mode" } else { "`nopreempt`" };
-        ignored(span_of(&o.preempt_delay), &format!("`preempt_delay` does not go with {what}"), "remove it");
+    let remove = "remove it";
+    let conflict = match state {
+        _ if delay.is_zero() => None,
+        _ if is_strict => Some(("strict mode", remove)),
+        _ if !preempts => Some(("`nopreempt`", remove)),
+        Beginning::Master if is_owner && o.state.is_none() => {
+            Some(("priority 255", "an owner of addresses begins as Master: write a priority up to 254"))
+        }
+        Beginning::Master => {
+            Some(("`state MASTER`", "write `state BACKUP`: it still becomes Master, after the delay"))
+        }
+        Beginning::Backup => None,
+    };
+    if let Some((what, help)) = conflict {
+        ignored(span_of(&o.preempt_delay), &format!("`preempt_delay` does not go with {what}"), help);
         delay = Duration::ZERO;
     }
     (state, preempts, delay)
