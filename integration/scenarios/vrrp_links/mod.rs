@@ -55,10 +55,11 @@ pub fn run(lab: &mut Lab) -> Verdict {
         lab.step(&names);
         net.inside_dies(lab, first, second).map_err(|e| format!("{names}: {e}"))?;
     }
-    let parts: [(&str, Part); 5] = [
+    let parts: [(&str, Part); 6] = [
         ("an inside that is not there at the start", Net::comes_late),
         ("another MAC address", Net::changes_mac),
         ("another name", Net::is_renamed),
+        ("a port of a bridge", Net::becomes_port),
         ("a link that nothing tracks", Net::untracked),
         ("the base of a VMAC is made anew", Net::base_made_anew),
     ];
@@ -199,6 +200,29 @@ impl Net {
             self.serves()?;
             pause(seconds(6));
         }
+        one.end(Signal::TERM)?;
+        two.end(Signal::TERM)
+    }
+
+    /// VRRP's own link becomes a port of a bridge, which gets its packets: the other director is Master, alone, until it is
+    /// taken out again.
+    fn becomes_port(&self, lab: &Lab) -> Verdict {
+        let mut two = node(lab, "d2", Make::Lvsd, NAT, 100)?;
+        two.start(lab)?;
+        let mut one = self.master(lab, NAT)?;
+        let enslaved = Instant::now();
+        batch(Some("d1"), "link add br0 type bridge\nlink set eth0 master br0\n")?;
+        self.is_with("d2", enslaved, RETURN)?;
+        // Deaf, it would be Master by now.
+        pause(RETURN);
+        same("VIPs of d1", &held(lab, "d1")?, &Vec::new())?;
+        let words = "interface eth0 is a port of br0, which gets its packets: write `interface br0`";
+        claim(one.log().contains(words), || one.log())?;
+        let free = Instant::now();
+        batch(Some("d1"), "link set eth0 nomaster\nlink del br0\n")?;
+        self.is_with("d1", free, RETURN)?;
+        self.announced(free, [1, 1], RETURN)?;
+        self.serves()?;
         one.end(Signal::TERM)?;
         two.end(Signal::TERM)
     }

@@ -99,6 +99,17 @@ pub fn run_vrf(lab: &mut Lab) -> Verdict {
             claim(shown.contains("master blue"), || shown.clone())?;
         }
         hears(&segment, "00:00:5e:00:01:3d")?;
+        lab.step(format!("{name}'s interface leaves the VRF, and is part of it again"));
+        for (change, is_part) in [("nomaster", false), ("master blue", true)] {
+            batch(Some(name), &format!("link set eth0 {change}\n"))?;
+            for vmac in ["vrrp.61", "vrrp6.62"] {
+                wait_for(&format!("{vmac} follows it"), seconds(5), || {
+                    let shown = judge::run(&["ip", "-n", name, "link", "show", "dev", vmac])?;
+                    if shown.contains("master blue") == is_part { Ok(()) } else { Err(shown) }
+                })?;
+            }
+            hears(&segment, "00:00:5e:00:01:3d")?;
+        }
         begun = Instant::now();
         node.kill_all()?;
         // What the dead left would answer, too.
