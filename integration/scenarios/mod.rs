@@ -25,6 +25,7 @@ mod net_conformance;
 mod notices;
 mod observability;
 mod orders;
+mod own_addresses;
 mod path_check;
 mod plan;
 mod real_server;
@@ -313,6 +314,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "drain, disable, weight and why, under load; no request fails; a restart remembers",
         120,
         orders::run,
+    ),
+    scenario(
+        "own-addresses",
+        "a VIP the kernel prefers, a sorry server on the director, a routed VIP: nobody is out, all are served",
+        400,
+        own_addresses::run,
     ),
     scenario("modes", "NAT, DR and TUN in IPv4 and IPv6, by real traffic", 120, modes::run),
     both(scenario(

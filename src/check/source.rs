@@ -19,7 +19,7 @@ pub struct Sources {
     pub floating: BTreeSet<IpAddr>,
     /// Whether they are none.
     pub avoids_floating: bool,
-    /// Addresses on links of the network, each with its link.
+    /// Its addresses, each with its link.
     pub own: BTreeSet<(IpAddr, u32)>,
 }
 

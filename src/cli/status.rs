@@ -112,7 +112,7 @@ fn reload_lines(reload: &ReloadOutcome) -> String {
 fn unchecked_line(status: &Status) -> String {
     let servers = status.virtual_servers.iter().flat_map(|server| &server.real_servers);
     let unchecked: Vec<(SocketAddr, &str)> =
-        servers.filter_map(|real| Some((real.real_server, real.unchecked.as_deref()?))).collect();
+        servers.filter_map(|real| Some((real.name(), real.unchecked.as_deref()?))).collect();
     let Some((first, why)) = unchecked.first() else { return String::new() };
     let more = match unchecked.len() - 1 {
         0 => String::new(),
@@ -186,7 +186,7 @@ fn real_server_cells(real: &RealServerStatus) -> [String; 9] {
         None => why,
     };
     [
-        format!("  {}", real.real_server),
+        format!("  {}", real.name()),
         real.forwarding.to_string(),
         real.weight.to_string(),
         real.kernel_weight.map_or("-".to_owned(), |w| w.to_string()),

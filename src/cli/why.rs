@@ -45,7 +45,7 @@ fn render(stories: &[RealServerStory]) -> String {
         let _ = writeln!(
             text,
             "{} of {}: {} for {}: {}",
-            real.real_server,
+            real.name(),
             story.virtual_server,
             health(real.health, real.is_up),
             span(real.since_seconds),

@@ -419,6 +419,7 @@ impl Resolve<'_> {
             thresholds(&written.upper_threshold, &written.lower_threshold, reader);
         RealServer {
             address,
+            written_port: written.address.value.port(),
             forwarding,
             weight,
             inhibit_on_failure: inhibit.unwrap_or(false),

@@ -208,6 +208,9 @@ pub struct SorryServer {
 pub struct RealServer {
     /// Address and port; identity within its virtual server.
     pub address: SocketAddr,
+    /// The port that was written; 0: none. By DR and TUN of a firewall mark the kernel knows no port, and `address` has
+    /// none, but checks and operators have.
+    pub written_port: u16,
     /// Forwarding method (`lb_kind`, `lvs_method`).
     pub forwarding: Forwarding,
     /// Weight while up, 0-2147483647.
@@ -226,6 +229,16 @@ pub struct RealServer {
     pub commands: Option<Arc<UpDown>>,
     /// Mails are sent (`smtp_alert`).
     pub is_mailed: bool,
+}
+
+impl RealServer {
+    /// Address and port as an operator wrote them, who calls the server so.
+    pub fn named(&self) -> SocketAddr {
+        match self.address.port() {
+            0 => SocketAddr::new(self.address.ip(), self.written_port),
+            _ => self.address,
+        }
+    }
 }
 
 /// A checker of a real server: the specification is shared, these options are the subscriber's.

@@ -324,11 +324,10 @@ pub fn around(host: &Host) -> Around {
     let usable = || host.addresses.iter().filter(|held| !held.is_unusable);
     let is_shown =
         |link: &LinkIndex| host.links.get(link).is_some_and(|link| !link.is_loopback && !link.is_silent);
-    let shown = || usable().filter(|held| is_shown(&held.link));
     Around {
         own: usable().map(|held| held.prefix.ip).collect(),
-        shown: shown().map(|held| held.prefix.ip).collect(),
-        links: shown().map(|held| (held.prefix.ip, held.link.0)).collect(),
+        shown: usable().filter(|held| is_shown(&held.link)).map(|held| held.prefix.ip).collect(),
+        links: usable().map(|held| (held.prefix.ip, held.link.0)).collect(),
     }
 }
 

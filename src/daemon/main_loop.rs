@@ -119,11 +119,12 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
     let mut input = shell.doors.known().unwrap_or(Input::Wake);
     loop {
         let mut effects = Vec::new();
+        let is_reload = matches!(input, Input::Reload(_));
+        // At the start this says which addresses checks must not leave from, before the first of them does.
+        shell.director.handle(clock::now(), input, &mut effects);
         if let Some(host) = shell.watch_host(clock::now()) {
             shell.director.handle(clock::now(), Input::Host(host), &mut effects);
         }
-        let is_reload = matches!(input, Input::Reload(_));
-        shell.director.handle(clock::now(), input, &mut effects);
         let finished = shell.perform(effects, &mut prober);
         if is_reload {
             shell.tell_level();
@@ -483,7 +484,7 @@ impl Shell {
 
     fn nobody(&self, selector: &Selector) -> Reply {
         let members = self.director.config().virtual_servers.iter().flat_map(|s| &s.real_servers);
-        let known: BTreeSet<String> = members.map(|r| r.address.to_string()).collect();
+        let known: BTreeSet<String> = members.map(|r| r.named().to_string()).collect();
         let some: Vec<String> = known.iter().take(KNOWN_SHOWN).cloned().collect();
         let more = if known.len() > KNOWN_SHOWN { ", ..." } else { "" };
         Reply::Error(format!("there is no real server {selector}; there are: {}{more}", some.join(", ")))

@@ -21,7 +21,7 @@ pub struct Around {
     pub own: BTreeSet<IpAddr>,
     /// Those of them that it has on a link of the network, and not only for itself (on `lo`, or a dummy).
     pub shown: BTreeSet<IpAddr>,
-    /// The links of the latter, by the kernel's numbers.
+    /// The links of all of them, by the kernel's numbers.
     pub links: BTreeMap<IpAddr, u32>,
 }
 

@@ -360,8 +360,9 @@ impl Director {
 
     /// The real servers a selector means, with their virtual servers.
     pub fn select(&self, selector: &Selector) -> Vec<Subscriber> {
-        let members = self.pools.values().flat_map(|p| p.members.keys().map(|at| (p.server.id, *at)));
-        members.filter(|(id, at)| selector.selects(id, at)).collect()
+        let members = self.pools.values().flat_map(|p| p.members.iter().map(|(at, m)| (p.server.id, *at, m)));
+        let selected = members.filter(|(id, _, member)| selector.selects(id, &member.real_server));
+        selected.map(|(id, at, _)| (id, at)).collect()
     }
 
     fn order(&mut self, now: Instant, selector: &Selector, change: Change, events: &mut Vec<Event>) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::VirtualServerId;
+use crate::config::{RealServer, VirtualServerId};
 use crate::time::Instant;
 
 /// Every order about one real server; the default is none.
@@ -69,10 +69,12 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// Whether a real server of a virtual server is meant.
-    pub fn selects(&self, virtual_server: &VirtualServerId, real_server: &SocketAddr) -> bool {
-        self.address == real_server.ip()
-            && self.port.is_none_or(|port| port == real_server.port())
+    /// Whether a real server of a virtual server is meant, by the port it has in the kernel or the one it was written
+    /// with.
+    pub fn selects(&self, virtual_server: &VirtualServerId, real_server: &RealServer) -> bool {
+        let ports = [real_server.address.port(), real_server.named().port()];
+        self.address == real_server.address.ip()
+            && self.port.is_none_or(|port| ports.contains(&port))
             && self.virtual_server.is_none_or(|id| id == *virtual_server)
     }
 }

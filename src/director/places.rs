@@ -103,9 +103,11 @@ impl Places {
         self.around.shown.iter().copied()
     }
 
-    /// The same, each with its link.
-    pub fn shown_on_links(&self) -> impl Iterator<Item = (IpAddr, u32)> + '_ {
-        self.shown().map(|ip| (ip, self.around.links.get(&ip).copied().unwrap_or_default()))
+    /// This host's addresses, each with its link. Those of `lo` are among them: a host whose links have none of their
+    /// own speaks from there.
+    pub fn own_on_links(&self) -> impl Iterator<Item = (IpAddr, u32)> + '_ {
+        let own = self.around.own.iter().filter(|ip| !ip.is_loopback());
+        own.map(|ip| (*ip, self.around.links.get(ip).copied().unwrap_or_default()))
     }
 
     /// Whether an address is this host's.

@@ -480,6 +480,7 @@ mod tests {
     fn pool(quorum: u32, hysteresis: u32, weight: usize) -> Pool {
         let real_server = Arc::new(RealServer {
             address: "10.1.0.1:80".parse().unwrap(),
+            written_port: 80,
             forwarding: Forwarding::Dr,
             weight: u32::try_from(weight).unwrap(),
             inhibit_on_failure: false,

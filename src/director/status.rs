@@ -110,6 +110,9 @@ pub struct ColocatedStatus {
 pub struct RealServerStatus {
     /// Address and port.
     pub real_server: SocketAddr,
+    /// The same with the port that was written, where the kernel knows none (a firewall mark's, by DR or TUN).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<SocketAddr>,
     /// Up, failing, down or unknown.
     pub health: HealthStatus,
     /// Whether it counts as up for its pool.
@@ -148,6 +151,13 @@ pub struct RealServerStatus {
     pub connections: Connections,
     /// The kernel's counters, as last read.
     pub stats: Stats,
+}
+
+impl RealServerStatus {
+    /// Address and port as an operator calls it.
+    pub fn name(&self) -> SocketAddr {
+        self.named.unwrap_or(self.real_server)
+    }
 }
 
 /// What was found of the way packets for the VIP take to a real server.
@@ -338,6 +348,7 @@ impl Director {
         let stale = stale.find_map(|s| self.checkers.get(s.checker)?.schedule.last());
         RealServerStatus {
             real_server: at,
+            named: Some(member.real_server.named()).filter(|named| *named != at),
             health: checkers().map(|c| c.schedule.health().into()).max().unwrap_or(HealthStatus::Up),
             is_up: member.is_up,
             since_seconds: now.since(member.since).as_secs(),

@@ -107,7 +107,7 @@ fn unchecked(view: &View<'_>) -> Vec<Finding> {
     let mut by_reason: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for real in servers.flat_map(|server| &server.real_servers) {
         if let Some(reason) = &real.unchecked {
-            by_reason.entry(reason).or_default().insert(real.real_server.to_string());
+            by_reason.entry(reason).or_default().insert(real.name().to_string());
         }
     }
     let finding = |(reason, reals): (&str, BTreeSet<String>)| Finding {

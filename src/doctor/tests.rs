@@ -134,6 +134,19 @@ fn traps_of_the_host_come_with_their_commands() {
 }
 
 #[test]
+fn a_source_of_checks_that_is_another_directors_is_found() {
+    let host = Imagined::of(&[("eth0", DIRECTOR, 24), ("eth0", VIP, 32)]);
+    let text =
+        |source: &str| DR.replace("weight 1\n", &format!("weight 1\nTCP_CHECK {{\nbindto {source}\n}}\n"));
+    let [found] = &host.broken(&text("10.1.0.12"))[..] else {
+        panic!("{:?}", host.broken(&text("10.1.0.12")))
+    };
+    assert_eq!(found.what, "bindto 10.1.0.12 is not an address of this host");
+    assert!(found.why.starts_with("real server 10.1.0.21:80 and 1 more cannot be checked"), "{found:?}");
+    assert_eq!(host.broken(&text(DIRECTOR)), []);
+}
+
+#[test]
 fn mh_without_fallback_is_worse_where_weight_0_is_kept() {
     let host = Imagined::of(&[("eth0", DIRECTOR, 24), ("eth0", VIP, 32)]);
     let mh = DR.replace("lb_algo rr", "lb_algo mh");

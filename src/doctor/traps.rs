@@ -1,8 +1,8 @@
 //! Settings of a host that will hurt what is configured.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::Fix;
@@ -64,6 +64,30 @@ impl fmt::Display for Trap {
     }
 }
 
+/// Sources of checks that this host does not have, as in a file that two directors share. A host whose addresses could
+/// not be read has none.
+fn unbindable(config: &Config, own: &BTreeSet<IpAddr>) -> Vec<Trap> {
+    let mut by_source: BTreeMap<IpAddr, BTreeSet<SocketAddr>> = BTreeMap::new();
+    for real in config.virtual_servers.iter().flat_map(|server| &server.real_servers) {
+        let sources = real.checkers.iter().filter_map(|checker| checker.spec.target.source().address);
+        for source in sources.filter(|ip| !ip.is_loopback() && !own.is_empty() && !own.contains(ip)) {
+            by_source.entry(source).or_default().insert(real.address);
+        }
+    }
+    let trap = |(source, reals): (IpAddr, BTreeSet<SocketAddr>)| Trap {
+        what: format!("bindto {source} is not an address of this host"),
+        why: format!(
+            "{} cannot be checked from here, and clients are sent there even if dead",
+            super::first_of(&reals.iter().map(|at| format!("real server {at}")).collect::<Vec<_>>())
+        ),
+        advice: "in a file that several directors share leave bindto out, or include a file for each host"
+            .to_owned(),
+        fix: None,
+        is_fatal: true,
+    };
+    by_source.into_iter().map(trap).collect()
+}
+
 /// What on this host will hurt this configuration.
 pub fn of(config: &Config, host: &Host<'_>) -> Vec<Trap> {
     let is = |name: &str, value: &str| (host.sysctl)(name).is_some_and(|found| found == value);
@@ -115,6 +139,7 @@ pub fn of(config: &Config, host: &Host<'_>) -> Vec<Trap> {
             is_fatal: true,
         });
     }
+    traps.extend(unbindable(config, &host.own));
     let elsewhere = colocated::marked_elsewhere(config, &host.own);
     traps.extend(elsewhere.map(|id| Trap {
         what: format!("virtual server {id}"),

@@ -43,7 +43,7 @@ fn what_is_not_written_is_as_in_keepalived() {
 #[test]
 fn ipv6_is_version_3_and_its_addresses_are_no_sources() {
     let instance = one(
-        "virtual_ipaddress {\nfe80::10/64\n2001:db8::10\n2001:db8::11/64 -nodad preferred_lft forever\n}",
+        "virtual_ipaddress {\nfe80::10/64\n2001:db8::10\n2001:db8::11/64 -nodad preferred_lft forever\n2001:db8::12/64\n}",
     );
     assert_eq!((instance.family, instance.version), (Family::Ipv6, Version::V3));
     assert_eq!(instance.transport, Transport::Multicast("ff02::12".parse().unwrap()));
@@ -54,6 +54,7 @@ fn ipv6_is_version_3_and_its_addresses_are_no_sources() {
     assert_eq!(address(0), ("fe80::10/64".to_owned(), 0x02, None));
     assert_eq!(address(1), ("2001:db8::10/128".to_owned(), 0x02, Some(0)));
     assert_eq!(address(2), ("2001:db8::11/64".to_owned(), 0, None));
+    assert_eq!(address(3), ("2001:db8::12/64".to_owned(), 0x02, Some(0)));
 }
 
 #[test]

@@ -223,6 +223,20 @@ impl AddressOptions {
         !get(&self.more.is_untracked).unwrap_or(false)
     }
 
+    /// The address as a VIP: deprecated whatever its length, or checks of DR and TUN would leave from it. A link-local one
+    /// is no source of those, but of router advertisements, and IPv4 has no such thing.
+    pub fn resolve_vip(
+        &self,
+        link: Option<&str>,
+        names: &Names<'_>,
+        reader: &mut Reader<'_>,
+    ) -> Option<Address> {
+        let address = self.resolve(link, names, reader)?;
+        let is_source = matches!(self.ip, IpAddr::V6(ip) if !ip.is_unicast_link_local());
+        let deprecated = Some(0).filter(|_| is_source && self.more.preferred.is_none());
+        Some(Address { preferred_lifetime: deprecated.or(address.preferred_lifetime), ..address })
+    }
+
     /// The address, on its own interface or on the one given. None after saying what is wrong.
     pub fn resolve(&self, link: Option<&str>, names: &Names<'_>, reader: &mut Reader<'_>) -> Option<Address> {
         let more = &self.more;
@@ -279,7 +293,7 @@ impl AddressOptions {
             label: get(&more.label).filter(|_| !is_ipv6),
             flags: flags.iter().filter(|(is_set, _)| *is_set).fold(0, |all, (_, flag)| all | flag),
             // The kernel must not choose a VIP as the source of what this host says for itself.
-            preferred_lifetime: get(&more.preferred).unwrap_or(is_ipv6.then_some(0)),
+            preferred_lifetime: get(&more.preferred).unwrap_or((is_ipv6 && length == 128).then_some(0)),
         })
     }
 }

@@ -123,7 +123,7 @@ impl Resolve<'_> {
         reader: &mut Reader<'_>,
     ) -> Vec<Virtual<Address>> {
         let resolved = options.iter().filter_map(|a| {
-            let wanted = Arc::new(a.resolve(link, &self.names, reader)?);
+            let wanted = Arc::new(a.resolve_vip(link, &self.names, reader)?);
             Some(Virtual { wanted, is_tracked: a.is_tracked() })
         });
         resolved.collect()

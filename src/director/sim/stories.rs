@@ -1,6 +1,5 @@
 //! Single situations an operator would recognise.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use crate::config::{
     VirtualServerId,
 };
 use crate::director::Input;
+use crate::director::colocated::Around;
 use crate::director::event::Event;
 use crate::director::order::{Change, Selector};
 use crate::director::pool::DRAIN_DEADLINE;
@@ -155,11 +155,12 @@ fn an_active_director_does_not_check_direct_servers_from_the_vip_they_have() {
         }
         let mut world = World::new(1);
         world.prefers_vips = true;
-        let shown = world.around.shown.clone();
         world.start(&config(server));
         world.run(SECONDS_TO_NOTICE);
         // It becomes active.
-        world.around.shown = if has_own { shown } else { BTreeSet::new() };
+        if !has_own {
+            world.around = Around::default();
+        }
         world.around.shown.insert(vip);
         world.around.own.insert(vip);
         world.tell(Input::Around(world.around.clone()));
@@ -168,6 +169,33 @@ fn an_active_director_does_not_check_direct_servers_from_the_vip_they_have() {
         let is_said = world.events.iter().any(|(_, event)| event.kind() == "checker_stale");
         assert_eq!(is_said, !has_own, "only a host without another address cannot check them");
     }
+}
+
+#[test]
+fn a_real_server_of_a_firewall_mark_is_found_by_the_port_it_was_written_with() {
+    let mut server = tcp_server();
+    server.id = VirtualServerId::Fwmark { family: crate::ipvs::types::Family::Inet, mark: 7 };
+    for real in &mut server.real_servers {
+        let real = edit(real);
+        real.written_port = 443;
+        real.address.set_port(0);
+    }
+    let mut world = World::new(1);
+    world.start(&config(server));
+    world.run(SECONDS_TO_NOTICE);
+    for (text, found) in [("10.1.0.2:443", 1), ("10.1.0.2:0", 1), ("10.1.0.2", 1), ("10.1.0.2:80", 0)] {
+        let selector: Selector = text.parse().unwrap();
+        let stories = world.director().unwrap().stories(world.now, &selector);
+        assert_eq!(stories.len(), found, "{text}");
+        assert!(stories.iter().all(|story| story.status.name().to_string() == "10.1.0.2:443"), "{stories:?}");
+    }
+    world.tell(Input::Order { selector: "10.1.0.2:443".parse().unwrap(), change: Change::Disable });
+    world.run(SECONDS_TO_NOTICE);
+    assert!(
+        !world.director().unwrap().status(world.now).virtual_servers[0].real_servers[1]
+            .kernel_weight
+            .is_some_and(|w| w > 0)
+    );
 }
 
 #[test]
@@ -680,6 +708,7 @@ pub(in crate::director) fn real_server(n: u8) -> Arc<RealServer> {
     let spec =
         CheckerSpec { target, question: Question::Tcp, timing: Arc::new(timing), log_all_failures: false };
     Arc::new(RealServer {
+        written_port: 80,
         address: real(n),
         forwarding: Forwarding::Dr,
         weight: 1,

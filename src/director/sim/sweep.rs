@@ -279,6 +279,7 @@ fn random_real(rng: &mut fastrand::Rng, address: SocketAddr) -> RealServer {
         log_all_failures: rng.bool(),
     };
     RealServer {
+        written_port: 80,
         address,
         forwarding: rng
             .choice([Forwarding::Dr, Forwarding::Nat, Forwarding::Tun(Tunnel::Ipip)])
