@@ -52,6 +52,13 @@ impl Teller {
             Event::Group { group, to, reason } => {
                 self.transition(Subject::Group(group.clone()), *to, 0, (reason, None), scene)
             }
+            Event::Renamed { is_group, before, name, state, priority } => {
+                let subject = |name: &String| match is_group {
+                    true => Subject::Group(name.clone()),
+                    false => Subject::Instance(name.clone()),
+                };
+                self.renamed(&subject(before), subject(name), *state, *priority, scene)
+            }
             Event::Priority { instance, state, to, reason, .. } => {
                 let subject = Subject::Instance(instance.clone());
                 let commands = commands(&subject, scene.settings)?;
@@ -66,10 +73,13 @@ impl Teller {
                 // keepalived tells the FIFO only.
                 commands.tells_priority.then(|| self.telling(subject, word, *to, (reason, None), Vec::new()))
             }
-            Event::LowerPriority { instance, source, theirs, ours } => {
+            Event::LowerPriority { instance, source, theirs, ours, is_over } => {
                 let subject = Subject::Instance(instance.clone());
                 let script = commands(&subject, scene.settings)?.master_heard_lower_priority.clone();
-                let reason = format!("{source} speaks as Master with priority {theirs}");
+                let reason = match is_over {
+                    false => format!("{source} speaks as Master with priority {theirs}"),
+                    true => format!("{source} spoke as Master with priority {theirs} and no longer does"),
+                };
                 let scripts = script.into_iter().collect();
                 Some(self.telling(subject, "MASTER_RX_LOWER_PRI", *ours, (&reason, None), scripts))
             }
@@ -80,6 +90,30 @@ impl Teller {
     /// The last line of each instance and group again (`fifo_write_vrrp_states_on_reload`).
     pub fn lines(&self) -> Vec<Line> {
         self.last.iter().map(|(subject, told)| line(subject, told.state, told.priority)).collect()
+    }
+
+    /// Who reads the FIFO learns the new name with its state. No script runs: nothing has changed for what they do.
+    fn renamed(
+        &mut self,
+        before: &Subject,
+        subject: Subject,
+        state: State,
+        priority: u8,
+        scene: Scene<'_>,
+    ) -> Option<Telling> {
+        let state = match state {
+            State::Master => "MASTER",
+            State::Backup => "BACKUP",
+            State::Fault => "FAULT",
+            State::Init => return None,
+        };
+        if commands(before, scene.settings).is_none() {
+            self.last.remove(before);
+        }
+        let reason = format!("its name was {} before the reload", before.name());
+        let telling = self.telling(subject.clone(), state, priority, (&reason, None), Vec::new());
+        self.last.insert(subject, Told { state, priority });
+        Some(telling)
     }
 
     fn transition(

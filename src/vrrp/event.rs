@@ -35,6 +35,19 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// An instance or a sync group has another name, and is otherwise what it was.
+    Renamed {
+        /// It is a sync group.
+        is_group: bool,
+        /// Its name before.
+        before: String,
+        /// Its name now.
+        name: String,
+        /// The state it is in.
+        state: State,
+        /// Its effective priority; 0 for a group.
+        priority: u8,
+    },
     /// An instance's effective priority changed.
     Priority {
         /// Its name.
@@ -48,7 +61,8 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// A Master heard a lower priority, for the first time of this episode.
+    /// A Master hears a lower priority, and later once more that it is no longer heard: by then the other host's scripts
+    /// have run, so what they moved (a cloud provider's address) can be taken back.
     LowerPriority {
         /// Its name.
         instance: String,
@@ -58,6 +72,8 @@ pub enum Event {
         theirs: u8,
         /// This host's.
         ours: u8,
+        /// It is not heard any more.
+        is_over: bool,
     },
     /// Somebody took an address away, and it was put back.
     Restored {
@@ -149,8 +165,11 @@ impl Event {
         match self {
             Event::Transition { to: State::Fault, .. } => Severity::Warn,
             Event::Transition { .. } | Event::Group { .. } | Event::Priority { .. } => Severity::Info,
+            Event::Renamed { .. } => Severity::Info,
             Event::ConflictEnded { .. } => Severity::Info,
-            Event::LeftOver { is_adopted: true, .. } => Severity::Info,
+            Event::LeftOver { is_adopted: true, .. } | Event::LowerPriority { is_over: true, .. } => {
+                Severity::Info
+            }
             Event::Refused { .. } => Severity::Error,
             _ => Severity::Warn,
         }
@@ -161,6 +180,7 @@ impl Event {
         match self {
             Event::Transition { .. } => "vrrp_transition",
             Event::Group { .. } => "vrrp_group",
+            Event::Renamed { .. } => "vrrp_renamed",
             Event::Priority { .. } => "vrrp_priority",
             Event::LowerPriority { .. } => "vrrp_lower_priority",
             Event::Restored { .. } => "vrrp_restored",
@@ -188,6 +208,8 @@ impl Event {
             | Event::NotReady { instance, .. } => {
                 Some(instance).filter(|name| !name.is_empty()).map(|n| &**n)
             }
+            Event::Renamed { is_group: false, name, .. } => Some(name),
+            Event::Renamed { is_group: true, .. } => None,
             Event::Dropped { instance, .. } => instance.as_deref(),
             Event::Group { .. } | Event::LeftOver { .. } | Event::HostsOwn { .. } | Event::Late { .. } => {
                 None
@@ -218,12 +240,20 @@ impl fmt::Display for Event {
                 master.map_or(Ok(()), |at| write!(f, "; Master is {at}"))
             }
             Event::Group { group, to, reason } => write!(f, "sync group {group}: {to}: {reason}"),
+            Event::Renamed { is_group, before, name, state, .. } => {
+                let kind = if *is_group { "sync group" } else { "instance" };
+                write!(f, "{kind} {name}: was {before} before the reload, and is {state} as it was")
+            }
             Event::Priority { instance, from, to, reason, .. } => {
                 write!(f, "instance {instance}: priority {from} -> {to}: {reason}")
             }
-            Event::LowerPriority { instance, source, theirs, ours } => write!(
+            Event::LowerPriority { instance, source, theirs, ours, is_over: false } => write!(
                 f,
                 "instance {instance}: {source} speaks as Master with priority {theirs}, ours is {ours}: we stay Master"
+            ),
+            Event::LowerPriority { instance, source, theirs, is_over: true, .. } => write!(
+                f,
+                "instance {instance}: {source} spoke as Master with priority {theirs} and no longer does: we are the only Master"
             ),
             Event::Restored { instance, what, times } => {
                 let whose =

@@ -2,6 +2,7 @@
 
 use super::exchange::State;
 use super::settings::GroupSettings;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A sync group, and what was last told of it.
@@ -25,20 +26,26 @@ impl Group {
     }
 }
 
-/// The state of a group of instances in these states: that of all of them, but one Fault is everybody's.
-pub fn state_of(members: impl Iterator<Item = State>) -> State {
-    let mut all = None;
-    for state in members {
-        all = match (all, state) {
-            (_, State::Fault) | (Some(State::Fault), _) => Some(State::Fault),
-            (None, state) => Some(state),
-            (Some(before), state) if before == state => Some(state),
-            (Some(State::Init), _) | (_, State::Init) => Some(State::Init),
-            // On the way from one to the other.
-            (Some(_), _) => Some(State::Backup),
-        };
+/// The state of a group of instances in these states: that of all of them, but one Fault is the whole group's. While
+/// they differ, as when one joins by a reload, it is what was reported before.
+pub fn state_of(members: impl Iterator<Item = State>, reported: State) -> State {
+    let states: BTreeSet<State> = members.collect();
+    let has = |state| states.contains(&state);
+    match (states.first(), states.len()) {
+        (None, _) => State::Init,
+        (Some(state), 1) => *state,
+        _ if has(State::Fault) => State::Fault,
+        _ => match reported {
+            State::Fault => State::Backup,
+            State::Master if !has(State::Master) => State::Backup,
+            before => before,
+        },
     }
-    all.unwrap_or(State::Init)
+}
+
+/// Some are Master and some are Backup: one has joined by a reload, and will follow or take the others along.
+pub fn is_split(members: impl Iterator<Item = State> + Clone) -> bool {
+    members.clone().any(|state| state == State::Master) && members.clone().any(|state| state == State::Backup)
 }
 
 #[cfg(test)]
@@ -48,17 +55,21 @@ mod tests {
 
     #[test]
     fn a_group_is_what_all_are_and_one_fault_is_everybodys() {
-        let cases: [(&[State], State); 7] = [
-            (&[], Init),
-            (&[Master, Master], Master),
-            (&[Master, Backup], Backup),
-            (&[Backup, Backup], Backup),
-            (&[Master, Fault, Master], Fault),
-            (&[Fault, Init], Fault),
-            (&[Backup, Init, Backup], Init),
+        let cases: [(&[State], State, State); 10] = [
+            (&[], Master, Init),
+            (&[Master, Master], Init, Master),
+            (&[Master, Fault, Master], Master, Fault),
+            (&[Fault, Init], Backup, Fault),
+            (&[Backup, Init, Backup], Init, Init),
+            (&[Backup, Backup], Init, Backup),
+            // One joins, or they are on their way.
+            (&[Master, Backup, Init], Master, Master),
+            (&[Master, Backup], Backup, Backup),
+            (&[Backup, Init], Master, Backup),
+            (&[Backup, Init], Fault, Backup),
         ];
-        for (members, state) in cases {
-            assert_eq!(state_of(members.iter().copied()), state, "{members:?}");
+        for (members, reported, state) in cases {
+            assert_eq!(state_of(members.iter().copied(), reported), state, "{members:?} after {reported}");
         }
     }
 }

@@ -106,7 +106,9 @@ impl Router {
         out: &mut Vec<Effect>,
     ) {
         self.learn_source(name, datagram);
+        let joins_a_master = self.joins_a_master(name);
         let Some(member) = self.members.get_mut(name) else { return };
+        member.instance.set_joins_a_master(joins_a_master);
         let source = datagram.source;
         let advert = &heard.advert;
         member.tally.accepted += 1;
@@ -137,6 +139,7 @@ impl Router {
                     self.say_last_word(name, now, out);
                 }
             }
+            Reaction::Follow if joins_a_master && claim.priority > 0 => self.take_group_back(name, now, out),
             Reaction::Nothing | Reaction::Follow | Reaction::TakeOver => {}
             // Whoever is late decides when everything that arrived was told.
             Reaction::Advertise if is_late => {}
@@ -155,6 +158,7 @@ impl Router {
                         source,
                         theirs: claim.priority,
                         ours,
+                        is_over: false,
                     };
                     out.push(Effect::Event(event));
                 }

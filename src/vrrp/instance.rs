@@ -34,6 +34,10 @@ pub struct Instance {
     learnt: Option<Duration>,
     preempts_from: Option<Instant>,
     episode: Option<Episode>,
+    /// The Master this one took over from, if there was one.
+    predecessor: Option<IpAddr>,
+    /// Its sync group is Master already, so it takes over from a lower Master whatever it does alone.
+    joins_a_master: bool,
     answers: u8,
 }
 
@@ -43,8 +47,8 @@ struct Episode {
     begun: Instant,
     /// When it is forgotten.
     ends: Instant,
-    /// It is a rival, and was told of: more than the last word of the Master before.
-    is_told: bool,
+    /// The last claim of a rival: more than the last word of the Master before. It was reported, and its end will be.
+    rival: Option<Claim>,
 }
 
 /// An advertisement that was accepted: somebody says it is Master.
@@ -97,6 +101,8 @@ impl Instance {
             learnt: None,
             preempts_from: None,
             episode: None,
+            predecessor: None,
+            joins_a_master: false,
             answers: 0,
             settings,
         }
@@ -218,7 +224,11 @@ impl Instance {
             self.timer = self.timer.map(|at| at.min(soon));
             return Reaction::Follow;
         }
+        self.predecessor = Some(claim.source);
         let is_lower = claim.priority < self.priority;
+        if is_lower && self.joins_a_master {
+            return Reaction::Nothing;
+        }
         if is_lower && self.settings.preempts {
             let delay = self.settings.preempt_delay;
             let from = *self.preempts_from.get_or_insert(now + delay);
@@ -247,10 +257,12 @@ impl Instance {
         let end = now + interval * EPISODE;
         let before = self.episode;
         let begun = before.map_or(now, |e| e.begun);
-        let was_told = before.is_some_and(|e| e.is_told);
-        // Who has just been replaced says one last word, so that its successor announces the addresses again.
-        let is_rival = !was_told && now.since(self.since) >= interval;
-        self.episode = Some(Episode { begun, ends: end, is_told: was_told || is_rival });
+        let was_reported = before.is_some_and(|e| e.rival.is_some());
+        // A Master that has just been replaced says one last word, so that its successor announces the addresses again.
+        let is_last_word = self.predecessor == Some(claim.source) && now.since(self.since) < interval;
+        let is_rival = !was_reported && !is_last_word;
+        self.episode =
+            Some(Episode { begun, ends: end, rival: Some(claim).filter(|_| was_reported || is_rival) });
         let is_in_vain = now.since(begun) > interval * PATIENCE;
         Reaction::Assert { is_first: before.is_none(), is_rival, is_due: self.may_answer(), is_in_vain }
     }
@@ -305,10 +317,11 @@ impl Instance {
         self.answers = 0;
         self.timer = match state {
             State::Init | State::Fault => {
-                (self.master, self.learnt) = (None, None);
+                (self.master, self.learnt, self.predecessor) = (None, None, None);
                 None
             }
             State::Backup => {
+                self.predecessor = None;
                 // A Master that made this one yield is heard, and its interval counts from now on.
                 self.learnt = self.master.and_then(|m| m.interval);
                 Some(now + self.master_down())
@@ -325,6 +338,18 @@ impl Instance {
         if self.state == State::Backup {
             self.timer = Some(now + self.master_down());
         }
+    }
+
+    /// Its time was up, and now its group agrees: it listens once more and takes over.
+    pub fn try_again(&mut self, now: Instant) {
+        if self.waits_for_group() {
+            self.timer = Some(now);
+        }
+    }
+
+    /// Whether its sync group is Master without it.
+    pub fn set_joins_a_master(&mut self, joins: bool) {
+        self.joins_a_master = joins;
     }
 
     /// Another address to speak from.
@@ -362,9 +387,9 @@ impl Instance {
         self.episode.map(|e| e.ends)
     }
 
-    /// It was not. Says whether it was a rival.
-    pub fn end_episode(&mut self) -> bool {
-        self.episode.take().is_some_and(|e| e.is_told)
+    /// It was not. The last claim, if it was a rival's.
+    pub fn end_episode(&mut self) -> Option<Claim> {
+        self.episode.take().and_then(|e| e.rival)
     }
 
     /// Whether a claim is better than what this one could claim itself.

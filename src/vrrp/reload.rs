@@ -1,9 +1,11 @@
 //! From one configuration to the next: who stays, who moves, who comes and goes.
 //!
-//! An instance is who it was by its name, else by VRID, family and interface. What did not change does not move. One
-//! whose VRID or interface changes while Master is Master on the new one before it leaves the old one.
+//! An instance is the one it was on the wire: by VRID, family and interface, whatever its name is now, so that two that
+//! swap their names change nothing for anybody. Else it is the one of its name: if that was Master, it is Master on the new
+//! VRID or interface before it leaves the old one. What did not change does not move.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use super::exchange::{Effect, State};
 use super::group::Group;
 use super::member::Member;
 use super::router::Router;
-use super::settings::{Family, InstanceSettings, Settings, TrackTarget};
+use super::settings::{Family, InstanceSettings, Settings, TrackTarget, Transport};
 use crate::time::Instant;
 
 /// Longest time a Master waits for its successor on another VRID or interface.
@@ -41,34 +43,44 @@ impl Router {
         self.cause = "new configuration".to_owned();
         let mut before = std::mem::take(&mut self.members);
         self.settings = Arc::clone(&settings);
-        let mut newcomers = Vec::new();
-        let mut moved = Vec::new();
-        for new in &settings.instances {
+        let was_master = |m: &Member| m.state() == State::Master;
+        let masters: BTreeSet<String> =
+            before.iter().filter(|(_, m)| was_master(m)).map(|(name, _)| name.clone()).collect();
+        let (same, others): (Vec<_>, Vec<_>) = settings
+            .instances
+            .iter()
+            .partition(|new| before.get(&new.name).is_some_and(|old| place(old.settings()) == place(new)));
+        for new in same {
             if let Some(old) = before.remove(&new.name) {
-                if place(old.settings()) == place(new) {
-                    self.keep(old, new, now);
-                } else {
-                    moved.push((old, Arc::clone(new)));
+                self.keep(old, new, now);
+            }
+        }
+        let mut renames = BTreeMap::new();
+        let mut moved = Vec::new();
+        let mut newcomers = Vec::new();
+        for new in others {
+            match at_place(&before, new).and_then(|name| before.remove(&name)) {
+                Some(old) => {
+                    renames.insert(old.settings().name.clone(), new.name.clone());
+                    self.rename(old, new, now, out);
                 }
-            } else {
-                newcomers.push(Arc::clone(new));
+                None => newcomers.push(new),
             }
         }
         for new in newcomers {
-            let renamed = before.iter().find(|(_, old)| place(old.settings()) == place(&new));
-            let renamed = renamed.map(|(name, _)| name.clone());
-            match renamed.and_then(|name| before.remove(&name)) {
-                Some(old) => self.rename(old, &new, now, out),
-                None => {
-                    self.members.insert(new.name.clone(), Member::new(new, now));
-                }
+            if let Some(old) = before.remove(&new.name) {
+                moved.push((old, Arc::clone(new)));
+                continue;
             }
+            // The one of that name has another name now, and goes on under it.
+            let is_inherited = masters.contains(&new.name);
+            let member = Member { is_inherited, ..Member::new(Arc::clone(new), now) };
+            self.members.insert(new.name.clone(), member);
         }
-        let groups = settings.groups.iter().map(|new| {
-            let told = self.groups.iter().find(|old| old.settings.name == new.name).map(|old| old.told);
-            Group { told: told.unwrap_or(State::Init), ..Group::new(Arc::clone(new)) }
-        });
-        self.groups = groups.collect();
+        for old in renames.keys().filter(|old| !self.members.contains_key(*old)) {
+            out.push(Effect::InstanceGone(old.clone()));
+        }
+        self.regroup(&settings, &renames, out);
         self.announcer.set_pacing(&settings.pacing);
         let followed = followed(&settings);
         self.levels.retain(|target| followed.contains(target));
@@ -97,11 +109,47 @@ impl Router {
         now: Instant,
         out: &mut Vec<Effect>,
     ) {
-        let old = member.settings().name.clone();
-        self.announcer.cancel(&old);
+        let before = member.settings().name.clone();
+        self.announcer.cancel(&before);
         member.told = None;
-        out.push(Effect::InstanceGone(old));
+        if member.reported != State::Init {
+            out.push(Effect::Event(Event::Renamed {
+                is_group: false,
+                before,
+                name: new.name.clone(),
+                state: member.reported,
+                priority: member.instance.priority(),
+            }));
+        }
         self.keep(member, new, now);
+    }
+
+    /// Groups of the new settings, with what was reported of them: by their names, else by their members.
+    fn regroup(&mut self, settings: &Settings, renames: &BTreeMap<String, String>, out: &mut Vec<Effect>) {
+        let mut before = std::mem::take(&mut self.groups);
+        let members_now = |group: &Group| -> BTreeSet<String> {
+            let names = group.settings.members.iter();
+            names.map(|name| renames.get(name).unwrap_or(name).clone()).collect()
+        };
+        let is_named = |group: &Group| settings.groups.iter().any(|new| new.name == group.settings.name);
+        for new in &settings.groups {
+            let by_name = before.iter().position(|old| old.settings.name == new.name);
+            let by_members = || {
+                let members: BTreeSet<String> = new.members.iter().cloned().collect();
+                before.iter().position(|old| !is_named(old) && members_now(old) == members)
+            };
+            let mut group = Group::new(Arc::clone(new));
+            if let Some(old) = by_name.or_else(by_members).map(|at| before.swap_remove(at)) {
+                group.told = old.told;
+                if old.settings.name != new.name && old.told != State::Init {
+                    let (before, name) = (old.settings.name.clone(), new.name.clone());
+                    let renamed =
+                        Event::Renamed { is_group: true, before, name, state: old.told, priority: 0 };
+                    out.push(Effect::Event(renamed));
+                }
+            }
+            self.groups.push(group);
+        }
     }
 
     /// VRID or interface changed: who was Master is so on the new one before it leaves the old one.
@@ -134,9 +182,17 @@ impl Router {
             return;
         }
         for mut leaving in done {
-            out.extend(leaving.member.advertisement(Some(0), wall).into_iter().map(Effect::Send));
+            self.say_priority_zero(&mut leaving.member, wall, out);
         }
         self.listen(out);
+    }
+
+    /// Its last advertisement, except where another instance of this host has the same VRID by now: who hears it would
+    /// take over from that one.
+    fn say_priority_zero(&self, old: &mut Member, wall: Duration, out: &mut Vec<Effect>) {
+        let packets = old.advertisement(Some(0), wall);
+        let is_taken = |to: IpAddr| self.members.values().any(|m| speaks_for(m, old, to));
+        out.extend(packets.into_iter().filter(|packet| !is_taken(packet.destination)).map(Effect::Send));
     }
 
     fn remove(&mut self, mut old: Member, now: Instant, out: &mut Vec<Effect>) {
@@ -144,7 +200,7 @@ impl Router {
         self.announcer.cancel(&name);
         if old.state() == State::Master {
             let wall = self.wall(now);
-            out.extend(old.advertisement(Some(0), wall).into_iter().map(Effect::Send));
+            self.say_priority_zero(&mut old, wall, out);
         }
         if old.state() != State::Init {
             out.push(Effect::Event(Event::Transition {
@@ -159,6 +215,28 @@ impl Router {
         }
         out.push(Effect::InstanceGone(name));
     }
+}
+
+/// Which instance of the settings before was at a place: of two, the one that speaks as the new one does.
+fn at_place(before: &BTreeMap<String, Member>, new: &InstanceSettings) -> Option<String> {
+    let is_multicast = |settings: &InstanceSettings| matches!(settings.transport, Transport::Multicast(_));
+    let there = before.values().map(Member::settings).filter(|old| place(old) == place(new));
+    let best = there.max_by_key(|old| is_multicast(old) == is_multicast(new));
+    best.map(|old| old.name.clone())
+}
+
+/// Whether a member is Master with the VRID of another one, for who is meant by its packets to that address.
+fn speaks_for(member: &Member, old: &Member, to: IpAddr) -> bool {
+    let (settings, replaced) = (member.settings(), old.settings());
+    let is_there = match &settings.transport {
+        Transport::Multicast(group) => *group == to,
+        Transport::Unicast { peers, .. } => peers.iter().any(|peer| peer.address == to),
+    };
+    let (link, other) = (member.ground.base, old.ground.base);
+    member.state() == State::Master
+        && (settings.vrid, settings.family) == (replaced.vrid, replaced.family)
+        && (link == other || link.is_none() || other.is_none())
+        && is_there
 }
 
 fn followed(settings: &Settings) -> BTreeSet<TrackTarget> {

@@ -57,6 +57,8 @@ pub struct Router {
     /// Masters whose VRID or interface changed.
     pub(super) leaving: Vec<Leaving>,
     pub(super) groups: Vec<Group>,
+    /// A sync group has members that are Master and members that are Backup.
+    pub(super) has_split_group: bool,
     pub(super) holdings: Holdings,
     pub(super) announcer: Announcer,
     pub(super) announceable: Announceable,
@@ -99,6 +101,7 @@ impl Router {
         Router {
             members,
             leaving: Vec::new(),
+            has_split_group: false,
             groups: settings.groups.iter().map(|g| Group::new(Arc::clone(g))).collect(),
             holdings: Holdings::new(seed),
             announcer,
@@ -411,7 +414,19 @@ impl Router {
     fn fire(&mut self, now: Instant, out: &mut Vec<Effect>) {
         for name in self.names() {
             let Some(member) = self.members.get_mut(&name) else { continue };
-            if member.instance.episode_ends().is_some_and(|at| at <= now) && member.instance.end_episode() {
+            if member.instance.episode_ends().is_some_and(|at| at <= now)
+                && let Some(rival) = member.instance.end_episode()
+            {
+                let (source, theirs) = (rival.source, rival.priority);
+                let ours = member.instance.priority();
+                let instance = name.clone();
+                out.push(Effect::Event(Event::LowerPriority {
+                    instance,
+                    source,
+                    theirs,
+                    ours,
+                    is_over: true,
+                }));
                 // The other one may have announced the addresses last.
                 self.announce_again(&name);
             }

@@ -180,6 +180,7 @@ impl Router {
             name: g.settings.name.clone(),
             state: group::state_of(
                 g.settings.members.iter().filter_map(|m| self.members.get(m)).map(Member::state),
+                g.told,
             ),
             members: g.settings.members.clone(),
         });

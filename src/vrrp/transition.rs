@@ -49,6 +49,14 @@ impl Router {
         for name in self.names() {
             self.leave_init(&name, now, out);
         }
+        for name in self.names() {
+            let is_free =
+                self.members.get(&name).is_some_and(|m| m.instance.waits_for_group()) && self.agrees(&name);
+            if let Some(member) = self.members.get_mut(&name).filter(|_| is_free) {
+                // Whoever stood in its way has left the group by a reload.
+                member.instance.try_again(now);
+            }
+        }
         self.is_stale = true;
     }
 
@@ -210,6 +218,11 @@ impl Router {
         let Some(member) = self.members.get_mut(name) else { return };
         member.gated_since = None;
         let is_inherited = std::mem::take(&mut member.is_inherited);
+        let reason = match (is_inherited, member.has_begun) {
+            (true, true) => "handed over by a predecessor",
+            (true, false) => "it was Master before the reload",
+            (false, _) => "owner of the addresses",
+        };
         if member.state() == State::Fault {
             let reason = format!("well again: {}", self.cause);
             self.enter(name, State::Backup, &reason, now, out);
@@ -219,7 +232,6 @@ impl Router {
             self.enter(name, State::Backup, "start", now, out);
             return;
         }
-        let reason = if is_inherited { "handed over by a predecessor" } else { "owner of the addresses" };
         if !self.agrees(name) {
             self.enter(name, State::Backup, "start, its sync group is not ready", now, out);
             if let Some(member) = self.members.get_mut(name) {
@@ -319,6 +331,26 @@ impl Router {
         }
     }
 
+    /// One of its sync groups has members that are Master, while it is Backup: it has joined by a reload.
+    pub(super) fn joins_a_master(&self, name: &str) -> bool {
+        self.has_split_group
+            && self.members.get(name).is_some_and(|m| m.state() == State::Backup)
+            && self
+                .companions(name)
+                .iter()
+                .any(|o| self.members.get(o).is_some_and(|m| m.state() == State::Master))
+    }
+
+    /// It follows a Master that is better than itself, so those of its sync groups that are Master cannot stay it.
+    pub(super) fn take_group_back(&mut self, name: &str, now: Instant, out: &mut Vec<Effect>) {
+        let reason = format!("its sync group: instance {name} is Backup");
+        for other in self.companions(name) {
+            if self.members.get(&other).is_some_and(|m| m.state() == State::Master) {
+                self.leave(&other, State::Backup, &reason, true, now, out);
+            }
+        }
+    }
+
     /// One more advertisement of who is not to be Master (`higher_prio_send_advert`).
     pub(super) fn say_last_word(&mut self, name: &str, now: Instant, out: &mut Vec<Effect>) {
         if let Some(member) = self.members.get_mut(name) {
@@ -381,11 +413,13 @@ impl Router {
         self.is_stale = true;
     }
 
-    /// Tells of groups that changed.
+    /// Reports groups that changed.
     pub(super) fn tell_groups(&mut self, out: &mut Vec<Effect>) {
+        self.has_split_group = false;
         for group in &mut self.groups {
             let members = group.settings.members.iter().filter_map(|name| self.members.get(name));
-            let state = group::state_of(members.clone().map(Member::state));
+            let state = group::state_of(members.clone().map(Member::state), group.told);
+            self.has_split_group |= group::is_split(members.clone().map(Member::state));
             if state != group.told {
                 group.told = state;
                 let blamed = members.clone().find(|m| m.state() == state);

@@ -198,6 +198,7 @@ fn priorities_and_lower_ones_heard_are_told_as_configured() {
         source: [10, 0, 0, 2].into(),
         theirs: 50,
         ours: 100,
+        is_over: false,
     };
     assert_eq!(tell(&lower, &loud), "/low | INSTANCE \"VI 1\" MASTER_RX_LOWER_PRI 100\n");
     assert_eq!(tell(&lower, &silent), "INSTANCE \"VI 1\" MASTER_RX_LOWER_PRI 100\n");

@@ -10,7 +10,7 @@ use crate::time::Instant;
 use crate::vrrp::event::Event;
 use crate::vrrp::exchange::{Endpoint, State};
 use crate::vrrp::packet;
-use crate::vrrp::settings::InstanceSettings;
+use crate::vrrp::settings::{Family, InstanceSettings, Settings};
 use crate::vrrp::status::InstanceStatus;
 
 /// Until a change of the host has been read.
@@ -56,6 +56,24 @@ pub fn heard_before_it_claims(world: &mut World, node: usize, vrid: u8, priority
     if better > 0 {
         let text = format!("hears before it claims: {node} claims {vrid} with {priority}, {better} unread");
         world.broken.push(text);
+    }
+}
+
+/// At every advertisement of priority 0: no other instance of this host is Master with that VRID there.
+pub fn leaves_what_it_does_not_hold(world: &mut World, node: usize, vrid: u8, source: IpAddr) {
+    if !world.is_running(node) {
+        return;
+    }
+    let settings = std::sync::Arc::clone(&world.nodes[node].settings);
+    let family = if source.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 };
+    let status = world.whole_status(node);
+    for instance in settings.instances.iter().filter(|i| i.vrid == vrid && i.family == family) {
+        if status.instances.iter().any(|s| s.name == instance.name && s.state == State::Master) {
+            let name = &instance.name;
+            let text =
+                format!("priority 0 for a VRID it holds: {node} sends it for {vrid}, {name} is Master");
+            world.broken.push(text);
+        }
     }
 }
 
@@ -123,17 +141,56 @@ pub fn addresses(settings: &InstanceSettings) -> impl Iterator<Item = (String, I
 pub struct Reported {
     instances: BTreeMap<String, State>,
     groups: BTreeMap<String, State>,
+    /// Instances with a rival whose end was not reported.
+    rivals: BTreeSet<String>,
+    /// Instances whose rival may be that of another VRID or name, since a reload.
+    unsure: BTreeSet<String>,
+    /// Names that an instance or group had before a reload.
+    vacated: BTreeSet<String>,
 }
 
 impl Reported {
+    /// There are other settings now.
+    pub fn reloaded(&mut self, settings: &Settings) {
+        self.groups.retain(|name, _| settings.groups.iter().any(|group| group.name == *name));
+        self.rivals.clear();
+        self.unsure.extend(self.instances.keys().cloned());
+    }
+
+    /// Masters whose rival's end was not reported.
+    pub fn rivals(&self) -> &BTreeSet<String> {
+        &self.rivals
+    }
+
     /// At every event: a change begins where the one before ended, and is a change. What is wrong, in words.
     pub fn follow(&mut self, event: &Event) -> Option<String> {
         let (known, from, name, to) = match event {
             Event::Transition { instance, from, to, .. } => (&mut self.instances, Some(*from), instance, *to),
             Event::Group { group, to, .. } => (&mut self.groups, None, group, *to),
+            Event::Renamed { is_group, before, name, state, .. } => {
+                let known = if *is_group { &mut self.groups } else { &mut self.instances };
+                known.insert(name.clone(), *state);
+                self.vacated.insert(before.clone());
+                self.vacated.remove(name);
+                return None;
+            }
+            Event::LowerPriority { instance, is_over, .. } => {
+                let is_odd = self.rivals.contains(instance) != *is_over && !self.unsure.remove(instance);
+                if *is_over {
+                    self.rivals.remove(instance);
+                } else {
+                    self.rivals.insert(instance.clone());
+                }
+                return is_odd.then(|| format!("a rival comes and goes: {event}"));
+            }
             _ => return None,
         };
+        if let Event::Transition { instance, .. } = event {
+            self.rivals.remove(instance);
+        }
         let before = known.insert(name.clone(), to).unwrap_or(State::Init);
+        let before =
+            if self.vacated.remove(name) && from == Some(State::Init) { State::Init } else { before };
         let from = from.unwrap_or(before);
         (from != before || to == before)
             .then(|| format!("reports follow each other: {name} was {before}, then {from} -> {to}"))
@@ -161,6 +218,10 @@ pub fn at_rest(world: &mut World) {
         a_vmac_holds_vips_only(world, node);
         a_group_is_together(world, node);
         hosts_own_is_primary(world, node);
+        let open = world.nodes[node].rivals();
+        if !open.is_empty() {
+            world.broken.push(format!("the end of a rival is reported: {open:?} of {node}"));
+        }
     }
 }
 

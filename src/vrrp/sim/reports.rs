@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::site::{address, group, instance, on_vmac, settings};
+use super::protocol::stranger;
+use super::site::{address, group, instance, on_vmac, settings, vip};
 use super::world::World;
 use crate::net::types::{Op, Prefix};
 use crate::vrrp::SETTLE_LIMIT;
 use crate::vrrp::event::Event;
-use crate::vrrp::exchange::{DirectorLevel, State};
+use crate::vrrp::exchange::{DirectorLevel, Input, State};
 use crate::vrrp::settings::{InstanceSettings, LinkDelays, Settings};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -153,4 +154,264 @@ fn what_is_not_ready_yet_takes_no_sync_group_along() {
     world.run(10 * SECOND);
     assert_eq!(reports(&world, 0, "a"), [State::Backup, State::Master]);
     assert_eq!(reports(&world, 0, "c"), [State::Backup, State::Master]);
+}
+
+/// When a Master reported a rival, and whether as gone.
+fn rivals(world: &World) -> Vec<(crate::time::Instant, bool)> {
+    let events = world.nodes[0].events.iter();
+    let of = |(at, event): &(crate::time::Instant, Event)| match event {
+        Event::LowerPriority { is_over, .. } => Some((*at, *is_over)),
+        _ => None,
+    };
+    events.filter_map(of).collect()
+}
+
+/// Somebody of a lower priority is Master for some intervals; when it last said so.
+fn claims(world: &mut World, times: u32, interval: Duration) -> crate::time::Instant {
+    let mut last = world.now;
+    for _ in 0..times {
+        last = world.now;
+        stranger(world, [10, 0, 0, 9], |_| ());
+        world.run(interval);
+    }
+    last
+}
+
+#[test]
+fn after_a_peer_was_master_for_seconds_there_is_one_more_report_when_it_no_longer_is() {
+    for interval in [SECOND, SECOND / 10] {
+        for says_zero in [false, true] {
+            let own = InstanceSettings { advert_interval: interval, ..instance("a", 51, 150) };
+            let mut world = World::with(vec![settings(vec![own])]);
+            world.run(10 * SECOND);
+            let end = claims(&mut world, 3, interval);
+            if says_zero {
+                stranger(&mut world, [10, 0, 0, 9], |advert| advert.priority = 0);
+            }
+            assert_eq!(rivals(&world).len(), 1, "while it claims");
+            world.run(20 * SECOND);
+            let all = rivals(&world);
+            assert_eq!(all.iter().map(|(_, is_over)| *is_over).collect::<Vec<_>>(), [false, true]);
+            let after = all[1].0.since(end);
+            assert!(after >= 3 * interval && after < 4 * interval, "{after:?} after its last claim");
+            assert_eq!(world.broken, [""; 0]);
+        }
+    }
+}
+
+#[test]
+fn the_report_of_a_rivals_end_survives_what_happens_meanwhile() {
+    type Meanwhile = fn(&mut World);
+    let cases: [(&str, Meanwhile); 5] = [
+        ("it claims again at once", |w| {
+            w.run(SECOND);
+            claims(w, 2, SECOND);
+        }),
+        ("it claims more slowly than an episode lasts", |w| {
+            w.run(5 * SECOND);
+            claims(w, 2, 4 * SECOND);
+        }),
+        ("this host is paused", |w| {
+            w.pause(0);
+            w.run(4 * SECOND);
+            w.resume(0);
+        }),
+        ("the Master gets another priority and another name", |w| {
+            let mut other = instance("b", 51, 120);
+            other.addresses = instance("a", 51, 150).addresses;
+            w.reload(0, settings(vec![other]));
+        }),
+        ("two claim beside each other", |w| {
+            for _ in 0..3 {
+                stranger(w, [10, 0, 0, 9], |_| ());
+                w.run(SECOND / 2);
+                stranger(w, [10, 0, 0, 8], |_| ());
+                w.run(SECOND / 2);
+            }
+        }),
+    ];
+    for (what, meanwhile) in cases {
+        let mut world = World::with(vec![settings(vec![instance("a", 51, 150)])]);
+        world.run(10 * SECOND);
+        claims(&mut world, 2, SECOND);
+        meanwhile(&mut world);
+        world.run(20 * SECOND);
+        let all: Vec<bool> = rivals(&world).into_iter().map(|(_, is_over)| is_over).collect();
+        let pairs: Vec<bool> = [false, true].into_iter().cycle().take(all.len()).collect();
+        assert!(!all.is_empty() && all == pairs && all.len() % 2 == 0, "{what}: {all:?}");
+    }
+}
+
+#[test]
+fn a_rival_that_claims_within_the_first_interval_of_a_master_is_reported_too() {
+    let mut world = World::with(vec![settings(vec![instance("a", 51, 150)])]);
+    world.until("Master", |w| w.state(0, "a") == Some(State::Master));
+    stranger(&mut world, [10, 0, 0, 9], |_| ());
+    world.run(10 * SECOND);
+    assert_eq!(rivals(&world).len(), 2);
+}
+
+fn grouped(names: &[&str], instances: Vec<InstanceSettings>) -> Settings {
+    Settings { groups: vec![Arc::new(group("G", names))], ..settings(instances) }
+}
+
+#[test]
+fn an_instance_that_joins_a_masters_group_does_not_move_the_group() {
+    let all = || vec![instance("a", 51, 150), instance("b", 52, 150), instance("c", 53, 150)];
+    let two = || vec![instance("a", 51, 150), instance("b", 52, 150)];
+    // A new one, one that was alone, and one that was alone and Backup.
+    let shy = |name, vrid| InstanceSettings { preempts: false, ..instance(name, vrid, 150) };
+    for before in [grouped(&["a", "b"], two()), grouped(&["a", "b"], all())] {
+        let mut world = World::with(vec![before]);
+        world.run(10 * SECOND);
+        world.reload(0, grouped(&["a", "b", "c"], all()));
+        assert_eq!(world.whole_status(0).groups[0].state, State::Master);
+        world.run(20 * SECOND);
+        assert_eq!(reports(&world, 0, "G"), [State::Backup, State::Master]);
+        assert_eq!(reports(&world, 0, "c"), [State::Backup, State::Master]);
+        // And it leaves again.
+        world.reload(0, grouped(&["a", "b"], all()));
+        world.run(10 * SECOND);
+        assert_eq!(reports(&world, 0, "G"), [State::Backup, State::Master]);
+        assert_eq!(world.broken, [""; 0]);
+    }
+    let mut world = World::with(vec![grouped(&["a", "b"], two()), settings(vec![shy("c", 53)])]);
+    world.run(10 * SECOND);
+    assert_eq!(world.state(1, "c"), Some(State::Master));
+    let joins = vec![
+        instance("a", 51, 150),
+        instance("b", 52, 150),
+        InstanceSettings { preempts: false, ..instance("c", 53, 160) },
+    ];
+    world.reload(0, grouped(&["a", "b", "c"], joins));
+    world.run(10 * SECOND);
+    assert_eq!(
+        (world.state(0, "c"), world.state(1, "c")),
+        (Some(State::Master), Some(State::Backup)),
+        "it joins the Master"
+    );
+    assert_eq!(reports(&world, 0, "G"), [State::Backup, State::Master]);
+}
+
+#[test]
+fn a_group_whose_new_member_has_a_better_master_elsewhere_yields_as_a_whole() {
+    let two = vec![instance("a", 51, 150), instance("b", 52, 150)];
+    let mut world = World::with(vec![
+        grouped(&["a", "b"], two.clone()),
+        grouped(&["a", "b"], vec![instance("a", 51, 100), instance("b", 52, 100), instance("c", 53, 200)]),
+    ]);
+    world.run(10 * SECOND);
+    assert_eq!((world.master("a"), world.master("c")), (Some(0), Some(1)));
+    world.reload(0, grouped(&["a", "b", "c"], [two, vec![instance("c", 53, 150)]].concat()));
+    world.run(10 * SECOND);
+    let states = ["a", "b", "c"].map(|name| world.state(0, name));
+    assert_eq!(states, [Some(State::Backup); 3]);
+    assert_eq!(world.master("a"), Some(1));
+    assert_eq!(reports(&world, 0, "G"), [State::Backup, State::Master, State::Backup]);
+    assert_eq!(world.broken, [""; 0]);
+}
+
+#[test]
+fn what_waited_for_a_member_that_leaves_its_group_takes_over() {
+    let all = || vec![instance("a", 51, 100), instance("b", 52, 100)];
+    let mut world = World::with(vec![grouped(&["a", "b"], all()), settings(vec![instance("b", 52, 200)])]);
+    world.run(20 * SECOND);
+    assert!(world.status(0, "a").waits_for_group);
+    world.reload(0, settings(all()));
+    world.run(SECOND);
+    assert_eq!(world.state(0, "a"), Some(State::Master));
+    assert_eq!(world.broken, [""; 0]);
+}
+
+#[test]
+fn a_group_with_another_name_and_one_over_masters_are_reported_as_they_are() {
+    let all = || vec![instance("a", 51, 150), instance("b", 52, 150)];
+    let mut world = World::with(vec![settings(all())]);
+    world.run(10 * SECOND);
+    world.reload(0, grouped(&["a", "b"], all()));
+    world.run(5 * SECOND);
+    assert_eq!(reports(&world, 0, "G"), [State::Master], "as it is");
+    let renamed = Settings { groups: vec![Arc::new(group("H", &["b", "a"]))], ..settings(all()) };
+    world.reload(0, renamed);
+    world.run(5 * SECOND);
+    assert_eq!(reports(&world, 0, "H"), [], "nothing changed but its name");
+    assert_eq!(
+        world.told(0, "vrrp_renamed"),
+        ["sync group H: was G before the reload, and is Master as it was"]
+    );
+    world.tell(0, Input::Stop);
+    assert_eq!(reports(&world, 0, "H"), [State::Init]);
+    assert_eq!(world.broken, [""; 0]);
+}
+
+/// VRID and addresses of one, name of another.
+fn named(name: &str, of: &InstanceSettings) -> InstanceSettings {
+    InstanceSettings { name: name.to_owned(), ..of.clone() }
+}
+
+#[test]
+fn instances_that_swap_their_names_change_nothing_on_the_wire() {
+    let (a, b) = (instance("a", 51, 150), instance("b", 52, 50));
+    let (peer_a, peer_b) = (instance("a", 51, 100), instance("b", 52, 100));
+    let mut world = World::with(vec![settings(vec![a.clone(), b.clone()]), settings(vec![peer_a, peer_b])]);
+    world.run(20 * SECOND);
+    let ops = world.nodes[0].ops.len();
+    world.reload(0, settings(vec![named("b", &a), named("a", &b)]));
+    world.run(20 * SECOND);
+    assert_eq!((world.state(0, "a"), world.state(0, "b")), (Some(State::Backup), Some(State::Master)));
+    assert_eq!(world.nodes[0].ops.len(), ops, "no address moved");
+    assert!(world.sent(0, 51).iter().all(|(_, priority)| *priority > 0));
+    assert_eq!(reports(&world, 1, "a"), [State::Backup]);
+    assert_eq!(reports(&world, 1, "b"), [State::Backup, State::Master]);
+    assert_eq!(world.broken, [""; 0]);
+}
+
+#[test]
+fn a_vrid_that_another_instance_has_taken_is_not_left() {
+    let first = instance("a", 51, 150);
+    let mut moved = InstanceSettings { vrid: 61, ..first.clone() };
+    moved.addresses = vec![vip("e0", [10, 0, 0, 61].into(), 24)];
+    // a leaves 51 to a new c, keeping its addresses or not.
+    for keeps in [true, false] {
+        let mut world =
+            World::with(vec![settings(vec![first.clone()]), settings(vec![instance("a", 51, 100)])]);
+        world.run(10 * SECOND);
+        let (mut a, mut c) = (moved.clone(), named("c", &first));
+        if keeps {
+            a.addresses = first.addresses.clone();
+            c.addresses = vec![vip("e0", [10, 0, 0, 71].into(), 24)];
+        }
+        world.reload(0, settings(vec![a, c]));
+        world.run(10 * SECOND);
+        assert_eq!((world.state(0, "a"), world.state(0, "c")), (Some(State::Master), Some(State::Master)));
+        assert!(world.sent(0, 51).iter().all(|(_, priority)| *priority > 0), "51 is held by c");
+        assert_eq!(reports(&world, 1, "a"), [State::Backup]);
+        let first = world.sent(0, 61)[0].0;
+        assert!(first.since(world.sent(0, 51)[0].0) > 3 * SECOND);
+        for ip in [[10, 0, 0, 51], if keeps { [10, 0, 0, 71] } else { [10, 0, 0, 61] }] {
+            assert!(world.nodes[0].has(ip), "{ip:?}");
+        }
+        assert_eq!(world.broken, [""; 0]);
+    }
+    // There and back before the old one has been left.
+    let mut world =
+        World::with(vec![settings(vec![on_vmac(first.clone())]), settings(vec![instance("a", 51, 100)])]);
+    world.run(10 * SECOND);
+    world.reload(0, settings(vec![on_vmac(InstanceSettings { vrid: 61, ..first.clone() })]));
+    world.reload(0, settings(vec![on_vmac(first)]));
+    world.run(10 * SECOND);
+    assert_eq!(world.state(0, "a"), Some(State::Master));
+    assert_eq!(world.broken, [""; 0]);
+}
+
+#[test]
+fn a_master_that_moves_to_another_vrid_is_not_reported_again() {
+    let mut world = World::with(vec![settings(vec![instance("a", 51, 150)])]);
+    world.run(10 * SECOND);
+    world.reload(0, settings(vec![InstanceSettings { vrid: 61, ..instance("a", 51, 150) }]));
+    world.run(10 * SECOND);
+    assert_eq!(world.state(0, "a"), Some(State::Master));
+    assert_eq!(reports(&world, 0, "a"), [State::Backup, State::Master]);
+    world.tell(0, Input::Stop);
+    assert_eq!(reports(&world, 0, "a"), [State::Backup, State::Master, State::Init]);
 }

@@ -14,7 +14,7 @@ use crate::net::types::{HeldAddress, Hop, MacAddress, Prefix, Route, Rule, RuleA
 use crate::vrrp::exchange::{DirectorLevel, Input, State, TrackLevel};
 use crate::vrrp::listening::{SocketFailure, SocketStep};
 use crate::vrrp::settings::{
-    Authentication, Hmac, HmacMode, InstanceSettings, Settings, TrackTarget, Version, Virtual,
+    Authentication, Hmac, HmacMode, InstanceSettings, Settings, TrackTarget, Transport, Version, Virtual,
 };
 
 /// Long enough for every timer, delay, gate and pause to end.
@@ -182,8 +182,70 @@ fn healthy() -> BTreeMap<TrackTarget, TrackLevel> {
     BTreeMap::from([(TrackTarget::Script("chk".to_owned()), TrackLevel::Is(true))])
 }
 
+/// A stranger of a low priority is Master for some seconds beside the first instance, where it would be believed.
+fn somebody_claims(world: &mut World) {
+    let first = &world.nodes[0].settings.instances[0];
+    let is_open = first.authentication == Authentication::None
+        && first.family == crate::vrrp::settings::Family::Ipv4
+        && matches!(first.transport, Transport::Multicast(_));
+    if !is_open {
+        return;
+    }
+    let (interval, is_v2) = (first.advert_interval, first.version == Version::V2);
+    for _ in 0..world.rng.u32(1..5) {
+        if !is_v2 && world.nodes[0].host.host().link("e0").is_some() {
+            super::protocol::stranger(world, [10, 0, 0, 9], |advert| advert.priority = 1);
+        }
+        world.run(interval);
+    }
+}
+
+/// A reload gives the instances each other's names, or another VRID, or makes or ends a group of both.
+fn everybody_reloads_otherwise(world: &mut World) {
+    let what = world.rng.u32(0..3);
+    let offset = world.rng.choice([0, 10, 20]).expect("not empty");
+    for node in 0..world.nodes.len() {
+        let mut new = Settings::clone(&world.nodes[node].settings);
+        match what {
+            0 if new.instances.len() == 2 => {
+                for (instance, name) in new.instances.iter_mut().zip(["b", "a"]) {
+                    let other =
+                        if instance.name == name { ["a", "b"][usize::from(name == "a")] } else { name };
+                    Arc::make_mut(instance).name = other.to_owned();
+                }
+            }
+            1 => {
+                for (n, instance) in (0..).zip(&mut new.instances) {
+                    if instance.vmac.is_none() {
+                        Arc::make_mut(instance).vrid = 51 + n + offset;
+                    }
+                }
+            }
+            2 if new.instances.len() == 2 && new.instances.iter().all(|i| i.priority < 255) => {
+                if new.groups.is_empty() {
+                    new.groups = vec![Arc::new(site::group("both", &["a", "b"]))];
+                    let priority = new.instances[0].priority;
+                    Arc::make_mut(&mut new.instances[1]).priority = priority;
+                    new.forwarding_weight = 0;
+                } else {
+                    new.groups.clear();
+                }
+            }
+            _ => {}
+        }
+        if world.is_running(node) {
+            world.reload(node, new);
+        } else {
+            forget_addresses(world, node);
+            world.nodes[node].settings = Arc::new(new);
+        }
+    }
+}
+
 fn mischief(world: &mut World, node: usize) {
-    match world.rng.u32(0..23) {
+    match world.rng.u32(0..26) {
+        23 => somebody_claims(world),
+        24 | 25 => everybody_reloads_otherwise(world),
         0 => {
             if world.is_running(node) {
                 world.crash(node);

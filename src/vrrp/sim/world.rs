@@ -462,6 +462,9 @@ impl World {
         }
         invariants::has_that_socket(self, from, endpoint);
         invariants::heard_before_it_claims(self, from, vrid, priority);
+        if priority == 0 {
+            invariants::leaves_what_it_does_not_hold(self, from, vrid, source);
+        }
         invariants::speaks_from_its_own(self, from, vrid, priority, source);
         self.trace(from, &format!("advertises {vrid} with {priority} to {destination}"));
         let now = self.now;
@@ -721,6 +724,7 @@ impl World {
         self.nodes[node].settings = Arc::new(settings);
         let settings = Arc::clone(&self.nodes[node].settings);
         self.trace(node, "reloads");
+        self.nodes[node].reported.reloaded(&settings);
         self.tell(node, Input::Reload(settings));
     }
 
@@ -809,6 +813,11 @@ impl Node {
         let before = self.links.get(&link.index).filter(|(_, before)| what(before) == what(link));
         let since = before.map_or(now, |(since, _)| *since);
         self.links.insert(link.index, (since, link.clone()));
+    }
+
+    /// Masters here that have reported a rival and not yet its end.
+    pub fn rivals(&self) -> BTreeSet<String> {
+        self.reported.rivals().clone()
     }
 
     /// The number of a link.
