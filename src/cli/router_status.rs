@@ -42,7 +42,7 @@ fn cells(instance: &InstanceStatus) -> [String; 8] {
     let why = match &instance.waits_for {
         Some(what) => format!("waits for {what}"),
         None if instance.waits_for_group => "waits for its sync group".to_owned(),
-        None => instance.reason.clone(),
+        None => instance.holds_back.clone().unwrap_or_else(|| instance.reason.clone()),
     };
     [
         instance.name.clone(),

@@ -106,7 +106,8 @@ impl Reader<'_> {
         });
     }
 
-    fn boolean(&self, word: &str) -> Option<bool> {
+    /// A word that says yes or no in the language that is read.
+    pub fn boolean(&self, word: &str) -> Option<bool> {
         if self.is_yaml() { value::yaml_boolean(word) } else { value::boolean(word) }
     }
 

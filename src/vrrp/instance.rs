@@ -3,6 +3,7 @@
 //! It decides what an advertisement or the end of its timer means, and keeps what follows from it. It refuses to know
 //! packets, addresses, links and other instances: the router asks it, and moves it from state to state.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,8 @@ const SLACK: Duration = Duration::from_millis(5);
 const ANSWERS: u8 = 8;
 /// Own intervals of silence after which somebody's lower priority is a matter of the past.
 const EPISODE: u32 = 3;
+/// Routers whose highest priority is remembered.
+const REMEMBERED: usize = 32;
 /// Own intervals in which somebody with a lower priority should have yielded.
 const PATIENCE: u32 = 5;
 
@@ -38,6 +41,8 @@ pub struct Instance {
     predecessor: Option<IpAddr>,
     /// Its sync group is Master already, so it takes over from a lower Master whatever it does alone.
     joins_a_master: bool,
+    /// The highest priority each other router was heard with, and when it was last heard.
+    highest: BTreeMap<IpAddr, (u8, Instant)>,
     answers: u8,
 }
 
@@ -103,6 +108,7 @@ impl Instance {
             episode: None,
             predecessor: None,
             joins_a_master: false,
+            highest: BTreeMap::new(),
             answers: 0,
             settings,
         }
@@ -209,11 +215,49 @@ impl Instance {
         if self.is_owner() && self.settings.owner_ignores_adverts {
             return Reaction::Nothing;
         }
+        self.remember(now, claim);
         match self.state {
             State::Init | State::Fault => Reaction::Nothing,
             State::Backup => self.hear_as_backup(now, claim),
             State::Master => self.hear_as_master(now, claim),
         }
+    }
+
+    fn remember(&mut self, now: Instant, claim: Claim) {
+        if !self.highest.contains_key(&claim.source) && self.highest.len() >= REMEMBERED {
+            let oldest = self.highest.iter().min_by_key(|(_, (_, heard))| *heard).map(|(source, _)| *source);
+            if let Some(oldest) = oldest {
+                self.highest.remove(&oldest);
+            }
+        }
+        let known = self.highest.entry(claim.source).or_insert((claim.priority, now));
+        *known = (known.0.max(claim.priority), now);
+    }
+
+    /// A Master that was heard with a higher priority: its tracks have lowered it.
+    fn is_ill(&self, claim: Claim) -> bool {
+        self.highest.get(&claim.source).is_some_and(|(highest, _)| *highest > claim.priority)
+    }
+
+    /// Whether a Master of lower priority is to be replaced.
+    fn replaces(&self, claim: Claim) -> bool {
+        self.settings.preempts || (self.settings.preempts_ill && self.is_ill(claim))
+    }
+
+    /// Why a better Backup leaves a Master alone, in words.
+    pub fn holds_back(&self, now: Instant) -> Option<String> {
+        let claim = self
+            .master
+            .filter(|m| self.state == State::Backup && (1..self.priority).contains(&m.priority))?;
+        let reason = if self.replaces(claim) {
+            let left = self.preempts_from.map(|from| from.since(now)).filter(|left| !left.is_zero())?;
+            format!("preempt_delay, {} s more", left.as_secs() + 1)
+        } else if self.settings.preempts_ill {
+            "preempt healthier, and that Master was never heard with more".to_owned()
+        } else {
+            "nopreempt".to_owned()
+        };
+        Some(format!("better ({} > {}), waits: {reason}", self.priority, claim.priority))
     }
 
     fn hear_as_backup(&mut self, now: Instant, claim: Claim) -> Reaction {
@@ -229,14 +273,14 @@ impl Instance {
         if is_lower && self.joins_a_master {
             return Reaction::Nothing;
         }
-        if is_lower && self.settings.preempts {
+        if is_lower && self.replaces(claim) {
             let delay = self.settings.preempt_delay;
             let from = *self.preempts_from.get_or_insert(now + delay);
             if now >= from {
                 return Reaction::Nothing;
             }
         }
-        if !is_lower {
+        if !is_lower || !self.replaces(claim) {
             self.preempts_from = None;
         }
         self.follow(now, claim);
@@ -248,7 +292,7 @@ impl Instance {
             return if self.may_answer() { Reaction::Advertise } else { Reaction::Nothing };
         }
         // Who was given up and does not preempt has lost its place.
-        let is_lost = claim.priority < self.priority && !self.settings.preempts && self.was_given_up(now);
+        let is_lost = claim.priority < self.priority && !self.replaces(claim) && self.was_given_up(now);
         if is_lost || self.is_outdone_by(claim) {
             self.master = Some(claim);
             return Reaction::Yield;

@@ -160,6 +160,8 @@ pub struct InstanceSettings {
     pub beginning: Beginning,
     /// Whether it replaces a Master of lower priority.
     pub preempts: bool,
+    /// `preempt healthier`: beyond `preempts`, it replaces a Master whose tracks have lowered its priority.
+    pub preempts_ill: bool,
     /// `preempt_delay`.
     pub preempt_delay: Duration,
     /// Nothing the standard does not have (`strict_mode`).

@@ -56,6 +56,9 @@ pub struct InstanceStatus {
     pub waits_for: Option<String>,
     /// Time is up, and its sync group does not agree.
     pub waits_for_group: bool,
+    /// It is better than the Master and leaves it alone: why, in words.
+    #[serde(default)]
+    pub holds_back: Option<String>,
     /// Configured priority.
     pub base_priority: u8,
     /// Effective priority.
@@ -220,6 +223,7 @@ impl Router {
             reason: member.reason.clone(),
             waits_for: self.waits_for(member),
             waits_for_group: instance.waits_for_group(),
+            holds_back: instance.holds_back(now),
             base_priority: settings.priority,
             priority: instance.priority(),
             source: instance.source(),

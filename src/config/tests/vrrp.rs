@@ -453,6 +453,46 @@ vrrp:
 }
 
 #[test]
+fn preempt_healthier_replaces_only_masters_that_fell_ill() {
+    let how = |statements: &str| {
+        let it =
+            one(&format!("state BACKUP\npriority 150\n{statements}\nvirtual_ipaddress {{\n192.0.2.10\n}}"));
+        (it.preempts, it.preempts_ill, it.preempt_delay)
+    };
+    assert_eq!(how("preempt"), (true, false, secs(0)));
+    assert_eq!(how("nopreempt"), (false, false, secs(0)));
+    // With both words keepalived, which takes the last one, leaves the Master alone.
+    assert_eq!(how("preempt healthier\nnopreempt"), (false, true, secs(0)));
+    assert_eq!(how("preempt healthier\npreempt_delay 5"), (false, true, secs(5)));
+    let yaml = "vrrp:\n  instances:\n    - {name: a, interface: eth0, virtual_router_id: 1, preempt: healthier, addresses: [192.0.2.1]}\n";
+    let native = config(yaml_loaded(yaml)).vrrp;
+    assert!(!native.instances[0].preempts && native.instances[0].preempts_ill);
+    let wrong = "vrrp_instance VI {\ninterface eth0\nvirtual_router_id 51\npreempt healthy\nvirtual_ipaddress {\n192.0.2.10\n}\n}\n";
+    let loaded = load_from(&files("k.conf", wrong), Path::new("k.conf"), Strictness::Strict);
+    assert!(loaded.lines(Class::Error).iter().any(|line| line.contains("`healthier` or nothing")));
+}
+
+#[test]
+fn a_weight_that_nopreempt_makes_useless_is_warned_about() {
+    let warns = |preemption: &str, weight: i32, group: &str| {
+        let text = format!(
+            "vrrp_script chk {{\nscript /bin/true\n}}\nvrrp_instance VI {{\nstate BACKUP\ninterface eth0\nvirtual_router_id 51\n{preemption}\n\
+             track_script {{\nchk weight {weight}\n}}\nvirtual_ipaddress {{\n192.0.2.10\n}}\n}}\n{group}"
+        );
+        let loaded = load_from(&files("k.conf", &text), Path::new("k.conf"), Strictness::Strict);
+        loaded.lines(Class::Warning).iter().filter(|line| line.contains("stays Master: nopreempt")).count()
+    };
+    assert_eq!(warns("nopreempt", -60, ""), 1);
+    assert_eq!(warns("nopreempt", 0, ""), 0, "a fault moves it");
+    assert_eq!(warns("preempt", -60, ""), 0);
+    assert_eq!(warns("preempt healthier", -60, ""), 0);
+    let group = |word: &str| format!("vrrp_sync_group G {{\ngroup {{\nVI\n}}\n{word}\n}}\n");
+    assert_eq!(warns("nopreempt", -60, &group("")), 0, "it does not count there");
+    assert_eq!(warns("nopreempt", -60, &group("sync_group_tracking_weight")), 1);
+    assert_eq!(warns("nopreempt", 0, &group("track_script {\nchk weight -5\n}")), 1);
+}
+
+#[test]
 fn native_defaults_take_from_priorities_what_a_director_cannot_do() {
     let text = "vrrp:\n  instances:\n    - {name: a, interface: eth0, virtual_router_id: 1, state: master, addresses: [192.0.2.1]}\n";
     let settings = config(yaml_loaded(text)).vrrp;

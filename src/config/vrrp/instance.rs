@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::config::checker::MAX_INTERFACE;
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Stance, Table, Yaml};
+use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Stance, Table, Yaml, nearest};
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
-use crate::syntax::value;
+use crate::syntax::value::{self, Wrong};
 use crate::vrrp::settings::{Beginning, Version};
 
 use super::address::{self, AddressOptions, PeerOptions};
@@ -42,6 +42,8 @@ pub struct InstanceOptions {
     pub state: Slot<Beginning>,
     /// `preempt`, or the opposite of `nopreempt`.
     pub preempts: Slot<bool>,
+    /// `preempt healthier`.
+    pub preempts_ill: Slot<bool>,
     /// `preempt_delay`.
     pub preempt_delay: Slot<Duration>,
     /// `strict_mode`.
@@ -131,6 +133,27 @@ const fn flag(
     Keyword::new(name, Kind::Flag(slot), doc)
 }
 
+/// `preempt`, a flag as in keepalived, and lvsd's own `preempt healthier`.
+fn preempt(o: &mut InstanceOptions, node: &Node, reader: &mut Reader<'_>) {
+    match node.values.first() {
+        None => reader.store(&mut o.preempts, node, true),
+        Some(word) if **word == *"healthier" => reader.store(&mut o.preempts_ill, node, true),
+        Some(word) => match reader.boolean(word) {
+            Some(value) => reader.store(&mut o.preempts, node, value),
+            None => {
+                let wanted = if reader.is_yaml() {
+                    "`true`, `false` or `healthier`"
+                } else {
+                    "`healthier` or nothing"
+                };
+                let hint = nearest(word, ["healthier"].into_iter())
+                    .map(|likely| format!("did you mean `{likely}`?"));
+                reader.wrong(&node.keyword, word, wanted, Wrong::Malformed(hint));
+            }
+        },
+    }
+}
+
 const OWN: &[Keyword<InstanceOptions>] = &[
     yaml_name(),
     Keyword::new(
@@ -188,7 +211,11 @@ const OWN: &[Keyword<InstanceOptions>] = &[
         "Leave a Master of lower priority alone.",
     )
     .yaml(Yaml::Instead("`preempt: false`")),
-    flag("preempt", |o| &mut o.preempts, "Replace a Master of lower priority."),
+    Keyword::new(
+        "preempt",
+        Kind::Words { what: "[healthier]", min: 0, max: 1, read: preempt },
+        "Replace a Master of lower priority; `healthier`: only one whose tracks have lowered its priority.",
+    ),
     Keyword::new(
         "preempt_delay",
         Kind::Time {

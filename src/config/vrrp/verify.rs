@@ -62,6 +62,7 @@ impl Verify<'_> {
         }
         self.router_numbers(reader);
         self.groups(&instances, reader);
+        self.ill_masters(reader);
         for group in &options.groups {
             self.followed(&group.tracked, &format!("vrrp_sync_group {}", group.name.text), &defined, reader);
         }
@@ -188,13 +189,39 @@ impl Verify<'_> {
         }
     }
 
+    /// A Master whose tracks lower its priority, and nobody who may replace it.
+    fn ill_masters(&self, reader: &mut Reader<'_>) {
+        for instance in self.settings().filter(|i| !i.preempts && !i.preempts_ill) {
+            let groups =
+                self.options.groups.iter().filter(|g| g.members.iter().any(|m| *m.text == *instance.name));
+            let counts_own = groups.clone().all(|g| get(&g.counts_weights).unwrap_or(false));
+            let own = instance.tracks.iter().find(|t| counts_own && t.weight != 0);
+            let names: Vec<&str> = groups.map(|g| &*g.name.text).collect();
+            let shared =
+                self.config.vrrp.groups.iter().filter(|g| names.contains(&&*g.name)).flat_map(|g| &g.tracks);
+            let Some(track) = own.or_else(|| shared.into_iter().find(|t| t.weight != 0)) else { continue };
+            let written = self.options.instances.iter().find(|i| *i.name == *instance.name);
+            let span = written.and_then(|i| i.preempts.as_ref().map(|p| p.span).or(Some(i.span)));
+            let Some(span) = span else { continue };
+            let text = format!(
+                "vrrp_instance {}: a Master whose priority is lowered by weight {} stays Master: nopreempt keeps every Backup from replacing it",
+                instance.name, track.weight
+            );
+            let word = if reader.is_yaml() { "preempt: healthier" } else { "preempt healthier" };
+            let problem = Diagnostic::warning(span, text);
+            reader.diagnostics.push(problem.help(format!(
+                "write `{word}` instead: only such a Master is replaced; or give what is followed weight 0: a fault"
+            )));
+        }
+    }
+
     /// Members that would not move together.
     fn mixed(&self, group: &SyncGroupOptions, reader: &mut Reader<'_>) {
         let is_member = |i: &&InstanceSettings| group.members.iter().any(|m| *m.text == *i.name);
         let members: Vec<&InstanceSettings> = self.settings().filter(is_member).collect();
         let name = &group.name.text;
         if let (Some(yes), Some(no)) =
-            (members.iter().find(|i| i.preempts), members.iter().find(|i| !i.preempts))
+            (members.iter().find(|i| i.preempts), members.iter().find(|i| !i.preempts && !i.preempts_ill))
         {
             let text = format!(
                 "vrrp_sync_group {name}: {} preempts and {} does not, and they change state together",

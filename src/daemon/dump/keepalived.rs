@@ -183,6 +183,7 @@ mod tests {
             reason: String::new(),
             waits_for: None,
             waits_for_group: false,
+            holds_back: None,
             base_priority: 150,
             priority: 130,
             source: None,

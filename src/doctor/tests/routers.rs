@@ -53,6 +53,7 @@ fn running(state: State, speakers: Vec<SpeakerStatus>) -> Running {
         reason: "link eth0 is down".to_owned(),
         waits_for: None,
         waits_for_group: false,
+        holds_back: None,
         base_priority: 100,
         priority: 100,
         source: None,

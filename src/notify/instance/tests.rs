@@ -48,6 +48,7 @@ fn settings(notify: NotifyCommands) -> Settings {
         advert_interval: Duration::from_secs(1),
         beginning: Beginning::Backup,
         preempts: true,
+        preempts_ill: false,
         preempt_delay: Duration::ZERO,
         is_strict: false,
         transport: Transport::Multicast([224, 0, 0, 18].into()),

@@ -14,6 +14,7 @@ mod kernel;
 mod life;
 mod links;
 mod noise;
+mod preemption;
 mod protocol;
 mod reports;
 pub mod site;

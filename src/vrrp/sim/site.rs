@@ -22,6 +22,7 @@ pub fn instance(name: &str, vrid: u8, priority: u8) -> InstanceSettings {
         advert_interval: Duration::from_secs(1),
         beginning: if priority == 255 { Beginning::Master } else { Beginning::Backup },
         preempts: true,
+        preempts_ill: false,
         preempt_delay: Duration::ZERO,
         is_strict: false,
         transport: Transport::Multicast([224, 0, 0, 18].into()),

@@ -525,6 +525,7 @@ fn random_instance(rng: &mut fastrand::Rng, n: u8, hosts: u8) -> InstanceSetting
         new.excluded.push(inner);
     }
     new.preempts = rng.u32(0..4) > 0;
+    new.preempts_ill = !new.preempts && rng.bool();
     new.preempt_delay = Duration::from_secs(rng.choice([0, 0, 5]).expect("not empty"));
     let weight = rng.choice([0, -20, 30]).expect("not empty");
     new.tracks = vec![script("chk", weight)];

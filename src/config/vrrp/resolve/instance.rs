@@ -40,7 +40,7 @@ impl Resolve<'_> {
         let either = |own: &Slot<bool>, common: &Slot<bool>| get(own).or(get(common)).unwrap_or(false);
         let transport = self.transport(o, family, is_strict, reader);
         let is_unicast = matches!(transport, Transport::Unicast { .. });
-        let (beginning, preempts, preempt_delay) = beginning(o, priority, is_strict, reader);
+        let (beginning, preempts, preempts_ill, preempt_delay) = beginning(o, priority, is_strict, reader);
         let interface = get(&o.interface);
         let prefix = get(&global.vmac_prefix).unwrap_or_else(|| "vrrp".to_owned());
         let vmac = o.vmac.as_ref().and_then(|written| {
@@ -86,6 +86,7 @@ impl Resolve<'_> {
             advert_interval: interval,
             beginning,
             preempts,
+            preempts_ill,
             preempt_delay,
             is_strict,
             transport,
@@ -344,13 +345,13 @@ fn family(o: &InstanceOptions) -> Family {
     if first.is_some_and(|ip| ip.is_ipv6()) { Family::Ipv6 } else { Family::Ipv4 }
 }
 
-/// `state`, `preempt` and `preempt_delay`, as far as they go together.
+/// `state`, `preempt`, `preempt healthier` and `preempt_delay`, as far as they go together.
 fn beginning(
     o: &InstanceOptions,
     priority: u8,
     is_strict: bool,
     reader: &mut Reader<'_>,
-) -> (Beginning, bool, Duration) {
+) -> (Beginning, bool, bool, Duration) {
     let is_owner = priority == OWNER;
     let usual = if is_owner { Beginning::Master } else { Beginning::Backup };
     let mut state = get(&o.state).unwrap_or(usual);
@@ -378,28 +379,34 @@ fn beginning(
         );
         state = Beginning::Master;
     }
-    let mut preempts = get(&o.preempts).unwrap_or(true);
+    let mut is_healthier = get(&o.preempts_ill).unwrap_or(false);
+    let mut preempts = !is_healthier && get(&o.preempts).unwrap_or(true);
+    let (word, span) = match &o.preempts_ill {
+        Some(written) => ("preempt healthier", Some(written.span)),
+        None => ("nopreempt", span_of(&o.preempts)),
+    };
     if !preempts && is_owner {
         ignored(
-            span_of(&o.preempts),
-            "`nopreempt` does not go with priority 255",
+            span,
+            &format!("`{word}` does not go with priority 255"),
             "an owner of addresses always preempts: write a priority up to 254",
         );
         preempts = true;
     } else if !preempts && state == Beginning::Master {
         ignored(
-            span_of(&o.preempts),
-            "`nopreempt` does not go with `state MASTER`",
+            span,
+            &format!("`{word}` does not go with `state MASTER`"),
             "write `state BACKUP`: a Master that was away then leaves the other one alone",
         );
         preempts = true;
     }
+    is_healthier &= !preempts;
     let mut delay = get(&o.preempt_delay).unwrap_or_default();
     let remove = "remove it";
     let conflict = match state {
         _ if delay.is_zero() => None,
         _ if is_strict => Some(("strict mode", remove)),
-        _ if !preempts => Some(("`nopreempt`", remove)),
+        _ if !(preempts || is_healthier) => Some(("`nopreempt`", remove)),
         Beginning::Master if is_owner && o.state.is_none() => {
             Some(("priority 255", "an owner of addresses begins as Master: write a priority up to 254"))
         }
@@ -412,7 +419,7 @@ fn beginning(
         ignored(span_of(&o.preempt_delay), &format!("`preempt_delay` does not go with {what}"), help);
         delay = Duration::ZERO;
     }
-    (state, preempts, delay)
+    (state, preempts, is_healthier, delay)
 }
 
 /// `advert_int`, in steps of the version.
