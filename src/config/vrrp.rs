@@ -36,6 +36,7 @@ pub mod resolve;
 pub mod route;
 pub mod rule;
 pub mod script;
+pub mod shell;
 pub mod track;
 pub mod verify;
 pub mod vmac;

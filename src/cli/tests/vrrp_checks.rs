@@ -6,6 +6,7 @@ use crate::cli::check::report;
 use crate::config::Strictness;
 use crate::config::load::load_from;
 use crate::daemon::startup::Exit;
+use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::files::MemoryFiles;
 
 #[test]
@@ -206,6 +207,94 @@ fn what_keepalived_corrects_of_state_and_preemption_is_corrected_alike() {
         let told = loaded.diagnostics.iter().filter(|d| d.message.contains("is ignored")).count();
         assert_eq!(told, warnings, "{words}, priority {priority}, strict {is_strict}");
     }
+}
+
+#[test]
+fn shell_words_that_no_shell_will_see_and_programs_out_of_path_are_told_for_every_script() {
+    let text = "\
+global_defs {
+    startup_script \"echo up > /run/up\"
+    vrrp_notify_fifo /run/fifo
+    vrrp_notify_fifo_script \"/usr/local/src/nginx_check.sh | logger\"
+}
+vrrp_script a {
+    script \"/usr/local/src/nginx_check.sh && exit 0\"
+}
+vrrp_script b {
+    script \"killall -0 nginx\"
+}
+vrrp_script c {
+    script \"</dev/tcp/127.0.0.1/3306\"
+}
+vrrp_script d {
+    script \"if [ -e '/run/a' ]; then exit 1; fi\"
+}
+vrrp_instance a {
+    interface eth0
+    virtual_router_id 1
+    notify_master \"/usr/local/src/nginx_check.sh $HOME\"
+    virtual_ipaddress {
+        192.0.2.1
+    }
+    track_script {
+        a
+        b
+        c
+        d
+    }
+}
+virtual_server 192.0.2.1 80 {
+    protocol TCP
+    quorum_up \"/usr/local/src/nginx_check.sh up; true\"
+    real_server 10.0.0.1 80 {
+        notify_down \"/usr/local/src/nginx_check.sh 2>&1\"
+        TCP_CHECK {
+        }
+    }
+}
+";
+    let files = MemoryFiles::new(&[
+        ("keepalived.conf", text),
+        ("/links/eth0", ""),
+        ("/bin/sh", ""),
+        ("/usr/local/src/nginx_check.sh", "#!/bin/sh\n"),
+    ]);
+    let loaded = load_from(&files, Path::new("keepalived.conf"), Strictness::Strict);
+    let config = loaded.config.as_ref().expect("it runs");
+    assert_eq!(config.vrrp.scripts["c"].command.words, ["/bin/sh", "-c", "</dev/tcp/127.0.0.1/3306"]);
+    let told = |d: &Diagnostic| format!("{} = {}", d.message, d.help.as_deref().unwrap_or_default());
+    let about = ["no shell reads", "there is no such program", "only bash"];
+    let mut said: Vec<String> = loaded.diagnostics.iter().map(told).collect();
+    said.retain(|line| about.iter().any(|words| line.contains(words)));
+    said.sort();
+    let gone =
+        "until it is there, the script counts as failed; keepalived leaves it out, as if it never failed";
+    let folders = "/usr/local/sbin, /usr/local/bin, /usr/sbin, /usr/bin, /sbin, /bin";
+    let argument = |what: &str, word: &str, fixed: &str| {
+        let program = "/usr/local/src/nginx_check.sh";
+        format!(
+            "{what}: no shell reads this command: `{word}` is an argument of {program} = write `/bin/sh -c '{program} {fixed}'`, or put it into a script; keepalived starts none either"
+        )
+    };
+    let mut wanted = vec![
+        argument("`notify_down`", "2>&1", "2>&1"),
+        argument("`quorum_up`", "up;", "up; true"),
+        argument("the FIFO's script", "|", "| logger"),
+        argument("vrrp_instance a", "$HOME", "$HOME"),
+        argument("vrrp_script a", "&&", "&& exit 0"),
+        "`script`: only bash knows /dev/tcp/127.0.0.1/3306, it is no file = write `/bin/bash -c '</dev/tcp/127.0.0.1/3306'`: /bin/sh runs this one, as for keepalived, and where that is dash (Debian, Ubuntu) it always fails".to_owned(),
+        "`startup_script`: no shell reads this command: `>` is an argument of echo = write `/bin/sh -c 'echo up > /run/up'`, or put it into a script; keepalived starts none either".to_owned(),
+        format!("vrrp_script b: killall: there is no such program in {folders} = write its whole path; {gone}"),
+        format!(
+            "vrrp_script d: no shell reads this command: `if` is looked for as a program = put it into a script, and write the script's path; {gone}"
+        ),
+    ];
+    wanted.sort();
+    assert_eq!(said, wanted);
+    // A host that shows no shell shows none of its programs.
+    let files = MemoryFiles::new(&[("keepalived.conf", text), ("/links/eth0", "")]);
+    let loaded = load_from(&files, Path::new("keepalived.conf"), Strictness::Strict);
+    assert!(loaded.diagnostics.iter().all(|d| !d.message.contains("no such program")));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::shell::{self, Sign};
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::files::Files;
 use crate::syntax::keyword::{Kind, Reader, Slot};
@@ -14,6 +15,10 @@ const USUAL_USER: &str = "keepalived_script";
 /// Where users are.
 const USERS: &str = "/etc/passwd";
 const MAX_USERS: usize = 1 << 20;
+/// Where programs are looked for that are written without a path, as systemd starts the daemon.
+const FOLDERS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+/// Every host has it.
+pub const SHELL: &str = "/bin/sh";
 /// Most words of a command.
 const MAX_WORDS: usize = 256;
 
@@ -22,6 +27,8 @@ const MAX_WORDS: usize = 256;
 pub struct CommandOptions {
     /// The program and its arguments.
     pub words: Vec<String>,
+    /// What in it only a shell would understand.
+    pub sign: Option<Sign>,
     /// Where it is.
     pub span: Span,
     /// `USER [GROUP]`.
@@ -60,7 +67,8 @@ pub fn read(slot: &mut Slot<CommandOptions>, node: &Node, reader: &mut Reader<'_
     let Some((first, user)) = node.values.split_first() else { return };
     if let Some(words) = words(first, &node.keyword, reader) {
         let user = UserOptions::new(user);
-        reader.store(slot, node, CommandOptions { words, span: node.span(), user });
+        let sign = shell::sign(first);
+        reader.store(slot, node, CommandOptions { words, sign, span: node.span(), user });
     }
 }
 
@@ -116,8 +124,12 @@ pub fn resolve(options: &CommandOptions, usual: &UserOptions) -> Command {
     Command { words: options.words.clone(), user, group }
 }
 
-/// Says that the program of a command is not there: it will fail, where keepalived goes on as if it had not.
+/// Says that the program of a command is not there: it will fail, where keepalived goes on as if it had not; and what in
+/// it no shell will see.
 pub fn verify(options: &CommandOptions, what: &str, then: &str, files: &dyn Files, reader: &mut Reader<'_>) {
+    if let Some(sign) = &options.sign {
+        return reader.diagnostics.push(unseen(options, sign, what, then));
+    }
     let program = match &options.words[..] {
         [sign, path] if sign == "<" => path,
         [program, ..] => program,
@@ -127,6 +139,35 @@ pub fn verify(options: &CommandOptions, what: &str, then: &str, files: &dyn File
         let problem = Diagnostic::warning(options.span, format!("{what}: {program}: there is no such file"));
         reader.diagnostics.push(problem.help(then));
     }
+    let is_anywhere = || FOLDERS.iter().any(|folder| files.exists(&Path::new(folder).join(program)));
+    // A host that shows no shell shows none of its programs.
+    if !program.contains('/') && files.exists(Path::new(SHELL)) && !is_anywhere() {
+        let text = format!("{what}: {program}: there is no such program in {}", FOLDERS.join(", "));
+        let problem = Diagnostic::warning(options.span, text);
+        reader.diagnostics.push(problem.help(format!("write its whole path; {then}")));
+    }
+}
+
+/// A sign that no shell will see.
+fn unseen(options: &CommandOptions, sign: &Sign, what: &str, then: &str) -> Diagnostic {
+    let Sign { word, is_program, fixed } = sign;
+    let program = options.words.first().map_or("", String::as_str);
+    let becomes = if *is_program {
+        format!("`{word}` is looked for as a program")
+    } else {
+        format!("`{word}` is an argument of {program}")
+    };
+    let text = format!("{what}: no shell reads this command: {becomes}");
+    let next = match fixed {
+        Some(fixed) => format!("write `{fixed}`, or put it into a script"),
+        None => "put it into a script, and write the script's path".to_owned(),
+    };
+    let help = if *is_program {
+        format!("{next}; {then}")
+    } else {
+        format!("{next}; keepalived starts none either")
+    };
+    Diagnostic::warning(options.span, text).help(help)
 }
 
 #[cfg(test)]

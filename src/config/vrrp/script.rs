@@ -167,11 +167,29 @@ fn read_command(options: &mut ScriptOptions, node: &Node, reader: &mut Reader<'_
             );
             return reader.diagnostics.push(problem.help("write e.g. `script \"</run/is-well\"`"));
         }
-        let words = vec!["<".to_owned(), path.to_owned()];
-        let user = UserOptions::default();
-        return reader.store(&mut options.command, node, CommandOptions { words, span: node.span(), user });
+        let (words, user) = if let Some(way) = path.strip_prefix("/dev/").filter(|way| is_socket(way)) {
+            let fixed = format!("/bin/bash -c '<{path}'");
+            let text = format!("`{}`: only bash knows /dev/{way}, it is no file", node.keyword.text);
+            let problem = Diagnostic::warning(word.span, text);
+            let help = format!(
+                "write `{fixed}`: {} runs this one, as for keepalived, and where that is dash (Debian, Ubuntu) it always fails",
+                command::SHELL
+            );
+            reader.diagnostics.push(problem.help(help));
+            let words = [command::SHELL, "-c", word].map(|word| word.to_string()).to_vec();
+            (words, UserOptions::new(node.values.get(1..).unwrap_or_default()))
+        } else {
+            (vec!["<".to_owned(), path.to_owned()], UserOptions::default())
+        };
+        let command = CommandOptions { words, sign: None, span: node.span(), user };
+        return reader.store(&mut options.command, node, command);
     }
     command::read(&mut options.command, node, reader);
+}
+
+/// `tcp/HOST/PORT`, `udp/HOST/PORT`: connections that bash opens as if they were files below /dev.
+fn is_socket(way: &str) -> bool {
+    way.starts_with("tcp/") || way.starts_with("udp/")
 }
 
 impl ScriptOptions {
