@@ -192,9 +192,9 @@ fn a_real_server_of_a_firewall_mark_is_found_by_the_port_it_was_written_with() {
     world.tell(Input::Order { selector: "10.1.0.2:443".parse().unwrap(), change: Change::Disable });
     world.run(SECONDS_TO_NOTICE);
     assert!(
-        !world.director().unwrap().status(world.now).virtual_servers[0].real_servers[1]
+        world.director().unwrap().status(world.now).virtual_servers[0].real_servers[1]
             .kernel_weight
-            .is_some_and(|w| w > 0)
+            .is_none_or(|weight| weight == 0)
     );
 }
 
