@@ -70,7 +70,11 @@ fn checked_from_an_own_address(lab: &Lab, site: &Site) -> Verdict {
         let got = hits(&site.client, 10, &format!("http://{vip}/"))?;
         same("requests that fail", &got.total_failed(), &0)?;
     }
-    daemon.end(Signal::TERM)
+    daemon.end(Signal::TERM)?;
+    batch(
+        Some("d1"),
+        "addr flush dev eth0 to 10.1.0.0/24\naddr add 10.1.0.11/24 dev eth0\nroute replace 0.0.0.0/0 via 10.1.0.1\n",
+    )
 }
 
 /// The real servers are well: they answer, before and after a reload; when they are not, the director's page does.
