@@ -268,8 +268,8 @@ impl fmt::Display for Event {
                 f,
                 "virtual address {} is an address of this host already ({prefix} on {link}), which lvsd did not add: \
                  it stays in every state, so two hosts may answer for it: choose another virtual address, or \
-                 priority 255 on the host that owns it; if another program left it there: \
-                 ip address del {prefix} dev {link}",
+                 priority 255 on the host that owns it; if another program added it, as a keepalived that runs or \
+                 was killed: stop that, then ip address del {prefix} dev {link}",
                 prefix.ip
             ),
             Event::Refused { instance, what } if instance.is_empty() => write!(f, "{what}"),
