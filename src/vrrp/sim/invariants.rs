@@ -215,7 +215,7 @@ pub fn at_rest(world: &mut World) {
     }
     for node in 0..world.nodes.len() {
         neighbours_know(world, node);
-        a_vmac_holds_vips_only(world, node);
+        a_vmac_has_none_of_its_bases_addresses(world, node);
         a_group_is_together(world, node);
         hosts_own_is_primary(world, node);
         let open = world.nodes[node].rivals();
@@ -246,19 +246,20 @@ fn one_of_them_is_best(world: &mut World, name: &str, masters: &[usize]) {
     }
 }
 
-/// A VMAC holds VIPs and nothing else: it would answer for what it holds, as a Backup too.
-fn a_vmac_holds_vips_only(world: &mut World, node: usize) {
+/// A VMAC has no address of its base's: it would answer for it, as a Backup too.
+fn a_vmac_has_none_of_its_bases_addresses(world: &mut World, node: usize) {
     let this = &world.nodes[node];
-    let vips: BTreeSet<_> = this.settings.instances.iter().flat_map(|i| addresses(i)).collect();
-    for vmac in this.settings.instances.iter().filter_map(|i| i.vmac.as_ref()) {
-        let Some(link) = this.host.host().link(&vmac.name) else { continue };
-        let held = this.host.host().addresses.iter().filter(|h| h.link == link.index);
-        let other: Vec<_> =
-            held.map(|h| h.prefix.ip).filter(|ip| !vips.contains(&(vmac.name.clone(), *ip))).collect();
-        if !other.is_empty() {
-            world.broken.push(format!("a VMAC holds VIPs only: {} of {node} has {other:?}", vmac.name));
-            return;
-        }
+    let host = this.host.host();
+    let on = |link: &str| {
+        let index = host.link(link).map(|link| link.index);
+        let held = host.addresses.iter().filter(move |h| Some(h.link) == index);
+        held.map(|h| h.prefix.ip).collect::<BTreeSet<_>>()
+    };
+    let vmacs = this.settings.instances.iter().filter_map(|i| i.vmac.as_ref());
+    let shared: Vec<_> =
+        vmacs.flat_map(|v| on(&v.name).intersection(&on(&v.base)).copied().collect::<Vec<_>>()).collect();
+    if !shared.is_empty() {
+        world.broken.push(format!("a VMAC has none of its base's addresses: {shared:?} of {node}"));
     }
 }
 
