@@ -1,16 +1,17 @@
 //! When addresses are announced: bursts, second bursts, refreshes, and how fast a link may be told.
 //!
 //! It knows names of instances and links and which announcements are due; frames and the addresses an instance has are
-//! the router's. What waits is cancelled with its instance's mastership.
+//! the router's. What waits is cancelled with its instance's mastership, and what a link had no room for waits again,
+//! before what waited behind it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::settings::{Announcing, Pacing};
 use crate::time::Instant;
 
-/// Announcements of a link at once where no pace is set, and the pause after them: a socket's buffer holds so many.
+/// Announcements of a link at once where no pace is set, and the pause after them: advertisements come between.
 const BATCH: u32 = 64;
 const BATCH_PAUSE: Duration = Duration::from_millis(1);
 
@@ -44,6 +45,10 @@ pub struct Announcer {
     pacing: Vec<Pacing>,
     lanes: BTreeMap<Lane, Queue>,
     plans: BTreeMap<String, Plan>,
+    /// Links without room for more.
+    blocked: BTreeSet<String>,
+    /// How many announcements of an instance wait.
+    waiting: BTreeMap<String, usize>,
 }
 
 /// Announcements that share a rate.
@@ -70,6 +75,29 @@ struct Plan {
     extra: Option<Instant>,
 }
 
+impl Lane {
+    /// Nothing of it can leave.
+    fn is_blocked(&self, queue: &Queue, blocked: &BTreeSet<String>) -> bool {
+        match self {
+            Lane::Link(link, _) => blocked.contains(link),
+            Lane::Group(..) => !blocked.is_empty() && queue.waiting.iter().all(|a| blocked.contains(&a.link)),
+        }
+    }
+}
+
+impl Queue {
+    /// The next one that can leave.
+    fn pop(&mut self, blocked: &BTreeSet<String>) -> Option<Announcement> {
+        match blocked.is_empty() {
+            true => self.waiting.pop_front(),
+            false => {
+                let next = self.waiting.iter().position(|a| !blocked.contains(&a.link))?;
+                self.waiting.remove(next)
+            }
+        }
+    }
+}
+
 impl Plan {
     fn times(&self) -> impl Iterator<Item = Instant> {
         [self.second, self.second_lower, self.refresh, self.extra].into_iter().flatten()
@@ -83,6 +111,7 @@ impl Announcer {
             self.pacing = pacing.to_vec();
             let waiting: Vec<_> =
                 std::mem::take(&mut self.lanes).into_values().flat_map(|q| q.waiting).collect();
+            self.waiting.clear();
             waiting.into_iter().for_each(|a| self.enqueue(a));
         }
     }
@@ -109,9 +138,16 @@ impl Announcer {
 
     /// What waits for a link is not announced.
     pub fn drop_waiting(&mut self, instance: &str, link: &str) {
+        let mut dropped = 0;
         for queue in self.lanes.values_mut() {
+            let before = queue.waiting.len();
             queue.waiting.retain(|a| a.instance != instance || a.link != link);
+            dropped += before - queue.waiting.len();
         }
+        if let Some(waiting) = self.waiting.get_mut(instance) {
+            *waiting -= dropped.min(*waiting);
+        }
+        self.waiting.retain(|_, waiting| *waiting > 0);
     }
 
     /// A lower priority was heard: when the second burst follows.
@@ -135,6 +171,7 @@ impl Announcer {
     /// It is no longer Master.
     pub fn cancel(&mut self, instance: &str) {
         self.plans.remove(instance);
+        self.waiting.remove(instance);
         for queue in self.lanes.values_mut() {
             queue.waiting.retain(|a| a.instance != instance);
         }
@@ -151,10 +188,38 @@ impl Announcer {
 
     /// Whether announcements of an instance still wait: others need not be added.
     pub fn is_busy(&self, instance: &str) -> bool {
-        self.lanes.values().any(|queue| queue.waiting.iter().any(|a| a.instance == instance))
+        self.waiting.contains_key(instance)
+    }
+
+    /// Their links had no room for these, and have none for others until [`Announcer::unblock`]. They leave next, if
+    /// their instance is still Master.
+    pub fn give_back(&mut self, announcements: Vec<Announcement>) {
+        for announcement in announcements.into_iter().rev() {
+            self.blocked.insert(announcement.link.clone());
+            if self.plans.contains_key(&announcement.instance) {
+                let queue = self.queue(&announcement);
+                queue.waiting.push_front(announcement);
+            }
+        }
+    }
+
+    /// A link has room again, or is there no more.
+    pub fn unblock(&mut self, link: &str) {
+        self.blocked.remove(link);
+    }
+
+    /// Links that are there no more will not say that they have room.
+    pub fn keep_blocked(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.blocked.retain(|link| is_there(link));
     }
 
     fn enqueue(&mut self, announcement: Announcement) {
+        self.queue(&announcement).waiting.push_back(announcement);
+    }
+
+    /// The queue that an announcement is about to join.
+    fn queue(&mut self, announcement: &Announcement) -> &mut Queue {
+        *self.waiting.entry(announcement.instance.clone()).or_default() += 1;
         let is_ipv6 = announcement.ip.is_ipv6();
         let link = &announcement.link;
         let group = self.pacing.iter().position(|p| p.links.contains(link));
@@ -169,7 +234,7 @@ impl Announcer {
         };
         let queue = self.lanes.entry(lane).or_default();
         queue.spacing = spacing;
-        queue.waiting.push_back(announcement);
+        queue
     }
 
     /// Whose addresses are to be announced again now, and why.
@@ -204,11 +269,20 @@ impl Announcer {
     /// What may be sent now.
     pub fn take(&mut self, now: Instant) -> Vec<Announcement> {
         let mut taken = Vec::new();
-        for queue in self.lanes.values_mut() {
+        for (lane, queue) in &mut self.lanes {
             let mut batch = 0;
+            if lane.is_blocked(queue, &self.blocked) {
+                continue;
+            }
             while queue.next <= now
-                && let Some(announcement) = queue.waiting.pop_front()
+                && let Some(announcement) = queue.pop(&self.blocked)
             {
+                if let Some(waiting) = self.waiting.get_mut(&announcement.instance) {
+                    *waiting -= 1;
+                    if *waiting == 0 {
+                        self.waiting.remove(&announcement.instance);
+                    }
+                }
                 taken.push(announcement);
                 batch += 1;
                 if queue.spacing > Duration::ZERO {
@@ -224,7 +298,10 @@ impl Announcer {
 
     /// When something is due.
     pub fn deadline(&self) -> Option<Instant> {
-        let waiting = self.lanes.values().filter(|q| !q.waiting.is_empty()).map(|q| q.next);
+        let can_leave = |(lane, queue): &(&Lane, &Queue)| {
+            !queue.waiting.is_empty() && !lane.is_blocked(queue, &self.blocked)
+        };
+        let waiting = self.lanes.iter().filter(can_leave).map(|(_, queue)| queue.next);
         waiting.chain(self.plans.values().flat_map(Plan::times)).min()
     }
 }
@@ -304,6 +381,53 @@ mod tests {
         let rest = run(&mut announcer, at(0));
         assert!(rest.iter().all(|(_, ip)| ip == "10.0.0.2"), "{rest:?}");
         assert_eq!(announcer.deadline(), None);
+    }
+
+    #[test]
+    fn what_a_link_had_no_room_for_leaves_next_and_no_address_is_left_out() {
+        let mut announcer = Announcer::default();
+        announcer.begin("a", &Announcing { delay: Duration::ZERO, ..announcing() }, at(0));
+        let all: Vec<_> =
+            (0..150u32).map(|n| announcement("a", "e0", &std::net::Ipv4Addr::from(n).to_string())).collect();
+        announcer.burst(&all, 2);
+        let (mut sent, mut now) = (Vec::new(), at(0));
+        while let Some(next) = announcer.deadline() {
+            now = next;
+            let mut taken = announcer.take(now);
+            let unsent = taken.split_off(taken.len().min(50));
+            sent.extend(taken);
+            if !unsent.is_empty() {
+                announcer.give_back(unsent);
+                assert_eq!(announcer.deadline(), None, "its link says when there is room");
+                assert!(announcer.is_busy("a"));
+                announcer.unblock("e0");
+            }
+        }
+        assert_eq!(sent, [all.clone(), all].concat());
+        assert!(!announcer.is_busy("a"));
+        assert!(now < at(100), "{now:?}");
+    }
+
+    #[test]
+    fn a_full_link_delays_no_other_not_even_of_its_group() {
+        let mut announcer = Announcer::default();
+        let pace = Duration::from_millis(10);
+        let links = ["e0", "e1"].map(str::to_owned).into();
+        announcer.set_pacing(&[Pacing { links, arp: pace, neighbour: pace }]);
+        for instance in ["a", "b"] {
+            announcer.begin(instance, &Announcing { delay: Duration::ZERO, ..announcing() }, at(0));
+        }
+        let all = [("e0", "10.0.0.1"), ("e1", "10.0.0.2"), ("e2", "10.0.0.3")];
+        announcer.give_back(vec![announcement("a", "e0", "10.0.0.9")]);
+        announcer.burst(&all.map(|(link, ip)| announcement("b", link, ip)), 1);
+        let others: Vec<_> = run(&mut announcer, at(0)).into_iter().map(|(_, ip)| ip).collect();
+        assert_eq!(others, ["10.0.0.2", "10.0.0.3"]);
+        // Who is no longer Master has nothing to announce when there is room.
+        announcer.cancel("a");
+        announcer.give_back(vec![announcement("a", "e0", "10.0.0.8")]);
+        announcer.unblock("e0");
+        let rest: Vec<_> = run(&mut announcer, at(20)).into_iter().map(|(_, ip)| ip).collect();
+        assert_eq!(rest, ["10.0.0.1"]);
     }
 
     #[test]

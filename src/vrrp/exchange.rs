@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::announcer::Announcement;
 use super::event::Event;
 use super::listening::Listening;
 use super::settings::{Settings, TrackTarget};
@@ -43,8 +44,14 @@ pub enum Input {
     /// Instances that a predecessor left as Master moments ago, by hand-over: told before the first
     /// [`Input::Host`]. They go on as Master, for nobody can have taken over yet.
     Inherited(BTreeSet<String>),
-    /// The kernel answered [`Effect::Apply`]; empty when all was done.
+    /// The kernel answered [`Effect::Apply`], in the order of what was asked; empty when all was done. All [`News`]
+    /// that it caused came before.
     Applied(Vec<Refusal>),
+    /// Frames of [`Effect::Announce`] that their links' queues had no room for, in their order. [`Input::Writable`]
+    /// follows for each of these links.
+    NotSent(Vec<Announcement>),
+    /// The link of that name has room for frames again.
+    Writable(String),
     /// New settings, validated.
     Reload(Arc<Settings>),
     /// Say good-bye, remove all that is ours, then finish.
@@ -83,6 +90,8 @@ pub enum Effect {
     Send(Transmission),
     /// Send an Ethernet frame: an ARP or neighbour announcement.
     Announce {
+        /// What it announces.
+        of: Announcement,
         /// Where.
         link: LinkIndex,
         /// Destination, source, type and payload.

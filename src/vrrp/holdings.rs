@@ -202,11 +202,11 @@ impl Holdings {
             News::LinkGone(index) => {
                 if let Some(link) = host.links.get(index) {
                     let name = link.name.clone();
+                    self.is_dirty |= self.index.needs_link(&name);
                     self.forget_through(&name);
                     self.done.remove(&Key::Vmac(name));
                 }
                 self.off.remove(index);
-                self.is_dirty = true;
             }
             News::Address(held) | News::AddressGone(held) => {
                 let Some(link) = host.links.get(&held.link) else { return };
@@ -231,9 +231,9 @@ impl Holdings {
                 let is_asked = asked == Some(&is_there);
                 // A link that goes down loses its IPv6 addresses by itself.
                 if !is_asked && !self.off.contains(&held.link) && is_there != is_wanted {
-                    self.somebody_interferes(Key::Address(key), is_wanted, now);
+                    self.somebody_interferes(Key::Address(key.clone()), is_wanted, now);
                 }
-                self.is_dirty = true;
+                self.is_dirty |= self.index.needs_link(&link.name) || self.ours.contains_key(&key);
             }
             News::RouteGone(route) => {
                 let lost = self.index.route(&self.wanted, route);
@@ -264,8 +264,8 @@ impl Holdings {
         let came_up = link.is_up && was_off;
         if came_up || before.is_none() {
             // The kernel drops the routes of a link that goes down, and says so of few.
+            self.is_dirty |= self.index.needs_link(&link.name);
             self.forget_through(&link.name);
-            self.is_dirty = true;
         }
     }
 
@@ -479,9 +479,22 @@ impl Holdings {
         })
     }
 
-    /// Ours, to be removed by whoever survives us.
-    pub fn is_ours(&self, address: &Address) -> bool {
-        self.ours.contains_key(&address_key(address))
+    /// Addresses of instances that we added or are adding: to be removed when we die. One that is not there yet is
+    /// removed without harm.
+    pub fn added<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = (LinkIndex, Prefix)> {
+        let of_instances = self.wanted.addresses.iter().filter(|want| !want.instance.is_empty());
+        let added = of_instances.filter(|want| self.ours.contains_key(&address_key(&want.it)));
+        added.filter_map(|want| Some((host.link(&want.it.link)?.index, want.it.prefix)))
+    }
+
+    /// Whether an instance has that address there, so that it may be announced.
+    pub fn has(&self, host: &Host, instance: &str, link: &str, ip: IpAddr) -> bool {
+        let Some(index) = host.link(link).map(|link| link.index) else { return false };
+        let is_spared = self.is_hosts_own(link, ip);
+        prefixes_of(host, index, ip).any(|held| {
+            let want = self.index.address(&self.wanted, &(link.to_owned(), held.prefix));
+            want.is_some_and(|want| want.instance == instance)
+        }) || is_spared
     }
 
     /// How often something of an instance was put back.
@@ -563,6 +576,13 @@ pub fn is_present(host: &Host, link: LinkIndex, prefix: Prefix) -> bool {
 /// A link has that address, whatever it was before.
 pub fn set_address(host: &mut Host, address: HeldAddress) {
     host.addresses.insert(address);
+}
+
+/// A link has no address.
+pub fn remove_addresses(host: &mut Host, link: LinkIndex) {
+    for held in host.addresses.listed(link) {
+        host.addresses.remove(link, held.prefix);
+    }
 }
 
 /// A link does not have that address.

@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 mod announceable;
-mod announcer;
+pub mod announcer;
+mod concerns;
 mod drops;
 pub mod event;
 pub mod exchange;

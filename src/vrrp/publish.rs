@@ -52,15 +52,24 @@ impl Router {
             let Some(link) = host.link(&announcement.link) else { continue };
             // What cannot leave now is announced when the link is back.
             let Some(mac) = self.announceable.mac(link.index) else { continue };
+            let Announcement { instance, link: name, ip } = &announcement;
+            if !self.holdings.has(host, instance, name, *ip) {
+                continue;
+            }
             let is_router = self.router_links.contains(&link.index);
             let frame = announce::frame(announcement.ip, mac, is_router);
-            out.push(Effect::Announce { link: link.index, frame });
+            out.push(Effect::Announce { of: announcement, link: link.index, frame });
         }
     }
 
     /// By instance, what is on links that came back, or changed so that neighbours cannot know.
     fn renewed(&mut self) -> BTreeMap<String, Vec<Announcement>> {
-        let links = self.announceable.take_renewed();
+        let mut links = self.announceable.take_renewed();
+        // Others' links come and go all day.
+        links.retain(|index| {
+            let link = self.host.as_ref().and_then(|host| host.links.get(index));
+            link.is_some_and(|link| self.concerns.link(&link.name))
+        });
         let mut renewed: BTreeMap<String, Vec<Announcement>> = BTreeMap::new();
         if links.is_empty() {
             return renewed;

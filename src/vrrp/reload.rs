@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::concerns::Concerns;
 use super::event::Event;
 use super::exchange::{Effect, State};
 use super::group::Group;
@@ -82,6 +83,7 @@ impl Router {
         }
         self.regroup(&settings, &renames, out);
         self.announcer.set_pacing(&settings.pacing);
+        self.concerns = Concerns::of(&settings);
         let followed = followed(&settings);
         self.levels.retain(|target| followed.contains(target));
         self.move_over(moved, now);

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::announceable::Announceable;
 use super::announcer::Announcer;
+use super::concerns::Concerns;
 use super::drops::Drops;
 use super::event::Event;
 use super::exchange::{DirectorLevel, Effect, Endpoint, Input, State, Testament};
@@ -24,7 +25,7 @@ use super::reload::Leaving;
 use super::settings::{OnCrash, Settings};
 use super::steadiness::Unsteady;
 use super::track::{self, Levels};
-use crate::net::types::{Host, Link, LinkIndex, News};
+use crate::net::types::{HeldAddress, Host, Link, LinkIndex, News};
 use crate::time::Instant;
 
 /// Longest time a stop waits for the kernel.
@@ -62,6 +63,7 @@ pub struct Router {
     pub(super) holdings: Holdings,
     pub(super) announcer: Announcer,
     pub(super) announceable: Announceable,
+    pub(super) concerns: Concerns,
     pub(super) levels: Levels,
     pub(super) drops: Drops,
     pub(super) host: Option<Host>,
@@ -106,6 +108,7 @@ impl Router {
             holdings: Holdings::new(seed),
             announcer,
             announceable: Announceable::default(),
+            concerns: Concerns::of(&settings),
             levels: Levels::default(),
             drops: Drops::default(),
             host: None,
@@ -183,6 +186,8 @@ impl Router {
                 self.cause = "the kernel answered".to_owned();
                 self.is_dirty = true;
             }
+            Input::NotSent(announcements) => self.announcer.give_back(announcements),
+            Input::Writable(link) => self.announcer.unblock(&link),
             Input::Reload(settings) => self.reload(settings, now, out),
             Input::Stop => self.stop(now, out),
             Input::HandOver => {
@@ -264,6 +269,7 @@ impl Router {
         // Nobody else asks for them.
         host.routes.clear();
         host.rules.clear();
+        self.announcer.keep_blocked(|link| host.link(link).is_some());
         self.host = Some(host);
         self.cause = "the host was read".to_owned();
         self.is_dirty = true;
@@ -271,7 +277,10 @@ impl Router {
 
     fn link_changed(&mut self, link: &Link) {
         let Some(host) = &mut self.host else { return };
-        if host.links.insert(link.clone()).as_ref() != Some(link) {
+        let before = host.links.get(&link.index).map(|before| before.name.as_str());
+        let is_concerned =
+            [Some(link.name.as_str()), before].into_iter().flatten().any(|n| self.concerns.link(n));
+        if host.links.insert(link.clone()).as_ref() != Some(link) && is_concerned {
             let how = if link.is_working() { "up" } else { "down" };
             self.cause = format!("interface {} {how}", link.name);
             self.is_dirty = true;
@@ -292,26 +301,39 @@ impl Router {
         }
         let Some(host) = &mut self.host else { return };
         self.holdings.hear(news, host, now);
+        let concerns = &self.concerns;
+        let concerns_address = |host: &Host, held: &HeldAddress| {
+            host.links.get(&held.link).is_none_or(|link| concerns.address(&link.name, held.prefix.ip))
+        };
         match news {
             News::LinkGone(index) => {
                 self.unsteady.forget(*index);
                 self.announceable.forget(*index);
                 if let Some(link) = host.links.remove(*index) {
-                    self.cause = format!("interface {} went", link.name);
+                    self.announcer.unblock(&link.name);
+                    holdings::remove_addresses(host, *index);
+                    if concerns.link(&link.name) {
+                        self.cause = format!("interface {} went", link.name);
+                        self.is_dirty = true;
+                    }
                 }
-                host.addresses.retain(|h| h.link != *index);
             }
             News::Address(held) => {
-                self.cause = format!("address {} came", held.prefix);
+                if concerns_address(host, held) {
+                    self.cause = format!("address {} came", held.prefix);
+                    self.is_dirty = true;
+                }
                 holdings::set_address(host, *held);
             }
             News::AddressGone(held) => {
-                self.cause = format!("address {} went", held.prefix);
+                if concerns_address(host, held) {
+                    self.cause = format!("address {} went", held.prefix);
+                    self.is_dirty = true;
+                }
                 holdings::remove_address(host, held.link, held.prefix);
             }
-            News::Link(_) | News::RouteGone(_) | News::RuleGone(_) | News::Neighbour(_) => return,
+            News::Link(_) | News::RouteGone(_) | News::RuleGone(_) | News::Neighbour(_) => {}
         }
-        self.is_dirty = true;
     }
 
     fn drained(&mut self, now: Instant, out: &mut Vec<Effect>) {
@@ -393,11 +415,18 @@ impl Router {
             if self.members.values().any(|m| m.instance.is_late(now)) {
                 self.was_late(lateness, now, out);
             }
-            self.drain = Some(Drain { since: now, times: 1 });
-            out.push(Effect::Drain);
+            self.begin_drain(now, out);
             return;
         }
         self.fire(now, out);
+    }
+
+    /// Hears all that has arrived before anything is decided.
+    pub(super) fn begin_drain(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        if self.drain.is_none() {
+            self.drain = Some(Drain { since: now, times: 1 });
+            out.push(Effect::Drain);
+        }
     }
 
     fn was_late(&mut self, lateness: Duration, now: Instant, out: &mut Vec<Effect>) {
@@ -412,7 +441,11 @@ impl Router {
 
     /// Every timer that is due decides.
     fn fire(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        for name in self.names() {
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let due = self.members.iter().filter(|(_, m)| {
+            is_due(m.instance.timer()) || is_due(m.instance.episode_ends()) || is_due(m.speakers.next_end())
+        });
+        for name in due.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             let Some(member) = self.members.get_mut(&name) else { continue };
             if member.instance.episode_ends().is_some_and(|at| at <= now)
                 && let Some(rival) = member.instance.end_episode()
@@ -505,10 +538,8 @@ impl Router {
             let wall = self.wall(now);
             let masters = self.members.values().filter(|m| m.state() == State::Master);
             testament.farewells = masters.flat_map(|m| m.farewell(wall)).collect();
-            for (link, want) in self.host.iter().flat_map(|host| self.holdings.held(host)) {
-                if self.holdings.is_ours(&want.it) {
-                    testament.addresses.entry(link).or_default().insert(want.it.prefix);
-                }
+            for (link, prefix) in self.host.iter().flat_map(|host| self.holdings.added(host)) {
+                testament.addresses.entry(link).or_default().insert(prefix);
             }
         }
         if *self.testament != testament {

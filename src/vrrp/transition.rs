@@ -314,6 +314,10 @@ impl Router {
         if let Some(member) = self.members.get_mut(name) {
             member.owes_last_word = has_last_word && is_late;
         }
+        if is_late {
+            // What else has arrived says whether there is a word to say at all.
+            self.begin_drain(now, out);
+        }
         for other in self.companions(name) {
             let Some(member) = self.members.get_mut(&other) else { continue };
             let reason = format!("its sync group: instance {name} is Backup");

@@ -1,50 +1,180 @@
-//! The socket that puts whole Ethernet frames on links: gratuitous ARP and neighbour advertisements.
+//! The sockets that put whole Ethernet frames on links: gratuitous ARP and neighbour advertisements.
+//!
+//! A link has one of its own: what waits in one link's queue takes no room from another's. A full one says when there
+//! is room again ([`Frames::writable`]); a queue that drops instead (ENOBUFS) does not, so it is tried again soon.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
 
+use rustix::event::epoll;
+use rustix::net::sockopt::set_socket_send_buffer_size_force;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use tokio::io::unix::AsyncFd;
 
+use crate::net::kernel::register;
 use crate::net::types::LinkIndex;
+use crate::time::Instant;
 
-/// It is of no protocol, so it hears nothing.
-pub(super) struct Frames(OwnedFd);
+/// Until a link whose queue dropped a frame is tried again.
+const RETRY: Duration = Duration::from_millis(10);
+/// Room for frames in bytes as the kernel counts them, some thousand; the system's default is a fifth of it.
+const SEND_BUFFER: usize = 1 << 20;
+/// Links that are looked at in one go.
+const MAX_READY: usize = 64;
+
+/// See the module.
+pub(super) struct Frames {
+    outlets: BTreeMap<LinkIndex, Outlet>,
+    /// Tells which full ones have room.
+    ready: AsyncFd<OwnedFd>,
+}
+
+/// A link's socket. It is of no protocol, so it receives nothing.
+struct Outlet {
+    socket: OwnedFd,
+    full: Option<Full>,
+}
+
+/// There is no room.
+struct Full {
+    /// As the link was named when that was seen.
+    name: String,
+    /// When it is tried again, where the kernel does not say.
+    retry: Option<Instant>,
+}
 
 impl Frames {
-    /// Opens it.
+    /// No sockets yet. Needs the event loop's context.
     ///
     /// # Errors
     /// The kernel's: `PermissionDenied` without CAP_NET_RAW.
-    pub(super) fn open() -> io::Result<Frames> {
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        Ok(Frames(socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)?))
+    pub(super) fn new() -> io::Result<Frames> {
+        open()?;
+        let ready = register(epoll::create(epoll::CreateFlags::CLOEXEC)?)?;
+        Ok(Frames { outlets: BTreeMap::new(), ready })
     }
 
-    /// Sends a frame; its first bytes say whom to.
+    /// Sends a frame by the link of that number and name; its first bytes say whom to. False: there is no room, and
+    /// [`Frames::take_writable`] answers that name when there is.
     ///
     /// # Errors
     /// The kernel's.
-    pub(super) fn send(&self, link: LinkIndex, frame: &[u8]) -> io::Result<()> {
-        let [destination @ .., _, _] = *frame.first_chunk::<8>().ok_or(io::ErrorKind::InvalidInput)?;
-        let index = i32::try_from(link.0).map_err(io::Error::other)?;
-        let [a, b, c, d, e, g] = destination;
-        let address = libc::sockaddr_ll {
-            sll_family: libc::AF_PACKET as libc::c_ushort,
-            sll_protocol: 0,
-            sll_ifindex: index,
-            sll_hatype: 0,
-            sll_pkttype: 0,
-            sll_halen: 6,
-            sll_addr: [a, b, c, d, e, g, 0, 0],
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        link: LinkIndex,
+        name: &str,
+        frame: &[u8],
+    ) -> io::Result<bool> {
+        let outlet = match self.outlets.entry(link) {
+            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::btree_map::Entry::Vacant(new) => {
+                new.insert(Outlet { socket: open()?, full: None })
+            }
         };
-        let size =
-            libc::socklen_t::try_from(size_of_val(&address)).expect("an address's size fits socklen_t");
-        // SAFETY: the descriptor is open; frame and address live through the call, each with its own length.
-        #[allow(unsafe_code)]
-        let sent = unsafe {
-            let to = (&raw const address).cast();
-            libc::sendto(self.0.as_raw_fd(), frame.as_ptr().cast(), frame.len(), libc::MSG_DONTWAIT, to, size)
+        if outlet.full.is_some() {
+            return Ok(false);
+        }
+        let Err(error) = send(&outlet.socket, link, frame) else { return Ok(true) };
+        let retry = match error.raw_os_error() {
+            Some(libc::EAGAIN) => {
+                let flags = epoll::EventFlags::OUT | epoll::EventFlags::ONESHOT;
+                let data = epoll::EventData::new_u64(u64::from(link.0));
+                let epoll = self.ready.get_ref();
+                let watched = epoll::modify(epoll, &outlet.socket, data, flags)
+                    .or_else(|_| epoll::add(epoll, &outlet.socket, data, flags));
+                watched.is_err().then_some(now + RETRY)
+            }
+            Some(libc::ENOBUFS) => Some(now + RETRY),
+            _ => return Err(error),
         };
-        if sent >= 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        outlet.full = Some(Full { name: name.to_owned(), retry });
+        Ok(false)
     }
+
+    /// When a full link is tried again.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.outlets.values().filter_map(|outlet| outlet.full.as_ref()?.retry).min()
+    }
+
+    /// Waits until a full link may have room.
+    pub(super) async fn writable(&self) {
+        loop {
+            // It fails when the event loop ends, and then nothing waits any more.
+            let Ok(mut guard) = self.ready.readable().await else { return std::future::pending().await };
+            if !is_quiet(self.ready.get_ref()) {
+                guard.retain_ready();
+                return;
+            }
+            guard.clear_ready();
+        }
+    }
+
+    /// The names of links that were full and have room.
+    pub(super) fn take_writable(&mut self, now: Instant) -> Vec<String> {
+        let mut events = [MaybeUninit::uninit(); MAX_READY];
+        let timeout = rustix::time::Timespec::default();
+        let told = epoll::wait(self.ready.get_ref(), &mut events, Some(&timeout));
+        let told: &[epoll::Event] = told.as_ref().map_or(&[], |(told, _)| told);
+        let told = told.iter().filter_map(|event| {
+            let data = event.data;
+            u32::try_from(data.u64()).ok().map(LinkIndex)
+        });
+        let due = self.outlets.iter().filter(|(_, outlet)| {
+            outlet.full.as_ref().and_then(|full| full.retry).is_some_and(|at| at <= now)
+        });
+        let have_room: Vec<LinkIndex> = told.chain(due.map(|(link, _)| *link)).collect();
+        let full = have_room.into_iter().filter_map(|link| self.outlets.get_mut(&link)?.full.take());
+        full.map(|full| full.name).collect()
+    }
+
+    /// A link went: its socket, to be closed where that may take its time.
+    pub(super) fn forget(&mut self, link: LinkIndex) -> Option<OwnedFd> {
+        self.outlets.remove(&link).map(|outlet| outlet.socket)
+    }
+
+    /// Links other than these are there no more: their sockets.
+    pub(super) fn keep_only(&mut self, is_there: impl Fn(LinkIndex) -> bool) -> Vec<OwnedFd> {
+        let gone: Vec<_> = self.outlets.keys().copied().filter(|link| !is_there(*link)).collect();
+        gone.into_iter().filter_map(|link| self.forget(link)).collect()
+    }
+}
+
+fn open() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)?;
+    // It needs CAP_NET_ADMIN over the whole machine; without it more frames are given back.
+    let _ = set_socket_send_buffer_size_force(&socket, SEND_BUFFER);
+    Ok(socket)
+}
+
+fn is_quiet(epoll: &OwnedFd) -> bool {
+    let mut poll = [rustix::event::PollFd::new(epoll, rustix::event::PollFlags::IN)];
+    rustix::event::poll(&mut poll, Some(&rustix::time::Timespec::default())).is_ok_and(|ready| ready == 0)
+}
+
+fn send(socket: &OwnedFd, link: LinkIndex, frame: &[u8]) -> io::Result<()> {
+    let [destination @ .., _, _] = *frame.first_chunk::<8>().ok_or(io::ErrorKind::InvalidInput)?;
+    let index = i32::try_from(link.0).map_err(io::Error::other)?;
+    let [a, b, c, d, e, g] = destination;
+    let address = libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as libc::c_ushort,
+        sll_protocol: 0,
+        sll_ifindex: index,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 6,
+        sll_addr: [a, b, c, d, e, g, 0, 0],
+    };
+    let size = libc::socklen_t::try_from(size_of_val(&address)).expect("an address's size fits socklen_t");
+    // SAFETY: the descriptor is open; frame and address live through the call, each with its own length.
+    #[allow(unsafe_code)]
+    let sent = unsafe {
+        let to = (&raw const address).cast();
+        libc::sendto(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), libc::MSG_DONTWAIT, to, size)
+    };
+    if sent >= 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

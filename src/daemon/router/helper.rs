@@ -1,25 +1,33 @@
-//! What may wait for the kernel's locks: reading the host and changing it, in a thread beside the router's.
+//! What may wait for the kernel's locks, in two threads beside the router's: one changes the host, one does the rest.
 //!
-//! An advertisement must not be late because somebody else's interface comes up slowly.
+//! An advertisement must not be late because another program's interface comes up slowly, and a takeover must not wait
+//! for a dump of ten thousand interfaces. Neither is a real-time thread: RLIMIT_RTTIME counts time without a pause, and
+//! a long dump has none.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
+use socket2::Socket;
 use tokio::sync::mpsc;
 
-use super::realtime;
+use super::groups::Groups;
+use super::{realtime, socket};
 use crate::net::kernel::Kernel;
 use crate::net::sysctl;
 use crate::net::types::{Host, LinkIndex, Op, Refusal};
+use crate::vrrp::exchange::Endpoint;
+use crate::vrrp::listening::SocketFailure;
 use crate::vrrp::settings::Realtime;
 
 /// Jobs under way: one of each kind, and one that was just begun.
 const UNDER_WAY: usize = 8;
 
-const ALIVE: &str = "the helper ends when its queue does, and there is room for all jobs there can be";
+const ALIVE: &str = "a helper ends when its queue does, and there is room for all jobs there can be";
 
-/// A job.
+/// A job; of each kind one at a time.
 pub(super) enum Job {
     /// Read all that the host has: its routes and rules, too, where routes of a protocol are asked for.
     Read(BTreeSet<u8>),
@@ -27,6 +35,12 @@ pub(super) enum Job {
     Apply(Vec<Op>),
     /// Find out which of these links forward IPv6.
     FindRouters(BTreeMap<LinkIndex, String>),
+    /// Open sockets that receive, by what they are known by.
+    Open(Vec<(u64, Endpoint)>),
+    /// Close sockets.
+    Close(Vec<OwnedFd>),
+    /// Be a member of exactly these groups; None: try again what failed.
+    Join(Option<BTreeSet<(LinkIndex, IpAddr)>>),
 }
 
 /// What came of it.
@@ -37,44 +51,38 @@ pub(super) enum Done {
     Applied(Vec<Refusal>, Vec<String>),
     /// Of [`Job::FindRouters`].
     Routers(BTreeSet<LinkIndex>),
+    /// Of [`Job::Open`].
+    Opened(Vec<(u64, Result<Socket, SocketFailure>)>),
+    /// Of [`Job::Close`].
+    Closed,
+    /// Of [`Job::Join`]: what is new to operators.
+    Joined(Vec<String>),
 }
 
-/// The helper.
+/// The threads.
 pub(super) struct Helper {
-    jobs: SyncSender<Job>,
+    changes: SyncSender<Job>,
+    others: SyncSender<Job>,
     done: mpsc::Receiver<Done>,
 }
 
 impl Helper {
-    /// Starts it, with a connection to the kernel in this thread's network namespace.
+    /// Starts them, each with a connection to the kernel in this thread's network namespace.
     ///
     /// # Errors
     /// A sentence.
     pub(super) fn start(realtime: &Realtime) -> Result<Helper, String> {
-        let kernel = Kernel::open()?;
-        let realtime = *realtime;
-        // Full: never, since the router's thread begins the next job of a kind after the last one's end.
-        let (jobs, inbox) = sync_channel(UNDER_WAY);
-        // Full: the helper waits for the router's thread, which empties it.
+        // Full: a helper waits for the router's thread, which empties it.
         let (outbox, done) = mpsc::channel(UNDER_WAY);
-        let work = move || {
-            // What was denied, the router's thread has told.
-            let _ = realtime::apply(&realtime);
-            let mut kernel = kernel;
-            while let Ok(job) = inbox.recv() {
-                if outbox.blocking_send(perform(&mut kernel, job)).is_err() {
-                    return;
-                }
-            }
-        };
-        let started = thread::Builder::new().name("lvsd-addresses".to_owned()).spawn(work);
-        started.map_err(|error| format!("cannot start a thread: {error}"))?;
-        Ok(Helper { jobs, done })
+        let changes = spawn("lvsd-addresses", *realtime, outbox.clone())?;
+        let others = spawn("lvsd-host", *realtime, outbox)?;
+        Ok(Helper { changes, others, done })
     }
 
     /// Begins a job.
     pub(super) fn begin(&self, job: Job) {
-        self.jobs.try_send(job).expect(ALIVE);
+        let jobs = if matches!(job, Job::Apply(_)) { &self.changes } else { &self.others };
+        jobs.try_send(job).expect(ALIVE);
     }
 
     /// What came of the next job.
@@ -83,7 +91,25 @@ impl Helper {
     }
 }
 
-fn perform(kernel: &mut Kernel, job: Job) -> Done {
+fn spawn(name: &str, realtime: Realtime, outbox: mpsc::Sender<Done>) -> Result<SyncSender<Job>, String> {
+    let mut kernel = Kernel::open()?;
+    // Full: never, since the router's thread begins the next job of a kind after the last one's end.
+    let (jobs, inbox) = sync_channel(UNDER_WAY);
+    let work = move || {
+        realtime::assist(&realtime);
+        let mut groups = Groups::default();
+        while let Ok(job) = inbox.recv() {
+            if outbox.blocking_send(perform(&mut kernel, &mut groups, job)).is_err() {
+                return;
+            }
+        }
+    };
+    let started = thread::Builder::new().name(name.to_owned()).spawn(work);
+    started.map_err(|error| format!("cannot start a thread: {error}"))?;
+    Ok(jobs)
+}
+
+fn perform(kernel: &mut Kernel, groups: &mut Groups, job: Job) -> Done {
     match job {
         Job::Read(protocols) if protocols.is_empty() => Done::Host(kernel.host()),
         Job::Read(protocols) => Done::Host(kernel.host_with_routes(&protocols)),
@@ -91,6 +117,17 @@ fn perform(kernel: &mut Kernel, job: Job) -> Done {
             let refusals = kernel.apply(&ops);
             Done::Applied(refusals, kernel.take_remarks())
         }
+        Job::Open(endpoints) => Done::Opened(
+            endpoints.into_iter().map(|(key, endpoint)| (key, socket::hearing(&endpoint))).collect(),
+        ),
+        Job::Close(sockets) => {
+            drop(sockets);
+            Done::Closed
+        }
+        Job::Join(wanted) => Done::Joined(match wanted {
+            Some(wanted) => groups.want(wanted),
+            None => groups.tend(),
+        }),
         Job::FindRouters(links) => {
             let forwards = |name: &String| {
                 sysctl::read_of_link("ipv6", name, "forwarding").is_ok_and(|value| value.trim() != "0")

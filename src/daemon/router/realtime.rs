@@ -6,7 +6,7 @@ use std::io;
 
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{CapabilitySet, CpuSet, Pid, capabilities, sched_setaffinity};
+use rustix::thread::{CapabilitySet, CpuSet, Pid, capabilities, gettid, sched_setaffinity};
 
 use crate::vrrp::settings::Realtime;
 
@@ -35,6 +35,18 @@ pub(super) fn apply(wanted: &Realtime) -> Vec<String> {
         lock_memory().err().map(|why| format!("memory is not locked: {why}: when memory is short, {late}")),
     );
     told
+}
+
+/// Makes the calling thread an ordinary one that comes before other ordinary ones, for a thread that works for a
+/// real-time one; where that is denied it is one of many.
+pub(super) fn assist(wanted: &Realtime) {
+    /// The highest there is.
+    const NICE: i32 = -20;
+    if wanted.priority > 0 {
+        let _ = rustix::process::setpriority_process(Some(gettid()), NICE);
+    }
+    // What was denied, the router's thread has told.
+    let _ = run_on(&wanted.cpus);
 }
 
 /// Back to an ordinary thread: what the thread's own limit of time asks for when it is reached.

@@ -5,15 +5,15 @@
 //! 2. The main loop's orders: a good-bye is due within 20 ms.
 //! 3. What the kernel answered, then what it tells by itself.
 //! 4. Packets, a turn for each socket: a flood of them delays nothing above by more than its turn.
-//! 5. Room to report.
+//! 5. Room for announcements, where a link had none; room to report.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::groups::Groups;
 use super::helper::{Done, Helper, Job};
 use super::mailbox::{Order, Report, Reports};
 use super::realtime;
@@ -23,7 +23,7 @@ use crate::daemon::clock;
 use crate::daemon::guardian::Guardian;
 use crate::net::kernel::{Told, Watch};
 use crate::net::reading::Reading;
-use crate::net::types::{Host, LinkIndex, News};
+use crate::net::types::{Host, LinkIndex, News, Refusal};
 use crate::time::Instant;
 use crate::vrrp::exchange::{Effect, Input};
 use crate::vrrp::router::Router;
@@ -45,6 +45,8 @@ const READ_SPREAD: Duration = Duration::from_secs(6);
 const MAX_HEARD: usize = 4096;
 /// Packets that are heard before a late timer decides: what queues can hold, not what a flood can bring.
 const MAX_DRAINED: usize = 4096;
+/// Rounds of news that are read before an answer that came after them: a storm of others' must not hold it back.
+const MAX_ROUNDS: usize = 256;
 /// The same complaint is told again after.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
 /// Complaints remembered.
@@ -56,7 +58,10 @@ pub(super) struct Task {
     orders: mpsc::Receiver<Order>,
     reports: Reports,
     wire: Wire,
-    groups: Groups,
+    is_closing: bool,
+    is_joining: bool,
+    /// Groups to be members of, once the last ones are joined.
+    groups: Option<BTreeSet<(LinkIndex, IpAddr)>>,
     timer: Timer,
     /// None: to be opened anew, when the host is read.
     watch: Option<Watch>,
@@ -74,6 +79,8 @@ pub(super) struct Task {
     route_protocols: BTreeSet<u8>,
     rng: fastrand::Rng,
     is_finding_routers: bool,
+    /// What the kernel answered, and how many more news may come before it.
+    answer: Option<(Vec<Refusal>, usize)>,
     wall_offset: Option<Duration>,
     complaints: BTreeMap<String, Instant>,
     is_finished: bool,
@@ -104,7 +111,10 @@ impl Task {
         let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
         let mut task = Task {
             wire: Wire::new().map_err(|error| failed("VRRP's sockets", &error))?,
-            groups: Groups::default(),
+            is_closing: false,
+            is_joining: false,
+            groups: None,
+            answer: None,
             timer: Timer::new().map_err(|error| failed("a timer", &error))?,
             // Before the host is read: what happens in between must not be missed.
             watch: Some(Watch::open()?),
@@ -165,6 +175,7 @@ impl Task {
                         self.handle(Input::Received(datagram));
                     }
                 }
+                () = self.wire.writable() => self.go_on_announcing(),
                 () = self.reports.room() => self.reports.flush(),
             }
         }
@@ -191,10 +202,10 @@ impl Task {
         if self.wire.deadline().is_some_and(|at| at <= now) {
             let told = self.wire.tend(now);
             self.complain_of(told);
-            if let Some(listening) = self.wire.news() {
-                self.handle(Input::Listening(listening));
-            }
+            self.report_sockets();
+            self.go_on_announcing();
         }
+        self.begin_jobs(now);
         if self.reading.is_none() && self.read_at.is_some_and(|at| at <= now) {
             self.read_host(now);
         }
@@ -202,14 +213,46 @@ impl Task {
         if self.heartbeat_at > now {
             return;
         }
-        let told = self.groups.tend();
-        self.complain_of(told);
+        if !std::mem::replace(&mut self.is_joining, true) {
+            self.helper.begin(Job::Join(self.groups.take()));
+        }
         if self.find_routers_at <= now {
             self.find_routers(now);
             let trouble = self.guardian.as_ref().and_then(Guardian::trouble);
             trouble.into_iter().for_each(|text| self.complain(text));
         }
         self.heartbeat(now);
+    }
+
+    /// What may wait for the kernel's locks, one of a kind at a time.
+    fn begin_jobs(&mut self, now: Instant) {
+        let openings = self.wire.take_openings(now);
+        if !openings.is_empty() {
+            self.helper.begin(Job::Open(openings));
+        }
+        if !self.is_closing {
+            let closings = self.wire.take_closings();
+            self.is_closing = !closings.is_empty();
+            if self.is_closing {
+                self.helper.begin(Job::Close(closings));
+            }
+        }
+        if !self.is_joining && self.groups.is_some() {
+            self.is_joining = true;
+            self.helper.begin(Job::Join(self.groups.take()));
+        }
+    }
+
+    fn report_sockets(&mut self) {
+        if let Some(listening) = self.wire.news() {
+            self.handle(Input::Listening(listening));
+        }
+    }
+
+    fn go_on_announcing(&mut self) {
+        for link in self.wire.frames().take_writable(clock::now()) {
+            self.handle(Input::Writable(link));
+        }
     }
 
     /// Signatures carry the time of day; who steps it must not make them wrong until the next heartbeat.
@@ -273,7 +316,18 @@ impl Task {
         match done {
             Done::Applied(refusals, remarks) => {
                 self.complain_of(remarks);
-                self.handle(Input::Applied(refusals));
+                self.answer = Some((refusals, MAX_ROUNDS));
+                self.answer();
+            }
+            Done::Opened(all) => {
+                let told = self.wire.opened(clock::now(), all);
+                self.complain_of(told);
+                self.report_sockets();
+            }
+            Done::Closed => self.is_closing = false,
+            Done::Joined(told) => {
+                self.is_joining = false;
+                self.complain_of(told);
             }
             Done::Routers(links) => self.handle(Input::RouterLinks(links)),
             Done::Host(Ok(host)) => {
@@ -319,7 +373,19 @@ impl Task {
         self.reading.iter_mut().for_each(Reading::lose);
     }
 
+    /// The kernel puts news of a change into their queue before it answers who asked for it: what waits there is older
+    /// than the answer, and after it would look like another program's doing.
+    fn answer(&mut self) {
+        let is_dry = self.watch.as_ref().is_none_or(Watch::is_dry);
+        if let Some((refusals, _)) = self.answer.take_if(|(_, rounds)| is_dry || *rounds == 0) {
+            self.handle(Input::Applied(refusals));
+        } else if let Some((_, rounds)) = &mut self.answer {
+            *rounds -= 1;
+        }
+    }
+
     fn name_links(&mut self, host: &Host) {
+        self.wire.keep_only(|link| host.links.contains_key(&link));
         self.links = host.links.values().map(|link| (link.index, link.name.clone())).collect();
     }
 
@@ -329,7 +395,10 @@ impl Task {
                 for news in all {
                     match &news {
                         News::Link(link) => drop(self.links.insert(link.index, link.name.clone())),
-                        News::LinkGone(index) => drop(self.links.remove(index)),
+                        News::LinkGone(index) => {
+                            self.links.remove(index);
+                            self.wire.forget_link(*index);
+                        }
                         _ => {}
                     }
                     self.reading.iter_mut().for_each(|reading| reading.hear(&news));
@@ -344,6 +413,7 @@ impl Task {
                 self.read_at = Some(clock::now() + READ_RETRY);
             }
         }
+        self.answer();
     }
 
     /// Tells the router, and does what it wants done: in its order, to the end.
@@ -351,9 +421,19 @@ impl Task {
         let mut effects = Vec::new();
         let mut queue = VecDeque::new();
         let mut has_changed = false;
+        let mut unsent = Vec::new();
         self.router.handle(clock::now(), input, &mut effects);
         queue.extend(effects.drain(..));
-        while let Some(effect) = queue.pop_front() {
+        loop {
+            let Some(effect) = queue.pop_front() else {
+                if unsent.is_empty() {
+                    break;
+                }
+                let unsent = std::mem::take(&mut unsent);
+                self.router.handle(clock::now(), Input::NotSent(unsent), &mut effects);
+                queue.extend(effects.drain(..));
+                continue;
+            };
             match effect {
                 Effect::Drain => {
                     let mut count = 0;
@@ -379,18 +459,20 @@ impl Task {
                     }
                 }
                 Effect::Join(groups) => {
-                    let told = self.groups.want(groups);
-                    self.complain_of(told);
+                    self.groups = Some(groups);
                 }
                 Effect::Send(transmission) => {
-                    if let Err(error) = self.wire.send(&transmission) {
+                    if let Err(error) = self.wire.send(clock::now(), transmission) {
                         self.complain(error);
                     }
                 }
-                Effect::Announce { link, frame } => {
-                    if let Err(error) = self.wire.announce(link, &frame) {
-                        let name = self.links.get(&link).map_or("a link that went", |name| name);
-                        self.complain(format!("cannot announce addresses on {name}: {error}"));
+                Effect::Announce { of, link, frame } => {
+                    match self.wire.frames().send(clock::now(), link, &of.link, &frame) {
+                        Ok(true) => {}
+                        Ok(false) => unsent.push(of),
+                        Err(error) => {
+                            self.complain(format!("cannot announce addresses on {}: {error}", of.link));
+                        }
                     }
                 }
                 Effect::Apply(ops) => self.helper.begin(Job::Apply(ops)),

@@ -1,9 +1,11 @@
 //! All sockets of the router's thread: exactly those it wants open, what arrives on them, what leaves through them.
 //!
 //! It decides nothing: packets go up as they came. Who speaks from two addresses on one link hears through one
-//! socket, or every packet would come twice. A socket that cannot be had is tried again every second.
+//! socket, or every packet would come twice. A socket that cannot be had is tried again every second. Joining a group,
+//! and closing a socket that did, waits for the kernel's lock of all interfaces: [`Wire::take_openings`] and
+//! [`Wire::take_closings`] are for a thread that may.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
@@ -29,6 +31,11 @@ const RETRY: Duration = Duration::from_secs(1);
 const MAX_READY: usize = 64;
 /// Packets taken from one socket before the next has its turn.
 const TURN: usize = 16;
+/// Until a packet is tried again that a full queue did not take, and for how long it is worth that: the next
+/// advertisement says the same.
+const RESEND: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
+/// Packets that wait for room: two of each virtual router there can be on a link.
+const MAX_LATE: usize = 512;
 
 /// What the socket that hears is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,14 +53,16 @@ type Mouth = (Option<LinkIndex>, u8, IpAddr);
 struct Wanted {
     endpoint: Endpoint,
     state: Attempt,
+    /// Why the last attempt failed.
+    failure: Option<SocketFailure>,
 }
 
 enum Attempt {
     Open(Socket),
-    /// None: not tried yet.
-    Failed {
+    /// Another thread opens it.
+    UnderWay,
+    Due {
         next: Instant,
-        failure: Option<SocketFailure>,
     },
 }
 
@@ -69,6 +78,11 @@ pub(super) struct Wire {
     ready: AsyncFd<OwnedFd>,
     frames: Frames,
     buffer: Buffer,
+    is_opening: bool,
+    closing: Vec<OwnedFd>,
+    /// What a full queue did not take, in its order, and when it is given up.
+    late: VecDeque<(Instant, Transmission)>,
+    resend_at: Instant,
 }
 
 impl Wire {
@@ -84,8 +98,12 @@ impl Wire {
             endpoints: BTreeSet::new(),
             reported: Listening::default(),
             ready: register(epoll::create(epoll::CreateFlags::CLOEXEC)?)?,
-            frames: Frames::open()?,
+            frames: Frames::new()?,
             buffer: Buffer::default(),
+            is_opening: false,
+            closing: Vec::new(),
+            late: VecDeque::new(),
+            resend_at: Instant::ZERO,
         })
     }
 
@@ -102,13 +120,20 @@ impl Wire {
             ear.receive_buffer = ear.receive_buffer.max(endpoint.receive_buffer);
             mouths.insert(mouth_of(endpoint), endpoint.clone());
         }
-        self.ears.retain(|_, (ear, old)| {
+        let gone = self.ears.extract_if(.., |_, (ear, old)| {
             let stays = ears.get(ear).is_some_and(|new| new.receive_buffer == old.endpoint.receive_buffer);
             if stays {
                 ears.remove(ear);
             }
-            stays
+            !stays
         });
+        for (_, (_, wanted)) in gone {
+            if let Attempt::Open(socket) = wanted.state {
+                // It fails for one that is not watched only.
+                let _ = epoll::delete(self.ready.get_ref(), &socket);
+                self.closing.push(socket.into());
+            }
+        }
         self.mouths.retain(|mouth, _| mouths.remove(mouth).is_some());
         for (ear, endpoint) in ears {
             self.next_key += 1;
@@ -121,17 +146,12 @@ impl Wire {
     /// Opens what is wanted and not open, where an attempt is due. What is told is new.
     pub(super) fn tend(&mut self, now: Instant) -> Vec<String> {
         let mut told = Vec::new();
-        for (key, (_, wanted)) in &mut self.ears {
-            let (epoll, key) = (self.ready.get_ref(), *key);
-            told.extend(wanted.tend(now, "hear", |endpoint| {
-                let socket = socket::hearing(endpoint)?;
-                let added = epoll::add(epoll, &socket, epoll::EventData::new_u64(key), epoll::EventFlags::IN);
-                socket::at(SocketStep::Watch, added.map_err(io::Error::from))?;
-                Ok(socket)
-            }));
+        for wanted in self.mouths.values_mut().filter(|wanted| wanted.is_due(now)) {
+            let opened = socket::speaking(&wanted.endpoint);
+            told.extend(wanted.opened(now, "speak", opened));
         }
-        for wanted in self.mouths.values_mut() {
-            told.extend(wanted.tend(now, "speak", socket::speaking));
+        if self.resend_at <= now {
+            told.extend(self.resend(now));
         }
         told
     }
@@ -142,13 +162,9 @@ impl Wire {
         let mut listening = Listening::default();
         for endpoint in &self.endpoints {
             let both = [ears.get(&ear_of(endpoint)).copied(), self.mouths.get(&mouth_of(endpoint))];
-            let failure = both.iter().flatten().find_map(|wanted| match wanted.state {
-                Attempt::Open(_) => None,
-                Attempt::Failed { failure, .. } => failure,
-            });
-            if let Some(failure) = failure {
+            if let Some(failure) = both.iter().flatten().find_map(|wanted| wanted.failure) {
                 listening.failed.insert(endpoint.clone(), failure);
-            } else {
+            } else if both.iter().flatten().all(|wanted| matches!(wanted.state, Attempt::Open(_))) {
                 listening.open.insert(endpoint.clone());
             }
         }
@@ -159,10 +175,57 @@ impl Wire {
         Some(listening)
     }
 
-    /// When an attempt is due.
+    /// The sockets to open with [`socket::hearing`] where that may take its time; [`Wire::opened`] is due then.
+    pub(super) fn take_openings(&mut self, now: Instant) -> Vec<(u64, Endpoint)> {
+        if self.is_opening {
+            return Vec::new();
+        }
+        let due = self.ears.iter_mut().filter(|(_, (_, wanted))| wanted.is_due(now));
+        let openings: Vec<_> = due
+            .map(|(key, (_, wanted))| {
+                wanted.state = Attempt::UnderWay;
+                (*key, wanted.endpoint.clone())
+            })
+            .collect();
+        self.is_opening = !openings.is_empty();
+        openings
+    }
+
+    /// What came of [`Wire::take_openings`]; what is told is new.
+    pub(super) fn opened(
+        &mut self,
+        now: Instant,
+        all: Vec<(u64, Result<Socket, SocketFailure>)>,
+    ) -> Vec<String> {
+        self.is_opening = false;
+        let mut told = Vec::new();
+        for (key, opened) in all {
+            let Some((_, wanted)) = self.ears.get_mut(&key) else {
+                self.closing.extend(opened.map(OwnedFd::from).ok());
+                continue;
+            };
+            let opened = opened.and_then(|socket| {
+                let data = epoll::EventData::new_u64(key);
+                let added = epoll::add(self.ready.get_ref(), &socket, data, epoll::EventFlags::IN);
+                socket::at(SocketStep::Watch, added.map_err(io::Error::from))?;
+                Ok(socket)
+            });
+            told.extend(wanted.opened(now, "hear", opened));
+        }
+        told
+    }
+
+    /// Sockets to close where that may take its time.
+    pub(super) fn take_closings(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.closing)
+    }
+
+    /// When something is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let wanted = self.ears.values().map(|(_, wanted)| wanted).chain(self.mouths.values());
-        wanted.filter_map(Wanted::deadline).min()
+        let ears = self.ears.values().map(|(_, wanted)| wanted).filter(|_| !self.is_opening);
+        let attempts = ears.chain(self.mouths.values()).filter_map(Wanted::deadline);
+        let resend = (!self.late.is_empty()).then_some(self.resend_at);
+        attempts.chain(resend).chain(self.frames.deadline()).min()
     }
 
     /// Waits until there may be something to hear.
@@ -196,17 +259,58 @@ impl Wire {
         heard
     }
 
-    /// Sends a packet.
+    /// Sends a packet, or keeps it for some milliseconds until its queue has room.
     ///
     /// # Errors
     /// In words.
-    pub(super) fn send(&self, transmission: &Transmission) -> Result<(), String> {
+    pub(super) fn send(&mut self, now: Instant, transmission: Transmission) -> Result<(), String> {
+        let mouth = mouth_of(&transmission.endpoint);
+        let must_wait = self.late.iter().any(|(_, late)| mouth_of(&late.endpoint) == mouth);
+        if !must_wait && self.try_send(&transmission)? {
+            return Ok(());
+        }
+        if self.late.len() >= MAX_LATE {
+            return Err(format!("cannot send to {}: the queue is full", transmission.destination));
+        }
+        if self.late.is_empty() {
+            self.resend_at = now + RESEND.0;
+        }
+        self.late.push_back((now + RESEND.1, transmission));
+        Ok(())
+    }
+
+    /// Tries again what waits for room; what is told was given up.
+    fn resend(&mut self, now: Instant) -> Vec<String> {
+        self.resend_at = now + RESEND.0;
+        let mut told = Vec::new();
+        let mut full = Vec::new();
+        for (give_up, transmission) in std::mem::take(&mut self.late) {
+            let mouth = mouth_of(&transmission.endpoint);
+            let sent = if full.contains(&mouth) { Ok(false) } else { self.try_send(&transmission) };
+            match sent {
+                Ok(true) => {}
+                Ok(false) if now < give_up => {
+                    full.push(mouth);
+                    self.late.push_back((give_up, transmission));
+                }
+                Ok(false) => {
+                    full.push(mouth);
+                    let to = transmission.destination;
+                    told.push(format!("cannot send to {to}: its queue had no room for {:?}", RESEND.1));
+                }
+                Err(why) => told.push(why),
+            }
+        }
+        told
+    }
+
+    /// Sends a packet; false when there is no room for it.
+    fn try_send(&self, transmission: &Transmission) -> Result<bool, String> {
         let Transmission { endpoint, destination, hop_limit, bytes } = transmission;
         let failed = |error: &dyn std::fmt::Display| format!("cannot send to {destination}: {error}");
         let socket = match self.mouths.get(&mouth_of(endpoint)).map(|wanted| &wanted.state) {
             Some(Attempt::Open(socket)) => socket,
-            Some(Attempt::Failed { failure: Some(failure), .. }) => return Err(failed(failure)),
-            Some(Attempt::Failed { failure: None, .. }) => return Err(failed(&"its socket is not open yet")),
+            Some(_) => return Err(failed(&"its socket is not open yet")),
             None => return Err(failed(&"its socket was closed")),
         };
         let is_group = destination.is_multicast();
@@ -218,54 +322,62 @@ impl Wire {
         let flags = if is_group { libc::MSG_DONTROUTE } else { 0 };
         let to = socket::address(*destination, endpoint.link);
         match socket.send_to_with_flags(bytes, &to, flags) {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS)) => Ok(false),
             Err(error) => Err(failed(&error)),
         }
     }
 
-    /// Sends a frame.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub(super) fn announce(&self, link: LinkIndex, frame: &[u8]) -> io::Result<()> {
-        self.frames.send(link, frame)
+    /// The sockets for frames.
+    pub(super) fn frames(&mut self) -> &mut Frames {
+        &mut self.frames
+    }
+
+    /// Waits until a link that had no room for frames may have some.
+    pub(super) async fn writable(&self) {
+        self.frames.writable().await;
+    }
+
+    /// A link went.
+    pub(super) fn forget_link(&mut self, link: LinkIndex) {
+        self.closing.extend(self.frames.forget(link));
+    }
+
+    /// Links other than these are there no more.
+    pub(super) fn keep_only(&mut self, is_there: impl Fn(LinkIndex) -> bool) {
+        self.closing.extend(self.frames.keep_only(is_there));
     }
 }
 
 impl Wanted {
     fn new(now: Instant, endpoint: Endpoint) -> Wanted {
-        Wanted { endpoint, state: Attempt::Failed { next: now, failure: None } }
+        Wanted { endpoint, state: Attempt::Due { next: now }, failure: None }
     }
 
     fn deadline(&self) -> Option<Instant> {
         match &self.state {
-            Attempt::Open(_) => None,
-            Attempt::Failed { next, .. } => Some(*next),
+            Attempt::Open(_) | Attempt::UnderWay => None,
+            Attempt::Due { next } => Some(*next),
         }
     }
 
-    /// Opens it when it is time; what is told is another reason than before.
-    fn tend(
-        &mut self,
-        now: Instant,
-        what: &str,
-        open: impl FnOnce(&Endpoint) -> Result<Socket, SocketFailure>,
-    ) -> Option<String> {
-        let Attempt::Failed { next, failure } = &mut self.state else { return None };
-        if *next > now {
-            return None;
-        }
-        match open(&self.endpoint) {
+    fn is_due(&self, now: Instant) -> bool {
+        self.deadline().is_some_and(|at| at <= now)
+    }
+
+    /// What came of an attempt; what is told is another reason than before.
+    fn opened(&mut self, now: Instant, what: &str, opened: Result<Socket, SocketFailure>) -> Option<String> {
+        match opened {
             Ok(socket) => {
-                self.state = Attempt::Open(socket);
+                (self.state, self.failure) = (Attempt::Open(socket), None);
                 None
             }
-            Err(error) => {
-                *next = now + RETRY;
-                if failure.replace(error) == Some(error) {
+            Err(failure) => {
+                self.state = Attempt::Due { next: now + RETRY };
+                if self.failure.replace(failure) == Some(failure) {
                     return None;
                 }
-                Some(format!("cannot {what} VRRP at {}: {error}", self.endpoint.source))
+                Some(format!("cannot {what} VRRP at {}: {failure}", self.endpoint.source))
             }
         }
     }

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType, bind, recvfrom, socket_with};
+use rustix::time::Timespec;
 use socket2::{SockFilter, SockRef};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -30,6 +32,9 @@ const RECEIVE_BUFFER: usize = 8 << 20;
 /// Longest datagram; a link with many attributes stays far below.
 const DATAGRAM: usize = 64 << 10;
 
+/// Datagrams read at once: timers and packets have their turn between.
+const TURN: usize = 64;
+
 /// Links that went whose names are kept.
 const GONE: usize = 64;
 
@@ -47,8 +52,13 @@ pub enum Told {
 pub struct Watch {
     socket: AsyncFd<OwnedFd>,
     buffer: Vec<u8>,
-    /// Links by number: a route tells numbers, and its link may have gone with it.
-    names: BTreeMap<LinkIndex, String>,
+    names: Names,
+}
+
+/// Links by number: a route tells numbers, and its link may have gone with it.
+#[derive(Debug, Default)]
+struct Names {
+    of: BTreeMap<LinkIndex, String>,
     /// Those of them that went, the first one first; at most [`GONE`].
     gone: VecDeque<LinkIndex>,
 }
@@ -84,52 +94,58 @@ impl Watch {
         }
         bind(&socket, &SocketAddrNetlink::new(0, groups)).map_err(|e| refused("groups", &e))?;
         let socket = register(socket).map_err(|e| refused("event loop", &e))?;
-        Ok(Watch { socket, buffer: vec![0; DATAGRAM], names: BTreeMap::new(), gone: VecDeque::new() })
+        Ok(Watch { socket, buffer: vec![0; DATAGRAM], names: Names::default() })
     }
 
     /// Learns the names of a host's links.
     pub fn learn(&mut self, host: &Host) {
-        self.names = host.links.values().map(|link| (link.index, link.name.clone())).collect();
-        self.gone.clear();
+        let of = host.links.values().map(|link| (link.index, link.name.clone())).collect();
+        self.names = Names { of, gone: VecDeque::new() };
     }
 
-    /// What went with a link may be told after it; but hosts of containers make and lose links all day.
-    fn keep_name_of(&mut self, gone: LinkIndex) {
-        self.gone.push_back(gone);
-        if self.gone.len() > GONE
-            && let Some(oldest) = self.gone.pop_front()
-        {
-            self.names.remove(&oldest);
-        }
+    /// Whether no news wait to be read.
+    pub fn is_dry(&self) -> bool {
+        let mut poll = [PollFd::new(self.socket.get_ref(), PollFlags::IN)];
+        rustix::event::poll(&mut poll, Some(&Timespec::default())).is_ok_and(|ready| ready == 0)
     }
 
-    /// The next datagram's news; waits for it. To stop waiting loses none.
+    /// The next news, some datagrams at once; waits for them. To stop waiting loses none.
     ///
     /// # Errors
     /// A sentence, when the socket is of no more use.
     pub async fn next(&mut self) -> Result<Told, String> {
+        let failed = |e: io::Error| format!("news of the network: {e}");
         loop {
-            let mut ready = self.socket.readable().await.map_err(|e| format!("news of the network: {e}"))?;
-            let read = ready.try_io(|socket| {
-                let (_, length, sender) =
-                    recvfrom(socket.as_fd(), self.buffer.as_mut_slice(), RecvFlags::TRUNC)?;
-                Ok((length, sender))
-            });
-            let (length, sender) = match read {
-                Err(_not_ready) => continue,
-                Ok(Err(e)) if e.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => {
-                    drop(ready);
-                    self.forget();
-                    return Ok(Told::Lost);
+            let mut ready = self.socket.readable().await.map_err(failed)?;
+            let mut news = Vec::new();
+            for _ in 0..TURN {
+                let read = ready.try_io(|socket| {
+                    let (_, length, sender) =
+                        recvfrom(socket.as_fd(), self.buffer.as_mut_slice(), RecvFlags::TRUNC)?;
+                    Ok((length, sender))
+                });
+                let (length, sender) = match read {
+                    Err(_not_ready) => break,
+                    Ok(Err(e)) if e.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => {
+                        drop(ready);
+                        self.forget();
+                        return Ok(Told::Lost);
+                    }
+                    Ok(Err(e)) if e.kind() == io::ErrorKind::Interrupted => continue,
+                    Ok(Err(e)) => return Err(failed(e)),
+                    Ok(Ok(read)) => read,
+                };
+                if sender.and_then(|a| SocketAddrNetlink::try_from(a).ok()).is_none_or(|s| s.pid() != 0) {
+                    continue;
                 }
-                Ok(Err(e)) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Ok(Err(e)) => return Err(format!("news of the network: {e}")),
-                Ok(Ok(read)) => read,
-            };
-            if sender.and_then(|a| SocketAddrNetlink::try_from(a).ok()).is_none_or(|s| s.pid() != 0) {
-                continue;
+                match told(&self.buffer, length, &mut self.names) {
+                    Told::News(found) => news.extend(found),
+                    Told::Lost => return Ok(Told::Lost),
+                }
             }
-            return Ok(self.told(length));
+            if !news.is_empty() {
+                return Ok(Told::News(news));
+            }
         }
     }
 
@@ -147,18 +163,11 @@ impl Watch {
                 Ok((_, length, sender)) => {
                     let sender = sender.and_then(|a| SocketAddrNetlink::try_from(a).ok());
                     if sender.is_some_and(|s| s.pid() == 0) {
-                        return Some(Ok(self.told(length)));
+                        return Some(Ok(told(&self.buffer, length, &mut self.names)));
                     }
                 }
             }
         }
-    }
-
-    /// What the datagram in the buffer tells.
-    fn told(&mut self, length: usize) -> Told {
-        let datagram = self.buffer.get(..length).map(<[u8]>::to_vec);
-        // What is cut off or makes no sense may have been anything: the host is read again.
-        datagram.and_then(|d| self.read(&d).ok()).map_or(Told::Lost, Told::News)
     }
 
     /// What was lost is newer than what waits: told after a fresh look at the host, it would be wrong.
@@ -168,6 +177,25 @@ impl Watch {
                 Ok(_) | Err(Errno::INTR | Errno::NOBUFS) => {}
                 Err(_) => return,
             }
+        }
+    }
+}
+
+/// What the datagram in the buffer tells.
+fn told(buffer: &[u8], length: usize, names: &mut Names) -> Told {
+    let datagram = buffer.get(..length);
+    // What is cut off or makes no sense may have been anything: the host is read again.
+    datagram.and_then(|datagram| names.read(datagram).ok()).map_or(Told::Lost, Told::News)
+}
+
+impl Names {
+    /// What went with a link may be told after it; but hosts of containers make and lose links all day.
+    fn keep_name_of(&mut self, gone: LinkIndex) {
+        self.gone.push_back(gone);
+        if self.gone.len() > GONE
+            && let Some(oldest) = self.gone.pop_front()
+        {
+            self.of.remove(&oldest);
         }
     }
 
@@ -180,7 +208,7 @@ impl Watch {
                 wire::NEW_LINK | wire::DELETE_LINK if payload.first() != Some(&wire::AF_UNSPEC) => None,
                 wire::NEW_LINK => {
                     let link = decode::link(payload)?.link;
-                    self.names.insert(link.index, link.name.clone());
+                    self.of.insert(link.index, link.name.clone());
                     self.gone.retain(|index| *index != link.index);
                     Some(News::Link(link))
                 }
@@ -192,7 +220,7 @@ impl Watch {
                 wire::NEW_ADDRESS => decode::address(payload)?.map(|shown| News::Address(shown.held)),
                 wire::DELETE_ADDRESS => decode::address(payload)?.map(|shown| News::AddressGone(shown.held)),
                 wire::DELETE_ROUTE => {
-                    decode::route(payload, &|index| self.names.get(&index).cloned())?.map(News::RouteGone)
+                    decode::route(payload, &|index| self.of.get(&index).cloned())?.map(News::RouteGone)
                 }
                 wire::NEW_NEIGHBOUR => decode::neighbour(payload)?.map(News::Neighbour),
                 wire::DELETE_RULE => decode::rule(payload)?.map(News::RuleGone),

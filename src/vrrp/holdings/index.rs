@@ -1,6 +1,6 @@
 //! Where in the list of what is desired a thing stands: what one news item costs must not grow with the number of VIPs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{AddressKey, Key, Want, Wanted, address_key};
@@ -14,6 +14,9 @@ pub(super) struct Index {
     routes: BTreeMap<(u32, Prefix), Vec<usize>>,
     /// Rules as the kernel shows them, but for their priority.
     rules: BTreeMap<Rule, Vec<usize>>,
+    links: BTreeSet<String>,
+    /// There is a route whose link the kernel finds.
+    has_free_route: bool,
 }
 
 impl Index {
@@ -26,6 +29,14 @@ impl Index {
         for (place, key) in vmacs.chain(addresses).chain(routes).chain(rules) {
             index.places.entry(key).or_insert(place);
         }
+        index.links.extend(wanted.vmacs.iter().flat_map(|vmac| [vmac.name.clone(), vmac.base.clone()]));
+        index.links.extend(wanted.addresses.iter().map(|want| want.it.link.clone()));
+        index.links.extend(wanted.forbidden.iter().map(|(link, _)| link.clone()));
+        let hops = || wanted.routes.iter().flat_map(|want| &want.it.hops);
+        index.links.extend(hops().filter_map(|hop| hop.link.clone()));
+        index.has_free_route = hops().any(|hop| hop.link.is_none());
+        let rules = wanted.rules.iter().map(|want| &want.it);
+        index.links.extend(rules.flat_map(|rule| rule.input_link.iter().chain(&rule.output_link).cloned()));
         for (place, want) in wanted.routes.iter().enumerate() {
             index.routes.entry(of_route(&want.it)).or_default().push(place);
         }
@@ -33,6 +44,11 @@ impl Index {
             index.rules.entry(of_rule(&want.it)).or_default().push(place);
         }
         index
+    }
+
+    /// Whether something desired may depend on that link.
+    pub(super) fn needs_link(&self, name: &str) -> bool {
+        self.has_free_route || self.links.contains(name)
     }
 
     /// Whether it is desired.

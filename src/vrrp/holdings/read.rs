@@ -76,7 +76,13 @@ impl Holdings {
     /// IPv4 address those through the link.
     pub(super) fn forget_without(&mut self, held: &HeldAddress, link: &str, host: &Host) {
         let IpAddr::V4(_) = held.prefix.ip else { return };
-        self.done.retain(|key| !matches!(key, Key::Route(route) if route.source == Some(held.prefix.ip)));
+        let leans = |key: &Key| matches!(key, Key::Route(route) if route.source == Some(held.prefix.ip));
+        // It may be there with another length, or on another link: then the kernel keeps them.
+        let is_again =
+            |h: &HeldAddress| h.prefix.ip == held.prefix.ip && (h.link, h.prefix) != (held.link, held.prefix);
+        if self.done.iter().any(leans) && !host.addresses.iter().any(is_again) {
+            self.done.retain(|key| !leans(key));
+        }
         let is_other = |h: &HeldAddress| h.prefix.ip.is_ipv4() && h.prefix != held.prefix;
         if !addresses_of(host, held.link).any(is_other) {
             self.forget_through(link);

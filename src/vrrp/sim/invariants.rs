@@ -29,7 +29,7 @@ pub fn speaks_from_its_own(world: &mut World, node: usize, vrid: u8, priority: u
     let is_owners = this.settings.instances.iter().any(|i| {
         i.vrid == vrid && i.priority == 255 && i.addresses.iter().any(|a| a.wanted.prefix.ip == source)
     });
-    let is_new = |at: &Instant| world.now.since(*at) <= NEWS;
+    let is_new = |at: &Instant| world.now.since(*at) <= NEWS + this.news_delay;
     let was_held = this.lost.get(&source).is_some_and(is_new);
     // Priority 0 is the last word from an address that goes; a process that was paused has not heard yet.
     if priority > 0 && !this.has(source) && !is_owners && !was_held && !world.has_unread(node) {

@@ -58,6 +58,14 @@ fn live(seed: u64) -> World {
         if world.rng.u32(0..4) == 0 {
             links_fail(&mut world, node);
         }
+        let is_slow = world.rng.u32(0..3) == 0;
+        if is_slow {
+            let room = world.rng.usize(1..5);
+            let pause = Duration::from_millis(world.rng.u64(1..400));
+            world.nodes[node].frame_queue = Some((room, pause));
+            world.nodes[node].news_delay =
+                Duration::from_millis(world.rng.choice([20, 1000]).expect("not empty"));
+        }
         world.start(node);
     }
     world.delay = Duration::from_micros(world.rng.choice([40, 500, 5000]).expect("not empty"));

@@ -11,6 +11,7 @@ use crate::net::reading::Reading;
 use crate::net::types::{Host, Link, LinkIndex, MacAddress, News, Op, Prefix, Refusal};
 use crate::time::Instant;
 use crate::vrrp::Router;
+use crate::vrrp::announcer::Announcement;
 use crate::vrrp::event::Event;
 use crate::vrrp::exchange::{
     Datagram, DirectorLevel, Effect, Endpoint, Input, State, Testament, TrackLevel, Transmission,
@@ -68,6 +69,12 @@ enum Happening {
         node: usize,
         incarnation: u32,
     },
+    QueueEmpties {
+        node: usize,
+        incarnation: u32,
+        link: LinkIndex,
+        name: String,
+    },
     GuardianActs {
         node: usize,
         testament: Arc<Testament>,
@@ -94,6 +101,10 @@ pub struct Node {
     pub links: BTreeMap<LinkIndex, (Instant, Link)>,
     /// Frames that were announced.
     pub announced: Vec<(Instant, LinkIndex, Vec<u8>)>,
+    /// How many frames a link's queue takes, and how long it is full then.
+    pub frame_queue: Option<(usize, Duration)>,
+    /// The longest time news of the host take.
+    pub news_delay: Duration,
     /// Operations asked of the kernel.
     pub ops: Vec<(Instant, Op)>,
     /// Whether a guardian survives a death.
@@ -122,11 +133,13 @@ pub struct Node {
     incarnation: u32,
     is_paused: bool,
     testament: Arc<Testament>,
+    queued: BTreeMap<LinkIndex, usize>,
+    unsent: Vec<Announcement>,
+    /// When the last news is told: they come in order.
+    last_news: Instant,
     arrived: VecDeque<Datagram>,
     waiting: VecDeque<Input>,
     is_asking: bool,
-    /// When the last news of its kernel arrive.
-    last_news: Instant,
     reported: Reported,
     /// News that are on their way.
     news: VecDeque<News>,
@@ -211,6 +224,7 @@ impl World {
         this.testament = Arc::default();
         this.arrived.clear();
         this.waiting.clear();
+        this.queued.clear();
         this.states.clear();
         this.reported = Reported::default();
         let _ = this.host.take_news();
@@ -360,6 +374,27 @@ impl World {
         if let Some(listening) = self.nodes[node].reports.take() {
             self.tell(node, Input::Listening(listening));
         }
+        let unsent = std::mem::take(&mut self.nodes[node].unsent);
+        if !unsent.is_empty() {
+            self.tell(node, Input::NotSent(unsent));
+        }
+    }
+
+    /// Whether a link's queue takes one more frame; one that is full says when it is empty.
+    fn has_room(&mut self, node: usize, link: LinkIndex, name: &str) -> bool {
+        let this = &mut self.nodes[node];
+        let Some((room, pause)) = this.frame_queue else { return true };
+        let used = this.queued.entry(link).or_default();
+        if *used < room {
+            *used += 1;
+            return true;
+        }
+        if *used == room {
+            *used += 1;
+            let (incarnation, name) = (this.incarnation, name.to_owned());
+            self.schedule(pause, Happening::QueueEmpties { node, incarnation, link, name });
+        }
+        false
     }
 
     fn perform(&mut self, node: usize, effect: Effect) {
@@ -367,9 +402,13 @@ impl World {
         let incarnation = self.nodes[node].incarnation;
         match effect {
             Effect::Send(transmission) => self.send(node, &transmission),
-            Effect::Announce { link, frame } => {
+            Effect::Announce { of, link, frame } => {
                 invariants::announces_what_it_has(self, node, link, &frame);
-                self.nodes[node].announced.push((self.now, link, frame));
+                if self.has_room(node, link, &of.link) {
+                    self.nodes[node].announced.push((self.now, link, frame));
+                } else {
+                    self.nodes[node].unsent.push(of);
+                }
             }
             Effect::Apply(ops) => {
                 self.trace(node, &format!("asks {ops:?}"));
@@ -558,12 +597,14 @@ impl World {
                 self.nodes[node].lost.insert(held.prefix.ip, self.now);
             }
             self.nodes[node].news.push_back(news);
-            // One after the other: the answer to what was asked may come before, between or after them.
-            let (soon, spacing) = (Duration::from_micros(100), Duration::from_micros(50));
-            let at = (self.now + soon).max(self.nodes[node].last_news + spacing);
+            let longest = u64::try_from(self.nodes[node].news_delay.as_micros()).unwrap_or(100);
+            let delay =
+                Duration::from_micros(if longest > 100 { self.rng.u64(100..longest) } else { longest });
+            // One after the other, in order.
+            let spacing = Duration::from_micros(50);
+            let at = (self.nodes[node].last_news + spacing).max(self.now + delay);
             self.nodes[node].last_news = at;
-            let after = at.since(self.now);
-            self.schedule(after, Happening::KernelTells { node, incarnation });
+            self.schedule(at.since(self.now), Happening::KernelTells { node, incarnation });
         }
     }
 
@@ -581,8 +622,13 @@ impl World {
                 if incarnation != self.nodes[node].incarnation && self.rng.bool() {
                     return;
                 }
+                // What happened before is news already.
+                self.collect_news(node);
                 let refusals = self.nodes[node].host.apply(&ops);
-                let after = Duration::from_micros(self.rng.u64(1..500));
+                self.collect_news(node);
+                // An answer comes after the news of what was done.
+                let news = self.nodes[node].last_news.since(self.now);
+                let after = Duration::from_micros(self.rng.u64(1..500)).max(news);
                 self.schedule(after, Happening::KernelAnswers { node, incarnation, refusals });
             }
             Happening::KernelAnswers { node, incarnation, refusals } => {
@@ -619,6 +665,13 @@ impl World {
                 if incarnation == self.nodes[node].incarnation && !self.nodes[node].unopened.is_empty() {
                     let listening = self.open_sockets(node);
                     self.tell(node, Input::Listening(listening));
+                }
+            }
+            Happening::QueueEmpties { node, incarnation, link, name } => {
+                self.nodes[node].queued.remove(&link);
+                let is_there = self.nodes[node].host.host().links.contains_key(&link);
+                if incarnation == self.nodes[node].incarnation && is_there {
+                    self.tell(node, Input::Writable(name));
                 }
             }
             Happening::Drains { node, incarnation } if self.nodes[node].is_paused => {
@@ -769,6 +822,8 @@ impl Node {
             last_claim: BTreeMap::new(),
             links: BTreeMap::new(),
             announced: Vec::new(),
+            frame_queue: None,
+            news_delay: Duration::from_micros(100),
             ops: Vec::new(),
             has_guardian: true,
             effects: 0,
@@ -786,10 +841,12 @@ impl Node {
             incarnation: 0,
             is_paused: false,
             testament: Arc::default(),
+            queued: BTreeMap::new(),
+            unsent: Vec::new(),
+            last_news: Instant::ZERO,
             arrived: VecDeque::new(),
             waiting: VecDeque::new(),
             is_asking: false,
-            last_news: Instant::ZERO,
             reported: Reported::default(),
             news: VecDeque::new(),
             reading: None,
