@@ -287,7 +287,7 @@ impl Shell {
                 }
             }
             Order::Demote => {
-                self.router.iter().for_each(Handle::demote);
+                self.router.iter_mut().for_each(Handle::demote);
                 None
             }
             Order::Dump(signal) => {

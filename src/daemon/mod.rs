@@ -25,6 +25,7 @@ pub mod main_loop;
 mod masters;
 pub mod metrics;
 pub mod notify;
+pub mod orphans;
 pub mod plan;
 pub mod prober;
 pub mod process;

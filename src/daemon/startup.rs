@@ -25,7 +25,7 @@ use super::sink::Sink;
 use super::state_file::{self, RunDirectory};
 use super::sysctls::{self, Keeper, Kernel};
 use super::trackers::Trackers;
-use super::{clock, router, traps, web};
+use super::{clock, orphans, router, traps, web};
 use crate::config::{Config, LifeScript, Strictness};
 use crate::director::Director;
 use crate::director::state::State;
@@ -276,6 +276,8 @@ async fn direct(
         forwards: None,
         is_stopping: false,
     };
+    // It ends with the event loop.
+    drop(tokio::spawn(orphans::reap()));
     // A task of its own: waking the future that `block_on` polls costs a system call and a wait each time.
     match tokio::spawn(main_loop::run(shell, signals)).await {
         Ok(is_clean) => Ok(is_clean),

@@ -8,18 +8,19 @@ use std::time::Duration;
 use rustix::thread::{CapabilitySet, Pid, capabilities, gettid};
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::mailbox::{self, Orders, Report};
+use super::realtime::{self, Penalty};
+use super::socket;
 use super::task::{Beginning, Task};
-use super::{realtime, socket};
 use crate::daemon::clock;
 use crate::daemon::guardian::Guardian;
 use crate::daemon::startup::{Exit, Failure};
 use crate::time::Instant;
 use crate::vrrp::event::Event;
 use crate::vrrp::exchange::{Input, InstanceLevel};
-use crate::vrrp::settings::Settings;
+use crate::vrrp::settings::{Realtime, Settings};
 use crate::vrrp::status::Status as RouterStatus;
 
 /// What the router says.
@@ -44,6 +45,8 @@ pub struct Handle {
     thread: Option<JoinHandle<()>>,
     id: Pid,
     status: Option<Box<RouterStatus>>,
+    realtime: Realtime,
+    penalty: Penalty,
     heard_at: Instant,
 }
 
@@ -59,6 +62,7 @@ impl Handle {
         inputs: Vec<Input>,
         guardian: Option<Guardian>,
     ) -> Result<Handle, Failure> {
+        let realtime = settings.realtime;
         let (orders, inbox) = mailbox::orders();
         let (outbox, reports) = mailbox::reports();
         let beginning = Beginning { settings, seed, inputs, guardian, orders: inbox, reports: outbox };
@@ -83,13 +87,26 @@ impl Handle {
         let thread = thread::Builder::new().name("lvsd-router".to_owned()).spawn(work);
         let thread = thread.map_err(|error| failed(&error))?;
         let id = has_begun.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
-        let handle =
-            Handle { orders, reports, thread: Some(thread), id, status: None, heard_at: clock::now() };
-        Ok(handle)
+        Ok(Handle {
+            orders,
+            reports,
+            thread: Some(thread),
+            id,
+            status: None,
+            realtime,
+            penalty: Penalty::default(),
+            heard_at: clock::now(),
+        })
     }
 
     /// Tells the router; never waits.
     pub fn tell(&mut self, input: Input) {
+        if let Input::Reload(settings) = &input
+            && settings.realtime != self.realtime
+        {
+            // The thread makes itself what these want.
+            (self.realtime, self.penalty) = (settings.realtime, Penalty::default());
+        }
         self.orders.tell(input);
     }
 
@@ -108,6 +125,10 @@ impl Handle {
                 biased;
                 report = self.reports.recv() => report,
                 () = self.orders.flush() => continue,
+                () = sleep_until(self.penalty.ends()) => {
+                    self.promote();
+                    continue;
+                }
             };
             match report {
                 Some(Report::Status(status)) => {
@@ -143,16 +164,26 @@ impl Handle {
         self.thread.is_none()
     }
 
-    /// It ran for too long without sleeping (RLIMIT_RTTIME): before it starves the machine it is made an ordinary
-    /// thread, until the next start.
-    pub fn demote(&self) {
+    /// It ran for too long without sleeping (RLIMIT_RTTIME): before it starves the machine it is an ordinary thread, for
+    /// a while.
+    pub fn demote(&mut self) {
+        let Some(pause) = self.penalty.begin(clock::now()) else { return };
+        let limit = self.realtime.limit;
+        let ran = format!("VRRP's thread ran for longer than {limit:?} without a pause (vrrp_rlimit_rttime)");
         match realtime::demote(self.id) {
             Ok(()) => error!(
-                "VRRP's thread ran for longer than vrrp_rlimit_rttime without a pause: no longer real-time"
+                "{ran}: no longer real-time for {} minutes, until then adverts may be late on a busy machine",
+                pause.as_secs() / 60
             ),
-            Err(error) => {
-                error!("VRRP's thread ran for longer than vrrp_rlimit_rttime without a pause: {error}")
-            }
+            Err(error) => error!("{ran}: {error}"),
+        }
+    }
+
+    fn promote(&mut self) {
+        self.penalty.end(clock::now());
+        match realtime::promote(self.id, &self.realtime) {
+            Ok(()) => info!("VRRP's thread is real-time again"),
+            Err(error) => error!("VRRP's thread cannot be made real-time again: {error}"),
         }
     }
 
@@ -161,6 +192,13 @@ impl Handle {
         if let Some(Err(cause)) = self.thread.take().map(JoinHandle::join) {
             panic::resume_unwind(cause);
         }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep(at.since(clock::now())).await,
+        None => std::future::pending().await,
     }
 }
 

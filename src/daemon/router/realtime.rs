@@ -3,15 +3,53 @@
 //! Each of these may be denied; what that means is told, and the thread goes on without.
 
 use std::io;
+use std::time::Duration;
 
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CpuSet, Pid, capabilities, gettid, sched_setaffinity};
 
+use crate::time::Instant;
 use crate::vrrp::settings::Realtime;
 
 /// CPUs a set can name.
 const MAX_CPUS: usize = 1024;
+/// For how long a thread that ran too long is an ordinary one: at first, and at most.
+const PENALTY: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
+
+/// What follows when a real-time thread ran for too long without a pause (RLIMIT_RTTIME): it is an ordinary one for a
+/// while, for longer each time it happens again soon. One long moment is no reason to be late for ever.
+#[derive(Debug, Default)]
+pub(super) struct Penalty {
+    length: Duration,
+    ends: Option<Instant>,
+    /// When the last one ended.
+    ended: Option<Instant>,
+}
+
+impl Penalty {
+    /// It ran too long: for how long it is an ordinary thread. None: it is one already.
+    pub(super) fn begin(&mut self, now: Instant) -> Option<Duration> {
+        if self.ends.is_some() {
+            return None;
+        }
+        let is_first = self.ended.is_none_or(|ended| now.since(ended) >= PENALTY.1);
+        self.length = if is_first { PENALTY.0 } else { (self.length * 2).min(PENALTY.1) };
+        self.ends = Some(now + self.length);
+        Some(self.length)
+    }
+
+    /// When it is a real-time thread again.
+    pub(super) fn ends(&self) -> Option<Instant> {
+        self.ends
+    }
+
+    /// It is one again.
+    pub(super) fn end(&mut self, now: Instant) {
+        self.ends = None;
+        self.ended = Some(now);
+    }
+}
 
 /// Makes the calling thread what the settings want; what was denied is told.
 pub(super) fn apply(wanted: &Realtime) -> Vec<String> {
@@ -54,6 +92,12 @@ pub(super) fn demote(thread: Pid) -> io::Result<()> {
     schedule(thread.as_raw_pid(), 0)
 }
 
+/// Makes it what the settings want again, with its limit, which the kernel has raised.
+pub(super) fn promote(thread: Pid, wanted: &Realtime) -> io::Result<()> {
+    limit(wanted.limit)?;
+    schedule(thread.as_raw_pid(), wanted.priority)
+}
+
 /// Children do not inherit it: a script is no router.
 #[allow(unsafe_code)]
 fn schedule(thread: i32, priority: u8) -> io::Result<()> {
@@ -67,7 +111,7 @@ fn schedule(thread: i32, priority: u8) -> io::Result<()> {
 }
 
 /// Past it the kernel sends SIGXCPU once a second; the hard limit, which would kill, stays where it is.
-fn limit(limit: std::time::Duration) -> io::Result<()> {
+fn limit(limit: Duration) -> io::Result<()> {
     let maximum = getrlimit(Resource::Rttime).maximum;
     let micros = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
     let current = maximum.map_or(micros, |most| micros.min(most));
@@ -108,6 +152,23 @@ mod tests {
             (schedule(0, wanted.priority).map_err(|e| e.kind()), run_on(&wanted.cpus).map_err(|e| e.kind()))
         });
         assert_eq!(told.join().unwrap(), (Ok(()), Ok(())));
+    }
+
+    #[test]
+    fn a_thread_that_ran_too_long_is_a_real_time_one_again_after_a_while_that_grows_while_it_recurs() {
+        let mut penalty = Penalty::default();
+        let mut now = Instant::from_nanos(1_000_000_000);
+        let mut lengths = Vec::new();
+        for _ in 0..8 {
+            let length = penalty.begin(now).expect("it is a real-time thread");
+            assert_eq!(penalty.begin(now), None, "signals that were under way");
+            assert_eq!(penalty.ends(), Some(now + length));
+            lengths.push(length.as_secs());
+            now = now + length;
+            penalty.end(now);
+        }
+        assert_eq!(lengths, [60, 120, 240, 480, 960, 1920, 3600, 3600]);
+        assert_eq!(penalty.begin(now + Duration::from_secs(3600)), Some(Duration::from_secs(60)));
     }
 
     #[test]

@@ -120,20 +120,17 @@ impl Wire {
             ear.receive_buffer = ear.receive_buffer.max(endpoint.receive_buffer);
             mouths.insert(mouth_of(endpoint), endpoint.clone());
         }
-        let gone = self.ears.extract_if(.., |_, (ear, old)| {
+        self.ears.retain(|_, (ear, old)| {
             let stays = ears.get(ear).is_some_and(|new| new.receive_buffer == old.endpoint.receive_buffer);
             if stays {
                 ears.remove(ear);
-            }
-            !stays
-        });
-        for (_, (_, wanted)) in gone {
-            if let Attempt::Open(socket) = wanted.state {
+            } else if let Attempt::Open(socket) = std::mem::replace(&mut old.state, Attempt::UnderWay) {
                 // It fails for one that is not watched only.
                 let _ = epoll::delete(self.ready.get_ref(), &socket);
                 self.closing.push(socket.into());
             }
-        }
+            stays
+        });
         self.mouths.retain(|mouth, _| mouths.remove(mouth).is_some());
         for (ear, endpoint) in ears {
             self.next_key += 1;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use super::shortage;
 use crate::daemon::clock;
 use crate::time::Instant;
 use crate::vrrp::settings::FileSettings;
@@ -28,9 +29,24 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug, Default)]
 pub struct Files {
     files: BTreeMap<String, Watched>,
-    looks: JoinSet<(String, Result<i64, String>)>,
+    looks: JoinSet<(String, Result<i64, Trouble>)>,
     watch: Option<Receiver>,
     next: Instant,
+}
+
+/// Why a file says no number.
+#[derive(Debug)]
+struct Trouble {
+    why: String,
+    /// It is this host that cannot look now, and what can be done; the file may be well.
+    shortage: Option<&'static str>,
+}
+
+impl Trouble {
+    fn of(why: impl Into<String>, error: &io::Error) -> Trouble {
+        let shortage = shortage::is_hosts(error).then(|| shortage::advice(error));
+        Trouble { why: why.into(), shortage }
+    }
 }
 
 #[derive(Debug)]
@@ -93,20 +109,35 @@ impl Files {
         }
     }
 
-    /// Takes a look's result; the level where it changed. A file that is not there, or says no number, counts 0.
-    fn found(&mut self, name: &str, found: Result<i64, String>) -> Option<i64> {
+    /// Takes a look's result; the level where it changed. A file that is not there, or says no number, counts 0; one
+    /// that this host cannot look at now counts as it did.
+    fn found(&mut self, name: &str, found: Result<i64, Trouble>) -> Option<i64> {
         let watched = self.files.get_mut(name)?;
         watched.is_busy = false;
-        let level = *found.as_ref().unwrap_or(&0);
         let path = watched.settings.path.display();
         match (&found, &watched.complaint) {
-            (Err(why), told) if told.as_ref() != Some(why) => {
-                warn!("track_file {name}: {path}: {why}: it counts 0");
-            }
+            (Err(trouble), told) if told.as_ref() != Some(&trouble.why) => match trouble.shortage {
+                Some(advice) => {
+                    warn!("track_file {name}: {path}: {}: it counts as it did: {advice}", trouble.why);
+                }
+                None => warn!("track_file {name}: {path}: {}: it counts 0", trouble.why),
+            },
             (Ok(_), Some(_)) => info!("track_file {name}: {path} can be read again"),
             _ => {}
         }
-        watched.complaint = found.err();
+        let level = match found {
+            Ok(level) => {
+                watched.complaint = None;
+                level
+            }
+            Err(trouble) => {
+                watched.complaint = Some(trouble.why);
+                if trouble.shortage.is_some() {
+                    return None;
+                }
+                0
+            }
+        };
         if watched.level == Some(level) {
             return None;
         }
@@ -117,7 +148,7 @@ impl Files {
 }
 
 /// Writes a file that is to be there at the start (`init_file`).
-fn begin(settings: &FileSettings) -> Result<(), String> {
+fn begin(settings: &FileSettings) -> Result<(), Trouble> {
     let Some((value, is_overwritten)) = settings.initial else { return Ok(()) };
     let mut options = OpenOptions::new();
     options.write(true);
@@ -126,21 +157,25 @@ fn begin(settings: &FileSettings) -> Result<(), String> {
         false => options.create_new(true),
     };
     match options.open(&settings.path).and_then(|mut file| writeln!(file, "{value}")) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(format!("cannot be written: {error}")),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(Trouble::of(format!("cannot be written: {error}"), &error))
+        }
         _ => Ok(()),
     }
 }
 
-fn read(path: &Path) -> Result<i64, String> {
+fn read(path: &Path) -> Result<i64, Trouble> {
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path);
     let file = file.map_err(|error| match error.kind() {
-        ErrorKind::NotFound => "there is no such file".to_owned(),
-        _ => error.to_string(),
+        ErrorKind::NotFound => Trouble::of("there is no such file", &error),
+        _ => Trouble::of(error.to_string(), &error),
     })?;
     let mut text = Vec::new();
-    file.take(MAX_BYTES as u64).read_to_end(&mut text).map_err(|error| error.to_string())?;
-    number(&text)
+    file.take(MAX_BYTES as u64)
+        .read_to_end(&mut text)
+        .map_err(|error| Trouble::of(error.to_string(), &error))?;
+    number(&text).map_err(|why| Trouble { why, shortage: None })
 }
 
 /// A watch over folders; those that are not there are read now and then only.

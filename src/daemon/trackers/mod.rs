@@ -5,6 +5,7 @@
 
 mod files;
 mod processes;
+mod shortage;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::OpenOptions;

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tracing::{info, warn};
 
+use super::shortage;
 use crate::daemon::clock;
 use crate::time::Instant;
 use crate::vrrp::settings::ProcessSettings;
@@ -26,7 +28,8 @@ type Counts = BTreeMap<String, u32>;
 #[derive(Debug, Default)]
 pub struct Processes {
     tracks: BTreeMap<String, ProcessTrack>,
-    look: Option<JoinHandle<Counts>>,
+    look: Option<JoinHandle<io::Result<Counts>>>,
+    complaint: Option<String>,
     next: Instant,
     news: Vec<(String, bool)>,
 }
@@ -65,7 +68,7 @@ impl Processes {
                     let counts = look.await;
                     self.look = None;
                     if let Ok(counts) = counts {
-                        self.saw(clock::now(), &counts);
+                        self.looked(clock::now(), counts);
                     }
                 }
                 None => {
@@ -75,6 +78,25 @@ impl Processes {
                     self.look = Some(tokio::task::spawn_blocking(move || count(&wanted)));
                 }
             }
+        }
+    }
+
+    /// Takes a look's result: where this host could not look, everything counts as it did.
+    fn looked(&mut self, now: Instant, counts: io::Result<Counts>) {
+        let error = match counts {
+            Ok(counts) => {
+                if self.complaint.take().is_some() {
+                    info!("vrrp_track_process: processes can be counted again");
+                }
+                return self.saw(now, &counts);
+            }
+            Err(error) => error,
+        };
+        let why = error.to_string();
+        if self.complaint.as_ref() != Some(&why) {
+            let advice = shortage::advice(&error);
+            warn!("vrrp_track_process: /proc cannot be read: {why}: all count as they did: {advice}");
+            self.complaint = Some(why);
         }
     }
 
@@ -96,38 +118,107 @@ fn is_same(one: &ProcessSettings, other: &ProcessSettings) -> bool {
 }
 
 /// Counts what runs. Reads /proc.
-fn count(wanted: &[Arc<ProcessSettings>]) -> Counts {
+///
+/// # Errors
+/// This host's, when not all could be looked at: a process that was not seen is not gone.
+fn count(wanted: &[Arc<ProcessSettings>]) -> io::Result<Counts> {
     let mut counts = Counts::new();
     let has_words = wanted.iter().any(|settings| needs_words(settings));
-    let Ok(entries) = fs::read_dir("/proc") else { return counts };
+    let entries = fs::read_dir("/proc")?;
     let is_number = |name: &str| name.bytes().all(|b| b.is_ascii_digit());
-    let processes = entries.flatten().filter(|e| e.file_name().to_str().is_some_and(is_number));
-    for seen in processes.filter_map(|entry| look(&entry.path(), has_words)) {
+    for entry in entries {
+        let entry = entry?;
+        if !entry.file_name().to_str().is_some_and(is_number) {
+            continue;
+        }
+        let Some(seen) = look(&entry.path(), has_words)? else { continue };
         for settings in wanted.iter().filter(|settings| is_meant(settings, &seen)) {
             *counts.entry(settings.name.clone()).or_default() += 1;
         }
     }
-    counts
+    Ok(counts)
 }
 
-/// A process that runs; None for one that has ended, though nobody has asked how yet.
-fn look(process: &Path, has_words: bool) -> Option<Seen> {
-    let stat = fs::read(process.join("stat")).ok()?;
-    let (open, close) = (stat.iter().position(|b| *b == b'(')?, stat.iter().rposition(|b| *b == b')')?);
-    let name = String::from_utf8_lossy(stat.get(open + 1..close)?).into_owned();
-    let state = stat.get(close + 2)?;
+/// A process that runs; None for one that has ended, though nothing has waited for it yet, or that may not be seen.
+fn look(process: &Path, has_words: bool) -> io::Result<Option<Seen>> {
+    let Some(stat) = known(fs::read(process.join("stat")))? else { return Ok(None) };
+    let Some((name, state)) = name_and_state(&stat) else { return Ok(None) };
     if matches!(state, b'Z' | b'X' | b'x') {
-        return None;
+        return Ok(None);
     }
     let mut words = Vec::new();
     if has_words {
         let mut line = Vec::new();
-        let file = fs::File::open(process.join("cmdline")).ok()?;
-        file.take(MAX_LINE).read_to_end(&mut line).ok()?;
+        let file = fs::File::open(process.join("cmdline"));
+        let read = file.and_then(|file| file.take(MAX_LINE).read_to_end(&mut line));
+        if known(read)?.is_none() {
+            return Ok(None);
+        }
         let line = line.strip_suffix(&[0]).unwrap_or(&line);
         if !line.is_empty() {
             words.extend(line.split(|b| *b == 0).map(|word| String::from_utf8_lossy(word).into_owned()));
         }
     }
-    Some(Seen { name, words })
+    Ok(Some(Seen { name, words }))
+}
+
+/// What was read; None when that says the process has ended or is hidden.
+fn known<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if shortage::is_hosts(&error) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+fn name_and_state(stat: &[u8]) -> Option<(String, u8)> {
+    let (open, close) = (stat.iter().position(|b| *b == b'(')?, stat.iter().rposition(|b| *b == b')')?);
+    let name = String::from_utf8_lossy(stat.get(open + 1..close)?).into_owned();
+    Some((name, *stat.get(close + 2)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vrrp::settings::ArgumentMatch;
+
+    #[test]
+    fn what_could_not_be_counted_counts_as_it_did() {
+        let mut processes = Processes::default();
+        processes.want(vec![Arc::new(settings())]);
+        let name = processes.tracks.keys().next().cloned().unwrap();
+        let now = clock::now();
+        processes.looked(now, Ok(Counts::from([(name.clone(), 1)])));
+        assert_eq!(std::mem::take(&mut processes.news), [(name.clone(), true)]);
+        for _ in 0..3 {
+            processes.looked(now, Err(io::Error::from_raw_os_error(libc::EMFILE)));
+        }
+        assert_eq!(processes.news, []);
+        assert!(processes.complaint.as_deref().is_some_and(|why| why.contains("files")));
+        processes.looked(now, Ok(Counts::new()));
+        assert_eq!(processes.news, [(name, false)]);
+        assert_eq!(processes.complaint, None);
+    }
+
+    fn settings() -> ProcessSettings {
+        ProcessSettings {
+            name: "haproxy".to_owned(),
+            command: vec!["haproxy".to_owned()],
+            arguments: ArgumentMatch::Any,
+            weight: 0,
+            is_reversed: false,
+            is_full_command: false,
+            quorum: 1,
+            quorum_max: u32::MAX,
+            start_delay: Duration::ZERO,
+            end_delay: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_process_that_ended_meanwhile_is_no_trouble_and_a_lack_of_descriptors_is() {
+        let gone = |errno| known::<()>(Err(io::Error::from_raw_os_error(errno)));
+        assert!(gone(libc::ENOENT).is_ok() && gone(libc::ESRCH).is_ok() && gone(libc::EACCES).is_ok());
+        assert!(gone(libc::EMFILE).is_err() && gone(libc::ENFILE).is_err() && gone(libc::ENOMEM).is_err());
+    }
 }
