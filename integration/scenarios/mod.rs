@@ -36,6 +36,7 @@ mod restart;
 mod same_table;
 mod scale;
 mod schedulers;
+mod script_words;
 mod signals;
 mod soak;
 mod sorry;
@@ -395,6 +396,12 @@ pub const SCENARIOS: &[Scenario] = &[
         notices::life::run,
     ),
     scenario("sorry", "all real servers die, the sorry server answers, they return", 120, sorry::run),
+    scenario(
+        "script-words",
+        "scripts with words that only a shell would understand, beside keepalived: one verdict, and a word about it",
+        120,
+        script_words::run,
+    ),
     scenario("inhibit", "inhibit_on_failure: weight 0 instead of removal", 120, inhibit::run),
     scenario("stop", "SIGTERM and SIGINT leave nothing but the stranger's service", 120, stop::run),
     scenario("refusals", "no second master of a table: exit 69, the process named", 120, refusals::run),
