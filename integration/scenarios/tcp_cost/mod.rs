@@ -70,8 +70,9 @@ fn costs(trace: &str) -> Vec<Vec<String>> {
             costs.push(Vec::new());
         }
         let Some((name, arguments)) = line.split_once('(') else { continue };
-        // The standard library's own check of a descriptor it closes, in debug builds only.
-        let is_debugging = name == "fcntl" && arguments.contains("F_GETFD");
+        // The standard library's own check of a descriptor it closes, and tokio's of one it takes: in debug builds only.
+        let is_debugging =
+            name == "fcntl" && ["F_GETFD", "F_GETFL"].iter().any(|word| arguments.contains(word));
         // With one checker alone every timer is the next one, and the loop's wait is told so: part of waiting.
         let is_waiting = name.starts_with("epoll_pwait") || name == "epoll_wait" || arguments.contains(WAKE);
         if let Some(cost) = costs.last_mut().filter(|_| !is_debugging && !is_waiting) {
