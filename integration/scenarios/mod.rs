@@ -48,6 +48,7 @@ mod tls;
 mod unit_file;
 mod vagrant;
 mod vrrp_addresses;
+mod vrrp_binding;
 mod vrrp_failover;
 mod vrrp_hostile;
 mod vrrp_interop;
@@ -477,6 +478,18 @@ pub const SCENARIOS: &[Scenario] = &[
         240,
         vrrp_kernel::run,
     ),
+    scenario(
+        "vrrp-binding",
+        "two networks on a link, source addresses that come late, sockets that cannot be opened",
+        180,
+        vrrp_binding::run,
+    ),
+    both(scenario(
+        "vrrp-believed",
+        "strangers by unicast, peers beyond a router, an interval five times as long",
+        600,
+        vrrp_binding::run_believed,
+    )),
     scenario(
         vrrp_soak::NAME,
         "two directors' lives under random faults: one Master, the right one, after each",

@@ -139,8 +139,10 @@ fn asker(host: &Host, link: LinkIndex, is_ipv4: bool, vips: &BTreeSet<IpAddr>) -
         let is_shared = held.prefix.length < whole && !held.is_unusable;
         held.link == link && ip.is_ipv4() == is_ipv4 && is_shared && !vips.contains(&ip)
     };
-    let own = host.addresses.iter().filter(is_fit).map(|held| held.prefix.ip);
-    Some(Asker { link, mac: shown.mac?, ip: own.min()? })
+    // The one the kernel itself would ask from.
+    let listed = host.addresses.listed(link);
+    let own = listed.iter().find(is_fit).map(|held| held.prefix.ip);
+    Some(Asker { link, mac: shown.mac?, ip: own? })
 }
 
 /// What an ARP reply says: this address is at that link-layer address.
