@@ -88,6 +88,7 @@ fn promoting(lab: &Lab, director: &Host) -> Verdict {
     director.sysctl(&[("net.ipv4.conf.all.promote_secondaries", "0")])?;
     director.sysctl(&[("net.ipv4.conf.eth0.promote_secondaries", "0")])?;
     let setting = || output(director, &["cat", "/proc/sys/net/ipv4/conf/eth0/promote_secondaries"]);
+    batch(Some(director.name()), "addr add 192.0.2.111/32 dev eth0\n")?;
     let file = lab.write("d1.conf", ROUTER)?;
     let daemon = Daemon::start_lvsd(lab, director, &file, &run_dir(director), &[])?;
     let vip: IpAddr = "10.1.0.150".parse().map_err(|e| format!("{e}"))?;
