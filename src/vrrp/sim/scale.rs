@@ -13,6 +13,7 @@ use crate::net::types::{HeldAddress, Host, Link, LinkIndex, MacAddress, News, Op
 use crate::time::Instant;
 use crate::vrrp::Router;
 use crate::vrrp::exchange::{DirectorLevel, Effect, Input, State};
+use crate::vrrp::listening::Listening;
 use crate::vrrp::settings::Settings;
 
 fn with_vips(count: u16, priority: u8) -> Settings {
@@ -111,9 +112,16 @@ fn one_takeover(count: u16) -> (Duration, Duration, Duration) {
     let mut now = Instant::from_nanos(1_000_000_000_000);
     let mut router = Router::new(Arc::new(with_vips(count, 101)), 7, now);
     let mut ops = Vec::new();
+    let mut begun = Vec::new();
     for input in [Input::Clock(Duration::ZERO), Input::Director(DirectorLevel::default()), Input::Host(host)]
     {
-        router.handle(now, input, &mut Vec::new());
+        router.handle(now, input, &mut begun);
+    }
+    for effect in begun {
+        if let Effect::Listen(endpoints) = effect {
+            let listening = Listening { open: BTreeSet::clone(&endpoints), ..Listening::default() };
+            router.handle(now, Input::Listening(listening), &mut Vec::new());
+        }
     }
     while ops.is_empty() {
         now = router.deadline().expect("it waits to become Master");
