@@ -43,6 +43,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("daemon/clock.rs", "the clock that everything else is handed"),
     ("cli/handover.rs", "the pause of a command that waits for what nothing announces"),
     ("cli/order.rs", "the same"),
+    ("vrrp/sim/scale.rs", "the CPU time that events of large settings cost"),
     ("check/tls/tests.rs", "the CPU time of a measurement that is run by hand"),
 ];
 
