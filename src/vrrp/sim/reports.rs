@@ -238,7 +238,7 @@ fn the_report_of_a_rivals_end_survives_what_happens_meanwhile() {
         world.run(20 * SECOND);
         let all: Vec<bool> = rivals(&world).into_iter().map(|(_, is_over)| is_over).collect();
         let pairs: Vec<bool> = [false, true].into_iter().cycle().take(all.len()).collect();
-        assert!(!all.is_empty() && all == pairs && all.len() % 2 == 0, "{what}: {all:?}");
+        assert!(!all.is_empty() && all == pairs && all.len().is_multiple_of(2), "{what}: {all:?}");
     }
 }
 
