@@ -55,6 +55,7 @@ mod vrrp_interop;
 mod vrrp_kernel;
 mod vrrp_links;
 mod vrrp_pair;
+mod vrrp_reports;
 mod vrrp_soak;
 mod vrrp_three;
 mod vrrp_vmac;
@@ -447,6 +448,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "a virtual MAC address is heard of where its Master is: reports of groups leave from the interface below",
         180,
         vrrp_vmac::run,
+    ),
+    scenario(
+        "vrrp-reports",
+        "scripts and FIFOs beside keepalived: starts, a peer that is Master for seconds, reloads of groups, preempt healthier",
+        300,
+        vrrp_reports::run,
     ),
     real(scenario(
         "vrrp-vrf",
