@@ -123,8 +123,9 @@ pub fn run_vrf(lab: &mut Lab) -> Verdict {
 /// # Errors
 /// When it hears another, or none.
 pub fn hears(segment: &Segment, mac: &str) -> Verdict {
-    batch(Some("c"), &format!("neigh flush to {VIP}\n"))?;
     wait_for(&format!("the client hears {mac}"), seconds(8), || {
+        // Anew each time: a director that looks for the client by its base link names the VIP as sender there.
+        batch(Some("c"), &format!("neigh flush to {VIP}\n"))?;
         // Nobody listens there; to be refused, it must have asked for the MAC address.
         let _ = get(&segment.client, &format!("http://{VIP}/"));
         let seen = judge::output(&segment.client, &["ip", "neigh", "show", "to", &VIP.to_string()])?;

@@ -79,6 +79,8 @@ impl Kernel {
         if vmac.is_ipv6 {
             set("ipv6", "disable_ipv6", "0")?;
             set("ipv6", "accept_ra", "0")?;
+            // It has no IPv4 address, and the kernel lets it answer ARP for those of other links.
+            set("ipv4", "arp_ignore", "1")?;
         } else {
             let _ = set("ipv6", "disable_ipv6", "1");
             for (name, value) in IPV4_SETTINGS {
