@@ -50,6 +50,7 @@ mod vagrant;
 mod vrrp_addresses;
 mod vrrp_binding;
 mod vrrp_failover;
+mod vrrp_handover;
 mod vrrp_hostile;
 mod vrrp_interop;
 mod vrrp_kernel;
@@ -509,6 +510,12 @@ pub const SCENARIOS: &[Scenario] = &[
         900,
         vrrp_failover::run,
     ),
+    both(scenario(
+        "vrrp-handover",
+        "a hand-over to a process that comes at once, fails, is late, or a process that stands still: one VIP, always",
+        300,
+        vrrp_handover::run,
+    )),
     Scenario {
         on_request: true,
         time: Time::Counted,

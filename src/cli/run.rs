@@ -76,7 +76,7 @@ pub(super) fn run(arguments: &RunArguments) -> Exit {
 }
 
 fn start(arguments: &RunArguments) -> Result<(), Failure> {
-    let early = Early::new()?;
+    let early = Early::new(&arguments.run_dir)?;
     let path = arguments.config.path();
     let loaded = config::load(&path, arguments.config.strictness());
     for line in loaded.lines(Class::Warning).iter().filter(|_| loaded.config.is_some()) {

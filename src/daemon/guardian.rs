@@ -2,56 +2,77 @@
 //!
 //! A Master that dies without a word costs three advertisements, and keeps answering for addresses that another
 //! has by then. So the router bequeaths, with every advertisement, what is to be sent and removed; it lies in memory
-//! shared with the guardian, whom a pipe tells of the daemon's death. A planned end disarms it first. It is forked
+//! shared with the guardian, whom a socket tells of the daemon's death. A planned end disarms it first. It is forked
 //! before there are threads, because a reload may bring the first VIP; until then it locks no memory. It keeps nothing
-//! of the daemon's but that memory and pipe, and hears no signal: what a service manager sends to a whole group is the
+//! of the daemon's but that memory and socket, and hears no signal: what a service manager sends to a whole group is the
 //! daemon's affair. It refuses to decide anything.
+//!
+//! It outlives a hand-over, too, until the next process has taken over ([`claim`]): one that fails to start or is late
+//! must not leave addresses for which nobody speaks, or the peer takes them and they are on two hosts. And it has a limit
+//! for the daemon's silence, for a thread that hangs is as good as dead to its peers.
 
+pub mod claim;
 mod end;
 mod page;
 mod will;
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
+use self::claim::Place;
 use self::page::Page;
 use self::will::Will;
+use super::clock;
+use crate::time::Instant;
 use crate::vrrp::exchange::Testament;
 
 /// Its name as a process.
 pub const NAME: &str = "lvsd: guardian";
+
+/// There is something to guard.
+const ENGAGE: u8 = 0;
+/// The daemon is about to hand over; answered by 1 when the guardian listens for the next process.
+const HAND_OVER: u8 = 1;
+/// How long the daemon waits for that answer.
+const ANSWER_LIMIT: Duration = Duration::from_millis(500);
 
 /// The daemon's hold on its guardian. Dropped while armed, as by a panic, it is the daemon's death.
 #[derive(Debug)]
 pub struct Guardian {
     page: &'static Page,
     will: Will,
+    /// The last will was not empty.
+    is_armed: bool,
     pid: Pid,
     /// Its end is the message of the daemon's death.
     alive: OwnedFd,
 }
 
 impl Guardian {
-    /// Forks it, in this thread's network namespace.
+    /// Forks it, in this thread's network namespace. Hand-overs happen in the run directory.
     ///
     /// # Errors
     /// When there are threads already, or the system refuses.
-    pub fn spawn() -> io::Result<Guardian> {
+    pub fn spawn(run_dir: &Path) -> io::Result<Guardian> {
         if std::fs::read_dir("/proc/self/task")?.count() != 1 {
             return Err(io::Error::other("a guardian is forked before there are threads"));
         }
         let page = Page::map()?;
-        let (death, alive) = pipe_with(PipeFlags::CLOEXEC)?;
+        let place = Place::of(run_dir).ok();
+        let (life, alive) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         match fork()? {
-            Some(pid) => Ok(Guardian { page, will: Will::default(), pid, alive }),
+            Some(pid) => Ok(Guardian { page, will: Will::default(), is_armed: false, pid, alive }),
             None => {
                 // Whatever happens, this process never becomes a second daemon.
-                let keep = death.as_raw_fd();
-                let ended = std::panic::catch_unwind(|| end::await_death(page, &death, keep));
+                let keep = life.as_raw_fd();
+                let ended = std::panic::catch_unwind(|| end::await_death(page, &life, keep, place.as_ref()));
                 std::process::exit(i32::from(ended.is_err()));
             }
         }
@@ -62,7 +83,13 @@ impl Guardian {
     /// # Errors
     /// When it cannot be told.
     pub fn engage(&self) -> io::Result<()> {
-        rustix::io::write(&self.alive, &[0]).map(drop).map_err(io::Error::from)
+        self.beat(clock::now());
+        rustix::io::write(&self.alive, &[ENGAGE]).map(drop).map_err(io::Error::from)
+    }
+
+    /// The daemon is alive: comes at least as often as an advertisement.
+    pub fn beat(&self, now: Instant) {
+        self.page.beat(now);
     }
 
     /// From now on this is what it does when the daemon dies.
@@ -70,7 +97,9 @@ impl Guardian {
     /// # Errors
     /// When it is longer than the memory they share: then what fits is done, good-byes first.
     pub fn bequeath(&mut self, testament: &Testament) -> io::Result<()> {
+        self.is_armed = !testament.farewells.is_empty() || !testament.addresses.is_empty();
         let is_whole = self.page.publish(self.will.write(testament));
+        self.page.allow_silence(testament.silence);
         if is_whole { Ok(()) } else { Err(io::Error::other("the testament is longer than its page")) }
     }
 
@@ -90,6 +119,39 @@ impl Guardian {
         Some(format!(
             "the guardian cannot open its sockets ({error}): it needs CAP_NET_ADMIN and CAP_NET_RAW"
         ))
+    }
+
+    /// Leaves everything to the next process, which has to claim by a time and to be done by another: else this is the
+    /// daemon's death. Whether it is so; where there is nothing to guard, the guardian ends.
+    ///
+    /// # Errors
+    /// When it cannot listen for the next process; then it has ended, too.
+    pub fn hand_over(self, claim_by: Instant, done_by: Instant) -> io::Result<bool> {
+        if !self.is_armed {
+            self.dismiss();
+            return Ok(false);
+        }
+        let is_listening = self.ask_to_listen();
+        if is_listening.is_err() {
+            self.dismiss();
+            return is_listening.map(|()| false);
+        }
+        // From now on its daemon's end is no death.
+        self.page.hand_over(claim_by, done_by);
+        Ok(true)
+    }
+
+    fn ask_to_listen(&self) -> io::Result<()> {
+        rustix::io::write(&self.alive, &[HAND_OVER])?;
+        let limit = Timespec::try_from(ANSWER_LIMIT).ok();
+        if poll(&mut [PollFd::new(&self.alive, PollFlags::IN)], limit.as_ref())? == 0 {
+            return Err(io::Error::from(io::ErrorKind::TimedOut));
+        }
+        let mut answer = [0];
+        match rustix::io::read(&self.alive, &mut answer)? {
+            1 if answer == [1] => Ok(()),
+            _ => Err(io::Error::other("it cannot listen in the run directory")),
+        }
     }
 
     /// Disarms it, and waits until it has ended: where there is nothing to guard.

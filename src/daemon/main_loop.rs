@@ -26,7 +26,6 @@ use super::dump::Dumps;
 use super::guardian::Guardian;
 use super::leaks::LeakWatch;
 use super::life;
-use super::masters::Masters;
 use super::notify::Notifier;
 use super::prober::Prober;
 use super::pulse::{Body, Pulse};
@@ -48,6 +47,7 @@ use crate::notify::instance::Scene;
 use crate::time::Instant;
 use crate::vrrp::event::Event;
 use crate::vrrp::exchange::{DirectorLevel, Input as RouterInput};
+use crate::vrrp::handover::Handover;
 use crate::vrrp::settings::Settings;
 
 /// Real servers named to an operator who asked for one that is not there.
@@ -143,7 +143,7 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
             } else {
                 // Its advertisements go on until there is nothing else to wait for.
                 shell.sink.finish(false).await;
-                shell.hand_over_router();
+                shell.router.iter_mut().for_each(|router| router.tell(RouterInput::HandOver));
                 shell.part_from_router().await;
             }
             shell.guardian.take().into_iter().for_each(Guardian::dismiss);
@@ -310,6 +310,10 @@ impl Shell {
                 self.tell_router(&event);
                 None
             }
+            News::HandedOver(handover, is_guarded) => {
+                self.save_masters(&handover, is_guarded);
+                None
+            }
             News::Finished => {
                 self.tell_status(pulse);
                 self.stop_by.take().map(|_| Input::Stop)
@@ -359,14 +363,11 @@ impl Shell {
         self.control.finish().await;
     }
 
-    /// What a successor may keep is written before the router lets go.
-    fn hand_over_router(&mut self) {
-        let Some(router) = self.router.as_mut().filter(|router| !router.is_finished()) else { return };
-        let masters = router.status().map(Masters::of).unwrap_or_default();
-        if let Err(error) = self.run_dir.masters().save(&masters, clock::now()) {
+    /// What the next process has to know; it is written before this one ends.
+    fn save_masters(&self, handover: &Handover, is_guarded: bool) {
+        if let Err(error) = self.run_dir.masters().save(handover, is_guarded, clock::now()) {
             warn!("cannot write who is Master: {error}: the next start begins as Backup");
         }
-        router.tell(RouterInput::HandOver);
     }
 
     fn tell_router(&mut self, event: &Event) {
@@ -379,8 +380,10 @@ impl Shell {
     async fn part_from_router(&mut self) {
         let last_words = async {
             while let Some(router) = self.router.as_mut().filter(|router| !router.is_finished()) {
-                if let News::Event(event) = router.next().await {
-                    self.tell_router(&event);
+                match router.next().await {
+                    News::Event(event) => self.tell_router(&event),
+                    News::HandedOver(handover, is_guarded) => self.save_masters(&handover, is_guarded),
+                    _ => {}
                 }
             }
         };
@@ -395,17 +398,22 @@ impl Shell {
             Some(router) => router.tell(RouterInput::Reload(Arc::clone(&config.vrrp))),
             None if config.vrrp.is_empty() => {}
             None => {
-                let begun = match router::refuse_unpermitted(&config.vrrp) {
-                    // The guardian is for the one that will be permitted.
-                    Err(failure) => Err(failure),
-                    Ok(()) => {
-                        let (settings, guardian) = (Arc::clone(&config.vrrp), self.guardian.take());
-                        Handle::start(settings, startup::seed(), Vec::new(), guardian).await
-                    }
-                };
-                match begun {
+                if let Err(failure) = router::refuse_unpermitted(&config.vrrp) {
+                    return error!("{}: no VIP is held", failure.message);
+                }
+                if self.guardian.is_none() {
+                    warn!(
+                        "there is no guardian: VIPs would stay here when lvsd dies; the next start has one"
+                    );
+                }
+                let (settings, guardian) = (Arc::clone(&config.vrrp), self.guardian.take());
+                match Handle::start(settings, startup::seed(), Vec::new(), guardian, None).await {
                     Ok(router) => self.router = Some(router),
-                    Err(failure) => error!("{}: no VIP is held", failure.message),
+                    Err((failure, guardian)) => {
+                        // It is for the next attempt.
+                        self.guardian = guardian;
+                        error!("{}: no VIP is held", failure.message);
+                    }
                 }
             }
         }

@@ -1,6 +1,5 @@
-//! The file that tells a successor which instances were Master at a hand-over, and for how long nobody else can be.
+//! The file that a hand-over leaves for the next process: who was Master, what was counted, how what is followed was.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -11,22 +10,10 @@ use tracing::warn;
 
 use super::state_file::read_bounded;
 use crate::time::Instant;
-use crate::vrrp::exchange::State;
-use crate::vrrp::status::Status;
+use crate::vrrp::handover::Handover;
 
-/// Instances that are Master, and the least time a Backup waits for the next advertisement, in milliseconds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(super) struct Masters(BTreeMap<String, u64>);
-
-impl Masters {
-    /// Those of a status. A Backup of the highest priority waits for three intervals, and the last advertisement
-    /// may have been an interval ago.
-    pub(super) fn of(status: &Status) -> Masters {
-        let masters = status.instances.iter().filter(|instance| instance.state == State::Master);
-        Masters(masters.map(|i| (i.name.clone(), 2 * i.interval_milliseconds)).collect())
-    }
-}
+/// Its name in the run directory.
+pub(super) const NAME: &str = "masters.json";
 
 /// The file.
 pub(super) struct MastersFile {
@@ -35,12 +22,23 @@ pub(super) struct MastersFile {
     pub(super) network_namespace: u64,
 }
 
+/// What a predecessor handed over.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Left {
+    pub(super) handover: Handover,
+    /// How long ago.
+    pub(super) age: Duration,
+    /// Its guardian gives the VIPs up unless they are claimed from it.
+    pub(super) is_guarded: bool,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Content {
     boot_id: String,
     network_namespace: u64,
     saved_at: Instant,
-    masters: Masters,
+    is_guarded: bool,
+    handover: Handover,
 }
 
 impl MastersFile {
@@ -48,64 +46,72 @@ impl MastersFile {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(super) fn save(&self, masters: &Masters, now: Instant) -> io::Result<()> {
+    pub(super) fn save(&self, handover: &Handover, is_guarded: bool, now: Instant) -> io::Result<()> {
         let content = Content {
             boot_id: self.boot_id.clone(),
             network_namespace: self.network_namespace,
             saved_at: now,
-            masters: masters.clone(),
+            is_guarded,
+            handover: handover.clone(),
         };
         let fresh = self.path.with_extension("json.new");
         fs::write(&fresh, serde_json::to_vec(&content)?)?;
         fs::rename(&fresh, &self.path)
     }
 
-    /// The instances nobody else can have become Master of since; the file goes, for it is true once.
-    pub(super) fn take(&self, now: Instant) -> BTreeSet<String> {
+    /// What was handed over; the file goes, for it is true once.
+    pub(super) fn take(&self, now: Instant) -> Option<Left> {
         let read = read_bounded(&self.path).and_then(|text| Ok(serde_json::from_slice::<Content>(&text)?));
         let content = match read {
             Ok(content) => content,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return BTreeSet::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
                 warn!("{}: {error}: every instance begins as Backup", self.path.display());
-                return BTreeSet::new();
+                return None;
             }
         };
         if let Err(error) = fs::remove_file(&self.path) {
             warn!("{}: {error}: every instance begins as Backup", self.path.display());
-            return BTreeSet::new();
+            return None;
         }
         if content.boot_id != self.boot_id || content.network_namespace != self.network_namespace {
-            return BTreeSet::new();
+            return None;
         }
         let age = now.since(content.saved_at);
-        let masters = content.masters.0.into_iter();
-        masters.filter(|(_, limit)| age < Duration::from_millis(*limit)).map(|(name, _)| name).collect()
+        Some(Left { handover: content.handover, age, is_guarded: content.is_guarded })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vrrp::exchange::TrackLevel;
+    use crate::vrrp::settings::TrackTarget;
+    use crate::vrrp::sim::site;
 
     #[test]
-    fn who_was_master_is_believed_once_and_while_nobody_else_can_be() {
+    fn what_was_handed_over_is_believed_once_and_in_its_own_boot() {
         let folder = std::env::temp_dir().join(format!("lvsd-masters-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let file = |boot: &str| MastersFile {
-            path: folder.join("masters.json"),
+            path: folder.join(NAME),
             boot_id: boot.to_owned(),
             network_namespace: 7,
         };
-        let masters = Masters(BTreeMap::from([("slow".to_owned(), 2000), ("quick".to_owned(), 20)]));
+        let mut handover = site::handed_over_as_master(&site::instance("web", 51, 100));
+        handover.tracks = vec![
+            (TrackTarget::Script("chk".to_owned()), TrackLevel::Is(false)),
+            (TrackTarget::File("load".to_owned()), TrackLevel::Counts(-3)),
+        ];
         let at = |millis| Instant::ZERO + Duration::from_millis(millis);
-        file("a").save(&masters, at(1000)).unwrap();
-        assert_eq!(file("a").take(at(1500)), BTreeSet::from(["slow".to_owned()]));
-        assert_eq!(file("a").take(at(1500)), BTreeSet::new(), "it is true once");
-        file("a").save(&masters, at(1000)).unwrap();
-        assert_eq!(file("b").take(at(1001)), BTreeSet::new(), "another boot");
+        file("a").save(&handover, true, at(1000)).unwrap();
+        let left = Left { handover: handover.clone(), age: Duration::from_millis(500), is_guarded: true };
+        assert_eq!(file("a").take(at(1500)), Some(left));
+        assert_eq!(file("a").take(at(1500)), None, "it is true once");
+        file("a").save(&handover, true, at(1000)).unwrap();
+        assert_eq!(file("b").take(at(1001)), None, "another boot");
         fs::write(file("a").path, "{").unwrap();
-        assert_eq!(file("a").take(at(0)), BTreeSet::new());
+        assert_eq!(file("a").take(at(0)), None);
         fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -14,9 +14,11 @@ use super::control::{Control, DaemonStatus};
 use super::doors::DoorKeeper;
 use super::dump::Dumps;
 use super::guardian::Guardian;
+use super::guardian::claim::Predecessor;
 use super::leaks::LeakWatch;
 use super::life;
 use super::main_loop::{self, Shell};
+use super::masters::Left;
 use super::notify::Notifier;
 use super::process;
 use super::reload::Reloads;
@@ -94,24 +96,27 @@ pub struct Options {
 /// What must be there before anything else: from here on a signal is an order and no longer a sudden end.
 pub struct Early {
     guardian: io::Result<Guardian>,
+    predecessor: Option<Predecessor>,
     runtime: Runtime,
     signals: Signals,
 }
 
 impl Early {
-    /// Forks the guardian, which must be before there are threads, and catches signals.
+    /// Forks the guardian, which must be before there are threads, connects to that of a process that has handed over,
+    /// and catches signals. What is dropped without having taken over lets the other one act at once.
     ///
     /// # Errors
     /// [`Failure`] when there is no event loop to be had.
-    pub fn new() -> Result<Early, Failure> {
-        let guardian = Guardian::spawn();
+    pub fn new(run_dir: &Path) -> Result<Early, Failure> {
+        let guardian = Guardian::spawn(run_dir);
+        let predecessor = Predecessor::find(run_dir);
         let failed = |error| Failure::new(Exit::Unavailable, format!("cannot start the event loop: {error}"));
         let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let signals = {
             let _inside = runtime.enter();
             Signals::new().map_err(failed)?
         };
-        Ok(Early { guardian, runtime, signals })
+        Ok(Early { guardian, predecessor, runtime, signals })
     }
 
     /// Runs the director until it is told to end.
@@ -135,9 +140,9 @@ impl Early {
             None => None,
             Some(need) => Some(open_kernel().map_err(|error| needed(&need, kernel_failure(&error)))?),
         };
-        let guardian = guard(self.guardian);
+        let guardians = Guardians { own: guard(self.guardian), predecessor: self.predecessor };
         let is_clean =
-            self.runtime.block_on(direct(self.signals, options, config, run_dir, backend, guardian));
+            self.runtime.block_on(direct(self.signals, options, config, run_dir, backend, guardians));
         // A file or a kernel that never answers must not keep the process from ending.
         self.runtime.shutdown_background();
         let is_clean = is_clean?;
@@ -173,6 +178,12 @@ fn guard(guardian: io::Result<Guardian>) -> Option<Guardian> {
     guardian.inspect_err(complain).ok()
 }
 
+/// This process's own guardian, and that of the one before.
+struct Guardians {
+    own: Option<Guardian>,
+    predecessor: Option<Predecessor>,
+}
+
 /// Two directors of one table would undo each other's work, and two of the same virtual routers, too.
 fn refuse_rivals(force: bool) -> Result<(), Failure> {
     let rivals = process::rivals();
@@ -197,7 +208,7 @@ async fn direct(
     config: Config,
     run_dir: RunDirectory,
     backend: Option<Box<dyn Backend>>,
-    guardian: Option<Guardian>,
+    guardians: Guardians,
 ) -> Result<bool, Failure> {
     let control = Control::listen(&options.control).map_err(|error| {
         let at = options.control.display();
@@ -233,12 +244,13 @@ async fn direct(
     keeper.want(sysctls::wanted(&config));
     let sink = Sink::new(&config);
     let mut trackers = Trackers::new();
-    let inherited = run_dir.masters().take(now);
     let (router, guardian) = if config.vrrp.is_empty() {
-        (None, guardian)
+        (None, guardians.own)
     } else {
-        let inputs = vec![RouterInput::Inherited(inherited)];
-        (Some(router::Handle::start(Arc::clone(&config.vrrp), seed(), inputs, guardian).await?), None)
+        let (inputs, predecessor) = inherit(run_dir.masters().take(now), guardians.predecessor);
+        let begun =
+            router::Handle::start(Arc::clone(&config.vrrp), seed(), inputs, guardians.own, predecessor).await;
+        (Some(begun.map_err(|(failure, _)| failure)?), None)
     };
     trackers.want(&config.vrrp);
     let config = Arc::new(config);
@@ -300,6 +312,19 @@ fn warn_of_removals(state: &State, config: &Config) {
             if gone.len() > some.len() { ", ..." } else { "" },
         );
     }
+}
+
+/// What the process before handed over, if its guardian still has it.
+fn inherit(left: Option<Left>, predecessor: Option<Predecessor>) -> (Vec<RouterInput>, Option<Predecessor>) {
+    let Some(Left { mut handover, age, is_guarded }) = left else { return (Vec::new(), None) };
+    let predecessor = predecessor.and_then(|mut guardian| guardian.claim().then_some(guardian));
+    if is_guarded && predecessor.is_none() {
+        warn!(
+            "this start is too late to go on as Master: the guardian of the process before has given the VIPs up"
+        );
+        handover.give_up();
+    }
+    (vec![RouterInput::Inherited { handover: Box::new(handover), age }], predecessor)
 }
 
 /// Where the configuration is when nobody says: lvsd's own file, else keepalived's.

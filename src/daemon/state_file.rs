@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::masters::MastersFile;
+use super::masters::{self, MastersFile};
 use super::process;
 use crate::director::state::State;
 use crate::time::Instant;
@@ -159,7 +159,7 @@ impl RunDirectory {
     /// Where it is written who was Master at a hand-over.
     pub(super) fn masters(&self) -> MastersFile {
         MastersFile {
-            path: self.path.join("masters.json"),
+            path: self.path.join(masters::NAME),
             boot_id: self.boot_id.clone(),
             network_namespace: self.network_namespace,
         }

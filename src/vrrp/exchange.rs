@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::announcer::Announcement;
 use super::event::Event;
+use super::handover::Handover;
 use super::listening::Listening;
 use super::settings::{Settings, TrackTarget};
 use crate::net::types::{Host, LinkIndex, News, Op, Prefix, Refusal};
@@ -41,9 +42,14 @@ pub enum Input {
     Clock(Duration),
     /// Links that forward IPv6 (`net.ipv6.conf.IF.forwarding`): what they announce carries the Router flag.
     RouterLinks(BTreeSet<LinkIndex>),
-    /// Instances that a predecessor left as Master moments ago, by hand-over: told before the first
-    /// [`Input::Host`]. They go on as Master, for nobody can have taken over yet.
-    Inherited(BTreeSet<String>),
+    /// What a predecessor handed over so long ago: comes before the first [`Input::Host`]. Its Masters go on as Master at
+    /// once, while no peer can have taken over.
+    Inherited {
+        /// What.
+        handover: Box<Handover>,
+        /// How long ago.
+        age: Duration,
+    },
     /// The kernel answered [`Effect::Apply`], in the order of what was asked; empty when all was done. All [`News`]
     /// that it caused came before.
     Applied(Vec<Refusal>),
@@ -61,7 +67,7 @@ pub enum Input {
 }
 
 /// How something followed is. Interfaces need none: [`News`] tell of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TrackLevel {
     /// A script, by history, or the number of a process's instances: well or not.
     Is(bool),
@@ -109,6 +115,8 @@ pub enum Effect {
     Testament(Arc<Testament>),
     /// Tell the world.
     Event(Event),
+    /// What the next life has to know; [`Effect::Finished`] follows.
+    HandOver(Box<Handover>),
     /// The router is done.
     Finished,
 }
@@ -187,6 +195,9 @@ pub struct InstanceLevel {
 pub struct Testament {
     /// Good-byes (priority 0) of instances that are Master.
     pub farewells: Vec<Transmission>,
+    /// For how long the daemon may be silent before this is done, though it did not die: others have taken over by then.
+    /// None: without limit.
+    pub silence: Option<Duration>,
     /// Addresses to remove.
     pub addresses: BTreeMap<LinkIndex, BTreeSet<Prefix>>,
 }

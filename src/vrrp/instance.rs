@@ -16,6 +16,8 @@ use crate::time::Instant;
 const SLACK: Duration = Duration::from_millis(5);
 /// Answers to lower priorities and good-byes in one interval: a storm of those must not become one of ours.
 const ANSWERS: u8 = 8;
+/// How late a busy machine may make the sign of life that comes with an advertisement.
+const JITTER: Duration = Duration::from_millis(20);
 /// Own intervals of silence after which somebody's lower priority is a matter of the past.
 const EPISODE: u32 = 3;
 /// Routers whose highest priority is remembered.
@@ -324,6 +326,21 @@ impl Instance {
         self.master = Some(claim);
         self.learnt = claim.interval.or(known);
         self.timer = Some(now + self.master_down());
+    }
+
+    /// A Master's process that shows nothing for so long hangs, or is stopped, and others have taken over.
+    pub fn allowed_silence(&self) -> Duration {
+        let interval = self.settings.advert_interval;
+        interval * u32::from(self.settings.missed_adverts) + (interval / 2).max(JITTER)
+    }
+
+    /// Master: for how long from now on nobody else takes over; a Backup of the highest priority waits for so many
+    /// advertisements after the last one. None: it is no Master, or was silent for so long.
+    pub fn is_sole_for(&self, now: Instant) -> Option<Duration> {
+        let next = self.timer.filter(|_| self.state == State::Master)?;
+        let interval = self.settings.advert_interval;
+        let until = next + interval * (u32::from(self.settings.missed_adverts).max(1) - 1);
+        Some(until.since(now)).filter(|time| !time.is_zero())
     }
 
     /// The end of the timer.

@@ -73,6 +73,8 @@ pub struct Member {
     pub is_inherited: bool,
     /// The own address that unicast peers send to.
     pub known_by: Option<IpAddr>,
+    /// For so long it may go on as Master; None: without limit, for it moves within this life.
+    pub inherited_until: Option<Instant>,
     /// It was Master beside a better one that may not know: it says so once, as Backup.
     pub owes_last_word: bool,
 }
@@ -99,6 +101,7 @@ impl Member {
             told: None,
             is_inherited: false,
             known_by: None,
+            inherited_until: None,
             owes_last_word: false,
         }
     }
@@ -120,6 +123,11 @@ impl Member {
             State::Fault => !self.has_begun,
             State::Backup | State::Master => false,
         }
+    }
+
+    /// It was Master in the life before, and nothing keeps it from being so in this one.
+    pub fn goes_on(&self) -> bool {
+        self.is_inherited && self.state() == State::Init && self.fault.is_none() && self.waits_for.is_none()
     }
 
     /// Its addresses, excluded ones too.

@@ -14,6 +14,7 @@ pub mod event;
 pub mod exchange;
 mod ground;
 mod group;
+pub mod handover;
 mod hearing;
 mod holdings;
 mod instance;

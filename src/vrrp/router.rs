@@ -82,7 +82,6 @@ pub struct Router {
     pub(super) unsteady: Unsteady,
     /// Links that forward IPv6.
     pub(super) router_links: BTreeSet<LinkIndex>,
-    inherited: BTreeSet<String>,
     listening: Arc<BTreeSet<Endpoint>>,
     /// What became of those sockets.
     pub(super) sockets: Listening,
@@ -122,7 +121,6 @@ impl Router {
             wall_offset: Duration::ZERO,
             unsteady: Unsteady::default(),
             router_links: BTreeSet::new(),
-            inherited: BTreeSet::new(),
             listening: Arc::default(),
             sockets: Listening::default(),
             joined: BTreeSet::new(),
@@ -178,7 +176,7 @@ impl Router {
                 self.is_stale = true;
             }
             Input::RouterLinks(links) => self.router_links = links,
-            Input::Inherited(names) => self.inherited = names,
+            Input::Inherited { handover, age } => self.inherit(&handover, age, now),
             Input::Applied(refusals) => {
                 if let Some(host) = &mut self.host {
                     self.holdings.applied(&refusals, host, now);
@@ -191,6 +189,9 @@ impl Router {
             Input::Reload(settings) => self.reload(settings, now, out),
             Input::Stop => self.stop(now, out),
             Input::HandOver => {
+                if self.life == Life::Running {
+                    self.hand_over(now, out);
+                }
                 self.life = Life::Finished;
                 out.push(Effect::Finished);
                 return;
@@ -208,7 +209,14 @@ impl Router {
             }
             Life::Running => {
                 let leaving = self.leaving.iter().map(|l| l.until).min();
-                [self.holdings.deadline(), self.init_deadline(), leaving, self.unsteady.deadline()]
+                let inheritance = self.inheritance_ends();
+                [
+                    self.holdings.deadline(),
+                    self.init_deadline(),
+                    leaving,
+                    self.unsteady.deadline(),
+                    inheritance,
+                ]
             }
         };
         // While everything that arrived is being told, no timer decides.
@@ -257,12 +265,6 @@ impl Router {
             host.links.insert(link);
         }
         if is_first {
-            for name in std::mem::take(&mut self.inherited) {
-                if let Some(member) = self.members.get_mut(&name) {
-                    member.is_inherited = true;
-                    member.has_begun = true;
-                }
-            }
             self.want();
         }
         self.holdings.host_was_read(&host, self.host.as_ref(), now);
@@ -369,6 +371,7 @@ impl Router {
             for link in self.unsteady.take_due(now) {
                 self.link_changed(&link);
             }
+            self.disinherit(now);
             let is_init_due = self.init_deadline().is_some_and(|at| at <= now);
             if std::mem::take(&mut self.is_dirty) || is_init_due {
                 self.look_around(now, out);
@@ -532,11 +535,12 @@ impl Router {
         }
     }
 
-    fn tell_testament(&mut self, now: Instant, out: &mut Vec<Effect>) {
+    pub(super) fn tell_testament(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let mut testament = Testament::default();
         if self.life == Life::Running && self.settings.on_crash == OnCrash::Failover {
             let wall = self.wall(now);
             let masters = self.members.values().filter(|m| m.state() == State::Master);
+            testament.silence = masters.clone().map(|m| m.instance.allowed_silence()).min();
             testament.farewells = masters.flat_map(|m| m.farewell(wall)).collect();
             for (link, prefix) in self.host.iter().flat_map(|host| self.holdings.added(host)) {
                 testament.addresses.entry(link).or_default().insert(prefix);

@@ -8,6 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::net::types::{Address, PROTOCOL, Route, Rule, Vmac};
 pub use crate::script::Command;
 
@@ -124,7 +126,7 @@ impl Version {
 }
 
 /// The family of a virtual router's advertisements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "their names say it")]
 pub enum Family {
     Ipv4,
@@ -364,7 +366,7 @@ pub struct Track {
 }
 
 /// What can be followed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TrackTarget {
     /// A link's ability to carry packets.
     Interface(String),

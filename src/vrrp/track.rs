@@ -16,6 +16,8 @@ const FILE_LIMIT: i64 = 253;
 #[derive(Debug, Default)]
 pub struct Levels {
     known: BTreeMap<TrackTarget, TrackLevel>,
+    /// As they were in the life before; each counts until it is known.
+    inherited: BTreeMap<TrackTarget, TrackLevel>,
 }
 
 /// What some tracks make of an instance.
@@ -32,12 +34,25 @@ pub struct Effect {
 impl Levels {
     /// Something is as told.
     pub fn set(&mut self, target: TrackTarget, level: TrackLevel) {
+        self.inherited.remove(&target);
         self.known.insert(target, level);
+    }
+
+    /// Until they are known they are as they were.
+    pub fn inherit(&mut self, before: &[(TrackTarget, TrackLevel)]) {
+        self.inherited = before.iter().cloned().collect();
+        self.inherited.retain(|target, _| !self.known.contains_key(target));
+    }
+
+    /// Everything as it counts now.
+    pub fn all(&self) -> impl Iterator<Item = (TrackTarget, TrackLevel)> + '_ {
+        self.inherited.iter().chain(&self.known).map(|(target, level)| (target.clone(), *level))
     }
 
     /// Only these are still followed.
     pub fn retain(&mut self, is_followed: impl Fn(&TrackTarget) -> bool) {
         self.known.retain(|target, _| is_followed(target));
+        self.inherited.retain(|target, _| is_followed(target));
     }
 
     /// How something is; None while nobody knows.
@@ -46,7 +61,7 @@ impl Levels {
             TrackTarget::Interface(name) => {
                 Some(TrackLevel::Is(host.link(name).is_some_and(|link| link.is_working())))
             }
-            _ => self.known.get(target).copied(),
+            _ => self.known.get(target).or_else(|| self.inherited.get(target)).copied(),
         }
     }
 

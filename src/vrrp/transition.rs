@@ -82,7 +82,9 @@ impl Router {
         let needed = || needed_links::fault(member.settings(), host);
         let (deaf, unopened) = self.without_socket(member.state(), ground.endpoint.as_ref());
         let fault = ground.fault.clone().or_else(needed).or(deaf).or(own.fault).or(shared.fault);
-        let waits_for = ground.waits_for.clone().or(unopened).or(own.unknown).or(shared.unknown);
+        // A Master goes on at once, though scripts of this life have not ended yet: they were well.
+        let unknown = own.unknown.or(shared.unknown).filter(|_| !member.is_inherited);
+        let waits_for = ground.waits_for.clone().or(unopened).or(unknown);
         if fault.is_some() && member.state() == State::Master && ground.endpoint.is_none() {
             // The last words leave while there is a socket.
             self.advertise(name, Some(0), now, out);
@@ -217,7 +219,7 @@ impl Router {
         }
         let Some(member) = self.members.get_mut(name) else { return };
         member.gated_since = None;
-        let is_inherited = std::mem::take(&mut member.is_inherited);
+        let is_inherited = member.is_inherited;
         let reason = match (is_inherited, member.has_begun) {
             (true, true) => "handed over by a predecessor",
             (true, false) => "it was Master before the reload",
@@ -232,7 +234,11 @@ impl Router {
             self.enter(name, State::Backup, "start", now, out);
             return;
         }
-        if !self.agrees(name) {
+        let agrees = self.agrees(name);
+        if let Some(member) = self.members.get_mut(name) {
+            (member.is_inherited, member.inherited_until) = (false, None);
+        }
+        if !agrees {
             self.enter(name, State::Backup, "start, its sync group is not ready", now, out);
             if let Some(member) = self.members.get_mut(name) {
                 member.instance.expire();
@@ -249,7 +255,7 @@ impl Router {
                 || self
                     .members
                     .get(other)
-                    .is_none_or(|m| m.state() == State::Master || m.instance.waits_for_group())
+                    .is_none_or(|m| m.state() == State::Master || m.instance.waits_for_group() || m.goes_on())
         };
         self.groups.iter().filter(|g| g.has(name)).all(|g| g.settings.members.iter().all(is_willing))
     }
@@ -272,6 +278,9 @@ impl Router {
         self.enter(name, State::Master, reason, now, out);
         for other in self.companions(name) {
             let is_master = self.members.get(&other).is_none_or(|m| m.state() == State::Master);
+            if let Some(member) = self.members.get_mut(&other) {
+                (member.is_inherited, member.inherited_until) = (false, None);
+            }
             if !is_master {
                 self.enter(&other, State::Master, reason, now, out);
             }

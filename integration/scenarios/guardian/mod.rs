@@ -182,7 +182,8 @@ fn die(lab: &Lab, d1: &Host, ears: &Ears, story: &str, killers: &[Signal]) -> Re
 
 /// The guarded process: adds addresses, and does what its standard input says.
 fn guarded_daemon() -> ExitCode {
-    let outcome = Guardian::spawn().and_then(|guardian| guardian.engage().map(|()| guardian));
+    let outcome = Guardian::spawn(std::path::Path::new("/run/guarded-daemon"))
+        .and_then(|guardian| guardian.engage().map(|()| guardian));
     let outcome = outcome.map_err(|e| e.to_string()).and_then(obey);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -204,6 +205,7 @@ fn obey(mut guardian: Guardian) -> Verdict {
     let local = host.addresses.iter().map(|held| (held.link, held.prefix.ip));
     let local = local.filter(|(link, ip)| *link == eth0 && is_link_local(*ip)).map(|(_, ip)| ip).next();
     let testament = Testament {
+        silence: None,
         farewells: vec![farewell4(eth0), farewell6(eth0, local.ok_or("no link-local address")?)],
         addresses: BTreeMap::from([(eth0, prefixes)]),
     };
@@ -360,7 +362,7 @@ fn nobody_is_left(guardian: Pid) -> Verdict {
     })
 }
 
-/// A pipe and /dev/null, and locked memory.
+/// A socket and /dev/null, and locked memory.
 fn keeps_nothing(guardian: Pid) -> Verdict {
     let pid = guardian.as_raw_nonzero();
     wait_for("the guardian has settled", seconds(5), || {
@@ -369,9 +371,9 @@ fn keeps_nothing(guardian: Pid) -> Verdict {
         let links = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
         let mut open: Vec<String> = links.map(|link| link.to_string_lossy().into_owned()).collect();
         open.sort();
-        let [null1, null2, null3, pipe] = open.as_slice() else { return Err(format!("it keeps {open:?}")) };
+        let [null1, null2, null3, socket] = open.as_slice() else { return Err(format!("it keeps {open:?}")) };
         let are_null = [null1, null2, null3].iter().all(|file| *file == "/dev/null");
-        let is_fine = are_null && pipe.starts_with("pipe:") && locked != "0 kB" && locked != "no";
+        let is_fine = are_null && socket.starts_with("socket:") && locked != "0 kB" && locked != "no";
         if is_fine { Ok(()) } else { Err(format!("it keeps {open:?}, and locks {locked}")) }
     })
 }

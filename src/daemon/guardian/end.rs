@@ -1,10 +1,13 @@
-//! The guardian's own life: it waits for the daemon's death, does what the will says, and ends.
+//! The guardian's own life: it waits for the daemon's death, does what the will says, and ends. A daemon that shows no
+//! sign of life for longer than its peers wait is taken for dead, too; one that hands over has some time for its successor.
 //!
-//! After the death it allocates nothing, waits for nothing, and takes no failure for a reason to stop.
+//! After the death it allocates nothing, and takes no failure for a reason to stop.
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::RawFd;
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -16,8 +19,11 @@ use rustix::net::{
 };
 use socket2::SockRef;
 
+use super::claim::{Place, is_taken_over};
 use super::page::Page;
 use super::will::{self, Deed, LONGEST};
+use super::{ENGAGE, HAND_OVER};
+use crate::daemon::clock;
 
 /// Descriptors a process may have this early.
 const EARLY: RawFd = 256;
@@ -26,15 +32,89 @@ const VRRP: u32 = 112;
 /// Traffic class of what VRRP says.
 const CLASS: u32 = 0xc0;
 
-/// Waits until the other end of the pipe is closed, then does what is to be done. What is written to it meanwhile
-/// means that there is something to guard.
-pub(super) fn await_death(page: &Page, death: &OwnedFd, keep: RawFd) {
+/// Between two looks whether there is a limit to the daemon's silence.
+const LOOK: Duration = Duration::from_secs(1);
+/// A guardian that wakes up so late did not run itself, as when its whole machine was paused.
+const LATE: Duration = Duration::from_millis(100);
+/// Then the daemon has so much time to show that it lives.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// Waits until the other end of the socket is closed, then does what is to be done.
+pub(super) fn await_death(page: &Page, life: &OwnedFd, keep: RawFd, place: Option<&Place>) {
     settle(keep);
-    // No signal interrupts.
-    while !matches!(rustix::io::read(death, &mut [0; 8]), Ok(0) | Err(_)) {
-        engage(page);
+    let mut listener = None;
+    let mut is_engaged = false;
+    // The will that was done for a daemon that was silent; it is not done again.
+    let mut done = None;
+    loop {
+        match wait(page, life, is_engaged, done) {
+            Heard::Word(HAND_OVER) => {
+                listener = place.and_then(|place| place.listen().ok());
+                let _ = rustix::io::write(life, &[u8::from(listener.is_some())]);
+            }
+            Heard::Word(ENGAGE) => {
+                is_engaged = true;
+                engage(page);
+            }
+            Heard::Word(_) => {}
+            Heard::Silence => {
+                act(page);
+                done = Some(page.publications());
+            }
+            Heard::Death => break,
+        }
+    }
+    if let (Some((claim_by, done_by)), Some(listener), Some(place)) = (page.handed_over(), &listener, place) {
+        let is_over = is_taken_over(listener, claim_by, done_by);
+        place.close();
+        if is_over {
+            return;
+        }
+        place.forget();
     }
     act(page);
+}
+
+/// What comes from the daemon.
+enum Heard {
+    Word(u8),
+    /// Nothing, for longer than is allowed.
+    Silence,
+    Death,
+}
+
+fn wait(page: &Page, life: &OwnedFd, is_engaged: bool, done: Option<u32>) -> Heard {
+    let mut is_doubtful = false;
+    loop {
+        let silent_at = || page.silent_at().filter(|_| done != Some(page.publications()));
+        let begun = clock::now();
+        let time = match silent_at() {
+            Some(_) if is_doubtful => Some(GRACE),
+            Some(at) => Some(at.since(begun)),
+            None if is_engaged => Some(LOOK),
+            None => None,
+        };
+        let limit = time.and_then(|time| Timespec::try_from(time).ok());
+        match poll(&mut [PollFd::new(life, PollFlags::IN)], limit.as_ref()) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => {
+                let mut word = [0];
+                return match rustix::io::read(life, &mut word) {
+                    Ok(1) => Heard::Word(word[0]),
+                    _ => Heard::Death,
+                };
+            }
+            Err(_) => return Heard::Death,
+        }
+        let woken = clock::now();
+        if silent_at().is_none_or(|at| at > woken) {
+            is_doubtful = false;
+        } else if is_doubtful || time.is_some_and(|time| woken.since(begun) <= time + LATE) {
+            return Heard::Silence;
+        } else {
+            is_doubtful = true;
+        }
+    }
 }
 
 /// Makes sure of what it will need when memory may be short.

@@ -4,9 +4,12 @@
 //! nobody ever acts on half of one. It refuses to know what a will says.
 
 use std::io;
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+
+use crate::time::Instant;
 
 /// Bytes of a draft: some thousands of addresses and the good-byes of 255 virtual routers.
 const DRAFT: usize = 512 << 10;
@@ -20,6 +23,16 @@ pub(super) struct Page {
     counts: AtomicU32,
     /// Errno of what keeps the guardian from acting; 0 nothing.
     trouble: AtomicI32,
+    /// How often a will was published.
+    publications: AtomicU32,
+    /// When the daemon last showed that it is alive, in nanoseconds.
+    beat: AtomicU64,
+    /// For how long it may show nothing, in nanoseconds; 0: without limit.
+    silence: AtomicU64,
+    /// Handed over: until when a successor has to claim, in nanoseconds; 0: it is not handed over.
+    claim_by: AtomicU64,
+    /// Until when one that has claimed has to be done, in nanoseconds.
+    done_by: AtomicU64,
     drafts: [Draft; 2],
 }
 
@@ -57,6 +70,7 @@ impl Page {
         }
         draft.length.store(will.len().min(DRAFT), Ordering::Relaxed);
         self.counts.store(next, Ordering::Release);
+        self.publications.fetch_add(1, Ordering::Release);
         will.len() <= DRAFT
     }
 
@@ -74,6 +88,40 @@ impl Page {
             *byte = cell.load(Ordering::Relaxed);
         }
         cells.len().min(buffer.len())
+    }
+
+    /// How often a will was published so far.
+    pub(super) fn publications(&self) -> u32 {
+        self.publications.load(Ordering::Acquire)
+    }
+
+    /// The daemon is alive.
+    pub(super) fn beat(&self, now: Instant) {
+        self.beat.store(now.as_nanos(), Ordering::Release);
+    }
+
+    /// For how long it may be silent; None: without limit.
+    pub(super) fn allow_silence(&self, limit: Option<Duration>) {
+        let nanos = limit.map_or(0, |limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX));
+        self.silence.store(nanos, Ordering::Release);
+    }
+
+    /// When it has been silent for too long, unless it shows that it is alive; None: never.
+    pub(super) fn silent_at(&self) -> Option<Instant> {
+        let nanos = Some(self.silence.load(Ordering::Acquire)).filter(|nanos| *nanos > 0)?;
+        Some(Instant::from_nanos(self.beat.load(Ordering::Acquire)) + Duration::from_nanos(nanos))
+    }
+
+    /// The daemon hands over: until when a successor has to claim, and to be done.
+    pub(super) fn hand_over(&self, claim_by: Instant, done_by: Instant) {
+        self.done_by.store(done_by.as_nanos(), Ordering::Release);
+        self.claim_by.store(claim_by.as_nanos().max(1), Ordering::Release);
+    }
+
+    /// Until when a successor has to claim, and to be done; None: nothing is handed over.
+    pub(super) fn handed_over(&self) -> Option<(Instant, Instant)> {
+        let claim_by = Some(self.claim_by.load(Ordering::Acquire)).filter(|nanos| *nanos > 0)?;
+        Some((Instant::from_nanos(claim_by), Instant::from_nanos(self.done_by.load(Ordering::Acquire))))
     }
 
     /// The guardian says what keeps it from acting.

@@ -137,6 +137,7 @@ mod tests {
         let addresses: BTreeSet<Prefix> =
             (1..=100).map(|n| Prefix::host(IpAddr::from([10, 1, 0, n]))).collect();
         let testament = Testament {
+            silence: None,
             farewells: vec![farewell("10.1.0.11", "224.0.0.18", 28), farewell("fe80::1", "ff02::12", 24)],
             addresses: BTreeMap::from([(LinkIndex(3), addresses)]),
         };
@@ -159,6 +160,7 @@ mod tests {
         let page = Page::map().unwrap();
         let mut will = Will::default();
         let testament = Testament {
+            silence: None,
             farewells: vec![farewell("10.1.0.11", "224.0.0.18", 28); 2],
             addresses: BTreeMap::new(),
         };

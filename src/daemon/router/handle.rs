@@ -16,10 +16,12 @@ use super::socket;
 use super::task::{Beginning, Task};
 use crate::daemon::clock;
 use crate::daemon::guardian::Guardian;
+use crate::daemon::guardian::claim::Predecessor;
 use crate::daemon::startup::{Exit, Failure};
 use crate::time::Instant;
 use crate::vrrp::event::Event;
 use crate::vrrp::exchange::{Input, InstanceLevel};
+use crate::vrrp::handover::Handover;
 use crate::vrrp::settings::{Realtime, Settings};
 use crate::vrrp::status::Status as RouterStatus;
 
@@ -34,6 +36,8 @@ pub enum News {
     Event(Event),
     /// [`Handle::status`] is new.
     Status,
+    /// What the next process has to know, and whether a guardian waits for it.
+    HandedOver(Box<Handover>, bool),
     /// The router is done.
     Finished,
 }
@@ -55,20 +59,24 @@ impl Handle {
     /// [`refuse_unpermitted`] comes first.
     ///
     /// # Errors
-    /// [`Failure`] when it cannot have what it needs.
+    /// [`Failure`] when it cannot have what it needs; and the guardian, for another attempt.
     pub async fn start(
         settings: Arc<Settings>,
         seed: u64,
         inputs: Vec<Input>,
         guardian: Option<Guardian>,
-    ) -> Result<Handle, Failure> {
+        predecessor: Option<Predecessor>,
+    ) -> Result<Handle, (Failure, Option<Guardian>)> {
         let realtime = settings.realtime;
         let (orders, inbox) = mailbox::orders();
         let (outbox, reports) = mailbox::reports();
-        let beginning = Beginning { settings, seed, inputs, guardian, orders: inbox, reports: outbox };
+        let beginning = Beginning { settings, seed, orders: inbox, reports: outbox };
         let (began, has_begun) = oneshot::channel();
         let work = move || {
-            let Ok(runtime) = Builder::new_current_thread().enable_io().build() else { return };
+            let runtime = match Builder::new_current_thread().enable_io().build() {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(began.send(Err((error.to_string(), guardian)))),
+            };
             let task = {
                 let _inside = runtime.enter();
                 Task::new(beginning)
@@ -76,17 +84,18 @@ impl Handle {
             match task {
                 Ok(task) => {
                     let _ = began.send(Ok(gettid()));
-                    runtime.block_on(task.run());
+                    runtime.block_on(task.run(inputs, guardian, predecessor));
                 }
-                Err(error) => drop(began.send(Err(error))),
+                Err(error) => drop(began.send(Err((error, guardian)))),
             }
         };
         let failed = |error: &dyn std::fmt::Display| {
             Failure::new(Exit::Unavailable, format!("VRRP cannot start: {error}"))
         };
         let thread = thread::Builder::new().name("lvsd-router".to_owned()).spawn(work);
-        let thread = thread.map_err(|error| failed(&error))?;
-        let id = has_begun.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+        let thread = thread.map_err(|error| (failed(&error), None))?;
+        let begun = has_begun.await.map_err(|error| (failed(&error), None))?;
+        let id = begun.map_err(|(error, guardian)| (failed(&error), guardian))?;
         Ok(Handle {
             orders,
             reports,
@@ -137,6 +146,9 @@ impl Handle {
                     return News::Status;
                 }
                 Some(Report::Said(text)) => warn!("{text}"),
+                Some(Report::HandedOver(handover, is_guarded)) => {
+                    return News::HandedOver(handover, is_guarded);
+                }
                 Some(Report::Finished) => {
                     self.end();
                     return News::Finished;

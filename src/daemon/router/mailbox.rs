@@ -10,6 +10,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::vrrp::event::Event;
 use crate::vrrp::exchange::{DirectorLevel, Input, InstanceLevel, TrackLevel};
+use crate::vrrp::handover::Handover;
 use crate::vrrp::settings::{Settings, TrackTarget};
 use crate::vrrp::status::Status as RouterStatus;
 
@@ -40,6 +41,8 @@ pub(super) enum Report {
     Said(String),
     /// How everything is: at every change, and once a second, which is its heartbeat.
     Status(Box<RouterStatus>),
+    /// What the next process has to know, and whether a guardian waits for it.
+    HandedOver(Box<Handover>, bool),
     /// The router is done.
     Finished,
 }
@@ -171,6 +174,7 @@ impl Reports {
             Report::Gone(name) => drop(self.instances.insert(name, None)),
             Report::Status(status) => self.status = Some(status),
             Report::Finished => self.is_finished = true,
+            Report::HandedOver(..) => self.waiting.push_back(report),
             Report::Event(_) | Report::Said(_) if self.waiting.len() < MAX_WAITING => {
                 self.waiting.push_back(report);
             }

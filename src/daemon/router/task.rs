@@ -21,11 +21,13 @@ use super::timer::Timer;
 use super::wire::Wire;
 use crate::daemon::clock;
 use crate::daemon::guardian::Guardian;
+use crate::daemon::guardian::claim::Predecessor;
 use crate::net::kernel::{Told, Watch};
 use crate::net::reading::Reading;
 use crate::net::types::{Host, LinkIndex, News, Refusal};
 use crate::time::Instant;
-use crate::vrrp::exchange::{Effect, Input};
+use crate::vrrp::exchange::{Effect, Input, State};
+use crate::vrrp::handover::Handover;
 use crate::vrrp::router::Router;
 use crate::vrrp::settings::{Realtime, Settings};
 
@@ -84,6 +86,9 @@ pub(super) struct Task {
     wall_offset: Option<Duration>,
     complaints: BTreeMap<String, Instant>,
     is_finished: bool,
+    /// The guardian of the process before, until an instance goes on as Master here.
+    predecessor: Option<Predecessor>,
+    handover: Option<Box<Handover>>,
 }
 
 /// What the thread begins with.
@@ -91,9 +96,6 @@ pub(super) struct Beginning {
     pub(super) settings: Arc<Settings>,
     /// All its chance.
     pub(super) seed: u64,
-    /// Told before everything else.
-    pub(super) inputs: Vec<Input>,
-    pub(super) guardian: Option<Guardian>,
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) reports: Reports,
 }
@@ -104,7 +106,7 @@ impl Task {
     /// # Errors
     /// A sentence.
     pub(super) fn new(beginning: Beginning) -> Result<Task, String> {
-        let Beginning { settings, seed, inputs, guardian, orders, reports } = beginning;
+        let Beginning { settings, seed, orders, reports } = beginning;
         let now = clock::now();
         let realtime = settings.realtime;
         let route_protocols = settings.route_protocols();
@@ -119,7 +121,7 @@ impl Task {
             // Before the host is read: what happens in between must not be missed.
             watch: Some(Watch::open()?),
             helper: Helper::start(&realtime)?,
-            guardian,
+            guardian: None,
             router: Router::new(settings, seed, now),
             orders,
             reports,
@@ -135,22 +137,32 @@ impl Task {
             wall_offset: None,
             complaints: BTreeMap::new(),
             is_finished: false,
+            predecessor: None,
+            handover: None,
         };
         task.be_punctual();
         task.tell_clock(now);
-        if let Some(Err(error)) = task.guardian.as_ref().map(Guardian::engage) {
-            task.complain(format!("the guardian cannot be told that there are VIPs: {error}"));
-        }
-        for input in inputs {
-            task.handle(input);
-        }
         Ok(task)
     }
 
-    /// Runs until the router is done.
-    pub(super) async fn run(mut self) {
+    /// Runs until the router is done. The inputs come before everything else.
+    pub(super) async fn run(
+        mut self,
+        inputs: Vec<Input>,
+        guardian: Option<Guardian>,
+        predecessor: Option<Predecessor>,
+    ) {
+        (self.guardian, self.predecessor) = (guardian, predecessor);
+        if let Some(Err(error)) = self.guardian.as_ref().map(Guardian::engage) {
+            self.complain(format!("the guardian does not know that there are VIPs: {error}"));
+        }
+        for input in inputs {
+            self.handle(input);
+        }
         while !self.is_finished {
-            self.look_after(clock::now());
+            let now = clock::now();
+            self.guardian.iter().for_each(|guardian| guardian.beat(now));
+            self.look_after(now);
             // In a flood of packets the event loop seldom gets to ask the timer.
             if self.router.deadline().is_some_and(|at| at <= clock::now()) {
                 self.handle(Input::Wake);
@@ -179,16 +191,38 @@ impl Task {
                 () = self.reports.room() => self.reports.flush(),
             }
         }
-        // What was to be said and removed is, or is handed over.
-        if let Some(guardian) = self.guardian.take() {
-            guardian.dismiss();
-        }
+        self.part_from_guardian();
         self.heartbeat(clock::now());
         self.reports.tell(Report::Finished);
         while self.reports.has_more() {
             self.reports.room().await;
             self.reports.flush();
         }
+    }
+
+    /// What was to be said and removed is; or it is handed over, and the guardian waits for the next process.
+    fn part_from_guardian(&mut self) {
+        let guardian = self.guardian.take();
+        let Some(handover) = self.handover.take() else {
+            return guardian.into_iter().for_each(Guardian::dismiss);
+        };
+        let now = clock::now();
+        let is_guarded = match (guardian, handover.deadlines()) {
+            (Some(guardian), Some((claim, done))) => {
+                let told = guardian.hand_over(now + claim, now + done);
+                told.unwrap_or_else(|error| {
+                    self.complain(format!(
+                        "the guardian does not wait for the next process: {error}: should none come, the VIPs stay here"
+                    ));
+                    false
+                })
+            }
+            (guardian, _) => {
+                guardian.into_iter().for_each(Guardian::dismiss);
+                false
+            }
+        };
+        self.reports.tell(Report::HandedOver(handover, is_guarded));
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -422,6 +456,7 @@ impl Task {
         let mut queue = VecDeque::new();
         let mut has_changed = false;
         let mut unsent = Vec::new();
+        let mut has_master = false;
         self.router.handle(clock::now(), input, &mut effects);
         queue.extend(effects.drain(..));
         loop {
@@ -484,6 +519,7 @@ impl Task {
                 }
                 Effect::Instance(level) => {
                     has_changed = true;
+                    has_master |= level.state == State::Master;
                     self.reports.tell(Report::Instance(level));
                 }
                 Effect::InstanceGone(name) => {
@@ -494,8 +530,13 @@ impl Task {
                     has_changed = true;
                     self.reports.tell(Report::Event(event));
                 }
+                Effect::HandOver(handover) => self.handover = Some(handover),
                 Effect::Finished => self.is_finished = true,
             }
+        }
+        // By now this process's own guardian knows what to do.
+        if has_master && let Some(predecessor) = self.predecessor.take() {
+            predecessor.is_succeeded();
         }
         if has_changed {
             self.heartbeat(clock::now());

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// What one sender counts up: IP identification, number of the authentication header, signatures. An instance's.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     identification: u16,
     sequence: u32,
@@ -55,7 +57,7 @@ impl Counters {
 const BRIDGED: Duration = Duration::from_secs(1);
 
 /// When something was signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Moment {
     /// Seconds since 1970 UTC.
     pub seconds: u32,
@@ -84,7 +86,7 @@ impl Moment {
 }
 
 /// What a receiver remembers of authenticated senders, so that nobody can repeat their packets. An instance's.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplayWindow {
     sequences: Remembered<u32>,
     moments: Remembered<Moment>,
@@ -119,7 +121,7 @@ impl ReplayWindow {
 
 /// The last of each sender. Only who knows the key gets in here, so there are few; the one not heard for the longest
 /// time makes room.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Remembered<T> {
     turn: u64,
     senders: BTreeMap<IpAddr, (u64, T)>,

@@ -57,11 +57,10 @@ fn a_stop_does_not_wait_for_ever_for_a_kernel_that_refuses() {
 fn a_hand_over_changes_nothing_and_the_successor_goes_on() {
     let mut world = pair();
     let ops = world.nodes[0].ops.len();
-    world.tell(0, Input::HandOver);
+    world.hand_over(0);
     assert!(world.nodes[0].is_finished);
-    world.forget(0);
     world.run(300 * MILLISECOND);
-    world.start_after(0, ["a".to_owned()].into());
+    world.start(0);
     assert_eq!(world.master("a"), Some(0));
     world.run(10 * SECOND);
     assert_eq!((world.master("a"), world.nodes[0].ops.len()), (Some(0), ops));

@@ -9,6 +9,7 @@ mod addresses;
 mod believed;
 mod conflicts;
 mod groups;
+mod handovers;
 mod invariants;
 mod kernel;
 mod life;

@@ -1,7 +1,7 @@
 //! Inputs in no sensible order, from a shell, a kernel and a network that have lost their minds: nothing panics,
 //! nothing spins, nothing grows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,10 @@ use crate::net::types::{HeldAddress, Host, Link, LinkIndex, MacAddress, News, Op
 use crate::time::Instant;
 use crate::vrrp::Router;
 use crate::vrrp::exchange::{Datagram, DirectorLevel, Effect, Endpoint, Input, TrackLevel};
+use crate::vrrp::handover::{Handover, InstanceHandover};
 use crate::vrrp::listening::{Listening, SocketFailure, SocketStep};
-use crate::vrrp::settings::TrackTarget;
+use crate::vrrp::packet::{Counters, ReplayWindow};
+use crate::vrrp::settings::{Family, TrackTarget};
 
 #[test]
 fn no_order_of_inputs_makes_it_panic_or_spin() {
@@ -70,7 +72,9 @@ fn random_input(rng: &mut fastrand::Rng, sent: &[Datagram]) -> Input {
         31..=35 => Input::Applied(random_refusals(rng)),
         37 => Input::RouterLinks((0..rng.u32(0..3)).map(LinkIndex).collect()),
         36 => Input::Listening(random_listening(rng, sent)),
-        38 => Input::Inherited(["a", "b", "nobody"].into_iter().map(str::to_owned).collect()),
+        38 => {
+            Input::Inherited { handover: random_handover(rng), age: Duration::from_millis(rng.u64(0..4000)) }
+        }
         _ if rng.u32(0..20) == 0 => Input::Stop,
         _ => Input::Reload(Arc::new(random_site(rng, 2).remove(0))),
     }
@@ -94,6 +98,24 @@ fn random_listening(rng: &mut fastrand::Rng, sent: &[Datagram]) -> Listening {
         }
     }
     listening
+}
+
+fn random_handover(rng: &mut fastrand::Rng) -> Box<Handover> {
+    let mut instances = BTreeMap::new();
+    for (name, vrid) in [("a", 51), ("b", 52), ("nobody", 53)] {
+        let handed = InstanceHandover {
+            vrid,
+            family: if rng.bool() { Family::Ipv4 } else { Family::Ipv6 },
+            interface: Some("e0".to_owned()),
+            is_sole_for: rng.bool().then(|| Duration::from_millis(rng.u64(0..4000))),
+            interval: Duration::from_millis(rng.u64(1..2000)),
+            counters: Counters::new(),
+            replay: ReplayWindow::new(),
+        };
+        instances.insert(name.to_owned(), handed);
+    }
+    let level = if rng.bool() { TrackLevel::Is(rng.bool()) } else { TrackLevel::Counts(rng.i64(..)) };
+    Box::new(Handover { instances, tracks: vec![(TrackTarget::Script("chk".to_owned()), level)] })
 }
 
 fn random_refusals(rng: &mut fastrand::Rng) -> Vec<Refusal> {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::net::types::{Address, Prefix, Vmac};
+use crate::vrrp::handover::{Handover, InstanceHandover};
+use crate::vrrp::packet::{Counters, ReplayWindow};
 use crate::vrrp::settings::{
     Announcing, Authentication, Beginning, Checksum, Family, GroupSettings, InstanceSettings, NotifyCommands,
     Peer, Settings, Track, TrackTarget, Transport, Version, Virtual, VirtualAddress,
@@ -137,4 +139,18 @@ pub fn group(name: &str, members: &[&str]) -> GroupSettings {
 /// All of it.
 pub fn settings(instances: Vec<InstanceSettings>) -> Settings {
     Settings { instances: instances.into_iter().map(Arc::new).collect(), ..Settings::default() }
+}
+
+/// What a life hands over that was Master of this instance, an instant after it said so.
+pub fn handed_over_as_master(settings: &InstanceSettings) -> Handover {
+    let handed = InstanceHandover {
+        vrid: settings.vrid,
+        family: settings.family,
+        interface: settings.interface.clone(),
+        is_sole_for: Some(settings.advert_interval * u32::from(settings.missed_adverts)),
+        interval: settings.advert_interval,
+        counters: Counters::new(),
+        replay: ReplayWindow::new(),
+    };
+    Handover { instances: [(settings.name.clone(), handed)].into(), tracks: Vec::new() }
 }

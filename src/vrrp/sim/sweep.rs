@@ -66,6 +66,8 @@ fn live(seed: u64) -> World {
             world.nodes[node].news_delay =
                 Duration::from_millis(world.rng.choice([20, 1000]).expect("not empty"));
         }
+        let first_result = world.rng.choice([0, 0, 700, 2500]).expect("not empty");
+        world.nodes[node].first_result = Duration::from_millis(first_result);
         world.start(node);
     }
     world.delay = Duration::from_micros(world.rng.choice([40, 500, 5000]).expect("not empty"));
@@ -267,7 +269,11 @@ fn mischief(world: &mut World, node: usize) {
         3 => {
             let pause = Duration::from_millis(world.rng.choice([30, 700, 2500, 6000]).expect("not empty"));
             if world.is_running(node) {
-                world.pause(node);
+                if world.rng.bool() {
+                    world.pause(node);
+                } else {
+                    world.hang(node);
+                }
                 world.run(pause);
                 world.resume(node);
             }
@@ -452,13 +458,15 @@ fn stops_or_hands_over(world: &mut World, node: usize) {
         world.forget(node);
         return;
     }
-    let all = world.nodes[node].settings.instances.iter();
-    let masters =
-        all.filter(|i| world.state(node, &i.name) == Some(State::Master)).map(|i| i.name.clone()).collect();
-    world.tell(node, Input::HandOver);
-    world.forget(node);
-    world.run(Duration::from_millis(50));
-    world.start_after(node, masters);
+    world.hand_over(node);
+    // In time, late, or when somebody notices.
+    let Some(after) =
+        world.rng.choice([Some(50), Some(50), Some(700), Some(2500), Some(4000), None]).flatten()
+    else {
+        return;
+    };
+    world.run(Duration::from_millis(after));
+    world.start(node);
 }
 
 /// The same virtual routers on every host, with their own priorities.

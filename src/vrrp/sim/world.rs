@@ -16,6 +16,7 @@ use crate::vrrp::event::Event;
 use crate::vrrp::exchange::{
     Datagram, DirectorLevel, Effect, Endpoint, Input, State, Testament, TrackLevel, Transmission,
 };
+use crate::vrrp::handover::Handover;
 use crate::vrrp::listening::{Listening, SocketFailure};
 use crate::vrrp::packet;
 use crate::vrrp::settings::{Settings, TrackTarget};
@@ -79,6 +80,23 @@ enum Happening {
         node: usize,
         testament: Arc<Testament>,
     },
+    /// A hand-over's time is over.
+    NobodyClaims {
+        node: usize,
+        incarnation: u32,
+        testament: Arc<Testament>,
+    },
+    /// A process that is stopped was silent for longer than its guardian allows.
+    IsSilent {
+        node: usize,
+        pause: u32,
+    },
+    /// What is followed has its first result.
+    FirstResult {
+        node: usize,
+        incarnation: u32,
+        target: TrackTarget,
+    },
 }
 
 /// A host.
@@ -91,6 +109,10 @@ pub struct Node {
     pub director: DirectorLevel,
     /// How its scripts and files are.
     pub tracks: BTreeMap<TrackTarget, TrackLevel>,
+    /// How long scripts and files take for their first result.
+    pub first_result: Duration,
+    /// What a hand-over left, until somebody claims it or the guardian gives it up.
+    pub handed_over: Option<(Instant, Handover)>,
     /// Everything that was told.
     pub events: Vec<(Instant, Event)>,
     /// Everything that was sent: when, VRID, priority, to whom.
@@ -131,6 +153,7 @@ pub struct Node {
     router: Option<Router>,
     states: BTreeMap<String, State>,
     incarnation: u32,
+    pauses: u32,
     is_paused: bool,
     testament: Arc<Testament>,
     queued: BTreeMap<LinkIndex, usize>,
@@ -207,11 +230,6 @@ impl World {
 
     /// Starts a router on a host.
     pub fn start(&mut self, node: usize) {
-        self.start_after(node, BTreeSet::new());
-    }
-
-    /// Starts a router whose predecessor left these instances as Master.
-    pub fn start_after(&mut self, node: usize, inherited: BTreeSet<String>) {
         let seed = self.rng.u64(..);
         let now = self.now;
         let this = &mut self.nodes[node];
@@ -235,9 +253,17 @@ impl World {
         let tracks: Vec<_> = this.tracks.iter().map(|(t, l)| (t.clone(), *l)).collect();
         self.trace(node, "starts");
         self.tell(node, Input::Clock(Duration::from_secs(1_700_000_000)));
-        self.tell(node, Input::Inherited(inherited));
+        if let Some((since, handover)) = self.nodes[node].handed_over.take() {
+            let age = now.since(since);
+            self.tell(node, Input::Inherited { handover: Box::new(handover), age });
+        }
+        let (first_result, incarnation) = (self.nodes[node].first_result, self.nodes[node].incarnation);
         for (target, level) in tracks {
-            self.tell(node, Input::Tracked { target, level });
+            if first_result.is_zero() {
+                self.tell(node, Input::Tracked { target, level });
+            } else {
+                self.schedule(first_result, Happening::FirstResult { node, incarnation, target });
+            }
         }
         self.tell(node, Input::Director(director));
         if self.reading == Duration::ZERO {
@@ -308,6 +334,28 @@ impl World {
         self.nodes[node].listening = Arc::default();
     }
 
+    /// Starts a router whose predecessor was Master of these instances until this moment.
+    pub fn start_after(&mut self, node: usize, masters: BTreeSet<String>) {
+        let mut handover = Handover::default();
+        for settings in self.nodes[node].settings.instances.iter().filter(|i| masters.contains(&i.name)) {
+            handover.instances.extend(super::site::handed_over_as_master(settings).instances);
+        }
+        self.nodes[node].handed_over = Some((self.now, handover));
+        self.start(node);
+    }
+
+    /// The process leaves everything to the next one, and ends. Its guardian waits for that, but not for long.
+    pub fn hand_over(&mut self, node: usize) {
+        self.tell(node, Input::HandOver);
+        self.forget(node);
+        let this = &self.nodes[node];
+        let (incarnation, testament) = (this.incarnation, Arc::clone(&this.testament));
+        let deadline = this.handed_over.as_ref().and_then(|(_, handover)| handover.deadline());
+        if let Some(after) = deadline.filter(|_| this.has_guardian) {
+            self.schedule(after, Happening::NobodyClaims { node, incarnation, testament });
+        }
+    }
+
     /// The process dies. Its last wish may or may not reach the kernel; its guardian, if any, acts.
     pub fn crash(&mut self, node: usize) {
         self.trace(node, "dies");
@@ -320,10 +368,20 @@ impl World {
         }
     }
 
-    /// The process is stopped, as by SIGSTOP or a hypervisor.
+    /// The whole host stands still, as by a hypervisor.
     pub fn pause(&mut self, node: usize) {
         self.trace(node, "is paused");
         self.nodes[node].is_paused = true;
+        self.nodes[node].pauses += 1;
+    }
+
+    /// The process alone is stopped, as by SIGSTOP; or it hangs. Its guardian is not.
+    pub fn hang(&mut self, node: usize) {
+        self.pause(node);
+        let (this, pause) = (&self.nodes[node], self.nodes[node].pauses);
+        if let Some(limit) = this.testament.silence.filter(|_| this.has_guardian) {
+            self.schedule(limit, Happening::IsSilent { node, pause });
+        }
     }
 
     /// It goes on: what waited is read in any order, as the kernel's wake-ups come.
@@ -449,6 +507,7 @@ impl World {
                 self.trace(node, &format!("{name} is no more"));
                 self.nodes[node].states.remove(&name);
             }
+            Effect::HandOver(handover) => self.nodes[node].handed_over = Some((self.now, *handover)),
             Effect::Finished => {
                 self.trace(node, "is done");
                 self.nodes[node].is_finished = true;
@@ -685,6 +744,30 @@ impl World {
                     self.tell(node, Input::Drained);
                 }
             }
+            Happening::FirstResult { node, incarnation, target } => {
+                let this = &self.nodes[node];
+                if let Some(level) =
+                    this.tracks.get(&target).copied().filter(|_| incarnation == this.incarnation)
+                {
+                    self.tell(node, Input::Tracked { target, level });
+                }
+            }
+            Happening::NobodyClaims { node, incarnation, testament } => {
+                if incarnation == self.nodes[node].incarnation
+                    && self.nodes[node].handed_over.take().is_some()
+                {
+                    self.happen(Happening::GuardianActs { node, testament });
+                }
+            }
+            Happening::IsSilent { node, pause } => {
+                let this = &self.nodes[node];
+                if this.is_paused && this.pauses == pause && this.router.is_some() {
+                    let (testament, listening) = (Arc::clone(&this.testament), Arc::clone(&this.listening));
+                    self.happen(Happening::GuardianActs { node, testament });
+                    // The process still has its sockets.
+                    self.nodes[node].listening = listening;
+                }
+            }
             Happening::GuardianActs { node, testament } => {
                 self.trace(node, "its guardian acts");
                 // A new process may have its own sockets by now.
@@ -817,6 +900,8 @@ impl Node {
             settings: Arc::default(),
             director: DirectorLevel::default(),
             tracks: BTreeMap::new(),
+            first_result: Duration::ZERO,
+            handed_over: None,
             events: Vec::new(),
             sent: Vec::new(),
             last_claim: BTreeMap::new(),
@@ -839,6 +924,7 @@ impl Node {
             router: None,
             states: BTreeMap::new(),
             incarnation: 0,
+            pauses: 0,
             is_paused: false,
             testament: Arc::default(),
             queued: BTreeMap::new(),

@@ -1,0 +1,143 @@
+//! What one life of the router leaves to the next: who is Master and for how long no peer can have taken over, what was
+//! counted in packets, and how what is followed was.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::exchange::{Effect, State, TrackLevel};
+use super::member::Member;
+use super::packet::{Counters, ReplayWindow};
+use super::router::Router;
+use super::settings::{Family, InstanceSettings, TrackTarget};
+use crate::time::Instant;
+
+/// Everything that is handed over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handover {
+    /// Instances by name.
+    pub instances: BTreeMap<String, InstanceHandover>,
+    /// How scripts, files and processes were.
+    pub tracks: Vec<(TrackTarget, TrackLevel)>,
+}
+
+/// An instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceHandover {
+    /// `virtual_router_id`.
+    pub vrid: u8,
+    /// Which IP.
+    pub family: Family,
+    /// Its interface.
+    pub interface: Option<String>,
+    /// Master: for how long from the hand-over on no peer takes over. None: it was not Master.
+    pub is_sole_for: Option<Duration>,
+    /// Between two of its advertisements.
+    pub interval: Duration,
+    /// What it counted up in packets: numbers that peers have seen must not be used again.
+    pub counters: Counters,
+    /// What it remembers of others' counters.
+    pub replay: ReplayWindow,
+}
+
+impl Handover {
+    /// The times in which the next life has to claim, and to have taken over; None when there is no Master.
+    pub fn deadlines(&self) -> Option<(Duration, Duration)> {
+        Some((self.deadline()?, self.instances.values().filter_map(|i| i.is_sole_for).min()?))
+    }
+
+    /// The time in which the next life has to take over; None when there is no Master to take over.
+    ///
+    /// An interval less than peers wait for: who gives the VIPs up then and says priority 0 is heard in time.
+    pub fn deadline(&self) -> Option<Duration> {
+        let masters = self.instances.values().filter_map(|i| i.is_sole_for.map(|sole| (sole, i.interval)));
+        masters
+            .map(|(sole, interval)| {
+                sole.checked_sub(interval).filter(|t| *t >= interval / 2).unwrap_or(sole / 2)
+            })
+            .min()
+    }
+
+    /// Nobody is Master any more: what was handed over was given up.
+    pub fn give_up(&mut self) {
+        self.instances.values_mut().for_each(|instance| instance.is_sole_for = None);
+    }
+
+    /// Whether any instance is Master, so long after the hand-over.
+    pub fn has_master(&self, age: Duration) -> bool {
+        self.instances.values().any(|i| i.is_sole_for.is_some_and(|sole| age < sole))
+    }
+}
+
+impl InstanceHandover {
+    fn is_of(&self, settings: &InstanceSettings) -> bool {
+        (self.vrid, self.family, &self.interface) == (settings.vrid, settings.family, &settings.interface)
+    }
+}
+
+impl Router {
+    /// The last thing it does. Peers hear every Master once more: they wait for the next one as long as they can.
+    pub(super) fn hand_over(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        for name in self.names() {
+            let is_master = |m: &&Member| m.state() == State::Master;
+            // One that is late may have been replaced, and has not read who did it.
+            if self.members.get(&name).filter(is_master).is_some_and(|m| !m.instance.is_late(now)) {
+                self.advertise(&name, None, now, out);
+            }
+        }
+        let handed = |member: &Member| InstanceHandover {
+            vrid: member.settings().vrid,
+            family: member.settings().family,
+            interface: member.settings().interface.clone(),
+            is_sole_for: member.instance.is_sole_for(now),
+            interval: member.settings().advert_interval,
+            counters: member.counters.clone(),
+            replay: member.replay.clone(),
+        };
+        let handover = Handover {
+            instances: self.members.iter().map(|(name, member)| (name.clone(), handed(member))).collect(),
+            tracks: self.levels.all().collect(),
+        };
+        // What is to be said should the next life never come has later numbers than what was said just now.
+        self.tell_testament(now, out);
+        out.push(Effect::HandOver(Box::new(handover)));
+    }
+
+    /// The life before was handed over so long ago.
+    pub(super) fn inherit(&mut self, handover: &Handover, age: Duration, now: Instant) {
+        for (name, handed) in &handover.instances {
+            let Some(member) = self.members.get_mut(name).filter(|m| handed.is_of(m.settings())) else {
+                continue;
+            };
+            member.counters = handed.counters.clone();
+            member.replay = handed.replay.clone();
+            let rest =
+                handed.is_sole_for.and_then(|sole| sole.checked_sub(age)).filter(|rest| !rest.is_zero());
+            if let Some(rest) = rest {
+                (member.is_inherited, member.has_begun) = (true, true);
+                member.inherited_until = Some(now + rest);
+            }
+        }
+        if handover.has_master(age) {
+            self.levels.inherit(&handover.tracks);
+        }
+    }
+
+    /// An instance that could not go on in time begins as any other: a peer may have taken over.
+    pub(super) fn disinherit(&mut self, now: Instant) {
+        for member in self.members.values_mut() {
+            if member.is_inherited && member.inherited_until.is_some_and(|until| until <= now) {
+                (member.is_inherited, member.inherited_until) = (false, None);
+                member.has_begun &= member.state() != State::Init;
+                self.is_dirty = true;
+                self.is_stale = true;
+            }
+        }
+    }
+
+    /// When the next one is too late.
+    pub(super) fn inheritance_ends(&self) -> Option<Instant> {
+        self.members.values().filter_map(|m| m.inherited_until.filter(|_| m.is_inherited)).min()
+    }
+}
