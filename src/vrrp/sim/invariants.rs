@@ -80,8 +80,9 @@ pub fn leaves_what_it_does_not_hold(world: &mut World, node: usize, vrid: u8, so
 /// At every announcement: it is about an address of an instance that is Master there.
 pub fn announces_what_it_has(world: &mut World, node: usize, link: LinkIndex, frame: &[u8]) {
     let ip = announced(frame);
-    let host = world.nodes[node].host.host();
-    let name = host.links.get(&link).map(|l| l.name.clone()).unwrap_or_default();
+    // By the name it knows: that a link was renamed is told later.
+    let known = world.nodes[node].links.get(&link).map(|(_, link)| link.clone());
+    let name = known.as_ref().map(|l| l.name.clone()).unwrap_or_default();
     let is_held = world.nodes[node].settings.instances.iter().any(|i| {
         let has = addresses(i).any(|(l, a)| a == ip && l == name);
         has && world.state(node, &i.name) == Some(State::Master)
@@ -89,7 +90,6 @@ pub fn announces_what_it_has(world: &mut World, node: usize, link: LinkIndex, fr
     if !is_held {
         world.broken.push(format!("announces what it has: {node} announces {ip} on {name}"));
     }
-    let known = world.nodes[node].links.get(&link).map(|(_, link)| link.clone());
     let is_possible = known.is_some_and(|l| l.is_working() && l.mac.is_some_and(|mac| frame[6..12] == mac.0));
     if !is_possible {
         world.broken.push(format!("announces where it can, with its MAC address: {node} {ip} on {name}"));
