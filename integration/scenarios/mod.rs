@@ -46,6 +46,7 @@ mod sysctls;
 mod tcp_cost;
 mod tls;
 mod unit_file;
+mod unit_restart;
 mod vagrant;
 mod vrrp_addresses;
 mod vrrp_binding;
@@ -269,6 +270,12 @@ pub const SCENARIOS: &[Scenario] = &[
         120,
         unit_file::run,
     ),
+    real(scenario(
+        "unit-restart",
+        "the unit under a real systemd: restart, restart with a typo, stop",
+        180,
+        unit_restart::run,
+    )),
     scenario(
         "signals",
         "no signal but SIGTERM and SIGINT ends a director or takes its VIP; those of keepalived's dumps write the status",
