@@ -131,7 +131,11 @@ impl Pair<'_> {
         let patience = within + MASTER_DOWN + SLACK;
         let gone = holders.wait("d1", VIP.into(), false, from, patience)?;
         let taken = holders.wait("d2", VIP.into(), true, from, patience)?;
-        let kept = gone.saturating_duration_since(from);
+        // What the command itself takes on a busy machine is none of its time: it speaks once more when it hands over.
+        let source = address("d1")?;
+        let adverts = self.segment.tap.adverts(VRID, from, gone);
+        let last = adverts.iter().rfind(|(_, a)| a.source == source && a.priority > 0).map(|(at, _)| *at);
+        let kept = gone.saturating_duration_since(last.unwrap_or(from));
         claim(kept <= within + SLACK, || format!("{what}: the first keeps the VIP for {kept:?}"))?;
         let (both, none) = (gone.saturating_duration_since(taken), taken.saturating_duration_since(gone));
         claim(both.is_zero(), || format!("{what}: the VIP is on both for {both:?}"))?;
@@ -161,7 +165,8 @@ impl Pair<'_> {
         let source = address(director)?;
         let is_it = |a: &Advert| a.vrid == VRID && a.source == source && a.priority > 0;
         self.segment.tap.wait_advert(&format!("{director} speaks"), from, seconds(20), is_it)?;
-        pause(2 * INTERVAL);
+        // A Master that was late when it yielded says one more word, an interval later.
+        pause(4 * INTERVAL);
         let now = Instant::now();
         same("who speaks", &self.segment.tap.speakers(VRID, now - INTERVAL * 3 / 2, now), &vec![source])?;
         same("who holds the VIP", &self.segment.holders.at(VIP.into(), now), &vec![director.to_owned()])
