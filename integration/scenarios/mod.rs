@@ -56,6 +56,7 @@ mod vrrp_hostile;
 mod vrrp_interop;
 mod vrrp_kernel;
 mod vrrp_links;
+mod vrrp_many;
 mod vrrp_pair;
 mod vrrp_reports;
 mod vrrp_soak;
@@ -505,6 +506,12 @@ pub const SCENARIOS: &[Scenario] = &[
         600,
         vrrp_binding::run_believed,
     )),
+    scenario(
+        "vrrp-many",
+        "2,000 VIPs behind a full queue are all announced in a second; links of containers; process 1 reaps",
+        600,
+        vrrp_many::run,
+    ),
     scenario(
         vrrp_soak::NAME,
         "two directors' lives under random faults: one Master, the right one, after each",
