@@ -1,6 +1,7 @@
 //! Where in the list of what is desired a thing stands: what one news item costs must not grow with the number of VIPs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{AddressKey, Key, Want, Wanted, address_key};
@@ -63,6 +64,13 @@ impl Index {
     /// The desired address of that link, address and length.
     pub(super) fn address<'a>(&self, wanted: &'a Wanted, key: &AddressKey) -> Option<&'a Want<Address>> {
         wanted.addresses.get(self.place(&Key::Address(key.clone()))?)
+    }
+
+    /// Whether an address is desired on that link, with whatever length.
+    pub(super) fn has_address(&self, link: &str, ip: IpAddr) -> bool {
+        let first = Key::Address((link.to_owned(), Prefix { ip, length: 0 }));
+        let next = self.places.range(first..).next();
+        matches!(next, Some((Key::Address((at, prefix)), _)) if at == link && prefix.ip == ip)
     }
 
     /// The desired route that the kernel shows so.

@@ -1,11 +1,11 @@
 //! From what is to what should be: the next request, in an order in which each thing finds what it leans on.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::owner::Owner;
-use super::read::addresses_of;
 use super::{AddressKey, Holdings, InFlight, Key, address_key, is_in_the_way_of, is_present, prefixes_of};
-use crate::net::types::{HeldAddress, Host, Op, Route, Vmac};
+use crate::net::types::{HeldAddress, Host, LinkIndex, Op, Prefix, Route, Vmac};
 use crate::time::Instant;
 use crate::vrrp::event::Event;
 
@@ -118,14 +118,19 @@ impl Holdings {
     }
 
     /// A virtual address of an instance must not be the primary one of a network in which the host has an address of its
-    /// own (that came late): the host would speak from it, and lose its own with it. Anew, it stands behind.
-    fn is_before_hosts_own(&self, host: &Host, held: &HeldAddress) -> bool {
-        if !held.prefix.ip.is_ipv4() || !self.is_virtual(host, held) {
-            return false;
+    /// own (that came late): the host would speak from it, and lose its own with it. Anew, it stands behind. These are the
+    /// networks where it is so.
+    fn before_hosts_own(&self, host: &Host) -> BTreeSet<(LinkIndex, Prefix)> {
+        let (mut virtual_first, mut own_behind) = (BTreeSet::new(), BTreeSet::new());
+        for held in host.addresses.iter().filter(|held| held.prefix.ip.is_ipv4()) {
+            let network = (held.link, held.network());
+            match (held.is_secondary, self.is_virtual(host, held)) {
+                (false, true) => drop(virtual_first.insert(network)),
+                (true, false) => drop(own_behind.insert(network)),
+                _ => {}
+            }
         }
-        let network = || addresses_of(host, held.link).filter(|other| other.shares_network(held));
-        let has_primary = network().any(|other| !other.is_secondary && self.is_virtual(host, other));
-        has_primary && network().any(|other| other.is_secondary && !self.is_virtual(host, other))
+        virtual_first.intersection(&own_behind).copied().collect()
     }
 
     /// lvsd added it for an instance.
@@ -138,7 +143,7 @@ impl Holdings {
     }
 
     fn is_wanted_otherwise(&self, (link, prefix): &AddressKey) -> bool {
-        self.wanted.addresses.iter().any(|w| w.it.link == *link && w.it.prefix.ip == prefix.ip)
+        self.index.has_address(link, prefix.ip)
     }
 
     fn is_replaced(&self, route: &Route) -> bool {
@@ -198,6 +203,7 @@ impl Holdings {
                 ops.push((key, Op::AddVmac(vmac)));
             }
         }
+        let before_hosts_own = self.before_hosts_own(host);
         for want in self.wanted.addresses.clone() {
             let place = address_key(&want.it);
             let key = Key::Address(place.clone());
@@ -221,7 +227,8 @@ impl Holdings {
                     let event = Event::LeftOver { prefix: place.1, link: place.0.clone(), is_adopted: true };
                     self.events.push(event);
                 }
-                if self.is_before_hosts_own(host, held) && self.may_try(&key, now) {
+                let is_before = before_hosts_own.contains(&(held.link, held.network()));
+                if is_before && self.is_virtual(host, held) && self.may_try(&key, now) {
                     self.postpone(&key, now);
                     ops.push((key.clone(), Op::RemoveAddress { link: link.index, prefix: place.1 }));
                     ops.push((key, Op::AddAddress(want.it)));
