@@ -166,7 +166,8 @@ fn storm(lab: &Lab, segment: &Segment) -> Verdict {
     }
     pause(INTERVAL * 3);
     let adverts = segment.tap.adverts(VRID, from, Instant::now());
-    let gap = adverts.windows(2).map(|pair| pair[1].0.saturating_duration_since(pair[0].0)).max();
+    let gap =
+        adverts.iter().zip(adverts.iter().skip(1)).map(|(a, b)| b.0.saturating_duration_since(a.0)).max();
     claim(gap.is_some_and(|gap| gap < INTERVAL * 3 / 2), || format!("{gap:?} between two advertisements"))?;
     let log = node.log();
     let news: Vec<&str> = log.lines().skip(before).collect();
