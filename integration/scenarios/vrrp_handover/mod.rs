@@ -21,8 +21,8 @@ const INTERVAL: Duration = seconds(1);
 const MASTER_DOWN: Duration = Duration::from_micros(3_609_375);
 /// What it waits for after priority 0.
 const SKEW: Duration = Duration::from_micros(609_375);
-/// What a busy machine may add.
-const SLACK: Duration = Duration::from_millis(400);
+/// What a busy machine may add: less than what would let the peer take over first.
+const SLACK: Duration = seconds(1);
 
 /// Two directors.
 struct Pair<'a> {
