@@ -37,8 +37,8 @@ pub fn run(lab: &mut Lab) -> Verdict {
     let segment = lab.segment(1)?;
     let mut slow = SLOW.to_vec();
     slow.push("4mb");
-    for count in [2000, 600] {
-        for make in [Make::Lvsd, Make::Keepalived] {
+    for count in [600, 2000] {
+        for make in [Make::Keepalived, Make::Lvsd] {
             let name = format!("{}: {count} VIPs", make.name());
             lab.step(&name);
             judge::output(&lab.host("d1")?, &slow)?;
@@ -106,11 +106,6 @@ fn takeover(segment: &Segment, from: Instant, count: u16, make: Make) -> Result<
     let all = usize::from(count) + 1;
     let last = firsts.values().max().copied().unwrap_or(first);
     let took = last.saturating_duration_since(first);
-    eprintln!(
-        "FIRST GARP {:?} LAST {took:?} of {}",
-        firsts.values().min().map(|at| at.saturating_duration_since(first)),
-        announced.len()
-    );
     if make == Make::Keepalived {
         // What it does behind such a queue is its own affair.
         return Ok(format!("{} of {all} VIPs are announced after {took:?}", firsts.len()));
