@@ -2,10 +2,11 @@
 //!
 //! Level-triggered: whatever happened, everything is read, compared and put right in one blocking job at a time. What
 //! was put there outlives this process, which is its point: only a stop takes it away. Without anything to mark it
-//! touches nothing, and reads only when links or addresses change.
+//! touches nothing, and reads only when addresses change, or links that have some: hosts of containers make and lose
+//! others all day, and have thousands of them to read.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -19,7 +20,7 @@ use crate::director::reconcile::SWEEP_INTERVAL;
 use crate::net::door::{self, Marking, Neighbours};
 use crate::net::kernel::traffic::Refused;
 use crate::net::kernel::{Kernel, Told, Watch};
-use crate::net::types::{Host, LinkIndex, MacAddress, News};
+use crate::net::types::{Host, LinkIndex, MacAddress, News, Prefix};
 use crate::time::Instant;
 
 /// From the end of one look to the beginning of the next, whatever happens meanwhile.
@@ -39,6 +40,8 @@ pub struct DoorKeeper {
     /// When everything is read again.
     look_at: Option<Instant>,
     known_macs: BTreeMap<IpAddr, BTreeSet<MacAddress>>,
+    /// The host as it was read last, and what was heard since; None when something may have been missed.
+    host: Option<Host>,
     inputs: VecDeque<Input>,
     around: Option<Around>,
     doors: Doors,
@@ -62,6 +65,7 @@ struct Memory {
 struct Found {
     /// None when the host could not be read.
     around: Option<Around>,
+    host: Option<Host>,
     neighbours: Neighbours,
     doors: Doors,
     troubles: BTreeSet<String>,
@@ -80,6 +84,7 @@ impl DoorKeeper {
             job: None,
             look_at: None,
             known_macs: BTreeMap::new(),
+            host: None,
             inputs: VecDeque::new(),
             around: None,
             doors: Doors::default(),
@@ -169,8 +174,12 @@ impl DoorKeeper {
 
     fn hear_of(&mut self, told: Result<Told, String>) {
         let matters = match told {
-            Ok(Told::Lost) => true,
-            Ok(Told::News(news)) => news.iter().any(|news| self.matters(news)),
+            Ok(Told::Lost) => {
+                self.host = None;
+                true
+            }
+            // All of them are heard, whichever of them matters.
+            Ok(Told::News(news)) => news.iter().filter(|news| self.matters(news)).count() > 0,
             Err(trouble) => return self.deaf(&trouble),
         };
         if matters {
@@ -179,20 +188,32 @@ impl DoorKeeper {
         }
     }
 
-    fn matters(&self, news: &News) -> bool {
-        match news {
+    fn matters(&mut self, news: &News) -> bool {
+        let matters = match news {
             News::Neighbour(heard) => {
                 let is_peer = self.markings.iter().any(|marking| marking.peers.contains(&heard.ip));
                 is_peer && !self.known_macs.get(&heard.ip).is_some_and(|macs| macs.contains(&heard.mac))
             }
-            News::Link(_) | News::LinkGone(_) | News::Address(_) | News::AddressGone(_) => true,
+            News::Link(link) => self.host.as_ref().is_none_or(|host| {
+                host.links.get(&link.index) != Some(link) && has_addresses(host, link.index)
+            }),
+            News::LinkGone(index) => self.host.as_ref().is_none_or(|host| has_addresses(host, *index)),
+            News::Address(held) => {
+                self.host.as_ref().is_none_or(|host| host.addresses.get(held.link, held.prefix) != Some(held))
+            }
+            News::AddressGone(held) => {
+                self.host.as_ref().is_none_or(|host| host.addresses.get(held.link, held.prefix).is_some())
+            }
             News::RouteGone(_) | News::RuleGone(_) => false,
-        }
+        };
+        self.host.iter_mut().for_each(|host| host.hear(news));
+        matters
     }
 
     fn take(&mut self, memory: Memory, found: Found) {
         self.memory = Some(memory);
         self.tell(&found);
+        self.host = found.host;
         if let Some(around) = found.around.filter(|around| self.around.as_ref() != Some(around)) {
             self.around = Some(around.clone());
             self.inputs.push_back(Input::Around(around));
@@ -240,6 +261,7 @@ impl Memory {
         if let Some(markings) = markings {
             self.attend(&mut kernel, &host, markings, found)?;
         }
+        found.host = Some(host);
         self.kernel = Some(kernel);
         Ok(())
     }
@@ -331,6 +353,10 @@ pub fn around(host: &Host) -> Around {
     }
 }
 
+fn has_addresses(host: &Host, link: LinkIndex) -> bool {
+    host.addresses.from(link, Prefix { ip: Ipv4Addr::UNSPECIFIED.into(), length: 0 }).next().is_some()
+}
+
 async fn ended(job: &mut Option<JoinHandle<(Memory, Found)>>) -> (Memory, Found) {
     let Some(job) = job else { return std::future::pending().await };
     job.await.unwrap_or_else(|error| {
@@ -350,5 +376,39 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep(at.since(clock::now())).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::types::{HeldAddress, Link};
+
+    #[tokio::test]
+    async fn links_of_containers_cost_no_look_and_own_links_and_addresses_do() {
+        let mut keeper = DoorKeeper::open();
+        let eth0 = Link::plain(LinkIndex(9002), "eth0");
+        let veth = |n: u32| Link::plain(LinkIndex(n), &format!("veth{n}"));
+        let own = HeldAddress::plain(eth0.index, Prefix { ip: [10, 1, 0, 11].into(), length: 24 });
+        keeper.host = Some(Host {
+            links: [(eth0.index, eth0.clone())].into(),
+            addresses: [own].into(),
+            ..Host::default()
+        });
+        let mut looks = |news: Vec<News>| {
+            keeper.look_at = None;
+            keeper.hear_of(Ok(Told::News(news)));
+            keeper.look_at.is_some()
+        };
+        assert!(!looks((9100..9200).map(|n| News::Link(veth(n))).collect()));
+        assert!(!looks((9100..9200).map(|n| News::LinkGone(LinkIndex(n))).collect()));
+        assert!(!looks(vec![News::Link(eth0.clone()), News::Address(own)]), "nothing of it is new");
+        assert!(looks(vec![News::Link(veth(9300)), News::Link(Link { is_up: false, ..eth0.clone() })]));
+        assert!(!looks(vec![News::Link(Link { is_up: false, ..eth0 })]), "it is known by now");
+        let other = HeldAddress::plain(LinkIndex(9300), own.prefix);
+        assert!(looks(vec![News::Address(other)]));
+        assert!(looks(vec![News::LinkGone(LinkIndex(9300))]), "it had an address");
+        assert!(looks(vec![News::AddressGone(own)]));
+        assert!(!looks(vec![News::AddressGone(own)]));
     }
 }
