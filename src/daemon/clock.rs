@@ -24,6 +24,14 @@ pub fn moment() -> Moment {
     Moment { now: now(), wall: unix_now() }
 }
 
+/// Waits for a point in time; without one for ever.
+pub async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep(at.since(now())).await,
+        None => std::future::pending().await,
+    }
+}
+
 fn since_its_beginning(t: Timespec) -> Duration {
     Duration::new(u64::try_from(t.tv_sec).unwrap_or(0), u32::try_from(t.tv_nsec).unwrap_or(0))
 }

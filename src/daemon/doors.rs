@@ -128,7 +128,7 @@ impl DoorKeeper {
                     self.take(memory, found);
                 }
                 told = heard(&mut self.watch) => self.hear_of(told),
-                () = sleep_until(look_at) => {}
+                () = clock::sleep_until(look_at) => {}
             }
         }
     }
@@ -368,13 +368,6 @@ async fn ended(job: &mut Option<JoinHandle<(Memory, Found)>>) -> (Memory, Found)
 async fn heard(watch: &mut Option<Watch>) -> Result<Told, String> {
     match watch {
         Some(watch) => watch.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep(at.since(clock::now())).await,
         None => std::future::pending().await,
     }
 }

@@ -114,7 +114,7 @@ impl Mails {
                 self.session = None;
                 self.tell(ended);
             }
-            () = until(deadline) => {}
+            () = clock::sleep_until(deadline) => {}
         }
     }
 
@@ -189,14 +189,6 @@ async fn end_of(session: &mut Option<JoinHandle<Ended>>) -> Ended {
             let reason = format!("sending broke, please report this: {error}");
             Err(Failure { is_final: true, reason })
         }),
-        None => pending().await,
-    }
-}
-
-/// Waits for a point in time; without one for ever.
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => tokio::time::sleep(at.since(clock::now())).await,
         None => pending().await,
     }
 }

@@ -136,8 +136,6 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
             if shell.is_stopping {
                 shell.sysctls.release();
                 shell.doors.release().await;
-            }
-            if shell.is_stopping {
                 shell.part_from_router().await;
                 shell.sink.finish(true).await;
             } else {
@@ -198,7 +196,7 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                 (run, outcome) = prober.next() => break Input::ProbeDone { run, outcome },
                 news = shell.doors.next() => break news,
                 news = shell.leaks.next() => break news,
-                () = sleep_until(deadline) => {
+                () = clock::sleep_until(Some(deadline)) => {
                     if shell.stop_by.is_some_and(|at| at <= clock::now()) {
                         warn!("VRRP's thread does not end: its addresses may still be there");
                         shell.stop_by = None;
@@ -504,8 +502,4 @@ async fn next_news(router: &mut Option<Handle>) -> News {
         Some(router) => router.next().await,
         None => std::future::pending().await,
     }
-}
-
-async fn sleep_until(deadline: Instant) {
-    tokio::time::sleep(deadline.since(clock::now())).await;
 }

@@ -12,7 +12,6 @@ use super::clock;
 use crate::notify::queue::{Job, LIMIT, MAX_RUNNING, Queues};
 use crate::notify::telling::{Subject, Telling};
 use crate::script::{Ended, Launch, Runner};
-use crate::time::Instant;
 
 /// Notify scripts that run or wait.
 #[derive(Debug)]
@@ -97,7 +96,7 @@ impl Scripts {
                 }
                 self.begin();
             }
-            () = until(deadline) => self.hurry(),
+            () = clock::sleep_until(deadline) => self.hurry(),
         }
     }
 
@@ -123,14 +122,6 @@ impl Scripts {
         if tokio::time::timeout(limit, idle).await.is_err() {
             warn!("notify scripts still run, and are left alone");
         }
-    }
-}
-
-/// Waits for a point in time; without one for ever.
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => tokio::time::sleep(at.since(clock::now())).await,
-        None => pending().await,
     }
 }
 

@@ -134,7 +134,7 @@ impl Handle {
                 biased;
                 report = self.reports.recv() => report,
                 () = self.orders.flush() => continue,
-                () = sleep_until(self.penalty.ends()) => {
+                () = clock::sleep_until(self.penalty.ends()) => {
                     self.promote();
                     continue;
                 }
@@ -204,13 +204,6 @@ impl Handle {
         if let Some(Err(cause)) = self.thread.take().map(JoinHandle::join) {
             panic::resume_unwind(cause);
         }
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep(at.since(clock::now())).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -82,7 +82,7 @@ impl Files {
                 self.next = now + INTERVAL;
                 self.look();
             }
-            let next = self.next;
+            let next = (!self.files.is_empty()).then_some(self.next);
             tokio::select! {
                 Some(look) = self.looks.join_next() => {
                     if let Ok((name, found)) = look
@@ -92,7 +92,7 @@ impl Files {
                     }
                 }
                 () = changed(self.watch.as_ref()) => self.next = self.next.min(clock::now() + PAUSE),
-                () = sleep(next, self.files.is_empty()) => {}
+                () = clock::sleep_until(next) => {}
             }
         }
     }
@@ -202,11 +202,4 @@ async fn changed(watch: Option<&Receiver>) {
     }
     let mut buffer = [0; 4096];
     while watch.try_read(&mut buffer).is_ok_and(|n| n > 0) {}
-}
-
-async fn sleep(until: Instant, is_idle: bool) {
-    if is_idle {
-        return std::future::pending().await;
-    }
-    tokio::time::sleep(until.since(clock::now())).await;
 }

@@ -118,7 +118,7 @@ impl Trackers {
                     info!("vrrp_track_process {name}: {what}");
                     self.news.push_back(tracked(TrackTarget::Process(name), TrackLevel::Is(is_well)));
                 }
-                () = until(deadline) => {}
+                () = clock::sleep_until(deadline) => {}
             }
         }
     }
@@ -223,13 +223,6 @@ fn told(name: &str, due: &Due, why: &str, output: &str) -> Option<Input> {
 
 fn tracked(target: TrackTarget, level: TrackLevel) -> Input {
     Input::Tracked { target, level }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => tokio::time::sleep(at.since(clock::now())).await,
-        None => pending().await,
-    }
 }
 
 #[cfg(test)]
