@@ -12,7 +12,7 @@ use super::types::{Config, RealServer, VirtualServer};
 use crate::vrrp::settings::{InstanceSettings, Settings};
 
 /// Names shown of what would go.
-const SHOWN: usize = 5;
+pub const SHOWN: usize = 5;
 
 /// One thing that is added (no `before`), removed (no `after`) or set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,6 +167,7 @@ pub struct Removal {
     noun: &'static str,
     in_force: usize,
     left: usize,
+    gone: usize,
     /// Some of those that would go.
     names: Vec<String>,
 }
@@ -185,9 +186,9 @@ pub fn removals(in_force: &Config, new: &Config) -> Vec<Removal> {
             return None;
         }
         let kept: BTreeSet<&K> = new.iter().collect();
-        let names =
-            in_force.iter().filter(|name| !kept.contains(name)).take(SHOWN).map(K::to_string).collect();
-        Some(Removal { noun, in_force: before, left, names })
+        let gone = || in_force.iter().filter(|name| !kept.contains(name));
+        let names = gone().take(SHOWN).map(K::to_string).collect();
+        Some(Removal { noun, in_force: before, left, gone: gone().count(), names })
     }
     let half = |count: usize| count.div_ceil(2);
     let servers = |config: &Config| config.virtual_servers.iter().map(|s| s.id).collect::<Vec<_>>();
@@ -209,15 +210,15 @@ pub fn removals(in_force: &Config, new: &Config) -> Vec<Removal> {
 }
 
 impl fmt::Display for Removal {
-    /// `it has 1 of the 5 virtual servers in force; 10.0.0.1:80 tcp and 3 others would be removed`.
+    /// `it has only 1 virtual servers, and 7 of them are in force (10.0.0.1:80 tcp, ... and 1 more would be removed)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Removal { noun, in_force, left, names } = self;
+        let Removal { noun, in_force, left, gone, names } = self;
         match left {
             0 => write!(f, "it has no {noun}, and {in_force} of them are in force")?,
             _ => write!(f, "it has only {left} {noun}, and {in_force} of them are in force")?,
         }
         write!(f, " ({}", names.join(", "))?;
-        let others = in_force.saturating_sub(*left).saturating_sub(names.len());
+        let others = gone - names.len();
         if others > 0 {
             write!(f, " and {others} more would be removed)")
         } else {
@@ -277,6 +278,9 @@ mod tests {
                  10.0.0.5:80 tcp would be removed)"]
         );
         assert_eq!(removals_of(&five, &five[..3]), Vec::<String>::new());
+        let seven: Vec<_> = (1..=7).map(|n| server(n, &[(1, 1)])).collect();
+        let all = removals_of(&seven, &[server(9, &[(1, 1)])]).concat();
+        assert!(all.ends_with("10.0.0.5:80 tcp and 2 more would be removed)"), "{all}");
         let routers = [router("a", 51), router("b", 52)];
         assert_eq!(removals_of(&routers, &routers[..1]), Vec::<String>::new(), "half of them");
         assert_eq!(
