@@ -230,7 +230,7 @@ impl Director {
         let pool = |s: &VirtualServer| (s.id, Pool::new(s.clone(), maker.fresh(s, &known)));
         director.pools = config.virtual_servers.iter().map(pool).collect();
         let checkers = &director.checkers;
-        director.pools.values_mut().for_each(|pool| pool.judge_anew(checkers));
+        director.pools.values_mut().for_each(|pool| pool.begin(checkers));
         director.unsettled.extend(director.pools.keys());
         director.mark_lanes();
         director.configure_sources(&config);
@@ -439,7 +439,7 @@ impl Director {
         self.unsettled.extend(pools.keys());
         self.pools = pools;
         for id in added {
-            self.pools.get_mut(&id).into_iter().for_each(|pool| pool.judge_anew(&self.checkers));
+            self.pools.get_mut(&id).into_iter().for_each(|pool| pool.begin(&self.checkers));
         }
         self.configure_sources(&config);
         self.config = config;

@@ -159,11 +159,11 @@ impl Member {
 }
 
 impl Pool {
-    /// A virtual server that begins with these members; quorum is what their health gives.
+    /// A virtual server with these members, before [`Pool::begin`].
     pub fn new(server: VirtualServer, members: BTreeMap<SocketAddr, Member>) -> Pool {
         let desired = DesiredService { service: desired::service(&server), destinations: BTreeMap::new() };
         let desired = Arc::new(desired);
-        let mut pool = Pool {
+        Pool {
             server,
             members,
             leaving: BTreeMap::new(),
@@ -175,18 +175,15 @@ impl Pool {
             rests_until: Instant::ZERO,
             #[cfg(test)]
             looked_at: 0,
-        };
-        pool.has_quorum = pool.next_quorum();
-        pool
+        }
     }
 
-    /// Judges a virtual server that has just begun by what is known by now: a checker that others subscribe to as
-    /// well may have inherited its verdict from one of them.
-    pub fn judge_anew(&mut self, checkers: &Checkers) {
+    /// Health and quorum to begin with, once all virtual servers have their checkers: one that others subscribe to as
+    /// well may inherit its verdict from one of them.
+    pub fn begin(&mut self, checkers: &Checkers) {
         for member in self.members.values_mut() {
             member.is_up = member.judge(checkers);
         }
-        self.has_quorum = false;
         self.has_quorum = self.next_quorum();
     }
 
