@@ -177,13 +177,12 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                     }
                 }
                 read = shell.reloads.finished() => {
-                    if let Some(config) = shell.reloads.conclude(read, shell.director.config()) {
+                    if let Some(config) = shell.reloads.conclude(read) {
                         shell.sysctls.want(sysctls::wanted(&config));
                         shell.before = Some(Arc::clone(&shell.director.config().vrrp));
                         shell.sink.want(&config);
                         shell.reload_router(&config).await;
                         shell.trackers.want(&config.vrrp);
-                        let config = Arc::new(config);
                         shell.leaks.want(&config);
                         break Input::Reload(config);
                     }

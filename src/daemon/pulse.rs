@@ -229,7 +229,7 @@ mod tests {
             "/nonexistent/keepalived.conf".into(),
             Strictness::Strict,
             || Ok(Box::new(MemoryBackend::new())),
-            true,
+            Arc::clone(director.config()),
         );
         let mut pulse = Pulse::new(notifier, now);
         pulse
@@ -259,7 +259,7 @@ mod tests {
             .follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads, router: None });
         assert_eq!(Notifier::heard(&manager), ["RELOADING=1\nMONOTONIC_USEC=1000000000"]);
         let read = reloads.finished().await;
-        assert!(reloads.conclude(read, director.config()).is_none());
+        assert!(reloads.conclude(read).is_none());
         pulse
             .follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads, router: None });
         let rejected = "READY=1\nSTATUS=no virtual servers; the last reload was rejected";

@@ -3,6 +3,7 @@
 //! One is read at a time. Whoever asks during it gets the next one: the file may have changed after it was read.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -48,13 +49,11 @@ pub struct Reloads {
     path: PathBuf,
     strictness: Strictness,
     open: Open,
-    /// The configuration in force uses the kernel's IPVS.
-    is_ipvs_open: bool,
+    /// The last one that was put in force.
+    in_force: Arc<Config>,
     job: Option<JoinHandle<Read>>,
     /// Who waits for the one under way; bounded by the control socket's conversations.
     waiting: Vec<Waiter>,
-    /// The one under way may remove most of what is in force.
-    allows_removal: bool,
     /// Another one is wanted.
     next: Option<Next>,
     last: Option<(Instant, Read)>,
@@ -63,17 +62,16 @@ pub struct Reloads {
 }
 
 impl Reloads {
-    /// Reloads of this file, its unknown words treated in this way. IPVS is tried by `open` when one brings the first
-    /// that needs it.
-    pub fn new(path: PathBuf, strictness: Strictness, open: Open, is_ipvs_open: bool) -> Reloads {
+    /// Reloads of this file, its unknown words treated in this way, after the configuration that is in force. IPVS is
+    /// tried by `open` when one brings the first that needs it.
+    pub fn new(path: PathBuf, strictness: Strictness, open: Open, in_force: Arc<Config>) -> Reloads {
         Reloads {
             path,
             strictness,
             open,
-            is_ipvs_open,
+            in_force,
             job: None,
             waiting: Vec::new(),
-            allows_removal: false,
             next: None,
             last: None,
             accepted: 0,
@@ -86,7 +84,8 @@ impl Reloads {
         matches!(self.strictness, Strictness::Lenient)
     }
 
-    /// Begins one, or notes that another one is wanted after the one under way.
+    /// Begins one, which may remove most of what is in force or not, or notes that another one is wanted after the one
+    /// under way.
     pub fn begin(&mut self, waiter: Option<Waiter>, allows_removal: bool) {
         if self.job.is_some() {
             let next = self.next.get_or_insert_default();
@@ -96,17 +95,17 @@ impl Reloads {
             next.allows_removal |= allows_removal;
             return;
         }
-        self.allows_removal = allows_removal;
         info!("reading {}", self.path.display());
         self.waiting.extend(waiter);
-        let (path, strictness) = (self.path.clone(), self.strictness);
-        let open = (!self.is_ipvs_open).then_some(self.open);
+        let (path, strictness, in_force) = (self.path.clone(), self.strictness, Arc::clone(&self.in_force));
+        let open = in_force.ipvs_need().is_none().then_some(self.open);
         self.job = Some(tokio::task::spawn_blocking(move || {
             let read = read(&path, strictness);
-            match open {
+            let read = match open {
                 Some(open) => tried(read, &path, open),
                 None => read,
-            }
+            };
+            compared(read, &path, &in_force, allows_removal)
         }));
     }
 
@@ -122,16 +121,15 @@ impl Reloads {
     }
 
     /// Tells the verdict and begins the next one that is wanted; the configuration to put in force, if it is without
-    /// errors and removes no more of the one in force than was allowed.
-    pub fn conclude(&mut self, mut read: Read, in_force: &Config) -> Option<Config> {
-        self.compare(&mut read, in_force);
+    /// errors.
+    pub fn conclude(&mut self, mut read: Read) -> Option<Arc<Config>> {
         let path = self.path.display();
         for line in &read.warnings {
             warn!("reload: {line}");
         }
-        let config = read.config.take();
+        let config = read.config.take().map(Arc::new);
         if let Some(config) = &config {
-            self.is_ipvs_open = config.ipvs_need().is_some();
+            self.in_force = Arc::clone(config);
             self.accepted += 1;
             info!("reload: {path} is in force: {}", read.summary);
         } else {
@@ -158,28 +156,6 @@ impl Reloads {
             self.begin(None, next.allows_removal);
         }
         config
-    }
-
-    /// What the file changes; it is refused where it takes away so much that it is more likely torn than meant.
-    fn compare(&self, read: &mut Read, in_force: &Config) {
-        let Some(config) = &read.config else { return };
-        let removals = changes::removals(in_force, config).into_iter().map(|r| r.to_string());
-        if !self.allows_removal {
-            let path = self.path.display();
-            let next = "if it is meant so, `lvsd reload --allow-removal` puts it in force";
-            read.errors.extend(removals.map(|removal| format!("{path}: {removal}; {next}")));
-        } else {
-            read.warnings.extend(removals);
-        }
-        if !read.errors.is_empty() {
-            read.config = None;
-            return;
-        }
-        let mut all = changes::changes(in_force, config);
-        read.summary = changes::summary(&all);
-        read.more_changes = all.len().saturating_sub(CHANGES_LIMIT);
-        all.truncate(CHANGES_LIMIT);
-        read.changes = all;
     }
 
     /// How the last one ended.
@@ -242,6 +218,27 @@ fn tried(mut read: Read, path: &Path, open: Open) -> Read {
     read
 }
 
+/// With what it changes; refused where it takes away so much that it is more likely torn than meant.
+fn compared(mut read: Read, path: &Path, in_force: &Config, allows_removal: bool) -> Read {
+    let Some(config) = &read.config else { return read };
+    let removals: Vec<String> =
+        changes::removals(in_force, config).into_iter().map(|removal| removal.to_string()).collect();
+    if !allows_removal && !removals.is_empty() {
+        let path = path.display();
+        let next = "if it is meant so, `lvsd reload --allow-removal` puts it in force";
+        read.errors.extend(removals.into_iter().map(|removal| format!("{path}: {removal}; {next}")));
+        read.config = None;
+        return read;
+    }
+    read.warnings.extend(removals);
+    let mut all = changes::changes(in_force, config);
+    read.summary = changes::summary(&all);
+    read.more_changes = all.len().saturating_sub(CHANGES_LIMIT);
+    all.truncate(CHANGES_LIMIT);
+    read.changes = all;
+    read
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,19 +248,18 @@ mod tests {
     #[tokio::test]
     async fn who_asks_during_a_reload_hears_the_verdict_of_the_next() {
         let path = PathBuf::from("/nonexistent/keepalived.conf");
-        let mut reloads = Reloads::new(path, Strictness::Strict, without_ipvs, false);
+        let mut reloads = Reloads::new(path, Strictness::Strict, without_ipvs, Arc::default());
         let (first, first_verdict) = oneshot::channel();
         let (second, mut second_verdict) = oneshot::channel();
-        let in_force = Config::default();
         reloads.begin(Some(first), false);
         reloads.begin(Some(second), false);
         let read = reloads.finished().await;
-        assert!(reloads.conclude(read, &in_force).is_none());
+        assert!(reloads.conclude(read).is_none());
         assert!(matches!(first_verdict.await, Ok(Reply::Reload(outcome)) if !outcome.is_accepted));
         assert!(second_verdict.try_recv().is_err(), "its file may have changed since");
         assert!(reloads.is_under_way());
         let read = reloads.finished().await;
-        assert!(reloads.conclude(read, &in_force).is_none());
+        assert!(reloads.conclude(read).is_none());
         let Ok(Reply::Reload(outcome)) = second_verdict.await else { panic!("no verdict") };
         assert_eq!(outcome.errors, ["/nonexistent/keepalived.conf: there is no such file"]);
         assert_eq!((reloads.counts(), reloads.is_last_rejected()), ((0, 2), true));
@@ -283,10 +279,10 @@ mod tests {
             ("global_defs {\n    router_id ROUTER\n}\n", None),
         ] {
             std::fs::write(&path, text).unwrap();
-            let mut reloads = Reloads::new(path.clone(), Strictness::Strict, without_ipvs, false);
+            let mut reloads = Reloads::new(path.clone(), Strictness::Strict, without_ipvs, Arc::default());
             reloads.begin(None, false);
             let read = reloads.finished().await;
-            assert_eq!(reloads.conclude(read, &Config::default()).is_some(), need.is_none(), "{text}");
+            assert_eq!(reloads.conclude(read).is_some(), need.is_none(), "{text}");
             let errors = reloads.outcome(clock::now()).unwrap().errors;
             let said = format!(
                 "{}: {} needs IPVS: the kernel has no IPVS: modprobe ip_vs",
@@ -296,14 +292,14 @@ mod tests {
             assert_eq!(errors, need.map(|_| said).into_iter().collect::<Vec<_>>());
 
             // Where there is one it is put in force, and from then on the reconciler sees to what the kernel says.
-            let mut reloads = Reloads::new(path.clone(), Strictness::Strict, with_ipvs, false);
+            let mut reloads = Reloads::new(path.clone(), Strictness::Strict, with_ipvs, Arc::default());
             reloads.begin(None, false);
             let read = reloads.finished().await;
-            assert!(reloads.conclude(read, &Config::default()).is_some(), "{text}");
+            assert!(reloads.conclude(read).is_some(), "{text}");
             reloads.open = without_ipvs;
             reloads.begin(None, false);
             let read = reloads.finished().await;
-            assert!(reloads.conclude(read, &Config::default()).is_some(), "{text}");
+            assert!(reloads.conclude(read).is_some(), "{text}");
         }
         let _ = std::fs::remove_file(path);
     }

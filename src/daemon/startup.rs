@@ -28,6 +28,7 @@ use super::state_file::{self, RunDirectory};
 use super::sysctls::{self, Keeper, Kernel};
 use super::trackers::Trackers;
 use super::{clock, orphans, router, traps, web};
+use crate::config::changes::SHOWN;
 use crate::config::{Config, LifeScript, Strictness};
 use crate::director::Director;
 use crate::director::state::State;
@@ -256,9 +257,8 @@ async fn direct(
     let config = Arc::new(config);
     let mut leaks = LeakWatch::default();
     leaks.want(&config);
-    let is_ipvs_open = backend.is_some();
     let shell = Shell {
-        director: Director::new(config, state, seed(), now),
+        director: Director::new(Arc::clone(&config), state, seed(), now),
         router,
         guardian,
         level: None,
@@ -275,7 +275,7 @@ async fn direct(
         actuator: Actuator::new(backend, open_kernel),
         control,
         run_dir,
-        reloads: Reloads::new(options.config.clone(), options.strictness, open_kernel, is_ipvs_open),
+        reloads: Reloads::new(options.config.clone(), options.strictness, open_kernel, config),
         notifier: Notifier::from_environment(),
         sink,
         trackers,
@@ -303,8 +303,8 @@ fn warn_of_removals(state: &State, config: &Config) {
     let configured: BTreeSet<_> = config.virtual_servers.iter().map(|server| server.id).collect();
     let gone: Vec<_> = state.owned.iter().filter(|id| !configured.contains(id)).collect();
     if gone.len() * 2 > state.owned.len() {
-        let (some, owned) =
-            (gone.iter().take(5).map(ToString::to_string).collect::<Vec<_>>(), state.owned.len());
+        let some: Vec<_> = gone.iter().take(SHOWN).map(ToString::to_string).collect();
+        let owned = state.owned.len();
         warn!(
             "{} of the {owned} services of the last run are not in this configuration and will be removed ({}{})",
             gone.len(),
