@@ -144,10 +144,7 @@ impl Announcer {
             queue.waiting.retain(|a| a.instance != instance || a.link != link);
             dropped += before - queue.waiting.len();
         }
-        if let Some(waiting) = self.waiting.get_mut(instance) {
-            *waiting -= dropped.min(*waiting);
-        }
-        self.waiting.retain(|_, waiting| *waiting > 0);
+        no_longer_wait(&mut self.waiting, instance, dropped);
     }
 
     /// A lower priority was heard: when the second burst follows.
@@ -277,12 +274,7 @@ impl Announcer {
             while queue.next <= now
                 && let Some(announcement) = queue.pop(&self.blocked)
             {
-                if let Some(waiting) = self.waiting.get_mut(&announcement.instance) {
-                    *waiting -= 1;
-                    if *waiting == 0 {
-                        self.waiting.remove(&announcement.instance);
-                    }
-                }
+                no_longer_wait(&mut self.waiting, &announcement.instance, 1);
                 taken.push(announcement);
                 batch += 1;
                 if queue.spacing > Duration::ZERO {
@@ -303,6 +295,16 @@ impl Announcer {
         };
         let waiting = self.lanes.iter().filter(can_leave).map(|(_, queue)| queue.next);
         waiting.chain(self.plans.values().flat_map(Plan::times)).min()
+    }
+}
+
+/// So many announcements of an instance have left, or never will.
+fn no_longer_wait(waiting: &mut BTreeMap<String, usize>, instance: &str, count: usize) {
+    if let Some(known) = waiting.get_mut(instance) {
+        *known = known.saturating_sub(count);
+        if *known == 0 {
+            waiting.remove(instance);
+        }
     }
 }
 
