@@ -6,7 +6,7 @@
 //! others all day, and have thousands of them to read.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -20,7 +20,7 @@ use crate::director::reconcile::SWEEP_INTERVAL;
 use crate::net::door::{self, Marking, Neighbours};
 use crate::net::kernel::traffic::Refused;
 use crate::net::kernel::{Kernel, Told, Watch};
-use crate::net::types::{Host, LinkIndex, MacAddress, News, Prefix};
+use crate::net::types::{Host, LinkIndex, MacAddress, News};
 use crate::time::Instant;
 
 /// From the end of one look to the beginning of the next, whatever happens meanwhile.
@@ -195,9 +195,11 @@ impl DoorKeeper {
                 is_peer && !self.known_macs.get(&heard.ip).is_some_and(|macs| macs.contains(&heard.mac))
             }
             News::Link(link) => self.host.as_ref().is_none_or(|host| {
-                host.links.get(&link.index) != Some(link) && has_addresses(host, link.index)
+                host.links.get(&link.index) != Some(link) && host.addresses.of(link.index).next().is_some()
             }),
-            News::LinkGone(index) => self.host.as_ref().is_none_or(|host| has_addresses(host, *index)),
+            News::LinkGone(index) => {
+                self.host.as_ref().is_none_or(|host| host.addresses.of(*index).next().is_some())
+            }
             News::Address(held) => {
                 self.host.as_ref().is_none_or(|host| host.addresses.get(held.link, held.prefix) != Some(held))
             }
@@ -353,10 +355,6 @@ pub fn around(host: &Host) -> Around {
     }
 }
 
-fn has_addresses(host: &Host, link: LinkIndex) -> bool {
-    host.addresses.from(link, Prefix { ip: Ipv4Addr::UNSPECIFIED.into(), length: 0 }).next().is_some()
-}
-
 async fn ended(job: &mut Option<JoinHandle<(Memory, Found)>>) -> (Memory, Found) {
     let Some(job) = job else { return std::future::pending().await };
     job.await.unwrap_or_else(|error| {
@@ -375,7 +373,7 @@ async fn heard(watch: &mut Option<Watch>) -> Result<Told, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::types::{HeldAddress, Link};
+    use crate::net::types::{HeldAddress, Link, Prefix};
 
     #[tokio::test]
     async fn links_of_containers_cost_no_look_and_own_links_and_addresses_do() {

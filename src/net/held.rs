@@ -55,9 +55,22 @@ impl HeldAddresses {
         self.all.remove(&(link, prefix)).is_some()
     }
 
+    /// A link went with all its addresses.
+    pub fn remove_all(&mut self, link: LinkIndex) {
+        let gone: Vec<Prefix> = self.of(link).map(|held| held.prefix).collect();
+        for prefix in gone {
+            self.remove(link, prefix);
+        }
+    }
+
     /// The address of a link with that prefix length.
     pub fn get(&self, link: LinkIndex, prefix: Prefix) -> Option<&HeldAddress> {
         self.all.get(&(link, prefix)).map(|listed| &listed.held)
+    }
+
+    /// Those of a link, by number.
+    pub fn of(&self, link: LinkIndex) -> impl Iterator<Item = &HeldAddress> {
+        self.from(link, Prefix { ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED), length: 0 })
     }
 
     /// Those of a link from a prefix on, by number.

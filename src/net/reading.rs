@@ -45,7 +45,7 @@ impl Host {
             News::Link(link) => drop(self.links.insert(link.clone())),
             News::LinkGone(index) => {
                 self.links.remove(*index);
-                self.addresses.retain(|held| held.link != *index);
+                self.addresses.remove_all(*index);
             }
             News::Address(held) => {
                 self.addresses.insert(*held);

@@ -399,12 +399,12 @@ impl Holdings {
         match op {
             Op::AddAddress(address) => {
                 if let Some((link, place)) = believed {
-                    set_address(host, held(link, place.1, address.scope));
+                    host.addresses.insert(held(link, place.1, address.scope));
                 }
             }
             Op::RemoveAddress { .. } => {
                 if let Some((link, place)) = believed {
-                    remove_address(host, link, place.1);
+                    host.addresses.remove(link, place.1);
                 }
             }
             Op::RemoveRoute(_) | Op::RemoveRule(_) => {
@@ -571,21 +571,4 @@ pub fn prefixes_of(host: &Host, link: LinkIndex, ip: IpAddr) -> impl Iterator<It
 /// Whether a link has that address with that prefix length.
 pub fn is_present(host: &Host, link: LinkIndex, prefix: Prefix) -> bool {
     host.addresses.get(link, prefix).is_some()
-}
-
-/// A link has that address, whatever it was before.
-pub fn set_address(host: &mut Host, address: HeldAddress) {
-    host.addresses.insert(address);
-}
-
-/// A link has no address.
-pub fn remove_addresses(host: &mut Host, link: LinkIndex) {
-    for held in host.addresses.listed(link) {
-        host.addresses.remove(link, held.prefix);
-    }
-}
-
-/// A link does not have that address.
-pub fn remove_address(host: &mut Host, link: LinkIndex, prefix: Prefix) {
-    host.addresses.remove(link, prefix);
 }

@@ -125,6 +125,17 @@ impl Member {
         }
     }
 
+    /// When the first of its timers ends.
+    pub fn deadline(&self) -> Option<Instant> {
+        let timers = [self.instance.timer(), self.instance.episode_ends(), self.speakers.next_end()];
+        timers.into_iter().flatten().min()
+    }
+
+    /// Whether one of its timers has ended.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.deadline().is_some_and(|at| at <= now)
+    }
+
     /// It was Master in the life before, and nothing keeps it from being so in this one.
     pub fn goes_on(&self) -> bool {
         self.is_inherited && self.state() == State::Init && self.fault.is_none() && self.waits_for.is_none()

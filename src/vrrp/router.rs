@@ -17,7 +17,7 @@ use super::drops::Drops;
 use super::event::Event;
 use super::exchange::{DirectorLevel, Effect, Endpoint, Input, State, Testament};
 use super::group::Group;
-use super::holdings::{self, Holdings};
+use super::holdings::Holdings;
 use super::instance::Reaction;
 use super::listening::Listening;
 use super::member::Member;
@@ -222,9 +222,7 @@ impl Router {
         // While everything that arrived is being told, no timer decides.
         let is_draining = self.drain.is_some();
         let announcer = self.announcer.deadline().filter(|_| !is_draining);
-        let members = self.members.values().filter(|_| !is_draining).flat_map(|m| {
-            [m.instance.timer(), m.instance.episode_ends(), m.speakers.next_end()].into_iter().flatten()
-        });
+        let members = self.members.values().filter(|_| !is_draining).filter_map(Member::deadline);
         own.into_iter().flatten().chain(announcer).chain(members).min()
     }
 
@@ -311,9 +309,8 @@ impl Router {
             News::LinkGone(index) => {
                 self.unsteady.forget(*index);
                 self.announceable.forget(*index);
-                if let Some(link) = host.links.remove(*index) {
+                if let Some(link) = host.links.get(index) {
                     self.announcer.unblock(&link.name);
-                    holdings::remove_addresses(host, *index);
                     if concerns.link(&link.name) {
                         self.cause = format!("interface {} went", link.name);
                         self.is_dirty = true;
@@ -325,17 +322,16 @@ impl Router {
                     self.cause = format!("address {} came", held.prefix);
                     self.is_dirty = true;
                 }
-                holdings::set_address(host, *held);
             }
             News::AddressGone(held) => {
                 if concerns_address(host, held) {
                     self.cause = format!("address {} went", held.prefix);
                     self.is_dirty = true;
                 }
-                holdings::remove_address(host, held.link, held.prefix);
             }
             News::Link(_) | News::RouteGone(_) | News::RuleGone(_) | News::Neighbour(_) => {}
         }
+        host.hear(news);
     }
 
     fn drained(&mut self, now: Instant, out: &mut Vec<Effect>) {
@@ -405,11 +401,7 @@ impl Router {
     }
 
     fn run_timers(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let is_any_due = self.members.values().any(|m| {
-            is_due(m.instance.timer()) || is_due(m.instance.episode_ends()) || is_due(m.speakers.next_end())
-        });
-        if self.is_draining() || !is_any_due {
+        if self.is_draining() || !self.members.values().any(|m| m.is_due(now)) {
             return;
         }
         let deaf = self.members.values().filter(|m| m.instance.must_listen_first(now));
@@ -444,10 +436,7 @@ impl Router {
 
     /// Every timer that is due decides.
     fn fire(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let due = self.members.iter().filter(|(_, m)| {
-            is_due(m.instance.timer()) || is_due(m.instance.episode_ends()) || is_due(m.speakers.next_end())
-        });
+        let due = self.members.iter().filter(|(_, m)| m.is_due(now));
         for name in due.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             let Some(member) = self.members.get_mut(&name) else { continue };
             if member.instance.episode_ends().is_some_and(|at| at <= now)

@@ -103,7 +103,8 @@ impl Holdings {
                 continue;
             }
             // An IPv6 address is there once: with another length it makes room.
-            let makes_room = is_changed || (prefix.ip.is_ipv6() && self.is_wanted_otherwise(&place));
+            let makes_room =
+                is_changed || (prefix.ip.is_ipv6() && self.index.has_address(&place.0, prefix.ip));
             if !is_ours {
                 self.events.push(Event::LeftOver { prefix, link: place.0, is_adopted: false });
             }
@@ -140,10 +141,6 @@ impl Holdings {
             let want = self.index.address(&self.wanted, &key);
             self.ours.contains_key(&key) && want.is_some_and(|want| !want.instance.is_empty())
         })
-    }
-
-    fn is_wanted_otherwise(&self, (link, prefix): &AddressKey) -> bool {
-        self.index.has_address(link, prefix.ip)
     }
 
     fn is_replaced(&self, route: &Route) -> bool {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::index::{of_route, of_rule};
 use super::{Holdings, Key};
-use crate::net::types::{HeldAddress, Host, LinkIndex, Prefix, Route, Rule};
+use crate::net::types::{HeldAddress, Host, Prefix, Route, Rule};
 use crate::time::Instant;
 
 impl Holdings {
@@ -84,7 +84,7 @@ impl Holdings {
             self.done.retain(|key| !leans(key));
         }
         let is_other = |h: &HeldAddress| h.prefix.ip.is_ipv4() && h.prefix != held.prefix;
-        if !addresses_of(host, held.link).any(is_other) {
+        if !host.addresses.of(held.link).any(is_other) {
             self.forget_through(link);
         }
     }
@@ -122,9 +122,4 @@ fn is_route_or_rule(key: &Key) -> bool {
 /// All hops of a route are there.
 fn is_whole(wanted: &Route, shown: &Route) -> bool {
     wanted.is_same(shown) && wanted.canonical().hops.len() == shown.hops.len()
-}
-
-/// The addresses of a link.
-pub(super) fn addresses_of(host: &Host, link: LinkIndex) -> impl Iterator<Item = &HeldAddress> {
-    host.addresses.from(link, Prefix { ip: IpAddr::from([0, 0, 0, 0]), length: 0 })
 }
