@@ -5,16 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::event::epoll;
+use rustix::event::epoll::EventFlags;
 use rustix::net::sockopt::set_socket_send_buffer_size_force;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-use tokio::io::unix::AsyncFd;
 
-use crate::net::kernel::register;
+use super::epoll_set::EpollSet;
 use crate::net::types::LinkIndex;
 use crate::time::Instant;
 
@@ -22,14 +20,12 @@ use crate::time::Instant;
 const RETRY: Duration = Duration::from_millis(10);
 /// Room for frames in bytes as the kernel counts them, some thousand; the system's default is a fifth of it.
 const SEND_BUFFER: usize = 1 << 20;
-/// Links that are looked at in one go.
-const MAX_READY: usize = 64;
 
 /// See the module.
 pub(super) struct Frames {
     outlets: BTreeMap<LinkIndex, Outlet>,
     /// Tells which full ones have room.
-    ready: AsyncFd<OwnedFd>,
+    ready: EpollSet,
 }
 
 /// A link's socket. It is of no protocol, so it receives nothing.
@@ -53,8 +49,7 @@ impl Frames {
     /// The kernel's: `PermissionDenied` without CAP_NET_RAW.
     pub(super) fn new() -> io::Result<Frames> {
         open()?;
-        let ready = register(epoll::create(epoll::CreateFlags::CLOEXEC)?)?;
-        Ok(Frames { outlets: BTreeMap::new(), ready })
+        Ok(Frames { outlets: BTreeMap::new(), ready: EpollSet::new()? })
     }
 
     /// Sends a frame by the link of that number and name; its first bytes say whom to. False: there is no room, and
@@ -81,11 +76,8 @@ impl Frames {
         let Err(error) = send(&outlet.socket, link, frame) else { return Ok(true) };
         let retry = match error.raw_os_error() {
             Some(libc::EAGAIN) => {
-                let flags = epoll::EventFlags::OUT | epoll::EventFlags::ONESHOT;
-                let data = epoll::EventData::new_u64(u64::from(link.0));
-                let epoll = self.ready.get_ref();
-                let watched = epoll::modify(epoll, &outlet.socket, data, flags)
-                    .or_else(|_| epoll::add(epoll, &outlet.socket, data, flags));
+                let once = EventFlags::OUT | EventFlags::ONESHOT;
+                let watched = self.ready.watch(&outlet.socket, u64::from(link.0), once);
                 watched.is_err().then_some(now + RETRY)
             }
             Some(libc::ENOBUFS) => Some(now + RETRY),
@@ -102,27 +94,12 @@ impl Frames {
 
     /// Waits until a full link may have room.
     pub(super) async fn writable(&self) {
-        loop {
-            // It fails when the event loop ends, and then nothing waits any more.
-            let Ok(mut guard) = self.ready.readable().await else { return std::future::pending().await };
-            if !is_quiet(self.ready.get_ref()) {
-                guard.retain_ready();
-                return;
-            }
-            guard.clear_ready();
-        }
+        self.ready.wait().await;
     }
 
     /// The names of links that were full and have room.
     pub(super) fn take_writable(&mut self, now: Instant) -> Vec<String> {
-        let mut events = [MaybeUninit::uninit(); MAX_READY];
-        let timeout = rustix::time::Timespec::default();
-        let told = epoll::wait(self.ready.get_ref(), &mut events, Some(&timeout));
-        let told: &[epoll::Event] = told.as_ref().map_or(&[], |(told, _)| told);
-        let told = told.iter().filter_map(|event| {
-            let data = event.data;
-            u32::try_from(data.u64()).ok().map(LinkIndex)
-        });
+        let told = self.ready.ready().into_iter().filter_map(|key| u32::try_from(key).ok().map(LinkIndex));
         let due = self.outlets.iter().filter(|(_, outlet)| {
             outlet.full.as_ref().and_then(|full| full.retry).is_some_and(|at| at <= now)
         });
@@ -149,11 +126,6 @@ fn open() -> io::Result<OwnedFd> {
     // It needs CAP_NET_ADMIN over the whole machine; without it more frames are given back.
     let _ = set_socket_send_buffer_size_force(&socket, SEND_BUFFER);
     Ok(socket)
-}
-
-fn is_quiet(epoll: &OwnedFd) -> bool {
-    let mut poll = [rustix::event::PollFd::new(epoll, rustix::event::PollFlags::IN)];
-    rustix::event::poll(&mut poll, Some(&rustix::time::Timespec::default())).is_ok_and(|ready| ready == 0)
 }
 
 fn send(socket: &OwnedFd, link: LinkIndex, frame: &[u8]) -> io::Result<()> {

@@ -7,19 +7,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, ErrorKind};
-use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::event::epoll;
+use rustix::event::epoll::EventFlags;
 use socket2::Socket;
-use tokio::io::unix::AsyncFd;
 
+use super::epoll_set::EpollSet;
 use super::frames::Frames;
 use super::receive::{Buffer, receive};
 use super::socket;
-use crate::net::kernel::register;
 use crate::net::types::LinkIndex;
 use crate::time::Instant;
 use crate::vrrp::exchange::{Datagram, Endpoint, Transmission};
@@ -27,8 +25,6 @@ use crate::vrrp::listening::{Listening, SocketFailure, SocketStep};
 
 /// Between two attempts to open a socket.
 const RETRY: Duration = Duration::from_secs(1);
-/// Sockets looked at in one go.
-const MAX_READY: usize = 64;
 /// Packets taken from one socket before the next has its turn.
 const TURN: usize = 16;
 /// Until a packet is tried again that a full queue did not take, and for how long it is worth that: the next
@@ -75,7 +71,7 @@ pub(super) struct Wire {
     /// What became of their sockets, as it was reported last.
     reported: Listening,
     /// Tells which ears have something to hear: level-triggered, so that what is left is told again.
-    ready: AsyncFd<OwnedFd>,
+    ready: EpollSet,
     frames: Frames,
     buffer: Buffer,
     is_opening: bool,
@@ -97,7 +93,7 @@ impl Wire {
             next_key: 0,
             endpoints: BTreeSet::new(),
             reported: Listening::default(),
-            ready: register(epoll::create(epoll::CreateFlags::CLOEXEC)?)?,
+            ready: EpollSet::new()?,
             frames: Frames::new()?,
             buffer: Buffer::default(),
             is_opening: false,
@@ -125,8 +121,7 @@ impl Wire {
             if stays {
                 ears.remove(ear);
             } else if let Attempt::Open(socket) = std::mem::replace(&mut old.state, Attempt::UnderWay) {
-                // It fails for one that is not watched only.
-                let _ = epoll::delete(self.ready.get_ref(), &socket);
+                self.ready.forget(&socket);
                 self.closing.push(socket.into());
             }
             stays
@@ -202,9 +197,7 @@ impl Wire {
                 continue;
             };
             let opened = opened.and_then(|socket| {
-                let data = epoll::EventData::new_u64(key);
-                let added = epoll::add(self.ready.get_ref(), &socket, data, epoll::EventFlags::IN);
-                socket::at(SocketStep::Watch, added.map_err(io::Error::from))?;
+                socket::at(SocketStep::Watch, self.ready.watch(&socket, key, EventFlags::IN))?;
                 Ok(socket)
             });
             told.extend(wanted.opened(now, "hear", opened));
@@ -227,21 +220,13 @@ impl Wire {
 
     /// Waits until there may be something to hear.
     pub(super) async fn readable(&self) {
-        loop {
-            // It fails when the event loop ends, and then nobody waits any more.
-            let Ok(mut guard) = self.ready.readable().await else { return std::future::pending().await };
-            if !ready(self.ready.get_ref()).is_empty() {
-                guard.retain_ready();
-                return;
-            }
-            guard.clear_ready();
-        }
+        self.ready.wait().await;
     }
 
     /// Takes what has arrived: a turn for each socket that has something.
     pub(super) fn hear(&mut self) -> Vec<Datagram> {
         let mut heard = Vec::new();
-        for key in ready(self.ready.get_ref()) {
+        for key in self.ready.ready() {
             if let Some((ear, Wanted { state: Attempt::Open(socket), .. })) = self.ears.get(&key) {
                 for _ in 0..TURN {
                     match receive(socket.as_fd(), ear.protocol, &mut self.buffer) {
@@ -390,18 +375,4 @@ fn ear_of(endpoint: &Endpoint) -> Ear {
 
 fn mouth_of(endpoint: &Endpoint) -> Mouth {
     (endpoint.link, endpoint.protocol, endpoint.source)
-}
-
-/// The ears that have something to hear.
-fn ready(epoll: &OwnedFd) -> Vec<u64> {
-    let mut events = [MaybeUninit::uninit(); MAX_READY];
-    // Interrupted or not: who waits is told again.
-    let told = epoll::wait(epoll, &mut events, Some(&rustix::time::Timespec::default()));
-    let told: &[epoll::Event] = told.as_ref().map_or(&[], |(told, _)| told);
-    told.iter()
-        .map(|event| {
-            let data = event.data;
-            data.u64()
-        })
-        .collect()
 }

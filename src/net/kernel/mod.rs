@@ -33,7 +33,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use self::decode::{ShownAddress, ShownLink};
 use self::talk::Talk;
 use self::vmac::Vmacs;
-pub use self::watch::{Told, Watch, register};
+pub use self::watch::{Told, Watch, is_quiet, register};
 use super::sysctl;
 use super::types::{Host, LinkIndex, Neighbour, Prefix};
 use crate::netlink::request::Request;

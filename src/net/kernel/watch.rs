@@ -105,8 +105,7 @@ impl Watch {
 
     /// Whether no news wait to be read.
     pub fn is_dry(&self) -> bool {
-        let mut poll = [PollFd::new(self.socket.get_ref(), PollFlags::IN)];
-        rustix::event::poll(&mut poll, Some(&Timespec::default())).is_ok_and(|ready| ready == 0)
+        is_quiet(self.socket.get_ref())
     }
 
     /// The next news, some datagrams at once; waits for them. To stop waiting loses none.
@@ -251,4 +250,10 @@ pub fn register(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     #[allow(unsafe_code)]
     let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
     registered.map_err(io::Error::from)
+}
+
+/// Whether there is nothing to read from a socket now, without waiting.
+pub fn is_quiet(socket: &OwnedFd) -> bool {
+    let mut poll = [PollFd::new(socket, PollFlags::IN)];
+    rustix::event::poll(&mut poll, Some(&Timespec::default())).is_ok_and(|ready| ready == 0)
 }
