@@ -329,7 +329,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ),
     scenario(
         "own-addresses",
-        "a VIP the kernel prefers, a sorry server on the director, a routed VIP: nobody is out, all are served",
+        "a VIP the kernel prefers, a sorry server on the director, a routed VIP: no server is taken out, all clients are served",
         400,
         own_addresses::run,
     ),

@@ -97,7 +97,8 @@ pub(super) fn of_this_host(error: &io::Error) -> Cow<'static, str> {
 mod tests {
     use super::*;
 
-    /// Every errno that a check has met, synchronous and not; `integration/scenarios/errno` tries each of them.
+    /// Every errno that a check has met, synchronous and not; `integration/scenarios/check_errors` tries what the lab can
+    /// bring about.
     #[test]
     fn what_clients_would_meet_is_the_servers_failure_and_all_else_cannot_be_asked() {
         use When::{Answered, Connecting, Preparing};

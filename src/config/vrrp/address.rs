@@ -13,6 +13,10 @@ use crate::vrrp::settings::Peer;
 use super::line::{Line, lines};
 use super::names::Names;
 
+/// What `no_track` means.
+pub const UNTRACKED: &str =
+    "Do not put it back when another program removes it, and do not follow its interface.";
+
 /// The table of YAML's mappings.
 pub const TABLE: &str = "address";
 /// The same of peers.
@@ -107,11 +111,7 @@ pub const ADDRESS: Table<More> = Table::of(
         flag("mngtmpaddr", |o| &mut o.manages_temporary, "The kernel makes temporary addresses of it."),
         flag("noprefixroute", |o| &mut o.no_prefix_route, "Do not make a route to its network."),
         flag("autojoin", |o| &mut o.joins, "Join its group, where it is a multicast address."),
-        flag(
-            "no_track",
-            |o| &mut o.is_untracked,
-            "Do not put it back when somebody removes it, and do not follow its interface.",
-        ),
+        flag("no_track", |o| &mut o.is_untracked, UNTRACKED),
         Keyword::new(
             "use_vmac",
             Kind::Words { what: "", min: 0, max: 0, read: |_, _, _| {} },

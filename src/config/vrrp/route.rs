@@ -11,7 +11,7 @@ use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
 
-use super::address::prefixed;
+use super::address::{UNTRACKED, prefixed};
 use super::line::Line;
 use super::names::{self, Names};
 
@@ -19,8 +19,6 @@ use super::names::{self, Names};
 pub const TABLE: &str = "route";
 /// The same of next hops.
 pub const HOP_TABLE: &str = "next_hop";
-/// What `no_track` means.
-pub const UNTRACKED: &str = "Do not put it back when somebody removes it, and do not follow its interface.";
 /// The protocol of routes of keepalived's kind (RTPROT_KEEPALIVED).
 const PROTOCOL: u8 = 18;
 const MAX_HOPS: usize = 64;

@@ -8,9 +8,10 @@ use crate::syntax::source::Span;
 use crate::syntax::tree::Node;
 use crate::syntax::value::Wrong;
 
+use super::address::UNTRACKED;
 use super::line::Line;
 use super::names::{self, Names};
-use super::route::{UNTRACKED, network};
+use super::route::network;
 
 /// The table of YAML's mappings.
 pub const TABLE: &str = "rule";

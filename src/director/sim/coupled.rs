@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stories::{config, started, tcp_server};
+use super::stories::{config, started, sync_daemon, tcp_server};
 use super::world::World;
 use crate::config::{Config, Global, VirtualServer};
 use crate::director::Input;
 use crate::director::coupling::HostForwards;
 use crate::ipvs::backend::{Backend, Op, Scope, Snapshot};
 use crate::ipvs::scheduler::Scheduler;
-use crate::ipvs::types::{Forwarding, SyncDaemon, SyncRole};
+use crate::ipvs::types::{Forwarding, SyncRole};
 use crate::vrrp::exchange::{DirectorLevel, InstanceLevel, State};
 
 const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
@@ -97,17 +97,8 @@ fn lost_quorum_counts_where_the_operator_says_so() {
 #[test]
 fn the_sync_daemon_follows_its_instance_and_never_two_run() {
     let mut world = World::new(1);
-    let half = |role| SyncDaemon {
-        role,
-        interface: "eth0".to_owned(),
-        sync_id: 5,
-        max_len: None,
-        group: None,
-        port: None,
-        ttl: None,
-    };
     let global = Global {
-        sync_daemons: vec![half(SyncRole::Master), half(SyncRole::Backup)],
+        sync_daemons: [SyncRole::Master, SyncRole::Backup].map(sync_daemon).to_vec(),
         sync_follows: Some("VI_1".to_owned()),
         ..Global::default()
     };

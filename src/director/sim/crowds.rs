@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::stories::{
-    SECONDS_TO_NOTICE, config, real, real_server, spec, started, tcp_server, told, weights,
+    SECONDS_TO_NOTICE, config, real, real_server, spec, started, sync_daemon, tcp_server, told, weights,
 };
 use super::world::{Server, World};
 use crate::check::outcome::{Outcome, Phase};
@@ -85,15 +85,7 @@ fn another_scheduler_is_taken_at_once_though_the_first_was_refused() {
 #[test]
 fn a_sync_daemon_the_kernel_refuses_shows_in_the_status() {
     let mut world = World::new(1);
-    let daemon = SyncDaemon {
-        role: SyncRole::Master,
-        interface: "nosuch".to_owned(),
-        sync_id: 5,
-        max_len: None,
-        group: None,
-        port: None,
-        ttl: None,
-    };
+    let daemon = SyncDaemon { interface: "nosuch".to_owned(), ..sync_daemon(SyncRole::Master) };
     world.kernel.set_interface("nosuch", false);
     let global = Global { sync_daemons: vec![daemon], ..Global::default() };
     world.start(&Arc::new(Config { global, virtual_servers: vec![tcp_server()], ..Config::default() }));

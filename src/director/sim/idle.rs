@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stories::{config, rr, tcp_server, told};
+use super::stories::{config, rr, sync_daemon, tcp_server, told};
 use super::world::World;
 use crate::config::{Config, Global, TimeoutOptions};
 use crate::director::Input;
 use crate::ipvs::backend::{Backend, Op};
-use crate::ipvs::types::{Family, ServiceKey, SyncDaemon, SyncRole};
+use crate::ipvs::types::{Family, ServiceKey, SyncRole};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const FOREIGN: ServiceKey = ServiceKey::Fwmark { family: Family::Inet, mark: 7 };
@@ -81,15 +81,7 @@ fn what_a_predecessor_left_is_forgotten_where_the_kernel_has_lost_ipvs() {
 
 #[test]
 fn timeouts_or_a_sync_daemon_alone_open_ipvs_too_and_are_put_back() {
-    let daemon = SyncDaemon {
-        role: SyncRole::Backup,
-        interface: "eth0".to_owned(),
-        sync_id: 5,
-        max_len: None,
-        group: None,
-        port: None,
-        ttl: None,
-    };
+    let daemon = sync_daemon(SyncRole::Backup);
     let timeouts = TimeoutOptions { tcp: Some(60), ..TimeoutOptions::default() };
     for global in
         [Global { timeouts, ..Global::default() }, Global { sync_daemons: vec![daemon], ..Global::default() }]

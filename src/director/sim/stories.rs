@@ -447,15 +447,7 @@ fn services_left_by_a_predecessor_and_configured_no_more_are_removed() {
 #[test]
 fn timeouts_and_sync_daemons_are_set_and_put_back() {
     let mut world = World::new(1);
-    let daemon = SyncDaemon {
-        role: SyncRole::Master,
-        interface: "eth0".to_owned(),
-        sync_id: 5,
-        max_len: None,
-        group: None,
-        port: None,
-        ttl: None,
-    };
+    let daemon = sync_daemon(SyncRole::Master);
     let timeouts = TimeoutOptions { tcp: Some(77), tcp_fin: Some(0), udp: None };
     let global = Global { timeouts, sync_daemons: vec![daemon], ..Global::default() };
     world.start(&Arc::new(Config { global, virtual_servers: vec![tcp_server()], ..Config::default() }));
@@ -674,6 +666,19 @@ pub(super) fn started(server: VirtualServer) -> (World, Arc<Config>) {
     assert_eq!(told(&world, "ready"), 1);
     assert_eq!(world.broken, Vec::<String>::new());
     (world, config)
+}
+
+/// One of IPVS' sync daemons, at eth0.
+pub(super) fn sync_daemon(role: SyncRole) -> SyncDaemon {
+    SyncDaemon {
+        role,
+        interface: "eth0".to_owned(),
+        sync_id: 5,
+        max_len: None,
+        group: None,
+        port: None,
+        ttl: None,
+    }
 }
 
 pub(super) fn config(server: VirtualServer) -> Arc<Config> {
