@@ -27,8 +27,8 @@ const MAX_WORDS: usize = 256;
 pub struct CommandOptions {
     /// The program and its arguments.
     pub words: Vec<String>,
-    /// What in it only a shell would understand.
-    pub sign: Option<Sign>,
+    /// What in it only a shell would understand; rare, and the options of a real server have two commands.
+    pub sign: Option<Box<Sign>>,
     /// Where it is.
     pub span: Span,
     /// `USER [GROUP]`.
@@ -67,7 +67,7 @@ pub fn read(slot: &mut Slot<CommandOptions>, node: &Node, reader: &mut Reader<'_
     let Some((first, user)) = node.values.split_first() else { return };
     if let Some(words) = words(first, &node.keyword, reader) {
         let user = UserOptions::new(user);
-        let sign = shell::sign(first);
+        let sign = shell::sign(first).map(Box::new);
         reader.store(slot, node, CommandOptions { words, sign, span: node.span(), user });
     }
 }
