@@ -491,9 +491,11 @@ fn lvs_sync_daemon(options: &mut GlobalOptions, node: &Node, reader: &mut Reader
             _ => daemon.ttl = byte,
         }
     }
+    if options.sync.is_none() {
+        options.sync_has_id = has_id;
+        options.sync_follows = follows;
+    }
     // Without an instance to follow, keepalived runs both halves.
-    options.sync_has_id = has_id;
-    options.sync_follows = follows;
     let backup = SyncDaemon { role: SyncRole::Backup, ..daemon.clone() };
-    reader.store(&mut options.sync, node, vec![daemon, backup]);
+    reader.store_first(&mut options.sync, node, vec![daemon, backup]);
 }

@@ -78,13 +78,22 @@ impl Reader<'_> {
     /// Stores an option; the last one written counts.
     pub fn store<V>(&mut self, slot: &mut Slot<V>, node: &Node, value: V) {
         if let Some(first) = slot.replace(Spanned { value, span: node.span() }) {
-            let problem = self.lapsed(
-                node.keyword.span,
-                format!("`{}` is given twice", &*node.keyword),
-                ": the last one counts",
-            );
-            self.diagnostics.push(problem.at(first.span, "the first one is here"));
+            self.twice(node, first.span, ": the last one counts");
         }
+    }
+
+    /// Stores an option of which keepalived takes the first one, and ignores those that follow.
+    pub fn store_first<V>(&mut self, slot: &mut Slot<V>, node: &Node, value: V) {
+        match slot {
+            Some(first) => self.twice(node, first.span, ": the first one counts"),
+            None => *slot = Some(Spanned { value, span: node.span() }),
+        }
+    }
+
+    fn twice(&mut self, node: &Node, first: Span, then: &str) {
+        let text = format!("`{}` is given twice", &*node.keyword);
+        let problem = self.lapsed(node.keyword.span, text, then);
+        self.diagnostics.push(problem.at(first, "the first one is here"));
     }
 
     /// Says that a word is not the value wanted. A value out of range is a warning, as keepalived goes on with

@@ -488,7 +488,7 @@ warning: `old_unicast_checksum` is ignored: checksums of keepalived before 1.3.7
 19 |     old_unicast_checksum never
    |     ^^^^^^^^^^^^^^^^^^^^
 
-warning: vrrp_instance VI_1 follows `eth0` twice: the last one counts
+warning: vrrp_instance VI_1 follows `eth0` twice: the first one counts
   --> keepalived.conf:31:9
    |
 31 |         eth0

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Class, Config, Loaded, MemoryFiles, Strictness, load_from};
+use super::{Class, Config, Loaded, MemoryFiles, Strictness, load_from, messages, read};
 use crate::net::types::{Hop, RouteKind, RuleAction};
 use crate::vrrp::settings::{
     ArgumentMatch, Authentication, Beginning, Checksum, Family, HmacMode, InstanceSettings, LinkDelays,
@@ -375,6 +375,30 @@ fn sync_daemons_that_follow_an_instance_have_its_number() {
         );
         assert_eq!(global.sync_follows.as_deref(), (!words.is_empty()).then_some("VI"));
     }
+}
+
+/// Where keepalived says "already specified - ignoring".
+#[test]
+fn of_scripts_sync_daemons_and_what_is_followed_the_first_one_counts() {
+    let loaded = read(
+        "global_defs {\nlvs_sync_daemon eth0 VI id 5\nlvs_sync_daemon eth1 id 6\nnotify_fifo /run/a\nnotify_fifo /run/b\n}\n\
+         track_file f {\nfile /a\nfile /b\nweight 4\nweight 5\n}\n\
+         vrrp_track_process p {\nprocess a\nprocess b\nweight 4\nweight 5\n}\n\
+         vrrp_instance VI {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {\n10.0.0.9/24\n}\n\
+         notify_master /bin/a\nnotify_master /bin/b\ntrack_file {\nf weight 6\nf weight 7\n}\ntrack_process {\np\n}\n}\n",
+    );
+    let twice = loaded.diagnostics.iter().filter(|d| d.message.ends_with("twice: the first one counts"));
+    assert_eq!(twice.count(), 8, "{}", messages(&loaded.diagnostics));
+    let config = config(loaded);
+    let daemon = &config.global.sync_daemons[0];
+    assert_eq!((&*daemon.interface, daemon.sync_id), ("eth0", 5));
+    assert_eq!(config.global.sync_follows.as_deref(), Some("VI"));
+    let instance = &config.vrrp.instances[0];
+    assert_eq!(
+        instance.notify.master.as_ref().map(|command| command.words.join(" ")).as_deref(),
+        Some("/bin/a")
+    );
+    assert_eq!(instance.tracks.iter().map(|track| track.weight).collect::<Vec<_>>(), [6, 4]);
 }
 
 #[test]

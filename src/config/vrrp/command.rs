@@ -68,7 +68,7 @@ pub fn read(slot: &mut Slot<CommandOptions>, node: &Node, reader: &mut Reader<'_
     if let Some(words) = words(first, &node.keyword, reader) {
         let user = UserOptions::new(user);
         let sign = shell::sign(first).map(Box::new);
-        reader.store(slot, node, CommandOptions { words, sign, span: node.span(), user });
+        reader.store_first(slot, node, CommandOptions { words, sign, span: node.span(), user });
     }
 }
 

@@ -28,6 +28,8 @@ pub struct ProcessOptions {
 }
 
 impl HasWeight for ProcessOptions {
+    const FIRST_COUNTS: bool = true;
+
     fn weight(&mut self) -> &mut Slot<WeightOptions> {
         &mut self.weight
     }
@@ -96,7 +98,7 @@ fn process(options: &mut ProcessOptions, node: &Node, reader: &mut Reader<'_>) {
     if words.is_empty() {
         return reader.error(node.span(), "`process` is empty");
     }
-    reader.store(&mut options.command, node, words);
+    reader.store_first(&mut options.command, node, words);
 }
 
 /// Reads `vrrp_track_process NAME`.

@@ -156,6 +156,11 @@ impl Resolve<'_> {
                        target: fn(String) -> TrackTarget,
                        usual: &dyn Fn(&Word) -> Option<WeightOptions>| {
             for track in all {
+                let target = target(track.name.text.to_string());
+                // keepalived ignores what is followed already.
+                if tracks.iter().any(|known: &Track| known.target == target) {
+                    continue;
+                }
                 if let Some(span) = too_large(&track.weight, most) {
                     let text = format!("`weight` of `{}` is not from -{most} to {most}", track.name.text);
                     reader.lapse(span, text, ", and is ignored");
@@ -165,8 +170,6 @@ impl Resolve<'_> {
                 let is_reversed = get(&track.is_reversed)
                     .or(own.and_then(|w| w.is_reversed))
                     .or(usual.and_then(|w| w.is_reversed));
-                let target = target(track.name.text.to_string());
-                tracks.retain(|known: &Track| known.target != target);
                 tracks.push(Track {
                     target,
                     weight: own.or(usual).map_or(0, |w| w.weight),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::checker::MAX_PATH;
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Table, Yaml, get};
 use crate::syntax::tree::{Node, Word};
@@ -102,6 +103,8 @@ pub struct FileOptions {
 }
 
 impl HasWeight for FileOptions {
+    const FIRST_COUNTS: bool = true;
+
     fn weight(&mut self) -> &mut Slot<WeightOptions> {
         &mut self.weight
     }
@@ -115,7 +118,7 @@ pub const TRACK_FILE: Table<FileOptions> = Table::of(
         yaml_name(),
         Keyword::new(
             "file",
-            Kind::Text { what: "PATH", max: 4095, slot: |o: &mut FileOptions| &mut o.path },
+            Kind::Words { what: "PATH", min: 1, max: 1, read: path },
             "The file whose number counts.",
         )
         .yaml(Yaml::As(&["path"])),
@@ -131,6 +134,15 @@ pub const TRACK_FILE: Table<FileOptions> = Table::of(
         ),
     ]],
 );
+
+fn path(options: &mut FileOptions, node: &Node, reader: &mut Reader<'_>) {
+    let Some(word) = node.values.first() else { return };
+    if word.is_empty() || word.len() > MAX_PATH {
+        let wanted = format!("PATH of 1 to {MAX_PATH} bytes");
+        return reader.wrong(&node.keyword, word, &wanted, Wrong::Malformed(None));
+    }
+    reader.store_first(&mut options.path, node, word.text.to_string());
+}
 
 /// Reads `vrrp_script NAME`.
 pub fn read(node: &Node, reader: &mut Reader<'_>) -> Option<ScriptOptions> {

@@ -231,6 +231,9 @@ pub const fn weight<T: HasWeight>() -> Kind<T> {
 
 /// A block with a `weight`.
 pub trait HasWeight: 'static {
+    /// Whether of several weights the first one counts.
+    const FIRST_COUNTS: bool = false;
+
     /// Where it goes.
     fn weight(&mut self) -> &mut Slot<WeightOptions>;
 }
@@ -258,7 +261,12 @@ fn read_weight<T: HasWeight>(options: &mut T, node: &Node, reader: &mut Reader<'
     };
     match number.parse::<i16>() {
         Ok(weight @ -254..=254) => {
-            reader.store(options.weight(), node, WeightOptions { weight, is_reversed });
+            let weight = WeightOptions { weight, is_reversed };
+            if T::FIRST_COUNTS {
+                reader.store_first(options.weight(), node, weight);
+            } else {
+                reader.store(options.weight(), node, weight);
+            }
         }
         Ok(_) => reader.wrong("weight", number, wanted, Wrong::OutOfRange),
         Err(_) if number.parse::<i64>().is_ok() => reader.wrong("weight", number, wanted, Wrong::OutOfRange),

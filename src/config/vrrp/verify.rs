@@ -413,10 +413,12 @@ fn unique<'a>(
 fn twice(all: &[TrackOptions], by: &str, reader: &mut Reader<'_>) {
     let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
     for track in all {
-        if let Some(first) = seen.insert(&track.name.text, track.name.span) {
+        if let Some(first) = seen.get(&*track.name.text) {
             let text = format!("{by} follows `{}` twice", track.name.text);
-            let problem = reader.lapsed(track.name.span, text, ": the last one counts");
-            reader.diagnostics.push(problem.at(first, "the first one is here"));
+            let problem = reader.lapsed(track.name.span, text, ": the first one counts");
+            reader.diagnostics.push(problem.at(*first, "the first one is here"));
+        } else {
+            seen.insert(&track.name.text, track.name.span);
         }
     }
 }
