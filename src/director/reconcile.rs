@@ -83,7 +83,9 @@ pub struct Reconciler {
     foreign: BTreeSet<ServiceKey>,
     /// Services of these are overlooked: they are not virtual servers'.
     lanes: Marks,
+    /// To be planned; none of them is unread.
     dirty: BTreeSet<ServiceKey>,
+    /// To be read before they are planned: thousands, when a table is adopted.
     unread: BTreeMap<ServiceKey, Unread>,
     watched: BTreeMap<ServiceKey, Instant>,
     troubles: BTreeMap<ServiceKey, Trouble>,
@@ -97,6 +99,9 @@ pub struct Reconciler {
     errors: u64,
     sampled: BTreeMap<ServiceKey, Instant>,
     owned_changed: bool,
+    /// Services looked at by [`Reconciler::next_ops`], ever.
+    #[cfg(test)]
+    pub looked_at: usize,
 }
 
 impl Reconciler {
@@ -122,7 +127,22 @@ impl Reconciler {
             errors: 0,
             sampled: BTreeMap::new(),
             owned_changed: true,
+            #[cfg(test)]
+            looked_at: 0,
         }
+    }
+
+    /// Has a service planned, once it is read.
+    fn plan_anew(&mut self, key: ServiceKey) {
+        if !self.unread.contains_key(&key) {
+            self.dirty.insert(key);
+        }
+    }
+
+    /// Has a service read, and then planned.
+    fn read_first(&mut self, key: ServiceKey, why: Unread) {
+        self.unread.entry(key).or_insert(why);
+        self.dirty.remove(&key);
     }
 
     /// Overlooks ways to single real servers.
@@ -136,33 +156,33 @@ impl Reconciler {
             return;
         }
         self.owned_changed |= self.owned.insert(key);
+        self.desired.insert(key, Arc::clone(service));
         // A foreign service that becomes desired has never been read: read it, then take it over.
         if self.foreign.remove(&key) {
-            self.unread.insert(key, Unread::New);
+            self.read_first(key, Unread::New);
         }
-        self.desired.insert(key, Arc::clone(service));
-        self.dirty.insert(key);
+        self.plan_anew(key);
     }
 
     /// Takes a service over that may be in the kernel, to be read before anything is done about it.
     pub fn claim(&mut self, key: ServiceKey) {
         self.owned_changed |= self.owned.insert(key);
         if self.foreign.remove(&key) {
-            self.unread.insert(key, Unread::New);
+            self.read_first(key, Unread::New);
         }
-        self.dirty.insert(key);
+        self.plan_anew(key);
     }
 
     /// Wants a service gone.
     pub fn unwant(&mut self, key: ServiceKey) {
         self.desired.remove(&key);
         self.watched.remove(&key);
-        self.dirty.insert(key);
+        self.plan_anew(key);
     }
 
     /// Wants nothing any more: all that is owned goes, settings go back to what they were.
     pub fn unwant_all(&mut self) {
-        self.dirty.extend(self.owned.iter().copied());
+        self.dirty.extend(self.owned.iter().filter(|key| !self.unread.contains_key(key)).copied());
         self.desired.clear();
         self.watched.clear();
         self.settings.release();
@@ -244,19 +264,25 @@ impl Reconciler {
 
     /// Lets operations whose pause is over be tried again.
     fn release_held(&mut self, now: Instant) {
+        let mut released = Vec::new();
         for (key, trouble) in &mut self.troubles {
             if trouble.retry_at <= now && !trouble.held.is_empty() {
                 trouble.held.clear();
-                self.dirty.insert(*key);
+                released.push(*key);
             }
         }
+        released.into_iter().for_each(|key| self.plan_anew(key));
     }
 
     /// Plans dirty services until a request is full. A dirty service that needs nothing is clean.
     fn next_ops(&mut self, events: &mut Vec<Event>) -> Vec<Op> {
         let mut chosen = Vec::new();
         let mut size = 0;
-        for key in self.dirty.iter().filter(|k| !self.unread.contains_key(k)) {
+        for key in &self.dirty {
+            #[cfg(test)]
+            {
+                self.looked_at += 1;
+            }
             let room = self.desired.get(key).map_or(1, |d| 1 + d.destinations.len());
             if size > 0 && size + room > BATCH {
                 break;
@@ -351,9 +377,10 @@ impl Reconciler {
             self.dirty.extend(self.owned.iter().copied());
         }
         self.on_vanished(now, &present, events);
-        for key in present.iter().filter(|k| self.owned.contains(k) && !self.actual.contains_key(k)) {
-            self.unread.entry(*key).or_insert(Unread::New);
-            self.dirty.insert(*key);
+        for key in &present {
+            if self.owned.contains(key) && !self.actual.contains_key(key) {
+                self.read_first(*key, Unread::New);
+            }
         }
         let foreign: BTreeSet<_> = present.difference(&self.owned).copied().collect();
         for key in foreign.symmetric_difference(&self.foreign) {
@@ -375,9 +402,7 @@ impl Reconciler {
                 self.tally.drift(now, key, "the service was deleted".to_owned(), events);
             }
         }
-        for key in self.unread.keys().filter(|k| !present.contains(k)) {
-            self.dirty.insert(*key);
-        }
+        self.dirty.extend(self.unread.keys().filter(|k| !present.contains(k)).copied());
         self.unread.retain(|k, _| present.contains(k));
     }
 
@@ -470,7 +495,7 @@ impl Reconciler {
     }
 
     fn settled_after_apply(&mut self, key: ServiceKey, events: &mut Vec<Event>) {
-        if !self.dirty.contains(&key) {
+        if !self.dirty.contains(&key) && !self.unread.contains_key(&key) {
             self.conclude(key, events);
         }
     }
@@ -524,8 +549,7 @@ impl Reconciler {
 
     fn doubt(&mut self, keys: impl IntoIterator<Item = ServiceKey>) {
         for key in keys {
-            self.unread.entry(key).or_insert(Unread::Doubtful);
-            self.dirty.insert(key);
+            self.read_first(key, Unread::Doubtful);
         }
     }
 
@@ -574,7 +598,7 @@ impl Reconciler {
 
     /// Whether something of the table is to be written.
     pub fn has_writes(&self) -> bool {
-        !self.dirty.is_empty() && self.is_needed()
+        !(self.dirty.is_empty() && self.unread.is_empty()) && self.is_needed()
     }
 
     /// Whether nothing is left to do or to find out, beyond what the kernel refuses.

@@ -161,3 +161,26 @@ fn first_verdicts_of_ten_thousand_servers_cost_little_more_than_looking_at_each(
         assert!(verdicts < 10 * MANY, "{down} are down");
     }
 }
+
+#[test]
+fn a_table_of_thousands_is_adopted_service_by_service() {
+    const SERVICES: u16 = 2000;
+    let server = |port: u16| VirtualServer {
+        id: VirtualServerId::Address { protocol: Protocol::Tcp, address: [10, 0, 0, 1].into(), port },
+        real_servers: vec![real_server(1)],
+        ..tcp_server()
+    };
+    let virtual_servers = (1..=SERVICES).map(server).collect();
+    let config = Arc::new(Config { virtual_servers, ..Config::default() });
+    let mut world = World::new(1);
+    world.start(&config);
+    world.run(Duration::from_secs(5));
+    world.tell(Input::HandOver);
+    world.run(Duration::from_secs(1));
+    let ops = world.ops.len();
+    world.start(&config);
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.ops.len(), ops, "everything is as it should be");
+    let looked_at = world.director().unwrap().reconciler.looked_at;
+    assert!(looked_at < 4 * usize::from(SERVICES), "{looked_at} services were planned for {SERVICES}");
+}
