@@ -316,6 +316,12 @@ pub const SCENARIOS: &[Scenario] = &[
         check_errors::run,
     ),
     scenario(
+        "replaced",
+        "a reload or restart replaces the only real server, beside keepalived: no request is lost",
+        240,
+        leaving::replaced::run,
+    ),
+    scenario(
         "local-trouble",
         "checks that cannot be made here change no verdict: a missing source address, no descriptors",
         120,

@@ -16,6 +16,9 @@ use crate::director::preview::Change;
 use crate::director::status::VirtualServerStatus;
 use crate::ipvs::types::{Destination, Service, SyncRole};
 
+/// What becomes of a server that is replaced.
+const STAYS: &str = "serves until what replaces it is up (2 minutes at most)";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct PlanArguments {
     #[command(flatten)]
@@ -157,7 +160,7 @@ fn rows(changes: &[Change]) -> String {
                 let (now, then) = (before.as_ref().map(words), after.as_ref().map(words));
                 table.row(cells(&heading(*service, *mark), now, then, String::new()));
             }
-            Change::Destination { service, mark, destination, before, after, connections, drains } => {
+            Change::Destination { service, mark, destination, before, after, connections, drains, stays } => {
                 if headed.replace((*service, *mark)) != Some((*service, *mark)) {
                     table.row(["", &heading(*service, *mark), "", "", ""]);
                 }
@@ -166,6 +169,11 @@ fn rows(changes: &[Change]) -> String {
                     None if active > 0 => format!("{active} active are cut"),
                     _ if *drains => format!("{active} active end first, then it is removed"),
                     _ => String::new(),
+                };
+                let effect = match (stays, effect.is_empty()) {
+                    (false, _) => effect,
+                    (true, true) => STAYS.to_owned(),
+                    (true, false) => format!("{STAYS}, then {effect}"),
                 };
                 let (now, then) = (before.map(destination_words), after.map(destination_words));
                 table.row(cells(&format!("  {destination}"), now, then, effect));

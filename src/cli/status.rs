@@ -163,6 +163,11 @@ fn virtual_server_rows(server: &VirtualServerStatus, table: &mut Table) {
 }
 
 fn real_server_cells(real: &RealServerStatus) -> [String; 9] {
+    for at in &server.staying {
+        table.row([format!(
+            "  {at} is taken out by the configuration, and serves until what replaces it is up"
+        )]);
+    }
     let why = match real.unverified_seconds {
         Some(seconds) => format!("{} (unverified for {})", real.reason, span(seconds)),
         None => real.reason.clone(),

@@ -141,6 +141,7 @@ fn virtual_server_families(text: &mut Exposition, servers: &[(Labels, &VirtualSe
         ("in_kernel", Gauge, "1 while the service is in the kernel.", |s| flag(s.is_in_kernel)),
         ("degraded", Gauge, "1 while the kernel refuses a part of the service.", |s| flag(s.degraded.is_some())),
         ("sorry_active", Gauge, "1 while the sorry server serves.", |s| flag(s.sorry_server.as_ref()?.is_active)),
+        ("staying", Gauge, "Real servers taken out by the configuration that serve until what replaces them is up.", |s| Some(s.staying.len() as u64)),
         ("leaving", Gauge, "Removed real servers that serve their last connections.", |s| Some(s.leaving.len() as u64)),
         ("sample_age_seconds", Gauge, "Age of the kernel's counters and connections below.", |s| s.sample_age_seconds),
         ("connections_total", Counter, "Connections scheduled.", |s| Some(s.stats.connections)),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::leaks;
 use super::order::Order;
+use super::staying::STAY_LIMIT;
 use crate::check::outcome::CertificateTime;
 use crate::config::VirtualServerId;
 use crate::ipvs::types::ServiceKey;
@@ -72,6 +73,15 @@ pub enum Event {
         real_server: SocketAddr,
         /// What holds now.
         order: Order,
+    },
+    /// A healthy real server that the configuration takes out serves on until it is replaced, or for as long as it may.
+    Stays {
+        /// Its virtual server.
+        virtual_server: VirtualServerId,
+        /// Address and port.
+        real_server: SocketAddr,
+        /// It stayed as long as it may, and nothing that replaces it has come up.
+        is_over: bool,
     },
     /// A destination that was leaving is gone.
     Left {
@@ -192,6 +202,8 @@ impl Event {
             Event::Unverified { reason: Some(_), .. } => "checker_unverified",
             Event::Unverified { reason: None, .. } => "checker_verified",
             Event::Ordered { .. } => "order",
+            Event::Stays { is_over: false, .. } => "real_server_stays",
+            Event::Stays { is_over: true, .. } => "real_server_not_replaced",
             Event::Left { .. } => "real_server_left",
             Event::Certificate { time: CertificateTime::Short, .. } => "certificate_expiring",
             Event::Certificate { time: CertificateTime::Over, .. } => "certificate_expired",
@@ -220,6 +232,7 @@ impl Event {
         let (virtual_server, real_server) = match self {
             Event::RealServer { virtual_server, real_server, .. }
             | Event::Ordered { virtual_server, real_server, .. }
+            | Event::Stays { virtual_server, real_server, .. }
             | Event::Left { virtual_server, real_server, .. }
             | Event::Leak { virtual_server, real_server, .. }
             | Event::SorryServer { virtual_server, sorry_server: real_server, .. } => {
@@ -249,6 +262,7 @@ impl Event {
                 Severity::Error
             }
             Event::RealServer { is_up: false, .. }
+            | Event::Stays { is_over: true, .. }
             | Event::Quorum { has_quorum: false, .. }
             | Event::Drift { .. }
             | Event::Unverified { reason: Some(_), .. }
@@ -293,6 +307,20 @@ impl fmt::Display for Event {
             Event::Ordered { virtual_server, real_server, order } => {
                 let what = if order.is_none() { "as configured".to_owned() } else { order.to_string() };
                 write!(f, "real server {real_server} of virtual server {virtual_server}: by order {what}")
+            }
+            Event::Stays { virtual_server, real_server, is_over } => {
+                let minutes = STAY_LIMIT.as_secs() / 60;
+                write!(f, "real server {real_server} of virtual server {virtual_server} ")?;
+                match is_over {
+                    false => write!(
+                        f,
+                        "serves until what replaces it is up, for {minutes} minutes at most: the configuration \
+                         takes it out"
+                    ),
+                    true => {
+                        write!(f, "leaves after {minutes} minutes although nothing that replaces it is up")
+                    }
+                }
             }
             Event::Left { virtual_server, real_server, cut } => {
                 write!(f, "real server {real_server} has left virtual server {virtual_server}")?;

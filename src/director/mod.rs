@@ -29,6 +29,7 @@ pub mod settings;
 mod sources;
 pub mod state;
 pub mod status;
+pub mod staying;
 pub mod tally;
 pub mod vitals;
 
@@ -348,7 +349,7 @@ impl Director {
             let Some(pool) = self.pools.get_mut(&id) else { continue };
             let actual = self.reconciler.actual(key).map(|entry| pool.seen(entry));
             if let Some(actual) = actual.as_deref().filter(|_| readings.adopted.contains(key)) {
-                pool.adopt(actual, &self.checkers, |at| self.was_leaving.remove(&(id, *at)));
+                pool.adopt(now, actual, &self.checkers, |at| self.was_leaving.remove(&(id, *at)));
                 self.unsettled.insert(id);
             }
             if pool.watch_leaving(now, actual.as_deref(), events) {
@@ -420,12 +421,17 @@ impl Director {
             };
             (server.id, pool)
         };
-        let pools: BTreeMap<_, _> = config.virtual_servers.iter().map(pool).collect();
+        let mut pools: BTreeMap<_, _> = config.virtual_servers.iter().map(pool).collect();
         // Last of all: a checker that another virtual server takes over goes on.
-        for (id, members) in &predecessors {
-            maker.retire(*id, members, pools.get(id).map(|pool| &pool.members));
+        for (id, members) in &mut predecessors {
+            let Some(pool) = pools.get_mut(id) else { continue };
+            for (at, checker) in pool.stay(now, members, maker.checkers) {
+                maker.cancelled.extend(maker.checkers.unsubscribe(checker, &(*id, at)));
+            }
+            maker.retire(*id, members, Some(&pool.members));
         }
-        for (id, pool) in &old {
+        for (id, pool) in &mut old {
+            pool.end_stays();
             maker.retire(*id, &pool.members, None);
         }
         let cancelled = std::mem::take(&mut maker.cancelled);
@@ -486,7 +492,7 @@ impl Director {
     fn advance(&mut self, now: Instant, events: &mut Vec<Event>, effects: &mut Vec<Effect>) {
         if self.life == Life::Running {
             self.begin_checks(now, events, effects);
-            self.settle(now, events);
+            self.settle(now, events, effects);
             self.settle_retired(now);
             self.tell_markings(effects);
         }
@@ -511,7 +517,7 @@ impl Director {
         }
     }
 
-    fn settle(&mut self, now: Instant, events: &mut Vec<Event>) {
+    fn settle(&mut self, now: Instant, events: &mut Vec<Event>, effects: &mut Vec<Effect>) {
         let is_expired = |pool: &&Pool| pool.deadline().is_some_and(|at| at <= now);
         let expired: Vec<_> = self.leaving_pools().filter(is_expired).map(|p| p.server.id).collect();
         self.unsettled.extend(expired);
@@ -531,9 +537,8 @@ impl Director {
             } else {
                 self.reconciler.unwant(key);
             }
-            let is_left = !pool.leaving.is_empty();
-            self.reconciler.watch(key, is_left, now);
-            if is_left {
+            self.reconciler.watch(key, !pool.leaving.is_empty(), now);
+            if pool.deadline().is_some() {
                 self.left_by_some.insert(id);
             } else {
                 self.left_by_some.remove(&id);
@@ -544,6 +549,12 @@ impl Director {
     fn leaving_pools(&self) -> impl Iterator<Item = &Pool> {
         self.left_by_some.iter().filter_map(|id| self.pools.get(id))
     }
+            for (at, member) in std::mem::take(&mut pool.released) {
+                for subscription in &member.subscriptions {
+                    let run = self.checkers.unsubscribe(subscription.checker, &(id, at));
+                    effects.extend(run.map(Effect::CancelProbe));
+                }
+            }
 
     /// What is ours is saved before the kernel is asked for it, or when all is done; who is down as soon as the last
     /// save is a second ago; everything now and then for its freshness.

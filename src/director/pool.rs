@@ -4,7 +4,7 @@
 //! last seen to hold. It refuses to know how the table gets changed.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use super::checkers::{CheckerId, Checkers};
 use super::desired;
 use super::event::Event;
 use super::order::{Order, Standing};
+use super::staying::Staying;
 use crate::check::schedule::Health;
 use crate::config::{RealServer, VirtualServer};
 use crate::ipvs::types::{DesiredService, Destination, DestinationKey, ServiceEntry, ServiceKey};
@@ -37,6 +38,10 @@ pub struct Pool {
     pub members: BTreeMap<SocketAddr, Member>,
     /// Healthy destinations on the way out.
     pub leaving: BTreeMap<DestinationKey, Leaving>,
+    /// Those that the configuration takes out, and that serve on until they are replaced.
+    pub staying: BTreeMap<DestinationKey, Staying>,
+    /// Those that stayed and do no longer: their checkers are not needed any more.
+    pub released: Vec<(SocketAddr, Member)>,
     /// The mark its packets get, where this host is one of its real servers.
     pub mark: Option<u32>,
     has_quorum: bool,
@@ -63,6 +68,8 @@ pub struct Member {
     pub since: Instant,
     /// Whether it was up since the start, or its failure was reported.
     pub is_reported: bool,
+    /// Whether it came with the configuration in force: it is none of those that served before.
+    pub is_new: bool,
     /// What an operator said about it.
     pub order: Order,
 }
@@ -167,6 +174,8 @@ impl Pool {
             server,
             members,
             leaving: BTreeMap::new(),
+            staying: BTreeMap::new(),
+            released: Vec::new(),
             mark: None,
             has_quorum: false,
             is_quorum_reported: false,
@@ -198,9 +207,11 @@ impl Pool {
     }
 
     /// Takes what the kernel holds as the point to go on from: who serves there counts as up until a checker says
-    /// otherwise, who serves there unwanted drains, and who was leaving goes on leaving until its old deadline.
+    /// otherwise, who serves there unwanted drains, once it is replaced, and who was leaving goes on leaving until its
+    /// old deadline.
     pub fn adopt(
         &mut self,
+        now: Instant,
         actual: &ServiceEntry,
         checkers: &Checkers,
         mut was_leaving: impl FnMut(&SocketAddr) -> Option<Instant>,
@@ -215,6 +226,7 @@ impl Pool {
                 member.subscriptions.iter_mut().for_each(|s| s.is_optimistic = true);
                 member.is_up = member.judge(checkers);
             }
+            member.is_new &= !serves(at);
         }
         for (at, entry) in &actual.destinations {
             if let Some(deadline) = was_leaving(at) {
@@ -232,6 +244,7 @@ impl Pool {
         } else if self.members.keys().any(serves) {
             self.has_quorum = true;
         }
+        self.stay_as_found(now, actual);
         self.has_quorum = self.next_quorum();
     }
 
@@ -244,10 +257,14 @@ impl Pool {
             self.looked_at += self.members.len();
         }
         self.settle_members(now, checkers, events);
+        let down = self.settle_staying(now, checkers, events);
         self.settle_quorum(checkers, events);
         let standing = |at| self.members.get(&at).map_or(desired::Standing::Out, Member::standing);
-        let wanted = desired::destinations(&self.server, self.has_quorum, standing);
-        self.settle_leaving(now, &wanted, events);
+        let mut wanted = desired::destinations(&self.server, self.has_quorum, standing);
+        if !self.is_sorry_active() {
+            wanted.extend(self.staying.iter().map(|(at, staying)| (*at, staying.destination)));
+        }
+        self.settle_leaving(now, &wanted, &down, events);
         let mut destinations = wanted;
         for (at, leaving) in &self.leaving {
             destinations.insert(*at, leaving.destination);
@@ -321,7 +338,11 @@ impl Pool {
 
     /// keepalived: lost when W == 0 or W < quorum - hysteresis, gained when W >= quorum + hysteresis.
     fn next_quorum(&self) -> bool {
-        let weight = self.live_weight();
+        self.is_quorum(self.live_weight())
+    }
+
+    /// Whether this weight would be a quorum now.
+    pub(super) fn is_quorum(&self, weight: u64) -> bool {
         let (quorum, hysteresis) = (u64::from(self.server.quorum), u64::from(self.server.hysteresis));
         if self.has_quorum {
             weight > 0 && weight >= quorum.saturating_sub(hysteresis)
@@ -334,9 +355,10 @@ impl Pool {
         &mut self,
         now: Instant,
         wanted: &BTreeMap<DestinationKey, Destination>,
+        down: &BTreeSet<SocketAddr>,
         events: &mut Vec<Event>,
     ) {
-        let is_cut = |at: &SocketAddr| self.members.get(at).is_some_and(Member::is_cut);
+        let is_cut = |at: &SocketAddr| down.contains(at) || self.members.get(at).is_some_and(Member::is_cut);
         let server = self.server.id;
         self.leaving.retain(|at, leaving| {
             let is_over = now >= leaving.deadline;
@@ -392,9 +414,15 @@ impl Pool {
         self.leaving.len() != before
     }
 
-    /// When the first leaving destination runs out of time.
+    /// When the first leaving or staying destination runs out of time.
     pub fn deadline(&self) -> Option<Instant> {
-        self.leaving.values().map(|l| l.deadline).min()
+        let leaving = self.leaving.values().map(|l| l.deadline).min();
+        leaving.into_iter().chain(self.staying.values().map(|s| s.deadline)).min()
+    }
+
+    /// What the kernel should hold, in the virtual server's words.
+    pub(super) fn desired(&self) -> &DesiredService {
+        &self.desired
     }
 
     /// When verdicts may settle it again.
@@ -430,8 +458,14 @@ impl Pool {
         !self.has_quorum && self.server.sorry_server.is_some()
     }
 
-    /// Weight of the live real servers.
+    /// Weight of the live real servers, with those that stay until they are replaced.
     pub fn live_weight(&self) -> u64 {
+        let staying = self.staying.values().map(|s| u64::from(s.destination.weight));
+        self.members_weight() + staying.sum::<u64>()
+    }
+
+    /// Weight of the live members.
+    pub(super) fn members_weight(&self) -> u64 {
         let weight = |m: &Member| match m.standing() {
             desired::Standing::Serving(weight) => u64::from(weight),
             desired::Standing::Failed | desired::Standing::Out => 0,
@@ -506,6 +540,7 @@ mod tests {
             is_up: true,
             since: Instant::ZERO,
             is_reported: true,
+            is_new: false,
             order: Order::default(),
         };
         Pool::new(server, BTreeMap::from([(member.real_server.address, member)]))

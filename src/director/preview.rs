@@ -84,6 +84,8 @@ pub enum Change {
         name: String,
         /// As it is; None where it cannot be read.
         before: Option<String>,
+        /// Whether all that begins only when what replaces it is up.
+        stays: bool,
         /// As it would be.
         after: String,
     },
@@ -268,3 +270,4 @@ fn changes(
     }
     changes
 }
+                    stays: old.as_ref().is_some_and(|old| director.will_stay(service, *at, old)),

@@ -51,9 +51,14 @@ impl Maker<'_> {
     /// The members of a virtual server that goes on under a new configuration.
     pub fn successors(&mut self, server: &VirtualServer, old: &Pool) -> BTreeMap<SocketAddr, Member> {
         let member = |real: &Arc<RealServer>| {
-            let before = old.members.get(&real.address);
+            let before = old.member(&real.address);
             let known = before.map(|m| known_down(self.checkers, &(server.id, real.address), m));
-            self.member(server, real, &known.unwrap_or_default(), before)
+            let mut member = self.member(server, real, &known.unwrap_or_default(), before);
+            member.is_new = before.is_none_or(|before| {
+                let still_is = before.is_new && !old.staying.is_empty();
+                still_is || (before.real_server.weight == 0 && real.weight > 0)
+            });
+            member
         };
         server.real_servers.iter().map(member).map(|m| (m.real_server.address, m)).collect()
     }
@@ -108,7 +113,8 @@ impl Maker<'_> {
         let order = self.orders.get(&subscriber).copied().unwrap_or_default();
         let is_reported = before.is_some_and(|m| m.is_reported);
         let real_server = Arc::clone(real);
-        let mut member = Member { real_server, subscriptions, is_up: true, since, is_reported, order };
+        let mut member =
+            Member { real_server, subscriptions, is_up: true, since, is_reported, is_new: true, order };
         member.is_up = before.map_or_else(|| member.judge(self.checkers), |m| m.is_up);
         member
     }

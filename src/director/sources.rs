@@ -62,7 +62,7 @@ impl Director {
         let current = self.sources.current.as_ref()?;
         let is_bound = entry.spec.target.source().address.is_some();
         let is_direct = |(server, at): &(VirtualServerId, _)| {
-            let member = self.pools.get(server).and_then(|pool| pool.members.get(at));
+            let member = self.pools.get(server).and_then(|pool| pool.member(at));
             member.is_some_and(|member| is_direct_method(member.real_server.forwarding))
         };
         let is_needed = !is_bound && entry.subscribers.iter().any(is_direct);

@@ -98,6 +98,9 @@ pub struct VirtualServerStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ColocatedStatus {
     /// What it is, in words.
+    /// Real servers that the configuration takes out, and that serve until what replaces them is up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub staying: Vec<SocketAddr>,
     pub what: String,
     /// The mark of its service in the kernel.
     pub mark: Option<u32>,
@@ -338,6 +341,7 @@ impl Director {
         now: Instant,
         id: VirtualServerId,
         member: &Member,
+            staying: pool.staying.keys().copied().collect(),
         actual: Option<&ServiceEntry>,
     ) -> RealServerStatus {
         let at = member.real_server.address;

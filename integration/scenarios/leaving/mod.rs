@@ -1,6 +1,8 @@
 //! Everything that makes a healthy server leave or return, under load, with the requests counted: reload, sorry
 //! server, orders, restarts. Prints the table of lost requests; it must be empty of them.
 
+pub mod replaced;
+
 use rustix::process::Signal;
 
 use crate::lab::client::Hits;

@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stories::{config, real, spec, tcp_server, told, weights};
+use super::stories::{config, real, real_server, spec, tcp_server, told, weights};
 use super::world::{Server, World};
 use crate::config::{Config, RealServer, SorryServer, VirtualServer, VirtualServerId};
 use crate::director::Input;
 use crate::director::event::Event;
 use crate::director::order::{Change, Selector};
 use crate::ipvs::backend::Op;
-use crate::ipvs::types::{Forwarding, Protocol};
+use crate::ipvs::types::{DestinationEntry, Forwarding, Protocol};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -138,4 +138,154 @@ fn one_dead_server_of_a_start_without_alpha_is_reported_once_and_quorum_not() {
     world.run(120 * SECOND);
     assert_eq!(told(&world, "is down"), 1);
     assert_eq!(told(&world, "quorum"), 0);
+}
+
+/// Each way in which a configuration takes the only servers out, and puts others in their place.
+fn replacements() -> Vec<(&'static str, VirtualServer, VirtualServer, &'static str)> {
+    let with = |reals: &[(u8, u16, u32)]| {
+        let mut server = tcp_server();
+        server.real_servers = reals
+            .iter()
+            .map(|(n, port, weight)| {
+                let mut real = real_server(*n);
+                let edited = Arc::make_mut(&mut real);
+                edited.address.set_port(*port);
+                edited.weight = *weight;
+                spec(&mut real).target.address.set_port(*port);
+                real
+            })
+            .collect();
+        alpha(server)
+    };
+    let mut changed = with(&[(4, 80, 1), (5, 80, 1)]);
+    changed.quorum = 2;
+    vec![
+        ("the server is another", with(&[(1, 80, 1)]), with(&[(4, 80, 1)]), "4:80:1"),
+        ("the port is another", with(&[(1, 80, 1)]), with(&[(1, 8080, 1)]), "1:8080:1"),
+        ("the whole pool is another", with(&[(1, 80, 1), (2, 80, 1)]), changed, "4:80:1 5:80:1"),
+        ("the weight is 0", with(&[(1, 80, 1)]), with(&[(1, 80, 0), (4, 80, 1)]), "1:80:0 4:80:1"),
+        ("it gets its weight", with(&[(1, 80, 1), (4, 80, 0)]), with(&[(4, 80, 1)]), "4:80:1"),
+        (
+            "without alpha",
+            tcp_server(),
+            VirtualServer { real_servers: vec![real_server(4)], ..tcp_server() },
+            "4:80:1",
+        ),
+    ]
+}
+
+/// The only service's destinations as `last octet:port:weight`.
+fn ports(world: &World) -> String {
+    let entry = world.kernel.table().values().next().expect("a service");
+    let one = |(at, entry): (&SocketAddr, &DestinationEntry)| {
+        let at = at.to_string();
+        format!("{}:{}", at.strip_prefix("10.1.0.").unwrap_or(&at), entry.destination.weight)
+    };
+    entry.destinations.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a client would be served now.
+fn serves(world: &World) -> bool {
+    let answers = |at: &SocketAddr| world.servers.get(at).is_none_or(|server| *server == Server::Answers);
+    let mut all = world.kernel.table().values().flat_map(|service| &service.destinations);
+    all.any(|(at, entry)| entry.destination.weight > 0 && answers(at))
+}
+
+#[test]
+fn what_a_configuration_takes_out_serves_until_what_replaces_it_is_up() {
+    for (what, before, after, end) in replacements() {
+        for is_reload in [true, false] {
+            let mut world = World::new(1);
+            world.start(&config(before.clone()));
+            world.run(20 * SECOND);
+            let added = after.real_servers.iter().map(|real| real.address);
+            for at in added.filter(|at| !before.real_servers.iter().any(|real| real.address == *at)) {
+                world.servers.insert(at, Server::Silent);
+            }
+            if is_reload {
+                world.tell(Input::Reload(config(after.clone())));
+            } else {
+                world.tell(Input::HandOver);
+                world.run(SECOND);
+                world.start(&config(after.clone()));
+            }
+            // Its first check is under way for three seconds; then it answers.
+            for step in 0..200 {
+                world.run(SECOND / 20);
+                assert!(serves(&world), "{what}, {is_reload}, {step}: {}", weights(&world));
+                if step == 20 {
+                    assert_ne!(ports(&world), end, "{what}, {is_reload}");
+                    world.servers.clear();
+                }
+            }
+            assert_eq!(ports(&world), end, "{what}, {is_reload}");
+            let is_known = is_reload && what == "it gets its weight";
+            let stays = if is_known { 0 } else { before_count(&before, &after) };
+            assert_eq!(told(&world, "serves until what replaces it is up"), stays, "{what}, {is_reload}");
+            assert_eq!((told(&world, "lost quorum"), told(&world, "sorry")), (0, 0), "{what}, {is_reload}");
+            assert_eq!(world.director().unwrap().checkers.len(), after.real_servers.len(), "{what}");
+            assert_eq!(world.broken, Vec::<String>::new());
+        }
+    }
+}
+
+/// How many servers one configuration has to serve and the other has not.
+fn before_count(before: &VirtualServer, after: &VirtualServer) -> usize {
+    let serves = |server: &VirtualServer, at| {
+        server.real_servers.iter().any(|real| real.address == at && real.weight > 0)
+    };
+    before.real_servers.iter().filter(|r| r.weight > 0 && !serves(after, r.address)).count()
+}
+
+#[test]
+fn a_server_whose_replacement_is_dead_stays_for_two_minutes_and_as_long_as_it_is_well() {
+    let (_, before, after, _) = replacements().remove(0);
+    let begin = || {
+        let mut world = World::new(1);
+        world.servers.insert(real(4), Server::Refuses);
+        world.start(&config(before.clone()));
+        world.run(20 * SECOND);
+        world.tell(Input::Reload(config(after.clone())));
+        world.run(20 * SECOND);
+        assert_eq!(weights(&world), "1:1");
+        assert_eq!((told(&world, &format!("{} of", real(4))), told(&world, "lost quorum")), (1, 0));
+        world
+    };
+    let mut world = begin();
+    let staying =
+        |world: &World| world.director().unwrap().status(world.now).virtual_servers[0].staying.clone();
+    assert_eq!(staying(&world), [real(1)]);
+    world.run(120 * SECOND);
+    assert_eq!(weights(&world), "");
+    assert_eq!(
+        (told(&world, "although nothing that replaces it is up"), told(&world, "lost quorum")),
+        (1, 1)
+    );
+
+    let mut world = begin();
+    world.servers.insert(real(1), Server::Refuses);
+    world.run(20 * SECOND);
+    assert_eq!(weights(&world), "");
+    assert_eq!(
+        (told(&world, &format!("{} of virtual server 10.0.0.1:80 tcp is down", real(1))), staying(&world)),
+        (1, vec![])
+    );
+
+    // The old file comes back: as if it had never gone.
+    let mut world = begin();
+    let ops = world.ops.len();
+    world.tell(Input::Reload(config(before.clone())));
+    world.run(20 * SECOND);
+    assert_eq!((weights(&world), world.ops.len(), staying(&world)), ("1:1".to_owned(), ops, vec![]));
+    assert_eq!(world.director().unwrap().checkers.len(), 1);
+
+    // Another replacement that is up ends its stay; one that nothing replaces leaves at once.
+    let mut world = begin();
+    let third = |n: u8| config(VirtualServer { real_servers: vec![real_server(n)], ..before.clone() });
+    world.tell(Input::Reload(third(5)));
+    world.run(20 * SECOND);
+    assert_eq!(weights(&world), "5:1");
+    world.tell(Input::Reload(config(VirtualServer { real_servers: vec![], ..before })));
+    world.run(SECOND / 10);
+    assert_eq!(weights(&world), "5:0");
 }

@@ -24,7 +24,7 @@ use crate::time::Instant;
 use crate::vrrp::sim::seeds;
 
 /// Long enough for every pause, retry and drain to end.
-const QUIET: Duration = Duration::from_secs(400);
+const QUIET: Duration = Duration::from_secs(440);
 
 #[test]
 fn after_any_mischief_the_kernel_is_as_it_should_be() {
