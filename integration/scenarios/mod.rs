@@ -297,6 +297,12 @@ pub const SCENARIOS: &[Scenario] = &[
         observability::run,
     ),
     scenario("plan", "what would change is said, nothing is changed, and then it happens", 180, plan::run),
+    scenario(
+        "plan-router",
+        "a Master with a sync daemon, beside keepalived: nothing to change, and the first of two sync daemons runs",
+        120,
+        plan::router::run,
+    ),
     both(scenario(
         "restart",
         "kill -9 and `lvsd handover` under load: no request fails, known down stays down",
@@ -310,16 +316,16 @@ pub const SCENARIOS: &[Scenario] = &[
         leaving::run,
     ),
     scenario(
-        "check-errors",
-        "what stops clients takes a server out, what stops only its check does not: each error, beside keepalived",
-        900,
-        check_errors::run,
-    ),
-    scenario(
         "replaced",
         "a reload or restart replaces the only real server, beside keepalived: no request is lost",
         240,
         leaving::replaced::run,
+    ),
+    scenario(
+        "check-errors",
+        "what stops clients takes a server out, what stops only its check does not: each error, beside keepalived",
+        900,
+        check_errors::run,
     ),
     scenario(
         "local-trouble",
@@ -332,6 +338,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "drain, disable, weight and why, under load; no request fails; a restart remembers",
         120,
         orders::run,
+    ),
+    scenario(
+        "drain-persistent",
+        "a persistent client of a drained server: sent elsewhere, or told how long it stays; settings put back",
+        120,
+        orders::persistent::run,
     ),
     scenario(
         "own-addresses",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::socket::{SocketArguments, misunderstood};
 use super::{complain, print};
 use crate::config::VirtualServerId;
-use crate::daemon::control::{Command, Reply};
+use crate::daemon::control::{Command, Ordered, Reply};
 use crate::daemon::startup::Exit;
 use crate::director::checkers::Subscriber;
 use crate::director::order::{Change, Selector};
@@ -78,7 +78,10 @@ pub(super) fn set_weight(arguments: &WeightArguments) -> Exit {
 fn order(whom: &Whom, change: Change) -> Result<Vec<Subscriber>, Exit> {
     let selector = Selector { virtual_server: whom.virtual_server, ..whom.real_server };
     match whom.socket.ask(Command::Order { selector, change })? {
-        Reply::Ordered(ordered) => Ok(ordered),
+        Reply::Ordered(Ordered { servers, remarks }) => {
+            remarks.iter().for_each(|remark| complain(remark));
+            Ok(servers)
+        }
         _ => Err(misunderstood()),
     }
 }

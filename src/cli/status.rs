@@ -55,6 +55,12 @@ pub(super) fn render(daemon: &DaemonStatus) -> String {
     if let Some(trouble) = &daemon.trouble {
         let _ = writeln!(text, "TROUBLE: {trouble}");
     }
+    if let Some(error) = &daemon.unsaved {
+        let _ = writeln!(
+            text,
+            "NOT SAVED: the state file cannot be written: {error}: orders and who is down would not survive a restart"
+        );
+    }
     if let Some(reload) = &daemon.last_reload {
         text.push_str(&reload_lines(reload));
     }
@@ -157,17 +163,17 @@ fn virtual_server_rows(server: &VirtualServerStatus, table: &mut Table) {
         let state = if sorry.is_active { "serves" } else { "stands by" };
         table.row([format!("  sorry server {} {state}", sorry.sorry_server)]);
     }
+    for at in &server.staying {
+        table.row([format!(
+            "  {at} is taken out by the configuration, and serves until what replaces it is up"
+        )]);
+    }
     for at in &server.leaving {
         table.row([format!("  {at} leaves, serving its last connections")]);
     }
 }
 
 fn real_server_cells(real: &RealServerStatus) -> [String; 9] {
-    for at in &server.staying {
-        table.row([format!(
-            "  {at} is taken out by the configuration, and serves until what replaces it is up"
-        )]);
-    }
     let why = match real.unverified_seconds {
         Some(seconds) => format!("{} (unverified for {})", real.reason, span(seconds)),
         None => real.reason.clone(),

@@ -75,8 +75,8 @@ pub enum Reply {
     Health(Option<String>),
     /// To [`Command::Why`]: a story for each real server.
     Why(Vec<RealServerStory>),
-    /// To [`Command::Order`]: the real servers it is about now.
-    Ordered(Vec<Subscriber>),
+    /// To [`Command::Order`].
+    Ordered(Ordered),
     /// To [`Command::HandOver`], when everything is written and the process is about to exit.
     HandedOver {
         /// The process that ends.
@@ -84,6 +84,15 @@ pub enum Reply {
     },
     /// The request made no sense.
     Error(String),
+}
+
+/// What an order came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ordered {
+    /// The real servers it is about.
+    pub servers: Vec<Subscriber>,
+    /// What it does not do, in words: a sentence each.
+    pub remarks: Vec<String>,
 }
 
 /// The daemon as an operator sees it.
@@ -102,6 +111,9 @@ pub struct DaemonStatus {
     pub is_lenient: bool,
     /// What is wrong with the daemon itself, in words: the same as `/healthz` says.
     pub trouble: Option<String>,
+    /// Why the state cannot be saved, while it cannot: orders and who is down would not survive a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsaved: Option<String>,
     /// How the last reload ended; None when there was none.
     pub last_reload: Option<ReloadOutcome>,
     /// Reloads since the start that were put in force.

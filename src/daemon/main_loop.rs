@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 
 use super::actuator::Actuator;
 use super::clock;
-use super::control::{Command, Control, DaemonStatus, Question, Reply};
+use super::control::{Command, Control, DaemonStatus, Ordered, Question, Reply};
 use super::doors::DoorKeeper;
 use super::dump::Dumps;
 use super::guardian::Guardian;
@@ -37,10 +37,11 @@ use super::startup;
 use super::state_file::RunDirectory;
 use super::sysctls::{self, Keeper, Kernel};
 use super::trackers::Trackers;
-use crate::config::Config;
+use crate::config::{Config, VirtualServer};
 use crate::director::coupling::HostForwards;
-use crate::director::order::Selector;
+use crate::director::order::{Change, Selector};
 use crate::director::reconcile::SWEEP_INTERVAL;
+use crate::director::state::State;
 use crate::director::{Director, Effect, Input};
 use crate::net::sysctl;
 use crate::notify::instance::Scene;
@@ -52,6 +53,10 @@ use crate::vrrp::settings::Settings;
 
 /// Real servers named to an operator who asked for one that is not there.
 const KNOWN_SHOWN: usize = 10;
+/// Why a reload is not put in force, and an order not carried out.
+const STOPS: &str = "lvsd stops";
+const HANDS_OVER: &str = "lvsd hands over to the next start, which reads the file";
+const NO_ORDER: &str = "lvsd is ending, the order is not carried out: give it again to the next lvsd";
 /// Longest time a stop waits for the router, whose own limit is shorter.
 const ROUTER_LIMIT: Duration = Duration::from_secs(8);
 /// Longest time a status waits for the router's part.
@@ -107,8 +112,23 @@ pub struct Shell {
     pub watch_at: Instant,
     /// What was found of forwarding.
     pub forwards: Option<HostForwards>,
+    /// Whether clients that the kernel knows by persistence are to be sent elsewhere.
+    pub expires_templates: bool,
+    /// Why the state could not be saved the last time.
+    pub unsaved: Option<String>,
+    /// A save failed, or the first one succeeded after that: the director does not know it yet.
+    pub was_saved: Option<bool>,
+    /// Who gave the order that was the last input.
+    pub ordered: Option<Orderer>,
     /// Whether the end is a stop and not a hand-over.
     pub is_stopping: bool,
+}
+
+/// Who waits to hear what became of an order.
+pub struct Orderer {
+    reply: oneshot::Sender<Reply>,
+    selector: Selector,
+    change: Change,
 }
 
 /// Runs until the director is finished; whether it finished clean.
@@ -125,7 +145,13 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
         if let Some(host) = shell.watch_host(clock::now()) {
             shell.director.handle(clock::now(), Input::Host(host), &mut effects);
         }
-        let finished = shell.perform(effects, &mut prober);
+        let mut finished = shell.perform(effects, &mut prober);
+        while let Some(is_saved) = shell.was_saved.take() {
+            let mut effects = Vec::new();
+            shell.director.handle(clock::now(), Input::Saved(is_saved), &mut effects);
+            finished = finished.or(shell.perform(effects, &mut prober));
+        }
+        shell.answer_order();
         if is_reload {
             shell.tell_level();
             shell.sink.reloaded(&shell.director);
@@ -178,7 +204,7 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                 }
                 read = shell.reloads.finished() => {
                     if let Some(config) = shell.reloads.conclude(read) {
-                        shell.sysctls.want(sysctls::wanted(&config));
+                        shell.sysctls.want(sysctls::wanted(&config, shell.expires_templates));
                         shell.before = Some(Arc::clone(&shell.director.config().vrrp));
                         shell.sink.want(&config);
                         shell.reload_router(&config).await;
@@ -222,13 +248,13 @@ impl Shell {
                     prober.begin(run, spec, lane, sources.as_ref());
                 }
                 Effect::CancelProbe(run) => prober.cancel(run),
-                Effect::SaveState(state) => {
-                    if let Err(error) = self.run_dir.save(state, clock::now()) {
-                        warn!("cannot write the state file: {error}: after a crash, health would be unknown");
-                    }
-                }
+                Effect::SaveState(state) => self.save(state),
                 Effect::Kernel(request) => self.actuator.begin(request),
                 Effect::Mark(markings) => self.doors.want(markings),
+                Effect::ExpireTemplates(is_wanted) => {
+                    self.expires_templates = is_wanted;
+                    self.sysctls.want(sysctls::wanted(self.director.config(), is_wanted));
+                }
                 Effect::Router(level) => {
                     self.level = Some(level);
                     self.tell_level();
@@ -238,6 +264,52 @@ impl Shell {
             }
         }
         finished
+    }
+
+    /// Writes the state; said once while it fails.
+    fn save(&mut self, state: State) {
+        match self.run_dir.save(state, clock::now()) {
+            Ok(()) => {
+                if self.unsaved.take().is_some() {
+                    info!("the state file can be written again");
+                    self.was_saved = Some(true);
+                }
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if self.unsaved.as_ref() != Some(&error) {
+                    warn!(
+                        "cannot write the state file: {error}: orders and who is down would not survive a restart; \
+                         it is tried again"
+                    );
+                }
+                self.unsaved = Some(error);
+                self.was_saved = Some(false);
+            }
+        }
+    }
+
+    /// An order is answered once it holds, with what it does not do.
+    fn answer_order(&mut self) {
+        let Some(Orderer { reply, selector, change }) = self.ordered.take() else { return };
+        let servers = self.director.select(&selector);
+        let ids: BTreeSet<_> = servers.iter().map(|(id, _)| *id).collect();
+        let persistent = self.director.config().virtual_servers.iter().filter(|s| ids.contains(&s.id));
+        let mut remarks: Vec<String> =
+            persistent.filter_map(|server| persistence_remark(server, change)).collect();
+        if let Some(error) = &self.unsaved {
+            remarks.push(format!(
+                "this order holds now, but would not survive a restart: the state file cannot be written: {error}; it \
+                 is tried again, and `lvsd status` says so while it fails"
+            ));
+        }
+        // Nobody waits for it any more: nothing to tell.
+        let _ = reply.send(Reply::Ordered(Ordered { servers, remarks }));
+    }
+
+    /// Whether lvsd ends: nothing is put in force any more.
+    fn is_ending(&self) -> bool {
+        self.is_stopping || self.director.is_ending()
     }
 
     /// The router is told what the director last said, which one that has just begun does not know.
@@ -263,9 +335,14 @@ impl Shell {
     /// What an order by signal means for the director; a reload is read first.
     fn obey(&mut self, order: Order, pulse: &Pulse) -> Option<Input> {
         match order {
+            Order::Stop(signal) if !self.is_stopping && self.director.is_ending() => {
+                warn!("{signal} comes too late: everything is being handed over, and stays in the kernel");
+                None
+            }
             Order::Stop(signal) => {
-                if !self.director.is_ending() {
+                if !self.is_ending() {
                     self.is_stopping = true;
+                    self.reloads.end(STOPS);
                     self.sink.stopping(&self.director);
                 }
                 info!("{signal}: stopping, our services are removed");
@@ -289,6 +366,10 @@ impl Shell {
             }
             Order::Dump(signal) => {
                 self.dump(signal, pulse);
+                None
+            }
+            Order::Reload if self.is_ending() => {
+                warn!("the reload is ignored: lvsd is ending");
                 None
             }
             Order::Reload => {
@@ -419,19 +500,19 @@ impl Shell {
     /// Answers an operator; an order is also an input, and a reload is answered when it has ended.
     fn answer(&mut self, question: Question, pulse: &Pulse) -> Option<Input> {
         let now = clock::now();
-        let mut input = None;
         let reply = match question.command {
             Command::Why(selector) => match self.director.stories(now, &selector) {
                 stories if stories.is_empty() => self.nobody(&selector),
                 stories => Reply::Why(stories),
             },
-            Command::Order { selector, change } => match self.director.select(&selector) {
-                selected if selected.is_empty() => self.nobody(&selector),
-                selected => {
-                    input = Some(Input::Order { selector, change });
-                    Reply::Ordered(selected)
-                }
-            },
+            Command::Order { .. } if self.is_ending() => Reply::Error(NO_ORDER.to_owned()),
+            Command::Order { selector, .. } if self.director.select(&selector).is_empty() => {
+                self.nobody(&selector)
+            }
+            Command::Order { selector, change } => {
+                self.ordered = Some(Orderer { reply: question.reply, selector, change });
+                return Some(Input::Order { selector, change });
+            }
             Command::Status => match self.router.as_mut().filter(|router| !router.is_finished()) {
                 // As it is now, not as it was a second ago.
                 Some(router) => {
@@ -442,14 +523,15 @@ impl Shell {
                 }
                 None => Reply::Status(Box::new(self.status(now, pulse))),
             },
-            Command::HandOver if self.director.is_ending() => Reply::Error("lvsd is ending".to_owned()),
+            Command::HandOver if self.is_ending() => Reply::Error("lvsd is ending".to_owned()),
             Command::HandOver => {
                 info!("handing over, everything stays in the kernel");
+                self.reloads.end(HANDS_OVER);
                 self.handing_over.push(question.reply);
                 return Some(Input::HandOver);
             }
             Command::Health => Reply::Health(pulse.trouble(now, &self.body())),
-            Command::Reload { .. } if self.director.is_ending() => Reply::Error("lvsd is ending".to_owned()),
+            Command::Reload { .. } if self.is_ending() => Reply::Error("lvsd is ending".to_owned()),
             Command::Reload { allow_removal } => {
                 self.reloads.begin(Some(question.reply), allow_removal);
                 return None;
@@ -457,7 +539,7 @@ impl Shell {
         };
         // Nobody waits for it any more: nothing to tell.
         let _ = question.reply.send(reply);
-        input
+        None
     }
 
     fn status(&self, now: Instant, pulse: &Pulse) -> DaemonStatus {
@@ -469,6 +551,7 @@ impl Shell {
             config: self.reloads.path().to_owned(),
             is_lenient: self.reloads.is_lenient(),
             trouble: pulse.trouble(now, &self.body()),
+            unsaved: self.unsaved.clone(),
             last_reload: self.reloads.outcome(now),
             reloads_accepted,
             reloads_rejected,
@@ -493,6 +576,27 @@ impl Shell {
         let some: Vec<String> = known.iter().take(KNOWN_SHOWN).cloned().collect();
         let more = if known.len() > KNOWN_SHOWN { ", ..." } else { "" };
         Reply::Error(format!("there is no real server {selector}; there are: {}{more}", some.join(", ")))
+    }
+}
+
+/// What persistence does to an order about a real server of a virtual server, where the kernel keeps its clients there.
+fn persistence_remark(server: &VirtualServer, change: Change) -> Option<String> {
+    let timeout = server.persistence.as_ref()?.timeout;
+    if sysctls::read(sysctls::EXPIRES_TEMPLATES).is_ok_and(|value| value != "0") {
+        return None;
+    }
+    let (id, setting) = (server.id, sysctls::full(sysctls::EXPIRES_TEMPLATES));
+    match change {
+        Change::Drain { limit } => Some(format!(
+            "virtual server {id} is persistent and {setting} is 0: clients it knows go on to the drained server until \
+             they have been silent for {timeout} s; what is left after {} s is cut",
+            limit.as_secs()
+        )),
+        Change::Weight(Some(0)) => Some(format!(
+            "virtual server {id} is persistent and {setting} is 0: clients it knows go on to the server of weight 0 \
+             until they have been silent for {timeout} s; `lvsd drain` sends them elsewhere at once"
+        )),
+        _ => None,
     }
 }
 

@@ -10,13 +10,15 @@ use super::control::{self, Command, DaemonStatus, Reply};
 use super::startup::{Exit, Failure, kernel_failure};
 use super::{clock, doors, state_file, sysctls};
 use crate::config::{Config, VirtualServerId};
-use crate::director::preview::{Change, Preview, preview};
+use crate::director::preview::{Change, HostKnown, Preview, preview};
 use crate::director::state::{KnownDown, State};
 use crate::ipvs::backend::{Backend, Error, Op, Scope, Snapshot};
 use crate::ipvs::memory::MemoryBackend;
 use crate::ipvs::netlink::{NetlinkBackend, is_loaded};
 use crate::ipvs::types::ServiceKey;
 use crate::net::kernel::Kernel;
+use crate::vrrp::exchange::InstanceLevel;
+use crate::vrrp::status::{InstanceStatus, Status as RouterStatus};
 
 /// Services whose destinations one read fetches.
 const SLICE: usize = 32;
@@ -85,17 +87,38 @@ pub fn plan(mut config: Config, run_dir: &Path, socket: &Path) -> Result<Plan, F
         // Asking would load it, and that is a change.
         imitation(&config)
     };
-    let settings = setting_changes(&config, &state_file::peek_originals(run_dir).unwrap_or_default());
     // A host that cannot be read has no addresses that anybody knows.
     let around = Kernel::open().and_then(|mut kernel| kernel.host()).map(|host| doors::around(&host));
-    let mut preview = preview(&Arc::new(config), state, around.unwrap_or_default(), kernel, now);
-    preview.changes.extend(settings);
+    let instances = match &daemon {
+        Some(daemon) => instances(&config, daemon.router.as_ref()),
+        None => Vec::new(),
+    };
+    let cannot_mark = daemon.as_ref().is_some_and(|daemon| daemon.director.cannot_mark);
+    let host = HostKnown { around: around.unwrap_or_default(), instances, cannot_mark };
+    let config = Arc::new(config);
+    let mut preview = preview(&config, state, host, kernel, now);
+    let originals = state_file::peek_originals(run_dir).unwrap_or_default();
+    // It is lvsd's only while a server leaves, which is under way then.
+    let expires = preview.status.expires_templates && originals.contains_key(sysctls::EXPIRES_TEMPLATES);
+    preview.changes.extend(setting_changes(&config, &originals, expires));
     Ok(Plan { health, preview, without_quorum })
 }
 
+/// How the running lvsd's instances are: those that the configuration has go on as they are.
+fn instances(config: &Config, router: Option<&RouterStatus>) -> Vec<InstanceLevel> {
+    let running = router.into_iter().flat_map(|router| &router.instances);
+    let level = |status: &InstanceStatus| {
+        let settings = config.vrrp.instances.iter().find(|settings| settings.name == status.name)?;
+        let addresses = settings.addresses.iter().chain(&settings.excluded);
+        let addresses = addresses.map(|address| address.wanted.prefix).collect();
+        Some(InstanceLevel { name: status.name.clone(), vrid: settings.vrid, state: status.state, addresses })
+    };
+    running.filter_map(level).collect()
+}
+
 /// Settings that are not as wanted, and those a predecessor changed that are wanted no more.
-fn setting_changes(config: &Config, originals: &sysctls::Values) -> Vec<Change> {
-    let wanted = sysctls::wanted(config);
+fn setting_changes(config: &Config, originals: &sysctls::Values, expires_templates: bool) -> Vec<Change> {
+    let wanted = sysctls::wanted(config, expires_templates);
     let dropped = originals.iter().filter(|(name, _)| !wanted.contains_key(*name));
     let change = |(name, after): (&String, &String)| {
         let before = sysctls::read(name).ok();

@@ -109,6 +109,18 @@ impl Reloads {
         }));
     }
 
+    /// lvsd ends: nothing is put in force any more. What is being read is forgotten, and whoever waits hears why.
+    pub fn end(&mut self, why: &str) {
+        if self.job.take().is_some() {
+            warn!("reload: {} is not put in force: {why}", self.path.display());
+        }
+        let next = self.next.take().unwrap_or_default();
+        for waiter in self.waiting.drain(..).chain(next.waiting) {
+            // Whoever does not wait any more needs no answer.
+            let _ = waiter.send(Reply::Error(why.to_owned()));
+        }
+    }
+
     /// The file that was read; waits for ever when none is.
     pub async fn finished(&mut self) -> Read {
         let Some(job) = &mut self.job else { return std::future::pending().await };
@@ -263,6 +275,23 @@ mod tests {
         let Ok(Reply::Reload(outcome)) = second_verdict.await else { panic!("no verdict") };
         assert_eq!(outcome.errors, ["/nonexistent/keepalived.conf: there is no such file"]);
         assert_eq!((reloads.counts(), reloads.is_last_rejected()), ((0, 2), true));
+    }
+
+    #[tokio::test]
+    async fn what_is_being_read_when_lvsd_ends_is_not_put_in_force_and_whoever_waits_hears_why() {
+        let path = std::env::temp_dir().join(format!("lvsd-reload-end-{}.conf", std::process::id()));
+        std::fs::write(&path, "global_defs {\n    router_id ROUTER\n}\n").unwrap();
+        let mut reloads = Reloads::new(path.clone(), Strictness::Strict, with_ipvs, Arc::default());
+        let (waiters, verdicts): (Vec<_>, Vec<_>) = (0..2).map(|_| oneshot::channel()).unzip();
+        waiters.into_iter().for_each(|waiter| reloads.begin(Some(waiter), false));
+        reloads.end("lvsd stops");
+        for verdict in verdicts {
+            assert_eq!(verdict.await, Ok(Reply::Error("lvsd stops".to_owned())));
+        }
+        assert!(!reloads.is_under_way());
+        let never = tokio::time::timeout(std::time::Duration::from_millis(200), reloads.finished());
+        assert!(never.await.is_err(), "nothing is put in force any more");
+        let _ = std::fs::remove_file(path);
     }
 
     #[tokio::test]

@@ -242,7 +242,6 @@ async fn direct(
     warn_of_removals(&state, &config);
     let originals = run_dir.originals();
     let mut keeper = Keeper::new(Kernel(originals.clone()), originals.load());
-    keeper.want(sysctls::wanted(&config));
     let sink = Sink::new(&config);
     let mut trackers = Trackers::new();
     let (router, guardian) = if config.vrrp.is_empty() {
@@ -257,8 +256,11 @@ async fn direct(
     let config = Arc::new(config);
     let mut leaks = LeakWatch::default();
     leaks.want(&config);
+    let director = Director::new(Arc::clone(&config), state, seed(), now);
+    let expires_templates = director.expires_templates(now);
+    keeper.want(sysctls::wanted(&config, expires_templates));
     let shell = Shell {
-        director: Director::new(Arc::clone(&config), state, seed(), now),
+        director,
         router,
         guardian,
         level: None,
@@ -286,6 +288,10 @@ async fn direct(
         started_at: now,
         watch_at: now,
         forwards: None,
+        expires_templates,
+        unsaved: None,
+        was_saved: None,
+        ordered: None,
         is_stopping: false,
     };
     // It ends with the event loop.

@@ -21,6 +21,9 @@ pub type Values = BTreeMap<String, String>;
 /// which a real server answers.
 const ACCEPT_LOCAL: &str = "all/accept_local";
 
+/// Whether the kernel sends a client that it knows by persistence elsewhere when its server has weight 0.
+pub const EXPIRES_TEMPLATES: &str = "expire_quiescent_template";
+
 /// Where settings are.
 pub trait Settings {
     /// A setting's value.
@@ -150,8 +153,14 @@ impl<S: Settings> Keeper<S> {
     }
 }
 
-/// The settings a configuration wants.
-pub fn wanted(config: &Config) -> Values {
+/// The settings a configuration wants, and while a server that clients are known to leaves, that they are sent
+/// elsewhere: unless the operator has said otherwise.
+pub fn wanted(config: &Config, expires_templates: bool) -> Values {
+    let while_leaving = expires_templates.then(|| (EXPIRES_TEMPLATES.to_owned(), "1".to_owned()));
+    while_leaving.into_iter().chain(configured(config)).collect()
+}
+
+fn configured(config: &Config) -> Values {
     // Where nothing needs IPVS, the kernel may have no such settings.
     let ipvs = config
         .ipvs_need()
@@ -262,6 +271,27 @@ mod tests {
         keeper.keep();
         assert_eq!(keeper.settings.now, values(&[("a", "0"), ("b", "1")]));
         assert_eq!(keeper.troubles.keys().collect::<Vec<_>>(), ["a", "absent"]);
+    }
+
+    #[test]
+    fn clients_are_sent_elsewhere_while_a_server_leaves_unless_the_operator_says_otherwise() {
+        let mut config = Config::default();
+        let of = |config: &Config, is_leaving| wanted(config, is_leaving).get(EXPIRES_TEMPLATES).cloned();
+        assert_eq!((of(&config, false), of(&config, true)), (None, Some("1".to_owned())));
+        config.global.timeouts.tcp = Some(9);
+        config.global.sysctl.insert(EXPIRES_TEMPLATES.to_owned(), crate::config::SysctlValue(vec![0]));
+        assert_eq!(of(&config, true).as_deref(), Some("0"));
+        // What somebody else had set is put back, and left alone where it was changed meanwhile.
+        for (meanwhile, at_the_end) in [(None, "0"), (Some("3"), "3")] {
+            let mut keeper = Keeper::new(Imitation::new(&[(EXPIRES_TEMPLATES, "0")]), Values::new());
+            keeper.want(wanted(&Config::default(), true));
+            assert_eq!(keeper.settings.now, values(&[(EXPIRES_TEMPLATES, "1")]));
+            if let Some(value) = meanwhile {
+                keeper.settings.now.insert(EXPIRES_TEMPLATES.to_owned(), value.to_owned());
+            }
+            keeper.want(wanted(&Config::default(), false));
+            assert_eq!(keeper.settings.now, values(&[(EXPIRES_TEMPLATES, at_the_end)]));
+        }
     }
 
     /// Settings in memory, which must be remembered before they are changed.

@@ -71,6 +71,8 @@ use crate::vrrp::exchange::{DirectorLevel, InstanceLevel};
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// How often the state is saved though nothing changed: what it says of health is believed for ten minutes.
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
+/// Pauses before a save that failed is tried again: the first, which doubles each time, and the longest.
+const SAVE_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// From one save of changed health to the next: when thousands of servers fail, each would cost as much as all.
 const SAVE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -111,6 +113,8 @@ pub enum Input {
     Doors(Doors),
     /// These real servers answer ARP for VIPs.
     Leaks(Leaks),
+    /// The state could not be saved, or can be again.
+    Saved(bool),
     /// Remove all that is ours, then finish.
     Stop,
     /// Leave everything as it is, then finish.
@@ -139,6 +143,9 @@ pub enum Effect {
     Kernel(Request),
     /// Have packets marked so, and no others; at every change.
     Mark(Vec<Marking>),
+    /// Have the kernel send clients that it knows by persistence elsewhere when their server has weight 0, or leave that
+    /// to whoever set it; at every change.
+    ExpireTemplates(bool),
     /// Tell the router; at every change.
     Router(DirectorLevel),
     /// Tell the world.
@@ -184,7 +191,10 @@ pub struct Director {
     is_owned_stale: bool,
     last_save: Instant,
     next_save: Instant,
-    /// Pools somebody is leaving: few among thousands, and asked at every input.
+    /// In a row.
+    failed_saves: u32,
+    expires_templates: bool,
+    /// Pools that a server is leaving, or will once it is replaced: few among thousands, and asked at every input.
     left_by_some: BTreeSet<VirtualServerId>,
 }
 
@@ -219,6 +229,8 @@ impl Director {
             is_owned_stale: true,
             last_save: now,
             next_save: now,
+            failed_saves: 0,
+            expires_templates: false,
             left_by_some: BTreeSet::new(),
             config: Arc::clone(&config),
         };
@@ -273,6 +285,7 @@ impl Director {
             Input::Around(around) => self.around_is(around, &mut events),
             Input::Doors(doors) => self.doors_are(doors, &mut events),
             Input::Leaks(leaks) => self.leaks_are(leaks, &mut events),
+            Input::Saved(is_saved) => self.saved(now, is_saved),
             Input::Stop => self.stop(now, effects),
             Input::HandOver => self.hand_over(effects),
         }
@@ -351,6 +364,7 @@ impl Director {
             if let Some(actual) = actual.as_deref().filter(|_| readings.adopted.contains(key)) {
                 pool.adopt(now, actual, &self.checkers, |at| self.was_leaving.remove(&(id, *at)));
                 self.unsettled.insert(id);
+                self.is_state_stale = true;
             }
             if pool.watch_leaving(now, actual.as_deref(), events) {
                 self.unsettled.insert(id);
@@ -495,6 +509,10 @@ impl Director {
             self.settle(now, events, effects);
             self.settle_retired(now);
             self.tell_markings(effects);
+            let expires = self.expires_templates(now);
+            if std::mem::replace(&mut self.expires_templates, expires) != expires {
+                effects.push(Effect::ExpireTemplates(expires));
+            }
         }
         let request = match self.life {
             Life::Running | Life::Stopping { .. } => self.request(now, events),
@@ -532,6 +550,12 @@ impl Director {
             let leaving = pool.leaving.len();
             pool.settle(now, &self.checkers, events);
             self.is_state_stale |= pool.leaving.len() != leaving;
+            for (at, member) in std::mem::take(&mut pool.released) {
+                for subscription in &member.subscriptions {
+                    let run = self.checkers.unsubscribe(subscription.checker, &(id, at));
+                    effects.extend(run.map(Effect::CancelProbe));
+                }
+            }
             if is_placed {
                 self.reconciler.want(key, pool.in_kernel());
             } else {
@@ -546,15 +570,20 @@ impl Director {
         }
     }
 
+    /// Whether clients that the kernel knows by persistence must be sent elsewhere: otherwise a server that leaves gets
+    /// every new connection of theirs, and never gets empty. What a predecessor had leave goes on leaving.
+    pub fn expires_templates(&self, now: Instant) -> bool {
+        let is_persistent = |pool: &Pool| pool.server.persistence.is_some();
+        let was_leaving = |((id, _), deadline): (&Subscriber, &Instant)| {
+            *deadline > now && self.pools.get(id).is_some_and(is_persistent)
+        };
+        self.leaving_pools().any(|pool| is_persistent(pool) && !pool.leaving.is_empty())
+            || self.was_leaving.iter().any(was_leaving)
+    }
+
     fn leaving_pools(&self) -> impl Iterator<Item = &Pool> {
         self.left_by_some.iter().filter_map(|id| self.pools.get(id))
     }
-            for (at, member) in std::mem::take(&mut pool.released) {
-                for subscription in &member.subscriptions {
-                    let run = self.checkers.unsubscribe(subscription.checker, &(id, at));
-                    effects.extend(run.map(Effect::CancelProbe));
-                }
-            }
 
     /// What is ours is saved before the kernel is asked for it, or when all is done; who is down as soon as the last
     /// save is a second ago; everything now and then for its freshness.
@@ -576,10 +605,23 @@ impl Director {
         }
     }
 
+    /// What an operator was told to hold, and what is ours, must be on disk as soon as the disk takes it again.
+    fn saved(&mut self, now: Instant, is_saved: bool) {
+        if is_saved {
+            self.failed_saves = 0;
+            return;
+        }
+        let (first, longest) = SAVE_RETRY;
+        let pause = first.saturating_mul(2u32.saturating_pow(self.failed_saves)).min(longest);
+        self.failed_saves = self.failed_saves.saturating_add(1);
+        self.next_save = self.next_save.min(now + pause);
+    }
+
     fn conclude(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         match self.life {
             Life::Running if !self.is_ready && self.reconciler.is_converged() => {
                 self.is_ready = true;
+                self.was_leaving.clear();
                 let keys: Vec<ServiceKey> = self.pools.values().map(Pool::key).collect();
                 let entries: Vec<_> = keys.iter().filter_map(|k| self.reconciler.actual(k)).collect();
                 let destinations = entries.iter().map(|e| e.destinations.len()).sum();
@@ -611,13 +653,19 @@ impl Director {
                 deadline: leaving.deadline,
             })
         });
+        // Those of the last life, until the kernel has been read: a crash before that must not cut them.
+        let still = self.was_leaving.iter().map(|((id, at), deadline)| KnownLeaving {
+            virtual_server: *id,
+            real_server: *at,
+            deadline: *deadline,
+        });
         let orders = self.orders.iter().map(|((id, at), order)| KnownOrder {
             virtual_server: *id,
             real_server: *at,
             order: *order,
         });
         State {
-            leaving: leaving.collect(),
+            leaving: leaving.chain(still).collect(),
             orders: orders.collect(),
             owned: self.reconciler.owned().iter().map(|key| desired::virtual_server_id(*key)).collect(),
             down: down.collect(),

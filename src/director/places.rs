@@ -56,6 +56,11 @@ impl Places {
         self.colocated.keys().copied()
     }
 
+    /// Whether this kernel cannot mark packets.
+    pub fn cannot_mark(&self) -> bool {
+        self.doors.cannot_mark
+    }
+
     /// Whether the packets of a mark get it everywhere.
     pub fn is_marked(&self, mark: u32) -> bool {
         self.doors.marked.contains(&mark)

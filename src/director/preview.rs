@@ -22,6 +22,7 @@ use crate::ipvs::backend::{Backend, Op};
 use crate::ipvs::memory::MemoryBackend;
 use crate::ipvs::types::{Connections, Destination, Service, ServiceEntry, ServiceKey, SyncRole, Timeouts};
 use crate::time::Instant;
+use crate::vrrp::exchange::InstanceLevel;
 
 /// Longest time, of its own clock, in which the copy must be what it should be: operations that the copy refuses are
 /// tried again and again.
@@ -29,6 +30,17 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// A kernel's services.
 pub type KernelTable = BTreeMap<ServiceKey, ServiceEntry>;
+
+/// What is known of the host that the director would run on.
+#[derive(Clone, Debug, Default)]
+pub struct HostKnown {
+    /// Its addresses.
+    pub around: Around,
+    /// How its instances are: the sync daemons follow one, and who holds a VIP may have its service.
+    pub instances: Vec<InstanceLevel>,
+    /// Whether its kernel cannot mark packets.
+    pub cannot_mark: bool,
+}
 
 /// What would happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +84,8 @@ pub enum Change {
         connections: Connections,
         /// Whether it serves its last connections and is then removed.
         drains: bool,
+        /// Whether all that begins only when what replaces it is up.
+        stays: bool,
     },
     /// The connection timeouts.
     Timeouts {
@@ -84,8 +98,6 @@ pub enum Change {
         name: String,
         /// As it is; None where it cannot be read.
         before: Option<String>,
-        /// Whether all that begins only when what replaces it is up.
-        stays: bool,
         /// As it would be.
         after: String,
     },
@@ -118,15 +130,28 @@ impl Change {
 pub fn preview(
     config: &Arc<Config>,
     state: State,
-    around: Around,
+    host: HostKnown,
     kernel: MemoryBackend,
     now: Instant,
 ) -> Preview {
     let before = kernel.table().clone();
     let director = Director::new(Arc::clone(config), state, 0, now);
-    let mut trial =
-        Trial { director, kernel, now, runs: Vec::new(), requests: VecDeque::new(), settings: Vec::new() };
-    trial.tell(Input::Around(around));
+    let mut trial = Trial {
+        director,
+        kernel,
+        now,
+        runs: Vec::new(),
+        requests: VecDeque::new(),
+        settings: Vec::new(),
+        cannot_mark: host.cannot_mark,
+    };
+    if host.cannot_mark {
+        trial.tell(Input::Doors(Doors { cannot_mark: true, ..Doors::default() }));
+    }
+    trial.tell(Input::Around(host.around));
+    for level in host.instances {
+        trial.tell(Input::Instance(level));
+    }
     trial.check_everybody();
     trial.converge();
     let status = trial.director.status(trial.now);
@@ -147,6 +172,7 @@ struct Trial {
     runs: Vec<RunId>,
     requests: VecDeque<Request>,
     settings: Vec<Change>,
+    cannot_mark: bool,
 }
 
 impl Trial {
@@ -162,12 +188,13 @@ impl Trial {
                 Effect::CancelProbe(_)
                 | Effect::SaveState(_)
                 | Effect::Router(_)
+                | Effect::ExpireTemplates(_)
                 | Effect::Event(_)
                 | Effect::Finished { .. } => {}
             }
         }
         if let Some(marked) = marked {
-            self.tell(Input::Doors(Doors { marked, cannot_mark: false }));
+            self.tell(Input::Doors(Doors { marked, cannot_mark: self.cannot_mark }));
         }
     }
 
@@ -264,10 +291,10 @@ fn changes(
                     after,
                     connections: found.map(|d| d.connections).unwrap_or_default(),
                     drains: is_retired || leaving.contains(&(service, *at)),
+                    stays: old.as_ref().is_some_and(|old| director.will_stay(service, *at, old)),
                 });
             }
         }
     }
     changes
 }
-                    stays: old.as_ref().is_some_and(|old| director.will_stay(service, *at, old)),

@@ -25,6 +25,12 @@ pub struct Status {
     pub is_converged: bool,
     /// Whether the kernel held what it should at least once since the start.
     pub is_ready: bool,
+    /// Whether clients known by persistence are sent elsewhere now, because a server of theirs leaves.
+    #[serde(default)]
+    pub expires_templates: bool,
+    /// Whether this kernel was found unable to mark packets: services of which this host is a real server are by address.
+    #[serde(default)]
+    pub cannot_mark: bool,
     /// Whether anything of the kernel's IPVS is wanted, or is still ours; never without virtual server, sync daemon and
     /// timeouts.
     pub is_ipvs_used: bool,
@@ -92,15 +98,15 @@ pub struct VirtualServerStatus {
     pub sorry_server: Option<SorryServerStatus>,
     /// Removed real servers that serve their last connections.
     pub leaving: Vec<SocketAddr>,
+    /// Real servers that the configuration takes out, and that serve until what replaces them is up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub staying: Vec<SocketAddr>,
 }
 
 /// What is done for a virtual server of which this host is a real server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ColocatedStatus {
     /// What it is, in words.
-    /// Real servers that the configuration takes out, and that serve until what replaces them is up.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub staying: Vec<SocketAddr>,
     pub what: String,
     /// The mark of its service in the kernel.
     pub mark: Option<u32>,
@@ -273,6 +279,8 @@ impl Director {
         Status {
             is_converged: self.reconciler.is_settled(),
             is_ready: self.is_ready,
+            expires_templates: self.expires_templates(now),
+            cannot_mark: self.places.cannot_mark(),
             is_ipvs_used: self.reconciler.is_needed(),
             kernel_trouble: self.reconciler.kernel_trouble().map(str::to_owned),
             virtual_servers: self.pools.values().map(|pool| self.virtual_server_status(now, pool)).collect(),
@@ -333,6 +341,7 @@ impl Director {
                 .collect(),
             sorry_server,
             leaving: pool.leaving.keys().copied().collect(),
+            staying: pool.staying.keys().copied().collect(),
         }
     }
 
@@ -341,7 +350,6 @@ impl Director {
         now: Instant,
         id: VirtualServerId,
         member: &Member,
-            staying: pool.staying.keys().copied().collect(),
         actual: Option<&ServiceEntry>,
     ) -> RealServerStatus {
         let at = member.real_server.address;

@@ -6,7 +6,7 @@ use std::fs;
 use rustix::process::Signal;
 
 use super::pair::{BY_ADDRESS, Director, Pair};
-use crate::lab::daemon::status;
+use crate::lab::daemon::{lvsd, run_dir, status};
 use crate::lab::host::Host;
 use crate::lab::table::Table;
 use crate::lab::wait::{seconds, wait_for};
@@ -33,6 +33,11 @@ pub fn run(lab: &mut Lab) -> Verdict {
         })?;
         pair.clients_ask()?.judge(lab, &format!("{} is active: clients", active.name()))?;
         pair.asks_itself(standby)?.judge(lab, &format!("{} stands by: its own", standby.name()))?;
+        for host in [active, standby] {
+            let file = lab.out().join(format!("{}.conf", host.name()));
+            let plan = lvsd(host, &["plan", "-c", &file.to_string_lossy(), "--run-dir", &run_dir(host)])?;
+            claim(plan.code == Some(0), || format!("{}: plan: nothing to change: {plan:?}", host.name()))?;
+        }
         says(active, "a request to the VIP made on this host itself may fail then")?;
     }
     let doors = judge::output(&pair.a, &["tc", "filter", "show", "dev", "eth0", "ingress"])?;

@@ -1,6 +1,8 @@
 //! An operator drains, disables and weighs real servers under load: requests under way are answered, new ones go
 //! elsewhere, none fails; the orders survive a restart; `lvsd why` tells what the checkers saw.
 
+pub mod persistent;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 

@@ -1,6 +1,8 @@
 //! `lvsd plan` says what would change and changes nothing: before the first start, beside a running lvsd whose health
 //! it takes, after a hand-over from what that left; and what it says is what happens.
 
+pub mod router;
+
 use std::net::TcpStream;
 use std::path::Path;
 

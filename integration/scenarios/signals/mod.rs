@@ -112,7 +112,14 @@ pub fn run(lab: &mut Lab) -> Verdict {
     daemon.wait_log("handed over by a predecessor", seconds(5))?;
     claim(!daemon.log_text().contains("-> Backup"), || daemon.log_text())?;
 
-    lab.step("SIGTERM ends it");
-    daemon.end(Signal::TERM)?;
+    lab.step("SIGTERM ends it, also where a file is being read: nothing of that is put in force");
+    let more = CONF.replace("10.1.0.100/24", "10.1.0.100/24\n        10.1.0.180/24");
+    fs::write(&file, more).map_err(|e| e.to_string())?;
+    for signal in [Signal::STOP, Signal::HUP, Signal::TERM, Signal::CONT] {
+        daemon.signal(signal)?;
+    }
+    same("exit code", &daemon.wait_exit(seconds(15))?, &0)?;
+    let log = daemon.log_text();
+    claim(!log.contains("is in force") && !log.contains("10.1.0.180"), || log.clone())?;
     same("the addresses", &judge::addresses(&host)?, &before)
 }

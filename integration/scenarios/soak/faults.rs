@@ -261,7 +261,9 @@ fn order(soak: &mut Soak<'_>) -> Verdict {
     let path = control(&run_dir(&soak.director));
     let reply =
         ask(path.as_ref(), Command::Order { selector, change }).map_err(|e| format!("{path}: {e}"))?;
-    claim(matches!(&reply, Reply::Ordered(about) if about[..] == [(id, at)]), || format!("{reply:?}"))?;
+    claim(matches!(&reply, Reply::Ordered(about) if about.servers[..] == [(id, at)]), || {
+        format!("{reply:?}")
+    })?;
     soak.truth.order(id, at, change);
     Ok(())
 }

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::stories::{real_server, sync_daemon, tcp_server};
 use super::sweep::{random_config, strangers_arrive};
 use super::world::{Server, World};
 use crate::check::spec::{CheckerSpec, Question};
-use crate::config::{Config, VirtualServerId};
-use crate::director::colocated::Around;
-use crate::director::preview::{Change, KernelTable, preview};
+use crate::config::{Config, Global, VirtualServer, VirtualServerId};
+use crate::director::preview::{Change, HostKnown, KernelTable, preview};
 use crate::director::state::{KnownDown, State};
 use crate::director::{Input, desired};
-use crate::ipvs::types::{Connections, Destination, DestinationKey, Service, ServiceKey};
+use crate::ipvs::types::{Connections, Destination, DestinationKey, Service, ServiceKey, SyncRole};
+use crate::vrrp::exchange::{InstanceLevel, State as RouterState};
 
 /// Long enough for every check and drain to end.
 const QUIET: Duration = Duration::from_secs(400);
@@ -35,7 +36,7 @@ fn what_is_foreseen_is_what_a_restart_with_another_file_does() {
         world.run(QUIET);
         let after = Arc::new(random_config(&mut world.rng));
         let state = State { down: truth(&world, &after), ..world.saved().clone() };
-        let foresight = preview(&after, state, Around::default(), world.kernel.clone(), world.now);
+        let foresight = preview(&after, state, HostKnown::default(), world.kernel.clone(), world.now);
         let mut expected = shape(&world.services());
         foresight.changes.iter().for_each(|change| happen(change, &mut expected));
         world.crash();
@@ -44,7 +45,7 @@ fn what_is_foreseen_is_what_a_restart_with_another_file_does() {
         assert_eq!(shape(&world.services()), expected, "seed {seed}: {:#?}", foresight.changes);
         foreseen += foresight.changes.len();
         let again =
-            preview(&after, world.saved().clone(), Around::default(), world.kernel.clone(), world.now);
+            preview(&after, world.saved().clone(), HostKnown::default(), world.kernel.clone(), world.now);
         assert_eq!(again.changes, [], "seed {seed}: nothing is left to do");
     }
     assert!(foreseen > 300, "only {foreseen} changes were foreseen: is the test broken?");
@@ -104,7 +105,7 @@ fn a_server_that_leaves_with_connections_is_foreseen_to_drain_and_a_dead_one_to_
     let down = vec![known_down(id, dies, &config.virtual_servers[0].real_servers[0].checkers[0].spec)];
     let state = State { down, ..world.saved().clone() };
     let changes =
-        preview(&Arc::new(config), state, Around::default(), world.kernel.clone(), world.now).changes;
+        preview(&Arc::new(config), state, HostKnown::default(), world.kernel.clone(), world.now).changes;
     let of = |wanted| {
         let is_it =
             |c: &&Change| matches!(c, Change::Destination { destination, .. } if *destination == wanted);
@@ -112,9 +113,50 @@ fn a_server_that_leaves_with_connections_is_foreseen_to_drain_and_a_dead_one_to_
     };
     assert!(matches!(of(leaves), Change::Destination { after: Some(d), drains: true, .. } if d.weight == 0));
     assert_eq!(of(leaves).cut(), 0);
+    // Nothing takes its place.
+    assert!(matches!(of(leaves), Change::Destination { stays: false, .. }));
     // Who is adopted with weight counts as up, unless it is known to be down.
     assert!(matches!(of(dies), Change::Destination { after: None, drains: false, .. }));
     assert_eq!(of(dies).cut(), 7);
+}
+
+#[test]
+fn a_server_that_is_replaced_is_foreseen_to_stay_until_then() {
+    let mut world = World::new(1);
+    let with = |n: u8| {
+        let server = VirtualServer { real_servers: vec![real_server(n)], ..tcp_server() };
+        Arc::new(Config { virtual_servers: vec![server], ..Config::default() })
+    };
+    world.start(&with(1));
+    world.run(QUIET);
+    let foreseen =
+        preview(&with(2), world.saved().clone(), HostKnown::default(), world.kernel.clone(), world.now);
+    let stays = |change: &Change| match change {
+        Change::Destination { destination, stays, .. } => Some((*destination, *stays)),
+        _ => None,
+    };
+    let stays: Vec<_> = foreseen.changes.iter().filter_map(stays).collect();
+    assert_eq!(stays, [(real_server(1).address, true), (real_server(2).address, false)]);
+}
+
+#[test]
+fn sync_daemons_are_foreseen_to_follow_the_instances_as_they_are() {
+    let global = Global {
+        sync_daemons: [SyncRole::Master, SyncRole::Backup].map(sync_daemon).to_vec(),
+        sync_follows: Some("VI_1".to_owned()),
+        ..Global::default()
+    };
+    let config = Arc::new(Config { global, virtual_servers: vec![tcp_server()], ..Config::default() });
+    let mut world = World::new(1);
+    world.start(&config);
+    let level = |state| InstanceLevel { name: "VI_1".to_owned(), vrid: 51, state, addresses: [].into() };
+    for (state, changes) in [(RouterState::Master, 0), (RouterState::Backup, 2)] {
+        world.tell(Input::Instance(level(RouterState::Master)));
+        world.run(QUIET);
+        let host = HostKnown { instances: vec![level(state)], ..HostKnown::default() };
+        let foreseen = preview(&config, world.saved().clone(), host, world.kernel.clone(), world.now);
+        assert_eq!(foreseen.changes.len(), changes, "{state}: {:?}", foreseen.changes);
+    }
 }
 
 /// Who refuses, for every checker of a configuration.

@@ -19,8 +19,8 @@ use crate::director::reconcile::SWEEP_INTERVAL;
 use crate::ipvs::backend::{Backend, Op, Scope, Snapshot};
 use crate::ipvs::scheduler::Scheduler;
 use crate::ipvs::types::{
-    Connections, Forwarding, Protocol, Service, ServiceFlags, ServiceKey, SyncDaemon, SyncRole, Timeouts,
-    Tunnel,
+    Connections, Forwarding, Persistence, Protocol, Service, ServiceFlags, ServiceKey, SyncDaemon, SyncRole,
+    Timeouts, Tunnel,
 };
 
 #[test]
@@ -636,6 +636,76 @@ fn a_server_that_flaps_must_prove_itself_where_rise_asks_for_it() {
     assert_eq!(weights(&world), "2:1 3:1");
     world.run(Duration::from_secs(4));
     assert_eq!(weights(&world), "1:1 2:1 3:1");
+}
+
+#[test]
+fn while_a_server_leaves_a_persistent_service_its_clients_are_sent_elsewhere() {
+    let persistent =
+        VirtualServer { persistence: Some(Persistence { timeout: 50, prefix: 32 }), ..tcp_server() };
+    let drain = Change::Drain { limit: Duration::from_secs(60) };
+    for (server, change, is_wanted) in [
+        (&persistent, drain, true),
+        (&tcp_server(), drain, false),
+        (&persistent, Change::Weight(Some(0)), false),
+        (&persistent, Change::Disable, false),
+    ] {
+        let (mut world, config) = started(server.clone());
+        assert!(world.kernel.set_connections(&key(), &real(2), busy()));
+        order(&mut world, 2, change);
+        assert_eq!(world.expires_templates, is_wanted, "{change:?}");
+        let since = world.trace.iter().position(|line| line.contains("ExpireTemplates"));
+        let lowered = world.trace.iter().position(|line| line.contains("weight: 0"));
+        assert!(!is_wanted || since < lowered, "before the weight is lowered");
+        world.run(Duration::from_secs(5));
+        // Whoever takes over meanwhile goes on, from before its first look at the kernel.
+        world.tell(Input::HandOver);
+        world.run(Duration::from_secs(1));
+        world.start(&config);
+        assert_eq!(world.expires_templates, is_wanted, "{change:?}");
+        world.run(Duration::from_secs(5));
+        assert_eq!(world.expires_templates, is_wanted, "{change:?}");
+        world.run(Duration::from_secs(60));
+        assert!(!world.expires_templates, "{change:?}: it has left");
+    }
+    // A reload takes a server out.
+    let (mut world, _) = started(persistent.clone());
+    assert!(world.kernel.set_connections(&key(), &real(2), busy()));
+    let mut fewer = persistent;
+    fewer.real_servers.remove(1);
+    world.tell(Input::Reload(config(fewer)));
+    assert!(world.expires_templates);
+}
+
+#[test]
+fn a_server_that_leaves_keeps_its_connections_though_two_lives_end_before_they_have_looked() {
+    let (mut world, config) = started(tcp_server());
+    assert!(world.kernel.set_connections(&key(), &real(2), busy()));
+    order(&mut world, 2, Change::Drain { limit: Duration::from_secs(60) });
+    world.run(Duration::from_secs(5));
+    for _ in 0..3 {
+        world.crash();
+        world.start(&config);
+    }
+    world.run(Duration::from_secs(1));
+    // The third one is saved again as soon as it has looked.
+    world.crash();
+    world.start(&config);
+    world.run(Duration::from_secs(40));
+    assert_eq!(weights(&world), "1:1 2:0 3:1");
+    world.run(Duration::from_secs(20));
+    assert_eq!(weights(&world), "1:1 3:1");
+}
+
+#[test]
+fn a_save_that_fails_is_tried_again_sooner_than_the_next_one_is_due() {
+    let (mut world, _) = started(tcp_server());
+    world.failing_saves = 4;
+    let begun = world.now;
+    order(&mut world, 1, Change::Disable);
+    world.run(Duration::from_secs(20));
+    let after: Vec<u64> = world.failed_saves.iter().map(|at| at.since(begun).as_secs()).collect();
+    assert_eq!(after, [0, 1, 3, 7], "at once, and then with growing pauses");
+    assert_eq!(world.saved().orders.len(), 1);
 }
 
 fn order(world: &mut World, n: u8, change: Change) {

@@ -92,6 +92,12 @@ pub struct World {
     pub around: Around,
     /// The packets it wants marked.
     pub markings: Vec<Marking>,
+    /// Whether it wants clients that the kernel knows sent elsewhere.
+    pub expires_templates: bool,
+    /// How many saves of the state fail from now on.
+    pub failing_saves: u32,
+    /// When a save failed.
+    pub failed_saves: Vec<Instant>,
     /// Every operation that was tried, but for those about ways to single real servers.
     pub ops: Vec<(Instant, Op)>,
     /// Those that went by such a way, and when.
@@ -136,6 +142,9 @@ impl World {
             router: None,
             around: Around { own: [HOST].into(), shown: [HOST].into(), ..Around::default() },
             markings: Vec::new(),
+            expires_templates: false,
+            failing_saves: 0,
+            failed_saves: Vec::new(),
             ops: Vec::new(),
             path_probes: Vec::new(),
             most_lanes: 0,
@@ -209,7 +218,17 @@ impl World {
                 self.schedule(at, Happening::ProbeEnds { incarnation, run, target, by_path, leaves });
             }
             Effect::CancelProbe(_) => {}
-            Effect::SaveState(state) => self.saved = state,
+            Effect::SaveState(_) if self.failing_saves > 0 => {
+                self.failing_saves -= 1;
+                self.failed_saves.push(self.now);
+                self.tell(Input::Saved(false));
+            }
+            Effect::SaveState(state) => {
+                self.saved = state;
+                if !self.failed_saves.is_empty() {
+                    self.tell(Input::Saved(true));
+                }
+            }
             Effect::Kernel(request) => {
                 if std::mem::replace(&mut self.kernel_is_busy, true) {
                     self.broken.push("one request under way: a second one".to_owned());
@@ -220,6 +239,7 @@ impl World {
             }
             Effect::Event(event) => self.events.push((self.now, event)),
             Effect::Mark(markings) => self.markings = markings,
+            Effect::ExpireTemplates(is_wanted) => self.expires_templates = is_wanted,
             Effect::Router(level) => self.router = Some(level),
             Effect::Finished { is_clean } => {
                 self.finished = Some(is_clean);
