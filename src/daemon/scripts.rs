@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use super::clock;
-use crate::notify::queue::{Job, LIMIT, MAX_RUNNING, Queues};
+use crate::notify::queue::{Class, Job, LIMIT, MAX_RUNNING, Over, Queues};
 use crate::notify::telling::{Subject, Telling};
 use crate::script::{Ended, Launch, Runner};
 
@@ -17,7 +17,7 @@ use crate::script::{Ended, Launch, Runner};
 #[derive(Debug)]
 pub struct Scripts {
     queues: Queues,
-    runner: Runner,
+    runners: BTreeMap<Class, Runner>,
     runs: JoinSet<(Job, Ended)>,
     hurries: BTreeMap<Subject, oneshot::Sender<()>>,
     is_secure: bool,
@@ -28,7 +28,7 @@ impl Scripts {
     pub fn new(is_secure: bool) -> Scripts {
         Scripts {
             queues: Queues::default(),
-            runner: Runner::new(MAX_RUNNING),
+            runners: Class::ALL.map(|class| (class, Runner::new(MAX_RUNNING))).into(),
             runs: JoinSet::new(),
             hurries: BTreeMap::new(),
             is_secure,
@@ -63,7 +63,8 @@ impl Scripts {
                 is_ours: false,
             };
             let (hurry, hurried) = oneshot::channel::<()>();
-            let runner = self.runner.clone();
+            let runner = self.runners.entry(Class::of(&job.change.subject));
+            let runner = runner.or_insert_with(|| Runner::new(MAX_RUNNING)).clone();
             self.hurries.insert(job.change.subject.clone(), hurry);
             self.runs.spawn(async move {
                 let hurry = async move {
@@ -101,8 +102,13 @@ impl Scripts {
     }
 
     fn hurry(&mut self) {
-        for subject in self.queues.overdue(clock::now()) {
-            warn!("{subject}: its notify script takes too long, and is ended: a later change waits");
+        for (subject, why) in self.queues.overdue(clock::now()) {
+            let why = match why {
+                Over::Limit => "it had 10 minutes",
+                Over::LaterChange => "a later change waits",
+                Over::Others => "other scripts wait for its place",
+            };
+            warn!("{subject}: its notify script takes too long, and is ended: {why}");
             if let Some(hurry) = self.hurries.remove(&subject) {
                 // It may have ended just now.
                 let _ = hurry.send(());

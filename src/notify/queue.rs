@@ -1,9 +1,10 @@
-//! Scripts in order: of one subject one at a time, of all together a bounded number.
+//! Scripts in order: of one subject one at a time, of each [`Class`] a bounded number.
 //!
 //! When a script hangs, its subject's later changes wait behind it. Of those the newest [`MAX_WAITING`] are kept and
 //! the oldest folded away, so the last state is always told; a script sees the gap in LVSD_SEQUENCE. A script has
 //! [`LIMIT`]; once a later change waits it has [`PATIENCE`] more, because a host that must become Master now cannot
-//! wait for the end of what it did as Backup.
+//! wait for the end of what it did as Backup. So it is when all places of a class are taken and subjects wait for one:
+//! as many scripts as subjects wait, those that have run the longest, have no more than that.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -18,8 +19,45 @@ pub const MAX_WAITING: usize = 8;
 pub const LIMIT: Duration = Duration::from_secs(600);
 /// What is left of it once a later change waits.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-/// Scripts that run at once.
+/// Scripts of a class that run at once.
 pub const MAX_RUNNING: usize = 32;
+
+/// Subjects whose scripts run in places of their own: those of real servers, of which there may be thousands, never
+/// keep a virtual router's waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// VRRP instances and sync groups.
+    Routers,
+    /// Virtual servers.
+    VirtualServers,
+    /// Real servers.
+    RealServers,
+}
+
+impl Class {
+    /// All of them; the first ones begin first.
+    pub const ALL: [Class; 3] = [Class::Routers, Class::VirtualServers, Class::RealServers];
+
+    /// A subject's.
+    pub fn of(subject: &Subject) -> Class {
+        match subject {
+            Subject::Instance(_) | Subject::Group(_) => Class::Routers,
+            Subject::VirtualServer(_) => Class::VirtualServers,
+            Subject::RealServer(..) => Class::RealServers,
+        }
+    }
+}
+
+/// Why a script's time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// It had [`LIMIT`].
+    Limit,
+    /// A later change of its subject waits.
+    LaterChange,
+    /// Other subjects of its class wait for a place.
+    Others,
+}
 
 /// A script to be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +74,7 @@ pub struct Queues {
     waiting: BTreeMap<Subject, VecDeque<Job>>,
     runs: BTreeMap<Subject, Run>,
     /// Subjects with something to run and nothing running, in order of arrival.
-    ready: VecDeque<Subject>,
+    ready: BTreeMap<Class, VecDeque<Subject>>,
     folded: u64,
     is_ending: bool,
 }
@@ -44,7 +82,9 @@ pub struct Queues {
 #[derive(Clone, Copy, Debug)]
 struct Run {
     sequence: u64,
+    begun: Instant,
     give_up: Instant,
+    why: Over,
     is_hurried: bool,
 }
 
@@ -67,24 +107,33 @@ impl Queues {
         }
         self.folded += surplus as u64;
         if let Some(run) = self.runs.get_mut(&subject) {
-            run.press(now, queue, self.is_ending);
+            run.press_behind(now, queue, self.is_ending);
         }
         if is_idle {
-            self.ready.push_back(subject);
+            self.ready.entry(Class::of(&subject)).or_default().push_back(subject);
         }
         surplus
     }
 
     /// The next script to run, if any may: it counts as running from now on.
     pub fn begin(&mut self, now: Instant) -> Option<Job> {
-        if self.runs.len() >= MAX_RUNNING {
+        let job = Class::ALL.into_iter().find_map(|class| self.begin_of(class, now));
+        if job.is_none() {
+            Class::ALL.into_iter().for_each(|class| self.press(class, now));
+        }
+        job
+    }
+
+    fn begin_of(&mut self, class: Class, now: Instant) -> Option<Job> {
+        if self.runs.keys().filter(|subject| Class::of(subject) == class).count() >= MAX_RUNNING {
             return None;
         }
-        let subject = self.ready.pop_front()?;
+        let subject = self.ready.get_mut(&class)?.pop_front()?;
         let queue = self.waiting.get_mut(&subject)?;
         let job = queue.pop_front()?;
-        let mut run = Run { sequence: job.change.sequence, give_up: now + LIMIT, is_hurried: false };
-        run.press(now, queue, self.is_ending);
+        let (sequence, give_up) = (job.change.sequence, now + LIMIT);
+        let mut run = Run { sequence, begun: now, give_up, why: Over::Limit, is_hurried: false };
+        run.press_behind(now, queue, self.is_ending);
         if queue.is_empty() {
             self.waiting.remove(&subject);
         }
@@ -92,20 +141,32 @@ impl Queues {
         Some(job)
     }
 
+    /// Whoever waits for a place shortens the time of one that has a place, the oldest first.
+    fn press(&mut self, class: Class, now: Instant) {
+        let count = self.ready.get(&class).map_or(0, VecDeque::len);
+        if count == 0 {
+            return;
+        }
+        let of_class = self.runs.iter_mut().filter(|(subject, _)| Class::of(subject) == class);
+        let mut runs: Vec<&mut Run> = of_class.map(|(_, run)| run).collect();
+        runs.sort_by_key(|run| run.begun);
+        runs.into_iter().take(count).for_each(|run| run.press(now, Over::Others, self.is_ending));
+    }
+
     /// A subject's script has ended.
     pub fn ended(&mut self, subject: &Subject) {
         if self.runs.remove(subject).is_some() && self.waiting.contains_key(subject) {
-            self.ready.push_back(subject.clone());
+            self.ready.entry(Class::of(subject)).or_default().push_back(subject.clone());
         }
     }
 
-    /// Subjects whose script's time is over; each is said once.
-    pub fn overdue(&mut self, now: Instant) -> Vec<Subject> {
+    /// Subjects whose script's time is over, and why; each is said once.
+    pub fn overdue(&mut self, now: Instant) -> Vec<(Subject, Over)> {
         let is_over = |run: &Run| now >= run.give_up && !run.is_hurried;
         let mut overdue = Vec::new();
         for (subject, run) in self.runs.iter_mut().filter(|(_, run)| is_over(run)) {
             run.is_hurried = true;
-            overdue.push(subject.clone());
+            overdue.push((subject.clone(), run.why));
         }
         overdue
     }
@@ -123,9 +184,10 @@ impl Queues {
                 queue.retain(|job| job.change.sequence == last);
             }
             if let Some(run) = self.runs.get_mut(subject) {
-                run.press(now, queue, true);
+                run.press_behind(now, queue, true);
             }
         }
+        Class::ALL.into_iter().for_each(|class| self.press(class, now));
     }
 
     /// Whether nothing runs or waits.
@@ -141,10 +203,16 @@ impl Queues {
 
 impl Run {
     /// A later change that waits shortens what is left of it.
-    fn press(&mut self, now: Instant, waiting: &VecDeque<Job>, is_ending: bool) {
+    fn press_behind(&mut self, now: Instant, waiting: &VecDeque<Job>, is_ending: bool) {
         if waiting.back().is_some_and(|last| last.change.sequence != self.sequence) {
-            let patience = if is_ending { Duration::ZERO } else { PATIENCE };
-            self.give_up = self.give_up.min(now + patience);
+            self.press(now, Over::LaterChange, is_ending);
+        }
+    }
+
+    fn press(&mut self, now: Instant, why: Over, is_ending: bool) {
+        let patience = if is_ending { Duration::ZERO } else { PATIENCE };
+        if now + patience < self.give_up {
+            (self.give_up, self.why) = (now + patience, why);
         }
     }
 }
@@ -152,6 +220,7 @@ impl Run {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::notify::telling::ServerName;
 
     fn at(seconds: u64) -> Instant {
         Instant::ZERO + Duration::from_secs(seconds)
@@ -215,7 +284,7 @@ mod tests {
         queues.push(at(110), telling("a", 3, &["fault"]));
         assert_eq!(queues.deadline(), Some(at(130)), "from the first one that waits");
         assert_eq!(queues.overdue(at(129)), []);
-        assert_eq!(queues.overdue(at(130)), [subject("a")]);
+        assert_eq!(queues.overdue(at(130)), [(subject("a"), Over::LaterChange)]);
         assert_eq!((queues.overdue(at(131)), queues.deadline()), (vec![], None), "once");
         queues.ended(&subject("a"));
         assert_eq!(begun(&mut queues, 131), "any1");
@@ -259,6 +328,54 @@ mod tests {
         assert_eq!(seen.len(), 100);
     }
 
+    /// Hanging scripts of as many real servers as run at once, begun a second apart.
+    fn full_of_real_servers() -> Queues {
+        let mut queues = Queues::default();
+        for n in 0..MAX_RUNNING as u64 {
+            queues.push(at(n), real_server(n));
+            assert_eq!(begun(&mut queues, n), format!("rs{n}"));
+        }
+        queues
+    }
+
+    fn real_server(n: u64) -> Telling {
+        let mut telling = telling("", n, &["rs"]);
+        let server = ServerName { text: "vs".to_owned(), mark_family: None };
+        telling.change.subject = Subject::RealServer(format!("rs{n}"), server);
+        telling
+    }
+
+    #[test]
+    fn hanging_scripts_of_real_servers_keep_no_virtual_router_or_virtual_server_waiting() {
+        let mut queues = full_of_real_servers();
+        let mut quorum = real_server(100);
+        if let Subject::RealServer(_, server) = quorum.change.subject {
+            quorum.change.subject = Subject::VirtualServer(server);
+        }
+        queues.push(at(40), real_server(99));
+        queues.push(at(40), quorum);
+        queues.push(at(40), telling("a", 101, &["master"]));
+        assert_eq!(begun(&mut queues, 40), "master101 rs100");
+    }
+
+    #[test]
+    fn who_waits_for_a_place_presses_the_scripts_that_have_run_the_longest() {
+        let mut queues = full_of_real_servers();
+        assert_eq!(queues.deadline(), Some(at(600)), "nobody waits");
+        queues.push(at(100), real_server(100));
+        queues.push(at(100), real_server(101));
+        assert_eq!((begun(&mut queues, 100).as_str(), queues.deadline()), ("", Some(at(130))));
+        let overdue = queues.overdue(at(130));
+        let expected = [0, 1].map(|n| (real_server(n).change.subject, Over::Others));
+        assert_eq!(overdue, expected, "as many as wait, and no more");
+        overdue.iter().for_each(|(subject, _)| queues.ended(subject));
+        assert_eq!(begun(&mut queues, 131), "rs100 rs101");
+        assert_eq!(queues.deadline(), Some(at(602)), "nobody waits any more");
+        queues.push(at(200), real_server(102));
+        queues.end(at(200));
+        assert_eq!(queues.overdue(at(200)), [(real_server(2).change.subject, Over::Others)]);
+    }
+
     #[test]
     fn at_the_end_only_the_last_change_is_told_and_at_once() {
         let mut queues = Queues::default();
@@ -268,9 +385,13 @@ mod tests {
         queues.push(at(1), telling("a", 3, &["master"]));
         queues.push(at(1), telling("a", 4, &["stop", "any"]));
         queues.end(at(2));
-        assert_eq!(queues.overdue(at(2)), [subject("a")], "b has nothing to wait for it");
+        assert_eq!(
+            queues.overdue(at(2)),
+            [(subject("a"), Over::LaterChange)],
+            "b has nothing to wait for it"
+        );
         queues.push(at(2), telling("b", 5, &["stop"]));
-        assert_eq!(queues.overdue(at(2)), [subject("b")]);
+        assert_eq!(queues.overdue(at(2)), [(subject("b"), Over::LaterChange)]);
         queues.ended(&subject("a"));
         assert_eq!(begun(&mut queues, 2), "stop4");
     }

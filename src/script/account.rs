@@ -8,6 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::Command;
+use super::process::NotBegun;
 
 /// Most of an accounts file that is read.
 const MAX_FILE: u64 = 16 << 20;
@@ -24,8 +25,8 @@ pub struct Account {
 /// Where accounts are listed.
 #[derive(Clone, Debug)]
 pub struct Accounts {
-    passwd: PathBuf,
-    group: PathBuf,
+    pub(super) passwd: PathBuf,
+    pub(super) group: PathBuf,
 }
 
 impl Default for Accounts {
@@ -39,7 +40,7 @@ impl Accounts {
     ///
     /// # Errors
     /// In words, when there is no such user or group.
-    pub fn of(&self, command: &Command) -> Result<Option<Account>, String> {
+    pub fn of(&self, command: &Command) -> Result<Option<Account>, NotBegun> {
         let Some(user) = &command.user else { return Ok(None) };
         let mut account = self.user(user)?;
         if let Some(group) = &command.group {
@@ -48,22 +49,22 @@ impl Accounts {
         Ok(Some(account))
     }
 
-    fn user(&self, name: &str) -> Result<Account, String> {
+    fn user(&self, name: &str) -> Result<Account, NotBegun> {
         let found = lookup(&self.passwd, name, |fields| {
             Some(Account { uid: fields.nth(1)?.parse().ok()?, gid: fields.next()?.parse().ok()? })
         })?;
         let by_number = || name.parse().ok().map(|n| Account { uid: n, gid: n });
         found
             .or_else(by_number)
-            .ok_or_else(|| format!("there is no user {name} in {}", self.passwd.display()))
+            .ok_or_else(|| format!("there is no user {name} in {}", self.passwd.display()).into())
     }
 
-    fn group(&self, name: &str) -> Result<u32, String> {
+    fn group(&self, name: &str) -> Result<u32, NotBegun> {
         let found = lookup(&self.group, name, |fields| fields.nth(1)?.parse().ok())?;
         let by_number = || name.parse().ok();
         found
             .or_else(by_number)
-            .ok_or_else(|| format!("there is no group {name} in {}", self.group.display()))
+            .ok_or_else(|| format!("there is no group {name} in {}", self.group.display()).into())
     }
 }
 
@@ -72,11 +73,11 @@ fn lookup<T>(
     path: &Path,
     name: &str,
     read: impl Fn(&mut std::str::Split<'_, char>) -> Option<T>,
-) -> Result<Option<T>, String> {
+) -> Result<Option<T>, NotBegun> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes))
-        .map_err(|error| format!("{}: {error}", path.display()))?;
+        .map_err(|error| NotBegun::of(&error, format!("{}: {error}", path.display())))?;
     let text = String::from_utf8_lossy(&bytes);
     let line = text.lines().map(|line| line.split(':')).find_map(|mut fields| {
         let is_it = fields.next() == Some(name);
@@ -106,10 +107,10 @@ mod tests {
         assert_eq!(of(Some("web"), Some("adm")), Ok(Some((33, 4))));
         assert_eq!(of(Some("1000"), None), Ok(Some((1000, 1000))), "by number");
         assert_eq!(of(None, None), Ok(None), "nobody says: the daemon's");
-        let unknown = of(Some("nobdy"), None).unwrap_err();
+        let unknown = of(Some("nobdy"), None).unwrap_err().why;
         assert!(unknown.starts_with("there is no user nobdy in "), "{unknown}");
         assert!(of(Some("odd"), None).is_err(), "half a line is no account");
-        let unknown = of(Some("web"), Some("wheel")).unwrap_err();
+        let unknown = of(Some("web"), Some("wheel")).unwrap_err().why;
         assert!(unknown.starts_with("there is no group wheel in "), "{unknown}");
         std::fs::remove_dir_all(&folder).unwrap();
     }

@@ -8,6 +8,7 @@ mod account;
 mod command;
 mod process;
 pub mod run;
+pub mod shortage;
 mod trust;
 
 pub use account::Account;
@@ -19,5 +20,5 @@ pub use run::{Ended, Ending, Launch, Runner};
 /// # Errors
 /// In words, when there is no such user or group.
 pub fn account(command: &Command) -> Result<Option<Account>, String> {
-    account::Accounts::default().of(command)
+    account::Accounts::default().of(command).map_err(|not_begun| not_begun.why)
 }

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process_gro
 use tokio::process::Child;
 
 use super::account::{Account, Accounts};
-use super::{Launch, trust};
+use super::{Launch, shortage, trust};
 
 /// Files a script may have open: what a shell gets, whatever the daemon needs for itself.
 const SCRIPT_FILES: u64 = 1024;
@@ -29,16 +29,38 @@ pub struct Process {
     is_ours: bool,
 }
 
+/// Why a script did not begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotBegun {
+    /// In the operator's words.
+    pub why: String,
+    /// What helps, where this host is short of something: that says nothing of the script.
+    pub advice: Option<&'static str>,
+}
+
+impl From<String> for NotBegun {
+    fn from(why: String) -> NotBegun {
+        NotBegun { why, advice: None }
+    }
+}
+
+impl NotBegun {
+    /// Because of an error, in these words.
+    pub fn of(error: &io::Error, why: String) -> NotBegun {
+        NotBegun { why, advice: shortage::is_hosts(error).then(|| shortage::advice(error)) }
+    }
+}
+
 impl Process {
     /// Begins a script. Reads files, and waits until the program is executed: not for a thread that must not block.
     ///
     /// # Errors
-    /// In words, why it cannot run.
+    /// Why it cannot run.
     pub fn begin(
         launch: &Launch,
         accounts: &Accounts,
         output: Option<io::PipeWriter>,
-    ) -> Result<Process, String> {
+    ) -> Result<Process, NotBegun> {
         let account = accounts.of(&launch.command)?;
         let program = find(launch.command.program())?;
         if launch.is_secure && account.map_or(rustix::process::geteuid().is_root(), |a| a.uid == 0) {
@@ -70,7 +92,7 @@ impl Process {
             }
             other => other,
         };
-        let child = begun.map_err(|error| explain(&program, account, &error))?;
+        let child = begun.map_err(|error| NotBegun::of(&error, explain(&program, account, &error)))?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         Ok(Process { child, group, is_ours: launch.is_ours })
     }
@@ -93,25 +115,28 @@ impl Drop for Process {
 }
 
 /// The program's file: as written, or in PATH.
-fn find(program: &str) -> Result<PathBuf, String> {
+fn find(program: &str) -> Result<PathBuf, NotBegun> {
     if program.contains('/') {
         return runnable(Path::new(program)).map(|()| PathBuf::from(program));
     }
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
     let found = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|p| runnable(p).is_ok());
-    found.ok_or_else(|| format!("{program}: there is no such program in {}", path.to_string_lossy()))
+    found.ok_or_else(|| format!("{program}: there is no such program in {}", path.to_string_lossy()).into())
 }
 
-fn runnable(program: &Path) -> Result<(), String> {
-    let found = std::fs::metadata(program).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => format!("{}: there is no such file", program.display()),
-        _ => format!("{}: {error}", program.display()),
+fn runnable(program: &Path) -> Result<(), NotBegun> {
+    let found = std::fs::metadata(program).map_err(|error| {
+        let why = match error.kind() {
+            ErrorKind::NotFound => format!("{}: there is no such file", program.display()),
+            _ => format!("{}: {error}", program.display()),
+        };
+        NotBegun::of(&error, why)
     })?;
     if !found.is_file() {
-        return Err(format!("{}: is no file", program.display()));
+        return Err(format!("{}: is no file", program.display()).into());
     }
     if found.permissions().mode() & 0o111 == 0 {
-        return Err(format!("{}: is not executable: `chmod +x` it", program.display()));
+        return Err(format!("{}: is not executable: `chmod +x` it", program.display()).into());
     }
     Ok(())
 }

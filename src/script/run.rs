@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::Command;
 use super::account::Accounts;
-use super::process::Process;
+use super::process::{NotBegun, Process};
 
 /// From the request to end to the order.
 const GRACE: Duration = Duration::from_secs(2);
@@ -56,6 +56,8 @@ pub enum Ending {
     TimedOut,
     /// It never began, and why.
     CannotRun(String),
+    /// It never began because this host is short of something, in words: of the script that says nothing.
+    HostCannot(String),
 }
 
 /// A run that ended.
@@ -85,13 +87,22 @@ impl Ending {
     }
 }
 
+impl From<NotBegun> for Ending {
+    fn from(not_begun: NotBegun) -> Ending {
+        match not_begun.advice {
+            Some(advice) => Ending::HostCannot(format!("{}: {advice}", not_begun.why)),
+            None => Ending::CannotRun(not_begun.why),
+        }
+    }
+}
+
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Ending::Exited(status) => write!(f, "exited with status {status}"),
             Ending::Signalled(signal) => write!(f, "was ended by signal {signal}"),
             Ending::TimedOut => f.write_str("was ended because its time was over"),
-            Ending::CannotRun(why) => write!(f, "cannot be run: {why}"),
+            Ending::CannotRun(why) | Ending::HostCannot(why) => write!(f, "cannot be run: {why}"),
         }
     }
 }
@@ -113,9 +124,6 @@ impl Runner {
 
     /// Runs it to its end. It is ended early when its time is over, or when `hurry` is done.
     pub async fn run(&self, launch: Launch, hurry: impl Future<Output = ()>) -> Ended {
-        let Ok(_slot) = self.slots.acquire().await else {
-            return Ended::without_output(Ending::CannotRun("lvsd is ending".to_owned()));
-        };
         let (limit, is_ours) = (launch.limit, launch.is_ours);
         let time_is_over = async {
             tokio::select! {
@@ -124,17 +132,41 @@ impl Runner {
             }
         };
         tokio::pin!(time_is_over);
+        let slot = tokio::select! {
+            biased;
+            slot = Arc::clone(&self.slots).acquire_owned() => slot,
+            () = &mut time_is_over => {
+                let why = "others that hang hold all places to run in: see what they wait for";
+                return Ended::without_output(Ending::HostCannot(why.to_owned()));
+            }
+        };
+        let Ok(slot) = slot else {
+            return Ended::without_output(Ending::CannotRun("lvsd is ending".to_owned()));
+        };
         let (writer, output) = self.listen();
         let accounts = self.accounts.clone();
-        // Executing a program reads files, which may hang: on a thread of its own, given up like the script itself.
-        let beginning = tokio::task::spawn_blocking(move || Process::begin(&launch, &accounts, writer));
-        let mut process = tokio::select! {
-            begun = beginning => match begun {
-                Ok(Ok(process)) => process,
-                Ok(Err(why)) => return Ended::without_output(Ending::CannotRun(why)),
-                Err(error) => return Ended::without_output(Ending::CannotRun(error.to_string())),
-            },
-            () = &mut time_is_over => return Ended::without_output(Ending::TimedOut),
+        // Executing a program reads files, which may hang: on a thread of its own.
+        let mut beginning = tokio::task::spawn_blocking(move || Process::begin(&launch, &accounts, writer));
+        let begun = tokio::select! {
+            begun = &mut beginning => begun,
+            () = &mut time_is_over => {
+                // The thread cannot be given up like a script: it keeps its slot, or threads would pile up until none
+                // is left for anything else.
+                let late = async move {
+                    if let Ok(Ok(mut process)) = beginning.await {
+                        end(&mut process, is_ours).await;
+                    }
+                    drop(slot);
+                };
+                // One of ours runs again only when this is over.
+                if is_ours { late.await } else { drop(tokio::spawn(late)) }
+                return Ended::without_output(Ending::TimedOut);
+            }
+        };
+        let mut process = match begun {
+            Ok(Ok(process)) => process,
+            Ok(Err(not_begun)) => return Ended::without_output(not_begun.into()),
+            Err(error) => return Ended::without_output(Ending::CannotRun(error.to_string())),
         };
         let ending = tokio::select! {
             status = process.child.wait() => told(status),

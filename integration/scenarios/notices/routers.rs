@@ -1,6 +1,7 @@
 //! Scripts and a FIFO hear of virtual routers and a sync group: the same words from lvsd as from Debian's keepalived,
 //! when they begin, when a script fails and succeeds, when a file's number changes, and at the end.
 
+use std::fmt::Write as _;
 use std::fs;
 
 use rustix::process::Signal;
@@ -8,7 +9,8 @@ use rustix::process::Signal;
 use super::{END, Ear, FOLDER, Start, Told, agree, prepare, program};
 use crate::lab::daemon::Daemon;
 use crate::lab::host::Host;
-use crate::lab::{Lab, Verdict, claim};
+use crate::lab::wait::{seconds, wait_for};
+use crate::lab::{Lab, Verdict, claim, judge};
 
 const CONF: &str = include_str!("routers.conf");
 
@@ -21,7 +23,44 @@ pub fn run(lab: &mut Lab) -> Verdict {
     let ours = story(lab, &host, Daemon::lvsd)?;
     agree(lab, &ours, &theirs)?;
     let why = fs::read_to_string(format!("{FOLDER}/why")).map_err(|e| e.to_string())?;
-    claim(why.contains("VI_1 INSTANCE MASTER>FAULT "), || format!("a script of lvsd's hears why: {why}"))
+    claim(why.contains("VI_1 INSTANCE MASTER>FAULT "), || format!("a script of lvsd's hears why: {why}"))?;
+    crowd(lab, &host)
+}
+
+/// Scripts of real servers that hang, more than run at once, keep no virtual router's waiting; and whoever waits
+/// presses them.
+fn crowd(lab: &Lab, host: &Host) -> Verdict {
+    lab.step("forty scripts of real servers hang");
+    prepare()?;
+    program("well", "#!/bin/sh\nexit 0\n")?;
+    program("hang", "#!/bin/sh\necho $1 >> /run/notices/hanging\nexec sleep 10000\n")?;
+    number("0")?;
+    let mut servers = String::new();
+    for port in 9001..9041 {
+        // Nobody listens there.
+        let notify = format!("notify_down \"/run/notices/hang {port}\"");
+        let _ = writeln!(servers, "real_server 10.1.0.21 {port} {{\n{notify}\nTCP_CHECK {{\n}}\n}}");
+    }
+    let head =
+        "virtual_server 10.1.0.100 80 {\ndelay_loop 1\nretry 0\nlb_algo rr\nlb_kind NAT\nprotocol TCP\n";
+    let mut daemon = Daemon::lvsd(lab, host, &format!("{CONF}\n{head}{servers}}}\n"))?;
+    let hanging = || fs::read_to_string(format!("{FOLDER}/hanging")).unwrap_or_default().lines().count();
+    wait_for("thirty-two scripts hang", seconds(20), || match hanging() {
+        32 => Ok(()),
+        count => Err(format!("{count} do")),
+    })?;
+    program("well", "#!/bin/sh\nexit 1\n")?;
+    let told = || fs::read_to_string(format!("{FOLDER}/told.new")).unwrap_or_default();
+    wait_for("VI_1's fault is told beside them", seconds(10), || {
+        if told().contains("<VI_1><fault>") { Ok(()) } else { Err(told()) }
+    })?;
+    daemon.wait_log("takes too long, and is ended: other scripts wait for its place", seconds(45))?;
+    wait_for("all forty have run", seconds(20), || match hanging() {
+        40 => Ok(()),
+        count => Err(format!("{count} have")),
+    })?;
+    daemon.end(Signal::TERM)?;
+    judge::run(&["pkill", "-KILL", "sleep"]).map(drop)
 }
 
 fn story(lab: &Lab, host: &Host, start: Start) -> Result<Vec<(&'static str, Told)>, String> {

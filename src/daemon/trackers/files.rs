@@ -14,8 +14,8 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use super::shortage;
 use crate::daemon::clock;
+use crate::script::shortage;
 use crate::time::Instant;
 use crate::vrrp::settings::FileSettings;
 use crate::vrrp::tracking::file::{MAX_BYTES, number};

@@ -5,7 +5,6 @@
 
 mod files;
 mod processes;
-mod shortage;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::OpenOptions;
@@ -17,7 +16,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, error, info, warn};
 
 use crate::daemon::clock;
-use crate::script::{Ended, Ending, Launch, Runner};
+use crate::script::{Ended, Ending, Launch, Runner, shortage};
 use crate::time::Instant;
 use crate::vrrp::exchange::{Input, TrackLevel};
 use crate::vrrp::settings::{ScriptSettings, Settings, TrackTarget};
@@ -25,8 +24,9 @@ use crate::vrrp::tracking::script::{Complaint, Due, ScriptTrack};
 use files::Files;
 use processes::Processes;
 
-/// Scripts that run at once; the others wait, and count as failed when they have waited too long.
-const MAX_RUNNING: usize = 64;
+/// Scripts that run at once, none of them twice: fewer than there are threads to begin them on. The others wait, and
+/// count as failed when they have waited too long.
+const MAX_RUNNING: usize = 256;
 /// In the place of a program: the file behind it is opened.
 const OPEN: &str = "<";
 
@@ -145,7 +145,10 @@ impl Trackers {
         script.run = None;
         let output = ended.output.trim_end();
         debug!(output, "vrrp_script {name}: {}", ended.ending);
-        let due = script.track.ended(ended.ending.is_success(), ended.ending.cannot_run());
+        let due = match &ended.ending {
+            Ending::HostCannot(why) => script.track.not_run(why.clone()),
+            ending => script.track.ended(ending.is_success(), ending.cannot_run()),
+        };
         self.news.extend(told(name, &due, &ended.ending.to_string(), output));
     }
 }
@@ -195,6 +198,9 @@ async fn opened(path: String) -> Ended {
     };
     let (ending, output) = match tokio::task::spawn_blocking(open).await {
         Ok(Ok(_)) => (Ending::Exited(0), String::new()),
+        Ok(Err(error)) if shortage::is_hosts(&error) => {
+            (Ending::HostCannot(format!("{error}: {}", shortage::advice(&error))), String::new())
+        }
         Ok(Err(error)) => (Ending::Exited(1), error.to_string()),
         Err(error) => (Ending::CannotRun(error.to_string()), String::new()),
     };
@@ -206,6 +212,9 @@ fn told(name: &str, due: &Due, why: &str, output: &str) -> Option<Input> {
     match &due.complaint {
         Some(Complaint::CannotRun(why)) => {
             error!("vrrp_script {name}: counts as failed, because it cannot do its work: {why}");
+        }
+        Some(Complaint::HostCannot(why)) => {
+            warn!("vrrp_script {name}: counts as it did, because this host cannot run it: {why}");
         }
         Some(Complaint::RunsAgain) => info!("vrrp_script {name}: does its work again"),
         None => {}

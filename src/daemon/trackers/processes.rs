@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use super::shortage;
 use crate::daemon::clock;
+use crate::script::shortage;
 use crate::time::Instant;
 use crate::vrrp::settings::ProcessSettings;
 use crate::vrrp::tracking::process::{ProcessTrack, Seen, is_meant, needs_words};

@@ -231,3 +231,58 @@ async fn processes_are_counted_while_they_run() {
         child.wait().unwrap();
     }
 }
+
+/// The limit is the whole process's, so this runs in one of its own.
+#[tokio::test]
+async fn a_host_that_has_no_descriptors_left_says_nothing_of_scripts_and_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    const ALONE: &str = "LVSD_TEST_ALONE";
+    const NAME: &str =
+        "daemon::trackers::tests::a_host_that_has_no_descriptors_left_says_nothing_of_scripts_and_files";
+    if std::env::var_os(ALONE).is_none() {
+        let own = std::env::current_exe().unwrap();
+        let run = std::process::Command::new(own).args([NAME, "--exact"]).env(ALONE, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&run.stdout).into_owned();
+        assert!(run.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let folder = Folder::new("descriptors");
+    let (flag, number) = (folder.at("flag"), folder.at("number"));
+    fs::write(&flag, "").unwrap();
+    fs::write(&number, "7").unwrap();
+    let mut all = settings(Some(script(&["/bin/sh", "-c", &format!("[ -e {flag} ]")])));
+    let opened = ScriptSettings { name: "open".to_owned(), ..script(&["<", &flag]) };
+    all.scripts.insert("open".to_owned(), Arc::new(opened));
+    follow(&mut all, TrackTarget::Script("open".to_owned()));
+    let file = FileSettings {
+        name: "f".to_owned(),
+        path: number.clone().into(),
+        weight: 1,
+        is_reversed: false,
+        initial: None,
+    };
+    all.files.insert("f".to_owned(), Arc::new(file));
+    follow(&mut all, TrackTarget::File("f".to_owned()));
+    let mut trackers = Trackers::new();
+    trackers.want(&all);
+    let three = async |trackers: &mut Trackers| {
+        let mut told = Vec::new();
+        for _ in 0..3 {
+            told.push(next(trackers).await);
+        }
+        told.sort();
+        told
+    };
+    let well = ["File(\"f\") Counts(7)", "Script(\"chk\") Is(true)", "Script(\"open\") Is(true)"];
+    assert_eq!(three(&mut trackers).await, well);
+    let before = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(3), maximum: before.maximum }).unwrap();
+    // None of them is as it was, and nobody can know.
+    fs::remove_file(&flag).unwrap();
+    fs::rename(&number, folder.at("elsewhere")).unwrap();
+    let told = tokio::time::timeout(Duration::from_millis(1500), trackers.next()).await;
+    setrlimit(Resource::Nofile, before).unwrap();
+    assert!(told.is_err(), "{told:?}");
+    let ill = ["File(\"f\") Counts(0)", "Script(\"chk\") Is(false)", "Script(\"open\") Is(false)"];
+    assert_eq!(three(&mut trackers).await, ill);
+}

@@ -136,6 +136,39 @@ async fn who_is_hurried_or_forgotten_ends() {
     assert_gone(&pids).await;
 }
 
+/// Reading accounts from a FIFO hangs as a network file system does whose server is gone.
+#[tokio::test]
+async fn a_beginning_that_hangs_keeps_its_place_until_it_is_over() {
+    let folder = Folder::new("beginning");
+    let fifo = folder.0.join("passwd");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let mut runner = Runner::new(1);
+    runner.accounts.passwd = fifo.clone();
+    let quick = |is_ours, user: Option<&str>| {
+        let mut launch = launch(&["/bin/true"]);
+        launch.command.user = user.map(str::to_owned);
+        (launch.limit, launch.is_ours) = (Duration::from_millis(100), is_ours);
+        launch
+    };
+    let run = |launch| runner.run(launch, std::future::pending());
+    let hanging = run(quick(false, Some("root"))).await.ending;
+    let crowded = run(quick(false, None)).await.ending;
+    let release = || std::fs::OpenOptions::new().write(true).open(&fifo).map(drop);
+    release().unwrap();
+    let mut patient = quick(false, None);
+    patient.limit = Duration::from_secs(20);
+    let after = run(patient).await.ending;
+    // One of ours is still under way: it would begin again and again otherwise.
+    let ours = run(quick(true, Some("root")));
+    tokio::pin!(ours);
+    let early = timeout(Duration::from_millis(300), &mut ours).await;
+    release().unwrap();
+    assert_eq!(ours.await.ending, Ending::TimedOut);
+    assert!(early.is_err(), "{early:?}");
+    assert_eq!((hanging, after), (Ending::TimedOut, Ending::Exited(0)));
+    assert!(matches!(&crowded, Ending::HostCannot(why) if why.contains("hold all places")), "{crowded}");
+}
+
 #[tokio::test]
 async fn what_a_script_leaves_behind_lives_and_may_go_on_talking() {
     let folder = Folder::new("behind");

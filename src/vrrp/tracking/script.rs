@@ -17,7 +17,7 @@ pub struct ScriptTrack {
     level: Option<bool>,
     next: Instant,
     run: Option<Run>,
-    /// Why it cannot do its work, as told.
+    /// Why it cannot do its work, or be run, as told.
     complaint: Option<String>,
 }
 
@@ -45,6 +45,8 @@ pub struct Due {
 pub enum Complaint {
     /// It cannot do its work, and counts as failed.
     CannotRun(String),
+    /// This host cannot run it now, and it counts as it did.
+    HostCannot(String),
     /// It can again.
     RunsAgain,
 }
@@ -124,6 +126,15 @@ impl ScriptTrack {
         };
         self.complaint = cannot_run;
         due
+    }
+
+    /// This host could not run it, for want of something: that says nothing of what the script looks at.
+    pub fn not_run(&mut self, why: String) -> Due {
+        if self.run.take().is_none() || self.complaint.as_ref() == Some(&why) {
+            return Due::default();
+        }
+        self.complaint = Some(why.clone());
+        Due { complaint: Some(Complaint::HostCannot(why)), ..Due::default() }
     }
 
     /// Counts a result; the level where it changed.
@@ -265,6 +276,24 @@ mod tests {
         assert_eq!(run(Some("other")).1, Some(Complaint::CannotRun("other".to_owned())));
         assert_eq!(run(None), (Some(true), Some(Complaint::RunsAgain)));
         assert_eq!(run(None), (None, None));
+    }
+
+    #[test]
+    fn one_that_this_host_cannot_run_counts_as_it_did_and_is_told_once() {
+        let mut track = track(1, 1, false);
+        assert_eq!(told(&mut track, "s"), "u");
+        let mut run = |result: Result<bool, &str>| {
+            assert!(track.advance(track.deadline()).begins);
+            match result {
+                Ok(is_success) => track.ended(is_success, None),
+                Err(why) => track.not_run(why.to_owned()),
+            }
+        };
+        let complaint = Some(Complaint::HostCannot("no descriptors".to_owned()));
+        assert_eq!(run(Err("no descriptors")), Due { complaint, ..Due::default() });
+        assert_eq!(run(Err("no descriptors")), Due::default());
+        assert_eq!(run(Ok(true)), Due { complaint: Some(Complaint::RunsAgain), ..Due::default() });
+        assert_eq!(run(Ok(false)).level, Some(false));
     }
 
     #[test]
