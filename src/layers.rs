@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// From the bottom up; entries of one row do not use each other, except where the map in lib.rs says so.
 const LAYERS: &[&[&str]] = &[
-    &["time", "date"],
+    &["time", "date", "text"],
     &["script", "syntax"],
     &["netlink"],
     &["ipvs", "net", "check"],

@@ -4,6 +4,7 @@
 //!
 //! - [`time`]: points in time; reads no clock.
 //! - [`date`]: dates for people.
+//! - [`text`]: words of strangers, made harmless.
 //! - [`script`]: the operator's scripts: as whom they run, how they end.
 //! - [`syntax`]: text to spanned tree, diagnostics; knows no keyword.
 //! - [`netlink`]: bytes and sockets of the kernel's message protocol.
@@ -33,6 +34,7 @@ pub mod notify;
 pub mod real_server;
 pub mod script;
 pub mod syntax;
+pub mod text;
 pub mod time;
 pub mod vrrp;
 

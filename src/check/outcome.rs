@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text;
+
 /// The result of one run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -127,7 +129,7 @@ impl Outcome {
         Outcome {
             verdict,
             phase,
-            reason: bounded(reason),
+            reason: told(reason),
             errno: None,
             status: None,
             took: Duration::ZERO,
@@ -161,7 +163,7 @@ impl Outcome {
 
     /// The same outcome, its reason preceded by what it is about.
     pub fn about(self, what: &str) -> Outcome {
-        Outcome { reason: bounded(format!("{what}: {}", self.reason).into()), ..self }
+        Outcome { reason: told(format!("{what}: {}", self.reason).into()), ..self }
     }
 }
 
@@ -178,20 +180,13 @@ fn escaped(bytes: &[u8]) -> String {
     text
 }
 
-/// `reason`, cut at a character's border to the limit when it is longer.
-fn bounded(reason: Cow<'static, str>) -> Cow<'static, str> {
-    const MARK: &str = "...";
-    if reason.len() <= REASON_LIMIT {
-        return reason;
-    }
-    let mut reason = reason.into_owned();
-    let mut end = REASON_LIMIT - MARK.len();
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    reason.truncate(end);
-    reason.push_str(MARK);
-    reason.into()
+/// A reason may quote what a server or its certificate says: one line of it that steers nothing, within the limit.
+fn told(reason: Cow<'static, str>) -> Cow<'static, str> {
+    let reason = match reason {
+        Cow::Borrowed(own) => Cow::Borrowed(own),
+        Cow::Owned(quoted) => Cow::Owned(text::line(&quoted).into_owned()),
+    };
+    text::bounded(reason, REASON_LIMIT)
 }
 
 impl fmt::Display for Phase {
@@ -214,14 +209,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_reason_is_cut_between_characters_and_says_so() {
-        let reason = Outcome::fail(Phase::Head, "é".repeat(150)).reason;
-        assert!(reason.len() <= REASON_LIMIT, "{} bytes", reason.len());
-        assert!(reason.ends_with("é..."), "{reason}");
-    }
-
-    #[test]
-    fn a_reason_at_the_limit_is_left_alone() {
+    fn what_a_stranger_said_steers_nothing_and_is_bounded() {
+        let reason = Outcome::fail(Phase::Handshake, format!("certificate is for {}", "\x1b[2J\n")).reason;
+        assert_eq!(reason, "certificate is for \\u001b[2J\\n");
+        let outcome = Outcome::fail(Phase::Head, "\0".repeat(150)).about("/\r");
+        assert!(outcome.reason.len() <= 200 && outcome.reason.starts_with("/\\r: \\u0000"), "{outcome:?}");
         assert_eq!(Outcome::fail(Phase::Head, "x".repeat(200)).reason, "x".repeat(200));
     }
 

@@ -12,6 +12,7 @@ use crate::daemon::startup::Exit;
 use crate::daemon::traps;
 use crate::director::event::count;
 use crate::ipvs::types::{Forwarding, Protocol};
+use crate::text;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CheckArguments {
@@ -132,7 +133,8 @@ pub fn json(path: &Path, loaded: &Loaded, exit: Exit, this_host: Vec<String>, hi
 
 /// One line: `FILE: 2 errors, 1 warning: cannot be run`.
 fn verdict(path: &Path, loaded: &Loaded, is_denied: bool) -> String {
-    let path = path.display();
+    let path = path.display().to_string();
+    let path = text::line(&path);
     let (errors, warnings) = (loaded.diagnostics.errors(), loaded.diagnostics.warnings());
     let problems = match (errors, warnings) {
         (0, 0) => "no problems".to_owned(),

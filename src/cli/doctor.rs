@@ -235,7 +235,7 @@ fn fix(config: &Config, findings: &[Finding], run_dir: &Path) -> Vec<Done> {
             Fix::LinkUp(link) => Here::look()
                 .map_err(|(_, text)| text)
                 .and_then(|mut here| here.kernel.switch_link(link, true)),
-            Fix::Prepare(_) => real_server::prepare(config, run_dir).map(drop),
+            Fix::Prepare(_) => real_server::prepare(config, real_server::record_dir(run_dir)).map(drop),
             Fix::ByHand(_) | Fix::On(..) => continue,
         };
         done.push(Done { fix: fix.to_string(), failure: outcome.err() });

@@ -17,6 +17,7 @@ use crate::check::spec::{Source, Target};
 use crate::check::tls::{Tls, TlsClients};
 use crate::daemon::clock;
 use crate::daemon::startup::Exit;
+use crate::text;
 
 /// Bytes in a line of a dump.
 const LINE: usize = 16;
@@ -226,7 +227,8 @@ fn shown(page: &Page, url: &Url, took: Duration) -> String {
     let _ = writeln!(text, "-----------------------[    HTTP Header Buffer    ]-----------------------");
     dump(&mut text, &page.head);
     let _ = writeln!(text, "-----------------------[ HTTP Header Ascii Buffer ]-----------------------");
-    text.push_str(&printable(&page.head));
+    // What a server says must not steer a terminal; its lines end as keepalived shows them.
+    text.push_str(&text::lines(&String::from_utf8_lossy(&page.head).replace('\r', "")));
     text.push('\n');
     let _ = writeln!(text, "-----------------------[        HTML Buffer        ]-----------------------");
     dump(&mut text, &page.body);
@@ -260,12 +262,6 @@ fn dump(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// What a server says must not steer a terminal.
-fn printable(head: &[u8]) -> String {
-    let head = String::from_utf8_lossy(head);
-    head.chars().filter(|c| *c == '\n' || !c.is_control()).collect()
-}
-
 /// The lines to paste.
 fn pasted(arguments: &GenhashArguments, asked: &Asked, page: &Page) -> String {
     let Asked { path, is_tls, virtualhost, server_name, .. } = asked;
@@ -277,9 +273,7 @@ fn pasted(arguments: &GenhashArguments, asked: &Asked, page: &Page) -> String {
         let _ = writeln!(conf, "        virtualhost {}", quoted(host));
         let _ = writeln!(yaml, "  virtualhost: {}", quoted(host));
     }
-    if status != 200 {
-        let _ = writeln!(conf, "        status_code {status}");
-    }
+    let _ = writeln!(conf, "        status_code {status}");
     let _ = writeln!(conf, "        digest {}\n    }}", page.digest);
     if let Some(version) = match arguments.protocol {
         Protocol::V1_0 => None,

@@ -20,8 +20,9 @@ mod table;
 mod tests;
 mod why;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
 
@@ -29,6 +30,7 @@ use crate::config::Strictness;
 use crate::daemon::signals::SignalName;
 use crate::daemon::startup::{Exit, default_config};
 use crate::director::order::Change;
+use crate::text;
 
 /// A layer-4 Linux Virtual Server director: keeps the kernel's IPVS table what your configuration and the
 /// health of your real servers say.
@@ -115,13 +117,20 @@ impl ConfigArguments {
     }
 }
 
-/// Runs the command the arguments name; the process's exit status.
+/// Runs the command the arguments name; the process's exit status. What was not written whole was not done well.
 pub fn main() -> Exit {
+    let exit = obey();
+    if IS_INCOMPLETE.load(Ordering::Relaxed) { Exit::Output } else { exit }
+}
+
+fn obey() -> Exit {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
             let is_asked_for = !error.use_stderr();
-            let _ = error.print();
+            if let Err(error) = error.print() {
+                not_written(&error);
+            }
             return if is_asked_for { Exit::Ok } else { Exit::Usage };
         }
     };
@@ -156,13 +165,30 @@ fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
 
-/// Writes to standard output; a reader that went away is no error.
+/// Writes to standard output, what strangers said in it made harmless.
 fn print(text: &str) {
+    print_raw(&text::lines(text));
+}
+
+/// Writes to standard output as it is, for what is to steer a terminal. A reader that went away has read enough; any
+/// other failure is remembered, and is the command's.
+fn print_raw(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        not_written(&error);
+    }
+}
+
+/// Whether something that was to be printed was not.
+static IS_INCOMPLETE: AtomicBool = AtomicBool::new(false);
+
+fn not_written(error: &std::io::Error) {
+    if error.kind() != ErrorKind::BrokenPipe && !IS_INCOMPLETE.swap(true, Ordering::Relaxed) {
+        complain(&format!("standard output cannot be written: {error}: not all of the answer is there"));
+    }
 }
 
 /// Writes a line about what went wrong to standard error.
 fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "lvsd: {text}");
+    let _ = writeln!(std::io::stderr().lock(), "lvsd: {}", text::lines(text));
 }

@@ -4,8 +4,9 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use super::socket::{SocketArguments, misunderstood};
-use super::{complain, print};
+use super::{complain, print, print_raw};
 use crate::config::VirtualServerId;
+use crate::config::types::MAX_WEIGHT;
 use crate::daemon::control::{Command, Ordered, Reply};
 use crate::daemon::startup::Exit;
 use crate::director::checkers::Subscriber;
@@ -40,7 +41,7 @@ pub(super) struct DrainArguments {
 pub(super) struct WeightArguments {
     #[command(flatten)]
     whom: Whom,
-    /// 0 to 2147483647, or `default` for the configured weight
+    /// 0 to 65535, or `default` for the configured weight
     #[arg(value_parser = weight)]
     weight: Wish,
 }
@@ -113,7 +114,7 @@ fn wait(socket: &SocketArguments, ordered: &[Subscriber]) -> Exit {
         let (active, closed) = (count(|c| c.active), count(|c| c.inactive));
         let line = format!("waiting: {active} active connections, {closed} closed ones the kernel remembers");
         if left.is_empty() {
-            print(if is_live && !shown.is_empty() { "\r\x1b[K" } else { "" });
+            print_raw(if is_live && !shown.is_empty() { "\r\x1b[K" } else { "" });
             return tell(ordered, "has left the kernel");
         }
         if left.iter().any(|(_, r)| r.order.is_none()) {
@@ -121,7 +122,8 @@ fn wait(socket: &SocketArguments, ordered: &[Subscriber]) -> Exit {
             return Exit::Unavailable;
         }
         if line != shown {
-            print(&if is_live { format!("\r\x1b[K{line}") } else { format!("{line}\n") });
+            print_raw(if is_live { "\r\x1b[K" } else { "" });
+            print(&if is_live { line.clone() } else { format!("{line}\n") });
             let _ = std::io::stdout().flush();
             shown = line;
         }
@@ -144,6 +146,6 @@ fn weight(text: &str) -> Result<Wish, String> {
     if text == "default" {
         return Ok(Wish(None));
     }
-    let weight = text.parse().ok().filter(|w| *w <= i32::MAX.unsigned_abs());
-    weight.map(|w| Wish(Some(w))).ok_or_else(|| format!("{text:?} is not 0 to 2147483647, nor `default`"))
+    let weight = text.parse().ok().filter(|w| *w <= MAX_WEIGHT);
+    weight.map(|w| Wish(Some(w))).ok_or_else(|| format!("{text:?} is not 0 to {MAX_WEIGHT}, nor `default`"))
 }

@@ -15,6 +15,7 @@ use crate::daemon::sysctls;
 use crate::director::preview::Change;
 use crate::director::status::VirtualServerStatus;
 use crate::ipvs::types::{Destination, Service, SyncRole};
+use crate::text;
 
 /// What becomes of a server that is replaced.
 const STAYS: &str = "serves until what replaces it is up (2 minutes at most)";
@@ -116,7 +117,8 @@ fn render(path: &Path, plan: &Plan) -> String {
         HealthSource::StateFile => "as the last lvsd left it, who was not down is assumed up".to_owned(),
         HealthSource::Assumed => "unknown, every real server is assumed up".to_owned(),
     };
-    let mut text = format!("{} and this kernel; health: {health}\n\n", path.display());
+    let mut text =
+        format!("{} and this kernel; health: {health}\n\n", text::line(&path.display().to_string()));
     let changes = &plan.preview.changes;
     if !changes.is_empty() {
         text.push_str(&rows(changes));
@@ -128,7 +130,7 @@ fn render(path: &Path, plan: &Plan) -> String {
         let Loss { virtual_server, live_weight, quorum, .. } = loss;
         let _ = writeln!(
             text,
-            "virtual server {virtual_server} {verb} without quorum, weight {live_weight} of {quorum} needed{sorry}"
+            "virtual server {virtual_server} {verb} without quorum, weight {live_weight}, quorum {quorum}{sorry}"
         );
     }
     for Degraded { virtual_server, reason } in degraded(plan) {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 
-use super::{complain, print, run};
+use super::{complain, print};
 use crate::config::{self, Strictness};
 use crate::daemon::clock;
 use crate::daemon::startup::Exit;
@@ -21,10 +21,17 @@ use crate::real_server::record::Record;
 use crate::real_server::{Arrival, TunnelKind, Vip, Wish, of_config};
 use crate::syntax::diagnostic::Class;
 
-/// The record's name in the run directory.
+/// Where the record is kept when nobody says: not the daemon's directory, which may end with the daemon.
+const RECORD_DIR: &str = "/run/lvsd-real-server";
+/// The record's name in there.
 const RECORD: &str = "real-server.json";
 /// Longest record that is read, in bytes.
 const RECORD_LIMIT: u64 = 1 << 20;
+
+/// Where the record is kept when this is the daemon's run directory.
+pub(super) fn record_dir(run_dir: &Path) -> &Path {
+    if run_dir == Path::new(super::run::RUN_DIR) { Path::new(RECORD_DIR) } else { run_dir }
+}
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RealServerArguments {
@@ -90,7 +97,7 @@ struct UpArguments {
     #[arg(long)]
     dry_run: bool,
     /// Where what was found is kept for `down`
-    #[arg(long, value_name = "DIR", default_value = run::RUN_DIR)]
+    #[arg(long, value_name = "DIR", default_value = RECORD_DIR)]
     run_dir: PathBuf,
 }
 
@@ -100,7 +107,7 @@ struct DownArguments {
     #[arg(long)]
     dry_run: bool,
     /// Where `up` kept what it found
-    #[arg(long, value_name = "DIR", default_value = run::RUN_DIR)]
+    #[arg(long, value_name = "DIR", default_value = RECORD_DIR)]
     run_dir: PathBuf,
 }
 
@@ -258,7 +265,7 @@ fn up(arguments: &UpArguments) -> Result<Exit, Failure> {
         tell(&notes);
         return Ok(Exit::Ok);
     }
-    make_all(&mut here, &changes, &arguments.run_dir, &mut |change| print(&format!("{change}\n")))?;
+    make_all(&mut here, &changes, &arguments.run_dir, &mut |change| print(&format!("done: {change}\n")))?;
     if changes.is_empty() {
         print("nothing to do: this host is prepared\n");
     }
@@ -347,7 +354,7 @@ fn down(arguments: &DownArguments) -> Result<Exit, Failure> {
     let mut first = None;
     for change in record.changes.iter().rev() {
         match here.undo(change) {
-            Ok(Some(())) => print(&format!("{}\n", change.undone())),
+            Ok(Some(())) => print(&format!("done: {}\n", change.undone())),
             Ok(None) => complain(&format!("{change}: changed by somebody else since, left alone")),
             Err(text) => {
                 complain(&format!("{}: {text}", change.undone()));

@@ -8,6 +8,7 @@ use crate::config::{self, Strictness};
 use crate::daemon::control::{Command, ReloadOutcome, Reply};
 use crate::daemon::startup::Exit;
 use crate::syntax::diagnostic::Class;
+use crate::text;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ReloadArguments {
@@ -27,7 +28,8 @@ pub(super) fn run(arguments: &ReloadArguments) -> Exit {
 }
 
 fn verdict(outcome: &ReloadOutcome) -> Exit {
-    let path = outcome.config.display();
+    let path = outcome.config.display().to_string();
+    let path = text::line(&path);
     if outcome.is_accepted {
         for line in &outcome.warnings {
             complain(&format!("warning: {line}"));

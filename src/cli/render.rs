@@ -8,8 +8,10 @@ use std::fmt::Write;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 
+use crate::director::event::count;
 use crate::syntax::diagnostic::{Class, Diagnostic, Diagnostics, Note};
 use crate::syntax::source::{Sources, Span};
+use crate::text;
 
 /// A diagnostic for programs; a problem of a file as a whole has no place.
 #[derive(Serialize)]
@@ -60,15 +62,32 @@ pub fn listed(diagnostic: &Diagnostic, sources: &Sources) -> Listed {
 /// Longest line handed to the renderer, which cuts it to what is around the word; of a longer one, a part.
 const MAX_SHOWN: usize = 4096;
 
-/// All diagnostics, in their order, then how many were not kept.
+/// Errors that are shown to people, and as many warnings: nobody mends more before looking again.
+const MAX_LISTED: usize = 20;
+
+/// The first diagnostics, in their order, then how many more there are.
 pub fn render(diagnostics: &Diagnostics, sources: &Sources) -> String {
     let mut out = String::new();
+    let mut room = [MAX_LISTED; 2];
+    let mut shown = [0; 2];
     for diagnostic in diagnostics.iter() {
-        out.push_str(&one(diagnostic, sources));
-        out.push_str("\n\n");
+        let at = usize::from(diagnostic.class == Class::Warning);
+        if let (Some(room @ 1..), Some(shown)) = (room.get_mut(at), shown.get_mut(at)) {
+            *room -= 1;
+            *shown += 1;
+            out.push_str(&one(diagnostic, sources));
+            out.push_str("\n\n");
+        }
     }
-    if diagnostics.dropped() > 0 {
-        let _ = writeln!(out, "{} more problems are not shown\n", diagnostics.dropped());
+    let [errors, warnings] = shown;
+    let more = [(diagnostics.errors() - errors, "error"), (diagnostics.warnings() - warnings, "warning")];
+    let more: Vec<String> = more.iter().filter(|(n, _)| *n > 0).map(|(n, what)| count(*n, what)).collect();
+    if !more.is_empty() {
+        let _ = writeln!(
+            out,
+            "{} more: mend these first, or list all with `lvsd check --json`\n",
+            more.join(" and ")
+        );
     }
     out
 }
@@ -79,7 +98,8 @@ pub fn one(diagnostic: &Diagnostic, sources: &Sources) -> String {
         Class::Error => Level::ERROR,
         Class::Warning => Level::WARNING,
     };
-    let mut main = Group::with_title(level.primary_title(diagnostic.message.as_str()));
+    let message = text::line(&diagnostic.message);
+    let mut main = Group::with_title(level.primary_title(message.as_ref()));
     if let Some(span) = diagnostic.span {
         main = snippet(main, span, sources);
     }
@@ -103,7 +123,8 @@ fn snippet<'a>(group: Group<'a>, span: Span, sources: &Sources) -> Group<'a> {
     let text = sources.slice(line);
     let start = (span.start.saturating_sub(line.start) as usize).min(text.len());
     let end = (span.end.saturating_sub(line.start) as usize).clamp(start, text.len());
-    let path = sources.path(span.file).display().to_string();
+    // A file's name may end the line, and go on as if it were lvsd.
+    let path = text::line(&sources.path(span.file).display().to_string()).into_owned();
     let at = sources.position(span);
     let (shown, start, end) = window(text, start, end);
     let is_cut = shown.len() < text.len();
@@ -163,6 +184,28 @@ fn masked(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn people_are_shown_twenty_of_each_and_the_count_of_the_rest() {
+        let load = |text: &str| {
+            let path = std::path::Path::new("k.conf");
+            let files =
+                crate::syntax::files::MemoryFiles([(path.to_owned(), text.as_bytes().to_vec())].into());
+            crate::config::load::load_from(&files, path, crate::config::Strictness::Strict)
+        };
+        let said = |text: &str| {
+            let loaded = load(text);
+            render(&loaded.diagnostics, &loaded.sources)
+        };
+        let surplus = "global_defs {\nrouter_id a b\n}\n".repeat(30);
+        let shown = said(&format!("{surplus}{}", "pony\n".repeat(30)));
+        assert_eq!(shown.matches("error: `pony` is not a keyword").count(), 20, "{shown}");
+        assert_eq!(shown.matches("warning: ").count(), 20, "{shown}");
+        assert!(shown.contains("10 errors and ") && shown.contains("lvsd check --json"), "{shown}");
+        assert!(!said("pony\n").contains("more"));
+        let hostile = "include \u{1b}[2J\u{202e}.conf\n";
+        assert!(said(hostile).contains("\\u001b[2J\\u202e.conf"), "{}", said(hostile));
+    }
 
     #[test]
     fn secrets_are_stars_of_the_same_length() {

@@ -15,6 +15,7 @@ use crate::daemon::signals::SignalName;
 use crate::daemon::sink;
 use crate::daemon::startup::{Early, Exit, Failure, Options};
 use crate::syntax::diagnostic::Class;
+use crate::text;
 
 /// Where lvsd keeps its lock, state and socket when nobody says.
 pub(super) const RUN_DIR: &str = "/run/lvsd";
@@ -103,13 +104,15 @@ fn start(arguments: &RunArguments) -> Result<(), Failure> {
 /// Logs to standard error: a service manager adds time and name, a terminal gets colours.
 fn start_log(format: LogFormat) {
     let filter = EnvFilter::try_from_env("LVSD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // Who cannot write a log cannot write that it cannot, and must not end for it.
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = log.log_internal_errors(false);
     match format {
         LogFormat::Text => {
             let fields = debug_fn(|writer, field, value| match field.name() {
-                "message" => write!(writer, "{value:?}"),
                 name if name.starts_with(sink::MACHINE_FIELDS) => Ok(()),
-                name => write!(writer, " {name}={value:?}"),
+                "message" => writer.write_str(&text::line(&format!("{value:?}"))),
+                name => write!(writer, " {name}={}", text::line(&format!("{value:?}"))),
             });
             let log = log.fmt_fields(fields);
             log.with_target(false).with_ansi(std::io::stderr().is_terminal()).init();

@@ -8,6 +8,7 @@ use crate::daemon::mails::MailStatus;
 use crate::daemon::startup::Exit;
 use crate::date::day;
 use crate::director::status::{HealthStatus, RealServerStatus, Status, VirtualServerStatus};
+use crate::text;
 use std::fmt::Write;
 use std::net::SocketAddr;
 
@@ -41,7 +42,7 @@ pub(super) fn render(daemon: &DaemonStatus) -> String {
         daemon.version,
         daemon.pid,
         span(daemon.uptime_seconds),
-        daemon.config.display()
+        text::line(&daemon.config.display().to_string())
     );
     let _ = writeln!(text, "{}", kernel_line(&daemon.director));
     if let Some(drift) = &daemon.director.last_drift {
@@ -75,7 +76,7 @@ pub(super) fn render(daemon: &DaemonStatus) -> String {
         router_status::render(router, &mut text);
     }
     if daemon.router.is_some() && daemon.director.virtual_servers.is_empty() {
-        return text;
+        return text::lines(&text).into_owned();
     }
     text.push('\n');
     let mut table = Table::default();
@@ -85,7 +86,7 @@ pub(super) fn render(daemon: &DaemonStatus) -> String {
         virtual_server_rows(server, &mut table);
     }
     text.push_str(&table.render());
-    text
+    text::lines(&text).into_owned()
 }
 
 fn kernel_line(status: &Status) -> String {
@@ -142,7 +143,7 @@ fn mail_lines(mail: &MailStatus) -> String {
 fn virtual_server_rows(server: &VirtualServerStatus, table: &mut Table) {
     let quorum = if server.has_quorum { "" } else { "  QUORUM LOST" };
     table.row([format!(
-        "{} {}  weight {} of {} needed{quorum}",
+        "{} {}  weight {}, quorum {}{quorum}",
         server.virtual_server, server.scheduler, server.live_weight, server.quorum
     )]);
     if let Some(colocated) = &server.colocated {
@@ -168,32 +169,39 @@ fn virtual_server_rows(server: &VirtualServerStatus, table: &mut Table) {
             "  {at} is taken out by the configuration, and serves until what replaces it is up"
         )]);
     }
-    for at in &server.leaving {
+    // One that is drained has its row, with the order.
+    let is_shown = |at: &SocketAddr| server.real_servers.iter().any(|real| real.real_server == *at);
+    for at in server.leaving.iter().filter(|at| !is_shown(at)) {
         table.row([format!("  {at} leaves, serving its last connections")]);
     }
 }
 
 fn real_server_cells(real: &RealServerStatus) -> [String; 9] {
+    // Why one is well everybody knows, and the line would be too long for most terminals; `lvsd why` says it.
     let why = match real.unverified_seconds {
         Some(seconds) => format!("{} (unverified for {})", real.reason, span(seconds)),
+        None if real.health == HealthStatus::Up => String::new(),
         None => real.reason.clone(),
     };
+    let and = |why: String| if why.is_empty() { why } else { format!("; {why}") };
     let why = match real.certificates.iter().map(|c| c.not_after).min() {
+        Some(end) if why.is_empty() => format!("certificate until {}", day(end)),
         Some(end) => format!("{why}; certificate until {}", day(end)),
         None => why,
     };
     // The first who complains is the reason; the way is looked at where nobody else complains.
     let path = real.path.as_ref().filter(|path| path.is_good != Some(true) && !why.contains(&path.words));
     let why = match path {
+        Some(path) if why.is_empty() => format!("path_check: {}", path.words),
         Some(path) => format!("{why}; path_check: {}", path.words),
         None => why,
     };
     let why = match &real.leak {
-        Some(leak) => format!("{leak}; {why}"),
+        Some(leak) => format!("{leak}{}", and(why)),
         None => why,
     };
     let why = match &real.order {
-        Some(order) => format!("by order {order}; {why}"),
+        Some(order) => format!("by order {order}{}", and(why)),
         None => why,
     };
     [

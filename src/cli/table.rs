@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::text;
+
 /// Rows of cells; a row of one cell is a line of its own and widens nothing.
 #[derive(Default)]
 pub struct Table {
@@ -9,9 +11,9 @@ pub struct Table {
 }
 
 impl Table {
-    /// Appends a row.
-    pub fn row<const N: usize>(&mut self, cells: [impl Into<String>; N]) {
-        self.rows.push(cells.into_iter().map(Into::into).collect());
+    /// Appends a row; cells may quote strangers.
+    pub fn row<const N: usize>(&mut self, cells: [impl AsRef<str>; N]) {
+        self.rows.push(cells.into_iter().map(|cell| text::line(cell.as_ref()).into_owned()).collect());
     }
 
     /// The text, without blanks at the ends of lines.

@@ -11,6 +11,7 @@ use crate::syntax::keyword::{Language, Reader, get};
 use crate::syntax::source::Sources;
 use crate::syntax::tree::Node;
 use crate::syntax::yaml;
+use crate::text;
 
 use super::defaults::{Dialect, defaults};
 use super::here::Here;
@@ -38,7 +39,7 @@ impl Loaded {
         let line = |d: &Diagnostic| {
             let place = d.span.map(|span| format!("{}: ", self.sources.describe(span))).unwrap_or_default();
             let help = d.help.as_ref().map(|help| format!(": {help}")).unwrap_or_default();
-            format!("{place}{}{help}", d.message)
+            text::line(&format!("{place}{}{help}", d.message)).into_owned()
         };
         self.diagnostics.iter().filter(|d| d.class == class).map(line).collect()
     }

@@ -10,6 +10,7 @@ use crate::syntax::tree::{Node, Word};
 use super::checker::{self, CheckerKind, CheckerOptions, form, not_yet};
 use super::notice::UpDownOptions;
 use super::timing::{HasTiming, TimingOptions};
+use super::types::MAX_WEIGHT;
 use super::virtual_server::VirtualServerOptions;
 use super::vrrp::command;
 use super::words;
@@ -76,12 +77,7 @@ const REAL_SERVER_YAML: &[Keyword<RealServerOptions>] = &[
 const REAL_SERVER_OWN: &[Keyword<RealServerOptions>] = &[
     Keyword::new(
         "weight",
-        Kind::Number {
-            min: 0,
-            max: i32::MAX as u32,
-            bare: None,
-            slot: |o: &mut RealServerOptions| &mut o.weight,
-        },
+        Kind::Number { min: 0, max: MAX_WEIGHT, bare: None, slot: |o: &mut RealServerOptions| &mut o.weight },
         "Share of the connections; 0 gets no new ones.",
     ),
     Keyword::new(

@@ -14,6 +14,7 @@ use super::checker::CheckerOptions;
 use super::notice::UpDownOptions;
 use super::real_server::{self, NO_SNMP, RealServerOptions};
 use super::timing::{HasTiming, TimingOptions};
+use super::types::MAX_WEIGHT;
 use super::vrrp::command;
 use super::words;
 
@@ -233,7 +234,7 @@ const VIRTUAL_SERVER_OWN: &[Keyword<VirtualServerOptions>] = &[
         "weight",
         Kind::Number {
             min: 1,
-            max: i32::MAX as u32,
+            max: MAX_WEIGHT,
             bare: None,
             slot: |o: &mut VirtualServerOptions| &mut o.weight,
         },

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
+use crate::text::line;
 use crate::time::Instant;
 
 /// Between the end of what was announced and the next word.
@@ -47,7 +48,7 @@ impl Notifier {
 
     /// The start is over: the kernel holds what it should. Also ends a reload.
     pub fn ready(&self, status: &str) {
-        self.tell(&format!("READY=1\nSTATUS={status}"));
+        self.tell(&format!("READY=1\nSTATUS={}", line(status)));
     }
 
     /// A reload begins.
@@ -63,12 +64,12 @@ impl Notifier {
 
     /// The end begins.
     pub fn stopping(&self, status: &str) {
-        self.tell(&format!("STOPPING=1\nSTATUS={status}"));
+        self.tell(&format!("STOPPING=1\nSTATUS={}", line(status)));
     }
 
     /// One sentence on how things are.
     pub fn status(&self, status: &str) {
-        self.tell(&format!("STATUS={status}"));
+        self.tell(&format!("STATUS={}", line(status)));
     }
 
     /// A sign of life.
@@ -124,12 +125,12 @@ mod tests {
     fn messages_arrive_as_the_service_manager_reads_them() {
         let (notifier, manager) = Notifier::pair("messages");
         notifier.reloading(Instant::from_nanos(5_000_123));
-        notifier.ready("all is well");
+        notifier.ready("all is well\nSTOPPING=1");
         notifier.alive();
         notifier.wait_for(Duration::from_secs(10));
         let wanted = [
             "RELOADING=1\nMONOTONIC_USEC=5000",
-            "READY=1\nSTATUS=all is well",
+            "READY=1\nSTATUS=all is well\\nSTOPPING=1",
             "WATCHDOG=1",
             "EXTEND_TIMEOUT_USEC=40000000",
         ];

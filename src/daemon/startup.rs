@@ -52,6 +52,8 @@ pub enum Exit {
     Unavailable = 69,
     /// A bug of lvsd.
     Bug = 70,
+    /// What was to be printed could not be written.
+    Output = 74,
     /// Not permitted.
     Permission = 77,
     /// The configuration cannot be run.

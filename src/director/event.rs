@@ -343,7 +343,7 @@ impl fmt::Display for Event {
             }
             Event::Quorum { virtual_server, has_quorum, weight, quorum } => {
                 let verb = if *has_quorum { "gained" } else { "lost" };
-                write!(f, "virtual server {virtual_server} {verb} quorum: weight {weight} of {quorum} needed")
+                write!(f, "virtual server {virtual_server} {verb} quorum: weight {weight}, quorum {quorum}")
             }
             Event::SorryServer { virtual_server, sorry_server, is_active } => {
                 let state = if *is_active { "serves" } else { "is relieved" };

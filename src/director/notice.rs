@@ -37,7 +37,7 @@ impl Notices {
             }
             Event::Quorum { virtual_server, has_quorum, weight, quorum } => {
                 let Some(pool) = director.pools.get(virtual_server) else { return Vec::new() };
-                let cause = format!("weight {weight} of {quorum} needed");
+                let cause = format!("weight {weight}, quorum {quorum}");
                 let subject = Subject::VirtualServer(server_name(&pool.server));
                 if !has_quorum && pool.server.sorry_server.is_none() && !self.told.contains_key(&subject) {
                     // It never had one, and no sorry server takes its place: keepalived runs no quorum_down then.

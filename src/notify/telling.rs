@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::mail::letter::Letter;
 use crate::ipvs::types::Family;
 use crate::script::Command;
+use crate::text;
 
 /// Bytes of a cause that are told.
 const MAX_CAUSE: usize = 1024;
@@ -143,12 +144,7 @@ impl Change {
 
 /// A cause may quote strangers: one line of it, and not too long.
 pub fn plain(cause: &str) -> String {
-    let text = cause.chars().map(|c| if c.is_control() { ' ' } else { c });
-    text.scan(0, |length, c| {
-        *length += c.len_utf8();
-        (*length <= MAX_CAUSE).then_some(c)
-    })
-    .collect()
+    text::plain(cause, MAX_CAUSE)
 }
 
 #[cfg(test)]

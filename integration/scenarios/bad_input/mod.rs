@@ -3,10 +3,12 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use rustix::process::Signal;
 
-use crate::lab::daemon::{Daemon, Finished, READY, lvsd, run_dir};
+use crate::lab::daemon::{Daemon, Finished, READY, control, lvsd, lvsd_binary, run_dir};
+use crate::lab::host::Host;
 use crate::lab::table::Table;
 use crate::lab::wait::{seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim, judge, same};
@@ -124,6 +126,12 @@ pub fn run(lab: &mut Lab) -> Verdict {
         same("the table", &site.table()?, &before)?;
         claim(daemon.is_running(), || format!("{}: still running", bad.name))?;
     }
+    lab.step("what cannot be written was not said");
+    fs::write(&conf, good).map_err(|e| format!("{}: {e}", conf.display()))?;
+    unwritten(director, &conf.to_string_lossy())?;
+    names_of_files(lab, director)?;
+
+    lab.step("the file goes, and becomes one that never answers");
     fs::remove_file(&conf).map_err(|e| format!("{}: {e}", conf.display()))?;
     daemon.reload()?;
     site.answers("rs1=4 rs2=4 rs3=4")?;
@@ -138,6 +146,59 @@ pub fn run(lab: &mut Lab) -> Verdict {
     })?;
     claim(!daemon.log_text().contains("panicked"), || "no panic".to_owned())?;
     daemon.end(Signal::TERM)
+}
+
+/// Output that is lost is a failure of the command; a reader that has read enough is none.
+fn unwritten(director: &Host, conf: &str) -> Verdict {
+    let lvsd = lvsd_binary().display().to_string();
+    let (run_dir, control) = (run_dir(director), control(&run_dir(director)));
+    for command in [
+        "check --keywords".to_owned(),
+        format!("check -c {conf}"),
+        format!("check --json -c {conf}"),
+        format!("status --control {control}"),
+        format!("status --json --control {control}"),
+        format!("why 10.1.0.21 --control {control}"),
+        format!("plan -c {conf} --run-dir {run_dir}"),
+        format!("doctor -c {conf} --run-dir {run_dir}"),
+        format!("reload --control {control}"),
+        "genhash http://10.1.0.21/".to_owned(),
+        "--help".to_owned(),
+        "--signum=DATA".to_owned(),
+    ] {
+        let said =
+            judge::output(director, &["sh", "-c", &format!("{lvsd} {command} 2>&1 >/dev/full; echo $?")])?;
+        claim(
+            said.contains("standard output cannot be written: No space left") && said.ends_with("74\n"),
+            || format!("lvsd {command} > /dev/full: {said}"),
+        )?;
+        let piped =
+            format!("{{ {lvsd} {command} 2>&1 >&3 | sed s/^/error:/ >&2; }} 3>&1 | head -c 1 >/dev/null");
+        let output = director.enter(|| {
+            let shell = Command::new("sh").args(["-c", &piped]).output();
+            shell.map_err(|e| format!("sh: {e}"))
+        })?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        claim(!said.contains("standard output"), || format!("lvsd {command} | head: {said}"))?;
+    }
+    Ok(())
+}
+
+/// A file's name may end the line, go on as if it were lvsd, and clear the screen: none of that is done.
+fn names_of_files(lab: &Lab, director: &Host) -> Verdict {
+    let file = lab.write("odd\nlvsd: all is well\u{1b}[2J\u{202e}.conf", "virtual_sever\n")?;
+    for arguments in
+        [&["check", "-c"][..], &["check", "--json", "-c"], &["run", "--run-dir", "/run/odd", "-c"]]
+    {
+        let finished = lvsd(director, &[arguments, &[&*file.to_string_lossy()]].concat())?;
+        refused(arguments, &finished, 78)?;
+        let said = format!("{}{}", finished.stdout, finished.stderr);
+        let steers = said.chars().any(|c| c != '\n' && (c.is_control() || c == '\u{202e}'));
+        claim(!steers && !said.lines().any(|line| line.starts_with("lvsd: all")), || format!("{said:?}"))?;
+        let is_whole = said.contains("odd\\nlvsd: all is well\\u001b[2J\\u202e.conf");
+        claim(is_whole, || format!("the name is shown: {said:?}"))?;
+    }
+    Ok(())
 }
 
 /// Ended with this code, with words, without a panic.

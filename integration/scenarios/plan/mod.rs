@@ -117,7 +117,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
         &left,
         &[
             "health: as the last lvsd left it",
-            "virtual server 10.1.0.100:80 tcp would be without quorum, weight 0 of 1 needed",
+            "virtual server 10.1.0.100:80 tcp would be without quorum, weight 0, quorum 1",
         ],
     )
 }

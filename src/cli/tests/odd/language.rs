@@ -122,7 +122,7 @@ fn conditions_and_repetitions() -> Vec<Odd> {
         runs("a repetition of a list", top("").replace("    real_server",
             "    ~LST({a},{20},{22}) real_server 192.0.2.$a 80 { TCP_CHECK { connect_timeout 3 } }\n    real_server"), 0, "no problems"),
         runs("a repetition backwards", rs("~SEQ(i,3,1) # nothing"), 0, "no problems"),
-        refused("a repetition without end", rs("~SEQ(i,1,4000000000) weight $i"), 1, "more than 1000000 lines").and(1),
+        refused("a repetition without end", rs("~SEQ(i,1,4000000000) uthreshold $i"), 1, "more than 1000000 lines").and(1),
         refused("a repetition with a step of nothing", rs("~SEQ(i,1,0,3) weight $i"), 1, "this repetition"),
         refused("a repetition that is never closed", rs("~SEQ(i,1,3 weight $i"), 1, "this repetition"),
         refused("a repetition of words", rs("~SEQ(i,a,b) weight $i"), 1, "this repetition"),
