@@ -5,16 +5,17 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use tracing::debug;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
+use super::admission::{Limits, Stage};
 use super::mails::MailStatus;
+use super::serve::{Progress, serve};
 use crate::config::changes::Change;
 use crate::director::checkers::Subscriber;
 use crate::director::order::{self, Selector};
@@ -27,8 +28,8 @@ const REQUEST_LIMIT: u64 = 64 << 10;
 const REPLY_LIMIT: u64 = 256 << 20;
 /// Longest time a conversation may take.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
-/// Conversations at one time; further ones wait in the socket's backlog.
-const CONVERSATIONS: usize = 16;
+/// Conversations at one time; further ones wait in the socket's backlog while all of these have asked something.
+const CONVERSATIONS: Limits = Limits { all: 16, of_peer: 16 };
 /// Longest time the end of the process waits until the last answers are written.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
@@ -186,7 +187,8 @@ pub struct Control {
     path: PathBuf,
     questions: mpsc::Receiver<Question>,
     asker: Asker,
-    places: Arc<Semaphore>,
+    end: Option<oneshot::Sender<()>>,
+    conversations: JoinHandle<()>,
 }
 
 impl Control {
@@ -199,11 +201,16 @@ impl Control {
         let listener = UnixListener::bind(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
         // Full: the conversations wait, which their time limit bounds.
-        let (sender, questions) = mpsc::channel(CONVERSATIONS);
+        let (sender, questions) = mpsc::channel(CONVERSATIONS.all);
         let asker = Asker(sender);
-        let places = Arc::new(Semaphore::new(CONVERSATIONS));
-        tokio::spawn(accept(listener, asker.clone(), Arc::clone(&places)));
-        Ok(Control { path: path.to_owned(), questions, asker, places })
+        let (end, ended) = oneshot::channel();
+        let asked = asker.clone();
+        let converse = move |stream, progress| {
+            let conversation = tokio::time::timeout(TIME_LIMIT, converse(stream, progress, asked.clone()));
+            async move { conversation.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) }
+        };
+        let conversations = tokio::spawn(serve("control socket", listener, CONVERSATIONS, ended, converse));
+        Ok(Control { path: path.to_owned(), questions, asker, end: Some(end), conversations })
     }
 
     /// For others within the daemon who ask what operators ask.
@@ -215,9 +222,9 @@ impl Control {
     pub async fn finish(&mut self) {
         self.questions.close();
         while self.questions.try_recv().is_ok() {}
-        // One place is held by the next conversation, which has not begun.
-        let all = u32::try_from(CONVERSATIONS - 1).expect("a small number");
-        let _ = tokio::time::timeout(LAST_ANSWERS, self.places.acquire_many(all)).await;
+        // It may have ended by itself.
+        let _ = self.end.take().map(|end| end.send(()));
+        let _ = tokio::time::timeout(LAST_ANSWERS, &mut self.conversations).await;
     }
 
     /// The next question; waits for ever when the socket is gone.
@@ -245,38 +252,18 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-async fn accept(listener: UnixListener, asker: Asker, places: Arc<Semaphore>) {
-    loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                debug!("control socket: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let asker = asker.clone();
-        tokio::spawn(async move {
-            let conversation = tokio::time::timeout(TIME_LIMIT, converse(stream, asker));
-            if let Ok(Err(error)) = conversation.await {
-                debug!("control socket: {error}");
-            }
-            drop(place);
-        });
-    }
-}
-
-async fn converse(stream: UnixStream, asker: Asker) -> io::Result<()> {
+async fn converse(stream: UnixStream, progress: Progress, asker: Asker) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = Vec::new();
     BufReader::new(read.take(REQUEST_LIMIT)).read_until(b'\n', &mut line).await?;
+    progress.reached(Stage::Waiting).await;
     let reply = match serde_json::from_slice::<Envelope>(&line) {
         Ok(Envelope { command }) => asker.ask(command).await,
         Err(error) => Reply::Error(format!("not a request: {error}")),
     };
     let mut text = serde_json::to_vec(&reply)?;
     text.push(b'\n');
+    progress.reached(Stage::Taking).await;
     write.write_all(&text).await?;
     write.shutdown().await
 }

@@ -28,6 +28,7 @@ use super::leaks::LeakWatch;
 use super::life;
 use super::notify::Notifier;
 use super::prober::Prober;
+use super::process;
 use super::pulse::{Body, Pulse};
 use super::reload::Reloads;
 use super::router::{self, Handle, News};
@@ -133,7 +134,7 @@ pub struct Orderer {
 
 /// Runs until the director is finished; whether it finished clean.
 pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
-    let mut prober = Prober::default();
+    let mut prober = Prober::new(process::file_limit());
     let mut pulse = Pulse::new(std::mem::take(&mut shell.notifier), clock::now());
     // Where this host is comes before anything is asked of the kernel.
     let mut input = shell.doors.known().unwrap_or(Input::Wake);

@@ -11,6 +11,7 @@
 //! [`guardian`] acts when all of it has died.
 
 pub mod actuator;
+mod admission;
 pub mod clock;
 pub mod control;
 pub mod doors;
@@ -34,6 +35,7 @@ pub mod reload;
 pub mod router;
 mod router_metrics;
 pub mod scripts;
+mod serve;
 pub mod signals;
 pub mod sink;
 mod smtp;

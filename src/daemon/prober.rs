@@ -15,15 +15,26 @@ use crate::check::schedule::RunId;
 use crate::check::source::Sources;
 use crate::check::spec::{CheckerSpec, Question};
 
+/// Descriptors that probes leave to everything else: sockets of virtual routers, the kernel, operators, scripts.
+const RESERVED: usize = 128;
+/// As many probes may be under way even where the limit is too low for what is reserved.
+const FEWEST: usize = 64;
+
 /// Every probe under way.
 #[derive(Default)]
 pub struct Prober {
+    most: usize,
     tasks: JoinSet<(RunId, Outcome)>,
     handles: BTreeMap<RunId, AbortHandle>,
     sources: SourceChooser,
 }
 
 impl Prober {
+    /// None yet; this process may have so many descriptors, and a probe needs one.
+    pub fn new(descriptors: usize) -> Prober {
+        Prober { most: descriptors.saturating_sub(RESERVED).max(FEWEST), ..Prober::default() }
+    }
+
     /// Begins a probe, which must not leave from certain addresses.
     pub fn begin(
         &mut self,
@@ -32,7 +43,10 @@ impl Prober {
         lane: Option<Lane>,
         sources: Option<&Arc<Sources>>,
     ) {
-        let source = sources.map_or(Ok(None), |sources| self.sources.choose(&spec.target, sources));
+        let source = match self.handles.len() < self.most {
+            true => sources.map_or(Ok(None), |sources| self.sources.choose(&spec.target, sources)),
+            false => Err(crowded(self.most)),
+        };
         let handle = self.tasks.spawn(async move {
             let begun = clock::moment();
             let outcome = match source {
@@ -95,7 +109,56 @@ async fn doubted(outcome: Outcome, spec: &CheckerSpec, lane: Option<Lane>) -> Ou
     }
 }
 
+/// One more probe would take a descriptor that something else needs.
+fn crowded(most: usize) -> Outcome {
+    let text =
+        format!("{most} checks are under way, and more descriptors are not allowed: raise LimitNOFILE");
+    Outcome::unverified(Phase::Socket, text)
+}
+
 /// A probe that broke says nothing about the real server.
 fn broken(error: &str) -> Outcome {
     Outcome::unverified(Phase::Socket, format!("the probe broke, please report this: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::spec::{Target, Timing};
+
+    #[tokio::test]
+    async fn probes_leave_descriptors_to_everything_else() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let second = std::time::Duration::from_secs(1);
+        let timing = Timing {
+            interval: second,
+            retry: 0,
+            delay_before_retry: second,
+            confirm: None,
+            rise: 1,
+            warmup: None,
+        };
+        let spec = Arc::new(CheckerSpec {
+            target: Target {
+                address: listener.local_addr().unwrap(),
+                source: None,
+                connect_timeout: second * 10,
+            },
+            question: Question::Tcp,
+            timing: timing.into(),
+            log_all_failures: false,
+        });
+        let mut prober = Prober::new(RESERVED + FEWEST);
+        let runs = FEWEST as u64 + 1;
+        (0..runs).for_each(|run| prober.begin(run, Arc::clone(&spec), None, None));
+        let mut held = Vec::new();
+        for _ in 0..runs {
+            let (run, outcome) = prober.next().await;
+            match outcome.verdict {
+                Verdict::Pass => {}
+                _ => held.push((run, outcome.verdict, outcome.reason.contains("raise LimitNOFILE"))),
+            }
+        }
+        assert_eq!(held, [(FEWEST as u64, Verdict::Unverified, true)]);
+    }
 }

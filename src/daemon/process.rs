@@ -112,6 +112,12 @@ pub fn raise_file_limit() {
     }
 }
 
+/// How many files this process may have open.
+pub fn file_limit() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,13 +1,12 @@
 //! Monitoring over HTTP: `/metrics` for Prometheus, `/status` as `lvsd status --json` prints it, `/healthz`.
 //!
-//! Reads only, and asks the main loop as an operator does. Bounded in connections, time and sizes; one request a
-//! connection, so that nobody holds a place for longer than an answer takes.
+//! Reads only, and asks the main loop as an operator does. Bounded in connections, of one peer and of all, time and
+//! sizes; one request a connection. Whoever holds connections and asks nothing keeps nobody out.
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,15 +17,18 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tracing::{debug, info};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tracing::info;
 
+use super::admission::{Limits, Stage};
 use super::control::{Asker, Command, DaemonStatus, Reply};
 use super::metrics;
+use super::serve::{Progress, serve};
+use crate::text;
 
-/// Connections at one time; further ones wait in the socket's backlog.
-const CONNECTIONS: usize = 16;
+/// Connections at one time.
+const CONNECTIONS: Limits = Limits { all: 64, of_peer: 16 };
 /// Longest time until a request's head is there.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
 /// Longest time for the whole of a connection.
@@ -47,46 +49,51 @@ const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub async fn listen(address: SocketAddr, asker: Asker) -> io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     info!("metrics on http://{}/metrics", listener.local_addr()?);
-    tokio::spawn(accept(listener, move |method, path| {
+    let answer = move |method: Method, path: String| {
         let asker = asker.clone();
         async move { answer(&asker, &method, &path).await }
-    }));
+    };
+    // It ends with the process.
+    let (end, ended) = oneshot::channel();
+    tokio::spawn(async move {
+        let _end = end;
+        serve("metrics", listener, CONNECTIONS, ended, move |stream, progress| {
+            converse(stream, progress, answer.clone())
+        })
+        .await;
+    });
     Ok(())
 }
 
-async fn accept<F>(listener: TcpListener, answer: impl Fn(Method, String) -> F + Clone + Send + 'static)
+/// One conversation: a request, and its answer.
+async fn converse<F>(
+    stream: TcpStream,
+    progress: Progress,
+    answer: impl Fn(Method, String) -> F + Clone + Send + 'static,
+) -> io::Result<()>
 where
     F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                debug!("metrics: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let answer = answer.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
-            let response = answer(request.method().clone(), request.uri().path().to_owned());
-            async move { Ok::<_, Infallible>(response.await) }
-        });
-        let conversation = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_LIMIT)
-            .max_buf_size(HEAD_SIZE)
-            .max_headers(HEADERS)
-            .keep_alive(false)
-            .serve_connection(TokioIo::new(stream), service);
-        tokio::spawn(async move {
-            if let Ok(Err(error)) = tokio::time::timeout(TIME_LIMIT, conversation).await {
-                debug!("metrics: {error}");
-            }
-            drop(place);
-        });
+    let service = service_fn(move |request: Request<Incoming>| {
+        let response = answer(request.method().clone(), request.uri().path().to_owned());
+        let progress = progress.clone();
+        async move {
+            progress.reached(Stage::Waiting).await;
+            let response = response.await;
+            progress.reached(Stage::Taking).await;
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let conversation = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .max_buf_size(HEAD_SIZE)
+        .max_headers(HEADERS)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(TIME_LIMIT, conversation).await {
+        Ok(ended) => ended.map_err(io::Error::other),
+        Err(_) => Err(ErrorKind::TimedOut.into()),
     }
 }
 
@@ -132,7 +139,7 @@ fn refusal(reply: Reply) -> String {
 }
 
 fn unavailable(reason: &str) -> Response<Full<Bytes>> {
-    reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{reason}\n"))
+    reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{}\n", text::lines(reason)))
 }
 
 fn reply(status: StatusCode, form: &'static str, text: impl Into<Bytes>) -> Response<Full<Bytes>> {

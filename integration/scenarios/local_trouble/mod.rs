@@ -63,6 +63,11 @@ pub fn run(lab: &mut Lab) -> Verdict {
         daemon.wait_log(&words, seconds(15))?;
     }
     same("the table, verdicts held", &site.table()?.serving(WEB), &ALL.to_vec())?;
+    // An operator who asks what is wrong is answered all the same, by the descriptor in reserve.
+    for _ in 0..3 {
+        let told = status(&site.director)?.to_string();
+        claim(told.contains("no file descriptors left"), || told)?;
+    }
 
     lab.step("descriptors again: the server that fell ill meanwhile is noticed");
     prlimit(pid, Resource::Nofile, before).map_err(|e| format!("prlimit: {e}"))?;

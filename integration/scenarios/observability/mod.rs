@@ -1,10 +1,13 @@
 //! What an operator, a monitoring system and a service manager see: metrics as Prometheus reads them, health, the
 //! verdict of a reload, and the messages of sd_notify(3), through a life with an ill server and a bad file.
 
+use std::io::Write;
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
+use std::time::Instant;
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::lab::daemon::{Daemon, READY, configure, control, lvsd, lvsd_binary, run_dir, status};
 use crate::lab::host::Host;
@@ -42,7 +45,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
 
     lab.step("metrics");
     scrapes(&site)?;
-    refuses(&site)?;
+    refuses(lab, &site)?;
 
     lab.step("a server falls ill");
     site.web("rs3")?.set_health_status(503);
@@ -120,7 +123,7 @@ fn scrapes(site: &Site) -> Verdict {
 }
 
 /// Strangers at the door: wrong questions, and connections that say nothing.
-fn refuses(site: &Site) -> Verdict {
+fn refuses(lab: &Lab, site: &Site) -> Verdict {
     let director = &site.director;
     same("another page", &curl(director, &url("secrets"), seconds(10))?.0, &404)?;
     let posted = output(
@@ -128,15 +131,38 @@ fn refuses(site: &Site) -> Verdict {
         &["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-d", "x", &url("metrics")],
     )?;
     same("a POST", &posted.as_str(), &"405")?;
-    let idle = director.enter(|| {
-        let address = METRICS.parse().map_err(|e| format!("{METRICS}: {e}"))?;
-        let connect =
-            |_| TcpStream::connect_timeout(&address, seconds(5)).map_err(|e| format!("connect: {e}"));
-        (0..40).map(connect).collect::<Result<Vec<_>, _>>()
-    })?;
-    same("healthz past silent connections", &curl(director, &url("healthz"), seconds(30))?.0, &200)?;
-    drop(idle);
-    Ok(())
+    let address: std::net::SocketAddr = METRICS.parse().map_err(|e| format!("{METRICS}: {e}"))?;
+    let slow = |host: &Host| {
+        host.enter(|| {
+            let connect = |_| -> std::io::Result<TcpStream> {
+                let mut stream = TcpStream::connect_timeout(&address, seconds(5))?;
+                // The server may have ended it by now.
+                let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: ");
+                Ok(stream)
+            };
+            (0..1000).map(connect).collect::<Result<Vec<_>, _>>().map_err(|e| format!("connect: {e}"))
+        })
+    };
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).map_err(|e| e.to_string())?;
+    let crowds = [slow(&lab.host("rs1")?)?, slow(director)?];
+    let conversations: Vec<UnixStream> = (0..500)
+        .map(|_| {
+            UnixStream::connect(control(&run_dir(director))).map_err(|e| format!("the control socket: {e}"))
+        })
+        .collect::<Result<_, _>>()?;
+    let begun = Instant::now();
+    for host in [director, &lab.host("rs1")?, &lab.host("rs2")?] {
+        for page in ["healthz", "metrics"] {
+            let what = format!("{page} past 2,000 slow connections, from {}", host.name());
+            same(&what, &curl(host, &url(page), seconds(10))?.0, &200)?;
+        }
+    }
+    status(director)?;
+    let took = begun.elapsed();
+    claim(took < seconds(8), || format!("seven answers past slow connections took {took:?}"))?;
+    drop((crowds, conversations));
+    setrlimit(Resource::Nofile, limit).map_err(|e| e.to_string())
 }
 
 fn reloads(lab: &Lab, director: &Host, manager: &mut Manager) -> Verdict {
