@@ -1,4 +1,4 @@
-//! When a certificate ends: the one thing of X.509 that is asked of every server, verified or not.
+//! What a certificate says of its own time and purpose: when it ends is asked of every server, verified or not.
 //!
 //! A certificate that cannot be read says nothing; whoever wishes to trust one asks [`super::verify`].
 
@@ -7,25 +7,87 @@ use std::time::Duration;
 /// The certificate's `notAfter`, as the time since 1970 UTC; zero for earlier times. None when `der` is not a
 /// certificate.
 pub(super) fn expires_at(der: &[u8]) -> Option<Duration> {
+    Some(read(der)?.not_after)
+}
+
+/// What a certificate says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Terms {
+    /// From when it is valid, since 1970 UTC; zero for earlier times.
+    pub(super) not_before: Duration,
+    /// Until when.
+    pub(super) not_after: Duration,
+    /// Whether it may be a server's: it names no purposes, or that one.
+    pub(super) is_for_servers: bool,
+}
+
+/// Reads what it says. None when `der` is not a certificate.
+pub(super) fn read(der: &[u8]) -> Option<Terms> {
     let (certificate, _) = element(der, SEQUENCE)?;
     let (tbs, _) = element(certificate, SEQUENCE)?;
-    // RFC 5280 4.1: [0] version, serialNumber, signature, issuer, validity.
+    // RFC 5280 4.1: [0] version, serialNumber, signature, issuer, validity, subject, key, ..., [3] extensions.
     let rest = element(tbs, VERSION).map_or(tbs, |(_, rest)| rest);
     let (_, rest) = element(rest, INTEGER)?;
     let (_, rest) = element(rest, SEQUENCE)?;
     let (_, rest) = element(rest, SEQUENCE)?;
-    let (validity, _) = element(rest, SEQUENCE)?;
-    let (_, not_after) = any_element(validity)?;
-    if let Some((text, _)) = element(not_after, UTC_TIME) {
-        let (year, rest) = number(text, 2)?;
-        // RFC 5280 4.1.2.5.1.
-        return since_1970(if year >= 50 { 1900 + year } else { 2000 + year }, rest);
+    let (validity, mut rest) = element(rest, SEQUENCE)?;
+    let (not_before, validity) = time(validity)?;
+    let (not_after, _) = time(validity)?;
+    let mut is_for_servers = true;
+    while !rest.is_empty() {
+        if let Some((extensions, _)) = element(rest, EXTENSIONS) {
+            is_for_servers = is_for_servers_by(extensions)?;
+        }
+        (_, rest) = any_element(rest)?;
     }
-    let (text, _) = element(not_after, GENERALIZED_TIME)?;
-    let (year, rest) = number(text, 4)?;
-    since_1970(year, rest)
+    Some(Terms { not_before, not_after, is_for_servers })
 }
 
+/// Whether the extensions name no purposes (RFC 5280 4.2.1.12), or servers among them.
+fn is_for_servers_by(extensions: &[u8]) -> Option<bool> {
+    let (mut rest, _) = element(extensions, SEQUENCE)?;
+    while !rest.is_empty() {
+        let (extension, others) = element(rest, SEQUENCE)?;
+        rest = others;
+        let (name, value) = element(extension, OBJECT)?;
+        if name != EXTENDED_KEY_USAGE {
+            continue;
+        }
+        let value = element(value, BOOLEAN).map_or(value, |(_, value)| value);
+        let (mut purposes, _) = element(element(value, OCTETS)?.0, SEQUENCE)?;
+        while !purposes.is_empty() {
+            let (purpose, others) = element(purposes, OBJECT)?;
+            purposes = others;
+            if purpose == SERVER || purpose == ANY_PURPOSE {
+                return Some(true);
+            }
+        }
+        return Some(false);
+    }
+    Some(true)
+}
+
+/// The time in the first element, and what follows it.
+fn time(der: &[u8]) -> Option<(Duration, &[u8])> {
+    if let Some((text, rest)) = element(der, UTC_TIME) {
+        let (year, text) = number(text, 2)?;
+        // RFC 5280 4.1.2.5.1.
+        let year = if year >= 50 { 1900 + year } else { 2000 + year };
+        return Some((since_1970(year, text)?, rest));
+    }
+    let (text, rest) = element(der, GENERALIZED_TIME)?;
+    let (year, text) = number(text, 4)?;
+    Some((since_1970(year, text)?, rest))
+}
+
+const BOOLEAN: u8 = 0x01;
+const OCTETS: u8 = 0x04;
+const OBJECT: u8 = 0x06;
+const EXTENSIONS: u8 = 0xa3;
+/// 2.5.29.37, 1.3.6.1.5.5.7.3.1 and 2.5.29.37.0.
+const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25];
+const SERVER: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
+const ANY_PURPOSE: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
 const INTEGER: u8 = 0x02;
 const SEQUENCE: u8 = 0x30;
 const UTC_TIME: u8 = 0x17;
@@ -118,9 +180,12 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_cut_anywhere_before_its_end_of_validity_is_none_and_nothing_panics() {
-        let der =
-            rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).unwrap().cert.der().to_vec();
+    fn a_certificate_cut_anywhere_is_none_and_nothing_panics() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let der = params.self_signed(&key).unwrap().der().to_vec();
+        assert!(read(&der).is_some_and(|terms| !terms.is_for_servers && terms.not_before < terms.not_after));
         assert!(expires_at(&der).is_some());
         for end in 0..der.len() {
             assert_eq!(expires_at(&der[..end]), None, "cut at {end}");

@@ -119,6 +119,9 @@ fn of_certificate(error: &CertificateError) -> String {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "certificate is not valid yet".to_owned()
         }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "certificate is for other purposes than a server's (extended key usage)".to_owned()
+        }
         CertificateError::UnknownIssuer => "certificate is of no trusted authority".to_owned(),
         CertificateError::NotValidForNameContext { expected, presented } => {
             // They come as `DnsName("www.example.com")`.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose as Purpose, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
@@ -160,6 +160,11 @@ async fn a_verified_server_needs_the_right_name_authority_and_time() {
         (theirs.issue(&["www.example"], 90), "www.example", Err("certificate is of no trusted authority")),
         (ours.issue(&["www.example"], -1), "www.example", Err("certificate has expired")),
         (ours.issue_from(&["www.example"], 5, 90), "www.example", Err("certificate is not valid yet")),
+        (
+            ours.issue(&["www.example", "\u{1b}[2J"], 90),
+            "b.example",
+            Err("certificate is for www.example, \\u001b[2J, not for b.example"),
+        ),
     ] {
         let server = TlsServer::start(identity.server(BOTH), 1).await;
         let outcome = server.ask(&verified(&ours.pem(), name)).await;
@@ -193,13 +198,18 @@ async fn a_certificate_that_ends_while_its_session_is_resumed_is_noticed() {
 #[tokio::test]
 async fn a_self_signed_certificate_may_be_its_own_authority() {
     for is_authority in [true, false] {
-        let identity = |days| Identified::self_signed("www.example", is_authority, days);
-        for (days, name, want) in [
-            (90, "www.example", "status 200"),
-            (90, "other.example", "certificate is for www.example, not for other.example"),
-            (-1, "www.example", "certificate has expired"),
+        let clients = "certificate is for other purposes than a server's (extended key usage)";
+        for (from, to, purposes, name, want) in [
+            (-10, 90, &[][..], "www.example", "status 200"),
+            (-10, 90, &[Purpose::ClientAuth, Purpose::ServerAuth], "www.example", "status 200"),
+            (-10, 90, &[Purpose::ClientAuth], "www.example", clients),
+            (-10, 90, &[], "other.example", "certificate is for www.example, not for other.example"),
+            (-10, -1, &[], "www.example", "certificate has expired"),
+            (5, 90, &[], "www.example", "certificate is not valid yet"),
         ] {
-            let identity = identity(days);
+            let mut params = params(&["www.example"], from, to);
+            params.extended_key_usages = purposes.to_vec();
+            let identity = Identified::self_signed_as(params, is_authority);
             let server = TlsServer::start(identity.server(BOTH), 1).await;
             let outcome = server.ask(&verified(&identity.certificate_pem, name)).await;
             assert_eq!(outcome.reason, want, "is_authority {is_authority}");
@@ -546,8 +556,11 @@ struct Identified {
 
 impl Identified {
     fn self_signed(name: &str, is_authority: bool, days: i64) -> Identified {
+        Identified::self_signed_as(params(&[name], -10, days), is_authority)
+    }
+
+    fn self_signed_as(mut params: CertificateParams, is_authority: bool) -> Identified {
         let key = KeyPair::generate().unwrap();
-        let mut params = params(&[name], -10, days);
         if is_authority {
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         }

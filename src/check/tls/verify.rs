@@ -93,14 +93,20 @@ impl Verifier {
     }
 
     /// A certificate that is itself among the trusted ones (self-signed as its own authority, as `openssl req
-    /// -x509` makes it) needs no chain, only its name and its time.
+    /// -x509` makes it) needs no chain, only its name, its time and its purpose. The key is proved by the handshake.
     fn verify_itself(&self, certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
         rustls::client::verify_server_name(&ParsedCertificate::try_from(certificate)?, &self.name)?;
-        match certificate::expires_at(certificate) {
-            Some(end) if end.as_secs() >= now.as_secs() => Ok(()),
-            Some(_) => Err(CertificateError::Expired.into()),
-            None => Err(CertificateError::BadEncoding.into()),
+        let terms = certificate::read(certificate).ok_or(CertificateError::BadEncoding)?;
+        if now.as_secs() < terms.not_before.as_secs() {
+            return Err(CertificateError::NotValidYet.into());
         }
+        if now.as_secs() > terms.not_after.as_secs() {
+            return Err(CertificateError::Expired.into());
+        }
+        if !terms.is_for_servers {
+            return Err(CertificateError::InvalidPurpose.into());
+        }
+        Ok(())
     }
 }
 
