@@ -39,7 +39,7 @@ impl Reader<'_> {
     pub fn block<T>(&mut self, table: &Table<T>, nodes: &[Node], into: &mut T) {
         for node in nodes {
             match table.find(&node.keyword, self.language) {
-                Some(keyword) => self.statement(keyword, node, into),
+                Some(keyword) => self.statement(table, keyword, node, into),
                 None => self.unknown(table, node),
             }
         }
@@ -152,7 +152,21 @@ impl Reader<'_> {
                 word.text
             )),
             Meant::Unknown => Diagnostic::error(word.span, message)
-                .help("remove it, or make it a comment with `#`: what it means is not known"),
+                .help(match (&node.block, node.values.first()) {
+                (_, Some(next))
+                    if table.find(next, language).is_some() && word.starts_with(|c: char| c.is_ascii_alphabetic()) =>
+                {
+                    format!(
+                        "`{}` may begin a statement: remove `{}` before it, or make all of it a comment with `#`",
+                        next.text, word.text
+                    )
+                }
+                (Some(_), _) => {
+                    "what it means is not known: write the word that was meant, or remove it and its block"
+                        .to_owned()
+                }
+                _ => "remove it, or make it a comment with `#`: what it means is not known".to_owned(),
+            }),
         };
         if self.is_lenient {
             let skipped = if node.block.is_some() { ": its block is skipped" } else { ", and is skipped" };
@@ -203,8 +217,18 @@ impl Reader<'_> {
         }
     }
 
-    fn statement<T>(&mut self, keyword: &Keyword<T>, node: &Node, into: &mut T) {
+    fn statement<T>(&mut self, table: &Table<T>, keyword: &Keyword<T>, node: &Node, into: &mut T) {
         let (name, at) = (&*node.keyword.text, node.keyword.span);
+        let is_unread = matches!(keyword.stance, Stance::Ignored(_) | Stance::Refused(_))
+            || matches!(keyword.kind, Kind::Unread);
+        if is_unread
+            && node.block.is_some()
+            && let Some(next) = self.glued(table, node, 0)
+        {
+            // Ignored with its statement it would be lost without a word.
+            let problem = Diagnostic::error(next.span, format!("`{}` stands behind `{name}`", next.text));
+            self.diagnostics.push(problem.help(new_line_before(next)));
+        }
         match keyword.stance {
             Stance::Supported => {}
             Stance::Deprecated(instead) => {
@@ -217,16 +241,16 @@ impl Reader<'_> {
         }
         let is_outer = self.is_in_not_yet;
         self.is_in_not_yet |= matches!(keyword.stance, Stance::NotYet(_) | Stance::NotYetError(_));
-        self.values(keyword, node, into);
+        self.values(table, keyword, node, into);
         self.is_in_not_yet = is_outer;
     }
 
-    fn values<T>(&mut self, keyword: &Keyword<T>, node: &Node, into: &mut T) {
+    fn values<T>(&mut self, table: &Table<T>, keyword: &Keyword<T>, node: &Node, into: &mut T) {
         let name = &*node.keyword.text;
         if let (Some((_, read)), Language::Yaml, Some(_)) = (keyword.yaml_block, self.language, &node.block) {
             return read(into, node, self);
         }
-        if !self.has_form(keyword, node) {
+        if !self.has_form(table, keyword, node) {
             return;
         }
         match &keyword.kind {
@@ -236,7 +260,8 @@ impl Reader<'_> {
                     Some(value) => self.store(slot(into), node, value),
                     None => {
                         let wanted = if self.is_yaml() { "`true` or `false`" } else { "`on` or `off`" };
-                        self.wrong(name, word, wanted, Wrong::Malformed(None));
+                        let help = self.glued(table, node, 0).map(new_line_before);
+                        self.wrong(name, word, wanted, Wrong::Malformed(help));
                     }
                 }
             }
@@ -352,7 +377,7 @@ impl Reader<'_> {
     }
 
     /// Whether a statement has the words and the block its keyword wants; complains otherwise.
-    fn has_form<T>(&mut self, keyword: &Keyword<T>, node: &Node) -> bool {
+    fn has_form<T>(&mut self, table: &Table<T>, keyword: &Keyword<T>, node: &Node) -> bool {
         // In YAML nothing behind a key is no value.
         let alone = usize::from(self.is_yaml());
         let (min, max, wants_block) = match &keyword.kind {
@@ -383,12 +408,24 @@ impl Reader<'_> {
             return false;
         }
         if !wants_block && node.block.is_some() {
-            let problem = Diagnostic::error(at, format!("`{name}` has no block")).help(if self.is_yaml() {
-                format!("write `{name}: VALUE`, VALUE being {}", self.wanted(keyword))
-            } else {
-                "remove the braces and what is in them".to_owned()
-            });
-            self.diagnostics.push(problem);
+            let is_one_of_ours = |inner: &Node| table.find(&inner.keyword, self.language).is_some();
+            let ours = node.statements().iter().find(|inner| is_one_of_ours(inner));
+            let help = match (self.glued(table, node, min), ours) {
+                _ if self.is_yaml() => format!("write `{name}: VALUE`, VALUE being {}", self.wanted(keyword)),
+                // Whoever removes the block would lose what it says.
+                (Some(next), _) => new_line_before(next),
+                (None, Some(inner)) => {
+                    format!(
+                        "remove the braces, and leave what is in them: `{}` belongs here",
+                        inner.keyword.text
+                    )
+                }
+                (None, None) if node.statements().is_empty() => "remove the braces".to_owned(),
+                (None, None) => {
+                    "remove the braces and what is in them, which belongs to something else".to_owned()
+                }
+            };
+            self.diagnostics.push(Diagnostic::error(at, format!("`{name}` has no block")).help(help));
             return false;
         }
         if node.values.len() < min {
@@ -401,12 +438,23 @@ impl Reader<'_> {
             return false;
         }
         if let (Some(first), Some(last)) = (node.values.get(max), node.values.last()) {
-            self.surplus(name, first.span.to(last.span), node.values.len() == max + 1);
+            let next = self.glued(table, node, min);
+            self.surplus(name, first.span.to(last.span), node.values.len() == max + 1, next);
         }
         true
     }
 
-    fn surplus(&mut self, name: &str, span: Span, is_one: bool) {
+    /// The first word behind so many values that begins a statement: it was meant to stand on a line of its own.
+    fn glued<'n, T>(&self, table: &Table<T>, node: &'n Node, values: usize) -> Option<&'n Word> {
+        let words = node.values.iter().skip(values).filter(|word| !word.is_quoted);
+        let mut words = words.filter(|_| self.language == Language::Keepalived);
+        let ours = words.clone().find(|word| table.find(word, self.language).is_some());
+        // A sentence that lacks its `#` may have a word that is a keyword somewhere.
+        let elsewhere = || words.find(|word| node.block.is_some() && (self.belongs)(word).is_some());
+        ours.or_else(elsewhere)
+    }
+
+    fn surplus(&mut self, name: &str, span: Span, is_one: bool, next: Option<&Word>) {
         if self.is_yaml() {
             let problem = Diagnostic::error(span, format!("`{name}` takes fewer values"));
             return self.diagnostics.push(problem.help("remove these"));
@@ -415,8 +463,16 @@ impl Reader<'_> {
             true => ("is", "a surplus word, which is ignored"),
             false => ("are", "surplus words, which are ignored"),
         };
-        let problem = Diagnostic::warning(span, format!("behind `{name}` there {verb} {what}"))
-            .help("one statement a line; a comment begins with `#`");
+        let problem =
+            Diagnostic::warning(span, format!("behind `{name}` there {verb} {what}")).help(match next {
+                Some(next) => new_line_before(next),
+                None => "one statement a line; a comment begins with `#`".to_owned(),
+            });
         self.diagnostics.push(problem);
     }
+}
+
+/// What to do about a word that begins a statement behind another one.
+fn new_line_before(word: &Word) -> String {
+    format!("start a new line before `{}`", word.text)
 }

@@ -5,8 +5,10 @@ use std::path::Path;
 use crate::cli::check;
 use crate::config::Strictness;
 use crate::config::load::load_from;
+use crate::config::root;
 use crate::daemon::startup::Exit;
 use crate::syntax::files::MemoryFiles;
+use crate::syntax::keyword::{Shape, Stance};
 
 #[test]
 fn an_unknown_word_of_the_top_level_is_an_error() {
@@ -171,9 +173,66 @@ warning: behind `weight` there is a surplus word, which is ignored
 6 |     weight 1 inhibit_on_failure
   |              ^^^^^^^^^^^^^^^^^^
   |
-  = help: one statement a line; a comment begins with `#`
+  = help: start a new line before `inhibit_on_failure`
 "#,
     );
+}
+
+#[test]
+fn whoever_follows_the_help_for_a_block_loses_nothing() {
+    for (text, help) in [
+        ("weight 1 MISC_CHECK {\n misc_path /bin/true\n }", "start a new line before `MISC_CHECK`"),
+        (
+            "weight 1 {\n TCP_CHECK {\n }\n }",
+            "remove the braces, and leave what is in them: `TCP_CHECK` belongs here",
+        ),
+        ("weight 1 {\n }", "remove the braces"),
+        ("weight 1 {\n pony\n }", "remove the braces and what is in them, which belongs to something else"),
+        (
+            "pony TCP_CHECK {\n }",
+            "`TCP_CHECK` may begin a statement: remove `pony` before it, or make all of it a comment with `#`",
+        ),
+        ("pony {\n weight 1\n }", "write the word that was meant, or remove it and its block"),
+    ] {
+        let report = text_of(&String::from_utf8(real_server(text)).unwrap());
+        assert!(report.contains(&format!("{help}\n")), "{report}");
+    }
+}
+
+/// Each keyword behind each flag, number and time of its block.
+#[test]
+fn a_keyword_behind_another_ones_value_is_to_begin_a_new_line() {
+    let frames = [
+        ("virtual_server", "virtual_server 192.0.2.1 80 {\n@\n}\n"),
+        ("real_server", "virtual_server 192.0.2.1 80 {\n real_server 10.0.0.1 80 {\n@\n}\n}\n"),
+        ("HTTP_GET", "virtual_server 192.0.2.1 80 {\n real_server 10.0.0.1 80 {\n HTTP_GET {\n@\n}\n}\n}\n"),
+        ("vrrp_instance", "vrrp_instance V {\n@\n}\n"),
+        ("vrrp_script", "vrrp_script V {\n@\n}\n"),
+        ("global_defs", "global_defs {\n@\n}\n"),
+    ];
+    let listing = root::listing();
+    let mut wrong = Vec::new();
+    for (block, frame) in frames {
+        let own: Vec<_> = listing.iter().filter(|k| k.block == block && !k.names.is_empty()).collect();
+        let first = own.iter().filter(|k| k.stance == Stance::Supported).filter_map(|k| match k.shape {
+            Shape::Flag => Some(k.names[0].to_owned()),
+            Shape::Number { min, .. } => Some(format!("{} {}", k.names[0], min.max(1))),
+            Shape::Time => Some(format!("{} 1", k.names[0])),
+            _ => None,
+        });
+        let first: Vec<String> = first.collect();
+        assert!(!first.is_empty() && own.len() > 5, "{block}");
+        for (before, behind) in first.iter().flat_map(|a| own.iter().map(move |b| (a, b.names[0]))) {
+            for rest in ["{\n}", "x"] {
+                let statement = format!("{before} {behind} {rest}");
+                let report = text_of(&frame.replace('@', &statement));
+                if !report.contains(&format!("start a new line before `{behind}`\n")) {
+                    wrong.push(format!("{block}: {statement}\n{report}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of them, e.g. {}", wrong.len(), wrong[..wrong.len().min(5)].join("\n"));
 }
 
 #[test]
@@ -204,7 +263,7 @@ fn a_number_out_of_range_is_ignored() {
     runs(
         real_server(r#"    weight 2147483648"#),
         r#"
-warning: `weight` is out of range, and ignored: `2147483648` is not a whole number from 0 to 2147483647
+warning: `weight` is out of range, and ignored: `2147483648` is not a whole number from 0 to 65535
  --> keepalived.conf:6:12
   |
 6 |     weight 2147483648
@@ -218,7 +277,7 @@ fn a_number_with_a_unit_is_an_error() {
     is_refused(
         real_server(r#"    weight 5x"#),
         r#"
-error: `weight`: `5x` is not a whole number from 0 to 2147483647
+error: `weight`: `5x` is not a whole number from 0 to 65535
  --> keepalived.conf:6:12
   |
 6 |     weight 5x
@@ -1735,7 +1794,7 @@ error: `a` is not a keyword of the top level
 1 | a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a...
   | ^
   |
-  = help: remove it, or make it a comment with `#`: what it means is not known
+  = help: what it means is not known: write the word that was meant, or remove it and its block
 
 error: blocks nest deeper than 32
  --> keepalived.conf:1:131
@@ -1752,6 +1811,12 @@ fn runs(text: Vec<u8>, wanted: &str) {
 
 fn is_refused(text: Vec<u8>, wanted: &str) {
     says(text, wanted, Exit::Config);
+}
+
+fn text_of(text: &str) -> String {
+    let path = Path::new("keepalived.conf");
+    let files = MemoryFiles([(path.to_owned(), text.as_bytes().to_vec())].into());
+    check::report(path, &load_from(&files, path, Strictness::Strict), false).text
 }
 
 fn says(text: Vec<u8>, wanted: &str, exit: Exit) {

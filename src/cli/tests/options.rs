@@ -76,7 +76,7 @@ fn lenient_skips_unknown_words_with_their_blocks_and_reads_what_follows() {
     );
     let loaded = conf(&text, Strictness::Lenient);
     let wanted = [
-        "k.conf:1:1: `frobnicate` is not a keyword of the top level: its block is skipped: remove it, or make it a comment with `#`: what it means is not known",
+        "k.conf:1:1: `frobnicate` is not a keyword of the top level: its block is skipped: what it means is not known: write the word that was meant, or remove it and its block",
         "k.conf:9:1: `shiny` is not a keyword of virtual_server, and is skipped: remove it, or make it a comment with `#`: what it means is not known",
         "k.conf:11:1: `wieght` is not a keyword of real_server, and is skipped: did you mean `weight`?",
         "k.conf:13:1: `conect_port` is not a keyword of TCP_CHECK, and is skipped: did you mean `connect_port`?",
