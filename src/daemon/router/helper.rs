@@ -138,3 +138,38 @@ fn perform(kernel: &mut Kernel, groups: &mut Groups, job: Job) -> Done {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RLIMIT_RTTIME is the process's: a long dump of a real-time helper would make an ordinary thread of the router's.
+    #[test]
+    fn helpers_of_a_real_time_thread_are_ordinary_threads() {
+        let found = thread::spawn(|| {
+            let wanted = Realtime { priority: 1, ..Realtime::default() };
+            // Whoever may not be real-time has nothing to pass on.
+            realtime::schedule(0, wanted.priority).ok()?;
+            let mut helper = Helper::start(&wanted).unwrap();
+            helper.begin(Job::Apply(Vec::new()));
+            helper.begin(Job::Close(Vec::new()));
+            // They have begun to work, under their names.
+            for _ in 0..2 {
+                helper.done.blocking_recv().unwrap();
+            }
+            let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten().map(|entry| entry.path());
+            let seen = |folder: std::path::PathBuf| {
+                let stat = std::fs::read_to_string(folder.join("stat")).ok()?;
+                let (name, fields) = stat.split_once('(')?.1.rsplit_once(')')?;
+                let policy = fields.split_whitespace().nth(38)?.to_owned();
+                Some((name.to_owned(), policy))
+            };
+            let is_helpers = |name: &str| matches!(name, "lvsd-addresses" | "lvsd-host");
+            Some(threads.filter_map(seen).filter(|(name, _)| is_helpers(name)).collect::<BTreeSet<_>>())
+        });
+        let Some(found) = found.join().unwrap() else { return };
+        let ordinary =
+            ["lvsd-addresses", "lvsd-host"].map(|name| (name.to_owned(), libc::SCHED_OTHER.to_string()));
+        assert_eq!(found, ordinary.into());
+    }
+}

@@ -100,7 +100,7 @@ pub(super) fn promote(thread: Pid, wanted: &Realtime) -> io::Result<()> {
 
 /// Children do not inherit it: a script is no router.
 #[allow(unsafe_code)]
-fn schedule(thread: i32, priority: u8) -> io::Result<()> {
+pub(super) fn schedule(thread: i32, priority: u8) -> io::Result<()> {
     let policy = if priority == 0 { libc::SCHED_OTHER } else { libc::SCHED_RR };
     let parameters = libc::sched_param { sched_priority: i32::from(priority) };
     // SAFETY: the parameters live through the call; thread 0 is the calling one.
