@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::lab::daemon::Daemon;
+use crate::lab::daemon::{Daemon, lvsd};
 use crate::lab::load::Load;
 use crate::lab::site::Site;
 use crate::lab::topology::{REAL_SERVERS, VIP, front};
@@ -61,6 +61,12 @@ pub fn run(lab: &mut Lab) -> Verdict {
     println!("\n  failed requests");
     println!("  while {VICTIM} was dead and not yet noticed ({:.1} s) {during:>6}", noticed.as_secs_f64());
     println!("  at any other time                           {otherwise:>6}");
+    // The first commands of whoever looks around need no options.
+    shell::usual_places(lab, &site.director)?;
+    for command in [&["status"][..], &["why", "10.1.0.21"], &["check"], &["plan"]] {
+        let said = lvsd(&site.director, command)?;
+        claim(said.code == Some(0), || format!("lvsd {command:?}: {said:?}"))?;
+    }
     if lab.is_interactive() {
         shell::run(lab, "d1")?;
     }
