@@ -1,7 +1,7 @@
 //! One change as it is told: to which scripts, with which arguments and environment, and as which line.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::mail::letter::Letter;
 use crate::ipvs::types::Family;
@@ -61,11 +61,28 @@ impl fmt::Display for Subject {
         match self {
             Subject::Instance(name) => write!(f, "instance {name}"),
             Subject::Group(name) => write!(f, "sync group {name}"),
-            Subject::VirtualServer(server) => write!(f, "virtual server {}", server.text),
+            Subject::VirtualServer(server) => {
+                write!(f, "virtual server {}", as_in_status(&server.text, true))
+            }
             Subject::RealServer(name, server) => {
-                write!(f, "real server {name} of virtual server {}", server.text)
+                let server = as_in_status(&server.text, true);
+                write!(f, "real server {} of virtual server {server}", as_in_status(name, false))
             }
         }
+    }
+}
+
+/// keepalived's `[10.0.0.1]:tcp:80` as status and all other lines of the log have it: `10.0.0.1:80 tcp`.
+fn as_in_status(text: &str, has_protocol: bool) -> String {
+    let parts = || {
+        let (ip, rest) = text.strip_prefix('[')?.split_once("]:")?;
+        let (protocol, port) = rest.split_once(':')?;
+        Some((SocketAddr::new(ip.parse().ok()?, port.parse().ok()?), protocol))
+    };
+    match parts() {
+        Some((address, protocol)) if has_protocol => format!("{address} {protocol}"),
+        Some((address, _)) => address.to_string(),
+        None => text.to_owned(),
     }
 }
 
@@ -150,6 +167,15 @@ pub fn plain(cause: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_log_calls_servers_as_status_does() {
+        let server = |text: &str| ServerName { text: text.to_owned(), mark_family: None };
+        let real = Subject::RealServer("[fd00::1]:tcp:80".to_owned(), server("[10.0.0.1]:tcp:80"));
+        assert_eq!(real.to_string(), "real server [fd00::1]:80 of virtual server 10.0.0.1:80 tcp");
+        assert_eq!(Subject::VirtualServer(server("FWM 7")).to_string(), "virtual server FWM 7");
+        assert_eq!(Subject::VirtualServer(server("[web]:0")).to_string(), "virtual server [web]:0");
+    }
 
     #[test]
     fn a_script_finds_what_changed_and_why() {
