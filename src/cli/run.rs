@@ -11,6 +11,7 @@ use tracing_subscriber::fmt::format::debug_fn;
 
 use super::{ConfigArguments, check, complain, print, status};
 use crate::config;
+use crate::daemon::log;
 use crate::daemon::signals::SignalName;
 use crate::daemon::sink;
 use crate::daemon::startup::{Early, Exit, Failure, Options};
@@ -70,6 +71,7 @@ pub(super) fn run(arguments: &RunArguments) -> Exit {
     match start(arguments) {
         Ok(()) => Exit::Ok,
         Err(failure) => {
+            log::flush();
             complain(&failure.message);
             failure.exit
         }
@@ -78,6 +80,7 @@ pub(super) fn run(arguments: &RunArguments) -> Exit {
 
 fn start(arguments: &RunArguments) -> Result<(), Failure> {
     let early = Early::new(&arguments.run_dir)?;
+    log::detach();
     let path = arguments.config.path();
     let loaded = config::load(&path, arguments.config.strictness());
     for line in loaded.lines(Class::Warning).iter().filter(|_| loaded.config.is_some()) {
@@ -105,7 +108,7 @@ fn start(arguments: &RunArguments) -> Result<(), Failure> {
 fn start_log(format: LogFormat) {
     let filter = EnvFilter::try_from_env("LVSD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     // Who cannot write a log cannot write that it cannot, and must not end for it.
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| log::Writer);
     let log = log.log_internal_errors(false);
     match format {
         LogFormat::Text => {

@@ -21,6 +21,7 @@ pub mod fifos;
 pub mod guardian;
 pub mod leaks;
 mod life;
+pub mod log;
 pub mod mails;
 pub mod main_loop;
 mod masters;

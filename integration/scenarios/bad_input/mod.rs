@@ -2,12 +2,12 @@
 //! same file changes nothing. Wrong command lines exit with 64. Nothing panics.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
-use crate::lab::daemon::{Daemon, Finished, READY, control, lvsd, lvsd_binary, run_dir};
+use crate::lab::daemon::{Daemon, Finished, READY, control, lvsd, lvsd_binary, run_dir, status};
 use crate::lab::host::Host;
 use crate::lab::table::Table;
 use crate::lab::wait::{seconds, wait_for};
@@ -131,6 +131,13 @@ pub fn run(lab: &mut Lab) -> Verdict {
     unwritten(director, &conf.to_string_lossy())?;
     names_of_files(lab, director)?;
 
+    lab.step("a log that nobody takes holds up nobody");
+    daemon.end(Signal::TERM)?;
+    hung_log(director, &conf)?;
+    let mut daemon = Daemon::start_lvsd(lab, director, &conf, &run_dir(director), &[])?;
+    daemon.wait_log(READY, seconds(30))?;
+    site.wait_for_serving(&["10.1.0.21:80", "10.1.0.22:80", "10.1.0.23:80"])?;
+
     lab.step("the file goes, and becomes one that never answers");
     fs::remove_file(&conf).map_err(|e| format!("{}: {e}", conf.display()))?;
     daemon.reload()?;
@@ -182,6 +189,29 @@ fn unwritten(director: &Host, conf: &str) -> Verdict {
         claim(!said.contains("standard output"), || format!("lvsd {command} | head: {said}"))?;
     }
     Ok(())
+}
+
+/// Its standard error is a pipe whose reader hangs, which holds much less than this says.
+fn hung_log(director: &Host, conf: &Path) -> Verdict {
+    let (reader, writer) = std::io::pipe().map_err(|e| format!("pipe: {e}"))?;
+    let holds = rustix::pipe::fcntl_setpipe_size(&writer, 4096).map_err(|e| format!("pipe: {e}"))?;
+    let mut command = Command::new(lvsd_binary());
+    let run_dir = run_dir(director);
+    command.arg("run").arg("-c").arg(conf).args(["--run-dir", &run_dir, "--control", &control(&run_dir)]);
+    command.env("LVSD_LOG", "debug").stdin(Stdio::null()).stdout(Stdio::null()).stderr(writer);
+    let mut daemon = director.start(&mut command)?;
+    drop(command);
+    wait_for("it serves", seconds(20), || status(director).map(drop))?;
+    for _ in 0..100 {
+        let reloaded = lvsd(director, &["reload", "--control", &control(&run_dir)])?;
+        same("a reload's exit code", &reloaded.code, &Some(0))?;
+    }
+    let waits = rustix::io::ioctl_fionread(&reader).map_err(|e| format!("pipe: {e}"))?;
+    claim(waits + 500 > holds as u64, || format!("the pipe is full: {waits} of {holds}"))?;
+    let pid = Pid::from_child(&daemon);
+    rustix::process::kill_process(pid, Signal::TERM).map_err(|e| format!("SIGTERM: {e}"))?;
+    let ended = daemon.wait().map_err(|e| format!("lvsd: {e}"))?;
+    same("its end", &ended.code(), &Some(0))
 }
 
 /// A file's name may end the line, go on as if it were lvsd, and clear the screen: none of that is done.
