@@ -75,8 +75,12 @@ pub struct Schedule {
     activity: Activity,
     /// Oldest first.
     attempts: Vec<Attempt>,
-    unverified_since: Option<Instant>,
+    /// [`NEVER`] while runs can be made; thousands of these are kept, and an Option is twice as large.
+    unverified_since: Instant,
 }
+
+/// Longer than any machine runs.
+const NEVER: Instant = Instant::from_nanos(u64::MAX);
 
 impl Schedule {
     /// A checker that begins now with nothing known; its first run comes after a random part of `warmup`, or of
@@ -91,7 +95,7 @@ impl Schedule {
             activity: Activity::Waiting { until: now + delay },
             // Most checkers pass for ever, which is one attempt.
             attempts: Vec::with_capacity(1),
-            unverified_since: None,
+            unverified_since: NEVER,
         }
     }
 
@@ -167,15 +171,15 @@ impl Schedule {
             (Verdict::Fail, Health::Failing(n)) => failed_times(timing, n.saturating_add(1)),
         };
         self.unverified_since = match outcome.verdict {
-            Verdict::Unverified => Some(self.unverified_since.unwrap_or(now)),
-            Verdict::Pass | Verdict::Fail => None,
+            Verdict::Unverified => self.unverified_since.min(now),
+            Verdict::Pass | Verdict::Fail => NEVER,
         };
         if self.health.is_up() != before {
             self.since = now;
         }
         self.remember(now, outcome);
         let pause = match self.health {
-            Health::Failing(_) if self.unverified_since.is_none() => timing.pause_before_retry(),
+            Health::Failing(_) if self.unverified_since == NEVER => timing.pause_before_retry(),
             _ => timing.interval,
         };
         self.activity = Activity::Waiting { until: now + pause };
@@ -220,13 +224,13 @@ impl Schedule {
 
     /// Since when runs could not be made, for a reason of this host.
     pub fn unverified_since(&self) -> Option<Instant> {
-        self.unverified_since
+        Some(self.unverified_since).filter(|since| *since != NEVER)
     }
 
     /// Whether runs could not be made for so long that the verdict that is held may well be wrong.
     pub fn is_stale(&self, timing: &Timing, now: Instant) -> bool {
         let limit = timing.interval.saturating_mul(STALE_AFTER);
-        self.unverified_since.is_some_and(|since| now.since(since) >= limit)
+        self.unverified_since().is_some_and(|since| now.since(since) >= limit)
     }
 }
 

@@ -17,6 +17,13 @@ use crate::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CheckerId(u64);
 
+impl CheckerId {
+    /// Before all others.
+    pub const FIRST: CheckerId = CheckerId(0);
+    /// After all others.
+    pub const LAST: CheckerId = CheckerId(u64::MAX);
+}
+
 /// A real server of a virtual server: who subscribes to checkers.
 pub type Subscriber = (VirtualServerId, SocketAddr);
 
@@ -29,6 +36,8 @@ pub struct Entry {
     pub schedule: Schedule,
     /// Who cares.
     pub subscribers: Vec<Subscriber>,
+    /// Packets for the VIP arrive at one of them still addressed to it: it is asked from none.
+    pub is_direct: bool,
     /// The server's certificate, as last seen.
     pub certificate: Option<Box<Certificate>>,
     /// Runs that ended.
@@ -68,6 +77,8 @@ pub struct Checkers {
     timers: BTreeSet<(Instant, CheckerId)>,
     /// Those whose verdict is held for longer than can be believed.
     stale: BTreeSet<CheckerId>,
+    /// Those that say down.
+    down: BTreeSet<CheckerId>,
     last_id: u64,
     last_run: RunId,
 }
@@ -82,12 +93,11 @@ impl Checkers {
         BySpec(self.entries.iter().map(|(id, entry)| (Arc::clone(&entry.spec), *id)).collect())
     }
 
-    /// Subscribes to the checker with this specification, making it if nobody has.
-    pub fn subscribe(
+    /// The checker with this specification, made if there is none; somebody is to subscribe to it.
+    pub fn find_or_make(
         &mut self,
         by_spec: &mut BySpec,
         spec: &Arc<CheckerSpec>,
-        subscriber: Subscriber,
         rng: &mut fastrand::Rng,
         now: Instant,
     ) -> CheckerId {
@@ -95,9 +105,6 @@ impl Checkers {
         if let Some((id, entry)) = known {
             // The one of the configuration that is put in force, so that its predecessor's need not be kept.
             entry.spec = Arc::clone(spec);
-            if !entry.subscribers.contains(&subscriber) {
-                entry.subscribers.push(subscriber);
-            }
             return id;
         }
         self.last_id += 1;
@@ -111,7 +118,8 @@ impl Checkers {
             Box::new(Entry {
                 spec,
                 schedule,
-                subscribers: vec![subscriber],
+                subscribers: Vec::new(),
+                is_direct: false,
                 certificate: None,
                 runs: 0,
                 failures: 0,
@@ -120,15 +128,37 @@ impl Checkers {
         id
     }
 
-    /// Ends a subscription. The last one takes the checker along; a run under way is returned for cancelling.
-    pub fn unsubscribe(&mut self, id: CheckerId, subscriber: &Subscriber) -> Option<RunId> {
-        let entry = self.entries.get_mut(&id)?;
-        entry.subscribers.retain(|s| s != subscriber);
-        if !entry.subscribers.is_empty() {
-            return None;
+    /// Subscribes somebody who has not yet.
+    pub fn subscribe(&mut self, id: CheckerId, subscriber: Subscriber) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            // Most have one.
+            entry.subscribers.reserve_exact(usize::from(entry.subscribers.is_empty()));
+            entry.subscribers.push(subscriber);
         }
+    }
+
+    /// Ends subscriptions. The last one takes the checker along; runs under way are returned for cancelling.
+    pub fn unsubscribe(&mut self, ended: impl IntoIterator<Item = (CheckerId, Subscriber)>) -> Vec<RunId> {
+        // Thousands of virtual servers may share one: it is gone through once for all of them.
+        let mut of: BTreeMap<CheckerId, BTreeSet<Subscriber>> = BTreeMap::new();
+        for (id, subscriber) in ended {
+            of.entry(id).or_default().insert(subscriber);
+        }
+        let mut runs = Vec::new();
+        for (id, ended) in of {
+            let Some(entry) = self.entries.get_mut(&id) else { continue };
+            entry.subscribers.retain(|s| !ended.contains(s));
+            if entry.subscribers.is_empty() {
+                runs.extend(self.remove(id));
+            }
+        }
+        runs
+    }
+
+    fn remove(&mut self, id: CheckerId) -> Option<RunId> {
         let entry = self.entries.remove(&id)?;
         self.stale.remove(&id);
+        self.down.remove(&id);
         if let Some(at) = entry.schedule.deadline() {
             self.timers.remove(&(at, id));
         }
@@ -148,6 +178,7 @@ impl Checkers {
     pub fn know_down(&mut self, id: CheckerId, now: Instant, last: Outcome) {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.schedule.know_down(now, last);
+            self.down.insert(id);
         }
     }
 
@@ -155,6 +186,7 @@ impl Checkers {
     pub fn know_up(&mut self, id: CheckerId, now: Instant, last: Outcome) {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.schedule.know_up(now, last);
+            self.down.remove(&id);
         }
     }
 
@@ -201,6 +233,11 @@ impl Checkers {
         if !entry.schedule.finish(&entry.spec.timing, now, run, outcome) {
             return None;
         }
+        if entry.schedule.health().is_up() == Some(false) {
+            self.down.insert(id);
+        } else {
+            self.down.remove(&id);
+        }
         // Why a path has no verdict may be that the own check fails, which says enough.
         let is_path = matches!(entry.spec.question, Question::Path(_));
         let is_stale = !is_path && entry.schedule.is_stale(&entry.spec.timing, now);
@@ -229,6 +266,18 @@ impl Checkers {
     /// Whether a checker's verdict is held for longer than can be believed.
     pub fn is_stale(&self, id: CheckerId) -> bool {
         self.stale.contains(&id)
+    }
+
+    /// Those that say down.
+    pub fn down(&self) -> impl Iterator<Item = &Entry> {
+        self.down.iter().filter_map(|id| self.get(*id))
+    }
+
+    /// Says which of them are asked from no VIP.
+    pub fn mark_direct(&mut self, is_direct: impl Fn(&Subscriber) -> bool) {
+        for entry in self.entries.values_mut() {
+            entry.is_direct = entry.subscribers.iter().any(&is_direct);
+        }
     }
 
     /// How many of them there are.
@@ -281,7 +330,8 @@ mod tests {
         let mut checkers = Checkers::default();
         let mut rng = fastrand::Rng::with_seed(1);
         let mut by_spec = checkers.by_spec();
-        let id = checkers.subscribe(&mut by_spec, &Arc::new(spec()), subscriber(), &mut rng, at(0));
+        let id = checkers.find_or_make(&mut by_spec, &Arc::new(spec()), &mut rng, at(0));
+        checkers.subscribe(id, subscriber());
         assert_eq!(checkers.overdue(at(0)), Duration::ZERO);
         assert_eq!(checkers.overdue(at(7)), Duration::from_secs(7), "warmup 0: due at once");
         assert_eq!(checkers.due(at(7)), Some(id));

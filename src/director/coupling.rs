@@ -1,17 +1,18 @@
 //! What the director and the router tell each other: levels, not conversations.
 //!
 //! The router says how its instances are; that decides which sync daemon runs. The director says which VIPs lack
-//! a service that may still come, and why this host cannot forward, if it cannot. It refuses to know who holds a
-//! VIP: services stay loaded on a standby.
+//! a service that may still come, and why this host cannot forward, if it cannot. Both follow from services and virtual
+//! servers that are looked at one by one, when something of them changes. It refuses to know who holds a VIP: services
+//! stay loaded on a standby.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::places::Places;
 use super::pool::Pool;
 use super::reconcile::Reconciler;
-use crate::config::{Global, VirtualServerId};
-use crate::ipvs::types::{Forwarding, ServiceKey, SyncDaemon, SyncRole};
+use crate::config::{Config, Global, VirtualServerId};
+use crate::ipvs::types::{Family, Forwarding, ServiceKey, SyncDaemon, SyncRole};
 use crate::vrrp::exchange::{DirectorLevel, InstanceLevel, State};
 
 /// Whether this host passes packets on (`net.ipv4.ip_forward`, `net.ipv6.conf.all.forwarding`).
@@ -33,28 +34,78 @@ impl Default for HostForwards {
 #[derive(Debug, Default)]
 pub struct Coupling {
     instances: BTreeMap<String, InstanceLevel>,
+    /// The addresses of all of them, and how many have each.
+    vips: BTreeMap<IpAddr, usize>,
     host: HostForwards,
+    /// Services that are not in the kernel though they may come, with their VIPs.
+    missing: BTreeMap<ServiceKey, Option<IpAddr>>,
+    /// How many of them each VIP lacks.
+    not_ready: BTreeMap<IpAddr, usize>,
+    /// Services the kernel refuses as a whole.
+    refused: BTreeSet<ServiceKey>,
+    /// Virtual servers without quorum, and without a sorry server.
+    without_quorum: BTreeSet<VirtualServerId>,
+    /// The first real server by NAT of each family.
+    by_nat: BTreeMap<Family, SocketAddr>,
+    /// Why the kernel does not answer.
+    unanswered: Option<String>,
+    was_ready: bool,
     told: Option<DirectorLevel>,
+    /// Something changed that the router may have to be told.
+    is_stale: bool,
 }
 
 impl Coupling {
-    /// An instance is so.
-    pub fn instance_is(&mut self, level: InstanceLevel) {
+    /// An instance is so: true when its addresses are others than before.
+    pub fn instance_is(&mut self, level: InstanceLevel) -> bool {
+        let before = self.instances.get(&level.name);
+        let is_moved = before.is_none_or(|before| before.addresses != level.addresses);
+        if is_moved {
+            self.instance_is_gone(&level.name);
+            level.addresses.iter().for_each(|held| *self.vips.entry(held.ip).or_default() += 1);
+        }
         self.instances.insert(level.name.clone(), level);
+        is_moved
     }
 
     /// An instance is no more.
     pub fn instance_is_gone(&mut self, name: &str) {
-        self.instances.remove(name);
+        for held in self.instances.remove(name).into_iter().flat_map(|level| level.addresses) {
+            one_less(&mut self.vips, held.ip);
+        }
     }
 
     /// This host passes packets on, or does not.
     pub fn host_is(&mut self, host: HostForwards) {
         self.host = host;
+        self.is_stale = true;
+    }
+
+    /// The configuration is another: virtual servers are told of again, each by [`Coupling::quorum_is`].
+    pub fn configure(&mut self, config: &Config) {
+        self.without_quorum.clear();
+        self.by_nat.clear();
+        let mut servers: Vec<_> = config.virtual_servers.iter().collect();
+        servers.sort_by_key(|server| server.id);
+        for real in servers.into_iter().flat_map(|server| &server.real_servers) {
+            if real.forwarding == Forwarding::Nat {
+                self.by_nat.entry(Family::of(real.address.ip())).or_insert(real.address);
+            }
+        }
+        self.is_stale = true;
+    }
+
+    /// A virtual server was settled.
+    pub fn quorum_is(&mut self, pool: &Pool) {
+        let id = pool.server.id;
+        let is_lost = !pool.has_quorum() && pool.server.sorry_server.is_none();
+        self.is_stale |=
+            if is_lost { self.without_quorum.insert(id) } else { self.without_quorum.remove(&id) };
     }
 
     /// Whether this host holds a VIP; None where no instance says.
     pub fn holds(&self, vip: IpAddr) -> Option<bool> {
+        self.vips.get(&vip)?;
         let mut levels = self
             .instances
             .values()
@@ -66,7 +117,12 @@ impl Coupling {
 
     /// The addresses of all instances.
     pub fn vips(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.instances.values().flat_map(|level| level.addresses.iter().map(|held| held.ip))
+        self.vips.keys().copied()
+    }
+
+    /// Whether an instance has an address.
+    pub fn is_vip(&self, ip: IpAddr) -> bool {
+        self.vips.contains_key(&ip)
     }
 
     /// The sync daemons that should run now: with an instance to follow one at a time, or the kernel's `backup_only`
@@ -82,14 +138,30 @@ impl Coupling {
     pub fn news(
         &mut self,
         is_ready: bool,
-        reconciler: &Reconciler,
-        pools: &BTreeMap<VirtualServerId, Pool>,
+        reconciler: &mut Reconciler,
         places: &Places,
         global: &Global,
     ) -> Option<DirectorLevel> {
+        let mut touched = reconciler.take_touched();
+        if self.was_ready != is_ready {
+            self.was_ready = is_ready;
+            touched.extend(self.missing.keys().copied());
+        }
+        for key in touched {
+            self.look_at(key, reconciler, places);
+        }
+        if self.unanswered.as_deref() != reconciler.unanswered() {
+            self.unanswered = reconciler.unanswered().map(str::to_owned);
+            self.is_stale = true;
+        }
+        let is_known = self.told.is_some() && !self.is_stale;
+        if is_known {
+            return None;
+        }
+        self.is_stale = false;
         let level = DirectorLevel {
-            not_ready: not_ready(is_ready, reconciler, places),
-            cannot_forward: self.cannot_forward(reconciler, pools, places, global),
+            not_ready: self.not_ready.keys().copied().collect(),
+            cannot_forward: self.cannot_forward(reconciler, places, global),
         };
         if self.told.as_ref() == Some(&level) {
             return None;
@@ -98,50 +170,98 @@ impl Coupling {
         Some(level)
     }
 
+    /// Something of a service changed.
+    fn look_at(&mut self, key: ServiceKey, reconciler: &Reconciler, places: &Places) {
+        #[cfg(test)]
+        super::steps::take(1);
+        let is_absent = reconciler.actual(&key).is_none();
+        // Once all was there, a service that is merely changing does not count; a refused one never blocks.
+        let is_missing = (!self.was_ready || is_absent) && reconciler.is_pending(&key);
+        let vip = if is_missing { places.vip(key) } else { None };
+        let before = match is_missing {
+            true => self.missing.insert(key, vip),
+            false => self.missing.remove(&key),
+        };
+        let before = before.flatten();
+        if before != vip {
+            self.is_stale |= vip.is_some_and(|vip| {
+                let lacked = self.not_ready.entry(vip).or_default();
+                *lacked += 1;
+                *lacked == 1
+            });
+            self.is_stale |= before.is_some_and(|vip| one_less(&mut self.not_ready, vip));
+        }
+        let is_refused = is_absent && reconciler.trouble(&key).is_some();
+        let was_refused = if is_refused { !self.refused.insert(key) } else { self.refused.remove(&key) };
+        // Its reason may be another.
+        self.is_stale |= is_refused || was_refused;
+    }
+
     /// Only what is wrong with this host counts, unless the operator asks for more: a dead real server is as dead
     /// behind the other director.
-    fn cannot_forward(
-        &self,
-        reconciler: &Reconciler,
-        pools: &BTreeMap<VirtualServerId, Pool>,
-        places: &Places,
-        global: &Global,
-    ) -> Option<String> {
+    fn cannot_forward(&self, reconciler: &Reconciler, places: &Places, global: &Global) -> Option<String> {
         if let Some(trouble) = reconciler.unanswered() {
             return Some(format!("IPVS: {trouble}"));
         }
-        if let Some((key, trouble)) = reconciler.troubles().find(|(key, _)| reconciler.actual(key).is_none())
-        {
+        let refused = self.refused.first();
+        if let Some((key, trouble)) = refused.and_then(|key| Some((key, reconciler.trouble(key)?))) {
             return Some(format!("service {} is not in the kernel: {}", places.named(*key), trouble.reason));
         }
-        let is_blocked = |address: IpAddr| match address {
-            IpAddr::V4(_) => !self.host.ipv4,
-            IpAddr::V6(_) => !self.host.ipv6,
-        };
-        if !self.host.ipv4 || !self.host.ipv6 {
-            let mut real_servers = pools.values().flat_map(|pool| &pool.server.real_servers);
-            let blocked =
-                real_servers.find(|r| r.forwarding == Forwarding::Nat && is_blocked(r.address.ip()));
-            if let Some(real) = blocked {
-                let setting = if real.address.is_ipv4() {
-                    "net.ipv4.ip_forward"
-                } else {
-                    "net.ipv6.conf.all.forwarding"
-                };
-                return Some(format!("{setting} is 0, and NAT to real server {} needs it", real.address));
+        for (family, forwards, setting) in [
+            (Family::Inet, self.host.ipv4, "net.ipv4.ip_forward"),
+            (Family::Inet6, self.host.ipv6, "net.ipv6.conf.all.forwarding"),
+        ] {
+            if let Some(real) = self.by_nat.get(&family).filter(|_| !forwards) {
+                return Some(format!("{setting} is 0, and NAT to real server {real} needs it"));
             }
         }
-        if global.quorum_counts {
-            let lost = pools.values().find(|pool| !pool.has_quorum() && pool.server.sorry_server.is_none());
-            return lost.map(|pool| format!("virtual server {} has lost quorum", pool.server.id));
-        }
-        None
+        let lost = self.without_quorum.first().filter(|_| global.quorum_counts);
+        lost.map(|id| format!("virtual server {id} has lost quorum"))
     }
 }
 
-/// VIPs whose service is not in the kernel though it may come: a refused one never blocks. Once all was there, a
-/// service that is merely changing does not count.
-fn not_ready(is_ready: bool, reconciler: &Reconciler, places: &Places) -> BTreeSet<IpAddr> {
-    let is_missing = |key: &&ServiceKey| !is_ready || reconciler.actual(key).is_none();
-    reconciler.pending().filter(is_missing).filter_map(|key| places.vip(*key)).collect()
+/// Whether it was the last one.
+fn one_less(counts: &mut BTreeMap<IpAddr, usize>, of: IpAddr) -> bool {
+    let Some(count) = counts.get_mut(&of) else { return false };
+    *count -= 1;
+    let is_last = *count == 0;
+    if is_last {
+        counts.remove(&of);
+    }
+    is_last
+}
+
+#[cfg(test)]
+impl super::Director {
+    /// What the router should know, derived from everything.
+    pub fn level(&self) -> DirectorLevel {
+        let (reconciler, places, host) = (&self.reconciler, &self.places, &self.coupling.host);
+        let is_missing = |key: &&ServiceKey| {
+            reconciler.is_pending(key) && (!self.is_ready || reconciler.actual(key).is_none())
+        };
+        let missing = reconciler.wanted().filter(is_missing);
+        let refused = || {
+            let (key, trouble) = reconciler.troubles().find(|(key, _)| reconciler.actual(key).is_none())?;
+            Some(format!("service {} is not in the kernel: {}", places.named(*key), trouble.reason))
+        };
+        let blocked = |is_on: bool, is_of: fn(&SocketAddr) -> bool, setting: &str| {
+            let reals = self.pools.values().flat_map(|pool| &pool.server.real_servers);
+            let mut by_nat = reals.filter(|real| real.forwarding == Forwarding::Nat && is_of(&real.address));
+            let real = by_nat.next().filter(|_| !is_on)?;
+            Some(format!("{setting} is 0, and NAT to real server {} needs it", real.address))
+        };
+        let lost = || {
+            let is_lost = |pool: &&Pool| !pool.has_quorum() && pool.server.sorry_server.is_none();
+            let lost = self.pools.values().find(is_lost).filter(|_| self.config.global.quorum_counts);
+            lost.map(|pool| format!("virtual server {} has lost quorum", pool.server.id))
+        };
+        let cannot_forward = reconciler
+            .unanswered()
+            .map(|trouble| format!("IPVS: {trouble}"))
+            .or_else(refused)
+            .or_else(|| blocked(host.ipv4, SocketAddr::is_ipv4, "net.ipv4.ip_forward"))
+            .or_else(|| blocked(host.ipv6, SocketAddr::is_ipv6, "net.ipv6.conf.all.forwarding"))
+            .or_else(lost);
+        DirectorLevel { not_ready: missing.filter_map(|key| places.vip(*key)).collect(), cannot_forward }
+    }
 }

@@ -1,7 +1,7 @@
 //! What the kernel's table should hold for a pool: the only file that knows both vocabularies.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::config::{RealServer, SorryServer, VirtualServer, VirtualServerId};
 use crate::ipvs::types::{
@@ -43,13 +43,15 @@ pub fn by_mark(desired: &DesiredService) -> DesiredService {
 
 /// A service by mark as it would be by address.
 pub fn by_address(entry: &ServiceEntry, server: &VirtualServer) -> ServiceEntry {
-    let configured = |ip| server.real_servers.iter().map(|real| real.address).find(|at| at.ip() == ip);
+    // The first one written is the one.
+    let reals = server.real_servers.iter().rev();
+    let configured: BTreeMap<IpAddr, SocketAddr> = reals.map(|r| (r.address.ip(), r.address)).collect();
     let port = match server.id {
         VirtualServerId::Address { port, .. } => port,
         VirtualServerId::Fwmark { .. } => 0,
     };
     let outside = |at: &DestinationKey| match at.port() {
-        0 => configured(at.ip()).unwrap_or(SocketAddr::new(at.ip(), port)),
+        0 => configured.get(&at.ip()).copied().unwrap_or(SocketAddr::new(at.ip(), port)),
         _ => *at,
     };
     let destinations = entry.destinations.iter().map(|(at, d)| (outside(at), *d)).collect();

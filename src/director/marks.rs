@@ -14,6 +14,7 @@ pub const LANES: u32 = 64;
 pub struct Marks {
     base: MarkBase,
     taken: BTreeSet<u32>,
+    is_used_up: bool,
 }
 
 impl Marks {
@@ -27,7 +28,8 @@ impl Marks {
             config.virtual_servers.iter().flat_map(|s| &s.real_servers).flat_map(|real| &real.checkers);
         let of_checkers = checkers.filter_map(|checker| checker.spec.target.source().fwmark);
         let base = config.global.mark_base;
-        Marks { base, taken: of_id.chain(of_checkers).filter(|mark| base.contains(*mark)).collect() }
+        let taken = of_id.chain(of_checkers).filter(|mark| base.contains(*mark)).collect();
+        Marks { base, taken, is_used_up: false }
     }
 
     /// The marks of ways to single real servers.
@@ -58,7 +60,10 @@ impl Marks {
         let mut candidates = (0..MarkBase::MARKS)
             .map(|step| self.base.0 + hash.wrapping_add(step) % MarkBase::MARKS)
             .filter(|mark| !self.is_lane(*mark));
-        let mark = candidates.find(|mark| !self.taken.contains(mark))?;
+        // Thousands more may ask in vain.
+        let free = if self.is_used_up { None } else { candidates.find(|mark| !self.taken.contains(mark)) };
+        self.is_used_up = free.is_none();
+        let mark = free?;
         self.taken.insert(mark);
         Some(mark)
     }

@@ -30,7 +30,10 @@ mod sources;
 pub mod state;
 pub mod status;
 pub mod staying;
+#[cfg(test)]
+mod steps;
 pub mod tally;
+mod timers;
 pub mod vitals;
 
 #[cfg(test)]
@@ -54,6 +57,7 @@ use reload::Maker;
 use settings::SettingsKeeper;
 use sources::SourceKeeper;
 use state::{KnownDown, KnownLeaving, KnownOrder, State};
+use timers::Timers;
 
 use crate::check::outcome::{Outcome, Verdict};
 use crate::check::path::Lane;
@@ -181,8 +185,8 @@ pub struct Director {
     life: Life,
     is_ready: bool,
     unsettled: BTreeSet<VirtualServerId>,
-    /// Pools with verdicts that wait for their rest to end.
-    has_verdicts: BTreeSet<VirtualServerId>,
+    /// Pools with verdicts: when their rest ends.
+    resting: Timers<VirtualServerId>,
     orders: BTreeMap<Subscriber, Order>,
     was_leaving: BTreeMap<Subscriber, Instant>,
     /// Somebody is down, up or leaving that the saved state does not know of.
@@ -194,8 +198,14 @@ pub struct Director {
     /// In a row.
     failed_saves: u32,
     expires_templates: bool,
-    /// Pools that a server is leaving, or will once it is replaced: few among thousands, and asked at every input.
-    left_by_some: BTreeSet<VirtualServerId>,
+    /// Pools that a server is leaving, or will once it is replaced: when the first of them must have left.
+    left: Timers<VirtualServerId>,
+    /// Those of them with persistence that somebody is leaving.
+    left_with_templates: BTreeSet<VirtualServerId>,
+    /// Until when a predecessor's leave virtual servers with persistence.
+    templates_until: Instant,
+    /// Services that are to go may be further on their way.
+    is_retirement_stale: bool,
 }
 
 impl Director {
@@ -218,7 +228,7 @@ impl Director {
             life: Life::Running,
             is_ready: false,
             unsettled: BTreeSet::new(),
-            has_verdicts: BTreeSet::new(),
+            resting: Timers::default(),
             orders: state.orders.iter().map(|o| ((o.virtual_server, o.real_server), o.order)).collect(),
             was_leaving: state
                 .leaving
@@ -231,7 +241,10 @@ impl Director {
             next_save: now,
             failed_saves: 0,
             expires_templates: false,
-            left_by_some: BTreeSet::new(),
+            left: Timers::default(),
+            left_with_templates: BTreeSet::new(),
+            templates_until: Instant::ZERO,
+            is_retirement_stale: true,
             config: Arc::clone(&config),
         };
         director.forget_orders(&config);
@@ -246,13 +259,17 @@ impl Director {
         director.pools.values_mut().for_each(|pool| pool.begin(checkers));
         director.unsettled.extend(director.pools.keys());
         director.mark_lanes();
+        director.coupling.configure(&config);
         director.configure_sources(&config);
+        director.find_templates();
         director
     }
 
     /// Takes one input and appends what is to be done about it.
     pub fn handle(&mut self, now: Instant, input: Input, effects: &mut Vec<Effect>) {
         let mut events = Vec::new();
+        // Neither time nor a real server's health moves them: where they are is read every second.
+        self.is_retirement_stale |= !matches!(input, Input::Wake | Input::ProbeDone { .. });
         match input {
             Input::Wake => {}
             Input::ProbeDone { run, outcome } => self.probe_done(now, run, outcome, &mut events),
@@ -270,8 +287,9 @@ impl Director {
             }
             Input::Order { selector, change } => self.order(now, &selector, change, &mut events),
             Input::Instance(level) => {
-                self.coupling.instance_is(level);
-                self.find_sources();
+                if self.coupling.instance_is(level) {
+                    self.find_sources();
+                }
                 self.want_settings();
                 self.unsettled.extend(self.places.ids());
             }
@@ -302,11 +320,9 @@ impl Director {
             }
             Life::Running => {}
         }
-        let leaving = self.leaving_pools().filter_map(Pool::deadline).min();
         let paths = self.paths.deadline().filter(|_| self.reconciler.has_read());
-        let waiting = self.has_verdicts.iter().filter_map(|id| self.pools.get(id));
-        let rested = waiting.map(Pool::rests_until).min();
-        [self.checkers.deadline(), paths, leaving, rested, self.kernel_deadline(), Some(self.next_save)]
+        let pools = self.left.first().into_iter().chain(self.resting.first());
+        [self.checkers.deadline(), paths, pools.min(), self.kernel_deadline(), Some(self.next_save)]
             .into_iter()
             .flatten()
             .min()
@@ -339,7 +355,11 @@ impl Director {
         let (was_up, is_up) = (finished.before.is_up(), entry.schedule.health().is_up());
         if is_up != was_up {
             self.is_state_stale = true;
-            self.has_verdicts.extend(entry.subscribers.iter().map(|(server, _)| *server));
+            for (server, _) in &entry.subscribers {
+                if let Some(pool) = self.pools.get(server) {
+                    self.resting.set(*server, Some(pool.rests_until()));
+                }
+            }
         }
         if let Some((id, at)) = hurried {
             self.checkers.begin_at(id, at);
@@ -354,6 +374,7 @@ impl Director {
         if let Some(present) = &readings.lanes {
             self.paths.lanes.seen(present);
         }
+        let was_leaving = self.was_leaving.len();
         for key in &readings.read {
             let id = self.places.owner(*key);
             if !self.is_in_place(*key, id) {
@@ -370,6 +391,9 @@ impl Director {
                 self.unsettled.insert(id);
                 self.is_state_stale = true;
             }
+        }
+        if self.was_leaving.len() != was_leaving {
+            self.find_templates();
         }
     }
 
@@ -405,11 +429,13 @@ impl Director {
 
     /// An order ends with the real server it is about.
     fn forget_orders(&mut self, config: &Config) {
-        let is_configured = |(id, at): &Subscriber| {
-            let server = config.virtual_servers.iter().find(|s| s.id == *id);
-            server.is_some_and(|s| s.real_servers.iter().any(|r| r.address == *at))
-        };
-        self.orders.retain(|subscriber, _| is_configured(subscriber));
+        if self.orders.is_empty() {
+            return;
+        }
+        let mut before = std::mem::take(&mut self.orders);
+        let subscribers =
+            config.virtual_servers.iter().flat_map(|s| s.real_servers.iter().map(|r| (s.id, r.address)));
+        self.orders = subscribers.filter_map(|s| Some((s, before.remove(&s)?))).collect();
     }
 
     fn reload(&mut self, now: Instant, config: Arc<Config>, effects: &mut Vec<Effect>) {
@@ -440,7 +466,7 @@ impl Director {
         for (id, members) in &mut predecessors {
             let Some(pool) = pools.get_mut(id) else { continue };
             for (at, checker) in pool.stay(now, members, maker.checkers) {
-                maker.cancelled.extend(maker.checkers.unsubscribe(checker, &(*id, at)));
+                maker.ended.push((checker, (*id, at)));
             }
             maker.retire(*id, members, Some(&pool.members));
         }
@@ -448,8 +474,8 @@ impl Director {
             pool.end_stays();
             maker.retire(*id, &pool.members, None);
         }
-        let cancelled = std::mem::take(&mut maker.cancelled);
-        for run in cancelled {
+        let ended = std::mem::take(&mut maker.ended);
+        for run in self.checkers.unsubscribe(ended) {
             self.paths.forget(run);
             effects.push(Effect::CancelProbe(run));
         }
@@ -457,10 +483,13 @@ impl Director {
             self.reconciler.unwant(pool.key());
         }
         self.unsettled.extend(pools.keys());
+        self.left_with_templates.retain(|id| pools.contains_key(id));
         self.pools = pools;
+        self.find_templates();
         for id in added {
             self.pools.get_mut(&id).into_iter().for_each(|pool| pool.begin(&self.checkers));
         }
+        self.coupling.configure(&config);
         self.configure_sources(&config);
         self.config = config;
         self.mark_lanes();
@@ -485,9 +514,10 @@ impl Director {
         self.pools.clear();
         self.places.clear();
         self.paths.clear();
-        self.left_by_some.clear();
+        self.left.clear();
+        self.left_with_templates.clear();
         self.unsettled.clear();
-        self.has_verdicts.clear();
+        self.resting.clear();
         self.reconciler.unwant_all();
     }
 
@@ -507,7 +537,9 @@ impl Director {
         if self.life == Life::Running {
             self.begin_checks(now, events, effects);
             self.settle(now, events, effects);
-            self.settle_retired(now);
+            if std::mem::take(&mut self.is_retirement_stale) {
+                self.settle_retired(now);
+            }
             self.tell_markings(effects);
             let expires = self.expires_templates(now);
             if std::mem::replace(&mut self.expires_templates, expires) != expires {
@@ -524,37 +556,37 @@ impl Director {
         effects.extend(request.map(Effect::Kernel));
         self.conclude(now, effects);
         if self.life == Life::Running {
-            let news = self.coupling.news(
-                self.is_ready,
-                &self.reconciler,
-                &self.pools,
-                &self.places,
-                &self.config.global,
-            );
+            let news =
+                self.coupling.news(self.is_ready, &mut self.reconciler, &self.places, &self.config.global);
             effects.extend(news.map(Effect::Router));
         }
     }
 
     fn settle(&mut self, now: Instant, events: &mut Vec<Event>, effects: &mut Vec<Effect>) {
-        let is_expired = |pool: &&Pool| pool.deadline().is_some_and(|at| at <= now);
-        let expired: Vec<_> = self.leaving_pools().filter(is_expired).map(|p| p.server.id).collect();
-        self.unsettled.extend(expired);
-        let is_due = |id: &VirtualServerId| self.pools.get(id).is_none_or(|pool| pool.rests_until() <= now);
-        let due: Vec<_> = self.has_verdicts.iter().filter(|id| is_due(id)).copied().collect();
-        self.unsettled.extend(due);
+        self.unsettled.extend(self.left.due(now));
+        let rested: BTreeSet<_> = self.resting.due(now).collect();
+        let looks: usize = rested.iter().filter_map(|id| self.pools.get(id)).map(|p| p.members.len()).sum();
+        self.unsettled.extend(&rested);
+        let mut ended = Vec::new();
         for id in std::mem::take(&mut self.unsettled) {
-            self.has_verdicts.remove(&id);
+            self.resting.set(id, None);
             let is_placed = self.is_placed(id);
-            let Some(pool) = self.pools.get_mut(&id) else { continue };
+            let Some(pool) = self.pools.get_mut(&id) else {
+                self.left.set(id, None);
+                self.left_with_templates.remove(&id);
+                continue;
+            };
             let key = pool.key();
             let leaving = pool.leaving.len();
             pool.settle(now, &self.checkers, events);
+            if rested.contains(&id) {
+                pool.rest(now, looks);
+            }
+            self.coupling.quorum_is(pool);
             self.is_state_stale |= pool.leaving.len() != leaving;
             for (at, member) in std::mem::take(&mut pool.released) {
-                for subscription in &member.subscriptions {
-                    let run = self.checkers.unsubscribe(subscription.checker, &(id, at));
-                    effects.extend(run.map(Effect::CancelProbe));
-                }
+                ended
+                    .extend(member.subscriptions.iter().map(|subscription| (subscription.checker, (id, at))));
             }
             if is_placed {
                 self.reconciler.want(key, pool.in_kernel());
@@ -562,27 +594,27 @@ impl Director {
                 self.reconciler.unwant(key);
             }
             self.reconciler.watch(key, !pool.leaving.is_empty(), now);
-            if pool.deadline().is_some() {
-                self.left_by_some.insert(id);
+            self.left.set(id, pool.deadline());
+            if pool.server.persistence.is_some() && !pool.leaving.is_empty() {
+                self.left_with_templates.insert(id);
             } else {
-                self.left_by_some.remove(&id);
+                self.left_with_templates.remove(&id);
             }
         }
+        effects.extend(self.checkers.unsubscribe(ended).into_iter().map(Effect::CancelProbe));
     }
 
     /// Whether clients that the kernel knows by persistence must be sent elsewhere: otherwise a server that leaves gets
     /// every new connection of theirs, and never gets empty. What a predecessor had leave goes on leaving.
     pub fn expires_templates(&self, now: Instant) -> bool {
-        let is_persistent = |pool: &Pool| pool.server.persistence.is_some();
-        let was_leaving = |((id, _), deadline): (&Subscriber, &Instant)| {
-            *deadline > now && self.pools.get(id).is_some_and(is_persistent)
-        };
-        self.leaving_pools().any(|pool| is_persistent(pool) && !pool.leaving.is_empty())
-            || self.was_leaving.iter().any(was_leaving)
+        !self.left_with_templates.is_empty() || self.templates_until > now
     }
 
-    fn leaving_pools(&self) -> impl Iterator<Item = &Pool> {
-        self.left_by_some.iter().filter_map(|id| self.pools.get(id))
+    fn find_templates(&mut self) {
+        let is_persistent =
+            |id| self.pools.get(id).is_some_and(|pool: &Pool| pool.server.persistence.is_some());
+        let deadlines = self.was_leaving.iter().filter(|((id, _), _)| is_persistent(id));
+        self.templates_until = deadlines.map(|(_, deadline)| *deadline).max().unwrap_or_default();
     }
 
     /// What is ours is saved before the kernel is asked for it, or when all is done; who is down as soon as the last
@@ -622,6 +654,7 @@ impl Director {
             Life::Running if !self.is_ready && self.reconciler.is_converged() => {
                 self.is_ready = true;
                 self.was_leaving.clear();
+                self.find_templates();
                 let keys: Vec<ServiceKey> = self.pools.values().map(Pool::key).collect();
                 let entries: Vec<_> = keys.iter().filter_map(|k| self.reconciler.actual(k)).collect();
                 let destinations = entries.iter().map(|e| e.destinations.len()).sum();
@@ -641,12 +674,8 @@ impl Director {
     }
 
     fn state(&self) -> State {
-        let down = self.pools.values().flat_map(|pool| {
-            pool.members
-                .iter()
-                .flat_map(|(at, member)| reload::known_down(&self.checkers, &(pool.server.id, *at), member))
-        });
-        let leaving = self.pools.values().flat_map(|pool| {
+        let left = self.left.keys().filter_map(|id| self.pools.get(&id));
+        let leaving = left.flat_map(|pool| {
             pool.leaving.iter().map(|(at, leaving)| KnownLeaving {
                 virtual_server: pool.server.id,
                 real_server: *at,
@@ -668,7 +697,7 @@ impl Director {
             leaving: leaving.chain(still).collect(),
             orders: orders.collect(),
             owned: self.reconciler.owned().iter().map(|key| desired::virtual_server_id(*key)).collect(),
-            down: down.collect(),
+            down: reload::all_known_down(&self.checkers),
             original_timeouts: self.reconciler.settings().original(),
             sync_daemons: self.reconciler.settings().started().to_vec(),
         }
@@ -681,7 +710,7 @@ impl Director {
             orders: &self.orders,
             rng: &mut self.rng,
             now,
-            cancelled: Vec::new(),
+            ended: Vec::new(),
         }
     }
 

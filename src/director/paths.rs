@@ -83,7 +83,9 @@ impl Witnesses {
 
     /// The latest first.
     fn latest(&self, family: Family) -> impl Iterator<Item = (Instant, CheckerId)> + '_ {
-        self.by_age.iter().rev().filter(move |(of, _, _)| *of == family).map(|(_, began, id)| (*began, *id))
+        let (first, last) = (Instant::ZERO, Instant::from_nanos(u64::MAX));
+        let all = (family, first, CheckerId::FIRST)..=(family, last, CheckerId::LAST);
+        self.by_age.range(all).rev().map(|(_, began, id)| (*began, *id))
     }
 }
 
@@ -400,7 +402,7 @@ impl Director {
     }
 
     fn is_vip(&self, ip: IpAddr) -> bool {
-        self.paths.vips.contains(&ip) || self.coupling.vips().any(|vip| vip == ip)
+        self.paths.vips.contains(&ip) || self.coupling.is_vip(ip)
     }
 
     /// A check of a way has this outcome without having been made.

@@ -32,8 +32,12 @@ pub struct Places {
     around: Around,
     doors: Doors,
     colocated: BTreeMap<VirtualServerId, Colocated>,
+    /// Whose packets get a mark.
+    by_mark: BTreeMap<u32, VirtualServerId>,
     retired: BTreeMap<ServiceKey, Retired>,
     told: Vec<Marking>,
+    /// The packets to be marked may be others than told.
+    is_untold: bool,
 }
 
 /// A service whose virtual server has another one now.
@@ -70,7 +74,7 @@ impl Places {
     pub fn owner(&self, key: ServiceKey) -> VirtualServerId {
         let ours = || {
             let ServiceKey::Fwmark { mark, .. } = key else { return None };
-            self.colocated.iter().find(|(_, c)| c.mark() == Some(mark)).map(|(id, _)| *id)
+            self.by_mark.get(&mark).copied()
         };
         let retired = self.retired.get(&key).map(|retired| retired.virtual_server);
         retired.or_else(ours).unwrap_or_else(|| desired::virtual_server_id(key))
@@ -163,6 +167,9 @@ impl Director {
         let (own, can_mark) = (&self.places.around.own, !self.places.doors.cannot_mark);
         let found = colocated::find(&self.config, own, can_mark);
         let before = std::mem::replace(&mut self.places.colocated, found);
+        let marks = self.places.colocated.iter().filter_map(|(id, is)| Some((is.mark()?, *id)));
+        self.places.by_mark = marks.collect();
+        self.places.is_untold = true;
         for (id, is) in &self.places.colocated {
             if before.get(id) != Some(is) {
                 let has_limits = is.mark().is_none();
@@ -231,6 +238,8 @@ impl Director {
     /// Leads retired services to their end.
     pub(super) fn settle_retired(&mut self, now: Instant) {
         for (key, retired) in self.places.retired.clone() {
+            #[cfg(test)]
+            super::steps::take(1);
             let pool = self.pools.get(&retired.virtual_server).filter(|pool| pool.key() != key);
             let is_over = pool.is_none() || !self.reconciler.owned().contains(&key);
             let wish = match (pool, self.reconciler.actual(&key)) {
@@ -249,6 +258,7 @@ impl Director {
             }
             if is_over {
                 self.places.retired.remove(&key);
+                self.reconciler.touch(key);
             }
         }
     }
@@ -289,7 +299,12 @@ impl Director {
 
     /// Tells which packets are to be marked, if that is not known yet.
     pub(super) fn tell_markings(&mut self, effects: &mut Vec<Effect>) {
+        if !std::mem::take(&mut self.places.is_untold) {
+            return;
+        }
         let markings = self.places.markings();
+        #[cfg(test)]
+        super::steps::take(markings.len());
         if markings != self.places.told {
             self.places.told.clone_from(&markings);
             effects.push(Effect::Mark(markings));

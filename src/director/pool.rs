@@ -26,6 +26,8 @@ pub const DRAIN_DEADLINE: Duration = Duration::from_secs(300);
 /// whose rest would be shorter than [`REST_LEAST`] takes none.
 const REST_EACH: Duration = Duration::from_micros(5);
 const REST_LEAST: Duration = Duration::from_millis(1);
+/// No rest is longer.
+const REST_MOST: Duration = Duration::from_secs(1);
 /// Quiet needed before a quiesced destination counts as drained: a handshake under way is not yet active.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
@@ -250,11 +252,11 @@ impl Pool {
 
     /// Derives health, quorum and the desired service anew.
     pub fn settle(&mut self, now: Instant, checkers: &Checkers, events: &mut Vec<Event>) {
-        let rest = REST_EACH.saturating_mul(u32::try_from(self.members.len()).unwrap_or(u32::MAX));
-        self.rests_until = if rest < REST_LEAST { now } else { now + rest };
+        self.rest(now, self.members.len());
         #[cfg(test)]
         {
             self.looked_at += self.members.len();
+            super::steps::take(self.members.len());
         }
         self.settle_members(now, checkers, events);
         let down = self.settle_staying(now, checkers, events);
@@ -423,6 +425,13 @@ impl Pool {
     /// What the kernel should hold, in the virtual server's words.
     pub(super) fn desired(&self) -> &DesiredService {
         &self.desired
+    }
+
+    /// Takes its rest after so many members were looked at: those of all pools that the same verdicts settle, because
+    /// the next one may be about all of them, too.
+    pub fn rest(&mut self, now: Instant, looked_at: usize) {
+        let rest = REST_EACH.saturating_mul(u32::try_from(looked_at).unwrap_or(u32::MAX)).min(REST_MOST);
+        self.rests_until = if rest < REST_LEAST { now } else { now + rest };
     }
 
     /// When verdicts may settle it again.

@@ -17,6 +17,7 @@ use super::marks::Marks;
 use super::refusal::{back_off, explain, is_surprise};
 use super::settings::SettingsKeeper;
 use super::tally::Tally;
+use super::timers::Timers;
 use crate::ipvs::backend::{Error, Op, Refusal, Scope, Snapshot};
 use crate::ipvs::plan::plan;
 use crate::ipvs::types::{DesiredService, ServiceEntry, ServiceKey};
@@ -87,8 +88,14 @@ pub struct Reconciler {
     dirty: BTreeSet<ServiceKey>,
     /// To be read before they are planned: thousands, when a table is adopted.
     unread: BTreeMap<ServiceKey, Unread>,
-    watched: BTreeMap<ServiceKey, Instant>,
+    watched: Timers<ServiceKey>,
     troubles: BTreeMap<ServiceKey, Trouble>,
+    /// When what is held back of them is tried again.
+    retries: Timers<ServiceKey>,
+    /// Services of the operations under way.
+    asked: BTreeSet<ServiceKey>,
+    /// Services of which something became known or wanted, since last asked.
+    touched: BTreeSet<ServiceKey>,
     settings: SettingsKeeper,
     sweep: Sweep,
     pause: Pause,
@@ -115,8 +122,11 @@ impl Reconciler {
             lanes: Marks::default(),
             dirty: BTreeSet::new(),
             unread: BTreeMap::new(),
-            watched: BTreeMap::new(),
+            watched: Timers::default(),
             troubles: BTreeMap::new(),
+            retries: Timers::default(),
+            asked: BTreeSet::new(),
+            touched: BTreeSet::new(),
             settings,
             sweep: Sweep::Waiting { until: Instant::ZERO },
             pause: Pause::default(),
@@ -137,12 +147,24 @@ impl Reconciler {
         if !self.unread.contains_key(&key) {
             self.dirty.insert(key);
         }
+        self.touched.insert(key);
     }
 
     /// Has a service read, and then planned.
     fn read_first(&mut self, key: ServiceKey, why: Unread) {
         self.unread.entry(key).or_insert(why);
         self.dirty.remove(&key);
+        self.touched.insert(key);
+    }
+
+    /// Has a service looked at again by who asks what was touched.
+    pub fn touch(&mut self, key: ServiceKey) {
+        self.touched.insert(key);
+    }
+
+    /// Services of which something became known or wanted, since last asked.
+    pub fn take_touched(&mut self) -> BTreeSet<ServiceKey> {
+        std::mem::take(&mut self.touched)
     }
 
     /// Overlooks ways to single real servers.
@@ -176,25 +198,28 @@ impl Reconciler {
     /// Wants a service gone.
     pub fn unwant(&mut self, key: ServiceKey) {
         self.desired.remove(&key);
-        self.watched.remove(&key);
+        self.watched.set(key, None);
         self.plan_anew(key);
     }
 
     /// Wants nothing any more: all that is owned goes, settings go back to what they were.
     pub fn unwant_all(&mut self) {
-        self.dirty.extend(self.owned.iter().filter(|key| !self.unread.contains_key(key)).copied());
+        self.plan_owned_anew();
         self.desired.clear();
         self.watched.clear();
         self.settings.release();
     }
 
+    fn plan_owned_anew(&mut self) {
+        let owned: Vec<_> = self.owned.iter().copied().collect();
+        owned.into_iter().for_each(|key| self.plan_anew(key));
+    }
+
     /// Reads the connection counts of a service every second, or no longer.
     pub fn watch(&mut self, key: ServiceKey, is_wanted: bool, now: Instant) {
-        if is_wanted {
-            self.watched.entry(key).or_insert(now + WATCH_INTERVAL);
-        } else {
-            self.watched.remove(&key);
-        }
+        let next = || self.watched.at(&key).unwrap_or(now + WATCH_INTERVAL);
+        let next = is_wanted.then(next);
+        self.watched.set(key, next);
     }
 
     /// Whether anything of IPVS is wanted, or is still ours.
@@ -213,6 +238,7 @@ impl Reconciler {
         self.unread.clear();
         self.watched.clear();
         self.troubles.clear();
+        self.retries.clear();
         self.sampled.clear();
     }
 
@@ -229,6 +255,10 @@ impl Reconciler {
             return None;
         }
         let request = if self.knows_keys { self.next_request(now, events) } else { Some(keys()) };
+        if let Some(Request::Apply(ops)) = &request {
+            self.asked = ops.iter().filter_map(Op::service).copied().collect();
+            self.touched.extend(self.asked.iter().copied());
+        }
         self.in_flight.clone_from(&request);
         request
     }
@@ -246,8 +276,7 @@ impl Reconciler {
         if let Some(request) = self.settings.request(now) {
             return Some(request);
         }
-        let watched: Vec<_> =
-            self.watched.iter().filter(|(_, at)| **at <= now).map(|(k, _)| *k).take(SLICE).collect();
+        let watched: Vec<_> = self.watched.due(now).take(SLICE).collect();
         if !watched.is_empty() {
             return Some(entries(watched));
         }
@@ -264,14 +293,13 @@ impl Reconciler {
 
     /// Lets operations whose pause is over be tried again.
     fn release_held(&mut self, now: Instant) {
-        let mut released = Vec::new();
-        for (key, trouble) in &mut self.troubles {
-            if trouble.retry_at <= now && !trouble.held.is_empty() {
+        for key in self.retries.due(now).collect::<Vec<_>>() {
+            self.retries.set(key, None);
+            if let Some(trouble) = self.troubles.get_mut(&key) {
                 trouble.held.clear();
-                released.push(*key);
+                self.plan_anew(key);
             }
         }
-        released.into_iter().for_each(|key| self.plan_anew(key));
     }
 
     /// Plans dirty services until a request is full. A dirty service that needs nothing is clean.
@@ -294,6 +322,7 @@ impl Reconciler {
         ops.retain(|op| !self.is_held(op));
         for key in chosen {
             self.dirty.remove(&key);
+            self.touched.insert(key);
             if !ops.iter().any(|op| op.service() == Some(&key)) {
                 self.conclude(key, events);
             }
@@ -322,6 +351,7 @@ impl Reconciler {
         {
             events.push(Event::Restored { service: key });
         }
+        self.touched.insert(key);
         let is_gone = !self.actual.contains_key(&key) && !self.desired.contains_key(&key);
         if is_gone {
             self.sampled.remove(&key);
@@ -329,6 +359,7 @@ impl Reconciler {
         if is_gone && self.owned.remove(&key) {
             self.owned_changed = true;
             self.troubles.remove(&key);
+            self.retries.set(key, None);
         }
     }
 
@@ -374,7 +405,8 @@ impl Reconciler {
             self.owned_changed = true;
         }
         if is_first {
-            self.dirty.extend(self.owned.iter().copied());
+            self.plan_owned_anew();
+            self.touched.extend(self.desired.keys().copied());
         }
         self.on_vanished(now, &present, events);
         for key in &present {
@@ -397,13 +429,16 @@ impl Reconciler {
         for key in vanished {
             self.actual.remove(&key);
             self.unread.remove(&key);
-            self.dirty.insert(key);
+            self.plan_anew(key);
             if self.desired.contains_key(&key) {
                 self.tally.drift(now, key, "the service was deleted".to_owned(), events);
             }
         }
-        self.dirty.extend(self.unread.keys().filter(|k| !present.contains(k)).copied());
-        self.unread.retain(|k, _| present.contains(k));
+        let absent: Vec<_> = self.unread.keys().filter(|k| !present.contains(k)).copied().collect();
+        for key in absent {
+            self.unread.remove(&key);
+            self.plan_anew(key);
+        }
     }
 
     fn on_entries(
@@ -417,8 +452,8 @@ impl Reconciler {
         for key in asked {
             let entry = found.remove(key).flatten();
             let unread = self.unread.remove(key);
-            if let Some(at) = self.watched.get_mut(key) {
-                *at = now + WATCH_INTERVAL;
+            if self.watched.at(key).is_some() {
+                self.watched.set(*key, Some(now + WATCH_INTERVAL));
             }
             let known = self.actual.remove(key);
             if let Some(entry) = entry {
@@ -437,7 +472,7 @@ impl Reconciler {
                 self.tell_drift(now, *key, known.as_ref(), None, events);
                 readings.read.push(*key);
             }
-            self.dirty.insert(*key);
+            self.plan_anew(*key);
         }
         readings
     }
@@ -462,6 +497,7 @@ impl Reconciler {
     /// Takes the kernel's answer to an apply.
     pub fn on_applied(&mut self, now: Instant, result: Result<Vec<Refusal>, Error>, events: &mut Vec<Event>) {
         let Some(Request::Apply(ops)) = self.in_flight.take() else { return };
+        self.touched.append(&mut self.asked);
         let refusals = match result {
             Ok(refusals) => refusals,
             Err(error) => {
@@ -535,6 +571,8 @@ impl Reconciler {
             }
         }
         trouble.reason = reason;
+        let retry_at = Some(trouble.retry_at).filter(|_| !trouble.held.is_empty());
+        self.retries.set(key, retry_at);
         self.doubt([key]);
     }
 
@@ -585,9 +623,10 @@ impl Reconciler {
             Sweep::Waiting { until } => Some(until),
             Sweep::Reading { .. } => None,
         };
-        let retry = self.troubles.values().filter(|t| !t.held.is_empty()).map(|t| t.retry_at).min();
-        let watch = self.watched.values().min().copied();
-        let first = [now, sweep, retry, watch, self.settings.deadline()].into_iter().flatten().min();
+        let first = [now, sweep, self.retries.first(), self.watched.first(), self.settings.deadline()]
+            .into_iter()
+            .flatten()
+            .min();
         first.map(|at| at.max(self.pause.until))
     }
 
@@ -655,6 +694,11 @@ impl Reconciler {
         self.troubles.iter().filter(|(_, t)| t.is_told)
     }
 
+    /// What the kernel refuses of a service, if somebody was told.
+    pub fn trouble(&self, key: &ServiceKey) -> Option<&Trouble> {
+        self.troubles.get(key).filter(|trouble| trouble.is_told)
+    }
+
     /// What the kernel was last known to hold of a service.
     pub fn actual(&self, key: &ServiceKey) -> Option<&ServiceEntry> {
         self.actual.get(key)
@@ -685,21 +729,19 @@ impl Reconciler {
         self.pause.trouble.as_deref()
     }
 
-    /// Wanted services that are not yet known to be in the kernel as they should be, and are not refused.
-    pub fn pending(&self) -> impl Iterator<Item = &ServiceKey> {
-        let asked = match &self.in_flight {
-            Some(Request::Apply(ops)) => ops.iter().filter_map(Op::service).copied().collect(),
-            _ => BTreeSet::new(),
-        };
-        let is_pending = move |key: &ServiceKey| {
-            !self.knows_keys
-                || self.dirty.contains(key)
-                || self.unread.contains_key(key)
-                || asked.contains(key)
-        };
-        let all = !self.is_settled();
-        let wanted = all.then(|| self.desired.keys()).into_iter().flatten();
-        wanted.filter(move |key| is_pending(key) && !self.troubles.contains_key(key))
+    /// Whether a wanted service is not yet known to be in the kernel as it should be, and is not refused.
+    pub fn is_pending(&self, key: &ServiceKey) -> bool {
+        let is_open = !self.knows_keys
+            || self.dirty.contains(key)
+            || self.unread.contains_key(key)
+            || self.asked.contains(key);
+        is_open && self.desired.contains_key(key) && !self.troubles.contains_key(key)
+    }
+
+    /// Every wanted service.
+    #[cfg(test)]
+    pub fn wanted(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.desired.keys()
     }
 
     /// Timeouts and sync daemons.

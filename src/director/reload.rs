@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::checkers::{BySpec, CheckerId, Checkers, Subscriber};
+use super::checkers::{BySpec, CheckerId, Checkers, Entry, Subscriber};
 use super::order::Order;
 use super::paths;
 use super::pool::{Member, Pool, Subscription};
 use super::state::KnownDown;
 use crate::check::outcome::{Outcome, Phase};
-use crate::check::schedule::{Health, RunId};
+use crate::check::schedule::Health;
 use crate::config::{RealServer, VirtualServer, VirtualServerId};
 use crate::time::Instant;
 
@@ -30,8 +30,8 @@ pub struct Maker<'a> {
     pub rng: &'a mut fastrand::Rng,
     /// Now.
     pub now: Instant,
-    /// Runs nobody waits for any more.
-    pub cancelled: Vec<RunId>,
+    /// Subscriptions that are to end.
+    pub ended: Vec<(CheckerId, Subscriber)>,
 }
 
 impl Maker<'_> {
@@ -76,7 +76,7 @@ impl Maker<'_> {
                 let is_kept =
                     successor.is_some_and(|m| m.subscriptions.iter().any(|n| n.checker == s.checker));
                 if !is_kept {
-                    self.cancelled.extend(self.checkers.unsubscribe(s.checker, &(id, *at)));
+                    self.ended.push((s.checker, (id, *at)));
                 }
             }
         }
@@ -97,8 +97,11 @@ impl Maker<'_> {
         let own = real.checkers.iter().map(|checker| (&checker.spec, checker.alpha));
         for (spec, alpha) in own.chain(path.iter().map(|spec| (spec, is_path_alpha))) {
             let by_spec = &mut self.by_spec;
-            let id = self.checkers.subscribe(by_spec, spec, subscriber, self.rng, self.now);
+            let id = self.checkers.find_or_make(by_spec, spec, self.rng, self.now);
             let inherited = before.and_then(|m| m.subscriptions.iter().find(|s| s.checker == id));
+            if inherited.is_none() && !subscriptions.iter().any(|s: &Subscription| s.checker == id) {
+                self.checkers.subscribe(id, subscriber);
+            }
             let was_up = before.is_some_and(|m| m.is_up);
             let is_optimistic = inherited.map_or(!alpha || was_up, |s| s.is_optimistic || was_up);
             subscriptions.push(Subscription { checker: id, is_optimistic });
@@ -161,18 +164,30 @@ impl Maker<'_> {
 }
 
 /// The verdicts "down" among a member's checkers.
-pub fn known_down(checkers: &Checkers, subscriber: &Subscriber, member: &Member) -> Vec<KnownDown> {
+fn known_down(checkers: &Checkers, subscriber: &Subscriber, member: &Member) -> Vec<KnownDown> {
     let down = |s: &Subscription| {
         let entry = checkers.get(s.checker)?;
-        (entry.schedule.health().is_up() == Some(false)).then(|| KnownDown {
-            virtual_server: subscriber.0,
-            real_server: subscriber.1,
-            checker: entry.spec.question.keyword().to_owned(),
-            target: entry.spec.target.address,
-            reason: entry.schedule.last().map(|o| o.reason.to_string()).unwrap_or_default(),
-        })
+        (entry.schedule.health().is_up() == Some(false)).then(|| known(entry, subscriber))
     };
     member.subscriptions.iter().filter_map(down).collect()
+}
+
+/// The verdicts "down" of all checkers.
+pub fn all_known_down(checkers: &Checkers) -> Vec<KnownDown> {
+    let of_each = |entry: &Entry| entry.subscribers.iter().map(|s| known(entry, s)).collect::<Vec<_>>();
+    let mut down: Vec<KnownDown> = checkers.down().flat_map(of_each).collect();
+    down.sort_by_key(|known| (known.virtual_server, known.real_server));
+    down
+}
+
+fn known(entry: &Entry, subscriber: &Subscriber) -> KnownDown {
+    KnownDown {
+        virtual_server: subscriber.0,
+        real_server: subscriber.1,
+        checker: entry.spec.question.keyword().to_owned(),
+        target: entry.spec.target.address,
+        reason: entry.schedule.last().map(|o| o.reason.to_string()).unwrap_or_default(),
+    }
 }
 
 fn remembered(down: &KnownDown) -> Outcome {

@@ -39,6 +39,11 @@ impl Director {
         self.sources.vips = Arc::new(direct().filter_map(|server| server.id.address()).collect());
         self.sources.has_unknown_vips =
             direct().any(|server| matches!(server.id, VirtualServerId::Fwmark { .. }));
+        let pools = &self.pools;
+        self.checkers.mark_direct(|(server, at)| {
+            let member = pools.get(server).and_then(|pool| pool.member(at));
+            member.is_some_and(|member| is_direct_method(member.real_server.forwarding))
+        });
         self.find_sources();
     }
 
@@ -61,11 +66,6 @@ impl Director {
     pub(super) fn sources_of(&self, entry: &Entry) -> Option<Arc<Sources>> {
         let current = self.sources.current.as_ref()?;
         let is_bound = entry.spec.target.source().address.is_some();
-        let is_direct = |(server, at): &(VirtualServerId, _)| {
-            let member = self.pools.get(server).and_then(|pool| pool.member(at));
-            member.is_some_and(|member| is_direct_method(member.real_server.forwarding))
-        };
-        let is_needed = !is_bound && entry.subscribers.iter().any(is_direct);
-        is_needed.then(|| Arc::clone(current))
+        (entry.is_direct && !is_bound).then(|| Arc::clone(current))
     }
 }

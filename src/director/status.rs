@@ -313,7 +313,7 @@ impl Director {
         let key = pool.key();
         let seen = self.seen(pool);
         let actual = seen.as_deref();
-        let degraded = self.reconciler.troubles().find(|(k, _)| **k == key);
+        let degraded = self.reconciler.trouble(&key);
         let sorry_server = pool.server.sorry_server.map(|sorry| SorryServerStatus {
             sorry_server: sorry.address,
             is_active: pool.is_sorry_active(),
@@ -330,7 +330,7 @@ impl Director {
                 mark: pool.mark,
                 is_marked: pool.mark.is_some_and(|mark| self.places.is_marked(mark)),
             }),
-            degraded: degraded.map(|(_, trouble)| trouble.reason.clone()),
+            degraded: degraded.map(|trouble| trouble.reason.clone()),
             is_in_kernel: actual.is_some(),
             stats: actual.map(|a| a.stats).unwrap_or_default(),
             sample_age_seconds: self.reconciler.sampled(&key).map(|at| now.since(at).as_secs()),

@@ -16,8 +16,15 @@ use crate::ipvs::types::{Destination, Family, ServiceEntry, ServiceKey};
 /// How long the kernel remembers a connection that was begun.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// After every step: strangers' services are untouched.
+/// After every step: strangers' services are untouched, and the router knows what it should.
 pub fn always(world: &mut World) {
+    if let Some(director) = world.director().filter(|director| !director.is_ending()) {
+        let level = director.level();
+        if world.router.as_ref() != Some(&level) {
+            let text = format!("the router is told: {:?}, and should be {level:?}", world.router);
+            world.broken.push(text);
+        }
+    }
     let missing: Vec<_> =
         world.strangers.iter().filter(|key| !world.kernel.table().contains_key(key)).copied().collect();
     for key in missing {

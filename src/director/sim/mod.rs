@@ -5,6 +5,7 @@
 //! [`idle`] is a director with nothing of IPVS, [`foresight`] holds previews against what happens. Replay one seed with
 //! `LVSD_SIM_SEED=17`, widen the sweep with `LVSD_SIM_SEEDS=0..10000`.
 
+mod costs;
 mod coupled;
 mod crowds;
 mod first_verdicts;

@@ -18,7 +18,7 @@ mod noise;
 mod preemption;
 mod protocol;
 mod reports;
-mod scale;
+pub mod scale;
 pub mod site;
 mod sockets;
 mod sources;

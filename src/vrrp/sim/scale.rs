@@ -166,7 +166,7 @@ fn one_takeover(count: u16) -> Costs {
 
 /// Processor time of this thread: a busy machine does not count.
 #[allow(clippy::disallowed_methods, reason = "no time of day: what a step costs is what is tested")]
-fn thread_time() -> Duration {
+pub fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     let part = |n: i64| u64::try_from(n).unwrap_or(0);
     Duration::from_nanos(part(time.tv_sec) * 1_000_000_000 + part(time.tv_nsec))
