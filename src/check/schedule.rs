@@ -3,7 +3,8 @@
 //! Pure: time is an argument, the random delay of the first run comes from the caller's generator. It refuses to
 //! know who subscribes to the verdict. Semantics are keepalived's: the first failure ever decides at once; later
 //! ones must repeat `retry` more times; `rise` passes (keepalived: one) bring the server back; a run that could not
-//! be made here (`Verdict::Unverified`) changes nothing.
+//! be made here (`Verdict::Unverified`) changes nothing. The first run comes soon; the others when it is the checker's
+//! [`Turn`], so that thousands that began together do not go on together.
 
 use std::time::Duration;
 
@@ -55,6 +56,26 @@ pub struct Attempt {
     pub until: Instant,
     /// How many there were.
     pub count: u32,
+}
+
+/// When within its interval a checker is due, on the machine's clock: a fraction of the interval, of 2^32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn(u32);
+
+impl Turn {
+    /// The turn of the `n`th checker: multiples of the golden ratio, of which any in a row are spread evenly.
+    pub fn nth(n: u64) -> Turn {
+        let scaled = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        Turn(u32::try_from(scaled).unwrap_or_default())
+    }
+
+    /// The first time after `now`: never later than an interval, and exactly that after the last time.
+    fn after(self, now: Instant, interval: Duration) -> Instant {
+        let interval = interval.as_nanos().max(1);
+        let offset = (interval * u128::from(self.0)) >> 32;
+        let into = (u128::from(now.as_nanos()) + interval - offset) % interval;
+        now + Duration::from_nanos(u64::try_from(interval - into).unwrap_or(u64::MAX))
+    }
 }
 
 /// Identifies one run of one checker; an outcome that carries another number is stale.
@@ -156,7 +177,14 @@ impl Schedule {
     }
 
     /// Takes the outcome of a run; false when it is not the run under way (stale, ignored).
-    pub fn finish(&mut self, timing: &Timing, now: Instant, run: RunId, outcome: Outcome) -> bool {
+    pub fn finish(
+        &mut self,
+        timing: &Timing,
+        turn: Turn,
+        now: Instant,
+        run: RunId,
+        outcome: Outcome,
+    ) -> bool {
         if self.running() != Some(run) {
             return false;
         }
@@ -178,11 +206,11 @@ impl Schedule {
             self.since = now;
         }
         self.remember(now, outcome);
-        let pause = match self.health {
-            Health::Failing(_) if self.unverified_since == NEVER => timing.pause_before_retry(),
-            _ => timing.interval,
+        let until = match self.health {
+            Health::Failing(_) if self.unverified_since == NEVER => now + timing.pause_before_retry(),
+            _ => turn.after(now, timing.interval),
         };
-        self.activity = Activity::Waiting { until: now + pause };
+        self.activity = Activity::Waiting { until };
         true
     }
 
@@ -337,7 +365,7 @@ mod tests {
     fn a_stale_outcome_is_ignored() {
         let mut s = schedule(timing(0));
         s.schedule.begin(7);
-        assert!(!s.schedule.finish(&s.timing, at(1), 6, outcome(Verdict::Fail)));
+        assert!(!s.schedule.finish(&s.timing, Turn(0), at(1), 6, outcome(Verdict::Fail)));
         assert_eq!(s.health(), Health::Unknown);
         assert_eq!(s.running(), Some(7));
     }
@@ -374,6 +402,27 @@ mod tests {
             let warm = Timing { warmup: Some(Duration::ZERO), ..timing(0) };
             assert_eq!(Schedule::new(&warm, &mut rng, at(100)).deadline(), Some(at(100)));
         }
+    }
+
+    #[test]
+    fn a_turn_comes_once_an_interval_without_drift_and_those_in_a_row_are_spread() {
+        let interval = Duration::from_secs(6);
+        for first in [1, 1000, u64::MAX - 50] {
+            let turns = (0..100).map(|n| Turn::nth(first.wrapping_add(n)));
+            let mut of_each_second = [0; 6];
+            for turn in turns {
+                let due = turn.after(at(1000), interval);
+                assert!(due > at(1000) && due <= at(1006), "{due:?}");
+                of_each_second[usize::try_from(due.since(at(1000)).as_millis() / 1001).unwrap()] += 1;
+                for ended in [0, 1, 5_999_999_999] {
+                    assert_eq!(turn.after(due + Duration::from_nanos(ended), interval), due + interval);
+                }
+                let late = due + interval + Duration::from_nanos(1);
+                assert_eq!(turn.after(late, interval), due + interval * 2, "a run that takes longer");
+            }
+            assert!(of_each_second.iter().all(|n| (14..=19).contains(n)), "{of_each_second:?}");
+        }
+        assert!(Turn::nth(7).after(at(0), Duration::ZERO) > at(0));
     }
 
     #[test]
@@ -422,13 +471,13 @@ mod tests {
     }
 
     fn run(s: &mut Timed, verdict: Verdict) -> Duration {
-        run_at(s, 50, verdict)
+        run_at(s, 48, verdict)
     }
 
     /// Runs once; returns the pause until the next run.
     fn run_at(s: &mut Timed, seconds: u64, verdict: Verdict) -> Duration {
         s.schedule.begin(99);
-        assert!(s.schedule.finish(&s.timing, at(seconds), 99, outcome(verdict)));
+        assert!(s.schedule.finish(&s.timing, Turn(0), at(seconds), 99, outcome(verdict)));
         s.deadline().unwrap().since(at(seconds))
     }
 

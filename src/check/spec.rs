@@ -109,7 +109,7 @@ impl Timing {
 /// When to ask, and how many failures count.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Timing {
-    /// From the end of a run to the beginning of the next (keepalived `delay_loop`).
+    /// From the beginning of a run to that of the next (keepalived `delay_loop`), once the first one is over.
     pub interval: Duration,
     /// Failures in a row beyond the first before the verdict is down (keepalived `retry`).
     pub retry: u32,

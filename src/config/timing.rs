@@ -108,7 +108,7 @@ pub trait HasTiming: Sized + 'static {
         Keyword::new(
             "delay_loop",
             Kind::Time { min: MICROSECOND, max: LONGEST, slot: |o: &mut Self| &mut o.timing().interval },
-            "Time from the end of a check to the beginning of the next.",
+            "Time from the beginning of a check to that of the next, once the first one is over.",
         )
         .yaml(Yaml::As(&["interval"])),
         Keyword::new(

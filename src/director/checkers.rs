@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::check::outcome::{Certificate, Outcome, Verdict};
-use crate::check::schedule::{Health, RunId, Schedule};
+use crate::check::schedule::{Health, RunId, Schedule, Turn};
 use crate::check::spec::{CheckerSpec, Question};
 use crate::config::VirtualServerId;
 use crate::time::Instant;
@@ -34,6 +34,8 @@ pub struct Entry {
     pub spec: Arc<CheckerSpec>,
     /// When, and what it knows.
     pub schedule: Schedule,
+    /// When it is due.
+    pub turn: Turn,
     /// Who cares.
     pub subscribers: Vec<Subscriber>,
     /// Packets for the VIP arrive at one of them still addressed to it: it is asked from none.
@@ -93,11 +95,13 @@ impl Checkers {
         BySpec(self.entries.iter().map(|(id, entry)| (Arc::clone(&entry.spec), *id)).collect())
     }
 
-    /// The checker with this specification, made if there is none; somebody is to subscribe to it.
+    /// The checker with this specification, made if there is none, with this turn or one of its own; somebody is to
+    /// subscribe to it.
     pub fn find_or_make(
         &mut self,
         by_spec: &mut BySpec,
         spec: &Arc<CheckerSpec>,
+        turn: Option<Turn>,
         rng: &mut fastrand::Rng,
         now: Instant,
     ) -> CheckerId {
@@ -118,6 +122,7 @@ impl Checkers {
             Box::new(Entry {
                 spec,
                 schedule,
+                turn: turn.unwrap_or(Turn::nth(self.last_id)),
                 subscribers: Vec::new(),
                 is_direct: false,
                 certificate: None,
@@ -230,7 +235,7 @@ impl Checkers {
         let was_unverified = entry.schedule.unverified_since().is_some();
         let seen = outcome.certificate.clone();
         let has_failed = outcome.verdict == Verdict::Fail;
-        if !entry.schedule.finish(&entry.spec.timing, now, run, outcome) {
+        if !entry.schedule.finish(&entry.spec.timing, entry.turn, now, run, outcome) {
             return None;
         }
         if entry.schedule.health().is_up() == Some(false) {
@@ -330,7 +335,7 @@ mod tests {
         let mut checkers = Checkers::default();
         let mut rng = fastrand::Rng::with_seed(1);
         let mut by_spec = checkers.by_spec();
-        let id = checkers.find_or_make(&mut by_spec, &Arc::new(spec()), &mut rng, at(0));
+        let id = checkers.find_or_make(&mut by_spec, &Arc::new(spec()), None, &mut rng, at(0));
         checkers.subscribe(id, subscriber());
         assert_eq!(checkers.overdue(at(0)), Duration::ZERO);
         assert_eq!(checkers.overdue(at(7)), Duration::from_secs(7), "warmup 0: due at once");

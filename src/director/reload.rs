@@ -1,8 +1,8 @@
 //! From one configuration to the next: state is carried by identity, never by position.
 //!
 //! A checker whose whole specification is the same goes on as if nothing happened. A changed one begins anew but
-//! inherits what was known: a real server that was down stays down until the new checker passes, one that was up
-//! stays up until it fails.
+//! inherits what was known, and its turn: a real server that was down stays down until the new checker passes, one
+//! that was up stays up until it fails.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,7 +14,8 @@ use super::paths;
 use super::pool::{Member, Pool, Subscription};
 use super::state::KnownDown;
 use crate::check::outcome::{Outcome, Phase};
-use crate::check::schedule::Health;
+use crate::check::schedule::{Health, Turn};
+use crate::check::spec::{CheckerSpec, Question};
 use crate::config::{RealServer, VirtualServer, VirtualServerId};
 use crate::time::Instant;
 
@@ -91,15 +92,17 @@ impl Maker<'_> {
     ) -> Member {
         let subscriber: Subscriber = (server.id, real.address);
         let path = paths::spec(server, real);
-        let mut subscriptions = Vec::with_capacity(real.checkers.len() + usize::from(path.is_some()));
+        let mut subscriptions: Vec<Subscription> =
+            Vec::with_capacity(real.checkers.len() + usize::from(path.is_some()));
         let mut fresh = Vec::new();
         let is_path_alpha = real.path_check.as_ref().is_some_and(|check| check.alpha);
         let own = real.checkers.iter().map(|checker| (&checker.spec, checker.alpha));
         for (spec, alpha) in own.chain(path.iter().map(|spec| (spec, is_path_alpha))) {
             let by_spec = &mut self.by_spec;
-            let id = self.checkers.find_or_make(by_spec, spec, self.rng, self.now);
+            let turn = turn(self.checkers, spec, &subscriptions, before);
+            let id = self.checkers.find_or_make(by_spec, spec, turn, self.rng, self.now);
             let inherited = before.and_then(|m| m.subscriptions.iter().find(|s| s.checker == id));
-            if inherited.is_none() && !subscriptions.iter().any(|s: &Subscription| s.checker == id) {
+            if inherited.is_none() && !subscriptions.iter().any(|s| s.checker == id) {
                 self.checkers.subscribe(id, subscriber);
             }
             let was_up = before.is_some_and(|m| m.is_up);
@@ -161,6 +164,25 @@ impl Maker<'_> {
             }
         }
     }
+}
+
+/// The turn of a new checker, if it is not to have one of its own: that of the one whose place it takes, or, of a check
+/// of a way, that of the server's own check, which it follows.
+fn turn(
+    checkers: &Checkers,
+    spec: &CheckerSpec,
+    fresh: &[Subscription],
+    before: Option<&Member>,
+) -> Option<Turn> {
+    let entry = |s: &Subscription| checkers.get(s.checker);
+    if matches!(spec.question, Question::Path(_)) {
+        return fresh.first().and_then(entry).map(|own| own.turn);
+    }
+    let is_like = |old: &&Entry| {
+        old.spec.question.keyword() == spec.question.keyword()
+            && old.spec.target.address == spec.target.address
+    };
+    before.iter().flat_map(|m| &m.subscriptions).filter_map(entry).find(is_like).map(|old| old.turn)
 }
 
 /// The verdicts "down" among a member's checkers.

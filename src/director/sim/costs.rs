@@ -1,7 +1,7 @@
 //! What an input costs does not grow with the configuration: counted in steps, and witnessed by the processor's time
 //! for what nobody counts.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +43,8 @@ struct Machine {
     now: Instant,
     runs: VecDeque<RunId>,
     requests: VecDeque<Request>,
+    /// When each real server was asked.
+    asked: BTreeMap<SocketAddr, Vec<Instant>>,
     /// The kernel says nothing.
     is_mute: bool,
 }
@@ -51,9 +53,9 @@ impl Machine {
     fn new(config: Config) -> Machine {
         let now = Instant::ZERO;
         let director = Director::new(Arc::new(config), State::default(), 1, now);
-        let (runs, requests) = (VecDeque::new(), VecDeque::new());
+        let (runs, requests, asked) = (VecDeque::new(), VecDeque::new(), BTreeMap::new());
         let mut machine =
-            Machine { director, kernel: MemoryBackend::new(), now, runs, requests, is_mute: false };
+            Machine { director, kernel: MemoryBackend::new(), now, runs, requests, asked, is_mute: false };
         // Most hosts do not forward IPv6.
         machine.tell(Input::Host(HostForwards { ipv4: true, ipv6: false }));
         machine
@@ -64,7 +66,10 @@ impl Machine {
         self.director.handle(self.now, input, &mut effects);
         for effect in effects {
             match effect {
-                Effect::StartProbe { run, .. } => self.runs.push_back(run),
+                Effect::StartProbe { run, spec, .. } => {
+                    self.asked.entry(spec.target.address).or_default().push(self.now);
+                    self.runs.push_back(run);
+                }
                 Effect::Kernel(request) => self.requests.push_back(request),
                 Effect::Mark(markings) => {
                     let marked = markings.iter().map(|marking| marking.mark).collect();
@@ -75,8 +80,8 @@ impl Machine {
         }
     }
 
-    /// Does the next thing that happens, unless it is an outcome: whether one is there.
-    fn step(&mut self) -> bool {
+    /// Does the next thing that happens until then, but for outcomes: whether there was one.
+    fn step(&mut self, end: Instant) -> bool {
         let answered = if self.is_mute { None } else { self.requests.pop_front() };
         if let Some(request) = answered {
             let answer = match request {
@@ -84,11 +89,14 @@ impl Machine {
                 Request::Apply(ops) => Input::Applied(self.kernel.apply(&ops)),
             };
             self.tell(answer);
-        } else if self.runs.is_empty() {
-            self.now = self.now.max(self.director.deadline().expect("somebody is to be asked"));
+            return true;
+        }
+        let next = self.now.max(self.director.deadline().expect("somebody is to be asked"));
+        if next <= end {
+            self.now = next;
             self.tell(Input::Wake);
         }
-        !self.runs.is_empty()
+        next <= end
     }
 
     fn pass(&mut self) {
@@ -99,11 +107,10 @@ impl Machine {
 
     fn run(&mut self, time: Duration) {
         let end = self.now + time;
-        while self.now < end {
-            if self.step() {
-                self.pass();
-            }
+        while !self.runs.is_empty() || self.step(end) {
+            self.pass();
         }
+        self.now = end;
     }
 
     /// The least of some samples: a machine that does other things as well makes them dearer.
@@ -115,7 +122,9 @@ impl Machine {
     fn one_sample(&mut self) -> Cost {
         let mut cost = Cost { steps: 0, time: Duration::ZERO };
         for _ in 0..SAMPLE {
-            while !self.step() {}
+            while self.runs.is_empty() {
+                self.step(Instant::from_nanos(u64::MAX));
+            }
             let (steps, begin) = (steps::taken(), thread_time());
             self.pass();
             let _ = self.director.deadline();
@@ -271,4 +280,52 @@ fn verdicts_that_a_thousand_virtual_servers_share_do_not_settle_each_of_them_a_h
     let is_down = |p: &crate::director::pool::Pool| p.members.values().all(|member| !member.is_up);
     assert!(machine.director.pools.values().all(is_down));
     assert!(taken < 1_000_000, "{taken} steps for 100 verdicts about 100,000 real servers");
+}
+
+#[test]
+fn first_verdicts_come_within_a_second_and_checks_are_spread_over_their_interval_from_then_on() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let mut config = configuration(1000);
+    let mut machine = Machine::new(config.clone());
+    machine.run(Duration::from_secs(2));
+    let asked = |machine: &mut Machine| std::mem::take(&mut machine.asked);
+    let first = asked(&mut machine);
+    assert!(first.len() == 1000 && first.values().all(|times| times.len() == 1), "at the start");
+    let spread = |asked: &BTreeMap<SocketAddr, Vec<Instant>>| {
+        let mut seconds = [0; 60];
+        for at in asked.values().flatten() {
+            let second = at.since(Instant::ZERO).as_secs() % 60;
+            seconds[usize::try_from(second).unwrap()] += 1;
+        }
+        (seconds.iter().min().copied(), seconds.iter().max().copied())
+    };
+    machine.run(MINUTE);
+    let second = asked(&mut machine);
+    machine.run(MINUTE);
+    let third = asked(&mut machine);
+    for minute in [&second, &third] {
+        assert!(minute.values().all(|times| times.len() == 1), "each once a minute");
+        assert!(
+            spread(minute) >= (Some(14), Some(0)) && spread(minute).1 <= Some(19),
+            "{:?}",
+            spread(minute)
+        );
+    }
+    let turns = |asked: &BTreeMap<SocketAddr, Vec<Instant>>| -> BTreeMap<SocketAddr, u128> {
+        let turn = |at: &Vec<Instant>| at[0].since(Instant::ZERO).as_nanos() % MINUTE.as_nanos();
+        asked.iter().map(|(real, at)| (*real, turn(at))).collect()
+    };
+    assert_eq!(turns(&third), turns(&second), "no drift");
+    // One half goes on, the other is asked something else.
+    let reals = config.virtual_servers.iter_mut().flat_map(|server| &mut server.real_servers);
+    for real in reals.step_by(2) {
+        spec(real).target.connect_timeout = Duration::from_secs(9);
+    }
+    machine.tell(Input::Reload(Arc::new(config)));
+    machine.run(Duration::from_secs(2));
+    assert!(asked(&mut machine).len() >= 500, "again within a second");
+    machine.run(MINUTE);
+    asked(&mut machine);
+    machine.run(MINUTE);
+    assert_eq!(turns(&asked(&mut machine)), turns(&second), "a reload keeps everybody's turn");
 }
