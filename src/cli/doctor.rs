@@ -201,7 +201,7 @@ fn look(
 fn running(arguments: &DoctorArguments) -> Option<Running> {
     match control::ask(&arguments.socket.path(), Command::Status) {
         Ok(Reply::Status(status)) => {
-            let DaemonStatus { trouble, director, router, .. } = *status;
+            let DaemonStatus { trouble, director, router, .. } = status.into_status();
             Some(Running { trouble, director, router })
         }
         _ => None,

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -16,6 +17,7 @@ use tokio::task::JoinHandle;
 use super::admission::{Limits, Stage};
 use super::mails::MailStatus;
 use super::serve::{Progress, serve};
+use super::snapshot::Snapshot;
 use crate::config::changes::Change;
 use crate::director::checkers::Subscriber;
 use crate::director::order::{self, Selector};
@@ -69,7 +71,7 @@ struct Envelope {
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
     /// To [`Command::Status`].
-    Status(Box<DaemonStatus>),
+    Status(Snapshot),
     /// To [`Command::Reload`], once it has ended.
     Reload(ReloadOutcome),
     /// To [`Command::Health`]: what is wrong, in words.
@@ -234,6 +236,11 @@ impl Control {
             None => std::future::pending().await,
         }
     }
+
+    /// The next question, if one waits.
+    pub fn try_next(&mut self) -> Option<Question> {
+        self.questions.try_recv().ok()
+    }
 }
 
 impl Drop for Control {
@@ -261,10 +268,15 @@ async fn converse(stream: UnixStream, progress: Progress, asker: Asker) -> io::R
         Ok(Envelope { command }) => asker.ask(command).await,
         Err(error) => Reply::Error(format!("not a request: {error}")),
     };
-    let mut text = serde_json::to_vec(&reply)?;
-    text.push(b'\n');
+    // Beside the main loop: thousands of servers take a while to write down.
+    let text = tokio::task::spawn_blocking(move || match &reply {
+        Reply::Status(snapshot) => Ok(snapshot.reply()),
+        reply => serde_json::to_vec(reply).map(Bytes::from),
+    });
+    let text = text.await??;
     progress.reached(Stage::Taking).await;
     write.write_all(&text).await?;
+    write.write_all(b"\n").await?;
     write.shutdown().await
 }
 

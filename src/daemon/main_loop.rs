@@ -5,10 +5,12 @@
 //! 3. Signals.
 //! 4. The router's reports: who holds the VIPs; and what it follows.
 //! 5. A reload that has finished reading.
-//! 6. Operators' questions: few at a time, and never so welcome as when a flood of outcomes keeps the loop busy.
-//! 7. Outcomes of probes.
+//! 6. Outcomes of probes.
+//! 7. Questions of operators and of who monitors. Never are they so welcome as when a flood of outcomes keeps the loop
+//!    busy: one at a time has its turn, so that a crowd of them cannot keep outcomes waiting either.
 //! 8. News of this host's addresses and neighbours, and of who answers for VIPs.
 //! 9. The director's own deadline. Every input does what is due, so a flood of outcomes cannot starve it.
+//! 10. The status that somebody asked for, some servers at a time; it has its turn in a flood, too.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,6 +36,7 @@ use super::reload::Reloads;
 use super::router::{self, Handle, News};
 use super::signals::{Order, Signals};
 use super::sink::Sink;
+use super::snapshot::Snapshots;
 use super::startup;
 use super::state_file::RunDirectory;
 use super::sysctls::{self, Keeper, Kernel};
@@ -43,6 +46,7 @@ use crate::director::coupling::HostForwards;
 use crate::director::order::{Change, Selector};
 use crate::director::reconcile::SWEEP_INTERVAL;
 use crate::director::state::State;
+use crate::director::status::Status;
 use crate::director::{Director, Effect, Input};
 use crate::net::sysctl;
 use crate::notify::instance::Scene;
@@ -60,8 +64,8 @@ const HANDS_OVER: &str = "lvsd hands over to the next start, which reads the fil
 const NO_ORDER: &str = "lvsd is ending, the order is not carried out: give it again to the next lvsd";
 /// Longest time a stop waits for the router, whose own limit is shorter.
 const ROUTER_LIMIT: Duration = Duration::from_secs(8);
-/// Longest time a status waits for the router's part.
-const STATUS_LIMIT: Duration = Duration::from_secs(2);
+/// From one turn of those who ask to the next.
+const TURN: Duration = Duration::from_millis(10);
 
 /// Everything the loop owns.
 pub struct Shell {
@@ -75,16 +79,16 @@ pub struct Shell {
     pub level: Option<DirectorLevel>,
     /// When a stop no longer waits for the router; set while it does.
     pub stop_by: Option<Instant>,
-    /// Who waits for a status with the router's part; the control socket bounds how many.
-    pub asking: Vec<oneshot::Sender<Reply>>,
+    /// Makes the status for all who ask.
+    pub snapshots: Snapshots,
+    /// When those who ask have their next turn, whatever else there is to do.
+    pub turn_at: Instant,
     /// Where a status goes that was asked for by a signal.
     pub dumps: Dumps,
     /// The status of that kind that is being written.
     pub dumping: Option<JoinHandle<()>>,
     /// Who waits for the end of a hand-over; the control socket bounds how many.
     pub handing_over: Vec<oneshot::Sender<Reply>>,
-    /// When they are told the last one there is.
-    pub status_by: Option<Instant>,
     /// Talks to the kernel.
     pub actuator: Actuator,
     /// Answers operators.
@@ -141,6 +145,7 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
     loop {
         let mut effects = Vec::new();
         let is_reload = matches!(input, Input::Reload(_));
+        let is_act = is_reload || matches!(input, Input::Order { .. });
         // At the start this says which addresses checks must not leave from, before the first of them does.
         shell.director.handle(clock::now(), input, &mut effects);
         if let Some(host) = shell.watch_host(clock::now()) {
@@ -151,6 +156,10 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
             let mut effects = Vec::new();
             shell.director.handle(clock::now(), Input::Saved(is_saved), &mut effects);
             finished = finished.or(shell.perform(effects, &mut prober));
+        }
+        if is_act {
+            // Who ordered it and looks next sees what became of it.
+            shell.snapshots.forget();
         }
         shell.answer_order();
         if is_reload {
@@ -181,7 +190,10 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
             return is_clean;
         }
         input = loop {
-            let deadlines = [shell.director.deadline(), shell.stop_by, shell.status_by];
+            if let Some(input) = shell.have_turn(&pulse) {
+                break input;
+            }
+            let deadlines = [shell.director.deadline(), shell.stop_by, shell.snapshots.deadline()];
             let deadline = deadlines.into_iter().flatten().fold(pulse.deadline(), Instant::min);
             tokio::select! {
                 biased;
@@ -214,12 +226,12 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                         break Input::Reload(config);
                     }
                 }
+                (run, outcome) = prober.next() => break Input::ProbeDone { run, outcome },
                 question = shell.control.next() => {
                     if let Some(input) = shell.answer(question, &pulse) {
                         break input;
                     }
                 }
-                (run, outcome) = prober.next() => break Input::ProbeDone { run, outcome },
                 news = shell.doors.next() => break news,
                 news = shell.leaks.next() => break news,
                 () = clock::sleep_until(Some(deadline)) => {
@@ -228,11 +240,10 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                         shell.stop_by = None;
                         break Input::Stop;
                     }
-                    if shell.status_by.is_some_and(|at| at <= clock::now()) {
-                        shell.tell_status(&pulse);
-                    }
+                    shell.gather_status(&pulse);
                     break Input::Wake;
                 }
+                () = std::future::ready(()), if shell.snapshots.has_work() => shell.gather_status(&pulse),
             }
             pulse.follow(clock::now(), &shell.body());
         };
@@ -394,22 +405,38 @@ impl Shell {
                 None
             }
             News::Finished => {
-                self.tell_status(pulse);
+                self.snapshots.router_is_known();
+                self.gather_status(pulse);
                 self.stop_by.take().map(|_| Input::Stop)
             }
             News::Status => {
-                self.tell_status(pulse);
+                self.snapshots.router_is_known();
+                self.gather_status(pulse);
                 None
             }
         }
     }
 
-    /// Whoever waits for a status is told it.
-    fn tell_status(&mut self, pulse: &Pulse) {
-        self.status_by = None;
-        for reply in std::mem::take(&mut self.asking) {
-            // Nobody waits for it any more: nothing to tell.
-            let _ = reply.send(Reply::Status(Box::new(self.status(clock::now(), pulse))));
+    /// Those who ask are heard now and then, whatever else there is to do.
+    fn have_turn(&mut self, pulse: &Pulse) -> Option<Input> {
+        let now = clock::now();
+        if now < self.turn_at {
+            return None;
+        }
+        self.turn_at = now + TURN;
+        self.gather_status(pulse);
+        let question = self.control.try_next()?;
+        self.answer(question, pulse)
+    }
+
+    /// Goes on with the status that somebody waits for; whoever does is told it once all is there.
+    fn gather_status(&mut self, pulse: &Pulse) {
+        let now = clock::now();
+        self.snapshots.tidy(now);
+        if self.snapshots.work(now, &self.director) {
+            let director = self.director.status_of(now, self.snapshots.take());
+            let status = self.status(now, pulse, director);
+            self.snapshots.answer(now, status);
         }
     }
 
@@ -514,16 +541,15 @@ impl Shell {
                 self.ordered = Some(Orderer { reply: question.reply, selector, change });
                 return Some(Input::Order { selector, change });
             }
-            Command::Status => match self.router.as_mut().filter(|router| !router.is_finished()) {
-                // As it is now, not as it was a second ago.
-                Some(router) => {
+            Command::Status => {
+                let is_new = self.snapshots.ask(now, question.reply);
+                if let Some(router) = self.router.as_mut().filter(|router| is_new && !router.is_finished()) {
+                    // As it is now, not as it was a second ago.
                     router.ask();
-                    self.status_by.get_or_insert(now + STATUS_LIMIT);
-                    self.asking.push(question.reply);
-                    return None;
+                    self.snapshots.await_router(now);
                 }
-                None => Reply::Status(Box::new(self.status(now, pulse))),
-            },
+                return None;
+            }
             Command::HandOver if self.is_ending() => Reply::Error("lvsd is ending".to_owned()),
             Command::HandOver => {
                 info!("handing over, everything stays in the kernel");
@@ -543,7 +569,7 @@ impl Shell {
         None
     }
 
-    fn status(&self, now: Instant, pulse: &Pulse) -> DaemonStatus {
+    fn status(&self, now: Instant, pulse: &Pulse, director: Status) -> DaemonStatus {
         let (reloads_accepted, reloads_rejected) = self.reloads.counts();
         DaemonStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -557,7 +583,7 @@ impl Shell {
             reloads_accepted,
             reloads_rejected,
             mail: self.sink.mail_status(now),
-            director: self.director.status(now),
+            director,
             router: self.router.as_ref().and_then(|router| router.status().cloned()),
         }
     }

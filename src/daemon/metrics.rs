@@ -159,7 +159,8 @@ fn real_server_families(text: &mut Exposition, servers: &[(Labels, &RealServerSt
     let rows: &[Row<RealServerStatus>] = &[
         ("up", Gauge, "1 while the real server counts as up.", |s| flag(s.is_up)),
         ("state_age_seconds", Gauge, "Seconds since it went up or down.", |s| Some(s.since_seconds)),
-        ("weight", Gauge, "Configured weight.", |s| Some(s.weight.into())),
+        ("weight", Gauge, "Weight while it serves: as ordered by an operator, else as configured.", |s| Some(s.weight.into())),
+        ("configured_weight", Gauge, "Weight by configuration.", |s| Some(s.configured_weight.into())),
         ("kernel_weight", Gauge, "Weight in the kernel; absent while it is not there.", |s| Some(s.kernel_weight?.into())),
         ("ordered", Gauge, "1 while an operator's order holds: drain, disable, weight.", |s| flag(s.order.is_some())),
         ("active_connections", Gauge, "Established connections.", |s| Some(s.connections.active.into())),

@@ -40,6 +40,7 @@ mod serve;
 pub mod signals;
 pub mod sink;
 mod smtp;
+pub mod snapshot;
 mod sources;
 pub mod startup;
 pub mod state_file;

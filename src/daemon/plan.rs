@@ -56,7 +56,7 @@ pub struct Plan {
 pub fn plan(mut config: Config, run_dir: &Path, socket: &Path) -> Result<Plan, Failure> {
     let now = clock::now();
     let daemon = match control::ask(socket, Command::Status) {
-        Ok(Reply::Status(status)) => Some(*status),
+        Ok(Reply::Status(status)) => Some(status.into_status()),
         // Nobody there, or nobody who answers: what is known otherwise must do.
         _ => None,
     };

@@ -142,12 +142,11 @@ impl Pulse {
 
     /// What is wrong with the daemon itself.
     pub fn trouble(&self, now: Instant, body: &Body<'_>) -> Option<String> {
-        let vitals = body.director.vitals(now);
         let signs = Signs {
             is_ending: body.director.is_ending(),
             is_ready: body.director.is_ready(),
-            kernel_trouble: vitals.kernel_trouble,
-            overdue: vitals.overdue,
+            kernel_trouble: body.director.kernel_trouble().map(str::to_owned),
+            overdue: body.director.overdue(now),
             kernel_busy: body.actuator.busy_for(now),
             router_silent: body.router_silent_for(now),
             unsettled: self.unsettled_since.map(|since| now.since(since)).unwrap_or_default(),

@@ -24,6 +24,7 @@ use super::process;
 use super::reload::Reloads;
 use super::signals::Signals;
 use super::sink::Sink;
+use super::snapshot::Snapshots;
 use super::state_file::{self, RunDirectory};
 use super::sysctls::{self, Keeper, Kernel};
 use super::trackers::Trackers;
@@ -267,7 +268,8 @@ async fn direct(
         guardian,
         level: None,
         stop_by: None,
-        asking: Vec::new(),
+        snapshots: Snapshots::default(),
+        turn_at: now,
         dumps: Dumps {
             run_dir: options.run_dir.clone(),
             keepalived: options.keepalived_dumps.clone(),
@@ -275,7 +277,6 @@ async fn direct(
         },
         dumping: None,
         handing_over: Vec::new(),
-        status_by: None,
         actuator: Actuator::new(backend, open_kernel),
         control,
         run_dir,

@@ -22,9 +22,9 @@ use tokio::sync::oneshot;
 use tracing::info;
 
 use super::admission::{Limits, Stage};
-use super::control::{Asker, Command, DaemonStatus, Reply};
-use super::metrics;
+use super::control::{Asker, Command, Reply};
 use super::serve::{Progress, serve};
+use super::snapshot::Snapshot;
 use crate::text;
 
 /// Connections at one time.
@@ -104,8 +104,8 @@ async fn answer(asker: &Asker, method: &Method, path: &str) -> Response<Full<Byt
         return response;
     }
     match path {
-        "/metrics" => with_status(asker, EXPOSITION, metrics::render).await,
-        "/status" => with_status(asker, JSON, DaemonStatus::to_json).await,
+        "/metrics" => with_status(asker, EXPOSITION, Snapshot::exposition).await,
+        "/status" => with_status(asker, JSON, Snapshot::json).await,
         "/healthz" => match asker.ask(Command::Health).await {
             Reply::Health(None) => reply(StatusCode::OK, TEXT, "ok\n"),
             Reply::Health(Some(trouble)) => unavailable(&trouble),
@@ -119,7 +119,7 @@ async fn answer(asker: &Asker, method: &Method, path: &str) -> Response<Full<Byt
 async fn with_status(
     asker: &Asker,
     form: &'static str,
-    write: fn(&DaemonStatus) -> String,
+    write: fn(&Snapshot) -> Bytes,
 ) -> Response<Full<Bytes>> {
     let status = match asker.ask(Command::Status).await {
         Reply::Status(status) => status,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Bound;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -154,6 +155,9 @@ pub struct RealServerStatus {
     pub order: Option<String>,
     /// Weight while it serves: the configured one, unless an operator gave another.
     pub weight: u32,
+    /// Weight by configuration.
+    #[serde(default)]
+    pub configured_weight: u32,
     /// Weight in the kernel, as last read; None when it is not there.
     pub kernel_weight: Option<u32>,
     /// Live connections in the kernel, as last read.
@@ -256,6 +260,22 @@ pub struct AttemptStory {
     pub outcome: Outcome,
 }
 
+/// A status that is being made: of thousands of real servers some at a time.
+#[derive(Debug)]
+pub struct Gathering {
+    virtual_servers: Vec<VirtualServerStatus>,
+    /// The last one is to be completed behind this real server.
+    within: Option<Bound<SocketAddr>>,
+    /// The next virtual server is behind this one.
+    next: Bound<VirtualServerId>,
+}
+
+impl Default for Gathering {
+    fn default() -> Gathering {
+        Gathering { virtual_servers: Vec::new(), within: None, next: Bound::Unbounded }
+    }
+}
+
 impl Director {
     /// Everything known about the health of the selected real servers.
     pub fn stories(&self, now: Instant, selector: &Selector) -> Vec<RealServerStory> {
@@ -272,8 +292,46 @@ impl Director {
         self.select(selector).into_iter().filter_map(story).collect()
     }
 
+    /// Looks at `most` more virtual and real servers; true once all were looked at. The configuration must stay the same
+    /// meanwhile.
+    pub fn gather(&self, now: Instant, gathering: &mut Gathering, mut most: usize) -> bool {
+        loop {
+            let Some((id, pool)) = self.pools.range((gathering.next, Bound::Unbounded)).next() else {
+                return true;
+            };
+            if most == 0 {
+                return false;
+            }
+            let seen = self.seen(pool);
+            let actual = seen.as_deref();
+            let after = *gathering.within.get_or_insert_with(|| {
+                gathering.virtual_servers.push(self.virtual_server_status(now, pool, actual));
+                Bound::Unbounded
+            });
+            most -= 1;
+            let Some(server) = gathering.virtual_servers.last_mut() else { return true };
+            for (at, member) in pool.members.range((after, Bound::Unbounded)) {
+                if most == 0 {
+                    return false;
+                }
+                most -= 1;
+                server.real_servers.push(self.real_server_status(now, *id, member, actual));
+                gathering.within = Some(Bound::Excluded(*at));
+            }
+            gathering.within = None;
+            gathering.next = Bound::Excluded(*id);
+        }
+    }
+
     /// The director as an operator sees it at `now`.
     pub fn status(&self, now: Instant) -> Status {
+        let mut gathering = Gathering::default();
+        self.gather(now, &mut gathering, usize::MAX);
+        self.status_of(now, gathering)
+    }
+
+    /// The same, of what was gathered.
+    pub fn status_of(&self, now: Instant, gathering: Gathering) -> Status {
         let foreign = self.reconciler.foreign().iter();
         let tally = self.reconciler.tally();
         Status {
@@ -283,7 +341,7 @@ impl Director {
             cannot_mark: self.places.cannot_mark(),
             is_ipvs_used: self.reconciler.is_needed(),
             kernel_trouble: self.reconciler.kernel_trouble().map(str::to_owned),
-            virtual_servers: self.pools.values().map(|pool| self.virtual_server_status(now, pool)).collect(),
+            virtual_servers: gathering.virtual_servers,
             foreign_services: foreign.map(|key| super::desired::virtual_server_id(*key)).collect(),
             drift_repaired: tally.drift_repaired,
             last_drift: tally.last_drift.as_ref().map(|drift| DriftStatus {
@@ -309,10 +367,14 @@ impl Director {
         self.places.owner(key)
     }
 
-    fn virtual_server_status(&self, now: Instant, pool: &Pool) -> VirtualServerStatus {
+    /// Without its real servers.
+    fn virtual_server_status(
+        &self,
+        now: Instant,
+        pool: &Pool,
+        actual: Option<&ServiceEntry>,
+    ) -> VirtualServerStatus {
         let key = pool.key();
-        let seen = self.seen(pool);
-        let actual = seen.as_deref();
         let degraded = self.reconciler.trouble(&key);
         let sorry_server = pool.server.sorry_server.map(|sorry| SorryServerStatus {
             sorry_server: sorry.address,
@@ -334,11 +396,7 @@ impl Director {
             is_in_kernel: actual.is_some(),
             stats: actual.map(|a| a.stats).unwrap_or_default(),
             sample_age_seconds: self.reconciler.sampled(&key).map(|at| now.since(at).as_secs()),
-            real_servers: pool
-                .members
-                .values()
-                .map(|m| self.real_server_status(now, pool.server.id, m, actual))
-                .collect(),
+            real_servers: Vec::with_capacity(pool.members.len()),
             sorry_server,
             leaving: pool.leaving.keys().copied().collect(),
             staying: pool.staying.keys().copied().collect(),
@@ -375,6 +433,7 @@ impl Director {
             forwarding: member.real_server.forwarding,
             order: (!member.order.is_none()).then(|| member.order.to_string()),
             weight: member.weight(),
+            configured_weight: member.real_server.weight,
             kernel_weight: entry.map(|d| d.destination.weight),
             connections: entry.map(|d| d.connections).unwrap_or_default(),
             stats: entry.map(|d| d.stats).unwrap_or_default(),

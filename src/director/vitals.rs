@@ -43,6 +43,16 @@ impl Director {
         }
     }
 
+    /// How late the latest check is to begin or to end.
+    pub fn overdue(&self, now: Instant) -> Duration {
+        self.checkers.overdue(now)
+    }
+
+    /// Why the kernel does not answer, or refuses a setting, while it does.
+    pub fn kernel_trouble(&self) -> Option<&str> {
+        self.reconciler.kernel_trouble()
+    }
+
     /// Whether the kernel holds what it should, as far as is known.
     pub fn is_settled(&self) -> bool {
         self.reconciler.is_settled()
