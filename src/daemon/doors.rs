@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -33,7 +34,9 @@ const TIDY_AFTER: Duration = Duration::from_secs(1);
 pub struct DoorKeeper {
     watch: Option<Watch>,
     hears_neighbours: bool,
-    markings: Vec<Marking>,
+    markings: Arc<Vec<Marking>>,
+    /// The peers of all of them.
+    peers: BTreeSet<IpAddr>,
     /// None while a job has it.
     memory: Option<Memory>,
     job: Option<JoinHandle<(Memory, Found)>>,
@@ -79,7 +82,8 @@ impl DoorKeeper {
         let mut keeper = DoorKeeper {
             watch: None,
             hears_neighbours: false,
-            markings: Vec::new(),
+            markings: Arc::default(),
+            peers: BTreeSet::new(),
             memory: None,
             job: None,
             look_at: None,
@@ -101,7 +105,8 @@ impl DoorKeeper {
 
     /// Marks these packets from now on, and no others.
     pub fn want(&mut self, markings: Vec<Marking>) {
-        self.markings = markings;
+        self.peers = markings.iter().flat_map(|marking| &marking.peers).copied().collect();
+        self.markings = Arc::new(markings);
         if self.hears_neighbours == self.markings.is_empty() {
             self.hear();
         }
@@ -165,7 +170,7 @@ impl DoorKeeper {
         }
         self.look_at = None;
         let mut memory = self.memory.take().unwrap_or_default();
-        let markings = self.markings.clone();
+        let markings = Arc::clone(&self.markings);
         self.job = Some(tokio::task::spawn_blocking(move || {
             let found = memory.look(Some(&markings));
             (memory, found)
@@ -191,8 +196,8 @@ impl DoorKeeper {
     fn matters(&mut self, news: &News) -> bool {
         let matters = match news {
             News::Neighbour(heard) => {
-                let is_peer = self.markings.iter().any(|marking| marking.peers.contains(&heard.ip));
-                is_peer && !self.known_macs.get(&heard.ip).is_some_and(|macs| macs.contains(&heard.mac))
+                self.peers.contains(&heard.ip)
+                    && !self.known_macs.get(&heard.ip).is_some_and(|macs| macs.contains(&heard.mac))
             }
             News::Link(link) => self.host.as_ref().is_none_or(|host| {
                 host.links.get(&link.index) != Some(link) && host.addresses.of(link.index).next().is_some()
