@@ -362,7 +362,12 @@ impl Pool {
     ) {
         let is_cut = |at: &SocketAddr| down.contains(at) || self.members.get(at).is_some_and(Member::is_cut);
         let server = self.server.id;
+        let ordered = |at: &SocketAddr| match self.members.get(at)?.order.standing {
+            Standing::Drained { deadline } => Some(deadline),
+            Standing::Free | Standing::Disabled => None,
+        };
         self.leaving.retain(|at, leaving| {
+            leaving.deadline = ordered(at).unwrap_or(leaving.deadline);
             let is_over = now >= leaving.deadline;
             if is_over {
                 events.push(Event::Left { virtual_server: server, real_server: *at, cut: leaving.active });
@@ -374,15 +379,11 @@ impl Pool {
             return;
         }
         for (at, previous) in &self.desired.destinations {
-            if previous.weight > 0 && !wanted.contains_key(at) && !is_cut(at) {
+            // One that was ordered to have left by now does so at once.
+            let deadline = ordered(at).unwrap_or(now + DRAIN_DEADLINE);
+            if previous.weight > 0 && !wanted.contains_key(at) && !is_cut(at) && deadline > now {
                 let destination = Destination { weight: 0, ..*previous };
-                let leaving = Leaving::new(destination, now + DRAIN_DEADLINE);
-                self.leaving.entry(*at).or_insert(leaving);
-            }
-        }
-        for (at, leaving) in &mut self.leaving {
-            if let Some(Standing::Drained { deadline }) = self.members.get(at).map(|m| m.order.standing) {
-                leaving.deadline = deadline;
+                self.leaving.entry(*at).or_insert(Leaving::new(destination, deadline));
             }
         }
     }

@@ -123,7 +123,7 @@ fn a_server_that_cannot_be_asked_for_long_keeps_its_verdict_and_that_is_an_event
     assert_eq!(
         stale,
         [
-            "10.1.0.2:80 could not be checked for 10 s (TCP_CHECK): it still counts as up, and clients may be sent to a \
+            "10.1.0.2:80 could not be checked for 8 s (TCP_CHECK): it still counts as up, and clients may be sent to a \
           dead server: no file descriptors left"
         ]
     );
