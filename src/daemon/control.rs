@@ -31,7 +31,7 @@ const REPLY_LIMIT: u64 = 256 << 20;
 /// Longest time a conversation may take.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Conversations at one time; further ones wait in the socket's backlog while all of these have asked something.
-const CONVERSATIONS: Limits = Limits { all: 16, of_peer: 16 };
+const CONVERSATIONS: Limits = Limits { all: 16, of_peer: usize::MAX };
 /// Longest time the end of the process waits until the last answers are written.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
