@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileTypeExt;
-use std::path::PathBuf;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 use tokio::io::AsyncWrite;
 use tokio::net::unix::pipe::Sender;
 use tokio::sync::oneshot;
@@ -20,7 +19,7 @@ use tracing::{info, warn};
 use super::clock;
 use crate::notify::backlog::Backlog;
 use crate::notify::telling::{Audience, Line};
-use crate::script::{Command, Launch, Runner};
+use crate::script::{Account, Command, Launch, Runner};
 use crate::vrrp::settings::Fifo;
 
 /// Before a reader that ended is started again, doubled each time it ends at once.
@@ -254,17 +253,33 @@ fn make(fifo: &Fifo) -> io::Result<(OwnedFd, bool)> {
         Err(rustix::io::Errno::EXIST) => false,
         Err(error) => return Err(error.into()),
     };
-    if is_made {
-        let owner = Command { words: Vec::new(), user: fifo.user.clone(), group: fifo.group.clone() };
-        if let Some(account) = crate::script::account(&owner).map_err(io::Error::other)? {
-            std::os::unix::fs::chown(path, Some(account.uid), Some(account.gid))?;
-        }
-    }
-    if !fs::metadata(path)?.file_type().is_fifo() {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "it is there already, and is no FIFO"));
+    let owner = Command { words: Vec::new(), user: fifo.user.clone(), group: fifo.group.clone() };
+    let owner = if is_made { crate::script::account(&owner).map_err(io::Error::other)? } else { None };
+    Ok((take(path, owner)?, is_made))
+}
+
+/// Opens the FIFO at a path, and gives it to somebody where it was made for him.
+fn take(path: &Path, owner: Option<Account>) -> io::Result<OwnedFd> {
+    let refused = |why| Err(io::Error::new(ErrorKind::InvalidInput, why));
+    // From here on it is this one, whatever others make of the path: a file that is only looked at is not opened.
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let looked_at = rustix::fs::open(path, flags, Mode::empty())?;
+    let found = rustix::fs::fstat(&looked_at)?;
+    match FileType::from_raw_mode(found.st_mode) {
+        FileType::Fifo => {}
+        FileType::Symlink => return refused("it is a symbolic link: name the FIFO itself"),
+        _ => return refused("it is there already, and is no FIFO"),
     }
     let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    Ok((rustix::fs::open(path, flags, Mode::empty())?, is_made))
+    let fd = rustix::fs::open(format!("/proc/self/fd/{}", looked_at.as_raw_fd()), flags, Mode::empty())?;
+    if let Some(owner) = owner {
+        if found.st_uid != rustix::process::geteuid().as_raw() || found.st_nlink != 1 {
+            return refused("somebody else has put another one in its place");
+        }
+        let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+        rustix::fs::fchown(&fd, Some(uid), Some(gid))?;
+    }
+    Ok(fd)
 }
 
 /// Runs a reader again and again, until it is to end.

@@ -117,7 +117,9 @@ impl Drop for Process {
 /// The program's file: as written, or in PATH.
 fn find(program: &str) -> Result<PathBuf, NotBegun> {
     if program.contains('/') {
-        return runnable(Path::new(program)).map(|()| PathBuf::from(program));
+        // It is executed from there, wherever the daemon itself was started.
+        let program = Path::new("/").join(program);
+        return runnable(&program).map(|()| program);
     }
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
     let found = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|p| runnable(p).is_ok());

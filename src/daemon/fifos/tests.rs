@@ -112,6 +112,43 @@ async fn a_reader_gets_the_path_last_and_is_started_again() {
 }
 
 #[test]
+fn what_somebody_puts_in_the_place_of_a_fifo_is_neither_opened_nor_given_away() {
+    use std::os::unix::fs::{MetadataExt, chown, symlink};
+    let folder = Folder::new("swapped");
+    let path = folder.fifo().path;
+    let mkfifo = |path: &Path| {
+        rustix::fs::mknodat(rustix::fs::CWD, path, FileType::Fifo, Mode::from_raw_mode(0o644), 0).unwrap();
+    };
+    let to = Account { uid: 12345, gid: 12345 };
+    let victim = folder.0.join("victim");
+    let uid = || fs::metadata(&victim).unwrap().uid();
+    let refused = |owner| take(&path, owner).unwrap_err().to_string();
+    let own = rustix::process::geteuid().as_raw();
+
+    fs::write(&victim, "precious").unwrap();
+    symlink(&victim, &path).unwrap();
+    assert_eq!(refused(Some(to)), "it is a symbolic link: name the FIFO itself");
+    fs::remove_file(&victim).unwrap();
+    mkfifo(&victim);
+    assert_eq!(refused(None), "it is a symbolic link: name the FIFO itself");
+    fs::remove_file(&path).unwrap();
+    fs::hard_link(&victim, &path).unwrap();
+    assert_eq!(refused(Some(to)), "somebody else has put another one in its place");
+    assert_eq!(uid(), own);
+    fs::remove_file(&path).unwrap();
+    mkfifo(&path);
+    // The rest is root's.
+    if chown(&path, Some(54321), None).is_ok() {
+        assert_eq!(refused(Some(to)), "somebody else has put another one in its place");
+        fs::remove_file(&path).unwrap();
+        mkfifo(&path);
+        take(&path, Some(to)).unwrap();
+        let made = fs::metadata(&path).unwrap();
+        assert_eq!((made.uid(), made.gid()), (12345, 12345));
+    }
+}
+
+#[test]
 fn one_named_for_both_kinds_gets_both() {
     let fifo = |path: &str| Fifo { path: path.into(), user: None, group: None, reader: None };
     let all = wanted(&[fifo("/v"), fifo("/both")], &[fifo("/l"), fifo("/both")]);
