@@ -38,9 +38,13 @@ impl SocketArguments {
                         (Exit::Unavailable, "is lvsd running? Another --run-dir or --control may be needed")
                     }
                     ErrorKind::PermissionDenied => (Exit::Permission, "run as root"),
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut => (
+                        Exit::Unavailable,
+                        "what was asked is dropped, unless lvsd has begun it: see `lvsd status`",
+                    ),
                     _ => (Exit::Unavailable, "lvsd runs but does not answer as it should"),
                 };
-                complain(&format!("{}: {error}; {next}", path.display()));
+                complain(&format!("{}: {}; {next}", path.display(), control::unanswered(&error)));
                 Err(exit)
             }
         }

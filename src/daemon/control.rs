@@ -2,12 +2,17 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream as BlockingStream;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::{UnixListener as BlockingListener, UnixStream as BlockingStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -15,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::admission::{Limits, Stage};
+use super::clock;
 use super::mails::MailStatus;
 use super::serve::{Progress, serve};
 use super::snapshot::Snapshot;
@@ -22,6 +28,7 @@ use crate::config::changes::Change;
 use crate::director::checkers::Subscriber;
 use crate::director::order::{self, Selector};
 use crate::director::status::{RealServerStory, Status};
+use crate::time::Instant;
 use crate::vrrp::status::Status as RouterStatus;
 
 /// Longest request, in bytes.
@@ -30,6 +37,8 @@ const REQUEST_LIMIT: u64 = 64 << 10;
 const REPLY_LIMIT: u64 = 256 << 20;
 /// Longest time a conversation may take.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
+/// Connections that wait to be accepted; further ones wait to be let in.
+const BACKLOG: i32 = 128;
 /// Conversations at one time; further ones wait in the socket's backlog while all of these have asked something.
 const CONVERSATIONS: Limits = Limits { all: 16, of_peer: usize::MAX };
 /// Longest time the end of the process waits until the last answers are written.
@@ -64,6 +73,9 @@ pub enum Command {
 #[derive(Serialize, Deserialize)]
 struct Envelope {
     command: Command,
+    /// Until when its client waits: by the monotonic clock, which is the same for all processes of a machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by: Option<Instant>,
 }
 
 /// What comes back.
@@ -169,6 +181,35 @@ pub struct Question {
     pub command: Command,
     /// Where the reply goes.
     pub reply: oneshot::Sender<Reply>,
+    /// Who asks; None: the daemon itself.
+    pub client: Option<Client>,
+}
+
+/// A client of the control socket.
+#[derive(Debug)]
+pub struct Client {
+    /// Until when it waits.
+    by: Option<Instant>,
+    /// Its connection; None when there are no descriptors to hold on to it.
+    stream: Option<OwnedFd>,
+}
+
+impl Question {
+    /// Whether anybody still waits for what is asked. An order that is carried out long after its client gave up, as by
+    /// a daemon that was stopped meanwhile, surprises whoever has done something else by then.
+    pub fn is_awaited(&self, now: Instant) -> bool {
+        let client = self.client.as_ref();
+        let is_late = client.and_then(|client| client.by).is_some_and(|by| now > by);
+        let is_gone = client.and_then(|client| client.stream.as_ref()).is_some_and(has_hung_up);
+        !self.reply.is_closed() && !is_late && !is_gone
+    }
+}
+
+/// Whether the other side has closed its connection; one that only sends no more still waits.
+fn has_hung_up(stream: &impl AsFd) -> bool {
+    let mut all = [PollFd::new(stream, PollFlags::empty())];
+    let is_told = poll(&mut all, Some(&Timespec::default())).is_ok();
+    is_told && all.iter().any(|fd| fd.revents().intersects(PollFlags::HUP | PollFlags::ERR))
 }
 
 /// Asks the main loop from within the daemon.
@@ -178,8 +219,12 @@ pub struct Asker(mpsc::Sender<Question>);
 impl Asker {
     /// Asks, and waits for the reply.
     pub async fn ask(&self, command: Command) -> Reply {
+        self.ask_for(None, command).await
+    }
+
+    async fn ask_for(&self, client: Option<Client>, command: Command) -> Reply {
         let (reply, answer) = oneshot::channel();
-        let _ = self.0.send(Question { command, reply }).await;
+        let _ = self.0.send(Question { command, reply, client }).await;
         answer.await.unwrap_or_else(|_| Reply::Error("lvsd is about to exit".to_owned()))
     }
 }
@@ -191,6 +236,8 @@ pub struct Control {
     asker: Asker,
     end: Option<oneshot::Sender<()>>,
     conversations: JoinHandle<()>,
+    /// The socket's file: its device and inode.
+    file: (u64, u64),
 }
 
 impl Control {
@@ -199,20 +246,29 @@ impl Control {
     /// # Errors
     /// When somebody listens there, or the socket cannot be made.
     pub fn listen(path: &Path) -> io::Result<Control> {
-        remove_stale(path)?;
-        let listener = UnixListener::bind(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        let (listener, file) = bind(path)?;
         // Full: the conversations wait, which their time limit bounds.
         let (sender, questions) = mpsc::channel(CONVERSATIONS.all);
         let asker = Asker(sender);
-        let (end, ended) = oneshot::channel();
-        let asked = asker.clone();
-        let converse = move |stream, progress| {
-            let conversation = tokio::time::timeout(TIME_LIMIT, converse(stream, progress, asked.clone()));
-            async move { conversation.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) }
-        };
-        let conversations = tokio::spawn(serve("control socket", listener, CONVERSATIONS, ended, converse));
-        Ok(Control { path: path.to_owned(), questions, asker, end: Some(end), conversations })
+        let (end, conversations) = converse_over(listener, asker.clone());
+        Ok(Control { path: path.to_owned(), questions, asker, end: Some(end), conversations, file })
+    }
+
+    /// Listens again where somebody deleted or replaced the socket's file; whether that was so.
+    ///
+    /// # Errors
+    /// As [`Control::listen`].
+    pub fn keep(&mut self) -> io::Result<bool> {
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.file) {
+            return Ok(false);
+        }
+        let (listener, file) = bind(&self.path)?;
+        self.file = file;
+        let end;
+        (end, self.conversations) = converse_over(listener, self.asker.clone());
+        // Whoever has asked something over the one before is still answered.
+        let _ = self.end.replace(end).map(|end| end.send(()));
+        Ok(true)
     }
 
     /// For others within the daemon who ask what operators ask.
@@ -249,14 +305,45 @@ impl Drop for Control {
     }
 }
 
+/// A socket that listens, and its file's device and inode.
+fn bind(path: &Path) -> io::Result<(UnixListener, (u64, u64))> {
+    remove_stale(path)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    // Linux gives the file the mode of the socket: there is no moment in which anybody else may connect.
+    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    net::listen(&socket, BACKLOG)?;
+    let found = fs::symlink_metadata(path)?;
+    Ok((UnixListener::from_std(BlockingListener::from(socket))?, (found.dev(), found.ino())))
+}
+
 fn remove_stale(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
         Ok(found) if !found.file_type().is_socket() => Err(io::Error::other("it exists and is no socket")),
-        Ok(_) if BlockingStream::connect(path).is_ok() => Err(io::Error::other("somebody listens there")),
+        Ok(_) if is_listened_to(path) => Err(io::Error::other("somebody listens there")),
         Ok(_) => fs::remove_file(path),
     }
+}
+
+/// Whether somebody does, who need not accept just now.
+fn is_listened_to(path: &Path) -> bool {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let connected = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+        .and_then(|socket| net::connect(&socket, &SocketAddrUnix::new(path)?));
+    matches!(connected, Ok(()) | Err(Errno::AGAIN))
+}
+
+/// Holds conversations over a socket, until told to end.
+fn converse_over(listener: UnixListener, asker: Asker) -> (oneshot::Sender<()>, JoinHandle<()>) {
+    let (end, ended) = oneshot::channel();
+    let converse = move |stream, progress| {
+        let conversation = tokio::time::timeout(TIME_LIMIT, converse(stream, progress, asker.clone()));
+        async move { conversation.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) }
+    };
+    (end, tokio::spawn(serve("control socket", listener, CONVERSATIONS, ended, converse)))
 }
 
 async fn converse(stream: UnixStream, progress: Progress, asker: Asker) -> io::Result<()> {
@@ -265,7 +352,10 @@ async fn converse(stream: UnixStream, progress: Progress, asker: Asker) -> io::R
     BufReader::new(read.take(REQUEST_LIMIT)).read_until(b'\n', &mut line).await?;
     progress.reached(Stage::Waiting).await;
     let reply = match serde_json::from_slice::<Envelope>(&line) {
-        Ok(Envelope { command }) => asker.ask(command).await,
+        Ok(Envelope { by, command }) => {
+            let stream = write.as_ref().as_fd().try_clone_to_owned().ok();
+            asker.ask_for(Some(Client { by, stream }), command).await
+        }
         Err(error) => Reply::Error(format!("not a request: {error}")),
     };
     // Beside the main loop: thousands of servers take a while to write down.
@@ -280,19 +370,110 @@ async fn converse(stream: UnixStream, progress: Progress, asker: Asker) -> io::R
     write.shutdown().await
 }
 
+/// Why nobody answered, in words.
+pub fn unanswered(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such socket".to_owned(),
+        io::ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
+        io::ErrorKind::PermissionDenied => "not permitted to ask".to_owned(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            format!("it does not answer within {} seconds", TIME_LIMIT.as_secs())
+        }
+        _ => error.to_string(),
+    }
+}
+
 /// Asks the daemon at `path`; blocking, at most 10 s.
 ///
 /// # Errors
 /// When nobody listens there, or the reply is late or makes no sense.
 pub fn ask(path: &Path, command: Command) -> io::Result<Reply> {
     use std::io::{Read, Write};
-    let mut stream = BlockingStream::connect(path)?;
-    stream.set_read_timeout(Some(TIME_LIMIT))?;
-    stream.set_write_timeout(Some(TIME_LIMIT))?;
-    let mut text = serde_json::to_vec(&Envelope { command })?;
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    socket.set_read_timeout(Some(TIME_LIMIT))?;
+    // A daemon that accepts nobody is not waited for without limit either.
+    socket.set_write_timeout(Some(TIME_LIMIT))?;
+    let by = Some(clock::now() + TIME_LIMIT);
+    socket.connect(&socket2::SockAddr::unix(path)?)?;
+    let mut stream = BlockingStream::from(OwnedFd::from(socket));
+    let mut text = serde_json::to_vec(&Envelope { command, by })?;
     text.push(b'\n');
     stream.write_all(&text)?;
     let mut reply = Vec::new();
     stream.take(REPLY_LIMIT).read_to_end(&mut reply)?;
     Ok(serde_json::from_slice(&reply)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let path = std::env::temp_dir().join(format!("lvsd-control-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&path);
+            fs::create_dir_all(&path).unwrap();
+            Folder(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn send(path: &Path, by: Option<Instant>, command: Command) -> BlockingStream {
+        let mut stream = BlockingStream::connect(path).unwrap();
+        let mut text = serde_json::to_vec(&Envelope { command, by }).unwrap();
+        text.push(b'\n');
+        stream.write_all(&text).unwrap();
+        stream
+    }
+
+    #[tokio::test]
+    async fn nobody_awaits_what_a_client_asked_who_has_gone_or_waited_no_longer() {
+        let folder = Folder::new("gone");
+        let path = folder.0.join("control.sock");
+        let mut control = Control::listen(&path).unwrap();
+        assert_eq!(fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        // All of them were sent while this daemon was stopped.
+        let now = clock::now();
+        let (gone, late) =
+            (Command::Reload { allow_removal: true }, Command::Reload { allow_removal: false });
+        drop(send(&path, Some(now + TIME_LIMIT), gone));
+        let sends_no_more = send(&path, Some(now + TIME_LIMIT), Command::Health);
+        sends_no_more.shutdown(std::net::Shutdown::Write).unwrap();
+        let _says_no_time = send(&path, None, Command::Status);
+        let _late = send(&path, Some(now), late);
+        for _ in 0..4 {
+            let question = control.next().await;
+            let is_awaited = question.is_awaited(now + Duration::from_millis(1));
+            assert_eq!(is_awaited, ![gone, late].contains(&question.command), "{:?}", question.command);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_was_deleted_is_there_again_and_another_s_is_not_taken() {
+        let folder = Folder::new("deleted");
+        let path = folder.0.join("control.sock");
+        let mut control = Control::listen(&path).unwrap();
+        assert!(!control.keep().unwrap());
+        assert!(Control::listen(&path).is_err(), "it is listened to");
+        fs::remove_file(&path).unwrap();
+        assert!(BlockingStream::connect(&path).is_err());
+        assert!(control.keep().unwrap());
+        let _client = send(&path, None, Command::HandOver);
+        assert_eq!(control.next().await.command, Command::HandOver);
+        fs::remove_file(&path).unwrap();
+        let another = BlockingListener::bind(&path).unwrap();
+        assert!(control.keep().is_err());
+        drop(another);
+        assert!(control.keep().unwrap(), "nobody listens there any more");
+    }
 }

@@ -38,7 +38,7 @@ use super::signals::{Order, Signals};
 use super::sink::Sink;
 use super::snapshot::Snapshots;
 use super::startup;
-use super::state_file::RunDirectory;
+use super::state_file::{Kept, RunDirectory};
 use super::sysctls::{self, Keeper, Kernel};
 use super::trackers::Trackers;
 use crate::config::{Config, VirtualServer};
@@ -113,8 +113,10 @@ pub struct Shell {
     pub before: Option<Arc<Settings>>,
     /// When the daemon started.
     pub started_at: Instant,
-    /// When the kernel's settings are next looked at.
+    /// When the kernel's settings, and the run directory, are next looked at.
     pub watch_at: Instant,
+    /// Why what somebody deleted in the run directory is not there again.
+    pub lost: Option<String>,
     /// What was found of forwarding.
     pub forwards: Option<HostForwards>,
     /// Whether clients that the kernel knows by persistence are to be sent elsewhere.
@@ -338,10 +340,43 @@ impl Shell {
         }
         self.watch_at = now + SWEEP_INTERVAL;
         self.sysctls.keep();
+        self.keep_run_dir();
         let is_on = |name| sysctl::read(name).map_or(true, |value| value != "0");
         let host =
             HostForwards { ipv4: is_on("net.ipv4.ip_forward"), ipv6: is_on("net.ipv6.conf.all.forwarding") };
         (self.forwards.replace(host) != Some(host)).then_some(host)
+    }
+
+    /// Somebody may delete the run directory, or what is in it: nothing announces that either.
+    fn keep_run_dir(&mut self) {
+        let is_anew = match self.run_dir.keep() {
+            Ok(Kept::AsItWas) => false,
+            Ok(Kept::MadeAnew) => true,
+            Err(error) => return self.complain(&error.to_string()),
+        };
+        if is_anew {
+            warn!(
+                "the run directory, or its lock, was deleted or replaced: it is made anew, and the state saved"
+            );
+            self.sysctls.remember();
+            self.save(self.director.state());
+        }
+        match self.control.keep() {
+            Ok(false) => self.lost = None,
+            Ok(true) => {
+                self.lost = None;
+                warn!("the control socket was deleted or replaced: it is there again");
+            }
+            Err(error) => self.complain(&format!("control socket: {error}: commands do not reach this lvsd")),
+        }
+    }
+
+    /// Once, until it is something else.
+    fn complain(&mut self, trouble: &str) {
+        if self.lost.as_deref() != Some(trouble) {
+            error!("{trouble}");
+            self.lost = Some(trouble.to_owned());
+        }
     }
 
     /// What an order by signal means for the director; a reload is read first.
@@ -446,7 +481,7 @@ impl Shell {
             return;
         }
         let (reply, answer) = oneshot::channel();
-        self.answer(Question { command: Command::Status, reply }, pulse);
+        self.answer(Question { command: Command::Status, reply, client: None }, pulse);
         let dumps = self.dumps.clone();
         self.dumping = Some(tokio::spawn(async move {
             if let Ok(Reply::Status(status)) = answer.await {
@@ -528,6 +563,12 @@ impl Shell {
     /// Answers an operator; an order is also an input, and a reload is answered when it has ended.
     fn answer(&mut self, question: Question, pulse: &Pulse) -> Option<Input> {
         let now = clock::now();
+        if !question.is_awaited(now) {
+            info!(command = ?question.command, "a request is dropped: its client waits no longer");
+            let _ =
+                question.reply.send(Reply::Error("the request came too late, nothing was done".to_owned()));
+            return None;
+        }
         let reply = match question.command {
             Command::Why(selector) => match self.director.stories(now, &selector) {
                 stories if stories.is_empty() => self.nobody(&selector),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::state_file::read_bounded;
+use super::private_file;
 use crate::time::Instant;
 use crate::vrrp::handover::Handover;
 
@@ -54,14 +54,13 @@ impl MastersFile {
             is_guarded,
             handover: handover.clone(),
         };
-        let fresh = self.path.with_extension("json.new");
-        fs::write(&fresh, serde_json::to_vec(&content)?)?;
-        fs::rename(&fresh, &self.path)
+        private_file::replace(&self.path, 0o600, &serde_json::to_vec(&content)?)
     }
 
     /// What was handed over; the file goes, for it is true once.
     pub(super) fn take(&self, now: Instant) -> Option<Left> {
-        let read = read_bounded(&self.path).and_then(|text| Ok(serde_json::from_slice::<Content>(&text)?));
+        let read =
+            private_file::read(&self.path).and_then(|text| Ok(serde_json::from_slice::<Content>(&text)?));
         let content = match read {
             Ok(content) => content,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,

@@ -3,7 +3,7 @@
 //! [`clock`] is read here and nowhere below. [`startup`] makes sure this may be the director of its network namespace; [`main_loop`] owns the director and
 //! hands out work: [`actuator`] talks to the kernel, [`prober`] asks real servers, [`reload`] reads configurations,
 //! [`control`] answers operators, [`web`] monitoring ([`metrics`]), [`notify`] and [`pulse`] the service manager.
-//! [`state_file`] remembers, [`sink`] tells the log, operators' [`scripts`], [`fifos`] and [`mails`]; `life` runs the
+//! [`state_file`] remembers (in files of `private_file`), [`sink`] tells the log, operators' [`scripts`], [`fifos`] and [`mails`]; `life` runs the
 //! scripts of the start and the end. [`trackers`] watch what the router follows. [`process`] knows who else runs here,
 //! [`traps`] what on this host will hurt, [`sysctls`] keeps its settings, [`doors`] knows its addresses and has arriving
 //! packets marked, [`leaks`] asks who answers for its VIPs. [`plan`] only looks.
@@ -29,6 +29,7 @@ pub mod metrics;
 pub mod notify;
 pub mod orphans;
 pub mod plan;
+mod private_file;
 pub mod prober;
 pub mod process;
 pub mod pulse;

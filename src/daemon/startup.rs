@@ -55,6 +55,8 @@ pub enum Exit {
     Bug = 70,
     /// What was to be printed could not be written.
     Output = 74,
+    /// Not now: a file system is full or does not answer. The service manager tries again.
+    TryAgain = 75,
     /// Not permitted.
     Permission = 77,
     /// The configuration cannot be run.
@@ -216,7 +218,7 @@ async fn direct(
 ) -> Result<bool, Failure> {
     let control = Control::listen(&options.control).map_err(|error| {
         let at = options.control.display();
-        Failure::new(Exit::Unavailable, format!("control socket {at}: {error}; choose another --control"))
+        Failure::new(exit_of(&error), format!("control socket {at}: {error}; choose another --control"))
     })?;
     if let Some(address) = options.metrics {
         web::listen(address, control.asker()).await.map_err(|error| {
@@ -290,6 +292,7 @@ async fn direct(
         sysctls: keeper,
         started_at: now,
         watch_at: now,
+        lost: None,
         forwards: None,
         expires_templates,
         unsaved: None,
@@ -356,7 +359,18 @@ fn run_dir_failure(error: &state_file::Error) -> Failure {
         state_file::Error::Io(_, io) if io.kind() == std::io::ErrorKind::PermissionDenied => {
             Failure::new(Exit::Permission, format!("{error}: run as root, or choose another --run-dir"))
         }
-        _ => Failure::new(Exit::Unavailable, error.to_string()),
+        state_file::Error::Untrusted(..) => Failure::new(Exit::Permission, error.to_string()),
+        state_file::Error::Io(_, io) => Failure::new(exit_of(io), error.to_string()),
+        state_file::Error::Locked(..) => Failure::new(Exit::Unavailable, error.to_string()),
+    }
+}
+
+/// A file system that is full or read-only may not be so for long: the service manager tries again.
+fn exit_of(error: &io::Error) -> Exit {
+    use io::ErrorKind::{OutOfMemory, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match error.kind() {
+        OutOfMemory | QuotaExceeded | ReadOnlyFilesystem | StorageFull => Exit::TryAgain,
+        _ => Exit::Unavailable,
     }
 }
 

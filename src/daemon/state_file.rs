@@ -1,9 +1,9 @@
 //! The run directory: its lock, and the file that tells a successor what is ours and who was down.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,14 +12,13 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::masters::{self, MastersFile};
+use super::private_file;
 use super::process;
 use crate::director::state::State;
 use crate::time::Instant;
 
 /// How long what the file says of health is believed.
 const HEALTH_VALID: Duration = Duration::from_secs(600);
-/// Largest file that is read, in bytes.
-const SIZE_LIMIT: u64 = 64 << 20;
 const FORMAT: u32 = 1;
 
 /// The file's content.
@@ -39,7 +38,16 @@ pub struct RunDirectory {
     boot_id: String,
     network_namespace: u64,
     /// Held until the process ends.
-    _lock: File,
+    lock: File,
+}
+
+/// What became of a run directory since it was locked.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It is as it was.
+    AsItWas,
+    /// It, or its lock, was gone or another's, and was made anew: what was in it is to be written again.
+    MadeAnew,
 }
 
 /// Why the run directory cannot be used.
@@ -48,6 +56,9 @@ pub enum Error {
     /// Another lvsd holds it.
     #[error("run directory {path} is in use by another lvsd{holder}: stop it, or choose another --run-dir", path = .0.display(), holder = holder(.1))]
     Locked(PathBuf, String),
+    /// Others than its owner could change what is in it.
+    #[error("run directory {path}: {1}: remove it, or choose another --run-dir", path = .0.display())]
+    Untrusted(PathBuf, String),
     /// It cannot be made or written.
     #[error("run directory {path}: {1}", path = .0.display())]
     Io(PathBuf, io::Error),
@@ -65,30 +76,51 @@ impl RunDirectory {
     pub fn lock(path: &Path) -> Result<RunDirectory, Error> {
         let io_error = |error| Error::Io(path.to_owned(), error);
         fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(io_error)?;
-        let lock_path = path.join("lvsd.pid");
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o644);
-        let mut lock = options.open(&lock_path).map_err(io_error)?;
+        verify(path)?;
+        let mut lock = private_file::open_or_make(&lock_file(path)).map_err(|error| {
+            io_error(io::Error::new(error.kind(), format!("{}: {error}", lock_file(path).display())))
+        })?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut pid = String::new();
             let _ = lock.take(20).read_to_string(&mut pid);
             return Err(Error::Locked(path.to_owned(), pid.trim().to_owned()));
         }
-        lock.set_len(0).map_err(io_error)?;
-        writeln!(lock, "{}", std::process::id()).map_err(io_error)?;
+        // Only people read it: a full file system keeps nobody from directing.
+        let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+        if let Err(error) = written {
+            let next = "what is saved there is lost as well until there is room";
+            warn!("{}: {error}: it names no process; {next}", lock_file(path).display());
+        }
         Ok(RunDirectory {
             path: path.to_owned(),
             boot_id: process::boot_id().map_err(io_error)?,
             network_namespace: process::network_namespace().map_err(io_error)?,
-            _lock: lock,
+            lock,
         })
+    }
+
+    /// Locks it again where somebody deleted or replaced it, or its lock.
+    ///
+    /// # Errors
+    /// [`Error`] when another process holds the lock by now, or it cannot be made.
+    pub fn keep(&mut self) -> Result<Kept, Error> {
+        let held = self.lock.metadata();
+        let found = fs::symlink_metadata(lock_file(&self.path));
+        let is_same = |(held, found): (fs::Metadata, fs::Metadata)| {
+            (held.dev(), held.ino()) == (found.dev(), found.ino())
+        };
+        if held.and_then(|held| Ok((held, found?))).is_ok_and(is_same) {
+            return Ok(Kept::AsItWas);
+        }
+        *self = RunDirectory::lock(&self.path)?;
+        Ok(Kept::MadeAnew)
     }
 
     /// What a predecessor left; nothing when it lived before this boot or in another network namespace. A file
     /// that makes no sense is set aside with a warning: it must never keep a director from starting.
     pub fn load(&self, now: Instant) -> State {
         let path = self.file();
-        let text = match read_bounded(&path) {
+        let text = match private_file::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return State::default(),
             Err(error) => {
@@ -129,10 +161,7 @@ impl RunDirectory {
     /// When it cannot be written; the previous file is untouched then.
     pub fn save(&self, state: State, now: Instant) -> io::Result<()> {
         if state == State::default() {
-            return match fs::remove_file(self.file()) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            };
+            return private_file::remove(&self.file());
         }
         let content = Content {
             format: FORMAT,
@@ -141,10 +170,7 @@ impl RunDirectory {
             saved_at: now,
             state,
         };
-        let fresh = self.path.join("state.json.new");
-        // No fsync: what must survive is this process's death, not the machine's.
-        fs::write(&fresh, serde_json::to_vec(&content)?)?;
-        fs::rename(&fresh, self.file())
+        private_file::replace(&self.file(), 0o644, &serde_json::to_vec(&content)?)
     }
 
     /// Where the kernel's settings of before are remembered.
@@ -188,7 +214,8 @@ struct Originals {
 impl OriginalsFile {
     /// What a predecessor wrote; nothing when there is nothing that can be read.
     pub fn load(&self) -> BTreeMap<String, String> {
-        let read = read_bounded(&self.path).and_then(|text| Ok(serde_json::from_slice::<Originals>(&text)?));
+        let read =
+            private_file::read(&self.path).and_then(|text| Ok(serde_json::from_slice::<Originals>(&text)?));
         match read {
             Ok(o) if o.boot_id == self.boot_id && o.network_namespace == self.network_namespace => o.values,
             Ok(_) => BTreeMap::new(),
@@ -206,18 +233,11 @@ impl OriginalsFile {
     /// When it cannot be written.
     pub fn save(&self, values: &BTreeMap<String, String>) -> io::Result<()> {
         if values.is_empty() {
-            return match fs::remove_file(&self.path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            };
+            return private_file::remove(&self.path);
         }
         let (boot_id, network_namespace) = (self.boot_id.clone(), self.network_namespace);
-        let fresh = self.path.with_extension("json.new");
-        fs::write(
-            &fresh,
-            serde_json::to_vec(&Originals { boot_id, network_namespace, values: values.clone() })?,
-        )?;
-        fs::rename(&fresh, &self.path)
+        let content = Originals { boot_id, network_namespace, values: values.clone() };
+        private_file::replace(&self.path, 0o644, &serde_json::to_vec(&content)?)
     }
 }
 
@@ -227,7 +247,7 @@ impl OriginalsFile {
 /// # Errors
 /// When it cannot be read or makes no sense.
 pub fn peek(run_dir: &Path, now: Instant) -> io::Result<Option<(State, bool)>> {
-    let text = match read_bounded(&file(run_dir)) {
+    let text = match private_file::read(&file(run_dir)) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -254,6 +274,26 @@ fn originals_file(run_dir: &Path) -> PathBuf {
     run_dir.join("sysctl.json")
 }
 
+fn lock_file(run_dir: &Path) -> PathBuf {
+    run_dir.join("lvsd.pid")
+}
+
+/// Whoever may write a directory may replace what is in it.
+fn verify(run_dir: &Path) -> Result<(), Error> {
+    let found = fs::metadata(run_dir).map_err(|error| Error::Io(run_dir.to_owned(), error))?;
+    let untrusted = |why: String| Err(Error::Untrusted(run_dir.to_owned(), why));
+    let own = rustix::process::geteuid().as_raw();
+    if found.uid() != own && found.uid() != 0 {
+        return untrusted(format!("it belongs to user {}, and lvsd runs as user {own}", found.uid()));
+    }
+    let is_groups =
+        found.mode() & 0o020 != 0 && found.gid() != 0 && found.gid() != rustix::process::getegid().as_raw();
+    if found.mode() & 0o002 != 0 || is_groups {
+        return untrusted(format!("others may write to it (mode {:04o})", found.mode() & 0o7777));
+    }
+    Ok(())
+}
+
 fn file(run_dir: &Path) -> PathBuf {
     run_dir.join("state.json")
 }
@@ -266,17 +306,10 @@ fn is_health_known(content: &Content, now: Instant) -> bool {
     now.since(content.saved_at) <= HEALTH_VALID
 }
 
-pub(super) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    File::open(path)?.take(SIZE_LIMIT + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > SIZE_LIMIT {
-        return Err(io::Error::other("it is larger than 64 MiB"));
-    }
-    Ok(text)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
     use super::*;
     use crate::director::state::KnownDown;
 
@@ -369,6 +402,46 @@ mod tests {
         let _first = RunDirectory::lock(&scratch.0).unwrap();
         let error = RunDirectory::lock(&scratch.0).unwrap_err().to_string();
         assert!(error.contains(&format!("(pid {})", std::process::id())), "{error}");
+    }
+
+    #[test]
+    fn a_directory_that_others_could_change_is_refused_and_so_is_a_lock_that_somebody_laid_out() {
+        let scratch = Scratch::new("untrusted");
+        fs::create_dir_all(&scratch.0).unwrap();
+        let mode = |mode| fs::set_permissions(&scratch.0, fs::Permissions::from_mode(mode)).unwrap();
+        let refused = || RunDirectory::lock(&scratch.0).unwrap_err();
+        mode(0o1777);
+        assert!(refused().to_string().contains("others may write to it (mode 1777)"));
+        mode(0o755);
+        let victim = scratch.0.join("victim");
+        fs::write(&victim, "precious").unwrap();
+        symlink(&victim, scratch.0.join("lvsd.pid")).unwrap();
+        assert!(matches!(refused(), Error::Io(..)));
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        fs::remove_file(scratch.0.join("lvsd.pid")).unwrap();
+        // Only root can play the other user.
+        if chown(&scratch.0, Some(12345), None).is_ok() {
+            assert!(refused().to_string().contains("it belongs to user 12345, and lvsd runs as user 0"));
+            chown(&scratch.0, Some(0), None).unwrap();
+        }
+        RunDirectory::lock(&scratch.0).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_was_deleted_is_made_anew_and_locked_unless_another_has_it() {
+        let scratch = Scratch::new("deleted");
+        let mut directory = RunDirectory::lock(&scratch.0).unwrap();
+        assert_eq!(directory.keep().unwrap(), Kept::AsItWas);
+        fs::remove_dir_all(&scratch.0).unwrap();
+        assert!(directory.save(state(), at(1)).is_err());
+        assert_eq!(directory.keep().unwrap(), Kept::MadeAnew);
+        directory.save(state(), at(1)).unwrap();
+        assert!(matches!(RunDirectory::lock(&scratch.0), Err(Error::Locked(..))));
+        fs::remove_file(scratch.0.join("lvsd.pid")).unwrap();
+        let other = RunDirectory::lock(&scratch.0).unwrap();
+        assert!(matches!(directory.keep(), Err(Error::Locked(..))));
+        drop(other);
+        assert_eq!(directory.keep().unwrap(), Kept::MadeAnew);
     }
 
     struct Scratch(PathBuf);

@@ -116,6 +116,13 @@ impl<S: Settings> Keeper<S> {
         }
     }
 
+    /// Writes again what is remembered: it was lost.
+    pub fn remember(&mut self) {
+        if let Err(error) = self.settings.remember(&self.originals) {
+            warn!("what settings of the kernel were cannot be remembered: {error}");
+        }
+    }
+
     /// Puts everything back.
     pub fn release(&mut self) {
         let before = std::mem::take(&mut self.wanted);

@@ -673,7 +673,8 @@ impl Director {
         }
     }
 
-    fn state(&self) -> State {
+    /// What a successor would have to know now.
+    pub fn state(&self) -> State {
         let left = self.left.keys().filter_map(|id| self.pools.get(&id));
         let leaving = left.flat_map(|pool| {
             pool.leaving.iter().map(|(at, leaving)| KnownLeaving {
