@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{ConfigArguments, keywords, print, render};
 use crate::config::{self, Config, Loaded, Strictness, VirtualServerId};
+use crate::daemon::rights::Rights;
 use crate::daemon::startup::Exit;
 use crate::daemon::traps;
 use crate::director::event::count;
@@ -45,7 +46,11 @@ pub(super) fn run(arguments: &CheckArguments) -> Exit {
     let loaded = config::load(&path, arguments.config.strictness());
     let report = report(&path, &loaded, arguments.deny_warnings);
     // What on this host will hurt the configuration, where this host is a director: no fault of the file's.
-    let traps = loaded.config.as_ref().map(traps::here).unwrap_or_default();
+    let mut traps = loaded.config.as_ref().map(traps::here).unwrap_or_default();
+    if let Some(config) = &loaded.config {
+        let lacking = Rights::of_directors().into_iter().filter_map(|rights| rights.lacking(config));
+        traps.extend(lacking.map(|lacking| lacking.to_string()));
+    }
     // Nothing to be done by anybody.
     let colocations = loaded.config.as_ref().map(traps::colocations).unwrap_or_default();
     let hints: Vec<String> = loaded.config.as_ref().and_then(pathless).into_iter().collect();

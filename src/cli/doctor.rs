@@ -17,10 +17,12 @@ use super::socket::SocketArguments;
 use super::{ConfigArguments, check, complain, print};
 use crate::config::{self, Config, Loaded};
 use crate::daemon::control::{self, Command, DaemonStatus, Reply};
+use crate::daemon::rights::Rights;
 use crate::daemon::startup::Exit;
 use crate::daemon::{clock, process, traps};
 use crate::director::event::count;
 use crate::director::leaks;
+use crate::doctor::surroundings::Surroundings;
 use crate::doctor::{self, Finding, Fix, Ipvs, Remark, Running, Severity, View};
 use crate::net::firewall::Rules;
 use crate::net::holders;
@@ -174,11 +176,14 @@ fn look(
         prepare.push_str(&format!(" --run-dir {}", run_dir.display()));
     }
     let lvsds: Vec<u32> = directors.iter().filter(|(name, _)| name == "lvsd").map(|(_, pid)| *pid).collect();
+    let commands =
+        Rights::of_directors().into_iter().filter_map(|rights| Some(rights.lacking(config)?.to_string()));
+    let commands = if role.is_director { commands.collect() } else { Vec::new() };
     let view = View {
         asked,
         adverts,
         remarks: remarks.to_vec(),
-        surroundings: surroundings::look(Path::new("/"), &here.host, &lvsds),
+        surroundings: Surroundings { commands, ..surroundings::look(Path::new("/"), &here.host, &lvsds) },
         ipvs: ipvs(&host),
         host,
         network: &here.host,

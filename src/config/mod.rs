@@ -8,6 +8,7 @@
 
 pub mod changes;
 pub mod checker;
+mod commands;
 pub mod defaults;
 pub mod global;
 pub mod group;

@@ -5,7 +5,7 @@
 //! [`control`] answers operators, [`web`] monitoring ([`metrics`]), [`notify`] and [`pulse`] the service manager.
 //! [`state_file`] remembers (in files of `private_file`), [`sink`] tells the log, operators' [`scripts`], [`fifos`] and [`mails`]; `life` runs the
 //! scripts of the start and the end. [`trackers`] watch what the router follows. [`process`] knows who else runs here,
-//! [`traps`] what on this host will hurt, [`sysctls`] keeps its settings, [`doors`] knows its addresses and has arriving
+//! [`traps`] what on this host will hurt, [`rights`] what its commands lack, [`sysctls`] keeps its settings, [`doors`] knows its addresses and has arriving
 //! packets marked, [`leaks`] asks who answers for its VIPs. [`plan`] only looks.
 //! [`signals`] says what each signal means, [`dump`] writes the status into files when one asks for it.
 //! [`guardian`] acts when all of it has died.
@@ -34,6 +34,7 @@ pub mod prober;
 pub mod process;
 pub mod pulse;
 pub mod reload;
+pub mod rights;
 pub mod router;
 mod router_metrics;
 pub mod scripts;

@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 use super::actuator::Open;
 use super::clock;
 use super::control::{ReloadOutcome, Reply};
+use super::rights::Rights;
 use super::traps;
 use crate::config::changes::{self, Change};
 use crate::config::{self, Config, Strictness};
@@ -211,7 +212,9 @@ fn read(path: &Path, strictness: Strictness) -> Read {
     let warnings = match &loaded.config {
         Some(config) => {
             let traps = traps::here(config).into_iter().map(|trap| format!("this host: {trap}"));
-            loaded.lines(Class::Warning).into_iter().chain(traps).collect()
+            let lacking =
+                Rights::own().and_then(|own| own.lacking(config)).map(|lacking| lacking.to_string());
+            loaded.lines(Class::Warning).into_iter().chain(traps).chain(lacking).collect()
         }
         None => Vec::new(),
     };

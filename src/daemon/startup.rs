@@ -22,6 +22,7 @@ use super::masters::Left;
 use super::notify::Notifier;
 use super::process;
 use super::reload::Reloads;
+use super::rights::Rights;
 use super::signals::Signals;
 use super::sink::Sink;
 use super::snapshot::Snapshots;
@@ -230,6 +231,9 @@ async fn direct(
     }
     for trap in traps::here(&config) {
         warn!("this host: {trap}");
+    }
+    if let Some(lacking) = Rights::own().and_then(|own| own.lacking(&config)) {
+        warn!("{lacking}");
     }
     let now = clock::now();
     let mut state = run_dir.load(now);

@@ -18,6 +18,8 @@ pub struct Surroundings {
     pub units: Option<Vec<Unit>>,
     /// What running lvsds may not do.
     pub lacking: Vec<(u32, BTreeSet<Capability>)>,
+    /// Commands that the lvsds of this host may not run as they are configured, in words with what helps.
+    pub commands: Vec<String>,
     /// Schedulers and other parts the kernel has, by their modules' names; None: nobody knows.
     pub modules: Option<BTreeSet<String>>,
     /// Its kernel is another machine's.
@@ -28,6 +30,11 @@ pub struct Surroundings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the kernel's words")]
 pub enum Capability {
+    Chown,
+    DacOverride,
+    Kill,
+    SetGid,
+    SetUid,
     NetAdmin,
     NetRaw,
     IpcLock,
@@ -36,12 +43,26 @@ pub enum Capability {
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Capability; 4] =
-        [Capability::NetAdmin, Capability::NetRaw, Capability::IpcLock, Capability::SysNice];
+    pub const ALL: [Capability; 9] = [
+        Capability::Chown,
+        Capability::DacOverride,
+        Capability::Kill,
+        Capability::SetGid,
+        Capability::SetUid,
+        Capability::NetAdmin,
+        Capability::NetRaw,
+        Capability::IpcLock,
+        Capability::SysNice,
+    ];
 
     /// Its number (linux/capability.h).
     pub fn number(self) -> u8 {
         match self {
+            Capability::Chown => 0,
+            Capability::DacOverride => 1,
+            Capability::Kill => 5,
+            Capability::SetGid => 6,
+            Capability::SetUid => 7,
             Capability::NetAdmin => 12,
             Capability::NetRaw => 13,
             Capability::IpcLock => 14,
@@ -49,13 +70,29 @@ impl Capability {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// The kernel's name for it.
+    pub fn name(self) -> &'static str {
         match self {
+            Capability::Chown => "CAP_CHOWN",
+            Capability::DacOverride => "CAP_DAC_OVERRIDE",
+            Capability::Kill => "CAP_KILL",
+            Capability::SetGid => "CAP_SETGID",
+            Capability::SetUid => "CAP_SETUID",
             Capability::NetAdmin => "CAP_NET_ADMIN",
             Capability::NetRaw => "CAP_NET_RAW",
             Capability::IpcLock => "CAP_IPC_LOCK",
             Capability::SysNice => "CAP_SYS_NICE",
         }
+    }
+}
+
+/// Capabilities as a list in words.
+pub fn names(all: &BTreeSet<Capability>) -> String {
+    let names: Vec<&str> = all.iter().map(|capability| capability.name()).collect();
+    match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => String::new(),
     }
 }
 
@@ -125,6 +162,13 @@ pub(super) fn look(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
     found.extend(view.surroundings.managed.iter().filter_map(|managed| removes(config, view, managed)));
     found.extend(boot(config, view));
     found.extend(capabilities(config, view));
+    found.extend(view.surroundings.commands.iter().map(|command| Finding {
+        severity: Severity::Broken,
+        what: command.clone(),
+        evidence: "CapEff in /proc, or the unit's CapabilityBoundingSet".to_owned(),
+        why: "it fails when it is needed, and is not ended when it hangs".to_owned(),
+        fix: None,
+    }));
     found.extend(schedulers(config, view));
 }
 

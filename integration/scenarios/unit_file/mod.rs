@@ -2,28 +2,44 @@
 //! rival it may not look into; and `systemd-analyze` finds nothing wrong with it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
 use rustix::process::Signal;
 
-use crate::lab::daemon::{Daemon, READY, configure, control, lvsd_binary, run_dir};
+use crate::lab::daemon::{Daemon, READY, configure, control, lvsd, lvsd_binary, processes, run_dir};
 use crate::lab::host::Host;
 use crate::lab::judge::{output, run as judge};
-use crate::lab::wait::seconds;
+use crate::lab::wait::{seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim, same};
 
 const CONF: &str = include_str!("keepalived.conf");
 const UNIT: &str = include_str!("../../../examples/lvsd.service");
 const DROP_IN: &str = include_str!("../../../examples/lvsd.service.d/vrrp.conf");
-const INSTANCE: &str = "vrrp_instance web {
+const INSTANCE: &str = "global_defs {
+    script_user nobody
+}
+vrrp_script hangs {
+    script \"/bin/sleep 1000\"
+    interval 4
+    timeout 1
+    weight 1
+}
+vrrp_instance web {
     interface eth0
     virtual_router_id 51
     virtual_ipaddress {
         10.1.0.99/24
     }
+    track_script {
+        hangs
+    }
+    notify_master \"/usr/bin/touch /tmp/lvsd-master\"
 }
 ";
+/// The user `nobody`.
+const NOBODY: u32 = 65_534;
 /// Where the unit expects lvsd.
 const INSTALLED: &str = "/usr/local/sbin/lvsd";
 
@@ -36,7 +52,8 @@ pub fn run(lab: &mut Lab) -> Verdict {
     daemon.wait_log(READY, seconds(30))?;
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).map_err(|e| e.to_string())?;
     let effective = status.lines().find_map(|l| l.strip_prefix("CapEff:")).unwrap_or_default().trim();
-    same("effective capabilities (12 is CAP_NET_ADMIN)", &effective, &"0000000000001000")?;
+    let wanted = "00000000000010e0";
+    same("effective capabilities (12: NET_ADMIN, 7: SETUID, 6: SETGID, 5: KILL)", &effective, &wanted)?;
     let all = ["10.1.0.21:80", "10.1.0.22:80", "10.1.0.23:80"];
     site.wait_for_serving(&all)?;
     site.web("rs3")?.set_health_status(503);
@@ -59,6 +76,25 @@ pub fn run(lab: &mut Lab) -> Verdict {
     daemon.wait_log("Backup -> Master", seconds(10))?;
     let said = daemon.log_text();
     claim(!said.contains("real-time") && !said.contains("memory is not locked"), || said.clone())?;
+    lab.step("scripts of another user run, and are ended");
+    wait_for("its script has run as nobody", seconds(10), || {
+        let owner = fs::metadata("/tmp/lvsd-master").map_err(|e| format!("/tmp/lvsd-master: {e}"))?.uid();
+        if owner == NOBODY { Ok(()) } else { Err(format!("user {owner}")) }
+    })?;
+    let sleeps = |is_wanted: bool| {
+        let found = processes("sleep")?;
+        if found.is_empty() == is_wanted { Err(format!("{found:?}")) } else { Ok(()) }
+    };
+    wait_for("the script that hangs has begun", seconds(10), || sleeps(true))?;
+    wait_for("and is ended when its time is over", seconds(10), || sleeps(false))?;
+    claim(!daemon.log_text().contains("may not do"), || daemon.log_text())?;
+    daemon.end(Signal::TERM)?;
+    let mut daemon = start_with(lab, &director, "--bounding-set=-all,+net_admin,+net_raw", &vrrp)?;
+    let lacks = "may not do: it lacks CAP_KILL, CAP_SETGID and CAP_SETUID";
+    daemon.wait_log(lacks, seconds(10))?;
+    let file = configure(lab, &director, &vrrp)?.to_string_lossy().into_owned();
+    let checked = lvsd(&director, &["check", "-c", &file])?.stdout;
+    claim(checked.contains(&format!("lvsd (pid {}) {lacks}", daemon.pid())), || checked.clone())?;
     daemon.end(Signal::TERM)?;
 
     lab.step("beside keepalived");
