@@ -187,8 +187,8 @@ impl Files for OneFile {
         true
     }
 
-    fn list(&self, _directory: &Path) -> Vec<String> {
-        Vec::new()
+    fn list(&self, _directory: &Path, _limit: usize) -> std::io::Result<Vec<String>> {
+        Ok(Vec::new())
     }
 }
 

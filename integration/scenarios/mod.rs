@@ -11,6 +11,7 @@ mod doctor;
 mod examples;
 mod failover_table;
 mod failures;
+mod files;
 mod forwarding_modes;
 mod genhash;
 mod guardian;
@@ -296,6 +297,12 @@ pub const SCENARIOS: &[Scenario] = &[
         180,
         observability::run,
     ),
+    real(scenario(
+        "files",
+        "a file system that hangs, a run directory that others spoil, a daemon that was stopped",
+        120,
+        files::run,
+    )),
     scenario("plan", "what would change is said, nothing is changed, and then it happens", 180, plan::run),
     scenario(
         "plan-router",

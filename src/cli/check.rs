@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &CheckArguments) -> Exit {
         return Exit::Ok;
     }
     let path = arguments.config.path();
-    let loaded = config::load(&path, arguments.config.strictness());
+    let loaded = config::load_once(&path, arguments.config.strictness());
     let report = report(&path, &loaded, arguments.deny_warnings);
     // What on this host will hurt the configuration, where this host is a director: no fault of the file's.
     let mut traps = loaded.config.as_ref().map(traps::here).unwrap_or_default();

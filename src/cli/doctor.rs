@@ -85,10 +85,10 @@ struct Look {
 
 pub(super) fn run(arguments: &DoctorArguments) -> Exit {
     let path = arguments.config.path();
-    let loaded = config::load(&path, arguments.config.strictness());
+    let loaded = config::load_once(&path, arguments.config.strictness());
     let Some(config) = loaded.config.clone() else {
         complain(&format!("no diagnosis:\n{}", check::report(&path, &loaded, false).text.trim_end()));
-        if !path.exists() {
+        if !loaded.is_silent && !path.exists() {
             complain("on a real server, copy its director's file here, and name it: `lvsd doctor -c FILE`");
         }
         return Exit::Config;

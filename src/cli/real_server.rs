@@ -428,7 +428,7 @@ fn arrival(whom: &Whom, ip: IpAddr) -> Arrival {
 }
 
 fn configured(whom: &Whom, path: &Path, here: Option<&Here>) -> Result<BTreeSet<Vip>, Failure> {
-    let loaded = config::load(path, Strictness::Strict);
+    let loaded = config::load_once(path, Strictness::Strict);
     let Some(config) = loaded.config else {
         return Err(Failure::new(Exit::Config, loaded.lines(Class::Error).join("\nlvsd: ")));
     };

@@ -10,7 +10,6 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::debug_fn;
 
 use super::{ConfigArguments, check, complain, print, status};
-use crate::config;
 use crate::daemon::log;
 use crate::daemon::signals::SignalName;
 use crate::daemon::sink;
@@ -82,13 +81,14 @@ fn start(arguments: &RunArguments) -> Result<(), Failure> {
     let early = Early::new(&arguments.run_dir)?;
     log::detach();
     let path = arguments.config.path();
-    let loaded = config::load(&path, arguments.config.strictness());
+    let Some((early, loaded)) = early.read(&path, arguments.config.strictness()) else { return Ok(()) };
     for line in loaded.lines(Class::Warning).iter().filter(|_| loaded.config.is_some()) {
         warn!("{line}");
     }
     let Some(config) = loaded.config.clone() else {
         let report = check::report(&path, &loaded, false).text;
-        return Err(Failure { exit: Exit::Config, message: format!("not started:\n{}", report.trim_end()) });
+        let exit = if loaded.is_silent { Exit::TryAgain } else { Exit::Config };
+        return Err(Failure { exit, message: format!("not started:\n{}", report.trim_end()) });
     };
     let control = arguments.control.clone().unwrap_or_else(|| arguments.run_dir.join("control.sock"));
     let options = Options {

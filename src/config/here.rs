@@ -1,36 +1,101 @@
 //! This machine, as configurations see it: its files, and its interfaces as the kernel tells them.
 //!
-//! /sys shows the interfaces of the network namespace it was mounted in, which need not be this process's.
+//! /sys shows the interfaces of the network namespace it was mounted in, which need not be this process's. Only regular
+//! files are read, and all of them within [`LIMIT`]. A command that reads a configuration once may be given a pipe, too,
+//! as a descriptor of its own: `/dev/stdin`, or what a shell makes of `<(...)`.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use crate::net::kernel::Kernel;
-use crate::syntax::files::{Files, Links, OsFiles};
+use crate::syntax::files::{Files, Links, OsFiles, read_at_most};
+use crate::syntax::source::Sources;
+use crate::syntax::time_limited::TimeLimited;
+
+/// Longest time that file systems may take to answer while a configuration is read. A client of the control socket
+/// waits longer.
+pub const LIMIT: Duration = Duration::from_secs(8);
+/// Threads of this process that wait for a file system nobody waits for any more.
+static LEFT_BEHIND: AtomicUsize = AtomicUsize::new(0);
 
 /// See the module. Interfaces are asked for once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Here {
+    files: TimeLimited<OsFiles>,
+    descriptor: Option<Descriptor>,
     links: OnceCell<Option<Links>>,
+}
+
+/// A descriptor this process was given, and what was read from it: a pipe can be read once.
+#[derive(Debug)]
+struct Descriptor {
+    path: PathBuf,
+    bytes: OnceCell<Vec<u8>>,
+}
+
+impl Descriptor {
+    fn of(path: &Path) -> Option<Descriptor> {
+        let folders = ["/dev/fd", "/proc/self/fd"];
+        let is_given = path == Path::new("/dev/stdin") || folders.iter().any(|f| path.starts_with(f));
+        is_given.then(|| Descriptor { path: path.to_owned(), bytes: OnceCell::new() })
+    }
+
+    /// However long whoever writes it takes: the command stands before the one who made the pipe.
+    fn read(&self, limit: usize) -> io::Result<Vec<u8>> {
+        if self.bytes.get().is_none() {
+            let bytes = read_at_most(File::open(&self.path)?, Sources::MAX_BYTES)?;
+            let _ = self.bytes.set(bytes);
+        }
+        let bytes = self.bytes.get().map(Vec::as_slice).unwrap_or_default();
+        Ok(bytes.iter().take(limit.saturating_add(1)).copied().collect())
+    }
+}
+
+impl Here {
+    fn with(descriptor: Option<Descriptor>) -> Here {
+        let files = TimeLimited::new(OsFiles, LIMIT, &LEFT_BEHIND);
+        Here { files, descriptor, links: OnceCell::new() }
+    }
+
+    /// For a command that reads the configuration at `path` once.
+    pub fn once(path: &Path) -> Here {
+        Here::with(Descriptor::of(path))
+    }
+}
+
+impl Default for Here {
+    fn default() -> Here {
+        Here::with(None)
+    }
 }
 
 impl Files for Here {
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-        OsFiles.read(path, limit)
+        match self.descriptor.as_ref().filter(|descriptor| descriptor.path == path) {
+            Some(descriptor) => descriptor.read(limit),
+            None => self.files.read(path, limit),
+        }
     }
 
     fn host(&self) -> String {
-        OsFiles.host()
+        self.files.host()
     }
 
     fn exists(&self, path: &Path) -> bool {
-        OsFiles.exists(path)
+        self.files.exists(path)
     }
 
-    fn list(&self, directory: &Path) -> Vec<String> {
-        OsFiles.list(directory)
+    fn list(&self, directory: &Path, limit: usize) -> io::Result<Vec<String>> {
+        self.files.list(directory, limit)
+    }
+
+    fn is_silent(&self) -> bool {
+        self.files.is_silent()
     }
 
     fn links(&self) -> Option<Cow<'_, Links>> {
@@ -46,7 +111,24 @@ fn links() -> Option<Links> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+
     use super::*;
+    use crate::syntax::files::in_words;
+
+    #[test]
+    fn a_pipe_is_read_only_by_a_command_that_was_given_it() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let path = PathBuf::from(format!("/dev/fd/{}", reader.as_raw_fd()));
+        let refused = Here::default().read(&path, 100).map_err(|error| in_words(&error));
+        assert_eq!(refused, Err("is a pipe (FIFO), not a regular file".to_owned()));
+        writer.write_all(b"global_defs").unwrap();
+        drop(writer);
+        let here = Here::once(&path);
+        assert_eq!(here.read(&path, 5).unwrap(), b"global", "what is read first is not lost");
+        assert_eq!(here.read(&path, 100).unwrap(), b"global_defs");
+    }
 
     #[test]
     fn the_interfaces_are_those_of_this_threads_network_namespace() {

@@ -31,6 +31,8 @@ pub struct Loaded {
     pub diagnostics: Diagnostics,
     /// The files, for showing the places of the diagnostics.
     pub sources: Sources,
+    /// A file system did not answer in time: it may the next time.
+    pub is_silent: bool,
 }
 
 impl Loaded {
@@ -56,9 +58,14 @@ pub enum Strictness {
 }
 
 /// Reads the configuration of a file, with all it includes. A `.yaml` or `.yml` file is YAML, any other is
-/// keepalived.conf.
+/// keepalived.conf. It ends, however its file systems behave.
 pub fn load(path: &Path, strictness: Strictness) -> Loaded {
     load_from(&Here::default(), path, strictness)
+}
+
+/// As [`load`], for a command that reads it once: it may be a pipe that the command was given.
+pub fn load_once(path: &Path, strictness: Strictness) -> Loaded {
+    load_from(&Here::once(path), path, strictness)
 }
 
 /// As [`load`], from the files given.
@@ -130,7 +137,8 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
         Some(Note { span: Some(definition), text: format!("`{}` is defined here", sources.slice(at)) })
     });
     diagnostics.sort();
-    Loaded { config: (diagnostics.errors() == 0).then_some(config), diagnostics, sources }
+    let config = (diagnostics.errors() == 0).then_some(config);
+    Loaded { config, diagnostics, sources, is_silent: files.is_silent() }
 }
 
 fn reader<'a>(

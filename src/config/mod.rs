@@ -29,7 +29,7 @@ pub mod virtual_server;
 pub mod vrrp;
 pub mod words;
 
-pub use load::{Loaded, Strictness, load};
+pub use load::{Loaded, Strictness, load, load_once};
 pub use types::*;
 
 #[cfg(test)]

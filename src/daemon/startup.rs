@@ -31,7 +31,7 @@ use super::sysctls::{self, Keeper, Kernel};
 use super::trackers::Trackers;
 use super::{clock, orphans, router, traps, web};
 use crate::config::changes::SHOWN;
-use crate::config::{Config, LifeScript, Strictness};
+use crate::config::{self, Config, LifeScript, Loaded, Strictness};
 use crate::director::Director;
 use crate::director::state::State;
 use crate::ipvs::backend::{Backend, Error};
@@ -124,6 +124,26 @@ impl Early {
             Signals::new().map_err(failed)?
         };
         Ok(Early { guardian, predecessor, runtime, signals })
+    }
+
+    /// Reads the configuration. None when it was told to end meanwhile.
+    pub fn read(mut self, path: &Path, strictness: Strictness) -> Option<(Early, Loaded)> {
+        info!("reading {}", path.display());
+        let path = path.to_owned();
+        let loaded = self.runtime.block_on(async {
+            let job = tokio::task::spawn_blocking(move || config::load(&path, strictness));
+            tokio::select! {
+                loaded = job => Some(loaded.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))),
+                () = self.signals.end() => None,
+            }
+        });
+        let Some(loaded) = loaded else {
+            info!("told to end before anything was begun");
+            // Who reads is not waited for.
+            self.runtime.shutdown_background();
+            return None;
+        };
+        Some((self, loaded))
     }
 
     /// Runs the director until it is told to end.

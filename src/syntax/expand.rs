@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::definition::{self, Definitions, Expanded, Pending, Scene};
 use super::diagnostic::{Class, Diagnostic, Diagnostics};
-use super::files::{self, Files};
+use super::files::{self, Files, Unmatched};
 use super::lexer::{self, Line, Plain, Token};
 use super::odd_space::OddSpaces;
 use super::open::open;
@@ -51,6 +51,7 @@ pub fn read(files: &dyn Files, path: &Path, to: &mut Read<'_>) -> Text {
         lines: 0,
         repeats: 0,
         is_full: false,
+        entries: files::MAX_ENTRIES,
         to,
         plain: Vec::new(),
     };
@@ -76,8 +77,10 @@ struct Expander<'f, 'r> {
     lines: usize,
     /// Repetitions being read, one within the other.
     repeats: usize,
-    /// A bound was passed: nothing more is read.
+    /// A bound was passed, or a file system does not answer: nothing more is read.
     is_full: bool,
+    /// Entries of directories that patterns may still look at.
+    entries: usize,
     /// The words and braces of a plain line; a vector that is filled again.
     plain: Vec<Plain>,
 }
@@ -402,13 +405,18 @@ impl Expander<'_, '_> {
         }
         let (mut found, mut is_missed) = (Vec::new(), false);
         for alternative in files::alternatives(&full) {
-            let more = files::glob(self.files, &alternative);
+            let more = match files::glob(self.files, &alternative, &mut self.entries) {
+                Ok(more) => more,
+                Err(why) => return self.unmatched(path, span, &why),
+            };
             if more.is_empty() && alternative != full && matches!(keyword, "includeb" | "includea") {
                 is_missed = true;
                 self.error(Some(span), format!("`{keyword}`: {alternative} matches no file"));
             }
             found.extend(more);
-            found.truncate(files::MAX_MATCHES);
+            if found.len() > files::MAX_MATCHES {
+                return self.unmatched(path, span, &Unmatched::Matches);
+            }
         }
         if found.is_empty() && !is_missed {
             let is_strict = matches!(keyword, "includew" | "includea");
@@ -422,6 +430,24 @@ impl Expander<'_, '_> {
             }
             self.open_file(&path, Some(span));
         }
+    }
+
+    /// A pattern that includes nothing, because it is not known what it stands for.
+    fn unmatched(&mut self, pattern: &str, span: Span, why: &Unmatched) {
+        let text = match why {
+            Unmatched::Matches => format!("`{pattern}` matches more than {} paths", files::MAX_MATCHES),
+            Unmatched::Entries => format!(
+                "`{pattern}` looks through directories with more than {} entries in all",
+                files::MAX_ENTRIES
+            ),
+            Unmatched::Silence(directory, error) => {
+                self.is_full = true;
+                let directory = directory.display();
+                return self.error(Some(span), format!("{directory}: {}", files::in_words(error)));
+            }
+        };
+        let problem = Diagnostic::error(span, text);
+        self.diagnostics.push(problem.help("name the directory of the files, e.g. `include conf.d/*.conf`"));
     }
 }
 

@@ -2,8 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Interfaces and the largest packet of each, in bytes.
 pub type Links = BTreeMap<String, usize>;
@@ -13,7 +16,7 @@ pub trait Files {
     /// The file's bytes, at most `limit` of them: one byte more means the file is longer.
     ///
     /// # Errors
-    /// When it does not exist, is a directory, or cannot be read.
+    /// When it does not exist, is no regular file, or cannot be read.
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>>;
 
     /// The name of this host up to the first dot: what a condition `@ID` is compared with.
@@ -27,8 +30,16 @@ pub trait Files {
     /// Whether there is anything at a path; so, too, when that cannot be told.
     fn exists(&self, path: &Path) -> bool;
 
-    /// The names of a directory's entries, sorted; empty when it cannot be listed.
-    fn list(&self, directory: &Path) -> Vec<String>;
+    /// The names of a directory's entries, sorted, at most `limit` of them: one more means there are more.
+    ///
+    /// # Errors
+    /// When it cannot be listed.
+    fn list(&self, directory: &Path, limit: usize) -> io::Result<Vec<String>>;
+
+    /// Whether a file system did not answer, so that something was not read that may be the next time.
+    fn is_silent(&self) -> bool {
+        false
+    }
 
     /// The interfaces of this host; None where they are not known.
     fn links(&self) -> Option<Cow<'_, Links>> {
@@ -42,14 +53,13 @@ pub struct OsFiles;
 
 impl Files for OsFiles {
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-        let file = std::fs::File::open(path)?;
-        if file.metadata()?.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
-        let mut bytes = Vec::new();
-        let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-        file.take(most).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        // Only looked at before it is opened: opening a device may do something already.
+        must_be_regular(&std::fs::metadata(path)?)?;
+        // It may be another one by now: a FIFO is opened without waiting for its writer.
+        let file =
+            OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+        must_be_regular(&file.metadata()?)?;
+        read_at_most(file, limit)
     }
 
     fn host(&self) -> String {
@@ -61,20 +71,90 @@ impl Files for OsFiles {
         path.try_exists().unwrap_or(true)
     }
 
-    fn list(&self, directory: &Path) -> Vec<String> {
+    fn list(&self, directory: &Path, limit: usize) -> io::Result<Vec<String>> {
         let here = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-        let mut names: Vec<String> = std::fs::read_dir(here)
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .collect();
+        let names = std::fs::read_dir(here)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut names: Vec<String> = names.take(limit.saturating_add(1)).collect();
         names.sort();
-        names
+        Ok(names)
     }
+}
+
+/// Reads at most `limit` bytes, and one more where there are more.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_at_most(file: File, limit: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Whatever else there is may never end, block for ever, or do something when it is read. /dev/null is an empty file.
+fn must_be_regular(found: &Metadata) -> io::Result<()> {
+    let kind = found.file_type();
+    let is_null = kind.is_char_device() && found.rdev() == libc::makedev(1, 3);
+    if kind.is_file() || is_null {
+        return Ok(());
+    }
+    if kind.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    Err(Refusal::NotRegular(match kind {
+        kind if kind.is_fifo() => "a pipe (FIFO)",
+        kind if kind.is_socket() => "a socket",
+        _ => "a device",
+    })
+    .into())
+}
+
+/// Why a file is not read, although the system refused nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It is something else.
+    #[error("is {0}, not a regular file")]
+    NotRegular(&'static str),
+    /// Reading does not end.
+    #[error("cannot be read: its file system has not answered within {limit} seconds", limit = .0.as_secs())]
+    NoAnswer(Duration),
+    /// Reading that one did not end, and its time was everybody's.
+    #[error("is not read: {} took all the time there is for reading a configuration", .0.display())]
+    OutOfTime(PathBuf),
+    /// Too many earlier ones have not ended.
+    #[error("is not read: {0} earlier reads of configuration files still wait for their file systems")]
+    TooManyWaiting(usize),
+}
+
+impl Refusal {
+    /// The refusal that an error is.
+    pub fn of(error: &io::Error) -> Option<&Refusal> {
+        error.get_ref()?.downcast_ref()
+    }
+
+    /// Whether a file system does not answer: it may another time.
+    pub fn is_silence(&self) -> bool {
+        !matches!(self, Refusal::NotRegular(_))
+    }
+}
+
+impl From<Refusal> for io::Error {
+    fn from(refusal: Refusal) -> io::Error {
+        let kind = if refusal.is_silence() { io::ErrorKind::TimedOut } else { io::ErrorKind::InvalidInput };
+        io::Error::new(kind, refusal)
+    }
+}
+
+/// Whether an error is that a file system does not answer.
+pub fn is_silence(error: &io::Error) -> bool {
+    Refusal::of(error).is_some_and(Refusal::is_silence)
 }
 
 /// Why a file cannot be had, in the operator's words.
 pub fn in_words(error: &io::Error) -> String {
+    if let Some(refusal) = Refusal::of(error) {
+        return refusal.to_string();
+    }
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),
         io::ErrorKind::IsADirectory => "is a directory, not a file".to_owned(),
@@ -91,31 +171,58 @@ pub fn is_pattern(path: &str) -> bool {
     path.contains(['*', '?', '[', '{'])
 }
 
+/// Most entries of directories that the patterns of a configuration may have looked at.
+pub const MAX_ENTRIES: usize = 300_000;
+
+/// Why it is not known what a pattern stands for.
+#[derive(Debug)]
+pub enum Unmatched {
+    /// For more than [`MAX_MATCHES`] paths.
+    Matches,
+    /// More than [`MAX_ENTRIES`] entries would have to be looked at.
+    Entries,
+    /// This directory is on a file system that does not answer.
+    Silence(PathBuf, io::Error),
+}
+
 /// The files a pattern without braces stands for, sorted. A path without wildcards stands for itself, whether it
-/// exists or not. At most [`MAX_MATCHES`].
-pub fn glob(files: &dyn Files, pattern: &str) -> Vec<PathBuf> {
+/// exists or not. `entries` are those that may still be looked at.
+///
+/// # Errors
+/// [`Unmatched`]; a directory that may not be listed has no entries.
+pub fn glob(files: &dyn Files, pattern: &str, entries: &mut usize) -> Result<Vec<PathBuf>, Unmatched> {
+    let mut list = |directory: &Path| match files.list(directory, *entries) {
+        Ok(names) => {
+            *entries = entries.checked_sub(names.len()).ok_or(Unmatched::Entries)?;
+            Ok(names)
+        }
+        Err(error) if is_silence(&error) => Err(Unmatched::Silence(directory.to_owned(), error)),
+        Err(_) => Ok(Vec::new()),
+    };
     let mut paths = vec![PathBuf::new()];
     let mut seen_wildcard = false;
     for part in Path::new(pattern) {
         let part = part.to_string_lossy();
-        if !part.contains(['*', '?', '[']) {
-            // Behind a wildcard only what exists is meant.
-            paths.retain(|p| !seen_wildcard || files.list(p).iter().any(|n| *n == *part));
+        let is_wildcard = part.contains(['*', '?', '[']);
+        if !is_wildcard && !seen_wildcard {
             paths.iter_mut().for_each(|p| p.push(&*part));
             continue;
         }
         seen_wildcard = true;
         let mut next = Vec::new();
         for directory in &paths {
-            let names = files.list(directory);
-            // As in a shell: a leading dot must be asked for.
+            let names = list(directory)?;
+            // As in a shell: a leading dot must be asked for. Behind a wildcard only what exists is meant.
             let shown = names.iter().filter(|n| !n.starts_with('.') || part.starts_with('.'));
-            next.extend(shown.filter(|n| matches(&part, n)).map(|n| directory.join(n)));
-            next.truncate(MAX_MATCHES);
+            let meant = shown.filter(|n| if is_wildcard { matches(&part, n) } else { **n == *part });
+            next.extend(meant.map(|n| directory.join(n)));
+            if next.len() > MAX_MATCHES {
+                return Err(Unmatched::Matches);
+            }
         }
         paths = next;
     }
-    paths
+    Ok(paths)
 }
 
 /// The patterns a pattern with braces stands for: `a{b,c}` is `ab` and `ac`. Bounded; unbalanced braces stay.
@@ -262,10 +369,10 @@ impl Files for MemoryFiles {
         self.0.keys().any(|p| p.starts_with(path))
     }
 
-    fn list(&self, directory: &Path) -> Vec<String> {
+    fn list(&self, directory: &Path, limit: usize) -> io::Result<Vec<String>> {
         let under = self.0.keys().filter_map(|p| p.strip_prefix(directory).ok()?.iter().next());
         let names: std::collections::BTreeSet<_> = under.map(|n| n.to_string_lossy().into_owned()).collect();
-        names.into_iter().collect()
+        Ok(names.into_iter().take(limit.saturating_add(1)).collect())
     }
 
     fn links(&self) -> Option<Cow<'_, Links>> {
@@ -310,8 +417,48 @@ mod tests {
         assert!(!matches("[", "x"));
     }
 
+    #[test]
+    fn a_pattern_that_stands_for_too_much_is_refused_and_looks_no_further() {
+        let folder = |n: usize| (0..n).map(|i| (PathBuf::from(format!("/d{}/f{i}", i % 100)), Vec::new()));
+        let mut entries = MAX_ENTRIES;
+        let many = MemoryFiles(folder(MAX_MATCHES + 1).collect());
+        assert!(matches!(glob(&many, "/*/*", &mut entries), Err(Unmatched::Matches)));
+        let mut entries = 500;
+        assert!(matches!(glob(&many, "/*/no", &mut entries), Err(Unmatched::Entries)));
+        let all = MemoryFiles(folder(MAX_MATCHES).collect());
+        let mut entries = MAX_MATCHES + 100;
+        assert_eq!(glob(&all, "/*/*", &mut entries).unwrap().len(), MAX_MATCHES);
+        assert_eq!(entries, 0);
+    }
+
+    #[test]
+    fn only_regular_files_are_read_and_none_is_waited_for() {
+        let folder = std::env::temp_dir().join(format!("lvsd-files-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        let at = |name: &str| folder.join(name);
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        std::fs::write(at("file"), "text").unwrap();
+        std::os::unix::fs::symlink("file", at("link")).unwrap();
+        std::os::unix::fs::symlink("fifo", at("pipe")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        let why = |path: &Path| OsFiles.read(path, 100).map_err(|error| in_words(&error));
+        assert_eq!(why(&at("link")), Ok(b"text".to_vec()));
+        for name in ["fifo", "pipe"] {
+            assert_eq!(why(&at(name)), Err("is a pipe (FIFO), not a regular file".to_owned()));
+        }
+        assert_eq!(why(&at("socket")), Err("is a socket, not a regular file".to_owned()));
+        assert_eq!(why(Path::new("/dev/zero")), Err("is a device, not a regular file".to_owned()));
+        assert_eq!(why(&folder), Err("is a directory, not a file".to_owned()));
+        assert_eq!(why(Path::new("/dev/null")), Ok(Vec::new()));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
     fn names(files: &MemoryFiles, pattern: &str) -> Vec<String> {
-        let found = alternatives(pattern).into_iter().flat_map(|one| glob(files, &one));
+        let mut entries = MAX_ENTRIES;
+        let found =
+            alternatives(pattern).into_iter().flat_map(|one| glob(files, &one, &mut entries).unwrap());
         found.map(|p| p.display().to_string()).collect()
     }
 }

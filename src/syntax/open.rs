@@ -2,15 +2,18 @@
 
 use std::path::Path;
 
-use super::files::{Files, in_words};
+use super::files::{Files, in_words, is_silence};
 use super::source::{FileId, Sources, Span};
+
+/// Bytes of a file that are read first.
+const BEGINNING: usize = 64 << 10;
 
 /// Why a file's text cannot be had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
     /// The sentence, with the path.
     pub message: String,
-    /// A bound of the whole configuration was passed: nothing more can be read.
+    /// A bound of the whole configuration was passed, or a file system does not answer: nothing more can be read.
     pub is_full: bool,
 }
 
@@ -25,9 +28,18 @@ pub fn open(
     sources: &mut Sources,
 ) -> Result<FileId, Unreadable> {
     let wrong = |what: &str, is_full| Unreadable { message: format!("{}: {what}", path.display()), is_full };
-    let bytes = files.read(path, sources.room()).map_err(|e| wrong(&in_words(&e), false))?;
-    if memchr::memchr(0, &bytes).is_some() {
-        return Err(wrong("is not a text file (it holds NUL bytes)", false));
+    let read = |limit| {
+        let bytes = files.read(path, limit).map_err(|error| wrong(&in_words(&error), is_silence(&error)))?;
+        match memchr::memchr(0, &bytes) {
+            Some(_) => Err(wrong("is not a text file (it holds NUL bytes)", false)),
+            None => Ok(bytes),
+        }
+    };
+    // That a large file is no text is most often seen in its beginning: then it is not read into memory.
+    let beginning = BEGINNING.min(sources.room());
+    let mut bytes = read(beginning)?;
+    if bytes.len() > beginning {
+        bytes = read(sources.room())?;
     }
     // What is not UTF-8 becomes U+FFFD: harmless in a comment, an error in a word.
     let text =

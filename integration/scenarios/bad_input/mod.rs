@@ -143,14 +143,21 @@ pub fn run(lab: &mut Lab) -> Verdict {
     daemon.reload()?;
     site.answers("rs1=4 rs2=4 rs3=4")?;
 
-    lab.step("a stop ends the daemon though a reload waits for a file that never answers");
+    lab.step("a FIFO is no configuration, and a pattern that stands for everything is not followed");
     judge::run(&["mkfifo", &conf.to_string_lossy()])?;
     let logged = daemon.log_text().len();
     daemon.reload()?;
-    wait_for("the reload has begun", seconds(15), || {
+    wait_for("the reload is rejected", seconds(15), || {
         let new = daemon.log_text().split_off(logged);
-        if new.contains("reading") { Ok(()) } else { Err(new) }
+        if new.contains("is a pipe (FIFO), not a regular file") { Ok(()) } else { Err(new) }
     })?;
+    let everything = lab.write("everything.conf", "include /*/*/*/*/*\n")?;
+    let finished = lvsd(director, &["check", "-c", &everything.to_string_lossy()])?;
+    refused(&["check"], &finished, 78)?;
+    claim(
+        finished.stdout.contains("everything.conf:1:9") && finished.stdout.contains("`/*/*/*/*/*`"),
+        || format!("{finished:?}"),
+    )?;
     claim(!daemon.log_text().contains("panicked"), || "no panic".to_owned())?;
     daemon.end(Signal::TERM)
 }

@@ -46,8 +46,8 @@ impl Files for Elsewhere {
         true
     }
 
-    fn list(&self, _: &Path) -> Vec<String> {
-        Vec::new()
+    fn list(&self, _: &Path, _: usize) -> std::io::Result<Vec<String>> {
+        Ok(Vec::new())
     }
 }
 

@@ -15,6 +15,8 @@ const DIRECTORIES: &[&str] = &["/etc/iproute2", "/usr/share/iproute2", "/usr/lib
 /// Longest file read, and most files of a directory.
 const MAX_BYTES: usize = 64 << 10;
 const MAX_FILES: usize = 64;
+/// Entries of that directory that are looked at.
+const MAX_ENTRIES: usize = 10_000;
 
 const TABLES: &[(&str, u32)] = &[("unspec", 0), ("default", 253), ("main", 254), ("local", 255)];
 const PROTOCOLS: &[(&str, u32)] = &[
@@ -116,7 +118,8 @@ impl<'a> Names<'a> {
         }
         for directory in DIRECTORIES.iter().map(Path::new) {
             let beside = directory.join(format!("{file}.d"));
-            let mut more: Vec<PathBuf> = self.files.list(&beside).iter().map(|n| beside.join(n)).collect();
+            let listed = self.files.list(&beside, MAX_ENTRIES).unwrap_or_default();
+            let mut more: Vec<PathBuf> = listed.iter().map(|n| beside.join(n)).collect();
             more.retain(|path| path.extension().is_some_and(|e| e == "conf"));
             more.truncate(MAX_FILES);
             for path in std::iter::once(directory.join(file)).chain(more) {

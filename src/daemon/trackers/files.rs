@@ -151,7 +151,8 @@ impl Files {
 fn begin(settings: &FileSettings) -> Result<(), Trouble> {
     let Some((value, is_overwritten)) = settings.initial else { return Ok(()) };
     let mut options = OpenOptions::new();
-    options.write(true);
+    // A FIFO's reader is not waited for.
+    options.write(true).custom_flags(libc::O_NONBLOCK);
     match is_overwritten {
         true => options.create(true).truncate(true),
         false => options.create_new(true),
@@ -165,8 +166,7 @@ fn begin(settings: &FileSettings) -> Result<(), Trouble> {
 }
 
 fn read(path: &Path) -> Result<i64, Trouble> {
-    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path);
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let file = file.map_err(|error| match error.kind() {
         ErrorKind::NotFound => Trouble::of("there is no such file", &error),
         _ => Trouble::of(error.to_string(), &error),

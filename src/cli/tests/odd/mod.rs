@@ -104,8 +104,8 @@ impl Files for OddFiles {
         self.0.variable(name)
     }
 
-    fn list(&self, directory: &Path) -> Vec<String> {
-        self.0.list(directory)
+    fn list(&self, directory: &Path, limit: usize) -> io::Result<Vec<String>> {
+        self.0.list(directory, limit)
     }
 }
 
