@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::socket::SocketArguments;
 use super::table::Table;
 use super::{ConfigArguments, check, complain, print};
-use crate::config::{self, VirtualServerId};
+use crate::config::{self, Strictness, VirtualServerId};
 use crate::daemon::plan::{self, HealthSource, Plan};
 use crate::daemon::startup::Exit;
 use crate::daemon::sysctls;
@@ -32,20 +32,27 @@ pub(super) struct PlanArguments {
 }
 
 pub(super) fn run(arguments: &PlanArguments) -> Exit {
-    let path = arguments.config.path();
-    let loaded = config::load(&path, arguments.config.strictness());
+    let socket = arguments.socket.path();
+    let daemon = plan::running(&socket);
+    let (path, strictness) = match (&daemon, &arguments.config.config) {
+        // Its own, as a reload would read it.
+        (Ok(daemon), None) if daemon.is_lenient => (daemon.config.clone(), Strictness::Lenient),
+        (Ok(daemon), None) => (daemon.config.clone(), arguments.config.strictness()),
+        _ => (arguments.config.path(), arguments.config.strictness()),
+    };
+    let loaded = config::load_once(&path, strictness);
     let Some(config) = loaded.config.clone() else {
         complain(&format!("no plan:\n{}", check::report(&path, &loaded, false).text.trim_end()));
         return Exit::Config;
     };
-    let plan = match plan::plan(config, &arguments.socket.run_dir, &arguments.socket.path()) {
+    let plan = match plan::plan(config, &arguments.socket.run_dir, daemon) {
         Ok(plan) => plan,
         Err(failure) => {
             complain(&failure.message);
             return failure.exit;
         }
     };
-    print(&if arguments.json { json(&path, &plan) } else { render(&path, &plan) });
+    print(&if arguments.json { json(&path, &plan) } else { render(&path, &socket, &plan) });
     if plan.preview.changes.is_empty() { Exit::Ok } else { Exit::Changes }
 }
 
@@ -54,6 +61,9 @@ pub(super) fn run(arguments: &PlanArguments) -> Exit {
 struct Document<'a> {
     config: &'a Path,
     health: HealthSource,
+    /// Why no running lvsd was asked.
+    no_answer: Option<&'a str>,
+    orders_known: bool,
     changes: &'a [Change],
     connections_cut: u64,
     without_quorum: Vec<Loss>,
@@ -82,6 +92,8 @@ fn json(path: &Path, plan: &Plan) -> String {
     let document = Document {
         config: path,
         health: plan.health,
+        no_answer: plan.unanswered.as_deref(),
+        orders_known: plan.are_orders_known,
         changes: &plan.preview.changes,
         connections_cut: plan.preview.changes.iter().map(Change::cut).sum(),
         without_quorum: losses(plan),
@@ -111,14 +123,26 @@ fn degraded(plan: &Plan) -> Vec<Degraded<'_>> {
         .collect()
 }
 
-fn render(path: &Path, plan: &Plan) -> String {
+fn render(path: &Path, socket: &Path, plan: &Plan) -> String {
     let health = match plan.health {
         HealthSource::Daemon { pid } => format!("as the running lvsd (pid {pid}) sees it"),
         HealthSource::StateFile => "as the last lvsd left it, who was not down is assumed up".to_owned(),
         HealthSource::Assumed => "unknown, every real server is assumed up".to_owned(),
     };
-    let mut text =
-        format!("{} and this kernel; health: {health}\n\n", text::line(&path.display().to_string()));
+    let mut text = format!("{} and this kernel; health: {health}\n", text::line(&path.display().to_string()));
+    if let Some(why) = &plan.unanswered {
+        let orders = if plan.are_orders_known {
+            "operators' orders are as the last lvsd left them"
+        } else {
+            "operators' orders (drain, disable, weight) are unknown"
+        };
+        let _ = writeln!(
+            text,
+            "no lvsd answers at {} ({why}): {orders}",
+            text::line(&socket.display().to_string())
+        );
+    }
+    text.push('\n');
     let changes = &plan.preview.changes;
     if !changes.is_empty() {
         text.push_str(&rows(changes));

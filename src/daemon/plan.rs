@@ -43,28 +43,49 @@ pub enum HealthSource {
 pub struct Plan {
     /// Where health comes from.
     pub health: HealthSource,
+    /// Why it does not come from a running lvsd.
+    pub unanswered: Option<String>,
+    /// Whether the orders of operators are known.
+    pub are_orders_known: bool,
     /// What would change.
     pub preview: Preview,
     /// Virtual servers that have no quorum now, as far as the running lvsd knows.
     pub without_quorum: BTreeSet<VirtualServerId>,
 }
 
-/// What a director with this configuration would change in this kernel.
+/// What the running lvsd says.
+///
+/// # Errors
+/// In words, why none does.
+pub fn running(socket: &Path) -> Result<DaemonStatus, String> {
+    match control::ask(socket, Command::Status) {
+        Ok(Reply::Status(status)) => Ok(status.into_status()),
+        Ok(_) => Err("it gave an answer to another question: is it of another version?".to_owned()),
+        Err(error) => Err(control::unanswered(&error)),
+    }
+}
+
+/// What a director with this configuration would change in this kernel. Where no lvsd answers, what is known otherwise
+/// must do.
 ///
 /// # Errors
 /// When the kernel cannot be read.
-pub fn plan(mut config: Config, run_dir: &Path, socket: &Path) -> Result<Plan, Failure> {
+pub fn plan(
+    mut config: Config,
+    run_dir: &Path,
+    daemon: Result<DaemonStatus, String>,
+) -> Result<Plan, Failure> {
     let now = clock::now();
-    let daemon = match control::ask(socket, Command::Status) {
-        Ok(Reply::Status(status)) => Some(status.into_status()),
-        // Nobody there, or nobody who answers: what is known otherwise must do.
-        _ => None,
+    let (daemon, unanswered) = match daemon {
+        Ok(daemon) => (Some(daemon), None),
+        Err(why) => (None, Some(why)),
     };
     let left = state_file::peek(run_dir, now).map_err(|error| {
         let text = format!("state file in {}: {error}", run_dir.display());
         let is_denied = error.kind() == std::io::ErrorKind::PermissionDenied;
         Failure::new(if is_denied { Exit::Permission } else { Exit::Unavailable }, text)
     })?;
+    let are_orders_known = daemon.is_some() || left.is_some();
     let (mut state, health) = match (left, &daemon) {
         (Some((state, _)), Some(daemon)) => (state, HealthSource::Daemon { pid: daemon.pid }),
         (None, Some(daemon)) => (State::default(), HealthSource::Daemon { pid: daemon.pid }),
@@ -101,7 +122,7 @@ pub fn plan(mut config: Config, run_dir: &Path, socket: &Path) -> Result<Plan, F
     // It is lvsd's only while a server leaves, which is under way then.
     let expires = preview.status.expires_templates && originals.contains_key(sysctls::EXPIRES_TEMPLATES);
     preview.changes.extend(setting_changes(&config, &originals, expires));
-    Ok(Plan { health, preview, without_quorum })
+    Ok(Plan { health, unanswered, are_orders_known, preview, without_quorum })
 }
 
 /// How the running lvsd's instances are: those that the configuration has go on as they are.
