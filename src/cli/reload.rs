@@ -62,7 +62,9 @@ fn table(outcome: &ReloadOutcome) -> String {
 
 /// The errors as `lvsd check` draws them, as long as the file still says what the daemon has read; else its lines.
 fn errors(outcome: &ReloadOutcome) -> String {
-    for strictness in [Strictness::Strict, Strictness::Lenient] {
+    let ways: &[Strictness] =
+        if outcome.is_silent { &[] } else { &[Strictness::Strict, Strictness::Lenient] };
+    for strictness in ways.iter().copied() {
         let loaded = config::load(&outcome.config, strictness);
         if loaded.lines(Class::Error) == outcome.errors {
             return check::report(&outcome.config, &loaded, false).text.trim_end().to_owned();

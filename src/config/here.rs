@@ -19,7 +19,7 @@ use crate::syntax::time_limited::TimeLimited;
 
 /// Longest time that file systems may take to answer while a configuration is read. A client of the control socket
 /// waits longer.
-pub const LIMIT: Duration = Duration::from_secs(8);
+pub const LIMIT: Duration = Duration::from_secs(6);
 /// Threads of this process that wait for a file system nobody waits for any more.
 static LEFT_BEHIND: AtomicUsize = AtomicUsize::new(0);
 

@@ -173,6 +173,9 @@ pub struct ReloadOutcome {
     pub changes: Vec<Change>,
     /// How many further changes are not listed.
     pub more_changes: usize,
+    /// It was rejected because a file system did not answer: whoever reads the file again may hang as well.
+    #[serde(default)]
+    pub is_silent: bool,
 }
 
 /// A command and where its reply goes.

@@ -32,6 +32,8 @@ pub struct Read {
     changes: Vec<Change>,
     more_changes: usize,
     summary: String,
+    /// A file system did not answer.
+    is_silent: bool,
 }
 
 /// Somebody who waits for a verdict.
@@ -182,6 +184,7 @@ impl Reloads {
             summary: read.summary.clone(),
             changes: read.changes.clone(),
             more_changes: read.more_changes,
+            is_silent: read.is_silent,
         })
     }
 
@@ -218,7 +221,7 @@ fn read(path: &Path, strictness: Strictness) -> Read {
         }
         None => Vec::new(),
     };
-    Read { config: loaded.config, errors, warnings, ..Read::default() }
+    Read { config: loaded.config, errors, warnings, is_silent: loaded.is_silent, ..Read::default() }
 }
 
 /// The same, unless it needs an IPVS that the kernel does not have: then nothing of it is put in force.

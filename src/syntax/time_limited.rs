@@ -3,8 +3,9 @@
 //!
 //! A file system that does not answer blocks whoever opens, lists or looks, and nothing but its answer ends that. So a
 //! thread does it, and is left behind when the time for the whole configuration is over. It ends by itself when the
-//! file system answers at last; how many may be left behind is bounded. No clock is read: the time that is counted is
-//! time spent waiting, not that of a large configuration.
+//! file system answers at last; how many may be left behind is bounded. The end of the process may have to wait for it,
+//! too: not every wait in the kernel can be interrupted. No clock is read: the time that is counted is time spent waiting,
+//! not that of a large configuration.
 
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -20,7 +21,7 @@ use super::files::{Files, Links, Refusal};
 /// Threads that may be left behind at one time.
 pub const MAX_LEFT_BEHIND: usize = 4;
 /// What waiting is counted in.
-const SLICE: Duration = Duration::from_millis(10);
+const SLICE: Duration = Duration::from_millis(50);
 
 type Job<F> = Box<dyn FnOnce(&F) + Send>;
 

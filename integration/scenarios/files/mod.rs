@@ -22,7 +22,7 @@ use crate::lab::wait::{seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim, same};
 
 const CONF: &str = include_str!("keepalived.conf");
-const SILENCE: &str = "its file system has not answered within 8 seconds";
+const SILENCE: &str = "its file system has not answered within 6 seconds";
 
 pub fn run(lab: &mut Lab) -> Verdict {
     let mut topology = Topology::new(&["front"]);

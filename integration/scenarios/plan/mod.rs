@@ -39,6 +39,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
         &first,
         &[
             "health: unknown, every real server is assumed up",
+            "(there is no such socket): operators' orders (drain, disable, weight) are unknown",
             "+  service 10.1.0.100:80 tcp       rr",
             "+    10.1.0.23:80                  DR weight 1",
             "foreign service 10.1.0.200:443 tcp is left alone",
@@ -61,6 +62,10 @@ pub fn run(lab: &mut Lab) -> Verdict {
         &still,
         &[&format!("health: as the running lvsd (pid {}) sees it", daemon.pid()), "nothing to change"],
     )?;
+
+    let own = lvsd(director, &["plan", "--run-dir", &run_dir(director)])?;
+    same("exit code for the daemon's own file", &own.code, &Some(0))?;
+    says(&own, &[&format!("{} and this kernel", now.display()), "nothing to change"])?;
 
     lab.step("another file");
     let held = site.client.enter(|| {
@@ -117,6 +122,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
         &left,
         &[
             "health: as the last lvsd left it",
+            "operators' orders are as the last lvsd left them",
             "virtual server 10.1.0.100:80 tcp would be without quorum, weight 0, quorum 1",
         ],
     )

@@ -144,6 +144,11 @@ impl Predecessor {
     /// The one that waits in this run directory.
     pub fn find(run_dir: &Path) -> Option<Predecessor> {
         let stream = UnixStream::connect(path(run_dir).ok()?).ok()?;
+        // Nobody else's word is taken, whoever may write to the directory.
+        let peer = rustix::net::sockopt::socket_peercred(&stream).ok()?;
+        if peer.uid != rustix::process::geteuid() {
+            return None;
+        }
         stream
             .set_read_timeout(Some(ANSWER_LIMIT))
             .and_then(|()| stream.set_write_timeout(Some(ANSWER_LIMIT)))
