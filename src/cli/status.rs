@@ -16,13 +16,17 @@ use std::net::SocketAddr;
 pub(super) struct StatusArguments {
     #[command(flatten)]
     socket: SocketArguments,
+    /// Read the kernel's table now, and say how it is; else what was read in the last ten seconds
+    #[arg(long)]
+    now: bool,
     /// For machines
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: &StatusArguments) -> Exit {
-    let status = match arguments.socket.ask(Command::Status) {
+    let command = if arguments.now { Command::StatusNow } else { Command::Status };
+    let status = match arguments.socket.ask(command) {
         Ok(Reply::Status(status)) => status,
         Ok(_) => return misunderstood(),
         Err(exit) => return exit,
@@ -98,7 +102,10 @@ fn kernel_line(status: &Status) -> String {
     match &status.kernel_trouble {
         Some(trouble) => format!("kernel: {trouble}"),
         None if !status.is_ipvs_used => "kernel: IPVS is not used, there are no virtual servers".to_owned(),
-        None if status.is_converged => format!("kernel: as it should be{drift}"),
+        None if status.is_converged => match status.read_seconds {
+            Some(seconds) => format!("kernel: as it should be, read {} ago{drift}", span(seconds)),
+            None => format!("kernel: as it should be{drift}"),
+        },
         None => format!("kernel: being changed{drift}"),
     }
 }

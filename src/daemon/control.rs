@@ -50,6 +50,8 @@ const LAST_ANSWERS: Duration = Duration::from_millis(500);
 pub enum Command {
     /// Services, servers, health.
     Status,
+    /// The same, after the kernel's table was read once more.
+    StatusNow,
     /// Read the configuration again and put it in force.
     Reload {
         /// Also where most of what is in force would be removed.
@@ -82,7 +84,7 @@ struct Envelope {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// To [`Command::Status`].
+    /// To [`Command::Status`] and [`Command::StatusNow`].
     Status(Snapshot),
     /// To [`Command::Reload`], once it has ended.
     Reload(ReloadOutcome),

@@ -66,6 +66,8 @@ const NO_ORDER: &str = "lvsd is ending, the order is not carried out: give it ag
 const ROUTER_LIMIT: Duration = Duration::from_secs(8);
 /// From one turn of those who ask to the next.
 const TURN: Duration = Duration::from_millis(10);
+/// Longest time a status waits for the kernel's table to be read.
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
 
 /// Everything the loop owns.
 pub struct Shell {
@@ -81,6 +83,8 @@ pub struct Shell {
     pub stop_by: Option<Instant>,
     /// Makes the status for all who ask.
     pub snapshots: Snapshots,
+    /// Who waits for a status until the kernel's table has been read, and since when; the control socket bounds how many.
+    pub looking: Vec<(Instant, Question)>,
     /// When those who ask have their next turn, whatever else there is to do.
     pub turn_at: Instant,
     /// Where a status goes that was asked for by a signal.
@@ -169,6 +173,7 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
             shell.sink.reloaded(&shell.director);
             shell.sink.router_reloaded(&shell.director.config().vrrp);
         }
+        shell.looked(&pulse);
         pulse.follow(clock::now(), &shell.body());
         if let Some(is_clean) = finished {
             if shell.is_stopping {
@@ -195,7 +200,8 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
             if let Some(input) = shell.have_turn(&pulse) {
                 break input;
             }
-            let deadlines = [shell.director.deadline(), shell.stop_by, shell.snapshots.deadline()];
+            let look_by = shell.looking.first().map(|(since, _)| *since + LOOK_LIMIT);
+            let deadlines = [shell.director.deadline(), shell.stop_by, shell.snapshots.deadline(), look_by];
             let deadline = deadlines.into_iter().flatten().fold(pulse.deadline(), Instant::min);
             tokio::select! {
                 biased;
@@ -464,6 +470,18 @@ impl Shell {
         self.answer(question, pulse)
     }
 
+    /// Whoever waits until the kernel's table has been read gets a status from then, or when it cannot be read.
+    fn looked(&mut self, pulse: &Pulse) {
+        let (now, read_at) = (clock::now(), self.director.read_at());
+        let is_done = |since: Instant| read_at.is_some_and(|at| at >= since) || now >= since + LOOK_LIMIT;
+        while self.looking.first().is_some_and(|(since, _)| is_done(*since)) {
+            let (_, question) = self.looking.remove(0);
+            self.snapshots.forget();
+            // It asks for nothing that is an input.
+            self.answer(Question { command: Command::Status, ..question }, pulse);
+        }
+    }
+
     /// Goes on with the status that somebody waits for; whoever does is told it once all is there.
     fn gather_status(&mut self, pulse: &Pulse) {
         let now = clock::now();
@@ -582,7 +600,11 @@ impl Shell {
                 self.ordered = Some(Orderer { reply: question.reply, selector, change });
                 return Some(Input::Order { selector, change });
             }
-            Command::Status => {
+            Command::StatusNow if self.director.reads_kernel() => {
+                self.looking.push((now, question));
+                return Some(Input::Look);
+            }
+            Command::Status | Command::StatusNow => {
                 let is_new = self.snapshots.ask(now, question.reply);
                 if let Some(router) = self.router.as_mut().filter(|router| is_new && !router.is_finished()) {
                     // As it is now, not as it was a second ago.

@@ -295,6 +295,7 @@ async fn direct(
         level: None,
         stop_by: None,
         snapshots: Snapshots::default(),
+        looking: Vec::new(),
         turn_at: now,
         dumps: Dumps {
             run_dir: options.run_dir.clone(),

@@ -119,6 +119,8 @@ pub enum Input {
     Leaks(Leaks),
     /// The state could not be saved, or can be again.
     Saved(bool),
+    /// Somebody wants to know how the kernel's table is now: it is read.
+    Look,
     /// Remove all that is ours, then finish.
     Stop,
     /// Leave everything as it is, then finish.
@@ -304,10 +306,21 @@ impl Director {
             Input::Doors(doors) => self.doors_are(doors, &mut events),
             Input::Leaks(leaks) => self.leaks_are(leaks, &mut events),
             Input::Saved(is_saved) => self.saved(now, is_saved),
+            Input::Look => self.reconciler.look_now(),
             Input::Stop => self.stop(now, effects),
             Input::HandOver => self.hand_over(effects),
         }
         self.advance(now, &mut events, effects);
+    }
+
+    /// Whether the kernel's table is read at all.
+    pub fn reads_kernel(&self) -> bool {
+        self.reconciler.is_needed()
+    }
+
+    /// Since when the kernel's whole table has been read; None where it has not been, or is none of its affairs.
+    pub fn read_at(&self) -> Option<Instant> {
+        self.reconciler.read_at()
     }
 
     /// When the director must be woken at the latest; None when only an answer can move it.

@@ -98,6 +98,12 @@ pub struct Reconciler {
     touched: BTreeSet<ServiceKey>,
     settings: SettingsKeeper,
     sweep: Sweep,
+    /// When the keys that the sweep began with were asked for.
+    sweep_began: Instant,
+    /// Everything was read since then, in one sweep.
+    read_at: Option<Instant>,
+    /// Somebody wants to know how it is now: the next sweep follows at once.
+    is_wanted_now: bool,
     pause: Pause,
     in_flight: Option<Request>,
     knows_keys: bool,
@@ -129,6 +135,9 @@ impl Reconciler {
             touched: BTreeSet::new(),
             settings,
             sweep: Sweep::Waiting { until: Instant::ZERO },
+            sweep_began: Instant::ZERO,
+            read_at: None,
+            is_wanted_now: false,
             pause: Pause::default(),
             in_flight: None,
             knows_keys: false,
@@ -227,11 +236,25 @@ impl Reconciler {
         !self.desired.is_empty() || !self.owned.is_empty() || self.settings.is_needed()
     }
 
+    /// Reads the whole table as soon as it can be; what is being read may be older than this wish.
+    pub fn look_now(&mut self) {
+        match &mut self.sweep {
+            Sweep::Waiting { until } => *until = Instant::ZERO,
+            Sweep::Reading { .. } => self.is_wanted_now = true,
+        }
+    }
+
+    /// Since when everything has been read; None as long as it has not been.
+    pub fn read_at(&self) -> Option<Instant> {
+        self.read_at
+    }
+
     /// Forgets what was read: when IPVS is needed again, the table may be any other.
     fn rest(&mut self, events: &mut Vec<Event>) {
         self.answered(events);
         self.knows_keys = false;
         self.sweep = Sweep::Waiting { until: Instant::ZERO };
+        self.read_at = None;
         self.actual.clear();
         self.foreign.clear();
         self.dirty.clear();
@@ -255,9 +278,13 @@ impl Reconciler {
             return None;
         }
         let request = if self.knows_keys { self.next_request(now, events) } else { Some(keys()) };
-        if let Some(Request::Apply(ops)) = &request {
-            self.asked = ops.iter().filter_map(Op::service).copied().collect();
-            self.touched.extend(self.asked.iter().copied());
+        match &request {
+            Some(Request::Apply(ops)) => {
+                self.asked = ops.iter().filter_map(Op::service).copied().collect();
+                self.touched.extend(self.asked.iter().copied());
+            }
+            Some(Request::Snapshot(Scope::Keys)) => self.sweep_began = now,
+            _ => {}
         }
         self.in_flight.clone_from(&request);
         request
@@ -284,8 +311,11 @@ impl Reconciler {
             Sweep::Waiting { until } if now < *until => None,
             Sweep::Waiting { .. } => Some(keys()),
             Sweep::Reading { rest } if rest.is_empty() => {
-                self.sweep = Sweep::Waiting { until: now + SWEEP_INTERVAL };
-                None
+                self.read_at = Some(self.sweep_began);
+                let is_wanted_now = std::mem::take(&mut self.is_wanted_now);
+                let pause = if is_wanted_now { Duration::ZERO } else { SWEEP_INTERVAL };
+                self.sweep = Sweep::Waiting { until: now + pause };
+                is_wanted_now.then(keys)
             }
             Sweep::Reading { rest } => Some(entries(rest.drain(..rest.len().min(SLICE)).collect())),
         }

@@ -24,6 +24,9 @@ use crate::time::Instant;
 pub struct Status {
     /// Whether the kernel holds what it should, as far as is known.
     pub is_converged: bool,
+    /// How long ago the kernel's table was last read as a whole: what is said of it is not younger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_seconds: Option<u64>,
     /// Whether the kernel held what it should at least once since the start.
     pub is_ready: bool,
     /// Whether clients known by persistence are sent elsewhere now, because a server of theirs leaves.
@@ -336,6 +339,7 @@ impl Director {
         let tally = self.reconciler.tally();
         Status {
             is_converged: self.reconciler.is_settled(),
+            read_seconds: self.reconciler.read_at().map(|at| now.since(at).as_secs()),
             is_ready: self.is_ready,
             expires_templates: self.expires_templates(now),
             cannot_mark: self.places.cannot_mark(),

@@ -375,6 +375,24 @@ fn a_missing_scheduler_degrades_one_service_until_it_is_there() {
 }
 
 #[test]
+fn who_asks_how_the_kernel_is_now_gets_what_was_read_after_the_question() {
+    let (mut world, _) = started(tcp_server());
+    world.run(Duration::from_secs(25));
+    let age = |world: &World| world.director().unwrap().status(world.now).read_seconds;
+    for _ in 0..3 {
+        world.run(Duration::from_secs(4));
+        let asked = world.now;
+        world.tell(Input::Look);
+        world.run(Duration::from_millis(200));
+        let read_at = world.director().unwrap().read_at().unwrap();
+        assert!(read_at >= asked, "{read_at:?} {asked:?}");
+        assert_eq!(age(&world), Some(0));
+    }
+    world.run(Duration::from_secs(8));
+    assert_eq!(age(&world), Some(8), "the next one is not due yet, and its age is told");
+}
+
+#[test]
 fn a_strangers_edits_are_put_right_named_and_counted() {
     let (mut world, _) = started(tcp_server());
     world.kernel.apply(&[Op::RemoveDestination(key(), real(1))]).unwrap();
