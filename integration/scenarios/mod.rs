@@ -26,6 +26,7 @@ mod net_conformance;
 mod notices;
 mod observability;
 mod orders;
+mod outages;
 mod own_addresses;
 mod path_check;
 mod plan;
@@ -204,6 +205,12 @@ pub const SCENARIOS: &[Scenario] = &[
         "faults of directors and real servers, found in the right words, gone after the printed fix",
         180,
         doctor::run,
+    ),
+    scenario(
+        "outages",
+        "outages from the clients' link to the application: what log, status, doctor and metrics say, and when",
+        900,
+        outages::run,
     ),
     scenario(
         "path-check",

@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &CheckArguments) -> Exit {
     }
     let path = arguments.config.path();
     let loaded = config::load_once(&path, arguments.config.strictness());
-    let report = report(&path, &loaded, arguments.deny_warnings);
+    let mut report = report(&path, &loaded, arguments.deny_warnings);
     // What on this host will hurt the configuration, where this host is a director: no fault of the file's.
     let mut traps = loaded.config.as_ref().map(traps::here).unwrap_or_default();
     if let Some(config) = &loaded.config {
@@ -57,6 +57,9 @@ pub(super) fn run(arguments: &CheckArguments) -> Exit {
     if arguments.json {
         print(&json(&path, &loaded, report.exit, [traps, colocations].concat(), hints));
     } else {
+        if !traps.is_empty() {
+            report.text.push_str(&format!("this host: {}\n", count(traps.len(), "warning")));
+        }
         let warnings = traps.into_iter().map(|trap| format!("warning: this host: {trap}\n\n"));
         let notes = colocations.into_iter().chain(hints).map(|found| format!("note: {found}\n\n"));
         print(&(warnings.chain(notes).collect::<String>() + &report.text));

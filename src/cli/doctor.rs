@@ -7,8 +7,6 @@ use std::path::Path;
 
 use serde::Serialize;
 
-mod firewall;
-mod programs;
 mod segment;
 mod surroundings;
 
@@ -19,11 +17,11 @@ use crate::config::{self, Config, Loaded};
 use crate::daemon::control::{self, Command, DaemonStatus, Reply};
 use crate::daemon::rights::Rights;
 use crate::daemon::startup::Exit;
-use crate::daemon::{clock, process, traps};
+use crate::daemon::{clock, firewall, process, sync_ids, traps};
 use crate::director::event::count;
 use crate::director::leaks;
 use crate::doctor::surroundings::Surroundings;
-use crate::doctor::{self, Finding, Fix, Ipvs, Remark, Running, Severity, View};
+use crate::doctor::{self, Finding, Fix, Ipvs, Listed, Remark, Running, Severity, View};
 use crate::net::firewall::Rules;
 use crate::net::holders;
 use crate::net::types::MacAddress;
@@ -64,16 +62,9 @@ struct Done {
     fix: String,
     /// None when it succeeded.
     failure: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Listed {
-    severity: Severity,
-    what: String,
-    evidence: String,
-    why: String,
-    fix: Option<String>,
-    is_safe_fix: bool,
+    /// It lasts until the next boot.
+    #[serde(skip)]
+    is_setting: bool,
 }
 
 /// One look.
@@ -125,6 +116,7 @@ pub(super) fn run(arguments: &DoctorArguments) -> Exit {
 fn remarks(loaded: &Loaded) -> Vec<Remark> {
     let warnings = loaded.diagnostics.iter().filter(|diagnostic| diagnostic.class == Class::Warning);
     let remark = |diagnostic: &Diagnostic| Remark {
+        code: diagnostic.code,
         place: diagnostic.span.map(|span| loaded.sources.describe(span)).unwrap_or_default(),
         what: diagnostic.message.clone(),
         help: diagnostic.help.clone(),
@@ -149,11 +141,13 @@ fn look(
     let (vips, reals) = leaks::questions(config);
     let mut asked = BTreeSet::new();
     let mut adverts = BTreeSet::new();
+    let mut sync_messages = BTreeSet::new();
     if role.is_director {
         // It listens while others are asked.
         let ear = segment::Ear::open(config, &here.host, &mut unseen);
         (claims, asked) = holders::ask_around(&here.host, &vips, &reals, &mut unseen, clock::now);
         adverts = ear.heard();
+        sync_messages = sync_ids::listen(config, &here.host, &mut unseen, clock::now);
         for neighbour in here.kernel.neighbours().unwrap_or_default() {
             names.entry(neighbour.mac).or_default().insert(neighbour.ip);
         }
@@ -175,6 +169,7 @@ fn look(
     if run_dir != Path::new(super::run::RUN_DIR) {
         prepare.push_str(&format!(" --run-dir {}", run_dir.display()));
     }
+    let (running, silence) = running(arguments, &directors, &mut unseen);
     let lvsds: Vec<u32> = directors.iter().filter(|(name, _)| name == "lvsd").map(|(_, pid)| *pid).collect();
     let commands =
         Rights::of_directors().into_iter().filter_map(|rights| Some(rights.lacking(config)?.to_string()));
@@ -182,14 +177,18 @@ fn look(
     let view = View {
         asked,
         adverts,
+        sync_messages,
         remarks: remarks.to_vec(),
         surroundings: Surroundings { commands, ..surroundings::look(Path::new("/"), &here.host, &lvsds) },
         ipvs: ipvs(&host),
         host,
         network: &here.host,
-        prepared: &here,
+        prepared: Some(&here),
+        others: process::meddlers(),
+        silence,
+        services: services(),
         directors,
-        running: running(arguments),
+        running,
         holders: claims,
         names,
         answers,
@@ -199,18 +198,52 @@ fn look(
             .extension()
             .is_some_and(|e| e.eq_ignore_ascii_case("yaml") || e.eq_ignore_ascii_case("yml")),
     };
-    Ok(Look { role, findings: doctor::examine(config, &view), unseen })
+    let findings = doctor::examine(config, &view);
+    unseen.push(match (role.is_director, role.is_real_server) {
+        (true, false) => "settings of the real servers: run doctor on each of them".to_owned(),
+        (false, _) => {
+            "what a director looks at: this host has the address of a real server, and no director runs \
+                       here"
+                .to_owned()
+        }
+        (true, true) => "settings of the other real servers: run doctor on each of them".to_owned(),
+    });
+    Ok(Look { role, findings, unseen })
 }
 
-/// What the running lvsd says, if one runs.
-fn running(arguments: &DoctorArguments) -> Option<Running> {
-    match control::ask(&arguments.socket.path(), Command::Status) {
+/// What the running lvsd says, if one runs; else why it does not answer, where one should.
+fn running(
+    arguments: &DoctorArguments,
+    directors: &[(String, u32)],
+    unseen: &mut Vec<String>,
+) -> (Option<Running>, Option<String>) {
+    let path = arguments.socket.path();
+    let failure = match control::ask(&path, Command::Status) {
         Ok(Reply::Status(status)) => {
-            let DaemonStatus { trouble, director, router, .. } = status.into_status();
-            Some(Running { trouble, director, router })
+            let DaemonStatus { trouble, director, router, last_reload, .. } = status.into_status();
+            let rejected = last_reload.filter(|reload| !reload.is_accepted).map(|reload| reload.errors);
+            return (Some(Running { trouble, director, router, rejected }), None);
         }
-        _ => None,
-    }
+        Ok(_) => "it is of another version".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let pid = directors.iter().find(|(name, _)| name == "lvsd").map(|(_, pid)| *pid);
+    let why = match pid {
+        Some(pid) => format!("lvsd (pid {pid}) at {}: {failure}", path.display()),
+        None => format!("no lvsd runs at {}", path.display()),
+    };
+    unseen.push(format!("health of real servers, quorum, and how clients' connections get on: {why}"));
+    (None, pid.map(|_| why))
+}
+
+/// How many services the kernel has; None when that cannot be read.
+fn services() -> Option<usize> {
+    use std::io::Read;
+    let mut text = String::new();
+    fs::File::open("/proc/net/ip_vs").ok()?.take(MODULES_LIMIT).read_to_string(&mut text).ok()?;
+    let is_service =
+        |line: &&str| ["TCP ", "UDP ", "SCTP ", "FWM "].iter().any(|word| line.starts_with(word));
+    Some(text.lines().filter(is_service).count())
 }
 
 fn ipvs(host: &crate::doctor::traps::Host<'_>) -> Ipvs {
@@ -243,32 +276,26 @@ fn fix(config: &Config, findings: &[Finding], run_dir: &Path) -> Vec<Done> {
             Fix::Prepare(_) => real_server::prepare(config, real_server::record_dir(run_dir)).map(drop),
             Fix::ByHand(_) | Fix::On(..) => continue,
         };
-        done.push(Done { fix: fix.to_string(), failure: outcome.err() });
+        let is_setting = matches!(fix, Fix::Setting { .. });
+        done.push(Done { fix: fix.to_string(), failure: outcome.err(), is_setting });
     }
     done
 }
 
 fn json(look: Look, done: Vec<Done>) -> String {
-    let findings = look.findings.into_iter().map(|finding| Listed {
-        severity: finding.severity,
-        what: finding.what,
-        evidence: finding.evidence,
-        why: finding.why,
-        is_safe_fix: finding.fix.as_ref().is_some_and(Fix::is_safe),
-        fix: finding.fix.map(|fix| fix.to_string()),
-    });
+    let findings = look.findings.into_iter().map(Listed::from);
     super::json(&Report { role: look.role, done, findings: findings.collect(), unseen: look.unseen })
 }
 
 fn render(look: &Look, done: &[Done]) -> String {
     let mut text = String::new();
-    for Done { fix, failure } in done {
+    for Done { fix, failure, .. } in done {
         match failure {
             None => text.push_str(&format!("done: {fix}\n")),
             Some(why) => text.push_str(&format!("FAILED: {fix}: {why}\n")),
         }
     }
-    if done.iter().any(|done| done.failure.is_none() && done.fix.starts_with("sysctl")) {
+    if done.iter().any(|done| done.failure.is_none() && done.is_setting) {
         text.push_str("settings last until the next boot: write them to /etc/sysctl.d\n");
     }
     if !text.is_empty() {
@@ -290,7 +317,6 @@ fn render(look: &Look, done: &[Done]) -> String {
         }
         text.push('\n');
     }
-    look.unseen.iter().for_each(|what| text.push_str(&format!("not looked at: {what}\n")));
     let role = match (look.role.is_director, look.role.is_real_server) {
         (true, true) => "director and real server",
         (true, false) => "director",
@@ -304,5 +330,6 @@ fn render(look: &Look, done: &[Done]) -> String {
             format!("this host, as a {role}: {broken} broken, {}, {hints}\n", count(warnings, "warning"))
         }
     });
+    look.unseen.iter().for_each(|what| text.push_str(&format!("not looked at: {what}\n")));
     text
 }

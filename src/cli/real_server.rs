@@ -11,7 +11,9 @@ use clap::{Subcommand, ValueEnum};
 use super::{complain, print};
 use crate::config::{self, Strictness};
 use crate::daemon::clock;
+use crate::daemon::process;
 use crate::daemon::startup::Exit;
+use crate::doctor::surroundings::Capability;
 use crate::net::kernel::Kernel;
 use crate::net::sysctl;
 use crate::net::types::{Host, Op, Prefix};
@@ -103,6 +105,9 @@ struct UpArguments {
 
 #[derive(Debug, clap::Args)]
 struct DownArguments {
+    /// VIPs, separated by commas [default: all that `up` prepared]
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    vip: Vec<IpAddr>,
     /// Print what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -150,9 +155,14 @@ impl Failure {
     }
 }
 
+/// Whether this process may change the network.
+fn may_administer() -> bool {
+    process::has_capability(Capability::NetAdmin.number())
+}
+
 /// A sentence from the kernel's side of things.
 fn refused(text: String) -> Failure {
-    let exit = if text.contains("CAP_NET_ADMIN") { Exit::Permission } else { Exit::Unavailable };
+    let exit = if may_administer() { Exit::Unavailable } else { Exit::Permission };
     Failure::new(exit, text)
 }
 
@@ -207,7 +217,7 @@ impl Here {
                 // The kernel's own catch-all links stay as long as their module is loaded.
                 let _ = self.kernel.switch_link(name, false);
                 match self.kernel.remove_link(name) {
-                    Err(text) if text.contains("CAP_NET_ADMIN") => Err(text),
+                    Err(text) if !may_administer() => Err(text),
                     _ => Ok(Some(())),
                 }
             }
@@ -344,15 +354,20 @@ fn down(arguments: &DownArguments) -> Result<Exit, Failure> {
         print("nothing to do: `up` has changed nothing on this host, or was undone\n");
         return Ok(Exit::Ok);
     }
+    let (undone, kept) = record.parted(&arguments.vip);
+    if let Some(vip) = arguments.vip.iter().find(|vip| !record.has(**vip)) {
+        let text = format!("`up` has not prepared this host for {vip}: lvsd real-server status --vip {vip}");
+        return Err(Failure::new(Exit::Usage, text));
+    }
     if arguments.dry_run {
-        let lines = record.changes.iter().rev().map(|change| format!("{}\n", change.undone()));
+        let lines = undone.iter().rev().map(|change| format!("{}\n", change.undone()));
         print(&lines.collect::<String>());
         return Ok(Exit::Ok);
     }
     let mut here = Here::open()?;
-    let mut left = Record::default();
+    let mut left = Record { changes: kept };
     let mut first = None;
-    for change in record.changes.iter().rev() {
+    for change in undone.iter().rev() {
         match here.undo(change) {
             Ok(Some(())) => print(&format!("done: {}\n", change.undone())),
             Ok(None) => complain(&format!("{change}: changed by somebody else since, left alone")),

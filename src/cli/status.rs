@@ -7,6 +7,7 @@ use crate::daemon::control::{Command, DaemonStatus, ReloadOutcome, Reply};
 use crate::daemon::mails::MailStatus;
 use crate::daemon::startup::Exit;
 use crate::date::day;
+use crate::director::problems::Kind;
 use crate::director::status::{HealthStatus, RealServerStatus, Status, VirtualServerStatus};
 use crate::text;
 use std::fmt::Write;
@@ -72,6 +73,9 @@ pub(super) fn render(daemon: &DaemonStatus) -> String {
     if let Some(mail) = &daemon.mail {
         text.push_str(&mail_lines(mail));
     }
+    for host in &daemon.host {
+        let _ = writeln!(text, "THIS HOST: {}: {}", host.what, host.why);
+    }
     text.push_str(&unchecked_line(&daemon.director));
     for foreign in &daemon.director.foreign_services {
         let _ = writeln!(text, "foreign service {foreign}: in the kernel but not in the configuration");
@@ -102,12 +106,19 @@ fn kernel_line(status: &Status) -> String {
     match &status.kernel_trouble {
         Some(trouble) => format!("kernel: {trouble}"),
         None if !status.is_ipvs_used => "kernel: IPVS is not used, there are no virtual servers".to_owned(),
+        None if is_meddled(status) => format!("kernel: changed by another program again and again{drift}"),
         None if status.is_converged => match status.read_seconds {
             Some(seconds) => format!("kernel: as it should be, read {} ago{drift}", span(seconds)),
             None => format!("kernel: as it should be{drift}"),
         },
         None => format!("kernel: being changed{drift}"),
     }
+}
+
+/// Whether somebody's changes recur: between one and its repair nothing is as it should be.
+fn is_meddled(status: &Status) -> bool {
+    let mut problems = status.virtual_servers.iter().flat_map(|server| &server.problems);
+    problems.any(|problem| problem.kind() == Kind::Recurring)
 }
 
 fn reload_lines(reload: &ReloadOutcome) -> String {
@@ -158,6 +169,9 @@ fn virtual_server_rows(server: &VirtualServerStatus, table: &mut Table) {
         if colocated.mark.is_some() && !colocated.is_marked {
             table.row(["  NOT MARKED yet: this host answers all requests itself"]);
         }
+    }
+    for problem in &server.problems {
+        table.row([format!("  PROBLEM: {problem}; {}", problem.advice())]);
     }
     if let Some(degraded) = &server.degraded {
         table.row([format!("  DEGRADED: {degraded}")]);

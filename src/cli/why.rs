@@ -98,8 +98,13 @@ fn cells(attempt: &AttemptStory) -> [String; 5] {
     // Some reasons quote them already.
     let quote = first_bytes.as_ref().filter(|first| !reason.contains(first.get(..16).unwrap_or(first)));
     let answer = quote.map(|first| format!("; the answer began \"{first}\"")).unwrap_or_default();
+    let said = format!("{reason}{errno}{answer}");
+    // No run takes no time: this verdict is one of another checker, or of the process before this one.
+    if took.is_zero() {
+        return [when, verdict.to_owned(), "carried over".to_owned(), String::new(), said];
+    }
     let took = format!("took {:.1} ms", took.as_secs_f64() * 1000.0);
-    [when, verdict.to_owned(), phase.to_string(), took, format!("{reason}{errno}{answer}")]
+    [when, verdict.to_owned(), phase.to_string(), took, said]
 }
 
 /// `850ms`, `4.2s`, `3m 5s`.

@@ -166,6 +166,12 @@ pub fn verify(servers: &[VirtualServerOptions], files: &dyn Files, reader: &mut 
         for (written, name) in [&pair.up, &pair.down].into_iter().zip(names) {
             if let Some(written) = written {
                 command::verify(&written.value, &format!("`{name}`"), HELP, files, reader);
+                if runs_ipvsadm(&written.value.words) {
+                    let text = format!(
+                        "`{name}` runs ipvsadm: what it changes of a service of this file is put back"
+                    );
+                    reader.diagnostics.push(Diagnostic::warning(written.value.span, text).help(OWN_WORDS));
+                }
             }
         }
     };
@@ -175,6 +181,15 @@ pub fn verify(servers: &[VirtualServerOptions], files: &dyn Files, reader: &mut 
     }
 }
 
+/// Whether a command runs ipvsadm, itself or by a shell.
+fn runs_ipvsadm(words: &[String]) -> bool {
+    let is_apart = |c: char| c.is_whitespace() || [';', '&', '|', '(', ')', '`', '"', '\''].contains(&c);
+    let programs = words.iter().flat_map(|word| word.split(is_apart));
+    programs.into_iter().any(|program| program.rsplit('/').next() == Some("ipvsadm"))
+}
+
+const OWN_WORDS: &str = "`weight` of a real server, `lvsd weight REAL-SERVER N` and `lvsd drain REAL-SERVER` do the \
+                         same, and stay; a service that lvsd is to leave alone must not stand in this file";
 const HELP: &str = "it is looked for again each time it is to run";
 
 impl NoticeOptions {
@@ -205,5 +220,18 @@ impl NoticeOptions {
             reader.diagnostics.push(problem.help("write `lvs_notify_fifo PATH`"));
         }
         command::verify(&script.value, "`lvs_notify_fifo_script`", HELP, files, reader);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::runs_ipvsadm;
+
+    #[test]
+    fn ipvsadm_is_found_as_a_program_and_in_the_words_of_a_shell() {
+        let runs = |words: &[&str]| runs_ipvsadm(&words.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert!(runs(&["/sbin/ipvsadm", "-e", "-t", "10.0.0.1:80"]));
+        assert!(runs(&["sh", "-c", "sleep 1; ipvsadm -e -t 10.0.0.1:80 && true"]));
+        assert!(!runs(&["/usr/bin/my-ipvsadm-report", "ipvsadm.log"]));
     }
 }

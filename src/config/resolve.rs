@@ -140,6 +140,12 @@ impl Resolve<'_> {
             }));
         }
         let total: u64 = real_servers.iter().map(|r| u64::from(r.weight)).sum();
+        if total == 0 && !real_servers.is_empty() && sorry_server.is_none() {
+            let text =
+                format!("virtual server {id}: every real server has weight 0: it takes no connections");
+            let help = "write a `weight` above 0 in a real server, or a sorry server";
+            reader.diagnostics.push(Diagnostic::warning(span, text).help(help));
+        }
         let (quorum, hysteresis) = self.quorum(options, total, reader);
         (!real_servers.is_empty()).then_some(VirtualServer {
             id,

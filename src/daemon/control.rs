@@ -28,6 +28,7 @@ use crate::config::changes::Change;
 use crate::director::checkers::Subscriber;
 use crate::director::order::{self, Selector};
 use crate::director::status::{RealServerStory, Status};
+use crate::doctor::Listed;
 use crate::time::Instant;
 use crate::vrrp::status::Status as RouterStatus;
 
@@ -140,6 +141,9 @@ pub struct DaemonStatus {
     /// Mails; None when nobody gets any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mail: Option<MailStatus>,
+    /// What of this host hurts what it directs, looked at twice a minute.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host: Vec<Listed>,
     /// What it directs.
     pub director: Status,
     /// Its virtual routers; None when it has none.

@@ -13,9 +13,11 @@ use tracing::info;
 
 use super::clock;
 use super::doors;
+use super::process;
 use crate::config::Config;
 use crate::director::Input;
 use crate::director::leaks::{self, Leaks};
+use crate::doctor::surroundings::Capability;
 use crate::net::holders;
 use crate::net::kernel::Kernel;
 use crate::time::Instant;
@@ -84,8 +86,8 @@ fn ask(config: Option<&Config>) -> Result<Leaks, String> {
     let mut unseen = Vec::new();
     let (claims, _) = holders::ask_around(&host, &vips, &reals, &mut unseen, clock::now);
     // VIPs of other networks are nothing to complain of here.
-    if let (true, Some(unseen)) =
-        (claims.is_empty(), unseen.into_iter().find(|why| why.contains("CAP_NET_RAW")))
+    if let (true, false, Some(unseen)) =
+        (claims.is_empty(), process::has_capability(Capability::NetRaw.number()), unseen.pop())
     {
         return Err(unseen);
     }

@@ -8,7 +8,8 @@
 //! 6. Outcomes of probes.
 //! 7. Questions of operators and of who monitors. Never are they so welcome as when a flood of outcomes keeps the loop
 //!    busy: one at a time has its turn, so that a crowd of them cannot keep outcomes waiting either.
-//! 8. News of this host's addresses and neighbours, and of who answers for VIPs.
+//! 8. News of this host's addresses and neighbours, of who answers for VIPs, and of how clients' connections
+//!    get on.
 //! 9. The director's own deadline. Every input does what is due, so a flood of outcomes cannot starve it.
 //! 10. The status that somebody asked for, some servers at a time; it has its turn in a flood, too.
 
@@ -26,6 +27,8 @@ use super::control::{Command, Control, DaemonStatus, Ordered, Question, Reply};
 use super::doors::DoorKeeper;
 use super::dump::Dumps;
 use super::guardian::Guardian;
+use super::handshakes::HandshakeWatch;
+use super::host_watch::HostWatch;
 use super::leaks::LeakWatch;
 use super::life;
 use super::notify::Notifier;
@@ -105,6 +108,10 @@ pub struct Shell {
     pub doors: DoorKeeper,
     /// Asks who answers for the VIPs.
     pub leaks: LeakWatch,
+    /// Samples clients' connections.
+    pub handshakes: HandshakeWatch,
+    /// Looks at what of this host hurts.
+    pub host_watch: HostWatch,
     /// Reads configurations.
     pub reloads: Reloads,
     /// Tells the service manager.
@@ -207,6 +214,8 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                 biased;
                 // Never ends, it only goes on.
                 () = shell.sink.work() => continue,
+                // Nor does this: it looks now and then, and logs what it finds.
+                () = shell.host_watch.work() => continue,
                 answer = shell.actuator.answer() => break answer,
                 order = signals.next() => {
                     if let Some(input) = shell.obey(order, &pulse) {
@@ -231,6 +240,8 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                         shell.reload_router(&config).await;
                         shell.trackers.want(&config.vrrp);
                         shell.leaks.want(&config);
+                        shell.handshakes.want(&config);
+                        shell.host_watch.want(&config);
                         break Input::Reload(config);
                     }
                 }
@@ -242,6 +253,7 @@ pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                 }
                 news = shell.doors.next() => break news,
                 news = shell.leaks.next() => break news,
+                news = shell.handshakes.next() => break news,
                 () = clock::sleep_until(Some(deadline)) => {
                     if shell.stop_by.is_some_and(|at| at <= clock::now()) {
                         warn!("VRRP's thread does not end: its addresses may still be there");
@@ -646,6 +658,7 @@ impl Shell {
             reloads_accepted,
             reloads_rejected,
             mail: self.sink.mail_status(now),
+            host: self.host_watch.found().to_vec(),
             director,
             router: self.router.as_ref().and_then(|router| router.status().cloned()),
         }

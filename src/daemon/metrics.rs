@@ -6,7 +6,9 @@
 use super::control::DaemonStatus;
 use super::exposition::{Exposition, Kind, Labels};
 use super::router_metrics;
+use crate::director::problems;
 use crate::director::status::{RealServerStatus, VirtualServerStatus};
+use crate::doctor::Severity;
 
 /// All metrics, in Prometheus' text format.
 pub fn render(status: &DaemonStatus) -> String {
@@ -86,6 +88,13 @@ fn daemon(text: &mut Exposition, status: &DaemonStatus) {
         "How late the latest check is to begin or to end.",
         float(director.overdue_milliseconds) / 1000.0,
     );
+    let host = [Severity::Broken, Severity::Warning].map(|severity| {
+        let word = if severity == Severity::Broken { "broken" } else { "warning" };
+        let count = status.host.iter().filter(|found| found.severity == severity).count();
+        (bare.with("severity", word), count)
+    });
+    let help = "Findings about this host: settings, links, addresses, firewall.";
+    text.family("lvsd_host_problems", Gauge, help, host);
     let version = bare.with("version", &status.version);
     text.family("lvsd_build_info", Gauge, "Always 1; the version is its label.", [(version, 1)]);
     let result = |name: &str| bare.with("result", name);
@@ -151,6 +160,14 @@ fn virtual_server_families(text: &mut Exposition, servers: &[(Labels, &VirtualSe
         ("bytes_out_total", Counter, "Bytes to clients (NAT only).", |s| Some(s.stats.bytes_out)),
     ];
     families(text, "lvsd_virtual_server", rows, servers);
+    let problems = servers.iter().flat_map(|(labels, server)| {
+        problems::Kind::ALL.iter().map(|kind| {
+            let count = server.problems.iter().filter(|problem| problem.kind() == *kind).count();
+            (labels.with("problem", kind.word()), count)
+        })
+    });
+    let help = "Problems that clients suffer although the kernel holds what it should.";
+    text.family("lvsd_virtual_server_problems", Gauge, help, problems);
 }
 
 fn real_server_families(text: &mut Exposition, servers: &[(Labels, &RealServerStatus)]) {

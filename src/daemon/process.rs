@@ -75,6 +75,43 @@ fn rival_name(process: &Path) -> Option<&'static str> {
     None
 }
 
+/// Programs that are known to change IPVS tables, by process names.
+const MEDDLERS: [&str; 9] = [
+    "kube-proxy",
+    "kube-router",
+    "keepalived",
+    "ldirectord",
+    "ipvsadm",
+    "surealived",
+    "dockerd",
+    "cilium-agent",
+    "pacemakerd",
+];
+
+/// Live programs that are known to change IPVS tables, in words; of any network namespace.
+pub fn meddlers() -> Vec<String> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let mut found: Vec<String> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let comm = fs::read_to_string(entry.path().join("comm")).ok()?;
+            let name = MEDDLERS.iter().find(|name| **name == comm.trim_end())?;
+            Some(format!("{name} (pid {pid})"))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// Whether this process may do what a capability allows; `number` is the kernel's (linux/capability.h).
+pub fn has_capability(number: u8) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let bits = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    bits.is_none_or(|bits| bits >> number & 1 == 1)
+}
+
 fn parent(process: &Path) -> Option<u32> {
     let text = fs::read_to_string(process.join("stat")).ok()?;
     // The name before it may hold blanks and parentheses itself.

@@ -15,6 +15,8 @@ use super::doors::DoorKeeper;
 use super::dump::Dumps;
 use super::guardian::Guardian;
 use super::guardian::claim::Predecessor;
+use super::handshakes::HandshakeWatch;
+use super::host_watch::HostWatch;
 use super::leaks::LeakWatch;
 use super::life;
 use super::main_loop::{self, Shell};
@@ -288,6 +290,10 @@ async fn direct(
     let director = Director::new(Arc::clone(&config), state, seed(), now);
     let expires_templates = director.expires_templates(now);
     keeper.want(sysctls::wanted(&config, expires_templates));
+    let mut handshakes = HandshakeWatch::default();
+    handshakes.want(&config);
+    let mut host_watch = HostWatch::default();
+    host_watch.want(&config);
     let shell = Shell {
         director,
         router,
@@ -314,6 +320,8 @@ async fn direct(
         before: None,
         doors: DoorKeeper::open(),
         leaks,
+        handshakes,
+        host_watch,
         sysctls: keeper,
         started_at: now,
         watch_at: now,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::leaks;
 use super::order::Order;
 use super::staying::STAY_LIMIT;
+use super::problems::{self, Problem};
 use crate::check::outcome::CertificateTime;
 use crate::config::VirtualServerId;
 use crate::ipvs::types::ServiceKey;
@@ -144,6 +145,15 @@ pub enum Event {
         /// What was found.
         what: String,
     },
+    /// Clients of a virtual server suffer, or no longer.
+    Problem {
+        /// Which.
+        virtual_server: VirtualServerId,
+        /// What they suffer, or suffered last.
+        problem: Problem,
+        /// It is over.
+        is_over: bool,
+    },
     /// The kernel refuses a part of a service; the rest of it works, and it is tried again.
     Degraded {
         /// Which.
@@ -216,6 +226,8 @@ impl Event {
             Event::Foreign { is_present: true, .. } => "foreign_service_found",
             Event::Foreign { is_present: false, .. } => "foreign_service_gone",
             Event::Drift { .. } => "drift_repaired",
+            Event::Problem { is_over: false, .. } => "problem",
+            Event::Problem { is_over: true, .. } => "problem_over",
             Event::Degraded { .. } => "service_degraded",
             Event::Restored { .. } => "service_restored",
             Event::Colocated { what: Some(_), .. } => "colocated",
@@ -238,9 +250,12 @@ impl Event {
             | Event::SorryServer { virtual_server, sorry_server: real_server, .. } => {
                 (Some(virtual_server.to_string()), Some(real_server))
             }
-            Event::Quorum { virtual_server, .. } | Event::Colocated { virtual_server, .. } => {
-                (Some(virtual_server.to_string()), None)
+            Event::Problem { virtual_server, problem: Problem::HalfOpen { real_server, .. }, .. } => {
+                (Some(virtual_server.to_string()), Some(real_server))
             }
+            Event::Quorum { virtual_server, .. }
+            | Event::Colocated { virtual_server, .. }
+            | Event::Problem { virtual_server, .. } => (Some(virtual_server.to_string()), None),
             Event::Attempt { target, .. }
             | Event::Unverified { target, .. }
             | Event::Stale { target, .. }
@@ -258,9 +273,10 @@ impl Event {
     /// How urgently somebody should look.
     pub fn severity(&self) -> Severity {
         match self {
-            Event::Kernel { trouble: Some(_) } | Event::Degraded { .. } | Event::Stale { .. } => {
-                Severity::Error
-            }
+            Event::Kernel { trouble: Some(_) }
+            | Event::Degraded { .. }
+            | Event::Stale { .. }
+            | Event::Problem { is_over: false, .. } => Severity::Error,
             Event::RealServer { is_up: false, .. }
             | Event::Stays { is_over: true, .. }
             | Event::Quorum { has_quorum: false, .. }
@@ -361,7 +377,17 @@ impl fmt::Display for Event {
             }
             Event::Foreign { service, is_present: false } => write!(f, "service {service}: foreign, gone"),
             Event::Drift { service, what } => {
-                write!(f, "service {service}: changed by somebody else, put right again: {what}")
+                write!(
+                    f,
+                    "service {service}: changed by somebody else, put right again: {what}; what is to stay is said by \
+                     the configuration, or by lvsd weight, drain and disable"
+                )
+            }
+            Event::Problem { virtual_server, problem, is_over: false } => {
+                write!(f, "virtual server {virtual_server}: {problem}; {}", problem.advice())
+            }
+            Event::Problem { virtual_server, problem, is_over: true } => {
+                write!(f, "virtual server {virtual_server}: {}", problems::over(problem))
             }
             Event::Degraded { service, reason } => write!(f, "service {service}: degraded: {reason}"),
             Event::Restored { service } => write!(f, "service {service}: whole again"),

@@ -22,6 +22,7 @@ pub mod paths;
 pub mod places;
 pub mod pool;
 pub mod preview;
+pub mod problems;
 pub mod reconcile;
 mod refusal;
 pub mod reload;
@@ -66,6 +67,7 @@ use crate::check::source::Sources;
 use crate::check::spec::CheckerSpec;
 use crate::config::{Config, VirtualServer, VirtualServerId};
 use crate::ipvs::backend::{Error, Refusal, Snapshot};
+use crate::ipvs::connections::{Flow, Handshakes};
 use crate::ipvs::types::ServiceKey;
 use crate::net::door::Marking;
 use crate::time::Instant;
@@ -121,6 +123,8 @@ pub enum Input {
     Saved(bool),
     /// Somebody wants to know how the kernel's table is now: it is read.
     Look,
+    /// Clients' connections, sampled.
+    Handshakes(BTreeMap<Flow, Handshakes>),
     /// Remove all that is ours, then finish.
     Stop,
     /// Leave everything as it is, then finish.
@@ -307,6 +311,7 @@ impl Director {
             Input::Leaks(leaks) => self.leaks_are(leaks, &mut events),
             Input::Saved(is_saved) => self.saved(now, is_saved),
             Input::Look => self.reconciler.look_now(),
+            Input::Handshakes(sample) => self.handshakes_are(now, &sample, &mut events),
             Input::Stop => self.stop(now, effects),
             Input::HandOver => self.hand_over(effects),
         }
@@ -404,6 +409,7 @@ impl Director {
                 self.unsettled.insert(id);
                 self.is_state_stale = true;
             }
+            self.find_problems(now, id, true, events);
         }
         if self.was_leaving.len() != was_leaving {
             self.find_templates();
@@ -613,6 +619,7 @@ impl Director {
             } else {
                 self.left_with_templates.remove(&id);
             }
+            self.find_problems(now, id, false, events);
         }
         effects.extend(self.checkers.unsubscribe(ended).into_iter().map(Effect::CancelProbe));
     }

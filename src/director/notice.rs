@@ -30,7 +30,10 @@ impl Notices {
         match event {
             Event::RealServer { virtual_server, real_server, is_up, reason } => {
                 let Some(pool) = director.pools.get(virtual_server) else { return Vec::new() };
-                let Some(member) = pool.members.get(real_server) else { return Vec::new() };
+                // Where the kernel knows no port, the event has the one that was written.
+                let any = SocketAddr::new(real_server.ip(), 0);
+                let member = pool.members.get(real_server).or_else(|| pool.members.get(&any));
+                let Some(member) = member else { return Vec::new() };
                 self.real_server(pool, member, *is_up, (Occasion::Change, reason), number)
                     .into_iter()
                     .collect()
@@ -60,7 +63,8 @@ impl Notices {
     pub fn reloaded(&mut self, director: &Director, number: Number<'_>) -> Vec<Telling> {
         let pools = || director.pools.values();
         let servers = pools().map(|p| Subject::VirtualServer(server_name(&p.server)));
-        let members = pools().flat_map(|p| p.members.keys().map(|at| real_subject(&p.server, *at)));
+        let members =
+            pools().flat_map(|p| p.members.values().map(|m| real_subject(&p.server, m.real_server.named())));
         let known: BTreeSet<Subject> = servers.chain(members).collect();
         self.told.retain(|subject, _| known.contains(subject));
         if self.is_begun { self.begin(director, number) } else { Vec::new() }
@@ -85,8 +89,8 @@ impl Notices {
         let mut all = Vec::new();
         let tells_servers = director.config.global.tells_first_servers;
         for pool in director.pools.values() {
-            for (at, member) in &pool.members {
-                let subject = real_subject(&pool.server, *at);
+            for member in pool.members.values() {
+                let subject = real_subject(&pool.server, member.real_server.named());
                 if self.told.contains_key(&subject) {
                     continue;
                 }
@@ -140,9 +144,9 @@ impl Notices {
         number: Number<'_>,
     ) -> Option<Telling> {
         let real = &member.real_server;
-        let subject = real_subject(&pool.server, real.address);
-        let text =
-            format!("RS {} {} {}", real_name(&pool.server, real.address), name(&pool.server), word(is_up));
+        let at = real.named();
+        let subject = real_subject(&pool.server, at);
+        let text = format!("RS {} {} {}", real_name(&pool.server, at), name(&pool.server), word(is_up));
         let mut telling = self.tell(subject, text, is_up, real.commands.as_deref(), cause, number)?;
         let subject = &telling.change.subject;
         telling.letter = real.is_mailed.then(|| letter::of_real_server(subject, is_up, occasion, cause));

@@ -5,7 +5,7 @@
 //! asks it at every change of configuration, addresses and marks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::colocated::{self, Around, Colocated, Remedy};
@@ -311,10 +311,20 @@ impl Director {
         }
     }
 
-    /// Services are named by their virtual servers.
+    /// Services are named by their virtual servers, real servers with the port that was written.
     pub(super) fn name_services(&self, events: &mut [Event]) {
+        let named = |id: &VirtualServerId, at: &mut SocketAddr| {
+            let member = self.pools.get(id).and_then(|pool| pool.members.get(at));
+            if let Some(member) = member {
+                *at = member.real_server.named();
+            }
+        };
         for event in events {
             match event {
+                Event::RealServer { virtual_server, real_server, .. }
+                | Event::Ordered { virtual_server, real_server, .. }
+                | Event::Left { virtual_server, real_server, .. }
+                | Event::Leak { virtual_server, real_server, .. } => named(virtual_server, real_server),
                 Event::Adopted { service, .. }
                 | Event::Foreign { service, .. }
                 | Event::Drift { service, .. }

@@ -14,6 +14,7 @@ use super::desired;
 use super::event::Event;
 use super::order::{Order, Standing};
 use super::staying::Staying;
+use super::problems::Problems;
 use crate::check::schedule::Health;
 use crate::config::{RealServer, VirtualServer};
 use crate::ipvs::types::{DesiredService, Destination, DestinationKey, ServiceEntry, ServiceKey};
@@ -46,6 +47,8 @@ pub struct Pool {
     pub released: Vec<(SocketAddr, Member)>,
     /// The mark its packets get, where this host is one of its real servers.
     pub mark: Option<u32>,
+    /// What its clients suffer.
+    pub problems: Problems,
     has_quorum: bool,
     /// Whether it had a quorum since the start, or the lack of one was reported.
     is_quorum_reported: bool,
@@ -179,6 +182,7 @@ impl Pool {
             staying: BTreeMap::new(),
             released: Vec::new(),
             mark: None,
+            problems: Problems::default(),
             has_quorum: false,
             is_quorum_reported: false,
             in_kernel: Arc::clone(&desired),

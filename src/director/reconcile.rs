@@ -208,6 +208,7 @@ impl Reconciler {
     pub fn unwant(&mut self, key: ServiceKey) {
         self.desired.remove(&key);
         self.watched.set(key, None);
+        self.tally.forget(&key);
         self.plan_anew(key);
     }
 
@@ -216,6 +217,7 @@ impl Reconciler {
         self.plan_owned_anew();
         self.desired.clear();
         self.watched.clear();
+        self.tally.forget_all();
         self.settings.release();
     }
 
@@ -260,6 +262,7 @@ impl Reconciler {
         self.dirty.clear();
         self.unread.clear();
         self.watched.clear();
+        self.tally.forget_all();
         self.troubles.clear();
         self.retries.clear();
         self.sampled.clear();
@@ -290,7 +293,8 @@ impl Reconciler {
         request
     }
 
-    /// The order of work: 1. writes, 2. services in doubt, 3. settings, 4. leaving destinations, 5. the sweep.
+    /// The order of work: 1. writes, 2. services in doubt, 3. settings, 4. services that others have just changed, leaving
+    /// destinations, 5. the sweep.
     fn next_request(&mut self, now: Instant, events: &mut Vec<Event>) -> Option<Request> {
         self.release_held(now);
         let ops = self.next_ops(events);
@@ -304,6 +308,10 @@ impl Reconciler {
             return Some(request);
         }
         let watched: Vec<_> = self.watched.due(now).take(SLICE).collect();
+        let hurried = self.tally.due(now);
+        if !hurried.is_empty() {
+            return Some(entries(hurried));
+        }
         if !watched.is_empty() {
             return Some(entries(watched));
         }
@@ -486,6 +494,7 @@ impl Reconciler {
                 self.watched.set(*key, Some(now + WATCH_INTERVAL));
             }
             let known = self.actual.remove(key);
+            self.tally.was_read(key, now);
             if let Some(entry) = entry {
                 let is_new = unread == Some(Unread::New) && self.desired.contains_key(key);
                 if is_new {
@@ -653,10 +662,18 @@ impl Reconciler {
             Sweep::Waiting { until } => Some(until),
             Sweep::Reading { .. } => None,
         };
-        let first = [now, sweep, self.retries.first(), self.watched.first(), self.settings.deadline()]
-            .into_iter()
-            .flatten()
-            .min();
+        let hurried = self.tally.deadline();
+        let first = [
+            now,
+            sweep,
+            hurried,
+            self.retries.first(),
+            self.watched.first(),
+            self.settings.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         first.map(|at| at.max(self.pause.until))
     }
 

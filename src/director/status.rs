@@ -13,6 +13,7 @@ use super::checkers::Entry;
 use super::order::Selector;
 use super::paths::is_path;
 use super::pool::{Member, Pool};
+use super::problems::Problem;
 use crate::check::outcome::{Outcome, Verdict};
 use crate::check::schedule::{Attempt, Health};
 use crate::config::VirtualServerId;
@@ -90,6 +91,9 @@ pub struct VirtualServerStatus {
     pub colocated: Option<ColocatedStatus>,
     /// What the kernel refuses, while it does.
     pub degraded: Option<String>,
+    /// What its clients suffer although the kernel holds what it should.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Problem>,
     /// Whether the service is in the kernel.
     pub is_in_kernel: bool,
     /// The kernel's counters, as last read.
@@ -397,6 +401,7 @@ impl Director {
                 is_marked: pool.mark.is_some_and(|mark| self.places.is_marked(mark)),
             }),
             degraded: degraded.map(|trouble| trouble.reason.clone()),
+            problems: pool.problems.iter().cloned().collect(),
             is_in_kernel: actual.is_some(),
             stats: actual.map(|a| a.stats).unwrap_or_default(),
             sample_age_seconds: self.reconciler.sampled(&key).map(|at| now.since(at).as_secs()),

@@ -1,8 +1,18 @@
 //! What was found in the kernel that we had not put there, counted and remembered for the status.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use super::event::Event;
+use super::problems::Recurrence;
 use crate::ipvs::types::ServiceKey;
 use crate::time::Instant;
+
+/// Services that are read more often after a change by somebody else, at most: each costs the kernel a question.
+const HURRIED: usize = 16;
+/// From one reading of such a service to the next: after one change, and while changes recur.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+const READ_AGAIN_SOON: Duration = Duration::from_millis(100);
 
 /// Counts since the start.
 #[derive(Debug, Default)]
@@ -13,6 +23,10 @@ pub struct Tally {
     pub last_drift: Option<Drift>,
     /// Services found in the kernel that became ours.
     pub adopted: u64,
+    /// Changes that belong together, by service.
+    recurrences: BTreeMap<ServiceKey, Recurrence>,
+    /// Services that were changed a short time ago, and when each is read again.
+    hurried: BTreeMap<ServiceKey, Instant>,
 }
 
 /// A change by somebody else.
@@ -27,11 +41,56 @@ pub struct Drift {
 }
 
 impl Tally {
-    /// Somebody else changed a service of ours.
+    /// Somebody else changed a service of ours. What recurs is reported as such, and not each time.
     pub fn drift(&mut self, at: Instant, service: ServiceKey, what: String, events: &mut Vec<Event>) {
         self.drift_repaired += 1;
         self.last_drift = Some(Drift { at, service, what: what.clone() });
-        events.push(Event::Drift { service, what });
+        let recurrence = Recurrence::add(self.recurrences.remove(&service), at, what.clone());
+        if !recurrence.is_recurring() {
+            events.push(Event::Drift { service, what });
+        }
+        self.recurrences.insert(service, recurrence);
+        if self.hurried.len() < HURRIED {
+            self.hurried.entry(service).or_insert(at);
+        }
+    }
+
+    /// Changes of a service that recur.
+    pub fn recurrence(&self, service: &ServiceKey, now: Instant) -> Option<&Recurrence> {
+        self.recurrences.get(service).filter(|known| known.is_recurring() && known.is_going_on(now))
+    }
+
+    /// A service was read: when it is read again if it is in a hurry. Changes of long ago are forgotten.
+    pub fn was_read(&mut self, service: &ServiceKey, now: Instant) {
+        let Some(recurrence) = self.recurrences.get(service) else { return };
+        if !recurrence.is_going_on(now) {
+            self.recurrences.remove(service);
+            self.hurried.remove(service);
+        } else if let Some(at) = self.hurried.get_mut(service) {
+            *at = now + if recurrence.is_recurring() { READ_AGAIN_SOON } else { READ_AGAIN };
+        }
+    }
+
+    /// A service is ours no longer.
+    pub fn forget(&mut self, service: &ServiceKey) {
+        self.recurrences.remove(service);
+        self.hurried.remove(service);
+    }
+
+    /// No service is ours any more.
+    pub fn forget_all(&mut self) {
+        self.recurrences.clear();
+        self.hurried.clear();
+    }
+
+    /// Services to be read again now.
+    pub fn due(&self, now: Instant) -> Vec<ServiceKey> {
+        self.hurried.iter().filter(|(_, at)| **at <= now).map(|(key, _)| *key).collect()
+    }
+
+    /// When the first service is to be read again.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.hurried.values().min().copied()
     }
 
     /// A service that was in the kernel is ours from now on.

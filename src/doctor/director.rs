@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::{Finding, Fix, Ipvs, Severity, View, first_of, traps};
+use super::{Finding, Fix, Ipvs, Severity, SyncMessage, View, first_of, service, traps};
 use crate::config::{Config, RealServer, VirtualServer, VirtualServerId};
 use crate::director::colocated::{self, Remedy};
-use crate::ipvs::types::{Forwarding, ServiceFlags};
+use crate::director::event::count;
+use crate::ipvs::types::{Forwarding, ServiceFlags, SyncRole};
 use crate::net::types::{HeldAddress, Prefix};
 use crate::real_server::plan::overhead;
 
@@ -15,21 +16,16 @@ const CLIENT_MTU: u32 = 1500;
 
 pub(super) fn look(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
     found.extend(ipvs(config, view));
+    found.extend(unanswered(config, view));
     found.extend(running(view));
+    found.extend(service::look(view));
     found.extend(unchecked(view));
     found.extend(ways(view));
     found.extend(rivals(view));
-    found.extend(traps::of(config, &view.host).into_iter().map(|trap| Finding {
-        severity: if trap.is_fatal { Severity::Broken } else { Severity::Warning },
-        evidence: format!("{}, read now", trap.what),
-        what: trap.what,
-        why: trap.why,
-        fix: trap.fix.or(Some(Fix::ByHand(trap.advice))),
-    }));
+    of_host(config, view, false, found);
     let servers = &config.virtual_servers;
     found.extend(servers.iter().filter_map(|server| mh(server, view.is_yaml)));
     found.extend(servers.iter().filter_map(|server| mh_port(server, view.is_yaml)));
-    found.extend(places(config, view));
     found.extend(colocations(config, view));
     // One word a network: what is true of one real server there is true of all.
     let mut seen = BTreeSet::new();
@@ -53,6 +49,103 @@ pub(super) fn look(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
             fix: Some(Fix::ByHand("ask the VIP from another host".to_owned())),
         });
     }
+}
+
+/// Settings, links and VIPs of this host; of VIPs elsewhere, with `only_asked`, those that the network was asked for.
+pub(super) fn of_host(config: &Config, view: &View<'_>, only_asked: bool, found: &mut Vec<Finding>) {
+    found.extend(traps::of(config, &view.host).into_iter().map(|trap| Finding {
+        severity: if trap.is_fatal { Severity::Broken } else { Severity::Warning },
+        evidence: format!("{}, read now", trap.what),
+        what: trap.what,
+        why: trap.why,
+        fix: trap.fix.or(Some(Fix::ByHand(trap.advice))),
+    }));
+    found.extend(places(config, view, only_asked));
+    found.extend(links(config, view));
+    found.extend(sync_ids(config, view));
+}
+
+/// Directors whose connections are not received, as their sync id is another one.
+fn sync_ids(config: &Config, view: &View<'_>) -> Vec<Finding> {
+    let mut found: Vec<Finding> = Vec::new();
+    for daemon in config.global.sync_daemons.iter().filter(|daemon| daemon.role == SyncRole::Backup) {
+        // A receiver of id 0 takes all.
+        let is_other = |heard: &&SyncMessage| {
+            heard.link == daemon.interface && heard.sync_id != daemon.sync_id && daemon.sync_id != 0
+        };
+        let Some(heard) = view.sync_messages.iter().find(is_other) else { continue };
+        found.push(Finding {
+            severity: Severity::Warning,
+            what: format!(
+                "{} sends its connections with sync id {}, and this director has {}",
+                heard.source, heard.sync_id, daemon.sync_id
+            ),
+            evidence: format!("heard on {}", daemon.interface),
+            why:
+                "the kernel drops them without a word: after a failover connections and persistence are lost"
+                    .to_owned(),
+            fix: Some(Fix::ByHand(
+                "give all directors of one site the same id in lvs_sync_daemon, then: lvsd reload".to_owned(),
+            )),
+        });
+    }
+    found
+}
+
+/// VIPs on links that nobody can reach.
+fn links(config: &Config, view: &View<'_>) -> Vec<Finding> {
+    let mut by_link: BTreeMap<&str, (bool, BTreeSet<IpAddr>)> = BTreeMap::new();
+    for vip in config.virtual_servers.iter().filter_map(|server| server.id.address()) {
+        let held = view.network.addresses.iter().filter(|held| held.prefix.ip == vip);
+        let links: Vec<_> = held.filter_map(|held| view.network.links.get(&held.link)).collect();
+        let is_reached = links.iter().any(|link| link.is_loopback || link.is_silent || link.is_working());
+        for link in links.iter().filter(|_| !is_reached) {
+            by_link.entry(&link.name).or_insert((link.is_up, BTreeSet::new())).1.insert(vip);
+        }
+    }
+    let finding = |(name, (is_up, vips)): (&str, (bool, BTreeSet<IpAddr>))| {
+        let vips: Vec<String> = vips.iter().map(ToString::to_string).collect();
+        let (state, fix) = match is_up {
+            true => {
+                ("has no carrier", Fix::ByHand(format!("check the cable of {name} and the switch's port")))
+            }
+            false => ("is switched off", Fix::LinkUp(name.to_owned())),
+        };
+        Finding {
+            severity: Severity::Broken,
+            what: format!("link {name}, which has VIP {}, {state}", first_of(&vips)),
+            evidence: format!("ip link show {name}"),
+            why: "clients cannot reach the VIP".to_owned(),
+            fix: Some(fix),
+        }
+    };
+    by_link.into_iter().map(finding).collect()
+}
+
+/// Nobody keeps the table: an lvsd that does not answer, or services without a director.
+fn unanswered(config: &Config, view: &View<'_>) -> Option<Finding> {
+    if let Some(silence) = &view.silence {
+        return Some(Finding {
+            severity: Severity::Broken,
+            what: "lvsd runs and does not answer".to_owned(),
+            evidence: silence.clone(),
+            why: "nobody knows whether it still checks real servers and keeps the table".to_owned(),
+            fix: Some(Fix::ByHand(
+                "systemctl restart lvsd; its services stay in the kernel meanwhile".to_owned(),
+            )),
+        });
+    }
+    let services = view.services.filter(|services| *services > 0)?;
+    (view.directors.is_empty() && !config.virtual_servers.is_empty()).then(|| Finding {
+        severity: Severity::Broken,
+        what: "no director runs, and the kernel has services".to_owned(),
+        evidence: format!(
+            "neither lvsd nor keepalived runs in this network namespace; /proc/net/ip_vs has {}",
+            count(services, "service")
+        ),
+        why: "nobody checks the real servers: clients are sent to dead ones".to_owned(),
+        fix: Some(Fix::ByHand("systemctl start lvsd".to_owned())),
+    })
 }
 
 fn ipvs(config: &Config, view: &View<'_>) -> Option<Finding> {
@@ -97,6 +190,13 @@ fn running(view: &View<'_>) -> Vec<Finding> {
             format!("virtual server {} is not in the kernel as configured", server.virtual_server),
             degraded,
         ))
+    }));
+    found.extend(running.rejected.as_ref().map(|errors| Finding {
+        severity: Severity::Warning,
+        what: "the last reload was rejected: the configuration before it is in force".to_owned(),
+        evidence: errors.first().cloned().unwrap_or_default(),
+        why: "what was changed in the file has no effect, and a restart would fail".to_owned(),
+        fix: Some(Fix::ByHand("lvsd check, mend the file, lvsd reload".to_owned())),
     }));
     found
 }
@@ -202,7 +302,7 @@ fn mh_port(server: &VirtualServer, is_yaml: bool) -> Option<Finding> {
 }
 
 /// VIPs that cannot be reached here.
-fn places(config: &Config, view: &View<'_>) -> Vec<Finding> {
+fn places(config: &Config, view: &View<'_>, only_asked: bool) -> Vec<Finding> {
     let vips = || config.virtual_servers.iter().filter_map(|server| server.id.address());
     let held = |ip: IpAddr| view.network.addresses.iter().filter(move |held| held.prefix.ip == ip);
     let mut found = Vec::new();
@@ -226,6 +326,7 @@ fn places(config: &Config, view: &View<'_>) -> Vec<Finding> {
     let is_elsewhere = |ip: IpAddr| view.holders.iter().any(|(held, _)| *held == ip);
     let missing: Vec<String> = vips()
         .filter(|ip| !is_movable && held(*ip).next().is_none() && !is_elsewhere(*ip))
+        .filter(|ip| !only_asked || view.asked.contains(ip))
         .collect::<BTreeSet<_>>()
         .iter()
         .map(ToString::to_string)

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::director::status::Status;
@@ -15,6 +15,7 @@ use crate::net::firewall::Rules;
 use crate::net::question::Answer;
 use crate::net::types::{Host, MacAddress};
 use crate::real_server::plan;
+use crate::syntax::diagnostic::Code;
 use crate::vrrp::status::Status as RouterStatus;
 use surroundings::Surroundings;
 
@@ -23,13 +24,14 @@ mod firewall;
 mod leak;
 mod real_server;
 mod routers;
+mod service;
 pub mod surroundings;
 #[cfg(test)]
 mod tests;
 pub mod traps;
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Clients fail, or soon will.
@@ -93,6 +95,36 @@ pub struct Finding {
     pub fix: Option<Fix>,
 }
 
+/// A finding for machines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is, in a line.
+    pub what: String,
+    /// What was seen.
+    pub evidence: String,
+    /// Why it matters.
+    pub why: String,
+    /// What helps.
+    pub fix: Option<String>,
+    /// Whether `lvsd doctor --fix` does it.
+    pub is_safe_fix: bool,
+}
+
+impl From<Finding> for Listed {
+    fn from(finding: Finding) -> Listed {
+        Listed {
+            severity: finding.severity,
+            what: finding.what,
+            evidence: finding.evidence,
+            why: finding.why,
+            is_safe_fix: finding.fix.as_ref().is_some_and(Fix::is_safe),
+            fix: finding.fix.map(|fix| fix.to_string()),
+        }
+    }
+}
+
 /// The kernel's IPVS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ipvs {
@@ -113,6 +145,8 @@ pub struct Running {
     pub director: Status,
     /// Its virtual routers; None when it has none.
     pub router: Option<RouterStatus>,
+    /// The errors of the last reload, where it was rejected.
+    pub rejected: Option<Vec<String>>,
 }
 
 /// An advertisement that arrived while it was listened for.
@@ -132,9 +166,22 @@ pub struct Advert {
     pub addresses: BTreeSet<IpAddr>,
 }
 
+/// A message of another director's sync daemon that was heard.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SyncMessage {
+    /// The link it arrived on.
+    pub link: String,
+    /// Who sent it.
+    pub source: IpAddr,
+    /// Its sync id.
+    pub sync_id: u8,
+}
+
 /// A warning of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
+    /// Which one it is, where that is known.
+    pub code: Option<Code>,
     /// Where: file, line and column.
     pub place: String,
     /// What.
@@ -149,20 +196,28 @@ pub struct View<'a> {
     pub host: traps::Host<'a>,
     /// Its links and addresses.
     pub network: &'a Host,
-    /// The same, as who prepares a real server asks for it.
-    pub prepared: &'a dyn plan::View,
+    /// The same, as who prepares a real server asks for it; None where only a director is looked at.
+    pub prepared: Option<&'a dyn plan::View>,
     /// Its IPVS.
     pub ipvs: Ipvs,
     /// Programs that direct here: name and process id.
     pub directors: Vec<(String, u32)>,
+    /// Other programs that are known to change the kernel's table: name and process id.
+    pub others: Vec<String>,
     /// The answer of its lvsd.
     pub running: Option<Running>,
+    /// Why there is none, though an lvsd runs.
+    pub silence: Option<String>,
+    /// How many services its kernel has; None when that is not known.
+    pub services: Option<usize>,
     /// Who else in the network claims a VIP.
     pub holders: BTreeSet<(IpAddr, MacAddress)>,
     /// The addresses that were asked for.
     pub asked: BTreeSet<IpAddr>,
     /// Advertisements of virtual routers, those of its own aside.
     pub adverts: BTreeSet<Advert>,
+    /// Messages of other directors' sync daemons.
+    pub sync_messages: BTreeSet<SyncMessage>,
     /// Warnings of the configuration.
     pub remarks: Vec<Remark>,
     /// What else is on this host.
@@ -209,6 +264,18 @@ pub fn examine(config: &Config, view: &View<'_>) -> Vec<Finding> {
     if role.is_real_server {
         real_server::look(config, view, role, &mut found);
     }
+    found.sort_by_key(|finding| finding.severity);
+    found
+}
+
+/// What of this a running director looks at itself, now and then: settings, links, addresses, the firewall, and who else
+/// answers for its VIPs. No hints.
+pub fn of_host(config: &Config, view: &View<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    director::of_host(config, view, true, &mut found);
+    leak::look(config, view, &mut found);
+    firewall::look(config, view, &mut found);
+    found.retain(|finding| finding.severity != Severity::Hint);
     found.sort_by_key(|finding| finding.severity);
     found
 }

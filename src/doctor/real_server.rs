@@ -33,7 +33,8 @@ pub(super) fn look(config: &Config, view: &View<'_>, role: Role, found: &mut Vec
         }
         found.extend(shorts);
     }
-    match plan(&wanted, view.prepared) {
+    let Some(prepared) = view.prepared else { return };
+    match plan(&wanted, prepared) {
         Ok(plan) => {
             let is_elsewhere = |change: &Change| matches!(change, Change::AddAddress { link, ip } if link == "lo" && hidden(view, *ip).next().is_some());
             let lacking = plan.changes.iter().filter(|change| !is_elsewhere(change) && !change.is_spare());
@@ -119,7 +120,7 @@ fn lacks(change: &Change, view: &View<'_>) -> Finding {
             format!("rp_filter drops what comes out of {link}"),
             format!(
                 "net.ipv4.conf.all.rp_filter is {}, and {link} has no address",
-                shown_value(view.prepared.setting("ipv4", "all", "rp_filter"))
+                shown_value(view.prepared.and_then(|host| host.setting("ipv4", "all", "rp_filter")))
             ),
             "a loose filter drops whatever arrives by a link without an address, too",
         ),
@@ -136,7 +137,7 @@ fn lacks(change: &Change, view: &View<'_>) -> Finding {
             format!(
                 "net.{family}.conf.{link}.rp_filter is {}, net.{family}.conf.all.rp_filter is {}; the larger counts, and {to} is needed",
                 shown_value(*from),
-                shown_value(view.prepared.setting(family, "all", name))
+                shown_value(view.prepared.and_then(|host| host.setting(family, "all", name)))
             ),
             "no route leads to clients by the tunnel's link, so a strict filter takes their packets for forged",
         ),

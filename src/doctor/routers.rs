@@ -6,23 +6,27 @@ use std::net::IpAddr;
 
 use super::{Advert, Finding, Fix, Severity, View};
 use crate::config::Config;
+use crate::syntax::diagnostic::Code;
 use crate::vrrp::exchange::State;
 use crate::vrrp::settings::{Family, InstanceSettings, OnCrash, Transport};
 use crate::vrrp::status::{InstanceStatus, SpeakerStatus};
 
 /// Warnings of the file that mean another life than the one that is written.
-const LAPSES: [(&str, &str); 2] = [
+const LAPSES: [(Code, &str); 2] = [
     (
-        "`nopreempt`",
+        Code::NopreemptIgnored,
         "this host takes the addresses back whenever it returns, which costs clients a second failover",
     ),
     (
-        "is longer than 8 bytes",
+        Code::PasswordCut,
         "version 2 has room for eight: routers whose passwords begin alike accept each other, and whoever \
          counts more \
          does not",
     ),
 ];
+
+/// So many repairs are no accident.
+const RESTORED: u64 = 3;
 
 pub(super) fn look(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
     for instance in &config.vrrp.instances {
@@ -40,7 +44,7 @@ pub(super) fn look(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
     }
     found.extend(strangers(config, view));
     for remark in &view.remarks {
-        let Some((_, why)) = LAPSES.iter().find(|(words, _)| remark.what.contains(words)) else { continue };
+        let Some((_, why)) = LAPSES.iter().find(|(code, _)| remark.code == Some(*code)) else { continue };
         found.push(Finding {
             severity: Severity::Warning,
             what: remark.what.clone(),
@@ -142,6 +146,16 @@ fn troubles(status: &InstanceStatus) -> impl Iterator<Item = Finding> + use<> {
         why: "it takes no address, whatever becomes of the others".to_owned(),
         fix: Some(Fix::ByHand("mend what it waits for; lvsd goes on by itself".to_owned())),
     });
+    let restored = (status.counters.restored >= RESTORED).then(|| Finding {
+        severity: Severity::Warning,
+        what: format!("vrrp_instance {name}: another program removes what it holds, again and again"),
+        evidence: format!("addresses, routes and rules were put back {} times", status.counters.restored),
+        why: "between the removal and the repair clients fail".to_owned(),
+        fix: Some(Fix::ByHand(
+            "find the program: NetworkManager, systemd-networkd, a DHCP client, a script; the log says what it removed"
+                .to_owned(),
+        )),
+    });
     let speaking = status.speakers.iter().filter(|speaker| is_speaking(status, speaker));
     let conflicts = speaking.filter_map(|speaker| speaker.conflict.clone());
     let conflicts = conflicts.map(|conflict| Finding {
@@ -151,7 +165,7 @@ fn troubles(status: &InstanceStatus) -> impl Iterator<Item = Finding> + use<> {
         evidence: conflict,
         why: "what one says does not count for the other: both may become Master".to_owned(),
     });
-    fault.into_iter().chain(conflicts.collect::<Vec<_>>())
+    fault.into_iter().chain(restored).chain(conflicts.collect::<Vec<_>>())
 }
 
 /// Somebody else's virtual router has its number.

@@ -92,7 +92,12 @@ fn what_the_running_lvsd_found_of_a_way_is_told_with_its_fix() {
         let director = serde_json::json!({"is_converged": true, "is_ready": true, "is_ipvs_used": true, "kernel_trouble": null,
             "virtual_servers": [server.clone(), server], "foreign_services": [], "drift_repaired": 0, "last_drift": null,
             "services_adopted": 0, "kernel_errors": 0, "checkers": 4, "overdue_milliseconds": 0});
-        Some(Running { trouble: None, director: serde_json::from_value(director).unwrap(), router: None })
+        Some(Running {
+            trouble: None,
+            director: serde_json::from_value(director).unwrap(),
+            router: None,
+            rejected: None,
+        })
     };
     host.running = status(Some(false));
     let [found] = &host.broken(DR)[..] else { panic!("{:?}", host.broken(DR)) };
@@ -269,7 +274,67 @@ fn a_full_table_of_connections_is_seen_before_it_is_full() {
     assert_eq!(of("1000"), Some((Severity::Broken, fix)));
 }
 
+#[test]
+fn what_clients_suffer_is_found_whatever_the_kernel_holds() {
+    let mut host = Imagined::of(&[("eth0", DIRECTOR, 24), ("eth0", VIP, 32)]);
+    let stats = serde_json::json!({"connections": 0, "packets_in": 0, "packets_out": 0, "bytes_in": 0, "bytes_out": 0});
+    let problems = serde_json::json!([
+        {"problem": "no_new_connections", "down": 0, "by_order": 1, "weight_zero": 1, "overloaded": 0},
+        {"problem": "recurring_change", "times": 7, "period_milliseconds": 1000, "what": "the service was deleted"},
+        {"problem": "half_open", "real_server": "10.1.0.21:80", "half_open": 5}]);
+    let running = |problems: serde_json::Value, foreign: &str, sorry: serde_json::Value| {
+        let server = serde_json::json!({"virtual_server": "10.1.0.100:0 tcp", "scheduler": "rr", "has_quorum": false,
+            "live_weight": 0, "quorum": 1, "degraded": null, "is_in_kernel": true, "sample_age_seconds": null,
+            "problems": problems, "stats": stats, "real_servers": [], "sorry_server": sorry, "leaving": []});
+        let director = serde_json::json!({"is_converged": true, "is_ready": true, "is_ipvs_used": true, "kernel_trouble": null,
+            "virtual_servers": [server], "foreign_services": [foreign], "drift_repaired": 0, "last_drift": null,
+            "services_adopted": 0, "kernel_errors": 0, "checkers": 0, "overdue_milliseconds": 0});
+        let rejected = Some(vec!["lvsd.conf:1:1: it is broken".to_owned()]);
+        Some(Running {
+            trouble: None,
+            director: serde_json::from_value(director).unwrap(),
+            router: None,
+            rejected,
+        })
+    };
+    let whats = |host: &Imagined| -> Vec<String> {
+        let all = host.examine(DR).into_iter().filter(|finding| finding.severity != Severity::Hint);
+        all.map(|finding| finding.what).collect()
+    };
+    host.running = running(problems, "10.1.0.100:80 tcp", serde_json::Value::Null);
+    let found = whats(&host);
+    for words in [
+        "of its real servers 1 is out by an operator's order, 1 is of weight 0 in the configuration",
+        "another program changes it every 1 s, put right 7 times so far: the service was deleted",
+        "no client completes a connection to 10.1.0.21:80",
+        "a foreign service takes packets of virtual server 10.1.0.100:0 tcp: 10.1.0.100:80 tcp",
+        "the last reload was rejected",
+    ] {
+        assert!(found.iter().any(|what| what.contains(words)), "{words}: {found:#?}");
+    }
+    assert!(!found.iter().any(|what| what.contains("has no quorum")), "said once: {found:#?}");
+    let sorry = serde_json::json!({"sorry_server": "10.1.0.29:80", "is_active": true, "kernel_weight": 1});
+    host.running = running(serde_json::json!([]), "10.1.0.101:80 tcp", sorry);
+    let found = whats(&host);
+    assert_eq!(found[0], "virtual server 10.1.0.100:0 tcp has no quorum");
+    assert!(!found.iter().any(|what| what.contains("foreign")), "another VIP's: {found:#?}");
+
+    host.running = None;
+    host.silence = Some("lvsd (pid 7): no answer");
+    assert_eq!(whats(&host), ["lvsd runs and does not answer"]);
+    host.silence = None;
+    host.services = Some(2);
+    assert_eq!(whats(&host), ["no director runs, and the kernel has services"]);
+    host.services = Some(0);
+    assert_eq!(whats(&host), Vec::<String>::new());
+    host.dark = Some("eth0");
+    assert_eq!(whats(&host), ["link eth0, which has VIP 10.1.0.100, has no carrier"]);
+}
+
 struct Imagined {
+    silence: Option<&'static str>,
+    services: Option<usize>,
+    dark: Option<&'static str>,
     held: Vec<(&'static str, &'static str, u8)>,
     settings: BTreeMap<&'static str, u32>,
     sysctls: BTreeMap<&'static str, &'static str>,
@@ -281,6 +346,7 @@ struct Imagined {
     running: Option<Running>,
     asked: BTreeSet<IpAddr>,
     adverts: BTreeSet<Advert>,
+    sync_messages: BTreeSet<SyncMessage>,
     surroundings: Surroundings,
     unusable: Option<&'static str>,
 }
@@ -288,6 +354,9 @@ struct Imagined {
 impl Imagined {
     fn of(held: &[(&'static str, &'static str, u8)]) -> Imagined {
         Imagined {
+            silence: None,
+            services: None,
+            dark: None,
             held: held.to_vec(),
             settings: [("ipv4.all.arp_ignore", 0), ("ipv4.all.arp_announce", 2)].into(),
             sysctls: BTreeMap::new(),
@@ -299,6 +368,7 @@ impl Imagined {
             running: None,
             asked: BTreeSet::new(),
             adverts: BTreeSet::new(),
+            sync_messages: BTreeSet::new(),
             surroundings: Surroundings::default(),
             unusable: None,
         }
@@ -313,6 +383,7 @@ impl Imagined {
         let path = std::path::Path::new("/keepalived.conf");
         let loaded = load_from(&files, path, Strictness::Strict);
         let remark = |diagnostic: &Diagnostic| Remark {
+            code: diagnostic.code,
             place: diagnostic.span.map(|span| loaded.sources.describe(span)).unwrap_or_default(),
             what: diagnostic.message.clone(),
             help: diagnostic.help.clone(),
@@ -329,12 +400,16 @@ impl Imagined {
                 own,
             },
             network: &network,
-            prepared: self,
+            prepared: Some(self),
+            others: Vec::new(),
+            silence: self.silence.map(str::to_owned),
+            services: self.services,
             ipvs: self.ipvs,
             directors: self.directors.clone(),
             running: self.running.clone(),
             asked: self.asked.clone(),
             adverts: self.adverts.clone(),
+            sync_messages: self.sync_messages.clone(),
             remarks,
             surroundings: self.surroundings.clone(),
             holders: self.holders.clone(),
@@ -357,6 +432,7 @@ impl Imagined {
             mac: (name == "eth0").then_some(MacAddress([2, 0, 0, 0, 0, 1])),
             is_loopback: name == "lo",
             is_silent: name == "tunl0",
+            is_running: self.dark != Some(name),
             ..Link::plain(index(name), name)
         };
         let held = self.held.iter().map(|(link, ip, length)| HeldAddress {

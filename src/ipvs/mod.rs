@@ -7,6 +7,7 @@
 
 pub mod backend;
 pub mod conformance;
+pub mod connections;
 pub mod memory;
 pub mod netlink;
 pub mod plan;

@@ -3,6 +3,8 @@
 //! Written before each change: what was begun and cut short is undone, too. It lives below /run: a reboot undoes
 //! everything by itself.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::plan::Change;
@@ -23,6 +25,25 @@ impl Record {
             (Some(_), _) => {}
             (None, _) => self.changes.push(change.clone()),
         }
+    }
+
+    /// Whether a VIP was put on this host.
+    pub fn has(&self, vip: IpAddr) -> bool {
+        self.changes.iter().any(|change| matches!(change, Change::AddAddress { ip, .. } if *ip == vip))
+    }
+
+    /// What is to be undone for these VIPs, and what stays for the others; no VIPs are all. Settings go with the last VIP.
+    pub fn parted(&self, vips: &[IpAddr]) -> (Vec<Change>, Vec<Change>) {
+        let address = |change: &Change| match change {
+            Change::AddAddress { ip, .. } => Some(*ip),
+            _ => None,
+        };
+        let is_kept = |change: &Change| address(change).is_some_and(|ip| !vips.contains(&ip));
+        if vips.is_empty() || !self.changes.iter().any(is_kept) {
+            return (self.changes.clone(), Vec::new());
+        }
+        let is_undone = |change: &Change| address(change).is_some_and(|ip| vips.contains(&ip));
+        self.changes.iter().cloned().partition(is_undone)
     }
 }
 
@@ -55,5 +76,17 @@ mod tests {
         record.add(&setting(1, 2));
         record.add(&Change::LinkUp { name: "tunl0".to_owned() });
         assert_eq!(record.changes, [setting(0, 2), Change::LinkUp { name: "tunl0".to_owned() }]);
+    }
+
+    #[test]
+    fn one_vip_goes_alone_and_the_last_one_takes_the_settings_along() {
+        let vip = |n: u8| Change::AddAddress { link: "lo".to_owned(), ip: [10, 0, 0, n].into() };
+        let link = Change::LinkUp { name: "tunl0".to_owned() };
+        let record = Record { changes: vec![vip(1), link.clone(), vip(2)] };
+        assert_eq!(record.parted(&[[10, 0, 0, 1].into()]), (vec![vip(1)], vec![link.clone(), vip(2)]));
+        let rest = Record { changes: vec![link, vip(2)] };
+        assert_eq!(rest.parted(&[[10, 0, 0, 2].into()]), (rest.changes.clone(), vec![]));
+        assert_eq!(record.parted(&[]), (record.changes.clone(), vec![]));
+        assert!(record.has([10, 0, 0, 2].into()) && !rest.has([10, 0, 0, 1].into()));
     }
 }

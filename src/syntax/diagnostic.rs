@@ -23,9 +23,20 @@ pub struct Note {
     pub text: String,
 }
 
+/// A problem that programs tell from others: its words may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// `nopreempt` has no effect.
+    NopreemptIgnored,
+    /// A password is longer than the protocol carries.
+    PasswordCut,
+}
+
 /// A problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
+    /// Which one it is, where a program has to know.
+    pub code: Option<Code>,
     /// How much it matters.
     pub class: Class,
     /// Where; None for a problem of a file as a whole.
@@ -51,7 +62,14 @@ impl Diagnostic {
 
     /// A problem, maybe of a file as a whole.
     pub fn new(class: Class, span: Option<Span>, message: impl Into<String>) -> Diagnostic {
-        Diagnostic { class, span, message: message.into(), help: None, notes: Vec::new() }
+        Diagnostic { code: None, class, span, message: message.into(), help: None, notes: Vec::new() }
+    }
+
+    /// With what programs know it by.
+    #[must_use]
+    pub fn code(mut self, code: Code) -> Diagnostic {
+        self.code = Some(code);
+        self
     }
 
     /// With what to write or do.

@@ -73,6 +73,11 @@ fn example(lab: &Lab, director: &Host, client: &Host, file: &Path) -> Verdict {
         let unwell = unwell(&now);
         if unwell.is_empty() { Ok(now) } else { Err(unwell.join("\n")) }
     })?;
+    // A site that is well is told nothing.
+    let said = lvsd(director, &["doctor", "-c", &path, "--run-dir", &run_dir(director)])?;
+    claim(said.code == Some(0), || format!("lvsd doctor finds what is not there:\n{}", said.stdout))?;
+    let text = lvsd(director, &["status", "--run-dir", &run_dir(director)])?.stdout;
+    claim(!["PROBLEM", "THIS HOST", "NOT CHECKED"].iter().any(|word| text.contains(word)), || text.clone())?;
     let (services, destinations) = Table::read(director)?.counts();
     let virtual_servers = list(&now, "/director/virtual_servers");
     same("services in the kernel", &services, &virtual_servers.len())?;
@@ -127,6 +132,9 @@ fn site(lab: &mut Lab) -> Result<Site, String> {
     lab.build(&t)?;
     lab.vips_on_lo(&["w"], &VIPS)?;
     let (director, w) = (lab.host("d1")?, lab.host("w")?);
+    // As doctor advises.
+    director
+        .sysctl(&[("net.ipv4.vs.expire_nodest_conn", "1"), ("net.ipv4.vs.expire_quiescent_template", "1")])?;
 
     let mut webs = vec![Web::start(&director)?];
     for port in PORTS {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::syntax::diagnostic::Diagnostic;
+use crate::syntax::diagnostic::{Code, Diagnostic};
 use crate::syntax::files::{self, Files};
 use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Table, Yaml, get};
 use crate::syntax::source::Span;
@@ -161,7 +161,8 @@ fn password(options: &mut AuthenticationOptions, node: &Node, reader: &mut Reade
     }
     if word.len() > PASSWORD {
         let text = format!("`{}` is longer than {PASSWORD} bytes", node.keyword.text);
-        reader.lapse(node.keyword.span, text, ": only the first 8 count");
+        let problem = reader.lapsed(node.keyword.span, text, ": only the first 8 count");
+        reader.diagnostics.push(problem.code(Code::PasswordCut));
     }
     reader.store(&mut options.password, node, Secret(word.text.to_string()));
 }

@@ -11,7 +11,7 @@ use crate::director::Input;
 use crate::director::event::Event;
 use crate::director::order::{Change, Selector};
 use crate::ipvs::backend::Op;
-use crate::ipvs::types::{DestinationEntry, Forwarding, Protocol};
+use crate::ipvs::types::{DestinationEntry, Family, Forwarding, Protocol};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -288,4 +288,23 @@ fn a_server_whose_replacement_is_dead_stays_for_two_minutes_and_as_long_as_it_is
     world.tell(Input::Reload(config(VirtualServer { real_servers: vec![], ..before })));
     world.run(SECOND / 10);
     assert_eq!(weights(&world), "5:0");
+#[test]
+fn a_real_server_of_a_firewall_mark_is_named_by_the_port_that_was_written() {
+    let mut server = tcp_server();
+    server.id = VirtualServerId::Fwmark { family: Family::Inet, mark: 7 };
+    for real in &mut server.real_servers {
+        let real = Arc::make_mut(real);
+        real.address.set_port(0);
+        real.written_port = 443;
+    }
+    let mut world = World::new(1);
+    world.servers.insert(real(1), Server::Refuses);
+    world.start(&config(server));
+    world.run(30 * SECOND);
+    assert_eq!(told(&world, "real server 10.1.0.1:443 of virtual server fwmark 7 is down"), 1);
+    world.tell(Input::Order {
+        selector: Selector { address: real(2).ip(), port: Some(443), virtual_server: None },
+        change: Change::Weight(Some(0)),
+    });
+    assert_eq!(told(&world, "real server 10.1.0.2:443 of virtual server fwmark 7: by order"), 1);
 }

@@ -819,7 +819,7 @@ pub(super) fn real(n: u8) -> SocketAddr {
     SocketAddr::new([10, 1, 0, n].into(), 80)
 }
 
-fn key() -> ServiceKey {
+pub(super) fn key() -> ServiceKey {
     ServiceKey::Address { protocol: Protocol::Tcp, address: [10, 0, 0, 1].into(), port: 80 }
 }
 

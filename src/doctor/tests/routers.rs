@@ -69,7 +69,7 @@ fn running(state: State, speakers: Vec<SpeakerStatus>) -> Running {
         has_conflict: false,
     };
     let router = RouterStatus { instances: vec![instance], ..RouterStatus::default() };
-    Running { trouble: None, director: Status::default(), router: Some(router) }
+    Running { trouble: None, director: Status::default(), router: Some(router), rejected: None }
 }
 
 fn speaker(refusal: Option<&str>, conflict: Option<&str>) -> SpeakerStatus {

@@ -14,7 +14,12 @@ fn numbers_and_times() -> Vec<Odd> {
     vec![
         runs("a weight too large", rs("weight 2147483648"), 1, "out of range"),
         runs("a negative weight", rs("weight -1"), 1, "out of range"),
-        runs("a weight of nothing", rs("weight 0"), 0, "no problems"),
+        runs(
+            "a weight of nothing",
+            rs("weight 0"),
+            1,
+            "every real server has weight 0: it takes no connections",
+        ),
         runs("a plus sign", rs("weight +1"), 0, "no problems"),
         runs("leading zeros", rs("weight 007"), 0, "no problems"),
         refused("a hexadecimal number", rs("weight 0x10"), 1, "`0x10`"),

@@ -8,7 +8,7 @@ use crate::config::vrrp::address::AddressOptions;
 use crate::config::vrrp::instance::InstanceOptions;
 use crate::config::vrrp::{announcing, host, span_of, vmac};
 use crate::net::types::Address;
-use crate::syntax::diagnostic::Diagnostic;
+use crate::syntax::diagnostic::{Code, Diagnostic};
 use crate::syntax::keyword::{Reader, Slot, get};
 use crate::syntax::source::Span;
 use crate::vrrp::settings::{
@@ -356,19 +356,20 @@ fn beginning(
     let usual = if is_owner { Beginning::Master } else { Beginning::Backup };
     let mut state = get(&o.state).unwrap_or(usual);
     let name = &o.name;
-    let mut ignored = |span: Option<Span>, what: &str, help: &str| {
+    let mut ignored = |span: Option<Span>, what: &str, help: &str, code: Option<Code>| {
         let problem = reader.lapsed(
             span.unwrap_or(o.span),
             format!("vrrp_instance {name}: {what}"),
             ", and is ignored",
         );
-        reader.diagnostics.push(problem.help(help));
+        reader.diagnostics.push(Diagnostic { code, ..problem.help(help) });
     };
     if is_strict && state == Beginning::Master && !is_owner {
         ignored(
             span_of(&o.state),
             "`state MASTER` in strict mode is for priority 255",
             "write `state BACKUP`: the highest priority becomes Master in any case",
+            None,
         );
         state = Beginning::Backup;
     } else if is_strict && state == Beginning::Backup && is_owner {
@@ -376,6 +377,7 @@ fn beginning(
             span_of(&o.state),
             "`state BACKUP` in strict mode is for priorities below 255",
             "remove it: an owner of addresses begins as Master",
+            None,
         );
         state = Beginning::Master;
     }
@@ -385,11 +387,13 @@ fn beginning(
         Some(written) => ("preempt healthier", Some(written.span)),
         None => ("nopreempt", span_of(&o.preempts)),
     };
+    let without_effect = (!preempts && !is_healthier).then_some(Code::NopreemptIgnored);
     if !preempts && is_owner {
         ignored(
             span,
             &format!("`{word}` does not go with priority 255"),
             "an owner of addresses always preempts: write a priority up to 254",
+            without_effect,
         );
         preempts = true;
     } else if !preempts && state == Beginning::Master {
@@ -397,6 +401,7 @@ fn beginning(
             span,
             &format!("`{word}` does not go with `state MASTER`"),
             "write `state BACKUP`: a Master that was away then leaves the other one alone",
+            without_effect,
         );
         preempts = true;
     }
@@ -416,7 +421,7 @@ fn beginning(
         Beginning::Backup => None,
     };
     if let Some((what, help)) = conflict {
-        ignored(span_of(&o.preempt_delay), &format!("`preempt_delay` does not go with {what}"), help);
+        ignored(span_of(&o.preempt_delay), &format!("`preempt_delay` does not go with {what}"), help, None);
         delay = Duration::ZERO;
     }
     (state, preempts, is_healthier, delay)

@@ -1,0 +1,287 @@
+//! Outages, layer by layer from the client's link to the application: what the log, `lvsd status`, `lvsd doctor` and the
+//! metrics say of each, and after how many seconds. Clients ask all the time. Doctor and one of log and status must name
+//! each outage; a director that is well, before and after, is told nothing.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
+
+use crate::lab::client::{Hits, hits};
+use crate::lab::daemon::{Daemon, READY, configure, control, lvsd, run_dir};
+use crate::lab::host::Host;
+use crate::lab::judge::{curl, modprobe, output};
+use crate::lab::site::Site;
+use crate::lab::table::ipvsadm;
+use crate::lab::topology::{VIP, batch};
+use crate::lab::wait::{pause, seconds};
+use crate::lab::web::Web;
+use crate::lab::{Lab, Verdict, claim};
+
+const METRICS: &str = "127.0.0.1:9144";
+/// How long an outage may go unnamed.
+const LIMIT: u64 = 90;
+
+mod files;
+mod list;
+
+pub fn run(lab: &mut Lab) -> Verdict {
+    let mut net = Net::build(lab)?;
+    let only = std::env::var("LVSD_OUTAGE").unwrap_or_default();
+    let mut rows = Vec::new();
+    for outage in list::all() {
+        if !outage.name.contains(&only) {
+            continue;
+        }
+        lab.step(outage.name);
+        let row = match net.suffer(lab, &outage) {
+            Ok(row) => row,
+            Err(e) => {
+                (net.daemon, net.nuisance) = (None, None);
+                Row { line: format!("{}: {e}", outage.name), text: e, is_named: false }
+            }
+        };
+        lab.note(&row.text);
+        rows.push(row);
+    }
+    let head = format!("{:52} | log | status | doctor | metric | clients", "outage, seconds until named by");
+    lab.note(rows.iter().fold(head, |table, row| table + "\n" + &row.line));
+    let unnamed: Vec<&str> = rows.iter().filter(|row| !row.is_named).map(|row| row.line.as_str()).collect();
+    claim(unnamed.is_empty(), || format!("{} outages are not named:\n{}", unnamed.len(), unnamed.join("\n")))
+}
+
+/// One outage: how it is made and unmade, and in which words each must be named; empty words: not by this one.
+struct Outage {
+    name: &'static str,
+    file: String,
+    /// It is there before lvsd starts.
+    is_first: bool,
+    wrong: fn(&mut Net) -> Verdict,
+    right: fn(&mut Net) -> Verdict,
+    log: &'static str,
+    status: &'static str,
+    doctor: &'static str,
+    metric: &'static str,
+}
+
+impl Outage {
+    fn new(
+        name: &'static str,
+        file: String,
+        wrong: fn(&mut Net) -> Verdict,
+        right: fn(&mut Net) -> Verdict,
+    ) -> Outage {
+        Outage { name, file, is_first: false, wrong, right, log: "", status: "", doctor: "", metric: "" }
+    }
+
+    fn first(self) -> Outage {
+        Outage { is_first: true, ..self }
+    }
+
+    /// The words of log, status, doctor and metrics.
+    fn by(self, [log, status, doctor, metric]: [&'static str; 4]) -> Outage {
+        Outage { log, status, doctor, metric, ..self }
+    }
+}
+
+struct Row {
+    line: String,
+    text: String,
+    is_named: bool,
+}
+
+/// A program that does something again and again until it is dropped.
+struct Nuisance {
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Verdict>>,
+}
+
+impl Drop for Nuisance {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+struct Net {
+    site: Site,
+    director: Host,
+    client: Host,
+    others: Vec<Web>,
+    nuisance: Option<Nuisance>,
+    second: Option<Daemon>,
+    daemon: Option<Daemon>,
+    file: PathBuf,
+}
+
+impl Net {
+    fn build(lab: &mut Lab) -> Result<Net, String> {
+        modprobe(&["ip_vs", "ipip", "dummy", "sch_ingress", "cls_matchall"])?;
+        let site = lab.dr_site()?;
+        for host in ["rs1", "rs2", "rs3"] {
+            batch(Some(host), "link set tunl0 up\n")?;
+        }
+        let (director, client) = (site.director.clone(), site.client.clone());
+        batch(Some("d1"), "addr add 10.1.0.77/32 dev eth0\n")?;
+        Ok(Net {
+            site,
+            director,
+            client,
+            others: Vec::new(),
+            nuisance: None,
+            second: None,
+            daemon: None,
+            file: PathBuf::new(),
+        })
+    }
+
+    fn suffer(&mut self, lab: &Lab, outage: &Outage) -> Result<Row, String> {
+        let file = configure(lab, &self.director, &outage.file)?;
+        self.file.clone_from(&file);
+        // Connections of the outage before say nothing of this one.
+        ipvsadm(&self.director, "-C")?;
+        let _ = std::fs::remove_dir_all(run_dir(&self.director));
+        if outage.is_first {
+            (outage.wrong)(self)?;
+        }
+        let mut daemon = Daemon::start_lvsd(
+            lab,
+            &self.director,
+            &file,
+            &run_dir(&self.director),
+            &["--metrics", METRICS],
+        )?;
+        daemon.wait_log(READY, seconds(30))?;
+        pause(seconds(8));
+        let mut before = 0;
+        if !outage.is_first {
+            before = daemon.log_text().len();
+            self.daemon = Some(daemon);
+            (outage.wrong)(self)?;
+            daemon = self.daemon.take().ok_or("no daemon")?;
+        }
+        let started = Instant::now();
+        let mut found: [Option<u64>; 4] = [None; 4];
+        let mut texts = [const { String::new() }; 4];
+        let mut clients = Hits::default();
+        let words = [outage.log, outage.status, outage.metric, outage.doctor];
+        loop {
+            clients.add(hits(&self.client, 3, &format!("http://{VIP}/"))?);
+            texts[0] = daemon.log_text().split_off(before);
+            texts[1] = self.status()?;
+            texts[2] = curl(&self.director, &format!("http://{METRICS}/metrics"), seconds(5))
+                .map_or_else(|e| e, |(_, page)| page);
+            let is_open = |n: usize, found: &[Option<u64>; 4]| !words[n].is_empty() && found[n].is_none();
+            let now = started.elapsed().as_secs();
+            // It costs most, and knows no less than the others do.
+            if (0..3).all(|n| !is_open(n, &found)) || now >= LIMIT / 2 {
+                texts[3] = self.doctor(&file.display().to_string())?;
+            }
+            for (n, text) in texts.iter().enumerate() {
+                if is_open(n, &found) && text.contains(words[n]) {
+                    found[n] = Some(started.elapsed().as_secs());
+                }
+            }
+            if (0..4).all(|n| !is_open(n, &found)) || now > LIMIT {
+                break;
+            }
+            pause(seconds(2));
+        }
+        self.daemon = Some(daemon);
+        (outage.right)(self)?;
+        self.nuisance = None;
+        if let Some(second) = self.second.take() {
+            second.kill()?;
+        }
+        if let Some(daemon) = self.daemon.take() {
+            daemon.kill()?;
+        }
+        // Half-open connections are forgotten after a minute: those of this outage are none of the next one's.
+        pause(seconds(61));
+        let cell = |n: usize, words: &str| match (found[n], words) {
+            (Some(seconds), _) => format!("{seconds:3}"),
+            (None, "") => "  -".to_owned(),
+            (None, _) => "  NO".to_owned(),
+        };
+        let line = format!(
+            "{:52} | {} |  {}   |  {}   |  {}   | {clients}",
+            outage.name,
+            cell(0, words[0]),
+            cell(1, words[1]),
+            cell(3, words[3]),
+            cell(2, words[2])
+        );
+        let is_named = !words[3].is_empty()
+            && (!words[0].is_empty() || !words[1].is_empty())
+            && found.iter().zip(words).all(|(found, words)| words.is_empty() || found.is_some());
+        let text = match is_named {
+            true => line.clone(),
+            false => format!("{line}\nlog:\n{}\nstatus:\n{}\ndoctor:\n{}", texts[0], texts[1], texts[3]),
+        };
+        Ok(Row { line, text, is_named })
+    }
+
+    fn status(&self) -> Result<String, String> {
+        let said = lvsd(&self.director, &["status", "--control", &control(&run_dir(&self.director))])?;
+        Ok(said.stdout + &said.stderr)
+    }
+
+    /// What it takes for an outage: the lines of findings that are no hints.
+    fn doctor(&self, file: &str) -> Result<String, String> {
+        let said = lvsd(&self.director, &["doctor", "-c", file, "--run-dir", &run_dir(&self.director)])?;
+        Ok(said.stdout + &said.stderr)
+    }
+
+    fn every(&mut self, host: &str, command: &'static str) -> Verdict {
+        let host = Host::new(host);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let over = Arc::clone(&is_over);
+        let thread = host.spawn(move || {
+            while !over.load(Ordering::SeqCst) {
+                // It may have nothing to do.
+                let _ = Command::new("sh").args(["-c", command]).output();
+                pause(seconds(1));
+            }
+            Ok(())
+        });
+        self.nuisance = Some(Nuisance { is_over, thread: Some(thread) });
+        Ok(())
+    }
+
+    fn webs(&mut self, act: fn(&mut Web) -> Verdict) -> Verdict {
+        for name in ["rs1", "rs2", "rs3"] {
+            act(self.site.web(name)?)?;
+        }
+        Ok(())
+    }
+
+    fn nft(&self, rules: &str) -> Verdict {
+        output(&self.director, &["nft", rules]).map(drop)
+    }
+
+    fn order(&self, command: &[&str]) -> Verdict {
+        let control = control(&run_dir(&self.director));
+        for real in ["10.1.0.21", "10.1.0.22", "10.1.0.23"] {
+            let said = lvsd(&self.director, &[command, &[real, "--control", &control]].concat())?;
+            claim(said.code == Some(0), || format!("{said:?}"))?;
+        }
+        Ok(())
+    }
+
+    fn signal(&self, signal: Signal) -> Verdict {
+        self.daemon.as_ref().ok_or("no daemon")?.signal(signal)
+    }
+
+    /// Leaves the daemon no more descriptors than it has open, or as many as it had.
+    fn descriptors(&self, is_limited: bool) -> Verdict {
+        let id = self.daemon.as_ref().ok_or("no daemon")?.pid();
+        let open = std::fs::read_dir(format!("/proc/{id}/fd")).map_err(|e| e.to_string())?.count() as u64;
+        let all = getrlimit(Resource::Nofile);
+        let limit = if is_limited { Rlimit { current: Some(open), ..all } } else { all };
+        prlimit(Pid::from_raw(id.cast_signed()), Resource::Nofile, limit).map(drop).map_err(|e| e.to_string())
+    }
+}

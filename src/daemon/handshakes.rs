@@ -1,0 +1,100 @@
+//! Reads a sample of the kernel's list of connections now and then, and tells the director how handshakes get on.
+//!
+//! Only where a virtual server has TCP, in a blocking job. The list is bounded, as it may have millions of lines: the
+//! kernel lists connections by hash, so its beginning is a fair sample.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tracing::info;
+
+use super::clock;
+use crate::config::{Config, VirtualServerId};
+use crate::director::Input;
+use crate::ipvs::connections::{Completed, Flow, Handshakes, parse};
+use crate::ipvs::types::Protocol;
+use crate::time::Instant;
+
+/// The kernel's list, of this network namespace.
+const LIST: &str = "/proc/net/ip_vs_conn";
+/// From one reading to the next.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// Bytes that are read: some three thousand connections.
+const LIMIT: u64 = 256 << 10;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct HandshakeWatch {
+    is_wanted: bool,
+    job: Option<JoinHandle<(Completed, io::Result<BTreeMap<Flow, Handshakes>>)>>,
+    known: Completed,
+    /// Without the reading before, nobody knows what is new.
+    has_read: bool,
+    read_at: Option<Instant>,
+    was_empty: bool,
+    unseen: String,
+}
+
+impl HandshakeWatch {
+    /// Reads what this configuration needs, and nothing where it needs nothing.
+    pub fn want(&mut self, config: &Arc<Config>) {
+        let has_handshakes = |id: VirtualServerId| match id {
+            VirtualServerId::Address { protocol, .. } => protocol == Protocol::Tcp,
+            VirtualServerId::Fwmark { .. } => true,
+        };
+        self.is_wanted = config.virtual_servers.iter().any(|server| has_handshakes(server.id));
+        self.read_at = self.is_wanted.then(|| clock::now() + INTERVAL);
+    }
+
+    /// What the director is to be told; waits for it.
+    pub async fn next(&mut self) -> Input {
+        loop {
+            let (known, read) = match &mut self.job {
+                Some(job) => {
+                    job.await.unwrap_or_else(|error| (Completed::new(), Err(io::Error::other(error))))
+                }
+                None => {
+                    let Some(at) = self.read_at else { return std::future::pending().await };
+                    tokio::time::sleep(at.since(clock::now())).await;
+                    let mut known = std::mem::take(&mut self.known);
+                    self.job = Some(tokio::task::spawn_blocking(move || {
+                        let sample = read(&mut known);
+                        (known, sample)
+                    }));
+                    continue;
+                }
+            };
+            self.job = None;
+            self.known = known;
+            let is_first = !std::mem::replace(&mut self.has_read, true);
+            self.read_at = self.is_wanted.then(|| clock::now() + INTERVAL);
+            match read {
+                Ok(_) if is_first => {}
+                // Without connections there is nothing new to say twice.
+                Ok(sample) => {
+                    let is_empty = sample.is_empty();
+                    if !std::mem::replace(&mut self.was_empty, is_empty) || !is_empty {
+                        return Input::Handshakes(sample);
+                    }
+                }
+                Err(error) => {
+                    let unseen = error.to_string();
+                    if unseen != self.unseen {
+                        info!("whether clients complete their connections is not known: {LIST}: {unseen}");
+                        self.unseen = unseen;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn read(known: &mut Completed) -> io::Result<BTreeMap<Flow, Handshakes>> {
+    let mut text = Vec::new();
+    File::open(LIST)?.take(LIMIT).read_to_end(&mut text)?;
+    Ok(parse(&String::from_utf8_lossy(&text), known))
+}

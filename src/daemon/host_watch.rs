@@ -1,0 +1,142 @@
+//! Looks now and then at what of this host hurts what is configured: settings, links, addresses, the firewall, and who
+//! else answers for the VIPs. The same findings as `lvsd doctor`'s; here they are logged when they begin and end, and
+//! kept for status and metrics.
+//!
+//! In a blocking job, as it asks other programs for the firewall's rules and waits a second for neighbours' answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use super::{clock, firewall, process, sync_ids, traps};
+use crate::config::Config;
+use crate::director::leaks;
+use crate::doctor::surroundings::Surroundings;
+use crate::doctor::{self, Ipvs, Listed, Severity, View};
+use crate::net::holders;
+use crate::net::kernel::Kernel;
+use crate::net::types::MacAddress;
+use crate::time::Instant;
+
+/// From a start or a reload to the first look, and from one to the next.
+const SOON: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(30);
+/// Looking may take this part of the time: a firewall may have very many rules.
+const PART: u32 = 60;
+/// VIPs that neighbours are asked for, at most.
+const ASKED: usize = 64;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct HostWatch {
+    config: Option<Arc<Config>>,
+    job: Option<JoinHandle<Result<Vec<Listed>, String>>>,
+    began: Option<Instant>,
+    look_at: Option<Instant>,
+    found: Vec<Listed>,
+    /// What was logged at the start or the reload already.
+    said: BTreeSet<String>,
+}
+
+impl HostWatch {
+    /// Looks for the sake of this configuration, and not at all where nothing can hurt it.
+    pub fn want(&mut self, config: &Arc<Config>) {
+        let is_needed = !config.virtual_servers.is_empty();
+        self.config = is_needed.then(|| Arc::clone(config));
+        self.look_at = is_needed.then(|| clock::now() + SOON);
+        self.found.retain(|_| is_needed);
+        let traps = doctor::traps::of(config, &traps::host());
+        self.said = traps.into_iter().map(|trap| trap.what).collect();
+    }
+
+    /// What was found last, the worst first.
+    pub fn found(&self) -> &[Listed] {
+        &self.found
+    }
+
+    /// Looks when it is time, for ever; may be left and entered again at any time.
+    pub async fn work(&mut self) {
+        loop {
+            let Some(job) = &mut self.job else {
+                let Some(at) = self.look_at else { return std::future::pending().await };
+                tokio::time::sleep(at.since(clock::now())).await;
+                let Some(config) = self.config.clone() else { return std::future::pending().await };
+                self.began = Some(clock::now());
+                self.job = Some(tokio::task::spawn_blocking(move || look(&config)));
+                continue;
+            };
+            let ended = job.await.unwrap_or_else(|error| Err(error.to_string()));
+            self.job = None;
+            let now = clock::now();
+            let took = self.began.map(|at| now.since(at)).unwrap_or_default();
+            self.look_at = self.config.as_ref().map(|_| now + INTERVAL.max(took.saturating_mul(PART)));
+            // What could not be looked at may be as it was.
+            if let Ok(found) = ended {
+                self.take(found);
+            }
+        }
+    }
+
+    fn take(&mut self, found: Vec<Listed>) {
+        let is_in = |all: &[Listed], one: &Listed| all.iter().any(|other| other.what == one.what);
+        for new in found.iter().filter(|new| !is_in(&self.found, new)) {
+            if self.said.remove(&new.what) {
+                continue;
+            }
+            let Listed { what, evidence, why, fix, .. } = new;
+            let fix = fix.as_ref().map(|fix| format!("; {fix}")).unwrap_or_default();
+            match new.severity {
+                Severity::Broken => error!("this host: {what} ({evidence}): {why}{fix}"),
+                Severity::Warning | Severity::Hint => warn!("this host: {what} ({evidence}): {why}{fix}"),
+            }
+        }
+        for old in self.found.iter().filter(|old| !is_in(&found, old)) {
+            info!("this host: no longer so: {}", old.what);
+        }
+        self.found = found;
+    }
+}
+
+fn look(config: &Config) -> Result<Vec<Listed>, String> {
+    let mut kernel = Kernel::open()?;
+    let host = kernel.host()?;
+    let mut unseen = Vec::new();
+    let rules = firewall::rules(&mut unseen);
+    let (mut vips, reals) = leaks::questions(config);
+    if vips.len() > ASKED {
+        vips.clear();
+    }
+    let sync_messages = sync_ids::listen(config, &host, &mut unseen, clock::now);
+    let (claims, asked) = holders::ask_around(&host, &vips, &reals, &mut unseen, clock::now);
+    let mut names: BTreeMap<MacAddress, BTreeSet<IpAddr>> = BTreeMap::new();
+    for (ip, mac) in claims.iter().filter(|(ip, _)| !vips.contains(ip)) {
+        names.entry(*mac).or_default().insert(*ip);
+    }
+    let view = View {
+        host: traps::host(),
+        network: &host,
+        prepared: None,
+        ipvs: Ipvs::Loaded,
+        directors: process::rivals().into_iter().map(|rival| (rival.name.to_owned(), rival.pid)).collect(),
+        others: Vec::new(),
+        running: None,
+        silence: None,
+        services: None,
+        holders: claims.into_iter().filter(|(ip, _)| vips.contains(ip)).collect(),
+        asked,
+        adverts: BTreeSet::new(),
+        sync_messages,
+        remarks: Vec::new(),
+        surroundings: Surroundings::default(),
+        names,
+        answers: Vec::new(),
+        firewall: rules,
+        prepare: String::new(),
+        is_yaml: false,
+    };
+    Ok(doctor::of_host(config, &view).into_iter().map(Listed::from).collect())
+}
