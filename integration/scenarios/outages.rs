@@ -2,6 +2,7 @@
 //! metrics say of each, and after how many seconds. Clients ask all the time. Doctor and one of log and status must name
 //! each outage; a director that is well, before and after, is told nothing.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -31,12 +32,8 @@ mod list;
 
 pub fn run(lab: &mut Lab) -> Verdict {
     let mut net = Net::build(lab)?;
-    let only = std::env::var("LVSD_OUTAGE").unwrap_or_default();
     let mut rows = Vec::new();
     for outage in list::all() {
-        if !outage.name.contains(&only) {
-            continue;
-        }
         lab.step(outage.name);
         let row = match net.suffer(lab, &outage) {
             Ok(row) => row,
@@ -85,6 +82,45 @@ impl Outage {
     /// The words of log, status, doctor and metrics.
     fn by(self, [log, status, doctor, metric]: [&'static str; 4]) -> Outage {
         Outage { log, status, doctor, metric, ..self }
+    }
+}
+
+/// What one of log, status, doctor and metrics says of an outage.
+struct Voice {
+    words: &'static str,
+    text: String,
+    /// After how many seconds it said the words.
+    named: Option<u64>,
+}
+
+impl Voice {
+    fn new(words: &'static str) -> Voice {
+        Voice { words, text: String::new(), named: None }
+    }
+
+    fn say(&mut self, text: String, seconds: u64) {
+        if self.is_awaited() && text.contains(self.words) {
+            self.named = Some(seconds);
+        }
+        self.text = text;
+    }
+
+    fn is_awaited(&self) -> bool {
+        !self.words.is_empty() && self.named.is_none()
+    }
+
+    fn has_named(&self) -> bool {
+        self.named.is_some()
+    }
+}
+
+impl fmt::Display for Voice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.named {
+            Some(seconds) => write!(f, "{seconds:3}"),
+            None if self.words.is_empty() => f.write_str("  -"),
+            None => f.write_str(" NO"),
+        }
     }
 }
 
@@ -165,29 +201,20 @@ impl Net {
             daemon = self.daemon.take().ok_or("no daemon")?;
         }
         let started = Instant::now();
-        let mut found: [Option<u64>; 4] = [None; 4];
-        let mut texts = [const { String::new() }; 4];
         let mut clients = Hits::default();
-        let words = [outage.log, outage.status, outage.metric, outage.doctor];
-        loop {
+        let mut voices = [outage.log, outage.status, outage.metric, outage.doctor].map(Voice::new);
+        let [log, status, metrics, doctor] = &mut voices;
+        let seconds_gone = || started.elapsed().as_secs();
+        while [&*log, status, metrics, doctor].into_iter().any(Voice::is_awaited) && seconds_gone() <= LIMIT {
             clients.add(hits(&self.client, 3, &format!("http://{VIP}/"))?);
-            texts[0] = daemon.log_text().split_off(before);
-            texts[1] = self.status()?;
-            texts[2] = curl(&self.director, &format!("http://{METRICS}/metrics"), seconds(5))
-                .map_or_else(|e| e, |(_, page)| page);
-            let is_open = |n: usize, found: &[Option<u64>; 4]| !words[n].is_empty() && found[n].is_none();
-            let now = started.elapsed().as_secs();
-            // It costs most, and knows no less than the others do.
-            if (0..3).all(|n| !is_open(n, &found)) || now >= LIMIT / 2 {
-                texts[3] = self.doctor(&file.display().to_string())?;
-            }
-            for (n, text) in texts.iter().enumerate() {
-                if is_open(n, &found) && text.contains(words[n]) {
-                    found[n] = Some(started.elapsed().as_secs());
-                }
-            }
-            if (0..4).all(|n| !is_open(n, &found)) || now > LIMIT {
-                break;
+            log.say(daemon.log_text().split_off(before), seconds_gone());
+            status.say(self.status()?, seconds_gone());
+            let page = curl(&self.director, &format!("http://{METRICS}/metrics"), seconds(5));
+            metrics.say(page.map_or_else(|e| e, |(_, page)| page), seconds_gone());
+            // Doctor costs most, and knows no less than the others do.
+            let is_turn = ![&*log, status, metrics].into_iter().any(Voice::is_awaited);
+            if is_turn || seconds_gone() >= LIMIT / 2 {
+                doctor.say(self.doctor(&file.display().to_string())?, seconds_gone());
             }
             pause(seconds(2));
         }
@@ -202,25 +229,17 @@ impl Net {
         }
         // Half-open connections are forgotten after a minute: those of this outage are none of the next one's.
         pause(seconds(61));
-        let cell = |n: usize, words: &str| match (found[n], words) {
-            (Some(seconds), _) => format!("{seconds:3}"),
-            (None, "") => "  -".to_owned(),
-            (None, _) => "  NO".to_owned(),
-        };
-        let line = format!(
-            "{:52} | {} |  {}   |  {}   |  {}   | {clients}",
-            outage.name,
-            cell(0, words[0]),
-            cell(1, words[1]),
-            cell(3, words[3]),
-            cell(2, words[2])
-        );
-        let is_named = !words[3].is_empty()
-            && (!words[0].is_empty() || !words[1].is_empty())
-            && found.iter().zip(words).all(|(found, words)| words.is_empty() || found.is_some());
+        let [log, status, metrics, doctor] = &voices;
+        let line =
+            format!("{:52} | {log} |  {status}   |  {doctor}   |  {metrics}   | {clients}", outage.name);
+        let is_named = !voices.iter().any(Voice::is_awaited)
+            && doctor.has_named()
+            && (log.has_named() || status.has_named());
         let text = match is_named {
             true => line.clone(),
-            false => format!("{line}\nlog:\n{}\nstatus:\n{}\ndoctor:\n{}", texts[0], texts[1], texts[3]),
+            false => {
+                format!("{line}\nlog:\n{}\nstatus:\n{}\ndoctor:\n{}", log.text, status.text, doctor.text)
+            }
         };
         Ok(Row { line, text, is_named })
     }

@@ -26,11 +26,14 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// Bytes that are read: some three thousand connections.
 const LIMIT: u64 = 256 << 10;
 
+/// What one reading brought.
+type Sample = BTreeMap<Flow, Handshakes>;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct HandshakeWatch {
     is_wanted: bool,
-    job: Option<JoinHandle<(Completed, io::Result<BTreeMap<Flow, Handshakes>>)>>,
+    job: Option<JoinHandle<(Completed, io::Result<Sample>)>>,
     known: Completed,
     /// Without the reading before, nobody knows what is new.
     has_read: bool,
@@ -93,7 +96,7 @@ impl HandshakeWatch {
     }
 }
 
-fn read(known: &mut Completed) -> io::Result<BTreeMap<Flow, Handshakes>> {
+fn read(known: &mut Completed) -> io::Result<Sample> {
     let mut text = Vec::new();
     File::open(LIST)?.take(LIMIT).read_to_end(&mut text)?;
     Ok(parse(&String::from_utf8_lossy(&text), known))

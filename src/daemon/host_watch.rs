@@ -34,8 +34,7 @@ const ASKED: usize = 64;
 #[derive(Debug, Default)]
 pub struct HostWatch {
     config: Option<Arc<Config>>,
-    job: Option<JoinHandle<Result<Vec<Listed>, String>>>,
-    began: Option<Instant>,
+    job: Option<JoinHandle<Look>>,
     look_at: Option<Instant>,
     found: Vec<Listed>,
     /// What was logged at the start or the reload already.
@@ -65,17 +64,15 @@ impl HostWatch {
                 let Some(at) = self.look_at else { return std::future::pending().await };
                 tokio::time::sleep(at.since(clock::now())).await;
                 let Some(config) = self.config.clone() else { return std::future::pending().await };
-                self.began = Some(clock::now());
                 self.job = Some(tokio::task::spawn_blocking(move || look(&config)));
                 continue;
             };
-            let ended = job.await.unwrap_or_else(|error| Err(error.to_string()));
+            let look = job.await.unwrap_or_default();
             self.job = None;
-            let now = clock::now();
-            let took = self.began.map(|at| now.since(at)).unwrap_or_default();
-            self.look_at = self.config.as_ref().map(|_| now + INTERVAL.max(took.saturating_mul(PART)));
+            let pause = INTERVAL.max(look.took.saturating_mul(PART));
+            self.look_at = self.config.as_ref().map(|_| clock::now() + pause);
             // What could not be looked at may be as it was.
-            if let Ok(found) = ended {
+            if let Some(found) = look.found {
                 self.take(found);
             }
         }
@@ -101,11 +98,21 @@ impl HostWatch {
     }
 }
 
-fn look(config: &Config) -> Result<Vec<Listed>, String> {
-    let mut kernel = Kernel::open()?;
-    let host = kernel.host()?;
+/// What came of one look.
+#[derive(Debug, Default)]
+struct Look {
+    /// None when this host cannot be read.
+    found: Option<Vec<Listed>>,
+    /// How long the firewall's programs and its rules took.
+    took: Duration,
+}
+
+fn look(config: &Config) -> Look {
+    let Ok(host) = Kernel::open().and_then(|mut kernel| kernel.host()) else { return Look::default() };
     let mut unseen = Vec::new();
+    let began = clock::now();
     let rules = firewall::rules(&mut unseen);
+    let mut took = clock::now().since(began);
     let (mut vips, reals) = leaks::questions(config);
     if vips.len() > ASKED {
         vips.clear();
@@ -138,5 +145,8 @@ fn look(config: &Config) -> Result<Vec<Listed>, String> {
         prepare: String::new(),
         is_yaml: false,
     };
-    Ok(doctor::of_host(config, &view).into_iter().map(Listed::from).collect())
+    let began = clock::now();
+    let found = doctor::of_host(config, &view).into_iter().map(Listed::from).collect();
+    took += clock::now().since(began);
+    Look { found: Some(found), took }
 }

@@ -204,6 +204,8 @@ pub struct Director {
     /// In a row.
     failed_saves: u32,
     expires_templates: bool,
+    /// Pools with half-open connections that may be a problem: few among thousands.
+    half_open: BTreeSet<VirtualServerId>,
     /// Pools that a server is leaving, or will once it is replaced: when the first of them must have left.
     left: Timers<VirtualServerId>,
     /// Those of them with persistence that somebody is leaving.
@@ -247,6 +249,7 @@ impl Director {
             next_save: now,
             failed_saves: 0,
             expires_templates: false,
+            half_open: BTreeSet::new(),
             left: Timers::default(),
             left_with_templates: BTreeSet::new(),
             templates_until: Instant::ZERO,

@@ -17,11 +17,13 @@ use super::pool::Pool;
 use super::{Director, Life};
 use crate::config::VirtualServerId;
 use crate::ipvs::connections::{Flow, Handshakes};
-use crate::ipvs::types::ServiceEntry;
+use crate::ipvs::types::{Family, ServiceEntry};
 use crate::time::Instant;
 
 /// Half-open connections below this number say nothing: clients go away, too.
 const HALF_OPEN_LEAST: u32 = 3;
+/// Virtual servers by firewall mark that a connection may be of, at most: the kernel's list names no mark.
+const MARKS: usize = 64;
 /// Readings in a row that must show the same before it is a problem.
 const READINGS: u32 = 2;
 
@@ -250,17 +252,17 @@ impl Director {
         }
         let is_suspect = |seen: &Handshakes| seen.completed == 0 && seen.half_open >= HALF_OPEN_LEAST;
         let suspects: BTreeMap<_, _> = found.into_iter().filter(|(_, seen)| is_suspect(seen)).collect();
-        let mut touched: Vec<VirtualServerId> = suspects.keys().map(|(id, _)| *id).collect();
-        touched
-            .extend(self.pools.iter().filter(|(_, p)| !p.problems.half_open.is_empty()).map(|(id, _)| *id));
-        touched.sort_unstable();
-        touched.dedup();
+        let mut touched = std::mem::take(&mut self.half_open);
+        touched.extend(suspects.keys().map(|(id, _)| *id));
         for id in touched {
             let Some(pool) = self.pools.get_mut(&id) else { continue };
             let before = std::mem::take(&mut pool.problems.half_open);
             for ((_, at), seen) in suspects.iter().filter(|((of, _), _)| *of == id) {
                 let readings = before.get(at).map_or(0, |(_, readings)| *readings);
                 pool.problems.half_open.insert(*at, (seen.half_open, readings.saturating_add(1)));
+            }
+            if !pool.problems.half_open.is_empty() {
+                self.half_open.insert(id);
             }
             self.find_problems(now, id, false, events);
         }
@@ -283,7 +285,8 @@ impl Director {
         match by_address {
             Some(found) => vec![found],
             None => {
-                let marked = self.pools.iter().filter(|(id, _)| matches!(id, VirtualServerId::Fwmark { .. }));
+                let first = VirtualServerId::Fwmark { family: Family::Inet, mark: 0 };
+                let marked = self.pools.range(first..).take(MARKS);
                 marked.filter_map(|(id, pool)| Some((*id, port_of(pool)?))).collect()
             }
         }

@@ -87,7 +87,11 @@ fn down(running: &Running) -> Vec<Finding> {
         let one = reals.first().cloned().unwrap_or_default();
         Finding {
             severity: Severity::Warning,
-            what: format!("real server {} is down", first_of(&reals)),
+            what: format!(
+                "real server {} {} down",
+                first_of(&reals),
+                if reals.len() == 1 { "is" } else { "are" }
+            ),
             evidence: reason.to_owned(),
             why: "the others have its share of the clients".to_owned(),
             fix: Some(Fix::ByHand(format!("lvsd why {one}"))),

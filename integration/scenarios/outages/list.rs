@@ -19,7 +19,10 @@ const BROKEN_HOST: &str = "lvsd_host_problems{severity=\"broken\"} 1";
 const WARNED_HOST: &str = "lvsd_host_problems{severity=\"warning\"} 1";
 const METRIC_IDLE: &str = "problem=\"no_new_connections\"} 1";
 const METRIC_RECURS: &str = "problem=\"recurring_change\"} 1";
-const METRIC_HALF: &str = "problem=\"half_open\"}";
+const METRIC_HALF: &str = "problem=\"half_open\"} 1";
+const METRIC_ALL_HALF: &str = "problem=\"half_open\"} 3";
+const METRIC_PATH: &str =
+    "lvsd_real_server_path_good{virtual_server=\"10.1.0.100:80 tcp\",real_server=\"10.1.0.21:80\"} 0";
 const METRIC_DOWN: &str = "lvsd_virtual_server_up{virtual_server=\"10.1.0.100:80 tcp\"} 0";
 
 pub(super) fn all() -> Vec<Outage> {
@@ -83,7 +86,7 @@ fn network() -> Vec<Outage> {
             |_| nat(true).and_then(|()| batch(Some("d1"), "route del 0.0.0.0/0\n")),
             |_| nat(false).and_then(|()| batch(Some("d1"), "route replace 0.0.0.0/0 via 10.1.0.1\n")),
         )
-        .by(["no client completes a connection to 10.3.0.21:80"; 3].with(METRIC_HALF)),
+        .by(["no client completes a connection to 10.3.0.21:80"; 3].with(METRIC_ALL_HALF)),
         Outage::new(
             "net.ipv4.ip_forward is 0 (NAT)",
             site("NAT", ""),
@@ -248,7 +251,7 @@ fn ways() -> Vec<Outage> {
             "10.1.0.21:80 of virtual server 10.1.0.100:80 tcp is down: path_check: VIP missing on lo",
             "path_check: VIP missing on lo",
             "real server 10.1.0.21 does not answer packets for VIP 10.1.0.100",
-            "lvsd_real_server_path_good",
+            METRIC_PATH,
         ]),
         Outage::new(
             "rp_filter at the tunnels of real servers (TUN)",
@@ -256,9 +259,9 @@ fn ways() -> Vec<Outage> {
             |_| tunnel_filter("1"),
             |_| tunnel_filter("0"),
         )
-        .by([HALF_OPEN; 3].with(METRIC_HALF)),
+        .by([HALF_OPEN; 3].with(METRIC_ALL_HALF)),
         Outage::new("real servers answer past the director (NAT)", past, |_| Ok(()), |_| Ok(()))
-            .by([HALF_OPEN; 3].with(METRIC_HALF)),
+            .by([HALF_OPEN; 3].with(METRIC_ALL_HALF)),
     ]
 }
 
@@ -298,7 +301,7 @@ fn health() -> Vec<Outage> {
             },
         )
         .first()
-        .by([HALF_OPEN; 3].with(METRIC_HALF)),
+        .by([HALF_OPEN; 3].with(METRIC_ALL_HALF)),
         Outage::new(
             "no file descriptors left",
             dr(),
@@ -371,7 +374,7 @@ fn daemons() -> Vec<Outage> {
             |_| Ok(()),
         )
         .by([
-            "configuration",
+            "reload rejected, nothing changed",
             "last reload: REJECTED",
             "the last reload was rejected",
             "lvsd_last_reload_accepted 0",
