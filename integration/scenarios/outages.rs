@@ -149,7 +149,6 @@ struct Net {
     client: Host,
     others: Vec<Web>,
     nuisance: Option<Nuisance>,
-    second: Option<Daemon>,
     daemon: Option<Daemon>,
     file: PathBuf,
 }
@@ -169,7 +168,6 @@ impl Net {
             client,
             others: Vec::new(),
             nuisance: None,
-            second: None,
             daemon: None,
             file: PathBuf::new(),
         })
@@ -221,9 +219,6 @@ impl Net {
         self.daemon = Some(daemon);
         (outage.right)(self)?;
         self.nuisance = None;
-        if let Some(second) = self.second.take() {
-            second.kill()?;
-        }
         if let Some(daemon) = self.daemon.take() {
             daemon.kill()?;
         }

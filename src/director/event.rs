@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::leaks;
 use super::order::Order;
-use super::staying::STAY_LIMIT;
 use super::problems::{self, Problem};
+use super::staying::STAY_LIMIT;
 use crate::check::outcome::CertificateTime;
 use crate::config::VirtualServerId;
 use crate::ipvs::types::ServiceKey;

@@ -9,6 +9,7 @@ use crate::lab::host::Host;
 use crate::lab::judge::{addresses, modprobe, output};
 use crate::lab::topology::VIP;
 use crate::lab::wait::{seconds, wait_for};
+use crate::lab::web::Web;
 use crate::lab::{Lab, Verdict, claim, same};
 
 fn pair(priority: u8) -> String {
@@ -34,6 +35,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
     lab.standard()?;
     modprobe(&["dummy", "sch_ingress", "cls_matchall", "act_mirred"])?;
     let [one, two, third] = [lab.host("d1")?, lab.host("d2")?, lab.host("rs3")?];
+    let _webs = [Web::start(&lab.host("rs1")?)?, Web::start(&lab.host("rs2")?)?];
     let configurations = [pair(150), pair(100)];
     let daemons =
         [Daemon::lvsd(lab, &one, &configurations[0])?, Daemon::lvsd(lab, &two, &configurations[1])?];

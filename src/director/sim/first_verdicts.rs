@@ -288,6 +288,8 @@ fn a_server_whose_replacement_is_dead_stays_for_two_minutes_and_as_long_as_it_is
     world.tell(Input::Reload(config(VirtualServer { real_servers: vec![], ..before })));
     world.run(SECOND / 10);
     assert_eq!(weights(&world), "5:0");
+}
+
 #[test]
 fn a_real_server_of_a_firewall_mark_is_named_by_the_port_that_was_written() {
     let mut server = tcp_server();
