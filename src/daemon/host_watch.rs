@@ -37,8 +37,8 @@ pub struct HostWatch {
     job: Option<JoinHandle<Look>>,
     look_at: Option<Instant>,
     found: Vec<Listed>,
-    /// What was logged at the start or the reload already.
-    said: BTreeSet<String>,
+    /// Nobody has looked since the start or the last reload, which log settings by themselves.
+    is_first: bool,
 }
 
 impl HostWatch {
@@ -48,8 +48,7 @@ impl HostWatch {
         self.config = is_needed.then(|| Arc::clone(config));
         self.look_at = is_needed.then(|| clock::now() + SOON);
         self.found.retain(|_| is_needed);
-        let traps = doctor::traps::of(config, &traps::host());
-        self.said = traps.into_iter().map(|trap| trap.what).collect();
+        self.is_first = true;
     }
 
     /// What was found last, the worst first.
@@ -73,15 +72,17 @@ impl HostWatch {
             self.look_at = self.config.as_ref().map(|_| clock::now() + pause);
             // What could not be looked at may be as it was.
             if let Some(found) = look.found {
-                self.take(found);
+                let is_first = std::mem::replace(&mut self.is_first, false);
+                self.take(found, if is_first { look.settings.as_slice() } else { &[] });
             }
         }
     }
 
-    fn take(&mut self, found: Vec<Listed>) {
+    /// `logged` are those that were logged already.
+    fn take(&mut self, found: Vec<Listed>, logged: &[String]) {
         let is_in = |all: &[Listed], one: &Listed| all.iter().any(|other| other.what == one.what);
         for new in found.iter().filter(|new| !is_in(&self.found, new)) {
-            if self.said.remove(&new.what) {
+            if logged.contains(&new.what) {
                 continue;
             }
             let Listed { what, evidence, why, fix, .. } = new;
@@ -103,6 +104,8 @@ impl HostWatch {
 struct Look {
     /// None when this host cannot be read.
     found: Option<Vec<Listed>>,
+    /// Those of them that are settings.
+    settings: Vec<String>,
     /// How long the firewall's programs and its rules took.
     took: Duration,
 }
@@ -148,5 +151,6 @@ fn look(config: &Config) -> Look {
     let began = clock::now();
     let found = doctor::of_host(config, &view).into_iter().map(Listed::from).collect();
     took += clock::now().since(began);
-    Look { found: Some(found), took }
+    let settings = doctor::traps::of(config, &view.host).into_iter().map(|trap| trap.what).collect();
+    Look { found: Some(found), settings, took }
 }
