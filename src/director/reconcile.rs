@@ -663,17 +663,11 @@ impl Reconciler {
             Sweep::Reading { .. } => None,
         };
         let hurried = self.tally.deadline();
-        let first = [
-            now,
-            sweep,
-            hurried,
-            self.retries.first(),
-            self.watched.first(),
-            self.settings.deadline(),
-        ]
-        .into_iter()
-        .flatten()
-        .min();
+        let first =
+            [now, sweep, hurried, self.retries.first(), self.watched.first(), self.settings.deadline()]
+                .into_iter()
+                .flatten()
+                .min();
         first.map(|at| at.max(self.pause.until))
     }
 
