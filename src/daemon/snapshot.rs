@@ -285,6 +285,7 @@ mod tests {
             reloads_accepted: 0,
             reloads_rejected: 0,
             mail: None,
+            host: Vec::new(),
             director,
             router: None,
         }
