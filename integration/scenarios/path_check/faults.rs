@@ -61,9 +61,7 @@ pub fn each_in_its_words(lab: &Lab, site: &mut Site) -> Verdict {
     let link = output(&real, &["ip", "-o", "link", "show", "eth0"])?;
     let mac =
         link.split_whitespace().skip_while(|word| *word != "link/ether").nth(1).ok_or("rs2's address")?;
-    for (ignore, words) in
-        [("0", format!("answers ARP for the VIP (MAC {mac})")), ("1", "connected".to_owned())]
-    {
+    for (ignore, words) in [("0", format!("answers ARP for the VIP (MAC {mac})")), ("1", "up".to_owned())] {
         real.sysctl(&[("net.ipv4.conf.all.arp_ignore", ignore)])?;
         let said = wait_for("the leak is seen, or over", seconds(90), || {
             let said = lvsd(&director, &["status", "--control", &control(&run_dir(&director))])?.stdout;
