@@ -68,6 +68,21 @@ pub fn run(lab: &mut Lab) -> Verdict {
     ask(&site.director, &["enable", "10.1.0.21"])?;
     site.wait_for_serving(&ALL)?;
 
+    lab.step("an order that would not survive a restart");
+    let in_the_way = format!("{}/state.json.new", run_dir(&site.director));
+    std::fs::create_dir(&in_the_way).map_err(|e| format!("{in_the_way}: {e}"))?;
+    let unsaved = ask(&site.director, &["weight", "10.1.0.22", "3"])?;
+    claim(unsaved.stderr.contains("would not survive a restart"), || format!("{unsaved:?}"))?;
+    let says = || ask(&site.director, &["status"]).map(|status| status.stdout.contains("NOT SAVED"));
+    same("the status says so", &says()?, &true)?;
+    std::fs::remove_dir(&in_the_way).map_err(|e| format!("{in_the_way}: {e}"))?;
+    wait_for("it is saved", seconds(10), || match says() {
+        Ok(false) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })?;
+    let saved = ask(&site.director, &["weight", "10.1.0.22", "default"])?;
+    same("what is said besides", &saved.stderr, &String::new())?;
+
     lab.step("why");
     site.web("rs1")?.set_health_status(503);
     site.wait_for_serving(&["10.1.0.22:80", "10.1.0.23:80"])?;

@@ -13,6 +13,17 @@ use crate::lab::topology::{REAL_SERVERS, VIP};
 use crate::lab::wait::{seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim, same};
 
+/// The operator wants known clients to stay.
+const KEPT: &str = "ipvs: {sysctl: {expire_quiescent_template: false}}
+virtual_servers:
+  - address: 10.1.0.100:80
+    protocol: tcp
+    scheduler: rr
+    forwarding: dr
+    persistence: 50s
+    check: {type: tcp, interval: 1s}
+    real_servers: [{address: '10.1.0.21:80'}, {address: '10.1.0.22:80'}]
+";
 const SETTING: &str = "/proc/sys/net/ipv4/vs/expire_quiescent_template";
 
 pub fn run(lab: &mut Lab) -> Verdict {
@@ -84,6 +95,20 @@ pub fn run(lab: &mut Lab) -> Verdict {
         let now = server(&site)?;
         if now == last { Err(now) } else { Ok(()) }
     })?;
+    order(&site, &["enable", &self::address(&last)?])?;
+    daemon.end(Signal::TERM)?;
+
+    lab.step("where the operator wants the setting to be 0, a drain says what persistence does");
+    let file = lab.write("d1.yaml", KEPT)?;
+    let daemon = Daemon::start_lvsd(lab, &site.director, &file, &run_dir(&site.director), &[])?;
+    site.wait_for_serving(&super::ALL[..2])?;
+    let known = server(&site)?;
+    let drained = order(&site, &["drain", &self::address(&known)?, "--deadline", "90s"])?;
+    let words = "expire_quiescent_template is 0: clients it knows go on to the drained server until they have been silent \
+                 for 50 s; what is left after 90 s is cut";
+    claim(drained.contains(words), || drained.clone())?;
+    same("who answers", &server(&site)?, &known)?;
+    same("the setting", &setting(&site)?, &"0".to_owned())?;
     daemon.end(Signal::TERM)
 }
 

@@ -38,14 +38,15 @@ const ORDINARY: Duration = seconds(3600);
 /// Wall-clock limit, in seconds, of one whose length was asked for.
 const LIMIT_S: u64 = 14_400;
 /// From the last event until the table is right. A check notices within delay_loop (16 s at most), three attempts
-/// of two seconds and their pauses; a stranger's edit is found within ten.
-const BOUND: Duration = seconds(60);
+/// of two seconds and their pauses; a stranger's edit is found within ten; a server that a file takes out stays for two
+/// minutes where what replaces it is dead.
+const BOUND: Duration = seconds(180);
 /// How long the table must stay right: longer than any delay_loop, and than lvsd's look at the whole table.
 const HOLD: Duration = seconds(20);
 /// Rounds from one long rest to the next.
 const ROUNDS_TO_REST: u64 = 8;
-/// After so long nobody who left still serves his last connections: five minutes, and some.
-const REST: Duration = seconds(330);
+/// After so long nobody who left still serves his last connections: two minutes and five, and some.
+const REST: Duration = seconds(450);
 /// Open descriptors no lvsd of this size needs.
 const DESCRIPTORS: usize = 64;
 
