@@ -41,6 +41,7 @@ pub mod vitals;
 mod sim;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -195,6 +196,7 @@ pub struct Director {
     resting: Timers<VirtualServerId>,
     orders: BTreeMap<Subscriber, Order>,
     was_leaving: BTreeMap<Subscriber, Instant>,
+    was_staying: BTreeMap<Subscriber, Instant>,
     /// Somebody is down, up or leaving that the saved state does not know of.
     is_state_stale: bool,
     /// What is ours changed: to be saved before the kernel is asked for it.
@@ -219,6 +221,9 @@ pub struct Director {
 impl Director {
     /// A director for this configuration; `state` is what a predecessor left, its health no older than it says.
     pub fn new(config: Arc<Config>, state: State, seed: u64, now: Instant) -> Director {
+        let deadlines = |known: &[KnownLeaving]| {
+            known.iter().map(|l| ((l.virtual_server, l.real_server), l.deadline)).collect()
+        };
         let owned = state.owned.iter().map(|id| desired::service_key(*id)).collect();
         let mut settings = SettingsKeeper::new(state.original_timeouts, state.sync_daemons.clone());
         let coupling = Coupling::default();
@@ -238,11 +243,8 @@ impl Director {
             unsettled: BTreeSet::new(),
             resting: Timers::default(),
             orders: state.orders.iter().map(|o| ((o.virtual_server, o.real_server), o.order)).collect(),
-            was_leaving: state
-                .leaving
-                .iter()
-                .map(|l| ((l.virtual_server, l.real_server), l.deadline))
-                .collect(),
+            was_leaving: deadlines(&state.leaving),
+            was_staying: deadlines(&state.staying),
             is_state_stale: false,
             is_owned_stale: true,
             last_save: now,
@@ -404,7 +406,9 @@ impl Director {
             let Some(pool) = self.pools.get_mut(&id) else { continue };
             let actual = self.reconciler.actual(key).map(|entry| pool.seen(entry));
             if let Some(actual) = actual.as_deref().filter(|_| readings.adopted.contains(key)) {
-                pool.adopt(now, actual, &self.checkers, |at| self.was_leaving.remove(&(id, *at)));
+                let (leaving, staying) = (&mut self.was_leaving, &mut self.was_staying);
+                let was_leaving = |at: &_| leaving.remove(&(id, *at));
+                pool.adopt(now, actual, &self.checkers, was_leaving, |at| staying.remove(&(id, *at)));
                 self.unsettled.insert(id);
                 self.is_state_stale = true;
             }
@@ -599,13 +603,13 @@ impl Director {
                 continue;
             };
             let key = pool.key();
-            let leaving = pool.leaving.len();
+            let before = (pool.leaving.len(), pool.staying.len());
             pool.settle(now, &self.checkers, events);
             if rested.contains(&id) {
                 pool.rest(now, looks);
             }
             self.coupling.quorum_is(pool);
-            self.is_state_stale |= pool.leaving.len() != leaving;
+            self.is_state_stale |= (pool.leaving.len(), pool.staying.len()) != before;
             for (at, member) in std::mem::take(&mut pool.released) {
                 ended
                     .extend(member.subscriptions.iter().map(|subscription| (subscription.checker, (id, at))));
@@ -677,6 +681,7 @@ impl Director {
             Life::Running if !self.is_ready && self.reconciler.is_converged() => {
                 self.is_ready = true;
                 self.was_leaving.clear();
+                self.was_staying.clear();
                 self.find_templates();
                 let keys: Vec<ServiceKey> = self.pools.values().map(Pool::key).collect();
                 let entries: Vec<_> = keys.iter().filter_map(|k| self.reconciler.actual(k)).collect();
@@ -698,27 +703,28 @@ impl Director {
 
     /// What a successor would have to know now.
     pub fn state(&self) -> State {
-        let left = self.left.keys().filter_map(|id| self.pools.get(&id));
-        let leaving = left.flat_map(|pool| {
-            pool.leaving.iter().map(|(at, leaving)| KnownLeaving {
-                virtual_server: pool.server.id,
-                real_server: *at,
-                deadline: leaving.deadline,
-            })
-        });
-        // Those of the last life, until the kernel has been read: a crash before that must not cut them.
-        let still = self.was_leaving.iter().map(|((id, at), deadline)| KnownLeaving {
-            virtual_server: *id,
-            real_server: *at,
+        let known = |virtual_server, real_server: &SocketAddr, deadline: &Instant| KnownLeaving {
+            virtual_server,
+            real_server: *real_server,
             deadline: *deadline,
-        });
+        };
+        // Those of the last life, until the kernel has been read: a crash before that must not cut them.
+        let still = |was: &BTreeMap<Subscriber, Instant>| -> Vec<KnownLeaving> {
+            was.iter().map(|((id, at), deadline)| known(*id, at, deadline)).collect()
+        };
+        let (mut leaving, mut staying) = (still(&self.was_leaving), still(&self.was_staying));
+        for (id, pool) in self.left.keys().filter_map(|id| self.pools.get_key_value(&id)) {
+            leaving.extend(pool.leaving.iter().map(|(at, l)| known(*id, at, &l.deadline)));
+            staying.extend(pool.staying.iter().map(|(at, s)| known(*id, at, &s.deadline)));
+        }
         let orders = self.orders.iter().map(|((id, at), order)| KnownOrder {
             virtual_server: *id,
             real_server: *at,
             order: *order,
         });
         State {
-            leaving: leaving.chain(still).collect(),
+            leaving,
+            staying,
             orders: orders.collect(),
             owned: self.reconciler.owned().iter().map(|key| desired::virtual_server_id(*key)).collect(),
             down: reload::all_known_down(&self.checkers),

@@ -213,14 +213,15 @@ impl Pool {
     }
 
     /// Takes what the kernel holds as the point to go on from: who serves there counts as up until a checker says
-    /// otherwise, who serves there unwanted drains, once it is replaced, and who was leaving goes on leaving until its
-    /// old deadline.
+    /// otherwise, who serves there unwanted drains, once it is replaced, and who was leaving or staying goes on until
+    /// its old deadline.
     pub fn adopt(
         &mut self,
         now: Instant,
         actual: &ServiceEntry,
         checkers: &Checkers,
         mut was_leaving: impl FnMut(&SocketAddr) -> Option<Instant>,
+        was_staying: impl FnMut(&SocketAddr) -> Option<Instant>,
     ) {
         let weight = |at: &SocketAddr| actual.destinations.get(at).map(|entry| entry.destination.weight);
         let serves = |at: &SocketAddr| weight(at).is_some_and(|weight| weight > 0);
@@ -250,7 +251,7 @@ impl Pool {
         } else if self.members.keys().any(serves) {
             self.has_quorum = true;
         }
-        self.stay_as_found(now, actual);
+        self.stay_as_found(now, actual, was_staying);
         self.has_quorum = self.next_quorum();
     }
 

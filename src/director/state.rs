@@ -20,6 +20,9 @@ pub struct State {
     /// Destinations that serve their last connections.
     #[serde(default)]
     pub leaving: Vec<KnownLeaving>,
+    /// Those that serve until they are replaced.
+    #[serde(default)]
+    pub staying: Vec<KnownLeaving>,
     /// What operators said.
     #[serde(default)]
     pub orders: Vec<KnownOrder>,
@@ -32,19 +35,19 @@ pub struct State {
 impl State {
     /// The same where the kernel has no IPVS: nothing that was put there is left.
     pub fn without_ipvs(self) -> State {
-        let (owned, leaving, sync_daemons) = Default::default();
-        State { owned, leaving, sync_daemons, original_timeouts: None, ..self }
+        let (owned, leaving, staying, sync_daemons) = Default::default();
+        State { owned, leaving, staying, sync_daemons, original_timeouts: None, ..self }
     }
 }
 
-/// A destination that serves its last connections.
+/// A destination that serves its last connections, or until it is replaced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownLeaving {
     /// Whose: the virtual server.
     pub virtual_server: VirtualServerId,
     /// Address and port.
     pub real_server: SocketAddr,
-    /// When it is removed whatever it still serves.
+    /// When it is removed, or sent nothing new, whatever it still serves.
     pub deadline: Instant,
 }
 

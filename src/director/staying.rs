@@ -3,7 +3,8 @@
 //! Make before break, for whatever leaves healthy: a server that was replaced, whose port changed, whose weight became
 //! 0, a whole pool. It serves on, and is checked on, until every server that came with the configuration has its
 //! verdict and those that are up have the quorum; at most [`STAY_LIMIT`]. At a start the servers that the kernel has
-//! stay alike, but no longer than until the verdicts: nothing checks them.
+//! stay alike, but no longer than until the verdicts,
+//! unless the state file says that they stayed before: nothing checks them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -31,7 +32,7 @@ pub struct Staying {
     pub deadline: Instant,
     /// With its checkers, unless it is still a member, or was found in the kernel.
     member: Option<Member>,
-    /// Found in the kernel at a start.
+    /// Found in the kernel at a start, and nothing says that it has served by a configuration.
     is_found: bool,
     is_reported: bool,
 }
@@ -146,17 +147,27 @@ impl Pool {
         }
     }
 
-    /// At a start: those that the kernel has, and that the configuration takes out, stay.
-    pub(super) fn stay_as_found(&mut self, now: Instant, actual: &ServiceEntry) {
+    /// At a start: those that the kernel has, and that the configuration takes out, stay. Those of whom the last life knew
+    /// that they stay, and until when, do so until they are replaced.
+    pub(super) fn stay_as_found(
+        &mut self,
+        now: Instant,
+        actual: &ServiceEntry,
+        mut was_staying: impl FnMut(&SocketAddr) -> Option<Instant>,
+    ) {
         if !self.members.values().any(Member::is_replacement) {
             return;
         }
         for (at, entry) in &actual.destinations {
             if self.is_taken_out(at) && entry.destination.weight > 0 && !self.leaving.contains_key(at) {
-                let deadline = now + STAY_LIMIT;
-                let destination = entry.destination;
-                let staying =
-                    Staying { destination, deadline, member: None, is_found: true, is_reported: false };
+                let known = was_staying(at);
+                let staying = Staying {
+                    destination: entry.destination,
+                    deadline: known.unwrap_or(now + STAY_LIMIT),
+                    member: None,
+                    is_found: known.is_none(),
+                    is_reported: known.is_some(),
+                };
                 self.staying.insert(*at, staying);
             }
         }

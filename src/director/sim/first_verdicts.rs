@@ -282,6 +282,17 @@ fn a_server_whose_replacement_is_dead_stays_for_two_minutes_and_as_long_as_it_is
         (1, vec![])
     );
 
+    // A restart, and another one before the first has looked, cost it nothing; nor do they give it more time.
+    let mut world = begin();
+    for _ in 0..2 {
+        world.tell(Input::HandOver);
+        world.start(&config(after.clone()));
+    }
+    world.run(90 * SECOND);
+    assert_eq!((weights(&world), staying(&world)), ("1:1".to_owned(), vec![real(1)]));
+    world.run(20 * SECOND);
+    assert_eq!(weights(&world), "");
+
     // The old file comes back: as if it had never gone.
     let mut world = begin();
     let ops = world.ops.len();
