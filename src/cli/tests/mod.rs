@@ -1,6 +1,7 @@
 //! What `lvsd check` says, word by word, and its verdicts.
 
 mod diagnostics;
+mod docs;
 mod hostile;
 mod odd;
 mod options;
