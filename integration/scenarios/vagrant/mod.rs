@@ -1,4 +1,4 @@
-//! The Vagrantfile's site: its machines, prepared by the very script that prepares them there, live here what README.md
+//! The Vagrantfile's site: its machines, prepared by the very script that prepares them there, live here what docs/vagrant.md
 //! proposes to break. What is left to Vagrant is what a machine is made of: disks, packages, systemd, whose part is
 //! played here by running what the installed units say.
 
@@ -38,7 +38,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
     wait_for_vip(&d1)?;
     let two = start_director(lab, &d2)?;
     answers(client, "rs1=4 rs2=4 rs3=4")?;
-    lab.step("what README.md says is seen is seen");
+    lab.step("what docs/vagrant.md says is seen is seen");
 
     let page = judge::output(client, &["curl", "-sS", "-m", "3", &format!("http://{VIP}/")])?;
     claim(page.starts_with("rs"), || format!("the page is a name: {page}"))?;
