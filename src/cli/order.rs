@@ -41,7 +41,7 @@ pub(super) struct DrainArguments {
 pub(super) struct WeightArguments {
     #[command(flatten)]
     whom: Whom,
-    /// 0 to 65535, or `default` for the configured weight
+    /// 0 to 2147483647, or `default` for the configured weight
     #[arg(value_parser = weight)]
     weight: Wish,
 }

@@ -203,8 +203,8 @@ pub struct SorryServer {
     pub inhibit: bool,
 }
 
-/// Largest weight of a real server, keepalived's.
-pub const MAX_WEIGHT: u32 = 65_535;
+/// Largest weight of a real server, the kernel's and keepalived's.
+pub const MAX_WEIGHT: u32 = i32::MAX as u32;
 
 /// A real server of one virtual server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -216,7 +216,7 @@ pub struct RealServer {
     pub written_port: u16,
     /// Forwarding method (`lb_kind`, `lvs_method`).
     pub forwarding: Forwarding,
-    /// Weight while up, 0-65535, as in keepalived.
+    /// Weight while up, 0-2147483647.
     pub weight: u32,
     /// On failure weight 0 instead of removal.
     pub inhibit_on_failure: bool,

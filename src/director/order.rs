@@ -18,7 +18,7 @@ use crate::time::Instant;
 pub struct Order {
     /// Whether it may serve.
     pub standing: Standing,
-    /// Weight instead of the configured one, 0-65535.
+    /// Weight instead of the configured one, 0-2147483647.
     pub weight: Option<u32>,
 }
 

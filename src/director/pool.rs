@@ -66,7 +66,7 @@ pub struct Member {
     /// Its configuration.
     pub real_server: Arc<RealServer>,
     /// Its checkers.
-    pub subscriptions: Vec<Subscription>,
+    pub subscriptions: Box<[Subscription]>,
     /// Whether all of them are content.
     pub is_up: bool,
     /// Since when.
@@ -551,7 +551,7 @@ mod tests {
         };
         let member = Member {
             real_server,
-            subscriptions: vec![],
+            subscriptions: Box::default(),
             is_up: true,
             since: Instant::ZERO,
             is_reported: true,

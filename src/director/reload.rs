@@ -118,7 +118,7 @@ impl Maker<'_> {
         let since = before.map_or(self.now, |m| m.since);
         let order = self.orders.get(&subscriber).copied().unwrap_or_default();
         let is_reported = before.is_some_and(|m| m.is_reported);
-        let real_server = Arc::clone(real);
+        let (real_server, subscriptions) = (Arc::clone(real), subscriptions.into_boxed_slice());
         let mut member =
             Member { real_server, subscriptions, is_up: true, since, is_reported, is_new: true, order };
         member.is_up = before.map_or_else(|| member.judge(self.checkers), |m| m.is_up);

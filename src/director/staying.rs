@@ -121,9 +121,9 @@ impl Pool {
                 // The way of the VIP's packets is checked of members only.
                 let is_path = |id| checkers.get(id).is_some_and(paths::is_path);
                 let (paths, own): (Vec<_>, Vec<_>) =
-                    member.subscriptions.into_iter().partition(|s| is_path(s.checker));
+                    member.subscriptions.into_vec().into_iter().partition(|s| is_path(s.checker));
                 unneeded.extend(paths.into_iter().map(|s| (at, s.checker)));
-                member.subscriptions = own;
+                member.subscriptions = own.into_boxed_slice();
                 member
             });
             let deadline = now + STAY_LIMIT;

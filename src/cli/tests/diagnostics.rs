@@ -263,7 +263,7 @@ fn a_number_out_of_range_is_ignored() {
     runs(
         real_server(r#"    weight 2147483648"#),
         r#"
-warning: `weight` is out of range, and ignored: `2147483648` is not a whole number from 0 to 65535
+warning: `weight` is out of range, and ignored: `2147483648` is not a whole number from 0 to 2147483647
  --> keepalived.conf:6:12
   |
 6 |     weight 2147483648
@@ -277,7 +277,7 @@ fn a_number_with_a_unit_is_an_error() {
     is_refused(
         real_server(r#"    weight 5x"#),
         r#"
-error: `weight`: `5x` is not a whole number from 0 to 65535
+error: `weight`: `5x` is not a whole number from 0 to 2147483647
  --> keepalived.conf:6:12
   |
 6 |     weight 5x
