@@ -69,7 +69,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
     site.wait_for_serving(&ALL)?;
 
     lab.step("an order that would not survive a restart");
-    let in_the_way = format!("{}/state.json.new", run_dir(&site.director));
+    let in_the_way = format!("{}/.state.json.new", run_dir(&site.director));
     std::fs::create_dir(&in_the_way).map_err(|e| format!("{in_the_way}: {e}"))?;
     let unsaved = ask(&site.director, &["weight", "10.1.0.22", "3"])?;
     claim(unsaved.stderr.contains("would not survive a restart"), || format!("{unsaved:?}"))?;
