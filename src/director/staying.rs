@@ -3,8 +3,8 @@
 //! Make before break, for whatever leaves healthy: a server that was replaced, whose port changed, whose weight became
 //! 0, a whole pool. It serves on, and is checked on, until every server that came with the configuration has its
 //! verdict and those that are up have the quorum; at most [`STAY_LIMIT`]. At a start the servers that the kernel has
-//! stay alike, but no longer than until the verdicts,
-//! unless the state file says that they stayed before: nothing checks them.
+//! stay alike. Nothing checks those, so they stay until the verdicts only, unless the state file says that they stayed
+//! before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

@@ -24,7 +24,7 @@ const SKEW: Duration = Duration::from_micros(609_375);
 /// What a busy machine may add: less than what would let the peer take over first.
 const SLACK: Duration = seconds(1);
 
-/// Two directors.
+/// The director that hands over, and its peer.
 struct Pair<'a> {
     lab: &'a Lab,
     segment: Segment,
