@@ -152,10 +152,10 @@ fn look(
             names.entry(neighbour.mac).or_default().insert(neighbour.ip);
         }
     }
-    for (ip, mac) in claims.iter().filter(|(ip, _)| !vips.contains(ip)) {
-        names.entry(*mac).or_default().insert(*ip);
+    let (of_vips, answered) = leaks::answers(claims, &vips);
+    for (mac, ips) in answered {
+        names.entry(mac).or_default().extend(ips);
     }
-    claims.retain(|(ip, _)| vips.contains(ip));
     let rules = if role.is_director { firewall::rules(&mut unseen) } else { Rules::default() };
     let mut answers = Vec::new();
     if role.is_real_server && !role.is_director {
@@ -189,7 +189,7 @@ fn look(
         services: services(),
         directors,
         running,
-        holders: claims,
+        holders: of_vips,
         names,
         answers,
         firewall: rules,

@@ -9,15 +9,14 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
 use tracing::info;
 
 use super::clock;
+use super::repeated::Repeated;
 use crate::config::{Config, VirtualServerId};
 use crate::director::Input;
 use crate::ipvs::connections::{Completed, Flow, Handshakes, parse};
 use crate::ipvs::types::Protocol;
-use crate::time::Instant;
 
 /// The kernel's list, of this network namespace.
 const LIST: &str = "/proc/net/ip_vs_conn";
@@ -33,11 +32,10 @@ type Sample = BTreeMap<Flow, Handshakes>;
 #[derive(Debug, Default)]
 pub struct HandshakeWatch {
     is_wanted: bool,
-    job: Option<JoinHandle<(Completed, io::Result<Sample>)>>,
+    readings: Repeated<(Completed, io::Result<Sample>)>,
     known: Completed,
     /// Without the reading before, nobody knows what is new.
     has_read: bool,
-    read_at: Option<Instant>,
     was_empty: bool,
     unseen: String,
 }
@@ -50,31 +48,29 @@ impl HandshakeWatch {
             VirtualServerId::Fwmark { .. } => true,
         };
         self.is_wanted = config.virtual_servers.iter().any(|server| has_handshakes(server.id));
-        self.read_at = self.is_wanted.then(|| clock::now() + INTERVAL);
+        self.read_again();
+    }
+
+    fn read_again(&mut self) {
+        self.readings.set(self.is_wanted.then(|| clock::now() + INTERVAL));
     }
 
     /// What the director is to be told; waits for it.
     pub async fn next(&mut self) -> Input {
         loop {
-            let (known, read) = match &mut self.job {
-                Some(job) => {
-                    job.await.unwrap_or_else(|error| (Completed::new(), Err(io::Error::other(error))))
-                }
-                None => {
-                    let Some(at) = self.read_at else { return std::future::pending().await };
-                    tokio::time::sleep(at.since(clock::now())).await;
-                    let mut known = std::mem::take(&mut self.known);
-                    self.job = Some(tokio::task::spawn_blocking(move || {
-                        let sample = read(&mut known);
-                        (known, sample)
-                    }));
-                    continue;
+            let begin = || {
+                let mut known = std::mem::take(&mut self.known);
+                move || {
+                    let sample = read(&mut known);
+                    (known, sample)
                 }
             };
-            self.job = None;
+            let ended = self.readings.next(begin).await;
+            let (known, read) =
+                ended.unwrap_or_else(|error| (Completed::new(), Err(io::Error::other(error))));
             self.known = known;
             let is_first = !std::mem::replace(&mut self.has_read, true);
-            self.read_at = self.is_wanted.then(|| clock::now() + INTERVAL);
+            self.read_again();
             match read {
                 Ok(_) if is_first => {}
                 // Without connections there is nothing new to say twice.

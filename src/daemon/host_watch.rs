@@ -4,14 +4,13 @@
 //!
 //! In a blocking job, as it asks other programs for the firewall's rules and waits a second for neighbours' answers.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
+use super::repeated::Repeated;
 use super::{clock, firewall, process, sync_ids, traps};
 use crate::config::Config;
 use crate::director::leaks;
@@ -19,8 +18,6 @@ use crate::doctor::surroundings::Surroundings;
 use crate::doctor::{self, Ipvs, Listed, Severity, View};
 use crate::net::holders;
 use crate::net::kernel::Kernel;
-use crate::net::types::MacAddress;
-use crate::time::Instant;
 
 /// From a start or a reload to the first look, and from one to the next.
 const SOON: Duration = Duration::from_secs(5);
@@ -34,8 +31,7 @@ const ASKED: usize = 64;
 #[derive(Debug, Default)]
 pub struct HostWatch {
     config: Option<Arc<Config>>,
-    job: Option<JoinHandle<Look>>,
-    look_at: Option<Instant>,
+    looks: Repeated<Look>,
     found: Vec<Listed>,
     /// Nobody has looked since the start or the last reload, which log settings by themselves.
     is_first: bool,
@@ -46,7 +42,7 @@ impl HostWatch {
     pub fn want(&mut self, config: &Arc<Config>) {
         let is_needed = !config.virtual_servers.is_empty();
         self.config = is_needed.then(|| Arc::clone(config));
-        self.look_at = is_needed.then(|| clock::now() + SOON);
+        self.looks.set(is_needed.then(|| clock::now() + SOON));
         self.found.retain(|_| is_needed);
         self.is_first = true;
     }
@@ -59,17 +55,13 @@ impl HostWatch {
     /// Looks when it is time, for ever; may be left and entered again at any time.
     pub async fn work(&mut self) {
         loop {
-            let Some(job) = &mut self.job else {
-                let Some(at) = self.look_at else { return std::future::pending().await };
-                tokio::time::sleep(at.since(clock::now())).await;
-                let Some(config) = self.config.clone() else { return std::future::pending().await };
-                self.job = Some(tokio::task::spawn_blocking(move || look(&config)));
-                continue;
+            let begin = || {
+                let config = self.config.clone();
+                move || config.as_deref().map(look).unwrap_or_default()
             };
-            let look = job.await.unwrap_or_default();
-            self.job = None;
+            let look = self.looks.next(begin).await.unwrap_or_default();
             let pause = INTERVAL.max(look.took.saturating_mul(PART));
-            self.look_at = self.config.as_ref().map(|_| clock::now() + pause);
+            self.looks.set(self.config.as_ref().map(|_| clock::now() + pause));
             // What could not be looked at may be as it was.
             if let Some(found) = look.found {
                 let is_first = std::mem::replace(&mut self.is_first, false);
@@ -122,10 +114,7 @@ fn look(config: &Config) -> Look {
     }
     let sync_messages = sync_ids::listen(config, &host, &mut unseen, clock::now);
     let (claims, asked) = holders::ask_around(&host, &vips, &reals, &mut unseen, clock::now);
-    let mut names: BTreeMap<MacAddress, BTreeSet<IpAddr>> = BTreeMap::new();
-    for (ip, mac) in claims.iter().filter(|(ip, _)| !vips.contains(ip)) {
-        names.entry(*mac).or_default().insert(*ip);
-    }
+    let (holders, names) = leaks::answers(claims, &vips);
     let view = View {
         host: traps::host(),
         network: &host,
@@ -136,7 +125,7 @@ fn look(config: &Config) -> Look {
         running: None,
         silence: None,
         services: None,
-        holders: claims.into_iter().filter(|(ip, _)| vips.contains(ip)).collect(),
+        holders,
         asked,
         adverts: BTreeSet::new(),
         sync_messages,

@@ -3,24 +3,21 @@
 //! Only where the way through a VIP is checked, from an address of this host's own, in a blocking job of a second.
 //! Without the right to it (CAP_NET_RAW) nothing is asked, which is said once.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
 use tracing::info;
 
 use super::clock;
 use super::doors;
 use super::process;
+use super::repeated::Repeated;
 use crate::config::Config;
 use crate::director::Input;
 use crate::director::leaks::{self, Leaks};
 use crate::doctor::surroundings::Capability;
 use crate::net::holders;
 use crate::net::kernel::Kernel;
-use crate::time::Instant;
 
 /// From a start or a reload to the first question.
 const SOON: Duration = Duration::from_secs(3);
@@ -32,8 +29,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 pub struct LeakWatch {
     /// None where nobody's way is checked.
     config: Option<Arc<Config>>,
-    job: Option<JoinHandle<Result<Leaks, String>>>,
-    ask_at: Option<Instant>,
+    questions: Repeated<Result<Leaks, String>>,
     told: Leaks,
     unseen: String,
 }
@@ -44,25 +40,19 @@ impl LeakWatch {
         let is_needed = leaks::is_asked(config);
         self.config = is_needed.then(|| Arc::clone(config));
         // Once more even so: what was told before may be true no longer.
-        self.ask_at = (is_needed || !self.told.is_empty()).then(|| clock::now() + SOON);
+        self.questions.set((is_needed || !self.told.is_empty()).then(|| clock::now() + SOON));
     }
 
     /// What the director is to be told; waits for it.
     pub async fn next(&mut self) -> Input {
         loop {
-            let answer = match &mut self.job {
-                Some(job) => job.await.unwrap_or_else(|error| Err(error.to_string())),
-                None => {
-                    let Some(at) = self.ask_at else { return std::future::pending().await };
-                    tokio::time::sleep(at.since(clock::now())).await;
-                    let config = self.config.clone();
-                    self.job = Some(tokio::task::spawn_blocking(move || ask(config.as_deref())));
-                    continue;
-                }
+            let begin = || {
+                let config = self.config.clone();
+                move || ask(config.as_deref())
             };
-            self.job = None;
-            self.ask_at = self.config.as_ref().map(|_| clock::now() + INTERVAL);
-            let unseen = match answer {
+            let answer = self.questions.next(begin).await;
+            self.questions.set(self.config.as_ref().map(|_| clock::now() + INTERVAL));
+            let unseen = match answer.unwrap_or_else(|error| Err(error.to_string())) {
                 Ok(found) if found != self.told => {
                     self.told.clone_from(&found);
                     return Input::Leaks(found);
@@ -91,10 +81,6 @@ fn ask(config: Option<&Config>) -> Result<Leaks, String> {
     {
         return Err(unseen);
     }
-    let mut names: BTreeMap<_, BTreeSet<IpAddr>> = BTreeMap::new();
-    for (ip, mac) in claims.iter().filter(|(ip, _)| !vips.contains(ip)) {
-        names.entry(*mac).or_default().insert(*ip);
-    }
-    let of_vips = claims.into_iter().filter(|(ip, _)| vips.contains(ip)).collect();
+    let (of_vips, names) = leaks::answers(claims, &vips);
     Ok(leaks::find(config, &around.own, |vip| around.shown.contains(&vip), &of_vips, &names))
 }

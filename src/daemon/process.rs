@@ -107,9 +107,13 @@ pub fn meddlers() -> Vec<String> {
 /// Whether this process may do what a capability allows; `number` is the kernel's (linux/capability.h).
 pub fn has_capability(number: u8) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let bits = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
-    bits.is_none_or(|bits| bits >> number & 1 == 1)
+    effective_capabilities(&status).is_none_or(|bits| bits >> number & 1 == 1)
+}
+
+/// The effective capabilities of a process by its `/proc/PID/status`: a bit each (proc(5), CapEff).
+pub fn effective_capabilities(status: &str) -> Option<u64> {
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(effective.trim(), 16).ok()
 }
 
 fn parent(process: &Path) -> Option<u32> {

@@ -3,22 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::process;
+use super::{process, units};
 use crate::config::Config;
 use crate::doctor::surroundings::{Capability, names};
 use crate::script::{self, Command};
 
-/// Where units are, the first that has one wins.
-const UNITS: [&str; 4] =
-    ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 /// The unit that starts lvsd.
 const UNIT: &str = "lvsd.service";
-/// Longest file that is read, in bytes.
-const LIMIT: u64 = 1 << 20;
 
 /// Who an lvsd is, and what it may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,42 +68,32 @@ impl Rights {
     }
 
     fn of_status(whose: String, path: &Path) -> Option<Rights> {
-        let text = read(path)?;
+        let text = std::fs::read_to_string(path).ok()?;
         let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
         // The second number is the effective one.
         let id = |key| value(key)?.split_ascii_whitespace().nth(1)?.parse().ok();
-        let effective = u64::from_str_radix(value("CapEff:")?, 16).ok()?;
+        let effective = process::effective_capabilities(&text)?;
         Some(Rights { whose, uid: id("Uid:")?, gid: id("Gid:")?, effective })
     }
 
     /// What a unit leaves to root; None where there is no unit, or it says more than this understands.
     fn of_unit(root: &Path) -> Option<Rights> {
-        let at = |path: String| root.join(path.trim_start_matches('/'));
-        let file = UNITS.iter().find_map(|folder| read(&at(format!("{folder}/{UNIT}"))))?;
-        let mut drop_ins: Vec<PathBuf> = UNITS
-            .iter()
-            .filter_map(|folder| std::fs::read_dir(at(format!("{folder}/{UNIT}.d"))).ok())
-            .flat_map(|entries| entries.flatten().map(|entry| entry.path()).take(1024))
-            .filter(|path| path.extension().is_some_and(|end| end == "conf"))
-            .collect();
-        drop_ins.sort_by_key(|path| path.file_name().map(ToOwned::to_owned));
+        let text = units::text(root, UNIT)?;
         let mut effective = None;
-        for text in std::iter::once(file).chain(drop_ins.iter().filter_map(|path| read(path))) {
-            for (key, value) in text.lines().filter_map(|line| line.trim().split_once('=')) {
-                match (key.trim(), value.trim()) {
-                    ("User", user) if !["", "root", "0"].contains(&user) => return None,
-                    ("CapabilityBoundingSet", value) if value.starts_with('~') => return None,
-                    ("CapabilityBoundingSet", "") => effective = Some(0),
-                    ("CapabilityBoundingSet", value) => {
-                        let is_named = |capability: &Capability| {
-                            value.split_ascii_whitespace().any(|word| word == capability.name())
-                        };
-                        let named = Capability::ALL.into_iter().filter(is_named);
-                        let bits = named.fold(0, |bits, capability| bits | 1 << capability.number());
-                        effective = Some(effective.unwrap_or(0) | bits);
-                    }
-                    _ => {}
+        for (key, value) in text.lines().filter_map(|line| line.trim().split_once('=')) {
+            match (key.trim(), value.trim()) {
+                ("User", user) if !["", "root", "0"].contains(&user) => return None,
+                ("CapabilityBoundingSet", value) if value.starts_with('~') => return None,
+                ("CapabilityBoundingSet", "") => effective = Some(0),
+                ("CapabilityBoundingSet", value) => {
+                    let is_named = |capability: &Capability| {
+                        value.split_ascii_whitespace().any(|word| word == capability.name())
+                    };
+                    let named = Capability::ALL.into_iter().filter(is_named);
+                    let bits = named.fold(0, |bits, capability| bits | 1 << capability.number());
+                    effective = Some(effective.unwrap_or(0) | bits);
                 }
+                _ => {}
             }
         }
         Some(Rights { whose: UNIT.to_owned(), uid: 0, gid: 0, effective: effective? })
@@ -153,12 +136,6 @@ impl Rights {
         let example = example.filter(|_| !needed.is_empty())?;
         Some(Unpermitted { whose: self.whose.clone(), example, lacking: needed })
     }
-}
-
-fn read(path: &Path) -> Option<String> {
-    let mut text = String::new();
-    File::open(path).ok()?.take(LIMIT).read_to_string(&mut text).ok()?;
-    Some(text)
 }
 
 #[cfg(test)]

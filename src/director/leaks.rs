@@ -14,14 +14,20 @@ use crate::net::types::MacAddress;
 /// By VIP and real server: the link-layer address it answers with.
 pub type Leaks = BTreeMap<(IpAddr, IpAddr), MacAddress>;
 
+/// Addresses that neighbours answered for, and the link-layer address they answered with.
+pub type Claims = BTreeSet<(IpAddr, MacAddress)>;
+
+/// By link-layer address: the addresses it is known as.
+pub type Names = BTreeMap<MacAddress, BTreeSet<IpAddr>>;
+
 /// The real servers among those who claim a VIP, by what each link-layer address is known as; `holds` says which VIPs
 /// this host has itself. Whoever is a director, too, may be the active one while this host is not.
 pub fn find(
     config: &Config,
     own: &BTreeSet<IpAddr>,
     holds: impl Fn(IpAddr) -> bool,
-    claims: &BTreeSet<(IpAddr, MacAddress)>,
-    names: &BTreeMap<MacAddress, BTreeSet<IpAddr>>,
+    claims: &Claims,
+    names: &Names,
 ) -> Leaks {
     let directors: BTreeSet<IpAddr> =
         colocated::find(config, own, true).into_values().flat_map(|found| found.peers).collect();
@@ -52,6 +58,16 @@ pub fn questions(config: &Config) -> (BTreeSet<IpAddr>, BTreeSet<IpAddr>) {
     let vips = servers.clone().filter_map(|server| server.id.address());
     let reals = servers.flat_map(|server| &server.real_servers).map(|real| real.address.ip());
     (vips.chain(held.map(|address| address.wanted.prefix.ip)).collect(), reals.collect())
+}
+
+/// Who answers for VIPs; and by which of the real servers' addresses each link-layer address is known.
+pub fn answers(claims: Claims, vips: &BTreeSet<IpAddr>) -> (Claims, Names) {
+    let (of_vips, others): (Claims, Claims) = claims.into_iter().partition(|(ip, _)| vips.contains(ip));
+    let mut names = Names::new();
+    for (ip, mac) in others {
+        names.entry(mac).or_default().insert(ip);
+    }
+    (of_vips, names)
 }
 
 /// What neighbours ask by.

@@ -5,14 +5,12 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
+use crate::daemon::{process, units};
 use crate::doctor::surroundings::{Capability, Managed, Manager, Surroundings, Unit, is_known};
 use crate::net::types::Host;
 
 /// Longest file that is read, in bytes.
 const LIMIT: u64 = 8 << 20;
-/// Where units are, the first that has one wins.
-const UNITS: [&str; 4] =
-    ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 
 /// All of it. `root` is `/`, or a test's.
 pub(super) fn look(root: &Path, host: &Host, lvsds: &[u32]) -> Surroundings {
@@ -24,7 +22,7 @@ pub(super) fn look(root: &Path, host: &Host, lvsds: &[u32]) -> Surroundings {
     Surroundings {
         cloud: [vendor, product].into_iter().flatten().find(|name| is_known(name)),
         managed: managed(root, host),
-        units: at("/run/systemd/system").is_dir().then(|| units(root)),
+        units: at("/run/systemd/system").is_dir().then(|| directors_units(root)),
         lacking: lvsds.iter().filter_map(|pid| lacking(root, *pid)).collect(),
         commands: Vec::new(),
         modules: modules(root),
@@ -112,17 +110,10 @@ fn entries(folder: &Path) -> Vec<std::path::PathBuf> {
         .unwrap_or_default()
 }
 
-fn units(root: &Path) -> Vec<Unit> {
+fn directors_units(root: &Path) -> Vec<Unit> {
     let at = |path: &str| root.join(path.trim_start_matches('/'));
     let unit = |name: &str| {
-        let file = UNITS.iter().map(|folder| at(&format!("{folder}/{name}"))).find(|path| path.exists())?;
-        let mut text = read(&file).unwrap_or_default();
-        for folder in UNITS {
-            for drop_in in entries(&at(&format!("{folder}/{name}.d"))) {
-                text.push('\n');
-                text.push_str(&read(&drop_in).unwrap_or_default());
-            }
-        }
+        let text = units::text(root, name)?;
         let after = text.lines().filter_map(|line| line.trim().strip_prefix("After="));
         // A link in any target's folder; it leads out of a test's root, so it need not lead anywhere.
         let wanted = entries(&at("/etc/systemd/system"))
@@ -143,8 +134,7 @@ fn units(root: &Path) -> Vec<Unit> {
 /// What a process may not do, of what lvsd needs.
 fn lacking(root: &Path, pid: u32) -> Option<(u32, BTreeSet<Capability>)> {
     let status = read(&root.join(format!("proc/{pid}/status")))?;
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?.trim();
-    let effective = u64::from_str_radix(effective, 16).ok()?;
+    let effective = process::effective_capabilities(&status)?;
     let lacking = Capability::ALL.into_iter().filter(|capability| effective >> capability.number() & 1 == 0);
     Some((pid, lacking.collect()))
 }

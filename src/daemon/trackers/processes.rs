@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::daemon::clock;
+use crate::daemon::repeated::Repeated;
 use crate::script::shortage;
 use crate::time::Instant;
 use crate::vrrp::settings::ProcessSettings;
@@ -28,7 +28,7 @@ type Counts = BTreeMap<String, u32>;
 #[derive(Debug, Default)]
 pub struct Processes {
     tracks: BTreeMap<String, ProcessTrack>,
-    look: Option<JoinHandle<io::Result<Counts>>>,
+    looks: Repeated<io::Result<Counts>>,
     complaint: Option<String>,
     next: Instant,
     news: Vec<(String, bool)>,
@@ -50,7 +50,7 @@ impl Processes {
             self.tracks.insert(name, track);
         }
         // One under way looked for others.
-        self.look = None;
+        self.looks = Repeated::default();
         self.next = Instant::ZERO;
     }
 
@@ -63,20 +63,14 @@ impl Processes {
             if self.tracks.is_empty() {
                 return std::future::pending().await;
             }
-            match &mut self.look {
-                Some(look) => {
-                    let counts = look.await;
-                    self.look = None;
-                    if let Ok(counts) = counts {
-                        self.looked(clock::now(), counts);
-                    }
-                }
-                None => {
-                    tokio::time::sleep(self.next.since(clock::now())).await;
-                    self.next = clock::now() + INTERVAL;
-                    let wanted: Vec<_> = self.tracks.values().map(|t| Arc::clone(t.settings())).collect();
-                    self.look = Some(tokio::task::spawn_blocking(move || count(&wanted)));
-                }
+            self.looks.set(Some(self.next));
+            let begin = || {
+                self.next = clock::now() + INTERVAL;
+                let wanted: Vec<_> = self.tracks.values().map(|t| Arc::clone(t.settings())).collect();
+                move || count(&wanted)
+            };
+            if let Ok(counts) = self.looks.next(begin).await {
+                self.looked(clock::now(), counts);
             }
         }
     }
