@@ -13,17 +13,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use lvsd::check::outcome::Outcome;
-use lvsd::check::schedule::RunId;
-use lvsd::config::load::load_from;
-use lvsd::config::{Config, Strictness};
-use lvsd::director::reconcile::Request;
-use lvsd::director::state::State;
-use lvsd::director::{Director, Effect, Input};
-use lvsd::ipvs::backend::Backend;
-use lvsd::ipvs::memory::MemoryBackend;
-use lvsd::syntax::files::Files;
-use lvsd::time::Instant;
+use lvsd::internals::check::Outcome;
+use lvsd::internals::check::RunId;
+use lvsd::internals::config::Files;
+use lvsd::internals::config::load_from;
+use lvsd::internals::config::{Config, Strictness};
+use lvsd::internals::director::Instant;
+use lvsd::internals::director::Request;
+use lvsd::internals::director::State;
+use lvsd::internals::director::{Director, Effect, Input};
+use lvsd::internals::ipvs::Backend;
+use lvsd::internals::ipvs::MemoryBackend;
 
 /// How many real servers there are.
 const REAL_SERVERS: usize = 10_000;

@@ -3,7 +3,7 @@
 const DAY: u64 = 86_400;
 
 /// The day of a time in seconds since 1970: `2027-02-18`.
-pub fn day(seconds: u64) -> String {
+pub(crate) fn day(seconds: u64) -> String {
     // The calendar counted from March, so that the leap day is a year's last; 719,468 days from 0000-03-01.
     // 400 years are 146,097 days, a century of them 36,524, four years 1,461.
     let days = seconds / DAY + 719_468;
@@ -17,7 +17,7 @@ pub fn day(seconds: u64) -> String {
 }
 
 /// A time in seconds since 1970: `2027-02-18 13:45:06 UTC`.
-pub fn moment(seconds: u64) -> String {
+pub(crate) fn moment(seconds: u64) -> String {
     let (hours, minutes) = (seconds / 3600 % 24, seconds / 60 % 60);
     format!("{} {hours:02}:{minutes:02}:{:02} UTC", day(seconds), seconds % 60)
 }

@@ -20,23 +20,32 @@
 //! - [`daemon`]: the shell: everything that can block, fail or lie.
 //! - [`cli`]: the commands.
 
-pub mod check;
-pub mod cli;
-pub mod config;
-pub mod daemon;
-pub mod date;
-pub mod director;
-pub mod doctor;
-pub mod ipvs;
-pub mod net;
+#![cfg_attr(not(feature = "internals"), allow(unreachable_pub))] // what `internals` alone shows
+
+mod check;
+mod cli;
+mod config;
+mod daemon;
+mod date;
+mod director;
+mod doctor;
+mod ipvs;
+mod net;
 mod netlink;
-pub mod notify;
-pub mod real_server;
-pub mod script;
-pub mod syntax;
-pub mod text;
-pub mod time;
-pub mod vrrp;
+mod notify;
+mod real_server;
+mod script;
+mod syntax;
+mod text;
+mod time;
+mod vrrp;
 
 #[cfg(test)]
 mod layers;
+
+pub use cli::main;
+
+/// What the lab, the memory count and the fuzz targets take from the crate; no promise to anybody else.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;

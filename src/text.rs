@@ -16,12 +16,12 @@ fn steers(c: char) -> bool {
 }
 
 /// One line of text: what steers is written as JSON would, so that JSON stays what it is.
-pub fn line(text: &str) -> Cow<'_, str> {
+pub(crate) fn line(text: &str) -> Cow<'_, str> {
     escaped(text, |_| false)
 }
 
 /// Text of several lines: as [`line`], but line ends and tabs stay.
-pub fn lines(text: &str) -> Cow<'_, str> {
+pub(crate) fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| matches!(c, '\n' | '\t'))
 }
 
@@ -48,7 +48,7 @@ fn escaped(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
 }
 
 /// One line for a program that reads lines, or a mail: what steers is a space; bounded in bytes.
-pub fn plain(text: &str, limit: usize) -> String {
+pub(crate) fn plain(text: &str, limit: usize) -> String {
     let text = text.chars().map(|c| if steers(c) { ' ' } else { c });
     text.scan(0, |length, c| {
         *length += c.len_utf8();
@@ -58,7 +58,7 @@ pub fn plain(text: &str, limit: usize) -> String {
 }
 
 /// Text that is cut at a character's border when it is longer than so many bytes, and says so.
-pub fn bounded(text: Cow<'_, str>, limit: usize) -> Cow<'_, str> {
+pub(crate) fn bounded(text: Cow<'_, str>, limit: usize) -> Cow<'_, str> {
     const MARK: &str = "...";
     if text.len() <= limit {
         return text;

@@ -45,7 +45,7 @@ impl Add<Duration> for Instant {
 
 /// What both clocks said at one time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Moment {
+pub(crate) struct Moment {
     /// The monotonic clock.
     pub now: Instant,
     /// The wall clock, which may jump: time since 1970 UTC, for what other people date, as certificates.
@@ -53,7 +53,7 @@ pub struct Moment {
 }
 
 /// How the monotonic clock is read, for a conversation that has to know when to stop waiting: the shell hands it in.
-pub type Clock = fn() -> Instant;
+pub(crate) type Clock = fn() -> Instant;
 
 #[cfg(test)]
 impl Instant {

@@ -18,7 +18,7 @@ use super::scratch::Scratch;
 use crate::lab::daemon::lvsd_binary;
 
 /// What executes the guest.
-pub const EMULATOR: &str = "qemu-system-x86_64";
+pub(crate) const EMULATOR: &str = "qemu-system-x86_64";
 /// The guest's directory, inside it.
 const INSIDE: &str = "/lab";
 /// Programs of the host that scenarios of this clock execute.
@@ -40,7 +40,7 @@ const MODULES: [&str; 7] = [
 ///
 /// # Errors
 /// When something of it cannot be found or written, with the next step.
-pub fn spawn(order: &Order, scratch: &Scratch, kernel: &Path) -> Result<(Running, Child), String> {
+pub(crate) fn spawn(order: &Order, scratch: &Scratch, kernel: &Path) -> Result<(Running, Child), String> {
     let dir = scratch.path();
     let image = dir.join("initrd");
     write_image(&image, dir, kernel)?;

@@ -19,9 +19,9 @@ use super::scratch::Scratch;
 use super::terminal::{self, Terminal};
 
 /// The guest ran longer than allowed and was killed.
-pub const TIMED_OUT: i32 = 124;
+pub(crate) const TIMED_OUT: i32 = 124;
 /// The guest ended without an exit status of its job.
-pub const DIED: i32 = 125;
+pub(crate) const DIED: i32 = 125;
 
 /// How often the guest's life and log are looked at.
 const POLL: Duration = Duration::from_millis(20);
@@ -42,7 +42,7 @@ const PASSED_ON: [&str; 8] = [
 
 /// What to boot.
 #[derive(Debug)]
-pub struct Order {
+pub(crate) struct Order {
     /// Arguments of the job: this binary, run by the guest's init.
     pub arguments: Vec<String>,
     /// The clock it lives by; decides the kernel.
@@ -57,7 +57,7 @@ pub struct Order {
 
 /// Where a job's output goes, beside the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Output {
+pub(crate) enum Output {
     /// Nowhere.
     Log,
     /// To stdout as it is written.
@@ -68,7 +68,7 @@ pub enum Output {
 
 /// How a guest ended.
 #[derive(Debug)]
-pub struct Ending {
+pub(crate) struct Ending {
     /// The job's exit status, [`TIMED_OUT`] or [`DIED`].
     pub status: i32,
     /// From start to end.
@@ -79,12 +79,12 @@ pub struct Ending {
 
 impl Ending {
     /// The job's output.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         read_lossy(self.scratch.path().join("log"))
     }
 
     /// The kernel's messages.
-    pub fn console(&self) -> String {
+    pub(crate) fn console(&self) -> String {
         read_lossy(self.scratch.path().join("console"))
     }
 }
@@ -93,7 +93,7 @@ impl Ending {
 ///
 /// # Errors
 /// When the guest could not even be started.
-pub fn boot(order: &Order) -> Result<Ending, String> {
+pub(crate) fn boot(order: &Order) -> Result<Ending, String> {
     let started = Instant::now();
     let scratch = Scratch::new()?;
     prepare(order, &scratch).map_err(|e| format!("{}: {e}", scratch.path().display()))?;

@@ -14,16 +14,16 @@ use rustix::process::WaitOptions;
 use rustix::system::RebootCommand;
 
 /// The name under which the kernel starts this binary.
-pub const INIT_NAME: &str = "lvsd-lab-init";
+pub(crate) const INIT_NAME: &str = "lvsd-lab-init";
 
 /// The word of the kernel's command line that names the guest's directory.
-pub const DIRECTORY: &str = "lvsd.lab=";
+pub(crate) const DIRECTORY: &str = "lvsd.lab=";
 
 /// The word that limits the guest's life, in its own seconds; without it there is no limit.
-pub const LIMIT: &str = "lvsd.limit=";
+pub(crate) const LIMIT: &str = "lvsd.limit=";
 
 /// The word that says that the guest has all its files, and nothing of the host's is below its root.
-pub const SELF_CONTAINED: &str = "lvsd.self-contained";
+pub(crate) const SELF_CONTAINED: &str = "lvsd.self-contained";
 
 /// How much longer than the runner's limit the guest lives when the runner no longer watches.
 const GRACE: Duration = Duration::from_secs(15);
@@ -32,13 +32,13 @@ const MODULES: &str = "/usr/lib/uml/modules";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Whether this process is a guest's init.
-pub fn is_init() -> bool {
+pub(crate) fn is_init() -> bool {
     std::process::id() == 1
         && std::env::args_os().next().is_some_and(|a| Path::new(&a).file_name() == Some(INIT_NAME.as_ref()))
 }
 
 /// Runs the job and powers off.
-pub fn run() -> ! {
+pub(crate) fn run() -> ! {
     if let Err(message) = run_job() {
         eprintln!("lab init: {message}");
     }

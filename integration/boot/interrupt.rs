@@ -17,7 +17,7 @@ static RUNNING: Mutex<BTreeMap<i32, PathBuf>> = Mutex::new(BTreeMap::new());
 
 /// A guest that is running, until dropped; dropping kills what is left of its process group.
 #[derive(Debug)]
-pub struct Running(Pid);
+pub(crate) struct Running(Pid);
 
 impl Running {
     /// Starts a guest in a process group of its own. Whoever is leaving holds the lock and never gives it
@@ -25,7 +25,7 @@ impl Running {
     ///
     /// # Errors
     /// When the command cannot be started.
-    pub fn start(command: &mut Command, scratch: &Path) -> io::Result<(Running, Child)> {
+    pub(crate) fn start(command: &mut Command, scratch: &Path) -> io::Result<(Running, Child)> {
         let mut running = lock();
         let child = command.process_group(0).spawn()?;
         let group =
@@ -35,7 +35,7 @@ impl Running {
     }
 
     /// SIGKILL to the whole group: the kernel and the processes it runs its guests' code in.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         // ESRCH: nothing of it is left, which is what was wanted.
         let _ = kill_process_group(self.0, Signal::KILL);
     }
@@ -53,7 +53,7 @@ impl Drop for Running {
 
 /// Makes this process the parent of whatever guests leave, and starts the thread that waits for SIGINT,
 /// SIGTERM and SIGHUP.
-pub fn watch() -> Result<(), String> {
+pub(crate) fn watch() -> Result<(), String> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|e| format!("subreaper: {e}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -8,7 +8,7 @@ use super::counted::EMULATOR;
 
 /// The clock a guest lives by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Clock {
+pub(crate) enum Clock {
     /// Computing takes no time and waiting is skipped: exact, and deaf to what else the host does. What never
     /// waits and only looks at the clock (256 ns a look) stands still.
     Simulated,
@@ -26,7 +26,7 @@ const DEBIANS: &str = "/usr/bin/linux.uml";
 ///
 /// # Errors
 /// When the variable says something else.
-pub fn is_all_real() -> Result<bool, String> {
+pub(crate) fn is_all_real() -> Result<bool, String> {
     match std::env::var("LVSD_LAB_TIME").as_deref() {
         Err(_) | Ok("") => Ok(false),
         Ok("real") => Ok(true),
@@ -38,7 +38,7 @@ pub fn is_all_real() -> Result<bool, String> {
 ///
 /// # Errors
 /// A sentence with the next step when there is none.
-pub fn find(clock: Clock) -> Result<PathBuf, String> {
+pub(crate) fn find(clock: Clock) -> Result<PathBuf, String> {
     static OWN: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     match clock {
         Clock::Simulated => OWN.get_or_init(own).clone(),

@@ -1,10 +1,10 @@
 //! Kernels for the lab: starting one, being its first process, running a list of scenarios on several.
 
-pub mod counted;
-pub mod guest;
-pub mod init;
-pub mod interrupt;
-pub mod kernel;
-pub mod runner;
-pub mod scratch;
-pub mod terminal;
+pub(crate) mod counted;
+pub(crate) mod guest;
+pub(crate) mod init;
+pub(crate) mod interrupt;
+pub(crate) mod kernel;
+pub(crate) mod runner;
+pub(crate) mod scratch;
+pub(crate) mod terminal;

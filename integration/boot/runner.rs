@@ -47,7 +47,7 @@ enum Ended {
 }
 
 /// The runner: everything the command line asks for.
-pub fn run(arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     if arguments.list {
         for scenario in SCENARIOS {
             let time = match scenario.time {
@@ -277,13 +277,13 @@ fn interactive(filters: &[String]) -> ExitCode {
 }
 
 /// Where a scenario's artefacts are kept: `target/lab/NAME`.
-pub fn artefacts(name: &str) -> PathBuf {
+pub(crate) fn artefacts(name: &str) -> PathBuf {
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     target.parent().map_or_else(|| target.clone(), PathBuf::from).join("lab").join(name)
 }
 
 /// Boots a guest that runs one of [`crate::scenarios::PROBES`], for scenarios about the lab itself.
-pub fn boot_probe(name: &str, clock: Clock, limit: Duration) -> Result<guest::Ending, String> {
+pub(crate) fn boot_probe(name: &str, clock: Clock, limit: Duration) -> Result<guest::Ending, String> {
     guest::boot(&Order {
         arguments: vec!["--inside".into(), name.into()],
         clock,
@@ -294,7 +294,7 @@ pub fn boot_probe(name: &str, clock: Clock, limit: Duration) -> Result<guest::En
 }
 
 /// A verdict from a comparison, for scenarios outside a guest.
-pub fn expect(what: &str, holds: bool, seen: impl FnOnce() -> String) -> Verdict {
+pub(crate) fn expect(what: &str, holds: bool, seen: impl FnOnce() -> String) -> Verdict {
     if holds { Ok(()) } else { Err(format!("{what}; saw {}", seen())) }
 }
 

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// A directory that is removed when dropped.
 #[derive(Debug)]
-pub struct Scratch {
+pub(crate) struct Scratch {
     path: PathBuf,
     /// Locked as long as its runner lives, whatever process id another container knows it by.
     _lock: File,
@@ -25,7 +25,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 
 impl Scratch {
     /// A new directory below the system's temporary directory, readable by this user only.
-    pub fn new() -> Result<Scratch, String> {
+    pub(crate) fn new() -> Result<Scratch, String> {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("{PREFIX}{}.{number}", std::process::id()));
         let text = path.to_str().unwrap_or(" ");
@@ -43,12 +43,12 @@ impl Scratch {
     }
 
     /// Where it is.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Copies what a reader of a failure needs to `to`, replacing what is there.
-    pub fn keep(&self, to: &Path) -> io::Result<()> {
+    pub(crate) fn keep(&self, to: &Path) -> io::Result<()> {
         if to.exists() {
             fs::remove_dir_all(to)?;
         }
@@ -70,7 +70,7 @@ impl Drop for Scratch {
 
 /// Removes what runners that were killed left: directories named by a process id that is nobody's now, and
 /// the helper processes of those guests' kernels, idle but holding the guests' memory.
-pub fn sweep() {
+pub(crate) fn sweep() {
     let Ok(entries) = fs::read_dir(std::env::temp_dir()) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -90,7 +90,7 @@ pub fn sweep() {
 }
 
 /// Processes of the guest whose directory this is, zombies apart.
-pub fn processes_of(dir: &Path) -> Vec<Pid> {
+pub(crate) fn processes_of(dir: &Path) -> Vec<Pid> {
     let word = format!("{}{}", super::init::DIRECTORY, dir.display());
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let mut found = Vec::new();

@@ -21,14 +21,14 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// A console between this process's stdin and stdout and a guest.
 #[derive(Debug)]
-pub struct Terminal {
+pub(crate) struct Terminal {
     guest: Option<UnixStream>,
     output: std::thread::JoinHandle<()>,
 }
 
 impl Terminal {
     /// Raw mode if stdin is a terminal, and threads that carry bytes both ways.
-    pub fn open() -> io::Result<Terminal> {
+    pub(crate) fn open() -> io::Result<Terminal> {
         let (here, guest) = UnixStream::pair()?;
         if io::stdin().is_terminal() {
             let before = tcgetattr(io::stdin())?;
@@ -56,17 +56,17 @@ impl Terminal {
     }
 
     /// The guest's end, for its stdin and stdout.
-    pub fn guest_end(&self) -> io::Result<UnixStream> {
+    pub(crate) fn guest_end(&self) -> io::Result<UnixStream> {
         self.guest.as_ref().map_or_else(|| Err(io::ErrorKind::NotConnected.into()), UnixStream::try_clone)
     }
 
     /// Call once the guest has its end: the output ends when the guest does.
-    pub fn handed_over(&mut self) {
+    pub(crate) fn handed_over(&mut self) {
         self.guest = None;
     }
 
     /// After the guest's end: the rest of its output, then the terminal as it was.
-    pub fn close(self) {
+    pub(crate) fn close(self) {
         drop(self.guest);
         let _ = self.output.join();
         restore();
@@ -74,12 +74,12 @@ impl Terminal {
 }
 
 /// Rows and columns of the terminal on stdout, if it is one.
-pub fn size() -> Option<(u16, u16)> {
+pub(crate) fn size() -> Option<(u16, u16)> {
     tcgetwinsize(io::stdout()).ok().map(|s| (s.ws_row, s.ws_col)).filter(|(r, c)| *r > 0 && *c > 0)
 }
 
 /// Puts the terminal back as it was.
-pub fn restore() {
+pub(crate) fn restore() {
     let before = BEFORE.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
     if let Some(before) = before {
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before);

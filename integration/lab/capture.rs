@@ -12,7 +12,7 @@ use super::{Lab, judge};
 
 /// A running capture.
 #[derive(Debug)]
-pub struct Capture {
+pub(crate) struct Capture {
     child: Child,
     file: PathBuf,
 }
@@ -22,7 +22,7 @@ impl Capture {
     ///
     /// # Errors
     /// When tcpdump does not start listening.
-    pub fn start(lab: &Lab, host: &Host, interface: &str, filter: &str) -> Result<Capture, String> {
+    pub(crate) fn start(lab: &Lab, host: &Host, interface: &str, filter: &str) -> Result<Capture, String> {
         let file = lab.out().join(format!("{}-{interface}.pcap", host.name()));
         let log = file.with_extension("tcpdump");
         let stderr = File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
@@ -45,7 +45,7 @@ impl Capture {
     ///
     /// # Errors
     /// At the deadline of 5 seconds, or when tcpdump cannot read its own capture.
-    pub fn stop_after(mut self, words: &str) -> Result<Vec<String>, String> {
+    pub(crate) fn stop_after(mut self, words: &str) -> Result<Vec<String>, String> {
         let file = self.file.to_string_lossy().into_owned();
         wait_for(&format!("a packet {words:?}"), seconds(5), || {
             // A capture that is being written may end within a packet.

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Response {
+pub(crate) struct Response {
     /// Status code.
     pub status: u16,
     /// Body, without the line's end.
@@ -28,7 +28,7 @@ pub struct Response {
 
 /// Who answered how often, and what went wrong how often.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hits {
+pub(crate) struct Hits {
     /// Answers by body: the answering host's name.
     pub answered: BTreeMap<String, u64>,
     /// Failures by reason.
@@ -37,7 +37,7 @@ pub struct Hits {
 
 impl Hits {
     /// Counts one request's outcome.
-    pub fn count(&mut self, outcome: Result<Response, String>) {
+    pub(crate) fn count(&mut self, outcome: Result<Response, String>) {
         let (map, key) = match outcome {
             Ok(response) if response.status == 200 => (&mut self.answered, response.body),
             Ok(response) => (&mut self.failed, format!("status {}", response.status)),
@@ -47,7 +47,7 @@ impl Hits {
     }
 
     /// Adds another's counts.
-    pub fn add(&mut self, other: Hits) {
+    pub(crate) fn add(&mut self, other: Hits) {
         for (name, n) in other.answered {
             *self.answered.entry(name).or_default() += n;
         }
@@ -57,12 +57,12 @@ impl Hits {
     }
 
     /// Requests that were answered.
-    pub fn total_answered(&self) -> u64 {
+    pub(crate) fn total_answered(&self) -> u64 {
         self.answered.values().sum()
     }
 
     /// Requests that failed.
-    pub fn total_failed(&self) -> u64 {
+    pub(crate) fn total_failed(&self) -> u64 {
         self.failed.values().sum()
     }
 }
@@ -85,7 +85,7 @@ impl fmt::Display for Hits {
 ///
 /// # Errors
 /// What went wrong, in a few words that count together (`connect: connection refused`).
-pub fn get(host: &Host, url: &str) -> Result<Response, String> {
+pub(crate) fn get(host: &Host, url: &str) -> Result<Response, String> {
     host.enter(|| get_here(url))
 }
 
@@ -93,7 +93,7 @@ pub fn get(host: &Host, url: &str) -> Result<Response, String> {
 ///
 /// # Errors
 /// When the host cannot be entered; requests that fail are counted.
-pub fn hits(host: &Host, n: usize, url: &str) -> Result<Hits, String> {
+pub(crate) fn hits(host: &Host, n: usize, url: &str) -> Result<Hits, String> {
     host.enter(|| {
         let mut hits = Hits::default();
         for _ in 0..n {
@@ -107,7 +107,7 @@ pub fn hits(host: &Host, n: usize, url: &str) -> Result<Hits, String> {
 ///
 /// # Errors
 /// What went wrong, in a few words that count together.
-pub fn get_here(url: &str) -> Result<Response, String> {
+pub(crate) fn get_here(url: &str) -> Result<Response, String> {
     get_from(None, url)
 }
 
@@ -115,7 +115,7 @@ pub fn get_here(url: &str) -> Result<Response, String> {
 ///
 /// # Errors
 /// What went wrong, in a few words that count together.
-pub fn get_from(source: Option<IpAddr>, url: &str) -> Result<Response, String> {
+pub(crate) fn get_from(source: Option<IpAddr>, url: &str) -> Result<Response, String> {
     let rest = url.strip_prefix("http://").ok_or_else(|| format!("not an http URL: {url}"))?;
     let (authority, path) = rest.find('/').map_or((rest, "/"), |i| rest.split_at(i));
     let has_port = authority.parse::<SocketAddr>().is_ok();

@@ -16,18 +16,18 @@ use super::{Lab, Verdict};
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// What lvsd logs once the kernel's table is the configuration's. The blank keeps "already" out.
-pub const READY: &str = " ready: ";
+pub(crate) const READY: &str = " ready: ";
 
 /// A running daemon; killed when dropped.
 #[derive(Debug)]
-pub struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
     log: PathBuf,
 }
 
 /// How a program that was run to its end ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finished {
+pub(crate) struct Finished {
     /// Exit code; None when a signal ended it.
     pub code: Option<i32>,
     /// What it wrote to stdout.
@@ -37,23 +37,23 @@ pub struct Finished {
 }
 
 /// The lvsd under test: `LVSD_LAB_DAEMON`, or the one cargo built beside this lab.
-pub fn lvsd_binary() -> PathBuf {
+pub(crate) fn lvsd_binary() -> PathBuf {
     std::env::var_os("LVSD_LAB_DAEMON")
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_lvsd")), PathBuf::from)
 }
 
 /// The run directory of a host's lvsd: the same for every start, as in /run on a real director.
-pub fn run_dir(host: &Host) -> String {
+pub(crate) fn run_dir(host: &Host) -> String {
     format!("/run/lvsd-{}", host.name())
 }
 
 /// The PID file of a part of a host's keepalived: `parent`, `checkers`, `vrrp`.
-pub fn pid_file(host: &Host, part: &str) -> String {
+pub(crate) fn pid_file(host: &Host, part: &str) -> String {
     format!("/run/keepalived-{}.{part}.pid", host.name())
 }
 
 /// The control socket in a run directory.
-pub fn control(run_dir: &str) -> String {
+pub(crate) fn control(run_dir: &str) -> String {
     format!("{run_dir}/control.sock")
 }
 
@@ -61,7 +61,7 @@ pub fn control(run_dir: &str) -> String {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn configure(lab: &Lab, host: &Host, text: &str) -> Result<PathBuf, String> {
+pub(crate) fn configure(lab: &Lab, host: &Host, text: &str) -> Result<PathBuf, String> {
     lab.write(&format!("{}.conf", host.name()), text)
 }
 
@@ -70,7 +70,7 @@ impl Daemon {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(lab: &Lab, host: &Host, name: &str, command: &mut Command) -> Result<Daemon, String> {
+    pub(crate) fn start(lab: &Lab, host: &Host, name: &str, command: &mut Command) -> Result<Daemon, String> {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let log = lab.out().join(format!("{}-{name}-{number}.log", host.name()));
         let file = File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
@@ -84,7 +84,7 @@ impl Daemon {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start_lvsd(
+    pub(crate) fn start_lvsd(
         lab: &Lab,
         host: &Host,
         file: &Path,
@@ -100,7 +100,7 @@ impl Daemon {
     ///
     /// # Errors
     /// When it is not ready within 30 seconds.
-    pub fn lvsd(lab: &Lab, host: &Host, configuration: &str) -> Result<Daemon, String> {
+    pub(crate) fn lvsd(lab: &Lab, host: &Host, configuration: &str) -> Result<Daemon, String> {
         let file = configure(lab, host, configuration)?;
         let mut daemon = Daemon::start_lvsd(lab, host, &file, &run_dir(host), &[])?;
         daemon.wait_log(READY, seconds(30))?;
@@ -111,7 +111,7 @@ impl Daemon {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn keepalived(lab: &Lab, host: &Host, configuration: &str) -> Result<Daemon, String> {
+    pub(crate) fn keepalived(lab: &Lab, host: &Host, configuration: &str) -> Result<Daemon, String> {
         let file = lab.write(&format!("{}.keepalived.conf", host.name()), configuration)?;
         Daemon::keepalived_with(lab, host, &file)
     }
@@ -120,7 +120,7 @@ impl Daemon {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn keepalived_with(lab: &Lab, host: &Host, file: &Path) -> Result<Daemon, String> {
+    pub(crate) fn keepalived_with(lab: &Lab, host: &Host, file: &Path) -> Result<Daemon, String> {
         let mut command = Command::new("keepalived");
         command.args(["-n", "-l", "-D", "-f"]).arg(file);
         for (option, part) in [("-p", "parent"), ("-c", "checkers"), ("-r", "vrrp")] {
@@ -136,7 +136,7 @@ impl Daemon {
     ///
     /// # Errors
     /// When it does not come up.
-    pub fn nginx(lab: &Lab, host: &Host, listen: &[&str]) -> Result<Daemon, String> {
+    pub(crate) fn nginx(lab: &Lab, host: &Host, listen: &[&str]) -> Result<Daemon, String> {
         let listen: String = listen.iter().map(|l| format!("listen {l};\n")).collect();
         let name = host.name();
         let server = format!("server {{\n{listen}location / {{ return 200 \"nginx {name}\\n\"; }} }}");
@@ -147,7 +147,7 @@ impl Daemon {
     ///
     /// # Errors
     /// When it does not come up.
-    pub fn nginx_with(lab: &Lab, host: &Host, http: &str) -> Result<Daemon, String> {
+    pub(crate) fn nginx_with(lab: &Lab, host: &Host, http: &str) -> Result<Daemon, String> {
         let name = host.name();
         let dir = format!("/run/nginx-{name}");
         fs::create_dir_all(&dir).map_err(|e| format!("{dir}: {e}"))?;
@@ -172,7 +172,7 @@ impl Daemon {
     }
 
     /// What it has logged so far.
-    pub fn log_text(&self) -> String {
+    pub(crate) fn log_text(&self) -> String {
         fs::read(&self.log).map_or_else(|_| String::new(), |b| String::from_utf8_lossy(&b).into_owned())
     }
 
@@ -180,7 +180,7 @@ impl Daemon {
     ///
     /// # Errors
     /// At the deadline, or when it ends before, with the log's end.
-    pub fn wait_log(&mut self, words: &str, deadline: Duration) -> Verdict {
+    pub(crate) fn wait_log(&mut self, words: &str, deadline: Duration) -> Verdict {
         wait_for(&format!("the log says {words:?}"), deadline, || {
             let text = self.log_text();
             if text.contains(words) {
@@ -196,7 +196,7 @@ impl Daemon {
     }
 
     /// Its process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
@@ -204,7 +204,7 @@ impl Daemon {
     ///
     /// # Errors
     /// When there is no such process any more.
-    pub fn signal(&self, signal: Signal) -> Verdict {
+    pub(crate) fn signal(&self, signal: Signal) -> Verdict {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).ok_or("no process id")?;
         kill_process(pid, signal).map_err(|e| format!("signal: {e}"))
     }
@@ -213,7 +213,7 @@ impl Daemon {
     ///
     /// # Errors
     /// When there is no such process any more.
-    pub fn reload(&self) -> Verdict {
+    pub(crate) fn reload(&self) -> Verdict {
         self.signal(Signal::HUP)
     }
 
@@ -221,7 +221,7 @@ impl Daemon {
     ///
     /// # Errors
     /// When it does not.
-    pub fn end(mut self, signal: Signal) -> Verdict {
+    pub(crate) fn end(mut self, signal: Signal) -> Verdict {
         self.signal(signal)?;
         let code = self.wait_exit(seconds(15))?;
         super::same("exit code", &code, &0)
@@ -231,7 +231,7 @@ impl Daemon {
     ///
     /// # Errors
     /// When it does not.
-    pub fn hand_over(mut self) -> Verdict {
+    pub(crate) fn hand_over(mut self) -> Verdict {
         let path = format!("/proc/{}/cmdline", self.child.id());
         let line = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
         let words: Vec<&str> = line.split('\0').collect();
@@ -253,7 +253,7 @@ impl Daemon {
     ///
     /// # Errors
     /// When it does not run any more.
-    pub fn memory(&self) -> Result<u64, String> {
+    pub(crate) fn memory(&self) -> Result<u64, String> {
         let path = format!("/proc/{}/status", self.child.id());
         let text = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
         let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:"));
@@ -265,7 +265,7 @@ impl Daemon {
     ///
     /// # Errors
     /// At the deadline, or when a signal ended it.
-    pub fn wait_exit(&mut self, deadline: Duration) -> Result<i32, String> {
+    pub(crate) fn wait_exit(&mut self, deadline: Duration) -> Result<i32, String> {
         let log = end_of(&self.log_text());
         let status = wait_for("the daemon ends", deadline, || match self.child.try_wait() {
             Ok(Some(status)) => Ok(status),
@@ -276,7 +276,7 @@ impl Daemon {
     }
 
     /// Whether it still runs.
-    pub fn is_running(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
@@ -284,7 +284,7 @@ impl Daemon {
     ///
     /// # Errors
     /// When it cannot be killed.
-    pub fn kill(mut self) -> Result<ExitStatus, String> {
+    pub(crate) fn kill(mut self) -> Result<ExitStatus, String> {
         self.child.kill().and_then(|()| self.child.wait()).map_err(|e| format!("kill: {e}"))
     }
 }
@@ -306,7 +306,7 @@ fn end_of(log: &str) -> String {
 ///
 /// # Errors
 /// When it cannot be started.
-pub fn lvsd(host: &Host, arguments: &[&str]) -> Result<Finished, String> {
+pub(crate) fn lvsd(host: &Host, arguments: &[&str]) -> Result<Finished, String> {
     let output = host.enter(|| {
         Command::new(lvsd_binary())
             .args(arguments)
@@ -325,7 +325,7 @@ pub fn lvsd(host: &Host, arguments: &[&str]) -> Result<Finished, String> {
 ///
 /// # Errors
 /// When it fails or answers no JSON.
-pub fn status(host: &Host) -> Result<serde_json::Value, String> {
+pub(crate) fn status(host: &Host) -> Result<serde_json::Value, String> {
     let finished = lvsd(host, &["status", "--json", "--control", &control(&run_dir(host))])?;
     serde_json::from_str(&finished.stdout).map_err(|e| format!("lvsd status: {e}: {finished:?}"))
 }
@@ -334,7 +334,7 @@ pub fn status(host: &Host) -> Result<serde_json::Value, String> {
 ///
 /// # Errors
 /// When /proc cannot be read.
-pub fn processes(name: &str) -> Result<Vec<String>, String> {
+pub(crate) fn processes(name: &str) -> Result<Vec<String>, String> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").map_err(|e| format!("/proc: {e}"))?.flatten() {
         let comm = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();

@@ -18,7 +18,7 @@ const SCTP: Protocol = Protocol::SCTP;
 ///
 /// # Errors
 /// When the address cannot be had.
-pub fn serve_udp(host: &Host, address: IpAddr, port: u16) -> Verdict {
+pub(crate) fn serve_udp(host: &Host, address: IpAddr, port: u16) -> Verdict {
     let fail = |e: std::io::Error| format!("{}: udp {address} {port}: {e}", host.name());
     let socket = host.enter(|| UdpSocket::bind((address, port)).map_err(fail))?;
     let name = host.name().to_owned();
@@ -36,7 +36,7 @@ pub fn serve_udp(host: &Host, address: IpAddr, port: u16) -> Verdict {
 ///
 /// # Errors
 /// No answer within 3 seconds.
-pub fn ask_udp(host: &Host, server: SocketAddr) -> Result<String, String> {
+pub(crate) fn ask_udp(host: &Host, server: SocketAddr) -> Result<String, String> {
     let fail = |e: std::io::Error| format!("udp {server}: {e}");
     host.enter(|| {
         let any: IpAddr = if server.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
@@ -54,7 +54,7 @@ pub fn ask_udp(host: &Host, server: SocketAddr) -> Result<String, String> {
 ///
 /// # Errors
 /// When the address cannot be had (the module `sctp` must be loaded).
-pub fn serve_sctp(host: &Host, address: IpAddr, port: u16) -> Verdict {
+pub(crate) fn serve_sctp(host: &Host, address: IpAddr, port: u16) -> Verdict {
     let fail = |e: std::io::Error| format!("{}: sctp {address} {port}: {e}", host.name());
     let local = SocketAddr::new(address, port);
     let socket = host.enter(|| {
@@ -77,7 +77,7 @@ pub fn serve_sctp(host: &Host, address: IpAddr, port: u16) -> Verdict {
 ///
 /// # Errors
 /// No association or no answer within 3 seconds.
-pub fn ask_sctp(host: &Host, server: SocketAddr) -> Result<String, String> {
+pub(crate) fn ask_sctp(host: &Host, server: SocketAddr) -> Result<String, String> {
     let fail = |e: std::io::Error| format!("sctp {server}: {e}");
     host.enter(|| {
         let mut socket = Socket::new(Domain::for_address(server), Type::STREAM, Some(SCTP)).map_err(fail)?;
@@ -94,7 +94,7 @@ pub fn ask_sctp(host: &Host, server: SocketAddr) -> Result<String, String> {
 ///
 /// # Errors
 /// When the port cannot be had.
-pub fn serve_tcp(host: &Host, port: u16) -> Verdict {
+pub(crate) fn serve_tcp(host: &Host, port: u16) -> Verdict {
     let fail = |e: std::io::Error| format!("{}: tcp {port}: {e}", host.name());
     let listener = host.enter(|| TcpListener::bind(("::", port)).map_err(fail))?;
     let name = host.name().to_owned();
@@ -112,14 +112,14 @@ pub fn serve_tcp(host: &Host, port: u16) -> Verdict {
 
 /// A TCP connection that is kept: what a failover must not break.
 #[derive(Debug)]
-pub struct Conversation(TcpStream);
+pub(crate) struct Conversation(TcpStream);
 
 impl Conversation {
     /// Opens one from a host.
     ///
     /// # Errors
     /// No connection within 3 seconds.
-    pub fn open(host: &Host, server: SocketAddr) -> Result<Conversation, String> {
+    pub(crate) fn open(host: &Host, server: SocketAddr) -> Result<Conversation, String> {
         let fail = |e: std::io::Error| format!("tcp {server}: {e}");
         host.enter(|| {
             let stream = TcpStream::connect_timeout(&server, PATIENCE).map_err(fail)?;
@@ -132,7 +132,7 @@ impl Conversation {
     ///
     /// # Errors
     /// No answer within this time, or a connection that is no more.
-    pub fn ask(&mut self, patience: Duration) -> Result<String, String> {
+    pub(crate) fn ask(&mut self, patience: Duration) -> Result<String, String> {
         let fail = |e: std::io::Error| format!("conversation: {e}");
         self.0.set_read_timeout(Some(patience)).map_err(fail)?;
         self.0.write_all(b"?").map_err(fail)?;

@@ -11,18 +11,18 @@ use super::Verdict;
 
 /// A host. Cheap to clone; the namespace lives as long as the guest.
 #[derive(Clone, Debug)]
-pub struct Host {
+pub(crate) struct Host {
     name: String,
 }
 
 impl Host {
     /// The host of this name; its namespace is /run/netns/NAME.
-    pub fn new(name: &str) -> Host {
+    pub(crate) fn new(name: &str) -> Host {
         Host { name: name.to_owned() }
     }
 
     /// Its name.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
@@ -30,7 +30,10 @@ impl Host {
     ///
     /// # Errors
     /// What `body` answers; or when the host cannot be entered or `body` panics.
-    pub fn enter<T: Send>(&self, body: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
+    pub(crate) fn enter<T: Send>(
+        &self,
+        body: impl FnOnce() -> Result<T, String> + Send,
+    ) -> Result<T, String> {
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
                 self.move_in()?;
@@ -41,7 +44,7 @@ impl Host {
     }
 
     /// Starts a thread that lives in this host and outlives the call.
-    pub fn spawn<T: Send + 'static>(
+    pub(crate) fn spawn<T: Send + 'static>(
         &self,
         body: impl FnOnce() -> Result<T, String> + Send + 'static,
     ) -> JoinHandle<Result<T, String>> {
@@ -56,7 +59,7 @@ impl Host {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(&self, command: &mut Command) -> Result<Child, String> {
+    pub(crate) fn start(&self, command: &mut Command) -> Result<Child, String> {
         let program = command.get_program().to_string_lossy().into_owned();
         self.enter(move || command.spawn().map_err(|e| format!("{program}: {e}")))
     }
@@ -65,7 +68,7 @@ impl Host {
     ///
     /// # Errors
     /// When one does not exist or refuses the value.
-    pub fn sysctl(&self, settings: &[(&str, &str)]) -> Verdict {
+    pub(crate) fn sysctl(&self, settings: &[(&str, &str)]) -> Verdict {
         self.enter(|| set_sysctls(settings))
     }
 
@@ -82,7 +85,7 @@ impl Host {
 ///
 /// # Errors
 /// When one does not exist or refuses the value.
-pub fn set_sysctls(settings: &[(&str, &str)]) -> Verdict {
+pub(crate) fn set_sysctls(settings: &[(&str, &str)]) -> Verdict {
     for (name, value) in settings {
         let path = format!("/proc/sys/{}", name.replace('.', "/"));
         fs::write(&path, value).map_err(|e| format!("{path}: {e}"))?;

@@ -14,7 +14,7 @@ use super::host::Host;
 ///
 /// # Errors
 /// When it cannot be run or fails, with what it said.
-pub fn run(command: &[&str]) -> Result<String, String> {
+pub(crate) fn run(command: &[&str]) -> Result<String, String> {
     run_with_input(command, "")
 }
 
@@ -22,7 +22,7 @@ pub fn run(command: &[&str]) -> Result<String, String> {
 ///
 /// # Errors
 /// When it cannot be run or fails, with what it said.
-pub fn run_with_input(command: &[&str], input: &str) -> Result<String, String> {
+pub(crate) fn run_with_input(command: &[&str], input: &str) -> Result<String, String> {
     let words = command.join(" ");
     let fail = |e: &dyn std::fmt::Display| format!("{words}: {e}");
     let (program, arguments) = command.split_first().ok_or("no command")?;
@@ -45,7 +45,7 @@ pub fn run_with_input(command: &[&str], input: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// When it cannot be run or fails, with what it said.
-pub fn output(host: &Host, command: &[&str]) -> Result<String, String> {
+pub(crate) fn output(host: &Host, command: &[&str]) -> Result<String, String> {
     host.enter(|| run(command)).map_err(|e| format!("{}: {e}", host.name()))
 }
 
@@ -53,7 +53,7 @@ pub fn output(host: &Host, command: &[&str]) -> Result<String, String> {
 ///
 /// # Errors
 /// When curl fails (refused, timed out, ...), with its words.
-pub fn curl(host: &Host, url: &str, limit: Duration) -> Result<(u16, String), String> {
+pub(crate) fn curl(host: &Host, url: &str, limit: Duration) -> Result<(u16, String), String> {
     let limit = format!("{:.1}", limit.as_secs_f64());
     let answer = output(host, &["curl", "-g", "-sS", "-m", &limit, "-w", "\n%{http_code}", url])?;
     let (body, code) = answer.rsplit_once('\n').ok_or_else(|| format!("curl: {answer:?}"))?;
@@ -64,7 +64,7 @@ pub fn curl(host: &Host, url: &str, limit: Duration) -> Result<(u16, String), St
 ///
 /// # Errors
 /// What `modprobe` said.
-pub fn modprobe(modules: &[&str]) -> Verdict {
+pub(crate) fn modprobe(modules: &[&str]) -> Verdict {
     if !Path::new("/proc/modules").exists() {
         return Ok(());
     }
@@ -77,7 +77,7 @@ pub fn modprobe(modules: &[&str]) -> Verdict {
 ///
 /// # Errors
 /// When `ip` fails or its output makes no sense.
-pub fn addresses(host: &Host) -> Result<BTreeMap<String, BTreeSet<IpAddr>>, String> {
+pub(crate) fn addresses(host: &Host) -> Result<BTreeMap<String, BTreeSet<IpAddr>>, String> {
     let json = run(&["ip", "-n", host.name(), "-j", "addr"])?;
     let links: Vec<Link> = serde_json::from_str(&json).map_err(|e| format!("ip -j addr: {e}"))?;
     Ok(links.into_iter().map(|l| (l.ifname, l.addr_info.into_iter().map(|a| a.local).collect())).collect())

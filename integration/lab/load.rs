@@ -14,7 +14,7 @@ const THREADS: u32 = 4;
 
 /// Clients that ask for a URL again and again.
 #[derive(Debug)]
-pub struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
     failed: Arc<AtomicU64>,
@@ -25,7 +25,7 @@ pub struct Load {
 
 impl Load {
     /// Starts asking from a host, `rate` requests a second in all.
-    pub fn start(host: &Host, url: &str, rate: u32) -> Load {
+    pub(crate) fn start(host: &Host, url: &str, rate: u32) -> Load {
         let stop = Arc::new(AtomicBool::new(false));
         let answered = Arc::new(AtomicU64::new(0));
         let failed = Arc::new(AtomicU64::new(0));
@@ -57,12 +57,12 @@ impl Load {
     }
 
     /// Requests answered and failed so far.
-    pub fn so_far(&self) -> (u64, u64) {
+    pub(crate) fn so_far(&self) -> (u64, u64) {
         (self.answered.load(Ordering::SeqCst), self.failed.load(Ordering::SeqCst))
     }
 
     /// The longest that one of them took since this was last asked.
-    pub fn slowest(&self) -> Duration {
+    pub(crate) fn slowest(&self) -> Duration {
         Duration::from_millis(self.slowest.swap(0, Ordering::SeqCst))
     }
 
@@ -70,7 +70,7 @@ impl Load {
     ///
     /// # Errors
     /// When they were not within 20 seconds.
-    pub fn wait_for_answers(&self, n: u64) -> Result<(), String> {
+    pub(crate) fn wait_for_answers(&self, n: u64) -> Result<(), String> {
         let goal = self.so_far().0 + n;
         wait_for(&format!("{n} more requests answered"), seconds(20), || {
             let (answered, failed) = self.so_far();
@@ -82,7 +82,7 @@ impl Load {
     ///
     /// # Errors
     /// When a thread could not even begin.
-    pub fn stop(self) -> Result<Hits, String> {
+    pub(crate) fn stop(self) -> Result<Hits, String> {
         self.stop.store(true, Ordering::SeqCst);
         let mut all = Hits::default();
         for thread in self.threads {

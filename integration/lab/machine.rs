@@ -19,7 +19,7 @@ exec "$@""#;
 /// A machine. /etc begins as the guest's; what is written there and in /run stays the machine's. The rest of the
 /// file system is shared, and writable.
 #[derive(Clone, Debug)]
-pub struct Machine {
+pub(crate) struct Machine {
     host: Host,
     root: String,
 }
@@ -29,7 +29,7 @@ impl Machine {
     ///
     /// # Errors
     /// When its parts cannot be mounted.
-    pub fn of(host: &Host) -> Result<Machine, String> {
+    pub(crate) fn of(host: &Host) -> Result<Machine, String> {
         let root = format!("/run/machine-{}", host.name());
         for part in ["etc", "run", "upper", "work"] {
             let path = format!("{root}/{part}");
@@ -41,7 +41,7 @@ impl Machine {
     }
 
     /// Its host.
-    pub fn host(&self) -> &Host {
+    pub(crate) fn host(&self) -> &Host {
         &self.host
     }
 
@@ -57,7 +57,7 @@ impl Machine {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn run(&self, words: &[&str]) -> Result<Output, String> {
+    pub(crate) fn run(&self, words: &[&str]) -> Result<Output, String> {
         self.host.enter(|| self.command(words).output().map_err(|e| format!("unshare: {e}")))
     }
 
@@ -65,7 +65,7 @@ impl Machine {
     ///
     /// # Errors
     /// When it does not, with what it said.
-    pub fn succeed(&self, words: &[&str]) -> Result<String, String> {
+    pub(crate) fn succeed(&self, words: &[&str]) -> Result<String, String> {
         let output = self.run(words)?;
         let said = said(&output);
         if output.status.success() {
@@ -78,7 +78,7 @@ impl Machine {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(&self, lab: &Lab, name: &str, words: &[&str]) -> Result<Daemon, String> {
+    pub(crate) fn start(&self, lab: &Lab, name: &str, words: &[&str]) -> Result<Daemon, String> {
         Daemon::start(lab, &self.host, name, &mut self.command(words))
     }
 
@@ -86,7 +86,7 @@ impl Machine {
     ///
     /// # Errors
     /// When there is no such unit, or it has no such line.
-    pub fn unit(&self, unit: &str, setting: &str) -> Result<Vec<String>, String> {
+    pub(crate) fn unit(&self, unit: &str, setting: &str) -> Result<Vec<String>, String> {
         let path = self.path(&format!("/etc/systemd/system/{unit}"))?;
         let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
         let line = text.lines().find_map(|line| line.strip_prefix(setting)?.strip_prefix('='));
@@ -98,7 +98,7 @@ impl Machine {
     ///
     /// # Errors
     /// When it fails.
-    pub fn obey(&self, unit: &str, setting: &str) -> Verdict {
+    pub(crate) fn obey(&self, unit: &str, setting: &str) -> Verdict {
         let words = self.unit(unit, setting)?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         self.succeed(&words).map(drop)
@@ -108,7 +108,7 @@ impl Machine {
     ///
     /// # Errors
     /// When the path is neither below /etc nor below /run.
-    pub fn path(&self, inside: &str) -> Result<PathBuf, String> {
+    pub(crate) fn path(&self, inside: &str) -> Result<PathBuf, String> {
         if !inside.starts_with("/etc/") && !inside.starts_with("/run/") {
             return Err(format!("{inside} is not {}'s own", self.host.name()));
         }
@@ -117,6 +117,6 @@ impl Machine {
 }
 
 /// Both outputs as text.
-pub fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

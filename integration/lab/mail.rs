@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A mail as it arrived.
 #[derive(Clone, Debug)]
-pub struct Mail {
+pub(crate) struct Mail {
     /// The client's name for itself, with its greeting word.
     pub hello: String,
     /// MAIL and RCPT, as they were said.
@@ -27,7 +27,7 @@ pub struct Mail {
 
 impl Mail {
     /// A header's value, unfolded.
-    pub fn header(&self, name: &str) -> Option<String> {
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
         let (head, _) = self.data.split_once("\r\n\r\n")?;
         let head = head.replace("\r\n ", " ").replace("\r\n\t", " ");
         let mut lines = head.split("\r\n").filter_map(|line| line.split_once(':'));
@@ -35,19 +35,19 @@ impl Mail {
     }
 
     /// Its body, without empty lines around it.
-    pub fn body(&self) -> &str {
+    pub(crate) fn body(&self) -> &str {
         self.data.split_once("\r\n\r\n").map_or("", |(_, body)| body.trim_matches(['\r', '\n']))
     }
 
     /// Subject and body.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         format!("{} | {}", self.header("Subject").unwrap_or_default(), self.body())
     }
 }
 
 /// How it treats its clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mood {
+pub(crate) enum Mood {
     /// It takes mails.
     Well,
     /// It accepts connections and says nothing on them.
@@ -58,7 +58,7 @@ pub enum Mood {
 
 /// A mail server on port 25 of every address.
 #[derive(Debug)]
-pub struct MailServer {
+pub(crate) struct MailServer {
     host: Host,
     state: Arc<State>,
     running: Option<(TcpListener, JoinHandle<Result<(), String>>)>,
@@ -75,7 +75,7 @@ impl MailServer {
     ///
     /// # Errors
     /// When the port cannot be had.
-    pub fn start(host: &Host) -> Result<MailServer, String> {
+    pub(crate) fn start(host: &Host) -> Result<MailServer, String> {
         let state = Arc::new(State { mails: Mutex::default(), mood: Mutex::new(Mood::Well) });
         let mut server = MailServer { host: host.clone(), state, running: None };
         server.resume()?;
@@ -83,12 +83,12 @@ impl MailServer {
     }
 
     /// Treats who comes from now on in this way.
-    pub fn set_mood(&self, mood: Mood) {
+    pub(crate) fn set_mood(&self, mood: Mood) {
         *held(&self.state.mood) = mood;
     }
 
     /// What has arrived since this was last asked.
-    pub fn take(&self) -> Vec<Mail> {
+    pub(crate) fn take(&self) -> Vec<Mail> {
         std::mem::take(&mut *held(&self.state.mails))
     }
 
@@ -96,7 +96,7 @@ impl MailServer {
     ///
     /// # Errors
     /// When there are fewer, or more.
-    pub fn exactly(&self, what: &str, count: usize, rest: Duration) -> Result<Vec<Mail>, String> {
+    pub(crate) fn exactly(&self, what: &str, count: usize, rest: Duration) -> Result<Vec<Mail>, String> {
         let texts = || held(&self.state.mails).iter().map(Mail::text).collect::<Vec<_>>();
         wait_for(&format!("{what}: {count} mails"), seconds(40), || {
             let texts = texts();
@@ -109,7 +109,7 @@ impl MailServer {
     }
 
     /// Stops listening: the kernel refuses new connections.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some((listener, worker)) = self.running.take() {
             // Shutting a listening socket down wakes whoever waits in accept.
             let _ = rustix::net::shutdown(listener.as_fd(), rustix::net::Shutdown::Read);
@@ -122,7 +122,7 @@ impl MailServer {
     ///
     /// # Errors
     /// When the port cannot be had.
-    pub fn resume(&mut self) -> Verdict {
+    pub(crate) fn resume(&mut self) -> Verdict {
         if self.running.is_some() {
             return Ok(());
         }

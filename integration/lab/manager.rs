@@ -8,7 +8,7 @@ use super::wait::wait_for;
 
 /// A service manager that only listens.
 #[derive(Debug)]
-pub struct Manager {
+pub(crate) struct Manager {
     socket: UnixDatagram,
     path: PathBuf,
     heard: Vec<String>,
@@ -19,7 +19,7 @@ impl Manager {
     ///
     /// # Errors
     /// When the socket cannot be made.
-    pub fn listen(path: &str) -> Result<Manager, String> {
+    pub(crate) fn listen(path: &str) -> Result<Manager, String> {
         let fail = |e| format!("{path}: {e}");
         let socket = UnixDatagram::bind(path).map_err(fail)?;
         socket.set_nonblocking(true).map_err(fail)?;
@@ -27,7 +27,7 @@ impl Manager {
     }
 
     /// What NOTIFY_SOCKET must say.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -35,7 +35,7 @@ impl Manager {
     ///
     /// # Errors
     /// When one is not text.
-    pub fn heard(&mut self) -> Result<&[String], String> {
+    pub(crate) fn heard(&mut self) -> Result<&[String], String> {
         let mut buffer = [0; 4096];
         while let Ok(length) = self.socket.recv(&mut buffer) {
             let text =
@@ -49,7 +49,7 @@ impl Manager {
     ///
     /// # Errors
     /// When a message is not text.
-    pub fn forget(&mut self) -> Result<(), String> {
+    pub(crate) fn forget(&mut self) -> Result<(), String> {
         self.heard()?;
         self.heard.clear();
         Ok(())
@@ -59,7 +59,7 @@ impl Manager {
     ///
     /// # Errors
     /// At the deadline, with all that was heard instead.
-    pub fn wait_for(&mut self, words: &str, deadline: Duration) -> Result<String, String> {
+    pub(crate) fn wait_for(&mut self, words: &str, deadline: Duration) -> Result<String, String> {
         wait_for(&format!("the service manager hears {words:?}"), deadline, || {
             let heard = self.heard()?;
             heard.iter().find(|m| m.contains(words)).cloned().ok_or_else(|| format!("{heard:#?}"))

@@ -4,24 +4,24 @@
 //! server or client of ours a thread that entered it. Programs are executed only where they are under test
 //! or judge, because executing one is what costs in this kernel (20 to 45 ms each).
 
-pub mod capture;
-pub mod client;
-pub mod daemon;
-pub mod echo;
-pub mod host;
-pub mod judge;
-pub mod load;
-pub mod machine;
-pub mod mail;
-pub mod manager;
-pub mod prometheus;
-pub mod shell;
-pub mod site;
-pub mod table;
-pub mod topology;
-pub mod vrrp;
-pub mod wait;
-pub mod web;
+pub(crate) mod capture;
+pub(crate) mod client;
+pub(crate) mod daemon;
+pub(crate) mod echo;
+pub(crate) mod host;
+pub(crate) mod judge;
+pub(crate) mod load;
+pub(crate) mod machine;
+pub(crate) mod mail;
+pub(crate) mod manager;
+pub(crate) mod prometheus;
+pub(crate) mod shell;
+pub(crate) mod site;
+pub(crate) mod table;
+pub(crate) mod topology;
+pub(crate) mod vrrp;
+pub(crate) mod wait;
+pub(crate) mod web;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,20 +32,20 @@ use crate::scenarios;
 use host::Host;
 
 /// What a scenario, or a step of one, ends with: nothing, or a sentence that says what was wrong.
-pub type Verdict = Result<(), String>;
+pub(crate) type Verdict = Result<(), String>;
 
 /// Exit status of a scenario that cannot be run here and says why in its last line.
-pub const SKIPPED: u8 = 77;
+pub(crate) const SKIPPED: u8 = 77;
 
 /// What the log says before the sentence that says what was wrong.
-pub const FAILED: &str = "FAILED: ";
+pub(crate) const FAILED: &str = "FAILED: ";
 
 /// What the log says before a line that the runner shows although the scenario passed.
-pub const NOTE: &str = "note: ";
+pub(crate) const NOTE: &str = "note: ";
 
 /// The lab, as a scenario sees it.
 #[derive(Debug)]
-pub struct Lab {
+pub(crate) struct Lab {
     hosts: Vec<Host>,
     started: Instant,
     out: PathBuf,
@@ -60,22 +60,22 @@ impl Lab {
     }
 
     /// Directory for artefacts: what is here is kept when the scenario fails.
-    pub fn out(&self) -> &Path {
+    pub(crate) fn out(&self) -> &Path {
         &self.out
     }
 
     /// Whether a shell was asked for after the scenario.
-    pub fn is_interactive(&self) -> bool {
+    pub(crate) fn is_interactive(&self) -> bool {
         self.interactive
     }
 
     /// Says in the log what comes next.
-    pub fn step(&self, text: impl AsRef<str>) {
+    pub(crate) fn step(&self, text: impl AsRef<str>) {
         println!("{:7.2} s  {}", self.started.elapsed().as_secs_f64(), text.as_ref());
     }
 
     /// Says something that is shown when the scenario has passed: a measurement, a summary.
-    pub fn note(&self, text: impl AsRef<str>) {
+    pub(crate) fn note(&self, text: impl AsRef<str>) {
         for line in text.as_ref().lines() {
             println!("{NOTE}{line}");
         }
@@ -85,7 +85,7 @@ impl Lab {
     ///
     /// # Errors
     /// Always.
-    pub fn skip(&mut self, reason: &str) -> Verdict {
+    pub(crate) fn skip(&mut self, reason: &str) -> Verdict {
         self.skipped = true;
         Err(reason.to_owned())
     }
@@ -94,7 +94,7 @@ impl Lab {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn write(&self, name: &str, text: &str) -> Result<PathBuf, String> {
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<PathBuf, String> {
         let path = self.out.join(name);
         fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
         Ok(path)
@@ -104,7 +104,7 @@ impl Lab {
     ///
     /// # Errors
     /// When the topology has no such host.
-    pub fn host(&self, name: &str) -> Result<Host, String> {
+    pub(crate) fn host(&self, name: &str) -> Result<Host, String> {
         let found = self.hosts.iter().find(|h| h.name() == name);
         found.cloned().ok_or_else(|| format!("the lab has no host {name}"))
     }
@@ -134,7 +134,7 @@ impl Lab {
 }
 
 /// Runs one scenario in this guest. Called by the guest's init.
-pub fn run_inside(name: &str, shell: bool) -> ExitCode {
+pub(crate) fn run_inside(name: &str, shell: bool) -> ExitCode {
     if let Some(probe) = scenarios::PROBES.into_iter().flatten().find(|p| p.name == name) {
         return (probe.run)();
     }
@@ -181,7 +181,7 @@ fn complain(message: String) -> ExitCode {
 ///
 /// # Errors
 /// When `got` is not `want`.
-pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: &T, want: &T) -> Verdict {
+pub(crate) fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: &T, want: &T) -> Verdict {
     if got == want { Ok(()) } else { Err(format!("{what}:\n    want {want:?}\n    got  {got:?}")) }
 }
 
@@ -189,6 +189,6 @@ pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: &T, want: &T) -> Ve
 ///
 /// # Errors
 /// When `holds` is false.
-pub fn claim(holds: bool, sentence: impl FnOnce() -> String) -> Verdict {
+pub(crate) fn claim(holds: bool, sentence: impl FnOnce() -> String) -> Verdict {
     if holds { Ok(()) } else { Err(sentence()) }
 }

@@ -9,7 +9,7 @@ use super::wait::seconds;
 
 /// A scrape: values by name and labels, as `name{label="value",...}` with the labels sorted and unescaped.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Scrape {
+pub(crate) struct Scrape {
     samples: BTreeMap<(String, BTreeMap<String, String>), f64>,
 }
 
@@ -18,7 +18,7 @@ impl Scrape {
     ///
     /// # Errors
     /// When there is none, or it is not in the format.
-    pub fn of(host: &Host, address: &str) -> Result<Scrape, String> {
+    pub(crate) fn of(host: &Host, address: &str) -> Result<Scrape, String> {
         let (code, text) = curl(host, &format!("http://{address}/metrics"), seconds(10))?;
         same("status code of the metrics", &code, &200)?;
         Scrape::parse(&text)
@@ -79,7 +79,7 @@ impl Scrape {
     ///
     /// # Errors
     /// When there is none, or more than one.
-    pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Result<f64, String> {
+    pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> Result<f64, String> {
         let is_it = |(n, l): &(String, BTreeMap<String, String>)| {
             n == name && labels.iter().all(|(k, v)| l.get(*k).is_some_and(|found| found == v))
         };

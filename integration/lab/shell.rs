@@ -16,7 +16,7 @@ use super::{Lab, Verdict};
 ///
 /// # Errors
 /// When there is no such terminal.
-pub fn take_terminal() -> Verdict {
+pub(crate) fn take_terminal() -> Verdict {
     rustix::process::setsid().map_err(|e| format!("session: {e}"))?;
     rustix::process::ioctl_tiocsctty(io::stdin()).map_err(|e| format!("terminal: {e}"))?;
     let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse::<u16>().ok());
@@ -31,7 +31,7 @@ pub fn take_terminal() -> Verdict {
 ///
 /// # Errors
 /// When there is no bash.
-pub fn run(lab: &Lab, on: &str) -> Verdict {
+pub(crate) fn run(lab: &Lab, on: &str) -> Verdict {
     let host = lab.host(on)?;
     usual_places(lab, &host)?;
     println!(
@@ -59,7 +59,7 @@ A shell on the director {on}, in a kernel of its own: nothing you do here outliv
 ///
 /// # Errors
 /// When the guest's files cannot be written.
-pub fn usual_places(lab: &Lab, host: &Host) -> Verdict {
+pub(crate) fn usual_places(lab: &Lab, host: &Host) -> Verdict {
     let places = [
         (PathBuf::from(run_dir(host)), Path::new("/run/lvsd")),
         (lab.out().join(format!("{}.conf", host.name())), Path::new("/etc/keepalived/keepalived.conf")),

@@ -13,11 +13,11 @@ use super::web::Web;
 use super::{Lab, Verdict, same};
 
 /// ipvsadm's words for the service most scenarios watch.
-pub const WEB: &str = "-t 10.1.0.100:80";
+pub(crate) const WEB: &str = "-t 10.1.0.100:80";
 
 /// Client, director and web servers.
 #[derive(Debug)]
-pub struct Site {
+pub(crate) struct Site {
     /// Where requests come from.
     pub client: Host,
     /// Where lvsd runs.
@@ -30,7 +30,7 @@ impl Lab {
     ///
     /// # Errors
     /// What `ip` or a server said.
-    pub fn dr_site(&mut self) -> Result<Site, String> {
+    pub(crate) fn dr_site(&mut self) -> Result<Site, String> {
         let site = self.plain_site()?;
         self.dr_real_servers(&[VIP, VIP6])?;
         Ok(site)
@@ -40,7 +40,7 @@ impl Lab {
     ///
     /// # Errors
     /// What `ip` or a server said.
-    pub fn plain_site(&mut self) -> Result<Site, String> {
+    pub(crate) fn plain_site(&mut self) -> Result<Site, String> {
         self.standard()?;
         self.vips_on("d1", &[VIP, VIP6])?;
         let mut webs = BTreeMap::new();
@@ -57,7 +57,7 @@ impl Site {
     ///
     /// # Errors
     /// When the host has none.
-    pub fn web(&mut self, host: &str) -> Result<&mut Web, String> {
+    pub(crate) fn web(&mut self, host: &str) -> Result<&mut Web, String> {
         self.webs.get_mut(host).ok_or_else(|| format!("{host} has no web server"))
     }
 
@@ -67,7 +67,7 @@ impl Site {
     ///
     /// # Errors
     /// When the kernel has no such parameter.
-    pub fn expire_nodest_conn(&self) -> Verdict {
+    pub(crate) fn expire_nodest_conn(&self) -> Verdict {
         self.director.sysctl(&[("net.ipv4.vs.expire_nodest_conn", "1")])
     }
 
@@ -75,7 +75,7 @@ impl Site {
     ///
     /// # Errors
     /// What ipvsadm said.
-    pub fn table(&self) -> Result<Table, String> {
+    pub(crate) fn table(&self) -> Result<Table, String> {
         Table::read(&self.director)
     }
 
@@ -83,7 +83,7 @@ impl Site {
     ///
     /// # Errors
     /// When they are not.
-    pub fn answers(&self, want: &str) -> Verdict {
+    pub(crate) fn answers(&self, want: &str) -> Verdict {
         let got = self.hits()?.to_string();
         same("who answers twelve requests", &got.as_str(), &want)
     }
@@ -92,7 +92,7 @@ impl Site {
     ///
     /// # Errors
     /// When the client cannot be entered.
-    pub fn hits(&self) -> Result<Hits, String> {
+    pub(crate) fn hits(&self) -> Result<Hits, String> {
         hits(&self.client, 12, &format!("http://{VIP}/"))
     }
 
@@ -100,7 +100,7 @@ impl Site {
     ///
     /// # Errors
     /// When nothing answers.
-    pub fn load(&self) -> Result<Load, String> {
+    pub(crate) fn load(&self) -> Result<Load, String> {
         let load = Load::start(&self.client, &format!("http://{VIP}/"), 100);
         load.wait_for_answers(20)?;
         Ok(load)
@@ -110,7 +110,7 @@ impl Site {
     ///
     /// # Errors
     /// At the deadline, with the table that was there instead.
-    pub fn wait_for_serving(&self, want: &[&str]) -> Verdict {
+    pub(crate) fn wait_for_serving(&self, want: &[&str]) -> Verdict {
         wait_for(&format!("the VIP is served by {want:?}"), seconds(20), || {
             let table = self.table()?;
             if table.serving(WEB) == want { Ok(()) } else { Err(table.to_string()) }

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 /// A host's table: services by ipvsadm's words for them (`-t 10.1.0.100:80`, `-f 7 -6`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Table(pub BTreeMap<String, Service>);
+pub(crate) struct Table(pub BTreeMap<String, Service>);
 
 /// A service: its options (`-s rr -p 50`) and destinations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Service {
+pub(crate) struct Service {
     /// Everything after the address, as ipvsadm writes it.
     pub options: String,
     /// Options (`-g -w 1`) by address and port.
@@ -27,7 +27,7 @@ impl Table {
     ///
     /// # Errors
     /// When ipvsadm fails or says something unknown.
-    pub fn read(host: &Host) -> Result<Table, String> {
+    pub(crate) fn read(host: &Host) -> Result<Table, String> {
         Table::parse(&judge::output(host, &["ipvsadm", "-Sn"])?)
     }
 
@@ -35,7 +35,7 @@ impl Table {
     ///
     /// # Errors
     /// A line that is neither a service nor a destination of one.
-    pub fn parse(text: &str) -> Result<Table, String> {
+    pub(crate) fn parse(text: &str) -> Result<Table, String> {
         let mut table = Table::default();
         for line in text.lines().map(str::trim).filter(|l| !l.is_empty()) {
             let unknown = || format!("ipvsadm -Sn: {line:?}");
@@ -62,13 +62,13 @@ impl Table {
 
     /// This table and another's services.
     #[must_use]
-    pub fn with(mut self, other: &Table) -> Table {
+    pub(crate) fn with(mut self, other: &Table) -> Table {
         self.0.extend(other.0.clone());
         self
     }
 
     /// The destinations of a service that get new connections (weight above 0), e.g. `10.1.0.21:80`.
-    pub fn serving(&self, service: &str) -> Vec<&str> {
+    pub(crate) fn serving(&self, service: &str) -> Vec<&str> {
         let destinations = self.0.get(service).map(|s| &s.destinations);
         destinations
             .into_iter()
@@ -79,7 +79,7 @@ impl Table {
     }
 
     /// Services and destinations.
-    pub fn counts(&self) -> (usize, usize) {
+    pub(crate) fn counts(&self) -> (usize, usize) {
         (self.0.len(), self.0.values().map(|s| s.destinations.len()).sum())
     }
 }
@@ -104,7 +104,7 @@ impl fmt::Display for Table {
 ///
 /// # Errors
 /// At the deadline, with the table that was there instead.
-pub fn wait_for_table(host: &Host, what: &str, deadline: Duration, want: &Table) -> Verdict {
+pub(crate) fn wait_for_table(host: &Host, what: &str, deadline: Duration, want: &Table) -> Verdict {
     wait_for(what, deadline, || {
         let table = Table::read(host)?;
         if table == *want { Ok(()) } else { Err(format!("{table}\nwanted:\n{want}")) }
@@ -115,7 +115,7 @@ pub fn wait_for_table(host: &Host, what: &str, deadline: Duration, want: &Table)
 ///
 /// # Errors
 /// What ipvsadm said.
-pub fn ipvsadm(host: &Host, arguments: &str) -> Verdict {
+pub(crate) fn ipvsadm(host: &Host, arguments: &str) -> Verdict {
     let mut command = vec!["ipvsadm"];
     command.extend(arguments.split_whitespace());
     judge::output(host, &command).map(drop)
@@ -125,6 +125,6 @@ pub fn ipvsadm(host: &Host, arguments: &str) -> Verdict {
 ///
 /// # Errors
 /// What ipvsadm said.
-pub fn load(host: &Host, lines: &str) -> Verdict {
+pub(crate) fn load(host: &Host, lines: &str) -> Verdict {
     host.enter(|| judge::run_with_input(&["ipvsadm", "-R"], lines).map(drop))
 }

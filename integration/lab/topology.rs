@@ -16,18 +16,18 @@ use super::host::{Host, set_sysctls};
 use super::{Lab, Verdict, judge};
 
 /// The VIP most scenarios use.
-pub const VIP: &str = "10.1.0.100";
+pub(crate) const VIP: &str = "10.1.0.100";
 /// The same in IPv6.
-pub const VIP6: &str = "fd00:1::100";
+pub(crate) const VIP6: &str = "fd00:1::100";
 /// The three real servers of the standard topology.
-pub const REAL_SERVERS: [&str; 3] = ["rs1", "rs2", "rs3"];
+pub(crate) const REAL_SERVERS: [&str; 3] = ["rs1", "rs2", "rs3"];
 
 /// The host that holds the bridges.
-pub const SWITCH: &str = "sw";
+pub(crate) const SWITCH: &str = "sw";
 
 /// A network to build.
 #[derive(Debug, Default)]
-pub struct Topology {
+pub(crate) struct Topology {
     /// `ip` commands in the initial namespace: hosts, then the cables between them.
     hosts: Vec<String>,
     cables: String,
@@ -38,7 +38,7 @@ pub struct Topology {
 
 impl Topology {
     /// A network of these bridges.
-    pub fn new(bridges: &[&str]) -> Topology {
+    pub(crate) fn new(bridges: &[&str]) -> Topology {
         let mut topology = Topology::default();
         topology.host(SWITCH);
         for bridge in bridges {
@@ -52,14 +52,20 @@ impl Topology {
     }
 
     /// Adds a host.
-    pub fn host(&mut self, name: &str) -> &mut Topology {
+    pub(crate) fn host(&mut self, name: &str) -> &mut Topology {
         self.hosts.push(name.to_owned());
         self.inside(name, "link set lo up");
         self
     }
 
     /// Cables a host's interface to a bridge, with addresses (`10.1.0.11/24`).
-    pub fn plug(&mut self, host: &str, interface: &str, bridge: &str, addresses: &[&str]) -> &mut Topology {
+    pub(crate) fn plug(
+        &mut self,
+        host: &str,
+        interface: &str,
+        bridge: &str,
+        addresses: &[&str],
+    ) -> &mut Topology {
         let port = format!("{host}-{interface}");
         let _ = writeln!(
             self.cables,
@@ -75,26 +81,26 @@ impl Topology {
     }
 
     /// Gives an interface a MAC address, before it is plugged: its link-local address is made of it.
-    pub fn mac(&mut self, host: &str, interface: &str, mac: &str) -> &mut Topology {
+    pub(crate) fn mac(&mut self, host: &str, interface: &str, mac: &str) -> &mut Topology {
         self.inside(host, &format!("link set {interface} address {mac}"));
         self
     }
 
     /// Default routes of a host.
-    pub fn gateway(&mut self, host: &str, v4: &str, v6: &str) -> &mut Topology {
+    pub(crate) fn gateway(&mut self, host: &str, v4: &str, v6: &str) -> &mut Topology {
         self.inside(host, &format!("route replace 0.0.0.0/0 via {v4}"));
         self.inside(host, &format!("route replace ::/0 via {v6}"));
         self
     }
 
     /// Makes a host forward packets.
-    pub fn forwarding(&mut self, host: &str) -> &mut Topology {
+    pub(crate) fn forwarding(&mut self, host: &str) -> &mut Topology {
         self.routers.push(host.to_owned());
         self
     }
 
     /// Client, router, two directors, three real servers, a sorry server.
-    pub fn standard() -> Topology {
+    pub(crate) fn standard() -> Topology {
         let mut t = Topology::new(&["front", "client", "back"]);
         t.host("c").plug("c", "eth0", "client", &["10.2.0.2/24", "fd00:2::2/64"]);
         t.gateway("c", "10.2.0.1", "fd00:2::1");
@@ -132,7 +138,7 @@ impl Lab {
     ///
     /// # Errors
     /// What `ip` said.
-    pub fn build(&mut self, topology: &Topology) -> Verdict {
+    pub(crate) fn build(&mut self, topology: &Topology) -> Verdict {
         judge::modprobe(&["ipv6", "bridge", "veth"])?;
         set_sysctls(&[
             ("net.core.devconf_inherit_init_net", "1"),
@@ -170,7 +176,7 @@ impl Lab {
     ///
     /// # Errors
     /// What `ip` or `modprobe` said.
-    pub fn standard(&mut self) -> Verdict {
+    pub(crate) fn standard(&mut self) -> Verdict {
         judge::modprobe(&["ip_vs"])?;
         self.build(&Topology::standard())
     }
@@ -180,7 +186,7 @@ impl Lab {
     ///
     /// # Errors
     /// What `ip` said.
-    pub fn vips_on(&self, director: &str, vips: &[&str]) -> Verdict {
+    pub(crate) fn vips_on(&self, director: &str, vips: &[&str]) -> Verdict {
         let mut commands = String::new();
         for vip in vips {
             let _ = match vip.contains(':') {
@@ -195,7 +201,7 @@ impl Lab {
     ///
     /// # Errors
     /// What `ip` said.
-    pub fn vips_on_lo(&self, hosts: &[&str], vips: &[&str]) -> Verdict {
+    pub(crate) fn vips_on_lo(&self, hosts: &[&str], vips: &[&str]) -> Verdict {
         let mut commands = String::new();
         for vip in vips {
             let _ = match vip.contains(':') {
@@ -215,7 +221,7 @@ impl Lab {
     ///
     /// # Errors
     /// What `ip` said.
-    pub fn dr_real_servers(&self, vips: &[&str]) -> Verdict {
+    pub(crate) fn dr_real_servers(&self, vips: &[&str]) -> Verdict {
         self.vips_on_lo(&["rs1", "rs2", "rs3", "sorry"], vips)
     }
 
@@ -223,7 +229,7 @@ impl Lab {
     ///
     /// # Errors
     /// What `ip` or `modprobe` said.
-    pub fn tun_real_servers(&self, vips: &[&str]) -> Verdict {
+    pub(crate) fn tun_real_servers(&self, vips: &[&str]) -> Verdict {
         self.vips_on_lo(&REAL_SERVERS, vips)?;
         judge::modprobe(&["ipip", "ip6_tunnel"])?;
         for name in REAL_SERVERS {
@@ -236,7 +242,7 @@ impl Lab {
     ///
     /// # Errors
     /// What `ip` said.
-    pub fn nat_real_servers(&self) -> Verdict {
+    pub(crate) fn nat_real_servers(&self) -> Verdict {
         for name in REAL_SERVERS {
             batch(Some(name), "route replace 0.0.0.0/0 via 10.3.0.11\nroute replace ::/0 via fd00:3::11\n")?;
         }
@@ -247,7 +253,7 @@ impl Lab {
     ///
     /// # Errors
     /// What `ip` said.
-    pub fn cut(&self, host: &str, interface: &str) -> Verdict {
+    pub(crate) fn cut(&self, host: &str, interface: &str) -> Verdict {
         batch(Some(SWITCH), &format!("link set {host}-{interface} down\n"))
     }
 
@@ -255,13 +261,13 @@ impl Lab {
     ///
     /// # Errors
     /// What `ip` said.
-    pub fn mend(&self, host: &str, interface: &str) -> Verdict {
+    pub(crate) fn mend(&self, host: &str, interface: &str) -> Verdict {
         batch(Some(SWITCH), &format!("link set {host}-{interface} up\n"))
     }
 }
 
 /// The front address of a standard host, e.g. `10.1.0.21` of rs1.
-pub fn front(host: &str) -> Option<[IpAddr; 2]> {
+pub(crate) fn front(host: &str) -> Option<[IpAddr; 2]> {
     let number = match host {
         "d1" => "11",
         "d2" => "12",
@@ -278,7 +284,7 @@ pub fn front(host: &str) -> Option<[IpAddr; 2]> {
 ///
 /// # Errors
 /// What `ip` said, with the lines.
-pub fn batch(host: Option<&str>, lines: &str) -> Verdict {
+pub(crate) fn batch(host: Option<&str>, lines: &str) -> Verdict {
     if lines.is_empty() {
         return Ok(());
     }

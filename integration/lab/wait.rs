@@ -15,7 +15,7 @@ const PART: u32 = 10;
 ///
 /// # Errors
 /// At the deadline: what was awaited, for how long, and what was seen last.
-pub fn wait_for<T>(
+pub(crate) fn wait_for<T>(
     what: &str,
     deadline: Duration,
     mut look: impl FnMut() -> Result<T, String>,
@@ -36,11 +36,11 @@ pub fn wait_for<T>(
 }
 
 /// Lets time pass: for paces and for what must *not* happen within a time, never instead of a condition.
-pub fn pause(time: Duration) {
+pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 
 /// Seconds, for deadlines.
-pub const fn seconds(n: u64) -> Duration {
+pub(crate) const fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }

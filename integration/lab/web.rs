@@ -20,7 +20,7 @@ const REQUEST_LIMIT: usize = 8192;
 
 /// A web server: `/` answers the host's name, `/health` what it was told to, `/src` the client's address.
 #[derive(Debug)]
-pub struct Web {
+pub(crate) struct Web {
     host: Host,
     port: u16,
     state: Arc<State>,
@@ -48,7 +48,7 @@ impl Web {
     ///
     /// # Errors
     /// When the port cannot be had.
-    pub fn start(host: &Host) -> Result<Web, String> {
+    pub(crate) fn start(host: &Host) -> Result<Web, String> {
         Web::start_at(host, 80)
     }
 
@@ -56,7 +56,7 @@ impl Web {
     ///
     /// # Errors
     /// When the port cannot be had.
-    pub fn start_at(host: &Host, port: u16) -> Result<Web, String> {
+    pub(crate) fn start_at(host: &Host, port: u16) -> Result<Web, String> {
         let state = Arc::new(State {
             name: host.name().to_owned(),
             health_status: AtomicU16::new(200),
@@ -71,22 +71,22 @@ impl Web {
     }
 
     /// `/health` answers with this status from now on.
-    pub fn set_health_status(&self, status: u16) {
+    pub(crate) fn set_health_status(&self, status: u16) {
         self.state.health_status.store(status, Ordering::SeqCst);
     }
 
     /// `/health` answers with this body from now on.
-    pub fn set_health_body(&self, body: &str) {
+    pub(crate) fn set_health_body(&self, body: &str) {
         *self.state.health_body.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = body.to_owned();
     }
 
     /// Accepts connections and says nothing on them, or talks again.
-    pub fn hang(&self, hanging: bool) {
+    pub(crate) fn hang(&self, hanging: bool) {
         self.state.hanging.store(hanging, Ordering::SeqCst);
     }
 
     /// Stops listening: the kernel answers new connections with RST.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some(running) = self.running.take() {
             // Shutting a listening socket down wakes whoever waits in accept.
             let _ = rustix::net::shutdown(running.listener.as_fd(), rustix::net::Shutdown::Read);
@@ -101,7 +101,7 @@ impl Web {
     ///
     /// # Errors
     /// When the port cannot be had.
-    pub fn resume(&mut self) -> Verdict {
+    pub(crate) fn resume(&mut self) -> Verdict {
         if self.running.is_some() {
             return Ok(());
         }
@@ -125,12 +125,12 @@ impl Web {
     }
 
     /// Requests answered so far, health checks apart.
-    pub fn served(&self) -> u64 {
+    pub(crate) fn served(&self) -> u64 {
         self.state.served.load(Ordering::SeqCst)
     }
 
     /// Health checks answered so far.
-    pub fn checked(&self) -> u64 {
+    pub(crate) fn checked(&self) -> u64 {
         self.state.checked.load(Ordering::SeqCst)
     }
 }

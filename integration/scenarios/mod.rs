@@ -73,7 +73,7 @@ use crate::lab::wait::seconds;
 use crate::lab::{Lab, Verdict};
 
 /// A story that a kernel and other programs judge.
-pub struct Scenario {
+pub(crate) struct Scenario {
     /// Its name, and its folder's with underscores.
     pub name: &'static str,
     /// What it shows, in one line.
@@ -92,7 +92,7 @@ pub struct Scenario {
 
 /// The clock a scenario runs by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Time {
+pub(crate) enum Time {
     /// Simulated time, in the lab's own kernel.
     Simulated,
     /// Real time, in Debian's: what measures time, races against it, wants modules, or is watched by people.
@@ -104,7 +104,7 @@ pub enum Time {
 }
 
 /// What runs, and where.
-pub enum Run {
+pub(crate) enum Run {
     /// In a guest of its own.
     Inside(fn(&mut Lab) -> Verdict),
     /// On the host, about the lab itself.
@@ -113,7 +113,7 @@ pub enum Run {
 
 impl Scenario {
     /// Wall-clock limit.
-    pub fn limit(&self) -> Duration {
+    pub(crate) fn limit(&self) -> Duration {
         seconds(if [soak::NAME, vrrp_soak::NAME].contains(&self.name) {
             soak::limit_s(self.limit_s)
         } else {
@@ -123,7 +123,7 @@ impl Scenario {
 }
 
 /// A job that tests the machinery that runs jobs.
-pub struct Probe {
+pub(crate) struct Probe {
     /// Its name, for `--inside`.
     pub name: &'static str,
     /// What the guest does.
@@ -131,10 +131,10 @@ pub struct Probe {
 }
 
 /// The name of the job that is nothing but a shell in the standard network.
-pub const SHELL: &str = "shell";
+pub(crate) const SHELL: &str = "shell";
 
 /// Jobs of the scenario `harness-itself`, and processes that scenarios start.
-pub const PROBES: [&[Probe]; 2] = [harness_itself::PROBES, guardian::PROBES];
+pub(crate) const PROBES: [&[Probe]; 2] = [harness_itself::PROBES, guardian::PROBES];
 
 /// An ordinary scenario.
 const fn scenario(
@@ -165,7 +165,7 @@ const fn both(scenario: Scenario) -> Scenario {
 }
 
 /// All scenarios, in the order they run.
-pub const SCENARIOS: &[Scenario] = &[
+pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "harness-itself",
         about: "exit status and output come back; a hang and a dead kernel are seen; nothing stays behind",

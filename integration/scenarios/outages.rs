@@ -30,7 +30,7 @@ const LIMIT: u64 = 90;
 mod files;
 mod list;
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let mut net = Net::build(lab)?;
     let mut rows = Vec::new();
     for outage in list::all() {

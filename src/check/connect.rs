@@ -27,7 +27,7 @@ const FIRST_EPHEMERAL_PORT: u16 = 32768;
 /// # Errors
 /// [`Verdict::Fail`](super::outcome::Verdict::Fail) in phase `Connect` when the real server or the network
 /// refused or kept silent; `Unverified` in phase `Socket` or `Connect` when this host could not try.
-pub async fn connect(target: &Target) -> Result<TcpStream, Outcome> {
+pub(crate) async fn connect(target: &Target) -> Result<TcpStream, Outcome> {
     reach(open(target)?, target).await.map_err(|failed| failed.outcome)
 }
 
@@ -78,7 +78,7 @@ pub(super) fn in_words(d: Duration) -> String {
 
 /// The address that the kernel would choose for a check without `bindto`, by its route and interface; None where it has
 /// no route, which the check will say. Nothing is sent: it is a connected UDP socket's.
-pub fn kernels_source(target: &Target) -> Option<IpAddr> {
+pub(crate) fn kernels_source(target: &Target) -> Option<IpAddr> {
     let socket = open_as(target, Type::DGRAM, Protocol::UDP).ok()?;
     socket.connect(&target.address.into()).ok()?;
     socket.local_addr().ok()?.as_socket().map(|address| address.ip())

@@ -30,7 +30,6 @@ pub(super) enum Meaning {
     AsRouted(&'static str, Cow<'static, str>),
 }
 
-/// The table.
 pub(super) fn meaning(when: When, error: &io::Error) -> Meaning {
     let Some(errno) = error.raw_os_error() else {
         return Meaning::CannotAsk(format!("{error}, on this host").into());

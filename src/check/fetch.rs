@@ -19,8 +19,7 @@ const LIMIT: u64 = 16 * 1024 * 1024;
 
 /// A page as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
-    /// HTTP status.
+pub(crate) struct Page {
     pub status: u16,
     /// Digest of the body, with its transfer encoding undone.
     pub digest: Digest,
@@ -73,7 +72,7 @@ impl Fetch {
 ///
 /// # Errors
 /// The outcome of a conversation that failed.
-pub async fn fetch(
+pub(crate) async fn fetch(
     target: &Target,
     version: HttpVersion,
     url: &Url,

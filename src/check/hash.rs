@@ -6,7 +6,6 @@ use sha2::Digest as _;
 
 use super::digest::Digest;
 
-/// Which digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DigestKind {
     /// MD5, as keepalived.
@@ -17,8 +16,7 @@ pub enum DigestKind {
 
 /// A digest in the making.
 #[derive(Clone, Debug)]
-pub enum Hasher {
-    /// Of MD5.
+pub(crate) enum Hasher {
     Md5(md5::Md5),
     /// Of SHA-256.
     Sha256(sha2::Sha256),
@@ -26,7 +24,7 @@ pub enum Hasher {
 
 impl Hasher {
     /// Begins a digest of no bytes yet.
-    pub fn new(kind: DigestKind) -> Hasher {
+    pub(crate) fn new(kind: DigestKind) -> Hasher {
         match kind {
             DigestKind::Md5 => Hasher::Md5(md5::Md5::new()),
             DigestKind::Sha256 => Hasher::Sha256(sha2::Sha256::new()),
@@ -34,7 +32,7 @@ impl Hasher {
     }
 
     /// Takes in the next bytes.
-    pub fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         match self {
             Hasher::Md5(h) => h.update(bytes),
             Hasher::Sha256(h) => h.update(bytes),
@@ -42,7 +40,7 @@ impl Hasher {
     }
 
     /// The digest of all bytes taken in.
-    pub fn finish(self) -> Digest {
+    pub(crate) fn finish(self) -> Digest {
         match self {
             Hasher::Md5(h) => Digest::Md5(h.finalize().into()),
             Hasher::Sha256(h) => Digest::Sha256(h.finalize().into()),
@@ -60,6 +58,7 @@ impl Digest {
     }
 
     /// The digest of `bytes`.
+    #[cfg(test)]
     pub fn of(kind: DigestKind, bytes: &[u8]) -> Digest {
         let mut hasher = Hasher::new(kind);
         hasher.update(bytes);

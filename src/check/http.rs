@@ -45,7 +45,6 @@ pub struct HttpQuestion {
     pub urls: Vec<Url>,
 }
 
-/// keepalived `http_protocol`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum HttpVersion {
     /// `1.0`.
@@ -101,7 +100,7 @@ const KEPT: usize = 80;
 ///
 /// Each URL may take `connect_timeout` for its connection and as long again for everything after.
 /// [`Outcome::took`] is the caller's to fill; `begun` is when the probe begins.
-pub async fn run(target: &Target, question: &HttpQuestion, begun: Moment) -> Outcome {
+pub(crate) async fn run(target: &Target, question: &HttpQuestion, begun: Moment) -> Outcome {
     let mut last = Outcome::unverified(Phase::Socket, "no url to ask");
     let mut soonest: Option<Box<Certificate>> = None;
     for url in &question.urls {
@@ -393,7 +392,7 @@ fn host_of(address: SocketAddr) -> String {
 }
 
 /// Whether a Host header can carry this.
-pub fn is_host(host: &str) -> bool {
+pub(crate) fn is_host(host: &str) -> bool {
     header::HeaderValue::from_bytes(host.as_bytes()).is_ok()
 }
 
@@ -401,7 +400,7 @@ pub fn is_host(host: &str) -> bool {
 ///
 /// # Errors
 /// When it can be no path, in the operator's words.
-pub fn path_on_the_wire(path: &str) -> Result<String, String> {
+pub(crate) fn path_on_the_wire(path: &str) -> Result<String, String> {
     request_target(path).map(|target| target.to_string())
 }
 

@@ -5,23 +5,23 @@
 //! machine that turns outcomes into health, [`connect`] the socket every conversation begins with. This layer
 //! refuses to know virtual servers and pools: who cares about a verdict is the director's business.
 
-pub mod connect;
-pub mod digest;
+pub(crate) mod connect;
+pub(crate) mod digest;
 mod errno;
-pub mod fetch;
-pub mod hash;
-pub mod http;
-pub mod outcome;
-pub mod path;
-pub mod pattern;
-pub mod schedule;
+pub(crate) mod fetch;
+pub(crate) mod hash;
+pub(crate) mod http;
+pub(crate) mod outcome;
+pub(crate) mod path;
+pub(crate) mod pattern;
+pub(crate) mod schedule;
 #[cfg(test)]
 mod scripted;
-pub mod source;
-pub mod spec;
+pub(crate) mod source;
+pub(crate) mod spec;
 mod tap;
-pub mod tcp;
-pub mod tls;
+pub(crate) mod tcp;
+pub(crate) mod tls;
 
 use std::net::IpAddr;
 
@@ -37,7 +37,12 @@ use crate::time::Moment;
 ///
 /// Ends within twice the target's `connect_timeout` (per URL for HTTP). Nothing is spawned: dropping the
 /// future closes the socket and ends the probe.
-pub async fn run(spec: &CheckerSpec, lane: Option<&Lane>, source: Option<IpAddr>, begun: Moment) -> Outcome {
+pub(crate) async fn run(
+    spec: &CheckerSpec,
+    lane: Option<&Lane>,
+    source: Option<IpAddr>,
+    begun: Moment,
+) -> Outcome {
     let bound = source.map(|ip| spec.target.bound_to(ip));
     let target = bound.as_ref().unwrap_or(&spec.target);
     match &spec.question {

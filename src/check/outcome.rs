@@ -59,7 +59,6 @@ impl Certificate {
 /// What is to be said of the time a certificate has left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CertificateTime {
-    /// Nothing.
     #[default]
     Enough,
     /// It must be renewed: less than two weeks.
@@ -86,7 +85,6 @@ pub enum Verdict {
 pub enum Phase {
     /// Opening and binding the socket.
     Socket,
-    /// Connecting.
     Connect,
     /// Agreeing on TLS.
     Handshake,

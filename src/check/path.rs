@@ -23,7 +23,7 @@ const FIRST_PORT: u16 = 10_240;
 const PORTS: u16 = 11_264;
 /// From one probe to the next: the kernel's table remembers for a minute where a connection from a port went, and no
 /// port may come again before.
-pub const PACE: Duration = Duration::from_millis(6);
+pub(crate) const PACE: Duration = Duration::from_millis(6);
 /// Hops of a probe to a neighbour: enough for a real server that passes it on to a container of its own, and few
 /// when one passes it back.
 const HOPS: u32 = 8;
@@ -69,7 +69,7 @@ impl Lane {
 }
 
 /// Asks once. Ends within the target's `connect_timeout`.
-pub async fn run(target: &Target, question: &PathQuestion, lane: &Lane) -> Outcome {
+pub(crate) async fn run(target: &Target, question: &PathQuestion, lane: &Lane) -> Outcome {
     let [first, second] = lane.ports();
     let outcome = ask(target, question, lane, first).await;
     if outcome.verdict == Verdict::Unverified && outcome.errno == Some(libc::EADDRINUSE) {

@@ -15,7 +15,7 @@ use pcre2_sys as pcre2;
 use serde::{Serialize, Serializer};
 
 /// keepalived's `regex_options`, and PCRE2's bits for them.
-pub const OPTIONS: &[(&str, u32)] = &[
+pub(crate) const OPTIONS: &[(&str, u32)] = &[
     ("allow_empty_class", pcre2::PCRE2_ALLOW_EMPTY_CLASS),
     ("alt_bsux", pcre2::PCRE2_ALT_BSUX),
     ("alt_circumflex", pcre2::PCRE2_ALT_CIRCUMFLEX),

@@ -47,7 +47,7 @@ impl Health {
 
 /// Runs in a row that ended alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempt {
+pub(crate) struct Attempt {
     /// How the last of them ended.
     pub outcome: Outcome,
     /// When the first of them ended.
@@ -60,11 +60,11 @@ pub struct Attempt {
 
 /// When within its interval a checker is due, on the machine's clock: a fraction of the interval, of 2^32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Turn(u32);
+pub(crate) struct Turn(u32);
 
 impl Turn {
     /// The turn of the `n`th checker: multiples of the golden ratio, of which any in a row are spread evenly.
-    pub fn nth(n: u64) -> Turn {
+    pub(crate) fn nth(n: u64) -> Turn {
         let scaled = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         Turn(u32::try_from(scaled).unwrap_or_default())
     }
@@ -89,12 +89,11 @@ enum Activity {
 
 /// One checker's schedule and history; its timing is the caller's, where the specification stands.
 #[derive(Clone, Debug)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     health: Health,
     /// Since when `health` says up, or down, or nothing.
     since: Instant,
     activity: Activity,
-    /// Oldest first.
     attempts: Vec<Attempt>,
     /// [`NEVER`] while runs can be made; thousands of these are kept, and an Option is twice as large.
     unverified_since: Instant,
@@ -106,7 +105,7 @@ const NEVER: Instant = Instant::from_nanos(u64::MAX);
 impl Schedule {
     /// A checker that begins now with nothing known; its first run comes after a random part of `warmup`, or of
     /// min(interval, 1 s).
-    pub fn new(timing: &Timing, rng: &mut fastrand::Rng, now: Instant) -> Schedule {
+    pub(crate) fn new(timing: &Timing, rng: &mut fastrand::Rng, now: Instant) -> Schedule {
         let longest = timing.warmup.unwrap_or_else(|| timing.interval.min(SPREAD));
         let longest = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
         let delay = Duration::from_nanos(rng.u64(0..=longest));
@@ -121,13 +120,13 @@ impl Schedule {
     }
 
     /// Begins with a verdict known from before a restart or a change of the specification: down.
-    pub fn know_down(&mut self, now: Instant, last: Outcome) {
+    pub(crate) fn know_down(&mut self, now: Instant, last: Outcome) {
         self.health = Health::Down;
         self.remember(now, last);
     }
 
     /// Begins with a verdict known from before a change of the specification: up, so that `retry` counts.
-    pub fn know_up(&mut self, now: Instant, last: Outcome) {
+    pub(crate) fn know_up(&mut self, now: Instant, last: Outcome) {
         self.health = Health::Up;
         self.remember(now, last);
     }
@@ -149,7 +148,7 @@ impl Schedule {
     }
 
     /// When the next run is due; None while one is under way.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.activity {
             Activity::Waiting { until } => Some(until),
             Activity::Running { .. } => None,
@@ -157,19 +156,19 @@ impl Schedule {
     }
 
     /// Puts the next run off, or forward; does nothing while one is under way.
-    pub fn wait_until(&mut self, until: Instant) {
+    pub(crate) fn wait_until(&mut self, until: Instant) {
         if let Activity::Waiting { until: before } = &mut self.activity {
             *before = until;
         }
     }
 
     /// Marks a run as begun.
-    pub fn begin(&mut self, run: RunId) {
+    pub(crate) fn begin(&mut self, run: RunId) {
         self.activity = Activity::Running { run };
     }
 
     /// The run under way, if any.
-    pub fn running(&self) -> Option<RunId> {
+    pub(crate) fn running(&self) -> Option<RunId> {
         match self.activity {
             Activity::Waiting { .. } => None,
             Activity::Running { run } => Some(run),
@@ -177,7 +176,7 @@ impl Schedule {
     }
 
     /// Takes the outcome of a run; false when it is not the run under way (stale, ignored).
-    pub fn finish(
+    pub(crate) fn finish(
         &mut self,
         timing: &Timing,
         turn: Turn,
@@ -215,7 +214,7 @@ impl Schedule {
     }
 
     /// Whether a failure now would be the one that takes the server down, or keep it down.
-    pub fn decides(&self, timing: &Timing) -> bool {
+    pub(crate) fn decides(&self, timing: &Timing) -> bool {
         let failures = match self.health {
             Health::Up => 0,
             Health::Failing(n) => n,
@@ -225,38 +224,33 @@ impl Schedule {
     }
 
     /// What the runs so far say.
-    pub fn health(&self) -> Health {
+    pub(crate) fn health(&self) -> Health {
         self.health
     }
 
-    /// Since when the health says up, down, or nothing.
-    pub fn since(&self) -> Instant {
-        self.since
-    }
-
     /// How the last run ended.
-    pub fn last(&self) -> Option<&Outcome> {
+    pub(crate) fn last(&self) -> Option<&Outcome> {
         self.attempts.last().map(|a| &a.outcome)
     }
 
     /// When the last run passed, if the last one did.
-    pub fn passed_at(&self) -> Option<Instant> {
+    pub(crate) fn passed_at(&self) -> Option<Instant> {
         let last = self.attempts.last()?;
         (last.outcome.verdict == Verdict::Pass).then_some(last.until)
     }
 
     /// The last attempts, oldest first.
-    pub fn attempts(&self) -> impl Iterator<Item = &Attempt> {
+    pub(crate) fn attempts(&self) -> impl Iterator<Item = &Attempt> {
         self.attempts.iter()
     }
 
     /// Since when runs could not be made, for a reason of this host.
-    pub fn unverified_since(&self) -> Option<Instant> {
+    pub(crate) fn unverified_since(&self) -> Option<Instant> {
         Some(self.unverified_since).filter(|since| *since != NEVER)
     }
 
     /// Whether runs could not be made for so long that the verdict that is held may well be wrong.
-    pub fn is_stale(&self, timing: &Timing, now: Instant) -> bool {
+    pub(crate) fn is_stale(&self, timing: &Timing, now: Instant) -> bool {
         let limit = timing.interval.saturating_mul(STALE_AFTER);
         self.unverified_since().is_some_and(|since| now.since(since) >= limit)
     }
@@ -437,7 +431,7 @@ mod tests {
             (6, Verdict::Fail, 5),
         ] {
             run_at(&mut s, t, verdict);
-            assert_eq!(s.since(), at(since), "after {verdict:?} at {t}");
+            assert_eq!(s.since, at(since), "after {verdict:?} at {t}");
         }
     }
 

@@ -11,12 +11,11 @@ use super::spec::Target;
 
 /// What a server does next on a connection. After the last step it closes.
 #[derive(Clone, Debug)]
-pub enum Step {
+pub(super) enum Step {
     /// Reads a request to the end of its header.
     Request,
     /// Reads whatever comes first.
     Some,
-    /// Says this.
     Say(Vec<u8>),
     /// Keeps silent for a time.
     Wait(Duration),
@@ -31,16 +30,15 @@ pub enum Step {
 }
 
 /// What a server notes when its client reset the connection.
-pub const RESET: &str = "[reset]";
+pub(super) const RESET: &str = "[reset]";
 
-/// Says `text`.
-pub fn say(text: impl Into<Vec<u8>>) -> Step {
+pub(super) fn say(text: impl Into<Vec<u8>>) -> Step {
     Step::Say(text.into())
 }
 
 /// Plays `script` on `stream` and returns what it read. A client that goes away ends the play; one that goes
 /// by reset leaves [`RESET`] behind.
-pub async fn play<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, script: &[Step]) -> String {
+pub(super) async fn play<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, script: &[Step]) -> String {
     let mut heard = Vec::new();
     for step in script {
         let result = match step {
@@ -90,7 +88,7 @@ pub async fn play<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, script: &[S
 }
 
 /// Listens on loopback, plays one script per connection, and returns in the end what each connection said.
-pub async fn serve(scripts: Vec<Vec<Step>>) -> (SocketAddr, JoinHandle<Vec<String>>) {
+pub(super) async fn serve(scripts: Vec<Vec<Step>>) -> (SocketAddr, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = tokio::spawn(async move {
@@ -108,6 +106,6 @@ pub async fn serve(scripts: Vec<Vec<Step>>) -> (SocketAddr, JoinHandle<Vec<Strin
 }
 
 /// A target with nothing special, and more time than a busy machine needs.
-pub fn target(address: SocketAddr) -> Target {
+pub(super) fn target(address: SocketAddr) -> Target {
     Target { address, source: None, connect_timeout: Duration::from_secs(10) }
 }

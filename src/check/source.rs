@@ -52,7 +52,7 @@ impl Sources {
 }
 
 /// How little two addresses of one family have in common: smaller when more leading bits are the same.
-pub fn distance(one: IpAddr, other: IpAddr) -> u128 {
+pub(crate) fn distance(one: IpAddr, other: IpAddr) -> u128 {
     let bits = |ip: IpAddr| match ip {
         IpAddr::V4(ip) => u128::from(u32::from(ip)) << 96,
         IpAddr::V6(ip) => u128::from(ip),

@@ -51,7 +51,6 @@ pub struct Target {
 /// From where to ask (keepalived `bindto`, `bind_port`, `bind_if`, `fwmark`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Source {
-    /// Source address.
     pub address: Option<IpAddr>,
     /// Source port, 1-65535.
     pub port: Option<u16>,

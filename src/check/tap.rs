@@ -17,9 +17,7 @@ const FIRST: usize = 80;
 /// What passed through a [`Tap`].
 #[derive(Debug)]
 pub(super) struct Seen {
-    /// Bytes written.
     pub written: u64,
-    /// Bytes read.
     pub read: u64,
     /// The first bytes read, at most `limit`.
     pub first: Vec<u8>,

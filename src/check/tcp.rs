@@ -8,7 +8,7 @@ use super::outcome::Outcome;
 use super::spec::Target;
 
 /// Connects once. Ends within the target's `connect_timeout`; [`Outcome::took`] is the caller's to fill.
-pub async fn run(target: &Target) -> Outcome {
+pub(crate) async fn run(target: &Target) -> Outcome {
     match connect(target).await {
         Ok(_stream) => Outcome::pass("connected"),
         Err(outcome) => outcome,

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{ConfigArguments, keywords, print, render};
-use crate::config::{self, Config, Loaded, Strictness, VirtualServerId};
+use crate::config::{self, Config, Loaded, VirtualServerId};
 use crate::daemon::rights::Rights;
 use crate::daemon::startup::Exit;
 use crate::daemon::traps;
@@ -88,20 +88,15 @@ pub(super) fn pathless(config: &Config) -> Option<String> {
 
 /// What `lvsd check` prints, and its exit status: 0 when the configuration can be run, 78 when not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
+pub(crate) struct Report {
     /// The diagnostics and the verdict.
     pub text: String,
     /// Exit status.
     pub exit: Exit,
 }
 
-/// Checks a configuration file.
-pub fn check(path: &Path) -> Report {
-    report(path, &config::load(path, Strictness::Strict), false)
-}
-
 /// The report on a configuration that was read.
-pub fn report(path: &Path, loaded: &Loaded, denies_warnings: bool) -> Report {
+pub(crate) fn report(path: &Path, loaded: &Loaded, denies_warnings: bool) -> Report {
     let mut text = render::render(&loaded.diagnostics, &loaded.sources);
     let is_denied = denies_warnings && loaded.diagnostics.warnings() > 0;
     text.push_str(&verdict(path, loaded, is_denied));
@@ -125,7 +120,13 @@ struct Verdict {
 }
 
 /// The report for programs.
-pub fn json(path: &Path, loaded: &Loaded, exit: Exit, this_host: Vec<String>, hints: Vec<String>) -> String {
+pub(crate) fn json(
+    path: &Path,
+    loaded: &Loaded,
+    exit: Exit,
+    this_host: Vec<String>,
+    hints: Vec<String>,
+) -> String {
     let verdict = Verdict {
         file: path.display().to_string(),
         can_be_run: exit == Exit::Ok,

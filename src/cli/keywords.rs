@@ -21,7 +21,7 @@ fn stance(stance: Stance) -> (&'static str, Option<&'static str>) {
 }
 
 /// The listing for people.
-pub fn table() -> String {
+pub(crate) fn table() -> String {
     let listing = root::listing();
     let mut table = Table::default();
     table.row(["KEEPALIVED.CONF", "YAML", "STANCE", "MEANING"]);
@@ -71,7 +71,7 @@ struct Row {
 }
 
 /// The listing for programs.
-pub fn json() -> String {
+pub(crate) fn json() -> String {
     let row = |k: Listed| {
         let (stance, why) = stance(k.stance);
         Row {

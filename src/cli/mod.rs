@@ -1,20 +1,20 @@
 //! The commands: arguments in, text and an exit status out. One file a command.
 
-pub mod check;
+pub(crate) mod check;
 mod doctor;
 mod genhash;
 mod handover;
-pub mod keywords;
+pub(crate) mod keywords;
 mod order;
 mod plan;
 mod real_server;
 mod reload;
-pub mod render;
+pub(crate) mod render;
 mod router_status;
-pub mod run;
-pub mod schema;
+pub(crate) mod run;
+pub(crate) mod schema;
 mod socket;
-pub mod status;
+pub(crate) mod status;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -22,6 +22,7 @@ mod why;
 
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
@@ -41,7 +42,7 @@ use crate::text;
     subcommand_negates_reqs = true,
     arg_required_else_help = true
 )]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Print the number of a signal by the name keepalived gives it: STOP, RELOAD, DATA, STATS, STATS_CLEAR, JSON, TDATA
     #[arg(long, value_name = "NAME", required = true)]
     signum: Option<SignalName>,
@@ -117,13 +118,18 @@ impl ConfigArguments {
     }
 }
 
-/// Runs the command the arguments name; the process's exit status. What was not written whole was not done well.
-pub fn main() -> Exit {
-    let exit = obey();
-    if IS_INCOMPLETE.load(Ordering::Relaxed) { Exit::Output } else { exit }
+/// Runs the command that the arguments name and returns the process's exit status.
+pub fn main() -> ExitCode {
+    // The panic's message has been written; a service manager gets a status it can tell from a signal's.
+    let mut exit = std::panic::catch_unwind(run_command).unwrap_or(Exit::Bug);
+    if exit != Exit::Bug && IS_INCOMPLETE.load(Ordering::Relaxed) {
+        exit = Exit::Output;
+    }
+    crate::daemon::log::flush();
+    ExitCode::from(exit as u8)
 }
 
-fn obey() -> Exit {
+fn run_command() -> Exit {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

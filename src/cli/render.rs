@@ -15,7 +15,7 @@ use crate::text;
 
 /// A diagnostic for programs; a problem of a file as a whole has no place.
 #[derive(Serialize)]
-pub struct Listed {
+pub(crate) struct Listed {
     #[serde(flatten)]
     place: Option<Place>,
     class: &'static str,
@@ -40,7 +40,7 @@ struct Place {
 }
 
 /// A diagnostic for programs.
-pub fn listed(diagnostic: &Diagnostic, sources: &Sources) -> Listed {
+pub(crate) fn listed(diagnostic: &Diagnostic, sources: &Sources) -> Listed {
     let place = |span: Span| {
         let at = sources.position(span);
         Place { file: sources.path(span.file).display().to_string(), line: at.line, column: at.column }
@@ -66,7 +66,7 @@ const MAX_SHOWN: usize = 4096;
 const MAX_LISTED: usize = 20;
 
 /// The first diagnostics, in their order, then how many more there are.
-pub fn render(diagnostics: &Diagnostics, sources: &Sources) -> String {
+pub(crate) fn render(diagnostics: &Diagnostics, sources: &Sources) -> String {
     let mut out = String::new();
     let mut room = [MAX_LISTED; 2];
     let mut shown = [0; 2];
@@ -93,7 +93,7 @@ pub fn render(diagnostics: &Diagnostics, sources: &Sources) -> String {
 }
 
 /// One diagnostic, without a line end behind it.
-pub fn one(diagnostic: &Diagnostic, sources: &Sources) -> String {
+pub(crate) fn one(diagnostic: &Diagnostic, sources: &Sources) -> String {
     let level = match diagnostic.class {
         Class::Error => Level::ERROR,
         Class::Warning => Level::WARNING,

@@ -14,12 +14,12 @@ use crate::syntax::keyword::{Listed, Shape, Stance};
 const FORWARDING: &str = "forwarding";
 
 /// The schema as text.
-pub fn text() -> String {
+pub(crate) fn text() -> String {
     super::json(&schema())
 }
 
 /// The schema.
-pub fn schema() -> Value {
+pub(crate) fn schema() -> Value {
     let mut tables: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     // Blocks YAML has no word of are none of its tables.
     for keyword in root::listing().into_iter().filter(|k| !k.yaml.is_empty()) {

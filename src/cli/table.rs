@@ -6,18 +6,18 @@ use crate::text;
 
 /// Rows of cells; a row of one cell is a line of its own and widens nothing.
 #[derive(Default)]
-pub struct Table {
+pub(super) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// Appends a row; cells may quote strangers.
-    pub fn row<const N: usize>(&mut self, cells: [impl AsRef<str>; N]) {
+    pub(super) fn row<const N: usize>(&mut self, cells: [impl AsRef<str>; N]) {
         self.rows.push(cells.into_iter().map(|cell| text::line(cell.as_ref()).into_owned()).collect());
     }
 
     /// The text, without blanks at the ends of lines.
-    pub fn render(&self) -> String {
+    pub(super) fn render(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             let cells = self.rows.iter().filter(|row| row.len() > 1).filter_map(|row| row.get(column));

@@ -12,7 +12,7 @@ use super::types::{Config, RealServer, VirtualServer};
 use crate::vrrp::settings::{InstanceSettings, Settings};
 
 /// Names shown of what would go.
-pub const SHOWN: usize = 5;
+pub(crate) const SHOWN: usize = 5;
 
 /// One thing that is added (no `before`), removed (no `after`) or set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,18 +31,15 @@ pub struct Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Noun {
-    /// `virtual_server`.
     VirtualServer,
-    /// `real_server`.
     RealServer,
-    /// `vrrp_instance`.
     VirtualRouter,
     /// `global_defs`, sync groups, scripts, static addresses and so on.
     Setting,
 }
 
 /// All differences, in the order of the new configuration; what is gone comes last.
-pub fn changes(before: &Config, after: &Config) -> Vec<Change> {
+pub(crate) fn changes(before: &Config, after: &Config) -> Vec<Change> {
     let mut all = Vec::new();
     let old: BTreeMap<_, _> = before.virtual_servers.iter().map(|s| (s.id, s)).collect();
     let new: BTreeMap<_, _> = after.virtual_servers.iter().map(|s| (s.id, s)).collect();
@@ -133,7 +130,7 @@ fn set_apart(before: Option<String>, after: Option<String>) -> (Option<String>, 
 }
 
 /// `1 virtual server added, 2 real servers removed`; `nothing changed` without any.
-pub fn summary(changes: &[Change]) -> String {
+pub(crate) fn summary(changes: &[Change]) -> String {
     let mut parts = Vec::new();
     for (noun, one, many) in [
         (Noun::VirtualServer, "virtual server", "virtual servers"),
@@ -163,7 +160,7 @@ pub fn summary(changes: &[Change]) -> String {
 /// So much of what is in force is missing in a new configuration that it is more likely torn, empty or the wrong file
 /// than meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Removal {
+pub(crate) struct Removal {
     noun: &'static str,
     in_force: usize,
     left: usize,
@@ -174,7 +171,7 @@ pub struct Removal {
 
 /// What an unattended reload must not remove: the last one of its kind, or so much that less than half of the number
 /// in force is left. What is replaced by as many others is no removal.
-pub fn removals(in_force: &Config, new: &Config) -> Vec<Removal> {
+pub(crate) fn removals(in_force: &Config, new: &Config) -> Vec<Removal> {
     fn of<K: Ord + ToString>(
         noun: &'static str,
         in_force: Vec<K>,

@@ -19,24 +19,21 @@ use super::tls::{TlsOptions, TlsReader};
 use super::types::Checker;
 use super::url::{self, UrlOptions};
 
-pub mod form;
-pub mod not_yet;
+pub(crate) mod form;
+pub(crate) mod not_yet;
 
 /// Which checker a block is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CheckerKind {
-    /// TCP_CHECK.
+pub(crate) enum CheckerKind {
     #[default]
     Tcp,
-    /// HTTP_GET.
     Http,
-    /// SSL_GET.
     Ssl,
 }
 
 /// A checker as it was written.
 #[derive(Clone, Debug, Default)]
-pub struct CheckerOptions {
+pub(crate) struct CheckerOptions {
     kind: CheckerKind,
     span: Span,
     timing: TimingOptions,
@@ -65,7 +62,7 @@ impl HasTiming for CheckerOptions {
 }
 
 /// Keywords of TCP_CHECK.
-pub const TCP_CHECK: Table<CheckerOptions> = Table::of("TCP_CHECK", "a check of type tcp", &[
+pub(crate) const TCP_CHECK: Table<CheckerOptions> = Table::of("TCP_CHECK", "a check of type tcp", &[
         CONNECTION,
         CheckerOptions::TIMING,
         form::ANY,
@@ -75,7 +72,7 @@ pub const TCP_CHECK: Table<CheckerOptions> = Table::of("TCP_CHECK", "a check of 
     ]);
 
 /// Keywords of HTTP_GET.
-pub const HTTP_GET: Table<CheckerOptions> = Table::of(
+pub(crate) const HTTP_GET: Table<CheckerOptions> = Table::of(
     "HTTP_GET",
     "a check of type http",
     &[
@@ -103,7 +100,7 @@ pub const HTTP_GET: Table<CheckerOptions> = Table::of(
 );
 
 /// Keywords of SSL_GET.
-pub const SSL_GET: Table<CheckerOptions> = Table::of(
+pub(crate) const SSL_GET: Table<CheckerOptions> = Table::of(
     "SSL_GET",
     "a check of type https",
     &[
@@ -247,7 +244,7 @@ const fn port(slot: fn(&mut CheckerOptions) -> &mut Slot<u32>) -> Kind<CheckerOp
 }
 
 /// Reads a checker's block.
-pub fn read(kind: CheckerKind, node: &Node, reader: &mut Reader<'_>) -> CheckerOptions {
+pub(crate) fn read(kind: CheckerKind, node: &Node, reader: &mut Reader<'_>) -> CheckerOptions {
     let mut options = CheckerOptions { kind, span: node.keyword.span, ..CheckerOptions::default() };
     let table = match kind {
         CheckerKind::Tcp => &TCP_CHECK,
@@ -278,7 +275,7 @@ fn http_protocol(options: &mut CheckerOptions, node: &Node, reader: &mut Reader<
 }
 
 /// What a checker inherits.
-pub struct Inherited<'a> {
+pub(crate) struct Inherited<'a> {
     /// The real server's address; its port is where traffic arrives when connect_port says nothing.
     pub address: SocketAddr,
     /// Options of the real server over those of the virtual server.
@@ -287,14 +284,13 @@ pub struct Inherited<'a> {
     pub virtualhost: Slot<String>,
     /// Who makes TLS clients.
     pub tls: &'a TlsReader<'a>,
-    /// `checker_log_all_failures`.
     pub log_all_failures: bool,
     /// What nobody wrote.
     pub defaults: &'a Defaults,
 }
 
 /// The specification of a checker, all options and defaults applied. None after saying what is wrong.
-pub fn resolve(
+pub(crate) fn resolve(
     options: &CheckerOptions,
     from: &Inherited<'_>,
     timings: &mut Timings,

@@ -7,7 +7,7 @@ use crate::ipvs::types::{Forwarding, Protocol};
 
 /// Whose defaults apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
+pub(crate) enum Dialect {
     /// keepalived's: what keepalived.conf means, and YAML that says so.
     Keepalived,
     /// lvsd's own: YAML's.
@@ -16,49 +16,39 @@ pub enum Dialect {
 
 /// The defaults of a dialect.
 #[derive(Clone, Debug)]
-pub struct Defaults {
-    /// `protocol`.
+pub(crate) struct Defaults {
     pub protocol: Protocol,
-    /// `lb_algo`.
     pub scheduler: Option<Scheduler>,
     /// `lb_kind`; None: it must be written.
     pub forwarding: Option<Forwarding>,
-    /// `weight`.
     pub weight: u32,
     /// `persistence_timeout` where persistence is on without a time, in seconds.
     pub persistence_timeout: u32,
-    /// `delay_loop`.
     pub interval: Duration,
-    /// `connect_timeout`.
     pub connect_timeout: Duration,
-    /// `retry`.
     pub retry: u32,
     /// `delay_before_retry` of HTTP_GET.
     pub http_delay_before_retry: Duration,
     /// `delay_before_retry` of the other checkers.
     pub delay_before_retry: Duration,
-    /// `rise`.
     pub rise: u32,
     /// `confirm`, where `delay_before_retry` is not written.
     pub confirm: Option<Duration>,
     /// `alpha`, in YAML `check_before_add`.
     pub alpha: bool,
-    /// `path_check`.
     pub path_check: bool,
-    /// `status_code`.
     pub status: (u16, u16),
     /// An instance of `state MASTER` without `priority` is the owner of its addresses.
     pub owner_by_state: bool,
     /// `check_unicast_src`, and the TTL of peers on the own link.
     pub checks_peers: bool,
-    /// `vrrp_forwarding_weight`.
     pub forwarding_weight: u8,
     /// Settings of the kernel, by name.
     pub sysctl: &'static [(&'static str, u32)],
 }
 
 /// The defaults of a dialect.
-pub fn defaults(dialect: Dialect) -> Defaults {
+pub(crate) fn defaults(dialect: Dialect) -> Defaults {
     let keepalived = Defaults {
         protocol: Protocol::Udp,
         scheduler: Scheduler::new("wlc"),

@@ -22,7 +22,7 @@ use super::{mail, vrrp, words};
 
 /// `global_defs` as it was written.
 #[derive(Clone, Debug, Default)]
-pub struct GlobalOptions {
+pub(crate) struct GlobalOptions {
     router_id: Slot<String>,
     timeouts: Slot<TimeoutOptions>,
     flush: Slot<bool>,
@@ -39,20 +39,18 @@ pub struct GlobalOptions {
     sysctl: BTreeMap<String, SysctlValue>,
     /// Scripts and FIFOs.
     pub notices: NoticeOptions,
-    /// Mails.
     pub mail: MailOptions,
     /// What is common to all virtual routers.
     pub vrrp: VrrpGlobal,
 }
 
 impl GlobalOptions {
-    /// `checker_log_all_failures`.
-    pub fn log_all_failures(&self) -> bool {
+    pub(crate) fn log_all_failures(&self) -> bool {
         get(&self.log_all_failures).unwrap_or(false)
     }
 
     /// The settings, defaults applied.
-    pub fn resolve(
+    pub(crate) fn resolve(
         self,
         defaults: &Defaults,
         usual: &UserOptions,
@@ -95,7 +93,7 @@ impl GlobalOptions {
 }
 
 /// Keywords of `global_defs`.
-pub const GLOBAL_DEFS: Table<GlobalOptions> = Table::of(
+pub(crate) const GLOBAL_DEFS: Table<GlobalOptions> = Table::of(
     "global_defs",
     "global",
     &[
@@ -168,7 +166,7 @@ const SYNC: &str =
 const LONGEST_TIMEOUT: u32 = 2_678_400;
 
 /// Keywords of YAML's `ipvs`.
-pub const IPVS: Table<GlobalOptions> = Table::of("ipvs", "ipvs", &[IPVS_OWN]);
+pub(crate) const IPVS: Table<GlobalOptions> = Table::of("ipvs", "ipvs", &[IPVS_OWN]);
 
 const IPVS_OWN: &[Keyword<GlobalOptions>] = &[
     Keyword::new(
@@ -195,7 +193,7 @@ const IPVS_OWN: &[Keyword<GlobalOptions>] = &[
 ];
 
 /// Keywords of YAML's `ipvs: {timeouts: ...}`.
-pub const IPVS_TIMEOUTS: Table<GlobalOptions> = Table::of(
+pub(crate) const IPVS_TIMEOUTS: Table<GlobalOptions> = Table::of(
     "ipvs.timeouts",
     "ipvs.timeouts",
     &[&[
@@ -376,7 +374,7 @@ fn mark_base(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) 
 }
 
 /// Marks of the configuration that are lvsd's own: they are left alone, but somebody may have meant others.
-pub fn verify_marks(config: &Config, reader: &mut Reader<'_>) {
+pub(crate) fn verify_marks(config: &Config, reader: &mut Reader<'_>) {
     let base = config.global.mark_base;
     for server in &config.virtual_servers {
         let VirtualServerId::Fwmark { mark, .. } = server.id else { continue };

@@ -13,11 +13,11 @@ use crate::syntax::tree::{Node, Word};
 use crate::syntax::value;
 
 /// Most services all groups together may stand for.
-pub const MAX_SERVICES: usize = 65_536;
+pub(crate) const MAX_SERVICES: usize = 65_536;
 
 /// A group as it was written.
 #[derive(Clone, Debug, Default)]
-pub struct Group {
+pub(crate) struct Group {
     /// Its name, if it could be read.
     pub name: Option<Spanned<String>>,
     /// Its entries, at most [`MAX_SERVICES`] addresses.
@@ -28,14 +28,12 @@ pub struct Group {
 
 /// What one line of a group stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub(crate) enum Entry {
     /// Addresses from the first on, all with this port; 0 is every port.
     Addresses {
-        /// The first.
         first: IpAddr,
         /// How many, at least 1.
         count: u32,
-        /// Their port.
         port: u16,
     },
     /// A firewall mark, and the family, if written.
@@ -44,7 +42,7 @@ pub enum Entry {
 
 impl Entry {
     /// Number of services.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         match self {
             Entry::Addresses { count, .. } => *count as usize,
             Entry::Fwmark(..) => 1,
@@ -52,7 +50,7 @@ impl Entry {
     }
 
     /// The addresses, in order; none of a firewall mark.
-    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + use<> {
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> + use<> {
         let (first, count, port) = match *self {
             Entry::Addresses { first, count, port } => (first, count, port),
             Entry::Fwmark(..) => (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0, 0),
@@ -69,7 +67,7 @@ fn plus(ip: IpAddr, n: u32) -> IpAddr {
 }
 
 /// Keywords of YAML's `virtual_server_groups`.
-pub const GROUP: Table<Group> = Table::of(
+pub(crate) const GROUP: Table<Group> = Table::of(
     "virtual_server_group",
     "a group",
     &[&[
@@ -127,7 +125,7 @@ fn fwmarks(group: &mut Group, node: &Node, reader: &mut Reader<'_>) {
 }
 
 /// Reads `virtual_server_group NAME { ... }`.
-pub fn read(node: &Node, reader: &mut Reader<'_>) -> Group {
+pub(crate) fn read(node: &Node, reader: &mut Reader<'_>) -> Group {
     let mut group = Group::default();
     let errors = reader.diagnostics.errors();
     if reader.is_yaml() {

@@ -19,13 +19,13 @@ use crate::syntax::time_limited::TimeLimited;
 
 /// Longest time that file systems may take to answer while a configuration is read. A client of the control socket
 /// waits longer.
-pub const LIMIT: Duration = Duration::from_secs(6);
+pub(crate) const LIMIT: Duration = Duration::from_secs(6);
 /// Threads of this process that wait for a file system nobody waits for any more.
 static LEFT_BEHIND: AtomicUsize = AtomicUsize::new(0);
 
 /// See the module. Interfaces are asked for once.
 #[derive(Debug)]
-pub struct Here {
+pub(crate) struct Here {
     files: TimeLimited<OsFiles>,
     descriptor: Option<Descriptor>,
     links: OnceCell<Option<Links>>,
@@ -63,7 +63,7 @@ impl Here {
     }
 
     /// For a command that reads the configuration at `path` once.
-    pub fn once(path: &Path) -> Here {
+    pub(crate) fn once(path: &Path) -> Here {
         Here::with(Descriptor::of(path))
     }
 }

@@ -12,7 +12,7 @@ use super::types::VirtualServerId;
 use super::virtual_server::{Heading, VirtualServerOptions};
 
 /// Groups by name, names unique.
-pub fn named<'a>(groups: &'a [Group], reader: &mut Reader<'_>) -> BTreeMap<&'a str, &'a Group> {
+pub(crate) fn named<'a>(groups: &'a [Group], reader: &mut Reader<'_>) -> BTreeMap<&'a str, &'a Group> {
     let mut named: BTreeMap<&str, &Group> = BTreeMap::new();
     for group in groups {
         let Some(name) = &group.name else { continue };
@@ -29,7 +29,7 @@ pub fn named<'a>(groups: &'a [Group], reader: &mut Reader<'_>) -> BTreeMap<&'a s
 }
 
 /// The identities a virtual server has: one, or those of its group.
-pub fn identities(
+pub(crate) fn identities(
     options: &VirtualServerOptions,
     groups: &BTreeMap<&str, &Group>,
     defaults: &Defaults,

@@ -59,12 +59,12 @@ pub enum Strictness {
 
 /// Reads the configuration of a file, with all it includes. A `.yaml` or `.yml` file is YAML, any other is
 /// keepalived.conf. It ends, however its file systems behave.
-pub fn load(path: &Path, strictness: Strictness) -> Loaded {
+pub(crate) fn load(path: &Path, strictness: Strictness) -> Loaded {
     load_from(&Here::default(), path, strictness)
 }
 
 /// As [`load`], for a command that reads it once: it may be a pipe that the command was given.
-pub fn load_once(path: &Path, strictness: Strictness) -> Loaded {
+pub(crate) fn load_once(path: &Path, strictness: Strictness) -> Loaded {
     load_from(&Here::once(path), path, strictness)
 }
 

@@ -17,7 +17,6 @@ use super::root::RootOptions;
 use super::types::Config;
 use super::vrrp::line::names;
 
-/// Most recipients.
 const MAX_RECIPIENTS: usize = 64;
 /// The port of mail servers.
 const PORT: u16 = 25;
@@ -26,7 +25,7 @@ const MAX_HOST: usize = 255;
 
 /// The words of mails in `global_defs`, as they were written.
 #[derive(Clone, Debug, Default)]
-pub struct MailOptions {
+pub(crate) struct MailOptions {
     to: Vec<Mailbox>,
     /// Where recipients were written, whether or not they could be read.
     to_span: Option<Span>,
@@ -42,35 +41,34 @@ pub struct MailOptions {
 
 /// Who is told of that does not say.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Alerts {
+pub(crate) struct Alerts {
     /// Mails can be sent at all.
     can_mail: bool,
     virtual_servers: bool,
     real_servers: bool,
     routers: bool,
-    /// `no_email_faults`.
     pub no_faults: bool,
 }
 
 impl Alerts {
     /// Whether a virtual server is mailed about.
-    pub fn of_virtual_server(self, own: &Slot<bool>) -> bool {
+    pub(crate) fn of_virtual_server(self, own: &Slot<bool>) -> bool {
         self.can_mail && get(own).unwrap_or(self.virtual_servers)
     }
 
     /// Whether a real server is.
-    pub fn of_real_server(self, own: &Slot<bool>) -> bool {
+    pub(crate) fn of_real_server(self, own: &Slot<bool>) -> bool {
         self.can_mail && get(own).unwrap_or(self.real_servers)
     }
 
     /// Whether an instance or group is.
-    pub fn of_router(self, own: &Slot<bool>) -> bool {
+    pub(crate) fn of_router(self, own: &Slot<bool>) -> bool {
         self.can_mail && get(own).unwrap_or(self.routers)
     }
 }
 
 /// Keywords of mails, in both languages.
-pub const KEYWORDS: &[Keyword<GlobalOptions>] = &[
+pub(crate) const KEYWORDS: &[Keyword<GlobalOptions>] = &[
     Keyword::new(
         "notification_email",
         Kind::Lines { table: None, read: recipients },
@@ -238,7 +236,7 @@ fn hello(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
 
 impl MailOptions {
     /// Who is told of that does not say.
-    pub fn alerts(&self) -> Alerts {
+    pub(crate) fn alerts(&self) -> Alerts {
         let all = get(&self.all);
         let checkers = get(&self.checkers).or(all);
         Alerts {
@@ -251,7 +249,7 @@ impl MailOptions {
     }
 
     /// Who gets mails; None when nobody does.
-    pub fn resolve(&self, router: Option<String>) -> Option<MailSettings> {
+    pub(crate) fn resolve(&self, router: Option<String>) -> Option<MailSettings> {
         let server = get(&self.server)?;
         // keepalived takes a second for none.
         let timeout = get(&self.connect_timeout).map(|time| time.max(Duration::from_secs(1)));
@@ -266,7 +264,7 @@ impl MailOptions {
     }
 
     /// Says why no mail will be sent that somebody wants: `asked` is where `smtp_alert` stands elsewhere.
-    pub fn verify(&self, config: &Config, asked: Option<Span>, reader: &mut Reader<'_>) {
+    pub(crate) fn verify(&self, config: &Config, asked: Option<Span>, reader: &mut Reader<'_>) {
         if reader.diagnostics.errors() > 0 {
             return;
         }
@@ -302,7 +300,7 @@ fn is_on(slot: &Slot<bool>) -> Option<Span> {
 }
 
 /// Where a virtual server, real server, instance or group first asks for mails.
-pub fn asked(options: &RootOptions) -> Option<Span> {
+pub(crate) fn asked(options: &RootOptions) -> Option<Span> {
     let servers = options.virtual_servers.iter();
     let servers = servers
         .flat_map(|s| std::iter::once(&s.is_mailed).chain(s.real_servers.iter().map(|r| &r.is_mailed)));

@@ -6,30 +6,30 @@
 //! director sees nothing else.
 //! [`load`](load::load) is all of it.
 
-pub mod changes;
-pub mod checker;
+pub(crate) mod changes;
+pub(crate) mod checker;
 mod commands;
-pub mod defaults;
-pub mod global;
-pub mod group;
-pub mod here;
-pub mod identity;
-pub mod load;
-pub mod mail;
-pub mod notice;
-pub mod real_server;
-pub mod regex;
-pub mod resolve;
-pub mod root;
-pub mod timing;
-pub mod tls;
-pub mod types;
-pub mod url;
-pub mod virtual_server;
-pub mod vrrp;
-pub mod words;
+pub(crate) mod defaults;
+pub(crate) mod global;
+pub(crate) mod group;
+pub(crate) mod here;
+pub(crate) mod identity;
+pub(crate) mod load;
+pub(crate) mod mail;
+pub(crate) mod notice;
+pub(crate) mod real_server;
+pub(crate) mod regex;
+pub(crate) mod resolve;
+pub(crate) mod root;
+pub(crate) mod timing;
+pub(crate) mod tls;
+pub(crate) mod types;
+pub(crate) mod url;
+pub(crate) mod virtual_server;
+pub(crate) mod vrrp;
+pub(crate) mod words;
 
-pub use load::{Loaded, Strictness, load, load_once};
+pub(crate) use load::{Loaded, Strictness, load, load_once};
 pub use types::*;
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::vrrp::command::{self, CommandOptions, UserOptions};
 
 /// A pair of commands as they were written.
 #[derive(Clone, Debug, Default)]
-pub struct UpDownOptions {
+pub(crate) struct UpDownOptions {
     /// `quorum_up`, `notify_up`.
     pub up: Slot<CommandOptions>,
     /// `quorum_down`, `notify_down`.
@@ -25,12 +25,9 @@ pub struct UpDownOptions {
 
 /// What `global_defs` says of those who hear of virtual servers.
 #[derive(Clone, Debug, Default)]
-pub struct NoticeOptions {
-    /// `rs_init_notifies`.
+pub(crate) struct NoticeOptions {
     pub tells_first_servers: Slot<bool>,
-    /// `startup_script`.
     pub startup: LifeScriptOptions,
-    /// `shutdown_script`.
     pub shutdown: LifeScriptOptions,
     fifo: Slot<CommandOptions>,
     fifo_script: Slot<CommandOptions>,
@@ -38,14 +35,14 @@ pub struct NoticeOptions {
 
 /// A script around the daemon's life as it was written.
 #[derive(Clone, Debug, Default)]
-pub struct LifeScriptOptions {
+pub(crate) struct LifeScriptOptions {
     script: Slot<CommandOptions>,
     limit: Slot<Duration>,
 }
 
 impl LifeScriptOptions {
     /// The script with its user and time.
-    pub fn resolve(&self, usual: &UserOptions) -> Option<LifeScript> {
+    pub(crate) fn resolve(&self, usual: &UserOptions) -> Option<LifeScript> {
         let command = command::resolve(&self.script.as_ref()?.value, usual);
         Some(LifeScript { command, limit: get(&self.limit).unwrap_or(LIFE_LIMIT) })
     }
@@ -75,7 +72,7 @@ const fn life_limit(slot: fn(&mut GlobalOptions) -> &mut Slot<Duration>) -> Kind
 }
 
 /// Keywords of scripts and FIFOs, those included that concern virtual routers as well.
-pub const KEYWORDS: &[Keyword<GlobalOptions>] = &[
+pub(crate) const KEYWORDS: &[Keyword<GlobalOptions>] = &[
     Keyword::new(
         "script_user",
         Kind::Words { what: "USER [GROUP]", min: 1, max: 2, read: user },
@@ -154,14 +151,14 @@ fn user(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
 }
 
 /// A pair of commands with the user they run as; None when there are none.
-pub fn up_down(options: &UpDownOptions, usual: &UserOptions) -> Option<Arc<UpDown>> {
+pub(crate) fn up_down(options: &UpDownOptions, usual: &UserOptions) -> Option<Arc<UpDown>> {
     let resolve = |slot: &Slot<CommandOptions>| slot.as_ref().map(|s| command::resolve(&s.value, usual));
     let commands = UpDown { up: resolve(&options.up), down: resolve(&options.down) };
     (commands != UpDown::default()).then(|| Arc::new(commands))
 }
 
 /// Says which commands of virtual servers and real servers are not there.
-pub fn verify(servers: &[VirtualServerOptions], files: &dyn Files, reader: &mut Reader<'_>) {
+pub(crate) fn verify(servers: &[VirtualServerOptions], files: &dyn Files, reader: &mut Reader<'_>) {
     let mut look = |pair: &UpDownOptions, names: [&str; 2]| {
         for (written, name) in [&pair.up, &pair.down].into_iter().zip(names) {
             if let Some(written) = written {
@@ -194,7 +191,7 @@ const HELP: &str = "it is looked for again each time it is to run";
 
 impl NoticeOptions {
     /// The FIFOs that hear of virtual servers; `any` hears of virtual routers, too.
-    pub fn fifos(&self, any: Option<Fifo>, usual: &UserOptions) -> Vec<Fifo> {
+    pub(crate) fn fifos(&self, any: Option<Fifo>, usual: &UserOptions) -> Vec<Fifo> {
         let own = self.fifo.as_ref().map(|written| Fifo {
             path: written.value.words.join(" ").into(),
             user: written.value.user.user.clone(),
@@ -205,7 +202,7 @@ impl NoticeOptions {
     }
 
     /// Says what does not go together, and which script is not there.
-    pub fn verify(&self, files: &dyn Files, reader: &mut Reader<'_>) {
+    pub(crate) fn verify(&self, files: &dyn Files, reader: &mut Reader<'_>) {
         self.startup.verify("startup_script", files, reader);
         self.shutdown.verify("shutdown_script", files, reader);
         if let Some(fifo) = &self.fifo

@@ -17,8 +17,7 @@ use super::words;
 
 /// A real server as it was written.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "each field is the keyword of its name, documented in the table below")]
-pub struct RealServerOptions {
+pub(crate) struct RealServerOptions {
     pub address: Spanned<SocketAddr>,
     pub weight: Slot<u32>,
     pub forwarding: Slot<Forwarding>,
@@ -45,7 +44,7 @@ impl HasTiming for RealServerOptions {
 }
 
 /// Keywords of `real_server`.
-pub const REAL_SERVER: Table<RealServerOptions> = Table::of(
+pub(crate) const REAL_SERVER: Table<RealServerOptions> = Table::of(
     "real_server",
     "a real server",
     &[REAL_SERVER_YAML, REAL_SERVER_OWN, RealServerOptions::TIMING, REAL_SERVER_UNREAD],
@@ -219,7 +218,7 @@ const fn unbuilt(
 }
 
 /// Reads `real_server IP [PORT]`, or one of YAML's `real_servers`.
-pub fn read(options: &mut VirtualServerOptions, node: &Node, reader: &mut Reader<'_>) {
+pub(crate) fn read(options: &mut VirtualServerOptions, node: &Node, reader: &mut Reader<'_>) {
     options.has_real_servers = true;
     let is_yaml = reader.is_yaml();
     let address = if is_yaml { None } else { words::address_and_port(&node.values, node, reader) };

@@ -12,20 +12,16 @@ use crate::syntax::value::Wrong;
 
 /// What a `url` says of its body, as it was written.
 #[derive(Clone, Debug, Default)]
-pub struct PatternOptions {
+pub(crate) struct PatternOptions {
     expression: Slot<Vec<u8>>,
     is_unreadable: bool,
     options: Vec<Spanned<u32>>,
-    /// `regex_no_match`.
     pub is_unwanted: Slot<bool>,
-    /// `regex_min_offset`.
     pub min_offset: Slot<u32>,
-    /// `regex_max_offset`.
     pub max_offset: Slot<u32>,
 }
 
-/// Reads `regex`.
-pub fn expression(into: &mut PatternOptions, node: &Node, reader: &mut Reader<'_>) {
+pub(crate) fn expression(into: &mut PatternOptions, node: &Node, reader: &mut Reader<'_>) {
     let Some(word) = node.values.first() else { return };
     if reader.is_yaml() {
         // YAML's quotes are all there are: PCRE2 sees what was written.
@@ -47,8 +43,7 @@ pub fn expression(into: &mut PatternOptions, node: &Node, reader: &mut Reader<'_
     reader.store(&mut into.expression, node, bytes);
 }
 
-/// Reads `regex_options`.
-pub fn options(into: &mut PatternOptions, node: &Node, reader: &mut Reader<'_>) {
+pub(crate) fn options(into: &mut PatternOptions, node: &Node, reader: &mut Reader<'_>) {
     for word in &node.values {
         match OPTIONS.iter().find(|(name, _)| *name == &*word.text) {
             Some((_, bit)) => into.options.push(Spanned { value: *bit, span: word.span }),
@@ -63,7 +58,7 @@ pub fn options(into: &mut PatternOptions, node: &Node, reader: &mut Reader<'_>) 
 
 impl PatternOptions {
     /// The pattern, if there is an expression; `url` is the block it stands in.
-    pub fn resolve(&self, url: Span, reader: &mut Reader<'_>) -> Option<Pattern> {
+    pub(crate) fn resolve(&self, url: Span, reader: &mut Reader<'_>) -> Option<Pattern> {
         let Some(expression) = &self.expression else {
             let others = [
                 self.is_unwanted.as_ref().map(|s| s.span),

@@ -27,17 +27,16 @@ mod path;
 
 /// What `global_defs` says of all of them.
 #[derive(Clone, Copy, Debug)]
-pub struct Common<'a> {
+pub(crate) struct Common<'a> {
     /// Whom scripts run as that do not say.
     pub usual: &'a UserOptions,
     /// Who is mailed about that does not say.
     pub alerts: Alerts,
-    /// `checker_log_all_failures`.
     pub log_all_failures: bool,
 }
 
 /// All virtual servers that can run, identities unique.
-pub fn virtual_servers(
+pub(crate) fn virtual_servers(
     all: Vec<VirtualServerOptions>,
     groups: &[Group],
     common: Common<'_>,

@@ -18,26 +18,24 @@ use super::vrrp::{self, VrrpOptions};
 
 /// Everything as it was written.
 #[derive(Clone, Debug, Default)]
-pub struct RootOptions {
+pub(crate) struct RootOptions {
     /// `global_defs`; several add up.
     pub global: GlobalOptions,
     /// `SSL`; several add up.
     pub ssl: SslOptions,
     /// `virtual_server`, in the file's order.
     pub virtual_servers: Vec<VirtualServerOptions>,
-    /// `virtual_server_group`.
     pub groups: Vec<Group>,
-    /// VRRP's blocks.
     pub vrrp: VrrpOptions,
-    /// YAML's `defaults`.
     pub defaults: Slot<Dialect>,
 }
 
 /// Keywords of the top level.
-pub const ROOT: Table<RootOptions> = Table::of(TOP_LEVEL, TOP_LEVEL, &[BLOCKS, vrrp::BLOCKS, vrrp::UNREAD]);
+pub(crate) const ROOT: Table<RootOptions> =
+    Table::of(TOP_LEVEL, TOP_LEVEL, &[BLOCKS, vrrp::BLOCKS, vrrp::UNREAD]);
 
 /// The name of the top level.
-pub const TOP_LEVEL: &str = "the top level";
+pub(crate) const TOP_LEVEL: &str = "the top level";
 
 const BLOCKS: &[Keyword<RootOptions>] = &[
     Keyword::new(
@@ -128,7 +126,7 @@ const NAMESPACE: Stance =
 const ONE_PROCESS: Stance = Stance::Ignored("lvsd has one process and one run directory (`--run-dir`)");
 
 /// Every keyword, block by block.
-pub fn listing() -> Vec<Listed> {
+pub(crate) fn listing() -> Vec<Listed> {
     let mut all = ROOT.listing();
     all.extend(GLOBAL_DEFS.listing());
     all.extend(SSL.listing());
@@ -149,7 +147,7 @@ pub fn listing() -> Vec<Listed> {
 }
 
 /// In which block each word is a keyword; the outermost, if in several.
-pub fn homes(language: Language) -> BTreeMap<&'static str, &'static str> {
+pub(crate) fn homes(language: Language) -> BTreeMap<&'static str, &'static str> {
     let mut homes = BTreeMap::new();
     for keyword in listing() {
         let (names, block) = match language {

@@ -12,30 +12,22 @@ use super::types::PathCheck;
 
 /// Options that are inherited: virtual server -> real server -> checker.
 #[derive(Clone, Debug, Default)]
-pub struct TimingOptions {
-    /// `delay_loop`.
+pub(crate) struct TimingOptions {
     pub interval: Slot<Duration>,
-    /// `connect_timeout`.
     pub connect_timeout: Slot<Duration>,
-    /// `retry`.
     pub retry: Slot<u32>,
     /// `fall`: `retry` + 1.
     pub fall: Slot<u32>,
-    /// `rise`.
     pub rise: Slot<u32>,
-    /// `confirm`.
     pub confirm: Slot<Duration>,
-    /// `delay_before_retry`.
     pub delay_before_retry: Slot<Duration>,
-    /// `warmup`.
     pub warmup: Slot<Duration>,
-    /// `alpha`.
     pub alpha: Slot<bool>,
 }
 
 impl TimingOptions {
     /// What they come to, `delay_before_retry` being that of the checker.
-    pub fn resolve(&self, defaults: &Defaults, delay_before_retry: Duration) -> Timing {
+    pub(crate) fn resolve(&self, defaults: &Defaults, delay_before_retry: Duration) -> Timing {
         let is_delayed = self.delay_before_retry.is_some();
         Timing {
             interval: get(&self.interval).unwrap_or(defaults.interval),
@@ -52,7 +44,7 @@ impl TimingOptions {
 
     /// These options, with what they leave open taken from `outer`.
     #[must_use]
-    pub fn or(self, outer: &TimingOptions) -> TimingOptions {
+    pub(crate) fn or(self, outer: &TimingOptions) -> TimingOptions {
         TimingOptions {
             interval: self.interval.or_else(|| outer.interval.clone()),
             connect_timeout: self.connect_timeout.or_else(|| outer.connect_timeout.clone()),
@@ -69,19 +61,19 @@ impl TimingOptions {
 
 /// Each timing once: thousands of checkers have the same.
 #[derive(Debug, Default)]
-pub struct Timings {
+pub(crate) struct Timings {
     timings: BTreeSet<Arc<Timing>>,
     paths: BTreeSet<Arc<PathCheck>>,
 }
 
 impl Timings {
     /// The one that is equal to this.
-    pub fn shared(&mut self, timing: Timing) -> Arc<Timing> {
+    pub(crate) fn shared(&mut self, timing: Timing) -> Arc<Timing> {
         shared(&mut self.timings, timing)
     }
 
     /// The same of checks through the VIP.
-    pub fn shared_path(&mut self, check: PathCheck) -> Arc<PathCheck> {
+    pub(crate) fn shared_path(&mut self, check: PathCheck) -> Arc<PathCheck> {
         shared(&mut self.paths, check)
     }
 }
@@ -96,14 +88,13 @@ fn shared<T: Ord>(known: &mut BTreeSet<Arc<T>>, value: T) -> Arc<T> {
 }
 
 /// A block with [`TimingOptions`].
-pub trait HasTiming: Sized + 'static {
+pub(crate) trait HasTiming: Sized + 'static {
     /// Least `retry` here: keepalived takes 0 only in a checker.
     const MIN_RETRY: u32;
 
     /// Where they are.
     fn timing(&mut self) -> &mut TimingOptions;
 
-    /// Their keywords.
     const TIMING: &'static [Keyword<Self>] = &[
         Keyword::new(
             "delay_loop",

@@ -29,7 +29,7 @@ const SYSTEM: [&str; 5] = [
 
 /// The block `SSL` as it was written.
 #[derive(Clone, Debug, Default)]
-pub struct SslOptions {
+pub(crate) struct SslOptions {
     password: Slot<String>,
     authorities: Slot<String>,
     certificate: Slot<String>,
@@ -37,7 +37,7 @@ pub struct SslOptions {
 }
 
 /// Keywords of `SSL`.
-pub const SSL: Table<SslOptions> = Table::of(
+pub(crate) const SSL: Table<SslOptions> = Table::of(
     "SSL",
     "tls",
     &[&[
@@ -62,21 +62,16 @@ const fn file(slot: fn(&mut SslOptions) -> &mut Slot<String>) -> Kind<SslOptions
 
 /// What a SSL_GET says of TLS.
 #[derive(Clone, Debug, Default)]
-pub struct TlsOptions {
-    /// `enable_sni`.
+pub(crate) struct TlsOptions {
     pub enable_sni: Slot<bool>,
-    /// `sni_name`.
     pub sni_name: Slot<String>,
-    /// `tls_compliant`.
     pub close_notify: Slot<bool>,
-    /// `verify`.
     pub verify: Slot<String>,
-    /// `verify_name`.
     pub verify_name: Slot<String>,
 }
 
 /// Reads files of certificates and keys, and makes TLS clients: one for each set of options.
-pub struct TlsReader<'a> {
+pub(crate) struct TlsReader<'a> {
     files: &'a dyn Files,
     directory: PathBuf,
     identity: Option<Identity>,
@@ -92,7 +87,7 @@ struct Made {
 
 impl<'a> TlsReader<'a> {
     /// Reads what the block `SSL` of the configuration at `path` names.
-    pub fn new(
+    pub(crate) fn new(
         files: &'a dyn Files,
         path: &Path,
         ssl: &SslOptions,
@@ -147,7 +142,7 @@ impl<'a> TlsReader<'a> {
     }
 
     /// How a URL with this `virtualhost` is asked. None after saying what is wrong.
-    pub fn resolve(
+    pub(crate) fn resolve(
         &self,
         options: &TlsOptions,
         virtualhost: Option<&Spanned<String>>,

@@ -93,9 +93,7 @@ impl Default for MarkBase {
 /// A script around the daemon's life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LifeScript {
-    /// What runs.
     pub command: Command,
-    /// Its time.
     pub limit: Duration,
 }
 
@@ -116,11 +114,9 @@ impl fmt::Display for SysctlValue {
 /// Connection timeouts to set, in seconds, 0-2678400.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TimeoutOptions {
-    /// Established TCP.
     pub tcp: Option<u32>,
     /// TCP after a FIN.
     pub tcp_fin: Option<u32>,
-    /// UDP.
     pub udp: Option<u32>,
 }
 
@@ -149,13 +145,11 @@ pub enum VirtualServerId {
 /// A virtual server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VirtualServer {
-    /// Identity.
     pub id: VirtualServerId,
     /// Scheduler (`lb_algo`).
     pub scheduler: Scheduler,
     /// Scheduler flags and one-packet scheduling.
     pub flags: ServiceFlags,
-    /// Persistence.
     pub persistence: Option<Persistence>,
     /// Persistence engine, e.g. `sip`.
     pub persistence_engine: Option<String>,
@@ -197,14 +191,13 @@ pub struct UpDown {
 pub struct SorryServer {
     /// Address and port.
     pub address: SocketAddr,
-    /// Forwarding method.
     pub forwarding: Forwarding,
     /// Kept in the table with weight 0 while not needed (`sorry_server_inhibit`).
     pub inhibit: bool,
 }
 
 /// Largest weight of a real server, the kernel's and keepalived's.
-pub const MAX_WEIGHT: u32 = i32::MAX as u32;
+pub(crate) const MAX_WEIGHT: u32 = i32::MAX as u32;
 
 /// A real server of one virtual server.
 #[derive(Clone, Debug, PartialEq, Eq)]

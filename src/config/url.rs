@@ -16,7 +16,7 @@ use super::tls::TlsOptions;
 
 /// A `url` block as it was written.
 #[derive(Clone, Debug, Default)]
-pub struct UrlOptions {
+pub(crate) struct UrlOptions {
     span: Span,
     path: Slot<String>,
     virtualhost: Slot<String>,
@@ -29,7 +29,7 @@ pub struct UrlOptions {
 impl UrlOptions {
     /// With what it leaves open taken from its check.
     #[must_use]
-    pub fn or(mut self, status: &[(u16, u16)], digest: &Slot<Digest>) -> UrlOptions {
+    pub(crate) fn or(mut self, status: &[(u16, u16)], digest: &Slot<Digest>) -> UrlOptions {
         if self.status.is_empty() {
             self.status.extend(status);
         }
@@ -39,11 +39,11 @@ impl UrlOptions {
 }
 
 /// Keywords of `url` in HTTP_GET.
-pub const HTTP_URL: Table<UrlOptions> =
+pub(crate) const HTTP_URL: Table<UrlOptions> =
     Table::of("url", "url", &[ANSWER, &[Keyword::unread("tls_compliant", NO_TLS, COMPLIANT_DOC)]]);
 
 /// Keywords of `url` in SSL_GET.
-pub const SSL_URL: Table<UrlOptions> = Table::of(
+pub(crate) const SSL_URL: Table<UrlOptions> = Table::of(
     "url",
     "url",
     &[
@@ -134,7 +134,7 @@ const ANSWER: &[Keyword<UrlOptions>] = &[
 ];
 
 /// Reads a `url` block.
-pub fn read(table: &Table<UrlOptions>, node: &Node, reader: &mut Reader<'_>) -> UrlOptions {
+pub(crate) fn read(table: &Table<UrlOptions>, node: &Node, reader: &mut Reader<'_>) -> UrlOptions {
     let mut url = UrlOptions { span: node.keyword.span, ..UrlOptions::default() };
     reader.block(table, node.statements(), &mut url);
     if url.path.is_none() && !node.statements().iter().any(|s| &*s.keyword.text == "path") {
@@ -150,7 +150,7 @@ fn status_code(options: &mut UrlOptions, node: &Node, reader: &mut Reader<'_>) {
 }
 
 /// Reads statuses and ranges of them.
-pub fn statuses(into: &mut Vec<(u16, u16)>, node: &Node, reader: &mut Reader<'_>) {
+pub(crate) fn statuses(into: &mut Vec<(u16, u16)>, node: &Node, reader: &mut Reader<'_>) {
     let keyword = &node.keyword.text;
     for word in &node.values {
         match status_range(word) {
@@ -199,7 +199,7 @@ fn digest(options: &mut UrlOptions, node: &Node, reader: &mut Reader<'_>) {
 }
 
 /// Reads a digest.
-pub fn digest_of(slot: &mut Slot<Digest>, node: &Node, reader: &mut Reader<'_>) {
+pub(crate) fn digest_of(slot: &mut Slot<Digest>, node: &Node, reader: &mut Reader<'_>) {
     let Some(word) = node.values.first() else { return };
     match word.parse() {
         Ok(digest) => reader.store(slot, node, digest),
@@ -216,7 +216,7 @@ pub fn digest_of(slot: &mut Slot<Digest>, node: &Node, reader: &mut Reader<'_>) 
 }
 
 /// What is asked, all options and defaults applied. None after saying what is wrong.
-pub fn resolve(
+pub(crate) fn resolve(
     options: UrlOptions,
     virtualhost: &Slot<String>,
     (tls, address): (Option<&TlsOptions>, IpAddr),

@@ -18,23 +18,20 @@ use super::types::MAX_WEIGHT;
 use super::vrrp::command;
 use super::words;
 
-pub mod form;
+pub(crate) mod form;
 
 /// What a virtual server answers for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heading {
+pub(crate) enum Heading {
     /// `IP [PORT]`; port 0 when it is not written.
     Address(SocketAddr),
-    /// `fwmark N`.
     Fwmark(u32),
-    /// `group NAME`.
     Group(String),
 }
 
 /// A virtual server as it was written.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "each field is the keyword of its name, documented in the table below")]
-pub struct VirtualServerOptions {
+pub(crate) struct VirtualServerOptions {
     pub heading: Spanned<Heading>,
     pub scheduler: Slot<Scheduler>,
     pub forwarding: Slot<Forwarding>,
@@ -70,9 +67,8 @@ pub struct VirtualServerOptions {
     pub is_clean: bool,
 }
 
-/// `persistence_granularity`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Granularity {
+pub(crate) enum Granularity {
     /// Prefix length of an IPv4 netmask.
     Mask(u8),
     /// Prefix length for IPv6.
@@ -90,7 +86,7 @@ impl HasTiming for VirtualServerOptions {
 }
 
 /// Keywords of `virtual_server`.
-pub const VIRTUAL_SERVER: Table<VirtualServerOptions> = Table::of(
+pub(crate) const VIRTUAL_SERVER: Table<VirtualServerOptions> = Table::of(
     "virtual_server",
     "a virtual server",
     &[form::OWN, VIRTUAL_SERVER_OWN, VirtualServerOptions::TIMING, VIRTUAL_SERVER_UNREAD],
@@ -294,7 +290,7 @@ const fn flag(name: &'static str, doc: &'static str) -> Keyword<VirtualServerOpt
 }
 
 /// Reads `virtual_server IP [PORT]`, `virtual_server fwmark N`. None after saying what is wrong.
-pub fn read(node: &Node, reader: &mut Reader<'_>) -> Option<VirtualServerOptions> {
+pub(crate) fn read(node: &Node, reader: &mut Reader<'_>) -> Option<VirtualServerOptions> {
     if reader.is_yaml() {
         return form::read(node, reader);
     }
@@ -344,7 +340,7 @@ fn heading(node: &Node, reader: &mut Reader<'_>) -> Option<Heading> {
 
 impl VirtualServerOptions {
     /// Its VIP and port, and where it is written; None for a firewall mark or a group.
-    pub fn address(&self) -> Option<(SocketAddr, Span)> {
+    pub(crate) fn address(&self) -> Option<(SocketAddr, Span)> {
         match self.heading.value {
             Heading::Address(address) => Some((address, self.heading.span)),
             _ => None,

@@ -21,48 +21,39 @@ use line::Line;
 use process::ProcessOptions;
 use script::{FileOptions, ScriptOptions};
 
-pub mod address;
-pub mod announcing;
-pub mod authentication;
-pub mod command;
-pub mod global;
-pub mod group;
-pub mod host;
-pub mod instance;
-pub mod line;
-pub mod names;
-pub mod process;
-pub mod resolve;
-pub mod route;
-pub mod rule;
-pub mod script;
-pub mod shell;
-pub mod track;
-pub mod verify;
-pub mod vmac;
+pub(crate) mod address;
+pub(crate) mod announcing;
+pub(crate) mod authentication;
+pub(crate) mod command;
+pub(crate) mod global;
+pub(crate) mod group;
+pub(crate) mod host;
+pub(crate) mod instance;
+pub(crate) mod line;
+pub(crate) mod names;
+pub(crate) mod process;
+pub(crate) mod resolve;
+pub(crate) mod route;
+pub(crate) mod rule;
+pub(crate) mod script;
+pub(crate) mod shell;
+pub(crate) mod track;
+pub(crate) mod verify;
+pub(crate) mod vmac;
 
 /// VRRP's blocks as they were written.
 #[derive(Clone, Debug, Default)]
-pub struct VrrpOptions {
+pub(crate) struct VrrpOptions {
     /// `vrrp_instance`, in the file's order.
     pub instances: Vec<InstanceOptions>,
-    /// `vrrp_sync_group`.
     pub groups: Vec<SyncGroupOptions>,
-    /// `vrrp_script`.
     pub scripts: Vec<ScriptOptions>,
-    /// `track_file`.
     pub files: Vec<FileOptions>,
-    /// `vrrp_track_process`.
     pub processes: Vec<ProcessOptions>,
-    /// `garp_group`.
     pub pacing: Vec<PacingOptions>,
-    /// `static_ipaddress`.
     pub static_addresses: Vec<AddressOptions>,
-    /// `static_routes`.
     pub static_routes: Vec<Line>,
-    /// `static_rules`.
     pub static_rules: Vec<Line>,
-    /// `interface_up_down_delays`.
     pub delays: Vec<(Word, host::DelayOptions)>,
 }
 
@@ -70,7 +61,7 @@ pub struct VrrpOptions {
 macro_rules! blocks {
     ($(($name:literal, $aliases:expr, $yaml:literal, $table:expr, $what:literal, $read:expr, $doc:literal)),+ $(,)?) => {
         /// VRRP's keywords of keepalived.conf's top level.
-        pub const BLOCKS: &[Keyword<RootOptions>] = &[$(
+        pub(crate) const BLOCKS: &[Keyword<RootOptions>] = &[$(
             Keyword::new($name, kind($what, $table, $read), $doc)
                 .or($aliases)
                 .yaml(Yaml::Instead(concat!("it below `vrrp`, as `", $yaml, "`")))
@@ -199,7 +190,7 @@ blocks![
 ];
 
 /// Keywords of the top level that do nothing.
-pub const UNREAD: &[Keyword<RootOptions>] = &[
+pub(crate) const UNREAD: &[Keyword<RootOptions>] = &[
     Keyword::unread("track_group", TRACK_GROUP, "Virtual routers that static addresses follow."),
     Keyword::unread("bfd_instance", NO_BFD, "A BFD session."),
     Keyword::unread("linkbeat_use_polling", LINKS_TELL, "Poll for links."),
@@ -212,7 +203,8 @@ pub const UNREAD: &[Keyword<RootOptions>] = &[
 ];
 
 /// Keywords of YAML's `vrrp`.
-pub const VRRP: Table<RootOptions> = Table::of("vrrp", "vrrp", &[YAML_BLOCKS, RootOptions::VRRP_WORDS]);
+pub(crate) const VRRP: Table<RootOptions> =
+    Table::of("vrrp", "vrrp", &[YAML_BLOCKS, RootOptions::VRRP_WORDS]);
 
 const TRACK_GROUP: Stance = Stance::Ignored(
     "what static_ipaddress, static_routes and static_rules say is put back at once when it is taken away: nothing has to follow it",
@@ -245,7 +237,7 @@ const IGNORED: &[Table<RootOptions>] = &[
 ];
 
 /// The lines of the listing.
-pub fn listing() -> Vec<Listed> {
+pub(crate) fn listing() -> Vec<Listed> {
     [
         VRRP.listing(),
         instance::INSTANCE.listing(),

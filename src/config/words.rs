@@ -11,7 +11,7 @@ use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
 
 /// `IP [PORT]`; port 0 when it is not written. None after saying what is wrong.
-pub fn address_and_port(words: &[Word], node: &Node, reader: &mut Reader<'_>) -> Option<SocketAddr> {
+pub(crate) fn address_and_port(words: &[Word], node: &Node, reader: &mut Reader<'_>) -> Option<SocketAddr> {
     let keyword = &*node.keyword.text;
     if reader.is_yaml() {
         return words.first().and_then(|word| joined(word, keyword, reader));
@@ -69,10 +69,10 @@ fn joined(word: &Word, keyword: &str, reader: &mut Reader<'_>) -> Option<SocketA
 }
 
 /// The form of [`forwarding`].
-pub const FORWARDING: &str = "NAT, DR, or TUN [type ipip|gue port N|gre] [nocsum|csum|remcsum]";
+pub(crate) const FORWARDING: &str = "NAT, DR, or TUN [type ipip|gue port N|gre] [nocsum|csum|remcsum]";
 
 /// A forwarding method, as `lb_kind` and `lvs_method` take it.
-pub fn forwarding(slot: &mut Slot<Forwarding>, node: &Node, reader: &mut Reader<'_>) {
+pub(crate) fn forwarding(slot: &mut Slot<Forwarding>, node: &Node, reader: &mut Reader<'_>) {
     let Some((method, options)) = node.values.split_first() else { return };
     let keyword = &*node.keyword.text;
     let upper = method.to_ascii_uppercase();
@@ -103,10 +103,10 @@ pub fn forwarding(slot: &mut Slot<Forwarding>, node: &Node, reader: &mut Reader<
 }
 
 /// The table of [`forwarding_block`].
-pub const TUN: &str = "forwarding";
+pub(crate) const TUN: &str = "forwarding";
 
 /// A forwarding method as YAML writes one with options: `{tun: {type: gue, port: 6080, checksum: csum}}`.
-pub fn forwarding_block(slot: &mut Slot<Forwarding>, node: &Node, reader: &mut Reader<'_>) {
+pub(crate) fn forwarding_block(slot: &mut Slot<Forwarding>, node: &Node, reader: &mut Reader<'_>) {
     let keyword = &node.keyword;
     let (Some(method), None) = (node.statements().first(), node.statements().get(1)) else {
         let problem = Diagnostic::error(keyword.span, format!("`{}` takes one method", keyword.text));
@@ -148,7 +148,7 @@ pub fn forwarding_block(slot: &mut Slot<Forwarding>, node: &Node, reader: &mut R
 }
 
 /// A time of whole seconds, as the kernel counts them.
-pub fn whole_seconds(node: &Node, (min, max): (u32, u32), reader: &mut Reader<'_>) -> Option<u32> {
+pub(crate) fn whole_seconds(node: &Node, (min, max): (u32, u32), reader: &mut Reader<'_>) -> Option<u32> {
     let word = node.values.first()?;
     let keyword = &*node.keyword.text;
     let wanted = format!("a time from {min}s to {max}s, in whole seconds");
@@ -252,7 +252,7 @@ fn port_number(word: &Word) -> Option<u16> {
 }
 
 /// A scheduler, as `lb_algo` takes it.
-pub fn scheduler(slot: &mut Slot<Scheduler>, node: &Node, reader: &mut Reader<'_>) {
+pub(crate) fn scheduler(slot: &mut Slot<Scheduler>, node: &Node, reader: &mut Reader<'_>) {
     let Some(word) = node.values.first() else { return };
     match Scheduler::new(word).filter(|s| s.known().is_some()) {
         Some(scheduler) => reader.store(slot, node, scheduler),
@@ -269,7 +269,7 @@ pub fn scheduler(slot: &mut Slot<Scheduler>, node: &Node, reader: &mut Reader<'_
 }
 
 /// The prefix length of an IPv4 netmask, 1-32; None when it is no such mask.
-pub fn prefix_of_mask(mask: IpAddr) -> Option<u8> {
+pub(crate) fn prefix_of_mask(mask: IpAddr) -> Option<u8> {
     let IpAddr::V4(mask) = mask else { return None };
     let bits = u32::from(mask);
     let prefix = bits.leading_ones();

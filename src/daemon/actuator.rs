@@ -11,10 +11,9 @@ use crate::ipvs::backend::{Backend, Error};
 use crate::time::Instant;
 
 /// Opens a connection to the kernel's table.
-pub type Open = fn() -> Result<Box<dyn Backend>, Error>;
+pub(crate) type Open = fn() -> Result<Box<dyn Backend>, Error>;
 
-/// The actuator.
-pub struct Actuator {
+pub(crate) struct Actuator {
     open: Open,
     backend: Option<Box<dyn Backend>>,
     job: Option<Job>,
@@ -28,12 +27,12 @@ struct Job {
 
 impl Actuator {
     /// Works with this backend; `open` gets one at the first request, where there is none yet, or should it be lost.
-    pub fn new(backend: Option<Box<dyn Backend>>, open: Open) -> Actuator {
+    pub(crate) fn new(backend: Option<Box<dyn Backend>>, open: Open) -> Actuator {
         Actuator { open, backend, job: None }
     }
 
     /// Begins a request. The director asks for one at a time; a second one would wait for the first.
-    pub fn begin(&mut self, request: Request) {
+    pub(crate) fn begin(&mut self, request: Request) {
         let backend = self.backend.take();
         let open = self.open;
         let is_read = matches!(request, Request::Snapshot(_));
@@ -52,12 +51,12 @@ impl Actuator {
     }
 
     /// For how long the request under way has been so; nothing when there is none.
-    pub fn busy_for(&self, now: Instant) -> Duration {
+    pub(crate) fn busy_for(&self, now: Instant) -> Duration {
         self.job.as_ref().map(|job| now.since(job.begun)).unwrap_or_default()
     }
 
     /// The answer to the request under way; waits for ever when there is none.
-    pub async fn answer(&mut self) -> Input {
+    pub(crate) async fn answer(&mut self) -> Input {
         let Some(job) = &mut self.job else { return std::future::pending().await };
         let is_read = job.is_read;
         let result = (&mut job.handle).await;

@@ -11,8 +11,7 @@ use crate::time::Instant;
 
 /// How many there may be.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Connections.
+pub(super) struct Limits {
     pub all: usize,
     /// Of one peer.
     pub of_peer: usize,
@@ -23,7 +22,7 @@ const TAKING: Duration = Duration::from_secs(1);
 
 /// What a connection is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub(super) enum Stage {
     /// Its question is not there yet.
     Asking,
     /// Its answer is being made.
@@ -34,7 +33,7 @@ pub enum Stage {
 
 /// What becomes of a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub(super) enum Admission {
     /// It has this number.
     Enters(u64),
     /// It has this number, and another one ends for it.
@@ -45,9 +44,8 @@ pub enum Admission {
     Full,
 }
 
-/// All connections.
 #[derive(Debug)]
-pub struct Places<P> {
+pub(super) struct Places<P> {
     limits: Limits,
     held: BTreeMap<u64, Held<P>>,
     next: u64,
@@ -61,13 +59,12 @@ struct Held<P> {
 }
 
 impl<P: Copy + Ord> Places<P> {
-    /// None yet.
-    pub fn new(limits: Limits) -> Places<P> {
+    pub(super) fn new(limits: Limits) -> Places<P> {
         Places { limits, held: BTreeMap::new(), next: 0 }
     }
 
     /// A peer asks for a connection.
-    pub fn admit(&mut self, now: Instant, peer: P) -> Admission {
+    pub(super) fn admit(&mut self, now: Instant, peer: P) -> Admission {
         let is_crowd = self.count(peer) >= self.limits.of_peer;
         let is_full = self.held.len() >= self.limits.all;
         if !is_crowd && !is_full {
@@ -98,7 +95,7 @@ impl<P: Copy + Ord> Places<P> {
     }
 
     /// The oldest one that has asked nothing goes: there is another use for what it holds.
-    pub fn expel(&mut self) -> Option<u64> {
+    pub(super) fn expel(&mut self) -> Option<u64> {
         let (id, _) = self.held.iter().find(|(_, held)| held.stage == Stage::Asking)?;
         let id = *id;
         self.held.remove(&id);
@@ -106,14 +103,14 @@ impl<P: Copy + Ord> Places<P> {
     }
 
     /// A connection has come so far.
-    pub fn reached(&mut self, now: Instant, id: u64, stage: Stage) {
+    pub(super) fn reached(&mut self, now: Instant, id: u64, stage: Stage) {
         if let Some(held) = self.held.get_mut(&id) {
             (held.stage, held.since) = (stage, now);
         }
     }
 
     /// A connection has ended.
-    pub fn ended(&mut self, id: u64) {
+    pub(super) fn ended(&mut self, id: u64) {
         self.held.remove(&id);
     }
 

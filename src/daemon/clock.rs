@@ -9,7 +9,7 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 use crate::time::{Instant, Moment};
 
 /// Reads the monotonic clock.
-pub fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     let nanos = since_its_beginning(clock_gettime(ClockId::Monotonic)).as_nanos();
     Instant::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
@@ -19,13 +19,12 @@ pub fn unix_now() -> Duration {
     since_its_beginning(clock_gettime(ClockId::Realtime))
 }
 
-/// Reads both.
-pub fn moment() -> Moment {
+pub(crate) fn moment() -> Moment {
     Moment { now: now(), wall: unix_now() }
 }
 
 /// Waits for a point in time; without one for ever.
-pub async fn sleep_until(at: Option<Instant>) {
+pub(crate) async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep(at.since(now())).await,
         None => std::future::pending().await,

@@ -116,7 +116,6 @@ pub struct Ordered {
 /// The daemon as an operator sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DaemonStatus {
-    /// lvsd's version.
     pub version: String,
     /// Its process id.
     pub pid: u32,
@@ -185,7 +184,7 @@ pub struct ReloadOutcome {
 }
 
 /// A command and where its reply goes.
-pub struct Question {
+pub(crate) struct Question {
     /// What is asked.
     pub command: Command,
     /// Where the reply goes.
@@ -196,7 +195,7 @@ pub struct Question {
 
 /// A client of the control socket.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     /// Until when it waits.
     by: Option<Instant>,
     /// Its connection; None when there are no descriptors to hold on to it.
@@ -206,7 +205,7 @@ pub struct Client {
 impl Question {
     /// Whether anybody still waits for what is asked. An order that is carried out long after its client gave up, as by
     /// a daemon that was stopped meanwhile, surprises whoever has done something else by then.
-    pub fn is_awaited(&self, now: Instant) -> bool {
+    pub(crate) fn is_awaited(&self, now: Instant) -> bool {
         let client = self.client.as_ref();
         let is_late = client.and_then(|client| client.by).is_some_and(|by| now > by);
         let is_gone = client.and_then(|client| client.stream.as_ref()).is_some_and(has_hung_up);
@@ -223,11 +222,11 @@ fn has_hung_up(stream: &impl AsFd) -> bool {
 
 /// Asks the main loop from within the daemon.
 #[derive(Clone)]
-pub struct Asker(mpsc::Sender<Question>);
+pub(crate) struct Asker(mpsc::Sender<Question>);
 
 impl Asker {
     /// Asks, and waits for the reply.
-    pub async fn ask(&self, command: Command) -> Reply {
+    pub(crate) async fn ask(&self, command: Command) -> Reply {
         self.ask_for(None, command).await
     }
 
@@ -239,7 +238,7 @@ impl Asker {
 }
 
 /// The listening socket; its file goes when it is dropped.
-pub struct Control {
+pub(crate) struct Control {
     path: PathBuf,
     questions: mpsc::Receiver<Question>,
     asker: Asker,
@@ -254,7 +253,7 @@ impl Control {
     ///
     /// # Errors
     /// When somebody listens there, or the socket cannot be made.
-    pub fn listen(path: &Path) -> io::Result<Control> {
+    pub(crate) fn listen(path: &Path) -> io::Result<Control> {
         let (listener, file) = bind(path)?;
         // Full: the conversations wait, which their time limit bounds.
         let (sender, questions) = mpsc::channel(CONVERSATIONS.all);
@@ -267,7 +266,7 @@ impl Control {
     ///
     /// # Errors
     /// As [`Control::listen`].
-    pub fn keep(&mut self) -> io::Result<bool> {
+    pub(crate) fn keep(&mut self) -> io::Result<bool> {
         if fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.file) {
             return Ok(false);
         }
@@ -281,12 +280,12 @@ impl Control {
     }
 
     /// For others within the daemon who ask what operators ask.
-    pub fn asker(&self) -> Asker {
+    pub(crate) fn asker(&self) -> Asker {
         self.asker.clone()
     }
 
     /// Asks for nothing more: conversations that are under way end, which takes half a second at most.
-    pub async fn finish(&mut self) {
+    pub(crate) async fn finish(&mut self) {
         self.questions.close();
         while self.questions.try_recv().is_ok() {}
         // It may have ended by itself.
@@ -295,7 +294,7 @@ impl Control {
     }
 
     /// The next question; waits for ever when the socket is gone.
-    pub async fn next(&mut self) -> Question {
+    pub(crate) async fn next(&mut self) -> Question {
         match self.questions.recv().await {
             Some(question) => question,
             None => std::future::pending().await,
@@ -303,7 +302,7 @@ impl Control {
     }
 
     /// The next question, if one waits.
-    pub fn try_next(&mut self) -> Option<Question> {
+    pub(crate) fn try_next(&mut self) -> Option<Question> {
         self.questions.try_recv().ok()
     }
 }
@@ -380,7 +379,7 @@ async fn converse(stream: UnixStream, progress: Progress, asker: Asker) -> io::R
 }
 
 /// Why nobody answered, in words.
-pub fn unanswered(error: &io::Error) -> String {
+pub(crate) fn unanswered(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such socket".to_owned(),
         io::ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),

@@ -31,7 +31,7 @@ const TIDY_AFTER: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug)]
-pub struct DoorKeeper {
+pub(crate) struct DoorKeeper {
     watch: Option<Watch>,
     hears_neighbours: bool,
     markings: Arc<Vec<Marking>>,
@@ -78,7 +78,7 @@ struct Found {
 impl DoorKeeper {
     /// Begins to hear, inside an event loop, and takes the first look: whoever starts a director wants to know where it
     /// is before anything else.
-    pub fn open() -> DoorKeeper {
+    pub(crate) fn open() -> DoorKeeper {
         let mut keeper = DoorKeeper {
             watch: None,
             hears_neighbours: false,
@@ -104,7 +104,7 @@ impl DoorKeeper {
     }
 
     /// Marks these packets from now on, and no others.
-    pub fn want(&mut self, markings: Vec<Marking>) {
+    pub(crate) fn want(&mut self, markings: Vec<Marking>) {
         self.peers = markings.iter().flat_map(|marking| &marking.peers).copied().collect();
         self.markings = Arc::new(markings);
         if self.hears_neighbours == self.markings.is_empty() {
@@ -114,12 +114,12 @@ impl DoorKeeper {
     }
 
     /// What the director is to be told, if it is known already.
-    pub fn known(&mut self) -> Option<Input> {
+    pub(crate) fn known(&mut self) -> Option<Input> {
         self.inputs.pop_front()
     }
 
     /// What the director is to be told; waits for it.
-    pub async fn next(&mut self) -> Input {
+    pub(crate) async fn next(&mut self) -> Input {
         loop {
             if let Some(input) = self.inputs.pop_front() {
                 return input;
@@ -139,7 +139,7 @@ impl DoorKeeper {
     }
 
     /// Takes everything of ours away.
-    pub async fn release(&mut self) {
+    pub(crate) async fn release(&mut self) {
         if let Some(job) = self.job.take() {
             self.memory = job.await.ok().map(|(memory, _)| memory);
         }
@@ -349,7 +349,7 @@ fn keep_door(
 }
 
 /// What a host has around its virtual servers.
-pub fn around(host: &Host) -> Around {
+pub(crate) fn around(host: &Host) -> Around {
     let usable = || host.addresses.iter().filter(|held| !held.is_unusable);
     let is_shown =
         |link: &LinkIndex| host.links.get(link).is_some_and(|link| !link.is_loopback && !link.is_silent);

@@ -12,7 +12,7 @@ use super::private_file::replace;
 
 /// Where the status goes.
 #[derive(Clone, Debug)]
-pub struct Dumps {
+pub(crate) struct Dumps {
     /// Folder of `status.json` and `status.txt`.
     pub run_dir: PathBuf,
     /// Folder of `keepalived.data`, `keepalived.stats` and `keepalived.json`; None: they are not written.
@@ -23,7 +23,7 @@ pub struct Dumps {
 
 impl Dumps {
     /// Writes the status, and logs where it is.
-    pub fn write(&self, signal: &str, status: &DaemonStatus) {
+    pub(crate) fn write(&self, signal: &str, status: &DaemonStatus) {
         let mut files = vec![
             (self.run_dir.join("status.json"), status.to_json()),
             (self.run_dir.join("status.txt"), (self.render)(status)),

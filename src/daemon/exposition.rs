@@ -4,7 +4,7 @@ use std::fmt::{Display, Write};
 
 /// What a family's values are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// Goes up and down.
     Gauge,
     /// Only goes up, until a restart.
@@ -13,12 +13,12 @@ pub enum Kind {
 
 /// The labels of a sample, escaped once and used for many.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Labels(String);
+pub(super) struct Labels(String);
 
 impl Labels {
     /// These, with one more.
     #[must_use]
-    pub fn with(&self, name: &str, value: impl Display) -> Labels {
+    pub(super) fn with(&self, name: &str, value: impl Display) -> Labels {
         let mut text = self.0.clone();
         if !text.is_empty() {
             text.push(',');
@@ -31,13 +31,13 @@ impl Labels {
 
 /// A text that grows family by family.
 #[derive(Debug, Default)]
-pub struct Exposition {
+pub(super) struct Exposition {
     text: String,
 }
 
 impl Exposition {
     /// Appends a family; one without samples is left out.
-    pub fn family<V: Display>(
+    pub(super) fn family<V: Display>(
         &mut self,
         name: &str,
         kind: Kind,
@@ -62,8 +62,7 @@ impl Exposition {
         }
     }
 
-    /// The text.
-    pub fn into_text(self) -> String {
+    pub(super) fn into_text(self) -> String {
         self.text
     }
 }

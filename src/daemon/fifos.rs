@@ -31,16 +31,13 @@ const MAX_READERS: usize = 8;
 
 /// A FIFO and which lines it gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// It.
+pub(crate) struct Wanted {
     pub fifo: Fifo,
-    /// Whose lines.
     pub audiences: Vec<Audience>,
 }
 
-/// All FIFOs.
 #[derive(Debug)]
-pub struct Fifos {
+pub(crate) struct Fifos {
     open: BTreeMap<PathBuf, Open>,
     runner: Runner,
     is_secure: bool,
@@ -70,7 +67,7 @@ struct Reader {
 }
 
 /// The FIFOs of a configuration: one that is named for both kinds gets both.
-pub fn wanted(vrrp: &[Fifo], lvs: &[Fifo]) -> Vec<Wanted> {
+pub(crate) fn wanted(vrrp: &[Fifo], lvs: &[Fifo]) -> Vec<Wanted> {
     let mut all: Vec<Wanted> = Vec::new();
     let each = vrrp.iter().map(|f| (f, Audience::Vrrp)).chain(lvs.iter().map(|f| (f, Audience::Lvs)));
     for (fifo, audience) in each {
@@ -86,13 +83,12 @@ pub fn wanted(vrrp: &[Fifo], lvs: &[Fifo]) -> Vec<Wanted> {
 }
 
 impl Fifos {
-    /// None yet.
-    pub fn new() -> Fifos {
+    pub(crate) fn new() -> Fifos {
         Fifos { open: BTreeMap::new(), runner: Runner::new(MAX_READERS), is_secure: false }
     }
 
     /// Has these open from now on. Needs the event loop's context.
-    pub fn want(&mut self, wanted: Vec<Wanted>, is_secure: bool) {
+    pub(crate) fn want(&mut self, wanted: Vec<Wanted>, is_secure: bool) {
         self.is_secure = is_secure;
         let mut before = std::mem::take(&mut self.open);
         for wanted in wanted {
@@ -127,7 +123,7 @@ impl Fifos {
     }
 
     /// Adds a line to the FIFOs that get it. It is written by [`Fifos::work`].
-    pub fn push(&mut self, line: &Line) {
+    pub(crate) fn push(&mut self, line: &Line) {
         for open in self.open.values_mut().filter(|o| o.wanted.audiences.contains(&line.audience)) {
             if open.backlog.push(line.bytes.clone()) {
                 let path = open.wanted.fifo.path.display();
@@ -137,7 +133,7 @@ impl Fifos {
     }
 
     /// Writes whatever there is room for, for ever; may be left and entered again at any time.
-    pub async fn work(&mut self) {
+    pub(crate) async fn work(&mut self) {
         std::future::poll_fn(|context| {
             self.open.values_mut().for_each(|open| open.write(context));
             Poll::Pending
@@ -146,7 +142,7 @@ impl Fifos {
     }
 
     /// The daemon ends: lines are written within the limit, readers end, and what was made is removed at a stop.
-    pub async fn finish(&mut self, limit: Duration, is_stop: bool) {
+    pub(crate) async fn finish(&mut self, limit: Duration, is_stop: bool) {
         let written = std::future::poll_fn(|context| {
             self.open.values_mut().for_each(|open| open.write(context));
             let is_done = |o: &Open| o.backlog.front().is_none() || matches!(o.pipe, Pipe::Broken);

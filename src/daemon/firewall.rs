@@ -7,7 +7,7 @@ use super::programs::{Answered, ask};
 use crate::net::firewall::{Rules, iptables, nft};
 
 /// All that can be read; what cannot is said.
-pub fn rules(unseen: &mut Vec<String>) -> Rules {
+pub(crate) fn rules(unseen: &mut Vec<String>) -> Rules {
     let mut rules = Rules::default();
     let mut has_nft = false;
     let mut has_new_iptables = false;

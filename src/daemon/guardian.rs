@@ -11,7 +11,7 @@
 //! must not leave addresses for which nobody speaks, or the peer takes them and they are on two hosts. And it has a limit
 //! for the daemon's silence, for a thread that hangs is as good as dead to its peers.
 
-pub mod claim;
+pub(crate) mod claim;
 mod end;
 mod page;
 mod will;

@@ -30,7 +30,7 @@ type Sample = BTreeMap<Flow, Handshakes>;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct HandshakeWatch {
+pub(crate) struct HandshakeWatch {
     is_wanted: bool,
     readings: Repeated<(Completed, io::Result<Sample>)>,
     known: Completed,
@@ -42,7 +42,7 @@ pub struct HandshakeWatch {
 
 impl HandshakeWatch {
     /// Reads what this configuration needs, and nothing where it needs nothing.
-    pub fn want(&mut self, config: &Arc<Config>) {
+    pub(crate) fn want(&mut self, config: &Arc<Config>) {
         let has_handshakes = |id: VirtualServerId| match id {
             VirtualServerId::Address { protocol, .. } => protocol == Protocol::Tcp,
             VirtualServerId::Fwmark { .. } => true,
@@ -56,7 +56,7 @@ impl HandshakeWatch {
     }
 
     /// What the director is to be told; waits for it.
-    pub async fn next(&mut self) -> Input {
+    pub(crate) async fn next(&mut self) -> Input {
         loop {
             let begin = || {
                 let mut known = std::mem::take(&mut self.known);

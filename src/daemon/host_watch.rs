@@ -29,7 +29,7 @@ const ASKED: usize = 64;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct HostWatch {
+pub(crate) struct HostWatch {
     config: Option<Arc<Config>>,
     looks: Repeated<Look>,
     found: Vec<Listed>,
@@ -39,7 +39,7 @@ pub struct HostWatch {
 
 impl HostWatch {
     /// Looks for the sake of this configuration, and not at all where nothing can hurt it.
-    pub fn want(&mut self, config: &Arc<Config>) {
+    pub(crate) fn want(&mut self, config: &Arc<Config>) {
         let is_needed = !config.virtual_servers.is_empty();
         self.config = is_needed.then(|| Arc::clone(config));
         self.looks.set(is_needed.then(|| clock::now() + SOON));
@@ -48,12 +48,12 @@ impl HostWatch {
     }
 
     /// What was found last, the worst first.
-    pub fn found(&self) -> &[Listed] {
+    pub(crate) fn found(&self) -> &[Listed] {
         &self.found
     }
 
     /// Looks when it is time, for ever; may be left and entered again at any time.
-    pub async fn work(&mut self) {
+    pub(crate) async fn work(&mut self) {
         loop {
             let begin = || {
                 let config = self.config.clone();

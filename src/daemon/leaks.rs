@@ -26,7 +26,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct LeakWatch {
+pub(crate) struct LeakWatch {
     /// None where nobody's way is checked.
     config: Option<Arc<Config>>,
     questions: Repeated<Result<Leaks, String>>,
@@ -36,7 +36,7 @@ pub struct LeakWatch {
 
 impl LeakWatch {
     /// Asks what this configuration needs, and nothing where it needs nothing.
-    pub fn want(&mut self, config: &Arc<Config>) {
+    pub(crate) fn want(&mut self, config: &Arc<Config>) {
         let is_needed = leaks::is_asked(config);
         self.config = is_needed.then(|| Arc::clone(config));
         // Once more even so: what was told before may be true no longer.
@@ -44,7 +44,7 @@ impl LeakWatch {
     }
 
     /// What the director is to be told; waits for it.
-    pub async fn next(&mut self) -> Input {
+    pub(crate) async fn next(&mut self) -> Input {
         loop {
             let begin = || {
                 let config = self.config.clone();

@@ -12,7 +12,7 @@ use crate::config::LifeScript;
 use crate::script::{Launch, Runner};
 
 /// Runs one (`startup_script`, `shutdown_script`) to its end; `hurry` ends it early.
-pub async fn run(what: &str, script: &LifeScript, is_secure: bool, hurry: impl Future<Output = ()>) {
+pub(super) async fn run(what: &str, script: &LifeScript, is_secure: bool, hurry: impl Future<Output = ()>) {
     let program = script.command.program();
     info!("{what}: {program} runs, {} s at most", script.limit.as_secs());
     Notifier::from_environment().wait_for(script.limit);

@@ -28,7 +28,7 @@ struct Log {
 }
 
 /// From now on lines of the log wait for nobody. Begins a thread, so it is for when no process is to be forked any more.
-pub fn detach() {
+pub(crate) fn detach() {
     // Without the thread they are written as before.
     if let Ok(log) = Log::begin(io::stderr()) {
         let _ = LOG.set(log);
@@ -36,7 +36,7 @@ pub fn detach() {
 }
 
 /// Waits a second at most until all lines are written.
-pub fn flush() {
+pub(crate) fn flush() {
     if let Some(log) = LOG.get() {
         log.flush();
     }
@@ -44,7 +44,7 @@ pub fn flush() {
 
 /// Takes what is to be written, a line at a time.
 #[derive(Debug)]
-pub struct Writer;
+pub(crate) struct Writer;
 
 impl Write for Writer {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {

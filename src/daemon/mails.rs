@@ -21,7 +21,7 @@ type Ended = Result<Option<String>, Failure>;
 
 /// Mails that wait or are under way.
 #[derive(Debug)]
-pub struct Mails {
+pub(crate) struct Mails {
     settings: Option<Arc<MailSettings>>,
     outbox: Outbox,
     session: Option<JoinHandle<Ended>>,
@@ -57,7 +57,7 @@ pub struct MailStatus {
 
 impl Mails {
     /// None yet, and nobody to send them to.
-    pub fn new() -> Mails {
+    pub(crate) fn new() -> Mails {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         let host = if host.is_empty() || !host.chars().all(is_name) { "localhost".to_owned() } else { host };
@@ -65,7 +65,7 @@ impl Mails {
     }
 
     /// Mails go there from now on, those that wait, too.
-    pub fn want(&mut self, settings: Option<Arc<MailSettings>>) {
+    pub(crate) fn want(&mut self, settings: Option<Arc<MailSettings>>) {
         if self.settings != settings {
             self.outbox.retry_now();
         }
@@ -76,21 +76,21 @@ impl Mails {
     }
 
     /// Tells of a change. It is sent by [`Mails::work`].
-    pub fn push(&mut self, letter: Letter) {
+    pub(crate) fn push(&mut self, letter: Letter) {
         if self.settings.is_some() && self.outbox.push(Posted { letter, date: clock::unix_now() }) {
             warn!(event = "mail_dropped", "mails: too many changes wait: the oldest are not told");
         }
     }
 
     /// Sends what is to be sent, for ever; may be left and entered again at any time.
-    pub async fn work(&mut self) {
+    pub(crate) async fn work(&mut self) {
         loop {
             self.step().await;
         }
     }
 
     /// The daemon ends: what waits is sent within the limit.
-    pub async fn finish(&mut self, limit: Duration) {
+    pub(crate) async fn finish(&mut self, limit: Duration) {
         self.outbox.end();
         let idle = async {
             while !self.outbox.is_idle() {
@@ -159,7 +159,7 @@ impl Mails {
     }
 
     /// How mails are getting on; None when nobody gets any.
-    pub fn status(&self, now: Instant) -> Option<MailStatus> {
+    pub(crate) fn status(&self, now: Instant) -> Option<MailStatus> {
         let settings = self.settings.as_ref()?;
         let counts = self.outbox.counts();
         let last_error = self.outbox.last_error();

@@ -73,8 +73,7 @@ const TURN: Duration = Duration::from_millis(10);
 const LOOK_LIMIT: Duration = Duration::from_secs(5);
 
 /// Everything the loop owns.
-pub struct Shell {
-    /// Decides.
+pub(crate) struct Shell {
     pub director: Director,
     /// Holds the VIPs; None without any.
     pub router: Option<Handle>,
@@ -98,9 +97,7 @@ pub struct Shell {
     pub handing_over: Vec<oneshot::Sender<Reply>>,
     /// Talks to the kernel.
     pub actuator: Actuator,
-    /// Answers operators.
     pub control: Control,
-    /// Remembers.
     pub run_dir: RunDirectory,
     /// Keeps the kernel's IPVS settings.
     pub sysctls: Keeper<Kernel>,
@@ -112,7 +109,6 @@ pub struct Shell {
     pub handshakes: HandshakeWatch,
     /// Looks at what of this host hurts.
     pub host_watch: HostWatch,
-    /// Reads configurations.
     pub reloads: Reloads,
     /// Tells the service manager.
     pub notifier: Notifier,
@@ -143,14 +139,14 @@ pub struct Shell {
 }
 
 /// Who waits to hear what became of an order.
-pub struct Orderer {
+pub(crate) struct Orderer {
     reply: oneshot::Sender<Reply>,
     selector: Selector,
     change: Change,
 }
 
 /// Runs until the director is finished; whether it finished clean.
-pub async fn run(mut shell: Shell, mut signals: Signals) -> bool {
+pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
     let mut prober = Prober::new(process::file_limit());
     let mut pulse = Pulse::new(std::mem::take(&mut shell.notifier), clock::now());
     // Where this host is comes before anything is asked of the kernel.

@@ -15,7 +15,6 @@ use crate::vrrp::handover::Handover;
 /// Its name in the run directory.
 pub(super) const NAME: &str = "masters.json";
 
-/// The file.
 pub(super) struct MastersFile {
     pub(super) path: PathBuf,
     pub(super) boot_id: String,

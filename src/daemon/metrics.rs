@@ -11,7 +11,7 @@ use crate::director::status::{RealServerStatus, VirtualServerStatus};
 use crate::doctor::Severity;
 
 /// All metrics, in Prometheus' text format.
-pub fn render(status: &DaemonStatus) -> String {
+pub(crate) fn render(status: &DaemonStatus) -> String {
     let mut text = Exposition::default();
     daemon(&mut text, status);
     let virtual_servers: Vec<_> = status

@@ -19,14 +19,14 @@ const MARGIN: Duration = Duration::from_secs(30);
 
 /// The way to the service manager.
 #[derive(Debug, Default)]
-pub struct Notifier {
+pub(crate) struct Notifier {
     socket: Option<(UnixDatagram, SocketAddr)>,
     watchdog: Option<Duration>,
 }
 
 impl Notifier {
     /// As the service manager's environment says.
-    pub fn from_environment() -> Notifier {
+    pub(crate) fn from_environment() -> Notifier {
         let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return Notifier::default() };
         let socket = match open(&name) {
             Ok(socket) => Some(socket),
@@ -42,38 +42,38 @@ impl Notifier {
     }
 
     /// How long the service manager waits for a sign of life before it ends this process.
-    pub fn watchdog(&self) -> Option<Duration> {
+    pub(crate) fn watchdog(&self) -> Option<Duration> {
         self.watchdog
     }
 
     /// The start is over: the kernel holds what it should. Also ends a reload.
-    pub fn ready(&self, status: &str) {
+    pub(crate) fn ready(&self, status: &str) {
         self.tell(&format!("READY=1\nSTATUS={}", line(status)));
     }
 
     /// A reload begins.
-    pub fn reloading(&self, now: Instant) {
+    pub(crate) fn reloading(&self, now: Instant) {
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_nanos() / 1000));
     }
 
     /// The start or the end takes so much longer; some seconds more for what else is to be done.
-    pub fn wait_for(&self, time: Duration) {
+    pub(crate) fn wait_for(&self, time: Duration) {
         let patience = time.saturating_add(MARGIN);
         self.tell(&format!("EXTEND_TIMEOUT_USEC={}", patience.as_micros()));
     }
 
     /// The end begins.
-    pub fn stopping(&self, status: &str) {
+    pub(crate) fn stopping(&self, status: &str) {
         self.tell(&format!("STOPPING=1\nSTATUS={}", line(status)));
     }
 
     /// One sentence on how things are.
-    pub fn status(&self, status: &str) {
+    pub(crate) fn status(&self, status: &str) {
         self.tell(&format!("STATUS={}", line(status)));
     }
 
     /// A sign of life.
-    pub fn alive(&self) {
+    pub(crate) fn alive(&self) {
         self.tell("WATCHDOG=1");
     }
 
@@ -100,7 +100,7 @@ fn open(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
 #[cfg(test)]
 impl Notifier {
     /// A service manager of a test's own, and the way to it.
-    pub fn pair(name: &str) -> (Notifier, UnixDatagram) {
+    pub(crate) fn pair(name: &str) -> (Notifier, UnixDatagram) {
         let name = format!("@lvsd-notify-{name}-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name.as_bytes()[1..]).unwrap();
         let manager = UnixDatagram::bind_addr(&address).unwrap();
@@ -109,7 +109,7 @@ impl Notifier {
     }
 
     /// What a service manager has heard.
-    pub fn heard(manager: &UnixDatagram) -> Vec<String> {
+    pub(crate) fn heard(manager: &UnixDatagram) -> Vec<String> {
         let mut buffer = [0; 200];
         let next =
             || manager.recv(&mut buffer).ok().map(|n| String::from_utf8_lossy(&buffer[..n]).into_owned());

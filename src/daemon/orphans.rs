@@ -17,7 +17,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const PATIENCE: u8 = 3;
 
 /// Reaps for ever, where there can be orphans. Runs in the main event loop: it is the one that reaps own children.
-pub async fn reap() {
+pub(crate) async fn reap() {
     if !is_heir() {
         return;
     }

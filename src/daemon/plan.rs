@@ -26,7 +26,7 @@ const SLICE: usize = 32;
 /// Where health comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum HealthSource {
+pub(crate) enum HealthSource {
     /// The running lvsd.
     Daemon {
         /// Its process id.
@@ -40,7 +40,7 @@ pub enum HealthSource {
 
 /// What would change, and what that rests on.
 #[derive(Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Where health comes from.
     pub health: HealthSource,
     /// Why it does not come from a running lvsd.
@@ -57,7 +57,7 @@ pub struct Plan {
 ///
 /// # Errors
 /// In words, why none does.
-pub fn running(socket: &Path) -> Result<DaemonStatus, String> {
+pub(crate) fn running(socket: &Path) -> Result<DaemonStatus, String> {
     match control::ask(socket, Command::Status) {
         Ok(Reply::Status(status)) => Ok(status.into_status()),
         Ok(_) => Err("it gave an answer to another question: is it of another version?".to_owned()),
@@ -70,7 +70,7 @@ pub fn running(socket: &Path) -> Result<DaemonStatus, String> {
 ///
 /// # Errors
 /// When the kernel cannot be read.
-pub fn plan(
+pub(crate) fn plan(
     mut config: Config,
     run_dir: &Path,
     daemon: Result<DaemonStatus, String>,

@@ -22,7 +22,7 @@ const FEWEST: usize = 64;
 
 /// Every probe under way.
 #[derive(Default)]
-pub struct Prober {
+pub(crate) struct Prober {
     most: usize,
     tasks: JoinSet<(RunId, Outcome)>,
     handles: BTreeMap<RunId, AbortHandle>,
@@ -31,12 +31,12 @@ pub struct Prober {
 
 impl Prober {
     /// None yet; this process may have so many descriptors, and a probe needs one.
-    pub fn new(descriptors: usize) -> Prober {
+    pub(crate) fn new(descriptors: usize) -> Prober {
         Prober { most: descriptors.saturating_sub(RESERVED).max(FEWEST), ..Prober::default() }
     }
 
     /// Begins a probe, which must not leave from certain addresses.
-    pub fn begin(
+    pub(crate) fn begin(
         &mut self,
         run: RunId,
         spec: Arc<CheckerSpec>,
@@ -63,14 +63,14 @@ impl Prober {
     }
 
     /// Forgets a probe.
-    pub fn cancel(&mut self, run: RunId) {
+    pub(crate) fn cancel(&mut self, run: RunId) {
         if let Some(handle) = self.handles.remove(&run) {
             handle.abort();
         }
     }
 
     /// The next probe that ended; waits for ever when there is none.
-    pub async fn next(&mut self) -> (RunId, Outcome) {
+    pub(crate) async fn next(&mut self) -> (RunId, Outcome) {
         loop {
             match self.tasks.join_next().await {
                 None => std::future::pending().await,

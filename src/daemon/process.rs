@@ -10,8 +10,7 @@ use super::guardian;
 
 /// Another program that programs IPVS in this network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rival {
-    /// Its name.
+pub(crate) struct Rival {
     pub name: &'static str,
     /// Its process id.
     pub pid: u32,
@@ -29,7 +28,7 @@ impl fmt::Display for Rival {
 ///
 /// Reads /proc. A process of another user that cannot be looked at is passed over; one that root may not look at,
 /// because it has capabilities this process was denied, is likely to be here.
-pub fn rivals() -> Vec<Rival> {
+pub(crate) fn rivals() -> Vec<Rival> {
     let Ok(own) = fs::read_link("/proc/self/ns/net") else { return Vec::new() };
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let is_root = rustix::process::geteuid().is_root();
@@ -89,7 +88,7 @@ const MEDDLERS: [&str; 9] = [
 ];
 
 /// Live programs that are known to change IPVS tables, in words; of any network namespace.
-pub fn meddlers() -> Vec<String> {
+pub(crate) fn meddlers() -> Vec<String> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let mut found: Vec<String> = entries
         .flatten()
@@ -105,13 +104,13 @@ pub fn meddlers() -> Vec<String> {
 }
 
 /// Whether this process may do what a capability allows; `number` is the kernel's (linux/capability.h).
-pub fn has_capability(number: u8) -> bool {
+pub(crate) fn has_capability(number: u8) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     effective_capabilities(&status).is_none_or(|bits| bits >> number & 1 == 1)
 }
 
 /// The effective capabilities of a process by its `/proc/PID/status`: a bit each (proc(5), CapEff).
-pub fn effective_capabilities(status: &str) -> Option<u64> {
+pub(crate) fn effective_capabilities(status: &str) -> Option<u64> {
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(effective.trim(), 16).ok()
 }
@@ -131,7 +130,7 @@ fn is_run(command_line: &[u8]) -> bool {
 ///
 /// # Errors
 /// When /proc is not there.
-pub fn boot_id() -> std::io::Result<String> {
+pub(crate) fn boot_id() -> std::io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
@@ -139,12 +138,12 @@ pub fn boot_id() -> std::io::Result<String> {
 ///
 /// # Errors
 /// When /proc is not there.
-pub fn network_namespace() -> std::io::Result<u64> {
+pub(crate) fn network_namespace() -> std::io::Result<u64> {
     Ok(fs::metadata("/proc/self/ns/net")?.ino())
 }
 
 /// Lets this process open as many files as it may: every probe under way holds one.
-pub fn raise_file_limit() {
+pub(crate) fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -154,7 +153,7 @@ pub fn raise_file_limit() {
 }
 
 /// How many files this process may have open.
-pub fn file_limit() -> usize {
+pub(crate) fn file_limit() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }

@@ -14,7 +14,6 @@ const LIMIT: u64 = 32 << 20;
 pub(super) enum Answered {
     /// It is not installed.
     Absent,
-    /// Its output.
     Output(String),
 }
 

@@ -27,12 +27,10 @@ const ROUTER_LIMIT: Duration = Duration::from_secs(10);
 const UNSETTLED_LIMIT: Duration = Duration::from_secs(30);
 
 /// What the look is at.
-pub struct Body<'a> {
-    /// Decides.
+pub(crate) struct Body<'a> {
     pub director: &'a Director,
     /// Talks to the kernel.
     pub actuator: &'a Actuator,
-    /// Read configurations.
     pub reloads: &'a Reloads,
     /// Has the virtual routers.
     pub router: Option<&'a Handle>,
@@ -46,7 +44,7 @@ impl Body<'_> {
 
 /// The daemon's pulse.
 #[derive(Debug)]
-pub struct Pulse {
+pub(crate) struct Pulse {
     notifier: Notifier,
     interval: Duration,
     next: Instant,
@@ -59,8 +57,7 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// Begins now.
-    pub fn new(notifier: Notifier, now: Instant) -> Pulse {
+    pub(crate) fn new(notifier: Notifier, now: Instant) -> Pulse {
         let feed = notifier.watchdog().map_or(INTERVAL, |limit| limit / 2);
         Pulse {
             notifier,
@@ -76,12 +73,12 @@ impl Pulse {
     }
 
     /// When the next look is due.
-    pub fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         self.next
     }
 
     /// After everything the main loop does: tells the service manager what cannot wait, looks when it is time.
-    pub fn follow(&mut self, now: Instant, body: &Body<'_>) {
+    pub(crate) fn follow(&mut self, now: Instant, body: &Body<'_>) {
         if body.director.is_settled() {
             self.unsettled_since = None;
         } else {
@@ -141,7 +138,7 @@ impl Pulse {
     }
 
     /// What is wrong with the daemon itself.
-    pub fn trouble(&self, now: Instant, body: &Body<'_>) -> Option<String> {
+    pub(crate) fn trouble(&self, now: Instant, body: &Body<'_>) -> Option<String> {
         let signs = Signs {
             is_ending: body.director.is_ending(),
             is_ready: body.director.is_ready(),

@@ -20,11 +20,11 @@ use crate::syntax::diagnostic::Class;
 use crate::time::Instant;
 
 /// Changes listed in the answer to a reload; the status carries them until the next one.
-pub const CHANGES_LIMIT: usize = 200;
+pub(crate) const CHANGES_LIMIT: usize = 200;
 
 /// A file that was read.
 #[derive(Debug, Default)]
-pub struct Read {
+pub(crate) struct Read {
     config: Option<Config>,
     errors: Vec<String>,
     warnings: Vec<String>,
@@ -46,9 +46,8 @@ struct Next {
     allows_removal: bool,
 }
 
-/// All reloads.
 #[derive(Debug)]
-pub struct Reloads {
+pub(crate) struct Reloads {
     path: PathBuf,
     strictness: Strictness,
     open: Open,
@@ -67,7 +66,7 @@ pub struct Reloads {
 impl Reloads {
     /// Reloads of this file, its unknown words treated in this way, after the configuration that is in force. IPVS is
     /// tried by `open` when one brings the first that needs it.
-    pub fn new(path: PathBuf, strictness: Strictness, open: Open, in_force: Arc<Config>) -> Reloads {
+    pub(crate) fn new(path: PathBuf, strictness: Strictness, open: Open, in_force: Arc<Config>) -> Reloads {
         Reloads {
             path,
             strictness,
@@ -83,13 +82,13 @@ impl Reloads {
     }
 
     /// Whether unknown words are only warnings.
-    pub fn is_lenient(&self) -> bool {
+    pub(crate) fn is_lenient(&self) -> bool {
         matches!(self.strictness, Strictness::Lenient)
     }
 
     /// Begins one, which may remove most of what is in force or not, or notes that another one is wanted after the one
     /// under way.
-    pub fn begin(&mut self, waiter: Option<Waiter>, allows_removal: bool) {
+    pub(crate) fn begin(&mut self, waiter: Option<Waiter>, allows_removal: bool) {
         if self.job.is_some() {
             let next = self.next.get_or_insert_default();
             // A read that never ends must not gather those who gave up.
@@ -113,7 +112,7 @@ impl Reloads {
     }
 
     /// lvsd ends: nothing is put in force any more. What is being read is forgotten, and whoever waits hears why.
-    pub fn end(&mut self, why: &str) {
+    pub(crate) fn end(&mut self, why: &str) {
         if self.job.take().is_some() {
             warn!("reload: {} is not put in force: {why}", self.path.display());
         }
@@ -125,7 +124,7 @@ impl Reloads {
     }
 
     /// The file that was read; waits for ever when none is.
-    pub async fn finished(&mut self) -> Read {
+    pub(crate) async fn finished(&mut self) -> Read {
         let Some(job) = &mut self.job else { return std::future::pending().await };
         let result = job.await;
         self.job = None;
@@ -137,7 +136,7 @@ impl Reloads {
 
     /// Tells the verdict and begins the next one that is wanted; the configuration to put in force, if it is without
     /// errors.
-    pub fn conclude(&mut self, mut read: Read) -> Option<Arc<Config>> {
+    pub(crate) fn conclude(&mut self, mut read: Read) -> Option<Arc<Config>> {
         let path = self.path.display();
         for line in &read.warnings {
             warn!("reload: {line}");
@@ -174,7 +173,7 @@ impl Reloads {
     }
 
     /// How the last one ended.
-    pub fn outcome(&self, now: Instant) -> Option<ReloadOutcome> {
+    pub(crate) fn outcome(&self, now: Instant) -> Option<ReloadOutcome> {
         self.last.as_ref().map(|(at, read)| ReloadOutcome {
             is_accepted: read.errors.is_empty(),
             config: self.path.clone(),
@@ -189,22 +188,22 @@ impl Reloads {
     }
 
     /// Whether one is under way.
-    pub fn is_under_way(&self) -> bool {
+    pub(crate) fn is_under_way(&self) -> bool {
         self.job.is_some()
     }
 
     /// Whether the last one was rejected.
-    pub fn is_last_rejected(&self) -> bool {
+    pub(crate) fn is_last_rejected(&self) -> bool {
         self.last.as_ref().is_some_and(|(_, read)| !read.errors.is_empty())
     }
 
     /// How many were put in force, and how many were rejected.
-    pub fn counts(&self) -> (u64, u64) {
+    pub(crate) fn counts(&self) -> (u64, u64) {
         (self.accepted, self.rejected)
     }
 
     /// The configuration file.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }

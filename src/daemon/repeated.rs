@@ -7,7 +7,7 @@ use crate::time::Instant;
 
 /// See the module.
 #[derive(Debug)]
-pub struct Repeated<T> {
+pub(super) struct Repeated<T> {
     at: Option<Instant>,
     job: Option<JoinHandle<T>>,
 }
@@ -20,7 +20,7 @@ impl<T> Default for Repeated<T> {
 
 impl<T: Send + 'static> Repeated<T> {
     /// When the job is begun the next time; None: not again. One under way goes on.
-    pub fn set(&mut self, at: Option<Instant>) {
+    pub(super) fn set(&mut self, at: Option<Instant>) {
         self.at = at;
     }
 
@@ -29,7 +29,7 @@ impl<T: Send + 'static> Repeated<T> {
     ///
     /// # Errors
     /// When the job panicked.
-    pub async fn next<J>(&mut self, begin: impl FnOnce() -> J) -> Result<T, JoinError>
+    pub(super) async fn next<J>(&mut self, begin: impl FnOnce() -> J) -> Result<T, JoinError>
     where
         J: FnOnce() -> T + Send + 'static,
     {

@@ -15,7 +15,7 @@ const UNIT: &str = "lvsd.service";
 
 /// Who an lvsd is, and what it may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rights {
+pub(crate) struct Rights {
     /// `lvsd (pid 7)`.
     pub whose: String,
     uid: u32,
@@ -26,7 +26,7 @@ pub struct Rights {
 
 /// What one may not do, and what needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unpermitted {
+pub(crate) struct Unpermitted {
     /// Whose rights these are.
     pub whose: String,
     /// The first command that needs them, and as whom it runs.
@@ -49,13 +49,12 @@ impl fmt::Display for Unpermitted {
 }
 
 impl Rights {
-    /// This process's.
-    pub fn own() -> Option<Rights> {
+    pub(crate) fn own() -> Option<Rights> {
         Rights::of_status("lvsd".to_owned(), Path::new("/proc/self/status"))
     }
 
     /// Those of the lvsds that direct here; where none does, what its unit will leave it.
-    pub fn of_directors() -> Vec<Rights> {
+    pub(crate) fn of_directors() -> Vec<Rights> {
         let running: Vec<Rights> = process::rivals()
             .iter()
             .filter(|rival| rival.name == "lvsd")
@@ -100,7 +99,7 @@ impl Rights {
     }
 
     /// What it would need for the commands of a configuration, and may not do. Reads the files of accounts.
-    pub fn lacking(&self, config: &Config) -> Option<Unpermitted> {
+    pub(crate) fn lacking(&self, config: &Config) -> Option<Unpermitted> {
         let mut known = BTreeMap::new();
         let mut is_other = |command: &Command| {
             let account = (command.user.clone(), command.group.clone());

@@ -8,7 +8,6 @@ use crate::vrrp::status::{InstanceStatus, SpeakerStatus, Status};
 /// A family of one value for each instance.
 type Row<S> = (&'static str, Kind, &'static str, fn(&S) -> u64);
 
-/// Appends them.
 pub(super) fn render(text: &mut Exposition, router: &Status) {
     use Kind::{Counter, Gauge};
     let bare = Labels::default();

@@ -15,7 +15,7 @@ use crate::script::{Ended, Launch, Runner};
 
 /// Notify scripts that run or wait.
 #[derive(Debug)]
-pub struct Scripts {
+pub(crate) struct Scripts {
     queues: Queues,
     runners: BTreeMap<Class, Runner>,
     runs: JoinSet<(Job, Ended)>,
@@ -25,7 +25,7 @@ pub struct Scripts {
 
 impl Scripts {
     /// Nothing runs yet.
-    pub fn new(is_secure: bool) -> Scripts {
+    pub(crate) fn new(is_secure: bool) -> Scripts {
         Scripts {
             queues: Queues::default(),
             runners: Class::ALL.map(|class| (class, Runner::new(MAX_RUNNING))).into(),
@@ -36,12 +36,12 @@ impl Scripts {
     }
 
     /// From now on (`enable_script_security`).
-    pub fn secure(&mut self, is_secure: bool) {
+    pub(crate) fn secure(&mut self, is_secure: bool) {
         self.is_secure = is_secure;
     }
 
     /// Runs what a change has to run, when it is its turn. Needs the event loop's context.
-    pub fn push(&mut self, telling: Telling) {
+    pub(crate) fn push(&mut self, telling: Telling) {
         let subject = telling.change.subject.clone();
         if self.queues.push(clock::now(), telling) > 0 {
             let folded = self.queues.folded();
@@ -80,7 +80,7 @@ impl Scripts {
     }
 
     /// Goes on with what is to be done, for ever; may be left and entered again at any time.
-    pub async fn work(&mut self) {
+    pub(crate) async fn work(&mut self) {
         loop {
             self.step().await;
         }
@@ -117,7 +117,7 @@ impl Scripts {
     }
 
     /// The daemon ends: each subject's last change is told, within the limit. What still runs then goes on alone.
-    pub async fn finish(&mut self, limit: Duration) {
+    pub(crate) async fn finish(&mut self, limit: Duration) {
         self.queues.end(clock::now());
         self.hurry();
         let idle = async {

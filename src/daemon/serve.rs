@@ -21,7 +21,7 @@ use crate::script::shortage;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Where connections come from.
-pub trait Listener {
+pub(super) trait Listener {
     /// What is read and written.
     type Stream: Send + 'static;
     /// Who is at the other end, as far as it matters.
@@ -61,21 +61,21 @@ fn site(ip: IpAddr) -> IpAddr {
 
 /// Where a conversation says how far it has come.
 #[derive(Clone, Debug)]
-pub struct Progress {
+pub(super) struct Progress {
     id: u64,
     stages: mpsc::Sender<(u64, Stage)>,
 }
 
 impl Progress {
     /// It has come so far.
-    pub async fn reached(&self, stage: Stage) {
+    pub(super) async fn reached(&self, stage: Stage) {
         // Nobody is left to hear it at the end.
         let _ = self.stages.send((self.id, stage)).await;
     }
 }
 
 /// Accepts and converses until told to end: what has asked something by then is answered, and nothing else.
-pub async fn serve<L: Listener, F: Future<Output = io::Result<()>> + Send + 'static>(
+pub(super) async fn serve<L: Listener, F: Future<Output = io::Result<()>> + Send + 'static>(
     name: &'static str,
     listener: L,
     limits: Limits,

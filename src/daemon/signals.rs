@@ -34,7 +34,7 @@ const LOG_PAUSE: Duration = Duration::from_secs(60);
 
 /// What a signal orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub(crate) enum Order {
     /// Read the configuration again.
     Reload,
     /// End; by this signal.
@@ -46,7 +46,7 @@ pub enum Order {
 }
 
 /// The signals; from its making on they do not end the process.
-pub struct Signals {
+pub(crate) struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
@@ -59,7 +59,7 @@ impl Signals {
     ///
     /// # Errors
     /// When there is no event loop.
-    pub fn new() -> io::Result<Signals> {
+    pub(crate) fn new() -> io::Result<Signals> {
         let others = HARMLESS.iter().map(|(number, ..)| *number).chain(RTMIN..=RTMAX);
         let others: Vec<(i32, Signal)> = others
             .map(|number| Ok((number, signal(SignalKind::from_raw(number))?)))
@@ -77,12 +77,12 @@ impl Signals {
     }
 
     /// Waits for the order to end.
-    pub async fn end(&mut self) {
+    pub(crate) async fn end(&mut self) {
         while !matches!(self.next().await, Order::Stop(_)) {}
     }
 
     /// The next order.
-    pub async fn next(&mut self) -> Order {
+    pub(crate) async fn next(&mut self) -> Order {
         tokio::select! {
             _ = self.terminate.recv() => Order::Stop("SIGTERM"),
             _ = self.interrupt.recv() => Order::Stop("SIGINT"),
@@ -156,7 +156,7 @@ async fn pass_on(mut all: Vec<(i32, Signal)>, sender: mpsc::Sender<&'static str>
 
 /// The number of a signal, by the name that keepalived's scripts give it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SignalName(pub i32);
+pub(crate) struct SignalName(pub i32);
 
 /// keepalived's names, and those of the signals themselves.
 const NAMES: &[(&str, i32)] = &[

@@ -18,7 +18,7 @@ use crate::vrrp;
 use crate::vrrp::settings::Settings;
 
 /// Prefix of the fields that repeat a message for machines; the text form of the log leaves them out.
-pub const MACHINE_FIELDS: &str = "event";
+pub(crate) const MACHINE_FIELDS: &str = "event";
 /// How long the end of the daemon waits for those who are told of it.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// And for its last mail: a mail server is further away.
@@ -26,7 +26,7 @@ const LAST_MAIL: Duration = Duration::from_secs(2);
 
 /// Everybody who is told.
 #[derive(Debug)]
-pub struct Sink {
+pub(crate) struct Sink {
     notices: Notices,
     teller: Teller,
     scripts: Scripts,
@@ -36,7 +36,7 @@ pub struct Sink {
 
 impl Sink {
     /// Tells those a configuration names. Needs the event loop's context.
-    pub fn new(config: &Config) -> Sink {
+    pub(crate) fn new(config: &Config) -> Sink {
         let scripts = Scripts::new(config.vrrp.secures_scripts);
         let (notices, teller) = (Notices::default(), Teller::default());
         let mut sink = Sink { notices, teller, scripts, fifos: Fifos::new(), mails: Mails::new() };
@@ -45,7 +45,7 @@ impl Sink {
     }
 
     /// Tells those another configuration names.
-    pub fn want(&mut self, config: &Config) {
+    pub(crate) fn want(&mut self, config: &Config) {
         self.scripts.secure(config.vrrp.secures_scripts);
         let wanted = fifos::wanted(&config.vrrp.notify.fifos, &config.global.fifos);
         self.fifos.want(wanted, config.vrrp.secures_scripts);
@@ -53,7 +53,7 @@ impl Sink {
     }
 
     /// Tells of an event of the director.
-    pub fn tell(&mut self, event: &Event, director: &Director) {
+    pub(crate) fn tell(&mut self, event: &Event, director: &Director) {
         log(event);
         let teller = &mut self.teller;
         let tellings = self.notices.follow(event, director, &mut || teller.next_sequence());
@@ -61,28 +61,28 @@ impl Sink {
     }
 
     /// Tells of an event of the router, after logging it.
-    pub fn tell_router(&mut self, event: &vrrp::event::Event, scene: Scene<'_>) {
+    pub(crate) fn tell_router(&mut self, event: &vrrp::event::Event, scene: Scene<'_>) {
         log_router(event);
         let telling = self.teller.tell(event, scene);
         self.pass_on(telling);
     }
 
     /// The director has another configuration.
-    pub fn reloaded(&mut self, director: &Director) {
+    pub(crate) fn reloaded(&mut self, director: &Director) {
         let teller = &mut self.teller;
         let tellings = self.notices.reloaded(director, &mut || teller.next_sequence());
         self.pass_on(tellings);
     }
 
     /// The router has other settings.
-    pub fn router_reloaded(&mut self, settings: &Settings) {
+    pub(crate) fn router_reloaded(&mut self, settings: &Settings) {
         if settings.notify.repeats_on_reload {
             self.teller.lines().iter().for_each(|line| self.fifos.push(line));
         }
     }
 
     /// The director is about to stop.
-    pub fn stopping(&mut self, director: &Director) {
+    pub(crate) fn stopping(&mut self, director: &Director) {
         let teller = &mut self.teller;
         let tellings = self.notices.farewell(director, &mut || teller.next_sequence());
         self.pass_on(tellings);
@@ -103,17 +103,17 @@ impl Sink {
     }
 
     /// Runs scripts, writes lines and sends mails, for ever; may be left and entered again at any time.
-    pub async fn work(&mut self) {
+    pub(crate) async fn work(&mut self) {
         tokio::join!(self.scripts.work(), self.fifos.work(), self.mails.work());
     }
 
     /// How mails are getting on.
-    pub fn mail_status(&self, now: Instant) -> Option<MailStatus> {
+    pub(crate) fn mail_status(&self, now: Instant) -> Option<MailStatus> {
         self.mails.status(now)
     }
 
     /// The daemon ends: who is told of it has a second, the last mail two.
-    pub async fn finish(&mut self, is_stop: bool) {
+    pub(crate) async fn finish(&mut self, is_stop: bool) {
         tokio::join!(
             self.scripts.finish(FAREWELL),
             self.fifos.finish(FAREWELL / 2, is_stop),

@@ -40,7 +40,11 @@ const MAX_WORDS: usize = 200;
 ///
 /// # Errors
 /// [`Failure`] when it was not taken for anybody.
-pub async fn deliver(mail: Mail, settings: &MailSettings, host: &str) -> Result<Option<String>, Failure> {
+pub(super) async fn deliver(
+    mail: Mail,
+    settings: &MailSettings,
+    host: &str,
+) -> Result<Option<String>, Failure> {
     let server = &settings.server;
     let stream = connect(server, settings.connect_timeout).await?;
     let hello = ClientId::Domain(settings.hello.clone().unwrap_or_else(|| host.to_owned()));

@@ -103,7 +103,7 @@ impl<'de> Deserialize<'de> for Snapshot {
 
 /// Makes statuses for all who ask.
 #[derive(Debug, Default)]
-pub struct Snapshots {
+pub(crate) struct Snapshots {
     kept: Option<(Snapshot, Instant)>,
     /// Who waits for the next one; the control socket bounds how many.
     asking: Vec<oneshot::Sender<Reply>>,
@@ -117,7 +117,7 @@ pub struct Snapshots {
 impl Snapshots {
     /// Somebody wants a status: answered at once with one that is kept. True when a new one is begun, and the router is
     /// to be asked for its part.
-    pub fn ask(&mut self, now: Instant, reply: oneshot::Sender<Reply>) -> bool {
+    pub(crate) fn ask(&mut self, now: Instant, reply: oneshot::Sender<Reply>) -> bool {
         if let Some((snapshot, _)) = self.kept.as_ref().filter(|(_, until)| now < *until) {
             // Nobody waits for it any more: nothing to tell. The same below.
             let _ = reply.send(Reply::Status(snapshot.clone()));
@@ -130,17 +130,17 @@ impl Snapshots {
     }
 
     /// The router was asked for its part.
-    pub fn await_router(&mut self, now: Instant) {
+    pub(crate) fn await_router(&mut self, now: Instant) {
         self.router_by = Some(now + ROUTER_LIMIT);
     }
 
     /// The router's part is there, or will not come.
-    pub fn router_is_known(&mut self) {
+    pub(crate) fn router_is_known(&mut self) {
         self.router_by = None;
     }
 
     /// Something was ordered, or is configured otherwise: what was seen before it is nobody's answer any more.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         if let Some((snapshot, _)) = self.kept.take() {
             snapshot.drop_elsewhere();
         }
@@ -151,12 +151,12 @@ impl Snapshots {
     }
 
     /// Whether there is more to look at.
-    pub fn has_work(&self) -> bool {
+    pub(crate) fn has_work(&self) -> bool {
         self.gathering.is_some() && !self.is_gathered
     }
 
     /// Looks at some more; true once all is there.
-    pub fn work(&mut self, now: Instant, director: &Director) -> bool {
+    pub(crate) fn work(&mut self, now: Instant, director: &Director) -> bool {
         if let Some(gathering) = self.gathering.as_mut().filter(|_| !self.is_gathered) {
             self.is_gathered = director.gather(now, gathering, SLICE);
         }
@@ -165,14 +165,14 @@ impl Snapshots {
     }
 
     /// What was gathered.
-    pub fn take(&mut self) -> Gathering {
+    pub(crate) fn take(&mut self) -> Gathering {
         self.is_gathered = false;
         self.router_by = None;
         self.gathering.take().unwrap_or_default()
     }
 
     /// Answers all who wait, and keeps it for those who come next.
-    pub fn answer(&mut self, now: Instant, status: DaemonStatus) {
+    pub(crate) fn answer(&mut self, now: Instant, status: DaemonStatus) {
         let servers = &status.director.virtual_servers;
         let reals: usize = servers.iter().map(|server| server.real_servers.len()).sum();
         let keep = KEPT_EACH.saturating_mul(u32::try_from(reals).unwrap_or(u32::MAX)).min(KEPT_MOST);
@@ -186,13 +186,13 @@ impl Snapshots {
     }
 
     /// When it must be looked after at the latest.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         let kept = self.kept.as_ref().map(|(_, until)| *until);
         [kept, self.router_by].into_iter().flatten().min()
     }
 
     /// Lets go of one that nobody gets any more.
-    pub fn tidy(&mut self, now: Instant) {
+    pub(crate) fn tidy(&mut self, now: Instant) {
         if self.kept.as_ref().is_some_and(|(_, until)| *until <= now)
             && let Some((old, _)) = self.kept.take()
         {

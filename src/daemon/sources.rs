@@ -19,7 +19,7 @@ const KEPT: Duration = Duration::from_secs(60);
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct SourceChooser {
+pub(super) struct SourceChooser {
     sources: Option<Arc<Sources>>,
     /// By target and what else decides about the route.
     known: BTreeMap<(IpAddr, Option<Box<Source>>), Choice>,
@@ -41,7 +41,11 @@ impl SourceChooser {
     ///
     /// # Errors
     /// An outcome that names the VIP where this host has no other address.
-    pub fn choose(&mut self, target: &Target, sources: &Arc<Sources>) -> Result<Option<IpAddr>, Outcome> {
+    pub(super) fn choose(
+        &mut self,
+        target: &Target,
+        sources: &Arc<Sources>,
+    ) -> Result<Option<IpAddr>, Outcome> {
         let now = clock::now();
         let is_same = self.sources.as_ref().is_some_and(|known| Arc::ptr_eq(known, sources));
         if !is_same || now.since(self.since) >= KEPT {

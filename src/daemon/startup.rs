@@ -43,8 +43,7 @@ use crate::vrrp::exchange::Input as RouterInput;
 /// Exit status of lvsd (sysexits.h): what a service manager and a script may rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Exit {
-    /// All well.
+pub(crate) enum Exit {
     Ok = 0,
     /// `lvsd doctor`: something may hurt, nothing is broken.
     Warnings = 1,
@@ -60,7 +59,6 @@ pub enum Exit {
     Output = 74,
     /// Not now: a file system is full or does not answer. The service manager tries again.
     TryAgain = 75,
-    /// Not permitted.
     Permission = 77,
     /// The configuration cannot be run.
     Config = 78,
@@ -68,7 +66,7 @@ pub enum Exit {
 
 /// Why `lvsd run` did not start, or how it ended.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The exit status.
     pub exit: Exit,
     /// In the operator's words, with the next step.
@@ -83,7 +81,7 @@ impl Failure {
 
 /// What `lvsd run` was asked to do.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// The configuration file.
     pub config: PathBuf,
     /// What becomes of unknown words in it, now and at every reload.
@@ -103,7 +101,7 @@ pub struct Options {
 }
 
 /// What must be there before anything else: from here on a signal is an order and no longer a sudden end.
-pub struct Early {
+pub(crate) struct Early {
     guardian: io::Result<Guardian>,
     predecessor: Option<Predecessor>,
     runtime: Runtime,
@@ -116,7 +114,7 @@ impl Early {
     ///
     /// # Errors
     /// [`Failure`] when there is no event loop to be had.
-    pub fn new(run_dir: &Path) -> Result<Early, Failure> {
+    pub(crate) fn new(run_dir: &Path) -> Result<Early, Failure> {
         let guardian = Guardian::spawn(run_dir);
         let predecessor = Predecessor::find(run_dir);
         let failed = |error| Failure::new(Exit::Unavailable, format!("cannot start the event loop: {error}"));
@@ -129,7 +127,7 @@ impl Early {
     }
 
     /// Reads the configuration. None when it was told to end meanwhile.
-    pub fn read(mut self, path: &Path, strictness: Strictness) -> Option<(Early, Loaded)> {
+    pub(crate) fn read(mut self, path: &Path, strictness: Strictness) -> Option<(Early, Loaded)> {
         info!("reading {}", path.display());
         let path = path.to_owned();
         let loaded = self.runtime.block_on(async {
@@ -152,7 +150,7 @@ impl Early {
     ///
     /// # Errors
     /// [`Failure`] when it cannot start, or could not clean up at the end.
-    pub fn run(mut self, options: &Options, config: Config) -> Result<(), Failure> {
+    pub(crate) fn run(mut self, options: &Options, config: Config) -> Result<(), Failure> {
         refuse_rivals(options.force)?;
         if !config.vrrp.is_empty() {
             router::refuse_unpermitted(&config.vrrp)?;
@@ -373,7 +371,7 @@ fn inherit(left: Option<Left>, predecessor: Option<Predecessor>) -> (Vec<RouterI
 }
 
 /// Where the configuration is when nobody says: lvsd's own file, else keepalived's.
-pub fn default_config() -> PathBuf {
+pub(crate) fn default_config() -> PathBuf {
     let own = Path::new("/etc/lvsd/lvsd.yaml");
     if own.exists() { own.to_owned() } else { PathBuf::from("/etc/keepalived/keepalived.conf") }
 }

@@ -33,7 +33,7 @@ struct Content {
 
 /// A locked run directory.
 #[derive(Debug)]
-pub struct RunDirectory {
+pub(crate) struct RunDirectory {
     path: PathBuf,
     boot_id: String,
     network_namespace: u64,
@@ -43,7 +43,7 @@ pub struct RunDirectory {
 
 /// What became of a run directory since it was locked.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Kept {
+pub(crate) enum Kept {
     /// It is as it was.
     AsItWas,
     /// It, or its lock, was gone or another's, and was made anew: what was in it is to be written again.
@@ -52,7 +52,7 @@ pub enum Kept {
 
 /// Why the run directory cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// Another lvsd holds it.
     #[error("run directory {path} is in use by another lvsd{holder}: stop it, or choose another --run-dir", path = .0.display(), holder = holder(.1))]
     Locked(PathBuf, String),
@@ -73,7 +73,7 @@ impl RunDirectory {
     ///
     /// # Errors
     /// [`Error`] when another process holds the lock, or it cannot be written.
-    pub fn lock(path: &Path) -> Result<RunDirectory, Error> {
+    pub(crate) fn lock(path: &Path) -> Result<RunDirectory, Error> {
         let io_error = |error| Error::Io(path.to_owned(), error);
         fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(io_error)?;
         verify(path)?;
@@ -103,7 +103,7 @@ impl RunDirectory {
     ///
     /// # Errors
     /// [`Error`] when another process holds the lock by now, or it cannot be made.
-    pub fn keep(&mut self) -> Result<Kept, Error> {
+    pub(crate) fn keep(&mut self) -> Result<Kept, Error> {
         let held = self.lock.metadata();
         let found = fs::symlink_metadata(lock_file(&self.path));
         let is_same = |(held, found): (fs::Metadata, fs::Metadata)| {
@@ -118,7 +118,7 @@ impl RunDirectory {
 
     /// What a predecessor left; nothing when it lived before this boot or in another network namespace. A file
     /// that makes no sense is set aside with a warning: it must never keep a director from starting.
-    pub fn load(&self, now: Instant) -> State {
+    pub(crate) fn load(&self, now: Instant) -> State {
         let path = self.file();
         let text = match private_file::read(&path) {
             Ok(text) => text,
@@ -159,7 +159,7 @@ impl RunDirectory {
     ///
     /// # Errors
     /// When it cannot be written; the previous file is untouched then.
-    pub fn save(&self, state: State, now: Instant) -> io::Result<()> {
+    pub(crate) fn save(&self, state: State, now: Instant) -> io::Result<()> {
         if state == State::default() {
             return private_file::remove(&self.file());
         }
@@ -174,7 +174,7 @@ impl RunDirectory {
     }
 
     /// Where the kernel's settings of before are remembered.
-    pub fn originals(&self) -> OriginalsFile {
+    pub(crate) fn originals(&self) -> OriginalsFile {
         OriginalsFile {
             path: originals_file(&self.path),
             boot_id: self.boot_id.clone(),
@@ -198,7 +198,7 @@ impl RunDirectory {
 
 /// The file that says what the kernel's settings were before they were changed, in this boot and network namespace.
 #[derive(Clone, Debug)]
-pub struct OriginalsFile {
+pub(crate) struct OriginalsFile {
     path: PathBuf,
     boot_id: String,
     network_namespace: u64,
@@ -213,7 +213,7 @@ struct Originals {
 
 impl OriginalsFile {
     /// What a predecessor wrote; nothing when there is nothing that can be read.
-    pub fn load(&self) -> BTreeMap<String, String> {
+    pub(crate) fn load(&self) -> BTreeMap<String, String> {
         let read =
             private_file::read(&self.path).and_then(|text| Ok(serde_json::from_slice::<Originals>(&text)?));
         match read {
@@ -231,7 +231,7 @@ impl OriginalsFile {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn save(&self, values: &BTreeMap<String, String>) -> io::Result<()> {
+    pub(crate) fn save(&self, values: &BTreeMap<String, String>) -> io::Result<()> {
         if values.is_empty() {
             return private_file::remove(&self.path);
         }
@@ -246,7 +246,7 @@ impl OriginalsFile {
 ///
 /// # Errors
 /// When it cannot be read or makes no sense.
-pub fn peek(run_dir: &Path, now: Instant) -> io::Result<Option<(State, bool)>> {
+pub(crate) fn peek(run_dir: &Path, now: Instant) -> io::Result<Option<(State, bool)>> {
     let text = match private_file::read(&file(run_dir)) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -265,7 +265,7 @@ pub fn peek(run_dir: &Path, now: Instant) -> io::Result<Option<(State, bool)>> {
 ///
 /// # Errors
 /// When this boot cannot be told from others.
-pub fn peek_originals(run_dir: &Path) -> io::Result<BTreeMap<String, String>> {
+pub(crate) fn peek_originals(run_dir: &Path) -> io::Result<BTreeMap<String, String>> {
     let (boot_id, network_namespace) = (process::boot_id()?, process::network_namespace()?);
     Ok(OriginalsFile { path: originals_file(run_dir), boot_id, network_namespace }.load())
 }

@@ -27,7 +27,12 @@ const SOURCE_AT: usize = 26;
 const SYNC_ID_AT: usize = 43;
 
 /// What other directors send to the groups of this configuration's receivers; what cannot be heard is said in `unseen`.
-pub fn listen(config: &Config, host: &Host, unseen: &mut Vec<String>, clock: Clock) -> BTreeSet<SyncMessage> {
+pub(crate) fn listen(
+    config: &Config,
+    host: &Host,
+    unseen: &mut Vec<String>,
+    clock: Clock,
+) -> BTreeSet<SyncMessage> {
     let mut ears = Vec::new();
     for daemon in config.global.sync_daemons.iter().filter(|daemon| daemon.role == SyncRole::Backup) {
         let name = &daemon.interface;

@@ -15,17 +15,17 @@ use crate::ipvs::types::Family;
 use crate::net::sysctl;
 
 /// Settings by name: `NAME` is one of net.ipv4.vs, `LINK/NAME` one of net.ipv4.conf.
-pub type Values = BTreeMap<String, String>;
+pub(crate) type Values = BTreeMap<String, String>;
 
 /// Takes packets from the network that come from an address of this host's; of no link, because only routes know by
 /// which a real server answers.
 const ACCEPT_LOCAL: &str = "all/accept_local";
 
 /// Whether the kernel sends a client that it knows by persistence elsewhere when its server has weight 0.
-pub const EXPIRES_TEMPLATES: &str = "expire_quiescent_template";
+pub(crate) const EXPIRES_TEMPLATES: &str = "expire_quiescent_template";
 
 /// Where settings are.
-pub trait Settings {
+pub(crate) trait Settings {
     /// A setting's value.
     ///
     /// # Errors
@@ -43,9 +43,8 @@ pub trait Settings {
     fn remember(&mut self, originals: &Values) -> io::Result<()>;
 }
 
-/// The keeper.
 #[derive(Debug)]
-pub struct Keeper<S> {
+pub(crate) struct Keeper<S> {
     settings: S,
     wanted: Values,
     originals: Values,
@@ -56,12 +55,12 @@ pub struct Keeper<S> {
 
 impl<S: Settings> Keeper<S> {
     /// Begins with what a predecessor remembered.
-    pub fn new(settings: S, originals: Values) -> Keeper<S> {
+    pub(crate) fn new(settings: S, originals: Values) -> Keeper<S> {
         Keeper { settings, wanted: Values::new(), originals, set: BTreeSet::new(), troubles: BTreeMap::new() }
     }
 
     /// Wants these from now on; what is no longer wanted is put back.
-    pub fn want(&mut self, wanted: Values) {
+    pub(crate) fn want(&mut self, wanted: Values) {
         let before = std::mem::replace(&mut self.wanted, wanted);
         let dropped: Vec<String> =
             self.originals.keys().filter(|name| !self.wanted.contains_key(*name)).cloned().collect();
@@ -73,7 +72,7 @@ impl<S: Settings> Keeper<S> {
     }
 
     /// Sets what is not as wanted.
-    pub fn keep(&mut self) {
+    pub(crate) fn keep(&mut self) {
         let mut found = Values::new();
         for name in self.wanted.keys().cloned().collect::<Vec<_>>() {
             match self.settings.read(&name) {
@@ -117,14 +116,14 @@ impl<S: Settings> Keeper<S> {
     }
 
     /// Writes again what is remembered: it was lost.
-    pub fn remember(&mut self) {
+    pub(crate) fn remember(&mut self) {
         if let Err(error) = self.settings.remember(&self.originals) {
             warn!("what settings of the kernel were cannot be remembered: {error}");
         }
     }
 
     /// Puts everything back.
-    pub fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         let before = std::mem::take(&mut self.wanted);
         for name in self.originals.keys().cloned().collect::<Vec<_>>() {
             self.put_back(&name, before.get(&name));
@@ -162,7 +161,7 @@ impl<S: Settings> Keeper<S> {
 
 /// The settings a configuration wants, and while a server that clients are known to leaves, that they are sent
 /// elsewhere: unless the operator has said otherwise.
-pub fn wanted(config: &Config, expires_templates: bool) -> Values {
+pub(crate) fn wanted(config: &Config, expires_templates: bool) -> Values {
     let while_leaving = expires_templates.then(|| (EXPIRES_TEMPLATES.to_owned(), "1".to_owned()));
     while_leaving.into_iter().chain(configured(config)).collect()
 }
@@ -186,7 +185,7 @@ fn configured(config: &Config) -> Values {
 
 /// The kernel's settings, remembered in the run directory.
 #[derive(Debug)]
-pub struct Kernel(pub OriginalsFile);
+pub(crate) struct Kernel(pub OriginalsFile);
 
 impl Settings for Kernel {
     fn read(&self, name: &str) -> io::Result<String> {
@@ -209,7 +208,7 @@ impl Settings for Kernel {
 ///
 /// # Errors
 /// When there is none of that name.
-pub fn read(name: &str) -> io::Result<String> {
+pub(crate) fn read(name: &str) -> io::Result<String> {
     match name.split_once('/') {
         Some((link, name)) => sysctl::read_of_link("ipv4", link, name),
         None => sysctl::read(&full(name)),
@@ -217,7 +216,7 @@ pub fn read(name: &str) -> io::Result<String> {
 }
 
 /// A setting's whole name.
-pub fn full(name: &str) -> String {
+pub(crate) fn full(name: &str) -> String {
     match name.split_once('/') {
         Some((link, name)) => format!("net.ipv4.conf.{link}.{name}"),
         None => format!("net.ipv4.vs.{name}"),

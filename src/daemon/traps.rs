@@ -12,7 +12,7 @@ use crate::vrrp;
 
 /// What on this host will hurt this configuration, in words. Of virtual servers nothing when this host has no IPVS: it
 /// is no director then, and only checks a file.
-pub fn here(config: &Config) -> Vec<String> {
+pub(crate) fn here(config: &Config) -> Vec<String> {
     let mut found = hosts_own(config);
     if read("net.ipv4.vs.expire_nodest_conn").is_some() {
         found.extend(traps::of(config, &host()).iter().map(ToString::to_string));
@@ -30,8 +30,7 @@ fn hosts_own(config: &Config) -> Vec<String> {
     found.iter().map(ToString::to_string).collect()
 }
 
-/// This host.
-pub fn host() -> Host<'static> {
+pub(crate) fn host() -> Host<'static> {
     // 127.0.0.1 is an address of this host exactly while lo is up.
     let is_loopback_up = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).is_ok();
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
@@ -44,7 +43,7 @@ fn read(name: &str) -> Option<String> {
 }
 
 /// Virtual servers of which this host is a real server, and what will be done about it, in words.
-pub fn colocations(config: &Config) -> Vec<String> {
+pub(crate) fn colocations(config: &Config) -> Vec<String> {
     let own = Kernel::open().and_then(|mut kernel| kernel.host()).map(|host| doors::around(&host).own);
     let found = colocated::find(config, &own.unwrap_or_default(), true);
     found.iter().map(|(id, colocated)| format!("virtual server {id}: {colocated}")).collect()

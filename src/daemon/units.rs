@@ -14,7 +14,7 @@ const ENTRIES: usize = 1024;
 
 /// A unit's file, and what was dropped in beside it, in the order in which it counts; None when there is none. `root` is
 /// `/`, or a test's.
-pub fn text(root: &Path, name: &str) -> Option<String> {
+pub(crate) fn text(root: &Path, name: &str) -> Option<String> {
     let at = |path: String| root.join(path.trim_start_matches('/'));
     let mut text = FOLDERS.iter().find_map(|folder| read(&at(format!("{folder}/{name}"))))?;
     let mut drop_ins: Vec<PathBuf> = FOLDERS

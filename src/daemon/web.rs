@@ -46,7 +46,7 @@ const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 ///
 /// # Errors
 /// When the address cannot be listened at.
-pub async fn listen(address: SocketAddr, asker: Asker) -> io::Result<()> {
+pub(crate) async fn listen(address: SocketAddr, asker: Asker) -> io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     info!("metrics on http://{}/metrics", listener.local_addr()?);
     let answer = move |method: Method, path: String| {

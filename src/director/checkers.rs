@@ -15,28 +15,27 @@ use crate::time::Instant;
 
 /// Identifies a checker as long as anybody subscribes to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CheckerId(u64);
+pub(crate) struct CheckerId(u64);
 
 impl CheckerId {
     /// Before all others.
-    pub const FIRST: CheckerId = CheckerId(0);
+    pub(crate) const FIRST: CheckerId = CheckerId(0);
     /// After all others.
-    pub const LAST: CheckerId = CheckerId(u64::MAX);
+    pub(crate) const LAST: CheckerId = CheckerId(u64::MAX);
 }
 
 /// A real server of a virtual server: who subscribes to checkers.
-pub type Subscriber = (VirtualServerId, SocketAddr);
+pub(crate) type Subscriber = (VirtualServerId, SocketAddr);
 
 /// One checker and who cares about it.
 #[derive(Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// What it asks.
     pub spec: Arc<CheckerSpec>,
     /// When, and what it knows.
     pub schedule: Schedule,
     /// When it is due.
     pub turn: Turn,
-    /// Who cares.
     pub subscribers: Vec<Subscriber>,
     /// Packets for the VIP arrive at one of them still addressed to it: it is asked from none.
     pub is_direct: bool,
@@ -57,8 +56,7 @@ struct Running {
 }
 
 /// What a finished run changed.
-pub struct Finished<'a> {
-    /// The checker.
+pub(crate) struct Finished<'a> {
     pub entry: &'a Entry,
     /// Its health before this run.
     pub before: Health,
@@ -70,9 +68,8 @@ pub struct Finished<'a> {
     pub certificate: Option<Certificate>,
 }
 
-/// Every checker.
 #[derive(Debug, Default)]
-pub struct Checkers {
+pub(crate) struct Checkers {
     /// Boxed: a map filled in order has nodes that are half empty.
     entries: BTreeMap<CheckerId, Box<Entry>>,
     running: BTreeMap<RunId, Running>,
@@ -87,17 +84,17 @@ pub struct Checkers {
 
 /// Checkers by what they ask: needed, and kept, only while a configuration is put in force.
 #[derive(Debug)]
-pub struct BySpec(BTreeMap<Arc<CheckerSpec>, CheckerId>);
+pub(crate) struct BySpec(BTreeMap<Arc<CheckerSpec>, CheckerId>);
 
 impl Checkers {
     /// The checkers by what they ask.
-    pub fn by_spec(&self) -> BySpec {
+    pub(crate) fn by_spec(&self) -> BySpec {
         BySpec(self.entries.iter().map(|(id, entry)| (Arc::clone(&entry.spec), *id)).collect())
     }
 
     /// The checker with this specification, made if there is none, with this turn or one of its own; somebody is to
     /// subscribe to it.
-    pub fn find_or_make(
+    pub(crate) fn find_or_make(
         &mut self,
         by_spec: &mut BySpec,
         spec: &Arc<CheckerSpec>,
@@ -134,7 +131,7 @@ impl Checkers {
     }
 
     /// Subscribes somebody who has not yet.
-    pub fn subscribe(&mut self, id: CheckerId, subscriber: Subscriber) {
+    pub(crate) fn subscribe(&mut self, id: CheckerId, subscriber: Subscriber) {
         if let Some(entry) = self.entries.get_mut(&id) {
             // Most have one.
             entry.subscribers.reserve_exact(usize::from(entry.subscribers.is_empty()));
@@ -143,7 +140,10 @@ impl Checkers {
     }
 
     /// Ends subscriptions. The last one takes the checker along; runs under way are returned for cancelling.
-    pub fn unsubscribe(&mut self, ended: impl IntoIterator<Item = (CheckerId, Subscriber)>) -> Vec<RunId> {
+    pub(crate) fn unsubscribe(
+        &mut self,
+        ended: impl IntoIterator<Item = (CheckerId, Subscriber)>,
+    ) -> Vec<RunId> {
         // Thousands of virtual servers may share one: it is gone through once for all of them.
         let mut of: BTreeMap<CheckerId, BTreeSet<Subscriber>> = BTreeMap::new();
         for (id, subscriber) in ended {
@@ -173,14 +173,14 @@ impl Checkers {
     }
 
     /// Ends everything; the runs under way are returned for cancelling.
-    pub fn clear(&mut self) -> Vec<RunId> {
+    pub(crate) fn clear(&mut self) -> Vec<RunId> {
         let runs = self.running.keys().copied().collect();
         *self = Checkers { last_id: self.last_id, last_run: self.last_run, ..Checkers::default() };
         runs
     }
 
     /// Records what is known of a checker from before.
-    pub fn know_down(&mut self, id: CheckerId, now: Instant, last: Outcome) {
+    pub(crate) fn know_down(&mut self, id: CheckerId, now: Instant, last: Outcome) {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.schedule.know_down(now, last);
             self.down.insert(id);
@@ -188,7 +188,7 @@ impl Checkers {
     }
 
     /// Records that a checker's predecessor said up.
-    pub fn know_up(&mut self, id: CheckerId, now: Instant, last: Outcome) {
+    pub(crate) fn know_up(&mut self, id: CheckerId, now: Instant, last: Outcome) {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.schedule.know_up(now, last);
             self.down.remove(&id);
@@ -196,7 +196,7 @@ impl Checkers {
     }
 
     /// The next checker whose run is due, if any: it is the caller's to begin, or to put off.
-    pub fn due(&mut self, now: Instant) -> Option<CheckerId> {
+    pub(crate) fn due(&mut self, now: Instant) -> Option<CheckerId> {
         let (at, _) = self.timers.first()?;
         if *at > now {
             return None;
@@ -205,7 +205,7 @@ impl Checkers {
     }
 
     /// Begins a run of a checker.
-    pub fn begin(&mut self, now: Instant, id: CheckerId) -> Option<(RunId, Arc<CheckerSpec>)> {
+    pub(crate) fn begin(&mut self, now: Instant, id: CheckerId) -> Option<(RunId, Arc<CheckerSpec>)> {
         let entry = self.entries.get_mut(&id).filter(|entry| entry.schedule.running().is_none())?;
         if let Some(at) = entry.schedule.deadline() {
             self.timers.remove(&(at, id));
@@ -218,7 +218,7 @@ impl Checkers {
     }
 
     /// Has the next run of a checker begin at `at`, unless one is under way.
-    pub fn begin_at(&mut self, id: CheckerId, at: Instant) {
+    pub(crate) fn begin_at(&mut self, id: CheckerId, at: Instant) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         if let Some(before) = entry.schedule.deadline() {
             self.timers.remove(&(before, id));
@@ -228,7 +228,7 @@ impl Checkers {
     }
 
     /// Takes the outcome of a run; None when nobody waits for it any more.
-    pub fn finish(&mut self, now: Instant, run: RunId, outcome: Outcome) -> Option<Finished<'_>> {
+    pub(crate) fn finish(&mut self, now: Instant, run: RunId, outcome: Outcome) -> Option<Finished<'_>> {
         let id = self.running.remove(&run)?.checker;
         let entry = self.entries.get_mut(&id)?;
         let before = entry.schedule.health();
@@ -259,67 +259,61 @@ impl Checkers {
     }
 
     /// The checker of a run under way.
-    pub fn of_run(&self, run: RunId) -> Option<&Entry> {
+    pub(crate) fn of_run(&self, run: RunId) -> Option<&Entry> {
         self.id_of_run(run).and_then(|id| self.get(id))
     }
 
     /// Which checker a run under way is of.
-    pub fn id_of_run(&self, run: RunId) -> Option<CheckerId> {
+    pub(crate) fn id_of_run(&self, run: RunId) -> Option<CheckerId> {
         self.running.get(&run).map(|running| running.checker)
     }
 
     /// Whether a checker's verdict is held for longer than can be believed.
-    pub fn is_stale(&self, id: CheckerId) -> bool {
+    pub(crate) fn is_stale(&self, id: CheckerId) -> bool {
         self.stale.contains(&id)
     }
 
     /// Those that say down.
-    pub fn down(&self) -> impl Iterator<Item = &Entry> {
+    pub(crate) fn down(&self) -> impl Iterator<Item = &Entry> {
         self.down.iter().filter_map(|id| self.get(*id))
     }
 
     /// Says which of them are asked from no VIP.
-    pub fn mark_direct(&mut self, is_direct: impl Fn(&Subscriber) -> bool) {
+    pub(crate) fn mark_direct(&mut self, is_direct: impl Fn(&Subscriber) -> bool) {
         for entry in self.entries.values_mut() {
             entry.is_direct = entry.subscribers.iter().any(&is_direct);
         }
     }
 
     /// How many of them there are.
-    pub fn stale(&self) -> usize {
+    pub(crate) fn stale(&self) -> usize {
         self.stale.len()
     }
 
-    /// Every checker.
-    pub fn iter(&self) -> impl Iterator<Item = (CheckerId, &Entry)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (CheckerId, &Entry)> {
         self.entries.iter().map(|(id, entry)| (*id, entry.as_ref()))
     }
 
     /// A checker by its id.
-    pub fn get(&self, id: CheckerId) -> Option<&Entry> {
+    pub(crate) fn get(&self, id: CheckerId) -> Option<&Entry> {
         self.entries.get(&id).map(Box::as_ref)
     }
 
     /// When the next run is due.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         self.timers.first().map(|(at, _)| *at)
     }
 
     /// How late the latest checker is: a run that should have begun, or one that should have ended.
-    pub fn overdue(&self, now: Instant) -> Duration {
+    pub(crate) fn overdue(&self, now: Instant) -> Duration {
         let beginning = self.timers.first().map(|(at, _)| now.since(*at));
         let ending = self.running.values().map(|r| now.since(r.limit)).max();
         beginning.max(ending).unwrap_or_default()
     }
 
     /// How many distinct checkers there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 }
 

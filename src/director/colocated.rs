@@ -17,7 +17,6 @@ use crate::net::door::{Marking, Target};
 /// What this host has around its virtual servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Around {
-    /// Its addresses.
     pub own: BTreeSet<IpAddr>,
     /// Those of them that it has on a link of the network, and not only for itself (on `lo`, or a dummy).
     pub shown: BTreeSet<IpAddr>,
@@ -27,7 +26,7 @@ pub struct Around {
 
 /// How packets to a virtual server are kept from going round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Remedy {
+pub(crate) enum Remedy {
     /// They get this mark, unless a peer sent them.
     Mark(u32),
     /// The service is in the kernel only while this host holds the VIP.
@@ -37,7 +36,7 @@ pub enum Remedy {
 /// Why packets cannot be marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "its words are below")]
-pub enum Obstacle {
+pub(crate) enum Obstacle {
     Kernel,
     PortOfNat,
     NoMarkLeft,
@@ -45,7 +44,7 @@ pub enum Obstacle {
 
 /// A virtual server of which this host is a real server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Colocated {
+pub(crate) struct Colocated {
     /// Its real servers that are this host.
     pub own: Vec<SocketAddr>,
     /// The others: whoever of them is a director may send packets of the VIP here.
@@ -56,7 +55,7 @@ pub struct Colocated {
 
 impl Colocated {
     /// The mark of its packets.
-    pub fn mark(&self) -> Option<u32> {
+    pub(crate) fn mark(&self) -> Option<u32> {
         match self.remedy {
             Remedy::Mark(mark) => Some(mark),
             Remedy::WhileActive(_) => None,
@@ -65,7 +64,11 @@ impl Colocated {
 }
 
 /// The virtual servers of which this host is a real server beside others, by DR or TUN.
-pub fn find(config: &Config, own: &BTreeSet<IpAddr>, can_mark: bool) -> BTreeMap<VirtualServerId, Colocated> {
+pub(crate) fn find(
+    config: &Config,
+    own: &BTreeSet<IpAddr>,
+    can_mark: bool,
+) -> BTreeMap<VirtualServerId, Colocated> {
     let mut marks = Marks::of(config);
     let mut found: Vec<(&VirtualServer, Vec<SocketAddr>, BTreeSet<IpAddr>)> = config
         .virtual_servers
@@ -87,7 +90,7 @@ pub fn find(config: &Config, own: &BTreeSet<IpAddr>, can_mark: bool) -> BTreeMap
 }
 
 /// Virtual servers by firewall mark of which this host is a real server: who marks their packets is not in the file.
-pub fn marked_elsewhere<'a>(
+pub(crate) fn marked_elsewhere<'a>(
     config: &'a Config,
     own: &'a BTreeSet<IpAddr>,
 ) -> impl Iterator<Item = VirtualServerId> + 'a {
@@ -131,7 +134,7 @@ fn obstacle(server: &VirtualServer, can_mark: bool) -> Option<Obstacle> {
 }
 
 /// The packets of a virtual server that are to be marked.
-pub fn marking(id: VirtualServerId, colocated: &Colocated) -> Option<Marking> {
+pub(crate) fn marking(id: VirtualServerId, colocated: &Colocated) -> Option<Marking> {
     let VirtualServerId::Address { protocol, address, port } = id else { return None };
     let protocol = match protocol {
         Protocol::Tcp => 6,

@@ -32,7 +32,7 @@ impl Default for HostForwards {
 
 /// What one knows of the other.
 #[derive(Debug, Default)]
-pub struct Coupling {
+pub(crate) struct Coupling {
     instances: BTreeMap<String, InstanceLevel>,
     /// The addresses of all of them, and how many have each.
     vips: BTreeMap<IpAddr, usize>,
@@ -57,7 +57,7 @@ pub struct Coupling {
 
 impl Coupling {
     /// An instance is so: true when its addresses are others than before.
-    pub fn instance_is(&mut self, level: InstanceLevel) -> bool {
+    pub(crate) fn instance_is(&mut self, level: InstanceLevel) -> bool {
         let before = self.instances.get(&level.name);
         let is_moved = before.is_none_or(|before| before.addresses != level.addresses);
         if is_moved {
@@ -69,20 +69,20 @@ impl Coupling {
     }
 
     /// An instance is no more.
-    pub fn instance_is_gone(&mut self, name: &str) {
+    pub(crate) fn instance_is_gone(&mut self, name: &str) {
         for held in self.instances.remove(name).into_iter().flat_map(|level| level.addresses) {
             one_less(&mut self.vips, held.ip);
         }
     }
 
     /// This host passes packets on, or does not.
-    pub fn host_is(&mut self, host: HostForwards) {
+    pub(crate) fn host_is(&mut self, host: HostForwards) {
         self.host = host;
         self.is_stale = true;
     }
 
     /// The configuration is another: virtual servers are told of again, each by [`Coupling::quorum_is`].
-    pub fn configure(&mut self, config: &Config) {
+    pub(crate) fn configure(&mut self, config: &Config) {
         self.without_quorum.clear();
         self.by_nat.clear();
         let mut servers: Vec<_> = config.virtual_servers.iter().collect();
@@ -96,7 +96,7 @@ impl Coupling {
     }
 
     /// A virtual server was settled.
-    pub fn quorum_is(&mut self, pool: &Pool) {
+    pub(crate) fn quorum_is(&mut self, pool: &Pool) {
         let id = pool.server.id;
         let is_lost = !pool.has_quorum() && pool.server.sorry_server.is_none();
         self.is_stale |=
@@ -104,7 +104,7 @@ impl Coupling {
     }
 
     /// Whether this host holds a VIP; None where no instance says.
-    pub fn holds(&self, vip: IpAddr) -> Option<bool> {
+    pub(crate) fn holds(&self, vip: IpAddr) -> Option<bool> {
         self.vips.get(&vip)?;
         let mut levels = self
             .instances
@@ -116,18 +116,18 @@ impl Coupling {
     }
 
     /// The addresses of all instances.
-    pub fn vips(&self) -> impl Iterator<Item = IpAddr> + '_ {
+    pub(crate) fn vips(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.vips.keys().copied()
     }
 
     /// Whether an instance has an address.
-    pub fn is_vip(&self, ip: IpAddr) -> bool {
+    pub(crate) fn is_vip(&self, ip: IpAddr) -> bool {
         self.vips.contains_key(&ip)
     }
 
     /// The sync daemons that should run now: with an instance to follow one at a time, or the kernel's `backup_only`
     /// would hold on a Master, too.
-    pub fn sync_daemons(&self, global: &Global) -> Vec<SyncDaemon> {
+    pub(crate) fn sync_daemons(&self, global: &Global) -> Vec<SyncDaemon> {
         let Some(name) = &global.sync_follows else { return global.sync_daemons.clone() };
         let is_master = self.instances.get(name).is_some_and(|level| level.state == State::Master);
         let role = if is_master { SyncRole::Master } else { SyncRole::Backup };
@@ -135,7 +135,7 @@ impl Coupling {
     }
 
     /// What the router is to be told, if it does not know it yet.
-    pub fn news(
+    pub(crate) fn news(
         &mut self,
         is_ready: bool,
         reconciler: &mut Reconciler,

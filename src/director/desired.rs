@@ -13,7 +13,7 @@ use crate::ipvs::types::{
 const SORRY_WEIGHT: u32 = 1;
 
 /// The service of a virtual server.
-pub fn service_key(id: VirtualServerId) -> ServiceKey {
+pub(crate) fn service_key(id: VirtualServerId) -> ServiceKey {
     match id {
         VirtualServerId::Address { protocol, address, port } => {
             ServiceKey::Address { protocol, address, port }
@@ -23,7 +23,7 @@ pub fn service_key(id: VirtualServerId) -> ServiceKey {
 }
 
 /// The service of a virtual server whose packets get a mark, or of one whose do not.
-pub fn key(id: VirtualServerId, mark: Option<u32>) -> ServiceKey {
+pub(crate) fn key(id: VirtualServerId, mark: Option<u32>) -> ServiceKey {
     match mark {
         Some(mark) => ServiceKey::Fwmark { family: id.family(), mark },
         None => service_key(id),
@@ -32,7 +32,7 @@ pub fn key(id: VirtualServerId, mark: Option<u32>) -> ServiceKey {
 
 /// What a service by mark has for what one by address would: the kernel looks replicated connections of DR and TUN up
 /// without a port there.
-pub fn by_mark(desired: &DesiredService) -> DesiredService {
+pub(crate) fn by_mark(desired: &DesiredService) -> DesiredService {
     let inside = |(at, d): (&DestinationKey, &Destination)| match d.forwarding {
         Forwarding::Dr | Forwarding::Tun(_) => (SocketAddr::new(at.ip(), 0), *d),
         _ => (*at, *d),
@@ -42,7 +42,7 @@ pub fn by_mark(desired: &DesiredService) -> DesiredService {
 }
 
 /// A service by mark as it would be by address.
-pub fn by_address(entry: &ServiceEntry, server: &VirtualServer) -> ServiceEntry {
+pub(crate) fn by_address(entry: &ServiceEntry, server: &VirtualServer) -> ServiceEntry {
     // The first one written is the one.
     let reals = server.real_servers.iter().rev();
     let configured: BTreeMap<IpAddr, SocketAddr> = reals.map(|r| (r.address.ip(), r.address)).collect();
@@ -59,7 +59,7 @@ pub fn by_address(entry: &ServiceEntry, server: &VirtualServer) -> ServiceEntry 
 }
 
 /// The virtual server a service would belong to.
-pub fn virtual_server_id(key: ServiceKey) -> VirtualServerId {
+pub(crate) fn virtual_server_id(key: ServiceKey) -> VirtualServerId {
     match key {
         ServiceKey::Address { protocol, address, port } => {
             VirtualServerId::Address { protocol, address, port }
@@ -69,7 +69,7 @@ pub fn virtual_server_id(key: ServiceKey) -> VirtualServerId {
 }
 
 /// How the service of a virtual server schedules.
-pub fn service(server: &VirtualServer) -> Service {
+pub(crate) fn service(server: &VirtualServer) -> Service {
     Service {
         scheduler: server.scheduler.clone(),
         flags: server.flags,
@@ -80,7 +80,7 @@ pub fn service(server: &VirtualServer) -> Service {
 
 /// How a real server stands in its pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// It is up and may serve, with this weight.
     Serving(u32),
     /// It is down.
@@ -92,7 +92,7 @@ pub enum Standing {
 /// The destinations of a virtual server whose real servers stand like this.
 ///
 /// A sorry server that is a real server too is one destination: what serves decides how.
-pub fn destinations(
+pub(crate) fn destinations(
     server: &VirtualServer,
     has_quorum: bool,
     standing: impl Fn(SocketAddr) -> Standing,
@@ -119,7 +119,7 @@ pub fn destinations(
 
 /// Whether a destination that leaves this virtual server in health must be deleted at once: a quiesced one would
 /// swallow its share (mh without fallback), or be asked for ever by the same flow (UDP).
-pub fn must_leave_at_once(server: &VirtualServer) -> bool {
+pub(crate) fn must_leave_at_once(server: &VirtualServer) -> bool {
     let is_datagram = matches!(server.id, VirtualServerId::Address { protocol: Protocol::Udp, .. })
         || server.flags.contains(ServiceFlags::ONE_PACKET);
     let swallows = server.scheduler.as_str() == "mh" && !server.flags.contains(ServiceFlags::SCHED1);

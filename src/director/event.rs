@@ -12,7 +12,7 @@ use crate::check::outcome::CertificateTime;
 use crate::config::VirtualServerId;
 use crate::ipvs::types::ServiceKey;
 use crate::net::types::MacAddress;
-pub use crate::vrrp::event::Severity;
+pub(crate) use crate::vrrp::event::Severity;
 
 /// Something changed that an operator may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,6 @@ pub enum Event {
     Ready {
         /// Services in the table.
         services: usize,
-        /// Their destinations.
         destinations: usize,
     },
     /// A real server's health changed.
@@ -106,7 +105,6 @@ pub enum Event {
     },
     /// A virtual server gained or lost quorum.
     Quorum {
-        /// Which.
         virtual_server: VirtualServerId,
         /// Whether it has quorum now.
         has_quorum: bool,
@@ -126,28 +124,24 @@ pub enum Event {
     },
     /// A service that was in the kernel already is ours now.
     Adopted {
-        /// Which.
         service: ServiceKey,
         /// Destinations found with it.
         destinations: usize,
     },
     /// A service nobody configured appeared in the kernel, or went. It is left alone.
     Foreign {
-        /// Which.
         service: ServiceKey,
         /// Whether it is there now.
         is_present: bool,
     },
     /// Somebody else changed one of our services; it is put right again.
     Drift {
-        /// Which.
         service: ServiceKey,
         /// What was found.
         what: String,
     },
     /// Clients of a virtual server suffer, or no longer.
     Problem {
-        /// Which.
         virtual_server: VirtualServerId,
         /// What they suffer, or suffered last.
         problem: Problem,
@@ -156,19 +150,14 @@ pub enum Event {
     },
     /// The kernel refuses a part of a service; the rest of it works, and it is tried again.
     Degraded {
-        /// Which.
         service: ServiceKey,
         /// The kernel's reason.
         reason: String,
     },
     /// A degraded service is whole again.
-    Restored {
-        /// Which.
-        service: ServiceKey,
-    },
+    Restored { service: ServiceKey },
     /// This host is one of a virtual server's real servers, or no longer.
     Colocated {
-        /// Which.
         virtual_server: VirtualServerId,
         /// What is done about it, in words; None when it is one no longer.
         what: Option<String>,
@@ -415,6 +404,6 @@ impl fmt::Display for Event {
 }
 
 /// `1 service`, `2 services`.
-pub fn count(n: usize, noun: &str) -> String {
+pub(crate) fn count(n: usize, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }

@@ -10,7 +10,7 @@ use crate::ipvs::types::{DestinationEntry, ServiceEntry, ServiceKey, Stats};
 const NAMED: usize = 8;
 
 /// Writes an operation the kernel took into what we know of it.
-pub fn record(actual: &mut BTreeMap<ServiceKey, ServiceEntry>, op: Op) {
+pub(super) fn record(actual: &mut BTreeMap<ServiceKey, ServiceEntry>, op: Op) {
     match op {
         Op::AddService(key, service) => {
             let entry = ServiceEntry { service, stats: Stats::default(), destinations: BTreeMap::new() };
@@ -42,7 +42,7 @@ pub fn record(actual: &mut BTreeMap<ServiceKey, ServiceEntry>, op: Op) {
 }
 
 /// How the kernel's service differs from what we knew of it, in words; None when it does not.
-pub fn difference(known: &ServiceEntry, found: Option<&ServiceEntry>) -> Option<String> {
+pub(super) fn difference(known: &ServiceEntry, found: Option<&ServiceEntry>) -> Option<String> {
     let Some(found) = found else { return Some("the service was deleted".to_owned()) };
     let mut words = Vec::new();
     if known.service.scheduler != found.service.scheduler {

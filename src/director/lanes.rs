@@ -18,9 +18,8 @@ use crate::ipvs::backend::{Error, Op, Refusal};
 use crate::ipvs::types::{Destination, Family, Service, ServiceKey};
 use crate::time::Instant;
 
-/// All ways.
 #[derive(Debug, Default)]
-pub struct Lanes {
+pub(super) struct Lanes {
     marks: Marks,
     lanes: BTreeMap<ServiceKey, Lane>,
     /// A request of ours is under way.
@@ -43,7 +42,7 @@ enum Lane {
 
 /// What became of a way that was wanted.
 #[derive(Debug)]
-pub enum Opened {
+pub(super) enum Opened {
     /// A check can use it.
     For(CheckerId, ServiceKey),
     /// It cannot be opened, and why.
@@ -52,23 +51,23 @@ pub enum Opened {
 
 impl Lanes {
     /// From now on these marks are its own.
-    pub fn configure(&mut self, marks: Marks) {
+    pub(super) fn configure(&mut self, marks: Marks) {
         self.marks = marks;
     }
 
     /// Whether a service is such a way.
-    pub fn is_lane(&self, key: ServiceKey) -> bool {
+    pub(super) fn is_lane(&self, key: ServiceKey) -> bool {
         self.marks.is_key(key) || self.lanes.contains_key(&key)
     }
 
     /// A way that nobody has.
-    pub fn free(&self, family: Family) -> Option<ServiceKey> {
+    pub(super) fn free(&self, family: Family) -> Option<ServiceKey> {
         let keys = self.marks.lanes().map(|mark| ServiceKey::Fwmark { family, mark });
         keys.into_iter().find(|key| !self.lanes.contains_key(key))
     }
 
     /// Wants a way opened for a check.
-    pub fn open(
+    pub(super) fn open(
         &mut self,
         key: ServiceKey,
         check: CheckerId,
@@ -79,7 +78,7 @@ impl Lanes {
     }
 
     /// Nobody needs a way any more.
-    pub fn close(&mut self, key: ServiceKey) {
+    pub(super) fn close(&mut self, key: ServiceKey) {
         match self.lanes.get_mut(&key) {
             Some(Lane::Wanted(..)) => drop(self.lanes.remove(&key)),
             Some(Lane::Opening(check)) => *check = None,
@@ -89,21 +88,21 @@ impl Lanes {
     }
 
     /// Nobody needs any.
-    pub fn close_all(&mut self) {
+    pub(super) fn close_all(&mut self) {
         for key in self.lanes.keys().copied().collect::<Vec<_>>() {
             self.close(key);
         }
     }
 
     /// What the kernel was seen to have: what should not be there goes, what should be and is not is gone.
-    pub fn seen(&mut self, present: &BTreeSet<ServiceKey>) {
+    pub(super) fn seen(&mut self, present: &BTreeSet<ServiceKey>) {
         for key in present.iter().filter(|key| self.is_lane(**key)).copied().collect::<Vec<_>>() {
             self.lanes.entry(key).or_insert(Lane::Over);
         }
     }
 
     /// The next request.
-    pub fn request(&mut self, now: Instant) -> Option<Request> {
+    pub(super) fn request(&mut self, now: Instant) -> Option<Request> {
         if self.in_flight.is_some() || now < self.retry_at {
             return None;
         }
@@ -130,7 +129,11 @@ impl Lanes {
     }
 
     /// Takes the answer to its request; None when none was under way.
-    pub fn on_applied(&mut self, now: Instant, result: &Result<Vec<Refusal>, Error>) -> Option<Vec<Opened>> {
+    pub(super) fn on_applied(
+        &mut self,
+        now: Instant,
+        result: &Result<Vec<Refusal>, Error>,
+    ) -> Option<Vec<Opened>> {
         let ops = self.in_flight.take()?;
         let refused: BTreeMap<ServiceKey, (Op, Refusal)> = match result {
             Ok(refusals) => {
@@ -185,22 +188,22 @@ impl Lanes {
     }
 
     /// Whether something is to be written.
-    pub fn has_work(&self) -> bool {
+    pub(super) fn has_work(&self) -> bool {
         self.lanes.values().any(|lane| matches!(lane, Lane::Wanted(..) | Lane::Over))
     }
 
     /// When there is something to write that no answer announces.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         (self.in_flight.is_none() && self.has_work()).then_some(self.retry_at)
     }
 
     /// Whether a request is under way.
-    pub fn is_busy(&self) -> bool {
+    pub(super) fn is_busy(&self) -> bool {
         self.in_flight.is_some()
     }
 
     /// Whether none is left in the kernel.
-    pub fn is_released(&self) -> bool {
+    pub(super) fn is_released(&self) -> bool {
         self.lanes.is_empty() && self.in_flight.is_none()
     }
 }

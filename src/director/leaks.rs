@@ -12,17 +12,17 @@ use crate::config::{Config, VirtualServerId};
 use crate::net::types::MacAddress;
 
 /// By VIP and real server: the link-layer address it answers with.
-pub type Leaks = BTreeMap<(IpAddr, IpAddr), MacAddress>;
+pub(crate) type Leaks = BTreeMap<(IpAddr, IpAddr), MacAddress>;
 
 /// Addresses that neighbours answered for, and the link-layer address they answered with.
-pub type Claims = BTreeSet<(IpAddr, MacAddress)>;
+pub(crate) type Claims = BTreeSet<(IpAddr, MacAddress)>;
 
 /// By link-layer address: the addresses it is known as.
-pub type Names = BTreeMap<MacAddress, BTreeSet<IpAddr>>;
+pub(crate) type Names = BTreeMap<MacAddress, BTreeSet<IpAddr>>;
 
 /// The real servers among those who claim a VIP, by what each link-layer address is known as; `holds` says which VIPs
 /// this host has itself. Whoever is a director, too, may be the active one while this host is not.
-pub fn find(
+pub(crate) fn find(
     config: &Config,
     own: &BTreeSet<IpAddr>,
     holds: impl Fn(IpAddr) -> bool,
@@ -45,13 +45,13 @@ pub fn find(
 }
 
 /// Whether it is asked who answers for VIPs: where somebody's way is checked.
-pub fn is_asked(config: &Config) -> bool {
+pub(crate) fn is_asked(config: &Config) -> bool {
     let mut reals = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
     reals.any(|real| real.path_check.is_some())
 }
 
 /// The addresses that clients know, those of virtual servers and of virtual routers, and all real servers'.
-pub fn questions(config: &Config) -> (BTreeSet<IpAddr>, BTreeSet<IpAddr>) {
+pub(crate) fn questions(config: &Config) -> (BTreeSet<IpAddr>, BTreeSet<IpAddr>) {
     let routers = config.vrrp.instances.iter();
     let held = routers.flat_map(|instance| instance.addresses.iter().chain(&instance.excluded));
     let servers = config.virtual_servers.iter();
@@ -61,7 +61,7 @@ pub fn questions(config: &Config) -> (BTreeSet<IpAddr>, BTreeSet<IpAddr>) {
 }
 
 /// Who answers for VIPs; and by which of the real servers' addresses each link-layer address is known.
-pub fn answers(claims: Claims, vips: &BTreeSet<IpAddr>) -> (Claims, Names) {
+pub(crate) fn answers(claims: Claims, vips: &BTreeSet<IpAddr>) -> (Claims, Names) {
     let (of_vips, others): (Claims, Claims) = claims.into_iter().partition(|(ip, _)| vips.contains(ip));
     let mut names = Names::new();
     for (ip, mac) in others {
@@ -71,7 +71,7 @@ pub fn answers(claims: Claims, vips: &BTreeSet<IpAddr>) -> (Claims, Names) {
 }
 
 /// What neighbours ask by.
-pub fn question(vip: IpAddr) -> &'static str {
+pub(crate) fn question(vip: IpAddr) -> &'static str {
     if vip.is_ipv4() { "ARP" } else { "neighbour solicitations" }
 }
 

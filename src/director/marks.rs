@@ -7,11 +7,11 @@ use crate::config::{Config, MarkBase, VirtualServerId};
 use crate::ipvs::types::ServiceKey;
 
 /// Ways that can be open at once, of each family: the last marks are theirs.
-pub const LANES: u32 = 64;
+pub(crate) const LANES: u32 = 64;
 
 /// The marks of a configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Marks {
+pub(crate) struct Marks {
     base: MarkBase,
     taken: BTreeSet<u32>,
     is_used_up: bool,
@@ -19,7 +19,7 @@ pub struct Marks {
 
 impl Marks {
     /// Those left by what virtual servers and checkers use themselves.
-    pub fn of(config: &Config) -> Marks {
+    pub(crate) fn of(config: &Config) -> Marks {
         let of_id = config.virtual_servers.iter().filter_map(|server| match server.id {
             VirtualServerId::Fwmark { mark, .. } => Some(mark),
             VirtualServerId::Address { .. } => None,
@@ -33,25 +33,25 @@ impl Marks {
     }
 
     /// The marks of ways to single real servers.
-    pub fn lanes(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = u32> + '_ {
         let last = self.base.0 + MarkBase::MARKS;
         (last - LANES..last).filter(|mark| !self.taken.contains(mark))
     }
 
     /// Whether a mark is that of such a way.
-    pub fn is_lane(&self, mark: u32) -> bool {
+    pub(crate) fn is_lane(&self, mark: u32) -> bool {
         let is_last = self.base.contains(mark) && mark - self.base.0 >= MarkBase::MARKS - LANES;
         is_last && !self.taken.contains(&mark)
     }
 
     /// Whether a service is one of such a mark.
-    pub fn is_key(&self, key: ServiceKey) -> bool {
+    pub(crate) fn is_key(&self, key: ServiceKey) -> bool {
         matches!(key, ServiceKey::Fwmark { mark, .. } if self.is_lane(mark))
     }
 
     /// A mark that follows from the identity alone: on all directors the same, because the kernel's replicated
     /// connections name it, and after a restart the same, because packets carry it meanwhile.
-    pub fn take(&mut self, id: VirtualServerId) -> Option<u32> {
+    pub(crate) fn take(&mut self, id: VirtualServerId) -> Option<u32> {
         // FNV-1a
         let hash = id
             .to_string()

@@ -7,35 +7,35 @@
 //! the next. The shell in `daemon` performs the effects, the simulated world in `sim` does so in virtual time: the same
 //! code decides in both.
 
-pub mod checkers;
-pub mod colocated;
-pub mod coupling;
-pub mod desired;
-pub mod event;
+pub(crate) mod checkers;
+pub(crate) mod colocated;
+pub(crate) mod coupling;
+pub(crate) mod desired;
+pub(crate) mod event;
 mod knowledge;
 mod lanes;
-pub mod leaks;
-pub mod marks;
-pub mod notice;
-pub mod order;
-pub mod paths;
-pub mod places;
-pub mod pool;
-pub mod preview;
-pub mod problems;
-pub mod reconcile;
+pub(crate) mod leaks;
+pub(crate) mod marks;
+pub(crate) mod notice;
+pub(crate) mod order;
+pub(crate) mod paths;
+pub(crate) mod places;
+pub(crate) mod pool;
+pub(crate) mod preview;
+pub(crate) mod problems;
+pub(crate) mod reconcile;
 mod refusal;
-pub mod reload;
-pub mod settings;
+pub(crate) mod reload;
+pub(crate) mod settings;
 mod sources;
-pub mod state;
-pub mod status;
-pub mod staying;
+pub(crate) mod state;
+pub(crate) mod status;
+pub(crate) mod staying;
 #[cfg(test)]
 mod steps;
-pub mod tally;
+pub(crate) mod tally;
 mod timers;
-pub mod vitals;
+pub(crate) mod vitals;
 
 #[cfg(test)]
 mod sim;

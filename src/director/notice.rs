@@ -16,17 +16,16 @@ use crate::notify::telling::{Audience, Change, Line, ServerName, Subject, Tellin
 
 /// What was told last.
 #[derive(Debug, Default)]
-pub struct Notices {
+pub(crate) struct Notices {
     told: BTreeMap<Subject, bool>,
     is_begun: bool,
 }
 
-/// Numbers changes.
-pub type Number<'a> = &'a mut dyn FnMut() -> u64;
+pub(crate) type Number<'a> = &'a mut dyn FnMut() -> u64;
 
 impl Notices {
     /// Who hears of an event. The first time all is in the kernel, and after a reload, of more than one.
-    pub fn follow(&mut self, event: &Event, director: &Director, number: Number<'_>) -> Vec<Telling> {
+    pub(crate) fn follow(&mut self, event: &Event, director: &Director, number: Number<'_>) -> Vec<Telling> {
         match event {
             Event::RealServer { virtual_server, real_server, is_up, reason } => {
                 let Some(pool) = director.pools.get(virtual_server) else { return Vec::new() };
@@ -60,7 +59,7 @@ impl Notices {
     }
 
     /// Who hears of what a reload brought. What it took away is forgotten.
-    pub fn reloaded(&mut self, director: &Director, number: Number<'_>) -> Vec<Telling> {
+    pub(crate) fn reloaded(&mut self, director: &Director, number: Number<'_>) -> Vec<Telling> {
         let pools = || director.pools.values();
         let servers = pools().map(|p| Subject::VirtualServer(server_name(&p.server)));
         let members =
@@ -71,7 +70,7 @@ impl Notices {
     }
 
     /// Who hears of a stop: of virtual servers with `omega`.
-    pub fn farewell(&mut self, director: &Director, number: Number<'_>) -> Vec<Telling> {
+    pub(crate) fn farewell(&mut self, director: &Director, number: Number<'_>) -> Vec<Telling> {
         let mut all = Vec::new();
         for pool in director.pools.values().filter(|p| p.server.notices.is_told_at_stop) {
             for member in pool.members.values().filter(|m| m.is_up) {

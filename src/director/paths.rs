@@ -33,7 +33,7 @@ const WITNESSES: usize = 2;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Paths {
+pub(crate) struct Paths {
     /// Some real server's way is checked.
     is_used: bool,
     pub(super) lanes: Lanes,
@@ -100,7 +100,7 @@ struct Broken {
 
 impl Paths {
     /// Begins with a configuration; what is under way goes on.
-    pub fn configure(&mut self, config: &Config, marks: Marks) {
+    pub(crate) fn configure(&mut self, config: &Config, marks: Marks) {
         let reals = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
         self.is_used = reals.into_iter().any(|real| real.path_check.is_some());
         self.vips = config.virtual_servers.iter().filter_map(|server| server.id.address()).collect();
@@ -108,19 +108,19 @@ impl Paths {
     }
 
     /// Nobody waits for this run any more.
-    pub fn forget(&mut self, run: RunId) {
+    pub(crate) fn forget(&mut self, run: RunId) {
         if let Some((key, _)) = self.runs.remove(&run) {
             self.lanes.close(key);
         }
     }
 
     /// A run that is to come sooner than its schedule says.
-    pub fn take_hurried(&mut self) -> Option<(CheckerId, Instant)> {
+    pub(crate) fn take_hurried(&mut self) -> Option<(CheckerId, Instant)> {
         self.hurried.take()
     }
 
     /// Nothing is checked any more.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         let lanes = std::mem::take(&mut self.lanes);
         *self = Paths { lanes, next_slot: self.next_slot, ..Paths::default() };
         self.lanes.close_all();
@@ -133,7 +133,7 @@ impl Paths {
     }
 
     /// When the next lane may be opened, if somebody waits for nothing but that.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         (!self.queue.is_empty() && !self.is_full).then_some(self.next_open)
     }
 
@@ -147,7 +147,7 @@ impl Paths {
 }
 
 /// What is asked about a real server's way; None where there is no such question.
-pub fn spec(server: &VirtualServer, real: &RealServer) -> Option<Arc<CheckerSpec>> {
+pub(crate) fn spec(server: &VirtualServer, real: &RealServer) -> Option<Arc<CheckerSpec>> {
     let check = real.path_check.as_ref()?;
     let vip = SocketAddr::new(server.id.address()?, check.port);
     let by = match real.forwarding {
@@ -164,7 +164,7 @@ pub fn spec(server: &VirtualServer, real: &RealServer) -> Option<Arc<CheckerSpec
 }
 
 /// Whether a checker asks about a way.
-pub fn is_path(entry: &Entry) -> bool {
+pub(crate) fn is_path(entry: &Entry) -> bool {
     matches!(entry.spec.question, Question::Path(_))
 }
 

@@ -28,7 +28,7 @@ pub struct Doors {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Places {
+pub(crate) struct Places {
     around: Around,
     doors: Doors,
     colocated: BTreeMap<VirtualServerId, Colocated>,
@@ -51,27 +51,27 @@ struct Retired {
 
 impl Places {
     /// What is done about a virtual server of which this host is a real server.
-    pub fn colocated(&self, id: VirtualServerId) -> Option<&Colocated> {
+    pub(crate) fn colocated(&self, id: VirtualServerId) -> Option<&Colocated> {
         self.colocated.get(&id)
     }
 
     /// The virtual servers of which this host is a real server.
-    pub fn ids(&self) -> impl Iterator<Item = VirtualServerId> + '_ {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = VirtualServerId> + '_ {
         self.colocated.keys().copied()
     }
 
     /// Whether this kernel cannot mark packets.
-    pub fn cannot_mark(&self) -> bool {
+    pub(crate) fn cannot_mark(&self) -> bool {
         self.doors.cannot_mark
     }
 
     /// Whether the packets of a mark get it everywhere.
-    pub fn is_marked(&self, mark: u32) -> bool {
+    pub(crate) fn is_marked(&self, mark: u32) -> bool {
         self.doors.marked.contains(&mark)
     }
 
     /// The virtual server a service in the kernel is of, or would be.
-    pub fn owner(&self, key: ServiceKey) -> VirtualServerId {
+    pub(crate) fn owner(&self, key: ServiceKey) -> VirtualServerId {
         let ours = || {
             let ServiceKey::Fwmark { mark, .. } = key else { return None };
             self.by_mark.get(&mark).copied()
@@ -81,12 +81,12 @@ impl Places {
     }
 
     /// A service in the virtual server's words.
-    pub fn named(&self, key: ServiceKey) -> ServiceKey {
+    pub(crate) fn named(&self, key: ServiceKey) -> ServiceKey {
         desired::service_key(self.owner(key))
     }
 
     /// The VIP of a service in the kernel.
-    pub fn vip(&self, key: ServiceKey) -> Option<IpAddr> {
+    pub(crate) fn vip(&self, key: ServiceKey) -> Option<IpAddr> {
         match self.owner(key) {
             VirtualServerId::Address { address, .. } => Some(address),
             VirtualServerId::Fwmark { .. } => None,
@@ -108,19 +108,19 @@ impl Places {
     }
 
     /// This host's addresses on links of the network.
-    pub fn shown(&self) -> impl Iterator<Item = IpAddr> + '_ {
+    pub(crate) fn shown(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.around.shown.iter().copied()
     }
 
     /// This host's addresses, each with its link. Those of `lo` are among them: a host whose links have none of their
     /// own speaks from there.
-    pub fn own_on_links(&self) -> impl Iterator<Item = (IpAddr, u32)> + '_ {
+    pub(crate) fn own_on_links(&self) -> impl Iterator<Item = (IpAddr, u32)> + '_ {
         let own = self.around.own.iter().filter(|ip| !ip.is_loopback());
         own.map(|ip| (*ip, self.around.links.get(ip).copied().unwrap_or_default()))
     }
 
     /// Whether an address is this host's.
-    pub fn is_own(&self, ip: IpAddr) -> bool {
+    pub(crate) fn is_own(&self, ip: IpAddr) -> bool {
         ip.is_loopback() || self.around.own.contains(&ip)
     }
 

@@ -21,7 +21,7 @@ use crate::ipvs::types::{DesiredService, Destination, DestinationKey, ServiceEnt
 use crate::time::Instant;
 
 /// Longest time a healthy destination that leaves may keep its connections.
-pub const DRAIN_DEADLINE: Duration = Duration::from_secs(300);
+pub(crate) const DRAIN_DEADLINE: Duration = Duration::from_secs(300);
 /// Rest of a pool after it was settled, for each of its members, before further verdicts settle it: who is asked about
 /// thousands of servers hears thousands of first verdicts within seconds, and each would cost as much as all. A pool
 /// whose rest would be shorter than [`REST_LEAST`] takes none.
@@ -30,12 +30,11 @@ const REST_LEAST: Duration = Duration::from_millis(1);
 /// No rest is longer.
 const REST_MOST: Duration = Duration::from_secs(1);
 /// Quiet needed before a quiesced destination counts as drained: a handshake under way is not yet active.
-pub const DRAIN_GRACE: Duration = Duration::from_secs(2);
+pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
 /// A virtual server at work.
 #[derive(Debug)]
-pub struct Pool {
-    /// Its configuration.
+pub(crate) struct Pool {
     pub server: VirtualServer,
     /// Its real servers at work.
     pub members: BTreeMap<SocketAddr, Member>,
@@ -62,14 +61,11 @@ pub struct Pool {
 
 /// A real server at work.
 #[derive(Debug)]
-pub struct Member {
-    /// Its configuration.
+pub(crate) struct Member {
     pub real_server: Arc<RealServer>,
-    /// Its checkers.
     pub subscriptions: Box<[Subscription]>,
     /// Whether all of them are content.
     pub is_up: bool,
-    /// Since when.
     pub since: Instant,
     /// Whether it was up since the start, or its failure was reported.
     pub is_reported: bool,
@@ -81,8 +77,7 @@ pub struct Member {
 
 /// A real server's interest in a checker.
 #[derive(Clone, Copy, Debug)]
-pub struct Subscription {
-    /// The checker.
+pub(crate) struct Subscription {
     pub checker: CheckerId,
     /// Whether the server counts as up while the checker knows nothing.
     pub is_optimistic: bool,
@@ -90,7 +85,7 @@ pub struct Subscription {
 
 /// A healthy destination that serves its last connections.
 #[derive(Clone, Copy, Debug)]
-pub struct Leaving {
+pub(crate) struct Leaving {
     /// Its settings, with weight 0.
     pub destination: Destination,
     /// When it is deleted whatever it still serves.
@@ -103,14 +98,14 @@ pub struct Leaving {
 
 impl Leaving {
     /// Begins to leave.
-    pub fn new(destination: Destination, deadline: Instant) -> Leaving {
+    pub(crate) fn new(destination: Destination, deadline: Instant) -> Leaving {
         Leaving { destination, deadline, quiesced_since: None, active: 0 }
     }
 }
 
 impl Member {
     /// Whether every checker is content.
-    pub fn judge(&self, checkers: &Checkers) -> bool {
+    pub(crate) fn judge(&self, checkers: &Checkers) -> bool {
         self.subscriptions.iter().all(|s| {
             let health = checkers.get(s.checker).map_or(Health::Unknown, |c| c.schedule.health());
             health.is_up().unwrap_or(s.is_optimistic)
@@ -118,7 +113,7 @@ impl Member {
     }
 
     /// Its weight while it serves.
-    pub fn weight(&self) -> u32 {
+    pub(crate) fn weight(&self) -> u32 {
         self.order.weight.unwrap_or(self.real_server.weight)
     }
 
@@ -143,7 +138,7 @@ impl Member {
     }
 
     /// Why it is up or down, in the operator's words.
-    pub fn reason(&self, checkers: &Checkers) -> String {
+    pub(crate) fn reason(&self, checkers: &Checkers) -> String {
         let entries: Vec<_> = self
             .subscriptions
             .iter()
@@ -172,7 +167,7 @@ impl Member {
 
 impl Pool {
     /// A virtual server with these members, before [`Pool::begin`].
-    pub fn new(server: VirtualServer, members: BTreeMap<SocketAddr, Member>) -> Pool {
+    pub(crate) fn new(server: VirtualServer, members: BTreeMap<SocketAddr, Member>) -> Pool {
         let desired = DesiredService { service: desired::service(&server), destinations: BTreeMap::new() };
         let desired = Arc::new(desired);
         Pool {
@@ -195,7 +190,7 @@ impl Pool {
 
     /// Health and quorum to begin with, once all virtual servers have their checkers: one that others subscribe to as
     /// well may inherit its verdict from one of them.
-    pub fn begin(&mut self, checkers: &Checkers) {
+    pub(crate) fn begin(&mut self, checkers: &Checkers) {
         for member in self.members.values_mut() {
             member.is_up = member.judge(checkers);
         }
@@ -203,7 +198,7 @@ impl Pool {
     }
 
     /// The same virtual server under a new configuration; returns the members it had.
-    pub fn reconfigure(
+    pub(crate) fn reconfigure(
         &mut self,
         server: VirtualServer,
         members: BTreeMap<SocketAddr, Member>,
@@ -215,7 +210,7 @@ impl Pool {
     /// Takes what the kernel holds as the point to go on from: who serves there counts as up until a checker says
     /// otherwise, who serves there unwanted drains, once it is replaced, and who was leaving or staying goes on until
     /// its old deadline.
-    pub fn adopt(
+    pub(crate) fn adopt(
         &mut self,
         now: Instant,
         actual: &ServiceEntry,
@@ -256,7 +251,7 @@ impl Pool {
     }
 
     /// Derives health, quorum and the desired service anew.
-    pub fn settle(&mut self, now: Instant, checkers: &Checkers, events: &mut Vec<Event>) {
+    pub(crate) fn settle(&mut self, now: Instant, checkers: &Checkers, events: &mut Vec<Event>) {
         self.rest(now, self.members.len());
         #[cfg(test)]
         {
@@ -394,7 +389,7 @@ impl Pool {
     }
 
     /// Looks at a fresh reading of the kernel's connection counts; true when somebody has finished leaving.
-    pub fn watch_leaving(
+    pub(crate) fn watch_leaving(
         &mut self,
         now: Instant,
         actual: Option<&ServiceEntry>,
@@ -423,7 +418,7 @@ impl Pool {
     }
 
     /// When the first leaving or staying destination runs out of time.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         let leaving = self.leaving.values().map(|l| l.deadline).min();
         leaving.into_iter().chain(self.staying.values().map(|s| s.deadline)).min()
     }
@@ -435,28 +430,28 @@ impl Pool {
 
     /// Takes its rest after so many members were looked at: those of all pools that the same verdicts settle, because
     /// the next one may be about all of them, too.
-    pub fn rest(&mut self, now: Instant, looked_at: usize) {
+    pub(crate) fn rest(&mut self, now: Instant, looked_at: usize) {
         let rest = REST_EACH.saturating_mul(u32::try_from(looked_at).unwrap_or(u32::MAX)).min(REST_MOST);
         self.rests_until = if rest < REST_LEAST { now } else { now + rest };
     }
 
     /// When verdicts may settle it again.
-    pub fn rests_until(&self) -> Instant {
+    pub(crate) fn rests_until(&self) -> Instant {
         self.rests_until
     }
 
     /// The service's key in the kernel.
-    pub fn key(&self) -> ServiceKey {
+    pub(crate) fn key(&self) -> ServiceKey {
         desired::key(self.server.id, self.mark)
     }
 
     /// What the kernel should hold.
-    pub fn in_kernel(&self) -> &Arc<DesiredService> {
+    pub(crate) fn in_kernel(&self) -> &Arc<DesiredService> {
         &self.in_kernel
     }
 
     /// What the kernel holds, in the virtual server's words.
-    pub fn seen<'a>(&self, entry: &'a ServiceEntry) -> Cow<'a, ServiceEntry> {
+    pub(crate) fn seen<'a>(&self, entry: &'a ServiceEntry) -> Cow<'a, ServiceEntry> {
         match self.mark {
             None => Cow::Borrowed(entry),
             Some(_) => Cow::Owned(desired::by_address(entry, &self.server)),
@@ -464,17 +459,17 @@ impl Pool {
     }
 
     /// Whether enough real servers are up.
-    pub fn has_quorum(&self) -> bool {
+    pub(crate) fn has_quorum(&self) -> bool {
         self.has_quorum
     }
 
     /// Whether the sorry server serves.
-    pub fn is_sorry_active(&self) -> bool {
+    pub(crate) fn is_sorry_active(&self) -> bool {
         !self.has_quorum && self.server.sorry_server.is_some()
     }
 
     /// Weight of the live real servers, with those that stay until they are replaced.
-    pub fn live_weight(&self) -> u64 {
+    pub(crate) fn live_weight(&self) -> u64 {
         let staying = self.staying.values().map(|s| u64::from(s.destination.weight));
         self.members_weight() + staying.sum::<u64>()
     }

@@ -29,12 +29,11 @@ use crate::vrrp::exchange::InstanceLevel;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A kernel's services.
-pub type KernelTable = BTreeMap<ServiceKey, ServiceEntry>;
+pub(crate) type KernelTable = BTreeMap<ServiceKey, ServiceEntry>;
 
 /// What is known of the host that the director would run on.
 #[derive(Clone, Debug, Default)]
-pub struct HostKnown {
-    /// Its addresses.
+pub(crate) struct HostKnown {
     pub around: Around,
     /// How its instances are: the sync daemons follow one, and who holds a VIP may have its service.
     pub instances: Vec<InstanceLevel>,
@@ -44,7 +43,7 @@ pub struct HostKnown {
 
 /// What would happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Preview {
+pub(crate) struct Preview {
     /// What would change, by service.
     pub changes: Vec<Change>,
     /// How the director would see things then.
@@ -54,10 +53,9 @@ pub struct Preview {
 /// One thing that would change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
-pub enum Change {
+pub(crate) enum Change {
     /// A service is added (no `before`), removed (no `after`) or set.
     Service {
-        /// Which.
         service: VirtualServerId,
         /// The mark of its packets, where this host is one of its real servers, too.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,7 +67,6 @@ pub enum Change {
     },
     /// A destination is added (no `before`), removed (no `after`) or set.
     Destination {
-        /// Its service.
         service: VirtualServerId,
         /// The mark of its packets, where this host is one of its real servers, too.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,7 +114,7 @@ pub enum Change {
 
 impl Change {
     /// Active connections that would be cut.
-    pub fn cut(&self) -> u64 {
+    pub(crate) fn cut(&self) -> u64 {
         match self {
             Change::Destination { after: None, connections, .. } => connections.active.into(),
             _ => 0,
@@ -127,7 +124,7 @@ impl Change {
 
 /// Lets a director with this configuration and this knowledge loose on a copy of a kernel. Servers that `state` does
 /// not know as down pass their checks.
-pub fn preview(
+pub(crate) fn preview(
     config: &Arc<Config>,
     state: State,
     host: HostKnown,

@@ -73,7 +73,6 @@ pub enum Problem {
     HalfOpen {
         /// Address and port.
         real_server: SocketAddr,
-        /// How many.
         half_open: u32,
     },
 }
@@ -92,7 +91,6 @@ pub struct Idle {
 }
 
 impl Problem {
-    /// Its kind.
     pub fn kind(&self) -> Kind {
         match self {
             Problem::TakesNobody(_) => Kind::TakesNobody,
@@ -186,7 +184,7 @@ type Key = (Kind, Option<SocketAddr>);
 
 /// The problems of a virtual server, and what may become one.
 #[derive(Debug, Default)]
-pub struct Problems {
+pub(crate) struct Problems {
     current: BTreeMap<Key, Problem>,
     /// By real server: how many connections were half open, and in how many readings in a row.
     half_open: BTreeMap<SocketAddr, (u32, u32)>,
@@ -196,7 +194,7 @@ pub struct Problems {
 
 impl Problems {
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.current.values()
     }
 }
@@ -362,8 +360,7 @@ pub(super) fn over(problem: &Problem) -> String {
 
 /// Changes of one service by other programs, one after the other.
 #[derive(Clone, Debug)]
-pub struct Recurrence {
-    /// How many.
+pub(crate) struct Recurrence {
     pub times: u64,
     /// The last one, in words.
     pub what: String,
@@ -378,7 +375,7 @@ const TIMES_LEAST: u64 = 3;
 
 impl Recurrence {
     /// One more change; the first one when the last one was long ago.
-    pub fn add(known: Option<Recurrence>, now: Instant, what: String) -> Recurrence {
+    pub(crate) fn add(known: Option<Recurrence>, now: Instant, what: String) -> Recurrence {
         match known.filter(|known| known.is_going_on(now)) {
             Some(known) => Recurrence { times: known.times + 1, what, last: now, ..known },
             None => Recurrence { times: 1, what, first: now, last: now },
@@ -386,17 +383,17 @@ impl Recurrence {
     }
 
     /// Whether one more change now would belong to it.
-    pub fn is_going_on(&self, now: Instant) -> bool {
+    pub(crate) fn is_going_on(&self, now: Instant) -> bool {
         now.since(self.last) <= APART
     }
 
     /// Whether it is no accident.
-    pub fn is_recurring(&self) -> bool {
+    pub(crate) fn is_recurring(&self) -> bool {
         self.times >= TIMES_LEAST
     }
 
     /// The average time from one change to the next.
-    pub fn period(&self) -> Duration {
+    pub(crate) fn period(&self) -> Duration {
         let gaps = u32::try_from(self.times.saturating_sub(1)).unwrap_or(u32::MAX).max(1);
         self.last.since(self.first) / gaps
     }

@@ -24,7 +24,7 @@ use crate::ipvs::types::{DesiredService, ServiceEntry, ServiceKey};
 use crate::time::Instant;
 
 /// From the end of one sweep to the beginning of the next.
-pub const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 /// Services whose destinations one read fetches.
 const SLICE: usize = 32;
 /// Operations after which a request takes no further service.
@@ -52,7 +52,7 @@ enum Unread {
 
 /// A service the kernel refused a part of.
 #[derive(Debug)]
-pub struct Trouble {
+pub(crate) struct Trouble {
     /// The kernel's reason, in words.
     pub reason: String,
     failures: u32,
@@ -75,9 +75,8 @@ struct Pause {
     trouble: Option<String>,
 }
 
-/// The reconciler.
 #[derive(Debug)]
-pub struct Reconciler {
+pub(crate) struct Reconciler {
     desired: BTreeMap<ServiceKey, Arc<DesiredService>>,
     actual: BTreeMap<ServiceKey, ServiceEntry>,
     owned: BTreeSet<ServiceKey>,
@@ -119,7 +118,7 @@ pub struct Reconciler {
 
 impl Reconciler {
     /// Begins knowing only what a predecessor owned; `flush` deletes foreign services found at the start.
-    pub fn new(owned: BTreeSet<ServiceKey>, settings: SettingsKeeper, flush: bool) -> Reconciler {
+    pub(crate) fn new(owned: BTreeSet<ServiceKey>, settings: SettingsKeeper, flush: bool) -> Reconciler {
         Reconciler {
             desired: BTreeMap::new(),
             actual: BTreeMap::new(),
@@ -167,22 +166,22 @@ impl Reconciler {
     }
 
     /// Has a service looked at again by who asks what was touched.
-    pub fn touch(&mut self, key: ServiceKey) {
+    pub(crate) fn touch(&mut self, key: ServiceKey) {
         self.touched.insert(key);
     }
 
     /// Services of which something became known or wanted, since last asked.
-    pub fn take_touched(&mut self) -> BTreeSet<ServiceKey> {
+    pub(crate) fn take_touched(&mut self) -> BTreeSet<ServiceKey> {
         std::mem::take(&mut self.touched)
     }
 
     /// Overlooks ways to single real servers.
-    pub fn overlook(&mut self, lanes: Marks) {
+    pub(crate) fn overlook(&mut self, lanes: Marks) {
         self.lanes = lanes;
     }
 
     /// Wants a service to be exactly this.
-    pub fn want(&mut self, key: ServiceKey, service: &Arc<DesiredService>) {
+    pub(crate) fn want(&mut self, key: ServiceKey, service: &Arc<DesiredService>) {
         if self.desired.get(&key) == Some(service) {
             return;
         }
@@ -196,7 +195,7 @@ impl Reconciler {
     }
 
     /// Takes a service over that may be in the kernel, to be read before anything is done about it.
-    pub fn claim(&mut self, key: ServiceKey) {
+    pub(crate) fn claim(&mut self, key: ServiceKey) {
         self.owned_changed |= self.owned.insert(key);
         if self.foreign.remove(&key) {
             self.read_first(key, Unread::New);
@@ -205,7 +204,7 @@ impl Reconciler {
     }
 
     /// Wants a service gone.
-    pub fn unwant(&mut self, key: ServiceKey) {
+    pub(crate) fn unwant(&mut self, key: ServiceKey) {
         self.desired.remove(&key);
         self.watched.set(key, None);
         self.tally.forget(&key);
@@ -213,7 +212,7 @@ impl Reconciler {
     }
 
     /// Wants nothing any more: all that is owned goes, settings go back to what they were.
-    pub fn unwant_all(&mut self) {
+    pub(crate) fn unwant_all(&mut self) {
         self.plan_owned_anew();
         self.desired.clear();
         self.watched.clear();
@@ -227,19 +226,19 @@ impl Reconciler {
     }
 
     /// Reads the connection counts of a service every second, or no longer.
-    pub fn watch(&mut self, key: ServiceKey, is_wanted: bool, now: Instant) {
+    pub(crate) fn watch(&mut self, key: ServiceKey, is_wanted: bool, now: Instant) {
         let next = || self.watched.at(&key).unwrap_or(now + WATCH_INTERVAL);
         let next = is_wanted.then(next);
         self.watched.set(key, next);
     }
 
     /// Whether anything of IPVS is wanted, or is still ours.
-    pub fn is_needed(&self) -> bool {
+    pub(crate) fn is_needed(&self) -> bool {
         !self.desired.is_empty() || !self.owned.is_empty() || self.settings.is_needed()
     }
 
     /// Reads the whole table as soon as it can be; what is being read may be older than this wish.
-    pub fn look_now(&mut self) {
+    pub(crate) fn look_now(&mut self) {
         match &mut self.sweep {
             Sweep::Waiting { until } => *until = Instant::ZERO,
             Sweep::Reading { .. } => self.is_wanted_now = true,
@@ -247,7 +246,7 @@ impl Reconciler {
     }
 
     /// Since when everything has been read; None as long as it has not been.
-    pub fn read_at(&self) -> Option<Instant> {
+    pub(crate) fn read_at(&self) -> Option<Instant> {
         self.read_at
     }
 
@@ -269,7 +268,7 @@ impl Reconciler {
     }
 
     /// The next request, if one is due and none is under way.
-    pub fn request(&mut self, now: Instant, events: &mut Vec<Event>) -> Option<Request> {
+    pub(crate) fn request(&mut self, now: Instant, events: &mut Vec<Event>) -> Option<Request> {
         if self.in_flight.is_some() {
             return None;
         }
@@ -402,7 +401,7 @@ impl Reconciler {
     }
 
     /// Takes what was read; returns the services seen for the first time, and those read again.
-    pub fn on_snapshot(
+    pub(crate) fn on_snapshot(
         &mut self,
         now: Instant,
         result: Result<Snapshot, Error>,
@@ -534,7 +533,12 @@ impl Reconciler {
     }
 
     /// Takes the kernel's answer to an apply.
-    pub fn on_applied(&mut self, now: Instant, result: Result<Vec<Refusal>, Error>, events: &mut Vec<Event>) {
+    pub(crate) fn on_applied(
+        &mut self,
+        now: Instant,
+        result: Result<Vec<Refusal>, Error>,
+        events: &mut Vec<Event>,
+    ) {
         let Some(Request::Apply(ops)) = self.in_flight.take() else { return };
         self.touched.append(&mut self.asked);
         let refusals = match result {
@@ -649,7 +653,7 @@ impl Reconciler {
     }
 
     /// When there is something to do that no answer announces.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         if self.in_flight.is_some() || !self.is_needed() {
             return None;
         }
@@ -672,17 +676,17 @@ impl Reconciler {
     }
 
     /// Whether the kernel's services are known.
-    pub fn has_read(&self) -> bool {
+    pub(crate) fn has_read(&self) -> bool {
         self.knows_keys
     }
 
     /// Whether something of the table is to be written.
-    pub fn has_writes(&self) -> bool {
+    pub(crate) fn has_writes(&self) -> bool {
         !(self.dirty.is_empty() && self.unread.is_empty()) && self.is_needed()
     }
 
     /// Whether nothing is left to do or to find out, beyond what the kernel refuses.
-    pub fn is_converged(&self) -> bool {
+    pub(crate) fn is_converged(&self) -> bool {
         if !self.is_needed() {
             return self.in_flight.is_none();
         }
@@ -694,7 +698,7 @@ impl Reconciler {
     }
 
     /// Whether nothing is left to change: as [`Reconciler::is_converged`], but a sweep that looks again is no doubt.
-    pub fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         if !self.is_needed() {
             return true;
         }
@@ -706,72 +710,72 @@ impl Reconciler {
     }
 
     /// Whether everything that was ours is gone.
-    pub fn is_released(&self) -> bool {
+    pub(crate) fn is_released(&self) -> bool {
         self.is_converged() && self.owned.is_empty()
     }
 
     /// Whether a request is under way.
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.in_flight.is_some()
     }
 
     /// Whether what is ours changed since last asked.
-    pub fn take_owned_changed(&mut self) -> bool {
+    pub(crate) fn take_owned_changed(&mut self) -> bool {
         std::mem::take(&mut self.owned_changed) | self.settings.take_changed()
     }
 
     /// What is ours: wanted, or not yet confirmed deleted.
-    pub fn owned(&self) -> &BTreeSet<ServiceKey> {
+    pub(crate) fn owned(&self) -> &BTreeSet<ServiceKey> {
         &self.owned
     }
 
     /// Services nobody configured.
-    pub fn foreign(&self) -> &BTreeSet<ServiceKey> {
+    pub(crate) fn foreign(&self) -> &BTreeSet<ServiceKey> {
         &self.foreign
     }
 
     /// Services the kernel refuses a part of, that somebody was told about.
-    pub fn troubles(&self) -> impl Iterator<Item = (&ServiceKey, &Trouble)> {
+    pub(crate) fn troubles(&self) -> impl Iterator<Item = (&ServiceKey, &Trouble)> {
         self.troubles.iter().filter(|(_, t)| t.is_told)
     }
 
     /// What the kernel refuses of a service, if somebody was told.
-    pub fn trouble(&self, key: &ServiceKey) -> Option<&Trouble> {
+    pub(crate) fn trouble(&self, key: &ServiceKey) -> Option<&Trouble> {
         self.troubles.get(key).filter(|trouble| trouble.is_told)
     }
 
     /// What the kernel was last known to hold of a service.
-    pub fn actual(&self, key: &ServiceKey) -> Option<&ServiceEntry> {
+    pub(crate) fn actual(&self, key: &ServiceKey) -> Option<&ServiceEntry> {
         self.actual.get(key)
     }
 
     /// What was found in the kernel that we had not put there.
-    pub fn tally(&self) -> &Tally {
+    pub(crate) fn tally(&self) -> &Tally {
         &self.tally
     }
 
     /// How often the kernel refused an operation or failed to answer.
-    pub fn errors(&self) -> u64 {
+    pub(crate) fn errors(&self) -> u64 {
         self.errors
     }
 
     /// When the counters of a service were last read.
-    pub fn sampled(&self, key: &ServiceKey) -> Option<Instant> {
+    pub(crate) fn sampled(&self, key: &ServiceKey) -> Option<Instant> {
         self.sampled.get(key).copied()
     }
 
     /// Why the kernel does not answer, or refuses a setting, while it does.
-    pub fn kernel_trouble(&self) -> Option<&str> {
+    pub(crate) fn kernel_trouble(&self) -> Option<&str> {
         self.pause.trouble.as_deref().or(self.settings.trouble())
     }
 
     /// Why the kernel does not answer, while it does not.
-    pub fn unanswered(&self) -> Option<&str> {
+    pub(crate) fn unanswered(&self) -> Option<&str> {
         self.pause.trouble.as_deref()
     }
 
     /// Whether a wanted service is not yet known to be in the kernel as it should be, and is not refused.
-    pub fn is_pending(&self, key: &ServiceKey) -> bool {
+    pub(crate) fn is_pending(&self, key: &ServiceKey) -> bool {
         let is_open = !self.knows_keys
             || self.dirty.contains(key)
             || self.unread.contains_key(key)
@@ -781,24 +785,24 @@ impl Reconciler {
 
     /// Every wanted service.
     #[cfg(test)]
-    pub fn wanted(&self) -> impl Iterator<Item = &ServiceKey> {
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = &ServiceKey> {
         self.desired.keys()
     }
 
     /// Timeouts and sync daemons.
-    pub fn settings(&self) -> &SettingsKeeper {
+    pub(crate) fn settings(&self) -> &SettingsKeeper {
         &self.settings
     }
 
     /// Timeouts and sync daemons, to be given new wishes.
-    pub fn settings_mut(&mut self) -> &mut SettingsKeeper {
+    pub(crate) fn settings_mut(&mut self) -> &mut SettingsKeeper {
         &mut self.settings
     }
 }
 
 /// What a read brought.
 #[derive(Debug, Default)]
-pub struct Readings {
+pub(crate) struct Readings {
     /// Services found in the kernel that we had not made: their pools adopt them.
     pub adopted: Vec<ServiceKey>,
     /// Services whose connection counts are fresh.

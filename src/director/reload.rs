@@ -20,8 +20,7 @@ use crate::config::{RealServer, VirtualServer, VirtualServerId};
 use crate::time::Instant;
 
 /// What making members needs.
-pub struct Maker<'a> {
-    /// All checkers.
+pub(crate) struct Maker<'a> {
     pub checkers: &'a mut Checkers,
     /// The same by what they ask.
     pub by_spec: BySpec,
@@ -29,7 +28,6 @@ pub struct Maker<'a> {
     pub orders: &'a BTreeMap<Subscriber, Order>,
     /// The core's generator.
     pub rng: &'a mut fastrand::Rng,
-    /// Now.
     pub now: Instant,
     /// Subscriptions that are to end.
     pub ended: Vec<(CheckerId, Subscriber)>,
@@ -37,7 +35,7 @@ pub struct Maker<'a> {
 
 impl Maker<'_> {
     /// The members of a virtual server that was not there before; `known` is what a predecessor knew.
-    pub fn fresh(
+    pub(crate) fn fresh(
         &mut self,
         server: &VirtualServer,
         known: &BTreeMap<Subscriber, Vec<KnownDown>>,
@@ -50,7 +48,7 @@ impl Maker<'_> {
     }
 
     /// The members of a virtual server that goes on under a new configuration.
-    pub fn successors(&mut self, server: &VirtualServer, old: &Pool) -> BTreeMap<SocketAddr, Member> {
+    pub(crate) fn successors(&mut self, server: &VirtualServer, old: &Pool) -> BTreeMap<SocketAddr, Member> {
         let member = |real: &Arc<RealServer>| {
             let before = old.member(&real.address);
             let known = before.map(|m| known_down(self.checkers, &(server.id, real.address), m));
@@ -65,7 +63,7 @@ impl Maker<'_> {
     }
 
     /// Ends the subscriptions of a virtual server's `old` members that `new` ones did not take over.
-    pub fn retire(
+    pub(crate) fn retire(
         &mut self,
         id: VirtualServerId,
         old: &BTreeMap<SocketAddr, Member>,
@@ -195,7 +193,7 @@ fn known_down(checkers: &Checkers, subscriber: &Subscriber, member: &Member) -> 
 }
 
 /// The verdicts "down" of all checkers.
-pub fn all_known_down(checkers: &Checkers) -> Vec<KnownDown> {
+pub(crate) fn all_known_down(checkers: &Checkers) -> Vec<KnownDown> {
     let of_each = |entry: &Entry| entry.subscribers.iter().map(|s| known(entry, s)).collect::<Vec<_>>();
     let mut down: Vec<KnownDown> = checkers.down().flat_map(of_each).collect();
     down.sort_by_key(|known| (known.virtual_server, known.real_server));

@@ -18,7 +18,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The keeper of timeouts and sync daemons.
 #[derive(Debug, Default)]
-pub struct SettingsKeeper {
+pub(crate) struct SettingsKeeper {
     wanted: TimeoutOptions,
     wanted_daemons: Vec<SyncDaemon>,
     original: Option<Timeouts>,
@@ -33,12 +33,11 @@ pub struct SettingsKeeper {
 
 impl SettingsKeeper {
     /// Begins with what a predecessor found and started.
-    pub fn new(original: Option<Timeouts>, started: Vec<SyncRole>) -> SettingsKeeper {
+    pub(crate) fn new(original: Option<Timeouts>, started: Vec<SyncRole>) -> SettingsKeeper {
         SettingsKeeper { original, started, ..SettingsKeeper::default() }
     }
 
-    /// Wants these.
-    pub fn want(&mut self, timeouts: TimeoutOptions, daemons: Vec<SyncDaemon>) {
+    pub(crate) fn want(&mut self, timeouts: TimeoutOptions, daemons: Vec<SyncDaemon>) {
         if self.wanted != timeouts || self.wanted_daemons != daemons {
             (self.wanted, self.wanted_daemons) = (timeouts, daemons);
             self.retry_at = Instant::ZERO;
@@ -47,7 +46,7 @@ impl SettingsKeeper {
     }
 
     /// Wants everything as it was found.
-    pub fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         self.want(TimeoutOptions::default(), Vec::new());
     }
 
@@ -205,17 +204,17 @@ impl SettingsKeeper {
     }
 
     /// Which setting the kernel refuses, while it does.
-    pub fn trouble(&self) -> Option<&str> {
+    pub(crate) fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
     }
 
     /// The kernel's timeouts before we changed them.
-    pub fn original(&self) -> Option<Timeouts> {
+    pub(crate) fn original(&self) -> Option<Timeouts> {
         self.original
     }
 
     /// Sync daemons we started.
-    pub fn started(&self) -> &[SyncRole] {
+    pub(crate) fn started(&self) -> &[SyncRole] {
         &self.started
     }
 }

@@ -14,7 +14,7 @@ use crate::ipvs::types::Forwarding;
 
 /// What of it follows from the configuration, and the result.
 #[derive(Debug, Default)]
-pub struct SourceKeeper {
+pub(super) struct SourceKeeper {
     /// VIPs of services that forward by DR or TUN.
     vips: Arc<BTreeSet<IpAddr>>,
     /// A service by firewall mark does: nobody knows its VIPs.

@@ -58,7 +58,6 @@ pub struct KnownOrder {
     pub virtual_server: VirtualServerId,
     /// Whose: the real server.
     pub real_server: SocketAddr,
-    /// What.
     pub order: Order,
 }
 

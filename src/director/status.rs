@@ -20,7 +20,6 @@ use crate::config::VirtualServerId;
 use crate::ipvs::types::{Connections, Forwarding, ServiceEntry, ServiceKey, Stats};
 use crate::time::Instant;
 
-/// Everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Whether the kernel holds what it should, as far as is known.
@@ -53,7 +52,6 @@ pub struct Status {
     pub services_adopted: u64,
     /// How often the kernel refused an operation or failed to answer since the start.
     pub kernel_errors: u64,
-    /// Distinct checkers.
     pub checkers: usize,
     /// Those that could not run for several intervals, for a reason of this host.
     #[serde(default)]
@@ -76,15 +74,12 @@ pub struct DriftStatus {
 /// One virtual server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VirtualServerStatus {
-    /// Identity.
     pub virtual_server: VirtualServerId,
-    /// Scheduler.
     pub scheduler: String,
     /// Whether enough real servers are up.
     pub has_quorum: bool,
     /// Weight of the live real servers.
     pub live_weight: u64,
-    /// Weight needed.
     pub quorum: u32,
     /// What is done because this host is one of its real servers, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,7 +151,6 @@ pub struct RealServerStatus {
     /// That it answers its neighbours for the VIP, which it must not, and by which link-layer address, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leak: Option<String>,
-    /// Forwarding method.
     pub forwarding: Forwarding,
     /// What an operator said about it, in words; None when nothing.
     pub order: Option<String>,
@@ -185,7 +179,6 @@ impl RealServerStatus {
 pub struct PathStatus {
     /// Whether they arrive and are answered; None before the first verdict, or where the last probe gave none.
     pub is_good: Option<bool>,
-    /// In words.
     pub words: String,
 }
 
@@ -210,7 +203,6 @@ pub enum HealthStatus {
     Failing,
     /// Down, passing, not yet often enough to be up.
     Rising,
-    /// Down.
     Down,
 }
 
@@ -232,7 +224,6 @@ pub struct RealServerStory {
     pub virtual_server: VirtualServerId,
     /// How it stands.
     pub status: RealServerStatus,
-    /// Its checkers.
     pub checkers: Vec<CheckerStory>,
 }
 
@@ -257,7 +248,6 @@ pub struct CheckerStory {
 /// Runs in a row that ended alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptStory {
-    /// How many.
     pub count: u32,
     /// How many milliseconds ago the first of them ended.
     pub first_ms_ago: u64,

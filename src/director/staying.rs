@@ -21,11 +21,11 @@ use crate::ipvs::types::{Destination, ServiceEntry};
 use crate::time::Instant;
 
 /// Longest time a server stays whose replacement does not come up.
-pub const STAY_LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const STAY_LIMIT: Duration = Duration::from_secs(120);
 
 /// A real server that stays.
 #[derive(Debug)]
-pub struct Staying {
+pub(crate) struct Staying {
     /// As it was.
     pub destination: Destination,
     /// When it goes whatever became of its replacement.
@@ -39,7 +39,7 @@ pub struct Staying {
 
 impl Staying {
     /// The member it was.
-    pub fn member(&self) -> Option<&Member> {
+    pub(crate) fn member(&self) -> Option<&Member> {
         self.member.as_ref()
     }
 }

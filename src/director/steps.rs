@@ -7,11 +7,11 @@ thread_local! {
 }
 
 /// So many things are looked at.
-pub fn take(steps: usize) {
+pub(super) fn take(steps: usize) {
     TAKEN.set(TAKEN.get() + steps);
 }
 
 /// Steps this thread has taken.
-pub fn taken() -> usize {
+pub(super) fn taken() -> usize {
     TAKEN.get()
 }

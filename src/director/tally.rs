@@ -16,7 +16,7 @@ const READ_AGAIN_SOON: Duration = Duration::from_millis(100);
 
 /// Counts since the start.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// How often somebody else's change was put right.
     pub drift_repaired: u64,
     /// The last of these changes.
@@ -31,10 +31,9 @@ pub struct Tally {
 
 /// A change by somebody else.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Drift {
+pub(crate) struct Drift {
     /// When it was found.
     pub at: Instant,
-    /// Whose service.
     pub service: ServiceKey,
     /// What, in words.
     pub what: String,
@@ -42,7 +41,7 @@ pub struct Drift {
 
 impl Tally {
     /// Somebody else changed a service of ours. What recurs is reported as such, and not each time.
-    pub fn drift(&mut self, at: Instant, service: ServiceKey, what: String, events: &mut Vec<Event>) {
+    pub(crate) fn drift(&mut self, at: Instant, service: ServiceKey, what: String, events: &mut Vec<Event>) {
         self.drift_repaired += 1;
         self.last_drift = Some(Drift { at, service, what: what.clone() });
         let recurrence = Recurrence::add(self.recurrences.remove(&service), at, what.clone());
@@ -56,12 +55,12 @@ impl Tally {
     }
 
     /// Changes of a service that recur.
-    pub fn recurrence(&self, service: &ServiceKey, now: Instant) -> Option<&Recurrence> {
+    pub(crate) fn recurrence(&self, service: &ServiceKey, now: Instant) -> Option<&Recurrence> {
         self.recurrences.get(service).filter(|known| known.is_recurring() && known.is_going_on(now))
     }
 
     /// A service was read: when it is read again if it is in a hurry. Changes of long ago are forgotten.
-    pub fn was_read(&mut self, service: &ServiceKey, now: Instant) {
+    pub(crate) fn was_read(&mut self, service: &ServiceKey, now: Instant) {
         let Some(recurrence) = self.recurrences.get(service) else { return };
         if !recurrence.is_going_on(now) {
             self.recurrences.remove(service);
@@ -72,29 +71,29 @@ impl Tally {
     }
 
     /// A service is ours no longer.
-    pub fn forget(&mut self, service: &ServiceKey) {
+    pub(crate) fn forget(&mut self, service: &ServiceKey) {
         self.recurrences.remove(service);
         self.hurried.remove(service);
     }
 
     /// No service is ours any more.
-    pub fn forget_all(&mut self) {
+    pub(crate) fn forget_all(&mut self) {
         self.recurrences.clear();
         self.hurried.clear();
     }
 
     /// Services to be read again now.
-    pub fn due(&self, now: Instant) -> Vec<ServiceKey> {
+    pub(crate) fn due(&self, now: Instant) -> Vec<ServiceKey> {
         self.hurried.iter().filter(|(_, at)| **at <= now).map(|(key, _)| *key).collect()
     }
 
     /// When the first service is to be read again.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         self.hurried.values().min().copied()
     }
 
     /// A service that was in the kernel is ours from now on.
-    pub fn adopt(&mut self, service: ServiceKey, destinations: usize, events: &mut Vec<Event>) {
+    pub(crate) fn adopt(&mut self, service: ServiceKey, destinations: usize, events: &mut Vec<Event>) {
         self.adopted += 1;
         events.push(Event::Adopted { service, destinations });
     }

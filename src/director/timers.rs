@@ -6,7 +6,7 @@ use crate::time::Instant;
 
 /// Points in time, at most one for each key.
 #[derive(Debug)]
-pub struct Timers<K> {
+pub(super) struct Timers<K> {
     at: BTreeMap<K, Instant>,
     by_time: BTreeSet<(Instant, K)>,
 }
@@ -19,7 +19,7 @@ impl<K> Default for Timers<K> {
 
 impl<K: Copy + Ord> Timers<K> {
     /// It is due then, or never.
-    pub fn set(&mut self, key: K, at: Option<Instant>) {
+    pub(super) fn set(&mut self, key: K, at: Option<Instant>) {
         let before = match at {
             Some(at) => self.at.insert(key, at),
             None => self.at.remove(&key),
@@ -34,27 +34,27 @@ impl<K: Copy + Ord> Timers<K> {
     }
 
     /// When it is due.
-    pub fn at(&self, key: &K) -> Option<Instant> {
+    pub(super) fn at(&self, key: &K) -> Option<Instant> {
         self.at.get(key).copied()
     }
 
     /// When the first one is due.
-    pub fn first(&self) -> Option<Instant> {
+    pub(super) fn first(&self) -> Option<Instant> {
         self.by_time.first().map(|(at, _)| *at)
     }
 
     /// All that are due, the first one first.
-    pub fn due(&self, now: Instant) -> impl Iterator<Item = K> + '_ {
+    pub(super) fn due(&self, now: Instant) -> impl Iterator<Item = K> + '_ {
         self.by_time.iter().take_while(move |(at, _)| *at <= now).map(|(_, key)| *key)
     }
 
     /// Those that are due some time.
-    pub fn keys(&self) -> impl Iterator<Item = K> + '_ {
+    pub(super) fn keys(&self) -> impl Iterator<Item = K> + '_ {
         self.at.keys().copied()
     }
 
     /// Nothing is due any more.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         *self = Timers::default();
     }
 }

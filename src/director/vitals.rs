@@ -9,13 +9,11 @@ use crate::time::Instant;
 /// How the director does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vitals {
-    /// Virtual servers.
     pub virtual_servers: usize,
     /// Those without quorum.
     pub without_quorum: usize,
     /// Those the kernel refuses a part of.
     pub degraded: usize,
-    /// Real servers.
     pub real_servers: usize,
     /// Those that count as up.
     pub up: usize,

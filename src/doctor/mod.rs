@@ -25,10 +25,10 @@ mod leak;
 mod real_server;
 mod routers;
 mod service;
-pub mod surroundings;
+pub(crate) mod surroundings;
 #[cfg(test)]
 mod tests;
-pub mod traps;
+pub(crate) mod traps;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -42,12 +42,10 @@ pub enum Severity {
     Hint,
 }
 
-/// What helps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fix {
     /// A setting of this host, by its dotted name.
     Setting {
-        /// Its name.
         name: String,
         /// The right value.
         value: String,
@@ -106,7 +104,6 @@ pub struct Listed {
     pub evidence: String,
     /// Why it matters.
     pub why: String,
-    /// What helps.
     pub fix: Option<String>,
     /// Whether `lvsd doctor --fix` does it.
     pub is_safe_fix: bool,
@@ -127,18 +124,17 @@ impl From<Finding> for Listed {
 
 /// The kernel's IPVS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ipvs {
+pub(crate) enum Ipvs {
     /// It is there.
     Loaded,
     /// Its module is, and is not loaded.
     Loadable,
-    /// Neither is.
     Absent,
 }
 
 /// What the running lvsd says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Running {
+pub(crate) struct Running {
     /// What is wrong with itself.
     pub trouble: Option<String>,
     /// What it directs.
@@ -151,7 +147,7 @@ pub struct Running {
 
 /// An advertisement that arrived while it was listened for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Advert {
+pub(crate) struct Advert {
     /// The link it arrived on.
     pub link: String,
     /// Who sent it.
@@ -168,7 +164,7 @@ pub struct Advert {
 
 /// A message of another director's sync daemon that was heard.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SyncMessage {
+pub(crate) struct SyncMessage {
     /// The link it arrived on.
     pub link: String,
     /// Who sent it.
@@ -179,26 +175,24 @@ pub struct SyncMessage {
 
 /// A warning of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remark {
+pub(crate) struct Remark {
     /// Which one it is, where that is known.
     pub code: Option<Code>,
     /// Where: file, line and column.
     pub place: String,
-    /// What.
     pub what: String,
     /// What to write.
     pub help: Option<String>,
 }
 
 /// A host, as far as it was looked at.
-pub struct View<'a> {
+pub(crate) struct View<'a> {
     /// Its settings and own addresses.
     pub host: traps::Host<'a>,
     /// Its links and addresses.
     pub network: &'a Host,
     /// The same, as who prepares a real server asks for it; None where only a director is looked at.
     pub prepared: Option<&'a dyn plan::View>,
-    /// Its IPVS.
     pub ipvs: Ipvs,
     /// Programs that direct here: name and process id.
     pub directors: Vec<(String, u32)>,
@@ -236,7 +230,7 @@ pub struct View<'a> {
 
 /// What this host is to a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Role {
+pub(crate) struct Role {
     /// It directs, or nothing says that it does not.
     pub is_director: bool,
     /// One of the real servers has its address.
@@ -244,14 +238,14 @@ pub struct Role {
 }
 
 /// What a host of these addresses is; whoever is a real server directs too while a director runs there.
-pub fn role(config: &Config, own: &BTreeSet<IpAddr>, has_director: bool) -> Role {
+pub(crate) fn role(config: &Config, own: &BTreeSet<IpAddr>, has_director: bool) -> Role {
     let mut reals = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
     let is_real_server = reals.any(|real| own.contains(&real.address.ip()));
     Role { is_director: !is_real_server || has_director, is_real_server }
 }
 
 /// All that is found, the worst first.
-pub fn examine(config: &Config, view: &View<'_>) -> Vec<Finding> {
+pub(crate) fn examine(config: &Config, view: &View<'_>) -> Vec<Finding> {
     let role = role(config, &view.host.own, !view.directors.is_empty());
     let mut found = Vec::new();
     if role.is_director {
@@ -270,7 +264,7 @@ pub fn examine(config: &Config, view: &View<'_>) -> Vec<Finding> {
 
 /// What of this a running director looks at itself, now and then: settings, links, addresses, the firewall, and who else
 /// answers for its VIPs. No hints.
-pub fn of_host(config: &Config, view: &View<'_>) -> Vec<Finding> {
+pub(crate) fn of_host(config: &Config, view: &View<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     director::of_host(config, view, true, &mut found);
     leak::look(config, view, &mut found);

@@ -9,7 +9,7 @@ use crate::vrrp::settings::Transport;
 
 /// A host, beside its network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Surroundings {
+pub(crate) struct Surroundings {
     /// The cloud or hypervisor, as its firmware says.
     pub cloud: Option<String>,
     /// Links that others configure.
@@ -29,7 +29,7 @@ pub struct Surroundings {
 /// What may be lacking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the kernel's words")]
-pub enum Capability {
+pub(crate) enum Capability {
     Chown,
     DacOverride,
     Kill,
@@ -43,7 +43,7 @@ pub enum Capability {
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Capability; 9] = [
+    pub(crate) const ALL: [Capability; 9] = [
         Capability::Chown,
         Capability::DacOverride,
         Capability::Kill,
@@ -56,7 +56,7 @@ impl Capability {
     ];
 
     /// Its number (linux/capability.h).
-    pub fn number(self) -> u8 {
+    pub(crate) fn number(self) -> u8 {
         match self {
             Capability::Chown => 0,
             Capability::DacOverride => 1,
@@ -71,7 +71,7 @@ impl Capability {
     }
 
     /// The kernel's name for it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Capability::Chown => "CAP_CHOWN",
             Capability::DacOverride => "CAP_DAC_OVERRIDE",
@@ -87,7 +87,7 @@ impl Capability {
 }
 
 /// Capabilities as a list in words.
-pub fn names(all: &BTreeSet<Capability>) -> String {
+pub(crate) fn names(all: &BTreeSet<Capability>) -> String {
     let names: Vec<&str> = all.iter().map(|capability| capability.name()).collect();
     match names.split_last() {
         Some((last, [])) => (*last).to_owned(),
@@ -99,17 +99,15 @@ pub fn names(all: &BTreeSet<Capability>) -> String {
 /// Who configures a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "their names say it")]
-pub enum Manager {
+pub(crate) enum Manager {
     Networkd,
     NetworkManager,
 }
 
 /// A link that somebody else configures.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Managed {
-    /// Its name.
+pub(crate) struct Managed {
     pub link: String,
-    /// Who does.
     pub manager: Manager,
     /// Their file for it.
     pub file: Option<String>,
@@ -121,7 +119,7 @@ pub struct Managed {
 
 /// A unit of systemd.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unit {
+pub(crate) struct Unit {
     /// `lvsd.service`.
     pub name: String,
     /// Something wants it at boot.
@@ -153,7 +151,7 @@ enum Travel {
 }
 
 /// Whether a vendor's name is one of a cloud or hypervisor that is known to stand in the way.
-pub fn is_known(vendor: &str) -> bool {
+pub(crate) fn is_known(vendor: &str) -> bool {
     CLOUDS.iter().any(|(name, _)| vendor.starts_with(name))
 }
 

@@ -14,14 +14,13 @@ use crate::ipvs::types::{Forwarding, Protocol, ServiceFlags};
 const REUSE_FIXED: (u32, u32) = (5, 9);
 
 /// A host, as far as it can be asked.
-pub struct Host<'a> {
+pub(crate) struct Host<'a> {
     /// A kernel setting's value; None when this kernel has none of that name.
     pub sysctl: &'a dyn Fn(&str) -> Option<String>,
     /// Whether `lo` is up.
     pub is_loopback_up: bool,
     /// The kernel's version.
     pub kernel: (u32, u32),
-    /// Its addresses.
     pub own: BTreeSet<IpAddr>,
 }
 
@@ -33,7 +32,7 @@ impl fmt::Debug for Host<'_> {
 
 /// Something that will hurt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trap {
+pub(crate) struct Trap {
     /// What is so: `net.ipv4.ip_forward is 0`.
     pub what: String,
     /// What it does.
@@ -89,7 +88,7 @@ fn unbindable(config: &Config, own: &BTreeSet<IpAddr>) -> Vec<Trap> {
 }
 
 /// What on this host will hurt this configuration.
-pub fn of(config: &Config, host: &Host<'_>) -> Vec<Trap> {
+pub(crate) fn of(config: &Config, host: &Host<'_>) -> Vec<Trap> {
     let is = |name: &str, value: &str| (host.sysctl)(name).is_some_and(|found| found == value);
     let servers = || config.virtual_servers.iter();
     let reals = || servers().flat_map(|s| &s.real_servers).map(Arc::as_ref);

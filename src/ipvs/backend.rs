@@ -91,7 +91,6 @@ pub enum Error {
     Kernel {
         /// What was asked, in words.
         what: String,
-        /// Positive errno.
         errno: i32,
     },
     /// The socket failed, a reply was lost, late, truncated or made no sense.

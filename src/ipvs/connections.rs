@@ -26,11 +26,11 @@ pub struct Handshakes {
 }
 
 /// Connections whose client has answered, by flow and client.
-pub type Completed = BTreeSet<(Flow, SocketAddr)>;
+pub(crate) type Completed = BTreeSet<(Flow, SocketAddr)>;
 
 /// Reads the kernel's list, whose last line may be cut; what makes no sense is passed over. `known` are the completed
 /// connections of the reading before, and become those of this one.
-pub fn parse(text: &str, known: &mut Completed) -> BTreeMap<Flow, Handshakes> {
+pub(crate) fn parse(text: &str, known: &mut Completed) -> BTreeMap<Flow, Handshakes> {
     let mut found: BTreeMap<Flow, Handshakes> = BTreeMap::new();
     let mut completed = Completed::new();
     for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {

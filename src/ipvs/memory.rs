@@ -66,6 +66,7 @@ impl MemoryBackend {
     }
 
     /// Sets a destination's live connections; false when there is no such destination.
+    #[cfg(any(test, feature = "internals"))]
     pub fn set_connections(
         &mut self,
         service: &ServiceKey,
@@ -92,6 +93,7 @@ impl MemoryBackend {
     }
 
     /// Takes every service, timeout and sync daemon away, as a reboot would.
+    #[cfg(any(test, feature = "internals"))]
     pub fn reboot(&mut self) {
         let fresh = MemoryBackend::default();
         self.table = fresh.table;

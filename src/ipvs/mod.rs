@@ -5,11 +5,12 @@
 //! another, and a [`backend`] reads and changes a real table: [`netlink`] the kernel's, [`memory`] an
 //! imitation for tests. Both backends pass the suite in [`conformance`].
 
-pub mod backend;
+pub(crate) mod backend;
+#[cfg(any(test, feature = "internals"))]
 pub mod conformance;
-pub mod connections;
-pub mod memory;
-pub mod netlink;
-pub mod plan;
-pub mod scheduler;
-pub mod types;
+pub(crate) mod connections;
+pub(crate) mod memory;
+pub(crate) mod netlink;
+pub(crate) mod plan;
+pub(crate) mod scheduler;
+pub(crate) mod types;

@@ -16,7 +16,7 @@ use super::types::{
 ///
 /// A key absent from `actual` is a service the kernel does not have. A service outside `desired` is deleted
 /// only when it is `owned`.
-pub fn plan<'a>(
+pub(crate) fn plan<'a>(
     keys: impl IntoIterator<Item = &'a ServiceKey>,
     desired: &BTreeMap<ServiceKey, Arc<DesiredService>>,
     actual: &BTreeMap<ServiceKey, ServiceEntry>,
@@ -34,7 +34,7 @@ pub fn plan<'a>(
 }
 
 /// Whether the kernel's destination is what is wanted.
-pub fn is_same_destination(want: &Destination, have: &DestinationEntry) -> bool {
+pub(crate) fn is_same_destination(want: &Destination, have: &DestinationEntry) -> bool {
     let have = have.destination;
     // Kernels may turn a destination that is this very host into "local"; that is theirs to decide.
     let forwarding = if have.forwarding == Forwarding::Local { want.forwarding } else { have.forwarding };

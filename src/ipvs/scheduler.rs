@@ -16,38 +16,35 @@ pub struct Scheduler(String);
 
 /// One scheduler the kernel offers.
 pub struct Known {
-    /// Its name.
     pub name: &'static str,
-    /// What it does, in one phrase.
-    pub doc: &'static str,
     /// Its named flags.
+    #[cfg_attr(not(any(test, feature = "internals")), allow(dead_code))]
+    // the conformance suite tries each
     pub flags: &'static [(&'static str, ServiceFlags)],
 }
 
 /// Every scheduler of Linux 6.x.
 pub const SCHEDULERS: &[Known] = &[
-    Known { name: "rr", doc: "round robin", flags: &[] },
-    Known { name: "wrr", doc: "weighted round robin", flags: &[] },
-    Known { name: "lc", doc: "least connections", flags: &[] },
-    Known { name: "wlc", doc: "weighted least connections", flags: &[] },
-    Known { name: "lblc", doc: "locality-based least connections", flags: &[] },
-    Known { name: "lblcr", doc: "locality-based least connections with replication", flags: &[] },
-    Known { name: "dh", doc: "destination hashing", flags: &[] },
+    Known { name: "rr", flags: &[] },    // round robin
+    Known { name: "wrr", flags: &[] },   // weighted round robin
+    Known { name: "lc", flags: &[] },    // least connections
+    Known { name: "wlc", flags: &[] },   // weighted least connections
+    Known { name: "lblc", flags: &[] },  // locality-based least connections
+    Known { name: "lblcr", flags: &[] }, // locality-based least connections with replication
+    Known { name: "dh", flags: &[] },    // destination hashing
     Known {
-        name: "sh",
-        doc: "source hashing",
+        name: "sh", // source hashing
         flags: &[("sh-fallback", ServiceFlags::SCHED1), ("sh-port", ServiceFlags::SCHED2)],
     },
     Known {
-        name: "mh",
-        doc: "Maglev hashing",
+        name: "mh", // Maglev hashing
         flags: &[("mh-fallback", ServiceFlags::SCHED1), ("mh-port", ServiceFlags::SCHED2)],
     },
-    Known { name: "sed", doc: "shortest expected delay", flags: &[] },
-    Known { name: "nq", doc: "never queue", flags: &[] },
-    Known { name: "fo", doc: "weighted failover", flags: &[] },
-    Known { name: "ovf", doc: "weighted overflow", flags: &[] },
-    Known { name: "twos", doc: "power of two choices", flags: &[] },
+    Known { name: "sed", flags: &[] },  // shortest expected delay
+    Known { name: "nq", flags: &[] },   // never queue
+    Known { name: "fo", flags: &[] },   // weighted failover
+    Known { name: "ovf", flags: &[] },  // weighted overflow
+    Known { name: "twos", flags: &[] }, // power of two choices
 ];
 
 impl Scheduler {

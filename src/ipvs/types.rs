@@ -106,7 +106,7 @@ impl fmt::Display for ServiceKey {
 }
 
 /// What identifies a destination within its service: address and port.
-pub type DestinationKey = SocketAddr;
+pub(crate) type DestinationKey = SocketAddr;
 
 /// Scheduler flags and one-packet scheduling (IP_VS_SVC_F_*), without the bits the kernel sets itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -240,7 +240,6 @@ pub struct Destination {
 /// A service's or destination's counters (64-bit; the kernel folds them about every 2 s).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
-    /// Connections scheduled.
     pub connections: u64,
     /// Packets from clients.
     pub packets_in: u64,
@@ -255,22 +254,18 @@ pub struct Stats {
 /// A destination's live connection counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connections {
-    /// Established connections.
     pub active: u32,
     /// Connections in any other state.
     pub inactive: u32,
-    /// Persistence templates.
     pub persistent: u32,
 }
 
 /// A destination as the kernel reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DestinationEntry {
-    /// Its settings.
     pub destination: Destination,
     /// Its live connections.
     pub connections: Connections,
-    /// Its counters.
     pub stats: Stats,
 }
 
@@ -297,11 +292,9 @@ pub struct DesiredService {
 /// Connection timeouts, in seconds (`ipvsadm --set`); each 0..=2678400.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeouts {
-    /// Established TCP.
     pub tcp: u32,
     /// TCP after a FIN.
     pub tcp_fin: u32,
-    /// UDP.
     pub udp: u32,
 }
 
@@ -374,7 +367,6 @@ pub struct Settings {
     pub version: (u8, u8, u8),
     /// Size of the connection hash table.
     pub connection_table_size: u32,
-    /// Connection timeouts.
     pub timeouts: Timeouts,
     /// Running sync daemons, master first.
     pub sync_daemons: Vec<SyncDaemon>,

@@ -11,17 +11,11 @@ const BROADCAST: MacAddress = MacAddress([0xff; 6]);
 const ALL_NODES_MAC: MacAddress = MacAddress([0x33, 0x33, 0, 0, 0, 1]);
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
-/// Ethernet's types.
 const ARP: [u8; 2] = [0x08, 0x06];
 const IPV6: [u8; 2] = [0x86, 0xdd];
 
-/// The address of a network's every host: where announcements of `ip` go.
-pub fn destination(ip: IpAddr) -> MacAddress {
-    if ip.is_ipv4() { BROADCAST } else { ALL_NODES_MAC }
-}
-
 /// The frame that tells everybody on a link that `ip` is at `mac`. `is_router`: this host forwards IPv6 there.
-pub fn frame(ip: IpAddr, mac: MacAddress, is_router: bool) -> Vec<u8> {
+pub(crate) fn frame(ip: IpAddr, mac: MacAddress, is_router: bool) -> Vec<u8> {
     match ip {
         IpAddr::V4(ip) => arp(ip, mac),
         IpAddr::V6(ip) => neighbour(ip, mac, is_router),

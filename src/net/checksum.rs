@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 /// The ones' complement sum of pieces, each of which is padded to an even length by itself.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Sum(u64);
+pub(crate) struct Sum(u64);
 
 impl Sum {
     /// This, and bytes.
-    pub fn with(mut self, bytes: &[u8]) -> Sum {
+    pub(crate) fn with(mut self, bytes: &[u8]) -> Sum {
         for pair in bytes.chunks(2) {
             let high = pair.first().copied().unwrap_or(0);
             let low = pair.get(1).copied().unwrap_or(0);
@@ -18,7 +18,13 @@ impl Sum {
     }
 
     /// This, and the pseudo header of a message of `length` bytes.
-    pub fn with_pseudo_header(self, source: IpAddr, destination: IpAddr, protocol: u8, length: usize) -> Sum {
+    pub(crate) fn with_pseudo_header(
+        self,
+        source: IpAddr,
+        destination: IpAddr,
+        protocol: u8,
+        length: usize,
+    ) -> Sum {
         let length = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
         let sum = self.with_address(source).with_address(destination);
         sum.with(&length).with(&[0, protocol])
@@ -32,12 +38,12 @@ impl Sum {
     }
 
     /// What to write so that the whole sums up to all ones.
-    pub fn complement(self) -> u16 {
+    pub(crate) fn complement(self) -> u16 {
         !self.folded()
     }
 
     /// Whether a checksum that was part of it fits.
-    pub fn is_fine(self) -> bool {
+    pub(crate) fn is_fine(self) -> bool {
         self.folded() == u16::MAX
     }
 

@@ -44,7 +44,7 @@ pub struct Marking {
 }
 
 /// What a link's neighbour was last known by.
-pub type Neighbours = BTreeMap<(LinkIndex, IpAddr), MacAddress>;
+pub(crate) type Neighbours = BTreeMap<(LinkIndex, IpAddr), MacAddress>;
 
 /// A filter that stands in one of our places, or whatever else does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,13 +68,13 @@ pub enum Step {
 }
 
 /// The links that may have doors.
-pub fn doors_of(host: &Host) -> impl Iterator<Item = &Link> {
+pub(crate) fn doors_of(host: &Host) -> impl Iterator<Item = &Link> {
     host.links.values().filter(|link| link.mac.is_some() && !link.is_loopback && !link.is_silent)
 }
 
 /// The filters each door needs: at every Ethernet link with an address. Clients of a routed VIP come in at links whose
 /// networks know nothing of it, and a packet without its mark would be answered by this host itself.
-pub fn wanted(
+pub(crate) fn wanted(
     host: &Host,
     neighbours: &Neighbours,
     markings: &[Marking],
@@ -95,7 +95,11 @@ pub fn wanted(
 }
 
 /// Peers whose frames could not be told from others' at a link, because the neighbour is not known.
-pub fn unknown(host: &Host, neighbours: &Neighbours, markings: &[Marking]) -> BTreeSet<(LinkIndex, IpAddr)> {
+pub(crate) fn unknown(
+    host: &Host,
+    neighbours: &Neighbours,
+    markings: &[Marking],
+) -> BTreeSet<(LinkIndex, IpAddr)> {
     let mut unknown = BTreeSet::new();
     for link in doors_of(host) {
         let of_link = |ip: &IpAddr| {

@@ -13,7 +13,6 @@ use super::types::LinkIndex;
 /// Longest frame that is looked at, in bytes.
 const LIMIT: usize = 2048;
 
-/// ETH_P_ALL.
 const ALL: u16 = 0x0003;
 
 const LOAD_WORD: u16 = 0x20;

@@ -114,7 +114,7 @@ impl HeldAddresses {
 }
 
 /// What [`HeldAddresses::iter`] gives.
-pub type Iter<'a> =
+pub(super) type Iter<'a> =
     Map<btree_map::Values<'a, (LinkIndex, Prefix), Listed>, fn(&'a Listed) -> &'a HeldAddress>;
 
 impl<'a> IntoIterator for &'a HeldAddresses {

@@ -19,9 +19,8 @@ const LIMIT: usize = 4096;
 /// Addresses that are asked for on one link, at most.
 const QUESTIONS: usize = 1024;
 
-/// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asker {
+pub(crate) struct Asker {
     /// By which link.
     pub link: LinkIndex,
     /// Its link-layer address.
@@ -34,7 +33,7 @@ pub struct Asker {
 ///
 /// # Errors
 /// In the operator's words.
-pub fn ask(
+pub(crate) fn ask(
     asker: &Asker,
     addresses: &BTreeSet<IpAddr>,
     clock: Clock,
@@ -78,7 +77,7 @@ pub fn ask(
 
 /// Who else in the network has one of these VIPs, and which could be asked for; other hosts are asked for as well, for
 /// their link-layer addresses. What could not be asked is said in `unseen`.
-pub fn ask_around(
+pub(crate) fn ask_around(
     host: &Host,
     vips: &BTreeSet<IpAddr>,
     hosts: &BTreeSet<IpAddr>,

@@ -4,11 +4,8 @@
 
 use super::types::{Hop, Prefix, Route, RouteKind, Rule, RuleAction};
 
-/// RT_SCOPE_LINK.
 const SCOPE_LINK: u8 = 253;
-/// RT_SCOPE_HOST.
 const SCOPE_HOST: u8 = 254;
-/// RT_TABLE_MAIN.
 const TABLE_MAIN: u32 = 254;
 /// IP6_RT_PRIO_USER: the metric of an IPv6 route that was given none.
 const IPV6_METRIC: u32 = 1024;

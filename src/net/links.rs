@@ -37,6 +37,7 @@ impl Links {
     }
 
     /// Changes a link.
+    #[cfg(test)]
     pub fn change(&mut self, index: LinkIndex, change: impl FnOnce(&mut Link)) {
         if let Some(link) = self.by_index.get(&index) {
             let mut link = link.clone();

@@ -27,7 +27,7 @@ type Refused = (Errno, String);
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub struct MemoryHost {
+pub(crate) struct MemoryHost {
     host: Host,
     /// What the attributes of an address were, where they were given by an [`Op`].
     given: BTreeMap<(LinkIndex, Prefix), Address>,
@@ -49,7 +49,7 @@ impl Default for MemoryHost {
 
 impl MemoryHost {
     /// A host with nothing but `lo`.
-    pub fn new() -> MemoryHost {
+    pub(crate) fn new() -> MemoryHost {
         let mut this = MemoryHost {
             host: Host::default(),
             given: BTreeMap::new(),
@@ -69,49 +69,44 @@ impl MemoryHost {
     }
 
     /// What the host has.
-    pub fn host(&self) -> &Host {
+    pub(crate) fn host(&self) -> &Host {
         &self.host
     }
 
     /// Its routes, but for those that follow from addresses.
-    pub fn routes(&self) -> &BTreeSet<Route> {
+    pub(crate) fn routes(&self) -> &BTreeSet<Route> {
         &self.host.routes
     }
 
     /// Its rules, but for the three every host has.
-    pub fn rules(&self) -> &BTreeSet<Rule> {
+    pub(crate) fn rules(&self) -> &BTreeSet<Rule> {
         &self.host.rules
     }
 
     /// The links that hold an address, whatever its prefix.
-    pub fn holders(&self, ip: IpAddr) -> BTreeSet<LinkIndex> {
+    pub(crate) fn holders(&self, ip: IpAddr) -> BTreeSet<LinkIndex> {
         self.host.addresses.iter().filter(|held| held.prefix.ip == ip).map(|held| held.link).collect()
     }
 
-    /// The attributes an address was given by an operation.
-    pub fn given(&self, link: LinkIndex, prefix: Prefix) -> Option<&Address> {
-        self.given.get(&(link, prefix))
-    }
-
     /// What changed since it was last asked, oldest first.
-    pub fn take_news(&mut self) -> Vec<News> {
+    pub(crate) fn take_news(&mut self) -> Vec<News> {
         self.news.drain(..).collect()
     }
 
     /// The oldest change that has not been asked for.
-    pub fn next_news(&mut self) -> Option<News> {
+    pub(crate) fn next_news(&mut self) -> Option<News> {
         self.news.pop_front()
     }
 
     /// Plugs a card in, switched on and with carrier; its IPv6 link-local address follows from its MAC address.
-    pub fn add_link(&mut self, name: &str, mac: MacAddress) -> LinkIndex {
+    pub(crate) fn add_link(&mut self, name: &str, mac: MacAddress) -> LinkIndex {
         let index = self.insert_link(Link { mac: Some(mac), mtu: 1500, ..Link::plain(LinkIndex(0), name) });
         self.hold_link_local(index);
         index
     }
 
     /// Pulls it out.
-    pub fn remove_link(&mut self, index: LinkIndex) {
+    pub(crate) fn remove_link(&mut self, index: LinkIndex) {
         let above: Vec<_> = self.above(index);
         for above in above {
             self.remove_link(above);
@@ -129,7 +124,7 @@ impl MemoryHost {
     }
 
     /// Switches a link on or off. Off, it loses its IPv6 addresses and its routes.
-    pub fn set_up(&mut self, index: LinkIndex, is_up: bool) {
+    pub(crate) fn set_up(&mut self, index: LinkIndex, is_up: bool) {
         if self.host.links.get(&index).is_none_or(|link| link.is_up == is_up) {
             return;
         }
@@ -150,13 +145,13 @@ impl MemoryHost {
     }
 
     /// Gives a link a carrier, or takes it.
-    pub fn set_running(&mut self, index: LinkIndex, is_running: bool) {
+    pub(crate) fn set_running(&mut self, index: LinkIndex, is_running: bool) {
         self.change_link(index, |link| link.is_running = is_running);
         self.follow(index);
     }
 
     /// Gives a link another name; what is on it stays.
-    pub fn rename(&mut self, index: LinkIndex, name: &str) {
+    pub(crate) fn rename(&mut self, index: LinkIndex, name: &str) {
         if self.host.link(name).is_some() {
             return;
         }
@@ -174,30 +169,30 @@ impl MemoryHost {
     }
 
     /// Gives a link another MAC address; its addresses stay.
-    pub fn set_mac(&mut self, index: LinkIndex, mac: MacAddress) {
+    pub(crate) fn set_mac(&mut self, index: LinkIndex, mac: MacAddress) {
         self.change_link(index, |link| link.mac = Some(mac));
     }
 
     /// Makes a link a port of a bridge or bond, or of none.
-    pub fn set_port_of(&mut self, index: LinkIndex, master: Option<LinkIndex>) {
+    pub(crate) fn set_port_of(&mut self, index: LinkIndex, master: Option<LinkIndex>) {
         self.change_link(index, |link| (link.master, link.is_port) = (master, master.is_some()));
     }
 
     /// Adds an address as an operator does; what is refused is no matter.
-    pub fn add_address(&mut self, link: &str, prefix: Prefix) {
+    pub(crate) fn add_address(&mut self, link: &str, prefix: Prefix) {
         let _ = self.add(&Address::plain(link, prefix), 0);
     }
 
     /// Removes an address as an operator does, or a DHCP client: where the link does not promote secondary addresses,
     /// they go with it.
-    pub fn remove_address(&mut self, link: &str, prefix: Prefix) {
+    pub(crate) fn remove_address(&mut self, link: &str, prefix: Prefix) {
         if let Some(index) = self.host.link(link).map(|link| link.index) {
             self.remove(index, prefix, self.promotes_secondaries);
         }
     }
 
     /// An address that is there becomes another in its attributes: deprecated, for instance.
-    pub fn change_address(&mut self, prefix: Prefix, change: impl Fn(&mut HeldAddress)) {
+    pub(crate) fn change_address(&mut self, prefix: Prefix, change: impl Fn(&mut HeldAddress)) {
         let all: Vec<_> = self.host.addresses.iter().filter(|held| held.prefix == prefix).copied().collect();
         for mut held in all {
             change(&mut held);
@@ -207,13 +202,13 @@ impl MemoryHost {
     }
 
     /// A route or rule goes without being announced, as by a kernel whose news were lost.
-    pub fn lose_silently(&mut self, route: Option<&Route>, rule: Option<&Rule>) {
+    pub(crate) fn lose_silently(&mut self, route: Option<&Route>, rule: Option<&Rule>) {
         self.host.routes.retain(|there| route.is_none_or(|lost| !lost.is_same(there)));
         self.host.rules.retain(|there| rule.is_none_or(|lost| !lost.is_same(there)));
     }
 
     /// Duplicate address detection ended: addresses that were tentative can be used, or cannot.
-    pub fn settle(&mut self, is_unique: bool) {
+    pub(crate) fn settle(&mut self, is_unique: bool) {
         let tentative: Vec<_> = self.host.addresses.iter().filter(|held| held.is_unusable).copied().collect();
         for held in tentative.into_iter().filter(|_| is_unique) {
             let settled = HeldAddress { is_unusable: false, ..held };
@@ -223,17 +218,17 @@ impl MemoryHost {
     }
 
     /// Refuses the next `count` operations with EIO.
-    pub fn refuse(&mut self, count: usize) {
+    pub(crate) fn refuse(&mut self, count: usize) {
         self.refusing = count;
     }
 
     /// Whether the others of its network survive when a first address goes (net.ipv4.conf.*.promote_secondaries).
-    pub fn set_promotes_secondaries(&mut self, promotes: bool) {
+    pub(crate) fn set_promotes_secondaries(&mut self, promotes: bool) {
         self.promotes_secondaries = promotes;
     }
 
     /// Performs operations in order; what was refused stops none of the others.
-    pub fn apply(&mut self, ops: &[Op]) -> Vec<Refusal> {
+    pub(crate) fn apply(&mut self, ops: &[Op]) -> Vec<Refusal> {
         ops.iter()
             .filter_map(|op| {
                 let (errno, text) = self.apply_one(op).err()?;

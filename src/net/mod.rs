@@ -6,19 +6,21 @@
 //! [`conformance`] holds both to the same. [`door`] says how arriving packets get marks,
 //! [`question`] and [`holders`] ask who has an address, [`firewall`] which packets others' rules drop.
 
-pub mod announce;
-pub mod checksum;
+pub(crate) mod announce;
+pub(crate) mod checksum;
+#[cfg(any(test, feature = "internals"))]
 pub mod conformance;
-pub mod door;
-pub mod firewall;
-pub mod frames;
+pub(crate) mod door;
+pub(crate) mod firewall;
+pub(crate) mod frames;
 mod held;
-pub mod holders;
+pub(crate) mod holders;
 mod identity;
-pub mod kernel;
+pub(crate) mod kernel;
 mod links;
-pub mod memory;
-pub mod question;
-pub mod reading;
+#[cfg(test)]
+pub(crate) mod memory;
+pub(crate) mod question;
+pub(crate) mod reading;
 pub mod sysctl;
-pub mod types;
+pub(crate) mod types;

@@ -32,7 +32,7 @@ pub(super) const ADVERTISEMENT: u8 = 136;
 
 /// What a link says when its neighbours ask for an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The link's name.
     pub link: String,
     /// Whether it answers.
@@ -53,7 +53,7 @@ impl fmt::Display for Answer {
 }
 
 /// Asks every Ethernet link of this host that works, and has neighbours, for `ip`.
-pub fn ask(host: &Host, ip: IpAddr, clock: Clock) -> Vec<Answer> {
+pub(crate) fn ask(host: &Host, ip: IpAddr, clock: Clock) -> Vec<Answer> {
     let links =
         host.links.values().filter(|link| link.mac.is_some() && link.is_working() && !link.is_loopback);
     links

@@ -11,14 +11,14 @@ const MOST: usize = 65_536;
 
 /// A reading that is under way.
 #[derive(Debug, Default)]
-pub struct Reading {
+pub(crate) struct Reading {
     news: Vec<News>,
     is_overrun: bool,
 }
 
 impl Reading {
     /// The host changed.
-    pub fn hear(&mut self, news: &News) {
+    pub(crate) fn hear(&mut self, news: &News) {
         if self.news.len() < MOST {
             self.news.push(news.clone());
         } else {
@@ -27,12 +27,12 @@ impl Reading {
     }
 
     /// News were lost: what is being read may be older than they.
-    pub fn lose(&mut self) {
+    pub(crate) fn lose(&mut self) {
         self.is_overrun = true;
     }
 
     /// The host as it is now; None when it has to be read again.
-    pub fn finish(self, mut host: Host) -> Option<Host> {
+    pub(crate) fn finish(self, mut host: Host) -> Option<Host> {
         self.news.iter().for_each(|news| host.hear(news));
         Some(host).filter(|_| !self.is_overrun)
     }

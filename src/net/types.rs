@@ -7,8 +7,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-pub use super::held::HeldAddresses;
-pub use super::links::Links;
+pub(crate) use super::held::HeldAddresses;
+pub(crate) use super::links::Links;
 
 /// The kernel's number of a link (ifindex); a link made anew has another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,7 +28,6 @@ impl fmt::Display for MacAddress {
 /// A link as the kernel shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// Its number.
     pub index: LinkIndex,
     /// Its name, at most 15 bytes.
     pub name: String,
@@ -38,7 +37,6 @@ pub struct Link {
     pub is_up: bool,
     /// Has a carrier (IFF_LOWER_UP and IFF_RUNNING).
     pub is_running: bool,
-    /// IFF_LOOPBACK.
     pub is_loopback: bool,
     /// It asks nobody and answers nobody (IFF_NOARP), like a dummy.
     pub is_silent: bool,
@@ -54,6 +52,7 @@ pub struct Link {
 
 impl Link {
     /// A link that works and is nothing special.
+    #[cfg(any(test, feature = "internals"))]
     pub fn plain(index: LinkIndex, name: &str) -> Link {
         Link {
             index,
@@ -143,6 +142,7 @@ pub struct Address {
 
 impl Address {
     /// An address without further attributes; an IPv6 one is not looked for on the network first.
+    #[cfg(any(test, feature = "internals"))]
     pub fn plain(link: &str, prefix: Prefix) -> Address {
         Address {
             link: link.to_owned(),
@@ -161,14 +161,12 @@ impl Address {
 pub const PROTOCOL: u8 = 18;
 
 /// IFA_F_NODAD: an address that is not looked for on the network before it is used.
-pub const IFA_F_NODAD: u32 = 0x02;
+pub(crate) const IFA_F_NODAD: u32 = 0x02;
 
 /// An address as the kernel shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HeldAddress {
-    /// Where.
     pub link: LinkIndex,
-    /// The address.
     pub prefix: Prefix,
     /// RT_SCOPE_*.
     pub scope: u8,
@@ -262,7 +260,6 @@ pub enum News {
 pub struct Neighbour {
     /// The link it is on.
     pub link: LinkIndex,
-    /// Its address.
     pub ip: IpAddr,
     /// Its link-layer address.
     pub mac: MacAddress,

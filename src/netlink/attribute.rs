@@ -9,7 +9,6 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 #[error("{0}")]
 pub(crate) struct Malformed(pub(crate) &'static str);
 
-/// One attribute.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attribute<'a> {
     /// Its type, without the nested and byte order bits.
@@ -28,7 +27,6 @@ pub(crate) struct Attributes<'a> {
     rest: &'a [u8],
 }
 
-/// NLA_HDRLEN.
 const HEADER: usize = 4;
 /// NLA_TYPE_MASK: the type less NLA_F_NESTED and NLA_F_NET_BYTEORDER.
 const TYPE_MASK: u16 = 0x3fff;

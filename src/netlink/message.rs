@@ -14,7 +14,6 @@ pub(crate) enum Reply<'a> {
         seq: u32,
         /// `nlmsg_type`: for generic netlink the family.
         kind: u16,
-        /// `nlmsg_flags`.
         flags: u16,
         /// What follows the header.
         payload: &'a [u8],
@@ -32,7 +31,6 @@ pub(crate) enum Reply<'a> {
     Done {
         /// Sequence number of the request.
         seq: u32,
-        /// `nlmsg_flags`.
         flags: u16,
         /// 0 when it is complete, else the positive errno.
         errno: i32,
@@ -49,7 +47,6 @@ pub(crate) struct Replies<'a> {
     rest: &'a [u8],
 }
 
-/// NLMSG_HDRLEN.
 const HEADER: usize = 16;
 
 /// NLMSG_NOOP: a message that does nothing.
@@ -59,13 +56,11 @@ const DONE: u16 = 3;
 /// Types below this one are netlink's own (NLMSG_MIN_TYPE).
 const FIRST_FAMILY: u16 = 0x10;
 
-/// NLM_F_DUMP_INTR.
 pub(crate) const DUMP_INTERRUPTED: u16 = 0x10;
 /// NLM_F_CAPPED: the echo in an error is the header only.
 const CAPPED: u16 = 0x100;
 /// NLM_F_ACK_TLVS: attributes follow the echo.
 const ACK_ATTRIBUTES: u16 = 0x200;
-/// NLMSGERR_ATTR_MSG.
 const MESSAGE: u16 = 1;
 /// Most characters of the kernel's text we pass on.
 const TEXT_LIMIT: usize = 512;

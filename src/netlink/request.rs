@@ -2,24 +2,15 @@
 //!
 //! It refuses to know families. Every number is of the host's order unless its name says otherwise.
 
-/// NLM_F_REQUEST.
 const REQUEST: u16 = 0x1;
-/// NLM_F_ACK.
 pub(crate) const ACK: u16 = 0x4;
-/// NLM_F_DUMP.
 pub(crate) const DUMP: u16 = 0x300;
-/// NLM_F_REPLACE.
 pub(crate) const REPLACE: u16 = 0x100;
-/// NLM_F_EXCL.
 pub(crate) const EXCLUSIVE: u16 = 0x200;
-/// NLM_F_CREATE.
 pub(crate) const CREATE: u16 = 0x400;
 
-/// NLMSG_HDRLEN.
 const HEADER: usize = 16;
-/// NLA_HDRLEN.
 const ATTRIBUTE_HEADER: usize = 4;
-/// NLA_F_NESTED.
 const NESTED: u16 = 0x8000;
 
 /// See the module.

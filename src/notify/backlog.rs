@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 
 /// Lines kept beside what the pipe holds (64 KiB by itself).
-pub const MAX_LINES: usize = 4096;
+pub(crate) const MAX_LINES: usize = 4096;
 
 /// Lines to be written, the oldest first. When there are too many the oldest goes: who reads again after a long time
 /// needs to know how things are now.
 #[derive(Debug, Default)]
-pub struct Backlog {
+pub(crate) struct Backlog {
     lines: VecDeque<Vec<u8>>,
     lost: u64,
     untold: u64,
@@ -16,7 +16,7 @@ pub struct Backlog {
 
 impl Backlog {
     /// Adds a line; true when the first one since [`Backlog::regained`] is lost by that.
-    pub fn push(&mut self, line: Vec<u8>) -> bool {
+    pub(crate) fn push(&mut self, line: Vec<u8>) -> bool {
         let is_full = self.lines.len() >= MAX_LINES;
         if is_full {
             self.lines.pop_front();
@@ -28,23 +28,24 @@ impl Backlog {
     }
 
     /// The line to be written next.
-    pub fn front(&self) -> Option<&[u8]> {
+    pub(crate) fn front(&self) -> Option<&[u8]> {
         self.lines.front().map(Vec::as_slice)
     }
 
     /// It has been written.
-    pub fn pop(&mut self) {
+    pub(crate) fn pop(&mut self) {
         self.lines.pop_front();
     }
 
     /// How many lines were lost, told once they are written again without a rest.
-    pub fn regained(&mut self) -> Option<u64> {
+    pub(crate) fn regained(&mut self) -> Option<u64> {
         let is_over = self.untold > 0 && self.lines.is_empty();
         is_over.then(|| std::mem::take(&mut self.untold))
     }
 
     /// Lines lost since the start.
-    pub fn lost(&self) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn lost(&self) -> u64 {
         self.lost
     }
 }

@@ -13,7 +13,7 @@ use crate::vrrp::settings::{NotifyCommands, Settings};
 
 /// What is told of an event besides itself.
 #[derive(Clone, Copy, Debug)]
-pub struct Scene<'a> {
+pub(crate) struct Scene<'a> {
     /// Settings in force.
     pub settings: &'a Settings,
     /// Those before the last reload: of what it removed.
@@ -24,7 +24,7 @@ pub struct Scene<'a> {
 
 /// Remembers what was told last, and counts.
 #[derive(Debug, Default)]
-pub struct Teller {
+pub(crate) struct Teller {
     last: BTreeMap<Subject, Told>,
     sequence: u64,
 }
@@ -37,13 +37,13 @@ struct Told {
 
 impl Teller {
     /// The number of the next change.
-    pub fn next_sequence(&mut self) -> u64 {
+    pub(crate) fn next_sequence(&mut self) -> u64 {
         self.sequence += 1;
         self.sequence
     }
 
     /// Who hears of an event of the router, and what.
-    pub fn tell(&mut self, event: &Event, scene: Scene<'_>) -> Option<Telling> {
+    pub(crate) fn tell(&mut self, event: &Event, scene: Scene<'_>) -> Option<Telling> {
         match event {
             Event::Transition { instance, to, priority, reason, master, .. } => {
                 let subject = Subject::Instance(instance.clone());
@@ -88,7 +88,7 @@ impl Teller {
     }
 
     /// The last line of each instance and group again (`fifo_write_vrrp_states_on_reload`).
-    pub fn lines(&self) -> Vec<Line> {
+    pub(crate) fn lines(&self) -> Vec<Line> {
         self.last.iter().map(|(subject, told)| line(subject, told.state, told.priority)).collect()
     }
 

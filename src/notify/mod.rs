@@ -5,8 +5,8 @@
 //! too. [`queue`] keeps a subject's scripts in order, [`backlog`] a FIFO's lines, [`mail`] what mails tell. The shell runs,
 //! writes and sends.
 
-pub mod backlog;
-pub mod instance;
-pub mod mail;
-pub mod queue;
-pub mod telling;
+pub(crate) mod backlog;
+pub(crate) mod instance;
+pub(crate) mod mail;
+pub(crate) mod queue;
+pub(crate) mod telling;

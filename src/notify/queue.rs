@@ -14,32 +14,29 @@ use crate::script::Command;
 use crate::time::Instant;
 
 /// Changes of a subject that wait.
-pub const MAX_WAITING: usize = 8;
+pub(crate) const MAX_WAITING: usize = 8;
 /// Time of a script.
-pub const LIMIT: Duration = Duration::from_secs(600);
+pub(crate) const LIMIT: Duration = Duration::from_secs(600);
 /// What is left of it once a later change waits.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Scripts of a class that run at once.
-pub const MAX_RUNNING: usize = 32;
+pub(crate) const MAX_RUNNING: usize = 32;
 
 /// Subjects whose scripts run in places of their own: those of real servers, of which there may be thousands, never
 /// keep a virtual router's waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Class {
+pub(crate) enum Class {
     /// VRRP instances and sync groups.
     Routers,
-    /// Virtual servers.
     VirtualServers,
-    /// Real servers.
     RealServers,
 }
 
 impl Class {
     /// All of them; the first ones begin first.
-    pub const ALL: [Class; 3] = [Class::Routers, Class::VirtualServers, Class::RealServers];
+    pub(crate) const ALL: [Class; 3] = [Class::Routers, Class::VirtualServers, Class::RealServers];
 
-    /// A subject's.
-    pub fn of(subject: &Subject) -> Class {
+    pub(crate) fn of(subject: &Subject) -> Class {
         match subject {
             Subject::Instance(_) | Subject::Group(_) => Class::Routers,
             Subject::VirtualServer(_) => Class::VirtualServers,
@@ -50,7 +47,7 @@ impl Class {
 
 /// Why a script's time is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Over {
+pub(crate) enum Over {
     /// It had [`LIMIT`].
     Limit,
     /// A later change of its subject waits.
@@ -61,7 +58,7 @@ pub enum Over {
 
 /// A script to be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Job {
+pub(crate) struct Job {
     /// The command, its arguments complete.
     pub command: Command,
     /// What it is about.
@@ -70,7 +67,7 @@ pub struct Job {
 
 /// All scripts that run or wait.
 #[derive(Debug, Default)]
-pub struct Queues {
+pub(crate) struct Queues {
     waiting: BTreeMap<Subject, VecDeque<Job>>,
     runs: BTreeMap<Subject, Run>,
     /// Subjects with something to run and nothing running, in order of arrival.
@@ -90,7 +87,7 @@ struct Run {
 
 impl Queues {
     /// Adds what a change has to run; how many changes were folded away for it.
-    pub fn push(&mut self, now: Instant, telling: Telling) -> usize {
+    pub(crate) fn push(&mut self, now: Instant, telling: Telling) -> usize {
         let Telling { change, scripts, .. } = telling;
         if scripts.is_empty() {
             return 0;
@@ -116,7 +113,7 @@ impl Queues {
     }
 
     /// The next script to run, if any may: it counts as running from now on.
-    pub fn begin(&mut self, now: Instant) -> Option<Job> {
+    pub(crate) fn begin(&mut self, now: Instant) -> Option<Job> {
         let job = Class::ALL.into_iter().find_map(|class| self.begin_of(class, now));
         if job.is_none() {
             Class::ALL.into_iter().for_each(|class| self.press(class, now));
@@ -154,14 +151,14 @@ impl Queues {
     }
 
     /// A subject's script has ended.
-    pub fn ended(&mut self, subject: &Subject) {
+    pub(crate) fn ended(&mut self, subject: &Subject) {
         if self.runs.remove(subject).is_some() && self.waiting.contains_key(subject) {
             self.ready.entry(Class::of(subject)).or_default().push_back(subject.clone());
         }
     }
 
     /// Subjects whose script's time is over, and why; each is said once.
-    pub fn overdue(&mut self, now: Instant) -> Vec<(Subject, Over)> {
+    pub(crate) fn overdue(&mut self, now: Instant) -> Vec<(Subject, Over)> {
         let is_over = |run: &Run| now >= run.give_up && !run.is_hurried;
         let mut overdue = Vec::new();
         for (subject, run) in self.runs.iter_mut().filter(|(_, run)| is_over(run)) {
@@ -172,12 +169,12 @@ impl Queues {
     }
 
     /// When the first script's time is over.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         self.runs.values().filter(|run| !run.is_hurried).map(|run| run.give_up).min()
     }
 
     /// The daemon ends: of every subject only the last change is told, and what runs before it has no time left.
-    pub fn end(&mut self, now: Instant) {
+    pub(crate) fn end(&mut self, now: Instant) {
         self.is_ending = true;
         for (subject, queue) in &mut self.waiting {
             if let Some(last) = queue.back().map(|job| job.change.sequence) {
@@ -191,12 +188,12 @@ impl Queues {
     }
 
     /// Whether nothing runs or waits.
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.runs.is_empty()
     }
 
     /// Changes folded away since the start.
-    pub fn folded(&self) -> u64 {
+    pub(crate) fn folded(&self) -> u64 {
         self.folded
     }
 }

@@ -13,10 +13,8 @@ const MAX_CAUSE: usize = 1024;
 
 /// Whom a change is about. Its scripts run one at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Subject {
-    /// `vrrp_instance`.
+pub(crate) enum Subject {
     Instance(String),
-    /// `vrrp_sync_group`.
     Group(String),
     /// A virtual server.
     VirtualServer(ServerName),
@@ -27,7 +25,7 @@ pub enum Subject {
 /// A virtual server as keepalived writes it, and what its text leaves open: `fwmark 7` of IPv4 and of IPv6 are two
 /// virtual servers, and keepalived writes both `FWM 7`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ServerName {
+pub(crate) struct ServerName {
     /// `[10.0.0.1]:tcp:80`, `FWM 7`, `[web]:0`.
     pub text: String,
     /// Of a firewall mark.
@@ -35,8 +33,7 @@ pub struct ServerName {
 }
 
 impl Subject {
-    /// Its name.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         match self {
             Subject::Instance(name)
             | Subject::Group(name)
@@ -46,7 +43,7 @@ impl Subject {
     }
 
     /// keepalived's word for its kind.
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Subject::Instance(_) => "INSTANCE",
             Subject::Group(_) => "GROUP",
@@ -88,8 +85,7 @@ fn as_in_status(text: &str, has_protocol: bool) -> String {
 
 /// What changed, and why: what keepalived never tells a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// Whose.
+pub(crate) struct Change {
     pub subject: Subject,
     /// The state it is in, in keepalived's word.
     pub state: &'static str,
@@ -107,8 +103,7 @@ pub struct Change {
 
 /// A change with all who hear of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Telling {
-    /// What changed.
+pub(crate) struct Telling {
     pub change: Change,
     /// Commands, in order.
     pub scripts: Vec<Command>,
@@ -120,7 +115,7 @@ pub struct Telling {
 
 /// A line for FIFOs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub(crate) struct Line {
     /// Who hears it.
     pub audience: Audience,
     /// All of it, its end included.
@@ -129,16 +124,14 @@ pub struct Line {
 
 /// Which FIFOs a line is for; `notify_fifo` hears both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Audience {
-    /// `vrrp_notify_fifo`.
+pub(crate) enum Audience {
     Vrrp,
-    /// `lvs_notify_fifo`.
     Lvs,
 }
 
 impl Change {
     /// What a script finds in its environment, beside the daemon's.
-    pub fn environment(&self) -> Vec<(String, String)> {
+    pub(crate) fn environment(&self) -> Vec<(String, String)> {
         let (name, server) = match &self.subject {
             Subject::Instance(name) | Subject::Group(name) => (name, None),
             Subject::VirtualServer(server) => (&server.text, None),
@@ -160,7 +153,7 @@ impl Change {
 }
 
 /// A cause may quote strangers: one line of it, and not too long.
-pub fn plain(cause: &str) -> String {
+pub(crate) fn plain(cause: &str) -> String {
     text::plain(cause, MAX_CAUSE)
 }
 

@@ -11,19 +11,17 @@ use super::{Arrival, TunnelKind, Wish};
 
 /// Who reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// A script: start, stop, status; it needs iproute2 only.
     Sh,
     /// A file for /etc/sysctl.d: the settings only.
     Sysctl,
     /// systemd-networkd.
     SystemdNetworkd,
-    /// NetworkManager.
     #[value(name = "networkmanager")]
     NetworkManager,
     /// ifupdown (/etc/network/interfaces).
     Ifupdown,
-    /// netplan.
     Netplan,
 }
 
@@ -40,7 +38,7 @@ const WHY: [&str; 6] = [
 ];
 
 /// The files, each behind a line that says where it belongs.
-pub fn emit(wish: &Wish, format: Format) -> String {
+pub(crate) fn emit(wish: &Wish, format: Format) -> String {
     let ips: Vec<IpAddr> = wish.vips.iter().map(|vip| vip.ip).collect::<BTreeSet<_>>().into_iter().collect();
     let settings = sysctl(wish);
     match format {

@@ -10,18 +10,17 @@ use std::net::IpAddr;
 use crate::config::{Config, VirtualServerId};
 use crate::ipvs::types::{Forwarding, Tunnel};
 
-pub mod emit;
-pub mod plan;
-pub mod record;
+pub(crate) mod emit;
+pub(crate) mod plan;
+pub(crate) mod record;
 
 /// How packets for a VIP arrive here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Arrival {
+pub(crate) enum Arrival {
     /// As they are, in a frame to this host's MAC address.
     Dr,
     /// In a tunnel, whose outer packets are of this family.
     Tun {
-        /// The encapsulation.
         tunnel: TunnelKind,
         /// IPv6 carries it.
         is_outer_ipv6: bool,
@@ -30,7 +29,7 @@ pub enum Arrival {
 
 /// An encapsulation, as far as who undoes it must know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TunnelKind {
+pub(crate) enum TunnelKind {
     /// IP in IP.
     Ipip,
     /// GRE without key.
@@ -54,8 +53,7 @@ impl From<Tunnel> for TunnelKind {
 
 /// A VIP this host serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Vip {
-    /// The address.
+pub(crate) struct Vip {
     pub ip: IpAddr,
     /// How its packets arrive.
     pub arrival: Arrival,
@@ -63,7 +61,7 @@ pub struct Vip {
 
 /// What is wanted of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub(crate) struct Wish {
     /// The VIPs; at least one.
     pub vips: BTreeSet<Vip>,
     /// The link that has them: `lo`, or one that is no part of the network.
@@ -71,7 +69,7 @@ pub struct Wish {
 }
 
 /// The VIPs a director's configuration sends to one of `own` addresses, and what cannot be told from it.
-pub fn of_config(config: &Config, own: &BTreeSet<IpAddr>) -> (BTreeSet<Vip>, Vec<String>) {
+pub(crate) fn of_config(config: &Config, own: &BTreeSet<IpAddr>) -> (BTreeSet<Vip>, Vec<String>) {
     let mut vips = BTreeSet::new();
     let mut untold = Vec::new();
     for server in &config.virtual_servers {

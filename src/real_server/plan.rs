@@ -9,13 +9,12 @@ use serde::{Deserialize, Serialize};
 use super::{Arrival, TunnelKind, Wish};
 use crate::net::types::{Address, Prefix};
 
-/// IFA_F_NODAD.
 const NODAD: u32 = 0x02;
 /// RT_SCOPE_HOST: known here and told nobody.
 const SCOPE_HOST: u8 = 254;
 
 /// A host, as far as it can be asked.
-pub trait View {
+pub(crate) trait View {
     /// A link's setting (`net.FAMILY.conf.LINK.NAME`); None when there is none.
     fn setting(&self, family: &str, link: &str, name: &str) -> Option<u32>;
     /// Whether a link is switched on; None when there is none.
@@ -27,14 +26,13 @@ pub trait View {
 /// A change of the host, in the order of its doing; [`Change::undone`] says how it is undone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Change {
+pub(crate) enum Change {
     /// A link's setting.
     Setting {
         /// `ipv4` or `ipv6`.
         family: String,
         /// A link, or `all`.
         link: String,
-        /// Its name.
         name: String,
         /// What it was; None when its link is yet to be made.
         from: Option<u32>,
@@ -43,58 +41,46 @@ pub enum Change {
     },
     /// A link is made.
     AddLink {
-        /// Its name.
         name: String,
         /// The kernel's word for its kind.
         kind: String,
     },
     /// A link is switched on.
-    LinkUp {
-        /// Its name.
-        name: String,
-    },
+    LinkUp { name: String },
     /// UDP packets to a port are read as GUE.
-    AddGue {
-        /// The port.
-        port: u16,
-        /// Over IPv6.
-        is_ipv6: bool,
-    },
+    AddGue { port: u16, is_ipv6: bool },
     /// A link gets an address.
-    AddAddress {
-        /// The link.
-        link: String,
-        /// The address.
-        ip: IpAddr,
-    },
+    AddAddress { link: String, ip: IpAddr },
 }
 
 impl Change {
     /// Whether nothing is wrong without it: the larger of `all`'s and a link's own counts, and with `all` right, which is a
     /// change of its own, the link's is no matter.
-    pub fn is_spare(&self) -> bool {
+    pub(crate) fn is_spare(&self) -> bool {
         matches!(self, Change::Setting { link, name, .. } if link != "all" && ARP.iter().any(|(arp, ..)| arp == name))
     }
 }
 
 /// What is to be changed, and what the operator should know beside.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
-    /// In order.
+pub(crate) struct Plan {
     pub changes: Vec<Change>,
-    /// In words.
     pub notes: Vec<String>,
 }
 
 /// The settings that keep an address of this host to itself: at least these, because the larger of a link's and
 /// `all`'s counts, and some hosts are stricter.
-pub const ARP: [(&str, u32, &str); 2] = [
+pub(crate) const ARP: [(&str, u32, &str); 2] = [
     ("arp_ignore", 1, "answer ARP only for addresses of the link that was asked"),
     ("arp_announce", 2, "never name the VIP as the sender of an ARP question"),
 ];
 
 /// Whoever undoes a tunnel: the link's name and kind. The kernel's own catch-all links, which need no peer's address.
-pub fn decapsulator(tunnel: TunnelKind, is_outer_ipv6: bool, ip: IpAddr) -> (&'static str, &'static str) {
+pub(crate) fn decapsulator(
+    tunnel: TunnelKind,
+    is_outer_ipv6: bool,
+    ip: IpAddr,
+) -> (&'static str, &'static str) {
     match (tunnel, is_outer_ipv6) {
         (TunnelKind::Gre, false) => ("gre0", "gre"),
         (TunnelKind::Gre, true) => ("ip6gre0", "ip6gre"),
@@ -105,7 +91,7 @@ pub fn decapsulator(tunnel: TunnelKind, is_outer_ipv6: bool, ip: IpAddr) -> (&'s
 }
 
 /// Bytes a tunnel adds to a packet.
-pub fn overhead(tunnel: TunnelKind, is_outer_ipv6: bool) -> u32 {
+pub(crate) fn overhead(tunnel: TunnelKind, is_outer_ipv6: bool) -> u32 {
     let outer = if is_outer_ipv6 { 40 } else { 20 };
     outer
         + match tunnel {
@@ -117,7 +103,7 @@ pub fn overhead(tunnel: TunnelKind, is_outer_ipv6: bool) -> u32 {
 }
 
 /// The address of a VIP as its link is to have it.
-pub fn address(link: &str, ip: IpAddr) -> Address {
+pub(crate) fn address(link: &str, ip: IpAddr) -> Address {
     Address {
         link: link.to_owned(),
         prefix: Prefix { ip, length: whole(ip) },
@@ -139,7 +125,7 @@ fn whole(ip: IpAddr) -> u8 {
 ///
 /// # Errors
 /// In the operator's words, when something must be put right by hand first.
-pub fn plan(wish: &Wish, host: &dyn View) -> Result<Plan, String> {
+pub(crate) fn plan(wish: &Wish, host: &dyn View) -> Result<Plan, String> {
     let mut plan = Plan::default();
     let device = wish.device.as_str();
     let Some(is_on) = host.link(device) else {
@@ -246,7 +232,7 @@ fn setting(family: &str, link: &str, name: &str, from: Option<u32>, to: u32) -> 
 
 impl Change {
     /// The command that undoes it, for people.
-    pub fn undone(&self) -> String {
+    pub(crate) fn undone(&self) -> String {
         match self {
             Change::Setting { family, link, name, from, .. } => match from {
                 Some(from) => format!("sysctl -w net/{family}/conf/{link}/{name}={from}"),

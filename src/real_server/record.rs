@@ -11,14 +11,14 @@ use super::plan::Change;
 
 /// The changes made, in order, each with what it found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub(crate) struct Record {
     /// In the order of their doing.
     pub changes: Vec<Change>,
 }
 
 impl Record {
     /// Remembers a change that is about to be made. What a setting was when it was first changed stays.
-    pub fn add(&mut self, change: &Change) {
+    pub(crate) fn add(&mut self, change: &Change) {
         let known = self.changes.iter_mut().find(|known| is_about_the_same(known, change));
         match (known, change) {
             (Some(Change::Setting { to, .. }), Change::Setting { to: new, .. }) => *to = *new,
@@ -28,12 +28,12 @@ impl Record {
     }
 
     /// Whether a VIP was put on this host.
-    pub fn has(&self, vip: IpAddr) -> bool {
+    pub(crate) fn has(&self, vip: IpAddr) -> bool {
         self.changes.iter().any(|change| matches!(change, Change::AddAddress { ip, .. } if *ip == vip))
     }
 
     /// What is to be undone for these VIPs, and what stays for the others; no VIPs are all. Settings go with the last VIP.
-    pub fn parted(&self, vips: &[IpAddr]) -> (Vec<Change>, Vec<Change>) {
+    pub(crate) fn parted(&self, vips: &[IpAddr]) -> (Vec<Change>, Vec<Change>) {
         let address = |change: &Change| match change {
             Change::AddAddress { ip, .. } => Some(*ip),
             _ => None,

@@ -15,16 +15,14 @@ const MAX_FILE: u64 = 16 << 20;
 
 /// A user's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Account {
-    /// User.
+pub(crate) struct Account {
     pub uid: u32,
-    /// Group.
     pub gid: u32,
 }
 
 /// Where accounts are listed.
 #[derive(Clone, Debug)]
-pub struct Accounts {
+pub(super) struct Accounts {
     pub(super) passwd: PathBuf,
     pub(super) group: PathBuf,
 }
@@ -40,7 +38,7 @@ impl Accounts {
     ///
     /// # Errors
     /// In words, when there is no such user or group.
-    pub fn of(&self, command: &Command) -> Result<Option<Account>, NotBegun> {
+    pub(super) fn of(&self, command: &Command) -> Result<Option<Account>, NotBegun> {
         let Some(user) = &command.user else { return Ok(None) };
         let mut account = self.user(user)?;
         if let Some(group) = &command.group {

@@ -7,18 +7,18 @@
 mod account;
 mod command;
 mod process;
-pub mod run;
-pub mod shortage;
+pub(crate) mod run;
+pub(crate) mod shortage;
 mod trust;
 
-pub use account::Account;
-pub use command::Command;
-pub use run::{Ended, Ending, Launch, Runner};
+pub(crate) use account::Account;
+pub(crate) use command::Command;
+pub(crate) use run::{Ended, Ending, Launch, Runner};
 
 /// As whom a command runs; None: as the daemon itself. Reads files.
 ///
 /// # Errors
 /// In words, when there is no such user or group.
-pub fn account(command: &Command) -> Result<Option<Account>, String> {
+pub(crate) fn account(command: &Command) -> Result<Option<Account>, String> {
     account::Accounts::default().of(command).map_err(|not_begun| not_begun.why)
 }

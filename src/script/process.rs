@@ -21,7 +21,7 @@ const PRIVATE: &[&str] =
 
 /// A process with its group.
 #[derive(Debug)]
-pub struct Process {
+pub(super) struct Process {
     /// The process itself.
     pub child: Child,
     group: Option<Pid>,
@@ -31,7 +31,7 @@ pub struct Process {
 
 /// Why a script did not begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotBegun {
+pub(crate) struct NotBegun {
     /// In the operator's words.
     pub why: String,
     /// What helps, where this host is short of something: that says nothing of the script.
@@ -46,7 +46,7 @@ impl From<String> for NotBegun {
 
 impl NotBegun {
     /// Because of an error, in these words.
-    pub fn of(error: &io::Error, why: String) -> NotBegun {
+    pub(crate) fn of(error: &io::Error, why: String) -> NotBegun {
         NotBegun { why, advice: shortage::is_hosts(error).then(|| shortage::advice(error)) }
     }
 }
@@ -56,7 +56,7 @@ impl Process {
     ///
     /// # Errors
     /// Why it cannot run.
-    pub fn begin(
+    pub(super) fn begin(
         launch: &Launch,
         accounts: &Accounts,
         output: Option<io::PipeWriter>,
@@ -98,7 +98,7 @@ impl Process {
     }
 
     /// Sends a signal to the whole group, as long as its first process is not reaped: its number is nobody else's.
-    pub fn signal(&self, signal: Signal) {
+    pub(super) fn signal(&self, signal: Signal) {
         if let (Some(group), Some(_)) = (self.group, self.child.id()) {
             // It may have ended just now.
             let _ = kill_process_group(group, signal);

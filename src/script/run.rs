@@ -32,14 +32,12 @@ const MAX_READS: usize = 64;
 
 /// What is to be run.
 #[derive(Clone, Debug)]
-pub struct Launch {
-    /// The command.
+pub(crate) struct Launch {
     pub command: Command,
     /// Added to the daemon's environment.
     pub environment: Vec<(String, String)>,
     /// What others than root can change does not run as root (`enable_script_security`).
     pub is_secure: bool,
-    /// Its time.
     pub limit: Duration,
     /// Whether it is ended when nobody waits for it any more; else it may outlive the daemon.
     pub is_ours: bool,
@@ -47,7 +45,7 @@ pub struct Launch {
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// With this status.
     Exited(i32),
     /// By this signal.
@@ -62,8 +60,7 @@ pub enum Ending {
 
 /// A run that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// How.
+pub(crate) struct Ended {
     pub ending: Ending,
     /// What it had said by then, the beginning of it.
     pub output: String,
@@ -71,13 +68,13 @@ pub struct Ended {
 
 impl Ending {
     /// Whether it did what it should.
-    pub fn is_success(&self) -> bool {
+    pub(crate) fn is_success(&self) -> bool {
         *self == Ending::Exited(0)
     }
 
     /// Why it cannot do its work at all, as opposed to doing it with a bad result: it did not begin, or the shell says
     /// so of the command within.
-    pub fn cannot_run(&self) -> Option<String> {
+    pub(crate) fn cannot_run(&self) -> Option<String> {
         match self {
             Ending::CannotRun(why) => Some(why.clone()),
             Ending::Exited(126) => Some("exited with status 126: what it runs cannot be executed".to_owned()),
@@ -109,7 +106,7 @@ impl fmt::Display for Ending {
 
 /// Runs scripts, at most so many at once; clones share the bound.
 #[derive(Clone, Debug)]
-pub struct Runner {
+pub(crate) struct Runner {
     slots: Arc<Semaphore>,
     readers: Arc<Semaphore>,
     accounts: Accounts,
@@ -117,13 +114,13 @@ pub struct Runner {
 
 impl Runner {
     /// At most so many at once; whoever comes later waits.
-    pub fn new(at_once: usize) -> Runner {
+    pub(crate) fn new(at_once: usize) -> Runner {
         let readers = Arc::new(Semaphore::new(MAX_READERS));
         Runner { slots: Arc::new(Semaphore::new(at_once)), readers, accounts: Accounts::default() }
     }
 
     /// Runs it to its end. It is ended early when its time is over, or when `hurry` is done.
-    pub async fn run(&self, launch: Launch, hurry: impl Future<Output = ()>) -> Ended {
+    pub(crate) async fn run(&self, launch: Launch, hurry: impl Future<Output = ()>) -> Ended {
         let (limit, is_ours) = (launch.limit, launch.is_ours);
         let time_is_over = async {
             tokio::select! {

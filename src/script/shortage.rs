@@ -4,7 +4,7 @@ use std::io;
 
 /// Whether the host is short of something, or its file system is ill: of what is followed nothing is known then, and
 /// it counts as it did. That a file is not there, or may not be read, is an answer.
-pub fn is_hosts(error: &io::Error) -> bool {
+pub(crate) fn is_hosts(error: &io::Error) -> bool {
     let known = [
         libc::EMFILE,
         libc::ENFILE,
@@ -19,7 +19,7 @@ pub fn is_hosts(error: &io::Error) -> bool {
 }
 
 /// What an operator can do about it.
-pub fn advice(error: &io::Error) -> &'static str {
+pub(crate) fn advice(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EMFILE) => "raise LimitNOFILE of lvsd's unit",
         Some(libc::ENFILE) => "raise fs.file-max, or find the program that has so many files open",

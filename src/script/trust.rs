@@ -21,7 +21,7 @@ const MAX_LINKS: usize = 40;
 ///
 /// # Errors
 /// In words, naming the first part that somebody else may write.
-pub fn verify(program: &Path) -> Result<(), String> {
+pub(super) fn verify(program: &Path) -> Result<(), String> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let open = |folder: &OwnedFd, name: &OsStr, at: &Path| {
         openat(folder, name, flags, Mode::empty()).map_err(|error| format!("{}: {error}", at.display()))

@@ -16,14 +16,13 @@ use super::lexer::Line;
 use super::source::{Sources, Span};
 
 /// Most bytes a line may grow to.
-pub const MAX_LINE_BYTES: usize = 64 << 10;
+pub(crate) const MAX_LINE_BYTES: usize = 64 << 10;
 /// Most bytes of lines that hold definitions, in all.
-pub const MAX_BYTES: usize = 64 << 20;
+pub(crate) const MAX_BYTES: usize = 64 << 20;
 /// Most uses in all.
 const MAX_USES: usize = 4_000_000;
 /// Most uses on one line.
 const MAX_USES_PER_LINE: usize = 10_000;
-/// Deepest nesting.
 const MAX_DEPTH: usize = 64;
 /// What `${_RANDOM}` goes up to.
 const MOST_RANDOM: u32 = 32_767;
@@ -32,7 +31,7 @@ const PREDEFINED: [&str; 6] = ["_BANG", "_ENV", "_HASH", "_INSTANCE", "_PWD", "_
 
 /// Every definition made so far.
 #[derive(Debug, Default)]
-pub struct Definitions {
+pub(crate) struct Definitions {
     all: BTreeMap<String, Definition>,
     /// What `@ID` is compared with and `${_INSTANCE}` stands for.
     pub id: String,
@@ -44,8 +43,7 @@ pub struct Definitions {
 
 /// A line whose definitions are replaced, and the lines that follow from them.
 #[derive(Debug, Default)]
-pub struct Expanded {
-    /// The line.
+pub(crate) struct Expanded {
     pub line: Line<'static>,
     /// The definitions of several lines it ended with, their first lines being in it.
     pub blocks: Vec<Block>,
@@ -53,7 +51,7 @@ pub struct Expanded {
 
 /// A definition of several lines whose first line was read.
 #[derive(Debug)]
-pub struct Block {
+pub(crate) struct Block {
     lines: Rc<[Line<'static>]>,
     /// Names being replaced within it.
     active: Active,
@@ -61,7 +59,7 @@ pub struct Block {
 
 /// Names being replaced, innermost first; shared, for every line of a block has the same.
 #[derive(Clone, Debug, Default)]
-pub struct Active(Option<Rc<(String, Active)>>);
+pub(crate) struct Active(Option<Rc<(String, Active)>>);
 
 impl Active {
     fn with(&self, name: &str) -> Active {
@@ -80,14 +78,14 @@ impl Active {
 
 impl Block {
     /// The lines behind the first, not replaced yet.
-    pub fn lines(&self) -> impl Iterator<Item = &Line<'static>> {
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &Line<'static>> {
         self.lines.iter().skip(1)
     }
 }
 
 /// What a name stands for.
 #[derive(Clone, Debug)]
-pub struct Definition {
+pub(crate) struct Definition {
     /// `$NAME=`.
     span: Span,
     lines: Rc<[Line<'static>]>,
@@ -95,7 +93,7 @@ pub struct Definition {
 
 /// A definition whose lines are still being read.
 #[derive(Debug)]
-pub struct Pending {
+pub(crate) struct Pending {
     /// Its name; empty when the definition is read only to be skipped.
     name: String,
     span: Span,
@@ -104,7 +102,7 @@ pub struct Pending {
 
 impl Pending {
     /// The definition a line begins with, and whether it goes on in the next line.
-    pub fn begin(line: &Line<'_>) -> Option<(Pending, bool)> {
+    pub(crate) fn begin(line: &Line<'_>) -> Option<(Pending, bool)> {
         let (name, value) = definition(&line.text)?;
         let span = line.span(0..value.start);
         let mut body = Line::empty();
@@ -115,12 +113,12 @@ impl Pending {
 
     /// The same, for a condition that does not hold: its lines belong to it all the same.
     #[must_use]
-    pub fn skipped(self) -> Pending {
+    pub(crate) fn skipped(self) -> Pending {
         Pending { name: String::new(), ..self }
     }
 
     /// Adds a line; answers whether another follows.
-    pub fn push(&mut self, line: &Line<'_>) -> bool {
+    pub(crate) fn push(&mut self, line: &Line<'_>) -> bool {
         let (line, continues) = continuation(line);
         self.lines.push(line);
         continues
@@ -128,7 +126,7 @@ impl Pending {
 }
 
 /// What replacing needs of the reader.
-pub struct Scene<'a> {
+pub(crate) struct Scene<'a> {
     /// Where uses are remembered.
     pub sources: &'a mut Sources,
     /// Where problems go.
@@ -141,31 +139,31 @@ pub struct Scene<'a> {
 
 impl Definitions {
     /// No definitions yet; `id` is what `@ID` is compared with and `${_INSTANCE}` stands for.
-    pub fn new(id: String) -> Definitions {
+    pub(crate) fn new(id: String) -> Definitions {
         Definitions { id, ..Definitions::default() }
     }
 
     /// Counts bytes that came of a repetition.
-    pub fn spend(&mut self, bytes: usize) {
+    pub(crate) fn spend(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
     /// Makes a definition; a later one of the same name counts from there on.
-    pub fn define(&mut self, Pending { name, span, lines }: Pending) {
+    pub(crate) fn define(&mut self, Pending { name, span, lines }: Pending) {
         if !name.is_empty() {
             self.all.insert(name, Definition { span, lines: lines.into() });
         }
     }
 
     /// Makes a definition of one word; answers the one it hides.
-    pub fn hide(&mut self, name: &str, value: &str, span: Span) -> Option<Definition> {
+    pub(crate) fn hide(&mut self, name: &str, value: &str, span: Span) -> Option<Definition> {
         let mut line = Line::empty();
         line.push_text(value, span);
         self.all.insert(name.to_owned(), Definition { span, lines: [line].into() })
     }
 
     /// Brings back what [`Definitions::hide`] hid.
-    pub fn restore(&mut self, name: &str, hidden: Option<Definition>) {
+    pub(crate) fn restore(&mut self, name: &str, hidden: Option<Definition>) {
         match hidden {
             Some(definition) => self.all.insert(name.to_owned(), definition),
             None => self.all.remove(name),
@@ -173,12 +171,12 @@ impl Definitions {
     }
 
     /// Whether replacing has cost as much as it may in all.
-    pub fn is_exhausted(&self) -> bool {
+    pub(crate) fn is_exhausted(&self) -> bool {
         self.uses > MAX_USES || self.bytes > MAX_BYTES
     }
 
     /// Replaces the uses on a line; None if it cannot be used.
-    pub fn expand(&mut self, line: &Line<'_>, scene: &mut Scene<'_>) -> Option<Expanded> {
+    pub(crate) fn expand(&mut self, line: &Line<'_>, scene: &mut Scene<'_>) -> Option<Expanded> {
         let mut to = Expansion { active: self.active.clone(), ..Expansion::default() };
         self.expand_into(line, None, &mut to, scene);
         self.uses = self.uses.saturating_add(to.uses);
@@ -187,12 +185,12 @@ impl Definitions {
     }
 
     /// Begins a block's lines: what they use must not lead back to it. Answers what ends them.
-    pub fn enter(&mut self, block: &Block) -> Active {
+    pub(crate) fn enter(&mut self, block: &Block) -> Active {
         std::mem::replace(&mut self.active, block.active.clone())
     }
 
     /// Ends a block's lines.
-    pub fn leave(&mut self, outer: Active) {
+    pub(crate) fn leave(&mut self, outer: Active) {
         self.active = outer;
     }
 
@@ -404,7 +402,7 @@ fn continuation(line: &Line<'_>) -> (Line<'static>, bool) {
 }
 
 /// Whether a word can be a definition's name.
-pub fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_name_byte)
 }
 

@@ -32,7 +32,6 @@ pub enum Code {
     PasswordCut,
 }
 
-/// A problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Which one it is, where a program has to know.
@@ -45,7 +44,6 @@ pub struct Diagnostic {
     pub message: String,
     /// What to write or do.
     pub help: Option<String>,
-    /// Remarks.
     pub notes: Vec<Note>,
 }
 
@@ -83,13 +81,6 @@ impl Diagnostic {
     #[must_use]
     pub fn at(mut self, span: Span, text: impl Into<String>) -> Diagnostic {
         self.notes.push(Note { span: Some(span), text: text.into() });
-        self
-    }
-
-    /// With a remark.
-    #[must_use]
-    pub fn note(mut self, text: impl Into<String>) -> Diagnostic {
-        self.notes.push(Note { span: None, text: text.into() });
         self
     }
 }
@@ -197,7 +188,7 @@ mod tests {
     fn a_text_that_quotes_a_word_without_end_is_cut_in_the_middle() {
         let mut all = Diagnostics::default();
         let word = "é".repeat(100_000);
-        all.push(Diagnostic::error(span(3), format!("a`{word}` is wrong")).help(&word).note(&word));
+        all.push(Diagnostic::error(span(3), format!("a`{word}` is wrong")).help(&word).at(span(4), &word));
         let kept = all.iter().next().unwrap();
         assert!(kept.message.starts_with("a`éé") && kept.message.ends_with("éé` is wrong"));
         assert!(kept.message.contains("é ... é"));

@@ -21,26 +21,25 @@ use super::source::{FileId, Sources, Span};
 use super::tree::{Builder, Node, Word};
 
 /// Deepest nesting of includes.
-pub const MAX_INCLUDE_DEPTH: usize = 64;
+pub(crate) const MAX_INCLUDE_DEPTH: usize = 64;
 /// Most lines, after includes and definitions.
-pub const MAX_LINES: usize = 1_000_000;
+pub(crate) const MAX_LINES: usize = 1_000_000;
 /// Deepest nesting of repetitions.
 const MAX_REPEATS: usize = 16;
 
 /// What was read.
 #[derive(Debug)]
-pub struct Text {
-    /// The files.
+pub(crate) struct Text {
     pub sources: Sources,
     /// What is wrong so far.
     pub diagnostics: Diagnostics,
 }
 
 /// Who reads the statements of the top level, one after the other.
-pub type Read<'a> = dyn FnMut(&Node, &mut Diagnostics) + 'a;
+pub(crate) type Read<'a> = dyn FnMut(&Node, &mut Diagnostics) + 'a;
 
 /// Reads a file with all it includes; what was understood goes to `to`, whatever else is wrong.
-pub fn read(files: &dyn Files, path: &Path, to: &mut Read<'_>) -> Text {
+pub(crate) fn read(files: &dyn Files, path: &Path, to: &mut Read<'_>) -> Text {
     let mut expander = Expander {
         files,
         sources: Sources::default(),
@@ -98,7 +97,7 @@ impl Expander<'_, '_> {
         if self.open.len() >= MAX_INCLUDE_DEPTH {
             return self.error(included_at, format!("includes nest deeper than {MAX_INCLUDE_DEPTH}"));
         }
-        let file = match open(self.files, path, included_at, &mut self.sources) {
+        let file = match open(self.files, path, &mut self.sources) {
             Ok(file) => file,
             Err(unreadable) => {
                 self.is_full |= unreadable.is_full;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Interfaces and the largest packet of each, in bytes.
-pub type Links = BTreeMap<String, usize>;
+pub(crate) type Links = BTreeMap<String, usize>;
 
 /// Files to read.
 pub trait Files {
@@ -49,7 +49,7 @@ pub trait Files {
 
 /// The files of this machine.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct OsFiles;
+pub(crate) struct OsFiles;
 
 impl Files for OsFiles {
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
@@ -84,7 +84,7 @@ impl Files for OsFiles {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn read_at_most(file: File, limit: usize) -> io::Result<Vec<u8>> {
+pub(crate) fn read_at_most(file: File, limit: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     file.take(most).read_to_end(&mut bytes)?;
@@ -146,12 +146,12 @@ impl From<Refusal> for io::Error {
 }
 
 /// Whether an error is that a file system does not answer.
-pub fn is_silence(error: &io::Error) -> bool {
+pub(crate) fn is_silence(error: &io::Error) -> bool {
     Refusal::of(error).is_some_and(Refusal::is_silence)
 }
 
 /// Why a file cannot be had, in the operator's words.
-pub fn in_words(error: &io::Error) -> String {
+pub(crate) fn in_words(error: &io::Error) -> String {
     if let Some(refusal) = Refusal::of(error) {
         return refusal.to_string();
     }
@@ -164,19 +164,19 @@ pub fn in_words(error: &io::Error) -> String {
 }
 
 /// Most paths one pattern may stand for.
-pub const MAX_MATCHES: usize = 10_000;
+pub(crate) const MAX_MATCHES: usize = 10_000;
 
 /// Whether a path is a pattern: `*`, `?`, `[...]` or `{a,b}` in it.
-pub fn is_pattern(path: &str) -> bool {
+pub(crate) fn is_pattern(path: &str) -> bool {
     path.contains(['*', '?', '[', '{'])
 }
 
 /// Most entries of directories that the patterns of a configuration may have looked at.
-pub const MAX_ENTRIES: usize = 300_000;
+pub(crate) const MAX_ENTRIES: usize = 300_000;
 
 /// Why it is not known what a pattern stands for.
 #[derive(Debug)]
-pub enum Unmatched {
+pub(crate) enum Unmatched {
     /// For more than [`MAX_MATCHES`] paths.
     Matches,
     /// More than [`MAX_ENTRIES`] entries would have to be looked at.
@@ -190,7 +190,7 @@ pub enum Unmatched {
 ///
 /// # Errors
 /// [`Unmatched`]; a directory that may not be listed has no entries.
-pub fn glob(files: &dyn Files, pattern: &str, entries: &mut usize) -> Result<Vec<PathBuf>, Unmatched> {
+pub(crate) fn glob(files: &dyn Files, pattern: &str, entries: &mut usize) -> Result<Vec<PathBuf>, Unmatched> {
     let mut list = |directory: &Path| match files.list(directory, *entries) {
         Ok(names) => {
             *entries = entries.checked_sub(names.len()).ok_or(Unmatched::Entries)?;
@@ -226,7 +226,7 @@ pub fn glob(files: &dyn Files, pattern: &str, entries: &mut usize) -> Result<Vec
 }
 
 /// The patterns a pattern with braces stands for: `a{b,c}` is `ab` and `ac`. Bounded; unbalanced braces stay.
-pub fn alternatives(pattern: &str) -> Vec<String> {
+pub(crate) fn alternatives(pattern: &str) -> Vec<String> {
     let mut done = Vec::new();
     let mut todo = vec![pattern.to_owned()];
     while let Some(text) = todo.pop() {
@@ -337,12 +337,12 @@ fn in_set(mut set: &[char], c: char) -> bool {
 /// Files in memory, and interfaces: `/links/NAME` is one, its text the largest packet (empty: 1500).
 #[cfg(test)]
 #[derive(Clone, Debug, Default)]
-pub struct MemoryFiles(pub BTreeMap<PathBuf, Vec<u8>>);
+pub(crate) struct MemoryFiles(pub BTreeMap<PathBuf, Vec<u8>>);
 
 #[cfg(test)]
 impl MemoryFiles {
     /// Files by path and text.
-    pub fn new(files: &[(&str, &str)]) -> MemoryFiles {
+    pub(crate) fn new(files: &[(&str, &str)]) -> MemoryFiles {
         MemoryFiles(files.iter().map(|(p, t)| (PathBuf::from(p), t.as_bytes().to_vec())).collect())
     }
 }

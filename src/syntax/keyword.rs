@@ -11,28 +11,26 @@ use std::time::Duration;
 use super::source::Span;
 use super::tree::Node;
 
-pub use super::reader::Reader;
+pub(crate) use super::reader::Reader;
 
 /// A value and where it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spanned<V> {
-    /// The value.
+pub(crate) struct Spanned<V> {
     pub value: V,
-    /// Its statement.
     pub span: Span,
 }
 
 /// An option that may not have been written.
-pub type Slot<V> = Option<Spanned<V>>;
+pub(crate) type Slot<V> = Option<Spanned<V>>;
 
 /// The value of a slot, if written.
-pub fn get<V: Clone>(slot: &Slot<V>) -> Option<V> {
+pub(crate) fn get<V: Clone>(slot: &Slot<V>) -> Option<V> {
     slot.as_ref().map(|s| s.value.clone())
 }
 
 /// What lvsd does with a keyword.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stance {
+pub(crate) enum Stance {
     /// It does what it says.
     Supported,
     /// It does what it says, and there is a better way: the sentence that says which.
@@ -49,7 +47,7 @@ pub enum Stance {
 
 /// The language a text is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Language {
+pub(crate) enum Language {
     /// keepalived.conf: what keepalived goes on with, in spite of itself, is a warning.
     Keepalived,
     /// YAML: the same is an error.
@@ -58,7 +56,7 @@ pub enum Language {
 
 /// How YAML spells a keyword.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Yaml {
+pub(crate) enum Yaml {
     /// By its first name.
     Same,
     /// By these names, the first of which is shown.
@@ -72,28 +70,23 @@ pub enum Yaml {
 }
 
 /// What reads the block that YAML may have instead of words.
-pub type ReadBlock<T> = fn(&mut T, &Node, &mut Reader<'_>);
+pub(crate) type ReadBlock<T> = fn(&mut T, &Node, &mut Reader<'_>);
 
 /// What a keyword takes, and where it goes.
-pub enum Kind<T> {
+pub(crate) enum Kind<T> {
     /// Nothing, or yes or no.
     Flag(fn(&mut T) -> &mut Slot<bool>),
     /// A whole number.
     Number {
-        /// Least.
         min: u32,
-        /// Most.
         max: u32,
         /// Value of the bare keyword, where it may stand alone.
         bare: Option<u32>,
         /// Where it goes.
         slot: fn(&mut T) -> &mut Slot<u32>,
     },
-    /// A time.
     Time {
-        /// Least.
         min: Duration,
-        /// Most.
         max: Duration,
         /// Where it goes.
         slot: fn(&mut T) -> &mut Slot<Duration>,
@@ -102,7 +95,6 @@ pub enum Kind<T> {
     Text {
         /// What it is, e.g. `NAME`.
         what: &'static str,
-        /// Most bytes.
         max: usize,
         /// Where it goes.
         slot: fn(&mut T) -> &mut Slot<String>,
@@ -117,7 +109,6 @@ pub enum Kind<T> {
         min: usize,
         /// Most number of words.
         max: usize,
-        /// Reads them.
         read: fn(&mut T, &Node, &mut Reader<'_>),
     },
     /// A block, maybe with words before it.
@@ -133,7 +124,6 @@ pub enum Kind<T> {
     Lines {
         /// The table of YAML's mappings, where there are such.
         table: Option<&'static str>,
-        /// Reads them.
         read: fn(&mut T, &Node, &mut Reader<'_>),
     },
     /// A value that is looked at and not kept: for keywords that are not built.
@@ -144,27 +134,16 @@ pub enum Kind<T> {
 
 /// The form of a value that is not kept.
 #[derive(Clone, Copy, Debug)]
-pub enum Form {
+pub(crate) enum Form {
     /// Nothing, or yes or no.
     Flag,
     /// A whole number.
     Number {
-        /// Least.
         min: u32,
-        /// Most.
         max: u32,
         /// Whether the keyword may stand alone.
         is_optional: bool,
     },
-    /// A time.
-    Time {
-        /// Least.
-        min: Duration,
-        /// Most.
-        max: Duration,
-    },
-    /// An IP address.
-    Address,
     /// One of these words.
     OneOf(&'static [&'static str]),
     /// So many words, of this form.
@@ -186,8 +165,6 @@ impl Form {
             Form::Number { min, max, is_optional: true } => {
                 format!("a whole number from {min} to {max}, or nothing")
             }
-            Form::Time { min, max } => format!("seconds from {} to {}", seconds(min), seconds(max)),
-            Form::Address => "an IP address".to_owned(),
             Form::OneOf([words @ .., last]) if !words.is_empty() => format!("{} or {last}", words.join(", ")),
             Form::OneOf(words) => words.concat(),
             Form::Words { what, .. } => what.to_owned(),
@@ -198,15 +175,14 @@ impl Form {
     pub(super) fn count(self) -> (usize, usize) {
         match self {
             Form::Flag | Form::Number { is_optional: true, .. } => (0, 1),
-            Form::Number { .. } | Form::Time { .. } | Form::Address | Form::OneOf(_) => (1, 1),
+            Form::Number { .. } | Form::OneOf(_) => (1, 1),
             Form::Words { min, max, .. } => (min, max),
         }
     }
 }
 
 /// One keyword of a block.
-pub struct Keyword<T: 'static> {
-    /// Its name.
+pub(crate) struct Keyword<T: 'static> {
     pub name: &'static str,
     /// Other names that mean the same.
     pub aliases: &'static [&'static str],
@@ -226,20 +202,20 @@ pub struct Keyword<T: 'static> {
 
 impl<T> Keyword<T> {
     /// A supported keyword without aliases.
-    pub const fn new(name: &'static str, kind: Kind<T>, doc: &'static str) -> Keyword<T> {
+    pub(crate) const fn new(name: &'static str, kind: Kind<T>, doc: &'static str) -> Keyword<T> {
         let (aliases, stance, yaml, yaml_block): (&[&str], _, _, _) =
             (&[], Stance::Supported, Yaml::Same, None);
         Keyword { name, aliases, kind, stance, yaml, yaml_block, doc, mark: mark(name) }
     }
 
     /// A keyword that is accepted, and whose values are not read.
-    pub const fn unread(name: &'static str, stance: Stance, doc: &'static str) -> Keyword<T> {
+    pub(crate) const fn unread(name: &'static str, stance: Stance, doc: &'static str) -> Keyword<T> {
         Keyword::new(name, Kind::Unread, doc).but(stance).yaml(Yaml::Absent)
     }
 
     /// With other names.
     #[must_use]
-    pub const fn or(mut self, aliases: &'static [&'static str]) -> Keyword<T> {
+    pub(crate) const fn or(mut self, aliases: &'static [&'static str]) -> Keyword<T> {
         self.aliases = aliases;
         self.mark = MANY_NAMES;
         self
@@ -247,27 +223,27 @@ impl<T> Keyword<T> {
 
     /// With another stance.
     #[must_use]
-    pub const fn but(mut self, stance: Stance) -> Keyword<T> {
+    pub(crate) const fn but(mut self, stance: Stance) -> Keyword<T> {
         self.stance = stance;
         self
     }
 
     /// With another spelling in YAML.
     #[must_use]
-    pub const fn yaml(mut self, yaml: Yaml) -> Keyword<T> {
+    pub(crate) const fn yaml(mut self, yaml: Yaml) -> Keyword<T> {
         self.yaml = yaml;
         self
     }
 
     /// With a block that YAML may have instead of words, of the table named.
     #[must_use]
-    pub const fn yaml_block(mut self, table: &'static str, read: ReadBlock<T>) -> Keyword<T> {
+    pub(crate) const fn yaml_block(mut self, table: &'static str, read: ReadBlock<T>) -> Keyword<T> {
         self.yaml_block = Some((table, read));
         self
     }
 
     /// Its names in a language, the first of which is shown.
-    pub fn names(&self, language: Language) -> impl Iterator<Item = &'static str> + use<T> {
+    pub(crate) fn names(&self, language: Language) -> impl Iterator<Item = &'static str> + use<T> {
         let (own, others): (Option<&str>, &[&str]) = match (language, self.yaml) {
             (Language::Keepalived, Yaml::Only) | (Language::Yaml, Yaml::Instead(_) | Yaml::Absent) => {
                 (None, &[])
@@ -292,7 +268,7 @@ impl<T> Keyword<T> {
     }
 
     /// What it takes, in words; empty when it takes nothing.
-    pub fn takes(&self) -> String {
+    pub(crate) fn takes(&self) -> String {
         match &self.kind {
             Kind::Flag(_) => "[on|off]".to_owned(),
             Kind::Number { min, max, bare, .. } => match bare {
@@ -371,7 +347,7 @@ pub(super) fn seconds(duration: Duration) -> String {
 }
 
 /// The keywords of a block, maybe shared with other blocks.
-pub struct Table<T: 'static> {
+pub(crate) struct Table<T: 'static> {
     /// The block's name in messages.
     pub block: &'static str,
     /// What YAML calls such a block, in messages.
@@ -383,12 +359,12 @@ pub struct Table<T: 'static> {
 
 impl<T> Table<T> {
     /// All keywords, in the order of declaration.
-    pub fn iter(&self) -> impl Iterator<Item = &'static Keyword<T>> + use<T> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'static Keyword<T>> + use<T> {
         self.keywords.iter().flat_map(|group| group.iter())
     }
 
     /// The table of a block with keywords of its own and those it shares.
-    pub const fn of(
+    pub(crate) const fn of(
         block: &'static str,
         yaml: &'static str,
         keywords: &'static [&'static [Keyword<T>]],
@@ -458,7 +434,7 @@ impl<T> Table<T> {
     }
 
     /// The block's name in messages.
-    pub fn called(&self, language: Language) -> &'static str {
+    pub(crate) fn called(&self, language: Language) -> &'static str {
         match language {
             Language::Keepalived => self.block,
             Language::Yaml => self.yaml,
@@ -467,13 +443,13 @@ impl<T> Table<T> {
 
     /// Its lines of the listing, of a block that is not built: none of its words does anything, whatever they
     /// do in other blocks.
-    pub fn listing_not_yet(&self, why: &'static str) -> Vec<Listed> {
+    pub(crate) fn listing_not_yet(&self, why: &'static str) -> Vec<Listed> {
         let stance = Stance::NotYet(why);
         self.listing().into_iter().map(|l| Listed { stance, yaml: Vec::new(), ..l }).collect()
     }
 
     /// Its lines of the listing.
-    pub fn listing(&self) -> Vec<Listed> {
+    pub(crate) fn listing(&self) -> Vec<Listed> {
         self.iter()
             .map(|k| Listed {
                 block: self.block,
@@ -491,23 +467,19 @@ impl<T> Table<T> {
 
 /// What a keyword takes in YAML, for programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// Yes or no.
     Flag,
     /// A whole number in a range.
     Number {
-        /// Least.
         min: u32,
-        /// Most.
         max: u32,
     },
     /// Seconds, or a number with a unit.
     Time,
     /// At least and at most so many scalars.
     Words {
-        /// Least.
         min: usize,
-        /// Most.
         max: usize,
     },
     /// A mapping by the table of this name, or a list of such; and a scalar or list of them, where words do, too.
@@ -517,13 +489,12 @@ pub enum Shape {
         /// Whether words do, too.
         or_words: bool,
     },
-    /// Anything.
     Any,
 }
 
 /// A keyword in the listing of all keywords.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub(crate) struct Listed {
     /// The block it belongs to.
     pub block: &'static str,
     /// What YAML calls that block.
@@ -543,7 +514,7 @@ pub struct Listed {
 }
 
 /// The word most like `word`, if one is alike enough to be what was meant.
-pub fn nearest<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // Longer words than any keyword would only cost time.
     if word.len() > 64 {
         return None;

@@ -11,7 +11,7 @@ use super::source::Span;
 
 /// A line, or what a line became, with the origin of its text.
 #[derive(Clone, Debug)]
-pub struct Line<'a> {
+pub(crate) struct Line<'a> {
     /// The text, without comment and end of line.
     pub text: Cow<'a, str>,
     origin: Origin,
@@ -42,17 +42,17 @@ struct Piece {
 
 impl<'a> Line<'a> {
     /// The text of a span.
-    pub fn direct(text: &'a str, span: Span) -> Line<'a> {
+    pub(crate) fn direct(text: &'a str, span: Span) -> Line<'a> {
         Line { text: Cow::Borrowed(text), origin: Origin::Direct(span) }
     }
 
     /// A line to be put together with [`Line::push`].
-    pub fn empty() -> Line<'static> {
+    pub(crate) fn empty() -> Line<'static> {
         Line { text: Cow::Borrowed(""), origin: Origin::Pieces(Vec::new()) }
     }
 
     /// Appends a part of another line; `used_at` instead of its own origin, if given.
-    pub fn push(&mut self, from: &Line<'_>, range: Range<usize>, used_at: Option<Span>) {
+    pub(crate) fn push(&mut self, from: &Line<'_>, range: Range<usize>, used_at: Option<Span>) {
         let Some(text) = from.text.get(range.clone()).filter(|t| !t.is_empty()) else { return };
         self.text.to_mut().push_str(text);
         let end = self.text.len();
@@ -76,7 +76,7 @@ impl<'a> Line<'a> {
     }
 
     /// Appends text that became of a span.
-    pub fn push_text(&mut self, text: &str, span: Span) {
+    pub(crate) fn push_text(&mut self, text: &str, span: Span) {
         self.text.to_mut().push_str(text);
         let end = self.text.len();
         if let Origin::Pieces(pieces) = &mut self.origin {
@@ -85,7 +85,7 @@ impl<'a> Line<'a> {
     }
 
     /// Where a part of the text came from.
-    pub fn span(&self, range: Range<usize>) -> Span {
+    pub(crate) fn span(&self, range: Range<usize>) -> Span {
         match &self.origin {
             Origin::Direct(span) => advance(*span, range),
             Origin::Pieces(pieces) => {
@@ -116,7 +116,7 @@ fn advance(span: Span, range: Range<usize>) -> Span {
 /// Removes the comment, the space around, and the backslashes of `\#` and `\!`.
 ///
 /// A comment begins with `#` or `!` anywhere outside double quotes, even within a word.
-pub fn decomment<'a>(line: &'a str, span: Span) -> Line<'a> {
+pub(crate) fn decomment<'a>(line: &'a str, span: Span) -> Line<'a> {
     if !line.bytes().any(|byte| matches!(byte, b'"' | b'#' | b'!')) {
         let (start, end) = ends(line);
         let text = line.get(start..end).unwrap_or_default();
@@ -159,7 +159,7 @@ pub fn decomment<'a>(line: &'a str, span: Span) -> Line<'a> {
 
 /// A word or a brace of a plain line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plain {
+pub(crate) struct Plain {
     /// Where it begins.
     pub start: usize,
     /// Where it ends.
@@ -171,7 +171,7 @@ pub struct Plain {
 /// Reads the first line of a text if it is plain: ASCII without quotes, escapes, definitions, conditions,
 /// repetitions and includes, of which [`decomment`] and [`tokens`] would make the same words. Answers its length
 /// with its end of line then.
-pub fn plain(text: &[u8], into: &mut Vec<Plain>) -> Option<usize> {
+pub(crate) fn plain(text: &[u8], into: &mut Vec<Plain>) -> Option<usize> {
     into.clear();
     let mut rest = text;
     // Indentation is nearly half of such files.
@@ -243,7 +243,7 @@ fn class(byte: u8) -> Class {
 }
 
 /// The odd spaces a line without comment begins and ends with; empty where there are none.
-pub fn odd_ends(line: &str) -> (Range<usize>, Range<usize>) {
+pub(crate) fn odd_ends(line: &str) -> (Range<usize>, Range<usize>) {
     let is_any = |c| is_space(c) || is_odd_space(c);
     let start = line.len() - line.trim_start_matches(is_any).len();
     let end = line.trim_end_matches(is_any).len().max(start);
@@ -252,7 +252,7 @@ pub fn odd_ends(line: &str) -> (Range<usize>, Range<usize>) {
 
 /// A word, a brace, or something between words that the operator should know of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Token {
+pub(crate) enum Token {
     /// A word; the range is of its text, within the quotes if it had any.
     Word {
         /// Where its text is.
@@ -271,13 +271,13 @@ pub enum Token {
 }
 
 /// The words and braces of a line without comment.
-pub fn tokens(line: &str) -> Tokens<'_> {
+pub(crate) fn tokens(line: &str) -> Tokens<'_> {
     Tokens { line, at: 0, rest_of_line: None }
 }
 
 /// Iterator of [`tokens`].
 #[derive(Clone, Debug)]
-pub struct Tokens<'a> {
+pub(crate) struct Tokens<'a> {
     line: &'a str,
     at: usize,
     rest_of_line: Option<Range<usize>>,

@@ -7,22 +7,24 @@
 //! refuses to know any keyword (except `include`, which is the language's): who calls it, `config`, brings the
 //! tables.
 
-pub mod definition;
-pub mod diagnostic;
-pub mod expand;
-pub mod files;
-pub mod keyword;
-pub mod lexer;
-pub mod odd_space;
-pub mod open;
-pub mod reader;
-pub mod repeat;
-pub mod slice;
-pub mod source;
-pub mod time_limited;
-pub mod tree;
-pub mod value;
-pub mod yaml;
+pub(crate) mod definition;
+pub(crate) mod diagnostic;
+pub(crate) mod expand;
+pub(crate) mod files;
+pub(crate) mod keyword;
+pub(crate) mod lexer;
+pub(crate) mod odd_space;
+pub(crate) mod open;
+#[cfg(test)]
+pub(crate) mod print;
+pub(crate) mod reader;
+pub(crate) mod repeat;
+pub(crate) mod slice;
+pub(crate) mod source;
+pub(crate) mod time_limited;
+pub(crate) mod tree;
+pub(crate) mod value;
+pub(crate) mod yaml;
 
 #[cfg(test)]
 pub(crate) mod tests;

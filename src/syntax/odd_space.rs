@@ -8,11 +8,11 @@ use super::source::Span;
 
 /// Odd spaces of a file: the first, its name, how many.
 #[derive(Debug, Default)]
-pub struct OddSpaces(Option<(Span, String, usize)>);
+pub(crate) struct OddSpaces(Option<(Span, String, usize)>);
 
 impl OddSpaces {
     /// The line without the odd spaces it begins and ends with: they would hide a definition or an include.
-    pub fn strip<'a>(&mut self, line: Line<'a>) -> Line<'a> {
+    pub(crate) fn strip<'a>(&mut self, line: Line<'a>) -> Line<'a> {
         let (before, behind) = lexer::odd_ends(&line.text);
         if before.is_empty() && behind.is_empty() {
             return line;
@@ -26,8 +26,7 @@ impl OddSpaces {
         out
     }
 
-    /// Counts one.
-    pub fn add(&mut self, line: &Line<'_>, range: Range<usize>) {
+    pub(crate) fn add(&mut self, line: &Line<'_>, range: Range<usize>) {
         if let Some((_, _, count)) = &mut self.0 {
             *count += 1;
             return;
@@ -43,7 +42,7 @@ impl OddSpaces {
     }
 
     /// What is to be said about them.
-    pub fn told(self) -> Option<Diagnostic> {
+    pub(crate) fn told(self) -> Option<Diagnostic> {
         let (first, name, count) = self.0?;
         let others = if count > 1 { format!(" ({count} of them in this file)") } else { String::new() };
         let text = format!("a {name} stands here, which is read as a space{others}");

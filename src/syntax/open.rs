@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use super::files::{Files, in_words, is_silence};
-use super::source::{FileId, Sources, Span};
+use super::source::{FileId, Sources};
 
 /// Bytes of a file that are read first.
 const BEGINNING: usize = 64 << 10;
 
 /// Why a file's text cannot be had.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable {
+pub(crate) struct Unreadable {
     /// The sentence, with the path.
     pub message: String,
     /// A bound of the whole configuration was passed, or a file system does not answer: nothing more can be read.
@@ -21,12 +21,7 @@ pub struct Unreadable {
 ///
 /// # Errors
 /// When it does not exist, is no text, or is too large.
-pub fn open(
-    files: &dyn Files,
-    path: &Path,
-    included_at: Option<Span>,
-    sources: &mut Sources,
-) -> Result<FileId, Unreadable> {
+pub(crate) fn open(files: &dyn Files, path: &Path, sources: &mut Sources) -> Result<FileId, Unreadable> {
     let wrong = |what: &str, is_full| Unreadable { message: format!("{}: {what}", path.display()), is_full };
     let read = |limit| {
         let bytes = files.read(path, limit).map_err(|error| wrong(&in_words(&error), is_silence(&error)))?;
@@ -44,7 +39,7 @@ pub fn open(
     // What is not UTF-8 becomes U+FFFD: harmless in a comment, an error in a word.
     let text =
         String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
-    sources.add(path, text, included_at).map_err(|_| {
+    sources.add(path, text).map_err(|_| {
         let (bytes, files) = (Sources::MAX_BYTES >> 20, Sources::MAX_FILES);
         wrong(&format!("the configuration is larger than {bytes} MiB or {files} files"), true)
     })

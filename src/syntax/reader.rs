@@ -19,7 +19,7 @@ enum Meant {
 }
 
 /// Reads blocks, and collects what is wrong with them.
-pub struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     /// What is wrong.
     pub diagnostics: &'a mut Diagnostics,
     /// In which block a word is a keyword, for words that stand in the wrong one.
@@ -36,7 +36,7 @@ pub struct Reader<'a> {
 
 impl Reader<'_> {
     /// Reads the statements of a block into its options.
-    pub fn block<T>(&mut self, table: &Table<T>, nodes: &[Node], into: &mut T) {
+    pub(crate) fn block<T>(&mut self, table: &Table<T>, nodes: &[Node], into: &mut T) {
         for node in nodes {
             match table.find(&node.keyword, self.language) {
                 Some(keyword) => self.statement(table, keyword, node, into),
@@ -46,19 +46,19 @@ impl Reader<'_> {
     }
 
     /// Adds an error.
-    pub fn error(&mut self, span: Span, message: impl Into<String>) {
+    pub(crate) fn error(&mut self, span: Span, message: impl Into<String>) {
         self.diagnostics.push(Diagnostic::error(span, message));
     }
 
     /// Adds what keepalived goes on with: in keepalived.conf a warning that says what it does then, in YAML an
     /// error.
-    pub fn lapse(&mut self, span: Span, problem: impl Into<String>, then: &str) {
+    pub(crate) fn lapse(&mut self, span: Span, problem: impl Into<String>, then: &str) {
         let problem = self.lapsed(span, problem, then);
         self.diagnostics.push(problem);
     }
 
     /// As [`Reader::lapse`], to be added to.
-    pub fn lapsed(&self, span: Span, problem: impl Into<String>, then: &str) -> Diagnostic {
+    pub(crate) fn lapsed(&self, span: Span, problem: impl Into<String>, then: &str) -> Diagnostic {
         match self.language {
             Language::Keepalived => Diagnostic::warning(span, format!("{}{then}", problem.into())),
             Language::Yaml => Diagnostic::error(span, problem),
@@ -66,24 +66,24 @@ impl Reader<'_> {
     }
 
     /// Whether the text is YAML.
-    pub fn is_yaml(&self) -> bool {
+    pub(crate) fn is_yaml(&self) -> bool {
         self.language == Language::Yaml
     }
 
     /// Adds a warning.
-    pub fn warning(&mut self, span: Span, message: impl Into<String>) {
+    pub(crate) fn warning(&mut self, span: Span, message: impl Into<String>) {
         self.diagnostics.push(Diagnostic::warning(span, message));
     }
 
     /// Stores an option; the last one written counts.
-    pub fn store<V>(&mut self, slot: &mut Slot<V>, node: &Node, value: V) {
+    pub(crate) fn store<V>(&mut self, slot: &mut Slot<V>, node: &Node, value: V) {
         if let Some(first) = slot.replace(Spanned { value, span: node.span() }) {
             self.twice(node, first.span, ": the last one counts");
         }
     }
 
     /// Stores an option of which keepalived takes the first one, and ignores those that follow.
-    pub fn store_first<V>(&mut self, slot: &mut Slot<V>, node: &Node, value: V) {
+    pub(crate) fn store_first<V>(&mut self, slot: &mut Slot<V>, node: &Node, value: V) {
         match slot {
             Some(first) => self.twice(node, first.span, ": the first one counts"),
             None => *slot = Some(Spanned { value, span: node.span() }),
@@ -98,7 +98,7 @@ impl Reader<'_> {
 
     /// Says that a word is not the value wanted. A value out of range is a warning, as keepalived goes on with
     /// its default; anything else has no meaning.
-    pub fn wrong(&mut self, keyword: &str, word: &Word, wanted: &str, wrong: Wrong) {
+    pub(crate) fn wrong(&mut self, keyword: &str, word: &Word, wanted: &str, wrong: Wrong) {
         let (text, span) = (&*word.text, word.span);
         self.diagnostics.push(match wrong {
             Wrong::OutOfRange if self.is_yaml() => {
@@ -116,7 +116,7 @@ impl Reader<'_> {
     }
 
     /// A word that says yes or no in the language that is read.
-    pub fn boolean(&self, word: &str) -> Option<bool> {
+    pub(crate) fn boolean(&self, word: &str) -> Option<bool> {
         if self.is_yaml() { value::yaml_boolean(word) } else { value::boolean(word) }
     }
 
@@ -332,15 +332,6 @@ impl Reader<'_> {
         let wrong = match form {
             Form::Flag => self.boolean(word).is_none().then_some(Wrong::Malformed(None)),
             Form::Number { min, max, .. } => value::number(word, min, max).err(),
-            Form::Time { min, max } => match value::time(word) {
-                Ok(time) if time.duration < min || time.duration > max => Some(Wrong::OutOfRange),
-                Ok(time) => {
-                    self.explain_time(word, time);
-                    None
-                }
-                Err(wrong) => Some(wrong),
-            },
-            Form::Address => value::address(word).err(),
             Form::OneOf(words) if words.contains(&&*word.text) => None,
             Form::OneOf(words) => {
                 let likely = nearest(word, words.iter().copied());

@@ -7,7 +7,7 @@ use super::definition::is_name;
 
 /// Names, and the rows of values they take one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Repeat<'a> {
+pub(crate) struct Repeat<'a> {
     /// Length of `~...(...)`, from the tilde.
     pub length: usize,
     /// The names; as many as each row has values.
@@ -23,7 +23,7 @@ enum Rows<'a> {
 
 impl<'a> Repeat<'a> {
     /// The row of this number, from 0; None behind the last.
-    pub fn row(&self, number: usize) -> Option<Vec<String>> {
+    pub(crate) fn row(&self, number: usize) -> Option<Vec<String>> {
         match &self.rows {
             Rows::Sequence { start, step, end, is_hex } => {
                 let offset = i64::try_from(number).ok()?.checked_mul(*step)?;
@@ -41,7 +41,7 @@ impl<'a> Repeat<'a> {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn parse(text: &str) -> Option<Result<Repeat<'_>, &'static str>> {
+pub(crate) fn parse(text: &str) -> Option<Result<Repeat<'_>, &'static str>> {
     let (kind, rest) = text.strip_prefix('~')?.split_once('(')?;
     if !matches!(kind, "SEQ" | "SEQx" | "LST") {
         return None;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// Some bytes of a shared text, read as a `str`.
 #[derive(Clone)]
-pub struct Slice {
+pub(crate) struct Slice {
     text: Arc<str>,
     start: u32,
     end: u32,
@@ -15,7 +15,7 @@ pub struct Slice {
 
 impl Slice {
     /// A piece of a text; empty when it has no such piece.
-    pub fn of(text: &Arc<str>, range: Range<u32>) -> Slice {
+    pub(crate) fn of(text: &Arc<str>, range: Range<u32>) -> Slice {
         Slice { text: Arc::clone(text), start: range.start, end: range.end }
     }
 }

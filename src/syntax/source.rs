@@ -15,9 +15,7 @@ pub struct FileId(u32);
 /// A piece of a file: bytes `start..end`. The default is the beginning of the first file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span {
-    /// The file.
     pub file: FileId,
-    /// First byte.
     pub start: u32,
     /// Byte behind the last.
     pub end: u32,
@@ -50,7 +48,6 @@ struct Source {
     text: Arc<str>,
     /// Made when a place is to be told: most files have nothing wrong in them.
     lines: OnceLock<Lines>,
-    included_at: Option<Span>,
 }
 
 #[derive(Clone, Debug)]
@@ -90,7 +87,7 @@ impl Sources {
     ///
     /// # Errors
     /// [`TooLarge`] when a bound would be passed.
-    pub fn add(&mut self, path: &Path, text: String, included_at: Option<Span>) -> Result<FileId, TooLarge> {
+    pub fn add(&mut self, path: &Path, text: String) -> Result<FileId, TooLarge> {
         let bytes = self.bytes.saturating_add(text.len());
         if bytes > Self::MAX_BYTES || self.files.len() >= Self::MAX_FILES {
             return Err(TooLarge);
@@ -98,7 +95,7 @@ impl Sources {
         let id = u32::try_from(self.files.len()).map(FileId).map_err(|_| TooLarge)?;
         self.bytes = bytes;
         let lines = OnceLock::new();
-        self.files.push(Source { path: path.to_owned(), text: text.into(), lines, included_at });
+        self.files.push(Source { path: path.to_owned(), text: text.into(), lines });
         Ok(id)
     }
 
@@ -115,11 +112,6 @@ impl Sources {
     /// The path of a file, as it was opened.
     pub fn path(&self, file: FileId) -> &Path {
         self.source(file).map_or(Path::new(""), |s| &s.path)
-    }
-
-    /// The `include` that opened the file; None for the first.
-    pub fn included_at(&self, file: FileId) -> Option<Span> {
-        self.source(file)?.included_at
     }
 
     /// The text of a span.
@@ -182,7 +174,7 @@ mod tests {
     #[test]
     fn lines_and_columns_count_from_one_and_columns_count_characters() {
         let mut sources = Sources::default();
-        let file = sources.add(Path::new("a.conf"), "ab\r\n é x\n\n".to_owned(), None).unwrap();
+        let file = sources.add(Path::new("a.conf"), "ab\r\n é x\n\n".to_owned()).unwrap();
         let x = Span { file, start: 8, end: 9 };
         assert_eq!(sources.slice(x), "x");
         assert_eq!(sources.position(x), Position { line: 2, column: 4 });
@@ -195,7 +187,7 @@ mod tests {
     fn a_configuration_beyond_its_bound_is_refused() {
         let mut sources = Sources::default();
         let half = "x".repeat(Sources::MAX_BYTES / 2 + 1);
-        assert!(sources.add(Path::new("a"), half.clone(), None).is_ok());
-        assert_eq!(sources.add(Path::new("b"), half, None), Err(TooLarge));
+        assert!(sources.add(Path::new("a"), half.clone()).is_ok());
+        assert_eq!(sources.add(Path::new("b"), half), Err(TooLarge));
     }
 }

@@ -7,8 +7,9 @@ use proptest::prelude::*;
 use super::diagnostic::Diagnostics;
 use super::expand;
 use super::files::{Files, MemoryFiles};
+use super::print::Print;
 use super::source::Sources;
-use super::tree::{Node, Print};
+use super::tree::Node;
 
 #[test]
 fn comments_begin_anywhere_outside_double_quotes() {
@@ -341,13 +342,13 @@ fn read(text: &str) -> Tree {
 }
 
 /// All statements of a file.
-pub struct Tree {
+pub(crate) struct Tree {
     pub nodes: Vec<Node>,
     pub sources: Sources,
     pub diagnostics: Diagnostics,
 }
 
-pub fn tree(files: &dyn Files, path: &Path) -> Tree {
+pub(crate) fn tree(files: &dyn Files, path: &Path) -> Tree {
     let mut nodes = Vec::new();
     let text = expand::read(files, path, &mut |node, _| nodes.push(node.clone()));
     Tree { nodes, sources: text.sources, diagnostics: text.diagnostics }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use super::files::{Files, Links, Refusal};
 
 /// Threads that may be left behind at one time.
-pub const MAX_LEFT_BEHIND: usize = 4;
+pub(crate) const MAX_LEFT_BEHIND: usize = 4;
 /// What waiting is counted in.
 const SLICE: Duration = Duration::from_millis(50);
 
@@ -27,7 +27,7 @@ type Job<F> = Box<dyn FnOnce(&F) + Send>;
 
 /// Files that are given up on.
 #[derive(Debug)]
-pub struct TimeLimited<F> {
+pub(crate) struct TimeLimited<F> {
     files: F,
     limit: Duration,
     left: Cell<Duration>,
@@ -46,7 +46,7 @@ struct Reader<F> {
 
 impl<F: Files + Clone + Send + 'static> TimeLimited<F> {
     /// All that is asked of these files takes this long at most. The count is of those of the whole process.
-    pub fn new(files: F, limit: Duration, left_behind: &'static AtomicUsize) -> TimeLimited<F> {
+    pub(crate) fn new(files: F, limit: Duration, left_behind: &'static AtomicUsize) -> TimeLimited<F> {
         let (left, silent, reader) = (Cell::new(limit), RefCell::default(), OnceCell::new());
         TimeLimited { files, limit, left, silent, reader, left_behind }
     }

@@ -5,15 +5,13 @@
 //! soon as nothing can be added to it, and takes its vectors back: a configuration is never a tree as a whole.
 //! Nesting is bounded, so that walking or dropping a tree never exhausts the stack.
 
-use std::fmt::{self, Write};
-
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::slice::Slice;
 use super::source::Span;
 
 /// A word and where it came from.
 #[derive(Clone, Debug)]
-pub struct Word {
+pub(crate) struct Word {
     /// The word, without quotes, expanded.
     pub text: Slice,
     /// Where it stands.
@@ -39,8 +37,7 @@ impl PartialEq for Word {
 
 /// A statement: a keyword, its values, maybe a block.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Node {
-    /// The keyword.
+pub(crate) struct Node {
     pub keyword: Word,
     /// The words behind it.
     pub values: Vec<Word>,
@@ -50,25 +47,25 @@ pub struct Node {
 
 impl Node {
     /// The words, keyword to last value.
-    pub fn span(&self) -> Span {
+    pub(crate) fn span(&self) -> Span {
         self.values.last().map_or(self.keyword.span, |last| self.keyword.span.to(last.span))
     }
 
     /// The statements of its block; none when it has no block.
-    pub fn statements(&self) -> &[Node] {
+    pub(crate) fn statements(&self) -> &[Node] {
         self.block.as_deref().unwrap_or_default()
     }
 }
 
 /// Deepest nesting of blocks.
-pub const MAX_DEPTH: usize = 32;
+pub(crate) const MAX_DEPTH: usize = 32;
 
 /// Longest vector kept to be filled again.
 const MAX_SPARE: usize = 256;
 
 /// Puts words and braces together.
 #[derive(Debug, Default)]
-pub struct Builder {
+pub(crate) struct Builder {
     open: Vec<Open>,
     done: Vec<Node>,
     /// The statement of this line so far.
@@ -96,7 +93,7 @@ impl Open {
 
 impl Builder {
     /// Adds a word to the statement of this line.
-    pub fn word(&mut self, word: Word) {
+    pub(crate) fn word(&mut self, word: Word) {
         if self.too_deep > 0 {
             return;
         }
@@ -111,24 +108,24 @@ impl Builder {
     }
 
     /// Ends the statement of this line.
-    pub fn end_of_line(&mut self) {
+    pub(crate) fn end_of_line(&mut self) {
         if let Some(node) = self.line.take() {
             self.done.push(node);
         }
     }
 
     /// The keyword of this line so far.
-    pub fn keyword(&self) -> Option<&Word> {
+    pub(crate) fn keyword(&self) -> Option<&Word> {
         self.line.as_ref().map(|node| &node.keyword)
     }
 
     /// Drops the statement of this line.
-    pub fn discard(&mut self) {
+    pub(crate) fn discard(&mut self) {
         self.line = None;
     }
 
     /// The next statement of the top level that nothing can be added to any more.
-    pub fn next_final(&mut self) -> Option<Node> {
+    pub(crate) fn next_final(&mut self) -> Option<Node> {
         if !self.open.is_empty() {
             return None;
         }
@@ -142,7 +139,7 @@ impl Builder {
     }
 
     /// Takes a statement back that was read, for the vectors it consists of.
-    pub fn recycle(&mut self, mut node: Node) {
+    pub(crate) fn recycle(&mut self, mut node: Node) {
         self.empty(&mut node);
     }
 
@@ -163,7 +160,7 @@ impl Builder {
     }
 
     /// Opens a block for the statement before the brace.
-    pub fn open(&mut self, brace: Span, diagnostics: &mut Diagnostics) {
+    pub(crate) fn open(&mut self, brace: Span, diagnostics: &mut Diagnostics) {
         if self.too_deep > 0 || self.open.len() >= MAX_DEPTH {
             if self.too_deep == 0 {
                 self.line = None;
@@ -195,7 +192,7 @@ impl Builder {
     }
 
     /// Closes the innermost block.
-    pub fn close(&mut self, brace: Span, diagnostics: &mut Diagnostics) {
+    pub(crate) fn close(&mut self, brace: Span, diagnostics: &mut Diagnostics) {
         if self.too_deep > 0 {
             self.too_deep -= 1;
             return;
@@ -221,7 +218,7 @@ impl Builder {
     }
 
     /// The statements left at the end of the last file.
-    pub fn finish(mut self, diagnostics: &mut Diagnostics) -> Vec<Node> {
+    pub(crate) fn finish(mut self, diagnostics: &mut Diagnostics) -> Vec<Node> {
         self.end_of_line();
         if let Some(innermost) = self.open.last() {
             let whose = |open: &Open| match open.is_nameless() {
@@ -247,51 +244,4 @@ impl Builder {
         }
         self.done
     }
-}
-
-/// A tree as text that reads back as the same tree.
-#[derive(Clone, Copy, Debug)]
-pub struct Print<'a>(pub &'a [Node]);
-
-impl fmt::Display for Print<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        print(self.0, 0, f)
-    }
-}
-
-fn print(nodes: &[Node], depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    for node in nodes {
-        write!(f, "{:1$}", "", depth * 4)?;
-        // At the beginning of a line these would be definitions, conditions, repetitions, includes.
-        let begins_other = node.keyword.starts_with(['$', '@', '~']) || node.keyword.starts_with("include");
-        if begins_other && !node.keyword.is_quoted {
-            write!(f, "\"{}\"", node.keyword.text)?;
-        } else {
-            print_word(&node.keyword, f)?;
-        }
-        for value in &node.values {
-            f.write_char(' ')?;
-            print_word(value, f)?;
-        }
-        if let Some(block) = &node.block {
-            f.write_str(" {\n")?;
-            print(block, depth + 1, f)?;
-            write!(f, "{:1$}}}", "", depth * 4)?;
-        }
-        f.write_char('\n')?;
-    }
-    Ok(())
-}
-
-fn print_word(word: &Word, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    if word.is_quoted {
-        return write!(f, "\"{}\"", word.text);
-    }
-    for c in word.text.chars() {
-        if matches!(c, '#' | '!') {
-            f.write_char('\\')?;
-        }
-        f.write_char(c)?;
-    }
-    Ok(())
 }

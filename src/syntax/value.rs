@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Why a word is not the value wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wrong {
+pub(crate) enum Wrong {
     /// It is no such value; how to write one, if that can be told.
     Malformed(Option<String>),
     /// It is one, but outside the range allowed.
@@ -19,7 +19,7 @@ pub enum Wrong {
 ///
 /// # Errors
 /// [`Wrong`] when the word is none, or is outside `min..=max`.
-pub fn number(word: &str, min: u32, max: u32) -> Result<u32, Wrong> {
+pub(crate) fn number(word: &str, min: u32, max: u32) -> Result<u32, Wrong> {
     let digits = word.strip_prefix(['+', '-']).unwrap_or(word);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         let prefix: String = word.chars().take_while(char::is_ascii_digit).collect();
@@ -33,8 +33,7 @@ pub fn number(word: &str, min: u32, max: u32) -> Result<u32, Wrong> {
 
 /// A time, and whether it had a unit (which keepalived does not understand).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Time {
-    /// How long.
+pub(crate) struct Time {
     pub duration: Duration,
     /// Whether it was written with `us`, `ms`, `s`, `m` or `h`.
     pub has_unit: bool,
@@ -46,7 +45,7 @@ pub struct Time {
 ///
 /// # Errors
 /// [`Wrong`] when the word is none, or is longer than `u32::MAX` seconds.
-pub fn time(word: &str) -> Result<Time, Wrong> {
+pub(crate) fn time(word: &str) -> Result<Time, Wrong> {
     // What most files say.
     if let (Ok(seconds), false) = (word.parse::<u32>(), word.starts_with('+')) {
         let duration = Duration::from_secs(seconds.into());
@@ -88,7 +87,7 @@ pub fn time(word: &str) -> Result<Time, Wrong> {
 }
 
 /// `on`, `true`, `yes`; `off`, `false`, `no`.
-pub fn boolean(word: &str) -> Option<bool> {
+pub(crate) fn boolean(word: &str) -> Option<bool> {
     match word {
         "on" | "true" | "yes" => Some(true),
         "off" | "false" | "no" => Some(false),
@@ -97,7 +96,7 @@ pub fn boolean(word: &str) -> Option<bool> {
 }
 
 /// Yes or no in YAML, which also writes `True` and `TRUE`.
-pub fn yaml_boolean(word: &str) -> Option<bool> {
+pub(crate) fn yaml_boolean(word: &str) -> Option<bool> {
     match word {
         "True" | "TRUE" => Some(true),
         "False" | "FALSE" => Some(false),
@@ -109,7 +108,7 @@ pub fn yaml_boolean(word: &str) -> Option<bool> {
 ///
 /// # Errors
 /// [`Wrong`] with a hint where the word looks like an address written in another way.
-pub fn address(word: &str) -> Result<IpAddr, Wrong> {
+pub(crate) fn address(word: &str) -> Result<IpAddr, Wrong> {
     if let Ok(address) = word.parse() {
         return Ok(address);
     }

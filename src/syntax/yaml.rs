@@ -19,13 +19,13 @@ use super::source::{FileId, Sources, Span};
 use super::tree::{MAX_DEPTH, Node, Word};
 
 /// Most values, aliases replaced by what they stand for.
-pub const MAX_VALUES: usize = 1_000_000;
+pub(crate) const MAX_VALUES: usize = 1_000_000;
 
 /// Reads a file; what was understood goes to `to`.
-pub fn read(files: &dyn Files, path: &Path, to: &mut Read<'_>) -> Text {
+pub(crate) fn read(files: &dyn Files, path: &Path, to: &mut Read<'_>) -> Text {
     let mut sources = Sources::default();
     let mut diagnostics = Diagnostics::default();
-    let nodes = match open(files, path, None, &mut sources) {
+    let nodes = match open(files, path, &mut sources) {
         Ok(file) => parse(&sources.text(file), file, &mut diagnostics),
         Err(unreadable) => {
             diagnostics.push(Diagnostic::new(Class::Error, None, unreadable.message));
@@ -39,7 +39,7 @@ pub fn read(files: &dyn Files, path: &Path, to: &mut Read<'_>) -> Text {
 }
 
 /// Reads a text. What cannot be YAML is one error and no statement.
-pub fn parse(text: &str, file: FileId, diagnostics: &mut Diagnostics) -> Vec<Node> {
+pub(crate) fn parse(text: &str, file: FileId, diagnostics: &mut Diagnostics) -> Vec<Node> {
     // The parser skips a byte order mark, but counts from behind it.
     let skipped = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     let text = text.get(skipped..).unwrap_or_default();

@@ -16,14 +16,14 @@ struct Identity {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Announceable {
+pub(super) struct Announceable {
     links: BTreeMap<LinkIndex, Identity>,
     renewed: BTreeSet<LinkIndex>,
 }
 
 impl Announceable {
     /// All links of a host.
-    pub fn read(&mut self, host: &Host) {
+    pub(super) fn read(&mut self, host: &Host) {
         self.links.retain(|index, _| host.links.contains_key(index));
         for link in host.links.values() {
             self.see(link);
@@ -31,7 +31,7 @@ impl Announceable {
     }
 
     /// A link is there, or changed.
-    pub fn see(&mut self, link: &Link) {
+    pub(super) fn see(&mut self, link: &Link) {
         let identity =
             link.mac.filter(|_| link.is_working()).map(|mac| Identity { mac, master: link.master });
         let before = match identity {
@@ -46,18 +46,18 @@ impl Announceable {
     }
 
     /// A link went.
-    pub fn forget(&mut self, link: LinkIndex) {
+    pub(super) fn forget(&mut self, link: LinkIndex) {
         self.links.remove(&link);
         self.renewed.remove(&link);
     }
 
     /// The MAC address to announce with; None while nothing can leave.
-    pub fn mac(&self, link: LinkIndex) -> Option<MacAddress> {
+    pub(super) fn mac(&self, link: LinkIndex) -> Option<MacAddress> {
         self.links.get(&link).map(|identity| identity.mac)
     }
 
     /// Links that came, came back or changed since this was last asked.
-    pub fn take_renewed(&mut self) -> BTreeSet<LinkIndex> {
+    pub(super) fn take_renewed(&mut self) -> BTreeSet<LinkIndex> {
         std::mem::take(&mut self.renewed)
     }
 }

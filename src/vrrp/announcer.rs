@@ -17,18 +17,16 @@ const BATCH_PAUSE: Duration = Duration::from_millis(1);
 
 /// An address to announce.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Announcement {
+pub(crate) struct Announcement {
     /// Whose it is.
     pub instance: String,
-    /// Where.
     pub link: String,
-    /// Which.
     pub ip: IpAddr,
 }
 
 /// Why addresses of an instance are announced again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Again {
+pub(crate) enum Again {
     /// The second burst.
     Second,
     /// The second burst after a lower priority was heard.
@@ -41,7 +39,7 @@ pub enum Again {
 
 /// What waits to be announced.
 #[derive(Debug, Default)]
-pub struct Announcer {
+pub(crate) struct Announcer {
     pacing: Vec<Pacing>,
     lanes: BTreeMap<Lane, Queue>,
     plans: BTreeMap<String, Plan>,
@@ -106,7 +104,7 @@ impl Plan {
 
 impl Announcer {
     /// How fast links may be told.
-    pub fn set_pacing(&mut self, pacing: &[Pacing]) {
+    pub(crate) fn set_pacing(&mut self, pacing: &[Pacing]) {
         if self.pacing != pacing {
             self.pacing = pacing.to_vec();
             let waiting: Vec<_> =
@@ -117,7 +115,7 @@ impl Announcer {
     }
 
     /// An instance is Master and has addresses: what follows the first burst, and when.
-    pub fn begin(&mut self, instance: &str, announcing: &Announcing, now: Instant) {
+    pub(crate) fn begin(&mut self, instance: &str, announcing: &Announcing, now: Instant) {
         let after = |time: Duration| (time > Duration::ZERO).then(|| now + time);
         self.plans.entry(instance.to_owned()).or_insert_with(|| Plan {
             second: after(announcing.delay),
@@ -128,7 +126,7 @@ impl Announcer {
     }
 
     /// The second burst follows once more: a link is back, and its switch may not pass frames yet.
-    pub fn again(&mut self, instance: &str, announcing: &Announcing, now: Instant) {
+    pub(crate) fn again(&mut self, instance: &str, announcing: &Announcing, now: Instant) {
         if let Some(plan) = self.plans.get_mut(instance)
             && announcing.delay > Duration::ZERO
         {
@@ -137,7 +135,7 @@ impl Announcer {
     }
 
     /// What waits for a link is not announced.
-    pub fn drop_waiting(&mut self, instance: &str, link: &str) {
+    pub(crate) fn drop_waiting(&mut self, instance: &str, link: &str) {
         let mut dropped = 0;
         for queue in self.lanes.values_mut() {
             let before = queue.waiting.len();
@@ -148,7 +146,7 @@ impl Announcer {
     }
 
     /// A lower priority was heard: when the second burst follows.
-    pub fn lower_priority(&mut self, instance: &str, announcing: &Announcing, now: Instant) {
+    pub(crate) fn lower_priority(&mut self, instance: &str, announcing: &Announcing, now: Instant) {
         if let Some(plan) = self.plans.get_mut(instance)
             && announcing.lower_priority_repeat > 0
             && announcing.lower_priority_delay > Duration::ZERO
@@ -158,7 +156,7 @@ impl Announcer {
     }
 
     /// Other settings while Master: later announcements follow them.
-    pub fn change(&mut self, instance: &str, announcing: &Announcing, now: Instant) {
+    pub(crate) fn change(&mut self, instance: &str, announcing: &Announcing, now: Instant) {
         if let Some(plan) = self.plans.get_mut(instance) {
             let after = |time: Duration| (time > Duration::ZERO).then(|| now + time);
             (plan.refresh, plan.extra) = (after(announcing.refresh), after(announcing.extra));
@@ -166,7 +164,7 @@ impl Announcer {
     }
 
     /// It is no longer Master.
-    pub fn cancel(&mut self, instance: &str) {
+    pub(crate) fn cancel(&mut self, instance: &str) {
         self.plans.remove(instance);
         self.waiting.remove(instance);
         for queue in self.lanes.values_mut() {
@@ -175,7 +173,7 @@ impl Announcer {
     }
 
     /// Announces each address so many times, all of them before the next round.
-    pub fn burst(&mut self, addresses: &[Announcement], repeat: u32) {
+    pub(crate) fn burst(&mut self, addresses: &[Announcement], repeat: u32) {
         for _ in 0..repeat {
             for announcement in addresses {
                 self.enqueue(announcement.clone());
@@ -184,13 +182,13 @@ impl Announcer {
     }
 
     /// Whether announcements of an instance still wait: others need not be added.
-    pub fn is_busy(&self, instance: &str) -> bool {
+    pub(crate) fn is_busy(&self, instance: &str) -> bool {
         self.waiting.contains_key(instance)
     }
 
     /// Their links had no room for these, and have none for others until [`Announcer::unblock`]. They leave next, if
     /// their instance is still Master.
-    pub fn give_back(&mut self, announcements: Vec<Announcement>) {
+    pub(crate) fn give_back(&mut self, announcements: Vec<Announcement>) {
         for announcement in announcements.into_iter().rev() {
             self.blocked.insert(announcement.link.clone());
             if self.plans.contains_key(&announcement.instance) {
@@ -201,12 +199,12 @@ impl Announcer {
     }
 
     /// A link has room again, or is there no more.
-    pub fn unblock(&mut self, link: &str) {
+    pub(crate) fn unblock(&mut self, link: &str) {
         self.blocked.remove(link);
     }
 
     /// Links that are there no more will not say that they have room.
-    pub fn keep_blocked(&mut self, is_there: impl Fn(&str) -> bool) {
+    pub(crate) fn keep_blocked(&mut self, is_there: impl Fn(&str) -> bool) {
         self.blocked.retain(|link| is_there(link));
     }
 
@@ -235,7 +233,7 @@ impl Announcer {
     }
 
     /// Whose addresses are to be announced again now, and why.
-    pub fn due(
+    pub(crate) fn due(
         &mut self,
         now: Instant,
         announcing: impl Fn(&str) -> Option<Announcing>,
@@ -264,7 +262,7 @@ impl Announcer {
     }
 
     /// What may be sent now.
-    pub fn take(&mut self, now: Instant) -> Vec<Announcement> {
+    pub(crate) fn take(&mut self, now: Instant) -> Vec<Announcement> {
         let mut taken = Vec::new();
         for (lane, queue) in &mut self.lanes {
             let mut batch = 0;
@@ -289,7 +287,7 @@ impl Announcer {
     }
 
     /// When something is due.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         let can_leave = |(lane, queue): &(&Lane, &Queue)| {
             !queue.waiting.is_empty() && !lane.is_blocked(queue, &self.blocked)
         };

@@ -13,7 +13,7 @@ const LIMIT: usize = 128;
 
 /// What was told of dropped packets.
 #[derive(Debug, Default)]
-pub struct Drops {
+pub(super) struct Drops {
     told: BTreeMap<(&'static str, IpAddr), Told>,
     /// Not told, for want of room.
     crowded: u64,
@@ -27,7 +27,7 @@ struct Told {
 
 impl Drops {
     /// A packet was dropped. Some: it should be told, with how many like it were not.
-    pub fn drop(&mut self, kind: &'static str, source: IpAddr, now: Instant) -> Option<u64> {
+    pub(super) fn drop(&mut self, kind: &'static str, source: IpAddr, now: Instant) -> Option<u64> {
         if let Some(told) = self.told.get_mut(&(kind, source)) {
             if now.since(told.at) < SILENCE {
                 told.unsaid += 1;

@@ -8,12 +8,10 @@ use crate::net::types::Prefix;
 
 /// Something changed that an operator may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// An instance changed its state.
     Transition {
-        /// Its name.
         instance: String,
-        /// `virtual_router_id`.
         vrid: u8,
         /// The state it left.
         from: State,
@@ -28,11 +26,9 @@ pub enum Event {
     },
     /// A sync group changed its state.
     Group {
-        /// Its name.
         group: String,
         /// The state it is in.
         to: State,
-        /// Why.
         reason: String,
     },
     /// An instance or a sync group has another name, and is otherwise what it was.
@@ -49,28 +45,13 @@ pub enum Event {
         priority: u8,
     },
     /// An instance's effective priority changed.
-    Priority {
-        /// Its name.
-        instance: String,
-        /// Its state.
-        state: State,
-        /// Before.
-        from: u8,
-        /// Now.
-        to: u8,
-        /// Why.
-        reason: String,
-    },
+    Priority { instance: String, state: State, from: u8, to: u8, reason: String },
     /// A Master hears a lower priority, and later once more that it is no longer heard: by then the other host's scripts
     /// have run, so what they moved (a cloud provider's address) can be taken back.
     LowerPriority {
-        /// Its name.
         instance: String,
-        /// Who spoke.
         source: IpAddr,
-        /// Its priority.
         theirs: u8,
-        /// This host's.
         ours: u8,
         /// It is not heard any more.
         is_over: bool,
@@ -109,16 +90,13 @@ pub enum Event {
     },
     /// Another speaker and this one cannot agree: what to change is said.
     Conflict {
-        /// Its name.
         instance: String,
-        /// Who spoke.
         source: IpAddr,
         /// In the operator's words, with the next step.
         what: String,
     },
     /// Such a conflict is over.
     ConflictEnded {
-        /// Its name.
         instance: String,
         /// Who had spoken.
         source: IpAddr,
@@ -141,7 +119,6 @@ pub enum Event {
     },
     /// A start went on without the director's services.
     NotReady {
-        /// Its name.
         instance: String,
         /// What it waited for.
         waited_for: String,
@@ -151,7 +128,6 @@ pub enum Event {
 /// How urgently somebody should look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// A transition.
     Info,
     /// An operator should look.
     Warn,
@@ -161,7 +137,7 @@ pub enum Severity {
 
 impl Event {
     /// How urgently somebody should look.
-    pub fn severity(&self) -> Severity {
+    pub(crate) fn severity(&self) -> Severity {
         match self {
             Event::Transition { to: State::Fault, .. } => Severity::Warn,
             Event::Transition { .. } | Event::Group { .. } | Event::Priority { .. } => Severity::Info,
@@ -176,7 +152,7 @@ impl Event {
     }
 
     /// The kind of event, a fixed word for machines.
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Event::Transition { .. } => "vrrp_transition",
             Event::Group { .. } => "vrrp_group",
@@ -196,7 +172,7 @@ impl Event {
     }
 
     /// The instance it is about, where it is about one.
-    pub fn instance(&self) -> Option<&str> {
+    pub(crate) fn instance(&self) -> Option<&str> {
         match self {
             Event::Transition { instance, .. }
             | Event::Priority { instance, .. }

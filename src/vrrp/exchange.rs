@@ -16,7 +16,7 @@ use crate::net::types::{Host, LinkIndex, News, Op, Prefix, Refusal};
 
 /// What the world tells the router.
 #[derive(Clone, Debug)]
-pub enum Input {
+pub(crate) enum Input {
     /// It is the time the router asked for.
     Wake,
     /// All that the host has: at the start, and whenever news were lost.
@@ -31,7 +31,6 @@ pub enum Input {
     Drained,
     /// What is followed changed, or is known for the first time.
     Tracked {
-        /// What.
         target: TrackTarget,
         /// How it is.
         level: TrackLevel,
@@ -45,7 +44,6 @@ pub enum Input {
     /// What a predecessor handed over so long ago: comes before the first [`Input::Host`]. Its Masters go on as Master at
     /// once, while no peer can have taken over.
     Inherited {
-        /// What.
         handover: Box<Handover>,
         /// How long ago.
         age: Duration,
@@ -68,7 +66,7 @@ pub enum Input {
 
 /// How something followed is. Interfaces need none: [`News`] tell of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum TrackLevel {
+pub(crate) enum TrackLevel {
     /// A script, by history, or the number of a process's instances: well or not.
     Is(bool),
     /// A file's number.
@@ -87,7 +85,7 @@ pub struct DirectorLevel {
 
 /// What the router wants done, in this order.
 #[derive(Clone, Debug)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// Have exactly these sockets open: close others, open new ones, leave the rest alone.
     Listen(Arc<BTreeSet<Endpoint>>),
     /// Be a member of exactly these multicast groups at these links, besides those of the sockets.
@@ -98,7 +96,6 @@ pub enum Effect {
     Announce {
         /// What it announces.
         of: Announcement,
-        /// Where.
         link: LinkIndex,
         /// Destination, source, type and payload.
         frame: Vec<u8>,
@@ -138,14 +135,13 @@ pub struct Endpoint {
 
 /// A packet that arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Datagram {
+pub(crate) struct Datagram {
     /// Link it arrived on.
     pub link: LinkIndex,
     /// IP protocol of the socket: 112 or 51.
     pub protocol: u8,
     /// Who sent it.
     pub source: IpAddr,
-    /// Whom to.
     pub destination: IpAddr,
     /// TTL or hop limit.
     pub hop_limit: u8,
@@ -180,11 +176,8 @@ pub enum State {
 /// How an instance is: for the director and for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceLevel {
-    /// Its name.
     pub name: String,
-    /// `virtual_router_id`.
     pub vrid: u8,
-    /// Its state.
     pub state: State,
     /// Its VIPs, excluded ones too, held or not.
     pub addresses: BTreeSet<Prefix>,

@@ -14,7 +14,7 @@ use crate::net::types::{Host, Link, LinkIndex};
 
 /// What an instance stands on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ground {
+pub(super) struct Ground {
     /// The link its advertisements leave by and arrive on; None for unicast without an interface.
     pub link: Option<LinkIndex>,
     /// The link below its VMAC, or the same.
@@ -38,7 +38,7 @@ pub struct Ground {
 
 /// What an instance stands on. `vips` are the addresses of all instances: none of them is a source. `known` are the
 /// source addresses to keep to, see [`source::choose`].
-pub fn of(
+pub(super) fn of(
     settings: &InstanceSettings,
     host: &Host,
     vips: &BTreeSet<IpAddr>,
@@ -182,7 +182,7 @@ fn open(ground: &mut Ground, settings: &InstanceSettings, source: IpAddr) {
 
 /// The sockets of all: by multicast one for a link, protocol and group, however many sources speak through it, for
 /// every socket would be given every packet.
-pub fn sockets<'a>(grounds: impl Iterator<Item = &'a Ground>) -> BTreeSet<Endpoint> {
+pub(super) fn sockets<'a>(grounds: impl Iterator<Item = &'a Ground>) -> BTreeSet<Endpoint> {
     let mut all: BTreeSet<Endpoint> = BTreeSet::new();
     for endpoint in grounds.flat_map(|g| g.endpoint.iter().chain(&g.ears)) {
         let same = all.iter().find(|known| is_same(known, endpoint)).cloned();
@@ -200,7 +200,7 @@ pub fn sockets<'a>(grounds: impl Iterator<Item = &'a Ground>) -> BTreeSet<Endpoi
 }
 
 /// Whether two would hear the same. IPv4's source is in the packet itself; IPv6's is the socket's.
-pub fn is_same(a: &Endpoint, b: &Endpoint) -> bool {
+pub(super) fn is_same(a: &Endpoint, b: &Endpoint) -> bool {
     let is_shared = a.group.is_some() && a.source.is_ipv4();
     (a.link, a.protocol, a.group) == (b.link, b.protocol, b.group) && (is_shared || a.source == b.source)
 }

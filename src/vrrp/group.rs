@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// A sync group, and what was last told of it.
 #[derive(Debug)]
-pub struct Group {
+pub(super) struct Group {
     /// What it is to be.
     pub settings: Arc<GroupSettings>,
     /// The state that was told.
@@ -16,19 +16,19 @@ pub struct Group {
 
 impl Group {
     /// Nothing told yet.
-    pub fn new(settings: Arc<GroupSettings>) -> Group {
+    pub(super) fn new(settings: Arc<GroupSettings>) -> Group {
         Group { settings, told: State::Init }
     }
 
     /// Whether an instance is in it.
-    pub fn has(&self, instance: &str) -> bool {
+    pub(super) fn has(&self, instance: &str) -> bool {
         self.settings.members.iter().any(|member| member == instance)
     }
 }
 
 /// The state of a group of instances in these states: that of all of them, but one Fault is the whole group's. While
 /// they differ, as when one joins by a reload, it is what was reported before.
-pub fn state_of(members: impl Iterator<Item = State>, reported: State) -> State {
+pub(super) fn state_of(members: impl Iterator<Item = State>, reported: State) -> State {
     let states: BTreeSet<State> = members.collect();
     let has = |state| states.contains(&state);
     match (states.first(), states.len()) {
@@ -44,7 +44,7 @@ pub fn state_of(members: impl Iterator<Item = State>, reported: State) -> State 
 }
 
 /// Some are Master and some are Backup: one has joined by a reload, and will follow or take the others along.
-pub fn is_split(members: impl Iterator<Item = State> + Clone) -> bool {
+pub(super) fn is_split(members: impl Iterator<Item = State> + Clone) -> bool {
     members.clone().any(|state| state == State::Master) && members.clone().any(|state| state == State::Backup)
 }
 

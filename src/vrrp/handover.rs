@@ -15,21 +15,17 @@ use crate::time::Instant;
 
 /// Everything that is handed over.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Handover {
+pub(crate) struct Handover {
     /// Instances by name.
     pub instances: BTreeMap<String, InstanceHandover>,
     /// How scripts, files and processes were.
     pub tracks: Vec<(TrackTarget, TrackLevel)>,
 }
 
-/// An instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InstanceHandover {
-    /// `virtual_router_id`.
+pub(crate) struct InstanceHandover {
     pub vrid: u8,
-    /// Which IP.
     pub family: Family,
-    /// Its interface.
     pub interface: Option<String>,
     /// Master: for how long from the hand-over on no peer takes over. None: it was not Master.
     pub is_sole_for: Option<Duration>,
@@ -43,14 +39,14 @@ pub struct InstanceHandover {
 
 impl Handover {
     /// The times in which the next life has to claim, and to have taken over; None when there is no Master.
-    pub fn deadlines(&self) -> Option<(Duration, Duration)> {
+    pub(crate) fn deadlines(&self) -> Option<(Duration, Duration)> {
         Some((self.deadline()?, self.instances.values().filter_map(|i| i.is_sole_for).min()?))
     }
 
     /// The time in which the next life has to take over; None when there is no Master to take over.
     ///
     /// An interval less than peers wait for: who gives the VIPs up then and says priority 0 is heard in time.
-    pub fn deadline(&self) -> Option<Duration> {
+    pub(crate) fn deadline(&self) -> Option<Duration> {
         let masters = self.instances.values().filter_map(|i| i.is_sole_for.map(|sole| (sole, i.interval)));
         masters
             .map(|(sole, interval)| {
@@ -60,12 +56,12 @@ impl Handover {
     }
 
     /// Nobody is Master any more: what was handed over was given up.
-    pub fn give_up(&mut self) {
+    pub(crate) fn give_up(&mut self) {
         self.instances.values_mut().for_each(|instance| instance.is_sole_for = None);
     }
 
     /// Whether any instance is Master, so long after the hand-over.
-    pub fn has_master(&self, age: Duration) -> bool {
+    pub(crate) fn has_master(&self, age: Duration) -> bool {
         self.instances.values().any(|i| i.is_sole_for.is_some_and(|sole| age < sole))
     }
 }

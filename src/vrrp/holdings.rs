@@ -42,8 +42,7 @@ enum Key {
 
 /// Something that should be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Want<T> {
-    /// It.
+pub(super) struct Want<T> {
     pub it: Arc<T>,
     /// Whose it is; empty for a static one.
     pub instance: String,
@@ -53,14 +52,11 @@ pub struct Want<T> {
 
 /// All that should be there, in the order of the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub(super) struct Wanted {
     /// Macvlans, whatever the state of their instances.
     pub vmacs: Vec<Arc<Vmac>>,
-    /// Addresses.
     pub addresses: Vec<Want<Address>>,
-    /// Routes.
     pub routes: Vec<Want<Route>>,
-    /// Rules.
     pub rules: Vec<Want<Rule>>,
     /// Links and addresses that must not be there unless they are wanted: with any prefix length, if lvsd added them.
     pub forbidden: BTreeSet<(String, IpAddr)>,
@@ -80,12 +76,10 @@ pub struct Wanted {
 
 /// An address of an instance that came to be there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Appeared {
+pub(super) struct Appeared {
     /// Whose it is.
     pub instance: String,
-    /// Where.
     pub link: String,
-    /// Which.
     pub ip: IpAddr,
 }
 
@@ -117,7 +111,7 @@ impl InFlight {
 
 /// What is, and what should be.
 #[derive(Debug)]
-pub struct Holdings {
+pub(super) struct Holdings {
     wanted: Wanted,
     index: Index,
     /// Addresses that are ours to remove, and as what they were added.
@@ -152,7 +146,7 @@ pub struct Holdings {
 
 impl Holdings {
     /// Nothing wanted, nothing there. `seed` is all its chance.
-    pub fn new(seed: u64) -> Holdings {
+    pub(super) fn new(seed: u64) -> Holdings {
         Holdings {
             wanted: Wanted::default(),
             index: Index::default(),
@@ -179,7 +173,7 @@ impl Holdings {
     }
 
     /// Other things should be there.
-    pub fn want(&mut self, wanted: Wanted) {
+    pub(super) fn want(&mut self, wanted: Wanted) {
         if wanted == self.wanted {
             return;
         }
@@ -196,7 +190,7 @@ impl Holdings {
     }
 
     /// The kernel told of a change; `host` is as before it.
-    pub fn hear(&mut self, news: &News, host: &Host, now: Instant) {
+    pub(super) fn hear(&mut self, news: &News, host: &Host, now: Instant) {
         match news {
             News::Link(link) => self.hear_link(link, host),
             News::LinkGone(index) => {
@@ -252,7 +246,7 @@ impl Holdings {
     }
 
     /// A link is there, or changed, as it is, however it counts; `host` is as before it.
-    pub fn hear_link(&mut self, link: &Link, host: &Host) {
+    pub(super) fn hear_link(&mut self, link: &Link, host: &Host) {
         let before = host.links.get(&link.index);
         let was_off = match link.is_up {
             true => self.off.remove(&link.index),
@@ -350,12 +344,12 @@ impl Holdings {
     }
 
     /// When there is something to try again.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         self.wake.filter(|_| self.in_flight.is_none())
     }
 
     /// Nothing is under way, and nothing is left to do or to try again.
-    pub fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         self.in_flight.is_none() && !self.is_dirty && self.wake.is_none()
     }
 
@@ -370,7 +364,7 @@ impl Holdings {
     }
 
     /// The kernel answered; `host` becomes what that makes of it.
-    pub fn applied(&mut self, refusals: &[Refusal], host: &mut Host, now: Instant) {
+    pub(super) fn applied(&mut self, refusals: &[Refusal], host: &mut Host, now: Instant) {
         let Some(asked) = self.in_flight.take() else { return };
         let touched = std::mem::take(&mut self.touched);
         // Refusals have the order of what was asked.
@@ -461,17 +455,17 @@ impl Holdings {
     }
 
     /// Why a VMAC cannot be made.
-    pub fn vmac_trouble(&self, name: &str) -> Option<&str> {
+    pub(super) fn vmac_trouble(&self, name: &str) -> Option<&str> {
         self.refused.get(&Key::Vmac(name.to_owned())).map(String::as_str)
     }
 
     /// Whether a VMAC is there.
-    pub fn has_vmac(&self, name: &str) -> bool {
+    pub(super) fn has_vmac(&self, name: &str) -> bool {
         self.done.contains(&Key::Vmac(name.to_owned()))
     }
 
     /// Addresses of instances that are ours and there.
-    pub fn held<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = (LinkIndex, &'a Want<Address>)> {
+    pub(super) fn held<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = (LinkIndex, &'a Want<Address>)> {
         self.wanted.addresses.iter().filter(|w| !w.instance.is_empty()).filter_map(|want| {
             let link = host.link(&want.it.link)?;
             let is_spared = self.is_hosts_own(&link.name, want.it.prefix.ip);
@@ -481,14 +475,14 @@ impl Holdings {
 
     /// Addresses of instances that we added or are adding: to be removed when we die. One that is not there yet is
     /// removed without harm.
-    pub fn added<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = (LinkIndex, Prefix)> {
+    pub(super) fn added<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = (LinkIndex, Prefix)> {
         let of_instances = self.wanted.addresses.iter().filter(|want| !want.instance.is_empty());
         let added = of_instances.filter(|want| self.ours.contains_key(&address_key(&want.it)));
         added.filter_map(|want| Some((host.link(&want.it.link)?.index, want.it.prefix)))
     }
 
     /// Whether an instance has that address there, so that it may be announced.
-    pub fn has(&self, host: &Host, instance: &str, link: &str, ip: IpAddr) -> bool {
+    pub(super) fn has(&self, host: &Host, instance: &str, link: &str, ip: IpAddr) -> bool {
         let Some(index) = host.link(link).map(|link| link.index) else { return false };
         let is_spared = self.is_hosts_own(link, ip);
         prefixes_of(host, index, ip).any(|held| {
@@ -498,22 +492,22 @@ impl Holdings {
     }
 
     /// How often something of an instance was put back.
-    pub fn restored(&self, instance: &str) -> u64 {
+    pub(super) fn restored(&self, instance: &str) -> u64 {
         self.restored.get(instance).copied().unwrap_or(0)
     }
 
     /// What the kernel refuses, in words.
-    pub fn refusals(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn refusals(&self) -> impl Iterator<Item = &str> {
         self.refused.values().map(String::as_str)
     }
 
     /// What happened since the last time this was asked.
-    pub fn take_events(&mut self) -> Vec<Event> {
+    pub(super) fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
 
     /// What came to be there since the last time this was asked.
-    pub fn take_appeared(&mut self) -> BTreeSet<Appeared> {
+    pub(super) fn take_appeared(&mut self) -> BTreeSet<Appeared> {
         std::mem::take(&mut self.appeared)
     }
 }
@@ -564,11 +558,11 @@ fn held(link: LinkIndex, prefix: Prefix, scope: u8) -> HeldAddress {
 }
 
 /// That address of a link, with any prefix length.
-pub fn prefixes_of(host: &Host, link: LinkIndex, ip: IpAddr) -> impl Iterator<Item = &HeldAddress> {
+pub(super) fn prefixes_of(host: &Host, link: LinkIndex, ip: IpAddr) -> impl Iterator<Item = &HeldAddress> {
     host.addresses.from(link, Prefix { ip, length: 0 }).take_while(move |h| h.prefix.ip == ip)
 }
 
 /// Whether a link has that address with that prefix length.
-pub fn is_present(host: &Host, link: LinkIndex, prefix: Prefix) -> bool {
+pub(super) fn is_present(host: &Host, link: LinkIndex, prefix: Prefix) -> bool {
     host.addresses.get(link, prefix).is_some()
 }

@@ -27,7 +27,7 @@ const PATIENCE: u32 = 5;
 
 /// A virtual router of this host.
 #[derive(Debug)]
-pub struct Instance {
+pub(super) struct Instance {
     settings: Arc<InstanceSettings>,
     state: State,
     since: Instant,
@@ -60,8 +60,7 @@ struct Episode {
 
 /// An advertisement that was accepted: somebody says it is Master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// Who.
+pub(super) struct Claim {
     pub source: IpAddr,
     /// 0: no longer.
     pub priority: u8,
@@ -71,12 +70,10 @@ pub struct Claim {
 
 /// What follows from something heard, or from the end of a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reaction {
-    /// Nothing.
+pub(super) enum Reaction {
     Nothing,
     /// There is a Master, and it stays.
     Follow,
-    /// Advertise now.
     Advertise,
     /// A Master hears a lower priority: it says so at once, unless told to be silent.
     Assert {
@@ -96,8 +93,7 @@ pub enum Reaction {
 }
 
 impl Instance {
-    /// In Init.
-    pub fn new(settings: Arc<InstanceSettings>, now: Instant) -> Instance {
+    pub(super) fn new(settings: Arc<InstanceSettings>, now: Instant) -> Instance {
         Instance {
             state: State::Init,
             since: now,
@@ -117,57 +113,55 @@ impl Instance {
     }
 
     /// What it is to be.
-    pub fn settings(&self) -> &Arc<InstanceSettings> {
+    pub(super) fn settings(&self) -> &Arc<InstanceSettings> {
         &self.settings
     }
 
-    /// Its state.
-    pub fn state(&self) -> State {
+    pub(super) fn state(&self) -> State {
         self.state
     }
 
-    /// Since when.
-    pub fn since(&self) -> Instant {
+    pub(super) fn since(&self) -> Instant {
         self.since
     }
 
     /// When it wants to be asked what follows from the silence.
-    pub fn timer(&self) -> Option<Instant> {
+    pub(super) fn timer(&self) -> Option<Instant> {
         self.timer
     }
 
     /// Its effective priority.
-    pub fn priority(&self) -> u8 {
+    pub(super) fn priority(&self) -> u8 {
         self.priority
     }
 
     /// The address it speaks from.
-    pub fn source(&self) -> Option<IpAddr> {
+    pub(super) fn source(&self) -> Option<IpAddr> {
         self.source
     }
 
     /// Who was last heard as Master, while it is not this host.
-    pub fn master(&self) -> Option<Claim> {
+    pub(super) fn master(&self) -> Option<Claim> {
         self.master.filter(|_| self.state != State::Master)
     }
 
     /// The addresses are its own (RFC 9568 section 6.1).
-    pub fn is_owner(&self) -> bool {
+    pub(super) fn is_owner(&self) -> bool {
         self.settings.priority == 255
     }
 
     /// It becomes Master without waiting.
-    pub fn begins_as_master(&self) -> bool {
+    pub(super) fn begins_as_master(&self) -> bool {
         self.is_owner() && self.settings.beginning == Beginning::Master
     }
 
     /// The time is up, and its group does not agree yet.
-    pub fn waits_for_group(&self) -> bool {
+    pub(super) fn waits_for_group(&self) -> bool {
         self.state == State::Backup && self.timer.is_none()
     }
 
     /// The Master's interval: version 3 learns it.
-    pub fn interval(&self) -> Duration {
+    pub(super) fn interval(&self) -> Duration {
         match self.settings.version {
             Version::V2 => self.settings.advert_interval,
             Version::V3 => self.learnt.unwrap_or(self.settings.advert_interval),
@@ -175,7 +169,7 @@ impl Instance {
     }
 
     /// How much later than the best one this one takes over.
-    pub fn skew(&self) -> Duration {
+    pub(super) fn skew(&self) -> Duration {
         self.skew_of(self.priority)
     }
 
@@ -188,18 +182,18 @@ impl Instance {
     }
 
     /// Silence after which there is no Master.
-    pub fn master_down(&self) -> Duration {
+    pub(super) fn master_down(&self) -> Duration {
         self.interval() * u32::from(self.settings.missed_adverts) + self.skew()
     }
 
     /// The timer's end is so long ago that this host must have been short of time.
-    pub fn is_late(&self, now: Instant) -> bool {
+    pub(super) fn is_late(&self, now: Instant) -> bool {
         self.timer.is_some_and(|at| now.since(at) > self.skew().min(SLACK))
     }
 
     /// What arrived has to be read before the end of the timer decides: always before a takeover, for a process that
     /// slept until just before its timer has not read either; of a Master only when it is late.
-    pub fn must_listen_first(&self, now: Instant) -> bool {
+    pub(super) fn must_listen_first(&self, now: Instant) -> bool {
         match self.state {
             State::Backup => self.timer.is_some_and(|at| at <= now),
             _ => self.is_late(now),
@@ -213,7 +207,7 @@ impl Instance {
     }
 
     /// Somebody says it is Master.
-    pub fn hear(&mut self, now: Instant, claim: Claim) -> Reaction {
+    pub(super) fn hear(&mut self, now: Instant, claim: Claim) -> Reaction {
         if self.is_owner() && self.settings.owner_ignores_adverts {
             return Reaction::Nothing;
         }
@@ -247,7 +241,7 @@ impl Instance {
     }
 
     /// Why a better Backup leaves a Master alone, in words.
-    pub fn holds_back(&self, now: Instant) -> Option<String> {
+    pub(super) fn holds_back(&self, now: Instant) -> Option<String> {
         let claim = self
             .master
             .filter(|m| self.state == State::Backup && (1..self.priority).contains(&m.priority))?;
@@ -329,14 +323,14 @@ impl Instance {
     }
 
     /// A Master's process that shows nothing for so long hangs, or is stopped, and others have taken over.
-    pub fn allowed_silence(&self) -> Duration {
+    pub(super) fn allowed_silence(&self) -> Duration {
         let interval = self.settings.advert_interval;
         interval * u32::from(self.settings.missed_adverts) + (interval / 2).max(JITTER)
     }
 
     /// Master: for how long from now on nobody else takes over; a Backup of the highest priority waits for so many
     /// advertisements after the last one. None: it is no Master, or was silent for so long.
-    pub fn is_sole_for(&self, now: Instant) -> Option<Duration> {
+    pub(super) fn is_sole_for(&self, now: Instant) -> Option<Duration> {
         let next = self.timer.filter(|_| self.state == State::Master)?;
         let interval = self.settings.advert_interval;
         let until = next + interval * (u32::from(self.settings.missed_adverts).max(1) - 1);
@@ -344,7 +338,7 @@ impl Instance {
     }
 
     /// The end of the timer.
-    pub fn expire(&mut self) -> Reaction {
+    pub(super) fn expire(&mut self) -> Reaction {
         match self.state {
             State::Init | State::Fault => {
                 self.timer = None;
@@ -359,7 +353,7 @@ impl Instance {
     }
 
     /// An advertisement was sent, in its turn or as an answer.
-    pub fn advertised(&mut self, now: Instant) {
+    pub(super) fn advertised(&mut self, now: Instant) {
         let interval = self.settings.advert_interval;
         let is_regular = self.timer.is_none_or(|at| at <= now);
         if is_regular {
@@ -371,7 +365,7 @@ impl Instance {
     }
 
     /// Moves to a state; the reason is the router's.
-    pub fn enter(&mut self, state: State, now: Instant) {
+    pub(super) fn enter(&mut self, state: State, now: Instant) {
         (self.state, self.since) = (state, now);
         self.preempts_from = None;
         self.episode = None;
@@ -395,31 +389,31 @@ impl Instance {
     }
 
     /// The group does not go along: from the beginning.
-    pub fn wait_again(&mut self, now: Instant) {
+    pub(super) fn wait_again(&mut self, now: Instant) {
         if self.state == State::Backup {
             self.timer = Some(now + self.master_down());
         }
     }
 
     /// Its time was up, and now its group agrees: it listens once more and takes over.
-    pub fn try_again(&mut self, now: Instant) {
+    pub(super) fn try_again(&mut self, now: Instant) {
         if self.waits_for_group() {
             self.timer = Some(now);
         }
     }
 
     /// Whether its sync group is Master without it.
-    pub fn set_joins_a_master(&mut self, joins: bool) {
+    pub(super) fn set_joins_a_master(&mut self, joins: bool) {
         self.joins_a_master = joins;
     }
 
     /// Another address to speak from.
-    pub fn set_source(&mut self, source: Option<IpAddr>) {
+    pub(super) fn set_source(&mut self, source: Option<IpAddr>) {
         self.source = source;
     }
 
     /// Another effective priority: the pending takeover moves by the difference of skews.
-    pub fn set_priority(&mut self, priority: u8) {
+    pub(super) fn set_priority(&mut self, priority: u8) {
         let (before, after) = (self.skew_of(self.priority), self.skew_of(priority));
         self.priority = priority;
         if self.state == State::Backup {
@@ -428,7 +422,7 @@ impl Instance {
     }
 
     /// Other settings for the same virtual router: its state stays.
-    pub fn set_settings(&mut self, settings: Arc<InstanceSettings>, now: Instant) {
+    pub(super) fn set_settings(&mut self, settings: Arc<InstanceSettings>, now: Instant) {
         let before = std::mem::replace(&mut self.settings, settings);
         let is_timed_otherwise = before.advert_interval != self.settings.advert_interval
             || before.missed_adverts != self.settings.missed_adverts
@@ -444,17 +438,17 @@ impl Instance {
     }
 
     /// When a lower priority was not heard for long enough.
-    pub fn episode_ends(&self) -> Option<Instant> {
+    pub(super) fn episode_ends(&self) -> Option<Instant> {
         self.episode.map(|e| e.ends)
     }
 
     /// It was not. The last claim, if it was a rival's.
-    pub fn end_episode(&mut self) -> Option<Claim> {
+    pub(super) fn end_episode(&mut self) -> Option<Claim> {
         self.episode.take().and_then(|e| e.rival)
     }
 
     /// Whether a claim is better than what this one could claim itself.
-    pub fn is_outdone_by(&self, claim: Claim) -> bool {
+    pub(super) fn is_outdone_by(&self, claim: Claim) -> bool {
         match claim.priority.cmp(&self.priority) {
             std::cmp::Ordering::Greater => true,
             std::cmp::Ordering::Equal => self.source.is_some_and(|own| claim.source > own),
@@ -464,7 +458,7 @@ impl Instance {
 
     /// Whether an interval may be believed at once: foreign ones are bounded, or one packet would make this host blind
     /// for minutes, or claim before its time.
-    pub fn believes(&self, interval: Duration) -> bool {
+    pub(super) fn believes(&self, interval: Duration) -> bool {
         let own = self.settings.advert_interval;
         interval >= own / 4 && interval <= own * 4
     }

@@ -13,7 +13,7 @@ use super::ground::is_same;
 /// What became of the endpoints of [`Effect::Listen`](super::exchange::Effect::Listen). What is in neither set is
 /// being opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listening {
+pub(crate) struct Listening {
     /// Those with all their sockets.
     pub open: BTreeSet<Endpoint>,
     /// Those that lack a socket, which is tried again every second.
@@ -22,12 +22,12 @@ pub struct Listening {
 
 impl Listening {
     /// Whether an instance with this endpoint can send and receive.
-    pub fn is_open(&self, endpoint: &Endpoint) -> bool {
+    pub(crate) fn is_open(&self, endpoint: &Endpoint) -> bool {
         self.open.range(least(endpoint)..).take_while(|e| is_near(e, endpoint)).any(|e| is_same(e, endpoint))
     }
 
     /// Why it cannot.
-    pub fn failure(&self, endpoint: &Endpoint) -> Option<SocketFailure> {
+    pub(crate) fn failure(&self, endpoint: &Endpoint) -> Option<SocketFailure> {
         let near = self.failed.range(least(endpoint)..).take_while(|(e, _)| is_near(e, endpoint));
         near.filter(|(e, _)| is_same(e, endpoint)).map(|(_, failure)| *failure).next()
     }
@@ -48,7 +48,7 @@ fn is_near(a: &Endpoint, b: &Endpoint) -> bool {
 
 /// Why a socket could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SocketFailure {
+pub(crate) struct SocketFailure {
     /// What the kernel refused.
     pub step: SocketStep,
     /// Its error number.
@@ -57,12 +57,10 @@ pub struct SocketFailure {
 
 /// A step on the way to a socket that can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SocketStep {
-    /// `socket`.
+pub(crate) enum SocketStep {
     Open,
     /// Binding to the interface.
     Interface,
-    /// An option.
     Option,
     /// Joining the multicast group.
     Join,

@@ -15,12 +15,11 @@ use crate::time::Instant;
 
 /// What an instance counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub(super) struct Tally {
     /// Advertisements sent, to a group or to all peers.
     pub sent: u64,
     /// Those of priority 0.
     pub farewells_sent: u64,
-    /// Advertisements accepted.
     pub accepted: u64,
     /// Those of priority 0.
     pub farewells_heard: u64,
@@ -36,7 +35,7 @@ pub struct Tally {
 
 /// An instance with everything it has.
 #[derive(Debug)]
-pub struct Member {
+pub(super) struct Member {
     /// By the protocol's book.
     pub instance: Instance,
     /// What it stands on.
@@ -80,8 +79,7 @@ pub struct Member {
 }
 
 impl Member {
-    /// In Init.
-    pub fn new(settings: Arc<InstanceSettings>, now: Instant) -> Member {
+    pub(super) fn new(settings: Arc<InstanceSettings>, now: Instant) -> Member {
         Member {
             instance: Instance::new(settings, now),
             ground: Ground::default(),
@@ -107,17 +105,16 @@ impl Member {
     }
 
     /// What it is to be.
-    pub fn settings(&self) -> &Arc<InstanceSettings> {
+    pub(super) fn settings(&self) -> &Arc<InstanceSettings> {
         self.instance.settings()
     }
 
-    /// Its state.
-    pub fn state(&self) -> State {
+    pub(super) fn state(&self) -> State {
         self.instance.state()
     }
 
     /// In Init, or in a fault that was found there.
-    pub fn is_before_backup(&self) -> bool {
+    pub(super) fn is_before_backup(&self) -> bool {
         match self.state() {
             State::Init => true,
             State::Fault => !self.has_begun,
@@ -126,47 +123,47 @@ impl Member {
     }
 
     /// When the first of its timers ends.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         let timers = [self.instance.timer(), self.instance.episode_ends(), self.speakers.next_end()];
         timers.into_iter().flatten().min()
     }
 
     /// Whether one of its timers has ended.
-    pub fn is_due(&self, now: Instant) -> bool {
+    pub(super) fn is_due(&self, now: Instant) -> bool {
         self.deadline().is_some_and(|at| at <= now)
     }
 
     /// It was Master in the life before, and nothing keeps it from being so in this one.
-    pub fn goes_on(&self) -> bool {
+    pub(super) fn goes_on(&self) -> bool {
         self.is_inherited && self.state() == State::Init && self.fault.is_none() && self.waits_for.is_none()
     }
 
     /// Its addresses, excluded ones too.
-    pub fn addresses(&self) -> impl Iterator<Item = &VirtualAddress> {
+    pub(super) fn addresses(&self) -> impl Iterator<Item = &VirtualAddress> {
         let settings = self.settings();
         settings.addresses.iter().chain(&settings.excluded)
     }
 
     /// An advertisement to the group or to each peer, with another priority where one is given.
-    pub fn advertisement(&mut self, priority: Option<u8>, wall: Duration) -> Vec<Transmission> {
+    pub(super) fn advertisement(&mut self, priority: Option<u8>, wall: Duration) -> Vec<Transmission> {
         let priority = priority.unwrap_or(self.instance.priority());
         let settings = Arc::clone(self.settings());
         packets(&settings, &self.ground, priority, &mut self.counters, wall)
     }
 
     /// The good-bye to be sent should this process die. Only signed ones depend on what was sent before.
-    pub fn farewell(&self, wall: Duration) -> Vec<Transmission> {
+    pub(super) fn farewell(&self, wall: Duration) -> Vec<Transmission> {
         let mut counters = if self.is_signed() { self.counters.clone() } else { Counters::new() };
         packets(self.settings(), &self.ground, 0, &mut counters, wall)
     }
 
     /// Every packet differs from the one before.
-    pub fn is_signed(&self) -> bool {
+    pub(super) fn is_signed(&self) -> bool {
         matches!(self.settings().authentication, Authentication::Header(_) | Authentication::Hmac(_))
     }
 
     /// How it is, for the director.
-    pub fn level(&self) -> InstanceLevel {
+    pub(super) fn level(&self) -> InstanceLevel {
         let settings = self.settings();
         InstanceLevel {
             name: settings.name.clone(),

@@ -7,41 +7,41 @@
 use std::time::Duration;
 
 mod announceable;
-pub mod announcer;
+pub(crate) mod announcer;
 mod concerns;
 mod drops;
-pub mod event;
-pub mod exchange;
+pub(crate) mod event;
+pub(crate) mod exchange;
 mod ground;
 mod group;
-pub mod handover;
+pub(crate) mod handover;
 mod hearing;
 mod holdings;
 mod instance;
-pub mod listening;
+pub(crate) mod listening;
 mod member;
 mod needed_links;
-pub mod packet;
+pub(crate) mod packet;
 mod publish;
 mod reload;
-pub mod router;
-pub mod settings;
+pub(crate) mod router;
+pub(crate) mod settings;
 #[cfg(test)]
-pub mod sim;
+pub(crate) mod sim;
 mod source;
 mod speakers;
-pub mod status;
+pub(crate) mod status;
 mod steadiness;
 mod track;
-pub mod tracking;
+pub(crate) mod tracking;
 mod transition;
 mod wishes;
 
-pub use router::{Router, hosts_own};
+pub(crate) use router::hosts_own;
 
 /// Longest time an instance waits in Init for the director's services.
-pub const READY_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const READY_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a fault that is found before an instance's first Backup must last to be reported: duplicate address
 /// detection takes two seconds, a DHCP client's answer and ARP probe about as long.
-pub const SETTLE_LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const SETTLE_LIMIT: Duration = Duration::from_secs(5);

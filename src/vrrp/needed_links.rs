@@ -9,7 +9,7 @@ use super::settings::{InstanceSettings, Virtual};
 use crate::net::types::{Host, Link, Route, Rule};
 
 /// Which of them is missing or does not work, and why that matters.
-pub fn fault(settings: &InstanceSettings, host: &Host) -> Option<String> {
+pub(super) fn fault(settings: &InstanceSettings, host: &Host) -> Option<String> {
     let vmac = settings.vmac.as_ref().map(|vmac| vmac.name.as_str());
     // The instance's own links are looked at with their own rules (`dont_track_primary`).
     let mut well: BTreeSet<&str> = settings.interface.as_deref().into_iter().chain(vmac).collect();

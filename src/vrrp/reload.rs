@@ -36,7 +36,6 @@ fn place(settings: &InstanceSettings) -> Place {
 }
 
 impl Router {
-    /// New settings.
     pub(super) fn reload(&mut self, settings: Arc<Settings>, now: Instant, out: &mut Vec<Effect>) {
         if settings == self.settings || self.is_stopping() {
             return;

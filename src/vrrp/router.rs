@@ -52,7 +52,7 @@ struct Drain {
 
 /// Every virtual router of this host.
 #[derive(Debug)]
-pub struct Router {
+pub(crate) struct Router {
     pub(super) settings: Arc<Settings>,
     pub(super) members: BTreeMap<String, Member>,
     /// Masters whose VRID or interface changed.
@@ -94,7 +94,7 @@ pub struct Router {
 
 impl Router {
     /// All instances in Init, nothing known of the host. `seed` is all its chance.
-    pub fn new(settings: Arc<Settings>, seed: u64, now: Instant) -> Router {
+    pub(crate) fn new(settings: Arc<Settings>, seed: u64, now: Instant) -> Router {
         let members = settings.instances.iter();
         let members = members.map(|s| (s.name.clone(), Member::new(Arc::clone(s), now))).collect();
         let mut announcer = Announcer::default();
@@ -133,7 +133,7 @@ impl Router {
     }
 
     /// Takes an input and says what is to be done.
-    pub fn handle(&mut self, now: Instant, input: Input, out: &mut Vec<Effect>) {
+    pub(crate) fn handle(&mut self, now: Instant, input: Input, out: &mut Vec<Effect>) {
         if self.life == Life::Finished {
             return;
         }
@@ -201,7 +201,7 @@ impl Router {
     }
 
     /// When it wants [`Input::Wake`]; later than `now` after every input.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         let own = match self.life {
             Life::Finished => return None,
             Life::Stopping { give_up } => {
@@ -543,7 +543,7 @@ impl Router {
 }
 
 /// What an instance that is no owner has as a virtual address though it is the host's own: found as at a start.
-pub fn hosts_own(settings: &Arc<Settings>, host: Host) -> Vec<Event> {
+pub(crate) fn hosts_own(settings: &Arc<Settings>, host: Host) -> Vec<Event> {
     let mut effects = Vec::new();
     Router::new(Arc::clone(settings), 0, Instant::ZERO).handle(
         Instant::ZERO,

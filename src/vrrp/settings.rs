@@ -11,14 +11,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::net::types::{Address, PROTOCOL, Route, Rule, Vmac};
-pub use crate::script::Command;
+pub(crate) use crate::script::Command;
 
 /// All of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// `vrrp_instance`, in the file's order.
     pub instances: Vec<Arc<InstanceSettings>>,
-    /// `vrrp_sync_group`.
     pub groups: Vec<Arc<GroupSettings>>,
     /// `vrrp_script`, by name.
     pub scripts: BTreeMap<String, Arc<ScriptSettings>>,
@@ -26,11 +25,8 @@ pub struct Settings {
     pub files: BTreeMap<String, Arc<FileSettings>>,
     /// `vrrp_track_process`, by name.
     pub processes: BTreeMap<String, Arc<ProcessSettings>>,
-    /// `static_ipaddress`.
     pub static_addresses: Vec<Arc<Address>>,
-    /// `static_routes`.
     pub static_routes: Vec<Arc<Route>>,
-    /// `static_rules`.
     pub static_rules: Vec<Arc<Rule>>,
     /// `garp_group` and the global spacing: announcements of these links share one rate.
     pub pacing: Vec<Pacing>,
@@ -133,7 +129,6 @@ pub enum Family {
     Ipv6,
 }
 
-/// `state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "keepalived's words")]
 pub enum Beginning {
@@ -141,10 +136,8 @@ pub enum Beginning {
     Backup,
 }
 
-/// `vrrp_instance`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceSettings {
-    /// Its name.
     pub name: String,
     /// Family of its advertisements: that of its addresses.
     pub family: Family,
@@ -154,17 +147,14 @@ pub struct InstanceSettings {
     pub vrid: u8,
     /// 1 to 255; 255 is the owner of the addresses.
     pub priority: u8,
-    /// `version`.
     pub version: Version,
     /// `advert_int`: v2 whole seconds to 255, v3 10 ms to 40.95 s in steps of 10 ms.
     pub advert_interval: Duration,
-    /// `state`.
     pub beginning: Beginning,
     /// Whether it replaces a Master of lower priority.
     pub preempts: bool,
     /// `preempt healthier`: beyond `preempts`, it replaces a Master whose tracks have lowered its priority.
     pub preempts_ill: bool,
-    /// `preempt_delay`.
     pub preempt_delay: Duration,
     /// Nothing the standard does not have (`strict_mode`).
     pub is_strict: bool,
@@ -176,7 +166,6 @@ pub struct InstanceSettings {
     pub checksum: Checksum,
     /// How advertisements are authenticated.
     pub authentication: Authentication,
-    /// `use_vmac`.
     pub vmac: Option<Arc<Vmac>>,
     /// Advertise from the interface itself all the same (`vmac_xmit_base`).
     pub advertises_from_base: bool,
@@ -184,9 +173,7 @@ pub struct InstanceSettings {
     pub addresses: Vec<VirtualAddress>,
     /// `virtual_ipaddress_excluded`: kept, not advertised.
     pub excluded: Vec<VirtualAddress>,
-    /// `virtual_routes`.
     pub routes: Vec<Virtual<Route>>,
-    /// `virtual_rules`.
     pub rules: Vec<Virtual<Rule>>,
     /// ARP and neighbour announcements.
     pub announcing: Announcing,
@@ -214,14 +201,13 @@ pub struct InstanceSettings {
 /// What is held while Master, and whether its loss is told and mended (`no_track` is not).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Virtual<T> {
-    /// It.
     pub wanted: Arc<T>,
     /// False for `no_track`.
     pub is_tracked: bool,
 }
 
 /// An address of a virtual router. `wanted.link` is its `dev`, the VMAC's, or the instance's interface.
-pub type VirtualAddress = Virtual<Address>;
+pub(crate) type VirtualAddress = Virtual<Address>;
 
 /// How advertisements travel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -230,7 +216,6 @@ pub enum Transport {
     Multicast(IpAddr),
     /// To each peer.
     Unicast {
-        /// `unicast_peer`.
         peers: Vec<Peer>,
         /// `unicast_ttl`, 255 unless given.
         hop_limit: u8,
@@ -248,7 +233,6 @@ pub struct Peer {
     pub address: IpAddr,
     /// Least hop limit its advertisements may have.
     pub min_hop_limit: u8,
-    /// Largest.
     pub max_hop_limit: u8,
 }
 
@@ -270,7 +254,6 @@ pub enum Authentication {
     Password([u8; 8]),
     /// `auth_type AH`: HMAC-MD5 in an authentication header; version 2 only. Padded with zeros.
     Header([u8; 8]),
-    /// `auth_hmac`.
     Hmac(Arc<Hmac>),
 }
 
@@ -314,7 +297,6 @@ impl fmt::Debug for Hmac {
 /// What becomes of advertisements without signature (`mode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HmacMode {
-    /// Dropped.
     Enforce,
     /// Accepted, and so are badly signed ones; told.
     Permissive,
@@ -339,7 +321,6 @@ pub struct Announcing {
     pub lower_priority_repeat: u32,
     /// Between announcements on the other interfaces of addresses; zero: none (`garp_extra_if`).
     pub extra: Duration,
-    /// `garp_extra_if all`.
     pub extra_on_all: bool,
 }
 
@@ -357,7 +338,6 @@ pub struct Pacing {
 /// What an instance or group follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Track {
-    /// What.
     pub target: TrackTarget,
     /// -253 to 253 (files and processes 254): what it counts; 0: Fault.
     pub weight: i16,
@@ -370,18 +350,13 @@ pub struct Track {
 pub enum TrackTarget {
     /// A link's ability to carry packets.
     Interface(String),
-    /// `vrrp_script`.
     Script(String),
-    /// `track_file`.
     File(String),
-    /// `vrrp_track_process`.
     Process(String),
 }
 
-/// `vrrp_sync_group`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupSettings {
-    /// Its name.
     pub name: String,
     /// Names of its instances.
     pub members: Vec<String>,
@@ -393,10 +368,8 @@ pub struct GroupSettings {
     pub notify: NotifyCommands,
 }
 
-/// `vrrp_script`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptSettings {
-    /// Its name.
     pub name: String,
     /// What to run. The words `<` and a path: nothing is run, it is well while that file can be opened.
     pub command: Command,
@@ -416,10 +389,8 @@ pub struct ScriptSettings {
     pub begins_failed: bool,
 }
 
-/// `track_file`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileSettings {
-    /// Its name.
     pub name: String,
     /// Whose number counts.
     pub path: std::path::PathBuf,
@@ -431,10 +402,8 @@ pub struct FileSettings {
     pub initial: Option<(i32, bool)>,
 }
 
-/// `vrrp_track_process`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessSettings {
-    /// Its name.
     pub name: String,
     /// The program and its arguments.
     pub command: Vec<String>,
@@ -456,7 +425,6 @@ pub struct ProcessSettings {
     pub is_full_command: bool,
 }
 
-/// `param_match`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArgumentMatch {
     /// They are not looked at.
@@ -487,7 +455,6 @@ pub struct NotifyCommands {
     pub mail: bool,
 }
 
-/// FIFOs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NotifySettings {
     /// `vrrp_notify_fifo` and `notify_fifo`.
@@ -501,11 +468,9 @@ pub struct NotifySettings {
 /// A FIFO that state lines are written to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fifo {
-    /// Where.
     pub path: std::path::PathBuf,
     /// Its owner where it is made; None: the daemon's.
     pub user: Option<String>,
-    /// Its group.
     pub group: Option<String>,
     /// A command that reads it: started with its path as the last argument.
     pub reader: Option<Command>,

@@ -43,7 +43,7 @@ impl Router {
 ///
 /// # Errors
 /// What is missing, in words.
-pub fn choose(
+pub(super) fn choose(
     settings: &InstanceSettings,
     host: &Host,
     link: Option<LinkIndex>,
@@ -70,7 +70,7 @@ pub fn choose(
 }
 
 /// Other addresses of the link that unicast peers may know this host by, where the file does not say which one it is.
-pub fn others(
+pub(super) fn others(
     settings: &InstanceSettings,
     host: &Host,
     link: LinkIndex,

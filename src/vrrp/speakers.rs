@@ -21,16 +21,14 @@ const LEAST_SILENCE: Duration = Duration::from_secs(3);
 
 /// How somebody speaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Manner {
+pub(super) struct Manner {
     /// Version of the protocol, where that could be read.
     pub version: Option<Version>,
     /// By multicast, or by unicast.
     pub is_multicast: bool,
     /// In a word.
     pub authentication: &'static str,
-    /// Its priority.
     pub priority: Option<u8>,
-    /// Its interval.
     pub interval: Option<Duration>,
     /// How many addresses it names.
     pub count: Option<usize>,
@@ -40,7 +38,7 @@ pub struct Manner {
 
 /// Somebody who speaks for a virtual router of ours.
 #[derive(Clone, Debug)]
-pub struct Speaker {
+pub(super) struct Speaker {
     /// How, the last time.
     pub manner: Manner,
     /// The interval it gives, and since when it gives that one.
@@ -59,7 +57,7 @@ pub struct Speaker {
 
 /// A contradiction between a speaker and this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Conflict {
+pub(super) struct Conflict {
     /// A fixed word.
     pub kind: &'static str,
     /// In the operator's words.
@@ -72,7 +70,7 @@ pub struct Conflict {
 
 /// All of them, of one instance.
 #[derive(Debug, Default)]
-pub struct Speakers {
+pub(super) struct Speakers {
     table: BTreeMap<IpAddr, Speaker>,
     told: u32,
     told_since: Instant,
@@ -80,7 +78,7 @@ pub struct Speakers {
 
 impl Speakers {
     /// Somebody was accepted.
-    pub fn accepted(&mut self, source: IpAddr, manner: Manner, now: Instant) {
+    pub(super) fn accepted(&mut self, source: IpAddr, manner: Manner, now: Instant) {
         let interval = manner.interval;
         let speaker = self.speaker(source, manner, now);
         speaker.accepted += 1;
@@ -91,13 +89,19 @@ impl Speakers {
 
     /// Whether somebody who was accepted has given this interval before: a single packet, or a copy of it, proves
     /// nothing. `usual` is the own interval; answers come sooner than intervals.
-    pub fn has_repeated(&self, source: IpAddr, interval: Duration, usual: Duration, now: Instant) -> bool {
+    pub(super) fn has_repeated(
+        &self,
+        source: IpAddr,
+        interval: Duration,
+        usual: Duration,
+        now: Instant,
+    ) -> bool {
         let known = self.table.get(&source).and_then(|speaker| speaker.interval);
         known.is_some_and(|(known, since)| known == interval && now.since(since) >= interval.min(usual) / 2)
     }
 
     /// Somebody was refused.
-    pub fn refused(&mut self, source: IpAddr, manner: Manner, reason: String, now: Instant) {
+    pub(super) fn refused(&mut self, source: IpAddr, manner: Manner, reason: String, now: Instant) {
         let speaker = self.speaker(source, manner, now);
         speaker.refused += 1;
         speaker.last_refusal = Some(reason);
@@ -125,7 +129,13 @@ impl Speakers {
     }
 
     /// Somebody contradicts. True: that is new and should be told.
-    pub fn contradicts(&mut self, source: IpAddr, kind: &'static str, what: String, now: Instant) -> bool {
+    pub(super) fn contradicts(
+        &mut self,
+        source: IpAddr,
+        kind: &'static str,
+        what: String,
+        now: Instant,
+    ) -> bool {
         let Some(speaker) = self.table.get_mut(&source) else { return false };
         if let Some(known) = speaker.conflict.as_mut().filter(|c| c.kind == kind && c.is_told) {
             (known.seen, known.what) = (now, what);
@@ -141,18 +151,18 @@ impl Speakers {
     }
 
     /// Somebody agrees. True: it had not, and that was told.
-    pub fn agrees(&mut self, source: IpAddr) -> bool {
+    pub(super) fn agrees(&mut self, source: IpAddr) -> bool {
         let conflict = self.table.get_mut(&source).and_then(|speaker| speaker.conflict.take());
         conflict.is_some_and(|c| c.is_told)
     }
 
     /// When the next contradiction is over by silence.
-    pub fn next_end(&self) -> Option<Instant> {
+    pub(super) fn next_end(&self) -> Option<Instant> {
         self.table.values().filter_map(end_of).min()
     }
 
     /// Those whose contradiction is over by silence, and whether it was told.
-    pub fn end_conflicts(&mut self, now: Instant) -> Vec<(IpAddr, bool)> {
+    pub(super) fn end_conflicts(&mut self, now: Instant) -> Vec<(IpAddr, bool)> {
         let mut ended = Vec::new();
         for (source, speaker) in &mut self.table {
             if end_of(speaker).is_some_and(|end| end <= now)
@@ -165,7 +175,7 @@ impl Speakers {
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = (&IpAddr, &Speaker)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&IpAddr, &Speaker)> {
         self.table.iter()
     }
 }

@@ -16,7 +16,6 @@ use super::track;
 use crate::net::types::Host;
 use crate::time::Instant;
 
-/// Everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Instances, sorted by name.
@@ -33,12 +32,9 @@ pub struct Status {
     pub static_restored: u64,
 }
 
-/// An instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceStatus {
-    /// Its name.
     pub name: String,
-    /// `virtual_router_id`.
     pub vrid: u8,
     /// Version of the protocol.
     pub version: u8,
@@ -50,7 +46,6 @@ pub struct InstanceStatus {
     pub state: State,
     /// For how long.
     pub since_milliseconds: u64,
-    /// Why.
     pub reason: String,
     /// What it waits for in Init.
     pub waits_for: Option<String>,
@@ -59,15 +54,12 @@ pub struct InstanceStatus {
     /// It is better than the Master and leaves it alone: why, in words.
     #[serde(default)]
     pub holds_back: Option<String>,
-    /// Configured priority.
     pub base_priority: u8,
-    /// Effective priority.
     pub priority: u8,
     /// Address its advertisements come from.
     pub source: Option<IpAddr>,
     /// Who was last heard as Master.
     pub master: Option<IpAddr>,
-    /// Its priority.
     pub master_priority: Option<u8>,
     /// The interval that counts, in milliseconds.
     pub interval_milliseconds: u64,
@@ -79,7 +71,6 @@ pub struct InstanceStatus {
     pub addresses: Vec<AddressStatus>,
     /// What it follows, with that of its groups.
     pub tracks: Vec<TrackStatus>,
-    /// Counters.
     pub counters: CountersStatus,
     /// Others that speak for its VRID.
     pub speakers: Vec<SpeakerStatus>,
@@ -87,12 +78,10 @@ pub struct InstanceStatus {
     pub has_conflict: bool,
 }
 
-/// An address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressStatus {
     /// The address with its prefix length.
     pub address: String,
-    /// Its link.
     pub link: String,
     /// Whether it is there, as ours.
     pub is_held: bool,
@@ -100,10 +89,8 @@ pub struct AddressStatus {
     pub is_advertised: bool,
 }
 
-/// Something followed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrackStatus {
-    /// What.
     pub what: String,
     /// 0: a Fault when it is not well.
     pub weight: i16,
@@ -114,11 +101,9 @@ pub struct TrackStatus {
 /// Counters since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CountersStatus {
-    /// Advertisements sent.
     pub sent: u64,
     /// Those of priority 0.
     pub priority_zero_sent: u64,
-    /// Advertisements accepted.
     pub accepted: u64,
     /// Those of priority 0.
     pub priority_zero_heard: u64,
@@ -137,25 +122,19 @@ pub struct CountersStatus {
 /// Somebody else who speaks for a VRID.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpeakerStatus {
-    /// Who.
     pub source: IpAddr,
     /// Version of the protocol.
     pub version: Option<u8>,
-    /// By multicast.
     pub is_multicast: bool,
     /// How it authenticates, in a word.
     pub authentication: String,
-    /// Its priority.
     pub priority: Option<u8>,
-    /// Its interval.
     pub interval_milliseconds: Option<u64>,
     /// How many addresses it names.
     pub addresses: Option<usize>,
     /// Whether its checksum covers a pseudo header, where it may or may not.
     pub has_pseudo_header: Option<bool>,
-    /// Advertisements accepted.
     pub accepted: u64,
-    /// Packets refused.
     pub refused: u64,
     /// How long ago it spoke.
     pub silent_milliseconds: u64,
@@ -168,17 +147,15 @@ pub struct SpeakerStatus {
 /// A sync group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupStatus {
-    /// Its name.
     pub name: String,
     /// That of all its instances; one Fault is everybody's.
     pub state: State,
-    /// Its instances.
     pub members: Vec<String>,
 }
 
 impl Router {
     /// How everything is.
-    pub fn status(&self, now: Instant) -> Status {
+    pub(crate) fn status(&self, now: Instant) -> Status {
         let groups = self.groups.iter().map(|g| GroupStatus {
             name: g.settings.name.clone(),
             state: group::state_of(

@@ -9,13 +9,13 @@ use crate::time::Instant;
 
 /// Links that are otherwise than they count, and since when that counts.
 #[derive(Debug, Default)]
-pub struct Unsteady {
+pub(super) struct Unsteady {
     changes: BTreeMap<LinkIndex, (Instant, Link)>,
 }
 
 impl Unsteady {
     /// A link as it counts now: as `before`, until its change has lasted.
-    pub fn counts_as(
+    pub(super) fn counts_as(
         &mut self,
         link: Link,
         before: Option<&Link>,
@@ -35,29 +35,29 @@ impl Unsteady {
     }
 
     /// A link went.
-    pub fn forget(&mut self, link: LinkIndex) {
+    pub(super) fn forget(&mut self, link: LinkIndex) {
         self.changes.remove(&link);
     }
 
     /// Others went while nobody listened.
-    pub fn keep_only(&mut self, host: &Host) {
+    pub(super) fn keep_only(&mut self, host: &Host) {
         self.changes.retain(|index, _| host.links.contains_key(index));
     }
 
     /// Those whose change has lasted.
-    pub fn take_due(&mut self, now: Instant) -> Vec<Link> {
+    pub(super) fn take_due(&mut self, now: Instant) -> Vec<Link> {
         let due: Vec<LinkIndex> =
             self.changes.iter().filter(|(_, (at, _))| *at <= now).map(|(index, _)| *index).collect();
         due.into_iter().filter_map(|index| self.changes.remove(&index)).map(|(_, link)| link).collect()
     }
 
     /// When a link that came up counts as up.
-    pub fn comes_up(&self, link: LinkIndex) -> Option<Instant> {
+    pub(super) fn comes_up(&self, link: LinkIndex) -> Option<Instant> {
         self.changes.get(&link).filter(|(_, link)| link.is_working()).map(|(at, _)| *at)
     }
 
     /// When the next one has lasted.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         self.changes.values().map(|(at, _)| *at).min()
     }
 }

@@ -14,7 +14,7 @@ const FILE_LIMIT: i64 = 253;
 
 /// What is known of everything that is followed.
 #[derive(Debug, Default)]
-pub struct Levels {
+pub(super) struct Levels {
     known: BTreeMap<TrackTarget, TrackLevel>,
     /// As they were in the life before; each counts until it is known.
     inherited: BTreeMap<TrackTarget, TrackLevel>,
@@ -22,7 +22,7 @@ pub struct Levels {
 
 /// What some tracks make of an instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Effect {
+pub(super) struct Effect {
     /// What they add to its priority.
     pub sum: i64,
     /// Why it cannot be Master or Backup.
@@ -33,30 +33,30 @@ pub struct Effect {
 
 impl Levels {
     /// Something is as told.
-    pub fn set(&mut self, target: TrackTarget, level: TrackLevel) {
+    pub(super) fn set(&mut self, target: TrackTarget, level: TrackLevel) {
         self.inherited.remove(&target);
         self.known.insert(target, level);
     }
 
     /// Until they are known they are as they were.
-    pub fn inherit(&mut self, before: &[(TrackTarget, TrackLevel)]) {
+    pub(super) fn inherit(&mut self, before: &[(TrackTarget, TrackLevel)]) {
         self.inherited = before.iter().cloned().collect();
         self.inherited.retain(|target, _| !self.known.contains_key(target));
     }
 
     /// Everything as it counts now.
-    pub fn all(&self) -> impl Iterator<Item = (TrackTarget, TrackLevel)> + '_ {
+    pub(super) fn all(&self) -> impl Iterator<Item = (TrackTarget, TrackLevel)> + '_ {
         self.inherited.iter().chain(&self.known).map(|(target, level)| (target.clone(), *level))
     }
 
     /// Only these are still followed.
-    pub fn retain(&mut self, is_followed: impl Fn(&TrackTarget) -> bool) {
+    pub(super) fn retain(&mut self, is_followed: impl Fn(&TrackTarget) -> bool) {
         self.known.retain(|target, _| is_followed(target));
         self.inherited.retain(|target, _| is_followed(target));
     }
 
     /// How something is; None while nobody knows.
-    pub fn level(&self, target: &TrackTarget, host: &Host) -> Option<TrackLevel> {
+    pub(super) fn level(&self, target: &TrackTarget, host: &Host) -> Option<TrackLevel> {
         match target {
             TrackTarget::Interface(name) => {
                 Some(TrackLevel::Is(host.link(name).is_some_and(|link| link.is_working())))
@@ -66,7 +66,7 @@ impl Levels {
     }
 
     /// What these make of an instance; weights count where `counts_weights`.
-    pub fn effect<'a>(
+    pub(super) fn effect<'a>(
         &self,
         tracks: impl IntoIterator<Item = &'a Track>,
         counts_weights: bool,
@@ -120,7 +120,7 @@ fn count(level: TrackLevel, weight: i64, is_reversed: bool) -> i64 {
 }
 
 /// The name of something followed, with its kind.
-pub fn words(target: &TrackTarget) -> String {
+pub(super) fn words(target: &TrackTarget) -> String {
     match target {
         TrackTarget::Interface(name) => format!("interface {name}"),
         TrackTarget::Script(name) => format!("script {name}"),
@@ -130,7 +130,7 @@ pub fn words(target: &TrackTarget) -> String {
 }
 
 /// A level in words.
-pub fn level_words(target: &TrackTarget, level: Option<TrackLevel>) -> String {
+pub(super) fn level_words(target: &TrackTarget, level: Option<TrackLevel>) -> String {
     let (well, bad) = match target {
         TrackTarget::Interface(_) => ("up", "down"),
         TrackTarget::Script(_) => ("succeeds", "fails"),
@@ -149,7 +149,7 @@ fn reason(track: &Track, level: TrackLevel) -> String {
 }
 
 /// The effective priority: that of an owner never changes, others stay between 1 and 254 (RFC 9568 section 5.2.4).
-pub fn effective_priority(base: u8, sum: i64) -> u8 {
+pub(super) fn effective_priority(base: u8, sum: i64) -> u8 {
     if base == 255 {
         return 255;
     }

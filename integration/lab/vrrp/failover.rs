@@ -10,7 +10,7 @@ use crate::lab::Verdict;
 
 /// Who is to take what over from whom.
 #[derive(Clone, Debug)]
-pub struct Case<'a> {
+pub(crate) struct Case<'a> {
     pub segment: &'a Segment,
     pub vrid: u8,
     pub vip: IpAddr,
@@ -25,7 +25,7 @@ pub struct Case<'a> {
 
 /// What was measured.
 #[derive(Clone, Copy, Debug)]
-pub struct Failover {
+pub(crate) struct Failover {
     /// When it was done.
     pub begun: Instant,
     /// Until the survivor has the VIP.
@@ -60,7 +60,7 @@ impl Case<'_> {
     ///
     /// # Errors
     /// When it does not in time.
-    pub fn measure(&self, act: impl FnOnce() -> Verdict) -> Result<Failover, String> {
+    pub(crate) fn measure(&self, act: impl FnOnce() -> Verdict) -> Result<Failover, String> {
         let begun = Instant::now();
         act()?;
         let tap = &self.segment.tap;

@@ -10,7 +10,7 @@ const AH_LENGTH: usize = 24;
 
 /// What a frame says, as far as these scenarios care.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
+pub(crate) enum Message {
     Advert(Advert),
     /// ARP whose sender and target are the same address.
     GratuitousArp {
@@ -33,7 +33,7 @@ pub enum Message {
 
 /// An advertisement as it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Advert {
+pub(crate) struct Advert {
     pub from_mac: [u8; 6],
     pub source: IpAddr,
     pub destination: IpAddr,
@@ -48,7 +48,7 @@ pub struct Advert {
 }
 
 /// Reads a frame; None when it is none of those.
-pub fn read(frame: &[u8]) -> Option<Message> {
+pub(crate) fn read(frame: &[u8]) -> Option<Message> {
     let from_mac: [u8; 6] = frame.get(6..12)?.try_into().ok()?;
     let body = frame.get(14..)?;
     match frame.get(12..14)? {
@@ -177,7 +177,7 @@ fn number(bytes: &[u8], at: usize) -> Option<u16> {
 ///
 /// # Errors
 /// When they are not.
-pub fn bytes(hexadecimal: &str) -> Result<Vec<u8>, String> {
+pub(crate) fn bytes(hexadecimal: &str) -> Result<Vec<u8>, String> {
     let digits = hexadecimal.as_bytes();
     digits
         .chunks(2)
@@ -187,7 +187,7 @@ pub fn bytes(hexadecimal: &str) -> Result<Vec<u8>, String> {
 }
 
 /// RFC 1071 over these parts, each of even length.
-pub fn checksum(parts: &[&[u8]]) -> u16 {
+pub(crate) fn checksum(parts: &[&[u8]]) -> u16 {
     let words = parts.iter().flat_map(|p| p.chunks(2)).map(|w| match *w {
         [a, b] => u32::from(u16::from_be_bytes([a, b])),
         [a] => u32::from(u16::from_be_bytes([a, 0])),
@@ -202,7 +202,7 @@ pub fn checksum(parts: &[&[u8]]) -> u16 {
 
 /// An IPv4 frame to the multicast group, or to what is said, with this VRRP message: what an injector starts from.
 #[derive(Clone, Debug)]
-pub struct Forged {
+pub(crate) struct Forged {
     pub from_mac: [u8; 6],
     pub to_mac: [u8; 6],
     pub source: Ipv4Addr,
@@ -219,7 +219,7 @@ pub struct Forged {
 
 impl Forged {
     /// A frame from this address with this message, all else as it should be.
-    pub fn new(source: Ipv4Addr, message: Vec<u8>) -> Forged {
+    pub(crate) fn new(source: Ipv4Addr, message: Vec<u8>) -> Forged {
         Forged {
             from_mac: [2, 0, 0, 0, 0, *source.octets().last().unwrap_or(&0)],
             to_mac: [0x01, 0x00, 0x5e, 0x00, 0x00, 0x12],
@@ -234,7 +234,7 @@ impl Forged {
     }
 
     /// The frame.
-    pub fn frame(&self) -> Vec<u8> {
+    pub(crate) fn frame(&self) -> Vec<u8> {
         let header = 20 + self.options.len();
         let length = u16::try_from(header + self.message.len()).unwrap_or(u16::MAX);
         let mut ip = vec![0x40 | u8::try_from(header / 4).unwrap_or(5), 0xc0];
@@ -251,19 +251,19 @@ impl Forged {
     }
 
     /// Writes the checksum of version 3 with IPv4's pseudo header, keepalived's, into the message.
-    pub fn sum_v3(self) -> Forged {
+    pub(crate) fn sum_v3(self) -> Forged {
         let length = u16::try_from(self.message.len()).unwrap_or_default().to_be_bytes();
         let pseudo = [&self.source.octets()[..], &self.destination.octets(), &[0, VRRP], &length].concat();
         self.summed(&pseudo)
     }
 
     /// Writes the checksum of version 2, over the message alone.
-    pub fn sum_v2(self) -> Forged {
+    pub(crate) fn sum_v2(self) -> Forged {
         self.summed(&[])
     }
 
     /// The frame when its checksum is this.
-    pub fn with_sum(mut self, sum: u16) -> Forged {
+    pub(crate) fn with_sum(mut self, sum: u16) -> Forged {
         // One that was cut short may have no room for it.
         for (place, byte) in self.message.iter_mut().skip(6).zip(sum.to_be_bytes()) {
             *place = byte;
@@ -279,7 +279,7 @@ impl Forged {
 }
 
 /// A message of version 2 without authentication; its checksum is still zero.
-pub fn message_v2(vrid: u8, priority: u8, interval: u8, addresses: &[Ipv4Addr]) -> Vec<u8> {
+pub(crate) fn message_v2(vrid: u8, priority: u8, interval: u8, addresses: &[Ipv4Addr]) -> Vec<u8> {
     let count = u8::try_from(addresses.len()).unwrap_or(u8::MAX);
     let mut message = vec![0x21, vrid, priority, count, 0, interval, 0, 0];
     message.extend(addresses.iter().flat_map(Ipv4Addr::octets));
@@ -288,7 +288,7 @@ pub fn message_v2(vrid: u8, priority: u8, interval: u8, addresses: &[Ipv4Addr]) 
 }
 
 /// A message of version 3; its checksum is still zero.
-pub fn message_v3(vrid: u8, priority: u8, interval: u16, addresses: &[Ipv4Addr]) -> Vec<u8> {
+pub(crate) fn message_v3(vrid: u8, priority: u8, interval: u16, addresses: &[Ipv4Addr]) -> Vec<u8> {
     let count = u8::try_from(addresses.len()).unwrap_or(u8::MAX);
     let [high, low] = interval.to_be_bytes();
     let mut message = vec![0x31, vrid, priority, count, high, low, 0, 0];

@@ -20,7 +20,7 @@ const IFA_LOCAL: u16 = 2;
 
 /// An address that came or went.
 #[derive(Clone, Debug)]
-pub struct Change {
+pub(crate) struct Change {
     pub at: Instant,
     pub host: String,
     pub address: IpAddr,
@@ -40,14 +40,14 @@ const KEPT: usize = 2_000;
 
 /// The news of some hosts; it is recorded until the guest ends.
 #[derive(Clone, Debug)]
-pub struct Holders(Arc<Record>);
+pub(crate) struct Holders(Arc<Record>);
 
 impl Holders {
     /// Listens in these hosts. What they have before is not known: start before the daemons.
     ///
     /// # Errors
     /// When the kernel refuses a socket.
-    pub fn start(hosts: &[Host]) -> Result<Holders, String> {
+    pub(crate) fn start(hosts: &[Host]) -> Result<Holders, String> {
         let record = Arc::new(Record::default());
         for host in hosts {
             let name = host.name().to_owned();
@@ -80,7 +80,7 @@ impl Holders {
     ///
     /// # Errors
     /// At the deadline, with what came and went instead.
-    pub fn wait(
+    pub(crate) fn wait(
         &self,
         host: &str,
         address: IpAddr,
@@ -113,7 +113,7 @@ impl Holders {
     }
 
     /// Who held an address at a moment.
-    pub fn at(&self, address: IpAddr, moment: Instant) -> Vec<String> {
+    pub(crate) fn at(&self, address: IpAddr, moment: Instant) -> Vec<String> {
         let mut held = BTreeMap::new();
         for change in self.lock().iter().filter(|c| c.at <= moment && c.address == address) {
             // An address may be there twice, with two prefixes.
@@ -126,7 +126,7 @@ impl Holders {
     }
 
     /// What came and went of an address between two moments.
-    pub fn changes(&self, address: IpAddr, from: Instant, to: Instant) -> Vec<Change> {
+    pub(crate) fn changes(&self, address: IpAddr, from: Instant, to: Instant) -> Vec<Change> {
         self.lock().iter().filter(|c| c.address == address && c.at >= from && c.at <= to).cloned().collect()
     }
 

@@ -3,10 +3,10 @@
 //! All times are `Instant`s of one process, so what the tap heard, what rtnetlink told and what a scenario did
 //! compare. In simulated time they are exact; in real time they carry a thread's wake-up.
 
-pub mod failover;
-pub mod frame;
-pub mod holders;
-pub mod node;
-pub mod packet_socket;
-pub mod segment;
-pub mod tap;
+pub(crate) mod failover;
+pub(crate) mod frame;
+pub(crate) mod holders;
+pub(crate) mod node;
+pub(crate) mod packet_socket;
+pub(crate) mod segment;
+pub(crate) mod tap;

@@ -12,14 +12,14 @@ use crate::lab::{Lab, Verdict, claim};
 
 /// Whose daemon runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Make {
+pub(crate) enum Make {
     Keepalived,
     Lvsd,
 }
 
 impl Make {
     /// Its name, as wide as the other's.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Make::Keepalived => "keepalived",
             Make::Lvsd => "lvsd",
@@ -29,7 +29,7 @@ impl Make {
 
 /// A director and what runs on it.
 #[derive(Debug)]
-pub struct Node {
+pub(crate) struct Node {
     pub host: Host,
     pub make: Make,
     file: PathBuf,
@@ -43,7 +43,7 @@ impl Node {
     ///
     /// # Errors
     /// When there is no such host.
-    pub fn new(lab: &Lab, name: &str, make: Make, configuration: &str) -> Result<Node, String> {
+    pub(crate) fn new(lab: &Lab, name: &str, make: Make, configuration: &str) -> Result<Node, String> {
         let host = lab.host(name)?;
         let file = configure(lab, &host, configuration)?;
         Ok(Node { host, make, file, daemon: None, said: String::new() })
@@ -53,7 +53,7 @@ impl Node {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(&mut self, lab: &Lab) -> Verdict {
+    pub(crate) fn start(&mut self, lab: &Lab) -> Verdict {
         self.forget();
         self.daemon = Some(match self.make {
             Make::Lvsd => Daemon::start_lvsd(lab, &self.host, &self.file, &run_dir(&self.host), &[])?,
@@ -66,7 +66,7 @@ impl Node {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn rewrite(&self, configuration: &str) -> Verdict {
+    pub(crate) fn rewrite(&self, configuration: &str) -> Verdict {
         fs::write(&self.file, configuration).map_err(|e| format!("{}: {e}", self.file.display()))
     }
 
@@ -74,7 +74,7 @@ impl Node {
     ///
     /// # Errors
     /// When none runs.
-    pub fn daemon(&mut self) -> Result<&mut Daemon, String> {
+    pub(crate) fn daemon(&mut self) -> Result<&mut Daemon, String> {
         self.daemon.as_mut().ok_or_else(|| format!("nothing runs on {}", self.host.name()))
     }
 
@@ -82,7 +82,7 @@ impl Node {
     ///
     /// # Errors
     /// When none runs.
-    pub fn signal(&mut self, signal: Signal) -> Verdict {
+    pub(crate) fn signal(&mut self, signal: Signal) -> Verdict {
         self.daemon()?.signal(signal)
     }
 
@@ -90,7 +90,7 @@ impl Node {
     ///
     /// # Errors
     /// When none runs.
-    pub fn family(&mut self) -> Result<Vec<Pid>, String> {
+    pub(crate) fn family(&mut self) -> Result<Vec<Pid>, String> {
         let mut family = vec![self.daemon()?.pid()];
         let parents = parents()?;
         let mut at = 0;
@@ -105,7 +105,7 @@ impl Node {
     ///
     /// # Errors
     /// When none runs.
-    pub fn speaker(&mut self) -> Result<Pid, String> {
+    pub(crate) fn speaker(&mut self) -> Result<Pid, String> {
         let main = self.daemon()?.pid().to_string();
         let text = match self.make {
             Make::Lvsd => main,
@@ -121,7 +121,7 @@ impl Node {
     ///
     /// # Errors
     /// When none runs.
-    pub fn signal_all(&mut self, signal: Signal) -> Verdict {
+    pub(crate) fn signal_all(&mut self, signal: Signal) -> Verdict {
         for pid in self.family()? {
             // One that has just ended by itself is gone all the same.
             let _ = kill_process(pid, signal);
@@ -133,7 +133,7 @@ impl Node {
     ///
     /// # Errors
     /// When none runs.
-    pub fn kill_all(&mut self) -> Verdict {
+    pub(crate) fn kill_all(&mut self) -> Verdict {
         let family = self.family()?;
         kill_at_once(&family);
         self.is_dead(&family)
@@ -143,7 +143,7 @@ impl Node {
     ///
     /// # Errors
     /// When none runs, or something of it goes on living.
-    pub fn kill_main(&mut self) -> Verdict {
+    pub(crate) fn kill_main(&mut self) -> Verdict {
         let family = self.family()?;
         self.signal(Signal::KILL)?;
         self.is_dead(&family)
@@ -153,7 +153,7 @@ impl Node {
     ///
     /// # Errors
     /// When something of it goes on living.
-    pub fn is_dead(&mut self, family: &[Pid]) -> Verdict {
+    pub(crate) fn is_dead(&mut self, family: &[Pid]) -> Verdict {
         self.forget();
         wait_for("its processes end", seconds(10), || {
             let living: Vec<_> = family.iter().filter(|p| is_living(**p)).collect();
@@ -165,7 +165,7 @@ impl Node {
     ///
     /// # Errors
     /// When it does not.
-    pub fn end(&mut self, signal: Signal) -> Verdict {
+    pub(crate) fn end(&mut self, signal: Signal) -> Verdict {
         self.signal(signal)?;
         self.wait_end()
     }
@@ -174,7 +174,7 @@ impl Node {
     ///
     /// # Errors
     /// When it does not.
-    pub fn hand_over(&mut self) -> Verdict {
+    pub(crate) fn hand_over(&mut self) -> Verdict {
         let daemon = self.daemon.take().ok_or_else(|| format!("nothing runs on {}", self.host.name()))?;
         self.said.push_str(&daemon.log_text());
         daemon.hand_over()
@@ -184,7 +184,7 @@ impl Node {
     ///
     /// # Errors
     /// When it does not.
-    pub fn wait_end(&mut self) -> Verdict {
+    pub(crate) fn wait_end(&mut self) -> Verdict {
         let code = self.daemon()?.wait_exit(seconds(15))?;
         let name = self.host.name().to_owned();
         self.forget();
@@ -199,7 +199,7 @@ impl Node {
     }
 
     /// What it has said, all its daemons together.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let now = self.daemon.as_ref().map(Daemon::log_text).unwrap_or_default();
         format!("{}{now}", self.said)
     }
@@ -208,7 +208,7 @@ impl Node {
     ///
     /// # Errors
     /// The lines that do.
-    pub fn no_complaint(&self) -> Verdict {
+    pub(crate) fn no_complaint(&self) -> Verdict {
         let log = self.log();
         let lines: Vec<&str> =
             log.lines().filter(|l| COMPLAINTS.iter().any(|c| l.to_ascii_lowercase().contains(c))).collect();
@@ -234,7 +234,7 @@ const COMPLAINTS: [&str; 12] = [
 
 /// Kills a [`Node::family`]. Its members are stopped first, a parent before its children: none of them sees another
 /// die and does something about it.
-pub fn kill_at_once(family: &[Pid]) {
+pub(crate) fn kill_at_once(family: &[Pid]) {
     for pid in family.iter().rev() {
         let _ = kill_process(*pid, Signal::STOP);
     }

@@ -8,20 +8,20 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 /// ETH_P_ALL.
 const EVERYTHING: u16 = 0x0003;
 /// Longest frame: what veth carries at its greatest MTU.
-pub const LONGEST: usize = 65_550;
+pub(crate) const LONGEST: usize = 65_550;
 /// Room for what is not read yet: a flood, while the reader waits for its turn.
 const QUEUE: usize = 32 << 20;
 
 /// A packet socket on one interface of the host the calling thread is in.
 #[derive(Debug)]
-pub struct PacketSocket(Socket);
+pub(crate) struct PacketSocket(Socket);
 
 impl PacketSocket {
     /// Opens one on this interface; only what comes after is heard.
     ///
     /// # Errors
     /// When there is no such interface, or the kernel refuses.
-    pub fn open(interface: &str) -> Result<PacketSocket, String> {
+    pub(crate) fn open(interface: &str) -> Result<PacketSocket, String> {
         let fail = |e: io::Error| format!("packet socket on {interface}: {e}");
         let index = rustix::net::netdevice::name_to_index(
             rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)
@@ -40,7 +40,7 @@ impl PacketSocket {
     ///
     /// # Errors
     /// What the kernel said.
-    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(&self, frame: &[u8]) -> io::Result<()> {
         self.0.send(frame).map(drop)
     }
 
@@ -48,7 +48,7 @@ impl PacketSocket {
     ///
     /// # Errors
     /// What the kernel said.
-    pub fn receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    pub(crate) fn receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
         let n = (&self.0).read(buffer)?;
         Ok(buffer.get(..n).unwrap_or_default())
     }

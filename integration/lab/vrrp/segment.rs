@@ -11,15 +11,15 @@ use crate::lab::web::Web;
 use crate::lab::{Lab, judge};
 
 /// The bridge.
-pub const WIRE: &str = "lan";
+pub(crate) const WIRE: &str = "lan";
 /// The VIP of IPv4.
-pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
+pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
 /// The VIP of IPv6.
-pub const VIP6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x100);
+pub(crate) const VIP6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x100);
 
 /// A segment under observation.
 #[derive(Debug)]
-pub struct Segment {
+pub(crate) struct Segment {
     pub tap: Tap,
     pub holders: Holders,
     pub client: Host,
@@ -32,7 +32,7 @@ impl Lab {
     ///
     /// # Errors
     /// What `ip` or a server said.
-    pub fn segment(&mut self, directors: u8) -> Result<Segment, String> {
+    pub(crate) fn segment(&mut self, directors: u8) -> Result<Segment, String> {
         judge::modprobe(&["ip_vs", "macvlan"])?;
         let mut network = Topology::new(&[WIRE]);
         let mut plug = |name: &str, number: u8| {
@@ -67,7 +67,7 @@ impl Lab {
 ///
 /// # Errors
 /// When that is no director's name.
-pub fn address(director: &str) -> Result<IpAddr, String> {
+pub(crate) fn address(director: &str) -> Result<IpAddr, String> {
     let number = director.strip_prefix('d').and_then(|n| n.parse().ok());
     number.map(|n| Ipv4Addr::new(10, 77, 0, n).into()).ok_or_else(|| format!("{director} is no director"))
 }
@@ -76,7 +76,7 @@ pub fn address(director: &str) -> Result<IpAddr, String> {
 ///
 /// # Errors
 /// When that is no director's name.
-pub fn link_local(director: &str) -> Result<IpAddr, String> {
+pub(crate) fn link_local(director: &str) -> Result<IpAddr, String> {
     let number = director.strip_prefix('d').and_then(|n| n.parse().ok());
     let number: u16 = number.ok_or_else(|| format!("{director} is no director"))?;
     Ok(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, number).into())

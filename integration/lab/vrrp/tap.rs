@@ -13,7 +13,7 @@ use crate::lab::topology::{SWITCH, batch};
 
 /// What passed, and when.
 #[derive(Clone, Debug)]
-pub struct Passed {
+pub(crate) struct Passed {
     pub at: Instant,
     pub message: Message,
     /// The whole frame.
@@ -31,14 +31,14 @@ struct Record {
 
 /// The tap; it records until the guest ends.
 #[derive(Clone, Debug)]
-pub struct Tap(Arc<Record>);
+pub(crate) struct Tap(Arc<Record>);
 
 impl Tap {
     /// Listens on the segment's bridge.
     ///
     /// # Errors
     /// When there is no such bridge.
-    pub fn start(lab: &Lab) -> Result<Tap, String> {
+    pub(crate) fn start(lab: &Lab) -> Result<Tap, String> {
         Tap::on(lab, WIRE)
     }
 
@@ -46,7 +46,7 @@ impl Tap {
     ///
     /// # Errors
     /// When there is no such bridge.
-    pub fn on(lab: &Lab, bridge: &str) -> Result<Tap, String> {
+    pub(crate) fn on(lab: &Lab, bridge: &str) -> Result<Tap, String> {
         batch(Some(SWITCH), &format!("link set {bridge} promisc on\n"))?;
         let switch = lab.host(SWITCH)?;
         let socket = switch.enter(|| PacketSocket::open(bridge))?;
@@ -75,7 +75,7 @@ impl Tap {
     ///
     /// # Errors
     /// At the deadline, with what passed instead.
-    pub fn wait<T>(
+    pub(crate) fn wait<T>(
         &self,
         what: &str,
         from: Instant,
@@ -106,7 +106,7 @@ impl Tap {
     ///
     /// # Errors
     /// At the deadline, with what passed instead.
-    pub fn wait_advert(
+    pub(crate) fn wait_advert(
         &self,
         what: &str,
         from: Instant,
@@ -120,12 +120,12 @@ impl Tap {
     }
 
     /// Everything that passed between two moments.
-    pub fn between(&self, from: Instant, to: Instant) -> Vec<Passed> {
+    pub(crate) fn between(&self, from: Instant, to: Instant) -> Vec<Passed> {
         since(&self.lock(), from).take_while(|p| p.at <= to).cloned().collect()
     }
 
     /// Advertisements of a VRID between two moments.
-    pub fn adverts(&self, vrid: u8, from: Instant, to: Instant) -> Vec<(Instant, Advert)> {
+    pub(crate) fn adverts(&self, vrid: u8, from: Instant, to: Instant) -> Vec<(Instant, Advert)> {
         self.between(from, to)
             .into_iter()
             .filter_map(|p| match p.message {
@@ -136,7 +136,7 @@ impl Tap {
     }
 
     /// Who says, between two moments, that it is master of a VRID: each source once, in order.
-    pub fn speakers(&self, vrid: u8, from: Instant, to: Instant) -> Vec<IpAddr> {
+    pub(crate) fn speakers(&self, vrid: u8, from: Instant, to: Instant) -> Vec<IpAddr> {
         let mut found = Vec::new();
         for (_, advert) in self.adverts(vrid, from, to) {
             if advert.priority > 0 && !found.contains(&advert.source) {

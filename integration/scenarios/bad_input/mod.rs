@@ -71,7 +71,7 @@ const BAD: &[Bad] = &[
     Bad { name: "open-quote.conf", content: include_bytes!("open-quote.conf"), says: &["open-quote.conf:2"] },
 ];
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let site = lab.dr_site()?;
     let director = &site.director;
     let mut files: Vec<(PathBuf, &[&str])> = Vec::new();

@@ -3,7 +3,7 @@
 
 mod routers;
 
-pub use routers::run as run_routers;
+pub(super) use routers::run as run_routers;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::Signal;
@@ -14,7 +14,7 @@ use crate::lab::topology::Topology;
 use crate::lab::wait::seconds;
 use crate::lab::{Lab, Verdict, claim, same};
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let mut topology = Topology::new(&["front"]);
     topology.host("d1").plug("d1", "eth0", "front", &["10.1.0.11/24"]);
     lab.build(&topology)?;

@@ -22,7 +22,7 @@ const METRICS: &str = "127.0.0.1:7112";
 /// There once the kernel has IPVS.
 const TABLE: &str = "/proc/net/ip_vs";
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(crate) fn run(lab: &mut Lab) -> Verdict {
     let mut topology = Topology::new(&["front"]);
     topology.host("d1").plug("d1", "eth0", "front", &["10.1.0.11/24"]);
     topology.host("d2").plug("d2", "eth0", "front", &["10.1.0.12/24"]);

@@ -30,7 +30,7 @@ use Wanted::{Down, Held, Well};
 
 const SILENCE: &str = "no answer within 4 s";
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let site = lab.dr_site()?;
     lab.dr_real_servers(&[OTHER_VIP])?;
     lab.vips_on("d2", &[OTHER_VIP])?;

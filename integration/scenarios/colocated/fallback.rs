@@ -16,7 +16,7 @@ const LVSD: Director = Director::Script;
 /// One of the modules that marks need, made impossible.
 const BARRED: &str = "install cls_flower /bin/false\nblacklist cls_flower\n";
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(crate) fn run(lab: &mut Lab) -> Verdict {
     fs::write("/etc/modprobe.d/lab-barred.conf", BARRED).map_err(|e| format!("modprobe.d: {e}"))?;
     let pair = Pair::build(lab)?;
     LVSD.vip_to(&pair, &pair.a)?;

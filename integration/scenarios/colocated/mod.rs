@@ -16,10 +16,10 @@ use crate::lab::daemon::Daemon;
 use crate::lab::wait::{pause, seconds};
 use crate::lab::{Lab, Verdict, claim};
 
-pub use fallback::run as run_fallback;
+pub(super) use fallback::run as run_fallback;
 use pair::{Director, Pair, Round};
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let pair = Pair::build(lab)?;
     let mut ledger = Ledger::default();
     ledger.life(lab, &pair, &Director::Keepalived)?;
@@ -35,7 +35,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
 }
 
 /// Clients stay at their node across failovers.
-pub fn run_persistence(lab: &mut Lab) -> Verdict {
+pub(super) fn run_persistence(lab: &mut Lab) -> Verdict {
     let pair = Pair::build(lab)?;
     persistence::holds(lab, &pair)
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
-use lvsd::net::frames::Frames;
-use lvsd::net::kernel::Kernel;
+use lvsd::internals::net::Frames;
+use lvsd::internals::net::Kernel;
 use rustix::process::Signal;
 
 use crate::lab::client::{Hits, get_from};
@@ -16,17 +16,17 @@ use crate::lab::wait::{seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim, judge};
 
 /// The VIP of the file.
-pub const VIP: &str = "192.168.1.233";
-pub const URL: &str = "http://192.168.1.233/";
+pub(super) const VIP: &str = "192.168.1.233";
+pub(super) const URL: &str = "http://192.168.1.233/";
 /// ipvsadm's words for the service as keepalived makes it.
-pub const BY_ADDRESS: &str = "-t 192.168.1.233:80";
+pub(super) const BY_ADDRESS: &str = "-t 192.168.1.233:80";
 /// How often a node asks itself.
 const OWN_REQUESTS: usize = 4;
 /// Packets that one request may cost both nodes together: there, forwarded, and room for checks.
 const PACKETS_EACH: u64 = 15;
 
 /// The nodes and their clients.
-pub struct Pair {
+pub(super) struct Pair {
     pub a: Host,
     pub b: Host,
     pub client: Host,
@@ -34,7 +34,7 @@ pub struct Pair {
 }
 
 /// Who directs, and who moves the VIP.
-pub enum Director {
+pub(super) enum Director {
     /// keepalived both.
     Keepalived,
     /// lvsd both.
@@ -45,7 +45,7 @@ pub enum Director {
 
 /// What came of some requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Round {
+pub(super) struct Round {
     pub answered: BTreeMap<String, u64>,
     pub failed: u64,
     /// Who answered which client.
@@ -58,7 +58,7 @@ pub struct Round {
 }
 
 impl Pair {
-    pub fn build(lab: &mut Lab) -> Result<Pair, String> {
+    pub(super) fn build(lab: &mut Lab) -> Result<Pair, String> {
         judge::modprobe(&["ip_vs"])?;
         let mut t = Topology::new(&["lan"]);
         for (name, number) in [("a", 129), ("b", 131)] {
@@ -89,7 +89,7 @@ impl Pair {
     }
 
     /// Nothing in the tables and no VIP on the network, as after a reboot.
-    pub fn bare(&self) -> Verdict {
+    pub(super) fn bare(&self) -> Verdict {
         for host in [&self.a, &self.b] {
             take_vip(host)?;
             judge::output(host, &["ipvsadm", "-C"])?;
@@ -98,7 +98,7 @@ impl Pair {
     }
 
     /// Every client asks once.
-    pub fn clients_ask(&self) -> Result<Round, String> {
+    pub(super) fn clients_ask(&self) -> Result<Round, String> {
         let before = self.received()?;
         let mut round = self.client.enter(|| {
             let mut round = Round::default();
@@ -113,12 +113,12 @@ impl Pair {
     }
 
     /// A node asks for its own VIP.
-    pub fn asks_itself(&self, host: &Host) -> Result<Round, String> {
+    pub(super) fn asks_itself(&self, host: &Host) -> Result<Round, String> {
         self.ask(host, URL, OWN_REQUESTS)
     }
 
     /// A host asks for a URL, so often.
-    pub fn ask(&self, host: &Host, url: &str, often: usize) -> Result<Round, String> {
+    pub(super) fn ask(&self, host: &Host, url: &str, often: usize) -> Result<Round, String> {
         let before = self.received()?;
         let mut round = host.enter(|| {
             let mut round = Round::default();
@@ -132,7 +132,7 @@ impl Pair {
     }
 
     /// Everybody asks, and every request succeeds without going round.
-    pub fn all_is_well(&self, lab: &Lab, when: &str) -> Verdict {
+    pub(super) fn all_is_well(&self, lab: &Lab, when: &str) -> Verdict {
         let mut rounds = vec![("clients", self.clients_ask()?)];
         rounds.push(("a", self.asks_itself(&self.a)?));
         rounds.push(("b", self.asks_itself(&self.b)?));
@@ -177,7 +177,7 @@ impl Round {
     }
 
     /// Every request succeeded, and nothing went round.
-    pub fn judge(&self, lab: &Lab, what: &str) -> Verdict {
+    pub(super) fn judge(&self, lab: &Lab, what: &str) -> Verdict {
         lab.step(format!("{what}: {self}"));
         claim(self.failed == 0, || {
             format!("{what}: {self}: {}", self.trouble.as_deref().unwrap_or_default())
@@ -206,7 +206,7 @@ impl fmt::Display for Round {
 }
 
 impl Director {
-    pub fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
             Director::Keepalived => "keepalived",
             Director::Lvsd => "lvsd",
@@ -215,7 +215,7 @@ impl Director {
     }
 
     /// Starts it with the file as it is.
-    pub fn start(&self, lab: &Lab, host: &Host) -> Result<Daemon, String> {
+    pub(super) fn start(&self, lab: &Lab, host: &Host) -> Result<Daemon, String> {
         match self {
             Director::Keepalived => Daemon::keepalived(lab, host, configuration(host)),
             Director::Lvsd => Daemon::lvsd(lab, host, configuration(host)),
@@ -224,7 +224,7 @@ impl Director {
     }
 
     /// Has the VIP at a host, and nowhere else.
-    pub fn vip_to(&self, pair: &Pair, host: &Host) -> Verdict {
+    pub(super) fn vip_to(&self, pair: &Pair, host: &Host) -> Verdict {
         let other = if host.name() == "a" { &pair.b } else { &pair.a };
         match self {
             Director::Script => {
@@ -243,7 +243,7 @@ impl Director {
     }
 
     /// Both have their tables, and both real servers in them.
-    pub fn wait_until_whole(&self, hosts: &[&Host]) -> Verdict {
+    pub(super) fn wait_until_whole(&self, hosts: &[&Host]) -> Verdict {
         for host in hosts {
             wait_for(&format!("{} is whole", host.name()), seconds(30), || match self {
                 Director::Keepalived => {
@@ -257,7 +257,7 @@ impl Director {
     }
 
     /// Kills it with all its processes.
-    pub fn kill(&self, daemon: &mut Option<Daemon>) -> Verdict {
+    pub(super) fn kill(&self, daemon: &mut Option<Daemon>) -> Verdict {
         let Some(daemon) = daemon.take() else { return Ok(()) };
         // A parent makes lost children anew, children tidy up after a lost parent: it is stopped first, and dies last.
         daemon.signal(Signal::STOP)?;
@@ -273,7 +273,7 @@ impl Director {
 }
 
 /// lvsd says that packets are marked, and holds both real servers of every virtual server.
-pub fn is_marked(host: &Host) -> Verdict {
+pub(super) fn is_marked(host: &Host) -> Verdict {
     let status = status(host)?;
     let servers = status.pointer("/director/virtual_servers").and_then(|all| all.as_array());
     let is_whole = |server: &serde_json::Value| {
@@ -286,12 +286,12 @@ pub fn is_marked(host: &Host) -> Verdict {
     if is_well { Ok(()) } else { Err(status.to_string()) }
 }
 
-pub fn configuration(host: &Host) -> &'static str {
+pub(super) fn configuration(host: &Host) -> &'static str {
     if host.name() == "a" { include_str!("a.conf") } else { include_str!("b.conf") }
 }
 
 /// The same file without its instance: what is left when somebody else moves the VIP.
-pub fn by_script(host: &Host) -> &'static str {
+pub(super) fn by_script(host: &Host) -> &'static str {
     let text = configuration(host);
     text.find("virtual_server ").and_then(|at| text.get(at..)).unwrap_or(text)
 }
@@ -314,12 +314,12 @@ fn holds_vip(host: &Host) -> Result<bool, String> {
 }
 
 /// Takes the VIP from a host's network; from its lo never.
-pub fn take_vip(host: &Host) -> Verdict {
+pub(super) fn take_vip(host: &Host) -> Verdict {
     if holds_vip(host)? { batch(Some(host.name()), &format!("addr del {VIP}/32 dev eth0\n")) } else { Ok(()) }
 }
 
 /// Gives a host the VIP, and tells the neighbours (a gratuitous ARP request, RFC 5227).
-pub fn give_vip(host: &Host) -> Verdict {
+pub(super) fn give_vip(host: &Host) -> Verdict {
     if !holds_vip(host)? {
         batch(Some(host.name()), &format!("addr add {VIP}/32 dev eth0\n"))?;
     }

@@ -20,7 +20,7 @@ const FORGOTTEN: u64 = 200;
 const STRANGER: [u8; 4] = [192, 168, 1, 50];
 
 /// Clients stay, and without the daemons they do not.
-pub fn holds(lab: &Lab, pair: &Pair) -> Verdict {
+pub(super) fn holds(lab: &Lab, pair: &Pair) -> Verdict {
     let mut lines = Vec::new();
     for has_sync in [false, true] {
         let [stopped, killed] = failovers(lab, pair, has_sync)?;

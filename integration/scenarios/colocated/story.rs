@@ -13,7 +13,7 @@ use crate::lab::{Lab, Verdict, claim, judge, same};
 const LVSD: Director = Director::Script;
 
 /// Whoever starts first, whoever holds the VIP meanwhile, killed in whatever order: all is well.
-pub fn orders_of_start(lab: &Lab, pair: &Pair) -> Verdict {
+pub(super) fn orders_of_start(lab: &Lab, pair: &Pair) -> Verdict {
     for (master, first, second) in
         [(&pair.a, &pair.a, &pair.b), (&pair.a, &pair.b, &pair.a), (&pair.b, &pair.a, &pair.b)]
     {
@@ -42,7 +42,7 @@ pub fn orders_of_start(lab: &Lab, pair: &Pair) -> Verdict {
 }
 
 /// What a keepalived that was killed left in the kernel makes room for lvsd's, make before break.
-pub fn change_over(lab: &Lab, pair: &Pair) -> Verdict {
+pub(super) fn change_over(lab: &Lab, pair: &Pair) -> Verdict {
     pair.bare()?;
     LVSD.vip_to(pair, &pair.a)?;
     let left = format!(
@@ -72,7 +72,7 @@ pub fn change_over(lab: &Lab, pair: &Pair) -> Verdict {
 }
 
 /// Links made anew, another MAC of the peer's, somebody who takes our filters away: put right.
-pub fn whatever_happens_to_the_network(lab: &Lab, pair: &Pair) -> Verdict {
+pub(super) fn whatever_happens_to_the_network(lab: &Lab, pair: &Pair) -> Verdict {
     pair.bare()?;
     LVSD.vip_to(pair, &pair.a)?;
     let daemons = [LVSD.start(lab, &pair.a)?, LVSD.start(lab, &pair.b)?];
@@ -122,7 +122,7 @@ pub fn whatever_happens_to_the_network(lab: &Lab, pair: &Pair) -> Verdict {
 }
 
 /// A hand-over leaves everything, a stop nothing.
-pub fn ends(lab: &Lab, pair: &Pair) -> Verdict {
+pub(super) fn ends(lab: &Lab, pair: &Pair) -> Verdict {
     pair.bare()?;
     LVSD.vip_to(pair, &pair.a)?;
     let [a, b] = [LVSD.start(lab, &pair.a)?, LVSD.start(lab, &pair.b)?];
@@ -146,7 +146,7 @@ pub fn ends(lab: &Lab, pair: &Pair) -> Verdict {
 }
 
 /// IPv6, and a tunnel: what comes out of it was never marked.
-pub fn families_and_tunnels(lab: &Lab, pair: &Pair) -> Verdict {
+pub(super) fn families_and_tunnels(lab: &Lab, pair: &Pair) -> Verdict {
     pair.bare()?;
     judge::modprobe(&["ipip"])?;
     for host in ["a", "b"] {

@@ -1,11 +1,11 @@
 //! lvsd's netlink backend passes, against this kernel, the conformance suite that the imitation of the
 //! kernel passes in the unit tests; afterwards ipvsadm finds the table as empty as before.
 
-use lvsd::ipvs::backend::{Backend, Op};
-use lvsd::ipvs::conformance;
-use lvsd::ipvs::netlink::NetlinkBackend;
-use lvsd::ipvs::scheduler::Scheduler;
-use lvsd::ipvs::types::{
+use lvsd::internals::ipvs::NetlinkBackend;
+use lvsd::internals::ipvs::Scheduler;
+use lvsd::internals::ipvs::conformance;
+use lvsd::internals::ipvs::{Backend, Op};
+use lvsd::internals::ipvs::{
     Destination, Forwarding, Persistence, Protocol, Service, ServiceFlags, ServiceKey, Tunnel, TunnelChecksum,
 };
 
@@ -20,7 +20,7 @@ const WANT: &str = "-A -t 10.1.0.100:80 -s wlc -p 300
 -a -u [fd00:1::100]:53 -r [fd00:1::21]:53 -i -w 3 --tun-type gue --tun-port 5555 --tun-nocsum
 ";
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     lab.standard()?;
     let host = lab.host("d2")?;
     let claims = host.enter(|| {

@@ -25,7 +25,7 @@ const NOTICE: Duration = seconds(15);
 /// The real server that dies.
 const VICTIM: &str = "rs2";
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let mut site = lab.dr_site()?;
     site.expire_nodest_conn()?;
     let daemon = Daemon::lvsd(lab, &site.director, include_str!("keepalived.conf"))?;

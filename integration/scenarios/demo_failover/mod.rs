@@ -53,7 +53,7 @@ const WAYS: [Way; 3] = [
     },
 ];
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let segment = lab.segment(2)?;
     let file = |priority: u8| format!("$PRIORITY={priority}\n{CONF}");
     let mut first = Node::new(lab, "d1", Make::Lvsd, &file(150))?;

@@ -5,7 +5,7 @@ mod routers;
 
 use serde_json::Value;
 
-pub use routers::run as run_routers;
+pub(super) use routers::run as run_routers;
 
 use crate::lab::daemon::{Daemon, READY, lvsd, lvsd_binary, run_dir};
 use crate::lab::host::Host;
@@ -29,7 +29,7 @@ const DR: &str = "virtual_server 10.1.0.100 80 {
 }
 ";
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let site = lab.dr_site()?;
     modprobe(&["dummy", "sch_ingress", "cls_matchall", "act_mirred", "ipip"])?;
     let director = &site.director;

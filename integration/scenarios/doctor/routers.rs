@@ -31,7 +31,7 @@ const OTHER: &str = "vrrp_instance OTHER {
 }
 ";
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(crate) fn run(lab: &mut Lab) -> Verdict {
     lab.standard()?;
     modprobe(&["dummy", "sch_ingress", "cls_matchall", "act_mirred"])?;
     let [one, two, third] = [lab.host("d1")?, lab.host("d2")?, lab.host("rs3")?];

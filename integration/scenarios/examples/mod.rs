@@ -28,7 +28,7 @@ const VIPS: [&str; 4] = ["192.0.2.10", "192.0.2.20", "192.168.56.100", "2001:db8
 /// What real servers are asked at. TLS is nginx's.
 const PORTS: [u16; 4] = [22, 53, 80, 8443];
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let site = site(lab)?;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let mut files: Vec<PathBuf> = fs::read_dir(&folder)

@@ -47,7 +47,7 @@ impl Way {
     }
 }
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let runs = match std::env::var("LVSD_RUNS") {
         Ok(text) => text.parse().map_err(|_| format!("LVSD_RUNS={text}: not a number"))?,
         Err(_) => RUNS,

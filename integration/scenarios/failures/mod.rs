@@ -73,7 +73,7 @@ const ILLNESSES: &[Illness] = &[
     },
 ];
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let mut site = lab.dr_site()?;
     site.expire_nodest_conn()?;
     let daemon = Daemon::lvsd(lab, &site.director, include_str!("keepalived.conf"))?;

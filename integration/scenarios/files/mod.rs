@@ -24,7 +24,7 @@ use crate::lab::{Lab, Verdict, claim, same};
 const CONF: &str = include_str!("keepalived.conf");
 const SILENCE: &str = "its file system has not answered within 6 seconds";
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let mut topology = Topology::new(&["front"]);
     topology.host("d1").plug("d1", "eth0", "front", &["10.1.0.11/24"]);
     lab.build(&topology)?;

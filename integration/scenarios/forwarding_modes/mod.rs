@@ -16,7 +16,7 @@ use crate::lab::wait::seconds;
 use crate::lab::web::Web;
 use crate::lab::{Lab, Verdict, claim, same};
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     lab.standard()?;
     lab.step("topology is up");
     let client = lab.host("c")?;

@@ -9,7 +9,7 @@ use crate::lab::{Lab, Verdict, claim, judge, same};
 
 const SERVER: &str = "10.1.0.21";
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let site = lab.dr_site()?;
     let (dir, host) = (lab.out().display().to_string(), lab.host("rs1")?);
     let long = "0123456789abcdef".repeat(5000);

@@ -13,10 +13,10 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lvsd::daemon::guardian::{self, Guardian};
-use lvsd::net::kernel::Kernel;
-use lvsd::net::types::{Address, LinkIndex, Op, Prefix};
-use lvsd::vrrp::exchange::{Endpoint, Testament, Transmission};
+use lvsd::internals::daemon::{GUARDIAN, Guardian};
+use lvsd::internals::net::Kernel;
+use lvsd::internals::net::{Address, LinkIndex, Op, Prefix};
+use lvsd::internals::vrrp::{Endpoint, Testament, Transmission};
 use rustix::process::{Pid, Signal, kill_process};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
@@ -41,9 +41,9 @@ const VIPS_BY_RELOAD: usize = 6;
 /// Its name, for `--inside`.
 const DAEMON: &str = "guarded-daemon";
 
-pub const PROBES: &[Probe] = &[Probe { name: DAEMON, run: guarded_daemon }];
+pub(super) const PROBES: &[Probe] = &[Probe { name: DAEMON, run: guarded_daemon }];
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     lab.standard()?;
     let (d1, d2) = (lab.host("d1")?, lab.host("d2")?);
     let ears = Ears::open(&d2)?;
@@ -346,7 +346,7 @@ fn find_guardian() -> Result<Option<Pid>, String> {
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         // Not those that nobody has buried.
         let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        name.trim_end() == guardian::NAME && !state.contains(") Z ")
+        name.trim_end() == GUARDIAN && !state.contains(") Z ")
     };
     Ok(pids.filter(is_one).find_map(Pid::from_raw))
 }

@@ -16,7 +16,7 @@ use crate::lab::wait::{pause, seconds};
 use crate::scenarios::Probe;
 
 /// The guest's side.
-pub const PROBES: &[Probe] = &[
+pub(super) const PROBES: &[Probe] = &[
     Probe { name: "probe-speaks", run: speaks },
     Probe { name: "probe-writes", run: writes },
     Probe { name: "probe-hangs", run: hangs },
@@ -27,7 +27,7 @@ pub const PROBES: &[Probe] = &[
 const TRACE: &str = "/etc/lvsd-lab-was-here";
 
 /// The host's side.
-pub fn run() -> Verdict {
+pub(super) fn run() -> Verdict {
     let mut clocks = vec![Clock::Real];
     if !kernel::is_all_real()? {
         clocks.push(Clock::Simulated);

@@ -8,7 +8,7 @@ use crate::lab::table::{Table, wait_for_table};
 use crate::lab::wait::seconds;
 use crate::lab::{Lab, Verdict};
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let mut site = lab.dr_site()?;
     let daemon = Daemon::lvsd(lab, &site.director, include_str!("keepalived.conf"))?;
     wait_for_table(&site.director, "all have their weight", seconds(15), &table([3, 3, 3])?)?;

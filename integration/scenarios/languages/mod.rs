@@ -14,7 +14,7 @@ use crate::lab::{Lab, Verdict, claim, judge, same};
 
 const CONF: &str = include_str!("pair.conf");
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     judge::modprobe(&["ip_vs"])?;
     let mut topology = Topology::new(&["front"]);
     for (name, number) in [("d1", 11), ("d2", 12)] {

@@ -1,7 +1,7 @@
 //! Everything that makes a healthy server leave or return, under load, with the requests counted: reload, sorry
 //! server, orders, restarts. Prints the table of lost requests; it must be empty of them.
 
-pub mod replaced;
+pub(super) mod replaced;
 
 use rustix::process::Signal;
 
@@ -14,7 +14,7 @@ use crate::lab::{Lab, Verdict, claim};
 const ALL: [&str; 3] = ["10.1.0.21:80", "10.1.0.22:80", "10.1.0.23:80"];
 const FULL: &str = include_str!("keepalived.conf");
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let mut site = lab.dr_site()?;
     let mut daemon = Daemon::lvsd(lab, &site.director, FULL)?;
     site.wait_for_serving(&ALL)?;

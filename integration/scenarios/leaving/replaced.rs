@@ -25,7 +25,7 @@ fn text(servers: &[(&str, u32)]) -> String {
     )
 }
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(crate) fn run(lab: &mut Lab) -> Verdict {
     let mut site = lab.dr_site()?;
     let director = site.director.clone();
     let (first, second) = (text(&[("21", 1)]), text(&[("22", 1)]));

@@ -14,7 +14,7 @@ use crate::lab::{Lab, Verdict, claim, same};
 
 const ALL: [&str; 3] = ["10.1.0.21:80", "10.1.0.22:80", "10.1.0.23:80"];
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let mut site = lab.dr_site()?;
     batch(Some("d1"), "addr add 10.1.0.77/32 dev eth0")?;
     let mut daemon = Daemon::lvsd(lab, &site.director, include_str!("keepalived.conf"))?;

@@ -36,7 +36,7 @@ const WAYS: [&str; 5] = [
     "smtp_alert off\n smtp_alert_checker on",
 ];
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let mut site = lab.dr_site()?;
     let mut server = MailServer::start(&lab.host("sorry")?)?;
     for way in WAYS {

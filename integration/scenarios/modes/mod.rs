@@ -11,7 +11,7 @@ use crate::lab::topology::{REAL_SERVERS, VIP, VIP6, batch};
 use crate::lab::wait::seconds;
 use crate::lab::{Lab, Verdict, same};
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let site = lab.plain_site()?;
 
     lab.nat_real_servers()?;

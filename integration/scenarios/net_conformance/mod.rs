@@ -7,15 +7,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lvsd::net::conformance::{self, Meddling, Subject};
-use lvsd::net::door::{Filter, Target, steps};
-use lvsd::net::kernel::traffic::PLACES;
-use lvsd::net::kernel::{Kernel, Told, Watch};
-use lvsd::net::sysctl;
-use lvsd::net::types::{
+use lvsd::internals::net::PLACES;
+use lvsd::internals::net::conformance::{self, Meddling, Subject};
+use lvsd::internals::net::sysctl;
+use lvsd::internals::net::{
     Address, Hop, Host, LinkIndex, MacAddress, News, Op, PROTOCOL, Prefix, Refusal, Route, Rule, RuleAction,
     Vmac,
 };
+use lvsd::internals::net::{Filter, Target, steps};
+use lvsd::internals::net::{Kernel, Told, Watch};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use tokio::runtime::{Builder, Runtime};
 
@@ -25,7 +25,7 @@ use crate::lab::{Lab, Verdict, claim, judge, same};
 /// More changes than the receive buffer holds news of.
 const FLOOD: u32 = 12_000;
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     lab.standard()?;
     judge::modprobe(&["macvlan"])?;
     let host = lab.host("d2")?;

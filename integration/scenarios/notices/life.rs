@@ -17,7 +17,7 @@ const CONF: &str = include_str!("life.conf");
 const LIFE: &str = "#!/bin/sh\nservices=$(ipvsadm -Ln | grep -c ^TCP)\nvips=$(ip -4 addr show eth0 | grep -c 10.1.0.100)\n\
                     echo \"$1: $services services, $vips VIPs\" >> /run/notices/life.told\n[ -e /run/notices/hang ] && sleep 1000\nsleep 1\n";
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(crate) fn run(lab: &mut Lab) -> Verdict {
     lab.standard()?;
     let host = lab.host("d1")?;
     let around = ["start: 0 services, 0 VIPs", "stop: 0 services, 0 VIPs"];

@@ -2,8 +2,8 @@
 //! for the same file and the same deaths; scripts of one subject in order, though one hangs; a FIFO nobody reads
 //! holds nobody up.
 
-pub mod life;
-pub mod routers;
+pub(super) mod life;
+pub(super) mod routers;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -38,7 +38,7 @@ struct Told {
 /// How a daemon is started.
 type Start = fn(&Lab, &Host, &str) -> Result<Daemon, String>;
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let mut site = lab.dr_site()?;
     lab.step("keepalived");
     let theirs = story(lab, &mut site, Daemon::keepalived)?;

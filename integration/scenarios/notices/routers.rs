@@ -14,7 +14,7 @@ use crate::lab::{Lab, Verdict, claim, judge};
 
 const CONF: &str = include_str!("routers.conf");
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(crate) fn run(lab: &mut Lab) -> Verdict {
     lab.standard()?;
     let host = lab.host("d1")?;
     lab.step("keepalived");

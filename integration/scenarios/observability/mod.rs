@@ -23,7 +23,7 @@ const METRICS: &str = "10.1.0.11:9100";
 const WEB: (&str, &str) = ("virtual_server", "10.1.0.100:80 tcp");
 const RS3: (&str, &str) = ("real_server", "10.1.0.23:80");
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let mut site = lab.dr_site()?;
     let director = site.director.clone();
     let mut manager = Manager::listen("/run/notify-d1")?;

@@ -1,7 +1,7 @@
 //! An operator drains, disables and weighs real servers under load: requests under way are answered, new ones go
 //! elsewhere, none fails; the orders survive a restart; `lvsd why` tells what the checkers saw.
 
-pub mod persistent;
+pub(super) mod persistent;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -18,7 +18,7 @@ use crate::lab::{Lab, Verdict, claim, same};
 const ALL: [&str; 3] = ["10.1.0.21:80", "10.1.0.22:80", "10.1.0.23:80"];
 const CONF: &str = include_str!("keepalived.conf");
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let mut site = lab.dr_site()?;
     let daemon = Daemon::lvsd(lab, &site.director, CONF)?;
     site.wait_for_serving(&ALL)?;

@@ -26,7 +26,7 @@ virtual_servers:
 ";
 const SETTING: &str = "/proc/sys/net/ipv4/vs/expire_quiescent_template";
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(crate) fn run(lab: &mut Lab) -> Verdict {
     let site = lab.dr_site()?;
     let text = CONF.replace("lb_kind DR", "lb_kind DR\n    persistence_timeout 50");
     claim(text != CONF, || "the service is persistent".to_owned())?;

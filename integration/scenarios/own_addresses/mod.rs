@@ -15,7 +15,7 @@ use crate::lab::{Lab, Verdict, claim, same};
 /// On no network of the site: routers send it to the director.
 const ROUTED: &str = "203.0.113.80";
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let mut site = lab.dr_site()?;
     checked_from_an_own_address(lab, &site)?;
     lab.dr_real_servers(&[ROUTED])?;

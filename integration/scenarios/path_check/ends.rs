@@ -14,7 +14,7 @@ use crate::lab::{Lab, Verdict, claim, same};
 
 use super::{reals, start, vip, wait_for_only, yaml};
 
-pub fn nothing_is_left(lab: &Lab, site: &Site) -> Verdict {
+pub(super) fn nothing_is_left(lab: &Lab, site: &Site) -> Verdict {
     let host = &site.director;
     let file = yaml(lab, "dr", false)?;
     same("accept_local before", &accept_local(host)?, &"0".to_owned())?;

@@ -16,7 +16,7 @@ use crate::lab::{Lab, Verdict, claim};
 
 use super::{reals, start, vip, wait_for_only, why, yaml};
 
-pub fn each_in_its_words(lab: &Lab, site: &mut Site) -> Verdict {
+pub(super) fn each_in_its_words(lab: &Lab, site: &mut Site) -> Verdict {
     lab.step("each fault has its words");
     let (real, director) = (lab.host("rs2")?, site.director.clone());
     let all = reals(false, &REAL_SERVERS)?;

@@ -22,7 +22,7 @@ const BOUND: std::time::Duration = std::time::Duration::from_millis(6500);
 /// How long each director is watched with a real server that does not take packets for the VIP.
 const WATCHED: u64 = 30;
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let mut site = lab.dr_site()?;
     lab.tun_real_servers(&[])?;
     site.expire_nodest_conn()?;

@@ -1,7 +1,7 @@
 //! `lvsd plan` says what would change and changes nothing: before the first start, beside a running lvsd whose health
 //! it takes, after a hand-over from what that left; and what it says is what happens.
 
-pub mod router;
+pub(super) mod router;
 
 use std::net::TcpStream;
 use std::path::Path;
@@ -23,7 +23,7 @@ const AFTER: &str = "-A -t 10.1.0.100:80 -s wrr
 -A -t 10.1.0.200:443 -s wlc
 ";
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let mut site = lab.dr_site()?;
     let director = &site.director.clone();
     // Who leaves waits until the kernel has forgotten its connections: 2 minutes after a FIN, by default.

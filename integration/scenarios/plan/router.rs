@@ -25,7 +25,7 @@ vrrp_instance web {
 
 ";
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(crate) fn run(lab: &mut Lab) -> Verdict {
     let site = lab.dr_site()?;
     let director = &site.director;
     let text = format!("{ROUTER}{THEN}");

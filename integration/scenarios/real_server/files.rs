@@ -17,7 +17,7 @@ const TUN: [&str; 2] = ["--method", "tun"];
 /// A mount of /sys that cannot be written to tells both managers that there is no udev to wait for.
 const NO_UDEV: &str = "mount -t sysfs -o ro sysfs /sys && ";
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(crate) fn run(lab: &mut Lab) -> Verdict {
     let site = lab.plain_site()?;
     judge::modprobe(&["dummy", "sch_ingress", "cls_matchall", "act_mirred", "ipip", "ip6_tunnel"])?;
     let host = lab.host("rs1")?;

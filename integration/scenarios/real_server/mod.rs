@@ -12,11 +12,11 @@ use crate::lab::table::{ipvsadm, load};
 use crate::lab::topology::{REAL_SERVERS, VIP, VIP6};
 use crate::lab::{Lab, Verdict, claim, judge, same};
 
-pub use files::run as run_files;
+pub(super) use files::run as run_files;
 
 const VIPS: &str = "10.1.0.100,fd00:1::100";
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let site = lab.plain_site()?;
     judge::modprobe(&["dummy", "sch_ingress", "cls_matchall", "act_mirred", "fou", "fou6"])?;
     let hosts: Vec<Host> = REAL_SERVERS.iter().map(|name| lab.host(name)).collect::<Result<_, _>>()?;

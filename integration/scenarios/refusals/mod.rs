@@ -13,7 +13,7 @@ use crate::lab::{Lab, Verdict, claim, same};
 
 const CONF: &str = include_str!("keepalived.conf");
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let site = lab.dr_site()?;
     let d1 = &site.director;
     let d2 = lab.host("d2")?;

@@ -25,7 +25,7 @@ fn after_conf() -> &'static str {
     include_str!("after.conf")
 }
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let site = lab.dr_site()?;
     let director = &site.director;
     let (before, after) = (Table::parse(BEFORE)?, Table::parse(AFTER)?);

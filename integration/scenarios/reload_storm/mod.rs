@@ -18,7 +18,7 @@ const TABLE: &str = "-A -t 10.1.0.100:80 -s rr
 ";
 const RELOADS: usize = 100;
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let site = lab.dr_site()?;
     let director = &site.director;
     let daemon = Daemon::lvsd(lab, director, ONE)?;

@@ -14,7 +14,7 @@ use crate::lab::{Lab, Verdict, claim, same};
 const WELL: [&str; 2] = ["10.1.0.21:80", "10.1.0.22:80"];
 const CONF: &str = include_str!("keepalived.conf");
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let mut site = lab.dr_site()?;
     site.web("rs3")?.set_health_status(503);
     let daemon = Daemon::lvsd(lab, &site.director, CONF)?;

@@ -10,12 +10,12 @@ use crate::lab::web::Web;
 use crate::lab::{Lab, Verdict};
 
 /// The host that is the real servers 1 to 3 of either family; those beyond are nowhere.
-pub const HOST: &str = "web";
+pub(super) const HOST: &str = "web";
 /// MD5 of `OK` and a line feed, what `/health` answers.
 const DIGEST: &str = "d36f8f9425c4a8000ad9c4a97185aca5";
 
 /// The addresses of [`HOST`].
-pub fn addresses() -> Vec<String> {
+pub(super) fn addresses() -> Vec<String> {
     (1..=3).flat_map(|n| [format!("10.1.2.{n}/24"), format!("fd00:1::2:{n}/64")]).collect()
 }
 
@@ -24,7 +24,7 @@ pub fn addresses() -> Vec<String> {
 ///
 /// # Errors
 /// When a port cannot be had, or not be reached.
-pub fn answering(lab: &Lab, directors: [&Host; 2]) -> Result<[Web; 2], String> {
+pub(super) fn answering(lab: &Lab, directors: [&Host; 2]) -> Result<[Web; 2], String> {
     let host = lab.host(HOST)?;
     let webs = [Web::start_at(&host, 80)?, Web::start_at(&host, 8080)?];
     for director in directors {
@@ -42,7 +42,7 @@ pub fn answering(lab: &Lab, directors: [&Host; 2]) -> Result<[Web; 2], String> {
 
 /// Lines of a virtual server. `alpha` is said of all its real servers or of none: were some up and some down at the
 /// beginning, the order of their verdicts would decide on which side of the hysteresis it ends.
-pub fn of_virtual_server(rng: &mut fastrand::Rng, text: &mut String) {
+pub(super) fn of_virtual_server(rng: &mut fastrand::Rng, text: &mut String) {
     let _ = writeln!(text, "    delay_loop {}", rng.u8(1..4));
     let _ = writeln!(text, "    connect_timeout {}", rng.u8(2..5));
     let quorum = rng.u8(1..5);
@@ -65,7 +65,7 @@ pub fn of_virtual_server(rng: &mut fastrand::Rng, text: &mut String) {
 }
 
 /// Lines of a real server: what it says itself, and none, one or two checkers.
-pub fn of_real_server(rng: &mut fastrand::Rng, text: &mut String) {
+pub(super) fn of_real_server(rng: &mut fastrand::Rng, text: &mut String) {
     if rng.u8(0..5) == 0 {
         text.push_str("        inhibit_on_failure\n");
     }
@@ -110,7 +110,7 @@ fn urls(rng: &mut fastrand::Rng, text: &mut String) {
 ///
 /// # Errors
 /// Which has not.
-pub fn all_ran(status: &serde_json::Value) -> Verdict {
+pub(super) fn all_ran(status: &serde_json::Value) -> Verdict {
     let real_servers = status["virtual_servers"].as_array().into_iter().flatten();
     let mut real_servers = real_servers.flat_map(|v| v["real_servers"].as_array().into_iter().flatten());
     match real_servers.find(|r| !r["unverified_seconds"].is_null()) {

@@ -10,7 +10,7 @@ mod checks;
 
 use std::fmt::Write as _;
 
-use lvsd::ipvs::scheduler::SCHEDULERS;
+use lvsd::internals::ipvs::SCHEDULERS;
 use rustix::process::Signal;
 
 use crate::lab::daemon::{self, Daemon};
@@ -24,7 +24,7 @@ const SEEDS: std::ops::Range<u64> = 1..5;
 const VIRTUAL_SERVERS: u8 = 40;
 const CHECKED: u8 = 25;
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     judge::modprobe(&["ip_vs"])?;
     let mut topology = Topology::new(&["front"]);
     for (name, number) in [("d1", 11), ("d2", 12)] {

@@ -17,7 +17,7 @@ const VIRTUAL_SERVERS: u16 = 1000;
 const REAL_SERVERS: u16 = 10;
 const FULL: (usize, usize) = (1000, 10_000);
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     judge::modprobe(&["ip_vs", "ip_vs_rr"])?;
     let mut topology = Topology::new(&["front"]);
     for (name, number) in [("d1", 11), ("d2", 12)] {

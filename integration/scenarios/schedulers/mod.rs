@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use lvsd::ipvs::scheduler::SCHEDULERS;
+use lvsd::internals::ipvs::SCHEDULERS;
 use rustix::process::Signal;
 
 use crate::lab::client::get;
@@ -14,7 +14,7 @@ use crate::lab::topology::VIP;
 use crate::lab::wait::seconds;
 use crate::lab::{Lab, Verdict, claim, same};
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let site = lab.plain_site()?;
     lab.nat_real_servers()?;
     let judge = lab.host("d2")?;

@@ -24,7 +24,7 @@ const VERDICTS: [(&str, bool); 6] = [
 const NEVER_WRITTEN: &str = "/run/redirected";
 const WRITTEN: &str = "/run/written";
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let _segment = lab.segment(1)?;
     let d1 = lab.host("d1")?;
     let word = |is_up| if is_up { "succeeded" } else { "failed" };

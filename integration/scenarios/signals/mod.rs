@@ -16,7 +16,7 @@ const CONF: &str = include_str!("keepalived.conf");
 const NOT_HARMLESS: [i32; 16] = [1, 2, 4, 5, 6, 7, 8, 9, 11, 15, 17, 19, 21, 22, 24, 31];
 const DUMPS: &str = "/run/signals-dumps";
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     lab.standard()?;
     let host = lab.host("d1")?;
     let before = judge::addresses(&host)?;

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use fastrand::Rng;
-use lvsd::config::VirtualServerId;
-use lvsd::ipvs::types::{Family, Forwarding, Protocol};
+use lvsd::internals::config::VirtualServerId;
+use lvsd::internals::ipvs::{Family, Forwarding, Protocol};
 
 use crate::lab::topology::{REAL_SERVERS, VIP, VIP6, front};
 
@@ -15,14 +15,14 @@ const SCHEDULERS: [&str; 8] = ["rr", "wrr", "lc", "wlc", "sh", "mh", "sed", "nq"
 
 /// What a file says.
 #[derive(Clone, Debug)]
-pub struct Configuration {
+pub(super) struct Configuration {
     /// Its virtual servers.
     pub virtual_servers: Vec<VirtualServer>,
 }
 
 /// A virtual server.
 #[derive(Clone, Debug)]
-pub struct VirtualServer {
+pub(super) struct VirtualServer {
     pub id: VirtualServerId,
     pub scheduler: &'static str,
     pub forwarding: Forwarding,
@@ -39,7 +39,7 @@ pub struct VirtualServer {
 
 /// A real server.
 #[derive(Clone, Copy, Debug)]
-pub struct RealServer {
+pub(super) struct RealServer {
     pub at: SocketAddr,
     pub weight: u32,
     pub inhibit: bool,
@@ -48,7 +48,7 @@ pub struct RealServer {
 
 /// How a real server is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Check {
+pub(super) enum Check {
     /// Not at all.
     None,
     /// By a connection to this port.
@@ -75,13 +75,13 @@ fn kinds() -> Vec<(VirtualServerId, Forwarding, Check)> {
 }
 
 /// Every virtual server a file may have: what is not among them is a stranger's.
-pub fn ours() -> Vec<VirtualServerId> {
+pub(super) fn ours() -> Vec<VirtualServerId> {
     kinds().into_iter().map(|(id, ..)| id).collect()
 }
 
 impl Configuration {
     /// One by chance: virtual servers and real servers come and go, weights, schedulers, quorum, ... change.
-    pub fn random(rng: &mut Rng) -> Configuration {
+    pub(super) fn random(rng: &mut Rng) -> Configuration {
         let mut kinds = kinds();
         if rng.bool() {
             kinds.remove(rng.usize(..kinds.len()));
@@ -95,12 +95,12 @@ impl Configuration {
     }
 
     /// As lvsd reads it.
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         self.virtual_servers.iter().map(VirtualServer::text).collect()
     }
 
     /// A file that no director should run, which is nearly this one.
-    pub fn broken(&self, rng: &mut Rng) -> String {
+    pub(super) fn broken(&self, rng: &mut Rng) -> String {
         let text = self.text();
         match rng.u8(..4) {
             0 => text.replacen("lb_algo", "lb_allgo", 1),

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use lvsd::daemon::control::{Command, Reply, ask};
-use lvsd::director::order::{Change, Selector};
-use lvsd::ipvs::backend::Op;
-use lvsd::ipvs::scheduler::Scheduler;
-use lvsd::ipvs::types::{
+use lvsd::internals::daemon::{Command, Reply, ask};
+use lvsd::internals::director::{Change, Selector};
+use lvsd::internals::ipvs::Op;
+use lvsd::internals::ipvs::Scheduler;
+use lvsd::internals::ipvs::{
     DesiredService, Destination, Family, Forwarding, Protocol, Service, ServiceFlags, ServiceKey,
 };
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
@@ -24,7 +24,7 @@ use crate::lab::{Verdict, claim, judge, same};
 type Fault = (&'static str, u32, fn(&mut Soak<'_>) -> Verdict);
 
 /// All kinds.
-pub const FAULTS: &[Fault] = &[
+pub(super) const FAULTS: &[Fault] = &[
     ("server falls ill", 12, fall_ill),
     ("server recovers", 14, recover),
     ("server flaps", 6, flap),
@@ -46,7 +46,7 @@ pub const FAULTS: &[Fault] = &[
 ];
 
 /// One by chance.
-pub fn draw(rng: &mut fastrand::Rng) -> Option<&'static Fault> {
+pub(super) fn draw(rng: &mut fastrand::Rng) -> Option<&'static Fault> {
     let all: u32 = FAULTS.iter().map(|f| f.1).sum();
     let mut left = rng.u32(..all);
     FAULTS.iter().find(|(_, weight, _)| {
@@ -115,7 +115,7 @@ fn routes(host: &str, verb: &str) -> Verdict {
 }
 
 /// Ends what must end before the table can be judged: a check that may or may not pass has no truth.
-pub fn calm(soak: &mut Soak<'_>) -> Verdict {
+pub(super) fn calm(soak: &mut Soak<'_>) -> Verdict {
     let switch = soak.lab.host("sw")?;
     for host in std::mem::take(&mut soak.lossy) {
         judge::output(&switch, &["tc", "qdisc", "del", "dev", &format!("{host}-eth0"), "root"])?;
@@ -185,7 +185,7 @@ fn edit_ours(soak: &mut Soak<'_>) -> Verdict {
 }
 
 /// The service clients ask.
-pub fn web() -> Result<ServiceKey, String> {
+pub(super) fn web() -> Result<ServiceKey, String> {
     let address = VIP.parse().map_err(|e| format!("{VIP}: {e}"))?;
     Ok(ServiceKey::Address { protocol: Protocol::Tcp, address, port: 80 })
 }

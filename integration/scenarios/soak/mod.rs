@@ -16,7 +16,7 @@ use std::fs;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant, SystemTime};
 
-use lvsd::daemon::control::{Command, Reply, ask};
+use lvsd::internals::daemon::{Command, Reply, ask};
 use rustix::process::Signal;
 
 use self::configuration::Configuration;
@@ -31,7 +31,7 @@ use crate::lab::wait::{pause, seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim, same};
 
 /// Its name.
-pub const NAME: &str = "soak";
+pub(super) const NAME: &str = "soak";
 
 /// How long it lasts when nobody says, in simulated time.
 const ORDINARY: Duration = seconds(3600);
@@ -51,7 +51,7 @@ const REST: Duration = seconds(450);
 const DESCRIPTORS: usize = 64;
 
 /// Wall-clock limit, in seconds, when an ordinary one has this.
-pub fn limit_s(ordinary: u64) -> u64 {
+pub(super) fn limit_s(ordinary: u64) -> u64 {
     if std::env::var_os("LVSD_SOAK").is_some() { LIMIT_S } else { ordinary }
 }
 
@@ -83,7 +83,7 @@ struct Tally {
     worst: Duration,
 }
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let seed = seed()?;
     let Some(length) = length(ORDINARY)? else {
         return lab.skip("hours are for simulated time; LVSD_SOAK=20m asks for real ones");
@@ -296,7 +296,7 @@ impl Tally {
 }
 
 /// Which life it is.
-pub fn seed() -> Result<u64, String> {
+pub(super) fn seed() -> Result<u64, String> {
     match std::env::var("LVSD_SOAK_SEED") {
         Ok(text) => text.parse().map_err(|_| format!("LVSD_SOAK_SEED={text}: not a number")),
         Err(_) => Ok(SystemTime::now()
@@ -306,7 +306,7 @@ pub fn seed() -> Result<u64, String> {
 }
 
 /// How long, by the guest's clock; None: nobody has asked for hours that are real.
-pub fn length(ordinary: Duration) -> Result<Option<Duration>, String> {
+pub(super) fn length(ordinary: Duration) -> Result<Option<Duration>, String> {
     let line = fs::read_to_string("/proc/cmdline").map_err(|e| format!("/proc/cmdline: {e}"))?;
     let Ok(text) = std::env::var("LVSD_SOAK") else {
         return Ok(line.contains("time-travel").then_some(ordinary));
@@ -323,18 +323,18 @@ pub fn length(ordinary: Duration) -> Result<Option<Duration>, String> {
 }
 
 /// The host's clock, which simulated time hides: a file's age is the host's doing.
-pub fn host_time(lab: &Lab, name: &str) -> Result<SystemTime, String> {
+pub(super) fn host_time(lab: &Lab, name: &str) -> Result<SystemTime, String> {
     let path = lab.write(name, "")?;
     fs::metadata(&path).and_then(|m| m.modified()).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// The hours of a life that were told of: a day of it is minutes or hours for whoever waits.
 #[derive(Default)]
-pub struct Hours(u64);
+pub(super) struct Hours(u64);
 
 impl Hours {
     /// Says when another hour is over.
-    pub fn tell(&mut self, lab: &Lab, lived: Duration, rounds: u64) {
+    pub(super) fn tell(&mut self, lab: &Lab, lived: Duration, rounds: u64) {
         let hours = lived.as_secs() / 3600;
         if hours > self.0 {
             self.0 = hours;
@@ -343,7 +343,7 @@ impl Hours {
     }
 }
 
-pub fn nobody_panicked(lab: &Lab) -> Verdict {
+pub(super) fn nobody_panicked(lab: &Lab) -> Verdict {
     for entry in fs::read_dir(lab.out()).map_err(|e| format!("{}: {e}", lab.out().display()))?.flatten() {
         if entry.file_name().to_string_lossy().ends_with(".log") {
             let text = fs::read(entry.path()).map_err(|e| format!("{}: {e}", entry.path().display()))?;

@@ -14,7 +14,7 @@ const PORTS: [u16; 3] = [80, 8081, 8082];
 
 /// How a web server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
+pub(super) enum Condition {
     Well,
     /// Connections are refused.
     Refusing,
@@ -26,14 +26,14 @@ pub enum Condition {
 
 /// All of them.
 #[derive(Debug)]
-pub struct Servers {
+pub(super) struct Servers {
     webs: BTreeMap<(&'static str, u16), (Web, Condition)>,
     cut: BTreeSet<&'static str>,
 }
 
 impl Servers {
     /// Starts them all, well; the sorry server, too.
-    pub fn start(lab: &Lab) -> Result<Servers, String> {
+    pub(super) fn start(lab: &Lab) -> Result<Servers, String> {
         let mut webs = BTreeMap::new();
         let places = REAL_SERVERS.into_iter().flat_map(|h| PORTS.map(|p| (h, p))).chain([("sorry", 80)]);
         for (host, port) in places {
@@ -43,7 +43,7 @@ impl Servers {
     }
 
     /// Changes how the web server is.
-    pub fn set(&mut self, host: &'static str, port: u16, condition: Condition) -> Verdict {
+    pub(super) fn set(&mut self, host: &'static str, port: u16, condition: Condition) -> Verdict {
         let (web, is) = self.webs.get_mut(&(host, port)).ok_or_else(|| format!("no server {host}:{port}"))?;
         *is = condition;
         web.hang(condition == Condition::Hanging);
@@ -56,7 +56,7 @@ impl Servers {
     }
 
     /// Cuts or mends a host's cable.
-    pub fn cut(&mut self, lab: &Lab, host: &'static str, is_cut: bool) -> Verdict {
+    pub(super) fn cut(&mut self, lab: &Lab, host: &'static str, is_cut: bool) -> Verdict {
         if is_cut {
             self.cut.insert(host);
             lab.cut(host, "eth0")
@@ -67,12 +67,12 @@ impl Servers {
     }
 
     /// Whether the host's cable is cut.
-    pub fn is_cut(&self, host: &str) -> bool {
+    pub(super) fn is_cut(&self, host: &str) -> bool {
         self.cut.contains(host)
     }
 
     /// Whether a check of this real server passes, as things are.
-    pub fn passes(&self, at: SocketAddr, check: Check) -> bool {
+    pub(super) fn passes(&self, at: SocketAddr, check: Check) -> bool {
         let Some(host) = host_of(at) else { return false };
         let condition = |port| self.webs.get(&(host, port)).map(|(_, condition)| *condition);
         let listens = match check {
@@ -85,12 +85,12 @@ impl Servers {
 }
 
 /// The real server with this address.
-pub fn host_of(at: SocketAddr) -> Option<&'static str> {
+pub(super) fn host_of(at: SocketAddr) -> Option<&'static str> {
     REAL_SERVERS.into_iter().find(|h| front(h).is_some_and(|addresses| addresses.contains(&at.ip())))
 }
 
 /// A place by chance.
-pub fn any(rng: &mut fastrand::Rng) -> (&'static str, u16) {
+pub(super) fn any(rng: &mut fastrand::Rng) -> (&'static str, u16) {
     let host = REAL_SERVERS.get(rng.usize(..REAL_SERVERS.len())).unwrap_or(&"rs1");
     (host, *PORTS.get(rng.usize(..PORTS.len())).unwrap_or(&80))
 }

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use lvsd::config::VirtualServerId;
-use lvsd::director::order::Change;
-use lvsd::ipvs::types::{
+use lvsd::internals::config::VirtualServerId;
+use lvsd::internals::director::Change;
+use lvsd::internals::ipvs::{
     DesiredService, Destination, Family, Persistence, Service, ServiceEntry, ServiceFlags, ServiceKey,
 };
 
@@ -15,7 +15,7 @@ use super::servers::Servers;
 use crate::lab::Verdict;
 
 /// The table, as the kernel says.
-pub type Table = BTreeMap<ServiceKey, ServiceEntry>;
+pub(super) type Table = BTreeMap<ServiceKey, ServiceEntry>;
 
 /// What an operator said about a real server.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,7 +27,7 @@ struct Order {
 
 /// Everything the table follows from.
 #[derive(Debug)]
-pub struct Truth {
+pub(super) struct Truth {
     /// What the running director was told last.
     pub configuration: Configuration,
     /// Whom it directs to.
@@ -39,12 +39,12 @@ pub struct Truth {
 
 impl Truth {
     /// Nobody has ordered anything.
-    pub fn new(configuration: Configuration, servers: Servers) -> Truth {
+    pub(super) fn new(configuration: Configuration, servers: Servers) -> Truth {
         Truth { configuration, servers, foreign: BTreeMap::new(), orders: BTreeMap::new() }
     }
 
     /// The director took an order.
-    pub fn order(&mut self, id: VirtualServerId, at: SocketAddr, change: Change) {
+    pub(super) fn order(&mut self, id: VirtualServerId, at: SocketAddr, change: Change) {
         let order = self.orders.entry((id, at)).or_default();
         match change {
             Change::Drain { .. } => (order.is_drained, order.is_disabled) = (true, false),
@@ -56,7 +56,7 @@ impl Truth {
     }
 
     /// The director runs another configuration: orders about servers that are gone are gone.
-    pub fn configure(&mut self, configuration: Configuration) {
+    pub(super) fn configure(&mut self, configuration: Configuration) {
         let is_there = |id: &VirtualServerId, at: &SocketAddr| {
             let servers = configuration.virtual_servers.iter().filter(|v| v.id == *id);
             servers.flat_map(|v| &v.real_servers).any(|r| r.at == *at)
@@ -67,7 +67,7 @@ impl Truth {
 
     /// Compares. A healthy destination that leaves keeps its connections with weight 0 for at most five minutes:
     /// unless `is_rested` such ones may be there.
-    pub fn compare(&self, table: &Table, is_rested: bool) -> Verdict {
+    pub(super) fn compare(&self, table: &Table, is_rested: bool) -> Verdict {
         let mut wrong = Vec::new();
         for server in &self.configuration.virtual_servers {
             if let Err(e) = self.compare_service(server, table.get(&key(server.id)), is_rested) {
@@ -163,7 +163,7 @@ impl Truth {
 }
 
 /// Where a virtual server is in the kernel.
-pub fn key(id: VirtualServerId) -> ServiceKey {
+pub(super) fn key(id: VirtualServerId) -> ServiceKey {
     match id {
         VirtualServerId::Address { protocol, address, port } => {
             ServiceKey::Address { protocol, address, port }
@@ -176,7 +176,7 @@ fn service(server: &VirtualServer) -> Option<Service> {
     let prefix = if key(server.id).family() == Family::Inet { 32 } else { 128 };
     let timeout = server.persistence;
     Some(Service {
-        scheduler: lvsd::ipvs::scheduler::Scheduler::new(server.scheduler)?,
+        scheduler: lvsd::internals::ipvs::Scheduler::new(server.scheduler)?,
         flags: ServiceFlags::default(),
         persistence: (timeout > 0).then_some(Persistence { timeout, prefix }),
         persistence_engine: None,

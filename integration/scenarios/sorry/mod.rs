@@ -7,7 +7,7 @@ use crate::lab::table::Table;
 use crate::lab::topology::REAL_SERVERS;
 use crate::lab::{Lab, Verdict, same};
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let mut site = lab.dr_site()?;
     let daemon = Daemon::lvsd(lab, &site.director, include_str!("keepalived.conf"))?;
     site.wait_for_serving(&["10.1.0.21:80", "10.1.0.22:80", "10.1.0.23:80"])?;

@@ -11,7 +11,7 @@ const STRANGER: &str = "-A -u 10.1.0.200:53 -s sh
 -a -u 10.1.0.200:53 -r 10.1.0.21:53 -g -w 4
 ";
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let site = lab.dr_site()?;
     let director = &site.director;
     load(director, STRANGER)?;

@@ -23,7 +23,7 @@ const STRANGER: &str = "-A -t 10.1.0.200:443 -s wlc -p 300
 /// IPVS announces no changes: repair waits for lvsd's next look at the table.
 const SWEEP: Duration = seconds(60);
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let site = lab.dr_site()?;
     let director = &site.director;
     load(director, STRANGER)?;

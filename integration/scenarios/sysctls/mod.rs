@@ -29,7 +29,7 @@ const NAT: &str = "virtual_server 10.1.0.100 80 {
 const ROUTER: &str = include_str!("router.conf");
 const NAMES: [&str; 3] = ["expire_nodest_conn", "expire_quiescent_template", "sync_threshold"];
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let site = lab.dr_site()?;
     let director = &site.director;
     let before = settings(director)?;

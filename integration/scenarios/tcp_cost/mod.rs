@@ -14,7 +14,7 @@ use crate::lab::{Lab, Verdict, claim};
 /// Checks that are looked at.
 const CHECKS: usize = 40;
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let site = lab.dr_site()?;
     let file = configure(lab, &site.director, include_str!("keepalived.conf"))?;
     let trace = lab.out().join("strace");

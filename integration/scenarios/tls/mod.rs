@@ -26,7 +26,7 @@ const ALL: [&str; 3] = ["10.1.0.21:443", "10.1.0.22:443", "10.1.0.23:443"];
 /// What nginx speaks when it is well.
 const WELL: &str = "ssl_protocols TLSv1.2 TLSv1.3;";
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let site = lab.dr_site()?;
     let ours = Authority::new(lab, "authority")?;
     let theirs = Authority::new(lab, "stranger")?;
@@ -125,7 +125,7 @@ fn ends(director: &Host) -> Verdict {
     let found = told.pointer("/director/virtual_servers/0/real_servers/1/certificates/0");
     same("whose it is", &found.and_then(|c| c.pointer("/target")), &Some(&ALL[1].into()))?;
     let end = found.and_then(|c| c.pointer("/not_after")?.as_u64()).ok_or_else(|| told.to_string())?;
-    let wanted = (lvsd::daemon::clock::unix_now() + DAY * 10).as_secs();
+    let wanted = (lvsd::internals::daemon::unix_now() + DAY * 10).as_secs();
     claim(end < wanted && end > wanted - 3600, || {
         format!("rs2's certificate ends at {end}, about {wanted}")
     })?;
@@ -196,7 +196,7 @@ impl Authority {
 
 /// Valid from yesterday on, for so many days from now.
 fn valid(mut params: CertificateParams, days: u32) -> CertificateParams {
-    let now = rcgen::date_time_ymd(1970, 1, 1) + lvsd::daemon::clock::unix_now();
+    let now = rcgen::date_time_ymd(1970, 1, 1) + lvsd::internals::daemon::unix_now();
     params.not_before = now - DAY;
     params.not_after = now + DAY * days;
     params

@@ -43,7 +43,7 @@ const NOBODY: u32 = 65_534;
 /// Where the unit expects lvsd.
 const INSTALLED: &str = "/usr/local/sbin/lvsd";
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let mut site = lab.dr_site()?;
     let director = site.director.clone();
     let capabilities = capabilities(&[UNIT])?;

@@ -33,7 +33,7 @@ StandardOutput=append:/run/lvsd-unit/log
 StandardError=append:/run/lvsd-unit/log
 ";
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     if fs::metadata("/usr/lib/systemd/systemd").is_err() {
         return lab.skip("there is no systemd here: nothing restarted the unit");
     }

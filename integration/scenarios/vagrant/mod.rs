@@ -19,7 +19,7 @@ const VAGRANTFILE: &str = include_str!("../../../Vagrantfile");
 const VIP: &str = "192.168.56.100";
 const INSTALLED: &str = "/usr/local/sbin/lvsd";
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let machines = machines(lab)?;
     let find = |name: &str| {
         machines.iter().find(|m| m.host().name() == name).cloned().ok_or_else(|| format!("no machine {name}"))

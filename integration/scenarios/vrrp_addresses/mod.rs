@@ -36,7 +36,7 @@ const ARP_FILTER: &str = "net.ipv4.conf.eth0.arp_filter";
 /// A part of the story, told of a make.
 type Part = fn(&Lab, &Segment, Make) -> Verdict;
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let segment = lab.segment(1)?;
     for make in [Make::Keepalived, Make::Lvsd] {
         let parts: [(&str, Part); 4] = [

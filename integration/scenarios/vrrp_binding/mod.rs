@@ -31,13 +31,13 @@ const BELIEVED: [(&str, Story); 2] =
     [("a stranger by unicast", stranger), ("an interval five times as long", slow)];
 
 /// What an instance stands on.
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let segment = lab.segment(2)?;
     stories(lab, &segment, &BINDING)
 }
 
 /// Whom it believes.
-pub fn run_believed(lab: &mut Lab) -> Verdict {
+pub(super) fn run_believed(lab: &mut Lab) -> Verdict {
     let segment = lab.segment(2)?;
     stories(lab, &segment, &BELIEVED)?;
     lab.step("lvsd in YAML: the TTL of a peer on the link");

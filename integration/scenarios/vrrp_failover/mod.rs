@@ -51,7 +51,7 @@ struct Pair<'a> {
     failed: u64,
 }
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let segment = lab.segment(2)?;
     for name in ["rs1", "rs2"] {
         serve_tcp(&lab.host(name)?, 7)?;

@@ -32,7 +32,7 @@ struct Pair<'a> {
     second: Node,
 }
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let mut segment = Some(lab.segment(2)?);
     for make in [Make::Keepalived, Make::Lvsd] {
         lab.step(format!("the peer is {}", make.name()));

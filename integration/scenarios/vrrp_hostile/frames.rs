@@ -5,23 +5,23 @@ use std::net::Ipv4Addr;
 use crate::lab::vrrp::frame::{Forged, message_v2, message_v3};
 
 /// The VRID of version 2, and its VIP.
-pub const TWO: u8 = 10;
-pub const VIP2: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
+pub(super) const TWO: u8 = 10;
+pub(super) const VIP2: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
 /// The VRID of version 3, and its VIP.
-pub const THREE: u8 = 11;
-pub const VIP3: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 101);
+pub(super) const THREE: u8 = 11;
+pub(super) const VIP3: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 101);
 /// Who sends them: nobody's address, with a priority above the director's.
-pub const SENDER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
-pub const PRIORITY: u8 = 200;
+pub(super) const SENDER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+pub(super) const PRIORITY: u8 = 200;
 /// The director, as it sends itself.
 const DIRECTOR: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 
 /// Bytes of the longest packet, as large as jumbo frames carry.
-pub const LONG: usize = 9000;
+pub(super) const LONG: usize = 9000;
 
 /// What must come of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub(super) enum Fate {
     /// Nothing at all: state and timers go on as if it had never come.
     Ignored,
     /// It is an advertisement like any other.
@@ -29,7 +29,7 @@ pub enum Fate {
 }
 
 /// Frames of one kind.
-pub struct Kind {
+pub(super) struct Kind {
     pub name: String,
     pub vrid: u8,
     pub frames: Vec<Vec<u8>>,
@@ -41,7 +41,7 @@ pub struct Kind {
 }
 
 /// The advertisement that is as it should be.
-pub fn good(vrid: u8) -> Forged {
+pub(super) fn good(vrid: u8) -> Forged {
     if vrid == TWO {
         Forged::new(SENDER, message_v2(TWO, PRIORITY, 1, &[VIP2])).sum_v2()
     } else {
@@ -50,7 +50,7 @@ pub fn good(vrid: u8) -> Forged {
 }
 
 /// All of them.
-pub fn all() -> Vec<Kind> {
+pub(super) fn all() -> Vec<Kind> {
     [of_both(TWO), of_both(THREE), of_two(), of_three()].into_iter().flatten().collect()
 }
 

@@ -34,7 +34,7 @@ const BURST: usize = 100;
 /// By how much memory may grow, in KiB: what a heap that was never asked so much before takes.
 const GROWTH: u64 = 1024;
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let segment = lab.segment(1)?;
     // Jumbo frames pass between the switch and the director.
     batch(Some(SWITCH), &format!("link set d1-eth0 mtu {LONG}\nlink set {WIRE} mtu {LONG}\n"))?;

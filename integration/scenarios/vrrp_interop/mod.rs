@@ -86,7 +86,7 @@ const PAIRS: [(Make, Make); 4] = [
     (Make::Lvsd, Make::Lvsd),
 ];
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let segment = lab.segment(2)?;
     let mut wrong = Vec::new();
     for (first, second) in PAIRS {

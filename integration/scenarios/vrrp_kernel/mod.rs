@@ -23,7 +23,7 @@ const VIP: &str = "10.88.0.100/24";
 
 type Part = fn(&Lab, Make) -> Verdict;
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let _segment = lab.segment(1)?;
     batch(Some("d1"), "link add spare0 type dummy\nlink set spare0 up\n")?;
     lab.host("d1")?.sysctl(&[

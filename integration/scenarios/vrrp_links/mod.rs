@@ -46,7 +46,7 @@ struct Net {
     _web: Web,
 }
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let net = Net::build(lab)?;
     let pairs =
         [(Make::Keepalived, Make::Keepalived), (Make::Lvsd, Make::Keepalived), (Make::Lvsd, Make::Lvsd)];

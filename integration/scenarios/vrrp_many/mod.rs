@@ -33,7 +33,7 @@ const SLOW: [&str; 12] =
 const SUSPICIONS: [&str; 3] = ["was there already", "put back", "host's own"];
 const LINKS: usize = 500;
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let segment = lab.segment(1)?;
     let mut slow = SLOW.to_vec();
     slow.push("4mb");

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use lvsd::daemon::guardian;
+use lvsd::internals::daemon::GUARDIAN;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::lab::capture::Capture;
@@ -23,7 +23,7 @@ const VIPS: [&str; 4] = [VIP, "fe80::100", "fd00:1::100", "10.1.0.101"];
 /// A look costs, and is not taken at once.
 const LOOK: u64 = 500;
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     lab.standard()?;
     lab.dr_real_servers(&[VIP])?;
     let webs = REAL_SERVERS.iter().map(|name| Web::start(&lab.host(name)?)).collect::<Result<Vec<_>, _>>()?;
@@ -117,7 +117,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
 }
 
 fn kill_guardian(daemon: &Daemon) -> Verdict {
-    for id in processes(guardian::NAME)? {
+    for id in processes(GUARDIAN)? {
         let text = std::fs::read_to_string(format!("/proc/{id}/stat")).map_err(|e| e.to_string())?;
         let parent = text.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(1));
         if parent == Some(&daemon.pid().to_string()) {

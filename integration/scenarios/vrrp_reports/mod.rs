@@ -22,7 +22,7 @@ const FOLDER: &str = "/run/reports";
 const TAKES: &str = "#!/bin/sh\necho \"$2\" >> /run/reports/cloud\n";
 const READER: &str = "#!/bin/sh\nexec cat \"$1\" > /run/reports/lines\n";
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let segment = lab.segment(2)?;
     for make in [Make::Keepalived, Make::Lvsd] {
         lab.step(format!("{}: it starts with a VMAC, and a peer is Master for three seconds", make.name()));

@@ -31,12 +31,12 @@ const FAULTS: [(&str, Fault); 12] = [
 ];
 
 /// One of them.
-pub fn draw(rng: &mut fastrand::Rng) -> Option<(&'static str, Fault)> {
+pub(super) fn draw(rng: &mut fastrand::Rng) -> Option<(&'static str, Fault)> {
     rng.choice(FAULTS)
 }
 
 /// Everything is as it should be, and both run.
-pub fn mend(soak: &mut Soak<'_>) -> Verdict {
+pub(super) fn mend(soak: &mut Soak<'_>) -> Verdict {
     let switch = soak.lab.host(SWITCH)?;
     for director in [&soak.first, &soak.second] {
         let port = director.port();
@@ -50,7 +50,7 @@ pub fn mend(soak: &mut Soak<'_>) -> Verdict {
 }
 
 /// What a director's script looks at.
-pub fn well(name: &str, is_well: bool) -> Verdict {
+pub(super) fn well(name: &str, is_well: bool) -> Verdict {
     let path = format!("/run/{name}.well");
     if is_well {
         return fs::write(&path, "").map_err(|e| format!("{path}: {e}"));

@@ -22,7 +22,7 @@ use crate::lab::wait::{pause, seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim, same};
 
 /// Its name.
-pub const NAME: &str = "vrrp-soak";
+pub(super) const NAME: &str = "vrrp-soak";
 
 const VRID: u8 = 51;
 const CONF: &str = include_str!("director.conf");
@@ -71,7 +71,7 @@ struct Tally {
     makes: BTreeSet<&'static str>,
 }
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let seed = seed()?;
     let Some(length) = length(ORDINARY)? else {
         return lab.skip("hours are for simulated time; LVSD_SOAK=20m asks for real ones");

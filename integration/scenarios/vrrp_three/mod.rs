@@ -24,7 +24,7 @@ const MAKES: [[Make; 3]; 3] = [
     [Make::Keepalived, Make::Lvsd, Make::Lvsd],
 ];
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let segment = lab.segment(3)?;
     for makes in MAKES {
         lab.step(makes.map(Make::name).join(", "));

@@ -26,7 +26,7 @@ const VIRTUAL: &[u8] = &[0, 0, 0x5e, 0];
 /// What both directors are members of: VRRP's groups, and those of fe80::62 and fd77::62.
 const GROUPS: [&str; 3] = ["224.0.0.18", "ff02::12", "ff02::1:ff00:62"];
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let segment = lab.segment(2)?;
     let node =
         |name: &str, priority: u8| Node::new(lab, name, Make::Lvsd, &format!("$PRIORITY={priority}\n{CONF}"));
@@ -77,7 +77,7 @@ pub fn run(lab: &mut Lab) -> Verdict {
 
 /// The same two directors, whose interface is part of a VRF: so are their VMACs, and a client hears the virtual MAC
 /// address of whoever is Master.
-pub fn run_vrf(lab: &mut Lab) -> Verdict {
+pub(super) fn run_vrf(lab: &mut Lab) -> Verdict {
     let segment = lab.segment(2)?;
     judge::modprobe(&["vrf"])?;
     for name in ["d1", "d2"] {
@@ -122,7 +122,7 @@ pub fn run_vrf(lab: &mut Lab) -> Verdict {
 ///
 /// # Errors
 /// When it hears another, or none.
-pub fn hears(segment: &Segment, mac: &str) -> Verdict {
+pub(super) fn hears(segment: &Segment, mac: &str) -> Verdict {
     wait_for(&format!("the client hears {mac}"), seconds(8), || {
         // Anew each time: a director that looks for the client by its base link names the VIP as sender there.
         batch(Some("c"), &format!("neigh flush to {VIP}\n"))?;

@@ -167,7 +167,7 @@ const RECORDED: &[Recorded] = &[
 /// Longest until it speaks: four intervals of a second.
 const PATIENCE: Duration = seconds(6);
 
-pub fn run(lab: &mut Lab) -> Verdict {
+pub(super) fn run(lab: &mut Lab) -> Verdict {
     let segment = lab.segment(3)?;
     let mut wrong = Vec::new();
     for make in [Make::Keepalived, Make::Lvsd] {

@@ -15,7 +15,6 @@ pub(super) fn expires_at(der: &[u8]) -> Option<Duration> {
 pub(super) struct Terms {
     /// From when it is valid, since 1970 UTC; zero for earlier times.
     pub(super) not_before: Duration,
-    /// Until when.
     pub(super) not_after: Duration,
     /// Whether it may be a server's: it names no purposes, or that one.
     pub(super) is_for_servers: bool,

@@ -15,7 +15,7 @@ pub(super) type Fingerprint = [u8; 32];
 
 /// Whom to trust.
 #[derive(Clone, Debug)]
-pub struct Authorities {
+pub(crate) struct Authorities {
     pub(super) fingerprint: Fingerprint,
     pub(super) roots: Arc<RootCertStore>,
     /// The certificates themselves: a server may show one of them.
@@ -24,14 +24,14 @@ pub struct Authorities {
 
 /// Who we are.
 #[derive(Clone, Debug)]
-pub struct Identity {
+pub(crate) struct Identity {
     pub(super) fingerprint: Fingerprint,
     pub(super) resolver: Arc<SingleCertAndKey>,
 }
 
 /// Why an [`Identity`] cannot be made, and of which file that is said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NotAnIdentity {
+pub(crate) enum NotAnIdentity {
     /// Of the file of the certificate.
     Certificate(String),
     /// Of the file of the key.
@@ -43,7 +43,7 @@ impl Authorities {
     ///
     /// # Errors
     /// When there is none, in the operator's words.
-    pub fn from_pem(pem: &[u8]) -> Result<Authorities, String> {
+    pub(crate) fn from_pem(pem: &[u8]) -> Result<Authorities, String> {
         let certificates = certificates(pem)?;
         let mut roots = RootCertStore::empty();
         let (good, _) = roots.add_parsable_certificates(certificates.iter().cloned());
@@ -60,7 +60,7 @@ impl Identity {
     ///
     /// # Errors
     /// What is wrong with which file, in the operator's words.
-    pub fn from_pem(certificate: &[u8], key: &[u8]) -> Result<Identity, NotAnIdentity> {
+    pub(crate) fn from_pem(certificate: &[u8], key: &[u8]) -> Result<Identity, NotAnIdentity> {
         let chain = certificates(certificate).map_err(NotAnIdentity::Certificate)?;
         let private = private_key(key).map_err(NotAnIdentity::Key)?;
         let certified =

@@ -30,7 +30,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::outcome::{Certificate, CertificateTime, Outcome, Phase};
 use super::tap::Seen;
-pub use material::{Authorities, Identity, NotAnIdentity};
+pub(crate) use material::{Authorities, Identity, NotAnIdentity};
 pub(super) use refusal::words;
 use session::{Sessions, View};
 use verify::{Anyone, Verifier};
@@ -68,7 +68,7 @@ pub struct TlsClient {
 
 /// The clients of a configuration, one for each set of options.
 #[derive(Debug)]
-pub struct TlsClients {
+pub(crate) struct TlsClients {
     provider: Arc<CryptoProvider>,
     all: BTreeMap<TlsOptions, Arc<TlsClient>>,
 }
@@ -81,7 +81,7 @@ impl Default for TlsClients {
 
 impl TlsClients {
     /// Whether a handshake can carry this server name.
-    pub fn is_server_name(name: &str) -> bool {
+    pub(crate) fn is_server_name(name: &str) -> bool {
         matches!(name_of(name), Ok(ServerName::DnsName(_)))
     }
 
@@ -89,7 +89,7 @@ impl TlsClients {
     ///
     /// # Errors
     /// In the operator's words, when a name cannot be one.
-    pub fn client(
+    pub(crate) fn client(
         &mut self,
         server_name: Option<&str>,
         verify: Option<(&Authorities, &str)>,
@@ -155,7 +155,6 @@ impl rustls::time_provider::TimeProvider for At {
 }
 
 impl TlsClient {
-    /// Its options.
     pub fn options(&self) -> &TlsOptions {
         &self.options
     }

@@ -615,7 +615,6 @@ impl Identified {
     }
 }
 
-/// An authority.
 struct Authority {
     certificate: rcgen::Certificate,
     params: CertificateParams,

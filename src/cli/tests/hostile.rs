@@ -13,8 +13,8 @@ use crate::daemon::clock;
 use crate::daemon::startup::Exit;
 use crate::syntax::diagnostic::Diagnostics;
 use crate::syntax::files::MemoryFiles;
+use crate::syntax::print::Print;
 use crate::syntax::tests::tree;
-use crate::syntax::tree::Print;
 
 /// What a text may take. A million lines, the most there may be, take a second, and much longer without
 /// optimization and beside other tests.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use crate::cli::check::{Report, check, report};
+use crate::cli::check::{Report, report};
 use crate::config::load::load_from;
 use crate::config::{Config, Strictness, load};
 use crate::daemon::startup::Exit;
@@ -308,4 +308,8 @@ fn verdict(text: &str) -> (Report, Option<Config>) {
     let path = Path::new("keepalived.conf");
     let loaded = load_from(&MemoryFiles::new(&[("keepalived.conf", text)]), path, Strictness::Strict);
     (report(path, &loaded, false), loaded.config)
+}
+
+fn check(path: &Path) -> Report {
+    report(path, &load(path, Strictness::Strict), false)
 }

@@ -16,7 +16,7 @@ const NOT_YET: &[&str] = &["smtp", "dns", "misc", "udp", "ping", "file", "bfd"];
 const TYPE: &str = "a type of check: tcp, http or https";
 
 /// What every check of YAML takes.
-pub const ANY: &[Keyword<CheckerOptions>] = &[Keyword::new(
+pub(crate) const ANY: &[Keyword<CheckerOptions>] = &[Keyword::new(
     "type",
     // Read before the table can be chosen.
     Kind::Words { what: TYPE, min: 1, max: 1, read: |_, _, _| {} },
@@ -25,7 +25,7 @@ pub const ANY: &[Keyword<CheckerOptions>] = &[Keyword::new(
 .yaml(Yaml::Only)];
 
 /// What checks of type http and https take in YAML only.
-pub const HTTP: &[Keyword<CheckerOptions>] = &[
+pub(crate) const HTTP: &[Keyword<CheckerOptions>] = &[
     Keyword::new(
         "url",
         Kind::Words { what: "paths, e.g. /health", min: 1, max: MAX_URLS, read: paths },
@@ -75,7 +75,7 @@ fn paths(options: &mut CheckerOptions, node: &Node, reader: &mut Reader<'_>) {
 }
 
 /// Reads `check: tcp`.
-pub fn read_word(node: &Node, reader: &mut Reader<'_>) -> Vec<CheckerOptions> {
+pub(crate) fn read_word(node: &Node, reader: &mut Reader<'_>) -> Vec<CheckerOptions> {
     let words = node.values.iter();
     let kinds: Vec<_> = words.filter_map(|word| kind(word, reader)).collect();
     kinds
@@ -85,7 +85,7 @@ pub fn read_word(node: &Node, reader: &mut Reader<'_>) -> Vec<CheckerOptions> {
 }
 
 /// Reads `check: {type: ...}`. None after saying what is wrong.
-pub fn read_block(node: &Node, reader: &mut Reader<'_>) -> Option<CheckerOptions> {
+pub(crate) fn read_block(node: &Node, reader: &mut Reader<'_>) -> Option<CheckerOptions> {
     let Some(written) = node.statements().iter().find(|s| &*s.keyword.text == "type") else {
         let problem = Diagnostic::error(node.keyword.span, "`check` needs a `type`")
             .help("write `type: tcp`, http or https");

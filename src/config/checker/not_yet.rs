@@ -7,7 +7,7 @@ use crate::syntax::tree::Node;
 use super::{CONNECTION, CheckerOptions};
 
 /// Keywords of SMTP_CHECK.
-pub const SMTP_CHECK: Table<CheckerOptions> = Table::of(
+pub(crate) const SMTP_CHECK: Table<CheckerOptions> = Table::of(
     "SMTP_CHECK",
     "SMTP_CHECK",
     &[
@@ -29,7 +29,7 @@ pub const SMTP_CHECK: Table<CheckerOptions> = Table::of(
 const HOST: Table<CheckerOptions> = Table::of("host", "host", &[CONNECTION]);
 
 /// Keywords of DNS_CHECK.
-pub const DNS_CHECK: Table<CheckerOptions> = Table::of(
+pub(crate) const DNS_CHECK: Table<CheckerOptions> = Table::of(
     "DNS_CHECK",
     "DNS_CHECK",
     &[
@@ -47,7 +47,7 @@ pub const DNS_CHECK: Table<CheckerOptions> = Table::of(
 );
 
 /// Keywords of MISC_CHECK.
-pub const MISC_CHECK: Table<CheckerOptions> = Table::of(
+pub(crate) const MISC_CHECK: Table<CheckerOptions> = Table::of(
     "MISC_CHECK",
     "MISC_CHECK",
     &[
@@ -63,7 +63,7 @@ pub const MISC_CHECK: Table<CheckerOptions> = Table::of(
 );
 
 /// Keywords of UDP_CHECK.
-pub const UDP_CHECK: Table<CheckerOptions> = Table::of(
+pub(crate) const UDP_CHECK: Table<CheckerOptions> = Table::of(
     "UDP_CHECK",
     "UDP_CHECK",
     &[
@@ -83,11 +83,11 @@ pub const UDP_CHECK: Table<CheckerOptions> = Table::of(
 );
 
 /// Keywords of PING_CHECK.
-pub const PING_CHECK: Table<CheckerOptions> =
+pub(crate) const PING_CHECK: Table<CheckerOptions> =
     Table::of("PING_CHECK", "PING_CHECK", &[CONNECTION, CheckerOptions::TIMING]);
 
 /// Keywords of FILE_CHECK.
-pub const FILE_CHECK: Table<CheckerOptions> = Table::of(
+pub(crate) const FILE_CHECK: Table<CheckerOptions> = Table::of(
     "FILE_CHECK",
     "FILE_CHECK",
     &[&[
@@ -97,14 +97,14 @@ pub const FILE_CHECK: Table<CheckerOptions> = Table::of(
 );
 
 /// Keywords of BFD_CHECK.
-pub const BFD_CHECK: Table<CheckerOptions> = Table::of(
+pub(crate) const BFD_CHECK: Table<CheckerOptions> = Table::of(
     "BFD_CHECK",
     "BFD_CHECK",
     &[&[word("name", NAME, "The bfd_instance."), word("alpha", Form::Flag, "Down until the session is up.")]],
 );
 
 /// The lines of the listing.
-pub fn listing() -> Vec<Listed> {
+pub(crate) fn listing() -> Vec<Listed> {
     let tables = [&SMTP_CHECK, &DNS_CHECK, &MISC_CHECK, &UDP_CHECK, &PING_CHECK, &FILE_CHECK, &BFD_CHECK];
     let listed = tables.iter().flat_map(|table| table.listing_not_yet("this check is not built"));
     // What YAML alone has is nothing of these blocks.
@@ -112,7 +112,7 @@ pub fn listing() -> Vec<Listed> {
 }
 
 /// Reads the block of such a checker, for what is wrong with it.
-pub fn read(table: &Table<CheckerOptions>, node: &Node, reader: &mut Reader<'_>) {
+pub(crate) fn read(table: &Table<CheckerOptions>, node: &Node, reader: &mut Reader<'_>) {
     reader.block(table, node.statements(), &mut CheckerOptions::default());
 }
 

@@ -13,7 +13,7 @@ use crate::config::checker::form as check;
 use crate::config::words;
 
 /// Keywords of YAML's `persistence`.
-pub const PERSISTENCE: Table<VirtualServerOptions> = Table::of(
+pub(crate) const PERSISTENCE: Table<VirtualServerOptions> = Table::of(
     "persistence",
     "persistence",
     &[&[
@@ -43,7 +43,7 @@ pub const PERSISTENCE: Table<VirtualServerOptions> = Table::of(
 );
 
 /// Keywords of YAML's `sorry_server`.
-pub const SORRY_SERVER: Table<VirtualServerOptions> = Table::of(
+pub(crate) const SORRY_SERVER: Table<VirtualServerOptions> = Table::of(
     "sorry_server",
     "sorry_server",
     &[&[

@@ -14,17 +14,17 @@ use super::line::{Line, lines};
 use super::names::Names;
 
 /// What `no_track` means.
-pub const UNTRACKED: &str =
+pub(crate) const UNTRACKED: &str =
     "Do not put it back when another program removes it, and do not follow its interface.";
 
 /// The table of YAML's mappings.
-pub const TABLE: &str = "address";
+pub(crate) const TABLE: &str = "address";
 /// The same of peers.
-pub const PEER_TABLE: &str = "peer";
+pub(crate) const PEER_TABLE: &str = "peer";
 
 /// A line of `virtual_ipaddress` as it was written.
 #[derive(Clone, Debug)]
-pub struct AddressOptions {
+pub(crate) struct AddressOptions {
     /// The address, with the length where it was written.
     pub ip: IpAddr,
     /// Where it is.
@@ -35,7 +35,7 @@ pub struct AddressOptions {
 
 /// What stands behind the address.
 #[derive(Clone, Debug, Default)]
-pub struct More {
+pub(crate) struct More {
     link: Slot<String>,
     broadcast: Slot<String>,
     scope: Slot<String>,
@@ -59,7 +59,7 @@ const fn flag(
 }
 
 /// Options of an address.
-pub const ADDRESS: Table<More> = Table::of(
+pub(crate) const ADDRESS: Table<More> = Table::of(
     TABLE,
     TABLE,
     &[&[
@@ -133,8 +133,7 @@ pub const ADDRESS: Table<More> = Table::of(
 
 /// A line of `unicast_peer` as it was written.
 #[derive(Clone, Debug)]
-pub struct PeerOptions {
-    /// The peer.
+pub(crate) struct PeerOptions {
     pub peer: Peer,
     /// Where it is.
     pub span: Span,
@@ -144,13 +143,13 @@ pub struct PeerOptions {
 
 /// What stands behind a peer.
 #[derive(Clone, Debug, Default)]
-pub struct PeerMore {
+pub(crate) struct PeerMore {
     least: Slot<u32>,
     most: Slot<u32>,
 }
 
 /// Options of a peer.
-pub const PEER: Table<PeerMore> = Table::of(
+pub(crate) const PEER: Table<PeerMore> = Table::of(
     PEER_TABLE,
     PEER_TABLE,
     &[&[
@@ -174,7 +173,7 @@ pub const PEER: Table<PeerMore> = Table::of(
 );
 
 /// Reads a block of `ADDRESS[/LENGTH] [OPTION [VALUE]]...` lines.
-pub fn read(node: &Node, reader: &mut Reader<'_>) -> Vec<AddressOptions> {
+pub(crate) fn read(node: &Node, reader: &mut Reader<'_>) -> Vec<AddressOptions> {
     let mut found = Vec::new();
     for Line { first, options, span } in lines(&ADDRESS, "address", node, reader) {
         let mut more = More::default();
@@ -186,7 +185,7 @@ pub fn read(node: &Node, reader: &mut Reader<'_>) -> Vec<AddressOptions> {
 }
 
 /// Reads a block of `ADDRESS [min_ttl N] [max_ttl N]` lines, and whether one of them could not be read.
-pub fn peers(node: &Node, reader: &mut Reader<'_>) -> (Vec<PeerOptions>, bool) {
+pub(crate) fn peers(node: &Node, reader: &mut Reader<'_>) -> (Vec<PeerOptions>, bool) {
     let (mut found, mut has_unread) = (Vec::new(), false);
     for Line { first, options, span } in lines(&PEER, "address", node, reader) {
         let mut more = PeerMore::default();
@@ -214,18 +213,18 @@ pub fn peers(node: &Node, reader: &mut Reader<'_>) -> (Vec<PeerOptions>, bool) {
 
 impl AddressOptions {
     /// The interface it says it is put on.
-    pub fn link(&self) -> Option<(&str, Span)> {
+    pub(crate) fn link(&self) -> Option<(&str, Span)> {
         self.more.link.as_ref().map(|s| (&*s.value, s.span))
     }
 
     /// Whether its loss is mended.
-    pub fn is_tracked(&self) -> bool {
+    pub(crate) fn is_tracked(&self) -> bool {
         !get(&self.more.is_untracked).unwrap_or(false)
     }
 
     /// The address as a VIP: deprecated whatever its length, or checks of DR and TUN would leave from it. A link-local one
     /// is no source of those, but of router advertisements, and IPv4 has no such thing.
-    pub fn resolve_vip(
+    pub(crate) fn resolve_vip(
         &self,
         link: Option<&str>,
         names: &Names<'_>,
@@ -238,7 +237,12 @@ impl AddressOptions {
     }
 
     /// The address, on its own interface or on the one given. None after saying what is wrong.
-    pub fn resolve(&self, link: Option<&str>, names: &Names<'_>, reader: &mut Reader<'_>) -> Option<Address> {
+    pub(crate) fn resolve(
+        &self,
+        link: Option<&str>,
+        names: &Names<'_>,
+        reader: &mut Reader<'_>,
+    ) -> Option<Address> {
         let more = &self.more;
         let length = self.length.unwrap_or(if self.ip.is_ipv4() { 32 } else { 128 });
         // The kernel's length of an address with another end is that end's.
@@ -327,7 +331,7 @@ fn preferred(more: &mut More, node: &Node, reader: &mut Reader<'_>) {
 }
 
 /// `ADDRESS[/LENGTH]`. None after saying what is wrong.
-pub fn prefixed(word: &Word, keyword: &str, reader: &mut Reader<'_>) -> Option<(IpAddr, Option<u8>)> {
+pub(crate) fn prefixed(word: &Word, keyword: &str, reader: &mut Reader<'_>) -> Option<(IpAddr, Option<u8>)> {
     let (address, length) = word.split_once('/').map_or((&*word.text, None), |(a, l)| (a, Some(l)));
     let address = match value::address(address) {
         Ok(address) => address,

@@ -11,28 +11,22 @@ use super::{DAY, number, time};
 
 /// What was written of announcements.
 #[derive(Clone, Debug, Default)]
-pub struct AnnouncingOptions {
-    /// `garp_master_delay`.
+pub(crate) struct AnnouncingOptions {
     pub delay: Slot<Duration>,
-    /// `garp_master_repeat`.
     pub repeat: Slot<u32>,
-    /// `garp_master_refresh`.
     pub refresh: Slot<Duration>,
-    /// `garp_master_refresh_repeat`.
     pub refresh_repeat: Slot<u32>,
-    /// `garp_lower_prio_delay`.
     pub lower_delay: Slot<Duration>,
-    /// `garp_lower_prio_repeat`.
     pub lower_repeat: Slot<u32>,
     /// `garp_extra_if [all] SECONDS`.
     pub extra: Slot<(bool, Duration)>,
 }
 
 /// Most announcements of an address at once: each is a packet, and an address may be one of hundreds.
-pub const MAX_REPEAT: u32 = 1000;
+pub(crate) const MAX_REPEAT: u32 = 1000;
 
 /// A block with such words.
-pub trait HasAnnouncing: Sized + 'static {
+pub(crate) trait HasAnnouncing: Sized + 'static {
     /// Where they go.
     fn announcing(&mut self) -> &mut AnnouncingOptions;
 
@@ -77,17 +71,17 @@ pub trait HasAnnouncing: Sized + 'static {
 }
 
 /// How many announcements.
-pub const fn repeat<T>(slot: fn(&mut T) -> &mut Slot<u32>) -> Kind<T> {
+pub(crate) const fn repeat<T>(slot: fn(&mut T) -> &mut Slot<u32>) -> Kind<T> {
     number(1, MAX_REPEAT, slot)
 }
 
 /// `[all] SECONDS`.
-pub const fn extra<T>(read: fn(&mut T, &Node, &mut Reader<'_>)) -> Kind<T> {
+pub(crate) const fn extra<T>(read: fn(&mut T, &Node, &mut Reader<'_>)) -> Kind<T> {
     Kind::Words { what: "[all] SECONDS", min: 1, max: 2, read }
 }
 
 /// Reads `[all] SECONDS`.
-pub fn read_extra(slot: &mut Slot<(bool, Duration)>, node: &Node, reader: &mut Reader<'_>) {
+pub(crate) fn read_extra(slot: &mut Slot<(bool, Duration)>, node: &Node, reader: &mut Reader<'_>) {
     let (is_all, rest) = match node.values.split_first() {
         Some((first, rest)) if &*first.text == "all" => (true, rest),
         _ => (false, &node.values[..]),
@@ -105,7 +99,7 @@ pub fn read_extra(slot: &mut Slot<(bool, Duration)>, node: &Node, reader: &mut R
 }
 
 /// An instance's announcements: its own words, else the common ones, else keepalived's defaults.
-pub fn resolve(
+pub(crate) fn resolve(
     own: &AnnouncingOptions,
     common: &AnnouncingOptions,
     is_minimal: bool,

@@ -23,7 +23,7 @@ const MAX_KEYS: usize = 16;
 
 /// A secret: Debug does not tell it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub(crate) struct Secret(String);
 
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -33,22 +33,20 @@ impl std::fmt::Debug for Secret {
 
 /// `authentication` as it was written.
 #[derive(Clone, Debug, Default)]
-pub struct AuthenticationOptions {
+pub(crate) struct AuthenticationOptions {
     kind: Slot<Type>,
     password: Slot<Secret>,
 }
 
 impl AuthenticationOptions {
     /// Whether its packets prove who sent them.
-    pub fn is_header(&self) -> bool {
+    pub(crate) fn is_header(&self) -> bool {
         get(&self.kind) == Some(Type::Ah)
     }
 }
 
-/// `auth_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Type {
-    /// A password.
+pub(crate) enum Type {
     Pass,
     /// A hash over it.
     Ah,
@@ -56,7 +54,7 @@ pub enum Type {
 
 /// `auth_hmac` as it was written.
 #[derive(Clone, Debug, Default)]
-pub struct HmacOptions {
+pub(crate) struct HmacOptions {
     keys: Vec<(u8, Secret, Span)>,
     active: Slot<u32>,
     window: Slot<Duration>,
@@ -65,7 +63,7 @@ pub struct HmacOptions {
 }
 
 /// Keywords of `authentication`.
-pub const AUTHENTICATION: Table<AuthenticationOptions> = Table::of(
+pub(crate) const AUTHENTICATION: Table<AuthenticationOptions> = Table::of(
     "authentication",
     "authentication",
     &[&[
@@ -92,7 +90,7 @@ pub const AUTHENTICATION: Table<AuthenticationOptions> = Table::of(
 );
 
 /// Keywords of `auth_hmac`.
-pub const AUTH_HMAC: Table<HmacOptions> = Table::of(
+pub(crate) const AUTH_HMAC: Table<HmacOptions> = Table::of(
     "auth_hmac",
     "auth_hmac",
     &[&[
@@ -201,7 +199,7 @@ fn add_key(options: &mut HmacOptions, id: &Word, secret: &Word, at: Span, reader
 
 impl AuthenticationOptions {
     /// The authentication of version 2. None where none was written, or what is wrong was said.
-    pub fn resolve(&self, at: Span, reader: &mut Reader<'_>) -> Option<Authentication> {
+    pub(crate) fn resolve(&self, at: Span, reader: &mut Reader<'_>) -> Option<Authentication> {
         let kind = get(&self.kind);
         let Some(Secret(password)) = get(&self.password) else {
             if kind.is_some() {
@@ -228,7 +226,7 @@ impl AuthenticationOptions {
 
 impl HmacOptions {
     /// The keys and what they are for. None after saying what is wrong.
-    pub fn resolve(
+    pub(crate) fn resolve(
         &self,
         at: Span,
         interval: Duration,

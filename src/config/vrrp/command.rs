@@ -18,13 +18,13 @@ const MAX_USERS: usize = 1 << 20;
 /// Where programs are looked for that are written without a path, as systemd starts the daemon.
 const FOLDERS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 /// Every host has it.
-pub const SHELL: &str = "/bin/sh";
+pub(crate) const SHELL: &str = "/bin/sh";
 /// Most words of a command.
 const MAX_WORDS: usize = 256;
 
 /// A command as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandOptions {
+pub(crate) struct CommandOptions {
     /// The program and its arguments.
     pub words: Vec<String>,
     /// What in it only a shell would understand; rare, and the options of a real server have two commands.
@@ -37,16 +37,14 @@ pub struct CommandOptions {
 
 /// `USER [GROUP]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UserOptions {
-    /// User.
+pub(crate) struct UserOptions {
     pub user: Option<String>,
-    /// Group.
     pub group: Option<String>,
 }
 
 impl UserOptions {
     /// From the words behind a command; `user:group` is both.
-    pub fn new(words: &[Word]) -> UserOptions {
+    pub(crate) fn new(words: &[Word]) -> UserOptions {
         let (first, second) = (words.first().map(|w| &*w.text), words.get(1).map(|w| w.text.to_string()));
         match first.and_then(|f| f.split_once(':')) {
             Some((user, group)) => UserOptions { user: Some(user.to_owned()), group: Some(group.to_owned()) },
@@ -56,14 +54,14 @@ impl UserOptions {
 }
 
 /// A keyword that takes a command.
-pub const fn command<T>(read: fn(&mut T, &Node, &mut Reader<'_>)) -> Kind<T> {
+pub(crate) const fn command<T>(read: fn(&mut T, &Node, &mut Reader<'_>)) -> Kind<T> {
     Kind::Words { what: COMMAND, min: 1, max: 3, read }
 }
 
 const COMMAND: &str = "COMMAND [USER [GROUP]], a command of several words in quotes";
 
 /// Reads the command of a statement.
-pub fn read(slot: &mut Slot<CommandOptions>, node: &Node, reader: &mut Reader<'_>) {
+pub(crate) fn read(slot: &mut Slot<CommandOptions>, node: &Node, reader: &mut Reader<'_>) {
     let Some((first, user)) = node.values.split_first() else { return };
     if let Some(words) = words(first, &node.keyword, reader) {
         let user = UserOptions::new(user);
@@ -108,7 +106,7 @@ fn split(text: &str) -> Result<Vec<String>, char> {
 }
 
 /// Who commands run as when they do not say.
-pub fn usual_user(script_user: Option<UserOptions>, files: &dyn Files) -> UserOptions {
+pub(crate) fn usual_user(script_user: Option<UserOptions>, files: &dyn Files) -> UserOptions {
     script_user.unwrap_or_else(|| {
         let users = files.read(Path::new(USERS), MAX_USERS).unwrap_or_default();
         let is_there =
@@ -118,7 +116,7 @@ pub fn usual_user(script_user: Option<UserOptions>, files: &dyn Files) -> UserOp
 }
 
 /// A command with the user it runs as.
-pub fn resolve(options: &CommandOptions, usual: &UserOptions) -> Command {
+pub(crate) fn resolve(options: &CommandOptions, usual: &UserOptions) -> Command {
     let UserOptions { user, group } =
         if options.user.user.is_some() { options.user.clone() } else { usual.clone() };
     Command { words: options.words.clone(), user, group }
@@ -126,7 +124,13 @@ pub fn resolve(options: &CommandOptions, usual: &UserOptions) -> Command {
 
 /// Says that the program of a command is not there: it will fail, where keepalived goes on as if it had not; and what in
 /// it no shell will see.
-pub fn verify(options: &CommandOptions, what: &str, then: &str, files: &dyn Files, reader: &mut Reader<'_>) {
+pub(crate) fn verify(
+    options: &CommandOptions,
+    what: &str,
+    then: &str,
+    files: &dyn Files,
+    reader: &mut Reader<'_>,
+) {
     if let Some(sign) = &options.sign {
         return reader.diagnostics.push(unseen(options, sign, what, then));
     }

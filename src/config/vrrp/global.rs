@@ -18,62 +18,36 @@ use super::{MICROSECOND, number, one_of, time};
 
 /// What was written of it.
 #[derive(Clone, Debug, Default)]
-pub struct VrrpGlobal {
-    /// `vrrp_mcast_group4`.
+pub(crate) struct VrrpGlobal {
     pub group4: Slot<IpAddr>,
-    /// `vrrp_mcast_group6`.
     pub group6: Slot<IpAddr>,
-    /// `vrrp_version`.
     pub version: Slot<Version>,
     /// `vrrp_garp_master_delay` and the like.
     pub announcing: AnnouncingOptions,
-    /// `vrrp_min_garp`.
     pub is_minimal: Slot<bool>,
-    /// `vrrp_garp_interval`.
     pub arp_interval: Slot<Duration>,
-    /// `vrrp_gna_interval`.
     pub neighbour_interval: Slot<Duration>,
-    /// `vrrp_down_timer_adverts`.
     pub missed_adverts: Slot<u32>,
-    /// `vrrp_lower_prio_no_advert`.
     pub ignores_lower: Slot<bool>,
-    /// `vrrp_higher_prio_send_advert`.
     pub answers_higher: Slot<bool>,
-    /// `vrrp_owner_ignore_adverts`.
     pub owner_ignores: Slot<bool>,
-    /// `v3_checksum_as_v2`.
     pub checksum_as_v2: Slot<bool>,
-    /// `vrrp_check_unicast_src`.
     pub checks_source: Slot<bool>,
-    /// `vrrp_strict`.
     pub is_strict: Slot<bool>,
-    /// `vrrp_startup_delay`.
     pub startup_delay: Slot<Duration>,
-    /// `log_unknown_vrids`.
     pub tells_unknown: Slot<bool>,
-    /// `vmac_prefix`.
     pub vmac_prefix: Slot<String>,
-    /// `default_interface`.
     pub default_interface: Slot<String>,
-    /// `vrrp_notify_priority_changes`.
     pub tells_priority: Slot<bool>,
-    /// `fifo_write_vrrp_states_on_reload`.
     pub repeats_on_reload: Slot<bool>,
-    /// `script_user`.
     pub script_user: Slot<UserOptions>,
-    /// `enable_script_security`.
     pub secures_scripts: Slot<bool>,
-    /// `vrrp_on_crash`.
     pub on_crash: Slot<OnCrash>,
-    /// `vrrp_forwarding_weight`.
     pub forwarding_weight: Slot<u32>,
-    /// `vrrp_forwarding_counts_quorum`.
     pub quorum_counts: Slot<bool>,
     fifo: Slot<CommandOptions>,
     fifo_reader: Slot<CommandOptions>,
-    /// `notify_fifo`.
     pub any_fifo: Slot<CommandOptions>,
-    /// `notify_fifo_script`.
     pub any_fifo_reader: Slot<CommandOptions>,
     rt_priority: Slot<u32>,
     rt_limit: Slot<u32>,
@@ -81,14 +55,13 @@ pub struct VrrpGlobal {
 }
 
 /// A block that has these words.
-pub trait HasVrrp: Sized + 'static {
+pub(crate) trait HasVrrp: Sized + 'static {
     /// Whether they are YAML's.
     const IS_YAML: bool;
 
     /// Where they go.
     fn vrrp(&mut self) -> &mut VrrpGlobal;
 
-    /// The words.
     const VRRP_WORDS: &'static [Keyword<Self>] = &[
         word(
             "vrrp_version",
@@ -340,7 +313,7 @@ const fn interval<T>(slot: fn(&mut T) -> &mut Slot<Duration>) -> Kind<T> {
 }
 
 /// Keywords of `global_defs` alone.
-pub const ONLY_CONF: &[Keyword<GlobalOptions>] = &[
+pub(crate) const ONLY_CONF: &[Keyword<GlobalOptions>] = &[
     Keyword::new("vrrp_vmac_garp_intvl", extra(|o: &mut GlobalOptions, n, r| read_extra(&mut o.vrrp.announcing.extra, n, r)), "Old name of `vrrp_garp_extra_if`.")
             .but(Stance::Deprecated("write `vrrp_garp_extra_if`")).yaml(Yaml::Absent),
     Keyword::new("vrrp_rlimit_rtime", number(1, 10_000_000, |o: &mut GlobalOptions| &mut o.vrrp.rt_limit), "Old name of `vrrp_rlimit_rttime`.")
@@ -387,7 +360,7 @@ const BUFFERS: Stance = Stance::Ignored(
     "the system's buffers hold hundreds of advertisements; `kernel_rx_buf_size` of an instance makes them larger",
 );
 /// There is none of it.
-pub const NO_SNMP: Stance = Stance::Ignored(
+pub(crate) const NO_SNMP: Stance = Stance::Ignored(
     "lvsd has no SNMP agent and no D-Bus service: `lvsd status` and its metrics tell the same",
 );
 const NO_BFD: Stance = Stance::Ignored("lvsd opens no BFD session");
@@ -401,7 +374,7 @@ fn version<T: HasVrrp>(options: &mut T, node: &Node, reader: &mut Reader<'_>) {
 }
 
 /// How versions are written.
-pub const VERSIONS: &[(&str, Version)] = &[("2", Version::V2), ("3", Version::V3)];
+pub(crate) const VERSIONS: &[(&str, Version)] = &[("2", Version::V2), ("3", Version::V3)];
 
 fn on_crash<T: HasVrrp>(options: &mut T, node: &Node, reader: &mut Reader<'_>) {
     let choices = [("failover", OnCrash::Failover), ("hold", OnCrash::Hold)];
@@ -428,7 +401,7 @@ fn cpus<T: HasVrrp>(options: &mut T, node: &Node, reader: &mut Reader<'_>) {
 
 impl VrrpGlobal {
     /// How the thread of virtual routers is scheduled.
-    pub fn realtime(&self) -> Realtime {
+    pub(crate) fn realtime(&self) -> Realtime {
         let usual = Realtime::default();
         let limit = get(&self.rt_limit).map(|us| Duration::from_micros(u64::from(us)));
         let priority = get(&self.rt_priority).and_then(|n| u8::try_from(n).ok());
@@ -439,8 +412,7 @@ impl VrrpGlobal {
         }
     }
 
-    /// The FIFOs.
-    pub fn fifos(&self, usual: &UserOptions, reader: &mut Reader<'_>) -> Vec<Fifo> {
+    pub(crate) fn fifos(&self, usual: &UserOptions, reader: &mut Reader<'_>) -> Vec<Fifo> {
         let pairs = [(&self.fifo, &self.fifo_reader), (&self.any_fifo, &self.any_fifo_reader)];
         let mut fifos: Vec<Fifo> = Vec::new();
         for (fifo, script) in pairs {
@@ -471,7 +443,7 @@ impl VrrpGlobal {
     }
 
     /// The FIFO that hears of virtual servers, too.
-    pub fn any_fifo(&self, usual: &UserOptions) -> Option<Fifo> {
+    pub(crate) fn any_fifo(&self, usual: &UserOptions) -> Option<Fifo> {
         let written = get(&self.any_fifo)?;
         let reader = self.any_fifo_reader.as_ref().map(|s| command::resolve(&s.value, usual));
         let path = written.words.join(" ").into();
@@ -479,7 +451,7 @@ impl VrrpGlobal {
     }
 
     /// Scripts that read FIFOs.
-    pub fn readers(&self) -> impl Iterator<Item = &CommandOptions> {
+    pub(crate) fn readers(&self) -> impl Iterator<Item = &CommandOptions> {
         [&self.fifo_reader, &self.any_fifo_reader].into_iter().flatten().map(|slot| &slot.value)
     }
 }

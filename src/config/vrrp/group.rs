@@ -15,14 +15,11 @@ use super::{name, time, yaml_name};
 
 /// `vrrp_sync_group` as it was written.
 #[derive(Clone, Debug)]
-pub struct SyncGroupOptions {
-    /// Its name.
+pub(crate) struct SyncGroupOptions {
     pub name: Word,
-    /// Its instances.
     pub members: Vec<Word>,
     /// What it follows.
     pub tracked: Tracked,
-    /// `sync_group_tracking_weight`.
     pub counts_weights: Slot<bool>,
 }
 
@@ -33,7 +30,7 @@ impl HasTracked for SyncGroupOptions {
 }
 
 /// Keywords of `vrrp_sync_group`.
-pub const SYNC_GROUP: Table<SyncGroupOptions> = Table::of(
+pub(crate) const SYNC_GROUP: Table<SyncGroupOptions> = Table::of(
     "vrrp_sync_group",
     "vrrp_sync_group",
     &[
@@ -66,15 +63,14 @@ pub const SYNC_GROUP: Table<SyncGroupOptions> = Table::of(
 
 /// `garp_group` as it was written.
 #[derive(Clone, Debug, Default)]
-pub struct PacingOptions {
+pub(crate) struct PacingOptions {
     arp: Slot<Duration>,
     neighbour: Slot<Duration>,
-    /// Its interfaces.
     pub links: Vec<Word>,
 }
 
 /// Keywords of `garp_group`.
-pub const GARP_GROUP: Table<PacingOptions> = Table::of(
+pub(crate) const GARP_GROUP: Table<PacingOptions> = Table::of(
     "garp_group",
     "garp_group",
     &[&[
@@ -108,7 +104,7 @@ pub const GARP_GROUP: Table<PacingOptions> = Table::of(
 
 impl PacingOptions {
     /// The rate its interfaces share.
-    pub fn resolve(&self) -> Pacing {
+    pub(crate) fn resolve(&self) -> Pacing {
         Pacing {
             links: self.links.iter().map(|word| word.text.to_string()).collect(),
             arp: get(&self.arp).unwrap_or_default(),
@@ -118,7 +114,7 @@ impl PacingOptions {
 }
 
 /// Reads `vrrp_sync_group NAME`.
-pub fn read(node: &Node, reader: &mut Reader<'_>) -> Option<SyncGroupOptions> {
+pub(crate) fn read(node: &Node, reader: &mut Reader<'_>) -> Option<SyncGroupOptions> {
     let name = name(node, reader);
     let stand_in = name.clone().unwrap_or_else(|| node.keyword.clone());
     let mut options = SyncGroupOptions {
@@ -131,8 +127,7 @@ pub fn read(node: &Node, reader: &mut Reader<'_>) -> Option<SyncGroupOptions> {
     name.map(|_| options)
 }
 
-/// Reads `garp_group`.
-pub fn read_pacing(node: &Node, reader: &mut Reader<'_>) -> Option<PacingOptions> {
+pub(crate) fn read_pacing(node: &Node, reader: &mut Reader<'_>) -> Option<PacingOptions> {
     let mut options = PacingOptions::default();
     reader.block(&GARP_GROUP, node.statements(), &mut options);
     let problem = |span: Span, text: &str| Diagnostic::error(span, format!("garp_group: {text}"));

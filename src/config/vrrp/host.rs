@@ -19,19 +19,19 @@ const IPV6: &str = "/proc/net/if_inet6";
 const MAX_BYTES: usize = 4 << 20;
 
 /// The table of YAML's mappings.
-pub const DELAYS_TABLE: &str = "interface_delay";
+pub(crate) const DELAYS_TABLE: &str = "interface_delay";
 /// The longest delay.
 const LONGEST: Duration = Duration::from_secs(255);
 
 /// A line of `interface_up_down_delays`.
 #[derive(Clone, Debug, Default)]
-pub struct DelayOptions {
+pub(crate) struct DelayOptions {
     down: Slot<Duration>,
     up: Slot<Duration>,
 }
 
 /// Keywords of YAML's `interface_delays`.
-pub const DELAYS: Table<DelayOptions> = Table::of(
+pub(crate) const DELAYS: Table<DelayOptions> = Table::of(
     DELAYS_TABLE,
     DELAYS_TABLE,
     &[&[
@@ -51,7 +51,7 @@ const fn delay(
 }
 
 /// Reads `INTERFACE DOWN [UP]` lines.
-pub fn delays(node: &Node, reader: &mut Reader<'_>) -> Vec<(Word, DelayOptions)> {
+pub(crate) fn delays(node: &Node, reader: &mut Reader<'_>) -> Vec<(Word, DelayOptions)> {
     if reader.is_yaml() {
         let found = lines(&DELAYS, "name", node, reader);
         return found
@@ -86,24 +86,24 @@ pub fn delays(node: &Node, reader: &mut Reader<'_>) -> Vec<(Word, DelayOptions)>
 
 impl DelayOptions {
     /// The delays; without an own one, coming up waits as long as going down.
-    pub fn resolve(&self) -> LinkDelays {
+    pub(crate) fn resolve(&self) -> LinkDelays {
         let down = get(&self.down).unwrap_or_default();
         LinkDelays { down, up: get(&self.up).unwrap_or(down) }
     }
 }
 
 /// Whether this host has such an interface; None where it does not show them.
-pub fn has_interface(name: &str, files: &dyn Files) -> Option<bool> {
+pub(crate) fn has_interface(name: &str, files: &dyn Files) -> Option<bool> {
     files.links().map(|links| links.contains_key(name))
 }
 
 /// The largest packet of an interface, in bytes; Ethernet's where that is not shown.
-pub fn mtu(name: &str, files: &dyn Files) -> usize {
+pub(crate) fn mtu(name: &str, files: &dyn Files) -> usize {
     files.links().and_then(|links| links.get(name).copied()).unwrap_or(1500)
 }
 
 /// This host's addresses of a family; None where it does not show them.
-pub fn addresses(is_ipv4: bool, files: &dyn Files) -> Option<BTreeSet<IpAddr>> {
+pub(crate) fn addresses(is_ipv4: bool, files: &dyn Files) -> Option<BTreeSet<IpAddr>> {
     let path = Path::new(if is_ipv4 { IPV4 } else { IPV6 });
     let bytes = files.read(path, MAX_BYTES).ok().filter(|bytes| bytes.len() <= MAX_BYTES)?;
     let text = String::from_utf8_lossy(&bytes);

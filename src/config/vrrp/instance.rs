@@ -23,74 +23,46 @@ use super::{name, number, one_of, route, rule, yaml_name};
 
 /// `vrrp_instance` as it was written.
 #[derive(Clone, Debug, Default)]
-pub struct InstanceOptions {
+pub(crate) struct InstanceOptions {
     /// Its name; empty after saying that there is none.
     pub name: Box<str>,
     /// Where its name is.
     pub span: Span,
-    /// `interface`.
     pub interface: Slot<String>,
-    /// `virtual_router_id`.
     pub vrid: Slot<u8>,
-    /// `priority`.
     pub priority: Slot<u32>,
-    /// `version`.
     pub version: Slot<Version>,
-    /// `advert_int`.
     pub interval: Slot<Duration>,
-    /// `state`.
     pub state: Slot<Beginning>,
     /// `preempt`, or the opposite of `nopreempt`.
     pub preempts: Slot<bool>,
-    /// `preempt healthier`.
     pub preempts_ill: Slot<bool>,
-    /// `preempt_delay`.
     pub preempt_delay: Slot<Duration>,
-    /// `strict_mode`.
     pub is_strict: Slot<bool>,
     /// `mcast_src_ip`, `unicast_src_ip`.
     pub source: Slot<IpAddr>,
-    /// `mcast_dst_ip`.
     pub group: Slot<IpAddr>,
-    /// `track_src_ip`.
     pub tracks_source: Slot<bool>,
-    /// `unicast_peer`.
     pub peers: Vec<PeerOptions>,
     /// A line of it is no peer, which was said.
     pub has_unread_peer: bool,
     /// Where `unicast_peer` is.
     pub unicast: Option<Span>,
-    /// `unicast_ttl`.
     pub hop_limit: Slot<u32>,
-    /// `unicast_fault_no_peer`.
     pub wants_peer: Slot<bool>,
-    /// `check_unicast_src`.
     pub checks_source: Slot<bool>,
-    /// `v3_checksum_as_v2`.
     pub checksum_as_v2: Slot<bool>,
-    /// `down_timer_adverts`.
     pub missed_adverts: Slot<u32>,
-    /// `lower_prio_no_advert`.
     pub ignores_lower: Slot<bool>,
-    /// `higher_prio_send_advert`.
     pub answers_higher: Slot<bool>,
-    /// `owner_ignore_adverts`.
     pub owner_ignores: Slot<bool>,
-    /// `kernel_rx_buf_size`.
     pub receive_buffer: Slot<u32>,
-    /// `virtual_ipaddress`.
     pub addresses: Vec<AddressOptions>,
-    /// `virtual_ipaddress_excluded`.
     pub excluded: Vec<AddressOptions>,
-    /// `no_virtual_ipaddress`.
     pub has_no_addresses: Slot<bool>,
-    /// `virtual_routes`.
     pub routes: Vec<Line>,
-    /// `virtual_rules`.
     pub rules: Vec<Line>,
-    /// `use_vmac`.
     pub vmac: Slot<Option<VmacOptions>>,
-    /// `vmac_xmit_base`.
     pub advertises_from_base: Slot<bool>,
     /// `authentication`, and where it is.
     pub authentication: Option<(Span, AuthenticationOptions)>,
@@ -98,9 +70,7 @@ pub struct InstanceOptions {
     pub hmac: Option<(Span, HmacOptions)>,
     /// `garp_master_delay` and the like.
     pub announcing: AnnouncingOptions,
-    /// `dont_track_primary`.
     pub ignores_own_link: Slot<bool>,
-    /// `promote_secondaries`.
     pub promotes_secondaries: Slot<bool>,
     /// What it follows, and whom it tells.
     pub tracked: Tracked,
@@ -119,7 +89,7 @@ impl HasAnnouncing for InstanceOptions {
 }
 
 /// Keywords of `vrrp_instance`.
-pub const INSTANCE: Table<InstanceOptions> = Table::of(
+pub(crate) const INSTANCE: Table<InstanceOptions> = Table::of(
     "vrrp_instance",
     "vrrp_instance",
     &[OWN, ADVERTS, ADDRESSES, SECRETS, InstanceOptions::ANNOUNCING, InstanceOptions::TRACKING, OTHERS],
@@ -452,7 +422,7 @@ fn hmac(options: &mut InstanceOptions, node: &Node, reader: &mut Reader<'_>) {
 }
 
 /// Reads `vrrp_instance NAME`.
-pub fn read(node: &Node, reader: &mut Reader<'_>) -> Option<InstanceOptions> {
+pub(crate) fn read(node: &Node, reader: &mut Reader<'_>) -> Option<InstanceOptions> {
     let name = name(node, reader);
     let named = name.clone().unwrap_or_else(|| Word { text: "".into(), ..node.keyword.clone() });
     let mut options =

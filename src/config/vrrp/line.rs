@@ -10,17 +10,16 @@ use crate::syntax::tree::{Node, Word};
 
 /// A line as it was written.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub(crate) struct Line {
     /// The words before the first option.
     pub first: Vec<Word>,
-    /// Its options.
     pub options: Vec<Node>,
     /// Where it is.
     pub span: Span,
 }
 
 /// Lines with a first word, which is `key` in YAML's mappings.
-pub fn lines<T>(table: &Table<T>, key: &str, node: &Node, reader: &mut Reader<'_>) -> Vec<Line> {
+pub(crate) fn lines<T>(table: &Table<T>, key: &str, node: &Node, reader: &mut Reader<'_>) -> Vec<Line> {
     let mut found = Vec::new();
     for line in all(table, node, reader, 1) {
         if !line.first.is_empty() {
@@ -37,7 +36,7 @@ pub fn lines<T>(table: &Table<T>, key: &str, node: &Node, reader: &mut Reader<'_
 }
 
 /// Lines whose words may all be options.
-pub fn whole<T>(table: &Table<T>, node: &Node, reader: &mut Reader<'_>) -> Vec<Line> {
+pub(crate) fn whole<T>(table: &Table<T>, node: &Node, reader: &mut Reader<'_>) -> Vec<Line> {
     all(table, node, reader, 0)
 }
 
@@ -67,7 +66,7 @@ fn all<T>(table: &Table<T>, node: &Node, reader: &mut Reader<'_>, first: usize) 
 }
 
 /// A line has no braces.
-pub fn has_no_block(line: &Node, of: &Node, reader: &mut Reader<'_>) {
+pub(crate) fn has_no_block(line: &Node, of: &Node, reader: &mut Reader<'_>) {
     if line.block.is_some() {
         let text = format!("`{}` in `{}` has no block", line.keyword.text, of.keyword.text);
         let problem = Diagnostic::error(line.keyword.span, text);
@@ -141,7 +140,7 @@ fn count<T>(keyword: &Keyword<T>) -> (usize, usize) {
 }
 
 /// Names, one or several a line.
-pub fn names(node: &Node, reader: &mut Reader<'_>) -> Vec<Word> {
+pub(crate) fn names(node: &Node, reader: &mut Reader<'_>) -> Vec<Word> {
     for line in node.statements() {
         has_no_block(line, node, reader);
     }
@@ -151,6 +150,6 @@ pub fn names(node: &Node, reader: &mut Reader<'_>) -> Vec<Word> {
 }
 
 /// The value of a statement of a block.
-pub fn value_of<'a>(keyword: &str, node: &'a Node) -> Option<&'a Word> {
+pub(crate) fn value_of<'a>(keyword: &str, node: &'a Node) -> Option<&'a Word> {
     node.statements().iter().find(|s| &*s.keyword.text == keyword)?.values.first()
 }

@@ -45,7 +45,7 @@ const IP_PROTOCOLS: &[(&str, u32)] = &[
 ];
 
 /// The names of this host.
-pub struct Names<'a> {
+pub(crate) struct Names<'a> {
     files: &'a dyn Files,
     /// What was read of them.
     known: RefCell<BTreeMap<&'static str, Rc<BTreeMap<String, u32>>>>,
@@ -53,29 +53,28 @@ pub struct Names<'a> {
 
 impl<'a> Names<'a> {
     /// Names by the files of a host.
-    pub fn new(files: &'a dyn Files) -> Names<'a> {
+    pub(crate) fn new(files: &'a dyn Files) -> Names<'a> {
         Names { files, known: RefCell::default() }
     }
 
     /// A routing table. None after saying that there is none.
-    pub fn table(&self, word: &str, span: Span, reader: &mut Reader<'_>) -> Option<u32> {
+    pub(crate) fn table(&self, word: &str, span: Span, reader: &mut Reader<'_>) -> Option<u32> {
         self.number("a routing table", word, span, (TABLES, "rt_tables", u32::MAX), reader)
     }
 
     /// The protocol of a route.
-    pub fn protocol(&self, word: &str, span: Span, reader: &mut Reader<'_>) -> Option<u8> {
+    pub(crate) fn protocol(&self, word: &str, span: Span, reader: &mut Reader<'_>) -> Option<u8> {
         let found = self.number("the protocol of a route", word, span, (PROTOCOLS, "rt_protos", 255), reader);
         found.and_then(|n| u8::try_from(n).ok())
     }
 
-    /// A scope.
-    pub fn scope(&self, word: &str, span: Span, reader: &mut Reader<'_>) -> Option<u8> {
+    pub(crate) fn scope(&self, word: &str, span: Span, reader: &mut Reader<'_>) -> Option<u8> {
         let found = self.number("a scope", word, span, (SCOPES, "rt_scopes", 255), reader);
         found.and_then(|n| u8::try_from(n).ok())
     }
 
     /// An IP protocol.
-    pub fn ip_protocol(&self, word: &str, span: Span, reader: &mut Reader<'_>) -> Option<u8> {
+    pub(crate) fn ip_protocol(&self, word: &str, span: Span, reader: &mut Reader<'_>) -> Option<u8> {
         let found = self.number("an IP protocol", word, span, (IP_PROTOCOLS, "", 255), reader);
         found.and_then(|n| u8::try_from(n).ok())
     }
@@ -137,7 +136,7 @@ impl<'a> Names<'a> {
 }
 
 /// A whole number, decimal or hexadecimal.
-pub fn number(word: &str) -> Option<u32> {
+pub(crate) fn number(word: &str) -> Option<u32> {
     let is = |digits: &str, radix| !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
     match word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")) {
         Some(digits) => is(digits, 16).then(|| u32::from_str_radix(digits, 16).ok()).flatten(),

@@ -12,12 +12,10 @@ use super::{MICROSECOND, name, number, one_of, yaml_name};
 
 /// `vrrp_track_process` as it was written.
 #[derive(Clone, Debug)]
-pub struct ProcessOptions {
-    /// Its name.
+pub(crate) struct ProcessOptions {
     pub name: Word,
     command: Slot<Vec<String>>,
     arguments: Slot<ArgumentMatch>,
-    /// Its weight.
     pub weight: Slot<WeightOptions>,
     quorum: Slot<u32>,
     quorum_max: Slot<u32>,
@@ -39,7 +37,7 @@ impl HasWeight for ProcessOptions {
 const MAX_COUNT: u32 = 65_535;
 
 /// Keywords of `vrrp_track_process`.
-pub const TRACK_PROCESS: Table<ProcessOptions> = Table::of(
+pub(crate) const TRACK_PROCESS: Table<ProcessOptions> = Table::of(
     "vrrp_track_process",
     "vrrp_track_process",
     &[&[
@@ -102,7 +100,7 @@ fn process(options: &mut ProcessOptions, node: &Node, reader: &mut Reader<'_>) {
 }
 
 /// Reads `vrrp_track_process NAME`.
-pub fn read(node: &Node, reader: &mut Reader<'_>) -> Option<ProcessOptions> {
+pub(crate) fn read(node: &Node, reader: &mut Reader<'_>) -> Option<ProcessOptions> {
     let name = name(node, reader);
     let mut options = ProcessOptions {
         name: name.clone().unwrap_or_else(|| node.keyword.clone()),
@@ -133,7 +131,7 @@ pub fn read(node: &Node, reader: &mut Reader<'_>) -> Option<ProcessOptions> {
 
 impl ProcessOptions {
     /// The process; None where it has no command, which was said.
-    pub fn resolve(&self) -> Option<ProcessSettings> {
+    pub(crate) fn resolve(&self) -> Option<ProcessSettings> {
         let command = get(&self.command)?;
         let weight = get(&self.weight);
         let quorum_max = get(&self.quorum_max).unwrap_or(u32::MAX);

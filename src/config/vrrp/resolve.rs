@@ -22,7 +22,7 @@ use crate::config::mail::Alerts;
 mod instance;
 
 /// Everything virtual routers need.
-pub struct Resolve<'a> {
+pub(crate) struct Resolve<'a> {
     options: &'a VrrpOptions,
     global: &'a VrrpGlobal,
     defaults: &'a Defaults,
@@ -33,7 +33,7 @@ pub struct Resolve<'a> {
 }
 
 /// The settings of all blocks.
-pub fn settings(
+pub(crate) fn settings(
     options: &VrrpOptions,
     global: &VrrpGlobal,
     defaults: &Defaults,

@@ -16,9 +16,9 @@ use super::line::Line;
 use super::names::{self, Names};
 
 /// The table of YAML's mappings.
-pub const TABLE: &str = "route";
+pub(crate) const TABLE: &str = "route";
 /// The same of next hops.
-pub const HOP_TABLE: &str = "next_hop";
+pub(crate) const HOP_TABLE: &str = "next_hop";
 /// The protocol of routes of keepalived's kind (RTPROT_KEEPALIVED).
 const PROTOCOL: u8 = 18;
 const MAX_HOPS: usize = 64;
@@ -37,7 +37,7 @@ const KINDS: &[(&str, RouteKind)] = &[
 
 /// A route as it was written.
 #[derive(Clone, Debug, Default)]
-pub struct RouteOptions {
+pub(crate) struct RouteOptions {
     kind: Slot<RouteKind>,
     to: Option<Word>,
     from: Slot<Prefix>,
@@ -56,7 +56,7 @@ pub struct RouteOptions {
 
 /// A next hop as it was written.
 #[derive(Clone, Debug, Default)]
-pub struct HopOptions {
+pub(crate) struct HopOptions {
     via: Slot<IpAddr>,
     link: Slot<String>,
     weight: Slot<u32>,
@@ -110,7 +110,7 @@ impl HasHop for HopOptions {
 }
 
 /// Options of a next hop.
-pub const HOP: Table<HopOptions> = Table::of(HOP_TABLE, HOP_TABLE, &[HopOptions::WORDS]);
+pub(crate) const HOP: Table<HopOptions> = Table::of(HOP_TABLE, HOP_TABLE, &[HopOptions::WORDS]);
 
 const fn option(
     name: &'static str,
@@ -140,7 +140,8 @@ const fn refused(name: &'static str, doc: &'static str) -> Keyword<RouteOptions>
 }
 
 /// Options of a route.
-pub const ROUTE: Table<RouteOptions> = Table::of(TABLE, TABLE, &[OWN, RouteOptions::WORDS, METRICS, OTHERS]);
+pub(crate) const ROUTE: Table<RouteOptions> =
+    Table::of(TABLE, TABLE, &[OWN, RouteOptions::WORDS, METRICS, OTHERS]);
 
 const OWN: &[Keyword<RouteOptions>] = &[
     option("to", "PREFIX or default", |o, n, _| o.to = n.values.first().cloned(), "Where it leads."),
@@ -248,7 +249,7 @@ const OTHERS: &[Keyword<RouteOptions>] = &[
 ];
 
 /// The route of a line, and whether its loss is mended. None after saying what is wrong.
-pub fn resolve(line: &Line, names: &Names<'_>, reader: &mut Reader<'_>) -> Option<(Route, bool)> {
+pub(crate) fn resolve(line: &Line, names: &Names<'_>, reader: &mut Reader<'_>) -> Option<(Route, bool)> {
     let mut options = RouteOptions::default();
     let before = reader.diagnostics.errors();
     let first = line.first.iter().position(|word| KINDS.iter().all(|(name, _)| *name != &*word.text));
@@ -374,7 +375,7 @@ impl HopOptions {
 }
 
 /// A prefix without host bits. None after saying what is wrong.
-pub fn network(word: &Word, keyword: &str, reader: &mut Reader<'_>) -> Option<Prefix> {
+pub(crate) fn network(word: &Word, keyword: &str, reader: &mut Reader<'_>) -> Option<Prefix> {
     let (ip, length) = prefixed(word, keyword, reader)?;
     let most: u8 = if ip.is_ipv4() { 32 } else { 128 };
     let length = length.unwrap_or(most);

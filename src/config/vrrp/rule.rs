@@ -14,11 +14,11 @@ use super::names::{self, Names};
 use super::route::network;
 
 /// The table of YAML's mappings.
-pub const TABLE: &str = "rule";
+pub(crate) const TABLE: &str = "rule";
 
 /// A rule as it was written.
 #[derive(Clone, Debug, Default)]
-pub struct RuleOptions {
+pub(crate) struct RuleOptions {
     is_ipv6: Slot<bool>,
     is_ipv4: Slot<bool>,
     is_inverted: Slot<bool>,
@@ -80,7 +80,7 @@ const fn refused(name: &'static str, doc: &'static str) -> Keyword<RuleOptions> 
 }
 
 /// Options of a rule.
-pub const RULE: Table<RuleOptions> = Table::of(
+pub(crate) const RULE: Table<RuleOptions> = Table::of(
     TABLE,
     TABLE,
     &[&[
@@ -151,7 +151,7 @@ pub const RULE: Table<RuleOptions> = Table::of(
 );
 
 /// The rule of a line, and whether its loss is mended. None after saying what is wrong.
-pub fn resolve(line: &Line, names: &Names<'_>, reader: &mut Reader<'_>) -> Option<(Rule, bool)> {
+pub(crate) fn resolve(line: &Line, names: &Names<'_>, reader: &mut Reader<'_>) -> Option<(Rule, bool)> {
     let mut options = RuleOptions::default();
     let before = reader.diagnostics.errors();
     reader.block(&RULE, &line.options, &mut options);

@@ -15,14 +15,11 @@ use super::{DAY, name, number, yaml_name};
 
 /// `vrrp_script` as it was written.
 #[derive(Clone, Debug)]
-pub struct ScriptOptions {
-    /// Its name.
+pub(crate) struct ScriptOptions {
     pub name: Word,
-    /// Its command.
     pub command: Slot<CommandOptions>,
     interval: Slot<Duration>,
     timeout: Slot<Duration>,
-    /// Its weight.
     pub weight: Slot<WeightOptions>,
     rise: Slot<u32>,
     fall: Slot<u32>,
@@ -41,7 +38,7 @@ const MAX_COUNT: u32 = 1_000_000;
 const TIME_MIN: Duration = Duration::from_millis(1);
 
 /// Keywords of `vrrp_script`.
-pub const SCRIPT: Table<ScriptOptions> = Table::of(
+pub(crate) const SCRIPT: Table<ScriptOptions> = Table::of(
     "vrrp_script",
     "vrrp_script",
     &[&[
@@ -93,11 +90,9 @@ pub const SCRIPT: Table<ScriptOptions> = Table::of(
 
 /// `track_file` as it was written.
 #[derive(Clone, Debug)]
-pub struct FileOptions {
-    /// Its name.
+pub(crate) struct FileOptions {
     pub name: Word,
     path: Slot<String>,
-    /// Its weight.
     pub weight: Slot<WeightOptions>,
     initial: Slot<(i32, bool)>,
 }
@@ -111,7 +106,7 @@ impl HasWeight for FileOptions {
 }
 
 /// Keywords of `track_file`.
-pub const TRACK_FILE: Table<FileOptions> = Table::of(
+pub(crate) const TRACK_FILE: Table<FileOptions> = Table::of(
     "track_file",
     "track_file",
     &[&[
@@ -145,7 +140,7 @@ fn path(options: &mut FileOptions, node: &Node, reader: &mut Reader<'_>) {
 }
 
 /// Reads `vrrp_script NAME`.
-pub fn read(node: &Node, reader: &mut Reader<'_>) -> Option<ScriptOptions> {
+pub(crate) fn read(node: &Node, reader: &mut Reader<'_>) -> Option<ScriptOptions> {
     let name = name(node, reader);
     let mut options = ScriptOptions {
         name: name.clone().unwrap_or_else(|| node.keyword.clone()),
@@ -206,7 +201,7 @@ fn is_socket(way: &str) -> bool {
 
 impl ScriptOptions {
     /// The script; None where it has no command, which was said.
-    pub fn resolve(&self, usual: &UserOptions) -> Option<ScriptSettings> {
+    pub(crate) fn resolve(&self, usual: &UserOptions) -> Option<ScriptSettings> {
         let command = &self.command.as_ref()?.value;
         let own = get(&self.user).filter(|u| u.user.is_some());
         let Command { words, user, group } = command::resolve(command, own.as_ref().unwrap_or(usual));
@@ -227,7 +222,7 @@ impl ScriptOptions {
 }
 
 /// Reads `track_file NAME`.
-pub fn read_file(node: &Node, reader: &mut Reader<'_>) -> Option<FileOptions> {
+pub(crate) fn read_file(node: &Node, reader: &mut Reader<'_>) -> Option<FileOptions> {
     let name = name(node, reader);
     let stand_in = name.clone().unwrap_or_else(|| node.keyword.clone());
     let mut options = FileOptions { name: stand_in, path: None, weight: None, initial: None };
@@ -263,7 +258,7 @@ fn initial(options: &mut FileOptions, node: &Node, reader: &mut Reader<'_>) {
 
 impl FileOptions {
     /// The file; None where it has no path, which was said.
-    pub fn resolve(&self) -> Option<FileSettings> {
+    pub(crate) fn resolve(&self) -> Option<FileSettings> {
         let weight = get(&self.weight);
         Some(FileSettings {
             name: self.name.text.to_string(),

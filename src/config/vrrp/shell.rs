@@ -9,7 +9,7 @@ const SHELL_WORDS: &[&str] = &[
 
 /// A sign that no shell will see.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sign {
+pub(crate) struct Sign {
     /// The word it is in.
     pub word: String,
     /// Whether it stands where the program's name should be.
@@ -19,7 +19,7 @@ pub struct Sign {
 }
 
 /// The first sign of a command as it was written.
-pub fn sign(text: &str) -> Option<Sign> {
+pub(crate) fn sign(text: &str) -> Option<Sign> {
     let tokens = tokens(text);
     let (at, token) = tokens.iter().enumerate().find(|(at, token)| token.is_shells(*at == 0))?;
     let fits = !text.contains(['\'', '\\']);
@@ -34,7 +34,6 @@ pub fn sign(text: &str) -> Option<Sign> {
 #[derive(Debug, Default)]
 struct Token {
     raw: String,
-    /// Outside quotes.
     bare: String,
     /// Outside single quotes.
     expanded: String,

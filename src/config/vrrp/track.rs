@@ -11,18 +11,14 @@ use super::command::{self, CommandOptions, UserOptions, command};
 use super::line::lines;
 
 /// The table of YAML's mappings.
-pub const TABLE: &str = "track";
+pub(crate) const TABLE: &str = "track";
 
 /// What a block follows and whom it tells, as it was written.
 #[derive(Clone, Debug, Default)]
-pub struct Tracked {
-    /// `track_interface`.
+pub(crate) struct Tracked {
     pub interfaces: Vec<TrackOptions>,
-    /// `track_script`.
     pub scripts: Vec<TrackOptions>,
-    /// `track_file`.
     pub files: Vec<TrackOptions>,
-    /// `track_process`.
     pub processes: Vec<TrackOptions>,
     /// Whom it tells.
     pub notify: NotifyOptions,
@@ -30,18 +26,16 @@ pub struct Tracked {
 
 /// A line of such a block.
 #[derive(Clone, Debug)]
-pub struct TrackOptions {
+pub(crate) struct TrackOptions {
     /// What is followed.
     pub name: Word,
-    /// `weight`.
     pub weight: Slot<WeightOptions>,
-    /// YAML's `reverse`.
     pub is_reversed: Slot<bool>,
 }
 
 /// `weight N [reverse|noreverse]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WeightOptions {
+pub(crate) struct WeightOptions {
     /// From -254 to 254.
     pub weight: i16,
     /// Whether it counts the other way round, where that is said.
@@ -50,7 +44,7 @@ pub struct WeightOptions {
 
 /// `notify` and the like.
 #[derive(Clone, Debug, Default)]
-pub struct NotifyOptions {
+pub(crate) struct NotifyOptions {
     any: Slot<CommandOptions>,
     master: Slot<CommandOptions>,
     backup: Slot<CommandOptions>,
@@ -58,19 +52,16 @@ pub struct NotifyOptions {
     stop: Slot<CommandOptions>,
     deleted: Slot<CommandOptions>,
     tells_deleted: Slot<bool>,
-    /// `notify_master_rx_lower_pri`.
     pub lower_priority: Slot<CommandOptions>,
     tells_priority: Slot<bool>,
-    /// `smtp_alert`.
     pub mail: Slot<bool>,
 }
 
 /// A block that follows and tells.
-pub trait HasTracked: Sized + 'static {
+pub(crate) trait HasTracked: Sized + 'static {
     /// What it follows.
     fn tracked(&mut self) -> &mut Tracked;
 
-    /// Their keywords.
     const TRACKING: &'static [Keyword<Self>] = &[
         followed(
             "track_interface",
@@ -151,7 +142,7 @@ const fn followed<T>(
 }
 
 /// Options of what is followed.
-pub const TRACK: Table<TrackOptions> = Table::of(
+pub(crate) const TRACK: Table<TrackOptions> = Table::of(
     TABLE,
     TABLE,
     &[&[
@@ -168,7 +159,12 @@ pub const TRACK: Table<TrackOptions> = Table::of(
 
 impl NotifyOptions {
     /// The commands, with the users they run as.
-    pub fn resolve(&self, usual: &UserOptions, tells_priority: bool, alerts: Alerts) -> NotifyCommands {
+    pub(crate) fn resolve(
+        &self,
+        usual: &UserOptions,
+        tells_priority: bool,
+        alerts: Alerts,
+    ) -> NotifyCommands {
         let command = |slot: &Slot<CommandOptions>| -> Option<Command> {
             slot.as_ref().map(|s| command::resolve(&s.value, usual))
         };
@@ -186,8 +182,7 @@ impl NotifyOptions {
         }
     }
 
-    /// Its commands.
-    pub fn commands(&self) -> impl Iterator<Item = &CommandOptions> {
+    pub(crate) fn commands(&self) -> impl Iterator<Item = &CommandOptions> {
         let all = [
             &self.any,
             &self.master,
@@ -225,12 +220,12 @@ fn read(node: &Node, reader: &mut Reader<'_>) -> Vec<TrackOptions> {
 }
 
 /// `weight N [reverse|noreverse]`.
-pub const fn weight<T: HasWeight>() -> Kind<T> {
+pub(crate) const fn weight<T: HasWeight>() -> Kind<T> {
     Kind::Words { what: WEIGHT, min: 1, max: 2, read: read_weight::<T> }
 }
 
 /// A block with a `weight`.
-pub trait HasWeight: 'static {
+pub(crate) trait HasWeight: 'static {
     /// Whether of several weights the first one counts.
     const FIRST_COUNTS: bool = false;
 
@@ -275,6 +270,6 @@ fn read_weight<T: HasWeight>(options: &mut T, node: &Node, reader: &mut Reader<'
 }
 
 /// Where a weight that is too large for its kind was written.
-pub fn too_large(weight: &Slot<WeightOptions>, most: i16) -> Option<Span> {
+pub(crate) fn too_large(weight: &Slot<WeightOptions>, most: i16) -> Option<Span> {
     weight.as_ref().filter(|w| w.value.weight.abs() > most).map(|w| w.span)
 }

@@ -24,8 +24,7 @@ type Names<'a> = BTreeMap<&'a str, Span>;
 type Own = [Option<BTreeSet<IpAddr>>; 2];
 
 /// All that is compared.
-pub struct Verify<'a> {
-    /// VRRP's blocks.
+pub(crate) struct Verify<'a> {
     pub options: &'a VrrpOptions,
     /// What is common to them.
     pub global: &'a VrrpGlobal,
@@ -41,7 +40,7 @@ pub struct Verify<'a> {
 
 impl Verify<'_> {
     /// Says what does not go together, and what this host does not have.
-    pub fn verify(&self, reader: &mut Reader<'_>) {
+    pub(crate) fn verify(&self, reader: &mut Reader<'_>) {
         let options = self.options;
         let named = |i: &InstanceOptions| (i.name.clone(), i.span);
         let all: Vec<(Box<str>, Span)> = options.instances.iter().map(named).collect();

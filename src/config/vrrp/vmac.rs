@@ -12,16 +12,16 @@ use crate::vrrp::settings::Family;
 
 /// `use_vmac` as it was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct VmacOptions {
+pub(crate) struct VmacOptions {
     name: Slot<String>,
     mac: Slot<[u8; 6]>,
 }
 
 /// The form of `use_vmac`.
-pub const FORM: &str = "[[name] NAME] [MAC] [netlink_notify_msg] [group GROUP]";
+pub(crate) const FORM: &str = "[[name] NAME] [MAC] [netlink_notify_msg] [group GROUP]";
 
 /// Keywords of YAML's `use_vmac`.
-pub const VMAC: Table<VmacOptions> = Table::of(
+pub(crate) const VMAC: Table<VmacOptions> = Table::of(
     "vmac",
     "use_vmac",
     &[&[
@@ -49,14 +49,14 @@ fn mac(options: &mut VmacOptions, node: &Node, reader: &mut Reader<'_>) {
 }
 
 /// Reads YAML's block.
-pub fn read_block(slot: &mut Slot<Option<VmacOptions>>, node: &Node, reader: &mut Reader<'_>) {
+pub(crate) fn read_block(slot: &mut Slot<Option<VmacOptions>>, node: &Node, reader: &mut Reader<'_>) {
     let mut options = VmacOptions::default();
     reader.block(&VMAC, node.statements(), &mut options);
     reader.store(slot, node, Some(options));
 }
 
 /// Reads the words of `use_vmac`.
-pub fn read(slot: &mut Slot<Option<VmacOptions>>, node: &Node, reader: &mut Reader<'_>) {
+pub(crate) fn read(slot: &mut Slot<Option<VmacOptions>>, node: &Node, reader: &mut Reader<'_>) {
     let mut options = VmacOptions::default();
     let mut words = node.values.iter();
     if reader.is_yaml()
@@ -102,7 +102,7 @@ fn parse(text: &str) -> Option<[u8; 6]> {
 }
 
 /// The macvlan of an instance. None after saying why there can be none.
-pub fn resolve(
+pub(crate) fn resolve(
     options: &VmacOptions,
     (prefix, vrid, family): (&str, u8, Family),
     base: &str,

@@ -27,9 +27,7 @@ use crate::time::Instant;
 const SOCKET: &str = "guardian.sock";
 /// The next process takes over now.
 const CLAIM: u8 = b'C';
-/// It may.
 const GRANTED: u8 = b'Y';
-/// It has.
 const DONE: u8 = b'D';
 /// Processes that may be starting at one time; further ones are turned away.
 const MOST: usize = 4;
@@ -135,14 +133,14 @@ pub(super) fn is_taken_over(listener: &OwnedFd, claim_by: Instant, done_by: Inst
     }
 }
 
-/// A predecessor's guardian that waits for this process. Dropped before [`Predecessor::is_succeeded`] it gives the
+/// A predecessor's guardian that waits for this process. Dropped before [`Predecessor::confirm_takeover`] it gives the
 /// addresses up at once.
 #[derive(Debug)]
-pub struct Predecessor(UnixStream);
+pub(crate) struct Predecessor(UnixStream);
 
 impl Predecessor {
     /// The one that waits in this run directory.
-    pub fn find(run_dir: &Path) -> Option<Predecessor> {
+    pub(crate) fn find(run_dir: &Path) -> Option<Predecessor> {
         let stream = UnixStream::connect(path(run_dir).ok()?).ok()?;
         // Nobody else's word is taken, whoever may write to the directory.
         let peer = rustix::net::sockopt::socket_peercred(&stream).ok()?;
@@ -157,14 +155,14 @@ impl Predecessor {
     }
 
     /// Claims what was handed over; false when the guardian has given it up.
-    pub fn claim(&mut self) -> bool {
+    pub(crate) fn claim(&mut self) -> bool {
         let mut answer = [0];
         let asked = self.0.write_all(&[CLAIM]).and_then(|()| self.0.read_exact(&mut answer));
         asked.is_ok() && answer == [GRANTED]
     }
 
     /// This process has taken over, and its own guardian knows what to do.
-    pub fn is_succeeded(mut self) {
+    pub(crate) fn confirm_takeover(mut self) {
         // One that ended meanwhile has given up, which the router sees.
         let _ = self.0.write_all(&[DONE]);
     }
@@ -198,7 +196,7 @@ mod tests {
             // A second start that fails meanwhile, as beside a running one, changes nothing.
             drop(another);
             let is_granted = this.claim();
-            this.is_succeeded();
+            this.confirm_takeover();
             is_granted
         });
         assert!(is_taken_over(&listener, in_time(), in_time()));

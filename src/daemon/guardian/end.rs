@@ -27,7 +27,6 @@ use crate::daemon::clock;
 
 /// Descriptors a process may have this early.
 const EARLY: RawFd = 256;
-/// IPPROTO_VRRP.
 const VRRP: u32 = 112;
 /// Traffic class of what VRRP says.
 const CLASS: u32 = 0xc0;

@@ -30,7 +30,6 @@ pub(super) enum Deed {
     Ask,
 }
 
-/// Writes wills.
 #[derive(Debug, Default)]
 pub(super) struct Will {
     bytes: Vec<u8>,

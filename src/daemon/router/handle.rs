@@ -27,12 +27,11 @@ use crate::vrrp::status::Status as RouterStatus;
 
 /// What the router says.
 #[derive(Debug)]
-pub enum News {
+pub(crate) enum News {
     /// An instance is so.
     Instance(InstanceLevel),
     /// An instance is no more.
     Gone(String),
-    /// Something changed.
     Event(Event),
     /// [`Handle::status`] is new.
     Status,
@@ -43,7 +42,7 @@ pub enum News {
 }
 
 /// A router's thread and what it told last.
-pub struct Handle {
+pub(crate) struct Handle {
     orders: Orders,
     reports: mpsc::Receiver<Report>,
     thread: Option<JoinHandle<()>>,
@@ -60,7 +59,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Failure`] when it cannot have what it needs; and the guardian, for another attempt.
-    pub async fn start(
+    pub(crate) async fn start(
         settings: Arc<Settings>,
         seed: u64,
         inputs: Vec<Input>,
@@ -109,7 +108,7 @@ impl Handle {
     }
 
     /// Tells the router; never waits.
-    pub fn tell(&mut self, input: Input) {
+    pub(crate) fn tell(&mut self, input: Input) {
         if let Input::Reload(settings) = &input
             && settings.realtime != self.realtime
         {
@@ -120,12 +119,12 @@ impl Handle {
     }
 
     /// Asks for a status as it is now; [`News::Status`] follows.
-    pub fn ask(&mut self) {
+    pub(crate) fn ask(&mut self) {
         self.orders.ask();
     }
 
     /// What the router says next; waits for ever once it is done.
-    pub async fn next(&mut self) -> News {
+    pub(crate) async fn next(&mut self) -> News {
         loop {
             if self.is_finished() {
                 return std::future::pending().await;
@@ -162,23 +161,23 @@ impl Handle {
     }
 
     /// How everything was at the last report, at most a second ago.
-    pub fn status(&self) -> Option<&RouterStatus> {
+    pub(crate) fn status(&self) -> Option<&RouterStatus> {
         self.status.as_deref()
     }
 
     /// For how long nothing was heard of it; nothing once it is done.
-    pub fn silent_for(&self, now: Instant) -> Duration {
+    pub(crate) fn silent_for(&self, now: Instant) -> Duration {
         if self.is_finished() { Duration::ZERO } else { now.since(self.heard_at) }
     }
 
     /// Whether it is done.
-    pub fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.thread.is_none()
     }
 
     /// It ran for too long without sleeping (RLIMIT_RTTIME): before it starves the machine it is an ordinary thread, for
     /// a while.
-    pub fn demote(&mut self) {
+    pub(crate) fn demote(&mut self) {
         let Some(pause) = self.penalty.begin(clock::now()) else { return };
         let limit = self.realtime.limit;
         let ran = format!("VRRP's thread ran for longer than {limit:?} without a pause (vrrp_rlimit_rttime)");
@@ -211,7 +210,7 @@ impl Handle {
 ///
 /// # Errors
 /// [`Failure`] with [`Exit::Permission`].
-pub fn refuse_unpermitted(settings: &Settings) -> Result<(), Failure> {
+pub(crate) fn refuse_unpermitted(settings: &Settings) -> Result<(), Failure> {
     let is_denied = socket::probe().is_err_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied);
     let own = capabilities(None).map(|own| own.effective).unwrap_or(CapabilitySet::empty());
     let missing: Vec<&str> =

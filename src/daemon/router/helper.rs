@@ -31,13 +31,11 @@ const ALIVE: &str = "a helper ends when its queue does, and there is room for al
 pub(super) enum Job {
     /// Read all that the host has: its routes and rules, too, where routes of a protocol are asked for.
     Read(BTreeSet<u8>),
-    /// Change it.
     Apply(Vec<Op>),
     /// Find out which of these links forward IPv6.
     FindRouters(BTreeMap<LinkIndex, String>),
     /// Open sockets that receive, by what they are known by.
     Open(Vec<(u64, Endpoint)>),
-    /// Close sockets.
     Close(Vec<OwnedFd>),
     /// Be a member of exactly these groups; None: try again what failed.
     Join(Option<BTreeSet<(LinkIndex, IpAddr)>>),
@@ -59,7 +57,6 @@ pub(super) enum Done {
     Joined(Vec<String>),
 }
 
-/// The threads.
 pub(super) struct Helper {
     changes: SyncSender<Job>,
     others: SyncSender<Job>,

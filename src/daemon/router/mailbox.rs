@@ -35,7 +35,6 @@ pub(super) enum Report {
     Instance(InstanceLevel),
     /// An instance is no more.
     Gone(String),
-    /// Something changed.
     Event(Event),
     /// The shell's own words, for the log.
     Said(String),

@@ -51,7 +51,6 @@ const MAX_DRAINED: usize = 4096;
 const MAX_ROUNDS: usize = 256;
 /// The same complaint is told again after.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
-/// Complaints remembered.
 const MAX_COMPLAINTS: usize = 256;
 
 /// Everything the thread owns.
@@ -536,7 +535,7 @@ impl Task {
         }
         // By now this process's own guardian knows what to do.
         if has_master && let Some(predecessor) = self.predecessor.take() {
-            predecessor.is_succeeded();
+            predecessor.confirm_takeover();
         }
         if has_changed {
             self.heartbeat(clock::now());

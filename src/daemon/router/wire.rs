@@ -62,7 +62,6 @@ enum Attempt {
     },
 }
 
-/// The sockets.
 pub(super) struct Wire {
     ears: BTreeMap<u64, (Ear, Wanted)>,
     mouths: BTreeMap<Mouth, Wanted>,

@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// All watched files.
 #[derive(Debug, Default)]
-pub struct Files {
+pub(super) struct Files {
     files: BTreeMap<String, Watched>,
     looks: JoinSet<(String, Result<i64, Trouble>)>,
     watch: Option<Receiver>,
@@ -60,7 +60,7 @@ struct Watched {
 
 impl Files {
     /// Watches these. Those that are new are written first, where that is wanted.
-    pub fn want(&mut self, wanted: Vec<Arc<FileSettings>>) {
+    pub(super) fn want(&mut self, wanted: Vec<Arc<FileSettings>>) {
         let mut before = std::mem::take(&mut self.files);
         for settings in wanted {
             let watched = match before.remove(&settings.name) {
@@ -75,7 +75,7 @@ impl Files {
     }
 
     /// The next file whose number changed, or is known for the first time; may be left and entered again at any time.
-    pub async fn next(&mut self) -> (String, i64) {
+    pub(super) async fn next(&mut self) -> (String, i64) {
         loop {
             let now = clock::now();
             if now >= self.next && !self.files.is_empty() {

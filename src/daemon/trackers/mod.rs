@@ -32,7 +32,7 @@ const OPEN: &str = "<";
 
 /// All that is followed.
 #[derive(Debug)]
-pub struct Trackers {
+pub(crate) struct Trackers {
     scripts: BTreeMap<String, Script>,
     runs: JoinSet<(String, Ended)>,
     runner: Runner,
@@ -51,7 +51,7 @@ struct Script {
 
 impl Trackers {
     /// Follows nothing yet.
-    pub fn new() -> Trackers {
+    pub(crate) fn new() -> Trackers {
         Trackers {
             scripts: BTreeMap::new(),
             runs: JoinSet::new(),
@@ -65,7 +65,7 @@ impl Trackers {
 
     /// Follows what these settings follow, and nothing else; what goes on keeps its level. Needs the event loop's
     /// context.
-    pub fn want(&mut self, settings: &Settings) {
+    pub(crate) fn want(&mut self, settings: &Settings) {
         self.is_secure = settings.secures_scripts;
         let followed = followed(settings);
         let is_followed = |target: TrackTarget| followed.contains(&target);
@@ -96,7 +96,7 @@ impl Trackers {
     }
 
     /// The next level that is new to the router; may be left and entered again at any time.
-    pub async fn next(&mut self) -> Input {
+    pub(crate) async fn next(&mut self) -> Input {
         loop {
             self.advance(clock::now());
             if let Some(input) = self.news.pop_front() {

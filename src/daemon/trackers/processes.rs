@@ -26,7 +26,7 @@ type Counts = BTreeMap<String, u32>;
 
 /// All that are looked for.
 #[derive(Debug, Default)]
-pub struct Processes {
+pub(super) struct Processes {
     tracks: BTreeMap<String, ProcessTrack>,
     looks: Repeated<io::Result<Counts>>,
     complaint: Option<String>,
@@ -36,7 +36,7 @@ pub struct Processes {
 
 impl Processes {
     /// Looks for these.
-    pub fn want(&mut self, wanted: Vec<Arc<ProcessSettings>>) {
+    pub(super) fn want(&mut self, wanted: Vec<Arc<ProcessSettings>>) {
         let mut before = std::mem::take(&mut self.tracks);
         for settings in wanted {
             let name = settings.name.clone();
@@ -55,7 +55,7 @@ impl Processes {
     }
 
     /// The next whose number became well or unwell; may be left and entered again at any time.
-    pub async fn next(&mut self) -> (String, bool) {
+    pub(super) async fn next(&mut self) -> (String, bool) {
         loop {
             if let Some(news) = self.news.pop() {
                 return news;

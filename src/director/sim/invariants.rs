@@ -17,7 +17,7 @@ use crate::ipvs::types::{Destination, Family, ServiceEntry, ServiceKey};
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// After every step: strangers' services are untouched, and the router knows what it should.
-pub fn always(world: &mut World) {
+pub(super) fn always(world: &mut World) {
     if let Some(director) = world.director().filter(|director| !director.is_ending()) {
         let level = director.level();
         if world.router.as_ref() != Some(&level) {
@@ -34,7 +34,7 @@ pub fn always(world: &mut World) {
 }
 
 /// Before a request: every service it changes was saved as ours.
-pub fn owned_before_use(world: &mut World, request: &Request) {
+pub(super) fn owned_before_use(world: &mut World, request: &Request) {
     let Request::Apply(ops) = request else { return };
     // Ways to single real servers are known by their marks.
     for key in ops.iter().filter_map(Op::service).filter(|key| !is_lane(**key)) {
@@ -46,7 +46,7 @@ pub fn owned_before_use(world: &mut World, request: &Request) {
 
 /// When a probe leaves: its mark leads to its real server and to nobody else, and the kernel has forgotten where the
 /// last one from its port went.
-pub fn by_a_lane_of_its_own(world: &mut World, lane: Lane, real: IpAddr) {
+pub(super) fn by_a_lane_of_its_own(world: &mut World, lane: Lane, real: IpAddr) {
     let family = Family::of(lane.source);
     let entry = world.kernel.table().get(&ServiceKey::Fwmark { family, mark: lane.mark });
     let destinations: Vec<IpAddr> =
@@ -63,7 +63,7 @@ pub fn by_a_lane_of_its_own(world: &mut World, lane: Lane, real: IpAddr) {
 }
 
 /// At every operation: it is not about a stranger's service.
-pub fn not_a_strangers(world: &mut World, op: &Op) {
+pub(super) fn not_a_strangers(world: &mut World, op: &Op) {
     if op.service().is_some_and(|key| world.strangers.contains(key)) {
         world.broken.push(format!("foreign entries untouched: {op:?}"));
     }
@@ -71,7 +71,7 @@ pub fn not_a_strangers(world: &mut World, op: &Op) {
 
 /// Within a batch that the kernel takes whole: a service that had a serving destination before and will have one
 /// after has one in between.
-pub fn never_without_a_server(
+pub(super) fn never_without_a_server(
     world: &mut World,
     op: &Op,
     before: &BTreeMap<ServiceKey, ServiceEntry>,
@@ -93,7 +93,7 @@ pub fn never_without_a_server(
 
 /// At rest, after the last fault: the kernel holds what configuration and servers say, computed here by a simpler
 /// model that knows neither pools nor reconcilers.
-pub fn at_rest(world: &mut World, config: &Config) {
+pub(super) fn at_rest(world: &mut World, config: &Config) {
     let mut expected: BTreeMap<ServiceKey, BTreeMap<SocketAddr, Destination>> = BTreeMap::new();
     for server in &config.virtual_servers {
         expected.insert(desired::service_key(server.id), model(server, world));

@@ -209,7 +209,7 @@ fn connections_come_and_go(world: &mut World) {
 }
 
 /// Services nobody configures.
-pub fn strangers_arrive(world: &mut World) {
+pub(super) fn strangers_arrive(world: &mut World) {
     for n in 0..world.rng.u8(0..3) {
         let key = ServiceKey::Address { protocol: Protocol::Tcp, address: [10, 99, 0, n].into(), port: 22 };
         let ops = [
@@ -222,7 +222,7 @@ pub fn strangers_arrive(world: &mut World) {
 }
 
 /// Up to three virtual servers of up to five real servers.
-pub fn random_config(rng: &mut fastrand::Rng) -> Config {
+pub(super) fn random_config(rng: &mut fastrand::Rng) -> Config {
     let virtual_servers = {
         let all = 0..rng.u8(1..4);
         all.filter(|_| rng.bool()).collect::<Vec<_>>()
@@ -313,7 +313,7 @@ fn destination(weight: u32, forwarding: Forwarding) -> Destination {
 }
 
 /// Used by the stories as well.
-pub fn config_of(seed: u64) -> Config {
+pub(super) fn config_of(seed: u64) -> Config {
     let mut rng = fastrand::Rng::with_seed(seed);
     Config { virtual_servers: vec![random_server(&mut rng, 0)], ..Config::default() }
 }

@@ -48,20 +48,15 @@ enum Leaves {
 
 /// A real server as the world sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Server {
-    /// Answers.
+pub(super) enum Server {
     Answers,
-    /// Refuses.
     Refuses,
     /// Says nothing: probes end after their time limit.
     Silent,
 }
 
-/// The world.
-pub struct World {
-    /// The clock.
+pub(super) struct World {
     pub now: Instant,
-    /// The kernel.
     pub kernel: MemoryBackend,
     /// Whether the kernel has IPVS; one without answers no request.
     pub has_ipvs: bool,
@@ -112,7 +107,6 @@ pub struct World {
     pub fault_rate: u32,
     /// How the director finished.
     pub finished: Option<bool>,
-    /// Broken invariants.
     pub broken: Vec<String>,
     director: Option<Director>,
     saved: State,
@@ -124,7 +118,7 @@ pub struct World {
 
 impl World {
     /// An empty kernel, all servers answering, no director yet.
-    pub fn new(seed: u64) -> World {
+    pub(super) fn new(seed: u64) -> World {
         World {
             now: Instant::of_uptime(seed),
             kernel: MemoryBackend::new(),
@@ -163,7 +157,7 @@ impl World {
     }
 
     /// Starts a director on what the last one saved.
-    pub fn start(&mut self, config: &Arc<Config>) {
+    pub(super) fn start(&mut self, config: &Arc<Config>) {
         let seed = self.rng.u64(..);
         self.finished = None;
         self.markings.clear();
@@ -173,14 +167,14 @@ impl World {
     }
 
     /// The process dies; what it had asked of the kernel may or may not still happen.
-    pub fn crash(&mut self) {
+    pub(super) fn crash(&mut self) {
         self.director = None;
         self.incarnation += 1;
         self.kernel_is_busy = false;
     }
 
     /// Gives the director an input and performs what it wants.
-    pub fn tell(&mut self, input: Input) {
+    pub(super) fn tell(&mut self, input: Input) {
         let Some(director) = &mut self.director else { return };
         let mut effects = Vec::new();
         let is_over = matches!(input, Input::HandOver);
@@ -249,7 +243,7 @@ impl World {
     }
 
     /// Lets time pass.
-    pub fn run(&mut self, time: Duration) {
+    pub(super) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         // A broken world may stand still for ever; its first complaints say enough.
         while self.broken.len() < 100 {
@@ -369,12 +363,12 @@ impl World {
     }
 
     /// Notes that a probe leaves by a slot's source port; when one last did.
-    pub fn leaves_by(&mut self, slot: u64) -> Option<Instant> {
+    pub(super) fn leaves_by(&mut self, slot: u64) -> Option<Instant> {
         self.ports.insert(slot % 11_264, self.now)
     }
 
     /// The kernel's services, but for ways to single real servers.
-    pub fn services(&self) -> BTreeMap<ServiceKey, ServiceEntry> {
+    pub(super) fn services(&self) -> BTreeMap<ServiceKey, ServiceEntry> {
         let table = self.kernel.table().iter().filter(|(key, _)| !is_lane(**key));
         table.map(|(key, entry)| (*key, entry.clone())).collect()
     }
@@ -406,23 +400,23 @@ impl World {
     }
 
     /// What the last director saved is lost.
-    pub fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.saved = State::default();
     }
 
     /// What the last director saved.
-    pub fn saved(&self) -> &State {
+    pub(super) fn saved(&self) -> &State {
         &self.saved
     }
 
     /// The director, while there is one.
-    pub fn director(&self) -> Option<&Director> {
+    pub(super) fn director(&self) -> Option<&Director> {
         self.director.as_ref()
     }
 }
 
 /// Whether a service is a way to a single real server.
-pub fn is_lane(key: ServiceKey) -> bool {
+pub(super) fn is_lane(key: ServiceKey) -> bool {
     Marks::default().is_key(key)
 }
 

@@ -27,7 +27,6 @@ pub(super) struct Connection {
 pub(super) struct Refused {
     /// Its index in the batch.
     pub(super) index: usize,
-    /// Positive errno.
     pub(super) errno: i32,
     /// The kernel's text.
     pub(super) text: Option<String>,
@@ -44,7 +43,6 @@ pub(super) enum DumpEnd {
     Refused(i32),
 }
 
-/// GENL_HDRLEN.
 const GENERIC_HEADER: usize = 4;
 /// Most datagrams in the answer to one send: a table of millions still ends.
 const MOST_DATAGRAMS: usize = 1 << 20;

@@ -33,7 +33,6 @@ pub(super) struct Unencodable {
     pub(super) text: String,
 }
 
-/// An operation.
 pub(super) fn operation(op: &Op) -> Result<Request, Unencodable> {
     match op {
         Op::AddService(key, s) => request(Command::NewService, vec![service(key, Some(s))?]),
@@ -263,7 +262,6 @@ fn netmask(family: Family, prefix: u8) -> Result<u32, Unencodable> {
     })
 }
 
-/// struct ip_vs_flags.
 fn flags_and_mask(flags: u32, mask: u32) -> u64 {
     let [a, b, c, d] = flags.to_ne_bytes();
     let [e, f, g, h] = mask.to_ne_bytes();

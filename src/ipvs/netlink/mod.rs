@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 
 use rustix::io::Errno;
 
-pub use self::module::is_loaded;
+pub(crate) use self::module::is_loaded;
 
 use self::connection::{Connection, DumpEnd};
 use self::encode::Request;

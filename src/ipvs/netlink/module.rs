@@ -23,7 +23,7 @@ const COMPLAINT: usize = 1024;
 const LOADED: &str = "/sys/module/ip_vs";
 
 /// Whether the kernel has IPVS now. Asking the kernel by generic netlink may load it, this does not.
-pub fn is_loaded() -> bool {
+pub(crate) fn is_loaded() -> bool {
     Path::new(LOADED).exists()
 }
 

@@ -12,49 +12,31 @@ pub(super) const VERSION: u8 = 1;
 /// `nlmsg_type` of the controller that knows every family's number (GENL_ID_CTRL).
 pub(super) const CONTROLLER: u16 = 0x10;
 
-/// IP_VS_SVC_F_PERSISTENT.
 pub(super) const PERSISTENT: u32 = 0x1;
 
-/// AF_INET.
 pub(super) const AF_INET: u16 = 2;
-/// AF_INET6.
 pub(super) const AF_INET6: u16 = 10;
 
-/// IPPROTO_TCP.
 pub(super) const TCP: u16 = 6;
-/// IPPROTO_UDP.
 pub(super) const UDP: u16 = 17;
-/// IPPROTO_SCTP.
 pub(super) const SCTP: u16 = 132;
 
 /// IP_VS_CONN_F_FWD_MASK: the bits of a forwarding method.
 pub(super) const FORWARDING_MASK: u32 = 0x7;
-/// IP_VS_CONN_F_MASQ.
 pub(super) const NAT: u32 = 0;
-/// IP_VS_CONN_F_LOCALNODE.
 pub(super) const LOCAL: u32 = 1;
-/// IP_VS_CONN_F_TUNNEL.
 pub(super) const TUN: u32 = 2;
-/// IP_VS_CONN_F_DROUTE.
 pub(super) const DR: u32 = 3;
-/// IP_VS_CONN_F_BYPASS.
 pub(super) const BYPASS: u32 = 4;
 
-/// IP_VS_CONN_F_TUNNEL_TYPE_IPIP.
 pub(super) const IPIP: u8 = 0;
-/// IP_VS_CONN_F_TUNNEL_TYPE_GUE.
 pub(super) const GUE: u8 = 1;
-/// IP_VS_CONN_F_TUNNEL_TYPE_GRE.
 pub(super) const GRE: u8 = 2;
 
-/// IP_VS_TUNNEL_ENCAP_FLAG_CSUM.
 pub(super) const CHECKSUM: u16 = 1;
-/// IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM.
 pub(super) const REMOTE_CHECKSUM: u16 = 2;
 
-/// IP_VS_STATE_MASTER.
 pub(super) const MASTER: u32 = 1;
-/// IP_VS_STATE_BACKUP.
 pub(super) const BACKUP: u32 = 2;
 
 /// IPVS_CMD_*: what a message asks or tells.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Chain, Hook, Question, Rule, Rules, Table, Test, Verdict, prefix, protocol, tracked};
 
 /// Reads it. What is no rule is passed over.
-pub fn read(text: &str, is_ipv4: bool) -> Rules {
+pub(crate) fn read(text: &str, is_ipv4: bool) -> Rules {
     let program = if is_ipv4 { "iptables" } else { "ip6tables" };
     let mut rules = Rules::default();
     for line in text.lines() {

@@ -9,8 +9,8 @@ use std::net::IpAddr;
 
 use super::types::Prefix;
 
-pub mod iptables;
-pub mod nft;
+pub(crate) mod iptables;
+pub(crate) mod nft;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +22,7 @@ const STEPS: usize = 100_000;
 /// Where packets are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the kernel's words")]
-pub enum Hook {
+pub(crate) enum Hook {
     Prerouting,
     Input,
     Forward,
@@ -33,7 +33,7 @@ pub enum Hook {
 /// What connection tracking makes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the kernel's words")]
-pub enum Tracked {
+pub(crate) enum Tracked {
     New,
     Established,
     Related,
@@ -43,16 +43,11 @@ pub enum Tracked {
 
 /// A packet; what nobody knows of it is None.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Packet {
-    /// Of IPv4.
+pub(crate) struct Packet {
     pub is_ipv4: bool,
-    /// IP protocol.
     pub protocol: u8,
-    /// Where from.
     pub source: Option<IpAddr>,
-    /// Where to.
     pub destination: Option<IpAddr>,
-    /// Port there.
     pub destination_port: Option<u16>,
     /// Port it comes from.
     pub source_port: Option<u16>,
@@ -66,7 +61,7 @@ pub struct Packet {
 
 /// What a rule asks of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Question {
+pub(crate) enum Question {
     /// Whether it is of IPv4.
     IsIpv4(bool),
     /// Its IP protocol.
@@ -85,14 +80,12 @@ pub enum Question {
     LeavesBy(Vec<String>),
     /// What connection tracking makes of it.
     Tracked(BTreeSet<Tracked>),
-    /// Something else.
     Unknown,
 }
 
 /// A question, and whether the answer must be no.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Test {
-    /// It.
+pub(crate) struct Test {
     pub question: Question,
     /// It must not be so.
     pub is_negated: bool,
@@ -100,7 +93,7 @@ pub struct Test {
 
 impl Test {
     /// What must be so.
-    pub fn is(question: Question) -> Test {
+    pub(crate) fn is(question: Question) -> Test {
         Test { question, is_negated: false }
     }
 }
@@ -108,7 +101,7 @@ impl Test {
 /// What a rule does with a packet that fits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the kernel's words")]
-pub enum Verdict {
+pub(crate) enum Verdict {
     Accept,
     Drop,
     Jump(String),
@@ -124,9 +117,8 @@ pub enum Verdict {
     Map(Vec<(Question, Verdict)>),
 }
 
-/// A rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
+pub(crate) struct Rule {
     /// All of these must hold.
     pub tests: Vec<Test>,
     /// Then this happens.
@@ -137,43 +129,39 @@ pub struct Rule {
 
 /// Rules in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Chain {
+pub(crate) struct Chain {
     /// Where packets enter it, and in which order; None: other chains call it.
     pub hook: Option<(Hook, i32)>,
     /// What no rule decided is dropped.
     pub drops_the_rest: bool,
-    /// They.
     pub rules: Vec<Rule>,
 }
 
 /// Chains that may call each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Table {
+pub(crate) struct Table {
     /// As operators call it: `nft inet filter`.
     pub name: String,
     /// Whether packets of IPv4 come here.
     pub has_ipv4: bool,
     /// Whether packets of IPv6 do.
     pub has_ipv6: bool,
-    /// By name.
     pub chains: BTreeMap<String, Chain>,
 }
 
 /// All there is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rules {
-    /// Its tables.
+pub(crate) struct Rules {
     pub tables: Vec<Table>,
 }
 
 /// What drops a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dropped {
+pub(crate) struct Dropped {
     /// The table's name.
     pub table: String,
     /// The chain the packet entered it by.
     pub chain: String,
-    /// The rule.
     pub text: String,
 }
 
@@ -185,7 +173,7 @@ impl fmt::Display for Dropped {
 
 impl Rules {
     /// What drops a packet on its way through these hooks, whatever else holds; None: nothing, as far as can be told.
-    pub fn what_drops(&self, packet: &Packet, hooks: &[Hook]) -> Option<Dropped> {
+    pub(crate) fn what_drops(&self, packet: &Packet, hooks: &[Hook]) -> Option<Dropped> {
         let mut packet = packet.clone();
         let mut steps = STEPS;
         for hook in hooks {

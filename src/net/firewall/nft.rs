@@ -12,8 +12,7 @@ type Sets<'a> = BTreeMap<(String, String), &'a Value>;
 
 /// What was listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listing {
-    /// Its rules.
+pub(crate) struct Listing {
     pub rules: Rules,
     /// Some were made by iptables, whose own program tells what they say.
     pub has_iptables: bool,
@@ -23,7 +22,7 @@ pub struct Listing {
 ///
 /// # Errors
 /// In words, when it is none.
-pub fn read(json: &str) -> Result<Listing, String> {
+pub(crate) fn read(json: &str) -> Result<Listing, String> {
     let all: Value = serde_json::from_str(json).map_err(|error| format!("nft -j list ruleset: {error}"))?;
     let all = all.get("nftables").and_then(Value::as_array).ok_or("nft -j list ruleset: no ruleset")?;
     let of = |kind: &'static str| all.iter().filter_map(move |object| object.get(kind));

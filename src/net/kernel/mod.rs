@@ -15,10 +15,10 @@ mod encode;
 mod talk;
 #[cfg(test)]
 mod tests;
-pub mod traffic;
+pub(crate) mod traffic;
 mod tunnel;
 mod vmac;
-mod watch;
+pub(crate) mod watch;
 #[allow(missing_docs, reason = "the kernel's names")]
 mod wire;
 
@@ -33,7 +33,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use self::decode::{ShownAddress, ShownLink};
 use self::talk::Talk;
 use self::vmac::Vmacs;
-pub use self::watch::{Told, Watch, is_quiet, register};
+pub(crate) use self::watch::{Told, Watch, is_quiet, register};
 use super::sysctl;
 use super::types::{Host, LinkIndex, Neighbour, Prefix};
 use crate::netlink::request::Request;
@@ -176,7 +176,7 @@ impl Kernel {
 
 /// Requests that take addresses away, and no other address with them, as datagrams for a socket of rtnetlink: for who
 /// has no time to make them. `promotes` is asked for a link's promote_secondaries, to give it back.
-pub fn removals(
+pub(crate) fn removals(
     addresses: &BTreeMap<LinkIndex, BTreeSet<Prefix>>,
     promotes: impl Fn(LinkIndex) -> bool,
 ) -> Vec<Vec<u8>> {
@@ -197,7 +197,7 @@ pub fn removals(
 
 /// Whether a link of this namespace lets the other IPv4 addresses of a network survive its first one
 /// (promote_secondaries); a link that cannot be asked does not.
-pub fn promotes_secondaries(link: LinkIndex) -> bool {
+pub(crate) fn promotes_secondaries(link: LinkIndex) -> bool {
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
     let name = socket.ok().and_then(|socket| name(&socket, link));
     let reads_one = |of: &str| {

@@ -20,7 +20,6 @@ const DUMP_ATTEMPTS: usize = 4;
 /// The kernel's verdict on a request that it refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
-    /// Positive errno.
     pub(super) errno: i32,
     /// Its own words, where it gave some.
     pub(super) text: Option<String>,

@@ -66,14 +66,11 @@ const ACTION_OPTIONS: u16 = 2;
 /// TCA_MIRRED_PARMS, TCA_GACT_PARMS, TCA_SKBEDIT_PARMS.
 const PARAMETERS: u16 = 2;
 const SKBEDIT_MARK: u16 = 5;
-/// TCA_INGRESS_REDIR.
 const TO_INGRESS: u32 = 3;
 /// TC_ACT_UNSPEC: the next filter is asked; TC_ACT_STOLEN.
 const NEXT: u32 = u32::MAX;
 const STOLEN: u32 = 4;
-/// TC_ACT_SHOT.
 const DROPPED: u32 = 2;
-/// IP protocols.
 const IGMP: u8 = 2;
 const ICMPV6: u8 = 58;
 
@@ -87,7 +84,6 @@ const IPV6: u16 = 0x86dd;
 pub struct Refused {
     /// It has no such thing, and gets none by being asked again.
     pub is_lacking: bool,
-    /// In words.
     pub words: String,
 }
 
@@ -359,7 +355,6 @@ fn action(actions: &mut Request, kind: &str, parameters: &[u32], more: Option<(u
     });
 }
 
-/// `struct tcmsg`.
 fn header(link: LinkIndex, handle: u32, parent: u32, info: u32) -> Vec<u8> {
     [0, link.0, handle, parent, info].iter().flat_map(|n| n.to_ne_bytes()).collect()
 }

@@ -25,7 +25,6 @@ const ROUTE: Option<Protocol> = None;
 const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18;
 /// RTMGRP_*: links, addresses of both families.
 const ADDRESSES: u32 = 0x1 | 0x10 | 0x100;
-/// RTMGRP_NEIGH.
 const NEIGHBOURS: u32 = 0x4;
 /// Wanted receive buffer: a link with thousands of addresses goes.
 const RECEIVE_BUFFER: usize = 8 << 20;
@@ -245,7 +244,7 @@ const FILTER: [SockFilter; 5] = [
 ///
 /// # Errors
 /// The system's.
-pub fn register(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub(crate) fn register(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the socket is owned by what is registered, which closes it after its registration only.
     #[allow(unsafe_code)]
     let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
@@ -253,7 +252,7 @@ pub fn register(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 }
 
 /// Whether there is nothing to read from a socket now, without waiting.
-pub fn is_quiet(socket: &OwnedFd) -> bool {
+pub(crate) fn is_quiet(socket: &OwnedFd) -> bool {
     let mut poll = [PollFd::new(socket, PollFlags::IN)];
     rustix::event::poll(&mut poll, Some(&Timespec::default())).is_ok_and(|ready| ready == 0)
 }

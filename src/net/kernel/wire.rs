@@ -33,7 +33,6 @@ pub(super) const ROUTE_HEADER: usize = 12;
 /// Length of `struct rtnexthop`.
 pub(super) const HOP_HEADER: usize = 8;
 
-/// ARPHRD_ETHER.
 pub(super) const ETHERNET: u16 = 1;
 pub(super) const IFF_UP: u32 = 0x1;
 pub(super) const IFF_LOOPBACK: u32 = 0x8;
@@ -57,9 +56,7 @@ pub(super) const IFLA_MACVLAN_MODE: u16 = 1;
 pub(super) const MACVLAN_PRIVATE: u32 = 1;
 pub(super) const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 pub(super) const IFLA_INET_CONF: u16 = 1;
-/// IPV4_DEVCONF_PROMOTE_SECONDARIES.
 pub(super) const PROMOTE_SECONDARIES: u16 = 20;
-/// IN6_ADDR_GEN_MODE_NONE.
 pub(super) const GENERATE_NONE: u8 = 1;
 
 pub(super) const IFA_ADDRESS: u16 = 1;
@@ -78,7 +75,6 @@ pub(super) const IFA_F_DEPRECATED: u32 = 0x20;
 pub(super) const IFA_F_TENTATIVE: u32 = 0x40;
 /// Flags an operator may give and the kernel keeps: HOMEADDRESS, MANAGETEMPADDR, NOPREFIXROUTE, MCAUTOJOIN.
 pub(super) const IFA_F_GIVEN: u32 = 0x10 | 0x100 | 0x200 | 0x400;
-/// INFINITY_LIFE_TIME.
 pub(super) const FOREVER: u32 = u32::MAX;
 
 pub(super) const RTA_DST: u16 = 1;
@@ -122,5 +118,4 @@ pub(super) const FRA_PROTOCOL: u16 = 21;
 pub(super) const FRA_IP_PROTO: u16 = 22;
 pub(super) const FRA_SPORT_RANGE: u16 = 23;
 pub(super) const FRA_DPORT_RANGE: u16 = 24;
-/// FIB_RULE_INVERT.
 pub(super) const INVERT: u32 = 2;

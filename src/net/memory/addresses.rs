@@ -7,9 +7,7 @@ use rustix::io::Errno;
 use super::{MemoryHost, NAME_LIMIT, Refused};
 use crate::net::types::{Address, HeldAddress, IFA_F_NODAD, LinkIndex, News, Prefix};
 
-/// RT_SCOPE_LINK.
 pub(super) const SCOPE_LINK: u8 = 253;
-/// RT_SCOPE_HOST.
 const SCOPE_HOST: u8 = 254;
 
 impl MemoryHost {

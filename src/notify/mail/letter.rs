@@ -4,10 +4,9 @@ use super::super::telling::{Subject, plain};
 
 /// What a mail tells of one change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Letter {
+pub(crate) struct Letter {
     /// Without the director's name.
     pub subject: String,
-    /// One line.
     pub body: String,
     /// Why, in the operator's words: what keepalived does not tell.
     pub cause: String,
@@ -15,28 +14,25 @@ pub struct Letter {
 
 /// What a virtual server's mail says of its quorum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QuorumNumbers {
+pub(crate) struct QuorumNumbers {
     /// Weight of live real servers.
     pub weight: u64,
-    /// `quorum`.
     pub quorum: u32,
-    /// `hysteresis`.
     pub hysteresis: u32,
 }
 
 /// When something is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Occasion {
+pub(crate) enum Occasion {
     /// At the start, or since a reload.
     Start,
     /// It has just changed.
     Change,
-    /// lvsd stops.
     Stop,
 }
 
 /// Of a virtual router or a group of them, in a new state.
-pub fn of_router(subject: &Subject, state: &str, cause: &str) -> Letter {
+pub(crate) fn of_router(subject: &Subject, state: &str, cause: &str) -> Letter {
     let (who, body) = match subject {
         Subject::Group(name) => {
             (format!("VRRP Group {name}"), format!("All VRRP group instances are now in {state} state"))
@@ -50,7 +46,7 @@ pub fn of_router(subject: &Subject, state: &str, cause: &str) -> Letter {
 }
 
 /// Of a real server; the cause begins with the word of its checker, as `TCP_CHECK: connection refused`.
-pub fn of_real_server(subject: &Subject, is_up: bool, occasion: Occasion, cause: &str) -> Letter {
+pub(crate) fn of_real_server(subject: &Subject, is_up: bool, occasion: Occasion, cause: &str) -> Letter {
     let checker = cause.split([':', ' ']).next().unwrap_or_default();
     let body = match (occasion, checker.strip_suffix("_CHECK"), is_up) {
         (Occasion::Stop, ..) => "Shutting down".to_owned(),
@@ -65,7 +61,7 @@ pub fn of_real_server(subject: &Subject, is_up: bool, occasion: Occasion, cause:
 }
 
 /// Of a virtual server.
-pub fn of_virtual_server(
+pub(crate) fn of_virtual_server(
     subject: &Subject,
     is_up: bool,
     occasion: Occasion,

@@ -18,9 +18,8 @@ use crate::notify::telling::plain;
 /// Bytes of a line, or of a header, that go as they are.
 const LONGEST_LINE: usize = 900;
 
-/// A mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mail {
+pub(crate) struct Mail {
     /// From whom, to whom.
     pub envelope: Envelope,
     /// Header and body.
@@ -31,7 +30,12 @@ pub struct Mail {
 ///
 /// # Errors
 /// When there is nothing to tell, or no address to send it from.
-pub fn compose(posted: &[Posted], settings: &MailSettings, host: &str, id: &str) -> Result<Mail, String> {
+pub(crate) fn compose(
+    posted: &[Posted],
+    settings: &MailSettings,
+    host: &str,
+    id: &str,
+) -> Result<Mail, String> {
     let (Some(first), Some(last)) = (posted.first(), posted.last()) else {
         return Err("there is nothing to tell".to_owned());
     };

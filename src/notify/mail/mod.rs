@@ -3,9 +3,9 @@
 //! [`letter`] puts a change into keepalived's words; [`outbox`] decides what the next mail tells, and what becomes of
 //! it when nobody takes it; [`message`] writes the mail. The shell carries it to the server.
 
-pub mod letter;
-pub mod message;
-pub mod outbox;
+pub(crate) mod letter;
+pub(crate) mod message;
+pub(crate) mod outbox;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,7 +16,6 @@ use lettre::message::Mailbox;
 /// Who gets mails, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailSettings {
-    /// `smtp_server`.
     pub server: Server,
     /// `notification_email`; never empty.
     pub to: Vec<Mailbox>,
@@ -26,14 +25,12 @@ pub struct MailSettings {
     pub hello: Option<String>,
     /// `router_id`; None: this host's name.
     pub router: Option<String>,
-    /// `smtp_connect_timeout`.
     pub connect_timeout: Duration,
 }
 
 /// A mail server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Server {
-    /// By address.
     At(SocketAddr),
     /// By name and port; it is looked up for each connection.
     Named(String, u16),

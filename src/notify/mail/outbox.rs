@@ -12,28 +12,27 @@ use super::letter::Letter;
 use crate::time::Instant;
 
 /// Changes that wait.
-pub const MAX_WAITING: usize = 1024;
+pub(crate) const MAX_WAITING: usize = 1024;
 /// Mails in a row.
-pub const BURST: u32 = 20;
+pub(crate) const BURST: u32 = 20;
 /// One more mail in each of these.
-pub const REFILL: Duration = Duration::from_secs(5);
+pub(crate) const REFILL: Duration = Duration::from_secs(5);
 /// The pause after a mail that nobody took; each is twice as long as the one before.
-pub const FIRST_PAUSE: Duration = Duration::from_secs(5);
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// Longest such pause.
-pub const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// A change, and when it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Posted {
+pub(crate) struct Posted {
     /// What is told.
     pub letter: Letter,
-    /// Since 1970.
     pub date: Duration,
 }
 
 /// Changes by what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Told by a mail that was taken.
     pub sent: u64,
     /// In a mail that was refused, or not taken before the end.
@@ -46,7 +45,7 @@ pub struct Counts {
 
 /// Why a mail was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// Whether it will never be.
     pub is_final: bool,
     /// In the operator's words, with the next step.
@@ -55,12 +54,11 @@ pub struct Failure {
 
 /// What is to be said about a mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub(crate) enum News {
     /// Nothing: it was taken, or is still not.
     Nothing,
     /// It was not taken for a new reason, and is tried again.
     Failing {
-        /// The reason.
         reason: String,
         /// Changes that wait.
         waiting: usize,
@@ -69,7 +67,6 @@ pub enum News {
     },
     /// It was refused for good.
     Refused {
-        /// The reason.
         reason: String,
         /// Changes it told.
         letters: usize,
@@ -88,7 +85,7 @@ pub enum News {
 
 /// All that waits to be told.
 #[derive(Debug)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     waiting: VecDeque<Posted>,
     sending: Vec<Posted>,
     tokens: u32,
@@ -110,8 +107,7 @@ struct Retry {
 }
 
 impl Outbox {
-    /// Nothing waits.
-    pub fn new(now: Instant) -> Outbox {
+    pub(crate) fn new(now: Instant) -> Outbox {
         Outbox {
             waiting: VecDeque::new(),
             sending: Vec::new(),
@@ -126,7 +122,7 @@ impl Outbox {
     }
 
     /// Adds a change; true when the first one since mails were last taken is dropped for it.
-    pub fn push(&mut self, posted: Posted) -> bool {
+    pub(crate) fn push(&mut self, posted: Posted) -> bool {
         self.waiting.push_back(posted);
         let before = self.untold;
         self.make_room();
@@ -134,7 +130,7 @@ impl Outbox {
     }
 
     /// What the next mail tells, if one may be sent now: it is under way from now on.
-    pub fn begin(&mut self, now: Instant) -> Option<&[Posted]> {
+    pub(crate) fn begin(&mut self, now: Instant) -> Option<&[Posted]> {
         if !self.sending.is_empty() || self.waiting.is_empty() {
             return None;
         }
@@ -153,7 +149,7 @@ impl Outbox {
     }
 
     /// The mail under way was taken, by all or with a complaint, or was not.
-    pub fn ended(&mut self, now: Instant, result: Result<Option<String>, Failure>) -> News {
+    pub(crate) fn ended(&mut self, now: Instant, result: Result<Option<String>, Failure>) -> News {
         let sending = std::mem::take(&mut self.sending);
         let letters = sending.len() as u64;
         match result {
@@ -192,7 +188,7 @@ impl Outbox {
     }
 
     /// When there is something to begin that could not be begun before.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         if !self.sending.is_empty() || self.waiting.is_empty() {
             return None;
         }
@@ -201,44 +197,44 @@ impl Outbox {
     }
 
     /// There is another server: it is tried at once.
-    pub fn retry_now(&mut self) {
+    pub(crate) fn retry_now(&mut self) {
         self.retry = None;
     }
 
     /// Nobody gets mails any more.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.counts.dropped += self.waiting.len() as u64;
         self.waiting.clear();
         self.retry = None;
     }
 
     /// The daemon ends: what waits is told by one mail, at once, and no more than once.
-    pub fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.is_ending = true;
     }
 
     /// Whether nothing waits or is under way.
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.sending.is_empty()
     }
 
     /// Changes that wait or are under way.
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.waiting.len() + self.sending.len()
     }
 
     /// Changes by what became of them.
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
 
     /// What went wrong last, and when.
-    pub fn last_error(&self) -> Option<(Instant, &str)> {
+    pub(crate) fn last_error(&self) -> Option<(Instant, &str)> {
         self.last_error.as_ref().map(|(at, reason)| (*at, reason.as_str()))
     }
 
     /// Whether mails are not taken at the moment.
-    pub fn is_failing(&self) -> bool {
+    pub(crate) fn is_failing(&self) -> bool {
         self.retry.is_some()
     }
 

@@ -88,12 +88,12 @@ impl Holdings {
 
     /// Whether an address of a link is the host's own, so that advertisements can come from it though it is configured
     /// as a virtual one; where the file says both of it, the contradiction is a fault.
-    pub fn can_be_source(&self, link: &str, ip: std::net::IpAddr) -> bool {
+    pub(crate) fn can_be_source(&self, link: &str, ip: std::net::IpAddr) -> bool {
         self.is_hosts_own(link, ip) && !self.wanted.sources.contains(&ip)
     }
 
     /// Whether an address of a link is the host's own, whatever its length.
-    pub fn is_hosts_own(&self, link: &str, ip: std::net::IpAddr) -> bool {
+    pub(crate) fn is_hosts_own(&self, link: &str, ip: std::net::IpAddr) -> bool {
         let first = (link.to_owned(), crate::net::types::Prefix { ip, length: 0 });
         self.spared.range(first..).next().is_some_and(|(l, prefix)| l == link && prefix.ip == ip)
     }

@@ -11,7 +11,7 @@ use crate::vrrp::event::Event;
 
 impl Holdings {
     /// What to ask of the kernel now.
-    pub fn plan(&mut self, host: &Host, now: Instant) -> Option<Vec<Op>> {
+    pub(crate) fn plan(&mut self, host: &Host, now: Instant) -> Option<Vec<Op>> {
         let is_due = self.is_dirty || self.wake.is_some_and(|at| at <= now);
         if self.in_flight.is_some() || !is_due {
             return None;

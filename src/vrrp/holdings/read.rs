@@ -15,7 +15,7 @@ use crate::time::Instant;
 
 impl Holdings {
     /// The host was read, with its routes and rules. `before` is what was known.
-    pub fn host_was_read(&mut self, host: &Host, before: Option<&Host>, now: Instant) {
+    pub(crate) fn host_was_read(&mut self, host: &Host, before: Option<&Host>, now: Instant) {
         for link in host.links.values() {
             if let Some(before) = before.and_then(|before| before.links.get(&link.index)) {
                 self.identity_changed(before, link);

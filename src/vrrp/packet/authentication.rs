@@ -32,10 +32,8 @@ const TRAILER_TYPE: u8 = 1;
 
 /// keepalived's signature (`auth_hmac`), as received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HmacTrailer {
-    /// Which key.
+pub(crate) struct HmacTrailer {
     pub key: u8,
-    /// When.
     pub moment: Moment,
     signature: [u8; SIGNATURE],
 }
@@ -159,7 +157,7 @@ fn header_signature(ip_header: &[u8], header: &[u8; HEADER], message: &[u8], key
 
 /// What the instance's authentication says of a packet. Something: it is accepted in spite of that (`mode
 /// permissive`), and the operator should hear of it.
-pub fn authenticate(
+pub(crate) fn authenticate(
     heard: &Heard,
     datagram: &Datagram,
     expected: &Authentication,

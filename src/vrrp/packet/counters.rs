@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// What one sender counts up: IP identification, number of the authentication header, signatures. An instance's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counters {
+pub(crate) struct Counters {
     identification: u16,
     sequence: u32,
     signed: Option<Moment>,
@@ -16,12 +16,12 @@ pub struct Counters {
 
 impl Counters {
     /// Nothing sent yet.
-    pub fn new() -> Counters {
+    pub(crate) fn new() -> Counters {
         Counters::default()
     }
 
     /// Somebody's number was heard: own packets must go on after it.
-    pub fn saw_sequence(&mut self, heard: u32) {
+    pub(crate) fn saw_sequence(&mut self, heard: u32) {
         self.sequence = self.sequence.max(heard);
     }
 
@@ -58,7 +58,7 @@ const BRIDGED: Duration = Duration::from_secs(1);
 
 /// When something was signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Moment {
+pub(crate) struct Moment {
     /// Seconds since 1970 UTC.
     pub seconds: u32,
     /// In 1/65536 of a second.
@@ -87,14 +87,14 @@ impl Moment {
 
 /// What a receiver remembers of authenticated senders, so that nobody can repeat their packets. An instance's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReplayWindow {
+pub(crate) struct ReplayWindow {
     sequences: Remembered<u32>,
     moments: Remembered<Moment>,
 }
 
 impl ReplayWindow {
     /// Nobody heard yet.
-    pub fn new() -> ReplayWindow {
+    pub(crate) fn new() -> ReplayWindow {
         ReplayWindow::default()
     }
 

@@ -7,16 +7,15 @@ use super::{HeardAuthentication, Version};
 
 /// A packet that is dropped, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Malformed {
+pub(crate) struct Malformed {
     /// The virtual router it says it is of, where that could be read.
     pub vrid: Option<u8>,
-    /// Why.
     pub flaw: Flaw,
 }
 
 impl Malformed {
     /// A fixed word for counters.
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         self.flaw.kind()
     }
 }
@@ -29,7 +28,7 @@ impl fmt::Display for Malformed {
 
 /// What is wrong with a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Flaw {
+pub(crate) enum Flaw {
     /// No IP header that makes sense.
     IpHeader,
     /// A piece of a packet.
@@ -50,25 +49,20 @@ pub enum Flaw {
     },
     /// By multicast with another hop limit than 255, or by unicast with one outside the peer's range.
     HopLimit {
-        /// Its own.
         has: u8,
         /// The least it may have.
         least: u8,
-        /// The largest.
         most: u8,
     },
     /// Neither 2 nor 3.
     UnknownVersion(u8),
     /// The other one than the instance's.
     Version {
-        /// Its own.
         has: Version,
-        /// The instance's.
         expected: Version,
     },
     /// Not an advertisement.
     Type(u8),
-    /// VRID 0.
     VridZero,
     /// No addresses, where some are expected.
     NoAddresses,
@@ -76,9 +70,7 @@ pub enum Flaw {
     IntervalZero,
     /// Version 2 and another interval than the instance's.
     Interval {
-        /// Its own.
         has: Duration,
-        /// The instance's.
         expected: Duration,
     },
     /// The checksum does not fit.
@@ -89,18 +81,14 @@ pub enum Flaw {
     Header,
     /// Authenticated in another way than the instance is.
     Authentication {
-        /// Its own.
         has: HeardAuthentication,
-        /// The instance's.
         expected: HeardAuthentication,
     },
-    /// Another password.
     Password,
     /// The authentication header's signature does not fit, or is another sender's.
     HeaderSignature,
     /// A number of the authentication header that was there before.
     HeaderRepeated {
-        /// Its own.
         has: u32,
         /// The highest so far.
         highest: u32,
@@ -133,7 +121,7 @@ pub enum Flaw {
 
 impl Flaw {
     /// A fixed word for counters.
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Flaw::IpHeader | Flaw::Fragment | Flaw::Short { .. } | Flaw::Long { .. } => "length",
             Flaw::HopLimit { .. } => "hop_limit",
@@ -159,7 +147,7 @@ impl Flaw {
 }
 
 /// Every word [`Flaw::kind`] may give, for metrics that are there before the first packet.
-pub const KINDS: &[&str] = &[
+pub(crate) const KINDS: &[&str] = &[
     "length",
     "hop_limit",
     "version",

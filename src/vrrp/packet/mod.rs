@@ -16,18 +16,18 @@ use std::time::Duration;
 use super::exchange::Datagram;
 use super::settings::{Authentication, Checksum, HmacMode, Version};
 use crate::net::checksum::Sum;
-pub use authentication::{HmacTrailer, authenticate};
-pub use counters::{Counters, ReplayWindow};
-pub use flaw::{Flaw, KINDS, Malformed};
+pub(crate) use authentication::{HmacTrailer, authenticate};
+pub(crate) use counters::{Counters, ReplayWindow};
+pub(crate) use flaw::{Flaw, KINDS, Malformed};
 
 /// IP protocol of VRRP.
-pub const PROTOCOL: u8 = 112;
+pub(crate) const PROTOCOL: u8 = 112;
 /// IP protocol of the authentication header.
-pub const PROTOCOL_AH: u8 = 51;
+pub(crate) const PROTOCOL_AH: u8 = 51;
 /// Hop limit of all that travels by multicast.
-pub const HOP_LIMIT: u8 = 255;
+pub(crate) const HOP_LIMIT: u8 = 255;
 /// Most addresses an advertisement can hold.
-pub const MAX_ADDRESSES: usize = 255;
+pub(crate) const MAX_ADDRESSES: usize = 255;
 
 /// Type of service of advertisements: internetwork control.
 const TOS: u8 = 0xc0;
@@ -41,7 +41,7 @@ const V2_DATA: usize = 8;
 
 /// What an advertisement says (without its authentication).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Advertisement {
+pub(crate) struct Advertisement {
     /// Version of the protocol.
     pub version: Version,
     /// 1 to 255.
@@ -56,8 +56,7 @@ pub struct Advertisement {
 
 /// Between whom it travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Path {
-    /// Who sends.
+pub(crate) struct Path {
     pub source: IpAddr,
     /// The group, or a peer.
     pub destination: IpAddr,
@@ -67,7 +66,7 @@ pub struct Path {
 
 /// What was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heard {
+pub(crate) struct Heard {
     /// What it says. The list of addresses may be empty: whether that is fine is the instance's to say.
     pub advert: Advertisement,
     /// Which form of checksum it has, where there are two: version 3 on IPv4.
@@ -76,7 +75,6 @@ pub struct Heard {
     pub authentication: HeardAuthentication,
     /// Number of its authentication header.
     pub sequence: Option<u32>,
-    /// keepalived's signature.
     pub hmac: Option<HmacTrailer>,
     /// Where the VRRP message begins and ends in the datagram.
     message: std::ops::Range<usize>,
@@ -84,7 +82,7 @@ pub struct Heard {
 
 /// How an advertisement is authenticated, by version 2's own means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum HeardAuthentication {
+pub(crate) enum HeardAuthentication {
     /// Not at all.
     None,
     /// By a password anybody can read.
@@ -96,7 +94,8 @@ pub enum HeardAuthentication {
 impl Heard {
     /// Version 3 on IPv6: whether the first address is link-local, as RFC 9568 section 5.2.9 wants it. Others can do
     /// without: it is told, not refused.
-    pub fn begins_link_local(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn begins_link_local(&self) -> bool {
         !matches!(self.advert.addresses.first(), Some(IpAddr::V6(first)) if !first.is_unicast_link_local())
     }
 }
@@ -106,7 +105,7 @@ impl Heard {
 /// `wall` is the time since 1970 UTC, for signatures. Addresses of the other family and those beyond
 /// [`MAX_ADDRESSES`] are the configuration's mistake and left out; so is an authentication that version and family
 /// do not have.
-pub fn encode(
+pub(crate) fn encode(
     advert: &Advertisement,
     path: &Path,
     checksum: Checksum,
@@ -184,7 +183,7 @@ pub fn encode(
 }
 
 /// Reads a packet without knowing whom it is for: lengths, version, type, checksum. By multicast, the hop limit.
-pub fn decode(datagram: &Datagram) -> Result<Heard, Malformed> {
+pub(crate) fn decode(datagram: &Datagram) -> Result<Heard, Malformed> {
     let without_vrid = |flaw| Malformed { vrid: None, flaw };
     let bytes = datagram.bytes.as_slice();
     let packet = match datagram.source {

@@ -17,14 +17,14 @@ use crate::vrrp::status::InstanceStatus;
 const NEWS: Duration = Duration::from_millis(10);
 
 /// At every packet: it leaves through a socket that is open.
-pub fn has_that_socket(world: &mut World, node: usize, endpoint: &Endpoint) {
+pub(super) fn has_that_socket(world: &mut World, node: usize, endpoint: &Endpoint) {
     if !world.nodes[node].listening.contains(endpoint) {
         world.broken.push(format!("sends through an open socket: {node} through {endpoint:?}"));
     }
 }
 
 /// At every packet: its source is an address of the host, or was until a moment ago. An owner's VIPs are its own.
-pub fn speaks_from_its_own(world: &mut World, node: usize, vrid: u8, priority: u8, source: IpAddr) {
+pub(super) fn speaks_from_its_own(world: &mut World, node: usize, vrid: u8, priority: u8, source: IpAddr) {
     let this = &world.nodes[node];
     let is_owners = this.settings.instances.iter().any(|i| {
         i.vrid == vrid && i.priority == 255 && i.addresses.iter().any(|a| a.wanted.prefix.ip == source)
@@ -39,7 +39,7 @@ pub fn speaks_from_its_own(world: &mut World, node: usize, vrid: u8, priority: u
 
 /// At every claim: nobody begins to claim, or goes on after a pause, while a better Master's advertisement waits to be
 /// read.
-pub fn heard_before_it_claims(world: &mut World, node: usize, vrid: u8, priority: u8) {
+pub(super) fn heard_before_it_claims(world: &mut World, node: usize, vrid: u8, priority: u8) {
     let settings = world.nodes[node].settings.instances.iter().find(|i| i.vrid == vrid);
     let Some(settings) = settings.filter(|_| priority > 0) else { return };
     // Who hears a better one and is Backup says so once more (`higher_prio_send_advert`): that is no claim.
@@ -60,7 +60,7 @@ pub fn heard_before_it_claims(world: &mut World, node: usize, vrid: u8, priority
 }
 
 /// At every advertisement of priority 0: no other instance of this host is Master with that VRID there.
-pub fn leaves_what_it_does_not_hold(world: &mut World, node: usize, vrid: u8, source: IpAddr) {
+pub(super) fn leaves_what_it_does_not_hold(world: &mut World, node: usize, vrid: u8, source: IpAddr) {
     if !world.is_running(node) {
         return;
     }
@@ -78,7 +78,7 @@ pub fn leaves_what_it_does_not_hold(world: &mut World, node: usize, vrid: u8, so
 }
 
 /// At every announcement: it is about an address of an instance that is Master there.
-pub fn announces_what_it_has(world: &mut World, node: usize, link: LinkIndex, frame: &[u8]) {
+pub(super) fn announces_what_it_has(world: &mut World, node: usize, link: LinkIndex, frame: &[u8]) {
     let ip = announced(frame);
     // By the name it knows: that a link was renamed is told later.
     let known = world.nodes[node].links.get(&link).map(|(_, link)| link.clone());
@@ -97,7 +97,7 @@ pub fn announces_what_it_has(world: &mut World, node: usize, link: LinkIndex, fr
 }
 
 /// At rest: each VIP of a Master was announced since its link works, has its MAC address and its master.
-pub fn neighbours_know(world: &mut World, node: usize) {
+pub(super) fn neighbours_know(world: &mut World, node: usize) {
     let this = &world.nodes[node];
     let mut wrong = Vec::new();
     for instance in &this.settings.instances {
@@ -123,7 +123,7 @@ pub fn neighbours_know(world: &mut World, node: usize) {
 }
 
 /// The address an announcement is about.
-pub fn announced(frame: &[u8]) -> IpAddr {
+pub(super) fn announced(frame: &[u8]) -> IpAddr {
     match frame[12..14] {
         [0x08, 0x06] => Ipv4Addr::from(<[u8; 4]>::try_from(&frame[28..32]).expect("an address")).into(),
         _ => Ipv6Addr::from(<[u8; 16]>::try_from(&frame[62..78]).expect("an address")).into(),
@@ -131,14 +131,14 @@ pub fn announced(frame: &[u8]) -> IpAddr {
 }
 
 /// Links and addresses an instance has as Master.
-pub fn addresses(settings: &InstanceSettings) -> impl Iterator<Item = (String, IpAddr)> {
+pub(super) fn addresses(settings: &InstanceSettings) -> impl Iterator<Item = (String, IpAddr)> {
     let all = settings.addresses.iter().chain(&settings.excluded);
     all.map(|a| (a.wanted.link.clone(), a.wanted.prefix.ip))
 }
 
 /// What an operator knows of a host's instances and groups by its events since its start.
 #[derive(Debug, Default)]
-pub struct Reported {
+pub(super) struct Reported {
     instances: BTreeMap<String, State>,
     groups: BTreeMap<String, State>,
     /// Instances with a rival whose end was not reported.
@@ -151,19 +151,19 @@ pub struct Reported {
 
 impl Reported {
     /// There are other settings now.
-    pub fn reloaded(&mut self, settings: &Settings) {
+    pub(super) fn reloaded(&mut self, settings: &Settings) {
         self.groups.retain(|name, _| settings.groups.iter().any(|group| group.name == *name));
         self.rivals.clear();
         self.unsure.extend(self.instances.keys().cloned());
     }
 
     /// Masters whose rival's end was not reported.
-    pub fn rivals(&self) -> &BTreeSet<String> {
+    pub(super) fn rivals(&self) -> &BTreeSet<String> {
         &self.rivals
     }
 
     /// At every event: a change begins where the one before ended, and is a change. What is wrong, in words.
-    pub fn follow(&mut self, event: &Event) -> Option<String> {
+    pub(super) fn follow(&mut self, event: &Event) -> Option<String> {
         let (known, from, name, to) = match event {
             Event::Transition { instance, from, to, .. } => (&mut self.instances, Some(*from), instance, *to),
             Event::Group { group, to, .. } => (&mut self.groups, None, group, *to),
@@ -199,7 +199,7 @@ impl Reported {
 
 /// At rest, after the last fault, everything mended: one Master, the best one if they preempt, and the addresses are
 /// where it is, once.
-pub fn at_rest(world: &mut World) {
+pub(super) fn at_rest(world: &mut World) {
     let names: BTreeSet<String> =
         world.nodes.iter().flat_map(|n| &n.settings.instances).map(|i| i.name.clone()).collect();
     for name in names {
@@ -264,7 +264,7 @@ fn a_vmac_has_none_of_its_bases_addresses(world: &mut World, node: usize) {
 }
 
 /// An address is on a host exactly if its instance is Master there.
-pub fn vip_iff_master(world: &mut World, node: usize, name: &str) {
+pub(super) fn vip_iff_master(world: &mut World, node: usize, name: &str) {
     let this = &world.nodes[node];
     let Some(settings) = this.settings.instances.iter().find(|i| i.name == name) else { return };
     let is_master = world.state(node, name) == Some(State::Master);
@@ -300,7 +300,7 @@ pub fn vip_iff_master(world: &mut World, node: usize, name: &str) {
 }
 
 /// At rest: no virtual address is the primary one of a network that the host has an address of its own in.
-pub fn hosts_own_is_primary(world: &mut World, node: usize) {
+pub(super) fn hosts_own_is_primary(world: &mut World, node: usize) {
     let host = world.nodes[node].host.host();
     let wrong: Vec<_> = host
         .addresses
@@ -326,7 +326,7 @@ fn a_group_is_together(world: &mut World, node: usize) {
 }
 
 /// After a stop: nothing of ours is left.
-pub fn nothing_is_left(world: &mut World, node: usize) {
+pub(super) fn nothing_is_left(world: &mut World, node: usize) {
     let this = &world.nodes[node];
     let mut wrong = Vec::new();
     for instance in &this.settings.instances {

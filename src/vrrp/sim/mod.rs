@@ -18,15 +18,15 @@ mod noise;
 mod preemption;
 mod protocol;
 mod reports;
-pub mod scale;
-pub mod site;
+pub(crate) mod scale;
+pub(crate) mod site;
 mod sockets;
 mod sources;
 mod sweep;
 mod world;
 
 /// `LVSD_SIM_SEED` replays one, `LVSD_SIM_SEEDS` (`a..b`) widens the sweep.
-pub fn seeds() -> std::ops::Range<u64> {
+pub(crate) fn seeds() -> std::ops::Range<u64> {
     let number = |text: &str| text.parse().expect("LVSD_SIM_SEED is a number, LVSD_SIM_SEEDS is a..b");
     if let Ok(one) = std::env::var("LVSD_SIM_SEED") {
         return number(&one)..number(&one) + 1;

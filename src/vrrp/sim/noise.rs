@@ -10,11 +10,11 @@ use super::seeds;
 use super::sweep::random_site;
 use crate::net::types::{HeldAddress, Host, Link, LinkIndex, MacAddress, News, Op, Prefix, Refusal};
 use crate::time::Instant;
-use crate::vrrp::Router;
 use crate::vrrp::exchange::{Datagram, DirectorLevel, Effect, Endpoint, Input, TrackLevel};
 use crate::vrrp::handover::{Handover, InstanceHandover};
 use crate::vrrp::listening::{Listening, SocketFailure, SocketStep};
 use crate::vrrp::packet::{Counters, ReplayWindow};
+use crate::vrrp::router::Router;
 use crate::vrrp::settings::{Family, TrackTarget};
 
 #[test]

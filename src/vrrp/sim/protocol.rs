@@ -29,13 +29,17 @@ fn is(world: &World, node: usize, state: State) -> bool {
 }
 
 /// An advertisement of somebody who is no router of the world.
-pub fn stranger(world: &mut World, source: [u8; 4], change: impl FnOnce(&mut Advertisement)) {
+pub(super) fn stranger(world: &mut World, source: [u8; 4], change: impl FnOnce(&mut Advertisement)) {
     let datagram = advertisement(world, source, change);
     world.inject(None, datagram);
 }
 
 /// The same, as it arrives at host 0.
-pub fn advertisement(world: &World, source: [u8; 4], change: impl FnOnce(&mut Advertisement)) -> Datagram {
+pub(super) fn advertisement(
+    world: &World,
+    source: [u8; 4],
+    change: impl FnOnce(&mut Advertisement),
+) -> Datagram {
     let settings = world.nodes[0].settings.instances[0].clone();
     let mut advert = Advertisement {
         version: settings.version,

@@ -11,9 +11,9 @@ use super::site::{instance, settings, vip};
 use super::world::World;
 use crate::net::types::{HeldAddress, Host, Link, LinkIndex, MacAddress, News, Op, Prefix};
 use crate::time::Instant;
-use crate::vrrp::Router;
 use crate::vrrp::exchange::{DirectorLevel, Effect, Input, State};
 use crate::vrrp::listening::Listening;
+use crate::vrrp::router::Router;
 use crate::vrrp::settings::Settings;
 
 fn with_vips(count: u16, priority: u8) -> Settings {
@@ -166,7 +166,7 @@ fn one_takeover(count: u16) -> Costs {
 
 /// Processor time of this thread: a busy machine does not count.
 #[allow(clippy::disallowed_methods, reason = "no time of day: what a step costs is what is tested")]
-pub fn thread_time() -> Duration {
+pub(crate) fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     let part = |n: i64| u64::try_from(n).unwrap_or(0);
     Duration::from_nanos(part(time.tv_sec) * 1_000_000_000 + part(time.tv_nsec))

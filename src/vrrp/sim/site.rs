@@ -13,7 +13,7 @@ use crate::vrrp::settings::{
 };
 
 /// An IPv4 instance of version 3 on e0 that advertises every second.
-pub fn instance(name: &str, vrid: u8, priority: u8) -> InstanceSettings {
+pub(crate) fn instance(name: &str, vrid: u8, priority: u8) -> InstanceSettings {
     InstanceSettings {
         name: name.to_owned(),
         family: Family::Ipv4,
@@ -51,7 +51,7 @@ pub fn instance(name: &str, vrid: u8, priority: u8) -> InstanceSettings {
 }
 
 /// The same of IPv6.
-pub fn instance6(name: &str, vrid: u8, priority: u8) -> InstanceSettings {
+pub(crate) fn instance6(name: &str, vrid: u8, priority: u8) -> InstanceSettings {
     InstanceSettings {
         family: Family::Ipv6,
         transport: Transport::Multicast(IpAddr::from([0xff02, 0, 0, 0, 0, 0, 0, 0x12])),
@@ -63,8 +63,7 @@ pub fn instance6(name: &str, vrid: u8, priority: u8) -> InstanceSettings {
     }
 }
 
-/// keepalived's defaults.
-pub fn announcing() -> Announcing {
+pub(crate) fn announcing() -> Announcing {
     Announcing {
         delay: Duration::from_secs(5),
         repeat: 5,
@@ -78,12 +77,11 @@ pub fn announcing() -> Announcing {
 }
 
 /// A virtual address.
-pub fn vip(link: &str, ip: IpAddr, length: u8) -> VirtualAddress {
+pub(crate) fn vip(link: &str, ip: IpAddr, length: u8) -> VirtualAddress {
     Virtual { wanted: Arc::new(address(link, ip, length)), is_tracked: true }
 }
 
-/// An address.
-pub fn address(link: &str, ip: IpAddr, length: u8) -> Address {
+pub(crate) fn address(link: &str, ip: IpAddr, length: u8) -> Address {
     Address {
         link: link.to_owned(),
         prefix: Prefix { ip, length },
@@ -97,7 +95,7 @@ pub fn address(link: &str, ip: IpAddr, length: u8) -> Address {
 }
 
 /// Unicast to these nodes' addresses on e0.
-pub fn unicast(nodes: &[u8]) -> Transport {
+pub(crate) fn unicast(nodes: &[u8]) -> Transport {
     let peer = |n: &u8| Peer { address: [10, 0, 0, 200 + n].into(), min_hop_limit: 0, max_hop_limit: 255 };
     Transport::Unicast {
         peers: nodes.iter().map(peer).collect(),
@@ -108,7 +106,7 @@ pub fn unicast(nodes: &[u8]) -> Transport {
 }
 
 /// The instance's own macvlan, addresses moved there.
-pub fn on_vmac(mut settings: InstanceSettings) -> InstanceSettings {
+pub(crate) fn on_vmac(mut settings: InstanceSettings) -> InstanceSettings {
     let name = format!("vrrp.{}", settings.vrid);
     let is_ipv6 = settings.family == Family::Ipv6;
     let kind = if is_ipv6 { 2 } else { 1 };
@@ -121,12 +119,12 @@ pub fn on_vmac(mut settings: InstanceSettings) -> InstanceSettings {
 }
 
 /// Follows a script.
-pub fn script(name: &str, weight: i16) -> Track {
+pub(crate) fn script(name: &str, weight: i16) -> Track {
     Track { target: TrackTarget::Script(name.to_owned()), weight, is_reversed: false }
 }
 
 /// A sync group.
-pub fn group(name: &str, members: &[&str]) -> GroupSettings {
+pub(crate) fn group(name: &str, members: &[&str]) -> GroupSettings {
     GroupSettings {
         name: name.to_owned(),
         members: members.iter().map(|m| (*m).to_owned()).collect(),
@@ -137,12 +135,12 @@ pub fn group(name: &str, members: &[&str]) -> GroupSettings {
 }
 
 /// All of it.
-pub fn settings(instances: Vec<InstanceSettings>) -> Settings {
+pub(crate) fn settings(instances: Vec<InstanceSettings>) -> Settings {
     Settings { instances: instances.into_iter().map(Arc::new).collect(), ..Settings::default() }
 }
 
 /// What a life hands over that was Master of this instance, an instant after it said so.
-pub fn handed_over_as_master(settings: &InstanceSettings) -> Handover {
+pub(crate) fn handed_over_as_master(settings: &InstanceSettings) -> Handover {
     let handed = InstanceHandover {
         vrid: settings.vrid,
         family: settings.family,

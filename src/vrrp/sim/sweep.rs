@@ -470,7 +470,7 @@ fn stops_or_hands_over(world: &mut World, node: usize) {
 }
 
 /// The same virtual routers on every host, with their own priorities.
-pub fn random_site(rng: &mut fastrand::Rng, hosts: u8) -> Vec<Settings> {
+pub(super) fn random_site(rng: &mut fastrand::Rng, hosts: u8) -> Vec<Settings> {
     let count = rng.u8(1..3);
     let common: Vec<InstanceSettings> = (0..count).map(|n| random_instance(rng, n, hosts)).collect();
     let has_group = count == 2 && rng.bool();

@@ -10,7 +10,6 @@ use crate::net::memory::MemoryHost;
 use crate::net::reading::Reading;
 use crate::net::types::{Host, Link, LinkIndex, MacAddress, News, Op, Prefix, Refusal};
 use crate::time::Instant;
-use crate::vrrp::Router;
 use crate::vrrp::announcer::Announcement;
 use crate::vrrp::event::Event;
 use crate::vrrp::exchange::{
@@ -19,6 +18,7 @@ use crate::vrrp::exchange::{
 use crate::vrrp::handover::Handover;
 use crate::vrrp::listening::{Listening, SocketFailure};
 use crate::vrrp::packet;
+use crate::vrrp::router::Router;
 use crate::vrrp::settings::{Settings, TrackTarget};
 use crate::vrrp::status::{InstanceStatus, Status};
 
@@ -99,9 +99,7 @@ enum Happening {
     },
 }
 
-/// A host.
-pub struct Node {
-    /// Its network.
+pub(super) struct Node {
     pub host: MemoryHost,
     /// What its router is to be.
     pub settings: Arc<Settings>,
@@ -137,7 +135,6 @@ pub struct Node {
     pub is_receiving: bool,
     /// It said that it is done.
     pub is_finished: bool,
-    /// Its sockets.
     pub listening: Arc<BTreeSet<Endpoint>>,
     /// Why sockets that are not open yet cannot be opened.
     pub refuses_sockets: Option<SocketFailure>,
@@ -170,11 +167,8 @@ pub struct Node {
     reading: Option<Reading>,
 }
 
-/// The world.
-pub struct World {
-    /// The clock.
+pub(super) struct World {
     pub now: Instant,
-    /// Hosts.
     pub nodes: Vec<Node>,
     /// All its chance.
     pub rng: fastrand::Rng,
@@ -190,7 +184,6 @@ pub struct World {
     pub deaf: BTreeSet<(usize, usize)>,
     /// What happened, for comparing two runs.
     pub trace: Vec<String>,
-    /// Broken invariants.
     pub broken: Vec<String>,
     begun: Instant,
     queue: BTreeMap<(Instant, u64), Happening>,
@@ -199,7 +192,7 @@ pub struct World {
 
 impl World {
     /// Hosts with e0 and e1, addresses 10.0.0.201 and on, no routers yet.
-    pub fn new(seed: u64, hosts: u8) -> World {
+    pub(super) fn new(seed: u64, hosts: u8) -> World {
         let begun = Instant::of_uptime(seed);
         World {
             now: begun,
@@ -219,7 +212,7 @@ impl World {
     }
 
     /// Hosts with these settings, all started.
-    pub fn with(settings: Vec<Settings>) -> World {
+    pub(super) fn with(settings: Vec<Settings>) -> World {
         let mut world = World::new(7, u8::try_from(settings.len()).expect("a few hosts"));
         for (node, settings) in settings.into_iter().enumerate() {
             world.nodes[node].settings = Arc::new(settings);
@@ -229,7 +222,7 @@ impl World {
     }
 
     /// Starts a router on a host.
-    pub fn start(&mut self, node: usize) {
+    pub(super) fn start(&mut self, node: usize) {
         let seed = self.rng.u64(..);
         let now = self.now;
         let this = &mut self.nodes[node];
@@ -275,7 +268,7 @@ impl World {
     }
 
     /// A reading of the host begins, as after lost news.
-    pub fn read(&mut self, node: usize) {
+    pub(super) fn read(&mut self, node: usize) {
         let incarnation = self.nodes[node].incarnation;
         match &mut self.nodes[node].reading {
             Some(reading) => reading.lose(),
@@ -288,7 +281,7 @@ impl World {
     }
 
     /// News that are on their way are lost, and the host is read again.
-    pub fn lose_news(&mut self, node: usize) {
+    pub(super) fn lose_news(&mut self, node: usize) {
         self.collect_news(node);
         self.nodes[node].news.clear();
         self.read(node);
@@ -329,13 +322,13 @@ impl World {
     }
 
     /// Stops and forgets a router that was told to stop or to hand over.
-    pub fn forget(&mut self, node: usize) {
+    pub(super) fn forget(&mut self, node: usize) {
         self.nodes[node].router = None;
         self.nodes[node].listening = Arc::default();
     }
 
     /// Starts a router whose predecessor was Master of these instances until this moment.
-    pub fn start_after(&mut self, node: usize, masters: BTreeSet<String>) {
+    pub(super) fn start_after(&mut self, node: usize, masters: BTreeSet<String>) {
         let mut handover = Handover::default();
         for settings in self.nodes[node].settings.instances.iter().filter(|i| masters.contains(&i.name)) {
             handover.instances.extend(super::site::handed_over_as_master(settings).instances);
@@ -345,7 +338,7 @@ impl World {
     }
 
     /// The process leaves everything to the next one, and ends. Its guardian waits for that, but not for long.
-    pub fn hand_over(&mut self, node: usize) {
+    pub(super) fn hand_over(&mut self, node: usize) {
         self.tell(node, Input::HandOver);
         self.forget(node);
         let this = &self.nodes[node];
@@ -357,7 +350,7 @@ impl World {
     }
 
     /// The process dies. Its last wish may or may not reach the kernel; its guardian, if any, acts.
-    pub fn crash(&mut self, node: usize) {
+    pub(super) fn crash(&mut self, node: usize) {
         self.trace(node, "dies");
         self.forget(node);
         let this = &mut self.nodes[node];
@@ -369,14 +362,14 @@ impl World {
     }
 
     /// The whole host stands still, as by a hypervisor.
-    pub fn pause(&mut self, node: usize) {
+    pub(super) fn pause(&mut self, node: usize) {
         self.trace(node, "is paused");
         self.nodes[node].is_paused = true;
         self.nodes[node].pauses += 1;
     }
 
     /// The process alone is stopped, as by SIGSTOP; or it hangs. Its guardian is not.
-    pub fn hang(&mut self, node: usize) {
+    pub(super) fn hang(&mut self, node: usize) {
         self.pause(node);
         let (this, pause) = (&self.nodes[node], self.nodes[node].pauses);
         if let Some(limit) = this.testament.silence.filter(|_| this.has_guardian) {
@@ -385,7 +378,7 @@ impl World {
     }
 
     /// It goes on: what waited is read in any order, as the kernel's wake-ups come.
-    pub fn resume(&mut self, node: usize) {
+    pub(super) fn resume(&mut self, node: usize) {
         self.trace(node, "goes on");
         self.nodes[node].is_paused = false;
         loop {
@@ -406,7 +399,7 @@ impl World {
     }
 
     /// Gives a router an input and performs what it wants.
-    pub fn tell(&mut self, node: usize, input: Input) {
+    pub(super) fn tell(&mut self, node: usize, input: Input) {
         if self.nodes[node].is_paused {
             match input {
                 Input::Received(datagram) => self.nodes[node].arrived.push_back(datagram),
@@ -576,7 +569,7 @@ impl World {
     }
 
     /// A packet is on the wire, of a node or of a stranger.
-    pub fn inject(&mut self, from: Option<usize>, datagram: Datagram) {
+    pub(super) fn inject(&mut self, from: Option<usize>, datagram: Datagram) {
         let segment = match from {
             Some(from) => self.nodes[from].segment(datagram.link),
             None => Some("e0".to_owned()),
@@ -602,14 +595,14 @@ impl World {
     }
 
     /// Lets time pass.
-    pub fn run(&mut self, time: Duration) {
+    pub(super) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         while self.step(end) {}
         self.now = end;
     }
 
     /// Until something is so, at most a minute. How long that took.
-    pub fn until(&mut self, what: &str, is_so: impl Fn(&World) -> bool) -> Duration {
+    pub(super) fn until(&mut self, what: &str, is_so: impl Fn(&World) -> bool) -> Duration {
         let begin = self.now;
         let end = begin + Duration::from_secs(60);
         while !is_so(self) {
@@ -798,65 +791,65 @@ impl World {
     }
 
     /// How a router is.
-    pub fn whole_status(&self, node: usize) -> Status {
+    pub(super) fn whole_status(&self, node: usize) -> Status {
         self.nodes[node].router.as_ref().expect("a router").status(self.now)
     }
 
     /// How an instance of a host is.
-    pub fn status(&self, node: usize, name: &str) -> InstanceStatus {
+    pub(super) fn status(&self, node: usize, name: &str) -> InstanceStatus {
         let status = self.whole_status(node);
         status.instances.into_iter().find(|i| i.name == name).expect("an instance")
     }
 
     /// Its state; None while nothing runs there.
-    pub fn state(&self, node: usize, name: &str) -> Option<State> {
+    pub(super) fn state(&self, node: usize, name: &str) -> Option<State> {
         let node = &self.nodes[node];
         node.router.as_ref().and_then(|_| node.states.get(name).copied())
     }
 
     /// The only Master of an instance; None when there is none or more than one.
-    pub fn master(&self, name: &str) -> Option<usize> {
+    pub(super) fn master(&self, name: &str) -> Option<usize> {
         let is_master = |n: &usize| self.state(*n, name) == Some(State::Master);
         let mut masters = (0..self.nodes.len()).filter(is_master);
         masters.next().filter(|_| masters.next().is_none())
     }
 
     /// Whether a process runs there and is not stopped.
-    pub fn is_running(&self, node: usize) -> bool {
+    pub(super) fn is_running(&self, node: usize) -> bool {
         let node = &self.nodes[node];
         node.router.is_some() && !node.is_paused && !node.is_finished
     }
 
     /// Whether a process is there, stopped or not.
-    pub fn is_paused(&self, node: usize) -> bool {
+    pub(super) fn is_paused(&self, node: usize) -> bool {
         self.nodes[node].is_paused
     }
 
     /// Whether something but packets waits to be read by a process.
-    pub fn has_unread(&self, node: usize) -> bool {
+    pub(super) fn has_unread(&self, node: usize) -> bool {
         let node = &self.nodes[node];
         !node.waiting.is_empty() || !node.news.is_empty() || node.reading.is_some()
     }
 
     /// What waits to be read by a process.
-    pub fn arrived(&self, node: usize) -> &VecDeque<Datagram> {
+    pub(super) fn arrived(&self, node: usize) -> &VecDeque<Datagram> {
         &self.nodes[node].arrived
     }
 
     /// A track's level becomes another one.
-    pub fn track(&mut self, node: usize, target: TrackTarget, level: TrackLevel) {
+    pub(super) fn track(&mut self, node: usize, target: TrackTarget, level: TrackLevel) {
         self.nodes[node].tracks.insert(target.clone(), level);
         self.tell(node, Input::Tracked { target, level });
     }
 
     /// The director says something else.
-    pub fn direct(&mut self, node: usize, level: DirectorLevel) {
+    pub(super) fn direct(&mut self, node: usize, level: DirectorLevel) {
         self.nodes[node].director = level.clone();
         self.tell(node, Input::Director(level));
     }
 
     /// Other settings for a running router.
-    pub fn reload(&mut self, node: usize, settings: Settings) {
+    pub(super) fn reload(&mut self, node: usize, settings: Settings) {
         self.nodes[node].settings = Arc::new(settings);
         let settings = Arc::clone(&self.nodes[node].settings);
         self.trace(node, "reloads");
@@ -865,7 +858,7 @@ impl World {
     }
 
     /// Two hosts no longer hear each other, or do again.
-    pub fn cut(&mut self, a: usize, b: usize, is_cut: bool) {
+    pub(super) fn cut(&mut self, a: usize, b: usize, is_cut: bool) {
         for pair in [(a, b), (b, a)] {
             if is_cut {
                 self.deaf.insert(pair);
@@ -876,12 +869,12 @@ impl World {
     }
 
     /// The times at which a host advertised a VRID, with the priorities.
-    pub fn sent(&self, node: usize, vrid: u8) -> Vec<(Instant, u8)> {
+    pub(super) fn sent(&self, node: usize, vrid: u8) -> Vec<(Instant, u8)> {
         self.nodes[node].sent.iter().filter(|s| s.1 == vrid).map(|s| (s.0, s.2)).collect()
     }
 
     /// Events of a host that are of a kind.
-    pub fn told(&self, node: usize, kind: &str) -> Vec<String> {
+    pub(super) fn told(&self, node: usize, kind: &str) -> Vec<String> {
         let events = self.nodes[node].events.iter().filter(|(_, e)| e.kind() == kind);
         events.map(|(_, e)| e.to_string()).collect()
     }
@@ -959,17 +952,17 @@ impl Node {
     }
 
     /// Masters here that have reported a rival and not yet its end.
-    pub fn rivals(&self) -> BTreeSet<String> {
+    pub(super) fn rivals(&self) -> BTreeSet<String> {
         self.reported.rivals().clone()
     }
 
     /// The number of a link.
-    pub fn link(&self, name: &str) -> LinkIndex {
+    pub(super) fn link(&self, name: &str) -> LinkIndex {
         self.host.host().link(name).expect("a link of that name").index
     }
 
     /// Whether an address is there, on whatever link and with whatever prefix length.
-    pub fn has(&self, ip: impl Into<IpAddr>) -> bool {
+    pub(super) fn has(&self, ip: impl Into<IpAddr>) -> bool {
         !self.host.holders(ip.into()).is_empty()
     }
 

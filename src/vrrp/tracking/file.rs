@@ -1,13 +1,13 @@
 //! `track_file`: the number in a file.
 
 /// Bytes of a file that are looked at.
-pub const MAX_BYTES: usize = 128;
+pub(crate) const MAX_BYTES: usize = 128;
 
 /// The number a file's text begins with, white space aside. An empty file says 0.
 ///
 /// # Errors
 /// In words, when it says something else than a number.
-pub fn number(text: &[u8]) -> Result<i64, String> {
+pub(crate) fn number(text: &[u8]) -> Result<i64, String> {
     let text = String::from_utf8_lossy(text.get(..MAX_BYTES).unwrap_or(text));
     let Some(word) = text.split_whitespace().next() else { return Ok(0) };
     // Beyond 32 bits the numbers only saturate what they are multiplied with.

@@ -3,6 +3,6 @@
 //! What a level does to priorities is the router's affair. The shell runs the scripts and looks at the host
 //! (`daemon::trackers`); when, and what the results amount to, is decided here.
 
-pub mod file;
-pub mod process;
-pub mod script;
+pub(crate) mod file;
+pub(crate) mod process;
+pub(crate) mod script;

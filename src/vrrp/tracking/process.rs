@@ -10,7 +10,7 @@ const SHORT_NAME: usize = 15;
 
 /// A process of the host, as far as it is compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Its short name.
     pub name: String,
     /// Its command line; empty for threads of the kernel, and while it was not asked for.
@@ -18,12 +18,12 @@ pub struct Seen {
 }
 
 /// Whether a process's command line is needed to compare it.
-pub fn needs_words(settings: &ProcessSettings) -> bool {
+pub(crate) fn needs_words(settings: &ProcessSettings) -> bool {
     settings.is_full_command || settings.arguments != ArgumentMatch::Any
 }
 
 /// Whether a process is meant.
-pub fn is_meant(settings: &ProcessSettings, seen: &Seen) -> bool {
+pub(crate) fn is_meant(settings: &ProcessSettings, seen: &Seen) -> bool {
     let Some((program, arguments)) = settings.command.split_first() else { return false };
     let (has_program, rest) = match seen.words.split_first() {
         Some((first, rest)) if settings.is_full_command => (first == program, rest),
@@ -53,7 +53,7 @@ fn has_arguments(how: ArgumentMatch, wanted: &[String], found: &[String]) -> boo
 
 /// A followed process.
 #[derive(Debug)]
-pub struct ProcessTrack {
+pub(crate) struct ProcessTrack {
     settings: Arc<ProcessSettings>,
     /// None before the first look.
     level: Option<bool>,
@@ -63,23 +63,22 @@ pub struct ProcessTrack {
 
 impl ProcessTrack {
     /// Nothing is known yet.
-    pub fn new(settings: Arc<ProcessSettings>) -> ProcessTrack {
+    pub(crate) fn new(settings: Arc<ProcessSettings>) -> ProcessTrack {
         ProcessTrack { settings, level: None, pending: None }
     }
 
     /// The same under other settings; what is known stays.
-    pub fn reconfigure(&mut self, settings: Arc<ProcessSettings>) {
+    pub(crate) fn reconfigure(&mut self, settings: Arc<ProcessSettings>) {
         self.settings = settings;
         self.pending = None;
     }
 
-    /// Its settings.
-    pub fn settings(&self) -> &Arc<ProcessSettings> {
+    pub(crate) fn settings(&self) -> &Arc<ProcessSettings> {
         &self.settings
     }
 
     /// So many run now; the level where it changed. The first look decides at once.
-    pub fn saw(&mut self, now: Instant, count: u32) -> Option<bool> {
+    pub(crate) fn saw(&mut self, now: Instant, count: u32) -> Option<bool> {
         let is_well = (self.settings.quorum..=self.settings.quorum_max).contains(&count);
         if self.level == Some(is_well) {
             self.pending = None;
@@ -98,7 +97,7 @@ impl ProcessTrack {
     }
 
     /// When it is worth another look whatever happens.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         self.pending
     }
 }

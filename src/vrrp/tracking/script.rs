@@ -10,7 +10,7 @@ use crate::vrrp::settings::ScriptSettings;
 
 /// A followed script.
 #[derive(Debug)]
-pub struct ScriptTrack {
+pub(crate) struct ScriptTrack {
     settings: Arc<ScriptSettings>,
     counter: u32,
     /// None before the first result.
@@ -31,7 +31,7 @@ struct Run {
 
 /// What is to be done about a script.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Due {
+pub(crate) struct Due {
     /// Run it. Its time limit is the settings' own.
     pub begins: bool,
     /// Its level, where that changed or is known for the first time.
@@ -42,7 +42,7 @@ pub struct Due {
 
 /// What an operator must hear of a script, once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Complaint {
+pub(crate) enum Complaint {
     /// It cannot do its work, and counts as failed.
     CannotRun(String),
     /// This host cannot run it now, and it counts as it did.
@@ -52,14 +52,13 @@ pub enum Complaint {
 }
 
 impl ScriptTrack {
-    /// Begins now.
-    pub fn new(settings: Arc<ScriptSettings>, now: Instant) -> ScriptTrack {
+    pub(crate) fn new(settings: Arc<ScriptSettings>, now: Instant) -> ScriptTrack {
         let counter = if settings.begins_failed { 0 } else { settings.rise.saturating_sub(1) };
         ScriptTrack { settings, counter, level: None, next: now, run: None, complaint: None }
     }
 
     /// The same script under other settings: what is known of it stays, and a changed time counts from its next run.
-    pub fn reconfigure(&mut self, settings: Arc<ScriptSettings>) {
+    pub(crate) fn reconfigure(&mut self, settings: Arc<ScriptSettings>) {
         self.counter = match self.level {
             Some(true) => top(&settings),
             Some(false) => 0,
@@ -69,13 +68,12 @@ impl ScriptTrack {
         self.settings = settings;
     }
 
-    /// Its settings.
-    pub fn settings(&self) -> &Arc<ScriptSettings> {
+    pub(crate) fn settings(&self) -> &Arc<ScriptSettings> {
         &self.settings
     }
 
     /// When [`ScriptTrack::advance`] has something to do.
-    pub fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         match self.run {
             Some(Run { over, has_counted: false }) => self.next.min(over),
             _ => self.next,
@@ -83,7 +81,7 @@ impl ScriptTrack {
     }
 
     /// Does what is due.
-    pub fn advance(&mut self, now: Instant) -> Due {
+    pub(crate) fn advance(&mut self, now: Instant) -> Due {
         let mut due = Due::default();
         if self.settings.begins_failed && self.level.is_none() {
             self.level = Some(false);
@@ -113,7 +111,7 @@ impl ScriptTrack {
     }
 
     /// Its run ended: well, badly, or without doing anything (then why).
-    pub fn ended(&mut self, is_success: bool, cannot_run: Option<String>) -> Due {
+    pub(crate) fn ended(&mut self, is_success: bool, cannot_run: Option<String>) -> Due {
         let mut due = Due::default();
         let Some(run) = self.run.take() else { return due };
         if !run.has_counted {
@@ -129,7 +127,7 @@ impl ScriptTrack {
     }
 
     /// This host could not run it, for want of something: that says nothing of what the script looks at.
-    pub fn not_run(&mut self, why: String) -> Due {
+    pub(crate) fn not_run(&mut self, why: String) -> Due {
         if self.run.take().is_none() || self.complaint.as_ref() == Some(&why) {
             return Due::default();
         }
