@@ -1,8 +1,9 @@
-//! What all of the kernel's netlink families share: messages, attributes, a socket whose waits are bounded.
-//!
-//! It refuses to know any family; `ipvs` speaks generic netlink with it, `net` rtnetlink.
+//! What all of the kernel's netlink protocols share: messages, attributes, a socket whose waits are bounded, and the
+//! conversation over it. `ipvs` speaks generic netlink with it, `net` rtnetlink and generic netlink.
 
 pub(crate) mod attribute;
+pub(crate) mod conversation;
+pub(crate) mod generic;
 pub(crate) mod message;
 pub(crate) mod request;
 pub(crate) mod socket;

@@ -1,6 +1,6 @@
-//! A message to the kernel: a family's header, then attributes.
+//! A message to the kernel: a protocol's header, then attributes.
 //!
-//! It refuses to know families. Every number is of the host's order unless its name says otherwise.
+//! Numbers are in the host's byte order.
 
 const REQUEST: u16 = 0x1;
 pub(crate) const ACK: u16 = 0x4;
@@ -16,37 +16,45 @@ const NESTED: u16 = 0x8000;
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
+    /// `nlmsg_type`.
     kind: u16,
     flags: u16,
     body: Vec<u8>,
 }
 
 impl Request {
-    /// A message of a type, with its family's header.
+    /// A message of a type, with its protocol's header.
     pub(crate) fn new(kind: u16, flags: u16, header: &[u8]) -> Request {
         let mut this = Request { kind, flags: flags | REQUEST, body: header.to_vec() };
         this.pad();
         this
     }
 
+    /// The same message with this type, and with these flags added.
+    pub(crate) fn addressed(mut self, kind: u16, flags: u16) -> Request {
+        self.kind = kind;
+        self.flags |= flags;
+        self
+    }
+
     /// Adds an attribute.
-    pub(crate) fn attribute(&mut self, kind: u16, payload: &[u8]) -> &mut Request {
+    pub(crate) fn attribute(&mut self, kind: impl Into<u16>, payload: &[u8]) -> &mut Request {
         // Nothing we write comes near 64 KiB; the kernel would refuse what is cut here.
         let length = u16::try_from(payload.len().saturating_add(ATTRIBUTE_HEADER)).unwrap_or(u16::MAX);
         self.body.extend(length.to_ne_bytes());
-        self.body.extend(kind.to_ne_bytes());
+        self.body.extend(kind.into().to_ne_bytes());
         self.body.extend(payload);
         self.pad();
         self
     }
 
     /// Adds an attribute of four bytes.
-    pub(crate) fn number(&mut self, kind: u16, value: u32) -> &mut Request {
+    pub(crate) fn number(&mut self, kind: impl Into<u16>, value: u32) -> &mut Request {
         self.attribute(kind, &value.to_ne_bytes())
     }
 
     /// Adds a text, closed by a NUL.
-    pub(crate) fn text(&mut self, kind: u16, text: &str) -> &mut Request {
+    pub(crate) fn text(&mut self, kind: impl Into<u16>, text: &str) -> &mut Request {
         let mut bytes = text.as_bytes().to_vec();
         bytes.push(0);
         self.attribute(kind, &bytes)
@@ -59,7 +67,18 @@ impl Request {
         self.attribute(kind | NESTED, &inner.body)
     }
 
-    /// What has been written behind the header.
+    /// The same, where a value may have no form on the wire.
+    pub(crate) fn try_nested<E>(
+        &mut self,
+        kind: impl Into<u16>,
+        fill: impl FnOnce(&mut Request) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut outcome = Ok(());
+        self.nested(kind.into(), |inner| outcome = fill(inner));
+        outcome
+    }
+
+    /// What follows the message's own header.
     pub(crate) fn body(&self) -> &[u8] {
         &self.body
     }
@@ -88,8 +107,8 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let mut request = Request::new(20, CREATE | ACK, &[2, 24, 0, 0, 7, 0, 0, 0]);
-        request.text(3, "eth0").number(8, 2).nested(18, |inner| {
-            inner.attribute(1, b"abc");
+        request.text(3_u16, "eth0").number(8_u16, 2).nested(18, |inner| {
+            inner.attribute(1_u16, b"abc");
         });
         let mut datagram = Vec::new();
         request.write(&mut datagram, 9);

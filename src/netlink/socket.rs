@@ -1,8 +1,8 @@
 //! One netlink socket: sends datagrams to the kernel, receives the kernel's, every wait bounded.
 //!
-//! It refuses to know messages. It is closed, never repaired: whoever is told of an error opens another.
+//! After an error its owner drops it and opens another.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use neli::consts::socket::{Msg, NlFamily};
@@ -13,15 +13,16 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{
     Timeout, set_socket_recv_buffer_size, set_socket_recv_buffer_size_force, set_socket_timeout,
 };
-use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, recvmsg};
+use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, SocketAddrAny, recvmsg};
 
 /// Longest silence of the kernel inside an answer.
 const SILENCE: Duration = Duration::from_secs(5);
-/// Wanted receive buffer: a full batch of refusals, or of services, with room to spare.
-const RECEIVE_BUFFER: usize = 8 << 20;
+/// Wanted receive buffer: a full batch of refusals, or of services, or the news of a link with thousands of addresses
+/// that goes.
+pub(crate) const RECEIVE_BUFFER: usize = 8 << 20;
 /// The kernel builds dumps in pieces of at most 32 KiB and one message of IPVS is below 4 KiB.
-const DATAGRAM: usize = 64 << 10;
-/// Interrupted waits and strangers' datagrams endured in one receive.
+pub(crate) const DATAGRAM: usize = 64 << 10;
+/// Interrupted waits and datagrams of other senders endured in one receive.
 const PATIENCE: usize = 64;
 
 /// See the module.
@@ -45,11 +46,7 @@ impl Socket {
         let _ = this.socket.enable_strict_checking(true);
         set_socket_timeout(descriptor(&this.socket), Timeout::Recv, Some(SILENCE))
             .map_err(|e| format!("cannot be given a timeout: {e}"))?;
-        // The first needs CAP_NET_ADMIN over the whole machine; the second is capped at net.core.rmem_max.
-        if set_socket_recv_buffer_size_force(descriptor(&this.socket), RECEIVE_BUFFER).is_err() {
-            set_socket_recv_buffer_size(descriptor(&this.socket), RECEIVE_BUFFER)
-                .map_err(|e| format!("cannot be given a receive buffer: {e}"))?;
-        }
+        widen(descriptor(&this.socket)).map_err(|e| format!("cannot be given a receive buffer: {e}"))?;
         Ok(this)
     }
 
@@ -89,8 +86,7 @@ impl Socket {
                 Err(Errno::NOBUFS) => return Err("answers were lost: receive buffer full".into()),
                 Err(e) => return Err(format!("cannot receive: {e}")),
             };
-            let sender = got.address.and_then(|a| SocketAddrNetlink::try_from(a).ok());
-            if sender.is_none_or(|s| s.pid() != 0) {
+            if !is_from_kernel(got.address) {
                 continue;
             }
             if got.flags.contains(ReturnFlags::TRUNC) {
@@ -103,6 +99,20 @@ impl Socket {
             .and_then(|n| self.buffer.get(..n))
             .ok_or_else(|| "receiving was interrupted again and again".into())
     }
+}
+
+/// Gives a netlink socket a receive buffer of [`RECEIVE_BUFFER`] bytes.
+pub(crate) fn widen(socket: impl AsFd) -> Result<(), Errno> {
+    // The first needs CAP_NET_ADMIN over the whole machine; the second is capped at net.core.rmem_max.
+    set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER)
+        .or_else(|_| set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER))
+}
+
+/// Whether the kernel sent a datagram, and not another process.
+pub(crate) fn is_from_kernel(sender: Option<SocketAddrAny>) -> bool {
+    sender
+        .and_then(|address| SocketAddrNetlink::try_from(address).ok())
+        .is_some_and(|sender| sender.pid() == 0)
 }
 
 fn descriptor(socket: &NlSocket) -> BorrowedFd<'_> {

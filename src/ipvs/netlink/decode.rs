@@ -145,17 +145,6 @@ pub(super) fn info(message: &[u8]) -> Result<((u8, u8, u8), u32), Malformed> {
     Ok((version, size))
 }
 
-/// The controller's answer: the family's number.
-pub(super) fn family_number(message: &[u8]) -> Result<u16, Malformed> {
-    for a in attributes(message) {
-        let a = a?;
-        if a.kind == u16::from(neli::consts::genl::CtrlAttr::FamilyId) {
-            return a.u16();
-        }
-    }
-    Err(Malformed("the controller's answer names no family number"))
-}
-
 /// What a service's attributes say, before any sense is made of it.
 #[derive(Default)]
 struct ServiceAttributes<'a> {

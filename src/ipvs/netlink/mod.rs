@@ -1,14 +1,11 @@
 //! The kernel's own IPVS table, over generic netlink.
 //!
-//! Reads and writes through one socket, blocking, every wait bounded; the actuator calls it from a blocking
-//! job. It refuses to know why a change is wanted. After any doubt about what was said (silence, a lost,
-//! truncated or senseless answer) the socket is closed and the next request opens another, so an answer to
-//! an earlier request can never be taken for this one's.
+//! Reads and writes through one socket, blocking, every wait bounded; the actuator calls it from a blocking job. After
+//! any error (silence, a lost, truncated or senseless answer) the socket is closed and the next request opens another.
 //!
-//! Inside: `wire` the protocol's numbers, `encode` and `decode` its meaning, `connection` the conversation,
-//! `module` the loading of ip_vs; bytes and socket are [`crate::netlink`]'s.
+//! Inside: `wire` the protocol's numbers, `encode` and `decode` its meaning, `module` the loading of ip_vs; bytes,
+//! socket and conversation are [`crate::netlink`]'s.
 
-mod connection;
 mod decode;
 mod encode;
 mod module;
@@ -22,36 +19,28 @@ use rustix::io::Errno;
 
 pub(crate) use self::module::is_loaded;
 
-use self::connection::{Connection, DumpEnd};
-use self::encode::Request;
 use self::wire::Command;
 use super::backend::{Backend, Error, Op, Refusal, Scope, Snapshot};
 use super::types::{
     DestinationEntry, DestinationKey, Service, ServiceEntry, ServiceKey, Settings, Stats, SyncRole,
 };
 use crate::netlink::attribute::Malformed;
+use crate::netlink::conversation::{BATCH, DUMP_ATTEMPTS, DumpEnd};
+use crate::netlink::generic::{Generic, NoFamily};
+use crate::netlink::request::Request;
 
-/// Most requests in one datagram: measured, more is no faster, and their refusals fit any receive buffer.
-const BATCH: usize = 64;
-/// How often a dump the kernel calls inconsistent is asked for before it is an error.
-const DUMP_ATTEMPTS: usize = 4;
 /// What generic netlink answers when a family has gone, or has another number after a reload of its module.
 const FAMILY_GONE: i32 = Errno::NOENT.raw_os_error();
 
 /// The kernel's table in the network namespace of the thread that opened the socket.
 pub struct NetlinkBackend {
     /// None after a failure, until the next request opens another.
-    connection: Option<Connection>,
-    /// Number of the next message, going on across connections.
-    seq: u32,
+    connection: Option<Generic>,
 }
 
 impl std::fmt::Debug for NetlinkBackend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NetlinkBackend")
-            .field("connected", &self.connection.is_some())
-            .field("seq", &self.seq)
-            .finish()
+        f.debug_struct("NetlinkBackend").field("connected", &self.connection.is_some()).finish()
     }
 }
 
@@ -62,19 +51,15 @@ impl NetlinkBackend {
     /// # Errors
     /// [`Error::NoIpvs`] naming the next step, [`Error::NotPermitted`], or [`Error::Transport`].
     pub fn open() -> Result<NetlinkBackend, Error> {
-        let mut this = NetlinkBackend { connection: None, seq: 1 };
+        let mut this = NetlinkBackend { connection: None };
         this.converse(|c| ask(c, Command::GetInfo, decode::info).map(drop))?;
         Ok(this)
     }
 
-    /// Runs `talk` on the connection, opening one if there is none, and gives it up after any doubt.
-    fn converse<T>(&mut self, talk: impl FnOnce(&mut Connection) -> Result<T, Error>) -> Result<T, Error> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => connect(self.seq)?,
-        };
+    /// Runs `talk` on the connection, opening one if there is none, and closes it after any error but a refusal.
+    fn converse<T>(&mut self, talk: impl FnOnce(&mut Generic) -> Result<T, Error>) -> Result<T, Error> {
+        let mut connection = self.connection.take().map_or_else(connect, Ok)?;
         let outcome = talk(&mut connection);
-        self.seq = connection.next_seq();
         if matches!(outcome, Ok(_) | Err(Error::NotPermitted(_))) {
             self.connection = Some(connection);
         }
@@ -96,12 +81,11 @@ impl Backend for NetlinkBackend {
             return Ok(Vec::new());
         }
         self.converse(|c| {
-            let mut refusals = Vec::new();
-            for (i, slice) in ops.chunks(BATCH).enumerate() {
-                apply_batch(c, i.saturating_mul(BATCH), slice, &mut refusals)?;
-            }
+            let refusals = change(c, ops)?;
             // Of a change, ENOENT usually means a destination or a module that is absent.
-            if refusals.iter().any(|r| r.errno == FAMILY_GONE) && !c.is_current(wire::FAMILY_NAME)? {
+            if refusals.iter().any(|r| r.errno == FAMILY_GONE)
+                && !c.is_current(wire::FAMILY_NAME).map_err(no_family)?
+            {
                 return Err(left());
             }
             Ok(refusals)
@@ -110,14 +94,19 @@ impl Backend for NetlinkBackend {
 }
 
 /// Opens a connection to IPVS, loading the module if need be.
-fn connect(seq: u32) -> Result<Connection, Error> {
-    let mut connection = Connection::open(seq)?;
-    if connection.find_family(wire::FAMILY_NAME)? {
+fn connect() -> Result<Generic, Error> {
+    let open = || match Generic::open(wire::FAMILY_NAME) {
+        Err(NoFamily::Absent) => Ok(None),
+        other => other.map(Some).map_err(no_family),
+    };
+    if let Some(connection) = open()? {
         return Ok(connection);
     }
     let why = match module::load() {
-        Ok(()) if connection.find_family(wire::FAMILY_NAME)? => return Ok(connection),
-        Ok(()) => "modprobe says it is loaded, but it is not there".to_owned(),
+        Ok(()) => match open()? {
+            Some(connection) => return Ok(connection),
+            None => "modprobe says it is loaded, but it is not there".to_owned(),
+        },
         Err(why) => why,
     };
     Err(Error::NoIpvs(format!(
@@ -127,18 +116,22 @@ fn connect(seq: u32) -> Result<Connection, Error> {
     )))
 }
 
-fn apply_batch(
-    c: &mut Connection,
-    offset: usize,
-    ops: &[Op],
-    refusals: &mut Vec<Refusal>,
-) -> Result<(), Error> {
+fn no_family(error: NoFamily) -> Error {
+    match error {
+        NoFamily::Absent => left(),
+        NoFamily::Refused(errno) => {
+            Error::Kernel { what: format!("looking up {}", wire::FAMILY_NAME), errno }
+        }
+        NoFamily::Transport(text) => Error::Transport(text),
+    }
+}
+
+fn change(c: &mut Generic, ops: &[Op]) -> Result<Vec<Refusal>, Error> {
     let mut requests = Vec::with_capacity(ops.len());
-    // Where each request stands in the caller's slice: those that cannot be written are left out.
+    // The operation of each request: those that cannot be written are left out.
     let mut origins = Vec::with_capacity(ops.len());
     let mut refused = Vec::new();
-    for (i, op) in ops.iter().enumerate() {
-        let index = offset.saturating_add(i);
+    for (index, op) in ops.iter().enumerate() {
         match encode::operation(op) {
             Ok(request) => {
                 requests.push(request);
@@ -147,7 +140,7 @@ fn apply_batch(
             Err(e) => refused.push(Refusal { index, errno: e.errno, text: Some(e.text) }),
         }
     }
-    for r in c.batch(requests, |_, _| Ok(()))? {
+    for r in c.batch(requests, |_, _| Ok(())).map_err(Error::Transport)? {
         if is_permission(r.errno) {
             return Err(Error::NotPermitted("change the IPVS table".into()));
         }
@@ -155,28 +148,21 @@ fn apply_batch(
         refused.push(Refusal { index, errno: r.errno, text: r.text });
     }
     refused.sort_by_key(|r| r.index);
-    refusals.append(&mut refused);
-    Ok(())
+    Ok(refused)
 }
 
-fn keys(c: &mut Connection) -> Result<Vec<ServiceKey>, Error> {
-    let mut keys = dump(
-        c,
-        "listing services",
-        || encode::question(Command::GetService),
-        Vec::new,
-        |keys, message| {
-            keys.extend(decode::service_key(message)?);
-            Ok(())
-        },
-    )?;
+fn keys(c: &mut Generic) -> Result<Vec<ServiceKey>, Error> {
+    let mut keys = dump(c, "listing services", encode::question(Command::GetService), |keys, message| {
+        keys.extend(decode::service_key(message)?);
+        Ok(())
+    })?;
     keys.sort_unstable();
     keys.dedup();
     Ok(keys)
 }
 
 fn entries(
-    c: &mut Connection,
+    c: &mut Generic,
     keys: &[ServiceKey],
 ) -> Result<BTreeMap<ServiceKey, Option<ServiceEntry>>, Error> {
     let mut all = BTreeMap::new();
@@ -197,7 +183,7 @@ fn entries(
 /// What the kernel says of services by key, None where there is no such service.
 type Services = BTreeMap<ServiceKey, Option<(Service, Stats)>>;
 
-fn services(c: &mut Connection, keys: &[ServiceKey]) -> Result<Services, Error> {
+fn services(c: &mut Generic, keys: &[ServiceKey]) -> Result<Services, Error> {
     let mut all: Services = BTreeMap::new();
     let mut requests = Vec::with_capacity(keys.len());
     let mut asked = Vec::with_capacity(keys.len());
@@ -218,8 +204,8 @@ fn services(c: &mut Connection, keys: &[ServiceKey]) -> Result<Services, Error> 
             all.insert(key, Some((service, stats)));
         }
         Ok(())
-    })?;
-    match refused.into_iter().find(|r| r.errno != Errno::SRCH.raw_os_error()) {
+    });
+    match refused.map_err(Error::Transport)?.into_iter().find(|r| r.errno != Errno::SRCH.raw_os_error()) {
         Some(r) => Err(refusal("reading a service", r.errno)),
         None => Ok(all),
     }
@@ -227,14 +213,13 @@ fn services(c: &mut Connection, keys: &[ServiceKey]) -> Result<Services, Error> 
 
 /// The destinations of a service; None when it has gone meanwhile.
 fn destinations(
-    c: &mut Connection,
+    c: &mut Generic,
     key: &ServiceKey,
 ) -> Result<Option<BTreeMap<DestinationKey, DestinationEntry>>, Error> {
     let all = dump(
         c,
         "reading a service's destinations",
-        || encode::get_destinations(key),
-        Vec::new,
+        encode::get_destinations(key).map_err(|e| Error::Transport(e.text))?,
         |all, message| {
             all.extend(decode::destination(message, key.family())?);
             Ok(())
@@ -247,35 +232,30 @@ fn destinations(
     Ok(Some(all.into_iter().collect()))
 }
 
-fn settings(c: &mut Connection) -> Result<Settings, Error> {
+fn settings(c: &mut Generic) -> Result<Settings, Error> {
     let (version, connection_table_size) = ask(c, Command::GetInfo, decode::info)?;
     let timeouts = ask(c, Command::GetConfig, decode::timeouts)?;
-    let mut sync_daemons = dump(
-        c,
-        "reading the sync daemons",
-        || encode::question(Command::GetDaemon),
-        Vec::new,
-        |all, message| {
+    let mut sync_daemons =
+        dump(c, "reading the sync daemons", encode::question(Command::GetDaemon), |all, message| {
             all.extend(decode::sync_daemon(message)?);
             Ok(())
-        },
-    )?;
+        })?;
     sync_daemons.sort_by_key(|d| d.role != SyncRole::Master);
     Ok(Settings { version, connection_table_size, timeouts, sync_daemons })
 }
 
 /// One question with one answer.
 fn ask<T>(
-    c: &mut Connection,
+    c: &mut Generic,
     command: Command,
     read: impl Fn(&[u8]) -> Result<T, Malformed>,
 ) -> Result<T, Error> {
-    let request = encode::question(command).map_err(|e| Error::Transport(e.text))?;
     let mut answer = None;
-    let refused = c.batch(vec![request], |_, message| {
+    let refused = c.batch(vec![encode::question(command)], |_, message| {
         answer = Some(read(message)?);
         Ok(())
-    })?;
+    });
+    let refused = refused.map_err(Error::Transport)?;
     match (refused.first(), answer) {
         (Some(r), _) => Err(refusal("reading the settings", r.errno)),
         (None, Some(answer)) => Ok(answer),
@@ -283,24 +263,20 @@ fn ask<T>(
     }
 }
 
-/// A dump into a collection, again from the start when the kernel says that it changed meanwhile.
+/// A dump into a list.
 fn dump<T>(
-    c: &mut Connection,
+    c: &mut Generic,
     what: &str,
-    request: impl Fn() -> Result<Request, encode::Unencodable>,
-    empty: impl Fn() -> T,
-    read: impl Fn(&mut T, &[u8]) -> Result<(), Malformed>,
-) -> Result<T, Error> {
-    for _ in 0..DUMP_ATTEMPTS {
-        let request = request().map_err(|e| Error::Transport(e.text))?;
-        let mut all = empty();
-        match c.dump(request, |message| read(&mut all, message))? {
-            DumpEnd::Complete => return Ok(all),
-            DumpEnd::Interrupted => {}
-            DumpEnd::Refused(errno) => return Err(refusal(what, errno)),
+    request: Request,
+    read: impl Fn(&mut Vec<T>, &[u8]) -> Result<(), Malformed>,
+) -> Result<Vec<T>, Error> {
+    match c.dump(request, Vec::new, read).map_err(Error::Transport)? {
+        (all, DumpEnd::Complete) => Ok(all),
+        (_, DumpEnd::Refused(errno)) => Err(refusal(what, errno)),
+        (_, DumpEnd::Interrupted) => {
+            Err(Error::Transport(format!("{what}: the table changed under {DUMP_ATTEMPTS} attempts")))
         }
     }
-    Err(Error::Transport(format!("{what}: the table changed under {DUMP_ATTEMPTS} attempts")))
 }
 
 fn refusal(what: &str, errno: i32) -> Error {

@@ -1,16 +1,14 @@
 //! What the wire carries, checked without a kernel: known bytes, round trips, hostile bytes.
 
-use std::io::Cursor;
 use std::net::{IpAddr, SocketAddr};
 
-use neli::ToBytes;
 use proptest::prelude::*;
 
-use super::encode::Request;
 use super::{decode, encode};
 use crate::ipvs::backend::Op;
 use crate::ipvs::scheduler::{SCHEDULERS, Scheduler};
 use crate::ipvs::types::*;
+use crate::netlink::request::Request;
 
 #[test]
 fn a_new_service_has_the_bytes_that_ipvs_tools_send() {
@@ -211,7 +209,7 @@ fn decode_everything(message: &[u8]) {
     let _ = decode::sync_daemon(message);
     let _ = decode::timeouts(message);
     let _ = decode::info(message);
-    let _ = decode::family_number(message);
+    let _ = crate::netlink::generic::family_number(message);
 }
 
 fn keys() -> impl Strategy<Value = ServiceKey> {
@@ -293,9 +291,7 @@ fn encode_op(op: &Op) -> Vec<u8> {
 }
 
 fn bytes(request: Request) -> Vec<u8> {
-    let mut all = Cursor::new(Vec::new());
-    request.to_bytes(&mut all).unwrap();
-    all.into_inner()
+    request.body().to_vec()
 }
 
 /// What follows the generic netlink header.

@@ -9,9 +9,7 @@ pub(super) const FAMILY_NAME: &str = "IPVS";
 /// Version of the protocol (IPVS_GENL_VERSION).
 pub(super) const VERSION: u8 = 1;
 
-/// `nlmsg_type` of the controller that knows every family's number (GENL_ID_CTRL).
-pub(super) const CONTROLLER: u16 = 0x10;
-
+/// IP_VS_SVC_F_PERSISTENT.
 pub(super) const PERSISTENT: u32 = 0x1;
 
 pub(super) const AF_INET: u16 = 2;

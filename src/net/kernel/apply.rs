@@ -10,10 +10,10 @@ use rustix::io::Errno;
 
 use super::decode::{self, ShownAddress};
 use super::encode::{self, Unspeakable};
-use super::talk::Verdict;
 use super::wire::{FOREVER, IFA_F_DEPRECATED, IFA_F_GIVEN};
 use super::{Kernel, find, in_words, name};
 use crate::net::types::{Address, IFA_F_NODAD, LinkIndex, Op, Prefix, Refusal, Route, Rule};
+use crate::netlink::conversation::Refused;
 use crate::netlink::request::Request;
 
 const ADDRNOTAVAIL: i32 = Errno::ADDRNOTAVAIL.raw_os_error();
@@ -75,16 +75,6 @@ impl Kernel {
         kept
     }
 
-    fn rules(&mut self, is_ipv6: bool) -> Result<Vec<Rule>, String> {
-        let request = encode::rules_of(is_ipv6);
-        self.converse(|talk| {
-            talk.dump(&request, Vec::new, |all, payload| {
-                all.extend(decode::rule(payload)?);
-                Ok(())
-            })
-        })
-    }
-
     /// Performs operations without macvlans among them. The first address of a network takes the others with it when
     /// it goes, unless the link promotes them; among them may be the host's own, so the link is made to.
     fn run(&mut self, ops: &[Op], refusals: &mut Vec<Refusal>) {
@@ -100,14 +90,14 @@ impl Kernel {
         let (first, last): (Vec<_>, Vec<_>) = (promote(true), promote(false));
         // A link that goes meanwhile needs neither.
         if !first.is_empty()
-            && let Err(silence) = self.converse(|talk| talk.batch(&first))
+            && let Err(silence) = self.rtnetlink.batch(&first)
         {
             let unknown = |op: &Op| Refusal { op: op.clone(), errno: 0, text: silence.clone() };
             return refusals.extend(ops.iter().map(unknown));
         }
         self.run_promoted(ops, refusals);
         if !last.is_empty()
-            && let Err(silence) = self.converse(|talk| talk.batch(&last))
+            && let Err(silence) = self.rtnetlink.batch(&last)
         {
             self.remarks.push(format!("promote_secondaries of a link stays on: {silence}"));
         }
@@ -137,8 +127,8 @@ impl Kernel {
             spoken.push(request.as_ref().err().cloned());
             requests.extend(request.ok());
         }
-        let verdicts = self.converse(|talk| talk.batch(&requests))?;
-        let mut verdicts = verdicts.into_iter();
+        let mut refused_requests = self.rtnetlink.batch(&requests)?.into_iter().peekable();
+        let mut sent = 0..requests.len();
         let mut found = Vec::new();
         let mut addresses = None;
         for (index, (op, unspeakable)) in ops.iter().zip(spoken).enumerate() {
@@ -146,8 +136,11 @@ impl Kernel {
                 Some((NODEV, _)) if is_removal(op) => continue,
                 Some(unspeakable) => unspeakable,
                 None => {
-                    let Some(verdict) = verdicts.next().flatten() else { continue };
-                    match self.judge(op, verdict, &mut addresses)? {
+                    let request = sent.next();
+                    let Some(refused) = refused_requests.next_if(|r| Some(r.index) == request) else {
+                        continue;
+                    };
+                    match self.judge(op, refused, &mut addresses)? {
                         Judgement::Fine => continue,
                         Judgement::Refused(refused) => refused,
                         Judgement::Mended(outcome) => {
@@ -188,10 +181,10 @@ impl Kernel {
     fn judge(
         &mut self,
         op: &Op,
-        verdict: Verdict,
+        refused: Refused,
         addresses: &mut Option<Vec<ShownAddress>>,
     ) -> Result<Judgement, String> {
-        match (op, verdict.errno) {
+        match (op, refused.errno) {
             (Op::RemoveAddress { .. }, NODEV)
             | (Op::RemoveRoute(_), SRCH | NODEV)
             | (Op::RemoveRule(_), NOENT) => return Ok(Judgement::Fine),
@@ -234,7 +227,7 @@ impl Kernel {
             (Op::AddRule(rule), EXIST) => return self.settle_rule(rule),
             _ => {}
         }
-        Ok(Judgement::Refused(in_kernels_words(&verdict)))
+        Ok(Judgement::Refused(in_kernels_words(&refused)))
     }
 
     /// A route of that destination and metric is there: ours is brought up to date, another's is left alone.
@@ -283,17 +276,13 @@ impl Kernel {
     /// The routes of a route's destination, in its table and of its kind.
     fn routes_like(&mut self, route: &Route) -> Result<Vec<Route>, String> {
         let (destination, table) = (route.canonical().destination, route.canonical().table);
-        let mut talk = self.talk.take().map_or_else(super::Talk::open, Ok)?;
         let names = &self.names;
-        let all = talk.dump(&encode::routes_like(route), Vec::new, |all, payload| {
+        // A kernel that cannot choose sends them all.
+        let is_like = |shown: &Route| shown.destination == destination && shown.table == table;
+        self.rtnetlink.list(&encode::routes_like(route), |payload| {
             let shown = decode::route(payload, &|index| name(names, index))?;
-            // A kernel that cannot choose sends them all.
-            let is_like = |shown: &Route| shown.destination == destination && shown.table == table;
-            all.extend(shown.filter(is_like));
-            Ok(())
-        })?;
-        self.talk = Some(talk);
-        Ok(all)
+            Ok(shown.filter(is_like))
+        })
     }
 
     fn read_once<'a>(
@@ -308,11 +297,8 @@ impl Kernel {
 
     /// Performs requests one after the other; the last one's verdict counts.
     fn mend(&mut self, requests: &[Request]) -> Result<Judgement, String> {
-        let verdicts = self.converse(|talk| talk.batch(requests))?;
-        let outcome = match verdicts.into_iter().next_back().flatten() {
-            None => Ok(()),
-            Some(verdict) => Err(in_kernels_words(&verdict)),
-        };
+        let refused = self.rtnetlink.batch(requests)?.pop().filter(|r| r.index + 1 == requests.len());
+        let outcome = refused.map_or(Ok(()), |refused| Err(in_kernels_words(&refused)));
         Ok(Judgement::Mended(outcome))
     }
 }
@@ -381,8 +367,8 @@ fn is_removal(op: &Op) -> bool {
     matches!(op, Op::RemoveAddress { .. } | Op::RemoveRoute(_) | Op::RemoveRule(_))
 }
 
-fn in_kernels_words(verdict: &Verdict) -> Unspeakable {
-    (verdict.errno, in_words(verdict.errno, verdict.text.as_deref()))
+pub(super) fn in_kernels_words(refused: &Refused) -> Unspeakable {
+    (refused.errno, in_words(refused.errno, refused.text.as_deref()))
 }
 
 fn refusal(op: &Op, (errno, text): Unspeakable) -> Refusal {

@@ -6,13 +6,13 @@
 //! know why a change is wanted. `Watch` has a socket of its own, for an event loop: on a shared one, one's own
 //! changes would not be told, and a flood of news would bury answers.
 //!
-//! Inside: `wire` numbers, `encode` and `decode` their meaning, `talk` the conversation, `apply` the operations,
+//! Inside: `wire` numbers, `encode` and `decode` their meaning, `rtnetlink` the conversation, `apply` the operations,
 //! `vmac` the macvlans, `tunnel` what undoes tunnels, `traffic` what happens at a link's doors, `watch` the news.
 
 mod apply;
 mod decode;
 mod encode;
-mod talk;
+mod rtnetlink;
 #[cfg(test)]
 mod tests;
 pub(crate) mod traffic;
@@ -31,17 +31,17 @@ use rustix::net::netdevice;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use self::decode::{ShownAddress, ShownLink};
-use self::talk::Talk;
+use self::rtnetlink::Rtnetlink;
 use self::vmac::Vmacs;
 pub(crate) use self::watch::{Told, Watch, is_quiet, register};
 use super::sysctl;
-use super::types::{Host, LinkIndex, Neighbour, Prefix};
+use super::types::{Host, LinkIndex, Neighbour, Prefix, Rule};
+use crate::netlink::conversation::BATCH;
 use crate::netlink::request::Request;
 
 /// The network namespace of the thread that opened it.
 pub struct Kernel {
-    /// None after a doubt, until the next request begins another.
-    talk: Option<Talk>,
+    rtnetlink: Rtnetlink,
     /// Answers which number a link's name has.
     names: OwnedFd,
     vmacs: Vmacs,
@@ -50,7 +50,8 @@ pub struct Kernel {
 
 impl std::fmt::Debug for Kernel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Kernel").field("talks", &self.talk.is_some()).field("vmacs", &self.vmacs).finish()
+        let is_open = self.rtnetlink.is_open();
+        f.debug_struct("Kernel").field("is_open", &is_open).field("vmacs", &self.vmacs).finish()
     }
 }
 
@@ -63,7 +64,7 @@ impl Kernel {
         let names =
             rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
         let names = names.map_err(|e| format!("a socket cannot be opened: {e}"))?;
-        Ok(Kernel { talk: Some(Talk::open()?), names, vmacs: Vmacs::default(), remarks: Vec::new() })
+        Ok(Kernel { rtnetlink: Rtnetlink::open()?, names, vmacs: Vmacs::default(), remarks: Vec::new() })
     }
 
     /// All that the host has.
@@ -85,25 +86,19 @@ impl Kernel {
     /// A sentence, when the kernel does not answer or makes no sense.
     pub fn host_with_routes(&mut self, protocols: &BTreeSet<u8>) -> Result<Host, String> {
         let mut host = self.host()?;
-        let mut talk = self.talk.take().map_or_else(Talk::open, Ok)?;
         let name = |index| host.links.get(&index).map(|link| link.name.clone());
         for is_ipv6 in [false, true] {
             for protocol in protocols {
                 let request = encode::routes_of(is_ipv6, *protocol);
-                host.routes.extend(talk.dump(&request, Vec::new, |all, payload| {
+                host.routes.extend(self.rtnetlink.list(&request, |payload| {
                     // A kernel that cannot choose (before 4.20) sends them all.
-                    if payload.get(decode::PROTOCOL_AT) == Some(protocol) {
-                        all.extend(decode::route(payload, &name)?);
-                    }
-                    Ok(())
+                    let is_of_protocol = payload.get(decode::PROTOCOL_AT) == Some(protocol);
+                    if is_of_protocol { decode::route(payload, &name) } else { Ok(None) }
                 })?);
             }
-            host.rules.extend(talk.dump(&encode::rules_of(is_ipv6), Vec::new, |all, payload| {
-                all.extend(decode::rule(payload)?.filter(|rule| !rule.is_of_every_host()));
-                Ok(())
-            })?);
+            let rules = self.rules(is_ipv6)?;
+            host.rules.extend(rules.into_iter().filter(|rule| !rule.is_of_every_host()));
         }
-        self.talk = Some(talk);
         Ok(host)
     }
 
@@ -117,12 +112,7 @@ impl Kernel {
     /// # Errors
     /// A sentence, when the kernel does not answer or makes no sense.
     pub fn neighbours(&mut self) -> Result<Vec<Neighbour>, String> {
-        self.converse(|talk| {
-            talk.dump(&encode::all_neighbours(), Vec::new, |all, payload| {
-                all.extend(decode::neighbour(payload)?);
-                Ok(())
-            })
-        })
+        self.rtnetlink.list(&encode::all_neighbours(), decode::neighbour)
     }
 
     /// Looks neighbours up; those that answer are news.
@@ -146,31 +136,15 @@ impl Kernel {
     }
 
     fn links(&mut self) -> Result<Vec<ShownLink>, String> {
-        self.converse(|talk| {
-            talk.dump(&encode::all_links(), Vec::new, |all, payload| {
-                all.push(decode::link(payload)?);
-                Ok(())
-            })
-        })
+        self.rtnetlink.list(&encode::all_links(), |payload| decode::link(payload).map(Some))
     }
 
     fn addresses(&mut self) -> Result<Vec<ShownAddress>, String> {
-        self.converse(|talk| {
-            talk.dump(&encode::all_addresses(), Vec::new, |all, payload| {
-                all.extend(decode::address(payload)?);
-                Ok(())
-            })
-        })
+        self.rtnetlink.list(&encode::all_addresses(), decode::address)
     }
 
-    /// Runs `what` in the conversation, beginning one if there is none, and ends it after any doubt.
-    fn converse<T>(&mut self, what: impl FnOnce(&mut Talk) -> Result<T, String>) -> Result<T, String> {
-        let mut talk = self.talk.take().map_or_else(Talk::open, Ok)?;
-        let outcome = what(&mut talk);
-        if outcome.is_ok() {
-            self.talk = Some(talk);
-        }
-        outcome
+    fn rules(&mut self, is_ipv6: bool) -> Result<Vec<Rule>, String> {
+        self.rtnetlink.list(&encode::rules_of(is_ipv6), decode::rule)
     }
 }
 
@@ -192,7 +166,7 @@ pub(crate) fn removals(
         requests.iter().for_each(|request| request.write(&mut datagram, 0));
         datagram
     };
-    all.chunks(talk::BATCH).map(datagram).collect()
+    all.chunks(BATCH).map(datagram).collect()
 }
 
 /// Whether a link of this namespace lets the other IPv4 addresses of a network survive its first one

@@ -64,7 +64,7 @@ fn an_address_that_was_written_is_the_address_that_is_read() {
 fn an_ipv6_address_is_unusable_while_nobody_knows_whether_it_is_unique_and_when_it_is_not() {
     for (flags, is_unusable) in [(0x40_u32, true), (0x44, false), (0x48, true), (0x08, true), (0x80, false)] {
         let mut request = Request::new(20, 0, &[10, 128, 0, 0, 7, 0, 0, 0]);
-        request.attribute(1, &Ipv6Addr::LOCALHOST.octets()).number(8, flags);
+        request.attribute(1_u16, &Ipv6Addr::LOCALHOST.octets()).number(8_u16, flags);
         let read = decode::address(request.body()).unwrap().unwrap();
         assert_eq!(read.held.is_unusable, is_unusable, "{flags:#x}");
     }
@@ -77,14 +77,14 @@ fn a_base_in_another_namespace_is_none() {
     header[4] = 9;
     header[8..12].copy_from_slice(&0x1_0043_u32.to_ne_bytes());
     let mut request = Request::new(16, 0, &header);
-    request.text(3, "eth0").attribute(1, &[2, 0, 0, 0, 0, 1]).number(4, 1500).number(5, 14);
+    request.text(3_u16, "eth0").attribute(1_u16, &[2, 0, 0, 0, 0, 1]).number(4_u16, 1500).number(5_u16, 14);
     let shown = decode::link(request.body()).unwrap().link;
     assert_eq!(
         (shown.base, shown.mac, shown.mtu),
         (Some(LinkIndex(14)), Some(MacAddress([2, 0, 0, 0, 0, 1])), 1500)
     );
     assert!(shown.is_working());
-    request.number(37, 0);
+    request.number(37_u16, 0);
     assert_eq!(decode::link(request.body()).unwrap().link.base, None);
 }
 

@@ -186,12 +186,7 @@ impl Kernel {
         let mut has_others = false;
         for door in [INGRESS, EGRESS] {
             let request = Request::new(GET_FILTER, DUMP, &header(link, 0, door, 0));
-            let found = self.converse(|talk| {
-                talk.dump(&request, Vec::new, |all: &mut Vec<Standing>, payload| {
-                    all.extend(standing(payload)?);
-                    Ok(())
-                })
-            })?;
+            let found = self.rtnetlink.list(&request, standing)?;
             let (here, elsewhere): (Vec<_>, Vec<_>) =
                 found.into_iter().partition(|s| door == INGRESS && PLACES.contains(&s.priority));
             has_others |= !elsewhere.is_empty();

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rustix::io::Errno;
 
+use super::apply::in_kernels_words;
 use super::decode::ShownLink;
 use super::encode::{self, Unspeakable};
 use super::wire::MACVLAN_PRIVATE;
@@ -150,14 +151,8 @@ impl Kernel {
 
     /// Performs requests; the first refusal counts.
     pub(super) fn ask(&mut self, requests: &[Request]) -> Result<(), Unspeakable> {
-        let verdicts = self.converse(|talk| talk.batch(requests)).map_err(silence)?;
-        match verdicts.into_iter().flatten().next() {
-            None => Ok(()),
-            Some(verdict) => {
-                let text = in_words(verdict.errno, verdict.text.as_deref());
-                Err((verdict.errno, text))
-            }
-        }
+        let refused = self.rtnetlink.batch(requests).map_err(silence)?;
+        refused.first().map_or(Ok(()), |refused| Err(in_kernels_words(refused)))
     }
 }
 

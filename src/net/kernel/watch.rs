@@ -7,7 +7,6 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType, bind, recvfrom, socket_with};
 use rustix::time::Timespec;
 use socket2::{SockFilter, SockRef};
@@ -18,6 +17,7 @@ use super::{decode, wire};
 use crate::net::types::{Host, LinkIndex, News};
 use crate::netlink::attribute::Malformed;
 use crate::netlink::message::{Reply, replies};
+use crate::netlink::socket::{DATAGRAM, RECEIVE_BUFFER, is_from_kernel, widen};
 
 /// NETLINK_ROUTE is protocol 0.
 const ROUTE: Option<Protocol> = None;
@@ -26,11 +26,6 @@ const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18;
 /// RTMGRP_*: links, addresses of both families.
 const ADDRESSES: u32 = 0x1 | 0x10 | 0x100;
 const NEIGHBOURS: u32 = 0x4;
-/// Wanted receive buffer: a link with thousands of addresses goes.
-const RECEIVE_BUFFER: usize = 8 << 20;
-/// Longest datagram; a link with many attributes stays far below.
-const DATAGRAM: usize = 64 << 10;
-
 /// Datagrams read at once: timers and packets have their turn between.
 const TURN: usize = 64;
 
@@ -86,11 +81,7 @@ impl Watch {
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, ROUTE)
             .map_err(|e| refused("socket", &e))?;
         SockRef::from(&socket).attach_filter(&FILTER).map_err(|e| refused("filter", &e))?;
-        // The first needs CAP_NET_ADMIN over the whole machine; the second is capped at net.core.rmem_max.
-        if set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER).is_err() {
-            set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER)
-                .map_err(|e| refused("receive buffer", &e))?;
-        }
+        widen(&socket).map_err(|e| refused("receive buffer", &e))?;
         bind(&socket, &SocketAddrNetlink::new(0, groups)).map_err(|e| refused("groups", &e))?;
         let socket = register(socket).map_err(|e| refused("event loop", &e))?;
         Ok(Watch { socket, buffer: vec![0; DATAGRAM], names: Names::default() })
@@ -133,7 +124,7 @@ impl Watch {
                     Ok(Err(e)) => return Err(failed(e)),
                     Ok(Ok(read)) => read,
                 };
-                if sender.and_then(|a| SocketAddrNetlink::try_from(a).ok()).is_none_or(|s| s.pid() != 0) {
+                if !is_from_kernel(sender) {
                     continue;
                 }
                 match told(&self.buffer, length, &mut self.names) {
@@ -158,12 +149,10 @@ impl Watch {
                     return Some(Ok(Told::Lost));
                 }
                 Err(e) => return Some(Err(format!("news of the network: {e}"))),
-                Ok((_, length, sender)) => {
-                    let sender = sender.and_then(|a| SocketAddrNetlink::try_from(a).ok());
-                    if sender.is_some_and(|s| s.pid() == 0) {
-                        return Some(Ok(told(&self.buffer, length, &mut self.names)));
-                    }
+                Ok((_, length, sender)) if is_from_kernel(sender.clone()) => {
+                    return Some(Ok(told(&self.buffer, length, &mut self.names)));
                 }
+                Ok(_) => {}
             }
         }
     }
