@@ -2,24 +2,20 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::private_file;
+use super::boot_file::BootFile;
 use crate::time::Instant;
 use crate::vrrp::handover::Handover;
 
 /// Its name in the run directory.
 pub(super) const NAME: &str = "masters.json";
 
-pub(super) struct MastersFile {
-    pub(super) path: PathBuf,
-    pub(super) boot_id: String,
-    pub(super) network_namespace: u64,
-}
+/// The file.
+pub(super) struct MastersFile(pub(super) BootFile);
 
 /// What a predecessor handed over.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,8 +29,6 @@ pub(super) struct Left {
 
 #[derive(Serialize, Deserialize)]
 struct Content {
-    boot_id: String,
-    network_namespace: u64,
     saved_at: Instant,
     is_guarded: bool,
     handover: Handover,
@@ -46,42 +40,32 @@ impl MastersFile {
     /// # Errors
     /// When it cannot be written.
     pub(super) fn save(&self, handover: &Handover, is_guarded: bool, now: Instant) -> io::Result<()> {
-        let content = Content {
-            boot_id: self.boot_id.clone(),
-            network_namespace: self.network_namespace,
-            saved_at: now,
-            is_guarded,
-            handover: handover.clone(),
-        };
-        private_file::replace(&self.path, 0o600, &serde_json::to_vec(&content)?)
+        self.0.write(0o600, &Content { saved_at: now, is_guarded, handover: handover.clone() })
     }
 
     /// What was handed over; the file goes, for it is true once.
     pub(super) fn take(&self, now: Instant) -> Option<Left> {
-        let read =
-            private_file::read(&self.path).and_then(|text| Ok(serde_json::from_slice::<Content>(&text)?));
-        let content = match read {
-            Ok(content) => content,
+        let path = &self.0.path;
+        let forgotten = |error: io::Error| {
+            warn!("{}: {error}: every instance begins as Backup", path.display());
+        };
+        let content = self.0.read::<Content>().map_err(forgotten).ok()?;
+        match fs::remove_file(path) {
+            Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
-                warn!("{}: {error}: every instance begins as Backup", self.path.display());
+                forgotten(error);
                 return None;
             }
-        };
-        if let Err(error) = fs::remove_file(&self.path) {
-            warn!("{}: {error}: every instance begins as Backup", self.path.display());
-            return None;
         }
-        if content.boot_id != self.boot_id || content.network_namespace != self.network_namespace {
-            return None;
-        }
-        let age = now.since(content.saved_at);
-        Some(Left { handover: content.handover, age, is_guarded: content.is_guarded })
+        let Content { saved_at, is_guarded, handover } = content?;
+        Some(Left { handover, age: now.since(saved_at), is_guarded })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::boot_file::Scope;
     use super::*;
     use crate::vrrp::exchange::TrackLevel;
     use crate::vrrp::settings::TrackTarget;
@@ -91,10 +75,9 @@ mod tests {
     fn what_was_handed_over_is_believed_once_and_in_its_own_boot() {
         let folder = std::env::temp_dir().join(format!("lvsd-masters-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
-        let file = |boot: &str| MastersFile {
-            path: folder.join(NAME),
-            boot_id: boot.to_owned(),
-            network_namespace: 7,
+        let file = |boot: &str| {
+            let scope = Scope { boot_id: boot.to_owned(), network_namespace: 7 };
+            MastersFile(BootFile { path: folder.join(NAME), scope })
         };
         let mut handover = site::handed_over_as_master(&site::instance("web", 51, 100));
         handover.tracks = vec![
@@ -108,7 +91,7 @@ mod tests {
         assert_eq!(file("a").take(at(1500)), None, "it is true once");
         file("a").save(&handover, true, at(1000)).unwrap();
         assert_eq!(file("b").take(at(1001)), None, "another boot");
-        fs::write(file("a").path, "{").unwrap();
+        fs::write(file("a").0.path, "{").unwrap();
         assert_eq!(file("a").take(at(0)), None);
         fs::remove_dir_all(&folder).unwrap();
     }

@@ -12,6 +12,7 @@
 
 pub(crate) mod actuator;
 mod admission;
+mod boot_file;
 pub(crate) mod clock;
 pub(crate) mod control;
 pub(crate) mod doors;

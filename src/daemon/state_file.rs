@@ -1,4 +1,5 @@
-//! The run directory: its lock, and the file that tells a successor what is ours and who was down.
+//! The run directory: its lock, and the files in it that a successor reads: which services are lvsd's and which real
+//! servers were down, and what the kernel's settings were before.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,22 +12,23 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use super::boot_file::{BootFile, Scope};
 use super::masters::{self, MastersFile};
 use super::private_file;
-use super::process;
 use crate::director::state::State;
 use crate::time::Instant;
 
 /// How long what the file says of health is believed.
 const HEALTH_VALID: Duration = Duration::from_secs(600);
 const FORMAT: u32 = 1;
+/// Names in the run directory.
+const STATE: &str = "state.json";
+const ORIGINALS: &str = "sysctl.json";
 
-/// The file's content.
+/// What the state file holds.
 #[derive(Serialize, Deserialize)]
 struct Content {
     format: u32,
-    boot_id: String,
-    network_namespace: u64,
     saved_at: Instant,
     state: State,
 }
@@ -35,8 +37,7 @@ struct Content {
 #[derive(Debug)]
 pub(crate) struct RunDirectory {
     path: PathBuf,
-    boot_id: String,
-    network_namespace: u64,
+    scope: Scope,
     /// Held until the process ends.
     lock: File,
 }
@@ -91,12 +92,7 @@ impl RunDirectory {
             let next = "what is saved there is lost as well until there is room";
             warn!("{}: {error}: it names no process; {next}", lock_file(path).display());
         }
-        Ok(RunDirectory {
-            path: path.to_owned(),
-            boot_id: process::boot_id().map_err(io_error)?,
-            network_namespace: process::network_namespace().map_err(io_error)?,
-            lock,
-        })
+        Ok(RunDirectory { path: path.to_owned(), scope: Scope::current().map_err(io_error)?, lock })
     }
 
     /// Locks it again where somebody deleted or replaced it, or its lock.
@@ -119,40 +115,28 @@ impl RunDirectory {
     /// What a predecessor left; nothing when it lived before this boot or in another network namespace. A file
     /// that makes no sense is set aside with a warning: it must never keep a director from starting.
     pub(crate) fn load(&self, now: Instant) -> State {
-        let path = self.file();
-        let text = match private_file::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return State::default(),
-            Err(error) => {
-                warn!("state file {}: {error}: starting without it", path.display());
-                return State::default();
+        let file = self.file(STATE);
+        match file.read::<Content>() {
+            Ok(None) => State::default(),
+            Ok(Some(content)) if content.format != FORMAT => {
+                set_aside(&file.path, &format!("format {} of another lvsd", content.format))
             }
-        };
-        match serde_json::from_slice::<Content>(&text) {
-            Ok(content) if content.format == FORMAT => self.judge(content, now),
-            Ok(content) => self.set_aside(&format!("format {} of another lvsd", content.format)),
-            Err(error) => self.set_aside(&error.to_string()),
+            Ok(Some(content)) => {
+                let is_health_known = is_health_known(&content, now);
+                let mut state = content.state;
+                if !is_health_known {
+                    state.down.clear();
+                }
+                state
+            }
+            Err(error) if error.get_ref().is_some_and(|e| e.is::<serde_json::Error>()) => {
+                set_aside(&file.path, &error.to_string())
+            }
+            Err(error) => {
+                warn!("state file {}: {error}: starting without it", file.path.display());
+                State::default()
+            }
         }
-    }
-
-    fn set_aside(&self, why: &str) -> State {
-        let (path, aside) = (self.file(), self.file().with_extension("json.bad"));
-        let next = "services of its time that are configured no more stay in the kernel";
-        warn!("state file {}: {why}: kept as {}; {next}", path.display(), aside.display());
-        let _ = fs::rename(&path, &aside);
-        State::default()
-    }
-
-    fn judge(&self, content: Content, now: Instant) -> State {
-        let is_health_known = is_health_known(&content, now);
-        if !is_of(&content, &self.boot_id, self.network_namespace) {
-            return State::default();
-        }
-        let mut state = content.state;
-        if !is_health_known {
-            state.down.clear();
-        }
-        state
     }
 
     /// Writes the state, whole or not at all.
@@ -160,68 +144,53 @@ impl RunDirectory {
     /// # Errors
     /// When it cannot be written; the previous file is untouched then.
     pub(crate) fn save(&self, state: State, now: Instant) -> io::Result<()> {
+        let file = self.file(STATE);
         if state == State::default() {
-            return private_file::remove(&self.file());
+            return file.remove();
         }
-        let content = Content {
-            format: FORMAT,
-            boot_id: self.boot_id.clone(),
-            network_namespace: self.network_namespace,
-            saved_at: now,
-            state,
-        };
-        private_file::replace(&self.file(), 0o644, &serde_json::to_vec(&content)?)
+        file.write(0o644, &Content { format: FORMAT, saved_at: now, state })
     }
 
     /// Where the kernel's settings of before are remembered.
     pub(crate) fn originals(&self) -> OriginalsFile {
-        OriginalsFile {
-            path: originals_file(&self.path),
-            boot_id: self.boot_id.clone(),
-            network_namespace: self.network_namespace,
-        }
+        OriginalsFile(self.file(ORIGINALS))
     }
 
     /// Where it is written who was Master at a hand-over.
     pub(super) fn masters(&self) -> MastersFile {
-        MastersFile {
-            path: self.path.join(masters::NAME),
-            boot_id: self.boot_id.clone(),
-            network_namespace: self.network_namespace,
-        }
+        MastersFile(self.file(masters::NAME))
     }
 
-    fn file(&self) -> PathBuf {
-        file(&self.path)
+    fn file(&self, name: &str) -> BootFile {
+        BootFile { path: self.path.join(name), scope: self.scope.clone() }
     }
+}
+
+/// Keeps a state file that makes no sense beside the next one.
+fn set_aside(path: &Path, why: &str) -> State {
+    let aside = path.with_extension("json.bad");
+    let next = "services of its time that are configured no more stay in the kernel";
+    warn!("state file {}: {why}: kept as {}; {next}", path.display(), aside.display());
+    let _ = fs::rename(path, &aside);
+    State::default()
 }
 
 /// The file that says what the kernel's settings were before they were changed, in this boot and network namespace.
 #[derive(Clone, Debug)]
-pub(crate) struct OriginalsFile {
-    path: PathBuf,
-    boot_id: String,
-    network_namespace: u64,
-}
+pub(crate) struct OriginalsFile(BootFile);
 
 #[derive(Serialize, Deserialize)]
 struct Originals {
-    boot_id: String,
-    network_namespace: u64,
     values: BTreeMap<String, String>,
 }
 
 impl OriginalsFile {
     /// What a predecessor wrote; nothing when there is nothing that can be read.
     pub(crate) fn load(&self) -> BTreeMap<String, String> {
-        let read =
-            private_file::read(&self.path).and_then(|text| Ok(serde_json::from_slice::<Originals>(&text)?));
-        match read {
-            Ok(o) if o.boot_id == self.boot_id && o.network_namespace == self.network_namespace => o.values,
-            Ok(_) => BTreeMap::new(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+        match self.0.read::<Originals>() {
+            Ok(originals) => originals.map(|o| o.values).unwrap_or_default(),
             Err(error) => {
-                warn!("{}: {error}: what settings of the kernel were is not known", self.path.display());
+                warn!("{}: {error}: what settings of the kernel were is not known", self.0.path.display());
                 BTreeMap::new()
             }
         }
@@ -233,11 +202,9 @@ impl OriginalsFile {
     /// When it cannot be written.
     pub(crate) fn save(&self, values: &BTreeMap<String, String>) -> io::Result<()> {
         if values.is_empty() {
-            return private_file::remove(&self.path);
+            return self.0.remove();
         }
-        let (boot_id, network_namespace) = (self.boot_id.clone(), self.network_namespace);
-        let content = Originals { boot_id, network_namespace, values: values.clone() };
-        private_file::replace(&self.path, 0o644, &serde_json::to_vec(&content)?)
+        self.0.write(0o644, &Originals { values: values.clone() })
     }
 }
 
@@ -247,18 +214,12 @@ impl OriginalsFile {
 /// # Errors
 /// When it cannot be read or makes no sense.
 pub(crate) fn peek(run_dir: &Path, now: Instant) -> io::Result<Option<(State, bool)>> {
-    let text = match private_file::read(&file(run_dir)) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let content: Content = serde_json::from_slice(&text)?;
-    let is_ours = is_of(&content, &process::boot_id()?, process::network_namespace()?);
-    if content.format != FORMAT || !is_ours {
-        return Ok(None);
-    }
-    let is_health_known = is_health_known(&content, now);
-    Ok(Some((content.state, is_health_known)))
+    let file = BootFile { path: run_dir.join(STATE), scope: Scope::current()? };
+    let content = file.read::<Content>()?.filter(|content| content.format == FORMAT);
+    Ok(content.map(|content| {
+        let is_health_known = is_health_known(&content, now);
+        (content.state, is_health_known)
+    }))
 }
 
 /// What the kernel's settings were, for somebody who only looks.
@@ -266,12 +227,7 @@ pub(crate) fn peek(run_dir: &Path, now: Instant) -> io::Result<Option<(State, bo
 /// # Errors
 /// When this boot cannot be told from others.
 pub(crate) fn peek_originals(run_dir: &Path) -> io::Result<BTreeMap<String, String>> {
-    let (boot_id, network_namespace) = (process::boot_id()?, process::network_namespace()?);
-    Ok(OriginalsFile { path: originals_file(run_dir), boot_id, network_namespace }.load())
-}
-
-fn originals_file(run_dir: &Path) -> PathBuf {
-    run_dir.join("sysctl.json")
+    Ok(OriginalsFile(BootFile { path: run_dir.join(ORIGINALS), scope: Scope::current()? }).load())
 }
 
 fn lock_file(run_dir: &Path) -> PathBuf {
@@ -292,14 +248,6 @@ fn verify(run_dir: &Path) -> Result<(), Error> {
         return untrusted(format!("others may write to it (mode {:04o})", found.mode() & 0o7777));
     }
     Ok(())
-}
-
-fn file(run_dir: &Path) -> PathBuf {
-    run_dir.join("state.json")
-}
-
-fn is_of(content: &Content, boot_id: &str, network_namespace: u64) -> bool {
-    content.boot_id == boot_id && content.network_namespace == network_namespace
 }
 
 fn is_health_known(content: &Content, now: Instant) -> bool {
@@ -340,10 +288,10 @@ mod tests {
         let scratch = Scratch::new("another");
         let mut directory = RunDirectory::lock(&scratch.0).unwrap();
         directory.save(state(), at(1)).unwrap();
-        directory.network_namespace += 1;
+        directory.scope.network_namespace += 1;
         assert_eq!(directory.load(at(2)), State::default());
-        directory.network_namespace -= 1;
-        directory.boot_id.push('x');
+        directory.scope.network_namespace -= 1;
+        directory.scope.boot_id.push('x');
         assert_eq!(directory.load(at(2)), State::default());
     }
 
@@ -354,7 +302,7 @@ mod tests {
         let values = BTreeMap::from([("conntrack".to_owned(), "0".to_owned())]);
         directory.originals().save(&values).unwrap();
         assert_eq!(directory.originals().load(), values);
-        directory.boot_id.push('x');
+        directory.scope.boot_id.push('x');
         assert_eq!(directory.originals().load(), BTreeMap::new());
         directory.originals().save(&BTreeMap::new()).unwrap();
         assert!(!scratch.0.join("sysctl.json").exists());
