@@ -46,10 +46,10 @@ pub mod ipvs {
 pub mod net {
     pub use crate::net::conformance::{self, Meddling, Subject};
     pub use crate::net::door::{Filter, Target, steps};
-    pub use crate::net::frames::Frames;
     pub use crate::net::kernel::Kernel;
     pub use crate::net::kernel::traffic::PLACES;
     pub use crate::net::kernel::watch::{Told, Watch};
+    pub use crate::net::packet_socket::PacketSocket;
     pub use crate::net::sysctl;
     pub use crate::net::types::{
         Address, Hop, Host, LinkIndex, MacAddress, News, Op, PROTOCOL, Prefix, Refusal, Route, Rule,

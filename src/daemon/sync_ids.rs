@@ -10,7 +10,7 @@ use socket2::{InterfaceIndexOrAddress, SockRef};
 use crate::config::Config;
 use crate::doctor::SyncMessage;
 use crate::ipvs::types::{SyncDaemon, SyncRole};
-use crate::net::frames::Frames;
+use crate::net::packet_socket::PacketSocket;
 use crate::net::types::Host;
 use crate::time::{Clock, Instant};
 
@@ -46,7 +46,7 @@ pub(crate) fn listen(
         };
         let [high, low] = daemon.port.unwrap_or(SyncDaemon::DEFAULT_PORT).to_be_bytes();
         let bytes = [(PROTOCOL_AT, UDP), (PORT_AT, high), (PORT_AT + 1, low)];
-        match Frames::arriving_with(link.index, IPV4, bytes) {
+        match PacketSocket::arriving_with(link.index, IPV4, bytes) {
             Ok(frames) => ears.push((name.clone(), frames, join(group, link.index.0))),
             Err(error) => unseen.push(format!("sync ids of other directors on {name}: {error}")),
         }
@@ -59,7 +59,7 @@ pub(crate) fn listen(
     heard
 }
 
-fn of_link(link: &str, frames: &Frames, until: Instant, clock: Clock) -> BTreeSet<SyncMessage> {
+fn of_link(link: &str, frames: &PacketSocket, until: Instant, clock: Clock) -> BTreeSet<SyncMessage> {
     let mut heard = BTreeSet::new();
     for _ in 0..LIMIT {
         let left = until.since(clock());

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use super::frames::Frames;
+use super::packet_socket::PacketSocket;
 use super::question::{ADVERTISEMENT, ARP, ICMPV6, IPV6, arp_request, solicitation};
 use super::types::{HeldAddress, Host, LinkIndex, MacAddress};
 use crate::time::Clock;
@@ -43,9 +43,9 @@ pub(crate) fn ask(
         _ => format!("frames cannot be sent: {error}"),
     };
     let frames = match asker.ip {
-        IpAddr::V4(_) => Frames::arriving(asker.link, ARP),
+        IpAddr::V4(_) => PacketSocket::arriving(asker.link, ARP),
         // Of all that arrives by IPv6 only what answers.
-        IpAddr::V6(_) => Frames::arriving_with(asker.link, IPV6, [(20, ICMPV6), (54, ADVERTISEMENT)]),
+        IpAddr::V6(_) => PacketSocket::arriving_with(asker.link, IPV6, [(20, ICMPV6), (54, ADVERTISEMENT)]),
     };
     let frames = frames.map_err(not_asked)?;
     let mut found: BTreeSet<(IpAddr, MacAddress)> = BTreeSet::new();

@@ -12,7 +12,6 @@ pub(crate) mod checksum;
 pub mod conformance;
 pub(crate) mod door;
 pub(crate) mod firewall;
-pub(crate) mod frames;
 mod held;
 pub(crate) mod holders;
 mod identity;
@@ -20,6 +19,7 @@ pub(crate) mod kernel;
 mod links;
 #[cfg(test)]
 pub(crate) mod memory;
+pub(crate) mod packet_socket;
 pub(crate) mod question;
 pub(crate) mod reading;
 pub mod sysctl;

@@ -12,8 +12,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::checksum::Sum;
-use super::frames::Frames;
 use super::kernel::Kernel;
+use super::packet_socket::PacketSocket;
 use super::sysctl;
 use super::types::{Host, Link, LinkIndex, MacAddress};
 use crate::time::Clock;
@@ -132,8 +132,8 @@ fn through_door(
     let door = kernel.host()?.link(DOOR).map(|link| link.index).ok_or("the link for the question went")?;
     kernel.add_doors(door).map_err(|refused| refused.words)?;
     kernel.turn_round(door, link.index)?;
-    let watcher = Frames::leaving(link.index, ether_type).map_err(not_watched)?;
-    let sender = Frames::open(door).map_err(not_watched)?;
+    let watcher = PacketSocket::leaving(link.index, ether_type).map_err(not_watched)?;
+    let sender = PacketSocket::open(door).map_err(not_watched)?;
     sender.send(question).map_err(|error| format!("the question cannot be sent: {error}"))?;
     let end = clock() + PATIENCE;
     loop {

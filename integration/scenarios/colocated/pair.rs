@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
-use lvsd::internals::net::Frames;
-use lvsd::internals::net::Kernel;
+use lvsd::internals::net::{Kernel, PacketSocket};
 use rustix::process::Signal;
 
 use crate::lab::client::{Hits, get_from};
@@ -335,7 +334,7 @@ pub(super) fn give_vip(host: &Host) -> Verdict {
         frame.extend([0; 6]);
         frame.extend(vip.octets());
         frame.resize(60, 0);
-        let sender = Frames::open(link.index).map_err(|e| format!("frames: {e}"))?;
+        let sender = PacketSocket::open(link.index).map_err(|e| format!("frames: {e}"))?;
         sender.send(&frame).map_err(|e| format!("frames: {e}"))
     })
 }

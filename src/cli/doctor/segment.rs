@@ -9,7 +9,7 @@ use socket2::{InterfaceIndexOrAddress, SockRef};
 use crate::config::Config;
 use crate::daemon::clock;
 use crate::doctor::Advert;
-use crate::net::frames::Frames;
+use crate::net::packet_socket::PacketSocket;
 use crate::net::types::{Host, LinkIndex};
 use crate::time::Instant;
 use crate::vrrp::exchange::Datagram;
@@ -31,7 +31,7 @@ const IPV6_HEADER: usize = 40;
 
 /// What listens, on every link of a vrrp_instance.
 pub(super) struct Ear {
-    ears: Vec<(String, LinkIndex, u8, Frames)>,
+    ears: Vec<(String, LinkIndex, u8, PacketSocket)>,
     /// Members of the groups: switches send nothing to whoever is none.
     _members: Vec<UdpSocket>,
     until: Instant,
@@ -59,7 +59,7 @@ impl Ear {
             for (ether_type, at, protocol) in
                 [(IPV4, 23, PROTOCOL), (IPV4, 23, PROTOCOL_AH), (IPV6, 20, PROTOCOL)]
             {
-                match Frames::arriving_with(link.index, ether_type, [(at, protocol)]) {
+                match PacketSocket::arriving_with(link.index, ether_type, [(at, protocol)]) {
                     Ok(frames) => ear.ears.push((name.to_owned(), link.index, protocol, frames)),
                     Err(error) => unseen.push(format!("virtual routers on {name}: {error}")),
                 }

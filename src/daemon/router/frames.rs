@@ -5,21 +5,18 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::event::epoll::EventFlags;
-use rustix::net::sockopt::set_socket_send_buffer_size_force;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::epoll_set::EpollSet;
+use crate::net::packet_socket::PacketSocket;
 use crate::net::types::LinkIndex;
 use crate::time::Instant;
 
 /// Until a link whose queue dropped a frame is tried again.
 const RETRY: Duration = Duration::from_millis(10);
-/// Room for frames in bytes as the kernel counts them, some thousand; the system's default is a fifth of it.
-const SEND_BUFFER: usize = 1 << 20;
 
 /// See the module.
 pub(super) struct Frames {
@@ -30,7 +27,7 @@ pub(super) struct Frames {
 
 /// A link's socket. It is of no protocol, so it receives nothing.
 struct Outlet {
-    socket: OwnedFd,
+    socket: PacketSocket,
     full: Option<Full>,
 }
 
@@ -48,7 +45,7 @@ impl Frames {
     /// # Errors
     /// The kernel's: `PermissionDenied` without CAP_NET_RAW.
     pub(super) fn new() -> io::Result<Frames> {
-        open()?;
+        PacketSocket::unbound()?;
         Ok(Frames { outlets: BTreeMap::new(), ready: EpollSet::new()? })
     }
 
@@ -67,13 +64,13 @@ impl Frames {
         let outlet = match self.outlets.entry(link) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(new) => {
-                new.insert(Outlet { socket: open()?, full: None })
+                new.insert(Outlet { socket: PacketSocket::unbound()?, full: None })
             }
         };
         if outlet.full.is_some() {
             return Ok(false);
         }
-        let Err(error) = send(&outlet.socket, link, frame) else { return Ok(true) };
+        let Err(error) = outlet.socket.send_by(link, frame) else { return Ok(true) };
         let retry = match error.raw_os_error() {
             Some(libc::EAGAIN) => {
                 let once = EventFlags::OUT | EventFlags::ONESHOT;
@@ -110,7 +107,7 @@ impl Frames {
 
     /// A link went: its socket, to be closed where that may take its time.
     pub(super) fn forget(&mut self, link: LinkIndex) -> Option<OwnedFd> {
-        self.outlets.remove(&link).map(|outlet| outlet.socket)
+        self.outlets.remove(&link).map(|outlet| outlet.socket.into())
     }
 
     /// Links other than these are there no more: their sockets.
@@ -118,35 +115,4 @@ impl Frames {
         let gone: Vec<_> = self.outlets.keys().copied().filter(|link| !is_there(*link)).collect();
         gone.into_iter().filter_map(|link| self.forget(link)).collect()
     }
-}
-
-fn open() -> io::Result<OwnedFd> {
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)?;
-    // It needs CAP_NET_ADMIN over the whole machine; without it more frames are given back.
-    let _ = set_socket_send_buffer_size_force(&socket, SEND_BUFFER);
-    Ok(socket)
-}
-
-fn send(socket: &OwnedFd, link: LinkIndex, frame: &[u8]) -> io::Result<()> {
-    let [destination @ .., _, _] = *frame.first_chunk::<8>().ok_or(io::ErrorKind::InvalidInput)?;
-    let index = i32::try_from(link.0).map_err(io::Error::other)?;
-    let [a, b, c, d, e, g] = destination;
-    let address = libc::sockaddr_ll {
-        sll_family: libc::AF_PACKET as libc::c_ushort,
-        sll_protocol: 0,
-        sll_ifindex: index,
-        sll_hatype: 0,
-        sll_pkttype: 0,
-        sll_halen: 6,
-        sll_addr: [a, b, c, d, e, g, 0, 0],
-    };
-    let size = libc::socklen_t::try_from(size_of_val(&address)).expect("an address's size fits socklen_t");
-    // SAFETY: the descriptor is open; frame and address live through the call, each with its own length.
-    #[allow(unsafe_code)]
-    let sent = unsafe {
-        let to = (&raw const address).cast();
-        libc::sendto(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), libc::MSG_DONTWAIT, to, size)
-    };
-    if sent >= 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
