@@ -29,7 +29,6 @@ use super::dump::Dumps;
 use super::guardian::Guardian;
 use super::handshakes::HandshakeWatch;
 use super::host_watch::HostWatch;
-use super::leaks::LeakWatch;
 use super::life;
 use super::notify::Notifier;
 use super::prober::Prober;
@@ -103,8 +102,6 @@ pub(crate) struct Shell {
     pub sysctls: Keeper<Kernel>,
     /// Knows this host's addresses, and has arriving packets marked.
     pub doors: DoorKeeper,
-    /// Asks who answers for the VIPs.
-    pub leaks: LeakWatch,
     /// Samples clients' connections.
     pub handshakes: HandshakeWatch,
     /// Looks at what of this host hurts.
@@ -210,8 +207,7 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                 biased;
                 // Never ends, it only goes on.
                 () = shell.sink.work() => continue,
-                // Nor does this: it looks now and then, and logs what it finds.
-                () = shell.host_watch.work() => continue,
+                news = shell.host_watch.next() => break news,
                 answer = shell.actuator.answer() => break answer,
                 order = signals.next() => {
                     if let Some(input) = shell.obey(order, &pulse) {
@@ -235,7 +231,6 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                         shell.sink.want(&config);
                         shell.reload_router(&config).await;
                         shell.trackers.want(&config.vrrp);
-                        shell.leaks.want(&config);
                         shell.handshakes.want(&config);
                         shell.host_watch.want(&config);
                         break Input::Reload(config);
@@ -248,7 +243,6 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                     }
                 }
                 news = shell.doors.next() => break news,
-                news = shell.leaks.next() => break news,
                 news = shell.handshakes.next() => break news,
                 () = clock::sleep_until(Some(deadline)) => {
                     if shell.stop_by.is_some_and(|at| at <= clock::now()) {

@@ -6,7 +6,7 @@
 //! [`state_file`] remembers (in files of `private_file`), [`sink`] tells the log, operators' [`scripts`], [`fifos`] and [`mails`]; `life` runs the
 //! scripts of the start and the end. [`trackers`] watch what the router follows. [`process`] knows who else runs here,
 //! [`traps`] what on this host will hurt, [`rights`] what its commands lack, [`sysctls`] keeps its settings, [`doors`] knows its addresses and has arriving
-//! packets marked, [`leaks`] asks who answers for its VIPs. [`plan`] only looks.
+//! packets marked, [`host_watch`] runs the doctor for it now and then. [`plan`] only looks.
 //! [`signals`] says what each signal means, [`dump`] writes the status into files when one asks for it.
 //! [`guardian`] acts when all of it has died.
 
@@ -23,7 +23,6 @@ pub(crate) mod firewall;
 pub(crate) mod guardian;
 pub(crate) mod handshakes;
 pub(crate) mod host_watch;
-pub(crate) mod leaks;
 mod life;
 pub(crate) mod log;
 pub(crate) mod mails;

@@ -17,7 +17,6 @@ use super::guardian::Guardian;
 use super::guardian::claim::Predecessor;
 use super::handshakes::HandshakeWatch;
 use super::host_watch::HostWatch;
-use super::leaks::LeakWatch;
 use super::life;
 use super::main_loop::{self, Shell};
 use super::masters::Left;
@@ -283,8 +282,6 @@ async fn direct(
     };
     trackers.want(&config.vrrp);
     let config = Arc::new(config);
-    let mut leaks = LeakWatch::default();
-    leaks.want(&config);
     let director = Director::new(Arc::clone(&config), state, seed(), now);
     let expires_templates = director.expires_templates(now);
     keeper.want(sysctls::wanted(&config, expires_templates));
@@ -317,7 +314,6 @@ async fn direct(
         trackers,
         before: None,
         doors: DoorKeeper::open(),
-        leaks,
         handshakes,
         host_watch,
         sysctls: keeper,

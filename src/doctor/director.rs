@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::{Finding, Fix, Ipvs, Severity, SyncMessage, View, first_of, service, traps};
+use super::traps::{self, Trap};
+use super::{Finding, Fix, Ipvs, Severity, SyncMessage, View, first_of, service};
 use crate::config::{Config, RealServer, VirtualServer, VirtualServerId};
 use crate::director::colocated::{self, Remedy};
 use crate::director::event::count;
@@ -22,7 +23,7 @@ pub(super) fn look(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
     found.extend(unchecked(view));
     found.extend(ways(view));
     found.extend(rivals(view));
-    of_host(config, view, false, found);
+    of_host(config, traps::of(config, &view.host), view, false, found);
     let servers = &config.virtual_servers;
     found.extend(servers.iter().filter_map(|server| mh(server, view.is_yaml)));
     found.extend(servers.iter().filter_map(|server| mh_port(server, view.is_yaml)));
@@ -52,8 +53,14 @@ pub(super) fn look(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
 }
 
 /// Settings, links and VIPs of this host; of VIPs elsewhere, with `only_asked`, those that the network was asked for.
-pub(super) fn of_host(config: &Config, view: &View<'_>, only_asked: bool, found: &mut Vec<Finding>) {
-    found.extend(traps::of(config, &view.host).into_iter().map(|trap| Finding {
+pub(super) fn of_host(
+    config: &Config,
+    settings: Vec<Trap>,
+    view: &View<'_>,
+    only_asked: bool,
+    found: &mut Vec<Finding>,
+) {
+    found.extend(settings.into_iter().map(|trap| Finding {
         severity: if trap.is_fatal { Severity::Broken } else { Severity::Warning },
         evidence: format!("{}, read now", trap.what),
         what: trap.what,

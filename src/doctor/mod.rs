@@ -18,6 +18,7 @@ use crate::real_server::plan;
 use crate::syntax::diagnostic::Code;
 use crate::vrrp::status::Status as RouterStatus;
 use surroundings::Surroundings;
+use traps::Trap;
 
 mod director;
 mod firewall;
@@ -33,7 +34,7 @@ pub(crate) mod traps;
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Severity {
+pub(crate) enum Severity {
     /// Clients fail, or soon will.
     Broken,
     /// Something fails now and then, or when a server does.
@@ -43,7 +44,7 @@ pub enum Severity {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fix {
+pub(crate) enum Fix {
     /// A setting of this host, by its dotted name.
     Setting {
         name: String,
@@ -62,7 +63,7 @@ pub enum Fix {
 
 impl Fix {
     /// Whether it may be done unasked: it can be undone, and takes nothing away.
-    pub fn is_safe(&self) -> bool {
+    pub(crate) fn is_safe(&self) -> bool {
         matches!(self, Fix::Setting { .. } | Fix::LinkUp(_) | Fix::Prepare(_))
     }
 }
@@ -80,7 +81,7 @@ impl fmt::Display for Fix {
 
 /// Something that is wrong, or may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// How bad it is.
     pub severity: Severity,
     /// What it is, in a line.
@@ -95,7 +96,7 @@ pub struct Finding {
 
 /// A finding for machines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listed {
+pub(crate) struct Listed {
     /// How bad it is.
     pub severity: Severity,
     /// What it is, in a line.
@@ -262,11 +263,11 @@ pub(crate) fn examine(config: &Config, view: &View<'_>) -> Vec<Finding> {
     found
 }
 
-/// What of this a running director looks at itself, now and then: settings, links, addresses, the firewall, and who else
-/// answers for its VIPs. No hints.
-pub(crate) fn of_host(config: &Config, view: &View<'_>) -> Vec<Finding> {
+/// What a running director examines itself every 30 seconds: settings, links, addresses, the firewall, and other hosts
+/// that answer for its VIPs. No hints.
+pub(crate) fn of_host(config: &Config, settings: Vec<Trap>, view: &View<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
-    director::of_host(config, view, true, &mut found);
+    director::of_host(config, settings, view, true, &mut found);
     leak::look(config, view, &mut found);
     firewall::look(config, view, &mut found);
     found.retain(|finding| finding.severity != Severity::Hint);
