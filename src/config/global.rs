@@ -5,86 +5,125 @@ use std::sync::Arc;
 
 use crate::ipvs::types::{SyncDaemon, SyncRole};
 use crate::syntax::diagnostic::{Class, Diagnostic};
-use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Stance, Table, Yaml, get, nearest};
+use crate::syntax::keyword::{Keyword, Reader, Slot, Stance, Table, get, nearest, unread};
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
 
 use crate::vrrp::settings::InstanceSettings;
 
 use super::checker::MAX_INTERFACE;
-use super::defaults::Defaults;
+use super::defaults::Dialect;
 use super::mail::MailOptions;
 use super::notice::{self, NoticeOptions};
+use super::options::options;
 use super::types::{Config, Global, MarkBase, SysctlValue, TimeoutOptions, VirtualServerId};
-use super::vrrp::command::UserOptions;
-use super::vrrp::global::{HasVrrp, VrrpGlobal};
-use super::{mail, vrrp, words};
+use super::vrrp::command::{self, UserOptions, command};
+use super::vrrp::global::VrrpGlobal;
+use super::{values, vrrp};
 
-/// `global_defs` as it was written.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct GlobalOptions {
-    router_id: Slot<String>,
-    timeouts: Slot<TimeoutOptions>,
-    flush: Slot<bool>,
-    sync: Slot<Vec<SyncDaemon>>,
-    /// The instance the sync daemons follow.
-    pub sync_follows: Option<Word>,
-    /// Whether the sync daemons' `id` was written.
-    sync_has_id: bool,
-    log_all_failures: Slot<bool>,
-    tcp: Slot<u32>,
-    tcp_fin: Slot<u32>,
-    udp: Slot<u32>,
-    mark_base: Slot<MarkBase>,
-    sysctl: BTreeMap<String, SysctlValue>,
-    /// Scripts and FIFOs.
-    pub notices: NoticeOptions,
-    pub mail: MailOptions,
-    /// What is common to all virtual routers.
-    pub vrrp: VrrpGlobal,
+options! {
+    /// `global_defs` as it was written.
+    pub(crate) struct GlobalOptions {
+        /// Name of this director in logs and mails.
+        router_id: Slot<String> = text("router_id", "NAME", 255);
+        /// Connection timeouts of the kernel; what is not written stays as the kernel has it.
+        timeouts: Slot<TimeoutOptions> = words(=> lvs_timeouts; "lvs_timeouts", TIMEOUTS, 2, 6).yaml_instead("`ipvs: {timeouts: {tcp: 15m, tcp_fin: 2m, udp: 30s}}`");
+        /// At start, delete services that are not configured here.
+        _ = flag(@ipvs.flush; "lvs_flush").yaml_instead("`ipvs: {flush: true}`");
+        /// Replicate connections between directors over this interface.
+        _ = words(@ipvs => lvs_sync_daemon; "lvs_sync_daemon", SYNC, 1, 16).yaml_instead("`ipvs: {sync_daemon: {interface: eth0}}`");
+        /// Log every failing check, not only the one that decides.
+        pub(crate) log_all_failures: Slot<bool> = flag("checker_log_all_failures").yaml(&["log_all_failures"]), default false;
+        /// Where lvsd's own firewall marks begin: it uses 16,384 (lvsd's own word).
+        mark_base: Slot<MarkBase> = word(=> mark_base; "mark_base", MARK_BASE), default MarkBase::default();
+        /// At stop, flush the table.
+        _ = unread("lvs_flush_on_stop", Stance::Ignored("at stop lvsd removes its own services and leaves those of others")).or(&["lvs_flush_onstop"]);
+        /// User and group of scripts that do not say theirs; without it keepalived_script, if there is such a user.
+        _ = words(@vrrp.script_user => command::read_user; "script_user", "USER [GROUP]", 1, 2);
+        /// A script of root's that others could exchange is not run, and counts as failed.
+        _ = flag(@vrrp.secures_scripts; "enable_script_security");
+        /// FIFO for all changes of state.
+        _ = words(@vrrp.any_fifo => command::read; "notify_fifo", notice::FIFO, 1, 3);
+        /// Script that reads it: kept running, the FIFO's path is its last argument.
+        _ = command(@vrrp.any_fifo_reader => command::read; "notify_fifo_script");
+        include pub(crate) ipvs: IpvsOptions;
+        include pub(crate) mail: MailOptions;
+        include pub(crate) notices: NoticeOptions;
+        include pub(crate) vrrp: VrrpGlobal;
+    }
+}
+
+options! {
+    /// YAML's `ipvs` as it was written.
+    pub(crate) struct IpvsOptions {
+        /// Connection timeouts of the kernel; what is not written stays as the kernel has it.
+        timeouts: TimeoutSlots = block(=> timeouts; "timeouts", "").only_yaml().yaml_block("ipvs.timeouts");
+        /// Settings of the kernel below net.ipv4.vs.
+        sysctl: BTreeMap<String, SysctlValue> = block(=> sysctl; "sysctl", "").only_yaml();
+        /// At start, delete services that are not configured here.
+        flush: Slot<bool> = flag("flush").only_yaml(), default false;
+        /// Replicate connections between directors over this interface: interface, id, max_len, port, ttl, group.
+        _ = block(=> sync_daemon; "sync_daemon", "").only_yaml();
+        sync: Slot<Vec<SyncDaemon>>;
+        /// The instance the sync daemons follow.
+        pub(crate) sync_follows: Option<Word>;
+        /// Whether the sync daemons' `id` was written.
+        sync_has_id: bool;
+    }
+}
+
+options! {
+    /// YAML's `ipvs: {timeouts: ...}` as it was written.
+    pub(crate) struct TimeoutSlots {
+        /// Established TCP connections.
+        tcp: Slot<u32> = word(=> whole; "tcp", WHOLE).only_yaml();
+        /// TCP connections after a FIN.
+        tcp_fin: Slot<u32> = word(=> whole; "tcp_fin", WHOLE).only_yaml();
+        /// UDP: time after the last datagram.
+        udp: Slot<u32> = word(=> whole; "udp", WHOLE).only_yaml();
+    }
 }
 
 impl GlobalOptions {
-    pub(crate) fn log_all_failures(&self) -> bool {
-        get(&self.log_all_failures).unwrap_or(false)
-    }
-
     /// The settings, defaults applied.
     pub(crate) fn resolve(
         self,
-        defaults: &Defaults,
+        dialect: Dialect,
         usual: &UserOptions,
         instances: &[Arc<InstanceSettings>],
     ) -> Global {
         let timeouts = get(&self.timeouts).unwrap_or_default();
         // With keepalived's defaults the kernel's settings are the operator's.
-        let mut sysctl: BTreeMap<_, _> = defaults
-            .sysctl
+        let mut sysctl: BTreeMap<_, _> = dialect
+            .sysctl()
             .iter()
             .map(|(name, value)| ((*name).to_owned(), SysctlValue(vec![*value])))
             .collect();
-        sysctl.extend(self.sysctl);
-        let sync_follows = self.sync_follows.map(|word| word.text.to_string());
+        let flush = self.ipvs.flush(dialect);
+        let (mark_base, tells_first_servers) =
+            (self.mark_base(dialect), self.notices.tells_first_servers(dialect));
+        sysctl.extend(self.ipvs.sysctl);
+        let sync_follows = self.ipvs.sync_follows.map(|word| word.text.to_string());
         let followed = instances.iter().find(|i| sync_follows.as_ref() == Some(&i.name));
-        let mut sync_daemons = get(&self.sync).unwrap_or_default();
-        if let Some(instance) = followed.filter(|_| !self.sync_has_id) {
+        let mut sync_daemons = get(&self.ipvs.sync).unwrap_or_default();
+        if let Some(instance) = followed.filter(|_| !self.ipvs.sync_has_id) {
             sync_daemons.iter_mut().for_each(|daemon| daemon.sync_id = instance.vrid);
         }
         Global {
-            mark_base: get(&self.mark_base).unwrap_or_default(),
+            mark_base,
             sysctl,
             startup: self.notices.startup.resolve(usual),
             shutdown: self.notices.shutdown.resolve(usual),
             fifos: self.notices.fifos(self.vrrp.any_fifo(usual), usual),
-            tells_first_servers: get(&self.notices.tells_first_servers).unwrap_or(false),
+            tells_first_servers,
             mail: self.mail.resolve(get(&self.router_id)).map(Arc::new),
             router_id: get(&self.router_id),
             timeouts: TimeoutOptions {
-                tcp: get(&self.tcp).or(timeouts.tcp),
-                tcp_fin: get(&self.tcp_fin).or(timeouts.tcp_fin),
-                udp: get(&self.udp).or(timeouts.udp),
+                tcp: get(&self.ipvs.timeouts.tcp).or(timeouts.tcp),
+                tcp_fin: get(&self.ipvs.timeouts.tcp_fin).or(timeouts.tcp_fin),
+                udp: get(&self.ipvs.timeouts.udp).or(timeouts.udp),
             },
-            flush: get(&self.flush).unwrap_or(false),
+            flush,
             sync_daemons,
             sync_follows,
             quorum_counts: get(&self.vrrp.quorum_counts).unwrap_or(false),
@@ -97,67 +136,30 @@ pub(crate) const GLOBAL_DEFS: Table<GlobalOptions> = Table::of(
     "global_defs",
     "global",
     &[
-        SUPPORTED,
-        OTHERS,
-        mail::KEYWORDS,
+        GlobalOptions::keywords(),
+        MailOptions::keywords(),
         SCRIPT,
         GROUPS,
-        notice::KEYWORDS,
+        NoticeOptions::keywords(),
         PROCESS,
         FILE,
         SNMP,
         BUFFERS,
         RELOAD,
         NFTABLES,
-        GlobalOptions::VRRP_WORDS,
+        VrrpGlobal::keywords(),
         vrrp::global::ONLY_CONF,
     ],
 );
 
-const SUPPORTED: &[Keyword<GlobalOptions>] = &[
-    Keyword::new(
-        "router_id",
-        Kind::Text { what: "NAME", max: 255, slot: |o: &mut GlobalOptions| &mut o.router_id },
-        "Name of this director in logs and mails.",
-    ),
-    Keyword::new(
-        "lvs_timeouts",
-        Kind::Words { what: TIMEOUTS, min: 2, max: 6, read: lvs_timeouts },
-        "Connection timeouts of the kernel; what is not written stays as the kernel has it.",
-    )
-    .yaml(Yaml::Instead("`ipvs: {timeouts: {tcp: 15m, tcp_fin: 2m, udp: 30s}}`")),
-    Keyword::new(
-        "lvs_flush",
-        Kind::Flag(|o: &mut GlobalOptions| &mut o.flush),
-        "At start, delete services that are not configured here.",
-    )
-    .yaml(Yaml::Instead("`ipvs: {flush: true}`")),
-    Keyword::new(
-        "lvs_sync_daemon",
-        Kind::Words { what: SYNC, min: 1, max: 16, read: lvs_sync_daemon },
-        "Replicate connections between directors over this interface.",
-    )
-    .yaml(Yaml::Instead("`ipvs: {sync_daemon: {interface: eth0}}`")),
-    Keyword::new(
-        "checker_log_all_failures",
-        Kind::Flag(|o: &mut GlobalOptions| &mut o.log_all_failures),
-        "Log every failing check, not only the one that decides.",
-    )
-    .yaml(Yaml::As(&["log_all_failures"])),
-    Keyword::new(
-        "mark_base",
-        Kind::Words { what: MARK_BASE, min: 1, max: 1, read: mark_base },
-        "Where lvsd's own firewall marks begin: it uses 16,384 (lvsd's own word).",
-    ),
-];
+/// Keywords of YAML's `ipvs`.
+pub(crate) const IPVS: Table<GlobalOptions> = Table::of("ipvs", "ipvs", &[IpvsOptions::keywords()]);
 
-const OTHERS: &[Keyword<GlobalOptions>] = &[Keyword::unread(
-    "lvs_flush_on_stop",
-    Stance::Ignored("at stop lvsd removes its own services and leaves those of others"),
-    "At stop, flush the table.",
-)
-.or(&["lvs_flush_onstop"])];
+/// Keywords of YAML's `ipvs: {timeouts: ...}`.
+pub(crate) const IPVS_TIMEOUTS: Table<TimeoutSlots> =
+    Table::of("ipvs.timeouts", "ipvs.timeouts", &[TimeoutSlots::keywords()]);
 
+const WHOLE: &str = "a time of whole seconds, e.g. 15m";
 const MARK_BASE: &str = "a multiple of 0x10000 from 0x10000 to 0xffff0000";
 const TIMEOUTS: &str = "[tcp SECONDS] [tcpfin SECONDS] [udp SECONDS], each from 0 to 2678400";
 const SYNC: &str =
@@ -165,63 +167,12 @@ const SYNC: &str =
 /// 31 days, the kernel's bound.
 const LONGEST_TIMEOUT: u32 = 2_678_400;
 
-/// Keywords of YAML's `ipvs`.
-pub(crate) const IPVS: Table<GlobalOptions> = Table::of("ipvs", "ipvs", &[IPVS_OWN]);
-
-const IPVS_OWN: &[Keyword<GlobalOptions>] = &[
-    Keyword::new(
-        "timeouts",
-        Kind::Block { what: "", max: 0, read: |o: &mut GlobalOptions, n, r| r.block(&IPVS_TIMEOUTS, n.statements(), o) },
-        "Connection timeouts of the kernel; what is not written stays as the kernel has it.",
-    )
-    .yaml(Yaml::Only)
-    .yaml_block("ipvs.timeouts", |o: &mut GlobalOptions, n, r| r.block(&IPVS_TIMEOUTS, n.statements(), o)),
-    Keyword::new(
-        "sysctl",
-        Kind::Block { what: "", max: 0, read: sysctl },
-        "Settings of the kernel below net.ipv4.vs.",
-    )
-    .yaml(Yaml::Only),
-    Keyword::new("flush", Kind::Flag(|o: &mut GlobalOptions| &mut o.flush), "At start, delete services that are not configured here.")
-        .yaml(Yaml::Only),
-    Keyword::new(
-        "sync_daemon",
-        Kind::Block { what: "", max: 0, read: sync_daemon },
-        "Replicate connections between directors over this interface: interface, id, max_len, port, ttl, group.",
-    )
-    .yaml(Yaml::Only),
-];
-
-/// Keywords of YAML's `ipvs: {timeouts: ...}`.
-pub(crate) const IPVS_TIMEOUTS: Table<GlobalOptions> = Table::of(
-    "ipvs.timeouts",
-    "ipvs.timeouts",
-    &[&[
-        timeout("tcp", |o: &mut GlobalOptions, n, r| whole(&mut o.tcp, n, r), "Established TCP connections."),
-        timeout(
-            "tcp_fin",
-            |o: &mut GlobalOptions, n, r| whole(&mut o.tcp_fin, n, r),
-            "TCP connections after a FIN.",
-        ),
-        timeout(
-            "udp",
-            |o: &mut GlobalOptions, n, r| whole(&mut o.udp, n, r),
-            "UDP: time after the last datagram.",
-        ),
-    ]],
-);
-
-const fn timeout(
-    name: &'static str,
-    read: fn(&mut GlobalOptions, &Node, &mut Reader<'_>),
-    doc: &'static str,
-) -> Keyword<GlobalOptions> {
-    Keyword::new(name, Kind::Words { what: "a time of whole seconds, e.g. 15m", min: 1, max: 1, read }, doc)
-        .yaml(Yaml::Only)
+fn timeouts(slots: &mut TimeoutSlots, node: &Node, reader: &mut Reader<'_>) {
+    reader.block(&IPVS_TIMEOUTS, node.statements(), slots);
 }
 
 fn whole(slot: &mut Slot<u32>, node: &Node, reader: &mut Reader<'_>) {
-    if let Some(seconds) = words::whole_seconds(node, (1, LONGEST_TIMEOUT), reader) {
+    if let Some(seconds) = values::whole_seconds(node, (1, LONGEST_TIMEOUT), reader) {
         reader.store(slot, node, seconds);
     }
 }
@@ -261,7 +212,7 @@ const SYSCTLS: &[&str] = &[
 const MAX_SYSCTLS: usize = 64;
 const MAX_NUMBERS: usize = 8;
 
-fn sysctl(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
+fn sysctl(settings: &mut BTreeMap<String, SysctlValue>, node: &Node, reader: &mut Reader<'_>) {
     for setting in node.statements() {
         let name = &setting.keyword;
         let is_name = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
@@ -295,10 +246,10 @@ fn sysctl(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
         if setting.values.is_empty() || setting.block.is_some() || numbers.len() > MAX_NUMBERS {
             let problem = Diagnostic::error(name.span, format!("`{}` needs a value", name.text));
             reader.diagnostics.push(problem.help("write true, false, or a number, or a list of numbers"));
-        } else if options.sysctl.len() >= MAX_SYSCTLS {
+        } else if settings.len() >= MAX_SYSCTLS {
             return reader.error(name.span, format!("there are more than {MAX_SYSCTLS} settings"));
         } else {
-            options.sysctl.insert(name.text.to_string(), SysctlValue(numbers));
+            settings.insert(name.text.to_string(), SysctlValue(numbers));
         }
     }
 }
@@ -313,7 +264,7 @@ const SYNC_OPTIONS: &[(&str, &str)] = &[
     ("group", "group"),
 ];
 
-fn sync_daemon(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
+fn sync_daemon(options: &mut IpvsOptions, node: &Node, reader: &mut Reader<'_>) {
     let mut interface = None;
     let mut rest = Vec::new();
     for option in node.statements() {
@@ -345,30 +296,45 @@ fn sync_daemon(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>
     lvs_sync_daemon(options, &Node { keyword: node.keyword.clone(), values, block: None }, reader);
 }
 
-/// Keywords whose values are not read: one row for all that share a stance.
+/// Keywords whose values are not read: a row for those that share stance and meaning.
 macro_rules! unread {
-    ($group:ident: $stance:expr, $doc:literal, $($name:literal),+ $(,)?) => {
-        const $group: &[Keyword<GlobalOptions>] = &[$(Keyword::unread($name, $stance, $doc)),+];
+    ($($name:ident: $stance:expr, $doc:literal, $($keyword:literal),+;)+) => {
+        $(const $name: &[Keyword<GlobalOptions>] = &[$(unread($keyword, $stance).doc($doc)),+];)+
     };
 }
 
-unread!(SCRIPT: Stance::Ignored("a script runs by the path that was written, and enable_script_security looks where links lead"), "One of the settings of scripts.", "use_symlink_paths");
-unread!(GROUPS: Stance::Ignored("scripts have their user's own group and no others"), "One of the settings of scripts.", "set_supplementary_groups");
-unread!(PROCESS: Stance::Ignored("lvsd is one process, and the service manager sets its priority, limits and name"), "One of the settings of keepalived's processes.", "checker_priority", "checker_rt_priority", "checker_rlimit_rttime", "checker_rlimit_rtime", "checker_no_swap", "checker_cpu_affinity", "max_auto_priority", "min_auto_priority_delay", "process_names", "process_name", "checker_process_name", "lvs_process_name", "umask", "random_seed");
-unread!(FILE: Stance::Ignored("lvsd writes no such files: ask `lvsd status`"), "One of the settings of keepalived's own files.", "tmp_config_directory", "config_save_dir", "data_use_instance", "state_dump_file", "stats_dump_file", "json_dump_file", "json_version");
-unread!(SNMP: vrrp::global::NO_SNMP, "One of the settings of SNMP and D-Bus.", "enable_snmp_checker", "snmp_socket", "enable_traps", "snmp_vs_stats_update_interval", "snmp_rs_stats_update_interval", "enable_dbus", "dbus_service_name", "dbus_no_interface_name");
-unread!(BUFFERS: Stance::Ignored("lvsd sizes its sockets itself"), "One of the sizes of netlink sockets.", "lvs_netlink_cmd_rcv_bufs", "lvs_netlink_cmd_rcv_bufs_force", "lvs_netlink_monitor_rcv_bufs", "lvs_netlink_monitor_rcv_bufs_force", "process_monitor_rcv_bufs", "process_monitor_rcv_bufs_force");
-unread!(RELOAD: Stance::Ignored("lvsd always checks a configuration fully before a reload, and errors change nothing"), "One of the settings of reloading.", "reload_check_config", "reload_time_file", "reload_repeat", "reload_file", "include_check");
-unread!(NFTABLES: Stance::NotYet("a group is not turned into nftables sets"), "One of the settings of groups by nftables.", "nftables_ipvs", "nftables_ipvs_priority", "nftables_ipvs_start_fwmark");
+unread! {
+    SCRIPT: Stance::Ignored("a script runs by the path that was written, and enable_script_security looks where links lead"), "One of the settings of scripts.",
+        "use_symlink_paths";
+    GROUPS: Stance::Ignored("scripts have their user's own group and no others"), "One of the settings of scripts.",
+        "set_supplementary_groups";
+    PROCESS: Stance::Ignored("lvsd is one process, and the service manager sets its priority, limits and name"), "One of the settings of keepalived's processes.",
+        "checker_priority", "checker_rt_priority", "checker_rlimit_rttime", "checker_rlimit_rtime",
+        "checker_no_swap", "checker_cpu_affinity", "max_auto_priority", "min_auto_priority_delay",
+        "process_names", "process_name", "checker_process_name", "lvs_process_name", "umask", "random_seed";
+    FILE: Stance::Ignored("lvsd writes no such files: ask `lvsd status`"), "One of the settings of keepalived's own files.",
+        "tmp_config_directory", "config_save_dir", "data_use_instance", "state_dump_file", "stats_dump_file",
+        "json_dump_file", "json_version";
+    SNMP: vrrp::global::NO_SNMP, "One of the settings of SNMP and D-Bus.",
+        "enable_snmp_checker", "snmp_socket", "enable_traps", "snmp_vs_stats_update_interval",
+        "snmp_rs_stats_update_interval", "enable_dbus", "dbus_service_name", "dbus_no_interface_name";
+    BUFFERS: Stance::Ignored("lvsd sizes its sockets itself"), "One of the sizes of netlink sockets.",
+        "lvs_netlink_cmd_rcv_bufs", "lvs_netlink_cmd_rcv_bufs_force", "lvs_netlink_monitor_rcv_bufs",
+        "lvs_netlink_monitor_rcv_bufs_force", "process_monitor_rcv_bufs", "process_monitor_rcv_bufs_force";
+    RELOAD: Stance::Ignored("lvsd always checks a configuration fully before a reload, and errors change nothing"), "One of the settings of reloading.",
+        "reload_check_config", "reload_time_file", "reload_repeat", "reload_file", "include_check";
+    NFTABLES: Stance::NotYet("a group is not turned into nftables sets"), "One of the settings of groups by nftables.",
+        "nftables_ipvs", "nftables_ipvs_priority", "nftables_ipvs_start_fwmark";
+}
 
-fn mark_base(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
+fn mark_base(slot: &mut Slot<MarkBase>, node: &Node, reader: &mut Reader<'_>) {
     let Some(word) = node.values.first() else { return };
     let number = match word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")) {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
         None => value::number(word, 1, u32::MAX).ok(),
     };
     match number.filter(|n| *n != 0 && n.trailing_zeros() >= 16) {
-        Some(number) => reader.store(&mut options.mark_base, node, MarkBase(number)),
+        Some(number) => reader.store(slot, node, MarkBase(number)),
         None => reader.wrong("mark_base", word, MARK_BASE, Wrong::Malformed(None)),
     }
 }
@@ -390,22 +356,22 @@ pub(crate) fn verify_marks(config: &Config, reader: &mut Reader<'_>) {
     }
 }
 
-fn lvs_timeouts(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
+fn lvs_timeouts(slot: &mut Slot<TimeoutOptions>, node: &Node, reader: &mut Reader<'_>) {
     let mut timeouts = TimeoutOptions::default();
     let mut words = node.values.iter();
     while let Some(word) = words.next() {
-        let slot = match &*word.text {
+        let timeout = match &*word.text {
             "tcp" => &mut timeouts.tcp,
             "tcpfin" => &mut timeouts.tcp_fin,
             "udp" => &mut timeouts.udp,
             _ => return reader.wrong("lvs_timeouts", word, "tcp, tcpfin or udp", Wrong::Malformed(None)),
         };
         match number_behind(word, words.next(), "lvs_timeouts", (0, LONGEST_TIMEOUT), reader) {
-            Some(seconds) => *slot = Some(seconds),
+            Some(seconds) => *timeout = Some(seconds),
             None => return,
         }
     }
-    reader.store(&mut options.timeouts, node, timeouts);
+    reader.store(slot, node, timeouts);
 }
 
 /// The number behind an option's name. None after saying what is wrong.
@@ -426,7 +392,7 @@ fn number_behind(
     value::number(word, min, max).map_err(|wrong| reader.wrong(keyword, word, &wanted, wrong)).ok()
 }
 
-fn lvs_sync_daemon(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
+fn lvs_sync_daemon(options: &mut IpvsOptions, node: &Node, reader: &mut Reader<'_>) {
     let keyword = if reader.is_yaml() { "sync_daemon" } else { "lvs_sync_daemon" };
     let Some((interface, rest)) = node.values.split_first() else { return };
     if interface.is_empty() || interface.len() > MAX_INTERFACE {

@@ -7,23 +7,30 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::ipvs::types::Family;
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Keyword, Kind, Reader, Spanned, Table, Yaml};
+use crate::syntax::keyword::{Reader, Spanned, Table};
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value;
 
+use super::options::options;
+
 /// Most services all groups together may stand for.
 pub(crate) const MAX_SERVICES: usize = 65_536;
 
-/// A group as it was written.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Group {
-    /// Its name, if it could be read.
-    pub name: Option<Spanned<String>>,
-    /// Its entries, at most [`MAX_SERVICES`] addresses.
-    pub entries: Vec<Spanned<Entry>>,
-    /// Something in it could not be read.
-    pub is_clean: bool,
+options! {
+    /// A group as it was written.
+    pub(crate) struct Group {
+        /// What virtual servers call it.
+        pub(crate) name: Option<Spanned<String>> = word(=> name; "name", "NAME").only_yaml();
+        /// Addresses with ports; IP-LAST, IP-IP and IP/PREFIX are ranges.
+        _ = words(=> addresses; "addresses", "addresses, e.g. [192.0.2.10:80, 192.0.2.16/28:80]", 1, MAX_SERVICES).only_yaml();
+        /// Firewall marks.
+        _ = words(=> fwmarks; "fwmarks", "whole numbers from 1 to 4294967295", 1, MAX_SERVICES).only_yaml();
+        /// At most [`MAX_SERVICES`] addresses.
+        pub(crate) entries: Vec<Spanned<Entry>>;
+        /// All of it could be read.
+        pub(crate) is_clean: bool;
+    }
 }
 
 /// What one line of a group stands for.
@@ -67,43 +74,10 @@ fn plus(ip: IpAddr, n: u32) -> IpAddr {
 }
 
 /// Keywords of YAML's `virtual_server_groups`.
-pub(crate) const GROUP: Table<Group> = Table::of(
-    "virtual_server_group",
-    "a group",
-    &[&[
-        Keyword::new(
-            "name",
-            Kind::Words { what: "NAME", min: 1, max: 1, read: name },
-            "What virtual servers call it.",
-        )
-        .yaml(Yaml::Only),
-        Keyword::new(
-            "addresses",
-            Kind::Words {
-                what: "addresses, e.g. [192.0.2.10:80, 192.0.2.16/28:80]",
-                min: 1,
-                max: MAX_SERVICES,
-                read: addresses,
-            },
-            "Addresses with ports; IP-LAST, IP-IP and IP/PREFIX are ranges.",
-        )
-        .yaml(Yaml::Only),
-        Keyword::new(
-            "fwmarks",
-            Kind::Words {
-                what: "whole numbers from 1 to 4294967295",
-                min: 1,
-                max: MAX_SERVICES,
-                read: fwmarks,
-            },
-            "Firewall marks.",
-        )
-        .yaml(Yaml::Only),
-    ]],
-);
+pub(crate) const GROUP: Table<Group> = Table::of("virtual_server_group", "a group", &[Group::keywords()]);
 
-fn name(group: &mut Group, node: &Node, _: &mut Reader<'_>) {
-    group.name = node.values.first().map(|word| Spanned { value: word.text.to_string(), span: word.span });
+fn name(slot: &mut Option<Spanned<String>>, node: &Node, _: &mut Reader<'_>) {
+    *slot = node.values.first().map(|word| Spanned { value: word.text.to_string(), span: word.span });
 }
 
 fn addresses(group: &mut Group, node: &Node, reader: &mut Reader<'_>) {
@@ -125,7 +99,7 @@ fn fwmarks(group: &mut Group, node: &Node, reader: &mut Reader<'_>) {
 }
 
 /// Reads `virtual_server_group NAME { ... }`.
-pub(crate) fn read(node: &Node, reader: &mut Reader<'_>) -> Group {
+pub(crate) fn read(groups: &mut Vec<Group>, node: &Node, reader: &mut Reader<'_>) {
     let mut group = Group::default();
     let errors = reader.diagnostics.errors();
     if reader.is_yaml() {
@@ -152,7 +126,7 @@ pub(crate) fn read(node: &Node, reader: &mut Reader<'_>) -> Group {
         let problem = Diagnostic::error(node.span(), "the virtual_server_group is empty");
         reader.diagnostics.push(problem.help("write the addresses its virtual_server answers for"));
     }
-    group
+    groups.push(group);
 }
 
 impl Group {

@@ -6,7 +6,7 @@ use crate::ipvs::types::Family;
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::keyword::{Reader, get, nearest};
 
-use super::defaults::Defaults;
+use super::defaults::Dialect;
 use super::group::{Entry, Group, MAX_SERVICES};
 use super::types::VirtualServerId;
 use super::virtual_server::{Heading, VirtualServerOptions};
@@ -32,12 +32,12 @@ pub(crate) fn named<'a>(groups: &'a [Group], reader: &mut Reader<'_>) -> BTreeMa
 pub(crate) fn identities(
     options: &VirtualServerOptions,
     groups: &BTreeMap<&str, &Group>,
-    defaults: &Defaults,
+    dialect: Dialect,
     room: &mut usize,
     reader: &mut Reader<'_>,
 ) -> Vec<VirtualServerId> {
     let Heading::Group(name) = &options.heading.value else {
-        return vec![identity(options, &options.heading.value, defaults, reader)];
+        return vec![identity(options, &options.heading.value, dialect, reader)];
     };
     let span = options.heading.span;
     let Some(group) = groups.get(name.as_str()) else {
@@ -59,18 +59,15 @@ pub(crate) fn identities(
     for entry in &group.entries {
         match entry.value {
             Entry::Fwmark(mark, family) => {
-                let of_servers = || {
-                    get(&options.ip_family)
-                        .or(options.real_servers.first().map(|r| Family::of(r.address.value.ip())))
-                };
+                let written = || get(&options.ip_family).or_else(|| of_servers(options));
                 ids.push(VirtualServerId::Fwmark {
-                    family: family.or_else(of_servers).unwrap_or(Family::Inet),
+                    family: family.or_else(written).unwrap_or(Family::Inet),
                     mark,
                 });
             }
             Entry::Addresses { .. } => {
                 ids.extend(entry.value.addresses().map(|at| VirtualServerId::Address {
-                    protocol: get(&options.protocol).unwrap_or(defaults.protocol),
+                    protocol: options.protocol(dialect),
                     address: at.ip(),
                     port: at.port(),
                 }))
@@ -79,33 +76,39 @@ pub(crate) fn identities(
     }
     let has_address = ids.iter().any(|id| matches!(id, VirtualServerId::Address { .. }));
     if has_address && options.protocol.is_none() {
-        no_protocol(options, format!("group {name}"), defaults, reader);
+        no_protocol(options, format!("group {name}"), dialect, reader);
     }
     ids
 }
 
 /// Says that keepalived's default is taken.
-fn no_protocol(options: &VirtualServerOptions, what: String, defaults: &Defaults, reader: &mut Reader<'_>) {
+fn no_protocol(options: &VirtualServerOptions, what: String, dialect: Dialect, reader: &mut Reader<'_>) {
     if options.is_clean && !reader.is_yaml() {
-        let text = format!("virtual server {what}: no protocol is set: {} is taken", defaults.protocol);
+        let text =
+            format!("virtual server {what}: no protocol is set: {} is taken", options.protocol(dialect));
         let problem =
             Diagnostic::warning(options.heading.span, text).help("write `protocol TCP` or `protocol UDP`");
         reader.diagnostics.push(problem);
     }
 }
 
+/// The family of the first real server.
+fn of_servers(options: &VirtualServerOptions) -> Option<Family> {
+    options.real_servers.first().and_then(|real| get(&real.address)).map(|address| Family::of(address.ip()))
+}
+
 /// The one identity a heading without a group stands for.
 fn identity(
     options: &VirtualServerOptions,
     heading: &Heading,
-    defaults: &Defaults,
+    dialect: Dialect,
     reader: &mut Reader<'_>,
 ) -> VirtualServerId {
     match *heading {
         Heading::Address(at) => {
             let protocol = get(&options.protocol).unwrap_or_else(|| {
-                no_protocol(options, at.to_string(), defaults, reader);
-                defaults.protocol
+                no_protocol(options, at.to_string(), dialect, reader);
+                options.protocol(dialect)
             });
             if let Some(family) = options.ip_family.as_ref().filter(|f| f.value != Family::of(at.ip())) {
                 match reader.is_yaml() {
@@ -131,8 +134,7 @@ fn identity(
                     ),
                 }
             }
-            let of_servers = options.real_servers.first().map(|r| Family::of(r.address.value.ip()));
-            let family = get(&options.ip_family).or(of_servers).unwrap_or(Family::Inet);
+            let family = get(&options.ip_family).or_else(|| of_servers(options)).unwrap_or(Family::Inet);
             VirtualServerId::Fwmark { family, mark }
         }
         // Has many, which `identities` knows.

@@ -13,8 +13,8 @@ use crate::syntax::tree::Node;
 use crate::syntax::yaml;
 use crate::text;
 
-use super::defaults::{Dialect, defaults};
-use super::here::Here;
+use super::defaults::Dialect;
+use super::local_host::LocalHost;
 use super::resolve::Common;
 use super::root::RootOptions;
 use super::tls::TlsReader;
@@ -60,12 +60,12 @@ pub enum Strictness {
 /// Reads the configuration of a file, with all it includes. A `.yaml` or `.yml` file is YAML, any other is
 /// keepalived.conf. It ends, however its file systems behave.
 pub(crate) fn load(path: &Path, strictness: Strictness) -> Loaded {
-    load_from(&Here::default(), path, strictness)
+    load_from(&LocalHost::default(), path, strictness)
 }
 
 /// As [`load`], for a command that reads it once: it may be a pipe that the command was given.
 pub(crate) fn load_once(path: &Path, strictness: Strictness) -> Loaded {
-    load_from(&Here::once(path), path, strictness)
+    load_from(&LocalHost::once(path), path, strictness)
 }
 
 /// As [`load`], from the files given.
@@ -93,9 +93,9 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
     };
     let (sources, mut diagnostics) = (text.sources, text.diagnostics);
     let mut reader = reader(&mut diagnostics, &belongs, language, strictness);
-    let defaults = defaults(get(&options.defaults).unwrap_or(dialect));
+    let dialect = get(&options.defaults).unwrap_or(dialect);
     let tls = TlsReader::new(files, path, &options.ssl, &mut reader);
-    let log_all_failures = options.global.log_all_failures();
+    let log_all_failures = options.global.log_all_failures(dialect);
     let addresses: Vec<_> = options.virtual_servers.iter().filter_map(|o| o.address()).collect();
     let usual = vrrp::command::usual_user(get(&options.global.vrrp.script_user), files);
     options.global.notices.verify(files, &mut reader);
@@ -107,15 +107,15 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
         options.virtual_servers,
         &options.groups,
         common,
-        &defaults,
+        dialect,
         &tls,
         &mut reader,
     );
     let global_vrrp = options.global.vrrp.clone();
     let settings =
-        vrrp::resolve::settings(&options.vrrp, &global_vrrp, &defaults, files, mail.alerts(), &mut reader);
-    let follows = options.global.sync_follows.clone();
-    let global = options.global.resolve(&defaults, &usual, &settings.instances);
+        vrrp::resolve::settings(&options.vrrp, &global_vrrp, dialect, files, mail.alerts(), &mut reader);
+    let follows = options.global.ipvs.sync_follows.clone();
+    let global = options.global.resolve(dialect, &usual, &settings.instances);
     let config = Config { global, virtual_servers, vrrp: Arc::new(settings) };
     let verify = Verify {
         options: &options.vrrp,

@@ -7,12 +7,12 @@ use lettre::message::Mailbox;
 
 use crate::notify::mail::{MailSettings, Server};
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, get};
+use crate::syntax::keyword::{Reader, Slot, get};
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::Wrong;
 
-use super::global::GlobalOptions;
+use super::options::options;
 use super::root::RootOptions;
 use super::types::Config;
 use super::vrrp::line::names;
@@ -23,20 +23,34 @@ const PORT: u16 = 25;
 /// The longest name of a host.
 const MAX_HOST: usize = 255;
 
-/// The words of mails in `global_defs`, as they were written.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct MailOptions {
-    to: Vec<Mailbox>,
-    /// Where recipients were written, whether or not they could be read.
-    to_span: Option<Span>,
-    from: Slot<Mailbox>,
-    server: Slot<Server>,
-    hello: Slot<String>,
-    connect_timeout: Slot<Duration>,
-    all: Slot<bool>,
-    checkers: Slot<bool>,
-    routers: Slot<bool>,
-    no_faults: Slot<bool>,
+options! {
+    /// The words of mails in `global_defs`, as they were written.
+    #[derive(Clone)]
+    pub(crate) struct MailOptions {
+        /// Recipients of mails: addresses, `"NAME <ADDRESS>"` in quotes.
+        _ = lines(=> recipients; "notification_email", None);
+        to: Vec<Mailbox>;
+        /// Where recipients were written, whether or not they could be read.
+        to_span: Option<Span>;
+        /// From whom mails are; without it root of this host.
+        from: Slot<Mailbox> = word(=> from; "notification_email_from", "ADDRESS");
+        /// The server that takes mails, without TLS and password; port 25 if none is written.
+        server: Slot<Server> = words(=> server; "smtp_server", "ADDRESS or NAME [PORT]", 1, 2);
+        /// How this host calls itself to that server; without it its name.
+        hello: Slot<String> = word(=> hello; "smtp_helo_name", "NAME");
+        /// How long a connection to that server may take to come about; without it 30 seconds.
+        connect_timeout: Slot<Duration> = time("smtp_connect_timeout", Duration::ZERO, Duration::from_secs(600));
+        /// Send mails about all that does not say otherwise; without it about real servers alone.
+        all: Slot<bool> = flag("smtp_alert");
+        /// The same for virtual servers and real servers.
+        checkers: Slot<bool> = flag("smtp_alert_checker");
+        /// The same for instances and sync groups.
+        routers: Slot<bool> = flag("smtp_alert_vrrp");
+        /// Send no mails about the Fault of instances and sync groups.
+        no_faults: Slot<bool> = flag("no_email_faults");
+        /// Send mails when a real server changes, not each of its checkers: with lvsd it is always so.
+        _ = no_op("no_checker_emails", "[on|off]", 0, 1);
+    }
 }
 
 /// Who is told of that does not say.
@@ -47,7 +61,8 @@ pub(crate) struct Alerts {
     virtual_servers: bool,
     real_servers: bool,
     routers: bool,
-    pub no_faults: bool,
+    /// `no_email_faults`.
+    pub(crate) no_faults: bool,
 }
 
 impl Alerts {
@@ -67,67 +82,10 @@ impl Alerts {
     }
 }
 
-/// Keywords of mails, in both languages.
-pub(crate) const KEYWORDS: &[Keyword<GlobalOptions>] = &[
-    Keyword::new(
-        "notification_email",
-        Kind::Lines { table: None, read: recipients },
-        "Who gets mails: addresses, `\"NAME <ADDRESS>\"` in quotes.",
-    ),
-    Keyword::new(
-        "notification_email_from",
-        Kind::Words { what: "ADDRESS", min: 1, max: 1, read: from },
-        "From whom mails are; without it root of this host.",
-    ),
-    Keyword::new(
-        "smtp_server",
-        Kind::Words { what: "ADDRESS or NAME [PORT]", min: 1, max: 2, read: server },
-        "The server that takes mails, without TLS and password; port 25 if none is written.",
-    ),
-    Keyword::new(
-        "smtp_helo_name",
-        Kind::Words { what: "NAME", min: 1, max: 1, read: hello },
-        "How this host calls itself to that server; without it its name.",
-    ),
-    Keyword::new(
-        "smtp_connect_timeout",
-        Kind::Time {
-            min: Duration::ZERO,
-            max: Duration::from_secs(600),
-            slot: |o: &mut GlobalOptions| &mut o.mail.connect_timeout,
-        },
-        "How long a connection to that server may take to come about; without it 30 seconds.",
-    ),
-    Keyword::new(
-        "smtp_alert",
-        Kind::Flag(|o: &mut GlobalOptions| &mut o.mail.all),
-        "Send mails about all that does not say otherwise; without it about real servers alone.",
-    ),
-    Keyword::new(
-        "smtp_alert_checker",
-        Kind::Flag(|o: &mut GlobalOptions| &mut o.mail.checkers),
-        "The same for virtual servers and real servers.",
-    ),
-    Keyword::new(
-        "smtp_alert_vrrp",
-        Kind::Flag(|o: &mut GlobalOptions| &mut o.mail.routers),
-        "The same for instances and sync groups.",
-    ),
-    Keyword::new(
-        "no_email_faults",
-        Kind::Flag(|o: &mut GlobalOptions| &mut o.mail.no_faults),
-        "Send no mails about the Fault of instances and sync groups.",
-    ),
-    Keyword::new(
-        "no_checker_emails",
-        Kind::Words { what: "[on|off]", min: 0, max: 1, read: |_, _, _| {} },
-        "Send mails when a real server changes, not each of its checkers: with lvsd it is always so.",
-    ),
-];
-
-fn recipients(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
-    options.mail.to_span.get_or_insert(node.keyword.span);
-    let words = names(node, reader);
+fn recipients(options: &mut MailOptions, node: &Node, reader: &mut Reader<'_>) {
+    options.to_span.get_or_insert(node.keyword.span);
+    let mut words = Vec::new();
+    names(&mut words, node, reader);
     for (at, word) in words.iter().enumerate() {
         let is_before_address = words.get(at + 1).is_some_and(|next| next.starts_with('<'));
         if is_before_address && !word.contains('@') {
@@ -135,18 +93,18 @@ fn recipients(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>)
             continue;
         }
         let Some(mailbox) = mailbox(word, &node.keyword, reader) else { continue };
-        if options.mail.to.len() >= MAX_RECIPIENTS {
+        if options.to.len() >= MAX_RECIPIENTS {
             let text = format!("`notification_email` has more than {MAX_RECIPIENTS} addresses");
             return reader.error(word.span, text);
         }
-        options.mail.to.push(mailbox);
+        options.to.push(mailbox);
     }
 }
 
-fn from(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
+fn from(slot: &mut Slot<Mailbox>, node: &Node, reader: &mut Reader<'_>) {
     let Some(word) = node.values.first() else { return };
     if let Some(mailbox) = mailbox(word, &node.keyword, reader) {
-        reader.store(&mut options.mail.from, node, mailbox);
+        reader.store(slot, node, mailbox);
     }
 }
 
@@ -181,7 +139,7 @@ fn has_control(text: &str) -> bool {
     text.chars().any(char::is_control)
 }
 
-fn server(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
+fn server(slot: &mut Slot<Server>, node: &Node, reader: &mut Reader<'_>) {
     let Some(first) = node.values.first() else { return };
     let wanted = "an address or the name of a host, and a port from 1 to 65535 where it is not 25";
     let port = match node.values.get(1) {
@@ -192,7 +150,7 @@ fn server(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
         },
     };
     match parse_server(first, port) {
-        Some(server) => reader.store(&mut options.mail.server, node, server),
+        Some(server) => reader.store(slot, node, server),
         None => reader.wrong("smtp_server", first, wanted, Wrong::Malformed(None)),
     }
 }
@@ -221,14 +179,14 @@ fn is_host(text: &str) -> bool {
     is_name && text.len() <= MAX_HOST && text.chars().all(is_fine)
 }
 
-fn hello(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
+fn hello(slot: &mut Slot<String>, node: &Node, reader: &mut Reader<'_>) {
     let Some(word) = node.values.first() else { return };
     let is_literal = |text: &str| {
         let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
         inner.is_some_and(|t| t.trim_start_matches("IPv6:").parse::<std::net::IpAddr>().is_ok())
     };
     if is_host(word) || is_literal(word) || word.parse::<std::net::IpAddr>().is_ok() {
-        reader.store(&mut options.mail.hello, node, word.text.to_string());
+        reader.store(slot, node, word.text.to_string());
     } else {
         reader.wrong("smtp_helo_name", word, "the name of a host", Wrong::Malformed(None));
     }

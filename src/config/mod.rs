@@ -7,27 +7,28 @@
 //! [`load`](load::load) is all of it.
 
 pub(crate) mod changes;
-pub(crate) mod checker;
+mod checker;
 mod commands;
-pub(crate) mod defaults;
-pub(crate) mod global;
-pub(crate) mod group;
-pub(crate) mod here;
-pub(crate) mod identity;
+mod defaults;
+mod global;
+mod group;
+mod identity;
 pub(crate) mod load;
-pub(crate) mod mail;
-pub(crate) mod notice;
-pub(crate) mod real_server;
-pub(crate) mod regex;
-pub(crate) mod resolve;
+pub(crate) mod local_host;
+mod mail;
+mod notice;
+mod options;
+mod real_server;
+mod regex;
+mod resolve;
 pub(crate) mod root;
-pub(crate) mod timing;
-pub(crate) mod tls;
+mod timing;
+mod tls;
 pub(crate) mod types;
-pub(crate) mod url;
-pub(crate) mod virtual_server;
-pub(crate) mod vrrp;
-pub(crate) mod words;
+mod url;
+mod values;
+mod virtual_server;
+mod vrrp;
 
 pub(crate) use load::{Loaded, Strictness, load, load_once};
 pub use types::*;

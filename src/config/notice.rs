@@ -5,32 +5,43 @@ use std::time::Duration;
 
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::files::Files;
-use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, get};
-use crate::syntax::tree::Node;
+use crate::syntax::keyword::{Reader, Slot, get};
 use crate::vrrp::settings::Fifo;
 
-use super::global::GlobalOptions;
+use super::options::options;
 use super::types::{LifeScript, UpDown};
 use super::virtual_server::VirtualServerOptions;
-use super::vrrp::command::{self, CommandOptions, UserOptions};
+use super::vrrp::command::{self, CommandOptions, UserOptions, command};
 
 /// A pair of commands as they were written.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct UpDownOptions {
     /// `quorum_up`, `notify_up`.
-    pub up: Slot<CommandOptions>,
+    pub(crate) up: Slot<CommandOptions>,
     /// `quorum_down`, `notify_down`.
-    pub down: Slot<CommandOptions>,
+    pub(crate) down: Slot<CommandOptions>,
 }
 
-/// What `global_defs` says of those who hear of virtual servers.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct NoticeOptions {
-    pub tells_first_servers: Slot<bool>,
-    pub startup: LifeScriptOptions,
-    pub shutdown: LifeScriptOptions,
-    fifo: Slot<CommandOptions>,
-    fifo_script: Slot<CommandOptions>,
+options! {
+    /// Scripts and FIFOs of `global_defs`, as they were written.
+    pub(crate) struct NoticeOptions {
+        /// Script that runs before anything is begun; how it ends changes nothing.
+        _ = command(@startup.script => command::read; "startup_script");
+        /// Its time, after which it is ended and the start goes on.
+        _ = time(@startup.limit; "startup_script_timeout", SECOND, LIFE_MAX);
+        /// Script that runs when a stop has given everything back; not at a hand-over.
+        _ = command(@shutdown.script => command::read; "shutdown_script");
+        /// Its time, after which it is ended.
+        _ = time(@shutdown.limit; "shutdown_script_timeout", SECOND, LIFE_MAX);
+        pub(crate) startup: LifeScriptOptions;
+        pub(crate) shutdown: LifeScriptOptions;
+        /// Report real servers that are up at the start, too.
+        pub(crate) tells_first_servers: Slot<bool> = flag("rs_init_notifies"), default false;
+        /// FIFO for changes of virtual servers and real servers.
+        fifo: Slot<CommandOptions> = words(=> command::read; "lvs_notify_fifo", FIFO, 1, 3);
+        /// Script that reads it.
+        fifo_script: Slot<CommandOptions> = command(=> command::read; "lvs_notify_fifo_script");
+    }
 }
 
 /// A script around the daemon's life as it was written.
@@ -66,89 +77,10 @@ impl LifeScriptOptions {
 /// The time of a script around the daemon's life where none is written.
 const LIFE_LIMIT: Duration = Duration::from_secs(10);
 
-/// The time of a script around the daemon's life.
-const fn life_limit(slot: fn(&mut GlobalOptions) -> &mut Slot<Duration>) -> Kind<GlobalOptions> {
-    Kind::Time { min: Duration::from_secs(1), max: Duration::from_secs(1000), slot }
-}
-
-/// Keywords of scripts and FIFOs, those included that concern virtual routers as well.
-pub(crate) const KEYWORDS: &[Keyword<GlobalOptions>] = &[
-    Keyword::new(
-        "script_user",
-        Kind::Words { what: "USER [GROUP]", min: 1, max: 2, read: user },
-        "Whom scripts run as that do not say; without it keepalived_script, if there is such a user.",
-    ),
-    Keyword::new(
-        "enable_script_security",
-        Kind::Flag(|o: &mut GlobalOptions| &mut o.vrrp.secures_scripts),
-        "A script of root's that others could exchange is not run, and counts as failed.",
-    ),
-    reader(
-        "startup_script",
-        |o: &mut GlobalOptions, n, r| command::read(&mut o.notices.startup.script, n, r),
-        "Script that runs before anything is begun; how it ends changes nothing.",
-    ),
-    Keyword::new(
-        "startup_script_timeout",
-        life_limit(|o| &mut o.notices.startup.limit),
-        "Its time, after which it is ended and the start goes on.",
-    ),
-    reader(
-        "shutdown_script",
-        |o: &mut GlobalOptions, n, r| command::read(&mut o.notices.shutdown.script, n, r),
-        "Script that runs when a stop has given everything back; not at a hand-over.",
-    ),
-    Keyword::new(
-        "shutdown_script_timeout",
-        life_limit(|o| &mut o.notices.shutdown.limit),
-        "Its time, after which it is ended.",
-    ),
-    Keyword::new(
-        "rs_init_notifies",
-        Kind::Flag(|o: &mut GlobalOptions| &mut o.notices.tells_first_servers),
-        "Tell of real servers that are up at the start, too.",
-    ),
-    fifo(
-        "notify_fifo",
-        |o: &mut GlobalOptions, n, r| command::read(&mut o.vrrp.any_fifo, n, r),
-        "FIFO for all changes of state.",
-    ),
-    reader(
-        "notify_fifo_script",
-        |o: &mut GlobalOptions, n, r| command::read(&mut o.vrrp.any_fifo_reader, n, r),
-        "Script that reads it: kept running, the FIFO's path is its last argument.",
-    ),
-    fifo(
-        "lvs_notify_fifo",
-        |o: &mut GlobalOptions, n, r| command::read(&mut o.notices.fifo, n, r),
-        "FIFO for changes of virtual servers and real servers.",
-    ),
-    reader(
-        "lvs_notify_fifo_script",
-        |o: &mut GlobalOptions, n, r| command::read(&mut o.notices.fifo_script, n, r),
-        "Script that reads it.",
-    ),
-];
-
-const fn fifo(
-    name: &'static str,
-    read: fn(&mut GlobalOptions, &Node, &mut Reader<'_>),
-    doc: &'static str,
-) -> Keyword<GlobalOptions> {
-    Keyword::new(name, Kind::Words { what: "PATH [USER [GROUP]]", min: 1, max: 3, read }, doc)
-}
-
-const fn reader(
-    name: &'static str,
-    read: fn(&mut GlobalOptions, &Node, &mut Reader<'_>),
-    doc: &'static str,
-) -> Keyword<GlobalOptions> {
-    Keyword::new(name, command::command(read), doc)
-}
-
-fn user(options: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
-    reader.store(&mut options.vrrp.script_user, node, UserOptions::new(&node.values));
-}
+const SECOND: Duration = Duration::from_secs(1);
+/// The longest time of a script around the daemon's life.
+const LIFE_MAX: Duration = Duration::from_secs(1000);
+pub(super) const FIFO: &str = "PATH [USER [GROUP]]";
 
 /// A pair of commands with the user they run as; None when there are none.
 pub(crate) fn up_down(options: &UpDownOptions, usual: &UserOptions) -> Option<Arc<UpDown>> {

@@ -10,18 +10,32 @@ use crate::syntax::source::Span;
 use crate::syntax::tree::Node;
 use crate::syntax::value::Wrong;
 
-/// What a `url` says of its body, as it was written.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct PatternOptions {
-    expression: Slot<Vec<u8>>,
-    is_unreadable: bool,
-    options: Vec<Spanned<u32>>,
-    pub is_unwanted: Slot<bool>,
-    pub min_offset: Slot<u32>,
-    pub max_offset: Slot<u32>,
+use super::defaults::Dialect;
+use super::options::options;
+
+options! {
+    /// What a `url` says of its body, as it was written.
+    #[derive(Clone)]
+    pub(crate) struct PatternOptions {
+        /// Expression (PCRE2) the body must match; backslashes are read as keepalived reads them.
+        _ = word(=> expression; "regex", "EXPRESSION in double quotes");
+        expression: Slot<Vec<u8>>;
+        is_unreadable: bool;
+        /// The body must not match.
+        is_unwanted: Slot<bool> = flag("regex_no_match"), default false;
+        /// Options of the expression, by their names in PCRE2.
+        options: Vec<Spanned<u32>> = words(=> pattern_options; "regex_options", "options, e.g. `caseless dotall`", 1, 64);
+        /// Where in the body a match may begin, at least.
+        min_offset: Slot<u32> = number("regex_min_offset", 0, u32::MAX);
+        /// Where in the body a match may begin, at most.
+        max_offset: Slot<u32> = number("regex_max_offset", 0, u32::MAX);
+        /// Stack of the matcher.
+        _ = unread("regex_stack", Stance::Ignored("the matcher takes what memory it needs, up to 64 MiB"));
+    }
 }
 
-pub(crate) fn expression(into: &mut PatternOptions, node: &Node, reader: &mut Reader<'_>) {
+/// Reads `regex`.
+fn expression(into: &mut PatternOptions, node: &Node, reader: &mut Reader<'_>) {
     let Some(word) = node.values.first() else { return };
     if reader.is_yaml() {
         // YAML's quotes are all there are: PCRE2 sees what was written.
@@ -43,10 +57,11 @@ pub(crate) fn expression(into: &mut PatternOptions, node: &Node, reader: &mut Re
     reader.store(&mut into.expression, node, bytes);
 }
 
-pub(crate) fn options(into: &mut PatternOptions, node: &Node, reader: &mut Reader<'_>) {
+/// Reads `regex_options`.
+fn pattern_options(into: &mut Vec<Spanned<u32>>, node: &Node, reader: &mut Reader<'_>) {
     for word in &node.values {
         match OPTIONS.iter().find(|(name, _)| *name == &*word.text) {
-            Some((_, bit)) => into.options.push(Spanned { value: *bit, span: word.span }),
+            Some((_, bit)) => into.push(Spanned { value: *bit, span: word.span }),
             None => {
                 let likely = nearest(word, OPTIONS.iter().map(|(name, _)| *name));
                 let hint = likely.map(|name| format!("did you mean `{name}`?"));
@@ -58,7 +73,7 @@ pub(crate) fn options(into: &mut PatternOptions, node: &Node, reader: &mut Reade
 
 impl PatternOptions {
     /// The pattern, if there is an expression; `url` is the block it stands in.
-    pub(crate) fn resolve(&self, url: Span, reader: &mut Reader<'_>) -> Option<Pattern> {
+    pub(crate) fn resolve(&self, dialect: Dialect, url: Span, reader: &mut Reader<'_>) -> Option<Pattern> {
         let Some(expression) = &self.expression else {
             let others = [
                 self.is_unwanted.as_ref().map(|s| s.span),
@@ -83,7 +98,7 @@ impl PatternOptions {
             reader
                 .error(written.span, "`regex_max_offset` is less than `regex_min_offset`: nothing can match");
         }
-        let is_unwanted = get(&self.is_unwanted).unwrap_or(false);
+        let is_unwanted = self.is_unwanted(dialect);
         Pattern::new(&expression.value, bits, offsets, is_unwanted)
             .map_err(|(reason, at)| {
                 let before = expression.value.get(..at).unwrap_or_default().escape_ascii();

@@ -11,7 +11,7 @@ use crate::syntax::keyword::{Reader, Slot, get};
 use crate::syntax::source::Span;
 
 use super::checker::{self, Inherited};
-use super::defaults::Defaults;
+use super::defaults::Dialect;
 use super::group::{Group, MAX_SERVICES};
 use super::identity::{identities, named};
 use super::mail::Alerts;
@@ -20,7 +20,7 @@ use super::real_server::RealServerOptions;
 use super::timing::Timings;
 use super::tls::TlsReader;
 use super::types::{RealServer, ServerNotices, SorryServer, VirtualServer, VirtualServerId};
-use super::virtual_server::{Granularity, Heading, VirtualServerOptions};
+use super::virtual_server::{DEFAULT_PERSISTENCE, Granularity, Heading, VirtualServerOptions};
 use super::vrrp::command::UserOptions;
 
 mod path;
@@ -40,7 +40,7 @@ pub(crate) fn virtual_servers(
     all: Vec<VirtualServerOptions>,
     groups: &[Group],
     common: Common<'_>,
-    defaults: &Defaults,
+    dialect: Dialect,
     tls: &TlsReader<'_>,
     reader: &mut Reader<'_>,
 ) -> Vec<VirtualServer> {
@@ -54,7 +54,7 @@ pub(crate) fn virtual_servers(
         // Of one group, what has the same family and port differs in nothing but its identity.
         let mut alike: BTreeMap<(Family, Option<u16>), Option<VirtualServer>> = BTreeMap::new();
         let group = group_name(&options, &mut users);
-        let ids = identities(&options, &groups, defaults, &mut room, reader);
+        let ids = identities(&options, &groups, dialect, &mut room, reader);
         let is_one = ids.len() == 1;
         for id in ids {
             if let Some(first) = seen.insert(id, span) {
@@ -68,7 +68,7 @@ pub(crate) fn virtual_servers(
                 VirtualServerId::Address { port, .. } => Some(port),
                 VirtualServerId::Fwmark { .. } => None,
             };
-            let resolve = Resolve { id, defaults, tls, common, group: &group };
+            let resolve = Resolve { id, dialect, tls, common, group: &group };
             if is_one {
                 out.extend(resolve.virtual_server(&options, reader));
                 continue;
@@ -93,7 +93,7 @@ fn group_name(options: &VirtualServerOptions, users: &mut BTreeMap<String, usize
 /// One virtual server in the making.
 struct Resolve<'a> {
     id: VirtualServerId,
-    defaults: &'a Defaults,
+    dialect: Dialect,
     tls: &'a TlsReader<'a>,
     common: Common<'a>,
     group: &'a Option<Arc<str>>,
@@ -113,7 +113,7 @@ impl Resolve<'_> {
             return None;
         }
         let scheduler = get(&options.scheduler).or_else(|| {
-            let default = self.defaults.scheduler.clone()?;
+            let default = self.dialect.scheduler()?;
             self.missing(
                 options,
                 format!("no lb_algo is set: {default} is taken"),
@@ -151,7 +151,7 @@ impl Resolve<'_> {
             scheduler,
             flags,
             persistence,
-            persistence_engine: get(&options.persistence_engine),
+            persistence_engine: get(&options.persistence.engine),
             quorum,
             hysteresis,
             sorry_server,
@@ -159,7 +159,7 @@ impl Resolve<'_> {
             notices: ServerNotices {
                 commands: notice::up_down(&options.commands, self.common.usual),
                 group: self.group.clone(),
-                is_told_at_stop: get(&options.omega).unwrap_or(false),
+                is_told_at_stop: options.omega(self.dialect),
                 is_mailed: self.common.alerts.of_virtual_server(&options.is_mailed),
             },
         })
@@ -170,13 +170,13 @@ impl Resolve<'_> {
             let what = "no lb_kind is set: NAT is taken".to_owned();
             self.missing(options, what, "write `lb_kind NAT`, DR or TUN", reader);
             let everyone_says = options.real_servers.iter().all(|r| r.forwarding.is_some())
-                && (options.sorry_server.is_none() || options.sorry_server_forwarding.is_some());
-            if self.defaults.forwarding.is_none() && !everyone_says && options.is_clean {
+                && (options.sorry_server.address.is_none() || options.sorry_server.forwarding.is_some());
+            if self.dialect.forwarding().is_none() && !everyone_says && options.is_clean {
                 let text = format!("virtual server {}: no forwarding is set", self.id);
                 let problem = Diagnostic::error(options.heading.span, text);
                 reader.diagnostics.push(problem.help("write `forwarding: nat`, dr or tun"));
             }
-            self.defaults.forwarding.unwrap_or(Forwarding::Nat)
+            self.dialect.forwarding().unwrap_or(Forwarding::Nat)
         })
     }
 
@@ -227,9 +227,9 @@ impl Resolve<'_> {
     fn persistence(&self, options: &VirtualServerOptions, reader: &mut Reader<'_>) -> Option<Persistence> {
         let family = self.id.family();
         let has_every_port = matches!(self.id, VirtualServerId::Address { port: 0, .. });
-        let default = self.defaults.persistence_timeout;
-        let timeout = get(&options.persistence_timeout).or_else(|| {
-            if options.persistence_granularity.is_some() {
+        let default = DEFAULT_PERSISTENCE;
+        let timeout = get(&options.persistence.timeout).or_else(|| {
+            if options.persistence.granularity.is_some() {
                 return Some(default);
             }
             let what = format!(
@@ -252,7 +252,7 @@ impl Resolve<'_> {
                 default
             })
         })?;
-        let prefix = match (options.persistence_granularity.as_ref().map(|g| (g.value, g.span)), family) {
+        let prefix = match (options.persistence.granularity.as_ref().map(|g| (g.value, g.span)), family) {
             (None, _) => family.host_prefix(),
             (Some((Granularity::Mask(prefix), _)), Family::Inet)
             | (Some((Granularity::Prefix(prefix), _)), Family::Inet6) => prefix,
@@ -293,11 +293,12 @@ impl Resolve<'_> {
         forwarding: Forwarding,
         reader: &mut Reader<'_>,
     ) -> Option<SorryServer> {
-        let Some(written) = &options.sorry_server else {
+        let sorry = &options.sorry_server;
+        let Some(written) = &sorry.address else {
             for (slot, keyword) in [
                 // In YAML they stand in its block, whose address was missed already.
-                (options.sorry_server_inhibit.as_ref().map(|s| s.span), "sorry_server_inhibit"),
-                (options.sorry_server_forwarding.as_ref().map(|s| s.span), "sorry_server_lvs_method"),
+                (sorry.inhibit.as_ref().map(|s| s.span), "sorry_server_inhibit"),
+                (sorry.forwarding.as_ref().map(|s| s.span), "sorry_server_lvs_method"),
             ] {
                 if let (Some(span), true) = (slot, options.is_clean) {
                     reader.warning(span, format!("`{keyword}` is ignored: there is no sorry_server"));
@@ -305,13 +306,9 @@ impl Resolve<'_> {
             }
             return None;
         };
-        let forwarding = get(&options.sorry_server_forwarding).unwrap_or(forwarding);
+        let forwarding = get(&sorry.forwarding).unwrap_or(forwarding);
         let address = self.destination(written.value, written.span, "sorry server", forwarding, reader)?;
-        Some(SorryServer {
-            address,
-            forwarding,
-            inhibit: get(&options.sorry_server_inhibit).unwrap_or(false),
-        })
+        Some(SorryServer { address, forwarding, inhibit: sorry.inhibit(self.dialect) })
     }
 
     /// A destination's address with the port the forwarding method allows. None after saying why it cannot be one.
@@ -367,11 +364,9 @@ impl Resolve<'_> {
         let mut timings = Timings::default();
         let mut out = Vec::with_capacity(options.real_servers.len());
         for written in &options.real_servers {
-            let span = written.address.span;
+            let (Some(at), span) = (get(&written.address), written.span) else { continue };
             let forwarding = get(&written.forwarding).unwrap_or(forwarding);
-            let Some(address) =
-                self.destination(written.address.value, span, "real server", forwarding, reader)
-            else {
+            let Some(address) = self.destination(at, span, "real server", forwarding, reader) else {
                 continue;
             };
             if let Some(first) = seen.get(&address) {
@@ -384,7 +379,7 @@ impl Resolve<'_> {
                 continue;
             }
             seen.insert(address, span);
-            let real = self.real_server(written, options, (address, forwarding), &mut timings, reader);
+            let real = self.real_server(written, options, (at, address, forwarding), &mut timings, reader);
             out.push(Arc::new(real));
         }
         out
@@ -394,18 +389,18 @@ impl Resolve<'_> {
         &self,
         written: &RealServerOptions,
         outer: &VirtualServerOptions,
-        (address, forwarding): (SocketAddr, Forwarding),
+        (written_address, address, forwarding): (SocketAddr, SocketAddr, Forwarding),
         timings: &mut Timings,
         reader: &mut Reader<'_>,
     ) -> RealServer {
         let inherited = Inherited {
             // Where it was said to listen; DR and TUN change the destination's port, not the server's.
-            address: if written.address.value.port() == 0 { address } else { written.address.value },
+            address: if written_address.port() == 0 { address } else { written_address },
             timing: &written.timing.clone().or(&outer.timing),
             virtualhost: written.virtualhost.clone().or_else(|| outer.virtualhost.clone()),
             tls: self.tls,
             log_all_failures: self.common.log_all_failures,
-            defaults: self.defaults,
+            dialect: self.dialect,
         };
         let own = if written.checkers.is_empty() { &outer.checkers } else { &written.checkers };
         if let (true, Some(skipped)) = (own.is_empty(), written.skipped.as_ref().or(outer.skipped.as_ref())) {
@@ -418,13 +413,13 @@ impl Resolve<'_> {
         let mut checkers = Vec::with_capacity(own.len());
         checkers.extend(own.iter().filter_map(|c| checker::resolve(c, &inherited, timings, reader)));
         let path_check = self.path_check(written, outer, &checkers, (address, forwarding), timings);
-        let weight = get(&written.weight).or_else(|| get(&outer.weight)).unwrap_or(self.defaults.weight);
+        let weight = get(&written.weight).unwrap_or_else(|| outer.weight(self.dialect));
         let inhibit = get(&written.inhibit_on_failure).or_else(|| get(&outer.inhibit_on_failure));
         let (upper_threshold, lower_threshold) =
-            thresholds(&written.upper_threshold, &written.lower_threshold, reader);
+            thresholds(written.upper_threshold(self.dialect), &written.lower_threshold, reader);
         RealServer {
             address,
-            written_port: written.address.value.port(),
+            written_port: written_address.port(),
             forwarding,
             weight,
             inhibit_on_failure: inhibit.unwrap_or(false),
@@ -440,13 +435,13 @@ impl Resolve<'_> {
     fn quorum(&self, options: &VirtualServerOptions, total: u64, reader: &mut Reader<'_>) -> (u32, u32) {
         let id = self.id;
         let most = u32::try_from(total.max(1)).unwrap_or(u32::MAX);
-        let mut quorum = get(&options.quorum).unwrap_or(1);
+        let mut quorum = options.quorum(self.dialect);
         if let Some(written) = options.quorum.as_ref().filter(|q| q.value > most) {
             let text = format!("virtual server {id}: quorum {quorum} is more than all real servers weigh");
             reader.lapse(written.span, text, &format!(": {most} is taken"));
             quorum = most;
         }
-        let mut hysteresis = get(&options.hysteresis).unwrap_or(0);
+        let mut hysteresis = options.hysteresis(self.dialect);
         if let Some(written) = options.hysteresis.as_ref().filter(|h| h.value >= quorum && h.value > 0) {
             let text =
                 format!("virtual server {id}: hysteresis {hysteresis} is not less than quorum {quorum}");
@@ -467,8 +462,7 @@ impl Resolve<'_> {
 }
 
 /// The kernel refuses a lower threshold above the upper one, which 0 (no limit) is to it.
-fn thresholds(upper: &Slot<u32>, lower: &Slot<u32>, reader: &mut Reader<'_>) -> (u32, u32) {
-    let most = get(upper).unwrap_or(0);
+fn thresholds(most: u32, lower: &Slot<u32>, reader: &mut Reader<'_>) -> (u32, u32) {
     match lower {
         Some(lower) if lower.value > most => {
             let text = match reader.is_yaml() {

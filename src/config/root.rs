@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::syntax::keyword::{Keyword, Kind, Language, Listed, Reader, Slot, Stance, Table, Yaml};
+use crate::syntax::keyword::{Language, Listed, Reader, Slot, Stance, Table};
 use crate::syntax::tree::Node;
 use crate::syntax::value::Wrong;
 
@@ -10,140 +10,84 @@ use super::checker;
 use super::defaults::Dialect;
 use super::global::{GLOBAL_DEFS, GlobalOptions, IPVS, IPVS_TIMEOUTS};
 use super::group::{self, GROUP, Group};
+use super::options::options;
 use super::real_server::REAL_SERVER;
 use super::tls::{SSL, SslOptions};
-use super::virtual_server::form::{PERSISTENCE, SORRY_SERVER};
-use super::virtual_server::{self, VIRTUAL_SERVER, VirtualServerOptions};
-use super::vrrp::{self, VrrpOptions};
+use super::url::URL;
+use super::virtual_server::{self, PERSISTENCE, SORRY_SERVER, VIRTUAL_SERVER, VirtualServerOptions};
+use super::vrrp::{self, VrrpOptions, YamlVrrp};
 
-/// Everything as it was written.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct RootOptions {
-    /// `global_defs`; several add up.
-    pub global: GlobalOptions,
-    /// `SSL`; several add up.
-    pub ssl: SslOptions,
-    /// `virtual_server`, in the file's order.
-    pub virtual_servers: Vec<VirtualServerOptions>,
-    pub groups: Vec<Group>,
-    pub vrrp: VrrpOptions,
-    pub defaults: Slot<Dialect>,
+options! {
+    /// Everything as it was written.
+    pub(crate) struct RootOptions {
+        /// What concerns the whole director.
+        pub(crate) global: GlobalOptions = block(=> read_global; "global_defs", "").yaml(&["global"]).yaml_block("global_defs");
+        /// Whose defaults apply to what is not written: keepalived or native.
+        pub(crate) defaults: Slot<Dialect> = word(=> defaults; "defaults", "keepalived or native").only_yaml();
+        /// Settings of the kernel's load balancer.
+        _ = block(@global => read_ipvs; "ipvs", "").only_yaml().yaml_block("ipvs");
+        /// Traffic to an address and port, or with a firewall mark, and the servers it goes to.
+        pub(crate) virtual_servers: Vec<VirtualServerOptions> = block(=> virtual_server::read; "virtual_server", "IP [PORT]").yaml(&["virtual_servers"]).yaml_block("virtual_server");
+        /// Several addresses and firewall marks for one virtual server.
+        pub(crate) groups: Vec<Group> = block(=> group::read; "virtual_server_group", "NAME").yaml(&["virtual_server_groups"]).yaml_block("virtual_server_group");
+        /// Virtual routers, and what is common to them.
+        _ = block(=> read_vrrp; "vrrp", "").only_yaml().yaml_block("vrrp");
+        include pub(crate) vrrp: VrrpOptions;
+        /// Who checks over TLS are towards servers that ask for it.
+        pub(crate) ssl: SslOptions = block(=> read_ssl; "SSL", "").yaml(&["tls"]).yaml_block("SSL");
+        /// Network namespace to run in.
+        _ = unread("net_namespace", NAMESPACE);
+        /// Network namespace of the table.
+        _ = unread("net_namespace_ipvs", NAMESPACE);
+        /// Name for pid files.
+        _ = unread("instance", ONE_PROCESS);
+        /// Where pid files go.
+        _ = unread("use_pid_dir", ONE_PROCESS);
+        /// How long to wait for child processes.
+        _ = unread("child_wait_time", ONE_PROCESS);
+        /// Virtual routers that static addresses follow.
+        _ = unread("track_group", vrrp::TRACK_GROUP);
+        /// A BFD session.
+        _ = unread("bfd_instance", vrrp::NO_BFD);
+        /// Poll for links.
+        _ = unread("linkbeat_use_polling", LINKS);
+        /// Interfaces to poll.
+        _ = unread("linkbeat_interfaces", LINKS);
+        /// Use ipsets in a namespace.
+        _ = unread("namespace_with_ipsets", Stance::Ignored("lvsd uses no ipsets"));
+    }
 }
 
 /// Keywords of the top level.
 pub(crate) const ROOT: Table<RootOptions> =
-    Table::of(TOP_LEVEL, TOP_LEVEL, &[BLOCKS, vrrp::BLOCKS, vrrp::UNREAD]);
+    Table::of(TOP_LEVEL, TOP_LEVEL, &[RootOptions::keywords(), VrrpOptions::keywords()]);
 
 /// The name of the top level.
 pub(crate) const TOP_LEVEL: &str = "the top level";
 
-const BLOCKS: &[Keyword<RootOptions>] = &[
-    Keyword::new(
-        "global_defs",
-        Kind::Block {
-            what: "",
-            max: 0,
-            read: |o: &mut RootOptions, n, r| r.block(&GLOBAL_DEFS, n.statements(), &mut o.global),
-        },
-        "What concerns the whole director.",
-    )
-    .yaml(Yaml::As(&["global"]))
-    .yaml_block("global_defs", |o: &mut RootOptions, n, r| {
-        r.block(&GLOBAL_DEFS, n.statements(), &mut o.global)
-    }),
-    Keyword::new(
-        "defaults",
-        Kind::Words { what: "keepalived or native", min: 1, max: 1, read: defaults },
-        "Whose defaults apply to what is not written: keepalived or native.",
-    )
-    .yaml(Yaml::Only),
-    Keyword::new(
-        "ipvs",
-        Kind::Block {
-            what: "",
-            max: 0,
-            read: |o: &mut RootOptions, n, r| r.block(&IPVS, n.statements(), &mut o.global),
-        },
-        "Settings of the kernel's load balancer.",
-    )
-    .yaml(Yaml::Only)
-    .yaml_block("ipvs", |o: &mut RootOptions, n, r| r.block(&IPVS, n.statements(), &mut o.global)),
-    Keyword::new(
-        "virtual_server",
-        Kind::Block {
-            what: "IP [PORT]",
-            max: 2,
-            read: |o: &mut RootOptions, n, r| o.virtual_servers.extend(virtual_server::read(n, r)),
-        },
-        "Traffic to an address and port, or with a firewall mark, and who serves it.",
-    )
-    .yaml(Yaml::As(&["virtual_servers"]))
-    .yaml_block("virtual_server", |o: &mut RootOptions, n, r| {
-        o.virtual_servers.extend(virtual_server::read(n, r))
-    }),
-    Keyword::new(
-        "virtual_server_group",
-        Kind::Block {
-            what: "NAME",
-            max: 1,
-            read: |o: &mut RootOptions, n, r| o.groups.push(group::read(n, r)),
-        },
-        "Several addresses and firewall marks for one virtual server.",
-    )
-    .yaml(Yaml::As(&["virtual_server_groups"]))
-    .yaml_block("virtual_server_group", |o: &mut RootOptions, n, r| o.groups.push(group::read(n, r))),
-    Keyword::new(
-        "vrrp",
-        Kind::Block {
-            what: "",
-            max: 0,
-            read: |o: &mut RootOptions, n, r| r.block(&vrrp::VRRP, n.statements(), o),
-        },
-        "Virtual routers, and what is common to them.",
-    )
-    .yaml(Yaml::Only)
-    .yaml_block("vrrp", |o: &mut RootOptions, n, r| r.block(&vrrp::VRRP, n.statements(), o)),
-    Keyword::new(
-        "SSL",
-        Kind::Block {
-            what: "",
-            max: 0,
-            read: |o: &mut RootOptions, n, r| r.block(&SSL, n.statements(), &mut o.ssl),
-        },
-        "Who checks over TLS are towards servers that ask for it.",
-    )
-    .yaml(Yaml::As(&["tls"]))
-    .yaml_block("SSL", |o: &mut RootOptions, n, r| r.block(&SSL, n.statements(), &mut o.ssl)),
-    Keyword::unread("net_namespace", NAMESPACE, "Network namespace to run in."),
-    Keyword::unread("net_namespace_ipvs", NAMESPACE, "Network namespace of the table."),
-    Keyword::unread("instance", ONE_PROCESS, "Name for pid files."),
-    Keyword::unread("use_pid_dir", ONE_PROCESS, "Where pid files go."),
-    Keyword::unread("child_wait_time", ONE_PROCESS, "How long to wait for child processes."),
-];
-
 const NAMESPACE: Stance =
     Stance::NotYetError("start lvsd in that namespace instead: `ip netns exec NAME lvsd run`");
+const LINKS: Stance = Stance::Ignored("the kernel reports changes of links");
 const ONE_PROCESS: Stance = Stance::Ignored("lvsd has one process and one run directory (`--run-dir`)");
 
 /// Every keyword, block by block.
 pub(crate) fn listing() -> Vec<Listed> {
-    let mut all = ROOT.listing();
-    all.extend(GLOBAL_DEFS.listing());
-    all.extend(SSL.listing());
-    all.extend(IPVS.listing());
-    all.extend(IPVS_TIMEOUTS.listing());
-    all.extend(GROUP.listing());
-    all.extend(VIRTUAL_SERVER.listing());
-    all.extend(PERSISTENCE.listing());
-    all.extend(SORRY_SERVER.listing());
-    all.extend(REAL_SERVER.listing());
-    all.extend(checker::TCP_CHECK.listing());
-    all.extend(checker::HTTP_GET.listing());
-    all.extend(checker::SSL_GET.listing());
-    all.extend(super::url::SSL_URL.listing());
-    all.extend(checker::not_yet::listing());
-    all.extend(vrrp::listing());
-    all
+    [
+        ROOT.listing(),
+        GLOBAL_DEFS.listing(),
+        SSL.listing(),
+        IPVS.listing(),
+        IPVS_TIMEOUTS.listing(),
+        GROUP.listing(),
+        VIRTUAL_SERVER.listing(),
+        PERSISTENCE.listing(),
+        SORRY_SERVER.listing(),
+        REAL_SERVER.listing(),
+        checker::listing(),
+        URL.listing(),
+        vrrp::listing(),
+    ]
+    .concat()
 }
 
 /// In which block each word is a keyword; the outermost, if in several.
@@ -161,11 +105,31 @@ pub(crate) fn homes(language: Language) -> BTreeMap<&'static str, &'static str> 
     homes
 }
 
-fn defaults(options: &mut RootOptions, node: &Node, reader: &mut Reader<'_>) {
+fn read_global(global: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
+    reader.block(&GLOBAL_DEFS, node.statements(), global);
+}
+
+fn read_ipvs(global: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {
+    reader.block(&IPVS, node.statements(), global);
+}
+
+/// YAML's `vrrp` has what keepalived.conf has at its top level and in `global_defs`.
+fn read_vrrp(options: &mut RootOptions, node: &Node, reader: &mut Reader<'_>) {
+    let (blocks, common) = (&mut options.vrrp, &mut options.global.vrrp);
+    let mut vrrp = YamlVrrp { blocks: std::mem::take(blocks), common: std::mem::take(common) };
+    reader.block(&vrrp::VRRP, node.statements(), &mut vrrp);
+    (*blocks, *common) = (vrrp.blocks, vrrp.common);
+}
+
+fn read_ssl(ssl: &mut SslOptions, node: &Node, reader: &mut Reader<'_>) {
+    reader.block(&SSL, node.statements(), ssl);
+}
+
+fn defaults(slot: &mut Slot<Dialect>, node: &Node, reader: &mut Reader<'_>) {
     let Some(word) = node.values.first() else { return };
     match &*word.text {
-        "keepalived" => reader.store(&mut options.defaults, node, Dialect::Keepalived),
-        "native" => reader.store(&mut options.defaults, node, Dialect::Native),
+        "keepalived" => reader.store(slot, node, Dialect::Keepalived),
+        "native" => reader.store(slot, node, Dialect::Native),
         _ => reader.wrong("defaults", word, "keepalived or native", Wrong::Malformed(None)),
     }
 }

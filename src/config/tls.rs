@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use crate::check::tls::{Authorities, Identity, NotAnIdentity, Tls, TlsClients};
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::files::{Files, in_words};
-use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Spanned, Table, get};
+use crate::syntax::keyword::{Reader, Slot, Spanned, Table, get};
 use crate::syntax::source::Span;
 
-use super::checker::MAX_PATH;
+use super::checker::{MAX_HOST, MAX_PATH};
+use super::options::options;
 
 /// Longest file of certificates or keys, in bytes.
 const MAX_FILE: usize = 4 << 20;
@@ -27,47 +28,37 @@ const SYSTEM: [&str; 5] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// The block `SSL` as it was written.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct SslOptions {
-    password: Slot<String>,
-    authorities: Slot<String>,
-    certificate: Slot<String>,
-    key: Slot<String>,
+options! {
+    /// The block `SSL` as it was written.
+    pub(crate) struct SslOptions {
+        /// Password of the key.
+        password: Slot<String> = text("password", "PASSWORD", 1024);
+        /// Authorities (PEM); verifies nothing by itself.
+        authorities: Slot<String> = text("ca", "FILE", MAX_PATH);
+        /// Our certificate (PEM), with those that lead to its authority behind it.
+        certificate: Slot<String> = text("certificate", "FILE", MAX_PATH);
+        /// Our certificate's key (PEM, not encrypted).
+        key: Slot<String> = text("key", "FILE", MAX_PATH);
+    }
 }
 
 /// Keywords of `SSL`.
-pub(crate) const SSL: Table<SslOptions> = Table::of(
-    "SSL",
-    "tls",
-    &[&[
-        Keyword::new(
-            "password",
-            Kind::Text { what: "PASSWORD", max: 1024, slot: |o| &mut o.password },
-            "Password of the key.",
-        ),
-        Keyword::new("ca", file(|o| &mut o.authorities), "Authorities (PEM); verifies nothing by itself."),
-        Keyword::new(
-            "certificate",
-            file(|o| &mut o.certificate),
-            "Our certificate (PEM), with those that lead to its authority behind it.",
-        ),
-        Keyword::new("key", file(|o| &mut o.key), "Our certificate's key (PEM, not encrypted)."),
-    ]],
-);
+pub(crate) const SSL: Table<SslOptions> = Table::of("SSL", "tls", &[SslOptions::keywords()]);
 
-const fn file(slot: fn(&mut SslOptions) -> &mut Slot<String>) -> Kind<SslOptions> {
-    Kind::Text { what: "FILE", max: MAX_PATH, slot }
-}
-
-/// What a SSL_GET says of TLS.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct TlsOptions {
-    pub enable_sni: Slot<bool>,
-    pub sni_name: Slot<String>,
-    pub close_notify: Slot<bool>,
-    pub verify: Slot<String>,
-    pub verify_name: Slot<String>,
+options! {
+    /// What a SSL_GET says of TLS.
+    pub(crate) struct TlsOptions {
+        /// Send the virtualhost as the server's name in the TLS handshake.
+        enable_sni: Slot<bool> = flag("enable_sni");
+        /// Server name to send in the TLS handshake, instead of the virtualhost.
+        sni_name: Slot<String> = text("sni_name", "NAME", MAX_HOST);
+        /// Announce the end of TLS connections, as the standard says.
+        close_notify: Slot<bool> = flag("tls_compliant").yaml(&["close_notify"]);
+        /// Fail unless the certificate is valid and of one of these authorities (lvsd's own word).
+        verify: Slot<String> = text("verify", "FILE (PEM), or `system`", MAX_PATH);
+        /// Name the certificate must have; else the one sent, the virtualhost, or the address (lvsd's own word).
+        verify_name: Slot<String> = text("verify_name", "NAME", MAX_HOST);
+    }
 }
 
 /// Reads files of certificates and keys, and makes TLS clients: one for each set of options.

@@ -5,25 +5,33 @@ use std::net::IpAddr;
 use crate::check::digest::Digest;
 use crate::check::http::{self, Url};
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Spanned, Stance, Table, Yaml, get};
+use crate::syntax::keyword::{Reader, Slot, Spanned, Table, get};
 use crate::syntax::source::Span;
-use crate::syntax::tree::Node;
+use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
 
-use super::checker::{COMPLIANT_DOC, Inherited, MAX_HOST, NO_TLS};
-use super::regex::{self, PatternOptions};
+use super::checker::{Inherited, MAX_HOST};
+use super::options::options;
+use super::regex::PatternOptions;
 use super::tls::TlsOptions;
 
-/// A `url` block as it was written.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct UrlOptions {
-    span: Span,
-    path: Slot<String>,
-    virtualhost: Slot<String>,
-    status: Vec<(u16, u16)>,
-    digest: Slot<Digest>,
-    pattern: PatternOptions,
-    close_notify: Slot<bool>,
+options! {
+    /// A `url` block as it was written.
+    #[derive(Clone)]
+    pub(crate) struct UrlOptions {
+        span: Span;
+        /// What to ask for, e.g. `/`.
+        path: Slot<String> = text("path", "PATH", 2000);
+        /// Statuses that count as success.
+        status: Vec<(u16, u16)> = words(=> statuses; "status_code", "statuses, e.g. `200` or `200-299 304`", 1, 512).yaml(&["status"]);
+        /// Digest the body must have, as `lvsd genhash` prints it.
+        digest: Slot<Digest> = word(=> digest_of; "digest", DIGEST);
+        /// Host header of this request.
+        virtualhost: Slot<String> = text("virtualhost", "HOST", MAX_HOST);
+        include pattern: PatternOptions;
+        /// Announce the end of TLS connections, as the standard says.
+        close_notify: Slot<bool> = flag("tls_compliant").yaml(&["close_notify"]), default false;
+    }
 }
 
 impl UrlOptions {
@@ -38,115 +46,36 @@ impl UrlOptions {
     }
 }
 
-/// Keywords of `url` in HTTP_GET.
-pub(crate) const HTTP_URL: Table<UrlOptions> =
-    Table::of("url", "url", &[ANSWER, &[Keyword::unread("tls_compliant", NO_TLS, COMPLIANT_DOC)]]);
+/// Keywords of `url`: what to ask for, and what its answer must be.
+pub(crate) const URL: Table<UrlOptions> =
+    Table::of("url", "url", &[UrlOptions::keywords(), PatternOptions::keywords()]);
 
-/// Keywords of `url` in SSL_GET.
-pub(crate) const SSL_URL: Table<UrlOptions> = Table::of(
-    "url",
-    "url",
-    &[
-        ANSWER,
-        &[Keyword::new("tls_compliant", Kind::Flag(|o: &mut UrlOptions| &mut o.close_notify), COMPLIANT_DOC)
-            .yaml(Yaml::As(&["close_notify"]))],
-    ],
-);
-
-/// What is asked for, and what its answer must be.
-const ANSWER: &[Keyword<UrlOptions>] = &[
-    Keyword::new(
-        "path",
-        Kind::Text { what: "PATH", max: 2000, slot: |o: &mut UrlOptions| &mut o.path },
-        "What to ask for, e.g. `/`.",
-    ),
-    Keyword::new(
-        "status_code",
-        Kind::Words { what: "statuses, e.g. `200` or `200-299 304`", min: 1, max: 512, read: status_code },
-        "Statuses that count as success.",
-    )
-    .yaml(Yaml::As(&["status"])),
-    Keyword::new(
-        "digest",
-        Kind::Words {
-            what: "32 hex digits (MD5), or sha256: and 64 hex digits",
-            min: 1,
-            max: 1,
-            read: digest,
-        },
-        "Digest the body must have, as `lvsd genhash` prints it.",
-    ),
-    Keyword::new(
-        "virtualhost",
-        Kind::Text { what: "HOST", max: MAX_HOST, slot: |o: &mut UrlOptions| &mut o.virtualhost },
-        "Host header of this request.",
-    ),
-    Keyword::new(
-        "regex",
-        Kind::Words {
-            what: "EXPRESSION in double quotes",
-            min: 1,
-            max: 1,
-            read: |o: &mut UrlOptions, n, r| regex::expression(&mut o.pattern, n, r),
-        },
-        "Expression (PCRE2) the body must match; backslashes are read as keepalived reads them.",
-    ),
-    Keyword::new(
-        "regex_no_match",
-        Kind::Flag(|o: &mut UrlOptions| &mut o.pattern.is_unwanted),
-        "The body must not match.",
-    ),
-    Keyword::new(
-        "regex_options",
-        Kind::Words {
-            what: "options, e.g. `caseless dotall`",
-            min: 1,
-            max: 64,
-            read: |o: &mut UrlOptions, n, r| regex::options(&mut o.pattern, n, r),
-        },
-        "Options of the expression, by their names in PCRE2.",
-    ),
-    Keyword::new(
-        "regex_min_offset",
-        Kind::Number {
-            min: 0,
-            max: u32::MAX,
-            bare: None,
-            slot: |o: &mut UrlOptions| &mut o.pattern.min_offset,
-        },
-        "Where in the body a match may begin, at least.",
-    ),
-    Keyword::new(
-        "regex_max_offset",
-        Kind::Number {
-            min: 0,
-            max: u32::MAX,
-            bare: None,
-            slot: |o: &mut UrlOptions| &mut o.pattern.max_offset,
-        },
-        "Where in the body a match may begin, at most.",
-    ),
-    Keyword::unread(
-        "regex_stack",
-        Stance::Ignored("the matcher takes what memory it needs, up to 64 MiB"),
-        "Stack of the matcher.",
-    ),
-];
+pub(crate) const DIGEST: &str = "32 hex digits (MD5), or sha256: and 64 hex digits";
 
 /// Reads a `url` block.
-pub(crate) fn read(table: &Table<UrlOptions>, node: &Node, reader: &mut Reader<'_>) -> UrlOptions {
+pub(crate) fn read(urls: &mut Vec<UrlOptions>, node: &Node, reader: &mut Reader<'_>) {
     let mut url = UrlOptions { span: node.keyword.span, ..UrlOptions::default() };
-    reader.block(table, node.statements(), &mut url);
+    reader.block(&URL, node.statements(), &mut url);
     if url.path.is_none() && !node.statements().iter().any(|s| &*s.keyword.text == "path") {
-        let help = if reader.is_yaml() { "write e.g. `path: /`" } else { "write e.g. `path /`" };
+        let help =
+            format!("write e.g. `{}`", reader.example(UrlOptions::keywords::<UrlOptions>(), "path", "/"));
         let problem = Diagnostic::error(url.span, "`url` needs a `path`").help(help);
         reader.diagnostics.push(problem);
     }
-    url
+    urls.push(url);
 }
 
-fn status_code(options: &mut UrlOptions, node: &Node, reader: &mut Reader<'_>) {
-    statuses(&mut options.status, node, reader);
+/// Reads YAML's `url`, which is a block or paths.
+pub(crate) fn read_any(urls: &mut Vec<UrlOptions>, node: &Node, reader: &mut Reader<'_>) {
+    if node.block.is_some() {
+        return read(urls, node, reader);
+    }
+    for word in &node.values {
+        // A block of nothing but its path, so that a path is the same in both forms.
+        let keyword = Word { text: "path".into(), ..word.clone() };
+        let path = Node { keyword: keyword.clone(), values: vec![word.clone()], block: None };
+        read(urls, &Node { keyword, values: Vec::new(), block: Some(vec![path]) }, reader);
+    }
 }
 
 /// Reads statuses and ranges of them.
@@ -194,10 +123,6 @@ fn merged(mut ranges: Vec<(u16, u16)>) -> Vec<(u16, u16)> {
     out
 }
 
-fn digest(options: &mut UrlOptions, node: &Node, reader: &mut Reader<'_>) {
-    digest_of(&mut options.digest, node, reader);
-}
-
 /// Reads a digest.
 pub(crate) fn digest_of(slot: &mut Slot<Digest>, node: &Node, reader: &mut Reader<'_>) {
     let Some(word) = node.values.first() else { return };
@@ -205,12 +130,7 @@ pub(crate) fn digest_of(slot: &mut Slot<Digest>, node: &Node, reader: &mut Reade
         Ok(digest) => reader.store(slot, node, digest),
         Err(e) => {
             let _: crate::check::digest::NotADigest = e;
-            reader.wrong(
-                "digest",
-                word,
-                "32 hex digits (MD5), or sha256: and 64 hex digits",
-                Wrong::Malformed(None),
-            );
+            reader.wrong("digest", word, DIGEST, Wrong::Malformed(None));
         }
     }
 }
@@ -218,31 +138,40 @@ pub(crate) fn digest_of(slot: &mut Slot<Digest>, node: &Node, reader: &mut Reade
 /// What is asked, all options and defaults applied. None after saying what is wrong.
 pub(crate) fn resolve(
     options: UrlOptions,
-    virtualhost: &Slot<String>,
+    virtualhost: Option<&Spanned<String>>,
     (tls, address): (Option<&TlsOptions>, IpAddr),
     from: &Inherited<'_>,
     reader: &mut Reader<'_>,
 ) -> Option<Url> {
     let path = options.path.as_ref()?;
     explain_path(path, reader);
-    let virtualhost = options.virtualhost.as_ref().or(virtualhost.as_ref());
+    let virtualhost = options.virtualhost.as_ref().or(virtualhost);
     if let Some(host) = virtualhost.filter(|host| !http::is_host(&host.value)) {
         let text = format!("`virtualhost`: a request cannot carry `{}`", host.value.escape_debug());
         reader.error(host.span, text);
     }
-    let pattern = options.pattern.resolve(options.span, reader);
+    let pattern = options.pattern.resolve(from.dialect, options.span, reader);
     let tls = match tls {
-        None => None,
+        None => {
+            if let Some(written) = &options.close_notify {
+                let text = format!(
+                    "`{}` is ignored: HTTP_GET speaks no TLS",
+                    reader.spelling(UrlOptions::keywords::<UrlOptions>(), "tls_compliant")
+                );
+                reader.lapse(written.span, text, "");
+            }
+            None
+        }
         Some(tls) => {
             let mut tls = from.tls.resolve(tls, virtualhost, address, reader)?;
-            tls.close_notify |= get(&options.close_notify).unwrap_or(false);
+            tls.close_notify |= options.close_notify(from.dialect);
             Some(tls)
         }
     };
     Some(Url {
         path: path.value.clone(),
         virtualhost: virtualhost.map(|host| host.value.clone()),
-        status: if options.status.is_empty() { vec![from.defaults.status] } else { merged(options.status) },
+        status: if options.status.is_empty() { vec![(200, 299)] } else { merged(options.status) },
         digest: get(&options.digest),
         pattern,
         tls,

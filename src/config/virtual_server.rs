@@ -5,20 +5,21 @@ use std::net::{IpAddr, SocketAddr};
 use crate::ipvs::scheduler::Scheduler;
 use crate::ipvs::types::{Family, Forwarding, Protocol};
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Spanned, Stance, Table, Yaml};
+use crate::syntax::keyword::{Reader, Slot, Spanned, Table};
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
 
-use super::checker::CheckerOptions;
+use super::checker::{self, CheckerOptions};
 use super::notice::UpDownOptions;
+use super::options::options;
 use super::real_server::{self, NO_SNMP, RealServerOptions};
 use super::timing::{HasTiming, TimingOptions};
 use super::types::MAX_WEIGHT;
-use super::vrrp::command;
-use super::words;
+use super::values;
+use super::vrrp::command::{self, command};
 
-pub(crate) mod form;
+mod yaml;
 
 /// What a virtual server answers for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,42 +30,129 @@ pub(crate) enum Heading {
     Group(String),
 }
 
-/// A virtual server as it was written.
-#[derive(Clone, Debug)]
-pub(crate) struct VirtualServerOptions {
-    pub heading: Spanned<Heading>,
-    pub scheduler: Slot<Scheduler>,
-    pub forwarding: Slot<Forwarding>,
-    pub protocol: Slot<Protocol>,
-    pub ip_family: Slot<Family>,
-    pub persistence_timeout: Slot<u32>,
-    pub persistence_granularity: Slot<Granularity>,
-    pub persistence_engine: Slot<String>,
-    pub ops: Slot<bool>,
-    pub flags: Vec<Spanned<&'static str>>,
-    pub quorum: Slot<u32>,
-    pub hysteresis: Slot<u32>,
-    pub inhibit_on_failure: Slot<bool>,
-    pub path_check: Slot<bool>,
-    pub sorry_server: Slot<SocketAddr>,
-    pub sorry_server_inhibit: Slot<bool>,
-    pub sorry_server_forwarding: Slot<Forwarding>,
-    pub weight: Slot<u32>,
-    pub virtualhost: Slot<String>,
-    pub omega: Slot<bool>,
-    pub commands: UpDownOptions,
-    pub is_mailed: Slot<bool>,
-    pub timing: TimingOptions,
-    pub checkers: Vec<CheckerOptions>,
-    pub real_servers: Vec<RealServerOptions>,
-    /// An unknown block that was skipped here: it may have been a check.
-    pub skipped: Option<Word>,
-    /// A heading was written, whether or not it could be read.
-    has_heading: bool,
-    /// A real server was written, whether or not it could be read.
-    pub has_real_servers: bool,
-    /// Nothing in its block was wrong: what is missing was not written.
-    pub is_clean: bool,
+impl Default for Heading {
+    /// Stands where a heading could not be read.
+    fn default() -> Heading {
+        Heading::Address(SocketAddr::new(IpAddr::from([0, 0, 0, 0]), 0))
+    }
+}
+
+options! {
+    /// A virtual server as it was written.
+    pub(crate) struct VirtualServerOptions {
+        pub(crate) heading: Spanned<Heading>;
+        /// The VIP and the port.
+        _ = word(=> yaml::address; "address", "IP:PORT").only_yaml();
+        /// Firewall mark of the packets, instead of an address.
+        _ = word(=> yaml::fwmark; "fwmark", "a whole number from 1 to 4294967295").only_yaml();
+        /// Group of addresses and firewall marks, instead of an address.
+        _ = word(=> yaml::group; "group", "the name of a group").only_yaml();
+        /// Time a client stays with its real server; or {timeout, netmask, engine}.
+        pub(crate) persistence: PersistenceOptions = word(=> yaml::persistence; "persistence", yaml::PERSISTENCE_TIME).only_yaml().yaml_block("persistence");
+        /// Flags of the scheduler: sh-port, sh-fallback, mh-port, mh-fallback, flag-1, flag-2, flag-3.
+        pub(crate) flags: Vec<Spanned<&'static str>> = words(=> yaml::scheduler_flags; "scheduler_flags", "flags of the scheduler, e.g. [sh-port, sh-fallback]", 1, 3).only_yaml();
+        /// Check of the real servers that have none of their own; `checks` is a list.
+        pub(crate) checkers: Vec<CheckerOptions> = word(=> checker::yaml::read; "check", "tcp, or a block with a type").or(&["checks"]).only_yaml().yaml_block("check");
+        /// Scheduler: how the kernel picks a real server for a connection.
+        pub(crate) scheduler: Slot<Scheduler> = word(=> values::scheduler; "lb_algo", "a scheduler, e.g. `wlc`").or(&["lvs_sched"]).yaml(&["scheduler"]);
+        /// Forwarding method: how packets reach the real servers.
+        pub(crate) forwarding: Slot<Forwarding> = words(=> values::forwarding; "lb_kind", values::FORWARDING, 1, 8).or(&["lvs_method"]).yaml(&["forwarding"]).yaml_block(values::TUN);
+        /// Transport protocol.
+        pub(crate) protocol: Slot<Protocol> = word(=> protocol; "protocol", "TCP, UDP or SCTP"), default Protocol::Udp, native Protocol::Tcp;
+        /// Address family of a virtual server by firewall mark.
+        pub(crate) ip_family: Slot<Family> = word(=> ip_family; "ip_family", "inet or inet6");
+        /// Seconds a client stays with its real server.
+        _ = number(@persistence.timeout; "persistence_timeout", 1, MAX_PERSISTENCE).or_alone(DEFAULT_PERSISTENCE).yaml_instead("`persistence: 50s`");
+        /// Clients within such a network count as one.
+        _ = word(@persistence.granularity => granularity; "persistence_granularity", "a netmask, or an IPv6 prefix length from 1 to 128").yaml_instead("`persistence: {timeout: 50s, netmask: 24}`");
+        /// Persistence engine of the kernel, e.g. `sip`.
+        _ = text(@persistence.engine; "persistence_engine", "NAME", 15).yaml_instead("`persistence: {timeout: 50s, engine: sip}`");
+        /// Schedule every datagram on its own (UDP only).
+        pub(crate) ops: Slot<bool> = flag("ops").yaml(&["one_packet"]);
+        /// First flag of the scheduler.
+        _ = words(@flags => scheduler_flag; "flag-1", "", 0, 0).yaml_instead(IN_FLAGS);
+        /// Second flag of the scheduler.
+        _ = words(@flags => scheduler_flag; "flag-2", "", 0, 0).yaml_instead(IN_FLAGS);
+        /// Third flag of the scheduler.
+        _ = words(@flags => scheduler_flag; "flag-3", "", 0, 0).yaml_instead(IN_FLAGS);
+        /// sh: take another real server when the chosen one is not available.
+        _ = words(@flags => scheduler_flag; "sh-fallback", "", 0, 0).yaml_instead(IN_FLAGS);
+        /// sh: hash the source port, too.
+        _ = words(@flags => scheduler_flag; "sh-port", "", 0, 0).yaml_instead(IN_FLAGS);
+        /// mh: take another real server when the chosen one is not available.
+        _ = words(@flags => scheduler_flag; "mh-fallback", "", 0, 0).yaml_instead(IN_FLAGS);
+        /// mh: hash the source port, too.
+        _ = words(@flags => scheduler_flag; "mh-port", "", 0, 0).yaml_instead(IN_FLAGS);
+        /// Weight of live real servers below which the sorry server takes over.
+        pub(crate) quorum: Slot<u32> = number("quorum", 1, MAX_NUMBER), default 1;
+        /// Weight above the quorum to gain it, and below it to lose it.
+        pub(crate) hysteresis: Slot<u32> = number("hysteresis", 0, MAX_NUMBER), default 0;
+        /// A failing real server gets weight 0 instead of being removed.
+        pub(crate) inhibit_on_failure: Slot<bool> = flag("inhibit_on_failure");
+        /// DR and TUN: check that each real server takes packets for the VIP (lvsd's own word).
+        pub(crate) path_check: Slot<bool> = flag("path_check"), default false, native true;
+        /// Takes over when the quorum is lost; it is not checked.
+        pub(crate) sorry_server: SorryServerOptions = words(=> yaml::sorry_server; "sorry_server", "IP [PORT]", 1, 2).yaml_block("sorry_server");
+        /// Keep the sorry server in the table with weight 0 while it is not needed.
+        _ = flag(@sorry_server.inhibit; "sorry_server_inhibit").yaml_instead("`sorry_server: {address: IP:PORT, inhibit: true}`");
+        /// Forwarding method of the sorry server.
+        _ = words(@sorry_server.forwarding => values::forwarding; "sorry_server_lvs_method", values::FORWARDING, 1, 8).yaml_instead("`sorry_server: {address: IP:PORT, forwarding: nat}`");
+        /// Weight of real servers that do not say theirs.
+        pub(crate) weight: Slot<u32> = number("weight", 1, MAX_WEIGHT), default 1;
+        /// Script to run when the quorum is gained, and at the start where it is there.
+        _ = command(@commands.up => command::read; "quorum_up");
+        /// Script to run when the quorum is lost.
+        _ = command(@commands.down => command::read; "quorum_down");
+        pub(crate) commands: UpDownOptions;
+        /// At a stop, notify that it and its real servers are down.
+        pub(crate) omega: Slot<bool> = flag("omega"), default false;
+        /// Send mails when it loses and gains its quorum.
+        pub(crate) is_mailed: Slot<bool> = flag("smtp_alert");
+        /// Host header of HTTP checks.
+        pub(crate) virtualhost: Slot<String> = text("virtualhost", "HOST", 255);
+        /// A server that does the work.
+        _ = block(=> real_server::read; "real_server", "IP [PORT]").yaml(&["real_servers"]).yaml_block("real_server");
+        pub(crate) real_servers: Vec<RealServerOptions>;
+        /// Obsolete flag of keepalived.
+        _ = unread("hashed", Stance::Ignored("it is obsolete and never had an effect"));
+        /// Check only while this host has the VIP.
+        _ = unread("ha_suspend", Stance::NotYet("checks run whether or not this host has the VIP"));
+        /// Name in SNMP.
+        _ = unread("snmp_name", NO_SNMP);
+        include pub(crate) timing: TimingOptions;
+        /// An unknown block that was skipped here: it may have been a check.
+        pub(crate) skipped: Option<Word>;
+        /// A heading was written, whether or not it could be read.
+        has_heading: bool;
+        /// A real server was written, whether or not it could be read.
+        pub(crate) has_real_servers: bool;
+        /// Nothing in its block was wrong: what is missing was not written.
+        pub(crate) is_clean: bool;
+    }
+}
+
+options! {
+    /// Persistence as it was written; its keywords are those of YAML's block.
+    pub(crate) struct PersistenceOptions {
+        /// Time a client stays with its real server.
+        pub(crate) timeout: Slot<u32> = word(=> yaml::persistence_time; "timeout", yaml::PERSISTENCE_TIME).only_yaml();
+        /// Clients within such a network count as one.
+        pub(crate) granularity: Slot<Granularity> = word(=> yaml::netmask; "netmask", "a prefix length, e.g. 24, or a netmask").only_yaml();
+        /// Persistence engine of the kernel, e.g. sip.
+        pub(crate) engine: Slot<String> = text("engine", "NAME", 15).only_yaml();
+    }
+}
+
+options! {
+    /// The sorry server as it was written; its keywords are those of YAML's block.
+    pub(crate) struct SorryServerOptions {
+        /// Its address and port.
+        pub(crate) address: Slot<SocketAddr> = word(=> yaml::sorry_address; "address", "IP:PORT").only_yaml();
+        /// Keep it in the table with weight 0 while it is not needed.
+        pub(crate) inhibit: Slot<bool> = flag("inhibit").only_yaml(), default false;
+        /// Its forwarding method.
+        pub(crate) forwarding: Slot<Forwarding> = word(=> values::forwarding; "forwarding", "nat, dr or tun").only_yaml().yaml_block(values::TUN);
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,230 +165,44 @@ pub(crate) enum Granularity {
     Length(u8),
 }
 
-impl HasTiming for VirtualServerOptions {
-    const MIN_RETRY: u32 = 1;
-
-    fn timing(&mut self) -> &mut TimingOptions {
-        &mut self.timing
-    }
-}
+impl HasTiming for VirtualServerOptions {}
 
 /// Keywords of `virtual_server`.
 pub(crate) const VIRTUAL_SERVER: Table<VirtualServerOptions> = Table::of(
     "virtual_server",
     "a virtual server",
-    &[form::OWN, VIRTUAL_SERVER_OWN, VirtualServerOptions::TIMING, VIRTUAL_SERVER_UNREAD],
+    &[VirtualServerOptions::keywords(), TimingOptions::keywords()],
 );
 
-const VIRTUAL_SERVER_OWN: &[Keyword<VirtualServerOptions>] = &[
-    Keyword::new(
-        "lb_algo",
-        Kind::Words {
-            what: "a scheduler, e.g. `wlc`",
-            min: 1,
-            max: 1,
-            read: |o: &mut VirtualServerOptions, n, r| words::scheduler(&mut o.scheduler, n, r),
-        },
-        "Scheduler: how the kernel picks a real server for a connection.",
-    )
-    .or(&["lvs_sched"])
-    .yaml(Yaml::As(&["scheduler"])),
-    Keyword::new(
-        "lb_kind",
-        Kind::Words {
-            what: words::FORWARDING,
-            min: 1,
-            max: 8,
-            read: |o: &mut VirtualServerOptions, n, r| words::forwarding(&mut o.forwarding, n, r),
-        },
-        "Forwarding method: how packets reach the real servers.",
-    )
-    .or(&["lvs_method"])
-    .yaml(Yaml::As(&["forwarding"]))
-    .yaml_block(words::TUN, |o: &mut VirtualServerOptions, n, r| {
-        words::forwarding_block(&mut o.forwarding, n, r)
-    }),
-    Keyword::new(
-        "protocol",
-        Kind::Words { what: "TCP, UDP or SCTP", min: 1, max: 1, read: protocol },
-        "Transport protocol.",
-    ),
-    Keyword::new(
-        "ip_family",
-        Kind::Words { what: "inet or inet6", min: 1, max: 1, read: ip_family },
-        "Address family of a virtual server by firewall mark.",
-    ),
-    Keyword::new(
-        "persistence_timeout",
-        Kind::Number {
-            min: 1,
-            max: 2_678_400,
-            bare: Some(360),
-            slot: |o: &mut VirtualServerOptions| &mut o.persistence_timeout,
-        },
-        "Seconds a client stays with its real server.",
-    )
-    .yaml(Yaml::Instead("`persistence: 50s`")),
-    Keyword::new(
-        "persistence_granularity",
-        Kind::Words {
-            what: "a netmask, or an IPv6 prefix length from 1 to 128",
-            min: 1,
-            max: 1,
-            read: granularity,
-        },
-        "Clients within such a network count as one.",
-    )
-    .yaml(Yaml::Instead("`persistence: {timeout: 50s, netmask: 24}`")),
-    Keyword::new(
-        "persistence_engine",
-        Kind::Text { what: "NAME", max: 15, slot: |o: &mut VirtualServerOptions| &mut o.persistence_engine },
-        "Persistence engine of the kernel, e.g. `sip`.",
-    )
-    .yaml(Yaml::Instead("`persistence: {timeout: 50s, engine: sip}`")),
-    Keyword::new(
-        "ops",
-        Kind::Flag(|o: &mut VirtualServerOptions| &mut o.ops),
-        "Schedule every datagram on its own (UDP only).",
-    )
-    .yaml(Yaml::As(&["one_packet"])),
-    flag("flag-1", "First flag of the scheduler."),
-    flag("flag-2", "Second flag of the scheduler."),
-    flag("flag-3", "Third flag of the scheduler."),
-    flag("sh-fallback", "sh: take another real server when the chosen one is not available."),
-    flag("sh-port", "sh: hash the source port, too."),
-    flag("mh-fallback", "mh: take another real server when the chosen one is not available."),
-    flag("mh-port", "mh: hash the source port, too."),
-    Keyword::new(
-        "quorum",
-        Kind::Number {
-            min: 1,
-            max: i32::MAX as u32,
-            bare: None,
-            slot: |o: &mut VirtualServerOptions| &mut o.quorum,
-        },
-        "Weight of live real servers below which the sorry server takes over.",
-    ),
-    Keyword::new(
-        "hysteresis",
-        Kind::Number {
-            min: 0,
-            max: i32::MAX as u32,
-            bare: None,
-            slot: |o: &mut VirtualServerOptions| &mut o.hysteresis,
-        },
-        "Weight above the quorum to gain it, and below it to lose it.",
-    ),
-    Keyword::new(
-        "inhibit_on_failure",
-        Kind::Flag(|o: &mut VirtualServerOptions| &mut o.inhibit_on_failure),
-        "A failing real server gets weight 0 instead of being removed.",
-    ),
-    Keyword::new(
-        "path_check",
-        Kind::Flag(|o: &mut VirtualServerOptions| &mut o.path_check),
-        "DR and TUN: check that each real server takes packets for the VIP (lvsd's own word).",
-    ),
-    Keyword::new(
-        "sorry_server",
-        Kind::Words { what: "IP [PORT]", min: 1, max: 2, read: sorry_server },
-        "Takes over when the quorum is lost; it is not checked.",
-    )
-    .yaml_block("sorry_server", form::sorry_server_block),
-    Keyword::new(
-        "sorry_server_inhibit",
-        Kind::Flag(|o: &mut VirtualServerOptions| &mut o.sorry_server_inhibit),
-        "Keep the sorry server in the table with weight 0 while it is not needed.",
-    )
-    .yaml(Yaml::Instead("`sorry_server: {address: IP:PORT, inhibit: true}`")),
-    Keyword::new(
-        "sorry_server_lvs_method",
-        Kind::Words {
-            what: words::FORWARDING,
-            min: 1,
-            max: 8,
-            read: |o: &mut VirtualServerOptions, n, r| {
-                words::forwarding(&mut o.sorry_server_forwarding, n, r)
-            },
-        },
-        "Forwarding method of the sorry server.",
-    )
-    .yaml(Yaml::Instead("`sorry_server: {address: IP:PORT, forwarding: nat}`")),
-    Keyword::new(
-        "weight",
-        Kind::Number {
-            min: 1,
-            max: MAX_WEIGHT,
-            bare: None,
-            slot: |o: &mut VirtualServerOptions| &mut o.weight,
-        },
-        "Weight of real servers that do not say theirs.",
-    ),
-    Keyword::new(
-        "quorum_up",
-        command::command(|o: &mut VirtualServerOptions, n, r| command::read(&mut o.commands.up, n, r)),
-        "Script to run when the quorum is gained, and at the start where it is there.",
-    ),
-    Keyword::new(
-        "quorum_down",
-        command::command(|o: &mut VirtualServerOptions, n, r| command::read(&mut o.commands.down, n, r)),
-        "Script to run when the quorum is lost.",
-    ),
-    Keyword::new(
-        "omega",
-        Kind::Flag(|o: &mut VirtualServerOptions| &mut o.omega),
-        "At a stop, tell that it and its real servers are down.",
-    ),
-    Keyword::new(
-        "smtp_alert",
-        Kind::Flag(|o: &mut VirtualServerOptions| &mut o.is_mailed),
-        "Send mails when it loses and gains its quorum.",
-    ),
-    Keyword::new(
-        "virtualhost",
-        Kind::Text { what: "HOST", max: 255, slot: |o: &mut VirtualServerOptions| &mut o.virtualhost },
-        "Host header of HTTP checks.",
-    ),
-    Keyword::new(
-        "real_server",
-        Kind::Block { what: "IP [PORT]", max: 2, read: real_server::read },
-        "A server that does the work.",
-    )
-    .yaml(Yaml::As(&["real_servers"]))
-    .yaml_block("real_server", real_server::read),
-];
+/// Keywords of YAML's `persistence`.
+pub(crate) const PERSISTENCE: Table<PersistenceOptions> =
+    Table::of("persistence", "persistence", &[PersistenceOptions::keywords()]);
 
-const VIRTUAL_SERVER_UNREAD: &[Keyword<VirtualServerOptions>] = &[
-    Keyword::unread(
-        "hashed",
-        Stance::Ignored("it is obsolete and never had an effect"),
-        "Obsolete flag of keepalived.",
-    ),
-    Keyword::unread(
-        "ha_suspend",
-        Stance::NotYet("checks run whether or not this host has the VIP"),
-        "Check only while this host has the VIP.",
-    ),
-    Keyword::unread("snmp_name", NO_SNMP, "Name in SNMP."),
-];
+/// Keywords of YAML's `sorry_server`.
+pub(crate) const SORRY_SERVER: Table<SorryServerOptions> =
+    Table::of("sorry_server", "sorry_server", &[SorryServerOptions::keywords()]);
 
-const fn flag(name: &'static str, doc: &'static str) -> Keyword<VirtualServerOptions> {
-    Keyword::new(name, Kind::Words { what: "", min: 0, max: 0, read: scheduler_flag }, doc)
-        .yaml(Yaml::Instead("it in `scheduler_flags`"))
-}
+const IN_FLAGS: &str = "it in `scheduler_flags`";
+/// The kernel's longest persistence: 31 days.
+pub(crate) const MAX_PERSISTENCE: u32 = 2_678_400;
+/// `persistence_timeout` where persistence is on without a time, in seconds.
+pub(crate) const DEFAULT_PERSISTENCE: u32 = 360;
+/// The largest number of the kernel's.
+const MAX_NUMBER: u32 = i32::MAX as u32;
 
 /// Reads `virtual_server IP [PORT]`, `virtual_server fwmark N`. None after saying what is wrong.
-pub(crate) fn read(node: &Node, reader: &mut Reader<'_>) -> Option<VirtualServerOptions> {
-    if reader.is_yaml() {
-        return form::read(node, reader);
-    }
-    let heading = heading(node, reader).map(|value| Spanned { value, span: node.span() });
-    // An unreadable heading does not keep the problems inside from being told.
-    let stand_in = Heading::Address(SocketAddr::new(IpAddr::from([0, 0, 0, 0]), 0));
-    let mut options =
-        VirtualServerOptions::new(heading.clone().unwrap_or(Spanned { value: stand_in, span: node.span() }));
+pub(crate) fn read(servers: &mut Vec<VirtualServerOptions>, node: &Node, reader: &mut Reader<'_>) {
+    servers.extend(if reader.is_yaml() { yaml::read(node, reader) } else { read_one(node, reader) });
+}
+
+fn read_one(node: &Node, reader: &mut Reader<'_>) -> Option<VirtualServerOptions> {
+    let heading = heading(node, reader);
+    let is_readable = heading.is_some();
+    // An unreadable heading does not keep the problems inside from being reported.
+    let heading = Spanned { value: heading.unwrap_or_default(), span: node.span() };
+    let mut options = VirtualServerOptions { heading, ..VirtualServerOptions::default() };
     options.read(node, reader);
-    heading.map(|_| options)
+    is_readable.then_some(options)
 }
 
 fn heading(node: &Node, reader: &mut Reader<'_>) -> Option<Heading> {
@@ -334,7 +236,7 @@ fn heading(node: &Node, reader: &mut Reader<'_>) -> Option<Heading> {
                 .push(Diagnostic::error(first.span, "`virtual_server fwmark` needs a value").help(help));
             None
         }
-        _ => words::address_and_port(&node.values, node, reader).map(Heading::Address),
+        _ => values::address_and_port(&node.values, node, reader).map(Heading::Address),
     }
 }
 
@@ -373,43 +275,9 @@ impl VirtualServerOptions {
             None => self.heading.span = span,
         }
     }
-
-    fn new(heading: Spanned<Heading>) -> VirtualServerOptions {
-        VirtualServerOptions {
-            heading,
-            scheduler: None,
-            forwarding: None,
-            protocol: None,
-            ip_family: None,
-            persistence_timeout: None,
-            persistence_granularity: None,
-            persistence_engine: None,
-            ops: None,
-            flags: Vec::new(),
-            quorum: None,
-            hysteresis: None,
-            inhibit_on_failure: None,
-            path_check: None,
-            sorry_server: None,
-            sorry_server_inhibit: None,
-            sorry_server_forwarding: None,
-            weight: None,
-            virtualhost: None,
-            omega: None,
-            commands: UpDownOptions::default(),
-            is_mailed: None,
-            timing: TimingOptions::default(),
-            checkers: Vec::new(),
-            real_servers: Vec::new(),
-            skipped: None,
-            has_heading: false,
-            has_real_servers: false,
-            is_clean: true,
-        }
-    }
 }
 
-fn protocol(options: &mut VirtualServerOptions, node: &Node, reader: &mut Reader<'_>) {
+fn protocol(slot: &mut Slot<Protocol>, node: &Node, reader: &mut Reader<'_>) {
     let Some(word) = node.values.first() else { return };
     let protocol = match word.to_ascii_lowercase().as_str() {
         "tcp" => Protocol::Tcp,
@@ -420,23 +288,23 @@ fn protocol(options: &mut VirtualServerOptions, node: &Node, reader: &mut Reader
             return reader.wrong("protocol", word, wanted, Wrong::Malformed(None));
         }
     };
-    reader.store(&mut options.protocol, node, protocol);
+    reader.store(slot, node, protocol);
 }
 
-fn ip_family(options: &mut VirtualServerOptions, node: &Node, reader: &mut Reader<'_>) {
+fn ip_family(slot: &mut Slot<Family>, node: &Node, reader: &mut Reader<'_>) {
     let Some(word) = node.values.first() else { return };
     let family = match &*word.text {
         "inet" => Family::Inet,
         "inet6" => Family::Inet6,
         _ => return reader.wrong("ip_family", word, "inet or inet6", Wrong::Malformed(None)),
     };
-    reader.store(&mut options.ip_family, node, family);
+    reader.store(slot, node, family);
 }
 
-fn granularity(options: &mut VirtualServerOptions, node: &Node, reader: &mut Reader<'_>) {
+fn granularity(slot: &mut Slot<Granularity>, node: &Node, reader: &mut Reader<'_>) {
     let Some(word) = node.values.first() else { return };
     let prefix = value::number(word, 1, 128).ok().and_then(|n| u8::try_from(n).ok());
-    let mask = value::address(word).ok().and_then(words::prefix_of_mask);
+    let mask = value::address(word).ok().and_then(values::prefix_of_mask);
     let granularity = match (prefix, mask) {
         (Some(prefix), _) => Granularity::Prefix(prefix),
         (None, Some(prefix)) => Granularity::Mask(prefix),
@@ -445,16 +313,10 @@ fn granularity(options: &mut VirtualServerOptions, node: &Node, reader: &mut Rea
             return reader.wrong("persistence_granularity", word, wanted, Wrong::Malformed(None));
         }
     };
-    reader.store(&mut options.persistence_granularity, node, granularity);
+    reader.store(slot, node, granularity);
 }
 
-fn sorry_server(options: &mut VirtualServerOptions, node: &Node, reader: &mut Reader<'_>) {
-    if let Some(address) = words::address_and_port(&node.values, node, reader) {
-        reader.store(&mut options.sorry_server, node, address);
-    }
-}
-
-fn scheduler_flag(options: &mut VirtualServerOptions, node: &Node, _: &mut Reader<'_>) {
-    let name = VIRTUAL_SERVER_OWN.iter().map(|k| k.name).find(|name| *name == &*node.keyword.text);
-    options.flags.extend(name.map(|value| Spanned { value, span: node.span() }));
+fn scheduler_flag(flags: &mut Vec<Spanned<&'static str>>, node: &Node, _: &mut Reader<'_>) {
+    let name = yaml::SCHEDULER_FLAGS.iter().find(|name| **name == &*node.keyword.text);
+    flags.extend(name.map(|value| Spanned { value: *value, span: node.span() }));
 }

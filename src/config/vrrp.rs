@@ -7,14 +7,18 @@
 use std::time::Duration;
 
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Keyword, Kind, Listed, Reader, Slot, Stance, Table, Yaml, nearest};
+use crate::syntax::keyword::{
+    Keyword, Listed, Place, Reader, Slot, Stance, Table, nearest, no_op, time, unread,
+};
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::Wrong;
 
+use super::global::GlobalOptions;
+use super::options::options;
 use super::root::RootOptions;
 use address::AddressOptions;
-use global::HasVrrp;
+use global::VrrpGlobal;
 use group::{PacingOptions, SyncGroupOptions};
 use instance::InstanceOptions;
 use line::Line;
@@ -41,203 +45,95 @@ pub(crate) mod track;
 pub(crate) mod verify;
 pub(crate) mod vmac;
 
-/// VRRP's blocks as they were written.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct VrrpOptions {
-    /// `vrrp_instance`, in the file's order.
-    pub instances: Vec<InstanceOptions>,
-    pub groups: Vec<SyncGroupOptions>,
-    pub scripts: Vec<ScriptOptions>,
-    pub files: Vec<FileOptions>,
-    pub processes: Vec<ProcessOptions>,
-    pub pacing: Vec<PacingOptions>,
-    pub static_addresses: Vec<AddressOptions>,
-    pub static_routes: Vec<Line>,
-    pub static_rules: Vec<Line>,
-    pub delays: Vec<(Word, host::DelayOptions)>,
-}
-
-/// A row for each language, of one declaration: keepalived.conf has such blocks at its top level, YAML below `vrrp`.
-macro_rules! blocks {
-    ($(($name:literal, $aliases:expr, $yaml:literal, $table:expr, $what:literal, $read:expr, $doc:literal)),+ $(,)?) => {
-        /// VRRP's keywords of keepalived.conf's top level.
-        pub(crate) const BLOCKS: &[Keyword<RootOptions>] = &[$(
-            Keyword::new($name, kind($what, $table, $read), $doc)
-                .or($aliases)
-                .yaml(Yaml::Instead(concat!("it below `vrrp`, as `", $yaml, "`")))
-        ),+];
-        const YAML_BLOCKS: &[Keyword<RootOptions>] =
-            &[$(in_yaml(Keyword::new($yaml, kind($what, $table, $read), $doc).yaml(Yaml::Only), $table, $read)),+];
-    };
-}
-
-/// Marks blocks of lines.
-const LINES: &[u8] = b"LINES";
-
-/// What reads a block into all there is.
-type Read = fn(&mut RootOptions, &Node, &mut Reader<'_>);
-
-const fn kind(what: &'static str, table: Option<&'static str>, read: Read) -> Kind<RootOptions> {
-    match what.as_bytes() {
-        LINES => Kind::Lines { table, read },
-        b"" => Kind::Block { what, max: 0, read },
-        _ => Kind::Block { what, max: 1, read },
+options! {
+    /// VRRP's blocks as they were written.
+    pub(crate) struct VrrpOptions for HasVrrp {
+        /// A virtual router.
+        pub(crate) instances: Vec<InstanceOptions> = block(=> instance::read; "vrrp_instance", "NAME").yaml_block("vrrp_instance").in_vrrp("instances");
+        /// Virtual routers that change state together.
+        pub(crate) groups: Vec<SyncGroupOptions> = block(=> group::read; "vrrp_sync_group", "NAME").yaml_block("vrrp_sync_group").in_vrrp("sync_groups");
+        /// A script that changes a priority.
+        pub(crate) scripts: Vec<ScriptOptions> = block(=> script::read; "vrrp_script", "NAME").yaml_block("vrrp_script").in_vrrp("scripts");
+        /// A process that changes a priority.
+        pub(crate) processes: Vec<ProcessOptions> = block(=> process::read; "vrrp_track_process", "NAME").yaml_block("vrrp_track_process").in_vrrp("processes");
+        /// A file whose number changes a priority.
+        pub(crate) files: Vec<FileOptions> = block(=> script::read_file; "track_file", "NAME").or(&["vrrp_track_file"]).yaml_block("track_file").in_vrrp("files");
+        /// Interfaces that share a rate of ARP announcements.
+        pub(crate) pacing: Vec<PacingOptions> = block(=> group::read_pacing; "garp_group", "").yaml_block("garp_group").in_vrrp("garp_groups");
+        /// Addresses that are always there.
+        pub(crate) static_addresses: Vec<AddressOptions> = lines(=> address::read; "static_ipaddress", Some(address::TABLE)).in_vrrp("static_addresses");
+        /// Routes that are always there.
+        pub(crate) static_routes: Vec<Line> = lines(=> route::read; "static_routes", Some(route::TABLE)).in_vrrp("static_routes");
+        /// Rules that are always there.
+        pub(crate) static_rules: Vec<Line> = lines(=> rule::read; "static_rules", Some(rule::TABLE)).in_vrrp("static_rules");
+        /// How long a change of an interface must last before it counts.
+        pub(crate) delays: Vec<(Word, host::DelayOptions)> = lines(=> host::delays; "interface_up_down_delays", Some(host::DELAYS_TABLE)).in_vrrp("interface_delays");
     }
 }
 
-const fn in_yaml(
-    keyword: Keyword<RootOptions>,
-    table: Option<&'static str>,
-    read: Read,
-) -> Keyword<RootOptions> {
-    match (&keyword.kind, table) {
-        (Kind::Block { .. }, Some(table)) => keyword.yaml_block(table, read),
-        _ => keyword,
+/// A block that has words of VRRP which YAML has below `vrrp`.
+pub(crate) trait HasVrrp {
+    /// Whether it is YAML's `vrrp`.
+    const IS_YAML: bool = false;
+}
+
+impl HasVrrp for RootOptions {}
+impl HasVrrp for GlobalOptions {}
+
+impl<T: HasVrrp> Keyword<T> {
+    /// YAML has it below `vrrp`, by this name.
+    const fn in_vrrp(self, name: &'static str) -> Keyword<T> {
+        if T::IS_YAML { self.renamed(name).only_yaml() } else { self.yaml_in("vrrp", name) }
     }
 }
 
-blocks![
-    (
-        "vrrp_instance",
-        &[],
-        "instances",
-        Some("vrrp_instance"),
-        "NAME",
-        |o, n, r| o.vrrp.instances.extend(instance::read(n, r)),
-        "A virtual router."
-    ),
-    (
-        "vrrp_sync_group",
-        &[],
-        "sync_groups",
-        Some("vrrp_sync_group"),
-        "NAME",
-        |o, n, r| o.vrrp.groups.extend(group::read(n, r)),
-        "Virtual routers that change state together."
-    ),
-    (
-        "vrrp_script",
-        &[],
-        "scripts",
-        Some("vrrp_script"),
-        "NAME",
-        |o, n, r| o.vrrp.scripts.extend(script::read(n, r)),
-        "A script that changes a priority."
-    ),
-    (
-        "vrrp_track_process",
-        &[],
-        "processes",
-        Some("vrrp_track_process"),
-        "NAME",
-        |o, n, r| o.vrrp.processes.extend(process::read(n, r)),
-        "A process that changes a priority."
-    ),
-    (
-        "track_file",
-        &["vrrp_track_file"],
-        "files",
-        Some("track_file"),
-        "NAME",
-        |o, n, r| o.vrrp.files.extend(script::read_file(n, r)),
-        "A file whose number changes a priority."
-    ),
-    (
-        "garp_group",
-        &[],
-        "garp_groups",
-        Some("garp_group"),
-        "",
-        |o, n, r| o.vrrp.pacing.extend(group::read_pacing(n, r)),
-        "Interfaces that share a rate of ARP announcements."
-    ),
-    (
-        "static_ipaddress",
-        &[],
-        "static_addresses",
-        Some(address::TABLE),
-        "LINES",
-        |o, n, r| o.vrrp.static_addresses.extend(address::read(n, r)),
-        "Addresses that are always there."
-    ),
-    (
-        "static_routes",
-        &[],
-        "static_routes",
-        Some(route::TABLE),
-        "LINES",
-        |o, n, r| o.vrrp.static_routes.extend(line::whole(&route::ROUTE, n, r)),
-        "Routes that are always there."
-    ),
-    (
-        "static_rules",
-        &[],
-        "static_rules",
-        Some(rule::TABLE),
-        "LINES",
-        |o, n, r| o.vrrp.static_rules.extend(line::whole(&rule::RULE, n, r)),
-        "Rules that are always there."
-    ),
-    (
-        "interface_up_down_delays",
-        &[],
-        "interface_delays",
-        Some(host::DELAYS_TABLE),
-        "LINES",
-        |o, n, r| o.vrrp.delays.extend(host::delays(n, r)),
-        "How long a change of an interface must last before it counts."
-    ),
-];
+options! {
+    /// YAML's `vrrp` as it was written.
+    pub(super) struct YamlVrrp {
+        include pub(super) blocks: VrrpOptions;
+        include pub(super) common: VrrpGlobal;
+    }
+}
 
-/// Keywords of the top level that do nothing.
-pub(crate) const UNREAD: &[Keyword<RootOptions>] = &[
-    Keyword::unread("track_group", TRACK_GROUP, "Virtual routers that static addresses follow."),
-    Keyword::unread("bfd_instance", NO_BFD, "A BFD session."),
-    Keyword::unread("linkbeat_use_polling", LINKS_TELL, "Poll for links."),
-    Keyword::unread("linkbeat_interfaces", LINKS_TELL, "Interfaces to poll."),
-    Keyword::unread(
-        "namespace_with_ipsets",
-        Stance::Ignored("lvsd uses no ipsets"),
-        "Use ipsets in a namespace.",
-    ),
-];
+impl HasVrrp for YamlVrrp {
+    const IS_YAML: bool = true;
+}
 
 /// Keywords of YAML's `vrrp`.
-pub(crate) const VRRP: Table<RootOptions> =
-    Table::of("vrrp", "vrrp", &[YAML_BLOCKS, RootOptions::VRRP_WORDS]);
+pub(super) const VRRP: Table<YamlVrrp> =
+    Table::of("vrrp", "vrrp", &[VrrpOptions::keywords(), VrrpGlobal::keywords()]);
 
-const TRACK_GROUP: Stance = Stance::Ignored(
+pub(super) const TRACK_GROUP: Stance = Stance::Ignored(
     "what static_ipaddress, static_routes and static_rules say is put back at once when it is taken away: nothing has to follow it",
 );
-const NO_BFD: Stance = Stance::Ignored("lvsd opens no BFD session");
-const LINKS_TELL: Stance = Stance::Ignored("the kernel tells of links as they change");
+pub(super) const NO_BFD: Stance = Stance::Ignored("lvsd opens no BFD session");
 
 /// Keywords of blocks that are ignored as a whole, for the listing.
 const IGNORED: &[Table<RootOptions>] = &[
-    Table::of("track_group", "track_group", &[&[Keyword::unread("group", TRACK_GROUP, "Its instances.")]]),
+    Table::of("track_group", "track_group", &[&[unread("group", TRACK_GROUP).doc("Its instances.")]]),
     Table::of(
         "bfd_instance",
         "bfd_instance",
         &[&[
-            Keyword::unread("neighbor_ip", NO_BFD, "Whom the session is with."),
-            Keyword::unread("source_ip", NO_BFD, "Source address."),
-            Keyword::unread("min_rx", NO_BFD, "Least time between packets received."),
-            Keyword::unread("min_tx", NO_BFD, "Least time between packets sent."),
-            Keyword::unread("idle_tx", NO_BFD, "Time between packets sent while down."),
-            Keyword::unread("multiplier", NO_BFD, "Packets missed before it is down."),
-            Keyword::unread("passive", NO_BFD, "Do not open the session."),
-            Keyword::unread("ttl", NO_BFD, "TTL of the packets sent."),
-            Keyword::unread("hoplimit", NO_BFD, "Hop limit of the packets sent."),
-            Keyword::unread("max_hops", NO_BFD, "Hops a packet may have taken."),
-            Keyword::unread("weight", NO_BFD, "What is added to the priority."),
-            Keyword::unread("vrrp", NO_BFD, "For virtual routers only."),
-            Keyword::unread("checker", NO_BFD, "For checkers only."),
+            unread("neighbor_ip", NO_BFD).doc("Whom the session is with."),
+            unread("source_ip", NO_BFD).doc("Source address."),
+            unread("min_rx", NO_BFD).doc("Least time between packets received."),
+            unread("min_tx", NO_BFD).doc("Least time between packets sent."),
+            unread("idle_tx", NO_BFD).doc("Time between packets sent while down."),
+            unread("multiplier", NO_BFD).doc("Packets missed before it is down."),
+            unread("passive", NO_BFD).doc("Do not open the session."),
+            unread("ttl", NO_BFD).doc("TTL of the packets sent."),
+            unread("hoplimit", NO_BFD).doc("Hop limit of the packets sent."),
+            unread("max_hops", NO_BFD).doc("Hops a packet may have taken."),
+            unread("weight", NO_BFD).doc("What is added to the priority."),
+            unread("vrrp", NO_BFD).doc("For virtual routers only."),
+            unread("checker", NO_BFD).doc("For checkers only."),
         ]],
     ),
 ];
 
 /// The lines of the listing.
-pub(crate) fn listing() -> Vec<Listed> {
+pub(super) fn listing() -> Vec<Listed> {
     [
         VRRP.listing(),
         instance::INSTANCE.listing(),
@@ -278,9 +174,8 @@ pub(super) fn name(node: &Node, reader: &mut Reader<'_>) -> Option<Word> {
 }
 
 /// `name`, where YAML writes it: read before the table is.
-pub(super) const fn yaml_name<T>() -> Keyword<T> {
-    Keyword::new("name", Kind::Words { what: "NAME", min: 1, max: 1, read: |_, _, _| {} }, "Its name.")
-        .yaml(Yaml::Only)
+const fn yaml_name<T>() -> Keyword<T> {
+    no_op("name", "NAME", 1, 1).only_yaml().doc("Its name.")
 }
 
 /// One of some words; YAML writes them in small letters, too.
@@ -312,16 +207,11 @@ pub(super) fn span_of<V>(slot: &Slot<V>) -> Option<Span> {
 }
 
 /// The longest time.
-pub(super) const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_secs(86_400);
 /// The shortest time that is one.
-pub(super) const MICROSECOND: Duration = Duration::from_micros(1);
+const MICROSECOND: Duration = Duration::from_micros(1);
 
-/// A word whose value is a time from nothing to a day.
-pub(super) const fn time<T>(slot: fn(&mut T) -> &mut Slot<Duration>) -> Kind<T> {
-    Kind::Time { min: Duration::ZERO, max: DAY, slot }
-}
-
-/// A word whose value is a whole number.
-pub(super) const fn number<T>(min: u32, max: u32, slot: fn(&mut T) -> &mut Slot<u32>) -> Kind<T> {
-    Kind::Number { min, max, bare: None, slot }
+/// A time from nothing to a day.
+const fn day<T>(slot: Place<T, Slot<Duration>>, name: &'static str) -> Keyword<T> {
+    time(slot, name, Duration::ZERO, DAY)
 }

@@ -1,9 +1,10 @@
 //! How a keyword is declared.
 //!
-//! A block's keywords are a `&[Keyword<T>]`, `T` being the block's options; one declaration gives the spelling
-//! and the parsing in both languages, the range diagnostics, the suggestion for an unknown word, the line in the
-//! listing of keywords and the JSON Schema. This module refuses to know any particular keyword; `reader` reads
-//! blocks by such declarations.
+//! A keyword of a block is a [`Keyword<T>`], `T` being the block's options. One declaration gives the spelling and
+//! the parsing in both languages, the range diagnostics, the suggestion for an unknown word, the line in the listing
+//! of keywords and the JSON Schema. [`flag`], [`number`], [`time`], [`text`], [`address`], [`words`], [`block`],
+//! [`lines`], [`no_op`] and [`unread`] make the usual forms; `config::options` declares them together with the fields
+//! they are stored in. A [`Table`](super::table::Table) holds the keywords of a block, and `reader` reads the block.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,12 +13,15 @@ use super::source::Span;
 use super::tree::Node;
 
 pub(crate) use super::reader::Reader;
+pub(crate) use super::table::{Listed, Table, nearest};
 
 /// A value and where it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Spanned<V> {
-    pub value: V,
-    pub span: Span,
+    /// The value.
+    pub(crate) value: V,
+    /// Its statement.
+    pub(crate) span: Span,
 }
 
 /// An option that may not have been written.
@@ -63,154 +67,195 @@ pub(crate) enum Yaml {
     As(&'static [&'static str]),
     /// Not at all: what to write instead.
     Instead(&'static str),
+    /// In another block, which is named first, by the name behind it.
+    In(&'static str, &'static str),
     /// Not at all.
     Absent,
     /// By its names, and keepalived.conf does not have it.
     Only,
 }
 
-/// What reads the block that YAML may have instead of words.
-pub(crate) type ReadBlock<T> = fn(&mut T, &Node, &mut Reader<'_>);
+/// Where the value of a keyword is stored.
+pub(crate) type Place<T, V> = fn(&mut T) -> &mut V;
 
-/// What a keyword takes, and where it goes.
+/// Reads the statement of a keyword; in YAML its block, too, where the keyword has one.
+pub(crate) type Read<T> = fn(&mut T, &Node, &mut Reader<'_>);
+
+/// Options that include others, which other blocks have as well.
+pub(crate) trait Includes<O>: 'static {
+    /// The included options.
+    fn part(&mut self) -> &mut O;
+}
+
+impl<O: 'static> Includes<O> for O {
+    fn part(&mut self) -> &mut O {
+        self
+    }
+}
+
+/// What a keyword takes, and where it is stored.
 pub(crate) enum Kind<T> {
-    /// Nothing, or yes or no.
-    Flag(fn(&mut T) -> &mut Slot<bool>),
-    /// A whole number.
+    Flag(Place<T, Slot<bool>>),
     Number {
         min: u32,
         max: u32,
         /// Value of the bare keyword, where it may stand alone.
         bare: Option<u32>,
-        /// Where it goes.
-        slot: fn(&mut T) -> &mut Slot<u32>,
+        slot: Place<T, Slot<u32>>,
     },
     Time {
         min: Duration,
         max: Duration,
-        /// Where it goes.
-        slot: fn(&mut T) -> &mut Slot<Duration>,
+        slot: Place<T, Slot<Duration>>,
     },
-    /// A word of at most so many bytes.
     Text {
-        /// What it is, e.g. `NAME`.
         what: &'static str,
         max: usize,
-        /// Where it goes.
-        slot: fn(&mut T) -> &mut Slot<String>,
+        slot: Place<T, Slot<String>>,
     },
-    /// An IP address.
-    Address(fn(&mut T) -> &mut Slot<IpAddr>),
-    /// Words with a form of their own.
+    Address(Place<T, Slot<IpAddr>>),
     Words {
-        /// Their form, e.g. `IP [PORT]`.
         what: &'static str,
-        /// Least number of words.
         min: usize,
-        /// Most number of words.
         max: usize,
-        read: fn(&mut T, &Node, &mut Reader<'_>),
+        read: Read<T>,
     },
     /// A block, maybe with words before it.
     Block {
-        /// The form of the words before it; empty if there are none.
         what: &'static str,
-        /// Most number of words before it.
         max: usize,
-        /// Reads the block.
-        read: fn(&mut T, &Node, &mut Reader<'_>),
+        read: Read<T>,
     },
     /// Lines of a block; in YAML a list, of words or of mappings by the table named.
     Lines {
-        /// The table of YAML's mappings, where there are such.
         table: Option<&'static str>,
-        read: fn(&mut T, &Node, &mut Reader<'_>),
+        read: Read<T>,
     },
-    /// A value that is looked at and not kept: for keywords that are not built.
-    Form(Form),
-    /// Whatever stands there, unread: for keywords that are ignored or not built.
     Unread,
 }
 
-/// The form of a value that is not kept.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Form {
-    /// Nothing, or yes or no.
-    Flag,
-    /// A whole number.
-    Number {
-        min: u32,
-        max: u32,
-        /// Whether the keyword may stand alone.
-        is_optional: bool,
-    },
-    /// One of these words.
-    OneOf(&'static [&'static str]),
-    /// So many words, of this form.
-    Words {
-        /// Their form, e.g. `IP [PORT]`.
-        what: &'static str,
-        /// Least number of words.
-        min: usize,
-        /// Most number of words.
-        max: usize,
-    },
+/// Nothing, or yes or no.
+pub(crate) const fn flag<T>(slot: Place<T, Slot<bool>>, name: &'static str) -> Keyword<T> {
+    Keyword::new(name, Kind::Flag(slot))
 }
 
-impl Form {
-    fn takes(self) -> String {
-        match self {
-            Form::Flag => "[on|off]".to_owned(),
-            Form::Number { min, max, is_optional: false } => format!("a whole number from {min} to {max}"),
-            Form::Number { min, max, is_optional: true } => {
-                format!("a whole number from {min} to {max}, or nothing")
-            }
-            Form::OneOf([words @ .., last]) if !words.is_empty() => format!("{} or {last}", words.join(", ")),
-            Form::OneOf(words) => words.concat(),
-            Form::Words { what, .. } => what.to_owned(),
-        }
-    }
+/// A whole number.
+pub(crate) const fn number<T>(
+    slot: Place<T, Slot<u32>>,
+    name: &'static str,
+    min: u32,
+    max: u32,
+) -> Keyword<T> {
+    Keyword::new(name, Kind::Number { min, max, bare: None, slot })
+}
 
-    /// Least and most number of words.
-    pub(super) fn count(self) -> (usize, usize) {
-        match self {
-            Form::Flag | Form::Number { is_optional: true, .. } => (0, 1),
-            Form::Number { .. } | Form::OneOf(_) => (1, 1),
-            Form::Words { min, max, .. } => (min, max),
-        }
+/// A time.
+pub(crate) const fn time<T>(
+    slot: Place<T, Slot<Duration>>,
+    name: &'static str,
+    min: Duration,
+    max: Duration,
+) -> Keyword<T> {
+    Keyword::new(name, Kind::Time { min, max, slot })
+}
+
+/// A word of at most so many bytes; `what` names it, e.g. `HOST`.
+pub(crate) const fn text<T>(
+    slot: Place<T, Slot<String>>,
+    name: &'static str,
+    what: &'static str,
+    max: usize,
+) -> Keyword<T> {
+    Keyword::new(name, Kind::Text { what, max, slot })
+}
+
+/// An IP address.
+pub(crate) const fn address<T>(slot: Place<T, Slot<IpAddr>>, name: &'static str) -> Keyword<T> {
+    Keyword::new(name, Kind::Address(slot))
+}
+
+/// Words with a form of their own: `what` describes it, e.g. `IP [PORT]`.
+pub(crate) const fn words<T>(
+    read: Read<T>,
+    name: &'static str,
+    what: &'static str,
+    min: usize,
+    max: usize,
+) -> Keyword<T> {
+    Keyword::new(name, Kind::Words { what, min, max, read })
+}
+
+/// A word with a form of its own.
+pub(crate) const fn word<T>(read: Read<T>, name: &'static str, what: &'static str) -> Keyword<T> {
+    words(read, name, what, 1, 1)
+}
+
+/// A block. `what` is the form of the words before it, which are counted by its blanks; empty if there are none.
+pub(crate) const fn block<T>(read: Read<T>, name: &'static str, what: &'static str) -> Keyword<T> {
+    let mut max = if what.is_empty() { 0 } else { 1 };
+    let mut rest = what.as_bytes();
+    while let [first, more @ ..] = rest {
+        max += if *first == b' ' { 1 } else { 0 };
+        rest = more;
     }
+    Keyword::new(name, Kind::Block { what, max, read })
+}
+
+/// Lines of a block; in YAML a list of words, or of mappings by the table named.
+pub(crate) const fn lines<T>(read: Read<T>, name: &'static str, table: Option<&'static str>) -> Keyword<T> {
+    Keyword::new(name, Kind::Lines { table, read })
+}
+
+/// A keyword that says what lvsd does in any case.
+pub(crate) const fn no_op<T>(name: &'static str, what: &'static str, min: usize, max: usize) -> Keyword<T> {
+    words(|_, _, _| {}, name, what, min, max)
+}
+
+/// A keyword that is accepted or refused without reading its values; YAML does not have it.
+pub(crate) const fn unread<T>(name: &'static str, stance: Stance) -> Keyword<T> {
+    Keyword::new(name, Kind::Unread).but(stance).not_yaml()
 }
 
 /// One keyword of a block.
 pub(crate) struct Keyword<T: 'static> {
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Other names that mean the same.
-    pub aliases: &'static [&'static str],
-    /// What it takes.
-    pub kind: Kind<T>,
-    /// What lvsd does with it.
-    pub stance: Stance,
-    /// How YAML spells it.
-    pub yaml: Yaml,
-    /// The block YAML may write instead of words: the name of its table, and what reads it.
-    pub yaml_block: Option<(&'static str, ReadBlock<T>)>,
+    pub(crate) aliases: &'static [&'static str],
+    pub(crate) kind: Kind<T>,
+    pub(crate) stance: Stance,
+    pub(crate) yaml: Yaml,
+    /// The name of the table of the block that YAML has, instead of the words or beside them.
+    pub(crate) yaml_block: Option<&'static str>,
     /// One sentence: what it means.
-    pub doc: &'static str,
+    pub(crate) doc: &'static str,
     /// The [`mark`] of its name; [`MANY_NAMES`] if it has others.
-    mark: u32,
+    pub(super) mark: u32,
 }
 
 impl<T> Keyword<T> {
-    /// A supported keyword without aliases.
-    pub(crate) const fn new(name: &'static str, kind: Kind<T>, doc: &'static str) -> Keyword<T> {
-        let (aliases, stance, yaml, yaml_block): (&[&str], _, _, _) =
-            (&[], Stance::Supported, Yaml::Same, None);
-        Keyword { name, aliases, kind, stance, yaml, yaml_block, doc, mark: mark(name) }
+    const fn new(name: &'static str, kind: Kind<T>) -> Keyword<T> {
+        let stance = Stance::Supported;
+        Keyword {
+            name,
+            aliases: &[],
+            kind,
+            stance,
+            yaml: Yaml::Same,
+            yaml_block: None,
+            doc: "",
+            mark: mark(name),
+        }
     }
 
-    /// A keyword that is accepted, and whose values are not read.
-    pub(crate) const fn unread(name: &'static str, stance: Stance, doc: &'static str) -> Keyword<T> {
-        Keyword::new(name, Kind::Unread, doc).but(stance).yaml(Yaml::Absent)
+    /// With its meaning; the blank before the text of a doc comment is left out.
+    #[must_use]
+    pub(crate) const fn doc(mut self, doc: &'static str) -> Keyword<T> {
+        self.doc = match doc.as_bytes() {
+            [] => self.doc,
+            [b' ', ..] => doc.split_at(1).1,
+            _ => doc,
+        };
+        self
     }
 
     /// With other names.
@@ -221,6 +266,15 @@ impl<T> Keyword<T> {
         self
     }
 
+    /// A number that may be left out: the value of the bare keyword.
+    #[must_use]
+    pub(crate) const fn or_alone(mut self, value: u32) -> Keyword<T> {
+        if let Kind::Number { bare, .. } = &mut self.kind {
+            *bare = Some(value);
+        }
+        self
+    }
+
     /// With another stance.
     #[must_use]
     pub(crate) const fn but(mut self, stance: Stance) -> Keyword<T> {
@@ -228,26 +282,62 @@ impl<T> Keyword<T> {
         self
     }
 
-    /// With another spelling in YAML.
-    #[must_use]
-    pub(crate) const fn yaml(mut self, yaml: Yaml) -> Keyword<T> {
+    const fn spelled(mut self, yaml: Yaml) -> Keyword<T> {
         self.yaml = yaml;
         self
     }
 
-    /// With a block that YAML may have instead of words, of the table named.
+    /// YAML spells it in this way; the first name is shown.
     #[must_use]
-    pub(crate) const fn yaml_block(mut self, table: &'static str, read: ReadBlock<T>) -> Keyword<T> {
-        self.yaml_block = Some((table, read));
+    pub(crate) const fn yaml(self, names: &'static [&'static str]) -> Keyword<T> {
+        self.spelled(Yaml::As(names))
+    }
+
+    /// YAML alone has it.
+    #[must_use]
+    pub(crate) const fn only_yaml(self) -> Keyword<T> {
+        self.spelled(Yaml::Only)
+    }
+
+    /// YAML does not have it: what to write there instead.
+    #[must_use]
+    pub(crate) const fn yaml_instead(self, instead: &'static str) -> Keyword<T> {
+        self.spelled(Yaml::Instead(instead))
+    }
+
+    /// YAML has it in another block, by another name.
+    #[must_use]
+    pub(crate) const fn yaml_in(self, block: &'static str, name: &'static str) -> Keyword<T> {
+        self.spelled(Yaml::In(block, name))
+    }
+
+    /// With this name alone.
+    #[must_use]
+    pub(crate) const fn renamed(mut self, name: &'static str) -> Keyword<T> {
+        self.name = name;
+        self.aliases = &[];
+        self.mark = mark(name);
+        self
+    }
+
+    /// YAML does not have it.
+    #[must_use]
+    pub(crate) const fn not_yaml(self) -> Keyword<T> {
+        self.spelled(Yaml::Absent)
+    }
+
+    /// YAML writes it as a block of the table named, too.
+    #[must_use]
+    pub(crate) const fn yaml_block(mut self, table: &'static str) -> Keyword<T> {
+        self.yaml_block = Some(table);
         self
     }
 
     /// Its names in a language, the first of which is shown.
     pub(crate) fn names(&self, language: Language) -> impl Iterator<Item = &'static str> + use<T> {
         let (own, others): (Option<&str>, &[&str]) = match (language, self.yaml) {
-            (Language::Keepalived, Yaml::Only) | (Language::Yaml, Yaml::Instead(_) | Yaml::Absent) => {
-                (None, &[])
-            }
+            (Language::Keepalived, Yaml::Only)
+            | (Language::Yaml, Yaml::Instead(_) | Yaml::In(..) | Yaml::Absent) => (None, &[]),
             (Language::Yaml, Yaml::Same) => (Some(self.name), &[]),
             (Language::Yaml, Yaml::As(names)) => (None, names),
             (Language::Keepalived, _) | (Language::Yaml, Yaml::Only) => (Some(self.name), self.aliases),
@@ -256,9 +346,10 @@ impl<T> Keyword<T> {
     }
 
     /// Whether a word is one of its names in a language; as [`Keyword::names`], and quicker.
-    fn is_named(&self, word: &str, language: Language) -> bool {
+    pub(super) fn is_named(&self, word: &str, language: Language) -> bool {
         match (language, self.yaml) {
-            (Language::Keepalived, Yaml::Only) | (Language::Yaml, Yaml::Instead(_) | Yaml::Absent) => false,
+            (Language::Keepalived, Yaml::Only)
+            | (Language::Yaml, Yaml::Instead(_) | Yaml::In(..) | Yaml::Absent) => false,
             (Language::Yaml, Yaml::Same) => self.name == word,
             (Language::Yaml, Yaml::As(names)) => names.contains(&word),
             (Language::Keepalived, _) | (Language::Yaml, Yaml::Only) => {
@@ -281,7 +372,6 @@ impl<T> Keyword<T> {
             Kind::Words { what, .. } => (*what).to_owned(),
             Kind::Block { what: "", .. } | Kind::Lines { .. } => "{ ... }".to_owned(),
             Kind::Block { what, .. } => format!("{what} {{ ... }}"),
-            Kind::Form(form) => form.takes(),
             Kind::Unread => String::new(),
         }
     }
@@ -301,8 +391,8 @@ impl<T> Keyword<T> {
         }
     }
 
-    fn shape(&self) -> Shape {
-        if let Some((table, _)) = self.yaml_block {
+    pub(super) fn shape(&self) -> Shape {
+        if let Some(table) = self.yaml_block {
             return Shape::Block { table, or_words: !matches!(self.kind, Kind::Block { .. }) };
         }
         match &self.kind {
@@ -313,16 +403,16 @@ impl<T> Keyword<T> {
             Kind::Words { min, max, .. } => Shape::Words { min: *min, max: *max },
             Kind::Lines { table: Some(table), .. } => Shape::Block { table, or_words: true },
             Kind::Lines { table: None, .. } => Shape::Words { min: 1, max: usize::MAX },
-            Kind::Block { .. } | Kind::Form(_) | Kind::Unread => Shape::Any,
+            Kind::Block { .. } | Kind::Unread => Shape::Any,
         }
     }
 }
 
 /// No word's [`mark`].
-const MANY_NAMES: u32 = 0;
+pub(super) const MANY_NAMES: u32 = 0;
 
 /// What tells most words apart, in one number.
-const fn mark(word: &str) -> u32 {
+pub(super) const fn mark(word: &str) -> u32 {
     let [first, second, last] = match word.as_bytes() {
         [] => [0; 3],
         [only] => [*only, 0, 0],
@@ -332,137 +422,10 @@ const fn mark(word: &str) -> u32 {
     u32::from_le_bytes([(word.len() & 0xff) as u8, first, second, last])
 }
 
-/// How many marks are told apart at once.
-const BUCKETS: usize = 256;
-
-const fn bucket(mark: u32) -> usize {
-    // By the golden ratio: the high bits depend on all of the mark's.
-    (mark.wrapping_mul(0x9e37_79b1) >> 24) as usize
-}
-
 pub(super) fn seconds(duration: Duration) -> String {
     let micros = duration.as_micros();
     let text = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// The keywords of a block, maybe shared with other blocks.
-pub(crate) struct Table<T: 'static> {
-    /// The block's name in messages.
-    pub block: &'static str,
-    /// What YAML calls such a block, in messages.
-    pub yaml: &'static str,
-    keywords: &'static [&'static [Keyword<T>]],
-    /// For each [`bucket`], the keyword of keepalived.conf to look at first: 1 is the first one, 0 none.
-    first: [u8; BUCKETS],
-}
-
-impl<T> Table<T> {
-    /// All keywords, in the order of declaration.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &'static Keyword<T>> + use<T> {
-        self.keywords.iter().flat_map(|group| group.iter())
-    }
-
-    /// The table of a block with keywords of its own and those it shares.
-    pub(crate) const fn of(
-        block: &'static str,
-        yaml: &'static str,
-        keywords: &'static [&'static [Keyword<T>]],
-    ) -> Table<T> {
-        let mut first = [0; BUCKETS];
-        let mut number = 0u8;
-        let mut groups = keywords;
-        while let [group, more @ ..] = groups {
-            groups = more;
-            let mut rest = *group;
-            while let [keyword, more @ ..] = rest {
-                rest = more;
-                // Those beyond are found without.
-                number = number.saturating_add(1);
-                if let Some(first) = first.split_at_mut(bucket(keyword.mark)).1.first_mut()
-                    && *first == 0
-                    && keyword.mark != MANY_NAMES
-                    && number < u8::MAX
-                {
-                    *first = number;
-                }
-            }
-        }
-        Table { block, yaml, keywords, first }
-    }
-
-    pub(super) fn find(&self, word: &str, language: Language) -> Option<&'static Keyword<T>> {
-        if language == Language::Yaml {
-            return self.iter().find(|k| k.is_named(word, language));
-        }
-        let mark = mark(word);
-        if let Some(first) = self.first(mark)
-            && first.mark == mark
-            && first.is_named(word, language)
-        {
-            return Some(first);
-        }
-        self.marked(mark, word).or_else(|| self.marked(MANY_NAMES, word))
-    }
-
-    /// The first keyword in the bucket of a mark.
-    fn first(&self, mark: u32) -> Option<&'static Keyword<T>> {
-        let mut at = usize::from(*self.first.get(bucket(mark))?).checked_sub(1)?;
-        for group in self.keywords {
-            match group.get(at) {
-                Some(keyword) => return Some(keyword),
-                None => at -= group.len(),
-            }
-        }
-        None
-    }
-
-    /// The keyword of keepalived.conf with a mark and a name.
-    fn marked(&self, mark: u32, word: &str) -> Option<&'static Keyword<T>> {
-        for group in self.keywords {
-            for keyword in *group {
-                if keyword.mark == mark && keyword.is_named(word, Language::Keepalived) {
-                    return Some(keyword);
-                }
-            }
-        }
-        None
-    }
-
-    pub(super) fn nearest(&self, word: &str, language: Language) -> Option<&'static str> {
-        nearest(word, self.iter().flat_map(|k| k.names(language)))
-    }
-
-    /// The block's name in messages.
-    pub(crate) fn called(&self, language: Language) -> &'static str {
-        match language {
-            Language::Keepalived => self.block,
-            Language::Yaml => self.yaml,
-        }
-    }
-
-    /// Its lines of the listing, of a block that is not built: none of its words does anything, whatever they
-    /// do in other blocks.
-    pub(crate) fn listing_not_yet(&self, why: &'static str) -> Vec<Listed> {
-        let stance = Stance::NotYet(why);
-        self.listing().into_iter().map(|l| Listed { stance, yaml: Vec::new(), ..l }).collect()
-    }
-
-    /// Its lines of the listing.
-    pub(crate) fn listing(&self) -> Vec<Listed> {
-        self.iter()
-            .map(|k| Listed {
-                block: self.block,
-                yaml_block: self.yaml,
-                names: k.names(Language::Keepalived).collect(),
-                yaml: k.names(Language::Yaml).collect(),
-                takes: k.takes(),
-                shape: k.shape(),
-                stance: k.stance,
-                doc: k.doc,
-            })
-            .collect()
-    }
 }
 
 /// What a keyword takes in YAML, for programs.
@@ -490,42 +453,4 @@ pub(crate) enum Shape {
         or_words: bool,
     },
     Any,
-}
-
-/// A keyword in the listing of all keywords.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Listed {
-    /// The block it belongs to.
-    pub block: &'static str,
-    /// What YAML calls that block.
-    pub yaml_block: &'static str,
-    /// Its names in keepalived.conf; none where it is YAML's alone.
-    pub names: Vec<&'static str>,
-    /// Its names in YAML; none where YAML says it in another way.
-    pub yaml: Vec<&'static str>,
-    /// What it takes, in words.
-    pub takes: String,
-    /// What it takes, for programs.
-    pub shape: Shape,
-    /// What lvsd does with it.
-    pub stance: Stance,
-    /// What it means.
-    pub doc: &'static str,
-}
-
-/// The word most like `word`, if one is alike enough to be what was meant.
-pub(crate) fn nearest<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // Longer words than any keyword would only cost time.
-    if word.len() > 64 {
-        return None;
-    }
-    let length = word.chars().count();
-    let limit = 1 + length / 4;
-    let lower = word.to_ascii_lowercase();
-    words
-        .filter(|candidate| candidate.len().abs_diff(length) <= limit)
-        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_ascii_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= limit && *distance < candidate.chars().count())
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
 }

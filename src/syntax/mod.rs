@@ -21,6 +21,7 @@ pub(crate) mod reader;
 pub(crate) mod repeat;
 pub(crate) mod slice;
 pub(crate) mod source;
+pub(crate) mod table;
 pub(crate) mod time_limited;
 pub(crate) mod tree;
 pub(crate) mod value;

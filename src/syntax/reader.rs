@@ -4,7 +4,7 @@
 //! language they were written in, because what keepalived goes on with in spite of itself is an error in YAML.
 
 use super::diagnostic::{Class, Diagnostic, Diagnostics};
-use super::keyword::{Form, Keyword, Kind, Language, Slot, Spanned, Stance, Table, Yaml, nearest, seconds};
+use super::keyword::{Keyword, Kind, Language, Slot, Spanned, Stance, Table, Yaml, seconds};
 use super::source::Span;
 use super::tree::{Node, Word};
 use super::value::{self, Wrong};
@@ -63,6 +63,23 @@ impl Reader<'_> {
             Language::Keepalived => Diagnostic::warning(span, format!("{}{then}", problem.into())),
             Language::Yaml => Diagnostic::error(span, problem),
         }
+    }
+
+    /// How the language spells a keyword of keepalived.conf.
+    pub(crate) fn spelling<T>(&self, keywords: &'static [Keyword<T>], name: &'static str) -> &'static str {
+        let keyword = keywords.iter().find(|keyword| keyword.name == name);
+        keyword.and_then(|keyword| keyword.names(self.language).next()).unwrap_or(name)
+    }
+
+    /// A keyword of keepalived.conf with a value, as the language writes them.
+    pub(crate) fn example<T>(
+        &self,
+        keywords: &'static [Keyword<T>],
+        name: &'static str,
+        value: &str,
+    ) -> String {
+        let colon = if self.is_yaml() { ":" } else { "" };
+        format!("{}{colon} {value}", self.spelling(keywords, name))
     }
 
     /// Whether the text is YAML.
@@ -188,6 +205,9 @@ impl Reader<'_> {
                 (Yaml::Instead(instead), _, _) => {
                     format!("that is keepalived.conf's word; here write {instead}")
                 }
+                (Yaml::In(block, name), _, _) => {
+                    format!("that is keepalived.conf's word; here write it below `{block}`, as `{name}`")
+                }
                 (_, _, Some(name)) => format!("that is keepalived.conf's word; here write `{name}`"),
                 (_, Stance::Supported, None) => "that is keepalived.conf's word: remove it".to_owned(),
                 (
@@ -247,7 +267,10 @@ impl Reader<'_> {
 
     fn values<T>(&mut self, table: &Table<T>, keyword: &Keyword<T>, node: &Node, into: &mut T) {
         let name = &*node.keyword.text;
-        if let (Some((_, read)), Language::Yaml, Some(_)) = (keyword.yaml_block, self.language, &node.block) {
+        if let (Language::Yaml, Some(_), Some(_)) = (self.language, &node.block, keyword.yaml_block)
+            && let Kind::Words { read, .. } | Kind::Block { read, .. } | Kind::Lines { read, .. } =
+                &keyword.kind
+        {
             return read(into, node, self);
         }
         if !self.has_form(table, keyword, node) {
@@ -304,7 +327,6 @@ impl Reader<'_> {
             Kind::Words { read, .. } | Kind::Block { read, .. } | Kind::Lines { read, .. } => {
                 read(into, node, self);
             }
-            Kind::Form(form) => self.look_at(*form, &keyword.takes(), node),
             Kind::Unread => {}
         }
     }
@@ -323,24 +345,6 @@ impl Reader<'_> {
             Stance::NotYet(what) => self.warning(whole, format!("`{named}` is not yet supported: {what}")),
             Stance::NotYetError(what) => self.error(whole, format!("`{named}` is not yet supported: {what}")),
             Stance::Refused(why) => self.error(whole, format!("`{named}` is refused: {why}")),
-        }
-    }
-
-    /// Says what is wrong with a value that is not kept.
-    fn look_at(&mut self, form: Form, wanted: &str, node: &Node) {
-        let Some(word) = node.values.first() else { return };
-        let wrong = match form {
-            Form::Flag => self.boolean(word).is_none().then_some(Wrong::Malformed(None)),
-            Form::Number { min, max, .. } => value::number(word, min, max).err(),
-            Form::OneOf(words) if words.contains(&&*word.text) => None,
-            Form::OneOf(words) => {
-                let likely = nearest(word, words.iter().copied());
-                Some(Wrong::Malformed(likely.map(|l| format!("did you mean `{l}`?"))))
-            }
-            Form::Words { .. } => None,
-        };
-        if let Some(wrong) = wrong {
-            self.wrong(&node.keyword, word, wanted, wrong);
         }
     }
 
@@ -381,10 +385,6 @@ impl Reader<'_> {
                 return true;
             }
             Kind::Lines { .. } => (alone, 0, !self.is_yaml()),
-            Kind::Form(form) => {
-                let (min, max) = form.count();
-                (min, max, false)
-            }
             Kind::Unread => return true,
         };
         let (name, at) = (&*node.keyword.text, node.keyword.span);

@@ -13,6 +13,12 @@ pub(crate) struct Slice {
     end: u32,
 }
 
+impl Default for Slice {
+    fn default() -> Slice {
+        "".into()
+    }
+}
+
 impl Slice {
     /// A piece of a text; empty when it has no such piece.
     pub(crate) fn of(text: &Arc<str>, range: Range<u32>) -> Slice {

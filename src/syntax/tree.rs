@@ -10,7 +10,7 @@ use super::slice::Slice;
 use super::source::Span;
 
 /// A word and where it came from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Word {
     /// The word, without quotes, expanded.
     pub text: Slice,

@@ -1193,7 +1193,7 @@ error: this checker has no port to connect to
 5 |     TCP_CHECK {
   |     ^^^^^^^^^
   |
-  = help: write `connect_port`
+  = help: write `connect_port N`
 "#,
     );
 }

@@ -524,7 +524,7 @@ warning: no mail is sent: there is no `smtp_server` and no `notification_email`
    |
    = help: write both in global_defs, or take `smtp_alert` out
 
-warning: `timer_expired_backup` is ignored: after late timers lvsd always hears what arrived before it claims anything
+warning: `timer_expired_backup` is ignored: after late timers lvsd always reads what arrived before it claims anything
   --> keepalived.conf:59:5
    |
 59 |     timer_expired_backup

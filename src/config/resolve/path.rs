@@ -22,10 +22,10 @@ impl Resolve<'_> {
         (address, forwarding): (SocketAddr, Forwarding),
         timings: &mut Timings,
     ) -> Option<Arc<PathCheck>> {
-        let wanted = get(&written.path_check).or_else(|| get(&outer.path_check));
+        let is_wanted = get(&written.path_check).unwrap_or_else(|| outer.path_check(self.dialect));
         let is_direct = matches!(forwarding, Forwarding::Dr | Forwarding::Tun(_));
         let VirtualServerId::Address { protocol: Protocol::Tcp, port, .. } = self.id else { return None };
-        if !is_direct || !wanted.unwrap_or(self.defaults.path_check) {
+        if !is_direct || !is_wanted {
             return None;
         }
         let own = checkers.first().map(|checker| (&checker.spec.target, &checker.spec.timing, checker.alpha));
@@ -39,12 +39,12 @@ impl Resolve<'_> {
             }
             None => {
                 let options = written.timing.clone().or(&outer.timing);
-                let timing = options.resolve(self.defaults, self.defaults.delay_before_retry);
+                let timing = options.resolve(self.dialect, self.dialect.delay_before_retry());
                 PathCheck {
                     timing: timings.shared(timing),
-                    connect_timeout: get(&options.connect_timeout).unwrap_or(self.defaults.connect_timeout),
+                    connect_timeout: options.connect_timeout(self.dialect),
                     port,
-                    alpha: get(&options.alpha).unwrap_or(self.defaults.alpha),
+                    alpha: options.alpha(self.dialect),
                 }
             }
         };

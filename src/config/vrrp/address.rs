@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::config::checker::MAX_INTERFACE;
+use crate::config::options::options;
 use crate::net::types::{Address, Prefix};
-use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Stance, Table, Yaml, get};
+use crate::syntax::keyword::{Keyword, Reader, Slot, Stance, Table, get, no_op};
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
@@ -12,10 +13,6 @@ use crate::vrrp::settings::Peer;
 
 use super::line::{Line, lines};
 use super::names::Names;
-
-/// What `no_track` means.
-pub(crate) const UNTRACKED: &str =
-    "Do not put it back when another program removes it, and do not follow its interface.";
 
 /// The table of YAML's mappings.
 pub(crate) const TABLE: &str = "address";
@@ -26,162 +23,99 @@ pub(crate) const PEER_TABLE: &str = "peer";
 #[derive(Clone, Debug)]
 pub(crate) struct AddressOptions {
     /// The address, with the length where it was written.
-    pub ip: IpAddr,
+    pub(crate) ip: IpAddr,
     /// Where it is.
-    pub span: Span,
+    pub(crate) span: Span,
     length: Option<u8>,
     more: More,
 }
 
-/// What stands behind the address.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct More {
-    link: Slot<String>,
-    broadcast: Slot<String>,
-    scope: Slot<String>,
-    label: Slot<String>,
-    peer: Slot<Prefix>,
-    preferred: Slot<Option<u32>>,
-    home: Slot<bool>,
-    checks_duplicates: Slot<bool>,
-    manages_temporary: Slot<bool>,
-    no_prefix_route: Slot<bool>,
-    joins: Slot<bool>,
-    is_untracked: Slot<bool>,
+options! {
+    /// What stands behind the address.
+    #[derive(Clone)]
+    pub(crate) struct More {
+        /// The address, with the length of its network's prefix.
+        _ = no_op("address", "ADDRESS[/LENGTH]", 1, 1).only_yaml();
+        /// The interface it is put on.
+        link: Slot<String> = text("dev", "INTERFACE", MAX_INTERFACE);
+        /// Broadcast address; + sets all bits of the host, - none.
+        broadcast: Slot<String> = text("brd", "an address, + or -", 15).or(&["broadcast"]);
+        /// Where it is valid: global, link, host, site, or a number.
+        scope: Slot<String> = text("scope", "SCOPE", 64);
+        /// A label, for IPv4: INTERFACE:WORD.
+        label: Slot<String> = text("label", "LABEL", 15);
+        /// The other end of a point-to-point link.
+        peer: Slot<Prefix> = word(=> peer; "peer", "ADDRESS[/LENGTH]");
+        /// How long it is preferred as a source; 0 is never.
+        preferred: Slot<Option<u32>> = word(=> preferred; "preferred_lft", "seconds, or forever");
+        /// A home address of Mobile IPv6.
+        home: Slot<bool> = flag("home");
+        /// Do not look for duplicates, for IPv6.
+        _ = unread("nodad", Stance::Ignored("duplicate addresses are not looked for in any case, unless `-nodad` says so"));
+        /// Look for duplicates before it is used, for IPv6.
+        checks_duplicates: Slot<bool> = flag("-nodad").yaml(&["detect_duplicates"]);
+        /// The kernel makes temporary addresses of it.
+        manages_temporary: Slot<bool> = flag("mngtmpaddr");
+        /// Do not make a route to its network.
+        no_prefix_route: Slot<bool> = flag("noprefixroute");
+        /// Join its group, where it is a multicast address.
+        joins: Slot<bool> = flag("autojoin");
+        /// Do not put it back when another program removes it, and do not follow its interface.
+        is_untracked: Slot<bool> = flag("no_track");
+        /// Put it on a virtual MAC address of its own interface.
+        _ = no_op("use_vmac", "", 0, 0).but(Stance::Refused(NO_VMAC)).not_yaml();
+        _ = track_group();
+    }
 }
 
-const fn flag(
-    name: &'static str,
-    slot: fn(&mut More) -> &mut Slot<bool>,
-    doc: &'static str,
-) -> Keyword<More> {
-    Keyword::new(name, Kind::Flag(slot), doc)
+const NO_VMAC: &str =
+    "lvsd makes virtual MAC addresses for whole instances: write an instance for this interface";
+
+/// `track_group` behind an address, a route or a rule.
+pub(super) const fn track_group<T>() -> Keyword<T> {
+    no_op("track_group", "GROUP", 1, 1)
+        .but(Stance::Ignored("it is put back at once when it is taken away: nothing has to follow it"))
+        .not_yaml()
+        .doc("Virtual routers that follow it.")
 }
 
 /// Options of an address.
-pub(crate) const ADDRESS: Table<More> = Table::of(
-    TABLE,
-    TABLE,
-    &[&[
-        Keyword::new(
-            "address",
-            Kind::Words { what: "ADDRESS[/LENGTH]", min: 1, max: 1, read: |_, _, _| {} },
-            "The address, with the length of its network's prefix.",
-        )
-        .yaml(Yaml::Only),
-        Keyword::new(
-            "dev",
-            Kind::Text { what: "INTERFACE", max: MAX_INTERFACE, slot: |o: &mut More| &mut o.link },
-            "The interface it is put on.",
-        ),
-        Keyword::new(
-            "brd",
-            Kind::Text { what: "an address, + or -", max: 15, slot: |o: &mut More| &mut o.broadcast },
-            "Broadcast address; + sets all bits of the host, - none.",
-        )
-        .or(&["broadcast"]),
-        Keyword::new(
-            "scope",
-            Kind::Text { what: "SCOPE", max: 64, slot: |o: &mut More| &mut o.scope },
-            "Where it is valid: global, link, host, site, or a number.",
-        ),
-        Keyword::new(
-            "label",
-            Kind::Text { what: "LABEL", max: 15, slot: |o: &mut More| &mut o.label },
-            "A label, for IPv4: INTERFACE:WORD.",
-        ),
-        Keyword::new(
-            "peer",
-            Kind::Words { what: "ADDRESS[/LENGTH]", min: 1, max: 1, read: peer },
-            "The other end of a point-to-point link.",
-        ),
-        Keyword::new(
-            "preferred_lft",
-            Kind::Words { what: "seconds, or forever", min: 1, max: 1, read: preferred },
-            "How long it is preferred as a source; 0 is never.",
-        ),
-        flag("home", |o| &mut o.home, "A home address of Mobile IPv6."),
-        Keyword::unread(
-            "nodad",
-            Stance::Ignored("duplicate addresses are not looked for in any case, unless `-nodad` says so"),
-            "Do not look for duplicates, for IPv6.",
-        ),
-        flag("-nodad", |o| &mut o.checks_duplicates, "Look for duplicates before it is used, for IPv6.")
-            .yaml(Yaml::As(&["detect_duplicates"])),
-        flag("mngtmpaddr", |o| &mut o.manages_temporary, "The kernel makes temporary addresses of it."),
-        flag("noprefixroute", |o| &mut o.no_prefix_route, "Do not make a route to its network."),
-        flag("autojoin", |o| &mut o.joins, "Join its group, where it is a multicast address."),
-        flag("no_track", |o| &mut o.is_untracked, UNTRACKED),
-        Keyword::new(
-            "use_vmac",
-            Kind::Words { what: "", min: 0, max: 0, read: |_, _, _| {} },
-            "Put it on a virtual MAC address of its own interface.",
-        )
-        .but(Stance::Refused(
-            "lvsd makes virtual MAC addresses for whole instances: write an instance for this interface",
-        ))
-        .yaml(Yaml::Absent),
-        Keyword::new(
-            "track_group",
-            Kind::Words { what: "GROUP", min: 1, max: 1, read: |_, _, _| {} },
-            "Virtual routers that follow it.",
-        )
-        .but(Stance::Ignored("it is put back at once when it is taken away: nothing has to follow it"))
-        .yaml(Yaml::Absent),
-    ]],
-);
+pub(super) const ADDRESS: Table<More> = Table::of(TABLE, TABLE, &[More::keywords()]);
 
 /// A line of `unicast_peer` as it was written.
 #[derive(Clone, Debug)]
 pub(crate) struct PeerOptions {
-    pub peer: Peer,
+    /// The peer.
+    pub(crate) peer: Peer,
     /// Where it is.
-    pub span: Span,
+    pub(crate) span: Span,
     /// Whether a range of hop limits was written.
-    pub has_range: bool,
+    pub(crate) has_range: bool,
 }
 
-/// What stands behind a peer.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct PeerMore {
-    least: Slot<u32>,
-    most: Slot<u32>,
+options! {
+    /// What stands behind a peer.
+    pub(crate) struct PeerMore {
+        /// The peer's address.
+        _ = no_op("address", "ADDRESS", 1, 1).only_yaml();
+        /// Least TTL or hop limit its advertisements may have.
+        least: Slot<u32> = number("min_ttl", 0, 255);
+        /// Largest TTL or hop limit they may have.
+        most: Slot<u32> = number("max_ttl", 0, 255);
+    }
 }
 
 /// Options of a peer.
-pub(crate) const PEER: Table<PeerMore> = Table::of(
-    PEER_TABLE,
-    PEER_TABLE,
-    &[&[
-        Keyword::new(
-            "address",
-            Kind::Words { what: "ADDRESS", min: 1, max: 1, read: |_, _, _| {} },
-            "The peer's address.",
-        )
-        .yaml(Yaml::Only),
-        Keyword::new(
-            "min_ttl",
-            super::number(0, 255, |o: &mut PeerMore| &mut o.least),
-            "Least TTL or hop limit its advertisements may have.",
-        ),
-        Keyword::new(
-            "max_ttl",
-            super::number(0, 255, |o: &mut PeerMore| &mut o.most),
-            "Largest TTL or hop limit they may have.",
-        ),
-    ]],
-);
+pub(super) const PEER: Table<PeerMore> = Table::of(PEER_TABLE, PEER_TABLE, &[PeerMore::keywords()]);
 
 /// Reads a block of `ADDRESS[/LENGTH] [OPTION [VALUE]]...` lines.
-pub(crate) fn read(node: &Node, reader: &mut Reader<'_>) -> Vec<AddressOptions> {
-    let mut found = Vec::new();
+pub(super) fn read(found: &mut Vec<AddressOptions>, node: &Node, reader: &mut Reader<'_>) {
     for Line { first, options, span } in lines(&ADDRESS, "address", node, reader) {
         let mut more = More::default();
         reader.block(&ADDRESS, &options, &mut more);
         let address = first.first().and_then(|word| prefixed(word, &node.keyword.text, reader));
         found.extend(address.map(|(ip, length)| AddressOptions { ip, span, length, more }));
     }
-    found
 }
 
 /// Reads a block of `ADDRESS [min_ttl N] [max_ttl N]` lines, and whether one of them could not be read.
@@ -311,20 +245,20 @@ fn broadcast(ip: Ipv4Addr, length: u8, word: &str) -> Option<Ipv4Addr> {
     }
 }
 
-fn peer(more: &mut More, node: &Node, reader: &mut Reader<'_>) {
+fn peer(slot: &mut Slot<Prefix>, node: &Node, reader: &mut Reader<'_>) {
     let found = node.values.first().and_then(|word| prefixed(word, "peer", reader));
     if let Some((ip, length)) = found {
         let length = length.unwrap_or(if ip.is_ipv4() { 32 } else { 128 });
-        reader.store(&mut more.peer, node, Prefix { ip, length });
+        reader.store(slot, node, Prefix { ip, length });
     }
 }
 
-fn preferred(more: &mut More, node: &Node, reader: &mut Reader<'_>) {
+fn preferred(slot: &mut Slot<Option<u32>>, node: &Node, reader: &mut Reader<'_>) {
     let Some(word) = node.values.first() else { return };
     match &*word.text {
-        "forever" => reader.store(&mut more.preferred, node, None),
+        "forever" => reader.store(slot, node, None),
         text => match value::number(text, 0, u32::MAX - 1) {
-            Ok(seconds) => reader.store(&mut more.preferred, node, Some(seconds)),
+            Ok(seconds) => reader.store(slot, node, Some(seconds)),
             Err(wrong) => reader.wrong("preferred_lft", word, "a number of seconds, or forever", wrong),
         },
     }

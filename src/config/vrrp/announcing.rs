@@ -2,83 +2,39 @@
 
 use std::time::Duration;
 
-use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, get};
+use crate::config::options::options;
+use crate::syntax::keyword::{Reader, Slot, get};
 use crate::syntax::tree::Node;
 use crate::syntax::value::{self, Wrong};
 use crate::vrrp::settings::Announcing;
 
-use super::{DAY, number, time};
+use super::{DAY, day};
 
-/// What was written of announcements.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct AnnouncingOptions {
-    pub delay: Slot<Duration>,
-    pub repeat: Slot<u32>,
-    pub refresh: Slot<Duration>,
-    pub refresh_repeat: Slot<u32>,
-    pub lower_delay: Slot<Duration>,
-    pub lower_repeat: Slot<u32>,
-    /// `garp_extra_if [all] SECONDS`.
-    pub extra: Slot<(bool, Duration)>,
+options! {
+    /// What was written of announcements: an instance's words.
+    #[derive(Clone)]
+    pub(crate) struct AnnouncingOptions {
+        /// Time before ARP announcements are repeated; 0 is never.
+        pub(crate) delay: Slot<Duration> = day("garp_master_delay");
+        /// Announcements of an address at once.
+        pub(crate) repeat: Slot<u32> = number("garp_master_repeat", 1, MAX_REPEAT);
+        /// Time between later announcements; 0 is none.
+        pub(crate) refresh: Slot<Duration> = day("garp_master_refresh");
+        /// Announcements of an address then.
+        pub(crate) refresh_repeat: Slot<u32> = number("garp_master_refresh_repeat", 1, MAX_REPEAT);
+        /// The delay after a lower priority was heard.
+        pub(crate) lower_delay: Slot<Duration> = day("garp_lower_prio_delay");
+        /// The announcements after a lower priority was heard.
+        pub(crate) lower_repeat: Slot<u32> = number("garp_lower_prio_repeat", 0, MAX_REPEAT);
+        /// Announce on the other interfaces of addresses, too, so often.
+        pub(crate) extra: Slot<(bool, Duration)> = words(=> read_extra; "garp_extra_if", EXTRA, 1, 2);
+    }
 }
 
 /// Most announcements of an address at once: each is a packet, and an address may be one of hundreds.
-pub(crate) const MAX_REPEAT: u32 = 1000;
-
-/// A block with such words.
-pub(crate) trait HasAnnouncing: Sized + 'static {
-    /// Where they go.
-    fn announcing(&mut self) -> &mut AnnouncingOptions;
-
-    /// The words of an instance.
-    const ANNOUNCING: &'static [Keyword<Self>] = &[
-        Keyword::new(
-            "garp_master_delay",
-            time(|o: &mut Self| &mut o.announcing().delay),
-            "Time before ARP announcements are repeated; 0 is never.",
-        ),
-        Keyword::new(
-            "garp_master_repeat",
-            repeat(|o: &mut Self| &mut o.announcing().repeat),
-            "Announcements of an address at once.",
-        ),
-        Keyword::new(
-            "garp_master_refresh",
-            time(|o: &mut Self| &mut o.announcing().refresh),
-            "Time between later announcements; 0 is none.",
-        ),
-        Keyword::new(
-            "garp_master_refresh_repeat",
-            repeat(|o: &mut Self| &mut o.announcing().refresh_repeat),
-            "Announcements of an address then.",
-        ),
-        Keyword::new(
-            "garp_lower_prio_delay",
-            time(|o: &mut Self| &mut o.announcing().lower_delay),
-            "The delay after a lower priority was heard.",
-        ),
-        Keyword::new(
-            "garp_lower_prio_repeat",
-            number(0, MAX_REPEAT, |o: &mut Self| &mut o.announcing().lower_repeat),
-            "The announcements after a lower priority was heard.",
-        ),
-        Keyword::new(
-            "garp_extra_if",
-            extra(|o: &mut Self, n, r| read_extra(&mut o.announcing().extra, n, r)),
-            "Announce on the other interfaces of addresses, too, so often.",
-        ),
-    ];
-}
-
-/// How many announcements.
-pub(crate) const fn repeat<T>(slot: fn(&mut T) -> &mut Slot<u32>) -> Kind<T> {
-    number(1, MAX_REPEAT, slot)
-}
-
-/// `[all] SECONDS`.
-pub(crate) const fn extra<T>(read: fn(&mut T, &Node, &mut Reader<'_>)) -> Kind<T> {
-    Kind::Words { what: "[all] SECONDS", min: 1, max: 2, read }
-}
+pub(super) const MAX_REPEAT: u32 = 1000;
+/// The form of `garp_extra_if`.
+pub(super) const EXTRA: &str = "[all] SECONDS";
 
 /// Reads `[all] SECONDS`.
 pub(crate) fn read_extra(slot: &mut Slot<(bool, Duration)>, node: &Node, reader: &mut Reader<'_>) {

@@ -5,15 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::options::options;
 use crate::syntax::diagnostic::{Code, Diagnostic};
 use crate::syntax::files::{self, Files};
-use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Table, Yaml, get};
+use crate::syntax::keyword::{Reader, Slot, Table, get};
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value;
 use crate::vrrp::settings::{Authentication, Hmac, HmacMode};
 
-use super::{number, one_of};
+use super::one_of;
 
 /// Bytes of a password that count.
 const PASSWORD: usize = 8;
@@ -31,12 +32,18 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// `authentication` as it was written.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct AuthenticationOptions {
-    kind: Slot<Type>,
-    password: Slot<Secret>,
+options! {
+    /// `authentication` as it was written.
+    #[derive(Clone)]
+    pub(crate) struct AuthenticationOptions {
+        /// A password, readable by anybody on the network, or a hash over it.
+        kind: Slot<Type> = word(=> one_of[TYPES]; "auth_type", "PASS or AH").yaml(&["type"]);
+        /// The password.
+        password: Slot<Secret> = word(=> password; "auth_pass", "PASSWORD of at most 8 bytes").yaml(&["password"]);
+    }
 }
+
+const TYPES: &[(&str, Type)] = &[("PASS", Type::Pass), ("AH", Type::Ah)];
 
 impl AuthenticationOptions {
     /// Whether its packets prove who sent them.
@@ -47,112 +54,49 @@ impl AuthenticationOptions {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Type {
+    /// A password.
     Pass,
     /// A hash over it.
     Ah,
 }
 
-/// `auth_hmac` as it was written.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct HmacOptions {
-    keys: Vec<(u8, Secret, Span)>,
-    active: Slot<u32>,
-    window: Slot<Duration>,
-    is_monotonic: Slot<bool>,
-    mode: Slot<HmacMode>,
+options! {
+    /// `auth_hmac` as it was written.
+    #[derive(Clone)]
+    pub(crate) struct HmacOptions {
+        /// A key of 32 to 64 bytes.
+        keys: Keys = words(=> key; "key", "ID and hex:KEY, file:PATH or ascii:KEY", 2, 2).yaml_instead("`keys: [{id: 1, secret: \"file:/etc/lvsd/vrrp.key\"}]`");
+        /// Keys of 32 to 64 bytes: {id, secret}, secret being hex:KEY, file:PATH or ascii:KEY.
+        _ = block(@keys => yaml_key; "keys", "").only_yaml();
+        /// The key to sign with.
+        active: Slot<u32> = number("active_key", 0, 255);
+        /// How old a signature may be.
+        window: Slot<Duration> = time("time_window", Duration::from_secs(1), Duration::from_secs(300));
+        /// How repeated packets are told.
+        is_monotonic: Slot<bool> = word(=> one_of[ANTI_REPLAY]; "anti_replay", "time or monotonic");
+        /// What becomes of packets without signature.
+        mode: Slot<HmacMode> = word(=> one_of[MODES]; "mode", "enforce, permissive or receive-only");
+    }
 }
 
+type Keys = Vec<(u8, Secret, Span)>;
+
+const ANTI_REPLAY: &[(&str, bool)] = &[("time", false), ("monotonic", true)];
+const MODES: &[(&str, HmacMode)] = &[
+    ("enforce", HmacMode::Enforce),
+    ("permissive", HmacMode::Permissive),
+    ("receive-only", HmacMode::ReceiveOnly),
+];
+
 /// Keywords of `authentication`.
-pub(crate) const AUTHENTICATION: Table<AuthenticationOptions> = Table::of(
-    "authentication",
-    "authentication",
-    &[&[
-        Keyword::new(
-            "auth_type",
-            Kind::Words {
-                what: "PASS or AH",
-                min: 1,
-                max: 1,
-                read: |o: &mut AuthenticationOptions, n, r| {
-                    one_of(&mut o.kind, n, r, &[("PASS", Type::Pass), ("AH", Type::Ah)]);
-                },
-            },
-            "A password, readable by anybody on the network, or a hash over it.",
-        )
-        .yaml(Yaml::As(&["type"])),
-        Keyword::new(
-            "auth_pass",
-            Kind::Words { what: "PASSWORD of at most 8 bytes", min: 1, max: 1, read: password },
-            "The password.",
-        )
-        .yaml(Yaml::As(&["password"])),
-    ]],
-);
+pub(crate) const AUTHENTICATION: Table<AuthenticationOptions> =
+    Table::of("authentication", "authentication", &[AuthenticationOptions::keywords()]);
 
 /// Keywords of `auth_hmac`.
-pub(crate) const AUTH_HMAC: Table<HmacOptions> = Table::of(
-    "auth_hmac",
-    "auth_hmac",
-    &[&[
-        Keyword::new(
-            "key",
-            Kind::Words { what: "ID and hex:KEY, file:PATH or ascii:KEY", min: 2, max: 2, read: key },
-            "A key of 32 to 64 bytes.",
-        )
-        .yaml(Yaml::Instead("`keys: [{id: 1, secret: \"file:/etc/lvsd/vrrp.key\"}]`")),
-        Keyword::new(
-            "keys",
-            Kind::Block { what: "", max: 0, read: yaml_key },
-            "Keys of 32 to 64 bytes: {id, secret}, secret being hex:KEY, file:PATH or ascii:KEY.",
-        )
-        .yaml(Yaml::Only),
-        Keyword::new(
-            "active_key",
-            number(0, 255, |o: &mut HmacOptions| &mut o.active),
-            "The key to sign with.",
-        ),
-        Keyword::new(
-            "time_window",
-            Kind::Time {
-                min: Duration::from_secs(1),
-                max: Duration::from_secs(300),
-                slot: |o: &mut HmacOptions| &mut o.window,
-            },
-            "How old a signature may be.",
-        ),
-        Keyword::new(
-            "anti_replay",
-            Kind::Words {
-                what: "time or monotonic",
-                min: 1,
-                max: 1,
-                read: |o: &mut HmacOptions, n, r| {
-                    one_of(&mut o.is_monotonic, n, r, &[("time", false), ("monotonic", true)]);
-                },
-            },
-            "How repeated packets are told.",
-        ),
-        Keyword::new(
-            "mode",
-            Kind::Words {
-                what: "enforce, permissive or receive-only",
-                min: 1,
-                max: 1,
-                read: |o: &mut HmacOptions, n, r| {
-                    let modes = [
-                        ("enforce", HmacMode::Enforce),
-                        ("permissive", HmacMode::Permissive),
-                        ("receive-only", HmacMode::ReceiveOnly),
-                    ];
-                    one_of(&mut o.mode, n, r, &modes);
-                },
-            },
-            "What becomes of packets without signature.",
-        ),
-    ]],
-);
+pub(crate) const AUTH_HMAC: Table<HmacOptions> =
+    Table::of("auth_hmac", "auth_hmac", &[HmacOptions::keywords()]);
 
-fn password(options: &mut AuthenticationOptions, node: &Node, reader: &mut Reader<'_>) {
+fn password(slot: &mut Slot<Secret>, node: &Node, reader: &mut Reader<'_>) {
     let Some(word) = node.values.first() else { return };
     if word.is_empty() {
         return reader.error(node.keyword.span, format!("`{}` is empty", node.keyword.text));
@@ -162,20 +106,20 @@ fn password(options: &mut AuthenticationOptions, node: &Node, reader: &mut Reade
         let problem = reader.lapsed(node.keyword.span, text, ": only the first 8 count");
         reader.diagnostics.push(problem.code(Code::PasswordCut));
     }
-    reader.store(&mut options.password, node, Secret(word.text.to_string()));
+    reader.store(slot, node, Secret(word.text.to_string()));
 }
 
-fn key(options: &mut HmacOptions, node: &Node, reader: &mut Reader<'_>) {
+fn key(keys: &mut Keys, node: &Node, reader: &mut Reader<'_>) {
     if let [id, secret] = &node.values[..] {
-        add_key(options, id, secret, node.keyword.span, reader);
+        add_key(keys, id, secret, node.keyword.span, reader);
     }
 }
 
-fn yaml_key(options: &mut HmacOptions, node: &Node, reader: &mut Reader<'_>) {
+fn yaml_key(keys: &mut Keys, node: &Node, reader: &mut Reader<'_>) {
     let found = ["id", "secret"].map(|key| super::line::value_of(key, node));
     let surplus = node.statements().iter().find(|s| !matches!(&*s.keyword.text, "id" | "secret"));
     match (found, surplus) {
-        ([Some(id), Some(secret)], None) => add_key(options, id, secret, node.keyword.span, reader),
+        ([Some(id), Some(secret)], None) => add_key(keys, id, secret, node.keyword.span, reader),
         (_, Some(other)) => {
             let text = format!("`{}` is not a keyword of a key", other.keyword.text);
             reader.diagnostics.push(Diagnostic::error(other.keyword.span, text).help("write id and secret"));
@@ -184,16 +128,16 @@ fn yaml_key(options: &mut HmacOptions, node: &Node, reader: &mut Reader<'_>) {
     }
 }
 
-fn add_key(options: &mut HmacOptions, id: &Word, secret: &Word, at: Span, reader: &mut Reader<'_>) {
+fn add_key(keys: &mut Keys, id: &Word, secret: &Word, at: Span, reader: &mut Reader<'_>) {
     let Some(number) = value::number(id, 0, 255).ok().and_then(|n| u8::try_from(n).ok()) else {
         return reader.error(id.span, format!("`key`: `{}` is not an id from 0 to 255", id.text));
     };
-    if options.keys.iter().any(|(known, ..)| *known == number) {
+    if keys.iter().any(|(known, ..)| *known == number) {
         reader.error(id.span, format!("key {number} is defined twice"));
-    } else if options.keys.len() >= MAX_KEYS {
+    } else if keys.len() >= MAX_KEYS {
         reader.error(at, format!("there are more than {MAX_KEYS} keys"));
     } else {
-        options.keys.push((number, Secret(secret.text.to_string()), at));
+        keys.push((number, Secret(secret.text.to_string()), at));
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::shell::{self, Sign};
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::files::Files;
-use crate::syntax::keyword::{Kind, Reader, Slot};
+use crate::syntax::keyword::{Keyword, Read, Reader, Slot, words};
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
 use crate::vrrp::settings::Command;
@@ -26,20 +26,22 @@ const MAX_WORDS: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CommandOptions {
     /// The program and its arguments.
-    pub words: Vec<String>,
+    pub(crate) words: Vec<String>,
     /// What in it only a shell would understand; rare, and the options of a real server have two commands.
-    pub sign: Option<Box<Sign>>,
+    pub(crate) sign: Option<Box<Sign>>,
     /// Where it is.
-    pub span: Span,
+    pub(crate) span: Span,
     /// `USER [GROUP]`.
-    pub user: UserOptions,
+    pub(crate) user: UserOptions,
 }
 
 /// `USER [GROUP]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UserOptions {
-    pub user: Option<String>,
-    pub group: Option<String>,
+    /// User.
+    pub(crate) user: Option<String>,
+    /// Group.
+    pub(crate) group: Option<String>,
 }
 
 impl UserOptions {
@@ -54,24 +56,29 @@ impl UserOptions {
 }
 
 /// A keyword that takes a command.
-pub(crate) const fn command<T>(read: fn(&mut T, &Node, &mut Reader<'_>)) -> Kind<T> {
-    Kind::Words { what: COMMAND, min: 1, max: 3, read }
+pub(crate) const fn command<T>(read: Read<T>, name: &'static str) -> Keyword<T> {
+    words(read, name, COMMAND, 1, 3)
 }
 
-const COMMAND: &str = "COMMAND [USER [GROUP]], a command of several words in quotes";
+pub(crate) const COMMAND: &str = "COMMAND [USER [GROUP]], a command of several words in quotes";
 
 /// Reads the command of a statement.
 pub(crate) fn read(slot: &mut Slot<CommandOptions>, node: &Node, reader: &mut Reader<'_>) {
     let Some((first, user)) = node.values.split_first() else { return };
-    if let Some(words) = words(first, &node.keyword, reader) {
+    if let Some(words) = words_of(first, &node.keyword, reader) {
         let user = UserOptions::new(user);
         let sign = shell::sign(first).map(Box::new);
         reader.store_first(slot, node, CommandOptions { words, sign, span: node.span(), user });
     }
 }
 
+/// Reads `USER [GROUP]`.
+pub(crate) fn read_user(slot: &mut Slot<UserOptions>, node: &Node, reader: &mut Reader<'_>) {
+    reader.store(slot, node, UserOptions::new(&node.values));
+}
+
 /// The words of a command. None after saying what is wrong.
-fn words(word: &Word, keyword: &Word, reader: &mut Reader<'_>) -> Option<Vec<String>> {
+fn words_of(word: &Word, keyword: &Word, reader: &mut Reader<'_>) -> Option<Vec<String>> {
     let problem = match split(word) {
         Ok(words) if words.is_empty() => "the command is empty".to_owned(),
         Ok(words) if words.len() > MAX_WORDS => format!("the command has more than {MAX_WORDS} words"),

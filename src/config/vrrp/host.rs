@@ -5,13 +5,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
+use crate::config::options::options;
 use crate::syntax::files::Files;
-use crate::syntax::keyword::{Keyword, Reader, Slot, Table, get};
+use crate::syntax::keyword::{Reader, Slot, Table, get};
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
 use crate::vrrp::settings::LinkDelays;
 
 use super::line::lines;
+use super::yaml_name;
 
 /// Where the kernel shows its addresses.
 const IPV4: &str = "/proc/net/fib_trie";
@@ -23,47 +25,31 @@ pub(crate) const DELAYS_TABLE: &str = "interface_delay";
 /// The longest delay.
 const LONGEST: Duration = Duration::from_secs(255);
 
-/// A line of `interface_up_down_delays`.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct DelayOptions {
-    down: Slot<Duration>,
-    up: Slot<Duration>,
+options! {
+    /// A line of `interface_up_down_delays`; its keywords are those of YAML.
+    pub(crate) struct DelayOptions {
+        _ = yaml_name();
+        /// How long it must be down before that counts.
+        down: Slot<Duration> = time("down", Duration::ZERO, LONGEST).only_yaml();
+        /// How long it must be up before that counts.
+        up: Slot<Duration> = time("up", Duration::ZERO, LONGEST).only_yaml();
+    }
 }
 
 /// Keywords of YAML's `interface_delays`.
-pub(crate) const DELAYS: Table<DelayOptions> = Table::of(
-    DELAYS_TABLE,
-    DELAYS_TABLE,
-    &[&[
-        super::yaml_name(),
-        delay("down", |o| &mut o.down, "How long it must be down before that counts."),
-        delay("up", |o| &mut o.up, "How long it must be up before that counts."),
-    ]],
-);
-
-const fn delay(
-    name: &'static str,
-    slot: fn(&mut DelayOptions) -> &mut Slot<Duration>,
-    doc: &'static str,
-) -> Keyword<DelayOptions> {
-    let kind = crate::syntax::keyword::Kind::Time { min: Duration::ZERO, max: LONGEST, slot };
-    Keyword::new(name, kind, doc).yaml(crate::syntax::keyword::Yaml::Only)
-}
+pub(crate) const DELAYS: Table<DelayOptions> =
+    Table::of(DELAYS_TABLE, DELAYS_TABLE, &[DelayOptions::keywords()]);
 
 /// Reads `INTERFACE DOWN [UP]` lines.
-pub(crate) fn delays(node: &Node, reader: &mut Reader<'_>) -> Vec<(Word, DelayOptions)> {
+pub(crate) fn delays(found: &mut Vec<(Word, DelayOptions)>, node: &Node, reader: &mut Reader<'_>) {
     if reader.is_yaml() {
-        let found = lines(&DELAYS, "name", node, reader);
-        return found
-            .into_iter()
-            .filter_map(|line| {
-                let mut options = DelayOptions::default();
-                reader.block(&DELAYS, &line.options, &mut options);
-                Some((line.first.into_iter().next()?, options))
-            })
-            .collect();
+        for line in lines(&DELAYS, "name", node, reader) {
+            let mut options = DelayOptions::default();
+            reader.block(&DELAYS, &line.options, &mut options);
+            found.extend(line.first.into_iter().next().map(|name| (name, options)));
+        }
+        return;
     }
-    let mut found = Vec::new();
     for line in node.statements() {
         super::line::has_no_block(line, node, reader);
         let mut options = DelayOptions::default();
@@ -81,7 +67,6 @@ pub(crate) fn delays(node: &Node, reader: &mut Reader<'_>) -> Vec<(Word, DelayOp
         }
         found.push((line.keyword.clone(), options));
     }
-    found
 }
 
 impl DelayOptions {

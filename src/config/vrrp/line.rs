@@ -140,13 +140,13 @@ fn count<T>(keyword: &Keyword<T>) -> (usize, usize) {
 }
 
 /// Names, one or several a line.
-pub(crate) fn names(node: &Node, reader: &mut Reader<'_>) -> Vec<Word> {
+pub(crate) fn names(found: &mut Vec<Word>, node: &Node, reader: &mut Reader<'_>) {
     for line in node.statements() {
         has_no_block(line, node, reader);
     }
     let lines = node.statements().iter();
     let words = lines.flat_map(|line| std::iter::once(&line.keyword).chain(&line.values));
-    node.values.iter().chain(words).cloned().collect()
+    found.extend(node.values.iter().chain(words).cloned());
 }
 
 /// The value of a statement of a block.

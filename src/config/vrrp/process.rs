@@ -2,118 +2,65 @@
 
 use std::time::Duration;
 
+use crate::config::options::options;
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Table, get};
+use crate::syntax::keyword::{Reader, Slot, Table, get};
 use crate::syntax::tree::{Node, Word};
 use crate::vrrp::settings::{ArgumentMatch, ProcessSettings};
 
-use super::track::{HasWeight, WeightOptions, weight};
-use super::{MICROSECOND, name, number, one_of, yaml_name};
+use super::track::{self, WEIGHT, WeightOptions};
+use super::{MICROSECOND, name, one_of, yaml_name};
 
-/// `vrrp_track_process` as it was written.
-#[derive(Clone, Debug)]
-pub(crate) struct ProcessOptions {
-    pub name: Word,
-    command: Slot<Vec<String>>,
-    arguments: Slot<ArgumentMatch>,
-    pub weight: Slot<WeightOptions>,
-    quorum: Slot<u32>,
-    quorum_max: Slot<u32>,
-    delay: Slot<Duration>,
-    start_delay: Slot<Duration>,
-    end_delay: Slot<Duration>,
-    is_full_command: Slot<bool>,
-}
-
-impl HasWeight for ProcessOptions {
-    const FIRST_COUNTS: bool = true;
-
-    fn weight(&mut self) -> &mut Slot<WeightOptions> {
-        &mut self.weight
+options! {
+    /// `vrrp_track_process` as it was written.
+    pub(crate) struct ProcessOptions {
+        pub(crate) name: Word;
+        _ = yaml_name();
+        /// The process to look for.
+        command: Slot<Vec<String>> = words(=> process; "process", "COMMAND [PARAMETER...]", 1, 64);
+        /// How its parameters are compared, where not all must be equal.
+        arguments: Slot<ArgumentMatch> = word(=> one_of[MATCHES]; "param_match", "initial or partial");
+        /// What is added to the priority; 0 puts the instance in Fault.
+        pub(crate) weight: Slot<WeightOptions> = words(=> track::read_first_weight; "weight", WEIGHT, 1, 2);
+        /// How many must run.
+        quorum: Slot<u32> = number("quorum", 0, MAX_COUNT);
+        /// How many may run; 0 is none.
+        quorum_max: Slot<u32> = number("quorum_max", 0, MAX_COUNT);
+        /// How long a change must last.
+        delay: Slot<Duration> = time("delay", MICROSECOND, HOUR);
+        /// How long a start must last.
+        start_delay: Slot<Duration> = time("fork_delay", MICROSECOND, HOUR);
+        /// How long an end must last.
+        end_delay: Slot<Duration> = time("terminate_delay", MICROSECOND, HOUR);
+        /// Compare the whole command line.
+        is_full_command: Slot<bool> = flag("full_command");
     }
 }
 
+const MATCHES: &[(&str, ArgumentMatch)] =
+    &[("initial", ArgumentMatch::Initial), ("partial", ArgumentMatch::Partial)];
 /// Most processes that are counted.
 const MAX_COUNT: u32 = 65_535;
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// Keywords of `vrrp_track_process`.
-pub(crate) const TRACK_PROCESS: Table<ProcessOptions> = Table::of(
-    "vrrp_track_process",
-    "vrrp_track_process",
-    &[&[
-        yaml_name(),
-        Keyword::new(
-            "process",
-            Kind::Words { what: "COMMAND [PARAMETER...]", min: 1, max: 64, read: process },
-            "The process to look for.",
-        ),
-        Keyword::new(
-            "param_match",
-            Kind::Words {
-                what: "initial or partial",
-                min: 1,
-                max: 1,
-                read: |o: &mut ProcessOptions, n, r| {
-                    let choices = [("initial", ArgumentMatch::Initial), ("partial", ArgumentMatch::Partial)];
-                    one_of(&mut o.arguments, n, r, &choices);
-                },
-            },
-            "How its parameters are compared, where not all must be equal.",
-        ),
-        Keyword::new("weight", weight(), "What is added to the priority; 0 puts the instance in Fault."),
-        Keyword::new(
-            "quorum",
-            number(0, MAX_COUNT, |o: &mut ProcessOptions| &mut o.quorum),
-            "How many must run.",
-        ),
-        Keyword::new(
-            "quorum_max",
-            number(0, MAX_COUNT, |o: &mut ProcessOptions| &mut o.quorum_max),
-            "How many may run; 0 is none.",
-        ),
-        delay("delay", |o| &mut o.delay, "How long a change must last."),
-        delay("fork_delay", |o| &mut o.start_delay, "How long a start must last."),
-        delay("terminate_delay", |o| &mut o.end_delay, "How long an end must last."),
-        Keyword::new(
-            "full_command",
-            Kind::Flag(|o: &mut ProcessOptions| &mut o.is_full_command),
-            "Compare the whole command line.",
-        ),
-    ]],
-);
+pub(crate) const TRACK_PROCESS: Table<ProcessOptions> =
+    Table::of("vrrp_track_process", "vrrp_track_process", &[ProcessOptions::keywords()]);
 
-const fn delay(
-    name: &'static str,
-    slot: fn(&mut ProcessOptions) -> &mut Slot<Duration>,
-    doc: &'static str,
-) -> Keyword<ProcessOptions> {
-    Keyword::new(name, Kind::Time { min: MICROSECOND, max: Duration::from_secs(3600), slot }, doc)
-}
-
-fn process(options: &mut ProcessOptions, node: &Node, reader: &mut Reader<'_>) {
+fn process(slot: &mut Slot<Vec<String>>, node: &Node, reader: &mut Reader<'_>) {
     let words = node.values.iter().flat_map(|word| word.split_whitespace()).map(str::to_owned);
     let words: Vec<String> = words.collect();
     if words.is_empty() {
         return reader.error(node.span(), "`process` is empty");
     }
-    reader.store_first(&mut options.command, node, words);
+    reader.store_first(slot, node, words);
 }
 
 /// Reads `vrrp_track_process NAME`.
-pub(crate) fn read(node: &Node, reader: &mut Reader<'_>) -> Option<ProcessOptions> {
+pub(crate) fn read(processes: &mut Vec<ProcessOptions>, node: &Node, reader: &mut Reader<'_>) {
     let name = name(node, reader);
-    let mut options = ProcessOptions {
-        name: name.clone().unwrap_or_else(|| node.keyword.clone()),
-        command: None,
-        arguments: None,
-        weight: None,
-        quorum: None,
-        quorum_max: None,
-        delay: None,
-        start_delay: None,
-        end_delay: None,
-        is_full_command: None,
-    };
+    let stand_in = name.clone().unwrap_or_else(|| node.keyword.clone());
+    let mut options = ProcessOptions { name: stand_in, ..ProcessOptions::default() };
     reader.block(&TRACK_PROCESS, node.statements(), &mut options);
     if !node.statements().iter().any(|s| &*s.keyword.text == "process") {
         let text = format!("vrrp_track_process {} has no `process`", options.name.text);
@@ -126,7 +73,7 @@ pub(crate) fn read(node: &Node, reader: &mut Reader<'_>) -> Option<ProcessOption
             Diagnostic::error(most.span, "`quorum_max` is less than `quorum`: it can never be well");
         reader.diagnostics.push(problem.at(least.span, "the quorum is here"));
     }
-    name.map(|_| options)
+    processes.extend(name.map(|_| options));
 }
 
 impl ProcessOptions {

@@ -16,7 +16,7 @@ use super::line::Line;
 use super::names::Names;
 use super::track::{TrackOptions, Tracked, WeightOptions, too_large};
 use super::{VrrpOptions, route, rule};
-use crate::config::defaults::Defaults;
+use crate::config::defaults::Dialect;
 use crate::config::mail::Alerts;
 
 mod instance;
@@ -25,7 +25,7 @@ mod instance;
 pub(crate) struct Resolve<'a> {
     options: &'a VrrpOptions,
     global: &'a VrrpGlobal,
-    defaults: &'a Defaults,
+    dialect: Dialect,
     files: &'a dyn Files,
     names: Names<'a>,
     user: UserOptions,
@@ -36,20 +36,20 @@ pub(crate) struct Resolve<'a> {
 pub(crate) fn settings(
     options: &VrrpOptions,
     global: &VrrpGlobal,
-    defaults: &Defaults,
+    dialect: Dialect,
     files: &dyn Files,
     alerts: Alerts,
     reader: &mut Reader<'_>,
 ) -> Settings {
     let user = command::usual_user(get(&global.script_user), files);
-    let resolve = Resolve { options, global, defaults, files, names: Names::new(files), user, alerts };
+    let resolve = Resolve { options, global, dialect, files, names: Names::new(files), user, alerts };
     resolve.settings(reader)
 }
 
 impl Resolve<'_> {
     fn settings(&self, reader: &mut Reader<'_>) -> Settings {
         let options = self.options;
-        let scripts = options.scripts.iter().filter_map(|s| s.resolve(&self.user));
+        let scripts = options.scripts.iter().filter_map(|s| s.resolve(self.dialect, &self.user));
         let files = options.files.iter().filter_map(|f| f.resolve());
         let processes = options.processes.iter().filter_map(|p| p.resolve());
         let delays = options.delays.iter().map(|(link, delay)| (link.text.to_string(), delay.resolve()));
@@ -75,7 +75,7 @@ impl Resolve<'_> {
             pacing: self.pacing(),
             startup_delay: get(&self.global.startup_delay).unwrap_or_default(),
             on_crash: get(&self.global.on_crash).unwrap_or_default(),
-            forwarding_weight: weight.unwrap_or(self.defaults.forwarding_weight),
+            forwarding_weight: weight.unwrap_or(self.dialect.forwarding_weight()),
             realtime: self.global.realtime(),
             tells_unknown_routers: get(&self.global.tells_unknown).unwrap_or(false),
             link_delays: delays.collect::<BTreeMap<_, _>>(),

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::checker::MAX_INTERFACE;
+use crate::config::options::options;
 use crate::net::types::{Hop, Prefix, Route, RouteKind};
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Stance, Table, Yaml, get, nearest};
+use crate::syntax::keyword::{Reader, Slot, Stance, Table, get, nearest};
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
 
-use super::address::{UNTRACKED, prefixed};
-use super::line::Line;
+use super::address::{prefixed, track_group};
+use super::line::{self, Line};
 use super::names::{self, Names};
+use super::one_of;
 
 /// The table of YAML's mappings.
 pub(crate) const TABLE: &str = "route";
@@ -35,218 +37,122 @@ const KINDS: &[(&str, RouteKind)] = &[
     ("throw", RouteKind::Throw),
 ];
 
-/// A route as it was written.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct RouteOptions {
-    kind: Slot<RouteKind>,
-    to: Option<Word>,
-    from: Slot<Prefix>,
-    source: Slot<IpAddr>,
-    hop: HopOptions,
-    other: Slot<IpAddr>,
-    more: Vec<HopOptions>,
-    table: Slot<String>,
-    metric: Slot<u32>,
-    tos: Slot<u32>,
-    scope: Slot<String>,
-    protocol: Slot<String>,
-    metrics: BTreeMap<u16, u32>,
-    is_untracked: Slot<bool>,
-}
-
-/// A next hop as it was written.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct HopOptions {
-    via: Slot<IpAddr>,
-    link: Slot<String>,
-    weight: Slot<u32>,
-    is_onlink: Slot<bool>,
-}
-
-/// A block with words of a hop.
-trait HasHop: Sized + 'static {
-    fn hop(&mut self) -> &mut HopOptions;
-
-    const WORDS: &'static [Keyword<Self>] = &[
-        Keyword::new(
-            "via",
-            Kind::Words {
-                what: "ADDRESS",
-                min: 1,
-                max: 2,
-                read: |o: &mut Self, n, r| via(&mut o.hop().via, n, r),
-            },
-            "The gateway.",
-        ),
-        Keyword::new(
-            "dev",
-            Kind::Text { what: "INTERFACE", max: MAX_INTERFACE, slot: |o: &mut Self| &mut o.hop().link },
-            "The interface.",
-        )
-        .or(&["oif"]),
-        Keyword::new(
-            "weight",
-            super::number(1, 256, |o: &mut Self| &mut o.hop().weight),
-            "Its share among the next hops.",
-        ),
-        Keyword::new(
-            "onlink",
-            Kind::Flag(|o: &mut Self| &mut o.hop().is_onlink),
-            "The gateway is on this link, whatever the addresses say.",
-        ),
-    ];
-}
-
-impl HasHop for RouteOptions {
-    fn hop(&mut self) -> &mut HopOptions {
-        &mut self.hop
+options! {
+    /// A route as it was written.
+    pub(crate) struct RouteOptions {
+        /// Where it leads.
+        to: Option<Word> = word(=> to; "to", "PREFIX or default");
+        /// What becomes of packets: unicast, blackhole, unreachable, prohibit, throw, local, broadcast, anycast or multicast.
+        kind: Slot<RouteKind> = word(=> one_of[KINDS]; "type", "TYPE");
+        /// Packets from there only, for IPv6.
+        from: Slot<Prefix> = word(=> from; "from", "PREFIX");
+        /// Source address of packets made here.
+        source: Slot<IpAddr> = address("src");
+        /// A second gateway.
+        other: Slot<IpAddr> = words(=> via; "or", "ADDRESS", 1, 2);
+        /// Next hops, in YAML a list: {via, dev, weight, onlink}.
+        more: Vec<HopOptions> = block(=> next_hop; "nexthop", "").yaml(&["nexthops", "nexthop"]).yaml_block(HOP_TABLE);
+        /// Routing table, by number or name; without it main.
+        table: Slot<String> = text("table", "TABLE", 64);
+        /// Its place among the routes to there.
+        metric: Slot<u32> = number("metric", 0, u32::MAX).or(&["priority", "preference"]);
+        /// Type of service.
+        tos: Slot<u32> = word(=> tos; "tos", "NUMBER").or(&["dsfield"]);
+        /// Where its hop is: global, link, host, or a number.
+        scope: Slot<String> = text("scope", "SCOPE", 64);
+        /// Who made it; without it keepalived (18).
+        protocol: Slot<String> = text("protocol", "PROTOCOL", 64).or(&["proto"]);
+        /// Do not put it back when another program removes it, and do not follow its interface.
+        is_untracked: Slot<bool> = flag("no_track");
+        _ = track_group();
+        include hop: HopOptions;
+        /// Largest packet.
+        _ = word(@metrics => metric[2, &[]]; "mtu", "NUMBER");
+        /// Largest window of TCP.
+        _ = word(@metrics => metric[3, &[]]; "window", "NUMBER");
+        /// First guess of the round-trip time.
+        _ = word(@metrics => metric[4, &[("ms", 8), ("s", 8000)]]; "rtt", "TIME");
+        /// First guess of its variance.
+        _ = word(@metrics => metric[5, &[("ms", 4), ("s", 4000)]]; "rttvar", "TIME");
+        /// First slow-start threshold.
+        _ = word(@metrics => metric[6, &[]]; "ssthresh", "NUMBER");
+        /// Largest congestion window.
+        _ = word(@metrics => metric[7, &[]]; "cwnd", "NUMBER");
+        /// Segment size that is advertised.
+        _ = word(@metrics => metric[8, &[]]; "advmss", "NUMBER");
+        /// Reordering that is expected.
+        _ = word(@metrics => metric[9, &[]]; "reordering", "NUMBER");
+        /// Hop limit.
+        _ = word(@metrics => metric[10, &[]]; "hoplimit", "NUMBER");
+        /// First congestion window.
+        _ = word(@metrics => metric[11, &[]]; "initcwnd", "NUMBER");
+        /// Features: ecn.
+        _ = word(@metrics => features; "features", "ecn");
+        /// Least retransmission time.
+        _ = word(@metrics => metric[13, &[("ms", 1), ("s", 1000)]]; "rto_min", "TIME");
+        /// First receive window.
+        _ = word(@metrics => metric[14, &[]]; "initrwnd", "NUMBER");
+        /// Acknowledge at once.
+        _ = word(@metrics => metric[15, &[]]; "quickack", "0 or 1");
+        metrics: BTreeMap<u16, u32>;
+        /// Realms.
+        _ = no_op("realms", "VALUE", 1, 1).but(REFUSED).not_yaml();
+        /// Congestion control.
+        _ = no_op("congctl", "VALUE", 1, 1).but(REFUSED).not_yaml();
+        /// Preference of a router, for IPv6.
+        _ = no_op("pref", "VALUE", 1, 1).but(REFUSED).not_yaml();
+        /// Time until it goes.
+        _ = no_op("expires", "VALUE", 1, 1).but(REFUSED).not_yaml();
+        /// Encapsulation.
+        _ = no_op("encap", "VALUE", 1, 1).but(REFUSED).not_yaml();
+        /// Whether the TTL is kept, for MPLS.
+        _ = no_op("ttl-propagate", "VALUE", 1, 1).but(REFUSED).not_yaml();
+        /// TCP Fast Open without a cookie.
+        _ = no_op("fastopen_no_cookie", "VALUE", 1, 1).but(REFUSED).not_yaml();
+        /// Encapsulation of the gateway.
+        _ = no_op("as", "VALUE", 1, 1).but(REFUSED).not_yaml();
     }
 }
 
-impl HasHop for HopOptions {
-    fn hop(&mut self) -> &mut HopOptions {
-        self
+options! {
+    /// A next hop as it was written.
+    pub(crate) struct HopOptions {
+        /// The gateway.
+        via: Slot<IpAddr> = words(=> via; "via", "ADDRESS", 1, 2);
+        /// The interface.
+        link: Slot<String> = text("dev", "INTERFACE", MAX_INTERFACE).or(&["oif"]);
+        /// Its share among the next hops.
+        weight: Slot<u32> = number("weight", 1, 256);
+        /// The gateway is on this link, whatever the addresses say.
+        is_onlink: Slot<bool> = flag("onlink");
     }
 }
+
+const REFUSED: Stance = Stance::Refused(
+    "lvsd makes no such routes: make this one with `ip route`, where the system makes its own",
+);
 
 /// Options of a next hop.
-pub(crate) const HOP: Table<HopOptions> = Table::of(HOP_TABLE, HOP_TABLE, &[HopOptions::WORDS]);
-
-const fn option(
-    name: &'static str,
-    what: &'static str,
-    read: fn(&mut RouteOptions, &Node, &mut Reader<'_>),
-    doc: &'static str,
-) -> Keyword<RouteOptions> {
-    Keyword::new(name, Kind::Words { what, min: 1, max: 1, read }, doc)
-}
-
-const fn text(
-    name: &'static str,
-    what: &'static str,
-    slot: fn(&mut RouteOptions) -> &mut Slot<String>,
-    doc: &'static str,
-) -> Keyword<RouteOptions> {
-    Keyword::new(name, Kind::Text { what, max: 64, slot }, doc)
-}
-
-const fn refused(name: &'static str, doc: &'static str) -> Keyword<RouteOptions> {
-    let kind = Kind::Words { what: "VALUE", min: 1, max: 1, read: |_, _, _| {} };
-    Keyword::new(name, kind, doc)
-        .but(Stance::Refused(
-            "lvsd makes no such routes: make this one with `ip route`, where the system makes its own",
-        ))
-        .yaml(Yaml::Absent)
-}
+pub(crate) const HOP: Table<HopOptions> = Table::of(HOP_TABLE, HOP_TABLE, &[HopOptions::keywords()]);
 
 /// Options of a route.
 pub(crate) const ROUTE: Table<RouteOptions> =
-    Table::of(TABLE, TABLE, &[OWN, RouteOptions::WORDS, METRICS, OTHERS]);
+    Table::of(TABLE, TABLE, &[RouteOptions::keywords(), HopOptions::keywords()]);
 
-const OWN: &[Keyword<RouteOptions>] = &[
-    option("to", "PREFIX or default", |o, n, _| o.to = n.values.first().cloned(), "Where it leads."),
-    option(
-        "type",
-        "TYPE",
-        |o, n, r| super::one_of(&mut o.kind, n, r, KINDS),
-        "What becomes of packets: unicast, blackhole, unreachable, prohibit, throw, local, broadcast, anycast or multicast.",
-    ),
-    option(
-        "from",
-        "PREFIX",
-        |o, n, r| {
-            if let Some(prefix) = n.values.first().and_then(|word| network(word, "from", r)) {
-                r.store(&mut o.from, n, prefix);
-            }
-        },
-        "Packets from there only, for IPv6.",
-    ),
-    Keyword::new(
-        "src",
-        Kind::Address(|o: &mut RouteOptions| &mut o.source),
-        "Source address of packets made here.",
-    ),
-    Keyword::new(
-        "or",
-        Kind::Words {
-            what: "ADDRESS",
-            min: 1,
-            max: 2,
-            read: |o: &mut RouteOptions, n, r| via(&mut o.other, n, r),
-        },
-        "A second gateway.",
-    ),
-    Keyword::new(
-        "nexthop",
-        Kind::Block { what: "", max: 0, read: next_hop },
-        "Next hops, in YAML a list: {via, dev, weight, onlink}.",
-    )
-    .yaml(Yaml::As(&["nexthops", "nexthop"]))
-    .yaml_block(HOP_TABLE, next_hop),
-    text("table", "TABLE", |o| &mut o.table, "Routing table, by number or name; without it main."),
-    Keyword::new(
-        "metric",
-        super::number(0, u32::MAX, |o: &mut RouteOptions| &mut o.metric),
-        "Its place among the routes to there.",
-    )
-    .or(&["priority", "preference"]),
-    Keyword::new("tos", Kind::Words { what: "NUMBER", min: 1, max: 1, read: tos }, "Type of service.")
-        .or(&["dsfield"]),
-    text("scope", "SCOPE", |o| &mut o.scope, "Where its hop is: global, link, host, or a number."),
-    text("protocol", "PROTOCOL", |o| &mut o.protocol, "Who made it; without it keepalived (18).")
-        .or(&["proto"]),
-    Keyword::new("no_track", Kind::Flag(|o: &mut RouteOptions| &mut o.is_untracked), UNTRACKED),
-    Keyword::new(
-        "track_group",
-        Kind::Words { what: "GROUP", min: 1, max: 1, read: |_, _, _| {} },
-        "Virtual routers that follow it.",
-    )
-    .but(Stance::Ignored("it is put back at once when it is taken away: nothing has to follow it"))
-    .yaml(Yaml::Absent),
-];
+/// Reads a block of routes.
+pub(super) fn read(routes: &mut Vec<Line>, node: &Node, reader: &mut Reader<'_>) {
+    routes.extend(line::whole(&ROUTE, node, reader));
+}
 
-const METRICS: &[Keyword<RouteOptions>] = &[
-    option("mtu", "NUMBER", |o, n, r| metric(o, n, r, 2, &[]), "Largest packet."),
-    option("window", "NUMBER", |o, n, r| metric(o, n, r, 3, &[]), "Largest window of TCP."),
-    option(
-        "rtt",
-        "TIME",
-        |o, n, r| metric(o, n, r, 4, &[("ms", 8), ("s", 8000)]),
-        "First guess of the round-trip time.",
-    ),
-    option(
-        "rttvar",
-        "TIME",
-        |o, n, r| metric(o, n, r, 5, &[("ms", 4), ("s", 4000)]),
-        "First guess of its variance.",
-    ),
-    option("ssthresh", "NUMBER", |o, n, r| metric(o, n, r, 6, &[]), "First slow-start threshold."),
-    option("cwnd", "NUMBER", |o, n, r| metric(o, n, r, 7, &[]), "Largest congestion window."),
-    option("advmss", "NUMBER", |o, n, r| metric(o, n, r, 8, &[]), "Segment size that is advertised."),
-    option("reordering", "NUMBER", |o, n, r| metric(o, n, r, 9, &[]), "Reordering that is expected."),
-    option("hoplimit", "NUMBER", |o, n, r| metric(o, n, r, 10, &[]), "Hop limit."),
-    option("initcwnd", "NUMBER", |o, n, r| metric(o, n, r, 11, &[]), "First congestion window."),
-    option("features", "ecn", features, "Features: ecn."),
-    option(
-        "rto_min",
-        "TIME",
-        |o, n, r| metric(o, n, r, 13, &[("ms", 1), ("s", 1000)]),
-        "Least retransmission time.",
-    ),
-    option("initrwnd", "NUMBER", |o, n, r| metric(o, n, r, 14, &[]), "First receive window."),
-    option("quickack", "0 or 1", |o, n, r| metric(o, n, r, 15, &[]), "Acknowledge at once."),
-];
+fn to(to: &mut Option<Word>, node: &Node, _: &mut Reader<'_>) {
+    *to = node.values.first().cloned();
+}
 
-const OTHERS: &[Keyword<RouteOptions>] = &[
-    refused("realms", "Realms."),
-    refused("congctl", "Congestion control."),
-    refused("pref", "Preference of a router, for IPv6."),
-    refused("expires", "Time until it goes."),
-    refused("encap", "Encapsulation."),
-    refused("ttl-propagate", "Whether the TTL is kept, for MPLS."),
-    refused("fastopen_no_cookie", "TCP Fast Open without a cookie."),
-    refused("as", "Encapsulation of the gateway."),
-];
+fn from(slot: &mut Slot<Prefix>, node: &Node, reader: &mut Reader<'_>) {
+    if let Some(prefix) = node.values.first().and_then(|word| network(word, "from", reader)) {
+        reader.store(slot, node, prefix);
+    }
+}
 
 /// The route of a line, and whether its loss is mended. None after saying what is wrong.
 pub(crate) fn resolve(line: &Line, names: &Names<'_>, reader: &mut Reader<'_>) -> Option<(Route, bool)> {
@@ -255,7 +161,7 @@ pub(crate) fn resolve(line: &Line, names: &Names<'_>, reader: &mut Reader<'_>) -
     let first = line.first.iter().position(|word| KINDS.iter().all(|(name, _)| *name != &*word.text));
     if let Some(kind) = line.first.first().filter(|_| first != Some(0)) {
         let node = Node { keyword: kind.clone(), values: vec![kind.clone()], block: None };
-        super::one_of(&mut options.kind, &node, reader, KINDS);
+        one_of(&mut options.kind, &node, reader, KINDS);
     }
     options.to = first.and_then(|at| line.first.get(at)).cloned();
     if let Some(surplus) = first.and_then(|at| line.first.get(at + 1)) {
@@ -408,27 +314,27 @@ fn via(slot: &mut Slot<IpAddr>, node: &Node, reader: &mut Reader<'_>) {
     }
 }
 
-fn next_hop(options: &mut RouteOptions, node: &Node, reader: &mut Reader<'_>) {
+fn next_hop(hops: &mut Vec<HopOptions>, node: &Node, reader: &mut Reader<'_>) {
     let mut hop = HopOptions::default();
     reader.block(&HOP, node.statements(), &mut hop);
     if hop.via.is_none() && hop.link.is_none() {
         let problem = Diagnostic::error(node.keyword.span, "a next hop needs a gateway or an interface");
         reader.diagnostics.push(problem.help("write `via ADDRESS` or `dev INTERFACE` in it"));
     }
-    options.more.push(hop);
+    hops.push(hop);
 }
 
-fn tos(options: &mut RouteOptions, node: &Node, reader: &mut Reader<'_>) {
+fn tos(slot: &mut Slot<u32>, node: &Node, reader: &mut Reader<'_>) {
     let Some(word) = node.values.first() else { return };
     match names::number(word).filter(|n| *n <= 255) {
-        Some(number) => reader.store(&mut options.tos, node, number),
+        Some(number) => reader.store(slot, node, number),
         None => reader.wrong("tos", word, "a whole number from 0 to 255", Wrong::Malformed(None)),
     }
 }
 
 /// A metric: a number, or a time with a unit, which makes it so many of the kernel's.
 fn metric(
-    options: &mut RouteOptions,
+    metrics: &mut BTreeMap<u16, u32>,
     node: &Node,
     reader: &mut Reader<'_>,
     number: u16,
@@ -442,7 +348,7 @@ fn metric(
     });
     match found {
         Some(found) => {
-            options.metrics.insert(number, found);
+            metrics.insert(number, found);
         }
         None if &*word.text == "lock" => {
             let text = format!("`{}`: a lock is refused: lvsd makes no such routes", node.keyword.text);
@@ -455,11 +361,11 @@ fn metric(
     }
 }
 
-fn features(options: &mut RouteOptions, node: &Node, reader: &mut Reader<'_>) {
+fn features(metrics: &mut BTreeMap<u16, u32>, node: &Node, reader: &mut Reader<'_>) {
     let Some(word) = node.values.first() else { return };
     match &*word.text {
         "ecn" => {
-            options.metrics.insert(12, 1);
+            metrics.insert(12, 1);
         }
         _ => reader.wrong("features", word, "`ecn`", Wrong::Malformed(None)),
     }

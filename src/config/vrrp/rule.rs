@@ -1,42 +1,85 @@
 //! `virtual_rules`, `static_rules`: policy rules in the words of `ip rule`.
 
 use crate::config::checker::MAX_INTERFACE;
+use crate::config::options::options;
 use crate::net::types::{Prefix, Rule, RuleAction};
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Spanned, Stance, Table, Yaml, get};
+use crate::syntax::keyword::{Reader, Slot, Spanned, Stance, Table, get};
 use crate::syntax::source::Span;
 use crate::syntax::tree::Node;
 use crate::syntax::value::Wrong;
 
-use super::address::UNTRACKED;
-use super::line::Line;
+use super::address::track_group;
+use super::line::{self, Line};
 use super::names::{self, Names};
 use super::route::network;
 
 /// The table of YAML's mappings.
 pub(crate) const TABLE: &str = "rule";
 
-/// A rule as it was written.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct RuleOptions {
-    is_ipv6: Slot<bool>,
-    is_ipv4: Slot<bool>,
-    is_inverted: Slot<bool>,
-    from: Slot<Option<Prefix>>,
-    to: Slot<Option<Prefix>>,
-    tos: Slot<u32>,
-    fwmark: Slot<(u32, u32)>,
-    input: Slot<String>,
-    output: Slot<String>,
-    uids: Slot<(u32, u32)>,
-    ip_protocol: Slot<String>,
-    source_ports: Slot<(u32, u32)>,
-    destination_ports: Slot<(u32, u32)>,
-    suppress_length: Slot<u32>,
-    suppress_group: Slot<u32>,
-    priority: Slot<u32>,
-    action: Slot<Action>,
-    is_untracked: Slot<bool>,
+options! {
+    /// A rule as it was written.
+    pub(crate) struct RuleOptions {
+        /// A rule of IPv6.
+        is_ipv6: Slot<bool> = flag("inet6");
+        /// A rule of IPv4.
+        is_ipv4: Slot<bool> = flag("inet");
+        /// What does not match.
+        is_inverted: Slot<bool> = flag("not");
+        /// Packets from there.
+        from: Slot<Option<Prefix>> = word(=> selector; "from", "PREFIX or all");
+        /// Packets to there.
+        to: Slot<Option<Prefix>> = word(=> selector; "to", "PREFIX or all");
+        /// Type of service.
+        tos: Slot<u32> = word(=> whole[255]; "tos", "NUMBER").or(&["dsfield"]);
+        /// Firewall mark.
+        fwmark: Slot<(u32, u32)> = word(=> fwmark; "fwmark", "MARK[/MASK]");
+        /// Packets that come in there.
+        input: Slot<String> = text("iif", "INTERFACE", MAX_INTERFACE).or(&["dev"]);
+        /// Packets of sockets bound to it.
+        output: Slot<String> = text("oif", "INTERFACE", MAX_INTERFACE);
+        /// Users they are of.
+        uids: Slot<(u32, u32)> = word(=> range[u32::MAX]; "uidrange", "FIRST-LAST");
+        /// IP protocol.
+        ip_protocol: Slot<String> = text("ipproto", "PROTOCOL", 32);
+        /// Source ports.
+        source_ports: Slot<(u32, u32)> = word(=> range[65_535]; "sport", "PORT[-PORT]");
+        /// Destination ports.
+        destination_ports: Slot<(u32, u32)> = word(=> range[65_535]; "dport", "PORT[-PORT]");
+        /// Pass over routes of so short a prefix.
+        suppress_length: Slot<u32> = word(=> whole[128]; "suppress_prefixlength", "LENGTH").or(&["sup_pl"]);
+        /// Pass over routes through such interfaces.
+        suppress_group: Slot<u32> = word(=> whole[u32::MAX]; "suppress_ifgroup", "GROUP").or(&["sup_group"]);
+        /// Its place among the rules; without it the kernel's choice.
+        priority: Slot<u32> = word(=> whole[u32::MAX]; "priority", "NUMBER").or(&["preference", "order", "pref", "prio"]);
+        /// Look there.
+        action: Slot<Action> = word(=> act[None]; "table", "TABLE").or(&["lookup"]);
+        /// Go on with the rule of this priority.
+        _ = word(@action => goto; "goto", "PRIORITY");
+        /// Do nothing.
+        _ = words(@action => act[Some(RuleAction::Nop)]; "nop", "", 0, 1);
+        /// Drop.
+        _ = words(@action => act[Some(RuleAction::Blackhole)]; "blackhole", "", 0, 1);
+        /// Answer: unreachable.
+        _ = words(@action => act[Some(RuleAction::Unreachable)]; "unreachable", "", 0, 1);
+        /// Answer: prohibited.
+        _ = words(@action => act[Some(RuleAction::Prohibit)]; "prohibit", "", 0, 1);
+        /// Do not put it back when another program removes it, and do not follow its interface.
+        is_untracked: Slot<bool> = flag("no_track");
+        _ = track_group();
+        /// Realms.
+        _ = no_op("realms", "VALUE", 1, 1).but(REFUSED).not_yaml();
+        /// Old network address translation.
+        _ = no_op("nat", "VALUE", 1, 1).but(REFUSED).not_yaml();
+        /// The table of the packet's VRF.
+        _ = no_op("l3mdev", "VALUE", 1, 1).but(REFUSED).not_yaml();
+        /// Number of a tunnel.
+        _ = no_op("tun_id", "VALUE", 1, 1).but(REFUSED).not_yaml();
+        /// Who made it.
+        _ = no_op("protocol", "VALUE", 1, 1).but(REFUSED).not_yaml();
+        /// Who made it.
+        _ = no_op("proto", "VALUE", 1, 1).but(REFUSED).not_yaml();
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,110 +88,16 @@ enum Action {
     Other(RuleAction),
 }
 
-const fn option(
-    name: &'static str,
-    what: &'static str,
-    read: fn(&mut RuleOptions, &Node, &mut Reader<'_>),
-    doc: &'static str,
-) -> Keyword<RuleOptions> {
-    Keyword::new(name, Kind::Words { what, min: 1, max: 1, read }, doc)
-}
-
-const fn verdict(
-    name: &'static str,
-    read: fn(&mut RuleOptions, &Node, &mut Reader<'_>),
-    doc: &'static str,
-) -> Keyword<RuleOptions> {
-    Keyword::new(name, Kind::Words { what: "", min: 0, max: 1, read }, doc)
-}
-
-const fn link(
-    name: &'static str,
-    slot: fn(&mut RuleOptions) -> &mut Slot<String>,
-    doc: &'static str,
-) -> Keyword<RuleOptions> {
-    Keyword::new(name, Kind::Text { what: "INTERFACE", max: MAX_INTERFACE, slot }, doc)
-}
-
-const fn refused(name: &'static str, doc: &'static str) -> Keyword<RuleOptions> {
-    let kind = Kind::Words { what: "VALUE", min: 1, max: 1, read: |_, _, _| {} };
-    Keyword::new(name, kind, doc)
-        .but(Stance::Refused(
-            "lvsd makes no such rules: make this one with `ip rule`, where the system makes its own",
-        ))
-        .yaml(Yaml::Absent)
-}
+const REFUSED: Stance =
+    Stance::Refused("lvsd makes no such rules: make this one with `ip rule`, where the system makes its own");
 
 /// Options of a rule.
-pub(crate) const RULE: Table<RuleOptions> = Table::of(
-    TABLE,
-    TABLE,
-    &[&[
-        Keyword::new("inet6", Kind::Flag(|o: &mut RuleOptions| &mut o.is_ipv6), "A rule of IPv6."),
-        Keyword::new("inet", Kind::Flag(|o: &mut RuleOptions| &mut o.is_ipv4), "A rule of IPv4."),
-        Keyword::new("not", Kind::Flag(|o: &mut RuleOptions| &mut o.is_inverted), "What does not match."),
-        option("from", "PREFIX or all", |o, n, r| selector(&mut o.from, n, r), "Packets from there."),
-        option("to", "PREFIX or all", |o, n, r| selector(&mut o.to, n, r), "Packets to there."),
-        option("tos", "NUMBER", |o, n, r| whole(&mut o.tos, n, r, 255), "Type of service.").or(&["dsfield"]),
-        option("fwmark", "MARK[/MASK]", fwmark, "Firewall mark."),
-        link("iif", |o| &mut o.input, "Packets that come in there.").or(&["dev"]),
-        link("oif", |o| &mut o.output, "Packets of sockets bound to it."),
-        option("uidrange", "FIRST-LAST", |o, n, r| range(&mut o.uids, n, r, u32::MAX), "Users they are of."),
-        Keyword::new(
-            "ipproto",
-            Kind::Text { what: "PROTOCOL", max: 32, slot: |o: &mut RuleOptions| &mut o.ip_protocol },
-            "IP protocol.",
-        ),
-        option("sport", "PORT[-PORT]", |o, n, r| range(&mut o.source_ports, n, r, 65_535), "Source ports."),
-        option(
-            "dport",
-            "PORT[-PORT]",
-            |o, n, r| range(&mut o.destination_ports, n, r, 65_535),
-            "Destination ports.",
-        ),
-        option(
-            "suppress_prefixlength",
-            "LENGTH",
-            |o, n, r| whole(&mut o.suppress_length, n, r, 128),
-            "Pass over routes of so short a prefix.",
-        )
-        .or(&["sup_pl"]),
-        option(
-            "suppress_ifgroup",
-            "GROUP",
-            |o, n, r| whole(&mut o.suppress_group, n, r, u32::MAX),
-            "Pass over routes through such interfaces.",
-        )
-        .or(&["sup_group"]),
-        option(
-            "priority",
-            "NUMBER",
-            |o, n, r| whole(&mut o.priority, n, r, u32::MAX),
-            "Its place among the rules; without it the kernel's choice.",
-        )
-        .or(&["preference", "order", "pref", "prio"]),
-        option("table", "TABLE", |o, n, r| act(o, n, r, None), "Look there.").or(&["lookup"]),
-        option("goto", "PRIORITY", goto, "Go on with the rule of this priority."),
-        verdict("nop", |o, n, r| act(o, n, r, Some(RuleAction::Nop)), "Do nothing."),
-        verdict("blackhole", |o, n, r| act(o, n, r, Some(RuleAction::Blackhole)), "Drop."),
-        verdict("unreachable", |o, n, r| act(o, n, r, Some(RuleAction::Unreachable)), "Answer: unreachable."),
-        verdict("prohibit", |o, n, r| act(o, n, r, Some(RuleAction::Prohibit)), "Answer: prohibited."),
-        Keyword::new("no_track", Kind::Flag(|o: &mut RuleOptions| &mut o.is_untracked), UNTRACKED),
-        Keyword::new(
-            "track_group",
-            Kind::Words { what: "GROUP", min: 1, max: 1, read: |_, _, _| {} },
-            "Virtual routers that follow it.",
-        )
-        .but(Stance::Ignored("it is put back at once when it is taken away: nothing has to follow it"))
-        .yaml(Yaml::Absent),
-        refused("realms", "Realms."),
-        refused("nat", "Old network address translation."),
-        refused("l3mdev", "The table of the packet's VRF."),
-        refused("tun_id", "Number of a tunnel."),
-        refused("protocol", "Who made it."),
-        refused("proto", "Who made it."),
-    ]],
-);
+pub(crate) const RULE: Table<RuleOptions> = Table::of(TABLE, TABLE, &[RuleOptions::keywords()]);
+
+/// Reads a block of rules.
+pub(super) fn read(rules: &mut Vec<Line>, node: &Node, reader: &mut Reader<'_>) {
+    rules.extend(line::whole(&RULE, node, reader));
+}
 
 /// The rule of a line, and whether its loss is mended. None after saying what is wrong.
 pub(crate) fn resolve(line: &Line, names: &Names<'_>, reader: &mut Reader<'_>) -> Option<(Rule, bool)> {
@@ -250,34 +199,34 @@ fn range(slot: &mut Slot<(u32, u32)>, node: &Node, reader: &mut Reader<'_>, most
     }
 }
 
-fn fwmark(options: &mut RuleOptions, node: &Node, reader: &mut Reader<'_>) {
+fn fwmark(slot: &mut Slot<(u32, u32)>, node: &Node, reader: &mut Reader<'_>) {
     let Some(word) = node.values.first() else { return };
     let (mark, mask) = word.split_once('/').unwrap_or((word, "0xffffffff"));
     match (names::number(mark), names::number(mask)) {
-        (Some(mark), Some(mask)) => reader.store(&mut options.fwmark, node, (mark, mask)),
+        (Some(mark), Some(mask)) => reader.store(slot, node, (mark, mask)),
         _ => reader.wrong("fwmark", word, "MARK or MARK/MASK, e.g. 0x1/0xff", Wrong::Malformed(None)),
     }
 }
 
-fn goto(options: &mut RuleOptions, node: &Node, reader: &mut Reader<'_>) {
+fn goto(slot: &mut Slot<Action>, node: &Node, reader: &mut Reader<'_>) {
     let mut priority = None;
     whole(&mut priority, node, reader, u32::MAX);
     if let Some(priority) = get(&priority) {
-        act(options, node, reader, Some(RuleAction::Goto(priority)));
+        act(slot, node, reader, Some(RuleAction::Goto(priority)));
     }
 }
 
-fn act(options: &mut RuleOptions, node: &Node, reader: &mut Reader<'_>, action: Option<RuleAction>) {
+fn act(slot: &mut Slot<Action>, node: &Node, reader: &mut Reader<'_>, action: Option<RuleAction>) {
     let (action, span): (_, Span) = match (action, node.values.first()) {
         (Some(action), _) => (Action::Other(action), node.span()),
         (None, Some(word)) => (Action::Table(word.text.to_string()), word.span),
         (None, None) => return,
     };
-    if options.action.is_some() {
+    if slot.is_some() {
         return reader.error(
             node.keyword.span,
             format!("`{}`: this rule does something else already", node.keyword.text),
         );
     }
-    options.action = Some(Spanned { value: action, span });
+    *slot = Some(Spanned { value: action, span });
 }

@@ -3,61 +3,46 @@
 use std::sync::Arc;
 
 use crate::config::checker::MAX_INTERFACE;
+use crate::config::options::options;
 use crate::net::types::Vmac;
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Keyword, Kind, Reader, Slot, Table, Yaml, get};
+use crate::syntax::keyword::{Reader, Slot, Table, get};
 use crate::syntax::tree::Node;
 use crate::syntax::value::Wrong;
 use crate::vrrp::settings::Family;
 
-/// `use_vmac` as it was written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct VmacOptions {
-    name: Slot<String>,
-    mac: Slot<[u8; 6]>,
+options! {
+    /// `use_vmac` as it was written.
+    #[derive(Clone)]
+    pub(crate) struct VmacOptions {
+        /// Name of the macvlan.
+        name: Slot<String> = text("name", "NAME", MAX_INTERFACE).only_yaml();
+        /// Its MAC address, where it is not the virtual router's.
+        mac: Slot<[u8; 6]> = word(=> mac; "mac", "MAC").only_yaml();
+    }
 }
 
 /// The form of `use_vmac`.
-pub(crate) const FORM: &str = "[[name] NAME] [MAC] [netlink_notify_msg] [group GROUP]";
+pub(super) const FORM: &str = "[[name] NAME] [MAC] [netlink_notify_msg] [group GROUP]";
 
 /// Keywords of YAML's `use_vmac`.
-pub(crate) const VMAC: Table<VmacOptions> = Table::of(
-    "vmac",
-    "use_vmac",
-    &[&[
-        Keyword::new(
-            "name",
-            Kind::Text { what: "NAME", max: MAX_INTERFACE, slot: |o: &mut VmacOptions| &mut o.name },
-            "Name of the macvlan.",
-        )
-        .yaml(Yaml::Only),
-        Keyword::new(
-            "mac",
-            Kind::Words { what: "MAC", min: 1, max: 1, read: |o: &mut VmacOptions, n, r| mac(o, n, r) },
-            "Its MAC address, where it is not the virtual router's.",
-        )
-        .yaml(Yaml::Only),
-    ]],
-);
+pub(super) const VMAC: Table<VmacOptions> = Table::of("vmac", "use_vmac", &[VmacOptions::keywords()]);
 
-fn mac(options: &mut VmacOptions, node: &Node, reader: &mut Reader<'_>) {
+fn mac(slot: &mut Slot<[u8; 6]>, node: &Node, reader: &mut Reader<'_>) {
     let Some(word) = node.values.first() else { return };
     match parse(word) {
-        Some(mac) => reader.store(&mut options.mac, node, mac),
+        Some(mac) => reader.store(slot, node, mac),
         None => reader.wrong("mac", word, "a MAC address, e.g. 02:00:00:00:00:01", Wrong::Malformed(None)),
     }
 }
 
-/// Reads YAML's block.
-pub(crate) fn read_block(slot: &mut Slot<Option<VmacOptions>>, node: &Node, reader: &mut Reader<'_>) {
-    let mut options = VmacOptions::default();
-    reader.block(&VMAC, node.statements(), &mut options);
-    reader.store(slot, node, Some(options));
-}
-
-/// Reads the words of `use_vmac`.
+/// Reads the words of `use_vmac`, or YAML's block.
 pub(crate) fn read(slot: &mut Slot<Option<VmacOptions>>, node: &Node, reader: &mut Reader<'_>) {
     let mut options = VmacOptions::default();
+    if node.block.is_some() {
+        reader.block(&VMAC, node.statements(), &mut options);
+        return reader.store(slot, node, Some(options));
+    }
     let mut words = node.values.iter();
     if reader.is_yaml()
         && let Some(is_wanted) = node.values.first().and_then(|w| crate::syntax::value::yaml_boolean(w))

@@ -135,7 +135,7 @@ impl Resolve<'_> {
             return priority;
         }
         let Some(state) = o.state.as_ref().filter(|s| s.value == Beginning::Master) else { return 100 };
-        if !self.defaults.owner_by_state {
+        if !self.dialect.owner_by_state() {
             return 100;
         }
         let text = format!(
@@ -215,7 +215,7 @@ impl Resolve<'_> {
             } else {
                 let written = get(&o.checks_source).or(get(&self.global.checks_source));
                 let has_range = o.peers.iter().any(|p| p.has_range);
-                let checks_source = written.unwrap_or(self.defaults.checks_peers) || has_range;
+                let checks_source = written.unwrap_or(self.dialect.checks_peers()) || has_range;
                 let hop_limit = get(&o.hop_limit).and_then(|n| u8::try_from(n).ok()).unwrap_or(255);
                 if written.is_none() && !checks_source && !is_strict {
                     self.warn_of_strangers(o, span, reader);
@@ -225,7 +225,7 @@ impl Resolve<'_> {
                     hop_limit,
                     checks_source,
                     // Peers whose packets have a lower TTL have the same unicast_ttl.
-                    guards_ttl: self.defaults.checks_peers && checks_source && hop_limit == 255,
+                    guards_ttl: self.dialect.checks_peers() && checks_source && hop_limit == 255,
                 };
             }
         }

@@ -71,8 +71,11 @@ fn joined(word: &Word, keyword: &str, reader: &mut Reader<'_>) -> Option<SocketA
 /// The form of [`forwarding`].
 pub(crate) const FORWARDING: &str = "NAT, DR, or TUN [type ipip|gue port N|gre] [nocsum|csum|remcsum]";
 
-/// A forwarding method, as `lb_kind` and `lvs_method` take it.
+/// A forwarding method, as `lb_kind` and `lvs_method` take it; in YAML a block, too.
 pub(crate) fn forwarding(slot: &mut Slot<Forwarding>, node: &Node, reader: &mut Reader<'_>) {
+    if node.block.is_some() {
+        return forwarding_block(slot, node, reader);
+    }
     let Some((method, options)) = node.values.split_first() else { return };
     let keyword = &*node.keyword.text;
     let upper = method.to_ascii_uppercase();
@@ -106,7 +109,7 @@ pub(crate) fn forwarding(slot: &mut Slot<Forwarding>, node: &Node, reader: &mut 
 pub(crate) const TUN: &str = "forwarding";
 
 /// A forwarding method as YAML writes one with options: `{tun: {type: gue, port: 6080, checksum: csum}}`.
-pub(crate) fn forwarding_block(slot: &mut Slot<Forwarding>, node: &Node, reader: &mut Reader<'_>) {
+fn forwarding_block(slot: &mut Slot<Forwarding>, node: &Node, reader: &mut Reader<'_>) {
     let keyword = &node.keyword;
     let (Some(method), None) = (node.statements().first(), node.statements().get(1)) else {
         let problem = Diagnostic::error(keyword.span, format!("`{}` takes one method", keyword.text));

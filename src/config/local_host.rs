@@ -25,7 +25,7 @@ static LEFT_BEHIND: AtomicUsize = AtomicUsize::new(0);
 
 /// See the module. Interfaces are asked for once.
 #[derive(Debug)]
-pub(crate) struct Here {
+pub(crate) struct LocalHost {
     files: TimeLimited<OsFiles>,
     descriptor: Option<Descriptor>,
     links: OnceCell<Option<Links>>,
@@ -56,25 +56,25 @@ impl Descriptor {
     }
 }
 
-impl Here {
-    fn with(descriptor: Option<Descriptor>) -> Here {
+impl LocalHost {
+    fn with(descriptor: Option<Descriptor>) -> LocalHost {
         let files = TimeLimited::new(OsFiles, LIMIT, &LEFT_BEHIND);
-        Here { files, descriptor, links: OnceCell::new() }
+        LocalHost { files, descriptor, links: OnceCell::new() }
     }
 
     /// For a command that reads the configuration at `path` once.
-    pub(crate) fn once(path: &Path) -> Here {
-        Here::with(Descriptor::of(path))
+    pub(crate) fn once(path: &Path) -> LocalHost {
+        LocalHost::with(Descriptor::of(path))
     }
 }
 
-impl Default for Here {
-    fn default() -> Here {
-        Here::with(None)
+impl Default for LocalHost {
+    fn default() -> LocalHost {
+        LocalHost::with(None)
     }
 }
 
-impl Files for Here {
+impl Files for LocalHost {
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
         match self.descriptor.as_ref().filter(|descriptor| descriptor.path == path) {
             Some(descriptor) => descriptor.read(limit),
@@ -121,11 +121,11 @@ mod tests {
     fn a_pipe_is_read_only_by_a_command_that_was_given_it() {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let path = PathBuf::from(format!("/dev/fd/{}", reader.as_raw_fd()));
-        let refused = Here::default().read(&path, 100).map_err(|error| in_words(&error));
+        let refused = LocalHost::default().read(&path, 100).map_err(|error| in_words(&error));
         assert_eq!(refused, Err("is a pipe (FIFO), not a regular file".to_owned()));
         writer.write_all(b"global_defs").unwrap();
         drop(writer);
-        let here = Here::once(&path);
+        let here = LocalHost::once(&path);
         assert_eq!(here.read(&path, 5).unwrap(), b"global", "what is read first is not lost");
         assert_eq!(here.read(&path, 100).unwrap(), b"global_defs");
     }
@@ -138,7 +138,7 @@ mod tests {
             // SAFETY: the thread is this test's own and shares nothing that depends on its namespaces.
             #[allow(unsafe_code)]
             let is_bare = unsafe { rustix::thread::unshare_unsafe(flags) }.is_ok();
-            (is_bare, Here::default().links().map(Cow::into_owned))
+            (is_bare, LocalHost::default().links().map(Cow::into_owned))
         });
         let (is_bare, links) = here.join().unwrap();
         let names: Vec<String> = links.unwrap().into_keys().collect();

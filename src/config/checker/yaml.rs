@@ -1,0 +1,53 @@
+//! How YAML writes a check: `check: {type: http, url: /health, status: 200}`, the type being one of [`TYPES`].
+
+use super::{CheckerOptions, TYPES, Type};
+use crate::syntax::diagnostic::Diagnostic;
+use crate::syntax::keyword::{Reader, Stance, nearest};
+use crate::syntax::tree::{Node, Word};
+use crate::syntax::value::Wrong;
+
+pub(super) const TYPE: &str = "a type of check: tcp, http or https";
+const WRITE_TYPE: &str = "write `type: tcp`, http or https";
+
+/// Reads `check: tcp` or `check: {type: ...}`.
+pub(in crate::config) fn read(checkers: &mut Vec<CheckerOptions>, node: &Node, reader: &mut Reader<'_>) {
+    if node.block.is_some() {
+        return checkers.extend(read_block(node, reader));
+    }
+    for word in &node.values {
+        let empty = Node { block: Some(Vec::new()), ..node.clone() };
+        checkers.extend(of_type(word, reader).and_then(|found| (found.read)(&empty, reader)));
+    }
+}
+
+/// None after reporting what is wrong.
+fn read_block(node: &Node, reader: &mut Reader<'_>) -> Option<CheckerOptions> {
+    let written = node.statements().iter().find(|s| &*s.keyword.text == "type");
+    let (span, problem) = match written.map(|written| (written, written.values.first())) {
+        Some((_, Some(word))) => return (of_type(word, reader)?.read)(node, reader),
+        Some((written, None)) => (written.keyword.span, "`type` needs a value"),
+        None => (node.keyword.span, "`check` needs a `type`"),
+    };
+    reader.diagnostics.push(Diagnostic::error(span, problem).help(WRITE_TYPE));
+    None
+}
+
+fn of_type(word: &Word, reader: &mut Reader<'_>) -> Option<&'static Type> {
+    let is_built = |found: &&Type| matches!(found.stance, Stance::Supported);
+    match TYPES.iter().find(|found| found.name == &*word.text) {
+        Some(found) if is_built(&found) => return Some(found),
+        Some(found) => {
+            let text = format!(
+                "a check of type {} is not yet supported: without it the real server would always count as up",
+                found.name
+            );
+            reader.error(word.span, text);
+        }
+        None => {
+            let likely = nearest(word, TYPES.iter().filter(is_built).map(|found| found.name));
+            let hint = likely.map(|likely| format!("did you mean `{likely}`?"));
+            reader.wrong("type", word, TYPE, Wrong::Malformed(hint));
+        }
+    }
+    None
+}
