@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::announcer::Announcement;
+use super::addresses::announce::announcer::Announcement;
 use super::event::Event;
 use super::handover::Handover;
 use super::listening::Listening;

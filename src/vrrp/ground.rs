@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use super::addresses::reconcile::AddressReconciler;
 use super::exchange::Endpoint;
-use super::holdings::Holdings;
 use super::packet::{PROTOCOL, PROTOCOL_AH};
 use super::settings::{Authentication, Family, InstanceSettings, Transport, Version};
 use super::source;
@@ -42,7 +42,7 @@ pub(super) fn of(
     settings: &InstanceSettings,
     host: &Host,
     vips: &BTreeSet<IpAddr>,
-    holdings: &Holdings,
+    reconciler: &AddressReconciler,
     known: &[IpAddr],
 ) -> Ground {
     let mut ground = Ground::default();
@@ -62,8 +62,8 @@ pub(super) fn of(
     }
     (ground.link, ground.base) = (base, base);
     if let Some(vmac) = &settings.vmac {
-        let link = host.link(&vmac.name).filter(|_| holdings.has_vmac(&vmac.name));
-        match (link, holdings.vmac_trouble(&vmac.name)) {
+        let link = host.link(&vmac.name).filter(|_| reconciler.has_vmac(&vmac.name));
+        match (link, reconciler.vmac_trouble(&vmac.name)) {
             (Some(link), _) => {
                 if !link.is_up {
                     ground.fault.get_or_insert_with(|| format!("interface {} is down", vmac.name));

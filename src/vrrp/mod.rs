@@ -6,8 +6,7 @@
 
 use std::time::Duration;
 
-mod announceable;
-pub(crate) mod announcer;
+mod addresses;
 mod concerns;
 mod drops;
 pub(crate) mod event;
@@ -16,13 +15,11 @@ mod ground;
 mod group;
 pub(crate) mod handover;
 mod hearing;
-mod holdings;
 mod instance;
 pub(crate) mod listening;
 mod member;
 mod needed_links;
 pub(crate) mod packet;
-mod publish;
 mod reload;
 pub(crate) mod router;
 pub(crate) mod settings;
@@ -35,7 +32,6 @@ mod steadiness;
 mod track;
 pub(crate) mod tracking;
 mod transition;
-mod wishes;
 
 pub(crate) use router::hosts_own;
 

@@ -2,7 +2,7 @@
 //!
 //! Input and `now` go in, effects come out; it never reads a clock, never waits, never fails and knows no socket.
 //! [`Instance`](super::instance::Instance)s decide what advertisements mean, `transition` moves them (with their sync
-//! groups), `hearing` reads packets, `reload` carries state over, [`Holdings`] makes the host's addresses true. The
+//! groups), `hearing` reads packets, `reload` carries state over, [`AddressReconciler`] makes the host's addresses true. The
 //! daemon's router thread performs the effects, the simulated world in `sim` does so in virtual time.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,14 +10,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::announceable::Announceable;
-use super::announcer::Announcer;
+use super::addresses::announce::AnnounceableLinks;
+use super::addresses::announce::announcer::Announcer;
+use super::addresses::reconcile::AddressReconciler;
 use super::concerns::Concerns;
 use super::drops::Drops;
 use super::event::Event;
 use super::exchange::{DirectorLevel, Effect, Endpoint, Input, State, Testament};
 use super::group::Group;
-use super::holdings::Holdings;
 use super::instance::Reaction;
 use super::listening::Listening;
 use super::member::Member;
@@ -60,9 +60,9 @@ pub(crate) struct Router {
     pub(super) groups: Vec<Group>,
     /// A sync group has members that are Master and members that are Backup.
     pub(super) has_split_group: bool,
-    pub(super) holdings: Holdings,
+    pub(super) reconciler: AddressReconciler,
     pub(super) announcer: Announcer,
-    pub(super) announceable: Announceable,
+    pub(super) announceable: AnnounceableLinks,
     pub(super) concerns: Concerns,
     pub(super) levels: Levels,
     pub(super) drops: Drops,
@@ -74,7 +74,7 @@ pub(crate) struct Router {
     pub(super) cause: String,
     /// What instances stand on has to be looked at again.
     pub(super) is_dirty: bool,
-    /// Levels, wishes and testament have to be made anew.
+    /// Levels, desired network and testament have to be made anew.
     pub(super) is_stale: bool,
     life: Life,
     starts_at: Instant,
@@ -104,9 +104,9 @@ impl Router {
             leaving: Vec::new(),
             has_split_group: false,
             groups: settings.groups.iter().map(|g| Group::new(Arc::clone(g))).collect(),
-            holdings: Holdings::new(seed),
+            reconciler: AddressReconciler::new(seed),
             announcer,
-            announceable: Announceable::default(),
+            announceable: AnnounceableLinks::default(),
             concerns: Concerns::of(&settings),
             levels: Levels::default(),
             drops: Drops::default(),
@@ -179,7 +179,7 @@ impl Router {
             Input::Inherited { handover, age } => self.inherit(&handover, age, now),
             Input::Applied(refusals) => {
                 if let Some(host) = &mut self.host {
-                    self.holdings.applied(&refusals, host, now);
+                    self.reconciler.applied(&refusals, host, now);
                 }
                 self.cause = "the kernel answered".to_owned();
                 self.is_dirty = true;
@@ -205,13 +205,13 @@ impl Router {
         let own = match self.life {
             Life::Finished => return None,
             Life::Stopping { give_up } => {
-                return [Some(give_up), self.holdings.deadline()].into_iter().flatten().min();
+                return [Some(give_up), self.reconciler.deadline()].into_iter().flatten().min();
             }
             Life::Running => {
                 let leaving = self.leaving.iter().map(|l| l.until).min();
                 let inheritance = self.inheritance_ends();
                 [
-                    self.holdings.deadline(),
+                    self.reconciler.deadline(),
                     self.init_deadline(),
                     leaving,
                     self.unsteady.deadline(),
@@ -263,9 +263,9 @@ impl Router {
             host.links.insert(link);
         }
         if is_first {
-            self.want();
+            self.update_desired();
         }
-        self.holdings.host_was_read(&host, self.host.as_ref(), now);
+        self.reconciler.host_was_read(&host, self.host.as_ref(), now);
         // Nobody else asks for them.
         host.routes.clear();
         host.rules.clear();
@@ -291,7 +291,7 @@ impl Router {
         if let News::Link(link) = news {
             if let Some(host) = &self.host {
                 self.announceable.see(link);
-                self.holdings.hear_link(link, host);
+                self.reconciler.observe_link(link, host);
                 let before = host.links.get(&link.index);
                 let delays = &self.settings.link_delays;
                 let link = self.unsteady.counts_as(link.clone(), before, delays, now);
@@ -300,7 +300,7 @@ impl Router {
             return;
         }
         let Some(host) = &mut self.host else { return };
-        self.holdings.hear(news, host, now);
+        self.reconciler.observe(news, host, now);
         let concerns = &self.concerns;
         let concerns_address = |host: &Host, held: &HeldAddress| {
             host.links.get(&held.link).is_none_or(|link| concerns.address(&link.name, held.prefix.ip))
@@ -377,14 +377,14 @@ impl Router {
         }
         let was_stale = std::mem::take(&mut self.is_stale);
         if was_stale {
-            self.want();
+            self.update_desired();
             self.tell_levels(out);
         }
         if let Some(host) = &self.host {
-            if let Some(ops) = self.holdings.plan(host, now) {
+            if let Some(ops) = self.reconciler.plan(host, now) {
                 out.push(Effect::Apply(ops));
             }
-            out.extend(self.holdings.take_events().into_iter().map(Effect::Event));
+            out.extend(self.reconciler.take_events().into_iter().map(Effect::Event));
         }
         if self.life == Life::Running && !self.is_draining() {
             self.announce(now, out);
@@ -393,7 +393,7 @@ impl Router {
             self.tell_testament(now, out);
         }
         if let Life::Stopping { give_up } = self.life
-            && (self.host.is_none() || self.holdings.is_settled() || give_up <= now)
+            && (self.host.is_none() || self.reconciler.is_settled() || give_up <= now)
         {
             self.life = Life::Finished;
             out.push(Effect::Finished);
@@ -531,7 +531,7 @@ impl Router {
             let masters = self.members.values().filter(|m| m.state() == State::Master);
             testament.silence = masters.clone().map(|m| m.instance.allowed_silence()).min();
             testament.farewells = masters.flat_map(|m| m.farewell(wall)).collect();
-            for (link, prefix) in self.host.iter().flat_map(|host| self.holdings.added(host)) {
+            for (link, prefix) in self.host.iter().flat_map(|host| self.reconciler.added(host)) {
                 testament.addresses.entry(link).or_default().insert(prefix);
             }
         }

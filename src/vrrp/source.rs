@@ -56,17 +56,17 @@ pub(super) fn choose(
     let Some(link) = link else {
         return Err("without an interface it needs a source address (unicast_src_ip)".to_owned());
     };
-    let wanted = Wanted::of(settings);
+    let required = Requirements::of(settings);
     let own = own_vips(settings);
     let listed = host.addresses.listed(link);
     let is_fit = |h: &HeldAddress| {
-        wanted.fits(h) && !h.is_unusable && (!vips.contains(&h.prefix.ip) || own.contains(&h.prefix.ip))
+        required.fits(h) && !h.is_unusable && (!vips.contains(&h.prefix.ip) || own.contains(&h.prefix.ip))
     };
     let best = listed.iter().enumerate().filter(|(_, h)| is_fit(h)).min_by_key(|(place, h)| {
         // An owner's VIP only where there is nothing else, for VIPs come and go.
-        (vips.contains(&h.prefix.ip), wanted.rank(h, *place, known))
+        (vips.contains(&h.prefix.ip), required.rank(h, *place, known))
     });
-    best.map(|(_, h)| h.prefix.ip).ok_or_else(|| wanted.missing(settings, &listed, vips))
+    best.map(|(_, h)| h.prefix.ip).ok_or_else(|| required.missing(settings, &listed, vips))
 }
 
 /// Other addresses of the link that unicast peers may know this host by, where the file does not say which one it is.
@@ -80,9 +80,9 @@ pub(super) fn others(
     if settings.source.is_some() || matches!(settings.transport, Transport::Multicast(_)) {
         return Vec::new();
     }
-    let wanted = Wanted::of(settings);
+    let required = Requirements::of(settings);
     let is_other = |h: &HeldAddress| {
-        wanted.fits(h) && !h.is_unusable && h.prefix.ip != source && !vips.contains(&h.prefix.ip)
+        required.fits(h) && !h.is_unusable && h.prefix.ip != source && !vips.contains(&h.prefix.ip)
     };
     let all = host.addresses.listed(link).into_iter().filter(is_other);
     all.map(|h| h.prefix.ip).take(MAX_OTHERS).collect()
@@ -130,8 +130,8 @@ fn own_vips(settings: &InstanceSettings) -> BTreeSet<IpAddr> {
     }
 }
 
-/// What the source address is wanted for.
-struct Wanted {
+/// What the source address has to fit.
+struct Requirements {
     family: Family,
     peers: Vec<IpAddr>,
     /// IPv6: an address that is known beyond the link.
@@ -156,14 +156,14 @@ struct Rank {
     place: i64,
 }
 
-impl Wanted {
-    fn of(settings: &InstanceSettings) -> Wanted {
+impl Requirements {
+    fn of(settings: &InstanceSettings) -> Requirements {
         let peers: Vec<IpAddr> = match &settings.transport {
             Transport::Unicast { peers, .. } => peers.iter().map(|p| p.address).collect(),
             Transport::Multicast(_) => Vec::new(),
         };
         let is_global = peers.iter().any(|peer| !is_link_local(*peer));
-        Wanted { family: settings.family, peers, is_global }
+        Requirements { family: settings.family, peers, is_global }
     }
 
     fn fits(&self, held: &HeldAddress) -> bool {

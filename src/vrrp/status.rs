@@ -169,8 +169,8 @@ impl Router {
             groups: groups.collect(),
             strangers: words(&self.strangers),
             late_times: self.late_times(),
-            refused: self.holdings.refusals().map(str::to_owned).collect(),
-            static_restored: self.holdings.restored(""),
+            refused: self.reconciler.refusals().map(str::to_owned).collect(),
+            static_restored: self.reconciler.restored(""),
         }
     }
 
@@ -179,7 +179,11 @@ impl Router {
         let instance = &member.instance;
         let empty = Host::default();
         let host = self.host.as_ref().unwrap_or(&empty);
-        let held: Vec<_> = self.holdings.held(host).map(|(_, w)| (&w.it.link, w.it.prefix)).collect();
+        let held: Vec<_> = self
+            .reconciler
+            .held(host)
+            .map(|(_, desired)| (&desired.value.link, desired.value.prefix))
+            .collect();
         let addresses = member.addresses().enumerate().map(|(at, a)| AddressStatus {
             address: a.wanted.prefix.to_string(),
             link: a.wanted.link.clone(),
@@ -219,7 +223,7 @@ impl Router {
                 lower_priority_heard: tally.lower,
                 looped: tally.looped,
                 became_master: tally.became_master,
-                restored: self.holdings.restored(name),
+                restored: self.reconciler.restored(name),
                 dropped: words(&tally.dropped),
             },
             speakers: member.speakers.iter().map(|(source, s)| speaker_status(*source, s, now)).collect(),

@@ -25,7 +25,7 @@ impl Router {
             .values()
             .flat_map(Member::addresses)
             // The host's own can be spoken from, whatever else it is configured for.
-            .filter(|a| !self.holdings.can_be_source(&a.wanted.link, a.wanted.prefix.ip))
+            .filter(|a| !self.reconciler.can_be_source(&a.wanted.link, a.wanted.prefix.ip))
             .map(|a| a.wanted.prefix.ip)
             .collect();
         let mut own_faults = BTreeMap::new();
@@ -72,7 +72,7 @@ impl Router {
         let member = self.members.get(name)?;
         let groups: Vec<_> = self.groups.iter().filter(|g| g.has(name)).map(|g| g.settings.clone()).collect();
         let known: Vec<IpAddr> = member.known_by.into_iter().chain(member.instance.source()).collect();
-        let ground = ground::of(member.settings(), host, vips, &self.holdings, &known);
+        let ground = ground::of(member.settings(), host, vips, &self.reconciler, &known);
         let counts_own = groups.iter().all(|g| g.counts_weights);
         let own = self.levels.effect(&member.settings().tracks, counts_own, host);
         let shared = self.levels.effect(groups.iter().flat_map(|g| &g.tracks), true, host);

@@ -10,7 +10,7 @@ use crate::net::memory::MemoryHost;
 use crate::net::reading::Reading;
 use crate::net::types::{Host, Link, LinkIndex, MacAddress, News, Op, Prefix, Refusal};
 use crate::time::Instant;
-use crate::vrrp::announcer::Announcement;
+use crate::vrrp::addresses::announce::announcer::Announcement;
 use crate::vrrp::event::Event;
 use crate::vrrp::exchange::{
     Datagram, DirectorLevel, Effect, Endpoint, Input, State, Testament, TrackLevel, Transmission,

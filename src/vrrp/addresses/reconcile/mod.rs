@@ -2,7 +2,7 @@
 //!
 //! One request is under way at a time. What the kernel tells of addresses and links is believed before what was asked
 //! of it; routes and rules count as there from the answer on, and are read now and then. Nothing here knows why
-//! something is wanted.
+//! something is desired.
 
 mod index;
 mod owner;
@@ -15,11 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::index::Index;
-use super::event::Event;
+use super::desired::{Desired, DesiredNetwork};
 use crate::net::types::{
     Address, HeldAddress, Host, Link, LinkIndex, News, Op, Prefix, Refusal, Route, Rule, Vmac,
 };
 use crate::time::Instant;
+use crate::vrrp::event::Event;
 
 /// First pause after a refusal, doubled up to the last.
 const REFUSED_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -29,7 +30,7 @@ const FIGHT_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::
 const PEACE: Duration = Duration::from_secs(60);
 
 /// An address by what the kernel tells of it.
-type AddressKey = (String, Prefix);
+pub(crate) type AddressKey = (String, Prefix);
 
 /// Something that can be there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,43 +41,9 @@ enum Key {
     Rule(Arc<Rule>),
 }
 
-/// Something that should be there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Want<T> {
-    pub it: Arc<T>,
-    /// Whose it is; empty for a static one.
-    pub instance: String,
-    /// Its loss is told and mended.
-    pub is_tracked: bool,
-}
-
-/// All that should be there, in the order of the configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Wanted {
-    /// Macvlans, whatever the state of their instances.
-    pub vmacs: Vec<Arc<Vmac>>,
-    pub addresses: Vec<Want<Address>>,
-    pub routes: Vec<Want<Route>>,
-    pub rules: Vec<Want<Rule>>,
-    /// Links and addresses that must not be there unless they are wanted: with any prefix length, if lvsd added them.
-    pub forbidden: BTreeSet<(String, IpAddr)>,
-    /// The same with their prefix lengths: one that is there without a mark may be left over.
-    pub exact: BTreeSet<AddressKey>,
-    /// Those of them that a predecessor handed over.
-    pub inherited: BTreeSet<AddressKey>,
-    /// Links and addresses of an owner: if they are there unmarked, they are the host's own and stay.
-    pub owned_by_host: BTreeSet<(String, IpAddr)>,
-    /// Addresses that instances speak from: the host's own.
-    pub sources: BTreeSet<IpAddr>,
-    /// All routes of the configuration, whatever the states: one that is there and not wanted is left over.
-    pub known_routes: Vec<Arc<Route>>,
-    /// All rules of the configuration, likewise.
-    pub known_rules: Vec<Arc<Rule>>,
-}
-
 /// An address of an instance that came to be there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Appeared {
+pub(crate) struct Appeared {
     /// Whose it is.
     pub instance: String,
     pub link: String,
@@ -88,7 +55,7 @@ struct Pause {
     next: Instant,
     last: Instant,
     length: Duration,
-    is_told: bool,
+    is_reported: bool,
 }
 
 /// A request that is under way.
@@ -111,13 +78,13 @@ impl InFlight {
 
 /// What is, and what should be.
 #[derive(Debug)]
-pub(super) struct Holdings {
-    wanted: Wanted,
+pub(crate) struct AddressReconciler {
+    desired: DesiredNetwork,
     index: Index,
     /// Addresses that are ours to remove, and as what they were added.
     ours: BTreeMap<AddressKey, Arc<Address>>,
     /// The host's own, though they are configured as virtual addresses.
-    spared: BTreeSet<AddressKey>,
+    hosts_own: BTreeSet<AddressKey>,
     /// Routes, rules and VMACs that are there as far as is known.
     done: BTreeSet<Key>,
     /// Routes and rules that are ours to remove, until the kernel says that they are not there.
@@ -129,10 +96,10 @@ pub(super) struct Holdings {
     /// Addresses the kernel told of while a request was under way: it is to be believed.
     touched: BTreeSet<AddressKey>,
     pauses: BTreeMap<Key, Pause>,
-    /// Not to be mended (`no_track`), until they are wanted anew.
-    abandoned: BTreeSet<Key>,
+    /// Not to be mended (`no_track`), until they are desired anew.
+    not_restored: BTreeSet<Key>,
     /// Taken away by somebody, not yet back.
-    missed: BTreeSet<Key>,
+    removed_by_others: BTreeSet<Key>,
     restored: BTreeMap<String, u64>,
     refused: BTreeMap<Key, String>,
     is_dirty: bool,
@@ -144,14 +111,14 @@ pub(super) struct Holdings {
     rng: fastrand::Rng,
 }
 
-impl Holdings {
-    /// Nothing wanted, nothing there. `seed` is all its chance.
-    pub(super) fn new(seed: u64) -> Holdings {
-        Holdings {
-            wanted: Wanted::default(),
+impl AddressReconciler {
+    /// Nothing desired, nothing there. `seed` is all its chance.
+    pub(crate) fn new(seed: u64) -> AddressReconciler {
+        AddressReconciler {
+            desired: DesiredNetwork::default(),
             index: Index::default(),
             ours: BTreeMap::new(),
-            spared: BTreeSet::new(),
+            hosts_own: BTreeSet::new(),
             done: BTreeSet::new(),
             added: BTreeSet::new(),
             vmacs: BTreeMap::new(),
@@ -159,8 +126,8 @@ impl Holdings {
             in_flight: None,
             touched: BTreeSet::new(),
             pauses: BTreeMap::new(),
-            abandoned: BTreeSet::new(),
-            missed: BTreeSet::new(),
+            not_restored: BTreeSet::new(),
+            removed_by_others: BTreeSet::new(),
             restored: BTreeMap::new(),
             refused: BTreeMap::new(),
             is_dirty: false,
@@ -173,26 +140,26 @@ impl Holdings {
     }
 
     /// Other things should be there.
-    pub(super) fn want(&mut self, wanted: Wanted) {
-        if wanted == self.wanted {
+    pub(crate) fn set_desired(&mut self, desired: DesiredNetwork) {
+        if desired == self.desired {
             return;
         }
-        let index = Index::of(&wanted);
+        let index = Index::of(&desired);
         let before = std::mem::replace(&mut self.index, index);
-        self.wanted = wanted;
+        self.desired = desired;
         self.is_dirty = true;
-        let wanted = &self.index;
-        self.abandoned.retain(|key| wanted.contains(key));
-        self.missed.retain(|key| wanted.contains(key));
-        self.refused.retain(|key, _| wanted.contains(key));
-        // What is wanted anew, or no longer, is tried at once.
-        self.pauses.retain(|key, _| wanted.contains(key) == before.contains(key));
+        let desired = &self.index;
+        self.not_restored.retain(|key| desired.contains(key));
+        self.removed_by_others.retain(|key| desired.contains(key));
+        self.refused.retain(|key, _| desired.contains(key));
+        // What is desired anew, or no longer, is tried at once.
+        self.pauses.retain(|key, _| desired.contains(key) == before.contains(key));
     }
 
     /// The kernel told of a change; `host` is as before it.
-    pub(super) fn hear(&mut self, news: &News, host: &Host, now: Instant) {
+    pub(crate) fn observe(&mut self, news: &News, host: &Host, now: Instant) {
         match news {
-            News::Link(link) => self.hear_link(link, host),
+            News::Link(link) => self.observe_link(link, host),
             News::LinkGone(index) => {
                 if let Some(link) = host.links.get(index) {
                     let name = link.name.clone();
@@ -217,26 +184,26 @@ impl Holdings {
                     self.retry_routes(now);
                 } else {
                     let name = link.name.clone();
-                    self.spared.remove(&key);
+                    self.hosts_own.remove(&key);
                     self.forget_without(held, &name, host);
                 }
-                let is_wanted = self.index.address(&self.wanted, &key).is_some();
+                let is_desired = self.index.address(&self.desired, &key).is_some();
                 let asked = self.in_flight.as_ref().and_then(|asked| asked.addresses.get(&key));
                 let is_asked = asked == Some(&is_there);
                 // A link that goes down loses its IPv6 addresses by itself.
-                if !is_asked && !self.off.contains(&held.link) && is_there != is_wanted {
-                    self.somebody_interferes(Key::Address(key.clone()), is_wanted, now);
+                if !is_asked && !self.off.contains(&held.link) && is_there != is_desired {
+                    self.changed_by_others(Key::Address(key.clone()), is_desired, now);
                 }
                 self.is_dirty |= self.index.needs_link(&link.name) || self.ours.contains_key(&key);
             }
             News::RouteGone(route) => {
-                let lost = self.index.route(&self.wanted, route);
+                let lost = self.index.route(&self.desired, route);
                 if let Some(key) = lost.map(|route| Key::Route(Arc::clone(route))) {
                     self.lost(key, now);
                 }
             }
             News::RuleGone(rule) => {
-                let lost = self.index.rule(&self.wanted, rule);
+                let lost = self.index.rule(&self.desired, rule);
                 if let Some(key) = lost.map(|rule| Key::Rule(Arc::clone(rule))) {
                     self.lost(key, now);
                 }
@@ -246,7 +213,7 @@ impl Holdings {
     }
 
     /// A link is there, or changed, as it is, however it counts; `host` is as before it.
-    pub(super) fn hear_link(&mut self, link: &Link, host: &Host) {
+    pub(crate) fn observe_link(&mut self, link: &Link, host: &Host) {
         let before = host.links.get(&link.index);
         let was_off = match link.is_up {
             true => self.off.remove(&link.index),
@@ -264,7 +231,7 @@ impl Holdings {
     }
 
     /// A link may have another name, or be part of another VRF. What is ours on a link that was renamed is not where
-    /// it is wanted any more, and must be found there to be removed.
+    /// it is desired any more, and must be found there to be removed.
     fn identity_changed(&mut self, before: &Link, link: &Link) {
         if before.name == link.name {
             if before.master != link.master {
@@ -277,7 +244,7 @@ impl Holdings {
         let moved = |(name, rest): (String, Prefix)| (if name == *old { new.clone() } else { name }, rest);
         let ours = std::mem::take(&mut self.ours).into_iter();
         self.ours = ours.map(|(key, address)| (moved(key), address)).collect();
-        self.spared = std::mem::take(&mut self.spared).into_iter().map(moved).collect();
+        self.hosts_own = std::mem::take(&mut self.hosts_own).into_iter().map(moved).collect();
         for keys in [&mut self.done, &mut self.added] {
             *keys = std::mem::take(keys).into_iter().map(|key| renamed(key, old, new)).collect();
         }
@@ -299,19 +266,19 @@ impl Holdings {
 
     fn lost(&mut self, key: Key, now: Instant) {
         if self.done.remove(&key) {
-            self.somebody_interferes(key, true, now);
+            self.changed_by_others(key, true, now);
             self.is_dirty = true;
         }
     }
 
-    /// Somebody took away what is wanted, or brought what is not.
-    fn somebody_interferes(&mut self, key: Key, is_wanted: bool, now: Instant) {
-        if is_wanted && !self.is_tracked(&key) {
-            self.abandoned.insert(key);
+    /// Somebody took away what is desired, or brought what is not.
+    fn changed_by_others(&mut self, key: Key, is_desired: bool, now: Instant) {
+        if is_desired && !self.is_tracked(&key) {
+            self.not_restored.insert(key);
             return;
         }
-        if is_wanted {
-            self.missed.insert(key.clone());
+        if is_desired {
+            self.removed_by_others.insert(key.clone());
         } else if !matches!(&key, Key::Address((link, prefix)) if self.is_forbidden(link, prefix.ip)) {
             return;
         }
@@ -333,38 +300,44 @@ impl Holdings {
         let place = self.index.place(key);
         match key {
             Key::Vmac(_) => true,
-            Key::Address(_) => place.and_then(|n| self.wanted.addresses.get(n)).is_some_and(|w| w.is_tracked),
-            Key::Route(_) => place.and_then(|n| self.wanted.routes.get(n)).is_some_and(|w| w.is_tracked),
-            Key::Rule(_) => place.and_then(|n| self.wanted.rules.get(n)).is_some_and(|w| w.is_tracked),
+            Key::Address(_) => {
+                place.and_then(|n| self.desired.addresses.get(n)).is_some_and(|entry| entry.is_tracked)
+            }
+            Key::Route(_) => {
+                place.and_then(|n| self.desired.routes.get(n)).is_some_and(|entry| entry.is_tracked)
+            }
+            Key::Rule(_) => {
+                place.and_then(|n| self.desired.rules.get(n)).is_some_and(|entry| entry.is_tracked)
+            }
         }
     }
 
     fn is_forbidden(&self, link: &str, ip: IpAddr) -> bool {
-        self.wanted.forbidden.contains(&(link.to_owned(), ip))
+        self.desired.forbidden.contains(&(link.to_owned(), ip))
     }
 
     /// When there is something to try again.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         self.wake.filter(|_| self.in_flight.is_none())
     }
 
     /// Nothing is under way, and nothing is left to do or to try again.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.in_flight.is_none() && !self.is_dirty && self.wake.is_none()
     }
 
     fn present_addresses(&self, host: &Host) -> BTreeSet<Appeared> {
         self.held(host)
-            .map(|(_, want)| Appeared {
-                instance: want.instance.clone(),
-                link: want.it.link.clone(),
-                ip: want.it.prefix.ip,
+            .map(|(_, entry)| Appeared {
+                instance: entry.instance.clone(),
+                link: entry.value.link.clone(),
+                ip: entry.value.prefix.ip,
             })
             .collect()
     }
 
     /// The kernel answered; `host` becomes what that makes of it.
-    pub(super) fn applied(&mut self, refusals: &[Refusal], host: &mut Host, now: Instant) {
+    pub(crate) fn applied(&mut self, refusals: &[Refusal], host: &mut Host, now: Instant) {
         let Some(asked) = self.in_flight.take() else { return };
         let touched = std::mem::take(&mut self.touched);
         // Refusals have the order of what was asked.
@@ -374,7 +347,7 @@ impl Holdings {
                 Some(refusal) => self.refused(key, refusal, now),
                 None => {
                     self.refused.remove(&key);
-                    if self.pauses.get(&key).is_some_and(|pause| pause.is_told) {
+                    if self.pauses.get(&key).is_some_and(|pause| pause.is_reported) {
                         self.pauses.remove(&key);
                     }
                     self.succeeded(op, key, &touched, host);
@@ -422,8 +395,8 @@ impl Holdings {
                 self.done.retain(|other| !is_replaced(other));
             }
         }
-        if self.missed.remove(&key) {
-            let instance = self.whose(&key);
+        if self.removed_by_others.remove(&key) {
+            let instance = self.instance_of(&key);
             let times = self.restored.entry(instance.clone()).or_default();
             *times += 1;
             self.events.push(Event::Restored { instance, what: words(&key), times: *times });
@@ -431,83 +404,86 @@ impl Holdings {
     }
 
     fn refused(&mut self, key: Key, refusal: &Refusal, now: Instant) {
-        let instance = self.whose(&key);
+        let instance = self.instance_of(&key);
         let text = format!("{}: {}", words(&key), refusal.text);
         let pause = self.pauses.entry(key.clone()).or_default();
         pause.length = (pause.length * 2).clamp(REFUSED_PAUSE.0, REFUSED_PAUSE.1);
         // Spread, or all that was refused together is tried together for ever.
         pause.next = now + pause.length + self.rng.u32(0..100) * pause.length / 800;
-        if self.refused.insert(key, text.clone()).is_none() || !pause.is_told {
+        if self.refused.insert(key, text.clone()).is_none() || !pause.is_reported {
             self.events.push(Event::Refused { instance, what: text });
         }
-        pause.is_told = true;
+        pause.is_reported = true;
     }
 
-    fn whose(&self, key: &Key) -> String {
+    fn instance_of(&self, key: &Key) -> String {
         let place = self.index.place(key);
         let found = match key {
             Key::Vmac(_) => None,
-            Key::Address(_) => place.and_then(|n| self.wanted.addresses.get(n)).map(|w| &w.instance),
-            Key::Route(_) => place.and_then(|n| self.wanted.routes.get(n)).map(|w| &w.instance),
-            Key::Rule(_) => place.and_then(|n| self.wanted.rules.get(n)).map(|w| &w.instance),
+            Key::Address(_) => place.and_then(|n| self.desired.addresses.get(n)).map(|entry| &entry.instance),
+            Key::Route(_) => place.and_then(|n| self.desired.routes.get(n)).map(|entry| &entry.instance),
+            Key::Rule(_) => place.and_then(|n| self.desired.rules.get(n)).map(|entry| &entry.instance),
         };
         found.cloned().unwrap_or_default()
     }
 
     /// Why a VMAC cannot be made.
-    pub(super) fn vmac_trouble(&self, name: &str) -> Option<&str> {
+    pub(crate) fn vmac_trouble(&self, name: &str) -> Option<&str> {
         self.refused.get(&Key::Vmac(name.to_owned())).map(String::as_str)
     }
 
     /// Whether a VMAC is there.
-    pub(super) fn has_vmac(&self, name: &str) -> bool {
+    pub(crate) fn has_vmac(&self, name: &str) -> bool {
         self.done.contains(&Key::Vmac(name.to_owned()))
     }
 
     /// Addresses of instances that are ours and there.
-    pub(super) fn held<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = (LinkIndex, &'a Want<Address>)> {
-        self.wanted.addresses.iter().filter(|w| !w.instance.is_empty()).filter_map(|want| {
-            let link = host.link(&want.it.link)?;
-            let is_spared = self.is_hosts_own(&link.name, want.it.prefix.ip);
-            (is_spared || is_present(host, link.index, want.it.prefix)).then_some((link.index, want))
+    pub(crate) fn held<'a>(
+        &'a self,
+        host: &'a Host,
+    ) -> impl Iterator<Item = (LinkIndex, &'a Desired<Address>)> {
+        self.desired.addresses.iter().filter(|entry| !entry.instance.is_empty()).filter_map(|entry| {
+            let link = host.link(&entry.value.link)?;
+            let is_hosts_own = self.is_hosts_own(&link.name, entry.value.prefix.ip);
+            (is_hosts_own || is_present(host, link.index, entry.value.prefix)).then_some((link.index, entry))
         })
     }
 
     /// Addresses of instances that we added or are adding: to be removed when we die. One that is not there yet is
     /// removed without harm.
-    pub(super) fn added<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = (LinkIndex, Prefix)> {
-        let of_instances = self.wanted.addresses.iter().filter(|want| !want.instance.is_empty());
-        let added = of_instances.filter(|want| self.ours.contains_key(&address_key(&want.it)));
-        added.filter_map(|want| Some((host.link(&want.it.link)?.index, want.it.prefix)))
+    pub(crate) fn added<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = (LinkIndex, Prefix)> {
+        let of_instances = self.desired.addresses.iter().filter(|entry| !entry.instance.is_empty());
+        let added = of_instances.filter(|entry| self.ours.contains_key(&address_key(&entry.value)));
+        added.filter_map(|entry| Some((host.link(&entry.value.link)?.index, entry.value.prefix)))
     }
 
     /// Whether an instance has that address there, so that it may be announced.
-    pub(super) fn has(&self, host: &Host, instance: &str, link: &str, ip: IpAddr) -> bool {
+    pub(crate) fn has(&self, host: &Host, instance: &str, link: &str, ip: IpAddr) -> bool {
         let Some(index) = host.link(link).map(|link| link.index) else { return false };
-        let is_spared = self.is_hosts_own(link, ip);
+        let is_hosts_own = self.is_hosts_own(link, ip);
         prefixes_of(host, index, ip).any(|held| {
-            let want = self.index.address(&self.wanted, &(link.to_owned(), held.prefix));
-            want.is_some_and(|want| want.instance == instance)
-        }) || is_spared
+            let entry = self.index.address(&self.desired, &(link.to_owned(), held.prefix));
+            entry.is_some_and(|entry| entry.instance == instance)
+        }) || is_hosts_own
     }
 
     /// How often something of an instance was put back.
-    pub(super) fn restored(&self, instance: &str) -> u64 {
+    pub(crate) fn restored(&self, instance: &str) -> u64 {
         self.restored.get(instance).copied().unwrap_or(0)
     }
 
     /// What the kernel refuses, in words.
-    pub(super) fn refusals(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn refusals(&self) -> impl Iterator<Item = &str> {
         self.refused.values().map(String::as_str)
     }
 
     /// What happened since the last time this was asked.
-    pub(super) fn take_events(&mut self) -> Vec<Event> {
+    pub(crate) fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
 
     /// What came to be there since the last time this was asked.
-    pub(super) fn take_appeared(&mut self) -> BTreeSet<Appeared> {
+    pub(crate) fn take_appeared(&mut self) -> BTreeSet<Appeared> {
         std::mem::take(&mut self.appeared)
     }
 }
@@ -558,11 +534,11 @@ fn held(link: LinkIndex, prefix: Prefix, scope: u8) -> HeldAddress {
 }
 
 /// That address of a link, with any prefix length.
-pub(super) fn prefixes_of(host: &Host, link: LinkIndex, ip: IpAddr) -> impl Iterator<Item = &HeldAddress> {
+pub(crate) fn prefixes_of(host: &Host, link: LinkIndex, ip: IpAddr) -> impl Iterator<Item = &HeldAddress> {
     host.addresses.from(link, Prefix { ip, length: 0 }).take_while(move |h| h.prefix.ip == ip)
 }
 
 /// Whether a link has that address with that prefix length.
-pub(super) fn is_present(host: &Host, link: LinkIndex, prefix: Prefix) -> bool {
+pub(crate) fn is_present(host: &Host, link: LinkIndex, prefix: Prefix) -> bool {
     host.addresses.get(link, prefix).is_some()
 }

@@ -2,20 +2,24 @@
 //!
 //! [`Announcer`](super::announcer::Announcer) says when; nothing is announced that is not there.
 
+pub(crate) mod announcer;
+mod links;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::announcer::{Again, Announcement};
-use super::exchange::{Effect, State};
-use super::router::Router;
+use self::announcer::{Again, Announcement};
+pub(crate) use self::links::AnnounceableLinks;
 use crate::net::announce;
 use crate::time::Instant;
+use crate::vrrp::exchange::{Effect, State};
+use crate::vrrp::router::Router;
 
 impl Router {
     /// Sends what is due: for what came, for what is planned, at each link's pace.
-    pub(super) fn announce(&mut self, now: Instant, out: &mut Vec<Effect>) {
+    pub(crate) fn announce(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let mut appeared: BTreeMap<String, Vec<Announcement>> = BTreeMap::new();
-        for it in self.holdings.take_appeared() {
+        for it in self.reconciler.take_appeared() {
             let announcement = Announcement { instance: it.instance.clone(), link: it.link, ip: it.ip };
             appeared.entry(it.instance).or_default().push(announcement);
         }
@@ -53,7 +57,7 @@ impl Router {
             // What cannot leave now is announced when the link is back.
             let Some(mac) = self.announceable.mac(link.index) else { continue };
             let Announcement { instance, link: name, ip } = &announcement;
-            if !self.holdings.has(host, instance, name, *ip) {
+            if !self.reconciler.has(host, instance, name, *ip) {
                 continue;
             }
             let is_router = self.router_links.contains(&link.index);
@@ -74,10 +78,10 @@ impl Router {
         if links.is_empty() {
             return renewed;
         }
-        let held = self.host.iter().flat_map(|host| self.holdings.held(host));
-        for (_, want) in held.filter(|(link, _)| links.contains(link)) {
-            let instance = want.instance.clone();
-            let (link, ip) = (want.it.link.clone(), want.it.prefix.ip);
+        let held = self.host.iter().flat_map(|host| self.reconciler.held(host));
+        for (_, entry) in held.filter(|(link, _)| links.contains(link)) {
+            let instance = entry.instance.clone();
+            let (link, ip) = (entry.value.link.clone(), entry.value.prefix.ip);
             renewed.entry(instance.clone()).or_default().push(Announcement { instance, link, ip });
         }
         renewed
@@ -105,7 +109,7 @@ impl Router {
     }
 
     /// A burst besides the plan: somebody else may have announced the same addresses.
-    pub(super) fn announce_again(&mut self, name: &str) {
+    pub(crate) fn announce_again(&mut self, name: &str) {
         let member = self.members.get(name).filter(|m| m.state() == State::Master);
         if member.is_some() {
             self.announce_for(name, Again::Second);
@@ -113,7 +117,7 @@ impl Router {
     }
 
     /// A burst because a lower priority was heard.
-    pub(super) fn announce_against_lower(&mut self, name: &str, now: Instant) {
+    pub(crate) fn announce_against_lower(&mut self, name: &str, now: Instant) {
         let Some(member) = self.members.get(name) else { return };
         let announcing = member.settings().announcing;
         self.announcer.lower_priority(name, &announcing, now);
@@ -121,12 +125,12 @@ impl Router {
     }
 
     fn announcements(&self, name: &str) -> Vec<Announcement> {
-        let held = self.host.iter().flat_map(|host| self.holdings.held(host));
-        held.filter(|(_, want)| want.instance == name)
-            .map(|(_, want)| Announcement {
+        let held = self.host.iter().flat_map(|host| self.reconciler.held(host));
+        held.filter(|(_, entry)| entry.instance == name)
+            .map(|(_, entry)| Announcement {
                 instance: name.to_owned(),
-                link: want.it.link.clone(),
-                ip: want.it.prefix.ip,
+                link: entry.value.link.clone(),
+                ip: entry.value.prefix.ip,
             })
             .collect()
     }

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::settings::{Announcing, Pacing};
 use crate::time::Instant;
+use crate::vrrp::settings::{Announcing, Pacing};
 
 /// Announcements of a link at once where no pace is set, and the pause after them: advertisements come between.
 const BATCH: u32 = 64;

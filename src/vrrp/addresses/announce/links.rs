@@ -16,14 +16,14 @@ struct Identity {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Announceable {
+pub(crate) struct AnnounceableLinks {
     links: BTreeMap<LinkIndex, Identity>,
     renewed: BTreeSet<LinkIndex>,
 }
 
-impl Announceable {
+impl AnnounceableLinks {
     /// All links of a host.
-    pub(super) fn read(&mut self, host: &Host) {
+    pub(crate) fn read(&mut self, host: &Host) {
         self.links.retain(|index, _| host.links.contains_key(index));
         for link in host.links.values() {
             self.see(link);
@@ -31,7 +31,7 @@ impl Announceable {
     }
 
     /// A link is there, or changed.
-    pub(super) fn see(&mut self, link: &Link) {
+    pub(crate) fn see(&mut self, link: &Link) {
         let identity =
             link.mac.filter(|_| link.is_working()).map(|mac| Identity { mac, master: link.master });
         let before = match identity {
@@ -46,18 +46,18 @@ impl Announceable {
     }
 
     /// A link went.
-    pub(super) fn forget(&mut self, link: LinkIndex) {
+    pub(crate) fn forget(&mut self, link: LinkIndex) {
         self.links.remove(&link);
         self.renewed.remove(&link);
     }
 
     /// The MAC address to announce with; None while nothing can leave.
-    pub(super) fn mac(&self, link: LinkIndex) -> Option<MacAddress> {
+    pub(crate) fn mac(&self, link: LinkIndex) -> Option<MacAddress> {
         self.links.get(&link).map(|identity| identity.mac)
     }
 
     /// Links that came, came back or changed since this was last asked.
-    pub(super) fn take_renewed(&mut self) -> BTreeSet<LinkIndex> {
+    pub(crate) fn take_renewed(&mut self) -> BTreeSet<LinkIndex> {
         std::mem::take(&mut self.renewed)
     }
 }
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_link_is_announced_on_while_it_works_and_anew_after_each_change_neighbours_cannot_know() {
-        let mut links = Announceable::default();
+        let mut links = AnnounceableLinks::default();
         let mut renews = |link: &Link| {
             links.see(link);
             (links.mac(E0).is_some(), !links.take_renewed().is_empty())
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_link_that_went_before_it_was_announced_on_is_forgotten() {
-        let mut links = Announceable::default();
+        let mut links = AnnounceableLinks::default();
         links.see(&link());
         links.forget(E0);
         assert_eq!((links.mac(E0), links.take_renewed().len()), (None, 0));

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::owner::Owner;
-use super::{AddressKey, Holdings, InFlight, Key, address_key, is_in_the_way_of, is_present, prefixes_of};
+use super::{
+    AddressKey, AddressReconciler, InFlight, Key, address_key, is_in_the_way_of, is_present, prefixes_of,
+};
 use crate::net::types::{HeldAddress, Host, LinkIndex, Op, Prefix, Route, Vmac};
 use crate::time::Instant;
 use crate::vrrp::event::Event;
 
-impl Holdings {
+impl AddressReconciler {
     /// What to ask of the kernel now.
     pub(crate) fn plan(&mut self, host: &Host, now: Instant) -> Option<Vec<Op>> {
         let is_due = self.is_dirty || self.wake.is_some_and(|at| at <= now);
@@ -27,7 +29,7 @@ impl Holdings {
         self.plan_additions(host, now, &mut ops);
         self.plan_route_removals(now, &mut ops);
         ops.append(&mut removals);
-        let gone: Vec<_> = self.vmacs.values().filter(|v| !self.wanted.vmacs.contains(v)).cloned().collect();
+        let gone: Vec<_> = self.vmacs.values().filter(|v| !self.desired.vmacs.contains(v)).cloned().collect();
         for vmac in gone {
             let key = Key::Vmac(vmac.name.clone());
             let is_planned = ops.iter().any(|(planned, _)| *planned == key);
@@ -79,24 +81,24 @@ impl Holdings {
         after: &mut Vec<(Key, Op)>,
     ) {
         let mut hosts_own = Vec::new();
-        let mut unwanted = Vec::new();
+        let mut undesired = Vec::new();
         for held in &host.addresses {
             let Some(link) = host.links.get(&held.link) else { continue };
             let key = (link.name.clone(), held.prefix);
             let is_ours = self.ours.contains_key(&key);
-            if !is_ours && !self.wanted.forbidden.contains(&(link.name.clone(), held.prefix.ip)) {
+            if !is_ours && !self.desired.forbidden.contains(&(link.name.clone(), held.prefix.ip)) {
                 continue;
             }
-            let is_wanted = self.index.address(&self.wanted, &key).is_some();
+            let is_desired = self.index.address(&self.desired, &key).is_some();
             let is_changed = self.is_changed(&key);
             match self.owner(host, link, held) {
                 Owner::Host => hosts_own.push(key),
-                _ if is_wanted && !is_changed => {}
-                _ => unwanted.push((key, held.link, is_ours, is_changed)),
+                _ if is_desired && !is_changed => {}
+                _ => undesired.push((key, held.link, is_ours, is_changed)),
             }
         }
-        hosts_own.into_iter().for_each(|key| self.spare(key));
-        for (place, link, is_ours, is_changed) in unwanted {
+        hosts_own.into_iter().for_each(|key| self.keep_hosts_own(key));
+        for (place, link, is_ours, is_changed) in undesired {
             let prefix = place.1;
             let key = Key::Address(place.clone());
             if !self.may_try(&key, now) {
@@ -138,29 +140,29 @@ impl Holdings {
     fn is_virtual(&self, host: &Host, held: &HeldAddress) -> bool {
         host.links.get(&held.link).is_some_and(|link| {
             let key = (link.name.clone(), held.prefix);
-            let want = self.index.address(&self.wanted, &key);
-            self.ours.contains_key(&key) && want.is_some_and(|want| !want.instance.is_empty())
+            let entry = self.index.address(&self.desired, &key);
+            self.ours.contains_key(&key) && entry.is_some_and(|entry| !entry.instance.is_empty())
         })
     }
 
     fn is_replaced(&self, route: &Route) -> bool {
-        let mut others = self.wanted.routes.iter().filter(|want| *want.it != *route);
+        let mut others = self.desired.routes.iter().filter(|entry| *entry.value != *route);
         let key = Key::Route(Arc::new(route.clone()));
-        others.any(|want| is_in_the_way_of(&key, &want.it))
+        others.any(|entry| is_in_the_way_of(&key, &entry.value))
     }
 
     /// It is there, but was added with other attributes than it should have now.
     fn is_changed(&self, key: &AddressKey) -> bool {
-        let wanted = self.index.address(&self.wanted, key);
-        matches!((wanted, self.ours.get(key)), (Some(want), Some(ours)) if want.it != *ours)
+        let desired = self.index.address(&self.desired, key);
+        matches!((desired, self.ours.get(key)), (Some(entry), Some(ours)) if entry.value != *ours)
     }
 
-    /// VMACs that somebody renamed go first: their MAC address is wanted for another.
+    /// VMACs that somebody renamed go first: their MAC address is desired for another.
     fn plan_displaced(&mut self, now: Instant, ops: &mut Vec<(Key, Op)>) {
-        let wanted = &self.wanted.vmacs;
+        let desired = &self.desired.vmacs;
         let is_displaced = |v: &&Arc<Vmac>| {
             let is_same = |w: &Arc<Vmac>| (&w.base, w.mac) == (&v.base, v.mac);
-            wanted.iter().all(|w| w.name != v.name) && wanted.iter().any(is_same)
+            desired.iter().all(|w| w.name != v.name) && desired.iter().any(is_same)
         };
         let displaced: Vec<_> = self.vmacs.values().filter(is_displaced).cloned().collect();
         for vmac in displaced {
@@ -184,7 +186,7 @@ impl Holdings {
     }
 
     fn plan_additions(&mut self, host: &Host, now: Instant, ops: &mut Vec<(Key, Op)>) {
-        for vmac in self.wanted.vmacs.clone() {
+        for vmac in self.desired.vmacs.clone() {
             let key = Key::Vmac(vmac.name.clone());
             let is_there = self.done.contains(&key) && self.vmacs.get(&vmac.name) == Some(&vmac);
             if !is_there && self.is_misplaced(&vmac, host) {
@@ -201,10 +203,10 @@ impl Holdings {
             }
         }
         let before_hosts_own = self.before_hosts_own(host);
-        for want in self.wanted.addresses.clone() {
-            let place = address_key(&want.it);
+        for entry in self.desired.addresses.clone() {
+            let place = address_key(&entry.value);
             let key = Key::Address(place.clone());
-            let Some(link) = host.link(&want.it.link) else { continue };
+            let Some(link) = host.link(&entry.value.link) else { continue };
             if self.is_hosts_own(&place.0, place.1.ip) {
                 continue;
             }
@@ -217,10 +219,10 @@ impl Holdings {
             if let Some(held) = held.filter(|_| !self.is_changed(&place)) {
                 if !self.ours.contains_key(&place) {
                     if self.owner(host, link, held) == Owner::Host {
-                        self.spare(place);
+                        self.keep_hosts_own(place);
                         continue;
                     }
-                    self.ours.insert(place.clone(), Arc::clone(&want.it));
+                    self.ours.insert(place.clone(), Arc::clone(&entry.value));
                     let event = Event::LeftOver { prefix: place.1, link: place.0.clone(), is_adopted: true };
                     self.events.push(event);
                 }
@@ -228,29 +230,29 @@ impl Holdings {
                 if is_before && self.is_virtual(host, held) && self.may_try(&key, now) {
                     self.postpone(&key, now);
                     ops.push((key.clone(), Op::RemoveAddress { link: link.index, prefix: place.1 }));
-                    ops.push((key, Op::AddAddress(want.it)));
+                    ops.push((key, Op::AddAddress(entry.value)));
                 }
                 continue;
             }
-            if !self.abandoned.contains(&key) && self.may_try(&key, now) {
-                self.ours.insert(place, Arc::clone(&want.it));
-                ops.push((key, Op::AddAddress(want.it)));
+            if !self.not_restored.contains(&key) && self.may_try(&key, now) {
+                self.ours.insert(place, Arc::clone(&entry.value));
+                ops.push((key, Op::AddAddress(entry.value)));
             }
         }
-        for want in self.wanted.routes.clone() {
-            let key = Key::Route(Arc::clone(&want.it));
-            let is_wanted = !self.done.contains(&key) && !self.abandoned.contains(&key);
-            if is_wanted && self.has_way(&want.it, host) && self.may_try(&key, now) {
+        for entry in self.desired.routes.clone() {
+            let key = Key::Route(Arc::clone(&entry.value));
+            let is_desired = !self.done.contains(&key) && !self.not_restored.contains(&key);
+            if is_desired && self.has_way(&entry.value, host) && self.may_try(&key, now) {
                 self.added.insert(key.clone());
-                ops.push((key, Op::AddRoute(want.it)));
+                ops.push((key, Op::AddRoute(entry.value)));
             }
         }
-        for want in self.wanted.rules.clone() {
-            let key = Key::Rule(Arc::clone(&want.it));
-            let is_wanted = !self.done.contains(&key) && !self.abandoned.contains(&key);
-            if is_wanted && self.may_try(&key, now) {
+        for entry in self.desired.rules.clone() {
+            let key = Key::Rule(Arc::clone(&entry.value));
+            let is_desired = !self.done.contains(&key) && !self.not_restored.contains(&key);
+            if is_desired && self.may_try(&key, now) {
                 self.added.insert(key.clone());
-                ops.push((key, Op::AddRule(want.it)));
+                ops.push((key, Op::AddRule(entry.value)));
             }
         }
     }

@@ -9,11 +9,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::index::{of_route, of_rule};
-use super::{Holdings, Key};
+use super::{AddressReconciler, Key};
 use crate::net::types::{HeldAddress, Host, Prefix, Route, Rule};
 use crate::time::Instant;
 
-impl Holdings {
+impl AddressReconciler {
     /// The host was read, with its routes and rules. `before` is what was known.
     pub(crate) fn host_was_read(&mut self, host: &Host, before: Option<&Host>, now: Instant) {
         for link in host.links.values() {
@@ -23,8 +23,8 @@ impl Holdings {
         }
         self.off = host.links.values().filter(|link| !link.is_up).map(|link| link.index).collect();
         self.touched.extend(self.in_flight.iter().flat_map(|asked| asked.addresses.keys()).cloned());
-        self.forget_spared(host);
-        self.spare_hosts_own(host);
+        self.forget_hosts_own(host);
+        self.find_hosts_own(host);
         self.done.retain(|key| !matches!(key, Key::Vmac(name) if host.link(name).is_none()));
         let seen = self.seen(host);
         let in_flight: BTreeSet<Key> =
@@ -41,7 +41,7 @@ impl Holdings {
         }
         self.added.retain(|key| seen.contains(key) || in_flight.contains(key));
         for key in seen.into_iter().filter(|key| !in_flight.contains(key)) {
-            self.abandoned.remove(&key);
+            self.not_restored.remove(&key);
             self.done.insert(key.clone());
             self.added.insert(key);
         }
@@ -67,14 +67,14 @@ impl Holdings {
             }
             Key::Vmac(_) | Key::Address(_) => false,
         };
-        let routes = self.wanted.known_routes.iter().map(|it| Key::Route(Arc::clone(it)));
-        let rules = self.wanted.known_rules.iter().map(|it| Key::Rule(Arc::clone(it)));
+        let routes = self.desired.known_routes.iter().map(|it| Key::Route(Arc::clone(it)));
+        let rules = self.desired.known_rules.iter().map(|it| Key::Rule(Arc::clone(it)));
         routes.chain(rules).chain(self.added.iter().cloned()).filter(is_seen).collect()
     }
 
     /// An address went; `host` is as before it. The kernel drops the routes from that address, and with a link's last
     /// IPv4 address those through the link.
-    pub(super) fn forget_without(&mut self, held: &HeldAddress, link: &str, host: &Host) {
+    pub(crate) fn forget_without(&mut self, held: &HeldAddress, link: &str, host: &Host) {
         let IpAddr::V4(_) = held.prefix.ip else { return };
         let leans = |key: &Key| matches!(key, Key::Route(route) if route.source == Some(held.prefix.ip));
         // It may be there with another length, or on another link: then the kernel keeps them.
@@ -90,15 +90,15 @@ impl Holdings {
     }
 
     /// What a route leans on is there again: one that was refused need not wait.
-    pub(super) fn retry_routes(&mut self, now: Instant) {
+    pub(crate) fn retry_routes(&mut self, now: Instant) {
         for (key, pause) in &mut self.pauses {
-            if matches!(key, Key::Route(_)) && pause.is_told {
+            if matches!(key, Key::Route(_)) && pause.is_reported {
                 pause.next = pause.next.min(now);
             }
         }
     }
 
-    pub(super) fn forget_through(&mut self, link: &str) {
+    pub(crate) fn forget_through(&mut self, link: &str) {
         self.done.retain(|key| match key {
             Key::Route(route) => {
                 !route.hops.iter().any(|hop| hop.link.as_deref().is_none_or(|name| name == link))
@@ -108,8 +108,8 @@ impl Holdings {
     }
 
     /// What was the host's own, and is there no more, may be lvsd's when it comes back.
-    fn forget_spared(&mut self, host: &Host) {
-        self.spared.retain(|(link, prefix)| {
+    fn forget_hosts_own(&mut self, host: &Host) {
+        self.hosts_own.retain(|(link, prefix)| {
             host.link(link).is_some_and(|link| super::is_present(host, link.index, *prefix))
         });
     }
@@ -120,6 +120,6 @@ fn is_route_or_rule(key: &Key) -> bool {
 }
 
 /// All hops of a route are there.
-fn is_whole(wanted: &Route, shown: &Route) -> bool {
-    wanted.is_same(shown) && wanted.canonical().hops.len() == shown.hops.len()
+fn is_whole(desired: &Route, shown: &Route) -> bool {
+    desired.is_same(shown) && desired.canonical().hops.len() == shown.hops.len()
 }

@@ -1,0 +1,8 @@
+//! The addresses, routes, rules and VMACs of virtual routers.
+//!
+//! [`desired`] derives from settings and states what this host should have, [`reconcile`] compares it with what the kernel
+//! has and plans the operations, [`announce`] sends gratuitous ARP and neighbour advertisements for it.
+
+pub(crate) mod announce;
+mod desired;
+pub(crate) mod reconcile;
