@@ -8,9 +8,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::addresses::announce::announcer::Announcement;
+use super::binding::sockets::SocketStates;
 use super::event::Event;
 use super::handover::Handover;
-use super::listening::Listening;
 use super::settings::{Settings, TrackTarget};
 use crate::net::types::{Host, LinkIndex, News, Op, Prefix, Refusal};
 
@@ -26,7 +26,7 @@ pub(crate) enum Input {
     /// A packet arrived.
     Received(Datagram),
     /// What became of the sockets of [`Effect::Listen`]: after each, and whenever it changes.
-    Listening(Listening),
+    Sockets(SocketStates),
     /// All that had arrived when [`Effect::Drain`] was performed has been told.
     Drained,
     /// What is followed changed, or is known for the first time.

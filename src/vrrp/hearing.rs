@@ -41,7 +41,7 @@ impl Router {
         };
         let wall = self.wall(now);
         let Some(member) = self.members.get_mut(&name) else { return };
-        let is_below = member.ground.link != Some(datagram.link) && member.ground.link.is_some();
+        let is_below = member.binding.link != Some(datagram.link) && member.binding.link.is_some();
         if is_below && datagram.destination.is_multicast() {
             // Its macvlan is given the same packet.
             return;
@@ -85,8 +85,8 @@ impl Router {
             let settings = m.settings();
             settings.vrid == vrid
                 && settings.family == family
-                && (m.ground.link == Some(datagram.link)
-                    || m.ground.base == Some(datagram.link)
+                && (m.binding.link == Some(datagram.link)
+                    || m.binding.base == Some(datagram.link)
                     || settings.interface.is_none())
         };
         let mut all = self.members.values().filter(is_meant);
@@ -283,7 +283,7 @@ fn check(member: &Member, heard: &Heard, datagram: &Datagram) -> Result<(), Flaw
         Transport::Unicast { peers, checks_source, .. } => {
             let peer = peers.iter().find(|peer| peer.address == datagram.source);
             if let Some(peer) = peer {
-                let least = match member.ground.near.contains(&peer.address) {
+                let least = match member.binding.on_link_peers.contains(&peer.address) {
                     true => packet::HOP_LIMIT,
                     false => peer.min_hop_limit,
                 };

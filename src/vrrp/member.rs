@@ -1,12 +1,12 @@
-//! An instance with everything it has: its ground, its voice, those it hears, its counters.
+//! An instance with everything it has: its binding, its voice, those it hears, its counters.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::binding::Binding;
 use super::exchange::{InstanceLevel, State, Transmission};
-use super::ground::Ground;
 use super::instance::Instance;
 use super::packet::{self, Advertisement, Counters, HOP_LIMIT, Path, ReplayWindow};
 use super::settings::{Authentication, InstanceSettings, Transport, VirtualAddress};
@@ -39,7 +39,7 @@ pub(super) struct Member {
     /// By the protocol's book.
     pub instance: Instance,
     /// What it stands on.
-    pub ground: Ground,
+    pub binding: Binding,
     /// What it counts up in packets.
     pub counters: Counters,
     /// What it remembers of others' counters.
@@ -82,7 +82,7 @@ impl Member {
     pub(super) fn new(settings: Arc<InstanceSettings>, now: Instant) -> Member {
         Member {
             instance: Instance::new(settings, now),
-            ground: Ground::default(),
+            binding: Binding::default(),
             counters: Counters::new(),
             replay: ReplayWindow::new(),
             speakers: Speakers::default(),
@@ -148,13 +148,13 @@ impl Member {
     pub(super) fn advertisement(&mut self, priority: Option<u8>, wall: Duration) -> Vec<Transmission> {
         let priority = priority.unwrap_or(self.instance.priority());
         let settings = Arc::clone(self.settings());
-        packets(&settings, &self.ground, priority, &mut self.counters, wall)
+        packets(&settings, &self.binding, priority, &mut self.counters, wall)
     }
 
     /// The good-bye to be sent should this process die. Only signed ones depend on what was sent before.
     pub(super) fn farewell(&self, wall: Duration) -> Vec<Transmission> {
         let mut counters = if self.is_signed() { self.counters.clone() } else { Counters::new() };
-        packets(self.settings(), &self.ground, 0, &mut counters, wall)
+        packets(self.settings(), &self.binding, 0, &mut counters, wall)
     }
 
     /// Every packet differs from the one before.
@@ -177,12 +177,12 @@ impl Member {
 /// The only place where advertisements are made.
 fn packets(
     settings: &InstanceSettings,
-    ground: &Ground,
+    binding: &Binding,
     priority: u8,
     counters: &mut Counters,
     wall: Duration,
 ) -> Vec<Transmission> {
-    let (Some(endpoint), Some(source)) = (&ground.endpoint, ground.source) else { return Vec::new() };
+    let (Some(endpoint), Some(source)) = (&binding.endpoint, binding.source) else { return Vec::new() };
     let advert = Advertisement {
         version: settings.version,
         vrid: settings.vrid,

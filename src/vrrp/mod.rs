@@ -7,16 +7,15 @@
 use std::time::Duration;
 
 mod addresses;
+pub(crate) mod binding;
 mod concerns;
 mod drops;
 pub(crate) mod event;
 pub(crate) mod exchange;
-mod ground;
 mod group;
 pub(crate) mod handover;
 mod hearing;
 mod instance;
-pub(crate) mod listening;
 mod member;
 mod needed_links;
 pub(crate) mod packet;
@@ -25,7 +24,6 @@ pub(crate) mod router;
 pub(crate) mod settings;
 #[cfg(test)]
 pub(crate) mod sim;
-mod source;
 mod speakers;
 pub(crate) mod status;
 mod steadiness;

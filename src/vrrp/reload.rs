@@ -233,7 +233,7 @@ fn speaks_for(member: &Member, old: &Member, to: IpAddr) -> bool {
         Transport::Multicast(group) => *group == to,
         Transport::Unicast { peers, .. } => peers.iter().any(|peer| peer.address == to),
     };
-    let (link, other) = (member.ground.base, old.ground.base);
+    let (link, other) = (member.binding.base, old.binding.base);
     member.state() == State::Master
         && (settings.vrid, settings.family) == (replaced.vrid, replaced.family)
         && (link == other || link.is_none() || other.is_none())

@@ -13,13 +13,13 @@ use std::time::Duration;
 use super::addresses::announce::AnnounceableLinks;
 use super::addresses::announce::announcer::Announcer;
 use super::addresses::reconcile::AddressReconciler;
+use super::binding::sockets::SocketStates;
 use super::concerns::Concerns;
 use super::drops::Drops;
 use super::event::Event;
 use super::exchange::{DirectorLevel, Effect, Endpoint, Input, State, Testament};
 use super::group::Group;
 use super::instance::Reaction;
-use super::listening::Listening;
 use super::member::Member;
 use super::reload::Leaving;
 use super::settings::{OnCrash, Settings};
@@ -84,7 +84,7 @@ pub(crate) struct Router {
     pub(super) router_links: BTreeSet<LinkIndex>,
     listening: Arc<BTreeSet<Endpoint>>,
     /// What became of those sockets.
-    pub(super) sockets: Listening,
+    pub(super) sockets: SocketStates,
     joined: BTreeSet<(LinkIndex, IpAddr)>,
     testament: Arc<Testament>,
     drain: Option<Drain>,
@@ -122,7 +122,7 @@ impl Router {
             unsteady: Unsteady::default(),
             router_links: BTreeSet::new(),
             listening: Arc::default(),
-            sockets: Listening::default(),
+            sockets: SocketStates::default(),
             joined: BTreeSet::new(),
             testament: Arc::default(),
             drain: None,
@@ -143,7 +143,7 @@ impl Router {
             Input::News(news) => self.hear_news(&news, now),
             Input::Received(datagram) => self.receive(&datagram, now, out),
             Input::Drained => self.drained(now, out),
-            Input::Listening(sockets) => {
+            Input::Sockets(sockets) => {
                 if self.sockets.failed != sockets.failed {
                     self.cause = match sockets.failed.values().next() {
                         None => "all sockets are open".to_owned(),
@@ -503,17 +503,17 @@ impl Router {
     /// Has the sockets open that the instances need now.
     pub(super) fn listen(&mut self, out: &mut Vec<Effect>) {
         let leaving = self.leaving.iter().map(|l| &l.member);
-        let grounds = self.members.values().chain(leaving).map(|m| &m.ground);
-        let groups: BTreeSet<_> = grounds.clone().flat_map(|ground| &ground.groups).copied().collect();
+        let bindings = self.members.values().chain(leaving).map(|m| &m.binding);
+        let groups: BTreeSet<_> = bindings.clone().flat_map(|binding| &binding.groups).copied().collect();
         if self.joined != groups {
             self.joined.clone_from(&groups);
             out.push(Effect::Join(groups));
         }
-        let sockets = super::ground::sockets(grounds);
+        let sockets = super::binding::sockets(bindings);
         let leaving = self.leaving.iter_mut().map(|l| &mut l.member);
         for member in self.members.values_mut().chain(leaving) {
-            if let Some(own) = &mut member.ground.endpoint
-                && let Some(socket) = sockets.iter().find(|s| super::ground::is_same(s, own))
+            if let Some(own) = &mut member.binding.endpoint
+                && let Some(socket) = sockets.iter().find(|s| super::binding::is_same(s, own))
             {
                 own.clone_from(socket);
             }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::binding;
 use super::event::Event;
 use super::exchange::{Effect, Endpoint, State};
-use super::ground;
 use super::group;
 use super::instance::Claim;
 use super::member::Member;
@@ -72,7 +72,7 @@ impl Router {
         let member = self.members.get(name)?;
         let groups: Vec<_> = self.groups.iter().filter(|g| g.has(name)).map(|g| g.settings.clone()).collect();
         let known: Vec<IpAddr> = member.known_by.into_iter().chain(member.instance.source()).collect();
-        let ground = ground::of(member.settings(), host, vips, &self.reconciler, &known);
+        let binding = binding::of(member.settings(), host, vips, &self.reconciler, &known);
         let counts_own = groups.iter().all(|g| g.counts_weights);
         let own = self.levels.effect(&member.settings().tracks, counts_own, host);
         let shared = self.levels.effect(groups.iter().flat_map(|g| &g.tracks), true, host);
@@ -80,18 +80,18 @@ impl Router {
         let penalty = if cannot_forward { i64::from(self.settings.forwarding_weight) } else { 0 };
         let sum = own.sum.saturating_add(shared.sum).saturating_sub(penalty);
         let needed = || needed_links::fault(member.settings(), host);
-        let (deaf, unopened) = self.without_socket(member.state(), ground.endpoint.as_ref());
-        let fault = ground.fault.clone().or_else(needed).or(deaf).or(own.fault).or(shared.fault);
+        let (deaf, unopened) = self.without_socket(member.state(), binding.endpoint.as_ref());
+        let fault = binding.fault.clone().or_else(needed).or(deaf).or(own.fault).or(shared.fault);
         // A Master goes on at once, though scripts of this life have not ended yet: they were well.
         let unknown = own.unknown.or(shared.unknown).filter(|_| !member.is_inherited);
-        let waits_for = ground.waits_for.clone().or(unopened).or(unknown);
-        if fault.is_some() && member.state() == State::Master && ground.endpoint.is_none() {
+        let waits_for = binding.waits_for.clone().or(unopened).or(unknown);
+        if fault.is_some() && member.state() == State::Master && binding.endpoint.is_none() {
             // The last words leave while there is a socket.
             self.advertise(name, Some(0), now, out);
         }
         let member = self.members.get_mut(name)?;
-        member.instance.set_source(ground.source);
-        (member.ground, member.sum, member.waits_for) = (ground, sum, waits_for);
+        member.instance.set_source(binding.source);
+        (member.binding, member.sum, member.waits_for) = (binding, sum, waits_for);
         let (from, to) =
             (member.instance.priority(), track::effective_priority(member.settings().priority, sum));
         if from != to {
@@ -144,7 +144,7 @@ impl Router {
     /// waited for is waited for besides.
     fn settles_until(&self, member: &Member) -> Option<Instant> {
         let since = member.fault_since.filter(|_| member.state() == State::Init && !member.has_begun)?;
-        let link_comes = member.ground.base.and_then(|link| self.unsteady.comes_up(link));
+        let link_comes = member.binding.base.and_then(|link| self.unsteady.comes_up(link));
         Some((since + SETTLE_LIMIT).max(self.starts_at()).max(link_comes.unwrap_or(since)))
     }
 

@@ -18,8 +18,8 @@ use super::{realtime, socket};
 use crate::net::kernel::Kernel;
 use crate::net::sysctl;
 use crate::net::types::{Host, LinkIndex, Op, Refusal};
+use crate::vrrp::binding::sockets::SocketFailure;
 use crate::vrrp::exchange::Endpoint;
-use crate::vrrp::listening::SocketFailure;
 use crate::vrrp::settings::Realtime;
 
 /// Jobs under way: one of each kind, and one that was just begun.
@@ -115,7 +115,7 @@ fn perform(kernel: &mut Kernel, groups: &mut Groups, job: Job) -> Done {
             Done::Applied(refusals, kernel.take_remarks())
         }
         Job::Open(endpoints) => Done::Opened(
-            endpoints.into_iter().map(|(key, endpoint)| (key, socket::hearing(&endpoint))).collect(),
+            endpoints.into_iter().map(|(key, endpoint)| (key, socket::receiving(&endpoint))).collect(),
         ),
         Job::Close(sockets) => {
             drop(sockets);

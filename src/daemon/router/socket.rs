@@ -1,6 +1,6 @@
-//! The raw sockets of an endpoint: one that hears, one that speaks.
+//! The raw sockets of an endpoint: one that receives, one that sends.
 //!
-//! They are two, because a socket that hears a group must be bound to it (unicast stays away), and one that speaks
+//! They are two, because a socket that receives from a group must be bound to it (unicast stays away), and one that sends
 //! must not gather what it never reads.
 
 use std::io;
@@ -12,8 +12,8 @@ use std::os::fd::AsRawFd;
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockAddr, SockFilter, Socket, Type};
 
 use crate::net::types::LinkIndex;
+use crate::vrrp::binding::sockets::{SocketFailure, SocketStep};
 use crate::vrrp::exchange::Endpoint;
-use crate::vrrp::listening::{SocketFailure, SocketStep};
 
 /// Before other traffic in this host's own queues: internetwork control, as in the packets' type of service.
 const PRIORITY: u32 = 6;
@@ -23,13 +23,13 @@ const HOP_LIMIT: u32 = 255;
 /// A filter of one instruction that lets nothing pass (BPF_RET, 0 bytes).
 const NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
 
-/// The socket that hears.
+/// The socket that receives.
 ///
 /// # Errors
 /// Which step the kernel refused.
-pub(super) fn hearing(endpoint: &Endpoint) -> Result<Socket, SocketFailure> {
+pub(super) fn receiving(endpoint: &Endpoint) -> Result<Socket, SocketFailure> {
     let socket = open(endpoint)?;
-    at(SocketStep::Option, set_up_hearing(&socket, endpoint))?;
+    at(SocketStep::Option, set_up_receiving(&socket, endpoint))?;
     let index = endpoint.link.map_or(0, |link| link.0);
     let joined = match endpoint.group {
         Some(IpAddr::V4(group)) => socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index)),
@@ -42,36 +42,36 @@ pub(super) fn hearing(endpoint: &Endpoint) -> Result<Socket, SocketFailure> {
     Ok(socket)
 }
 
-fn set_up_hearing(socket: &Socket, endpoint: &Endpoint) -> io::Result<()> {
+fn set_up_receiving(socket: &Socket, endpoint: &Endpoint) -> io::Result<()> {
     if endpoint.receive_buffer > 0 {
         socket.set_recv_buffer_size(usize::try_from(endpoint.receive_buffer).unwrap_or(usize::MAX))?;
     }
     match endpoint.source {
         IpAddr::V4(_) => {
             socket.set_multicast_all_v4(false)?;
-            tell_more(socket, libc::IPPROTO_IP, libc::IP_PKTINFO)
+            request_control_message(socket, libc::IPPROTO_IP, libc::IP_PKTINFO)
         }
         IpAddr::V6(_) => {
             // Linux 4.20 brought it. Without it other groups' packets stay away all the same: it is bound to one.
             or_older(socket.set_multicast_all_v6(false), || Ok(()))?;
             socket.set_recv_hoplimit_v6(true)?;
-            tell_more(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)
+            request_control_message(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)
         }
     }
 }
 
-/// The socket that speaks.
+/// The socket that sends.
 ///
 /// # Errors
 /// Which step the kernel refused.
-pub(super) fn speaking(endpoint: &Endpoint) -> Result<Socket, SocketFailure> {
+pub(super) fn sending(endpoint: &Endpoint) -> Result<Socket, SocketFailure> {
     let socket = open(endpoint)?;
-    at(SocketStep::Option, set_up_speaking(&socket, endpoint))?;
+    at(SocketStep::Option, set_up_sending(&socket, endpoint))?;
     at(SocketStep::Address, socket.bind(&address(endpoint.source, endpoint.link)))?;
     Ok(socket)
 }
 
-fn set_up_speaking(socket: &Socket, endpoint: &Endpoint) -> io::Result<()> {
+fn set_up_sending(socket: &Socket, endpoint: &Endpoint) -> io::Result<()> {
     socket.attach_filter(&[NOTHING])?;
     socket.set_priority(PRIORITY)?;
     match endpoint.source {
@@ -145,7 +145,7 @@ fn or_older(result: io::Result<()>, instead: impl FnOnce() -> io::Result<()>) ->
 
 /// Switches on a note beside each packet, which no safe crate does for these.
 #[allow(unsafe_code)]
-fn tell_more(socket: &Socket, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
+fn request_control_message(socket: &Socket, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
     let on: libc::c_int = 1;
     let size = libc::socklen_t::try_from(size_of_val(&on)).expect("an int's size fits socklen_t");
     // SAFETY: the descriptor is the socket's own and open; the option value is an int that lives through the call.

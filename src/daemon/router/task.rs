@@ -278,7 +278,7 @@ impl Task {
 
     fn report_sockets(&mut self) {
         if let Some(listening) = self.wire.news() {
-            self.handle(Input::Listening(listening));
+            self.handle(Input::Sockets(listening));
         }
     }
 
@@ -488,7 +488,7 @@ impl Task {
                     let told = self.wire.listen(clock::now(), endpoints.iter());
                     self.complain_of(told);
                     if let Some(listening) = self.wire.news() {
-                        self.router.handle(clock::now(), Input::Listening(listening), &mut effects);
+                        self.router.handle(clock::now(), Input::Sockets(listening), &mut effects);
                         queue.extend(effects.drain(..));
                     }
                 }

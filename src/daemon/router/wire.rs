@@ -20,8 +20,8 @@ use super::receive::{Buffer, receive};
 use super::socket;
 use crate::net::types::LinkIndex;
 use crate::time::Instant;
+use crate::vrrp::binding::sockets::{SocketFailure, SocketStates, SocketStep};
 use crate::vrrp::exchange::{Datagram, Endpoint, Transmission};
-use crate::vrrp::listening::{Listening, SocketFailure, SocketStep};
 
 /// Between two attempts to open a socket.
 const RETRY: Duration = Duration::from_secs(1);
@@ -33,20 +33,20 @@ const RESEND: (Duration, Duration) = (Duration::from_millis(5), Duration::from_m
 /// Packets that wait for room: two of each virtual router there can be on a link.
 const MAX_LATE: usize = 512;
 
-/// What the socket that hears is known by.
+/// Identifies a socket that receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Ear {
+struct ReceiverKey {
     link: Option<LinkIndex>,
     protocol: u8,
     /// The group, or the own address.
     bound_to: IpAddr,
 }
 
-/// What the socket that speaks is known by.
-type Mouth = (Option<LinkIndex>, u8, IpAddr);
+/// Identifies a socket that sends.
+type SenderKey = (Option<LinkIndex>, u8, IpAddr);
 
-/// A socket that is wanted.
-struct Wanted {
+/// A socket that an endpoint needs.
+struct SocketSlot {
     endpoint: Endpoint,
     state: Attempt,
     /// Why the last attempt failed.
@@ -63,13 +63,13 @@ enum Attempt {
 }
 
 pub(super) struct Wire {
-    ears: BTreeMap<u64, (Ear, Wanted)>,
-    mouths: BTreeMap<Mouth, Wanted>,
+    receivers: BTreeMap<u64, (ReceiverKey, SocketSlot)>,
+    senders: BTreeMap<SenderKey, SocketSlot>,
     next_key: u64,
     endpoints: BTreeSet<Endpoint>,
     /// What became of their sockets, as it was reported last.
-    reported: Listening,
-    /// Tells which ears have something to hear: level-triggered, so that what is left is told again.
+    reported: SocketStates,
+    /// Tells which receivers have something to hear: level-triggered, so that what is left is told again.
     ready: EpollSet,
     frames: Frames,
     buffer: Buffer,
@@ -87,11 +87,11 @@ impl Wire {
     /// The kernel's: `PermissionDenied` without CAP_NET_RAW.
     pub(super) fn new() -> io::Result<Wire> {
         Ok(Wire {
-            ears: BTreeMap::new(),
-            mouths: BTreeMap::new(),
+            receivers: BTreeMap::new(),
+            senders: BTreeMap::new(),
             next_key: 0,
             endpoints: BTreeSet::new(),
-            reported: Listening::default(),
+            reported: SocketStates::default(),
             ready: EpollSet::new()?,
             frames: Frames::new()?,
             buffer: Buffer::default(),
@@ -109,37 +109,39 @@ impl Wire {
         endpoints: impl IntoIterator<Item = &'a Endpoint>,
     ) -> Vec<String> {
         self.endpoints = endpoints.into_iter().cloned().collect();
-        let (mut ears, mut mouths) = (BTreeMap::<Ear, Endpoint>::new(), BTreeMap::new());
+        let (mut receivers, mut senders) = (BTreeMap::<ReceiverKey, Endpoint>::new(), BTreeMap::new());
         for endpoint in &self.endpoints {
-            let ear = ears.entry(ear_of(endpoint)).or_insert_with(|| endpoint.clone());
-            ear.receive_buffer = ear.receive_buffer.max(endpoint.receive_buffer);
-            mouths.insert(mouth_of(endpoint), endpoint.clone());
+            let receiver = receivers.entry(receiver_key(endpoint)).or_insert_with(|| endpoint.clone());
+            receiver.receive_buffer = receiver.receive_buffer.max(endpoint.receive_buffer);
+            senders.insert(sender_key(endpoint), endpoint.clone());
         }
-        self.ears.retain(|_, (ear, old)| {
-            let stays = ears.get(ear).is_some_and(|new| new.receive_buffer == old.endpoint.receive_buffer);
+        self.receivers.retain(|_, (receiver, old)| {
+            let stays =
+                receivers.get(receiver).is_some_and(|new| new.receive_buffer == old.endpoint.receive_buffer);
             if stays {
-                ears.remove(ear);
+                receivers.remove(receiver);
             } else if let Attempt::Open(socket) = std::mem::replace(&mut old.state, Attempt::UnderWay) {
                 self.ready.forget(&socket);
                 self.closing.push(socket.into());
             }
             stays
         });
-        self.mouths.retain(|mouth, _| mouths.remove(mouth).is_some());
-        for (ear, endpoint) in ears {
+        self.senders.retain(|sender, _| senders.remove(sender).is_some());
+        for (receiver, endpoint) in receivers {
             self.next_key += 1;
-            self.ears.insert(self.next_key, (ear, Wanted::new(now, endpoint)));
+            self.receivers.insert(self.next_key, (receiver, SocketSlot::new(now, endpoint)));
         }
-        self.mouths.extend(mouths.into_iter().map(|(mouth, endpoint)| (mouth, Wanted::new(now, endpoint))));
+        self.senders
+            .extend(senders.into_iter().map(|(sender, endpoint)| (sender, SocketSlot::new(now, endpoint))));
         self.tend(now)
     }
 
-    /// Opens what is wanted and not open, where an attempt is due. What is told is new.
+    /// Opens what is slot and not open, where an attempt is due. What is told is new.
     pub(super) fn tend(&mut self, now: Instant) -> Vec<String> {
         let mut told = Vec::new();
-        for wanted in self.mouths.values_mut().filter(|wanted| wanted.is_due(now)) {
-            let opened = socket::speaking(&wanted.endpoint);
-            told.extend(wanted.opened(now, "speak", opened));
+        for slot in self.senders.values_mut().filter(|slot| slot.is_due(now)) {
+            let opened = socket::sending(&slot.endpoint);
+            told.extend(slot.opened(now, "send", opened));
         }
         if self.resend_at <= now {
             told.extend(self.resend(now));
@@ -148,34 +150,36 @@ impl Wire {
     }
 
     /// What became of the sockets, where that is not what was reported last.
-    pub(super) fn news(&mut self) -> Option<Listening> {
-        let ears: BTreeMap<Ear, &Wanted> = self.ears.values().map(|(ear, wanted)| (*ear, wanted)).collect();
-        let mut listening = Listening::default();
+    pub(super) fn news(&mut self) -> Option<SocketStates> {
+        let receivers: BTreeMap<ReceiverKey, &SocketSlot> =
+            self.receivers.values().map(|(receiver, slot)| (*receiver, slot)).collect();
+        let mut states = SocketStates::default();
         for endpoint in &self.endpoints {
-            let both = [ears.get(&ear_of(endpoint)).copied(), self.mouths.get(&mouth_of(endpoint))];
-            if let Some(failure) = both.iter().flatten().find_map(|wanted| wanted.failure) {
-                listening.failed.insert(endpoint.clone(), failure);
-            } else if both.iter().flatten().all(|wanted| matches!(wanted.state, Attempt::Open(_))) {
-                listening.open.insert(endpoint.clone());
+            let both =
+                [receivers.get(&receiver_key(endpoint)).copied(), self.senders.get(&sender_key(endpoint))];
+            if let Some(failure) = both.iter().flatten().find_map(|slot| slot.failure) {
+                states.failed.insert(endpoint.clone(), failure);
+            } else if both.iter().flatten().all(|slot| matches!(slot.state, Attempt::Open(_))) {
+                states.open.insert(endpoint.clone());
             }
         }
-        if listening == self.reported {
+        if states == self.reported {
             return None;
         }
-        self.reported = listening.clone();
-        Some(listening)
+        self.reported = states.clone();
+        Some(states)
     }
 
-    /// The sockets to open with [`socket::hearing`] where that may take its time; [`Wire::opened`] is due then.
+    /// The sockets to open with [`socket::receiving`] where that may take its time; [`Wire::opened`] is due then.
     pub(super) fn take_openings(&mut self, now: Instant) -> Vec<(u64, Endpoint)> {
         if self.is_opening {
             return Vec::new();
         }
-        let due = self.ears.iter_mut().filter(|(_, (_, wanted))| wanted.is_due(now));
+        let due = self.receivers.iter_mut().filter(|(_, (_, slot))| slot.is_due(now));
         let openings: Vec<_> = due
-            .map(|(key, (_, wanted))| {
-                wanted.state = Attempt::UnderWay;
-                (*key, wanted.endpoint.clone())
+            .map(|(key, (_, slot))| {
+                slot.state = Attempt::UnderWay;
+                (*key, slot.endpoint.clone())
             })
             .collect();
         self.is_opening = !openings.is_empty();
@@ -191,7 +195,7 @@ impl Wire {
         self.is_opening = false;
         let mut told = Vec::new();
         for (key, opened) in all {
-            let Some((_, wanted)) = self.ears.get_mut(&key) else {
+            let Some((_, slot)) = self.receivers.get_mut(&key) else {
                 self.closing.extend(opened.map(OwnedFd::from).ok());
                 continue;
             };
@@ -199,7 +203,7 @@ impl Wire {
                 socket::at(SocketStep::Watch, self.ready.watch(&socket, key, EventFlags::IN))?;
                 Ok(socket)
             });
-            told.extend(wanted.opened(now, "hear", opened));
+            told.extend(slot.opened(now, "receive", opened));
         }
         told
     }
@@ -211,8 +215,8 @@ impl Wire {
 
     /// When something is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let ears = self.ears.values().map(|(_, wanted)| wanted).filter(|_| !self.is_opening);
-        let attempts = ears.chain(self.mouths.values()).filter_map(Wanted::deadline);
+        let receivers = self.receivers.values().map(|(_, slot)| slot).filter(|_| !self.is_opening);
+        let attempts = receivers.chain(self.senders.values()).filter_map(SocketSlot::deadline);
         let resend = (!self.late.is_empty()).then_some(self.resend_at);
         attempts.chain(resend).chain(self.frames.deadline()).min()
     }
@@ -226,9 +230,11 @@ impl Wire {
     pub(super) fn hear(&mut self) -> Vec<Datagram> {
         let mut heard = Vec::new();
         for key in self.ready.ready() {
-            if let Some((ear, Wanted { state: Attempt::Open(socket), .. })) = self.ears.get(&key) {
+            if let Some((receiver, SocketSlot { state: Attempt::Open(socket), .. })) =
+                self.receivers.get(&key)
+            {
                 for _ in 0..TURN {
-                    match receive(socket.as_fd(), ear.protocol, &mut self.buffer) {
+                    match receive(socket.as_fd(), receiver.protocol, &mut self.buffer) {
                         Ok(datagram) => heard.push(datagram),
                         // An error of the network (a peer's ICMP) is taken from the socket by being told.
                         Err(error) if error.kind() == ErrorKind::WouldBlock => break,
@@ -245,8 +251,8 @@ impl Wire {
     /// # Errors
     /// In words.
     pub(super) fn send(&mut self, now: Instant, transmission: Transmission) -> Result<(), String> {
-        let mouth = mouth_of(&transmission.endpoint);
-        let must_wait = self.late.iter().any(|(_, late)| mouth_of(&late.endpoint) == mouth);
+        let sender = sender_key(&transmission.endpoint);
+        let must_wait = self.late.iter().any(|(_, late)| sender_key(&late.endpoint) == sender);
         if !must_wait && self.try_send(&transmission)? {
             return Ok(());
         }
@@ -266,16 +272,16 @@ impl Wire {
         let mut told = Vec::new();
         let mut full = Vec::new();
         for (give_up, transmission) in std::mem::take(&mut self.late) {
-            let mouth = mouth_of(&transmission.endpoint);
-            let sent = if full.contains(&mouth) { Ok(false) } else { self.try_send(&transmission) };
+            let sender = sender_key(&transmission.endpoint);
+            let sent = if full.contains(&sender) { Ok(false) } else { self.try_send(&transmission) };
             match sent {
                 Ok(true) => {}
                 Ok(false) if now < give_up => {
-                    full.push(mouth);
+                    full.push(sender);
                     self.late.push_back((give_up, transmission));
                 }
                 Ok(false) => {
-                    full.push(mouth);
+                    full.push(sender);
                     let to = transmission.destination;
                     told.push(format!("cannot send to {to}: its queue had no room for {:?}", RESEND.1));
                 }
@@ -289,7 +295,7 @@ impl Wire {
     fn try_send(&self, transmission: &Transmission) -> Result<bool, String> {
         let Transmission { endpoint, destination, hop_limit, bytes } = transmission;
         let failed = |error: &dyn std::fmt::Display| format!("cannot send to {destination}: {error}");
-        let socket = match self.mouths.get(&mouth_of(endpoint)).map(|wanted| &wanted.state) {
+        let socket = match self.senders.get(&sender_key(endpoint)).map(|slot| &slot.state) {
             Some(Attempt::Open(socket)) => socket,
             Some(_) => return Err(failed(&"its socket is not open yet")),
             None => return Err(failed(&"its socket was closed")),
@@ -330,9 +336,9 @@ impl Wire {
     }
 }
 
-impl Wanted {
-    fn new(now: Instant, endpoint: Endpoint) -> Wanted {
-        Wanted { endpoint, state: Attempt::Due { next: now }, failure: None }
+impl SocketSlot {
+    fn new(now: Instant, endpoint: Endpoint) -> SocketSlot {
+        SocketSlot { endpoint, state: Attempt::Due { next: now }, failure: None }
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -364,14 +370,14 @@ impl Wanted {
     }
 }
 
-fn ear_of(endpoint: &Endpoint) -> Ear {
-    Ear {
+fn receiver_key(endpoint: &Endpoint) -> ReceiverKey {
+    ReceiverKey {
         link: endpoint.link,
         protocol: endpoint.protocol,
         bound_to: endpoint.group.unwrap_or(endpoint.source),
     }
 }
 
-fn mouth_of(endpoint: &Endpoint) -> Mouth {
+fn sender_key(endpoint: &Endpoint) -> SenderKey {
     (endpoint.link, endpoint.protocol, endpoint.source)
 }

@@ -10,9 +10,9 @@ use super::seeds;
 use super::sweep::random_site;
 use crate::net::types::{HeldAddress, Host, Link, LinkIndex, MacAddress, News, Op, Prefix, Refusal};
 use crate::time::Instant;
+use crate::vrrp::binding::sockets::{SocketFailure, SocketStates, SocketStep};
 use crate::vrrp::exchange::{Datagram, DirectorLevel, Effect, Endpoint, Input, TrackLevel};
 use crate::vrrp::handover::{Handover, InstanceHandover};
-use crate::vrrp::listening::{Listening, SocketFailure, SocketStep};
 use crate::vrrp::packet::{Counters, ReplayWindow};
 use crate::vrrp::router::Router;
 use crate::vrrp::settings::{Family, TrackTarget};
@@ -36,8 +36,8 @@ fn no_order_of_inputs_makes_it_panic_or_spin() {
                 if let Effect::Listen(endpoints) = effect {
                     // Most of the time all is well.
                     let open = if rng.u32(0..4) > 0 { BTreeSet::clone(&endpoints) } else { BTreeSet::new() };
-                    let listening = Listening { open, ..Listening::default() };
-                    router.handle(now, Input::Listening(listening), &mut Vec::new());
+                    let listening = SocketStates { open, ..SocketStates::default() };
+                    router.handle(now, Input::Sockets(listening), &mut Vec::new());
                 } else if let Effect::Send(t) = effect {
                     let (destination, hop_limit) = (t.destination, t.hop_limit);
                     let (link, protocol) = (t.endpoint.link.unwrap_or(LinkIndex(1)), t.endpoint.protocol);
@@ -71,7 +71,7 @@ fn random_input(rng: &mut fastrand::Rng, sent: &[Datagram]) -> Input {
         30 => Input::Clock(Duration::from_secs(rng.u64(..))),
         31..=35 => Input::Applied(random_refusals(rng)),
         37 => Input::RouterLinks((0..rng.u32(0..3)).map(LinkIndex).collect()),
-        36 => Input::Listening(random_listening(rng, sent)),
+        36 => Input::Sockets(random_listening(rng, sent)),
         38 => {
             Input::Inherited { handover: random_handover(rng), age: Duration::from_millis(rng.u64(0..4000)) }
         }
@@ -81,8 +81,8 @@ fn random_input(rng: &mut fastrand::Rng, sent: &[Datagram]) -> Input {
 }
 
 /// Of sockets nobody asked for, of which some may be those that are needed.
-fn random_listening(rng: &mut fastrand::Rng, sent: &[Datagram]) -> Listening {
-    let mut listening = Listening::default();
+fn random_listening(rng: &mut fastrand::Rng, sent: &[Datagram]) -> SocketStates {
+    let mut listening = SocketStates::default();
     for datagram in sent {
         let endpoint = Endpoint {
             link: Some(datagram.link),

@@ -11,8 +11,8 @@ use super::site::{instance, settings, vip};
 use super::world::World;
 use crate::net::types::{HeldAddress, Host, Link, LinkIndex, MacAddress, News, Op, Prefix};
 use crate::time::Instant;
+use crate::vrrp::binding::sockets::SocketStates;
 use crate::vrrp::exchange::{DirectorLevel, Effect, Input, State};
-use crate::vrrp::listening::Listening;
 use crate::vrrp::router::Router;
 use crate::vrrp::settings::Settings;
 
@@ -122,8 +122,8 @@ fn one_takeover(count: u16) -> Costs {
     }
     for effect in begun {
         if let Effect::Listen(endpoints) = effect {
-            let listening = Listening { open: BTreeSet::clone(&endpoints), ..Listening::default() };
-            router.handle(now, Input::Listening(listening), &mut Vec::new());
+            let listening = SocketStates { open: BTreeSet::clone(&endpoints), ..SocketStates::default() };
+            router.handle(now, Input::Sockets(listening), &mut Vec::new());
         }
     }
     while ops.is_empty() {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::site::{group, instance, settings, unicast, vip};
 use super::world::World;
 use crate::net::types::Prefix;
+use crate::vrrp::binding::sockets::{SocketFailure, SocketStep};
 use crate::vrrp::exchange::State;
-use crate::vrrp::listening::{SocketFailure, SocketStep};
 use crate::vrrp::settings::{InstanceSettings, Settings};
 
 const SECOND: Duration = Duration::from_secs(1);

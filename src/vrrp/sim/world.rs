@@ -11,12 +11,12 @@ use crate::net::reading::Reading;
 use crate::net::types::{Host, Link, LinkIndex, MacAddress, News, Op, Prefix, Refusal};
 use crate::time::Instant;
 use crate::vrrp::addresses::announce::announcer::Announcement;
+use crate::vrrp::binding::sockets::{SocketFailure, SocketStates};
 use crate::vrrp::event::Event;
 use crate::vrrp::exchange::{
     Datagram, DirectorLevel, Effect, Endpoint, Input, State, Testament, TrackLevel, Transmission,
 };
 use crate::vrrp::handover::Handover;
-use crate::vrrp::listening::{Listening, SocketFailure};
 use crate::vrrp::packet;
 use crate::vrrp::router::Router;
 use crate::vrrp::settings::{Settings, TrackTarget};
@@ -142,7 +142,7 @@ pub(super) struct Node {
     asked: Arc<BTreeSet<Endpoint>>,
     unopened: BTreeMap<Endpoint, SocketFailure>,
     /// What became of sockets, to be reported when all effects are performed.
-    reports: Option<Listening>,
+    reports: Option<SocketStates>,
     /// Groups its links are members of besides.
     pub joined: BTreeSet<(LinkIndex, IpAddr)>,
     /// When an address went.
@@ -423,7 +423,7 @@ impl World {
             self.perform(node, effect);
         }
         if let Some(listening) = self.nodes[node].reports.take() {
-            self.tell(node, Input::Listening(listening));
+            self.tell(node, Input::Sockets(listening));
         }
         let unsent = std::mem::take(&mut self.nodes[node].unsent);
         if !unsent.is_empty() {
@@ -509,9 +509,9 @@ impl World {
     }
 
     /// Opens what was asked for and can be opened; the rest is tried again every second.
-    fn open_sockets(&mut self, node: usize) -> Listening {
+    fn open_sockets(&mut self, node: usize) -> SocketStates {
         let this = &mut self.nodes[node];
-        let mut listening = Listening::default();
+        let mut listening = SocketStates::default();
         for endpoint in this.asked.iter().cloned() {
             let is_open = this.listening.contains(&endpoint);
             if let Some(failure) = this.refuses_sockets.filter(|_| !is_open) {
@@ -716,7 +716,7 @@ impl World {
             Happening::SocketsAreTried { node, incarnation } => {
                 if incarnation == self.nodes[node].incarnation && !self.nodes[node].unopened.is_empty() {
                     let listening = self.open_sockets(node);
-                    self.tell(node, Input::Listening(listening));
+                    self.tell(node, Input::Sockets(listening));
                 }
             }
             Happening::QueueEmpties { node, incarnation, link, name } => {

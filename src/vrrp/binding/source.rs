@@ -8,10 +8,10 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::exchange::Datagram;
-use super::router::Router;
-use super::settings::{Family, InstanceSettings, Transport};
 use crate::net::types::{HeldAddress, Host, LinkIndex};
+use crate::vrrp::exchange::Datagram;
+use crate::vrrp::router::Router;
+use crate::vrrp::settings::{Family, InstanceSettings, Transport};
 
 /// Other addresses that packets of peers are received at.
 const MAX_OTHERS: usize = 8;
@@ -19,7 +19,7 @@ const MAX_OTHERS: usize = 8;
 impl Router {
     /// A peer's packet arrived, so it knows this host by that address: where the file does not say which one is the
     /// source, it is that one. Peers that disagree about it change nothing.
-    pub(super) fn learn_source(&mut self, name: &str, datagram: &Datagram) {
+    pub(crate) fn learn_source(&mut self, name: &str, datagram: &Datagram) {
         let Some(member) = self.members.get_mut(name) else { return };
         let settings = member.settings();
         let is_peer = matches!(&settings.transport, Transport::Unicast { peers, .. }
@@ -43,7 +43,7 @@ impl Router {
 ///
 /// # Errors
 /// What is missing, in words.
-pub(super) fn choose(
+pub(crate) fn choose(
     settings: &InstanceSettings,
     host: &Host,
     link: Option<LinkIndex>,
@@ -70,7 +70,7 @@ pub(super) fn choose(
 }
 
 /// Other addresses of the link that unicast peers may know this host by, where the file does not say which one it is.
-pub(super) fn others(
+pub(crate) fn others(
     settings: &InstanceSettings,
     host: &Host,
     link: LinkIndex,

@@ -7,20 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::exchange::Endpoint;
-use super::ground::is_same;
+use super::is_same;
+use crate::vrrp::exchange::Endpoint;
 
-/// What became of the endpoints of [`Effect::Listen`](super::exchange::Effect::Listen). What is in neither set is
+/// What became of the endpoints of [`Effect::Listen`](crate::vrrp::exchange::Effect::Listen). What is in neither set is
 /// being opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Listening {
+pub(crate) struct SocketStates {
     /// Those with all their sockets.
     pub open: BTreeSet<Endpoint>,
     /// Those that lack a socket, which is tried again every second.
     pub failed: BTreeMap<Endpoint, SocketFailure>,
 }
 
-impl Listening {
+impl SocketStates {
     /// Whether an instance with this endpoint can send and receive.
     pub(crate) fn is_open(&self, endpoint: &Endpoint) -> bool {
         self.open.range(least(endpoint)..).take_while(|e| is_near(e, endpoint)).any(|e| is_same(e, endpoint))
@@ -129,7 +129,7 @@ mod tests {
     fn instances_of_one_link_share_a_multicast_socket_and_its_failure() {
         let group = Some([224, 0, 0, 18]);
         let failure = SocketFailure { step: SocketStep::Join, errno: libc::ENOBUFS };
-        let listening = Listening {
+        let listening = SocketStates {
             open: [endpoint(2, group, 1), endpoint(3, None, 1)].into(),
             failed: [(endpoint(4, group, 1), failure), (endpoint(5, None, 1), failure)].into(),
         };

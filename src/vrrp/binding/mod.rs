@@ -1,20 +1,22 @@
-//! What an instance stands on: its link, its source address, its sockets; and why it cannot stand.
+//! Where an instance sends and receives: its link, its source address, its sockets; and why it cannot.
 //!
 //! A pure function of its settings, the host and the source address it had; it remembers nothing.
+
+pub(crate) mod sockets;
+pub(super) mod source;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::addresses::reconcile::AddressReconciler;
-use super::exchange::Endpoint;
-use super::packet::{PROTOCOL, PROTOCOL_AH};
-use super::settings::{Authentication, Family, InstanceSettings, Transport, Version};
-use super::source;
 use crate::net::types::{Host, Link, LinkIndex};
+use crate::vrrp::addresses::reconcile::AddressReconciler;
+use crate::vrrp::exchange::Endpoint;
+use crate::vrrp::packet::{PROTOCOL, PROTOCOL_AH};
+use crate::vrrp::settings::{Authentication, Family, InstanceSettings, Transport, Version};
 
 /// What an instance stands on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ground {
+pub(crate) struct Binding {
     /// The link its advertisements leave by and arrive on; None for unicast without an interface.
     pub link: Option<LinkIndex>,
     /// The link below its VMAC, or the same.
@@ -24,12 +26,12 @@ pub(super) struct Ground {
     /// The socket it speaks and hears with.
     pub endpoint: Option<Endpoint>,
     /// Sockets for what it would not hear otherwise: others that speak for its VRID in another way.
-    pub ears: Vec<Endpoint>,
+    pub monitored_endpoints: Vec<Endpoint>,
     /// Multicast groups of its VMAC that the link below reports: a Backup's VMAC must not be heard of, or a switch
     /// looks for it there.
     pub groups: BTreeSet<(LinkIndex, IpAddr)>,
     /// IPv4 peers in a network of its link, where these must have TTL 255.
-    pub near: BTreeSet<IpAddr>,
+    pub on_link_peers: BTreeSet<IpAddr>,
     /// Why it cannot be Master or Backup.
     pub fault: Option<String>,
     /// What it waits for in Init.
@@ -38,76 +40,78 @@ pub(super) struct Ground {
 
 /// What an instance stands on. `vips` are the addresses of all instances: none of them is a source. `known` are the
 /// source addresses to keep to, see [`source::choose`].
-pub(super) fn of(
+pub(crate) fn of(
     settings: &InstanceSettings,
     host: &Host,
     vips: &BTreeSet<IpAddr>,
     reconciler: &AddressReconciler,
     known: &[IpAddr],
-) -> Ground {
-    let mut ground = Ground::default();
+) -> Binding {
+    let mut binding = Binding::default();
     let mut base = None;
     if let Some(name) = &settings.interface {
         let Some(link) = host.link(name) else {
-            ground.fault = Some(format!("interface {name} is not there"));
-            return ground;
+            binding.fault = Some(format!("interface {name} is not there"));
+            return binding;
         };
         base = Some(link.index);
         if !settings.ignores_own_link && !link.is_working() {
             let what = if link.is_up { "has no carrier" } else { "is down" };
-            ground.fault = Some(format!("interface {name} {what}"));
+            binding.fault = Some(format!("interface {name} {what}"));
         } else if !settings.ignores_own_link && link.is_port {
-            ground.fault = Some(fault_of_port(link, host));
+            binding.fault = Some(fault_of_port(link, host));
         }
     }
-    (ground.link, ground.base) = (base, base);
+    (binding.link, binding.base) = (base, base);
     if let Some(vmac) = &settings.vmac {
         let link = host.link(&vmac.name).filter(|_| reconciler.has_vmac(&vmac.name));
         match (link, reconciler.vmac_trouble(&vmac.name)) {
             (Some(link), _) => {
                 if !link.is_up {
-                    ground.fault.get_or_insert_with(|| format!("interface {} is down", vmac.name));
+                    binding.fault.get_or_insert_with(|| format!("interface {} is down", vmac.name));
                 }
                 // Peers find this host's own address at its own MAC address: unicast arrives below.
                 let is_multicast = matches!(settings.transport, Transport::Multicast(_));
                 if is_multicast && !settings.advertises_from_base {
-                    ground.link = Some(link.index);
+                    binding.link = Some(link.index);
                 }
                 if let Some(base) = base {
-                    ground.groups = groups(settings, &vmac.name, base);
+                    binding.groups = groups(settings, &vmac.name, base);
                 }
             }
             (None, Some(trouble)) => {
-                ground.fault.get_or_insert_with(|| trouble.to_owned());
+                binding.fault.get_or_insert_with(|| trouble.to_owned());
             }
-            (None, None) => ground.waits_for = Some(format!("VMAC {}", vmac.name)),
+            (None, None) => binding.waits_for = Some(format!("VMAC {}", vmac.name)),
         }
     }
     if let Some(base) = base {
-        ground.near = near(settings, host, base);
+        binding.on_link_peers = on_link_peers(settings, host, base);
     }
     match source::choose(settings, host, base, vips, known) {
-        Ok(source) => ground.source = Some(source),
+        Ok(source) => binding.source = Some(source),
         Err(reason) => {
-            ground.fault.get_or_insert(reason);
+            binding.fault.get_or_insert(reason);
         }
     }
     if let Transport::Unicast { peers, .. } = &settings.transport
         && peers.is_empty()
     {
-        ground.fault.get_or_insert_with(|| "it has no unicast_peer".to_owned());
+        binding.fault.get_or_insert_with(|| "it has no unicast_peer".to_owned());
     }
-    if ground.waits_for.is_none()
-        && let Some(source) = ground.source
+    if binding.waits_for.is_none()
+        && let Some(source) = binding.source
     {
-        open(&mut ground, settings, source);
-        if let (Some(link), Some(own)) = (ground.link, &ground.endpoint) {
+        open(&mut binding, settings, source);
+        if let (Some(link), Some(own)) = (binding.link, &binding.endpoint) {
             let others = source::others(settings, host, link, vips, source);
             let own = own.clone();
-            ground.ears.extend(others.into_iter().map(|source| Endpoint { source, ..own.clone() }));
+            binding
+                .monitored_endpoints
+                .extend(others.into_iter().map(|source| Endpoint { source, ..own.clone() }));
         }
     }
-    ground
+    binding
 }
 
 /// A bridge or bond takes what arrives at its ports: an instance there would hear no Master, and become one.
@@ -119,7 +123,7 @@ fn fault_of_port(link: &Link, host: &Host) -> String {
 }
 
 /// Peers that send without a router between, so with TTL 255: where that is to be checked.
-fn near(settings: &InstanceSettings, host: &Host, link: LinkIndex) -> BTreeSet<IpAddr> {
+fn on_link_peers(settings: &InstanceSettings, host: &Host, link: LinkIndex) -> BTreeSet<IpAddr> {
     let Transport::Unicast { peers, guards_ttl: true, .. } = &settings.transport else {
         return BTreeSet::new();
     };
@@ -148,14 +152,14 @@ fn solicited(ip: IpAddr) -> Option<IpAddr> {
 }
 
 /// The socket it needs, and those that hear who does it otherwise: the other flavour, the other authentication.
-fn open(ground: &mut Ground, settings: &InstanceSettings, source: IpAddr) {
+fn open(binding: &mut Binding, settings: &InstanceSettings, source: IpAddr) {
     let is_v2_on_ipv4 = settings.version == Version::V2 && source.is_ipv4();
     let (protocol, other) = match settings.authentication {
         Authentication::Header(_) if is_v2_on_ipv4 => (PROTOCOL_AH, PROTOCOL),
         _ => (PROTOCOL, PROTOCOL_AH),
     };
     let endpoint = |protocol, group| Endpoint {
-        link: ground.link,
+        link: binding.link,
         protocol,
         group,
         source,
@@ -165,26 +169,26 @@ fn open(ground: &mut Ground, settings: &InstanceSettings, source: IpAddr) {
         Family::Ipv4 => IpAddr::from([224, 0, 0, 18]),
         Family::Ipv6 => IpAddr::from([0xff02, 0, 0, 0, 0, 0, 0, 0x12]),
     };
-    let below = Endpoint { link: ground.base, ..endpoint(protocol, None) };
-    let (own, mut ears) = match settings.transport {
+    let below = Endpoint { link: binding.base, ..endpoint(protocol, None) };
+    let (own, mut monitored) = match settings.transport {
         Transport::Multicast(group) => (Some(group), vec![below]),
-        Transport::Unicast { .. } if ground.link.is_some() => {
+        Transport::Unicast { .. } if binding.link.is_some() => {
             (None, vec![endpoint(protocol, Some(standard))])
         }
         Transport::Unicast { .. } => (None, Vec::new()),
     };
     if is_v2_on_ipv4 && own.is_some() {
-        ears.push(endpoint(other, own));
+        monitored.push(endpoint(other, own));
     }
-    ground.endpoint = Some(endpoint(protocol, own));
-    ground.ears = ears;
+    binding.endpoint = Some(endpoint(protocol, own));
+    binding.monitored_endpoints = monitored;
 }
 
 /// The sockets of all: by multicast one for a link, protocol and group, however many sources speak through it, for
 /// every socket would be given every packet.
-pub(super) fn sockets<'a>(grounds: impl Iterator<Item = &'a Ground>) -> BTreeSet<Endpoint> {
+pub(crate) fn sockets<'a>(bindings: impl Iterator<Item = &'a Binding>) -> BTreeSet<Endpoint> {
     let mut all: BTreeSet<Endpoint> = BTreeSet::new();
-    for endpoint in grounds.flat_map(|g| g.endpoint.iter().chain(&g.ears)) {
+    for endpoint in bindings.flat_map(|g| g.endpoint.iter().chain(&g.monitored_endpoints)) {
         let same = all.iter().find(|known| is_same(known, endpoint)).cloned();
         let merged = match same {
             None => endpoint.clone(),
@@ -200,7 +204,7 @@ pub(super) fn sockets<'a>(grounds: impl Iterator<Item = &'a Ground>) -> BTreeSet
 }
 
 /// Whether two would hear the same. IPv4's source is in the packet itself; IPv6's is the socket's.
-pub(super) fn is_same(a: &Endpoint, b: &Endpoint) -> bool {
+pub(crate) fn is_same(a: &Endpoint, b: &Endpoint) -> bool {
     let is_shared = a.group.is_some() && a.source.is_ipv4();
     (a.link, a.protocol, a.group) == (b.link, b.protocol, b.group) && (is_shared || a.source == b.source)
 }
