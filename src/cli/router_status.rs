@@ -61,6 +61,6 @@ fn troubles(instance: &InstanceStatus) -> Vec<String> {
     let is_master = instance.state == State::Master;
     let missing = instance.addresses.iter().filter(|address| is_master && !address.is_held);
     let missing = missing.map(|a| format!("address {} is not on {} yet", a.address, a.link));
-    let conflicts = instance.speakers.iter().filter_map(|s| s.conflict.as_ref());
+    let conflicts = instance.peers.iter().filter_map(|s| s.conflict.as_ref());
     missing.chain(conflicts.map(|what| format!("CONFLICT: {what}"))).collect()
 }

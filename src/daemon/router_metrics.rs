@@ -3,7 +3,7 @@
 use super::exposition::{Exposition, Kind, Labels};
 use crate::vrrp::exchange::State;
 use crate::vrrp::packet::KINDS;
-use crate::vrrp::status::{InstanceStatus, SpeakerStatus, Status};
+use crate::vrrp::status::{InstanceStatus, PeerStatus, Status};
 
 /// A family of one value for each instance.
 type Row<S> = (&'static str, Kind, &'static str, fn(&S) -> u64);
@@ -27,13 +27,13 @@ pub(super) fn render(text: &mut Exposition, router: &Status) {
         ("state_age_seconds", Gauge, "Seconds since its last transition.", |i| i.since_milliseconds / 1000),
         ("addresses_held", Gauge, "Addresses of it that are on this host.", |i| i.addresses.iter().filter(|a| a.is_held).count() as u64),
         ("conflict", Gauge, "1 while somebody speaks for its VRID whom it cannot agree with.", |i| i.has_conflict.into()),
-        ("speakers", Gauge, "Others that speak for its VRID.", |i| i.speakers.len() as u64),
+        ("peers", Gauge, "Others that speak for its VRID.", |i| i.peers.len() as u64),
         ("became_master_total", Counter, "How often it became Master.", |i| i.counters.became_master),
         ("adverts_sent_total", Counter, "Advertisements sent.", |i| i.counters.sent),
         ("adverts_received_total", Counter, "Advertisements accepted.", |i| i.counters.accepted),
         ("priority_zero_sent_total", Counter, "Good-byes sent.", |i| i.counters.priority_zero_sent),
-        ("priority_zero_received_total", Counter, "Good-byes heard.", |i| i.counters.priority_zero_heard),
-        ("lower_priority_received_total", Counter, "Advertisements of a lower priority that a Master heard.", |i| i.counters.lower_priority_heard),
+        ("priority_zero_received_total", Counter, "Good-byes heard.", |i| i.counters.priority_zero_received),
+        ("lower_priority_received_total", Counter, "Advertisements of a lower priority that a Master heard.", |i| i.counters.lower_priority_received),
         ("looped_total", Counter, "Own advertisements that came back.", |i| i.counters.looped),
         ("restored_total", Counter, "Addresses, routes and rules of it that somebody removed, and that were put back.", |i| i.counters.restored),
     ];
@@ -50,21 +50,21 @@ pub(super) fn render(text: &mut Exposition, router: &Status) {
         kinds.into_iter().map(move |kind| (labels.with("kind", kind), count(kind))).collect::<Vec<_>>()
     });
     text.family("lvsd_vrrp_dropped_total", Counter, "Packets for the instance that were dropped.", dropped);
-    let strangers = router.strangers.iter().map(|(kind, count)| (bare.with("kind", kind), *count));
-    text.family("lvsd_vrrp_strangers_total", Counter, "Packets for no instance.", strangers);
-    let speakers: Vec<(Labels, &SpeakerStatus)> = instances
+    let unknown = router.unknown_vrid.iter().map(|(kind, count)| (bare.with("kind", kind), *count));
+    text.family("lvsd_vrrp_unknown_vrid_total", Counter, "Packets for no instance.", unknown);
+    let peers: Vec<(Labels, &PeerStatus)> = instances
         .iter()
-        .flat_map(|(labels, i)| i.speakers.iter().map(|s| (labels.with("source", s.source), s)))
+        .flat_map(|(labels, i)| i.peers.iter().map(|s| (labels.with("source", s.source), s)))
         .collect();
     #[rustfmt::skip]
-    let rows: &[Row<SpeakerStatus>] = &[
-        ("accepted_total", Counter, "Advertisements of another speaker that were accepted.", |s| s.accepted),
-        ("refused_total", Counter, "Packets of another speaker that were refused.", |s| s.refused),
-        ("conflict", Gauge, "1 while this speaker and this host cannot agree.", |s| s.conflict.is_some().into()),
+    let rows: &[Row<PeerStatus>] = &[
+        ("accepted_total", Counter, "Advertisements of another peer that were accepted.", |s| s.accepted),
+        ("refused_total", Counter, "Packets of another peer that were refused.", |s| s.refused),
+        ("conflict", Gauge, "1 while this peer and this host cannot agree.", |s| s.conflict.is_some().into()),
     ];
     for (name, kind, help, value) in rows {
-        let samples = speakers.iter().map(|(labels, speaker)| (labels.clone(), value(speaker)));
-        text.family(&format!("lvsd_vrrp_speaker_{name}"), *kind, help, samples);
+        let samples = peers.iter().map(|(labels, peer)| (labels.clone(), value(peer)));
+        text.family(&format!("lvsd_vrrp_peer_{name}"), *kind, help, samples);
     }
     let late = [(bare.clone(), router.late_times)];
     text.family("lvsd_vrrp_late_total", Counter, "How often its timers ran late.", late);

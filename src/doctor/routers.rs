@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::syntax::diagnostic::Code;
 use crate::vrrp::exchange::State;
 use crate::vrrp::settings::{Family, InstanceSettings, OnCrash, Transport};
-use crate::vrrp::status::{InstanceStatus, SpeakerStatus};
+use crate::vrrp::status::{InstanceStatus, PeerStatus};
 
 /// Warnings of the file that mean another life than the one that is written.
 const LAPSES: [(Code, &str); 2] = [
@@ -90,18 +90,18 @@ pub(super) fn why_both(config: &Config, view: &View<'_>, vip: IpAddr) -> Option<
             fix,
         ));
     };
-    let mut speakers = status.speakers.iter().filter(|speaker| is_speaking(status, speaker));
-    let speaker = speakers.find(|speaker| speaker.source == advert.source);
-    Some(match speaker {
+    let mut peers = status.peers.iter().filter(|peer| is_speaking(status, peer));
+    let peer = peers.find(|peer| peer.source == advert.source);
+    Some(match peer {
         None => (
             format!("advertisements of {} arrive at {} and do not reach lvsd", advert.source, advert.link),
             "let IP protocol 112 pass this host's firewall".to_owned(),
         ),
-        Some(speaker) => (
+        Some(peer) => (
             format!(
                 "vrrp_instance {name} is Master, and hears {}: {}",
                 advert.source,
-                speaker.last_refusal.as_deref().unwrap_or("that one does not hear this host")
+                peer.last_refusal.as_deref().unwrap_or("that one does not hear this host")
             ),
             format!(
                 "let IP protocol 112 pass from this host to {}, and give both the same vrrp_instance",
@@ -112,8 +112,8 @@ pub(super) fn why_both(config: &Config, view: &View<'_>, vip: IpAddr) -> Option<
 }
 
 /// Whether lvsd hears somebody now.
-fn is_speaking(status: &InstanceStatus, speaker: &SpeakerStatus) -> bool {
-    speaker.silent_milliseconds <= status.master_down_microseconds / 1000
+fn is_speaking(status: &InstanceStatus, peer: &PeerStatus) -> bool {
+    peer.silent_milliseconds <= status.master_down_microseconds / 1000
 }
 
 fn status<'a>(view: &'a View<'_>, instance: &InstanceSettings) -> Option<&'a InstanceStatus> {
@@ -156,8 +156,8 @@ fn troubles(status: &InstanceStatus) -> impl Iterator<Item = Finding> + use<> {
                 .to_owned(),
         )),
     });
-    let speaking = status.speakers.iter().filter(|speaker| is_speaking(status, speaker));
-    let conflicts = speaking.filter_map(|speaker| speaker.conflict.clone());
+    let speaking = status.peers.iter().filter(|peer| is_speaking(status, peer));
+    let conflicts = speaking.filter_map(|peer| peer.conflict.clone());
     let conflicts = conflicts.map(|conflict| Finding {
         severity: Severity::Warning,
         what: format!("vrrp_instance {name}: two routers of one number do not agree"),

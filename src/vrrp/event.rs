@@ -88,7 +88,7 @@ pub(crate) enum Event {
         /// What, and the kernel's words.
         what: String,
     },
-    /// Another speaker and this one cannot agree: what to change is said.
+    /// Another peer and this one cannot agree: what to change is said.
     Conflict {
         instance: String,
         source: IpAddr,

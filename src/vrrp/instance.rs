@@ -193,7 +193,7 @@ impl Instance {
 
     /// What arrived has to be read before the end of the timer decides: always before a takeover, for a process that
     /// slept until just before its timer has not read either; of a Master only when it is late.
-    pub(super) fn must_listen_first(&self, now: Instant) -> bool {
+    pub(super) fn must_receive_first(&self, now: Instant) -> bool {
         match self.state {
             State::Backup => self.timer.is_some_and(|at| at <= now),
             _ => self.is_late(now),
@@ -207,15 +207,15 @@ impl Instance {
     }
 
     /// Somebody says it is Master.
-    pub(super) fn hear(&mut self, now: Instant, claim: Claim) -> Reaction {
+    pub(super) fn receive(&mut self, now: Instant, claim: Claim) -> Reaction {
         if self.is_owner() && self.settings.owner_ignores_adverts {
             return Reaction::Nothing;
         }
         self.remember(now, claim);
         match self.state {
             State::Init | State::Fault => Reaction::Nothing,
-            State::Backup => self.hear_as_backup(now, claim),
-            State::Master => self.hear_as_master(now, claim),
+            State::Backup => self.receive_as_backup(now, claim),
+            State::Master => self.receive_as_master(now, claim),
         }
     }
 
@@ -256,7 +256,7 @@ impl Instance {
         Some(format!("better ({} > {}), waits: {reason}", self.priority, claim.priority))
     }
 
-    fn hear_as_backup(&mut self, now: Instant, claim: Claim) -> Reaction {
+    fn receive_as_backup(&mut self, now: Instant, claim: Claim) -> Reaction {
         if claim.priority == 0 {
             // Never later than it is: a repeated good-bye must not keep anybody from taking over.
             let soon = now + self.skew();
@@ -283,7 +283,7 @@ impl Instance {
         Reaction::Follow
     }
 
-    fn hear_as_master(&mut self, now: Instant, claim: Claim) -> Reaction {
+    fn receive_as_master(&mut self, now: Instant, claim: Claim) -> Reaction {
         if claim.priority == 0 {
             return if self.may_answer() { Reaction::Advertise } else { Reaction::Nothing };
         }
@@ -499,11 +499,11 @@ mod tests {
         let claim =
             |priority, last: u8| Claim { source: [10, 0, 0, last].into(), priority, interval: Some(SECOND) };
         match what {
-            GoodBye => instance.hear(NOW + SECOND, claim(0, 9)),
-            Lower => instance.hear(NOW + SECOND, claim(99, 9)),
-            EqualFromBelow => instance.hear(NOW + SECOND, claim(100, 4)),
-            EqualFromAbove => instance.hear(NOW + SECOND, claim(100, 6)),
-            Higher => instance.hear(NOW + SECOND, claim(101, 4)),
+            GoodBye => instance.receive(NOW + SECOND, claim(0, 9)),
+            Lower => instance.receive(NOW + SECOND, claim(99, 9)),
+            EqualFromBelow => instance.receive(NOW + SECOND, claim(100, 4)),
+            EqualFromAbove => instance.receive(NOW + SECOND, claim(100, 6)),
+            Higher => instance.receive(NOW + SECOND, claim(101, 4)),
             Silence => instance.expire(),
         }
     }

@@ -9,20 +9,20 @@ use super::binding::Binding;
 use super::exchange::{InstanceLevel, State, Transmission};
 use super::instance::Instance;
 use super::packet::{self, Advertisement, Counters, HOP_LIMIT, Path, ReplayWindow};
+use super::peers::Peers;
 use super::settings::{Authentication, InstanceSettings, Transport, VirtualAddress};
-use super::speakers::Speakers;
 use crate::time::Instant;
 
 /// What an instance counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct Statistics {
     /// Advertisements sent, to a group or to all peers.
     pub sent: u64,
     /// Those of priority 0.
-    pub farewells_sent: u64,
+    pub priority_zero_sent: u64,
     pub accepted: u64,
     /// Those of priority 0.
-    pub farewells_heard: u64,
+    pub priority_zero_received: u64,
     /// Those a Master heard of a lower priority.
     pub lower: u64,
     /// Own ones that came back.
@@ -45,9 +45,9 @@ pub(super) struct Member {
     /// What it remembers of others' counters.
     pub replay: ReplayWindow,
     /// Others that speak for its VRID.
-    pub speakers: Speakers,
+    pub peers: Peers,
     /// What it counts.
-    pub tally: Tally,
+    pub statistics: Statistics,
     /// Why it is in its state.
     pub reason: String,
     /// Why it cannot be Master or Backup, itself or its group.
@@ -64,8 +64,8 @@ pub(super) struct Member {
     pub sum: i64,
     /// Since when only the director's services keep it in Init.
     pub gated_since: Option<Instant>,
-    /// Told that it hears itself.
-    pub told_of_loop: bool,
+    /// It was reported that it receives its own packets.
+    pub has_reported_loop: bool,
     /// What was told of it.
     pub told: Option<InstanceLevel>,
     /// A predecessor left it as Master.
@@ -85,8 +85,8 @@ impl Member {
             binding: Binding::default(),
             counters: Counters::new(),
             replay: ReplayWindow::new(),
-            speakers: Speakers::default(),
-            tally: Tally::default(),
+            peers: Peers::default(),
+            statistics: Statistics::default(),
             reason: "start".to_owned(),
             fault: None,
             fault_since: None,
@@ -95,7 +95,7 @@ impl Member {
             waits_for: None,
             sum: 0,
             gated_since: None,
-            told_of_loop: false,
+            has_reported_loop: false,
             told: None,
             is_inherited: false,
             known_by: None,
@@ -124,7 +124,7 @@ impl Member {
 
     /// When the first of its timers ends.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let timers = [self.instance.timer(), self.instance.episode_ends(), self.speakers.next_end()];
+        let timers = [self.instance.timer(), self.instance.episode_ends(), self.peers.next_end()];
         timers.into_iter().flatten().min()
     }
 

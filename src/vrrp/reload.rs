@@ -157,7 +157,7 @@ impl Router {
     fn move_over(&mut self, moved: Vec<(Member, Arc<InstanceSettings>)>, now: Instant) {
         for (old, new) in moved {
             let mut member = Member::new(Arc::clone(&new), now);
-            member.tally = old.tally.clone();
+            member.statistics = old.statistics.clone();
             member.reported = old.reported;
             self.announcer.cancel(&new.name);
             if old.state() == State::Master {

@@ -69,7 +69,7 @@ pub(crate) struct Router {
     pub(super) host: Option<Host>,
     pub(super) director: Option<DirectorLevel>,
     /// Packets nobody here is meant by, by what they are.
-    pub(super) strangers: BTreeMap<&'static str, u64>,
+    pub(super) unknown_vrid: BTreeMap<&'static str, u64>,
     /// Why something may have changed, in words.
     pub(super) cause: String,
     /// What instances stand on has to be looked at again.
@@ -112,7 +112,7 @@ impl Router {
             drops: Drops::default(),
             host: None,
             director: None,
-            strangers: BTreeMap::new(),
+            unknown_vrid: BTreeMap::new(),
             cause: "start".to_owned(),
             is_dirty: true,
             is_stale: true,
@@ -404,7 +404,7 @@ impl Router {
         if self.is_draining() || !self.members.values().any(|m| m.is_due(now)) {
             return;
         }
-        let deaf = self.members.values().filter(|m| m.instance.must_listen_first(now));
+        let deaf = self.members.values().filter(|m| m.instance.must_receive_first(now));
         let lateness = deaf.filter_map(|m| m.instance.timer()).map(|at| now.since(at)).max();
         if let Some(lateness) = lateness {
             if self.members.values().any(|m| m.instance.is_late(now)) {
@@ -479,9 +479,9 @@ impl Router {
         let wall = self.wall(now);
         let Some(member) = self.members.get_mut(name) else { return };
         let packets = member.advertisement(priority, wall);
-        member.tally.sent += u64::from(!packets.is_empty());
+        member.statistics.sent += u64::from(!packets.is_empty());
         if priority == Some(0) {
-            member.tally.farewells_sent += u64::from(!packets.is_empty());
+            member.statistics.priority_zero_sent += u64::from(!packets.is_empty());
         } else if member.state() == State::Master {
             member.instance.advertised(now);
         }

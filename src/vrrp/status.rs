@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::exchange::State;
 use super::group;
 use super::member::Member;
+use super::peers::PeerRecord;
 use super::router::Router;
 use super::settings::{Checksum, Track, Transport, Version};
-use super::speakers::Speaker;
 use super::track;
 use crate::net::types::Host;
 use crate::time::Instant;
@@ -23,7 +23,7 @@ pub struct Status {
     /// Sync groups, in the file's order.
     pub groups: Vec<GroupStatus>,
     /// Packets for no instance, by kind.
-    pub strangers: BTreeMap<String, u64>,
+    pub unknown_vrid: BTreeMap<String, u64>,
     /// How often timers ran late, so that everything that had arrived was heard first.
     pub late_times: u64,
     /// Addresses, routes, rules and links the kernel refuses now, in words.
@@ -73,7 +73,7 @@ pub struct InstanceStatus {
     pub tracks: Vec<TrackStatus>,
     pub counters: CountersStatus,
     /// Others that speak for its VRID.
-    pub speakers: Vec<SpeakerStatus>,
+    pub peers: Vec<PeerStatus>,
     /// Somebody speaks for its VRID whom it cannot agree with.
     pub has_conflict: bool,
 }
@@ -106,9 +106,9 @@ pub struct CountersStatus {
     pub priority_zero_sent: u64,
     pub accepted: u64,
     /// Those of priority 0.
-    pub priority_zero_heard: u64,
+    pub priority_zero_received: u64,
     /// Those of a lower priority that a Master heard.
-    pub lower_priority_heard: u64,
+    pub lower_priority_received: u64,
     /// Own ones that came back.
     pub looped: u64,
     /// How often it became Master.
@@ -121,7 +121,7 @@ pub struct CountersStatus {
 
 /// Somebody else who speaks for a VRID.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SpeakerStatus {
+pub struct PeerStatus {
     pub source: IpAddr,
     /// Version of the protocol.
     pub version: Option<u8>,
@@ -167,7 +167,7 @@ impl Router {
         Status {
             instances: self.members.iter().map(|(name, m)| self.instance_status(name, m, now)).collect(),
             groups: groups.collect(),
-            strangers: words(&self.strangers),
+            unknown_vrid: words(&self.unknown_vrid),
             late_times: self.late_times(),
             refused: self.reconciler.refusals().map(str::to_owned).collect(),
             static_restored: self.reconciler.restored(""),
@@ -192,7 +192,7 @@ impl Router {
         });
         let shared = self.groups.iter().filter(|g| g.has(name)).flat_map(|g| &g.settings.tracks);
         let tracks = settings.tracks.iter().chain(shared).map(|track| self.track_status(track, host));
-        let tally = &member.tally;
+        let statistics = &member.statistics;
         InstanceStatus {
             name: name.to_owned(),
             vrid: settings.vrid,
@@ -216,18 +216,18 @@ impl Router {
             addresses: addresses.collect(),
             tracks: tracks.collect(),
             counters: CountersStatus {
-                sent: tally.sent,
-                priority_zero_sent: tally.farewells_sent,
-                accepted: tally.accepted,
-                priority_zero_heard: tally.farewells_heard,
-                lower_priority_heard: tally.lower,
-                looped: tally.looped,
-                became_master: tally.became_master,
+                sent: statistics.sent,
+                priority_zero_sent: statistics.priority_zero_sent,
+                accepted: statistics.accepted,
+                priority_zero_received: statistics.priority_zero_received,
+                lower_priority_received: statistics.lower,
+                looped: statistics.looped,
+                became_master: statistics.became_master,
                 restored: self.reconciler.restored(name),
-                dropped: words(&tally.dropped),
+                dropped: words(&statistics.dropped),
             },
-            speakers: member.speakers.iter().map(|(source, s)| speaker_status(*source, s, now)).collect(),
-            has_conflict: member.speakers.iter().any(|(_, s)| s.conflict.is_some()),
+            peers: member.peers.iter().map(|(source, s)| peer_status(*source, s, now)).collect(),
+            has_conflict: member.peers.iter().any(|(_, s)| s.conflict.is_some()),
         }
     }
 
@@ -249,22 +249,22 @@ impl Router {
     }
 }
 
-fn speaker_status(source: IpAddr, speaker: &Speaker, now: Instant) -> SpeakerStatus {
-    let manner = &speaker.manner;
-    SpeakerStatus {
+fn peer_status(source: IpAddr, peer: &PeerRecord, now: Instant) -> PeerStatus {
+    let profile = &peer.profile;
+    PeerStatus {
         source,
-        version: manner.version.map(Version::number),
-        is_multicast: manner.is_multicast,
-        authentication: manner.authentication.to_owned(),
-        priority: manner.priority,
-        interval_milliseconds: manner.interval.map(milliseconds),
-        addresses: manner.count,
-        has_pseudo_header: manner.checksum.map(|form| form == Checksum::PseudoHeader),
-        accepted: speaker.accepted,
-        refused: speaker.refused,
-        silent_milliseconds: milliseconds(now.since(speaker.last)),
-        last_refusal: speaker.last_refusal.clone(),
-        conflict: speaker.conflict.as_ref().map(|c| c.what.clone()),
+        version: profile.version.map(Version::number),
+        is_multicast: profile.is_multicast,
+        authentication: profile.authentication.to_owned(),
+        priority: profile.priority,
+        interval_milliseconds: profile.interval.map(milliseconds),
+        addresses: profile.count,
+        has_pseudo_header: profile.checksum.map(|form| form == Checksum::PseudoHeader),
+        accepted: peer.accepted,
+        refused: peer.refused,
+        silent_milliseconds: milliseconds(now.since(peer.last)),
+        last_refusal: peer.last_refusal.clone(),
+        conflict: peer.conflict.as_ref().map(|c| c.what.clone()),
     }
 }
 

@@ -414,7 +414,7 @@ impl Router {
             master: member.instance.master().map(|claim| claim.source),
         };
         if to == State::Master {
-            member.tally.became_master += 1;
+            member.statistics.became_master += 1;
             self.advertise(name, None, now, out);
         } else {
             self.announcer.cancel(name);

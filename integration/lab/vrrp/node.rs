@@ -105,7 +105,7 @@ impl Node {
     ///
     /// # Errors
     /// When none runs.
-    pub(crate) fn speaker(&mut self) -> Result<Pid, String> {
+    pub(crate) fn peer(&mut self) -> Result<Pid, String> {
         let main = self.daemon()?.pid().to_string();
         let text = match self.make {
             Make::Lvsd => main,

@@ -136,7 +136,7 @@ impl Tap {
     }
 
     /// Who says, between two moments, that it is master of a VRID: each source once, in order.
-    pub(crate) fn speakers(&self, vrid: u8, from: Instant, to: Instant) -> Vec<IpAddr> {
+    pub(crate) fn peers(&self, vrid: u8, from: Instant, to: Instant) -> Vec<IpAddr> {
         let mut found = Vec::new();
         for (_, advert) in self.adverts(vrid, from, to) {
             if advert.priority > 0 && !found.contains(&advert.source) {

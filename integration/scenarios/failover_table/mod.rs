@@ -116,13 +116,13 @@ impl Cell<'_> {
                 patience: self.interval * 8 + seconds(1),
             };
             // Whom to kill is known before: looking for them takes time here.
-            let (family, speaker) = (first.family()?, first.speaker()?);
+            let (family, peer) = (first.family()?, first.peer()?);
             let failover = case.measure(|| match self.way {
                 Way::Killed => {
                     kill_at_once(&family);
                     Ok(())
                 }
-                Way::Crashed => kill_process(speaker, Signal::KILL).map_err(|e| format!("kill: {e}")),
+                Way::Crashed => kill_process(peer, Signal::KILL).map_err(|e| format!("kill: {e}")),
                 Way::Stopped => first.signal(Signal::TERM),
             })?;
             match self.way {

@@ -68,12 +68,12 @@ struct Soak<'a> {
     lossy: BTreeSet<&'static str>,
     /// Hosts the director has no way to.
     forbidden: BTreeSet<&'static str>,
-    tally: Tally,
+    statistics: Statistics,
 }
 
 /// What came of it.
 #[derive(Default)]
-struct Tally {
+struct Statistics {
     rounds: u64,
     events: BTreeMap<&'static str, u64>,
     comparisons: u64,
@@ -107,31 +107,31 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
         daemon: None,
         lossy: BTreeSet::new(),
         forbidden: BTreeSet::new(),
-        tally: Tally::default(),
+        statistics: Statistics::default(),
     };
     let begun = Instant::now();
     soak.start()?;
     let mut hours = Hours::default();
     while begun.elapsed() < length {
         soak.round()?;
-        hours.tell(lab, begun.elapsed(), soak.tally.rounds);
+        hours.tell(lab, begun.elapsed(), soak.statistics.rounds);
     }
     soak.rest()?;
     let memory = soak.daemon()?.memory()?;
     soak.stop()?;
     let wall = host_time(lab, "ended")?.duration_since(begun_by_host).unwrap_or_default();
-    lab.note(soak.tally.summary(begun.elapsed(), wall, memory));
+    lab.note(soak.statistics.summary(begun.elapsed(), wall, memory));
     nobody_panicked(lab)
 }
 
 impl Soak<'_> {
     /// A burst of events, then calm.
     fn round(&mut self) -> Verdict {
-        self.tally.rounds += 1;
+        self.statistics.rounds += 1;
         for _ in 0..self.rng.u8(1..=4) {
             let Some((name, _, fault)) = faults::draw(&mut self.rng) else { continue };
             fault(self).map_err(|e| format!("{name}: {e}"))?;
-            *self.tally.events.entry(name).or_default() += 1;
+            *self.statistics.events.entry(name).or_default() += 1;
             // Connections for whoever leaves to keep; what becomes of them amid all this is nobody's promise.
             if self.rng.bool() {
                 hits(&self.client, 1, &format!("http://{VIP}/"))?;
@@ -142,7 +142,7 @@ impl Soak<'_> {
         let table = self.converge()?;
         self.requests(&table)?;
         self.health()?;
-        if self.tally.rounds.is_multiple_of(ROUNDS_TO_REST) { self.rest() } else { Ok(()) }
+        if self.statistics.rounds.is_multiple_of(ROUNDS_TO_REST) { self.rest() } else { Ok(()) }
     }
 
     /// Waits until the table is right and stays so.
@@ -152,7 +152,7 @@ impl Soak<'_> {
         let mut right_since = calm;
         loop {
             let table = self.kernel.read()?;
-            self.tally.comparisons += 1;
+            self.statistics.comparisons += 1;
             if let Err(e) = self.truth.compare(&table, false) {
                 right_since = Instant::now();
                 wrong = e;
@@ -165,7 +165,7 @@ impl Soak<'_> {
                 ));
             }
             if right_since.elapsed() >= HOLD {
-                self.tally.worst = self.tally.worst.max(took);
+                self.statistics.worst = self.statistics.worst.max(took);
                 return Ok(table);
             }
             pause(seconds(1));
@@ -185,7 +185,7 @@ impl Soak<'_> {
         }
         let there: Vec<&str> = entry.destinations.keys().map(|at| host_of(*at).unwrap_or("sorry")).collect();
         let hits = hits(&self.client, 3, &format!("http://{VIP}/"))?;
-        self.tally.requests += 3;
+        self.statistics.requests += 3;
         same("requests that failed in calm", &hits.failed, &BTreeMap::new())?;
         claim(hits.answered.keys().all(|name| there.contains(&name.as_str())), || {
             format!("answered by {hits}, in the table: {there:?}")
@@ -205,10 +205,10 @@ impl Soak<'_> {
 
     /// A long calm: who left is gone, and lvsd's own opinion is ours.
     fn rest(&mut self) -> Verdict {
-        self.tally.rests += 1;
+        self.statistics.rests += 1;
         pause(REST);
         let table = self.kernel.read()?;
-        self.tally.comparisons += 1;
+        self.statistics.comparisons += 1;
         self.truth.compare(&table, true).map_err(|e| format!("after a long rest:\n{e}"))?;
         let path = control(&run_dir(&self.director));
         match ask(path.as_ref(), Command::Status).map_err(|e| format!("{path}: {e}"))? {
@@ -227,7 +227,7 @@ impl Soak<'_> {
         let file = configure(self.lab, &self.director, &self.truth.configuration.text())?;
         let run_dir = run_dir(&self.director);
         let mut daemon = Daemon::start_lvsd(self.lab, &self.director, &file, &run_dir, &[])?;
-        self.tally.starts += 1;
+        self.statistics.starts += 1;
         wait_for("lvsd answers", seconds(30), || {
             let answers = UnixStream::connect(control(&run_dir)).is_ok();
             if answers && daemon.is_running() { Ok(()) } else { Err(daemon.log_text()) }
@@ -243,7 +243,7 @@ impl Soak<'_> {
         let configuration = std::mem::replace(&mut self.truth.configuration, nothing);
         let verdict = self.truth.compare(&self.kernel.read()?, true);
         self.truth.configuration = configuration;
-        self.tally.comparisons += 1;
+        self.statistics.comparisons += 1;
         verdict.map_err(|e| format!("after a stop:\n{e}"))
     }
 
@@ -271,7 +271,7 @@ impl Soak<'_> {
     }
 }
 
-impl Tally {
+impl Statistics {
     fn summary(&self, lived: Duration, wall: Duration, memory: u64) -> String {
         let hours = lived.as_secs_f64() / 3600.0;
         let mut text = format!(

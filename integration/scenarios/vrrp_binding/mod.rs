@@ -136,15 +136,15 @@ fn two_networks(lab: &mut Lab, segment: &Segment, make: Make) -> Verdict {
         pause(seconds(5));
         held_by(segment, "who holds the VIP", &["d1"])?;
         let expected = |ip: &str| vec![ip.parse::<IpAddr>().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))];
-        let speakers = |vrid, from| segment.tap.speakers(vrid, from, Instant::now());
-        same("who speaks IPv4", &speakers(VRID, begun), &expected("10.77.0.1"))?;
-        same("who speaks IPv6", &speakers(VRID6, begun), &expected("fd77::1"))?;
+        let peers = |vrid, from| segment.tap.peers(vrid, from, Instant::now());
+        same("who speaks IPv4", &peers(VRID, begun), &expected("10.77.0.1"))?;
+        same("who speaks IPv6", &peers(VRID6, begun), &expected("fd77::1"))?;
         let added = Instant::now();
         batch(Some("d1"), "addr add 10.60.0.1/24 dev eth0\naddr add fd60::1/64 dev eth0 nodad\n")?;
         batch(Some("d1"), "addr add 10.77.0.3/24 dev eth0\naddr add fd77::7/64 dev eth0 nodad\n")?;
         pause(CALM);
-        same("who speaks IPv4 later", &speakers(VRID, added), &expected("10.77.0.1"))?;
-        same("who speaks IPv6 later", &speakers(VRID6, added), &expected("fd77::1"))
+        same("who speaks IPv4 later", &peers(VRID, added), &expected("10.77.0.1"))?;
+        same("who speaks IPv6 later", &peers(VRID6, added), &expected("fd77::1"))
     })();
     ended(&mut nodes, judged)
 }
@@ -167,7 +167,7 @@ fn late_source(lab: &mut Lab, segment: &Segment, make: Make) -> Verdict {
     let judged = (|| {
         held_by(segment, "who holds the VIP without the address", &["d2"])?;
         let late = IpAddr::from([10, 77, 0, 9]);
-        let forged = segment.tap.speakers(VRID, begun, Instant::now()).contains(&late);
+        let forged = segment.tap.peers(VRID, begun, Instant::now()).contains(&late);
         claim(!forged, || "it speaks from an address it does not have".to_owned())?;
         if make == Make::Lvsd {
             let said = nodes[0].log();
@@ -192,7 +192,7 @@ fn deaf(lab: &mut Lab, segment: &Segment, make: Make) -> Verdict {
         pause(CALM);
         held_by(segment, "who holds the VIP without a socket", &["d2"])?;
         let deaf = IpAddr::from([10, 77, 0, 1]);
-        let claims = segment.tap.speakers(VRID, begun, Instant::now()).contains(&deaf);
+        let claims = segment.tap.peers(VRID, begun, Instant::now()).contains(&deaf);
         claim(!claims, || "it claims the VIP without hearing anybody".to_owned())?;
         if make == Make::Lvsd {
             let said = nodes[0].log();

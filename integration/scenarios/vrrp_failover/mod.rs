@@ -185,7 +185,7 @@ impl<'a> Pair<'a> {
         let (spoke, _) = self.segment.tap.wait_advert("its successor", begun + ended, seconds(4), is_it)?;
         pause(MASTER_DOWN + INTERVAL);
         let now = Instant::now();
-        same("who spoke", &self.segment.tap.speakers(VRID, begun, now), &vec![source])?;
+        same("who spoke", &self.segment.tap.peers(VRID, begun, now), &vec![source])?;
         let adverts = self.segment.tap.adverts(VRID, begun, now);
         claim(adverts.iter().all(|(_, a)| a.priority == 150), || {
             format!("nobody says farewell: {adverts:?}")
@@ -284,7 +284,7 @@ impl<'a> Pair<'a> {
         claim(gap.is_some_and(|gap| gap <= INTERVAL + EXACT), || {
             format!("the first was silent for {gap:?}")
         })?;
-        same("who spoke", &self.segment.tap.speakers(VRID, begun, now), &vec![source])?;
+        same("who spoke", &self.segment.tap.peers(VRID, begun, now), &vec![source])?;
         let changes = self.segment.holders.changes(VIP.into(), begun, now);
         claim(changes.is_empty(), || format!("the VIP does not move: {changes:?}"))?;
         let failover = moves_on(&self.segment)?.measure(|| {
@@ -326,7 +326,7 @@ impl<'a> Pair<'a> {
         pause(INTERVAL + SETTLED);
         let now = Instant::now();
         self.one_holder(director, now.checked_sub(SETTLED).unwrap_or(now))?;
-        same("who speaks", &self.segment.tap.speakers(VRID, now - INTERVAL - EXACT, now), &vec![source])?;
+        same("who speaks", &self.segment.tap.peers(VRID, now - INTERVAL - EXACT, now), &vec![source])?;
         self.sync_daemons(director)
     }
 

@@ -67,7 +67,7 @@ impl Pair<'_> {
         self.first.start(self.lab)?;
         pause(MASTER_DOWN + 2 * INTERVAL);
         let now = Instant::now();
-        same("who spoke", &self.segment.tap.speakers(VRID, from, now), &vec![address("d1")?])?;
+        same("who spoke", &self.segment.tap.peers(VRID, from, now), &vec![address("d1")?])?;
         let changes = self.segment.holders.changes(VIP.into(), from, now);
         claim(changes.is_empty(), || format!("the VIP does not move: {changes:?}"))?;
         let log = self.first.log();
@@ -168,7 +168,7 @@ impl Pair<'_> {
         // A Master that was late when it yielded says one more word, an interval later.
         pause(4 * INTERVAL);
         let now = Instant::now();
-        same("who speaks", &self.segment.tap.speakers(VRID, now - INTERVAL * 3 / 2, now), &vec![source])?;
+        same("who speaks", &self.segment.tap.peers(VRID, now - INTERVAL * 3 / 2, now), &vec![source])?;
         same("who holds the VIP", &self.segment.holders.at(VIP.into(), now), &vec![director.to_owned()])
     }
 }

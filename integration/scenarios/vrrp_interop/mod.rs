@@ -154,11 +154,7 @@ impl<'a> Pair<'a> {
         let now = Instant::now();
         for vrid in self.flavour.vrids {
             let want = vec![self.source("d1", *vrid)?];
-            same(
-                "who speaks while the second is away",
-                &self.segment.tap.speakers(*vrid, quiet, now),
-                &want,
-            )?;
+            same("who speaks while the second is away", &self.segment.tap.peers(*vrid, quiet, now), &want)?;
         }
 
         // It dies without a word.
@@ -209,7 +205,7 @@ impl<'a> Pair<'a> {
         let now = Instant::now();
         for vrid in self.flavour.vrids {
             let want = vec![self.source(director, *vrid)?];
-            same(&format!("who speaks for VRID {vrid}"), &tap.speakers(*vrid, settled, now), &want)?;
+            same(&format!("who speaks for VRID {vrid}"), &tap.peers(*vrid, settled, now), &want)?;
         }
         Ok(())
     }

@@ -48,7 +48,7 @@ struct Soak<'a> {
     rng: fastrand::Rng,
     first: Director,
     second: Director,
-    tally: Tally,
+    statistics: Statistics,
 }
 
 /// One of the two.
@@ -62,7 +62,7 @@ struct Director {
 
 /// What came of it.
 #[derive(Default)]
-struct Tally {
+struct Statistics {
     rounds: u64,
     events: BTreeMap<&'static str, u64>,
     starts: u64,
@@ -83,13 +83,13 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     let mut rng = fastrand::Rng::with_seed(seed);
     let first = Director::new(lab, "d1", 150, pick(&mut rng))?;
     let second = Director::new(lab, "d2", 100, pick(&mut rng))?;
-    let mut soak = Soak { lab, segment, wire, rng, first, second, tally: Tally::default() };
+    let mut soak = Soak { lab, segment, wire, rng, first, second, statistics: Statistics::default() };
     let begun = Instant::now();
     soak.calm()?;
     let mut hours = Hours::default();
     while begun.elapsed() < length {
         soak.round()?;
-        hours.tell(lab, begun.elapsed(), soak.tally.rounds);
+        hours.tell(lab, begun.elapsed(), soak.statistics.rounds);
     }
     let mut memory = Vec::new();
     for Director { node, .. } in [&mut soak.first, &mut soak.second] {
@@ -99,7 +99,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     let now = Instant::now();
     same("who holds the VIP in the end", &soak.segment.holders.at(VIP.into(), now), &Vec::new())?;
     let wall = host_time(lab, "ended")?.duration_since(begun_by_host).unwrap_or_default();
-    lab.note(soak.tally.summary(begun.elapsed(), wall, &memory.join(", ")));
+    lab.note(soak.statistics.summary(begun.elapsed(), wall, &memory.join(", ")));
     nobody_panicked(lab)
 }
 
@@ -123,11 +123,11 @@ impl Director {
 impl Soak<'_> {
     /// A burst of events, then calm.
     fn round(&mut self) -> Verdict {
-        self.tally.rounds += 1;
+        self.statistics.rounds += 1;
         for _ in 0..self.rng.u8(1..=5) {
             let Some((name, fault)) = faults::draw(&mut self.rng) else { continue };
             fault(self).map_err(|e| format!("{name}: {e}"))?;
-            *self.tally.events.entry(name).or_default() += 1;
+            *self.statistics.events.entry(name).or_default() += 1;
             let most = self.rng.u64(..9_000);
             pause(Duration::from_millis(most));
         }
@@ -145,17 +145,17 @@ impl Soak<'_> {
             pause(Duration::from_millis(500));
             let now = Instant::now();
             let holders = self.segment.holders.at(VIP.into(), now);
-            let speakers = self.segment.tap.speakers(VRID, now - Duration::from_millis(1100), now);
-            if holders != [self.first.name] || speakers != [first] {
+            let peers = self.segment.tap.peers(VRID, now - Duration::from_millis(1100), now);
+            if holders != [self.first.name] || peers != [first] {
                 right_since = now;
-                wrong = format!("holders {holders:?}, speakers {speakers:?}");
+                wrong = format!("holders {holders:?}, peers {peers:?}");
             }
             let took = right_since.saturating_duration_since(calm);
             claim(took <= BOUND, || format!("{took:?} after the last event: {wrong}"))?;
         }
-        self.tally.worst = self.tally.worst.max(right_since.saturating_duration_since(calm));
+        self.statistics.worst = self.statistics.worst.max(right_since.saturating_duration_since(calm));
         wait_for("clients are answered", HEEDED, || {
-            self.tally.requests += 1;
+            self.statistics.requests += 1;
             let hits = hits(&self.segment.client, 1, &format!("http://{VIP}/"))?;
             if hits.total_failed() == 0 { Ok(()) } else { Err(hits.to_string()) }
         })?;
@@ -174,8 +174,8 @@ impl Soak<'_> {
         for director in [&mut self.first, &mut self.second] {
             if !std::mem::replace(&mut director.runs, true) {
                 director.node.start(self.lab)?;
-                self.tally.starts += 1;
-                self.tally.makes.insert(director.node.make.name());
+                self.statistics.starts += 1;
+                self.statistics.makes.insert(director.node.make.name());
             }
         }
         Ok(())
@@ -187,7 +187,7 @@ impl Soak<'_> {
     }
 }
 
-impl Tally {
+impl Statistics {
     fn summary(&self, lived: Duration, wall: Duration, memory: &str) -> String {
         let mut text = format!(
             "{:.2} hours lived in {:.0} s: {} rounds, {} starts of {:?}, {} requests\n",

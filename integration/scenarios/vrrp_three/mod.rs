@@ -81,7 +81,7 @@ fn only(segment: &Segment, director: &str, from: Instant, silence: Option<Durati
     pause(INTERVAL * 10);
     let now = Instant::now();
     // Who yields says one last word, at once.
-    same("who speaks", &segment.tap.speakers(VRID, spoke + EXACT, now), &vec![source])?;
+    same("who speaks", &segment.tap.peers(VRID, spoke + EXACT, now), &vec![source])?;
     let mut holders = segment.holders.at(VIP.into(), now);
     // The first was killed whenever another one speaks here, and could not give it up.
     holders.retain(|h| h == director || h != "d1");

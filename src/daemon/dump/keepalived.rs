@@ -66,7 +66,7 @@ fn count(instance: &InstanceStatus, text: &mut String) {
         counted.authentication_type,
         0,
         counted.authentication,
-        instance.counters.priority_zero_heard,
+        instance.counters.priority_zero_received,
         instance.counters.priority_zero_sent,
     );
 }
@@ -101,7 +101,7 @@ fn as_json(instance: &InstanceStatus) -> Value {
             "invalid_authtype": counted.authentication_type,
             "authtype_mismatch": 0,
             "auth_failure": counted.authentication,
-            "pri_zero_rcvd": instance.counters.priority_zero_heard,
+            "pri_zero_rcvd": instance.counters.priority_zero_received,
             "pri_zero_sent": instance.counters.priority_zero_sent,
         },
     })
@@ -200,7 +200,7 @@ mod tests {
                 dropped: BTreeMap::from([("hop_limit".to_owned(), 5)]),
                 ..CountersStatus::default()
             },
-            speakers: Vec::new(),
+            peers: Vec::new(),
             has_conflict: false,
         };
         let mut data = String::new();

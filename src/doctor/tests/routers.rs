@@ -1,7 +1,7 @@
 use super::*;
 use crate::doctor::surroundings::{Capability, Managed, Manager, Unit};
 use crate::vrrp::exchange::State;
-use crate::vrrp::status::{CountersStatus, InstanceStatus, SpeakerStatus};
+use crate::vrrp::status::{CountersStatus, InstanceStatus, PeerStatus};
 
 const PEER: &str = "10.1.0.12";
 
@@ -41,7 +41,7 @@ fn advert(source: &str, vrid: u8, addresses: &[&str]) -> Advert {
     }
 }
 
-fn running(state: State, speakers: Vec<SpeakerStatus>) -> Running {
+fn running(state: State, peers: Vec<PeerStatus>) -> Running {
     let instance = InstanceStatus {
         name: "WEB".to_owned(),
         vrid: 51,
@@ -65,15 +65,15 @@ fn running(state: State, speakers: Vec<SpeakerStatus>) -> Running {
         addresses: Vec::new(),
         tracks: Vec::new(),
         counters: CountersStatus::default(),
-        speakers,
+        peers,
         has_conflict: false,
     };
     let router = RouterStatus { instances: vec![instance], ..RouterStatus::default() };
     Running { trouble: None, director: Status::default(), router: Some(router), rejected: None }
 }
 
-fn speaker(refusal: Option<&str>, conflict: Option<&str>) -> SpeakerStatus {
-    SpeakerStatus {
+fn peer(refusal: Option<&str>, conflict: Option<&str>) -> PeerStatus {
+    PeerStatus {
         source: PEER.parse().unwrap(),
         version: Some(2),
         is_multicast: true,
@@ -118,11 +118,11 @@ fn two_masters_are_told_which_way_is_cut() {
     let (seen, fix) = said(&host);
     assert!(seen.ends_with("advertisements of 10.1.0.12 arrive at eth0 and do not reach lvsd"), "{seen}");
     assert_eq!(fix, "let IP protocol 112 pass this host's firewall");
-    let mut silent = speaker(None, None);
+    let mut silent = peer(None, None);
     silent.silent_milliseconds = 4000;
     host.running = Some(running(State::Master, vec![silent]));
     assert_eq!(said(&host).1, fix, "it was heard before");
-    host.running = Some(running(State::Master, vec![speaker(Some("its password is another one"), None)]));
+    host.running = Some(running(State::Master, vec![peer(Some("its password is another one"), None)]));
     let (seen, fix) = said(&host);
     assert!(seen.ends_with("hears 10.1.0.12: its password is another one"), "{seen}");
     assert!(fix.contains("from this host to 10.1.0.12"), "{fix}");
@@ -168,8 +168,8 @@ fn faults_and_conflicts_of_the_running_router_are_told() {
     let all = found(&host, &routed(""));
     assert_eq!(all[0].0, "vrrp_instance WEB is in Fault");
     assert_eq!(all[0].1, "link eth0 is down");
-    let conflict = "10.1.0.12 says it is master of VRID 51 and is not heard: its auth_pass is another one: give both the same";
-    host.running = Some(running(State::Backup, vec![speaker(None, Some(conflict))]));
+    let conflict = "10.1.0.12 says it is master of VRID 51, but its packets are not accepted: its auth_pass is another one: give both the same";
+    host.running = Some(running(State::Backup, vec![peer(None, Some(conflict))]));
     let all = found(&host, &routed(""));
     assert_eq!((all[0].1.as_str(), all[0].2.as_str()), (conflict, "give both the same"), "{all:?}");
 }

@@ -10,7 +10,7 @@ use sha2::Sha256;
 
 use super::counters::Moment;
 use super::{CHECKSUM_AT, IPV4_HEADER, PROTOCOL, write};
-use super::{Flaw, Heard, HeardAuthentication, Malformed, ReplayWindow};
+use super::{Flaw, Malformed, Received, ReceivedAuthentication, ReplayWindow};
 use crate::vrrp::exchange::Datagram;
 use crate::vrrp::settings::{self, Authentication, HmacMode, Version};
 
@@ -158,7 +158,7 @@ fn header_signature(ip_header: &[u8], header: &[u8; HEADER], message: &[u8], key
 /// What the instance's authentication says of a packet. Something: it is accepted in spite of that (`mode
 /// permissive`), and the operator should hear of it.
 pub(crate) fn authenticate(
-    heard: &Heard,
+    heard: &Received,
     datagram: &Datagram,
     expected: &Authentication,
     replay: &mut ReplayWindow,
@@ -167,18 +167,18 @@ pub(crate) fn authenticate(
     let blame = |flaw| Malformed { vrid: Some(heard.advert.vrid), flaw };
     let is_v2_on_ipv4 = heard.advert.version == Version::V2 && datagram.source.is_ipv4();
     let own = match expected {
-        Authentication::Password(password) if is_v2_on_ipv4 => HeardAuthentication::Password(*password),
-        Authentication::Header(_) if is_v2_on_ipv4 => HeardAuthentication::Header,
-        _ => HeardAuthentication::None,
+        Authentication::Password(password) if is_v2_on_ipv4 => ReceivedAuthentication::Password(*password),
+        Authentication::Header(_) if is_v2_on_ipv4 => ReceivedAuthentication::Header,
+        _ => ReceivedAuthentication::None,
     };
     match (heard.authentication, own) {
-        (HeardAuthentication::None, HeardAuthentication::None) => {}
-        (HeardAuthentication::Password(theirs), HeardAuthentication::Password(ours)) => {
+        (ReceivedAuthentication::None, ReceivedAuthentication::None) => {}
+        (ReceivedAuthentication::Password(theirs), ReceivedAuthentication::Password(ours)) => {
             if !is_same(&theirs, &ours) {
                 return Err(blame(Flaw::Password));
             }
         }
-        (HeardAuthentication::Header, HeardAuthentication::Header) => {
+        (ReceivedAuthentication::Header, ReceivedAuthentication::Header) => {
             check_header(heard, datagram, expected, replay).map_err(blame)?;
         }
         (has, expected) => return Err(blame(Flaw::Authentication { has, expected })),
@@ -199,7 +199,7 @@ pub(crate) fn authenticate(
 }
 
 fn check_header(
-    heard: &Heard,
+    heard: &Received,
     datagram: &Datagram,
     expected: &Authentication,
     replay: &mut ReplayWindow,
@@ -229,7 +229,7 @@ fn check_header(
 }
 
 fn check_trailer(
-    heard: &Heard,
+    heard: &Received,
     trailer: Option<&HmacTrailer>,
     datagram: &Datagram,
     hmac: &settings::Hmac,

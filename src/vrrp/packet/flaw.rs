@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{HeardAuthentication, Version};
+use super::{ReceivedAuthentication, Version};
 
 /// A packet that is dropped, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,8 +81,8 @@ pub(crate) enum Flaw {
     Header,
     /// Authenticated in another way than the instance is.
     Authentication {
-        has: HeardAuthentication,
-        expected: HeardAuthentication,
+        has: ReceivedAuthentication,
+        expected: ReceivedAuthentication,
     },
     Password,
     /// The authentication header's signature does not fit, or is another sender's.
@@ -218,10 +218,10 @@ impl fmt::Display for Flaw {
     }
 }
 
-fn way(authentication: HeardAuthentication) -> &'static str {
+fn way(authentication: ReceivedAuthentication) -> &'static str {
     match authentication {
-        HeardAuthentication::None => "none",
-        HeardAuthentication::Password(_) => "a password (PASS)",
-        HeardAuthentication::Header => "a header (AH)",
+        ReceivedAuthentication::None => "none",
+        ReceivedAuthentication::Password(_) => "a password (PASS)",
+        ReceivedAuthentication::Header => "a header (AH)",
     }
 }

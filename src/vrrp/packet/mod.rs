@@ -66,13 +66,13 @@ pub(crate) struct Path {
 
 /// What was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Heard {
+pub(crate) struct Received {
     /// What it says. The list of addresses may be empty: whether that is fine is the instance's to say.
     pub advert: Advertisement,
     /// Which form of checksum it has, where there are two: version 3 on IPv4.
     pub checksum: Option<Checksum>,
     /// How it is authenticated.
-    pub authentication: HeardAuthentication,
+    pub authentication: ReceivedAuthentication,
     /// Number of its authentication header.
     pub sequence: Option<u32>,
     pub hmac: Option<HmacTrailer>,
@@ -82,7 +82,7 @@ pub(crate) struct Heard {
 
 /// How an advertisement is authenticated, by version 2's own means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum HeardAuthentication {
+pub(crate) enum ReceivedAuthentication {
     /// Not at all.
     None,
     /// By a password anybody can read.
@@ -91,7 +91,7 @@ pub(crate) enum HeardAuthentication {
     Header,
 }
 
-impl Heard {
+impl Received {
     /// Version 3 on IPv6: whether the first address is link-local, as RFC 9568 section 5.2.9 wants it. Others can do
     /// without: it is told, not refused.
     #[cfg(test)]
@@ -183,7 +183,7 @@ pub(crate) fn encode(
 }
 
 /// Reads a packet without knowing whom it is for: lengths, version, type, checksum. By multicast, the hop limit.
-pub(crate) fn decode(datagram: &Datagram) -> Result<Heard, Malformed> {
+pub(crate) fn decode(datagram: &Datagram) -> Result<Received, Malformed> {
     let without_vrid = |flaw| Malformed { vrid: None, flaw };
     let bytes = datagram.bytes.as_slice();
     let packet = match datagram.source {
@@ -241,13 +241,13 @@ pub(crate) fn decode(datagram: &Datagram) -> Result<Heard, Malformed> {
     }
     let data = body.get(list.end..).and_then(|data| data.try_into().ok()).unwrap_or([0; V2_DATA]);
     let authentication = match (version, high) {
-        (Version::V3, _) => HeardAuthentication::None,
-        (Version::V2, 0) => HeardAuthentication::None,
-        (Version::V2, 1) if is_ipv4 => HeardAuthentication::Password(data),
-        (Version::V2, 2) if is_ipv4 => HeardAuthentication::Header,
+        (Version::V3, _) => ReceivedAuthentication::None,
+        (Version::V2, 0) => ReceivedAuthentication::None,
+        (Version::V2, 1) if is_ipv4 => ReceivedAuthentication::Password(data),
+        (Version::V2, 2) if is_ipv4 => ReceivedAuthentication::Header,
         (Version::V2, other) => return Err(blame(Flaw::UnknownAuthentication(other))),
     };
-    if sequence.is_some() != (authentication == HeardAuthentication::Header) {
+    if sequence.is_some() != (authentication == ReceivedAuthentication::Header) {
         return Err(blame(Flaw::Header));
     }
     let interval = match version {
@@ -259,7 +259,7 @@ pub(crate) fn decode(datagram: &Datagram) -> Result<Heard, Malformed> {
         return Err(blame(Flaw::IntervalZero));
     }
     let addresses = read_addresses(body.get(list).unwrap_or_default(), is_ipv4);
-    Ok(Heard {
+    Ok(Received {
         advert: Advertisement { version, vrid, priority, interval, addresses },
         checksum: form,
         authentication,

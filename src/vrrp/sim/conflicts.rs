@@ -77,10 +77,10 @@ fn unicast_hears_multicast_but_never_lets_it_decide() {
     assert_eq!(world.state(0, "a"), Some(State::Master), "split, and both say so");
     let status = world.status(0, "a");
     assert!(status.has_conflict);
-    let speaker = &status.speakers[0];
-    assert_eq!((speaker.source.to_string().as_str(), speaker.is_multicast), ("10.0.0.202", true));
-    assert_eq!((speaker.accepted, speaker.priority, speaker.version), (0, Some(200), Some(3)));
-    assert!(speaker.refused > 10 && speaker.last_refusal.is_some());
+    let peer = &status.peers[0];
+    assert_eq!((peer.source.to_string().as_str(), peer.is_multicast), ("10.0.0.202", true));
+    assert_eq!((peer.accepted, peer.priority, peer.version), (0, Some(200), Some(3)));
+    assert!(peer.refused > 10 && peer.last_refusal.is_some());
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn own_packets_that_come_back_change_nothing_and_are_told_once() {
     }
     let after = world.status(0, "a");
     assert_eq!((after.state, after.counters.looped), (State::Master, 200));
-    assert_eq!(after.counters.lower_priority_heard, before.counters.lower_priority_heard);
+    assert_eq!(after.counters.lower_priority_received, before.counters.lower_priority_received);
     assert_eq!(world.told(0, "vrrp_dropped").len(), 1);
 }
 
@@ -194,7 +194,7 @@ fn hostile_packets_change_no_state_and_no_timer_and_are_counted() {
 /// Packets dropped of a kind, of the instance and of nobody.
 fn dropped(world: &World, kind: &str) -> u64 {
     let own = world.status(0, "a").counters.dropped.get(kind).copied().unwrap_or(0);
-    own + world.whole_status(0).strangers.get(kind).copied().unwrap_or(0)
+    own + world.whole_status(0).unknown_vrid.get(kind).copied().unwrap_or(0)
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn other_vrids_other_links_and_vrid_zero_are_nobodys() {
     world.tell(0, Input::Received(elsewhere));
     let after = world.status(0, "a");
     assert_eq!((after.timer_microseconds, after.counters), (before.timer_microseconds, before.counters));
-    let strangers = world.whole_status(0).strangers;
+    let strangers = world.whole_status(0).unknown_vrid;
     assert_eq!((strangers.get("unknown_vrid"), strangers.get("vrid")), (Some(&5), Some(&1)));
     let told = world.told(0, "vrrp_dropped");
     assert!(told.len() == 1 && told[0].contains("VRID is 0"), "{told:?}");
@@ -264,7 +264,7 @@ fn a_forged_crowd_of_masters_is_not_told_one_by_one() {
         stranger(&mut world, [10, 9, high, low], |advert| advert.version = Version::V3);
         world.run(MILLISECOND);
     }
-    assert!(world.status(0, "a").speakers.len() <= 32);
+    assert!(world.status(0, "a").peers.len() <= 32);
     assert!(world.told(0, "vrrp_conflict").len() <= 8);
 }
 

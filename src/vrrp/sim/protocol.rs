@@ -354,8 +354,10 @@ fn version_2_drops_another_interval_and_says_so_loudly() {
     let told = world.told(0, "vrrp_conflict");
     assert_eq!(
         told,
-        ["instance a: 10.0.0.9 says it is master of VRID 51 and is not heard: it advertises every 2 s, \
-          we every 1 s, and version 2 wants them equal: give both the same advert_int"]
+        [
+            "instance a: 10.0.0.9 says it is master of VRID 51, but its packets are not accepted: it advertises every 2 s, \
+          we every 1 s, and version 2 wants them equal: give both the same advert_int"
+        ]
     );
 }
 

@@ -35,7 +35,7 @@ fn hostile_packets_get_a_verdict() {
 }
 
 /// What must hold of everything that is understood.
-fn judge(heard: &Heard, datagram: &Datagram) {
+fn judge(heard: &Received, datagram: &Datagram) {
     let advert = &heard.advert;
     assert!(advert.vrid != 0 && !advert.interval.is_zero(), "{datagram:?}");
     assert!(advert.addresses.len() <= MAX_ADDRESSES, "{datagram:?}");
@@ -43,10 +43,10 @@ fn judge(heard: &Heard, datagram: &Datagram) {
     assert!(heard.message.end <= datagram.bytes.len(), "{datagram:?}");
     // Who says the same says it in the same bytes, but for the reserved bits.
     let way = match heard.authentication {
-        HeardAuthentication::Password(password) => Authentication::Password(password),
+        ReceivedAuthentication::Password(password) => Authentication::Password(password),
         _ => Authentication::None,
     };
-    if heard.authentication != HeardAuthentication::Header {
+    if heard.authentication != ReceivedAuthentication::Header {
         let again = Datagram {
             bytes: encode_like(heard, datagram, &way, Duration::ZERO),
             protocol: PROTOCOL,

@@ -39,10 +39,10 @@ fn what_is_heard_is_what_keepalived_said() {
     let addresses: Vec<IpAddr> =
         [100, 101, 102].map(|last| IpAddr::V4(Ipv4Addr::new(10, 77, 0, last))).to_vec();
     assert_eq!(v2.advert.addresses, addresses);
-    assert_eq!((v2.checksum, v2.authentication), (None, HeardAuthentication::None));
+    assert_eq!((v2.checksum, v2.authentication), (None, ReceivedAuthentication::None));
     assert_eq!(heard("V2-PRIO0").advert.priority, 0);
-    assert_eq!(heard("V2-PASS").authentication, HeardAuthentication::Password(*b"s3cret\0\0"));
-    assert_eq!(heard("V2-AH-2").authentication, HeardAuthentication::Header);
+    assert_eq!(heard("V2-PASS").authentication, ReceivedAuthentication::Password(*b"s3cret\0\0"));
+    assert_eq!(heard("V2-AH-2").authentication, ReceivedAuthentication::Header);
     assert_eq!(heard("V2-AH-2").sequence, Some(2));
     let v3 = heard("V3-IP4");
     assert_eq!((v3.advert.version, v3.advert.interval), (Version::V3, Duration::from_millis(250)));
@@ -454,7 +454,7 @@ fn hmac(mode: HmacMode, key: &[u8]) -> Authentication {
 }
 
 /// Sends what was heard, with counters that have come as far as the sender's.
-fn encode_like(heard: &Heard, datagram: &Datagram, how: &Authentication, wall: Duration) -> Vec<u8> {
+fn encode_like(heard: &Received, datagram: &Datagram, how: &Authentication, wall: Duration) -> Vec<u8> {
     let mut counters = Counters::new();
     if datagram.source.is_ipv4() {
         let wanted = u16::from_be_bytes([datagram.bytes[4], datagram.bytes[5]]);

@@ -6,36 +6,36 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::event::Event;
-use super::exchange::{Datagram, Effect, State};
-use super::instance::{Claim, Reaction};
-use super::member::Member;
-use super::packet::{self, Flaw, Heard, HeardAuthentication, Malformed};
-use super::router::Router;
-use super::settings::{Checksum, Family, Transport, Version};
-use super::speakers::Manner;
 use crate::time::Instant;
+use crate::vrrp::event::Event;
+use crate::vrrp::exchange::{Datagram, Effect, State};
+use crate::vrrp::instance::{Claim, Reaction};
+use crate::vrrp::member::Member;
+use crate::vrrp::packet::{self, Flaw, Malformed, Received, ReceivedAuthentication};
+use crate::vrrp::peers::PeerProfile;
+use crate::vrrp::router::Router;
+use crate::vrrp::settings::{Checksum, Family, Transport, Version};
 
 impl Router {
     /// A packet arrived.
-    pub(super) fn receive(&mut self, datagram: &Datagram, now: Instant, out: &mut Vec<Effect>) {
+    pub(in crate::vrrp) fn receive(&mut self, datagram: &Datagram, now: Instant, out: &mut Vec<Effect>) {
         if self.is_stopping() {
             return;
         }
-        let heard = match packet::decode(datagram) {
-            Ok(heard) => heard,
+        let received = match packet::decode(datagram) {
+            Ok(received) => received,
             Err(malformed) => {
-                let name = malformed.vrid.and_then(|vrid| self.meant(vrid, datagram));
+                let name = malformed.vrid.and_then(|vrid| self.instance_for(vrid, datagram));
                 self.refuse(name.as_deref(), datagram, None, &malformed, now, out);
                 return;
             }
         };
-        let vrid = heard.advert.vrid;
-        let Some(name) = self.meant(vrid, datagram) else {
-            *self.strangers.entry("unknown_vrid").or_default() += 1;
+        let vrid = received.advert.vrid;
+        let Some(name) = self.instance_for(vrid, datagram) else {
+            *self.unknown_vrid.entry("unknown_vrid").or_default() += 1;
             if self.settings.tells_unknown_routers {
                 let reason = format!("VRID {vrid} is not configured there");
-                self.tell_drop(None, "unknown_vrid", datagram.source, reason, now, out);
+                self.report_drop(None, "unknown_vrid", datagram.source, reason, now, out);
             }
             return;
         };
@@ -47,39 +47,39 @@ impl Router {
             return;
         }
         if member.instance.source() == Some(datagram.source) {
-            member.tally.looped += 1;
-            if !std::mem::replace(&mut member.told_of_loop, true) {
+            member.statistics.looped += 1;
+            if !std::mem::replace(&mut member.has_reported_loop, true) {
                 let reason =
                     "it has this host's own source address: it came back, or another host has that address";
-                self.tell_drop(Some(&name), "own", datagram.source, reason.to_owned(), now, out);
+                self.report_drop(Some(&name), "own", datagram.source, reason.to_owned(), now, out);
             }
             return;
         }
-        let checked = check(member, &heard, datagram).and_then(|()| {
+        let checked = check(member, &received, datagram).and_then(|()| {
             let expected = &member.instance.settings().authentication.clone();
-            packet::authenticate(&heard, datagram, expected, &mut member.replay, wall)
+            packet::authenticate(&received, datagram, expected, &mut member.replay, wall)
                 .map_err(|malformed| malformed.flaw)
         });
         match checked {
             Err(flaw) => {
                 let malformed = Malformed { vrid: Some(vrid), flaw };
-                self.refuse(Some(&name), datagram, Some(&heard), &malformed, now, out);
+                self.refuse(Some(&name), datagram, Some(&received), &malformed, now, out);
             }
             Ok(in_spite_of) => {
-                if let Some(sequence) = heard.sequence {
+                if let Some(sequence) = received.sequence {
                     member.counters.saw_sequence(sequence);
                 }
                 if let Some(flaw) = in_spite_of {
                     let reason = format!("accepted though {flaw} (auth_hmac mode permissive)");
-                    self.tell_drop(Some(&name), "permissive", datagram.source, reason, now, out);
+                    self.report_drop(Some(&name), "permissive", datagram.source, reason, now, out);
                 }
-                self.accept(&name, &heard, datagram, now, out);
+                self.accept(&name, &received, datagram, now, out);
             }
         }
     }
 
     /// The instance an advertisement of that VRID is about, by where it arrived.
-    fn meant(&self, vrid: u8, datagram: &Datagram) -> Option<String> {
+    fn instance_for(&self, vrid: u8, datagram: &Datagram) -> Option<String> {
         let family = if datagram.source.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 };
         let is_meant = |m: &&Member| {
             let settings = m.settings();
@@ -100,7 +100,7 @@ impl Router {
     fn accept(
         &mut self,
         name: &str,
-        heard: &Heard,
+        received: &Received,
         datagram: &Datagram,
         now: Instant,
         out: &mut Vec<Effect>,
@@ -110,24 +110,24 @@ impl Router {
         let Some(member) = self.members.get_mut(name) else { return };
         member.instance.set_joins_a_master(joins_a_master);
         let source = datagram.source;
-        let advert = &heard.advert;
-        member.tally.accepted += 1;
-        member.speakers.accepted(source, manner(heard, datagram), now);
+        let advert = &received.advert;
+        member.statistics.accepted += 1;
+        member.peers.accepted(source, profile(received, datagram), now);
         let usual = member.settings().advert_interval;
         let is_believed = member.instance.believes(advert.interval)
-            || member.speakers.has_repeated(source, advert.interval, usual, now);
+            || member.peers.has_repeated(source, advert.interval, usual, now);
         let interval = Some(advert.interval).filter(|_| is_believed);
         let claim = Claim { source, priority: advert.priority, interval };
         let (is_late, since) = (member.instance.is_late(now), member.instance.since());
-        let reaction = member.instance.hear(now, claim);
+        let reaction = member.instance.receive(now, claim);
         if advert.priority == 0 {
-            member.tally.farewells_heard += 1;
+            member.statistics.priority_zero_received += 1;
         } else {
             let difference = match reaction {
                 Reaction::Assert { is_in_vain: true, .. } => {
                     Some(("in_vain", in_vain(advert.priority, member.instance.priority())))
                 }
-                _ => disagreement(member, heard, source, is_believed),
+                _ => disagreement(member, received, source, is_believed),
             };
             self.compare(name, source, difference, now, out);
         }
@@ -146,7 +146,7 @@ impl Router {
             Reaction::Advertise => self.advertise(name, None, now, out),
             Reaction::Yield => self.yield_to(name, claim, is_late, now, out),
             Reaction::Assert { is_first, is_rival, is_due, .. } => {
-                member.tally.lower += 1;
+                member.statistics.lower += 1;
                 let is_silent = member.settings().ignores_lower_priority;
                 let ours = member.instance.priority();
                 if is_due && !is_silent && !is_late {
@@ -169,7 +169,7 @@ impl Router {
         }
     }
 
-    /// An accepted speaker and this host differ in something, or do not.
+    /// An accepted peer and this host differ in something, or do not.
     fn compare(
         &mut self,
         name: &str,
@@ -184,12 +184,12 @@ impl Router {
             Some((kind, what)) => {
                 let what =
                     format!("{source} and this host differ on VRID {}: {what}", member.settings().vrid);
-                if member.speakers.contradicts(source, kind, what.clone(), now) {
+                if member.peers.add_conflict(source, kind, what.clone(), now) {
                     out.push(Effect::Event(Event::Conflict { instance, source, what }));
                 }
             }
             None => {
-                if member.speakers.agrees(source) {
+                if member.peers.end_conflict(source) {
                     out.push(Effect::Event(Event::ConflictEnded { instance, source }));
                 }
             }
@@ -201,34 +201,36 @@ impl Router {
         &mut self,
         name: Option<&str>,
         datagram: &Datagram,
-        heard: Option<&Heard>,
+        received: Option<&Received>,
         malformed: &Malformed,
         now: Instant,
         out: &mut Vec<Effect>,
     ) {
         let (kind, source) = (malformed.kind(), datagram.source);
         let Some(member) = name.and_then(|name| self.members.get_mut(name)) else {
-            *self.strangers.entry(kind).or_default() += 1;
-            self.tell_drop(None, kind, source, malformed.to_string(), now, out);
+            *self.unknown_vrid.entry(kind).or_default() += 1;
+            self.report_drop(None, kind, source, malformed.to_string(), now, out);
             return;
         };
-        *member.tally.dropped.entry(kind).or_default() += 1;
-        let manner = heard.map_or_else(|| unknown(datagram), |heard| manner(heard, datagram));
-        member.speakers.refused(source, manner, malformed.to_string(), now);
+        *member.statistics.dropped.entry(kind).or_default() += 1;
+        let profile = received.map_or_else(|| unknown(datagram), |received| profile(received, datagram));
+        member.peers.refused(source, profile, malformed.to_string(), now);
         let name = name.unwrap_or_default();
         // A good-bye is no claim, and a packet nobody could have meant says nothing about configuration.
-        let is_claim = heard.is_some_and(|heard| heard.advert.priority > 0);
+        let is_claim = received.is_some_and(|received| received.advert.priority > 0);
         match difference(&malformed.flaw).filter(|_| is_claim) {
-            None => self.tell_drop(Some(name), kind, source, malformed.to_string(), now, out),
+            None => self.report_drop(Some(name), kind, source, malformed.to_string(), now, out),
             Some(difference) => {
                 let vrid = member.settings().vrid;
                 let what = match member.state() {
                     State::Master => {
                         format!("{source} also says it is master of VRID {vrid}: {difference}")
                     }
-                    _ => format!("{source} says it is master of VRID {vrid} and is not heard: {difference}"),
+                    _ => format!(
+                        "{source} says it is master of VRID {vrid}, but its packets are not accepted: {difference}"
+                    ),
                 };
-                if member.speakers.contradicts(source, kind, what.clone(), now) {
+                if member.peers.add_conflict(source, kind, what.clone(), now) {
                     let event = Event::Conflict { instance: name.to_owned(), source, what };
                     out.push(Effect::Event(event));
                 }
@@ -236,7 +238,7 @@ impl Router {
         }
     }
 
-    fn tell_drop(
+    fn report_drop(
         &mut self,
         instance: Option<&str>,
         kind: &'static str,
@@ -252,11 +254,11 @@ impl Router {
     }
 
     /// Contradictions that are over because nobody repeats them.
-    pub(super) fn end_conflicts(&mut self, name: &str, now: Instant, out: &mut Vec<Effect>) {
+    pub(in crate::vrrp) fn end_conflicts(&mut self, name: &str, now: Instant, out: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(name) else { return };
-        let ended = member.speakers.end_conflicts(now);
-        for (source, is_told) in &ended {
-            if *is_told {
+        let ended = member.peers.end_conflicts(now);
+        for (source, is_reported) in &ended {
+            if *is_reported {
                 let event = Event::ConflictEnded { instance: name.to_owned(), source: *source };
                 out.push(Effect::Event(event));
             }
@@ -273,7 +275,7 @@ fn is_multicast(member: &Member) -> bool {
 }
 
 /// Step two: what this instance expects, before its authentication.
-fn check(member: &Member, heard: &Heard, datagram: &Datagram) -> Result<(), Flaw> {
+fn check(member: &Member, received: &Received, datagram: &Datagram) -> Result<(), Flaw> {
     let settings = member.settings();
     let is_multicast = datagram.destination.is_multicast();
     match &settings.transport {
@@ -296,7 +298,7 @@ fn check(member: &Member, heard: &Heard, datagram: &Datagram) -> Result<(), Flaw
             }
         }
     }
-    let advert = &heard.advert;
+    let advert = &received.advert;
     if advert.version != settings.version {
         return Err(Flaw::Version { has: advert.version, expected: settings.version });
     }
@@ -353,12 +355,12 @@ fn difference(flaw: &Flaw) -> Option<String> {
 /// What is odd about an advertisement that is accepted.
 fn disagreement(
     member: &Member,
-    heard: &Heard,
+    received: &Received,
     source: IpAddr,
     is_believed: bool,
 ) -> Option<(&'static str, String)> {
     let settings = member.settings();
-    let advert = &heard.advert;
+    let advert = &received.advert;
     if member.instance.is_owner() && advert.priority == 255 {
         let words = "both have priority 255, which only the owner of the addresses may have: lower one";
         return Some(("owner", words.to_owned()));
@@ -382,7 +384,7 @@ fn disagreement(
         );
         return Some(("interval", words));
     }
-    if let Some(form) = heard.checksum
+    if let Some(form) = received.checksum
         && form != settings.checksum
     {
         let words = match form {
@@ -422,34 +424,34 @@ fn list_words(ours: &BTreeSet<IpAddr>, theirs: &BTreeSet<IpAddr>, count: usize) 
     )
 }
 
-fn authentication_words(of: HeardAuthentication) -> &'static str {
+fn authentication_words(of: ReceivedAuthentication) -> &'static str {
     match of {
-        HeardAuthentication::None => "nothing",
-        HeardAuthentication::Password(_) => "PASS",
-        HeardAuthentication::Header => "AH",
+        ReceivedAuthentication::None => "nothing",
+        ReceivedAuthentication::Password(_) => "PASS",
+        ReceivedAuthentication::Header => "AH",
     }
 }
 
-fn manner(heard: &Heard, datagram: &Datagram) -> Manner {
-    let advert = &heard.advert;
-    Manner {
+fn profile(received: &Received, datagram: &Datagram) -> PeerProfile {
+    let advert = &received.advert;
+    PeerProfile {
         version: Some(advert.version),
         is_multicast: datagram.destination.is_multicast(),
-        authentication: match (&heard.hmac, heard.authentication) {
+        authentication: match (&received.hmac, received.authentication) {
             (Some(_), _) => "auth_hmac",
-            (None, HeardAuthentication::None) => "none",
-            (None, HeardAuthentication::Password(_)) => "PASS",
-            (None, HeardAuthentication::Header) => "AH",
+            (None, ReceivedAuthentication::None) => "none",
+            (None, ReceivedAuthentication::Password(_)) => "PASS",
+            (None, ReceivedAuthentication::Header) => "AH",
         },
         priority: Some(advert.priority),
         interval: Some(advert.interval),
         count: Some(advert.addresses.len()),
-        checksum: heard.checksum,
+        checksum: received.checksum,
     }
 }
 
-fn unknown(datagram: &Datagram) -> Manner {
-    Manner {
+fn unknown(datagram: &Datagram) -> PeerProfile {
+    PeerProfile {
         version: None,
         is_multicast: datagram.destination.is_multicast(),
         authentication: "unknown",

@@ -10,18 +10,18 @@ use std::time::Duration;
 use super::settings::{Checksum, Version};
 use crate::time::Instant;
 
-/// Most speakers that are remembered.
+/// Most peers that are remembered.
 const LIMIT: usize = 32;
-/// Most contradictions that are told in a minute.
-const TOLD_LIMIT: u32 = 8;
+/// Most contradictions that are reported in a minute.
+const REPORT_LIMIT: u32 = 8;
 /// In which time.
-const TOLD_TIME: Duration = Duration::from_secs(60);
+const REPORT_TIME: Duration = Duration::from_secs(60);
 /// Least silence after which a contradiction is over.
 const LEAST_SILENCE: Duration = Duration::from_secs(3);
 
 /// How somebody speaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Manner {
+pub(super) struct PeerProfile {
     /// Version of the protocol, where that could be read.
     pub version: Option<Version>,
     /// By multicast, or by unicast.
@@ -38,9 +38,9 @@ pub(super) struct Manner {
 
 /// Somebody who speaks for a virtual router of ours.
 #[derive(Clone, Debug)]
-pub(super) struct Speaker {
+pub(super) struct PeerRecord {
     /// How, the last time.
-    pub manner: Manner,
+    pub profile: PeerProfile,
     /// The interval it gives, and since when it gives that one.
     pub interval: Option<(Duration, Instant)>,
     /// Advertisements that were accepted.
@@ -55,7 +55,7 @@ pub(super) struct Speaker {
     pub conflict: Option<Conflict>,
 }
 
-/// A contradiction between a speaker and this host.
+/// A contradiction between a peer and this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Conflict {
     /// A fixed word.
@@ -64,26 +64,26 @@ pub(super) struct Conflict {
     pub what: String,
     /// When it was last seen.
     pub seen: Instant,
-    /// Told, so its end is told too.
-    is_told: bool,
+    /// Told, so its end is reported too.
+    is_reported: bool,
 }
 
 /// All of them, of one instance.
 #[derive(Debug, Default)]
-pub(super) struct Speakers {
-    table: BTreeMap<IpAddr, Speaker>,
-    told: u32,
-    told_since: Instant,
+pub(super) struct Peers {
+    table: BTreeMap<IpAddr, PeerRecord>,
+    reported: u32,
+    reported_since: Instant,
 }
 
-impl Speakers {
+impl Peers {
     /// Somebody was accepted.
-    pub(super) fn accepted(&mut self, source: IpAddr, manner: Manner, now: Instant) {
-        let interval = manner.interval;
-        let speaker = self.speaker(source, manner, now);
-        speaker.accepted += 1;
-        if speaker.interval.map(|(known, _)| known) != interval {
-            speaker.interval = interval.map(|interval| (interval, now));
+    pub(super) fn accepted(&mut self, source: IpAddr, profile: PeerProfile, now: Instant) {
+        let interval = profile.interval;
+        let peer = self.peer(source, profile, now);
+        peer.accepted += 1;
+        if peer.interval.map(|(known, _)| known) != interval {
+            peer.interval = interval.map(|interval| (interval, now));
         }
     }
 
@@ -96,18 +96,18 @@ impl Speakers {
         usual: Duration,
         now: Instant,
     ) -> bool {
-        let known = self.table.get(&source).and_then(|speaker| speaker.interval);
+        let known = self.table.get(&source).and_then(|peer| peer.interval);
         known.is_some_and(|(known, since)| known == interval && now.since(since) >= interval.min(usual) / 2)
     }
 
     /// Somebody was refused.
-    pub(super) fn refused(&mut self, source: IpAddr, manner: Manner, reason: String, now: Instant) {
-        let speaker = self.speaker(source, manner, now);
-        speaker.refused += 1;
-        speaker.last_refusal = Some(reason);
+    pub(super) fn refused(&mut self, source: IpAddr, profile: PeerProfile, reason: String, now: Instant) {
+        let peer = self.peer(source, profile, now);
+        peer.refused += 1;
+        peer.last_refusal = Some(reason);
     }
 
-    fn speaker(&mut self, source: IpAddr, manner: Manner, now: Instant) -> &mut Speaker {
+    fn peer(&mut self, source: IpAddr, profile: PeerProfile, now: Instant) -> &mut PeerRecord {
         if !self.table.contains_key(&source) && self.table.len() >= LIMIT {
             let oldest =
                 self.table.iter().min_by_key(|(_, s)| (s.accepted > 0, s.conflict.is_some(), s.last));
@@ -115,8 +115,8 @@ impl Speakers {
                 self.table.remove(&oldest);
             }
         }
-        let speaker = self.table.entry(source).or_insert_with(|| Speaker {
-            manner: manner.clone(),
+        let peer = self.table.entry(source).or_insert_with(|| PeerRecord {
+            profile: profile.clone(),
             interval: None,
             accepted: 0,
             refused: 0,
@@ -124,36 +124,36 @@ impl Speakers {
             last_refusal: None,
             conflict: None,
         });
-        (speaker.manner, speaker.last) = (manner, now);
-        speaker
+        (peer.profile, peer.last) = (profile, now);
+        peer
     }
 
-    /// Somebody contradicts. True: that is new and should be told.
-    pub(super) fn contradicts(
+    /// Somebody add_conflict. True: that is new and should be reported.
+    pub(super) fn add_conflict(
         &mut self,
         source: IpAddr,
         kind: &'static str,
         what: String,
         now: Instant,
     ) -> bool {
-        let Some(speaker) = self.table.get_mut(&source) else { return false };
-        if let Some(known) = speaker.conflict.as_mut().filter(|c| c.kind == kind && c.is_told) {
+        let Some(peer) = self.table.get_mut(&source) else { return false };
+        if let Some(known) = peer.conflict.as_mut().filter(|c| c.kind == kind && c.is_reported) {
             (known.seen, known.what) = (now, what);
             return false;
         }
-        if now.since(self.told_since) >= TOLD_TIME {
-            (self.told, self.told_since) = (0, now);
+        if now.since(self.reported_since) >= REPORT_TIME {
+            (self.reported, self.reported_since) = (0, now);
         }
-        let is_told = self.told < TOLD_LIMIT;
-        self.told = self.told.saturating_add(u32::from(is_told));
-        speaker.conflict = Some(Conflict { kind, what, seen: now, is_told });
-        is_told
+        let is_reported = self.reported < REPORT_LIMIT;
+        self.reported = self.reported.saturating_add(u32::from(is_reported));
+        peer.conflict = Some(Conflict { kind, what, seen: now, is_reported });
+        is_reported
     }
 
-    /// Somebody agrees. True: it had not, and that was told.
-    pub(super) fn agrees(&mut self, source: IpAddr) -> bool {
-        let conflict = self.table.get_mut(&source).and_then(|speaker| speaker.conflict.take());
-        conflict.is_some_and(|c| c.is_told)
+    /// Somebody end_conflict. True: it had not, and that was reported.
+    pub(super) fn end_conflict(&mut self, source: IpAddr) -> bool {
+        let conflict = self.table.get_mut(&source).and_then(|peer| peer.conflict.take());
+        conflict.is_some_and(|c| c.is_reported)
     }
 
     /// When the next contradiction is over by silence.
@@ -161,36 +161,36 @@ impl Speakers {
         self.table.values().filter_map(end_of).min()
     }
 
-    /// Those whose contradiction is over by silence, and whether it was told.
+    /// Those whose contradiction is over by silence, and whether it was reported.
     pub(super) fn end_conflicts(&mut self, now: Instant) -> Vec<(IpAddr, bool)> {
         let mut ended = Vec::new();
-        for (source, speaker) in &mut self.table {
-            if end_of(speaker).is_some_and(|end| end <= now)
-                && let Some(conflict) = speaker.conflict.take()
+        for (source, peer) in &mut self.table {
+            if end_of(peer).is_some_and(|end| end <= now)
+                && let Some(conflict) = peer.conflict.take()
             {
-                ended.push((*source, conflict.is_told));
+                ended.push((*source, conflict.is_reported));
             }
         }
         ended
     }
 
     /// All of them.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&IpAddr, &Speaker)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&IpAddr, &PeerRecord)> {
         self.table.iter()
     }
 }
 
-fn end_of(speaker: &Speaker) -> Option<Instant> {
-    let interval = speaker.manner.interval.unwrap_or(Duration::ZERO);
-    speaker.conflict.as_ref().map(|c| c.seen + (interval * 3).max(LEAST_SILENCE))
+fn end_of(peer: &PeerRecord) -> Option<Instant> {
+    let interval = peer.profile.interval.unwrap_or(Duration::ZERO);
+    peer.conflict.as_ref().map(|c| c.seen + (interval * 3).max(LEAST_SILENCE))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn manner() -> Manner {
-        Manner {
+    fn profile() -> PeerProfile {
+        PeerProfile {
             version: Some(Version::V2),
             is_multicast: true,
             authentication: "none",
@@ -207,38 +207,38 @@ mod tests {
 
     #[test]
     fn inventing_senders_does_not_push_out_those_that_were_accepted() {
-        let mut speakers = Speakers::default();
+        let mut peers = Peers::default();
         let real: IpAddr = "10.0.0.2".parse().unwrap();
-        speakers.accepted(real, manner(), at(0));
+        peers.accepted(real, profile(), at(0));
         for n in 0..10_000u32 {
-            speakers.refused(std::net::Ipv4Addr::from(n).into(), manner(), "odd".to_owned(), at(1));
+            peers.refused(std::net::Ipv4Addr::from(n).into(), profile(), "odd".to_owned(), at(1));
         }
-        assert_eq!(speakers.iter().count(), LIMIT);
-        assert!(speakers.iter().any(|(source, _)| *source == real));
+        assert_eq!(peers.iter().count(), LIMIT);
+        assert!(peers.iter().any(|(source, _)| *source == real));
     }
 
     #[test]
     fn a_contradiction_is_told_once_and_so_is_its_end() {
-        let mut speakers = Speakers::default();
+        let mut peers = Peers::default();
         let source: IpAddr = "10.0.0.2".parse().unwrap();
-        speakers.refused(source, manner(), "odd".to_owned(), at(0));
-        assert!(speakers.contradicts(source, "version", "odd".to_owned(), at(0)));
-        assert!(!speakers.contradicts(source, "version", "odd".to_owned(), at(1)));
-        assert_eq!(speakers.next_end(), Some(at(4)));
-        assert_eq!(speakers.end_conflicts(at(3)), []);
-        assert_eq!(speakers.end_conflicts(at(4)), [(source, true)]);
-        assert_eq!(speakers.next_end(), None);
+        peers.refused(source, profile(), "odd".to_owned(), at(0));
+        assert!(peers.add_conflict(source, "version", "odd".to_owned(), at(0)));
+        assert!(!peers.add_conflict(source, "version", "odd".to_owned(), at(1)));
+        assert_eq!(peers.next_end(), Some(at(4)));
+        assert_eq!(peers.end_conflicts(at(3)), []);
+        assert_eq!(peers.end_conflicts(at(4)), [(source, true)]);
+        assert_eq!(peers.next_end(), None);
     }
 
     #[test]
     fn no_more_than_a_few_contradictions_are_told_in_a_minute() {
-        let mut speakers = Speakers::default();
-        let mut told = 0;
+        let mut peers = Peers::default();
+        let mut reported = 0;
         for n in 0..1000u32 {
             let source: IpAddr = std::net::Ipv4Addr::from(n).into();
-            speakers.refused(source, manner(), "odd".to_owned(), at(100));
-            told += u32::from(speakers.contradicts(source, "version", "odd".to_owned(), at(100)));
+            peers.refused(source, profile(), "odd".to_owned(), at(100));
+            reported += u32::from(peers.add_conflict(source, "version", "odd".to_owned(), at(100)));
         }
-        assert_eq!(told, TOLD_LIMIT);
+        assert_eq!(reported, REPORT_LIMIT);
     }
 }
