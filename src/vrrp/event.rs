@@ -110,7 +110,7 @@ pub(crate) enum Event {
         /// What was wrong with it.
         reason: String,
         /// Like it since the last time this was told.
-        unsaid: u64,
+        suppressed: u64,
     },
     /// Timers ran late: this host was short of time.
     Late {
@@ -254,10 +254,14 @@ impl fmt::Display for Event {
             Event::ConflictEnded { instance, source } => {
                 write!(f, "instance {instance}: {source} no longer contradicts")
             }
-            Event::Dropped { instance, source, reason, unsaid } => {
+            Event::Dropped { instance, source, reason, suppressed } => {
                 let whose = instance.as_ref().map_or("VRRP".to_owned(), |i| format!("instance {i}"));
                 write!(f, "{whose}: a packet of {source} was dropped: {reason}")?;
-                if *unsaid > 0 { write!(f, " ({unsaid} more like it since last told)") } else { Ok(()) }
+                if *suppressed > 0 {
+                    write!(f, " ({suppressed} more like it since last told)")
+                } else {
+                    Ok(())
+                }
             }
             Event::Late { milliseconds } => {
                 write!(

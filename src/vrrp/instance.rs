@@ -19,7 +19,7 @@ const ANSWERS: u8 = 8;
 /// How late a busy machine may make the sign of life that comes with an advertisement.
 const JITTER: Duration = Duration::from_millis(20);
 /// Own intervals of silence after which somebody's lower priority is a matter of the past.
-const EPISODE: u32 = 3;
+const CONTENTION_END: u32 = 3;
 /// Routers whose highest priority is remembered.
 const REMEMBERED: usize = 32;
 /// Own intervals in which somebody with a lower priority should have yielded.
@@ -38,7 +38,7 @@ pub(super) struct Instance {
     master: Option<Claim>,
     learnt: Option<Duration>,
     preempts_from: Option<Instant>,
-    episode: Option<Episode>,
+    contention: Option<Contention>,
     /// The Master this one took over from, if there was one.
     predecessor: Option<IpAddr>,
     /// Its sync group is Master already, so it takes over from a lower Master whatever it does alone.
@@ -50,7 +50,7 @@ pub(super) struct Instance {
 
 /// Somebody with a lower priority is heard while this one is Master.
 #[derive(Clone, Copy, Debug)]
-struct Episode {
+struct Contention {
     begun: Instant,
     /// When it is forgotten.
     ends: Instant,
@@ -103,7 +103,7 @@ impl Instance {
             master: None,
             learnt: None,
             preempts_from: None,
-            episode: None,
+            contention: None,
             predecessor: None,
             joins_a_master: false,
             highest: BTreeMap::new(),
@@ -294,15 +294,15 @@ impl Instance {
             return Reaction::Yield;
         }
         let interval = self.settings.advert_interval;
-        let end = now + interval * EPISODE;
-        let before = self.episode;
+        let end = now + interval * CONTENTION_END;
+        let before = self.contention;
         let begun = before.map_or(now, |e| e.begun);
         let was_reported = before.is_some_and(|e| e.rival.is_some());
         // A Master that has just been replaced says one last word, so that its successor announces the addresses again.
         let is_last_word = self.predecessor == Some(claim.source) && now.since(self.since) < interval;
         let is_rival = !was_reported && !is_last_word;
-        self.episode =
-            Some(Episode { begun, ends: end, rival: Some(claim).filter(|_| was_reported || is_rival) });
+        self.contention =
+            Some(Contention { begun, ends: end, rival: Some(claim).filter(|_| was_reported || is_rival) });
         let is_in_vain = now.since(begun) > interval * PATIENCE;
         Reaction::Assert { is_first: before.is_none(), is_rival, is_due: self.may_answer(), is_in_vain }
     }
@@ -368,7 +368,7 @@ impl Instance {
     pub(super) fn enter(&mut self, state: State, now: Instant) {
         (self.state, self.since) = (state, now);
         self.preempts_from = None;
-        self.episode = None;
+        self.contention = None;
         self.answers = 0;
         self.timer = match state {
             State::Init | State::Fault => {
@@ -438,13 +438,13 @@ impl Instance {
     }
 
     /// When a lower priority was not heard for long enough.
-    pub(super) fn episode_ends(&self) -> Option<Instant> {
-        self.episode.map(|e| e.ends)
+    pub(super) fn contention_ends(&self) -> Option<Instant> {
+        self.contention.map(|e| e.ends)
     }
 
     /// It was not. The last claim, if it was a rival's.
-    pub(super) fn end_episode(&mut self) -> Option<Claim> {
-        self.episode.take().and_then(|e| e.rival)
+    pub(super) fn end_contention(&mut self) -> Option<Claim> {
+        self.contention.take().and_then(|e| e.rival)
     }
 
     /// Whether a claim is better than what this one could claim itself.

@@ -124,7 +124,7 @@ impl Member {
 
     /// When the first of its timers ends.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let timers = [self.instance.timer(), self.instance.episode_ends(), self.peers.next_end()];
+        let timers = [self.instance.timer(), self.instance.contention_ends(), self.peers.next_end()];
         timers.into_iter().flatten().min()
     }
 

@@ -8,15 +8,13 @@ use std::time::Duration;
 
 mod addresses;
 pub(crate) mod binding;
-mod concerns;
-mod drops;
 pub(crate) mod event;
 pub(crate) mod exchange;
 mod group;
 pub(crate) mod handover;
 mod instance;
+mod log_limit;
 mod member;
-mod needed_links;
 pub(crate) mod packet;
 mod peers;
 mod receive;
@@ -26,8 +24,6 @@ pub(crate) mod settings;
 #[cfg(test)]
 pub(crate) mod sim;
 pub(crate) mod status;
-mod steadiness;
-mod track;
 pub(crate) mod tracking;
 mod transition;
 

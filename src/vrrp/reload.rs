@@ -9,13 +9,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::concerns::Concerns;
 use super::event::Event;
 use super::exchange::{Effect, State};
 use super::group::Group;
 use super::member::Member;
 use super::router::Router;
 use super::settings::{Family, InstanceSettings, Settings, TrackTarget, Transport};
+use super::tracking::relevance::Relevance;
 use crate::time::Instant;
 
 /// Longest time a Master waits for its successor on another VRID or interface.
@@ -82,7 +82,7 @@ impl Router {
         }
         self.regroup(&settings, &renames, out);
         self.announcer.set_pacing(&settings.pacing);
-        self.concerns = Concerns::of(&settings);
+        self.relevance = Relevance::of(&settings);
         let followed = followed(&settings);
         self.levels.retain(|target| followed.contains(target));
         self.move_over(moved, now);

@@ -14,17 +14,17 @@ use super::addresses::announce::AnnounceableLinks;
 use super::addresses::announce::announcer::Announcer;
 use super::addresses::reconcile::AddressReconciler;
 use super::binding::sockets::SocketStates;
-use super::concerns::Concerns;
-use super::drops::Drops;
 use super::event::Event;
 use super::exchange::{DirectorLevel, Effect, Endpoint, Input, State, Testament};
 use super::group::Group;
 use super::instance::Reaction;
+use super::log_limit::LogLimit;
 use super::member::Member;
 use super::reload::Leaving;
 use super::settings::{OnCrash, Settings};
-use super::steadiness::Unsteady;
-use super::track::{self, Levels};
+use super::tracking::levels::{self, Levels};
+use super::tracking::link_delay::DelayedLinks;
+use super::tracking::relevance::Relevance;
 use crate::net::types::{HeldAddress, Host, Link, LinkIndex, News};
 use crate::time::Instant;
 
@@ -63,9 +63,9 @@ pub(crate) struct Router {
     pub(super) reconciler: AddressReconciler,
     pub(super) announcer: Announcer,
     pub(super) announceable: AnnounceableLinks,
-    pub(super) concerns: Concerns,
+    pub(super) relevance: Relevance,
     pub(super) levels: Levels,
-    pub(super) drops: Drops,
+    pub(super) log_limit: LogLimit,
     pub(super) host: Option<Host>,
     pub(super) director: Option<DirectorLevel>,
     /// Packets nobody here is meant by, by what they are.
@@ -79,7 +79,7 @@ pub(crate) struct Router {
     life: Life,
     starts_at: Instant,
     wall_offset: Duration,
-    pub(super) unsteady: Unsteady,
+    pub(super) delayed_links: DelayedLinks,
     /// Links that forward IPv6.
     pub(super) router_links: BTreeSet<LinkIndex>,
     listening: Arc<BTreeSet<Endpoint>>,
@@ -107,9 +107,9 @@ impl Router {
             reconciler: AddressReconciler::new(seed),
             announcer,
             announceable: AnnounceableLinks::default(),
-            concerns: Concerns::of(&settings),
+            relevance: Relevance::of(&settings),
             levels: Levels::default(),
-            drops: Drops::default(),
+            log_limit: LogLimit::default(),
             host: None,
             director: None,
             unknown_vrid: BTreeMap::new(),
@@ -119,7 +119,7 @@ impl Router {
             life: Life::Running,
             starts_at: now + settings.startup_delay,
             wall_offset: Duration::ZERO,
-            unsteady: Unsteady::default(),
+            delayed_links: DelayedLinks::default(),
             router_links: BTreeSet::new(),
             listening: Arc::default(),
             sockets: SocketStates::default(),
@@ -155,7 +155,7 @@ impl Router {
             }
             Input::Tracked { target, level } => {
                 if self.levels.level(&target, &Host::default()) != Some(level) {
-                    let (what, how) = (track::words(&target), track::level_words(&target, Some(level)));
+                    let (what, how) = (levels::words(&target), levels::level_words(&target, Some(level)));
                     self.cause = format!("{what} {how}");
                     self.levels.set(target, level);
                     self.is_dirty = true;
@@ -214,7 +214,7 @@ impl Router {
                     self.reconciler.deadline(),
                     self.init_deadline(),
                     leaving,
-                    self.unsteady.deadline(),
+                    self.delayed_links.deadline(),
                     inheritance,
                 ]
             }
@@ -250,7 +250,7 @@ impl Router {
 
     fn read_host(&mut self, mut host: Host, now: Instant) {
         let is_first = self.host.is_none();
-        self.unsteady.keep_only(&host);
+        self.delayed_links.keep_only(&host);
         self.announceable.read(&host);
         if is_first {
             // Nothing was announced on any of them.
@@ -259,7 +259,7 @@ impl Router {
         let links = std::mem::take(&mut host.links);
         for link in links.values() {
             let before = self.host.as_ref().and_then(|host| host.links.get(&link.index));
-            let link = self.unsteady.counts_as(link.clone(), before, &self.settings.link_delays, now);
+            let link = self.delayed_links.counts_as(link.clone(), before, &self.settings.link_delays, now);
             host.links.insert(link);
         }
         if is_first {
@@ -278,9 +278,9 @@ impl Router {
     fn link_changed(&mut self, link: &Link) {
         let Some(host) = &mut self.host else { return };
         let before = host.links.get(&link.index).map(|before| before.name.as_str());
-        let is_concerned =
-            [Some(link.name.as_str()), before].into_iter().flatten().any(|n| self.concerns.link(n));
-        if host.links.insert(link.clone()).as_ref() != Some(link) && is_concerned {
+        let is_relevant =
+            [Some(link.name.as_str()), before].into_iter().flatten().any(|n| self.relevance.of_link(n));
+        if host.links.insert(link.clone()).as_ref() != Some(link) && is_relevant {
             let how = if link.is_working() { "up" } else { "down" };
             self.cause = format!("interface {} {how}", link.name);
             self.is_dirty = true;
@@ -294,37 +294,37 @@ impl Router {
                 self.reconciler.observe_link(link, host);
                 let before = host.links.get(&link.index);
                 let delays = &self.settings.link_delays;
-                let link = self.unsteady.counts_as(link.clone(), before, delays, now);
+                let link = self.delayed_links.counts_as(link.clone(), before, delays, now);
                 self.link_changed(&link);
             }
             return;
         }
         let Some(host) = &mut self.host else { return };
         self.reconciler.observe(news, host, now);
-        let concerns = &self.concerns;
-        let concerns_address = |host: &Host, held: &HeldAddress| {
-            host.links.get(&held.link).is_none_or(|link| concerns.address(&link.name, held.prefix.ip))
+        let relevance = &self.relevance;
+        let is_relevant = |host: &Host, held: &HeldAddress| {
+            host.links.get(&held.link).is_none_or(|link| relevance.of_address(&link.name, held.prefix.ip))
         };
         match news {
             News::LinkGone(index) => {
-                self.unsteady.forget(*index);
+                self.delayed_links.forget(*index);
                 self.announceable.forget(*index);
                 if let Some(link) = host.links.get(index) {
                     self.announcer.unblock(&link.name);
-                    if concerns.link(&link.name) {
+                    if relevance.of_link(&link.name) {
                         self.cause = format!("interface {} went", link.name);
                         self.is_dirty = true;
                     }
                 }
             }
             News::Address(held) => {
-                if concerns_address(host, held) {
+                if is_relevant(host, held) {
                     self.cause = format!("address {} came", held.prefix);
                     self.is_dirty = true;
                 }
             }
             News::AddressGone(held) => {
-                if concerns_address(host, held) {
+                if is_relevant(host, held) {
                     self.cause = format!("address {} went", held.prefix);
                     self.is_dirty = true;
                 }
@@ -364,7 +364,7 @@ impl Router {
     /// Everything that follows from what is known now.
     fn settle(&mut self, now: Instant, out: &mut Vec<Effect>) {
         if self.life == Life::Running {
-            for link in self.unsteady.take_due(now) {
+            for link in self.delayed_links.take_due(now) {
                 self.link_changed(&link);
             }
             self.disinherit(now);
@@ -439,8 +439,8 @@ impl Router {
         let due = self.members.iter().filter(|(_, m)| m.is_due(now));
         for name in due.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             let Some(member) = self.members.get_mut(&name) else { continue };
-            if member.instance.episode_ends().is_some_and(|at| at <= now)
-                && let Some(rival) = member.instance.end_episode()
+            if member.instance.contention_ends().is_some_and(|at| at <= now)
+                && let Some(rival) = member.instance.end_contention()
             {
                 let (source, theirs) = (rival.source, rival.priority);
                 let ours = member.instance.priority();

@@ -12,7 +12,7 @@ use super::member::Member;
 use super::peers::PeerRecord;
 use super::router::Router;
 use super::settings::{Checksum, Track, Transport, Version};
-use super::track;
+use super::tracking::levels;
 use crate::net::types::Host;
 use crate::time::Instant;
 
@@ -242,9 +242,9 @@ impl Router {
     fn track_status(&self, track: &Track, host: &Host) -> TrackStatus {
         let level = self.levels.level(&track.target, host);
         TrackStatus {
-            what: track::words(&track.target),
+            what: levels::words(&track.target),
             weight: track.weight,
-            level: track::level_words(&track.target, level),
+            level: levels::level_words(&track.target, level),
         }
     }
 }

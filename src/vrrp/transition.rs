@@ -9,9 +9,9 @@ use super::exchange::{Effect, Endpoint, State};
 use super::group;
 use super::instance::Claim;
 use super::member::Member;
-use super::needed_links;
 use super::router::Router;
-use super::track;
+use super::tracking::levels;
+use super::tracking::needed_links;
 use super::{READY_LIMIT, SETTLE_LIMIT};
 use crate::net::types::Host;
 use crate::time::Instant;
@@ -74,8 +74,8 @@ impl Router {
         let known: Vec<IpAddr> = member.known_by.into_iter().chain(member.instance.source()).collect();
         let binding = binding::of(member.settings(), host, vips, &self.reconciler, &known);
         let counts_own = groups.iter().all(|g| g.counts_weights);
-        let own = self.levels.effect(&member.settings().tracks, counts_own, host);
-        let shared = self.levels.effect(groups.iter().flat_map(|g| &g.tracks), true, host);
+        let own = self.levels.evaluate(&member.settings().tracks, counts_own, host);
+        let shared = self.levels.evaluate(groups.iter().flat_map(|g| &g.tracks), true, host);
         let cannot_forward = self.director.as_ref().is_some_and(|d| d.cannot_forward.is_some());
         let penalty = if cannot_forward { i64::from(self.settings.forwarding_weight) } else { 0 };
         let sum = own.sum.saturating_add(shared.sum).saturating_sub(penalty);
@@ -93,7 +93,7 @@ impl Router {
         member.instance.set_source(binding.source);
         (member.binding, member.sum, member.waits_for) = (binding, sum, waits_for);
         let (from, to) =
-            (member.instance.priority(), track::effective_priority(member.settings().priority, sum));
+            (member.instance.priority(), levels::effective_priority(member.settings().priority, sum));
         if from != to {
             member.instance.set_priority(to);
             let instance = name.to_owned();
@@ -144,7 +144,7 @@ impl Router {
     /// waited for is waited for besides.
     fn settles_until(&self, member: &Member) -> Option<Instant> {
         let since = member.fault_since.filter(|_| member.state() == State::Init && !member.has_begun)?;
-        let link_comes = member.binding.base.and_then(|link| self.unsteady.comes_up(link));
+        let link_comes = member.binding.base.and_then(|link| self.delayed_links.comes_up(link));
         Some((since + SETTLE_LIMIT).max(self.starts_at()).max(link_comes.unwrap_or(since)))
     }
 

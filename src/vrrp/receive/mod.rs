@@ -247,9 +247,9 @@ impl Router {
         now: Instant,
         out: &mut Vec<Effect>,
     ) {
-        if let Some(unsaid) = self.drops.drop(kind, source, now) {
+        if let Some(suppressed) = self.log_limit.admit(kind, source, now) {
             let instance = instance.map(str::to_owned);
-            out.push(Effect::Event(Event::Dropped { instance, source, reason, unsaid }));
+            out.push(Effect::Event(Event::Dropped { instance, source, reason, suppressed }));
         }
     }
 

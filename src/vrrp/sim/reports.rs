@@ -207,7 +207,7 @@ fn the_report_of_a_rivals_end_survives_what_happens_meanwhile() {
             w.run(SECOND);
             claims(w, 2, SECOND);
         }),
-        ("it claims more slowly than an episode lasts", |w| {
+        ("it claims more slowly than an contention lasts", |w| {
             w.run(5 * SECOND);
             claims(w, 2, 4 * SECOND);
         }),

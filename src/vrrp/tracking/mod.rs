@@ -4,5 +4,9 @@
 //! (`daemon::trackers`); when, and what the results amount to, is decided here.
 
 pub(crate) mod file;
+pub(super) mod levels;
+pub(super) mod link_delay;
+pub(super) mod needed_links;
 pub(crate) mod process;
+pub(super) mod relevance;
 pub(crate) mod script;

@@ -72,7 +72,7 @@ impl Router {
         // Others' links come and go all day.
         links.retain(|index| {
             let link = self.host.as_ref().and_then(|host| host.links.get(index));
-            link.is_some_and(|link| self.concerns.link(&link.name))
+            link.is_some_and(|link| self.relevance.of_link(&link.name))
         });
         let mut renewed: BTreeMap<String, Vec<Announcement>> = BTreeMap::new();
         if links.is_empty() {

@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::settings::{InstanceSettings, Settings, TrackTarget};
+use crate::vrrp::settings::{InstanceSettings, Settings, TrackTarget};
 
 /// What instances stand on, by name and address.
 #[derive(Debug, Default)]
-pub(super) struct Concerns {
+pub(in crate::vrrp) struct Relevance {
     links: BTreeSet<String>,
     vips: BTreeSet<IpAddr>,
     /// Sources that were given, and VIPs of owners.
@@ -17,9 +17,9 @@ pub(super) struct Concerns {
     is_anywhere: bool,
 }
 
-impl Concerns {
-    pub(super) fn of(settings: &Settings) -> Concerns {
-        let mut all = Concerns::default();
+impl Relevance {
+    pub(in crate::vrrp) fn of(settings: &Settings) -> Relevance {
+        let mut all = Relevance::default();
         settings.instances.iter().for_each(|instance| all.add(instance));
         let targets = settings.groups.iter().flat_map(|group| &group.tracks).map(|track| &track.target);
         all.links.extend(targets.filter_map(link_of));
@@ -49,14 +49,14 @@ impl Concerns {
     }
 
     /// Whether an instance may stand otherwise when this link changes.
-    pub(super) fn link(&self, name: &str) -> bool {
+    pub(in crate::vrrp) fn of_link(&self, name: &str) -> bool {
         self.links.contains(name)
     }
 
     /// Whether an instance may stand otherwise when this address comes or goes: a VIP comes and goes with its Master.
-    pub(super) fn address(&self, link: &str, ip: IpAddr) -> bool {
+    pub(in crate::vrrp) fn of_address(&self, link: &str, ip: IpAddr) -> bool {
         // A given source may be an address of any link.
-        self.sources.contains(&ip) || (!self.vips.contains(&ip) && (self.is_anywhere || self.link(link)))
+        self.sources.contains(&ip) || (!self.vips.contains(&ip) && (self.is_anywhere || self.of_link(link)))
     }
 }
 

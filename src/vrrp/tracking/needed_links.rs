@@ -5,11 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use super::settings::{InstanceSettings, Virtual};
 use crate::net::types::{Host, Link, Route, Rule};
+use crate::vrrp::settings::{InstanceSettings, Virtual};
 
 /// Which of them is missing or does not work, and why that matters.
-pub(super) fn fault(settings: &InstanceSettings, host: &Host) -> Option<String> {
+pub(in crate::vrrp) fn fault(settings: &InstanceSettings, host: &Host) -> Option<String> {
     let vmac = settings.vmac.as_ref().map(|vmac| vmac.name.as_str());
     // The instance's own links are looked at with their own rules (`dont_track_primary`).
     let mut well: BTreeSet<&str> = settings.interface.as_deref().into_iter().chain(vmac).collect();

@@ -5,16 +5,16 @@
 
 use std::collections::BTreeMap;
 
-use super::exchange::TrackLevel;
-use super::settings::{Track, TrackTarget};
 use crate::net::types::Host;
+use crate::vrrp::exchange::TrackLevel;
+use crate::vrrp::settings::{Track, TrackTarget};
 
 /// The largest a single file may count; its opposite is a Fault.
 const FILE_LIMIT: i64 = 253;
 
 /// What is known of everything that is followed.
 #[derive(Debug, Default)]
-pub(super) struct Levels {
+pub(in crate::vrrp) struct Levels {
     known: BTreeMap<TrackTarget, TrackLevel>,
     /// As they were in the life before; each counts until it is known.
     inherited: BTreeMap<TrackTarget, TrackLevel>,
@@ -22,7 +22,7 @@ pub(super) struct Levels {
 
 /// What some tracks make of an instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Effect {
+pub(in crate::vrrp) struct TrackResult {
     /// What they add to its priority.
     pub sum: i64,
     /// Why it cannot be Master or Backup.
@@ -33,30 +33,30 @@ pub(super) struct Effect {
 
 impl Levels {
     /// Something is as told.
-    pub(super) fn set(&mut self, target: TrackTarget, level: TrackLevel) {
+    pub(in crate::vrrp) fn set(&mut self, target: TrackTarget, level: TrackLevel) {
         self.inherited.remove(&target);
         self.known.insert(target, level);
     }
 
     /// Until they are known they are as they were.
-    pub(super) fn inherit(&mut self, before: &[(TrackTarget, TrackLevel)]) {
+    pub(in crate::vrrp) fn inherit(&mut self, before: &[(TrackTarget, TrackLevel)]) {
         self.inherited = before.iter().cloned().collect();
         self.inherited.retain(|target, _| !self.known.contains_key(target));
     }
 
     /// Everything as it counts now.
-    pub(super) fn all(&self) -> impl Iterator<Item = (TrackTarget, TrackLevel)> + '_ {
+    pub(in crate::vrrp) fn all(&self) -> impl Iterator<Item = (TrackTarget, TrackLevel)> + '_ {
         self.inherited.iter().chain(&self.known).map(|(target, level)| (target.clone(), *level))
     }
 
     /// Only these are still followed.
-    pub(super) fn retain(&mut self, is_followed: impl Fn(&TrackTarget) -> bool) {
+    pub(in crate::vrrp) fn retain(&mut self, is_followed: impl Fn(&TrackTarget) -> bool) {
         self.known.retain(|target, _| is_followed(target));
         self.inherited.retain(|target, _| is_followed(target));
     }
 
     /// How something is; None while nobody knows.
-    pub(super) fn level(&self, target: &TrackTarget, host: &Host) -> Option<TrackLevel> {
+    pub(in crate::vrrp) fn level(&self, target: &TrackTarget, host: &Host) -> Option<TrackLevel> {
         match target {
             TrackTarget::Interface(name) => {
                 Some(TrackLevel::Is(host.link(name).is_some_and(|link| link.is_working())))
@@ -66,13 +66,13 @@ impl Levels {
     }
 
     /// What these make of an instance; weights count where `counts_weights`.
-    pub(super) fn effect<'a>(
+    pub(in crate::vrrp) fn evaluate<'a>(
         &self,
         tracks: impl IntoIterator<Item = &'a Track>,
         counts_weights: bool,
         host: &Host,
-    ) -> Effect {
-        let mut all = Effect::default();
+    ) -> TrackResult {
+        let mut all = TrackResult::default();
         for track in tracks {
             let level = self.level(&track.target, host);
             match (level, track.weight) {
@@ -120,7 +120,7 @@ fn count(level: TrackLevel, weight: i64, is_reversed: bool) -> i64 {
 }
 
 /// The name of something followed, with its kind.
-pub(super) fn words(target: &TrackTarget) -> String {
+pub(in crate::vrrp) fn words(target: &TrackTarget) -> String {
     match target {
         TrackTarget::Interface(name) => format!("interface {name}"),
         TrackTarget::Script(name) => format!("script {name}"),
@@ -130,7 +130,7 @@ pub(super) fn words(target: &TrackTarget) -> String {
 }
 
 /// A level in words.
-pub(super) fn level_words(target: &TrackTarget, level: Option<TrackLevel>) -> String {
+pub(in crate::vrrp) fn level_words(target: &TrackTarget, level: Option<TrackLevel>) -> String {
     let (well, bad) = match target {
         TrackTarget::Interface(_) => ("up", "down"),
         TrackTarget::Script(_) => ("succeeds", "fails"),
@@ -149,7 +149,7 @@ fn reason(track: &Track, level: TrackLevel) -> String {
 }
 
 /// The effective priority: that of an owner never changes, others stay between 1 and 254 (RFC 9568 section 5.2.4).
-pub(super) fn effective_priority(base: u8, sum: i64) -> u8 {
+pub(in crate::vrrp) fn effective_priority(base: u8, sum: i64) -> u8 {
     if base == 255 {
         return 255;
     }
@@ -168,10 +168,10 @@ mod tests {
         TrackTarget::Script(name.to_owned())
     }
 
-    fn effect_of(weight: i16, is_reversed: bool, level: TrackLevel) -> Effect {
+    fn result_of(weight: i16, is_reversed: bool, level: TrackLevel) -> TrackResult {
         let mut levels = Levels::default();
         levels.set(script("chk"), level);
-        levels.effect(&[track(script("chk"), weight, is_reversed)], true, &Host::default())
+        levels.evaluate(&[track(script("chk"), weight, is_reversed)], true, &Host::default())
     }
 
     #[test]
@@ -193,28 +193,28 @@ mod tests {
             (-20, true, false, 20),
         ];
         for (weight, is_reversed, is_well, sum) in sums {
-            let effect = effect_of(weight, is_reversed, TrackLevel::Is(is_well));
-            assert_eq!((effect.sum, effect.fault), (sum, None), "{weight} {is_reversed} {is_well}");
+            let result = result_of(weight, is_reversed, TrackLevel::Is(is_well));
+            assert_eq!((result.sum, result.fault), (sum, None), "{weight} {is_reversed} {is_well}");
         }
     }
 
     #[test]
     fn a_weight_of_zero_is_a_fault_and_says_which() {
-        let failing = effect_of(0, false, TrackLevel::Is(false));
+        let failing = result_of(0, false, TrackLevel::Is(false));
         assert_eq!(failing.fault.as_deref(), Some("script chk fails"));
-        assert_eq!(effect_of(0, false, TrackLevel::Is(true)).fault, None);
-        let reversed = effect_of(0, true, TrackLevel::Is(true));
+        assert_eq!(result_of(0, false, TrackLevel::Is(true)).fault, None);
+        let reversed = result_of(0, true, TrackLevel::Is(true));
         assert_eq!(reversed.fault.as_deref(), Some("script chk succeeds"));
     }
 
     #[test]
     fn what_nobody_knows_yet_holds_only_where_it_could_be_a_fault() {
         let levels = Levels::default();
-        let all = levels.effect(&[track(script("chk"), 0, false)], true, &Host::default());
-        assert_eq!(all, Effect { unknown: Some("script chk".to_owned()), ..Effect::default() });
+        let all = levels.evaluate(&[track(script("chk"), 0, false)], true, &Host::default());
+        assert_eq!(all, TrackResult { unknown: Some("script chk".to_owned()), ..TrackResult::default() });
         assert_eq!(
-            levels.effect(&[track(script("chk"), -20, false)], true, &Host::default()),
-            Effect::default()
+            levels.evaluate(&[track(script("chk"), -20, false)], true, &Host::default()),
+            TrackResult::default()
         );
     }
 
@@ -225,8 +225,8 @@ mod tests {
             let mut levels = Levels::default();
             let file = TrackTarget::File("load".to_owned());
             levels.set(file.clone(), TrackLevel::Counts(number));
-            let effect = levels.effect(&[track(file, weight, false)], true, &Host::default());
-            assert_eq!((effect.sum, effect.fault.is_some()), (sum, is_fault), "{weight} x {number}");
+            let result = levels.evaluate(&[track(file, weight, false)], true, &Host::default());
+            assert_eq!((result.sum, result.fault.is_some()), (sum, is_fault), "{weight} x {number}");
         }
     }
 
@@ -235,14 +235,14 @@ mod tests {
         let mut levels = Levels::default();
         levels.set(script("chk"), TrackLevel::Is(false));
         let tracks = [track(script("chk"), -20, false), track(script("chk"), 0, false)];
-        let effect = levels.effect(&tracks, false, &Host::default());
-        assert_eq!((effect.sum, effect.fault.is_some()), (0, true));
+        let result = levels.evaluate(&tracks, false, &Host::default());
+        assert_eq!((result.sum, result.fault.is_some()), (0, true));
     }
 
     #[test]
     fn an_interface_is_known_from_the_host_alone() {
         let tracks = [track(TrackTarget::Interface("eth1".to_owned()), 0, false)];
-        let effect = Levels::default().effect(&tracks, true, &Host::default());
-        assert_eq!(effect.fault.as_deref(), Some("interface eth1 down"));
+        let result = Levels::default().evaluate(&tracks, true, &Host::default());
+        assert_eq!(result.fault.as_deref(), Some("interface eth1 down"));
     }
 }

@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::settings::LinkDelays;
 use crate::net::types::{Host, Link, LinkIndex};
 use crate::time::Instant;
+use crate::vrrp::settings::LinkDelays;
 
 /// Links that are otherwise than they count, and since when that counts.
 #[derive(Debug, Default)]
-pub(super) struct Unsteady {
+pub(in crate::vrrp) struct DelayedLinks {
     changes: BTreeMap<LinkIndex, (Instant, Link)>,
 }
 
-impl Unsteady {
+impl DelayedLinks {
     /// A link as it counts now: as `before`, until its change has lasted.
-    pub(super) fn counts_as(
+    pub(in crate::vrrp) fn counts_as(
         &mut self,
         link: Link,
         before: Option<&Link>,
@@ -35,29 +35,29 @@ impl Unsteady {
     }
 
     /// A link went.
-    pub(super) fn forget(&mut self, link: LinkIndex) {
+    pub(in crate::vrrp) fn forget(&mut self, link: LinkIndex) {
         self.changes.remove(&link);
     }
 
     /// Others went while nobody listened.
-    pub(super) fn keep_only(&mut self, host: &Host) {
+    pub(in crate::vrrp) fn keep_only(&mut self, host: &Host) {
         self.changes.retain(|index, _| host.links.contains_key(index));
     }
 
     /// Those whose change has lasted.
-    pub(super) fn take_due(&mut self, now: Instant) -> Vec<Link> {
+    pub(in crate::vrrp) fn take_due(&mut self, now: Instant) -> Vec<Link> {
         let due: Vec<LinkIndex> =
             self.changes.iter().filter(|(_, (at, _))| *at <= now).map(|(index, _)| *index).collect();
         due.into_iter().filter_map(|index| self.changes.remove(&index)).map(|(_, link)| link).collect()
     }
 
     /// When a link that came up counts as up.
-    pub(super) fn comes_up(&self, link: LinkIndex) -> Option<Instant> {
+    pub(in crate::vrrp) fn comes_up(&self, link: LinkIndex) -> Option<Instant> {
         self.changes.get(&link).filter(|(_, link)| link.is_working()).map(|(at, _)| *at)
     }
 
     /// When the next one has lasted.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(in crate::vrrp) fn deadline(&self) -> Option<Instant> {
         self.changes.values().map(|(at, _)| *at).min()
     }
 }
