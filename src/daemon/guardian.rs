@@ -14,7 +14,7 @@
 pub(crate) mod claim;
 mod end;
 mod page;
-mod will;
+mod plan;
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -28,10 +28,10 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 
 use self::claim::Place;
 use self::page::Page;
-use self::will::Will;
+use self::plan::PlanWriter;
 use super::clock;
 use crate::time::Instant;
-use crate::vrrp::exchange::Testament;
+use crate::vrrp::exchange::CrashPlan;
 
 /// Its name as a process.
 pub const NAME: &str = "lvsd: guardian";
@@ -47,7 +47,7 @@ const ANSWER_LIMIT: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Guardian {
     page: &'static Page,
-    will: Will,
+    writer: PlanWriter,
     /// The last will was not empty.
     is_armed: bool,
     pid: Pid,
@@ -68,7 +68,7 @@ impl Guardian {
         let place = Place::of(run_dir).ok();
         let (life, alive) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         match fork()? {
-            Some(pid) => Ok(Guardian { page, will: Will::default(), is_armed: false, pid, alive }),
+            Some(pid) => Ok(Guardian { page, writer: PlanWriter::default(), is_armed: false, pid, alive }),
             None => {
                 // Whatever happens, this process never becomes a second daemon.
                 let keep = life.as_raw_fd();
@@ -96,11 +96,11 @@ impl Guardian {
     ///
     /// # Errors
     /// When it is longer than the memory they share: then what fits is done, good-byes first.
-    pub fn bequeath(&mut self, testament: &Testament) -> io::Result<()> {
-        self.is_armed = !testament.farewells.is_empty() || !testament.addresses.is_empty();
-        let is_whole = self.page.publish(self.will.write(testament));
-        self.page.allow_silence(testament.silence);
-        if is_whole { Ok(()) } else { Err(io::Error::other("the testament is longer than its page")) }
+    pub fn publish(&mut self, crash_plan: &CrashPlan) -> io::Result<()> {
+        self.is_armed = !crash_plan.priority_zero.is_empty() || !crash_plan.addresses.is_empty();
+        let is_whole = self.page.publish(self.writer.write(crash_plan));
+        self.page.allow_silence(crash_plan.silence);
+        if is_whole { Ok(()) } else { Err(io::Error::other("the crash_plan is longer than its page")) }
     }
 
     /// From now on it does nothing, until something is bequeathed again: a planned end, a hand-over,

@@ -109,7 +109,7 @@ pub(crate) enum Effect {
     /// An instance is no more.
     InstanceGone(String),
     /// What the guardian shall do in case of a death.
-    Testament(Arc<Testament>),
+    CrashPlan(Arc<CrashPlan>),
     /// Tell the world.
     Event(Event),
     /// What the next life has to know; [`Effect::Finished`] follows.
@@ -185,9 +185,9 @@ pub struct InstanceLevel {
 
 /// What is to be done when the daemon died: made anew whenever it changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Testament {
+pub struct CrashPlan {
     /// Good-byes (priority 0) of instances that are Master.
-    pub farewells: Vec<Transmission>,
+    pub priority_zero: Vec<Transmission>,
     /// For how long the daemon may be silent before this is done, though it did not die: others have taken over by then.
     /// None: without limit.
     pub silence: Option<Duration>,

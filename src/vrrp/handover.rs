@@ -96,7 +96,7 @@ impl Router {
             tracks: self.levels.all().collect(),
         };
         // What is to be said should the next life never come has later numbers than what was said just now.
-        self.tell_testament(now, out);
+        self.publish_crash_plan(now, out);
         out.push(Effect::HandOver(Box::new(handover)));
     }
 

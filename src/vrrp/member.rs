@@ -152,7 +152,7 @@ impl Member {
     }
 
     /// The good-bye to be sent should this process die. Only signed ones depend on what was sent before.
-    pub(super) fn farewell(&self, wall: Duration) -> Vec<Transmission> {
+    pub(super) fn priority_zero(&self, wall: Duration) -> Vec<Transmission> {
         let mut counters = if self.is_signed() { self.counters.clone() } else { Counters::new() };
         packets(self.settings(), &self.binding, 0, &mut counters, wall)
     }

@@ -15,7 +15,7 @@ use super::addresses::announce::announcer::Announcer;
 use super::addresses::reconcile::AddressReconciler;
 use super::binding::sockets::SocketStates;
 use super::event::Event;
-use super::exchange::{DirectorLevel, Effect, Endpoint, Input, State, Testament};
+use super::exchange::{CrashPlan, DirectorLevel, Effect, Endpoint, Input, State};
 use super::group::Group;
 use super::instance::Reaction;
 use super::log_limit::LogLimit;
@@ -74,7 +74,7 @@ pub(crate) struct Router {
     pub(super) cause: String,
     /// What instances stand on has to be looked at again.
     pub(super) is_dirty: bool,
-    /// Levels, desired network and testament have to be made anew.
+    /// Levels, desired network and crash_plan have to be made anew.
     pub(super) is_stale: bool,
     life: Life,
     starts_at: Instant,
@@ -86,7 +86,7 @@ pub(crate) struct Router {
     /// What became of those sockets.
     pub(super) sockets: SocketStates,
     joined: BTreeSet<(LinkIndex, IpAddr)>,
-    testament: Arc<Testament>,
+    crash_plan: Arc<CrashPlan>,
     drain: Option<Drain>,
     late_told: Option<Instant>,
     late_times: u64,
@@ -124,7 +124,7 @@ impl Router {
             listening: Arc::default(),
             sockets: SocketStates::default(),
             joined: BTreeSet::new(),
-            testament: Arc::default(),
+            crash_plan: Arc::default(),
             drain: None,
             late_told: None,
             late_times: 0,
@@ -390,7 +390,7 @@ impl Router {
             self.announce(now, out);
         }
         if was_stale {
-            self.tell_testament(now, out);
+            self.publish_crash_plan(now, out);
         }
         if let Life::Stopping { give_up } = self.life
             && (self.host.is_none() || self.reconciler.is_settled() || give_up <= now)
@@ -524,20 +524,20 @@ impl Router {
         }
     }
 
-    pub(super) fn tell_testament(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        let mut testament = Testament::default();
+    pub(super) fn publish_crash_plan(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let mut crash_plan = CrashPlan::default();
         if self.life == Life::Running && self.settings.on_crash == OnCrash::Failover {
             let wall = self.wall(now);
             let masters = self.members.values().filter(|m| m.state() == State::Master);
-            testament.silence = masters.clone().map(|m| m.instance.allowed_silence()).min();
-            testament.farewells = masters.flat_map(|m| m.farewell(wall)).collect();
+            crash_plan.silence = masters.clone().map(|m| m.instance.allowed_silence()).min();
+            crash_plan.priority_zero = masters.flat_map(|m| m.priority_zero(wall)).collect();
             for (link, prefix) in self.host.iter().flat_map(|host| self.reconciler.added(host)) {
-                testament.addresses.entry(link).or_default().insert(prefix);
+                crash_plan.addresses.entry(link).or_default().insert(prefix);
             }
         }
-        if *self.testament != testament {
-            self.testament = Arc::new(testament);
-            out.push(Effect::Testament(Arc::clone(&self.testament)));
+        if *self.crash_plan != crash_plan {
+            self.crash_plan = Arc::new(crash_plan);
+            out.push(Effect::CrashPlan(Arc::clone(&self.crash_plan)));
         }
     }
 }

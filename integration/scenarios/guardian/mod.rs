@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use lvsd::internals::daemon::{GUARDIAN, Guardian};
 use lvsd::internals::net::Kernel;
 use lvsd::internals::net::{Address, LinkIndex, Op, Prefix};
-use lvsd::internals::vrrp::{Endpoint, Testament, Transmission};
+use lvsd::internals::vrrp::{CrashPlan, Endpoint, Transmission};
 use rustix::process::{Pid, Signal, kill_process};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
@@ -65,7 +65,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
 
     lab.step("hold and hand-over: disarmed before the end");
     let mut daemon = Guarded::start(&d1)?;
-    daemon.tell("bequeath")?;
+    daemon.tell("publish")?;
     daemon.tell("disarm")?;
     let guardian = guardian_process()?;
     kill(daemon.pid()?, Signal::KILL)?;
@@ -75,9 +75,9 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     same("the addresses that were left", &d1.enter(held)?.len(), &all)?;
     drop(daemon);
 
-    lab.step("the last testament counts: that of a Backup is empty");
+    lab.step("the last crash_plan counts: that of a Backup is empty");
     let mut daemon = Guarded::start(&d1)?;
-    daemon.tell("bequeath")?;
+    daemon.tell("publish")?;
     daemon.tell("yield")?;
     let guardian = guardian_process()?;
     kill(daemon.pid()?, Signal::KILL)?;
@@ -88,7 +88,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
 
     lab.step("a planned end");
     let mut daemon = Guarded::start(&d1)?;
-    daemon.tell("bequeath")?;
+    daemon.tell("publish")?;
     let guardian = guardian_process()?;
     daemon.tell("dismiss")?;
     claim(!is_there(guardian), || "a dismissed guardian is still there".into())?;
@@ -156,7 +156,7 @@ fn note(lab: &Lab, story: &str, said: Duration, gone: Duration) {
 /// Kills a daemon with these signals: how long its good-byes and the end of its addresses took.
 fn die(lab: &Lab, d1: &Host, ears: &Ears, story: &str, killers: &[Signal]) -> Result<Duration, String> {
     let mut daemon = Guarded::start(d1)?;
-    daemon.tell("bequeath")?;
+    daemon.tell("publish")?;
     let guardian = guardian_process()?;
     keeps_nothing(guardian)?;
     for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2] {
@@ -204,17 +204,17 @@ fn obey(mut guardian: Guardian) -> Verdict {
     let host = kernel.host()?;
     let local = host.addresses.iter().map(|held| (held.link, held.prefix.ip));
     let local = local.filter(|(link, ip)| *link == eth0 && is_link_local(*ip)).map(|(_, ip)| ip).next();
-    let testament = Testament {
+    let crash_plan = CrashPlan {
         silence: None,
-        farewells: vec![farewell4(eth0), farewell6(eth0, local.ok_or("no link-local address")?)],
+        priority_zero: vec![farewell4(eth0), farewell6(eth0, local.ok_or("no link-local address")?)],
         addresses: BTreeMap::from([(eth0, prefixes)]),
     };
     say("ready")?;
     for line in std::io::stdin().lines() {
         let line = line.map_err(|e| e.to_string())?;
         match line.as_str() {
-            "bequeath" => guardian.bequeath(&testament).map_err(|e| e.to_string())?,
-            "yield" => guardian.bequeath(&Testament::default()).map_err(|e| e.to_string())?,
+            "publish" => guardian.publish(&crash_plan).map_err(|e| e.to_string())?,
+            "yield" => guardian.publish(&CrashPlan::default()).map_err(|e| e.to_string())?,
             "disarm" => guardian.disarm(),
             "dismiss" => {
                 guardian.dismiss();

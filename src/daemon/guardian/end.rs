@@ -21,7 +21,7 @@ use socket2::SockRef;
 
 use super::claim::{Place, is_taken_over};
 use super::page::Page;
-use super::will::{self, Deed, LONGEST};
+use super::plan::{self, CrashAction, LONGEST};
 use super::{ENGAGE, HAND_OVER};
 use crate::daemon::clock;
 
@@ -190,21 +190,21 @@ fn act(page: &Page) {
     }
     let Ok(sockets) = Sockets::open() else { return };
     let (mut content, mut at) = ([0; LONGEST], 0);
-    while let Some((deed, length, next)) = will::read(page, at, &mut content) {
+    while let Some((action, length, next)) = plan::read(page, at, &mut content) {
         at = next;
         let content = content.get(..length).unwrap_or_default();
-        let _ = match deed {
-            Deed::Ask => {
+        let _ = match action {
+            CrashAction::Netlink => {
                 sendto(&sockets.netlink, content, SendFlags::DONTWAIT, &SocketAddrNetlink::new(0, 0))
             }
-            Deed::Say { link, source, destination, hop_limit } => {
-                say(&sockets, link, source, destination, hop_limit, content)
+            CrashAction::Send { link, source, destination, hop_limit } => {
+                send(&sockets, link, source, destination, hop_limit, content)
             }
         };
     }
 }
 
-fn say(
+fn send(
     sockets: &Sockets,
     link: u32,
     source: IpAddr,

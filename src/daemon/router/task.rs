@@ -510,8 +510,8 @@ impl Task {
                     }
                 }
                 Effect::Apply(ops) => self.helper.begin(Job::Apply(ops)),
-                Effect::Testament(testament) => {
-                    let bequeathed = self.guardian.as_mut().map(|guardian| guardian.bequeath(&testament));
+                Effect::CrashPlan(crash_plan) => {
+                    let bequeathed = self.guardian.as_mut().map(|guardian| guardian.publish(&crash_plan));
                     if let Some(Err(error)) = bequeathed {
                         self.complain(format!("not all will be removed when lvsd dies: {error}"));
                     }

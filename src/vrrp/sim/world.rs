@@ -14,7 +14,7 @@ use crate::vrrp::addresses::announce::announcer::Announcement;
 use crate::vrrp::binding::sockets::{SocketFailure, SocketStates};
 use crate::vrrp::event::Event;
 use crate::vrrp::exchange::{
-    Datagram, DirectorLevel, Effect, Endpoint, Input, State, Testament, TrackLevel, Transmission,
+    CrashPlan, Datagram, DirectorLevel, Effect, Endpoint, Input, State, TrackLevel, Transmission,
 };
 use crate::vrrp::handover::Handover;
 use crate::vrrp::packet;
@@ -78,13 +78,13 @@ enum Happening {
     },
     GuardianActs {
         node: usize,
-        testament: Arc<Testament>,
+        crash_plan: Arc<CrashPlan>,
     },
     /// A hand-over's time is over.
     NobodyClaims {
         node: usize,
         incarnation: u32,
-        testament: Arc<Testament>,
+        crash_plan: Arc<CrashPlan>,
     },
     /// A process that is stopped was silent for longer than its guardian allows.
     IsSilent {
@@ -152,7 +152,7 @@ pub(super) struct Node {
     incarnation: u32,
     pauses: u32,
     is_paused: bool,
-    testament: Arc<Testament>,
+    crash_plan: Arc<CrashPlan>,
     queued: BTreeMap<LinkIndex, usize>,
     unsent: Vec<Announcement>,
     /// When the last news is told: they come in order.
@@ -232,7 +232,7 @@ impl World {
         this.asked = Arc::default();
         this.unopened.clear();
         this.joined.clear();
-        this.testament = Arc::default();
+        this.crash_plan = Arc::default();
         this.arrived.clear();
         this.waiting.clear();
         this.queued.clear();
@@ -342,10 +342,10 @@ impl World {
         self.tell(node, Input::HandOver);
         self.forget(node);
         let this = &self.nodes[node];
-        let (incarnation, testament) = (this.incarnation, Arc::clone(&this.testament));
+        let (incarnation, crash_plan) = (this.incarnation, Arc::clone(&this.crash_plan));
         let deadline = this.handed_over.as_ref().and_then(|(_, handover)| handover.deadline());
         if let Some(after) = deadline.filter(|_| this.has_guardian) {
-            self.schedule(after, Happening::NobodyClaims { node, incarnation, testament });
+            self.schedule(after, Happening::NobodyClaims { node, incarnation, crash_plan });
         }
     }
 
@@ -356,8 +356,8 @@ impl World {
         let this = &mut self.nodes[node];
         this.incarnation += 1;
         if this.has_guardian {
-            let testament = Arc::clone(&this.testament);
-            self.schedule(GUARDIAN, Happening::GuardianActs { node, testament });
+            let crash_plan = Arc::clone(&this.crash_plan);
+            self.schedule(GUARDIAN, Happening::GuardianActs { node, crash_plan });
         }
     }
 
@@ -372,7 +372,7 @@ impl World {
     pub(super) fn hang(&mut self, node: usize) {
         self.pause(node);
         let (this, pause) = (&self.nodes[node], self.nodes[node].pauses);
-        if let Some(limit) = this.testament.silence.filter(|_| this.has_guardian) {
+        if let Some(limit) = this.crash_plan.silence.filter(|_| this.has_guardian) {
             self.schedule(limit, Happening::IsSilent { node, pause });
         }
     }
@@ -491,7 +491,7 @@ impl World {
                 self.trace(node, &format!("joins {groups:?}"));
                 self.nodes[node].joined = groups;
             }
-            Effect::Testament(testament) => self.nodes[node].testament = testament,
+            Effect::CrashPlan(crash_plan) => self.nodes[node].crash_plan = crash_plan,
             Effect::Instance(level) => {
                 self.trace(node, &format!("{} is {}", level.name, level.state));
                 self.nodes[node].states.insert(level.name, level.state);
@@ -745,32 +745,32 @@ impl World {
                     self.tell(node, Input::Tracked { target, level });
                 }
             }
-            Happening::NobodyClaims { node, incarnation, testament } => {
+            Happening::NobodyClaims { node, incarnation, crash_plan } => {
                 if incarnation == self.nodes[node].incarnation
                     && self.nodes[node].handed_over.take().is_some()
                 {
-                    self.happen(Happening::GuardianActs { node, testament });
+                    self.happen(Happening::GuardianActs { node, crash_plan });
                 }
             }
             Happening::IsSilent { node, pause } => {
                 let this = &self.nodes[node];
                 if this.is_paused && this.pauses == pause && this.router.is_some() {
-                    let (testament, listening) = (Arc::clone(&this.testament), Arc::clone(&this.listening));
-                    self.happen(Happening::GuardianActs { node, testament });
+                    let (crash_plan, listening) = (Arc::clone(&this.crash_plan), Arc::clone(&this.listening));
+                    self.happen(Happening::GuardianActs { node, crash_plan });
                     // The process still has its sockets.
                     self.nodes[node].listening = listening;
                 }
             }
-            Happening::GuardianActs { node, testament } => {
+            Happening::GuardianActs { node, crash_plan } => {
                 self.trace(node, "its guardian acts");
                 // A new process may have its own sockets by now.
                 let others = Arc::clone(&self.nodes[node].listening);
-                for farewell in &testament.farewells {
+                for farewell in &crash_plan.priority_zero {
                     self.nodes[node].listening = Arc::new(BTreeSet::from([farewell.endpoint.clone()]));
                     self.send(node, farewell);
                 }
                 self.nodes[node].listening = others;
-                for (link, prefixes) in &testament.addresses {
+                for (link, prefixes) in &crash_plan.addresses {
                     for prefix in prefixes {
                         let op = Op::RemoveAddress { link: *link, prefix: *prefix };
                         self.nodes[node].host.apply(&[op]);
@@ -919,7 +919,7 @@ impl Node {
             incarnation: 0,
             pauses: 0,
             is_paused: false,
-            testament: Arc::default(),
+            crash_plan: Arc::default(),
             queued: BTreeMap::new(),
             unsent: Vec::new(),
             last_news: Instant::ZERO,
