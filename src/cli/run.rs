@@ -10,9 +10,9 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::debug_fn;
 
 use super::{ConfigArguments, check, complain, print, status};
+use crate::daemon::event_dispatcher;
 use crate::daemon::log;
 use crate::daemon::signals::SignalName;
-use crate::daemon::sink;
 use crate::daemon::startup::{Early, Exit, Failure, Options};
 use crate::syntax::diagnostic::Class;
 use crate::text;
@@ -113,7 +113,7 @@ fn start_log(format: LogFormat) {
     match format {
         LogFormat::Text => {
             let fields = debug_fn(|writer, field, value| match field.name() {
-                name if name.starts_with(sink::MACHINE_FIELDS) => Ok(()),
+                name if name.starts_with(event_dispatcher::MACHINE_FIELDS) => Ok(()),
                 "message" => writer.write_str(&text::line(&format!("{value:?}"))),
                 name => write!(writer, " {name}={}", text::line(&format!("{value:?}"))),
             });

@@ -18,7 +18,7 @@ use tracing::{info, warn};
 
 use super::clock;
 use crate::notify::backlog::Backlog;
-use crate::notify::telling::{Audience, Line};
+use crate::notify::notification::{Audience, FifoLine};
 use crate::script::{Account, Command, Launch, Runner};
 use crate::vrrp::settings::Fifo;
 
@@ -31,7 +31,7 @@ const MAX_READERS: usize = 8;
 
 /// A FIFO and which lines it gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct FifoTarget {
     pub fifo: Fifo,
     pub audiences: Vec<Audience>,
 }
@@ -45,7 +45,7 @@ pub(crate) struct Fifos {
 
 #[derive(Debug)]
 struct Open {
-    wanted: Wanted,
+    target: FifoTarget,
     backlog: Backlog,
     pipe: Pipe,
     /// To be begun once the FIFO is there.
@@ -67,8 +67,8 @@ struct Reader {
 }
 
 /// The FIFOs of a configuration: one that is named for both kinds gets both.
-pub(crate) fn wanted(vrrp: &[Fifo], lvs: &[Fifo]) -> Vec<Wanted> {
-    let mut all: Vec<Wanted> = Vec::new();
+pub(crate) fn targets(vrrp: &[Fifo], lvs: &[Fifo]) -> Vec<FifoTarget> {
+    let mut all: Vec<FifoTarget> = Vec::new();
     let each = vrrp.iter().map(|f| (f, Audience::Vrrp)).chain(lvs.iter().map(|f| (f, Audience::Lvs)));
     for (fifo, audience) in each {
         match all.iter_mut().find(|w| w.fifo.path == fifo.path) {
@@ -76,7 +76,7 @@ pub(crate) fn wanted(vrrp: &[Fifo], lvs: &[Fifo]) -> Vec<Wanted> {
                 known.audiences.push(audience);
                 known.fifo.reader = known.fifo.reader.take().or_else(|| fifo.reader.clone());
             }
-            None => all.push(Wanted { fifo: fifo.clone(), audiences: vec![audience] }),
+            None => all.push(FifoTarget { fifo: fifo.clone(), audiences: vec![audience] }),
         }
     }
     all
@@ -88,19 +88,19 @@ impl Fifos {
     }
 
     /// Has these open from now on. Needs the event loop's context.
-    pub(crate) fn want(&mut self, wanted: Vec<Wanted>, is_secure: bool) {
+    pub(crate) fn configure(&mut self, target: Vec<FifoTarget>, is_secure: bool) {
         self.is_secure = is_secure;
         let mut before = std::mem::take(&mut self.open);
-        for wanted in wanted {
-            let path = wanted.fifo.path.clone();
+        for target in target {
+            let path = target.fifo.path.clone();
             let open = match before.remove(&path) {
-                Some(mut open) if open.wanted.fifo == wanted.fifo => {
-                    open.wanted = wanted;
+                Some(mut open) if open.target.fifo == target.fifo => {
+                    open.target = target;
                     open
                 }
                 other => {
                     let backlog = other.map(Open::close).unwrap_or_default();
-                    self.open(wanted, backlog)
+                    self.open(target, backlog)
                 }
             };
             self.open.insert(path, open);
@@ -108,25 +108,25 @@ impl Fifos {
         before.into_values().for_each(|open| drop(open.close()));
     }
 
-    fn open(&self, wanted: Wanted, backlog: Backlog) -> Open {
-        let fifo = wanted.fifo.clone();
+    fn open(&self, target: FifoTarget, backlog: Backlog) -> Open {
+        let fifo = target.fifo.clone();
         let pipe = Pipe::Opening(tokio::task::spawn_blocking(move || make(&fifo)));
-        let launch = wanted.fifo.reader.clone().map(|mut command| {
-            command.words.push(wanted.fifo.path.to_string_lossy().into_owned());
+        let launch = target.fifo.reader.clone().map(|mut command| {
+            command.words.push(target.fifo.path.to_string_lossy().into_owned());
             let (is_secure, limit) = (self.is_secure, Duration::MAX);
             (
                 self.runner.clone(),
                 Launch { command, environment: Vec::new(), is_secure, limit, is_ours: true },
             )
         });
-        Open { wanted, backlog, pipe, launch, reader: None }
+        Open { target, backlog, pipe, launch, reader: None }
     }
 
     /// Adds a line to the FIFOs that get it. It is written by [`Fifos::work`].
-    pub(crate) fn push(&mut self, line: &Line) {
-        for open in self.open.values_mut().filter(|o| o.wanted.audiences.contains(&line.audience)) {
+    pub(crate) fn push(&mut self, line: &FifoLine) {
+        for open in self.open.values_mut().filter(|o| o.target.audiences.contains(&line.audience)) {
             if open.backlog.push(line.bytes.clone()) {
-                let path = open.wanted.fifo.path.display();
+                let path = open.target.fifo.path.display();
                 warn!("{path}: nobody reads it fast enough: the oldest lines are lost");
             }
         }
@@ -186,7 +186,7 @@ impl Open {
     }
 
     fn write(&mut self, context: &mut Context<'_>) {
-        let path = self.wanted.fifo.path.display();
+        let path = self.target.fifo.path.display();
         if let Pipe::Opening(job) = &mut self.pipe {
             let Poll::Ready(made) = Pin::new(job).poll(context) else { return };
             let opened = made.map_err(io::Error::other);
@@ -195,7 +195,7 @@ impl Open {
                 .and_then(|(fd, is_made)| Ok((Sender::from_owned_fd(fd)?, is_made)));
             self.pipe = match sender {
                 Ok((sender, is_made)) => {
-                    let path = self.wanted.fifo.path.clone();
+                    let path = self.target.fifo.path.clone();
                     self.reader = self.launch.take().map(|(runner, launch)| {
                         let (end, ended) = oneshot::channel();
                         Reader { end, task: tokio::spawn(keep_running(runner, launch, path, ended)) }

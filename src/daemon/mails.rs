@@ -11,13 +11,13 @@ use tracing::{info, warn};
 use super::clock;
 use super::smtp;
 use crate::notify::mail::MailSettings;
-use crate::notify::mail::letter::Letter;
+use crate::notify::mail::content::MailContent;
 use crate::notify::mail::message::compose;
-use crate::notify::mail::outbox::{Failure, News, Outbox, Posted};
+use crate::notify::mail::outbox::{DatedContent, Delivery, DeliveryFailure, Outbox};
 use crate::time::Instant;
 
 /// How a mail ended: who refused it although others took it, or why nobody did.
-type Ended = Result<Option<String>, Failure>;
+type Ended = Result<Option<String>, DeliveryFailure>;
 
 /// Mails that wait or are under way.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Mails {
     }
 
     /// Mails go there from now on, those that wait, too.
-    pub(crate) fn want(&mut self, settings: Option<Arc<MailSettings>>) {
+    pub(crate) fn configure(&mut self, settings: Option<Arc<MailSettings>>) {
         if self.settings != settings {
             self.outbox.retry_now();
         }
@@ -76,8 +76,8 @@ impl Mails {
     }
 
     /// Tells of a change. It is sent by [`Mails::work`].
-    pub(crate) fn push(&mut self, letter: Letter) {
-        if self.settings.is_some() && self.outbox.push(Posted { letter, date: clock::unix_now() }) {
+    pub(crate) fn push(&mut self, content: MailContent) {
+        if self.settings.is_some() && self.outbox.push(DatedContent { content, date: clock::unix_now() }) {
             warn!(event = "mail_dropped", "mails: too many changes wait: the oldest are not told");
         }
     }
@@ -112,7 +112,7 @@ impl Mails {
         tokio::select! {
             ended = end_of(&mut self.session) => {
                 self.session = None;
-                self.tell(ended);
+                self.log(ended);
             }
             () = clock::sleep_until(deadline) => {}
         }
@@ -120,36 +120,36 @@ impl Mails {
 
     fn begin(&mut self) {
         let Some(settings) = self.settings.clone().filter(|_| self.session.is_none()) else { return };
-        let Some(posted) = self.outbox.begin(clock::now()) else { return };
+        let Some(dated) = self.outbox.begin(clock::now()) else { return };
         self.begun += 1;
         let id = format!("{}.{}.{}", clock::unix_now().as_micros(), std::process::id(), self.begun);
-        let mail = compose(posted, &settings, &self.host, &id);
+        let mail = compose(dated, &settings, &self.host, &id);
         let host = self.host.clone();
         self.session = Some(tokio::spawn(async move {
             match mail {
                 Ok(mail) => smtp::deliver(mail, &settings, &host).await,
-                Err(reason) => Err(Failure { is_final: true, reason }),
+                Err(reason) => Err(DeliveryFailure { is_final: true, reason }),
             }
         }));
     }
 
-    fn tell(&mut self, ended: Ended) {
-        let news = self.outbox.ended(clock::now(), ended);
+    fn log(&mut self, ended: Ended) {
+        let delivery = self.outbox.ended(clock::now(), ended);
         if self.settings.is_none() {
             self.outbox.clear();
         }
-        match news {
-            News::Nothing => {}
-            News::Failing { reason, waiting, pause } => warn!(
+        match delivery {
+            Delivery::Nothing => {}
+            Delivery::Failing { reason, waiting, pause } => warn!(
                 event = "mail_failing",
                 "mails: {reason}; {waiting} changes wait, the next attempt is in {} s",
                 pause.as_secs()
             ),
-            News::Refused { reason, letters } => {
-                warn!(event = "mail_failed", "mails: {reason}; changes that are not told: {letters}");
+            Delivery::Refused { reason, changes } => {
+                warn!(event = "mail_failed", "mails: {reason}; changes that are not told: {changes}");
             }
-            News::Partly { reason } => warn!(event = "mail_refused", "mails: {reason}; others got it"),
-            News::Recovered { dropped } => {
+            Delivery::Partly { reason } => warn!(event = "mail_refused", "mails: {reason}; others got it"),
+            Delivery::Recovered { dropped } => {
                 info!(
                     event = "mail_recovered",
                     "mails: they are taken again; changes dropped meanwhile: {dropped}"
@@ -187,7 +187,7 @@ async fn end_of(session: &mut Option<JoinHandle<Ended>>) -> Ended {
     match session {
         Some(session) => session.await.unwrap_or_else(|error| {
             let reason = format!("sending broke, please report this: {error}");
-            Err(Failure { is_final: true, reason })
+            Err(DeliveryFailure { is_final: true, reason })
         }),
         None => pending().await,
     }

@@ -26,6 +26,7 @@ use super::clock;
 use super::control::{Command, Control, DaemonStatus, Ordered, Question, Reply};
 use super::doors::DoorKeeper;
 use super::dump::Dumps;
+use super::event_dispatcher::EventDispatcher;
 use super::guardian::Guardian;
 use super::handshakes::HandshakeWatch;
 use super::host_watch::HostWatch;
@@ -37,7 +38,6 @@ use super::pulse::{Body, Pulse};
 use super::reload::Reloads;
 use super::router::{self, Handle, News};
 use super::signals::{Order, Signals};
-use super::sink::Sink;
 use super::snapshot::Snapshots;
 use super::startup;
 use super::state_file::{Kept, RunDirectory};
@@ -51,7 +51,7 @@ use crate::director::state::State;
 use crate::director::status::Status;
 use crate::director::{Director, Effect, Input};
 use crate::net::sysctl;
-use crate::notify::instance::Scene;
+use crate::notify::vrrp::Context;
 use crate::time::Instant;
 use crate::vrrp::event::Event;
 use crate::vrrp::exchange::{DirectorLevel, Input as RouterInput};
@@ -110,7 +110,7 @@ pub(crate) struct Shell {
     /// Tells the service manager.
     pub notifier: Notifier,
     /// Tells everybody else.
-    pub sink: Sink,
+    pub events: EventDispatcher,
     /// Runs and watches what the router follows.
     pub trackers: Trackers,
     /// What the router was set to before the last reload: what it removes is told by that.
@@ -170,8 +170,8 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
         shell.answer_order();
         if is_reload {
             shell.tell_level();
-            shell.sink.reloaded(&shell.director);
-            shell.sink.router_reloaded(&shell.director.config().vrrp);
+            shell.events.reloaded(&shell.director);
+            shell.events.router_reloaded(&shell.director.config().vrrp);
         }
         shell.looked(&pulse);
         pulse.follow(clock::now(), &shell.body());
@@ -180,10 +180,10 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                 shell.sysctls.release();
                 shell.doors.release().await;
                 shell.part_from_router().await;
-                shell.sink.finish(true).await;
+                shell.events.finish(true).await;
             } else {
                 // Its advertisements go on until there is nothing else to wait for.
-                shell.sink.finish(false).await;
+                shell.events.finish(false).await;
                 shell.router.iter_mut().for_each(|router| router.tell(RouterInput::HandOver));
                 shell.part_from_router().await;
             }
@@ -206,7 +206,7 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
             tokio::select! {
                 biased;
                 // Never ends, it only goes on.
-                () = shell.sink.work() => continue,
+                () = shell.events.work() => continue,
                 news = shell.host_watch.next() => break news,
                 answer = shell.actuator.answer() => break answer,
                 order = signals.next() => {
@@ -228,7 +228,7 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                     if let Some(config) = shell.reloads.conclude(read) {
                         shell.sysctls.want(sysctls::wanted(&config, shell.expires_templates));
                         shell.before = Some(Arc::clone(&shell.director.config().vrrp));
-                        shell.sink.want(&config);
+                        shell.events.configure(&config);
                         shell.reload_router(&config).await;
                         shell.trackers.want(&config.vrrp);
                         shell.handshakes.want(&config);
@@ -281,7 +281,7 @@ impl Shell {
                     self.level = Some(level);
                     self.tell_level();
                 }
-                Effect::Event(event) => self.sink.tell(&event, &self.director),
+                Effect::Event(event) => self.events.dispatch(&event, &self.director),
                 Effect::Finished { is_clean } => finished = Some(is_clean),
             }
         }
@@ -398,7 +398,7 @@ impl Shell {
                 if !self.is_ending() {
                     self.is_stopping = true;
                     self.reloads.end(STOPS);
-                    self.sink.stopping(&self.director);
+                    self.events.stopping(&self.director);
                 }
                 info!("{signal}: stopping, our services are removed");
                 match self.router.as_mut().filter(|router| !router.is_finished()) {
@@ -534,7 +534,7 @@ impl Shell {
     fn tell_router(&mut self, event: &Event) {
         let config = self.director.config();
         let (previous, is_stopping) = (self.before.as_deref(), self.is_stopping);
-        self.sink.tell_router(event, Scene { settings: &config.vrrp, previous, is_stopping });
+        self.events.dispatch_router(event, Context { settings: &config.vrrp, previous, is_stopping });
     }
 
     /// Its last words, where it has not said them.
@@ -647,7 +647,7 @@ impl Shell {
             last_reload: self.reloads.outcome(now),
             reloads_accepted,
             reloads_rejected,
-            mail: self.sink.mail_status(now),
+            mail: self.events.mail_status(now),
             host: self.host_watch.found().to_vec(),
             director,
             router: self.router.as_ref().and_then(|router| router.status().cloned()),

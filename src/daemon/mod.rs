@@ -3,7 +3,7 @@
 //! [`clock`] is read here and nowhere below. [`startup`] makes sure this may be the director of its network namespace; [`main_loop`] owns the director and
 //! hands out work: [`actuator`] talks to the kernel, [`prober`] asks real servers, [`reload`] reads configurations,
 //! [`control`] answers operators, [`web`] monitoring ([`metrics`]), [`notify`] and [`pulse`] the service manager.
-//! [`state_file`] remembers (in files of `private_file`), [`sink`] tells the log, operators' [`scripts`], [`fifos`] and [`mails`]; `life` runs the
+//! [`state_file`] remembers (in files of `private_file`), [`event_dispatcher`] sends events to the log, operators' [`scripts`], [`fifos`] and [`mails`]; `life` runs the
 //! scripts of the start and the end. [`trackers`] watch what the router follows. [`process`] knows who else runs here,
 //! [`traps`] what on this host will hurt, [`rights`] what its commands lack, [`sysctls`] keeps its settings, [`doors`] knows its addresses and has arriving
 //! packets marked, [`host_watch`] runs the doctor for it now and then. [`plan`] only looks.
@@ -17,6 +17,7 @@ pub(crate) mod clock;
 pub(crate) mod control;
 pub(crate) mod doors;
 pub(crate) mod dump;
+pub(crate) mod event_dispatcher;
 mod exposition;
 pub(crate) mod fifos;
 pub(crate) mod firewall;
@@ -45,7 +46,6 @@ mod router_metrics;
 pub(crate) mod scripts;
 mod serve;
 pub(crate) mod signals;
-pub(crate) mod sink;
 mod smtp;
 pub(crate) mod snapshot;
 mod sources;

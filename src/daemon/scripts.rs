@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use super::clock;
-use crate::notify::queue::{Class, Job, LIMIT, MAX_RUNNING, Over, Queues};
-use crate::notify::telling::{Subject, Telling};
+use crate::notify::notification::{Notification, Subject};
+use crate::notify::queue::{Class, EndReason, Job, LIMIT, MAX_RUNNING, Queues};
 use crate::script::{Ended, Launch, Runner};
 
 /// Notify scripts that run or wait.
@@ -41,9 +41,9 @@ impl Scripts {
     }
 
     /// Runs what a change has to run, when it is its turn. Needs the event loop's context.
-    pub(crate) fn push(&mut self, telling: Telling) {
-        let subject = telling.change.subject.clone();
-        if self.queues.push(clock::now(), telling) > 0 {
+    pub(crate) fn push(&mut self, notification: Notification) {
+        let subject = notification.change.subject.clone();
+        if self.queues.push(clock::now(), notification) > 0 {
             let folded = self.queues.folded();
             warn!(
                 "{subject}: its notify script hangs: an older change is not told, later ones are ({folded} since the start)"
@@ -93,7 +93,7 @@ impl Scripts {
                 if let Ok((job, ended)) = ended {
                     self.hurries.remove(&job.change.subject);
                     self.queues.ended(&job.change.subject);
-                    tell(&job, &ended);
+                    log(&job, &ended);
                 }
                 self.begin();
             }
@@ -104,9 +104,9 @@ impl Scripts {
     fn hurry(&mut self) {
         for (subject, why) in self.queues.overdue(clock::now()) {
             let why = match why {
-                Over::Limit => "it had 10 minutes",
-                Over::LaterChange => "a later change waits",
-                Over::Others => "other scripts wait for its place",
+                EndReason::Limit => "it had 10 minutes",
+                EndReason::LaterChange => "a later change waits",
+                EndReason::Others => "other scripts wait for its place",
             };
             warn!("{subject}: its notify script takes too long, and is ended: {why}");
             if let Some(hurry) = self.hurries.remove(&subject) {
@@ -132,7 +132,7 @@ impl Scripts {
 }
 
 /// What came of a script is told to the log.
-fn tell(job: &Job, ended: &Ended) {
+fn log(job: &Job, ended: &Ended) {
     let (subject, program, state) = (&job.change.subject, job.command.program(), job.change.state);
     let output = ended.output.trim_end();
     if ended.ending.is_success() && output.is_empty() {

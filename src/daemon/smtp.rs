@@ -19,9 +19,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::notify::mail::message::Mail;
-use crate::notify::mail::outbox::Failure;
+use crate::notify::mail::outbox::DeliveryFailure;
 use crate::notify::mail::{MailSettings, Server};
-use crate::notify::telling::plain;
+use crate::notify::notification::plain;
 
 /// Longest time of a conversation, once the connection has come about.
 const CONVERSATION: Duration = Duration::from_secs(60);
@@ -39,12 +39,12 @@ const MAX_WORDS: usize = 200;
 /// Hands a mail to the server; who of the recipients was refused, and why.
 ///
 /// # Errors
-/// [`Failure`] when it was not taken for anybody.
+/// [`DeliveryFailure`] when it was not taken for anybody.
 pub(super) async fn deliver(
     mail: Mail,
     settings: &MailSettings,
     host: &str,
-) -> Result<Option<String>, Failure> {
+) -> Result<Option<String>, DeliveryFailure> {
     let server = &settings.server;
     let stream = connect(server, settings.connect_timeout).await?;
     let hello = ClientId::Domain(settings.hello.clone().unwrap_or_else(|| host.to_owned()));
@@ -54,7 +54,7 @@ pub(super) async fn deliver(
     })
 }
 
-async fn connect(server: &Server, limit: Duration) -> Result<TcpStream, Failure> {
+async fn connect(server: &Server, limit: Duration) -> Result<TcpStream, DeliveryFailure> {
     let mut reason = format!("{server}: the name has no address: write one that is known, or an address");
     for address in addresses(server).await? {
         let error = match timeout(limit, TcpStream::connect(address)).await {
@@ -72,7 +72,7 @@ async fn connect(server: &Server, limit: Duration) -> Result<TcpStream, Failure>
 }
 
 /// Names are looked up beside the event loop: a name server that does not answer holds a thread, and nobody up.
-async fn addresses(server: &Server) -> Result<Vec<SocketAddr>, Failure> {
+async fn addresses(server: &Server) -> Result<Vec<SocketAddr>, DeliveryFailure> {
     match server {
         Server::At(address) => Ok(vec![*address]),
         Server::Named(name, port) => {
@@ -93,7 +93,7 @@ async fn converse(
     mail: &Mail,
     hello: &ClientId,
     server: &Server,
-) -> Result<Option<String>, Failure> {
+) -> Result<Option<String>, DeliveryFailure> {
     let refuses = |what: &str, error: &Error| failure(server, what, error);
     let stream = Box::new(Bounded { stream, left: MAX_ANSWERS });
     let connected = AsyncSmtpConnection::connect_with_transport(stream, hello).await;
@@ -131,12 +131,12 @@ async fn part(connection: &mut AsyncSmtpConnection) {
     let _ = timeout(GOOD_BYE, connection.quit()).await;
 }
 
-fn later(reason: String) -> Failure {
-    Failure { is_final: false, reason }
+fn later(reason: String) -> DeliveryFailure {
+    DeliveryFailure { is_final: false, reason }
 }
 
 /// What a server that answers with a code means, and one that does not.
-fn failure(server: &Server, what: &str, error: &Error) -> Failure {
+fn failure(server: &Server, what: &str, error: &Error) -> DeliveryFailure {
     let words = error.source().map(ToString::to_string).unwrap_or_default();
     let words: String = plain(&words).chars().take(MAX_WORDS).collect();
     let Some(code) = error.status() else {
@@ -149,7 +149,7 @@ fn failure(server: &Server, what: &str, error: &Error) -> Failure {
         _ if error.is_permanent() => "its log says more",
         _ => "it is asked again",
     };
-    Failure {
+    DeliveryFailure {
         is_final: error.is_permanent(),
         reason: format!("{server} refuses {what}: {code} {words}: {help}"),
     }
@@ -218,7 +218,7 @@ mod tests {
     /// A server that answers as it is told, each command by its own line; what it was sent.
     async fn converse_with(
         answers: &[(&'static str, &'static str)],
-    ) -> (Result<Option<String>, Failure>, Vec<String>) {
+    ) -> (Result<Option<String>, DeliveryFailure>, Vec<String>) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let at = listener.local_addr().unwrap();
         let answers = answers.to_vec();
@@ -260,7 +260,8 @@ mod tests {
         let envelope = Envelope::new(Some("lvs@example.org".parse().unwrap()), to).unwrap();
         let mail = Mail { envelope, bytes: b"Subject: x\r\n\r\n.hidden\r\n".to_vec() };
         let result = deliver(mail, &settings, "host").await;
-        let result = result.map_err(|f| Failure { reason: f.reason.replace(&at.to_string(), "SERVER"), ..f });
+        let result =
+            result.map_err(|f| DeliveryFailure { reason: f.reason.replace(&at.to_string(), "SERVER"), ..f });
         let result = result.map(|complaint| complaint.map(|c| c.replace(&at.to_string(), "SERVER")));
         (result, server.await.unwrap())
     }
@@ -297,7 +298,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_refusal_is_final_and_trouble_is_not() {
-        let failure = |is_final: bool, reason: &str| Failure { is_final, reason: reason.to_owned() };
+        let failure = |is_final: bool, reason: &str| DeliveryFailure { is_final, reason: reason.to_owned() };
         let hello = ("greeting", "220 hello");
         let (result, _) = converse_with(&[hello, ("RCPT", "550 no"), ("RCPT TO:<b", "450 not now")]).await;
         assert!(result.is_err_and(|f| f.is_final), "nobody may have it");

@@ -13,6 +13,7 @@ use super::actuator::Actuator;
 use super::control::{Control, DaemonStatus};
 use super::doors::DoorKeeper;
 use super::dump::Dumps;
+use super::event_dispatcher::EventDispatcher;
 use super::guardian::Guardian;
 use super::guardian::claim::Predecessor;
 use super::handshakes::HandshakeWatch;
@@ -25,7 +26,6 @@ use super::process;
 use super::reload::Reloads;
 use super::rights::Rights;
 use super::signals::Signals;
-use super::sink::Sink;
 use super::snapshot::Snapshots;
 use super::state_file::{self, RunDirectory};
 use super::sysctls::{self, Keeper, Kernel};
@@ -270,7 +270,7 @@ async fn direct(
     warn_of_removals(&state, &config);
     let originals = run_dir.originals();
     let mut keeper = Keeper::new(Kernel(originals.clone()), originals.load());
-    let sink = Sink::new(&config);
+    let events = EventDispatcher::new(&config);
     let mut trackers = Trackers::new();
     let (router, guardian) = if config.vrrp.is_empty() {
         (None, guardians.own)
@@ -310,7 +310,7 @@ async fn direct(
         run_dir,
         reloads: Reloads::new(options.config.clone(), options.strictness, open_kernel, config),
         notifier: Notifier::from_environment(),
-        sink,
+        events,
         trackers,
         before: None,
         doors: DoorKeeper::open(),

@@ -11,8 +11,8 @@ use super::Director;
 use super::event::Event;
 use super::pool::{Member, Pool};
 use crate::config::{UpDown, VirtualServer, VirtualServerId};
-use crate::notify::mail::letter::{self, Occasion, QuorumNumbers};
-use crate::notify::telling::{Audience, Change, Line, ServerName, Subject, Telling};
+use crate::notify::mail::content::{self, Occasion, QuorumNumbers};
+use crate::notify::notification::{Audience, FifoLine, Notification, ServerName, StateChange, Subject};
 
 /// What was told last.
 #[derive(Debug, Default)]
@@ -25,7 +25,12 @@ pub(crate) type Number<'a> = &'a mut dyn FnMut() -> u64;
 
 impl Notices {
     /// Who hears of an event. The first time all is in the kernel, and after a reload, of more than one.
-    pub(crate) fn follow(&mut self, event: &Event, director: &Director, number: Number<'_>) -> Vec<Telling> {
+    pub(crate) fn follow(
+        &mut self,
+        event: &Event,
+        director: &Director,
+        number: Number<'_>,
+    ) -> Vec<Notification> {
         match event {
             Event::RealServer { virtual_server, real_server, is_up, reason } => {
                 let Some(pool) = director.pools.get(virtual_server) else { return Vec::new() };
@@ -59,7 +64,7 @@ impl Notices {
     }
 
     /// Who hears of what a reload brought. What it took away is forgotten.
-    pub(crate) fn reloaded(&mut self, director: &Director, number: Number<'_>) -> Vec<Telling> {
+    pub(crate) fn reloaded(&mut self, director: &Director, number: Number<'_>) -> Vec<Notification> {
         let pools = || director.pools.values();
         let servers = pools().map(|p| Subject::VirtualServer(server_name(&p.server)));
         let members =
@@ -70,7 +75,7 @@ impl Notices {
     }
 
     /// Who hears of a stop: of virtual servers with `omega`.
-    pub(crate) fn farewell(&mut self, director: &Director, number: Number<'_>) -> Vec<Telling> {
+    pub(crate) fn farewell(&mut self, director: &Director, number: Number<'_>) -> Vec<Notification> {
         let mut all = Vec::new();
         for pool in director.pools.values().filter(|p| p.server.notices.is_told_at_stop) {
             for member in pool.members.values().filter(|m| m.is_up) {
@@ -84,7 +89,7 @@ impl Notices {
     }
 
     /// Tells of what was never told.
-    fn begin(&mut self, director: &Director, number: Number<'_>) -> Vec<Telling> {
+    fn begin(&mut self, director: &Director, number: Number<'_>) -> Vec<Notification> {
         let mut all = Vec::new();
         let tells_servers = director.config.global.tells_first_servers;
         for pool in director.pools.values() {
@@ -121,17 +126,17 @@ impl Notices {
         weight: u64,
         (occasion, cause): (Occasion, &str),
         number: Number<'_>,
-    ) -> Option<Telling> {
+    ) -> Option<Notification> {
         let VirtualServer { quorum, hysteresis, notices, .. } = &pool.server;
         let name = server_name(&pool.server);
         let text = format!("VS {} {}", name.text, word(is_up));
-        let mut telling =
+        let mut notification =
             self.tell(Subject::VirtualServer(name), text, is_up, notices.commands.as_deref(), cause, number)?;
         let numbers = QuorumNumbers { weight, quorum: *quorum, hysteresis: *hysteresis };
-        let subject = &telling.change.subject;
-        let letter = || letter::of_virtual_server(subject, is_up, occasion, numbers, cause);
-        telling.letter = notices.is_mailed.then(letter);
-        Some(telling)
+        let subject = &notification.change.subject;
+        let content = || content::of_virtual_server(subject, is_up, occasion, numbers, cause);
+        notification.mail = notices.is_mailed.then(content);
+        Some(notification)
     }
 
     fn real_server(
@@ -141,15 +146,15 @@ impl Notices {
         is_up: bool,
         (occasion, cause): (Occasion, &str),
         number: Number<'_>,
-    ) -> Option<Telling> {
+    ) -> Option<Notification> {
         let real = &member.real_server;
         let at = real.named();
         let subject = real_subject(&pool.server, at);
         let text = format!("RS {} {} {}", real_name(&pool.server, at), name(&pool.server), word(is_up));
-        let mut telling = self.tell(subject, text, is_up, real.commands.as_deref(), cause, number)?;
-        let subject = &telling.change.subject;
-        telling.letter = real.is_mailed.then(|| letter::of_real_server(subject, is_up, occasion, cause));
-        Some(telling)
+        let mut notification = self.tell(subject, text, is_up, real.commands.as_deref(), cause, number)?;
+        let subject = &notification.change.subject;
+        notification.mail = real.is_mailed.then(|| content::of_real_server(subject, is_up, occasion, cause));
+        Some(notification)
     }
 
     fn tell(
@@ -160,14 +165,14 @@ impl Notices {
         commands: Option<&UpDown>,
         cause: &str,
         number: Number<'_>,
-    ) -> Option<Telling> {
+    ) -> Option<Notification> {
         let previous = self.told.insert(subject.clone(), is_up);
         if previous == Some(is_up) {
             return None;
         }
         let script = commands.and_then(|c| if is_up { c.up.clone() } else { c.down.clone() });
-        let line = Line { audience: Audience::Lvs, bytes: format!("{text}\n").into_bytes() };
-        let change = Change {
+        let line = FifoLine { audience: Audience::Lvs, bytes: format!("{text}\n").into_bytes() };
+        let change = StateChange {
             subject,
             state: word(is_up),
             previous: previous.map(word),
@@ -176,7 +181,7 @@ impl Notices {
             master: None,
             sequence: number(),
         };
-        Some(Telling { change, scripts: script.into_iter().collect(), line: Some(line), letter: None })
+        Some(Notification { change, scripts: script.into_iter().collect(), line: Some(line), mail: None })
     }
 }
 

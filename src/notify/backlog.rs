@@ -11,7 +11,7 @@ pub(crate) const MAX_LINES: usize = 4096;
 pub(crate) struct Backlog {
     lines: VecDeque<Vec<u8>>,
     lost: u64,
-    untold: u64,
+    unreported: u64,
 }
 
 impl Backlog {
@@ -21,10 +21,10 @@ impl Backlog {
         if is_full {
             self.lines.pop_front();
             self.lost += 1;
-            self.untold += 1;
+            self.unreported += 1;
         }
         self.lines.push_back(line);
-        is_full && self.untold == 1
+        is_full && self.unreported == 1
     }
 
     /// The line to be written next.
@@ -39,8 +39,8 @@ impl Backlog {
 
     /// How many lines were lost, told once they are written again without a rest.
     pub(crate) fn regained(&mut self) -> Option<u64> {
-        let is_over = self.untold > 0 && self.lines.is_empty();
-        is_over.then(|| std::mem::take(&mut self.untold))
+        let is_over = self.unreported > 0 && self.lines.is_empty();
+        is_over.then(|| std::mem::take(&mut self.unreported))
     }
 
     /// Lines lost since the start.

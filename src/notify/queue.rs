@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::telling::{Change, Subject, Telling};
+use super::notification::{Notification, StateChange, Subject};
 use crate::script::Command;
 use crate::time::Instant;
 
@@ -47,7 +47,7 @@ impl Class {
 
 /// Why a script's time is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Over {
+pub(crate) enum EndReason {
     /// It had [`LIMIT`].
     Limit,
     /// A later change of its subject waits.
@@ -62,7 +62,7 @@ pub(crate) struct Job {
     /// The command, its arguments complete.
     pub command: Command,
     /// What it is about.
-    pub change: Change,
+    pub change: StateChange,
 }
 
 /// All scripts that run or wait.
@@ -81,14 +81,14 @@ struct Run {
     sequence: u64,
     begun: Instant,
     give_up: Instant,
-    why: Over,
+    why: EndReason,
     is_hurried: bool,
 }
 
 impl Queues {
     /// Adds what a change has to run; how many changes were folded away for it.
-    pub(crate) fn push(&mut self, now: Instant, telling: Telling) -> usize {
-        let Telling { change, scripts, .. } = telling;
+    pub(crate) fn push(&mut self, now: Instant, notification: Notification) -> usize {
+        let Notification { change, scripts, .. } = notification;
         if scripts.is_empty() {
             return 0;
         }
@@ -129,7 +129,7 @@ impl Queues {
         let queue = self.waiting.get_mut(&subject)?;
         let job = queue.pop_front()?;
         let (sequence, give_up) = (job.change.sequence, now + LIMIT);
-        let mut run = Run { sequence, begun: now, give_up, why: Over::Limit, is_hurried: false };
+        let mut run = Run { sequence, begun: now, give_up, why: EndReason::Limit, is_hurried: false };
         run.press_behind(now, queue, self.is_ending);
         if queue.is_empty() {
             self.waiting.remove(&subject);
@@ -147,7 +147,7 @@ impl Queues {
         let of_class = self.runs.iter_mut().filter(|(subject, _)| Class::of(subject) == class);
         let mut runs: Vec<&mut Run> = of_class.map(|(_, run)| run).collect();
         runs.sort_by_key(|run| run.begun);
-        runs.into_iter().take(count).for_each(|run| run.press(now, Over::Others, self.is_ending));
+        runs.into_iter().take(count).for_each(|run| run.press(now, EndReason::Others, self.is_ending));
     }
 
     /// A subject's script has ended.
@@ -158,7 +158,7 @@ impl Queues {
     }
 
     /// Subjects whose script's time is over, and why; each is said once.
-    pub(crate) fn overdue(&mut self, now: Instant) -> Vec<(Subject, Over)> {
+    pub(crate) fn overdue(&mut self, now: Instant) -> Vec<(Subject, EndReason)> {
         let is_over = |run: &Run| now >= run.give_up && !run.is_hurried;
         let mut overdue = Vec::new();
         for (subject, run) in self.runs.iter_mut().filter(|(_, run)| is_over(run)) {
@@ -202,11 +202,11 @@ impl Run {
     /// A later change that waits shortens what is left of it.
     fn press_behind(&mut self, now: Instant, waiting: &VecDeque<Job>, is_ending: bool) {
         if waiting.back().is_some_and(|last| last.change.sequence != self.sequence) {
-            self.press(now, Over::LaterChange, is_ending);
+            self.press(now, EndReason::LaterChange, is_ending);
         }
     }
 
-    fn press(&mut self, now: Instant, why: Over, is_ending: bool) {
+    fn press(&mut self, now: Instant, why: EndReason, is_ending: bool) {
         let patience = if is_ending { Duration::ZERO } else { PATIENCE };
         if now + patience < self.give_up {
             (self.give_up, self.why) = (now + patience, why);
@@ -217,15 +217,15 @@ impl Run {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notify::telling::ServerName;
+    use crate::notify::notification::ServerName;
 
     fn at(seconds: u64) -> Instant {
         Instant::ZERO + Duration::from_secs(seconds)
     }
 
-    fn telling(name: &str, sequence: u64, scripts: &[&str]) -> Telling {
+    fn notification(name: &str, sequence: u64, scripts: &[&str]) -> Notification {
         let command = |word: &&str| Command { words: vec![(*word).to_owned()], user: None, group: None };
-        let change = Change {
+        let change = StateChange {
             subject: Subject::Instance(name.to_owned()),
             state: "MASTER",
             previous: None,
@@ -234,7 +234,7 @@ mod tests {
             master: None,
             sequence,
         };
-        Telling { change, scripts: scripts.iter().map(command).collect(), line: None, letter: None }
+        Notification { change, scripts: scripts.iter().map(command).collect(), line: None, mail: None }
     }
 
     /// What begins now: program and sequence.
@@ -253,9 +253,9 @@ mod tests {
     #[test]
     fn scripts_of_one_subject_run_in_order_and_others_beside_them() {
         let mut queues = Queues::default();
-        queues.push(at(0), telling("a", 1, &["master", "any"]));
-        queues.push(at(0), telling("b", 2, &["backup"]));
-        queues.push(at(0), telling("a", 3, &["fault"]));
+        queues.push(at(0), notification("a", 1, &["master", "any"]));
+        queues.push(at(0), notification("b", 2, &["backup"]));
+        queues.push(at(0), notification("a", 3, &["fault"]));
         assert_eq!(begun(&mut queues, 0), "master1 backup2");
         queues.ended(&subject("a"));
         assert_eq!(begun(&mut queues, 0), "any1");
@@ -266,22 +266,22 @@ mod tests {
         queues.ended(&subject("a"));
         assert!(queues.is_idle());
         queues.ended(&subject("a"));
-        assert_eq!(queues.push(at(1), telling("a", 4, &[])), 0);
+        assert_eq!(queues.push(at(1), notification("a", 4, &[])), 0);
         assert!(queues.is_idle(), "a change without scripts waits for nothing");
     }
 
     #[test]
     fn a_hanging_script_loses_patience_when_something_waits() {
         let mut queues = Queues::default();
-        queues.push(at(0), telling("a", 1, &["backup", "any"]));
+        queues.push(at(0), notification("a", 1, &["backup", "any"]));
         begun(&mut queues, 0);
         assert_eq!(queues.deadline(), Some(at(600)), "nothing later waits: `any` is of the same change");
-        queues.push(at(100), telling("a", 2, &["master"]));
+        queues.push(at(100), notification("a", 2, &["master"]));
         assert_eq!(queues.deadline(), Some(at(130)));
-        queues.push(at(110), telling("a", 3, &["fault"]));
+        queues.push(at(110), notification("a", 3, &["fault"]));
         assert_eq!(queues.deadline(), Some(at(130)), "from the first one that waits");
         assert_eq!(queues.overdue(at(129)), []);
-        assert_eq!(queues.overdue(at(130)), [(subject("a"), Over::LaterChange)]);
+        assert_eq!(queues.overdue(at(130)), [(subject("a"), EndReason::LaterChange)]);
         assert_eq!((queues.overdue(at(131)), queues.deadline()), (vec![], None), "once");
         queues.ended(&subject("a"));
         assert_eq!(begun(&mut queues, 131), "any1");
@@ -291,9 +291,9 @@ mod tests {
     #[test]
     fn the_oldest_changes_that_wait_are_folded_away_whole() {
         let mut queues = Queues::default();
-        queues.push(at(0), telling("a", 1, &["m", "any"]));
+        queues.push(at(0), notification("a", 1, &["m", "any"]));
         begun(&mut queues, 0);
-        let folded: usize = (2..12).map(|n| queues.push(at(1), telling("a", n, &["m", "any"]))).sum();
+        let folded: usize = (2..12).map(|n| queues.push(at(1), notification("a", n, &["m", "any"]))).sum();
         assert_eq!((folded, queues.folded()), (3, 3), "the rest of the first, the second, the third");
         let mut order = Vec::new();
         for _ in 0..17 {
@@ -310,7 +310,7 @@ mod tests {
         let mut queues = Queues::default();
         let name = |n: usize| format!("s{n}");
         for n in 0..100 {
-            queues.push(at(0), telling(&name(n), n as u64, &["m"]));
+            queues.push(at(0), notification(&name(n), n as u64, &["m"]));
         }
         let mut seen = BTreeSet::new();
         let mut running: VecDeque<Subject> = VecDeque::new();
@@ -335,11 +335,11 @@ mod tests {
         queues
     }
 
-    fn real_server(n: u64) -> Telling {
-        let mut telling = telling("", n, &["rs"]);
+    fn real_server(n: u64) -> Notification {
+        let mut notification = notification("", n, &["rs"]);
         let server = ServerName { text: "vs".to_owned(), mark_family: None };
-        telling.change.subject = Subject::RealServer(format!("rs{n}"), server);
-        telling
+        notification.change.subject = Subject::RealServer(format!("rs{n}"), server);
+        notification
     }
 
     #[test]
@@ -351,7 +351,7 @@ mod tests {
         }
         queues.push(at(40), real_server(99));
         queues.push(at(40), quorum);
-        queues.push(at(40), telling("a", 101, &["master"]));
+        queues.push(at(40), notification("a", 101, &["master"]));
         assert_eq!(begun(&mut queues, 40), "master101 rs100");
     }
 
@@ -363,32 +363,32 @@ mod tests {
         queues.push(at(100), real_server(101));
         assert_eq!((begun(&mut queues, 100).as_str(), queues.deadline()), ("", Some(at(130))));
         let overdue = queues.overdue(at(130));
-        let expected = [0, 1].map(|n| (real_server(n).change.subject, Over::Others));
+        let expected = [0, 1].map(|n| (real_server(n).change.subject, EndReason::Others));
         assert_eq!(overdue, expected, "as many as wait, and no more");
         overdue.iter().for_each(|(subject, _)| queues.ended(subject));
         assert_eq!(begun(&mut queues, 131), "rs100 rs101");
         assert_eq!(queues.deadline(), Some(at(602)), "nobody waits any more");
         queues.push(at(200), real_server(102));
         queues.end(at(200));
-        assert_eq!(queues.overdue(at(200)), [(real_server(2).change.subject, Over::Others)]);
+        assert_eq!(queues.overdue(at(200)), [(real_server(2).change.subject, EndReason::Others)]);
     }
 
     #[test]
     fn at_the_end_only_the_last_change_is_told_and_at_once() {
         let mut queues = Queues::default();
-        queues.push(at(0), telling("a", 1, &["backup"]));
-        queues.push(at(0), telling("b", 2, &["backup"]));
+        queues.push(at(0), notification("a", 1, &["backup"]));
+        queues.push(at(0), notification("b", 2, &["backup"]));
         begun(&mut queues, 0);
-        queues.push(at(1), telling("a", 3, &["master"]));
-        queues.push(at(1), telling("a", 4, &["stop", "any"]));
+        queues.push(at(1), notification("a", 3, &["master"]));
+        queues.push(at(1), notification("a", 4, &["stop", "any"]));
         queues.end(at(2));
         assert_eq!(
             queues.overdue(at(2)),
-            [(subject("a"), Over::LaterChange)],
+            [(subject("a"), EndReason::LaterChange)],
             "b has nothing to wait for it"
         );
-        queues.push(at(2), telling("b", 5, &["stop"]));
-        assert_eq!(queues.overdue(at(2)), [(subject("b"), Over::LaterChange)]);
+        queues.push(at(2), notification("b", 5, &["stop"]));
+        assert_eq!(queues.overdue(at(2)), [(subject("b"), EndReason::LaterChange)]);
         queues.ended(&subject("a"));
         assert_eq!(begun(&mut queues, 2), "stop4");
     }

@@ -39,7 +39,7 @@ pub struct Settings {
     /// Real-time scheduling of the router's thread.
     pub realtime: Realtime,
     /// Adverts of virtual routers nobody configured are told (`log_unknown_vrids`).
-    pub tells_unknown_routers: bool,
+    pub logs_unknown_vrids: bool,
     /// How long changes of links must last before they count (`interface_up_down_delays`), by name.
     pub link_delays: BTreeMap<String, LinkDelays>,
     /// A command that others than root could exchange is not run as root, and counts as failed
@@ -447,10 +447,10 @@ pub struct NotifyCommands {
     pub stop: Option<Command>,
     pub deleted: Option<Command>,
     /// `notify_deleted` without a command: DELETED is told as itself.
-    pub tells_deleted: bool,
+    pub notifies_deleted: bool,
     pub any: Option<Command>,
     pub master_heard_lower_priority: Option<Command>,
-    pub tells_priority: bool,
+    pub notifies_priority: bool,
     /// Mails are sent (`smtp_alert`).
     pub mail: bool,
 }

@@ -125,7 +125,7 @@ fn common_words_are_the_defaults_of_instances() {
     assert_eq!(a.transport, Transport::Multicast([224, 0, 0, 99].into()));
     assert_eq!((a.announcing.delay, b.announcing.delay, b.announcing.repeat), (secs(2), secs(9), 3));
     assert_eq!((a.missed_adverts, a.checksum), (4, Checksum::MessageOnly));
-    assert!(a.ignores_lower_priority && a.notify.tells_priority);
+    assert!(a.ignores_lower_priority && a.notify.notifies_priority);
     let vmac = a.vmac.as_ref().unwrap();
     assert_eq!((&*vmac.name, &*vmac.base, vmac.mac), ("vr.7", "eth0", [0, 0, 0x5e, 0, 1, 7]));
     let links: Vec<&str> = a.addresses.iter().map(|v| &*v.wanted.link).collect();
@@ -134,7 +134,7 @@ fn common_words_are_the_defaults_of_instances() {
     assert_eq!((group.links.join(" "), group.arp), ("eth1 eth2".to_owned(), Duration::from_millis(500)));
     assert!(common.links.is_empty());
     assert_eq!((common.arp, common.neighbour), (Duration::from_millis(2), Duration::from_millis(3)));
-    assert_eq!((settings.startup_delay, settings.tells_unknown_routers), (secs(7), true));
+    assert_eq!((settings.startup_delay, settings.logs_unknown_vrids), (secs(7), true));
     assert_eq!((settings.realtime.priority, settings.realtime.limit), (20, Duration::from_millis(5)));
     assert_eq!((settings.realtime.cpus[0], settings.realtime.cpus[1]), (2, 2));
     assert_eq!((settings.on_crash, settings.forwarding_weight), (OnCrash::Hold, 30));
@@ -299,7 +299,7 @@ fn whom_an_instance_tells() {
     assert_eq!(shown(&n.master), "/bin/m Some(\"keepalived_script\") None");
     assert_eq!(shown(&n.backup), "/bin/b Some(\"nobody\") Some(\"nogroup\")");
     assert!(n.fault.is_some() && n.stop.is_some() && n.master_heard_lower_priority.is_some());
-    assert!(n.tells_deleted && n.deleted.is_none() && n.tells_priority && !n.mail);
+    assert!(n.notifies_deleted && n.deleted.is_none() && n.notifies_priority && !n.mail);
 }
 
 #[test]

@@ -73,7 +73,7 @@ options! {
         /// Script that reads the FIFO.
         fifo_reader: Slot<CommandOptions> = command(=> command::read; "vrrp_notify_fifo_script").in_vrrp("notify_fifo_script");
         /// Tell the FIFO about priorities, too.
-        pub(crate) tells_priority: Slot<bool> = flag("vrrp_notify_priority_changes").in_vrrp("notify_priority_changes");
+        pub(crate) notifies_priority: Slot<bool> = flag("vrrp_notify_priority_changes").in_vrrp("notify_priority_changes");
         /// Tell the FIFO all states again after a reload.
         pub(crate) repeats_on_reload: Slot<bool> = flag("fifo_write_vrrp_states_on_reload").in_vrrp("fifo_write_states_on_reload");
         /// Real-time priority of the thread of virtual routers; 0 is none, 50 what is not written.

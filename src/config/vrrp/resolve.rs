@@ -77,7 +77,7 @@ impl Resolve<'_> {
             on_crash: get(&self.global.on_crash).unwrap_or_default(),
             forwarding_weight: weight.unwrap_or(self.dialect.forwarding_weight()),
             realtime: self.global.realtime(),
-            tells_unknown_routers: get(&self.global.tells_unknown).unwrap_or(false),
+            logs_unknown_vrids: get(&self.global.tells_unknown).unwrap_or(false),
             link_delays: delays.collect::<BTreeMap<_, _>>(),
             secures_scripts: get(&self.global.secures_scripts).unwrap_or(false),
             notify: NotifySettings {
@@ -89,13 +89,13 @@ impl Resolve<'_> {
     }
 
     fn group(&self, options: &super::group::SyncGroupOptions, reader: &mut Reader<'_>) -> GroupSettings {
-        let tells_priority = get(&self.global.tells_priority).unwrap_or(false);
+        let notifies_priority = get(&self.global.notifies_priority).unwrap_or(false);
         GroupSettings {
             name: options.name.text.to_string(),
             members: options.members.iter().map(|word| word.text.to_string()).collect(),
             tracks: self.tracks(&options.tracked, reader),
             counts_weights: get(&options.counts_weights).unwrap_or(false),
-            notify: options.tracked.notify.resolve(&self.user, tells_priority, self.alerts),
+            notify: options.tracked.notify.resolve(&self.user, notifies_priority, self.alerts),
         }
     }
 

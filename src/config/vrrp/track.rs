@@ -41,7 +41,7 @@ options! {
         /// Script to run when a reload removes it; without one, DELETED is reported instead of FAULT.
         _ = words(@notify => deleted; "notify_deleted", "[COMMAND [USER [GROUP]]]", 0, 3);
         /// Report priorities to the FIFO, too.
-        _ = flag(@notify.tells_priority; "notify_priority_changes");
+        _ = flag(@notify.notifies_priority; "notify_priority_changes");
         /// Send mails about changes of state.
         _ = flag(@notify.mail; "smtp_alert");
         pub(crate) notify: NotifyOptions;
@@ -78,10 +78,10 @@ pub(crate) struct NotifyOptions {
     fault: Slot<CommandOptions>,
     stop: Slot<CommandOptions>,
     deleted: Slot<CommandOptions>,
-    tells_deleted: Slot<bool>,
+    notifies_deleted: Slot<bool>,
     /// `notify_master_rx_lower_pri`.
     pub(crate) lower_priority: Slot<CommandOptions>,
-    tells_priority: Slot<bool>,
+    notifies_priority: Slot<bool>,
     /// `smtp_alert`.
     pub(crate) mail: Slot<bool>,
 }
@@ -94,7 +94,7 @@ impl NotifyOptions {
     pub(crate) fn resolve(
         &self,
         usual: &UserOptions,
-        tells_priority: bool,
+        notifies_priority: bool,
         alerts: Alerts,
     ) -> NotifyCommands {
         let command = |slot: &Slot<CommandOptions>| -> Option<Command> {
@@ -106,10 +106,10 @@ impl NotifyOptions {
             fault: command(&self.fault),
             stop: command(&self.stop),
             deleted: command(&self.deleted),
-            tells_deleted: get(&self.tells_deleted).unwrap_or(false),
+            notifies_deleted: get(&self.notifies_deleted).unwrap_or(false),
             any: command(&self.any),
             master_heard_lower_priority: command(&self.lower_priority),
-            tells_priority: get(&self.tells_priority).unwrap_or(tells_priority),
+            notifies_priority: get(&self.notifies_priority).unwrap_or(notifies_priority),
             mail: alerts.of_router(&self.mail),
         }
     }
@@ -131,9 +131,9 @@ impl NotifyOptions {
 
 fn deleted(notify: &mut NotifyOptions, node: &Node, reader: &mut Reader<'_>) {
     match &node.values[..] {
-        [] => reader.store(&mut notify.tells_deleted, node, true),
+        [] => reader.store(&mut notify.notifies_deleted, node, true),
         [word] if boolean(word).is_some() => {
-            reader.store(&mut notify.tells_deleted, node, boolean(word).unwrap_or(true));
+            reader.store(&mut notify.notifies_deleted, node, boolean(word).unwrap_or(true));
         }
         _ => command::read(&mut notify.deleted, node, reader),
     }

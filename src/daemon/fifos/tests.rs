@@ -21,8 +21,8 @@ impl Drop for Folder {
     }
 }
 
-fn line(audience: Audience, text: &str) -> Line {
-    Line { audience, bytes: text.as_bytes().to_vec() }
+fn line(audience: Audience, text: &str) -> FifoLine {
+    FifoLine { audience, bytes: text.as_bytes().to_vec() }
 }
 
 /// Lets it work until a condition holds.
@@ -41,8 +41,8 @@ async fn a_fifo_is_made_takes_lines_before_its_reader_comes_and_goes_at_a_stop()
     let folder = Folder::new("made");
     let path = folder.fifo().path;
     let mut fifos = Fifos::new();
-    let only_vrrp = Wanted { fifo: folder.fifo(), audiences: vec![Audience::Vrrp] };
-    fifos.want(vec![only_vrrp], false);
+    let only_vrrp = FifoTarget { fifo: folder.fifo(), audiences: vec![Audience::Vrrp] };
+    fifos.configure(vec![only_vrrp], false);
     fifos.push(&line(Audience::Vrrp, "INSTANCE \"VI\" BACKUP 100\n"));
     fifos.push(&line(Audience::Lvs, "VS [10.0.0.1]:tcp:80 UP\n"));
     fifos.push(&line(Audience::Vrrp, "INSTANCE \"VI\" MASTER 100\n"));
@@ -71,7 +71,7 @@ async fn one_that_nobody_reads_holds_nobody_up_and_one_that_is_no_fifo_is_left_a
     let folder = Folder::new("full");
     let mut fifos = Fifos::new();
     let audiences = vec![Audience::Vrrp];
-    fifos.want(vec![Wanted { fifo: folder.fifo(), audiences: audiences.clone() }], false);
+    fifos.configure(vec![FifoTarget { fifo: folder.fifo(), audiences: audiences.clone() }], false);
     let text = format!("INSTANCE \"{}\" MASTER 100\n", "x".repeat(200));
     work_until(&mut fifos, || folder.fifo().path.exists()).await;
     for _ in 0..6000 {
@@ -86,7 +86,7 @@ async fn one_that_nobody_reads_holds_nobody_up_and_one_that_is_no_fifo_is_left_a
     assert!(folder.fifo().path.exists(), "a hand-over leaves it");
     fs::remove_file(folder.fifo().path).unwrap();
     fs::write(folder.fifo().path, "precious").unwrap();
-    fifos.want(vec![Wanted { fifo: folder.fifo(), audiences }], false);
+    fifos.configure(vec![FifoTarget { fifo: folder.fifo(), audiences }], false);
     fifos.push(&line(Audience::Vrrp, &text));
     let _ = tokio::time::timeout(Duration::from_millis(50), fifos.work()).await;
     fifos.finish(Duration::from_millis(100), true).await;
@@ -102,7 +102,7 @@ async fn a_reader_gets_the_path_last_and_is_started_again() {
     let reader = Some(Command { words, user: None, group: None });
     let mut fifos = Fifos::new();
     let fifo = Fifo { reader, ..folder.fifo() };
-    fifos.want(vec![Wanted { fifo, audiences: vec![Audience::Vrrp] }], false);
+    fifos.configure(vec![FifoTarget { fifo, audiences: vec![Audience::Vrrp] }], false);
     fifos.push(&line(Audience::Vrrp, "one\n"));
     let heard = || fs::read_to_string(&out).unwrap_or_default();
     work_until(&mut fifos, || heard() == "begun\none\nbegun\n").await;
@@ -151,7 +151,7 @@ fn what_somebody_puts_in_the_place_of_a_fifo_is_neither_opened_nor_given_away() 
 #[test]
 fn one_named_for_both_kinds_gets_both() {
     let fifo = |path: &str| Fifo { path: path.into(), user: None, group: None, reader: None };
-    let all = wanted(&[fifo("/v"), fifo("/both")], &[fifo("/l"), fifo("/both")]);
+    let all = targets(&[fifo("/v"), fifo("/both")], &[fifo("/l"), fifo("/both")]);
     let text: Vec<_> = all.iter().map(|w| format!("{} {:?}", w.fifo.path.display(), w.audiences)).collect();
     assert_eq!(text, ["/v [Vrrp]", "/both [Vrrp, Lvs]", "/l [Lvs]"]);
 }

@@ -98,13 +98,13 @@ impl Site {
 }
 
 /// Commands and line of each.
-fn texts(tellings: Vec<Telling>) -> Vec<String> {
-    let text = |telling: Telling| {
-        let commands = telling.scripts.iter().map(|c| c.words.join(" "));
-        let line = telling.line.map(|l| String::from_utf8(l.bytes).unwrap());
+fn texts(notifications: Vec<Notification>) -> Vec<String> {
+    let text = |notification: Notification| {
+        let commands = notification.scripts.iter().map(|c| c.words.join(" "));
+        let line = notification.line.map(|l| String::from_utf8(l.bytes).unwrap());
         commands.chain(line).collect::<Vec<_>>().join(" | ")
     };
-    tellings.into_iter().map(text).collect()
+    notifications.into_iter().map(text).collect()
 }
 
 #[test]
@@ -173,13 +173,13 @@ fn mails_tell_of_who_asks_for_them() {
     let mut site = Site::new(vec![server], Global::default());
     site.ready();
     let mut number = || 9;
-    let letters: Vec<_> = site.notices.farewell(&site.director, &mut number);
-    let letters = letters.into_iter().filter_map(|t| t.letter).map(|l| l.subject).collect::<Vec<_>>();
+    let changes: Vec<_> = site.notices.farewell(&site.director, &mut number);
+    let changes = changes.into_iter().filter_map(|t| t.mail).map(|l| l.subject).collect::<Vec<_>>();
     let expected = [
         "Realserver [10.1.0.2]:tcp:80 of virtual server [10.0.0.1]:tcp:80 - DOWN",
         "Virtualserver [10.0.0.1]:tcp:80 - DOWN",
     ];
-    assert_eq!(letters, expected);
+    assert_eq!(changes, expected);
 }
 
 #[test]

@@ -11,9 +11,9 @@ use lettre::message::header::{
 use lettre::message::{Body, Mailbox, Message};
 
 use super::MailSettings;
-use super::outbox::Posted;
+use super::outbox::DatedContent;
 use crate::date::moment;
-use crate::notify::telling::plain;
+use crate::notify::notification::plain;
 
 /// Bytes of a line, or of a header, that go as they are.
 const LONGEST_LINE: usize = 900;
@@ -31,12 +31,12 @@ pub(crate) struct Mail {
 /// # Errors
 /// When there is nothing to tell, or no address to send it from.
 pub(crate) fn compose(
-    posted: &[Posted],
+    dated: &[DatedContent],
     settings: &MailSettings,
     host: &str,
     id: &str,
 ) -> Result<Mail, String> {
-    let (Some(first), Some(last)) = (posted.first(), posted.last()) else {
+    let (Some(first), Some(last)) = (dated.first(), dated.last()) else {
         return Err("there is nothing to tell".to_owned());
     };
     let from = match &settings.from {
@@ -45,8 +45,8 @@ pub(crate) fn compose(
     };
     let router = settings.router.as_deref().unwrap_or(host);
     let domain = from.email.domain().to_owned();
-    let (what, body) = match posted {
-        [one] => (one.letter.subject.clone(), format!("{}\r\n", one.letter.body)),
+    let (what, body) = match dated {
+        [one] => (one.content.subject.clone(), format!("{}\r\n", one.content.body)),
         many => (summary(many), list(many)),
     };
     let mut builder = Message::builder()
@@ -58,8 +58,8 @@ pub(crate) fn compose(
         .header(ContentType::TEXT_PLAIN)
         .raw_header(header("X-Mailer", concat!("lvsd ", env!("CARGO_PKG_VERSION"))))
         .raw_header(header("Auto-Submitted", "auto-generated"));
-    if posted.len() == 1 && !first.letter.cause.is_empty() {
-        builder = builder.raw_header(header("X-LVSD-Cause", &first.letter.cause));
+    if dated.len() == 1 && !first.content.cause.is_empty() {
+        builder = builder.raw_header(header("X-LVSD-Cause", &first.content.cause));
     }
     for to in &settings.to {
         builder = builder.to(to.clone());
@@ -78,22 +78,22 @@ fn encoded(body: String) -> Body {
 }
 
 /// How many changes of which kind: `12 changes: 9 DOWN, 3 UP`.
-fn summary(posted: &[Posted]) -> String {
+fn summary(dated: &[DatedContent]) -> String {
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
-    for Posted { letter, .. } in posted {
-        *kinds.entry(letter.subject.rsplit(" - ").next().unwrap_or_default()).or_default() += 1;
+    for DatedContent { content, .. } in dated {
+        *kinds.entry(content.subject.rsplit(" - ").next().unwrap_or_default()).or_default() += 1;
     }
     let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    format!("{} changes: {}", posted.len(), kinds.join(", "))
+    format!("{} changes: {}", dated.len(), kinds.join(", "))
 }
 
 /// All changes, the oldest first.
-fn list(posted: &[Posted]) -> String {
+fn list(dated: &[DatedContent]) -> String {
     let mut text = String::new();
-    for Posted { letter, date } in posted {
-        let _ = write!(text, "{}  {}\r\n    {}\r\n", moment(date.as_secs()), letter.subject, letter.body);
-        if !letter.cause.is_empty() {
-            let _ = write!(text, "    {}\r\n", letter.cause);
+    for DatedContent { content, date } in dated {
+        let _ = write!(text, "{}  {}\r\n    {}\r\n", moment(date.as_secs()), content.subject, content.body);
+        if !content.cause.is_empty() {
+            let _ = write!(text, "    {}\r\n", content.cause);
         }
     }
     text

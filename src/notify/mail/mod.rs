@@ -1,9 +1,9 @@
 //! Mails about changes: whom they go to, what they say, when they are sent. Pure.
 //!
-//! [`letter`] puts a change into keepalived's words; [`outbox`] decides what the next mail tells, and what becomes of
+//! [`content`] puts a change into keepalived's words; [`outbox`] decides what the next mail tells, and what becomes of
 //! it when nobody takes it; [`message`] writes the mail. The shell carries it to the server.
 
-pub(crate) mod letter;
+pub(crate) mod content;
 pub(crate) mod message;
 pub(crate) mod outbox;
 

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::letter::Letter;
+use super::content::MailContent;
 use crate::time::Instant;
 
 /// Changes that wait.
@@ -24,9 +24,9 @@ pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// A change, and when it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Posted {
+pub(crate) struct DatedContent {
     /// What is told.
-    pub letter: Letter,
+    pub content: MailContent,
     pub date: Duration,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Counts {
 
 /// Why a mail was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub(crate) struct DeliveryFailure {
     /// Whether it will never be.
     pub is_final: bool,
     /// In the operator's words, with the next step.
@@ -54,7 +54,7 @@ pub(crate) struct Failure {
 
 /// What is to be said about a mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum Delivery {
     /// Nothing: it was taken, or is still not.
     Nothing,
     /// It was not taken for a new reason, and is tried again.
@@ -69,7 +69,7 @@ pub(crate) enum News {
     Refused {
         reason: String,
         /// Changes it told.
-        letters: usize,
+        changes: usize,
     },
     /// It was taken, but not for everybody.
     Partly {
@@ -86,15 +86,15 @@ pub(crate) enum News {
 /// All that waits to be told.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    waiting: VecDeque<Posted>,
-    sending: Vec<Posted>,
+    waiting: VecDeque<DatedContent>,
+    sending: Vec<DatedContent>,
     tokens: u32,
     /// When the last token came.
     refilled: Instant,
     retry: Option<Retry>,
     counts: Counts,
     /// Of these, dropped since mails were last taken.
-    untold: u64,
+    unreported: u64,
     last_error: Option<(Instant, String)>,
     is_ending: bool,
 }
@@ -115,22 +115,22 @@ impl Outbox {
             refilled: now,
             retry: None,
             counts: Counts::default(),
-            untold: 0,
+            unreported: 0,
             last_error: None,
             is_ending: false,
         }
     }
 
     /// Adds a change; true when the first one since mails were last taken is dropped for it.
-    pub(crate) fn push(&mut self, posted: Posted) -> bool {
-        self.waiting.push_back(posted);
-        let before = self.untold;
+    pub(crate) fn push(&mut self, dated: DatedContent) -> bool {
+        self.waiting.push_back(dated);
+        let before = self.unreported;
         self.make_room();
-        before == 0 && self.untold > 0
+        before == 0 && self.unreported > 0
     }
 
     /// What the next mail tells, if one may be sent now: it is under way from now on.
-    pub(crate) fn begin(&mut self, now: Instant) -> Option<&[Posted]> {
+    pub(crate) fn begin(&mut self, now: Instant) -> Option<&[DatedContent]> {
         if !self.sending.is_empty() || self.waiting.is_empty() {
             return None;
         }
@@ -149,29 +149,33 @@ impl Outbox {
     }
 
     /// The mail under way was taken, by all or with a complaint, or was not.
-    pub(crate) fn ended(&mut self, now: Instant, result: Result<Option<String>, Failure>) -> News {
+    pub(crate) fn ended(
+        &mut self,
+        now: Instant,
+        result: Result<Option<String>, DeliveryFailure>,
+    ) -> Delivery {
         let sending = std::mem::take(&mut self.sending);
-        let letters = sending.len() as u64;
+        let changes = sending.len() as u64;
         match result {
             Ok(complaint) => {
-                self.counts.sent += letters;
+                self.counts.sent += changes;
                 self.counts.mails += 1;
-                let dropped = std::mem::take(&mut self.untold);
+                let dropped = std::mem::take(&mut self.unreported);
                 let was_failing = self.retry.take().is_some();
                 if let Some(reason) = complaint {
                     self.last_error = Some((now, reason.clone()));
-                    return News::Partly { reason };
+                    return Delivery::Partly { reason };
                 }
-                if was_failing { News::Recovered { dropped } } else { News::Nothing }
+                if was_failing { Delivery::Recovered { dropped } } else { Delivery::Nothing }
             }
-            Err(Failure { is_final, reason }) => {
+            Err(DeliveryFailure { is_final, reason }) => {
                 self.last_error = Some((now, reason.clone()));
                 if is_final || self.is_ending {
-                    self.counts.failed += letters;
-                    return News::Refused { reason, letters: sending.len() };
+                    self.counts.failed += changes;
+                    return Delivery::Refused { reason, changes: sending.len() };
                 }
-                for posted in sending.into_iter().rev() {
-                    self.waiting.push_front(posted);
+                for dated in sending.into_iter().rev() {
+                    self.waiting.push_front(dated);
                 }
                 self.make_room();
                 let before = self.retry.take();
@@ -179,9 +183,9 @@ impl Outbox {
                 let pause = before.map_or(FIRST_PAUSE, |before| (before.pause * 2).min(LONGEST_PAUSE));
                 self.retry = Some(Retry { at: now + pause, pause, reason: reason.clone() });
                 if is_new {
-                    News::Failing { reason, waiting: self.waiting.len(), pause }
+                    Delivery::Failing { reason, waiting: self.waiting.len(), pause }
                 } else {
-                    News::Nothing
+                    Delivery::Nothing
                 }
             }
         }
@@ -243,7 +247,7 @@ impl Outbox {
         while self.waiting.len() > MAX_WAITING {
             self.waiting.pop_front();
             self.counts.dropped += 1;
-            self.untold += 1;
+            self.unreported += 1;
         }
     }
 

@@ -33,7 +33,7 @@ impl Router {
         let vrid = received.advert.vrid;
         let Some(name) = self.instance_for(vrid, datagram) else {
             *self.unknown_vrid.entry("unknown_vrid").or_default() += 1;
-            if self.settings.tells_unknown_routers {
+            if self.settings.logs_unknown_vrids {
                 let reason = format!("VRID {vrid} is not configured there");
                 self.report_drop(None, "unknown_vrid", datagram.source, reason, now, out);
             }

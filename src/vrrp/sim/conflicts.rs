@@ -244,7 +244,7 @@ fn a_flood_of_foreign_vrids_delays_no_advertisement_and_takes_no_memory() {
 #[test]
 fn unknown_vrids_are_told_to_who_asks() {
     let mut asking = settings(vec![instance("a", 51, 100)]);
-    asking.tells_unknown_routers = true;
+    asking.logs_unknown_vrids = true;
     let mut world = World::with(vec![asking]);
     for _ in 0..10 {
         let foreign = advertisement(&world, [10, 0, 0, 9], |advert| advert.vrid = 99);

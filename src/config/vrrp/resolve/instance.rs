@@ -124,7 +124,7 @@ impl Resolve<'_> {
             receive_buffer: get(&o.receive_buffer),
             notify: o.tracked.notify.resolve(
                 &self.user,
-                get(&global.tells_priority).unwrap_or(false),
+                get(&global.notifies_priority).unwrap_or(false),
                 self.alerts,
             ),
         })

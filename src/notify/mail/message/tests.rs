@@ -1,6 +1,6 @@
 use super::*;
 use crate::notify::mail::Server;
-use crate::notify::mail::letter::Letter;
+use crate::notify::mail::content::MailContent;
 
 fn settings() -> MailSettings {
     MailSettings {
@@ -13,20 +13,20 @@ fn settings() -> MailSettings {
     }
 }
 
-fn posted(subject: &str, cause: &str, seconds: u64) -> Posted {
-    let letter =
-        Letter { subject: subject.to_owned(), body: "=> gone <=".to_owned(), cause: cause.to_owned() };
-    Posted { letter, date: Duration::from_secs(1_234_567_890 + seconds) }
+fn dated(subject: &str, cause: &str, seconds: u64) -> DatedContent {
+    let content =
+        MailContent { subject: subject.to_owned(), body: "=> gone <=".to_owned(), cause: cause.to_owned() };
+    DatedContent { content, date: Duration::from_secs(1_234_567_890 + seconds) }
 }
 
-fn text(posted: &[Posted], settings: &MailSettings) -> String {
-    String::from_utf8(compose(posted, settings, "host", "1.2.3").unwrap().bytes).unwrap()
+fn text(dated: &[DatedContent], settings: &MailSettings) -> String {
+    String::from_utf8(compose(dated, settings, "host", "1.2.3").unwrap().bytes).unwrap()
 }
 
 #[test]
 fn a_mail_of_one_change_is_keepalived_s_with_more_headers() {
     let mail =
-        compose(&[posted("web - DOWN", "TCP_CHECK: refused", 0)], &settings(), "host", "1.2.3").unwrap();
+        compose(&[dated("web - DOWN", "TCP_CHECK: refused", 0)], &settings(), "host", "1.2.3").unwrap();
     let expected = concat!(
         "Date: Fri, 13 Feb 2009 23:31:30 +0000\r\n",
         "From: lvs@example.org\r\n",
@@ -50,8 +50,7 @@ fn a_mail_of_one_change_is_keepalived_s_with_more_headers() {
 
 #[test]
 fn a_mail_of_many_changes_counts_and_lists_them() {
-    let many =
-        [posted("a - DOWN", "TCP_CHECK: refused", 0), posted("b - DOWN", "", 1), posted("a - UP", "", 2)];
+    let many = [dated("a - DOWN", "TCP_CHECK: refused", 0), dated("b - DOWN", "", 1), dated("a - UP", "", 2)];
     let text = text(&many, &settings());
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     assert!(head.contains("Subject: [lb1] 3 changes: 2 DOWN, 1 UP\r\n"), "{head}");
@@ -69,7 +68,7 @@ fn a_mail_of_many_changes_counts_and_lists_them() {
 fn nothing_that_is_told_can_add_a_header_or_end_the_mail() {
     let evil = "x\r\nBcc: evil@example.org\r\n\r\n.\r\nQUIT\r\n";
     let settings = MailSettings { router: Some(evil.to_owned()), ..settings() };
-    for many in [vec![posted(evil, evil, 0)], vec![posted(evil, evil, 0), posted(evil, evil, 1)]] {
+    for many in [vec![dated(evil, evil, 0)], vec![dated(evil, evil, 0), dated(evil, evil, 1)]] {
         // Letters are one line each by their making; the message does not rely on it for what it puts into a header.
         let text = text(&many, &settings);
         let (head, _) = text.split_once("\r\n\r\n").unwrap();
@@ -84,11 +83,11 @@ fn nothing_that_is_told_can_add_a_header_or_end_the_mail() {
 #[test]
 fn names_beyond_ascii_are_encoded_and_long_lines_broken() {
     let long = format!("caf\u{e9} {}", "x".repeat(1200));
-    let text = text(&[posted("caf\u{e9} - DOWN", &long, 0)], &settings());
+    let text = text(&[dated("caf\u{e9} - DOWN", &long, 0)], &settings());
     assert!(text.is_ascii() && text.split("\r\n").all(|line| line.len() <= 998), "{text}");
     assert!(text.contains("Subject: [lb1] =?utf-8?b?"), "{text}");
-    let mut many = vec![posted("caf\u{e9} - DOWN", &long, 0); 2];
-    many.push(posted("b - DOWN", "", 0));
+    let mut many = vec![dated("caf\u{e9} - DOWN", &long, 0); 2];
+    many.push(dated("b - DOWN", "", 0));
     let text = self::text(&many, &settings());
     assert!(text.is_ascii() && text.split("\r\n").all(|line| line.len() <= 998), "{text}");
 }
@@ -96,8 +95,8 @@ fn names_beyond_ascii_are_encoded_and_long_lines_broken() {
 #[test]
 fn without_names_the_host_s_is_taken_and_nothing_is_no_mail() {
     let settings = MailSettings { router: None, from: None, ..settings() };
-    let text = text(&[posted("web - UP", "", 0)], &settings);
+    let text = text(&[dated("web - UP", "", 0)], &settings);
     assert!(text.contains("From: root@host\r\n") && text.contains("Subject: [host] web - UP\r\n"), "{text}");
     assert!(compose(&[], &settings, "host", "1").is_err());
-    assert!(compose(&[posted("a", "", 0)], &settings, "no host", "1").is_ok(), "localhost is taken");
+    assert!(compose(&[dated("a", "", 0)], &settings, "no host", "1").is_ok(), "localhost is taken");
 }

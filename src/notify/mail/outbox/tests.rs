@@ -4,29 +4,29 @@ fn at(seconds: u64) -> Instant {
     Instant::ZERO + Duration::from_secs(seconds)
 }
 
-fn posted(number: usize) -> Posted {
-    let letter = Letter { subject: number.to_string(), body: String::new(), cause: String::new() };
-    Posted { letter, date: Duration::ZERO }
+fn dated(number: usize) -> DatedContent {
+    let content = MailContent { subject: number.to_string(), body: String::new(), cause: String::new() };
+    DatedContent { content, date: Duration::ZERO }
 }
 
 fn push(outbox: &mut Outbox, numbers: std::ops::Range<usize>) -> usize {
-    numbers.filter(|n| outbox.push(posted(*n))).count()
+    numbers.filter(|n| outbox.push(dated(*n))).count()
 }
 
-fn numbers(posted: &[Posted]) -> Vec<usize> {
-    posted.iter().map(|p| p.letter.subject.parse().unwrap()).collect()
+fn numbers(dated: &[DatedContent]) -> Vec<usize> {
+    dated.iter().map(|p| p.content.subject.parse().unwrap()).collect()
 }
 
 fn begin(outbox: &mut Outbox, now: Instant) -> Vec<usize> {
     outbox.begin(now).map(numbers).unwrap_or_default()
 }
 
-fn busy(reason: &str) -> Result<Option<String>, Failure> {
-    Err(Failure { is_final: false, reason: reason.to_owned() })
+fn busy(reason: &str) -> Result<Option<String>, DeliveryFailure> {
+    Err(DeliveryFailure { is_final: false, reason: reason.to_owned() })
 }
 
-fn refused() -> Result<Option<String>, Failure> {
-    Err(Failure { is_final: true, reason: "no such user".to_owned() })
+fn refused() -> Result<Option<String>, DeliveryFailure> {
+    Err(DeliveryFailure { is_final: true, reason: "no such user".to_owned() })
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn few_changes_have_a_mail_each_in_order_and_one_at_a_time() {
         assert!(!outbox.is_idle() && outbox.deadline() == Some(Instant::ZERO));
         assert_eq!(begin(&mut outbox, at(1)), [number]);
         assert_eq!((begin(&mut outbox, at(1)), outbox.deadline()), (vec![], None), "one at a time");
-        assert_eq!(outbox.ended(at(1), Ok(None)), News::Nothing);
+        assert_eq!(outbox.ended(at(1), Ok(None)), Delivery::Nothing);
     }
     assert!(outbox.is_idle());
     assert_eq!(outbox.counts(), Counts { sent: 3, mails: 3, ..Counts::default() });
@@ -87,10 +87,10 @@ fn a_mail_that_nobody_takes_is_tried_again_ever_more_rarely_and_said_once() {
     let mut pauses = Vec::new();
     for attempt in 0..9 {
         assert_eq!(begin(&mut outbox, now), [0], "the oldest first");
-        let news = outbox.ended(now, busy("connection refused"));
+        let delivery = outbox.ended(now, busy("connection refused"));
         let reason = "connection refused".to_owned();
-        let first = News::Failing { reason, waiting: 2, pause: FIRST_PAUSE };
-        assert_eq!(news, if attempt == 0 { first } else { News::Nothing });
+        let first = Delivery::Failing { reason, waiting: 2, pause: FIRST_PAUSE };
+        assert_eq!(delivery, if attempt == 0 { first } else { Delivery::Nothing });
         let next = outbox.deadline().unwrap();
         assert_eq!(begin(&mut outbox, Instant::from_nanos(next.as_nanos() - 1)), [0; 0]);
         pauses.push(next.since(now).as_secs());
@@ -98,16 +98,16 @@ fn a_mail_that_nobody_takes_is_tried_again_ever_more_rarely_and_said_once() {
     }
     assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
     begin(&mut outbox, now);
-    let news = outbox.ended(now, busy("no route to host"));
-    assert!(matches!(news, News::Failing { .. }), "another reason is said: {news:?}");
+    let delivery = outbox.ended(now, busy("no route to host"));
+    assert!(matches!(delivery, Delivery::Failing { .. }), "another reason is said: {delivery:?}");
     assert_eq!(outbox.last_error(), Some((now, "no route to host")));
     now = now + LONGEST_PAUSE;
     assert_eq!(begin(&mut outbox, now), [0]);
-    assert_eq!(outbox.ended(now, Ok(None)), News::Recovered { dropped: 0 });
+    assert_eq!(outbox.ended(now, Ok(None)), Delivery::Recovered { dropped: 0 });
     assert_eq!(begin(&mut outbox, now), [1], "what waited has no pause");
     assert_eq!(
         outbox.ended(now, Ok(Some("no such user".to_owned()))),
-        News::Partly { reason: "no such user".into() }
+        Delivery::Partly { reason: "no such user".into() }
     );
     assert_eq!(outbox.counts(), Counts { sent: 2, mails: 2, ..Counts::default() });
 }
@@ -118,7 +118,7 @@ fn a_mail_that_is_refused_for_good_is_counted_and_holds_nobody_up() {
     push(&mut outbox, 0..2);
     begin(&mut outbox, at(0));
     let reason = "no such user".to_owned();
-    assert_eq!(outbox.ended(at(0), refused()), News::Refused { reason, letters: 1 });
+    assert_eq!(outbox.ended(at(0), refused()), Delivery::Refused { reason, changes: 1 });
     assert_eq!(begin(&mut outbox, at(0)), [1]);
     assert_eq!(outbox.counts(), Counts { failed: 1, ..Counts::default() });
 }
@@ -135,7 +135,7 @@ fn of_too_many_that_wait_the_oldest_go_counted_and_said_once() {
     assert_eq!(outbox.waiting(), MAX_WAITING, "the one under way was the oldest");
     let retry = outbox.deadline().unwrap();
     assert_eq!(begin(&mut outbox, retry), (4..MAX_WAITING + 4).collect::<Vec<_>>());
-    assert_eq!(outbox.ended(retry, Ok(None)), News::Recovered { dropped: 4 });
+    assert_eq!(outbox.ended(retry, Ok(None)), Delivery::Recovered { dropped: 4 });
     assert_eq!(outbox.counts(), Counts { sent: MAX_WAITING as u64, dropped: 4, mails: 1, failed: 0 });
 }
 
@@ -149,7 +149,7 @@ fn at_the_end_all_is_told_by_one_mail_at_once_and_not_again() {
     outbox.end();
     assert_eq!(begin(&mut outbox, at(1)), [0, 1, 2, 3], "whatever the pause and the rate say");
     let reason = "no".to_owned();
-    assert_eq!(outbox.ended(at(1), busy("no")), News::Refused { reason, letters: 4 });
+    assert_eq!(outbox.ended(at(1), busy("no")), Delivery::Refused { reason, changes: 4 });
     assert!(outbox.is_idle());
 }
 

@@ -1,10 +1,10 @@
 //! A change in the words of keepalived's mails, which people's filters know.
 
-use super::super::telling::{Subject, plain};
+use super::super::notification::{Subject, plain};
 
 /// What a mail tells of one change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Letter {
+pub(crate) struct MailContent {
     /// Without the director's name.
     pub subject: String,
     pub body: String,
@@ -32,7 +32,7 @@ pub(crate) enum Occasion {
 }
 
 /// Of a virtual router or a group of them, in a new state.
-pub(crate) fn of_router(subject: &Subject, state: &str, cause: &str) -> Letter {
+pub(crate) fn of_router(subject: &Subject, state: &str, cause: &str) -> MailContent {
     let (who, body) = match subject {
         Subject::Group(name) => {
             (format!("VRRP Group {name}"), format!("All VRRP group instances are now in {state} state"))
@@ -42,11 +42,11 @@ pub(crate) fn of_router(subject: &Subject, state: &str, cause: &str) -> Letter {
             (format!("VRRP Instance {}", other.name()), format!("VRRP Instance is {verb} owning VRRP VIPs"))
         }
     };
-    Letter::new(&format!("{who} - Entering {state} state"), &body, cause)
+    MailContent::new(&format!("{who} - Entering {state} state"), &body, cause)
 }
 
 /// Of a real server; the cause begins with the word of its checker, as `TCP_CHECK: connection refused`.
-pub(crate) fn of_real_server(subject: &Subject, is_up: bool, occasion: Occasion, cause: &str) -> Letter {
+pub(crate) fn of_real_server(subject: &Subject, is_up: bool, occasion: Occasion, cause: &str) -> MailContent {
     let checker = cause.split([':', ' ']).next().unwrap_or_default();
     let body = match (occasion, checker.strip_suffix("_CHECK"), is_up) {
         (Occasion::Stop, ..) => "Shutting down".to_owned(),
@@ -55,9 +55,11 @@ pub(crate) fn of_real_server(subject: &Subject, is_up: bool, occasion: Occasion,
         (_, None, true) => "CHECK succeed on service".to_owned(),
         (_, None, false) => "CHECK failed on service : HTTP request failed".to_owned(),
     };
-    let Subject::RealServer(real, server) = subject else { return Letter::new(subject.name(), &body, cause) };
+    let Subject::RealServer(real, server) = subject else {
+        return MailContent::new(subject.name(), &body, cause);
+    };
     let subject = format!("Realserver {real} of virtual server {} - {}", server.text, word(is_up));
-    Letter::new(&subject, &body, cause)
+    MailContent::new(&subject, &body, cause)
 }
 
 /// Of a virtual server.
@@ -67,7 +69,7 @@ pub(crate) fn of_virtual_server(
     occasion: Occasion,
     numbers: QuorumNumbers,
     cause: &str,
-) -> Letter {
+) -> MailContent {
     let QuorumNumbers { weight, quorum, hysteresis } = numbers;
     let begin = match (occasion, is_up) {
         (Occasion::Start, true) => "Starting with quorum up",
@@ -84,13 +86,13 @@ pub(crate) fn of_virtual_server(
         Occasion::Stop => "Shutting down".to_owned(),
         _ => format!("{begin} {quorum}+{hysteresis}={sum} <= {weight}"),
     };
-    Letter::new(&format!("Virtualserver {} - {}", subject.name(), word(is_up)), &body, cause)
+    MailContent::new(&format!("Virtualserver {} - {}", subject.name(), word(is_up)), &body, cause)
 }
 
-impl Letter {
+impl MailContent {
     /// Names and causes may quote strangers: each is one line.
-    fn new(subject: &str, body: &str, cause: &str) -> Letter {
-        Letter { subject: plain(subject), body: plain(&format!("=> {body} <=")), cause: plain(cause) }
+    fn new(subject: &str, body: &str, cause: &str) -> MailContent {
+        MailContent { subject: plain(subject), body: plain(&format!("=> {body} <=")), cause: plain(cause) }
     }
 }
 

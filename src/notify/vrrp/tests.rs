@@ -19,10 +19,10 @@ fn all_commands() -> NotifyCommands {
         fault: command("/f"),
         stop: command("/s"),
         deleted: None,
-        tells_deleted: false,
+        notifies_deleted: false,
         any: command("/any own"),
         master_heard_lower_priority: command("/low"),
-        tells_priority: true,
+        notifies_priority: true,
         mail: false,
     }
 }
@@ -95,34 +95,34 @@ fn transition(from: State, to: State, priority: u8) -> Event {
 }
 
 /// The commands that are run, and the line.
-fn told(telling: Option<Telling>) -> String {
-    let Some(telling) = telling else { return "nothing".to_owned() };
-    let commands = telling.scripts.iter().map(|c| c.words.join(" "));
-    let line = telling.line.map(|l| String::from_utf8(l.bytes).unwrap());
+fn told(notification: Option<Notification>) -> String {
+    let Some(notification) = notification else { return "nothing".to_owned() };
+    let commands = notification.scripts.iter().map(|c| c.words.join(" "));
+    let line = notification.line.map(|l| String::from_utf8(l.bytes).unwrap());
     commands.chain(line).collect::<Vec<_>>().join(" | ")
 }
 
 #[test]
 fn each_state_has_its_command_with_its_own_arguments_and_notify_has_four_more() {
     let settings = settings(all_commands());
-    let scene = Scene { settings: &settings, previous: None, is_stopping: false };
-    let stopping = Scene { is_stopping: true, ..scene };
+    let context = Context { settings: &settings, previous: None, is_stopping: false };
+    let stopping = Context { is_stopping: true, ..context };
     let table = [
-        (State::Backup, scene, "/b | /any own INSTANCE VI 1 BACKUP 100 | INSTANCE \"VI 1\" BACKUP 100\n"),
+        (State::Backup, context, "/b | /any own INSTANCE VI 1 BACKUP 100 | INSTANCE \"VI 1\" BACKUP 100\n"),
         (
             State::Master,
-            scene,
+            context,
             "/m master | /any own INSTANCE VI 1 MASTER 100 | INSTANCE \"VI 1\" MASTER 100\n",
         ),
-        (State::Fault, scene, "/f | /any own INSTANCE VI 1 FAULT 100 | INSTANCE \"VI 1\" FAULT 100\n"),
+        (State::Fault, context, "/f | /any own INSTANCE VI 1 FAULT 100 | INSTANCE \"VI 1\" FAULT 100\n"),
         (State::Init, stopping, "/s | /any own INSTANCE VI 1 STOP 100 | INSTANCE \"VI 1\" STOP 100\n"),
-        (State::Init, scene, "nothing"),
+        (State::Init, context, "nothing"),
     ];
-    for (to, scene, expected) in table {
-        let telling = Teller::default().tell(&transition(State::Init, to, 100), scene);
-        assert_eq!(told(telling), expected, "{to} {}", scene.is_stopping);
+    for (to, context, expected) in table {
+        let notification = VrrpNotifier::default().notify(&transition(State::Init, to, 100), context);
+        assert_eq!(told(notification), expected, "{to} {}", context.is_stopping);
     }
-    let name = Teller::default().tell(&transition(State::Init, State::Master, 100), scene).unwrap();
+    let name = VrrpNotifier::default().notify(&transition(State::Init, State::Master, 100), context).unwrap();
     assert_eq!(name.scripts.last().unwrap().words, ["/any", "own", "INSTANCE", "VI 1", "MASTER", "100"]);
 }
 
@@ -131,14 +131,14 @@ fn mails_tell_of_who_asks_for_them_and_of_faults_unless_those_are_left_out() {
     let gone = Settings::default();
     let subject = |mail: bool, mails_no_faults: bool, to: State, is_deleted: bool| {
         let mut settings =
-            settings(NotifyCommands { mail, tells_deleted: true, ..NotifyCommands::default() });
+            settings(NotifyCommands { mail, notifies_deleted: true, ..NotifyCommands::default() });
         settings.notify.mails_no_faults = mails_no_faults;
-        let scene = match is_deleted {
-            true => Scene { settings: &gone, previous: Some(&settings), is_stopping: false },
-            false => Scene { settings: &settings, previous: None, is_stopping: true },
+        let context = match is_deleted {
+            true => Context { settings: &gone, previous: Some(&settings), is_stopping: false },
+            false => Context { settings: &settings, previous: None, is_stopping: true },
         };
-        let telling = Teller::default().tell(&transition(State::Init, to, 100), scene);
-        telling.and_then(|t| t.letter).map(|letter| letter.subject).unwrap_or_default()
+        let notification = VrrpNotifier::default().notify(&transition(State::Init, to, 100), context);
+        notification.and_then(|t| t.mail).map(|content| content.subject).unwrap_or_default()
     };
     assert_eq!(subject(true, false, State::Master, false), "VRRP Instance VI 1 - Entering MASTER state");
     assert_eq!(subject(false, false, State::Master, false), "");
@@ -151,10 +151,10 @@ fn mails_tell_of_who_asks_for_them_and_of_faults_unless_those_are_left_out() {
 #[test]
 fn a_group_has_priority_zero() {
     let settings = settings(all_commands());
-    let scene = Scene { settings: &settings, previous: None, is_stopping: false };
+    let context = Context { settings: &settings, previous: None, is_stopping: false };
     let event = Event::Group { group: "G1".to_owned(), to: State::Master, reason: "all agree".to_owned() };
     let expected = "/m master | /any own GROUP G1 MASTER 0 | GROUP \"G1\" MASTER 0\n";
-    assert_eq!(told(Teller::default().tell(&event, scene)), expected);
+    assert_eq!(told(VrrpNotifier::default().notify(&event, context)), expected);
 }
 
 #[test]
@@ -163,17 +163,17 @@ fn what_a_reload_removed_is_told_as_fault_unless_notify_deleted_is_written() {
     let gone = transition(State::Master, State::Init, 100);
     let with = |commands: NotifyCommands| {
         let before = settings(commands);
-        let scene = Scene { settings: &none, previous: Some(&before), is_stopping: false };
-        told(Teller::default().tell(&gone, scene))
+        let context = Context { settings: &none, previous: Some(&before), is_stopping: false };
+        told(VrrpNotifier::default().notify(&gone, context))
     };
     let fault = "/f | /any own INSTANCE VI 1 FAULT 100 | INSTANCE \"VI 1\" FAULT 100\n";
     assert_eq!(with(all_commands()), fault);
     let any = "/any own INSTANCE VI 1 DELETED 100 | INSTANCE \"VI 1\" DELETED 100\n";
-    assert_eq!(with(NotifyCommands { tells_deleted: true, ..all_commands() }), any);
+    assert_eq!(with(NotifyCommands { notifies_deleted: true, ..all_commands() }), any);
     let deleted = NotifyCommands { deleted: command("/d"), ..all_commands() };
     assert_eq!(with(deleted), format!("/d | {any}"));
-    let scene = Scene { settings: &none, previous: None, is_stopping: false };
-    assert_eq!(told(Teller::default().tell(&gone, scene)), "nothing", "nobody knows it");
+    let context = Context { settings: &none, previous: None, is_stopping: false };
+    assert_eq!(told(VrrpNotifier::default().notify(&gone, context)), "nothing", "nobody knows it");
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn priorities_and_lower_ones_heard_are_told_as_configured() {
         reason: "script chk is down".to_owned(),
     };
     let tell = |event: &Event, settings: &Settings| {
-        told(Teller::default().tell(event, Scene { settings, previous: None, is_stopping: false }))
+        told(VrrpNotifier::default().notify(event, Context { settings, previous: None, is_stopping: false }))
     };
     assert_eq!(tell(&priority(State::Master), &loud), "INSTANCE \"VI 1\" MASTER_PRIORITY 80\n");
     assert_eq!(tell(&priority(State::Backup), &loud), "INSTANCE \"VI 1\" BACKUP_PRIORITY 80\n");
@@ -208,16 +208,16 @@ fn priorities_and_lower_ones_heard_are_told_as_configured() {
 #[test]
 fn a_change_knows_the_state_before_and_its_number() {
     let settings = settings(all_commands());
-    let scene = Scene { settings: &settings, previous: None, is_stopping: false };
-    let mut teller = Teller::default();
-    let first = teller.tell(&transition(State::Init, State::Backup, 100), scene).unwrap().change;
-    let second = teller.tell(&transition(State::Backup, State::Master, 100), scene).unwrap().change;
+    let context = Context { settings: &settings, previous: None, is_stopping: false };
+    let mut notifier = VrrpNotifier::default();
+    let first = notifier.notify(&transition(State::Init, State::Backup, 100), context).unwrap().change;
+    let second = notifier.notify(&transition(State::Backup, State::Master, 100), context).unwrap().change;
     assert_eq!((first.previous, first.sequence), (None, 1));
     assert_eq!((second.previous, second.sequence), (Some("BACKUP"), 2));
     let environment = second.environment();
     let value = |name: &str| environment.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
     assert_eq!(value("LVSD_CAUSE"), Some("no Master was heard"));
     assert_eq!((value("LVSD_MASTER"), value("LVSD_PRIORITY")), (Some("10.0.0.2"), Some("100")));
-    let lines: Vec<_> = teller.lines().into_iter().map(|l| String::from_utf8(l.bytes).unwrap()).collect();
+    let lines: Vec<_> = notifier.lines().into_iter().map(|l| String::from_utf8(l.bytes).unwrap()).collect();
     assert_eq!(lines, ["INSTANCE \"VI 1\" MASTER 100\n"], "what is said again after a reload");
 }

@@ -1,8 +1,8 @@
 use super::*;
-use crate::notify::telling::ServerName;
+use crate::notify::notification::ServerName;
 
-fn text(letter: &Letter) -> String {
-    format!("{} | {}", letter.subject, letter.body)
+fn text(content: &MailContent) -> String {
+    format!("{} | {}", content.subject, content.body)
 }
 
 fn server(text: &str) -> ServerName {
@@ -20,8 +20,8 @@ fn virtual_routers_are_told_of_in_keepalived_s_words() {
         ("FAULT", no_longer),
         ("STOP", no_longer),
     ] {
-        let letter = of_router(&instance, state, "");
-        assert_eq!(text(&letter), format!("VRRP Instance VI_1 - Entering {state} state | {body}"));
+        let content = of_router(&instance, state, "");
+        assert_eq!(text(&content), format!("VRRP Instance VI_1 - Entering {state} state | {body}"));
     }
     let expected =
         "VRRP Group G1 - Entering FAULT state | => All VRRP group instances are now in FAULT state <=";
@@ -52,9 +52,9 @@ fn real_servers_are_told_of_by_the_check_that_decided() {
         (true, Occasion::Start, "at the start", "UP | => CHECK succeed on service <="),
         (false, Occasion::Stop, "lvsd stops", "DOWN | => Shutting down <="),
     ] {
-        let letter = of_real_server(&subject, is_up, occasion, cause);
-        assert_eq!(text(&letter), format!("{begin} {expected}"));
-        assert_eq!(letter.cause, cause);
+        let content = of_real_server(&subject, is_up, occasion, cause);
+        assert_eq!(text(&content), format!("{begin} {expected}"));
+        assert_eq!(content.cause, cause);
     }
 }
 
@@ -69,14 +69,14 @@ fn virtual_servers_are_told_of_with_their_numbers() {
         (false, Occasion::Change, 0, "DOWN | => Lost quorum 2+1=1 <= 0 <="),
         (false, Occasion::Stop, 0, "DOWN | => Shutting down <="),
     ] {
-        let letter = of_virtual_server(&subject, is_up, occasion, numbers(weight), "");
-        assert_eq!(text(&letter), format!("Virtualserver [10.0.0.1]:tcp:80 - {expected}"));
+        let content = of_virtual_server(&subject, is_up, occasion, numbers(weight), "");
+        assert_eq!(text(&content), format!("Virtualserver [10.0.0.1]:tcp:80 - {expected}"));
     }
 }
 
 #[test]
 fn a_name_or_cause_with_line_ends_stays_one_line() {
-    let letter = of_router(&Subject::Instance("a\r\nBcc: x@y.z".to_owned()), "MASTER", "b\nc\0d");
-    assert_eq!(letter.subject, "VRRP Instance a  Bcc: x@y.z - Entering MASTER state");
-    assert_eq!(letter.cause, "b c d");
+    let content = of_router(&Subject::Instance("a\r\nBcc: x@y.z".to_owned()), "MASTER", "b\nc\0d");
+    assert_eq!(content.subject, "VRRP Instance a  Bcc: x@y.z - Entering MASTER state");
+    assert_eq!(content.cause, "b c d");
 }

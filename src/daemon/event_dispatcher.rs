@@ -11,8 +11,8 @@ use crate::config::Config;
 use crate::director::Director;
 use crate::director::event::{Event, Severity};
 use crate::director::notice::Notices;
-use crate::notify::instance::{Scene, Teller};
-use crate::notify::telling::Telling;
+use crate::notify::notification::Notification;
+use crate::notify::vrrp::{Context, VrrpNotifier};
 use crate::time::Instant;
 use crate::vrrp;
 use crate::vrrp::settings::Settings;
@@ -20,84 +20,85 @@ use crate::vrrp::settings::Settings;
 /// Prefix of the fields that repeat a message for machines; the text form of the log leaves them out.
 pub(crate) const MACHINE_FIELDS: &str = "event";
 /// How long the end of the daemon waits for those who are told of it.
-const FAREWELL: Duration = Duration::from_secs(1);
+const END_LIMIT: Duration = Duration::from_secs(1);
 /// And for its last mail: a mail server is further away.
-const LAST_MAIL: Duration = Duration::from_secs(2);
+const LAST_MAIL_LIMIT: Duration = Duration::from_secs(2);
 
 /// Everybody who is told.
 #[derive(Debug)]
-pub(crate) struct Sink {
+pub(crate) struct EventDispatcher {
     notices: Notices,
-    teller: Teller,
+    notifier: VrrpNotifier,
     scripts: Scripts,
     fifos: Fifos,
     mails: Mails,
 }
 
-impl Sink {
+impl EventDispatcher {
     /// Tells those a configuration names. Needs the event loop's context.
-    pub(crate) fn new(config: &Config) -> Sink {
+    pub(crate) fn new(config: &Config) -> EventDispatcher {
         let scripts = Scripts::new(config.vrrp.secures_scripts);
-        let (notices, teller) = (Notices::default(), Teller::default());
-        let mut sink = Sink { notices, teller, scripts, fifos: Fifos::new(), mails: Mails::new() };
-        sink.want(config);
-        sink
+        let (notices, notifier) = (Notices::default(), VrrpNotifier::default());
+        let mut events =
+            EventDispatcher { notices, notifier, scripts, fifos: Fifos::new(), mails: Mails::new() };
+        events.configure(config);
+        events
     }
 
     /// Tells those another configuration names.
-    pub(crate) fn want(&mut self, config: &Config) {
+    pub(crate) fn configure(&mut self, config: &Config) {
         self.scripts.secure(config.vrrp.secures_scripts);
-        let wanted = fifos::wanted(&config.vrrp.notify.fifos, &config.global.fifos);
-        self.fifos.want(wanted, config.vrrp.secures_scripts);
-        self.mails.want(config.global.mail.clone());
+        let targets = fifos::targets(&config.vrrp.notify.fifos, &config.global.fifos);
+        self.fifos.configure(targets, config.vrrp.secures_scripts);
+        self.mails.configure(config.global.mail.clone());
     }
 
     /// Tells of an event of the director.
-    pub(crate) fn tell(&mut self, event: &Event, director: &Director) {
+    pub(crate) fn dispatch(&mut self, event: &Event, director: &Director) {
         log(event);
-        let teller = &mut self.teller;
-        let tellings = self.notices.follow(event, director, &mut || teller.next_sequence());
-        self.pass_on(tellings);
+        let notifier = &mut self.notifier;
+        let notifications = self.notices.follow(event, director, &mut || notifier.next_sequence());
+        self.deliver(notifications);
     }
 
     /// Tells of an event of the router, after logging it.
-    pub(crate) fn tell_router(&mut self, event: &vrrp::event::Event, scene: Scene<'_>) {
+    pub(crate) fn dispatch_router(&mut self, event: &vrrp::event::Event, context: Context<'_>) {
         log_router(event);
-        let telling = self.teller.tell(event, scene);
-        self.pass_on(telling);
+        let notification = self.notifier.notify(event, context);
+        self.deliver(notification);
     }
 
     /// The director has another configuration.
     pub(crate) fn reloaded(&mut self, director: &Director) {
-        let teller = &mut self.teller;
-        let tellings = self.notices.reloaded(director, &mut || teller.next_sequence());
-        self.pass_on(tellings);
+        let notifier = &mut self.notifier;
+        let notifications = self.notices.reloaded(director, &mut || notifier.next_sequence());
+        self.deliver(notifications);
     }
 
     /// The router has other settings.
     pub(crate) fn router_reloaded(&mut self, settings: &Settings) {
         if settings.notify.repeats_on_reload {
-            self.teller.lines().iter().for_each(|line| self.fifos.push(line));
+            self.notifier.lines().iter().for_each(|line| self.fifos.push(line));
         }
     }
 
     /// The director is about to stop.
     pub(crate) fn stopping(&mut self, director: &Director) {
-        let teller = &mut self.teller;
-        let tellings = self.notices.farewell(director, &mut || teller.next_sequence());
-        self.pass_on(tellings);
+        let notifier = &mut self.notifier;
+        let notifications = self.notices.farewell(director, &mut || notifier.next_sequence());
+        self.deliver(notifications);
     }
 
-    fn pass_on(&mut self, tellings: impl IntoIterator<Item = Telling>) {
-        for mut telling in tellings {
-            if let Some(letter) = telling.letter.take() {
-                self.mails.push(letter);
+    fn deliver(&mut self, notifications: impl IntoIterator<Item = Notification>) {
+        for mut notification in notifications {
+            if let Some(content) = notification.mail.take() {
+                self.mails.push(content);
             }
-            if let Some(line) = &telling.line {
+            if let Some(line) = &notification.line {
                 self.fifos.push(line);
             }
-            if !telling.scripts.is_empty() {
-                self.scripts.push(telling);
+            if !notification.scripts.is_empty() {
+                self.scripts.push(notification);
             }
         }
     }
@@ -115,9 +116,9 @@ impl Sink {
     /// The daemon ends: who is told of it has a second, the last mail two.
     pub(crate) async fn finish(&mut self, is_stop: bool) {
         tokio::join!(
-            self.scripts.finish(FAREWELL),
-            self.fifos.finish(FAREWELL / 2, is_stop),
-            self.mails.finish(LAST_MAIL)
+            self.scripts.finish(END_LIMIT),
+            self.fifos.finish(END_LIMIT / 2, is_stop),
+            self.mails.finish(LAST_MAIL_LIMIT)
         );
     }
 }

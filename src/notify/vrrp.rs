@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::mail::letter::{self, Letter};
-use super::telling::{Audience, Change, Line, Subject, Telling};
+use super::mail::content::{self, MailContent};
+use super::notification::{Audience, FifoLine, Notification, StateChange, Subject};
 use crate::script::Command;
 use crate::vrrp::event::Event;
 use crate::vrrp::exchange::State;
@@ -13,7 +13,7 @@ use crate::vrrp::settings::{NotifyCommands, Settings};
 
 /// What is told of an event besides itself.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Scene<'a> {
+pub(crate) struct Context<'a> {
     /// Settings in force.
     pub settings: &'a Settings,
     /// Those before the last reload: of what it removed.
@@ -24,18 +24,18 @@ pub(crate) struct Scene<'a> {
 
 /// Remembers what was told last, and counts.
 #[derive(Debug, Default)]
-pub(crate) struct Teller {
-    last: BTreeMap<Subject, Told>,
+pub(crate) struct VrrpNotifier {
+    last: BTreeMap<Subject, LastState>,
     sequence: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Told {
+struct LastState {
     state: &'static str,
     priority: u8,
 }
 
-impl Teller {
+impl VrrpNotifier {
     /// The number of the next change.
     pub(crate) fn next_sequence(&mut self) -> u64 {
         self.sequence += 1;
@@ -43,27 +43,27 @@ impl Teller {
     }
 
     /// Who hears of an event of the router, and what.
-    pub(crate) fn tell(&mut self, event: &Event, scene: Scene<'_>) -> Option<Telling> {
+    pub(crate) fn notify(&mut self, event: &Event, context: Context<'_>) -> Option<Notification> {
         match event {
             Event::Transition { instance, to, priority, reason, master, .. } => {
                 let subject = Subject::Instance(instance.clone());
-                self.transition(subject, *to, *priority, (reason, *master), scene)
+                self.transition(subject, *to, *priority, (reason, *master), context)
             }
             Event::Group { group, to, reason } => {
-                self.transition(Subject::Group(group.clone()), *to, 0, (reason, None), scene)
+                self.transition(Subject::Group(group.clone()), *to, 0, (reason, None), context)
             }
             Event::Renamed { is_group, before, name, state, priority } => {
                 let subject = |name: &String| match is_group {
                     true => Subject::Group(name.clone()),
                     false => Subject::Instance(name.clone()),
                 };
-                self.renamed(&subject(before), subject(name), *state, *priority, scene)
+                self.renamed(&subject(before), subject(name), *state, *priority, context)
             }
             Event::Priority { instance, state, to, reason, .. } => {
                 let subject = Subject::Instance(instance.clone());
-                let commands = commands(&subject, scene.settings)?;
-                if let Some(told) = self.last.get_mut(&subject) {
-                    told.priority = *to;
+                let commands = commands(&subject, context.settings)?;
+                if let Some(last) = self.last.get_mut(&subject) {
+                    last.priority = *to;
                 }
                 let word = match state {
                     State::Master => "MASTER_PRIORITY",
@@ -71,25 +71,27 @@ impl Teller {
                     State::Init | State::Fault => return None,
                 };
                 // keepalived tells the FIFO only.
-                commands.tells_priority.then(|| self.telling(subject, word, *to, (reason, None), Vec::new()))
+                commands
+                    .notifies_priority
+                    .then(|| self.notification(subject, word, *to, (reason, None), Vec::new()))
             }
             Event::LowerPriority { instance, source, theirs, ours, is_over } => {
                 let subject = Subject::Instance(instance.clone());
-                let script = commands(&subject, scene.settings)?.master_heard_lower_priority.clone();
+                let script = commands(&subject, context.settings)?.master_heard_lower_priority.clone();
                 let reason = match is_over {
                     false => format!("{source} speaks as Master with priority {theirs}"),
                     true => format!("{source} spoke as Master with priority {theirs} and no longer does"),
                 };
                 let scripts = script.into_iter().collect();
-                Some(self.telling(subject, "MASTER_RX_LOWER_PRI", *ours, (&reason, None), scripts))
+                Some(self.notification(subject, "MASTER_RX_LOWER_PRI", *ours, (&reason, None), scripts))
             }
             _ => None,
         }
     }
 
     /// The last line of each instance and group again (`fifo_write_vrrp_states_on_reload`).
-    pub(crate) fn lines(&self) -> Vec<Line> {
-        self.last.iter().map(|(subject, told)| line(subject, told.state, told.priority)).collect()
+    pub(crate) fn lines(&self) -> Vec<FifoLine> {
+        self.last.iter().map(|(subject, last)| line(subject, last.state, last.priority)).collect()
     }
 
     /// Who reads the FIFO learns the new name with its state. No script runs: nothing has changed for what they do.
@@ -99,21 +101,21 @@ impl Teller {
         subject: Subject,
         state: State,
         priority: u8,
-        scene: Scene<'_>,
-    ) -> Option<Telling> {
+        context: Context<'_>,
+    ) -> Option<Notification> {
         let state = match state {
             State::Master => "MASTER",
             State::Backup => "BACKUP",
             State::Fault => "FAULT",
             State::Init => return None,
         };
-        if commands(before, scene.settings).is_none() {
+        if commands(before, context.settings).is_none() {
             self.last.remove(before);
         }
         let reason = format!("its name was {} before the reload", before.name());
-        let telling = self.telling(subject.clone(), state, priority, (&reason, None), Vec::new());
-        self.last.insert(subject, Told { state, priority });
-        Some(telling)
+        let notification = self.notification(subject.clone(), state, priority, (&reason, None), Vec::new());
+        self.last.insert(subject, LastState { state, priority });
+        Some(notification)
     }
 
     fn transition(
@@ -122,49 +124,49 @@ impl Teller {
         to: State,
         priority: u8,
         why: (&str, Option<IpAddr>),
-        scene: Scene<'_>,
-    ) -> Option<Telling> {
-        let current = commands(&subject, scene.settings);
+        context: Context<'_>,
+    ) -> Option<Notification> {
+        let current = commands(&subject, context.settings);
         let is_deleted = current.is_none();
-        let commands = current.or_else(|| commands(&subject, scene.previous?))?;
+        let commands = current.or_else(|| commands(&subject, context.previous?))?;
         let (state, own) = match to {
             State::Master => ("MASTER", &commands.master),
             State::Backup => ("BACKUP", &commands.backup),
             State::Fault => ("FAULT", &commands.fault),
-            State::Init if is_deleted && (commands.tells_deleted || commands.deleted.is_some()) => {
+            State::Init if is_deleted && (commands.notifies_deleted || commands.deleted.is_some()) => {
                 ("DELETED", &commands.deleted)
             }
             State::Init if is_deleted => ("FAULT", &commands.fault),
-            State::Init if scene.is_stopping => ("STOP", &commands.stop),
+            State::Init if context.is_stopping => ("STOP", &commands.stop),
             // On its way from one life to the next.
             State::Init => return None,
         };
         let any = commands.any.as_ref().map(|any| with_state(any, &subject, state, priority));
         let scripts = own.clone().into_iter().chain(any).collect();
-        let mut telling = self.telling(subject.clone(), state, priority, why, scripts);
-        telling.letter = mail(commands, &telling.change, scene);
+        let mut notification = self.notification(subject.clone(), state, priority, why, scripts);
+        notification.mail = mail(commands, &notification.change, context);
         if is_deleted {
             self.last.remove(&subject);
         } else {
-            self.last.insert(subject, Told { state, priority });
+            self.last.insert(subject, LastState { state, priority });
         }
-        Some(telling)
+        Some(notification)
     }
 
-    fn telling(
+    fn notification(
         &mut self,
         subject: Subject,
         state: &'static str,
         priority: u8,
         (reason, master): (&str, Option<IpAddr>),
         scripts: Vec<Command>,
-    ) -> Telling {
+    ) -> Notification {
         let line = Some(line(&subject, state, priority));
-        let previous = self.last.get(&subject).map(|told| told.state);
+        let previous = self.last.get(&subject).map(|last| last.state);
         let (priority, cause) = (Some(priority), reason.to_owned());
         let sequence = self.next_sequence();
-        let change = Change { subject, state, previous, priority, cause, master, sequence };
-        Telling { change, scripts, line, letter: None }
+        let change = StateChange { subject, state, previous, priority, cause, master, sequence };
+        Notification { change, scripts, line, mail: None }
     }
 }
 
@@ -177,10 +179,10 @@ fn commands<'a>(subject: &Subject, settings: &'a Settings) -> Option<&'a NotifyC
 }
 
 /// What a mail says. Of what a reload removed, it is a fault's, whatever scripts are told.
-fn mail(commands: &NotifyCommands, change: &Change, scene: Scene<'_>) -> Option<Letter> {
+fn mail(commands: &NotifyCommands, change: &StateChange, context: Context<'_>) -> Option<MailContent> {
     let state = if change.state == "DELETED" { "FAULT" } else { change.state };
-    let is_told = commands.mail && (state != "FAULT" || !scene.settings.notify.mails_no_faults);
-    is_told.then(|| letter::of_router(&change.subject, state, &change.cause))
+    let is_told = commands.mail && (state != "FAULT" || !context.settings.notify.mails_no_faults);
+    is_told.then(|| content::of_router(&change.subject, state, &change.cause))
 }
 
 /// `notify`: its own arguments, then who and how.
@@ -191,9 +193,9 @@ fn with_state(any: &Command, subject: &Subject, state: &str, priority: u8) -> Co
     command
 }
 
-fn line(subject: &Subject, state: &str, priority: u8) -> Line {
+fn line(subject: &Subject, state: &str, priority: u8) -> FifoLine {
     let text = format!("{} \"{}\" {state} {priority}\n", subject.kind(), subject.name());
-    Line { audience: Audience::Vrrp, bytes: text.into_bytes() }
+    FifoLine { audience: Audience::Vrrp, bytes: text.into_bytes() }
 }
 
 #[cfg(test)]

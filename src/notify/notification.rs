@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use super::mail::letter::Letter;
+use super::mail::content::MailContent;
 use crate::ipvs::types::Family;
 use crate::script::Command;
 use crate::text;
@@ -85,7 +85,7 @@ fn as_in_status(text: &str, has_protocol: bool) -> String {
 
 /// What changed, and why: what keepalived never tells a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Change {
+pub(crate) struct StateChange {
     pub subject: Subject,
     /// The state it is in, in keepalived's word.
     pub state: &'static str,
@@ -103,19 +103,19 @@ pub(crate) struct Change {
 
 /// A change with all who hear of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Telling {
-    pub change: Change,
+pub(crate) struct Notification {
+    pub change: StateChange,
     /// Commands, in order.
     pub scripts: Vec<Command>,
     /// The line for FIFOs.
-    pub line: Option<Line>,
+    pub line: Option<FifoLine>,
     /// What a mail says.
-    pub letter: Option<Letter>,
+    pub mail: Option<MailContent>,
 }
 
 /// A line for FIFOs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Line {
+pub(crate) struct FifoLine {
     /// Who hears it.
     pub audience: Audience,
     /// All of it, its end included.
@@ -129,7 +129,7 @@ pub(crate) enum Audience {
     Lvs,
 }
 
-impl Change {
+impl StateChange {
     /// What a script finds in its environment, beside the daemon's.
     pub(crate) fn environment(&self) -> Vec<(String, String)> {
         let (name, server) = match &self.subject {
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn a_script_finds_what_changed_and_why() {
         let server = ServerName { text: "[10.0.0.1]:tcp:80".to_owned(), mark_family: None };
-        let change = Change {
+        let change = StateChange {
             subject: Subject::RealServer("[10.1.0.1]:tcp:80".to_owned(), server),
             state: "DOWN",
             previous: Some("UP"),
