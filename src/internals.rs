@@ -59,5 +59,5 @@ pub mod net {
 
 /// What the guardian does for a daemon that died.
 pub mod vrrp {
-    pub use crate::vrrp::exchange::{CrashPlan, Endpoint, Transmission};
+    pub use crate::vrrp::io::{CrashPlan, Endpoint, Transmission};
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::status::span;
 use super::table::Table;
-use crate::vrrp::exchange::State;
+use crate::vrrp::io::State;
 use crate::vrrp::status::{InstanceStatus, Status};
 
 /// Appends them.

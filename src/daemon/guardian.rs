@@ -31,7 +31,7 @@ use self::page::Page;
 use self::plan::PlanWriter;
 use super::clock;
 use crate::time::Instant;
-use crate::vrrp::exchange::CrashPlan;
+use crate::vrrp::io::CrashPlan;
 
 /// Its name as a process.
 pub const NAME: &str = "lvsd: guardian";

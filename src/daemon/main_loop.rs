@@ -30,8 +30,7 @@ use super::event_dispatcher::EventDispatcher;
 use super::guardian::Guardian;
 use super::handshakes::HandshakeWatch;
 use super::host_watch::HostWatch;
-use super::life;
-use super::notify::Notifier;
+use super::lifecycle_scripts;
 use super::prober::Prober;
 use super::process;
 use super::pulse::{Body, Pulse};
@@ -42,6 +41,7 @@ use super::snapshot::Snapshots;
 use super::startup;
 use super::state_file::{Kept, RunDirectory};
 use super::sysctls::{self, Keeper, Kernel};
+use super::systemd::ServiceManager;
 use super::trackers::Trackers;
 use crate::config::{Config, VirtualServer};
 use crate::director::coupling::HostForwards;
@@ -54,8 +54,8 @@ use crate::net::sysctl;
 use crate::notify::vrrp::Context;
 use crate::time::Instant;
 use crate::vrrp::event::Event;
-use crate::vrrp::exchange::{DirectorLevel, Input as RouterInput};
 use crate::vrrp::handover::Handover;
+use crate::vrrp::io::{DirectorLevel, Input as RouterInput};
 use crate::vrrp::settings::Settings;
 
 /// Real servers named to an operator who asked for one that is not there.
@@ -108,7 +108,7 @@ pub(crate) struct Shell {
     pub host_watch: HostWatch,
     pub reloads: Reloads,
     /// Tells the service manager.
-    pub notifier: Notifier,
+    pub service_manager: ServiceManager,
     /// Tells everybody else.
     pub events: EventDispatcher,
     /// Runs and watches what the router follows.
@@ -145,7 +145,7 @@ pub(crate) struct Orderer {
 /// Runs until the director is finished; whether it finished clean.
 pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
     let mut prober = Prober::new(process::file_limit());
-    let mut pulse = Pulse::new(std::mem::take(&mut shell.notifier), clock::now());
+    let mut pulse = Pulse::new(std::mem::take(&mut shell.service_manager), clock::now());
     // Where this host is comes before anything is asked of the kernel.
     let mut input = shell.doors.known().unwrap_or(Input::Wake);
     loop {
@@ -190,7 +190,8 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
             shell.guardian.take().into_iter().for_each(Guardian::dismiss);
             let config = shell.director.config();
             if let Some(script) = config.global.shutdown.as_ref().filter(|_| shell.is_stopping) {
-                life::run("shutdown_script", script, config.vrrp.secures_scripts, signals.end()).await;
+                lifecycle_scripts::run("shutdown_script", script, config.vrrp.secures_scripts, signals.end())
+                    .await;
             }
             info!("done");
             shell.answer_hand_over().await;

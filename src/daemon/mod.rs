@@ -2,8 +2,8 @@
 //!
 //! [`clock`] is read here and nowhere below. [`startup`] makes sure this may be the director of its network namespace; [`main_loop`] owns the director and
 //! hands out work: [`actuator`] talks to the kernel, [`prober`] asks real servers, [`reload`] reads configurations,
-//! [`control`] answers operators, [`web`] monitoring ([`metrics`]), [`notify`] and [`pulse`] the service manager.
-//! [`state_file`] remembers (in files of `private_file`), [`event_dispatcher`] sends events to the log, operators' [`scripts`], [`fifos`] and [`mails`]; `life` runs the
+//! [`control`] answers operators, [`web`] monitoring ([`metrics`]), [`systemd`] and [`pulse`] the service manager.
+//! [`state_file`] remembers (in files of `private_file`), [`event_dispatcher`] sends events to the log, operators' [`scripts`], [`fifos`] and [`mails`]; `lifecycle_scripts` runs the
 //! scripts of the start and the end. [`trackers`] watch what the router follows. [`process`] knows who else runs here,
 //! [`traps`] what on this host will hurt, [`rights`] what its commands lack, [`sysctls`] keeps its settings, [`doors`] knows its addresses and has arriving
 //! packets marked, [`host_watch`] runs the doctor for it now and then. [`plan`] only looks.
@@ -22,15 +22,14 @@ mod exposition;
 pub(crate) mod fifos;
 pub(crate) mod firewall;
 pub(crate) mod guardian;
+mod handover;
 pub(crate) mod handshakes;
 pub(crate) mod host_watch;
-mod life;
+mod lifecycle_scripts;
 pub(crate) mod log;
 pub(crate) mod mails;
 pub(crate) mod main_loop;
-mod masters;
 pub(crate) mod metrics;
-pub(crate) mod notify;
 pub(crate) mod orphans;
 pub(crate) mod plan;
 mod private_file;
@@ -53,6 +52,7 @@ pub(crate) mod startup;
 pub(crate) mod state_file;
 pub(crate) mod sync_ids;
 pub(crate) mod sysctls;
+pub(crate) mod systemd;
 pub(crate) mod trackers;
 pub(crate) mod traps;
 pub(crate) mod units;

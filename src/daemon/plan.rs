@@ -17,7 +17,7 @@ use crate::ipvs::memory::MemoryBackend;
 use crate::ipvs::netlink::{NetlinkBackend, is_loaded};
 use crate::ipvs::types::ServiceKey;
 use crate::net::kernel::Kernel;
-use crate::vrrp::exchange::InstanceLevel;
+use crate::vrrp::io::InstanceLevel;
 use crate::vrrp::status::{InstanceStatus, Status as RouterStatus};
 
 /// Services whose destinations one read fetches.

@@ -8,9 +8,9 @@ use std::time::Duration;
 use tracing::{error, info};
 
 use super::actuator::Actuator;
-use super::notify::Notifier;
 use super::reload::Reloads;
 use super::router::Handle;
+use super::systemd::ServiceManager;
 use crate::director::Director;
 use crate::director::vitals::Vitals;
 use crate::time::Instant;
@@ -45,7 +45,7 @@ impl Body<'_> {
 /// The daemon's pulse.
 #[derive(Debug)]
 pub(crate) struct Pulse {
-    notifier: Notifier,
+    service_manager: ServiceManager,
     interval: Duration,
     next: Instant,
     unsettled_since: Option<Instant>,
@@ -57,10 +57,10 @@ pub(crate) struct Pulse {
 }
 
 impl Pulse {
-    pub(crate) fn new(notifier: Notifier, now: Instant) -> Pulse {
-        let feed = notifier.watchdog().map_or(INTERVAL, |limit| limit / 2);
+    pub(crate) fn new(service_manager: ServiceManager, now: Instant) -> Pulse {
+        let feed = service_manager.watchdog().map_or(INTERVAL, |limit| limit / 2);
         Pulse {
-            notifier,
+            service_manager,
             interval: feed.clamp(Duration::from_millis(10), INTERVAL),
             next: now,
             unsettled_since: None,
@@ -94,14 +94,14 @@ impl Pulse {
     fn tell_transitions(&mut self, now: Instant, body: &Body<'_>) {
         let is_ending = body.director.is_ending();
         if is_ending && !std::mem::replace(&mut self.is_end_told, true) {
-            self.notifier.stopping("ending");
+            self.service_manager.stopping("ending");
         }
         if is_ending {
             return;
         }
         if body.director.is_ready() && !std::mem::replace(&mut self.is_ready_told, true) {
             self.said = sentence(&body.director.vitals(now), body.reloads);
-            self.notifier.ready(&self.said);
+            self.service_manager.ready(&self.said);
         }
         let is_reloading = body.reloads.is_under_way();
         if is_reloading == self.is_reload_told || !self.is_ready_told {
@@ -109,10 +109,10 @@ impl Pulse {
         }
         self.is_reload_told = is_reloading;
         if is_reloading {
-            self.notifier.reloading(now);
+            self.service_manager.reloading(now);
         } else {
             self.said = sentence(&body.director.vitals(now), body.reloads);
-            self.notifier.ready(&self.said);
+            self.service_manager.ready(&self.said);
         }
     }
 
@@ -121,7 +121,7 @@ impl Pulse {
         if !self.is_end_told {
             let sentence = sentence(&vitals, body.reloads);
             if sentence != self.said {
-                self.notifier.status(&sentence);
+                self.service_manager.status(&sentence);
                 self.said = sentence;
             }
         }
@@ -132,7 +132,7 @@ impl Pulse {
             _ => {}
         }
         if hang.is_none() {
-            self.notifier.alive();
+            self.service_manager.alive();
         }
         self.hang = hang;
     }
@@ -214,7 +214,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_service_manager_hears_ready_only_once_the_kernel_holds_what_it_should() {
-        let (notifier, manager) = Notifier::pair("pulse");
+        let (service_manager, manager) = ServiceManager::pair("pulse");
         let now = Instant::ZERO + Duration::from_secs(1000);
         let timeouts = TimeoutOptions { tcp: Some(60), ..TimeoutOptions::default() };
         let global = Global { timeouts, ..Global::default() };
@@ -227,10 +227,10 @@ mod tests {
             || Ok(Box::new(MemoryBackend::new())),
             Arc::clone(director.config()),
         );
-        let mut pulse = Pulse::new(notifier, now);
+        let mut pulse = Pulse::new(service_manager, now);
         pulse
             .follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads, router: None });
-        assert_eq!(Notifier::heard(&manager), ["STATUS=no virtual servers", "WATCHDOG=1"]);
+        assert_eq!(ServiceManager::heard(&manager), ["STATUS=no virtual servers", "WATCHDOG=1"]);
 
         let mut input = Input::Wake;
         while !director.is_ready() {
@@ -248,22 +248,22 @@ mod tests {
         }
         pulse
             .follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads, router: None });
-        assert_eq!(Notifier::heard(&manager), ["READY=1\nSTATUS=no virtual servers"]);
+        assert_eq!(ServiceManager::heard(&manager), ["READY=1\nSTATUS=no virtual servers"]);
 
         reloads.begin(None, false);
         pulse
             .follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads, router: None });
-        assert_eq!(Notifier::heard(&manager), ["RELOADING=1\nMONOTONIC_USEC=1000000000"]);
+        assert_eq!(ServiceManager::heard(&manager), ["RELOADING=1\nMONOTONIC_USEC=1000000000"]);
         let read = reloads.finished().await;
         assert!(reloads.conclude(read).is_none());
         pulse
             .follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads, router: None });
         let rejected = "READY=1\nSTATUS=no virtual servers; the last reload was rejected";
-        assert_eq!(Notifier::heard(&manager), [rejected]);
+        assert_eq!(ServiceManager::heard(&manager), [rejected]);
         director.handle(now, Input::HandOver, &mut Vec::new());
         pulse
             .follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads, router: None });
-        assert_eq!(Notifier::heard(&manager), ["STOPPING=1\nSTATUS=ending"]);
+        assert_eq!(ServiceManager::heard(&manager), ["STOPPING=1\nSTATUS=ending"]);
     }
 
     #[test]

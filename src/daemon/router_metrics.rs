@@ -1,7 +1,7 @@
 //! Virtual routers as metrics, from the same status as `lvsd status`.
 
 use super::exposition::{Exposition, Kind, Labels};
-use crate::vrrp::exchange::State;
+use crate::vrrp::io::State;
 use crate::vrrp::packet::KINDS;
 use crate::vrrp::status::{InstanceStatus, PeerStatus, Status};
 

@@ -16,12 +16,11 @@ use super::dump::Dumps;
 use super::event_dispatcher::EventDispatcher;
 use super::guardian::Guardian;
 use super::guardian::claim::Predecessor;
+use super::handover::Inherited;
 use super::handshakes::HandshakeWatch;
 use super::host_watch::HostWatch;
-use super::life;
+use super::lifecycle_scripts;
 use super::main_loop::{self, Shell};
-use super::masters::Left;
-use super::notify::Notifier;
 use super::process;
 use super::reload::Reloads;
 use super::rights::Rights;
@@ -29,6 +28,7 @@ use super::signals::Signals;
 use super::snapshot::Snapshots;
 use super::state_file::{self, RunDirectory};
 use super::sysctls::{self, Keeper, Kernel};
+use super::systemd::ServiceManager;
 use super::trackers::Trackers;
 use super::{clock, orphans, router, traps, web};
 use crate::config::changes::SHOWN;
@@ -37,7 +37,7 @@ use crate::director::Director;
 use crate::director::state::State;
 use crate::ipvs::backend::{Backend, Error};
 use crate::ipvs::netlink::{NetlinkBackend, is_loaded};
-use crate::vrrp::exchange::Input as RouterInput;
+use crate::vrrp::io::Input as RouterInput;
 
 /// Exit status of lvsd (sysexits.h): what a service manager and a script may rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,9 +189,9 @@ async fn begin_with(script: &LifeScript, config: &Config, signals: &mut Signals)
         signals.end().await;
         is_told = true;
     };
-    life::run("startup_script", script, is_secure, hurry).await;
+    lifecycle_scripts::run("startup_script", script, is_secure, hurry).await;
     if let Some(script) = config.global.shutdown.as_ref().filter(|_| is_told) {
-        life::run("shutdown_script", script, is_secure, signals.end()).await;
+        lifecycle_scripts::run("shutdown_script", script, is_secure, signals.end()).await;
     }
     is_told
 }
@@ -309,7 +309,7 @@ async fn direct(
         control,
         run_dir,
         reloads: Reloads::new(options.config.clone(), options.strictness, open_kernel, config),
-        notifier: Notifier::from_environment(),
+        service_manager: ServiceManager::from_environment(),
         events,
         trackers,
         before: None,
@@ -354,8 +354,11 @@ fn warn_of_removals(state: &State, config: &Config) {
 }
 
 /// What the process before handed over, if its guardian still has it.
-fn inherit(left: Option<Left>, predecessor: Option<Predecessor>) -> (Vec<RouterInput>, Option<Predecessor>) {
-    let Some(Left { mut handover, age, is_guarded }) = left else { return (Vec::new(), None) };
+fn inherit(
+    left: Option<Inherited>,
+    predecessor: Option<Predecessor>,
+) -> (Vec<RouterInput>, Option<Predecessor>) {
+    let Some(Inherited { mut handover, age, is_guarded }) = left else { return (Vec::new(), None) };
     let predecessor = predecessor.and_then(|mut guardian| guardian.claim().then_some(guardian));
     if is_guarded && predecessor.is_none() {
         warn!(

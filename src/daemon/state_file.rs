@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::boot_file::{BootFile, Scope};
-use super::masters::{self, MastersFile};
+use super::handover::{self, HandoverFile};
 use super::private_file;
 use crate::director::state::State;
 use crate::time::Instant;
@@ -157,8 +157,8 @@ impl RunDirectory {
     }
 
     /// Where it is written who was Master at a hand-over.
-    pub(super) fn masters(&self) -> MastersFile {
-        MastersFile(self.file(masters::NAME))
+    pub(super) fn masters(&self) -> HandoverFile {
+        HandoverFile(self.file(handover::NAME))
     }
 
     fn file(&self, name: &str) -> BootFile {

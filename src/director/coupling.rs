@@ -13,7 +13,7 @@ use super::pool::Pool;
 use super::reconcile::Reconciler;
 use crate::config::{Config, Global, VirtualServerId};
 use crate::ipvs::types::{Family, Forwarding, ServiceKey, SyncDaemon, SyncRole};
-use crate::vrrp::exchange::{DirectorLevel, InstanceLevel, State};
+use crate::vrrp::io::{DirectorLevel, InstanceLevel, State};
 
 /// Whether this host passes packets on (`net.ipv4.ip_forward`, `net.ipv6.conf.all.forwarding`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -72,7 +72,7 @@ use crate::ipvs::connections::{Flow, Handshakes};
 use crate::ipvs::types::ServiceKey;
 use crate::net::door::Marking;
 use crate::time::Instant;
-use crate::vrrp::exchange::{DirectorLevel, InstanceLevel};
+use crate::vrrp::io::{DirectorLevel, InstanceLevel};
 
 /// Longest time a stop waits for the kernel.
 const STOP_LIMIT: Duration = Duration::from_secs(10);

@@ -22,7 +22,7 @@ use crate::ipvs::backend::{Backend, Op};
 use crate::ipvs::memory::MemoryBackend;
 use crate::ipvs::types::{Connections, Destination, Service, ServiceEntry, ServiceKey, SyncRole, Timeouts};
 use crate::time::Instant;
-use crate::vrrp::exchange::InstanceLevel;
+use crate::vrrp::io::InstanceLevel;
 
 /// Longest time, of its own clock, in which the copy must be what it should be: operations that the copy refuses are
 /// tried again and again.

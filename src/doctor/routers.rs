@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::{Advert, Finding, Fix, Severity, View};
 use crate::config::Config;
 use crate::syntax::diagnostic::Code;
-use crate::vrrp::exchange::State;
+use crate::vrrp::io::State;
 use crate::vrrp::settings::{Family, InstanceSettings, OnCrash, Transport};
 use crate::vrrp::status::{InstanceStatus, PeerStatus};
 

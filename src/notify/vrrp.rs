@@ -8,7 +8,7 @@ use super::mail::content::{self, MailContent};
 use super::notification::{Audience, FifoLine, Notification, StateChange, Subject};
 use crate::script::Command;
 use crate::vrrp::event::Event;
-use crate::vrrp::exchange::State;
+use crate::vrrp::io::State;
 use crate::vrrp::settings::{NotifyCommands, Settings};
 
 /// What is told of an event besides itself.

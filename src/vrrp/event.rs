@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::exchange::State;
+use super::io::State;
 use crate::net::types::Prefix;
 
 /// Something changed that an operator may want to know.

@@ -1,6 +1,6 @@
 //! Sync groups: instances that are Master together or not at all.
 
-use super::exchange::State;
+use super::io::State;
 use super::settings::GroupSettings;
 use std::collections::BTreeSet;
 use std::sync::Arc;

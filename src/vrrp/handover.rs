@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::exchange::{Effect, State, TrackLevel};
+use super::io::{Effect, State, TrackLevel};
 use super::member::Member;
 use super::packet::{Counters, ReplayWindow};
 use super::router::Router;

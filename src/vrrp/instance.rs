@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::exchange::State;
+use super::io::State;
 use super::settings::{Beginning, InstanceSettings, Version};
 use crate::time::Instant;
 

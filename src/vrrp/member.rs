@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::binding::Binding;
-use super::exchange::{InstanceLevel, State, Transmission};
 use super::instance::Instance;
+use super::io::{InstanceLevel, State, Transmission};
 use super::packet::{self, Advertisement, Counters, HOP_LIMIT, Path, ReplayWindow};
 use super::peers::Peers;
 use super::settings::{Authentication, InstanceSettings, Transport, VirtualAddress};

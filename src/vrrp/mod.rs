@@ -1,6 +1,6 @@
 //! Virtual routers (VRRP, RFC 3768 and RFC 9568): who holds the VIPs, decided purely.
 //!
-//! [`Router`] decides; [`settings`] is what virtual routers are to be; [`exchange`] what the router is told and what it
+//! [`Router`] decides; [`settings`] is what virtual routers are to be; [`io`] what the router is told and what it
 //! wants done; [`packet`] writes and reads advertisements. Sockets, netlink and threads are the daemon's; configuration
 //! files are `config`'s.
 
@@ -9,10 +9,10 @@ use std::time::Duration;
 mod addresses;
 pub(crate) mod binding;
 pub(crate) mod event;
-pub(crate) mod exchange;
 mod group;
 pub(crate) mod handover;
 mod instance;
+pub(crate) mod io;
 mod log_limit;
 mod member;
 pub(crate) mod packet;

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::Event;
-use super::exchange::{Effect, State};
 use super::group::Group;
+use super::io::{Effect, State};
 use super::member::Member;
 use super::router::Router;
 use super::settings::{Family, InstanceSettings, Settings, TrackTarget, Transport};

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::exchange::State;
 use super::group;
+use super::io::State;
 use super::member::Member;
 use super::peers::PeerRecord;
 use super::router::Router;

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use super::binding;
 use super::event::Event;
-use super::exchange::{Effect, Endpoint, State};
 use super::group;
 use super::instance::Claim;
+use super::io::{Effect, Endpoint, State};
 use super::member::Member;
 use super::router::Router;
 use super::tracking::levels;

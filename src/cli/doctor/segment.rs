@@ -12,7 +12,7 @@ use crate::doctor::Advert;
 use crate::net::packet_socket::PacketSocket;
 use crate::net::types::{Host, LinkIndex};
 use crate::time::Instant;
-use crate::vrrp::exchange::Datagram;
+use crate::vrrp::io::Datagram;
 use crate::vrrp::packet::{self, PROTOCOL, PROTOCOL_AH};
 use crate::vrrp::settings::Transport;
 

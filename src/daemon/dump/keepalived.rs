@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use crate::daemon::control::DaemonStatus;
-use crate::vrrp::exchange::State;
+use crate::vrrp::io::State;
 use crate::vrrp::status::InstanceStatus;
 
 /// The files' names and their content.

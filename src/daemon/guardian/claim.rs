@@ -20,7 +20,7 @@ use rustix::net::{
 };
 
 use crate::daemon::clock;
-use crate::daemon::masters;
+use crate::daemon::handover;
 use crate::time::Instant;
 
 /// The socket's name in the run directory.
@@ -49,7 +49,7 @@ impl Place {
     /// # Errors
     /// When its path is too long for a socket.
     pub(super) fn of(run_dir: &Path) -> io::Result<Place> {
-        let (socket, left) = (path(run_dir)?, std::path::absolute(run_dir)?.join(masters::NAME));
+        let (socket, left) = (path(run_dir)?, std::path::absolute(run_dir)?.join(handover::NAME));
         let as_c = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from);
         Ok(Place { address: SocketAddrUnix::new(&socket)?, socket: as_c(&socket)?, left: as_c(&left)? })
     }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use super::page::Page;
 use crate::net::kernel;
 use crate::net::types::{LinkIndex, Prefix};
-use crate::vrrp::exchange::{CrashPlan, Transmission};
+use crate::vrrp::io::{CrashPlan, Transmission};
 
 /// Longest content of a action: an advertisement of 255 IPv6 addresses with its signature is shorter.
 pub(super) const LONGEST: usize = 4608;
@@ -131,7 +131,7 @@ fn address(kind: u8, octets: [u8; 16]) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vrrp::exchange::Endpoint;
+    use crate::vrrp::io::Endpoint;
 
     #[test]
     fn what_is_bequeathed_is_done_in_order_good_byes_first() {

@@ -20,8 +20,8 @@ use crate::daemon::guardian::claim::Predecessor;
 use crate::daemon::startup::{Exit, Failure};
 use crate::time::Instant;
 use crate::vrrp::event::Event;
-use crate::vrrp::exchange::{Input, InstanceLevel};
 use crate::vrrp::handover::Handover;
+use crate::vrrp::io::{Input, InstanceLevel};
 use crate::vrrp::settings::{Realtime, Settings};
 use crate::vrrp::status::Status as RouterStatus;
 

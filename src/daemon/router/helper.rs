@@ -19,7 +19,7 @@ use crate::net::kernel::Kernel;
 use crate::net::sysctl;
 use crate::net::types::{Host, LinkIndex, Op, Refusal};
 use crate::vrrp::binding::sockets::SocketFailure;
-use crate::vrrp::exchange::Endpoint;
+use crate::vrrp::io::Endpoint;
 use crate::vrrp::settings::Realtime;
 
 /// Jobs under way: one of each kind, and one that was just begun.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::vrrp::event::Event;
-use crate::vrrp::exchange::{DirectorLevel, Input, InstanceLevel, TrackLevel};
 use crate::vrrp::handover::Handover;
+use crate::vrrp::io::{DirectorLevel, Input, InstanceLevel, TrackLevel};
 use crate::vrrp::settings::{Settings, TrackTarget};
 use crate::vrrp::status::Status as RouterStatus;
 
@@ -225,7 +225,7 @@ impl Reports {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vrrp::exchange::State;
+    use crate::vrrp::io::State;
 
     fn level(reason: &str) -> Input {
         Input::Director(DirectorLevel { cannot_forward: Some(reason.to_owned()), ..DirectorLevel::default() })

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::net::types::LinkIndex;
-use crate::vrrp::exchange::Datagram;
+use crate::vrrp::io::Datagram;
 
 /// Longer packets are cut, which their own lengths then tell: the longest advertisement has 4116 bytes.
 const MAX_PACKET: usize = 9216;

@@ -13,7 +13,7 @@ use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockAddr, SockFilter, S
 
 use crate::net::types::LinkIndex;
 use crate::vrrp::binding::sockets::{SocketFailure, SocketStep};
-use crate::vrrp::exchange::Endpoint;
+use crate::vrrp::io::Endpoint;
 
 /// Before other traffic in this host's own queues: internetwork control, as in the packets' type of service.
 const PRIORITY: u32 = 6;

@@ -26,8 +26,8 @@ use crate::net::kernel::{Told, Watch};
 use crate::net::reading::Reading;
 use crate::net::types::{Host, LinkIndex, News, Refusal};
 use crate::time::Instant;
-use crate::vrrp::exchange::{Effect, Input, State};
 use crate::vrrp::handover::Handover;
+use crate::vrrp::io::{Effect, Input, State};
 use crate::vrrp::router::Router;
 use crate::vrrp::settings::{Realtime, Settings};
 

@@ -21,7 +21,7 @@ use super::socket;
 use crate::net::types::LinkIndex;
 use crate::time::Instant;
 use crate::vrrp::binding::sockets::{SocketFailure, SocketStates, SocketStep};
-use crate::vrrp::exchange::{Datagram, Endpoint, Transmission};
+use crate::vrrp::io::{Datagram, Endpoint, Transmission};
 
 /// Between two attempts to open a socket.
 const RETRY: Duration = Duration::from_secs(1);

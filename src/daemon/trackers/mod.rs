@@ -18,7 +18,7 @@ use tracing::{debug, error, info, warn};
 use crate::daemon::clock;
 use crate::script::{Ended, Ending, Launch, Runner, shortage};
 use crate::time::Instant;
-use crate::vrrp::exchange::{Input, TrackLevel};
+use crate::vrrp::io::{Input, TrackLevel};
 use crate::vrrp::settings::{ScriptSettings, Settings, TrackTarget};
 use crate::vrrp::tracking::script::{Complaint, Due, ScriptTrack};
 use files::Files;

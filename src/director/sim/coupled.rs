@@ -13,7 +13,7 @@ use crate::director::coupling::HostForwards;
 use crate::ipvs::backend::{Backend, Op, Scope, Snapshot};
 use crate::ipvs::scheduler::Scheduler;
 use crate::ipvs::types::{Forwarding, SyncRole};
-use crate::vrrp::exchange::{DirectorLevel, InstanceLevel, State};
+use crate::vrrp::io::{DirectorLevel, InstanceLevel, State};
 
 const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 

@@ -13,7 +13,7 @@ use crate::director::preview::{Change, HostKnown, KernelTable, preview};
 use crate::director::state::{KnownDown, State};
 use crate::director::{Input, desired};
 use crate::ipvs::types::{Connections, Destination, DestinationKey, Service, ServiceKey, SyncRole};
-use crate::vrrp::exchange::{InstanceLevel, State as RouterState};
+use crate::vrrp::io::{InstanceLevel, State as RouterState};
 
 /// Long enough for every check and drain to end.
 const QUIET: Duration = Duration::from_secs(400);

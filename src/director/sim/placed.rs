@@ -10,7 +10,7 @@ use crate::director::Input;
 use crate::director::colocated::Around;
 use crate::director::places::Doors;
 use crate::ipvs::types::{Connections, ServiceKey};
-use crate::vrrp::exchange::{InstanceLevel, State};
+use crate::vrrp::io::{InstanceLevel, State};
 
 const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 const SECOND: Duration = Duration::from_secs(1);

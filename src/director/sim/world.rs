@@ -24,7 +24,7 @@ use crate::ipvs::memory::MemoryBackend;
 use crate::ipvs::types::{ServiceEntry, ServiceKey};
 use crate::net::door::Marking;
 use crate::time::Instant;
-use crate::vrrp::exchange::DirectorLevel;
+use crate::vrrp::io::DirectorLevel;
 
 /// The director's own address.
 const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 200));

@@ -1,6 +1,6 @@
 use super::*;
 use crate::doctor::surroundings::{Capability, Managed, Manager, Unit};
-use crate::vrrp::exchange::State;
+use crate::vrrp::io::State;
 use crate::vrrp::status::{CountersStatus, InstanceStatus, PeerStatus};
 
 const PEER: &str = "10.1.0.12";

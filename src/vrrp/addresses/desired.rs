@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::reconcile::AddressKey;
 use crate::net::types::{Address, Route, Rule, Vmac};
-use crate::vrrp::exchange::State;
+use crate::vrrp::io::State;
 use crate::vrrp::router::Router;
 use crate::vrrp::settings::Virtual;
 

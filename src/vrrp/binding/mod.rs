@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use crate::net::types::{Host, Link, LinkIndex};
 use crate::vrrp::addresses::reconcile::AddressReconciler;
-use crate::vrrp::exchange::Endpoint;
+use crate::vrrp::io::Endpoint;
 use crate::vrrp::packet::{PROTOCOL, PROTOCOL_AH};
 use crate::vrrp::settings::{Authentication, Family, InstanceSettings, Transport, Version};
 

@@ -8,9 +8,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::is_same;
-use crate::vrrp::exchange::Endpoint;
+use crate::vrrp::io::Endpoint;
 
-/// What became of the endpoints of [`Effect::Listen`](crate::vrrp::exchange::Effect::Listen). What is in neither set is
+/// What became of the endpoints of [`Effect::Listen`](crate::vrrp::io::Effect::Listen). What is in neither set is
 /// being opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SocketStates {

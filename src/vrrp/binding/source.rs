@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::net::types::{HeldAddress, Host, LinkIndex};
-use crate::vrrp::exchange::Datagram;
+use crate::vrrp::io::Datagram;
 use crate::vrrp::router::Router;
 use crate::vrrp::settings::{Family, InstanceSettings, Transport};
 

@@ -11,7 +11,7 @@ use sha2::Sha256;
 use super::counters::Moment;
 use super::{CHECKSUM_AT, IPV4_HEADER, PROTOCOL, write};
 use super::{Flaw, Malformed, Received, ReceivedAuthentication, ReplayWindow};
-use crate::vrrp::exchange::Datagram;
+use crate::vrrp::io::Datagram;
 use crate::vrrp::settings::{self, Authentication, HmacMode, Version};
 
 /// Length of an authentication header with the 96 bits of HMAC-MD5.

@@ -13,7 +13,7 @@ mod tests;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use super::exchange::Datagram;
+use super::io::Datagram;
 use super::settings::{Authentication, Checksum, HmacMode, Version};
 use crate::net::checksum::Sum;
 pub(crate) use authentication::{HmacTrailer, authenticate};

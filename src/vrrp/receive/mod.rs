@@ -8,8 +8,8 @@ use std::net::IpAddr;
 
 use crate::time::Instant;
 use crate::vrrp::event::Event;
-use crate::vrrp::exchange::{Datagram, Effect, State};
 use crate::vrrp::instance::{Claim, Reaction};
+use crate::vrrp::io::{Datagram, Effect, State};
 use crate::vrrp::member::Member;
 use crate::vrrp::packet::{self, Flaw, Malformed, Received, ReceivedAuthentication};
 use crate::vrrp::peers::PeerProfile;

@@ -9,7 +9,7 @@ use super::site::{address, announcing, instance, instance6, on_vmac, settings, v
 use super::world::World;
 use crate::net::types::{Hop, LinkIndex, Op, Prefix, Route, RouteKind, Rule, RuleAction};
 use crate::time::Instant;
-use crate::vrrp::exchange::{Input, State};
+use crate::vrrp::io::{Input, State};
 use crate::vrrp::settings::{Announcing, InstanceSettings, Pacing, Settings, Virtual};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::protocol::advertisement;
 use super::site::{instance, settings, unicast};
 use super::world::World;
-use crate::vrrp::exchange::{Datagram, Input, State};
+use crate::vrrp::io::{Datagram, Input, State};
 use crate::vrrp::packet::{self, Advertisement, Counters, Path};
 use crate::vrrp::settings::{Authentication, Checksum, InstanceSettings, Settings, Transport};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::protocol::{advertisement, stranger};
 use super::site::{instance, settings, unicast, vip};
 use super::world::World;
-use crate::vrrp::exchange::{Datagram, Input, State};
+use crate::vrrp::io::{Datagram, Input, State};
 use crate::vrrp::settings::{Authentication, Checksum, InstanceSettings, Version};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -8,7 +8,7 @@ use super::site::{group, instance, script, settings, vip};
 use super::world::World;
 use crate::net::types::{Op, Prefix};
 use crate::vrrp::SETTLE_LIMIT;
-use crate::vrrp::exchange::{DirectorLevel, State, TrackLevel};
+use crate::vrrp::io::{DirectorLevel, State, TrackLevel};
 use crate::vrrp::settings::{InstanceSettings, LinkDelays, Settings, Track, TrackTarget, Transport};
 
 const SECOND: Duration = Duration::from_secs(1);

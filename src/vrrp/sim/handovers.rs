@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::invariants;
 use super::site::{group, instance, on_vmac, script, settings, vip};
 use super::world::World;
-use crate::vrrp::exchange::{State, TrackLevel};
+use crate::vrrp::io::{State, TrackLevel};
 use crate::vrrp::settings::{Authentication, InstanceSettings, Settings, TrackTarget, Version};
 
 const SECOND: Duration = Duration::from_secs(1);

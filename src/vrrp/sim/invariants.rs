@@ -8,7 +8,7 @@ use super::world::World;
 use crate::net::types::LinkIndex;
 use crate::time::Instant;
 use crate::vrrp::event::Event;
-use crate::vrrp::exchange::{Endpoint, State};
+use crate::vrrp::io::{Endpoint, State};
 use crate::vrrp::packet;
 use crate::vrrp::settings::{Family, InstanceSettings, Settings};
 use crate::vrrp::status::InstanceStatus;

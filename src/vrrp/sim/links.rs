@@ -8,7 +8,7 @@ use super::invariants;
 use super::site::{address, instance, instance6, on_vmac, settings, vip};
 use super::world::World;
 use crate::net::types::{Hop, LinkIndex, MacAddress, Op, Prefix, Route, Rule, RuleAction};
-use crate::vrrp::exchange::{Input, State};
+use crate::vrrp::io::{Input, State};
 use crate::vrrp::settings::{InstanceSettings, LinkDelays, Settings, Virtual};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -12,7 +12,7 @@ mod groups;
 mod handovers;
 mod invariants;
 mod kernel;
-mod life;
+mod lifecycle;
 mod links;
 mod noise;
 mod preemption;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::site::{instance, script, settings};
 use super::world::World;
-use crate::vrrp::exchange::{State, TrackLevel};
+use crate::vrrp::io::{State, TrackLevel};
 use crate::vrrp::settings::{InstanceSettings, TrackTarget};
 
 const SECOND: Duration = Duration::from_secs(1);

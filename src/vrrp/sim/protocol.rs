@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::invariants;
 use super::site::{instance, instance6, settings};
 use super::world::World;
-use crate::vrrp::exchange::{Datagram, DirectorLevel, Input, State};
+use crate::vrrp::io::{Datagram, DirectorLevel, Input, State};
 use crate::vrrp::packet::{self, Advertisement, Counters, Path};
 use crate::vrrp::settings::{Authentication, Beginning, Checksum, Hmac, HmacMode, InstanceSettings, Version};
 

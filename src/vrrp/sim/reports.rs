@@ -9,7 +9,7 @@ use super::world::World;
 use crate::net::types::{Op, Prefix};
 use crate::vrrp::SETTLE_LIMIT;
 use crate::vrrp::event::Event;
-use crate::vrrp::exchange::{DirectorLevel, Input, State};
+use crate::vrrp::io::{DirectorLevel, Input, State};
 use crate::vrrp::settings::{InstanceSettings, LinkDelays, Settings};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -12,7 +12,7 @@ use super::world::World;
 use crate::net::types::{HeldAddress, Host, Link, LinkIndex, MacAddress, News, Op, Prefix};
 use crate::time::Instant;
 use crate::vrrp::binding::sockets::SocketStates;
-use crate::vrrp::exchange::{DirectorLevel, Effect, Input, State};
+use crate::vrrp::io::{DirectorLevel, Effect, Input, State};
 use crate::vrrp::router::Router;
 use crate::vrrp::settings::Settings;
 

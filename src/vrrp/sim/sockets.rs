@@ -7,7 +7,7 @@ use super::site::{group, instance, settings, unicast, vip};
 use super::world::World;
 use crate::net::types::Prefix;
 use crate::vrrp::binding::sockets::{SocketFailure, SocketStep};
-use crate::vrrp::exchange::State;
+use crate::vrrp::io::State;
 use crate::vrrp::settings::{InstanceSettings, Settings};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::site::{instance, instance6, on_vmac, settings, unicast};
 use super::world::World;
 use crate::net::types::{Op, Prefix};
-use crate::vrrp::exchange::State;
+use crate::vrrp::io::State;
 use crate::vrrp::settings::{InstanceSettings, Peer, Settings, Transport};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -12,7 +12,7 @@ use super::{invariants, seeds, site};
 use crate::net::memory::MemoryHost;
 use crate::net::types::{HeldAddress, Hop, MacAddress, Prefix, Route, Rule, RuleAction};
 use crate::vrrp::binding::sockets::{SocketFailure, SocketStep};
-use crate::vrrp::exchange::{DirectorLevel, Input, State, TrackLevel};
+use crate::vrrp::io::{DirectorLevel, Input, State, TrackLevel};
 use crate::vrrp::settings::{
     Authentication, Hmac, HmacMode, InstanceSettings, Settings, TrackTarget, Transport, Version, Virtual,
 };

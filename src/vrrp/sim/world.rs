@@ -13,10 +13,10 @@ use crate::time::Instant;
 use crate::vrrp::addresses::announce::announcer::Announcement;
 use crate::vrrp::binding::sockets::{SocketFailure, SocketStates};
 use crate::vrrp::event::Event;
-use crate::vrrp::exchange::{
+use crate::vrrp::handover::Handover;
+use crate::vrrp::io::{
     CrashPlan, Datagram, DirectorLevel, Effect, Endpoint, Input, State, TrackLevel, Transmission,
 };
-use crate::vrrp::handover::Handover;
 use crate::vrrp::packet;
 use crate::vrrp::router::Router;
 use crate::vrrp::settings::{Settings, TrackTarget};

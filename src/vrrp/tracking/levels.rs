@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::net::types::Host;
-use crate::vrrp::exchange::TrackLevel;
+use crate::vrrp::io::TrackLevel;
 use crate::vrrp::settings::{Track, TrackTarget};
 
 /// The largest a single file may count; its opposite is a Fault.

@@ -12,7 +12,7 @@ use self::announcer::{Again, Announcement};
 pub(crate) use self::links::AnnounceableLinks;
 use crate::net::announce;
 use crate::time::Instant;
-use crate::vrrp::exchange::{Effect, State};
+use crate::vrrp::io::{Effect, State};
 use crate::vrrp::router::Router;
 
 impl Router {

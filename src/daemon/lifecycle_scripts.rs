@@ -7,7 +7,7 @@ use std::future::Future;
 
 use tracing::{info, warn};
 
-use super::notify::Notifier;
+use super::systemd::ServiceManager;
 use crate::config::LifeScript;
 use crate::script::{Launch, Runner};
 
@@ -15,7 +15,7 @@ use crate::script::{Launch, Runner};
 pub(super) async fn run(what: &str, script: &LifeScript, is_secure: bool, hurry: impl Future<Output = ()>) {
     let program = script.command.program();
     info!("{what}: {program} runs, {} s at most", script.limit.as_secs());
-    Notifier::from_environment().wait_for(script.limit);
+    ServiceManager::from_environment().wait_for(script.limit);
     let launch = Launch {
         command: script.command.clone(),
         environment: Vec::new(),

@@ -19,26 +19,26 @@ const MARGIN: Duration = Duration::from_secs(30);
 
 /// The way to the service manager.
 #[derive(Debug, Default)]
-pub(crate) struct Notifier {
+pub(crate) struct ServiceManager {
     socket: Option<(UnixDatagram, SocketAddr)>,
     watchdog: Option<Duration>,
 }
 
-impl Notifier {
+impl ServiceManager {
     /// As the service manager's environment says.
-    pub(crate) fn from_environment() -> Notifier {
-        let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return Notifier::default() };
+    pub(crate) fn from_environment() -> ServiceManager {
+        let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return ServiceManager::default() };
         let socket = match open(&name) {
             Ok(socket) => Some(socket),
             Err(error) => {
-                warn!("NOTIFY_SOCKET {}: {error}: the service manager is told nothing", name.display());
+                warn!("NOTIFY_SOCKET {}: {error}: the service manager is not notified", name.display());
                 None
             }
         };
         let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
         let is_ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
         let limit = number("WATCHDOG_USEC").filter(|usec| *usec > 0 && is_ours && socket.is_some());
-        Notifier { socket, watchdog: limit.map(Duration::from_micros) }
+        ServiceManager { socket, watchdog: limit.map(Duration::from_micros) }
     }
 
     /// How long the service manager waits for a sign of life before it ends this process.
@@ -48,39 +48,39 @@ impl Notifier {
 
     /// The start is over: the kernel holds what it should. Also ends a reload.
     pub(crate) fn ready(&self, status: &str) {
-        self.tell(&format!("READY=1\nSTATUS={}", line(status)));
+        self.send(&format!("READY=1\nSTATUS={}", line(status)));
     }
 
     /// A reload begins.
     pub(crate) fn reloading(&self, now: Instant) {
-        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_nanos() / 1000));
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_nanos() / 1000));
     }
 
     /// The start or the end takes so much longer; some seconds more for what else is to be done.
     pub(crate) fn wait_for(&self, time: Duration) {
         let patience = time.saturating_add(MARGIN);
-        self.tell(&format!("EXTEND_TIMEOUT_USEC={}", patience.as_micros()));
+        self.send(&format!("EXTEND_TIMEOUT_USEC={}", patience.as_micros()));
     }
 
     /// The end begins.
     pub(crate) fn stopping(&self, status: &str) {
-        self.tell(&format!("STOPPING=1\nSTATUS={}", line(status)));
+        self.send(&format!("STOPPING=1\nSTATUS={}", line(status)));
     }
 
     /// One sentence on how things are.
     pub(crate) fn status(&self, status: &str) {
-        self.tell(&format!("STATUS={}", line(status)));
+        self.send(&format!("STATUS={}", line(status)));
     }
 
     /// A sign of life.
     pub(crate) fn alive(&self) {
-        self.tell("WATCHDOG=1");
+        self.send("WATCHDOG=1");
     }
 
-    fn tell(&self, message: &str) {
+    fn send(&self, message: &str) {
         let Some((socket, address)) = &self.socket else { return };
         if let Err(error) = socket.send_to_addr(message.as_bytes(), address) {
-            debug!("the service manager was not told {message:?}: {error}");
+            debug!("could not send to the service manager {message:?}: {error}");
         }
     }
 }
@@ -98,14 +98,14 @@ fn open(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
 }
 
 #[cfg(test)]
-impl Notifier {
+impl ServiceManager {
     /// A service manager of a test's own, and the way to it.
-    pub(crate) fn pair(name: &str) -> (Notifier, UnixDatagram) {
+    pub(crate) fn pair(name: &str) -> (ServiceManager, UnixDatagram) {
         let name = format!("@lvsd-notify-{name}-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name.as_bytes()[1..]).unwrap();
         let manager = UnixDatagram::bind_addr(&address).unwrap();
         manager.set_nonblocking(true).unwrap();
-        (Notifier { socket: Some(open(OsStr::new(&name)).unwrap()), watchdog: None }, manager)
+        (ServiceManager { socket: Some(open(OsStr::new(&name)).unwrap()), watchdog: None }, manager)
     }
 
     /// What a service manager has heard.
@@ -123,24 +123,24 @@ mod tests {
 
     #[test]
     fn messages_arrive_as_the_service_manager_reads_them() {
-        let (notifier, manager) = Notifier::pair("messages");
-        notifier.reloading(Instant::from_nanos(5_000_123));
-        notifier.ready("all is well\nSTOPPING=1");
-        notifier.alive();
-        notifier.wait_for(Duration::from_secs(10));
+        let (service_manager, manager) = ServiceManager::pair("messages");
+        service_manager.reloading(Instant::from_nanos(5_000_123));
+        service_manager.ready("all is well\nSTOPPING=1");
+        service_manager.alive();
+        service_manager.wait_for(Duration::from_secs(10));
         let wanted = [
             "RELOADING=1\nMONOTONIC_USEC=5000",
             "READY=1\nSTATUS=all is well\\nSTOPPING=1",
             "WATCHDOG=1",
             "EXTEND_TIMEOUT_USEC=40000000",
         ];
-        assert_eq!(Notifier::heard(&manager), wanted);
+        assert_eq!(ServiceManager::heard(&manager), wanted);
     }
 
     #[test]
     fn a_name_that_is_no_socket_is_refused_and_nobody_listening_is_no_trouble() {
         assert!(open(OsStr::new("vsock:2:1")).is_err());
         let nobody = open(OsStr::new("/nonexistent/notify")).unwrap();
-        Notifier { socket: Some(nobody), watchdog: None }.alive();
+        ServiceManager { socket: Some(nobody), watchdog: None }.alive();
     }
 }

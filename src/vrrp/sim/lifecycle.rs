@@ -8,7 +8,7 @@ use super::invariants;
 use super::site::{instance, on_vmac, settings, vip};
 use super::world::World;
 use crate::net::types::Op;
-use crate::vrrp::exchange::{Input, State};
+use crate::vrrp::io::{Input, State};
 use crate::vrrp::settings::{Authentication, InstanceSettings, OnCrash, Settings, Version};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -15,11 +15,11 @@ use crate::vrrp::handover::Handover;
 pub(super) const NAME: &str = "masters.json";
 
 /// The file.
-pub(super) struct MastersFile(pub(super) BootFile);
+pub(super) struct HandoverFile(pub(super) BootFile);
 
 /// What a predecessor handed over.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Left {
+pub(super) struct Inherited {
     pub(super) handover: Handover,
     /// How long ago.
     pub(super) age: Duration,
@@ -34,7 +34,7 @@ struct Content {
     handover: Handover,
 }
 
-impl MastersFile {
+impl HandoverFile {
     /// Writes it, whole or not at all.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ impl MastersFile {
     }
 
     /// What was handed over; the file goes, for it is true once.
-    pub(super) fn take(&self, now: Instant) -> Option<Left> {
+    pub(super) fn take(&self, now: Instant) -> Option<Inherited> {
         let path = &self.0.path;
         let forgotten = |error: io::Error| {
             warn!("{}: {error}: every instance begins as Backup", path.display());
@@ -59,7 +59,7 @@ impl MastersFile {
             }
         }
         let Content { saved_at, is_guarded, handover } = content?;
-        Some(Left { handover, age: now.since(saved_at), is_guarded })
+        Some(Inherited { handover, age: now.since(saved_at), is_guarded })
     }
 }
 
@@ -67,7 +67,7 @@ impl MastersFile {
 mod tests {
     use super::super::boot_file::Scope;
     use super::*;
-    use crate::vrrp::exchange::TrackLevel;
+    use crate::vrrp::io::TrackLevel;
     use crate::vrrp::settings::TrackTarget;
     use crate::vrrp::sim::site;
 
@@ -77,7 +77,7 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         let file = |boot: &str| {
             let scope = Scope { boot_id: boot.to_owned(), network_namespace: 7 };
-            MastersFile(BootFile { path: folder.join(NAME), scope })
+            HandoverFile(BootFile { path: folder.join(NAME), scope })
         };
         let mut handover = site::handed_over_as_master(&site::instance("web", 51, 100));
         handover.tracks = vec![
@@ -86,7 +86,8 @@ mod tests {
         ];
         let at = |millis| Instant::ZERO + Duration::from_millis(millis);
         file("a").save(&handover, true, at(1000)).unwrap();
-        let left = Left { handover: handover.clone(), age: Duration::from_millis(500), is_guarded: true };
+        let left =
+            Inherited { handover: handover.clone(), age: Duration::from_millis(500), is_guarded: true };
         assert_eq!(file("a").take(at(1500)), Some(left));
         assert_eq!(file("a").take(at(1500)), None, "it is true once");
         file("a").save(&handover, true, at(1000)).unwrap();
