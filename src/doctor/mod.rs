@@ -34,7 +34,7 @@ pub(crate) mod traps;
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Severity {
+pub enum Severity {
     /// Clients fail, or soon will.
     Broken,
     /// Something fails now and then, or when a server does.
@@ -44,7 +44,7 @@ pub(crate) enum Severity {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Fix {
+pub enum Fix {
     /// A setting of this host, by its dotted name.
     Setting {
         name: String,
@@ -63,7 +63,7 @@ pub(crate) enum Fix {
 
 impl Fix {
     /// Whether it may be done unasked: it can be undone, and takes nothing away.
-    pub(crate) fn is_safe(&self) -> bool {
+    pub fn is_safe(&self) -> bool {
         matches!(self, Fix::Setting { .. } | Fix::LinkUp(_) | Fix::Prepare(_))
     }
 }
@@ -81,7 +81,7 @@ impl fmt::Display for Fix {
 
 /// Something that is wrong, or may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Finding {
+pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
     /// What it is, in a line.
@@ -96,7 +96,7 @@ pub(crate) struct Finding {
 
 /// A finding for machines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Listed {
+pub struct Listed {
     /// How bad it is.
     pub severity: Severity,
     /// What it is, in a line.
