@@ -45,12 +45,12 @@ pub mod ipvs {
 /// The host's network, and the suite both its backends must pass.
 pub mod net {
     pub use crate::net::conformance::{self, Meddling, Subject};
-    pub use crate::net::door::{Filter, Target, steps};
     pub use crate::net::kernel::Kernel;
-    pub use crate::net::kernel::traffic::PLACES;
+    pub use crate::net::kernel::tc::FILTER_PRIORITIES;
     pub use crate::net::kernel::watch::{Told, Watch};
     pub use crate::net::packet_socket::PacketSocket;
     pub use crate::net::sysctl;
+    pub use crate::net::tc::ingress::{MarkFilter, ServiceAddress, changes};
     pub use crate::net::types::{
         Address, Hop, Host, LinkIndex, MacAddress, News, Op, PROTOCOL, Prefix, Refusal, Route, Rule,
         RuleAction, Vmac,

@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["vrrp"],
     &["notify"],
     &["config"],
-    &["director", "real_server"],
+    &["director", "host_setup"],
     &["doctor"],
     &["daemon"],
     &["cli"],

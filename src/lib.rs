@@ -15,7 +15,7 @@
 //! - [`notify`]: what is told to scripts and FIFOs, and in which order.
 //! - [`config`]: tree to typed, validated configuration.
 //! - [`director`]: every decision, pure: input + now -> effects.
-//! - [`real_server`]: what a real server needs of its own host, pure.
+//! - [`host_setup`]: what a real server needs of its own host, pure.
 //! - [`doctor`]: what is wrong with a host, director or real server, and what helps, pure.
 //! - [`daemon`]: the shell: everything that can block, fail or lie.
 //! - [`cli`]: the commands.
@@ -29,11 +29,11 @@ mod daemon;
 mod date;
 mod director;
 mod doctor;
+mod host_setup;
 mod ipvs;
 mod net;
 mod netlink;
 mod notify;
-mod real_server;
 mod script;
 mod syntax;
 mod text;

@@ -293,7 +293,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     scenario(
         "sysctls",
-        "IPVS settings are applied, kept, left by a crash, put back by a stop; traps are said",
+        "IPVS settings are applied, kept, left by a crash, put back by a stop; settings that break something are logged",
         120,
         sysctls::run,
     ),

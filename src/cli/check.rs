@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::{ConfigArguments, keywords, print, render};
 use crate::config::{self, Config, Loaded, VirtualServerId};
+use crate::daemon::host_checks;
 use crate::daemon::rights::Rights;
 use crate::daemon::startup::Exit;
-use crate::daemon::traps;
 use crate::director::event::count;
 use crate::ipvs::types::{Forwarding, Protocol};
 use crate::text;
@@ -46,21 +46,21 @@ pub(super) fn run(arguments: &CheckArguments) -> Exit {
     let loaded = config::load_once(&path, arguments.config.strictness());
     let mut report = report(&path, &loaded, arguments.deny_warnings);
     // What on this host will hurt the configuration, where this host is a director: no fault of the file's.
-    let mut traps = loaded.config.as_ref().map(traps::here).unwrap_or_default();
+    let mut problems = loaded.config.as_ref().map(host_checks::check).unwrap_or_default();
     if let Some(config) = &loaded.config {
         let lacking = Rights::of_directors().into_iter().filter_map(|rights| rights.lacking(config));
-        traps.extend(lacking.map(|lacking| lacking.to_string()));
+        problems.extend(lacking.map(|lacking| lacking.to_string()));
     }
     // Nothing to be done by anybody.
-    let colocations = loaded.config.as_ref().map(traps::colocations).unwrap_or_default();
+    let colocations = loaded.config.as_ref().map(host_checks::colocations).unwrap_or_default();
     let hints: Vec<String> = loaded.config.as_ref().and_then(pathless).into_iter().collect();
     if arguments.json {
-        print(&json(&path, &loaded, report.exit, [traps, colocations].concat(), hints));
+        print(&json(&path, &loaded, report.exit, [problems, colocations].concat(), hints));
     } else {
-        if !traps.is_empty() {
-            report.text.push_str(&format!("this host: {}\n", count(traps.len(), "warning")));
+        if !problems.is_empty() {
+            report.text.push_str(&format!("this host: {}\n", count(problems.len(), "warning")));
         }
-        let warnings = traps.into_iter().map(|trap| format!("warning: this host: {trap}\n\n"));
+        let warnings = problems.into_iter().map(|problem| format!("warning: this host: {problem}\n\n"));
         let notes = colocations.into_iter().chain(hints).map(|found| format!("note: {found}\n\n"));
         print(&(warnings.chain(notes).collect::<String>() + &report.text));
     }

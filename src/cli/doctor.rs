@@ -7,8 +7,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+mod environment;
 mod segment;
-mod surroundings;
 
 use super::real_server::{self, Here};
 use super::socket::SocketArguments;
@@ -17,16 +17,16 @@ use crate::config::{self, Config, Loaded};
 use crate::daemon::control::{self, Command, DaemonStatus, Reply};
 use crate::daemon::rights::Rights;
 use crate::daemon::startup::Exit;
-use crate::daemon::{clock, firewall, process, sync_ids, traps};
+use crate::daemon::{clock, firewall, host_checks, process, sync_ids};
 use crate::director::event::count;
 use crate::director::leaks;
-use crate::doctor::surroundings::Surroundings;
+use crate::doctor::environment::Environment;
 use crate::doctor::{self, Finding, Fix, Ipvs, Listed, Remark, Running, Severity, View};
+use crate::host_setup::of_config;
 use crate::net::firewall::Rules;
 use crate::net::holders;
 use crate::net::types::MacAddress;
 use crate::net::{question, sysctl};
-use crate::real_server::of_config;
 use crate::syntax::diagnostic::{Class, Diagnostic};
 
 /// Longest list of modules that is read, in bytes.
@@ -131,7 +131,7 @@ fn look(
     arguments: &DoctorArguments,
 ) -> Result<Look, (Exit, String)> {
     let mut here = Here::look()?;
-    let host = traps::host();
+    let host = host_checks::facts();
     let directors: Vec<(String, u32)> =
         process::rivals().into_iter().map(|rival| (rival.name.to_owned(), rival.pid)).collect();
     let role = doctor::role(config, &host.own, !directors.is_empty());
@@ -179,7 +179,7 @@ fn look(
         adverts,
         sync_messages,
         remarks: remarks.to_vec(),
-        surroundings: Surroundings { commands, ..surroundings::look(Path::new("/"), &here.host, &lvsds) },
+        environment: Environment { commands, ..environment::collect(Path::new("/"), &here.host, &lvsds) },
         ipvs: ipvs(&host),
         host,
         network: &here.host,
@@ -246,7 +246,7 @@ fn services() -> Option<usize> {
     Some(text.lines().filter(is_service).count())
 }
 
-fn ipvs(host: &crate::doctor::traps::Host<'_>) -> Ipvs {
+fn ipvs(host: &crate::doctor::host_checks::HostFacts<'_>) -> Ipvs {
     if (host.sysctl)("net.ipv4.vs.expire_nodest_conn").is_some() {
         return Ipvs::Loaded;
     }

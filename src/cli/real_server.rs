@@ -13,14 +13,14 @@ use crate::config::{self, Strictness};
 use crate::daemon::clock;
 use crate::daemon::process;
 use crate::daemon::startup::Exit;
-use crate::doctor::surroundings::Capability;
+use crate::doctor::environment::Capability;
+use crate::host_setup::emit::{self, Format};
+use crate::host_setup::plan::{self, Change, Plan, View};
+use crate::host_setup::record::Record;
+use crate::host_setup::{Arrival, TunnelKind, Vip, Wish, of_config};
 use crate::net::kernel::Kernel;
 use crate::net::sysctl;
 use crate::net::types::{Host, Op, Prefix};
-use crate::real_server::emit::{self, Format};
-use crate::real_server::plan::{self, Change, Plan, View};
-use crate::real_server::record::Record;
-use crate::real_server::{Arrival, TunnelKind, Vip, Wish, of_config};
 use crate::syntax::diagnostic::Class;
 
 /// Where the record is kept when nobody says: not the daemon's directory, which may end with the daemon.

@@ -1,203 +1,287 @@
-//! Runs the host's part of `lvsd doctor` every 30 seconds: settings, links, addresses, the firewall, and other hosts
-//! that answer for the VIPs. Findings are logged when they begin and end, and kept for status and metrics. The director
-//! gets the ARP problems: the real servers that answer for a VIP.
+//! Watches this host's links, addresses and neighbours, informs the director, and keeps the marks of arriving packets.
 //!
-//! In a blocking job, because it runs other programs for the firewall's rules and waits a second for neighbours'
-//! answers. Without the right to send ARP (CAP_NET_RAW) it asks no neighbours, and says so once.
+//! Level-triggered: after any change everything is read, compared and put right, in one blocking job at a time. Filters
+//! stay in the kernel when this process dies; only a stop removes them. Without rules it installs nothing, and reads
+//! only when addresses change, or links that have some: hosts of containers make and lose other links all day, and have
+//! thousands of them to read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{error, info, warn};
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
 
-use super::repeated::Repeated;
-use super::{clock, doors, firewall, process, sync_ids, traps};
-use crate::config::Config;
+use super::clock;
+use super::ingress_marks::{Found, Reconciler};
 use crate::director::Input;
-use crate::director::leaks::{self, Leaks};
-use crate::doctor::surroundings::{Capability, Surroundings};
-use crate::doctor::{self, Ipvs, Listed, Severity, View};
-use crate::net::holders;
-use crate::net::kernel::Kernel;
+use crate::director::colocated::Around;
+use crate::director::places::IngressMarks;
+use crate::director::reconcile::SWEEP_INTERVAL;
+use crate::net::kernel::watch::{Told, Watch};
+use crate::net::tc::ingress::FwmarkRule;
+use crate::net::types::{Host, LinkIndex, MacAddress, News};
+use crate::time::Instant;
 
-/// From a start or a reload to the first look.
-const SOON: Duration = Duration::from_secs(5);
-/// From the end of one look to the next.
-const INTERVAL: Duration = Duration::from_secs(30);
-/// Looking may take this part of the time: a firewall may have very many rules.
-const PART: u32 = 60;
-/// With more VIPs than this, neighbours are asked only where path_check needs to know ARP problems.
-const ASKED: usize = 64;
+/// From a change to the reading that it causes, so that one reading serves many changes.
+const PAUSE: Duration = Duration::from_millis(20);
+/// From the start to the first look at filters that an earlier process has left.
+const TIDY_AFTER: Duration = Duration::from_secs(1);
 
 /// See the module.
-#[derive(Debug, Default)]
-pub(crate) struct HostWatch {
-    config: Option<Arc<Config>>,
-    looks: Repeated<Look>,
-    found: Vec<Listed>,
-    /// The next look is the first one since the start or the last reload, which log the settings' findings themselves.
-    is_first: bool,
-    /// The ARP problems that the director knows.
-    arp_problems: Leaks,
-    unseen: String,
+#[derive(Debug)]
+pub(crate) struct HostWatcher {
+    watch: Option<Watch>,
+    watches_neighbours: bool,
+    rules: Arc<Vec<FwmarkRule>>,
+    /// The peers of all rules.
+    peers: BTreeSet<IpAddr>,
+    /// None while a job has it.
+    reconciler: Option<Reconciler>,
+    job: Option<JoinHandle<(Reconciler, Found)>>,
+    /// When everything is read again.
+    read_at: Option<Instant>,
+    known_macs: BTreeMap<IpAddr, BTreeSet<MacAddress>>,
+    /// The host as it was read last, with the changes since; None when a change may have been lost.
+    host: Option<Host>,
+    inputs: VecDeque<Input>,
+    around: Option<Around>,
+    marks: IngressMarks,
+    troubles: BTreeSet<String>,
 }
 
-impl HostWatch {
-    /// Looks for the sake of this configuration, and not at all where nothing can hurt it.
-    pub(crate) fn want(&mut self, config: &Arc<Config>) {
-        let is_needed = !config.virtual_servers.is_empty();
-        self.config = is_needed.then(|| Arc::clone(config));
-        // Once more even so: ARP problems that the director knows may be none any longer.
-        self.looks.set((is_needed || !self.arp_problems.is_empty()).then(|| clock::now() + SOON));
-        self.found.retain(|_| is_needed);
-        self.is_first = true;
+impl HostWatcher {
+    /// Begins to watch, inside an event loop, and reads the host at once, because a director needs its addresses first.
+    pub(crate) fn open() -> HostWatcher {
+        let mut watcher = HostWatcher {
+            watch: None,
+            watches_neighbours: false,
+            rules: Arc::default(),
+            peers: BTreeSet::new(),
+            reconciler: None,
+            job: None,
+            read_at: None,
+            known_macs: BTreeMap::new(),
+            host: None,
+            inputs: VecDeque::new(),
+            around: None,
+            marks: IngressMarks::default(),
+            troubles: BTreeSet::new(),
+        };
+        watcher.subscribe();
+        let mut reconciler = Reconciler::default();
+        let found = reconciler.read_host();
+        watcher.take(reconciler, found);
+        // The director sets its rules before filters of an earlier process are removed.
+        watcher.read_at = Some(clock::now() + TIDY_AFTER);
+        watcher
     }
 
-    /// What was found last, the worst first.
-    pub(crate) fn found(&self) -> &[Listed] {
-        &self.found
+    /// Marks packets by these rules from now on, and by no others.
+    pub(crate) fn set_rules(&mut self, rules: Vec<FwmarkRule>) {
+        self.peers = rules.iter().flat_map(|rule| &rule.peers).copied().collect();
+        self.rules = Arc::new(rules);
+        if self.watches_neighbours == self.rules.is_empty() {
+            self.subscribe();
+        }
+        self.read_at = Some(clock::now());
     }
 
-    /// Looks when it is time. Returns what the director has to know when that changed; may be left and entered again at
-    /// any time.
+    /// The next input for the director, if there is one.
+    pub(crate) fn known(&mut self) -> Option<Input> {
+        self.inputs.pop_front()
+    }
+
+    /// The next input for the director; waits for it.
     pub(crate) async fn next(&mut self) -> Input {
         loop {
-            let begin = || {
-                let config = self.config.clone();
-                move || config.as_deref().map(look).unwrap_or_default()
-            };
-            let look = self.looks.next(begin).await.unwrap_or_default();
-            let pause = INTERVAL.max(look.took.saturating_mul(PART));
-            self.looks.set(self.config.as_ref().map(|_| clock::now() + pause));
-            // What could not be looked at may be as it was.
-            if let Some(found) = look.found {
-                let is_first = std::mem::replace(&mut self.is_first, false);
-                self.take(found, if is_first { look.settings.as_slice() } else { &[] });
+            if let Some(input) = self.inputs.pop_front() {
+                return input;
             }
-            match look.arp_problems {
-                Ok(found) if found != self.arp_problems => {
-                    self.arp_problems.clone_from(&found);
-                    return Input::Leaks(found);
+            self.begin();
+            let read_at = self.read_at.filter(|_| self.job.is_none());
+            tokio::select! {
+                ended = ended(&mut self.job) => {
+                    self.job = None;
+                    let (reconciler, found) = ended;
+                    self.take(reconciler, found);
                 }
-                Ok(_) => {}
-                Err(unseen) if unseen != self.unseen => {
-                    info!("other hosts that answer for VIPs are not known: {unseen}");
-                    self.unseen = unseen;
-                }
-                Err(_) => {}
+                told = news(&mut self.watch) => self.receive(told),
+                () = clock::sleep_until(read_at) => {}
             }
         }
     }
 
-    /// `logged` are those that were logged already.
-    fn take(&mut self, found: Vec<Listed>, logged: &[String]) {
-        let is_in = |all: &[Listed], one: &Listed| all.iter().any(|other| other.what == one.what);
-        for new in found.iter().filter(|new| !is_in(&self.found, new)) {
-            if logged.contains(&new.what) {
-                continue;
+    /// Removes all filters.
+    pub(crate) async fn release(&mut self) {
+        if let Some(job) = self.job.take() {
+            self.reconciler = job.await.ok().map(|(reconciler, _)| reconciler);
+        }
+        let mut reconciler = self.reconciler.take().unwrap_or_default();
+        let found = reconciler.reconcile(&[]);
+        self.log(&found);
+    }
+
+    fn subscribe(&mut self) {
+        self.watches_neighbours = !self.rules.is_empty();
+        match Watch::around(self.watches_neighbours) {
+            Ok(watch) => self.watch = Some(watch),
+            Err(trouble) => self.lose_watch(&trouble),
+        }
+    }
+
+    fn lose_watch(&mut self, trouble: &str) {
+        warn!("{trouble}: changes of this host's addresses are noticed only after {SWEEP_INTERVAL:?}");
+        self.watch = None;
+        self.read_at = Some(clock::now() + SWEEP_INTERVAL);
+    }
+
+    /// Begins the reading that is due.
+    fn begin(&mut self) {
+        let now = clock::now();
+        if self.job.is_some() || self.read_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.read_at = None;
+        let mut reconciler = self.reconciler.take().unwrap_or_default();
+        let rules = Arc::clone(&self.rules);
+        self.job = Some(tokio::task::spawn_blocking(move || {
+            let found = reconciler.reconcile(&rules);
+            (reconciler, found)
+        }));
+    }
+
+    fn receive(&mut self, told: Result<Told, String>) {
+        let matters = match told {
+            Ok(Told::Lost) => {
+                self.host = None;
+                true
             }
-            let Listed { what, evidence, why, fix, .. } = new;
-            let fix = fix.as_ref().map(|fix| format!("; {fix}")).unwrap_or_default();
-            match new.severity {
-                Severity::Broken => error!("this host: {what} ({evidence}): {why}{fix}"),
-                Severity::Warning | Severity::Hint => warn!("this host: {what} ({evidence}): {why}{fix}"),
+            // All of them update the host, whichever of them matters.
+            Ok(Told::News(news)) => news.iter().filter(|news| self.matters(news)).count() > 0,
+            Err(trouble) => return self.lose_watch(&trouble),
+        };
+        if matters {
+            let soon = clock::now() + PAUSE;
+            self.read_at = Some(self.read_at.map_or(soon, |at| at.min(soon)));
+        }
+    }
+
+    fn matters(&mut self, news: &News) -> bool {
+        let matters = match news {
+            News::Neighbour(heard) => {
+                self.peers.contains(&heard.ip)
+                    && !self.known_macs.get(&heard.ip).is_some_and(|macs| macs.contains(&heard.mac))
             }
+            News::Link(link) => self.host.as_ref().is_none_or(|host| {
+                host.links.get(&link.index) != Some(link) && host.addresses.of(link.index).next().is_some()
+            }),
+            News::LinkGone(index) => {
+                self.host.as_ref().is_none_or(|host| host.addresses.of(*index).next().is_some())
+            }
+            News::Address(held) => {
+                self.host.as_ref().is_none_or(|host| host.addresses.get(held.link, held.prefix) != Some(held))
+            }
+            News::AddressGone(held) => {
+                self.host.as_ref().is_none_or(|host| host.addresses.get(held.link, held.prefix).is_some())
+            }
+            News::RouteGone(_) | News::RuleGone(_) => false,
+        };
+        self.host.iter_mut().for_each(|host| host.hear(news));
+        matters
+    }
+
+    fn take(&mut self, reconciler: Reconciler, found: Found) {
+        self.reconciler = Some(reconciler);
+        self.log(&found);
+        self.host = found.host;
+        if let Some(around) = found.around.filter(|around| self.around.as_ref() != Some(around)) {
+            self.around = Some(around.clone());
+            self.inputs.push_back(Input::Around(around));
         }
-        for old in self.found.iter().filter(|old| !is_in(&found, old)) {
-            info!("this host: no longer so: {}", old.what);
+        if found.marks != self.marks {
+            self.marks = found.marks.clone();
+            self.inputs.push_back(Input::IngressMarks(found.marks));
         }
-        self.found = found;
+        self.known_macs.clear();
+        for ((_, ip), mac) in found.neighbours {
+            self.known_macs.entry(ip).or_default().insert(mac);
+        }
+        if !self.rules.is_empty() || self.watch.is_none() {
+            let again = clock::now() + SWEEP_INTERVAL;
+            self.read_at = Some(self.read_at.map_or(again, |at| at.min(again)));
+        }
+    }
+
+    fn log(&mut self, found: &Found) {
+        for done in &found.done {
+            info!("{done}");
+        }
+        for trouble in found.troubles.difference(&self.troubles) {
+            warn!("{trouble}");
+        }
+        self.troubles.clone_from(&found.troubles);
     }
 }
 
-/// What came of one look.
-#[derive(Debug)]
-struct Look {
-    /// None when this host cannot be read.
-    found: Option<Vec<Listed>>,
-    /// What the findings among them say that are of settings.
-    settings: Vec<String>,
-    /// Why they are not known, where the configuration needs them.
-    arp_problems: Result<Leaks, String>,
-    /// How long the firewall's programs and its rules took.
-    took: Duration,
-}
-
-impl Default for Look {
-    fn default() -> Look {
-        Look { found: None, settings: Vec::new(), arp_problems: Ok(Leaks::new()), took: Duration::ZERO }
+/// The addresses of a host.
+pub(crate) fn around(host: &Host) -> Around {
+    let usable = || host.addresses.iter().filter(|held| !held.is_unusable);
+    let is_shown =
+        |link: &LinkIndex| host.links.get(link).is_some_and(|link| !link.is_loopback && !link.is_silent);
+    Around {
+        own: usable().map(|held| held.prefix.ip).collect(),
+        shown: usable().filter(|held| is_shown(&held.link)).map(|held| held.prefix.ip).collect(),
+        links: usable().map(|held| (held.prefix.ip, held.link.0)).collect(),
     }
 }
 
-fn look(config: &Config) -> Look {
-    let needs_arp_problems = leaks::is_asked(config);
-    let host = match Kernel::open().and_then(|mut kernel| kernel.host()) {
-        Ok(host) => host,
-        Err(unseen) if needs_arp_problems => return Look { arp_problems: Err(unseen), ..Look::default() },
-        Err(_) => return Look::default(),
-    };
-    let mut unseen = Vec::new();
-    let began = clock::now();
-    let rules = firewall::rules(&mut unseen);
-    let mut took = clock::now().since(began);
-    let (mut vips, reals) = leaks::questions(config);
-    let is_few = vips.len() <= ASKED;
-    if !is_few && !needs_arp_problems {
-        vips.clear();
+async fn ended(job: &mut Option<JoinHandle<(Reconciler, Found)>>) -> (Reconciler, Found) {
+    let Some(job) = job else { return std::future::pending().await };
+    job.await.unwrap_or_else(|error| {
+        let trouble = format!("looking at this host's network broke, please report this: {error}");
+        (Reconciler::default(), Found { troubles: BTreeSet::from([trouble]), ..Found::default() })
+    })
+}
+
+async fn news(watch: &mut Option<Watch>) -> Result<Told, String> {
+    match watch {
+        Some(watch) => watch.next().await,
+        None => std::future::pending().await,
     }
-    let sync_messages = sync_ids::listen(config, &host, &mut unseen, clock::now);
-    let mut unasked = Vec::new();
-    let (claims, mut asked) = holders::ask_around(&host, &vips, &reals, &mut unasked, clock::now);
-    let arp_problems = match unasked.pop() {
-        // VIPs of other networks are no ARP problem.
-        Some(why)
-            if needs_arp_problems
-                && claims.is_empty()
-                && !process::has_capability(Capability::NetRaw.number()) =>
-        {
-            Err(why)
-        }
-        _ => Ok(()),
-    };
-    let (mut holders, names) = leaks::answers(claims, &vips);
-    let arp_problems = arp_problems.map(|()| match needs_arp_problems {
-        true => {
-            let around = doors::around(&host);
-            leaks::find(config, &around.own, |vip| around.shown.contains(&vip), &holders, &names)
-        }
-        false => Leaks::new(),
-    });
-    if !is_few {
-        holders.clear();
-        asked.retain(|ip| !vips.contains(ip));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::types::{HeldAddress, Link, Prefix};
+
+    #[tokio::test]
+    async fn links_of_containers_cause_no_reading_and_own_links_and_addresses_do() {
+        let mut watcher = HostWatcher::open();
+        let eth0 = Link::plain(LinkIndex(9002), "eth0");
+        let veth = |n: u32| Link::plain(LinkIndex(n), &format!("veth{n}"));
+        let own = HeldAddress::plain(eth0.index, Prefix { ip: [10, 1, 0, 11].into(), length: 24 });
+        watcher.host = Some(Host {
+            links: [(eth0.index, eth0.clone())].into(),
+            addresses: [own].into(),
+            ..Host::default()
+        });
+        let mut is_read = |news: Vec<News>| {
+            watcher.read_at = None;
+            watcher.receive(Ok(Told::News(news)));
+            watcher.read_at.is_some()
+        };
+        assert!(!is_read((9100..9200).map(|n| News::Link(veth(n))).collect()));
+        assert!(!is_read((9100..9200).map(|n| News::LinkGone(LinkIndex(n))).collect()));
+        assert!(!is_read(vec![News::Link(eth0.clone()), News::Address(own)]), "nothing of it is new");
+        assert!(is_read(vec![News::Link(veth(9300)), News::Link(Link { is_up: false, ..eth0.clone() })]));
+        assert!(!is_read(vec![News::Link(Link { is_up: false, ..eth0 })]), "it is known by now");
+        let other = HeldAddress::plain(LinkIndex(9300), own.prefix);
+        assert!(is_read(vec![News::Address(other)]));
+        assert!(is_read(vec![News::LinkGone(LinkIndex(9300))]), "it had an address");
+        assert!(is_read(vec![News::AddressGone(own)]));
+        assert!(!is_read(vec![News::AddressGone(own)]));
     }
-    let view = View {
-        host: traps::host(),
-        network: &host,
-        prepared: None,
-        ipvs: Ipvs::Loaded,
-        directors: process::rivals().into_iter().map(|rival| (rival.name.to_owned(), rival.pid)).collect(),
-        others: Vec::new(),
-        running: None,
-        silence: None,
-        services: None,
-        holders,
-        asked,
-        adverts: BTreeSet::new(),
-        sync_messages,
-        remarks: Vec::new(),
-        surroundings: Surroundings::default(),
-        names,
-        answers: Vec::new(),
-        firewall: rules,
-        prepare: String::new(),
-        is_yaml: false,
-    };
-    let began = clock::now();
-    let settings = doctor::traps::of(config, &view.host);
-    let names = settings.iter().map(|trap| trap.what.clone()).collect();
-    let found = doctor::of_host(config, settings, &view).into_iter().map(Listed::from).collect();
-    took += clock::now().since(began);
-    Look { found: Some(found), settings: names, arp_problems, took }
 }

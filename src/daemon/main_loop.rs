@@ -24,12 +24,12 @@ use tracing::{error, info, warn};
 use super::actuator::Actuator;
 use super::clock;
 use super::control::{Command, Control, DaemonStatus, Ordered, Question, Reply};
-use super::doors::DoorKeeper;
 use super::dump::Dumps;
 use super::event_dispatcher::EventDispatcher;
 use super::guardian::Guardian;
 use super::handshakes::HandshakeWatch;
-use super::host_watch::HostWatch;
+use super::host_findings::HostFindings;
+use super::host_watch::HostWatcher;
 use super::lifecycle_scripts;
 use super::prober::Prober;
 use super::process;
@@ -101,11 +101,11 @@ pub(crate) struct Shell {
     /// Keeps the kernel's IPVS settings.
     pub sysctls: Keeper<Kernel>,
     /// Knows this host's addresses, and has arriving packets marked.
-    pub doors: DoorKeeper,
+    pub host_watcher: HostWatcher,
     /// Samples clients' connections.
     pub handshakes: HandshakeWatch,
     /// Looks at what of this host hurts.
-    pub host_watch: HostWatch,
+    pub host_findings: HostFindings,
     pub reloads: Reloads,
     /// Tells the service manager.
     pub service_manager: ServiceManager,
@@ -147,7 +147,7 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
     let mut prober = Prober::new(process::file_limit());
     let mut pulse = Pulse::new(std::mem::take(&mut shell.service_manager), clock::now());
     // Where this host is comes before anything is asked of the kernel.
-    let mut input = shell.doors.known().unwrap_or(Input::Wake);
+    let mut input = shell.host_watcher.known().unwrap_or(Input::Wake);
     loop {
         let mut effects = Vec::new();
         let is_reload = matches!(input, Input::Reload(_));
@@ -178,7 +178,7 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
         if let Some(is_clean) = finished {
             if shell.is_stopping {
                 shell.sysctls.release();
-                shell.doors.release().await;
+                shell.host_watcher.release().await;
                 shell.part_from_router().await;
                 shell.events.finish(true).await;
             } else {
@@ -208,7 +208,7 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                 biased;
                 // Never ends, it only goes on.
                 () = shell.events.work() => continue,
-                news = shell.host_watch.next() => break news,
+                news = shell.host_findings.next() => break news,
                 answer = shell.actuator.answer() => break answer,
                 order = signals.next() => {
                     if let Some(input) = shell.obey(order, &pulse) {
@@ -233,7 +233,7 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                         shell.reload_router(&config).await;
                         shell.trackers.want(&config.vrrp);
                         shell.handshakes.want(&config);
-                        shell.host_watch.want(&config);
+                        shell.host_findings.want(&config);
                         break Input::Reload(config);
                     }
                 }
@@ -243,7 +243,7 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                         break input;
                     }
                 }
-                news = shell.doors.next() => break news,
+                news = shell.host_watcher.next() => break news,
                 news = shell.handshakes.next() => break news,
                 () = clock::sleep_until(Some(deadline)) => {
                     if shell.stop_by.is_some_and(|at| at <= clock::now()) {
@@ -273,7 +273,7 @@ impl Shell {
                 Effect::CancelProbe(run) => prober.cancel(run),
                 Effect::SaveState(state) => self.save(state),
                 Effect::Kernel(request) => self.actuator.begin(request),
-                Effect::Mark(markings) => self.doors.want(markings),
+                Effect::Mark(fwmark_rules) => self.host_watcher.set_rules(fwmark_rules),
                 Effect::ExpireTemplates(is_wanted) => {
                     self.expires_templates = is_wanted;
                     self.sysctls.want(sysctls::wanted(self.director.config(), is_wanted));
@@ -649,7 +649,7 @@ impl Shell {
             reloads_accepted,
             reloads_rejected,
             mail: self.events.mail_status(now),
-            host: self.host_watch.found().to_vec(),
+            host: self.host_findings.found().to_vec(),
             director,
             router: self.router.as_ref().and_then(|router| router.status().cloned()),
         }

@@ -5,8 +5,8 @@
 //! [`control`] answers operators, [`web`] monitoring ([`metrics`]), [`systemd`] and [`pulse`] the service manager.
 //! [`state_file`] remembers (in files of `private_file`), [`event_dispatcher`] sends events to the log, operators' [`scripts`], [`fifos`] and [`mails`]; `lifecycle_scripts` runs the
 //! scripts of the start and the end. [`trackers`] watch what the router follows. [`process`] knows who else runs here,
-//! [`traps`] what on this host will hurt, [`rights`] what its commands lack, [`sysctls`] keeps its settings, [`doors`] knows its addresses and has arriving
-//! packets marked, [`host_watch`] runs the doctor for it now and then. [`plan`] only looks.
+//! [`host_checks`] what on this host will hurt, [`rights`] what its commands lack, [`sysctls`] keeps its settings, [`host_watch`] knows its addresses and has arriving
+//! packets marked, [`host_findings`] runs the doctor for it now and then. [`plan`] only looks.
 //! [`signals`] says what each signal means, [`dump`] writes the status into files when one asks for it.
 //! [`guardian`] acts when all of it has died.
 
@@ -15,7 +15,6 @@ mod admission;
 mod boot_file;
 pub(crate) mod clock;
 pub(crate) mod control;
-pub(crate) mod doors;
 pub(crate) mod dump;
 pub(crate) mod event_dispatcher;
 mod exposition;
@@ -24,7 +23,10 @@ pub(crate) mod firewall;
 pub(crate) mod guardian;
 mod handover;
 pub(crate) mod handshakes;
+pub(crate) mod host_checks;
+pub(crate) mod host_findings;
 pub(crate) mod host_watch;
+mod ingress_marks;
 mod lifecycle_scripts;
 pub(crate) mod log;
 pub(crate) mod mails;
@@ -54,7 +56,6 @@ pub(crate) mod sync_ids;
 pub(crate) mod sysctls;
 pub(crate) mod systemd;
 pub(crate) mod trackers;
-pub(crate) mod traps;
 pub(crate) mod units;
 mod vantage;
 pub(crate) mod web;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::control::{self, Command, DaemonStatus, Reply};
 use super::startup::{Exit, Failure, kernel_failure};
-use super::{clock, doors, state_file, sysctls};
+use super::{clock, host_watch, state_file, sysctls};
 use crate::config::{Config, VirtualServerId};
 use crate::director::preview::{Change, HostKnown, Preview, preview};
 use crate::director::state::{KnownDown, State};
@@ -109,7 +109,7 @@ pub(crate) fn plan(
         imitation(&config)
     };
     // A host that cannot be read has no addresses that anybody knows.
-    let around = Kernel::open().and_then(|mut kernel| kernel.host()).map(|host| doors::around(&host));
+    let around = Kernel::open().and_then(|mut kernel| kernel.host()).map(|host| host_watch::around(&host));
     let instances = match &daemon {
         Some(daemon) => instances(&config, daemon.router.as_ref()),
         None => Vec::new(),

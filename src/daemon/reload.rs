@@ -12,8 +12,8 @@ use tracing::{error, info, warn};
 use super::actuator::Open;
 use super::clock;
 use super::control::{ReloadOutcome, Reply};
+use super::host_checks;
 use super::rights::Rights;
-use super::traps;
 use crate::config::changes::{self, Change};
 use crate::config::{self, Config, Strictness};
 use crate::syntax::diagnostic::Class;
@@ -213,10 +213,11 @@ fn read(path: &Path, strictness: Strictness) -> Read {
     let errors = loaded.lines(Class::Error);
     let warnings = match &loaded.config {
         Some(config) => {
-            let traps = traps::here(config).into_iter().map(|trap| format!("this host: {trap}"));
+            let problems =
+                host_checks::check(config).into_iter().map(|problem| format!("this host: {problem}"));
             let lacking =
                 Rights::own().and_then(|own| own.lacking(config)).map(|lacking| lacking.to_string());
-            loaded.lines(Class::Warning).into_iter().chain(traps).chain(lacking).collect()
+            loaded.lines(Class::Warning).into_iter().chain(problems).chain(lacking).collect()
         }
         None => Vec::new(),
     };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{process, units};
 use crate::config::Config;
-use crate::doctor::surroundings::{Capability, names};
+use crate::doctor::environment::{Capability, names};
 use crate::script::{self, Command};
 
 /// The unit that starts lvsd.

@@ -11,14 +11,14 @@ use tracing::{info, warn};
 
 use super::actuator::Actuator;
 use super::control::{Control, DaemonStatus};
-use super::doors::DoorKeeper;
 use super::dump::Dumps;
 use super::event_dispatcher::EventDispatcher;
 use super::guardian::Guardian;
 use super::guardian::claim::Predecessor;
 use super::handover::Inherited;
 use super::handshakes::HandshakeWatch;
-use super::host_watch::HostWatch;
+use super::host_findings::HostFindings;
+use super::host_watch::HostWatcher;
 use super::lifecycle_scripts;
 use super::main_loop::{self, Shell};
 use super::process;
@@ -30,7 +30,7 @@ use super::state_file::{self, RunDirectory};
 use super::sysctls::{self, Keeper, Kernel};
 use super::systemd::ServiceManager;
 use super::trackers::Trackers;
-use super::{clock, orphans, router, traps, web};
+use super::{clock, host_checks, orphans, router, web};
 use crate::config::changes::SHOWN;
 use crate::config::{self, Config, LifeScript, Loaded, Strictness};
 use crate::director::Director;
@@ -248,8 +248,8 @@ async fn direct(
             )
         })?;
     }
-    for trap in traps::here(&config) {
-        warn!("this host: {trap}");
+    for problem in host_checks::check(&config) {
+        warn!("this host: {problem}");
     }
     if let Some(lacking) = Rights::own().and_then(|own| own.lacking(&config)) {
         warn!("{lacking}");
@@ -287,8 +287,8 @@ async fn direct(
     keeper.want(sysctls::wanted(&config, expires_templates));
     let mut handshakes = HandshakeWatch::default();
     handshakes.want(&config);
-    let mut host_watch = HostWatch::default();
-    host_watch.want(&config);
+    let mut host_findings = HostFindings::default();
+    host_findings.want(&config);
     let shell = Shell {
         director,
         router,
@@ -313,9 +313,9 @@ async fn direct(
         events,
         trackers,
         before: None,
-        doors: DoorKeeper::open(),
+        host_watcher: HostWatcher::open(),
         handshakes,
-        host_watch,
+        host_findings,
         sysctls: keeper,
         started_at: now,
         watch_at: now,

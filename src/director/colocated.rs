@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::marks::Marks;
 use crate::config::{Config, VirtualServer, VirtualServerId};
 use crate::ipvs::types::{Forwarding, Protocol};
-use crate::net::door::{Marking, Target};
+use crate::net::tc::ingress::{FwmarkRule, ServiceAddress};
 
 /// What this host has around its virtual servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -134,15 +134,15 @@ fn obstacle(server: &VirtualServer, can_mark: bool) -> Option<Obstacle> {
 }
 
 /// The packets of a virtual server that are to be marked.
-pub(crate) fn marking(id: VirtualServerId, colocated: &Colocated) -> Option<Marking> {
+pub(crate) fn fwmark_rule(id: VirtualServerId, colocated: &Colocated) -> Option<FwmarkRule> {
     let VirtualServerId::Address { protocol, address, port } = id else { return None };
     let protocol = match protocol {
         Protocol::Tcp => 6,
         Protocol::Udp => 17,
         Protocol::Sctp => 132,
     };
-    let to = Target { ip: address, protocol, port: Some(port).filter(|port| *port != 0) };
-    Some(Marking { to, mark: colocated.mark()?, peers: colocated.peers.clone() })
+    let to = ServiceAddress { ip: address, protocol, port: Some(port).filter(|port| *port != 0) };
+    Some(FwmarkRule { to, mark: colocated.mark()?, peers: colocated.peers.clone() })
 }
 
 impl fmt::Display for Colocated {

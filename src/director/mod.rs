@@ -52,7 +52,7 @@ use event::Event;
 use leaks::Leaks;
 use order::{Change, Order, Selector};
 use paths::Paths;
-use places::{Doors, Places};
+use places::{IngressMarks, Places};
 use pool::Pool;
 use reconcile::{Readings, Reconciler, Request};
 use reload::Maker;
@@ -70,7 +70,7 @@ use crate::config::{Config, VirtualServer, VirtualServerId};
 use crate::ipvs::backend::{Error, Refusal, Snapshot};
 use crate::ipvs::connections::{Flow, Handshakes};
 use crate::ipvs::types::ServiceKey;
-use crate::net::door::Marking;
+use crate::net::tc::ingress::FwmarkRule;
 use crate::time::Instant;
 use crate::vrrp::io::{DirectorLevel, InstanceLevel};
 
@@ -117,7 +117,7 @@ pub enum Input {
     /// This host has these addresses.
     Around(Around),
     /// Packets get these marks.
-    Doors(Doors),
+    IngressMarks(IngressMarks),
     /// These real servers answer ARP for VIPs.
     Leaks(Leaks),
     /// The state could not be saved, or can be again.
@@ -153,7 +153,7 @@ pub enum Effect {
     /// Ask the kernel; one at a time.
     Kernel(Request),
     /// Have packets marked so, and no others; at every change.
-    Mark(Vec<Marking>),
+    Mark(Vec<FwmarkRule>),
     /// Have the kernel send clients that it knows by persistence elsewhere when their server has weight 0, or leave that
     /// to whoever set it; at every change.
     ExpireTemplates(bool),
@@ -312,7 +312,7 @@ impl Director {
             }
             Input::Host(host) => self.coupling.host_is(host),
             Input::Around(around) => self.around_is(around, &mut events),
-            Input::Doors(doors) => self.doors_are(doors, &mut events),
+            Input::IngressMarks(ingress_marks) => self.ingress_marks_are(ingress_marks, &mut events),
             Input::Leaks(leaks) => self.leaks_are(leaks, &mut events),
             Input::Saved(is_saved) => self.saved(now, is_saved),
             Input::Look => self.reconciler.look_now(),

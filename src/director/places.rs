@@ -14,12 +14,12 @@ use super::pool::{DRAIN_DEADLINE, DRAIN_GRACE, Pool};
 use super::{Director, Effect, Life, desired};
 use crate::config::VirtualServerId;
 use crate::ipvs::types::{DesiredService, DestinationEntry, ServiceEntry, ServiceKey};
-use crate::net::door::Marking;
+use crate::net::tc::ingress::FwmarkRule;
 use crate::time::Instant;
 
-/// What is so at the doors where packets get their marks.
+/// The state of the tc filters that set marks at the ingress of links.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Doors {
+pub struct IngressMarks {
     /// Marks that packets get wherever they should.
     pub marked: BTreeSet<u32>,
     /// This kernel cannot mark packets.
@@ -30,12 +30,12 @@ pub struct Doors {
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     around: Around,
-    doors: Doors,
+    ingress_marks: IngressMarks,
     colocated: BTreeMap<VirtualServerId, Colocated>,
     /// Whose packets get a mark.
     by_mark: BTreeMap<u32, VirtualServerId>,
     retired: BTreeMap<ServiceKey, Retired>,
-    told: Vec<Marking>,
+    told: Vec<FwmarkRule>,
     /// The packets to be marked may be others than told.
     is_untold: bool,
 }
@@ -62,12 +62,12 @@ impl Places {
 
     /// Whether this kernel cannot mark packets.
     pub(crate) fn cannot_mark(&self) -> bool {
-        self.doors.cannot_mark
+        self.ingress_marks.cannot_mark
     }
 
     /// Whether the packets of a mark get it everywhere.
     pub(crate) fn is_marked(&self, mark: u32) -> bool {
-        self.doors.marked.contains(&mark)
+        self.ingress_marks.marked.contains(&mark)
     }
 
     /// The virtual server a service in the kernel is of, or would be.
@@ -103,8 +103,8 @@ impl Places {
         self.retired.clear();
     }
 
-    fn markings(&self) -> Vec<Marking> {
-        self.colocated.iter().filter_map(|(id, c)| colocated::marking(*id, c)).collect()
+    fn fwmark_rules(&self) -> Vec<FwmarkRule> {
+        self.colocated.iter().filter_map(|(id, c)| colocated::fwmark_rule(*id, c)).collect()
     }
 
     /// This host's addresses on links of the network.
@@ -154,17 +154,17 @@ impl Director {
         self.place(events);
     }
 
-    pub(super) fn doors_are(&mut self, doors: Doors, events: &mut Vec<Event>) {
+    pub(super) fn ingress_marks_are(&mut self, ingress_marks: IngressMarks, events: &mut Vec<Event>) {
         if self.life != Life::Running {
             return;
         }
-        self.places.doors = doors;
+        self.places.ingress_marks = ingress_marks;
         self.place(events);
     }
 
     /// Finds anew where the services belong.
     pub(super) fn place(&mut self, events: &mut Vec<Event>) {
-        let (own, can_mark) = (&self.places.around.own, !self.places.doors.cannot_mark);
+        let (own, can_mark) = (&self.places.around.own, !self.places.ingress_marks.cannot_mark);
         let found = colocated::find(&self.config, own, can_mark);
         let before = std::mem::replace(&mut self.places.colocated, found);
         let marks = self.places.colocated.iter().filter_map(|(id, is)| Some((is.mark()?, *id)));
@@ -302,12 +302,12 @@ impl Director {
         if !std::mem::take(&mut self.places.is_untold) {
             return;
         }
-        let markings = self.places.markings();
+        let fwmark_rules = self.places.fwmark_rules();
         #[cfg(test)]
-        super::steps::take(markings.len());
-        if markings != self.places.told {
-            self.places.told.clone_from(&markings);
-            effects.push(Effect::Mark(markings));
+        super::steps::take(fwmark_rules.len());
+        if fwmark_rules != self.places.told {
+            self.places.told.clone_from(&fwmark_rules);
+            effects.push(Effect::Mark(fwmark_rules));
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::colocated::Around;
-use super::places::Doors;
+use super::places::IngressMarks;
 use super::reconcile::Request;
 use super::state::State;
 use super::status::Status;
@@ -143,7 +143,7 @@ pub(crate) fn preview(
         cannot_mark: host.cannot_mark,
     };
     if host.cannot_mark {
-        trial.tell(Input::Doors(Doors { cannot_mark: true, ..Doors::default() }));
+        trial.tell(Input::IngressMarks(IngressMarks { cannot_mark: true, ..IngressMarks::default() }));
     }
     trial.tell(Input::Around(host.around));
     for level in host.instances {
@@ -181,7 +181,7 @@ impl Trial {
             match effect {
                 Effect::StartProbe { run, .. } => self.runs.push(run),
                 Effect::Kernel(request) => self.requests.push_back(request),
-                Effect::Mark(markings) => marked = Some(markings.iter().map(|m| m.mark).collect()),
+                Effect::Mark(fwmark_rules) => marked = Some(fwmark_rules.iter().map(|m| m.mark).collect()),
                 Effect::CancelProbe(_)
                 | Effect::SaveState(_)
                 | Effect::Router(_)
@@ -191,7 +191,7 @@ impl Trial {
             }
         }
         if let Some(marked) = marked {
-            self.tell(Input::Doors(Doors { marked, cannot_mark: self.cannot_mark }));
+            self.tell(Input::IngressMarks(IngressMarks { marked, cannot_mark: self.cannot_mark }));
         }
     }
 

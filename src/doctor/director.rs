@@ -3,27 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::traps::{self, Trap};
+use super::host_checks::{self, HostProblem};
 use super::{Finding, Fix, Ipvs, Severity, SyncMessage, View, first_of, service};
 use crate::config::{Config, RealServer, VirtualServer, VirtualServerId};
 use crate::director::colocated::{self, Remedy};
 use crate::director::event::count;
+use crate::host_setup::plan::overhead;
 use crate::ipvs::types::{Forwarding, ServiceFlags, SyncRole};
 use crate::net::types::{HeldAddress, Prefix};
-use crate::real_server::plan::overhead;
 
 /// The usual largest packet of a client.
 const CLIENT_MTU: u32 = 1500;
 
-pub(super) fn look(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
+pub(super) fn check(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
     found.extend(ipvs(config, view));
     found.extend(unanswered(config, view));
     found.extend(running(view));
-    found.extend(service::look(view));
+    found.extend(service::check(view));
     found.extend(unchecked(view));
     found.extend(ways(view));
     found.extend(rivals(view));
-    of_host(config, traps::of(config, &view.host), view, false, found);
+    of_host(config, host_checks::check(config, &view.host), view, false, found);
     let servers = &config.virtual_servers;
     found.extend(servers.iter().filter_map(|server| mh(server, view.is_yaml)));
     found.extend(servers.iter().filter_map(|server| mh_port(server, view.is_yaml)));
@@ -55,17 +55,17 @@ pub(super) fn look(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
 /// Settings, links and VIPs of this host; of VIPs elsewhere, with `only_asked`, those that the network was asked for.
 pub(super) fn of_host(
     config: &Config,
-    settings: Vec<Trap>,
+    settings: Vec<HostProblem>,
     view: &View<'_>,
     only_asked: bool,
     found: &mut Vec<Finding>,
 ) {
-    found.extend(settings.into_iter().map(|trap| Finding {
-        severity: if trap.is_fatal { Severity::Broken } else { Severity::Warning },
-        evidence: format!("{}, read now", trap.what),
-        what: trap.what,
-        why: trap.why,
-        fix: trap.fix.or(Some(Fix::ByHand(trap.advice))),
+    found.extend(settings.into_iter().map(|problem| Finding {
+        severity: if problem.is_fatal { Severity::Broken } else { Severity::Warning },
+        evidence: format!("{}, read now", problem.what),
+        what: problem.what,
+        why: problem.why,
+        fix: problem.fix.or(Some(Fix::ByHand(problem.advice))),
     }));
     found.extend(places(config, view, only_asked));
     found.extend(links(config, view));

@@ -17,7 +17,7 @@ const BACK: [Hook; 3] = [Hook::Prerouting, Hook::Forward, Hook::Postrouting];
 /// Commands of one fix, at most.
 const COMMANDS: usize = 16;
 
-pub(super) fn look(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
+pub(super) fn check(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
     found.extend(services(config, view));
     found.extend(half_seen(config, view));
     found.extend(replies(config, view));

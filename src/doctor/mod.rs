@@ -1,6 +1,6 @@
 //! What is wrong with a host, director or real server, for a configuration: found, proved, explained, with what helps.
 //!
-//! [`examine`] is all of it; [`traps`] are settings, `director` and `leak` what a director should look at, `real_server`
+//! [`examine`] is all of it; [`host_checks`] are settings, `director` and `leak` what a director should look at, `real_server`
 //! what a real server lacks. Pure: `cli` looks at the host, prints, and performs what is safe. It refuses to know health.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,25 +11,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::director::status::Status;
+use crate::host_setup::plan;
 use crate::net::firewall::Rules;
 use crate::net::question::Answer;
 use crate::net::types::{Host, MacAddress};
-use crate::real_server::plan;
 use crate::syntax::diagnostic::Code;
 use crate::vrrp::status::Status as RouterStatus;
-use surroundings::Surroundings;
-use traps::Trap;
+use environment::Environment;
+use host_checks::HostProblem;
 
+mod arp_problem;
 mod director;
+pub(crate) mod environment;
 mod firewall;
-mod leak;
+pub(crate) mod host_checks;
 mod real_server;
 mod routers;
 mod service;
-pub(crate) mod surroundings;
 #[cfg(test)]
 mod tests;
-pub(crate) mod traps;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -189,7 +189,7 @@ pub(crate) struct Remark {
 /// A host, as far as it was looked at.
 pub(crate) struct View<'a> {
     /// Its settings and own addresses.
-    pub host: traps::Host<'a>,
+    pub host: host_checks::HostFacts<'a>,
     /// Its links and addresses.
     pub network: &'a Host,
     /// The same, as who prepares a real server asks for it; None where only a director is looked at.
@@ -216,7 +216,7 @@ pub(crate) struct View<'a> {
     /// Warnings of the configuration.
     pub remarks: Vec<Remark>,
     /// What else is on this host.
-    pub surroundings: Surroundings,
+    pub environment: Environment,
     /// Addresses by the link-layer address they were seen at.
     pub names: BTreeMap<MacAddress, BTreeSet<IpAddr>>,
     /// What this host's own links tell their neighbours of a VIP.
@@ -250,14 +250,14 @@ pub(crate) fn examine(config: &Config, view: &View<'_>) -> Vec<Finding> {
     let role = role(config, &view.host.own, !view.directors.is_empty());
     let mut found = Vec::new();
     if role.is_director {
-        director::look(config, view, &mut found);
-        leak::look(config, view, &mut found);
-        firewall::look(config, view, &mut found);
-        routers::look(config, view, &mut found);
-        surroundings::look(config, view, &mut found);
+        director::check(config, view, &mut found);
+        arp_problem::check(config, view, &mut found);
+        firewall::check(config, view, &mut found);
+        routers::check(config, view, &mut found);
+        environment::check(config, view, &mut found);
     }
     if role.is_real_server {
-        real_server::look(config, view, role, &mut found);
+        real_server::check(config, view, role, &mut found);
     }
     found.sort_by_key(|finding| finding.severity);
     found
@@ -265,11 +265,11 @@ pub(crate) fn examine(config: &Config, view: &View<'_>) -> Vec<Finding> {
 
 /// What a running director examines itself every 30 seconds: settings, links, addresses, the firewall, and other hosts
 /// that answer for its VIPs. No hints.
-pub(crate) fn of_host(config: &Config, settings: Vec<Trap>, view: &View<'_>) -> Vec<Finding> {
+pub(crate) fn of_host(config: &Config, settings: Vec<HostProblem>, view: &View<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     director::of_host(config, settings, view, true, &mut found);
-    leak::look(config, view, &mut found);
-    firewall::look(config, view, &mut found);
+    arp_problem::check(config, view, &mut found);
+    firewall::check(config, view, &mut found);
     found.retain(|finding| finding.severity != Severity::Hint);
     found.sort_by_key(|finding| finding.severity);
     found

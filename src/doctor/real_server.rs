@@ -5,12 +5,12 @@ use std::net::IpAddr;
 
 use super::{Finding, Fix, Role, Severity, View};
 use crate::config::Config;
+use crate::host_setup::plan::{Change, plan};
+use crate::host_setup::{Vip, Wish, of_config};
 use crate::ipvs::types::Forwarding;
 use crate::net::types::{HeldAddress, Link};
-use crate::real_server::plan::{Change, plan};
-use crate::real_server::{Vip, Wish, of_config};
 
-pub(super) fn look(config: &Config, view: &View<'_>, role: Role, found: &mut Vec<Finding>) {
+pub(super) fn check(config: &Config, view: &View<'_>, role: Role, found: &mut Vec<Finding>) {
     let (vips, untold) = of_config(config, &view.host.own);
     found.extend(untold.into_iter().map(|text| Finding {
         severity: Severity::Hint,

@@ -28,7 +28,7 @@ const LAPSES: [(Code, &str); 2] = [
 /// So many repairs are no accident.
 const RESTORED: u64 = 3;
 
-pub(super) fn look(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
+pub(super) fn check(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
     for instance in &config.vrrp.instances {
         let collision = collision(config, instance, view);
         found.extend(status(view, instance).into_iter().flat_map(|status| {
@@ -238,7 +238,7 @@ fn unanswered(instance: &InstanceSettings, view: &View<'_>) -> Option<Finding> {
     };
     let own = addresses(instance);
     let vip = advert.addresses.iter().filter(|ip| own.contains(ip)).find(is_missing)?;
-    let cloud = view.surroundings.cloud.as_deref();
+    let cloud = view.environment.cloud.as_deref();
     Some(Finding {
         severity: Severity::Broken,
         what: format!("nobody answers for VIP {vip}, though a Master advertises it"),

@@ -9,7 +9,7 @@ use crate::director::problems::{Kind, Problem};
 use crate::director::status::{HealthStatus, VirtualServerStatus};
 use crate::ipvs::types::{Family, Protocol};
 
-pub(super) fn look(view: &View<'_>) -> Vec<Finding> {
+pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
     let Some(running) = &view.running else { return Vec::new() };
     let mut found = Vec::new();
     for server in &running.director.virtual_servers {

@@ -119,7 +119,7 @@ fn what_the_running_lvsd_found_of_a_way_is_told_with_its_fix() {
 }
 
 #[test]
-fn traps_of_the_host_come_with_their_commands() {
+fn problems_of_the_host_come_with_their_commands() {
     let mut host = Imagined::of(&[("eth0", DIRECTOR, 24), ("eth0", VIP, 32)]);
     host.sysctls = [("net.ipv4.ip_forward", "0"), ("net.ipv4.vs.expire_quiescent_template", "0")].into();
     let text = DR.replace("DR", "NAT").replace("lb_kind", "persistence_timeout 50\nlb_kind");
@@ -347,7 +347,7 @@ struct Imagined {
     asked: BTreeSet<IpAddr>,
     adverts: BTreeSet<Advert>,
     sync_messages: BTreeSet<SyncMessage>,
-    surroundings: Surroundings,
+    environment: Environment,
     unusable: Option<&'static str>,
 }
 
@@ -369,7 +369,7 @@ impl Imagined {
             asked: BTreeSet::new(),
             adverts: BTreeSet::new(),
             sync_messages: BTreeSet::new(),
-            surroundings: Surroundings::default(),
+            environment: Environment::default(),
             unusable: None,
         }
     }
@@ -393,7 +393,7 @@ impl Imagined {
         let network = self.network();
         let own = network.addresses.iter().map(|held| held.prefix.ip).collect();
         let view = View {
-            host: traps::Host {
+            host: host_checks::HostFacts {
                 sysctl: &|name| self.sysctls.get(name).map(|value| (*value).to_owned()),
                 is_loopback_up: true,
                 kernel: (6, 1),
@@ -411,7 +411,7 @@ impl Imagined {
             adverts: self.adverts.clone(),
             sync_messages: self.sync_messages.clone(),
             remarks,
-            surroundings: self.surroundings.clone(),
+            environment: self.environment.clone(),
             holders: self.holders.clone(),
             names: self.names.clone(),
             answers: Vec::new(),

@@ -3,14 +3,13 @@
 //!
 //! This layer refuses to know configuration files and health. `identity` says when two of a thing are the same;
 //! [`kernel`] is this host, [`memory`] one for simulated worlds;
-//! [`conformance`] holds both to the same. [`door`] says how arriving packets get marks,
+//! [`conformance`] holds both to the same. [`tc`] says which filters mark arriving packets,
 //! [`question`] and [`holders`] ask who has an address, [`firewall`] which packets others' rules drop.
 
 pub(crate) mod announce;
 pub(crate) mod checksum;
 #[cfg(any(test, feature = "internals"))]
 pub mod conformance;
-pub(crate) mod door;
 pub(crate) mod firewall;
 mod held;
 pub(crate) mod holders;
@@ -23,4 +22,7 @@ pub(crate) mod packet_socket;
 pub(crate) mod question;
 pub(crate) mod reading;
 pub mod sysctl;
+pub(crate) mod tc {
+    pub(crate) mod ingress;
+}
 pub(crate) mod types;

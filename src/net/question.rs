@@ -21,7 +21,7 @@ use crate::time::Clock;
 /// How long an answer is waited for: it is made before the question's send returns, but for a busy machine.
 const PATIENCE: Duration = Duration::from_millis(200);
 /// The name of the link questions are sent into.
-const DOOR: &str = "lvsd-ask";
+const INJECTOR: &str = "lvsd-ask";
 /// Who asks: an address of nobody's (locally administered).
 const ASKER: [u8; 6] = [0x02, 0x6c, 0x76, 0x73, 0x64, 0x01];
 pub(super) const ARP: u16 = 0x0806;
@@ -57,7 +57,7 @@ pub(crate) fn ask(host: &Host, ip: IpAddr, clock: Clock) -> Vec<Answer> {
     let links =
         host.links.values().filter(|link| link.mac.is_some() && link.is_working() && !link.is_loopback);
     links
-        .filter(|link| !link.is_silent && link.name != DOOR)
+        .filter(|link| !link.is_silent && link.name != INJECTOR)
         .map(|link| match inject(host, link, ip, clock) {
             Ok(is_given) => Answer { link: link.name.clone(), is_given, computed: None },
             Err(why) => {
@@ -98,11 +98,11 @@ fn inject(host: &Host, link: &Link, ip: IpAddr, clock: Clock) -> Result<bool, St
         }
         IpAddr::V6(ip) => (solicitation(MacAddress(ASKER), None, ip), IPV6, None),
     };
-    kernel.remove_link(DOOR)?;
-    kernel.add_link(DOOR, "dummy")?;
-    let outcome = through_door(&mut kernel, link, mac, ip, (&question, ether_type), clock);
+    kernel.remove_link(INJECTOR)?;
+    kernel.add_link(INJECTOR, "dummy")?;
+    let outcome = inject_through(&mut kernel, link, mac, ip, (&question, ether_type), clock);
     let forgotten = asker.map_or(Ok(()), |asker| kernel.forget_neighbour(link.index, asker.into()));
-    let removed = kernel.remove_link(DOOR);
+    let removed = kernel.remove_link(INJECTOR);
     let answer = outcome?;
     forgotten.and(removed).map(|()| answer)
 }
@@ -120,7 +120,7 @@ fn stranger(host: &Host, link: LinkIndex, known: &BTreeSet<IpAddr>) -> Option<Ip
     })
 }
 
-fn through_door(
+fn inject_through(
     kernel: &mut Kernel,
     link: &Link,
     mac: MacAddress,
@@ -128,12 +128,13 @@ fn through_door(
     (question, ether_type): (&[u8], u16),
     clock: Clock,
 ) -> Result<bool, String> {
-    kernel.switch_link(DOOR, true)?;
-    let door = kernel.host()?.link(DOOR).map(|link| link.index).ok_or("the link for the question went")?;
-    kernel.add_doors(door).map_err(|refused| refused.words)?;
-    kernel.turn_round(door, link.index)?;
+    kernel.switch_link(INJECTOR, true)?;
+    let injector =
+        kernel.host()?.link(INJECTOR).map(|link| link.index).ok_or("the link for the question went")?;
+    kernel.add_clsact(injector).map_err(|refused| refused.words)?;
+    kernel.redirect_to_ingress(injector, link.index)?;
     let watcher = PacketSocket::leaving(link.index, ether_type).map_err(not_watched)?;
-    let sender = PacketSocket::open(door).map_err(not_watched)?;
+    let sender = PacketSocket::open(injector).map_err(not_watched)?;
     sender.send(question).map_err(|error| format!("the question cannot be sent: {error}"))?;
     let end = clock() + PATIENCE;
     loop {

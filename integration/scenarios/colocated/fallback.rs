@@ -40,8 +40,8 @@ pub(crate) fn run(lab: &mut Lab) -> Verdict {
         }
         says(active, "a request to the VIP made on this host itself may fail then")?;
     }
-    let doors = judge::output(&pair.a, &["tc", "filter", "show", "dev", "eth0", "ingress"])?;
-    claim(doors.is_empty(), || doors.clone())?;
+    let filters = judge::output(&pair.a, &["tc", "filter", "show", "dev", "eth0", "ingress"])?;
+    claim(filters.is_empty(), || filters.clone())?;
     daemons.into_iter().try_for_each(|daemon| daemon.end(Signal::TERM))
 }
 

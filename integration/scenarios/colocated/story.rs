@@ -102,7 +102,7 @@ pub(super) fn whatever_happens_to_the_network(lab: &Lab, pair: &Pair) -> Verdict
     batch(None, cable)?;
     batch(Some("sw"), "link set b-eth0 master lan up\n")?;
     batch(Some("b"), "link set eth0 up\naddr add 192.168.1.131/24 dev eth0\n")?;
-    wait_for("its door is kept", seconds(20), || shows(&pair.b, "src_mac 02:00:00:00:00:aa"))?;
+    wait_for("its filter is there", seconds(20), || shows(&pair.b, "src_mac 02:00:00:00:00:aa"))?;
     wait_for("b is whole", seconds(60), || is_marked(&pair.b))?;
     wait_for("a is whole", seconds(60), || is_marked(&pair.a))?;
     pair.all_is_well(lab, "a link made anew")?;

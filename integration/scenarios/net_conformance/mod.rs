@@ -7,14 +7,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lvsd::internals::net::PLACES;
 use lvsd::internals::net::conformance::{self, Meddling, Subject};
 use lvsd::internals::net::sysctl;
 use lvsd::internals::net::{
     Address, Hop, Host, LinkIndex, MacAddress, News, Op, PROTOCOL, Prefix, Refusal, Route, Rule, RuleAction,
     Vmac,
 };
-use lvsd::internals::net::{Filter, Target, steps};
+use lvsd::internals::net::{FILTER_PRIORITIES, MarkFilter, ServiceAddress, changes};
 use lvsd::internals::net::{Kernel, Told, Watch};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use tokio::runtime::{Builder, Runtime};
@@ -38,8 +37,8 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     lab.step("macvlans and their settings");
     host.enter(macvlans)?;
 
-    lab.step("marks at a link's door, as tc reads them, between other people's filters");
-    host.enter(doors)?;
+    lab.step("marks at a link's ingress, as tc reads them, between filters of others");
+    host.enter(ingress_marks)?;
 
     lab.step("neighbours are looked up, and told");
     host.enter(neighbours)?;
@@ -276,11 +275,11 @@ fn macvlans() -> Verdict {
     judge::run(&["ip", "link", "del", "vrrp.53"]).map(drop)
 }
 
-fn doors() -> Verdict {
+fn ingress_marks() -> Verdict {
     let mut kernel = Kernel::open()?;
     let eth0 = index(&mut kernel, "eth0")?;
-    let target = |ip: &str, protocol, port| -> Result<Target, String> {
-        Ok(Target { ip: ip.parse().map_err(|e| format!("{ip}: {e}"))?, protocol, port })
+    let target = |ip: &str, protocol, port| -> Result<ServiceAddress, String> {
+        Ok(ServiceAddress { ip: ip.parse().map_err(|e| format!("{ip}: {e}"))?, protocol, port })
     };
     let peer = Some(MacAddress([2, 0, 0, 0, 0, 7]));
     let mut all = BTreeSet::new();
@@ -296,44 +295,44 @@ fn doors() -> Verdict {
     .enumerate()
     {
         let mark = 0x6c76_0000 + u32::try_from(number).map_err(|e| e.to_string())?;
-        all.insert(Filter { from: None, to, mark });
-        all.insert(Filter { from: peer, to, mark: 0 });
+        all.insert(MarkFilter { from: None, to, mark });
+        all.insert(MarkFilter { from: peer, to, mark: 0 });
     }
-    same("what stands there at first", &kernel.filters(eth0)?, &(Vec::new(), false))?;
-    same("the door was made", &kernel.add_doors(eth0), &Ok(true))?;
-    same("the door was there", &kernel.add_doors(eth0), &Ok(false))?;
+    same("the filters at first", &kernel.ingress_filters(eth0)?, &(Vec::new(), false))?;
+    same("clsact was added", &kernel.add_clsact(eth0), &Ok(true))?;
+    same("clsact was there", &kernel.add_clsact(eth0), &Ok(false))?;
     let others = ["tc", "filter", "add", "dev", "eth0", "ingress"];
     let other = |words: &str| judge::run(&[&others[..], &words.split(' ').collect::<Vec<_>>()[..]].concat());
     other("prio 7 protocol ip flower dst_ip 10.9.9.9 action drop")?;
     other("prio 3000 protocol ip flower dst_ip 10.9.9.8 action drop")?;
-    let wrong = format!("prio {} protocol ip flower dst_ip 10.9.9.7 action drop", PLACES.start());
+    let wrong = format!("prio {} protocol ip flower dst_ip 10.9.9.7 action drop", FILTER_PRIORITIES.start());
     other(&wrong)?;
 
-    let take = |kernel: &mut Kernel, wanted: &BTreeSet<Filter>| -> Result<usize, String> {
-        let steps = steps(&kernel.filters(eth0)?.0, wanted, false);
-        steps
-            .iter()
-            .try_for_each(|step| kernel.take_step(eth0, step).map_err(|e| format!("{step:?}: {e:?}")))?;
-        Ok(steps.len())
+    let take = |kernel: &mut Kernel, wanted: &BTreeSet<MarkFilter>| -> Result<usize, String> {
+        let changes = changes(&kernel.ingress_filters(eth0)?.0, wanted, false);
+        changes.iter().try_for_each(|change| {
+            kernel.change_filter(eth0, change).map_err(|e| format!("{change:?}: {e:?}"))
+        })?;
+        Ok(changes.len())
     };
-    same("steps", &take(&mut kernel, &all)?, &(all.len() + 1))?;
-    let (found, has_others) = kernel.filters(eth0)?;
-    let read: BTreeSet<Filter> = found.iter().filter_map(|s| s.filter).collect();
+    same("changes", &take(&mut kernel, &all)?, &(all.len() + 1))?;
+    let (found, has_others) = kernel.ingress_filters(eth0)?;
+    let read: BTreeSet<MarkFilter> = found.iter().filter_map(|s| s.filter).collect();
     same("what is read is what was written", &(read, has_others), &(all.clone(), true))?;
-    same("steps", &take(&mut kernel, &all)?, &0)?;
+    same("changes", &take(&mut kernel, &all)?, &0)?;
     let shown = judge::run(&["tc", "filter", "show", "dev", "eth0", "ingress"])?;
     for words in
         ["dst_port 53", "src_mac 02:00:00:00:00:07", "mark 1819672576 continue", "10.9.9.9", "10.9.9.8"]
     {
         claim(shown.contains(words), || format!("no {words:?} in {shown}"))?;
     }
-    claim(!shown.contains("10.9.9.7"), || format!("a stranger in our place: {shown}"))?;
-    let one: BTreeSet<Filter> = all.iter().take(1).copied().collect();
+    claim(!shown.contains("10.9.9.7"), || format!("a foreign filter at our priority: {shown}"))?;
+    let one: BTreeSet<MarkFilter> = all.iter().take(1).copied().collect();
     take(&mut kernel, &one)?;
     take(&mut kernel, &BTreeSet::new())?;
-    same("what is left", &kernel.filters(eth0)?, &(Vec::new(), true))?;
-    kernel.remove_doors(eth0)?;
-    same("what is left", &kernel.filters(eth0)?, &(Vec::new(), false))
+    same("what is left", &kernel.ingress_filters(eth0)?, &(Vec::new(), true))?;
+    kernel.remove_clsact(eth0)?;
+    same("what is left", &kernel.ingress_filters(eth0)?, &(Vec::new(), false))
 }
 
 fn neighbours() -> Verdict {

@@ -37,7 +37,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     let file = lab.write("d1.yaml", BOTH)?;
     let run_dir = run_dir(director);
 
-    lab.step("traps");
+    lab.step("settings that break something");
     let nat = lab.write("nat.conf", NAT)?.to_string_lossy().into_owned();
     let check = || lvsd(director, &["check", "-c", &nat]).map(|finished| finished.stdout);
     let said = check()?;

@@ -13,7 +13,7 @@ use crate::config::{Config, Global, RealServer, VirtualServer, VirtualServerId};
 use crate::director::colocated::Around;
 use crate::director::coupling::HostForwards;
 use crate::director::order::{Change, Selector};
-use crate::director::places::Doors;
+use crate::director::places::IngressMarks;
 use crate::director::reconcile::Request;
 use crate::director::state::State;
 use crate::director::{Director, Effect, Input, steps};
@@ -71,9 +71,9 @@ impl Machine {
                     self.runs.push_back(run);
                 }
                 Effect::Kernel(request) => self.requests.push_back(request),
-                Effect::Mark(markings) => {
-                    let marked = markings.iter().map(|marking| marking.mark).collect();
-                    self.tell(Input::Doors(Doors { marked, cannot_mark: false }));
+                Effect::Mark(fwmark_rules) => {
+                    let marked = fwmark_rules.iter().map(|fwmark_rule| fwmark_rule.mark).collect();
+                    self.tell(Input::IngressMarks(IngressMarks { marked, cannot_mark: false }));
                 }
                 _ => {}
             }

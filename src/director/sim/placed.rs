@@ -8,7 +8,7 @@ use super::stories::{config, real, tcp_server, told};
 use super::world::{Server, World};
 use crate::director::Input;
 use crate::director::colocated::Around;
-use crate::director::places::Doors;
+use crate::director::places::IngressMarks;
 use crate::ipvs::types::{Connections, ServiceKey};
 use crate::vrrp::io::{InstanceLevel, State};
 
@@ -23,7 +23,7 @@ fn the_first_write_is_the_service_by_mark_and_everybody_still_calls_it_by_its_ad
     world.run(5 * SECOND);
     assert_eq!(shape(&world), ["mark: 1:0=1 2:0=1 3:0=1"]);
     assert!(world.ops.iter().all(|(_, op)| op.service().is_none_or(is_by_mark)), "{:?}", world.ops);
-    assert_eq!(world.markings[0].peers, BTreeSet::from([real(2).ip(), real(3).ip()]));
+    assert_eq!(world.fwmark_rules[0].peers, BTreeSet::from([real(2).ip(), real(3).ip()]));
     let status = world.director().unwrap().status(world.now);
     let server = &status.virtual_servers[0];
     assert_eq!(server.virtual_server.to_string(), "10.0.0.1:80 tcp");
@@ -119,7 +119,7 @@ fn a_host_that_is_a_real_server_no_longer_goes_back_make_before_break() {
     let some = Connections { active: 1, ..Connections::default() };
     assert!(world.kernel.set_connections(&by_mark, &at, some));
     world.tell(Input::Around(around(false, true)));
-    assert!(world.markings.is_empty());
+    assert!(world.fwmark_rules.is_empty());
     world.run(5 * SECOND);
     assert_eq!(shape(&world), ["address: 1:80=1 2:80=1 3:80=1", "mark: 1:0=1 2:0=1 3:0=1"], "still marked");
     mark(&mut world);
@@ -157,7 +157,7 @@ fn without_marks_the_service_is_there_only_while_this_host_holds_the_vip() {
     let mut world = colocated();
     world.around = around(true, false);
     world.start(&config(tcp_server()));
-    world.tell(Input::Doors(Doors { marked: BTreeSet::new(), cannot_mark: true }));
+    world.tell(Input::IngressMarks(IngressMarks { marked: BTreeSet::new(), cannot_mark: true }));
     world.run(5 * SECOND);
     assert_eq!(shape(&world), Vec::<String>::new());
     let whole = ["address: 1:80=1 2:80=1 3:80=1"];
@@ -176,12 +176,12 @@ fn without_marks_the_service_is_there_only_while_this_host_holds_the_vip() {
     world.run(SECOND);
     assert_eq!(shape(&world), whole);
     // What was in place before the kernel refused to mark goes on a standby, too.
-    world.tell(Input::Doors(Doors::default()));
+    world.tell(Input::IngressMarks(IngressMarks::default()));
     world.tell(Input::Around(around(true, false)));
     mark(&mut world);
     world.run(10 * SECOND);
     assert_eq!(shape(&world), ["mark: 1:0=1 2:0=1 3:0=1"]);
-    world.tell(Input::Doors(Doors { marked: BTreeSet::new(), cannot_mark: true }));
+    world.tell(Input::IngressMarks(IngressMarks { marked: BTreeSet::new(), cannot_mark: true }));
     world.run(10 * SECOND);
     assert_eq!(shape(&world), Vec::<String>::new());
     assert_eq!(world.broken, Vec::<String>::new());
@@ -203,7 +203,7 @@ fn whatever_happened_in_the_end_there_is_one_service_in_its_place() {
                 2 | 3 => mark(&mut world),
                 4 => {
                     let cannot_mark = world.rng.u32(0..4) == 0;
-                    world.tell(Input::Doors(Doors { marked: BTreeSet::new(), cannot_mark }));
+                    world.tell(Input::IngressMarks(IngressMarks { marked: BTreeSet::new(), cannot_mark }));
                 }
                 5 => {
                     world.crash();
@@ -218,7 +218,7 @@ fn whatever_happened_in_the_end_there_is_one_service_in_its_place() {
         world.fault_rate = 0;
         let (is_own, cannot_mark) = (world.rng.bool(), world.rng.u32(0..4) == 0);
         world.tell(Input::Around(around(is_own, true)));
-        world.tell(Input::Doors(Doors { marked: BTreeSet::new(), cannot_mark }));
+        world.tell(Input::IngressMarks(IngressMarks { marked: BTreeSet::new(), cannot_mark }));
         mark_unless(&mut world, cannot_mark);
         world.run(400 * SECOND);
         let expected = match is_own && !cannot_mark {
@@ -250,8 +250,8 @@ fn mark(world: &mut World) {
 }
 
 fn mark_unless(world: &mut World, cannot_mark: bool) {
-    let marked = world.markings.iter().map(|marking| marking.mark).collect();
-    world.tell(Input::Doors(Doors { marked, cannot_mark }));
+    let marked = world.fwmark_rules.iter().map(|fwmark_rule| fwmark_rule.mark).collect();
+    world.tell(Input::IngressMarks(IngressMarks { marked, cannot_mark }));
 }
 
 fn is_by_mark(key: &ServiceKey) -> bool {

@@ -22,7 +22,7 @@ use crate::director::{Director, Effect, Input};
 use crate::ipvs::backend::{Backend, Error, Op, Refusal, Snapshot};
 use crate::ipvs::memory::MemoryBackend;
 use crate::ipvs::types::{ServiceEntry, ServiceKey};
-use crate::net::door::Marking;
+use crate::net::tc::ingress::FwmarkRule;
 use crate::time::Instant;
 use crate::vrrp::io::DirectorLevel;
 
@@ -86,7 +86,7 @@ pub(super) struct World {
     /// What the director is told of its host before anything else.
     pub around: Around,
     /// The packets it wants marked.
-    pub markings: Vec<Marking>,
+    pub fwmark_rules: Vec<FwmarkRule>,
     /// Whether it wants clients that the kernel knows sent elsewhere.
     pub expires_templates: bool,
     /// How many saves of the state fail from now on.
@@ -135,7 +135,7 @@ impl World {
             events: Vec::new(),
             router: None,
             around: Around { own: [HOST].into(), shown: [HOST].into(), ..Around::default() },
-            markings: Vec::new(),
+            fwmark_rules: Vec::new(),
             expires_templates: false,
             failing_saves: 0,
             failed_saves: Vec::new(),
@@ -160,7 +160,7 @@ impl World {
     pub(super) fn start(&mut self, config: &Arc<Config>) {
         let seed = self.rng.u64(..);
         self.finished = None;
-        self.markings.clear();
+        self.fwmark_rules.clear();
         self.incarnation += 1;
         self.director = Some(Director::new(Arc::clone(config), self.saved.clone(), seed, self.now));
         self.tell(Input::Around(self.around.clone()));
@@ -232,7 +232,7 @@ impl World {
                 self.schedule(at, Happening::KernelActs { incarnation: self.incarnation, request });
             }
             Effect::Event(event) => self.events.push((self.now, event)),
-            Effect::Mark(markings) => self.markings = markings,
+            Effect::Mark(fwmark_rules) => self.fwmark_rules = fwmark_rules,
             Effect::ExpireTemplates(is_wanted) => self.expires_templates = is_wanted,
             Effect::Router(level) => self.router = Some(level),
             Effect::Finished { is_clean } => {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::doctor::surroundings::{Capability, Managed, Manager, Unit};
+use crate::doctor::environment::{Capability, Managed, Manager, Unit};
 use crate::vrrp::io::State;
 use crate::vrrp::status::{CountersStatus, InstanceStatus, PeerStatus};
 
@@ -155,7 +155,7 @@ fn a_vip_that_a_master_advertises_and_nobody_answers_for_is_told() {
     assert_eq!(all.len(), 1, "{all:?}");
     assert_eq!(all[0].0, "nobody answers for VIP 10.1.0.100, though a Master advertises it");
     assert!(all[0].2.starts_with("on 10.1.0.12: ip addr show to 10.1.0.100"), "{all:?}");
-    host.surroundings.cloud = Some("OpenStack Foundation".to_owned());
+    host.environment.cloud = Some("OpenStack Foundation".to_owned());
     assert!(found(&host, &routed(""))[0].2.contains("OpenStack Foundation drops it"));
     host.asked.clear();
     assert_eq!(found(&host, &routed("")), [], "nobody asked");
@@ -213,18 +213,18 @@ fn others_that_take_a_vip_away_are_told_what_to_write() {
         keeps_addresses: false,
         keeps_routes: false,
     };
-    host.surroundings.managed = vec![managed.clone()];
+    host.environment.managed = vec![managed.clone()];
     let all = found(&host, &routed(""));
     assert_eq!(all[0].0, "systemd-networkd removes VIPs from eth0 whenever it configures it anew");
     let file = "/etc/systemd/network/10-netplan-eth0.network.d/lvsd.conf";
     assert!(all[0].2.contains("KeepConfiguration=static") && all[0].2.contains(file), "{all:?}");
-    host.surroundings.managed = vec![Managed { keeps_addresses: true, ..managed.clone() }];
+    host.environment.managed = vec![Managed { keeps_addresses: true, ..managed.clone() }];
     assert_eq!(found(&host, &routed("")), []);
     let routes = routed("virtual_routes {\n10.9.0.0/24 via 10.1.0.1 dev eth0\n}");
     assert!(found(&host, &routes)[0].0.starts_with("systemd-networkd removes routes and rules from eth0"));
-    host.surroundings.managed = vec![Managed { link: "eth1".to_owned(), ..managed.clone() }];
+    host.environment.managed = vec![Managed { link: "eth1".to_owned(), ..managed.clone() }];
     assert_eq!(found(&host, &routed("")), [], "no VIP is there");
-    host.surroundings.managed = vec![Managed { manager: Manager::NetworkManager, ..managed }];
+    host.environment.managed = vec![Managed { manager: Manager::NetworkManager, ..managed }];
     assert!(found(&host, &routed(""))[0].2.contains("unmanaged-devices=interface-name:eth0"));
 }
 
@@ -237,7 +237,7 @@ fn what_happens_at_boot_and_what_a_daemon_may_not_do_is_told() {
         waits_for_network,
     };
     let mut told = |units: &[Unit]| {
-        host.surroundings.units = Some(units.to_vec());
+        host.environment.units = Some(units.to_vec());
         found(&host, &routed("")).into_iter().map(|(what, ..)| what).collect::<Vec<_>>()
     };
     let (lvsd, keepalived) = (unit("lvsd.service", true, true), unit("keepalived.service", true, true));
@@ -250,22 +250,22 @@ fn what_happens_at_boot_and_what_a_daemon_may_not_do_is_told() {
         ["keepalived is started at boot, too", "keepalived.service does not wait for the network at boot"];
     assert_eq!(told(&[lvsd, early]), both);
 
-    host.surroundings = Surroundings::default();
-    host.surroundings.lacking = vec![(7, [Capability::SysNice].into())];
+    host.environment = Environment::default();
+    host.environment.lacking = vec![(7, [Capability::SysNice].into())];
     assert_eq!(found(&host, &routed(""))[0].0, "lvsd (pid 7) lacks CAP_SYS_NICE");
     assert_eq!(found(&host, DR), [], "no advertisement can be late");
-    host.surroundings.lacking = vec![(7, Capability::ALL.into())];
+    host.environment.lacking = vec![(7, Capability::ALL.into())];
     assert_eq!(found(&host, &routed(""))[0].0, "lvsd (pid 7) lacks CAP_NET_ADMIN and CAP_NET_RAW");
 }
 
 #[test]
 fn a_scheduler_the_kernel_lacks_and_a_cloud_without_multicast_are_told() {
     let mut host = standby();
-    host.surroundings.modules = Some(["ip_vs", "ip_vs_rr"].map(str::to_owned).into());
+    host.environment.modules = Some(["ip_vs", "ip_vs_rr"].map(str::to_owned).into());
     assert_eq!(found(&host, DR), []);
     assert_eq!(found(&host, &DR.replace("rr", "wrr"))[0].0, "the kernel has no scheduler wrr");
-    host.surroundings.modules = None;
-    host.surroundings.cloud = Some("Amazon EC2".to_owned());
+    host.environment.modules = None;
+    host.environment.cloud = Some("Amazon EC2".to_owned());
     assert_eq!(
         found(&host, &routed(""))[0].0,
         "vrrp_instance WEB speaks by multicast in a cloud that carries none"

@@ -7,15 +7,15 @@
 //! changes would not be told, and a flood of news would bury answers.
 //!
 //! Inside: `wire` numbers, `encode` and `decode` their meaning, `rtnetlink` the conversation, `apply` the operations,
-//! `vmac` the macvlans, `tunnel` what undoes tunnels, `traffic` what happens at a link's doors, `watch` the news.
+//! `vmac` the macvlans, `tunnel` what undoes tunnels, `tc` the filters of links, `watch` the news.
 
 mod apply;
 mod decode;
 mod encode;
 mod rtnetlink;
+pub(crate) mod tc;
 #[cfg(test)]
 mod tests;
-pub(crate) mod traffic;
 mod tunnel;
 mod vmac;
 pub(crate) mod watch;

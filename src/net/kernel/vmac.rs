@@ -90,7 +90,7 @@ impl Kernel {
             self.vmacs.prepare(vmac, base, there.map(|shown| shown.alias.as_str()), &links)?;
         }
         // Before it can speak: a switch learns from every frame where a MAC address is.
-        if let Err(refused) = self.silence_reports(index) {
+        if let Err(refused) = self.drop_group_reports(index) {
             self.remarks.push(format!(
                 "{}: {}: reports of multicast groups leave with its MAC address, and a switch may look for the virtual \
                  router where it is Backup",

@@ -1,4 +1,4 @@
-//! Settings of a host that will hurt what is configured.
+//! Checks of a host for settings that break what is configured.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,8 +13,8 @@ use crate::ipvs::types::{Forwarding, Protocol, ServiceFlags};
 /// Linux before this sends a client that reuses its port astray for a second (fixed by the two patches of 5.9).
 const REUSE_FIXED: (u32, u32) = (5, 9);
 
-/// A host, as far as it can be asked.
-pub(crate) struct Host<'a> {
+/// What the checks read of a host.
+pub(crate) struct HostFacts<'a> {
     /// A kernel setting's value; None when this kernel has none of that name.
     pub sysctl: &'a dyn Fn(&str) -> Option<String>,
     /// Whether `lo` is up.
@@ -24,20 +24,23 @@ pub(crate) struct Host<'a> {
     pub own: BTreeSet<IpAddr>,
 }
 
-impl fmt::Debug for Host<'_> {
+impl fmt::Debug for HostFacts<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("kernel", &self.kernel).field("own", &self.own).finish_non_exhaustive()
+        f.debug_struct("HostFacts")
+            .field("kernel", &self.kernel)
+            .field("own", &self.own)
+            .finish_non_exhaustive()
     }
 }
 
-/// Something that will hurt.
+/// A setting or a state of the host that breaks something.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Trap {
-    /// What is so: `net.ipv4.ip_forward is 0`.
+pub(crate) struct HostProblem {
+    /// The setting and its value: `net.ipv4.ip_forward is 0`.
     pub what: String,
     /// What it does.
     pub why: String,
-    /// What helps, in words.
+    /// What to do, in words.
     pub advice: String,
     /// The same as a command.
     pub fix: Option<Fix>,
@@ -45,9 +48,9 @@ pub(crate) struct Trap {
     pub is_fatal: bool,
 }
 
-impl Trap {
-    fn setting(name: &str, found: &str, right: &str, why: String) -> Trap {
-        Trap {
+impl HostProblem {
+    fn setting(name: &str, found: &str, right: &str, why: String) -> HostProblem {
+        HostProblem {
             what: format!("{name} is {found}"),
             why,
             advice: format!("set it to {right}"),
@@ -57,7 +60,7 @@ impl Trap {
     }
 }
 
-impl fmt::Display for Trap {
+impl fmt::Display for HostProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}; {}", self.what, self.why, self.advice)
     }
@@ -65,7 +68,7 @@ impl fmt::Display for Trap {
 
 /// Sources of checks that this host does not have, as in a file that two directors share. A host whose addresses could
 /// not be read has none.
-fn unbindable(config: &Config, own: &BTreeSet<IpAddr>) -> Vec<Trap> {
+fn unbindable(config: &Config, own: &BTreeSet<IpAddr>) -> Vec<HostProblem> {
     let mut by_source: BTreeMap<IpAddr, BTreeSet<SocketAddr>> = BTreeMap::new();
     for real in config.virtual_servers.iter().flat_map(|server| &server.real_servers) {
         let sources = real.checkers.iter().filter_map(|checker| checker.spec.target.source().address);
@@ -73,7 +76,7 @@ fn unbindable(config: &Config, own: &BTreeSet<IpAddr>) -> Vec<Trap> {
             by_source.entry(source).or_default().insert(real.address);
         }
     }
-    let trap = |(source, reals): (IpAddr, BTreeSet<SocketAddr>)| Trap {
+    let problem = |(source, reals): (IpAddr, BTreeSet<SocketAddr>)| HostProblem {
         what: format!("bindto {source} is not an address of this host"),
         why: format!(
             "{} cannot be checked from here, and clients are sent there even if dead",
@@ -84,21 +87,21 @@ fn unbindable(config: &Config, own: &BTreeSet<IpAddr>) -> Vec<Trap> {
         fix: None,
         is_fatal: true,
     };
-    by_source.into_iter().map(trap).collect()
+    by_source.into_iter().map(problem).collect()
 }
 
-/// What on this host will hurt this configuration.
-pub(crate) fn of(config: &Config, host: &Host<'_>) -> Vec<Trap> {
+/// The problems that this host has with this configuration.
+pub(crate) fn check(config: &Config, host: &HostFacts<'_>) -> Vec<HostProblem> {
     let is = |name: &str, value: &str| (host.sysctl)(name).is_some_and(|found| found == value);
     let servers = || config.virtual_servers.iter();
     let reals = || servers().flat_map(|s| &s.real_servers).map(Arc::as_ref);
-    let mut traps = Vec::new();
+    let mut problems = Vec::new();
     let is_nat = |r: &&RealServer| r.forwarding == Forwarding::Nat;
     for (setting, is_v4) in [("net.ipv4.ip_forward", true), ("net.ipv6.conf.all.forwarding", false)] {
         let found = reals().filter(is_nat).find(|r| r.address.is_ipv4() == is_v4);
         if let Some(real) = found.filter(|_| is(setting, "0")) {
             let why = format!("NAT needs it, or no reply of real server {} reaches its client", real.address);
-            traps.push(Trap { is_fatal: true, ..Trap::setting(setting, "0", "1", why) });
+            problems.push(HostProblem { is_fatal: true, ..HostProblem::setting(setting, "0", "1", why) });
         }
     }
     // Where lvsd keeps the setting itself, it is about to be right.
@@ -110,7 +113,7 @@ pub(crate) fn of(config: &Config, host: &Host<'_>) -> Vec<Trap> {
              kernel forgets it",
             server.id
         );
-        traps.push(Trap::setting("net.ipv4.vs.expire_nodest_conn", "0", "1", why));
+        problems.push(HostProblem::setting("net.ipv4.vs.expire_nodest_conn", "0", "1", why));
     }
     let persistent = servers().find(|s| s.persistence.is_some());
     if let Some(server) = persistent.filter(|_| hurts("expire_quiescent_template")) {
@@ -118,7 +121,7 @@ pub(crate) fn of(config: &Config, host: &Host<'_>) -> Vec<Trap> {
             "persistence of virtual server {} holds clients at a real server of weight 0, for new connections, too",
             server.id
         );
-        traps.push(Trap::setting("net.ipv4.vs.expire_quiescent_template", "0", "1", why));
+        problems.push(HostProblem::setting("net.ipv4.vs.expire_quiescent_template", "0", "1", why));
     }
     let reuse = (host.sysctl)("net.ipv4.vs.conn_reuse_mode")
         .filter(|mode| mode != "0" && !is_kept("conn_reuse_mode"));
@@ -127,10 +130,10 @@ pub(crate) fn of(config: &Config, host: &Host<'_>) -> Vec<Trap> {
         let why = format!(
             "before Linux 5.9 (this is {major}.{minor}) a client that reuses its port waits for a second"
         );
-        traps.push(Trap::setting("net.ipv4.vs.conn_reuse_mode", &mode, "0", why));
+        problems.push(HostProblem::setting("net.ipv4.vs.conn_reuse_mode", &mode, "0", why));
     }
     if !host.is_loopback_up && reals().any(|r| r.address.is_ipv4()) {
-        traps.push(Trap {
+        problems.push(HostProblem {
             what: "lo is down".to_owned(),
             why: "the kernel refuses IPv4 real servers".to_owned(),
             advice: "set it up (ip link set lo up)".to_owned(),
@@ -138,9 +141,9 @@ pub(crate) fn of(config: &Config, host: &Host<'_>) -> Vec<Trap> {
             is_fatal: true,
         });
     }
-    traps.extend(unbindable(config, &host.own));
+    problems.extend(unbindable(config, &host.own));
     let elsewhere = colocated::marked_elsewhere(config, &host.own);
-    traps.extend(elsewhere.map(|id| Trap {
+    problems.extend(elsewhere.map(|id| HostProblem {
         what: format!("virtual server {id}"),
         why: "this host is one of its real servers, and its marks are set by others".to_owned(),
         advice: "they must leave out packets that another of its real servers sent, or two directors send them to \
@@ -149,7 +152,7 @@ pub(crate) fn of(config: &Config, host: &Host<'_>) -> Vec<Trap> {
         fix: None,
         is_fatal: false,
     }));
-    traps
+    problems
 }
 
 fn is_datagram(server: &VirtualServer) -> bool {
@@ -173,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn each_trap_is_named_with_what_it_catches_and_only_while_it_is_set() {
+    fn each_setting_is_named_with_what_it_breaks_and_only_while_it_is_set() {
         let nat = TCP.replace("DR", "NAT");
         let udp = TCP.replace("TCP", "UDP");
         let persistent = TCP.replace("lb_kind DR", "lb_kind DR\npersistence_timeout 50");
@@ -183,11 +186,11 @@ mod tests {
             (&persistent, "net.ipv4.vs.expire_quiescent_template", "virtual server 10.0.0.1:80 tcp"),
         ];
         for (text, setting, subject) in cases {
-            let traps = said(text, &[(setting, "0")], (6, 1));
-            assert_eq!(traps.len(), 1, "{setting}: {traps:?}");
+            let problems = said(text, &[(setting, "0")], (6, 1));
+            assert_eq!(problems.len(), 1, "{setting}: {problems:?}");
             assert!(
-                traps[0].starts_with(&format!("{setting} is 0: ")) && traps[0].contains(subject),
-                "{traps:?}"
+                problems[0].starts_with(&format!("{setting} is 0: ")) && problems[0].contains(subject),
+                "{problems:?}"
             );
             assert_eq!(said(text, &[(setting, "1")], (6, 1)), Vec::<String>::new());
             assert_eq!(
@@ -199,28 +202,29 @@ mod tests {
     }
 
     #[test]
-    fn port_reuse_is_a_trap_of_old_kernels_and_a_dead_loopback_of_all() {
+    fn port_reuse_is_a_problem_of_old_kernels_and_a_dead_loopback_of_all() {
         let reuse = [("net.ipv4.vs.conn_reuse_mode", "1")];
         assert_eq!(said(TCP, &reuse, (5, 8)).len(), 1);
         assert_eq!(said(TCP, &reuse, (5, 9)).len(), 0);
-        let host = Host { sysctl: &|_| None, is_loopback_up: false, kernel: (6, 1), own: BTreeSet::new() };
-        assert!(of(&config(TCP), &host)[0].what.starts_with("lo is down"));
+        let host =
+            HostFacts { sysctl: &|_| None, is_loopback_up: false, kernel: (6, 1), own: BTreeSet::new() };
+        assert!(check(&config(TCP), &host)[0].what.starts_with("lo is down"));
     }
 
     #[test]
-    fn marks_that_others_set_for_a_host_that_is_a_real_server_too_are_a_trap() {
+    fn marks_that_others_set_for_a_host_that_is_a_real_server_too_are_a_problem() {
         let by_mark = TCP.replace("10.0.0.1 80", "fwmark 7").replace("protocol TCP\n", "");
         let pair = by_mark.replace("}\n}\n", "}\nreal_server 10.1.0.2 80 {\nweight 1\n}\n}\n");
         assert_eq!(said(&by_mark, &[], (6, 1)), Vec::<String>::new(), "nobody to send it back");
-        let traps = said(&pair, &[], (6, 1));
-        assert!(traps.len() == 1 && traps[0].starts_with("virtual server fwmark 7: "), "{traps:?}");
+        let problems = said(&pair, &[], (6, 1));
+        assert!(problems.len() == 1 && problems[0].starts_with("virtual server fwmark 7: "), "{problems:?}");
     }
 
     fn said(text: &str, settings: &[(&str, &str)], kernel: (u32, u32)) -> Vec<String> {
         let read = |name: &str| settings.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
         let own = BTreeSet::from(["10.1.0.1".parse().unwrap()]);
-        let traps = of(&config(text), &Host { sysctl: &read, is_loopback_up: true, kernel, own });
-        traps.iter().map(ToString::to_string).collect()
+        let problems = check(&config(text), &HostFacts { sysctl: &read, is_loopback_up: true, kernel, own });
+        problems.iter().map(ToString::to_string).collect()
     }
 
     fn config(text: &str) -> Config {

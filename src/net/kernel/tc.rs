@@ -1,6 +1,5 @@
-//! Traffic control at a link's doors (clsact): what is turned round, marked, dropped, or let pass.
-//!
-//! linux/pkt_sched.h, pkt_cls.h, tc_act/*.h. It refuses to know why.
+//! Traffic control: the clsact qdisc of a link, and the filters of its ingress and egress that redirect, mark or drop
+//! packets (linux/pkt_sched.h, pkt_cls.h, tc_act/*.h).
 
 use std::net::IpAddr;
 
@@ -8,7 +7,7 @@ use rustix::io::Errno;
 
 use super::Kernel;
 use super::encode::Unspeakable;
-use crate::net::door::{Filter, Standing, Step, Target};
+use crate::net::tc::ingress::{FilterChange, MarkFilter, ServiceAddress, TcFilter};
 use crate::net::types::{LinkIndex, MacAddress};
 use crate::netlink::attribute::{Malformed, attributes, take_u32};
 use crate::netlink::request::{CREATE, DUMP, EXCLUSIVE, Request};
@@ -21,18 +20,18 @@ const GET_FILTER: u16 = 46;
 /// Length of `struct tcmsg`.
 const HEADER: usize = 20;
 
-/// The priorities that are ours at an ingress: services of IPv4 and IPv6, then peers of IPv4 and IPv6. One each,
+/// The first of lvsd's priorities.
+const FIRST_PRIORITY: u16 = 2330;
+/// The priorities of lvsd's filters at an ingress: services of IPv4 and IPv6, then peers of IPv4 and IPv6. One each,
 /// because the kernel keeps filters of one priority and one form in one hash table.
-const FIRST_PLACE: u16 = 2330;
-/// All of them.
-pub const PLACES: std::ops::RangeInclusive<u16> = FIRST_PLACE..=FIRST_PLACE + 3;
+pub const FILTER_PRIORITIES: std::ops::RangeInclusive<u16> = FIRST_PRIORITY..=FIRST_PRIORITY + 3;
 
-/// The priorities at an egress of what drops reports of IPv4 and IPv6.
-const REPORTS: [u16; 2] = [FIRST_PLACE + 4, FIRST_PLACE + 5];
-/// ICMPv6's, of multicast listeners: reports of version 1, what ends them, reports of version 2.
+/// The priorities at an egress of the filters that drop reports of multicast groups of IPv4 and IPv6.
+const REPORTS: [u16; 2] = [FIRST_PRIORITY + 4, FIRST_PRIORITY + 5];
+/// ICMPv6 types of multicast listeners: report of version 1, done, report of version 2.
 const LISTENER_REPORTS: [u8; 3] = [131, 132, 143];
 
-/// TC_H_CLSACT, its two doors, and its handle.
+/// TC_H_CLSACT, its ingress and egress, and its handle.
 const CLSACT: u32 = 0xffff_fff1;
 const INGRESS: u32 = 0xffff_fff2;
 const EGRESS: u32 = 0xffff_fff3;
@@ -58,7 +57,7 @@ const FLOWER_FLAGS: u16 = 22;
 const FLOWER_ICMPV6_TYPE: u16 = 55;
 const FLOWER_ICMPV6_TYPE_MASK: u16 = 56;
 const FLOWER_IN_HARDWARE: u16 = 86;
-/// TCA_CLS_FLAGS_SKIP_HW: a card that filters by itself would have to tell marks, and few can.
+/// TCA_CLS_FLAGS_SKIP_HW: a card that filters by itself would have to hand the mark on, and few can.
 const SKIP_HARDWARE: u32 = 1;
 
 const ACTION_KIND: u16 = 1;
@@ -67,7 +66,7 @@ const ACTION_OPTIONS: u16 = 2;
 const PARAMETERS: u16 = 2;
 const SKBEDIT_MARK: u16 = 5;
 const TO_INGRESS: u32 = 3;
-/// TC_ACT_UNSPEC: the next filter is asked; TC_ACT_STOLEN.
+/// TC_ACT_UNSPEC: the packet goes on to the next filter; TC_ACT_STOLEN.
 const NEXT: u32 = u32::MAX;
 const STOLEN: u32 = 4;
 const DROPPED: u32 = 2;
@@ -79,34 +78,34 @@ const ALL: u16 = 0x0003;
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 
-/// What the kernel refused at a door.
+/// Why a change to qdiscs or filters failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// It has no such thing, and gets none by being asked again.
-    pub is_lacking: bool,
+pub struct TcError {
+    /// This kernel lacks the qdisc or the kind of filter, so that another attempt is of no use.
+    pub is_unsupported: bool,
     pub words: String,
 }
 
-impl Refused {
-    /// Nobody knows whether it was refused.
-    pub fn silence(words: String) -> Refused {
-        Refused { is_lacking: false, words }
+impl TcError {
+    /// The kernel did not answer.
+    pub fn no_answer(words: String) -> TcError {
+        TcError { is_unsupported: false, words }
     }
 }
 
-impl From<Unspeakable> for Refused {
-    fn from((errno, words): Unspeakable) -> Refused {
-        let lacking = [Errno::NOENT, Errno::OPNOTSUPP].map(Errno::raw_os_error);
-        Refused { is_lacking: lacking.contains(&errno), words }
+impl From<Unspeakable> for TcError {
+    fn from((errno, words): Unspeakable) -> TcError {
+        let unsupported = [Errno::NOENT, Errno::OPNOTSUPP].map(Errno::raw_os_error);
+        TcError { is_unsupported: unsupported.contains(&errno), words }
     }
 }
 
 impl Kernel {
-    /// Makes the doors of a link; whether they were not there.
+    /// Adds the clsact qdisc to a link. False when the link has it already.
     ///
     /// # Errors
     /// In words, what the kernel refused.
-    pub fn add_doors(&mut self, link: LinkIndex) -> Result<bool, Refused> {
+    pub fn add_clsact(&mut self, link: LinkIndex) -> Result<bool, TcError> {
         let mut request =
             Request::new(NEW_QDISC, CREATE | EXCLUSIVE, &header(link, CLSACT_HANDLE, CLSACT, 0));
         request.text(KIND, "clsact");
@@ -117,21 +116,21 @@ impl Kernel {
         }
     }
 
-    /// Removes the doors of a link, with every filter there.
+    /// Removes the clsact qdisc of a link, with all its filters.
     ///
     /// # Errors
     /// In words, what the kernel refused.
-    pub fn remove_doors(&mut self, link: LinkIndex) -> Result<(), String> {
+    pub fn remove_clsact(&mut self, link: LinkIndex) -> Result<(), String> {
         let mut request = Request::new(DELETE_QDISC, 0, &header(link, CLSACT_HANDLE, CLSACT, 0));
         request.text(KIND, "clsact");
         self.ask(&[request]).or_else(is_gone).map_err(words)
     }
 
-    /// Has all that leaves by `from` arrive at `to` instead.
+    /// Redirects all packets that leave by `from` to the ingress of `to`.
     ///
     /// # Errors
     /// In words, what the kernel refused.
-    pub fn turn_round(&mut self, from: LinkIndex, to: LinkIndex) -> Result<(), String> {
+    pub fn redirect_to_ingress(&mut self, from: LinkIndex, to: LinkIndex) -> Result<(), String> {
         let mut request =
             Request::new(NEW_FILTER, CREATE | EXCLUSIVE, &header(from, 0, EGRESS, info(1, ALL)));
         request.text(KIND, "matchall").nested(OPTIONS, |options| {
@@ -143,18 +142,18 @@ impl Kernel {
         self.ask(&[request]).map_err(words)
     }
 
-    /// Has a link make no reports of the multicast groups it is a member of (IGMP, MLD).
+    /// Drops a link's reports of the multicast groups it is a member of (IGMP, MLD).
     ///
     /// # Errors
     /// In words, what the kernel refused.
-    pub fn silence_reports(&mut self, link: LinkIndex) -> Result<(), Refused> {
-        self.add_doors(link)?;
+    pub fn drop_group_reports(&mut self, link: LinkIndex) -> Result<(), TcError> {
+        self.add_clsact(link)?;
         let mut filters = vec![drops(link, REPORTS[0], IPV4, IGMP, None)];
         filters.extend(LISTENER_REPORTS.map(|kind| drops(link, REPORTS[1], IPV6, ICMPV6, Some(kind))));
         for filter in filters {
             match self.ask(&[filter]) {
                 Ok(()) => {}
-                // A life before this one did.
+                // An earlier process added it.
                 Err((errno, _)) if errno == Errno::EXIST.raw_os_error() => {}
                 Err(refused) => return Err(refused.into()),
             }
@@ -162,33 +161,34 @@ impl Kernel {
         Ok(())
     }
 
-    /// Takes a step at a link's ingress; to remove what is not there is a success.
+    /// Changes a filter of a link's ingress; to remove a filter that is not there is a success.
     ///
     /// # Errors
     /// In words, what the kernel refused.
-    pub fn take_step(&mut self, link: LinkIndex, step: &Step) -> Result<(), Refused> {
-        match step {
-            Step::Add(filter) => self.ask(&[flower(link, filter)]).map_err(Refused::from),
-            Step::Remove(s) => {
-                let header = header(link, s.handle, INGRESS, info(s.priority, s.ether_type));
+    pub fn change_filter(&mut self, link: LinkIndex, change: &FilterChange) -> Result<(), TcError> {
+        match change {
+            FilterChange::Add(filter) => self.ask(&[flower(link, filter)]).map_err(TcError::from),
+            FilterChange::Remove(f) => {
+                let header = header(link, f.handle, INGRESS, info(f.priority, f.ether_type));
                 let request = Request::new(DELETE_FILTER, 0, &header);
-                self.ask(&[request]).or_else(is_gone).map_err(Refused::from)
+                self.ask(&[request]).or_else(is_gone).map_err(TcError::from)
             }
         }
     }
 
-    /// What stands in our places at a link's ingress, and whether anything else stands at its doors.
+    /// The filters of a link's ingress that have lvsd's priorities, and whether there are other filters at its ingress
+    /// or egress.
     ///
     /// # Errors
     /// In words, when the kernel does not answer or makes no sense.
-    pub fn filters(&mut self, link: LinkIndex) -> Result<(Vec<Standing>, bool), String> {
+    pub fn ingress_filters(&mut self, link: LinkIndex) -> Result<(Vec<TcFilter>, bool), String> {
         let mut ours = Vec::new();
         let mut has_others = false;
-        for door in [INGRESS, EGRESS] {
-            let request = Request::new(GET_FILTER, DUMP, &header(link, 0, door, 0));
-            let found = self.rtnetlink.list(&request, standing)?;
+        for parent in [INGRESS, EGRESS] {
+            let request = Request::new(GET_FILTER, DUMP, &header(link, 0, parent, 0));
+            let found = self.rtnetlink.list(&request, tc_filter)?;
             let (here, elsewhere): (Vec<_>, Vec<_>) =
-                found.into_iter().partition(|s| door == INGRESS && PLACES.contains(&s.priority));
+                found.into_iter().partition(|f| parent == INGRESS && FILTER_PRIORITIES.contains(&f.priority));
             has_others |= !elsewhere.is_empty();
             ours.extend(here);
         }
@@ -196,10 +196,9 @@ impl Kernel {
     }
 }
 
-/// Where a filter stands: its priority.
-fn place(filter: &Filter) -> u16 {
+fn priority(filter: &MarkFilter) -> u16 {
     let (services_v4, services_v6, peers_v4, peers_v6) =
-        (FIRST_PLACE, FIRST_PLACE + 1, FIRST_PLACE + 2, FIRST_PLACE + 3);
+        (FIRST_PRIORITY, FIRST_PRIORITY + 1, FIRST_PRIORITY + 2, FIRST_PRIORITY + 3);
     match (filter.from, filter.to.ip) {
         (None, IpAddr::V4(_)) => services_v4,
         (None, IpAddr::V6(_)) => services_v6,
@@ -212,10 +211,10 @@ fn ether_type(ip: IpAddr) -> u16 {
     if ip.is_ipv4() { IPV4 } else { IPV6 }
 }
 
-fn flower(link: LinkIndex, filter: &Filter) -> Request {
-    let Target { ip, protocol, port } = filter.to;
+fn flower(link: LinkIndex, filter: &MarkFilter) -> Request {
+    let ServiceAddress { ip, protocol, port } = filter.to;
     let ether_type = ether_type(ip);
-    let header = header(link, 0, INGRESS, info(place(filter), ether_type));
+    let header = header(link, 0, INGRESS, info(priority(filter), ether_type));
     let mut request = Request::new(NEW_FILTER, CREATE | EXCLUSIVE, &header);
     request.text(KIND, "flower").nested(OPTIONS, |options| {
         if let Some(MacAddress(mac)) = &filter.from {
@@ -243,7 +242,7 @@ fn flower(link: LinkIndex, filter: &Filter) -> Request {
     request
 }
 
-/// Drops what leaves of an IP protocol, and of one kind of ICMPv6.
+/// A filter that drops packets of an IP protocol, or of one type of ICMPv6, that leave by a link.
 fn drops(link: LinkIndex, priority: u16, ether_type: u16, protocol: u8, kind: Option<u8>) -> Request {
     let header = header(link, 0, EGRESS, info(priority, ether_type));
     let mut request = Request::new(NEW_FILTER, CREATE | EXCLUSIVE, &header);
@@ -259,8 +258,8 @@ fn drops(link: LinkIndex, priority: u16, ether_type: u16, protocol: u8, kind: Op
     request
 }
 
-/// A filter as the kernel shows it; None for the line that only says that some follow.
-fn standing(payload: &[u8]) -> Result<Option<Standing>, Malformed> {
+/// A filter as the kernel lists it; None for the entry that only announces the filters of a priority.
+fn tc_filter(payload: &[u8]) -> Result<Option<TcFilter>, Malformed> {
     let (handle, info) = (take_u32(payload, 8)?, take_u32(payload, 16)?);
     if handle == 0 {
         return Ok(None);
@@ -280,13 +279,13 @@ fn standing(payload: &[u8]) -> Result<Option<Standing>, Malformed> {
         Some(options) => read_flower(options)?,
         None => None,
     };
-    // In another's place it is not what it should be there.
-    let filter = filter.filter(|f| place(f) == priority && self::ether_type(f.to.ip) == ether_type);
-    Ok(Some(Standing { priority, ether_type, handle, filter }))
+    // At another priority it does not do what lvsd's filter does there.
+    let filter = filter.filter(|f| self::priority(f) == priority && self::ether_type(f.to.ip) == ether_type);
+    Ok(Some(TcFilter { priority, ether_type, handle, filter }))
 }
 
-/// What a flower looks for and does; None when that is nothing of ours.
-fn read_flower(options: &[u8]) -> Result<Option<Filter>, Malformed> {
+/// What a flower filter matches and does; None when lvsd makes no such filter.
+fn read_flower(options: &[u8]) -> Result<Option<MarkFilter>, Malformed> {
     let (mut from, mut ip, mut protocol, mut port, mut mark) = (None, None, 0, None, None);
     for a in attributes(options) {
         let a = a?;
@@ -304,15 +303,16 @@ fn read_flower(options: &[u8]) -> Result<Option<Filter>, Malformed> {
             }
             FLOWER_ETHER_TYPE | FLOWER_FLAGS | FLOWER_IN_HARDWARE => {}
             kind if FLOWER_PORT_MASKS.contains(&kind) => {}
-            // It looks for more.
+            // It matches on more.
             _ => return Ok(None),
         }
     }
-    let to = ip.map(|ip| Target { ip, protocol, port });
-    Ok(to.zip(mark).map(|(to, mark)| Filter { from, to, mark }))
+    let to = ip.map(|ip| ServiceAddress { ip, protocol, port });
+    Ok(to.zip(mark).map(|(to, mark)| MarkFilter { from, to, mark }))
 }
 
-/// The mark a single skbedit gives before the next filter is asked; None when it is something else.
+/// The mark that a single skbedit action sets before the packet goes on to the next filter; None when the actions do
+/// something else.
 fn read_actions(actions: &[u8]) -> Result<Option<u32>, Malformed> {
     let mut all = attributes(actions);
     let (Some(only), None) = (all.next().transpose()?, all.next()) else { return Ok(None) };
@@ -337,7 +337,7 @@ fn read_actions(actions: &[u8]) -> Result<Option<u32>, Malformed> {
     Ok(mark.filter(|_| kind == "skbedit" && verdict == Some(NEXT)))
 }
 
-/// An action; its parameters are those of `tc_gen`, and what follows them.
+/// An action: the parameters of `tc_gen` and of its own kind, and one more attribute.
 fn action(actions: &mut Request, kind: &str, parameters: &[u32], more: Option<(u16, u32)>) {
     let parameters: Vec<u8> = parameters.iter().flat_map(|n| n.to_ne_bytes()).collect();
     actions.nested(1, |action| {

@@ -276,7 +276,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::real_server::Vip;
+    use crate::host_setup::Vip;
 
     #[derive(Default)]
     struct Imagined {

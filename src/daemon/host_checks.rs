@@ -1,21 +1,21 @@
-//! Settings of this host that will hurt what is configured: said at the start, at a reload, and by `lvsd check`.
+//! Checks of this host at the start, at a reload and by `lvsd check`: settings that break what is configured.
 
 use std::net::{Ipv4Addr, UdpSocket};
 
-use super::doors;
+use super::host_watch;
 use crate::config::Config;
 use crate::director::colocated;
-use crate::doctor::traps::{self, Host};
+use crate::doctor::host_checks::{self, HostFacts};
 use crate::net::kernel::Kernel;
 use crate::net::sysctl;
 use crate::vrrp;
 
-/// What on this host will hurt this configuration, in words. Of virtual servers nothing when this host has no IPVS: it
-/// is no director then, and only checks a file.
-pub(crate) fn here(config: &Config) -> Vec<String> {
+/// The problems that this host has with this configuration, in words. Where the kernel has no IPVS, this host is no
+/// director and only checks a file: then nothing about virtual servers.
+pub(crate) fn check(config: &Config) -> Vec<String> {
     let mut found = hosts_own(config);
     if read("net.ipv4.vs.expire_nodest_conn").is_some() {
-        found.extend(traps::of(config, &host()).iter().map(ToString::to_string));
+        found.extend(host_checks::check(config, &facts()).iter().map(ToString::to_string));
     }
     found
 }
@@ -30,26 +30,26 @@ fn hosts_own(config: &Config) -> Vec<String> {
     found.iter().map(ToString::to_string).collect()
 }
 
-pub(crate) fn host() -> Host<'static> {
+pub(crate) fn facts() -> HostFacts<'static> {
     // 127.0.0.1 is an address of this host exactly while lo is up.
     let is_loopback_up = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).is_ok();
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let own = Kernel::open().and_then(|mut kernel| kernel.host()).map(|host| doors::around(&host).own);
-    Host { sysctl: &read, is_loopback_up, kernel: version(&release), own: own.unwrap_or_default() }
+    let own = Kernel::open().and_then(|mut kernel| kernel.host()).map(|host| host_watch::around(&host).own);
+    HostFacts { sysctl: &read, is_loopback_up, kernel: version(&release), own: own.unwrap_or_default() }
 }
 
 fn read(name: &str) -> Option<String> {
     sysctl::read(name).ok()
 }
 
-/// Virtual servers of which this host is a real server, and what will be done about it, in words.
+/// The virtual servers that have this host as a real server, and how lvsd directs their packets, in words.
 pub(crate) fn colocations(config: &Config) -> Vec<String> {
-    let own = Kernel::open().and_then(|mut kernel| kernel.host()).map(|host| doors::around(&host).own);
+    let own = Kernel::open().and_then(|mut kernel| kernel.host()).map(|host| host_watch::around(&host).own);
     let found = colocated::find(config, &own.unwrap_or_default(), true);
     found.iter().map(|(id, colocated)| format!("virtual server {id}: {colocated}")).collect()
 }
 
-/// `6.1.0-18-amd64` is 6.1; what makes no sense is the newest.
+/// `6.1.0-18-amd64` is 6.1; a release without numbers counts as the newest.
 fn version(release: &str) -> (u32, u32) {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     match (numbers.next(), numbers.next()) {

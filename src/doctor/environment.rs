@@ -9,7 +9,7 @@ use crate::vrrp::settings::Transport;
 
 /// A host, beside its network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Surroundings {
+pub(crate) struct Environment {
     /// The cloud or hypervisor, as its firmware says.
     pub cloud: Option<String>,
     /// Links that others configure.
@@ -155,12 +155,12 @@ pub(crate) fn is_known(vendor: &str) -> bool {
     CLOUDS.iter().any(|(name, _)| vendor.starts_with(name))
 }
 
-pub(super) fn look(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
+pub(super) fn check(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
     found.extend(cloud(config, view));
-    found.extend(view.surroundings.managed.iter().filter_map(|managed| removes(config, view, managed)));
+    found.extend(view.environment.managed.iter().filter_map(|managed| removes(config, view, managed)));
     found.extend(boot(config, view));
     found.extend(capabilities(config, view));
-    found.extend(view.surroundings.commands.iter().map(|command| Finding {
+    found.extend(view.environment.commands.iter().map(|command| Finding {
         severity: Severity::Broken,
         what: command.clone(),
         evidence: "CapEff in /proc, or the unit's CapabilityBoundingSet".to_owned(),
@@ -171,7 +171,7 @@ pub(super) fn look(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
 }
 
 fn cloud(config: &Config, view: &View<'_>) -> Option<Finding> {
-    let vendor = view.surroundings.cloud.as_deref()?;
+    let vendor = view.environment.cloud.as_deref()?;
     let (_, travel) = CLOUDS.iter().find(|(name, _)| vendor.starts_with(name))?;
     let is_multicast = |instance: &crate::vrrp::settings::InstanceSettings| {
         matches!(instance.transport, Transport::Multicast(_))
@@ -288,7 +288,7 @@ fn networkd_fix(link: &str, file: &str) -> String {
 }
 
 fn boot(config: &Config, view: &View<'_>) -> Vec<Finding> {
-    let Some(units) = &view.surroundings.units else { return Vec::new() };
+    let Some(units) = &view.environment.units else { return Vec::new() };
     let is_running = view.directors.iter().any(|(name, _)| name == "lvsd");
     let unit = |name: &str| units.iter().find(|unit| unit.name == name);
     let mut found = Vec::new();
@@ -346,7 +346,7 @@ fn boot(config: &Config, view: &View<'_>) -> Vec<Finding> {
 fn capabilities(config: &Config, view: &View<'_>) -> Vec<Finding> {
     let has_routers = !config.vrrp.instances.is_empty();
     let mut found = Vec::new();
-    for (pid, lacking) in &view.surroundings.lacking {
+    for (pid, lacking) in &view.environment.lacking {
         let fatal: Vec<&str> = lacking
             .iter()
             .filter(|c| **c == Capability::NetAdmin || (has_routers && **c == Capability::NetRaw))
@@ -368,7 +368,7 @@ fn capabilities(config: &Config, view: &View<'_>) -> Vec<Finding> {
         };
         let names = names.join(" and ");
         let place =
-            if view.surroundings.is_container { "the container's definition (cap_add)" } else { "its unit" };
+            if view.environment.is_container { "the container's definition (cap_add)" } else { "its unit" };
         found.push(Finding {
             severity,
             what: format!("lvsd (pid {pid}) lacks {names}"),
@@ -384,7 +384,7 @@ fn capabilities(config: &Config, view: &View<'_>) -> Vec<Finding> {
 
 /// A scheduler nobody built.
 fn schedulers(config: &Config, view: &View<'_>) -> Option<Finding> {
-    let modules = view.surroundings.modules.as_ref().filter(|modules| modules.contains("ip_vs"))?;
+    let modules = view.environment.modules.as_ref().filter(|modules| modules.contains("ip_vs"))?;
     let wanted: BTreeSet<&str> =
         config.virtual_servers.iter().map(|server| server.scheduler.as_str()).collect();
     let missing: Vec<String> = wanted
@@ -400,7 +400,7 @@ fn schedulers(config: &Config, view: &View<'_>) -> Option<Finding> {
             missing.first().map_or("", String::as_str)
         ),
         why: "its virtual servers cannot be made".to_owned(),
-        fix: Some(Fix::ByHand(match view.surroundings.is_container {
+        fix: Some(Fix::ByHand(match view.environment.is_container {
             true => "write another lb_algo, or install the module on the container's host".to_owned(),
             false => "write another lb_algo, or install the kernel's further modules (linux-modules-extra)"
                 .to_owned(),

@@ -9,7 +9,7 @@ use crate::director::leaks;
 use crate::ipvs::types::Forwarding;
 use crate::net::types::MacAddress;
 
-pub(super) fn look(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
+pub(super) fn check(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
     let mut vips: BTreeMap<IpAddr, BTreeSet<MacAddress>> = BTreeMap::new();
     view.holders.iter().for_each(|(ip, mac)| {
         vips.entry(*ip).or_default().insert(*mac);

@@ -6,20 +6,20 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::daemon::{process, units};
-use crate::doctor::surroundings::{Capability, Managed, Manager, Surroundings, Unit, is_known};
+use crate::doctor::environment::{Capability, Environment, Managed, Manager, Unit, is_known};
 use crate::net::types::Host;
 
 /// Longest file that is read, in bytes.
 const LIMIT: u64 = 8 << 20;
 
 /// All of it. `root` is `/`, or a test's.
-pub(super) fn look(root: &Path, host: &Host, lvsds: &[u32]) -> Surroundings {
+pub(super) fn collect(root: &Path, host: &Host, lvsds: &[u32]) -> Environment {
     let at = |path: &str| root.join(path.trim_start_matches('/'));
     let vendor = read(&at("/sys/class/dmi/id/sys_vendor")).map(|text| text.trim().to_owned());
     let product = read(&at("/sys/class/dmi/id/product_name")).map(|text| text.trim().to_owned());
     let is_container =
         ["/run/.containerenv", "/.dockerenv", "/run/systemd/container"].iter().any(|file| at(file).exists());
-    Surroundings {
+    Environment {
         cloud: [vendor, product].into_iter().flatten().find(|name| is_known(name)),
         managed: managed(root, host),
         units: at("/run/systemd/system").is_dir().then(|| directors_units(root)),
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_host_is_read_as_its_files_are() {
-        let root = std::env::temp_dir().join(format!("lvsd-surroundings-{}", std::process::id()));
+        let root = std::env::temp_dir().join(format!("lvsd-environment-{}", std::process::id()));
         let put = |path: &str, text: &str| {
             let path = root.join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -183,8 +183,8 @@ mod tests {
         put("lib/systemd/system/keepalived.service", "[Unit]\nAfter=network.target\n");
         put("run/systemd/system/x", "");
         put("proc/7/status", "Name:\tlvsd\nCapEff:\t0000000000001000\n");
-        let look = || look(&root, &host(), &[7, 8]);
-        let seen = look();
+        let collect = || collect(&root, &host(), &[7, 8]);
+        let seen = collect();
         assert_eq!(seen.cloud.as_deref(), Some("Amazon EC2"));
         let said: Vec<_> =
             seen.managed.iter().map(|m| (m.link.as_str(), m.manager, m.keeps_addresses)).collect();
@@ -206,7 +206,7 @@ mod tests {
             "etc/systemd/networkd.conf.d/lvsd.conf",
             "[Network]\nManageForeignRoutes=no\nManageForeignRoutingPolicyRules=no\n",
         );
-        let seen = look();
+        let seen = collect();
         assert!(seen.managed[0].keeps_addresses && seen.managed[0].keeps_routes, "{seen:?}");
         fs::remove_dir_all(&root).unwrap();
     }
