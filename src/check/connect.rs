@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use super::errno::{self, Meaning, When};
@@ -84,6 +84,15 @@ pub(crate) fn kernels_source(target: &Target) -> Option<IpAddr> {
     socket.local_addr().ok()?.as_socket().map(|address| address.ip())
 }
 
+/// A UDP socket that is bound, marked and connected as the target says: it hears the target alone, and the ICMP errors
+/// that the target's packets meet.
+pub(super) fn datagram(target: &Target) -> Result<UdpSocket, Outcome> {
+    let socket = open_as(target, Type::DGRAM.nonblocking(), Protocol::UDP)?;
+    bind(&socket, target.source(), target.address)?;
+    socket.connect(&target.address.into()).map_err(|e| refused(target, When::Connecting, &e))?;
+    UdpSocket::from_std(socket.into()).map_err(|e| refused(target, When::Preparing, &e))
+}
+
 /// The socket, not blocking and closed on exec, with everything the target wishes of it.
 pub(super) fn open(target: &Target) -> Result<Socket, Outcome> {
     let socket = open_as(target, Type::STREAM.nonblocking(), Protocol::TCP)?;
@@ -92,7 +101,7 @@ pub(super) fn open(target: &Target) -> Result<Socket, Outcome> {
 }
 
 /// The same before it has an address.
-fn open_as(target: &Target, kind: Type, protocol: Protocol) -> Result<Socket, Outcome> {
+pub(super) fn open_as(target: &Target, kind: Type, protocol: Protocol) -> Result<Socket, Outcome> {
     let socket = Socket::new(Domain::for_address(target.address), kind, Some(protocol))
         .map_err(|e| refused(target, When::Preparing, &e))?;
     let source = target.source();
@@ -119,7 +128,7 @@ fn open_as(target: &Target, kind: Type, protocol: Protocol) -> Result<Socket, Ou
 }
 
 /// Gives the socket its source address and port, where they are named.
-fn bind(socket: &Socket, source: &Source, target: SocketAddr) -> Result<(), Outcome> {
+pub(super) fn bind(socket: &Socket, source: &Source, target: SocketAddr) -> Result<(), Outcome> {
     let address = match (source.address, source.port) {
         (None, None) => return Ok(()),
         (Some(address), _) => address,
@@ -176,7 +185,7 @@ fn choose_port_at_connect(socket: &Socket) -> io::Result<()> {
 }
 
 /// What a connection that failed says.
-fn refused(target: &Target, when: When, error: &io::Error) -> Outcome {
+pub(super) fn refused(target: &Target, when: When, error: &io::Error) -> Outcome {
     let phase = if when == When::Preparing { Phase::Socket } else { Phase::Connect };
     let outcome = match (errno::meaning(when, error), error.raw_os_error()) {
         (Meaning::ServerDown(words), _) => Outcome::fail(phase, words),

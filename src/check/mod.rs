@@ -7,6 +7,7 @@
 
 pub(crate) mod connect;
 pub(crate) mod digest;
+pub(crate) mod dns;
 mod errno;
 pub(crate) mod fetch;
 pub(crate) mod hash;
@@ -14,14 +15,17 @@ pub(crate) mod http;
 pub(crate) mod outcome;
 pub(crate) mod path;
 pub(crate) mod pattern;
+pub(crate) mod ping;
 pub(crate) mod schedule;
 #[cfg(test)]
 mod scripted;
+pub(crate) mod smtp;
 pub(crate) mod source;
 pub(crate) mod spec;
 mod tap;
 pub(crate) mod tcp;
 pub(crate) mod tls;
+pub(crate) mod udp;
 
 use std::net::IpAddr;
 
@@ -47,6 +51,10 @@ pub(crate) async fn run(
     let target = bound.as_ref().unwrap_or(&spec.target);
     match &spec.question {
         Question::Tcp => tcp::run(target).await,
+        Question::Ping => Box::pin(ping::run(target)).await,
+        Question::Udp(question) => Box::pin(udp::run(target, question)).await,
+        Question::Dns(question) => Box::pin(dns::run(target, question)).await,
+        Question::Smtp(question) => Box::pin(smtp::run(target, question)).await,
         // On the heap while it runs: the future of a checker that waits for its turn stays small.
         Question::Http(question) => Box::pin(http::run(target, question, begun)).await,
         Question::Path(question) => match lane {

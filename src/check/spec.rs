@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::dns::DnsQuestion;
 use super::http::HttpQuestion;
 use super::path::PathQuestion;
+use super::smtp::SmtpQuestion;
+use super::udp::UdpQuestion;
 
 /// A checker: whom to ask, what, and how often.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -26,7 +29,9 @@ impl CheckerSpec {
     /// The longest time a run can take; one that is under way for longer hangs.
     pub fn longest_run(&self) -> Duration {
         let conversations = match &self.question {
-            Question::Tcp | Question::Path(_) => 1,
+            Question::Tcp | Question::Path(_) | Question::Smtp(_) | Question::Udp(_) | Question::Ping => 1,
+            // Over UDP, and over TCP where the answer is truncated.
+            Question::Dns(_) => 2,
             Question::Http(question) => question.urls.len().max(1),
         };
         // One connect_timeout for the connection, one for the rest.
@@ -84,6 +89,14 @@ pub enum Question {
     Http(Box<HttpQuestion>),
     /// `path_check`: does it take packets for the VIP, by the way clients' packets take?
     Path(Box<PathQuestion>),
+    /// DNS_CHECK: does it answer a query?
+    Dns(Box<DnsQuestion>),
+    /// SMTP_CHECK: does it greet?
+    Smtp(Box<SmtpQuestion>),
+    /// UDP_CHECK: is a datagram answered, or not refused?
+    Udp(Box<UdpQuestion>),
+    /// PING_CHECK: does it answer ICMP echo?
+    Ping,
 }
 
 impl Question {
@@ -94,6 +107,10 @@ impl Question {
             Question::Http(question) if question.urls.iter().any(|url| url.tls.is_some()) => "SSL_GET",
             Question::Http(_) => "HTTP_GET",
             Question::Path(_) => "path_check",
+            Question::Dns(_) => "DNS_CHECK",
+            Question::Smtp(_) => "SMTP_CHECK",
+            Question::Udp(_) => "UDP_CHECK",
+            Question::Ping => "PING_CHECK",
         }
     }
 }

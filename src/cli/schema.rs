@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::config::root;
+use crate::config::{is_checker, root};
 use crate::syntax::keyword::{Listed, Shape, Stance};
 
 /// What YAML's forms are made of that no table reads.
@@ -24,10 +24,7 @@ pub(crate) fn schema() -> Value {
     // Blocks YAML has no word of are none of its tables.
     for keyword in root::listing().into_iter().filter(|k| !k.yaml.is_empty()) {
         // The tables of checks are one form in YAML, told apart by its type.
-        let table = match keyword.block {
-            "TCP_CHECK" | "HTTP_GET" | "SSL_GET" => "check",
-            other => other,
-        };
+        let table = if is_checker(keyword.block) { "check" } else { keyword.block };
         let properties = tables.entry(table).or_default();
         if !matches!(keyword.stance, Stance::Supported | Stance::NotYet(_)) {
             continue;

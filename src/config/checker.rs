@@ -4,6 +4,7 @@
 
 use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +23,12 @@ use super::timing::{FALL, HasTiming, TimingOptions, Timings};
 use super::tls::TlsReader;
 use super::types::Checker;
 
+mod dns;
 mod http;
+mod ping;
+mod smtp;
 mod tcp;
+mod udp;
 pub(super) mod unsupported;
 pub(super) mod yaml;
 
@@ -47,11 +52,11 @@ checkers![
     tcp::TcpCheck,
     http::HttpGet,
     http::SslGet,
-    unsupported::Smtp,
-    unsupported::Dns,
+    smtp::SmtpCheck,
+    dns::DnsCheck,
+    udp::UdpCheck,
+    ping::PingCheck,
     unsupported::Misc,
-    unsupported::Udp,
-    unsupported::Ping,
     unsupported::File,
     unsupported::Bfd,
 ];
@@ -73,6 +78,11 @@ pub(super) trait CheckerForm: Ask + Default + 'static {
 
     /// Reports what its block lacks.
     fn verify(_: &Node, _: &mut Reader<'_>) {}
+
+    /// The connections of several checkers that the block stands for; none: it is one.
+    fn hosts(&mut self) -> Vec<ConnectionOptions> {
+        Vec::new()
+    }
 }
 
 /// What is asked of the real server by the options of a checker.
@@ -80,8 +90,18 @@ pub(super) trait Ask: Debug {
     /// All options and defaults applied. None after reporting what is wrong.
     fn question(&self, address: IpAddr, from: &Inherited<'_>, reader: &mut Reader<'_>) -> Option<Question>;
 
+    /// Whether it asks a port.
+    fn needs_port(&self) -> bool {
+        true
+    }
+
+    /// `retry` where none is written, if it differs from that of other checkers.
+    fn retry(&self, _: Dialect) -> Option<u32> {
+        None
+    }
+
     /// `delay_before_retry` where none is written.
-    fn delay_before_retry(&self, dialect: Dialect) -> Duration {
+    fn delay_before_retry(&self, dialect: Dialect, _interval: Duration) -> Duration {
         dialect.delay_before_retry()
     }
 }
@@ -122,7 +142,7 @@ pub(crate) struct CheckerOptions {
     span: Span,
     connection: ConnectionOptions,
     timing: TimingOptions,
-    own: Box<dyn Ask>,
+    own: Rc<dyn Ask>,
 }
 
 options! {
@@ -162,7 +182,9 @@ const fn old_retry<O>(instead: &'static str) -> Keyword<CheckerBlock<O>> {
 
 /// YAML's `type`, which is read before the table can be chosen.
 const fn yaml_type<O>() -> Keyword<CheckerBlock<O>> {
-    no_op("type", yaml::TYPE, 1, 1).only_yaml().doc("What is asked: tcp, http or https.")
+    no_op("type", yaml::TYPE, 1, 1)
+        .only_yaml()
+        .doc("What is asked: tcp, http, https, dns, smtp, udp or ping.")
 }
 
 const fn keyword<C: CheckerForm>() -> Keyword<RealServerOptions> {
@@ -183,11 +205,16 @@ fn listed<C: CheckerForm>() -> Vec<Listed> {
     }
 }
 
+/// Whether a block is a checker's.
+pub(crate) fn is_checker(block: &str) -> bool {
+    KEYWORDS.iter().any(|keyword| keyword.name == block)
+}
+
 /// A type of YAML's checks.
 struct Type {
     name: &'static str,
     stance: Stance,
-    read: fn(&Node, &mut Reader<'_>) -> Option<CheckerOptions>,
+    read: fn(&Node, &mut Reader<'_>) -> Vec<CheckerOptions>,
 }
 
 impl Type {
@@ -197,13 +224,26 @@ impl Type {
 }
 
 /// Reads a checker's block.
-fn read<C: CheckerForm>(node: &Node, reader: &mut Reader<'_>) -> Option<CheckerOptions> {
+fn read<C: CheckerForm>(node: &Node, reader: &mut Reader<'_>) -> Vec<CheckerOptions> {
     let mut written = CheckerBlock::<C>::default();
     reader.block(&C::TABLE, node.statements(), &mut written);
     C::verify(node, reader);
-    let CheckerBlock { connection, timing, own } = written;
-    let is_built = matches!(C::STANCE, Stance::Supported);
-    is_built.then(|| CheckerOptions { span: node.keyword.span, connection, timing, own: Box::new(own) })
+    if !matches!(C::STANCE, Stance::Supported) {
+        return Vec::new();
+    }
+    let CheckerBlock { connection, timing, mut own } = written;
+    let mut hosts = own.hosts();
+    if hosts.is_empty() {
+        hosts.push(connection);
+    }
+    let own: Rc<dyn Ask> = Rc::new(own);
+    let checker = |connection| CheckerOptions {
+        span: node.keyword.span,
+        connection,
+        timing: timing.clone(),
+        own: Rc::clone(&own),
+    };
+    hosts.into_iter().map(checker).collect()
 }
 
 /// What a checker inherits.
@@ -237,7 +277,7 @@ pub(super) fn resolve(
         small(&connection.connect_port).unwrap_or(from.address.port()),
     );
     let words = ConnectionOptions::keywords::<ConnectionOptions>();
-    if address.port() == 0 {
+    if address.port() == 0 && options.own.needs_port() {
         let problem = Diagnostic::error(options.span, "this checker has no port to connect to")
             .help(format!("write `{}`", reader.example(words, "connect_port", "N")));
         reader.diagnostics.push(problem);
@@ -267,7 +307,8 @@ pub(super) fn resolve(
         interface: get(&connection.bind_interface),
         fwmark: get(&connection.fwmark).filter(|mark| *mark != 0),
     };
-    let delay_before_retry = options.own.delay_before_retry(from.dialect);
+    let delay_before_retry = options.own.delay_before_retry(from.dialect, timing.interval(from.dialect));
+    let retry = options.own.retry(from.dialect);
     let spec = CheckerSpec {
         target: Target {
             address,
@@ -275,7 +316,7 @@ pub(super) fn resolve(
             connect_timeout: timing.connect_timeout(from.dialect),
         },
         question,
-        timing: timings.shared(timing.resolve(from.dialect, delay_before_retry)),
+        timing: timings.shared(timing.resolve(from.dialect, retry, delay_before_retry)),
         log_all_failures: get(&connection.log_all_failures).unwrap_or(from.log_all_failures),
     };
     Some(Checker { spec: Arc::new(spec), alpha: timing.alpha(from.dialect) })

@@ -30,6 +30,7 @@ mod values;
 mod virtual_server;
 mod vrrp;
 
+pub(crate) use checker::is_checker;
 pub(crate) use load::{Loaded, Strictness, load, load_once};
 pub use types::*;
 

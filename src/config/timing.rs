@@ -50,14 +50,24 @@ const fn seconds(count: u64) -> Duration {
 }
 
 impl TimingOptions {
-    /// The timing that follows, `delay_before_retry` being the checker's default.
-    pub(crate) fn resolve(&self, dialect: Dialect, delay_before_retry: Duration) -> Timing {
+    /// The timing that follows; `retry` and `delay_before_retry` are the checker's defaults.
+    pub(crate) fn resolve(
+        &self,
+        dialect: Dialect,
+        retry: Option<u32>,
+        delay_before_retry: Duration,
+    ) -> Timing {
         let is_delayed = self.delay_before_retry.is_some();
         // Confirming a failure at once is lvsd's own default, as long as no delay was written.
         let confirm = (dialect == Dialect::Native && !is_delayed).then_some(Duration::from_millis(200));
+        let retry = match (get(&self.fall), &self.retry, retry) {
+            (Some(fall), ..) => fall.saturating_sub(1),
+            (None, None, Some(default)) => default,
+            _ => self.retry(dialect),
+        };
         Timing {
             interval: self.interval(dialect),
-            retry: get(&self.fall).map_or_else(|| self.retry(dialect), |fall| fall.saturating_sub(1)),
+            retry,
             delay_before_retry: get(&self.delay_before_retry).unwrap_or(delay_before_retry),
             confirm: get(&self.confirm).or(confirm),
             rise: self.rise(dialect),

@@ -392,7 +392,7 @@ fn a_type_of_check_gets_the_likely_one_suggested() {
         check: {type: htpp, url: /}
 "#,
         r#"
-error: `type`: `htpp` is not a type of check: tcp, http or https
+error: `type`: `htpp` is not a type of check: tcp, http, https, dns, smtp, udp or ping
  --> lvsd.yaml:7:23
   |
 7 |         check: {type: htpp, url: /}
@@ -412,13 +412,13 @@ fn a_type_of_check_that_is_not_built_is_an_error() {
     forwarding: dr
     real_servers:
       - address: 192.0.2.11:80
-        check: {type: smtp}
+        check: {type: misc}
 "#,
         r#"
-error: a check of type smtp is not yet supported: without it the real server would always count as up
+error: a check of type misc is not yet supported: without it the real server would always count as up
  --> lvsd.yaml:7:23
   |
-7 |         check: {type: smtp}
+7 |         check: {type: misc}
   |                       ^^^^
 "#,
     );
@@ -442,7 +442,7 @@ error: `check` needs a `type`
 7 |         check: {url: /}
   |         ^^^^^
   |
-  = help: write `type: tcp`, http or https
+  = help: write `type: tcp`, http, https, dns, smtp, udp or ping
 "#,
     );
 }

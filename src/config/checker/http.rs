@@ -152,7 +152,7 @@ impl Ask for HttpGet {
         self.ask(None, address, from, reader)
     }
 
-    fn delay_before_retry(&self, dialect: Dialect) -> Duration {
+    fn delay_before_retry(&self, dialect: Dialect, _: Duration) -> Duration {
         dialect.http_delay_before_retry()
     }
 }
@@ -162,7 +162,7 @@ impl Ask for SslGet {
         self.http.ask(Some(&self.tls), address, from, reader)
     }
 
-    fn delay_before_retry(&self, dialect: Dialect) -> Duration {
-        self.http.delay_before_retry(dialect)
+    fn delay_before_retry(&self, dialect: Dialect, interval: Duration) -> Duration {
+        self.http.delay_before_retry(dialect, interval)
     }
 }

@@ -4,14 +4,12 @@
 
 use std::net::IpAddr;
 
-use super::{Ask, CheckerBlock, CheckerForm, ConnectionOptions, Inherited};
+use super::{Ask, CheckerBlock, CheckerForm, Inherited};
 use crate::check::spec::Question;
 use crate::config::options::options;
 use crate::config::timing::TimingOptions;
 use crate::config::vrrp::command::{self, COMMAND, CommandOptions, UserOptions};
-use crate::config::vrrp::one_of;
-use crate::syntax::keyword::{Keyword, Reader, Slot, Stance, Table, block};
-use crate::syntax::tree::Node;
+use crate::syntax::keyword::{Reader, Slot, Stance, Table};
 
 const REFUSED: Stance = Stance::NotYetError("without this check the real server would always count as up");
 
@@ -36,62 +34,6 @@ macro_rules! unsupported {
 }
 
 options! {
-    /// SMTP_CHECK as it was written.
-    pub(in crate::config) struct Smtp {
-        /// Name to greet with.
-        helo_name: Slot<String> = text("helo_name", "NAME", 255).not_yaml();
-    }
-}
-
-const SMTP_HOST: &[Keyword<CheckerBlock<Smtp>>] = &[block(|_, n, r| host(n, r), "host", "")
-    .but(Stance::Deprecated("write its words in SMTP_CHECK itself, and one SMTP_CHECK for each host"))
-    .not_yaml()
-    .doc("Another address to check.")];
-const HOST: Table<ConnectionOptions> = Table::of("host", "host", &[ConnectionOptions::keywords()]);
-
-fn host(node: &Node, reader: &mut Reader<'_>) {
-    reader.block(&HOST, node.statements(), &mut ConnectionOptions::default());
-}
-
-unsupported!(
-    Smtp,
-    "SMTP_CHECK",
-    "smtp",
-    "Up while its mail server greets.",
-    [ConnectionOptions::keywords(), TimingOptions::keywords(), Smtp::keywords(), SMTP_HOST]
-);
-
-options! {
-    /// DNS_CHECK as it was written.
-    pub(in crate::config) struct Dns {
-        /// Type of the records to ask for.
-        record: Slot<&'static str> = word(=> one_of[RECORDS]; "type", "A, NS, CNAME, SOA, MX, TXT, AAAA, RRSIG or DNSKEY").not_yaml();
-        /// Name to ask for.
-        name: Slot<String> = text("name", "NAME", 255).not_yaml();
-    }
-}
-
-const RECORDS: &[(&str, &str)] = &[
-    ("A", "A"),
-    ("NS", "NS"),
-    ("CNAME", "CNAME"),
-    ("SOA", "SOA"),
-    ("MX", "MX"),
-    ("TXT", "TXT"),
-    ("AAAA", "AAAA"),
-    ("RRSIG", "RRSIG"),
-    ("DNSKEY", "DNSKEY"),
-];
-
-unsupported!(
-    Dns,
-    "DNS_CHECK",
-    "dns",
-    "Up while it answers a DNS query.",
-    [ConnectionOptions::keywords(), TimingOptions::keywords(), Dns::keywords()]
-);
-
-options! {
     /// MISC_CHECK as it was written.
     pub(in crate::config) struct Misc {
         /// The command to run.
@@ -113,40 +55,6 @@ unsupported!(
     "misc",
     "Up while a script says so.",
     [TimingOptions::keywords(), Misc::keywords()]
-);
-
-options! {
-    /// UDP_CHECK as it was written.
-    pub(in crate::config) struct Udp {
-        /// What to send.
-        _ = no_op("payload", "HEX...", 1, 1024).not_yaml();
-        /// What the answer must begin with.
-        _ = no_op("require_reply", "[HEX...]", 0, 1024).not_yaml();
-        /// Least bytes of an answer.
-        min_length: Slot<u32> = number("min_reply_length", 0, u32::MAX).not_yaml();
-        /// Most bytes of an answer.
-        max_length: Slot<u32> = number("max_reply_length", 0, u32::MAX).not_yaml();
-    }
-}
-
-unsupported!(
-    Udp,
-    "UDP_CHECK",
-    "udp",
-    "Up while a datagram is answered, or not refused.",
-    [ConnectionOptions::keywords(), TimingOptions::keywords(), Udp::keywords()]
-);
-
-/// PING_CHECK, which has no options of its own.
-#[derive(Debug, Default)]
-pub(in crate::config) struct Ping;
-
-unsupported!(
-    Ping,
-    "PING_CHECK",
-    "ping",
-    "Up while it answers ICMP echo.",
-    [ConnectionOptions::keywords(), TimingOptions::keywords()]
 );
 
 options! {

@@ -6,8 +6,8 @@ use crate::syntax::keyword::{Reader, Stance, nearest};
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::Wrong;
 
-pub(super) const TYPE: &str = "a type of check: tcp, http or https";
-const WRITE_TYPE: &str = "write `type: tcp`, http or https";
+pub(super) const TYPE: &str = "a type of check: tcp, http, https, dns, smtp, udp or ping";
+const WRITE_TYPE: &str = "write `type: tcp`, http, https, dns, smtp, udp or ping";
 
 /// Reads `check: tcp` or `check: {type: ...}`.
 pub(in crate::config) fn read(checkers: &mut Vec<CheckerOptions>, node: &Node, reader: &mut Reader<'_>) {
@@ -16,20 +16,22 @@ pub(in crate::config) fn read(checkers: &mut Vec<CheckerOptions>, node: &Node, r
     }
     for word in &node.values {
         let empty = Node { block: Some(Vec::new()), ..node.clone() };
-        checkers.extend(of_type(word, reader).and_then(|found| (found.read)(&empty, reader)));
+        checkers.extend(of_type(word, reader).into_iter().flat_map(|found| (found.read)(&empty, reader)));
     }
 }
 
-/// None after reporting what is wrong.
-fn read_block(node: &Node, reader: &mut Reader<'_>) -> Option<CheckerOptions> {
+/// Nothing after reporting what is wrong.
+fn read_block(node: &Node, reader: &mut Reader<'_>) -> Vec<CheckerOptions> {
     let written = node.statements().iter().find(|s| &*s.keyword.text == "type");
     let (span, problem) = match written.map(|written| (written, written.values.first())) {
-        Some((_, Some(word))) => return (of_type(word, reader)?.read)(node, reader),
+        Some((_, Some(word))) => {
+            return of_type(word, reader).map(|found| (found.read)(node, reader)).unwrap_or_default();
+        }
         Some((written, None)) => (written.keyword.span, "`type` needs a value"),
         None => (node.keyword.span, "`check` needs a `type`"),
     };
     reader.diagnostics.push(Diagnostic::error(span, problem).help(WRITE_TYPE));
-    None
+    Vec::new()
 }
 
 fn of_type(word: &Word, reader: &mut Reader<'_>) -> Option<&'static Type> {

@@ -39,7 +39,7 @@ impl Resolve<'_> {
             }
             None => {
                 let options = written.timing.clone().or(&outer.timing);
-                let timing = options.resolve(self.dialect, self.dialect.delay_before_retry());
+                let timing = options.resolve(self.dialect, None, self.dialect.delay_before_retry());
                 PathCheck {
                     timing: timings.shared(timing),
                     connect_timeout: options.connect_timeout(self.dialect),

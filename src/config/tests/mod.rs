@@ -1,5 +1,6 @@
 //! What users rely on: the meaning of files.
 
+mod checkers;
 mod group;
 mod mail;
 mod notice;

@@ -1,0 +1,163 @@
+//! UDP_CHECK: specification, conversation, tests.
+//!
+//! A datagram is sent. Silence for `connect_timeout` passes, unless a reply is required; an ICMP refusal fails at once.
+
+use serde::Serialize;
+use tokio::time::timeout;
+
+use super::connect::{datagram, in_words, refused};
+use super::errno::When;
+use super::outcome::{Outcome, Phase};
+use super::spec::Target;
+
+/// The longest datagram that is read; what is beyond it counts for the length alone.
+const READ_LIMIT: usize = 65_536;
+
+/// What to send, and what to expect.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct UdpQuestion {
+    /// The datagram (keepalived `payload`), at most 65,507 bytes.
+    pub payload: Box<[u8]>,
+    /// The reply that must come (keepalived `require_reply`); None: silence passes.
+    pub reply: Option<WantedReply>,
+}
+
+/// A reply that passes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct WantedReply {
+    /// Its first bytes; a reply that is shorter is compared as far as it goes.
+    pub begins: Box<[MaskedByte]>,
+    /// Fewest bytes (keepalived `min_reply_length`).
+    pub min_length: u16,
+    /// Most bytes (keepalived `max_reply_length`).
+    pub max_length: u16,
+}
+
+/// A byte of which some bits must be as given: `x` in keepalived's hexadecimal text stands for any four bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct MaskedByte {
+    pub value: u8,
+    pub mask: u8,
+}
+
+impl WantedReply {
+    /// What is wrong with a reply.
+    fn fault(&self, reply: &[u8]) -> Option<String> {
+        let (min, max) = (usize::from(self.min_length), usize::from(self.max_length));
+        if reply.len() < min || reply.len() > max {
+            return Some(format!("a reply of {} bytes, wanted {min} to {max}", reply.len()));
+        }
+        let other = reply
+            .iter()
+            .zip(&self.begins)
+            .position(|(byte, wanted)| (byte ^ wanted.value) & wanted.mask != 0);
+        other.map(|at| format!("the reply's byte {} differs from require_reply", at + 1))
+    }
+}
+
+/// Sends once and waits for the reply. Ends within the target's `connect_timeout`; [`Outcome::took`] is the caller's to
+/// fill.
+pub(crate) async fn run(target: &Target, question: &UdpQuestion) -> Outcome {
+    let socket = match datagram(target) {
+        Ok(socket) => socket,
+        Err(outcome) => return outcome,
+    };
+    if let Err(error) = socket.send(&question.payload).await {
+        return refused(target, When::Connecting, &error);
+    }
+    let mut buffer = vec![0; READ_LIMIT];
+    let heard = timeout(target.connect_timeout, socket.recv(&mut buffer)).await;
+    let within = in_words(target.connect_timeout);
+    match (heard, &question.reply) {
+        (Ok(Err(error)), _) => refused(target, When::Answered, &error),
+        (Ok(Ok(_)), None) => Outcome::pass("a reply came"),
+        (Ok(Ok(length)), Some(wanted)) => {
+            let reply = buffer.get(..length).unwrap_or_default();
+            match wanted.fault(reply) {
+                None => Outcome::pass("the required reply came"),
+                Some(fault) => Outcome::fail(Phase::Judge, fault).with_first_bytes(reply),
+            }
+        }
+        (Err(_elapsed), None) => Outcome::pass(format!("not refused within {within}")),
+        (Err(_elapsed), Some(_)) => Outcome::fail(Phase::Head, format!("no reply within {within}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::check::outcome::Verdict;
+    use crate::check::scripted::target;
+
+    /// A server that answers its first datagram with `reply`, and what that datagram was.
+    fn server(reply: &'static [u8]) -> (Target, std::thread::JoinHandle<Vec<u8>>) {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let target = target(socket.local_addr().unwrap());
+        let heard = std::thread::spawn(move || {
+            let mut buffer = [0; 2048];
+            let (length, client) = socket.recv_from(&mut buffer).unwrap();
+            socket.send_to(reply, client).unwrap();
+            buffer[..length].to_vec()
+        });
+        (target, heard)
+    }
+
+    fn question(reply: Option<WantedReply>) -> UdpQuestion {
+        UdpQuestion { payload: b"ping".as_slice().into(), reply }
+    }
+
+    fn wanted(begins: &[(u8, u8)], min_length: u16, max_length: u16) -> Option<WantedReply> {
+        let begins = begins.iter().map(|&(value, mask)| MaskedByte { value, mask }).collect();
+        Some(WantedReply { begins, min_length, max_length })
+    }
+
+    #[tokio::test]
+    async fn the_reply_that_is_wanted_passes_and_another_fails_with_its_beginning() {
+        let cases = [
+            (None, Verdict::Pass, "a reply came"),
+            (wanted(&[], 0, 255), Verdict::Pass, "the required reply came"),
+            (wanted(&[(b'p', 0xff), (0x60, 0xf0)], 0, 255), Verdict::Pass, "the required reply came"),
+            (
+                wanted(&[(b'p', 0xff), (0, 0), (b'x', 0xff)], 0, 255),
+                Verdict::Fail,
+                "the reply's byte 3 differs from require_reply",
+            ),
+            // keepalived compares what both have.
+            (wanted(&[(b'p', 0xff); 1], 4, 4), Verdict::Pass, "the required reply came"),
+            (wanted(&[], 5, 255), Verdict::Fail, "a reply of 4 bytes, wanted 5 to 255"),
+            (wanted(&[], 0, 3), Verdict::Fail, "a reply of 4 bytes, wanted 0 to 3"),
+        ];
+        for (reply, verdict, reason) in cases {
+            let (target, heard) = server(b"pong");
+            let outcome = run(&target, &question(reply)).await;
+            assert_eq!((outcome.verdict, &*outcome.reason), (verdict, reason));
+            assert_eq!(outcome.first_bytes.as_deref(), (verdict == Verdict::Fail).then_some("pong"));
+            assert_eq!(heard.join().unwrap(), b"ping");
+        }
+    }
+
+    #[tokio::test]
+    async fn silence_passes_unless_a_reply_is_required() {
+        for (reply, verdict, reason) in [
+            (None, Verdict::Pass, "not refused within 0.05 s"),
+            (wanted(&[], 0, 255), Verdict::Fail, "no reply within 0.05 s"),
+        ] {
+            let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let mut target = target(silent.local_addr().unwrap());
+            target.connect_timeout = Duration::from_millis(50);
+            let outcome = run(&target, &question(reply)).await;
+            assert_eq!((outcome.verdict, &*outcome.reason), (verdict, reason));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_port_where_nothing_listens_fails_at_once_although_silence_would_pass() {
+        let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let outcome = run(&target(closed), &question(None)).await;
+        assert_eq!((outcome.verdict, &*outcome.reason), (Verdict::Fail, "connection refused"));
+        assert_eq!(outcome.errno, Some(libc::ECONNREFUSED));
+    }
+}

@@ -1,0 +1,126 @@
+//! The checkers beside TCP_CHECK, HTTP_GET and SSL_GET: what is asked, and when.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{config, messages, one_server, read};
+use crate::check::dns::{DnsQuestion, DnsType};
+use crate::check::smtp::SmtpQuestion;
+use crate::check::spec::{CheckerSpec, Question};
+use crate::check::udp::{MaskedByte, UdpQuestion, WantedReply};
+use crate::config::Strictness;
+use crate::config::load::load_from;
+use crate::syntax::files::MemoryFiles;
+
+/// The checkers of a real server at 10.0.0.1:53, written in keepalived.conf.
+fn written(checkers: &str) -> Vec<CheckerSpec> {
+    let server =
+        one_server("192.0.2.10 53", &format!("delay_loop 7\nreal_server 10.0.0.1 53 {{\n{checkers}\n}}"));
+    server.real_servers[0].checkers.iter().map(|checker| CheckerSpec::clone(&checker.spec)).collect()
+}
+
+/// The same in YAML.
+fn written_in_yaml(check: &str) -> CheckerSpec {
+    let text = format!(
+        "virtual_servers:\n  - address: 192.0.2.10:53\n    protocol: udp\n    scheduler: wrr\n    forwarding: nat\n    real_servers:\n      - address: 10.0.0.1:53\n        check: {check}\n"
+    );
+    let files = MemoryFiles::new(&[("lvsd.yaml", &text)]);
+    let config = config(load_from(&files, Path::new("lvsd.yaml"), Strictness::Strict));
+    CheckerSpec::clone(&config.virtual_servers[0].real_servers[0].checkers[0].spec)
+}
+
+fn udp(spec: &CheckerSpec) -> &UdpQuestion {
+    let Question::Udp(question) = &spec.question else { panic!("{spec:?}") };
+    question
+}
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+#[test]
+fn a_query_asks_for_what_is_written_and_else_for_the_roots_soa() {
+    let dns = |name: &str, record, expected: &[&str]| {
+        let expected = expected.iter().map(|text| (*text).into()).collect();
+        Question::Dns(Box::new(DnsQuestion { name: name.into(), record, expected }))
+    };
+    let all = written(
+        "DNS_CHECK {\n}\nDNS_CHECK {\n type AAAA\n name example.org\n retry 1\n delay_before_retry 2\n}",
+    );
+    assert_eq!(all[0].question, dns(".", DnsType::Soa, &[]));
+    assert_eq!(
+        (all[0].timing.retry, all[0].timing.delay_before_retry),
+        (3, seconds(7)),
+        "keepalived's defaults"
+    );
+    assert_eq!(all[1].question, dns("example.org", DnsType::Aaaa, &[]));
+    assert_eq!((all[1].timing.retry, all[1].timing.delay_before_retry), (1, seconds(2)));
+    let yaml = written_in_yaml("{type: dns, name: example.org, record: a, expect: [192.0.2.1, 192.0.2.2]}");
+    assert_eq!(yaml.question, dns("example.org", DnsType::A, &["192.0.2.1", "192.0.2.2"]));
+    assert_eq!(yaml.timing, written_in_yaml("tcp").timing, "lvsd's own defaults");
+}
+
+#[test]
+fn each_host_of_a_mail_check_is_a_check_of_its_own() {
+    let all = written(
+        "SMTP_CHECK {\n helo_name a.example\n retry 2\n host {\n connect_ip 10.0.0.2\n}\n host {\n connect_port 25\n}\n}\nSMTP_CHECK {\n}",
+    );
+    let targets: Vec<String> = all.iter().map(|spec| spec.target.address.to_string()).collect();
+    assert_eq!(targets, ["10.0.0.2:53", "10.0.0.1:25", "10.0.0.1:53"]);
+    let smtp = |name: &str| Question::Smtp(Box::new(SmtpQuestion { helo_name: name.into() }));
+    assert_eq!(all[0].question, smtp("a.example"));
+    assert_eq!(all[1].question, smtp("a.example"));
+    assert_eq!(all[1].timing.retry, 2);
+    assert_eq!(all[2].question, smtp("smtpchecker.keepalived.org"), "keepalived's name");
+    assert_eq!(written_in_yaml("smtp").question, smtp("localhost"));
+}
+
+#[test]
+fn a_datagram_and_its_reply_are_written_in_hexadecimal() {
+    let all = written(
+        "UDP_CHECK {\n}\nUDP_CHECK {\n payload 00fF 7e\n require_reply\n}\n\
+         UDP_CHECK {\n require_reply 0xFx xx\n}\nUDP_CHECK {\n require_reply\n min_reply_length 3\n max_reply_length 9\n}",
+    );
+    assert_eq!((udp(&all[0]).payload.len(), &udp(&all[0]).reply), (32, &None));
+    assert_eq!(&*udp(&all[1]).payload, [0, 0xff, 0x7e]);
+    let any = WantedReply { begins: [].into(), min_length: 0, max_length: u16::MAX };
+    assert_eq!(udp(&all[1]).reply, Some(any.clone()));
+    let begins = [(0x00, 0xf0), (0xf0, 0xf0), (0, 0)].map(|(value, mask)| MaskedByte { value, mask });
+    let compared = WantedReply { begins: begins.into(), min_length: 0, max_length: 255 };
+    assert_eq!(udp(&all[2]).reply, Some(compared.clone()));
+    assert_eq!(udp(&all[3]).reply, Some(WantedReply { min_length: 3, max_length: 9, ..any }));
+    assert_eq!(udp(&written_in_yaml("{type: udp, require_reply: \"0xFxxx\"}")).reply, Some(compared));
+}
+
+#[test]
+fn a_ping_needs_no_port() {
+    let server = one_server(
+        "192.0.2.10",
+        "lb_kind DR\npersistence_timeout 60\nreal_server 10.0.0.1 {\nPING_CHECK {\n}\n}",
+    );
+    let spec = &server.real_servers[0].checkers[0].spec;
+    assert_eq!((&spec.question, spec.target.address.port()), (&Question::Ping, 0));
+    assert_eq!(written_in_yaml("ping").question, Question::Ping);
+}
+
+#[test]
+fn what_cannot_be_asked_is_an_error_at_its_word() {
+    for (checker, wanted) in [
+        ("DNS_CHECK {\nname a..b\n}", "`a..b` is no name that DNS can ask for"),
+        ("SMTP_CHECK {\nhelo_name \"a b\"\n}", "`helo_name` is one word, without blanks"),
+        (
+            "UDP_CHECK {\npayload 00f\n}",
+            "`payload`: `00f` is not hexadecimal digits, two for each byte, e.g. 00ff",
+        ),
+        (
+            "UDP_CHECK {\npayload 0x\n}",
+            "`payload`: `0x` is not hexadecimal digits, two for each byte, e.g. 00ff",
+        ),
+    ] {
+        let text =
+            format!("virtual_server 192.0.2.10 53 {{\nreal_server 10.0.0.1 53 {{\n{checker}\n}}\n}}\n");
+        let loaded = read(&text);
+        assert!(loaded.config.is_none(), "{checker}");
+        assert!(messages(&loaded.diagnostics).contains(wanted), "{}", messages(&loaded.diagnostics));
+    }
+}
