@@ -3,6 +3,7 @@
 mod bad_input;
 mod bare_kernel;
 mod check_errors;
+mod checkers;
 mod colocated;
 mod conformance;
 mod demo;
@@ -340,6 +341,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "what stops clients takes a server out, what stops only its check does not: each error, beside keepalived",
         900,
         check_errors::run,
+    ),
+    scenario(
+        "checkers",
+        "SMTP, DNS, UDP and PING checks of real peers, in both families: well, down, silent, wrong, back; beside keepalived",
+        400,
+        checkers::run,
     ),
     scenario(
         "local-trouble",
