@@ -18,6 +18,11 @@ const SHOWN: usize = 25;
 /// How many of them come before the one that says what failed.
 const BEFORE: usize = 4;
 
+/// Lines of a sentence's continuation in the summary: what was wanted, and what was seen.
+const ANNOUNCED: usize = 2;
+/// Characters of a line of the summary.
+const WIDTH: usize = 240;
+
 /// A scenario with such a limit, in seconds, is a long one.
 const LONG_S: u64 = 400;
 
@@ -40,10 +45,24 @@ impl Job {
 
 /// How one scenario ended.
 enum Ended {
-    /// With what it wants to have told.
+    /// With the notes it wrote for the summary.
     Passed(Vec<String>),
-    Failed(String),
+    Failed(Failure),
     Skipped(String),
+}
+
+/// Why a scenario failed.
+struct Failure {
+    /// In one line, for the end of the run.
+    summary: String,
+    /// With the part of the log around it.
+    report: String,
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Failure {
+        Failure { summary: one_line(message.lines()), report: message }
+    }
 }
 
 /// The runner: everything the command line asks for.
@@ -99,7 +118,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 fn demonstrate(job: Job, keep: bool) -> ExitCode {
     match run_one(job, true, keep) {
         Ended::Passed(_) => ExitCode::SUCCESS,
-        Ended::Failed(message) | Ended::Skipped(message) => {
+        Ended::Failed(Failure { report: message, .. }) | Ended::Skipped(message) => {
             eprintln!("lab: {message}");
             ExitCode::FAILURE
         }
@@ -150,6 +169,7 @@ fn run_all(arguments: &Arguments, chosen: Vec<Job>) -> ExitCode {
     let total = chosen.len();
     let queue = Mutex::new(chosen.into_iter().collect::<VecDeque<_>>());
     let counts = Mutex::new([0_usize; 3]);
+    let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..jobs.min(total) {
             scope.spawn(|| {
@@ -171,12 +191,19 @@ fn run_all(arguments: &Arguments, chosen: Vec<Job>) -> ExitCode {
                     }
                     let done: usize = counts.iter().sum();
                     report(job, &ended, begun.elapsed(), done, total);
+                    if let Ended::Failed(failure) = ended {
+                        lock(&failures).push(format!("FAILED {}: {}", job.name(), failure.summary));
+                    }
                 }
             });
         }
     });
     let [passed, failed, skipped] = counts.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     println!("\nlab: {:.0} s", started.elapsed().as_secs_f64());
+    // A CI log is read from its end.
+    for line in lock(&failures).iter() {
+        println!("{line}");
+    }
     let skipped = if skipped > 0 { format!(", {skipped} skipped") } else { String::new() };
     println!("{passed} passed, {failed} failed{skipped}");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -185,7 +212,7 @@ fn run_all(arguments: &Arguments, chosen: Vec<Job>) -> ExitCode {
 fn report(job: Job, ended: &Ended, took: Duration, done: usize, total: usize) {
     let (word, text, notes) = match ended {
         Ended::Passed(notes) => ("ok", job.scenario.about, notes.as_slice()),
-        Ended::Failed(message) => ("FAILED", message.as_str(), &[][..]),
+        Ended::Failed(failure) => ("FAILED", failure.report.as_str(), &[][..]),
         Ended::Skipped(message) => ("skipped", message.as_str(), &[][..]),
     };
     println!("[{done:>2}/{total}] {word:<7} {:>5.1} s  {:<18} {text}", took.as_secs_f64(), job.name());
@@ -198,7 +225,7 @@ fn run_one(job: Job, watched: bool, keep: bool) -> Ended {
     match job.scenario.run {
         Run::Outside(run) => match run() {
             Ok(()) => Ended::Passed(Vec::new()),
-            Err(message) => Ended::Failed(message),
+            Err(message) => Ended::Failed(message.into()),
         },
         Run::Inside(_) => run_guest(job, watched, keep),
     }
@@ -216,7 +243,7 @@ fn run_guest(job: Job, watched: bool, keep: bool) -> Ended {
     };
     let ending = match guest::boot(&order) {
         Ok(ending) => ending,
-        Err(message) => return Ended::Failed(message),
+        Err(message) => return Ended::Failed(message.into()),
     };
     let log = ending.log();
     if ending.status == i32::from(SKIPPED) {
@@ -243,7 +270,8 @@ fn run_guest(job: Job, watched: bool, keep: bool) -> Ended {
         status => format!("exit status {status}"),
     };
     let shown = if watched { String::new() } else { indent(&around_failure(&log)) };
-    Ended::Failed(format!("{reason}\n{shown}\n      {kept}"))
+    let summary = failed_sentence(&log).unwrap_or_else(|| one_line(reason.lines()));
+    Ended::Failed(Failure { summary, report: format!("{reason}\n{shown}\n      {kept}") })
 }
 
 /// A shell in the lab's network, on this terminal.
@@ -304,6 +332,25 @@ fn around_failure(log: &str) -> String {
     let failed = lines.iter().rposition(|l| l.contains(FAILED));
     let from = failed.map_or(lines.len().saturating_sub(SHOWN), |n| n.saturating_sub(BEFORE));
     lines.into_iter().skip(from).take(SHOWN).collect::<Vec<_>>().join("\n")
+}
+
+/// The sentence a scenario failed with, in one line.
+fn failed_sentence(log: &str) -> Option<String> {
+    let lines: Vec<&str> = log.lines().collect();
+    let failed = lines.iter().rposition(|l| l.contains(FAILED))?;
+    let (_, first) = lines.get(failed)?.split_once(FAILED)?;
+    Some(one_line([first].into_iter().chain(lines.into_iter().skip(failed + 1))))
+}
+
+/// The first line, with the ones it announces by a colon at its end.
+fn one_line<'a>(mut lines: impl Iterator<Item = &'a str>) -> String {
+    let mut text = lines.next().unwrap_or_default().trim().to_owned();
+    if text.ends_with(':') {
+        for line in lines.take(ANNOUNCED) {
+            text = format!("{text} {}", line.trim());
+        }
+    }
+    text.chars().take(WIDTH).collect()
 }
 
 fn last_lines(text: &str, count: usize) -> String {
