@@ -6,6 +6,3 @@ mod hostile;
 mod odd;
 mod options;
 mod verdicts;
-mod vrrp;
-mod vrrp_checks;
-mod yaml;

@@ -5,6 +5,7 @@ mod group;
 mod mail;
 mod notice;
 mod vrrp;
+mod vrrp_checks;
 mod yaml;
 
 use std::path::Path;
