@@ -29,6 +29,14 @@ pub mod director {
     pub use crate::time::Instant;
 }
 
+/// Input from outside, as functions of bytes.
+pub mod fuzz {
+    pub use crate::fuzz::{
+        TARGETS, control_request, expander, http_reply, keepalived_conf, netlink_ipvs, netlink_rtnetlink,
+        nft_json, vrrp_packet, yaml,
+    };
+}
+
 /// The kernel's table, in memory and for real, and the suite both must pass.
 pub mod ipvs {
     pub use crate::ipvs::backend::{Backend, Op, Refusal, Scope, Snapshot};

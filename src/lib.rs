@@ -19,6 +19,8 @@
 //! - [`doctor`]: what is wrong with a host, director or real server, and what helps, pure.
 //! - [`daemon`]: the shell: everything that can block, fail or lie.
 //! - [`cli`]: the commands.
+//!
+//! Beside them, for programs of their own: `internals`, and `fuzz`, input from outside as functions of bytes.
 
 #![cfg_attr(not(feature = "internals"), allow(unreachable_pub))] // what `internals` alone shows
 
@@ -29,6 +31,8 @@ mod daemon;
 mod date;
 mod director;
 mod doctor;
+#[cfg(any(test, feature = "internals"))]
+mod fuzz;
 mod host_setup;
 mod ipvs;
 mod net;

@@ -5,6 +5,9 @@
 //! its length), leniently where a header line is odd, and never without a bound: 64 KiB of header, 16 MiB of
 //! body, `connect_timeout` for the whole exchange, with the handshake of TLS. Redirects are not followed.
 
+#[cfg(any(test, feature = "internals"))]
+pub(crate) mod fuzz;
+
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::future::poll_fn;

@@ -17,7 +17,7 @@ mod socket;
 pub(crate) mod status;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod why;
 
 use std::io::{ErrorKind, Write};

@@ -378,6 +378,16 @@ async fn converse(stream: UnixStream, progress: Progress, asker: Asker) -> io::R
     write.shutdown().await
 }
 
+/// A request of any form, for `crate::fuzz`: what is understood, written again, is understood the same.
+#[cfg(any(test, feature = "internals"))]
+pub(crate) fn fuzz(line: &[u8]) {
+    if let Ok(request) = serde_json::from_slice::<Envelope>(line) {
+        let written = serde_json::to_vec(&request).expect("a request can be written");
+        let again: Envelope = serde_json::from_slice(&written).expect("what was written can be read");
+        assert_eq!((again.command, again.by), (request.command, request.by));
+    }
+}
+
 /// Why nobody answered, in words.
 pub(crate) fn unanswered(error: &io::Error) -> String {
     match error.kind() {

@@ -335,11 +335,11 @@ fn in_set(mut set: &[char], c: char) -> bool {
 }
 
 /// Files in memory, and interfaces: `/links/NAME` is one, its text the largest packet (empty: 1500).
-#[cfg(test)]
+#[cfg(any(test, feature = "internals"))]
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MemoryFiles(pub BTreeMap<PathBuf, Vec<u8>>);
 
-#[cfg(test)]
+#[cfg(any(test, feature = "internals"))]
 impl MemoryFiles {
     /// Files by path and text.
     pub(crate) fn new(files: &[(&str, &str)]) -> MemoryFiles {
@@ -347,7 +347,7 @@ impl MemoryFiles {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "internals"))]
 impl Files for MemoryFiles {
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
         if self.0.keys().any(|p| p.parent() == Some(path)) {

@@ -15,7 +15,7 @@ pub(crate) mod keyword;
 pub(crate) mod lexer;
 pub(crate) mod odd_space;
 pub(crate) mod open;
-#[cfg(test)]
+#[cfg(any(test, feature = "internals"))]
 pub(crate) mod print;
 pub(crate) mod reader;
 pub(crate) mod repeat;

@@ -2,7 +2,6 @@
 
 mod diagnostics;
 mod docs;
-mod hostile;
-mod odd;
+pub(crate) mod odd;
 mod options;
 mod verdicts;

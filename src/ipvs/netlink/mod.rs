@@ -8,6 +8,8 @@
 
 mod decode;
 mod encode;
+#[cfg(any(test, feature = "internals"))]
+pub(crate) mod fuzz;
 mod module;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use proptest::prelude::*;
 
-use super::{decode, encode};
+use super::{decode, encode, fuzz};
 use crate::ipvs::backend::Op;
 use crate::ipvs::scheduler::{SCHEDULERS, Scheduler};
 use crate::ipvs::types::*;
@@ -180,7 +180,7 @@ proptest! {
 
     #[test]
     fn no_bytes_make_a_decoder_panic(message in proptest::collection::vec(any::<u8>(), 0..200)) {
-        decode_everything(&message);
+        fuzz::decode_everything(&message);
     }
 
     #[test]
@@ -195,21 +195,10 @@ proptest! {
                 let place = place.index(message.len());
                 message[place] = *value;
             }
-            decode_everything(&message);
-            decode_everything(&message[..cut.index(message.len())]);
+            fuzz::decode_everything(&message);
+            fuzz::decode_everything(&message[..cut.index(message.len())]);
         }
     }
-}
-
-fn decode_everything(message: &[u8]) {
-    let _ = decode::service_key(message);
-    let _ = decode::service(message);
-    let _ = decode::destination(message, Family::Inet);
-    let _ = decode::destination(message, Family::Inet6);
-    let _ = decode::sync_daemon(message);
-    let _ = decode::timeouts(message);
-    let _ = decode::info(message);
-    let _ = crate::netlink::generic::family_number(message);
 }
 
 fn keys() -> impl Strategy<Value = ServiceKey> {

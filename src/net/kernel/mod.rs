@@ -12,6 +12,8 @@
 mod apply;
 mod decode;
 mod encode;
+#[cfg(any(test, feature = "internals"))]
+pub(crate) mod fuzz;
 mod rtnetlink;
 pub(crate) mod tc;
 #[cfg(test)]

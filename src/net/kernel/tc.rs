@@ -259,7 +259,7 @@ fn drops(link: LinkIndex, priority: u16, ether_type: u16, protocol: u8, kind: Op
 }
 
 /// A filter as the kernel lists it; None for the entry that only announces the filters of a priority.
-fn tc_filter(payload: &[u8]) -> Result<Option<TcFilter>, Malformed> {
+pub(super) fn tc_filter(payload: &[u8]) -> Result<Option<TcFilter>, Malformed> {
     let (handle, info) = (take_u32(payload, 8)?, take_u32(payload, 16)?);
     if handle == 0 {
         return Ok(None);

@@ -175,6 +175,12 @@ fn told(buffer: &[u8], length: usize, names: &mut Names) -> Told {
     datagram.and_then(|datagram| names.read(datagram).ok()).map_or(Told::Lost, Told::News)
 }
 
+/// The news in a datagram, to a host whose links are not known yet.
+#[cfg(any(test, feature = "internals"))]
+pub(super) fn read(datagram: &[u8]) -> Told {
+    told(datagram, datagram.len(), &mut Names::default())
+}
+
 impl Names {
     /// What went with a link may be told after it; but hosts of containers make and lose links all day.
     fn keep_name_of(&mut self, gone: LinkIndex) {

@@ -7,6 +7,8 @@
 mod authentication;
 mod counters;
 mod flaw;
+#[cfg(any(test, feature = "internals"))]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;
 

@@ -1,27 +1,26 @@
 //! Odd files and their verdicts: what people paste, tear, template and save in the wrong way.
 //!
 //! A case is a name, a text, the verdict with its numbers of errors and warnings, and a phrase of the report.
-//! The texts are also what `hostile` begins with.
+//! The texts are also what the fuzz targets begin with.
 
 mod language;
 mod values;
 mod written;
 mod yaml;
 
-use std::io;
 use std::path::Path;
 
 use crate::cli::check::report;
 use crate::config::Strictness;
 use crate::config::load::load_from;
 use crate::daemon::startup::Exit;
-use crate::syntax::files::{Files, MemoryFiles};
+use crate::fuzz::configuration::{NeighbouringFiles, path};
 
 /// An odd file.
-pub(super) struct Odd {
-    pub(super) name: &'static str,
-    pub(super) text: Vec<u8>,
-    pub(super) is_yaml: bool,
+pub(crate) struct Odd {
+    pub(crate) name: &'static str,
+    pub(crate) text: Vec<u8>,
+    pub(crate) is_yaml: bool,
     runs: bool,
     errors: usize,
     warnings: usize,
@@ -29,7 +28,7 @@ pub(super) struct Odd {
 }
 
 /// All odd files.
-pub(super) fn all() -> Vec<Odd> {
+pub(crate) fn all() -> Vec<Odd> {
     let mut all = written::cases();
     all.extend(language::cases());
     all.extend(values::cases());
@@ -42,7 +41,8 @@ fn odd_files_get_the_verdict_they_deserve() {
     let mut wrong = String::new();
     for odd in all() {
         let path = path(odd.is_yaml);
-        let loaded = load_from(&OddFiles::new(path, odd.text), Path::new(path), Strictness::Strict);
+        let loaded =
+            load_from(&NeighbouringFiles::new(odd.is_yaml, odd.text), Path::new(path), Strictness::Strict);
         let report = report(Path::new(path), &loaded, false);
         let found = (report.exit == Exit::Ok, loaded.diagnostics.errors(), loaded.diagnostics.warnings());
         if found != (odd.runs, odd.errors, odd.warnings) || !report.text.contains(odd.phrase) {
@@ -59,54 +59,6 @@ fn there_are_a_hundred_and_fifty_odd_files_and_no_two_of_a_name() {
     let names: std::collections::BTreeSet<_> = all().iter().map(|odd| odd.name).collect();
     assert_eq!(names.len(), all().len());
     assert!(names.len() >= 150, "{}", names.len());
-}
-
-/// The path a text of a language is read from.
-pub(super) fn path(is_yaml: bool) -> &'static str {
-    if is_yaml { "/etc/lvsd/lvsd.yaml" } else { "/etc/keepalived/keepalived.conf" }
-}
-
-/// A file among a few that it may include.
-pub(super) struct OddFiles(MemoryFiles);
-
-impl OddFiles {
-    pub(super) fn new(path: &str, text: Vec<u8>) -> OddFiles {
-        let mut files = MemoryFiles::new(&[
-            ("/etc/keepalived/loop.conf", "include loop.conf\n"),
-            ("/etc/keepalived/open.conf", "virtual_server 192.0.2.99 80 {\n"),
-            ("/etc/keepalived/conf.d/a.conf", "global_defs {\n    router_id a\n}\n"),
-            ("/etc/keepalived/conf.d/b.txt", "nonsense\n"),
-            ("/etc/keepalived/checks.conf", "TCP_CHECK {\n    connect_timeout 3\n}\n"),
-        ]);
-        files.0.insert(path.into(), text);
-        OddFiles(files)
-    }
-}
-
-impl Files for OddFiles {
-    fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-        match path.to_str() {
-            Some("/etc/keepalived/conf.d") => Err(io::ErrorKind::IsADirectory.into()),
-            Some("/etc/keepalived/secret.conf") => Err(io::ErrorKind::PermissionDenied.into()),
-            _ => self.0.read(path, limit),
-        }
-    }
-
-    fn exists(&self, path: &Path) -> bool {
-        self.0.exists(path)
-    }
-
-    fn host(&self) -> String {
-        self.0.host()
-    }
-
-    fn variable(&self, name: &str) -> Option<String> {
-        self.0.variable(name)
-    }
-
-    fn list(&self, directory: &Path, limit: usize) -> io::Result<Vec<String>> {
-        self.0.list(directory, limit)
-    }
 }
 
 fn runs(name: &'static str, text: impl AsRef<[u8]>, warnings: usize, phrase: &'static str) -> Odd {
