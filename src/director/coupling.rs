@@ -191,7 +191,7 @@ impl Coupling {
             });
             self.is_stale |= before.is_some_and(|vip| one_less(&mut self.not_ready, vip));
         }
-        let is_refused = is_absent && reconciler.trouble(&key).is_some();
+        let is_refused = is_absent && reconciler.failure(&key).is_some();
         let was_refused = if is_refused { !self.refused.insert(key) } else { self.refused.remove(&key) };
         // Its reason may be another.
         self.is_stale |= is_refused || was_refused;
@@ -204,7 +204,7 @@ impl Coupling {
             return Some(format!("IPVS: {trouble}"));
         }
         let refused = self.refused.first();
-        if let Some((key, trouble)) = refused.and_then(|key| Some((key, reconciler.trouble(key)?))) {
+        if let Some((key, trouble)) = refused.and_then(|key| Some((key, reconciler.failure(key)?))) {
             return Some(format!("service {} is not in the kernel: {}", places.named(*key), trouble.reason));
         }
         for (family, forwards, setting) in [
@@ -239,9 +239,9 @@ impl super::Director {
         let is_missing = |key: &&ServiceKey| {
             reconciler.is_pending(key) && (!self.is_ready || reconciler.actual(key).is_none())
         };
-        let missing = reconciler.wanted().filter(is_missing);
+        let missing = reconciler.desired_keys().filter(is_missing);
         let refused = || {
-            let (key, trouble) = reconciler.troubles().find(|(key, _)| reconciler.actual(key).is_none())?;
+            let (key, trouble) = reconciler.failing().find(|(key, _)| reconciler.actual(key).is_none())?;
             Some(format!("service {} is not in the kernel: {}", places.named(*key), trouble.reason))
         };
         let blocked = |is_on: bool, is_of: fn(&SocketAddr) -> bool, setting: &str| {

@@ -13,7 +13,7 @@ use super::checkers::CheckerId;
 use super::event::Event;
 use super::marks::Marks;
 use super::reconcile::Request;
-use super::refusal::{back_off, explain, is_surprise};
+use super::reconcile::op_error::{back_off, explain, is_surprise};
 use crate::ipvs::backend::{Error, Op, Refusal};
 use crate::ipvs::types::{Destination, Family, Service, ServiceKey};
 use crate::time::Instant;

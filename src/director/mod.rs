@@ -12,7 +12,6 @@ pub(crate) mod colocated;
 pub(crate) mod coupling;
 pub(crate) mod desired;
 pub(crate) mod event;
-mod knowledge;
 mod lanes;
 pub(crate) mod leaks;
 pub(crate) mod marks;
@@ -24,16 +23,13 @@ pub(crate) mod pool;
 pub(crate) mod preview;
 pub(crate) mod problems;
 pub(crate) mod reconcile;
-mod refusal;
 pub(crate) mod reload;
-pub(crate) mod settings;
 mod sources;
 pub(crate) mod state;
 pub(crate) mod status;
 pub(crate) mod staying;
 #[cfg(test)]
 mod steps;
-pub(crate) mod tally;
 mod timers;
 pub(crate) mod vitals;
 
@@ -54,9 +50,9 @@ use order::{Change, Order, Selector};
 use paths::Paths;
 use places::{IngressMarks, Places};
 use pool::Pool;
+use reconcile::settings::SettingsKeeper;
 use reconcile::{Readings, Reconciler, Request};
 use reload::Maker;
-use settings::SettingsKeeper;
 use sources::SourceKeeper;
 use state::{KnownDown, KnownLeaving, KnownOrder, State};
 use timers::Timers;
@@ -227,7 +223,7 @@ impl Director {
         let owned = state.owned.iter().map(|id| desired::service_key(*id)).collect();
         let mut settings = SettingsKeeper::new(state.original_timeouts, state.sync_daemons.clone());
         let coupling = Coupling::default();
-        settings.want(config.global.timeouts, coupling.sync_daemons(&config.global));
+        settings.set_desired(config.global.timeouts, coupling.sync_daemons(&config.global));
         let mut director = Director {
             rng: fastrand::Rng::with_seed(seed),
             checkers: Checkers::default(),
@@ -301,13 +297,13 @@ impl Director {
                 if self.coupling.instance_is(level) {
                     self.find_sources();
                 }
-                self.want_settings();
+                self.set_desired_settings();
                 self.unsettled.extend(self.places.ids());
             }
             Input::InstanceGone(name) => {
                 self.coupling.instance_is_gone(&name);
                 self.find_sources();
-                self.want_settings();
+                self.set_desired_settings();
                 self.unsettled.extend(self.places.ids());
             }
             Input::Host(host) => self.coupling.host_is(host),
@@ -315,7 +311,7 @@ impl Director {
             Input::IngressMarks(ingress_marks) => self.ingress_marks_are(ingress_marks, &mut events),
             Input::Leaks(leaks) => self.leaks_are(leaks, &mut events),
             Input::Saved(is_saved) => self.saved(now, is_saved),
-            Input::Look => self.reconciler.look_now(),
+            Input::Look => self.reconciler.read_now(),
             Input::Handshakes(sample) => self.handshakes_are(now, &sample, &mut events),
             Input::Stop => self.stop(now, effects),
             Input::HandOver => self.hand_over(effects),
@@ -506,7 +502,7 @@ impl Director {
             effects.push(Effect::CancelProbe(run));
         }
         for pool in old.values() {
-            self.reconciler.unwant(pool.key());
+            self.reconciler.remove_desired(pool.key());
         }
         self.unsettled.extend(pools.keys());
         self.left_with_templates.retain(|id| pools.contains_key(id));
@@ -520,14 +516,14 @@ impl Director {
         self.config = config;
         self.mark_lanes();
         self.paths_reloaded(now);
-        self.want_settings();
+        self.set_desired_settings();
         self.is_state_stale = true;
     }
 
-    fn want_settings(&mut self) {
+    fn set_desired_settings(&mut self) {
         if self.life == Life::Running {
             let global = &self.config.global;
-            self.reconciler.settings_mut().want(global.timeouts, self.coupling.sync_daemons(global));
+            self.reconciler.settings_mut().set_desired(global.timeouts, self.coupling.sync_daemons(global));
         }
     }
 
@@ -544,7 +540,7 @@ impl Director {
         self.left_with_templates.clear();
         self.unsettled.clear();
         self.resting.clear();
-        self.reconciler.unwant_all();
+        self.reconciler.remove_all_desired();
     }
 
     fn hand_over(&mut self, effects: &mut Vec<Effect>) {
@@ -615,9 +611,9 @@ impl Director {
                     .extend(member.subscriptions.iter().map(|subscription| (subscription.checker, (id, at))));
             }
             if is_placed {
-                self.reconciler.want(key, pool.in_kernel());
+                self.reconciler.set_desired(key, pool.in_kernel());
             } else {
-                self.reconciler.unwant(key);
+                self.reconciler.remove_desired(key);
             }
             self.reconciler.watch(key, !pool.leaving.is_empty(), now);
             self.left.set(id, pool.deadline());

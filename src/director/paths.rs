@@ -190,7 +190,7 @@ impl Director {
     /// Which marks are those of lanes follows from the configuration.
     pub(super) fn mark_lanes(&mut self) {
         let marks = Marks::of(&self.config);
-        self.reconciler.overlook(marks.clone());
+        self.reconciler.ignore(marks.clone());
         self.paths.configure(&self.config, marks);
     }
 

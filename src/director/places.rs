@@ -178,7 +178,7 @@ impl Director {
             }
             // It may have been left there by somebody who knew no marks, and would schedule what peers send.
             if is.mark().is_some() && before.get(id).is_none_or(|was| was.mark().is_none()) {
-                self.reconciler.claim(desired::service_key(*id));
+                self.reconciler.adopt(desired::service_key(*id));
             }
         }
         for id in before.keys().filter(|id| !self.places.colocated.contains_key(id)) {
@@ -194,7 +194,7 @@ impl Director {
             }
             let old = pool.key();
             pool.mark = mark;
-            self.reconciler.unwant(old);
+            self.reconciler.remove_desired(old);
             if self.reconciler.actual(&old).is_some() {
                 self.places.retire(old, *id);
             }
@@ -249,12 +249,12 @@ impl Director {
             let is_current = self.pools.get(&retired.virtual_server).is_some_and(|pool| pool.key() == key);
             match wish {
                 Some((desired, retired)) => {
-                    self.reconciler.want(key, &Arc::new(desired));
+                    self.reconciler.set_desired(key, &Arc::new(desired));
                     self.reconciler.watch(key, retired.deadline.is_some(), now);
                     self.places.retired.insert(key, retired);
                 }
                 None if is_current => {}
-                None => self.reconciler.unwant(key),
+                None => self.reconciler.remove_desired(key),
             }
             if is_over {
                 self.places.retired.remove(&key);

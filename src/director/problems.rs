@@ -317,7 +317,7 @@ impl Director {
         if let Some(idle) = idle.filter(|_| !is_full || pool.problems.overloaded >= READINGS) {
             add(Problem::TakesNobody(idle));
         }
-        if let Some(recurrence) = self.reconciler.tally().recurrence(&key, now) {
+        if let Some(recurrence) = self.reconciler.drift_log().recurrence(&key, now) {
             add(Problem::Recurring {
                 times: recurrence.times,
                 period_milliseconds: u64::try_from(recurrence.period().as_millis()).unwrap_or(u64::MAX),

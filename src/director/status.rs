@@ -330,7 +330,7 @@ impl Director {
     /// The same, of what was gathered.
     pub fn status_of(&self, now: Instant, gathering: Gathering) -> Status {
         let foreign = self.reconciler.foreign().iter();
-        let tally = self.reconciler.tally();
+        let drift_log = self.reconciler.drift_log();
         Status {
             is_converged: self.reconciler.is_settled(),
             read_seconds: self.reconciler.read_at().map(|at| now.since(at).as_secs()),
@@ -341,13 +341,13 @@ impl Director {
             kernel_trouble: self.reconciler.kernel_trouble().map(str::to_owned),
             virtual_servers: gathering.virtual_servers,
             foreign_services: foreign.map(|key| super::desired::virtual_server_id(*key)).collect(),
-            drift_repaired: tally.drift_repaired,
-            last_drift: tally.last_drift.as_ref().map(|drift| DriftStatus {
+            drift_repaired: drift_log.drift_repaired,
+            last_drift: drift_log.last_drift.as_ref().map(|drift| DriftStatus {
                 virtual_server: self.places.owner(drift.service),
                 what: drift.what.clone(),
                 seconds_ago: now.since(drift.at).as_secs(),
             }),
-            services_adopted: tally.adopted,
+            services_adopted: drift_log.adopted,
             kernel_errors: self.reconciler.errors(),
             checkers: self.checkers.len(),
             stale_checkers: self.checkers.stale(),
@@ -373,7 +373,7 @@ impl Director {
         actual: Option<&ServiceEntry>,
     ) -> VirtualServerStatus {
         let key = pool.key();
-        let degraded = self.reconciler.trouble(&key);
+        let degraded = self.reconciler.failure(&key);
         let sorry_server = pool.server.sorry_server.map(|sorry| SorryServerStatus {
             sorry_server: sorry.address,
             is_active: pool.is_sorry_active(),

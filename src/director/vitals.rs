@@ -32,7 +32,7 @@ impl Director {
         Vitals {
             virtual_servers: self.pools.len(),
             without_quorum: self.pools.values().filter(|pool| !pool.has_quorum()).count(),
-            degraded: self.reconciler.troubles().count(),
+            degraded: self.reconciler.failing().count(),
             real_servers: members().count(),
             up: members().filter(|member| member.is_up).count(),
             stale: self.checkers.stale(),

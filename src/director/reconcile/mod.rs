@@ -7,21 +7,26 @@
 //! wanted nor left over, it asks the kernel nothing: a host of virtual routers alone need not have it. Refuses to know
 //! health and time's source; the director calls it.
 
+mod actual;
+pub(crate) mod drift;
+pub(crate) mod op_error;
+pub(crate) mod settings;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::Event;
-use super::knowledge::{difference, record};
 use super::marks::Marks;
-use super::refusal::{back_off, explain, is_surprise};
-use super::settings::SettingsKeeper;
-use super::tally::Tally;
 use super::timers::Timers;
 use crate::ipvs::backend::{Error, Op, Refusal, Scope, Snapshot};
 use crate::ipvs::plan::plan;
 use crate::ipvs::types::{DesiredService, ServiceEntry, ServiceKey};
 use crate::time::Instant;
+use actual::{difference, record};
+use drift::DriftLog;
+use op_error::{back_off, explain, is_surprise};
+use settings::SettingsKeeper;
 
 /// From the end of one sweep to the beginning of the next.
 pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
@@ -52,13 +57,13 @@ enum Unread {
 
 /// A service the kernel refused a part of.
 #[derive(Debug)]
-pub(crate) struct Trouble {
+pub(crate) struct FailingService {
     /// The kernel's reason, in words.
     pub reason: String,
     failures: u32,
     retry_at: Instant,
-    held: Vec<Op>,
-    is_told: bool,
+    withheld: Vec<Op>,
+    is_reported: bool,
 }
 
 #[derive(Debug)]
@@ -88,7 +93,7 @@ pub(crate) struct Reconciler {
     /// To be read before they are planned: thousands, when a table is adopted.
     unread: BTreeMap<ServiceKey, Unread>,
     watched: Timers<ServiceKey>,
-    troubles: BTreeMap<ServiceKey, Trouble>,
+    failing: BTreeMap<ServiceKey, FailingService>,
     /// When what is held back of them is tried again.
     retries: Timers<ServiceKey>,
     /// Services of the operations under way.
@@ -102,12 +107,12 @@ pub(crate) struct Reconciler {
     /// Everything was read since then, in one sweep.
     read_at: Option<Instant>,
     /// Somebody wants to know how it is now: the next sweep follows at once.
-    is_wanted_now: bool,
+    is_read_requested: bool,
     pause: Pause,
     in_flight: Option<Request>,
     knows_keys: bool,
     flush: bool,
-    tally: Tally,
+    drift_log: DriftLog,
     errors: u64,
     sampled: BTreeMap<ServiceKey, Instant>,
     owned_changed: bool,
@@ -128,7 +133,7 @@ impl Reconciler {
             dirty: BTreeSet::new(),
             unread: BTreeMap::new(),
             watched: Timers::default(),
-            troubles: BTreeMap::new(),
+            failing: BTreeMap::new(),
             retries: Timers::default(),
             asked: BTreeSet::new(),
             touched: BTreeSet::new(),
@@ -136,12 +141,12 @@ impl Reconciler {
             sweep: Sweep::Waiting { until: Instant::ZERO },
             sweep_began: Instant::ZERO,
             read_at: None,
-            is_wanted_now: false,
+            is_read_requested: false,
             pause: Pause::default(),
             in_flight: None,
             knows_keys: false,
             flush,
-            tally: Tally::default(),
+            drift_log: DriftLog::default(),
             errors: 0,
             sampled: BTreeMap::new(),
             owned_changed: true,
@@ -176,12 +181,12 @@ impl Reconciler {
     }
 
     /// Overlooks ways to single real servers.
-    pub(crate) fn overlook(&mut self, lanes: Marks) {
+    pub(crate) fn ignore(&mut self, lanes: Marks) {
         self.lanes = lanes;
     }
 
     /// Wants a service to be exactly this.
-    pub(crate) fn want(&mut self, key: ServiceKey, service: &Arc<DesiredService>) {
+    pub(crate) fn set_desired(&mut self, key: ServiceKey, service: &Arc<DesiredService>) {
         if self.desired.get(&key) == Some(service) {
             return;
         }
@@ -195,7 +200,7 @@ impl Reconciler {
     }
 
     /// Takes a service over that may be in the kernel, to be read before anything is done about it.
-    pub(crate) fn claim(&mut self, key: ServiceKey) {
+    pub(crate) fn adopt(&mut self, key: ServiceKey) {
         self.owned_changed |= self.owned.insert(key);
         if self.foreign.remove(&key) {
             self.read_first(key, Unread::New);
@@ -204,19 +209,19 @@ impl Reconciler {
     }
 
     /// Wants a service gone.
-    pub(crate) fn unwant(&mut self, key: ServiceKey) {
+    pub(crate) fn remove_desired(&mut self, key: ServiceKey) {
         self.desired.remove(&key);
         self.watched.set(key, None);
-        self.tally.forget(&key);
+        self.drift_log.forget(&key);
         self.plan_anew(key);
     }
 
     /// Wants nothing any more: all that is owned goes, settings go back to what they were.
-    pub(crate) fn unwant_all(&mut self) {
+    pub(crate) fn remove_all_desired(&mut self) {
         self.plan_owned_anew();
         self.desired.clear();
         self.watched.clear();
-        self.tally.forget_all();
+        self.drift_log.forget_all();
         self.settings.release();
     }
 
@@ -238,10 +243,10 @@ impl Reconciler {
     }
 
     /// Reads the whole table as soon as it can be; what is being read may be older than this wish.
-    pub(crate) fn look_now(&mut self) {
+    pub(crate) fn read_now(&mut self) {
         match &mut self.sweep {
             Sweep::Waiting { until } => *until = Instant::ZERO,
-            Sweep::Reading { .. } => self.is_wanted_now = true,
+            Sweep::Reading { .. } => self.is_read_requested = true,
         }
     }
 
@@ -252,7 +257,7 @@ impl Reconciler {
 
     /// Forgets what was read: when IPVS is needed again, the table may be any other.
     fn rest(&mut self, events: &mut Vec<Event>) {
-        self.answered(events);
+        self.on_answer(events);
         self.knows_keys = false;
         self.sweep = Sweep::Waiting { until: Instant::ZERO };
         self.read_at = None;
@@ -261,8 +266,8 @@ impl Reconciler {
         self.dirty.clear();
         self.unread.clear();
         self.watched.clear();
-        self.tally.forget_all();
-        self.troubles.clear();
+        self.drift_log.forget_all();
+        self.failing.clear();
         self.retries.clear();
         self.sampled.clear();
     }
@@ -295,7 +300,7 @@ impl Reconciler {
     /// The order of work: 1. writes, 2. services in doubt, 3. settings, 4. services that others have just changed, leaving
     /// destinations, 5. the sweep.
     fn next_request(&mut self, now: Instant, events: &mut Vec<Event>) -> Option<Request> {
-        self.release_held(now);
+        self.release_withheld(now);
         let ops = self.next_ops(events);
         if !ops.is_empty() {
             return Some(Request::Apply(ops));
@@ -307,9 +312,9 @@ impl Reconciler {
             return Some(request);
         }
         let watched: Vec<_> = self.watched.due(now).take(SLICE).collect();
-        let hurried = self.tally.due(now);
-        if !hurried.is_empty() {
-            return Some(entries(hurried));
+        let rechecks = self.drift_log.due(now);
+        if !rechecks.is_empty() {
+            return Some(entries(rechecks));
         }
         if !watched.is_empty() {
             return Some(entries(watched));
@@ -319,21 +324,21 @@ impl Reconciler {
             Sweep::Waiting { .. } => Some(keys()),
             Sweep::Reading { rest } if rest.is_empty() => {
                 self.read_at = Some(self.sweep_began);
-                let is_wanted_now = std::mem::take(&mut self.is_wanted_now);
-                let pause = if is_wanted_now { Duration::ZERO } else { SWEEP_INTERVAL };
+                let is_read_requested = std::mem::take(&mut self.is_read_requested);
+                let pause = if is_read_requested { Duration::ZERO } else { SWEEP_INTERVAL };
                 self.sweep = Sweep::Waiting { until: now + pause };
-                is_wanted_now.then(keys)
+                is_read_requested.then(keys)
             }
             Sweep::Reading { rest } => Some(entries(rest.drain(..rest.len().min(SLICE)).collect())),
         }
     }
 
     /// Lets operations whose pause is over be tried again.
-    fn release_held(&mut self, now: Instant) {
+    fn release_withheld(&mut self, now: Instant) {
         for key in self.retries.due(now).collect::<Vec<_>>() {
             self.retries.set(key, None);
-            if let Some(trouble) = self.troubles.get_mut(&key) {
-                trouble.held.clear();
+            if let Some(trouble) = self.failing.get_mut(&key) {
+                trouble.withheld.clear();
                 self.plan_anew(key);
             }
         }
@@ -356,7 +361,7 @@ impl Reconciler {
             chosen.push(*key);
         }
         let mut ops = plan(&chosen, &self.desired, &self.actual, &self.owned);
-        ops.retain(|op| !self.is_held(op));
+        ops.retain(|op| !self.is_withheld(op));
         for key in chosen {
             self.dirty.remove(&key);
             self.touched.insert(key);
@@ -367,10 +372,10 @@ impl Reconciler {
         ops
     }
 
-    fn is_held(&self, op: &Op) -> bool {
-        let trouble = op.service().and_then(|key| self.troubles.get(key));
+    fn is_withheld(&self, op: &Op) -> bool {
+        let trouble = op.service().and_then(|key| self.failing.get(key));
         trouble.is_some_and(|t| {
-            t.held.contains(op) || t.held.iter().any(|held| self.is_service_still_wanted(held))
+            t.withheld.contains(op) || t.withheld.iter().any(|held| self.is_service_still_wanted(held))
         })
     }
 
@@ -382,9 +387,9 @@ impl Reconciler {
 
     /// A service needs no more work: over with its trouble, unless something is still held back.
     fn conclude(&mut self, key: ServiceKey, events: &mut Vec<Event>) {
-        if self.troubles.get(&key).is_some_and(|t| t.held.is_empty())
-            && let Some(trouble) = self.troubles.remove(&key)
-            && trouble.is_told
+        if self.failing.get(&key).is_some_and(|t| t.withheld.is_empty())
+            && let Some(trouble) = self.failing.remove(&key)
+            && trouble.is_reported
         {
             events.push(Event::Restored { service: key });
         }
@@ -395,7 +400,7 @@ impl Reconciler {
         }
         if is_gone && self.owned.remove(&key) {
             self.owned_changed = true;
-            self.troubles.remove(&key);
+            self.failing.remove(&key);
             self.retries.set(key, None);
         }
     }
@@ -412,14 +417,14 @@ impl Reconciler {
         let snapshot = match result {
             Ok(snapshot) => snapshot,
             Err(error) => {
-                self.failed_to_answer(now, &error, events);
+                self.on_no_answer(now, &error, events);
                 if let Scope::Entries(keys) = &scope {
                     self.doubt(keys.iter().copied());
                 }
                 return Readings::default();
             }
         };
-        self.answered(events);
+        self.on_answer(events);
         match (scope, snapshot) {
             (Scope::Keys, Snapshot::Keys(keys)) => {
                 let (lanes, present) = keys.into_iter().partition(|key| self.lanes.is_key(*key));
@@ -468,7 +473,7 @@ impl Reconciler {
             self.unread.remove(&key);
             self.plan_anew(key);
             if self.desired.contains_key(&key) {
-                self.tally.drift(now, key, "the service was deleted".to_owned(), events);
+                self.drift_log.drift(now, key, "the service was deleted".to_owned(), events);
             }
         }
         let absent: Vec<_> = self.unread.keys().filter(|k| !present.contains(k)).copied().collect();
@@ -493,21 +498,21 @@ impl Reconciler {
                 self.watched.set(*key, Some(now + WATCH_INTERVAL));
             }
             let known = self.actual.remove(key);
-            self.tally.was_read(key, now);
+            self.drift_log.was_read(key, now);
             if let Some(entry) = entry {
                 let is_new = unread == Some(Unread::New) && self.desired.contains_key(key);
                 if is_new {
                     let destinations = entry.destinations.len();
-                    self.tally.adopt(*key, destinations, events);
+                    self.drift_log.count_adopted(*key, destinations, events);
                     readings.adopted.push(*key);
                 }
                 readings.read.push(*key);
                 self.sampled.insert(*key, now);
-                self.tell_drift(now, *key, known.as_ref(), Some(&entry), events);
+                self.report_drift(now, *key, known.as_ref(), Some(&entry), events);
                 self.actual.insert(*key, entry);
             } else {
                 self.sampled.remove(key);
-                self.tell_drift(now, *key, known.as_ref(), None, events);
+                self.report_drift(now, *key, known.as_ref(), None, events);
                 readings.read.push(*key);
             }
             self.plan_anew(*key);
@@ -515,7 +520,7 @@ impl Reconciler {
         readings
     }
 
-    fn tell_drift(
+    fn report_drift(
         &mut self,
         now: Instant,
         key: ServiceKey,
@@ -528,7 +533,7 @@ impl Reconciler {
             return;
         }
         if let Some(what) = difference(known, found) {
-            self.tally.drift(now, key, what, events);
+            self.drift_log.drift(now, key, what, events);
         }
     }
 
@@ -544,14 +549,14 @@ impl Reconciler {
         let refusals = match result {
             Ok(refusals) => refusals,
             Err(error) => {
-                self.failed_to_answer(now, &error, events);
+                self.on_no_answer(now, &error, events);
                 // Which of them took effect is unknown: what they were about is read again.
-                self.actual_unknown(&ops);
+                self.forget_actual(&ops);
                 self.settings.doubt();
                 return;
             }
         };
-        self.answered(events);
+        self.on_answer(events);
         let refused: BTreeMap<usize, Refusal> = refusals.into_iter().map(|r| (r.index, r)).collect();
         let touched: BTreeSet<ServiceKey> = ops.iter().filter_map(|op| op.service().copied()).collect();
         let mut failed: BTreeMap<ServiceKey, Vec<(Op, Refusal)>> = BTreeMap::new();
@@ -567,7 +572,7 @@ impl Reconciler {
         }
         for key in touched {
             match failed.remove(&key) {
-                Some(failures) => self.refused(now, key, failures, events),
+                Some(failures) => self.on_refused(now, key, failures, events),
                 None => self.settled_after_apply(key, events),
             }
         }
@@ -580,7 +585,7 @@ impl Reconciler {
     }
 
     /// Holds refused operations back, and reads the service again.
-    fn refused(
+    fn on_refused(
         &mut self,
         now: Instant,
         key: ServiceKey,
@@ -591,35 +596,35 @@ impl Reconciler {
         let reason = failures.first().map(|(op, r)| explain(op, r)).unwrap_or_default();
         // A table that is not as we thought is no trouble: reading it again settles that, the first time.
         let is_surprise = failures.iter().all(|(op, r)| is_surprise(op, r.errno));
-        let trouble = self.troubles.entry(key).or_insert(Trouble {
+        let trouble = self.failing.entry(key).or_insert(FailingService {
             reason: String::new(),
             failures: 0,
             retry_at: now,
-            held: Vec::new(),
-            is_told: false,
+            withheld: Vec::new(),
+            is_reported: false,
         });
         trouble.failures += 1;
         // What is held already keeps its turn: two refusals must not free one another for ever.
-        if trouble.held.is_empty() {
+        if trouble.withheld.is_empty() {
             trouble.retry_at = now + back_off(trouble.failures);
         }
         if !is_surprise || trouble.failures > 2 {
             // Without the service nothing else of it can work: only that it is missing needs to wait.
             let is_missing = failures.iter().any(|(op, _)| matches!(op, Op::AddService(..)));
             let causes = failures.into_iter().map(|(op, _)| op);
-            trouble.held.extend(causes.filter(|op| !is_missing || matches!(op, Op::AddService(..))));
-            if !trouble.is_told || trouble.reason != reason {
+            trouble.withheld.extend(causes.filter(|op| !is_missing || matches!(op, Op::AddService(..))));
+            if !trouble.is_reported || trouble.reason != reason {
                 events.push(Event::Degraded { service: key, reason: reason.clone() });
-                trouble.is_told = true;
+                trouble.is_reported = true;
             }
         }
         trouble.reason = reason;
-        let retry_at = Some(trouble.retry_at).filter(|_| !trouble.held.is_empty());
+        let retry_at = Some(trouble.retry_at).filter(|_| !trouble.withheld.is_empty());
         self.retries.set(key, retry_at);
         self.doubt([key]);
     }
 
-    fn actual_unknown(&mut self, ops: &[Op]) {
+    fn forget_actual(&mut self, ops: &[Op]) {
         let keys: BTreeSet<ServiceKey> = ops.iter().filter_map(|op| op.service().copied()).collect();
         // Half-done work of our own must not be reported as a stranger's.
         for key in &keys {
@@ -634,7 +639,7 @@ impl Reconciler {
         }
     }
 
-    fn failed_to_answer(&mut self, now: Instant, error: &Error, events: &mut Vec<Event>) {
+    fn on_no_answer(&mut self, now: Instant, error: &Error, events: &mut Vec<Event>) {
         self.errors += 1;
         self.pause.failures += 1;
         self.pause.until = now + back_off(self.pause.failures);
@@ -645,7 +650,7 @@ impl Reconciler {
         }
     }
 
-    fn answered(&mut self, events: &mut Vec<Event>) {
+    fn on_answer(&mut self, events: &mut Vec<Event>) {
         if self.pause.trouble.is_some() {
             events.push(Event::Kernel { trouble: None });
         }
@@ -666,9 +671,9 @@ impl Reconciler {
             Sweep::Waiting { until } => Some(until),
             Sweep::Reading { .. } => None,
         };
-        let hurried = self.tally.deadline();
+        let rechecks = self.drift_log.deadline();
         let first =
-            [now, sweep, hurried, self.retries.first(), self.watched.first(), self.settings.deadline()]
+            [now, sweep, rechecks, self.retries.first(), self.watched.first(), self.settings.deadline()]
                 .into_iter()
                 .flatten()
                 .min();
@@ -735,13 +740,13 @@ impl Reconciler {
     }
 
     /// Services the kernel refuses a part of, that somebody was told about.
-    pub(crate) fn troubles(&self) -> impl Iterator<Item = (&ServiceKey, &Trouble)> {
-        self.troubles.iter().filter(|(_, t)| t.is_told)
+    pub(crate) fn failing(&self) -> impl Iterator<Item = (&ServiceKey, &FailingService)> {
+        self.failing.iter().filter(|(_, t)| t.is_reported)
     }
 
     /// What the kernel refuses of a service, if somebody was told.
-    pub(crate) fn trouble(&self, key: &ServiceKey) -> Option<&Trouble> {
-        self.troubles.get(key).filter(|trouble| trouble.is_told)
+    pub(crate) fn failure(&self, key: &ServiceKey) -> Option<&FailingService> {
+        self.failing.get(key).filter(|trouble| trouble.is_reported)
     }
 
     /// What the kernel was last known to hold of a service.
@@ -750,8 +755,8 @@ impl Reconciler {
     }
 
     /// What was found in the kernel that we had not put there.
-    pub(crate) fn tally(&self) -> &Tally {
-        &self.tally
+    pub(crate) fn drift_log(&self) -> &DriftLog {
+        &self.drift_log
     }
 
     /// How often the kernel refused an operation or failed to answer.
@@ -780,12 +785,12 @@ impl Reconciler {
             || self.dirty.contains(key)
             || self.unread.contains_key(key)
             || self.asked.contains(key);
-        is_open && self.desired.contains_key(key) && !self.troubles.contains_key(key)
+        is_open && self.desired.contains_key(key) && !self.failing.contains_key(key)
     }
 
     /// Every wanted service.
     #[cfg(test)]
-    pub(crate) fn wanted(&self) -> impl Iterator<Item = &ServiceKey> {
+    pub(crate) fn desired_keys(&self) -> impl Iterator<Item = &ServiceKey> {
         self.desired.keys()
     }
 

@@ -12,13 +12,13 @@ const ESRCH: i32 = 3;
 const EEXIST: i32 = 17;
 
 /// The pause after `failures` failures in a row: 100 ms doubled each time, at most 5 s.
-pub(super) fn back_off(failures: u32) -> Duration {
+pub(crate) fn back_off(failures: u32) -> Duration {
     let (first, longest) = BACK_OFF;
     first.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(longest)
 }
 
 /// Whether a refusal only says that the table is not what we thought.
-pub(super) fn is_surprise(op: &Op, errno: i32) -> bool {
+pub(crate) fn is_surprise(op: &Op, errno: i32) -> bool {
     match op {
         Op::AddService(..) => errno == EEXIST,
         Op::SetService(..) => errno == ESRCH,
@@ -28,7 +28,7 @@ pub(super) fn is_surprise(op: &Op, errno: i32) -> bool {
 }
 
 /// A refusal in the operator's words.
-pub(super) fn explain(op: &Op, refusal: &Refusal) -> String {
+pub(crate) fn explain(op: &Op, refusal: &Refusal) -> String {
     let kernel = match &refusal.text {
         Some(text) => text.clone(),
         None => std::io::Error::from_raw_os_error(refusal.errno).to_string(),

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use super::event::Event;
-use super::reconcile::Request;
-use super::refusal::{back_off, explain};
+use super::super::event::Event;
+use super::Request;
+use super::op_error::{back_off, explain};
 use crate::config::TimeoutOptions;
 use crate::ipvs::backend::{Op, Refusal, Scope};
 use crate::ipvs::types::{Settings, SyncDaemon, SyncRole, Timeouts};
@@ -19,8 +19,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 /// The keeper of timeouts and sync daemons.
 #[derive(Debug, Default)]
 pub(crate) struct SettingsKeeper {
-    wanted: TimeoutOptions,
-    wanted_daemons: Vec<SyncDaemon>,
+    desired: TimeoutOptions,
+    desired_daemons: Vec<SyncDaemon>,
     original: Option<Timeouts>,
     started: Vec<SyncRole>,
     actual: Option<Settings>,
@@ -37,9 +37,9 @@ impl SettingsKeeper {
         SettingsKeeper { original, started, ..SettingsKeeper::default() }
     }
 
-    pub(crate) fn want(&mut self, timeouts: TimeoutOptions, daemons: Vec<SyncDaemon>) {
-        if self.wanted != timeouts || self.wanted_daemons != daemons {
-            (self.wanted, self.wanted_daemons) = (timeouts, daemons);
+    pub(crate) fn set_desired(&mut self, timeouts: TimeoutOptions, daemons: Vec<SyncDaemon>) {
+        if self.desired != timeouts || self.desired_daemons != daemons {
+            (self.desired, self.desired_daemons) = (timeouts, daemons);
             self.retry_at = Instant::ZERO;
             self.actual = None;
         }
@@ -47,12 +47,12 @@ impl SettingsKeeper {
 
     /// Wants everything as it was found.
     pub(crate) fn release(&mut self) {
-        self.want(TimeoutOptions::default(), Vec::new());
+        self.set_desired(TimeoutOptions::default(), Vec::new());
     }
 
     pub(super) fn is_needed(&self) -> bool {
-        self.wanted != TimeoutOptions::default()
-            || !self.wanted_daemons.is_empty()
+        self.desired != TimeoutOptions::default()
+            || !self.desired_daemons.is_empty()
             || self.original.is_some()
             || !self.started.is_empty()
     }
@@ -69,7 +69,7 @@ impl SettingsKeeper {
     }
 
     pub(super) fn on_read(&mut self, now: Instant, settings: Settings) {
-        if self.original.is_none() && self.wanted != TimeoutOptions::default() {
+        if self.original.is_none() && self.desired != TimeoutOptions::default() {
             self.original = Some(settings.timeouts);
             self.is_changed = true;
         }
@@ -81,14 +81,14 @@ impl SettingsKeeper {
     /// Forgets what there is no more to put back.
     fn tidy(&mut self) {
         let Some(actual) = &self.actual else { return };
-        let is_restored = self.wanted == TimeoutOptions::default() && self.original == Some(actual.timeouts);
+        let is_restored = self.desired == TimeoutOptions::default() && self.original == Some(actual.timeouts);
         if is_restored {
             self.original = None;
             self.is_changed = true;
         }
         let before = self.started.len();
         let is_kept = |role: &SyncRole| {
-            self.wanted_daemons.iter().any(|d| d.role == *role)
+            self.desired_daemons.iter().any(|d| d.role == *role)
                 || actual.sync_daemons.iter().any(|d| d.role == *role)
         };
         self.started.retain(is_kept);
@@ -139,9 +139,9 @@ impl SettingsKeeper {
         if let Some(original) = self.original {
             let choose = |wanted: Option<u32>, original| wanted.filter(|t| *t != 0).unwrap_or(original);
             let timeouts = Timeouts {
-                tcp: choose(self.wanted.tcp, original.tcp),
-                tcp_fin: choose(self.wanted.tcp_fin, original.tcp_fin),
-                udp: choose(self.wanted.udp, original.udp),
+                tcp: choose(self.desired.tcp, original.tcp),
+                tcp_fin: choose(self.desired.tcp_fin, original.tcp_fin),
+                udp: choose(self.desired.udp, original.udp),
             };
             if timeouts != actual.timeouts {
                 ops.push(Op::SetTimeouts(timeouts));
@@ -150,7 +150,7 @@ impl SettingsKeeper {
         // A role that ends makes room for the one that begins: never both where one is wanted.
         let mut starts = Vec::new();
         for role in [SyncRole::Master, SyncRole::Backup] {
-            let wanted = self.wanted_daemons.iter().find(|d| d.role == role);
+            let wanted = self.desired_daemons.iter().find(|d| d.role == role);
             let running = actual.sync_daemons.iter().find(|d| d.role == role);
             let is_ours = self.started.contains(&role);
             match (wanted, running) {
@@ -189,13 +189,13 @@ impl SettingsKeeper {
     fn is_in_place(&self) -> bool {
         let Some(actual) = &self.actual else { return false };
         let wants = |wanted: Option<u32>, actual| wanted.is_none_or(|t| t == 0 || t == actual);
-        let timeouts = wants(self.wanted.tcp, actual.timeouts.tcp)
-            && wants(self.wanted.tcp_fin, actual.timeouts.tcp_fin)
-            && wants(self.wanted.udp, actual.timeouts.udp);
-        let is_releasing = self.wanted == TimeoutOptions::default() && self.original.is_some();
+        let timeouts = wants(self.desired.tcp, actual.timeouts.tcp)
+            && wants(self.desired.tcp_fin, actual.timeouts.tcp_fin)
+            && wants(self.desired.udp, actual.timeouts.udp);
+        let is_releasing = self.desired == TimeoutOptions::default() && self.original.is_some();
         let daemons =
-            self.wanted_daemons.iter().all(|w| actual.sync_daemons.iter().any(|r| w.is_satisfied_by(r)));
-        let leftovers = self.started.iter().any(|role| !self.wanted_daemons.iter().any(|w| w.role == *role));
+            self.desired_daemons.iter().all(|w| actual.sync_daemons.iter().any(|r| w.is_satisfied_by(r)));
+        let leftovers = self.started.iter().any(|role| !self.desired_daemons.iter().any(|w| w.role == *role));
         timeouts && !is_releasing && daemons && !leftovers
     }
 

@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::event::Event;
-use super::problems::Recurrence;
+use super::super::event::Event;
+use super::super::problems::Recurrence;
 use crate::ipvs::types::ServiceKey;
 use crate::time::Instant;
 
 /// Services that are read more often after a change by somebody else, at most: each costs the kernel a question.
-const HURRIED: usize = 16;
+const MOST_RECHECKS: usize = 16;
 /// From one reading of such a service to the next: after one change, and while changes recur.
-const READ_AGAIN: Duration = Duration::from_secs(1);
-const READ_AGAIN_SOON: Duration = Duration::from_millis(100);
+const RECHECK: Duration = Duration::from_secs(1);
+const RECHECK_SOON: Duration = Duration::from_millis(100);
 
 /// Counts since the start.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct DriftLog {
     /// How often somebody else's change was put right.
     pub drift_repaired: u64,
     /// The last of these changes.
@@ -26,7 +26,7 @@ pub(crate) struct Tally {
     /// Changes that belong together, by service.
     recurrences: BTreeMap<ServiceKey, Recurrence>,
     /// Services that were changed a short time ago, and when each is read again.
-    hurried: BTreeMap<ServiceKey, Instant>,
+    rechecks: BTreeMap<ServiceKey, Instant>,
 }
 
 /// A change by somebody else.
@@ -39,7 +39,7 @@ pub(crate) struct Drift {
     pub what: String,
 }
 
-impl Tally {
+impl DriftLog {
     /// Somebody else changed a service of ours. What recurs is reported as such, and not each time.
     pub(crate) fn drift(&mut self, at: Instant, service: ServiceKey, what: String, events: &mut Vec<Event>) {
         self.drift_repaired += 1;
@@ -49,8 +49,8 @@ impl Tally {
             events.push(Event::Drift { service, what });
         }
         self.recurrences.insert(service, recurrence);
-        if self.hurried.len() < HURRIED {
-            self.hurried.entry(service).or_insert(at);
+        if self.rechecks.len() < MOST_RECHECKS {
+            self.rechecks.entry(service).or_insert(at);
         }
     }
 
@@ -64,36 +64,41 @@ impl Tally {
         let Some(recurrence) = self.recurrences.get(service) else { return };
         if !recurrence.is_going_on(now) {
             self.recurrences.remove(service);
-            self.hurried.remove(service);
-        } else if let Some(at) = self.hurried.get_mut(service) {
-            *at = now + if recurrence.is_recurring() { READ_AGAIN_SOON } else { READ_AGAIN };
+            self.rechecks.remove(service);
+        } else if let Some(at) = self.rechecks.get_mut(service) {
+            *at = now + if recurrence.is_recurring() { RECHECK_SOON } else { RECHECK };
         }
     }
 
     /// A service is ours no longer.
     pub(crate) fn forget(&mut self, service: &ServiceKey) {
         self.recurrences.remove(service);
-        self.hurried.remove(service);
+        self.rechecks.remove(service);
     }
 
     /// No service is ours any more.
     pub(crate) fn forget_all(&mut self) {
         self.recurrences.clear();
-        self.hurried.clear();
+        self.rechecks.clear();
     }
 
     /// Services to be read again now.
     pub(crate) fn due(&self, now: Instant) -> Vec<ServiceKey> {
-        self.hurried.iter().filter(|(_, at)| **at <= now).map(|(key, _)| *key).collect()
+        self.rechecks.iter().filter(|(_, at)| **at <= now).map(|(key, _)| *key).collect()
     }
 
     /// When the first service is to be read again.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.hurried.values().min().copied()
+        self.rechecks.values().min().copied()
     }
 
     /// A service that was in the kernel is ours from now on.
-    pub(crate) fn adopt(&mut self, service: ServiceKey, destinations: usize, events: &mut Vec<Event>) {
+    pub(crate) fn count_adopted(
+        &mut self,
+        service: ServiceKey,
+        destinations: usize,
+        events: &mut Vec<Event>,
+    ) {
         self.adopted += 1;
         events.push(Event::Adopted { service, destinations });
     }
