@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 
 use super::host_watch;
 use crate::config::Config;
-use crate::director::colocated;
+use crate::director::colocation;
 use crate::doctor::host_checks::{self, HostFacts};
 use crate::net::kernel::Kernel;
 use crate::net::sysctl;
@@ -45,7 +45,7 @@ fn read(name: &str) -> Option<String> {
 /// The virtual servers that have this host as a real server, and how lvsd directs their packets, in words.
 pub(crate) fn colocations(config: &Config) -> Vec<String> {
     let own = Kernel::open().and_then(|mut kernel| kernel.host()).map(|host| host_watch::around(&host).own);
-    let found = colocated::find(config, &own.unwrap_or_default(), true);
+    let found = colocation::find(config, &own.unwrap_or_default(), true);
     found.iter().map(|(id, colocated)| format!("virtual server {id}: {colocated}")).collect()
 }
 

@@ -164,7 +164,7 @@ fn look(config: &Config) -> Look {
     let arp_problems = arp_problems.map(|()| match needs_arp_problems {
         true => {
             let around = host_watch::around(&host);
-            leaks::find(config, &around.own, |vip| around.shown.contains(&vip), &holders, &names)
+            leaks::find(config, &around.own, |vip| around.on_network.contains(&vip), &holders, &names)
         }
         false => Leaks::new(),
     });

@@ -16,8 +16,8 @@ use tracing::{info, warn};
 use super::clock;
 use super::ingress_marks::{Found, Reconciler};
 use crate::director::Input;
-use crate::director::colocated::Around;
-use crate::director::places::IngressMarks;
+use crate::director::colocation::LocalAddresses;
+use crate::director::colocation::placement::IngressMarks;
 use crate::director::reconcile::SWEEP_INTERVAL;
 use crate::net::kernel::watch::{Told, Watch};
 use crate::net::tc::ingress::FwmarkRule;
@@ -46,7 +46,7 @@ pub(crate) struct HostWatcher {
     /// The host as it was read last, with the changes since; None when a change may have been lost.
     host: Option<Host>,
     inputs: VecDeque<Input>,
-    around: Option<Around>,
+    around: Option<LocalAddresses>,
     marks: IngressMarks,
     troubles: BTreeSet<String>,
 }
@@ -198,7 +198,7 @@ impl HostWatcher {
         self.host = found.host;
         if let Some(around) = found.around.filter(|around| self.around.as_ref() != Some(around)) {
             self.around = Some(around.clone());
-            self.inputs.push_back(Input::Around(around));
+            self.inputs.push_back(Input::LocalAddresses(around));
         }
         if found.marks != self.marks {
             self.marks = found.marks.clone();
@@ -226,13 +226,13 @@ impl HostWatcher {
 }
 
 /// The addresses of a host.
-pub(crate) fn around(host: &Host) -> Around {
+pub(crate) fn around(host: &Host) -> LocalAddresses {
     let usable = || host.addresses.iter().filter(|held| !held.is_unusable);
     let is_shown =
         |link: &LinkIndex| host.links.get(link).is_some_and(|link| !link.is_loopback && !link.is_silent);
-    Around {
+    LocalAddresses {
         own: usable().map(|held| held.prefix.ip).collect(),
-        shown: usable().filter(|held| is_shown(&held.link)).map(|held| held.prefix.ip).collect(),
+        on_network: usable().filter(|held| is_shown(&held.link)).map(|held| held.prefix.ip).collect(),
         links: usable().map(|held| (held.prefix.ip, held.link.0)).collect(),
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::host_watch;
-use crate::director::colocated::Around;
-use crate::director::places::IngressMarks;
+use crate::director::colocation::LocalAddresses;
+use crate::director::colocation::placement::IngressMarks;
 use crate::net::kernel::Kernel;
 use crate::net::kernel::tc::TcError;
 use crate::net::tc::ingress::{self, FwmarkRule, MarkFilter, Neighbours};
@@ -27,7 +27,7 @@ pub(super) struct Reconciler {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// None when the host could not be read.
-    pub(super) around: Option<Around>,
+    pub(super) around: Option<LocalAddresses>,
     /// None when the host or its filters could not be read.
     pub(super) host: Option<Host>,
     pub(super) neighbours: Neighbours,

@@ -115,7 +115,7 @@ pub(crate) fn plan(
         None => Vec::new(),
     };
     let cannot_mark = daemon.as_ref().is_some_and(|daemon| daemon.director.cannot_mark);
-    let host = HostKnown { around: around.unwrap_or_default(), instances, cannot_mark };
+    let host = HostKnown { local: around.unwrap_or_default(), instances, cannot_mark };
     let config = Arc::new(config);
     let mut preview = preview(&config, state, host, kernel, now);
     let originals = state_file::peek_originals(run_dir).unwrap_or_default();

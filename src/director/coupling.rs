@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use super::places::Places;
+use super::colocation::placement::Placement;
 use super::pool::Pool;
 use super::reconcile::Reconciler;
 use crate::config::{Config, Global, VirtualServerId};
@@ -139,7 +139,7 @@ impl Coupling {
         &mut self,
         is_ready: bool,
         reconciler: &mut Reconciler,
-        places: &Places,
+        placement: &Placement,
         global: &Global,
     ) -> Option<DirectorLevel> {
         let mut touched = reconciler.take_touched();
@@ -148,7 +148,7 @@ impl Coupling {
             touched.extend(self.missing.keys().copied());
         }
         for key in touched {
-            self.look_at(key, reconciler, places);
+            self.look_at(key, reconciler, placement);
         }
         if self.unanswered.as_deref() != reconciler.unanswered() {
             self.unanswered = reconciler.unanswered().map(str::to_owned);
@@ -161,7 +161,7 @@ impl Coupling {
         self.is_stale = false;
         let level = DirectorLevel {
             not_ready: self.not_ready.keys().copied().collect(),
-            cannot_forward: self.cannot_forward(reconciler, places, global),
+            cannot_forward: self.cannot_forward(reconciler, placement, global),
         };
         if self.told.as_ref() == Some(&level) {
             return None;
@@ -171,13 +171,13 @@ impl Coupling {
     }
 
     /// Something of a service changed.
-    fn look_at(&mut self, key: ServiceKey, reconciler: &Reconciler, places: &Places) {
+    fn look_at(&mut self, key: ServiceKey, reconciler: &Reconciler, placement: &Placement) {
         #[cfg(test)]
         super::steps::take(1);
         let is_absent = reconciler.actual(&key).is_none();
         // Once all was there, a service that is merely changing does not count; a refused one never blocks.
         let is_missing = (!self.was_ready || is_absent) && reconciler.is_pending(&key);
-        let vip = if is_missing { places.vip(key) } else { None };
+        let vip = if is_missing { placement.vip(key) } else { None };
         let before = match is_missing {
             true => self.missing.insert(key, vip),
             false => self.missing.remove(&key),
@@ -199,13 +199,22 @@ impl Coupling {
 
     /// Only what is wrong with this host counts, unless the operator asks for more: a dead real server is as dead
     /// behind the other director.
-    fn cannot_forward(&self, reconciler: &Reconciler, places: &Places, global: &Global) -> Option<String> {
+    fn cannot_forward(
+        &self,
+        reconciler: &Reconciler,
+        placement: &Placement,
+        global: &Global,
+    ) -> Option<String> {
         if let Some(trouble) = reconciler.unanswered() {
             return Some(format!("IPVS: {trouble}"));
         }
         let refused = self.refused.first();
         if let Some((key, trouble)) = refused.and_then(|key| Some((key, reconciler.failure(key)?))) {
-            return Some(format!("service {} is not in the kernel: {}", places.named(*key), trouble.reason));
+            return Some(format!(
+                "service {} is not in the kernel: {}",
+                placement.named(*key),
+                trouble.reason
+            ));
         }
         for (family, forwards, setting) in [
             (Family::Inet, self.host.ipv4, "net.ipv4.ip_forward"),
@@ -235,14 +244,14 @@ fn one_less(counts: &mut BTreeMap<IpAddr, usize>, of: IpAddr) -> bool {
 impl super::Director {
     /// What the router should know, derived from everything.
     pub fn level(&self) -> DirectorLevel {
-        let (reconciler, places, host) = (&self.reconciler, &self.places, &self.coupling.host);
+        let (reconciler, placement, host) = (&self.reconciler, &self.placement, &self.coupling.host);
         let is_missing = |key: &&ServiceKey| {
             reconciler.is_pending(key) && (!self.is_ready || reconciler.actual(key).is_none())
         };
         let missing = reconciler.desired_keys().filter(is_missing);
         let refused = || {
             let (key, trouble) = reconciler.failing().find(|(key, _)| reconciler.actual(key).is_none())?;
-            Some(format!("service {} is not in the kernel: {}", places.named(*key), trouble.reason))
+            Some(format!("service {} is not in the kernel: {}", placement.named(*key), trouble.reason))
         };
         let blocked = |is_on: bool, is_of: fn(&SocketAddr) -> bool, setting: &str| {
             let reals = self.pools.values().flat_map(|pool| &pool.server.real_servers);
@@ -262,6 +271,6 @@ impl super::Director {
             .or_else(|| blocked(host.ipv4, SocketAddr::is_ipv4, "net.ipv4.ip_forward"))
             .or_else(|| blocked(host.ipv6, SocketAddr::is_ipv6, "net.ipv6.conf.all.forwarding"))
             .or_else(lost);
-        DirectorLevel { not_ready: missing.filter_map(|key| places.vip(*key)).collect(), cannot_forward }
+        DirectorLevel { not_ready: missing.filter_map(|key| placement.vip(*key)).collect(), cannot_forward }
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::colocated;
+use super::colocation;
 use super::event::Event;
 use super::{Director, Life};
 use crate::config::{Config, VirtualServerId};
@@ -30,7 +30,7 @@ pub(crate) fn find(
     names: &Names,
 ) -> Leaks {
     let directors: BTreeSet<IpAddr> =
-        colocated::find(config, own, true).into_values().flat_map(|found| found.peers).collect();
+        colocation::find(config, own, true).into_values().flat_map(|found| found.peers).collect();
     let mut found = Leaks::new();
     for (vip, mac) in claims {
         let vip = *vip;

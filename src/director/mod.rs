@@ -2,13 +2,13 @@
 //!
 //! Input and `now` go in, effects come out; it never reads a clock, never waits, never fails and knows no socket.
 //! [`checkers`] run on schedule, [`pool`]s turn their health into what the kernel should hold ([`desired`]),
-//! [`reconcile`] makes the kernel so, [`places`] says where, when this host is a real server, too; [`paths`] checks the
+//! [`reconcile`] makes the kernel so, [`placement`] says where, when this host is a real server, too; [`paths`] checks the
 //! way of the VIP's packets. [`reload`] carries state from one configuration to the next, [`state`] from one process to
 //! the next. The shell in `daemon` performs the effects, the simulated world in `sim` does so in virtual time: the same
 //! code decides in both.
 
 pub(crate) mod checkers;
-pub(crate) mod colocated;
+pub(crate) mod colocation;
 pub(crate) mod coupling;
 pub(crate) mod desired;
 pub(crate) mod event;
@@ -18,7 +18,6 @@ pub(crate) mod marks;
 pub(crate) mod notice;
 pub(crate) mod order;
 pub(crate) mod paths;
-pub(crate) mod places;
 pub(crate) mod pool;
 pub(crate) mod preview;
 pub(crate) mod problems;
@@ -42,13 +41,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checkers::{Checkers, Subscriber};
-use colocated::Around;
+use colocation::LocalAddresses;
+use colocation::placement::{IngressMarks, Placement};
 use coupling::{Coupling, HostForwards};
 use event::Event;
 use leaks::Leaks;
 use order::{Change, Order, Selector};
 use paths::Paths;
-use places::{IngressMarks, Places};
 use pool::Pool;
 use reconcile::settings::SettingsKeeper;
 use reconcile::{Readings, Reconciler, Request};
@@ -111,7 +110,7 @@ pub enum Input {
     /// This host passes packets on, or does not.
     Host(HostForwards),
     /// This host has these addresses.
-    Around(Around),
+    LocalAddresses(LocalAddresses),
     /// Packets get these marks.
     IngressMarks(IngressMarks),
     /// These real servers answer ARP for VIPs.
@@ -181,7 +180,7 @@ pub struct Director {
     pools: BTreeMap<VirtualServerId, Pool>,
     reconciler: Reconciler,
     coupling: Coupling,
-    places: Places,
+    placement: Placement,
     paths: Paths,
     sources: SourceKeeper,
     leaks: Leaks,
@@ -230,7 +229,7 @@ impl Director {
             pools: BTreeMap::new(),
             reconciler: Reconciler::new(owned, settings, config.global.flush),
             coupling,
-            places: Places::default(),
+            placement: Placement::default(),
             paths: Paths::default(),
             sources: SourceKeeper::default(),
             leaks: Leaks::new(),
@@ -290,7 +289,7 @@ impl Director {
             },
             Input::Reload(config) => {
                 self.reload(now, config, effects);
-                self.place(&mut events);
+                self.recompute_placement(&mut events);
             }
             Input::Order { selector, change } => self.order(now, &selector, change, &mut events),
             Input::Instance(level) => {
@@ -298,16 +297,16 @@ impl Director {
                     self.find_sources();
                 }
                 self.set_desired_settings();
-                self.unsettled.extend(self.places.ids());
+                self.unsettled.extend(self.placement.ids());
             }
             Input::InstanceGone(name) => {
                 self.coupling.instance_is_gone(&name);
                 self.find_sources();
                 self.set_desired_settings();
-                self.unsettled.extend(self.places.ids());
+                self.unsettled.extend(self.placement.ids());
             }
             Input::Host(host) => self.coupling.host_is(host),
-            Input::Around(around) => self.around_is(around, &mut events),
+            Input::LocalAddresses(local) => self.on_local_addresses(local, &mut events),
             Input::IngressMarks(ingress_marks) => self.ingress_marks_are(ingress_marks, &mut events),
             Input::Leaks(leaks) => self.leaks_are(leaks, &mut events),
             Input::Saved(is_saved) => self.saved(now, is_saved),
@@ -395,7 +394,7 @@ impl Director {
         }
         let was_leaving = self.was_leaving.len();
         for key in &readings.read {
-            let id = self.places.owner(*key);
+            let id = self.placement.owner(*key);
             if !self.is_in_place(*key, id) {
                 continue;
             }
@@ -534,7 +533,7 @@ impl Director {
         self.life = Life::Stopping { give_up: now + STOP_LIMIT };
         effects.extend(self.checkers.clear().into_iter().map(Effect::CancelProbe));
         self.pools.clear();
-        self.places.clear();
+        self.placement.clear();
         self.paths.clear();
         self.left.clear();
         self.left_with_templates.clear();
@@ -562,7 +561,7 @@ impl Director {
             if std::mem::take(&mut self.is_retirement_stale) {
                 self.settle_retired(now);
             }
-            self.tell_markings(effects);
+            self.emit_markings(effects);
             let expires = self.expires_templates(now);
             if std::mem::replace(&mut self.expires_templates, expires) != expires {
                 effects.push(Effect::ExpireTemplates(expires));
@@ -579,7 +578,7 @@ impl Director {
         self.conclude(now, effects);
         if self.life == Life::Running {
             let news =
-                self.coupling.news(self.is_ready, &mut self.reconciler, &self.places, &self.config.global);
+                self.coupling.news(self.is_ready, &mut self.reconciler, &self.placement, &self.config.global);
             effects.extend(news.map(Effect::Router));
         }
     }
@@ -592,7 +591,7 @@ impl Director {
         let mut ended = Vec::new();
         for id in std::mem::take(&mut self.unsettled) {
             self.resting.set(id, None);
-            let is_placed = self.is_placed(id);
+            let belongs_in_kernel = self.belongs_in_kernel(id);
             let Some(pool) = self.pools.get_mut(&id) else {
                 self.left.set(id, None);
                 self.left_with_templates.remove(&id);
@@ -610,7 +609,7 @@ impl Director {
                 ended
                     .extend(member.subscriptions.iter().map(|subscription| (subscription.checker, (id, at))));
             }
-            if is_placed {
+            if belongs_in_kernel {
                 self.reconciler.set_desired(key, pool.in_kernel());
             } else {
                 self.reconciler.remove_desired(key);

@@ -254,7 +254,7 @@ impl Director {
 
     /// Why the way to a real server need not be checked from here, in the operator's words.
     fn needs_no_path(&self, at: SocketAddr) -> Option<&'static str> {
-        if self.places.is_own(at.ip()) {
+        if self.placement.is_own(at.ip()) {
             return Some("not checked: it is this host");
         }
         // The kernel balances nothing then, and the probe would go to the active director.
@@ -391,7 +391,7 @@ impl Director {
         let Question::Path(question) = &entry.spec.question else { return Err(gone) };
         let real = entry.spec.target.address.ip();
         let to = if Family::of(real) == family { real } else { question.vip.ip() };
-        let own = self.places.shown().filter(|ip| Family::of(*ip) == family && !self.is_vip(*ip));
+        let own = self.placement.on_network().filter(|ip| Family::of(*ip) == family && !self.is_vip(*ip));
         let source = nearest(own, to).ok_or("this host has no address of its own there that is no VIP")?;
         let slot = self.paths.slot(now);
         let (run, spec) = self.checkers.begin(now, id).ok_or(gone)?;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::colocated::Around;
-use super::places::IngressMarks;
+use super::colocation::LocalAddresses;
+use super::colocation::placement::IngressMarks;
 use super::reconcile::Request;
 use super::state::State;
 use super::status::Status;
@@ -34,7 +34,7 @@ pub(crate) type KernelTable = BTreeMap<ServiceKey, ServiceEntry>;
 /// What is known of the host that the director would run on.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HostKnown {
-    pub around: Around,
+    pub local: LocalAddresses,
     /// How its instances are: the sync daemons follow one, and who holds a VIP may have its service.
     pub instances: Vec<InstanceLevel>,
     /// Whether its kernel cannot mark packets.
@@ -145,7 +145,7 @@ pub(crate) fn preview(
     if host.cannot_mark {
         trial.tell(Input::IngressMarks(IngressMarks { cannot_mark: true, ..IngressMarks::default() }));
     }
-    trial.tell(Input::Around(host.around));
+    trial.tell(Input::LocalAddresses(host.local));
     for level in host.instances {
         trial.tell(Input::Instance(level));
     }

@@ -53,7 +53,7 @@ impl Director {
             vips: Arc::clone(&self.sources.vips),
             floating: self.coupling.vips().collect(),
             avoids_floating: self.sources.has_unknown_vips,
-            own: self.places.own_on_links().collect(),
+            own: self.placement.own_on_links().collect(),
         };
         let needed = Some(sources).filter(Sources::are_needed);
         // The same one while nothing changes: the prober remembers the kernel's choices by it.

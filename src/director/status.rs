@@ -336,14 +336,14 @@ impl Director {
             read_seconds: self.reconciler.read_at().map(|at| now.since(at).as_secs()),
             is_ready: self.is_ready,
             expires_templates: self.expires_templates(now),
-            cannot_mark: self.places.cannot_mark(),
+            cannot_mark: self.placement.cannot_mark(),
             is_ipvs_used: self.reconciler.is_needed(),
             kernel_trouble: self.reconciler.kernel_trouble().map(str::to_owned),
             virtual_servers: gathering.virtual_servers,
             foreign_services: foreign.map(|key| super::desired::virtual_server_id(*key)).collect(),
             drift_repaired: drift_log.drift_repaired,
             last_drift: drift_log.last_drift.as_ref().map(|drift| DriftStatus {
-                virtual_server: self.places.owner(drift.service),
+                virtual_server: self.placement.owner(drift.service),
                 what: drift.what.clone(),
                 seconds_ago: now.since(drift.at).as_secs(),
             }),
@@ -362,7 +362,7 @@ impl Director {
 
     /// The virtual server a service in the kernel is of, or would be.
     pub fn owner(&self, key: ServiceKey) -> VirtualServerId {
-        self.places.owner(key)
+        self.placement.owner(key)
     }
 
     /// Without its real servers.
@@ -385,10 +385,10 @@ impl Director {
             has_quorum: pool.has_quorum(),
             live_weight: pool.live_weight(),
             quorum: pool.server.quorum,
-            colocated: self.places.colocated(pool.server.id).map(|colocated| ColocatedStatus {
+            colocated: self.placement.colocated(pool.server.id).map(|colocated| ColocatedStatus {
                 what: colocated.to_string(),
                 mark: pool.mark,
-                is_marked: pool.mark.is_some_and(|mark| self.places.is_marked(mark)),
+                is_marked: pool.mark.is_some_and(|mark| self.placement.is_marked(mark)),
             }),
             degraded: degraded.map(|trouble| trouble.reason.clone()),
             problems: pool.problems.iter().cloned().collect(),

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::host_checks::{self, HostProblem};
 use super::{Finding, Fix, Ipvs, Severity, SyncMessage, View, first_of, service};
 use crate::config::{Config, RealServer, VirtualServer, VirtualServerId};
-use crate::director::colocated::{self, Remedy};
+use crate::director::colocation::{self, Remedy};
 use crate::director::event::count;
 use crate::host_setup::plan::overhead;
 use crate::ipvs::types::{Forwarding, ServiceFlags, SyncRole};
@@ -356,7 +356,7 @@ fn places(config: &Config, view: &View<'_>, only_asked: bool) -> Vec<Finding> {
 }
 
 fn colocations(config: &Config, view: &View<'_>) -> Vec<Finding> {
-    let all = colocated::find(config, &view.host.own, true);
+    let all = colocation::find(config, &view.host.own, true);
     let marked = |id: VirtualServerId| {
         let servers = &view.running.as_ref()?.director.virtual_servers;
         servers.iter().find(|server| server.virtual_server == id)?.colocated.as_ref()

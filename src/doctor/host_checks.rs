@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Fix;
 use crate::config::{Config, RealServer, VirtualServer, VirtualServerId};
-use crate::director::colocated;
+use crate::director::colocation;
 use crate::ipvs::types::{Forwarding, Protocol, ServiceFlags};
 
 /// Linux before this sends a client that reuses its port astray for a second (fixed by the two patches of 5.9).
@@ -142,7 +142,7 @@ pub(crate) fn check(config: &Config, host: &HostFacts<'_>) -> Vec<HostProblem> {
         });
     }
     problems.extend(unbindable(config, &host.own));
-    let elsewhere = colocated::marked_elsewhere(config, &host.own);
+    let elsewhere = colocation::marked_elsewhere(config, &host.own);
     problems.extend(elsewhere.map(|id| HostProblem {
         what: format!("virtual server {id}"),
         why: "this host is one of its real servers, and its marks are set by others".to_owned(),

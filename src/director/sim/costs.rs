@@ -10,10 +10,10 @@ use super::stories::{real_server, spec, tcp_server};
 use crate::check::outcome::{Outcome, Phase};
 use crate::check::schedule::RunId;
 use crate::config::{Config, Global, RealServer, VirtualServer, VirtualServerId};
-use crate::director::colocated::Around;
+use crate::director::colocation::LocalAddresses;
+use crate::director::colocation::placement::IngressMarks;
 use crate::director::coupling::HostForwards;
 use crate::director::order::{Change, Selector};
-use crate::director::places::IngressMarks;
 use crate::director::reconcile::Request;
 use crate::director::state::State;
 use crate::director::{Director, Effect, Input, steps};
@@ -188,7 +188,11 @@ fn colocated(real_servers: u32) -> Cost {
     config.virtual_servers.iter_mut().for_each(|server| server.real_servers.push(real(9_999_999)));
     let own: IpAddr = real(9_999_999).address.ip();
     let mut machine = Machine::new(config);
-    machine.tell(Input::Around(Around { own: [own].into(), shown: [own].into(), ..Around::default() }));
+    machine.tell(Input::LocalAddresses(LocalAddresses {
+        own: [own].into(),
+        on_network: [own].into(),
+        ..LocalAddresses::default()
+    }));
     machine.run(Duration::from_secs(10));
     machine.sample()
 }

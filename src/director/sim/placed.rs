@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::stories::{config, real, tcp_server, told};
 use super::world::{Server, World};
 use crate::director::Input;
-use crate::director::colocated::Around;
-use crate::director::places::IngressMarks;
+use crate::director::colocation::LocalAddresses;
+use crate::director::colocation::placement::IngressMarks;
 use crate::ipvs::types::{Connections, ServiceKey};
 use crate::vrrp::io::{InstanceLevel, State};
 
@@ -51,7 +51,7 @@ fn a_service_by_address_goes_only_when_packets_find_the_other_and_nobody_uses_it
         let some = Connections { active: 1, ..Connections::default() };
         assert!(world.kernel.set_connections(&by_address, &real(n), some));
     }
-    world.tell(Input::Around(around(true, true)));
+    world.tell(Input::LocalAddresses(around(true, true)));
     world.run(5 * SECOND);
     let whole = "address: 1:80=1 2:80=1 3:80=1";
     assert_eq!(shape(&world), [whole, "mark: 1:0=1 2:0=1 3:0=1"], "no packet is marked yet");
@@ -78,7 +78,7 @@ fn a_service_by_address_without_anybody_goes_as_soon_as_packets_find_the_other()
     }
     world.run(30 * SECOND);
     assert_eq!(shape(&world), ["address:"]);
-    world.tell(Input::Around(around(true, true)));
+    world.tell(Input::LocalAddresses(around(true, true)));
     mark(&mut world);
     world.run(Duration::from_millis(100));
     assert_eq!(shape(&world), ["mark:"]);
@@ -97,7 +97,7 @@ fn what_a_predecessor_left_by_address_goes_the_same_way_after_five_minutes_at_th
         if !is_ours {
             world.forget();
         }
-        world.around = around(true, true);
+        world.local = around(true, true);
         world.start(&config(tcp_server()));
         mark(&mut world);
         world.run(60 * SECOND);
@@ -118,7 +118,7 @@ fn a_host_that_is_a_real_server_no_longer_goes_back_make_before_break() {
     let at = SocketAddr::new(real(2).ip(), 0);
     let some = Connections { active: 1, ..Connections::default() };
     assert!(world.kernel.set_connections(&by_mark, &at, some));
-    world.tell(Input::Around(around(false, true)));
+    world.tell(Input::LocalAddresses(around(false, true)));
     assert!(world.fwmark_rules.is_empty());
     world.run(5 * SECOND);
     assert_eq!(shape(&world), ["address: 1:80=1 2:80=1 3:80=1", "mark: 1:0=1 2:0=1 3:0=1"], "still marked");
@@ -155,13 +155,13 @@ fn a_restart_changes_nothing_and_a_stop_leaves_nothing() {
 #[test]
 fn without_marks_the_service_is_there_only_while_this_host_holds_the_vip() {
     let mut world = colocated();
-    world.around = around(true, false);
+    world.local = around(true, false);
     world.start(&config(tcp_server()));
     world.tell(Input::IngressMarks(IngressMarks { marked: BTreeSet::new(), cannot_mark: true }));
     world.run(5 * SECOND);
     assert_eq!(shape(&world), Vec::<String>::new());
     let whole = ["address: 1:80=1 2:80=1 3:80=1"];
-    world.tell(Input::Around(around(true, true)));
+    world.tell(Input::LocalAddresses(around(true, true)));
     world.run(SECOND);
     assert_eq!(shape(&world), whole);
     // What the router says is known sooner than what it does.
@@ -177,7 +177,7 @@ fn without_marks_the_service_is_there_only_while_this_host_holds_the_vip() {
     assert_eq!(shape(&world), whole);
     // What was in place before the kernel refused to mark goes on a standby, too.
     world.tell(Input::IngressMarks(IngressMarks::default()));
-    world.tell(Input::Around(around(true, false)));
+    world.tell(Input::LocalAddresses(around(true, false)));
     mark(&mut world);
     world.run(10 * SECOND);
     assert_eq!(shape(&world), ["mark: 1:0=1 2:0=1 3:0=1"]);
@@ -196,9 +196,9 @@ fn whatever_happened_in_the_end_there_is_one_service_in_its_place() {
         for _ in 0..30 {
             match world.rng.u32(0..8) {
                 0 | 1 => {
-                    world.around = around(world.rng.bool(), world.rng.bool());
-                    let around = world.around.clone();
-                    world.tell(Input::Around(around));
+                    world.local = around(world.rng.bool(), world.rng.bool());
+                    let local = world.local.clone();
+                    world.tell(Input::LocalAddresses(local));
                 }
                 2 | 3 => mark(&mut world),
                 4 => {
@@ -217,7 +217,7 @@ fn whatever_happened_in_the_end_there_is_one_service_in_its_place() {
         }
         world.fault_rate = 0;
         let (is_own, cannot_mark) = (world.rng.bool(), world.rng.u32(0..4) == 0);
-        world.tell(Input::Around(around(is_own, true)));
+        world.tell(Input::LocalAddresses(around(is_own, true)));
         world.tell(Input::IngressMarks(IngressMarks { marked: BTreeSet::new(), cannot_mark }));
         mark_unless(&mut world, cannot_mark);
         world.run(400 * SECOND);
@@ -234,14 +234,14 @@ fn whatever_happened_in_the_end_there_is_one_service_in_its_place() {
 /// A world whose host is the first real server, and holds the VIP.
 fn colocated() -> World {
     let mut world = World::new(1);
-    world.around = around(true, true);
+    world.local = around(true, true);
     world
 }
 
-fn around(is_own: bool, has_vip: bool) -> Around {
+fn around(is_own: bool, has_vip: bool) -> LocalAddresses {
     let own = if is_own { real(1).ip() } else { IpAddr::from([10, 1, 0, 200]) };
     let shown: BTreeSet<IpAddr> = if has_vip { [own, VIP].into() } else { [own].into() };
-    Around { own: [own, VIP].into(), shown, ..Around::default() }
+    LocalAddresses { own: [own, VIP].into(), on_network: shown, ..LocalAddresses::default() }
 }
 
 /// What the director wants marked is marked.

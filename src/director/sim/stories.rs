@@ -11,7 +11,7 @@ use crate::config::{
     VirtualServerId,
 };
 use crate::director::Input;
-use crate::director::colocated::Around;
+use crate::director::colocation::LocalAddresses;
 use crate::director::event::Event;
 use crate::director::order::{Change, Selector};
 use crate::director::pool::DRAIN_DEADLINE;
@@ -159,11 +159,11 @@ fn an_active_director_does_not_check_direct_servers_from_the_vip_they_have() {
         world.run(SECONDS_TO_NOTICE);
         // It becomes active.
         if !has_own {
-            world.around = Around::default();
+            world.local = LocalAddresses::default();
         }
-        world.around.shown.insert(vip);
-        world.around.own.insert(vip);
-        world.tell(Input::Around(world.around.clone()));
+        world.local.on_network.insert(vip);
+        world.local.own.insert(vip);
+        world.tell(Input::LocalAddresses(world.local.clone()));
         world.run(Duration::from_secs(30));
         assert_eq!(weights(&world), "1:1 2:1 3:1", "{forwarding:?} {has_own}");
         let is_said = world.events.iter().any(|(_, event)| event.kind() == "checker_stale");

@@ -11,7 +11,7 @@ use crate::check::outcome::Verdict;
 use crate::check::spec::Timing;
 use crate::config::{Checker, Config, PathCheck, RealServer, VirtualServer};
 use crate::director::Input;
-use crate::director::colocated::Around;
+use crate::director::colocation::LocalAddresses;
 use crate::director::leaks::Leaks;
 use crate::director::marks::LANES;
 use crate::director::order::Selector;
@@ -194,16 +194,16 @@ fn what_this_director_cannot_do_keeps_nobody_out() {
         Arc::make_mut(Arc::make_mut(real).path_check.as_mut().unwrap()).alpha = true;
     }
     let mut world = World::new(1);
-    world.around = Around::default();
+    world.local = LocalAddresses::default();
     world.start(&config(server));
     world.run(10 * SECOND);
     assert_eq!(weights(&world), "1:1 2:1 3:1");
     assert_eq!(told(&world, "held: this host has no address of its own there that is no VIP"), 3);
     // And itself it does not ask.
-    world.tell(Input::Around(Around {
+    world.tell(Input::LocalAddresses(LocalAddresses {
         own: [real(1).ip()].into(),
-        shown: [real(1).ip()].into(),
-        ..Around::default()
+        on_network: [real(1).ip()].into(),
+        ..LocalAddresses::default()
     }));
     world.run(10 * SECOND);
     let asked: BTreeSet<IpAddr> = world.path_probes.iter().map(|(_, ip)| *ip).collect();

@@ -12,7 +12,7 @@ use crate::check::source::Sources;
 use crate::check::spec::CheckerSpec;
 use crate::config::Config;
 use crate::director::checkers::Subscriber;
-use crate::director::colocated::Around;
+use crate::director::colocation::LocalAddresses;
 use crate::director::event::Event;
 use crate::director::marks::Marks;
 use crate::director::order::Order;
@@ -84,7 +84,7 @@ pub(super) struct World {
     /// What the router was told last.
     pub router: Option<DirectorLevel>,
     /// What the director is told of its host before anything else.
-    pub around: Around,
+    pub local: LocalAddresses,
     /// The packets it wants marked.
     pub fwmark_rules: Vec<FwmarkRule>,
     /// Whether it wants clients that the kernel knows sent elsewhere.
@@ -134,7 +134,11 @@ impl World {
             rng: fastrand::Rng::with_seed(seed),
             events: Vec::new(),
             router: None,
-            around: Around { own: [HOST].into(), shown: [HOST].into(), ..Around::default() },
+            local: LocalAddresses {
+                own: [HOST].into(),
+                on_network: [HOST].into(),
+                ..LocalAddresses::default()
+            },
             fwmark_rules: Vec::new(),
             expires_templates: false,
             failing_saves: 0,
@@ -163,7 +167,7 @@ impl World {
         self.fwmark_rules.clear();
         self.incarnation += 1;
         self.director = Some(Director::new(Arc::clone(config), self.saved.clone(), seed, self.now));
-        self.tell(Input::Around(self.around.clone()));
+        self.tell(Input::LocalAddresses(self.local.clone()));
     }
 
     /// The process dies; what it had asked of the kernel may or may not still happen.
@@ -339,7 +343,7 @@ impl World {
 
     /// What becomes of a probe's source address, where the kernel may choose a VIP.
     fn leaves(&self, target: IpAddr, sources: Option<&Sources>) -> Leaves {
-        let chosen = self.around.shown.iter().find(|ip| **ip != HOST).filter(|_| self.prefers_vips);
+        let chosen = self.local.on_network.iter().find(|ip| **ip != HOST).filter(|_| self.prefers_vips);
         match (chosen, sources) {
             (None, _) => Leaves::Well,
             (Some(chosen), Some(sources)) if sources.is_forbidden(*chosen) => {

@@ -5,6 +5,8 @@
 //! on arrival, unless another of its real servers sent them: whoever might be a director, too. Requests made on this
 //! host carry no mark either and are answered by it. Pure; it refuses to know how packets get marks.
 
+pub(crate) mod placement;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -16,10 +18,10 @@ use crate::net::tc::ingress::{FwmarkRule, ServiceAddress};
 
 /// What this host has around its virtual servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Around {
+pub struct LocalAddresses {
     pub own: BTreeSet<IpAddr>,
     /// Those of them that it has on a link of the network, and not only for itself (on `lo`, or a dummy).
-    pub shown: BTreeSet<IpAddr>,
+    pub on_network: BTreeSet<IpAddr>,
     /// The links of all of them, by the kernel's numbers.
     pub links: BTreeMap<IpAddr, u32>,
 }

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::colocated::{self, Around, Colocated, Remedy};
-use super::event::Event;
-use super::pool::{DRAIN_DEADLINE, DRAIN_GRACE, Pool};
-use super::{Director, Effect, Life, desired};
+use super::{Colocated, LocalAddresses, Remedy};
 use crate::config::VirtualServerId;
+use crate::director::event::Event;
+use crate::director::pool::{DRAIN_DEADLINE, DRAIN_GRACE, Pool};
+use crate::director::{Director, Effect, Life, desired};
 use crate::ipvs::types::{DesiredService, DestinationEntry, ServiceEntry, ServiceKey};
 use crate::net::tc::ingress::FwmarkRule;
 use crate::time::Instant;
@@ -28,16 +28,16 @@ pub struct IngressMarks {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Places {
-    around: Around,
+pub(crate) struct Placement {
+    local: LocalAddresses,
     ingress_marks: IngressMarks,
     colocated: BTreeMap<VirtualServerId, Colocated>,
     /// Whose packets get a mark.
     by_mark: BTreeMap<u32, VirtualServerId>,
     retired: BTreeMap<ServiceKey, Retired>,
-    told: Vec<FwmarkRule>,
+    emitted: Vec<FwmarkRule>,
     /// The packets to be marked may be others than told.
-    is_untold: bool,
+    is_stale: bool,
 }
 
 /// A service whose virtual server has another one now.
@@ -49,7 +49,7 @@ struct Retired {
     quiet_since: Option<Instant>,
 }
 
-impl Places {
+impl Placement {
     /// What is done about a virtual server of which this host is a real server.
     pub(crate) fn colocated(&self, id: VirtualServerId) -> Option<&Colocated> {
         self.colocated.get(&id)
@@ -99,29 +99,29 @@ impl Places {
     }
 
     /// Forgets what was to go: everything is.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.retired.clear();
     }
 
     fn fwmark_rules(&self) -> Vec<FwmarkRule> {
-        self.colocated.iter().filter_map(|(id, c)| colocated::fwmark_rule(*id, c)).collect()
+        self.colocated.iter().filter_map(|(id, c)| super::fwmark_rule(*id, c)).collect()
     }
 
     /// This host's addresses on links of the network.
-    pub(crate) fn shown(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.around.shown.iter().copied()
+    pub(crate) fn on_network(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.local.on_network.iter().copied()
     }
 
     /// This host's addresses, each with its link. Those of `lo` are among them: a host whose links have none of their
     /// own speaks from there.
     pub(crate) fn own_on_links(&self) -> impl Iterator<Item = (IpAddr, u32)> + '_ {
-        let own = self.around.own.iter().filter(|ip| !ip.is_loopback());
-        own.map(|ip| (*ip, self.around.links.get(ip).copied().unwrap_or_default()))
+        let own = self.local.own.iter().filter(|ip| !ip.is_loopback());
+        own.map(|ip| (*ip, self.local.links.get(ip).copied().unwrap_or_default()))
     }
 
     /// Whether an address is this host's.
     pub(crate) fn is_own(&self, ip: IpAddr) -> bool {
-        ip.is_loopback() || self.around.own.contains(&ip)
+        ip.is_loopback() || self.local.own.contains(&ip)
     }
 
     /// What a service has that sends nobody new to others than this host: where its packets are no longer looked for,
@@ -145,32 +145,32 @@ fn held(actual: &ServiceEntry) -> DesiredService {
 }
 
 impl Director {
-    pub(super) fn around_is(&mut self, around: Around, events: &mut Vec<Event>) {
+    pub(crate) fn on_local_addresses(&mut self, local: LocalAddresses, events: &mut Vec<Event>) {
         if self.life != Life::Running {
             return;
         }
-        self.places.around = around;
+        self.placement.local = local;
         self.find_sources();
-        self.place(events);
+        self.recompute_placement(events);
     }
 
-    pub(super) fn ingress_marks_are(&mut self, ingress_marks: IngressMarks, events: &mut Vec<Event>) {
+    pub(crate) fn ingress_marks_are(&mut self, ingress_marks: IngressMarks, events: &mut Vec<Event>) {
         if self.life != Life::Running {
             return;
         }
-        self.places.ingress_marks = ingress_marks;
-        self.place(events);
+        self.placement.ingress_marks = ingress_marks;
+        self.recompute_placement(events);
     }
 
     /// Finds anew where the services belong.
-    pub(super) fn place(&mut self, events: &mut Vec<Event>) {
-        let (own, can_mark) = (&self.places.around.own, !self.places.ingress_marks.cannot_mark);
-        let found = colocated::find(&self.config, own, can_mark);
-        let before = std::mem::replace(&mut self.places.colocated, found);
-        let marks = self.places.colocated.iter().filter_map(|(id, is)| Some((is.mark()?, *id)));
-        self.places.by_mark = marks.collect();
-        self.places.is_untold = true;
-        for (id, is) in &self.places.colocated {
+    pub(crate) fn recompute_placement(&mut self, events: &mut Vec<Event>) {
+        let (own, can_mark) = (&self.placement.local.own, !self.placement.ingress_marks.cannot_mark);
+        let found = super::find(&self.config, own, can_mark);
+        let before = std::mem::replace(&mut self.placement.colocated, found);
+        let marks = self.placement.colocated.iter().filter_map(|(id, is)| Some((is.mark()?, *id)));
+        self.placement.by_mark = marks.collect();
+        self.placement.is_stale = true;
+        for (id, is) in &self.placement.colocated {
             if before.get(id) != Some(is) {
                 let has_limits = is.mark().is_none();
                 let what = Some(is.to_string());
@@ -181,12 +181,12 @@ impl Director {
                 self.reconciler.adopt(desired::service_key(*id));
             }
         }
-        for id in before.keys().filter(|id| !self.places.colocated.contains_key(id)) {
+        for id in before.keys().filter(|id| !self.placement.colocated.contains_key(id)) {
             events.push(Event::Colocated { virtual_server: *id, what: None, has_limits: false });
         }
         for (id, pool) in &mut self.pools {
-            let mark = self.places.colocated.get(id).and_then(Colocated::mark);
-            if self.places.colocated.contains_key(id) || before.contains_key(id) {
+            let mark = self.placement.colocated.get(id).and_then(Colocated::mark);
+            if self.placement.colocated.contains_key(id) || before.contains_key(id) {
                 self.unsettled.insert(*id);
             }
             if mark == pool.mark {
@@ -196,35 +196,35 @@ impl Director {
             pool.mark = mark;
             self.reconciler.remove_desired(old);
             if self.reconciler.actual(&old).is_some() {
-                self.places.retire(old, *id);
+                self.placement.retire(old, *id);
             }
         }
     }
 
     /// Whether a virtual server's service belongs into the kernel now.
-    pub(super) fn is_placed(&self, id: VirtualServerId) -> bool {
-        let Some(Colocated { remedy: Remedy::WhileActive(_), .. }) = self.places.colocated.get(&id) else {
+    pub(crate) fn belongs_in_kernel(&self, id: VirtualServerId) -> bool {
+        let Some(Colocated { remedy: Remedy::WhileActive(_), .. }) = self.placement.colocated.get(&id) else {
             return true;
         };
         let VirtualServerId::Address { address, .. } = id else { return true };
-        self.coupling.holds(address).unwrap_or_else(|| self.places.around.shown.contains(&address))
+        self.coupling.holds(address).unwrap_or_else(|| self.placement.local.on_network.contains(&address))
     }
 
     /// Takes a reading of a service: true when it is that of its pool, and not one that is to go.
-    pub(super) fn is_in_place(&mut self, key: ServiceKey, id: VirtualServerId) -> bool {
+    pub(crate) fn is_in_place(&mut self, key: ServiceKey, id: VirtualServerId) -> bool {
         let Some(pool) = self.pools.get(&id) else { return false };
         if pool.key() == key {
             return true;
         }
         if self.reconciler.actual(&key).is_some() {
-            self.places.retire(key, id);
+            self.placement.retire(key, id);
         }
         false
     }
 
     /// Whether a service is on its way out because its virtual server has another one now.
     pub fn is_retired(&self, key: ServiceKey) -> bool {
-        self.places.retired.contains_key(&key)
+        self.placement.retired.contains_key(&key)
     }
 
     /// A service in the words of its virtual server.
@@ -236,10 +236,10 @@ impl Director {
     }
 
     /// Leads retired services to their end.
-    pub(super) fn settle_retired(&mut self, now: Instant) {
-        for (key, retired) in self.places.retired.clone() {
+    pub(crate) fn settle_retired(&mut self, now: Instant) {
+        for (key, retired) in self.placement.retired.clone() {
             #[cfg(test)]
-            super::steps::take(1);
+            crate::director::steps::take(1);
             let pool = self.pools.get(&retired.virtual_server).filter(|pool| pool.key() != key);
             let is_over = pool.is_none() || !self.reconciler.owned().contains(&key);
             let wish = match (pool, self.reconciler.actual(&key)) {
@@ -251,13 +251,13 @@ impl Director {
                 Some((desired, retired)) => {
                     self.reconciler.set_desired(key, &Arc::new(desired));
                     self.reconciler.watch(key, retired.deadline.is_some(), now);
-                    self.places.retired.insert(key, retired);
+                    self.placement.retired.insert(key, retired);
                 }
                 None if is_current => {}
                 None => self.reconciler.remove_desired(key),
             }
             if is_over {
-                self.places.retired.remove(&key);
+                self.placement.retired.remove(&key);
                 self.reconciler.touch(key);
             }
         }
@@ -273,16 +273,16 @@ impl Director {
         actual: &ServiceEntry,
     ) -> Option<(DesiredService, Retired)> {
         let is_found = match key {
-            ServiceKey::Address { .. } => pool.mark.is_none_or(|mark| self.places.is_marked(mark)),
-            ServiceKey::Fwmark { mark, .. } => !self.places.is_marked(mark),
+            ServiceKey::Address { .. } => pool.mark.is_none_or(|mark| self.placement.is_marked(mark)),
+            ServiceKey::Fwmark { mark, .. } => !self.placement.is_marked(mark),
         };
         let has_successor =
-            self.reconciler.actual(&pool.key()).is_some() || !self.is_placed(retired.virtual_server);
+            self.reconciler.actual(&pool.key()).is_some() || !self.belongs_in_kernel(retired.virtual_server);
         if !is_found || !has_successor {
             return Some((held(actual), Retired { deadline: None, quiet_since: None, ..retired }));
         }
         let deadline = *retired.deadline.get_or_insert(now + DRAIN_DEADLINE);
-        let wanted = self.places.quiesced(key, actual);
+        let wanted = self.placement.quiesced(key, actual);
         let quiet = |(at, entry): (&_, &DestinationEntry)| {
             let is_leaving = wanted.destinations.get(at).is_some_and(|wanted| wanted.weight == 0);
             let connections = entry.connections.active.saturating_add(entry.connections.inactive);
@@ -298,21 +298,21 @@ impl Director {
     }
 
     /// Tells which packets are to be marked, if that is not known yet.
-    pub(super) fn tell_markings(&mut self, effects: &mut Vec<Effect>) {
-        if !std::mem::take(&mut self.places.is_untold) {
+    pub(crate) fn emit_markings(&mut self, effects: &mut Vec<Effect>) {
+        if !std::mem::take(&mut self.placement.is_stale) {
             return;
         }
-        let fwmark_rules = self.places.fwmark_rules();
+        let fwmark_rules = self.placement.fwmark_rules();
         #[cfg(test)]
-        super::steps::take(fwmark_rules.len());
-        if fwmark_rules != self.places.told {
-            self.places.told.clone_from(&fwmark_rules);
+        crate::director::steps::take(fwmark_rules.len());
+        if fwmark_rules != self.placement.emitted {
+            self.placement.emitted.clone_from(&fwmark_rules);
             effects.push(Effect::Mark(fwmark_rules));
         }
     }
 
     /// Services are named by their virtual servers, real servers with the port that was written.
-    pub(super) fn name_services(&self, events: &mut [Event]) {
+    pub(crate) fn name_services(&self, events: &mut [Event]) {
         let named = |id: &VirtualServerId, at: &mut SocketAddr| {
             let member = self.pools.get(id).and_then(|pool| pool.members.get(at));
             if let Some(member) = member {
@@ -329,7 +329,7 @@ impl Director {
                 | Event::Foreign { service, .. }
                 | Event::Drift { service, .. }
                 | Event::Degraded { service, .. }
-                | Event::Restored { service } => *service = self.places.named(*service),
+                | Event::Restored { service } => *service = self.placement.named(*service),
                 _ => {}
             }
         }
