@@ -22,7 +22,7 @@ pub mod daemon {
 
 /// The director's machine.
 pub mod director {
-    pub use crate::director::order::{Change, Selector};
+    pub use crate::director::admin_override::{OverrideChange, Selector};
     pub use crate::director::reconcile::Request;
     pub use crate::director::state::State;
     pub use crate::director::{Director, Effect, Input};

@@ -30,7 +30,7 @@ use clap::{Parser, Subcommand};
 use crate::config::Strictness;
 use crate::daemon::signals::SignalName;
 use crate::daemon::startup::{Exit, default_config};
-use crate::director::order::Change;
+use crate::director::admin_override::OverrideChange;
 use crate::text;
 
 /// A layer-4 Linux Virtual Server director: keeps the kernel's IPVS table what your configuration and the
@@ -155,9 +155,9 @@ fn run_command() -> Exit {
         Commands::Status(arguments) => status::run(&arguments),
         Commands::Why(arguments) => why::run(&arguments),
         Commands::Drain(arguments) => order::drain(&arguments),
-        Commands::Undrain(whom) => order::change(&whom, Change::Undrain),
-        Commands::Disable(whom) => order::change(&whom, Change::Disable),
-        Commands::Enable(whom) => order::change(&whom, Change::Enable),
+        Commands::Undrain(whom) => order::change(&whom, OverrideChange::Undrain),
+        Commands::Disable(whom) => order::change(&whom, OverrideChange::Disable),
+        Commands::Enable(whom) => order::change(&whom, OverrideChange::Enable),
         Commands::Weight(arguments) => order::set_weight(&arguments),
         Commands::Genhash(arguments) => genhash::run(&arguments),
         Commands::RealServer(arguments) => real_server::run(&arguments),

@@ -9,8 +9,8 @@ use crate::config::VirtualServerId;
 use crate::config::types::MAX_WEIGHT;
 use crate::daemon::control::{Command, Ordered, Reply};
 use crate::daemon::startup::Exit;
-use crate::director::checkers::Subscriber;
-use crate::director::order::{Change, Selector};
+use crate::director::admin_override::{OverrideChange, Selector};
+use crate::director::checkers::PoolMemberKey;
 use crate::ipvs::types::Connections;
 use crate::syntax::value;
 
@@ -51,20 +51,20 @@ pub(super) struct WeightArguments {
 struct Wish(Option<u32>);
 
 pub(super) fn drain(arguments: &DrainArguments) -> Exit {
-    let ordered = match order(&arguments.whom, Change::Drain { limit: arguments.deadline }) {
+    let ordered = match order(&arguments.whom, OverrideChange::Drain { limit: arguments.deadline }) {
         Ok(ordered) => ordered,
         Err(exit) => return exit,
     };
     if arguments.wait { wait(&arguments.whom.socket, &ordered) } else { tell(&ordered, "drains") }
 }
 
-pub(super) fn change(whom: &Whom, change: Change) -> Exit {
+pub(super) fn change(whom: &Whom, change: OverrideChange) -> Exit {
     let what = match change {
-        Change::Drain { .. } => "drains",
-        Change::Undrain => "is not drained any more",
-        Change::Disable => "is disabled",
-        Change::Enable => "may serve",
-        Change::Weight(_) => "has its new weight",
+        OverrideChange::Drain { .. } => "drains",
+        OverrideChange::Undrain => "is not drained any more",
+        OverrideChange::Disable => "is disabled",
+        OverrideChange::Enable => "may serve",
+        OverrideChange::Weight(_) => "has its new weight",
     };
     match order(whom, change) {
         Ok(ordered) => tell(&ordered, what),
@@ -73,10 +73,10 @@ pub(super) fn change(whom: &Whom, change: Change) -> Exit {
 }
 
 pub(super) fn set_weight(arguments: &WeightArguments) -> Exit {
-    change(&arguments.whom, Change::Weight(arguments.weight.0))
+    change(&arguments.whom, OverrideChange::Weight(arguments.weight.0))
 }
 
-fn order(whom: &Whom, change: Change) -> Result<Vec<Subscriber>, Exit> {
+fn order(whom: &Whom, change: OverrideChange) -> Result<Vec<PoolMemberKey>, Exit> {
     let selector = Selector { virtual_server: whom.virtual_server, ..whom.real_server };
     match whom.socket.ask(Command::Order { selector, change })? {
         Reply::Ordered(Ordered { servers, remarks }) => {
@@ -87,14 +87,14 @@ fn order(whom: &Whom, change: Change) -> Result<Vec<Subscriber>, Exit> {
     }
 }
 
-fn tell(ordered: &[Subscriber], what: &str) -> Exit {
-    let line = |(id, at): &Subscriber| format!("{at} of {id} {what}\n");
+fn tell(ordered: &[PoolMemberKey], what: &str) -> Exit {
+    let line = |(id, at): &PoolMemberKey| format!("{at} of {id} {what}\n");
     print(&ordered.iter().map(line).collect::<String>());
     Exit::Ok
 }
 
 /// Shows live counts until every one of them has left the kernel.
-fn wait(socket: &SocketArguments, ordered: &[Subscriber]) -> Exit {
+fn wait(socket: &SocketArguments, ordered: &[PoolMemberKey]) -> Exit {
     let is_live = std::io::stdout().is_terminal();
     let mut shown = String::new();
     loop {

@@ -10,7 +10,7 @@ use crate::check::outcome::{Outcome, Verdict};
 use crate::daemon::control::{Command, Reply};
 use crate::daemon::startup::Exit;
 use crate::date::moment;
-use crate::director::order::Selector;
+use crate::director::admin_override::Selector;
 use crate::director::status::{AttemptStory, CheckerStory, RealServerStory};
 
 #[derive(Debug, clap::Args)]

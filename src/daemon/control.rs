@@ -25,8 +25,8 @@ use super::mails::MailStatus;
 use super::serve::{Progress, serve};
 use super::snapshot::Snapshot;
 use crate::config::changes::Change;
-use crate::director::checkers::Subscriber;
-use crate::director::order::{self, Selector};
+use crate::director::admin_override::{self, Selector};
+use crate::director::checkers::PoolMemberKey;
 use crate::director::status::{RealServerStory, Status};
 use crate::doctor::Listed;
 use crate::time::Instant;
@@ -69,7 +69,7 @@ pub enum Command {
         /// Which.
         selector: Selector,
         /// What.
-        change: order::Change,
+        change: admin_override::OverrideChange,
     },
 }
 
@@ -108,7 +108,7 @@ pub enum Reply {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ordered {
     /// The real servers it is about.
-    pub servers: Vec<Subscriber>,
+    pub servers: Vec<PoolMemberKey>,
     /// What it does not do, in words: a sentence each.
     pub remarks: Vec<String>,
 }

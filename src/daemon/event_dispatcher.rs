@@ -10,7 +10,7 @@ use super::scripts::Scripts;
 use crate::config::Config;
 use crate::director::Director;
 use crate::director::event::{Event, Severity};
-use crate::director::notice::Notices;
+use crate::director::lvs_notifier::LvsNotifier;
 use crate::notify::notification::Notification;
 use crate::notify::vrrp::{Context, VrrpNotifier};
 use crate::time::Instant;
@@ -27,7 +27,7 @@ const LAST_MAIL_LIMIT: Duration = Duration::from_secs(2);
 /// Everybody who is told.
 #[derive(Debug)]
 pub(crate) struct EventDispatcher {
-    notices: Notices,
+    notices: LvsNotifier,
     notifier: VrrpNotifier,
     scripts: Scripts,
     fifos: Fifos,
@@ -38,7 +38,7 @@ impl EventDispatcher {
     /// Tells those a configuration names. Needs the event loop's context.
     pub(crate) fn new(config: &Config) -> EventDispatcher {
         let scripts = Scripts::new(config.vrrp.secures_scripts);
-        let (notices, notifier) = (Notices::default(), VrrpNotifier::default());
+        let (notices, notifier) = (LvsNotifier::default(), VrrpNotifier::default());
         let mut events =
             EventDispatcher { notices, notifier, scripts, fifos: Fifos::new(), mails: Mails::new() };
         events.configure(config);

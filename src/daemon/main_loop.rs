@@ -36,7 +36,7 @@ use super::process;
 use super::pulse::{Body, Pulse};
 use super::reload::Reloads;
 use super::router::{self, Handle, News};
-use super::signals::{Order, Signals};
+use super::signals::{SignalOrder, Signals};
 use super::snapshot::Snapshots;
 use super::startup;
 use super::state_file::{Kept, RunDirectory};
@@ -44,8 +44,8 @@ use super::sysctls::{self, Keeper, Kernel};
 use super::systemd::ServiceManager;
 use super::trackers::Trackers;
 use crate::config::{Config, VirtualServer};
+use crate::director::admin_override::{OverrideChange, Selector};
 use crate::director::coupling::HostForwards;
-use crate::director::order::{Change, Selector};
 use crate::director::reconcile::SWEEP_INTERVAL;
 use crate::director::state::State;
 use crate::director::status::Status;
@@ -130,16 +130,16 @@ pub(crate) struct Shell {
     /// A save failed, or the first one succeeded after that: the director does not know it yet.
     pub was_saved: Option<bool>,
     /// Who gave the order that was the last input.
-    pub ordered: Option<Orderer>,
+    pub pending_override: Option<PendingOverride>,
     /// Whether the end is a stop and not a hand-over.
     pub is_stopping: bool,
 }
 
 /// Who waits to hear what became of an order.
-pub(crate) struct Orderer {
+pub(crate) struct PendingOverride {
     reply: oneshot::Sender<Reply>,
     selector: Selector,
-    change: Change,
+    change: OverrideChange,
 }
 
 /// Runs until the director is finished; whether it finished clean.
@@ -151,7 +151,7 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
     loop {
         let mut effects = Vec::new();
         let is_reload = matches!(input, Input::Reload(_));
-        let is_act = is_reload || matches!(input, Input::Order { .. });
+        let is_act = is_reload || matches!(input, Input::Override { .. });
         // At the start this says which addresses checks must not leave from, before the first of them does.
         shell.director.handle(clock::now(), input, &mut effects);
         if let Some(host) = shell.watch_host(clock::now()) {
@@ -164,10 +164,10 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
             finished = finished.or(shell.perform(effects, &mut prober));
         }
         if is_act {
-            // Who ordered it and looks next sees what became of it.
+            // Who pending_override it and looks next sees what became of it.
             shell.snapshots.forget();
         }
-        shell.answer_order();
+        shell.answer_override();
         if is_reload {
             shell.tell_level();
             shell.events.reloaded(&shell.director);
@@ -313,8 +313,8 @@ impl Shell {
     }
 
     /// An order is answered once it holds, with what it does not do.
-    fn answer_order(&mut self) {
-        let Some(Orderer { reply, selector, change }) = self.ordered.take() else { return };
+    fn answer_override(&mut self) {
+        let Some(PendingOverride { reply, selector, change }) = self.pending_override.take() else { return };
         let servers = self.director.select(&selector);
         let ids: BTreeSet<_> = servers.iter().map(|(id, _)| *id).collect();
         let persistent = self.director.config().virtual_servers.iter().filter(|s| ids.contains(&s.id));
@@ -389,13 +389,13 @@ impl Shell {
     }
 
     /// What an order by signal means for the director; a reload is read first.
-    fn obey(&mut self, order: Order, pulse: &Pulse) -> Option<Input> {
+    fn obey(&mut self, order: SignalOrder, pulse: &Pulse) -> Option<Input> {
         match order {
-            Order::Stop(signal) if !self.is_stopping && self.director.is_ending() => {
+            SignalOrder::Stop(signal) if !self.is_stopping && self.director.is_ending() => {
                 warn!("{signal} comes too late: everything is being handed over, and stays in the kernel");
                 None
             }
-            Order::Stop(signal) => {
+            SignalOrder::Stop(signal) => {
                 if !self.is_ending() {
                     self.is_stopping = true;
                     self.reloads.end(STOPS);
@@ -416,19 +416,19 @@ impl Shell {
                     }
                 }
             }
-            Order::Demote => {
+            SignalOrder::Demote => {
                 self.router.iter_mut().for_each(Handle::demote);
                 None
             }
-            Order::Dump(signal) => {
+            SignalOrder::Dump(signal) => {
                 self.dump(signal, pulse);
                 None
             }
-            Order::Reload if self.is_ending() => {
+            SignalOrder::Reload if self.is_ending() => {
                 warn!("the reload is ignored: lvsd is ending");
                 None
             }
-            Order::Reload => {
+            SignalOrder::Reload => {
                 self.reloads.begin(None, false);
                 None
             }
@@ -600,8 +600,8 @@ impl Shell {
                 self.nobody(&selector)
             }
             Command::Order { selector, change } => {
-                self.ordered = Some(Orderer { reply: question.reply, selector, change });
-                return Some(Input::Order { selector, change });
+                self.pending_override = Some(PendingOverride { reply: question.reply, selector, change });
+                return Some(Input::Override { selector, change });
             }
             Command::StatusNow if self.director.reads_kernel() => {
                 self.looking.push((now, question));
@@ -674,19 +674,19 @@ impl Shell {
 }
 
 /// What persistence does to an order about a real server of a virtual server, where the kernel keeps its clients there.
-fn persistence_remark(server: &VirtualServer, change: Change) -> Option<String> {
+fn persistence_remark(server: &VirtualServer, change: OverrideChange) -> Option<String> {
     let timeout = server.persistence.as_ref()?.timeout;
     if sysctls::read(sysctls::EXPIRES_TEMPLATES).is_ok_and(|value| value != "0") {
         return None;
     }
     let (id, setting) = (server.id, sysctls::full(sysctls::EXPIRES_TEMPLATES));
     match change {
-        Change::Drain { limit } => Some(format!(
+        OverrideChange::Drain { limit } => Some(format!(
             "virtual server {id} is persistent and {setting} is 0: clients it knows go on to the drained server until \
              they have been silent for {timeout} s; what is left after {} s is cut",
             limit.as_secs()
         )),
-        Change::Weight(Some(0)) => Some(format!(
+        OverrideChange::Weight(Some(0)) => Some(format!(
             "virtual server {id} is persistent and {setting} is 0: clients it knows go on to the server of weight 0 \
              until they have been silent for {timeout} s; `lvsd drain` sends them elsewhere at once"
         )),

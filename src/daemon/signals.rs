@@ -34,7 +34,7 @@ const LOG_PAUSE: Duration = Duration::from_secs(60);
 
 /// What a signal orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
+pub(crate) enum SignalOrder {
     /// Read the configuration again.
     Reload,
     /// End; by this signal.
@@ -78,17 +78,17 @@ impl Signals {
 
     /// Waits for the order to end.
     pub(crate) async fn end(&mut self) {
-        while !matches!(self.next().await, Order::Stop(_)) {}
+        while !matches!(self.next().await, SignalOrder::Stop(_)) {}
     }
 
     /// The next order.
-    pub(crate) async fn next(&mut self) -> Order {
+    pub(crate) async fn next(&mut self) -> SignalOrder {
         tokio::select! {
-            _ = self.terminate.recv() => Order::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => Order::Stop("SIGINT"),
-            _ = self.hangup.recv() => Order::Reload,
-            _ = self.out_of_time.recv() => Order::Demote,
-            Some(signal) = self.dumps.recv() => Order::Dump(signal),
+            _ = self.terminate.recv() => SignalOrder::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => SignalOrder::Stop("SIGINT"),
+            _ = self.hangup.recv() => SignalOrder::Reload,
+            _ = self.out_of_time.recv() => SignalOrder::Demote,
+            Some(signal) = self.dumps.recv() => SignalOrder::Dump(signal),
         }
     }
 }

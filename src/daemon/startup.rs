@@ -324,7 +324,7 @@ async fn direct(
         expires_templates,
         unsaved: None,
         was_saved: None,
-        ordered: None,
+        pending_override: None,
         is_stopping: false,
     };
     // It ends with the event loop.

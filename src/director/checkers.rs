@@ -25,7 +25,7 @@ impl CheckerId {
 }
 
 /// A real server of a virtual server: who subscribes to checkers.
-pub(crate) type Subscriber = (VirtualServerId, SocketAddr);
+pub(crate) type PoolMemberKey = (VirtualServerId, SocketAddr);
 
 /// One checker and who cares about it.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(crate) struct Entry {
     pub schedule: Schedule,
     /// When it is due.
     pub turn: Turn,
-    pub subscribers: Vec<Subscriber>,
+    pub subscribers: Vec<PoolMemberKey>,
     /// Packets for the VIP arrive at one of them still addressed to it: it is asked from none.
     pub is_direct: bool,
     /// The server's certificate, as last seen.
@@ -131,7 +131,7 @@ impl Checkers {
     }
 
     /// Subscribes somebody who has not yet.
-    pub(crate) fn subscribe(&mut self, id: CheckerId, subscriber: Subscriber) {
+    pub(crate) fn subscribe(&mut self, id: CheckerId, subscriber: PoolMemberKey) {
         if let Some(entry) = self.entries.get_mut(&id) {
             // Most have one.
             entry.subscribers.reserve_exact(usize::from(entry.subscribers.is_empty()));
@@ -142,10 +142,10 @@ impl Checkers {
     /// Ends subscriptions. The last one takes the checker along; runs under way are returned for cancelling.
     pub(crate) fn unsubscribe(
         &mut self,
-        ended: impl IntoIterator<Item = (CheckerId, Subscriber)>,
+        ended: impl IntoIterator<Item = (CheckerId, PoolMemberKey)>,
     ) -> Vec<RunId> {
         // Thousands of virtual servers may share one: it is gone through once for all of them.
-        let mut of: BTreeMap<CheckerId, BTreeSet<Subscriber>> = BTreeMap::new();
+        let mut of: BTreeMap<CheckerId, BTreeSet<PoolMemberKey>> = BTreeMap::new();
         for (id, subscriber) in ended {
             of.entry(id).or_default().insert(subscriber);
         }
@@ -279,7 +279,7 @@ impl Checkers {
     }
 
     /// Says which of them are asked from no VIP.
-    pub(crate) fn mark_direct(&mut self, is_direct: impl Fn(&Subscriber) -> bool) {
+    pub(crate) fn mark_direct(&mut self, is_direct: impl Fn(&PoolMemberKey) -> bool) {
         for entry in self.entries.values_mut() {
             entry.is_direct = entry.subscribers.iter().any(&is_direct);
         }
@@ -360,7 +360,7 @@ mod tests {
         CheckerSpec { target, question: Question::Tcp, timing: Arc::new(timing), log_all_failures: false }
     }
 
-    fn subscriber() -> Subscriber {
+    fn subscriber() -> PoolMemberKey {
         let id =
             VirtualServerId::Address { protocol: Protocol::Tcp, address: [10, 0, 0, 1].into(), port: 80 };
         (id, SocketAddr::from(([10, 1, 0, 1], 80)))

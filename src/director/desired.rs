@@ -80,7 +80,7 @@ pub(crate) fn service(server: &VirtualServer) -> Service {
 
 /// How a real server stands in its pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum MemberState {
     /// It is up and may serve, with this weight.
     Serving(u32),
     /// It is down.
@@ -95,14 +95,14 @@ pub(crate) enum Standing {
 pub(crate) fn destinations(
     server: &VirtualServer,
     has_quorum: bool,
-    standing: impl Fn(SocketAddr) -> Standing,
+    state: impl Fn(SocketAddr) -> MemberState,
 ) -> BTreeMap<DestinationKey, Destination> {
     let is_sorry_active = !has_quorum && server.sorry_server.is_some();
     let wanted = server.real_servers.iter().filter_map(|real| {
-        let weight = match standing(real.address) {
-            Standing::Serving(weight) if !is_sorry_active => weight,
-            Standing::Serving(_) | Standing::Failed if real.inhibit_on_failure => 0,
-            Standing::Serving(_) | Standing::Failed | Standing::Out => return None,
+        let weight = match state(real.address) {
+            MemberState::Serving(weight) if !is_sorry_active => weight,
+            MemberState::Serving(_) | MemberState::Failed if real.inhibit_on_failure => 0,
+            MemberState::Serving(_) | MemberState::Failed | MemberState::Out => return None,
         };
         Some((real.address, destination(real, weight)))
     });

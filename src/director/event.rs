@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::admin_override::AdminOverride;
 use super::leaks;
-use super::order::Order;
 use super::problems::{self, Problem};
 use super::staying::STAY_LIMIT;
 use crate::check::outcome::CertificateTime;
@@ -66,13 +66,13 @@ pub enum Event {
         reason: Option<String>,
     },
     /// An operator gave an order about a real server, or took it back.
-    Ordered {
+    Override {
         /// Its virtual server.
         virtual_server: VirtualServerId,
         /// Address and port.
         real_server: SocketAddr,
         /// What holds now.
-        order: Order,
+        admin: AdminOverride,
     },
     /// A healthy real server that the configuration takes out serves on until it is replaced, or for as long as it may.
     Stays {
@@ -200,7 +200,7 @@ impl Event {
             Event::Stale { .. } => "checker_stale",
             Event::Unverified { reason: Some(_), .. } => "checker_unverified",
             Event::Unverified { reason: None, .. } => "checker_verified",
-            Event::Ordered { .. } => "order",
+            Event::Override { .. } => "order",
             Event::Stays { is_over: false, .. } => "real_server_stays",
             Event::Stays { is_over: true, .. } => "real_server_not_replaced",
             Event::Left { .. } => "real_server_left",
@@ -232,7 +232,7 @@ impl Event {
     pub fn subject(&self) -> Subject {
         let (virtual_server, real_server) = match self {
             Event::RealServer { virtual_server, real_server, .. }
-            | Event::Ordered { virtual_server, real_server, .. }
+            | Event::Override { virtual_server, real_server, .. }
             | Event::Stays { virtual_server, real_server, .. }
             | Event::Left { virtual_server, real_server, .. }
             | Event::Leak { virtual_server, real_server, .. }
@@ -309,8 +309,8 @@ impl fmt::Display for Event {
             Event::Unverified { checker, target, reason: None } => {
                 write!(f, "{checker} of {target} runs again")
             }
-            Event::Ordered { virtual_server, real_server, order } => {
-                let what = if order.is_none() { "as configured".to_owned() } else { order.to_string() };
+            Event::Override { virtual_server, real_server, admin } => {
+                let what = if admin.is_none() { "as configured".to_owned() } else { admin.to_string() };
                 write!(f, "real server {real_server} of virtual server {virtual_server}: by order {what}")
             }
             Event::Stays { virtual_server, real_server, is_over } => {

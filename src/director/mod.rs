@@ -7,6 +7,7 @@
 //! the next. The shell in `daemon` performs the effects, the simulated world in `sim` does so in virtual time: the same
 //! code decides in both.
 
+pub(crate) mod admin_override;
 pub(crate) mod checkers;
 pub(crate) mod colocation;
 pub(crate) mod coupling;
@@ -14,9 +15,8 @@ pub(crate) mod desired;
 pub(crate) mod event;
 mod lanes;
 pub(crate) mod leaks;
+pub(crate) mod lvs_notifier;
 pub(crate) mod marks;
-pub(crate) mod notice;
-pub(crate) mod order;
 pub(crate) mod paths;
 pub(crate) mod pool;
 pub(crate) mod preview;
@@ -40,20 +40,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use checkers::{Checkers, Subscriber};
+use admin_override::{AdminOverride, OverrideChange, Selector};
+use checkers::{Checkers, PoolMemberKey};
 use colocation::LocalAddresses;
 use colocation::placement::{IngressMarks, Placement};
 use coupling::{Coupling, HostForwards};
 use event::Event;
 use leaks::Leaks;
-use order::{Change, Order, Selector};
 use paths::Paths;
 use pool::Pool;
 use reconcile::settings::SettingsKeeper;
 use reconcile::{Readings, Reconciler, Request};
-use reload::Maker;
+use reload::MemberBuilder;
 use sources::SourceKeeper;
-use state::{KnownDown, KnownLeaving, KnownOrder, State};
+use state::{KnownDown, KnownLeaving, KnownOverride, State};
 use timers::Timers;
 
 use crate::check::outcome::{Outcome, Verdict};
@@ -97,11 +97,11 @@ pub enum Input {
     /// A new configuration, validated.
     Reload(Arc<Config>),
     /// An operator's order about some real servers.
-    Order {
+    Override {
         /// Which.
         selector: Selector,
         /// What.
-        change: Change,
+        change: OverrideChange,
     },
     /// An instance of the router is so.
     Instance(InstanceLevel),
@@ -189,9 +189,9 @@ pub struct Director {
     unsettled: BTreeSet<VirtualServerId>,
     /// Pools with verdicts: when their rest ends.
     resting: Timers<VirtualServerId>,
-    orders: BTreeMap<Subscriber, Order>,
-    was_leaving: BTreeMap<Subscriber, Instant>,
-    was_staying: BTreeMap<Subscriber, Instant>,
+    overrides: BTreeMap<PoolMemberKey, AdminOverride>,
+    was_leaving: BTreeMap<PoolMemberKey, Instant>,
+    was_staying: BTreeMap<PoolMemberKey, Instant>,
     /// Somebody is down, up or leaving that the saved state does not know of.
     is_state_stale: bool,
     /// What is ours changed: to be saved before the kernel is asked for it.
@@ -237,7 +237,7 @@ impl Director {
             is_ready: false,
             unsettled: BTreeSet::new(),
             resting: Timers::default(),
-            orders: state.orders.iter().map(|o| ((o.virtual_server, o.real_server), o.order)).collect(),
+            overrides: state.overrides.iter().map(|o| ((o.virtual_server, o.real_server), o.admin)).collect(),
             was_leaving: deadlines(&state.leaving),
             was_staying: deadlines(&state.staying),
             is_state_stale: false,
@@ -253,13 +253,13 @@ impl Director {
             is_retirement_stale: true,
             config: Arc::clone(&config),
         };
-        director.forget_orders(&config);
-        let mut known: BTreeMap<Subscriber, Vec<KnownDown>> = BTreeMap::new();
+        director.forget_overrides(&config);
+        let mut known: BTreeMap<PoolMemberKey, Vec<KnownDown>> = BTreeMap::new();
         for down in state.down {
             known.entry((down.virtual_server, down.real_server)).or_default().push(down);
         }
-        let mut maker = director.maker(now);
-        let pool = |s: &VirtualServer| (s.id, Pool::new(s.clone(), maker.fresh(s, &known)));
+        let mut builder = director.builder(now);
+        let pool = |s: &VirtualServer| (s.id, Pool::new(s.clone(), builder.fresh(s, &known)));
         director.pools = config.virtual_servers.iter().map(pool).collect();
         let checkers = &director.checkers;
         director.pools.values_mut().for_each(|pool| pool.begin(checkers));
@@ -291,7 +291,7 @@ impl Director {
                 self.reload(now, config, effects);
                 self.recompute_placement(&mut events);
             }
-            Input::Order { selector, change } => self.order(now, &selector, change, &mut events),
+            Input::Override { selector, change } => self.apply_override(now, &selector, change, &mut events),
             Input::Instance(level) => {
                 if self.coupling.instance_is(level) {
                     self.find_sources();
@@ -419,29 +419,35 @@ impl Director {
     }
 
     /// The real servers a selector means, with their virtual servers.
-    pub fn select(&self, selector: &Selector) -> Vec<Subscriber> {
+    pub fn select(&self, selector: &Selector) -> Vec<PoolMemberKey> {
         let members = self.pools.values().flat_map(|p| p.members.iter().map(|(at, m)| (p.server.id, *at, m)));
         let selected = members.filter(|(id, _, member)| selector.selects(id, &member.real_server));
         selected.map(|(id, at, _)| (id, at)).collect()
     }
 
-    fn order(&mut self, now: Instant, selector: &Selector, change: Change, events: &mut Vec<Event>) {
+    fn apply_override(
+        &mut self,
+        now: Instant,
+        selector: &Selector,
+        change: OverrideChange,
+        events: &mut Vec<Event>,
+    ) {
         if self.life != Life::Running {
             return;
         }
         for (id, at) in self.select(selector) {
             let Some(member) = self.pools.get_mut(&id).and_then(|p| p.members.get_mut(&at)) else { continue };
-            let order = member.order.changed(change, now);
-            if order == member.order {
+            let admin = member.admin.changed(change, now);
+            if admin == member.admin {
                 continue;
             }
-            member.order = order;
-            if order.is_none() {
-                self.orders.remove(&(id, at));
+            member.admin = admin;
+            if admin.is_none() {
+                self.overrides.remove(&(id, at));
             } else {
-                self.orders.insert((id, at), order);
+                self.overrides.insert((id, at), admin);
             }
-            events.push(Event::Ordered { virtual_server: id, real_server: at, order });
+            events.push(Event::Override { virtual_server: id, real_server: at, admin });
             self.unsettled.insert(id);
             // Once an operator was told that his order holds, it must survive whatever comes next.
             self.next_save = now;
@@ -449,33 +455,33 @@ impl Director {
     }
 
     /// An order ends with the real server it is about.
-    fn forget_orders(&mut self, config: &Config) {
-        if self.orders.is_empty() {
+    fn forget_overrides(&mut self, config: &Config) {
+        if self.overrides.is_empty() {
             return;
         }
-        let mut before = std::mem::take(&mut self.orders);
+        let mut before = std::mem::take(&mut self.overrides);
         let subscribers =
             config.virtual_servers.iter().flat_map(|s| s.real_servers.iter().map(|r| (s.id, r.address)));
-        self.orders = subscribers.filter_map(|s| Some((s, before.remove(&s)?))).collect();
+        self.overrides = subscribers.filter_map(|s| Some((s, before.remove(&s)?))).collect();
     }
 
     fn reload(&mut self, now: Instant, config: Arc<Config>, effects: &mut Vec<Effect>) {
         if self.life != Life::Running {
             return;
         }
-        self.forget_orders(&config);
+        self.forget_overrides(&config);
         let mut old = std::mem::take(&mut self.pools);
         let (mut predecessors, mut added) = (Vec::new(), Vec::new());
-        let mut maker = self.maker(now);
+        let mut builder = self.builder(now);
         let pool = |server: &VirtualServer| {
             let pool = match old.remove(&server.id) {
                 Some(mut pool) => {
-                    let members = maker.successors(server, &pool);
+                    let members = builder.successors(server, &pool);
                     predecessors.push((server.id, pool.reconfigure(server.clone(), members)));
                     pool
                 }
                 None => {
-                    let members = maker.fresh(server, &BTreeMap::new());
+                    let members = builder.fresh(server, &BTreeMap::new());
                     added.push(server.id);
                     Pool::new(server.clone(), members)
                 }
@@ -486,16 +492,16 @@ impl Director {
         // Last of all: a checker that another virtual server takes over goes on.
         for (id, members) in &mut predecessors {
             let Some(pool) = pools.get_mut(id) else { continue };
-            for (at, checker) in pool.stay(now, members, maker.checkers) {
-                maker.ended.push((checker, (*id, at)));
+            for (at, checker) in pool.stay(now, members, builder.checkers) {
+                builder.ended.push((checker, (*id, at)));
             }
-            maker.retire(*id, members, Some(&pool.members));
+            builder.retire(*id, members, Some(&pool.members));
         }
         for (id, pool) in &mut old {
             pool.end_stays();
-            maker.retire(*id, &pool.members, None);
+            builder.retire(*id, &pool.members, None);
         }
-        let ended = std::mem::take(&mut maker.ended);
+        let ended = std::mem::take(&mut builder.ended);
         for run in self.checkers.unsubscribe(ended) {
             self.paths.forget(run);
             effects.push(Effect::CancelProbe(run));
@@ -704,7 +710,7 @@ impl Director {
             deadline: *deadline,
         };
         // Those of the last life, until the kernel has been read: a crash before that must not cut them.
-        let still = |was: &BTreeMap<Subscriber, Instant>| -> Vec<KnownLeaving> {
+        let still = |was: &BTreeMap<PoolMemberKey, Instant>| -> Vec<KnownLeaving> {
             was.iter().map(|((id, at), deadline)| known(*id, at, deadline)).collect()
         };
         let (mut leaving, mut staying) = (still(&self.was_leaving), still(&self.was_staying));
@@ -712,15 +718,15 @@ impl Director {
             leaving.extend(pool.leaving.iter().map(|(at, l)| known(*id, at, &l.deadline)));
             staying.extend(pool.staying.iter().map(|(at, s)| known(*id, at, &s.deadline)));
         }
-        let orders = self.orders.iter().map(|((id, at), order)| KnownOrder {
+        let overrides = self.overrides.iter().map(|((id, at), admin)| KnownOverride {
             virtual_server: *id,
             real_server: *at,
-            order: *order,
+            admin: *admin,
         });
         State {
             leaving,
             staying,
-            orders: orders.collect(),
+            overrides: overrides.collect(),
             owned: self.reconciler.owned().iter().map(|key| desired::virtual_server_id(*key)).collect(),
             down: reload::all_known_down(&self.checkers),
             original_timeouts: self.reconciler.settings().original(),
@@ -728,11 +734,11 @@ impl Director {
         }
     }
 
-    fn maker(&mut self, now: Instant) -> Maker<'_> {
-        Maker {
+    fn builder(&mut self, now: Instant) -> MemberBuilder<'_> {
+        MemberBuilder {
             by_spec: self.checkers.by_spec(),
             checkers: &mut self.checkers,
-            orders: &self.orders,
+            overrides: &self.overrides,
             rng: &mut self.rng,
             now,
             ended: Vec::new(),

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::checkers::{CheckerId, Entry, Subscriber};
+use super::checkers::{CheckerId, Entry, PoolMemberKey};
 use super::event::Event;
 use super::lanes::{Lanes, Opened};
 use super::marks::Marks;
@@ -298,7 +298,7 @@ impl Director {
         if !came_up {
             return;
         }
-        let subscribers: Vec<Subscriber> =
+        let subscribers: Vec<PoolMemberKey> =
             self.checkers.get(id).map(|entry| entry.subscribers.clone()).unwrap_or_default();
         for (server, at) in subscribers {
             for path in self.checks_of(server, at, true) {

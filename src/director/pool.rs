@@ -9,10 +9,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::admin_override::{AdminOverride, AdminState};
 use super::checkers::{CheckerId, Checkers};
 use super::desired;
 use super::event::Event;
-use super::order::{Order, Standing};
 use super::problems::Problems;
 use super::staying::Staying;
 use crate::check::schedule::Health;
@@ -72,7 +72,7 @@ pub(crate) struct Member {
     /// Whether it came with the configuration in force: it is none of those that served before.
     pub is_new: bool,
     /// What an operator said about it.
-    pub order: Order,
+    pub admin: AdminOverride,
 }
 
 /// A real server's interest in a checker.
@@ -114,7 +114,7 @@ impl Member {
 
     /// Its weight while it serves.
     pub(crate) fn weight(&self) -> u32 {
-        self.order.weight.unwrap_or(self.real_server.weight)
+        self.admin.weight.unwrap_or(self.real_server.weight)
     }
 
     /// Whether every checker has a verdict, or one of them fails.
@@ -124,17 +124,17 @@ impl Member {
         all.clone().any(|is_up| is_up == Some(false)) || all.all(|is_up| is_up.is_some())
     }
 
-    fn standing(&self) -> desired::Standing {
-        match (self.order.standing, self.is_up) {
-            (Standing::Free, true) => desired::Standing::Serving(self.weight()),
-            (Standing::Free, false) => desired::Standing::Failed,
-            (Standing::Drained { .. } | Standing::Disabled, _) => desired::Standing::Out,
+    fn state(&self) -> desired::MemberState {
+        match (self.admin.state, self.is_up) {
+            (AdminState::Free, true) => desired::MemberState::Serving(self.weight()),
+            (AdminState::Free, false) => desired::MemberState::Failed,
+            (AdminState::Drained { .. } | AdminState::Disabled, _) => desired::MemberState::Out,
         }
     }
 
     /// Whether its connections are not worth keeping: it does not answer them, or was disabled.
     fn is_cut(&self) -> bool {
-        !self.is_up || self.order.standing == Standing::Disabled
+        !self.is_up || self.admin.state == AdminState::Disabled
     }
 
     /// Why it is up or down, in the operator's words.
@@ -261,8 +261,8 @@ impl Pool {
         self.settle_members(now, checkers, events);
         let down = self.settle_staying(now, checkers, events);
         self.settle_quorum(checkers, events);
-        let standing = |at| self.members.get(&at).map_or(desired::Standing::Out, Member::standing);
-        let mut wanted = desired::destinations(&self.server, self.has_quorum, standing);
+        let state = |at| self.members.get(&at).map_or(desired::MemberState::Out, Member::state);
+        let mut wanted = desired::destinations(&self.server, self.has_quorum, state);
         if !self.is_sorry_active() {
             wanted.extend(self.staying.iter().map(|(at, staying)| (*at, staying.destination)));
         }
@@ -362,9 +362,9 @@ impl Pool {
     ) {
         let is_cut = |at: &SocketAddr| down.contains(at) || self.members.get(at).is_some_and(Member::is_cut);
         let server = self.server.id;
-        let ordered = |at: &SocketAddr| match self.members.get(at)?.order.standing {
-            Standing::Drained { deadline } => Some(deadline),
-            Standing::Free | Standing::Disabled => None,
+        let ordered = |at: &SocketAddr| match self.members.get(at)?.admin.state {
+            AdminState::Drained { deadline } => Some(deadline),
+            AdminState::Free | AdminState::Disabled => None,
         };
         self.leaving.retain(|at, leaving| {
             leaving.deadline = ordered(at).unwrap_or(leaving.deadline);
@@ -476,9 +476,9 @@ impl Pool {
 
     /// Weight of the live members.
     pub(super) fn members_weight(&self) -> u64 {
-        let weight = |m: &Member| match m.standing() {
-            desired::Standing::Serving(weight) => u64::from(weight),
-            desired::Standing::Failed | desired::Standing::Out => 0,
+        let weight = |m: &Member| match m.state() {
+            desired::MemberState::Serving(weight) => u64::from(weight),
+            desired::MemberState::Failed | desired::MemberState::Out => 0,
         };
         self.members.values().map(weight).sum()
     }
@@ -551,7 +551,7 @@ mod tests {
             since: Instant::ZERO,
             is_reported: true,
             is_new: false,
-            order: Order::default(),
+            admin: AdminOverride::default(),
         };
         Pool::new(server, BTreeMap::from([(member.real_server.address, member)]))
     }

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::admin_override::AdminState;
 use super::event::{Event, count};
-use super::order::Standing;
 use super::pool::Pool;
 use super::{Director, Life};
 use crate::config::VirtualServerId;
@@ -212,7 +212,7 @@ fn idle(pool: &Pool, actual: Option<&ServiceEntry>) -> Option<Idle> {
             let all = connections.active.saturating_add(connections.inactive);
             member.real_server.upper_threshold > 0 && all >= member.real_server.upper_threshold
         });
-        let number = if member.order.standing != Standing::Free || member.order.weight == Some(0) {
+        let number = if member.admin.state != AdminState::Free || member.admin.weight == Some(0) {
             &mut idle.by_order
         } else if !member.is_up && member.is_reported {
             &mut idle.down

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::checkers::{BySpec, CheckerId, Checkers, Entry, Subscriber};
-use super::order::Order;
+use super::admin_override::AdminOverride;
+use super::checkers::{BySpec, CheckerId, Checkers, Entry, PoolMemberKey};
 use super::paths;
 use super::pool::{Member, Pool, Subscription};
 use super::state::KnownDown;
@@ -20,25 +20,25 @@ use crate::config::{RealServer, VirtualServer, VirtualServerId};
 use crate::time::Instant;
 
 /// What making members needs.
-pub(crate) struct Maker<'a> {
+pub(crate) struct MemberBuilder<'a> {
     pub checkers: &'a mut Checkers,
     /// The same by what they ask.
     pub by_spec: BySpec,
     /// What operators said.
-    pub orders: &'a BTreeMap<Subscriber, Order>,
+    pub overrides: &'a BTreeMap<PoolMemberKey, AdminOverride>,
     /// The core's generator.
     pub rng: &'a mut fastrand::Rng,
     pub now: Instant,
     /// Subscriptions that are to end.
-    pub ended: Vec<(CheckerId, Subscriber)>,
+    pub ended: Vec<(CheckerId, PoolMemberKey)>,
 }
 
-impl Maker<'_> {
+impl MemberBuilder<'_> {
     /// The members of a virtual server that was not there before; `known` is what a predecessor knew.
     pub(crate) fn fresh(
         &mut self,
         server: &VirtualServer,
-        known: &BTreeMap<Subscriber, Vec<KnownDown>>,
+        known: &BTreeMap<PoolMemberKey, Vec<KnownDown>>,
     ) -> BTreeMap<SocketAddr, Member> {
         let member = |real: &Arc<RealServer>| {
             let known = known.get(&(server.id, real.address)).map(Vec::as_slice).unwrap_or_default();
@@ -88,7 +88,7 @@ impl Maker<'_> {
         known: &[KnownDown],
         before: Option<&Member>,
     ) -> Member {
-        let subscriber: Subscriber = (server.id, real.address);
+        let subscriber: PoolMemberKey = (server.id, real.address);
         let path = paths::spec(server, real);
         let mut subscriptions: Vec<Subscription> =
             Vec::with_capacity(real.checkers.len() + usize::from(path.is_some()));
@@ -114,11 +114,11 @@ impl Maker<'_> {
         self.inherit(&fresh, known);
         self.inherit_up(&fresh, before);
         let since = before.map_or(self.now, |m| m.since);
-        let order = self.orders.get(&subscriber).copied().unwrap_or_default();
+        let admin = self.overrides.get(&subscriber).copied().unwrap_or_default();
         let is_reported = before.is_some_and(|m| m.is_reported);
         let (real_server, subscriptions) = (Arc::clone(real), subscriptions.into_boxed_slice());
         let mut member =
-            Member { real_server, subscriptions, is_up: true, since, is_reported, is_new: true, order };
+            Member { real_server, subscriptions, is_up: true, since, is_reported, is_new: true, admin };
         member.is_up = before.map_or_else(|| member.judge(self.checkers), |m| m.is_up);
         member
     }
@@ -184,7 +184,7 @@ fn turn(
 }
 
 /// The verdicts "down" among a member's checkers.
-fn known_down(checkers: &Checkers, subscriber: &Subscriber, member: &Member) -> Vec<KnownDown> {
+fn known_down(checkers: &Checkers, subscriber: &PoolMemberKey, member: &Member) -> Vec<KnownDown> {
     let down = |s: &Subscription| {
         let entry = checkers.get(s.checker)?;
         (entry.schedule.health().is_up() == Some(false)).then(|| known(entry, subscriber))
@@ -200,7 +200,7 @@ pub(crate) fn all_known_down(checkers: &Checkers) -> Vec<KnownDown> {
     down
 }
 
-fn known(entry: &Entry, subscriber: &Subscriber) -> KnownDown {
+fn known(entry: &Entry, subscriber: &PoolMemberKey) -> KnownDown {
     KnownDown {
         virtual_server: subscriber.0,
         real_server: subscriber.1,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::order::Order;
+use super::admin_override::AdminOverride;
 use crate::config::VirtualServerId;
 use crate::ipvs::types::{SyncRole, Timeouts};
 use crate::time::Instant;
@@ -24,8 +24,8 @@ pub struct State {
     #[serde(default)]
     pub staying: Vec<KnownLeaving>,
     /// What operators said.
-    #[serde(default)]
-    pub orders: Vec<KnownOrder>,
+    #[serde(default, rename = "orders")]
+    pub overrides: Vec<KnownOverride>,
     /// The kernel's timeouts before we changed them.
     pub original_timeouts: Option<Timeouts>,
     /// Sync daemons we started.
@@ -53,12 +53,13 @@ pub struct KnownLeaving {
 
 /// What an operator said about a real server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KnownOrder {
+pub struct KnownOverride {
     /// Whose: the virtual server.
     pub virtual_server: VirtualServerId,
     /// Whose: the real server.
     pub real_server: SocketAddr,
-    pub order: Order,
+    #[serde(rename = "order")]
+    pub admin: AdminOverride,
 }
 
 /// A checker that said down.

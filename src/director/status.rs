@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Director;
+use super::admin_override::Selector;
 use super::checkers::Entry;
-use super::order::Selector;
 use super::paths::is_path;
 use super::pool::{Member, Pool};
 use super::problems::Problem;
@@ -430,7 +430,7 @@ impl Director {
             path: checkers().find(|entry| is_path(entry)).map(path_status),
             leak: self.leak(id, at.ip()),
             forwarding: member.real_server.forwarding,
-            order: (!member.order.is_none()).then(|| member.order.to_string()),
+            order: (!member.admin.is_none()).then(|| member.admin.to_string()),
             weight: member.weight(),
             configured_weight: member.real_server.weight,
             kernel_weight: entry.map(|d| d.destination.weight),

@@ -11,9 +11,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Director;
+use super::admin_override::AdminState;
 use super::checkers::{CheckerId, Checkers};
 use super::event::Event;
-use super::order::Standing;
 use super::paths;
 use super::pool::{Member, Pool, Subscription};
 use crate::config::VirtualServerId;
@@ -58,7 +58,7 @@ impl Director {
 
 impl Member {
     fn may_serve(&self) -> bool {
-        self.weight() > 0 && self.order.standing == Standing::Free
+        self.weight() > 0 && self.admin.state == AdminState::Free
     }
 
     /// Whether it came with the configuration in force, to serve: what leaves waits for it.
@@ -142,7 +142,7 @@ impl Pool {
     /// Whether the configuration has no use for a destination that the kernel has.
     fn is_taken_out(&self, at: &SocketAddr) -> bool {
         match self.members.get(at) {
-            Some(member) => member.weight() == 0 && member.order.is_none() && member.is_up,
+            Some(member) => member.weight() == 0 && member.admin.is_none() && member.is_up,
             None => self.server.sorry_server.is_none_or(|sorry| sorry.address != *at),
         }
     }
@@ -191,7 +191,7 @@ impl Pool {
         for (real_server, mut staying) in std::mem::take(&mut self.staying) {
             let member = staying.member.as_ref().or(self.members.get(&real_server));
             let is_down = member.is_some_and(|member| !member.judge(checkers));
-            let is_ordered = self.members.get(&real_server).is_some_and(|member| !member.order.is_none());
+            let is_ordered = self.members.get(&real_server).is_some_and(|member| !member.admin.is_none());
             let is_replaced = all_have_verdicts && (is_enough || staying.is_found);
             let is_late = now >= staying.deadline;
             if is_down {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lvsd::internals::daemon::{Command, Reply, ask};
-use lvsd::internals::director::{Change, Selector};
+use lvsd::internals::director::{OverrideChange, Selector};
 use lvsd::internals::ipvs::Op;
 use lvsd::internals::ipvs::Scheduler;
 use lvsd::internals::ipvs::{
@@ -249,12 +249,12 @@ fn order(soak: &mut Soak<'_>) -> Verdict {
     let all: Vec<_> = servers.iter().flat_map(|v| v.real_servers.iter().map(|r| (v.id, r.at))).collect();
     let Some((id, at)) = all.get(soak.rng.usize(..all.len().max(1))).copied() else { return Ok(()) };
     let change = match soak.rng.u8(..10) {
-        0 | 1 => Change::Drain { limit: seconds(soak.rng.u64(1..=240)) },
-        2 | 3 => Change::Undrain,
-        4 => Change::Disable,
-        5 | 6 => Change::Enable,
-        7 => Change::Weight(Some(soak.rng.u32(..12))),
-        _ => Change::Weight(None),
+        0 | 1 => OverrideChange::Drain { limit: seconds(soak.rng.u64(1..=240)) },
+        2 | 3 => OverrideChange::Undrain,
+        4 => OverrideChange::Disable,
+        5 | 6 => OverrideChange::Enable,
+        7 => OverrideChange::Weight(Some(soak.rng.u32(..12))),
+        _ => OverrideChange::Weight(None),
     };
     soak.tell(format!("{change:?}: {} of {id}", host_of(at).unwrap_or("?")));
     let selector = Selector { address: at.ip(), port: Some(at.port()), virtual_server: Some(id) };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use lvsd::internals::config::VirtualServerId;
-use lvsd::internals::director::Change;
+use lvsd::internals::director::OverrideChange;
 use lvsd::internals::ipvs::{
     DesiredService, Destination, Family, Persistence, Service, ServiceEntry, ServiceFlags, ServiceKey,
 };
@@ -44,14 +44,14 @@ impl Truth {
     }
 
     /// The director took an order.
-    pub(super) fn order(&mut self, id: VirtualServerId, at: SocketAddr, change: Change) {
+    pub(super) fn order(&mut self, id: VirtualServerId, at: SocketAddr, change: OverrideChange) {
         let order = self.orders.entry((id, at)).or_default();
         match change {
-            Change::Drain { .. } => (order.is_drained, order.is_disabled) = (true, false),
-            Change::Undrain => order.is_drained = false,
-            Change::Disable => (order.is_drained, order.is_disabled) = (false, true),
-            Change::Enable => (order.is_drained, order.is_disabled) = (false, false),
-            Change::Weight(weight) => order.weight = weight,
+            OverrideChange::Drain { .. } => (order.is_drained, order.is_disabled) = (true, false),
+            OverrideChange::Undrain => order.is_drained = false,
+            OverrideChange::Disable => (order.is_drained, order.is_disabled) = (false, true),
+            OverrideChange::Enable => (order.is_drained, order.is_disabled) = (false, false),
+            OverrideChange::Weight(weight) => order.weight = weight,
         }
     }
 

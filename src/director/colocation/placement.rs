@@ -322,7 +322,7 @@ impl Director {
         for event in events {
             match event {
                 Event::RealServer { virtual_server, real_server, .. }
-                | Event::Ordered { virtual_server, real_server, .. }
+                | Event::Override { virtual_server, real_server, .. }
                 | Event::Left { virtual_server, real_server, .. }
                 | Event::Leak { virtual_server, real_server, .. } => named(virtual_server, real_server),
                 Event::Adopted { service, .. }

@@ -10,10 +10,10 @@ use super::stories::{real_server, spec, tcp_server};
 use crate::check::outcome::{Outcome, Phase};
 use crate::check::schedule::RunId;
 use crate::config::{Config, Global, RealServer, VirtualServer, VirtualServerId};
+use crate::director::admin_override::{OverrideChange, Selector};
 use crate::director::colocation::LocalAddresses;
 use crate::director::colocation::placement::IngressMarks;
 use crate::director::coupling::HostForwards;
-use crate::director::order::{Change, Selector};
 use crate::director::reconcile::Request;
 use crate::director::state::State;
 use crate::director::{Director, Effect, Input, steps};
@@ -202,8 +202,8 @@ fn leaving(real_servers: u32) -> Cost {
     let mut machine = settled(configuration(real_servers));
     for n in (0..real_servers).step_by(10) {
         let selector = Selector { address: real(n).address.ip(), port: None, virtual_server: None };
-        let change = Change::Drain { limit: Duration::from_secs(200) };
-        machine.tell(Input::Order { selector, change });
+        let change = OverrideChange::Drain { limit: Duration::from_secs(200) };
+        machine.tell(Input::Override { selector, change });
     }
     machine.is_mute = true;
     machine.sample()

@@ -8,8 +8,8 @@ use super::stories::{config, real, real_server, spec, tcp_server, told, weights}
 use super::world::{Server, World};
 use crate::config::{Config, RealServer, SorryServer, VirtualServer, VirtualServerId};
 use crate::director::Input;
+use crate::director::admin_override::{OverrideChange, Selector};
 use crate::director::event::Event;
-use crate::director::order::{Change, Selector};
 use crate::ipvs::backend::Op;
 use crate::ipvs::types::{DestinationEntry, Family, Forwarding, Protocol};
 
@@ -85,9 +85,9 @@ fn a_restart_keeps_servers_whose_weight_is_0_by_order_and_their_connections() {
     let mut world = World::new(1);
     world.start(&config);
     world.run(10 * SECOND);
-    world.tell(Input::Order {
+    world.tell(Input::Override {
         selector: Selector { address: real(1).ip(), port: None, virtual_server: None },
-        change: Change::Weight(Some(0)),
+        change: OverrideChange::Weight(Some(0)),
     });
     world.run(5 * SECOND);
     assert_eq!(weights(&world), "1:0 2:1 3:1");
@@ -326,9 +326,9 @@ fn a_real_server_of_a_firewall_mark_is_named_by_the_port_that_was_written() {
     world.start(&config(server));
     world.run(30 * SECOND);
     assert_eq!(told(&world, "real server 10.1.0.1:443 of virtual server fwmark 7 is down"), 1);
-    world.tell(Input::Order {
+    world.tell(Input::Override {
         selector: Selector { address: real(2).ip(), port: Some(443), virtual_server: None },
-        change: Change::Weight(Some(0)),
+        change: OverrideChange::Weight(Some(0)),
     });
     assert_eq!(told(&world, "real server 10.1.0.2:443 of virtual server fwmark 7: by order"), 1);
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::world::{Server, World, is_lane};
 use crate::check::path::Lane;
 use crate::config::{Config, RealServer, VirtualServer};
+use crate::director::admin_override::AdminState;
 use crate::director::desired;
-use crate::director::order::Standing;
 use crate::director::reconcile::Request;
 use crate::ipvs::backend::Op;
 use crate::ipvs::types::{Destination, Family, ServiceEntry, ServiceKey};
@@ -139,11 +139,11 @@ fn judged_down_serve_nothing(world: &mut World, config: &Config) {
 }
 
 fn model(server: &VirtualServer, world: &World) -> BTreeMap<SocketAddr, Destination> {
-    let order = |at: &SocketAddr| world.orders.get(&(server.id, *at)).copied().unwrap_or_default();
-    let is_out = |at: &SocketAddr| order(at).standing != Standing::Free;
+    let admin = |at: &SocketAddr| world.overrides.get(&(server.id, *at)).copied().unwrap_or_default();
+    let is_out = |at: &SocketAddr| admin(at).state != AdminState::Free;
     let works =
         |at: &SocketAddr| matches!(world.servers.get(at), None | Some(Server::Answers)) && !is_out(at);
-    let weight_of = |r: &RealServer| order(&r.address).weight.unwrap_or(r.weight);
+    let weight_of = |r: &RealServer| admin(&r.address).weight.unwrap_or(r.weight);
     let weight: u64 =
         server.real_servers.iter().filter(|r| works(&r.address)).map(|r| u64::from(weight_of(r))).sum();
     let is_sorry = server.sorry_server.is_some() && (weight == 0 || weight < u64::from(server.quorum));

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::stories::{config, key, real, tcp_server, told};
 use super::world::{Server, World};
 use crate::director::Input;
+use crate::director::admin_override::{OverrideChange, Selector};
 use crate::director::event::Event;
-use crate::director::order::{Change, Selector};
 use crate::director::problems::Kind;
 use crate::ipvs::connections::{Flow, Handshakes};
 use crate::ipvs::types::{Connections, Protocol};
@@ -55,7 +55,7 @@ fn a_service_that_is_deleted_every_second_is_reported_once_and_comes_back_faster
 
 #[test]
 fn nobody_takes_new_connections_for_each_reason() {
-    let all = |change: Change| Input::Order {
+    let all = |change: OverrideChange| Input::Override {
         selector: Selector { address: real(1).ip(), port: None, virtual_server: None },
         change,
     };
@@ -76,10 +76,10 @@ fn nobody_takes_new_connections_for_each_reason() {
     world.tell(Input::Reload(config(one.clone())));
     world.run(SECOND);
     assert_eq!(reported(&world, Kind::TakesNobody), (1, 1));
-    world.tell(all(Change::Weight(Some(0))));
+    world.tell(all(OverrideChange::Weight(Some(0))));
     world.run(SECOND);
     assert_eq!(told(&world, "1 is out by an operator's order"), 1);
-    world.tell(all(Change::Weight(None)));
+    world.tell(all(OverrideChange::Weight(None)));
     world.run(SECOND);
     // Down.
     world.servers.insert(real(1), Server::Refuses);

@@ -11,9 +11,9 @@ use crate::config::{
     VirtualServerId,
 };
 use crate::director::Input;
+use crate::director::admin_override::{OverrideChange, Selector};
 use crate::director::colocation::LocalAddresses;
 use crate::director::event::Event;
-use crate::director::order::{Change, Selector};
 use crate::director::pool::DRAIN_DEADLINE;
 use crate::director::reconcile::SWEEP_INTERVAL;
 use crate::ipvs::backend::{Backend, Op, Scope, Snapshot};
@@ -189,7 +189,8 @@ fn a_real_server_of_a_firewall_mark_is_found_by_the_port_it_was_written_with() {
         assert_eq!(stories.len(), found, "{text}");
         assert!(stories.iter().all(|story| story.status.name().to_string() == "10.1.0.2:443"), "{stories:?}");
     }
-    world.tell(Input::Order { selector: "10.1.0.2:443".parse().unwrap(), change: Change::Disable });
+    world
+        .tell(Input::Override { selector: "10.1.0.2:443".parse().unwrap(), change: OverrideChange::Disable });
     world.run(SECONDS_TO_NOTICE);
     assert!(
         world.director().unwrap().status(world.now).virtual_servers[0].real_servers[1]
@@ -527,14 +528,14 @@ fn a_local_failure_is_told_and_changes_no_verdict() {
 fn a_drained_server_keeps_its_connections_until_they_end() {
     let (mut world, _) = started(tcp_server());
     world.kernel.set_connections(&key(), &real(1), busy());
-    order(&mut world, 1, Change::Drain { limit: Duration::from_secs(60) });
+    order(&mut world, 1, OverrideChange::Drain { limit: Duration::from_secs(60) });
     world.run(Duration::from_secs(30));
     assert_eq!(weights(&world), "1:0 2:1 3:1");
     world.kernel.set_connections(&key(), &real(1), Connections::default());
     world.run(Duration::from_secs(4));
     assert_eq!(weights(&world), "2:1 3:1");
     assert_eq!(told(&world, "has left"), 1);
-    order(&mut world, 1, Change::Undrain);
+    order(&mut world, 1, OverrideChange::Undrain);
     world.run(Duration::from_millis(100));
     assert_eq!(weights(&world), "1:1 2:1 3:1");
 }
@@ -544,7 +545,7 @@ fn a_drained_server_stays_until_the_kernel_has_forgotten_its_closed_connections(
     let (mut world, _) = started(tcp_server());
     let closed = Connections { active: 0, inactive: 7, persistent: 0 };
     world.kernel.set_connections(&key(), &real(1), closed);
-    order(&mut world, 1, Change::Drain { limit: Duration::from_secs(600) });
+    order(&mut world, 1, OverrideChange::Drain { limit: Duration::from_secs(600) });
     world.run(Duration::from_secs(120));
     assert_eq!(weights(&world), "1:0 2:1 3:1");
     world.kernel.set_connections(&key(), &real(1), Connections::default());
@@ -556,7 +557,7 @@ fn a_drained_server_stays_until_the_kernel_has_forgotten_its_closed_connections(
 fn a_drain_ends_at_the_operators_deadline_and_says_what_it_cut() {
     let (mut world, _) = started(tcp_server());
     world.kernel.set_connections(&key(), &real(1), busy());
-    order(&mut world, 1, Change::Drain { limit: Duration::from_secs(20) });
+    order(&mut world, 1, OverrideChange::Drain { limit: Duration::from_secs(20) });
     world.run(Duration::from_secs(19));
     assert_eq!(weights(&world), "1:0 2:1 3:1");
     world.run(Duration::from_secs(2));
@@ -570,10 +571,10 @@ fn a_disabled_server_goes_at_once_and_stays_away_whatever_its_health() {
     edit(&mut server.real_servers[0]).inhibit_on_failure = true;
     let (mut world, _) = started(server);
     world.kernel.set_connections(&key(), &real(1), busy());
-    order(&mut world, 1, Change::Disable);
+    order(&mut world, 1, OverrideChange::Disable);
     world.run(Duration::from_secs(10));
     assert_eq!(weights(&world), "2:1 3:1");
-    order(&mut world, 1, Change::Enable);
+    order(&mut world, 1, OverrideChange::Enable);
     world.run(Duration::from_millis(100));
     assert_eq!(weights(&world), "1:1 2:1 3:1");
 }
@@ -582,9 +583,9 @@ fn a_disabled_server_goes_at_once_and_stays_away_whatever_its_health() {
 fn orders_survive_reload_and_crash_and_a_drain_its_connections() {
     let (mut world, config) = started(tcp_server());
     world.kernel.set_connections(&key(), &real(1), busy());
-    order(&mut world, 1, Change::Drain { limit: Duration::from_secs(600) });
-    order(&mut world, 2, Change::Weight(Some(7)));
-    order(&mut world, 3, Change::Disable);
+    order(&mut world, 1, OverrideChange::Drain { limit: Duration::from_secs(600) });
+    order(&mut world, 2, OverrideChange::Weight(Some(7)));
+    order(&mut world, 3, OverrideChange::Disable);
     world.run(Duration::from_secs(5));
     assert_eq!(weights(&world), "1:0 2:7");
     let ops = world.ops.len();
@@ -595,7 +596,7 @@ fn orders_survive_reload_and_crash_and_a_drain_its_connections() {
     world.run(Duration::from_secs(30));
     assert_eq!(weights(&world), "1:0 2:7", "the drained one still serves its connections");
     assert_eq!(world.ops.len(), ops);
-    order(&mut world, 2, Change::Weight(None));
+    order(&mut world, 2, OverrideChange::Weight(None));
     world.run(Duration::from_millis(100));
     assert_eq!(weights(&world), "1:0 2:1");
 }
@@ -603,7 +604,7 @@ fn orders_survive_reload_and_crash_and_a_drain_its_connections() {
 #[test]
 fn an_order_ends_with_its_server() {
     let (mut world, full) = started(tcp_server());
-    order(&mut world, 1, Change::Disable);
+    order(&mut world, 1, OverrideChange::Disable);
     let mut shorter = full.virtual_servers[0].clone();
     shorter.real_servers.remove(0);
     world.tell(Input::Reload(config(shorter)));
@@ -620,7 +621,7 @@ fn draining_the_last_server_brings_the_sorry_server() {
     server.sorry_server = Some(SorryServer { address: real(9), forwarding: Forwarding::Dr, inhibit: false });
     let (mut world, _) = started(server);
     world.kernel.set_connections(&key(), &real(1), busy());
-    order(&mut world, 1, Change::Drain { limit: Duration::from_secs(60) });
+    order(&mut world, 1, OverrideChange::Drain { limit: Duration::from_secs(60) });
     world.run(Duration::from_secs(1));
     assert_eq!(weights(&world), "1:0 9:1");
 }
@@ -660,12 +661,12 @@ fn a_server_that_flaps_must_prove_itself_where_rise_asks_for_it() {
 fn while_a_server_leaves_a_persistent_service_its_clients_are_sent_elsewhere() {
     let persistent =
         VirtualServer { persistence: Some(Persistence { timeout: 50, prefix: 32 }), ..tcp_server() };
-    let drain = Change::Drain { limit: Duration::from_secs(60) };
+    let drain = OverrideChange::Drain { limit: Duration::from_secs(60) };
     for (server, change, is_wanted) in [
         (&persistent, drain, true),
         (&tcp_server(), drain, false),
-        (&persistent, Change::Weight(Some(0)), false),
-        (&persistent, Change::Disable, false),
+        (&persistent, OverrideChange::Weight(Some(0)), false),
+        (&persistent, OverrideChange::Disable, false),
     ] {
         let (mut world, config) = started(server.clone());
         assert!(world.kernel.set_connections(&key(), &real(2), busy()));
@@ -698,7 +699,7 @@ fn while_a_server_leaves_a_persistent_service_its_clients_are_sent_elsewhere() {
 fn a_server_that_leaves_keeps_its_connections_though_two_lives_end_before_they_have_looked() {
     let (mut world, config) = started(tcp_server());
     assert!(world.kernel.set_connections(&key(), &real(2), busy()));
-    order(&mut world, 2, Change::Drain { limit: Duration::from_secs(60) });
+    order(&mut world, 2, OverrideChange::Drain { limit: Duration::from_secs(60) });
     world.run(Duration::from_secs(5));
     for _ in 0..3 {
         world.crash();
@@ -719,16 +720,16 @@ fn a_save_that_fails_is_tried_again_sooner_than_the_next_one_is_due() {
     let (mut world, _) = started(tcp_server());
     world.failing_saves = 4;
     let begun = world.now;
-    order(&mut world, 1, Change::Disable);
+    order(&mut world, 1, OverrideChange::Disable);
     world.run(Duration::from_secs(20));
     let after: Vec<u64> = world.failed_saves.iter().map(|at| at.since(begun).as_secs()).collect();
     assert_eq!(after, [0, 1, 3, 7], "at once, and then with growing pauses");
-    assert_eq!(world.saved().orders.len(), 1);
+    assert_eq!(world.saved().overrides.len(), 1);
 }
 
-fn order(world: &mut World, n: u8, change: Change) {
+fn order(world: &mut World, n: u8, change: OverrideChange) {
     let selector = Selector { address: real(n).ip(), port: None, virtual_server: None };
-    world.tell(Input::Order { selector, change });
+    world.tell(Input::Override { selector, change });
 }
 
 fn edit(real: &mut Arc<RealServer>) -> &mut RealServer {

@@ -12,8 +12,8 @@ use crate::check::spec::{CheckerSpec, Question, Target, Timing};
 use crate::config::{
     Checker, Config, RealServer, ServerNotices, SorryServer, VirtualServer, VirtualServerId,
 };
+use crate::director::admin_override::{OverrideChange, Selector};
 use crate::director::event::Event;
-use crate::director::order::{Change, Selector};
 use crate::director::{Input, desired};
 use crate::ipvs::backend::{Backend, Op};
 use crate::ipvs::scheduler::Scheduler;
@@ -150,25 +150,25 @@ fn mischief(world: &mut World, config: &mut Arc<Config>) {
 
 fn operator_orders(world: &mut World) {
     let change = match world.rng.u32(0..6) {
-        0 | 1 => Change::Drain { limit: Duration::from_secs(world.rng.u64(1..100)) },
-        2 => Change::Undrain,
-        3 => Change::Disable,
-        4 => Change::Enable,
-        _ => Change::Weight(world.rng.bool().then_some(5)),
+        0 | 1 => OverrideChange::Drain { limit: Duration::from_secs(world.rng.u64(1..100)) },
+        2 => OverrideChange::Undrain,
+        3 => OverrideChange::Disable,
+        4 => OverrideChange::Enable,
+        _ => OverrideChange::Weight(world.rng.bool().then_some(5)),
     };
     let at = real_address(world.rng.u8(1..6));
     let selector = Selector { address: at.ip(), port: None, virtual_server: None };
     let Some(director) = world.director() else { return };
     for subscriber in director.select(&selector) {
-        let order = world.orders.get(&subscriber).copied().unwrap_or_default();
-        world.orders.insert(subscriber, order.changed(change, world.now));
+        let order = world.overrides.get(&subscriber).copied().unwrap_or_default();
+        world.overrides.insert(subscriber, order.changed(change, world.now));
     }
-    world.tell(Input::Order { selector, change });
+    world.tell(Input::Override { selector, change });
 }
 
 /// An order ends with the real server it is about.
 fn forget_orders(world: &mut World, config: &Config) {
-    world.orders.retain(|(id, at), _| {
+    world.overrides.retain(|(id, at), _| {
         let mut servers = config.virtual_servers.iter().filter(|s| s.id == *id);
         servers.any(|s| s.real_servers.iter().any(|r| r.address == *at))
     });

@@ -11,11 +11,11 @@ use crate::check::schedule::RunId;
 use crate::check::source::Sources;
 use crate::check::spec::CheckerSpec;
 use crate::config::Config;
-use crate::director::checkers::Subscriber;
+use crate::director::admin_override::AdminOverride;
+use crate::director::checkers::PoolMemberKey;
 use crate::director::colocation::LocalAddresses;
 use crate::director::event::Event;
 use crate::director::marks::Marks;
-use crate::director::order::Order;
 use crate::director::reconcile::Request;
 use crate::director::state::State;
 use crate::director::{Director, Effect, Input};
@@ -76,7 +76,7 @@ pub(super) struct World {
     /// How long certificates are still valid, of those who show one while they answer: on the world's clock.
     pub certificates: BTreeMap<SocketAddr, Duration>,
     /// What operators ordered, by virtual server and real server.
-    pub orders: BTreeMap<Subscriber, Order>,
+    pub overrides: BTreeMap<PoolMemberKey, AdminOverride>,
     /// The generator of all chance in this world.
     pub rng: fastrand::Rng,
     /// Everything that was told.
@@ -130,7 +130,7 @@ impl World {
             prefers_vips: false,
             unaskable: BTreeSet::new(),
             certificates: BTreeMap::new(),
-            orders: BTreeMap::new(),
+            overrides: BTreeMap::new(),
             rng: fastrand::Rng::with_seed(seed),
             events: Vec::new(),
             router: None,

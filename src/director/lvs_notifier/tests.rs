@@ -42,7 +42,7 @@ fn server(group: Option<&str>, last: u8) -> VirtualServer {
 
 struct Site {
     director: Director,
-    notices: Notices,
+    notices: LvsNotifier,
     sequence: u64,
     now: Instant,
 }
@@ -51,7 +51,7 @@ impl Site {
     fn new(servers: Vec<VirtualServer>, global: Global) -> Site {
         let config = Arc::new(Config { global, virtual_servers: servers, ..Config::default() });
         let director = Director::new(config, State::default(), 1, Instant::ZERO);
-        Site { director, notices: Notices::default(), sequence: 0, now: Instant::ZERO }
+        Site { director, notices: LvsNotifier::default(), sequence: 0, now: Instant::ZERO }
     }
 
     fn event(&mut self, event: &Event) -> Vec<String> {

@@ -15,9 +15,10 @@ use crate::time::Instant;
 
 /// Every order about one real server; the default is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
+pub struct AdminOverride {
     /// Whether it may serve.
-    pub standing: Standing,
+    #[serde(rename = "standing")]
+    pub state: AdminState,
     /// Weight instead of the configured one, 0-2147483647.
     pub weight: Option<u32>,
 }
@@ -25,7 +26,7 @@ pub struct Order {
 /// Whether a real server may serve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
-pub enum Standing {
+pub enum AdminState {
     /// As its health says.
     #[default]
     Free,
@@ -41,7 +42,7 @@ pub enum Standing {
 /// What an operator wants changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Change {
+pub enum OverrideChange {
     /// No new connections; removed when the last one ends, or after this long.
     Drain {
         /// At most this long.
@@ -111,43 +112,43 @@ impl FromStr for Selector {
 #[error("{0:?} is not a real server: write ADDRESS or ADDRESS:PORT, IPv6 as [ADDRESS]:PORT")]
 pub struct NotARealServer(String);
 
-impl Order {
+impl AdminOverride {
     /// The order after a change.
     #[must_use]
-    pub fn changed(self, change: Change, now: Instant) -> Order {
+    pub fn changed(self, change: OverrideChange, now: Instant) -> AdminOverride {
         match change {
-            Change::Drain { limit } => {
-                Order { standing: Standing::Drained { deadline: now + limit }, ..self }
+            OverrideChange::Drain { limit } => {
+                AdminOverride { state: AdminState::Drained { deadline: now + limit }, ..self }
             }
-            Change::Undrain if matches!(self.standing, Standing::Drained { .. }) => {
-                Order { standing: Standing::Free, ..self }
+            OverrideChange::Undrain if matches!(self.state, AdminState::Drained { .. }) => {
+                AdminOverride { state: AdminState::Free, ..self }
             }
-            Change::Undrain => self,
-            Change::Disable => Order { standing: Standing::Disabled, ..self },
-            Change::Enable => Order { standing: Standing::Free, ..self },
-            Change::Weight(weight) => Order { weight, ..self },
+            OverrideChange::Undrain => self,
+            OverrideChange::Disable => AdminOverride { state: AdminState::Disabled, ..self },
+            OverrideChange::Enable => AdminOverride { state: AdminState::Free, ..self },
+            OverrideChange::Weight(weight) => AdminOverride { weight, ..self },
         }
     }
 
     /// Whether there is none.
     pub fn is_none(&self) -> bool {
-        *self == Order::default()
+        *self == AdminOverride::default()
     }
 }
 
-impl fmt::Display for Order {
+impl fmt::Display for AdminOverride {
     /// `drained`, `disabled`, `weight 5`, or both with a comma; empty when there is none.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let standing = match self.standing {
-            Standing::Free => None,
-            Standing::Drained { .. } => Some("drained"),
-            Standing::Disabled => Some("disabled"),
+        let state = match self.state {
+            AdminState::Free => None,
+            AdminState::Drained { .. } => Some("drained"),
+            AdminState::Disabled => Some("disabled"),
         };
-        match (standing, self.weight) {
+        match (state, self.weight) {
             (None, None) => Ok(()),
-            (Some(standing), None) => f.write_str(standing),
+            (Some(state), None) => f.write_str(state),
             (None, Some(weight)) => write!(f, "weight {weight}"),
-            (Some(standing), Some(weight)) => write!(f, "{standing}, weight {weight}"),
+            (Some(state), Some(weight)) => write!(f, "{state}, weight {weight}"),
         }
     }
 }

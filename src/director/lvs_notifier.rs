@@ -16,14 +16,14 @@ use crate::notify::notification::{Audience, FifoLine, Notification, ServerName, 
 
 /// What was told last.
 #[derive(Debug, Default)]
-pub(crate) struct Notices {
+pub(crate) struct LvsNotifier {
     told: BTreeMap<Subject, bool>,
     is_begun: bool,
 }
 
 pub(crate) type Number<'a> = &'a mut dyn FnMut() -> u64;
 
-impl Notices {
+impl LvsNotifier {
     /// Who hears of an event. The first time all is in the kernel, and after a reload, of more than one.
     pub(crate) fn follow(
         &mut self,
