@@ -18,8 +18,8 @@ use crate::daemon::control::{self, Command, DaemonStatus, Reply};
 use crate::daemon::rights::Rights;
 use crate::daemon::startup::Exit;
 use crate::daemon::{clock, firewall, host_checks, process, sync_ids};
+use crate::director::arp_problem;
 use crate::director::event::count;
-use crate::director::leaks;
 use crate::doctor::environment::Environment;
 use crate::doctor::{self, Finding, Fix, Ipvs, Listed, Remark, Running, Severity, View};
 use crate::host_setup::of_config;
@@ -138,7 +138,7 @@ fn look(
     let mut unseen = Vec::new();
     let mut names: BTreeMap<MacAddress, BTreeSet<IpAddr>> = BTreeMap::new();
     let mut claims = BTreeSet::new();
-    let (vips, reals) = leaks::questions(config);
+    let (vips, reals) = arp_problem::addresses_to_ask(config);
     let mut asked = BTreeSet::new();
     let mut adverts = BTreeSet::new();
     let mut sync_messages = BTreeSet::new();
@@ -152,7 +152,7 @@ fn look(
             names.entry(neighbour.mac).or_default().insert(neighbour.ip);
         }
     }
-    let (of_vips, answered) = leaks::answers(claims, &vips);
+    let (of_vips, answered) = arp_problem::answers(claims, &vips);
     for (mac, ips) in answered {
         names.entry(mac).or_default().extend(ips);
     }

@@ -15,7 +15,7 @@ use super::repeated::Repeated;
 use super::{clock, firewall, host_checks, host_watch, process, sync_ids};
 use crate::config::Config;
 use crate::director::Input;
-use crate::director::leaks::{self, Leaks};
+use crate::director::arp_problem::{self, ArpProblems};
 use crate::doctor::environment::{Capability, Environment};
 use crate::doctor::{self, Ipvs, Listed, Severity, View};
 use crate::net::holders;
@@ -39,7 +39,7 @@ pub(crate) struct HostFindings {
     /// The next look is the first one since the start or the last reload, which log the settings' findings themselves.
     is_first: bool,
     /// The ARP problems that the director knows.
-    arp_problems: Leaks,
+    arp_problems: ArpProblems,
     unseen: String,
 }
 
@@ -78,7 +78,7 @@ impl HostFindings {
             match look.arp_problems {
                 Ok(found) if found != self.arp_problems => {
                     self.arp_problems.clone_from(&found);
-                    return Input::Leaks(found);
+                    return Input::ArpProblems(found);
                 }
                 Ok(_) => {}
                 Err(unseen) if unseen != self.unseen => {
@@ -119,19 +119,19 @@ struct Look {
     /// What the findings among them say that are of settings.
     settings: Vec<String>,
     /// Why they are not known, where the configuration needs them.
-    arp_problems: Result<Leaks, String>,
+    arp_problems: Result<ArpProblems, String>,
     /// How long the firewall's programs and its rules took.
     took: Duration,
 }
 
 impl Default for Look {
     fn default() -> Look {
-        Look { found: None, settings: Vec::new(), arp_problems: Ok(Leaks::new()), took: Duration::ZERO }
+        Look { found: None, settings: Vec::new(), arp_problems: Ok(ArpProblems::new()), took: Duration::ZERO }
     }
 }
 
 fn look(config: &Config) -> Look {
-    let needs_arp_problems = leaks::is_asked(config);
+    let needs_arp_problems = arp_problem::is_needed(config);
     let host = match Kernel::open().and_then(|mut kernel| kernel.host()) {
         Ok(host) => host,
         Err(unseen) if needs_arp_problems => return Look { arp_problems: Err(unseen), ..Look::default() },
@@ -141,7 +141,7 @@ fn look(config: &Config) -> Look {
     let began = clock::now();
     let rules = firewall::rules(&mut unseen);
     let mut took = clock::now().since(began);
-    let (mut vips, reals) = leaks::questions(config);
+    let (mut vips, reals) = arp_problem::addresses_to_ask(config);
     let is_few = vips.len() <= ASKED;
     if !is_few && !needs_arp_problems {
         vips.clear();
@@ -160,13 +160,13 @@ fn look(config: &Config) -> Look {
         }
         _ => Ok(()),
     };
-    let (mut holders, names) = leaks::answers(claims, &vips);
+    let (mut holders, names) = arp_problem::answers(claims, &vips);
     let arp_problems = arp_problems.map(|()| match needs_arp_problems {
         true => {
             let around = host_watch::around(&host);
-            leaks::find(config, &around.own, |vip| around.on_network.contains(&vip), &holders, &names)
+            arp_problem::find(config, &around.own, |vip| around.on_network.contains(&vip), &holders, &names)
         }
-        false => Leaks::new(),
+        false => ArpProblems::new(),
     });
     if !is_few {
         holders.clear();

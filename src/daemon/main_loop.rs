@@ -28,12 +28,12 @@ use super::dump::Dumps;
 use super::event_dispatcher::EventDispatcher;
 use super::guardian::Guardian;
 use super::handshakes::HandshakeWatch;
+use super::health::{HealthMonitor, HealthSources};
 use super::host_findings::HostFindings;
 use super::host_watch::HostWatcher;
 use super::lifecycle_scripts;
 use super::prober::Prober;
 use super::process;
-use super::pulse::{Body, Pulse};
 use super::reload::Reloads;
 use super::router::{self, Handle, News};
 use super::signals::{SignalOrder, Signals};
@@ -45,10 +45,10 @@ use super::systemd::ServiceManager;
 use super::trackers::Trackers;
 use crate::config::{Config, VirtualServer};
 use crate::director::admin_override::{OverrideChange, Selector};
-use crate::director::coupling::HostForwards;
 use crate::director::reconcile::SWEEP_INTERVAL;
 use crate::director::state::State;
 use crate::director::status::Status;
+use crate::director::vrrp_link::HostForwards;
 use crate::director::{Director, Effect, Input};
 use crate::net::sysctl;
 use crate::notify::vrrp::Context;
@@ -145,7 +145,7 @@ pub(crate) struct PendingOverride {
 /// Runs until the director is finished; whether it finished clean.
 pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
     let mut prober = Prober::new(process::file_limit());
-    let mut pulse = Pulse::new(std::mem::take(&mut shell.service_manager), clock::now());
+    let mut health = HealthMonitor::new(std::mem::take(&mut shell.service_manager), clock::now());
     // Where this host is comes before anything is asked of the kernel.
     let mut input = shell.host_watcher.known().unwrap_or(Input::Wake);
     loop {
@@ -173,8 +173,8 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
             shell.events.reloaded(&shell.director);
             shell.events.router_reloaded(&shell.director.config().vrrp);
         }
-        shell.looked(&pulse);
-        pulse.follow(clock::now(), &shell.body());
+        shell.looked(&health);
+        health.follow(clock::now(), &shell.health_sources());
         if let Some(is_clean) = finished {
             if shell.is_stopping {
                 shell.sysctls.release();
@@ -198,12 +198,12 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
             return is_clean;
         }
         input = loop {
-            if let Some(input) = shell.have_turn(&pulse) {
+            if let Some(input) = shell.have_turn(&health) {
                 break input;
             }
             let look_by = shell.looking.first().map(|(since, _)| *since + LOOK_LIMIT);
             let deadlines = [shell.director.deadline(), shell.stop_by, shell.snapshots.deadline(), look_by];
-            let deadline = deadlines.into_iter().flatten().fold(pulse.deadline(), Instant::min);
+            let deadline = deadlines.into_iter().flatten().fold(health.deadline(), Instant::min);
             tokio::select! {
                 biased;
                 // Never ends, it only goes on.
@@ -211,12 +211,12 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                 news = shell.host_findings.next() => break news,
                 answer = shell.actuator.answer() => break answer,
                 order = signals.next() => {
-                    if let Some(input) = shell.obey(order, &pulse) {
+                    if let Some(input) = shell.obey(order, &health) {
                         break input;
                     }
                 }
                 news = next_news(&mut shell.router) => {
-                    if let Some(input) = shell.take(news, &pulse) {
+                    if let Some(input) = shell.take(news, &health) {
                         break input;
                     }
                 }
@@ -239,7 +239,7 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                 }
                 (run, outcome) = prober.next() => break Input::ProbeDone { run, outcome },
                 question = shell.control.next() => {
-                    if let Some(input) = shell.answer(question, &pulse) {
+                    if let Some(input) = shell.answer(question, &health) {
                         break input;
                     }
                 }
@@ -251,12 +251,12 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                         shell.stop_by = None;
                         break Input::Stop;
                     }
-                    shell.gather_status(&pulse);
+                    shell.gather_status(&health);
                     break Input::Wake;
                 }
-                () = std::future::ready(()), if shell.snapshots.has_work() => shell.gather_status(&pulse),
+                () = std::future::ready(()), if shell.snapshots.has_work() => shell.gather_status(&health),
             }
-            pulse.follow(clock::now(), &shell.body());
+            health.follow(clock::now(), &shell.health_sources());
         };
     }
 }
@@ -389,7 +389,7 @@ impl Shell {
     }
 
     /// What an order by signal means for the director; a reload is read first.
-    fn obey(&mut self, order: SignalOrder, pulse: &Pulse) -> Option<Input> {
+    fn obey(&mut self, order: SignalOrder, health: &HealthMonitor) -> Option<Input> {
         match order {
             SignalOrder::Stop(signal) if !self.is_stopping && self.director.is_ending() => {
                 warn!("{signal} comes too late: everything is being handed over, and stays in the kernel");
@@ -421,7 +421,7 @@ impl Shell {
                 None
             }
             SignalOrder::Dump(signal) => {
-                self.dump(signal, pulse);
+                self.dump(signal, health);
                 None
             }
             SignalOrder::Reload if self.is_ending() => {
@@ -436,7 +436,7 @@ impl Shell {
     }
 
     /// What the router says; the director is told of its instances.
-    fn take(&mut self, news: News, pulse: &Pulse) -> Option<Input> {
+    fn take(&mut self, news: News, health: &HealthMonitor) -> Option<Input> {
         match news {
             News::Instance(level) => Some(Input::Instance(level)),
             News::Gone(name) => Some(Input::InstanceGone(name)),
@@ -450,59 +450,59 @@ impl Shell {
             }
             News::Finished => {
                 self.snapshots.router_is_known();
-                self.gather_status(pulse);
+                self.gather_status(health);
                 self.stop_by.take().map(|_| Input::Stop)
             }
             News::Status => {
                 self.snapshots.router_is_known();
-                self.gather_status(pulse);
+                self.gather_status(health);
                 None
             }
         }
     }
 
     /// Those who ask are heard now and then, whatever else there is to do.
-    fn have_turn(&mut self, pulse: &Pulse) -> Option<Input> {
+    fn have_turn(&mut self, health: &HealthMonitor) -> Option<Input> {
         let now = clock::now();
         if now < self.turn_at {
             return None;
         }
         self.turn_at = now + TURN;
-        self.gather_status(pulse);
+        self.gather_status(health);
         let question = self.control.try_next()?;
-        self.answer(question, pulse)
+        self.answer(question, health)
     }
 
     /// Whoever waits until the kernel's table has been read gets a status from then, or when it cannot be read.
-    fn looked(&mut self, pulse: &Pulse) {
+    fn looked(&mut self, health: &HealthMonitor) {
         let (now, read_at) = (clock::now(), self.director.read_at());
         let is_done = |since: Instant| read_at.is_some_and(|at| at >= since) || now >= since + LOOK_LIMIT;
         while self.looking.first().is_some_and(|(since, _)| is_done(*since)) {
             let (_, question) = self.looking.remove(0);
             self.snapshots.forget();
             // It asks for nothing that is an input.
-            self.answer(Question { command: Command::Status, ..question }, pulse);
+            self.answer(Question { command: Command::Status, ..question }, health);
         }
     }
 
     /// Goes on with the status that somebody waits for; whoever does is told it once all is there.
-    fn gather_status(&mut self, pulse: &Pulse) {
+    fn gather_status(&mut self, health: &HealthMonitor) {
         let now = clock::now();
         self.snapshots.tidy(now);
         if self.snapshots.work(now, &self.director) {
             let director = self.director.status_of(now, self.snapshots.take());
-            let status = self.status(now, pulse, director);
+            let status = self.status(now, health, director);
             self.snapshots.answer(now, status);
         }
     }
 
     /// Writes the status into files, off the loop; a second signal meanwhile is answered by the same files.
-    fn dump(&mut self, signal: &'static str, pulse: &Pulse) {
+    fn dump(&mut self, signal: &'static str, health: &HealthMonitor) {
         if self.dumping.as_ref().is_some_and(|job| !job.is_finished()) {
             return;
         }
         let (reply, answer) = oneshot::channel();
-        self.answer(Question { command: Command::Status, reply, client: None }, pulse);
+        self.answer(Question { command: Command::Status, reply, client: None }, health);
         let dumps = self.dumps.clone();
         self.dumping = Some(tokio::spawn(async move {
             if let Ok(Reply::Status(status)) = answer.await {
@@ -582,7 +582,7 @@ impl Shell {
     }
 
     /// Answers an operator; an order is also an input, and a reload is answered when it has ended.
-    fn answer(&mut self, question: Question, pulse: &Pulse) -> Option<Input> {
+    fn answer(&mut self, question: Question, health: &HealthMonitor) -> Option<Input> {
         let now = clock::now();
         if !question.is_awaited(now) {
             info!(command = ?question.command, "a request is dropped: its client waits no longer");
@@ -623,7 +623,7 @@ impl Shell {
                 self.handing_over.push(question.reply);
                 return Some(Input::HandOver);
             }
-            Command::Health => Reply::Health(pulse.trouble(now, &self.body())),
+            Command::Health => Reply::Health(health.trouble(now, &self.health_sources())),
             Command::Reload { .. } if self.is_ending() => Reply::Error("lvsd is ending".to_owned()),
             Command::Reload { allow_removal } => {
                 self.reloads.begin(Some(question.reply), allow_removal);
@@ -635,7 +635,7 @@ impl Shell {
         None
     }
 
-    fn status(&self, now: Instant, pulse: &Pulse, director: Status) -> DaemonStatus {
+    fn status(&self, now: Instant, health: &HealthMonitor, director: Status) -> DaemonStatus {
         let (reloads_accepted, reloads_rejected) = self.reloads.counts();
         DaemonStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -643,7 +643,7 @@ impl Shell {
             uptime_seconds: now.since(self.started_at).as_secs(),
             config: self.reloads.path().to_owned(),
             is_lenient: self.reloads.is_lenient(),
-            trouble: pulse.trouble(now, &self.body()),
+            trouble: health.trouble(now, &self.health_sources()),
             unsaved: self.unsaved.clone(),
             last_reload: self.reloads.outcome(now),
             reloads_accepted,
@@ -655,8 +655,8 @@ impl Shell {
         }
     }
 
-    fn body(&self) -> Body<'_> {
-        Body {
+    fn health_sources(&self) -> HealthSources<'_> {
+        HealthSources {
             director: &self.director,
             actuator: &self.actuator,
             reloads: &self.reloads,

@@ -2,7 +2,7 @@
 //!
 //! [`clock`] is read here and nowhere below. [`startup`] makes sure this may be the director of its network namespace; [`main_loop`] owns the director and
 //! hands out work: [`actuator`] talks to the kernel, [`prober`] asks real servers, [`reload`] reads configurations,
-//! [`control`] answers operators, [`web`] monitoring ([`metrics`]), [`systemd`] and [`pulse`] the service manager.
+//! [`control`] answers operators, [`web`] monitoring ([`metrics`]), [`systemd`] and [`health`] the service manager.
 //! [`state_file`] remembers (in files of `private_file`), [`event_dispatcher`] sends events to the log, operators' [`scripts`], [`fifos`] and [`mails`]; `lifecycle_scripts` runs the
 //! scripts of the start and the end. [`trackers`] watch what the router follows. [`process`] knows who else runs here,
 //! [`host_checks`] what on this host will hurt, [`rights`] what its commands lack, [`sysctls`] keeps its settings, [`host_watch`] knows its addresses and has arriving
@@ -23,6 +23,7 @@ pub(crate) mod firewall;
 pub(crate) mod guardian;
 mod handover;
 pub(crate) mod handshakes;
+pub(crate) mod health;
 pub(crate) mod host_checks;
 pub(crate) mod host_findings;
 pub(crate) mod host_watch;
@@ -38,7 +39,6 @@ mod private_file;
 pub(crate) mod prober;
 pub(crate) mod process;
 mod programs;
-pub(crate) mod pulse;
 pub(crate) mod reload;
 mod repeated;
 pub(crate) mod rights;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::admin_override::AdminOverride;
-use super::leaks;
+use super::arp_problem;
 use super::problems::{self, Problem};
 use super::staying::STAY_LIMIT;
 use crate::check::outcome::CertificateTime;
@@ -165,7 +165,7 @@ pub enum Event {
         has_limits: bool,
     },
     /// A real server answers its neighbours for the VIP, or no longer.
-    Leak {
+    ArpProblem {
         /// Its virtual server.
         virtual_server: VirtualServerId,
         /// Address and port.
@@ -221,8 +221,8 @@ impl Event {
             Event::Restored { .. } => "service_restored",
             Event::Colocated { what: Some(_), .. } => "colocated",
             Event::Colocated { what: None, .. } => "colocated_no_more",
-            Event::Leak { mac: Some(_), .. } => "vip_leak",
-            Event::Leak { mac: None, .. } => "vip_leak_over",
+            Event::ArpProblem { mac: Some(_), .. } => "vip_leak",
+            Event::ArpProblem { mac: None, .. } => "vip_leak_over",
             Event::Kernel { trouble: Some(_) } => "kernel_trouble",
             Event::Kernel { trouble: None } => "kernel_well",
         }
@@ -235,7 +235,7 @@ impl Event {
             | Event::Override { virtual_server, real_server, .. }
             | Event::Stays { virtual_server, real_server, .. }
             | Event::Left { virtual_server, real_server, .. }
-            | Event::Leak { virtual_server, real_server, .. }
+            | Event::ArpProblem { virtual_server, real_server, .. }
             | Event::SorryServer { virtual_server, sorry_server: real_server, .. } => {
                 (Some(virtual_server.to_string()), Some(real_server))
             }
@@ -273,7 +273,7 @@ impl Event {
             | Event::Unverified { reason: Some(_), .. }
             | Event::Certificate { time: CertificateTime::Short | CertificateTime::Over, .. }
             | Event::Colocated { has_limits: true, .. }
-            | Event::Leak { mac: Some(_), .. }
+            | Event::ArpProblem { mac: Some(_), .. }
             | Event::Foreign { is_present: true, .. }
             | Event::SorryServer { is_active: true, .. } => Severity::Warn,
             _ => Severity::Info,
@@ -386,8 +386,8 @@ impl fmt::Display for Event {
             Event::Colocated { virtual_server, what: None, .. } => {
                 write!(f, "virtual server {virtual_server}: this host is none of its real servers any more")
             }
-            Event::Leak { virtual_server, real_server, mac } => {
-                let question = virtual_server.address().map_or("ARP", leaks::question);
+            Event::ArpProblem { virtual_server, real_server, mac } => {
+                let question = virtual_server.address().map_or("ARP", arp_problem::question);
                 write!(
                     f,
                     "real server {real_server} of virtual server {virtual_server} answers {question} for the VIP"

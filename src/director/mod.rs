@@ -8,13 +8,12 @@
 //! code decides in both.
 
 pub(crate) mod admin_override;
+pub(crate) mod arp_problem;
 pub(crate) mod checkers;
 pub(crate) mod colocation;
-pub(crate) mod coupling;
 pub(crate) mod desired;
 pub(crate) mod event;
 mod lanes;
-pub(crate) mod leaks;
 pub(crate) mod lvs_notifier;
 pub(crate) mod marks;
 pub(crate) mod paths;
@@ -29,8 +28,9 @@ pub(crate) mod status;
 pub(crate) mod staying;
 #[cfg(test)]
 mod steps;
+pub(crate) mod summary;
 mod timers;
-pub(crate) mod vitals;
+pub(crate) mod vrrp_link;
 
 #[cfg(test)]
 mod sim;
@@ -41,12 +41,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use admin_override::{AdminOverride, OverrideChange, Selector};
+use arp_problem::ArpProblems;
 use checkers::{Checkers, PoolMemberKey};
 use colocation::LocalAddresses;
 use colocation::placement::{IngressMarks, Placement};
-use coupling::{Coupling, HostForwards};
 use event::Event;
-use leaks::Leaks;
 use paths::Paths;
 use pool::Pool;
 use reconcile::settings::SettingsKeeper;
@@ -55,6 +54,7 @@ use reload::MemberBuilder;
 use sources::SourceKeeper;
 use state::{KnownDown, KnownLeaving, KnownOverride, State};
 use timers::Timers;
+use vrrp_link::{HostForwards, VrrpLink};
 
 use crate::check::outcome::{Outcome, Verdict};
 use crate::check::path::Lane;
@@ -114,7 +114,7 @@ pub enum Input {
     /// Packets get these marks.
     IngressMarks(IngressMarks),
     /// These real servers answer ARP for VIPs.
-    Leaks(Leaks),
+    ArpProblems(ArpProblems),
     /// The state could not be saved, or can be again.
     Saved(bool),
     /// Somebody wants to know how the kernel's table is now: it is read.
@@ -179,11 +179,11 @@ pub struct Director {
     checkers: Checkers,
     pools: BTreeMap<VirtualServerId, Pool>,
     reconciler: Reconciler,
-    coupling: Coupling,
+    vrrp_link: VrrpLink,
     placement: Placement,
     paths: Paths,
     sources: SourceKeeper,
-    leaks: Leaks,
+    arp_problems: ArpProblems,
     life: Life,
     is_ready: bool,
     unsettled: BTreeSet<VirtualServerId>,
@@ -221,18 +221,18 @@ impl Director {
         };
         let owned = state.owned.iter().map(|id| desired::service_key(*id)).collect();
         let mut settings = SettingsKeeper::new(state.original_timeouts, state.sync_daemons.clone());
-        let coupling = Coupling::default();
-        settings.set_desired(config.global.timeouts, coupling.sync_daemons(&config.global));
+        let vrrp_link = VrrpLink::default();
+        settings.set_desired(config.global.timeouts, vrrp_link.sync_daemons(&config.global));
         let mut director = Director {
             rng: fastrand::Rng::with_seed(seed),
             checkers: Checkers::default(),
             pools: BTreeMap::new(),
             reconciler: Reconciler::new(owned, settings, config.global.flush),
-            coupling,
+            vrrp_link,
             placement: Placement::default(),
             paths: Paths::default(),
             sources: SourceKeeper::default(),
-            leaks: Leaks::new(),
+            arp_problems: ArpProblems::new(),
             life: Life::Running,
             is_ready: false,
             unsettled: BTreeSet::new(),
@@ -265,7 +265,7 @@ impl Director {
         director.pools.values_mut().for_each(|pool| pool.begin(checkers));
         director.unsettled.extend(director.pools.keys());
         director.mark_lanes();
-        director.coupling.configure(&config);
+        director.vrrp_link.configure(&config);
         director.configure_sources(&config);
         director.find_templates();
         director
@@ -293,25 +293,25 @@ impl Director {
             }
             Input::Override { selector, change } => self.apply_override(now, &selector, change, &mut events),
             Input::Instance(level) => {
-                if self.coupling.instance_is(level) {
+                if self.vrrp_link.set_instance(level) {
                     self.find_sources();
                 }
                 self.set_desired_settings();
                 self.unsettled.extend(self.placement.ids());
             }
             Input::InstanceGone(name) => {
-                self.coupling.instance_is_gone(&name);
+                self.vrrp_link.remove_instance(&name);
                 self.find_sources();
                 self.set_desired_settings();
                 self.unsettled.extend(self.placement.ids());
             }
-            Input::Host(host) => self.coupling.host_is(host),
+            Input::Host(host) => self.vrrp_link.set_host_forwards(host),
             Input::LocalAddresses(local) => self.on_local_addresses(local, &mut events),
             Input::IngressMarks(ingress_marks) => self.ingress_marks_are(ingress_marks, &mut events),
-            Input::Leaks(leaks) => self.leaks_are(leaks, &mut events),
+            Input::ArpProblems(found) => self.on_arp_problems(found, &mut events),
             Input::Saved(is_saved) => self.saved(now, is_saved),
             Input::Look => self.reconciler.read_now(),
-            Input::Handshakes(sample) => self.handshakes_are(now, &sample, &mut events),
+            Input::Handshakes(sample) => self.on_handshakes(now, &sample, &mut events),
             Input::Stop => self.stop(now, effects),
             Input::HandOver => self.hand_over(effects),
         }
@@ -516,7 +516,7 @@ impl Director {
         for id in added {
             self.pools.get_mut(&id).into_iter().for_each(|pool| pool.begin(&self.checkers));
         }
-        self.coupling.configure(&config);
+        self.vrrp_link.configure(&config);
         self.configure_sources(&config);
         self.config = config;
         self.mark_lanes();
@@ -528,7 +528,7 @@ impl Director {
     fn set_desired_settings(&mut self) {
         if self.life == Life::Running {
             let global = &self.config.global;
-            self.reconciler.settings_mut().set_desired(global.timeouts, self.coupling.sync_daemons(global));
+            self.reconciler.settings_mut().set_desired(global.timeouts, self.vrrp_link.sync_daemons(global));
         }
     }
 
@@ -583,8 +583,12 @@ impl Director {
         effects.extend(request.map(Effect::Kernel));
         self.conclude(now, effects);
         if self.life == Life::Running {
-            let news =
-                self.coupling.news(self.is_ready, &mut self.reconciler, &self.placement, &self.config.global);
+            let news = self.vrrp_link.news(
+                self.is_ready,
+                &mut self.reconciler,
+                &self.placement,
+                &self.config.global,
+            );
             effects.extend(news.map(Effect::Router));
         }
     }
@@ -609,7 +613,7 @@ impl Director {
             if rested.contains(&id) {
                 pool.rest(now, looks);
             }
-            self.coupling.quorum_is(pool);
+            self.vrrp_link.set_quorum(pool);
             self.is_state_stale |= (pool.leaving.len(), pool.staying.len()) != before;
             for (at, member) in std::mem::take(&mut pool.released) {
                 ended

@@ -260,7 +260,7 @@ impl Director {
         // The kernel balances nothing then, and the probe would go to the active director.
         let is_idle =
             self.config.global.sysctl.get("backup_only").is_some_and(|value| value.0.first() == Some(&1));
-        let daemons = self.coupling.sync_daemons(&self.config.global);
+        let daemons = self.vrrp_link.sync_daemons(&self.config.global);
         let is_backup = daemons.iter().any(|daemon| daemon.role == SyncRole::Backup);
         (is_idle && is_backup).then_some("not checked: backup_only keeps this standby from forwarding")
     }
@@ -402,7 +402,7 @@ impl Director {
     }
 
     fn is_vip(&self, ip: IpAddr) -> bool {
-        self.paths.vips.contains(&ip) || self.coupling.is_vip(ip)
+        self.paths.vips.contains(&ip) || self.vrrp_link.is_vip(ip)
     }
 
     /// A check of a way has this outcome without having been made.

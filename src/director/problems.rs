@@ -231,7 +231,7 @@ fn idle(pool: &Pool, actual: Option<&ServiceEntry>) -> Option<Idle> {
 
 impl Director {
     /// Clients' connections, as sampled from the kernel.
-    pub(super) fn handshakes_are(
+    pub(super) fn on_handshakes(
         &mut self,
         now: Instant,
         sample: &BTreeMap<Flow, Handshakes>,

@@ -51,7 +51,7 @@ impl Director {
     pub(super) fn find_sources(&mut self) {
         let sources = Sources {
             vips: Arc::clone(&self.sources.vips),
-            floating: self.coupling.vips().collect(),
+            floating: self.vrrp_link.vips().collect(),
             avoids_floating: self.sources.has_unknown_vips,
             own: self.placement.own_on_links().collect(),
         };

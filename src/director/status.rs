@@ -428,7 +428,7 @@ impl Director {
             check_failures: checkers().map(|c| u64::from(c.failures)).sum(),
             certificates: certificates(checkers()),
             path: checkers().find(|entry| is_path(entry)).map(path_status),
-            leak: self.leak(id, at.ip()),
+            leak: self.arp_problem(id, at.ip()),
             forwarding: member.real_server.forwarding,
             order: (!member.admin.is_none()).then(|| member.admin.to_string()),
             weight: member.weight(),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{Finding, Fix, Severity, View, routers};
 use crate::config::{Config, VirtualServer};
-use crate::director::leaks;
+use crate::director::arp_problem;
 use crate::ipvs::types::Forwarding;
 use crate::net::types::MacAddress;
 
@@ -26,14 +26,14 @@ fn of_vip(config: &Config, view: &View<'_>, vip: IpAddr, macs: &BTreeSet<MacAddr
         let link = view.network.links.get(&held.link);
         held.prefix.ip == vip && link.is_some_and(|link| !link.is_loopback && !link.is_silent)
     });
-    let leaks = leaks::find(
+    let leaks = arp_problem::find(
         config,
         &view.host.own,
         |_| is_held,
         &macs.iter().map(|mac| (vip, *mac)).collect(),
         &view.names,
     );
-    let question = leaks::question(vip);
+    let question = arp_problem::question(vip);
     let mut found = Vec::new();
     let mut others = Vec::new();
     for mac in macs {

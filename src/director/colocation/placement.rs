@@ -207,7 +207,7 @@ impl Director {
             return true;
         };
         let VirtualServerId::Address { address, .. } = id else { return true };
-        self.coupling.holds(address).unwrap_or_else(|| self.placement.local.on_network.contains(&address))
+        self.vrrp_link.holds(address).unwrap_or_else(|| self.placement.local.on_network.contains(&address))
     }
 
     /// Takes a reading of a service: true when it is that of its pool, and not one that is to go.
@@ -324,7 +324,7 @@ impl Director {
                 Event::RealServer { virtual_server, real_server, .. }
                 | Event::Override { virtual_server, real_server, .. }
                 | Event::Left { virtual_server, real_server, .. }
-                | Event::Leak { virtual_server, real_server, .. } => named(virtual_server, real_server),
+                | Event::ArpProblem { virtual_server, real_server, .. } => named(virtual_server, real_server),
                 Event::Adopted { service, .. }
                 | Event::Foreign { service, .. }
                 | Event::Drift { service, .. }

@@ -9,7 +9,7 @@ use super::stories::{config, started, sync_daemon, tcp_server};
 use super::world::World;
 use crate::config::{Config, Global, VirtualServer};
 use crate::director::Input;
-use crate::director::coupling::HostForwards;
+use crate::director::vrrp_link::HostForwards;
 use crate::ipvs::backend::{Backend, Op, Scope, Snapshot};
 use crate::ipvs::scheduler::Scheduler;
 use crate::ipvs::types::{Forwarding, SyncRole};

@@ -134,7 +134,7 @@ fn a_server_that_cannot_be_asked_for_long_keeps_its_verdict_and_that_is_an_event
     };
     assert_eq!(unchecked(&world), (1, vec![None, Some("no file descriptors left".to_owned()), None]));
     assert_eq!(
-        world.director().unwrap().vitals(world.now).to_string(),
+        world.director().unwrap().summary(world.now).to_string(),
         "1 virtual server, 3 of 3 real servers up; 1 checks cannot be made from here"
     );
     world.unaskable.clear();

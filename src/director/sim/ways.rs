@@ -12,8 +12,8 @@ use crate::check::spec::Timing;
 use crate::config::{Checker, Config, PathCheck, RealServer, VirtualServer};
 use crate::director::Input;
 use crate::director::admin_override::Selector;
+use crate::director::arp_problem::ArpProblems;
 use crate::director::colocation::LocalAddresses;
-use crate::director::leaks::Leaks;
 use crate::director::marks::LANES;
 use crate::ipvs::backend::{Backend, Op};
 use crate::ipvs::types::{Forwarding, ServiceKey};
@@ -164,7 +164,7 @@ fn ten(
 }
 
 fn up(world: &World) -> usize {
-    world.director().unwrap().vitals(world.now).up
+    world.director().unwrap().summary(world.now).up
 }
 
 #[test]
@@ -314,7 +314,7 @@ fn a_thousand_real_servers_share_a_few_ways_and_each_is_asked_in_turn() {
     assert_eq!(asked.len(), 1000);
     assert!(world.most_lanes <= LANES as usize, "{}", world.most_lanes);
     assert_eq!(world.broken, Vec::<String>::new());
-    let up = world.director().unwrap().vitals(world.now).up;
+    let up = world.director().unwrap().summary(world.now).up;
     assert_eq!(up, 900);
 }
 
@@ -339,9 +339,10 @@ fn a_reload_that_switches_it_on_asks_at_once_and_off_forgets_what_was_found() {
 fn who_answers_arp_for_the_vip_is_told_once_and_takes_part_all_the_same() {
     let mut world = started(checked(tcp_server()));
     world.run(5 * SECOND);
-    let leaks: Leaks = [((IpAddr::from([10, 0, 0, 1]), real(2).ip()), MacAddress([2, 0, 0, 0, 0, 9]))].into();
+    let leaks: ArpProblems =
+        [((IpAddr::from([10, 0, 0, 1]), real(2).ip()), MacAddress([2, 0, 0, 0, 0, 9]))].into();
     for _ in 0..2 {
-        world.tell(Input::Leaks(leaks.clone()));
+        world.tell(Input::ArpProblems(leaks.clone()));
     }
     assert_eq!(
         told(
@@ -355,7 +356,7 @@ fn who_answers_arp_for_the_vip_is_told_once_and_takes_part_all_the_same() {
     let found: Vec<_> =
         status.virtual_servers[0].real_servers.iter().map(|real| real.leak.as_deref()).collect();
     assert_eq!(found, [None, Some("answers ARP for the VIP (MAC 02:00:00:00:00:09)"), None]);
-    world.tell(Input::Leaks(Leaks::new()));
+    world.tell(Input::ArpProblems(ArpProblems::new()));
     assert_eq!(told(&world, "answers ARP for the VIP no longer"), 1);
 }
 

@@ -12,7 +12,7 @@ use super::reload::Reloads;
 use super::router::Handle;
 use super::systemd::ServiceManager;
 use crate::director::Director;
-use crate::director::vitals::Vitals;
+use crate::director::summary::Summary;
 use crate::time::Instant;
 
 /// Between two looks, at most.
@@ -27,7 +27,7 @@ const ROUTER_LIMIT: Duration = Duration::from_secs(10);
 const UNSETTLED_LIMIT: Duration = Duration::from_secs(30);
 
 /// What the look is at.
-pub(crate) struct Body<'a> {
+pub(crate) struct HealthSources<'a> {
     pub director: &'a Director,
     /// Talks to the kernel.
     pub actuator: &'a Actuator,
@@ -36,38 +36,38 @@ pub(crate) struct Body<'a> {
     pub router: Option<&'a Handle>,
 }
 
-impl Body<'_> {
+impl HealthSources<'_> {
     fn router_silent_for(&self, now: Instant) -> Duration {
         self.router.map(|router| router.silent_for(now)).unwrap_or_default()
     }
 }
 
-/// The daemon's pulse.
+/// The daemon's health.
 #[derive(Debug)]
-pub(crate) struct Pulse {
+pub(crate) struct HealthMonitor {
     service_manager: ServiceManager,
     interval: Duration,
     next: Instant,
     unsettled_since: Option<Instant>,
-    said: String,
-    is_ready_told: bool,
-    is_end_told: bool,
-    is_reload_told: bool,
+    sent: String,
+    is_ready_sent: bool,
+    is_end_sent: bool,
+    is_reload_sent: bool,
     hang: Option<String>,
 }
 
-impl Pulse {
-    pub(crate) fn new(service_manager: ServiceManager, now: Instant) -> Pulse {
+impl HealthMonitor {
+    pub(crate) fn new(service_manager: ServiceManager, now: Instant) -> HealthMonitor {
         let feed = service_manager.watchdog().map_or(INTERVAL, |limit| limit / 2);
-        Pulse {
+        HealthMonitor {
             service_manager,
             interval: feed.clamp(Duration::from_millis(10), INTERVAL),
             next: now,
             unsettled_since: None,
-            said: String::new(),
-            is_ready_told: false,
-            is_end_told: false,
-            is_reload_told: false,
+            sent: String::new(),
+            is_ready_sent: false,
+            is_end_sent: false,
+            is_reload_sent: false,
             hang: None,
         }
     }
@@ -78,54 +78,54 @@ impl Pulse {
     }
 
     /// After everything the main loop does: tells the service manager what cannot wait, looks when it is time.
-    pub(crate) fn follow(&mut self, now: Instant, body: &Body<'_>) {
-        if body.director.is_settled() {
+    pub(crate) fn follow(&mut self, now: Instant, sources: &HealthSources<'_>) {
+        if sources.director.is_settled() {
             self.unsettled_since = None;
         } else {
             self.unsettled_since.get_or_insert(now);
         }
-        self.tell_transitions(now, body);
+        self.send_transitions(now, sources);
         if now >= self.next {
             self.next = now + self.interval;
-            self.look(now, body);
+            self.check(now, sources);
         }
     }
 
-    fn tell_transitions(&mut self, now: Instant, body: &Body<'_>) {
-        let is_ending = body.director.is_ending();
-        if is_ending && !std::mem::replace(&mut self.is_end_told, true) {
+    fn send_transitions(&mut self, now: Instant, sources: &HealthSources<'_>) {
+        let is_ending = sources.director.is_ending();
+        if is_ending && !std::mem::replace(&mut self.is_end_sent, true) {
             self.service_manager.stopping("ending");
         }
         if is_ending {
             return;
         }
-        if body.director.is_ready() && !std::mem::replace(&mut self.is_ready_told, true) {
-            self.said = sentence(&body.director.vitals(now), body.reloads);
-            self.service_manager.ready(&self.said);
+        if sources.director.is_ready() && !std::mem::replace(&mut self.is_ready_sent, true) {
+            self.sent = sentence(&sources.director.summary(now), sources.reloads);
+            self.service_manager.ready(&self.sent);
         }
-        let is_reloading = body.reloads.is_under_way();
-        if is_reloading == self.is_reload_told || !self.is_ready_told {
+        let is_reloading = sources.reloads.is_under_way();
+        if is_reloading == self.is_reload_sent || !self.is_ready_sent {
             return;
         }
-        self.is_reload_told = is_reloading;
+        self.is_reload_sent = is_reloading;
         if is_reloading {
             self.service_manager.reloading(now);
         } else {
-            self.said = sentence(&body.director.vitals(now), body.reloads);
-            self.service_manager.ready(&self.said);
+            self.sent = sentence(&sources.director.summary(now), sources.reloads);
+            self.service_manager.ready(&self.sent);
         }
     }
 
-    fn look(&mut self, now: Instant, body: &Body<'_>) {
-        let vitals = body.director.vitals(now);
-        if !self.is_end_told {
-            let sentence = sentence(&vitals, body.reloads);
-            if sentence != self.said {
+    fn check(&mut self, now: Instant, sources: &HealthSources<'_>) {
+        let summary = sources.director.summary(now);
+        if !self.is_end_sent {
+            let sentence = sentence(&summary, sources.reloads);
+            if sentence != self.sent {
                 self.service_manager.status(&sentence);
-                self.said = sentence;
+                self.sent = sentence;
             }
         }
-        let hang = hang(vitals.overdue, body.actuator.busy_for(now), body.router_silent_for(now));
+        let hang = hang(summary.overdue, sources.actuator.busy_for(now), sources.router_silent_for(now));
         match (&self.hang, &hang) {
             (None, Some(what)) => error!("{what}: the service manager's watchdog is not fed"),
             (Some(_), None) => info!("everything is in time again"),
@@ -138,23 +138,23 @@ impl Pulse {
     }
 
     /// What is wrong with the daemon itself.
-    pub(crate) fn trouble(&self, now: Instant, body: &Body<'_>) -> Option<String> {
-        let signs = Signs {
-            is_ending: body.director.is_ending(),
-            is_ready: body.director.is_ready(),
-            kernel_trouble: body.director.kernel_trouble().map(str::to_owned),
-            overdue: body.director.overdue(now),
-            kernel_busy: body.actuator.busy_for(now),
-            router_silent: body.router_silent_for(now),
+    pub(crate) fn trouble(&self, now: Instant, sources: &HealthSources<'_>) -> Option<String> {
+        let inputs = HealthInputs {
+            is_ending: sources.director.is_ending(),
+            is_ready: sources.director.is_ready(),
+            kernel_trouble: sources.director.kernel_trouble().map(str::to_owned),
+            overdue: sources.director.overdue(now),
+            kernel_busy: sources.actuator.busy_for(now),
+            router_silent: sources.router_silent_for(now),
             unsettled: self.unsettled_since.map(|since| now.since(since)).unwrap_or_default(),
         };
-        signs.trouble()
+        inputs.trouble()
     }
 }
 
 /// What says whether the daemon is well.
 #[derive(Clone, Debug, Default)]
-struct Signs {
+struct HealthInputs {
     is_ending: bool,
     is_ready: bool,
     kernel_trouble: Option<String>,
@@ -164,7 +164,7 @@ struct Signs {
     unsettled: Duration,
 }
 
-impl Signs {
+impl HealthInputs {
     fn trouble(self) -> Option<String> {
         if self.is_ending {
             return Some("ending".to_owned());
@@ -196,10 +196,10 @@ fn hang(overdue: Duration, kernel_busy: Duration, router_silent: Duration) -> Op
     (kernel_busy > KERNEL_LIMIT).then(|| format!("the kernel has not answered for {seconds} s"))
 }
 
-fn sentence(vitals: &Vitals, reloads: &Reloads) -> String {
+fn sentence(summary: &Summary, reloads: &Reloads) -> String {
     let reload = if reloads.is_last_rejected() { "; the last reload was rejected" } else { "" };
     // A service manager shows one line.
-    format!("{vitals}{reload}").replace('\n', " ")
+    format!("{summary}{reload}").replace('\n', " ")
 }
 
 #[cfg(test)]
@@ -214,7 +214,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_service_manager_hears_ready_only_once_the_kernel_holds_what_it_should() {
-        let (service_manager, manager) = ServiceManager::pair("pulse");
+        let (service_manager, manager) = ServiceManager::pair("health");
         let now = Instant::ZERO + Duration::from_secs(1000);
         let timeouts = TimeoutOptions { tcp: Some(60), ..TimeoutOptions::default() };
         let global = Global { timeouts, ..Global::default() };
@@ -227,9 +227,11 @@ mod tests {
             || Ok(Box::new(MemoryBackend::new())),
             Arc::clone(director.config()),
         );
-        let mut pulse = Pulse::new(service_manager, now);
-        pulse
-            .follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads, router: None });
+        let mut health = HealthMonitor::new(service_manager, now);
+        health.follow(
+            now,
+            &HealthSources { director: &director, actuator: &actuator, reloads: &reloads, router: None },
+        );
         assert_eq!(ServiceManager::heard(&manager), ["STATUS=no virtual servers", "WATCHDOG=1"]);
 
         let mut input = Input::Wake;
@@ -246,44 +248,55 @@ mod tests {
             }
             input = actuator.answer().await;
         }
-        pulse
-            .follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads, router: None });
+        health.follow(
+            now,
+            &HealthSources { director: &director, actuator: &actuator, reloads: &reloads, router: None },
+        );
         assert_eq!(ServiceManager::heard(&manager), ["READY=1\nSTATUS=no virtual servers"]);
 
         reloads.begin(None, false);
-        pulse
-            .follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads, router: None });
+        health.follow(
+            now,
+            &HealthSources { director: &director, actuator: &actuator, reloads: &reloads, router: None },
+        );
         assert_eq!(ServiceManager::heard(&manager), ["RELOADING=1\nMONOTONIC_USEC=1000000000"]);
         let read = reloads.finished().await;
         assert!(reloads.conclude(read).is_none());
-        pulse
-            .follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads, router: None });
+        health.follow(
+            now,
+            &HealthSources { director: &director, actuator: &actuator, reloads: &reloads, router: None },
+        );
         let rejected = "READY=1\nSTATUS=no virtual servers; the last reload was rejected";
         assert_eq!(ServiceManager::heard(&manager), [rejected]);
         director.handle(now, Input::HandOver, &mut Vec::new());
-        pulse
-            .follow(now, &Body { director: &director, actuator: &actuator, reloads: &reloads, router: None });
+        health.follow(
+            now,
+            &HealthSources { director: &director, actuator: &actuator, reloads: &reloads, router: None },
+        );
         assert_eq!(ServiceManager::heard(&manager), ["STOPPING=1\nSTATUS=ending"]);
     }
 
     #[test]
     fn a_daemon_is_well_until_one_of_its_signs_is_bad() {
         let second = Duration::from_secs(1);
-        let well = Signs { is_ready: true, ..Signs::default() };
-        let said = |signs: Signs| signs.trouble().unwrap_or_default();
+        let well = HealthInputs { is_ready: true, ..HealthInputs::default() };
+        let said = |inputs: HealthInputs| inputs.trouble().unwrap_or_default();
         assert_eq!(said(well.clone()), "");
-        let busy = Signs { overdue: OVERDUE_LIMIT, kernel_busy: KERNEL_LIMIT, ..well.clone() };
-        assert_eq!(said(Signs { unsettled: UNSETTLED_LIMIT, ..busy }), "", "at its limits");
-        assert_eq!(said(Signs { overdue: OVERDUE_LIMIT + second, ..well.clone() }), "a check is 61 s late");
-        let hanging = Signs { kernel_busy: KERNEL_LIMIT + second, ..well.clone() };
+        let busy = HealthInputs { overdue: OVERDUE_LIMIT, kernel_busy: KERNEL_LIMIT, ..well.clone() };
+        assert_eq!(said(HealthInputs { unsettled: UNSETTLED_LIMIT, ..busy }), "", "at its limits");
+        assert_eq!(
+            said(HealthInputs { overdue: OVERDUE_LIMIT + second, ..well.clone() }),
+            "a check is 61 s late"
+        );
+        let hanging = HealthInputs { kernel_busy: KERNEL_LIMIT + second, ..well.clone() };
         assert_eq!(said(hanging), "the kernel has not answered for 61 s");
-        let mute = Signs { router_silent: ROUTER_LIMIT + second, ..well.clone() };
+        let mute = HealthInputs { router_silent: ROUTER_LIMIT + second, ..well.clone() };
         assert_eq!(said(mute), "VRRP's thread has been silent for 11 s");
-        assert_eq!(said(Signs { router_silent: ROUTER_LIMIT, ..well.clone() }), "");
-        let unsettled = Signs { unsettled: UNSETTLED_LIMIT + second, ..well.clone() };
+        assert_eq!(said(HealthInputs { router_silent: ROUTER_LIMIT, ..well.clone() }), "");
+        let unsettled = HealthInputs { unsettled: UNSETTLED_LIMIT + second, ..well.clone() };
         assert_eq!(said(unsettled), "the kernel has not been what it should be for 31 s");
-        assert!(said(Signs::default()).starts_with("not ready"));
-        assert_eq!(said(Signs { is_ending: true, ..well.clone() }), "ending");
-        assert_eq!(said(Signs { kernel_trouble: Some("gone".to_owned()), ..well }), "kernel: gone");
+        assert!(said(HealthInputs::default()).starts_with("not ready"));
+        assert_eq!(said(HealthInputs { is_ending: true, ..well.clone() }), "ending");
+        assert_eq!(said(HealthInputs { kernel_trouble: Some("gone".to_owned()), ..well }), "kernel: gone");
     }
 }

@@ -12,7 +12,7 @@ use crate::config::{Config, VirtualServerId};
 use crate::net::types::MacAddress;
 
 /// By VIP and real server: the link-layer address it answers with.
-pub(crate) type Leaks = BTreeMap<(IpAddr, IpAddr), MacAddress>;
+pub(crate) type ArpProblems = BTreeMap<(IpAddr, IpAddr), MacAddress>;
 
 /// Addresses that neighbours answered for, and the link-layer address they answered with.
 pub(crate) type Claims = BTreeSet<(IpAddr, MacAddress)>;
@@ -28,10 +28,10 @@ pub(crate) fn find(
     holds: impl Fn(IpAddr) -> bool,
     claims: &Claims,
     names: &Names,
-) -> Leaks {
+) -> ArpProblems {
     let directors: BTreeSet<IpAddr> =
         colocation::find(config, own, true).into_values().flat_map(|found| found.peers).collect();
-    let mut found = Leaks::new();
+    let mut found = ArpProblems::new();
     for (vip, mac) in claims {
         let vip = *vip;
         let servers = config.virtual_servers.iter().filter(|server| server.id.address() == Some(vip));
@@ -45,13 +45,13 @@ pub(crate) fn find(
 }
 
 /// Whether it is asked who answers for VIPs: where somebody's way is checked.
-pub(crate) fn is_asked(config: &Config) -> bool {
+pub(crate) fn is_needed(config: &Config) -> bool {
     let mut reals = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
     reals.any(|real| real.path_check.is_some())
 }
 
 /// The addresses that clients know, those of virtual servers and of virtual routers, and all real servers'.
-pub(crate) fn questions(config: &Config) -> (BTreeSet<IpAddr>, BTreeSet<IpAddr>) {
+pub(crate) fn addresses_to_ask(config: &Config) -> (BTreeSet<IpAddr>, BTreeSet<IpAddr>) {
     let routers = config.vrrp.instances.iter();
     let held = routers.flat_map(|instance| instance.addresses.iter().chain(&instance.excluded));
     let servers = config.virtual_servers.iter();
@@ -77,14 +77,14 @@ pub(crate) fn question(vip: IpAddr) -> &'static str {
 
 impl Director {
     /// These answer for VIPs, and no others.
-    pub(super) fn leaks_are(&mut self, leaks: Leaks, events: &mut Vec<Event>) {
+    pub(super) fn on_arp_problems(&mut self, found: ArpProblems, events: &mut Vec<Event>) {
         if self.life != Life::Running {
             return;
         }
-        let before = std::mem::replace(&mut self.leaks, leaks);
-        let keys: BTreeSet<_> = before.keys().chain(self.leaks.keys()).copied().collect();
+        let before = std::mem::replace(&mut self.arp_problems, found);
+        let keys: BTreeSet<_> = before.keys().chain(self.arp_problems.keys()).copied().collect();
         for (vip, real) in keys {
-            let mac = self.leaks.get(&(vip, real)).copied();
+            let mac = self.arp_problems.get(&(vip, real)).copied();
             if before.get(&(vip, real)).copied() == mac {
                 continue;
             }
@@ -94,15 +94,15 @@ impl Director {
             let found =
                 pools.find_map(|(id, pool)| Some((*id, *pool.members.keys().find(|at| at.ip() == real)?)));
             if let Some((virtual_server, real_server)) = found {
-                events.push(Event::Leak { virtual_server, real_server, mac });
+                events.push(Event::ArpProblem { virtual_server, real_server, mac });
             }
         }
     }
 
     /// That a real server answers for a VIP, in words.
-    pub(super) fn leak(&self, id: VirtualServerId, real: IpAddr) -> Option<String> {
+    pub(super) fn arp_problem(&self, id: VirtualServerId, real: IpAddr) -> Option<String> {
         let vip = id.address()?;
-        let mac = self.leaks.get(&(vip, real))?;
+        let mac = self.arp_problems.get(&(vip, real))?;
         Some(format!("answers {} for the VIP (MAC {mac})", question(vip)))
     }
 }

@@ -32,7 +32,7 @@ impl Default for HostForwards {
 
 /// What one knows of the other.
 #[derive(Debug, Default)]
-pub(crate) struct Coupling {
+pub(crate) struct VrrpLink {
     instances: BTreeMap<String, InstanceLevel>,
     /// The addresses of all of them, and how many have each.
     vips: BTreeMap<IpAddr, usize>,
@@ -55,13 +55,13 @@ pub(crate) struct Coupling {
     is_stale: bool,
 }
 
-impl Coupling {
+impl VrrpLink {
     /// An instance is so: true when its addresses are others than before.
-    pub(crate) fn instance_is(&mut self, level: InstanceLevel) -> bool {
+    pub(crate) fn set_instance(&mut self, level: InstanceLevel) -> bool {
         let before = self.instances.get(&level.name);
         let is_moved = before.is_none_or(|before| before.addresses != level.addresses);
         if is_moved {
-            self.instance_is_gone(&level.name);
+            self.remove_instance(&level.name);
             level.addresses.iter().for_each(|held| *self.vips.entry(held.ip).or_default() += 1);
         }
         self.instances.insert(level.name.clone(), level);
@@ -69,19 +69,19 @@ impl Coupling {
     }
 
     /// An instance is no more.
-    pub(crate) fn instance_is_gone(&mut self, name: &str) {
+    pub(crate) fn remove_instance(&mut self, name: &str) {
         for held in self.instances.remove(name).into_iter().flat_map(|level| level.addresses) {
             one_less(&mut self.vips, held.ip);
         }
     }
 
     /// This host passes packets on, or does not.
-    pub(crate) fn host_is(&mut self, host: HostForwards) {
+    pub(crate) fn set_host_forwards(&mut self, host: HostForwards) {
         self.host = host;
         self.is_stale = true;
     }
 
-    /// The configuration is another: virtual servers are told of again, each by [`Coupling::quorum_is`].
+    /// The configuration is another: virtual servers are told of again, each by [`VrrpLink::set_quorum`].
     pub(crate) fn configure(&mut self, config: &Config) {
         self.without_quorum.clear();
         self.by_nat.clear();
@@ -96,7 +96,7 @@ impl Coupling {
     }
 
     /// A virtual server was settled.
-    pub(crate) fn quorum_is(&mut self, pool: &Pool) {
+    pub(crate) fn set_quorum(&mut self, pool: &Pool) {
         let id = pool.server.id;
         let is_lost = !pool.has_quorum() && pool.server.sorry_server.is_none();
         self.is_stale |=
@@ -244,7 +244,7 @@ fn one_less(counts: &mut BTreeMap<IpAddr, usize>, of: IpAddr) -> bool {
 impl super::Director {
     /// What the router should know, derived from everything.
     pub fn level(&self) -> DirectorLevel {
-        let (reconciler, placement, host) = (&self.reconciler, &self.placement, &self.coupling.host);
+        let (reconciler, placement, host) = (&self.reconciler, &self.placement, &self.vrrp_link.host);
         let is_missing = |key: &&ServiceKey| {
             reconciler.is_pending(key) && (!self.is_ready || reconciler.actual(key).is_none())
         };

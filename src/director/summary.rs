@@ -8,7 +8,7 @@ use crate::time::Instant;
 
 /// How the director does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Vitals {
+pub struct Summary {
     pub virtual_servers: usize,
     /// Those without quorum.
     pub without_quorum: usize,
@@ -27,9 +27,9 @@ pub struct Vitals {
 
 impl Director {
     /// How the director does at `now`.
-    pub fn vitals(&self, now: Instant) -> Vitals {
+    pub fn summary(&self, now: Instant) -> Summary {
         let members = || self.pools.values().flat_map(|pool| pool.members.values());
-        Vitals {
+        Summary {
             virtual_servers: self.pools.len(),
             without_quorum: self.pools.values().filter(|pool| !pool.has_quorum()).count(),
             degraded: self.reconciler.failing().count(),
@@ -67,7 +67,7 @@ impl Director {
     }
 }
 
-impl fmt::Display for Vitals {
+impl fmt::Display for Summary {
     /// One sentence, what is wrong last: `2 virtual servers, 5 of 6 real servers up; 1 without quorum`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.virtual_servers {
@@ -99,10 +99,10 @@ mod tests {
 
     #[test]
     fn the_sentence_says_what_is_wrong_and_nothing_when_all_is_well() {
-        let well = Vitals { virtual_servers: 1, real_servers: 3, up: 3, ..Vitals::default() };
+        let well = Summary { virtual_servers: 1, real_servers: 3, up: 3, ..Summary::default() };
         assert_eq!(well.to_string(), "1 virtual server, 3 of 3 real servers up");
-        assert_eq!(Vitals::default().to_string(), "no virtual servers");
-        let ill = Vitals {
+        assert_eq!(Summary::default().to_string(), "no virtual servers");
+        let ill = Summary {
             virtual_servers: 2,
             without_quorum: 1,
             degraded: 1,
