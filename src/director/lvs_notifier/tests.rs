@@ -4,7 +4,7 @@ use super::*;
 use crate::check::outcome::Outcome;
 use crate::check::outcome::Phase;
 use crate::config::{Config, Global, ServerNotices, SorryServer};
-use crate::director::sim::stories::{real_server, tcp_server};
+use crate::director::sim::scenarios::{real_server, tcp_server};
 use crate::director::state::State;
 use crate::director::{Effect, Input};
 use crate::ipvs::types::Forwarding;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stories::{real_server, spec, tcp_server};
+use super::scenarios::{real_server, spec, tcp_server};
 use crate::check::outcome::{Outcome, Phase};
 use crate::check::schedule::RunId;
 use crate::config::{Config, Global, RealServer, VirtualServer, VirtualServerId};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stories::{config, real, real_server, spec, tcp_server, told, weights};
+use super::scenarios::{config, real, real_server, spec, tcp_server, told, weights};
 use super::world::{Server, World};
 use crate::config::{Config, RealServer, SorryServer, VirtualServer, VirtualServerId};
 use crate::director::Input;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stories::{config, rr, sync_daemon, tcp_server, told};
+use super::scenarios::{config, rr, sync_daemon, tcp_server, told};
 use super::world::World;
 use crate::config::{Config, Global, TimeoutOptions};
 use crate::director::Input;

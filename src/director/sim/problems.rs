@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stories::{config, key, real, tcp_server, told};
+use super::scenarios::{config, key, real, tcp_server, told};
 use super::world::{Server, World};
 use crate::director::Input;
 use crate::director::admin_override::{OverrideChange, Selector};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::invariants;
-use super::ways::path_check;
+use super::path_check::path_check;
 use super::world::{Server, World};
 use crate::check::spec::{CheckerSpec, Question, Target, Timing};
 use crate::config::{

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::stories::{config, real, tcp_server, told};
+use super::scenarios::{config, real, tcp_server, told};
 use super::world::{Server, World};
 use crate::director::Input;
 use crate::director::colocation::LocalAddresses;

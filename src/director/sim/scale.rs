@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stories::{
+use super::scenarios::{
     SECONDS_TO_NOTICE, config, real, real_server, spec, started, sync_daemon, tcp_server, told, weights,
 };
 use super::world::{Server, World};

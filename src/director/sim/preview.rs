@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stories::{real_server, sync_daemon, tcp_server};
+use super::scenarios::{real_server, sync_daemon, tcp_server};
 use super::sweep::{random_config, strangers_arrive};
 use super::world::{Server, World};
 use crate::check::spec::{CheckerSpec, Question};

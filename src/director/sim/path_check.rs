@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stories::{config, real, real_server, tcp_server, told, weights};
+use super::scenarios::{config, real, real_server, tcp_server, told, weights};
 use super::world::{Server, World, is_lane};
 use crate::check::outcome::Verdict;
 use crate::check::spec::Timing;
@@ -231,7 +231,7 @@ fn no_way_is_left_over() {
         match world.rng.u32(0..3) {
             0 => world.forget(),
             // Somebody who checks no ways finds them as well.
-            1 => world.start(&super::stories::config(tcp_server())),
+            1 => world.start(&super::scenarios::config(tcp_server())),
             _ => {}
         }
         if world.director().is_none() {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stories::{config, started, sync_daemon, tcp_server};
+use super::scenarios::{config, started, sync_daemon, tcp_server};
 use super::world::World;
 use crate::config::{Config, Global, VirtualServer};
 use crate::director::Input;
@@ -71,7 +71,7 @@ fn a_host_that_does_not_forward_is_told_only_where_nat_needs_it() {
 fn a_health_change_of_a_real_server_tells_the_router_nothing() {
     let (mut world, _) = started(tcp_server());
     let told = world.trace.iter().filter(|line| line.contains("Router(")).count();
-    world.servers.insert(super::stories::real(2), super::world::Server::Refuses);
+    world.servers.insert(super::scenarios::real(2), super::world::Server::Refuses);
     world.run(Duration::from_secs(30));
     assert_eq!(world.trace.iter().filter(|line| line.contains("Router(")).count(), told);
 }
@@ -86,7 +86,7 @@ fn lost_quorum_counts_where_the_operator_says_so() {
         world.start(&Arc::new(Config { global, virtual_servers: vec![server], ..Config::default() }));
         world.run(Duration::from_secs(5));
         for n in 1..=3 {
-            world.servers.insert(super::stories::real(n), super::world::Server::Refuses);
+            world.servers.insert(super::scenarios::real(n), super::world::Server::Refuses);
         }
         world.run(Duration::from_secs(30));
         let why = world.router.clone().and_then(|level| level.cannot_forward);
