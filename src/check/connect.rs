@@ -26,7 +26,7 @@ const FIRST_EPHEMERAL_PORT: u16 = 32768;
 ///
 /// # Errors
 /// [`Verdict::Fail`](super::outcome::Verdict::Fail) in phase `Connect` when the real server or the network
-/// refused or kept silent; `Unverified` in phase `Socket` or `Connect` when this host could not try.
+/// refused or kept silent; `Inconclusive` in phase `Socket` or `Connect` when this host could not try.
 pub(crate) async fn connect(target: &Target) -> Result<TcpStream, Outcome> {
     reach(open(target)?, target).await.map_err(|failed| failed.outcome)
 }
@@ -112,7 +112,7 @@ pub(super) fn open_as(target: &Target, kind: Type, protocol: Protocol) -> Result
                 Some(libc::EPERM) => format!("bind_if {interface} needs the capability CAP_NET_RAW"),
                 _ => format!("bind_if {interface}: {}", errno::of_this_host(&e)),
             };
-            unverified(Phase::Socket, reason, &e)
+            inconclusive(Phase::Socket, reason, &e)
         })?;
     }
     if let Some(mark) = source.fwmark {
@@ -121,7 +121,7 @@ pub(super) fn open_as(target: &Target, kind: Type, protocol: Protocol) -> Result
                 Some(libc::EPERM) => format!("fwmark {mark} needs the capability CAP_NET_ADMIN"),
                 _ => format!("fwmark {mark}: {}", errno::of_this_host(&e)),
             };
-            unverified(Phase::Socket, reason, &e)
+            inconclusive(Phase::Socket, reason, &e)
         })?;
     }
     Ok(socket)
@@ -137,7 +137,7 @@ pub(super) fn bind(socket: &Socket, source: &Source, target: SocketAddr) -> Resu
     };
     if address.is_ipv4() != target.is_ipv4() {
         let reason = format!("bindto {address} and {} are of different families", target.ip());
-        return Err(Outcome::unverified(Phase::Socket, reason));
+        return Err(Outcome::inconclusive(Phase::Socket, reason));
     }
     let bound = SocketAddr::new(address, source.port.unwrap_or(0));
     let prepared = match source.port {
@@ -158,7 +158,7 @@ pub(super) fn bind(socket: &Socket, source: &Source, target: SocketAddr) -> Resu
             Some(libc::EINVAL) => format!("bindto {address} cannot be used: a link-local one needs bind_if"),
             _ => format!("bindto {address}: {}", errno::of_this_host(&e)),
         };
-        unverified(Phase::Socket, reason, &e)
+        inconclusive(Phase::Socket, reason, &e)
     })
 }
 
@@ -191,9 +191,9 @@ pub(super) fn refused(target: &Target, when: When, error: &io::Error) -> Outcome
         (Meaning::ServerDown(words), _) => Outcome::fail(phase, words),
         (Meaning::AsRouted(words, _), _) if is_unroutable(target) => Outcome::fail(phase, words),
         (Meaning::CannotAsk(_), Some(libc::EADDRNOTAVAIL | libc::EADDRINUSE)) => {
-            Outcome::unverified(phase, no_source(target))
+            Outcome::inconclusive(phase, no_source(target))
         }
-        (Meaning::CannotAsk(words) | Meaning::AsRouted(_, words), _) => Outcome::unverified(phase, words),
+        (Meaning::CannotAsk(words) | Meaning::AsRouted(_, words), _) => Outcome::inconclusive(phase, words),
     };
     outcome.with_errno(error.raw_os_error())
 }
@@ -232,8 +232,8 @@ fn is_connected_to_itself(target: &Target, stream: &TcpStream) -> bool {
             .is_ok_and(|local| local.port() == target.address.port() && local.ip() == target.address.ip())
 }
 
-fn unverified(phase: Phase, reason: impl Into<Cow<'static, str>>, error: &io::Error) -> Outcome {
-    Outcome::unverified(phase, reason).with_errno(error.raw_os_error())
+fn inconclusive(phase: Phase, reason: impl Into<Cow<'static, str>>, error: &io::Error) -> Outcome {
+    Outcome::inconclusive(phase, reason).with_errno(error.raw_os_error())
 }
 
 #[cfg(test)]
@@ -300,7 +300,7 @@ mod tests {
         let mut target = target("127.0.0.1:9".parse().unwrap());
         from(&mut target).address = Some("::1".parse().unwrap());
         let outcome = connect(&target).await.unwrap_err();
-        assert_eq!((outcome.verdict, outcome.phase), (Verdict::Unverified, Phase::Socket));
+        assert_eq!((outcome.verdict, outcome.phase), (Verdict::Inconclusive, Phase::Socket));
         assert_eq!(outcome.reason, "bindto ::1 and 127.0.0.1 are of different families");
     }
 
@@ -309,7 +309,7 @@ mod tests {
         let mut target = target("127.0.0.1:9".parse().unwrap());
         from(&mut target).address = Some("192.0.2.77".parse().unwrap());
         let outcome = connect(&target).await.unwrap_err();
-        assert_eq!((outcome.verdict, outcome.phase), (Verdict::Unverified, Phase::Socket));
+        assert_eq!((outcome.verdict, outcome.phase), (Verdict::Inconclusive, Phase::Socket));
         assert_eq!(outcome.errno, Some(libc::EADDRNOTAVAIL));
         assert_eq!(
             outcome.reason,
@@ -323,7 +323,7 @@ mod tests {
         let mut target = target("127.0.0.1:9".parse().unwrap());
         from(&mut target).port = Some(taken.local_addr().unwrap().port());
         let outcome = connect(&target).await.unwrap_err();
-        assert_eq!((outcome.verdict, outcome.errno), (Verdict::Unverified, Some(libc::EADDRINUSE)));
+        assert_eq!((outcome.verdict, outcome.errno), (Verdict::Inconclusive, Some(libc::EADDRINUSE)));
         assert!(outcome.reason.starts_with("source port "), "{}", outcome.reason);
     }
 
@@ -338,7 +338,7 @@ mod tests {
         }
         from(&mut target).interface = Some("nosuchif0".to_owned());
         let outcome = connect(&target).await.unwrap_err();
-        assert_eq!((outcome.verdict, outcome.phase), (Verdict::Unverified, Phase::Socket));
+        assert_eq!((outcome.verdict, outcome.phase), (Verdict::Inconclusive, Phase::Socket));
         assert_eq!(outcome.reason, "no interface nosuchif0: create it or correct bind_if");
     }
 
@@ -350,7 +350,7 @@ mod tests {
         match open(&target) {
             Ok(socket) => assert_eq!(socket.mark().unwrap(), 77),
             Err(outcome) => {
-                assert_eq!((outcome.verdict, outcome.errno), (Verdict::Unverified, Some(libc::EPERM)));
+                assert_eq!((outcome.verdict, outcome.errno), (Verdict::Inconclusive, Some(libc::EPERM)));
                 assert_eq!(outcome.reason, "fwmark 77 needs the capability CAP_NET_ADMIN");
             }
         }
@@ -370,7 +370,7 @@ mod tests {
     #[test]
     fn an_error_of_the_kernel_becomes_the_operators_words() {
         let target = target("127.0.0.1:80".parse().unwrap());
-        let here = Verdict::Unverified;
+        let here = Verdict::Inconclusive;
         for (when, errno, verdict, reason) in [
             (When::Answered, libc::ECONNREFUSED, Verdict::Fail, "connection refused"),
             (When::Connecting, libc::EHOSTUNREACH, Verdict::Fail, "no route to host"),

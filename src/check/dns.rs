@@ -141,7 +141,7 @@ fn is_same(one: &str, other: &str) -> bool {
 pub(crate) async fn run(target: &Target, question: &DnsQuestion) -> Outcome {
     let id = fastrand::u16(..);
     let Some(query) = question.query(id) else {
-        return Outcome::unverified(
+        return Outcome::inconclusive(
             Phase::Socket,
             format!("{} is no name that DNS can ask for", question.name),
         );

@@ -104,7 +104,7 @@ const KEPT: usize = 80;
 /// Each URL may take `connect_timeout` for its connection and as long again for everything after.
 /// [`Outcome::took`] is the caller's to fill; `begun` is when the probe begins.
 pub(crate) async fn run(target: &Target, question: &HttpQuestion, begun: Moment) -> Outcome {
-    let mut last = Outcome::unverified(Phase::Socket, "no url to ask");
+    let mut last = Outcome::inconclusive(Phase::Socket, "no url to ask");
     let mut soonest: Option<Box<Certificate>> = None;
     for url in &question.urls {
         last = ask(target, question.version, url, begun).await;
@@ -152,7 +152,7 @@ fn head_of(mut first: Vec<u8>) -> Vec<u8> {
 async fn begin(target: &Target, version: HttpVersion, url: &Url, so_far: &mut Progress) -> Outcome {
     let request = match request(target.address, version, url) {
         Ok(request) => request,
-        Err(reason) => return Outcome::unverified(Phase::Send, reason),
+        Err(reason) => return Outcome::inconclusive(Phase::Send, reason),
     };
     let stream = match connect(target).await {
         Ok(stream) => stream,
@@ -447,7 +447,7 @@ fn broken(error: &hyper::Error, url: &Url, so_far: &Progress) -> Outcome {
     if let (Some(cause), Some(errno)) = (cause, errno) {
         let outcome = match errno::meaning(When::Answered, cause) {
             Meaning::ServerDown(words) => Outcome::fail(phase, format!("{words} {}", place(seen, answer))),
-            Meaning::CannotAsk(words) | Meaning::AsRouted(_, words) => Outcome::unverified(phase, words),
+            Meaning::CannotAsk(words) | Meaning::AsRouted(_, words) => Outcome::inconclusive(phase, words),
         };
         return outcome.with_errno(Some(errno));
     }

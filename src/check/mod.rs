@@ -59,7 +59,7 @@ pub(crate) async fn run(
         Question::Http(question) => Box::pin(http::run(target, question, begun)).await,
         Question::Path(question) => match lane {
             Some(lane) => Box::pin(path::run(target, question, lane)).await,
-            None => Outcome::unverified(Phase::Socket, "no way was opened for it"),
+            None => Outcome::inconclusive(Phase::Socket, "no way was opened for it"),
         },
     }
 }

@@ -76,7 +76,8 @@ pub enum Verdict {
     /// It did not.
     Fail,
     /// Nothing: the probe could not be made for a reason of this host (EPERM, EADDRNOTAVAIL, EMFILE, ...).
-    Unverified,
+    #[serde(rename = "unverified")]
+    Inconclusive,
 }
 
 /// Where a conversation ended.
@@ -119,8 +120,8 @@ impl Outcome {
     }
 
     /// The probe could not be made, for a reason of this host; the reason names the next step.
-    pub fn unverified(phase: Phase, reason: impl Into<Cow<'static, str>>) -> Outcome {
-        Outcome::new(Verdict::Unverified, phase, reason.into())
+    pub fn inconclusive(phase: Phase, reason: impl Into<Cow<'static, str>>) -> Outcome {
+        Outcome::new(Verdict::Inconclusive, phase, reason.into())
     }
 
     fn new(verdict: Verdict, phase: Phase, reason: Cow<'static, str>) -> Outcome {

@@ -72,7 +72,7 @@ impl Lane {
 pub(crate) async fn run(target: &Target, question: &PathQuestion, lane: &Lane) -> Outcome {
     let [first, second] = lane.ports();
     let outcome = ask(target, question, lane, first).await;
-    if outcome.verdict == Verdict::Unverified && outcome.errno == Some(libc::EADDRINUSE) {
+    if outcome.verdict == Verdict::Inconclusive && outcome.errno == Some(libc::EADDRINUSE) {
         return ask(target, question, lane, second).await;
     }
     outcome
@@ -92,7 +92,7 @@ async fn ask(target: &Target, question: &PathQuestion, lane: &Lane, port: u16) -
     };
     if let Err(error) = prepare(&socket, question) {
         let reason = format!("the socket cannot be prepared: {error}");
-        return Outcome::unverified(Phase::Socket, reason).with_errno(error.raw_os_error());
+        return Outcome::inconclusive(Phase::Socket, reason).with_errno(error.raw_os_error());
     }
     match reach(socket, &through).await {
         // Its port was chosen, so it lingers for no time: closing it resets the connection.
@@ -119,9 +119,9 @@ fn here(question: &PathQuestion, outcome: Outcome) -> Outcome {
     match outcome.verdict {
         Verdict::Fail => {
             let reason = format!("no way to {} from here: {}", question.vip, outcome.reason);
-            Outcome::unverified(outcome.phase, reason).with_errno(outcome.errno)
+            Outcome::inconclusive(outcome.phase, reason).with_errno(outcome.errno)
         }
-        Verdict::Pass | Verdict::Unverified => outcome,
+        Verdict::Pass | Verdict::Inconclusive => outcome,
     }
 }
 
@@ -215,9 +215,9 @@ mod tests {
         assert_eq!(verdict, Verdict::Fail, "ICMPv6 administratively prohibited is an answer");
         let question = PathQuestion { vip: "10.1.0.100:80".parse().unwrap(), by: Carrier::Frames };
         let outcome = here(&question, failed(Some(libc::ENETUNREACH)));
-        assert_eq!(outcome.verdict, Verdict::Unverified, "{outcome:?}");
-        let own = Outcome::unverified(Phase::Socket, "no file descriptors").with_errno(Some(libc::EMFILE));
-        assert_eq!(said(Carrier::Frames, own), (Verdict::Unverified, "no file descriptors".to_owned()));
+        assert_eq!(outcome.verdict, Verdict::Inconclusive, "{outcome:?}");
+        let own = Outcome::inconclusive(Phase::Socket, "no file descriptors").with_errno(Some(libc::EMFILE));
+        assert_eq!(said(Carrier::Frames, own), (Verdict::Inconclusive, "no file descriptors".to_owned()));
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 //! Pure: time is an argument, the random delay of the first run comes from the caller's generator. It refuses to
 //! know who subscribes to the verdict. Semantics are keepalived's: the first failure ever decides at once; later
 //! ones must repeat `retry` more times; `rise` passes (keepalived: one) bring the server back; a run that could not
-//! be made here (`Verdict::Unverified`) changes nothing. The first run comes soon; the others when it is the checker's
+//! be made here (`Verdict::Inconclusive`) changes nothing. The first run comes soon; the others when it is the checker's
 //! [`Turn`], so that thousands that began together do not go on together.
 
 use std::time::Duration;
@@ -96,7 +96,7 @@ pub(crate) struct Schedule {
     activity: Activity,
     attempts: Vec<Attempt>,
     /// [`NEVER`] while runs can be made; thousands of these are kept, and an Option is twice as large.
-    unverified_since: Instant,
+    inconclusive_since: Instant,
 }
 
 /// Longer than any machine runs.
@@ -115,7 +115,7 @@ impl Schedule {
             activity: Activity::Waiting { until: now + delay },
             // Most checkers pass for ever, which is one attempt.
             attempts: Vec::with_capacity(1),
-            unverified_since: NEVER,
+            inconclusive_since: NEVER,
         }
     }
 
@@ -189,7 +189,7 @@ impl Schedule {
         }
         let before = self.health.is_up();
         self.health = match (outcome.verdict, self.health) {
-            (Verdict::Unverified, held) => held,
+            (Verdict::Inconclusive, held) => held,
             (Verdict::Pass, Health::Unknown | Health::Up | Health::Failing(_)) => Health::Up,
             (Verdict::Pass, Health::Down) => passed_times(timing, 1),
             (Verdict::Pass, Health::Rising(n)) => passed_times(timing, n.saturating_add(1)),
@@ -197,8 +197,8 @@ impl Schedule {
             (Verdict::Fail, Health::Up) => failed_times(timing, 1),
             (Verdict::Fail, Health::Failing(n)) => failed_times(timing, n.saturating_add(1)),
         };
-        self.unverified_since = match outcome.verdict {
-            Verdict::Unverified => self.unverified_since.min(now),
+        self.inconclusive_since = match outcome.verdict {
+            Verdict::Inconclusive => self.inconclusive_since.min(now),
             Verdict::Pass | Verdict::Fail => NEVER,
         };
         if self.health.is_up() != before {
@@ -206,7 +206,7 @@ impl Schedule {
         }
         self.remember(now, outcome);
         let until = match self.health {
-            Health::Failing(_) if self.unverified_since == NEVER => now + timing.pause_before_retry(),
+            Health::Failing(_) if self.inconclusive_since == NEVER => now + timing.pause_before_retry(),
             _ => turn.after(now, timing.interval),
         };
         self.activity = Activity::Waiting { until };
@@ -245,14 +245,14 @@ impl Schedule {
     }
 
     /// Since when runs could not be made, for a reason of this host.
-    pub(crate) fn unverified_since(&self) -> Option<Instant> {
-        Some(self.unverified_since).filter(|since| *since != NEVER)
+    pub(crate) fn inconclusive_since(&self) -> Option<Instant> {
+        Some(self.inconclusive_since).filter(|since| *since != NEVER)
     }
 
     /// Whether runs could not be made for so long that the verdict that is held may well be wrong.
     pub(crate) fn is_stale(&self, timing: &Timing, now: Instant) -> bool {
         let limit = timing.interval.saturating_mul(STALE_AFTER);
-        self.unverified_since().is_some_and(|since| now.since(since) >= limit)
+        self.inconclusive_since().is_some_and(|since| now.since(since) >= limit)
     }
 }
 
@@ -273,29 +273,29 @@ mod tests {
     #[test]
     fn the_transition_table_is_exhaustive() {
         use Health::{Down, Failing, Rising, Unknown, Up};
-        use Verdict::{Fail, Pass, Unverified};
+        use Verdict::{Fail, Inconclusive, Pass};
         let table = [
             (Unknown, Pass, Up),
             (Unknown, Fail, Down),
-            (Unknown, Unverified, Unknown),
+            (Unknown, Inconclusive, Unknown),
             (Up, Pass, Up),
             (Up, Fail, Failing(1)),
-            (Up, Unverified, Up),
+            (Up, Inconclusive, Up),
             (Failing(1), Pass, Up),
             (Failing(1), Fail, Failing(2)),
-            (Failing(1), Unverified, Failing(1)),
+            (Failing(1), Inconclusive, Failing(1)),
             (Failing(2), Pass, Up),
             (Failing(2), Fail, Down),
-            (Failing(2), Unverified, Failing(2)),
+            (Failing(2), Inconclusive, Failing(2)),
             (Down, Pass, Rising(1)),
             (Rising(1), Pass, Rising(2)),
             (Rising(1), Fail, Down),
-            (Rising(1), Unverified, Rising(1)),
+            (Rising(1), Inconclusive, Rising(1)),
             (Rising(2), Pass, Up),
             (Rising(2), Fail, Down),
-            (Rising(2), Unverified, Rising(2)),
+            (Rising(2), Inconclusive, Rising(2)),
             (Down, Fail, Down),
-            (Down, Unverified, Down),
+            (Down, Inconclusive, Down),
         ];
         for (before, verdict, after) in table {
             let mut s = schedule(Timing { rise: 3, ..timing(2) });
@@ -318,7 +318,7 @@ mod tests {
         let mut s = schedule(timing(1));
         assert_eq!(run(&mut s, Verdict::Pass), Duration::from_secs(6));
         assert_eq!(run(&mut s, Verdict::Fail), Duration::from_secs(3));
-        assert_eq!(run(&mut s, Verdict::Unverified), Duration::from_secs(6));
+        assert_eq!(run(&mut s, Verdict::Inconclusive), Duration::from_secs(6));
         assert_eq!(run(&mut s, Verdict::Fail), Duration::from_secs(6), "down: no hurry");
     }
 
@@ -368,18 +368,18 @@ mod tests {
     fn a_run_that_could_not_be_made_is_remembered_until_one_can() {
         let mut s = schedule(timing(0));
         run(&mut s, Verdict::Pass);
-        run_at(&mut s, 5, Verdict::Unverified);
-        run_at(&mut s, 9, Verdict::Unverified);
-        assert_eq!(s.unverified_since(), Some(at(5)));
+        run_at(&mut s, 5, Verdict::Inconclusive);
+        run_at(&mut s, 9, Verdict::Inconclusive);
+        assert_eq!(s.inconclusive_since(), Some(at(5)));
         run(&mut s, Verdict::Pass);
-        assert_eq!(s.unverified_since(), None);
+        assert_eq!(s.inconclusive_since(), None);
     }
 
     #[test]
     fn a_verdict_is_stale_after_three_intervals_without_one() {
         let mut s = schedule(timing(0));
         run_at(&mut s, 1, Verdict::Pass);
-        run_at(&mut s, 10, Verdict::Unverified);
+        run_at(&mut s, 10, Verdict::Inconclusive);
         assert!(!s.is_stale(&s.timing, at(27)));
         assert!(s.is_stale(&s.timing, at(28)));
         run_at(&mut s, 29, Verdict::Fail);

@@ -121,7 +121,11 @@ fn ask(arguments: &GenhashArguments, target: &Target, url: &Url, asked: &Asked) 
         Ok(page) => page,
         Err(outcome) => {
             complain(&format!("{}: {}", target.address, outcome.reason));
-            return if outcome.verdict == Verdict::Unverified { Exit::Permission } else { Exit::Unavailable };
+            return if outcome.verdict == Verdict::Inconclusive {
+                Exit::Permission
+            } else {
+                Exit::Unavailable
+            };
         }
     };
     let took = clock::now().since(begun.now);

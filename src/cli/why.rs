@@ -88,7 +88,7 @@ fn cells(attempt: &AttemptStory) -> [String; 5] {
     let verdict = match verdict {
         Verdict::Pass => "passed",
         Verdict::Fail => "FAILED",
-        Verdict::Unverified => "not made",
+        Verdict::Inconclusive => "not made",
     };
     let when = match attempt.count {
         1 => format!("    {} ago", short(attempt.last_ms_ago)),

@@ -104,7 +104,7 @@ async fn doubted(outcome: Outcome, spec: &CheckerSpec, lane: Option<Lane>) -> Ou
     let vip = question.vip.ip();
     let obstacle = tokio::task::spawn_blocking(move || vantage::obstacle(vip, lane.source)).await;
     match obstacle.ok().flatten() {
-        Some(why) => Outcome { took: outcome.took, ..Outcome::unverified(outcome.phase, why) },
+        Some(why) => Outcome { took: outcome.took, ..Outcome::inconclusive(outcome.phase, why) },
         None => outcome,
     }
 }
@@ -113,12 +113,12 @@ async fn doubted(outcome: Outcome, spec: &CheckerSpec, lane: Option<Lane>) -> Ou
 fn crowded(most: usize) -> Outcome {
     let text =
         format!("{most} checks are under way, and more descriptors are not allowed: raise LimitNOFILE");
-    Outcome::unverified(Phase::Socket, text)
+    Outcome::inconclusive(Phase::Socket, text)
 }
 
 /// A probe that broke says nothing about the real server.
 fn broken(error: &str) -> Outcome {
-    Outcome::unverified(Phase::Socket, format!("the probe broke, please report this: {error}"))
+    Outcome::inconclusive(Phase::Socket, format!("the probe broke, please report this: {error}"))
 }
 
 #[cfg(test)]
@@ -159,6 +159,6 @@ mod tests {
                 _ => held.push((run, outcome.verdict, outcome.reason.contains("raise LimitNOFILE"))),
             }
         }
-        assert_eq!(held, [(FEWEST as u64, Verdict::Unverified, true)]);
+        assert_eq!(held, [(FEWEST as u64, Verdict::Inconclusive, true)]);
     }
 }

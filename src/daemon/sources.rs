@@ -58,7 +58,7 @@ impl SourceChooser {
         match choice {
             Choice::Kernels => Ok(None),
             Choice::Instead(ip) => Ok(Some(ip)),
-            Choice::Nothing(vip) => Err(Outcome::unverified(
+            Choice::Nothing(vip) => Err(Outcome::inconclusive(
                 Phase::Socket,
                 format!(
                     "it would leave from the VIP {vip}, which the real server has as well, and this host has no other \

@@ -61,7 +61,7 @@ pub(crate) struct Finished<'a> {
     /// Its health before this run.
     pub before: Health,
     /// Whether it could not be made before this run.
-    pub was_unverified: bool,
+    pub was_inconclusive: bool,
     /// For how long it could not be made, once that is too long.
     pub became_stale: Option<Duration>,
     /// The server's certificate, if something new is to be said of it.
@@ -232,7 +232,7 @@ impl Checkers {
         let id = self.running.remove(&run)?.checker;
         let entry = self.entries.get_mut(&id)?;
         let before = entry.schedule.health();
-        let was_unverified = entry.schedule.unverified_since().is_some();
+        let was_inconclusive = entry.schedule.inconclusive_since().is_some();
         let seen = outcome.certificate.clone();
         let has_failed = outcome.verdict == Verdict::Fail;
         if !entry.schedule.finish(&entry.spec.timing, entry.turn, now, run, outcome) {
@@ -247,15 +247,15 @@ impl Checkers {
         let is_path = matches!(entry.spec.question, Question::Path(_));
         let is_stale = !is_path && entry.schedule.is_stale(&entry.spec.timing, now);
         let is_news = if is_stale { self.stale.insert(id) } else { self.stale.remove(&id) };
-        let unverified_since = entry.schedule.unverified_since().filter(|_| is_news && is_stale);
-        let became_stale = unverified_since.map(|since| now.since(since));
+        let inconclusive_since = entry.schedule.inconclusive_since().filter(|_| is_news && is_stale);
+        let became_stale = inconclusive_since.map(|since| now.since(since));
         entry.runs = entry.runs.saturating_add(1);
         entry.failures = entry.failures.saturating_add(u32::from(has_failed));
         let said = entry.certificate.as_ref().map(|c| c.time()).unwrap_or_default();
         let certificate = seen.as_deref().filter(|seen| seen.time() != said).copied();
         entry.certificate = seen.or(entry.certificate.take());
         self.timers.extend(entry.schedule.deadline().map(|at| (at, id)));
-        Some(Finished { entry, before, was_unverified, became_stale, certificate })
+        Some(Finished { entry, before, was_inconclusive, became_stale, certificate })
     }
 
     /// The checker of a run under way.

@@ -57,7 +57,7 @@ pub enum Event {
         reason: String,
     },
     /// A checker cannot run for a reason of this host, or can again.
-    Unverified {
+    Inconclusive {
         /// keepalived's word for the checker.
         checker: &'static str,
         /// Whom it asks.
@@ -198,8 +198,8 @@ impl Event {
             Event::RealServer { is_up: false, .. } => "real_server_down",
             Event::Attempt { .. } => "attempt_failed",
             Event::Stale { .. } => "checker_stale",
-            Event::Unverified { reason: Some(_), .. } => "checker_unverified",
-            Event::Unverified { reason: None, .. } => "checker_verified",
+            Event::Inconclusive { reason: Some(_), .. } => "checker_unverified",
+            Event::Inconclusive { reason: None, .. } => "checker_verified",
             Event::Override { .. } => "order",
             Event::Stays { is_over: false, .. } => "real_server_stays",
             Event::Stays { is_over: true, .. } => "real_server_not_replaced",
@@ -246,7 +246,7 @@ impl Event {
             | Event::Colocated { virtual_server, .. }
             | Event::Problem { virtual_server, .. } => (Some(virtual_server.to_string()), None),
             Event::Attempt { target, .. }
-            | Event::Unverified { target, .. }
+            | Event::Inconclusive { target, .. }
             | Event::Stale { target, .. }
             | Event::Certificate { target, .. } => (None, Some(target)),
             Event::Adopted { service, .. }
@@ -270,7 +270,7 @@ impl Event {
             | Event::Stays { is_over: true, .. }
             | Event::Quorum { has_quorum: false, .. }
             | Event::Drift { .. }
-            | Event::Unverified { reason: Some(_), .. }
+            | Event::Inconclusive { reason: Some(_), .. }
             | Event::Certificate { time: CertificateTime::Short | CertificateTime::Over, .. }
             | Event::Colocated { has_limits: true, .. }
             | Event::ArpProblem { mac: Some(_), .. }
@@ -303,10 +303,10 @@ impl fmt::Display for Event {
                 let seconds = unchecked_for.as_secs();
                 write!(f, "{target} could not be checked for {seconds} s ({checker}): {held}: {reason}")
             }
-            Event::Unverified { checker, target, reason: Some(reason) } => {
+            Event::Inconclusive { checker, target, reason: Some(reason) } => {
                 write!(f, "{checker} of {target} cannot run here, its verdict is held: {reason}")
             }
-            Event::Unverified { checker, target, reason: None } => {
+            Event::Inconclusive { checker, target, reason: None } => {
                 write!(f, "{checker} of {target} runs again")
             }
             Event::Override { virtual_server, real_server, admin } => {

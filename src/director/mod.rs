@@ -355,9 +355,13 @@ impl Director {
         let entry = finished.entry;
         let hurried = self.paths.take_hurried();
         let (checker, target) = (entry.spec.question.keyword(), entry.spec.target.address);
-        let is_unverified = verdict == Verdict::Unverified;
-        if is_unverified != finished.was_unverified {
-            events.push(Event::Unverified { checker, target, reason: is_unverified.then(|| reason.clone()) });
+        let is_inconclusive = verdict == Verdict::Inconclusive;
+        if is_inconclusive != finished.was_inconclusive {
+            events.push(Event::Inconclusive {
+                checker,
+                target,
+                reason: is_inconclusive.then(|| reason.clone()),
+            });
         }
         if let Some(unchecked_for) = finished.became_stale {
             let is_up = entry.schedule.health().is_up();

@@ -366,13 +366,13 @@ impl Director {
                     self.paths.queued.remove(&id);
                     if let Err(why) = self.probe_path(now, id, key, effects) {
                         self.paths.lanes.close(key);
-                        self.path_is(now, id, Outcome::unverified(Phase::Socket, why), events);
+                        self.path_is(now, id, Outcome::inconclusive(Phase::Socket, why), events);
                     }
                 }
                 Opened::Refused(id, why) => {
                     self.paths.queued.remove(&id);
                     let why = format!("its way cannot be opened: {why}");
-                    self.path_is(now, id, Outcome::unverified(Phase::Socket, why), events);
+                    self.path_is(now, id, Outcome::inconclusive(Phase::Socket, why), events);
                 }
             }
         }
@@ -433,7 +433,7 @@ impl Director {
             return outcome;
         }
         self.paths.good.remove(id);
-        if outcome.verdict == Verdict::Unverified {
+        if outcome.verdict == Verdict::Inconclusive {
             // This director's inability is no reason to leave a server out.
             let member = self.pools.get_mut(&server).and_then(|pool| pool.members.get_mut(&at));
             let mine = member.into_iter().flat_map(|m| &mut m.subscriptions).filter(|s| s.checker == id);
@@ -446,7 +446,7 @@ impl Director {
         };
         if self.own_checks(server, at).iter().any(fails) {
             let why = format!("service down: its own check fails as well; {}", outcome.reason);
-            return Outcome::unverified(outcome.phase, why).with_errno(outcome.errno);
+            return Outcome::inconclusive(outcome.phase, why).with_errno(outcome.errno);
         }
         let broken = *self.paths.broken.entry(id).or_insert(Broken { since: now, was_hurried: false });
         let serves = self.pools.get(&server).and_then(|pool| pool.members.get(&at)).is_some_and(|m| m.is_up);
@@ -472,7 +472,7 @@ impl Director {
             "nobody answers through a VIP here, so this director or the network is suspected first; {}",
             outcome.reason
         );
-        Outcome::unverified(outcome.phase, why).with_errno(outcome.errno)
+        Outcome::inconclusive(outcome.phase, why).with_errno(outcome.errno)
     }
 
     /// Has the two ways that were last found good looked at again, at once.

@@ -412,7 +412,7 @@ impl Director {
         let at = member.real_server.address;
         let entry = actual.and_then(|a| a.destinations.get(&at));
         let checkers = || member.subscriptions.iter().filter_map(|s| self.checkers.get(s.checker));
-        let unverified = checkers().filter_map(|c| c.schedule.unverified_since()).min();
+        let inconclusive = checkers().filter_map(|c| c.schedule.inconclusive_since()).min();
         let mut stale = member.subscriptions.iter().filter(|s| self.checkers.is_stale(s.checker));
         let stale = stale.find_map(|s| self.checkers.get(s.checker)?.schedule.last());
         RealServerStatus {
@@ -422,7 +422,7 @@ impl Director {
             is_up: member.is_up,
             since_seconds: now.since(member.since).as_secs(),
             reason: member.reason(&self.checkers),
-            unverified_seconds: unverified.map(|since| now.since(since).as_secs()),
+            unverified_seconds: inconclusive.map(|since| now.since(since).as_secs()),
             unchecked: stale.map(|outcome| outcome.reason.to_string()),
             checks: checkers().map(|c| u64::from(c.runs)).sum(),
             check_failures: checkers().map(|c| u64::from(c.failures)).sum(),
@@ -447,7 +447,7 @@ fn path_status(entry: &Entry) -> PathStatus {
     let is_good = match last.verdict {
         Verdict::Pass => Some(true),
         Verdict::Fail => Some(false),
-        Verdict::Unverified => None,
+        Verdict::Inconclusive => None,
     };
     PathStatus { is_good, words: last.reason.to_string() }
 }

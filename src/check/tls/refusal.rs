@@ -43,7 +43,7 @@ pub(super) fn outcome(error: &io::Error, seen: &Seen, options: &TlsOptions) -> O
                 Outcome::fail(Phase::Handshake, format!("{words} during the TLS handshake"))
             }
             Meaning::CannotAsk(words) | Meaning::AsRouted(_, words) => {
-                Outcome::unverified(Phase::Handshake, words)
+                Outcome::inconclusive(Phase::Handshake, words)
             }
         }
         .with_errno(Some(number)),

@@ -274,7 +274,7 @@ impl World {
                 let outcome = match leaves {
                     Leaves::Well => self.outcome(target, by_path),
                     Leaves::FromVip => Outcome::fail(Phase::Connect, "no answer"),
-                    Leaves::Nowhere => Outcome::unverified(Phase::Socket, "no address but VIPs"),
+                    Leaves::Nowhere => Outcome::inconclusive(Phase::Socket, "no address but VIPs"),
                 };
                 if incarnation == self.incarnation {
                     self.tell(Input::ProbeDone { run, outcome });
@@ -381,7 +381,7 @@ impl World {
         let is_local_trouble = self.goes_wrong();
         let (verdict, reason) = match self.server(target, by_path) {
             _ if is_local_trouble || self.unaskable.contains(&target) => {
-                (Verdict::Unverified, "no file descriptors left")
+                (Verdict::Inconclusive, "no file descriptors left")
             }
             None | Some(Server::Answers) => (Verdict::Pass, "connected"),
             Some(Server::Refuses) => (Verdict::Fail, "connection refused"),
