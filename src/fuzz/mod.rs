@@ -24,7 +24,7 @@ pub const TARGETS: &[Target] = &[
     ("netlink_ipvs", netlink_ipvs),
     ("netlink_rtnetlink", netlink_rtnetlink),
     ("http_reply", http_reply),
-    // Replies of DNS and SMTP servers stand here, once there are checkers that read them.
+    // Replies of DNS and SMTP servers, which DNS_CHECK and SMTP_CHECK read, belong here.
     ("nft_json", nft_json),
     ("control_request", control_request),
 ];
