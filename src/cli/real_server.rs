@@ -15,7 +15,7 @@ use crate::daemon::process;
 use crate::daemon::startup::Exit;
 use crate::doctor::environment::Capability;
 use crate::host_setup::emit::{self, Format};
-use crate::host_setup::plan::{self, Change, Plan, View};
+use crate::host_setup::plan::{self, HostChange, Plan, View};
 use crate::host_setup::record::Record;
 use crate::host_setup::{Arrival, TunnelKind, Vip, Wish, of_config};
 use crate::net::kernel::Kernel;
@@ -188,14 +188,14 @@ impl Here {
         self.host.addresses.iter().map(|held| held.prefix.ip).collect()
     }
 
-    fn make(&mut self, change: &Change) -> Result<(), String> {
+    fn make(&mut self, change: &HostChange) -> Result<(), String> {
         let kernel = &mut self.kernel;
         match change {
-            Change::Setting { family, link, name, to, .. } => write(family, link, name, *to),
-            Change::AddLink { name, kind } => kernel.add_link(name, kind),
-            Change::LinkUp { name } => kernel.switch_link(name, true),
-            Change::AddGue { port, is_ipv6 } => kernel.read_gue(*port, *is_ipv6, true),
-            Change::AddAddress { link, ip } => {
+            HostChange::Setting { family, link, name, to, .. } => write(family, link, name, *to),
+            HostChange::AddLink { name, kind } => kernel.add_link(name, kind),
+            HostChange::LinkUp { name } => kernel.switch_link(name, true),
+            HostChange::AddGue { port, is_ipv6 } => kernel.read_gue(*port, *is_ipv6, true),
+            HostChange::AddAddress { link, ip } => {
                 let op = Op::AddAddress(std::sync::Arc::new(plan::address(link, *ip)));
                 first_refusal(kernel.apply(&[op]))
             }
@@ -203,17 +203,17 @@ impl Here {
     }
 
     /// Undoes a change; None when somebody else changed the same since, and it is left alone.
-    fn undo(&mut self, change: &Change) -> Result<Option<()>, String> {
+    fn undo(&mut self, change: &HostChange) -> Result<Option<()>, String> {
         match change {
-            Change::Setting { from: None, .. } => Ok(Some(())),
-            Change::Setting { family, link, name, from: Some(from), to } => {
+            HostChange::Setting { from: None, .. } => Ok(Some(())),
+            HostChange::Setting { family, link, name, from: Some(from), to } => {
                 match self.setting(family, link, name) {
                     None => Ok(Some(())),
                     Some(now) if now == *to || now == *from => write(family, link, name, *from).map(Some),
                     Some(_) => Ok(None),
                 }
             }
-            Change::AddLink { name, .. } => {
+            HostChange::AddLink { name, .. } => {
                 // The kernel's own catch-all links stay as long as their module is loaded.
                 let _ = self.kernel.switch_link(name, false);
                 match self.kernel.remove_link(name) {
@@ -221,12 +221,12 @@ impl Here {
                     _ => Ok(Some(())),
                 }
             }
-            Change::LinkUp { name } => match self.link(name) {
+            HostChange::LinkUp { name } => match self.link(name) {
                 None => Ok(Some(())),
                 Some(_) => self.kernel.switch_link(name, false).map(Some),
             },
-            Change::AddGue { port, is_ipv6 } => self.kernel.read_gue(*port, *is_ipv6, false).map(Some),
-            Change::AddAddress { link, ip } => {
+            HostChange::AddGue { port, is_ipv6 } => self.kernel.read_gue(*port, *is_ipv6, false).map(Some),
+            HostChange::AddAddress { link, ip } => {
                 let Some(index) = self.host.link(link).map(|link| link.index) else { return Ok(Some(())) };
                 let length = if ip.is_ipv4() { 32 } else { 128 };
                 let op = Op::RemoveAddress { link: index, prefix: Prefix { ip: *ip, length } };
@@ -286,9 +286,9 @@ fn up(arguments: &UpArguments) -> Result<Exit, Failure> {
 /// Makes changes, and keeps in the run directory what `down` needs.
 fn make_all(
     here: &mut Here,
-    changes: &[Change],
+    changes: &[HostChange],
     run_dir: &Path,
-    done: &mut dyn FnMut(&Change),
+    done: &mut dyn FnMut(&HostChange),
 ) -> Result<(), Failure> {
     let path = run_dir.join(RECORD);
     let before = load(&path)?;
@@ -324,8 +324,8 @@ fn take_back(
     here: &mut Here,
     path: &Path,
     before: &Record,
-    made: &[Change],
-    failed: &Change,
+    made: &[HostChange],
+    failed: &HostChange,
     failure: Failure,
 ) -> Failure {
     let mut left = Vec::new();
@@ -397,7 +397,7 @@ fn status(arguments: &StatusArguments) -> Result<Exit, Failure> {
             print(&format!("  {asked}\n"));
         }
     }
-    if changes.iter().all(Change::is_spare) {
+    if changes.iter().all(HostChange::is_spare) {
         print("this host is prepared\n");
         return Ok(Exit::Ok);
     }

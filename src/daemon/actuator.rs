@@ -1,4 +1,4 @@
-//! The only one who talks to the kernel: one blocking job at a time, the backend moved into it and back.
+//! The only user of the kernel's IPVS table: one blocking job at a time, the backend moved into it and back.
 
 use std::time::Duration;
 

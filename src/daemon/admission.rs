@@ -1,8 +1,8 @@
-//! Who may hold a connection to this daemon, where anybody may ask for one. Pure.
+//! Limits the connections to this daemon: of all peers, and of each. Pure.
 //!
 //! A connection that has not asked anything yet gives way to a new one, and so does one whose answer has been ready
-//! for a while and is not taken: whoever holds connections only to hold them keeps nobody out who has a question.
-//! One peer holds a part of all at most.
+//! for a while and is not taken: a peer that only holds connections does not keep others out. One peer
+//! holds a part of all at most.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub(super) enum Admission {
 }
 
 #[derive(Debug)]
-pub(super) struct Places<P> {
+pub(super) struct Connections<P> {
     limits: Limits,
     held: BTreeMap<u64, Held<P>>,
     next: u64,
@@ -58,9 +58,9 @@ struct Held<P> {
     since: Instant,
 }
 
-impl<P: Copy + Ord> Places<P> {
-    pub(super) fn new(limits: Limits) -> Places<P> {
-        Places { limits, held: BTreeMap::new(), next: 0 }
+impl<P: Copy + Ord> Connections<P> {
+    pub(super) fn new(limits: Limits) -> Connections<P> {
+        Connections { limits, held: BTreeMap::new(), next: 0 }
     }
 
     /// A peer asks for a connection.
@@ -80,7 +80,7 @@ impl<P: Copy + Ord> Places<P> {
         }
     }
 
-    /// The connection that gives way first: of whoever holds the most, the oldest.
+    /// The connection that gives way first: the oldest one of the peer that holds the most.
     fn yielding(&self, now: Instant, of: Option<P>) -> Option<u64> {
         let gives_way = |held: &Held<P>| match held.stage {
             Stage::Asking => true,
@@ -138,34 +138,34 @@ mod tests {
 
     #[test]
     fn who_asks_nothing_keeps_nobody_out() {
-        let mut places = Places::new(LIMITS);
+        let mut connections = Connections::new(LIMITS);
         for n in 0..3 {
-            assert_eq!(places.admit(at(n), 'a'), Admission::Enters(n));
+            assert_eq!(connections.admit(at(n), 'a'), Admission::Enters(n));
         }
-        assert_eq!(places.admit(at(3), 'a'), Admission::Replaces(3, 0), "its own oldest one goes");
-        assert_eq!(places.admit(at(4), 'b'), Admission::Enters(4), "others have the rest");
-        places.reached(at(5), 4, Stage::Waiting);
-        assert_eq!(places.admit(at(6), 'c'), Admission::Replaces(5, 1), "of who holds the most");
-        places.ended(5);
-        assert_eq!(places.admit(at(7), 'c'), Admission::Enters(6));
-        assert_eq!((places.expel(), places.expel()), (Some(2), Some(3)));
+        assert_eq!(connections.admit(at(3), 'a'), Admission::Replaces(3, 0), "its own oldest one goes");
+        assert_eq!(connections.admit(at(4), 'b'), Admission::Enters(4), "others have the rest");
+        connections.reached(at(5), 4, Stage::Waiting);
+        assert_eq!(connections.admit(at(6), 'c'), Admission::Replaces(5, 1), "of who holds the most");
+        connections.ended(5);
+        assert_eq!(connections.admit(at(7), 'c'), Admission::Enters(6));
+        assert_eq!((connections.expel(), connections.expel()), (Some(2), Some(3)));
     }
 
     #[test]
     fn who_asked_is_answered_and_an_answer_that_nobody_takes_gives_way() {
-        let mut places = Places::new(LIMITS);
+        let mut connections = Connections::new(LIMITS);
         for n in 0..3 {
-            places.admit(at(0), 'a');
-            places.reached(at(1), n, Stage::Waiting);
+            connections.admit(at(0), 'a');
+            connections.reached(at(1), n, Stage::Waiting);
         }
-        assert_eq!(places.admit(at(2), 'a'), Admission::Refused);
-        assert_eq!(places.admit(at(2), 'b'), Admission::Enters(3));
-        places.reached(at(2), 3, Stage::Waiting);
-        assert_eq!(places.admit(at(3), 'c'), Admission::Full);
-        places.reached(at(10), 1, Stage::Taking);
-        assert_eq!(places.admit(at(1009), 'c'), Admission::Full, "it may still be taken");
-        assert_eq!(places.admit(at(1010), 'c'), Admission::Replaces(4, 1));
-        assert_eq!(places.expel(), Some(4), "what was asked stays");
-        assert_eq!(places.expel(), None);
+        assert_eq!(connections.admit(at(2), 'a'), Admission::Refused);
+        assert_eq!(connections.admit(at(2), 'b'), Admission::Enters(3));
+        connections.reached(at(2), 3, Stage::Waiting);
+        assert_eq!(connections.admit(at(3), 'c'), Admission::Full);
+        connections.reached(at(10), 1, Stage::Taking);
+        assert_eq!(connections.admit(at(1009), 'c'), Admission::Full, "it may still be taken");
+        assert_eq!(connections.admit(at(1010), 'c'), Admission::Replaces(4, 1));
+        assert_eq!(connections.expel(), Some(4), "what was asked stays");
+        assert_eq!(connections.expel(), None);
     }
 }

@@ -128,7 +128,7 @@ pub struct DaemonStatus {
     pub is_lenient: bool,
     /// What is wrong with the daemon itself, in words: the same as `/healthz` says.
     pub trouble: Option<String>,
-    /// Why the state cannot be saved, while it cannot: orders and who is down would not survive a restart.
+    /// Why the state cannot be saved, while it cannot: orders and real servers that are down would not survive a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unsaved: Option<String>,
     /// How the last reload ended; None when there was none.
@@ -137,10 +137,10 @@ pub struct DaemonStatus {
     pub reloads_accepted: u64,
     /// Reloads since the start that were rejected.
     pub reloads_rejected: u64,
-    /// Mails; None when nobody gets any.
+    /// Mails; None when there are no recipients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mail: Option<MailStatus>,
-    /// What of this host hurts what it directs, looked at twice a minute.
+    /// The findings about this host, examined every 30 seconds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub host: Vec<Listed>,
     /// What it directs.
@@ -189,7 +189,7 @@ pub(crate) struct Question {
     pub command: Command,
     /// Where the reply goes.
     pub reply: oneshot::Sender<Reply>,
-    /// Who asks; None: the daemon itself.
+    /// The client; None: the daemon itself.
     pub client: Option<Client>,
 }
 
@@ -203,8 +203,8 @@ pub(crate) struct Client {
 }
 
 impl Question {
-    /// Whether anybody still waits for what is asked. An order that is carried out long after its client gave up, as by
-    /// a daemon that was stopped meanwhile, surprises whoever has done something else by then.
+    /// Whether the client still waits for the answer. An order that is carried out long after its client gave up, as by
+    /// a daemon that was stopped meanwhile, would undo what the operator has done since.
     pub(crate) fn is_awaited(&self, now: Instant) -> bool {
         let client = self.client.as_ref();
         let is_late = client.and_then(|client| client.by).is_some_and(|by| now > by);
@@ -249,10 +249,10 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Listens at `path` (mode 0600), replacing a socket nobody listens at any more.
+    /// Listens at `path` (mode 0600), replacing a socket without a listener.
     ///
     /// # Errors
-    /// When somebody listens there, or the socket cannot be made.
+    /// When another process listens there, or the socket cannot be made.
     pub(crate) fn listen(path: &Path) -> io::Result<Control> {
         let (listener, file) = bind(path)?;
         // Full: the conversations wait, which their time limit bounds.
@@ -262,7 +262,7 @@ impl Control {
         Ok(Control { path: path.to_owned(), questions, asker, end: Some(end), conversations, file })
     }
 
-    /// Listens again where somebody deleted or replaced the socket's file; whether that was so.
+    /// Listens again where the socket's file was deleted or replaced; whether that was so.
     ///
     /// # Errors
     /// As [`Control::listen`].
@@ -279,7 +279,7 @@ impl Control {
         Ok(true)
     }
 
-    /// For others within the daemon who ask what operators ask.
+    /// For other parts of the daemon that send commands as operators do.
     pub(crate) fn asker(&self) -> Asker {
         self.asker.clone()
     }
@@ -344,7 +344,7 @@ fn is_listened_to(path: &Path) -> bool {
     matches!(connected, Ok(()) | Err(Errno::AGAIN))
 }
 
-/// Holds conversations over a socket, until told to end.
+/// Holds conversations over a socket, until it is ended.
 fn converse_over(listener: UnixListener, asker: Asker) -> (oneshot::Sender<()>, JoinHandle<()>) {
     let (end, ended) = oneshot::channel();
     let converse = move |stream, progress| {
@@ -388,7 +388,7 @@ pub(crate) fn fuzz(line: &[u8]) {
     }
 }
 
-/// Why nobody answered, in words.
+/// The reason that there is no answer, in words.
 pub(crate) fn unanswered(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such socket".to_owned(),
@@ -404,7 +404,7 @@ pub(crate) fn unanswered(error: &io::Error) -> String {
 /// Asks the daemon at `path`; blocking, at most 10 s.
 ///
 /// # Errors
-/// When nobody listens there, or the reply is late or makes no sense.
+/// When no process listens there, or the reply is late or makes no sense.
 pub fn ask(path: &Path, command: Command) -> io::Result<Reply> {
     use std::io::{Read, Write};
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;

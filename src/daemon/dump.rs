@@ -1,4 +1,4 @@
-//! The status as files, for who asks by a signal: `status.json` and `status.txt` in the run directory, and on request
+//! The status as files, written on a signal: `status.json` and `status.txt` in the run directory, and on request
 //! keepalived's dumps by their own names.
 
 mod keepalived;

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::programs::{Answered, ask};
 use crate::net::firewall::{Rules, iptables, nft};
 
-/// All that can be read; what cannot is said.
+/// All rules that can be read; the others are named in `unseen`.
 pub(crate) fn rules(unseen: &mut Vec<String>) -> Rules {
     let mut rules = Rules::default();
     let mut has_nft = false;
@@ -26,7 +26,7 @@ pub(crate) fn rules(unseen: &mut Vec<String>) -> Rules {
     for (program, names, is_ipv4) in
         [("iptables", "/proc/net/ip_tables_names", true), ("ip6tables", "/proc/net/ip6_tables_names", false)]
     {
-        // Tables of the old kind; nobody is asked where there are none, because asking loads modules.
+        // Tables of the old kind; not read where there are none, because reading loads modules.
         if fs::read_to_string(Path::new(names)).is_ok_and(|names| !names.trim().is_empty()) {
             read(
                 &[&format!("{program}-legacy-save"), &format!("{program}-save")],

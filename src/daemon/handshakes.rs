@@ -1,4 +1,5 @@
-//! Reads a sample of the kernel's list of connections now and then, and tells the director how handshakes get on.
+//! Reads a sample of the kernel's list of connections every 10 seconds, and reports to the director how many TCP
+//! handshakes are completed.
 //!
 //! Only where a virtual server has TCP, in a blocking job. The list is bounded, as it may have millions of lines: the
 //! kernel lists connections by hash, so its beginning is a fair sample.
@@ -34,7 +35,7 @@ pub(crate) struct HandshakeWatch {
     is_wanted: bool,
     readings: Repeated<(Completed, io::Result<Sample>)>,
     known: Completed,
-    /// Without the reading before, nobody knows what is new.
+    /// Without an earlier reading it is not known what is new.
     has_read: bool,
     was_empty: bool,
     unseen: String,
@@ -55,7 +56,7 @@ impl HandshakeWatch {
         self.readings.set(self.is_wanted.then(|| clock::now() + INTERVAL));
     }
 
-    /// What the director is to be told; waits for it.
+    /// The next input for the director; waits for it.
     pub(crate) async fn next(&mut self) -> Input {
         loop {
             let begin = || {
@@ -83,7 +84,7 @@ impl HandshakeWatch {
                 Err(error) => {
                     let unseen = error.to_string();
                     if unseen != self.unseen {
-                        info!("whether clients complete their connections is not known: {LIST}: {unseen}");
+                        info!("client handshakes are not monitored: {LIST}: {unseen}");
                         self.unseen = unseen;
                     }
                 }

@@ -105,7 +105,7 @@ impl HostFindings {
             }
         }
         for old in self.found.iter().filter(|old| !is_in(&found, old)) {
-            info!("this host: no longer so: {}", old.what);
+            info!("this host: resolved: {}", old.what);
         }
         self.found = found;
     }

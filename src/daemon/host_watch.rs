@@ -240,7 +240,7 @@ pub(crate) fn around(host: &Host) -> LocalAddresses {
 async fn ended(job: &mut Option<JoinHandle<(Reconciler, Found)>>) -> (Reconciler, Found) {
     let Some(job) = job else { return std::future::pending().await };
     job.await.unwrap_or_else(|error| {
-        let trouble = format!("looking at this host's network broke, please report this: {error}");
+        let trouble = format!("reading this host's network failed unexpectedly, please report this: {error}");
         (Reconciler::default(), Found { troubles: BTreeSet::from([trouble]), ..Found::default() })
     })
 }

@@ -1,4 +1,4 @@
-//! Lines of the log leave by a thread of their own: whoever takes them may hang, and must hang nobody else.
+//! Writes the log in a thread of its own: its reader may hang, and must not stop the rest of the process.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,7 +27,7 @@ struct Log {
     lost: Arc<AtomicU64>,
 }
 
-/// From now on lines of the log wait for nobody. Begins a thread, so it is for when no process is to be forked any more.
+/// From now on writing a line never blocks. Begins a thread, so it is for when no process is to be forked any more.
 pub(crate) fn detach() {
     // Without the thread they are written as before.
     if let Ok(log) = Log::begin(io::stderr()) {
@@ -71,13 +71,13 @@ impl Log {
         thread::Builder::new().name("lvsd-log".to_owned()).spawn(move || {
             while let Ok(message) = queue.recv() {
                 match message {
-                    // Nobody is left to be told that it cannot be written.
+                    // There is no place left to report that it cannot be written.
                     Message::Line(line) => drop(out.write_all(&line)),
                     Message::Flush(done) => drop(done.try_send(())),
                 }
                 match count.swap(0, Ordering::Relaxed) {
                     0 => {}
-                    lost => drop(writeln!(out, "lvsd: nobody took the log in time: {lost} lines are lost")),
+                    lost => drop(writeln!(out, "lvsd: the log was not read in time: {lost} lines are lost")),
                 }
             }
         })?;
@@ -126,7 +126,7 @@ mod tests {
         let whole = text.lines().filter(|line| line.len() == 99).count();
         // What was lost before the pipe was full is said at once, the rest when there is room again.
         let reports =
-            text.lines().filter_map(|line| line.strip_prefix("lvsd: nobody took the log in time: "));
+            text.lines().filter_map(|line| line.strip_prefix("lvsd: the log was not read in time: "));
         let lost: usize = reports.map(|rest| rest.split(' ').next().unwrap().parse::<usize>().unwrap()).sum();
         assert_eq!(whole + lost, 3 * MAX_LINES);
         assert!(whole >= MAX_LINES, "{whole}");

@@ -40,7 +40,7 @@ use super::signals::{SignalOrder, Signals};
 use super::snapshot::Snapshots;
 use super::startup;
 use super::state_file::{Kept, RunDirectory};
-use super::sysctls::{self, Keeper, Kernel};
+use super::sysctls::{self, Keeper, KernelSettings};
 use super::systemd::ServiceManager;
 use super::trackers::Trackers;
 use crate::config::{Config, VirtualServer};
@@ -99,7 +99,7 @@ pub(crate) struct Shell {
     pub control: Control,
     pub run_dir: RunDirectory,
     /// Keeps the kernel's IPVS settings.
-    pub sysctls: Keeper<Kernel>,
+    pub sysctls: Keeper<KernelSettings>,
     /// Knows this host's addresses, and has arriving packets marked.
     pub host_watcher: HostWatcher,
     /// Samples clients' connections.

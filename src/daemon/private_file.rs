@@ -1,5 +1,5 @@
 //! Files that only their directory's owner may make: opened so that a link is never followed, a pipe never waited for,
-//! and nothing believed that somebody else put there; replaced whole or not at all.
+//! and no file of another user is believed; replaced whole or not at all.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
@@ -25,7 +25,7 @@ pub(super) enum Refusal {
 /// Opens a file for reading.
 ///
 /// # Errors
-/// When it is not there, is a link or no regular file, or belongs to somebody else than its directory does.
+/// When it is not there, is a link or no regular file, or its owner is not its directory's.
 pub(super) fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(FLAGS).open(path)?;
     verify(&file.metadata()?, path)?;
@@ -57,7 +57,7 @@ pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Replaces a file, whole or not at all. The directory may be one that everybody writes to: nothing that lies there is
+/// Replaces a file, whole or not at all. All users may have write access to the directory: no file in it is
 /// followed or opened.
 ///
 /// # Errors
@@ -86,7 +86,7 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A second name could be one that somebody else gave another file of the owner's.
+/// Another user may have given a second name to another file of the owner's.
 fn verify(found: &Metadata, path: &Path) -> io::Result<()> {
     let owner = fs::metadata(path.parent().unwrap_or(Path::new("/")))?.uid();
     let refusal = match found {

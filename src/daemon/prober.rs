@@ -1,4 +1,4 @@
-//! Runs probes: one task each, dropped when nobody waits for it any more.
+//! Runs probes: one task each, dropped when its result is no longer needed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -80,7 +80,7 @@ impl Prober {
                     }
                 }
                 Some(Err(error)) => {
-                    // Cancelled: nobody waits, and thousands may be at once.
+                    // Cancelled probes have no reader, and there may be thousands at once.
                     if error.is_cancelled() {
                         continue;
                     }
@@ -95,7 +95,7 @@ impl Prober {
     }
 }
 
-/// Silence of a way may be this host's own doing.
+/// Silence on the path may be caused by this host.
 async fn doubted(outcome: Outcome, spec: &CheckerSpec, lane: Option<Lane>) -> Outcome {
     let is_silence = outcome.verdict == Verdict::Fail && outcome.errno.is_none();
     let (Some(lane), Question::Path(question), true) = (lane, &spec.question, is_silence) else {

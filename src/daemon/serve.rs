@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, info, warn};
 
-use super::admission::{Admission, Limits, Places, Stage};
+use super::admission::{Admission, Connections, Limits, Stage};
 use super::clock;
 use crate::script::shortage;
 
@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) trait Listener {
     /// What is read and written.
     type Stream: Send + 'static;
-    /// Who is at the other end, as far as it matters.
+    /// The peer, as far as it matters.
     type Peer: Copy + Ord;
 
     /// The next one.
@@ -43,7 +43,7 @@ impl Listener for TcpListener {
 
 impl Listener for UnixListener {
     type Stream = UnixStream;
-    /// Nobody but root: they are told apart by nothing.
+    /// Only root connects: all peers are one.
     type Peer = ();
 
     async fn accept(&self) -> io::Result<(UnixStream, ())> {
@@ -51,7 +51,7 @@ impl Listener for UnixListener {
     }
 }
 
-/// Who has an IPv6 address most often has all of its /64.
+/// A host that has an IPv6 address usually has all of its /64.
 fn site(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
@@ -74,7 +74,7 @@ impl Progress {
     }
 }
 
-/// Accepts and converses until told to end: what has asked something by then is answered, and nothing else.
+/// Accepts and converses until it is ended: requests that have arrived by then are answered, and no others.
 pub(super) async fn serve<L: Listener, F: Future<Output = io::Result<()>> + Send + 'static>(
     name: &'static str,
     listener: L,
@@ -84,7 +84,7 @@ pub(super) async fn serve<L: Listener, F: Future<Output = io::Result<()>> + Send
 ) {
     // Full: a conversation waits for this loop, which empties it.
     let (stages, mut reached) = mpsc::channel(limits.all);
-    let mut places = Places::new(limits);
+    let mut connections = Connections::new(limits);
     let mut tasks: JoinSet<(u64, io::Result<()>)> = JoinSet::new();
     let mut handles: BTreeMap<u64, AbortHandle> = BTreeMap::new();
     let mut reserve = Reserve::default();
@@ -92,7 +92,7 @@ pub(super) async fn serve<L: Listener, F: Future<Output = io::Result<()>> + Send
     let mut is_ending = false;
     loop {
         if let Some((stream, peer)) = waiting.take() {
-            let entered = match places.admit(clock::now(), peer) {
+            let entered = match connections.admit(clock::now(), peer) {
                 Admission::Enters(id) => Some(id),
                 Admission::Replaces(id, other) => {
                     handles.remove(&other).iter().for_each(AbortHandle::abort);
@@ -114,11 +114,11 @@ pub(super) async fn serve<L: Listener, F: Future<Output = io::Result<()>> + Send
         }
         tokio::select! {
             biased;
-            Some((id, stage)) = reached.recv() => places.reached(clock::now(), id, stage),
+            Some((id, stage)) = reached.recv() => connections.reached(clock::now(), id, stage),
             _ = &mut end, if !is_ending => {
                 is_ending = true;
                 waiting = None;
-                while let Some(idle) = places.expel() {
+                while let Some(idle) = connections.expel() {
                     handles.remove(&idle).iter().for_each(AbortHandle::abort);
                 }
             }
@@ -135,13 +135,13 @@ pub(super) async fn serve<L: Listener, F: Future<Output = io::Result<()>> + Send
                 };
                 if let Some(id) = id {
                     handles.remove(&id);
-                    places.ended(id);
+                    connections.ended(id);
                 }
             }
             accepted = accept(name, &listener, &mut reserve), if waiting.is_none() && !is_ending => match accepted {
                 Some(accepted) => waiting = Some(accepted),
                 // Whoever asks nothing holds a descriptor that somebody else needs.
-                None => places.expel().and_then(|idle| handles.remove(&idle)).iter().for_each(AbortHandle::abort),
+                None => connections.expel().and_then(|idle| handles.remove(&idle)).iter().for_each(AbortHandle::abort),
             },
             () = tokio::time::sleep(PAUSE), if waiting.is_some() => {}
         }
@@ -159,7 +159,7 @@ async fn accept<L: Listener>(
         let error = match listener.accept().await {
             Ok(accepted) => {
                 if std::mem::take(&mut reserve.is_short) {
-                    info!("{name}: there are descriptors again");
+                    info!("{name}: descriptors are available again");
                 }
                 return Some(accepted);
             }

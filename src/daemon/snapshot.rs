@@ -1,8 +1,8 @@
-//! The status for all who read it: made once, kept for a moment, and written down once in each form they want.
+//! The status for all readers: gathered once, kept for a moment, and written once in each form.
 //!
 //! Thousands of real servers take a while to look at and longer to write down: the main loop looks at some of them at a
 //! time while nothing else waits, and writing is done on other threads. A status is kept the longer, the more it costs,
-//! for a second at most. What an operator orders ends it: whoever reads it then gets a new one.
+//! for a second at most. An operator's order ends it: the next reader gets a new one.
 
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
@@ -105,7 +105,7 @@ impl<'de> Deserialize<'de> for Snapshot {
 #[derive(Debug, Default)]
 pub(crate) struct Snapshots {
     kept: Option<(Snapshot, Instant)>,
-    /// Who waits for the next one; the control socket bounds how many.
+    /// The requests that wait for the next one; the control socket bounds how many.
     asking: Vec<oneshot::Sender<Reply>>,
     /// The director's part, as far as it is there.
     gathering: Option<Gathering>,
@@ -115,7 +115,7 @@ pub(crate) struct Snapshots {
 }
 
 impl Snapshots {
-    /// Somebody wants a status: answered at once with one that is kept. True when a new one is begun, and the router is
+    /// A status is requested: answered at once with one that is kept. True when a new one is begun, and the router is
     /// to be asked for its part.
     pub(crate) fn ask(&mut self, now: Instant, reply: oneshot::Sender<Reply>) -> bool {
         if let Some((snapshot, _)) = self.kept.as_ref().filter(|(_, until)| now < *until) {
@@ -139,7 +139,7 @@ impl Snapshots {
         self.router_by = None;
     }
 
-    /// Something was ordered, or is configured otherwise: what was seen before it is nobody's answer any more.
+    /// Something was ordered, or is configured otherwise: what was seen before it is no answer any more.
     pub(crate) fn forget(&mut self) {
         if let Some((snapshot, _)) = self.kept.take() {
             snapshot.drop_elsewhere();
@@ -171,7 +171,7 @@ impl Snapshots {
         self.gathering.take().unwrap_or_default()
     }
 
-    /// Answers all who wait, and keeps it for those who come next.
+    /// Answers all waiting requests, and keeps it for the next ones.
     pub(crate) fn answer(&mut self, now: Instant, status: DaemonStatus) {
         let servers = &status.director.virtual_servers;
         let reals: usize = servers.iter().map(|server| server.real_servers.len()).sum();
@@ -191,7 +191,7 @@ impl Snapshots {
         [kept, self.router_by].into_iter().flatten().min()
     }
 
-    /// Lets go of one that nobody gets any more.
+    /// Drops one that is no answer any more.
     pub(crate) fn tidy(&mut self, now: Instant) {
         if self.kept.as_ref().is_some_and(|(_, until)| *until <= now)
             && let Some((old, _)) = self.kept.take()

@@ -27,7 +27,7 @@ use super::rights::Rights;
 use super::signals::Signals;
 use super::snapshot::Snapshots;
 use super::state_file::{self, RunDirectory};
-use super::sysctls::{self, Keeper, Kernel};
+use super::sysctls::{self, Keeper, KernelSettings};
 use super::systemd::ServiceManager;
 use super::trackers::Trackers;
 use super::{clock, host_checks, orphans, router, web};
@@ -269,7 +269,7 @@ async fn direct(
     );
     warn_of_removals(&state, &config);
     let originals = run_dir.originals();
-    let mut keeper = Keeper::new(Kernel(originals.clone()), originals.load());
+    let mut keeper = Keeper::new(KernelSettings(originals.clone()), originals.load());
     let events = EventDispatcher::new(&config);
     let mut trackers = Trackers::new();
     let (router, guardian) = if config.vrrp.is_empty() {

@@ -51,7 +51,7 @@ pub(crate) enum Kept {
     MadeAnew,
 }
 
-/// Why the run directory cannot be used.
+/// The reason that the run directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// Another lvsd holds it.
@@ -89,13 +89,13 @@ impl RunDirectory {
         // Only people read it: a full file system keeps nobody from directing.
         let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
         if let Err(error) = written {
-            let next = "what is saved there is lost as well until there is room";
-            warn!("{}: {error}: it names no process; {next}", lock_file(path).display());
+            let next = "the state cannot be saved either until there is room";
+            warn!("{}: {error}: the process id is not written; {next}", lock_file(path).display());
         }
         Ok(RunDirectory { path: path.to_owned(), scope: Scope::current().map_err(io_error)?, lock })
     }
 
-    /// Locks it again where somebody deleted or replaced it, or its lock.
+    /// Locks it again where it or its lock was deleted or replaced.
     ///
     /// # Errors
     /// [`Error`] when another process holds the lock by now, or it cannot be made.
@@ -156,7 +156,7 @@ impl RunDirectory {
         OriginalsFile(self.file(ORIGINALS))
     }
 
-    /// Where it is written who was Master at a hand-over.
+    /// Where the Masters at a hand-over are written.
     pub(super) fn masters(&self) -> HandoverFile {
         HandoverFile(self.file(handover::NAME))
     }
@@ -169,7 +169,7 @@ impl RunDirectory {
 /// Keeps a state file that makes no sense beside the next one.
 fn set_aside(path: &Path, why: &str) -> State {
     let aside = path.with_extension("json.bad");
-    let next = "services of its time that are configured no more stay in the kernel";
+    let next = "services that it named and that are no longer configured stay in the kernel";
     warn!("state file {}: {why}: kept as {}; {next}", path.display(), aside.display());
     let _ = fs::rename(path, &aside);
     State::default()
@@ -190,7 +190,7 @@ impl OriginalsFile {
         match self.0.read::<Originals>() {
             Ok(originals) => originals.map(|o| o.values).unwrap_or_default(),
             Err(error) => {
-                warn!("{}: {error}: what settings of the kernel were is not known", self.0.path.display());
+                warn!("{}: {error}: the original kernel settings are not known", self.0.path.display());
                 BTreeMap::new()
             }
         }
@@ -208,8 +208,8 @@ impl OriginalsFile {
     }
 }
 
-/// What the state file in a run directory says to somebody who only looks; None when it says nothing of this boot
-/// and network namespace. The second value is whether its health is still believed.
+/// The state file in a run directory, for a process that only reads it; None when it is not of this boot and network
+/// namespace. The second value is whether its health is still believed.
 ///
 /// # Errors
 /// When it cannot be read or makes no sense.
@@ -222,7 +222,7 @@ pub(crate) fn peek(run_dir: &Path, now: Instant) -> io::Result<Option<(State, bo
     }))
 }
 
-/// What the kernel's settings were, for somebody who only looks.
+/// The original kernel settings, for a process that only reads them.
 ///
 /// # Errors
 /// When this boot cannot be told from others.
@@ -234,7 +234,7 @@ fn lock_file(run_dir: &Path) -> PathBuf {
     run_dir.join("lvsd.pid")
 }
 
-/// Whoever may write a directory may replace what is in it.
+/// A user that may write to a directory may replace its files.
 fn verify(run_dir: &Path) -> Result<(), Error> {
     let found = fs::metadata(run_dir).map_err(|error| Error::Io(run_dir.to_owned(), error))?;
     let untrusted = |why: String| Err(Error::Untrusted(run_dir.to_owned(), why));

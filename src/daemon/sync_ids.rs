@@ -1,5 +1,5 @@
-//! Sync ids of other directors, heard where this host's receiving sync daemon listens. The kernel drops messages of
-//! another id without a word.
+//! Receives the sync ids of other directors on the links of this host's backup sync daemon. The kernel silently drops
+//! messages with another id.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
@@ -78,7 +78,7 @@ fn message(link: &str, frame: &[u8]) -> Option<SyncMessage> {
     Some(SyncMessage { link: link.to_owned(), source: source.into(), sync_id })
 }
 
-/// A member of the group: switches send nothing to whoever is none.
+/// Joins the group: switches send its messages to members only.
 fn join(group: Ipv4Addr, link: u32) -> Option<UdpSocket> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     SockRef::from(&socket).join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(link)).ok()?;

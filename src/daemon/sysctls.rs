@@ -2,7 +2,7 @@
 //! them back at a stop.
 //!
 //! What a setting was before is remembered on disk before it is changed, so that a crash or a hand-over leaves it to
-//! the next lvsd. A setting that somebody else changed meanwhile is set again, and at a stop left alone.
+//! the next lvsd. A setting that another program changed meanwhile is set again, and at a stop left alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -48,7 +48,7 @@ pub(crate) struct Keeper<S> {
     settings: S,
     wanted: Values,
     originals: Values,
-    /// Those that were set at least once; another value from then on is somebody else's.
+    /// Those that were set at least once; another value from then on is another program's.
     set: BTreeSet<String>,
     troubles: BTreeMap<String, String>,
 }
@@ -65,7 +65,7 @@ impl<S: Settings> Keeper<S> {
         let dropped: Vec<String> =
             self.originals.keys().filter(|name| !self.wanted.contains_key(*name)).cloned().collect();
         for name in dropped {
-            // A predecessor's wish is not known any more: what it left is put back whatever it is.
+            // A predecessor's wanted value is not known: its setting is put back whatever it is.
             self.put_back(&name, before.get(&name));
         }
         self.keep();
@@ -90,7 +90,7 @@ impl<S: Settings> Keeper<S> {
             && let Err(error) = self.settings.remember(&self.originals)
         {
             warn!(
-                "what settings of the kernel were cannot be remembered: {error}: after a crash nobody puts them back"
+                "the original kernel settings cannot be saved: {error}: after a crash they are not restored"
             );
         }
         for (name, value) in found {
@@ -100,7 +100,7 @@ impl<S: Settings> Keeper<S> {
             };
             if self.set.contains(&name) {
                 warn!(
-                    "setting {} was changed to {value} by somebody else, set to {wanted} again",
+                    "setting {} was changed to {value} by another program, set to {wanted} again",
                     full(&name)
                 );
             }
@@ -118,7 +118,7 @@ impl<S: Settings> Keeper<S> {
     /// Writes again what is remembered: it was lost.
     pub(crate) fn remember(&mut self) {
         if let Err(error) = self.settings.remember(&self.originals) {
-            warn!("what settings of the kernel were cannot be remembered: {error}");
+            warn!("the original kernel settings cannot be saved: {error}");
         }
     }
 
@@ -130,7 +130,7 @@ impl<S: Settings> Keeper<S> {
         }
     }
 
-    /// Puts one back, unless it is not what was `wanted` of it: then it is somebody else's by now.
+    /// Puts one back, unless it is not what was `wanted` of it: then another program has set it.
     fn put_back(&mut self, name: &str, wanted: Option<&String>) {
         let Some(original) = self.originals.remove(name) else { return };
         self.set.remove(name);
@@ -144,10 +144,10 @@ impl<S: Settings> Keeper<S> {
             self.settings.write(name, &original)
         });
         if let Err(error) = result {
-            warn!("setting {} cannot be put back to {original}: {error}", full(name));
+            warn!("setting {} cannot be restored to {original}: {error}", full(name));
         }
         if let Err(error) = self.settings.remember(&self.originals) {
-            warn!("what settings of the kernel were cannot be remembered: {error}");
+            warn!("the original kernel settings cannot be saved: {error}");
         }
     }
 
@@ -185,9 +185,9 @@ fn configured(config: &Config) -> Values {
 
 /// The kernel's settings, remembered in the run directory.
 #[derive(Debug)]
-pub(crate) struct Kernel(pub OriginalsFile);
+pub(crate) struct KernelSettings(pub OriginalsFile);
 
-impl Settings for Kernel {
+impl Settings for KernelSettings {
     fn read(&self, name: &str) -> io::Result<String> {
         read(name)
     }

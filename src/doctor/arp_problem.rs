@@ -1,4 +1,4 @@
-//! Who tells the network that it has a VIP, and should not.
+//! The ARP problem: hosts that answer for a VIP and should not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -47,7 +47,7 @@ fn of_vip(config: &Config, view: &View<'_>, vip: IpAddr, macs: &BTreeSet<MacAddr
                     severity: Severity::Broken,
                     what: format!("real server {ip} answers {question} for VIP {vip}"),
                     evidence: format!("asked who has {vip}, {mac} ({ip}) answered"),
-                    why: "neighbours send some clients straight there: no balancing, no health checks, no \
+                    why: "neighbours send some clients directly to it: no balancing, no health checks, no \
                           persistence, and it comes and goes with their neighbour caches"
                         .to_owned(),
                     fix: Some(Fix::On(ip, fix)),
@@ -78,14 +78,14 @@ fn of_vip(config: &Config, view: &View<'_>, vip: IpAddr, macs: &BTreeSet<MacAddr
                 false => format!("{} hosts have VIP {vip}", others.len()),
             },
             evidence,
-            why: "clients go to whoever answered last".to_owned(),
+            why: "clients send to the host that answered last".to_owned(),
             fix: Some(Fix::ByHand(fix)),
         });
     }
     found
 }
 
-/// What keeps a real server from telling of the VIP.
+/// The command that keeps a real server from answering for the VIP.
 fn silence(vip: IpAddr, forwarding: Forwarding) -> String {
     let up = match forwarding {
         Forwarding::Dr => format!("lvsd real-server up --vip {vip}"),

@@ -1,4 +1,4 @@
-//! What a director should look at: its kernel, its settings, who else directs, what the configuration makes of them.
+//! Checks of a director: its kernel, its settings, other directors on this host, and the configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -88,9 +88,8 @@ fn sync_ids(config: &Config, view: &View<'_>) -> Vec<Finding> {
                 heard.source, heard.sync_id, daemon.sync_id
             ),
             evidence: format!("heard on {}", daemon.interface),
-            why:
-                "the kernel drops them without a word: after a failover connections and persistence are lost"
-                    .to_owned(),
+            why: "the kernel drops them silently: after a failover connections and persistence are lost"
+                .to_owned(),
             fix: Some(Fix::ByHand(
                 "give all directors of one site the same id in lvs_sync_daemon, then: lvsd reload".to_owned(),
             )),
@@ -136,7 +135,7 @@ fn unanswered(config: &Config, view: &View<'_>) -> Option<Finding> {
             severity: Severity::Broken,
             what: "lvsd runs and does not answer".to_owned(),
             evidence: silence.clone(),
-            why: "nobody knows whether it still checks real servers and keeps the table".to_owned(),
+            why: "it may no longer check real servers or repair the IPVS table".to_owned(),
             fix: Some(Fix::ByHand(
                 "systemctl restart lvsd; its services stay in the kernel meanwhile".to_owned(),
             )),
@@ -150,7 +149,7 @@ fn unanswered(config: &Config, view: &View<'_>) -> Option<Finding> {
             "neither lvsd nor keepalived runs in this network namespace; /proc/net/ip_vs has {}",
             count(services, "service")
         ),
-        why: "nobody checks the real servers: clients are sent to dead ones".to_owned(),
+        why: "real servers are not checked: clients are sent to dead ones".to_owned(),
         fix: Some(Fix::ByHand("systemctl start lvsd".to_owned())),
     })
 }
@@ -185,12 +184,12 @@ fn running(view: &View<'_>) -> Vec<Finding> {
         severity: Severity::Broken,
         what,
         evidence: evidence.to_owned(),
-        why: "the kernel's table is not what the configuration says".to_owned(),
+        why: "the IPVS table does not match the configuration".to_owned(),
         fix: Some(Fix::ByHand("lvsd status tells more".to_owned())),
     };
     let own = running.trouble.iter().chain(&running.director.kernel_trouble);
     let mut found: Vec<Finding> =
-        own.map(|trouble| finding("the running lvsd is in trouble".to_owned(), trouble)).collect();
+        own.map(|trouble| finding("the running lvsd reports a problem".to_owned(), trouble)).collect();
     found.extend(running.director.virtual_servers.iter().filter_map(|server| {
         let degraded = server.degraded.as_ref()?;
         Some(finding(
@@ -203,7 +202,7 @@ fn running(view: &View<'_>) -> Vec<Finding> {
         what: "the last reload was rejected: the configuration before it is in force".to_owned(),
         evidence: errors.first().cloned().unwrap_or_default(),
         why: "what was changed in the file has no effect, and a restart would fail".to_owned(),
-        fix: Some(Fix::ByHand("lvsd check, mend the file, lvsd reload".to_owned())),
+        fix: Some(Fix::ByHand("lvsd check, correct the file, lvsd reload".to_owned())),
     }));
     found
 }
@@ -322,9 +321,9 @@ fn places(config: &Config, view: &View<'_>, only_asked: bool) -> Vec<Finding> {
             severity: Severity::Broken,
             what: format!("VIP {} is not usable", first_of(&doubted)),
             evidence: "the kernel shows it as tentative or dadfailed".to_owned(),
-            why: "another host answered for it when it was added, or nobody knows yet: packets for it are dropped"
+            why: "another host answered for it when it was added, or the check for duplicates is not over: the kernel drops packets for it"
                 .to_owned(),
-            fix: Some(Fix::ByHand("find who else has it, then add it anew with nodad".to_owned())),
+            fix: Some(Fix::ByHand("find the other host that has it, then add the address again with nodad".to_owned())),
         });
     }
     // Who holds VIPs by VRRP has them only while Master; somebody else may be active.
@@ -341,11 +340,10 @@ fn places(config: &Config, view: &View<'_>, only_asked: bool) -> Vec<Finding> {
     if !missing.is_empty() {
         found.push(Finding {
             severity: Severity::Warning,
-            what: format!("nobody has VIP {}", first_of(&missing)),
-            evidence:
-                "no link of this host has it, no vrrp_instance will give it one, and nobody answers for it"
-                    .to_owned(),
-            why: "clients find no way to it".to_owned(),
+            what: format!("no host has VIP {}", first_of(&missing)),
+            evidence: "no link of this host has it, no vrrp_instance adds it, and no host answers for it"
+                .to_owned(),
+            why: "clients cannot reach it".to_owned(),
             fix: Some(Fix::ByHand(
                 "add it to a link (ip addr add VIP/32 dev LINK), or write a vrrp_instance that holds it"
                     .to_owned(),
@@ -371,7 +369,7 @@ fn colocations(config: &Config, view: &View<'_>) -> Vec<Finding> {
             evidence: state.map_or_else(|| colocated.to_string(), |state| state.what.clone()),
             why: "two such nodes send packets to and fro, unless each leaves out what the other sent"
                 .to_owned(),
-            fix: is_unmarked.then(|| Fix::ByHand("lvsd status tells why packets get no mark".to_owned())),
+            fix: is_unmarked.then(|| Fix::ByHand("lvsd status says why packets get no mark".to_owned())),
         }
     });
     found.collect()
@@ -398,14 +396,14 @@ fn way_back(server: &VirtualServer, real: &RealServer, view: &View<'_>) -> Optio
         Some(Finding { severity: Severity::Hint, what, evidence, why: why.to_owned(), fix: Some(fix) })
     };
     let Some(own) = beside(view, ip) else {
-        let what = format!("NAT: the way back from real server {ip} is not known");
+        let what = format!("NAT: the return path from real server {ip} is not known");
         let evidence = format!("{ip} is in no network of this host: routers decide where its replies go");
         return finding(what, evidence, Fix::On(ip, "ip route get CLIENT must lead back here".to_owned()));
     };
     let network = own.prefix.network();
     let what = match server.id.address().is_some_and(|vip| own.prefix.contains(vip)) {
         true => format!("NAT: real server {ip} answers clients of {network} directly, past this director"),
-        false => format!("NAT: real server {ip} must answer by way of this director"),
+        false => format!("NAT: real server {ip} must reply through this director"),
     };
     let evidence = format!(
         "real server and {} are in {network}",

@@ -1,5 +1,5 @@
-//! What surrounds a director on its host: the cloud it is in, who else manages its links, what starts it at boot, what
-//! it may do, and which parts its kernel has.
+//! Checks of a director's environment: its cloud, other programs that manage its links, its units at boot, its
+//! capabilities, and the modules of its kernel.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::vrrp::settings::Transport;
 pub(crate) struct Environment {
     /// The cloud or hypervisor, as its firmware says.
     pub cloud: Option<String>,
-    /// Links that others configure.
+    /// Links that other programs configure.
     pub managed: Vec<Managed>,
     /// Units of directors; None: systemd does not run here.
     pub units: Option<Vec<Unit>>,
@@ -20,7 +20,7 @@ pub(crate) struct Environment {
     pub lacking: Vec<(u32, BTreeSet<Capability>)>,
     /// Commands that the lvsds of this host may not run as they are configured, in words with what helps.
     pub commands: Vec<String>,
-    /// Schedulers and other parts the kernel has, by their modules' names; None: nobody knows.
+    /// Schedulers and other parts the kernel has, by their modules' names; None: not known.
     pub modules: Option<BTreeSet<String>>,
     /// Its kernel is another machine's.
     pub is_container: bool,
@@ -104,7 +104,7 @@ pub(crate) enum Manager {
     NetworkManager,
 }
 
-/// A link that somebody else configures.
+/// A link that another program configures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Managed {
     pub link: String,
@@ -144,7 +144,7 @@ const CLOUDS: [(&str, Travel); 9] = [
 /// How an address moves from one machine to another.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Travel {
-    /// The cloud is told by its API; no multicast.
+    /// By the cloud's API; no multicast.
     ByApi,
     /// By ARP, once the virtual switch lets it.
     Filtered,
@@ -213,7 +213,7 @@ fn cloud(config: &Config, view: &View<'_>) -> Option<Finding> {
     })
 }
 
-/// Who configures the link anew takes what is not in their file.
+/// A manager that configures the link again removes what is not in its file.
 fn removes(config: &Config, view: &View<'_>, managed: &Managed) -> Option<Finding> {
     let link = &managed.link;
     let instances = || config.vrrp.instances.iter();

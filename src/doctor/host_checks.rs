@@ -145,7 +145,7 @@ pub(crate) fn check(config: &Config, host: &HostFacts<'_>) -> Vec<HostProblem> {
     let elsewhere = colocation::marked_elsewhere(config, &host.own);
     problems.extend(elsewhere.map(|id| HostProblem {
         what: format!("virtual server {id}"),
-        why: "this host is one of its real servers, and its marks are set by others".to_owned(),
+        why: "this host is one of its real servers, and another program sets its marks".to_owned(),
         advice: "they must leave out packets that another of its real servers sent, or two directors send them to \
                  and fro"
             .to_owned(),

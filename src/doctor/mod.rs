@@ -1,7 +1,8 @@
-//! What is wrong with a host, director or real server, for a configuration: found, proved, explained, with what helps.
+//! Examines a host, director or real server, for a configuration: each finding has its evidence, its reason and a fix.
 //!
-//! [`examine`] is all of it; [`host_checks`] are settings, `director` and `leak` what a director should look at, `real_server`
-//! what a real server lacks. Pure: `cli` looks at the host, prints, and performs what is safe. It refuses to know health.
+//! [`examine`] runs all checks; [`host_checks`] are settings, `director`, `arp_problem`, `firewall`, `routers` and
+//! [`environment`] concern a director, `real_server` a real server. Pure: `cli` reads the host, prints, and performs safe
+//! fixes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -192,10 +193,10 @@ pub(crate) struct View<'a> {
     pub host: host_checks::HostFacts<'a>,
     /// Its links and addresses.
     pub network: &'a Host,
-    /// The same, as who prepares a real server asks for it; None where only a director is looked at.
+    /// The same, as the preparation of a real server reads it; None where only a director is examined.
     pub prepared: Option<&'a dyn plan::View>,
     pub ipvs: Ipvs,
-    /// Programs that direct here: name and process id.
+    /// Directors that run on this host: name and process id.
     pub directors: Vec<(String, u32)>,
     /// Other programs that are known to change the kernel's table: name and process id.
     pub others: Vec<String>,
@@ -205,7 +206,7 @@ pub(crate) struct View<'a> {
     pub silence: Option<String>,
     /// How many services its kernel has; None when that is not known.
     pub services: Option<usize>,
-    /// Who else in the network claims a VIP.
+    /// Other hosts in the network that claim a VIP.
     pub holders: BTreeSet<(IpAddr, MacAddress)>,
     /// The addresses that were asked for.
     pub asked: BTreeSet<IpAddr>,
@@ -238,7 +239,7 @@ pub(crate) struct Role {
     pub is_real_server: bool,
 }
 
-/// What a host of these addresses is; whoever is a real server directs too while a director runs there.
+/// What a host of these addresses is; a real server is a director, too, while a director runs there.
 pub(crate) fn role(config: &Config, own: &BTreeSet<IpAddr>, has_director: bool) -> Role {
     let mut reals = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
     let is_real_server = reals.any(|real| own.contains(&real.address.ip()));

@@ -1,11 +1,11 @@
-//! What a real server behind DR or TUN lacks, and whom it tells of the VIP.
+//! Checks of a real server behind DR or TUN: what it lacks to accept packets for the VIP, and whether it announces it.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::{Finding, Fix, Role, Severity, View};
 use crate::config::Config;
-use crate::host_setup::plan::{Change, plan};
+use crate::host_setup::plan::{HostChange, plan};
 use crate::host_setup::{Vip, Wish, of_config};
 use crate::ipvs::types::Forwarding;
 use crate::net::types::{HeldAddress, Link};
@@ -16,7 +16,7 @@ pub(super) fn check(config: &Config, view: &View<'_>, role: Role, found: &mut Ve
         severity: Severity::Hint,
         what: "a VIP is not known".to_owned(),
         evidence: text,
-        why: "whether this host accepts its packets cannot be said".to_owned(),
+        why: "lvsd cannot tell whether this host accepts its packets".to_owned(),
         fix: Some(Fix::ByHand("lvsd real-server status --vip ADDR".to_owned())),
     }));
     let mut wanted = Wish { vips: BTreeSet::new(), device: "lo".to_owned() };
@@ -36,7 +36,7 @@ pub(super) fn check(config: &Config, view: &View<'_>, role: Role, found: &mut Ve
     let Some(prepared) = view.prepared else { return };
     match plan(&wanted, prepared) {
         Ok(plan) => {
-            let is_elsewhere = |change: &Change| matches!(change, Change::AddAddress { link, ip } if link == "lo" && hidden(view, *ip).next().is_some());
+            let is_elsewhere = |change: &HostChange| matches!(change, HostChange::AddAddress { link, ip } if link == "lo" && hidden(view, *ip).next().is_some());
             let lacking = plan.changes.iter().filter(|change| !is_elsewhere(change) && !change.is_spare());
             found.extend(lacking.map(|change| lacks(change, view)));
         }
@@ -44,7 +44,7 @@ pub(super) fn check(config: &Config, view: &View<'_>, role: Role, found: &mut Ve
             severity: Severity::Broken,
             what: "this host cannot be prepared".to_owned(),
             evidence: text,
-            why: "packets for the VIP are not accepted, or are told to everybody".to_owned(),
+            why: "packets for the VIP are not accepted, or neighbours learn the VIP at this host".to_owned(),
             fix: None,
         }),
     }
@@ -107,15 +107,15 @@ fn answering(view: &View<'_>, vip: IpAddr) -> Option<Finding> {
         severity: Severity::Broken,
         what: format!("this host answers its neighbours for VIP {vip}"),
         evidence: evidence.join("; "),
-        why: "they send some clients straight here, past the director".to_owned(),
+        why: "they send some clients directly to this host, past the director".to_owned(),
         fix: Some(fix),
     })
 }
 
 /// What a change that is due says of the host.
-fn lacks(change: &Change, view: &View<'_>) -> Finding {
+fn lacks(change: &HostChange, view: &View<'_>) -> Finding {
     let (severity, what, evidence, why) = match change {
-        Change::AddAddress { link, .. } if link != "lo" => (
+        HostChange::AddAddress { link, .. } if link != "lo" => (
             Severity::Broken,
             format!("rp_filter drops what comes out of {link}"),
             format!(
@@ -124,14 +124,14 @@ fn lacks(change: &Change, view: &View<'_>) -> Finding {
             ),
             "a loose filter drops whatever arrives by a link without an address, too",
         ),
-        Change::AddAddress { link, ip } => (
+        HostChange::AddAddress { link, ip } => (
             Severity::Broken,
             format!("VIP {ip} is missing on {link}"),
             format!("{link} has no {ip}"),
             "what the director sends here is addressed to the VIP: this host drops it, and clients hang while the \
              director's checks of this host pass",
         ),
-        Change::Setting { family, link, name, from, to } if name == "rp_filter" => (
+        HostChange::Setting { family, link, name, from, to } if name == "rp_filter" => (
             Severity::Broken,
             format!("rp_filter drops what comes out of {link}"),
             format!(
@@ -141,22 +141,22 @@ fn lacks(change: &Change, view: &View<'_>) -> Finding {
             ),
             "no route leads to clients by the tunnel's link, so a strict filter takes their packets for forged",
         ),
-        Change::Setting { family, link, name, from, to } => (
+        HostChange::Setting { family, link, name, from, to } => (
             if name == "arp_ignore" { Severity::Broken } else { Severity::Warning },
-            format!("{name} lets this host tell of the VIP"),
+            format!("{name} lets this host announce the VIP"),
             format!("net.{family}.conf.{link}.{name} is {}, {to} is needed", shown_value(*from)),
-            "neighbours learn the VIP at this host, and send clients straight here, past the director",
+            "neighbours learn the VIP at this host, and send clients directly to this host, past the director",
         ),
-        Change::AddLink { name, .. } | Change::LinkUp { name } => (
+        HostChange::AddLink { name, .. } | HostChange::LinkUp { name } => (
             Severity::Broken,
             format!("{name} does not work"),
             match change {
-                Change::AddLink { .. } => format!("there is no link {name}"),
+                HostChange::AddLink { .. } => format!("there is no link {name}"),
                 _ => format!("{name} is down"),
             },
             "packets for the VIP cannot be accepted, or no tunnel is undone: clients hang",
         ),
-        Change::AddGue { port, .. } => (
+        HostChange::AddGue { port, .. } => (
             Severity::Hint,
             format!("whether UDP port {port} is read as GUE is not known"),
             "ip fou show tells".to_owned(),

@@ -1,5 +1,5 @@
-//! What virtual routers suffer from: others of their number, a peer that is not heard, and words that mean less than
-//! they say.
+//! Checks of virtual routers: others with their VRID, a peer whose advertisements do not arrive, and options that have
+//! no effect.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -56,9 +56,9 @@ pub(super) fn check(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) 
     if config.vrrp.on_crash == OnCrash::Hold && !config.vrrp.instances.is_empty() {
         found.push(Finding {
             severity: Severity::Hint,
-            what: "a daemon that dies leaves its addresses where they are".to_owned(),
+            what: "a daemon that crashes leaves its addresses on the host".to_owned(),
             evidence: "`vrrp_on_crash` is hold".to_owned(),
-            why: "until it is started again another host may have them, too".to_owned(),
+            why: "until it is started again two hosts may have them".to_owned(),
             fix: None,
         });
     }
@@ -143,8 +143,8 @@ fn troubles(status: &InstanceStatus) -> impl Iterator<Item = Finding> + use<> {
         severity: Severity::Broken,
         what: format!("vrrp_instance {name} is in Fault"),
         evidence: status.reason.clone(),
-        why: "it takes no address, whatever becomes of the others".to_owned(),
-        fix: Some(Fix::ByHand("mend what it waits for; lvsd goes on by itself".to_owned())),
+        why: "it takes no address, even when all other routers fail".to_owned(),
+        fix: Some(Fix::ByHand("repair what it waits for; lvsd then continues by itself".to_owned())),
     });
     let restored = (status.counters.restored >= RESTORED).then(|| Finding {
         severity: Severity::Warning,
@@ -160,10 +160,10 @@ fn troubles(status: &InstanceStatus) -> impl Iterator<Item = Finding> + use<> {
     let conflicts = speaking.filter_map(|peer| peer.conflict.clone());
     let conflicts = conflicts.map(|conflict| Finding {
         severity: Severity::Warning,
-        what: format!("vrrp_instance {name}: two routers of one number do not agree"),
+        what: format!("vrrp_instance {name}: two routers with one VRID do not agree"),
         fix: conflict.rsplit_once(": ").map(|(_, help)| Fix::ByHand(help.to_owned())),
         evidence: conflict,
-        why: "what one says does not count for the other: both may become Master".to_owned(),
+        why: "each rejects the other's advertisements: both may become Master".to_owned(),
     });
     fault.into_iter().chain(restored).chain(conflicts.collect::<Vec<_>>())
 }
@@ -180,7 +180,7 @@ fn collision(config: &Config, instance: &InstanceSettings, view: &View<'_>) -> O
     );
     Some(Finding {
         severity: Severity::Broken,
-        what: format!("vrrp_instance {name}: VRID {vrid} on {link} is another virtual router's, too"),
+        what: format!("vrrp_instance {name}: another virtual router on {link} has VRID {vrid}, too"),
         evidence: format!("heard {}", words(other)),
         why:
             "each takes the other's advertisements for its own peer's: one of both never becomes Master, and \
@@ -191,7 +191,7 @@ fn collision(config: &Config, instance: &InstanceSettings, view: &View<'_>) -> O
     })
 }
 
-/// A number that nobody has on a link.
+/// A VRID that is free on a link.
 fn free(config: &Config, view: &View<'_>, link: &str) -> Option<u8> {
     let heard = view.adverts.iter().filter(|advert| advert.link == link).map(|advert| advert.vrid);
     let own = config.vrrp.instances.iter().map(|instance| instance.vrid);
@@ -221,9 +221,9 @@ fn strangers(config: &Config, view: &View<'_>) -> Option<Finding> {
     let said: Vec<String> = others.iter().take(8).map(|advert| words(advert)).collect();
     Some(Finding {
         severity: Severity::Hint,
-        what: format!("other virtual routers speak on {}", first.link),
+        what: format!("other virtual routers send on {}", first.link),
         evidence: said.join("; "),
-        why: "their numbers are taken there".to_owned(),
+        why: "their VRIDs are in use there".to_owned(),
         fix: free(config, view, &first.link)
             .map(|free| Fix::ByHand(format!("a free one for the next vrrp_instance is {free}"))),
     })
@@ -241,12 +241,12 @@ fn unanswered(instance: &InstanceSettings, view: &View<'_>) -> Option<Finding> {
     let cloud = view.environment.cloud.as_deref();
     Some(Finding {
         severity: Severity::Broken,
-        what: format!("nobody answers for VIP {vip}, though a Master advertises it"),
+        what: format!("no host answers for VIP {vip}, though a Master advertises it"),
         evidence: format!("heard {}; asked who has {vip}: silence", words(advert)),
         why:
-            "clients find no way to it: the Master does not have it, or the network between drops what names \
-         it"
-            .to_owned(),
+            "clients cannot reach it: the Master does not have it, or the network between drops frames that \
+         name it"
+                .to_owned(),
         fix: Some(Fix::On(
             advert.source,
             match cloud {
@@ -310,10 +310,9 @@ fn strict(config: &Config, instance: &InstanceSettings, view: &View<'_>) -> Opti
 fn silent(instance: &InstanceSettings, view: &View<'_>) -> Option<Finding> {
     (has_keepalived(view) && instance.announcing.refresh.is_zero()).then(|| Finding {
         severity: Severity::Hint,
-        what: format!("vrrp_instance {} tells of its addresses only once", instance.name),
+        what: format!("vrrp_instance {} announces its addresses only once", instance.name),
         evidence: "`garp_master_refresh` is 0, and keepalived runs here".to_owned(),
-        why: "when two Masters have heard each other again, clients stay with the loser's MAC address"
-            .to_owned(),
+        why: "after two Masters have settled who is Master, clients keep the other's MAC address".to_owned(),
         fix: Some(Fix::ByHand(
             "write `garp_master_refresh 60` in global_defs or in vrrp_instance".to_owned(),
         )),
@@ -330,7 +329,7 @@ fn failback(config: &Config, instance: &InstanceSettings) -> Option<Finding> {
             instance.name
         ),
         evidence: "lvs_sync_daemon follows it, it preempts, and preempt_delay is 0".to_owned(),
-        why: "the kernel replicates what happens from then on, and never what is there: a host that returns \
+        why: "the kernel replicates new connections only, never those that exist: a host that returns \
          cuts connections \
               that began without it"
             .to_owned(),

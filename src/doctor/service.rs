@@ -1,5 +1,5 @@
-//! What clients of virtual servers suffer, as the running lvsd knows: quorum, problems, real servers that are down, and
-//! services of others that take their packets.
+//! Problems of virtual servers that the running lvsd reports: quorum, real servers that are down, and services of other
+//! programs that take their packets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +30,7 @@ fn suffered(server: &VirtualServerStatus, problem: &Problem, view: &View<'_>) ->
         ),
         Problem::Recurring { .. } => (
             match view.others.as_slice() {
-                [] => "no program that is known for it runs here: look into cron, and at other hosts that log in"
+                [] => "no known program that does it runs here: look at cron jobs, and at other hosts that log in"
                     .to_owned(),
                 others => format!("on this host runs {}", others.join(", ")),
             },
@@ -38,7 +38,7 @@ fn suffered(server: &VirtualServerStatus, problem: &Problem, view: &View<'_>) ->
         ),
         Problem::HalfOpen { .. } => (
             "the kernel's list of connections (/proc/net/ip_vs_conn), read twice".to_owned(),
-            "its share of the clients hangs, though its checks pass: they take another way than clients' packets",
+            "its share of the clients hangs, though its checks pass: the checks follow another path than client traffic",
         ),
     };
     Finding {
@@ -65,7 +65,7 @@ fn quorum(server: &VirtualServerStatus) -> Option<Finding> {
         evidence: format!("live weight {} of {} needed", server.live_weight, server.quorum),
         why: match sorry {
             Some(sorry) => format!(
-                "every client gets the sorry server {}, which nobody checks: ask it by hand whether it answers",
+                "every client gets the sorry server {}, which has no check: test it by hand",
                 sorry.sorry_server
             ),
             None => "too few real servers are left for all clients".to_owned(),

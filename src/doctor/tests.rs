@@ -177,7 +177,7 @@ fn a_real_server_is_told_what_it_lacks_and_only_that() {
     host.ipvs = Ipvs::Absent;
     let found = host.broken(DR);
     let whats: Vec<&str> = found.iter().map(|f| f.what.as_str()).collect();
-    assert_eq!(whats, ["arp_ignore lets this host tell of the VIP", "VIP 10.1.0.100 is missing on lo"]);
+    assert_eq!(whats, ["arp_ignore lets this host announce the VIP", "VIP 10.1.0.100 is missing on lo"]);
     assert!(found.iter().all(|f| f.fix.as_ref().is_some_and(Fix::is_safe)), "{found:?}");
     host.settings = [("ipv4.all.arp_ignore", 1), ("ipv4.all.arp_announce", 2)].into();
     host.held.push(("lo", VIP, 32));

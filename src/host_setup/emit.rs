@@ -1,4 +1,4 @@
-//! The preparation as files that survive a reboot, in the words of whoever reads them at boot, with the reasons.
+//! The preparation as files that survive a reboot, in the format of the program that reads them at boot, with the reasons.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -1,8 +1,7 @@
-//! What a real server behind DR or TUN needs of its own host: to accept packets for a VIP without telling
-//! the network that it has it.
+//! Prepares a host as a real server behind DR or TUN: it accepts packets for a VIP without answering ARP for it.
 //!
 //! [`plan`] says what is to be changed, [`emit`] writes the same as files that survive a reboot, [`record`] keeps what
-//! was changed, so that it can be undone. All of it is pure; `cli` performs it. It refuses to know health and directors.
+//! was changed, so that it can be undone. All of it is pure; `cli` performs it.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -1,5 +1,5 @@
-//! From a wish and what the host is to the changes that lead there, in an order in which no moment does harm: settings
-//! before addresses, or the network would hear of a VIP in between.
+//! Computes the changes from the host's present state to the desired one, in a safe order: settings before addresses,
+//! or the host would announce a VIP in between.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -23,10 +23,10 @@ pub(crate) trait View {
     fn lengths(&self, link: &str, ip: IpAddr) -> Vec<u8>;
 }
 
-/// A change of the host, in the order of its doing; [`Change::undone`] says how it is undone.
+/// A change of the host, in the order of its doing; [`HostChange::undone`] says how it is undone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Change {
+pub(crate) enum HostChange {
     /// A link's setting.
     Setting {
         /// `ipv4` or `ipv6`.
@@ -53,18 +53,18 @@ pub(crate) enum Change {
     AddAddress { link: String, ip: IpAddr },
 }
 
-impl Change {
+impl HostChange {
     /// Whether nothing is wrong without it: the larger of `all`'s and a link's own counts, and with `all` right, which is a
     /// change of its own, the link's is no matter.
     pub(crate) fn is_spare(&self) -> bool {
-        matches!(self, Change::Setting { link, name, .. } if link != "all" && ARP.iter().any(|(arp, ..)| arp == name))
+        matches!(self, HostChange::Setting { link, name, .. } if link != "all" && ARP.iter().any(|(arp, ..)| arp == name))
     }
 }
 
 /// What is to be changed, and what the operator should know beside.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
-    pub changes: Vec<Change>,
+    pub changes: Vec<HostChange>,
     pub notes: Vec<String>,
 }
 
@@ -144,7 +144,7 @@ pub(crate) fn plan(wish: &Wish, host: &dyn View) -> Result<Plan, String> {
         }
     }
     if !is_on {
-        plan.change(Change::LinkUp { name: device.to_owned() });
+        plan.change(HostChange::LinkUp { name: device.to_owned() });
     }
     for vip in &wish.vips {
         let lengths = host.lengths(device, vip.ip);
@@ -156,14 +156,14 @@ pub(crate) fn plan(wish: &Wish, host: &dyn View) -> Result<Plan, String> {
             ));
         }
         if lengths.is_empty() {
-            plan.change(Change::AddAddress { link: device.to_owned(), ip: vip.ip });
+            plan.change(HostChange::AddAddress { link: device.to_owned(), ip: vip.ip });
         }
     }
     Ok(plan)
 }
 
 impl Plan {
-    fn change(&mut self, change: Change) {
+    fn change(&mut self, change: HostChange) {
         if !self.changes.contains(&change) {
             self.changes.push(change);
         }
@@ -180,18 +180,18 @@ impl Plan {
         let (link, kind) = decapsulator(tunnel, is_outer_ipv6, ip);
         let is_on = host.link(link);
         if is_on.is_none() {
-            self.change(Change::AddLink { name: link.to_owned(), kind: kind.to_owned() });
+            self.change(HostChange::AddLink { name: link.to_owned(), kind: kind.to_owned() });
         }
         let has_address = !host.lengths(link, ip).is_empty();
         let needs_address = ip.is_ipv4() && self.free_from_filter(host, link, has_address);
         if is_on != Some(true) {
-            self.change(Change::LinkUp { name: link.to_owned() });
+            self.change(HostChange::LinkUp { name: link.to_owned() });
         }
         if needs_address {
-            self.change(Change::AddAddress { link: link.to_owned(), ip });
+            self.change(HostChange::AddAddress { link: link.to_owned(), ip });
         }
         if let TunnelKind::Gue { port } = tunnel {
-            self.change(Change::AddGue { port, is_ipv6: is_outer_ipv6 });
+            self.change(HostChange::AddGue { port, is_ipv6: is_outer_ipv6 });
         }
         let more = overhead(tunnel, is_outer_ipv6);
         let note = format!(
@@ -226,22 +226,22 @@ impl Plan {
     }
 }
 
-fn setting(family: &str, link: &str, name: &str, from: Option<u32>, to: u32) -> Change {
-    Change::Setting { family: family.to_owned(), link: link.to_owned(), name: name.to_owned(), from, to }
+fn setting(family: &str, link: &str, name: &str, from: Option<u32>, to: u32) -> HostChange {
+    HostChange::Setting { family: family.to_owned(), link: link.to_owned(), name: name.to_owned(), from, to }
 }
 
-impl Change {
+impl HostChange {
     /// The command that undoes it, for people.
     pub(crate) fn undone(&self) -> String {
         match self {
-            Change::Setting { family, link, name, from, .. } => match from {
+            HostChange::Setting { family, link, name, from, .. } => match from {
                 Some(from) => format!("sysctl -w net/{family}/conf/{link}/{name}={from}"),
                 None => format!("(net/{family}/conf/{link}/{name} goes with {link})"),
             },
-            Change::AddLink { name, .. } => format!("ip link del {name}"),
-            Change::LinkUp { name } => format!("ip link set {name} down"),
-            Change::AddGue { port, is_ipv6 } => format!("ip fou del port {port}{}", six(*is_ipv6)),
-            Change::AddAddress { link, ip } => format!("ip addr del {ip}/{} dev {link}", whole(*ip)),
+            HostChange::AddLink { name, .. } => format!("ip link del {name}"),
+            HostChange::LinkUp { name } => format!("ip link set {name} down"),
+            HostChange::AddGue { port, is_ipv6 } => format!("ip fou del port {port}{}", six(*is_ipv6)),
+            HostChange::AddAddress { link, ip } => format!("ip addr del {ip}/{} dev {link}", whole(*ip)),
         }
     }
 }
@@ -250,21 +250,21 @@ fn six(is_ipv6: bool) -> &'static str {
     if is_ipv6 { " -6" } else { "" }
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for HostChange {
     /// The command that does it, for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Change::Setting { family, link, name, from, to } => {
+            HostChange::Setting { family, link, name, from, to } => {
                 write!(f, "sysctl -w net/{family}/conf/{link}/{name}={to}")?;
                 from.map_or(Ok(()), |from| write!(f, "    # was {from}"))
             }
-            Change::AddLink { name, kind } => write!(f, "ip link add {name} type {kind}"),
-            Change::LinkUp { name } => write!(f, "ip link set {name} up"),
-            Change::AddGue { port, is_ipv6 } => write!(f, "ip fou add port {port} gue{}", six(*is_ipv6)),
-            Change::AddAddress { link, ip } if ip.is_ipv4() => {
+            HostChange::AddLink { name, kind } => write!(f, "ip link add {name} type {kind}"),
+            HostChange::LinkUp { name } => write!(f, "ip link set {name} up"),
+            HostChange::AddGue { port, is_ipv6 } => write!(f, "ip fou add port {port} gue{}", six(*is_ipv6)),
+            HostChange::AddAddress { link, ip } if ip.is_ipv4() => {
                 write!(f, "ip addr add {ip}/32 dev {link} scope host")
             }
-            Change::AddAddress { link, ip } => {
+            HostChange::AddAddress { link, ip } => {
                 write!(f, "ip addr add {ip}/128 dev {link} nodad preferred_lft 0")
             }
         }

@@ -1,4 +1,4 @@
-//! The seam to a real table: read a part of it, change it. Two methods, blocking, one caller at a time.
+//! The interface to a real table: read a part of it, change it. Two methods, blocking, one caller at a time.
 
 use std::collections::BTreeMap;
 

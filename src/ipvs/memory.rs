@@ -2,7 +2,7 @@
 //!
 //! It refuses what the kernel refuses, with the kernel's errno, in the kernel's order of judgement (checked
 //! by the suite both backends pass). It forwards no packet: a test sets connection counts and schedulers
-//! itself and may edit the table as a stranger would. One owner, nothing shared: a test that needs another
+//! itself and may edit the table as another program would. One owner, nothing shared: a test that needs another
 //! view clones it.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,7 +2,7 @@
 //!
 //! A pure function over the union of keys. The order, for all services of a plan together: add services, add
 //! destinations, update services, raise or change destinations, lower weights, delete destinations, delete
-//! services. What is neither desired nor owned belongs to somebody else and is left alone.
+//! services. Services that are neither desired nor owned belong to other programs and stay.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

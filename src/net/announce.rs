@@ -1,5 +1,5 @@
 //! Announcements as Ethernet frames: gratuitous ARP (RFC 5227 section 3) and unsolicited neighbour advertisements
-//! (RFC 4861 section 7.2.6), which tell a network where an address is now.
+//! (RFC 4861 section 7.2.6), which announce to a network where an address is now.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,7 +14,7 @@ const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ARP: [u8; 2] = [0x08, 0x06];
 const IPV6: [u8; 2] = [0x86, 0xdd];
 
-/// The frame that tells everybody on a link that `ip` is at `mac`. `is_router`: this host forwards IPv6 there.
+/// The frame that announces to a link that `ip` is at `mac`. `is_router`: this host forwards IPv6 there.
 pub(crate) fn frame(ip: IpAddr, mac: MacAddress, is_router: bool) -> Vec<u8> {
     match ip {
         IpAddr::V4(ip) => arp(ip, mac),
@@ -22,7 +22,7 @@ pub(crate) fn frame(ip: IpAddr, mac: MacAddress, is_router: bool) -> Vec<u8> {
     }
 }
 
-/// A request for the own address: hosts that know it learn, nobody answers but a second owner.
+/// A request for the own address: hosts that know it learn, and only a second owner answers.
 fn arp(ip: Ipv4Addr, mac: MacAddress) -> Vec<u8> {
     let mut frame = ethernet(BROADCAST, mac, ARP);
     frame.extend([0, 1, 8, 0, 6, 4, 0, 1]); // Ethernet, IPv4, lengths, request

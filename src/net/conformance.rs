@@ -1,7 +1,7 @@
 //! What every host must do with [`Op`]s, whatever is behind it: the kernel's and the one in memory pass the same suite.
 //!
-//! It wants a link that is switched on, has carrier, an address in 10.1.0.0/24 and one in fd00:1::/64, and nobody
-//! else changing anything. What it makes it takes away.
+//! It wants a link that is switched on, has carrier, an address in 10.1.0.0/24 and one in fd00:1::/64, and no
+//! other program that changes anything. It removes what it makes.
 
 mod routing;
 mod suite;

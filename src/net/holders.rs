@@ -1,5 +1,5 @@
-//! Who in the network says that it has an address: asked by ARP or neighbour solicitation from this host's own address,
-//! and everybody's answer is collected. It refuses to know who should have it.
+//! Asks the network which hosts have an address, by ARP or neighbour solicitation from this host's own address, and
+//! collects all answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,10 +10,10 @@ use super::question::{ADVERTISEMENT, ARP, ICMPV6, IPV6, arp_request, solicitatio
 use super::types::{HeldAddress, Host, LinkIndex, MacAddress};
 use crate::time::Clock;
 
-/// How long answers are waited for, each time; who does not answer is asked once more, as frames may be lost.
+/// How long answers are waited for, each time; a host that does not answer is asked once more, as frames may be lost.
 const PATIENCE: Duration = Duration::from_millis(500);
 const TIMES: usize = 2;
-/// Answers beyond this many are not looked at: somebody floods.
+/// Answers beyond this many are ignored: a host floods the network.
 const LIMIT: usize = 4096;
 
 /// Addresses that are asked for on one link, at most.

@@ -1,6 +1,4 @@
 //! When two routes or two rules are the same to the kernel: what it fills in by itself, and what it does not keep.
-//!
-//! Called by whoever compares what is wanted with what was seen.
 
 use super::types::{Hop, Prefix, Route, RouteKind, Rule, RuleAction};
 

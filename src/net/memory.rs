@@ -1,8 +1,8 @@
-//! A host without a kernel: performs [`Op`]s on a [`Host`] and tells [`News`], as the kernel does.
+//! A host without a kernel: performs [`Op`]s on a [`Host`] and announces [`News`], as the kernel does.
 //!
 //! For simulated worlds. It keeps what surprises people: an IPv6 link that is switched off loses its addresses; the
-//! first address of an IPv4 network is its primary one, and takes the others with it when somebody removes it; IPv4
-//! routes go without a word when their link goes down, loses its last IPv4 address, or their source address goes;
+//! first address of an IPv4 network is its primary one, and takes the others with it when it is removed; IPv4
+//! routes go silently when their link goes down, loses its last IPv4 address, or their source address goes;
 //! routes, rules and addresses stay when the program that added them dies. Everything else is announced, one's own
 //! changes too. [`super::conformance`] holds it to the kernel.
 

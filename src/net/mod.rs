@@ -1,10 +1,9 @@
 //! The host's network beside IPVS, in the kernel's words: [`types`]; [`sysctl`] reads and writes the kernel's settings,
-//! [`announce`] makes the frames that tell where an address is.
+//! [`announce`] makes the frames that announce an address.
 //!
-//! This layer refuses to know configuration files and health. `identity` says when two of a thing are the same;
-//! [`kernel`] is this host, [`memory`] one for simulated worlds;
+//! `identity` compares routes and rules as the kernel does; [`kernel`] is this host, [`memory`] one for simulated worlds;
 //! [`conformance`] holds both to the same. [`tc`] says which filters mark arriving packets,
-//! [`question`] and [`holders`] ask who has an address, [`firewall`] which packets others' rules drop.
+//! [`question`] asks this host's own links for an address, [`holders`] asks the network, [`firewall`] evaluates rules.
 
 pub(crate) mod announce;
 pub(crate) mod checksum;

@@ -1,10 +1,11 @@
-//! The neighbours' question: who has this address? Asked of this very host, as if it had arrived from the network.
+//! Asks this host's own links for an address, by an ARP request or neighbour solicitation that seems to arrive from the
+//! network.
 //!
-//! The question is sent into a link of its own making whose packets are turned round into the ingress of the link that
-//! is asked; an answer leaves by that link and is seen there. Who asks is nobody, so what the kernel remembers of him is
-//! forgotten again: in IPv6 an asker without address, in IPv4 an address of the link's network that this host knows
-//! nothing of (a probe without one is answered for the link's own addresses only, and would find no leak). Where the
-//! kernel cannot turn packets round, the answer is computed from its settings, and says so.
+//! The request is sent into a dummy link whose packets are redirected to the ingress of the link that is asked; an answer
+//! leaves by that link and is captured there. The sender does not exist, so its neighbour entry is removed afterwards: in
+//! IPv6 a sender without address, in IPv4 an unused address of the link's network (a probe without one is answered for
+//! the link's own addresses only, and would find no ARP problem). Where the kernel cannot redirect packets, the answer is
+//! computed from its settings, and says so.
 
 use std::collections::BTreeSet;
 use std::fmt;

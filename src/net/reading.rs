@@ -1,8 +1,8 @@
 //! A host that is read while it changes: what is announced between the beginning of the reading and its end is newer
 //! than what was read, and must not be lost with it.
 //!
-//! Whoever reads hears every news item as well, which is applied to what was read. That it may be in there already
-//! does no harm: news say how something is, not by how much it changed, and the last one about a thing decides.
+//! Every news item that arrives during the reading is applied to what was read. It may be contained already, which does
+//! no harm: news say how something is, not by how much it changed, and the last one about a thing decides.
 
 use super::types::{Host, News};
 

@@ -1,6 +1,4 @@
 //! Netlink attributes as they arrive: a walk over bytes that trusts no length.
-//!
-//! It refuses to know what an attribute means.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -1,7 +1,6 @@
 //! Netlink messages as they arrive: splits a datagram into replies, reads acknowledgements by hand.
 //!
-//! By hand, because the echo inside an error must not be trusted to be whole and an acknowledgement is twenty
-//! bytes. It refuses to know families: data is handed on as what follows the header.
+//! By hand, because the echo inside an error may be incomplete, and an acknowledgement is only twenty bytes.
 
 use super::attribute::{Malformed, attributes, take_u16, take_u32};
 

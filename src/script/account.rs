@@ -1,4 +1,4 @@
-//! As whom a script runs: names to numbers.
+//! The user and group a script runs as: names to numbers.
 //!
 //! Read from /etc/passwd and /etc/group, anew for every run: an account that is made later counts from then on.
 //! Directory services are not asked, for a script must run when the network is down.

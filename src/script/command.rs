@@ -1,4 +1,4 @@
-//! A command: words, and who it runs as.
+//! A command: its words, and the user it runs as.
 
 /// A command with its arguments, and who it runs as.
 #[derive(Clone, Debug, PartialEq, Eq)]

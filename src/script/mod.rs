@@ -1,4 +1,4 @@
-//! The operator's scripts: how they are written, as whom they run, how they end.
+//! The operator's scripts: how they are written, the user they run as, how they end.
 //!
 //! A script runs in a process group of its own, with nothing of the daemon's but its environment, and is ended as a
 //! group when its time is over. Scripts of VRRP, of notifications and of checks are all run by [`run`]; what an

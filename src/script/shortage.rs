@@ -1,4 +1,4 @@
-//! When not being able to look is this host's trouble, and says nothing of what was to be looked at.
+//! Errors that are shortages of this host, and say nothing about the file or the server.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! `enable_script_security`: whether anybody but root could change what root is about to run.
+//! `enable_script_security`: whether users other than root could change what root is about to run.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};

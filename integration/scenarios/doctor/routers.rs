@@ -73,7 +73,7 @@ pub(crate) fn run(lab: &mut Lab) -> Verdict {
     let stranger = Daemon::lvsd(lab, &third, OTHER)?;
     wait_for("the stranger is Master", seconds(20), || holds(&third, "10.1.0.200", true))?;
     let said = doctor(&two, &files[1], &["--json"])?;
-    let fix = fix_of(&said, "vrrp_instance WEB: VRID 51 on eth0 is another virtual router's, too")?;
+    let fix = fix_of(&said, "vrrp_instance WEB: another virtual router on eth0 has VRID 51, too")?;
     lab.note(&fix);
     same("the fix", &fix.as_str(), &"write `virtual_router_id 1` in vrrp_instance WEB on all its routers")?;
     stranger.end(Signal::TERM)?;
@@ -83,14 +83,14 @@ pub(crate) fn run(lab: &mut Lab) -> Verdict {
     wait_for("the other one is not", seconds(20), || holds(&two, VIP, false))?;
     let said = doctor(&two, &files[1], &["--json"])?;
     same(&format!("exit code: {}", said.text), &said.code, &Some(0))?;
-    claim(find(&said.text, "other virtual routers speak on eth0")?.is_some(), || said.text.clone())?;
+    claim(find(&said.text, "other virtual routers send on eth0")?.is_some(), || said.text.clone())?;
     stranger.end(Signal::TERM)?;
 
     lab.step("a Master for whose address nobody answers");
     one.sysctl(&[("net.ipv4.conf.eth0.arp_ignore", "8")])?;
     let said = doctor(&two, &files[1], &["--json"])?;
     same("exit code", &said.code, &Some(2))?;
-    let fix = fix_of(&said, &format!("nobody answers for VIP {VIP}, though a Master advertises it"))?;
+    let fix = fix_of(&said, &format!("no host answers for VIP {VIP}, though a Master advertises it"))?;
     claim(fix.starts_with("on 10.1.0.11: ") && fix.contains("arp_ignore"), || fix.clone())?;
     one.sysctl(&[("net.ipv4.conf.eth0.arp_ignore", "0")])?;
     well(&two, &files[1])?;

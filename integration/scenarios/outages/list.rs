@@ -58,7 +58,7 @@ fn network() -> Vec<Outage> {
             |_| batch(Some("d1"), "addr del 10.1.0.100/32 dev eth0\n"),
             |_| batch(Some("d1"), "addr add 10.1.0.100/32 dev eth0\n"),
         )
-        .by(["nobody has VIP 10.1.0.100"; 3].with(WARNED_HOST)),
+        .by(["no host has VIP 10.1.0.100"; 3].with(WARNED_HOST)),
         Outage::new(
             "the Master's VIP is removed every second",
             vrrp() + &dr(),

@@ -59,7 +59,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
         let now = settings(director)?;
         if now == "1 1 5 60" { Ok(()) } else { Err(now) }
     })?;
-    daemon.wait_log("was changed to 7 70 by somebody else", seconds(5))?;
+    daemon.wait_log("was changed to 7 70 by another program", seconds(5))?;
 
     lab.step("kill -9, a hand-over");
     daemon.kill()?;

@@ -139,11 +139,11 @@ fn a_number_that_is_somebody_elses_is_told_with_a_free_one() {
     .into();
     let all = found(&host, &routed(""));
     assert_eq!(all.len(), 1, "{all:?}");
-    assert_eq!(all[0].0, "vrrp_instance WEB: VRID 51 on eth0 is another virtual router's, too");
+    assert_eq!(all[0].0, "vrrp_instance WEB: another virtual router on eth0 has VRID 51, too");
     assert_eq!(all[0].1, "heard 10.1.0.9: VRID 51 (version 2), priority 150, for 10.1.0.200");
     assert_eq!(all[0].2, "write `virtual_router_id 2` in vrrp_instance WEB on all its routers");
     let hints = host.examine(&routed(""));
-    let other = hints.iter().find(|f| f.what == "other virtual routers speak on eth0").unwrap();
+    let other = hints.iter().find(|f| f.what == "other virtual routers send on eth0").unwrap();
     assert!(other.severity == Severity::Hint && other.evidence.starts_with("10.1.0.8: VRID 1 "), "{other:?}");
 }
 
@@ -153,7 +153,7 @@ fn a_vip_that_a_master_advertises_and_nobody_answers_for_is_told() {
     host.holders.clear();
     let all = found(&host, &routed(""));
     assert_eq!(all.len(), 1, "{all:?}");
-    assert_eq!(all[0].0, "nobody answers for VIP 10.1.0.100, though a Master advertises it");
+    assert_eq!(all[0].0, "no host answers for VIP 10.1.0.100, though a Master advertises it");
     assert!(all[0].2.starts_with("on 10.1.0.12: ip addr show to 10.1.0.100"), "{all:?}");
     host.environment.cloud = Some("OpenStack Foundation".to_owned());
     assert!(found(&host, &routed(""))[0].2.contains("OpenStack Foundation drops it"));
@@ -198,7 +198,7 @@ fn what_keepalived_does_with_a_file_is_told_where_it_runs() {
     let all = found(&host, &strict);
     assert_eq!(all[0].0, "vrrp_instance WEB: strict mode, and a virtual server on its VIP 10.1.0.100");
     let hints: Vec<String> = host.examine(&strict).into_iter().map(|f| f.what).collect();
-    assert!(hints.contains(&"vrrp_instance WEB tells of its addresses only once".to_owned()), "{hints:?}");
+    assert!(hints.contains(&"vrrp_instance WEB announces its addresses only once".to_owned()), "{hints:?}");
     let refreshed = host.examine(&routed("garp_master_refresh 60"));
     assert!(refreshed.iter().all(|f| !f.what.contains("only once")), "{refreshed:?}");
 }

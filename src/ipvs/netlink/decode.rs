@@ -1,8 +1,8 @@
 //! Answers of IPVS: generic netlink attributes into the table's types, trusting nothing.
 //!
-//! Unknown attributes are skipped. A value lvsd has no word for must not hide the rest of a stranger's
+//! Unknown attributes are skipped. A value that lvsd does not know must not hide the rest of a foreign
 //! table: a service of another protocol is left out, a scheduler whose name is odd reads as `none`, and a
-//! forwarding method or tunnel that is unknown as [`Forwarding::Bypass`], so that it equals nothing wanted.
+//! forwarding method or tunnel that is unknown as [`Forwarding::Bypass`], so that it equals nothing desired.
 
 use std::net::IpAddr;
 

@@ -1,6 +1,4 @@
-//! The hands of the suite: claims about a host, and the values it writes.
-//!
-//! It refuses to know what must hold; the parts in [`super`] say that.
+//! Helpers of the suite: claims about a host, and the values it writes.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! A firewall's rules, as far as they decide over single packets: what becomes of one, and by which rule.
 //!
-//! [`nft`] and [`iptables`] read what their programs list. What they cannot read is a test nobody knows the outcome of;
-//! a packet is dropped only where every way through the rules drops it. It refuses to know what a packet is for.
+//! [`nft`] and [`iptables`] read what their programs list. A test that they cannot read may have either outcome; a
+//! packet counts as dropped only where every path through the rules drops it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

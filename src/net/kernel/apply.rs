@@ -1,7 +1,7 @@
 //! Operations: performed in order in as few sends as can be, each with its own verdict.
 //!
-//! What is there already and what has gone already are successes; the tables are read only to find out
-//! which of these a refusal means, so a takeover of absent addresses is one send.
+//! Adding what exists and removing what is absent are successes; the tables are read only to find out whether a
+//! refusal means that, so a takeover of absent addresses is one send.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -55,7 +55,7 @@ impl Kernel {
         }
         let mut there: Vec<Rule> = Vec::new();
         for is_ipv6 in [false, true] {
-            // Whoever cannot be asked is told of what is to be added, and refuses.
+            // Where the rules cannot be read, the kernel refuses those that exist.
             there.extend(self.rules(is_ipv6).unwrap_or_default());
         }
         let mut kept: Vec<Op> = Vec::with_capacity(ops.len());
@@ -357,7 +357,7 @@ fn wire_prefix(address: &Address) -> Prefix {
     Prefix { ip: address.prefix.ip, length: address.peer.map_or(address.prefix.length, |peer| peer.length) }
 }
 
-/// The same route, whoever made it.
+/// The same route, whatever program made it.
 fn is_as_wanted(wanted: &Route, shown: &Route) -> bool {
     let is_whole = shown.hops.len() == wanted.canonical().hops.len();
     is_whole && wanted.is_same(&Route { protocol: wanted.protocol, ..shown.clone() })

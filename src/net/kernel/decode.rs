@@ -1,7 +1,6 @@
-//! What the kernel says of links, addresses, routes and rules, trusting no length.
+//! The kernel's messages about links, addresses, routes and rules. No length in them is trusted.
 //!
-//! Unknown attributes are skipped. What lvsd has no word for (a route of another kind, a rule with another action)
-//! is nothing: it cannot be one that lvsd made.
+//! Unknown attributes are skipped. A route or rule of a kind that lvsd never makes is skipped.
 
 use std::net::{IpAddr, Ipv4Addr};
 

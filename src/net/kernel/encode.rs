@@ -1,6 +1,6 @@
 //! Operations into rtnetlink messages.
 //!
-//! It refuses to judge: what the kernel has no field for is refused, everything else is the kernel's to say.
+//! A value that the kernel has no field for is refused here; every other judgement is the kernel's.
 
 use std::net::IpAddr;
 

@@ -1,10 +1,10 @@
 //! The host's own network, over rtnetlink: what it has ([`Kernel::host`]), what is changed ([`Kernel::apply`]), and
 //! what changes by itself ([`Watch`]).
 //!
-//! `Kernel` blocks, every wait bounded: the kernel works a request off inside `send`, behind a lock that others may
-//! hold, so no event loop makes it quicker. Who must not wait moves it into a blocking job and back. It refuses to
-//! know why a change is wanted. `Watch` has a socket of its own, for an event loop: on a shared one, one's own
-//! changes would not be told, and a flood of news would bury answers.
+//! `Kernel` blocks, every wait bounded: the kernel handles a request inside `send`, behind a lock that other processes
+//! may hold, so an event loop would not make it faster. A caller that must not wait moves it into a blocking job.
+//! `Watch` has a socket of its own, for an event loop: on a shared one the kernel would not announce this process's own
+//! changes, and a flood of news would bury answers.
 //!
 //! Inside: `wire` numbers, `encode` and `decode` their meaning, `rtnetlink` the conversation, `apply` the operations,
 //! `vmac` the macvlans, `tunnel` what undoes tunnels, `tc` the filters of links, `watch` the news.

@@ -1,7 +1,7 @@
 //! Macvlans with virtual routers' MAC addresses, and the settings of theirs and their base's that they need.
 //!
-//! What settings of others were is written into the macvlan's alias, too: who finds a macvlan left by a crash
-//! gives back what it says. Reverse path filtering is the larger one of `all` and the link's own, so
+//! The original settings of other links are also written into the macvlan's alias, so that the next process can
+//! restore them after a crash. Reverse path filtering is the larger one of `all` and the link's own, so
 //! while a macvlan needs none, `all` is 0 and every other link has what `all` was.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ const NODEV: i32 = Errno::NODEV.raw_os_error();
 const ALIAS: &str = "lvsd:";
 /// What IFLA_MASTER is for no master.
 const NO_LINK: LinkIndex = LinkIndex(0);
-/// Who answers ARP: the link that has the address, and nobody else.
+/// Only the link that has an address answers ARP for it.
 const BASE_SETTINGS: [&str; 2] = ["arp_ignore", "arp_filter"];
 /// What an IPv4 macvlan needs.
 const IPV4_SETTINGS: [(&str, &str); 4] =
