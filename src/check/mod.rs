@@ -30,12 +30,12 @@ pub(crate) mod udp;
 use std::net::IpAddr;
 
 use outcome::{Outcome, Phase};
-use path::Lane;
+use path::ProbePath;
 use spec::{CheckerSpec, Question};
 
 use crate::time::Moment;
 
-/// Asks `spec`'s question once, by the `lane` where it is one about the way, and from `source` where that is not left
+/// Asks `spec`'s question once, by the `path` where it is one about the way, and from `source` where that is not left
 /// to the specification and the kernel; returns what came of it. `begun` is when it begins; [`Outcome::took`] is the
 /// caller's to fill, who has the clock.
 ///
@@ -43,7 +43,7 @@ use crate::time::Moment;
 /// future closes the socket and ends the probe.
 pub(crate) async fn run(
     spec: &CheckerSpec,
-    lane: Option<&Lane>,
+    path: Option<&ProbePath>,
     source: Option<IpAddr>,
     begun: Moment,
 ) -> Outcome {
@@ -57,8 +57,8 @@ pub(crate) async fn run(
         Question::Smtp(question) => Box::pin(smtp::run(target, question)).await,
         // On the heap while it runs: the future of a checker that waits for its turn stays small.
         Question::Http(question) => Box::pin(http::run(target, question, begun)).await,
-        Question::Path(question) => match lane {
-            Some(lane) => Box::pin(path::run(target, question, lane)).await,
+        Question::Path(question) => match path {
+            Some(path) => Box::pin(path::run(target, question, path)).await,
             None => Outcome::inconclusive(Phase::Socket, "no way was opened for it"),
         },
     }

@@ -1,7 +1,7 @@
 //! `path_check`: specification, conversation, words.
 //!
 //! A connection to the VIP that goes to one real server, by the way clients' packets take: the packets carry a mark,
-//! and a service in the kernel sends what carries it to nobody else. Who opens such a [`Lane`] is the director. The
+//! and a service in the kernel sends what carries it to nobody else. Who opens such a [`ProbePath`] is the director. The
 //! source is an address of this host's own, which the real server knows the way to; its answer comes from the VIP.
 //! The handshake is broken off by a reset before it is complete, so the application never hears of it.
 //!
@@ -51,7 +51,7 @@ pub enum Carrier {
 
 /// A way to one real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lane {
+pub struct ProbePath {
     /// What carries this mark goes that way.
     pub mark: u32,
     /// An address of this host's that is no VIP.
@@ -60,7 +60,7 @@ pub struct Lane {
     pub slot: u64,
 }
 
-impl Lane {
+impl ProbePath {
     /// The source ports to try.
     fn ports(&self) -> [u16; 2] {
         let offset = u16::try_from(self.slot % u64::from(PORTS)).unwrap_or(0);
@@ -69,18 +69,18 @@ impl Lane {
 }
 
 /// Asks once. Ends within the target's `connect_timeout`.
-pub(crate) async fn run(target: &Target, question: &PathQuestion, lane: &Lane) -> Outcome {
-    let [first, second] = lane.ports();
-    let outcome = ask(target, question, lane, first).await;
+pub(crate) async fn run(target: &Target, question: &PathQuestion, path: &ProbePath) -> Outcome {
+    let [first, second] = path.ports();
+    let outcome = ask(target, question, path, first).await;
     if outcome.verdict == Verdict::Inconclusive && outcome.errno == Some(libc::EADDRINUSE) {
-        return ask(target, question, lane, second).await;
+        return ask(target, question, path, second).await;
     }
     outcome
 }
 
-async fn ask(target: &Target, question: &PathQuestion, lane: &Lane, port: u16) -> Outcome {
+async fn ask(target: &Target, question: &PathQuestion, path: &ProbePath, port: u16) -> Outcome {
     let source =
-        Source { address: Some(lane.source), port: Some(port), interface: None, fwmark: Some(lane.mark) };
+        Source { address: Some(path.source), port: Some(port), interface: None, fwmark: Some(path.mark) };
     let through = Target {
         address: question.vip,
         source: Some(Box::new(source)),
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn no_port_comes_again_within_the_minute_the_kernel_remembers_it() {
-        let ports = |slot| Lane { mark: 1, source: [127, 0, 0, 1].into(), slot }.ports();
+        let ports = |slot| ProbePath { mark: 1, source: [127, 0, 0, 1].into(), slot }.ports();
         assert_eq!(ports(0), [10_240, 21_504]);
         assert_eq!(ports(u64::from(PORTS) - 1), [21_503, 32_767]);
         assert_eq!(ports(u64::from(PORTS)), ports(0));
@@ -222,12 +222,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_taken_port_is_no_trouble_and_the_second_is_tried() {
-        let lane = Lane { mark: 0, source: [127, 0, 0, 9].into(), slot: 77 };
-        let [first, _] = lane.ports();
+        let path = ProbePath { mark: 0, source: [127, 0, 0, 9].into(), slot: 77 };
+        let [first, _] = path.ports();
         let _taken = TcpListener::bind(("127.0.0.9", first)).unwrap();
         let vip = TcpListener::bind("127.0.0.1:0").unwrap();
         let question = PathQuestion { vip: vip.local_addr().unwrap(), by: Carrier::Frames };
-        let outcome = run(&target("127.0.0.2:80".parse().unwrap()), &question, &lane).await;
+        let outcome = run(&target("127.0.0.2:80".parse().unwrap()), &question, &path).await;
         // Without the right to mark packets it says so; with it, it is answered.
         if outcome.errno != Some(libc::EPERM) {
             assert_eq!(outcome.verdict, Verdict::Pass, "{outcome:?}");

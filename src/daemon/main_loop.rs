@@ -267,8 +267,8 @@ impl Shell {
         let mut finished = None;
         for effect in effects {
             match effect {
-                Effect::StartProbe { run, spec, lane, sources } => {
-                    prober.begin(run, spec, lane, sources.as_ref());
+                Effect::StartProbe { run, spec, path, sources } => {
+                    prober.begin(run, spec, path, sources.as_ref());
                 }
                 Effect::CancelProbe(run) => prober.cancel(run),
                 Effect::SaveState(state) => self.save(state),

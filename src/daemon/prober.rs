@@ -7,10 +7,10 @@ use tokio::task::{AbortHandle, JoinSet};
 use tracing::debug;
 
 use super::sources::SourceChooser;
-use super::{clock, vantage};
+use super::{clock, return_path};
 use crate::check;
 use crate::check::outcome::{Outcome, Phase, Verdict};
-use crate::check::path::Lane;
+use crate::check::path::ProbePath;
 use crate::check::schedule::RunId;
 use crate::check::source::Sources;
 use crate::check::spec::{CheckerSpec, Question};
@@ -40,7 +40,7 @@ impl Prober {
         &mut self,
         run: RunId,
         spec: Arc<CheckerSpec>,
-        lane: Option<Lane>,
+        path: Option<ProbePath>,
         sources: Option<&Arc<Sources>>,
     ) {
         let source = match self.handles.len() < self.most {
@@ -50,11 +50,11 @@ impl Prober {
         let handle = self.tasks.spawn(async move {
             let begun = clock::moment();
             let outcome = match source {
-                Ok(source) => check::run(&spec, lane.as_ref(), source, begun).await,
+                Ok(source) => check::run(&spec, path.as_ref(), source, begun).await,
                 Err(outcome) => outcome,
             };
             let outcome = Outcome { took: clock::now().since(begun.now), ..outcome };
-            let outcome = doubted(outcome, &spec, lane).await;
+            let outcome = doubted(outcome, &spec, path).await;
             let (checker, target) = (spec.question.keyword(), spec.target.address);
             debug!(%target, verdict = ?outcome.verdict, took = ?outcome.took, "{checker}: {}", outcome.reason);
             (run, outcome)
@@ -96,14 +96,14 @@ impl Prober {
 }
 
 /// Silence on the path may be caused by this host.
-async fn doubted(outcome: Outcome, spec: &CheckerSpec, lane: Option<Lane>) -> Outcome {
+async fn doubted(outcome: Outcome, spec: &CheckerSpec, path: Option<ProbePath>) -> Outcome {
     let is_silence = outcome.verdict == Verdict::Fail && outcome.errno.is_none();
-    let (Some(lane), Question::Path(question), true) = (lane, &spec.question, is_silence) else {
+    let (Some(path), Question::Path(question), true) = (path, &spec.question, is_silence) else {
         return outcome;
     };
     let vip = question.vip.ip();
-    let obstacle = tokio::task::spawn_blocking(move || vantage::obstacle(vip, lane.source)).await;
-    match obstacle.ok().flatten() {
+    let blocked_by = tokio::task::spawn_blocking(move || return_path::blocked_by(vip, path.source)).await;
+    match blocked_by.ok().flatten() {
         Some(why) => Outcome { took: outcome.took, ..Outcome::inconclusive(outcome.phase, why) },
         None => outcome,
     }

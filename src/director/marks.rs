@@ -7,7 +7,7 @@ use crate::config::{Config, MarkBase, VirtualServerId};
 use crate::ipvs::types::ServiceKey;
 
 /// Ways that can be open at once, of each family: the last marks are theirs.
-pub(crate) const LANES: u32 = 64;
+pub(crate) const PROBE_MARKS: u32 = 64;
 
 /// The marks of a configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,20 +33,20 @@ impl Marks {
     }
 
     /// The marks of ways to single real servers.
-    pub(crate) fn lanes(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(crate) fn probe_marks(&self) -> impl Iterator<Item = u32> + '_ {
         let last = self.base.0 + MarkBase::MARKS;
-        (last - LANES..last).filter(|mark| !self.taken.contains(mark))
+        (last - PROBE_MARKS..last).filter(|mark| !self.taken.contains(mark))
     }
 
     /// Whether a mark is that of such a way.
-    pub(crate) fn is_lane(&self, mark: u32) -> bool {
-        let is_last = self.base.contains(mark) && mark - self.base.0 >= MarkBase::MARKS - LANES;
+    pub(crate) fn is_probe_mark(&self, mark: u32) -> bool {
+        let is_last = self.base.contains(mark) && mark - self.base.0 >= MarkBase::MARKS - PROBE_MARKS;
         is_last && !self.taken.contains(&mark)
     }
 
     /// Whether a service is one of such a mark.
-    pub(crate) fn is_key(&self, key: ServiceKey) -> bool {
-        matches!(key, ServiceKey::Fwmark { mark, .. } if self.is_lane(mark))
+    pub(crate) fn is_probe_service(&self, key: ServiceKey) -> bool {
+        matches!(key, ServiceKey::Fwmark { mark, .. } if self.is_probe_mark(mark))
     }
 
     /// A mark that follows from the identity alone: on all directors the same, because the kernel's replicated
@@ -59,7 +59,7 @@ impl Marks {
             .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         let mut candidates = (0..MarkBase::MARKS)
             .map(|step| self.base.0 + hash.wrapping_add(step) % MarkBase::MARKS)
-            .filter(|mark| !self.is_lane(*mark));
+            .filter(|mark| !self.is_probe_mark(*mark));
         // Thousands more may ask in vain.
         let free = if self.is_used_up { None } else { candidates.find(|mark| !self.taken.contains(mark)) };
         self.is_used_up = free.is_none();

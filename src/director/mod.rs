@@ -2,8 +2,8 @@
 //!
 //! Input and `now` go in, effects come out; it never reads a clock, never waits, never fails and knows no socket.
 //! [`checkers`] run on schedule, [`pool`]s turn their health into what the kernel should hold ([`desired`]),
-//! [`reconcile`] makes the kernel so, [`placement`] says where, when this host is a real server, too; [`paths`] checks the
-//! way of the VIP's packets. [`reload`] carries state from one configuration to the next, [`state`] from one process to
+//! [`reconcile`] makes the kernel so, [`colocation`] places services where this host is a real server, too; [`path_check`]
+//! checks the path of client traffic. [`reload`] carries state from one configuration to the next, [`state`] from one process to
 //! the next. The shell in `daemon` performs the effects, the simulated world in `sim` does so in virtual time: the same
 //! code decides in both.
 
@@ -13,15 +13,16 @@ pub(crate) mod checkers;
 pub(crate) mod colocation;
 pub(crate) mod desired;
 pub(crate) mod event;
-mod lanes;
+mod kernel;
 pub(crate) mod lvs_notifier;
 pub(crate) mod marks;
-pub(crate) mod paths;
+pub(crate) mod path_check;
 pub(crate) mod pool;
 pub(crate) mod preview;
 pub(crate) mod problems;
 pub(crate) mod reconcile;
 pub(crate) mod reload;
+mod runs;
 mod sources;
 pub(crate) mod state;
 pub(crate) mod status;
@@ -46,7 +47,7 @@ use checkers::{Checkers, PoolMemberKey};
 use colocation::LocalAddresses;
 use colocation::placement::{IngressMarks, Placement};
 use event::Event;
-use paths::Paths;
+use path_check::PathChecks;
 use pool::Pool;
 use reconcile::settings::SettingsKeeper;
 use reconcile::{Readings, Reconciler, Request};
@@ -56,8 +57,8 @@ use state::{KnownDown, KnownLeaving, KnownOverride, State};
 use timers::Timers;
 use vrrp_link::{HostForwards, VrrpLink};
 
-use crate::check::outcome::{Outcome, Verdict};
-use crate::check::path::Lane;
+use crate::check::outcome::Outcome;
+use crate::check::path::ProbePath;
 use crate::check::schedule::RunId;
 use crate::check::source::Sources;
 use crate::check::spec::CheckerSpec;
@@ -137,7 +138,7 @@ pub enum Effect {
         /// What to ask.
         spec: Arc<CheckerSpec>,
         /// By which way, where it is about one.
-        lane: Option<Lane>,
+        path: Option<ProbePath>,
         /// From which addresses it must not be asked, where the kernel could choose one of them.
         sources: Option<Arc<Sources>>,
     },
@@ -181,7 +182,7 @@ pub struct Director {
     reconciler: Reconciler,
     vrrp_link: VrrpLink,
     placement: Placement,
-    paths: Paths,
+    path_check: PathChecks,
     sources: SourceKeeper,
     arp_problems: ArpProblems,
     life: Life,
@@ -230,7 +231,7 @@ impl Director {
             reconciler: Reconciler::new(owned, settings, config.global.flush),
             vrrp_link,
             placement: Placement::default(),
-            paths: Paths::default(),
+            path_check: PathChecks::default(),
             sources: SourceKeeper::default(),
             arp_problems: ArpProblems::new(),
             life: Life::Running,
@@ -264,7 +265,7 @@ impl Director {
         let checkers = &director.checkers;
         director.pools.values_mut().for_each(|pool| pool.begin(checkers));
         director.unsettled.extend(director.pools.keys());
-        director.mark_lanes();
+        director.configure_path_check();
         director.vrrp_link.configure(&config);
         director.configure_sources(&config);
         director.find_templates();
@@ -278,17 +279,17 @@ impl Director {
         self.is_retirement_stale |= !matches!(input, Input::Wake | Input::ProbeDone { .. });
         match input {
             Input::Wake => {}
-            Input::ProbeDone { run, outcome } => self.probe_done(now, run, outcome, &mut events),
+            Input::ProbeDone { run, outcome } => self.probe_done(now, run, outcome, &mut events, effects),
             Input::Snapshot(result) => {
                 let readings = self.reconciler.on_snapshot(now, result, &mut events);
-                self.take_readings(now, &readings, &mut events);
+                self.take_readings(now, &readings, &mut events, effects);
             }
-            Input::Applied(result) => match self.paths.lanes.on_applied(now, &result) {
-                Some(opened) => self.lanes_opened(now, opened, &mut events, effects),
-                None => self.reconciler.on_applied(now, result, &mut events),
-            },
+            Input::Applied(result) if self.path_check.is_kernel_busy() => {
+                self.run_path_check(now, path_check::Input::Applied(&result), &mut events, effects);
+            }
+            Input::Applied(result) => self.reconciler.on_applied(now, result, &mut events),
             Input::Reload(config) => {
-                self.reload(now, config, effects);
+                self.reload(now, config, &mut events, effects);
                 self.recompute_placement(&mut events);
             }
             Input::Override { selector, change } => self.apply_override(now, &selector, change, &mut events),
@@ -338,7 +339,7 @@ impl Director {
             }
             Life::Running => {}
         }
-        let paths = self.paths.deadline().filter(|_| self.reconciler.has_read());
+        let paths = self.path_check.deadline().filter(|_| self.reconciler.has_read());
         let pools = self.left.first().into_iter().chain(self.resting.first());
         [self.checkers.deadline(), paths, pools.min(), self.kernel_deadline(), Some(self.next_save)]
             .into_iter()
@@ -346,55 +347,15 @@ impl Director {
             .min()
     }
 
-    fn probe_done(&mut self, now: Instant, run: RunId, outcome: Outcome, events: &mut Vec<Event>) {
-        let Some(id) = self.checkers.id_of_run(run) else { return };
-        let is_path = self.checkers.get(id).is_some_and(paths::is_path);
-        let outcome = if is_path { self.judge_path(now, id, run, outcome) } else { outcome };
-        let (verdict, reason) = (outcome.verdict, outcome.reason.to_string());
-        let Some(finished) = self.checkers.finish(now, run, outcome) else { return };
-        let entry = finished.entry;
-        let hurried = self.paths.take_hurried();
-        let (checker, target) = (entry.spec.question.keyword(), entry.spec.target.address);
-        let is_inconclusive = verdict == Verdict::Inconclusive;
-        if is_inconclusive != finished.was_inconclusive {
-            events.push(Event::Inconclusive {
-                checker,
-                target,
-                reason: is_inconclusive.then(|| reason.clone()),
-            });
-        }
-        if let Some(unchecked_for) = finished.became_stale {
-            let is_up = entry.schedule.health().is_up();
-            events.push(Event::Stale { checker, target, is_up, unchecked_for, reason: reason.clone() });
-        }
-        if verdict == Verdict::Fail && entry.spec.log_all_failures {
-            events.push(Event::Attempt { checker, target, reason });
-        }
-        if let Some(certificate) = finished.certificate {
-            let (time, expires_in) = (certificate.time(), certificate.expires_in);
-            events.push(Event::Certificate { checker, target, time, expires_in });
-        }
-        let (was_up, is_up) = (finished.before.is_up(), entry.schedule.health().is_up());
-        if is_up != was_up {
-            self.is_state_stale = true;
-            for (server, _) in &entry.subscribers {
-                if let Some(pool) = self.pools.get(server) {
-                    self.resting.set(*server, Some(pool.rests_until()));
-                }
-            }
-        }
-        if let Some((id, at)) = hurried {
-            self.checkers.begin_at(id, at);
-        }
-        if !is_path {
-            let came_up = is_up == Some(true) && was_up != is_up;
-            self.own_check_ended(now, id, (verdict, came_up), events);
-        }
-    }
-
-    fn take_readings(&mut self, now: Instant, readings: &Readings, events: &mut Vec<Event>) {
-        if let Some(present) = &readings.lanes {
-            self.paths.lanes.seen(present);
+    fn take_readings(
+        &mut self,
+        now: Instant,
+        readings: &Readings,
+        events: &mut Vec<Event>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(present) = &readings.probe_services {
+            self.run_path_check(now, path_check::Input::Services(present), events, effects);
         }
         let was_leaving = self.was_leaving.len();
         for key in &readings.read {
@@ -469,7 +430,13 @@ impl Director {
         self.overrides = subscribers.filter_map(|s| Some((s, before.remove(&s)?))).collect();
     }
 
-    fn reload(&mut self, now: Instant, config: Arc<Config>, effects: &mut Vec<Effect>) {
+    fn reload(
+        &mut self,
+        now: Instant,
+        config: Arc<Config>,
+        events: &mut Vec<Event>,
+        effects: &mut Vec<Effect>,
+    ) {
         if self.life != Life::Running {
             return;
         }
@@ -506,10 +473,7 @@ impl Director {
             builder.retire(*id, &pool.members, None);
         }
         let ended = std::mem::take(&mut builder.ended);
-        for run in self.checkers.unsubscribe(ended) {
-            self.paths.forget(run);
-            effects.push(Effect::CancelProbe(run));
-        }
+        effects.extend(self.checkers.unsubscribe(ended).into_iter().map(Effect::CancelProbe));
         for pool in old.values() {
             self.reconciler.remove_desired(pool.key());
         }
@@ -523,8 +487,8 @@ impl Director {
         self.vrrp_link.configure(&config);
         self.configure_sources(&config);
         self.config = config;
-        self.mark_lanes();
-        self.paths_reloaded(now);
+        self.configure_path_check();
+        self.run_path_check(now, path_check::Input::Reloaded, events, effects);
         self.set_desired_settings();
         self.is_state_stale = true;
     }
@@ -544,7 +508,7 @@ impl Director {
         effects.extend(self.checkers.clear().into_iter().map(Effect::CancelProbe));
         self.pools.clear();
         self.placement.clear();
-        self.paths.clear();
+        self.path_check.clear();
         self.left.clear();
         self.left_with_templates.clear();
         self.unsettled.clear();
@@ -578,7 +542,7 @@ impl Director {
             }
         }
         let request = match self.life {
-            Life::Running | Life::Stopping { .. } => self.request(now, events),
+            Life::Running | Life::Stopping { .. } => self.kernel_request(now, events),
             Life::HandingOver | Life::Finished => None,
         };
         self.name_services(events);

@@ -1,7 +1,7 @@
 //! One virtual server's real servers: who is up, whether that is enough, who serves, who is on the way out.
 //!
 //! Level-triggered: [`Pool::settle`] derives everything anew from the checkers' health and what the kernel was
-//! last seen to hold. It refuses to know how the table gets changed.
+//! last seen to hold. The reconciler changes the table.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::checkers::Entry;
 use super::colocation::LocalAddresses;
 use super::colocation::placement::IngressMarks;
+use super::desired;
+use super::path_check::is_path_check;
 use super::reconcile::Request;
 use super::state::State;
 use super::status::Status;
 use super::{Director, Effect, Input};
-use super::{desired, paths};
 use crate::check::outcome::Outcome;
 use crate::check::schedule::RunId;
 use crate::config::{Config, VirtualServerId};
@@ -197,7 +199,7 @@ impl Trial {
 
     /// Every checker runs once, before the kernel has been read; those known to be down do not end.
     fn check_everybody(&mut self) {
-        let own = self.director.checkers.iter().filter(|(_, entry)| !paths::is_path(entry)).count();
+        let own = self.director.checkers.iter().filter(|(_, entry)| !is_path_check(entry)).count();
         while self.runs.len() < own {
             let Some(at) = self.director.deadline() else { break };
             self.now = self.now.max(at);
@@ -209,7 +211,14 @@ impl Trial {
                 self.tell(Input::ProbeDone { run, outcome: assumed() });
             }
         }
-        self.director.trust_paths(self.now);
+        let is_unknown = |entry: &Entry| is_path_check(entry) && entry.schedule.health().is_up().is_none();
+        let checkers = self.director.checkers.iter();
+        let unknown: Vec<_> = checkers.filter(|(_, entry)| is_unknown(entry)).map(|(id, _)| id).collect();
+        for id in unknown {
+            if let Some((run, _)) = self.director.checkers.begin(self.now, id) {
+                self.tell(Input::ProbeDone { run, outcome: assumed() });
+            }
+        }
     }
 
     fn converge(&mut self) {
@@ -255,7 +264,8 @@ fn changes(
     leaving: &BTreeSet<(VirtualServerId, SocketAddr)>,
 ) -> Vec<Change> {
     let all = before.keys().chain(after.keys());
-    let keys: BTreeSet<&ServiceKey> = all.filter(|key| !director.is_lane(**key)).collect();
+    let keys: BTreeSet<&ServiceKey> =
+        all.filter(|key| !director.path_check.is_probe_service(**key)).collect();
     let mut changes = Vec::new();
     for key in keys {
         let service = director.owner(*key);

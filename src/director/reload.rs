@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::admin_override::AdminOverride;
 use super::checkers::{BySpec, CheckerId, Checkers, Entry, PoolMemberKey};
-use super::paths;
+use super::path_check;
 use super::pool::{Member, Pool, Subscription};
 use super::state::KnownDown;
 use crate::check::outcome::{Outcome, Phase};
@@ -89,7 +89,7 @@ impl MemberBuilder<'_> {
         before: Option<&Member>,
     ) -> Member {
         let subscriber: PoolMemberKey = (server.id, real.address);
-        let path = paths::spec(server, real);
+        let path = path_check::spec(server, real);
         let mut subscriptions: Vec<Subscription> =
             Vec::with_capacity(real.checkers.len() + usize::from(path.is_some()));
         let mut fresh = Vec::new();

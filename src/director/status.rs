@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Director;
 use super::admin_override::Selector;
 use super::checkers::Entry;
-use super::paths::is_path;
+use super::path_check::is_path_check;
 use super::pool::{Member, Pool};
 use super::problems::Problem;
 use crate::check::outcome::{Outcome, Verdict};
@@ -427,7 +427,7 @@ impl Director {
             checks: checkers().map(|c| u64::from(c.runs)).sum(),
             check_failures: checkers().map(|c| u64::from(c.failures)).sum(),
             certificates: certificates(checkers()),
-            path: checkers().find(|entry| is_path(entry)).map(path_status),
+            path: checkers().find(|entry| is_path_check(entry)).map(path_status),
             leak: self.arp_problem(id, at.ip()),
             forwarding: member.real_server.forwarding,
             order: (!member.admin.is_none()).then(|| member.admin.to_string()),

@@ -14,7 +14,7 @@ use super::Director;
 use super::admin_override::AdminState;
 use super::checkers::{CheckerId, Checkers};
 use super::event::Event;
-use super::paths;
+use super::path_check;
 use super::pool::{Member, Pool, Subscription};
 use crate::config::VirtualServerId;
 use crate::ipvs::types::{Destination, ServiceEntry};
@@ -70,7 +70,7 @@ impl Member {
     fn has_verdict(&self, checkers: &Checkers) -> bool {
         let said = |s: &Subscription| {
             let entry = checkers.get(s.checker)?;
-            let is_left_open = s.is_optimistic && paths::is_path(entry);
+            let is_left_open = s.is_optimistic && path_check::is_path_check(entry);
             entry.schedule.health().is_up().or(is_left_open.then_some(true))
         };
         let mut all = self.subscriptions.iter().map(said);
@@ -119,7 +119,7 @@ impl Pool {
             };
             let member = member.map(|mut member| {
                 // The way of the VIP's packets is checked of members only.
-                let is_path = |id| checkers.get(id).is_some_and(paths::is_path);
+                let is_path = |id| checkers.get(id).is_some_and(path_check::is_path_check);
                 let (paths, own): (Vec<_>, Vec<_>) =
                     member.subscriptions.into_vec().into_iter().partition(|s| is_path(s.checker));
                 unneeded.extend(paths.into_iter().map(|s| (at, s.checker)));

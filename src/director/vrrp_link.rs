@@ -2,8 +2,7 @@
 //!
 //! The router says how its instances are; that decides which sync daemon runs. The director says which VIPs lack
 //! a service that may still come, and why this host cannot forward, if it cannot. Both follow from services and virtual
-//! servers that are looked at one by one, when something of them changes. It refuses to know who holds a VIP: services
-//! stay loaded on a standby.
+//! servers that are looked at one by one, when something of them changes. Services stay loaded on a standby.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};

@@ -35,7 +35,7 @@ pub(super) fn nothing_is_left(lab: &Lab, site: &Site) -> Verdict {
         same(&format!("lvsd plan: {}", plan.stdout), &plan.code, &Some(0))?;
         wait_for_lane(host)?;
         leave(daemon, end)?;
-        claim(lanes(host)? == 1, || {
+        claim(probe_services(host)? == 1, || {
             format!("{end}: the probe's service should have been left for this test")
         })?;
         same("accept_local after it", &accept_local(host)?, &"1".to_owned())?;
@@ -73,12 +73,12 @@ fn accept_local(host: &Host) -> Result<String, String> {
 }
 
 /// Services of lvsd's own marks.
-fn lanes(host: &Host) -> Result<usize, String> {
+fn probe_services(host: &Host) -> Result<usize, String> {
     Ok(Table::read(host)?.0.keys().filter(|key| key.starts_with("-f 18196")).count())
 }
 
 fn wait_for_lane(host: &Host) -> Verdict {
-    wait_for("a probe waits for its answer", seconds(20), || match lanes(host)? {
+    wait_for("a probe waits for its answer", seconds(20), || match probe_services(host)? {
         1 => Ok(()),
         n => Err(format!("{n} of its services")),
     })

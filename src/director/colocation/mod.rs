@@ -3,7 +3,7 @@
 //! What another such director forwards here is still addressed to the VIP, and would be scheduled again, perhaps back
 //! to where it came from. So the service of such a virtual server is one of a firewall mark, and packets get the mark
 //! on arrival, unless another of its real servers sent them: whoever might be a director, too. Requests made on this
-//! host carry no mark either and are answered by it. Pure; it refuses to know how packets get marks.
+//! host carry no mark either and are answered by it. Pure; `net::tc::ingress` sets the marks.
 
 pub(crate) mod placement;
 

@@ -4,8 +4,8 @@
 //! slices, so a dead server's removal never waits for a sweep. After any failure the actual state of what failed
 //! is forgotten and read again; an operation the kernel refuses is held back for a growing pause while the rest
 //! of its service goes on. IPVS announces no changes, hence the slow sweep. While there is nothing of IPVS, neither
-//! wanted nor left over, it asks the kernel nothing: a host of virtual routers alone need not have it. Refuses to know
-//! health and time's source; the director calls it.
+//! wanted nor left over, it asks the kernel nothing: a host of virtual routers alone need not have it. The desired
+//! table comes from the director, which calls it.
 
 mod actual;
 pub(crate) mod drift;
@@ -87,7 +87,7 @@ pub(crate) struct Reconciler {
     owned: BTreeSet<ServiceKey>,
     foreign: BTreeSet<ServiceKey>,
     /// Services of these are overlooked: they are not virtual servers'.
-    lanes: Marks,
+    ignored: Marks,
     /// To be planned; none of them is unread.
     dirty: BTreeSet<ServiceKey>,
     /// To be read before they are planned: thousands, when a table is adopted.
@@ -129,7 +129,7 @@ impl Reconciler {
             actual: BTreeMap::new(),
             owned,
             foreign: BTreeSet::new(),
-            lanes: Marks::default(),
+            ignored: Marks::default(),
             dirty: BTreeSet::new(),
             unread: BTreeMap::new(),
             watched: Timers::default(),
@@ -181,8 +181,8 @@ impl Reconciler {
     }
 
     /// Overlooks ways to single real servers.
-    pub(crate) fn ignore(&mut self, lanes: Marks) {
-        self.lanes = lanes;
+    pub(crate) fn ignore(&mut self, marks: Marks) {
+        self.ignored = marks;
     }
 
     /// Wants a service to be exactly this.
@@ -427,9 +427,10 @@ impl Reconciler {
         self.on_answer(events);
         match (scope, snapshot) {
             (Scope::Keys, Snapshot::Keys(keys)) => {
-                let (lanes, present) = keys.into_iter().partition(|key| self.lanes.is_key(*key));
+                let (probe_services, present) =
+                    keys.into_iter().partition(|key| self.ignored.is_probe_service(*key));
                 self.on_keys(now, present, events);
-                Readings { lanes: Some(lanes), ..Readings::default() }
+                Readings { probe_services: Some(probe_services), ..Readings::default() }
             }
             (Scope::Entries(asked), Snapshot::Entries(found)) => self.on_entries(now, &asked, found, events),
             (Scope::Settings, Snapshot::Settings(settings)) => {
@@ -813,7 +814,7 @@ pub(crate) struct Readings {
     /// Services whose connection counts are fresh.
     pub read: Vec<ServiceKey>,
     /// Ways to single real servers that the kernel has, where all services were read.
-    pub lanes: Option<BTreeSet<ServiceKey>>,
+    pub probe_services: Option<BTreeSet<ServiceKey>>,
 }
 
 fn keys() -> Request {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::world::{Server, World, is_lane};
-use crate::check::path::Lane;
+use super::world::{Server, World, is_probe_service};
+use crate::check::path::ProbePath;
 use crate::config::{Config, RealServer, VirtualServer};
 use crate::director::admin_override::AdminState;
 use crate::director::desired;
@@ -37,7 +37,7 @@ pub(super) fn always(world: &mut World) {
 pub(super) fn owned_before_use(world: &mut World, request: &Request) {
     let Request::Apply(ops) = request else { return };
     // Ways to single real servers are known by their marks.
-    for key in ops.iter().filter_map(Op::service).filter(|key| !is_lane(**key)) {
+    for key in ops.iter().filter_map(Op::service).filter(|key| !is_probe_service(**key)) {
         if !world.saved().owned.contains(&desired::virtual_server_id(*key)) {
             world.broken.push(format!("state saved before the op: {key} is not in it"));
         }
@@ -46,9 +46,9 @@ pub(super) fn owned_before_use(world: &mut World, request: &Request) {
 
 /// When a probe leaves: its mark leads to its real server and to nobody else, and the kernel has forgotten where the
 /// last one from its port went.
-pub(super) fn by_a_lane_of_its_own(world: &mut World, lane: Lane, real: IpAddr) {
-    let family = Family::of(lane.source);
-    let entry = world.kernel.table().get(&ServiceKey::Fwmark { family, mark: lane.mark });
+pub(super) fn by_a_probe_service_of_its_own(world: &mut World, path: ProbePath, real: IpAddr) {
+    let family = Family::of(path.source);
+    let entry = world.kernel.table().get(&ServiceKey::Fwmark { family, mark: path.mark });
     let destinations: Vec<IpAddr> =
         entry.iter().flat_map(|e| e.destinations.keys().map(|at| at.ip())).collect();
     if destinations != [real] {
@@ -57,7 +57,7 @@ pub(super) fn by_a_lane_of_its_own(world: &mut World, lane: Lane, real: IpAddr) 
             .push(format!("a probe reaches its real server alone: {real}, and there are {destinations:?}"));
     }
     let now = world.now;
-    if let Some(before) = world.leaves_by(lane.slot).filter(|at| now.since(*at) < MINUTE) {
+    if let Some(before) = world.leaves_by(path.slot).filter(|at| now.since(*at) < MINUTE) {
         world.broken.push(format!("a port comes again after {:?}", now.since(before)));
     }
 }

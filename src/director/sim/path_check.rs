@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::scenarios::{config, real, real_server, tcp_server, told, weights};
-use super::world::{Server, World, is_lane};
+use super::world::{Server, World, is_probe_service};
 use crate::check::outcome::Verdict;
 use crate::check::spec::Timing;
 use crate::config::{Checker, Config, PathCheck, RealServer, VirtualServer};
@@ -14,7 +14,7 @@ use crate::director::Input;
 use crate::director::admin_override::Selector;
 use crate::director::arp_problem::ArpProblems;
 use crate::director::colocation::LocalAddresses;
-use crate::director::marks::LANES;
+use crate::director::marks::PROBE_MARKS;
 use crate::ipvs::backend::{Backend, Op};
 use crate::ipvs::types::{Forwarding, ServiceKey};
 use crate::net::types::MacAddress;
@@ -241,7 +241,7 @@ fn no_way_is_left_over() {
         world.run(9 * SECOND);
         world.tell(Input::Stop);
         world.run(10 * SECOND);
-        assert_eq!((lanes(&world), world.finished), (0, Some(true)), "seed {seed}");
+        assert_eq!((probe_services(&world), world.finished), (0, Some(true)), "seed {seed}");
         assert_eq!(world.broken, Vec::<String>::new(), "seed {seed}");
         assert_eq!(told(&world, "left alone"), 0, "seed {seed}");
     }
@@ -251,21 +251,25 @@ fn no_way_is_left_over() {
 fn who_takes_over_takes_away_what_was_left() {
     let mut world = started(checked(tcp_server()));
     world.paths.insert(real(2).ip(), Server::Silent);
-    while lanes(&world) == 0 {
+    while probe_services(&world) == 0 {
         world.run(Duration::from_millis(100));
     }
     world.tell(Input::HandOver);
     world.run(SECOND);
-    assert_eq!((lanes(&world), world.finished), (1, Some(true)), "nothing is changed at a hand-over");
+    assert_eq!(
+        (probe_services(&world), world.finished),
+        (1, Some(true)),
+        "nothing is changed at a hand-over"
+    );
     world.start(&config(tcp_server()));
     world.run(SECOND);
-    assert_eq!(lanes(&world), 0);
+    assert_eq!(probe_services(&world), 0);
     // A stranger's, while the director looks on.
     let key = ServiceKey::Fwmark { family: crate::ipvs::types::Family::Inet, mark: 0x6c76_3fff };
     let op = Op::AddService(key, crate::director::desired::service(&tcp_server()));
     world.kernel.apply(&[op]).unwrap();
     world.run(30 * SECOND);
-    assert_eq!(lanes(&world), 0);
+    assert_eq!(probe_services(&world), 0);
 }
 
 #[test]
@@ -282,7 +286,7 @@ fn a_refusing_kernel_is_said_and_a_table_that_vanishes_is_no_trouble() {
     assert_eq!(
         told(
             &world,
-            "path_check of 10.1.0.1:80 cannot run here, its verdict is held: its way cannot be opened"
+            "path_check of 10.1.0.1:80 cannot run here, its verdict is held: its probe service cannot be created"
         ),
         1
     );
@@ -312,7 +316,7 @@ fn a_thousand_real_servers_share_a_few_ways_and_each_is_asked_in_turn() {
     world.run(60 * SECOND);
     let asked: BTreeSet<IpAddr> = world.path_probes.iter().map(|(_, ip)| *ip).collect();
     assert_eq!(asked.len(), 1000);
-    assert!(world.most_lanes <= LANES as usize, "{}", world.most_lanes);
+    assert!(world.most_probe_services <= PROBE_MARKS as usize, "{}", world.most_probe_services);
     assert_eq!(world.broken, Vec::<String>::new());
     let up = world.director().unwrap().summary(world.now).up;
     assert_eq!(up, 900);
@@ -329,7 +333,7 @@ fn a_reload_that_switches_it_on_asks_at_once_and_off_forgets_what_was_found() {
     assert_eq!(weights(&world), "1:1 3:1");
     world.tell(Input::Reload(config(tcp_server())));
     world.run(5 * SECOND);
-    assert_eq!((weights(&world).as_str(), lanes(&world)), ("1:1 2:1 3:1", 0));
+    assert_eq!((weights(&world).as_str(), probe_services(&world)), ("1:1 2:1 3:1", 0));
     let asked = world.path_probes.len();
     world.run(60 * SECOND);
     assert_eq!(world.path_probes.len(), asked);
@@ -402,6 +406,6 @@ pub(super) fn path_check(own: &Checker) -> PathCheck {
     }
 }
 
-fn lanes(world: &World) -> usize {
-    world.kernel.table().keys().filter(|key| is_lane(**key)).count()
+fn probe_services(world: &World) -> usize {
+    world.kernel.table().keys().filter(|key| is_probe_service(**key)).count()
 }

@@ -98,7 +98,7 @@ pub(super) struct World {
     /// Those that went by such a way, and when.
     pub path_probes: Vec<(Instant, IpAddr)>,
     /// Most such ways there were at once.
-    pub most_lanes: usize,
+    pub most_probe_services: usize,
     /// When a probe last left by a slot's source port.
     ports: BTreeMap<u64, Instant>,
     /// What happened, for comparing two runs.
@@ -145,7 +145,7 @@ impl World {
             failed_saves: Vec::new(),
             ops: Vec::new(),
             path_probes: Vec::new(),
-            most_lanes: 0,
+            most_probe_services: 0,
             ports: BTreeMap::new(),
             trace: Vec::new(),
             fault_rate: 0,
@@ -204,10 +204,10 @@ impl World {
         };
         self.trace.push(format!("{:.6} {line}", self.now.since(Instant::ZERO).as_secs_f64()));
         match effect {
-            Effect::StartProbe { run, spec, lane, sources } => {
-                let (target, by_path) = (spec.target.address, lane.is_some());
-                if let Some(lane) = lane {
-                    invariants::by_a_lane_of_its_own(self, lane, target.ip());
+            Effect::StartProbe { run, spec, path, sources } => {
+                let (target, by_path) = (spec.target.address, path.is_some());
+                if let Some(path) = path {
+                    invariants::by_a_probe_service_of_its_own(self, path, target.ip());
                     self.path_probes.push((self.now, target.ip()));
                 }
                 let at = self.now + self.probe_time(&spec, by_path);
@@ -315,12 +315,12 @@ impl World {
         let mut refusals = Vec::new();
         let before = self.kernel.table().clone();
         for (index, op) in ops[..reach].iter().enumerate() {
-            if !op.service().is_some_and(|key| is_lane(*key)) {
+            if !op.service().is_some_and(|key| is_probe_service(*key)) {
                 self.ops.push((self.now, op.clone()));
             }
             invariants::not_a_strangers(self, op);
-            let lanes = self.kernel.table().keys().filter(|key| is_lane(**key)).count();
-            self.most_lanes = self.most_lanes.max(lanes);
+            let probe_services = self.kernel.table().keys().filter(|key| is_probe_service(**key)).count();
+            self.most_probe_services = self.most_probe_services.max(probe_services);
             if self.goes_wrong() {
                 refusals.push(Refusal { index, errno: 12, text: None });
                 continue;
@@ -373,7 +373,7 @@ impl World {
 
     /// The kernel's services, but for ways to single real servers.
     pub(super) fn services(&self) -> BTreeMap<ServiceKey, ServiceEntry> {
-        let table = self.kernel.table().iter().filter(|(key, _)| !is_lane(**key));
+        let table = self.kernel.table().iter().filter(|(key, _)| !is_probe_service(**key));
         table.map(|(key, entry)| (*key, entry.clone())).collect()
     }
 
@@ -420,8 +420,8 @@ impl World {
 }
 
 /// Whether a service is a way to a single real server.
-pub(super) fn is_lane(key: ServiceKey) -> bool {
-    Marks::default().is_key(key)
+pub(super) fn is_probe_service(key: ServiceKey) -> bool {
+    Marks::default().is_probe_service(key)
 }
 
 fn no_ipvs() -> Error {

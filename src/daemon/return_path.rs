@@ -9,7 +9,7 @@ use crate::net::sysctl;
 use crate::net::types::Host;
 
 /// What keeps answers of `vip` to `source` from arriving here, in the operator's words.
-pub(super) fn obstacle(vip: IpAddr, source: IpAddr) -> Option<String> {
+pub(super) fn blocked_by(vip: IpAddr, source: IpAddr) -> Option<String> {
     let host = Kernel::open().and_then(|mut kernel| kernel.host()).ok()?;
     judge(&host, vip, source, |link, name| {
         sysctl::read_of_link("ipv4", link, name).ok().and_then(|value| value.parse().ok()).unwrap_or(0)
