@@ -108,8 +108,8 @@ fn kernel_line(status: &Status) -> String {
         None if !status.is_ipvs_used => "kernel: IPVS is not used, there are no virtual servers".to_owned(),
         None if is_meddled(status) => format!("kernel: changed by another program again and again{drift}"),
         None if status.is_converged => match status.read_seconds {
-            Some(seconds) => format!("kernel: as it should be, read {} ago{drift}", span(seconds)),
-            None => format!("kernel: as it should be{drift}"),
+            Some(seconds) => format!("kernel: in sync, read {} ago{drift}", span(seconds)),
+            None => format!("kernel: in sync{drift}"),
         },
         None => format!("kernel: being changed{drift}"),
     }

@@ -49,7 +49,12 @@ fn daemon(text: &mut Exposition, status: &DaemonStatus) {
         bit(director.is_ready),
     );
     one("lvsd_healthy", Gauge, "1 while /healthz says 200.", bit(status.trouble.is_none()));
-    one("lvsd_converged", Gauge, "1 while the kernel holds what it should.", bit(director.is_converged));
+    one(
+        "lvsd_converged",
+        Gauge,
+        "1 while the IPVS table matches the desired state.",
+        bit(director.is_converged),
+    );
     one("lvsd_kernel_up", Gauge, "1 while the kernel answers.", bit(director.kernel_trouble.is_none()));
     one(
         "lvsd_kernel_errors_total",

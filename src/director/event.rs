@@ -113,7 +113,7 @@ pub enum Event {
         /// Weight it needs.
         quorum: u32,
     },
-    /// The sorry server took over, or was relieved.
+    /// The sorry server began to serve, or no longer serves.
     SorryServer {
         /// For which virtual server.
         virtual_server: VirtualServerId,
@@ -351,7 +351,7 @@ impl fmt::Display for Event {
                 write!(f, "virtual server {virtual_server} {verb} quorum: weight {weight}, quorum {quorum}")
             }
             Event::SorryServer { virtual_server, sorry_server, is_active } => {
-                let state = if *is_active { "serves" } else { "is relieved" };
+                let state = if *is_active { "serves" } else { "is no longer active" };
                 write!(f, "sorry server {sorry_server} of virtual server {virtual_server} {state}")
             }
             Event::Adopted { service, destinations } => {
