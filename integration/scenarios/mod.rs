@@ -344,7 +344,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     scenario(
         "checkers",
-        "SMTP, DNS, UDP and PING checks of real peers, in both families: well, down, silent, wrong, back; beside keepalived",
+        "SMTP, DNS, UDP, PING and MISC checks of real peers, in both families: well, down, silent, wrong, back; beside keepalived",
         400,
         checkers::run,
     ),

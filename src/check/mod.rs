@@ -12,6 +12,7 @@ mod errno;
 pub(crate) mod fetch;
 pub(crate) mod hash;
 pub(crate) mod http;
+pub(crate) mod misc;
 pub(crate) mod outcome;
 pub(crate) mod path;
 pub(crate) mod pattern;
@@ -33,6 +34,7 @@ use outcome::{Outcome, Phase};
 use path::ProbePath;
 use spec::{CheckerSpec, Question};
 
+use crate::script::Runner;
 use crate::time::Moment;
 
 /// Asks `spec`'s question once, by the `path` where it is one about the way, and from `source` where that is not left
@@ -42,6 +44,7 @@ use crate::time::Moment;
 /// Ends within twice the target's `connect_timeout` (per URL for HTTP). Nothing is spawned: dropping the
 /// future closes the socket and ends the probe.
 pub(crate) async fn run(
+    runner: &Runner,
     spec: &CheckerSpec,
     path: Option<&ProbePath>,
     source: Option<IpAddr>,
@@ -51,6 +54,7 @@ pub(crate) async fn run(
     let target = bound.as_ref().unwrap_or(&spec.target);
     match &spec.question {
         Question::Tcp => tcp::run(target).await,
+        Question::Misc(question) => Box::pin(misc::run(runner, question)).await,
         Question::Ping => Box::pin(ping::run(target)).await,
         Question::Udp(question) => Box::pin(udp::run(target, question)).await,
         Question::Dns(question) => Box::pin(dns::run(target, question)).await,
@@ -77,7 +81,7 @@ mod tests {
     async fn each_question_is_asked_its_own_way() {
         let answer = vec![say("HTTP/1.0 200 OK\r\n\r\n")];
         let (address, _server) = serve(vec![answer.clone(), answer]).await;
-        let tcp = run(&checker(address, Question::Tcp), None, None, Moment::default()).await;
+        let tcp = run(&Runner::new(1), &checker(address, Question::Tcp), None, None, Moment::default()).await;
         assert_eq!((tcp.verdict, tcp.phase, tcp.status), (Verdict::Pass, Phase::Done, None));
 
         let url = http::Url {
@@ -89,8 +93,14 @@ mod tests {
             tls: None,
         };
         let question = http::HttpQuestion { version: http::HttpVersion::V1_1, urls: vec![url] };
-        let http =
-            run(&checker(address, Question::Http(question.into())), None, None, Moment::default()).await;
+        let http = run(
+            &Runner::new(1),
+            &checker(address, Question::Http(question.into())),
+            None,
+            None,
+            Moment::default(),
+        )
+        .await;
         assert_eq!((http.verdict, http.phase, http.status), (Verdict::Fail, Phase::Judge, Some(200)));
     }
 

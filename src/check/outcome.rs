@@ -21,6 +21,9 @@ pub struct Outcome {
     pub errno: Option<i32>,
     /// HTTP status, where one was read.
     pub status: Option<u16>,
+    /// The weight that the run asks for (MISC_CHECK with misc_dynamic): 0 to 253.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u8>,
     /// How long the run took.
     pub took: Duration,
     /// The first bytes of an answer that did not please, escaped; bounded to 80 characters.
@@ -131,6 +134,7 @@ impl Outcome {
             reason: told(reason),
             errno: None,
             status: None,
+            weight: None,
             took: Duration::ZERO,
             first_bytes: None,
             certificate: None,

@@ -8,9 +8,13 @@ use serde::Serialize;
 
 use super::dns::DnsQuestion;
 use super::http::HttpQuestion;
+use super::misc::MiscQuestion;
 use super::path::PathQuestion;
 use super::smtp::SmtpQuestion;
 use super::udp::UdpQuestion;
+
+/// Longest time that a command takes to end when its time is over.
+const ENDING: Duration = Duration::from_secs(15);
 
 /// A checker: whom to ask, what, and how often.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -29,6 +33,7 @@ impl CheckerSpec {
     /// The longest time a run can take; one that is under way for longer hangs.
     pub fn longest_run(&self) -> Duration {
         let conversations = match &self.question {
+            Question::Misc(question) => return question.limit.saturating_add(ENDING),
             Question::Tcp | Question::Path(_) | Question::Smtp(_) | Question::Udp(_) | Question::Ping => 1,
             // Over UDP, and over TCP where the answer is truncated.
             Question::Dns(_) => 2,
@@ -95,6 +100,8 @@ pub enum Question {
     Smtp(Box<SmtpQuestion>),
     /// UDP_CHECK: is a datagram answered, or not refused?
     Udp(Box<UdpQuestion>),
+    /// MISC_CHECK: what does a command say?
+    Misc(Box<MiscQuestion>),
     /// PING_CHECK: does it answer ICMP echo?
     Ping,
 }
@@ -110,6 +117,7 @@ impl Question {
             Question::Dns(_) => "DNS_CHECK",
             Question::Smtp(_) => "SMTP_CHECK",
             Question::Udp(_) => "UDP_CHECK",
+            Question::Misc(_) => "MISC_CHECK",
             Question::Ping => "PING_CHECK",
         }
     }

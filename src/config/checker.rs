@@ -4,7 +4,6 @@
 
 use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,9 +21,11 @@ use super::real_server::RealServerOptions;
 use super::timing::{FALL, HasTiming, TimingOptions, Timings};
 use super::tls::TlsReader;
 use super::types::Checker;
+use super::vrrp::command::{CommandOptions, UserOptions};
 
 mod dns;
 mod http;
+mod misc;
 mod ping;
 mod smtp;
 mod tcp;
@@ -56,7 +57,7 @@ checkers![
     dns::DnsCheck,
     udp::UdpCheck,
     ping::PingCheck,
-    unsupported::Misc,
+    misc::MiscCheck,
     unsupported::File,
     unsupported::Bfd,
 ];
@@ -79,9 +80,9 @@ pub(super) trait CheckerForm: Ask + Default + 'static {
     /// Reports what its block lacks.
     fn verify(_: &Node, _: &mut Reader<'_>) {}
 
-    /// The connections of several checkers that the block stands for; none: it is one.
-    fn hosts(&mut self) -> Vec<ConnectionOptions> {
-        Vec::new()
+    /// Adds the checkers that the block stands for: one, unless it names several hosts.
+    fn each(self, connection: ConnectionOptions, add: &mut dyn FnMut(ConnectionOptions, Self)) {
+        add(connection, self);
     }
 }
 
@@ -89,6 +90,16 @@ pub(super) trait CheckerForm: Ask + Default + 'static {
 pub(super) trait Ask: Debug {
     /// All options and defaults applied. None after reporting what is wrong.
     fn question(&self, address: IpAddr, from: &Inherited<'_>, reader: &mut Reader<'_>) -> Option<Question>;
+
+    /// The command that it runs.
+    fn command(&self) -> Option<&CommandOptions> {
+        None
+    }
+
+    /// `log_all_failures`, of one that has no connection.
+    fn log_all_failures(&self) -> Option<bool> {
+        None
+    }
 
     /// Whether it asks a port.
     fn needs_port(&self) -> bool {
@@ -142,7 +153,14 @@ pub(crate) struct CheckerOptions {
     span: Span,
     connection: ConnectionOptions,
     timing: TimingOptions,
-    own: Rc<dyn Ask>,
+    own: Box<dyn Ask>,
+}
+
+impl CheckerOptions {
+    /// The command that it runs.
+    pub(super) fn command(&self) -> Option<&CommandOptions> {
+        self.own.command()
+    }
 }
 
 options! {
@@ -184,11 +202,11 @@ const fn old_retry<O>(instead: &'static str) -> Keyword<CheckerBlock<O>> {
 const fn yaml_type<O>() -> Keyword<CheckerBlock<O>> {
     no_op("type", yaml::TYPE, 1, 1)
         .only_yaml()
-        .doc("What is asked: tcp, http, https, dns, smtp, udp or ping.")
+        .doc("What is asked: tcp, http, https, dns, smtp, udp, ping or misc.")
 }
 
 const fn keyword<C: CheckerForm>() -> Keyword<RealServerOptions> {
-    let keyword = block(|o: &mut RealServerOptions, n, r| o.checkers.extend(read::<C>(n, r)), C::KEYWORD, "");
+    let keyword = block(|o: &mut RealServerOptions, n, r| read::<C>(&mut o.checkers, n, r), C::KEYWORD, "");
     let keyword = keyword.but(C::STANCE).doc(C::DOC);
     if C::EXAMPLE.is_empty() { keyword.not_yaml() } else { keyword.yaml_instead(C::EXAMPLE) }
 }
@@ -214,7 +232,7 @@ pub(crate) fn is_checker(block: &str) -> bool {
 struct Type {
     name: &'static str,
     stance: Stance,
-    read: fn(&Node, &mut Reader<'_>) -> Vec<CheckerOptions>,
+    read: fn(&mut Vec<CheckerOptions>, &Node, &mut Reader<'_>),
 }
 
 impl Type {
@@ -224,26 +242,17 @@ impl Type {
 }
 
 /// Reads a checker's block.
-fn read<C: CheckerForm>(node: &Node, reader: &mut Reader<'_>) -> Vec<CheckerOptions> {
+fn read<C: CheckerForm>(checkers: &mut Vec<CheckerOptions>, node: &Node, reader: &mut Reader<'_>) {
     let mut written = CheckerBlock::<C>::default();
     reader.block(&C::TABLE, node.statements(), &mut written);
     C::verify(node, reader);
-    if !matches!(C::STANCE, Stance::Supported) {
-        return Vec::new();
+    let CheckerBlock { connection, timing, own } = written;
+    if matches!(C::STANCE, Stance::Supported) {
+        own.each(connection, &mut |connection, own| {
+            let (span, timing) = (node.keyword.span, timing.clone());
+            checkers.push(CheckerOptions { span, connection, timing, own: Box::new(own) });
+        });
     }
-    let CheckerBlock { connection, timing, mut own } = written;
-    let mut hosts = own.hosts();
-    if hosts.is_empty() {
-        hosts.push(connection);
-    }
-    let own: Rc<dyn Ask> = Rc::new(own);
-    let checker = |connection| CheckerOptions {
-        span: node.keyword.span,
-        connection,
-        timing: timing.clone(),
-        own: Rc::clone(&own),
-    };
-    hosts.into_iter().map(checker).collect()
 }
 
 /// What a checker inherits.
@@ -258,8 +267,19 @@ pub(super) struct Inherited<'a> {
     pub(super) tls: &'a TlsReader<'a>,
     /// `checker_log_all_failures`.
     pub(super) log_all_failures: bool,
+    /// How commands run.
+    pub(super) scripts: Scripts<'a>,
     /// Whose defaults apply.
     pub(super) dialect: Dialect,
+}
+
+/// How commands run.
+#[derive(Clone, Copy)]
+pub(super) struct Scripts<'a> {
+    /// User and group, where none is written (`script_user`).
+    pub(super) usual: &'a UserOptions,
+    /// `enable_script_security`.
+    pub(super) is_secure: bool,
 }
 
 /// The specification of a checker, all options and defaults applied. None after reporting what is wrong.
@@ -317,7 +337,9 @@ pub(super) fn resolve(
         },
         question,
         timing: timings.shared(timing.resolve(from.dialect, retry, delay_before_retry)),
-        log_all_failures: get(&connection.log_all_failures).unwrap_or(from.log_all_failures),
+        log_all_failures: get(&connection.log_all_failures)
+            .or_else(|| options.own.log_all_failures())
+            .unwrap_or(from.log_all_failures),
     };
     Some(Checker { spec: Arc::new(spec), alpha: timing.alpha(from.dialect) })
 }

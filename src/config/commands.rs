@@ -1,5 +1,6 @@
 //! Every command of a configuration, for whoever asks what they need.
 
+use crate::check::spec::Question;
 use crate::script::Command;
 use crate::vrrp::settings::{Fifo, NotifyCommands};
 
@@ -18,6 +19,11 @@ impl Config {
             for real in &server.real_servers {
                 let of = |word: &str| format!("{word} of real server {}", real.named());
                 both(real.commands.as_deref(), ["notify_up", "notify_down"], &of, visit);
+                for checker in &real.checkers {
+                    if let Question::Misc(question) = &checker.spec.question {
+                        visit(&|| of("MISC_CHECK"), &question.command);
+                    }
+                }
             }
         }
         // `<` and a path: nothing is run.

@@ -97,12 +97,13 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
     let tls = TlsReader::new(files, path, &options.ssl, &mut reader);
     let log_all_failures = options.global.log_all_failures(dialect);
     let addresses: Vec<_> = options.virtual_servers.iter().filter_map(|o| o.address()).collect();
+    let is_secure = get(&options.global.vrrp.secures_scripts).unwrap_or(false);
     let usual = vrrp::command::usual_user(get(&options.global.vrrp.script_user), files);
     options.global.notices.verify(files, &mut reader);
     notice::verify(&options.virtual_servers, files, &mut reader);
     let mail = options.global.mail.clone();
     let asked = mail::asked(&options);
-    let common = Common { usual: &usual, alerts: mail.alerts(), log_all_failures };
+    let common = Common { usual: &usual, alerts: mail.alerts(), log_all_failures, is_secure };
     let virtual_servers = resolve::virtual_servers(
         options.virtual_servers,
         &options.groups,

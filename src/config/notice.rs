@@ -8,6 +8,7 @@ use crate::syntax::files::Files;
 use crate::syntax::keyword::{Reader, Slot, get};
 use crate::vrrp::settings::Fifo;
 
+use super::checker::CheckerOptions;
 use super::options::options;
 use super::types::{LifeScript, UpDown};
 use super::virtual_server::VirtualServerOptions;
@@ -108,6 +109,13 @@ pub(crate) fn verify(servers: &[VirtualServerOptions], files: &dyn Files, reader
         look(&server.commands, ["quorum_up", "quorum_down"]);
         server.real_servers.iter().for_each(|real| look(&real.commands, ["notify_up", "notify_down"]));
     }
+    for server in servers {
+        let checkers =
+            server.checkers.iter().chain(server.real_servers.iter().flat_map(|real| &real.checkers));
+        for command in checkers.filter_map(CheckerOptions::command) {
+            command::verify(command, "MISC_CHECK", CHECK_FAILS, files, reader);
+        }
+    }
 }
 
 /// Whether a command runs ipvsadm, itself or by a shell.
@@ -119,6 +127,9 @@ fn runs_ipvsadm(words: &[String]) -> bool {
 
 const OWN_WORDS: &str = "`weight` of a real server, `lvsd weight REAL-SERVER N` and `lvsd drain REAL-SERVER` do the \
                          same, and stay; a service that lvsd is to leave alone must not stand in this file";
+/// What a command that is not there means for a check.
+const CHECK_FAILS: &str =
+    "its check fails, and the real server is down; keepalived forgets the check, and the server stays up";
 const HELP: &str = "it is looked for again each time it is to run";
 
 impl NoticeOptions {

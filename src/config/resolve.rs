@@ -10,7 +10,7 @@ use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::keyword::{Reader, Slot, get};
 use crate::syntax::source::Span;
 
-use super::checker::{self, Inherited};
+use super::checker::{self, Inherited, Scripts};
 use super::defaults::Dialect;
 use super::group::{Group, MAX_SERVICES};
 use super::identity::{identities, named};
@@ -33,6 +33,8 @@ pub(crate) struct Common<'a> {
     /// Who is mailed about that does not say.
     pub alerts: Alerts,
     pub log_all_failures: bool,
+    /// `enable_script_security`.
+    pub is_secure: bool,
 }
 
 /// All virtual servers that can run, identities unique.
@@ -400,6 +402,7 @@ impl Resolve<'_> {
             virtualhost: written.virtualhost.clone().or_else(|| outer.virtualhost.clone()),
             tls: self.tls,
             log_all_failures: self.common.log_all_failures,
+            scripts: Scripts { usual: self.common.usual, is_secure: self.common.is_secure },
             dialect: self.dialect,
         };
         let own = if written.checkers.is_empty() { &outer.checkers } else { &written.checkers };

@@ -14,25 +14,35 @@ use crate::check::path::ProbePath;
 use crate::check::schedule::RunId;
 use crate::check::source::Sources;
 use crate::check::spec::{CheckerSpec, Question};
+use crate::script::Runner;
 
 /// Descriptors that probes leave to everything else: sockets of virtual routers, the kernel, operators, scripts.
 const RESERVED: usize = 128;
 /// As many probes may be under way even where the limit is too low for what is reserved.
 const FEWEST: usize = 64;
 
+/// Commands of MISC_CHECK that run at once; the others wait for their turn, within their time.
+const COMMANDS: usize = 256;
+
 /// Every probe under way.
-#[derive(Default)]
 pub(crate) struct Prober {
     most: usize,
     tasks: JoinSet<(RunId, Outcome)>,
     handles: BTreeMap<RunId, AbortHandle>,
     sources: SourceChooser,
+    runner: Runner,
 }
 
 impl Prober {
     /// None yet; this process may have so many descriptors, and a probe needs one.
     pub(crate) fn new(descriptors: usize) -> Prober {
-        Prober { most: descriptors.saturating_sub(RESERVED).max(FEWEST), ..Prober::default() }
+        Prober {
+            most: descriptors.saturating_sub(RESERVED).max(FEWEST),
+            tasks: JoinSet::new(),
+            handles: BTreeMap::new(),
+            sources: SourceChooser::default(),
+            runner: Runner::new(COMMANDS),
+        }
     }
 
     /// Begins a probe, which must not leave from certain addresses.
@@ -47,10 +57,11 @@ impl Prober {
             true => sources.map_or(Ok(None), |sources| self.sources.choose(&spec.target, sources)),
             false => Err(crowded(self.most)),
         };
+        let runner = self.runner.clone();
         let handle = self.tasks.spawn(async move {
             let begun = clock::moment();
             let outcome = match source {
-                Ok(source) => check::run(&spec, path.as_ref(), source, begun).await,
+                Ok(source) => check::run(&runner, &spec, path.as_ref(), source, begun).await,
                 Err(outcome) => outcome,
             };
             let outcome = Outcome { took: clock::now().since(begun.now), ..outcome };

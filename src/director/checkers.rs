@@ -39,6 +39,8 @@ pub(crate) struct Entry {
     pub subscribers: Vec<PoolMemberKey>,
     /// Packets for the VIP arrive at one of them still addressed to it: it is asked from none.
     pub is_direct: bool,
+    /// The weight that the last run that passed asked for.
+    pub weight: Option<u8>,
     /// The server's certificate, as last seen.
     pub certificate: Option<Box<Certificate>>,
     /// Runs that ended; 32 bits are enough for ten runs a second in 13 years, and thousands of these are kept.
@@ -60,6 +62,8 @@ pub(crate) struct Finished<'a> {
     pub entry: &'a Entry,
     /// Its health before this run.
     pub before: Health,
+    /// The weight it asked for before this run.
+    pub weight_before: Option<u8>,
     /// Whether it could not be made before this run.
     pub was_inconclusive: bool,
     /// For how long it could not be made, once that is too long.
@@ -122,6 +126,7 @@ impl Checkers {
                 turn: turn.unwrap_or(Turn::nth(self.last_id)),
                 subscribers: Vec::new(),
                 is_direct: false,
+                weight: None,
                 certificate: None,
                 runs: 0,
                 failures: 0,
@@ -231,7 +236,10 @@ impl Checkers {
     pub(crate) fn finish(&mut self, now: Instant, run: RunId, outcome: Outcome) -> Option<Finished<'_>> {
         let id = self.running.remove(&run)?.checker;
         let entry = self.entries.get_mut(&id)?;
-        let before = entry.schedule.health();
+        let (before, weight_before) = (entry.schedule.health(), entry.weight);
+        if outcome.verdict == Verdict::Pass {
+            entry.weight = outcome.weight;
+        }
         let was_inconclusive = entry.schedule.inconclusive_since().is_some();
         let seen = outcome.certificate.clone();
         let has_failed = outcome.verdict == Verdict::Fail;
@@ -255,7 +263,7 @@ impl Checkers {
         let certificate = seen.as_deref().filter(|seen| seen.time() != said).copied();
         entry.certificate = seen.or(entry.certificate.take());
         self.timers.extend(entry.schedule.deadline().map(|at| (at, id)));
-        Some(Finished { entry, before, was_inconclusive, became_stale, certificate })
+        Some(Finished { entry, before, weight_before, was_inconclusive, became_stale, certificate })
     }
 
     /// The checker of a run under way.

@@ -34,6 +34,17 @@ pub enum Event {
         /// Why, in the operator's words.
         reason: String,
     },
+    /// A checker asked for another weight (MISC_CHECK with `misc_dynamic`).
+    Weight {
+        /// Its virtual server.
+        virtual_server: VirtualServerId,
+        /// Address and port.
+        real_server: SocketAddr,
+        /// Its weight from now on, while it serves and no order says otherwise.
+        weight: u32,
+        /// What the checkers said.
+        reason: String,
+    },
     /// A failing attempt of a checker (with keepalived's `log_all_failures`).
     Attempt {
         /// keepalived's word for the checker.
@@ -196,6 +207,7 @@ impl Event {
             Event::Ready { .. } => "ready",
             Event::RealServer { is_up: true, .. } => "real_server_up",
             Event::RealServer { is_up: false, .. } => "real_server_down",
+            Event::Weight { .. } => "real_server_weight",
             Event::Attempt { .. } => "attempt_failed",
             Event::Stale { .. } => "checker_stale",
             Event::Inconclusive { reason: Some(_), .. } => "checker_unverified",
@@ -232,6 +244,7 @@ impl Event {
     pub fn subject(&self) -> Subject {
         let (virtual_server, real_server) = match self {
             Event::RealServer { virtual_server, real_server, .. }
+            | Event::Weight { virtual_server, real_server, .. }
             | Event::Override { virtual_server, real_server, .. }
             | Event::Stays { virtual_server, real_server, .. }
             | Event::Left { virtual_server, real_server, .. }
@@ -292,6 +305,12 @@ impl fmt::Display for Event {
             Event::RealServer { virtual_server, real_server, is_up, reason } => {
                 let state = if *is_up { "up" } else { "down" };
                 write!(f, "real server {real_server} of virtual server {virtual_server} is {state}: {reason}")
+            }
+            Event::Weight { virtual_server, real_server, weight, reason } => {
+                write!(
+                    f,
+                    "real server {real_server} of virtual server {virtual_server} has weight {weight}: {reason}"
+                )
             }
             Event::Attempt { checker, target, reason } => write!(f, "{checker} of {target} failed: {reason}"),
             Event::Stale { checker, target, is_up, unchecked_for, reason } => {

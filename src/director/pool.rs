@@ -16,6 +16,8 @@ use super::event::Event;
 use super::problems::Problems;
 use super::staying::Staying;
 use crate::check::schedule::Health;
+use crate::check::spec::Question;
+use crate::config::types::MAX_WEIGHT;
 use crate::config::{RealServer, VirtualServer};
 use crate::ipvs::types::{DesiredService, Destination, DestinationKey, ServiceEntry, ServiceKey};
 use crate::time::Instant;
@@ -73,6 +75,8 @@ pub(crate) struct Member {
     pub is_new: bool,
     /// What an operator said about it.
     pub admin: AdminOverride,
+    /// The weight that its checkers ask for; None: the configured one.
+    pub checked_weight: Option<u32>,
 }
 
 /// A real server's interest in a checker.
@@ -112,9 +116,49 @@ impl Member {
         })
     }
 
-    /// Its weight while it serves.
+    /// Its weight while it serves: an order's, else the checkers', else the configured one.
     pub(crate) fn weight(&self) -> u32 {
-        self.admin.weight.unwrap_or(self.real_server.weight)
+        self.admin.weight.or(self.checked_weight).unwrap_or(self.real_server.weight)
+    }
+
+    /// The weight that its checkers ask for (keepalived: the configured one, and for each checker the difference it
+    /// makes). A checker without a verdict leaves things as they are.
+    fn weigh(&self, checkers: &Checkers) -> Option<u32> {
+        let configured = i64::from(self.real_server.weight);
+        let (mut weight, mut is_asked) = (configured, false);
+        for entry in self.subscriptions.iter().filter_map(|s| checkers.get(s.checker)) {
+            match entry.weight {
+                Some(asked) => {
+                    weight += i64::from(asked) - configured;
+                    is_asked = true;
+                }
+                None if entry.schedule.health() == Health::Unknown && self.checked_weight.is_some() => {
+                    return self.checked_weight;
+                }
+                None => {}
+            }
+        }
+        is_asked.then(|| u32::try_from(weight.max(0)).unwrap_or(MAX_WEIGHT).min(MAX_WEIGHT))
+    }
+
+    /// What the checkers say that ask for a weight.
+    fn weight_reason(&self, checkers: &Checkers) -> String {
+        let asking = self.subscriptions.iter().filter_map(|s| checkers.get(s.checker));
+        let asking = asking.filter(|entry| entry.weight.is_some());
+        let said: Vec<String> = asking
+            .filter_map(|entry| {
+                Some(format!("{}: {}", entry.spec.question.keyword(), entry.schedule.last()?.reason))
+            })
+            .collect();
+        if said.is_empty() { "as configured".to_owned() } else { said.join("; ") }
+    }
+
+    /// Whether a checker may ask for a weight.
+    fn is_weighed(&self, checkers: &Checkers) -> bool {
+        self.subscriptions
+            .iter()
+            .filter_map(|s| checkers.get(s.checker))
+            .any(|entry| matches!(&entry.spec.question, Question::Misc(question) if question.is_dynamic))
     }
 
     /// Whether every checker has a verdict, or one of them fails.
@@ -229,6 +273,10 @@ impl Pool {
                 member.is_up = member.judge(checkers);
             }
             member.is_new &= !serves(at);
+            // The weight that the last run of a checker asked for, until the first run of this one.
+            if member.is_weighed(checkers) {
+                member.checked_weight = weight(at).filter(|found| *found != member.real_server.weight);
+            }
         }
         for (at, entry) in &actual.destinations {
             if let Some(deadline) = was_leaving(at) {
@@ -299,6 +347,16 @@ impl Pool {
             }
             if is_up || is_news {
                 member.is_reported = true;
+            }
+            let checked_weight = member.weigh(checkers);
+            if member.checked_weight != checked_weight {
+                member.checked_weight = checked_weight;
+                events.push(Event::Weight {
+                    virtual_server: self.server.id,
+                    real_server: *at,
+                    weight: checked_weight.unwrap_or(member.real_server.weight),
+                    reason: member.weight_reason(checkers),
+                });
             }
             if is_news {
                 events.push(Event::RealServer {
@@ -552,6 +610,7 @@ mod tests {
             is_reported: true,
             is_new: false,
             admin: AdminOverride::default(),
+            checked_weight: None,
         };
         Pool::new(server, BTreeMap::from([(member.real_server.address, member)]))
     }

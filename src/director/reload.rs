@@ -116,9 +116,18 @@ impl MemberBuilder<'_> {
         let since = before.map_or(self.now, |m| m.since);
         let admin = self.overrides.get(&subscriber).copied().unwrap_or_default();
         let is_reported = before.is_some_and(|m| m.is_reported);
+        let checked_weight = before.and_then(|m| m.checked_weight);
         let (real_server, subscriptions) = (Arc::clone(real), subscriptions.into_boxed_slice());
-        let mut member =
-            Member { real_server, subscriptions, is_up: true, since, is_reported, is_new: true, admin };
+        let mut member = Member {
+            real_server,
+            subscriptions,
+            is_up: true,
+            since,
+            is_reported,
+            is_new: true,
+            admin,
+            checked_weight,
+        };
         member.is_up = before.map_or_else(|| member.judge(self.checkers), |m| m.is_up);
         member
     }

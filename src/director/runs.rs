@@ -123,8 +123,9 @@ impl Director {
             events.push(Event::Certificate { checker, target, time, expires_in });
         }
         let (was_up, is_up) = (finished.before.is_up(), entry.schedule.health().is_up());
-        if is_up != was_up {
-            self.is_state_stale = true;
+        let is_weight_new = entry.weight != finished.weight_before;
+        self.is_state_stale |= is_up != was_up;
+        if is_up != was_up || is_weight_new {
             for (server, _) in &entry.subscribers {
                 if let Some(pool) = self.pools.get(server) {
                     self.resting.set(*server, Some(pool.rests_until()));

@@ -1,7 +1,9 @@
 //! A command: its words, and the user it runs as.
 
+use serde::Serialize;
+
 /// A command with its arguments, and who it runs as.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Command {
     /// The program and its arguments.
     pub words: Vec<String>,

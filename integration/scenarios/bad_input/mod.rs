@@ -50,7 +50,7 @@ const BAD: &[Bad] = &[
     Bad {
         name: "no-checker-yet.conf",
         content: include_bytes!("no-checker-yet.conf"),
-        says: &["no-checker-yet.conf:4:9", "MISC_CHECK"],
+        says: &["no-checker-yet.conf:4:9", "FILE_CHECK"],
     },
     Bad {
         name: "torn-word.conf",

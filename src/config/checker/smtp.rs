@@ -40,8 +40,13 @@ impl CheckerForm for SmtpCheck {
         &[ConnectionOptions::keywords(), TimingOptions::keywords(), SmtpCheck::keywords(), &[yaml_type()]],
     );
 
-    fn hosts(&mut self) -> Vec<ConnectionOptions> {
-        std::mem::take(&mut self.hosts)
+    fn each(self, connection: ConnectionOptions, add: &mut dyn FnMut(ConnectionOptions, SmtpCheck)) {
+        let SmtpCheck { helo_name, hosts } = self;
+        let own = || SmtpCheck { helo_name: helo_name.clone(), hosts: Vec::new() };
+        if hosts.is_empty() {
+            return add(connection, own());
+        }
+        hosts.into_iter().for_each(|host| add(host, own()));
     }
 }
 

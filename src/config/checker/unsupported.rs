@@ -7,8 +7,6 @@ use std::net::IpAddr;
 use super::{Ask, CheckerBlock, CheckerForm, Inherited};
 use crate::check::spec::Question;
 use crate::config::options::options;
-use crate::config::timing::TimingOptions;
-use crate::config::vrrp::command::{self, COMMAND, CommandOptions, UserOptions};
 use crate::syntax::keyword::{Reader, Slot, Stance, Table};
 
 const REFUSED: Stance = Stance::NotYetError("without this check the real server would always count as up");
@@ -32,30 +30,6 @@ macro_rules! unsupported {
         }
     };
 }
-
-options! {
-    /// MISC_CHECK as it was written.
-    pub(in crate::config) struct Misc {
-        /// The command to run.
-        command: Slot<CommandOptions> = words(=> command::read; "misc_path", COMMAND, 1, 3).not_yaml();
-        /// Longest time a run may take, in seconds.
-        timeout: Slot<u32> = number("misc_timeout", 0, u32::MAX).not_yaml();
-        /// Its exit status is the weight.
-        is_dynamic: Slot<bool> = flag("misc_dynamic").not_yaml();
-        /// User and group of the command.
-        user: Slot<UserOptions> = words(=> command::read_user; "user", "USER [GROUP]", 1, 2).not_yaml();
-        /// Log every failing check, not only the one that decides.
-        log_all_failures: Slot<bool> = flag("log_all_failures").not_yaml();
-    }
-}
-
-unsupported!(
-    Misc,
-    "MISC_CHECK",
-    "misc",
-    "Up while a script says so.",
-    [TimingOptions::keywords(), Misc::keywords()]
-);
 
 options! {
     /// FILE_CHECK as it was written.

@@ -6,34 +6,38 @@ use crate::syntax::keyword::{Reader, Stance, nearest};
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::Wrong;
 
-pub(super) const TYPE: &str = "a type of check: tcp, http, https, dns, smtp, udp or ping";
-const WRITE_TYPE: &str = "write `type: tcp`, http, https, dns, smtp, udp or ping";
+pub(super) const TYPE: &str = "a type of check: tcp, http, https, dns, smtp, udp, ping or misc";
+const WRITE_TYPE: &str = "write `type: tcp`, http, https, dns, smtp, udp, ping or misc";
 
 /// Reads `check: tcp` or `check: {type: ...}`.
 pub(in crate::config) fn read(checkers: &mut Vec<CheckerOptions>, node: &Node, reader: &mut Reader<'_>) {
     if node.block.is_some() {
-        return checkers.extend(read_block(node, reader));
+        return read_block(checkers, node, reader);
     }
     for word in &node.values {
         let empty = Node { block: Some(Vec::new()), ..node.clone() };
-        checkers.extend(of_type(word, reader).into_iter().flat_map(|found| (found.read)(&empty, reader)));
+        if let Some(found) = of_type(word, reader) {
+            (found.read)(checkers, &empty, reader);
+        }
     }
 }
 
-/// Nothing after reporting what is wrong.
-fn read_block(node: &Node, reader: &mut Reader<'_>) -> Vec<CheckerOptions> {
+fn read_block(checkers: &mut Vec<CheckerOptions>, node: &Node, reader: &mut Reader<'_>) {
     let written = node.statements().iter().find(|s| &*s.keyword.text == "type");
     let (span, problem) = match written.map(|written| (written, written.values.first())) {
         Some((_, Some(word))) => {
-            return of_type(word, reader).map(|found| (found.read)(node, reader)).unwrap_or_default();
+            if let Some(found) = of_type(word, reader) {
+                (found.read)(checkers, node, reader);
+            }
+            return;
         }
         Some((written, None)) => (written.keyword.span, "`type` needs a value"),
         None => (node.keyword.span, "`check` needs a `type`"),
     };
     reader.diagnostics.push(Diagnostic::error(span, problem).help(WRITE_TYPE));
-    Vec::new()
 }
 
+/// None after reporting what is wrong.
 fn of_type(word: &Word, reader: &mut Reader<'_>) -> Option<&'static Type> {
     let is_built = |found: &&Type| matches!(found.stance, Stance::Supported);
     match TYPES.iter().find(|found| found.name == &*word.text) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{config, messages, one_server, read};
 use crate::check::dns::{DnsQuestion, DnsType};
+use crate::check::misc::MiscQuestion;
 use crate::check::smtp::SmtpQuestion;
 use crate::check::spec::{CheckerSpec, Question};
 use crate::check::udp::{MaskedByte, UdpQuestion, WantedReply};
@@ -104,9 +105,39 @@ fn a_ping_needs_no_port() {
 }
 
 #[test]
+fn a_command_is_run_as_it_is_written() {
+    let misc = |spec: &CheckerSpec| match &spec.question {
+        Question::Misc(question) => MiscQuestion::clone(question),
+        other => panic!("{other:?}"),
+    };
+    let all = written(
+        "MISC_CHECK {\n misc_path \"/usr/bin/check 'a b' c\"\n}\n\
+         MISC_CHECK {\n misc_path \"/usr/bin/check\" nobody\n misc_timeout 3\n misc_dynamic\n retry 2\n}\n\
+         MISC_CHECK {\n misc_path /usr/bin/check\n user www-data adm\n log_all_failures\n}",
+    );
+    let [first, second, third] = [0, 1, 2].map(|n| misc(&all[n]));
+    assert_eq!(first.command.words, ["/usr/bin/check", "a b", "c"]);
+    assert_eq!((first.limit, first.is_dynamic, first.is_secure), (seconds(7), false, false), "delay_loop");
+    assert_eq!((all[0].timing.retry, all[0].log_all_failures), (0, false), "keepalived's default");
+    assert_eq!(
+        (second.command.user.as_deref(), second.limit, second.is_dynamic),
+        (Some("nobody"), seconds(3), true)
+    );
+    assert_eq!(all[1].timing.retry, 2);
+    assert_eq!(
+        (third.command.user.as_deref(), third.command.group.as_deref()),
+        (Some("www-data"), Some("adm"))
+    );
+    assert!(all[2].log_all_failures);
+    let yaml = misc(&written_in_yaml("{type: misc, command: /usr/bin/check a, dynamic_weight: true}"));
+    assert_eq!((yaml.command.words.len(), yaml.is_dynamic), (2, true));
+}
+
+#[test]
 fn what_cannot_be_asked_is_an_error_at_its_word() {
     for (checker, wanted) in [
         ("DNS_CHECK {\nname a..b\n}", "`a..b` is no name that DNS can ask for"),
+        ("MISC_CHECK {\nmisc_timeout 3\n}", "this check needs a `misc_path`"),
         ("SMTP_CHECK {\nhelo_name \"a b\"\n}", "`helo_name` is one word, without blanks"),
         (
             "UDP_CHECK {\npayload 00f\n}",

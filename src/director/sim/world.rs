@@ -75,6 +75,8 @@ pub(super) struct World {
     pub unaskable: BTreeSet<SocketAddr>,
     /// How long certificates are still valid, of those who show one while they answer: on the world's clock.
     pub certificates: BTreeMap<SocketAddr, Duration>,
+    /// Weights that checks of real servers ask for while they pass.
+    pub weights: BTreeMap<SocketAddr, u8>,
     /// What operators ordered, by virtual server and real server.
     pub overrides: BTreeMap<PoolMemberKey, AdminOverride>,
     /// The generator of all chance in this world.
@@ -130,6 +132,7 @@ impl World {
             prefers_vips: false,
             unaskable: BTreeSet::new(),
             certificates: BTreeMap::new(),
+            weights: BTreeMap::new(),
             overrides: BTreeMap::new(),
             rng: fastrand::Rng::with_seed(seed),
             events: Vec::new(),
@@ -394,6 +397,7 @@ impl World {
             verdict,
             took: Duration::from_millis(1),
             certificate: shown,
+            weight: self.weights.get(&target).copied().filter(|_| verdict == Verdict::Pass),
             ..Outcome::fail(Phase::Connect, reason)
         }
     }
