@@ -77,7 +77,7 @@ pub(crate) enum TrackLevel {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DirectorLevel {
     /// VIPs with a virtual server that is not in the kernel yet, though it may come: an instance with one of
-    /// them waits in Init, at most [`READY_LIMIT`](super::READY_LIMIT).
+    /// them waits in Init, at most [`READY_LIMIT`](super::leave_init::READY_LIMIT).
     pub not_ready: BTreeSet<IpAddr>,
     /// Why this host cannot forward, in words; None: it can, or has nothing to.
     pub cannot_forward: Option<String>,

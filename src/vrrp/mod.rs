@@ -1,10 +1,8 @@
 //! Virtual routers (VRRP, RFC 3768 and RFC 9568): who holds the VIPs, decided purely.
 //!
-//! [`Router`] decides; [`settings`] is what virtual routers are to be; [`io`] what the router is told and what it
+//! [`router`] decides; [`settings`] is what virtual routers are to be; [`io`] what the router is told and what it
 //! wants done; [`packet`] writes and reads advertisements. Sockets, netlink and threads are the daemon's; configuration
 //! files are `config`'s.
-
-use std::time::Duration;
 
 mod addresses;
 pub(crate) mod binding;
@@ -13,6 +11,7 @@ mod group;
 pub(crate) mod handover;
 mod instance;
 pub(crate) mod io;
+mod leave_init;
 mod log_limit;
 mod member;
 pub(crate) mod packet;
@@ -28,10 +27,3 @@ pub(crate) mod tracking;
 mod transition;
 
 pub(crate) use router::hosts_own;
-
-/// Longest time an instance waits in Init for the director's services.
-pub(crate) const READY_LIMIT: Duration = Duration::from_secs(10);
-
-/// How long a fault that is found before an instance's first Backup must last to be reported: duplicate address
-/// detection takes two seconds, a DHCP client's answer and ARP probe about as long.
-pub(crate) const SETTLE_LIMIT: Duration = Duration::from_secs(5);

@@ -1,4 +1,5 @@
-//! From state to state: Init and its gates, faults, takeovers, yielding; a sync group goes together.
+//! From state to state: faults, takeovers, yielding; a sync group changes its state together. How an instance leaves Init
+//! is [`leave_init`](super::leave_init)'s.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -12,7 +13,6 @@ use super::member::Member;
 use super::router::Router;
 use super::tracking::levels;
 use super::tracking::needed_links;
-use super::{READY_LIMIT, SETTLE_LIMIT};
 use crate::net::types::Host;
 use crate::time::Instant;
 
@@ -132,20 +132,11 @@ impl Router {
                 continue;
             };
             member.fault_since.get_or_insert(now);
-            if self.members.get(name).is_some_and(|m| self.settles_until(m).is_none_or(|end| end <= now)) {
+            if self.members.get(name).is_some_and(|m| !self.may_settle(m, now)) {
                 counting.insert(name.clone(), fault.clone());
             }
         }
         counting
-    }
-
-    /// How long a fault that is found before the first Backup may still end by itself: this host's own VMACs and static
-    /// addresses are on their way then, a DHCP client and duplicate address detection too. What the operator asked to be
-    /// waited for is waited for besides.
-    fn settles_until(&self, member: &Member) -> Option<Instant> {
-        let since = member.fault_since.filter(|_| member.state() == State::Init && !member.has_begun)?;
-        let link_comes = member.binding.base.and_then(|link| self.delayed_links.comes_up(link));
-        Some((since + SETTLE_LIMIT).max(self.starts_at()).max(link_comes.unwrap_or(since)))
     }
 
     fn fault_of_group(&self, name: &str, faults: &BTreeMap<String, String>) -> Option<String> {
@@ -165,7 +156,7 @@ impl Router {
             // From a fault before its first Backup it goes on as from Init, with all that is waited for there.
             (State::Fault, None) if !member.has_begun => {}
             (State::Fault, None) => {
-                let reason = format!("well again: {}", self.cause);
+                let reason = format!("fault is over: {}", self.cause);
                 self.enter(name, State::Backup, &reason, now, out);
             }
             (State::Fault, Some(fault)) => {
@@ -173,7 +164,7 @@ impl Router {
                     member.reason = fault;
                 }
             }
-            (State::Init, Some(fault)) if self.settles_until(member).is_some_and(|end| now < end) => {
+            (State::Init, Some(fault)) if self.may_settle(member, now) => {
                 if let Some(member) = self.members.get_mut(name) {
                     member.reason = format!("not ready yet: {fault}");
                 }
@@ -183,73 +174,8 @@ impl Router {
         }
     }
 
-    /// When the next instance leaves Init though there is no input meanwhile.
-    pub(super) fn init_deadline(&self) -> Option<Instant> {
-        self.host.as_ref()?;
-        let ends = self.members.values().filter_map(|member| match &member.fault {
-            Some(_) => self.settles_until(member),
-            None if member.is_before_backup() && member.waits_for.is_none() => {
-                Some(member.gated_since.map_or(self.starts_at(), |since| since + READY_LIMIT))
-            }
-            None => None,
-        });
-        ends.min()
-    }
-
-    fn leave_init(&mut self, name: &str, now: Instant, out: &mut Vec<Effect>) {
-        let Some(member) = self.members.get_mut(name) else { return };
-        if !member.is_before_backup() || member.fault.is_some() || member.waits_for.is_some() {
-            return;
-        }
-        if !member.is_inherited {
-            if now < self.starts_at() {
-                return;
-            }
-            let not_ready = match &self.director {
-                None => Some("the director".to_owned()),
-                Some(director) => self.members.get(name).and_then(|m| waited_for(m, &director.not_ready)),
-            };
-            let Some(member) = self.members.get_mut(name) else { return };
-            if let Some(waited_for) = not_ready {
-                if now < *member.gated_since.get_or_insert(now) + READY_LIMIT {
-                    return;
-                }
-                out.push(Effect::Event(Event::NotReady { instance: name.to_owned(), waited_for }));
-            }
-        }
-        let Some(member) = self.members.get_mut(name) else { return };
-        member.gated_since = None;
-        let is_inherited = member.is_inherited;
-        let reason = match (is_inherited, member.has_begun) {
-            (true, true) => "handed over by a predecessor",
-            (true, false) => "it was Master before the reload",
-            (false, _) => "owner of the addresses",
-        };
-        if member.state() == State::Fault {
-            let reason = format!("well again: {}", self.cause);
-            self.enter(name, State::Backup, &reason, now, out);
-            return;
-        }
-        if !is_inherited && !member.instance.begins_as_master() {
-            self.enter(name, State::Backup, "start", now, out);
-            return;
-        }
-        let agrees = self.agrees(name);
-        if let Some(member) = self.members.get_mut(name) {
-            (member.is_inherited, member.inherited_until) = (false, None);
-        }
-        if !agrees {
-            self.enter(name, State::Backup, "start, its sync group is not ready", now, out);
-            if let Some(member) = self.members.get_mut(name) {
-                member.instance.expire();
-            }
-            return;
-        }
-        self.take_over_with_group(name, reason, now, out);
-    }
-
-    /// Nobody else in its groups stands in the way of its becoming Master.
-    fn agrees(&self, name: &str) -> bool {
+    /// Whether its sync groups let it become Master: each other member is Master, is about to be, or waits for this one.
+    pub(super) fn agrees(&self, name: &str) -> bool {
         let is_willing = |other: &String| {
             other == name
                 || self
@@ -267,14 +193,23 @@ impl Router {
         }
         let Some(member) = self.members.get(name) else { return };
         let reason = match member.instance.master() {
-            Some(Claim { source, priority: 0, .. }) => format!("{source} said good-bye"),
-            Some(Claim { source, .. }) => format!("{source} is not heard any more"),
-            None => "no Master was heard".to_owned(),
+            Some(Claim { source, priority: 0, .. }) => format!("{source} sent priority 0"),
+            Some(Claim { source, .. }) => {
+                format!("no advertisement from {source} within the master-down interval")
+            }
+            None => "no advertisement of a Master received".to_owned(),
         };
         self.take_over_with_group(name, &reason, now, out);
     }
 
-    fn take_over_with_group(&mut self, name: &str, reason: &str, now: Instant, out: &mut Vec<Effect>) {
+    /// It becomes Master, and so do the other members of its sync groups.
+    pub(super) fn take_over_with_group(
+        &mut self,
+        name: &str,
+        reason: &str,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
         self.enter(name, State::Master, reason, now, out);
         for other in self.companions(name) {
             let is_master = self.members.get(&other).is_none_or(|m| m.state() == State::Master);
@@ -441,20 +376,5 @@ impl Router {
                 out.push(Effect::Event(Event::Group { group, to: state, reason }));
             }
         }
-    }
-}
-
-/// Those of its addresses that have a service which is not in the kernel yet, in words.
-fn waited_for(member: &Member, not_ready: &BTreeSet<IpAddr>) -> Option<String> {
-    let all: Vec<String> = member
-        .addresses()
-        .map(|a| a.wanted.prefix.ip)
-        .filter(|ip| not_ready.contains(ip))
-        .map(|ip| ip.to_string())
-        .collect();
-    match all.split_first() {
-        None => None,
-        Some((first, [])) => Some(format!("the services of {first}")),
-        Some((first, rest)) => Some(format!("the services of {first} and {} more addresses", rest.len())),
     }
 }

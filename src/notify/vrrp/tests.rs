@@ -89,7 +89,7 @@ fn transition(from: State, to: State, priority: u8) -> Event {
         from,
         to,
         priority,
-        reason: "no Master was heard".to_owned(),
+        reason: "no advertisement of a Master received".to_owned(),
         master: Some([10, 0, 0, 2].into()),
     }
 }
@@ -216,7 +216,7 @@ fn a_change_knows_the_state_before_and_its_number() {
     assert_eq!((second.previous, second.sequence), (Some("BACKUP"), 2));
     let environment = second.environment();
     let value = |name: &str| environment.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
-    assert_eq!(value("LVSD_CAUSE"), Some("no Master was heard"));
+    assert_eq!(value("LVSD_CAUSE"), Some("no advertisement of a Master received"));
     assert_eq!((value("LVSD_MASTER"), value("LVSD_PRIORITY")), (Some("10.0.0.2"), Some("100")));
     let lines: Vec<_> = notifier.lines().into_iter().map(|l| String::from_utf8(l.bytes).unwrap()).collect();
     assert_eq!(lines, ["INSTANCE \"VI 1\" MASTER 100\n"], "what is said again after a reload");

@@ -7,8 +7,8 @@ use super::invariants;
 use super::site::{group, instance, script, settings, vip};
 use super::world::World;
 use crate::net::types::{Op, Prefix};
-use crate::vrrp::SETTLE_LIMIT;
 use crate::vrrp::io::{DirectorLevel, State, TrackLevel};
+use crate::vrrp::leave_init::SETTLE_LIMIT;
 use crate::vrrp::settings::{InstanceSettings, LinkDelays, Settings, Track, TrackTarget, Transport};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -44,7 +44,10 @@ fn a_group_is_master_together_and_one_fault_takes_all_with_good_byes_on_all() {
     let mut world = World::with(vec![grouped(150), grouped(100)]);
     world.run(10 * SECOND);
     assert!(both(&world, 0, State::Master) && both(&world, 1, State::Backup));
-    assert_eq!(world.told(0, "vrrp_group").last().unwrap(), "sync group G: Master: no Master was heard");
+    assert_eq!(
+        world.told(0, "vrrp_group").last().unwrap(),
+        "sync group G: Master: no advertisement of a Master received"
+    );
 
     let e1 = world.nodes[0].link("e1");
     world.nodes[0].host.set_running(e1, false);

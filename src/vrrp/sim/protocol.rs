@@ -121,7 +121,7 @@ fn a_good_bye_costs_the_skew_and_no_more() {
     let took = world.until("Master", |w| is(w, 1, State::Master));
     assert_about(took.checked_sub(Duration::from_micros(30)).unwrap(), Duration::from_nanos(60_937_500));
     let told = world.told(1, "vrrp_transition");
-    assert!(told.last().unwrap().contains("10.0.0.201 said good-bye"), "{told:?}");
+    assert!(told.last().unwrap().contains("10.0.0.201 sent priority 0"), "{told:?}");
 }
 
 #[test]

@@ -7,9 +7,9 @@ use super::protocol::stranger;
 use super::site::{address, group, instance, on_vmac, settings, vip};
 use super::world::World;
 use crate::net::types::{Op, Prefix};
-use crate::vrrp::SETTLE_LIMIT;
 use crate::vrrp::event::Event;
 use crate::vrrp::io::{DirectorLevel, Input, State};
+use crate::vrrp::leave_init::SETTLE_LIMIT;
 use crate::vrrp::settings::{InstanceSettings, LinkDelays, Settings};
 
 const SECOND: Duration = Duration::from_secs(1);
