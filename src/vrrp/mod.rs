@@ -6,9 +6,11 @@
 
 mod addresses;
 pub(crate) mod binding;
+mod crash_plan;
 pub(crate) mod event;
 mod group;
 pub(crate) mod handover;
+mod host_news;
 mod instance;
 pub(crate) mod io;
 mod leave_init;

@@ -3,9 +3,11 @@
 //! Anybody on the link can send anything here. What is not accepted changes nothing but counters, and is told at most
 //! once per kind, sender and minute; what shows a mistake in somebody's configuration is told with what to change.
 
-use std::collections::BTreeSet;
+mod conflict;
+
 use std::net::IpAddr;
 
+use self::conflict::{difference, disagreement, in_vain};
 use crate::time::Instant;
 use crate::vrrp::event::Event;
 use crate::vrrp::instance::{Claim, Reaction};
@@ -14,7 +16,7 @@ use crate::vrrp::member::Member;
 use crate::vrrp::packet::{self, Flaw, Malformed, Received, ReceivedAuthentication};
 use crate::vrrp::peers::PeerProfile;
 use crate::vrrp::router::Router;
-use crate::vrrp::settings::{Checksum, Family, Transport, Version};
+use crate::vrrp::settings::{Family, Transport, Version};
 
 impl Router {
     /// A packet arrived.
@@ -309,127 +311,6 @@ fn check(member: &Member, received: &Received, datagram: &Datagram) -> Result<()
         return Err(Flaw::Interval { has: advert.interval, expected: settings.advert_interval });
     }
     Ok(())
-}
-
-/// What a refusal says about configurations, with what to change; None where it says nothing.
-fn difference(flaw: &Flaw) -> Option<String> {
-    let words = match flaw {
-        Flaw::Transport { is_multicast: true } => {
-            "it uses multicast, we use unicast: give both unicast_peer, or none".to_owned()
-        }
-        Flaw::Transport { is_multicast: false } => {
-            "it uses unicast, we use multicast: give both unicast_peer, or none".to_owned()
-        }
-        Flaw::Version { has, expected } => format!(
-            "it speaks version {}, we speak {}: give both the same vrrp_version",
-            has.number(),
-            expected.number()
-        ),
-        Flaw::Interval { has, expected } => format!(
-            "it advertises every {} s, we every {} s, and version 2 wants them equal: give both the same advert_int",
-            has.as_secs(),
-            expected.as_secs()
-        ),
-        Flaw::Authentication { has, expected } => format!(
-            "it authenticates with {}, we with {}: give both the same auth_type",
-            authentication_words(*has),
-            authentication_words(*expected)
-        ),
-        Flaw::Password | Flaw::HeaderSignature => {
-            "its auth_pass is another one: give both the same".to_owned()
-        }
-        Flaw::Stranger => "it is not among our unicast_peer: add it, or stop it there".to_owned(),
-        Flaw::Signed | Flaw::Unsigned | Flaw::UnknownKey(_) | Flaw::Signature => {
-            format!("{flaw}: give both the same auth_hmac")
-        }
-        Flaw::Clock { .. } => format!("{flaw}: set both clocks"),
-        Flaw::NoAddresses => {
-            "it names no address: it may be the virtual router of somebody else, which needs another VRID"
-                .to_owned()
-        }
-        _ => return None,
-    };
-    Some(words)
-}
-
-/// What is odd about an advertisement that is accepted.
-fn disagreement(
-    member: &Member,
-    received: &Received,
-    source: IpAddr,
-    is_believed: bool,
-) -> Option<(&'static str, String)> {
-    let settings = member.settings();
-    let advert = &received.advert;
-    if member.instance.is_owner() && advert.priority == 255 {
-        let words = "both have priority 255, which only the owner of the addresses may have: lower one";
-        return Some(("owner", words.to_owned()));
-    }
-    if let Transport::Unicast { peers, .. } = &settings.transport
-        && !peers.iter().any(|peer| peer.address == source)
-    {
-        let words =
-            "it is not among our unicast_peer: add it, or write check_unicast_src so that it is ignored";
-        return Some(("stranger", words.to_owned()));
-    }
-    let ours: BTreeSet<IpAddr> = settings.addresses.iter().map(|a| a.wanted.prefix.ip).collect();
-    let theirs: BTreeSet<IpAddr> = advert.addresses.iter().copied().collect();
-    if ours != theirs {
-        return Some(("addresses", list_words(&ours, &theirs, advert.addresses.len())));
-    }
-    if !is_believed {
-        let words = format!(
-            "it advertises every {:?}, we every {:?}: too far apart to be believed at once, so we keep to ours until it says so again",
-            advert.interval, settings.advert_interval
-        );
-        return Some(("interval", words));
-    }
-    if let Some(form) = received.checksum
-        && form != settings.checksum
-    {
-        let words = match form {
-            Checksum::PseudoHeader => {
-                "its checksum covers a pseudo header, ours does not: some programs drop one of them; \
-                 give both the same v3_checksum_as_v2"
-            }
-            Checksum::MessageOnly => {
-                "its checksum covers no pseudo header, ours does: some programs drop one of them; \
-                 give both the same v3_checksum_as_v2"
-            }
-        };
-        return Some(("checksum", words.to_owned()));
-    }
-    None
-}
-
-fn in_vain(theirs: u8, ours: u8) -> String {
-    format!(
-        "it stays Master with priority {theirs} though ours is {ours}: it does not hear us, or does not accept what it \
-         hears: look there"
-    )
-}
-
-fn list_words(ours: &BTreeSet<IpAddr>, theirs: &BTreeSet<IpAddr>, count: usize) -> String {
-    let some = |all: Vec<String>| match all.as_slice() {
-        [] => "none".to_owned(),
-        [first] => first.clone(),
-        [first, rest @ ..] => format!("{first} and {} more", rest.len()),
-    };
-    let lacks = some(ours.difference(theirs).map(IpAddr::to_string).collect());
-    let beyond = some(theirs.difference(ours).map(IpAddr::to_string).collect());
-    format!(
-        "it names {count} addresses, we {}; only ours: {lacks}; only its: {beyond}: \
-         give both the same virtual_ipaddress",
-        ours.len()
-    )
-}
-
-fn authentication_words(of: ReceivedAuthentication) -> &'static str {
-    match of {
-        ReceivedAuthentication::None => "nothing",
-        ReceivedAuthentication::Password(_) => "PASS",
-        ReceivedAuthentication::Header => "AH",
-    }
 }
 
 fn profile(received: &Received, datagram: &Datagram) -> PeerProfile {
