@@ -387,7 +387,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     )),
     both(scenario(
         "guardian",
-        "a killed daemon's good-bye is said and its addresses are gone within 100 ms; not after a planned end",
+        "the priority 0 of a killed daemon is sent and its addresses are gone within 100 ms; not after a planned end",
         120,
         guardian::run,
     )),

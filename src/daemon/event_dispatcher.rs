@@ -19,12 +19,12 @@ use crate::vrrp::settings::Settings;
 
 /// Prefix of the fields that repeat a message for machines; the text form of the log leaves them out.
 pub(crate) const MACHINE_FIELDS: &str = "event";
-/// How long the end of the daemon waits for those who are told of it.
+/// How long the end of the daemon waits for its last notifications.
 const END_LIMIT: Duration = Duration::from_secs(1);
 /// And for its last mail: a mail server is further away.
 const LAST_MAIL_LIMIT: Duration = Duration::from_secs(2);
 
-/// Everybody who is told.
+/// Sends events to the log, scripts, FIFOs and mails.
 #[derive(Debug)]
 pub(crate) struct EventDispatcher {
     notices: LvsNotifier,
@@ -35,7 +35,7 @@ pub(crate) struct EventDispatcher {
 }
 
 impl EventDispatcher {
-    /// Tells those a configuration names. Needs the event loop's context.
+    /// Notifies as a configuration says. Needs the event loop's context.
     pub(crate) fn new(config: &Config) -> EventDispatcher {
         let scripts = Scripts::new(config.vrrp.secures_scripts);
         let (notices, notifier) = (LvsNotifier::default(), VrrpNotifier::default());
@@ -45,7 +45,7 @@ impl EventDispatcher {
         events
     }
 
-    /// Tells those another configuration names.
+    /// Notifies as another configuration says.
     pub(crate) fn configure(&mut self, config: &Config) {
         self.scripts.secure(config.vrrp.secures_scripts);
         let targets = fifos::targets(&config.vrrp.notify.fifos, &config.global.fifos);
@@ -53,7 +53,7 @@ impl EventDispatcher {
         self.mails.configure(config.global.mail.clone());
     }
 
-    /// Tells of an event of the director.
+    /// Logs and notifies an event of the director.
     pub(crate) fn dispatch(&mut self, event: &Event, director: &Director) {
         log(event);
         let notifier = &mut self.notifier;
@@ -61,7 +61,7 @@ impl EventDispatcher {
         self.deliver(notifications);
     }
 
-    /// Tells of an event of the router, after logging it.
+    /// Logs and notifies an event of the router.
     pub(crate) fn dispatch_router(&mut self, event: &vrrp::event::Event, context: Context<'_>) {
         log_router(event);
         let notification = self.notifier.notify(event, context);
@@ -108,12 +108,12 @@ impl EventDispatcher {
         tokio::join!(self.scripts.work(), self.fifos.work(), self.mails.work());
     }
 
-    /// How mails are getting on.
+    /// State of the mails.
     pub(crate) fn mail_status(&self, now: Instant) -> Option<MailStatus> {
         self.mails.status(now)
     }
 
-    /// The daemon ends: who is told of it has a second, the last mail two.
+    /// The daemon ends: its last scripts and lines have a second, the last mail two.
     pub(crate) async fn finish(&mut self, is_stop: bool) {
         tokio::join!(
             self.scripts.finish(END_LIMIT),

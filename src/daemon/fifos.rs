@@ -1,4 +1,4 @@
-//! Writes state lines to FIFOs, and keeps their readers running. A pipe that is full never holds anybody up.
+//! Writes state lines to FIFOs, and keeps their readers running. A full pipe delays nothing else.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -127,7 +127,7 @@ impl Fifos {
         for open in self.open.values_mut().filter(|o| o.target.audiences.contains(&line.audience)) {
             if open.backlog.push(line.bytes.clone()) {
                 let path = open.target.fifo.path.display();
-                warn!("{path}: nobody reads it fast enough: the oldest lines are lost");
+                warn!("{path}: its reader is too slow or there is none: the oldest lines are lost");
             }
         }
     }
@@ -153,7 +153,7 @@ impl Fifos {
         let mut tasks = Vec::new();
         for (path, open) in std::mem::take(&mut self.open) {
             if let (true, Pipe::Open { is_made: true, .. }) = (is_stop, &open.pipe) {
-                // Somebody else may have removed it.
+                // Another program may have removed it.
                 let _ = fs::remove_file(&path);
             }
             if let Some(reader) = open.reader {
@@ -204,7 +204,7 @@ impl Open {
                 }
                 Err(error) => {
                     warn!(
-                        "{path}: cannot be written to as a FIFO: {error}; nothing is told there until a reload"
+                        "{path}: cannot be written to as a FIFO: {error}; nothing is written there until a reload"
                     );
                     Pipe::Broken
                 }
@@ -224,7 +224,7 @@ impl Open {
                         Poll::Pending => return,
                         Poll::Ready(Ok(_)) => self.backlog.pop(),
                         Poll::Ready(Err(error)) => {
-                            warn!("{path}: {error}: nothing is told there until a reload");
+                            warn!("{path}: {error}: nothing is written there until a reload");
                             self.pipe = Pipe::Broken;
                             return;
                         }
@@ -254,7 +254,7 @@ fn make(fifo: &Fifo) -> io::Result<(OwnedFd, bool)> {
     Ok((take(path, owner)?, is_made))
 }
 
-/// Opens the FIFO at a path, and gives it to somebody where it was made for him.
+/// Opens the FIFO at a path, and gives it to the configured owner where lvsd made it.
 fn take(path: &Path, owner: Option<Account>) -> io::Result<OwnedFd> {
     let refused = |why| Err(io::Error::new(ErrorKind::InvalidInput, why));
     // From here on it is this one, whatever others make of the path: a file that is only looked at is not opened.
@@ -270,7 +270,7 @@ fn take(path: &Path, owner: Option<Account>) -> io::Result<OwnedFd> {
     let fd = rustix::fs::open(format!("/proc/self/fd/{}", looked_at.as_raw_fd()), flags, Mode::empty())?;
     if let Some(owner) = owner {
         if found.st_uid != rustix::process::geteuid().as_raw() || found.st_nlink != 1 {
-            return refused("somebody else has put another one in its place");
+            return refused("another program has put a different one in its place");
         }
         let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
         rustix::fs::fchown(&fd, Some(uid), Some(gid))?;

@@ -1,15 +1,15 @@
-//! The guardian: a process that outlives the daemon by a moment, to say good-bye and take its addresses away.
+//! The guardian: a process that outlives the daemon by a moment, to send priority 0 and remove its addresses.
 //!
-//! A Master that dies without a word costs three advertisements, and keeps answering for addresses that another
-//! has by then. So the router bequeaths, with every advertisement, what is to be sent and removed; it lies in memory
-//! shared with the guardian, whom a socket tells of the daemon's death. A planned end disarms it first. It is forked
-//! before there are threads, because a reload may bring the first VIP; until then it locks no memory. It keeps nothing
-//! of the daemon's but that memory and socket, and hears no signal: what a service manager sends to a whole group is the
-//! daemon's affair. It refuses to decide anything.
+//! A Master that dies without priority 0 costs its peers a master-down interval, and keeps answering for addresses that
+//! another router has by then. So the router publishes a crash plan with every advertisement: what to send and what to
+//! remove. The plan lies in memory shared with the guardian; a socket that closes reports the daemon's death. A planned end
+//! disarms the guardian first. It is forked before there are threads, because a reload may bring the first VIP; until then
+//! it locks no memory. It keeps nothing of the daemon's but that memory and socket, and blocks all signals: what a service
+//! manager sends to the whole group concerns the daemon. It decides nothing.
 //!
-//! It outlives a hand-over, too, until the next process has taken over ([`claim`]): one that fails to start or is late
-//! must not leave addresses for which nobody speaks, or the peer takes them and they are on two hosts. And it has a limit
-//! for the daemon's silence, for a thread that hangs is as good as dead to its peers.
+//! It also outlives a hand-over until the next process has taken over ([`claim`]): if that process fails to start or is
+//! late, a peer takes the addresses, and they must not be on two hosts. It also limits the daemon's silence, because peers
+//! take over from a thread that hangs.
 
 pub(crate) mod claim;
 mod end;
@@ -26,7 +26,7 @@ use rustix::fd::OwnedFd;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
-use self::claim::Place;
+use self::claim::HandoverPlace;
 use self::page::Page;
 use self::plan::PlanWriter;
 use super::clock;
@@ -48,10 +48,10 @@ const ANSWER_LIMIT: Duration = Duration::from_millis(500);
 pub struct Guardian {
     page: &'static Page,
     writer: PlanWriter,
-    /// The last will was not empty.
+    /// The last plan was not empty.
     is_armed: bool,
     pid: Pid,
-    /// Its end is the message of the daemon's death.
+    /// When this end closes, the guardian knows that the daemon died.
     alive: OwnedFd,
 }
 
@@ -65,7 +65,7 @@ impl Guardian {
             return Err(io::Error::other("a guardian is forked before there are threads"));
         }
         let page = Page::map()?;
-        let place = Place::of(run_dir).ok();
+        let place = HandoverPlace::of(run_dir).ok();
         let (life, alive) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         match fork()? {
             Some(pid) => Ok(Guardian { page, writer: PlanWriter::default(), is_armed: false, pid, alive }),
@@ -81,7 +81,7 @@ impl Guardian {
     /// There is something to guard: it makes sure of what it will need.
     ///
     /// # Errors
-    /// When it cannot be told.
+    /// When it does not get the message.
     pub fn engage(&self) -> io::Result<()> {
         self.beat(clock::now());
         rustix::io::write(&self.alive, &[ENGAGE]).map(drop).map_err(io::Error::from)
@@ -95,15 +95,15 @@ impl Guardian {
     /// From now on this is what it does when the daemon dies.
     ///
     /// # Errors
-    /// When it is longer than the memory they share: then what fits is done, good-byes first.
+    /// When it is longer than the memory they share: then what fits is done, priority 0 first.
     pub fn publish(&mut self, crash_plan: &CrashPlan) -> io::Result<()> {
         self.is_armed = !crash_plan.priority_zero.is_empty() || !crash_plan.addresses.is_empty();
         let is_whole = self.page.publish(self.writer.write(crash_plan));
         self.page.allow_silence(crash_plan.silence);
-        if is_whole { Ok(()) } else { Err(io::Error::other("the crash_plan is longer than its page")) }
+        if is_whole { Ok(()) } else { Err(io::Error::other("the crash plan is longer than its page")) }
     }
 
-    /// From now on it does nothing, until something is bequeathed again: a planned end, a hand-over,
+    /// From now on it does nothing, until a plan is published again: a planned end, a hand-over,
     /// `on_crash hold`.
     pub fn disarm(&self) {
         self.page.withdraw();

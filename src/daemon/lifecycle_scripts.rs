@@ -1,6 +1,6 @@
 //! Scripts around the daemon's life: one before anything is begun, one after everything was given back.
 //!
-//! Each has its time and is ended when that is over. What came of it is told and changes nothing: a director that did
+//! Each has its time and is ended when that is over. What came of it is logged and changes nothing: a director that did
 //! not start for a script's sake would be worse than one that lacks what the script was to do.
 
 use std::future::Future;

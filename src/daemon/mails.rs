@@ -1,4 +1,4 @@
-//! Sends mails: what the next one tells, and when, the outbox decides. One at a time, beside everything else.
+//! Sends mails, one at a time. The outbox decides which changes the next one contains, and when it is sent.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::notify::mail::message::compose;
 use crate::notify::mail::outbox::{DatedContent, Delivery, DeliveryFailure, Outbox};
 use crate::time::Instant;
 
-/// How a mail ended: who refused it although others took it, or why nobody did.
+/// How a mail ended: which recipients were refused although others were accepted, or why it failed.
 type Ended = Result<Option<String>, DeliveryFailure>;
 
 /// Mails that wait or are under way.
@@ -26,7 +26,7 @@ pub(crate) struct Mails {
     outbox: Outbox,
     session: Option<JoinHandle<Ended>>,
     host: String,
-    /// Mails begun: what tells one id from another.
+    /// Mails begun: makes ids distinct.
     begun: u64,
 }
 
@@ -35,15 +35,15 @@ pub(crate) struct Mails {
 pub struct MailStatus {
     /// The mail server.
     pub server: String,
-    /// Changes that wait to be told.
+    /// Changes that wait to be sent.
     pub waiting: usize,
-    /// Changes told by mail since the start.
+    /// Changes sent by mail since the start.
     pub sent: u64,
     /// Changes in mails that were refused.
     pub failed: u64,
     /// Changes that were dropped because too many waited.
     pub dropped: u64,
-    /// Mails that were taken since the start; one may tell many changes.
+    /// Mails that were accepted since the start; one may contain many changes.
     pub mails: u64,
     /// Whether the mail server takes none at the moment.
     pub is_failing: bool,
@@ -56,7 +56,7 @@ pub struct MailStatus {
 }
 
 impl Mails {
-    /// None yet, and nobody to send them to.
+    /// None yet, and no server.
     pub(crate) fn new() -> Mails {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
@@ -75,10 +75,10 @@ impl Mails {
         self.settings = settings;
     }
 
-    /// Tells of a change. It is sent by [`Mails::work`].
+    /// Adds a change. It is sent by [`Mails::work`].
     pub(crate) fn push(&mut self, content: MailContent) {
         if self.settings.is_some() && self.outbox.push(DatedContent { content, date: clock::unix_now() }) {
-            warn!(event = "mail_dropped", "mails: too many changes wait: the oldest are not told");
+            warn!(event = "mail_dropped", "mails: too many changes wait: the oldest are not sent");
         }
     }
 
@@ -99,10 +99,7 @@ impl Mails {
         };
         if tokio::time::timeout(limit, idle).await.is_err() {
             let waiting = self.outbox.waiting();
-            warn!(
-                event = "mail_failed",
-                "mails: the end does not wait longer: {waiting} changes are not told"
-            );
+            warn!(event = "mail_failed", "mails: lvsd ends: {waiting} changes were not sent");
         }
     }
 
@@ -146,19 +143,21 @@ impl Mails {
                 pause.as_secs()
             ),
             Delivery::Refused { reason, changes } => {
-                warn!(event = "mail_failed", "mails: {reason}; changes that are not told: {changes}");
+                warn!(event = "mail_failed", "mails: {reason}; changes that were not sent: {changes}");
             }
-            Delivery::Partly { reason } => warn!(event = "mail_refused", "mails: {reason}; others got it"),
+            Delivery::Partly { reason } => {
+                warn!(event = "mail_refused", "mails: {reason}; other recipients were accepted")
+            }
             Delivery::Recovered { dropped } => {
                 info!(
                     event = "mail_recovered",
-                    "mails: they are taken again; changes dropped meanwhile: {dropped}"
+                    "mails: accepted again; changes dropped meanwhile: {dropped}"
                 );
             }
         }
     }
 
-    /// How mails are getting on; None when nobody gets any.
+    /// State of the mails; None when none are configured.
     pub(crate) fn status(&self, now: Instant) -> Option<MailStatus> {
         let settings = self.settings.as_ref()?;
         let counts = self.outbox.counts();

@@ -35,7 +35,7 @@ use super::lifecycle_scripts;
 use super::prober::Prober;
 use super::process;
 use super::reload::Reloads;
-use super::router::{self, Handle, News};
+use super::router::{self, Handle, RouterReport};
 use super::signals::{SignalOrder, Signals};
 use super::snapshot::Snapshots;
 use super::startup;
@@ -184,7 +184,7 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
             } else {
                 // Its advertisements go on until there is nothing else to wait for.
                 shell.events.finish(false).await;
-                shell.router.iter_mut().for_each(|router| router.tell(RouterInput::HandOver));
+                shell.router.iter_mut().for_each(|router| router.send(RouterInput::HandOver));
                 shell.part_from_router().await;
             }
             shell.guardian.take().into_iter().for_each(Guardian::dismiss);
@@ -222,7 +222,7 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                 }
                 tracked = shell.trackers.next() => {
                     if let Some(router) = &mut shell.router {
-                        router.tell(tracked);
+                        router.send(tracked);
                     }
                 }
                 read = shell.reloads.finished() => {
@@ -231,7 +231,7 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                         shell.before = Some(Arc::clone(&shell.director.config().vrrp));
                         shell.events.configure(&config);
                         shell.reload_router(&config).await;
-                        shell.trackers.want(&config.vrrp);
+                        shell.trackers.configure(&config.vrrp);
                         shell.handshakes.want(&config);
                         shell.host_findings.want(&config);
                         break Input::Reload(config);
@@ -338,7 +338,7 @@ impl Shell {
     /// The router is told what the director last said, which one that has just begun does not know.
     fn tell_level(&mut self) {
         if let (Some(router), Some(level)) = (&mut self.router, &self.level) {
-            router.tell(RouterInput::Director(level.clone()));
+            router.send(RouterInput::Director(level.clone()));
         }
     }
 
@@ -406,7 +406,7 @@ impl Shell {
                     // Its VIPs leave first: no client shall find them without services. Who signals twice has his
                     // reasons not to wait.
                     Some(router) if self.stop_by.is_none() => {
-                        router.tell(RouterInput::Stop);
+                        router.send(RouterInput::Stop);
                         self.stop_by = Some(clock::now() + ROUTER_LIMIT);
                         None
                     }
@@ -436,24 +436,24 @@ impl Shell {
     }
 
     /// What the router says; the director is told of its instances.
-    fn take(&mut self, news: News, health: &HealthMonitor) -> Option<Input> {
+    fn take(&mut self, news: RouterReport, health: &HealthMonitor) -> Option<Input> {
         match news {
-            News::Instance(level) => Some(Input::Instance(level)),
-            News::Gone(name) => Some(Input::InstanceGone(name)),
-            News::Event(event) => {
+            RouterReport::Instance(level) => Some(Input::Instance(level)),
+            RouterReport::Gone(name) => Some(Input::InstanceGone(name)),
+            RouterReport::Event(event) => {
                 self.tell_router(&event);
                 None
             }
-            News::HandedOver(handover, is_guarded) => {
+            RouterReport::HandedOver(handover, is_guarded) => {
                 self.save_masters(&handover, is_guarded);
                 None
             }
-            News::Finished => {
+            RouterReport::Finished => {
                 self.snapshots.router_is_known();
                 self.gather_status(health);
                 self.stop_by.take().map(|_| Input::Stop)
             }
-            News::Status => {
+            RouterReport::Status => {
                 self.snapshots.router_is_known();
                 self.gather_status(health);
                 None
@@ -543,8 +543,10 @@ impl Shell {
         let last_words = async {
             while let Some(router) = self.router.as_mut().filter(|router| !router.is_finished()) {
                 match router.next().await {
-                    News::Event(event) => self.tell_router(&event),
-                    News::HandedOver(handover, is_guarded) => self.save_masters(&handover, is_guarded),
+                    RouterReport::Event(event) => self.tell_router(&event),
+                    RouterReport::HandedOver(handover, is_guarded) => {
+                        self.save_masters(&handover, is_guarded)
+                    }
                     _ => {}
                 }
             }
@@ -557,7 +559,7 @@ impl Shell {
     /// The router is told of new settings, or begun when it has something to do for the first time.
     async fn reload_router(&mut self, config: &Config) {
         match &mut self.router {
-            Some(router) => router.tell(RouterInput::Reload(Arc::clone(&config.vrrp))),
+            Some(router) => router.send(RouterInput::Reload(Arc::clone(&config.vrrp))),
             None if config.vrrp.is_empty() => {}
             None => {
                 if let Err(failure) = router::refuse_unpermitted(&config.vrrp) {
@@ -694,7 +696,7 @@ fn persistence_remark(server: &VirtualServer, change: OverrideChange) -> Option<
     }
 }
 
-async fn next_news(router: &mut Option<Handle>) -> News {
+async fn next_news(router: &mut Option<Handle>) -> RouterReport {
     match router {
         Some(router) => router.next().await,
         None => std::future::pending().await,

@@ -26,16 +26,16 @@ pub(super) fn render(text: &mut Exposition, router: &Status) {
         ("base_priority", Gauge, "Configured priority.", |i| i.base_priority.into()),
         ("state_age_seconds", Gauge, "Seconds since its last transition.", |i| i.since_milliseconds / 1000),
         ("addresses_held", Gauge, "Addresses of it that are on this host.", |i| i.addresses.iter().filter(|a| a.is_held).count() as u64),
-        ("conflict", Gauge, "1 while somebody speaks for its VRID whom it cannot agree with.", |i| i.has_conflict.into()),
-        ("peers", Gauge, "Others that speak for its VRID.", |i| i.peers.len() as u64),
+        ("conflict", Gauge, "1 while a peer of its VRID has a conflicting configuration.", |i| i.has_conflict.into()),
+        ("peers", Gauge, "Other routers that advertise its VRID.", |i| i.peers.len() as u64),
         ("became_master_total", Counter, "How often it became Master.", |i| i.counters.became_master),
         ("adverts_sent_total", Counter, "Advertisements sent.", |i| i.counters.sent),
         ("adverts_received_total", Counter, "Advertisements accepted.", |i| i.counters.accepted),
-        ("priority_zero_sent_total", Counter, "Good-byes sent.", |i| i.counters.priority_zero_sent),
-        ("priority_zero_received_total", Counter, "Good-byes heard.", |i| i.counters.priority_zero_received),
-        ("lower_priority_received_total", Counter, "Advertisements of a lower priority that a Master heard.", |i| i.counters.lower_priority_received),
+        ("priority_zero_sent_total", Counter, "Advertisements of priority 0 sent.", |i| i.counters.priority_zero_sent),
+        ("priority_zero_received_total", Counter, "Advertisements of priority 0 received.", |i| i.counters.priority_zero_received),
+        ("lower_priority_received_total", Counter, "Advertisements of a lower priority that a Master received.", |i| i.counters.lower_priority_received),
         ("looped_total", Counter, "Own advertisements that came back.", |i| i.counters.looped),
-        ("restored_total", Counter, "Addresses, routes and rules of it that somebody removed, and that were put back.", |i| i.counters.restored),
+        ("restored_total", Counter, "Addresses, routes and rules of it that another program removed, and that were restored.", |i| i.counters.restored),
     ];
     for (name, kind, help, value) in rows {
         let samples = instances.iter().map(|(labels, instance)| (labels.clone(), value(instance)));
@@ -51,7 +51,12 @@ pub(super) fn render(text: &mut Exposition, router: &Status) {
     });
     text.family("lvsd_vrrp_dropped_total", Counter, "Packets for the instance that were dropped.", dropped);
     let unknown = router.unknown_vrid.iter().map(|(kind, count)| (bare.with("kind", kind), *count));
-    text.family("lvsd_vrrp_unknown_vrid_total", Counter, "Packets for no instance.", unknown);
+    text.family(
+        "lvsd_vrrp_unknown_vrid_total",
+        Counter,
+        "Packets that belong to no instance, by kind.",
+        unknown,
+    );
     let peers: Vec<(Labels, &PeerStatus)> = instances
         .iter()
         .flat_map(|(labels, i)| i.peers.iter().map(|s| (labels.with("source", s.source), s)))

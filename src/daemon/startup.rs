@@ -280,7 +280,7 @@ async fn direct(
             router::Handle::start(Arc::clone(&config.vrrp), seed(), inputs, guardians.own, predecessor).await;
         (Some(begun.map_err(|(failure, _)| failure)?), None)
     };
-    trackers.want(&config.vrrp);
+    trackers.configure(&config.vrrp);
     let config = Arc::new(config);
     let director = Director::new(Arc::clone(&config), state, seed(), now);
     let expires_templates = director.expires_templates(now);

@@ -1,6 +1,6 @@
-//! What the service manager is told, over the datagram socket it names in NOTIFY_SOCKET (sd_notify(3)).
+//! Messages to the service manager, over the datagram socket in NOTIFY_SOCKET (sd_notify(3)).
 //!
-//! Without that socket nothing is told. A message that cannot be delivered is lost: the next one says it again.
+//! Without that socket nothing is sent. A message that cannot be delivered is lost; a later one repeats it.
 
 use std::ffi::OsStr;
 use std::io;
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn a_name_that_is_no_socket_is_refused_and_nobody_listening_is_no_trouble() {
         assert!(open(OsStr::new("vsock:2:1")).is_err());
-        let nobody = open(OsStr::new("/nonexistent/notify")).unwrap();
-        ServiceManager { socket: Some(nobody), watchdog: None }.alive();
+        let no_listener = open(OsStr::new("/nonexistent/notify")).unwrap();
+        ServiceManager { socket: Some(no_listener), watchdog: None }.alive();
     }
 }

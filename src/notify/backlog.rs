@@ -37,7 +37,7 @@ impl Backlog {
         self.lines.pop_front();
     }
 
-    /// How many lines were lost, told once they are written again without a rest.
+    /// How many lines were lost, once all lines that waited are written.
     pub(crate) fn regained(&mut self) -> Option<u64> {
         let is_over = self.unreported > 0 && self.lines.is_empty();
         is_over.then(|| std::mem::take(&mut self.unreported))
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_lines_stay_and_losses_are_counted_and_told_once() {
+    fn the_newest_lines_stay_and_losses_are_counted_and_reported_once() {
         let mut backlog = Backlog::default();
         for n in 0..MAX_LINES {
             assert!(!backlog.push(vec![u8::try_from(n % 256).unwrap()]));

@@ -1,9 +1,10 @@
-//! What is told to the operator's scripts and FIFOs, in which order, and what becomes of it when they are slow. Pure.
+//! Notifications for the operator's scripts, FIFOs and mails: their content, their order, and what becomes of them when the
+//! receiver is slow. Pure.
 //!
-//! A change is told in order, at least once, and never waited for. [`vrrp`] puts changes of virtual routers into
-//! keepalived's words ([`crate::vrrp`]'s events); those of virtual servers come from above, as [`notification::Notification`]s
-//! too. [`queue`] keeps a subject's scripts in order, [`backlog`] a FIFO's lines, [`mail`] what mails tell. The shell runs,
-//! writes and sends.
+//! Changes are notified in order, at least once, and no decision waits for a notification. [`vrrp`] puts changes of virtual
+//! routers into keepalived's words; those of virtual servers come from above, as [`notification::Notification`]s too.
+//! [`queue`] keeps the scripts of a subject in order, [`backlog`] the lines of a FIFO, [`mail`] decides about mails. The
+//! shell runs, writes and sends.
 
 pub(crate) mod backlog;
 pub(crate) mod mail;

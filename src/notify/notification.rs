@@ -1,4 +1,4 @@
-//! One change as it is told: to which scripts, with which arguments and environment, and as which line.
+//! One change and its notifications: which scripts run, with which arguments and environment, the FIFO line, the mail.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -8,10 +8,10 @@ use crate::ipvs::types::Family;
 use crate::script::Command;
 use crate::text;
 
-/// Bytes of a cause that are told.
+/// Longest cause, in bytes.
 const MAX_CAUSE: usize = 1024;
 
-/// Whom a change is about. Its scripts run one at a time.
+/// What changed. The scripts of one subject run one at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Subject {
     Instance(String),
@@ -83,13 +83,13 @@ fn as_in_status(text: &str, has_protocol: bool) -> String {
     }
 }
 
-/// What changed, and why: what keepalived never tells a script.
+/// What changed, and why: keepalived gives scripts no reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StateChange {
     pub subject: Subject,
     /// The state it is in, in keepalived's word.
     pub state: &'static str,
-    /// The state it was in, where that was told.
+    /// The state it was in, where that was notified.
     pub previous: Option<&'static str>,
     /// Its effective priority.
     pub priority: Option<u8>,
@@ -97,11 +97,11 @@ pub(crate) struct StateChange {
     pub cause: String,
     /// The Master heard of.
     pub master: Option<IpAddr>,
-    /// Counts up with every change told by this daemon.
+    /// Counts up with every change that this daemon notifies.
     pub sequence: u64,
 }
 
-/// A change with all who hear of it.
+/// A change with everything that is run, written or sent for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Notification {
     pub change: StateChange,

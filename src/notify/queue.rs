@@ -1,10 +1,10 @@
 //! Scripts in order: of one subject one at a time, of each [`Class`] a bounded number.
 //!
-//! When a script hangs, its subject's later changes wait behind it. Of those the newest [`MAX_WAITING`] are kept and
-//! the oldest folded away, so the last state is always told; a script sees the gap in LVSD_SEQUENCE. A script has
-//! [`LIMIT`]; once a later change waits it has [`PATIENCE`] more, because a host that must become Master now cannot
-//! wait for the end of what it did as Backup. So it is when all places of a class are taken and subjects wait for one:
-//! as many scripts as subjects wait, those that have run the longest, have no more than that.
+//! When a script hangs, later changes of its subject wait. The newest [`MAX_WAITING`] of them are kept and older ones are
+//! dropped, so the last state is always notified; a script sees the gap in LVSD_SEQUENCE. A script may run for [`LIMIT`].
+//! Once a later change waits it has [`PATIENCE`] more, because a host that becomes Master cannot wait for the script of
+//! its time as Backup. The same limit applies when all slots of a class are taken and subjects wait for one: to as many
+//! scripts as subjects wait, the longest-running ones first.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -138,7 +138,7 @@ impl Queues {
         Some(job)
     }
 
-    /// Whoever waits for a place shortens the time of one that has a place, the oldest first.
+    /// Each subject that waits for a slot limits one running script, the oldest first.
     fn press(&mut self, class: Class, now: Instant) {
         let count = self.ready.get(&class).map_or(0, VecDeque::len);
         if count == 0 {
@@ -173,7 +173,7 @@ impl Queues {
         self.runs.values().filter(|run| !run.is_hurried).map(|run| run.give_up).min()
     }
 
-    /// The daemon ends: of every subject only the last change is told, and what runs before it has no time left.
+    /// The daemon ends: of every subject only the last change is notified, and the script that runs before it has no time left.
     pub(crate) fn end(&mut self, now: Instant) {
         self.is_ending = true;
         for (subject, queue) in &mut self.waiting {
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_so_many_run_at_once_and_nobody_is_forgotten() {
+    fn no_more_than_so_many_run_at_once_and_no_subject_is_forgotten() {
         let mut queues = Queues::default();
         let name = |n: usize| format!("s{n}");
         for n in 0..100 {
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_end_only_the_last_change_is_told_and_at_once() {
+    fn at_the_end_only_the_last_change_is_reported_and_at_once() {
         let mut queues = Queues::default();
         queues.push(at(0), notification("a", 1, &["backup"]));
         queues.push(at(0), notification("b", 2, &["backup"]));

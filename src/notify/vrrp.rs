@@ -11,7 +11,7 @@ use crate::vrrp::event::Event;
 use crate::vrrp::io::State;
 use crate::vrrp::settings::{NotifyCommands, Settings};
 
-/// What is told of an event besides itself.
+/// What a notification depends on besides its event.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Context<'a> {
     /// Settings in force.
@@ -22,7 +22,7 @@ pub(crate) struct Context<'a> {
     pub is_stopping: bool,
 }
 
-/// Remembers what was told last, and counts.
+/// Makes notifications of the router's events; remembers the last state of each subject, and counts.
 #[derive(Debug, Default)]
 pub(crate) struct VrrpNotifier {
     last: BTreeMap<Subject, LastState>,
@@ -42,7 +42,7 @@ impl VrrpNotifier {
         self.sequence
     }
 
-    /// Who hears of an event of the router, and what.
+    /// The notification of an event of the router, if it has one.
     pub(crate) fn notify(&mut self, event: &Event, context: Context<'_>) -> Option<Notification> {
         match event {
             Event::Transition { instance, to, priority, reason, master, .. } => {
@@ -70,7 +70,7 @@ impl VrrpNotifier {
                     State::Backup => "BACKUP_PRIORITY",
                     State::Init | State::Fault => return None,
                 };
-                // keepalived tells the FIFO only.
+                // keepalived writes this to the FIFO only.
                 commands
                     .notifies_priority
                     .then(|| self.notification(subject, word, *to, (reason, None), Vec::new()))
@@ -79,8 +79,10 @@ impl VrrpNotifier {
                 let subject = Subject::Instance(instance.clone());
                 let script = commands(&subject, context.settings)?.master_heard_lower_priority.clone();
                 let reason = match is_over {
-                    false => format!("{source} speaks as Master with priority {theirs}"),
-                    true => format!("{source} spoke as Master with priority {theirs} and no longer does"),
+                    false => format!("{source} advertises as Master with priority {theirs}"),
+                    true => {
+                        format!("{source} advertised as Master with priority {theirs} and no longer does")
+                    }
                 };
                 let scripts = script.into_iter().collect();
                 Some(self.notification(subject, "MASTER_RX_LOWER_PRI", *ours, (&reason, None), scripts))
@@ -94,7 +96,7 @@ impl VrrpNotifier {
         self.last.iter().map(|(subject, last)| line(subject, last.state, last.priority)).collect()
     }
 
-    /// Who reads the FIFO learns the new name with its state. No script runs: nothing has changed for what they do.
+    /// A reader of the FIFO gets the new name with its state. No script runs, because the state did not change.
     fn renamed(
         &mut self,
         before: &Subject,
@@ -178,11 +180,11 @@ fn commands<'a>(subject: &Subject, settings: &'a Settings) -> Option<&'a NotifyC
     }
 }
 
-/// What a mail says. Of what a reload removed, it is a fault's, whatever scripts are told.
+/// The content of a mail. For what a reload removed it says FAULT, whatever state scripts get.
 fn mail(commands: &NotifyCommands, change: &StateChange, context: Context<'_>) -> Option<MailContent> {
     let state = if change.state == "DELETED" { "FAULT" } else { change.state };
-    let is_told = commands.mail && (state != "FAULT" || !context.settings.notify.mails_no_faults);
-    is_told.then(|| content::of_router(&change.subject, state, &change.cause))
+    let is_reported = commands.mail && (state != "FAULT" || !context.settings.notify.mails_no_faults);
+    is_reported.then(|| content::of_router(&change.subject, state, &change.cause))
 }
 
 /// `notify`: its own arguments, then who and how.

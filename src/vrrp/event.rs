@@ -1,4 +1,4 @@
-//! What the router tells the world: one value per change, for log, scripts, FIFO, metrics and history alike.
+//! What the router reports: one value per change, for log, scripts, FIFOs, metrics and history alike.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -53,10 +53,10 @@ pub(crate) enum Event {
         source: IpAddr,
         theirs: u8,
         ours: u8,
-        /// It is not heard any more.
+        /// No more advertisements arrive from it.
         is_over: bool,
     },
-    /// Somebody took an address away, and it was put back.
+    /// Another program removed an address, route or rule, and it was added again.
     Restored {
         /// Whose it is; empty for a static one.
         instance: String,
@@ -109,7 +109,7 @@ pub(crate) enum Event {
         source: IpAddr,
         /// What was wrong with it.
         reason: String,
-        /// Like it since the last time this was told.
+        /// Packets of the same kind and source that were not reported since the last time.
         suppressed: u64,
     },
     /// Timers ran late: this host was short of time.
@@ -125,7 +125,7 @@ pub(crate) enum Event {
     },
 }
 
-/// How urgently somebody should look.
+/// How urgent an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     Info,
@@ -136,7 +136,7 @@ pub enum Severity {
 }
 
 impl Event {
-    /// How urgently somebody should look.
+    /// How urgent an event is.
     pub(crate) fn severity(&self) -> Severity {
         match self {
             Event::Transition { to: State::Fault, .. } => Severity::Warn,
@@ -218,23 +218,23 @@ impl fmt::Display for Event {
             Event::Group { group, to, reason } => write!(f, "sync group {group}: {to}: {reason}"),
             Event::Renamed { is_group, before, name, state, .. } => {
                 let kind = if *is_group { "sync group" } else { "instance" };
-                write!(f, "{kind} {name}: was {before} before the reload, and is {state} as it was")
+                write!(f, "{kind} {name}: renamed from {before} by the reload, state stays {state}")
             }
             Event::Priority { instance, from, to, reason, .. } => {
                 write!(f, "instance {instance}: priority {from} -> {to}: {reason}")
             }
             Event::LowerPriority { instance, source, theirs, ours, is_over: false } => write!(
                 f,
-                "instance {instance}: {source} speaks as Master with priority {theirs}, ours is {ours}: we stay Master"
+                "instance {instance}: {source} advertises as Master with priority {theirs}, ours is {ours}: we stay Master"
             ),
             Event::LowerPriority { instance, source, theirs, is_over: true, .. } => write!(
                 f,
-                "instance {instance}: {source} spoke as Master with priority {theirs} and no longer does: we are the only Master"
+                "instance {instance}: {source} advertised as Master with priority {theirs} and no longer does: we are the only Master"
             ),
             Event::Restored { instance, what, times } => {
                 let whose =
                     if instance.is_empty() { "static".to_owned() } else { format!("instance {instance}") };
-                write!(f, "{whose}: somebody removed {what}: put back ({times} times since the start)")
+                write!(f, "{whose}: another program removed {what}: restored ({times} times since the start)")
             }
             Event::LeftOver { prefix, link, is_adopted } => {
                 let what = if *is_adopted { "kept" } else { "removed" };
@@ -252,13 +252,13 @@ impl fmt::Display for Event {
             Event::Refused { instance, what } => write!(f, "instance {instance}: {what}"),
             Event::Conflict { instance, what, .. } => write!(f, "instance {instance}: {what}"),
             Event::ConflictEnded { instance, source } => {
-                write!(f, "instance {instance}: {source} no longer contradicts")
+                write!(f, "instance {instance}: the conflict with {source} is over")
             }
             Event::Dropped { instance, source, reason, suppressed } => {
                 let whose = instance.as_ref().map_or("VRRP".to_owned(), |i| format!("instance {i}"));
                 write!(f, "{whose}: a packet of {source} was dropped: {reason}")?;
                 if *suppressed > 0 {
-                    write!(f, " ({suppressed} more like it since last told)")
+                    write!(f, " ({suppressed} more like it since the last report)")
                 } else {
                     Ok(())
                 }
@@ -271,7 +271,7 @@ impl fmt::Display for Event {
             }
             Event::NotReady { instance, waited_for } => write!(
                 f,
-                "instance {instance}: goes on without {waited_for}: not in the kernel after the longest wait"
+                "instance {instance}: leaves Init without {waited_for}: not in the kernel after 10 s"
             ),
         }
     }

@@ -5,19 +5,18 @@ use super::settings::GroupSettings;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// A sync group, and what was last told of it.
+/// A sync group, and the state that was last reported.
 #[derive(Debug)]
 pub(super) struct Group {
     /// What it is to be.
     pub settings: Arc<GroupSettings>,
-    /// The state that was told.
-    pub told: State,
+    pub reported: State,
 }
 
 impl Group {
-    /// Nothing told yet.
+    /// Nothing is reported yet.
     pub(super) fn new(settings: Arc<GroupSettings>) -> Group {
-        Group { settings, told: State::Init }
+        Group { settings, reported: State::Init }
     }
 
     /// Whether an instance is in it.

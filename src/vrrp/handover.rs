@@ -1,5 +1,5 @@
-//! What one life of the router leaves to the next: who is Master and for how long no peer can have taken over, what was
-//! counted in packets, and how what is followed was.
+//! What a process hands over to the next one: which instances are Master and for how long no peer can have taken over, the
+//! counters that packets carry, and the levels of tracks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,14 +38,14 @@ pub(crate) struct InstanceHandover {
 }
 
 impl Handover {
-    /// The times in which the next life has to claim, and to have taken over; None when there is no Master.
+    /// The times within which the next process has to claim, and to have taken over; None when there is no Master.
     pub(crate) fn deadlines(&self) -> Option<(Duration, Duration)> {
         Some((self.deadline()?, self.instances.values().filter_map(|i| i.is_sole_for).min()?))
     }
 
-    /// The time in which the next life has to take over; None when there is no Master to take over.
+    /// The time within which the next process has to take over; None when there is no Master to take over.
     ///
-    /// An interval less than peers wait for: who gives the VIPs up then and says priority 0 is heard in time.
+    /// It is an interval shorter than peers wait: priority 0 that the guardian sends then still arrives in time.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         let masters = self.instances.values().filter_map(|i| i.is_sole_for.map(|sole| (sole, i.interval)));
         masters
@@ -55,7 +55,7 @@ impl Handover {
             .min()
     }
 
-    /// Nobody is Master any more: what was handed over was given up.
+    /// No instance is Master any more: the VIPs were given up.
     pub(crate) fn give_up(&mut self) {
         self.instances.values_mut().for_each(|instance| instance.is_sole_for = None);
     }
@@ -73,11 +73,11 @@ impl InstanceHandover {
 }
 
 impl Router {
-    /// The last thing it does. Peers hear every Master once more: they wait for the next one as long as they can.
+    /// The last thing it does. Every Master advertises once more, so that peers wait for the next process as long as they can.
     pub(super) fn hand_over(&mut self, now: Instant, out: &mut Vec<Effect>) {
         for name in self.names() {
             let is_master = |m: &&Member| m.state() == State::Master;
-            // One that is late may have been replaced, and has not read who did it.
+            // One that is late may have been replaced, and has not read the new Master's packets.
             if self.members.get(&name).filter(is_master).is_some_and(|m| !m.instance.is_late(now)) {
                 self.advertise(&name, None, now, out);
             }
@@ -95,12 +95,12 @@ impl Router {
             instances: self.members.iter().map(|(name, member)| (name.clone(), handed(member))).collect(),
             tracks: self.levels.all().collect(),
         };
-        // What is to be said should the next life never come has later numbers than what was said just now.
+        // What the guardian sends if no process follows must have later numbers than what was sent just now.
         self.publish_crash_plan(now, out);
         out.push(Effect::HandOver(Box::new(handover)));
     }
 
-    /// The life before was handed over so long ago.
+    /// The process before handed over `age` ago.
     pub(super) fn inherit(&mut self, handover: &Handover, age: Duration, now: Instant) {
         for (name, handed) in &handover.instances {
             let Some(member) = self.members.get_mut(name).filter(|m| handed.is_of(m.settings())) else {

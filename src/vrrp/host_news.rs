@@ -24,7 +24,7 @@ impl Router {
             self.update_desired();
         }
         self.reconciler.host_was_read(&host, self.host.as_ref(), now);
-        // Nobody else asks for them.
+        // Only the reconciler needs them.
         host.routes.clear();
         host.rules.clear();
         self.announcer.keep_blocked(|link| host.link(link).is_some());

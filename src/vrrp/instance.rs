@@ -1,7 +1,7 @@
 //! One virtual router by the book (RFC 3768, RFC 9568 section 6.4): four states and one timer.
 //!
-//! It decides what an advertisement or the end of its timer means, and keeps what follows from it. It refuses to know
-//! packets, addresses, links and other instances: the router asks it, and moves it from state to state.
+//! It decides what an advertisement or the end of its timer means, and keeps what follows from it. It knows no
+//! packets, addresses, links or other instances: the router calls it, and moves it from state to state.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,17 +12,17 @@ use super::io::State;
 use super::settings::{Beginning, InstanceSettings, Version};
 use crate::time::Instant;
 
-/// Longest time a timer may be late with nobody caring; less where a priority's share of an interval is less.
+/// Longest time a timer may be late without effect; less where a priority's skew is less.
 const SLACK: Duration = Duration::from_millis(5);
-/// Answers to lower priorities and good-byes in one interval: a storm of those must not become one of ours.
+/// Answers to lower priorities and to priority 0 in one interval: a storm of those must not become one of ours.
 const ANSWERS: u8 = 8;
 /// How late a busy machine may make the sign of life that comes with an advertisement.
 const JITTER: Duration = Duration::from_millis(20);
-/// Own intervals of silence after which somebody's lower priority is a matter of the past.
+/// Own intervals without an advertisement of lower priority after which the contention is over.
 const CONTENTION_END: u32 = 3;
 /// Routers whose highest priority is remembered.
 const REMEMBERED: usize = 32;
-/// Own intervals in which somebody with a lower priority should have yielded.
+/// Own intervals in which a Master of lower priority should have yielded.
 const PATIENCE: u32 = 5;
 
 /// A virtual router of this host.
@@ -48,7 +48,7 @@ pub(super) struct Instance {
     answers: u8,
 }
 
-/// Somebody with a lower priority is heard while this one is Master.
+/// Another Master with a lower priority advertises while this one is Master.
 #[derive(Clone, Copy, Debug)]
 struct Contention {
     begun: Instant,
@@ -58,7 +58,7 @@ struct Contention {
     rival: Option<Claim>,
 }
 
-/// An advertisement that was accepted: somebody says it is Master.
+/// An advertisement that was accepted: its sender claims to be Master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
     pub source: IpAddr,
@@ -75,7 +75,7 @@ pub(super) enum Reaction {
     /// There is a Master, and it stays.
     Follow,
     Advertise,
-    /// A Master hears a lower priority: it says so at once, unless told to be silent.
+    /// A Master received a lower priority: it advertises at once, unless it is to be silent.
     Assert {
         /// The first one after a time without.
         is_first: bool,
@@ -206,7 +206,7 @@ impl Instance {
         self.timer.is_some_and(|at| now.since(at) >= self.settings.advert_interval * (missed.max(1) - 1))
     }
 
-    /// Somebody says it is Master.
+    /// An advertisement was accepted.
     pub(super) fn receive(&mut self, now: Instant, claim: Claim) -> Reaction {
         if self.is_owner() && self.settings.owner_ignores_adverts {
             return Reaction::Nothing;
@@ -258,7 +258,7 @@ impl Instance {
 
     fn receive_as_backup(&mut self, now: Instant, claim: Claim) -> Reaction {
         if claim.priority == 0 {
-            // Never later than it is: a repeated good-bye must not keep anybody from taking over.
+            // Never later than it is: repeated packets of priority 0 must not delay the takeover.
             let soon = now + self.skew();
             self.master = Some(claim);
             self.timer = self.timer.map(|at| at.min(soon));
@@ -328,7 +328,7 @@ impl Instance {
         interval * u32::from(self.settings.missed_adverts) + (interval / 2).max(JITTER)
     }
 
-    /// Master: for how long from now on nobody else takes over; a Backup of the highest priority waits for so many
+    /// Master: for how long from now on no other router takes over; a Backup of the highest priority waits for so many
     /// advertisements after the last one. None: it is no Master, or was silent for so long.
     pub(super) fn is_sole_for(&self, now: Instant) -> Option<Duration> {
         let next = self.timer.filter(|_| self.state == State::Master)?;

@@ -1,4 +1,4 @@
-//! What the router is told, and what it wants done: all that crosses the line between deciding and doing.
+//! The router's inputs and effects: everything that crosses the line between decisions and the shell.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use super::handover::Handover;
 use super::settings::{Settings, TrackTarget};
 use crate::net::types::{Host, LinkIndex, News, Op, Prefix, Refusal};
 
-/// What the world tells the router.
+/// An input of the router.
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
     /// It is the time the router asked for.
@@ -27,7 +27,7 @@ pub(crate) enum Input {
     Received(Datagram),
     /// What became of the sockets of [`Effect::Listen`]: after each, and whenever it changes.
     Sockets(SocketStates),
-    /// All that had arrived when [`Effect::Drain`] was performed has been told.
+    /// Everything that had arrived when [`Effect::Drain`] was performed has been passed on.
     Drained,
     /// What is followed changed, or is known for the first time.
     Tracked {
@@ -35,7 +35,7 @@ pub(crate) enum Input {
         /// How it is.
         level: TrackLevel,
     },
-    /// What the director knows: told before the first instance leaves Init, and whenever it changes.
+    /// What the director knows: comes before the first instance leaves Init, and whenever it changes.
     Director(DirectorLevel),
     /// UTC since 1970 minus the monotonic clock, for signatures: at the start and whenever it jumps.
     Clock(Duration),
@@ -58,13 +58,13 @@ pub(crate) enum Input {
     Writable(String),
     /// New settings, validated.
     Reload(Arc<Settings>),
-    /// Say good-bye, remove all that is ours, then finish.
+    /// Send priority 0, remove everything that lvsd added, then finish.
     Stop,
     /// Leave everything as it is, then finish.
     HandOver,
 }
 
-/// How something followed is. Interfaces need none: [`News`] tell of them.
+/// The level of something tracked. Interfaces need none: [`News`] report them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum TrackLevel {
     /// A script, by history, or the number of a process's instances: well or not.
@@ -73,7 +73,7 @@ pub(crate) enum TrackLevel {
     Counts(i64),
 }
 
-/// What the director tells the router: levels, told again whenever they change.
+/// What the director reports to the router, again whenever it changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DirectorLevel {
     /// VIPs with a virtual server that is not in the kernel yet, though it may come: an instance with one of
@@ -102,23 +102,23 @@ pub(crate) enum Effect {
     },
     /// Ask the kernel; [`Input::Applied`] follows. One at a time.
     Apply(Vec<Op>),
-    /// Tell everything that has arrived, then [`Input::Drained`].
+    /// Pass on everything that has arrived, then [`Input::Drained`].
     Drain,
-    /// The director and operators are told of an instance, at every change.
+    /// Report an instance to the director and to operators, at every change.
     Instance(InstanceLevel),
     /// An instance is no more.
     InstanceGone(String),
-    /// What the guardian shall do in case of a death.
+    /// What the guardian does when the daemon dies.
     CrashPlan(Arc<CrashPlan>),
-    /// Tell the world.
+    /// Report an event.
     Event(Event),
-    /// What the next life has to know; [`Effect::Finished`] follows.
+    /// What the next process has to know; [`Effect::Finished`] follows.
     HandOver(Box<Handover>),
     /// The router is done.
     Finished,
 }
 
-/// A socket to hear and speak VRRP with.
+/// A socket that sends and receives VRRP packets.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Endpoint {
     /// The link it is bound to; None for unicast without an interface.
@@ -186,7 +186,7 @@ pub struct InstanceLevel {
 /// What is to be done when the daemon died: made anew whenever it changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CrashPlan {
-    /// Good-byes (priority 0) of instances that are Master.
+    /// Advertisements of priority 0 of all instances that are Master.
     pub priority_zero: Vec<Transmission>,
     /// For how long the daemon may be silent before this is done, though it did not die: others have taken over by then.
     /// None: without limit.

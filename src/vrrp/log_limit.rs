@@ -1,4 +1,4 @@
-//! Dropped packets, logged at most once per kind, sender and minute, whoever sends however many.
+//! Limits the log of dropped packets: one event per kind, sender and minute, however many arrive.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_is_told_once_a_minute_with_how_many_were_not() {
+    fn the_same_is_reported_once_a_minute_with_how_many_were_not() {
         let mut limit = LogLimit::default();
         let source: IpAddr = "10.0.0.2".parse().unwrap();
         let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_of_senders_is_not_told_one_by_one() {
+    fn a_crowd_of_senders_is_not_reported_one_by_one() {
         let mut limit = LogLimit::default();
         let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
         let drop = |limit: &mut LogLimit, n: u32, seconds| {

@@ -1,4 +1,4 @@
-//! An instance with everything it has: its binding, its voice, those it hears, its counters.
+//! An instance with everything that belongs to it: binding, peers, counters, faults.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -66,8 +66,8 @@ pub(super) struct Member {
     pub gated_since: Option<Instant>,
     /// It was reported that it receives its own packets.
     pub has_reported_loop: bool,
-    /// What was told of it.
-    pub told: Option<InstanceLevel>,
+    /// What was reported to the director.
+    pub reported_level: Option<InstanceLevel>,
     /// A predecessor left it as Master.
     pub is_inherited: bool,
     /// The own address that unicast peers send to.
@@ -96,7 +96,7 @@ impl Member {
             sum: 0,
             gated_since: None,
             has_reported_loop: false,
-            told: None,
+            reported_level: None,
             is_inherited: false,
             known_by: None,
             inherited_until: None,
@@ -151,7 +151,7 @@ impl Member {
         packets(&settings, &self.binding, priority, &mut self.counters, wall)
     }
 
-    /// The good-bye to be sent should this process die. Only signed ones depend on what was sent before.
+    /// The advertisement of priority 0 to send if this process dies. Only signed ones depend on what was sent before.
     pub(super) fn priority_zero(&self, wall: Duration) -> Vec<Transmission> {
         let mut counters = if self.is_signed() { self.counters.clone() } else { Counters::new() };
         packets(self.settings(), &self.binding, 0, &mut counters, wall)

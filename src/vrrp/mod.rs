@@ -1,8 +1,14 @@
 //! Virtual routers (VRRP, RFC 3768 and RFC 9568): who holds the VIPs, decided purely.
 //!
-//! [`router`] decides; [`settings`] is what virtual routers are to be; [`io`] what the router is told and what it
-//! wants done; [`packet`] writes and reads advertisements. Sockets, netlink and threads are the daemon's; configuration
-//! files are `config`'s.
+//! - [`router`]: the state machine of all virtual routers of this host: [`io`]'s inputs in, effects out.
+//! - [`instance`] is one virtual router by the RFC; `transition` and [`leave_init`] move it from state to state, with its
+//!   sync [`group`]; [`reload`] and [`handover`] carry its state over.
+//! - [`binding`]: its link, source address and sockets; [`receive`]: what arrives; [`peers`]: the routers it arrives from.
+//! - [`tracking`]: scripts, files, processes and interfaces, and what they do to priorities.
+//! - [`addresses`]: what this host should have, how the kernel gets it, and how it is announced.
+//! - [`packet`]: advertisements as bytes; [`settings`]: the configuration; [`event`], [`status`]: what operators see.
+//!
+//! Sockets, netlink and threads are the daemon's; configuration files are `config`'s.
 
 mod addresses;
 pub(crate) mod binding;

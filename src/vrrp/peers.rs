@@ -19,7 +19,7 @@ const REPORT_TIME: Duration = Duration::from_secs(60);
 /// Least silence after which a contradiction is over.
 const LEAST_SILENCE: Duration = Duration::from_secs(3);
 
-/// How somebody speaks.
+/// How a peer advertises.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PeerProfile {
     /// Version of the protocol, where that could be read.
@@ -36,7 +36,7 @@ pub(super) struct PeerProfile {
     pub checksum: Option<Checksum>,
 }
 
-/// Somebody who speaks for a virtual router of ours.
+/// A router that advertises a VRID of ours.
 #[derive(Clone, Debug)]
 pub(super) struct PeerRecord {
     /// How, the last time.
@@ -77,7 +77,7 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    /// Somebody was accepted.
+    /// An advertisement was accepted.
     pub(super) fn accepted(&mut self, source: IpAddr, profile: PeerProfile, now: Instant) {
         let interval = profile.interval;
         let peer = self.peer(source, profile, now);
@@ -87,7 +87,7 @@ impl Peers {
         }
     }
 
-    /// Whether somebody who was accepted has given this interval before: a single packet, or a copy of it, proves
+    /// Whether an accepted peer has given this interval before: a single packet, or a copy of it, proves
     /// nothing. `usual` is the own interval; answers come sooner than intervals.
     pub(super) fn has_repeated(
         &self,
@@ -100,7 +100,7 @@ impl Peers {
         known.is_some_and(|(known, since)| known == interval && now.since(since) >= interval.min(usual) / 2)
     }
 
-    /// Somebody was refused.
+    /// A packet was refused.
     pub(super) fn refused(&mut self, source: IpAddr, profile: PeerProfile, reason: String, now: Instant) {
         let peer = self.peer(source, profile, now);
         peer.refused += 1;
@@ -128,7 +128,7 @@ impl Peers {
         peer
     }
 
-    /// Somebody add_conflict. True: that is new and should be reported.
+    /// A peer and this host cannot agree. True: that is new and should be reported.
     pub(super) fn add_conflict(
         &mut self,
         source: IpAddr,
@@ -150,7 +150,7 @@ impl Peers {
         is_reported
     }
 
-    /// Somebody end_conflict. True: it had not, and that was reported.
+    /// A peer agrees with this host. True: it had not, and that was reported.
     pub(super) fn end_conflict(&mut self, source: IpAddr) -> bool {
         let conflict = self.table.get_mut(&source).and_then(|peer| peer.conflict.take());
         conflict.is_some_and(|c| c.is_reported)
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_contradiction_is_told_once_and_so_is_its_end() {
+    fn a_contradiction_is_reported_once_and_so_is_its_end() {
         let mut peers = Peers::default();
         let source: IpAddr = "10.0.0.2".parse().unwrap();
         peers.refused(source, profile(), "odd".to_owned(), at(0));
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_a_few_contradictions_are_told_in_a_minute() {
+    fn no_more_than_a_few_contradictions_are_reported_in_a_minute() {
         let mut peers = Peers::default();
         let mut reported = 0;
         for n in 0..1000u32 {

@@ -1,4 +1,4 @@
-//! From one configuration to the next: who stays, who moves, who comes and goes.
+//! From one configuration to the next: which instances stay, move, come and go.
 //!
 //! An instance is the one it was on the wire: by VRID, family and interface, whatever its name is now, so that two that
 //! swap their names change nothing for anybody. Else it is the one of its name: if that was Master, it is Master on the new
@@ -21,17 +21,17 @@ use crate::time::Instant;
 /// Longest time a Master waits for its successor on another VRID or interface.
 const MOVE_LIMIT: Duration = Duration::from_secs(1);
 
-/// A Master whose VRID or interface changed: it says good-bye when its successor is Master.
+/// A Master whose VRID or interface changed: it sends priority 0 when its successor is Master.
 #[derive(Debug)]
 pub(super) struct Leaving {
     pub(super) member: Member,
     pub(super) until: Instant,
 }
 
-/// Who a virtual router is on the wire.
-type Place = (u8, Family, Option<String>);
+/// What identifies a virtual router on the wire.
+type WireIdentity = (u8, Family, Option<String>);
 
-fn place(settings: &InstanceSettings) -> Place {
+fn place(settings: &InstanceSettings) -> WireIdentity {
     (settings.vrid, settings.family, settings.interface.clone())
 }
 
@@ -112,7 +112,7 @@ impl Router {
     ) {
         let before = member.settings().name.clone();
         self.announcer.cancel(&before);
-        member.told = None;
+        member.reported_level = None;
         if member.reported != State::Init {
             out.push(Effect::Event(Event::Renamed {
                 is_group: false,
@@ -141,11 +141,11 @@ impl Router {
             };
             let mut group = Group::new(Arc::clone(new));
             if let Some(old) = by_name.or_else(by_members).map(|at| before.swap_remove(at)) {
-                group.told = old.told;
-                if old.settings.name != new.name && old.told != State::Init {
+                group.reported = old.reported;
+                if old.settings.name != new.name && old.reported != State::Init {
                     let (before, name) = (old.settings.name.clone(), new.name.clone());
                     let renamed =
-                        Event::Renamed { is_group: true, before, name, state: old.told, priority: 0 };
+                        Event::Renamed { is_group: true, before, name, state: old.reported, priority: 0 };
                     out.push(Effect::Event(renamed));
                 }
             }
@@ -153,7 +153,7 @@ impl Router {
         }
     }
 
-    /// VRID or interface changed: who was Master is so on the new one before it leaves the old one.
+    /// VRID or interface changed: a Master is Master on the new one before it leaves the old one.
     fn move_over(&mut self, moved: Vec<(Member, Arc<InstanceSettings>)>, now: Instant) {
         for (old, new) in moved {
             let mut member = Member::new(Arc::clone(&new), now);
@@ -168,7 +168,7 @@ impl Router {
         }
     }
 
-    /// Says good-bye for those that are Master elsewhere by now, or cannot be.
+    /// Sends priority 0 for those whose successor is Master by now, or cannot be.
     pub(super) fn finish_moves(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let wall = self.wall(now);
         let members = &self.members;
@@ -188,8 +188,8 @@ impl Router {
         self.listen(out);
     }
 
-    /// Its last advertisement, except where another instance of this host has the same VRID by now: who hears it would
-    /// take over from that one.
+    /// Its last advertisement, except where another instance of this host has the same VRID by now: a receiver would take
+    /// over from that one.
     fn say_priority_zero(&self, old: &mut Member, wall: Duration, out: &mut Vec<Effect>) {
         let packets = old.advertisement(Some(0), wall);
         let is_taken = |to: IpAddr| self.members.values().any(|m| speaks_for(m, old, to));

@@ -2,7 +2,7 @@
 //!
 //! Input and `now` go in, effects come out; it never reads a clock, never waits, never fails and knows no socket.
 //! [`Instance`](super::instance::Instance)s decide what advertisements mean, `transition` moves them (with their sync
-//! groups), `hearing` reads packets, `reload` carries state over, [`AddressReconciler`] makes the host's addresses true. The
+//! groups), `receive` handles packets, `reload` carries state over, [`AddressReconciler`] reconciles the host's addresses. The
 //! daemon's router thread performs the effects, the simulated world in `sim` does so in virtual time.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +32,7 @@ use crate::time::Instant;
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// Lateness that operators should know of.
 const LATE: Duration = Duration::from_millis(100);
-/// How often they are told.
+/// Shortest time between two reports of lateness.
 const LATE_PAUSE: Duration = Duration::from_secs(60);
 /// A drain that took longer is repeated, so often: the process was stopped again meanwhile.
 const DRAIN_LIMIT: (Duration, u32) = (Duration::from_millis(5), 3);
@@ -68,7 +68,7 @@ pub(crate) struct Router {
     pub(super) log_limit: LogLimit,
     pub(super) host: Option<Host>,
     pub(super) director: Option<DirectorLevel>,
-    /// Packets nobody here is meant by, by what they are.
+    /// Packets that belong to no instance here, by kind.
     pub(super) unknown_vrid: BTreeMap<&'static str, u64>,
     /// Why something may have changed, in words.
     pub(super) cause: String,
@@ -88,7 +88,7 @@ pub(crate) struct Router {
     joined: BTreeSet<(LinkIndex, IpAddr)>,
     pub(super) crash_plan: Arc<CrashPlan>,
     drain: Option<Drain>,
-    late_told: Option<Instant>,
+    late_reported: Option<Instant>,
     late_times: u64,
 }
 
@@ -126,7 +126,7 @@ impl Router {
             joined: BTreeSet::new(),
             crash_plan: Arc::default(),
             drain: None,
-            late_told: None,
+            late_reported: None,
             late_times: 0,
             settings,
         }
@@ -219,7 +219,7 @@ impl Router {
                 ]
             }
         };
-        // While everything that arrived is being told, no timer decides.
+        // While everything that arrived is being read, no timer decides.
         let is_draining = self.drain.is_some();
         let announcer = self.announcer.deadline().filter(|_| !is_draining);
         let members = self.members.values().filter(|_| !is_draining).filter_map(Member::deadline);
@@ -292,7 +292,7 @@ impl Router {
         let was_stale = std::mem::take(&mut self.is_stale);
         if was_stale {
             self.update_desired();
-            self.tell_levels(out);
+            self.report_levels(out);
         }
         if let Some(host) = &self.host {
             if let Some(ops) = self.reconciler.plan(host, now) {
@@ -340,9 +340,9 @@ impl Router {
 
     fn was_late(&mut self, lateness: Duration, now: Instant, out: &mut Vec<Effect>) {
         self.late_times += 1;
-        let is_told = self.late_told.is_some_and(|at| now.since(at) < LATE_PAUSE);
-        if lateness >= LATE && !is_told {
-            self.late_told = Some(now);
+        let is_reported = self.late_reported.is_some_and(|at| now.since(at) < LATE_PAUSE);
+        if lateness >= LATE && !is_reported {
+            self.late_reported = Some(now);
             let milliseconds = u64::try_from(lateness.as_millis()).unwrap_or(u64::MAX);
             out.push(Effect::Event(Event::Late { milliseconds }));
         }
@@ -403,15 +403,15 @@ impl Router {
         out.extend(packets.into_iter().map(Effect::Send));
     }
 
-    fn tell_levels(&mut self, out: &mut Vec<Effect>) {
+    fn report_levels(&mut self, out: &mut Vec<Effect>) {
         for member in self.members.values_mut() {
             let level = member.level();
-            if member.told.as_ref() != Some(&level) {
+            if member.reported_level.as_ref() != Some(&level) {
                 out.push(Effect::Instance(level.clone()));
-                member.told = Some(level);
+                member.reported_level = Some(level);
             }
         }
-        self.tell_groups(out);
+        self.report_groups(out);
     }
 
     /// Has the sockets open that the instances need now.

@@ -38,7 +38,7 @@ pub struct Settings {
     pub forwarding_weight: u8,
     /// Real-time scheduling of the router's thread.
     pub realtime: Realtime,
-    /// Adverts of virtual routers nobody configured are told (`log_unknown_vrids`).
+    /// Advertisements of VRIDs that are not configured are logged (`log_unknown_vrids`).
     pub logs_unknown_vrids: bool,
     /// How long changes of links must last before they count (`interface_up_down_delays`), by name.
     pub link_delays: BTreeMap<String, LinkDelays>,
@@ -78,7 +78,7 @@ pub struct LinkDelays {
 /// What becomes of the addresses of a daemon that died.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnCrash {
-    /// Its guardian says good-bye (priority 0) and removes them.
+    /// Its guardian sends priority 0 and removes them.
     #[default]
     Failover,
     /// They stay until the next start.
@@ -184,7 +184,7 @@ pub struct InstanceSettings {
     /// A Master sends one advertisement before it yields (`higher_prio_send_advert`), so that the better one announces
     /// its addresses again.
     pub answers_higher_priority: bool,
-    /// An owner hears nothing (`owner_ignore_adverts`).
+    /// The address owner ignores received advertisements (`owner_ignore_adverts`).
     pub owner_ignores_adverts: bool,
     /// The state of its interface does not matter (`dont_track_primary`).
     pub ignores_own_link: bool,
@@ -198,7 +198,7 @@ pub struct InstanceSettings {
     pub notify: NotifyCommands,
 }
 
-/// What is held while Master, and whether its loss is told and mended (`no_track` is not).
+/// What is held while Master, and whether its loss is reported and repaired (`no_track` is not).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Virtual<T> {
     pub wanted: Arc<T>,
@@ -245,7 +245,7 @@ pub enum Checksum {
     MessageOnly,
 }
 
-/// How advertisements are authenticated. Its Debug does not tell secrets.
+/// How advertisements are authenticated. Debug shows no secret.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Authentication {
     /// Not at all.
@@ -268,7 +268,7 @@ impl fmt::Debug for Authentication {
     }
 }
 
-/// `auth_hmac`. Its Debug does not tell keys.
+/// `auth_hmac`. Debug shows no key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hmac {
     /// Keys of 32 to 64 bytes by their id.
@@ -277,7 +277,7 @@ pub struct Hmac {
     pub active: u8,
     /// How far sender's and own clock may be apart.
     pub window: Duration,
-    /// Repeated packets are told by a counter too (`anti_replay monotonic`), not by time alone.
+    /// Replayed packets are recognized by a counter too (`anti_replay monotonic`), not by time alone.
     pub is_monotonic: bool,
     /// What becomes of advertisements without signature.
     pub mode: HmacMode,
@@ -298,7 +298,7 @@ impl fmt::Debug for Hmac {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HmacMode {
     Enforce,
-    /// Accepted, and so are badly signed ones; told.
+    /// Accepted, and so are badly signed ones; both are reported.
     Permissive,
     /// Accepted; own ones are not signed.
     ReceiveOnly,
@@ -446,7 +446,7 @@ pub struct NotifyCommands {
     pub fault: Option<Command>,
     pub stop: Option<Command>,
     pub deleted: Option<Command>,
-    /// `notify_deleted` without a command: DELETED is told as itself.
+    /// `notify_deleted` without a command: DELETED is its own state.
     pub notifies_deleted: bool,
     pub any: Option<Command>,
     pub master_heard_lower_priority: Option<Command>,
@@ -459,9 +459,9 @@ pub struct NotifyCommands {
 pub struct NotifySettings {
     /// `vrrp_notify_fifo` and `notify_fifo`.
     pub fifos: Vec<Fifo>,
-    /// States are told again after a reload (`fifo_write_vrrp_states_on_reload`).
+    /// States are written again after a reload (`fifo_write_vrrp_states_on_reload`).
     pub repeats_on_reload: bool,
-    /// Mails do not tell of faults (`no_email_faults`).
+    /// No mails about faults (`no_email_faults`).
     pub mails_no_faults: bool,
 }
 

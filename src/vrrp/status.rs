@@ -74,7 +74,7 @@ pub struct InstanceStatus {
     pub counters: CountersStatus,
     /// Others that speak for its VRID.
     pub peers: Vec<PeerStatus>,
-    /// Somebody speaks for its VRID whom it cannot agree with.
+    /// A peer with its VRID has a conflicting configuration.
     pub has_conflict: bool,
 }
 
@@ -119,7 +119,7 @@ pub struct CountersStatus {
     pub dropped: BTreeMap<String, u64>,
 }
 
-/// Somebody else who speaks for a VRID.
+/// Another router that advertises a VRID of ours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerStatus {
     pub source: IpAddr,
@@ -160,7 +160,7 @@ impl Router {
             name: g.settings.name.clone(),
             state: group::state_of(
                 g.settings.members.iter().filter_map(|m| self.members.get(m)).map(Member::state),
-                g.told,
+                g.reported,
             ),
             members: g.settings.members.clone(),
         });

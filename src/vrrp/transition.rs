@@ -17,7 +17,7 @@ use crate::net::types::Host;
 use crate::time::Instant;
 
 impl Router {
-    /// Looks at host, tracks and director again: priorities, faults, who may leave Init.
+    /// Evaluates host, tracks and director again: priorities, faults, which instances may leave Init.
     pub(super) fn look_around(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let Some(host) = self.host.take() else { return };
         let vips: BTreeSet<IpAddr> = self
@@ -53,7 +53,7 @@ impl Router {
             let is_free =
                 self.members.get(&name).is_some_and(|m| m.instance.waits_for_group()) && self.agrees(&name);
             if let Some(member) = self.members.get_mut(&name).filter(|_| is_free) {
-                // Whoever stood in its way has left the group by a reload.
+                // The member that it waited for has left the group by a reload.
                 member.instance.try_again(now);
             }
         }
@@ -299,7 +299,7 @@ impl Router {
         }
     }
 
-    /// One more advertisement of who is not to be Master (`higher_prio_send_advert`).
+    /// One more advertisement of a Master that yields (`higher_prio_send_advert`).
     pub(super) fn say_last_word(&mut self, name: &str, now: Instant, out: &mut Vec<Effect>) {
         if let Some(member) = self.members.get_mut(name) {
             member.owes_last_word = false;
@@ -307,13 +307,13 @@ impl Router {
         }
     }
 
-    /// Leaves a state for one that is not Master; a Master says good-bye where nobody better is known.
+    /// Leaves a state for one that is not Master; a Master sends priority 0 where no better one is known.
     pub(super) fn leave(
         &mut self,
         name: &str,
         to: State,
         reason: &str,
-        says_goodbye: bool,
+        sends_priority_zero: bool,
         now: Instant,
         out: &mut Vec<Effect>,
     ) {
@@ -321,13 +321,13 @@ impl Router {
         if member.state() == to && member.reported == to {
             return;
         }
-        if member.state() == State::Master && says_goodbye {
+        if member.state() == State::Master && sends_priority_zero {
             self.advertise(name, Some(0), now, out);
         }
         self.enter(name, to, reason, now, out);
     }
 
-    /// Enters a state. Who becomes Master says so first: the old one begins to leave.
+    /// Enters a state. A new Master advertises first, so that the old one begins to leave.
     pub(super) fn enter(&mut self, name: &str, to: State, reason: &str, now: Instant, out: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(name) else { return };
         let from = std::mem::replace(&mut member.reported, to);
@@ -354,7 +354,7 @@ impl Router {
         } else {
             self.announcer.cancel(name);
         }
-        // One that is Master after it moved has not changed for who was told of it before.
+        // One that is Master again after it moved was reported as Master before.
         if from != to {
             out.push(Effect::Event(event));
         }
@@ -362,14 +362,14 @@ impl Router {
     }
 
     /// Reports groups that changed.
-    pub(super) fn tell_groups(&mut self, out: &mut Vec<Effect>) {
+    pub(super) fn report_groups(&mut self, out: &mut Vec<Effect>) {
         self.has_split_group = false;
         for group in &mut self.groups {
             let members = group.settings.members.iter().filter_map(|name| self.members.get(name));
-            let state = group::state_of(members.clone().map(Member::state), group.told);
+            let state = group::state_of(members.clone().map(Member::state), group.reported);
             self.has_split_group |= group::is_split(members.clone().map(Member::state));
-            if state != group.told {
-                group.told = state;
+            if state != group.reported {
+                group.reported = state;
                 let blamed = members.clone().find(|m| m.state() == state);
                 let reason = blamed.map_or_else(String::new, |m| m.reason.clone());
                 let group = group.settings.name.clone();

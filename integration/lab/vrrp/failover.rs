@@ -36,8 +36,8 @@ pub(crate) struct Failover {
     pub announced: Duration,
     /// From the last word of the one it left, whatever its priority, to the survivor's first.
     pub silence: Duration,
-    /// Whether that last word was a farewell, priority 0.
-    pub farewell: bool,
+    /// Whether that last word was a priority_zero, priority 0.
+    pub priority_zero: bool,
 }
 
 impl fmt::Display for Failover {
@@ -50,7 +50,7 @@ impl fmt::Display for Failover {
             ms(self.advert),
             ms(self.announced),
             ms(self.silence),
-            if self.farewell { "priority 0" } else { "an advert" }
+            if self.priority_zero { "priority 0" } else { "an advert" }
         )
     }
 }
@@ -84,7 +84,7 @@ impl Case<'_> {
             advert: spoke.saturating_duration_since(begun),
             announced: announced.saturating_duration_since(begun),
             silence: spoke.saturating_duration_since(last),
-            farewell: word.priority == 0,
+            priority_zero: word.priority == 0,
         })
     }
 }

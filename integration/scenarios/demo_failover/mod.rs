@@ -40,13 +40,13 @@ const WAYS: [Way; 3] = [
         come: |lab, node| node.start(lab),
     },
     Way {
-        text: "lvsd on d1 is killed (kill -9); its guardian says farewell",
+        text: "lvsd on d1 is killed (kill -9); its guardian sends priority 0",
         name: "killed",
         go: |_, node| node.kill_main(),
         come: |lab, node| node.start(lab),
     },
     Way {
-        text: "d1's cable is cut: nobody says farewell",
+        text: "d1's cable is cut: no host sends priority 0",
         name: "cut off",
         go: |lab, _| lab.cut("d1", "eth0"),
         come: |lab, _| lab.mend("d1", "eth0"),

@@ -28,9 +28,9 @@ const PRIORITY: u32 = 100;
 /// A way to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// SIGKILL to all its processes at once: nothing is left that could say farewell.
+    /// SIGKILL to all its processes at once: nothing is left that could send priority 0.
     Killed,
-    /// SIGKILL to the process that speaks VRRP. lvsd's guardian says farewell for it; keepalived's parent starts another,
+    /// SIGKILL to the process that speaks VRRP. lvsd's guardian sends priority 0 for it; keepalived's parent starts another,
     /// which takes the VIP away and begins anew.
     Crashed,
     /// SIGTERM.

@@ -1,4 +1,4 @@
-//! A daemon with a guardian is killed: its good-byes are on the wire and its addresses gone within 100 ms, also when
+//! A daemon with a guardian is killed: its priority-0 advertisements are on the wire and its addresses gone within 100 ms, also when
 //! the whole group is signalled; after `on_crash hold`, a hand-over or a planned end nothing is done. The guardian
 //! outlives nobody, and keeps nothing of the daemon's. VRRP that begins by a reload has it, too, and addresses go
 //! whatever their options are.
@@ -114,7 +114,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     claim(times.iter().min().is_some_and(|time| *time < LIMIT), || format!("it took {times:?}"))
 }
 
-/// A director that holds no VIP until it is told so is killed: how long its good-bye and the end of its addresses took.
+/// A director that holds no VIP until it is told so is killed: how long its priority 0 and the end of its addresses took.
 fn begun_by_a_reload(lab: &Lab, d1: &Host, ears: &Ears) -> Result<Duration, String> {
     let before = judge::addresses(d1)?;
     let held_before = d1.enter(all_held)?;
@@ -150,10 +150,12 @@ fn begun_by_a_reload(lab: &Lab, d1: &Host, ears: &Ears) -> Result<Duration, Stri
 
 fn note(lab: &Lab, story: &str, said: Duration, gone: Duration) {
     let (said, gone) = (said.as_secs_f64() * 1e3, gone.as_secs_f64() * 1e3);
-    lab.note(format!("{story}: good-byes after {said:.1} ms, addresses gone by {gone:.1} ms"));
+    lab.note(format!(
+        "{story}: priority-0 advertisements after {said:.1} ms, addresses gone by {gone:.1} ms"
+    ));
 }
 
-/// Kills a daemon with these signals: how long its good-byes and the end of its addresses took.
+/// Kills a daemon with these signals: how long its priority-0 advertisements and the end of its addresses took.
 fn die(lab: &Lab, d1: &Host, ears: &Ears, story: &str, killers: &[Signal]) -> Result<Duration, String> {
     let mut daemon = Guarded::start(d1)?;
     daemon.tell("publish")?;
@@ -206,7 +208,10 @@ fn obey(mut guardian: Guardian) -> Verdict {
     let local = local.filter(|(link, ip)| *link == eth0 && is_link_local(*ip)).map(|(_, ip)| ip).next();
     let crash_plan = CrashPlan {
         silence: None,
-        priority_zero: vec![farewell4(eth0), farewell6(eth0, local.ok_or("no link-local address")?)],
+        priority_zero: vec![
+            priority_zero4(eth0),
+            priority_zero6(eth0, local.ok_or("no link-local address")?),
+        ],
         addresses: BTreeMap::from([(eth0, prefixes)]),
     };
     say("ready")?;
@@ -264,7 +269,7 @@ fn endpoint(link: LinkIndex, source: IpAddr, group: IpAddr) -> Endpoint {
 }
 
 /// V2-PRIO0 of virtual router 51, from d1.
-fn farewell4(link: LinkIndex) -> Transmission {
+fn priority_zero4(link: LinkIndex) -> Transmission {
     let (source, group) = ([10, 1, 0, 11], [224, 0, 0, 18]);
     let mut bytes = vec![0x45, 0xc0, 0, 40, 0, 1, 0, 0, 255, 112, 0, 0];
     bytes.extend(source);
@@ -279,7 +284,7 @@ fn farewell4(link: LinkIndex) -> Transmission {
 }
 
 /// Version 3 on IPv6; nobody here looks at its checksum.
-fn farewell6(link: LinkIndex, source: IpAddr) -> Transmission {
+fn priority_zero6(link: LinkIndex, source: IpAddr) -> Transmission {
     let group: IpAddr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12).into();
     let mut bytes = vec![0x31, 56, 0, 1, 0, 100, 0, 0];
     bytes.extend([0; 16]);
@@ -408,24 +413,26 @@ impl Ears {
         })
     }
 
-    /// Hears both good-byes, and nothing else: how long after the death the later one came.
+    /// Hears both priority-0 advertisements, and nothing else: how long after the death the later one came.
     fn both(&self, died: Instant) -> Result<Duration, String> {
         let mut buffer = [0; 128];
-        let heard = (&self.ipv4).read(&mut buffer).map_err(|e| format!("no good-bye on IPv4: {e}"))?;
+        let heard = (&self.ipv4).read(&mut buffer).map_err(|e| format!("no priority 0 on IPv4: {e}"))?;
         let packet = buffer.get(..heard).unwrap_or_default();
         let is_it = packet.get(12..16) == Some(&[10, 1, 0, 11]) && packet.get(20..23) == Some(&[0x21, 51, 0]);
-        claim(is_it && packet.get(8) == Some(&255), || format!("an odd good-bye: {packet:?}"))?;
-        let heard = (&self.ipv6).read(&mut buffer).map_err(|e| format!("no good-bye on IPv6: {e}"))?;
+        claim(is_it && packet.get(8) == Some(&255), || format!("an odd packet of priority 0: {packet:?}"))?;
+        let heard = (&self.ipv6).read(&mut buffer).map_err(|e| format!("no priority 0 on IPv6: {e}"))?;
         let packet = buffer.get(..heard).unwrap_or_default();
-        claim(packet.get(..3) == Some(&[0x31, 56, 0]), || format!("an odd good-bye: {packet:?}"))?;
+        claim(packet.get(..3) == Some(&[0x31, 56, 0]), || {
+            format!("an odd packet of priority 0: {packet:?}")
+        })?;
         Ok(died.elapsed())
     }
 
-    /// Hears a good-bye of IPv4 after what was said before it: how long after the death it came.
+    /// Hears priority 0 of IPv4 after what was said before it: how long after the death it came.
     fn good_bye(&self, died: Instant) -> Result<Duration, String> {
         let mut buffer = [0; 128];
         loop {
-            let heard = (&self.ipv4).read(&mut buffer).map_err(|e| format!("no good-bye: {e}"))?;
+            let heard = (&self.ipv4).read(&mut buffer).map_err(|e| format!("no priority 0: {e}"))?;
             if buffer.get(..heard).and_then(|packet| packet.get(22)) == Some(&0) {
                 return Ok(died.elapsed());
             }

@@ -66,7 +66,7 @@ fn network() -> Vec<Outage> {
             |_| Ok(()),
         )
         .by([
-            "somebody removed address 10.1.0.101/32",
+            "another program removed address 10.1.0.101/32",
             "",
             "another program removes what it holds",
             "restored_total",

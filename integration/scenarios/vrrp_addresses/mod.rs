@@ -91,7 +91,7 @@ fn by_hand(lab: &Lab, segment: &Segment, make: Make) -> Verdict {
         let back = segment.holders.wait("d1", vip, true, gone, seconds(5))?;
         let took = back.saturating_duration_since(gone);
         if make == Make::Keepalived {
-            // It steps back, says farewell, and is Master again after its skew.
+            // It steps back, sends priority 0, and is Master again after its skew.
             let off = took.max(SKEW) - took.min(SKEW);
             claim(off <= EXACT, || format!("{vip} is back after {took:?}, want {SKEW:?}"))?;
         } else {

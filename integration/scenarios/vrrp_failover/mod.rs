@@ -148,7 +148,7 @@ impl<'a> Pair<'a> {
         Ok(told)
     }
 
-    /// All its processes are killed at once. Nobody says farewell, and the VIP stays on the dead.
+    /// All its processes are killed at once. No process sends priority 0, and the VIP stays on the dead.
     fn killed(&mut self) -> Result<String, String> {
         let failover = moves_on(&self.segment)?.measure(|| self.first.kill_all())?;
         near("silence", failover.silence, MASTER_DOWN)?;
@@ -156,10 +156,10 @@ impl<'a> Pair<'a> {
         Ok(failover.to_string())
     }
 
-    /// Its main process is killed: what is left of it says farewell and takes the VIP away, at once.
+    /// Its main process is killed: what is left of it sends priority 0 and takes the VIP away, at once.
     fn main_killed(&mut self) -> Result<String, String> {
         let failover = moves_on(&self.segment)?.measure(|| self.first.kill_main())?;
-        claim(failover.farewell, || "somebody says farewell".to_owned())?;
+        claim(failover.priority_zero, || "something sends priority 0".to_owned())?;
         near("silence", failover.silence, SKEW)?;
         claim(failover.advert <= SKEW + AT_ONCE, || {
             format!("the second speaks after {:?}", failover.advert)
@@ -188,7 +188,7 @@ impl<'a> Pair<'a> {
         same("who spoke", &self.segment.tap.peers(VRID, begun, now), &vec![source])?;
         let adverts = self.segment.tap.adverts(VRID, begun, now);
         claim(adverts.iter().all(|(_, a)| a.priority == 150), || {
-            format!("nobody says farewell: {adverts:?}")
+            format!("no host sends priority 0: {adverts:?}")
         })?;
         let changes = self.segment.holders.changes(VIP.into(), begun, now);
         claim(changes.is_empty(), || format!("the VIP does not move: {changes:?}"))?;
@@ -204,7 +204,7 @@ impl<'a> Pair<'a> {
     fn stopped(&mut self) -> Result<String, String> {
         let failover = moves_on(&self.segment)?.measure(|| self.first.signal(Signal::TERM))?;
         self.first.wait_end()?;
-        claim(failover.farewell, || "it says farewell".to_owned())?;
+        claim(failover.priority_zero, || "it sends priority 0".to_owned())?;
         near("silence", failover.silence, SKEW)?;
         near("until the advert", failover.advert, SKEW)?;
         self.one_holder("d2", failover.begun + failover.advert)?;

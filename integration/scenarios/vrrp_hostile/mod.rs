@@ -176,7 +176,7 @@ impl Hostile<'_> {
         })
     }
 
-    /// Its status counts what it dropped, by kind, and the strangers of the flood.
+    /// Its status counts what it dropped, by kind, and the unknown VRIDs of the flood.
     fn counted(&self) -> Verdict {
         let status = status(&self.node.host)?;
         let dropped = |instance: usize| -> BTreeMap<String, u64> {
@@ -189,8 +189,8 @@ impl Hostile<'_> {
                 format!("kinds of dropped packets in its status: {kinds:?}")
             })?;
         }
-        let strangers = status.pointer("/router/strangers").map(ToString::to_string).unwrap_or_default();
-        claim(strangers.len() > "{}".len(), || format!("strangers in its status: {strangers}"))
+        let unknown = status.pointer("/router/unknown_vrid").map(ToString::to_string).unwrap_or_default();
+        claim(unknown.len() > "{}".len(), || format!("packets of unknown VRIDs in its status: {unknown}"))
     }
 
     /// What it says of dropped packets it says once a minute.

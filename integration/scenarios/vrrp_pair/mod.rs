@@ -44,7 +44,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     claim(table.contains("web       51    Master  150"), || format!("the status says so:\n{table}"))?;
     same("the other's Master", &instance(&d2, "master")?.as_str(), &"10.1.0.11")?;
 
-    lab.step("it is killed: its guardian says good-bye, and the other takes over");
+    lab.step("it is killed: its guardian sends priority 0, and the other takes over");
     let begun = Instant::now();
     one.kill()?;
     wait_for("the VIPs are on d2", SKEW, || holds(&d2))?;
@@ -95,7 +95,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
 
     lab.step("somebody removes the VIP: it is back");
     judge::run(&["ip", "-n", "d2", "addr", "del", "10.1.0.100/24", "dev", "eth0"])?;
-    two.wait_log("somebody removed", seconds(2))?;
+    two.wait_log("another program removed", seconds(2))?;
     holds(&d2)?;
     same("its state", &instance(&d2, "state")?.as_str(), &"master")?;
 

@@ -19,7 +19,7 @@ struct Recorded {
     instance: &'static str,
     frames: &'static [&'static str],
     /// What it says when it stops.
-    farewell: Option<&'static str>,
+    priority_zero: Option<&'static str>,
     /// Whether Debian's keepalived can make it.
     in_debian: bool,
 }
@@ -39,7 +39,7 @@ const RECORDED: &[Recorded] = &[
             "01005e000012020000000001080045c0002800010000ff70d0440a4d0001e000001221336401000170190a4d00640000000000000000",
             GARP,
         ],
-        farewell: Some(
+        priority_zero: Some(
             "01005e000012020000000001080045c0002800040000ff70d0410a4d0001e0000012213300010001d4190a4d00640000000000000000",
         ),
         in_debian: true,
@@ -50,7 +50,7 @@ const RECORDED: &[Recorded] = &[
         frames: &[
             "01005e000012020000000001080045c0003000010000ff70d03c0a4d0001e00000122134640300015ab10a4d00640a4d00650a4d00660000000000000000",
         ],
-        farewell: None,
+        priority_zero: None,
         in_debian: true,
     },
     Recorded {
@@ -59,7 +59,7 @@ const RECORDED: &[Recorded] = &[
         frames: &[
             "01005e000012020000000001080045c0002800010000ff70d0440a4d0001e000001221356401010132fd0a4d00647333637265740000",
         ],
-        farewell: None,
+        priority_zero: None,
         in_debian: true,
     },
     Recorded {
@@ -69,7 +69,7 @@ const RECORDED: &[Recorded] = &[
             "01005e000012020000000001080045c0004000010000ff33d0690a4d0001e0000012700400000a4d000100000001129348f7952de6ea03606ddb2136640102016e160a4d00640000000000000000",
             "01005e000012020000000001080045c0004000020000ff33d0680a4d0001e0000012700400000a4d0001000000021fabee670f47608dac62bf562136640102016e160a4d00640000000000000000",
         ],
-        farewell: None,
+        priority_zero: None,
         in_debian: true,
     },
     Recorded {
@@ -78,7 +78,7 @@ const RECORDED: &[Recorded] = &[
         frames: &[
             "01005e000012020000000001080045c0002800010000ff70d0440a4d0001e0000012213fff010001d50c0a4d00640000000000000000",
         ],
-        farewell: None,
+        priority_zero: None,
         in_debian: true,
     },
     Recorded {
@@ -88,7 +88,7 @@ const RECORDED: &[Recorded] = &[
             "020000000002020000000001080045c0002800010000ff70a6080a4d00010a4d000221396401000170130a4d00640000000000000000",
             "020000000003020000000001080045c0002800010000ff70a6070a4d00010a4d000321396401000170130a4d00640000000000000000",
         ],
-        farewell: None,
+        priority_zero: None,
         in_debian: true,
     },
     Recorded {
@@ -97,7 +97,7 @@ const RECORDED: &[Recorded] = &[
         frames: &[
             "01005e000012020000000001080045c0002000010000ff70d04c0a4d0001e000001231376401001975200a4d0064",
         ],
-        farewell: Some(
+        priority_zero: Some(
             "01005e000012020000000001080045c0002000160000ff70d0370a4d0001e0000012313700010019d9200a4d0064",
         ),
         in_debian: true,
@@ -109,7 +109,7 @@ const RECORDED: &[Recorded] = &[
             "020000000002020000000001080045c0002000010000ff70a6100a4d00010a4d0002313a640100644a960a4d0064",
             "020000000003020000000001080045c0002000010000ff70a60f0a4d00010a4d0003313a640100644a950a4d0064",
         ],
-        farewell: None,
+        priority_zero: None,
         in_debian: true,
     },
     Recorded {
@@ -119,7 +119,7 @@ const RECORDED: &[Recorded] = &[
             "33330000001202000000000186dd6c03f788002870fffe80000000000000000000fffe000001ff0200000000000000000000000000123138640200646fe3fe800000000000000000000000000056fd770000000000000000000000000100",
             "33330000000102000000000186dd6000000000203afffe800000000000000000000000000056ff020000000000000000000000000001880056f120000000fe8000000000000000000000000000560201020000000001",
         ],
-        farewell: Some(
+        priority_zero: Some(
             "33330000001202000000000186dd6c03f788002870fffe80000000000000000000fffe000001ff020000000000000000000000000012313800020064d3e3fe800000000000000000000000000056fd770000000000000000000000000100",
         ),
         in_debian: true,
@@ -130,7 +130,7 @@ const RECORDED: &[Recorded] = &[
         frames: &[
             "02000000000202000000000186dd6c08b2f900187040fd770000000000000000000000000001fd770000000000000000000000000002313b64010064706cfd770000000000000000000000000100",
         ],
-        farewell: None,
+        priority_zero: None,
         in_debian: true,
     },
     Recorded {
@@ -140,7 +140,7 @@ const RECORDED: &[Recorded] = &[
             "01005e00001200005e00013d080045c0002000010000ff70d04c0a4d0001e0000012313d6401006474cf0a4d0064",
             "ffffffffffff00005e00013d0806000108000604000100005e00013d0a4d0064ffffffffffff0a4d0064",
         ],
-        farewell: None,
+        priority_zero: None,
         in_debian: true,
     },
     Recorded {
@@ -150,7 +150,7 @@ const RECORDED: &[Recorded] = &[
             "33330000001200005e00023e86dd6c03f788002870fffe80000000000000000000fffe000001ff020000000000000000000000000012313e64020064706ffe800000000000000000000000000062fd770000000000000000000000000062",
             "33330000000100005e00023e86dd6000000000203afffe800000000000000000000000000062ff0200000000000000000000000000018800f89b20000000fe800000000000000000000000000062020100005e00023e",
         ],
-        farewell: None,
+        priority_zero: None,
         in_debian: true,
     },
     Recorded {
@@ -159,7 +159,7 @@ const RECORDED: &[Recorded] = &[
         frames: &[
             "01005e000012020000000001080045c0002000010000ff70d04c0a4d0001e0000012310a640100645fdf0a4d0064",
         ],
-        farewell: None,
+        priority_zero: None,
         in_debian: false,
     },
 ];
@@ -205,11 +205,11 @@ fn compare(lab: &Lab, segment: &Segment, make: Make, recorded: &Recorded) -> Ver
     }
     let stopped = Instant::now();
     node.end(Signal::TERM)?;
-    if let Some(frame) = recorded.farewell {
+    if let Some(frame) = recorded.priority_zero {
         let want = comparable(&bytes(frame)?);
         let within = Duration::from_millis(20);
         let is_it = |p: &Passed| (comparable(&p.frame) == want && p.at <= stopped + within).then_some(());
-        segment.tap.wait("its farewell, 20 ms after the signal", stopped, within, is_it)?;
+        segment.tap.wait("its priority_zero, 20 ms after the signal", stopped, within, is_it)?;
     }
     pause(seconds(1));
     Ok(())

@@ -82,7 +82,7 @@ options! {
         rt_limit: Slot<u32> = number("vrrp_rlimit_rttime", 1, 10_000_000).in_vrrp("rt_limit_us");
         /// CPUs that thread may run on.
         cpus: Slot<[u64; 16]> = words(=> cpus; "vrrp_cpu_affinity", "CPU...", 1, 64).in_vrrp("cpu_affinity");
-        /// When the daemon dies: say good-bye and remove the addresses (failover), or leave them (hold). A word of lvsd's.
+        /// When the daemon dies: sends priority 0 and remove the addresses (failover), or leave them (hold). A word of lvsd's.
         pub(crate) on_crash: Slot<OnCrash> = word(=> one_of[ON_CRASH]; "vrrp_on_crash", "failover or hold").in_vrrp("on_crash");
         /// A virtual server without quorum and without sorry server is such an inability, too. A word of lvsd's.
         pub(crate) quorum_counts: Slot<bool> = flag("vrrp_forwarding_counts_quorum").in_vrrp("forwarding_counts_quorum");

@@ -67,7 +67,7 @@ async fn a_fifo_is_made_takes_lines_before_its_reader_comes_and_goes_at_a_stop()
 }
 
 #[tokio::test]
-async fn one_that_nobody_reads_holds_nobody_up_and_one_that_is_no_fifo_is_left_alone() {
+async fn one_without_a_reader_delays_nothing_and_one_that_is_no_fifo_is_left_alone() {
     let folder = Folder::new("full");
     let mut fifos = Fifos::new();
     let audiences = vec![Audience::Vrrp];
@@ -112,7 +112,7 @@ async fn a_reader_gets_the_path_last_and_is_started_again() {
 }
 
 #[test]
-fn what_somebody_puts_in_the_place_of_a_fifo_is_neither_opened_nor_given_away() {
+fn what_a_program_puts_in_the_place_of_a_fifo_is_neither_opened_nor_given_away() {
     use std::os::unix::fs::{MetadataExt, chown, symlink};
     let folder = Folder::new("swapped");
     let path = folder.fifo().path;
@@ -133,13 +133,13 @@ fn what_somebody_puts_in_the_place_of_a_fifo_is_neither_opened_nor_given_away() 
     assert_eq!(refused(None), "it is a symbolic link: name the FIFO itself");
     fs::remove_file(&path).unwrap();
     fs::hard_link(&victim, &path).unwrap();
-    assert_eq!(refused(Some(to)), "somebody else has put another one in its place");
+    assert_eq!(refused(Some(to)), "another program has put a different one in its place");
     assert_eq!(uid(), own);
     fs::remove_file(&path).unwrap();
     mkfifo(&path);
     // The rest is root's.
     if chown(&path, Some(54321), None).is_ok() {
-        assert_eq!(refused(Some(to)), "somebody else has put another one in its place");
+        assert_eq!(refused(Some(to)), "another program has put a different one in its place");
         fs::remove_file(&path).unwrap();
         mkfifo(&path);
         take(&path, Some(to)).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! The guardian listens on a socket in the run directory. The next process connects as soon as it begins, claims what
 //! is handed over when it is about to go on with it, and says when it has. One that ends before, for whatever reason,
-//! closes its connection: then nobody will speak for the addresses, and the guardian need not wait any longer.
+//! closes its connection: then no process will advertise for the addresses, and the guardian need not wait any longer.
 
 use std::ffi::CString;
 use std::io::{self, Read, Write};
@@ -36,22 +36,26 @@ const ANSWER_LIMIT: Duration = Duration::from_millis(300);
 
 /// Where it happens: made before the guardian is forked, which allocates nothing.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct HandoverPlace {
     address: SocketAddrUnix,
     socket: CString,
     /// What the daemon wrote down for the next one; it goes when there is nothing to go on with.
     left: CString,
 }
 
-impl Place {
+impl HandoverPlace {
     /// In this run directory.
     ///
     /// # Errors
     /// When its path is too long for a socket.
-    pub(super) fn of(run_dir: &Path) -> io::Result<Place> {
+    pub(super) fn of(run_dir: &Path) -> io::Result<HandoverPlace> {
         let (socket, left) = (path(run_dir)?, std::path::absolute(run_dir)?.join(handover::NAME));
         let as_c = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from);
-        Ok(Place { address: SocketAddrUnix::new(&socket)?, socket: as_c(&socket)?, left: as_c(&left)? })
+        Ok(HandoverPlace {
+            address: SocketAddrUnix::new(&socket)?,
+            socket: as_c(&socket)?,
+            left: as_c(&left)?,
+        })
     }
 
     /// Listens; only its own user, as which lvsd runs, may connect.
@@ -68,7 +72,7 @@ impl Place {
         Ok(listener)
     }
 
-    /// Nobody shall connect any more.
+    /// No process can connect any more.
     pub(super) fn close(&self) {
         let _ = rustix::fs::unlink(&*self.socket);
     }
@@ -142,7 +146,7 @@ impl Predecessor {
     /// The one that waits in this run directory.
     pub(crate) fn find(run_dir: &Path) -> Option<Predecessor> {
         let stream = UnixStream::connect(path(run_dir).ok()?).ok()?;
-        // Nobody else's word is taken, whoever may write to the directory.
+        // Only a process of the same user is trusted; others may be able to write to the directory.
         let peer = rustix::net::sockopt::socket_peercred(&stream).ok()?;
         if peer.uid != rustix::process::geteuid() {
             return None;
@@ -178,7 +182,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("lvsd-claim-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
-        let listener = Place::of(&folder).unwrap().listen().unwrap();
+        let listener = HandoverPlace::of(&folder).unwrap().listen().unwrap();
         (folder, listener)
     }
 
@@ -220,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_waited_for_beyond_the_time_and_who_comes_later_gets_nothing() {
+    fn no_successor_is_waited_for_beyond_the_time_and_a_late_one_gets_nothing() {
         let (folder, listener) = listening("nobody");
         let soon = clock::now() + Duration::from_millis(20);
         assert!(!is_taken_over(&listener, soon, in_time()));

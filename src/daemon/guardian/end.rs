@@ -1,5 +1,5 @@
-//! The guardian's own life: it waits for the daemon's death, does what the will says, and ends. A daemon that shows no
-//! sign of life for longer than its peers wait is taken for dead, too; one that hands over has some time for its successor.
+//! What the guardian does: it waits for the daemon's death, carries out the crash plan, and ends. A daemon that shows no
+//! sign of daemon for longer than its peers wait is taken for dead, too; one that hands over has some time for its successor.
 //!
 //! After the death it allocates nothing, and takes no failure for a reason to stop.
 
@@ -19,7 +19,7 @@ use rustix::net::{
 };
 use socket2::SockRef;
 
-use super::claim::{Place, is_taken_over};
+use super::claim::{HandoverPlace, is_taken_over};
 use super::page::Page;
 use super::plan::{self, CrashAction, LONGEST};
 use super::{ENGAGE, HAND_OVER};
@@ -39,28 +39,28 @@ const LATE: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_millis(250);
 
 /// Waits until the other end of the socket is closed, then does what is to be done.
-pub(super) fn await_death(page: &Page, life: &OwnedFd, keep: RawFd, place: Option<&Place>) {
+pub(super) fn await_death(page: &Page, daemon: &OwnedFd, keep: RawFd, place: Option<&HandoverPlace>) {
     settle(keep);
     let mut listener = None;
     let mut is_engaged = false;
-    // The will that was done for a daemon that was silent; it is not done again.
+    // The plan that was carried out for a silent daemon; it is not carried out again.
     let mut done = None;
     loop {
-        match wait(page, life, is_engaged, done) {
-            Heard::Word(HAND_OVER) => {
+        match wait(page, daemon, is_engaged, done) {
+            DaemonSignal::Word(HAND_OVER) => {
                 listener = place.and_then(|place| place.listen().ok());
-                let _ = rustix::io::write(life, &[u8::from(listener.is_some())]);
+                let _ = rustix::io::write(daemon, &[u8::from(listener.is_some())]);
             }
-            Heard::Word(ENGAGE) => {
+            DaemonSignal::Word(ENGAGE) => {
                 is_engaged = true;
                 engage(page);
             }
-            Heard::Word(_) => {}
-            Heard::Silence => {
+            DaemonSignal::Word(_) => {}
+            DaemonSignal::Silence => {
                 act(page);
                 done = Some(page.publications());
             }
-            Heard::Death => break,
+            DaemonSignal::Death => break,
         }
     }
     if let (Some((claim_by, done_by)), Some(listener), Some(place)) = (page.handed_over(), &listener, place) {
@@ -75,14 +75,14 @@ pub(super) fn await_death(page: &Page, life: &OwnedFd, keep: RawFd, place: Optio
 }
 
 /// What comes from the daemon.
-enum Heard {
+enum DaemonSignal {
     Word(u8),
     /// Nothing, for longer than is allowed.
     Silence,
     Death,
 }
 
-fn wait(page: &Page, life: &OwnedFd, is_engaged: bool, done: Option<u32>) -> Heard {
+fn wait(page: &Page, daemon: &OwnedFd, is_engaged: bool, done: Option<u32>) -> DaemonSignal {
     let mut is_doubtful = false;
     loop {
         let silent_at = || page.silent_at().filter(|_| done != Some(page.publications()));
@@ -94,22 +94,22 @@ fn wait(page: &Page, life: &OwnedFd, is_engaged: bool, done: Option<u32>) -> Hea
             None => None,
         };
         let limit = time.and_then(|time| Timespec::try_from(time).ok());
-        match poll(&mut [PollFd::new(life, PollFlags::IN)], limit.as_ref()) {
+        match poll(&mut [PollFd::new(daemon, PollFlags::IN)], limit.as_ref()) {
             Ok(0) | Err(Errno::INTR) => {}
             Ok(_) => {
                 let mut word = [0];
-                return match rustix::io::read(life, &mut word) {
-                    Ok(1) => Heard::Word(word[0]),
-                    _ => Heard::Death,
+                return match rustix::io::read(daemon, &mut word) {
+                    Ok(1) => DaemonSignal::Word(word[0]),
+                    _ => DaemonSignal::Death,
                 };
             }
-            Err(_) => return Heard::Death,
+            Err(_) => return DaemonSignal::Death,
         }
         let woken = clock::now();
         if silent_at().is_none_or(|at| at > woken) {
             is_doubtful = false;
         } else if is_doubtful || time.is_some_and(|time| woken.since(begun) <= time + LATE) {
-            return Heard::Silence;
+            return DaemonSignal::Silence;
         } else {
             is_doubtful = true;
         }
@@ -184,7 +184,7 @@ fn raw(family: AddressFamily, protocol: RawProtocol) -> Result<OwnedFd, Errno> {
 }
 
 fn act(page: &Page) {
-    // Nothing was bequeathed, or it was taken back: a planned end.
+    // No plan was published, or it was withdrawn: a planned end.
     if page.read(0, &mut [0; 1]) == 0 {
         return;
     }

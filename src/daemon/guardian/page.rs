@@ -1,7 +1,7 @@
-//! Memory that the daemon and its guardian share: two drafts of a will, and a word that says which counts.
+//! Memory that the daemon and its guardian share: two drafts of a crash plan, and a word that says which one is valid.
 //!
-//! The daemon writes the draft that does not count, then the word; killed in between, the older will counts, and
-//! nobody ever acts on half of one. It refuses to know what a will says.
+//! The daemon writes the draft that does not count, then the word; killed in between, the older plan is valid, so
+//! half a plan is never carried out. What a plan contains is [`super::plan`]'s.
 
 use std::io;
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -11,19 +11,19 @@ use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
 use crate::time::Instant;
 
-/// Bytes of a draft: some thousands of addresses and the good-byes of 255 virtual routers.
+/// Bytes of a draft: some thousands of addresses and the priority-0 advertisements of 255 virtual routers.
 const DRAFT: usize = 512 << 10;
-/// No will counts.
+/// No plan is valid.
 const NONE: u32 = 0;
 
-/// See the module. Zeroed memory is one, without a will.
+/// See the module. Zeroed memory is one, without a plan.
 #[repr(C)]
 pub(super) struct Page {
     /// Which draft counts: 1, 2, or [`NONE`].
     counts: AtomicU32,
     /// Errno of what keeps the guardian from acting; 0 nothing.
     trouble: AtomicI32,
-    /// How often a will was published.
+    /// How often a plan was published.
     publications: AtomicU32,
     /// When the daemon last showed that it is alive, in nanoseconds.
     beat: AtomicU64,
@@ -61,25 +61,25 @@ impl Page {
         }
     }
 
-    /// Makes this the will that counts; whether it fitted. What is cut off is for the reader to notice.
-    pub(super) fn publish(&self, will: &[u8]) -> bool {
+    /// Makes this the valid plan; whether it fitted. What is cut off is for the reader to notice.
+    pub(super) fn publish(&self, plan: &[u8]) -> bool {
         let next = if self.counts.load(Ordering::Relaxed) == 1 { 2 } else { 1 };
         let Some(draft) = self.draft(next) else { return false };
-        for (cell, byte) in draft.bytes.iter().zip(will) {
+        for (cell, byte) in draft.bytes.iter().zip(plan) {
             cell.store(*byte, Ordering::Relaxed);
         }
-        draft.length.store(will.len().min(DRAFT), Ordering::Relaxed);
+        draft.length.store(plan.len().min(DRAFT), Ordering::Relaxed);
         self.counts.store(next, Ordering::Release);
         self.publications.fetch_add(1, Ordering::Release);
-        will.len() <= DRAFT
+        plan.len() <= DRAFT
     }
 
-    /// No will counts any more.
+    /// No plan is valid any more.
     pub(super) fn withdraw(&self) {
         self.counts.store(NONE, Ordering::Release);
     }
 
-    /// Bytes of the will that counts from `at` on, into `buffer`: how many there were.
+    /// Bytes of the valid plan from `at` on, into `buffer`: how many there were.
     pub(super) fn read(&self, at: usize, buffer: &mut [u8]) -> usize {
         let Some(draft) = self.draft(self.counts.load(Ordering::Acquire)) else { return 0 };
         let end = draft.length.load(Ordering::Relaxed).min(DRAFT);
@@ -90,7 +90,7 @@ impl Page {
         cells.len().min(buffer.len())
     }
 
-    /// How often a will was published so far.
+    /// How often a plan was published so far.
     pub(super) fn publications(&self) -> u32 {
         self.publications.load(Ordering::Acquire)
     }
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_will_that_counts_is_the_last_whole_one() {
+    fn the_valid_plan_is_the_last_whole_one() {
         let page = Page::map().unwrap();
         let mut buffer = [0; 8];
         assert_eq!(page.read(0, &mut buffer), 0);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_will_that_is_too_long_counts_as_far_as_it_fits() {
+    fn a_plan_that_is_too_long_counts_as_far_as_it_fits() {
         let page = Page::map().unwrap();
         assert!(!page.publish(&vec![7; DRAFT + 1]));
         assert_eq!(page.read(DRAFT - 1, &mut [0; 8]), 1);

@@ -1,6 +1,5 @@
-//! A crash_plan as bytes that can be acted on without a thought: packets to send, then requests to rtnetlink.
-//!
-//! It refuses to act; [`super::end`] does, in the other process.
+//! A crash plan as bytes that need no further decision: packets to send, then requests to rtnetlink. [`super::end`] carries
+//! it out, in the other process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -10,12 +9,12 @@ use crate::net::kernel;
 use crate::net::types::{LinkIndex, Prefix};
 use crate::vrrp::io::{CrashPlan, Transmission};
 
-/// Longest content of a action: an advertisement of 255 IPv6 addresses with its signature is shorter.
+/// Longest content of an action: an advertisement of 255 IPv6 addresses with its signature is shorter.
 pub(super) const LONGEST: usize = 4608;
-/// Bytes before a action's content.
+/// Bytes before an action's content.
 const HEADER: usize = 40;
 
-/// What is to be done.
+/// One step of a crash plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CrashAction {
     /// Send this from a raw socket.
@@ -33,13 +32,13 @@ pub(super) enum CrashAction {
 #[derive(Debug, Default)]
 pub(super) struct PlanWriter {
     bytes: Vec<u8>,
-    /// The last addresses and their requests: they seldom change, good-byes with every advertisement.
+    /// The last addresses and their requests: they seldom change; priority-0 packets change with every signed advertisement.
     addresses: BTreeMap<LinkIndex, BTreeSet<Prefix>>,
     requests: Vec<Vec<u8>>,
 }
 
 impl PlanWriter {
-    /// The crash_plan's bytes, good-byes first: who takes over shall begin while addresses are taken away.
+    /// The plan's bytes, priority 0 first: a peer takes over while the addresses are being removed.
     pub(super) fn write(&mut self, crash_plan: &CrashPlan) -> &[u8] {
         if crash_plan.addresses != self.addresses {
             self.requests = kernel::removals(&crash_plan.addresses, kernel::promotes_secondaries);
@@ -84,7 +83,7 @@ fn append(bytes: &mut Vec<u8>, action: &CrashAction, content: &[u8]) {
     bytes.extend(content);
 }
 
-/// Reads the action at `at` of the will that counts; its content goes into `content`. Answers it, its content's
+/// Reads the action at `at` of the valid plan; its content goes into `content`. Answers it, its content's
 /// length, and where the next one is; None at the end, or where it was cut off.
 pub(super) fn read(
     page: &Page,
@@ -134,7 +133,7 @@ mod tests {
     use crate::vrrp::io::Endpoint;
 
     #[test]
-    fn what_is_bequeathed_is_done_in_order_good_byes_first() {
+    fn a_published_plan_is_done_in_order_priority_zero_first() {
         let page = Page::map().unwrap();
         let mut writer = PlanWriter::default();
         let addresses: BTreeSet<Prefix> =

@@ -9,7 +9,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::net::kernel::{is_quiet, register};
 
-/// Sockets that are told in one go; level-triggered ones that did not fit are told again.
+/// Sockets that are returned at once; level-triggered ones that did not fit are returned again.
 const MAX_READY: usize = 64;
 
 /// See the module.
@@ -53,17 +53,17 @@ impl EpollSet {
         }
     }
 
-    /// The numbers of those that are ready; what was asked for once (`ONESHOT`) is not told again.
+    /// The numbers of those that are ready; what was asked for once (`ONESHOT`) is not returned again.
     pub(super) fn ready(&self) -> Vec<u64> {
         let mut events = [MaybeUninit::uninit(); MAX_READY];
-        // Interrupted or not: what waits is told again.
-        let told = epoll::wait(self.0.get_ref(), &mut events, Some(&rustix::time::Timespec::default()));
-        let told: &[epoll::Event] = told.as_ref().map_or(&[], |(told, _)| told);
+        // Interrupted or not: what waits is returned again.
+        let found = epoll::wait(self.0.get_ref(), &mut events, Some(&rustix::time::Timespec::default()));
+        let found: &[epoll::Event] = found.as_ref().map_or(&[], |(found, _)| found);
         let number = |event: &epoll::Event| {
             // The field of a packed structure cannot be borrowed.
             let data = event.data;
             data.u64()
         };
-        told.iter().map(number).collect()
+        found.iter().map(number).collect()
     }
 }

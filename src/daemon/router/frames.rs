@@ -96,11 +96,11 @@ impl Frames {
 
     /// The names of links that were full and have room.
     pub(super) fn take_writable(&mut self, now: Instant) -> Vec<String> {
-        let told = self.ready.ready().into_iter().filter_map(|key| u32::try_from(key).ok().map(LinkIndex));
+        let ready = self.ready.ready().into_iter().filter_map(|key| u32::try_from(key).ok().map(LinkIndex));
         let due = self.outlets.iter().filter(|(_, outlet)| {
             outlet.full.as_ref().and_then(|full| full.retry).is_some_and(|at| at <= now)
         });
-        let have_room: Vec<LinkIndex> = told.chain(due.map(|(link, _)| *link)).collect();
+        let have_room: Vec<LinkIndex> = ready.chain(due.map(|(link, _)| *link)).collect();
         let full = have_room.into_iter().filter_map(|link| self.outlets.get_mut(&link)?.full.take());
         full.map(|full| full.name).collect()
     }

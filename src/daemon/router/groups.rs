@@ -1,6 +1,6 @@
 //! Multicast groups that links are members of for others' sake: a VMAC's, at the link below it.
 //!
-//! A membership lives as long as its socket; these hear nothing, because nobody sends to their ports. What could not
+//! A membership lives as long as its socket; these receive nothing, because no host sends to their ports. What could not
 //! be joined is tried again.
 
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ const ROOM: usize = 16;
 pub(super) struct Groups {
     wanted: BTreeSet<(LinkIndex, IpAddr)>,
     carriers: Vec<Carrier>,
-    /// What could not be joined, as it was told last.
+    /// What could not be joined, as it was reported last.
     failed: BTreeSet<(LinkIndex, IpAddr)>,
 }
 
@@ -32,7 +32,7 @@ struct Carrier {
 }
 
 impl Groups {
-    /// Is a member of exactly these; what could not be joined is told.
+    /// Is a member of exactly these; complaints about those that could not be joined.
     pub(super) fn want(&mut self, wanted: BTreeSet<(LinkIndex, IpAddr)>) -> Vec<String> {
         self.wanted = wanted;
         self.failed.clear();
@@ -48,25 +48,25 @@ impl Groups {
         self.tend()
     }
 
-    /// Joins what is wanted and not joined; what is told is new.
+    /// Joins what is wanted and not joined; new complaints.
     pub(super) fn tend(&mut self) -> Vec<String> {
         let is_joined = |group: &&_| self.carriers.iter().any(|c| c.groups.contains(group));
         let missing: Vec<_> = self.wanted.iter().filter(|group| !is_joined(group)).copied().collect();
-        let mut told = Vec::new();
+        let mut complaints = Vec::new();
         for group in missing {
             match self.join(group) {
                 Ok(()) => drop(self.failed.remove(&group)),
                 Err(error) => {
                     if self.failed.insert(group) {
                         let ip = group.1;
-                        told.push(format!(
+                        complaints.push(format!(
                             "cannot join {ip} below a VMAC: {error}: tried again every second"
                         ));
                     }
                 }
             }
         }
-        told
+        complaints
     }
 
     fn join(&mut self, group: (LinkIndex, IpAddr)) -> io::Result<()> {
@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(groups.carriers.len(), 1);
         let nowhere = (LinkIndex(999_999), IpAddr::from([239, 1, 1, 1]));
         assert_eq!(groups.want([v4(3), nowhere].into()).len(), 1);
-        assert_eq!(groups.tend(), [""; 0], "told once");
+        assert_eq!(groups.tend(), [""; 0], "reported once");
         assert_eq!(groups.want(all), [""; 0]);
         assert!(groups.want(BTreeSet::new()).is_empty() && groups.carriers.is_empty());
     }

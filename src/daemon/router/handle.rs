@@ -25,9 +25,9 @@ use crate::vrrp::io::{Input, InstanceLevel};
 use crate::vrrp::settings::{Realtime, Settings};
 use crate::vrrp::status::Status as RouterStatus;
 
-/// What the router says.
+/// What the router thread reports to the main loop.
 #[derive(Debug)]
-pub(crate) enum News {
+pub(crate) enum RouterReport {
     /// An instance is so.
     Instance(InstanceLevel),
     /// An instance is no more.
@@ -41,7 +41,7 @@ pub(crate) enum News {
     Finished,
 }
 
-/// A router's thread and what it told last.
+/// A router's thread and its last report.
 pub(crate) struct Handle {
     orders: Orders,
     reports: mpsc::Receiver<Report>,
@@ -54,7 +54,7 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    /// Starts the thread, and waits until it has its sockets. `inputs` are told before everything else.
+    /// Starts the thread, and waits until it has its sockets. `inputs` come before everything else.
     /// [`refuse_unpermitted`] comes first.
     ///
     /// # Errors
@@ -107,24 +107,24 @@ impl Handle {
         })
     }
 
-    /// Tells the router; never waits.
-    pub(crate) fn tell(&mut self, input: Input) {
+    /// Sends an input to the router; never waits.
+    pub(crate) fn send(&mut self, input: Input) {
         if let Input::Reload(settings) = &input
             && settings.realtime != self.realtime
         {
             // The thread makes itself what these want.
             (self.realtime, self.penalty) = (settings.realtime, Penalty::default());
         }
-        self.orders.tell(input);
+        self.orders.send(input);
     }
 
-    /// Asks for a status as it is now; [`News::Status`] follows.
+    /// Asks for a status as it is now; [`RouterReport::Status`] follows.
     pub(crate) fn ask(&mut self) {
         self.orders.ask();
     }
 
-    /// What the router says next; waits for ever once it is done.
-    pub(crate) async fn next(&mut self) -> News {
+    /// The next report; waits for ever once the router is done.
+    pub(crate) async fn next(&mut self) -> RouterReport {
         loop {
             if self.is_finished() {
                 return std::future::pending().await;
@@ -142,19 +142,19 @@ impl Handle {
                 Some(Report::Status(status)) => {
                     self.status = Some(status);
                     self.heard_at = clock::now();
-                    return News::Status;
+                    return RouterReport::Status;
                 }
                 Some(Report::Said(text)) => warn!("{text}"),
                 Some(Report::HandedOver(handover, is_guarded)) => {
-                    return News::HandedOver(handover, is_guarded);
+                    return RouterReport::HandedOver(handover, is_guarded);
                 }
                 Some(Report::Finished) => {
                     self.end();
-                    return News::Finished;
+                    return RouterReport::Finished;
                 }
-                Some(Report::Instance(level)) => return News::Instance(level),
-                Some(Report::Gone(name)) => return News::Gone(name),
-                Some(Report::Event(event)) => return News::Event(event),
+                Some(Report::Instance(level)) => return RouterReport::Instance(level),
+                Some(Report::Gone(name)) => return RouterReport::Gone(name),
+                Some(Report::Event(event)) => return RouterReport::Event(event),
                 None => self.end(),
             }
         }
@@ -198,7 +198,7 @@ impl Handle {
         }
     }
 
-    /// Joins the thread. Its panic is ours: without it nobody answers for the addresses but the guardian.
+    /// Joins the thread. Its panic is ours: without it only the guardian acts for the addresses.
     fn end(&mut self) {
         if let Some(Err(cause)) = self.thread.take().map(JoinHandle::join) {
             panic::resume_unwind(cause);
@@ -206,7 +206,7 @@ impl Handle {
     }
 }
 
-/// What the router needs and this process does not have is told before anything is begun.
+/// Refuses a start without the capabilities that the router needs.
 ///
 /// # Errors
 /// [`Failure`] with [`Exit::Permission`].

@@ -145,7 +145,7 @@ mod tests {
     fn helpers_of_a_real_time_thread_are_ordinary_threads() {
         let found = thread::spawn(|| {
             let wanted = Realtime { priority: 1, ..Realtime::default() };
-            // Whoever may not be real-time has nothing to pass on.
+            // Without the permission to be real-time there is nothing to pass on.
             realtime::schedule(0, wanted.priority).ok()?;
             let mut helper = Helper::start(&wanted).unwrap();
             helper.begin(Job::Apply(Vec::new()));

@@ -1,7 +1,7 @@
-//! What main loop and router tell each other, and what becomes of it when the other side is slow.
+//! The queues between main loop and router thread, and what becomes of messages when the other side is slow.
 //!
-//! Levels (how something is) wait on the teller's side, the newest in the place of an older one: nothing is lost
-//! but what is no longer true. Events and complaints are dropped when too many wait, counted, and the count told.
+//! Levels wait on the sender's side, the newest in the place of an older one: only outdated ones are lost. Events and
+//! complaints are dropped when too many wait, counted, and the count is reported.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -14,21 +14,21 @@ use crate::vrrp::io::{DirectorLevel, Input, InstanceLevel, TrackLevel};
 use crate::vrrp::settings::{Settings, TrackTarget};
 use crate::vrrp::status::Status as RouterStatus;
 
-/// What is under way in each direction; what does not fit waits with its teller.
+/// What is under way in each direction; what does not fit waits with its sender.
 const UNDER_WAY: usize = 64;
 /// Events and complaints that wait with the router.
 const MAX_WAITING: usize = 1024;
 
-/// What the main loop tells the router's thread.
+/// What the main loop sends to the router's thread.
 #[derive(Clone, Debug)]
 pub(super) enum Order {
     /// For the router itself.
     Input(Input),
-    /// A status at once: somebody asks.
+    /// A status at once, for an operator's request.
     Report,
 }
 
-/// What the router tells the main loop.
+/// What the router reports to the main loop.
 #[derive(Debug)]
 pub(super) enum Report {
     /// An instance is so.
@@ -46,7 +46,7 @@ pub(super) enum Report {
     Finished,
 }
 
-/// The main loop's side of what it tells.
+/// The main loop's end of the queue of orders.
 #[derive(Debug)]
 pub(super) struct Orders {
     sender: mpsc::Sender<Order>,
@@ -59,7 +59,7 @@ pub(super) struct Orders {
 
 /// The queue for orders.
 pub(super) fn orders() -> (Orders, mpsc::Receiver<Order>) {
-    // Full: what is to be told waits in `Orders`.
+    // Full: what is to be sent waits in `Orders`.
     let (sender, receiver) = mpsc::channel(UNDER_WAY);
     let orders = Orders {
         sender,
@@ -73,31 +73,31 @@ pub(super) fn orders() -> (Orders, mpsc::Receiver<Order>) {
 }
 
 impl Orders {
-    /// Tells, or notes what to tell as soon as there is room.
-    pub(super) fn tell(&mut self, input: Input) {
+    /// Sends an input, or keeps it until there is room.
+    pub(super) fn send(&mut self, input: Input) {
         self.note(input);
-        self.send();
+        self.send_waiting();
     }
 
     /// Asks for a status.
     pub(super) fn ask(&mut self) {
         self.wants_status = true;
-        self.send();
+        self.send_waiting();
     }
 
-    fn send(&mut self) {
+    fn send_waiting(&mut self) {
         while let Some(next) = self.take() {
             match self.sender.try_send(next) {
                 Ok(()) => {}
                 Err(TrySendError::Full(Order::Input(input))) => return self.note(input),
                 Err(TrySendError::Full(Order::Report)) => return self.wants_status = true,
-                // The thread ended: there is nobody to tell.
+                // The thread ended: there is no receiver.
                 Err(TrySendError::Closed(_)) => return,
             }
         }
     }
 
-    /// Tells what waits, one by one; waits for ever when nothing does.
+    /// Sends what waits, one by one; waits for ever when nothing does.
     pub(super) async fn flush(&mut self) {
         loop {
             if !self.has_more() {
@@ -138,7 +138,7 @@ impl Orders {
     }
 }
 
-/// The router's side of what it tells.
+/// The router's end of the queue of reports.
 #[derive(Debug)]
 pub(super) struct Reports {
     sender: mpsc::Sender<Report>,
@@ -152,7 +152,7 @@ pub(super) struct Reports {
 
 /// The queue for reports.
 pub(super) fn reports() -> (Reports, mpsc::Receiver<Report>) {
-    // Full: what is to be told waits in `Reports`.
+    // Full: what is to be sent waits in `Reports`.
     let (sender, receiver) = mpsc::channel(UNDER_WAY);
     let reports = Reports {
         sender,
@@ -166,8 +166,8 @@ pub(super) fn reports() -> (Reports, mpsc::Receiver<Report>) {
 }
 
 impl Reports {
-    /// Tells as much as there is room for; the rest waits. Never blocks.
-    pub(super) fn tell(&mut self, report: Report) {
+    /// Sends as much as there is room for; the rest waits. Never blocks.
+    pub(super) fn send(&mut self, report: Report) {
         match report {
             Report::Instance(level) => drop(self.instances.insert(level.name.clone(), Some(level))),
             Report::Gone(name) => drop(self.instances.insert(name, None)),
@@ -182,7 +182,7 @@ impl Reports {
         self.flush();
     }
 
-    /// Tells as much as there is room for.
+    /// Sends as much as there is room for.
     pub(super) fn flush(&mut self) {
         let sender = self.sender.clone();
         while let Ok(permit) = sender.try_reserve() {
@@ -211,7 +211,7 @@ impl Reports {
         }
         if self.dropped > 0 {
             let dropped = std::mem::take(&mut self.dropped);
-            let text = format!("{dropped} of VRRP's events were dropped: too many at a time");
+            let text = format!("{dropped} VRRP events were dropped: too many at a time");
             return Some(Report::Said(text));
         }
         if let Some((name, level)) = self.instances.pop_first() {
@@ -232,16 +232,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_a_level_that_waits_only_the_newest_is_told_and_the_end_comes_last() {
+    async fn of_a_level_that_waits_only_the_newest_is_sent_and_the_end_comes_last() {
         let (mut orders, mut inbox) = orders();
         for n in 0..UNDER_WAY + 10 {
-            orders.tell(level(&n.to_string()));
+            orders.send(level(&n.to_string()));
         }
-        orders.tell(Input::Stop);
+        orders.send(Input::Stop);
         orders.ask();
-        let mut told = Vec::new();
+        let mut received = Vec::new();
         for _ in 0..UNDER_WAY + 3 {
-            told.push(tokio::select! {
+            received.push(tokio::select! {
                 biased;
                 order = inbox.recv() => order.unwrap(),
                 () = orders.flush() => unreachable!("it never ends"),
@@ -251,13 +251,13 @@ mod tests {
             Order::Input(Input::Director(level)) => level.cannot_forward.clone().unwrap(),
             other => format!("{other:?}"),
         };
-        let rest: Vec<String> = told.iter().skip(UNDER_WAY).map(said).collect();
+        let rest: Vec<String> = received.iter().skip(UNDER_WAY).map(said).collect();
         assert_eq!(rest, [&(UNDER_WAY + 9).to_string(), "Report", "Input(Stop)"]);
         assert!(inbox.try_recv().is_err());
     }
 
     #[tokio::test]
-    async fn events_that_nobody_takes_are_dropped_and_counted_and_levels_are_not() {
+    async fn events_that_are_not_read_are_dropped_and_counted_and_levels_are_not() {
         let (mut reports, mut inbox) = reports();
         let instance = |state| InstanceLevel {
             name: "VI".to_owned(),
@@ -266,21 +266,21 @@ mod tests {
             addresses: std::collections::BTreeSet::new(),
         };
         for n in 0..(UNDER_WAY + MAX_WAITING + 3) as u64 {
-            reports.tell(Report::Event(Event::Late { milliseconds: n }));
+            reports.send(Report::Event(Event::Late { milliseconds: n }));
         }
-        reports.tell(Report::Instance(instance(State::Backup)));
-        reports.tell(Report::Instance(instance(State::Master)));
-        reports.tell(Report::Finished);
-        let mut told = Vec::new();
+        reports.send(Report::Instance(instance(State::Backup)));
+        reports.send(Report::Instance(instance(State::Master)));
+        reports.send(Report::Finished);
+        let mut received = Vec::new();
         while reports.has_more() || !inbox.is_empty() {
-            told.push(inbox.recv().await.unwrap());
+            received.push(inbox.recv().await.unwrap());
             reports.flush();
         }
-        let events = told.iter().filter(|report| matches!(report, Report::Event(_))).count();
+        let events = received.iter().filter(|report| matches!(report, Report::Event(_))).count();
         assert_eq!(events, UNDER_WAY + MAX_WAITING);
-        let rest: Vec<String> = told[events..].iter().map(|report| format!("{report:?}")).collect();
+        let rest: Vec<String> = received[events..].iter().map(|report| format!("{report:?}")).collect();
         assert_eq!(rest.len(), 3, "{rest:?}");
-        assert!(rest[0].contains("3 of VRRP's events were dropped"), "{rest:?}");
+        assert!(rest[0].contains("3 VRRP events were dropped"), "{rest:?}");
         assert!(rest[1].contains("Master"), "{rest:?}");
         assert_eq!(rest[2], "Finished");
     }

@@ -18,4 +18,4 @@ mod task;
 mod timer;
 mod wire;
 
-pub(crate) use handle::{Handle, News, refuse_unpermitted};
+pub(crate) use handle::{Handle, RouterReport, refuse_unpermitted};

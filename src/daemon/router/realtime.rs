@@ -1,6 +1,6 @@
 //! What lets a thread keep its appointments on a busy machine: scheduling before others, memory that stays.
 //!
-//! Each of these may be denied; what that means is told, and the thread goes on without.
+//! Each of these may be denied; the effect is logged, and the thread goes on without.
 
 use std::io;
 use std::time::Duration;
@@ -51,12 +51,12 @@ impl Penalty {
     }
 }
 
-/// Makes the calling thread what the settings want; what was denied is told.
+/// Makes the calling thread what the settings want; complaints about what was denied.
 pub(super) fn apply(wanted: &Realtime) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut complaints = Vec::new();
     let late = "adverts may be late on a busy machine";
     if let Err(error) = schedule(0, wanted.priority) {
-        told.push(format!(
+        complaints.push(format!(
             "VRRP's thread has no real-time scheduling (SCHED_RR, priority {}): {error}: {late}; give lvsd CAP_SYS_NICE, \
              or set vrrp_rt_priority 0",
             wanted.priority
@@ -64,15 +64,15 @@ pub(super) fn apply(wanted: &Realtime) -> Vec<String> {
     } else if wanted.priority > 0
         && let Err(error) = limit(wanted.limit)
     {
-        told.push(format!("no limit to the time VRRP's thread may run without sleeping: {error}"));
+        complaints.push(format!("no limit to the time VRRP's thread may run without sleeping: {error}"));
     }
     if let Err(error) = run_on(&wanted.cpus) {
-        told.push(format!("vrrp_cpu_affinity: {error}: VRRP's thread runs on any CPU"));
+        complaints.push(format!("vrrp_cpu_affinity: {error}: VRRP's thread runs on any CPU"));
     }
-    told.extend(
+    complaints.extend(
         lock_memory().err().map(|why| format!("memory is not locked: {why}: when memory is short, {late}")),
     );
-    told
+    complaints
 }
 
 /// Makes the calling thread an ordinary one that comes before other ordinary ones, for a thread that works for a
@@ -83,7 +83,7 @@ pub(super) fn assist(wanted: &Realtime) {
     if wanted.priority > 0 {
         let _ = rustix::process::setpriority_process(Some(gettid()), NICE);
     }
-    // What was denied, the router's thread has told.
+    // What was denied, the router's thread has reported.
     let _ = run_on(&wanted.cpus);
 }
 
@@ -147,11 +147,11 @@ mod tests {
 
     #[test]
     fn an_ordinary_thread_on_any_cpu_is_what_everybody_may_have() {
-        let told = std::thread::spawn(|| {
+        let found = std::thread::spawn(|| {
             let wanted = Realtime { priority: 0, ..Realtime::default() };
             (schedule(0, wanted.priority).map_err(|e| e.kind()), run_on(&wanted.cpus).map_err(|e| e.kind()))
         });
-        assert_eq!(told.join().unwrap(), (Ok(()), Ok(())));
+        assert_eq!(found.join().unwrap(), (Ok(()), Ok(())));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use crate::net::types::LinkIndex;
 use crate::vrrp::io::Datagram;
 
-/// Longer packets are cut, which their own lengths then tell: the longest advertisement has 4116 bytes.
+/// Longer packets are cut, which their own lengths show: the longest advertisement has 4116 bytes.
 const MAX_PACKET: usize = 9216;
 /// Room for the kernel's notes: two of at most 20 bytes, each with its header.
 const MAX_NOTES: usize = 128;
@@ -33,7 +33,7 @@ impl Default for Buffer {
 /// Reads the next packet of `protocol` from a socket that does not block.
 ///
 /// # Errors
-/// The kernel's; `WouldBlock` when there is none. `InvalidData` for one that is not told whence it came.
+/// The kernel's; `WouldBlock` when there is none. `InvalidData` where the kernel gives no source.
 pub(super) fn receive(socket: BorrowedFd<'_>, protocol: u8, buffer: &mut Buffer) -> io::Result<Datagram> {
     let (packet_length, notes_length) = receive_message(socket, buffer)?;
     let packet = buffer.packet.get(..packet_length).unwrap_or(&buffer.packet);

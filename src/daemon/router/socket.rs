@@ -153,7 +153,7 @@ fn request_control_message(socket: &Socket, level: libc::c_int, option: libc::c_
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Whether this process may open such sockets; IPv4 tells for both families.
+/// Whether this process may open such sockets; IPv4 answers for both families.
 ///
 /// # Errors
 /// The kernel's: `PermissionDenied` without CAP_NET_RAW.

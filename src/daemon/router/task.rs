@@ -1,9 +1,9 @@
 //! The loop on the router's thread: inputs in, effects out, in a written order of importance.
 //!
 //! 1. The router's deadline: an advertisement that is late may cost an election. When it is late, the router itself
-//!    asks to hear first what has arrived ([`Effect::Drain`]).
-//! 2. The main loop's orders: a good-bye is due within 20 ms.
-//! 3. What the kernel answered, then what it tells by itself.
+//!    asks to read first what has arrived ([`Effect::Drain`]).
+//! 2. The main loop's orders: priority 0 is due within 20 ms.
+//! 3. What the kernel answered, then its own news.
 //! 4. Packets, a turn for each socket: a flood of them delays nothing above by more than its turn.
 //! 5. Room for announcements, where a link had none; room to report.
 
@@ -43,13 +43,13 @@ const READ_RETRY: Duration = Duration::from_secs(1);
 const READ_INTERVAL: Duration = Duration::from_secs(60);
 /// Added to it by chance, so that not all directors read at the same moment.
 const READ_SPREAD: Duration = Duration::from_secs(6);
-/// News that are heard before a reading is told: what the socket can hold, not what a flood can bring.
+/// News that are handled before a reading: what the socket can hold, not what a flood can bring.
 const MAX_HEARD: usize = 4096;
-/// Packets that are heard before a late timer decides: what queues can hold, not what a flood can bring.
+/// Packets that are read before a late timer decides: what queues can hold, not what a flood can bring.
 const MAX_DRAINED: usize = 4096;
 /// Rounds of news that are read before an answer that came after them: a storm of others' must not hold it back.
 const MAX_ROUNDS: usize = 256;
-/// The same complaint is told again after.
+/// The same complaint is logged again after this time.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
 const MAX_COMPLAINTS: usize = 256;
 
@@ -76,7 +76,7 @@ pub(super) struct Task {
     read_at: Option<Instant>,
     /// The host is being read.
     reading: Option<Reading>,
-    /// Whose routes are read: those of every configuration so far, or nobody's.
+    /// Protocols whose routes are read: those of every configuration so far; empty for none.
     route_protocols: BTreeSet<u8>,
     rng: fastrand::Rng,
     is_finding_routers: bool,
@@ -140,7 +140,7 @@ impl Task {
             handover: None,
         };
         task.be_punctual();
-        task.tell_clock(now);
+        task.send_clock(now);
         Ok(task)
     }
 
@@ -192,7 +192,7 @@ impl Task {
         }
         self.part_from_guardian();
         self.heartbeat(clock::now());
-        self.reports.tell(Report::Finished);
+        self.reports.send(Report::Finished);
         while self.reports.has_more() {
             self.reports.room().await;
             self.reports.flush();
@@ -208,8 +208,8 @@ impl Task {
         let now = clock::now();
         let is_guarded = match (guardian, handover.deadlines()) {
             (Some(guardian), Some((claim, done))) => {
-                let told = guardian.hand_over(now + claim, now + done);
-                told.unwrap_or_else(|error| {
+                let handed_over = guardian.hand_over(now + claim, now + done);
+                handed_over.unwrap_or_else(|error| {
                     self.complain(format!(
                         "the guardian does not wait for the next process: {error}: should none come, the VIPs stay here"
                     ));
@@ -221,7 +221,7 @@ impl Task {
                 false
             }
         };
-        self.reports.tell(Report::HandedOver(handover, is_guarded));
+        self.reports.send(Report::HandedOver(handover, is_guarded));
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -233,8 +233,8 @@ impl Task {
     /// The shell's own appointments.
     fn look_after(&mut self, now: Instant) {
         if self.wire.deadline().is_some_and(|at| at <= now) {
-            let told = self.wire.tend(now);
-            self.complain_of(told);
+            let complaints = self.wire.tend(now);
+            self.complain_of(complaints);
             self.report_sockets();
             self.go_on_announcing();
         }
@@ -242,7 +242,7 @@ impl Task {
         if self.reading.is_none() && self.read_at.is_some_and(|at| at <= now) {
             self.read_host(now);
         }
-        self.tell_clock(now);
+        self.send_clock(now);
         if self.heartbeat_at > now {
             return;
         }
@@ -289,7 +289,7 @@ impl Task {
     }
 
     /// Signatures carry the time of day; who steps it must not make them wrong until the next heartbeat.
-    fn tell_clock(&mut self, now: Instant) {
+    fn send_clock(&mut self, now: Instant) {
         let offset = clock::unix_now().saturating_sub(now.since(Instant::ZERO));
         if self.wall_offset.is_none_or(|known| known.abs_diff(offset) > JUMP) {
             self.wall_offset = Some(offset);
@@ -299,7 +299,7 @@ impl Task {
 
     fn heartbeat(&mut self, now: Instant) {
         self.heartbeat_at = now + HEARTBEAT;
-        self.reports.tell(Report::Status(Box::new(self.router.status(now))));
+        self.reports.send(Report::Status(Box::new(self.router.status(now))));
     }
 
     fn find_routers(&mut self, now: Instant) {
@@ -340,7 +340,7 @@ impl Task {
 
     fn be_punctual(&mut self) {
         for text in realtime::apply(&self.realtime) {
-            self.reports.tell(Report::Said(text));
+            self.reports.send(Report::Said(text));
         }
     }
 
@@ -353,14 +353,14 @@ impl Task {
                 self.answer();
             }
             Done::Opened(all) => {
-                let told = self.wire.opened(clock::now(), all);
-                self.complain_of(told);
+                let complaints = self.wire.opened(clock::now(), all);
+                self.complain_of(complaints);
                 self.report_sockets();
             }
             Done::Closed => self.is_closing = false,
-            Done::Joined(told) => {
+            Done::Joined(complaints) => {
                 self.is_joining = false;
-                self.complain_of(told);
+                self.complain_of(complaints);
             }
             Done::Routers(links) => self.handle(Input::RouterLinks(links)),
             Done::Host(Ok(host)) => {
@@ -485,8 +485,8 @@ impl Task {
                     queue.extend(effects.drain(..));
                 }
                 Effect::Listen(endpoints) => {
-                    let told = self.wire.listen(clock::now(), endpoints.iter());
-                    self.complain_of(told);
+                    let complaints = self.wire.listen(clock::now(), endpoints.iter());
+                    self.complain_of(complaints);
                     if let Some(listening) = self.wire.news() {
                         self.router.handle(clock::now(), Input::Sockets(listening), &mut effects);
                         queue.extend(effects.drain(..));
@@ -519,15 +519,15 @@ impl Task {
                 Effect::Instance(level) => {
                     has_changed = true;
                     has_master |= level.state == State::Master;
-                    self.reports.tell(Report::Instance(level));
+                    self.reports.send(Report::Instance(level));
                 }
                 Effect::InstanceGone(name) => {
                     has_changed = true;
-                    self.reports.tell(Report::Gone(name));
+                    self.reports.send(Report::Gone(name));
                 }
                 Effect::Event(event) => {
                     has_changed = true;
-                    self.reports.tell(Report::Event(event));
+                    self.reports.send(Report::Event(event));
                 }
                 Effect::HandOver(handover) => self.handover = Some(handover),
                 Effect::Finished => self.is_finished = true,
@@ -546,17 +546,17 @@ impl Task {
         all.into_iter().for_each(|text| self.complain(text));
     }
 
-    /// Tells the log, unless it was told the same moments ago.
+    /// Logs a complaint, unless the same was logged moments ago.
     fn complain(&mut self, text: String) {
         let now = clock::now();
-        if self.complaints.get(&text).is_some_and(|told| now.since(*told) < COMPLAINT_PAUSE) {
+        if self.complaints.get(&text).is_some_and(|last| now.since(*last) < COMPLAINT_PAUSE) {
             return;
         }
         if self.complaints.len() >= MAX_COMPLAINTS {
             self.complaints.clear();
         }
         self.complaints.insert(text.clone(), now);
-        self.reports.tell(Report::Said(text));
+        self.reports.send(Report::Said(text));
     }
 }
 

@@ -1,6 +1,6 @@
 //! All sockets of the router's thread: exactly those it wants open, what arrives on them, what leaves through them.
 //!
-//! It decides nothing: packets go up as they came. Who speaks from two addresses on one link hears through one
+//! It decides nothing: packets go up as they came. Instances that send from two addresses on one link receive through one
 //! socket, or every packet would come twice. A socket that cannot be had is tried again every second. Joining a group,
 //! and closing a socket that did, waits for the kernel's lock of all interfaces: [`Wire::take_openings`] and
 //! [`Wire::take_closings`] are for a thread that may.
@@ -69,7 +69,7 @@ pub(super) struct Wire {
     endpoints: BTreeSet<Endpoint>,
     /// What became of their sockets, as it was reported last.
     reported: SocketStates,
-    /// Tells which receivers have something to hear: level-triggered, so that what is left is told again.
+    /// Knows which receivers have something to read: level-triggered, so that what is left is returned again.
     ready: EpollSet,
     frames: Frames,
     buffer: Buffer,
@@ -102,7 +102,7 @@ impl Wire {
         })
     }
 
-    /// Has exactly the sockets of these endpoints; what could not be opened is told.
+    /// Has exactly the sockets of these endpoints; complaints about those that could not be opened.
     pub(super) fn listen<'a>(
         &mut self,
         now: Instant,
@@ -136,17 +136,17 @@ impl Wire {
         self.tend(now)
     }
 
-    /// Opens what is slot and not open, where an attempt is due. What is told is new.
+    /// Opens the sockets whose attempt is due; new complaints.
     pub(super) fn tend(&mut self, now: Instant) -> Vec<String> {
-        let mut told = Vec::new();
+        let mut complaints = Vec::new();
         for slot in self.senders.values_mut().filter(|slot| slot.is_due(now)) {
             let opened = socket::sending(&slot.endpoint);
-            told.extend(slot.opened(now, "send", opened));
+            complaints.extend(slot.opened(now, "send", opened));
         }
         if self.resend_at <= now {
-            told.extend(self.resend(now));
+            complaints.extend(self.resend(now));
         }
-        told
+        complaints
     }
 
     /// What became of the sockets, where that is not what was reported last.
@@ -186,14 +186,14 @@ impl Wire {
         openings
     }
 
-    /// What came of [`Wire::take_openings`]; what is told is new.
+    /// What came of [`Wire::take_openings`]; new complaints.
     pub(super) fn opened(
         &mut self,
         now: Instant,
         all: Vec<(u64, Result<Socket, SocketFailure>)>,
     ) -> Vec<String> {
         self.is_opening = false;
-        let mut told = Vec::new();
+        let mut complaints = Vec::new();
         for (key, opened) in all {
             let Some((_, slot)) = self.receivers.get_mut(&key) else {
                 self.closing.extend(opened.map(OwnedFd::from).ok());
@@ -203,9 +203,9 @@ impl Wire {
                 socket::at(SocketStep::Watch, self.ready.watch(&socket, key, EventFlags::IN))?;
                 Ok(socket)
             });
-            told.extend(slot.opened(now, "receive", opened));
+            complaints.extend(slot.opened(now, "receive", opened));
         }
-        told
+        complaints
     }
 
     /// Sockets to close where that may take its time.
@@ -236,7 +236,7 @@ impl Wire {
                 for _ in 0..TURN {
                     match receive(socket.as_fd(), receiver.protocol, &mut self.buffer) {
                         Ok(datagram) => heard.push(datagram),
-                        // An error of the network (a peer's ICMP) is taken from the socket by being told.
+                        // An error of the network (a peer's ICMP) is taken from the socket by being returned.
                         Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                         Err(_) => {}
                     }
@@ -266,10 +266,10 @@ impl Wire {
         Ok(())
     }
 
-    /// Tries again what waits for room; what is told was given up.
+    /// Tries again what waits for room; complaints about what was given up.
     fn resend(&mut self, now: Instant) -> Vec<String> {
         self.resend_at = now + RESEND.0;
-        let mut told = Vec::new();
+        let mut complaints = Vec::new();
         let mut full = Vec::new();
         for (give_up, transmission) in std::mem::take(&mut self.late) {
             let sender = sender_key(&transmission.endpoint);
@@ -283,12 +283,12 @@ impl Wire {
                 Ok(false) => {
                     full.push(sender);
                     let to = transmission.destination;
-                    told.push(format!("cannot send to {to}: its queue had no room for {:?}", RESEND.1));
+                    complaints.push(format!("cannot send to {to}: its queue had no room for {:?}", RESEND.1));
                 }
-                Err(why) => told.push(why),
+                Err(why) => complaints.push(why),
             }
         }
-        told
+        complaints
     }
 
     /// Sends a packet; false when there is no room for it.
@@ -352,7 +352,7 @@ impl SocketSlot {
         self.deadline().is_some_and(|at| at <= now)
     }
 
-    /// What came of an attempt; what is told is another reason than before.
+    /// What came of an attempt; a complaint where the reason is another one.
     fn opened(&mut self, now: Instant, what: &str, opened: Result<Socket, SocketFailure>) -> Option<String> {
         match opened {
             Ok(socket) => {

@@ -1,5 +1,5 @@
-//! Watches files whose number counts (`track_file`): the kernel tells of changes, and every few seconds they are read
-//! all the same, for there are file systems that tell nothing.
+//! Watches files whose number counts (`track_file`): the kernel reports changes, and every few seconds they are read
+//! all the same, for some file systems report none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
@@ -20,7 +20,7 @@ use crate::time::Instant;
 use crate::vrrp::settings::FileSettings;
 use crate::vrrp::tracking::file::{MAX_BYTES, number};
 
-/// From one look at a file to the next when nothing is told of it.
+/// From one look at a file to the next when no change of it is reported.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// The least: a folder in which much happens is looked at no more often.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -29,23 +29,23 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug, Default)]
 pub(super) struct Files {
     files: BTreeMap<String, Watched>,
-    looks: JoinSet<(String, Result<i64, Trouble>)>,
+    looks: JoinSet<(String, Result<i64, ReadError>)>,
     watch: Option<Receiver>,
     next: Instant,
 }
 
 /// Why a file says no number.
 #[derive(Debug)]
-struct Trouble {
+struct ReadError {
     why: String,
     /// It is this host that cannot look now, and what can be done; the file may be well.
     shortage: Option<&'static str>,
 }
 
-impl Trouble {
-    fn of(why: impl Into<String>, error: &io::Error) -> Trouble {
+impl ReadError {
+    fn of(why: impl Into<String>, error: &io::Error) -> ReadError {
         let shortage = shortage::is_hosts(error).then(|| shortage::advice(error));
-        Trouble { why: why.into(), shortage }
+        ReadError { why: why.into(), shortage }
     }
 }
 
@@ -60,7 +60,7 @@ struct Watched {
 
 impl Files {
     /// Watches these. Those that are new are written first, where that is wanted.
-    pub(super) fn want(&mut self, wanted: Vec<Arc<FileSettings>>) {
+    pub(super) fn configure(&mut self, wanted: Vec<Arc<FileSettings>>) {
         let mut before = std::mem::take(&mut self.files);
         for settings in wanted {
             let watched = match before.remove(&settings.name) {
@@ -111,16 +111,16 @@ impl Files {
 
     /// Takes a look's result; the level where it changed. A file that is not there, or says no number, counts 0; one
     /// that this host cannot look at now counts as it did.
-    fn found(&mut self, name: &str, found: Result<i64, Trouble>) -> Option<i64> {
+    fn found(&mut self, name: &str, found: Result<i64, ReadError>) -> Option<i64> {
         let watched = self.files.get_mut(name)?;
         watched.is_busy = false;
         let path = watched.settings.path.display();
         match (&found, &watched.complaint) {
-            (Err(trouble), told) if told.as_ref() != Some(&trouble.why) => match trouble.shortage {
+            (Err(error), reported) if reported.as_ref() != Some(&error.why) => match error.shortage {
                 Some(advice) => {
-                    warn!("track_file {name}: {path}: {}: it counts as it did: {advice}", trouble.why);
+                    warn!("track_file {name}: {path}: {}: it counts as it did: {advice}", error.why);
                 }
-                None => warn!("track_file {name}: {path}: {}: it counts 0", trouble.why),
+                None => warn!("track_file {name}: {path}: {}: it counts 0", error.why),
             },
             (Ok(_), Some(_)) => info!("track_file {name}: {path} can be read again"),
             _ => {}
@@ -130,9 +130,9 @@ impl Files {
                 watched.complaint = None;
                 level
             }
-            Err(trouble) => {
-                watched.complaint = Some(trouble.why);
-                if trouble.shortage.is_some() {
+            Err(error) => {
+                watched.complaint = Some(error.why);
+                if error.shortage.is_some() {
                     return None;
                 }
                 0
@@ -148,7 +148,7 @@ impl Files {
 }
 
 /// Writes a file that is to be there at the start (`init_file`).
-fn begin(settings: &FileSettings) -> Result<(), Trouble> {
+fn begin(settings: &FileSettings) -> Result<(), ReadError> {
     let Some((value, is_overwritten)) = settings.initial else { return Ok(()) };
     let mut options = OpenOptions::new();
     // A FIFO's reader is not waited for.
@@ -159,23 +159,23 @@ fn begin(settings: &FileSettings) -> Result<(), Trouble> {
     };
     match options.open(&settings.path).and_then(|mut file| writeln!(file, "{value}")) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            Err(Trouble::of(format!("cannot be written: {error}"), &error))
+            Err(ReadError::of(format!("cannot be written: {error}"), &error))
         }
         _ => Ok(()),
     }
 }
 
-fn read(path: &Path) -> Result<i64, Trouble> {
+fn read(path: &Path) -> Result<i64, ReadError> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let file = file.map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Trouble::of("there is no such file", &error),
-        _ => Trouble::of(error.to_string(), &error),
+        ErrorKind::NotFound => ReadError::of("there is no such file", &error),
+        _ => ReadError::of(error.to_string(), &error),
     })?;
     let mut text = Vec::new();
     file.take(MAX_BYTES as u64)
         .read_to_end(&mut text)
-        .map_err(|error| Trouble::of(error.to_string(), &error))?;
-    number(&text).map_err(|why| Trouble { why, shortage: None })
+        .map_err(|error| ReadError::of(error.to_string(), &error))?;
+    number(&text).map_err(|why| ReadError { why, shortage: None })
 }
 
 /// A watch over folders; those that are not there are read now and then only.

@@ -1,7 +1,6 @@
-//! Runs and watches what virtual routers follow: scripts, files, processes. What it amounts to the router is told.
+//! Runs and watches what virtual routers track: scripts, files, processes. The router gets the resulting levels.
 //!
-//! When a script runs and what its runs amount to is decided by [`crate::vrrp::tracking`]. Nothing here holds anybody
-//! up: scripts are processes, files are read on threads of their own.
+//! When a script runs and what its runs amount to is decided by [`crate::vrrp::tracking`]. Nothing here blocks: scripts are processes, files are read on threads of their own.
 
 mod files;
 mod processes;
@@ -39,7 +38,7 @@ pub(crate) struct Trackers {
     files: Files,
     processes: Processes,
     is_secure: bool,
-    /// Levels nobody has fetched yet: of each target as many as it had changes in one round.
+    /// Levels that the main loop has not fetched yet: of each target as many as it had changes in one round.
     news: VecDeque<Input>,
 }
 
@@ -65,7 +64,7 @@ impl Trackers {
 
     /// Follows what these settings follow, and nothing else; what goes on keeps its level. Needs the event loop's
     /// context.
-    pub(crate) fn want(&mut self, settings: &Settings) {
+    pub(crate) fn configure(&mut self, settings: &Settings) {
         self.is_secure = settings.secures_scripts;
         let followed = followed(settings);
         let is_followed = |target: TrackTarget| followed.contains(&target);
@@ -89,10 +88,10 @@ impl Trackers {
         }
         before.values().for_each(Script::abort);
         let files = settings.files.iter().filter(|(name, _)| is_followed(TrackTarget::File((*name).clone())));
-        self.files.want(files.map(|(_, file)| Arc::clone(file)).collect());
+        self.files.configure(files.map(|(_, file)| Arc::clone(file)).collect());
         let processes =
             settings.processes.iter().filter(|(name, _)| is_followed(TrackTarget::Process((*name).clone())));
-        self.processes.want(processes.map(|(_, process)| Arc::clone(process)).collect());
+        self.processes.configure(processes.map(|(_, process)| Arc::clone(process)).collect());
     }
 
     /// The next level that is new to the router; may be left and entered again at any time.
@@ -105,7 +104,7 @@ impl Trackers {
             let deadline = self.scripts.values().map(|script| script.track.deadline()).min();
             tokio::select! {
                 Some(run) = self.runs.join_next() => {
-                    // An aborted one is nobody's any more.
+                    // An aborted run has no script any more.
                     if let Ok((name, ended)) = run {
                         self.ended(&name, &ended);
                     }
@@ -136,7 +135,7 @@ impl Trackers {
                 script.run = Some(self.runs.spawn(async move { (name, run.await) }));
             }
             let why = "its time is over and it still runs";
-            self.news.extend(told(name, &due, why, ""));
+            self.news.extend(log_due(name, &due, why, ""));
         }
     }
 
@@ -149,7 +148,7 @@ impl Trackers {
             Ending::HostCannot(why) => script.track.not_run(why.clone()),
             ending => script.track.ended(ending.is_success(), ending.cannot_run()),
         };
-        self.news.extend(told(name, &due, &ended.ending.to_string(), output));
+        self.news.extend(log_due(name, &due, &ended.ending.to_string(), output));
     }
 }
 
@@ -207,8 +206,8 @@ async fn opened(path: String) -> Ended {
     Ended { ending, output }
 }
 
-/// Tells the log what is new of a script; the router's news.
-fn told(name: &str, due: &Due, why: &str, output: &str) -> Option<Input> {
+/// Logs what is new about a script; the input for the router.
+fn log_due(name: &str, due: &Due, why: &str, output: &str) -> Option<Input> {
     match &due.complaint {
         Some(Complaint::CannotRun(why)) => {
             error!("vrrp_script {name}: counts as failed, because it cannot do its work: {why}");

@@ -36,7 +36,7 @@ pub(super) struct Processes {
 
 impl Processes {
     /// Looks for these.
-    pub(super) fn want(&mut self, wanted: Vec<Arc<ProcessSettings>>) {
+    pub(super) fn configure(&mut self, wanted: Vec<Arc<ProcessSettings>>) {
         let mut before = std::mem::take(&mut self.tracks);
         for settings in wanted {
             let name = settings.name.clone();
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn what_could_not_be_counted_counts_as_it_did() {
         let mut processes = Processes::default();
-        processes.want(vec![Arc::new(settings())]);
+        processes.configure(vec![Arc::new(settings())]);
         let name = processes.tracks.keys().next().cloned().unwrap();
         let now = clock::now();
         processes.looked(now, Ok(Counts::from([(name.clone(), 1)])));

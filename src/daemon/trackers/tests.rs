@@ -74,7 +74,7 @@ async fn a_script_is_as_its_last_run() {
     let folder = Folder::new("script");
     let flag = folder.at("flag");
     let mut trackers = Trackers::new();
-    trackers.want(&settings(Some(script(&["/bin/sh", "-c", &format!("[ -e {flag} ]")]))));
+    trackers.configure(&settings(Some(script(&["/bin/sh", "-c", &format!("[ -e {flag} ]")]))));
     assert_eq!(next(&mut trackers).await, "Script(\"chk\") Is(false)");
     fs::write(&flag, "").unwrap();
     assert_eq!(next(&mut trackers).await, "Script(\"chk\") Is(true)");
@@ -93,7 +93,7 @@ async fn a_script_that_vanishes_is_failed_and_one_that_comes_back_is_not() {
     };
     write();
     let mut trackers = Trackers::new();
-    trackers.want(&settings(Some(script(&[&path]))));
+    trackers.configure(&settings(Some(script(&[&path]))));
     assert_eq!(next(&mut trackers).await, "Script(\"chk\") Is(true)");
     fs::remove_file(&path).unwrap();
     assert_eq!(next(&mut trackers).await, "Script(\"chk\") Is(false)");
@@ -108,7 +108,7 @@ async fn a_file_that_is_to_be_opened_need_not_be_a_program() {
     let folder = Folder::new("open");
     let path = folder.at("file");
     let mut trackers = Trackers::new();
-    trackers.want(&settings(Some(script(&["<", &path]))));
+    trackers.configure(&settings(Some(script(&["<", &path]))));
     assert_eq!(next(&mut trackers).await, "Script(\"chk\") Is(false)");
     fs::write(&path, "").unwrap();
     assert_eq!(next(&mut trackers).await, "Script(\"chk\") Is(true)");
@@ -122,7 +122,7 @@ async fn a_hanging_script_fails_at_its_timeout_and_is_gone_after_a_reload() {
         script(&["/bin/sh", "-c", &format!("trap '' TERM; echo $$ > {pid}; sleep 1000; sleep 1000")]);
     (hanging.timeout, hanging.fall) = (Duration::from_millis(200), 3);
     let mut trackers = Trackers::new();
-    trackers.want(&settings(Some(hanging)));
+    trackers.configure(&settings(Some(hanging)));
     assert_eq!(next(&mut trackers).await, "Script(\"chk\") Is(false)");
     let runs = || {
         let pid = fs::read_to_string(&pid).unwrap_or_default();
@@ -133,7 +133,7 @@ async fn a_hanging_script_fails_at_its_timeout_and_is_gone_after_a_reload() {
     while fs::read_to_string(&pid).is_ok_and(|text| text.is_empty()) {
         tokio::task::yield_now().await;
     }
-    trackers.want(&settings(None));
+    trackers.configure(&settings(None));
     for _ in 0..2000 {
         if !runs() {
             return;
@@ -144,19 +144,19 @@ async fn a_hanging_script_fails_at_its_timeout_and_is_gone_after_a_reload() {
 }
 
 #[tokio::test]
-async fn what_nobody_follows_is_not_run() {
+async fn what_is_not_tracked_is_not_run() {
     let folder = Folder::new("unfollowed");
     let ran = folder.at("ran");
     let mut all = settings(Some(script(&["/bin/sh", "-c", &format!("touch {ran}")])));
     all.groups.clear();
     let mut trackers = Trackers::new();
-    trackers.want(&all);
+    trackers.configure(&all);
     assert!(tokio::time::timeout(Duration::from_millis(300), trackers.next()).await.is_err());
     assert!(!fs::exists(&ran).unwrap());
 }
 
 #[tokio::test]
-async fn a_files_number_is_told_when_it_changes() {
+async fn a_files_number_is_reported_when_it_changes() {
     let folder = Folder::new("file");
     let path = folder.0.join("number");
     let file = |initial| FileSettings {
@@ -170,7 +170,7 @@ async fn a_files_number_is_told_when_it_changes() {
     all.files.insert("f".to_owned(), Arc::new(file(Some((3, false)))));
     follow(&mut all, TrackTarget::File("f".to_owned()));
     let mut trackers = Trackers::new();
-    trackers.want(&all);
+    trackers.configure(&all);
     assert_eq!(next(&mut trackers).await, "File(\"f\") Counts(3)", "it was written at the start");
     for (text, expected) in [("-5\n", -5), ("none\n", 0), ("7", 7)] {
         let (new, begun) = (folder.at("new"), clock::now());
@@ -185,7 +185,7 @@ async fn a_files_number_is_told_when_it_changes() {
     assert_eq!(next(&mut trackers).await, "File(\"f\") Counts(4)");
     // A reload does not write it again, and what is known is not told again.
     all.files.insert("f".to_owned(), Arc::new(FileSettings { weight: 2, ..file(Some((3, true))) }));
-    trackers.want(&all);
+    trackers.configure(&all);
     assert!(tokio::time::timeout(Duration::from_millis(200), trackers.next()).await.is_err());
     assert_eq!(fs::read_to_string(&path).unwrap(), "4");
 }
@@ -211,7 +211,7 @@ async fn processes_are_counted_while_they_run() {
     all.processes.insert("p".to_owned(), Arc::new(process));
     follow(&mut all, TrackTarget::Process("p".to_owned()));
     let mut trackers = Trackers::new();
-    trackers.want(&all);
+    trackers.configure(&all);
     let start = || std::process::Command::new(&program).arg("1234").spawn().unwrap();
     assert_eq!(next(&mut trackers).await, "Process(\"p\") Is(false)");
     let (mut one, mut two) = (start(), start());
@@ -264,7 +264,7 @@ async fn a_host_that_has_no_descriptors_left_says_nothing_of_scripts_and_files()
     all.files.insert("f".to_owned(), Arc::new(file));
     follow(&mut all, TrackTarget::File("f".to_owned()));
     let mut trackers = Trackers::new();
-    trackers.want(&all);
+    trackers.configure(&all);
     let three = async |trackers: &mut Trackers| {
         let mut told = Vec::new();
         for _ in 0..3 {

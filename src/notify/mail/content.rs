@@ -2,13 +2,13 @@
 
 use super::super::notification::{Subject, plain};
 
-/// What a mail tells of one change.
+/// What a mail says about one change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MailContent {
     /// Without the director's name.
     pub subject: String,
     pub body: String,
-    /// Why, in the operator's words: what keepalived does not tell.
+    /// Why, in the operator's words; keepalived gives no reason.
     pub cause: String,
 }
 
@@ -21,7 +21,7 @@ pub(crate) struct QuorumNumbers {
     pub hysteresis: u32,
 }
 
-/// When something is told.
+/// The occasion of a mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Occasion {
     /// At the start, or since a reload.

@@ -26,10 +26,10 @@ pub(crate) struct Mail {
     pub bytes: Vec<u8>,
 }
 
-/// Writes the mail that tells these changes, from a host of this name; `id` is another one for each mail.
+/// Writes the mail about these changes, from a host of this name; `id` is another one for each mail.
 ///
 /// # Errors
-/// When there is nothing to tell, or no address to send it from.
+/// When there is no change, or no address to send it from.
 pub(crate) fn compose(
     dated: &[DatedContent],
     settings: &MailSettings,
@@ -37,7 +37,7 @@ pub(crate) fn compose(
     id: &str,
 ) -> Result<Mail, String> {
     let (Some(first), Some(last)) = (dated.first(), dated.last()) else {
-        return Err("there is nothing to tell".to_owned());
+        return Err("the mail has no content".to_owned());
     };
     let from = match &settings.from {
         Some(from) => from.clone(),

@@ -1,7 +1,7 @@
-//! Mails about changes: whom they go to, what they say, when they are sent. Pure.
+//! Mails about changes: recipients, content, schedule. Pure.
 //!
-//! [`content`] puts a change into keepalived's words; [`outbox`] decides what the next mail tells, and what becomes of
-//! it when nobody takes it; [`message`] writes the mail. The shell carries it to the server.
+//! [`content`] puts a change into keepalived's words; [`outbox`] decides which changes the next mail contains, and what
+//! happens when no server accepts it; [`message`] writes the mail. The shell carries it to the server.
 
 pub(crate) mod content;
 pub(crate) mod message;

@@ -1,7 +1,7 @@
-//! What the next mail tells, and when: in order, bounded in number and rate, again while nobody takes it.
+//! Which changes the next mail contains, and when it is sent: in order, bounded in number and rate, with retries.
 //!
 //! [`BURST`] changes in a row have a mail of their own, and one more in each [`REFILL`]. When more than that wait, one
-//! mail tells all of them: a thousand servers that fail at once are not a thousand mails. A mail that may yet be taken
+//! mail contains all of them: a thousand servers that fail at once are not a thousand mails. A mail that may yet be taken
 //! is tried again, for as long as it takes; what waits is bounded, and the oldest goes. A mail that is refused for
 //! good is not tried again.
 
@@ -17,7 +17,7 @@ pub(crate) const MAX_WAITING: usize = 1024;
 pub(crate) const BURST: u32 = 20;
 /// One more mail in each of these.
 pub(crate) const REFILL: Duration = Duration::from_secs(5);
-/// The pause after a mail that nobody took; each is twice as long as the one before.
+/// The pause after a mail that no server accepted; each is twice as long as the one before.
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// Longest such pause.
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
@@ -25,7 +25,7 @@ pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// A change, and when it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DatedContent {
-    /// What is told.
+    /// The words of the mail.
     pub content: MailContent,
     pub date: Duration,
 }
@@ -33,7 +33,7 @@ pub(crate) struct DatedContent {
 /// Changes by what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Told by a mail that was taken.
+    /// In a mail that was accepted.
     pub sent: u64,
     /// In a mail that was refused, or not taken before the end.
     pub failed: u64,
@@ -52,7 +52,7 @@ pub(crate) struct DeliveryFailure {
     pub reason: String,
 }
 
-/// What is to be said about a mail.
+/// What is to be logged about a mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Delivery {
     /// Nothing: it was taken, or is still not.
@@ -68,7 +68,7 @@ pub(crate) enum Delivery {
     /// It was refused for good.
     Refused {
         reason: String,
-        /// Changes it told.
+        /// Changes it contained.
         changes: usize,
     },
     /// It was taken, but not for everybody.
@@ -83,7 +83,7 @@ pub(crate) enum Delivery {
     },
 }
 
-/// All that waits to be told.
+/// All changes that wait to be sent.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     waiting: VecDeque<DatedContent>,
@@ -129,7 +129,7 @@ impl Outbox {
         before == 0 && self.unreported > 0
     }
 
-    /// What the next mail tells, if one may be sent now: it is under way from now on.
+    /// The changes of the next mail, if one may be sent now: it is under way from now on.
     pub(crate) fn begin(&mut self, now: Instant) -> Option<&[DatedContent]> {
         if !self.sending.is_empty() || self.waiting.is_empty() {
             return None;
@@ -205,14 +205,14 @@ impl Outbox {
         self.retry = None;
     }
 
-    /// Nobody gets mails any more.
+    /// No mails are configured any more.
     pub(crate) fn clear(&mut self) {
         self.counts.dropped += self.waiting.len() as u64;
         self.waiting.clear();
         self.retry = None;
     }
 
-    /// The daemon ends: what waits is told by one mail, at once, and no more than once.
+    /// The daemon ends: what waits is sent in one mail, at once, and no more than once.
     pub(crate) fn end(&mut self) {
         self.is_ending = true;
     }
@@ -242,7 +242,7 @@ impl Outbox {
         self.retry.is_some()
     }
 
-    /// Who hears of changes late needs to know how things are now: the oldest goes.
+    /// When too many wait the oldest is dropped: a late reader needs the current state.
     fn make_room(&mut self) {
         while self.waiting.len() > MAX_WAITING {
             self.waiting.pop_front();

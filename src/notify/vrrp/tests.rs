@@ -158,7 +158,7 @@ fn a_group_has_priority_zero() {
 }
 
 #[test]
-fn what_a_reload_removed_is_told_as_fault_unless_notify_deleted_is_written() {
+fn what_a_reload_removed_is_reported_as_fault_unless_notify_deleted_is_written() {
     let none = Settings::default();
     let gone = transition(State::Master, State::Init, 100);
     let with = |commands: NotifyCommands| {
@@ -177,7 +177,7 @@ fn what_a_reload_removed_is_told_as_fault_unless_notify_deleted_is_written() {
 }
 
 #[test]
-fn priorities_and_lower_ones_heard_are_told_as_configured() {
+fn priorities_and_lower_ones_heard_are_reported_as_configured() {
     let silent = settings(NotifyCommands::default());
     let loud = settings(all_commands());
     let priority = |state| Event::Priority {

@@ -1,6 +1,6 @@
 //! The source address of an instance's advertisements.
 //!
-//! It is an address of this host that comes and goes with nobody's election: never one that the host does not have,
+//! It is an address that no election adds or removes: never one that the host does not have,
 //! never a VIP (but an owner's). Once chosen it stays for as long as the host has it, for peers know this host by it:
 //! they compare it when priorities are equal, and by unicast they may accept no other.
 

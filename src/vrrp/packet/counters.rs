@@ -20,7 +20,7 @@ impl Counters {
         Counters::default()
     }
 
-    /// Somebody's number was heard: own packets must go on after it.
+    /// A peer's number was received: own packets must go on after it.
     pub(crate) fn saw_sequence(&mut self, heard: u32) {
         self.sequence = self.sequence.max(heard);
     }
@@ -53,7 +53,7 @@ impl Counters {
     }
 }
 
-/// How far back a clock may be set with nobody noticing.
+/// How far back a clock may be set without effect.
 const BRIDGED: Duration = Duration::from_secs(1);
 
 /// When something was signed.
@@ -85,7 +85,7 @@ impl Moment {
     }
 }
 
-/// What a receiver remembers of authenticated senders, so that nobody can repeat their packets. An instance's.
+/// What a receiver remembers of authenticated senders, so that their packets cannot be replayed. One per instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ReplayWindow {
     sequences: Remembered<u32>,
@@ -93,7 +93,7 @@ pub(crate) struct ReplayWindow {
 }
 
 impl ReplayWindow {
-    /// Nobody heard yet.
+    /// No sender is known yet.
     pub(crate) fn new() -> ReplayWindow {
         ReplayWindow::default()
     }

@@ -66,7 +66,7 @@ pub(crate) enum Flaw {
     VridZero,
     /// No addresses, where some are expected.
     NoAddresses,
-    /// An interval of zero (RFC 9568 erratum 8301): whoever believed it would take over at once.
+    /// An interval of zero (RFC 9568 erratum 8301): a receiver that believed it would take over at once.
     IntervalZero,
     /// Version 2 and another interval than the instance's.
     Interval {
@@ -77,7 +77,7 @@ pub(crate) enum Flaw {
     Checksum,
     /// Version 2 has three types of authentication: this is none of them.
     UnknownAuthentication(u8),
-    /// An authentication header without sense, or one that is told of and not there.
+    /// An authentication header without sense, or one that is announced and missing.
     Header,
     /// Authenticated in another way than the instance is.
     Authentication {
@@ -210,7 +210,7 @@ impl fmt::Display for Flaw {
                 apart.as_secs(),
                 if *is_behind { "before" } else { "after" }
             ),
-            Flaw::Repeated => write!(f, "its signature was heard already: somebody repeats packets"),
+            Flaw::Repeated => write!(f, "its signature was received before: packets are replayed"),
             Flaw::Stranger => write!(f, "its sender is not among the peers (unicast_peer)"),
             Flaw::Transport { is_multicast: true } => write!(f, "it came by multicast, expected unicast"),
             Flaw::Transport { is_multicast: false } => write!(f, "it came by unicast, expected multicast"),

@@ -1,6 +1,6 @@
 //! Advertisements as bytes: VRRPv2 and VRRPv3, IPv4 and IPv6, with every authentication keepalived has.
 //!
-//! Reading has two steps. [`decode`] needs to know nobody: lengths, version, type, checksum. [`authenticate`] asks
+//! Reading has two steps. [`decode`] needs no configuration: lengths, version, type, checksum. [`authenticate`] asks
 //! what one instance expects. What an instance makes of an advertisement (its interval, its addresses, a peer's hop
 //! limit) is the router's. Anything may arrive here: every length is checked, nothing is indexed.
 
@@ -95,7 +95,7 @@ pub(crate) enum ReceivedAuthentication {
 
 impl Received {
     /// Version 3 on IPv6: whether the first address is link-local, as RFC 9568 section 5.2.9 wants it. Others can do
-    /// without: it is told, not refused.
+    /// without: it is reported, not refused.
     #[cfg(test)]
     pub(crate) fn begins_link_local(&self) -> bool {
         !matches!(self.advert.addresses.first(), Some(IpAddr::V6(first)) if !first.is_unicast_link_local())
@@ -271,7 +271,7 @@ pub(crate) fn decode(datagram: &Datagram) -> Result<Received, Malformed> {
     })
 }
 
-/// Where the payload of an IPv4 packet is. What follows the length its header tells is Ethernet's padding.
+/// Where the payload of an IPv4 packet is. What follows the length in its header is Ethernet's padding.
 fn ipv4_payload(bytes: &[u8]) -> Result<std::ops::Range<usize>, Flaw> {
     let [first, _, high, low, _, _, flags, offset, ..] = *bytes else {
         return Err(Flaw::Short { has: bytes.len(), needs: IPV4_HEADER });

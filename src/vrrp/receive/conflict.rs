@@ -40,7 +40,7 @@ pub(super) fn difference(flaw: &Flaw) -> Option<String> {
         }
         Flaw::Clock { .. } => format!("{flaw}: set both clocks"),
         Flaw::NoAddresses => {
-            "it names no address: it may be the virtual router of somebody else, which needs another VRID"
+            "it names no address: it may be a virtual router of another network, which needs another VRID"
                 .to_owned()
         }
         _ => return None,
@@ -100,8 +100,8 @@ pub(super) fn disagreement(
 
 pub(super) fn in_vain(theirs: u8, ours: u8) -> String {
     format!(
-        "it stays Master with priority {theirs} though ours is {ours}: it does not hear us, or does not accept what it \
-         hears: look there"
+        "it stays Master with priority {theirs} though ours is {ours}: it does not receive our packets, or does not \
+         accept them: look at its log"
     )
 }
 

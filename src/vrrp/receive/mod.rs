@@ -1,7 +1,7 @@
-//! What arrives: whose it is, whether it is believed, what it says about who sent it.
+//! Received packets: which instance they are for, whether they are accepted, what follows from them.
 //!
-//! Anybody on the link can send anything here. What is not accepted changes nothing but counters, and is told at most
-//! once per kind, sender and minute; what shows a mistake in somebody's configuration is told with what to change.
+//! Every host on the link can send anything here. What is not accepted changes nothing but counters, and is logged at most
+//! once per kind, sender and minute. A packet that shows a mistake in a configuration is reported with what to change.
 
 mod conflict;
 
@@ -143,7 +143,7 @@ impl Router {
             }
             Reaction::Follow if joins_a_master && claim.priority > 0 => self.take_group_back(name, now, out),
             Reaction::Nothing | Reaction::Follow | Reaction::TakeOver => {}
-            // Whoever is late decides when everything that arrived was told.
+            // An instance that is late decides when everything that arrived has been read.
             Reaction::Advertise if is_late => {}
             Reaction::Advertise => self.advertise(name, None, now, out),
             Reaction::Yield => self.yield_to(name, claim, is_late, now, out),
@@ -218,7 +218,7 @@ impl Router {
         let profile = received.map_or_else(|| unknown(datagram), |received| profile(received, datagram));
         member.peers.refused(source, profile, malformed.to_string(), now);
         let name = name.unwrap_or_default();
-        // A good-bye is no claim, and a packet nobody could have meant says nothing about configuration.
+        // Priority 0 claims nothing, and a malformed packet says nothing about configuration.
         let is_claim = received.is_some_and(|received| received.advert.priority > 0);
         match difference(&malformed.flaw).filter(|_| is_claim) {
             None => self.report_drop(Some(name), kind, source, malformed.to_string(), now, out),
@@ -255,7 +255,7 @@ impl Router {
         }
     }
 
-    /// Contradictions that are over because nobody repeats them.
+    /// Ends the conflicts that no packet has repeated for long enough.
     pub(in crate::vrrp) fn end_conflicts(&mut self, name: &str, now: Instant, out: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(name) else { return };
         let ended = member.peers.end_conflicts(now);
@@ -266,7 +266,7 @@ impl Router {
             }
         }
         if !ended.is_empty() {
-            // Whoever spoke as Master may have announced the same addresses last.
+            // The other Master may have announced the same addresses last.
             self.announce_again(name);
         }
     }

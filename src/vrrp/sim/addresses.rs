@@ -45,17 +45,19 @@ fn a_removed_address_is_back_at_once_without_leaving_master() {
     let took = world.until("back", |w| w.nodes[0].has(VIP));
     assert!(took < 100 * MILLISECOND, "{took:?}");
     world.run(10 * MILLISECOND);
-    assert_eq!(world.told(0, "vrrp_transition").len(), 2, "Init, Backup, Master and no more");
+    assert_eq!(world.reported(0, "vrrp_transition").len(), 2, "Init, Backup, Master and no more");
     assert_eq!(
-        world.told(0, "vrrp_restored"),
-        ["instance a: somebody removed address 10.0.0.51/24 on e0: put back (1 times since the start)"]
+        world.reported(0, "vrrp_restored"),
+        [
+            "instance a: another program removed address 10.0.0.51/24 on e0: restored (1 times since the start)"
+        ]
     );
     assert_eq!(announced(&world).len(), before + 5, "and the network hears of it");
     assert_eq!(world.status(0, "a").counters.restored, 1);
 }
 
 #[test]
-fn somebody_who_fights_is_answered_more_and_more_slowly() {
+fn a_program_that_fights_is_answered_more_and_more_slowly() {
     let mut world = alone(instance("a", 51, 100));
     let end = world.now + 60 * SECOND;
     while world.now < end {
@@ -64,7 +66,7 @@ fn somebody_who_fights_is_answered_more_and_more_slowly() {
         }
         world.run(MILLISECOND);
     }
-    let restored = world.told(0, "vrrp_restored").len();
+    let restored = world.reported(0, "vrrp_restored").len();
     assert!((6..20).contains(&restored), "{restored}");
     assert_eq!(world.state(0, "a"), Some(State::Master));
 }
@@ -90,15 +92,15 @@ fn an_address_that_is_there_when_it_is_wanted_is_adopted_and_never_doubled() {
     world.run(10 * MILLISECOND);
     invariants::vip_iff_master(&mut world, 0, "a");
     assert_eq!(world.broken, [""; 0]);
-    assert_eq!(world.told(0, "vrrp_left_over"), ["address 10.0.0.51/24 on e0 was there already: kept"]);
-    world.tell(0, Input::Stop);
+    assert_eq!(world.reported(0, "vrrp_left_over"), ["address 10.0.0.51/24 on e0 was there already: kept"]);
+    world.handle(0, Input::Stop);
     world.run(SECOND);
     invariants::nothing_is_left(&mut world, 0);
     assert_eq!(world.broken, [""; 0]);
 }
 
 #[test]
-fn a_backup_has_no_vip_whoever_adds_it() {
+fn a_backup_has_no_vip_whatever_adds_it() {
     let mut world =
         World::with(vec![settings(vec![instance("a", 51, 100)]), settings(vec![instance("a", 51, 150)])]);
     world.run(10 * SECOND);
@@ -108,13 +110,16 @@ fn a_backup_has_no_vip_whoever_adds_it() {
 }
 
 #[test]
-fn what_the_kernel_refuses_is_told_once_and_tried_again() {
+fn what_the_kernel_refuses_is_reported_once_and_tried_again() {
     let mut world = World::with(vec![settings(vec![instance("a", 51, 100)])]);
     world.run(SECOND);
     world.nodes[0].host.refuse(3);
     world.run(20 * SECOND);
     assert!(world.nodes[0].has(VIP));
-    assert_eq!(world.told(0, "vrrp_refused"), ["instance a: address 10.0.0.51/24 on e0: input/output error"]);
+    assert_eq!(
+        world.reported(0, "vrrp_refused"),
+        ["instance a: address 10.0.0.51/24 on e0: input/output error"]
+    );
     assert_eq!(world.whole_status(0).refused, [""; 0]);
 }
 
@@ -162,7 +167,7 @@ fn routes_and_rules_come_with_mastership_are_mended_and_go() {
     world.nodes[0].host.apply(&[Op::RemoveRoute(Arc::new(route)), Op::RemoveRule(Arc::new(rule))]);
     world.run(100 * MILLISECOND);
     assert_eq!(counts(&world), (1, 1));
-    assert_eq!(world.told(0, "vrrp_restored").len(), 2);
+    assert_eq!(world.reported(0, "vrrp_restored").len(), 2);
     // The kernel says nothing of routes that go with a link.
     let e1 = world.nodes[0].link("e1");
     world.nodes[0].host.set_up(e1, false);
@@ -170,7 +175,7 @@ fn routes_and_rules_come_with_mastership_are_mended_and_go() {
     world.nodes[0].host.set_up(e1, true);
     world.run(10 * SECOND);
     assert_eq!(counts(&world), (1, 1));
-    world.tell(0, Input::Stop);
+    world.handle(0, Input::Stop);
     world.run(SECOND);
     invariants::nothing_is_left(&mut world, 0);
     assert_eq!(world.broken, [""; 0]);
@@ -188,8 +193,8 @@ fn static_addresses_are_there_whatever_the_state() {
     world.run(10 * MILLISECOND);
     assert!(world.nodes[0].has([192, 0, 2, 1]));
     assert_eq!(
-        world.told(0, "vrrp_restored"),
-        ["static: somebody removed address 192.0.2.1/24 on e1: put back (1 times since the start)"]
+        world.reported(0, "vrrp_restored"),
+        ["static: another program removed address 192.0.2.1/24 on e1: restored (1 times since the start)"]
     );
 }
 
@@ -226,7 +231,7 @@ fn a_vmac_is_there_from_the_start_carries_everything_and_goes_at_the_end() {
     world.nodes[0].host.remove_link(link);
     world.run(5 * SECOND);
     assert!(world.nodes[0].has(VIP), "made anew");
-    world.tell(0, Input::Stop);
+    world.handle(0, Input::Stop);
     world.run(SECOND);
     invariants::nothing_is_left(&mut world, 0);
     assert_eq!(world.broken, [""; 0]);
@@ -323,7 +328,7 @@ fn a_neighbour_announcement_says_router_where_the_link_forwards() {
         let mut world = World::with(vec![settings(vec![instance6("a", 51, 100)])]);
         let e0 = world.nodes[0].link("e0");
         let links = if forwards { [e0].into() } else { [LinkIndex(99)].into() };
-        world.tell(0, Input::RouterLinks(links));
+        world.handle(0, Input::RouterLinks(links));
         world.run(10 * SECOND);
         let frames = &world.nodes[0].announced;
         assert!(frames.len() >= 10);
@@ -339,19 +344,19 @@ fn an_owner_keeps_what_its_host_had_before() {
     world.run(10 * SECOND);
     assert_eq!(world.state(0, "a"), Some(State::Master));
     assert!(!announced(&world).is_empty());
-    world.tell(0, Input::Stop);
+    world.handle(0, Input::Stop);
     world.run(SECOND);
     assert!(world.nodes[0].has([10, 0, 0, 201]), "the host's own address stays");
 }
 
 #[test]
-fn reading_the_host_again_disturbs_nobody() {
+fn reading_the_host_again_disturbs_nothing() {
     let mut world = alone(on_vmac(instance("a", 51, 100)));
     world.run(10 * SECOND);
     let (ops, events, sockets) =
         (world.nodes[0].ops.len(), world.nodes[0].events.len(), Arc::clone(&world.nodes[0].listening));
     let host = world.nodes[0].host.host().clone();
-    world.tell(0, Input::Host(host));
+    world.handle(0, Input::Host(host));
     world.run(3 * SECOND);
     assert_eq!((world.nodes[0].ops.len(), world.nodes[0].events.len()), (ops, events));
     assert!(Arc::ptr_eq(&sockets, &world.nodes[0].listening), "no socket was touched");
@@ -360,7 +365,7 @@ fn reading_the_host_again_disturbs_nobody() {
     world.nodes[0].host.apply(&[Op::RemoveAddress { link, prefix: Prefix { ip: VIP.into(), length: 24 } }]);
     let _ = world.nodes[0].host.take_news();
     let host = world.nodes[0].host.host().clone();
-    world.tell(0, Input::Host(host));
+    world.handle(0, Input::Host(host));
     world.run(10 * MILLISECOND);
     assert!(world.nodes[0].has(VIP));
 }

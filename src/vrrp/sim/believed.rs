@@ -24,11 +24,11 @@ fn a_master_with_a_far_longer_or_shorter_interval_is_followed() {
     {
         let mut world = World::with(vec![every(masters, 200), every(own, 100)]);
         world.run(240 * SECOND);
-        let changes = world.told(1, "vrrp_transition");
+        let changes = world.reported(1, "vrrp_transition");
         // It takes over once before it hears anybody, and once before the interval is repeated.
         assert!(changes.len() <= 5, "{masters:?} and {own:?}: {changes:?}");
         world.run(240 * SECOND);
-        assert_eq!(world.told(1, "vrrp_transition").len(), changes.len(), "{masters:?} and {own:?}");
+        assert_eq!(world.reported(1, "vrrp_transition").len(), changes.len(), "{masters:?} and {own:?}");
         assert_eq!((world.state(0, "a"), world.state(1, "a")), (Some(State::Master), Some(State::Backup)));
         assert_eq!(u128::from(world.status(1, "a").interval_milliseconds), masters.as_millis());
     }
@@ -38,10 +38,10 @@ fn a_master_with_a_far_longer_or_shorter_interval_is_followed() {
 fn a_master_that_is_followed_may_change_its_interval() {
     let mut world = World::with(vec![every(5 * SECOND, 200), every(SECOND, 100)]);
     world.run(60 * SECOND);
-    let changes = world.told(1, "vrrp_transition").len();
+    let changes = world.reported(1, "vrrp_transition").len();
     world.reload(0, every(14 * SECOND, 200));
     world.run(120 * SECOND);
-    assert_eq!(world.told(1, "vrrp_transition").len(), changes);
+    assert_eq!(world.reported(1, "vrrp_transition").len(), changes);
     assert_eq!(world.status(1, "a").interval_milliseconds, 14_000);
 }
 
@@ -55,7 +55,7 @@ fn one_forged_packet_and_its_copies_do_not_make_a_backup_blind() {
             (advert.priority, advert.interval) = (200, Duration::from_millis(40_950));
         });
         for _ in 0..3 {
-            world.tell(1, Input::Received(forged.clone()));
+            world.handle(1, Input::Received(forged.clone()));
         }
         assert_eq!(world.status(1, "a").interval_milliseconds, 1000);
     }
@@ -96,21 +96,21 @@ fn forged(world: &World, source: [u8; 4], ttl: u8) -> Datagram {
 }
 
 fn attacked(world: &mut World, source: [u8; 4], ttl: u8) -> usize {
-    let before = world.told(0, "vrrp_transition").len();
+    let before = world.reported(0, "vrrp_transition").len();
     for _ in 0..10 {
         let datagram = forged(world, source, ttl);
-        world.tell(0, Input::Received(datagram));
+        world.handle(0, Input::Received(datagram));
         world.run(3 * SECOND);
     }
-    world.told(0, "vrrp_transition").len() - before
+    world.reported(0, "vrrp_transition").len() - before
 }
 
 #[test]
-fn a_stranger_by_unicast_makes_nobody_yield_where_peers_are_checked() {
+fn a_stranger_by_unicast_makes_no_instance_yield_where_peers_are_checked() {
     let mut world = pair(true, false);
     assert_eq!(attacked(&mut world, [172, 16, 0, 9], 60), 0);
     assert_eq!(world.status(0, "a").counters.dropped.get("stranger"), Some(&10));
-    let said = world.told(0, "vrrp_conflict");
+    let said = world.reported(0, "vrrp_conflict");
     assert!(
         !said.is_empty() && said.iter().all(|text| text.contains("not among our unicast_peer")),
         "{said:?}"
@@ -121,7 +121,7 @@ fn a_stranger_by_unicast_makes_nobody_yield_where_peers_are_checked() {
 fn a_stranger_that_is_listened_to_is_reported() {
     let mut world = pair(false, false);
     assert!(attacked(&mut world, [172, 16, 0, 9], 60) > 0, "keepalived's default");
-    let said = world.told(0, "vrrp_conflict");
+    let said = world.reported(0, "vrrp_conflict");
     assert!(said.iter().any(|text| text.contains("write check_unicast_src")), "{said:?}");
 }
 

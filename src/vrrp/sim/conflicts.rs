@@ -13,11 +13,11 @@ const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// Two hosts that cannot agree: what host 0 says of host 1.
-fn told(a: InstanceSettings, b: InstanceSettings) -> Vec<String> {
+fn reported(a: InstanceSettings, b: InstanceSettings) -> Vec<String> {
     let mut world = World::with(vec![settings(vec![a]), settings(vec![b])]);
     world.run(20 * SECOND);
     assert_eq!(world.broken, [""; 0]);
-    world.told(0, "vrrp_conflict")
+    world.reported(0, "vrrp_conflict")
 }
 
 fn v2(priority: u8) -> InstanceSettings {
@@ -25,7 +25,7 @@ fn v2(priority: u8) -> InstanceSettings {
 }
 
 #[test]
-fn two_masters_that_do_not_hear_each_other_are_told_what_to_change() {
+fn two_masters_that_do_not_hear_each_other_are_reported_what_to_change() {
     let also = "instance a: 10.0.0.202 also says it is master of VRID 51: ";
     let uni = |priority| InstanceSettings { transport: unicast(&[1, 2]), ..instance("a", 51, priority) };
     let password = |word| InstanceSettings { authentication: Authentication::Password(word), ..v2(100) };
@@ -62,10 +62,10 @@ fn two_masters_that_do_not_hear_each_other_are_told_what_to_change() {
     ];
     for (a, b, what) in cases {
         // Whoever is Master first is told so; the other one may have spoken before.
-        let told = told(a, b);
-        assert!(told.len() == 1 || told.len() == 2, "{what}: {told:?}");
-        let said = told.iter().any(|t| *t == format!("{also}{what}") || t.ends_with(what));
-        assert!(said, "{what}: {told:?}");
+        let reported = reported(a, b);
+        assert!(reported.len() == 1 || reported.len() == 2, "{what}: {reported:?}");
+        let said = reported.iter().any(|t| *t == format!("{also}{what}") || t.ends_with(what));
+        assert!(said, "{what}: {reported:?}");
     }
 }
 
@@ -84,7 +84,7 @@ fn unicast_hears_multicast_but_never_lets_it_decide() {
 }
 
 #[test]
-fn when_the_other_one_stops_the_end_is_told_and_the_addresses_are_announced_again() {
+fn when_the_other_one_stops_the_end_is_reported_and_the_addresses_are_announced_again() {
     let uni = InstanceSettings { transport: unicast(&[1, 2]), ..instance("a", 51, 100) };
     let mut world = World::with(vec![settings(vec![uni]), settings(vec![instance("a", 51, 200)])]);
     world.run(20 * SECOND);
@@ -92,20 +92,23 @@ fn when_the_other_one_stops_the_end_is_told_and_the_addresses_are_announced_agai
     world.crash(1);
     let announced = world.nodes[0].announced.len();
     world.run(10 * SECOND);
-    assert_eq!(world.told(0, "vrrp_conflict_ended"), ["instance a: 10.0.0.202 no longer contradicts"]);
+    assert_eq!(
+        world.reported(0, "vrrp_conflict_ended"),
+        ["instance a: the conflict with 10.0.0.202 is over"]
+    );
     assert_eq!(world.nodes[0].announced.len(), announced + 5);
     assert!(!world.status(0, "a").has_conflict);
 }
 
 #[test]
-fn another_list_of_addresses_is_told_and_does_not_split_the_election() {
+fn another_list_of_addresses_is_reported_and_does_not_split_the_election() {
     let mut other = instance("a", 51, 100);
     other.addresses.push(vip("e0", [10, 0, 0, 77].into(), 24));
     let mut world = World::with(vec![settings(vec![instance("a", 51, 150)]), settings(vec![other])]);
     world.run(20 * SECOND);
     assert_eq!(world.master("a"), Some(0));
     assert_eq!(
-        world.told(1, "vrrp_conflict"),
+        world.reported(1, "vrrp_conflict"),
         [
             "instance a: 10.0.0.201 and this host differ on VRID 51: it names 1 addresses, we 2; only ours: 10.0.0.77; \
           only its: none: give both the same virtual_ipaddress"
@@ -114,29 +117,29 @@ fn another_list_of_addresses_is_told_and_does_not_split_the_election() {
 }
 
 #[test]
-fn the_other_form_of_checksum_is_understood_and_told() {
+fn the_other_form_of_checksum_is_understood_and_reported() {
     let other = InstanceSettings { checksum: Checksum::MessageOnly, ..instance("a", 51, 100) };
     let mut world = World::with(vec![settings(vec![instance("a", 51, 150)]), settings(vec![other])]);
     world.run(20 * SECOND);
     assert_eq!(world.master("a"), Some(0));
-    let told = world.told(1, "vrrp_conflict");
-    assert!(told.len() == 1 && told[0].contains("v3_checksum_as_v2"), "{told:?}");
+    let reported = world.reported(1, "vrrp_conflict");
+    assert!(reported.len() == 1 && reported[0].contains("v3_checksum_as_v2"), "{reported:?}");
 }
 
 #[test]
-fn own_packets_that_come_back_change_nothing_and_are_told_once() {
+fn own_packets_that_come_back_change_nothing_and_are_reported_once() {
     let mut world = World::with(vec![settings(vec![instance("a", 51, 100)])]);
     world.run(10 * SECOND);
     let before = world.status(0, "a");
     for _ in 0..200 {
         let own = advertisement(&world, [10, 0, 0, 201], |advert| advert.priority = 255);
-        world.tell(0, Input::Received(own));
+        world.handle(0, Input::Received(own));
         world.run(SECOND);
     }
     let after = world.status(0, "a");
     assert_eq!((after.state, after.counters.looped), (State::Master, 200));
     assert_eq!(after.counters.lower_priority_received, before.counters.lower_priority_received);
-    assert_eq!(world.told(0, "vrrp_dropped").len(), 1);
+    assert_eq!(world.reported(0, "vrrp_dropped").len(), 1);
 }
 
 /// Every way to spoil a good packet: name of the counter, and how.
@@ -179,7 +182,7 @@ fn hostile_packets_change_no_state_and_no_timer_and_are_counted() {
         let events = world.nodes[0].events.len();
         for (kind, datagram) in spoilt(&good) {
             let dropped = dropped(&world, kind);
-            world.tell(0, Input::Received(datagram.clone()));
+            world.handle(0, Input::Received(datagram.clone()));
             assert_eq!(dropped + 1, self::dropped(&world, kind), "{kind}: {datagram:?}");
         }
         let after = world.status(0, "a");
@@ -198,7 +201,7 @@ fn dropped(world: &World, kind: &str) -> u64 {
 }
 
 #[test]
-fn other_vrids_other_links_and_vrid_zero_are_nobodys() {
+fn other_vrids_other_links_and_vrid_zero_belong_to_no_instance() {
     let mut world = World::with(vec![settings(vec![instance("a", 51, 100)])]);
     let before = world.status(0, "a");
     for vrid in [0, 1, 50, 52, 255] {
@@ -208,19 +211,19 @@ fn other_vrids_other_links_and_vrid_zero_are_nobodys() {
             foreign.bytes[21] = 0;
             foreign.bytes[26..28].copy_from_slice(&sum.to_be_bytes());
         }
-        world.tell(0, Input::Received(foreign));
+        world.handle(0, Input::Received(foreign));
     }
     let elsewhere = Datagram {
         link: world.nodes[0].link("e1"),
         ..advertisement(&world, [10, 0, 0, 9], |advert| advert.priority = 200)
     };
-    world.tell(0, Input::Received(elsewhere));
+    world.handle(0, Input::Received(elsewhere));
     let after = world.status(0, "a");
     assert_eq!((after.timer_microseconds, after.counters), (before.timer_microseconds, before.counters));
     let strangers = world.whole_status(0).unknown_vrid;
     assert_eq!((strangers.get("unknown_vrid"), strangers.get("vrid")), (Some(&5), Some(&1)));
-    let told = world.told(0, "vrrp_dropped");
-    assert!(told.len() == 1 && told[0].contains("VRID is 0"), "{told:?}");
+    let reported = world.reported(0, "vrrp_dropped");
+    assert!(reported.len() == 1 && reported[0].contains("VRID is 0"), "{reported:?}");
 }
 
 #[test]
@@ -231,33 +234,33 @@ fn a_flood_of_foreign_vrids_delays_no_advertisement_and_takes_no_memory() {
     let before = world.sent(0, 51).len();
     // Virtual time moves with every packet, as a loop that reads a flood does.
     for _ in 0..100_000 {
-        world.tell(0, Input::Received(foreign.clone()));
+        world.handle(0, Input::Received(foreign.clone()));
         world.now = world.now + Duration::from_micros(20);
     }
     world.run(MILLISECOND);
     let sent = &world.sent(0, 51)[before..];
     assert_eq!(sent.len(), 2);
     assert!(sent.windows(2).all(|w| w[1].0.since(w[0].0).abs_diff(SECOND) < SECOND / 100), "{sent:?}");
-    assert_eq!(world.nodes[0].events.len(), world.told(0, "vrrp_transition").len(), "nothing was said");
+    assert_eq!(world.nodes[0].events.len(), world.reported(0, "vrrp_transition").len(), "nothing was said");
 }
 
 #[test]
-fn unknown_vrids_are_told_to_who_asks() {
+fn unknown_vrids_are_reported_where_that_is_configured() {
     let mut asking = settings(vec![instance("a", 51, 100)]);
     asking.logs_unknown_vrids = true;
     let mut world = World::with(vec![asking]);
     for _ in 0..10 {
         let foreign = advertisement(&world, [10, 0, 0, 9], |advert| advert.vrid = 99);
-        world.tell(0, Input::Received(foreign));
+        world.handle(0, Input::Received(foreign));
     }
     assert_eq!(
-        world.told(0, "vrrp_dropped"),
+        world.reported(0, "vrrp_dropped"),
         ["VRRP: a packet of 10.0.0.9 was dropped: VRID 99 is not configured there"]
     );
 }
 
 #[test]
-fn a_forged_crowd_of_masters_is_not_told_one_by_one() {
+fn a_forged_crowd_of_masters_is_not_reported_one_by_one() {
     let mut world = World::with(vec![settings(vec![v2(100)])]);
     for n in 0..2000u16 {
         let [high, low] = n.to_be_bytes();
@@ -265,7 +268,7 @@ fn a_forged_crowd_of_masters_is_not_told_one_by_one() {
         world.run(MILLISECOND);
     }
     assert!(world.status(0, "a").peers.len() <= 32);
-    assert!(world.told(0, "vrrp_conflict").len() <= 8);
+    assert!(world.reported(0, "vrrp_conflict").len() <= 8);
 }
 
 #[test]
@@ -281,21 +284,21 @@ fn settings_shared_by_two_sources_on_one_link_open_one_socket() {
 }
 
 #[test]
-fn somebody_who_does_not_yield_to_a_better_master_is_told_after_a_while() {
+fn a_master_that_does_not_yield_to_a_better_master_is_reported_after_a_while() {
     // Host 0 is not heard by host 1: a cable or a switch that works one way only.
     let mut world =
         World::with(vec![settings(vec![instance("a", 51, 150)]), settings(vec![instance("a", 51, 100)])]);
     world.deaf.insert((0, 1));
     world.run(20 * SECOND);
     assert_eq!(
-        world.told(0, "vrrp_conflict"),
+        world.reported(0, "vrrp_conflict"),
         [
             "instance a: 10.0.0.202 and this host differ on VRID 51: it stays Master with priority 100 though ours is 150: \
-          it does not hear us, or does not accept what it hears: look there"
+          it does not receive our packets, or does not accept them: look at its log"
         ]
     );
     world.deaf.clear();
     world.run(20 * SECOND);
-    assert_eq!(world.told(0, "vrrp_conflict_ended").len(), 1);
+    assert_eq!(world.reported(0, "vrrp_conflict_ended").len(), 1);
     assert_eq!(world.master("a"), Some(0));
 }

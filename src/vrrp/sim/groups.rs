@@ -40,12 +40,12 @@ fn alone(a: InstanceSettings) -> World {
 }
 
 #[test]
-fn a_group_is_master_together_and_one_fault_takes_all_with_good_byes_on_all() {
+fn a_group_is_master_together_and_one_fault_takes_all_with_priority_zero_on_all() {
     let mut world = World::with(vec![grouped(150), grouped(100)]);
     world.run(10 * SECOND);
     assert!(both(&world, 0, State::Master) && both(&world, 1, State::Backup));
     assert_eq!(
-        world.told(0, "vrrp_group").last().unwrap(),
+        world.reported(0, "vrrp_group").last().unwrap(),
         "sync group G: Master: no advertisement of a Master received"
     );
 
@@ -54,12 +54,12 @@ fn a_group_is_master_together_and_one_fault_takes_all_with_good_byes_on_all() {
     world.run(2 * MILLISECOND);
     assert!(both(&world, 0, State::Fault));
     for vrid in [51, 52] {
-        assert_eq!(world.sent(0, vrid).last().unwrap().1, 0, "good-bye of {vrid}");
+        assert_eq!(world.sent(0, vrid).last().unwrap().1, 0, "priority 0 of {vrid}");
     }
     let reason = world.status(0, "a").reason;
     assert_eq!(reason, "sync group G: instance b: interface e1 has no carrier");
     let took = world.until("the other one", |w| both(w, 1, State::Master));
-    assert!(took < 4 * SECOND, "{took:?}: b heard no good-bye, its cable is cut");
+    assert!(took < 4 * SECOND, "{took:?}: b received no priority 0, its cable is cut");
 
     world.nodes[0].host.set_running(e1, true);
     world.run(20 * SECOND);
@@ -93,7 +93,7 @@ fn a_group_does_not_take_over_one_half() {
 }
 
 #[test]
-fn who_loses_one_election_leaves_the_others_with_a_good_bye() {
+fn who_loses_one_election_leaves_the_others_with_priority_zero() {
     let mut world = World::with(vec![grouped(100), grouped(150)]);
     world.crash(1);
     world.run(10 * SECOND);
@@ -176,7 +176,7 @@ fn a_link_down_a_lost_source_and_a_failed_script_are_faults_and_over_when_they_a
         breaks(&mut world);
         world.run(10 * MILLISECOND);
         assert_eq!((world.state(0, "a"), world.status(0, "a").reason.as_str()), (Some(State::Fault), reason));
-        assert_eq!(world.sent(0, 51).last().unwrap().1, 0, "{reason}: good-bye");
+        assert_eq!(world.sent(0, 51).last().unwrap().1, 0, "{reason}: priority 0");
         assert!(!world.nodes[0].has([10, 0, 0, 51]), "{reason}: no VIP");
         mends(&mut world);
         world.run(10 * MILLISECOND);
@@ -223,7 +223,7 @@ fn weights_move_the_pending_takeover_by_the_difference_of_skews() {
     let status = world.status(0, "a");
     assert_eq!(status.priority, 136);
     assert_eq!(status.timer_microseconds.unwrap() - before, 250_000, "64/256 of a second");
-    assert_eq!(world.told(0, "vrrp_priority"), ["instance a: priority 200 -> 136: script chk fails"]);
+    assert_eq!(world.reported(0, "vrrp_priority"), ["instance a: priority 200 -> 136: script chk fails"]);
 }
 
 #[test]
@@ -298,7 +298,7 @@ fn a_host_that_cannot_forward_lowers_its_priority_and_is_no_fault() {
     let cannot_forward = Some("ip_vs is not loaded".to_owned());
     world.direct(0, DirectorLevel { cannot_forward: cannot_forward.clone(), ..DirectorLevel::default() });
     assert_eq!(
-        world.told(0, "vrrp_priority"),
+        world.reported(0, "vrrp_priority"),
         ["instance a: priority 150 -> 90: this host cannot forward: ip_vs is not loaded"]
     );
     world.run(10 * SECOND);
@@ -322,7 +322,7 @@ fn a_cable_that_flickers_counts_only_when_it_lasts() {
         plugged(&mut world, true);
         world.run(100 * MILLISECOND);
     }
-    assert_eq!(world.told(0, "vrrp_transition").len(), 2, "it stayed Master");
+    assert_eq!(world.reported(0, "vrrp_transition").len(), 2, "it stayed Master");
     plugged(&mut world, false);
     let down = world.until("Fault", |w| w.state(0, "a") == Some(State::Fault));
     assert!(down.abs_diff(2 * SECOND) < MILLISECOND, "{down:?}");

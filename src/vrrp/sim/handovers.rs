@@ -43,11 +43,11 @@ fn hand_over(world: &mut World, after: Duration) {
     world.start(0);
 }
 
-fn nobody_noticed(world: &World) {
-    let told = world.told(1, "vrrp_transition");
-    assert!(told.iter().all(|t| !t.contains("-> Master")), "{told:?}");
-    let told = world.told(0, "vrrp_transition");
-    assert!(told[2..].iter().all(|t| !t.contains("-> Backup")), "{told:?}");
+fn no_peer_noticed(world: &World) {
+    let reported = world.reported(1, "vrrp_transition");
+    assert!(reported.iter().all(|t| !t.contains("-> Master")), "{reported:?}");
+    let reported = world.reported(0, "vrrp_transition");
+    assert!(reported[2..].iter().all(|t| !t.contains("-> Backup")), "{reported:?}");
     assert!(world.nodes[0].has(VIP) && !world.nodes[1].has(VIP));
 }
 
@@ -62,7 +62,7 @@ fn an_inherited_master_goes_on_at_once_though_its_scripts_take_seconds() {
         let handed_over = world.now;
         hand_over(&mut world, 300 * MILLISECOND);
         world.run(20 * SECOND);
-        nobody_noticed(&world);
+        no_peer_noticed(&world);
         let sent: Vec<_> = world.sent(0, 51).into_iter().filter(|(at, _)| *at >= handed_over).collect();
         assert!(sent.iter().all(|(_, p)| *p == priority), "weight {weight}: {sent:?}");
         assert!(sent.windows(2).all(|two| two[1].0.since(two[0].0) <= SECOND), "weight {weight}: {sent:?}");
@@ -97,11 +97,11 @@ fn a_handed_over_sync_group_goes_on_together_and_is_never_reported_as_backup() {
         all
     };
     let mut world = pair(of);
-    let before = world.told(0, "vrrp_group").len();
+    let before = world.reported(0, "vrrp_group").len();
     hand_over(&mut world, 300 * MILLISECOND);
     world.run(20 * SECOND);
-    nobody_noticed(&world);
-    let groups = world.told(0, "vrrp_group");
+    no_peer_noticed(&world);
+    let groups = world.reported(0, "vrrp_group");
     assert!(groups[before..].iter().all(|g| g.contains("G: Master")), "{groups:?}");
     invariants::at_rest(&mut world);
     assert_eq!(world.broken, [""; 0]);
@@ -116,7 +116,7 @@ fn numbers_of_authentication_go_on_where_the_life_before_ended() {
     let mut world = pair(of);
     hand_over(&mut world, 300 * MILLISECOND);
     world.run(20 * SECOND);
-    nobody_noticed(&world);
+    no_peer_noticed(&world);
     assert_eq!(world.status(1, "a").counters.dropped, [].into());
 }
 

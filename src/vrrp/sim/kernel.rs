@@ -78,10 +78,10 @@ fn an_address_of_the_host_that_is_configured_as_a_vip_stays_in_every_state_and_i
         assert_eq!(world.state(0, "a"), Some(State::Backup), "/{length}");
         world.run(100 * SECOND);
         assert_eq!(world.state(0, "a"), Some(State::Master), "/{length}");
-        let told = world.told(0, "vrrp_hosts_own");
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].starts_with("virtual address 10.0.0.201 is an address of this host already"));
-        world.tell(0, Input::Stop);
+        let reported = world.reported(0, "vrrp_hosts_own");
+        assert_eq!(reported.len(), 1, "{reported:?}");
+        assert!(reported[0].starts_with("virtual address 10.0.0.201 is an address of this host already"));
+        world.handle(0, Input::Stop);
         world.run(SECOND);
         let host = &world.nodes[0].host;
         assert!(world.nodes[0].has(OWN), "/{length}");
@@ -104,8 +104,8 @@ fn an_address_of_another_length_than_the_vips_is_left_alone_unless_it_is_marked(
         world.start(0);
         world.run(10 * MILLISECOND);
         assert_eq!(world.nodes[0].has(VIP), !is_marked);
-        assert_eq!(world.told(0, "vrrp_hosts_own").len(), usize::from(!is_marked));
-        assert_eq!(world.told(0, "vrrp_left_over").len(), usize::from(is_marked));
+        assert_eq!(world.reported(0, "vrrp_hosts_own").len(), usize::from(!is_marked));
+        assert_eq!(world.reported(0, "vrrp_left_over").len(), usize::from(is_marked));
     }
 }
 
@@ -150,12 +150,12 @@ fn an_owner_that_comes_by_reload_or_hand_over_keeps_what_its_host_had_before() {
     world.reload(0, settings(vec![instance("z", 9, 100), owner]));
     world.run(10 * SECOND);
     assert_eq!(world.state(0, "a"), Some(State::Master));
-    world.tell(0, Input::HandOver);
+    world.handle(0, Input::HandOver);
     world.forget(0);
     world.start_after(0, ["a".to_owned()].into());
     world.run(10 * SECOND);
-    assert_eq!(world.told(0, "vrrp_hosts_own"), [""; 0], "priority 255 says so");
-    world.tell(0, Input::Stop);
+    assert_eq!(world.reported(0, "vrrp_hosts_own"), [""; 0], "priority 255 says so");
+    world.handle(0, Input::Stop);
     world.run(SECOND);
     assert!(world.nodes[0].has(OWN), "the host's own address stays");
 }
@@ -170,10 +170,10 @@ fn a_static_address_that_the_host_has_already_stays_when_lvsd_stops() {
     let mut world = World::with(vec![all]);
     world.run(SECOND);
     assert!(world.nodes[0].has([192, 0, 2, 1]));
-    world.tell(0, Input::Stop);
+    world.handle(0, Input::Stop);
     world.run(SECOND);
     assert!(world.nodes[0].has(OWN) && !world.nodes[0].has([192, 0, 2, 1]));
-    assert_eq!(world.told(0, "vrrp_hosts_own"), [""; 0]);
+    assert_eq!(world.reported(0, "vrrp_hosts_own"), [""; 0]);
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn a_hosts_own_address_that_comes_after_the_vip_is_primary_and_outlives_it() {
             let are = [OWN, VIP, [10, 0, 0, 52]].map(|ip| is_secondary(&world, ip));
             assert_eq!(are, [Some(false), Some(true), Some(true)], "{promotes} {end}");
             match end {
-                "stop" => world.tell(0, Input::Stop),
+                "stop" => world.handle(0, Input::Stop),
                 "death" => world.crash(0),
                 "backup" => {
                     let e1 = world.nodes[0].link("e1");
@@ -223,7 +223,7 @@ fn an_own_address_that_comes_at_the_moment_the_vip_goes_stays() {
     world.start(0);
     world.until("Master", |w| w.nodes[0].has(VIP));
     world.nodes[0].host.add_address("e0", prefix(OWN, 24));
-    world.tell(0, Input::Stop);
+    world.handle(0, Input::Stop);
     world.run(SECOND);
     assert!(world.nodes[0].has(OWN) && !world.nodes[0].has(VIP));
 }
@@ -243,7 +243,7 @@ fn a_lease_that_is_renewed_by_removing_the_address_costs_nothing_for_long() {
         world.run(20 * SECOND);
         assert_eq!((is_secondary(&world, OWN), is_secondary(&world, VIP)), (Some(false), Some(true)));
     }
-    assert_eq!(world.told(0, "vrrp_transition").len(), 2);
+    assert_eq!(world.reported(0, "vrrp_transition").len(), 2);
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn routes_and_rules_that_a_death_left_are_removed_by_the_next_life() {
         assert_eq!(counts(&world, 0), if is_inherited { (1, 1) } else { (0, 0) });
         world.run(10 * SECOND);
         assert_eq!(counts(&world, 0), (1, 1));
-        world.tell(0, Input::Stop);
+        world.handle(0, Input::Stop);
         world.run(SECOND);
         invariants::nothing_is_left(&mut world, 0);
         no_complaints(&world);
@@ -331,8 +331,8 @@ fn a_rule_or_route_of_the_operators_own_that_is_like_a_virtual_one_stays() {
     world.start(0);
     world.run(10 * SECOND);
     assert_eq!(world.state(0, "a"), Some(State::Master));
-    assert_eq!(world.told(0, "vrrp_refused").len(), 2, "and is reported");
-    world.tell(0, Input::Stop);
+    assert_eq!(world.reported(0, "vrrp_refused").len(), 2, "and is reported");
+    world.handle(0, Input::Stop);
     world.run(6 * SECOND);
     let host = &world.nodes[0].host;
     assert_eq!((host.routes().len(), host.rules().len()), (1, 1));
@@ -383,7 +383,7 @@ fn routes_and_rules_that_went_without_being_announced_are_back_within_a_minute_a
     assert_eq!(counts(&world, 0), (0, 0));
     world.run(70 * SECOND);
     assert_eq!(counts(&world, 0), (1, 1));
-    assert_eq!(world.told(0, "vrrp_restored").len(), 2);
+    assert_eq!(world.reported(0, "vrrp_restored").len(), 2);
 }
 
 #[test]
@@ -452,7 +452,7 @@ fn a_route_that_changes_takes_the_place_of_the_old_one() {
         let found: Vec<_> = world.nodes[0].host.routes().iter().map(|r| (r.hops[0].via, r.source)).collect();
         assert_eq!(found, [(Some(gateway.into()), source)]);
     }
-    world.tell(0, Input::Stop);
+    world.handle(0, Input::Stop);
     world.run(SECOND);
     assert_eq!(counts(&world, 0), (0, 0));
 }

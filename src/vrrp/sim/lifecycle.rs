@@ -29,9 +29,9 @@ fn is_backup_settled(world: &mut World) {
 }
 
 #[test]
-fn a_stop_says_good_bye_before_it_removes_the_address_and_leaves_nothing() {
+fn a_stop_sends_priority_zero_before_it_removes_the_address_and_leaves_nothing() {
     let mut world = pair();
-    world.tell(0, Input::Stop);
+    world.handle(0, Input::Stop);
     assert_eq!(world.sent(0, 51).last(), Some(&(world.now, 0)));
     let said = world.trace.iter().rposition(|l| l.contains("advertises 51 with 0")).unwrap();
     let asked = world.trace.iter().rposition(|l| l.contains("asks [RemoveAddress")).unwrap();
@@ -40,7 +40,11 @@ fn a_stop_says_good_bye_before_it_removes_the_address_and_leaves_nothing() {
     invariants::nothing_is_left(&mut world, 0);
     assert_eq!(world.broken, [""; 0]);
     assert!(
-        world.told(0, "vrrp_transition").last().unwrap().contains("Master -> Init, priority 150: stopped")
+        world
+            .reported(0, "vrrp_transition")
+            .last()
+            .unwrap()
+            .contains("Master -> Init, priority 150: stopped")
     );
 }
 
@@ -48,7 +52,7 @@ fn a_stop_says_good_bye_before_it_removes_the_address_and_leaves_nothing() {
 fn a_stop_does_not_wait_for_ever_for_a_kernel_that_refuses() {
     let mut world = pair();
     world.nodes[0].host.refuse(1000);
-    world.tell(0, Input::Stop);
+    world.handle(0, Input::Stop);
     let took = world.until("done", |w| w.nodes[0].is_finished);
     assert!(took <= 5 * SECOND, "{took:?}");
 }
@@ -64,7 +68,7 @@ fn a_hand_over_changes_nothing_and_the_successor_goes_on() {
     assert_eq!(world.master("a"), Some(0));
     world.run(10 * SECOND);
     assert_eq!((world.master("a"), world.nodes[0].ops.len()), (Some(0), ops));
-    assert_eq!(world.told(1, "vrrp_transition").len(), 1, "the other one noticed nothing");
+    assert_eq!(world.reported(1, "vrrp_transition").len(), 1, "the other one noticed nothing");
     is_backup_settled(&mut world);
 }
 
@@ -81,7 +85,7 @@ fn a_death_costs_the_skew_where_there_is_a_guardian_and_the_master_down_time_whe
 }
 
 #[test]
-fn a_death_may_be_told_to_hold_everything() {
+fn on_crash_hold_leaves_everything() {
     let mut world = pair();
     let held = Settings { on_crash: OnCrash::Hold, ..Settings::clone(&world.nodes[0].settings) };
     world.reload(0, held);
@@ -92,7 +96,7 @@ fn a_death_may_be_told_to_hold_everything() {
 }
 
 #[test]
-fn the_testament_is_signed_anew_with_every_advertisement() {
+fn the_crash_plan_is_signed_anew_with_every_advertisement() {
     let of = |priority| {
         let authentication = Authentication::Header(*b"s3cret\0\0");
         settings(vec![InstanceSettings {
@@ -155,7 +159,7 @@ fn a_changed_list_of_addresses_is_a_difference_and_only_the_new_ones_are_announc
     world.reload(0, new);
     world.run(SECOND);
     assert!(!world.nodes[0].has([10, 0, 0, 77]) && world.nodes[0].has(VIP));
-    assert_eq!(world.told(0, "vrrp_transition").len(), 2, "it stayed Master");
+    assert_eq!(world.reported(0, "vrrp_transition").len(), 2, "it stayed Master");
 }
 
 #[test]
@@ -164,8 +168,8 @@ fn another_priority_or_interval_moves_no_master() {
     let faster = InstanceSettings { advert_interval: 300 * MILLISECOND, ..instance("a", 51, 160) };
     world.reload(0, settings(vec![faster]));
     world.run(10 * SECOND);
-    assert_eq!(world.told(0, "vrrp_transition").len(), 2);
-    assert_eq!(world.told(1, "vrrp_transition").len(), 1);
+    assert_eq!(world.reported(0, "vrrp_transition").len(), 2);
+    assert_eq!(world.reported(1, "vrrp_transition").len(), 1);
     let sent = world.sent(0, 51);
     let last = &sent[sent.len() - 2..];
     assert_eq!((last[1].0.since(last[0].0), last[1].1), (300 * MILLISECOND, 160));
@@ -181,7 +185,7 @@ fn an_instance_with_another_name_is_the_same_one() {
     world.run(10 * SECOND);
     assert_eq!(world.state(0, "b"), Some(State::Master));
     assert_eq!(world.nodes[0].ops.len(), ops);
-    assert_eq!(world.told(1, "vrrp_transition").len(), 1);
+    assert_eq!(world.reported(1, "vrrp_transition").len(), 1);
     assert!(world.sent(0, 51).iter().all(|(_, priority)| *priority > 0));
 }
 
@@ -208,7 +212,7 @@ fn another_vrid_is_master_on_the_new_one_before_it_leaves_the_old_one() {
         assert!(claims < leaves);
         invariants::vip_iff_master(&mut world, 0, "a");
         assert_eq!(world.broken, [""; 0]);
-        world.tell(0, Input::Stop);
+        world.handle(0, Input::Stop);
         world.run(SECOND);
         invariants::nothing_is_left(&mut world, 0);
         assert_eq!(world.broken, [""; 0]);
@@ -216,15 +220,15 @@ fn another_vrid_is_master_on_the_new_one_before_it_leaves_the_old_one() {
 }
 
 #[test]
-fn a_removed_instance_says_good_bye_and_leaves_nothing_and_a_new_one_begins() {
+fn a_removed_instance_sends_priority_zero_and_leaves_nothing_and_a_new_one_begins() {
     let mut world = pair();
     world.reload(0, settings(vec![instance("b", 52, 100)]));
     assert_eq!(world.sent(0, 51).last().unwrap().1, 0);
     world.run(10 * MILLISECOND);
     assert!(!world.nodes[0].has(VIP));
-    let told = world.told(0, "vrrp_transition");
+    let reported = world.reported(0, "vrrp_transition");
     assert!(
-        told.iter().any(|t| t.contains("Master -> Init") && t.contains("removed from the configuration"))
+        reported.iter().any(|t| t.contains("Master -> Init") && t.contains("removed from the configuration"))
     );
     assert_eq!(world.state(0, "b"), Some(State::Backup));
     world.run(5 * SECOND);

@@ -101,7 +101,7 @@ fn the_inside_of_a_nat_pair_dies_and_the_other_director_takes_over() {
         world.run(30 * SECOND);
         assert_eq!(world.master("a"), Some(0), "{ill:?}");
         is_well(&mut world);
-        assert_eq!(world.told(0, "vrrp_refused"), [""; 0]);
+        assert_eq!(world.reported(0, "vrrp_refused"), [""; 0]);
     }
 }
 
@@ -136,10 +136,10 @@ fn routes_and_rules_are_as_good_as_addresses_and_no_track_leaves_each_of_them_ou
             get_well(&mut world, 0, "e1");
             world.run(10 * SECOND);
             assert_eq!(world.nodes[0].host.routes().len(), untracked.routes.len(), "{ill:?}");
-            assert_eq!(world.told(0, "vrrp_refused"), [""; 0], "{ill:?}");
+            assert_eq!(world.reported(0, "vrrp_refused"), [""; 0], "{ill:?}");
             is_well(&mut world);
         }
-        assert_eq!(world.told(0, "vrrp_restored"), [""; 0], "no person did anything");
+        assert_eq!(world.reported(0, "vrrp_restored"), [""; 0], "no person did anything");
     }
 }
 
@@ -181,8 +181,8 @@ fn what_is_on_a_link_that_comes_back_is_announced_there_and_never_while_it_is_do
                 let times = announced(&world, before, *vip).len();
                 assert!((5..=6).contains(&times), "{name} {ill:?}: {vip} {times} times");
             }
-            assert_eq!(world.told(0, "vrrp_refused"), [""; 0]);
-            assert_eq!(world.told(0, "vrrp_restored"), [""; 0]);
+            assert_eq!(world.reported(0, "vrrp_refused"), [""; 0]);
+            assert_eq!(world.reported(0, "vrrp_restored"), [""; 0]);
             is_well(&mut world);
         }
     }
@@ -208,7 +208,7 @@ fn a_link_that_flickers_is_announced_on_anew_though_its_being_down_did_not_count
         let times = announced(&world, before, vip).len();
         assert!((10..=11).contains(&times), "{vip} {times} times");
     }
-    assert_eq!(world.told(0, "vrrp_restored"), [""; 0], "the kernel took them, no person");
+    assert_eq!(world.reported(0, "vrrp_restored"), [""; 0], "the kernel took them, no person");
     is_well(&mut world);
 }
 
@@ -245,7 +245,7 @@ fn another_mac_address_is_announced_at_once() {
         assert_eq!(world.nodes[0].announced.len(), before + 5, "only what is on {name}");
     }
     world.run(10 * SECOND);
-    assert_eq!(world.told(0, "vrrp_transition").len(), 2, "it stayed Master");
+    assert_eq!(world.reported(0, "vrrp_transition").len(), 2, "it stayed Master");
     is_well(&mut world);
 }
 
@@ -276,7 +276,7 @@ fn a_renamed_link_keeps_no_vip_and_whatever_gets_the_name_is_used() {
             let other = world.nodes[0].link(name);
             let vip = if name == "e0" { VIP } else { INNER };
             assert_eq!(world.nodes[0].host.holders(vip.into()), [other].into());
-            world.tell(0, Input::Stop);
+            world.handle(0, Input::Stop);
             world.run(SECOND);
             invariants::nothing_is_left(&mut world, 0);
             assert_eq!(world.broken, [""; 0]);
@@ -285,13 +285,13 @@ fn a_renamed_link_keeps_no_vip_and_whatever_gets_the_name_is_used() {
 }
 
 #[test]
-fn a_renaming_that_was_not_told_is_seen_when_the_host_is_read() {
+fn a_renaming_that_was_not_reported_is_seen_when_the_host_is_read() {
     let mut world = alone(with_inner(150));
     let e1 = world.nodes[0].link("e1");
     world.nodes[0].host.rename(e1, "lan0");
     let _ = world.nodes[0].host.take_news();
     let host = world.nodes[0].host.host().clone();
-    world.tell(0, Input::Host(host));
+    world.handle(0, Input::Host(host));
     world.run(SECOND);
     assert_eq!(world.state(0, "a"), Some(State::Fault));
     assert!(!world.nodes[0].has(INNER) && !world.nodes[0].has(VIP));
@@ -329,7 +329,7 @@ fn a_static_address_and_route_are_back_as_soon_as_their_link_is() {
         world.run(10 * MILLISECOND);
         assert!(world.nodes[0].has(INNER6), "{ill:?}");
         assert_eq!(world.nodes[0].host.routes().len(), 1, "{ill:?}");
-        assert_eq!(world.told(0, "vrrp_refused"), [""; 0], "{ill:?}");
+        assert_eq!(world.reported(0, "vrrp_refused"), [""; 0], "{ill:?}");
     }
 }
 
@@ -388,7 +388,7 @@ fn a_vmac_whose_base_is_renamed_moves_to_the_link_that_gets_the_name() {
 }
 
 #[test]
-fn a_vmac_that_somebody_renames_is_made_again_and_the_other_goes() {
+fn a_vmac_that_a_program_renames_is_made_again_and_the_other_goes() {
     let mut world = alone(on_vmac(instance("a", 51, 150)));
     let vmac = world.nodes[0].link("vrrp.51");
     world.nodes[0].host.rename(vmac, "mine");
@@ -399,7 +399,7 @@ fn a_vmac_that_somebody_renames_is_made_again_and_the_other_goes() {
 }
 
 #[test]
-fn somebody_who_removes_an_untracked_address_of_a_working_link_has_his_way() {
+fn a_program_that_removes_an_untracked_address_of_a_working_link_has_its_way() {
     let mut a = with_inner(150);
     a.excluded[0].is_tracked = false;
     let mut world = alone(a);

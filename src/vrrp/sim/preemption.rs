@@ -69,7 +69,7 @@ fn a_master_that_fell_ill_is_replaced_by_a_healthier_backup_and_does_not_come_ba
 }
 
 #[test]
-fn hosts_that_are_well_never_replace_each_other_whoever_starts_when() {
+fn hosts_that_are_well_never_replace_each_other_in_whatever_order_they_start() {
     for first in [0, 1] {
         let mut world = pair(&healthier());
         for _ in 0..3 {
@@ -85,7 +85,7 @@ fn hosts_that_are_well_never_replace_each_other_whoever_starts_when() {
 #[test]
 fn every_move_has_an_illness_as_its_cause() {
     let mut world = pair(&healthier());
-    let changes = |world: &World| (0..2).map(|n| world.told(n, "vrrp_transition").len()).sum::<usize>();
+    let changes = |world: &World| (0..2).map(|n| world.reported(n, "vrrp_transition").len()).sum::<usize>();
     let before = changes(&world);
     for n in 0..20 {
         is_well(&mut world, 0, n % 2 == 1);

@@ -59,7 +59,7 @@ pub(super) fn advertisement(
 }
 
 #[test]
-fn a_backup_that_hears_nobody_is_master_after_three_intervals_and_its_skew() {
+fn a_backup_that_receives_nothing_is_master_after_three_intervals_and_its_skew() {
     let v2 = InstanceSettings { version: Version::V2, ..instance("a", 51, 100) };
     let v3 = |interval| InstanceSettings { advert_interval: interval, ..instance("a", 51, 100) };
     let cases = [
@@ -103,29 +103,29 @@ fn an_owner_is_master_at_once_and_says_so_before_it_has_the_address() {
 }
 
 #[test]
-fn an_owner_told_to_begin_as_backup_does() {
+fn an_owner_that_is_configured_to_begin_as_backup_does() {
     let owner = InstanceSettings { beginning: Beginning::Backup, ..instance("a", 51, 255) };
     let world = World::with(vec![settings(vec![owner])]);
     assert!(is(&world, 0, State::Backup));
 }
 
 #[test]
-fn a_good_bye_costs_the_skew_and_no_more() {
+fn priority_zero_costs_the_skew_and_no_more() {
     let of =
         |priority| InstanceSettings { advert_interval: 100 * MILLISECOND, ..instance("a", 51, priority) };
     let mut world = pair(of(150), of(100));
     world.delay = Duration::from_micros(31);
     world.run(5 * SECOND);
     assert_eq!(world.master("a"), Some(0));
-    world.tell(0, Input::Stop);
+    world.handle(0, Input::Stop);
     let took = world.until("Master", |w| is(w, 1, State::Master));
     assert_about(took.checked_sub(Duration::from_micros(30)).unwrap(), Duration::from_nanos(60_937_500));
-    let told = world.told(1, "vrrp_transition");
-    assert!(told.last().unwrap().contains("10.0.0.201 sent priority 0"), "{told:?}");
+    let reported = world.reported(1, "vrrp_transition");
+    assert!(reported.last().unwrap().contains("10.0.0.201 sent priority 0"), "{reported:?}");
 }
 
 #[test]
-fn good_byes_repeated_for_ever_do_not_keep_anybody_from_taking_over() {
+fn priority_zero_repeated_for_ever_do_not_keep_a_backup_from_taking_over() {
     let mut world = World::with(vec![settings(vec![instance("a", 51, 100)])]);
     for _ in 0..100 {
         stranger(&mut world, [10, 0, 0, 9], |advert| advert.priority = 0);
@@ -152,7 +152,7 @@ fn a_higher_priority_preempts_though_lower_advertisements_come_all_the_time() {
 }
 
 #[test]
-fn when_a_partition_heals_the_winner_announces_its_addresses_again_whoever_speaks_first() {
+fn when_a_partition_heals_the_winner_announces_its_addresses_again_whichever_sends_first() {
     for (answers, phase, expected) in [(true, 300, 5), (true, 900, 5), (false, 300, 0)] {
         let of =
             |priority| InstanceSettings { answers_higher_priority: answers, ..instance("a", 51, priority) };
@@ -186,12 +186,12 @@ fn the_last_word_of_a_master_that_is_preempted_is_no_news_to_its_successor() {
     world.until("the better one", |w| is(w, 1, State::Master) && is(w, 0, State::Backup));
     let announced = world.nodes[1].announced.len();
     world.run(20 * SECOND);
-    assert_eq!(world.told(1, "vrrp_lower_priority"), [""; 0]);
+    assert_eq!(world.reported(1, "vrrp_lower_priority"), [""; 0]);
     assert!(world.nodes[1].announced.len() - announced <= 15, "the bursts of a takeover, and one more");
     // Somebody who goes on is another matter.
     stranger(&mut world, [10, 0, 0, 9], |_| ());
     world.run(SECOND);
-    assert_eq!(world.told(1, "vrrp_lower_priority").len(), 1);
+    assert_eq!(world.reported(1, "vrrp_lower_priority").len(), 1);
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn of_equal_priorities_the_higher_address_wins_in_both_families() {
         assert_eq!(world.master("a"), Some(1));
         assert!(
             world
-                .told(0, "vrrp_transition")
+                .reported(0, "vrrp_transition")
                 .last()
                 .unwrap()
                 .contains("the same priority and a higher address")
@@ -221,7 +221,7 @@ fn of_equal_priorities_the_higher_address_wins_in_both_families() {
 }
 
 #[test]
-fn without_preempting_it_waits_for_silence_or_a_good_bye() {
+fn without_preempting_it_waits_for_silence_or_priority_zero() {
     let shy = InstanceSettings { preempts: false, ..instance("a", 51, 200) };
     for is_stopped in [true, false] {
         let mut world = pair(instance("a", 51, 100), shy.clone());
@@ -232,7 +232,7 @@ fn without_preempting_it_waits_for_silence_or_a_good_bye() {
         assert_eq!(world.master("a"), Some(0), "it stays Backup");
         world.nodes[0].has_guardian = false;
         let took = if is_stopped {
-            world.tell(0, Input::Stop);
+            world.handle(0, Input::Stop);
             world.until("Master", |w| is(w, 1, State::Master))
         } else {
             world.crash(0);
@@ -279,11 +279,11 @@ fn a_storm_of_lower_priorities_is_answered_a_few_times_with_one_burst_and_one_ev
     assert!(is(&world, 0, State::Master));
     assert!(world.sent(0, 51).len() - sent <= 10, "{}", world.sent(0, 51).len() - sent);
     assert_eq!(world.nodes[0].announced.len() - announced, 5, "one burst");
-    assert_eq!(world.told(0, "vrrp_lower_priority").len(), 1);
+    assert_eq!(world.reported(0, "vrrp_lower_priority").len(), 1);
 }
 
 #[test]
-fn a_master_answers_a_good_bye_at_once_and_stays() {
+fn a_master_answers_priority_zero_at_once_and_stays() {
     let mut world = World::with(vec![settings(vec![instance("a", 51, 100)])]);
     world.run(10 * SECOND + 500 * MILLISECOND);
     let sent = world.sent(0, 51).len();
@@ -319,8 +319,11 @@ fn an_odd_interval_in_a_single_packet_is_reported_and_not_adopted() {
         });
         world.run(MILLISECOND);
         assert_eq!(world.status(0, "a").interval_milliseconds, 1000);
-        let told = world.told(0, "vrrp_conflict");
-        assert!(told.len() == 1 && told[0].contains("too far apart to be believed at once"), "{told:?}");
+        let reported = world.reported(0, "vrrp_conflict");
+        assert!(
+            reported.len() == 1 && reported[0].contains("too far apart to be believed at once"),
+            "{reported:?}"
+        );
     }
 }
 
@@ -334,7 +337,7 @@ fn an_interval_of_zero_neither_shortens_a_timer_nor_makes_a_master() {
     let sum = u16::from_be_bytes([datagram.bytes[26], datagram.bytes[27]]);
     let (sum, carry) = sum.overflowing_add(100);
     datagram.bytes[26..28].copy_from_slice(&(sum + u16::from(carry)).to_be_bytes());
-    world.tell(0, Input::Received(datagram));
+    world.handle(0, Input::Received(datagram));
     let status = world.status(0, "a");
     assert_eq!((status.state, status.timer_microseconds), (State::Backup, before));
     assert_eq!(status.counters.dropped.get("interval"), Some(&1));
@@ -351,9 +354,9 @@ fn version_2_drops_another_interval_and_says_so_loudly() {
         world.run(SECOND / 2);
     }
     assert!(is(&world, 0, State::Master), "as RFC 3768 wants it");
-    let told = world.told(0, "vrrp_conflict");
+    let reported = world.reported(0, "vrrp_conflict");
     assert_eq!(
-        told,
+        reported,
         [
             "instance a: 10.0.0.9 says it is master of VRID 51, but its packets are not accepted: it advertises every 2 s, \
           we every 1 s, and version 2 wants them equal: give both the same advert_int"
@@ -373,7 +376,7 @@ fn a_paused_backup_hears_what_waits_before_it_claims() {
         assert_eq!(world.sent(0, 51).len(), 0, "after {pause} ms");
     }
     assert_eq!(world.broken, [""; 0]);
-    assert!(!world.told(0, "vrrp_late").is_empty(), "and it says that it was late");
+    assert!(!world.reported(0, "vrrp_late").is_empty(), "and it says that it was late");
 }
 
 #[test]
@@ -391,7 +394,7 @@ fn a_paused_master_that_was_replaced_by_a_better_one_claims_nothing() {
     world.run(10 * MILLISECOND);
     assert_eq!(world.sent(0, 51).len(), sent, "before everything was read");
     assert_eq!(world.master("a"), Some(1));
-    // Neighbours may have asked it meanwhile: the better one is told, once, so that it announces its addresses.
+    // Neighbours may have asked it meanwhile: the better one is reported, once, so that it announces its addresses.
     world.run(10 * SECOND);
     assert_eq!(world.sent(0, 51).len(), sent + 1);
     assert_eq!(world.master("a"), Some(1));
@@ -413,13 +416,13 @@ fn a_paused_master_that_does_not_preempt_has_lost_its_place() {
 }
 
 #[test]
-fn two_owners_converge_to_one_master_and_it_is_told_once() {
+fn two_owners_converge_to_one_master_and_it_is_reported_once() {
     let mut world = pair(instance("a", 51, 255), instance("a", 51, 255));
     world.run(30 * SECOND);
     assert_eq!(world.master("a"), Some(1), "the higher address");
-    let told: Vec<_> = (0..2).flat_map(|n| world.told(n, "vrrp_conflict")).collect();
-    assert!(!told.is_empty() && told.len() <= 2, "{told:?}");
-    assert!(told[0].contains("both have priority 255"), "{told:?}");
+    let reported: Vec<_> = (0..2).flat_map(|n| world.reported(n, "vrrp_conflict")).collect();
+    assert!(!reported.is_empty() && reported.len() <= 2, "{reported:?}");
+    assert!(reported[0].contains("both have priority 255"), "{reported:?}");
 }
 
 #[test]
@@ -450,8 +453,8 @@ fn init_waits_for_the_services_of_its_addresses_and_goes_on_after_ten_seconds() 
     world.nodes[0].director.not_ready = [IpAddr::from([10, 0, 0, 51])].into();
     world.start(0);
     assert_about(world.until("on", |w| is(w, 0, State::Backup)), 10 * SECOND);
-    let told = world.told(0, "vrrp_not_ready");
-    assert!(told.len() == 1 && told[0].contains("the services of 10.0.0.51"), "{told:?}");
+    let reported = world.reported(0, "vrrp_not_ready");
+    assert!(reported.len() == 1 && reported[0].contains("the services of 10.0.0.51"), "{reported:?}");
 }
 
 #[test]
@@ -481,14 +484,14 @@ fn a_step_of_the_wall_clock_moves_no_timer() {
         };
         let mut world = pair(of(150), of(100));
         world.run(10 * SECOND);
-        let (before, changes) = (world.sent(0, 51).len(), world.told(1, "vrrp_transition").len());
+        let (before, changes) = (world.sent(0, 51).len(), world.reported(1, "vrrp_transition").len());
         for seconds in [1_700_003_600, 1_699_996_400, 0] {
             for node in 0..2 {
-                world.tell(node, Input::Clock(Duration::from_secs(seconds)));
+                world.handle(node, Input::Clock(Duration::from_secs(seconds)));
             }
             world.run(10 * SECOND);
         }
         assert_eq!(world.sent(0, 51).len() - before, 30, "{authentication:?}");
-        assert_eq!(world.told(1, "vrrp_transition").len(), changes, "{authentication:?}");
+        assert_eq!(world.reported(1, "vrrp_transition").len(), changes, "{authentication:?}");
     }
 }

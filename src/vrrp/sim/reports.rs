@@ -336,10 +336,10 @@ fn a_group_with_another_name_and_one_over_masters_are_reported_as_they_are() {
     world.run(5 * SECOND);
     assert_eq!(reports(&world, 0, "H"), [], "nothing changed but its name");
     assert_eq!(
-        world.told(0, "vrrp_renamed"),
-        ["sync group H: was G before the reload, and is Master as it was"]
+        world.reported(0, "vrrp_renamed"),
+        ["sync group H: renamed from G by the reload, state stays Master"]
     );
-    world.tell(0, Input::Stop);
+    world.handle(0, Input::Stop);
     assert_eq!(reports(&world, 0, "H"), [State::Init]);
     assert_eq!(world.broken, [""; 0]);
 }
@@ -412,6 +412,6 @@ fn a_master_that_moves_to_another_vrid_is_not_reported_again() {
     world.run(10 * SECOND);
     assert_eq!(world.state(0, "a"), Some(State::Master));
     assert_eq!(reports(&world, 0, "a"), [State::Backup, State::Master]);
-    world.tell(0, Input::Stop);
+    world.handle(0, Input::Stop);
     assert_eq!(reports(&world, 0, "a"), [State::Backup, State::Master, State::Init]);
 }

@@ -54,7 +54,7 @@ fn what_waits_for_a_full_queue_is_not_announced_any_more_once_the_master_yields(
     world.until("Master", |w| w.state(0, "a") == Some(State::Master));
     world.run(Duration::from_millis(100));
     assert_eq!(world.nodes[0].announced.len(), 100);
-    world.tell(0, Input::Stop);
+    world.handle(0, Input::Stop);
     world.run(Duration::from_secs(5));
     assert_eq!(world.nodes[0].announced.len(), 100);
     assert_eq!(world.state(1, "a"), Some(State::Master));
@@ -77,7 +77,7 @@ fn late_news_of_its_own_changes_are_no_strangers_doing() {
     world.until("Master", |w| w.state(0, "a") == Some(State::Master));
     world.run(Duration::from_secs(10));
     for event in ["vrrp_left_over", "vrrp_restored"] {
-        assert_eq!(world.told(0, event), [""; 0]);
+        assert_eq!(world.reported(0, event), [""; 0]);
     }
     assert_eq!(world.nodes[0].host.host().addresses.iter().filter(|h| h.prefix.length == 32).count(), 100);
     assert_eq!(world.broken, [""; 0]);

@@ -40,7 +40,7 @@ fn a_host_that_cannot_open_its_socket_is_in_fault_until_it_can() {
             assert_eq!(states(&world), (Some(State::Fault), Some(State::Master)), "{failure}");
             assert_eq!(world.status(0, "a").reason, failure.to_string());
             assert_eq!(world.sent(0, 51), []);
-            let claims = world.told(0, "vrrp_transition");
+            let claims = world.reported(0, "vrrp_transition");
             assert_eq!(claims.len(), 1, "straight from Init: {claims:?}");
             world.nodes[0].refuses_sockets = None;
             world.run(10 * SECOND);

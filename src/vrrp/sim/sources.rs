@@ -237,7 +237,7 @@ fn with_source(priority: u8, source: &str, peers: &[u8]) -> Settings {
 }
 
 #[test]
-fn nobody_speaks_from_a_given_address_before_it_is_there_or_after_it_went() {
+fn no_instance_sends_from_a_given_address_before_it_is_there_or_after_it_went() {
     for is_unicast in [true, false] {
         let peers = |node: u8| if is_unicast { vec![node] } else { vec![] };
         let mut world = World::new(7, 2);

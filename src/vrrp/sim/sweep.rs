@@ -27,14 +27,14 @@ fn after_any_mischief_one_master_has_the_addresses() {
         if world.broken.is_empty() {
             continue;
         }
-        let told: Vec<&str> =
+        let reported: Vec<&str> =
             world.trace.iter().filter(|l| !l.contains("advertises")).map(String::as_str).collect();
-        let tail = told.len().saturating_sub(100);
+        let tail = reported.len().saturating_sub(100);
         panic!(
             "seed {seed}:\n{}\nlast of {} steps, without advertisements:\n{}",
             world.broken.join("\n"),
             world.trace.len(),
-            told[tail..].join("\n")
+            reported[tail..].join("\n")
         );
     }
 }
@@ -92,7 +92,7 @@ fn live(seed: u64) -> World {
 }
 
 fn changes(world: &World) -> (usize, usize) {
-    let transitions = |n| world.told(n, "vrrp_transition").len();
+    let transitions = |n| world.reported(n, "vrrp_transition").len();
     let nodes = 0..world.nodes.len();
     (world.nodes.iter().map(|n| n.ops.len()).sum(), nodes.map(transitions).sum())
 }
@@ -116,14 +116,14 @@ fn the_end(world: &mut World) {
             all.iter().filter(|i| world.state(node, &i.name) == Some(State::Master)).map(|i| i.vrid).collect()
         };
         if world.rng.bool() {
-            world.tell(node, Input::HandOver);
+            world.handle(node, Input::HandOver);
             world.forget(node);
             if world.nodes[node].host.host().addresses != addresses || !world.nodes[node].is_finished {
                 world.broken.push("hand-over: nothing changed".to_owned());
             }
             continue;
         }
-        world.tell(node, Input::Stop);
+        world.handle(node, Input::Stop);
         for vrid in masters {
             if world.sent(node, vrid).last().is_none_or(|(at, p)| *p != 0 || *at != world.now) {
                 world.broken.push(format!("stop: priority 0 at once: {node} {vrid}"));
@@ -193,7 +193,7 @@ fn healthy() -> BTreeMap<TrackTarget, TrackLevel> {
 }
 
 /// A stranger of a low priority is Master for some seconds beside the first instance, where it would be believed.
-fn somebody_claims(world: &mut World) {
+fn a_forger_claims(world: &mut World) {
     let first = &world.nodes[0].settings.instances[0];
     let is_open = first.authentication == Authentication::None
         && first.family == crate::vrrp::settings::Family::Ipv4
@@ -254,7 +254,7 @@ fn everybody_reloads_otherwise(world: &mut World) {
 
 fn mischief(world: &mut World, node: usize) {
     match world.rng.u32(0..26) {
-        23 => somebody_claims(world),
+        23 => a_forger_claims(world),
         24 | 25 => everybody_reloads_otherwise(world),
         0 => {
             if world.is_running(node) {
@@ -288,7 +288,7 @@ fn mischief(world: &mut World, node: usize) {
             }
         }
         6 | 7 => links_fail(world, node),
-        8 => somebody_meddles(world, node),
+        8 => a_program_meddles(world, node),
         9 => addresses_change(world, node),
         10 => {
             let level = TrackLevel::Is(world.rng.bool());
@@ -380,7 +380,7 @@ fn addresses_change(world: &mut World, node: usize) {
 }
 
 /// Somebody removes an address, or adds one.
-fn somebody_meddles(world: &mut World, node: usize) {
+fn a_program_meddles(world: &mut World, node: usize) {
     let all: Vec<_> = world.nodes[node].host.host().addresses.iter().copied().collect();
     let vips: Vec<_> =
         world.nodes[node].settings.instances.iter().flat_map(|i| invariants::addresses(i)).collect();
@@ -453,7 +453,7 @@ fn stops_or_hands_over(world: &mut World, node: usize) {
         return;
     }
     if world.rng.bool() {
-        world.tell(node, Input::Stop);
+        world.handle(node, Input::Stop);
         world.run(Duration::from_secs(6));
         world.forget(node);
         return;

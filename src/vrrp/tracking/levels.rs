@@ -1,4 +1,4 @@
-//! What is followed, and what it makes of a priority: weights are summed unclamped, a weight of 0 is a Fault.
+//! Levels of everything tracked, and what they do to a priority: weights are summed unclamped, a weight of 0 is a Fault.
 //!
 //! Levels come from the shell (scripts, files, processes) and from the host (interfaces). Nothing here remembers: a
 //! sum is made anew whenever something changed, so it cannot drift.
@@ -32,7 +32,7 @@ pub(in crate::vrrp) struct TrackResult {
 }
 
 impl Levels {
-    /// Something is as told.
+    /// Sets the level of a target.
     pub(in crate::vrrp) fn set(&mut self, target: TrackTarget, level: TrackLevel) {
         self.inherited.remove(&target);
         self.known.insert(target, level);
@@ -55,7 +55,7 @@ impl Levels {
         self.inherited.retain(|target, _| is_followed(target));
     }
 
-    /// How something is; None while nobody knows.
+    /// The level of a target; None while it is unknown.
     pub(in crate::vrrp) fn level(&self, target: &TrackTarget, host: &Host) -> Option<TrackLevel> {
         match target {
             TrackTarget::Interface(name) => {
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_knows_yet_holds_only_where_it_could_be_a_fault() {
+    fn what_is_unknown_holds_only_where_it_could_be_a_fault() {
         let levels = Levels::default();
         let all = levels.evaluate(&[track(script("chk"), 0, false)], true, &Host::default());
         assert_eq!(all, TrackResult { unknown: Some("script chk".to_owned()), ..TrackResult::default() });

@@ -1,4 +1,4 @@
-//! Links that flicker: their going up or down counts when it has lasted (`interface_up_down_delays`).
+//! Delays the changes of links (`interface_up_down_delays`): going up or down counts when it has lasted.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -39,7 +39,7 @@ impl DelayedLinks {
         self.changes.remove(&link);
     }
 
-    /// Others went while nobody listened.
+    /// Forgets links that are not on the host any more.
     pub(in crate::vrrp) fn keep_only(&mut self, host: &Host) {
         self.changes.retain(|index, _| host.links.contains_key(index));
     }

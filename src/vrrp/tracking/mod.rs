@@ -1,6 +1,6 @@
-//! What is followed, as history: runs of scripts, instances of processes, numbers in files. Pure.
+//! What instances track: runs of scripts, instances of processes, numbers in files, interfaces. Pure.
 //!
-//! What a level does to priorities is the router's affair. The shell runs the scripts and looks at the host
+//! [`levels`] says what they do to priorities; `needed_links`, `link_delay` and `relevance` concern interfaces. The shell runs the scripts and looks at the host
 //! (`daemon::trackers`); when, and what the results amount to, is decided here.
 
 pub(crate) mod file;

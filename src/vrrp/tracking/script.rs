@@ -17,7 +17,7 @@ pub(crate) struct ScriptTrack {
     level: Option<bool>,
     next: Instant,
     run: Option<Run>,
-    /// Why it cannot do its work, or be run, as told.
+    /// Why it cannot do its work, or be run, as it was reported.
     complaint: Option<String>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Due {
     pub begins: bool,
     /// Its level, where that changed or is known for the first time.
     pub level: Option<bool>,
-    /// To be told: it cannot do its work, or can again.
+    /// To be logged: it cannot do its work, or can again.
     pub complaint: Option<Complaint>,
 }
 
@@ -181,22 +181,22 @@ mod tests {
         Instant::ZERO + Duration::from_secs_f64(seconds)
     }
 
-    /// Runs with these results, `s` or `f`; the level after each, as told (`u`, `d`), or a dot for nothing new.
-    fn told(track: &mut ScriptTrack, results: &str) -> String {
-        let mut told = String::new();
+    /// Runs with these results, `s` or `f`; the level after each, as reported (`u`, `d`), or a dot for nothing new.
+    fn levels(track: &mut ScriptTrack, results: &str) -> String {
+        let mut levels = String::new();
         for result in results.chars() {
             let begun = track.advance(track.deadline());
             assert!(begun.begins, "a run is due");
             let level = track.ended(result == 's', None).level.or(begun.level);
-            told.push(level.map_or('.', |is_up| if is_up { 'u' } else { 'd' }));
+            levels.push(level.map_or('.', |is_up| if is_up { 'u' } else { 'd' }));
         }
-        told
+        levels
     }
 
     #[test]
     fn the_table_of_rise_and_fall() {
         let table = [
-            // rise, fall, init_fail, results, what is told
+            // rise, fall, init_fail, results, what is reported
             (1, 1, false, "sfsf", "udud"),
             (1, 1, false, "ffss", "d.u."),
             (3, 2, false, "sfsffsss", "u...d..u"),
@@ -211,12 +211,12 @@ mod tests {
         for (rise, fall, begins_failed, results, expected) in table {
             let mut track = track(rise, fall, begins_failed);
             let case = (rise, fall, begins_failed, results);
-            assert_eq!(told(&mut track, results), expected, "{case:?}");
+            assert_eq!(levels(&mut track, results), expected, "{case:?}");
         }
     }
 
     #[test]
-    fn init_fail_is_told_before_the_first_run_ends() {
+    fn init_fail_is_reported_before_the_first_run_ends() {
         let mut track = track(1, 1, true);
         assert_eq!(track.advance(at(0.0)), Due { begins: true, level: Some(false), complaint: None });
         assert_eq!(track.ended(true, None).level, Some(true));
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_cannot_run_is_failed_and_told_once() {
+    fn one_that_cannot_run_is_failed_and_reported_once() {
         let mut track = track(1, 1, false);
         let mut run = |why: Option<&str>| {
             assert!(track.advance(track.deadline()).begins);
@@ -277,9 +277,9 @@ mod tests {
     }
 
     #[test]
-    fn one_that_this_host_cannot_run_counts_as_it_did_and_is_told_once() {
+    fn one_that_this_host_cannot_run_counts_as_it_did_and_is_reported_once() {
         let mut track = track(1, 1, false);
-        assert_eq!(told(&mut track, "s"), "u");
+        assert_eq!(levels(&mut track, "s"), "u");
         let mut run = |result: Result<bool, &str>| {
             assert!(track.advance(track.deadline()).begins);
             match result {
@@ -297,13 +297,13 @@ mod tests {
     #[test]
     fn a_reload_keeps_what_is_known() {
         let mut track = track(1, 2, false);
-        assert_eq!(told(&mut track, "s"), "u");
+        assert_eq!(levels(&mut track, "s"), "u");
         let settings = ScriptSettings { rise: 3, fall: 1, ..(*track.settings).clone() };
         track.reconfigure(Arc::new(settings));
-        assert_eq!(told(&mut track, "sfsss"), ".d..u");
+        assert_eq!(levels(&mut track, "sfsss"), ".d..u");
     }
 
-    /// Whatever the results, the counter stays in its bounds, and a level is told exactly when it changes.
+    /// Whatever the results, the counter stays in its bounds, and a level is reported exactly when it changes.
     #[test]
     fn every_history_of_eight_results_is_consistent() {
         for (rise, fall, begins_failed) in
@@ -316,10 +316,10 @@ mod tests {
                 for bit in 0..8 {
                     let is_success = history >> bit & 1 == 1;
                     level = track.advance(track.deadline()).level.or(level);
-                    let told = track.ended(is_success, None).level;
-                    assert!(told.is_none() || told != level, "told only when it changed");
+                    let changed = track.ended(is_success, None).level;
+                    assert!(changed.is_none() || changed != level, "reported only when it changed");
                     let is_first = bit == 0 && !begins_failed;
-                    level = told.or(level);
+                    level = changed.or(level);
                     (good, bad) = if is_success { (good + 1, 0) } else { (0, bad + 1) };
                     assert!(track.counter < rise + fall);
                     if good >= rise || (is_first && is_success) {

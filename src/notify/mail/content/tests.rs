@@ -10,7 +10,7 @@ fn server(text: &str) -> ServerName {
 }
 
 #[test]
-fn virtual_routers_are_told_of_in_keepalived_s_words() {
+fn virtual_routers_are_described_in_keepalived_s_words() {
     let instance = Subject::Instance("VI_1".to_owned());
     let group = Subject::Group("G1".to_owned());
     let no_longer = "=> VRRP Instance is no longer owning VRRP VIPs <=";
@@ -29,7 +29,7 @@ fn virtual_routers_are_told_of_in_keepalived_s_words() {
 }
 
 #[test]
-fn real_servers_are_told_of_by_the_check_that_decided() {
+fn real_servers_are_described_by_the_check_that_decided() {
     let subject = Subject::RealServer("[10.1.0.1]:tcp:80".to_owned(), server("FWM 7"));
     let begin = "Realserver [10.1.0.1]:tcp:80 of virtual server FWM 7 -";
     for (is_up, occasion, cause, expected) in [
@@ -59,7 +59,7 @@ fn real_servers_are_told_of_by_the_check_that_decided() {
 }
 
 #[test]
-fn virtual_servers_are_told_of_with_their_numbers() {
+fn virtual_servers_are_described_with_their_numbers() {
     let subject = Subject::VirtualServer(server("[10.0.0.1]:tcp:80"));
     let numbers = |weight| QuorumNumbers { weight, quorum: 2, hysteresis: 1 };
     for (is_up, occasion, weight, expected) in [

@@ -65,7 +65,7 @@ fn a_mail_of_many_changes_counts_and_lists_them() {
 }
 
 #[test]
-fn nothing_that_is_told_can_add_a_header_or_end_the_mail() {
+fn nothing_that_is_reported_can_add_a_header_or_end_the_mail() {
     let evil = "x\r\nBcc: evil@example.org\r\n\r\n.\r\nQUIT\r\n";
     let settings = MailSettings { router: Some(evil.to_owned()), ..settings() };
     for many in [vec![dated(evil, evil, 0)], vec![dated(evil, evil, 0), dated(evil, evil, 1)]] {

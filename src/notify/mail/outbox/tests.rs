@@ -80,7 +80,7 @@ fn changes_that_trickle_have_a_mail_each_and_then_one_for_all_that_gathered() {
 }
 
 #[test]
-fn a_mail_that_nobody_takes_is_tried_again_ever_more_rarely_and_said_once() {
+fn a_mail_that_no_server_accepts_is_tried_again_ever_more_rarely_and_said_once() {
     let mut outbox = Outbox::new(at(0));
     push(&mut outbox, 0..2);
     let mut now = at(0);
@@ -113,7 +113,7 @@ fn a_mail_that_nobody_takes_is_tried_again_ever_more_rarely_and_said_once() {
 }
 
 #[test]
-fn a_mail_that_is_refused_for_good_is_counted_and_holds_nobody_up() {
+fn a_mail_that_is_refused_for_good_is_counted_and_delays_nothing() {
     let mut outbox = Outbox::new(at(0));
     push(&mut outbox, 0..2);
     begin(&mut outbox, at(0));
@@ -140,7 +140,7 @@ fn of_too_many_that_wait_the_oldest_go_counted_and_said_once() {
 }
 
 #[test]
-fn at_the_end_all_is_told_by_one_mail_at_once_and_not_again() {
+fn at_the_end_all_is_reported_by_one_mail_at_once_and_not_again() {
     let mut outbox = Outbox::new(at(0));
     push(&mut outbox, 0..1);
     begin(&mut outbox, at(0));
@@ -167,7 +167,7 @@ fn another_server_is_asked_at_once_and_without_any_nothing_waits() {
 }
 
 #[test]
-fn through_any_life_of_a_server_each_change_is_told_once_in_order_or_counted() {
+fn through_any_life_of_a_server_each_change_is_reported_once_in_order_or_counted() {
     for seed in 0..256 {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut outbox = Outbox::new(at(0));

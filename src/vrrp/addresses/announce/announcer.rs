@@ -1,4 +1,4 @@
-//! When addresses are announced: bursts, second bursts, refreshes, and how fast a link may be told.
+//! When addresses are announced: bursts, second bursts, refreshes, and at which rate on each link.
 //!
 //! It knows names of instances and links and which announcements are due; frames and the addresses an instance has are
 //! the router's. What waits is cancelled with its instance's mastership, and what a link had no room for waits again,
@@ -41,7 +41,7 @@ pub(crate) enum Again {
 #[derive(Debug, Default)]
 pub(crate) struct Announcer {
     pacing: Vec<Pacing>,
-    lanes: BTreeMap<Lane, Queue>,
+    queues: BTreeMap<RateClass, Queue>,
     plans: BTreeMap<String, Plan>,
     /// Links without room for more.
     blocked: BTreeSet<String>,
@@ -51,7 +51,7 @@ pub(crate) struct Announcer {
 
 /// Announcements that share a rate.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Lane {
+enum RateClass {
     /// Of a group of links, and whether of IPv6.
     Group(usize, bool),
     /// Of a link, and whether of IPv6.
@@ -73,12 +73,14 @@ struct Plan {
     extra: Option<Instant>,
 }
 
-impl Lane {
+impl RateClass {
     /// Nothing of it can leave.
     fn is_blocked(&self, queue: &Queue, blocked: &BTreeSet<String>) -> bool {
         match self {
-            Lane::Link(link, _) => blocked.contains(link),
-            Lane::Group(..) => !blocked.is_empty() && queue.waiting.iter().all(|a| blocked.contains(&a.link)),
+            RateClass::Link(link, _) => blocked.contains(link),
+            RateClass::Group(..) => {
+                !blocked.is_empty() && queue.waiting.iter().all(|a| blocked.contains(&a.link))
+            }
         }
     }
 }
@@ -103,12 +105,12 @@ impl Plan {
 }
 
 impl Announcer {
-    /// How fast links may be told.
+    /// Sets the rates of links.
     pub(crate) fn set_pacing(&mut self, pacing: &[Pacing]) {
         if self.pacing != pacing {
             self.pacing = pacing.to_vec();
             let waiting: Vec<_> =
-                std::mem::take(&mut self.lanes).into_values().flat_map(|q| q.waiting).collect();
+                std::mem::take(&mut self.queues).into_values().flat_map(|q| q.waiting).collect();
             self.waiting.clear();
             waiting.into_iter().for_each(|a| self.enqueue(a));
         }
@@ -137,7 +139,7 @@ impl Announcer {
     /// What waits for a link is not announced.
     pub(crate) fn drop_waiting(&mut self, instance: &str, link: &str) {
         let mut dropped = 0;
-        for queue in self.lanes.values_mut() {
+        for queue in self.queues.values_mut() {
             let before = queue.waiting.len();
             queue.waiting.retain(|a| a.instance != instance || a.link != link);
             dropped += before - queue.waiting.len();
@@ -167,7 +169,7 @@ impl Announcer {
     pub(crate) fn cancel(&mut self, instance: &str) {
         self.plans.remove(instance);
         self.waiting.remove(instance);
-        for queue in self.lanes.values_mut() {
+        for queue in self.queues.values_mut() {
             queue.waiting.retain(|a| a.instance != instance);
         }
     }
@@ -223,11 +225,11 @@ impl Announcer {
             None => self.pacing.iter().find(|p| p.links.is_empty()),
         };
         let spacing = pacing.map_or(Duration::ZERO, |p| if is_ipv6 { p.neighbour } else { p.arp });
-        let lane = match group {
-            Some(group) => Lane::Group(group, is_ipv6),
-            None => Lane::Link(link.clone(), is_ipv6),
+        let class = match group {
+            Some(group) => RateClass::Group(group, is_ipv6),
+            None => RateClass::Link(link.clone(), is_ipv6),
         };
-        let queue = self.lanes.entry(lane).or_default();
+        let queue = self.queues.entry(class).or_default();
         queue.spacing = spacing;
         queue
     }
@@ -264,9 +266,9 @@ impl Announcer {
     /// What may be sent now.
     pub(crate) fn take(&mut self, now: Instant) -> Vec<Announcement> {
         let mut taken = Vec::new();
-        for (lane, queue) in &mut self.lanes {
+        for (class, queue) in &mut self.queues {
             let mut batch = 0;
-            if lane.is_blocked(queue, &self.blocked) {
+            if class.is_blocked(queue, &self.blocked) {
                 continue;
             }
             while queue.next <= now
@@ -282,16 +284,16 @@ impl Announcer {
                 }
             }
         }
-        self.lanes.retain(|_, queue| !queue.waiting.is_empty() || queue.next > now);
+        self.queues.retain(|_, queue| !queue.waiting.is_empty() || queue.next > now);
         taken
     }
 
     /// When something is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let can_leave = |(lane, queue): &(&Lane, &Queue)| {
-            !queue.waiting.is_empty() && !lane.is_blocked(queue, &self.blocked)
+        let can_leave = |(class, queue): &(&RateClass, &Queue)| {
+            !queue.waiting.is_empty() && !class.is_blocked(queue, &self.blocked)
         };
-        let waiting = self.lanes.iter().filter(can_leave).map(|(_, queue)| queue.next);
+        let waiting = self.queues.iter().filter(can_leave).map(|(_, queue)| queue.next);
         waiting.chain(self.plans.values().flat_map(Plan::times)).min()
     }
 }

@@ -1,6 +1,6 @@
-//! The addresses of Masters made known: which ones, when they came to be there, and by which frame.
+//! Gratuitous ARP and neighbour advertisements for the addresses of Masters: which addresses, and by which frame.
 //!
-//! [`Announcer`](super::announcer::Announcer) says when; nothing is announced that is not there.
+//! [`announcer`] decides when, [`links`] on which links; an address that the kernel does not have is not announced.
 
 pub(crate) mod announcer;
 mod links;
@@ -108,7 +108,7 @@ impl Router {
         }
     }
 
-    /// A burst besides the plan: somebody else may have announced the same addresses.
+    /// A burst besides the plan: another Master may have announced the same addresses.
     pub(crate) fn announce_again(&mut self, name: &str) {
         let member = self.members.get(name).filter(|m| m.state() == State::Master);
         if member.is_some() {

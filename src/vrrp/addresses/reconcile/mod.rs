@@ -1,8 +1,8 @@
-//! Addresses, routes, rules and VMACs: what should be there, what is, and the change from one to the other.
+//! Reconciles the kernel's addresses, routes, rules and VMACs with the desired ones.
 //!
-//! One request is under way at a time. What the kernel tells of addresses and links is believed before what was asked
-//! of it; routes and rules count as there from the answer on, and are read now and then. Nothing here knows why
-//! something is desired.
+//! One request is under way at a time. What the kernel reports about addresses and links counts more than what was asked
+//! of it. Routes and rules count as present from the kernel's answer on, and are read now and then. Why an entry is
+//! desired is not known here.
 
 mod index;
 mod observe;
@@ -23,12 +23,12 @@ use crate::vrrp::event::Event;
 
 /// First pause after a refusal, doubled up to the last.
 const REFUSED_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// First pause between two repairs of the same, doubled up to the last: somebody fights.
+/// First pause between two repairs of the same entry, doubled up to the last: another program removes it again and again.
 const FIGHT_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
 /// Peace after which the next repair is immediate again.
 const PEACE: Duration = Duration::from_secs(60);
 
-/// An address by what the kernel tells of it.
+/// An address as the kernel identifies it: link and prefix.
 pub(crate) type AddressKey = (String, Prefix);
 
 /// Something that can be there.
@@ -92,19 +92,19 @@ pub(crate) struct AddressReconciler {
     /// Links that are switched off, however they count.
     off: BTreeSet<LinkIndex>,
     in_flight: Option<InFlight>,
-    /// Addresses the kernel told of while a request was under way: it is to be believed.
+    /// Addresses the kernel reported while a request was under way: its report counts.
     touched: BTreeSet<AddressKey>,
     pauses: BTreeMap<Key, Pause>,
     /// Not to be mended (`no_track`), until they are desired anew.
     not_restored: BTreeSet<Key>,
-    /// Taken away by somebody, not yet back.
+    /// Removed by another program, not yet restored.
     removed_by_others: BTreeSet<Key>,
     restored: BTreeMap<String, u64>,
     refused: BTreeMap<Key, String>,
     is_dirty: bool,
     wake: Option<Instant>,
     events: Vec<Event>,
-    /// Addresses of instances that are there, and those that came since somebody asked.
+    /// Addresses of instances that are there, and those that came since the last query.
     present: BTreeSet<Appeared>,
     appeared: BTreeSet<Appeared>,
     rng: fastrand::Rng,

@@ -8,7 +8,7 @@ use crate::net::types::{Host, Link, News, Prefix, Route, Vmac};
 use crate::time::Instant;
 
 impl AddressReconciler {
-    /// The kernel told of a change; `host` is as before it.
+    /// The kernel reported a change; `host` is as before it.
     pub(crate) fn observe(&mut self, news: &News, host: &Host, now: Instant) {
         match news {
             News::Link(link) => self.observe_link(link, host),
@@ -123,7 +123,7 @@ impl AddressReconciler {
         }
     }
 
-    /// Somebody took away what is desired, or brought what is not.
+    /// Another program removed a desired entry, or added one that must not be there.
     fn changed_by_others(&mut self, key: Key, is_desired: bool, now: Instant) {
         if is_desired && !self.is_tracked(&key) {
             self.not_restored.insert(key);

@@ -157,7 +157,7 @@ impl AddressReconciler {
         matches!((desired, self.ours.get(key)), (Some(entry), Some(ours)) if entry.value != *ours)
     }
 
-    /// VMACs that somebody renamed go first: their MAC address is desired for another.
+    /// VMACs that another program renamed go first: their MAC address is needed for another one.
     fn plan_displaced(&mut self, now: Instant, ops: &mut Vec<(Key, Op)>) {
         let desired = &self.desired.vmacs;
         let is_displaced = |v: &&Arc<Vmac>| {

@@ -88,7 +88,7 @@ impl World {
                 // It was on its way when the socket was closed, or the link went down.
                 let link = self.nodes[node].host.host().links.get(&datagram.link);
                 if link.is_some_and(|link| link.is_working()) {
-                    self.tell(node, Input::Received(datagram));
+                    self.handle(node, Input::Received(datagram));
                 }
             }
             Happening::KernelActs { node, incarnation, ops } => {
@@ -108,7 +108,7 @@ impl World {
             Happening::KernelAnswers { node, incarnation, refusals } => {
                 if incarnation == self.nodes[node].incarnation {
                     self.nodes[node].is_asking = false;
-                    self.tell(node, Input::Applied(refusals));
+                    self.handle(node, Input::Applied(refusals));
                 }
             }
             Happening::KernelTells { node, incarnation } => {
@@ -138,14 +138,14 @@ impl World {
             Happening::SocketsAreTried { node, incarnation } => {
                 if incarnation == self.nodes[node].incarnation && !self.nodes[node].unopened.is_empty() {
                     let listening = self.open_sockets(node);
-                    self.tell(node, Input::Sockets(listening));
+                    self.handle(node, Input::Sockets(listening));
                 }
             }
             Happening::QueueEmpties { node, incarnation, link, name } => {
                 self.nodes[node].queued.remove(&link);
                 let is_there = self.nodes[node].host.host().links.contains_key(&link);
                 if incarnation == self.nodes[node].incarnation && is_there {
-                    self.tell(node, Input::Writable(name));
+                    self.handle(node, Input::Writable(name));
                 }
             }
             Happening::Drains { node, incarnation } if self.nodes[node].is_paused => {
@@ -154,9 +154,9 @@ impl World {
             Happening::Drains { node, incarnation } => {
                 if incarnation == self.nodes[node].incarnation {
                     while let Some(datagram) = self.nodes[node].arrived.pop_front() {
-                        self.tell(node, Input::Received(datagram));
+                        self.handle(node, Input::Received(datagram));
                     }
-                    self.tell(node, Input::Drained);
+                    self.handle(node, Input::Drained);
                 }
             }
             Happening::FirstResult { node, incarnation, target } => {
@@ -164,7 +164,7 @@ impl World {
                 if let Some(level) =
                     this.tracks.get(&target).copied().filter(|_| incarnation == this.incarnation)
                 {
-                    self.tell(node, Input::Tracked { target, level });
+                    self.handle(node, Input::Tracked { target, level });
                 }
             }
             Happening::NobodyClaims { node, incarnation, crash_plan } => {
@@ -187,9 +187,9 @@ impl World {
                 self.trace(node, "its guardian acts");
                 // A new process may have its own sockets by now.
                 let others = Arc::clone(&self.nodes[node].listening);
-                for farewell in &crash_plan.priority_zero {
-                    self.nodes[node].listening = Arc::new(BTreeSet::from([farewell.endpoint.clone()]));
-                    self.send(node, farewell);
+                for priority_zero in &crash_plan.priority_zero {
+                    self.nodes[node].listening = Arc::new(BTreeSet::from([priority_zero.endpoint.clone()]));
+                    self.send(node, priority_zero);
                 }
                 self.nodes[node].listening = others;
                 for (link, prefixes) in &crash_plan.addresses {

@@ -52,7 +52,7 @@ impl World {
         let read = self.nodes[node].reading.take().and_then(|reading| reading.finish(host));
         match read {
             Some(host) => {
-                self.tell(node, Input::Host(host));
+                self.handle(node, Input::Host(host));
                 self.read_again(node);
             }
             None => self.read(node),
@@ -63,7 +63,7 @@ impl World {
         if let Some(reading) = &mut self.nodes[node].reading {
             reading.hear(&news);
         }
-        self.tell(node, Input::News(news));
+        self.handle(node, Input::News(news));
     }
 
     pub(in crate::vrrp::sim) fn collect_news(&mut self, node: usize) {

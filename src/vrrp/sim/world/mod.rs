@@ -100,22 +100,22 @@ impl World {
         let (host, director) = (this.host.host().clone(), this.director.clone());
         let tracks: Vec<_> = this.tracks.iter().map(|(t, l)| (t.clone(), *l)).collect();
         self.trace(node, "starts");
-        self.tell(node, Input::Clock(Duration::from_secs(1_700_000_000)));
+        self.handle(node, Input::Clock(Duration::from_secs(1_700_000_000)));
         if let Some((since, handover)) = self.nodes[node].handed_over.take() {
             let age = now.since(since);
-            self.tell(node, Input::Inherited { handover: Box::new(handover), age });
+            self.handle(node, Input::Inherited { handover: Box::new(handover), age });
         }
         let (first_result, incarnation) = (self.nodes[node].first_result, self.nodes[node].incarnation);
         for (target, level) in tracks {
             if first_result.is_zero() {
-                self.tell(node, Input::Tracked { target, level });
+                self.handle(node, Input::Tracked { target, level });
             } else {
                 self.schedule(first_result, Happening::FirstResult { node, incarnation, target });
             }
         }
-        self.tell(node, Input::Director(director));
+        self.handle(node, Input::Director(director));
         if self.reading == Duration::ZERO {
-            self.tell(node, Input::Host(host));
+            self.handle(node, Input::Host(host));
             self.read_again(node);
         } else {
             self.read(node);
@@ -140,7 +140,7 @@ impl World {
 
     /// The process leaves everything to the next one, and ends. Its guardian waits for that, but not for long.
     pub(super) fn hand_over(&mut self, node: usize) {
-        self.tell(node, Input::HandOver);
+        self.handle(node, Input::HandOver);
         self.forget(node);
         let this = &self.nodes[node];
         let (incarnation, crash_plan) = (this.incarnation, Arc::clone(&this.crash_plan));
@@ -195,12 +195,12 @@ impl World {
                 1 => Input::Received(self.nodes[node].arrived.pop_front().expect("not empty")),
                 _ => self.nodes[node].waiting.pop_front().expect("not empty"),
             };
-            self.tell(node, input);
+            self.handle(node, input);
         }
     }
 
     /// Gives a router an input and performs what it wants.
-    pub(super) fn tell(&mut self, node: usize, input: Input) {
+    pub(super) fn handle(&mut self, node: usize, input: Input) {
         if self.nodes[node].is_paused {
             match input {
                 Input::Received(datagram) => self.nodes[node].arrived.push_back(datagram),
@@ -224,11 +224,11 @@ impl World {
             self.perform(node, effect);
         }
         if let Some(listening) = self.nodes[node].reports.take() {
-            self.tell(node, Input::Sockets(listening));
+            self.handle(node, Input::Sockets(listening));
         }
         let unsent = std::mem::take(&mut self.nodes[node].unsent);
         if !unsent.is_empty() {
-            self.tell(node, Input::NotSent(unsent));
+            self.handle(node, Input::NotSent(unsent));
         }
     }
 
@@ -333,7 +333,7 @@ impl World {
                     !node.is_paused && is_due(node)
                 });
                 if let Some(node) = due {
-                    self.tell(node, Input::Wake);
+                    self.handle(node, Input::Wake);
                 }
             }
         }
@@ -353,13 +353,13 @@ impl World {
     /// A track's level becomes another one.
     pub(super) fn track(&mut self, node: usize, target: TrackTarget, level: TrackLevel) {
         self.nodes[node].tracks.insert(target.clone(), level);
-        self.tell(node, Input::Tracked { target, level });
+        self.handle(node, Input::Tracked { target, level });
     }
 
     /// The director says something else.
     pub(super) fn direct(&mut self, node: usize, level: DirectorLevel) {
         self.nodes[node].director = level.clone();
-        self.tell(node, Input::Director(level));
+        self.handle(node, Input::Director(level));
     }
 
     /// Other settings for a running router.
@@ -368,7 +368,7 @@ impl World {
         let settings = Arc::clone(&self.nodes[node].settings);
         self.trace(node, "reloads");
         self.nodes[node].reported.reloaded(&settings);
-        self.tell(node, Input::Reload(settings));
+        self.handle(node, Input::Reload(settings));
     }
 
     /// Two hosts no longer hear each other, or do again.

@@ -30,7 +30,7 @@ pub(in crate::vrrp::sim) struct Node {
     pub(in crate::vrrp::sim) first_result: Duration,
     /// What a hand-over left, until somebody claims it or the guardian gives it up.
     pub(in crate::vrrp::sim) handed_over: Option<(Instant, Handover)>,
-    /// Everything that was told.
+    /// Everything that was reported.
     pub(in crate::vrrp::sim) events: Vec<(Instant, Event)>,
     /// Everything that was sent: when, VRID, priority, to whom.
     pub(in crate::vrrp::sim) sent: Vec<(Instant, u8, u8, IpAddr)>,
@@ -74,7 +74,7 @@ pub(in crate::vrrp::sim) struct Node {
     pub(super) crash_plan: Arc<CrashPlan>,
     pub(super) queued: BTreeMap<LinkIndex, usize>,
     pub(super) unsent: Vec<Announcement>,
-    /// When the last news is told: they come in order.
+    /// When the last news is reported: they come in order.
     pub(super) last_news: Instant,
     pub(super) arrived: VecDeque<Datagram>,
     pub(super) waiting: VecDeque<Input>,

@@ -60,7 +60,7 @@ impl World {
     }
 
     /// Events of a host that are of a kind.
-    pub(in crate::vrrp::sim) fn told(&self, node: usize, kind: &str) -> Vec<String> {
+    pub(in crate::vrrp::sim) fn reported(&self, node: usize, kind: &str) -> Vec<String> {
         let events = self.nodes[node].events.iter().filter(|(_, e)| e.kind() == kind);
         events.map(|(_, e)| e.to_string()).collect()
     }
