@@ -1,13 +1,14 @@
 //! The lab: every scenario boots a Linux kernel of its own (user-mode Linux), builds a network of hosts in
 //! it and runs the real `lvsd` there, under real traffic.
 //!
-//! One binary plays three parts. On the host it is the runner ([`boot::runner`]); as process 1 of a booted
+//! One binary plays three parts. On the host it is the runner ([`runner`]); as process 1 of a booted
 //! kernel it is the guest's init ([`boot::init`]); started by that init with `--inside` it runs one scenario
-//! ([`scenarios`]) with the tools of [`lab`]. `cargo test --test lab -- --help` lists what it takes.
+//! ([`scenarios`]) with the tools of [`lab`]. Each of `lab`, `boot`, `scenarios` and `runner` uses only those before it. `cargo test --test lab -- --help` lists what it takes.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a lab is made of threads, clocks and polls
 
 mod boot;
 mod lab;
+mod runner;
 mod scenarios;
 
 use std::process::ExitCode;
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
     }
     let arguments = Arguments::parse();
     match &arguments.inside {
-        Some(name) => lab::run_inside(name, arguments.shell),
-        None => boot::runner::run(&arguments),
+        Some(name) => runner::inside::run(name, arguments.shell),
+        None => runner::run(&arguments),
     }
 }

@@ -25,10 +25,8 @@ pub(crate) mod web;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Instant;
 
-use crate::scenarios;
 use host::Host;
 
 /// What a scenario, or a step of one, ends with: nothing, or a sentence that says what was wrong.
@@ -55,7 +53,7 @@ pub(crate) struct Lab {
 
 impl Lab {
     /// A lab without hosts; `out` is where artefacts go.
-    fn new(out: PathBuf, interactive: bool) -> Lab {
+    pub(crate) fn new(out: PathBuf, interactive: bool) -> Lab {
         Lab { hosts: Vec::new(), started: Instant::now(), out, interactive, skipped: false }
     }
 
@@ -67,6 +65,11 @@ impl Lab {
     /// Whether a shell was asked for after the scenario.
     pub(crate) fn is_interactive(&self) -> bool {
         self.interactive
+    }
+
+    /// Whether the scenario ended because it cannot be run here.
+    pub(crate) fn is_skipped(&self) -> bool {
+        self.skipped
     }
 
     /// Says in the log what comes next.
@@ -110,7 +113,7 @@ impl Lab {
     }
 
     /// Leaves every host's tables, addresses, routes and neighbours, and the kernel's messages, as artefacts.
-    fn autopsy(&self) {
+    pub(crate) fn autopsy(&self) {
         for host in &self.hosts {
             let name = host.name();
             let judgements: [(&str, &[&str]); 5] = [
@@ -131,50 +134,6 @@ impl Lab {
             let _ = fs::write(self.out.join("dmesg"), text);
         }
     }
-}
-
-/// Runs one scenario in this guest. Called by the guest's init.
-pub(crate) fn run_inside(name: &str, shell: bool) -> ExitCode {
-    if let Some(probe) = scenarios::PROBES.into_iter().flatten().find(|p| p.name == name) {
-        return (probe.run)();
-    }
-    if shell && let Err(message) = shell::take_terminal() {
-        eprintln!("lab: {message}");
-        return ExitCode::FAILURE;
-    }
-    let Some(dir) = std::env::var_os("LAB_DIR") else {
-        eprintln!("lab: --inside is for a booted guest");
-        return ExitCode::from(64);
-    };
-    let mut lab = Lab::new(PathBuf::from(dir).join("out"), shell);
-    if name == scenarios::SHELL {
-        let verdict = lab.standard().and_then(|()| shell::run(&lab, "d1"));
-        return verdict.map_or_else(complain, |()| ExitCode::SUCCESS);
-    }
-    let found = scenarios::SCENARIOS.iter().find(|s| s.name == name);
-    let Some(scenarios::Run::Inside(run)) = found.map(|s| &s.run) else {
-        eprintln!("lab: no scenario {name} for a guest");
-        return ExitCode::from(64);
-    };
-    let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&mut lab)))
-        .unwrap_or_else(|_| Err("the scenario itself panicked".to_owned()));
-    match verdict {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(reason) if lab.skipped => {
-            println!("{reason}");
-            ExitCode::from(SKIPPED)
-        }
-        Err(message) => {
-            lab.step(format!("{FAILED}{message}"));
-            lab.autopsy();
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn complain(message: String) -> ExitCode {
-    eprintln!("lab: {message}");
-    ExitCode::FAILURE
 }
 
 /// Fails with both sides when they differ.

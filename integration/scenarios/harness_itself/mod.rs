@@ -7,9 +7,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use crate::boot::guest::{DIED, Ending, TIMED_OUT};
+use crate::boot::guest::{self, DIED, Ending, Order, Output, TIMED_OUT};
 use crate::boot::kernel::{self, Clock};
-use crate::boot::runner::{boot_probe, expect};
 use crate::boot::scratch::processes_of;
 use crate::lab::Verdict;
 use crate::lab::wait::{pause, seconds};
@@ -115,4 +114,20 @@ fn nothing_remains(ending: Ending) -> Verdict {
 
 fn describe(ending: &Ending) -> String {
     format!("status {} after {:?}\n{}\n{}", ending.status, ending.took, ending.log(), ending.console())
+}
+
+/// Boots a guest that runs one of [`PROBES`].
+fn boot_probe(name: &str, clock: Clock, limit: Duration) -> Result<Ending, String> {
+    guest::boot(&Order {
+        arguments: vec!["--inside".into(), name.into()],
+        clock,
+        memory: 128,
+        limit,
+        output: Output::Log,
+    })
+}
+
+/// A verdict from a comparison.
+fn expect(what: &str, holds: bool, seen: impl FnOnce() -> String) -> Verdict {
+    if holds { Ok(()) } else { Err(format!("{what}; saw {}", seen())) }
 }

@@ -1,16 +1,18 @@
 //! Runs the scenarios that were asked for, several kernels at a time, and says how they ended.
 
+pub(crate) mod inside;
+
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::guest::{self, DIED, Order, Output, TIMED_OUT};
-use super::kernel::{self, Clock};
-use super::{interrupt, scratch};
 use crate::Arguments;
-use crate::lab::{FAILED, NOTE, SKIPPED, Verdict};
+use crate::boot::guest::{self, DIED, Order, Output, TIMED_OUT};
+use crate::boot::kernel::{self, Clock};
+use crate::boot::{interrupt, scratch};
+use crate::lab::{FAILED, NOTE, SKIPPED};
 use crate::scenarios::{Run, SCENARIOS, SHELL, Scenario, Time};
 
 /// Lines of a failed scenario's log that are shown at once.
@@ -305,25 +307,9 @@ fn interactive(filters: &[String]) -> ExitCode {
 }
 
 /// Where a scenario's artefacts are kept: `target/lab/NAME`.
-pub(crate) fn artefacts(name: &str) -> PathBuf {
+fn artefacts(name: &str) -> PathBuf {
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     target.parent().map_or_else(|| target.clone(), PathBuf::from).join("lab").join(name)
-}
-
-/// Boots a guest that runs one of [`crate::scenarios::PROBES`], for scenarios about the lab itself.
-pub(crate) fn boot_probe(name: &str, clock: Clock, limit: Duration) -> Result<guest::Ending, String> {
-    guest::boot(&Order {
-        arguments: vec!["--inside".into(), name.into()],
-        clock,
-        memory: 128,
-        limit,
-        output: Output::Log,
-    })
-}
-
-/// A verdict from a comparison, for scenarios outside a guest.
-pub(crate) fn expect(what: &str, holds: bool, seen: impl FnOnce() -> String) -> Verdict {
-    if holds { Ok(()) } else { Err(format!("{what}; saw {}", seen())) }
 }
 
 /// The part of a log that says what failed.
