@@ -51,7 +51,7 @@ pub(super) fn run(arguments: &CheckArguments) -> Exit {
         let lacking = Rights::of_directors().into_iter().filter_map(|rights| rights.lacking(config));
         problems.extend(lacking.map(|lacking| lacking.to_string()));
     }
-    // Nothing to be done by anybody.
+    // Nothing needs to be done about these.
     let colocations = loaded.config.as_ref().map(host_checks::colocations).unwrap_or_default();
     let hints: Vec<String> = loaded.config.as_ref().and_then(pathless).into_iter().collect();
     if arguments.json {
@@ -67,7 +67,7 @@ pub(super) fn run(arguments: &CheckArguments) -> Exit {
     report.exit
 }
 
-/// What would be seen if somebody looked: nobody has to.
+/// The hint that `path_check` would see more, where it is not used.
 pub(super) fn pathless(config: &Config) -> Option<String> {
     let is_tcp = |id| matches!(id, VirtualServerId::Address { protocol: Protocol::Tcp, .. });
     let servers = config.virtual_servers.iter().filter(|server| is_tcp(server.id));
@@ -80,7 +80,7 @@ pub(super) fn pathless(config: &Config) -> Option<String> {
     (!direct.is_empty()).then(|| {
         format!(
             "{} by DR or TUN: a check of its own address does not show whether it takes packets for the VIP; \
-             `path_check` in the virtual server does, and takes out who does not",
+             `path_check` in the virtual server does, and removes a server that does not",
             count(direct.len(), "real server")
         )
     })
@@ -115,7 +115,7 @@ struct Verdict {
     diagnostics: Vec<render::Listed>,
     /// What on this host will hurt it, and what it is to it.
     this_host: Vec<String>,
-    /// What nobody has to do.
+    /// What may be done, and need not.
     hints: Vec<String>,
 }
 

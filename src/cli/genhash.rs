@@ -37,7 +37,7 @@ pub(super) struct GenhashArguments {
     /// The path to ask for
     #[arg(short, long, value_name = "PATH", conflicts_with = "page")]
     url: Option<String>,
-    /// Over TLS; nobody is verified
+    /// Over TLS; the certificate is not verified
     #[arg(short = 'S', long)]
     use_ssl: bool,
     /// Send the virtual host's name in the TLS handshake (SNI)

@@ -84,7 +84,7 @@ fn has_ended(run_dir: &Path) -> bool {
     (0..times).any(|_| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() || wait(pause))
 }
 
-/// Nothing announces that a lock is free to who does not wait without limit.
+/// Nothing announces that a lock is free, except to a process that waits for it without limit.
 #[expect(clippy::disallowed_methods, reason = "a command line tool that polls what nothing announces")]
 fn wait(pause: Duration) -> bool {
     std::thread::sleep(pause);

@@ -52,15 +52,15 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Commands {
-    /// Direct: program the kernel and keep it true, until told to end.
+    /// Run the director in the foreground.
     ///
-    /// SIGTERM, SIGINT: stop, our services are removed. SIGHUP: read the configuration again; an error changes nothing.
+    /// SIGTERM, SIGINT: stop, and remove lvsd's services. SIGHUP: read the configuration again; an error changes nothing.
     /// SIGUSR1, SIGUSR2, and keepalived's signal for JSON: write the status to status.json and status.txt in the run
     /// directory. Other signals do no harm. To leave everything in the kernel for the next start: `lvsd handover`.
     Run(run::RunArguments),
-    /// Say everything that is wrong with a configuration; exit 0 when it can be run, 78 when not.
+    /// Report every problem of a configuration; exit 0 when it can be run, 78 when not.
     Check(check::CheckArguments),
-    /// Say what `run` or a reload with this configuration would change in the kernel now, and change nothing.
+    /// Show what `run` or a reload with this configuration would change in the kernel now; change nothing.
     ///
     /// Exit 0: nothing; 2: something; 78: the configuration cannot be run. Health is what the running lvsd says,
     /// else what the last one left, else every real server is assumed up.
@@ -89,10 +89,10 @@ enum Commands {
     Weight(order::WeightArguments),
     /// Print the digest of a page, for `digest` in a check; flags and output are those of keepalived's genhash.
     Genhash(genhash::GenhashArguments),
-    /// Prepare this host to serve a VIP behind DR or TUN: the VIP where nobody is told of it, and tunnels undone.
+    /// Configure this host as a DR or TUN real server: the VIP without ARP, and tunnel decapsulation.
     RealServer(real_server::RealServerArguments),
-    /// Look at this host, a director or a real server, and say what is wrong with it for a configuration: with what
-    /// was seen, why it matters, and what helps. A director asks the network who else has the VIPs.
+    /// Find what is wrong on this host, a director or a real server, for a configuration: what was seen, why it matters,
+    /// and what helps. A director asks the network which other hosts have the VIPs.
     ///
     /// Exit 0: nothing; 1: warnings; 2: something is broken; 78: the configuration cannot be run.
     Doctor(doctor::DoctorArguments),

@@ -118,7 +118,7 @@ fn wait(socket: &SocketArguments, ordered: &[PoolMemberKey]) -> Exit {
             return tell(ordered, "has left the kernel");
         }
         if left.iter().any(|(_, r)| r.order.is_none()) {
-            complain("somebody took the order back");
+            complain("the order was withdrawn meanwhile");
             return Exit::Unavailable;
         }
         if line != shown {

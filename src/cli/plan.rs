@@ -126,7 +126,9 @@ fn degraded(plan: &Plan) -> Vec<Degraded<'_>> {
 fn render(path: &Path, socket: &Path, plan: &Plan) -> String {
     let health = match plan.health {
         HealthSource::Daemon { pid } => format!("as the running lvsd (pid {pid}) sees it"),
-        HealthSource::StateFile => "as the last lvsd left it, who was not down is assumed up".to_owned(),
+        HealthSource::StateFile => {
+            "as the last lvsd left it; every server that was not down is assumed up".to_owned()
+        }
         HealthSource::Assumed => "unknown, every real server is assumed up".to_owned(),
     };
     let mut text = format!("{} and this kernel; health: {health}\n", text::line(&path.display().to_string()));

@@ -62,7 +62,7 @@ pub(crate) fn listed(diagnostic: &Diagnostic, sources: &Sources) -> Listed {
 /// Longest line handed to the renderer, which cuts it to what is around the word; of a longer one, a part.
 const MAX_SHOWN: usize = 4096;
 
-/// Errors that are shown to people, and as many warnings: nobody mends more before looking again.
+/// Errors that are shown to people, and as many warnings: more are not corrected before the next look.
 const MAX_LISTED: usize = 20;
 
 /// The first diagnostics, in their order, then how many more there are.

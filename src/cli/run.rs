@@ -17,7 +17,7 @@ use crate::daemon::startup::{Early, Exit, Failure, Options};
 use crate::syntax::diagnostic::Class;
 use crate::text;
 
-/// Where lvsd keeps its lock, state and socket when nobody says.
+/// Where lvsd keeps its lock, state and socket by default.
 pub(super) const RUN_DIR: &str = "/run/lvsd";
 
 #[derive(Debug, clap::Args)]
@@ -30,7 +30,7 @@ pub(super) struct RunArguments {
     /// Control socket [default: control.sock in the run directory]
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
-    /// Serve /metrics (Prometheus), /status (JSON) and /healthz over HTTP here; whoever reaches it may read it
+    /// Serve /metrics (Prometheus), /status (JSON) and /healthz over HTTP here; there is no password
     #[arg(long, value_name = "ADDR:PORT")]
     metrics: Option<SocketAddr>,
     /// Form of the log on standard error; LVSD_LOG=debug says more

@@ -64,7 +64,7 @@ pub(super) fn render(daemon: &DaemonStatus) -> String {
     if let Some(error) = &daemon.unsaved {
         let _ = writeln!(
             text,
-            "NOT SAVED: the state file cannot be written: {error}: orders and who is down would not survive a restart"
+            "NOT SAVED: the state file cannot be written: {error}: orders, and which servers are down, would not survive a restart"
         );
     }
     if let Some(reload) = &daemon.last_reload {
@@ -100,8 +100,8 @@ pub(super) fn render(daemon: &DaemonStatus) -> String {
 fn kernel_line(status: &Status) -> String {
     let drift = match status.drift_repaired {
         0 => String::new(),
-        1 => ", put right once after somebody else's change".to_owned(),
-        n => format!(", put right {n} times after somebody else's change"),
+        1 => ", corrected once after a change by another program".to_owned(),
+        n => format!(", corrected {n} times after changes by another program"),
     };
     match &status.kernel_trouble {
         Some(trouble) => format!("kernel: {trouble}"),
@@ -115,7 +115,7 @@ fn kernel_line(status: &Status) -> String {
     }
 }
 
-/// Whether somebody's changes recur: between one and its repair nothing is as it should be.
+/// Whether another program's changes recur: between one and its repair the table is not in sync.
 fn is_meddled(status: &Status) -> bool {
     let mut problems = status.virtual_servers.iter().flat_map(|server| &server.problems);
     problems.any(|problem| problem.kind() == Kind::Recurring)
@@ -210,7 +210,7 @@ fn real_server_cells(real: &RealServerStatus) -> [String; 9] {
         Some(end) => format!("{why}; certificate until {}", day(end)),
         None => why,
     };
-    // The first who complains is the reason; the way is looked at where nobody else complains.
+    // The first failing checker is the reason; the path is looked at where no checker fails.
     let path = real.path.as_ref().filter(|path| path.is_good != Some(true) && !why.contains(&path.words));
     let why = match path {
         Some(path) if why.is_empty() => format!("path_check: {}", path.words),

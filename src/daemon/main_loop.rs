@@ -302,7 +302,7 @@ impl Shell {
                 let error = error.to_string();
                 if self.unsaved.as_ref() != Some(&error) {
                     warn!(
-                        "cannot write the state file: {error}: orders and who is down would not survive a restart; \
+                        "cannot write the state file: {error}: orders, and which servers are down, would not survive a restart; \
                          it is tried again"
                     );
                 }

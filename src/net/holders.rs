@@ -112,7 +112,7 @@ pub(crate) fn ask_around(
                 found.extend(claims);
                 asked.extend(addresses);
             }
-            Some(Err(error)) => unseen.push(format!("who else has the VIPs: {error}")),
+            Some(Err(error)) => unseen.push(format!("which other hosts have the VIPs: {error}")),
             None => {}
         }
     }

@@ -32,7 +32,7 @@ const IPV6_HEADER: usize = 40;
 /// What listens, on every link of a vrrp_instance.
 pub(super) struct Ear {
     ears: Vec<(String, LinkIndex, u8, PacketSocket)>,
-    /// Members of the groups: switches send nothing to whoever is none.
+    /// Members of the groups: switches send nothing to others.
     _members: Vec<UdpSocket>,
     until: Instant,
 }
