@@ -6,17 +6,17 @@ use serde::Serialize;
 
 use super::table::Table;
 use crate::config::root;
-use crate::syntax::keyword::{Listed, Stance};
+use crate::syntax::keyword::{KeywordInfo, Support};
 
 /// What lvsd does with a keyword: a word, and why.
-fn stance(stance: Stance) -> (&'static str, Option<&'static str>) {
+fn stance(stance: Support) -> (&'static str, Option<&'static str>) {
     match stance {
-        Stance::Supported => ("supported", None),
-        Stance::Deprecated(why) => ("deprecated", Some(why)),
-        Stance::Ignored(why) => ("ignored", Some(why)),
-        Stance::NotYet(why) => ("not yet", Some(why)),
-        Stance::NotYetError(why) => ("not yet, refused", Some(why)),
-        Stance::Refused(why) => ("refused", Some(why)),
+        Support::Supported => ("supported", None),
+        Support::Deprecated(why) => ("deprecated", Some(why)),
+        Support::Ignored(why) => ("ignored", Some(why)),
+        Support::NotYet(why) => ("not yet", Some(why)),
+        Support::NotYetError(why) => ("not yet, refused", Some(why)),
+        Support::Refused(why) => ("refused", Some(why)),
     }
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn table() -> String {
 }
 
 /// How many words there are of each stance.
-fn counts(listing: &[Listed]) -> String {
+fn counts(listing: &[KeywordInfo]) -> String {
     let of = |wanted: &[&str]| listing.iter().filter(|k| wanted.contains(&stance(k.stance).0)).count();
     format!(
         "{} keywords: {} supported, {} not yet, {} ignored, {} refused",
@@ -72,7 +72,7 @@ struct Row {
 
 /// The listing for programs.
 pub(crate) fn json() -> String {
-    let row = |k: Listed| {
+    let row = |k: KeywordInfo| {
         let (stance, why) = stance(k.stance);
         Row {
             block: k.block,

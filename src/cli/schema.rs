@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::config::{is_checker, root};
-use crate::syntax::keyword::{Listed, Shape, Stance};
+use crate::syntax::keyword::{KeywordInfo, Shape, Support};
 
 /// What YAML's forms are made of that no table reads.
 const FORWARDING: &str = "forwarding";
@@ -26,7 +26,7 @@ pub(crate) fn schema() -> Value {
         // The tables of checks are one form in YAML, told apart by its type.
         let table = if is_checker(keyword.block) { "check" } else { keyword.block };
         let properties = tables.entry(table).or_default();
-        if !matches!(keyword.stance, Stance::Supported | Stance::NotYet(_)) {
+        if !matches!(keyword.stance, Support::Supported | Support::NotYet(_)) {
             continue;
         }
         for name in &keyword.yaml {
@@ -76,7 +76,7 @@ fn required(table: &str) -> &'static [&'static str] {
     }
 }
 
-fn property(keyword: &Listed) -> Value {
+fn property(keyword: &KeywordInfo) -> Value {
     let scalar = || json!({"$ref": "#/$defs/scalar"});
     let mut value = match keyword.shape {
         Shape::Flag => json!({"type": "boolean"}),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::check::spec::{CheckerSpec, Question, Source, Target};
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::keyword::{
-    Includes, Keyword, Listed, Reader, Slot, Stance, Table, block, get, no_op, number,
+    Includes, Keyword, KeywordInfo, Reader, Slot, Support, Table, block, get, no_op, number,
 };
 use crate::syntax::source::Span;
 use crate::syntax::tree::Node;
@@ -43,7 +43,7 @@ macro_rules! checkers {
         const TYPES: &[Type] = &[$(Type::of::<$checker>()),+];
 
         /// The lines of the listing, block by block.
-        pub(super) fn listing() -> Vec<Listed> {
+        pub(super) fn listing() -> Vec<KeywordInfo> {
             [$(listed::<$checker>()),+].concat()
         }
     };
@@ -73,7 +73,7 @@ pub(super) trait CheckerForm: Ask + Default + 'static {
     /// What it means.
     const DOC: &'static str;
     /// What lvsd does with it.
-    const STANCE: Stance = Stance::Supported;
+    const SUPPORT: Support = Support::Supported;
     /// Its keywords.
     const TABLE: Table<CheckerBlock<Self>>;
 
@@ -193,7 +193,7 @@ pub(super) const MAX_INTERFACE: usize = 15;
 /// The old name of `retry`.
 const fn old_retry<O>(instead: &'static str) -> Keyword<CheckerBlock<O>> {
     number(|o: &mut CheckerBlock<O>| &mut o.timing.retry, "nb_get_retry", 0, u32::MAX)
-        .but(Stance::Deprecated(instead))
+        .but(Support::Deprecated(instead))
         .yaml_instead(FALL)
         .doc("Old name of `retry`.")
 }
@@ -207,13 +207,13 @@ const fn yaml_type<O>() -> Keyword<CheckerBlock<O>> {
 
 const fn keyword<C: CheckerForm>() -> Keyword<RealServerOptions> {
     let keyword = block(|o: &mut RealServerOptions, n, r| read::<C>(&mut o.checkers, n, r), C::KEYWORD, "");
-    let keyword = keyword.but(C::STANCE).doc(C::DOC);
+    let keyword = keyword.but(C::SUPPORT).doc(C::DOC);
     if C::EXAMPLE.is_empty() { keyword.not_yaml() } else { keyword.yaml_instead(C::EXAMPLE) }
 }
 
-fn listed<C: CheckerForm>() -> Vec<Listed> {
-    match C::STANCE {
-        Stance::Supported => C::TABLE.listing(),
+fn listed<C: CheckerForm>() -> Vec<KeywordInfo> {
+    match C::SUPPORT {
+        Support::Supported => C::TABLE.listing(),
         // What YAML alone has is nothing of these blocks.
         _ => {
             let mut listed = C::TABLE.listing_not_yet("this check is not built");
@@ -231,13 +231,13 @@ pub(crate) fn is_checker(block: &str) -> bool {
 /// A type of YAML's checks.
 struct Type {
     name: &'static str,
-    stance: Stance,
+    stance: Support,
     read: fn(&mut Vec<CheckerOptions>, &Node, &mut Reader<'_>),
 }
 
 impl Type {
     const fn of<C: CheckerForm>() -> Type {
-        Type { name: C::TYPE, stance: C::STANCE, read: read::<C> }
+        Type { name: C::TYPE, stance: C::SUPPORT, read: read::<C> }
     }
 }
 
@@ -247,7 +247,7 @@ fn read<C: CheckerForm>(checkers: &mut Vec<CheckerOptions>, node: &Node, reader:
     reader.block(&C::TABLE, node.statements(), &mut written);
     C::verify(node, reader);
     let CheckerBlock { connection, timing, own } = written;
-    if matches!(C::STANCE, Stance::Supported) {
+    if matches!(C::SUPPORT, Support::Supported) {
         own.each(connection, &mut |connection, own| {
             let (span, timing) = (node.keyword.span, timing.clone());
             checkers.push(CheckerOptions { span, connection, timing, own: Box::new(own) });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::ipvs::types::{SyncDaemon, SyncRole};
 use crate::syntax::diagnostic::{Class, Diagnostic};
-use crate::syntax::keyword::{Keyword, Reader, Slot, Stance, Table, get, nearest, unread};
+use crate::syntax::keyword::{Keyword, Reader, Slot, Support, Table, get, nearest, unread};
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
 
@@ -37,7 +37,7 @@ options! {
         /// Where lvsd's own firewall marks begin: it uses 16,384 (lvsd's own word).
         mark_base: Slot<MarkBase> = word(=> mark_base; "mark_base", MARK_BASE), default MarkBase::default();
         /// At stop, flush the table.
-        _ = unread("lvs_flush_on_stop", Stance::Ignored("at stop lvsd removes its own services and leaves those of others")).or(&["lvs_flush_onstop"]);
+        _ = unread("lvs_flush_on_stop", Support::Ignored("at stop lvsd removes its own services and leaves those of others")).or(&["lvs_flush_onstop"]);
         /// User and group of scripts that do not say theirs; without it keepalived_script, if there is such a user.
         _ = words(@vrrp.script_user => command::read_user; "script_user", "USER [GROUP]", 1, 2);
         /// A script of root's that others could exchange is not run, and counts as failed.
@@ -304,26 +304,26 @@ macro_rules! unread {
 }
 
 unread! {
-    SCRIPT: Stance::Ignored("a script runs by the path that was written, and enable_script_security looks where links lead"), "One of the settings of scripts.",
+    SCRIPT: Support::Ignored("a script runs by the path that was written, and enable_script_security looks where links lead"), "One of the settings of scripts.",
         "use_symlink_paths";
-    GROUPS: Stance::Ignored("scripts have their user's own group and no others"), "One of the settings of scripts.",
+    GROUPS: Support::Ignored("scripts have their user's own group and no others"), "One of the settings of scripts.",
         "set_supplementary_groups";
-    PROCESS: Stance::Ignored("lvsd is one process, and the service manager sets its priority, limits and name"), "One of the settings of keepalived's processes.",
+    PROCESS: Support::Ignored("lvsd is one process, and the service manager sets its priority, limits and name"), "One of the settings of keepalived's processes.",
         "checker_priority", "checker_rt_priority", "checker_rlimit_rttime", "checker_rlimit_rtime",
         "checker_no_swap", "checker_cpu_affinity", "max_auto_priority", "min_auto_priority_delay",
         "process_names", "process_name", "checker_process_name", "lvs_process_name", "umask", "random_seed";
-    FILE: Stance::Ignored("lvsd writes no such files: ask `lvsd status`"), "One of the settings of keepalived's own files.",
+    FILE: Support::Ignored("lvsd writes no such files: ask `lvsd status`"), "One of the settings of keepalived's own files.",
         "tmp_config_directory", "config_save_dir", "data_use_instance", "state_dump_file", "stats_dump_file",
         "json_dump_file", "json_version";
     SNMP: vrrp::global::NO_SNMP, "One of the settings of SNMP and D-Bus.",
         "enable_snmp_checker", "snmp_socket", "enable_traps", "snmp_vs_stats_update_interval",
         "snmp_rs_stats_update_interval", "enable_dbus", "dbus_service_name", "dbus_no_interface_name";
-    BUFFERS: Stance::Ignored("lvsd sizes its sockets itself"), "One of the sizes of netlink sockets.",
+    BUFFERS: Support::Ignored("lvsd sizes its sockets itself"), "One of the sizes of netlink sockets.",
         "lvs_netlink_cmd_rcv_bufs", "lvs_netlink_cmd_rcv_bufs_force", "lvs_netlink_monitor_rcv_bufs",
         "lvs_netlink_monitor_rcv_bufs_force", "process_monitor_rcv_bufs", "process_monitor_rcv_bufs_force";
-    RELOAD: Stance::Ignored("lvsd always checks a configuration fully before a reload, and errors change nothing"), "One of the settings of reloading.",
+    RELOAD: Support::Ignored("lvsd always checks a configuration fully before a reload, and errors change nothing"), "One of the settings of reloading.",
         "reload_check_config", "reload_time_file", "reload_repeat", "reload_file", "include_check";
-    NFTABLES: Stance::NotYet("a group is not turned into nftables sets"), "One of the settings of groups by nftables.",
+    NFTABLES: Support::NotYet("a group is not turned into nftables sets"), "One of the settings of groups by nftables.",
         "nftables_ipvs", "nftables_ipvs_priority", "nftables_ipvs_start_fwmark";
 }
 

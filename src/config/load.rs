@@ -77,8 +77,8 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
         false => (Language::Keepalived, Dialect::Keepalived),
     };
     // Made for the first unknown word: most files have none.
-    let homes = OnceCell::new();
-    let belongs = |word: &str| homes.get_or_init(|| root::homes(language)).get(word).copied();
+    let block_of = OnceCell::new();
+    let belongs = |word: &str| block_of.get_or_init(|| root::block_of(language)).get(word).copied();
     let mut options = RootOptions::default();
     let mut statement = |node: &Node, diagnostics: &mut Diagnostics| {
         reader(diagnostics, &belongs, language, strictness).block(

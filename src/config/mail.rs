@@ -124,7 +124,7 @@ const QUOTES: &str = "put name and address together into double quotes: `\"NAME 
 
 fn no_address(word: &Word, keyword: &str, help: &str, reader: &mut Reader<'_>) {
     let text = format!("`{keyword}`: `{}` is not a mail address", word.text.escape_debug());
-    let problem = reader.lapsed(word.span, text, ", and is left out").help(help);
+    let problem = reader.compat_diagnostic(word.span, text, ", and is left out").help(help);
     reader.diagnostics.push(problem);
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::ipvs::types::Forwarding;
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Reader, Slot, Spanned, Stance, Table};
+use crate::syntax::keyword::{Reader, Slot, Spanned, Support, Table};
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
 
@@ -93,4 +93,4 @@ fn read_address(slot: &mut Slot<SocketAddr>, node: &Node, reader: &mut Reader<'_
     }
 }
 
-pub(super) const NO_SNMP: Stance = Stance::NotYet("there is no SNMP agent");
+pub(super) const NO_SNMP: Support = Support::NotYet("there is no SNMP agent");

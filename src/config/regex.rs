@@ -30,7 +30,7 @@ options! {
         /// Where in the body a match may begin, at most.
         max_offset: Slot<u32> = number("regex_max_offset", 0, u32::MAX);
         /// Stack of the matcher.
-        _ = unread("regex_stack", Stance::Ignored("the matcher takes what memory it needs, up to 64 MiB"));
+        _ = unread("regex_stack", Support::Ignored("the matcher takes what memory it needs, up to 64 MiB"));
     }
 }
 

@@ -110,7 +110,11 @@ impl Resolve<'_> {
         let (id, span) = (self.id, options.heading.span);
         if !options.has_real_servers {
             if options.is_clean {
-                reader.lapse(span, format!("virtual server {id}: has no real server"), ", and is left out");
+                reader.compat_warning(
+                    span,
+                    format!("virtual server {id}: has no real server"),
+                    ", and is left out",
+                );
             }
             return None;
         }
@@ -210,7 +214,7 @@ impl Resolve<'_> {
                         "`{}`{ignored} belongs to the scheduler {owner}, not to {scheduler}",
                         flag.value
                     );
-                    reader.lapse(flag.span, text, "");
+                    reader.compat_warning(flag.span, text, "");
                 }
                 _ => flags = flags.with(bit),
             }
@@ -219,7 +223,7 @@ impl Resolve<'_> {
         match self.id {
             VirtualServerId::Address { protocol, .. } if protocol != Protocol::Udp => {
                 let what = if reader.is_yaml() { "`one_packet`" } else { "`ops` is ignored: it" };
-                reader.lapse(ops.span, format!("{what} is for UDP, not for {protocol}"), "");
+                reader.compat_warning(ops.span, format!("{what} is for UDP, not for {protocol}"), "");
                 flags
             }
             _ => flags.with(ServiceFlags::ONE_PACKET),
@@ -342,7 +346,7 @@ impl Resolve<'_> {
             VirtualServerId::Address { port, .. } if !keeps_port => {
                 if written.port() != port && written.port() != 0 {
                     let problem = format!("{what} {written}: DR and TUN cannot change the port");
-                    let problem = reader.lapsed(span, problem, &format!(": {port} is taken"));
+                    let problem = reader.compat_diagnostic(span, problem, &format!(": {port} is taken"));
                     let help = reader
                         .is_yaml()
                         .then(|| format!("write port {port}, or none; a check's `connect_port` may differ"));
@@ -441,14 +445,14 @@ impl Resolve<'_> {
         let mut quorum = options.quorum(self.dialect);
         if let Some(written) = options.quorum.as_ref().filter(|q| q.value > most) {
             let text = format!("virtual server {id}: quorum {quorum} is more than all real servers weigh");
-            reader.lapse(written.span, text, &format!(": {most} is taken"));
+            reader.compat_warning(written.span, text, &format!(": {most} is taken"));
             quorum = most;
         }
         let mut hysteresis = options.hysteresis(self.dialect);
         if let Some(written) = options.hysteresis.as_ref().filter(|h| h.value >= quorum && h.value > 0) {
             let text =
                 format!("virtual server {id}: hysteresis {hysteresis} is not less than quorum {quorum}");
-            reader.lapse(written.span, text, &format!(": {} is taken", quorum - 1));
+            reader.compat_warning(written.span, text, &format!(": {} is taken", quorum - 1));
             hysteresis = quorum - 1;
         }
         let needed = u64::from(quorum) + u64::from(hysteresis);
@@ -478,7 +482,7 @@ fn thresholds(most: u32, lower: &Slot<u32>, reader: &mut Reader<'_>) -> (u32, u3
                     lower.value
                 ),
             };
-            reader.lapse(lower.span, text, "");
+            reader.compat_warning(lower.span, text, "");
             (most, 0)
         }
         lower => (most, get(lower).unwrap_or(0)),

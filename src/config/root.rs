@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::syntax::keyword::{Language, Listed, Reader, Slot, Stance, Table};
+use crate::syntax::keyword::{KeywordInfo, Language, Reader, Slot, Support, Table};
 use crate::syntax::tree::Node;
 use crate::syntax::value::Wrong;
 
@@ -54,7 +54,7 @@ options! {
         /// Interfaces to poll.
         _ = unread("linkbeat_interfaces", LINKS);
         /// Use ipsets in a namespace.
-        _ = unread("namespace_with_ipsets", Stance::Ignored("lvsd uses no ipsets"));
+        _ = unread("namespace_with_ipsets", Support::Ignored("lvsd uses no ipsets"));
     }
 }
 
@@ -65,13 +65,13 @@ pub(crate) const ROOT: Table<RootOptions> =
 /// The name of the top level.
 pub(crate) const TOP_LEVEL: &str = "the top level";
 
-const NAMESPACE: Stance =
-    Stance::NotYetError("start lvsd in that namespace instead: `ip netns exec NAME lvsd run`");
-const LINKS: Stance = Stance::Ignored("the kernel reports changes of links");
-const ONE_PROCESS: Stance = Stance::Ignored("lvsd has one process and one run directory (`--run-dir`)");
+const NAMESPACE: Support =
+    Support::NotYetError("start lvsd in that namespace instead: `ip netns exec NAME lvsd run`");
+const LINKS: Support = Support::Ignored("the kernel reports changes of links");
+const ONE_PROCESS: Support = Support::Ignored("lvsd has one process and one run directory (`--run-dir`)");
 
 /// Every keyword, block by block.
-pub(crate) fn listing() -> Vec<Listed> {
+pub(crate) fn listing() -> Vec<KeywordInfo> {
     [
         ROOT.listing(),
         GLOBAL_DEFS.listing(),
@@ -91,18 +91,18 @@ pub(crate) fn listing() -> Vec<Listed> {
 }
 
 /// In which block each word is a keyword; the outermost, if in several.
-pub(crate) fn homes(language: Language) -> BTreeMap<&'static str, &'static str> {
-    let mut homes = BTreeMap::new();
+pub(crate) fn block_of(language: Language) -> BTreeMap<&'static str, &'static str> {
+    let mut block_of = BTreeMap::new();
     for keyword in listing() {
         let (names, block) = match language {
             Language::Keepalived => (keyword.names, keyword.block),
             Language::Yaml => (keyword.yaml, keyword.yaml_block),
         };
         for name in names {
-            homes.entry(name).or_insert(block);
+            block_of.entry(name).or_insert(block);
         }
     }
-    homes
+    block_of
 }
 
 fn read_global(global: &mut GlobalOptions, node: &Node, reader: &mut Reader<'_>) {

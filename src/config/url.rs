@@ -158,7 +158,7 @@ pub(crate) fn resolve(
                     "`{}` is ignored: HTTP_GET speaks no TLS",
                     reader.spelling(UrlOptions::keywords::<UrlOptions>(), "tls_compliant")
                 );
-                reader.lapse(written.span, text, "");
+                reader.compat_warning(written.span, text, "");
             }
             None
         }

@@ -114,9 +114,9 @@ options! {
         _ = block(=> real_server::read; "real_server", "IP [PORT]").yaml(&["real_servers"]).yaml_block("real_server");
         pub(crate) real_servers: Vec<RealServerOptions>;
         /// Obsolete flag of keepalived.
-        _ = unread("hashed", Stance::Ignored("it is obsolete and never had an effect"));
+        _ = unread("hashed", Support::Ignored("it is obsolete and never had an effect"));
         /// Check only while this host has the VIP.
-        _ = unread("ha_suspend", Stance::NotYet("checks run whether or not this host has the VIP"));
+        _ = unread("ha_suspend", Support::NotYet("checks run whether or not this host has the VIP"));
         /// Name in SNMP.
         _ = unread("snmp_name", NO_SNMP);
         include pub(crate) timing: TimingOptions;

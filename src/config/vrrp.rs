@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::keyword::{
-    Keyword, Listed, Place, Reader, Slot, Stance, Table, nearest, no_op, time, unread,
+    Keyword, KeywordInfo, Place, Reader, Slot, Support, Table, nearest, no_op, time, unread,
 };
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
@@ -103,10 +103,10 @@ impl HasVrrp for YamlVrrp {
 pub(super) const VRRP: Table<YamlVrrp> =
     Table::of("vrrp", "vrrp", &[VrrpOptions::keywords(), VrrpGlobal::keywords()]);
 
-pub(super) const TRACK_GROUP: Stance = Stance::Ignored(
+pub(super) const TRACK_GROUP: Support = Support::Ignored(
     "what static_ipaddress, static_routes and static_rules say is put back at once when it is taken away: nothing has to follow it",
 );
-pub(super) const NO_BFD: Stance = Stance::Ignored("lvsd opens no BFD session");
+pub(super) const NO_BFD: Support = Support::Ignored("lvsd opens no BFD session");
 
 /// Keywords of blocks that are ignored as a whole, for the listing.
 const IGNORED: &[Table<RootOptions>] = &[
@@ -133,7 +133,7 @@ const IGNORED: &[Table<RootOptions>] = &[
 ];
 
 /// The lines of the listing.
-pub(super) fn listing() -> Vec<Listed> {
+pub(super) fn listing() -> Vec<KeywordInfo> {
     [
         VRRP.listing(),
         instance::INSTANCE.listing(),

@@ -13,7 +13,7 @@ use super::source::Span;
 use super::tree::Node;
 
 pub(crate) use super::reader::Reader;
-pub(crate) use super::table::{Listed, Table, nearest};
+pub(crate) use super::table::{KeywordInfo, Table, nearest};
 
 /// A value and where it was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(crate) fn get<V: Clone>(slot: &Slot<V>) -> Option<V> {
 
 /// What lvsd does with a keyword.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stance {
+pub(crate) enum Support {
     /// It does what it says.
     Supported,
     /// It does what it says, and there is a better way: the sentence that says which.
@@ -212,7 +212,7 @@ pub(crate) const fn no_op<T>(name: &'static str, what: &'static str, min: usize,
 }
 
 /// A keyword that is accepted or refused without reading its values; YAML does not have it.
-pub(crate) const fn unread<T>(name: &'static str, stance: Stance) -> Keyword<T> {
+pub(crate) const fn unread<T>(name: &'static str, stance: Support) -> Keyword<T> {
     Keyword::new(name, Kind::Unread).but(stance).not_yaml()
 }
 
@@ -222,7 +222,7 @@ pub(crate) struct Keyword<T: 'static> {
     /// Other names that mean the same.
     pub(crate) aliases: &'static [&'static str],
     pub(crate) kind: Kind<T>,
-    pub(crate) stance: Stance,
+    pub(crate) stance: Support,
     pub(crate) yaml: Yaml,
     /// The name of the table of the block that YAML has, instead of the words or beside them.
     pub(crate) yaml_block: Option<&'static str>,
@@ -234,7 +234,7 @@ pub(crate) struct Keyword<T: 'static> {
 
 impl<T> Keyword<T> {
     const fn new(name: &'static str, kind: Kind<T>) -> Keyword<T> {
-        let stance = Stance::Supported;
+        let stance = Support::Supported;
         Keyword {
             name,
             aliases: &[],
@@ -277,7 +277,7 @@ impl<T> Keyword<T> {
 
     /// With another stance.
     #[must_use]
-    pub(crate) const fn but(mut self, stance: Stance) -> Keyword<T> {
+    pub(crate) const fn but(mut self, stance: Support) -> Keyword<T> {
         self.stance = stance;
         self
     }

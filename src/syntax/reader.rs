@@ -4,7 +4,7 @@
 //! language they were written in, because what keepalived goes on with in spite of itself is an error in YAML.
 
 use super::diagnostic::{Class, Diagnostic, Diagnostics};
-use super::keyword::{Keyword, Kind, Language, Slot, Spanned, Stance, Table, Yaml, seconds};
+use super::keyword::{Keyword, Kind, Language, Slot, Spanned, Support, Table, Yaml, seconds};
 use super::source::Span;
 use super::tree::{Node, Word};
 use super::value::{self, Wrong};
@@ -52,13 +52,13 @@ impl Reader<'_> {
 
     /// Adds what keepalived goes on with: in keepalived.conf a warning that says what it does then, in YAML an
     /// error.
-    pub(crate) fn lapse(&mut self, span: Span, problem: impl Into<String>, then: &str) {
-        let problem = self.lapsed(span, problem, then);
+    pub(crate) fn compat_warning(&mut self, span: Span, problem: impl Into<String>, then: &str) {
+        let problem = self.compat_diagnostic(span, problem, then);
         self.diagnostics.push(problem);
     }
 
-    /// As [`Reader::lapse`], to be added to.
-    pub(crate) fn lapsed(&self, span: Span, problem: impl Into<String>, then: &str) -> Diagnostic {
+    /// As [`Reader::compat_warning`], to be added to.
+    pub(crate) fn compat_diagnostic(&self, span: Span, problem: impl Into<String>, then: &str) -> Diagnostic {
         match self.language {
             Language::Keepalived => Diagnostic::warning(span, format!("{}{then}", problem.into())),
             Language::Yaml => Diagnostic::error(span, problem),
@@ -109,7 +109,7 @@ impl Reader<'_> {
 
     fn twice(&mut self, node: &Node, first: Span, then: &str) {
         let text = format!("`{}` is given twice", &*node.keyword);
-        let problem = self.lapsed(node.keyword.span, text, then);
+        let problem = self.compat_diagnostic(node.keyword.span, text, then);
         self.diagnostics.push(problem.at(first, "the first one is here"));
     }
 
@@ -161,11 +161,11 @@ impl Reader<'_> {
                 return self.diagnostics.push(Diagnostic::error(word.span, message).help(help));
             }
             Meant::Elsewhere(block) => {
-                let problem = self.lapsed(word.span, message, ", and ignored here");
+                let problem = self.compat_diagnostic(word.span, message, ", and ignored here");
                 return self.diagnostics.push(problem.help(format!("it belongs in {block}")));
             }
             Meant::Unknown if !word.is_ascii() => Diagnostic::error(word.span, message).help(format!(
-                "no keyword is written so; a comment needs a `#` before it: `# {}`",
+                "keywords are ASCII; a comment needs a `#` before it: `# {}`",
                 word.text
             )),
             Meant::Unknown => Diagnostic::error(word.span, message)
@@ -209,14 +209,14 @@ impl Reader<'_> {
                     format!("that is keepalived.conf's word; here write it below `{block}`, as `{name}`")
                 }
                 (_, _, Some(name)) => format!("that is keepalived.conf's word; here write `{name}`"),
-                (_, Stance::Supported, None) => "that is keepalived.conf's word: remove it".to_owned(),
+                (_, Support::Supported, None) => "that is keepalived.conf's word: remove it".to_owned(),
                 (
                     _,
-                    Stance::Deprecated(why)
-                    | Stance::Ignored(why)
-                    | Stance::NotYet(why)
-                    | Stance::NotYetError(why)
-                    | Stance::Refused(why),
+                    Support::Deprecated(why)
+                    | Support::Ignored(why)
+                    | Support::NotYet(why)
+                    | Support::NotYetError(why)
+                    | Support::Refused(why),
                     None,
                 ) => format!("that is keepalived.conf's word, and not one of YAML: {why}"),
             };
@@ -239,7 +239,7 @@ impl Reader<'_> {
 
     fn statement<T>(&mut self, table: &Table<T>, keyword: &Keyword<T>, node: &Node, into: &mut T) {
         let (name, at) = (&*node.keyword.text, node.keyword.span);
-        let is_unread = matches!(keyword.stance, Stance::Ignored(_) | Stance::Refused(_))
+        let is_unread = matches!(keyword.stance, Support::Ignored(_) | Support::Refused(_))
             || matches!(keyword.kind, Kind::Unread);
         if is_unread
             && node.block.is_some()
@@ -250,17 +250,17 @@ impl Reader<'_> {
             self.diagnostics.push(problem.help(new_line_before(next)));
         }
         match keyword.stance {
-            Stance::Supported => {}
-            Stance::Deprecated(instead) => {
-                let problem = self.lapsed(at, format!("`{name}` is deprecated"), "");
+            Support::Supported => {}
+            Support::Deprecated(instead) => {
+                let problem = self.compat_diagnostic(at, format!("`{name}` is deprecated"), "");
                 self.diagnostics.push(problem.help(instead));
             }
-            Stance::NotYet(_) | Stance::NotYetError(_) if self.is_in_not_yet => {}
-            Stance::NotYet(_) | Stance::NotYetError(_) => self.say(keyword.stance, node),
-            Stance::Ignored(_) | Stance::Refused(_) => return self.say(keyword.stance, node),
+            Support::NotYet(_) | Support::NotYetError(_) if self.is_in_not_yet => {}
+            Support::NotYet(_) | Support::NotYetError(_) => self.say(keyword.stance, node),
+            Support::Ignored(_) | Support::Refused(_) => return self.say(keyword.stance, node),
         }
         let is_outer = self.is_in_not_yet;
-        self.is_in_not_yet |= matches!(keyword.stance, Stance::NotYet(_) | Stance::NotYetError(_));
+        self.is_in_not_yet |= matches!(keyword.stance, Support::NotYet(_) | Support::NotYetError(_));
         self.values(table, keyword, node, into);
         self.is_in_not_yet = is_outer;
     }
@@ -332,7 +332,7 @@ impl Reader<'_> {
     }
 
     /// Says what becomes of a statement that does not do what it says.
-    fn say(&mut self, stance: Stance, node: &Node) {
+    fn say(&mut self, stance: Support, node: &Node) {
         let (name, at) = (&*node.keyword.text, node.keyword.span);
         // A block is told by its name, too: `vrrp_instance VI_1`.
         let (named, whole) = match (&node.block, node.values.first()) {
@@ -340,11 +340,13 @@ impl Reader<'_> {
             _ => (name.to_owned(), at),
         };
         match stance {
-            Stance::Supported | Stance::Deprecated(_) => {}
-            Stance::Ignored(why) => self.warning(whole, format!("`{named}` is ignored: {why}")),
-            Stance::NotYet(what) => self.warning(whole, format!("`{named}` is not yet supported: {what}")),
-            Stance::NotYetError(what) => self.error(whole, format!("`{named}` is not yet supported: {what}")),
-            Stance::Refused(why) => self.error(whole, format!("`{named}` is refused: {why}")),
+            Support::Supported | Support::Deprecated(_) => {}
+            Support::Ignored(why) => self.warning(whole, format!("`{named}` is ignored: {why}")),
+            Support::NotYet(what) => self.warning(whole, format!("`{named}` is not yet supported: {what}")),
+            Support::NotYetError(what) => {
+                self.error(whole, format!("`{named}` is not yet supported: {what}"))
+            }
+            Support::Refused(why) => self.error(whole, format!("`{named}` is refused: {why}")),
         }
     }
 

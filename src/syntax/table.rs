@@ -1,6 +1,6 @@
 //! The keywords of a block, and how they are found and listed.
 
-use super::keyword::{Keyword, Language, MANY_NAMES, Shape, Stance, mark};
+use super::keyword::{Keyword, Language, MANY_NAMES, Shape, Support, mark};
 
 /// How many marks are told apart at once.
 const BUCKETS: usize = 256;
@@ -107,15 +107,15 @@ impl<T> Table<T> {
 
     /// Its lines of the listing, of a block that is not built: none of its words does anything, whatever they
     /// do in other blocks.
-    pub(crate) fn listing_not_yet(&self, why: &'static str) -> Vec<Listed> {
-        let stance = Stance::NotYet(why);
-        self.listing().into_iter().map(|l| Listed { stance, yaml: Vec::new(), ..l }).collect()
+    pub(crate) fn listing_not_yet(&self, why: &'static str) -> Vec<KeywordInfo> {
+        let stance = Support::NotYet(why);
+        self.listing().into_iter().map(|l| KeywordInfo { stance, yaml: Vec::new(), ..l }).collect()
     }
 
     /// Its lines of the listing.
-    pub(crate) fn listing(&self) -> Vec<Listed> {
+    pub(crate) fn listing(&self) -> Vec<KeywordInfo> {
         self.iter()
-            .map(|k| Listed {
+            .map(|k| KeywordInfo {
                 block: self.block,
                 yaml_block: self.yaml,
                 names: k.names(Language::Keepalived).collect(),
@@ -131,7 +131,7 @@ impl<T> Table<T> {
 
 /// A keyword in the listing of all keywords.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Listed {
+pub(crate) struct KeywordInfo {
     /// The block it belongs to.
     pub(crate) block: &'static str,
     /// What YAML calls that block.
@@ -145,7 +145,7 @@ pub(crate) struct Listed {
     /// What it takes, for programs.
     pub(crate) shape: Shape,
     /// What lvsd does with it.
-    pub(crate) stance: Stance,
+    pub(crate) stance: Support,
     /// What it means.
     pub(crate) doc: &'static str,
 }

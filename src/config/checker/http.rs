@@ -13,7 +13,7 @@ use crate::config::timing::TimingOptions;
 use crate::config::tls::TlsOptions;
 use crate::config::url::{self, UrlOptions};
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Includes, Keyword, Reader, Slot, Stance, Table, unread};
+use crate::syntax::keyword::{Includes, Keyword, Reader, Slot, Support, Table, unread};
 use crate::syntax::tree::Node;
 use crate::syntax::value::Wrong;
 
@@ -31,7 +31,7 @@ options! {
         /// Host header of the request.
         virtualhost: Slot<String> = text("virtualhost", "HOST", MAX_HOST);
         /// No delay between URLs while recovering.
-        _ = unread("fast_recovery", Stance::Ignored("all URLs are asked in one run anyway"));
+        _ = unread("fast_recovery", Support::Ignored("all URLs are asked in one run anyway"));
         /// A URL to ask for and what its answer must be; at least one.
         _ = block(@urls => url::read; "url", "").yaml_instead("`url: /PATH`");
     }
@@ -58,7 +58,7 @@ impl Includes<TlsOptions> for CheckerBlock<SslGet> {
 }
 
 const MAX_URLS: usize = 1000;
-const NO_TLS: Stance = Stance::Ignored("HTTP_GET speaks no TLS");
+const NO_TLS: Support = Support::Ignored("HTTP_GET speaks no TLS");
 
 impl CheckerForm for HttpGet {
     const KEYWORD: &'static str = "HTTP_GET";

@@ -17,7 +17,7 @@ options! {
         /// Name to greet with.
         helo_name: Slot<String> = text("helo_name", "NAME", 255);
         /// Another address to check.
-        hosts: Vec<ConnectionOptions> = block(=> host; "host", "").but(Stance::Deprecated("write its words in SMTP_CHECK itself, and one SMTP_CHECK for each host")).not_yaml();
+        hosts: Vec<ConnectionOptions> = block(=> host; "host", "").but(Support::Deprecated("write its words in SMTP_CHECK itself, and one SMTP_CHECK for each host")).not_yaml();
     }
 }
 

@@ -7,9 +7,9 @@ use std::net::IpAddr;
 use super::{Ask, CheckerBlock, CheckerForm, Inherited};
 use crate::check::spec::Question;
 use crate::config::options::options;
-use crate::syntax::keyword::{Reader, Slot, Stance, Table};
+use crate::syntax::keyword::{Reader, Slot, Support, Table};
 
-const REFUSED: Stance = Stance::NotYetError("without this check the real server would always count as up");
+const REFUSED: Support = Support::NotYetError("without this check the real server would always count as up");
 
 /// A checker that is not built, with the lists of its keywords.
 macro_rules! unsupported {
@@ -19,7 +19,7 @@ macro_rules! unsupported {
             const TYPE: &'static str = $type;
             const EXAMPLE: &'static str = "";
             const DOC: &'static str = $doc;
-            const STANCE: Stance = REFUSED;
+            const SUPPORT: Support = REFUSED;
             const TABLE: Table<CheckerBlock<$name>> = Table::of($keyword, $keyword, &[$($list),+]);
         }
 

@@ -2,7 +2,7 @@
 
 use super::{CheckerOptions, TYPES, Type};
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Reader, Stance, nearest};
+use crate::syntax::keyword::{Reader, Support, nearest};
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::Wrong;
 
@@ -39,7 +39,7 @@ fn read_block(checkers: &mut Vec<CheckerOptions>, node: &Node, reader: &mut Read
 
 /// None after reporting what is wrong.
 fn of_type(word: &Word, reader: &mut Reader<'_>) -> Option<&'static Type> {
-    let is_built = |found: &&Type| matches!(found.stance, Stance::Supported);
+    let is_built = |found: &&Type| matches!(found.stance, Support::Supported);
     match TYPES.iter().find(|found| found.name == &*word.text) {
         Some(found) if is_built(&found) => return Some(found),
         Some(found) => {

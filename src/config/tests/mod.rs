@@ -18,7 +18,7 @@ use crate::ipvs::types::{
 };
 use crate::syntax::diagnostic::{Class, Diagnostics};
 use crate::syntax::files::MemoryFiles;
-use crate::syntax::keyword::Stance;
+use crate::syntax::keyword::Support;
 
 use super::load::load_from;
 use super::types::*;
@@ -396,8 +396,10 @@ fn every_keyword_has_one_meaning_and_a_sentence() {
                 what()
             );
         }
-        if let Stance::Ignored(why) | Stance::NotYet(why) | Stance::NotYetError(why) | Stance::Refused(why) =
-            keyword.stance
+        if let Support::Ignored(why)
+        | Support::NotYet(why)
+        | Support::NotYetError(why)
+        | Support::Refused(why) = keyword.stance
         {
             assert!(!why.is_empty() && !why.ends_with('.'), "{}", what());
         }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::config::checker::MAX_INTERFACE;
 use crate::config::options::options;
 use crate::net::types::{Address, Prefix};
-use crate::syntax::keyword::{Keyword, Reader, Slot, Stance, Table, get, no_op};
+use crate::syntax::keyword::{Keyword, Reader, Slot, Support, Table, get, no_op};
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
@@ -51,7 +51,7 @@ options! {
         /// A home address of Mobile IPv6.
         home: Slot<bool> = flag("home");
         /// Do not look for duplicates, for IPv6.
-        _ = unread("nodad", Stance::Ignored("duplicate addresses are not looked for in any case, unless `-nodad` says so"));
+        _ = unread("nodad", Support::Ignored("duplicate addresses are not looked for in any case, unless `-nodad` says so"));
         /// Look for duplicates before it is used, for IPv6.
         checks_duplicates: Slot<bool> = flag("-nodad").yaml(&["detect_duplicates"]);
         /// The kernel makes temporary addresses of it.
@@ -63,7 +63,7 @@ options! {
         /// Do not put it back when another program removes it, and do not follow its interface.
         is_untracked: Slot<bool> = flag("no_track");
         /// Put it on a virtual MAC address of its own interface.
-        _ = no_op("use_vmac", "", 0, 0).but(Stance::Refused(NO_VMAC)).not_yaml();
+        _ = no_op("use_vmac", "", 0, 0).but(Support::Refused(NO_VMAC)).not_yaml();
         _ = track_group();
     }
 }
@@ -74,7 +74,7 @@ const NO_VMAC: &str =
 /// `track_group` behind an address, a route or a rule.
 pub(super) const fn track_group<T>() -> Keyword<T> {
     no_op("track_group", "GROUP", 1, 1)
-        .but(Stance::Ignored("it is put back at once when it is taken away: nothing has to follow it"))
+        .but(Support::Ignored("it is put back at once when it is taken away: nothing has to follow it"))
         .not_yaml()
         .doc("Virtual routers that follow it.")
 }
@@ -190,7 +190,7 @@ impl AddressOptions {
             return None;
         };
         let only = |what: &str, family: &str, span: Span, reader: &mut Reader<'_>| {
-            reader.lapse(
+            reader.compat_warning(
                 span,
                 format!("`{what}` is {family}'s: address {prefix} has none"),
                 ", and it is ignored",

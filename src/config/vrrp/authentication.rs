@@ -103,7 +103,7 @@ fn password(slot: &mut Slot<Secret>, node: &Node, reader: &mut Reader<'_>) {
     }
     if word.len() > PASSWORD {
         let text = format!("`{}` is longer than {PASSWORD} bytes", node.keyword.text);
-        let problem = reader.lapsed(node.keyword.span, text, ": only the first 8 count");
+        let problem = reader.compat_diagnostic(node.keyword.span, text, ": only the first 8 count");
         reader.diagnostics.push(problem.code(Code::PasswordCut));
     }
     reader.store(slot, node, Secret(word.text.to_string()));
@@ -160,7 +160,8 @@ impl AuthenticationOptions {
             Some(Type::Ah) => Some(Authentication::Header(padded)),
             None => {
                 let word = if reader.is_yaml() { "type: pass" } else { "auth_type PASS" };
-                let problem = reader.lapsed(at, "`authentication` has no type", ", and is ignored");
+                let problem =
+                    reader.compat_diagnostic(at, "`authentication` has no type", ", and is ignored");
                 reader.diagnostics.push(problem.help(format!("write `{word}`")));
                 None
             }

@@ -7,7 +7,7 @@ use crate::config::checker::MAX_INTERFACE;
 use crate::config::global::GlobalOptions;
 use crate::config::options::options;
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Keyword, Reader, Slot, Stance, get, no_op, number, unread, words};
+use crate::syntax::keyword::{Keyword, Reader, Slot, Support, get, no_op, number, unread, words};
 use crate::syntax::tree::Node;
 use crate::syntax::value::{self, Wrong};
 use crate::vrrp::settings::{Fifo, OnCrash, Realtime, Version};
@@ -102,11 +102,11 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Keywords of `global_defs` alone.
 pub(crate) const ONLY_CONF: &[Keyword<GlobalOptions>] = &[
     words(|o: &mut GlobalOptions, n, r| read_extra(&mut o.vrrp.announcing.extra, n, r), "vrrp_vmac_garp_intvl", EXTRA, 1, 2)
-        .but(Stance::Deprecated("write `vrrp_garp_extra_if`"))
+        .but(Support::Deprecated("write `vrrp_garp_extra_if`"))
         .not_yaml()
         .doc("Old name of `vrrp_garp_extra_if`."),
     number(|o: &mut GlobalOptions| &mut o.vrrp.rt_limit, "vrrp_rlimit_rtime", 1, 10_000_000)
-        .but(Stance::Deprecated("write `vrrp_rlimit_rttime`"))
+        .but(Support::Deprecated("write `vrrp_rlimit_rttime`"))
         .not_yaml()
         .doc("Old name of `vrrp_rlimit_rttime`."),
     no_op("vrrp_skip_check_adv_addr", "[on|off]", 0, 1).not_yaml().doc("The addresses of an advertisement do not decide: lvsd compares them, logs a difference, and goes on."),
@@ -117,11 +117,11 @@ pub(crate) const ONLY_CONF: &[Keyword<GlobalOptions>] = &[
     unread("nftables_priority", NO_RULES).doc("Priority of that table."),
     unread("nftables_ifindex", NO_RULES).doc("Form of these rules."),
     unread("nftables_counters", NO_RULES).doc("Count the packets of these rules."),
-    unread("disable_local_igmp", Stance::Ignored("reports of local groups are the kernel's: set net.ipv4.igmp_link_local_mcast_reports")).doc("Send no reports of local groups."),
-    unread("vrrp_delay_after_boot", Stance::Ignored("instances wait for their services in any case, and `vrrp_startup_delay` for longer")).doc("Time after boot before instances begin."),
-    unread("vmac_addr_prefix", Stance::Ignored("lvsd makes virtual MAC addresses for whole instances only")).doc("Beginning of the names of interfaces of addresses with a virtual MAC address."),
+    unread("disable_local_igmp", Support::Ignored("reports of local groups are the kernel's: set net.ipv4.igmp_link_local_mcast_reports")).doc("Send no reports of local groups."),
+    unread("vrrp_delay_after_boot", Support::Ignored("instances wait for their services in any case, and `vrrp_startup_delay` for longer")).doc("Time after boot before instances begin."),
+    unread("vmac_addr_prefix", Support::Ignored("lvsd makes virtual MAC addresses for whole instances only")).doc("Beginning of the names of interfaces of addresses with a virtual MAC address."),
     unread("vrrp_priority", SCHEDULING).doc("Priority of keepalived's process of virtual routers."),
-    unread("vrrp_no_swap", Stance::Ignored("lvsd keeps its memory in any case, where it is allowed to")).doc("Keep the memory of keepalived's process."),
+    unread("vrrp_no_swap", Support::Ignored("lvsd keeps its memory in any case, where it is allowed to")).doc("Keep the memory of keepalived's process."),
     unread("vrrp_process_name", SCHEDULING).doc("Name of keepalived's process."),
     unread("vrrp_rx_bufs_policy", BUFFERS).doc("Size of the buffers of sockets."),
     unread("vrrp_rx_bufs_multiplier", BUFFERS).doc("Size of the buffers of sockets."),
@@ -143,15 +143,15 @@ pub(crate) const ONLY_CONF: &[Keyword<GlobalOptions>] = &[
     unread("bfd_cpu_affinity", NO_BFD).doc("One of the settings of BFD."),
 ];
 
-const NO_RULES: Stance = Stance::Ignored("lvsd drops no packets, and has no rules to put anywhere");
-const SCHEDULING: Stance = Stance::Ignored(
+const NO_RULES: Support = Support::Ignored("lvsd drops no packets, and has no rules to put anywhere");
+const SCHEDULING: Support = Support::Ignored(
     "lvsd is one process; `vrrp_rt_priority` is the priority of its thread of virtual routers",
 );
-const BUFFERS: Stance = Stance::Ignored(
+const BUFFERS: Support = Support::Ignored(
     "the system's buffers hold hundreds of advertisements; `kernel_rx_buf_size` of an instance makes them larger",
 );
 /// There is none of it.
-pub(crate) const NO_SNMP: Stance = Stance::Ignored(
+pub(crate) const NO_SNMP: Support = Support::Ignored(
     "lvsd has no SNMP agent and no D-Bus service: `lvsd status` and its metrics tell the same",
 );
 /// How versions are written.

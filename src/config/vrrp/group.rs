@@ -24,7 +24,7 @@ options! {
         /// Let what members track change their priorities.
         pub(crate) counts_weights: Slot<bool> = flag("sync_group_tracking_weight").yaml(&["counts_weights"]);
         /// A word of the past.
-        _ = unread("global_tracking", Stance::Ignored("what a group's members track puts all of it in Fault in any case"));
+        _ = unread("global_tracking", Support::Ignored("what a group's members track puts all of it in Fault in any case"));
         include pub(crate) tracked: Tracked;
     }
 }
@@ -85,7 +85,8 @@ pub(crate) fn read_pacing(groups: &mut Vec<PacingOptions>, node: &Node, reader: 
         reader.diagnostics.push(problem(link.span, &text));
     }
     if options.links.is_empty() {
-        let problem = reader.lapsed(node.keyword.span, "`garp_group` has no interface", ": it says nothing");
+        let problem =
+            reader.compat_diagnostic(node.keyword.span, "`garp_group` has no interface", ": it says nothing");
         return reader.diagnostics.push(problem.help("write `interfaces { ... }`"));
     }
     groups.push(options);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::checker::MAX_INTERFACE;
 use crate::config::options::options;
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Reader, Slot, Stance, Table, nearest};
+use crate::syntax::keyword::{Reader, Slot, Support, Table, nearest};
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
@@ -55,11 +55,11 @@ options! {
         /// Accept packets to its addresses, as is always done.
         _ = no_op("accept", "", 0, 0).not_yaml();
         /// Drop packets to its addresses, unless it owns them.
-        _ = unread("no_accept", Stance::Refused(NO_ACCEPT));
+        _ = unread("no_accept", Support::Refused(NO_ACCEPT));
         /// Nothing the standard does not have.
         pub(crate) is_strict: Slot<bool> = flag("strict_mode");
         /// The VRF of unicast without an interface.
-        _ = unread("vrf", Stance::Refused("lvsd opens no sockets in a VRF: name the interface, which may be in one"));
+        _ = unread("vrf", Support::Refused("lvsd opens no sockets in a VRF: name the interface, which may be in one"));
         /// Source address of its advertisements.
         pub(crate) source: Slot<IpAddr> = address("mcast_src_ip").or(&["unicast_src_ip"]).yaml(&["source"]);
         /// Group of multicast advertisements.
@@ -80,7 +80,7 @@ options! {
         /// Listen to configured peers only.
         pub(crate) checks_source: Slot<bool> = flag("check_unicast_src");
         /// Checksums of old versions.
-        _ = unread("old_unicast_checksum", Stance::Ignored("checksums of keepalived before 1.3.7 are neither sent nor understood"));
+        _ = unread("old_unicast_checksum", Support::Ignored("checksums of keepalived before 1.3.7 are neither sent nor understood"));
         /// Send checksums of version 3 on IPv4 without pseudo header, as RFC 9568 says; both are understood.
         pub(crate) checksum_as_v2: Slot<bool> = flag("v3_checksum_as_v2");
         /// The addresses of an advertisement do not decide: lvsd compares them, logs a difference, and goes on.
@@ -94,7 +94,7 @@ options! {
         /// The address owner ignores received advertisements.
         pub(crate) owner_ignores: Slot<bool> = flag("owner_ignore_adverts");
         /// Backup after late timers.
-        _ = unread("timer_expired_backup", Stance::Ignored("after late timers lvsd always reads what arrived before it claims anything"));
+        _ = unread("timer_expired_backup", Support::Ignored("after late timers lvsd always reads what arrived before it claims anything"));
         /// Least size of its socket's buffer, in bytes.
         pub(crate) receive_buffer: Slot<u32> = number("kernel_rx_buf_size", 2048, 64 << 20);
         /// Its addresses.
@@ -112,9 +112,9 @@ options! {
         /// Advertise with the interface's own MAC address.
         pub(crate) advertises_from_base: Slot<bool> = flag("vmac_xmit_base");
         /// A MAC address of their own for addresses of other interfaces.
-        _ = unread("use_vmac_addr", Stance::Refused("lvsd makes virtual MAC addresses for whole instances: write an instance for the other interface"));
+        _ = unread("use_vmac_addr", Support::Refused("lvsd makes virtual MAC addresses for whole instances: write an instance for the other interface"));
         /// Its addresses are on an ipvlan.
-        _ = unread("use_ipvlan", Stance::Refused(NO_IPVLAN));
+        _ = unread("use_ipvlan", Support::Refused(NO_IPVLAN));
         /// Removing an address leaves the others of its network: the interface's setting is kept at 1.
         pub(crate) promotes_secondaries: Slot<bool> = flag("promote_secondaries");
         /// How advertisements of version 2 are authenticated.
@@ -130,9 +130,9 @@ options! {
         /// A word of the past.
         _ = unread("native_ipv6", NO_EFFECT);
         /// Poll for the link.
-        _ = unread("linkbeat_use_polling", Stance::Ignored("the kernel reports changes of links"));
+        _ = unread("linkbeat_use_polling", Support::Ignored("the kernel reports changes of links"));
         /// Replicate connections over this interface.
-        _ = unread("lvs_sync_daemon_interface", Stance::Refused("write `lvs_sync_daemon INTERFACE inst NAME` in global_defs"));
+        _ = unread("lvs_sync_daemon_interface", Support::Refused("write `lvs_sync_daemon INTERFACE inst NAME` in global_defs"));
         /// A word of the past.
         _ = unread("debug", NO_EFFECT);
     }
@@ -140,7 +140,7 @@ options! {
 
 const NO_ACCEPT: &str = "its rules would drop what clients send to virtual servers on these addresses before IPVS sees it, and lvsd has no nftables support to drop anything else: remove it";
 const NO_IPVLAN: &str = "lvsd makes no ipvlan: it would have the MAC address of its base, as the interface itself has; remove it, or write `use_vmac`";
-const NO_EFFECT: Stance = Stance::Ignored("it is obsolete and has no effect");
+const NO_EFFECT: Support = Support::Ignored("it is obsolete and has no effect");
 
 /// Keywords of `vrrp_instance`.
 pub(crate) const INSTANCE: Table<InstanceOptions> = Table::of(
@@ -185,8 +185,11 @@ fn authentication(slot: &mut Option<(Span, AuthenticationOptions)>, node: &Node,
     let mut found = AuthenticationOptions::default();
     reader.block(&AUTHENTICATION, node.statements(), &mut found);
     if let Some((first, _)) = slot.replace((node.keyword.span, found)) {
-        let problem =
-            reader.lapsed(node.keyword.span, "`authentication` is given twice", ": the last one counts");
+        let problem = reader.compat_diagnostic(
+            node.keyword.span,
+            "`authentication` is given twice",
+            ": the last one counts",
+        );
         reader.diagnostics.push(problem.at(first, "the first one is here"));
     }
 }
@@ -241,7 +244,7 @@ fn state(slot: &mut Slot<Beginning>, node: &Node, reader: &mut Reader<'_>) {
         "BACKUP" => reader.store(slot, node, Beginning::Backup),
         _ => {
             let text = format!("`state`: `{}` is neither MASTER nor BACKUP", word.text);
-            let problem = reader.lapsed(word.span, text, ": keepalived takes BACKUP");
+            let problem = reader.compat_diagnostic(word.span, text, ": keepalived takes BACKUP");
             reader.diagnostics.push(problem.help("write it in capitals"));
             reader.store(slot, node, Beginning::Backup);
         }

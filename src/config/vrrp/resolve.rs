@@ -163,7 +163,7 @@ impl Resolve<'_> {
                 }
                 if let Some(span) = too_large(&track.weight, most) {
                     let text = format!("`weight` of `{}` is not from -{most} to {most}", track.name.text);
-                    reader.lapse(span, text, ", and is ignored");
+                    reader.compat_warning(span, text, ", and is ignored");
                 }
                 let own = get(&track.weight).filter(|w| w.weight.abs() <= most);
                 let usual = usual(&track.name).filter(|w| w.weight.abs() <= most);

@@ -7,7 +7,7 @@ use crate::config::checker::MAX_INTERFACE;
 use crate::config::options::options;
 use crate::net::types::{Hop, Prefix, Route, RouteKind};
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Reader, Slot, Stance, Table, get, nearest};
+use crate::syntax::keyword::{Reader, Slot, Support, Table, get, nearest};
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
@@ -128,7 +128,7 @@ options! {
     }
 }
 
-const REFUSED: Stance = Stance::Refused(
+const REFUSED: Support = Support::Refused(
     "lvsd makes no such routes: make this one with `ip route`, where the system makes its own",
 );
 

@@ -4,7 +4,7 @@ use crate::config::checker::MAX_INTERFACE;
 use crate::config::options::options;
 use crate::net::types::{Prefix, Rule, RuleAction};
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Reader, Slot, Spanned, Stance, Table, get};
+use crate::syntax::keyword::{Reader, Slot, Spanned, Support, Table, get};
 use crate::syntax::source::Span;
 use crate::syntax::tree::Node;
 use crate::syntax::value::Wrong;
@@ -88,8 +88,9 @@ enum Action {
     Other(RuleAction),
 }
 
-const REFUSED: Stance =
-    Stance::Refused("lvsd makes no such rules: make this one with `ip rule`, where the system makes its own");
+const REFUSED: Support = Support::Refused(
+    "lvsd makes no such rules: make this one with `ip rule`, where the system makes its own",
+);
 
 /// Options of a rule.
 pub(crate) const RULE: Table<RuleOptions> = Table::of(TABLE, TABLE, &[RuleOptions::keywords()]);

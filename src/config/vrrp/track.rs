@@ -27,7 +27,7 @@ options! {
         /// Processes that change the priority, or put it in Fault.
         pub(crate) processes: Vec<TrackOptions> = lines(=> read; "track_process", Some(TABLE));
         /// BFD sessions that change the priority.
-        _ = unread("track_bfd", Stance::Refused("lvsd opens no BFD session, and would never notice what this is to notice: follow an interface or a script"));
+        _ = unread("track_bfd", Support::Refused("lvsd opens no BFD session, and would never notice what this is to notice: follow an interface or a script"));
         /// Script to run at any change of state: INSTANCE or GROUP, name, state and priority are its last arguments.
         _ = command(@notify.any => command::read; "notify");
         /// Script to run on becoming Master.

@@ -162,12 +162,12 @@ impl Verify<'_> {
     }
 
     fn groups(&self, instances: &Names<'_>, reader: &mut Reader<'_>) {
-        let mut homes: BTreeMap<&str, &Word> = BTreeMap::new();
+        let mut block_of: BTreeMap<&str, &Word> = BTreeMap::new();
         for group in &self.options.groups {
             let name = &group.name.text;
             for member in &group.members {
                 is_there("vrrp_instance", member, instances, reader);
-                if let Some(first) = homes.insert(&member.text, &group.name) {
+                if let Some(first) = block_of.insert(&member.text, &group.name) {
                     let text =
                         format!("vrrp_instance {} is in vrrp_sync_group {} already", member.text, first.text);
                     let problem = Diagnostic::error(member.span, text);
@@ -414,7 +414,7 @@ fn twice(all: &[TrackOptions], by: &str, reader: &mut Reader<'_>) {
     for track in all {
         if let Some(first) = seen.get(&*track.name.text) {
             let text = format!("{by} follows `{}` twice", track.name.text);
-            let problem = reader.lapsed(track.name.span, text, ": the first one counts");
+            let problem = reader.compat_diagnostic(track.name.span, text, ": the first one counts");
             reader.diagnostics.push(problem.at(*first, "the first one is here"));
         } else {
             seen.insert(&track.name.text, track.name.span);

@@ -209,7 +209,7 @@ impl Resolve<'_> {
                 let text = format!("vrrp_instance {}: unicast_peer names no peer", o.name);
                 let problem = match get(&o.wants_peer).unwrap_or(false) {
                     true => Diagnostic::error(span, text),
-                    false => reader.lapsed(span, text, ": multicast is used"),
+                    false => reader.compat_diagnostic(span, text, ": multicast is used"),
                 };
                 reader.diagnostics.push(problem.help("write the other routers' addresses, one a line"));
             } else {
@@ -280,7 +280,11 @@ impl Resolve<'_> {
             (true, true) => "`vmac_xmit_base` does not go with strict mode",
             (true, false) => return true,
         };
-        reader.lapse(written.span, format!("vrrp_instance {}: {problem}", o.name), ", and is ignored");
+        reader.compat_warning(
+            written.span,
+            format!("vrrp_instance {}: {problem}", o.name),
+            ", and is ignored",
+        );
         false
     }
 
@@ -303,7 +307,7 @@ impl Resolve<'_> {
             _ => return found,
         };
         let (text, then) = (format!("vrrp_instance {}: authentication {why}", o.name), " is ignored");
-        let problem = reader.lapsed(*at, text, then).help(match is_strict {
+        let problem = reader.compat_diagnostic(*at, text, then).help(match is_strict {
             true => "remove it, or strict mode: VRRP has no authentication",
             false => "remove it: only version 2 on IPv4 has it; `auth_hmac` is for all",
         });
@@ -357,7 +361,7 @@ fn beginning(
     let mut state = get(&o.state).unwrap_or(usual);
     let name = &o.name;
     let mut ignored = |span: Option<Span>, what: &str, help: &str, code: Option<Code>| {
-        let problem = reader.lapsed(
+        let problem = reader.compat_diagnostic(
             span.unwrap_or(o.span),
             format!("vrrp_instance {name}: {what}"),
             ", and is ignored",
@@ -444,7 +448,7 @@ fn interval(o: &InstanceOptions, version: Version, reader: &mut Reader<'_>) -> D
         Version::V2 if value.subsec_nanos() != 0 => {
             let rounded = Duration::from_secs((value.as_millis() + 500) as u64 / 1000);
             let text = format!("`{keyword}`: version 2 counts in whole seconds: {shown} is none");
-            reader.lapse(span, text, &format!(", {} s is taken", rounded.as_secs()));
+            reader.compat_warning(span, text, &format!(", {} s is taken", rounded.as_secs()));
             rounded
         }
         Version::V2 => value,
@@ -459,7 +463,7 @@ fn interval(o: &InstanceOptions, version: Version, reader: &mut Reader<'_>) -> D
                 Duration::from_millis(10).saturating_mul(u32::try_from(steps).unwrap_or(1)).min(LONGEST_V3);
             if rounded != value {
                 let text = format!("`{keyword}`: version 3 counts in steps of 0.01 s: {shown} is none");
-                reader.lapse(span, text, &format!(", {} s is taken", rounded.as_secs_f64()));
+                reader.compat_warning(span, text, &format!(", {} s is taken", rounded.as_secs_f64()));
             }
             rounded
         }
@@ -472,7 +476,8 @@ fn own_family(o: &InstanceOptions, family: Family, reader: &mut Reader<'_>) -> V
     if let Some(foreign) = o.addresses.iter().find(|a| !is_ours(a)) {
         let word = if reader.is_yaml() { "addresses" } else { "virtual_ipaddress" };
         let text = format!("vrrp_instance {}: `{word}` mixes IPv4 and IPv6", o.name);
-        let problem = reader.lapsed(foreign.span, text, ": those of the family of the first one stay");
+        let problem =
+            reader.compat_diagnostic(foreign.span, text, ": those of the family of the first one stay");
         let excluded = if reader.is_yaml() { "excluded_addresses" } else { "virtual_ipaddress_excluded" };
         reader
             .diagnostics
@@ -503,6 +508,6 @@ fn once(
         let text = format!("vrrp_instance {}: {ip} is given twice", o.name);
         let mut all = o.addresses.iter().chain(&o.excluded).rev();
         let span = all.find(|a| a.ip == ip).map_or(o.span, |a| a.span);
-        reader.lapse(span, text, ": the first one counts");
+        reader.compat_warning(span, text, ": the first one counts");
     }
 }
