@@ -1,10 +1,10 @@
 //! How an instance leaves Init (RFC 9568 section 6.4.1, and what lvsd and keepalived add to it). Five rules, in this order:
 //!
-//! 1. [`Router::may_settle`]: a fault found in Init has some seconds to end by itself before it is one.
-//! 2. [`has_what_it_needs`]: no fault, and nothing that a Master would lack: its VMAC, its socket, first script results.
-//! 3. [`Router::is_startup_delay_over`]: `vrrp_startup_delay`.
-//! 4. [`Router::are_services_ready`]: the director has the services of its VIPs in the kernel, or too much time has passed.
-//! 5. [`Router::first_state`]: Master for the owner of the addresses and for what a predecessor handed over, if the sync
+//! 1. `Router::may_settle`: a fault found in Init has some seconds to end by itself before it is one.
+//! 2. `has_what_it_needs`: no fault, and nothing that a Master would lack: its VMAC, its socket, first script results.
+//! 3. `Router::is_startup_delay_over`: `vrrp_startup_delay`.
+//! 4. `Router::are_services_ready`: the director has the services of its VIPs in the kernel, or too much time has passed.
+//! 5. `Router::first_state`: Master for the owner of the addresses and for what a predecessor handed over, if the sync
 //!    groups agree; else Backup.
 //!
 //! What a predecessor handed over skips rules 3 and 4: its VIPs are in use, and a peer takes over if nobody advertises.
@@ -42,7 +42,9 @@ impl Router {
             return;
         }
         let is_inherited = self.members.get(name).is_some_and(|m| m.is_inherited);
-        if !is_inherited && !(self.is_startup_delay_over(now) && self.are_services_ready(name, now, out)) {
+        let is_ready =
+            is_inherited || (self.is_startup_delay_over(now) && self.are_services_ready(name, now, out));
+        if !is_ready {
             return;
         }
         let Some(first) = self.first_state(name) else { return };
