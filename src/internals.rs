@@ -32,8 +32,8 @@ pub mod director {
 /// Input from outside, as functions of bytes.
 pub mod fuzz {
     pub use crate::fuzz::{
-        TARGETS, control_request, expander, http_reply, keepalived_conf, netlink_ipvs, netlink_rtnetlink,
-        nft_json, vrrp_packet, yaml,
+        TARGETS, control_request, dns_reply, expander, http_reply, keepalived_conf, netlink_ipvs,
+        netlink_rtnetlink, nft_json, smtp_reply, vrrp_packet, yaml,
     };
 }
 

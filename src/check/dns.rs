@@ -216,6 +216,17 @@ async fn exchange(mut stream: TcpStream, query: &[u8]) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
+/// An answer as a server may send it, judged with and without expected records.
+#[cfg(any(test, feature = "internals"))]
+pub(crate) fn fuzz(answer: &[u8]) {
+    let id = answer.first_chunk().copied().map(u16::from_be_bytes).unwrap_or_default();
+    let Some(head) = head(answer, id) else { return };
+    for expected in [[].into(), ["192.0.2.1".into()].into()] {
+        let question = DnsQuestion { name: "www.example.org".into(), record: DnsType::A, expected };
+        let _ = question.judge(&head, answer);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;

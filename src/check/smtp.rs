@@ -141,6 +141,16 @@ fn read_line(line: &[u8]) -> Option<(u16, bool)> {
     }
 }
 
+/// What a server may say: read as a greeting and as a reply to QUIT, to its end and in bounded memory.
+#[cfg(any(test, feature = "internals"))]
+pub(crate) fn fuzz(mut said: &[u8]) {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    for step in [Step::Greeting, Step::Quit] {
+        let reading = std::pin::pin!(expect(&mut said, step)).poll(&mut context);
+        assert!(reading.is_ready(), "bytes in memory are all there");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -2,7 +2,7 @@
 //! them over a kept corpus and seeded mutations of it.
 //!
 //! A target panics where a rule is broken, e.g. that what was printed reads back as itself; otherwise it ignores what
-//! comes out. What a room keeps to itself is decoded by the `fuzz` module of that room.
+//! comes out. What is private to a module is decoded by that module's own `fuzz` module.
 
 pub(crate) mod configuration;
 #[cfg(test)]
@@ -24,7 +24,8 @@ pub const TARGETS: &[Target] = &[
     ("netlink_ipvs", netlink_ipvs),
     ("netlink_rtnetlink", netlink_rtnetlink),
     ("http_reply", http_reply),
-    // Replies of DNS and SMTP servers, which DNS_CHECK and SMTP_CHECK read, belong here.
+    ("dns_reply", dns_reply),
+    ("smtp_reply", smtp_reply),
     ("nft_json", nft_json),
     ("control_request", control_request),
 ];
@@ -63,6 +64,16 @@ pub fn netlink_rtnetlink(bytes: &[u8]) {
 /// What a web server answers; the first byte says in which pieces it arrives.
 pub fn http_reply(bytes: &[u8]) {
     crate::check::http::fuzz::reply(bytes);
+}
+
+/// What a resolver answers.
+pub fn dns_reply(bytes: &[u8]) {
+    crate::check::dns::fuzz(bytes);
+}
+
+/// What a mail server says.
+pub fn smtp_reply(bytes: &[u8]) {
+    crate::check::smtp::fuzz(bytes);
 }
 
 /// What `nft -j list ruleset` prints, and `iptables-save`, which is read where nft is not.

@@ -60,6 +60,16 @@ fn http_reply() {
 }
 
 #[test]
+fn dns_reply() {
+    briefly("dns_reply", REPLIES);
+}
+
+#[test]
+fn smtp_reply() {
+    briefly("smtp_reply", REPLIES);
+}
+
+#[test]
 fn nft_json() {
     briefly("nft_json", REPLIES);
 }
