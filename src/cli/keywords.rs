@@ -32,7 +32,7 @@ pub(crate) fn table() -> String {
             table.row([""]);
             table.row([format!("{block}:")]);
         }
-        let (what, why) = stance(keyword.stance);
+        let (what, why) = stance(keyword.support);
         let names = |names: &[&str]| if names.is_empty() { "-".to_owned() } else { names.join(", ") };
         let meaning = match why {
             Some(why) => format!("{} ({why})", keyword.doc),
@@ -48,7 +48,7 @@ pub(crate) fn table() -> String {
 
 /// How many words there are of each stance.
 fn counts(listing: &[KeywordInfo]) -> String {
-    let of = |wanted: &[&str]| listing.iter().filter(|k| wanted.contains(&stance(k.stance).0)).count();
+    let of = |wanted: &[&str]| listing.iter().filter(|k| wanted.contains(&stance(k.support).0)).count();
     format!(
         "{} keywords: {} supported, {} not yet, {} ignored, {} refused",
         listing.len(),
@@ -73,7 +73,7 @@ struct Row {
 /// The listing for programs.
 pub(crate) fn json() -> String {
     let row = |k: KeywordInfo| {
-        let (stance, why) = stance(k.stance);
+        let (stance, why) = stance(k.support);
         Row {
             block: k.block,
             keepalived_conf: k.names,

@@ -370,7 +370,7 @@ fn down(arguments: &DownArguments) -> Result<Exit, Failure> {
     for change in undone.iter().rev() {
         match here.undo(change) {
             Ok(Some(())) => print(&format!("done: {}\n", change.undone())),
-            Ok(None) => complain(&format!("{change}: changed by somebody else since, left alone")),
+            Ok(None) => complain(&format!("{change}: changed by another program since, left alone")),
             Err(text) => {
                 complain(&format!("{}: {text}", change.undone()));
                 left.changes.insert(0, change.clone());

@@ -54,7 +54,7 @@ pub(super) fn render(daemon: &DaemonStatus) -> String {
         let ago = span(drift.seconds_ago);
         let _ = writeln!(
             text,
-            "last put right {ago} ago: virtual server {}: {}",
+            "last repaired {ago} ago: virtual server {}: {}",
             drift.virtual_server, drift.what
         );
     }
@@ -151,7 +151,7 @@ fn mail_lines(mail: &MailStatus) -> String {
     let more = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
     let more: String = more.collect();
     let state = if mail.is_failing { "NOT TAKEN by" } else { "by" };
-    let mut text = format!("mails {state} {}: {} changes told{more}\n", mail.server, mail.sent);
+    let mut text = format!("mails {state} {}: {} changes reported{more}\n", mail.server, mail.sent);
     if let (Some(error), Some(seconds)) = (&mail.last_error, mail.last_error_seconds) {
         let _ = writeln!(text, "  last trouble {} ago: {error}", span(seconds));
     }

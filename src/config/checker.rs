@@ -200,9 +200,7 @@ const fn old_retry<O>(instead: &'static str) -> Keyword<CheckerBlock<O>> {
 
 /// YAML's `type`, which is read before the table can be chosen.
 const fn yaml_type<O>() -> Keyword<CheckerBlock<O>> {
-    no_op("type", yaml::TYPE, 1, 1)
-        .only_yaml()
-        .doc("What is asked: tcp, http, https, dns, smtp, udp, ping or misc.")
+    no_op("type", yaml::TYPE, 1, 1).only_yaml().doc("What is asked: the type of check.")
 }
 
 const fn keyword<C: CheckerForm>() -> Keyword<RealServerOptions> {
@@ -231,13 +229,13 @@ pub(crate) fn is_checker(block: &str) -> bool {
 /// A type of YAML's checks.
 struct Type {
     name: &'static str,
-    stance: Support,
+    support: Support,
     read: fn(&mut Vec<CheckerOptions>, &Node, &mut Reader<'_>),
 }
 
 impl Type {
     const fn of<C: CheckerForm>() -> Type {
-        Type { name: C::TYPE, stance: C::SUPPORT, read: read::<C> }
+        Type { name: C::TYPE, support: C::SUPPORT, read: read::<C> }
     }
 }
 

@@ -296,10 +296,10 @@ fn sync_daemon(options: &mut IpvsOptions, node: &Node, reader: &mut Reader<'_>) 
     lvs_sync_daemon(options, &Node { keyword: node.keyword.clone(), values, block: None }, reader);
 }
 
-/// Keywords whose values are not read: a row for those that share stance and meaning.
+/// Keywords whose values are not read: a row for those that share support and meaning.
 macro_rules! unread {
-    ($($name:ident: $stance:expr, $doc:literal, $($keyword:literal),+;)+) => {
-        $(const $name: &[Keyword<GlobalOptions>] = &[$(unread($keyword, $stance).doc($doc)),+];)+
+    ($($name:ident: $support:expr, $doc:literal, $($keyword:literal),+;)+) => {
+        $(const $name: &[Keyword<GlobalOptions>] = &[$(unread($keyword, $support).doc($doc)),+];)+
     };
 }
 

@@ -243,7 +243,7 @@ impl MailOptions {
                 None => return,
             },
             (Some(span), Some(_)) if config.global.mail.is_some() && !is_used(config) => {
-                let problem = Diagnostic::warning(span, "no mail is sent: nobody asks for any");
+                let problem = Diagnostic::warning(span, "no mail is sent: no alert is enabled");
                 return reader.diagnostics.push(problem.help("write `smtp_alert`"));
             }
             (Some(_), Some(_)) => return,

@@ -212,8 +212,8 @@ pub(crate) const fn no_op<T>(name: &'static str, what: &'static str, min: usize,
 }
 
 /// A keyword that is accepted or refused without reading its values; YAML does not have it.
-pub(crate) const fn unread<T>(name: &'static str, stance: Support) -> Keyword<T> {
-    Keyword::new(name, Kind::Unread).but(stance).not_yaml()
+pub(crate) const fn unread<T>(name: &'static str, support: Support) -> Keyword<T> {
+    Keyword::new(name, Kind::Unread).but(support).not_yaml()
 }
 
 /// One keyword of a block.
@@ -222,7 +222,7 @@ pub(crate) struct Keyword<T: 'static> {
     /// Other names that mean the same.
     pub(crate) aliases: &'static [&'static str],
     pub(crate) kind: Kind<T>,
-    pub(crate) stance: Support,
+    pub(crate) support: Support,
     pub(crate) yaml: Yaml,
     /// The name of the table of the block that YAML has, instead of the words or beside them.
     pub(crate) yaml_block: Option<&'static str>,
@@ -234,12 +234,12 @@ pub(crate) struct Keyword<T: 'static> {
 
 impl<T> Keyword<T> {
     const fn new(name: &'static str, kind: Kind<T>) -> Keyword<T> {
-        let stance = Support::Supported;
+        let support = Support::Supported;
         Keyword {
             name,
             aliases: &[],
             kind,
-            stance,
+            support,
             yaml: Yaml::Same,
             yaml_block: None,
             doc: "",
@@ -275,10 +275,10 @@ impl<T> Keyword<T> {
         self
     }
 
-    /// With another stance.
+    /// With another support.
     #[must_use]
-    pub(crate) const fn but(mut self, stance: Support) -> Keyword<T> {
-        self.stance = stance;
+    pub(crate) const fn but(mut self, support: Support) -> Keyword<T> {
+        self.support = support;
         self
     }
 

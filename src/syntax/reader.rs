@@ -201,7 +201,7 @@ impl Reader<'_> {
         if self.is_yaml()
             && let Some(keyword) = table.find(word, Language::Keepalived)
         {
-            let help = match (keyword.yaml, keyword.stance, keyword.names(Language::Yaml).next()) {
+            let help = match (keyword.yaml, keyword.support, keyword.names(Language::Yaml).next()) {
                 (Yaml::Instead(instead), _, _) => {
                     format!("that is keepalived.conf's word; here write {instead}")
                 }
@@ -239,7 +239,7 @@ impl Reader<'_> {
 
     fn statement<T>(&mut self, table: &Table<T>, keyword: &Keyword<T>, node: &Node, into: &mut T) {
         let (name, at) = (&*node.keyword.text, node.keyword.span);
-        let is_unread = matches!(keyword.stance, Support::Ignored(_) | Support::Refused(_))
+        let is_unread = matches!(keyword.support, Support::Ignored(_) | Support::Refused(_))
             || matches!(keyword.kind, Kind::Unread);
         if is_unread
             && node.block.is_some()
@@ -249,18 +249,18 @@ impl Reader<'_> {
             let problem = Diagnostic::error(next.span, format!("`{}` stands behind `{name}`", next.text));
             self.diagnostics.push(problem.help(new_line_before(next)));
         }
-        match keyword.stance {
+        match keyword.support {
             Support::Supported => {}
             Support::Deprecated(instead) => {
                 let problem = self.compat_diagnostic(at, format!("`{name}` is deprecated"), "");
                 self.diagnostics.push(problem.help(instead));
             }
             Support::NotYet(_) | Support::NotYetError(_) if self.is_in_not_yet => {}
-            Support::NotYet(_) | Support::NotYetError(_) => self.say(keyword.stance, node),
-            Support::Ignored(_) | Support::Refused(_) => return self.say(keyword.stance, node),
+            Support::NotYet(_) | Support::NotYetError(_) => self.say(keyword.support, node),
+            Support::Ignored(_) | Support::Refused(_) => return self.say(keyword.support, node),
         }
         let is_outer = self.is_in_not_yet;
-        self.is_in_not_yet |= matches!(keyword.stance, Support::NotYet(_) | Support::NotYetError(_));
+        self.is_in_not_yet |= matches!(keyword.support, Support::NotYet(_) | Support::NotYetError(_));
         self.values(table, keyword, node, into);
         self.is_in_not_yet = is_outer;
     }
@@ -332,14 +332,14 @@ impl Reader<'_> {
     }
 
     /// Says what becomes of a statement that does not do what it says.
-    fn say(&mut self, stance: Support, node: &Node) {
+    fn say(&mut self, support: Support, node: &Node) {
         let (name, at) = (&*node.keyword.text, node.keyword.span);
         // A block is told by its name, too: `vrrp_instance VI_1`.
         let (named, whole) = match (&node.block, node.values.first()) {
             (Some(_), Some(first)) => (format!("{name} {}", first.text), at.to(first.span)),
             _ => (name.to_owned(), at),
         };
-        match stance {
+        match support {
             Support::Supported | Support::Deprecated(_) => {}
             Support::Ignored(why) => self.warning(whole, format!("`{named}` is ignored: {why}")),
             Support::NotYet(what) => self.warning(whole, format!("`{named}` is not yet supported: {what}")),

@@ -108,8 +108,8 @@ impl<T> Table<T> {
     /// Its lines of the listing, of a block that is not built: none of its words does anything, whatever they
     /// do in other blocks.
     pub(crate) fn listing_not_yet(&self, why: &'static str) -> Vec<KeywordInfo> {
-        let stance = Support::NotYet(why);
-        self.listing().into_iter().map(|l| KeywordInfo { stance, yaml: Vec::new(), ..l }).collect()
+        let support = Support::NotYet(why);
+        self.listing().into_iter().map(|l| KeywordInfo { support, yaml: Vec::new(), ..l }).collect()
     }
 
     /// Its lines of the listing.
@@ -122,7 +122,7 @@ impl<T> Table<T> {
                 yaml: k.names(Language::Yaml).collect(),
                 takes: k.takes(),
                 shape: k.shape(),
-                stance: k.stance,
+                support: k.support,
                 doc: k.doc,
             })
             .collect()
@@ -145,7 +145,7 @@ pub(crate) struct KeywordInfo {
     /// What it takes, for programs.
     pub(crate) shape: Shape,
     /// What lvsd does with it.
-    pub(crate) stance: Support,
+    pub(crate) support: Support,
     /// What it means.
     pub(crate) doc: &'static str,
 }

@@ -138,7 +138,7 @@ fn a_keyword_behind_another_ones_value_is_to_begin_a_new_line() {
     let mut wrong = Vec::new();
     for (block, frame) in frames {
         let own: Vec<_> = listing.iter().filter(|k| k.block == block && !k.names.is_empty()).collect();
-        let first = own.iter().filter(|k| k.stance == Support::Supported).filter_map(|k| match k.shape {
+        let first = own.iter().filter(|k| k.support == Support::Supported).filter_map(|k| match k.shape {
             Shape::Flag => Some(k.names[0].to_owned()),
             Shape::Number { min, .. } => Some(format!("{} {}", k.names[0], min.max(1))),
             Shape::Time => Some(format!("{} 1", k.names[0])),

@@ -6,8 +6,7 @@ use crate::syntax::keyword::{Reader, Support, nearest};
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::Wrong;
 
-pub(super) const TYPE: &str = "a type of check: tcp, http, https, dns, smtp, udp, ping or misc";
-const WRITE_TYPE: &str = "write `type: tcp`, http, https, dns, smtp, udp, ping or misc";
+pub(super) const TYPE: &str = "a type of check, e.g. tcp";
 
 /// Reads `check: tcp` or `check: {type: ...}`.
 pub(in crate::config) fn read(checkers: &mut Vec<CheckerOptions>, node: &Node, reader: &mut Reader<'_>) {
@@ -34,12 +33,14 @@ fn read_block(checkers: &mut Vec<CheckerOptions>, node: &Node, reader: &mut Read
         Some((written, None)) => (written.keyword.span, "`type` needs a value"),
         None => (node.keyword.span, "`check` needs a `type`"),
     };
-    reader.diagnostics.push(Diagnostic::error(span, problem).help(WRITE_TYPE));
+    reader
+        .diagnostics
+        .push(Diagnostic::error(span, problem).help(format!("write `type: tcp`; types are {}", types())));
 }
 
 /// None after reporting what is wrong.
 fn of_type(word: &Word, reader: &mut Reader<'_>) -> Option<&'static Type> {
-    let is_built = |found: &&Type| matches!(found.stance, Support::Supported);
+    let is_built = |found: &&Type| matches!(found.support, Support::Supported);
     match TYPES.iter().find(|found| found.name == &*word.text) {
         Some(found) if is_built(&found) => return Some(found),
         Some(found) => {
@@ -52,8 +53,18 @@ fn of_type(word: &Word, reader: &mut Reader<'_>) -> Option<&'static Type> {
         None => {
             let likely = nearest(word, TYPES.iter().filter(is_built).map(|found| found.name));
             let hint = likely.map(|likely| format!("did you mean `{likely}`?"));
-            reader.wrong("type", word, TYPE, Wrong::Malformed(hint));
+            reader.wrong("type", word, &format!("a type of check: {}", types()), Wrong::Malformed(hint));
         }
     }
     None
+}
+
+/// The types that are built: `tcp, http or https`.
+fn types() -> String {
+    let built = TYPES.iter().filter(|found| matches!(found.support, Support::Supported));
+    let names: Vec<&str> = built.map(|found| found.name).collect();
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => names.concat(),
+    }
 }

@@ -399,7 +399,7 @@ fn every_keyword_has_one_meaning_and_a_sentence() {
         if let Support::Ignored(why)
         | Support::NotYet(why)
         | Support::NotYetError(why)
-        | Support::Refused(why) = keyword.stance
+        | Support::Refused(why) = keyword.support
         {
             assert!(!why.is_empty() && !why.ends_with('.'), "{}", what());
         }

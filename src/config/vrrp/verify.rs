@@ -90,7 +90,7 @@ impl Verify<'_> {
             command::verify(
                 written,
                 "the FIFO's script",
-                "nobody reads the FIFO without it",
+                "without it the FIFO has no reader",
                 self.files,
                 reader,
             );
@@ -133,7 +133,7 @@ impl Verify<'_> {
         addresses_of_this_host(instance, own, reader);
         for written in instance.tracked.notify.commands() {
             let what = format!("vrrp_instance {name}");
-            command::verify(written, &what, "nobody hears of its changes without it", self.files, reader);
+            command::verify(written, &what, "without it its changes are not reported", self.files, reader);
         }
     }
 
@@ -183,7 +183,13 @@ impl Verify<'_> {
             self.mixed(group, reader);
             for written in group.tracked.notify.commands() {
                 let what = format!("vrrp_sync_group {name}");
-                command::verify(written, &what, "nobody hears of its changes without it", self.files, reader);
+                command::verify(
+                    written,
+                    &what,
+                    "without it its changes are not reported",
+                    self.files,
+                    reader,
+                );
             }
         }
     }
