@@ -10,7 +10,7 @@
 //! - [`netlink`]: bytes and sockets of the kernel's message protocol.
 //! - [`ipvs`]: the kernel's table in the kernel's words.
 //! - [`net`]: the host's network beside IPVS.
-//! - [`check`]: one file per checker: keywords, specification, conversation.
+//! - [`check`]: one file per checker: specification, conversation (its keywords: `config::checker`).
 //! - [`vrrp`]: virtual routers: who holds the VIPs, pure.
 //! - [`notify`]: what is told to scripts and FIFOs, and in which order.
 //! - [`config`]: tree to typed, validated configuration.

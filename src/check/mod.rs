@@ -1,9 +1,9 @@
 //! Health checks: what to ask a real server, the conversation, and the history that makes a verdict.
 //!
-//! One file per checker holds its keywords, its specification, its conversation and its tests ([`tcp`],
-//! [`http`] with and without [`tls`], [`path`]); [`spec`] holds what all checkers share, [`outcome`] what a run ends with, [`schedule`] the pure
-//! machine that turns outcomes into health, [`connect`] the socket every conversation begins with. This layer
-//! refuses to know virtual servers and pools: who cares about a verdict is the director's business.
+//! One file per checker holds its specification, its conversation and its tests ([`tcp`], [`http`] with and without [`tls`],
+//! [`smtp`], [`dns`], [`udp`], [`ping`], [`misc`], [`path`]); its keywords are in `config::checker`. [`spec`] holds what all checkers share, [`outcome`] what a run ends with, [`schedule`] the pure
+//! machine that turns outcomes into health, [`connect`] the socket every conversation begins with. What a verdict
+//! means for virtual servers is left to the director.
 
 pub(crate) mod connect;
 pub(crate) mod digest;

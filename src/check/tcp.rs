@@ -1,4 +1,4 @@
-//! TCP_CHECK: keywords, specification, conversation, tests.
+//! TCP_CHECK: conversation, tests.
 //!
 //! The check passes when the connection is accepted; nothing is sent or read. It then closes as any client
 //! does, with FIN: a reset would save a packet and make servers log an error at every check.

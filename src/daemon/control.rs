@@ -331,7 +331,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
         Ok(found) if !found.file_type().is_socket() => Err(io::Error::other("it exists and is no socket")),
-        Ok(_) if is_listened_to(path) => Err(io::Error::other("somebody listens there")),
+        Ok(_) if is_listened_to(path) => Err(io::Error::other("another process listens there")),
         Ok(_) => fs::remove_file(path),
     }
 }
@@ -392,7 +392,7 @@ pub(crate) fn fuzz(line: &[u8]) {
 pub(crate) fn unanswered(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such socket".to_owned(),
-        io::ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
+        io::ErrorKind::ConnectionRefused => "no process listens there".to_owned(),
         io::ErrorKind::PermissionDenied => "not permitted to ask".to_owned(),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
             format!("it does not answer within {} seconds", TIME_LIMIT.as_secs())
@@ -492,6 +492,6 @@ mod tests {
         let another = BlockingListener::bind(&path).unwrap();
         assert!(control.keep().is_err());
         drop(another);
-        assert!(control.keep().unwrap(), "nobody listens there any more");
+        assert!(control.keep().unwrap(), "no process listens there any more");
     }
 }

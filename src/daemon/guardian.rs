@@ -104,7 +104,7 @@ impl Guardian {
     }
 
     /// From now on it does nothing, until a plan is published again: a planned end, a hand-over,
-    /// `on_crash hold`.
+    /// `vrrp_on_crash hold`.
     pub fn disarm(&self) {
         self.page.withdraw();
     }

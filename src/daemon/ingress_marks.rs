@@ -102,7 +102,7 @@ impl Reconciler {
             let name = host.links.get(&link).map(|link| link.name.as_str()).unwrap_or_default();
             match put_link_right(kernel, link, &filters, keeps_unknown_peers) {
                 Ok(0) => {}
-                Ok(n) => found.done.push(format!("{name}: {n} tc filters at its ingress were put right")),
+                Ok(n) => found.done.push(format!("{name}: {n} tc filters at its ingress were repaired")),
                 Err(error) => {
                     self.cannot_mark |= error.is_unsupported;
                     unmarked.extend(filters.iter().map(|filter| filter.mark));

@@ -65,7 +65,7 @@ fn daemon(text: &mut Exposition, status: &DaemonStatus) {
     one(
         "lvsd_drift_repaired_total",
         Counter,
-        "Changes by somebody else that were put right.",
+        "Changes by other programs that were repaired.",
         float(director.drift_repaired),
     );
     one(
@@ -77,7 +77,7 @@ fn daemon(text: &mut Exposition, status: &DaemonStatus) {
     one(
         "lvsd_foreign_services",
         Gauge,
-        "Services in the kernel that nobody configured.",
+        "Services in the kernel that are not configured here.",
         float(director.foreign_services.len() as u64),
     );
     one("lvsd_checkers", Gauge, "Distinct checkers.", float(director.checkers as u64));
@@ -109,12 +109,7 @@ fn daemon(text: &mut Exposition, status: &DaemonStatus) {
     if let Some(mail) = &status.mail {
         let changes = [("sent", mail.sent), ("failed", mail.failed), ("dropped", mail.dropped)]
             .map(|(name, count)| (result(name), count));
-        text.family(
-            "lvsd_mail_changes_total",
-            Counter,
-            "Changes to be told by mail, by what became of them.",
-            changes,
-        );
+        text.family("lvsd_mail_changes_total", Counter, "Changes to report by mail, by result.", changes);
         let one = |value: u64| [(bare.clone(), value)];
         text.family(
             "lvsd_mails_total",
@@ -125,7 +120,7 @@ fn daemon(text: &mut Exposition, status: &DaemonStatus) {
         text.family(
             "lvsd_mail_changes_waiting",
             Gauge,
-            "Changes that wait to be told by mail.",
+            "Changes that wait to be reported by mail.",
             one(mail.waiting as u64),
         );
         text.family(

@@ -46,7 +46,7 @@ impl Scripts {
         if self.queues.push(clock::now(), notification) > 0 {
             let folded = self.queues.folded();
             warn!(
-                "{subject}: its notify script hangs: an older change is not told, later ones are ({folded} since the start)"
+                "{subject}: its notify script hangs: an older change is skipped, later ones are reported ({folded} since the start)"
             );
         }
         self.begin();
@@ -136,10 +136,10 @@ fn log(job: &Job, ended: &Ended) {
     let (subject, program, state) = (&job.change.subject, job.command.program(), job.change.state);
     let output = ended.output.trim_end();
     if ended.ending.is_success() && output.is_empty() {
-        debug!("{subject}: {program}, told {state}, {}", ended.ending);
+        debug!("{subject}: {program} called for {state}, {}", ended.ending);
     } else if ended.ending.is_success() {
-        info!(output, "{subject}: {program}, told {state}, {}", ended.ending);
+        info!(output, "{subject}: {program} called for {state}, {}", ended.ending);
     } else {
-        warn!(output, "{subject}: {program}, told {state}, {}", ended.ending);
+        warn!(output, "{subject}: {program} called for {state}, {}", ended.ending);
     }
 }

@@ -137,7 +137,7 @@ impl Early {
             }
         });
         let Some(loaded) = loaded else {
-            info!("told to end before anything was begun");
+            info!("a stop was requested before anything began");
             // Who reads is not waited for.
             self.runtime.shutdown_background();
             return None;
@@ -159,7 +159,7 @@ impl Early {
         if let Some(script) = &config.global.startup
             && self.runtime.block_on(begin_with(script, &config, &mut self.signals))
         {
-            info!("told to end before anything was begun");
+            info!("a stop was requested before anything began");
             return Ok(());
         }
         let backend = match config.ipvs_need() {
@@ -199,7 +199,9 @@ async fn begin_with(script: &LifeScript, config: &Config, signals: &mut Signals)
 /// The guardian. Where there is nothing to guard yet, a reload may bring it.
 fn guard(guardian: io::Result<Guardian>) -> Option<Guardian> {
     let complain = |error: &io::Error| {
-        warn!("no guardian: {error}: VIPs would stay here when lvsd dies, and its peers would not be told");
+        warn!(
+            "no guardian: {error}: VIPs would stay here when lvsd dies, and its peers would take over only after the master-down interval"
+        );
     };
     guardian.inspect_err(complain).ok()
 }

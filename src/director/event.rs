@@ -387,7 +387,7 @@ impl fmt::Display for Event {
             Event::Drift { service, what } => {
                 write!(
                     f,
-                    "service {service}: changed by somebody else, put right again: {what}; what is to stay is said by \
+                    "service {service}: changed by another program, repaired: {what}; what is to stay is said by \
                      the configuration, or by lvsd weight, drain and disable"
                 )
             }

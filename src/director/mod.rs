@@ -1,8 +1,8 @@
 //! The director: every decision about virtual servers, pure.
 //!
 //! Input and `now` go in, effects come out; it never reads a clock, never waits, never fails and knows no socket.
-//! [`checkers`] run on schedule, [`pool`]s turn their health into what the kernel should hold ([`desired`]),
-//! [`reconcile`] makes the kernel so, [`colocation`] places services where this host is a real server, too; [`path_check`]
+//! [`checkers`] run on schedule, `runs` takes their outcomes, [`pool`]s turn their health into what the kernel should hold
+//! ([`desired`]), [`reconcile`] finds the difference, `kernel` asks for it to be applied, [`colocation`] places services where this host is a real server, too; [`path_check`]
 //! checks the path of client traffic. [`reload`] carries state from one configuration to the next, [`state`] from one process to
 //! the next. The shell in `daemon` performs the effects, the simulated world in `sim` does so in virtual time: the same
 //! code decides in both.

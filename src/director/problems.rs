@@ -138,7 +138,7 @@ impl fmt::Display for Problem {
             Problem::TakesNobody(idle) => write!(f, "takes no new connections: {idle}"),
             Problem::Recurring { times, period_milliseconds, what } => write!(
                 f,
-                "another program changes it every {}, put right {times} times so far: {what}",
+                "another program changes it every {}, repaired {times} times so far: {what}",
                 seconds(*period_milliseconds)
             ),
             Problem::HalfOpen { real_server, half_open } => write!(
@@ -349,7 +349,7 @@ pub(super) fn over(problem: &Problem) -> String {
     match problem {
         Problem::TakesNobody(_) => "takes new connections again".to_owned(),
         Problem::Recurring { times, .. } => format!(
-            "no other program changes it any more; it was put right {}",
+            "no other program changes it any more; it was repaired {}",
             count(usize::try_from(*times).unwrap_or(usize::MAX), "time")
         ),
         Problem::HalfOpen { real_server, .. } => {

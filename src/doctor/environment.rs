@@ -202,7 +202,7 @@ fn cloud(config: &Config, view: &View<'_>) -> Option<Finding> {
             severity: Severity::Hint,
             what: "the virtual switch may drop what names an address it does not know for this machine".to_owned(),
             evidence,
-            why: "then nobody finds the VIP, though a Master has it".to_owned(),
+            why: "then no client finds the VIP, although a Master has it".to_owned(),
             fix: Some(Fix::ByHand(
                 "allow the VIP for this machine's port (allowed address pairs), and MAC addresses of its own \
                  where use_vmac is \

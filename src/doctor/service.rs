@@ -137,7 +137,7 @@ fn shadows(running: &Running) -> Vec<Finding> {
             what,
             evidence: format!("{foreign} is in the kernel and not in the configuration"),
             why: why.to_owned(),
-            fix: Some(Fix::ByHand(format!("if nobody needs it: {delete}"))),
+            fix: Some(Fix::ByHand(format!("if it is not needed: {delete}"))),
         });
     }
     found

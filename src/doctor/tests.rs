@@ -305,7 +305,7 @@ fn what_clients_suffer_is_found_whatever_the_kernel_holds() {
     let found = whats(&host);
     for words in [
         "of its real servers 1 is out by an operator's order, 1 is of weight 0 in the configuration",
-        "another program changes it every 1 s, put right 7 times so far: the service was deleted",
+        "another program changes it every 1 s, repaired 7 times so far: the service was deleted",
         "no client completes a connection to 10.1.0.21:80",
         "a foreign service takes packets of virtual server 10.1.0.100:0 tcp: 10.1.0.100:80 tcp",
         "the last reload was rejected",

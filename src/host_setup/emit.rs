@@ -31,7 +31,7 @@ const DUMMY: &str = "lvs-vip";
 const WHY: [&str; 6] = [
     "This host is a real server behind an LVS director (DR or TUN): packets for the VIP arrive here although the",
     "director has the VIP. To accept them this host must have the VIP, too, and must never tell the network so:",
-    "whoever hears it from here sends past the director. Hence a link that is no part of the network, arp_ignore",
+    "a host that learns it from here sends past the director. Hence a link that is no part of the network, arp_ignore",
     "(answer ARP only for addresses of the link that was asked), arp_announce (never name the VIP as the sender of a",
     "question), and a prefix of full length (with a shorter one this host would take the whole network for its own).",
     "The larger of `all` and a link's own value counts: stricter values elsewhere stay in force.",
@@ -109,7 +109,9 @@ fn sysctl(wish: &Wish) -> String {
             let _ = writeln!(text, "net.ipv4.conf.{}.{name} = {value}", slashed(&wish.device));
         }
     } else {
-        text.push_str("# IPv6 asks by link: a VIP on another link is never told, and needs no setting.\n");
+        text.push_str(
+            "# IPv6 asks by link: a VIP on another link is never answered for, and needs no setting.\n",
+        );
     }
     for Undoer { link, .. } in tunnels(wish) {
         let _ = writeln!(
@@ -263,7 +265,7 @@ fn networkd(wish: &Wish, ips: &[IpAddr]) -> String {
     for Undoer { link, kind, gue } in tunnels(wish) {
         all += &file(
             "/etc/modules-load.d/lvs-real-server.conf",
-            &format!("# Makes {link}, which undoes the tunnel, whoever sent it.\n{}\n", module(kind)),
+            &format!("# Makes {link}, which removes the tunnel header, from any sender.\n{}\n", module(kind)),
         );
         let mut network = format!(
             "# {link} undoes the tunnel; the kernel makes it with its module.\n[Match]\nName={link}\n\n[Network]\n\

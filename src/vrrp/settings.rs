@@ -1,6 +1,6 @@
 //! What virtual routers are to be, in the protocol's words: the configuration after defaults and checks.
 //!
-//! Made by `config`, read by the [`Router`](super::Router). Nothing here is optional that has a default.
+//! Made by `config`, read by the [`Router`](super::router::Router). Nothing here is optional that has a default.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -32,7 +32,7 @@ pub struct Settings {
     pub pacing: Vec<Pacing>,
     /// Before the first instance leaves Init (`vrrp_startup_delay`).
     pub startup_delay: Duration,
-    /// What becomes of addresses when the daemon dies (`on_crash`).
+    /// What becomes of addresses when the daemon dies (`vrrp_on_crash`).
     pub on_crash: OnCrash,
     /// How much this host's lost ability to forward lowers priorities; 0 is not at all.
     pub forwarding_weight: u8,

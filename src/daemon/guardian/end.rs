@@ -1,5 +1,5 @@
 //! What the guardian does: it waits for the daemon's death, carries out the crash plan, and ends. A daemon that shows no
-//! sign of daemon for longer than its peers wait is taken for dead, too; one that hands over has some time for its successor.
+//! sign of life for longer than its peers wait counts as dead, too; one that hands over has some time for its successor.
 //!
 //! After the death it allocates nothing, and takes no failure for a reason to stop.
 
@@ -140,10 +140,10 @@ fn settle(keep: RawFd) {
     let _ = std::fs::write("/proc/self/oom_score_adj", "-1000");
 }
 
-/// Closes everything but the standard streams and the pipe.
+/// Closes everything but the standard streams and the socket to the daemon.
 fn close_others(keep: RawFd) {
     let keep = keep.unsigned_abs();
-    // SAFETY: this process was forked a moment ago and runs nothing but this module, which owns the pipe alone: nobody
+    // SAFETY: this process was forked a moment ago and runs nothing but this module, which owns that socket alone: nothing
     // uses or closes what is closed here.
     #[allow(unsafe_code)]
     unsafe {

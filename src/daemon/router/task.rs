@@ -511,8 +511,8 @@ impl Task {
                 }
                 Effect::Apply(ops) => self.helper.begin(Job::Apply(ops)),
                 Effect::CrashPlan(crash_plan) => {
-                    let bequeathed = self.guardian.as_mut().map(|guardian| guardian.publish(&crash_plan));
-                    if let Some(Err(error)) = bequeathed {
+                    let published = self.guardian.as_mut().map(|guardian| guardian.publish(&crash_plan));
+                    if let Some(Err(error)) = published {
                         self.complain(format!("not all will be removed when lvsd dies: {error}"));
                     }
                 }

@@ -361,7 +361,7 @@ impl PathChecks {
             return effects.push(Effect::Conclude(id, outcome));
         }
         let why = format!(
-            "nobody answers through a VIP here, so this director or the network is suspected first; {}",
+            "no real server answers through a VIP here, so this director or the network is suspected first; {}",
             outcome.reason
         );
         effects.push(Effect::Conclude(id, doubtful(outcome, why)));

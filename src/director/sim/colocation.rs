@@ -35,7 +35,7 @@ fn the_first_write_is_the_service_by_mark_and_everybody_still_calls_it_by_its_ad
     world.kernel.table_mut().get_mut(&key).unwrap().destinations.clear();
     world.run(30 * SECOND);
     assert_eq!(shape(&world), ["mark: 1:0=1 2:0=1 3:0=1"]);
-    let drift = world.events.iter().map(|(_, e)| e.to_string()).find(|e| e.contains("put right")).unwrap();
+    let drift = world.events.iter().map(|(_, e)| e.to_string()).find(|e| e.contains("repaired")).unwrap();
     assert!(drift.starts_with("service 10.0.0.1:80 tcp: "), "{drift}");
     let director = world.director().unwrap();
     assert_eq!(director.status(world.now).last_drift.unwrap().virtual_server.to_string(), "10.0.0.1:80 tcp");

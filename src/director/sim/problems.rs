@@ -42,7 +42,10 @@ fn a_service_that_is_deleted_every_second_is_reported_once_and_comes_back_faster
     }
     assert!(absent * 5 < looks, "absent in {absent} of {looks} looks");
     assert_eq!(reported(&world, Kind::Recurring), (1, 0));
-    assert!(told(&world, "put right again") < 3, "what recurs is not reported each time");
+    assert!(
+        told(&world, "changed by another program, repaired") < 3,
+        "what recurs is not reported each time"
+    );
     let status = world.director().unwrap().status(world.now);
     let problems = &status.virtual_servers[0].problems;
     assert!(problems[0].to_string().starts_with("another program changes it every 1 s"), "{problems:?}");

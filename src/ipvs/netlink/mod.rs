@@ -198,7 +198,7 @@ fn services(c: &mut Generic, keys: &[ServiceKey]) -> Result<Services, Error> {
         }
     }
     let refused = c.batch(requests, |index, message| {
-        let expected = asked.get(index).ok_or(Malformed("a service nobody asked for"))?;
+        let expected = asked.get(index).ok_or(Malformed("a service that was not asked for"))?;
         if let Some((key, service, stats)) = decode::service(message)? {
             if key != *expected {
                 return Err(Malformed("another service than the one asked for"));
