@@ -190,7 +190,7 @@ fn dead(lab: &Lab, site: &mut Site, server: &mut MailServer) -> Verdict {
     let mails = server.exactly("when it is back", 4, seconds(10))?;
     let last = mails.last().map(Mail::text).unwrap_or_default();
     claim(last.contains("Virtualserver [web]:0 - UP"), || format!("in order: {last}"))?;
-    daemon.wait_log("mails: they are taken again", seconds(5))?;
+    daemon.wait_log("mails: accepted again", seconds(5))?;
     let scrape = Scrape::of(&director, METRICS)?;
     same("failing", &scrape.value("lvsd_mail_failing", &[]), &Ok(0.0))?;
     let failed = scrape.value("lvsd_mail_changes_total", &[("result", "failed")]);
