@@ -1,7 +1,7 @@
 //! `path_check`: specification, conversation, words.
 //!
 //! A connection to the VIP that goes to one real server, by the way clients' packets take: the packets carry a mark,
-//! and a service in the kernel sends what carries it to nobody else. Who opens such a [`ProbePath`] is the director. The
+//! and a service in the kernel sends packets with that mark to this real server alone. The director opens such a [`ProbePath`]. The
 //! source is an address of this host's own, which the real server knows the way to; its answer comes from the VIP.
 //! The handshake is broken off by a reset before it is complete, so the application never hears of it.
 //!

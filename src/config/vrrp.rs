@@ -191,13 +191,18 @@ pub(super) fn one_of<V: Copy>(
         Some((_, value)) => reader.store(slot, node, *value),
         None => {
             let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-            let wanted = match names.split_last() {
-                Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
-                _ => names.concat(),
-            };
+            let wanted = any_of(&names);
             let hint = nearest(word, names.into_iter()).map(|likely| format!("did you mean `{likely}`?"));
             reader.wrong(&node.keyword, word, &wanted, Wrong::Malformed(hint));
         }
+    }
+}
+
+/// `a, b or c`.
+pub(super) fn any_of(names: &[&str]) -> String {
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => names.concat(),
     }
 }
 

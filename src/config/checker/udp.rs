@@ -86,7 +86,7 @@ impl Ask for UdpCheck {
     fn question(&self, _: IpAddr, _: &Inherited<'_>, _: &mut Reader<'_>) -> Option<Question> {
         let length = |slot: &Slot<u32>| get(slot).and_then(|n| u16::try_from(n).ok());
         let reply = self.reply.as_ref().map(|written| {
-            // Lengths that nobody wrote count where the reply is compared, as keepalived has it.
+            // Default lengths count only where the reply is compared, as keepalived has it.
             let max = if written.value.is_empty() { u16::MAX } else { MAX_REPLY };
             WantedReply {
                 begins: written.value.clone().into(),

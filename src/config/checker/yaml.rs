@@ -1,6 +1,7 @@
 //! How YAML writes a check: `check: {type: http, url: /health, status: 200}`, the type being one of [`TYPES`].
 
 use super::{CheckerOptions, TYPES, Type};
+use crate::config::vrrp::any_of;
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::keyword::{Reader, Support, nearest};
 use crate::syntax::tree::{Node, Word};
@@ -62,9 +63,5 @@ fn of_type(word: &Word, reader: &mut Reader<'_>) -> Option<&'static Type> {
 /// The types that are built: `tcp, http or https`.
 fn types() -> String {
     let built = TYPES.iter().filter(|found| matches!(found.support, Support::Supported));
-    let names: Vec<&str> = built.map(|found| found.name).collect();
-    match names.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
-        _ => names.concat(),
-    }
+    any_of(&built.map(|found| found.name).collect::<Vec<_>>())
 }
