@@ -21,6 +21,7 @@ pub const TARGETS: &[Target] = &[
     ("yaml", yaml),
     ("expander", expander),
     ("vrrp_packet", vrrp_packet),
+    ("bfd_packet", bfd_packet),
     ("netlink_ipvs", netlink_ipvs),
     ("netlink_rtnetlink", netlink_rtnetlink),
     ("http_reply", http_reply),
@@ -49,6 +50,12 @@ pub fn expander(text: &[u8]) {
 /// A packet of VRRP; the first byte says by which protocol it came, the second is its hop limit.
 pub fn vrrp_packet(bytes: &[u8]) {
     crate::vrrp::packet::fuzz::datagram(bytes);
+}
+
+/// The payload of a datagram at BFD's port: read, and given to sessions in every state.
+pub fn bfd_packet(bytes: &[u8]) {
+    crate::bfd::packet::fuzz(bytes);
+    crate::bfd::sessions::fuzz(bytes);
 }
 
 /// A datagram of IPVS's generic netlink family.

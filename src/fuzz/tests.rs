@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use super::mutator::{MAX_BYTES, Mutator};
 use super::{TARGETS, Target};
-use crate::check::digest::Digest;
-use crate::check::hash::DigestKind;
-use crate::cli::tests::odd;
+use crate::check::spec::digest::{Digest, DigestKind};
+use crate::config::tests::odd;
 use crate::daemon::clock;
 
 /// What an input may take. A million lines, the most there may be, take a second, and much longer without
@@ -42,6 +41,11 @@ fn expander() {
 #[test]
 fn vrrp_packet() {
     briefly("vrrp_packet", REPLIES);
+}
+
+#[test]
+fn bfd_packet() {
+    briefly("bfd_packet", REPLIES);
 }
 
 #[test]
