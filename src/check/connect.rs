@@ -7,11 +7,14 @@
 //! SO_ERROR, close.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use rustix::net::RecvFlags;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::Interest;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
@@ -91,6 +94,39 @@ pub(super) fn datagram(target: &Target) -> Result<UdpSocket, Outcome> {
     bind(&socket, target.source(), target.address)?;
     socket.connect(&target.address.into()).map_err(|e| refused(target, When::Connecting, &e))?;
     UdpSocket::from_std(socket.into()).map_err(|e| refused(target, When::Preparing, &e))
+}
+
+thread_local! {
+    /// Where a datagram is read to: one for each thread, as a check that waits for its reply needs none.
+    static DATAGRAM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The longest datagram, in bytes.
+const DATAGRAM_LIMIT: usize = 65_536;
+
+/// Waits for datagrams, and hands each to `take` until that returns something.
+///
+/// # Errors
+/// The socket's, an ICMP refusal at once.
+pub(super) async fn receive<T>(
+    socket: &UdpSocket,
+    mut take: impl FnMut(&[u8]) -> Option<T>,
+) -> io::Result<T> {
+    // A refusal makes the socket erroneous, and not readable.
+    let interest = Interest::READABLE | Interest::ERROR;
+    let mut read = || {
+        DATAGRAM.with_borrow_mut(|buffer| {
+            buffer.resize(DATAGRAM_LIMIT, 0);
+            let (datagram, _) = rustix::net::recv(socket, buffer.as_mut_slice(), RecvFlags::DONTWAIT)?;
+            Ok(take(buffer.get(..datagram).unwrap_or_default()))
+        })
+    };
+    // One at a time: a flood of datagrams must not keep the loop from its other work.
+    loop {
+        if let Some(taken) = socket.async_io(interest, &mut read).await? {
+            return Ok(taken);
+        }
+    }
 }
 
 /// The socket, not blocking and closed on exec, with everything the target wishes of it.
@@ -424,6 +460,32 @@ mod tests {
 
     fn from(target: &mut Target) -> &mut Source {
         target.source.get_or_insert_default()
+    }
+
+    #[tokio::test]
+    async fn a_refusal_that_comes_while_a_reply_is_awaited_ends_the_wait() {
+        for is_heard_before in [false, true] {
+            let server = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            let client = datagram(&target(server.local_addr().unwrap())).unwrap();
+            if is_heard_before {
+                server.send_to(b"unwanted", client.local_addr().unwrap()).unwrap();
+            }
+            let mut wait = Box::pin(receive(&client, |packet| (packet == b"wanted").then_some(())));
+            let step = Duration::from_millis(50);
+            assert!(tokio::time::timeout(step, &mut wait).await.is_err());
+            drop(server);
+            client.send(b"x").await.unwrap();
+            let error = tokio::time::timeout(step * 100, wait).await.expect("the wait ended").unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::ECONNREFUSED));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_check_that_waits_for_a_datagram_holds_no_buffer() {
+        let server = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let client = datagram(&target(server.local_addr().unwrap())).unwrap();
+        let wait = receive(&client, |_| Some(()));
+        assert!(size_of_val(&wait) < 512, "{} bytes", size_of_val(&wait));
     }
 
     fn unused_port() -> u16 {

@@ -1,4 +1,4 @@
-//! DNS_CHECK: specification, conversation, tests.
+//! DNS_CHECK: conversation, tests.
 //!
 //! As keepalived: one query with recursion desired over UDP, and any answer with the code NOERROR passes. Beyond it, a
 //! truncated answer is asked for again over TCP (RFC 7766 section 5), and records may be named that must be there.
@@ -8,63 +8,21 @@ use std::io;
 use hickory_proto::op::{Header, Message, MessageType, Metadata, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 use hickory_proto::serialize::binary::BinDecodable;
-use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::connect::{connect, datagram, in_words, refused};
+use super::connect::{connect, datagram, in_words, receive, refused};
 use super::errno::When;
 use super::outcome::{Outcome, Phase};
 use super::spec::Target;
+use super::spec::dns::{DnsQuestion, DnsType};
 use crate::text;
 
-/// The longest answer: what TCP's length field can say.
-const READ_LIMIT: usize = 65_535;
 /// Most records of an answer that a reason quotes.
 const QUOTED: usize = 3;
 
-/// What to ask for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct DnsQuestion {
-    /// Name to ask for (keepalived `name`).
-    pub name: Box<str>,
-    /// Type to ask for (keepalived `type`).
-    pub record: DnsType,
-    /// Records that the answer must hold, as zone files write their data; none: any answer passes.
-    pub expected: Box<[Box<str>]>,
-}
-
-/// keepalived's types of records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum DnsType {
-    A,
-    Ns,
-    Cname,
-    #[default]
-    Soa,
-    Mx,
-    Txt,
-    Aaaa,
-    Rrsig,
-    Dnskey,
-}
-
 impl DnsType {
-    /// Every type by its name.
-    pub(crate) const ALL: [(&'static str, DnsType); 9] = [
-        ("A", DnsType::A),
-        ("NS", DnsType::Ns),
-        ("CNAME", DnsType::Cname),
-        ("SOA", DnsType::Soa),
-        ("MX", DnsType::Mx),
-        ("TXT", DnsType::Txt),
-        ("AAAA", DnsType::Aaaa),
-        ("RRSIG", DnsType::Rrsig),
-        ("DNSKEY", DnsType::Dnskey),
-    ];
-
     fn wire(self) -> RecordType {
         match self {
             DnsType::A => RecordType::A,
@@ -80,12 +38,12 @@ impl DnsType {
     }
 }
 
-impl DnsQuestion {
-    /// Whether a name can be asked for.
-    pub(crate) fn is_name(name: &str) -> bool {
-        Name::from_ascii(name).is_ok()
-    }
+/// Whether a query can carry this name.
+pub(crate) fn is_name(name: &str) -> bool {
+    Name::from_ascii(name).is_ok()
+}
 
+impl DnsQuestion {
     fn query(&self, id: u16) -> Option<Vec<u8>> {
         let mut name = Name::from_ascii(&self.name).ok()?;
         name.set_fqdn(true);
@@ -153,9 +111,9 @@ pub(crate) async fn run(target: &Target, question: &DnsQuestion) -> Outcome {
     if let Err(error) = socket.send(&query).await {
         return refused(target, When::Connecting, &error);
     }
-    let mut buffer = vec![0; READ_LIMIT];
-    let heard = timeout(target.connect_timeout, answer(&socket, id, &mut buffer)).await;
-    let (head, length) = match heard {
+    // Other datagrams of the server are passed over, as late answers are.
+    let answer = receive(&socket, |packet| Some((head(packet, id)?, packet.to_vec())));
+    let (head, answer) = match timeout(target.connect_timeout, answer).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => return refused(target, When::Answered, &error),
         Err(_elapsed) => return silent(target),
@@ -163,21 +121,11 @@ pub(crate) async fn run(target: &Target, question: &DnsQuestion) -> Outcome {
     if head.truncation {
         return by_tcp(target, question, (id, &query)).await.unwrap_or_else(|outcome| outcome);
     }
-    question.judge(&head, buffer.get(..length).unwrap_or_default())
+    question.judge(&head, &answer)
 }
 
 fn silent(target: &Target) -> Outcome {
     Outcome::fail(Phase::Head, format!("no answer within {}", in_words(target.connect_timeout)))
-}
-
-/// Waits for the answer to a query; other datagrams of the server are passed over, as late answers are.
-async fn answer(socket: &UdpSocket, id: u16, buffer: &mut [u8]) -> io::Result<(Metadata, usize)> {
-    loop {
-        let length = socket.recv(buffer).await?;
-        if let Some(head) = head(buffer.get(..length).unwrap_or_default(), id) {
-            return Ok((head, length));
-        }
-    }
 }
 
 /// The header of the answer to a query.
@@ -234,7 +182,7 @@ mod tests {
 
     use hickory_proto::rr::rdata::{A, TXT};
     use hickory_proto::rr::{RData, Record};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, UdpSocket};
 
     use super::*;
     use crate::check::outcome::Verdict;
@@ -358,7 +306,7 @@ mod tests {
     #[test]
     fn keepaliveds_names_and_types_can_be_asked_for() {
         for (name, is_name) in [(".", true), ("example.org", true), ("_sip._tcp.a.", true), ("a..b", false)] {
-            assert_eq!(DnsQuestion::is_name(name), is_name, "{name}");
+            assert_eq!(super::is_name(name), is_name, "{name}");
         }
         for (name, record) in DnsType::ALL {
             let question = DnsQuestion { name: ".".into(), record, expected: [].into() };

@@ -1,18 +1,8 @@
-//! Computing digests, piece by piece as a body arrives.
-//!
-//! It refuses to know where the bytes come from; [`super::http`] calls it.
+//! Computes digests, piece by piece as a body arrives.
 
 use sha2::Digest as _;
 
-use super::digest::Digest;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DigestKind {
-    /// MD5, as keepalived.
-    Md5,
-    /// SHA-256.
-    Sha256,
-}
+use super::spec::digest::{Digest, DigestKind};
 
 /// A digest in the making.
 #[derive(Clone, Debug)]
@@ -48,17 +38,9 @@ impl Hasher {
     }
 }
 
+#[cfg(test)]
 impl Digest {
-    /// Which digest this is.
-    pub fn kind(&self) -> DigestKind {
-        match self {
-            Digest::Md5(_) => DigestKind::Md5,
-            Digest::Sha256(_) => DigestKind::Sha256,
-        }
-    }
-
     /// The digest of `bytes`.
-    #[cfg(test)]
     pub fn of(kind: DigestKind, bytes: &[u8]) -> Digest {
         let mut hasher = Hasher::new(kind);
         hasher.update(bytes);

@@ -1,29 +1,14 @@
-//! MISC_CHECK: specification, run, tests.
+//! MISC_CHECK: run, tests.
 //!
 //! A command's exit status says how the real server is: 0 is well, with the configured weight; with `misc_dynamic` 2
 //! to 255 is well, too, and two more than its weight; everything else is a failure, a command that cannot run included. keepalived forgets the check
 //! then, and the real server stays up for ever.
 
 use std::future::pending;
-use std::time::Duration;
-
-use serde::Serialize;
 
 use super::outcome::{Outcome, Phase};
-use crate::script::{Command, Ended, Ending, Launch, Runner};
-
-/// What to run.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct MiscQuestion {
-    /// The command, and its user (keepalived `misc_path`, `user`).
-    pub command: Command,
-    /// Longest time it may take (keepalived `misc_timeout`); then its process group is ended.
-    pub limit: Duration,
-    /// keepalived `misc_dynamic`: an exit status from 2 to 255 is a weight.
-    pub is_dynamic: bool,
-    /// keepalived `enable_script_security`.
-    pub is_secure: bool,
-}
+use super::spec::misc::MiscQuestion;
+use crate::script::{Ended, Ending, Launch, Runner};
 
 /// Runs the command once. Ends some seconds after its limit at the latest; [`Outcome::took`] is the caller's to fill.
 /// Dropping the future ends the process group.
@@ -59,8 +44,11 @@ fn judge(question: &MiscQuestion, ended: &Ended) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::check::outcome::Verdict;
+    use crate::script::Command;
 
     async fn outcome(script: &str, is_dynamic: bool) -> Outcome {
         let words = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();

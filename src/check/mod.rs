@@ -1,15 +1,14 @@
 //! Health checks: what to ask a real server, the conversation, and the history that makes a verdict.
 //!
-//! One file per checker holds its specification, its conversation and its tests ([`tcp`], [`http`] with and without [`tls`],
-//! [`smtp`], [`dns`], [`udp`], [`ping`], [`misc`], [`path`]); its keywords are in `config::checker`. [`spec`] holds what all checkers share, [`outcome`] what a run ends with, [`schedule`] the pure
-//! machine that turns outcomes into health, [`connect`] the socket every conversation begins with. What a verdict
-//! means for virtual servers is left to the director.
+//! [`spec`] holds what a configuration says of each checker, as plain data. One file per checker holds its conversation and
+//! its tests ([`tcp`], [`http`] with and without [`tls`], [`smtp`], [`dns`], [`udp`], [`ping`], [`misc`], [`path`]); its
+//! keywords are in `config::checker`. [`outcome`] is what a run ends with, [`schedule`] the pure machine that turns outcomes
+//! into health, [`connect`] the socket that every conversation begins with. What a verdict means for virtual servers is
+//! left to the director.
 
 pub(crate) mod connect;
-pub(crate) mod digest;
 pub(crate) mod dns;
 mod errno;
-pub(crate) mod fetch;
 pub(crate) mod hash;
 pub(crate) mod http;
 pub(crate) mod misc;
@@ -33,35 +32,43 @@ use std::net::IpAddr;
 use outcome::{Outcome, Phase};
 use path::ProbePath;
 use spec::{CheckerSpec, Question};
+use tls::RunClients;
 
 use crate::script::Runner;
 use crate::time::Moment;
 
-/// Asks `spec`'s question once, by the `path` where it is one about the way, and from `source` where that is not left
-/// to the specification and the kernel; returns what came of it. `begun` is when it begins; [`Outcome::took`] is the
-/// caller's to fill, who has the clock.
+/// What a run needs beside the specification.
+#[derive(Debug)]
+pub(crate) struct RunContext<'a> {
+    /// Runs the command of MISC_CHECK.
+    pub(crate) runner: &'a Runner,
+    /// The TLS clients that the question needs.
+    pub(crate) tls: &'a RunClients,
+    /// The path to probe, for `path_check`.
+    pub(crate) path: Option<&'a ProbePath>,
+    /// The source address, where it is not left to the specification and the kernel.
+    pub(crate) source: Option<IpAddr>,
+    /// When the run begins.
+    pub(crate) begun: Moment,
+}
+
+/// Asks the question of `spec` once; returns what came of it. [`Outcome::took`] is the caller's to fill, who has the clock.
 ///
-/// Ends within twice the target's `connect_timeout` (per URL for HTTP). Nothing is spawned: dropping the
-/// future closes the socket and ends the probe.
-pub(crate) async fn run(
-    runner: &Runner,
-    spec: &CheckerSpec,
-    path: Option<&ProbePath>,
-    source: Option<IpAddr>,
-    begun: Moment,
-) -> Outcome {
-    let bound = source.map(|ip| spec.target.bound_to(ip));
+/// Ends within [`CheckerSpec::longest_run`]. Nothing is spawned: dropping the future closes the socket and ends the probe.
+pub(crate) async fn run(spec: &CheckerSpec, context: &RunContext<'_>) -> Outcome {
+    let bound = context.source.map(|ip| spec.target.bound_to(ip));
     let target = bound.as_ref().unwrap_or(&spec.target);
+    // On the heap while it runs: the future of a checker that waits for its turn stays small.
     match &spec.question {
         Question::Tcp => tcp::run(target).await,
-        Question::Misc(question) => Box::pin(misc::run(runner, question)).await,
+        Question::Misc(question) => Box::pin(misc::run(context.runner, question)).await,
         Question::Ping => Box::pin(ping::run(target)).await,
+        Question::Bfd(_) => Outcome::inconclusive(Phase::Socket, "a BFD session is not asked: it reports"),
         Question::Udp(question) => Box::pin(udp::run(target, question)).await,
         Question::Dns(question) => Box::pin(dns::run(target, question)).await,
         Question::Smtp(question) => Box::pin(smtp::run(target, question)).await,
-        // On the heap while it runs: the future of a checker that waits for its turn stays small.
-        Question::Http(question) => Box::pin(http::run(target, question, begun)).await,
-        Question::Path(question) => match path {
+        Question::Http(question) => Box::pin(http::run(target, question, context.tls, context.begun)).await,
+        Question::Path(question) => match context.path {
             Some(path) => Box::pin(path::run(target, question, path)).await,
             None => Outcome::inconclusive(Phase::Socket, "no way was opened for it"),
         },
@@ -76,32 +83,26 @@ mod tests {
     use outcome::{Phase, Verdict};
     use scripted::{say, serve, target};
     use spec::Timing;
+    use spec::http::{HttpQuestion, HttpVersion, Url};
 
     #[tokio::test]
     async fn each_question_is_asked_its_own_way() {
         let answer = vec![say("HTTP/1.0 200 OK\r\n\r\n")];
         let (address, _server) = serve(vec![answer.clone(), answer]).await;
-        let tcp = run(&Runner::new(1), &checker(address, Question::Tcp), None, None, Moment::default()).await;
+        let tcp = ask(&checker(address, Question::Tcp)).await;
         assert_eq!((tcp.verdict, tcp.phase, tcp.status), (Verdict::Pass, Phase::Done, None));
 
-        let url = http::Url {
-            path: "/".into(),
-            virtualhost: None,
-            status: vec![(404, 404)],
-            digest: None,
-            pattern: None,
-            tls: None,
-        };
-        let question = http::HttpQuestion { version: http::HttpVersion::V1_1, urls: vec![url] };
-        let http = run(
-            &Runner::new(1),
-            &checker(address, Question::Http(question.into())),
-            None,
-            None,
-            Moment::default(),
-        )
-        .await;
+        let url = Url { status: vec![(404, 404)], ..Url::new("/") };
+        let question = HttpQuestion { version: HttpVersion::V1_1, urls: vec![url] };
+        let http = ask(&checker(address, Question::Http(question.into()))).await;
         assert_eq!((http.verdict, http.phase, http.status), (Verdict::Fail, Phase::Judge, Some(200)));
+    }
+
+    async fn ask(spec: &CheckerSpec) -> Outcome {
+        let (runner, tls) = (Runner::new(1), RunClients::default());
+        let context =
+            RunContext { runner: &runner, tls: &tls, path: None, source: None, begun: Moment::default() };
+        run(spec, &context).await
     }
 
     fn checker(address: std::net::SocketAddr, question: Question) -> CheckerSpec {

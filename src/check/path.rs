@@ -1,4 +1,4 @@
-//! `path_check`: specification, conversation, words.
+//! `path_check`: conversation, words.
 //!
 //! A connection to the VIP that goes to one real server, by the way clients' packets take: the packets carry a mark,
 //! and a service in the kernel sends packets with that mark to this real server alone. The director opens such a [`ProbePath`]. The
@@ -10,11 +10,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use serde::Serialize;
 use socket2::Socket;
 
 use super::connect::{in_words, open, reach};
 use super::outcome::{Outcome, Phase, Verdict};
+use super::spec::path::{Carrier, PathQuestion};
 use super::spec::{Source, Target};
 
 /// Source ports: below those the kernel gives to whoever asks for none, so that no other connection's rest is met.
@@ -27,27 +27,6 @@ pub(crate) const PACE: Duration = Duration::from_millis(6);
 /// Hops of a probe to a neighbour: enough for a real server that passes it on to a container of its own, and few
 /// when one passes it back.
 const HOPS: u32 = 8;
-
-/// Whom to ask for, and how packets get there.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct PathQuestion {
-    /// The VIP and its port.
-    pub vip: SocketAddr,
-    /// What carries them.
-    pub by: Carrier,
-}
-
-/// What carries packets to a real server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Carrier {
-    /// Their frames: it is a neighbour (DR).
-    Frames,
-    /// A tunnel that is a protocol of its own (ipip, gre).
-    Tunnel,
-    /// A tunnel of UDP (gue).
-    UdpTunnel,
-}
 
 /// A way to one real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,18 +1,17 @@
 //! Regular expressions over bodies: PCRE2, as keepalived's `regex`.
 //!
 //! A search runs on a thread of its own and ends when nobody waits for it any more; steps and memory are bounded,
-//! so that neither an unlucky expression nor a hostile body can stop the director. It refuses to know HTTP;
-//! [`super::http`] calls it. What the safe crate over PCRE2 lacks (most options, limits, cancelling) is why this
-//! one calls the C library itself.
+//! so that neither an unlucky expression nor a hostile body can stop the director. What the safe crate over PCRE2 lacks
+//! (most options, limits, cancelling) is why this module calls the C library itself.
 
 use std::ffi::{c_int, c_void};
-use std::fmt;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pcre2_sys as pcre2;
-use serde::{Serialize, Serializer};
+
+use super::spec::pattern::Pattern;
 
 /// keepalived's `regex_options`, and PCRE2's bits for them.
 pub(crate) const OPTIONS: &[(&str, u32)] = &[
@@ -47,25 +46,9 @@ const STEPS: u32 = 10_000_000;
 /// Most memory for one search, in KiB.
 const MEMORY: u32 = 64 * 1024;
 
-/// An expression, and where in a body it must match or must not.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Pattern {
-    #[serde(serialize_with = "as_text")]
-    text: Vec<u8>,
-    options: u32,
-    /// Where a match may begin, at least.
-    min_offset: usize,
-    /// Where a match may begin, at most.
-    max_offset: Option<usize>,
-    /// Whether a match is what must not be.
-    pub is_unwanted: bool,
-    #[serde(skip)]
-    code: Compiled,
-}
-
 /// Why a search has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoAnswer {
+pub(crate) enum NoAnswer {
     /// The body is not what the expression is about.
     #[error("the body is not UTF-8, as the regex wants it")]
     NotUtf8,
@@ -74,49 +57,33 @@ pub enum NoAnswer {
     GaveUp(String),
 }
 
-impl Pattern {
-    /// The expression `text` under PCRE2's `options`; a match may begin from `min_offset` to `max_offset`.
-    ///
-    /// # Errors
-    /// Why it is no expression, and before which byte of it that shows.
-    pub fn new(
-        text: &[u8],
-        options: u32,
-        (min_offset, max_offset): (usize, Option<usize>),
-        is_unwanted: bool,
-    ) -> Result<Pattern, (String, usize)> {
-        let limit = if max_offset.is_some() { pcre2::PCRE2_USE_OFFSET_LIMIT } else { 0 };
-        let code = Compiled(Arc::new(Code::new(text, options | limit)?));
-        Ok(Pattern { text: text.to_vec(), options, min_offset, max_offset, is_unwanted, code })
-    }
-
-    /// Whether a body matches, found on a thread of its own; dropping the future ends the search.
-    ///
-    /// # Errors
-    /// When it cannot be told.
-    pub async fn search(&self, body: Vec<u8>) -> Result<bool, NoAnswer> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let _stop = StopOnDrop(Arc::clone(&stop));
-        let (code, min, max) = (Arc::clone(&self.code.0), self.min_offset, self.max_offset);
-        let search = tokio::task::spawn_blocking(move || code.is_match(&body, min, max, &stop));
-        search.await.unwrap_or_else(|error| Err(NoAnswer::GaveUp(error.to_string())))
-    }
+/// Whether the expression can be compiled.
+///
+/// # Errors
+/// Why it is not an expression, and before which byte of it that shows.
+pub(crate) fn verify(pattern: &Pattern) -> Result<(), (String, usize)> {
+    compile(pattern).map(|_| ())
 }
 
-impl fmt::Display for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.text.escape_ascii())
-    }
+fn compile(pattern: &Pattern) -> Result<Code, (String, usize)> {
+    let limit = if pattern.max_offset.is_some() { pcre2::PCRE2_USE_OFFSET_LIMIT } else { 0 };
+    Code::new(&pattern.text, pattern.options | limit)
 }
 
-impl fmt::Debug for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Pattern({self}, {:#x}, {}..={:?})", self.options, self.min_offset, self.max_offset)
-    }
-}
-
-fn as_text<S: Serializer>(text: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&text.escape_ascii())
+/// Whether a body matches, found on a thread of its own; dropping the future ends the search. The expression is compiled
+/// there, each time: that takes microseconds, and the specification stays plain data.
+///
+/// # Errors
+/// When it cannot be told.
+pub(super) async fn search(pattern: &Pattern, body: Vec<u8>) -> Result<bool, NoAnswer> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let _stop = StopOnDrop(Arc::clone(&stop));
+    let pattern = pattern.clone();
+    let search = tokio::task::spawn_blocking(move || {
+        let code = compile(&pattern).map_err(|(reason, _)| NoAnswer::GaveUp(reason))?;
+        code.is_match(&body, pattern.min_offset, pattern.max_offset, &stop)
+    });
+    search.await.unwrap_or_else(|error| Err(NoAnswer::GaveUp(error.to_string())))
 }
 
 /// Ends a search nobody waits for.
@@ -128,40 +95,8 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// What became of the expression: it follows from text and options, and says nothing more about it.
-#[derive(Clone)]
-struct Compiled(Arc<Code>);
-
-impl PartialEq for Compiled {
-    fn eq(&self, _: &Compiled) -> bool {
-        true
-    }
-}
-
-impl Eq for Compiled {}
-
-impl PartialOrd for Compiled {
-    fn partial_cmp(&self, other: &Compiled) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Compiled {
-    fn cmp(&self, _: &Compiled) -> std::cmp::Ordering {
-        std::cmp::Ordering::Equal
-    }
-}
-
 /// A compiled expression.
 struct Code(NonNull<pcre2::pcre2_code_8>);
-
-// SAFETY: PCRE2 does not change compiled code after compiling (pcre2api, "Multithreading"; it is never given to
-// the JIT compiler here), so any thread may use it, several at a time, and any may free it.
-#[allow(unsafe_code)]
-unsafe impl Send for Code {}
-// SAFETY: as above.
-#[allow(unsafe_code)]
-unsafe impl Sync for Code {}
 
 impl Code {
     #[allow(unsafe_code)]
@@ -313,7 +248,7 @@ mod tests {
             ("(*UTF)^.$", &[], "é", true),
             ("", &[], "", true),
         ] {
-            let found = pattern(text, options).search(body.into()).await;
+            let found = search(&pattern(text, options), body.into()).await;
             assert_eq!(found, Ok(want), "{text} {options:?} in {body:?}");
         }
     }
@@ -331,33 +266,30 @@ mod tests {
             (100, None, false),
             (0, Some(100), true),
         ] {
-            let pattern = Pattern::new(b"world", 0, (min, max), false).unwrap();
-            assert_eq!(pattern.search(b"hello world".to_vec()).await, Ok(want), "{min} {max:?}");
+            let pattern = Pattern::new(b"world", 0, (min, max), false);
+            assert_eq!(search(&pattern, b"hello world".to_vec()).await, Ok(want), "{min} {max:?}");
         }
         // What stands before is still seen, and no character is cut.
-        let behind = Pattern::new(b"(?<=hello )world", 0, (6, None), false).unwrap();
-        assert_eq!(behind.search(b"hello world".to_vec()).await, Ok(true));
-        let cut = Pattern::new("b".as_bytes(), bits(&["utf"]), (1, None), false).unwrap();
-        assert_eq!(cut.search("éb".into()).await, Ok(true));
+        let behind = Pattern::new(b"(?<=hello )world", 0, (6, None), false);
+        assert_eq!(search(&behind, b"hello world".to_vec()).await, Ok(true));
+        let cut = Pattern::new("b".as_bytes(), bits(&["utf"]), (1, None), false);
+        assert_eq!(search(&cut, "éb".into()).await, Ok(true));
     }
 
     #[tokio::test]
     async fn bodies_that_are_no_text_are_searched_by_bytes_unless_utf_is_wanted() {
         let body = vec![0xff, 0xfe, b'o', b'k', 0];
-        assert_eq!(pattern("ok", &[]).search(body.clone()).await, Ok(true));
-        assert_eq!(
-            Pattern::new(b"\xff\xfe", 0, (0, None), false).unwrap().search(body.clone()).await,
-            Ok(true)
-        );
-        assert_eq!(pattern("ok", &["utf"]).search(body).await, Err(NoAnswer::NotUtf8));
+        assert_eq!(search(&pattern("ok", &[]), body.clone()).await, Ok(true));
+        assert_eq!(search(&Pattern::new(b"\xff\xfe", 0, (0, None), false), body.clone()).await, Ok(true));
+        assert_eq!(search(&pattern("ok", &["utf"]), body).await, Err(NoAnswer::NotUtf8));
     }
 
     #[tokio::test]
     async fn an_expression_that_runs_away_gives_up() {
         let body = [vec![b'a'; 1000], vec![b'b']].concat();
-        let gave_up = pattern("(a+)+$", &[]).search(body).await.unwrap_err();
+        let gave_up = search(&pattern("(a+)+$", &[]), body).await.unwrap_err();
         assert_eq!(gave_up.to_string(), "the regex gives up on this body: match limit exceeded");
-        let gave_up = pattern("(?:(x)|(y))*z", &["no_start_optimize"]).search(vec![b'x'; 1 << 20]).await;
+        let gave_up = search(&pattern("(?:(x)|(y))*z", &["no_start_optimize"]), vec![b'x'; 1 << 20]).await;
         assert_eq!(gave_up.unwrap_err().to_string(), "the regex gives up on this body: heap limit exceeded");
     }
 
@@ -367,7 +299,7 @@ mod tests {
         let slow = pattern("a+a+a+[bc]", &["no_auto_possess"]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            let search = slow.search(vec![b'a'; 1500]);
+            let search = search(&slow, vec![b'a'; 1500]);
             assert!(tokio::time::timeout(Duration::from_millis(50), search).await.is_err());
         });
         let (end, ended) = std::sync::mpsc::sync_channel(1);
@@ -387,7 +319,7 @@ mod tests {
             ("*a", &[], "quantifier does not follow a repeatable item", 0),
             ("(*UTF)a", &["never_utf"], "using UTF is disabled by the application", 6),
         ] {
-            let wrong = Pattern::new(text.as_bytes(), bits(options), (0, None), false).unwrap_err();
+            let wrong = verify(&Pattern::new(text.as_bytes(), bits(options), (0, None), false)).unwrap_err();
             assert_eq!((wrong.0.as_str(), wrong.1), (reason, offset), "{text}");
         }
     }
@@ -399,16 +331,16 @@ mod tests {
         for other in [
             pattern("b", &["utf"]),
             pattern("a", &[]),
-            Pattern::new(b"a", bits(&["utf"]), (1, None), false).unwrap(),
-            Pattern::new(b"a", bits(&["utf"]), (0, Some(1)), false).unwrap(),
-            Pattern::new(b"a", bits(&["utf"]), (0, None), true).unwrap(),
+            Pattern::new(b"a", bits(&["utf"]), (1, None), false),
+            Pattern::new(b"a", bits(&["utf"]), (0, Some(1)), false),
+            Pattern::new(b"a", bits(&["utf"]), (0, None), true),
         ] {
             assert_ne!(one, other);
         }
     }
 
     fn pattern(text: &str, options: &[&str]) -> Pattern {
-        Pattern::new(text.as_bytes(), bits(options), (0, None), false).unwrap()
+        Pattern::new(text.as_bytes(), bits(options), (0, None), false)
     }
 
     fn bits(options: &[&str]) -> u32 {

@@ -3,14 +3,12 @@
 //! One ICMP echo request, and the reply that belongs to it. The kernel's unprivileged datagram socket is used where
 //! `net.ipv4.ping_group_range` allows it, a raw socket (CAP_NET_RAW) elsewhere; no setting of the host is changed.
 
-use std::io;
-
 use rustix::io::Errno;
 use socket2::{Protocol, Type};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use super::connect::{bind, in_words, open_as, refused};
+use super::connect::{bind, in_words, open_as, receive, refused};
 use super::errno::When;
 use super::outcome::{Outcome, Phase};
 use super::spec::Target;
@@ -19,8 +17,6 @@ use crate::net::checksum::Sum;
 /// Bytes after the ICMP header, as keepalived sends: 128.
 const PAYLOAD: usize = 128;
 const HEADER: usize = 8;
-/// Larger than an echo reply with any IPv4 header before it.
-const READ_LIMIT: usize = 2048;
 const ECHO_REQUEST: u8 = 8;
 const ECHO_REPLY: u8 = 0;
 const ECHO_REQUEST_V6: u8 = 128;
@@ -36,22 +32,13 @@ pub(crate) async fn run(target: &Target) -> Outcome {
     if let Err(error) = socket.send(&echo.request()).await {
         return refused(target, When::Connecting, &error);
     }
-    match timeout(target.connect_timeout, reply_to(&echo, &socket)).await {
+    // Whatever else a raw socket hears is passed over.
+    let reply = receive(&socket, |packet| echo.is_answered_by(packet).then_some(()));
+    match timeout(target.connect_timeout, reply).await {
         Ok(Ok(())) => Outcome::pass("echo reply"),
         Ok(Err(error)) => refused(target, When::Answered, &error),
         Err(_elapsed) => {
             Outcome::fail(Phase::Head, format!("no echo reply within {}", in_words(target.connect_timeout)))
-        }
-    }
-}
-
-/// Waits for the reply; whatever else a raw socket hears is passed over.
-async fn reply_to(echo: &Echo, socket: &UdpSocket) -> io::Result<()> {
-    let mut buffer = [0; READ_LIMIT];
-    loop {
-        let length = socket.recv(&mut buffer).await?;
-        if echo.is_answered_by(buffer.get(..length).unwrap_or_default()) {
-            return Ok(());
         }
     }
 }

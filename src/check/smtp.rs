@@ -1,9 +1,8 @@
-//! SMTP_CHECK: specification, conversation, tests.
+//! SMTP_CHECK: conversation, tests.
 //!
 //! As keepalived: the greeting must be 220, `HELO` must be answered by 250, then `QUIT` by anything. Unlike keepalived's,
 //! replies may have several lines (RFC 5321 section 4.2.1), as the greetings of many servers do.
 
-use serde::Serialize;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream};
 use tokio::time::timeout;
 
@@ -11,6 +10,7 @@ use super::connect::{connect, in_words, refused};
 use super::errno::When;
 use super::outcome::{Outcome, Phase};
 use super::spec::Target;
+use super::spec::smtp::SmtpQuestion;
 use crate::text;
 
 /// The longest line of a reply that is read: RFC 5321 section 4.5.3.1.5 allows 512 bytes, servers write more.
@@ -19,13 +19,6 @@ const LINE_LIMIT: u64 = 4096;
 const SAID_LIMIT: usize = 120;
 /// Most lines of a reply.
 const LINES_LIMIT: usize = 100;
-
-/// How to greet.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct SmtpQuestion {
-    /// keepalived `helo_name`: without blanks and control characters.
-    pub helo_name: Box<str>,
-}
 
 /// Talks once. Ends within twice the target's `connect_timeout`; [`Outcome::took`] is the caller's to fill.
 pub(crate) async fn run(target: &Target, question: &SmtpQuestion) -> Outcome {

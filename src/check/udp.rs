@@ -1,44 +1,14 @@
-//! UDP_CHECK: specification, conversation, tests.
+//! UDP_CHECK: conversation, tests.
 //!
 //! A datagram is sent. Silence for `connect_timeout` passes, unless a reply is required; an ICMP refusal fails at once.
 
-use serde::Serialize;
 use tokio::time::timeout;
 
-use super::connect::{datagram, in_words, refused};
+use super::connect::{datagram, in_words, receive, refused};
 use super::errno::When;
 use super::outcome::{Outcome, Phase};
 use super::spec::Target;
-
-/// The longest datagram that is read; what is beyond it counts for the length alone.
-const READ_LIMIT: usize = 65_536;
-
-/// What to send, and what to expect.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct UdpQuestion {
-    /// The datagram (keepalived `payload`), at most 65,507 bytes.
-    pub payload: Box<[u8]>,
-    /// The reply that must come (keepalived `require_reply`); None: silence passes.
-    pub reply: Option<WantedReply>,
-}
-
-/// A reply that passes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct WantedReply {
-    /// Its first bytes; a reply that is shorter is compared as far as it goes.
-    pub begins: Box<[MaskedByte]>,
-    /// Fewest bytes (keepalived `min_reply_length`).
-    pub min_length: u16,
-    /// Most bytes (keepalived `max_reply_length`).
-    pub max_length: u16,
-}
-
-/// A byte of which some bits must be as given: `x` in keepalived's hexadecimal text stands for any four bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct MaskedByte {
-    pub value: u8,
-    pub mask: u8,
-}
+use super::spec::udp::{UdpQuestion, WantedReply};
 
 impl WantedReply {
     /// What is wrong with a reply.
@@ -65,21 +35,21 @@ pub(crate) async fn run(target: &Target, question: &UdpQuestion) -> Outcome {
     if let Err(error) = socket.send(&question.payload).await {
         return refused(target, When::Connecting, &error);
     }
-    let mut buffer = vec![0; READ_LIMIT];
-    let heard = timeout(target.connect_timeout, socket.recv(&mut buffer)).await;
+    let wanted = question.reply.as_ref();
     let within = in_words(target.connect_timeout);
-    match (heard, &question.reply) {
-        (Ok(Err(error)), _) => refused(target, When::Answered, &error),
-        (Ok(Ok(_)), None) => Outcome::pass("a reply came"),
-        (Ok(Ok(length)), Some(wanted)) => {
-            let reply = buffer.get(..length).unwrap_or_default();
-            match wanted.fault(reply) {
-                None => Outcome::pass("the required reply came"),
-                Some(fault) => Outcome::fail(Phase::Judge, fault).with_first_bytes(reply),
-            }
-        }
-        (Err(_elapsed), None) => Outcome::pass(format!("not refused within {within}")),
-        (Err(_elapsed), Some(_)) => Outcome::fail(Phase::Head, format!("no reply within {within}")),
+    match timeout(target.connect_timeout, receive(&socket, |reply| Some(judge(wanted, reply)))).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error)) => refused(target, When::Answered, &error),
+        Err(_elapsed) if wanted.is_none() => Outcome::pass(format!("not refused within {within}")),
+        Err(_elapsed) => Outcome::fail(Phase::Head, format!("no reply within {within}")),
+    }
+}
+
+fn judge(wanted: Option<&WantedReply>, reply: &[u8]) -> Outcome {
+    match wanted.map(|wanted| wanted.fault(reply)) {
+        None => Outcome::pass("a reply came"),
+        Some(None) => Outcome::pass("the required reply came"),
+        Some(Some(fault)) => Outcome::fail(Phase::Judge, fault).with_first_bytes(reply),
     }
 }
 
@@ -91,6 +61,7 @@ mod tests {
     use super::*;
     use crate::check::outcome::Verdict;
     use crate::check::scripted::target;
+    use crate::check::spec::udp::MaskedByte;
 
     /// A server that answers its first datagram with `reply`, and what that datagram was.
     fn server(reply: &'static [u8]) -> (Target, std::thread::JoinHandle<Vec<u8>>) {

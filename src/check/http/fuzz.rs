@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{HttpVersion, Pattern, Progress, Target, Url, converse, request};
+use super::{HttpVersion, Progress, Target, Url, converse, request};
+use crate::check::spec::pattern::Pattern;
 
 /// The MD5 of the body `hello world` and a line feed.
 const HELLO_WORLD: &str = "6f5902ac237024bdd0c176cb93063dc4";
@@ -24,24 +25,18 @@ pub(crate) fn reply(bytes: &[u8]) {
         source: None,
         connect_timeout: Duration::from_secs(60),
     };
-    let by_status = Url {
-        path: "/".to_owned(),
-        virtualhost: None,
-        status: vec![(200, 299)],
-        digest: None,
-        pattern: None,
-        tls: None,
-    };
+    let by_status = Url::new("/");
     let by_digest = Url { digest: HELLO_WORLD.parse().ok(), ..by_status.clone() };
     let mut urls = vec![by_status.clone(), by_digest];
     if first & 0x80 != 0 {
-        let pattern = Pattern::new(b"hello (world|all)", 0, (0, Some(9)), false).expect("an expression");
+        let pattern = Pattern::new(b"hello (world|all)", 0, (0, Some(9)), false);
         urls.push(Url { pattern: Some(pattern), ..by_status });
     }
     for url in urls {
         let request = request(target.address, HttpVersion::V1_1, &url).expect("a path that can be asked for");
         let server = Server { rest: bytes, step: usize::from(first & 0x7f) + 1 };
-        let outcome = runtime.block_on(converse(server, request, &url, &target, &mut Progress::default()));
+        let outcome =
+            runtime.block_on(converse(server, request, &url, None, &target, &mut Progress::default()));
         assert!(!outcome.reason.is_empty());
     }
 }

@@ -1,33 +1,13 @@
-//! Certificates and keys, from the text of their files: whom to trust, and who we are.
-//!
-//! It refuses to know files and where their names were written; the configuration reads them and calls it.
-
-use std::sync::Arc;
+//! Certificates and keys: from the text of their files into a specification, and from there to what rustls needs.
 
 use rustls::RootCertStore;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::CertifiedKey;
 use sha2::Digest as _;
 
-/// SHA-256 of the files something was made of: what tells it from others, in place of what is secret.
-pub(super) type Fingerprint = [u8; 32];
-
-/// Whom to trust.
-#[derive(Clone, Debug)]
-pub(crate) struct Authorities {
-    pub(super) fingerprint: Fingerprint,
-    pub(super) roots: Arc<RootCertStore>,
-    /// The certificates themselves: a server may show one of them.
-    pub(super) certificates: Arc<[CertificateDer<'static>]>,
-}
-
-/// Who we are.
-#[derive(Clone, Debug)]
-pub(crate) struct Identity {
-    pub(super) fingerprint: Fingerprint,
-    pub(super) resolver: Arc<SingleCertAndKey>,
-}
+use crate::check::spec::tls::{Authorities, Identity, KeyPair};
 
 /// Why an [`Identity`] cannot be made, and of which file that is said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,13 +25,10 @@ impl Authorities {
     /// When there is none, in the operator's words.
     pub(crate) fn from_pem(pem: &[u8]) -> Result<Authorities, String> {
         let certificates = certificates(pem)?;
-        let mut roots = RootCertStore::empty();
-        let (good, _) = roots.add_parsable_certificates(certificates.iter().cloned());
-        if good == 0 {
+        if root_store(&certificates).is_empty() {
             return Err("none of its certificates can be an authority's".to_owned());
         }
-        let fingerprint = sha2::Sha256::digest(pem).into();
-        Ok(Authorities { fingerprint, roots: Arc::new(roots), certificates: certificates.into() })
+        Ok(Authorities::new(sha2::Sha256::digest(pem).into(), certificates.into()))
     }
 }
 
@@ -63,24 +40,36 @@ impl Identity {
     pub(crate) fn from_pem(certificate: &[u8], key: &[u8]) -> Result<Identity, NotAnIdentity> {
         let chain = certificates(certificate).map_err(NotAnIdentity::Certificate)?;
         let private = private_key(key).map_err(NotAnIdentity::Key)?;
-        let certified =
-            CertifiedKey::from_der(chain, private, &super::provider()).map_err(|error| match error {
-                rustls::Error::InconsistentKeys(_) => {
-                    NotAnIdentity::Key("this key does not belong to the certificate".to_owned())
-                }
-                rustls::Error::InvalidCertificate(_) => {
-                    NotAnIdentity::Certificate("its first certificate cannot be read".to_owned())
-                }
-                error => NotAnIdentity::Key(format!("this key cannot be used: {error}")),
-            })?;
+        let pair = KeyPair { chain, key: private };
+        certified(&pair, &super::provider()).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                NotAnIdentity::Key("this key does not belong to the certificate".to_owned())
+            }
+            rustls::Error::InvalidCertificate(_) => {
+                NotAnIdentity::Certificate("its first certificate cannot be read".to_owned())
+            }
+            error => NotAnIdentity::Key(format!("this key cannot be used: {error}")),
+        })?;
         let mut hash = sha2::Sha256::new();
         hash.update(sha2::Sha256::digest(certificate));
         hash.update(sha2::Sha256::digest(key));
-        Ok(Identity {
-            fingerprint: hash.finalize().into(),
-            resolver: Arc::new(SingleCertAndKey::from(certified)),
-        })
+        Ok(Identity::new(hash.finalize().into(), pair))
     }
+}
+
+/// Those of the certificates that can be a root.
+pub(super) fn root_store(certificates: &[CertificateDer<'static>]) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(certificates.iter().cloned());
+    roots
+}
+
+/// The certificate and its key, as a handshake needs them.
+///
+/// # Errors
+/// When they do not belong together, or cannot be used.
+pub(super) fn certified(pair: &KeyPair, provider: &CryptoProvider) -> Result<CertifiedKey, rustls::Error> {
+    CertifiedKey::from_der(pair.chain.clone(), pair.key.clone_key(), provider)
 }
 
 fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {

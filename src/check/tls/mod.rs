@@ -1,138 +1,48 @@
-//! TLS for SSL_GET: who is asked for, who is trusted, who we are, and the handshake.
+//! TLS of conversations: clients and their sessions, the handshake, whom to trust, and what a refusal says.
 //!
-//! A set of options ([`TlsOptions`]) has one [`TlsClient`], shared by all checkers that have the same:
-//! [`TlsClients`] makes them, in one reading of a configuration. As keepalived, it verifies nobody and sends no
-//! server name unless it is told to. What a server offers and rustls does not speak is said in words
-//! ([`refusal`]). It refuses to know what is said on the connection; [`super::http`] calls it.
+//! A specification says how to ask over TLS ([`super::spec::tls`]); a [`TlsClient`] does it, and keeps the sessions that
+//! its next handshakes resume. Who runs conversations holds the [`TlsClients`], one for each settings. As keepalived, a
+//! client verifies no certificate and sends no server name unless it is told to. What a server offers and rustls does not speak
+//! is said in words ([`refusal`]).
 
 mod certificate;
+mod clients;
 mod material;
 mod refusal;
 mod session;
 mod verify;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use rustls::client::danger::ServerCertVerifier;
-use rustls::client::{ClientConfig, Resumption, WantsClientCert};
+use rustls::HandshakeKind;
+use rustls::client::{ClientConfig, Resumption};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{ServerName, UnixTime};
-use rustls::{ConfigBuilder, HandshakeKind};
-use serde::{Serialize, Serializer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::outcome::{Certificate, CertificateTime, Outcome, Phase};
+use super::spec::tls::TlsSettings;
 use super::tap::Seen;
-pub(crate) use material::{Authorities, Identity, NotAnIdentity};
+pub(crate) use clients::{RunClients, TlsClients};
+pub(crate) use material::NotAnIdentity;
 pub(super) use refusal::words;
 use session::{Sessions, View};
-use verify::{Anyone, Verifier};
 
 use crate::time::Moment;
 
-/// How a URL is asked over TLS.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Tls {
-    /// With which options.
-    pub client: Arc<TlsClient>,
-    /// Whether the end is announced, as the standard wants it (keepalived `tls_compliant`).
-    pub close_notify: bool,
-}
-
-/// What makes one TLS client different from another.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct TlsOptions {
-    /// Server name sent in the handshake (SNI).
-    pub server_name: Option<String>,
-    /// Fingerprint of the authorities that are trusted, and the name the certificate must have.
-    pub verify: Option<(material::Fingerprint, String)>,
-    /// Fingerprint of the client certificate and its key.
-    pub identity: Option<material::Fingerprint>,
-}
-
-/// Asks over TLS with one set of options. Two with the same options are the same.
+/// Asks over TLS with one set of settings.
 #[derive(Debug)]
-pub struct TlsClient {
-    options: TlsOptions,
+pub(crate) struct TlsClient {
+    settings: Arc<TlsSettings>,
     config: ClientConfig,
     name: Option<ServerName<'static>>,
     sessions: Arc<Sessions>,
-}
-
-/// The clients of a configuration, one for each set of options.
-#[derive(Debug)]
-pub(crate) struct TlsClients {
-    provider: Arc<CryptoProvider>,
-    all: BTreeMap<TlsOptions, Arc<TlsClient>>,
-}
-
-impl Default for TlsClients {
-    fn default() -> TlsClients {
-        TlsClients { provider: Arc::new(provider()), all: BTreeMap::new() }
-    }
-}
-
-impl TlsClients {
-    /// Whether a handshake can carry this server name.
-    pub(crate) fn is_server_name(name: &str) -> bool {
-        matches!(name_of(name), Ok(ServerName::DnsName(_)))
-    }
-
-    /// The client with these options: server name to send, whom to trust under which name, and who we are.
-    ///
-    /// # Errors
-    /// In the operator's words, when a name cannot be one.
-    pub(crate) fn client(
-        &mut self,
-        server_name: Option<&str>,
-        verify: Option<(&Authorities, &str)>,
-        identity: Option<&Identity>,
-    ) -> Result<Arc<TlsClient>, String> {
-        let options = TlsOptions {
-            server_name: server_name.map(str::to_owned),
-            verify: verify.map(|(authorities, name)| (authorities.fingerprint, name.to_owned())),
-            identity: identity.map(|identity| identity.fingerprint),
-        };
-        if let Some(client) = self.all.get(&options) {
-            return Ok(Arc::clone(client));
-        }
-        let name = match server_name.map(name_of).transpose()? {
-            Some(ServerName::IpAddress(_)) => return Err("an address cannot be a server name".to_owned()),
-            name => name,
-        };
-        let verifier: Arc<dyn ServerCertVerifier> = match verify {
-            None => Arc::new(Anyone),
-            Some((authorities, name)) => {
-                Arc::new(Verifier::new(authorities, name_of(name)?, Arc::clone(&self.provider))?)
-            }
-        };
-        let builder = self.builder(verifier)?;
-        let mut config = match identity {
-            None => builder.with_no_client_auth(),
-            Some(identity) => builder.with_client_cert_resolver(Arc::clone(&identity.resolver) as _),
-        };
-        config.enable_sni = name.is_some();
-        let client = Arc::new(TlsClient { options: options.clone(), config, name, sessions: Arc::default() });
-        self.all.insert(options, Arc::clone(&client));
-        Ok(client)
-    }
-
-    fn builder(
-        &self,
-        verifier: Arc<dyn ServerCertVerifier>,
-    ) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, String> {
-        let builder = ClientConfig::builder_with_details(Arc::clone(&self.provider), Arc::new(At::default()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?;
-        Ok(builder.dangerous().with_custom_certificate_verifier(verifier))
-    }
 }
 
 /// The cryptography all of this is done with.
@@ -143,6 +53,32 @@ fn provider() -> CryptoProvider {
 fn name_of(text: &str) -> Result<ServerName<'static>, String> {
     ServerName::try_from(text.to_owned()).map_err(|_| "it is neither a host's name nor an address".to_owned())
 }
+
+/// Whether a handshake can carry this server name.
+pub(crate) fn is_server_name(name: &str) -> bool {
+    matches!(name_of(name), Ok(ServerName::DnsName(_)))
+}
+
+/// Whether a client can be made of these settings.
+///
+/// # Errors
+/// In the operator's words, when a name cannot be one.
+pub(crate) fn verify(settings: &TlsSettings) -> Result<(), String> {
+    names(settings).map(|_| ())
+}
+
+/// The name that is sent, and the name that the certificate must have.
+fn names(settings: &TlsSettings) -> Result<Names, String> {
+    let sent = match settings.server_name.as_deref().map(name_of).transpose()? {
+        Some(ServerName::IpAddress(_)) => return Err("an address cannot be a server name".to_owned()),
+        name => name,
+    };
+    let verified = settings.verify.as_ref().map(|(_, name)| name_of(name)).transpose()?;
+    Ok((sent, verified))
+}
+
+/// The name that is sent, and the name that the certificate must have.
+type Names = (Option<ServerName<'static>>, Option<ServerName<'static>>);
 
 /// The time a handshake is made at; a client that makes none has none.
 #[derive(Debug, Default)]
@@ -155,10 +91,6 @@ impl rustls::time_provider::TimeProvider for At {
 }
 
 impl TlsClient {
-    pub fn options(&self) -> &TlsOptions {
-        &self.options
-    }
-
     /// Makes the handshake with `server` on `stream`; `begun` is when the probe began, and as of when certificates are
     /// judged.
     ///
@@ -190,13 +122,13 @@ impl TlsClient {
     /// Why a server is not trusted any more that was when its session began.
     pub(super) fn distrust<S>(&self, secured: &Secured<S>) -> Option<Outcome> {
         let is_over = secured.certificate.is_some_and(|c| c.time() == CertificateTime::Over);
-        let is_over = is_over && self.options.verify.is_some();
+        let is_over = is_over && self.settings.verify.is_some();
         is_over.then(|| Outcome::fail(Phase::Handshake, "certificate has expired"))
     }
 
     /// What a handshake that failed says; `seen` is what the server sent.
     pub(super) fn refused(&self, error: &io::Error, seen: &Seen) -> Outcome {
-        refusal::outcome(error, seen, &self.options).with_first_bytes(&seen.first)
+        refusal::outcome(error, seen, &self.settings).with_first_bytes(&seen.first)
     }
 }
 
@@ -258,32 +190,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Secured<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-impl PartialEq for TlsClient {
-    fn eq(&self, other: &TlsClient) -> bool {
-        self.options == other.options
-    }
-}
-
-impl Eq for TlsClient {}
-
-impl PartialOrd for TlsClient {
-    fn partial_cmp(&self, other: &TlsClient) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for TlsClient {
-    fn cmp(&self, other: &TlsClient) -> std::cmp::Ordering {
-        self.options.cmp(&other.options)
-    }
-}
-
-impl Serialize for TlsClient {
-    fn serialize<T: Serializer>(&self, serializer: T) -> Result<T::Ok, T::Error> {
-        self.options.serialize(serializer)
     }
 }
 

@@ -9,13 +9,13 @@ use rustls::{AlertDescription, CertificateError, Error, PeerMisbehaved};
 
 use super::super::errno::{self, Meaning, When};
 use super::super::outcome::{Outcome, Phase};
+use super::super::spec::tls::TlsSettings;
 use super::super::tap::Seen;
-use super::TlsOptions;
 
 const SPOKEN: &str = "lvsd speaks TLS 1.2 (with ECDHE) and 1.3";
 
 /// What a handshake that failed says; `seen` is what the server sent.
-pub(super) fn outcome(error: &io::Error, seen: &Seen, options: &TlsOptions) -> Outcome {
+pub(super) fn outcome(error: &io::Error, seen: &Seen, settings: &TlsSettings) -> Outcome {
     if let Some(version) = older_version(&seen.first) {
         return Outcome::fail(Phase::Handshake, format!("offers only {version} and older: {SPOKEN}"));
     }
@@ -25,7 +25,7 @@ pub(super) fn outcome(error: &io::Error, seen: &Seen, options: &TlsOptions) -> O
                 let first = seen.first.get(..40).unwrap_or(&seen.first).escape_ascii();
                 format!("not a TLS answer: \"{first}\"")
             }
-            Error::AlertReceived(alert) => of_alert(*alert, options),
+            Error::AlertReceived(alert) => of_alert(*alert, settings),
             error => in_words(error),
         };
         return Outcome::fail(Phase::Handshake, reason);
@@ -52,9 +52,9 @@ pub(super) fn outcome(error: &io::Error, seen: &Seen, options: &TlsOptions) -> O
 
 /// The words for an error of TLS within one of a stream, for errors that come after the handshake (a client
 /// certificate is refused then); None for others.
-pub(in super::super) fn words(error: &io::Error, options: &TlsOptions) -> Option<String> {
+pub(in super::super) fn words(error: &io::Error, settings: &TlsSettings) -> Option<String> {
     Some(match of_tls(error)? {
-        Error::AlertReceived(alert) => of_alert(*alert, options),
+        Error::AlertReceived(alert) => of_alert(*alert, settings),
         error => in_words(error),
     })
 }
@@ -64,18 +64,18 @@ fn of_tls(error: &io::Error) -> Option<&Error> {
 }
 
 /// What the server's alert means.
-fn of_alert(alert: AlertDescription, options: &TlsOptions) -> String {
+fn of_alert(alert: AlertDescription, settings: &TlsSettings) -> String {
     use AlertDescription as Alert;
     match alert {
         Alert::ProtocolVersion => format!("offers only protocol versions that are too old: {SPOKEN}"),
         Alert::HandshakeFailure | Alert::InsufficientSecurity => {
-            let or = match &options.server_name {
+            let or = match &settings.server_name {
                 Some(_) => "",
                 None => ", or it wants a server name (enable_sni)",
             };
             format!("offers only protocol versions or ciphers that lvsd does not speak{or}: {SPOKEN}")
         }
-        Alert::UnrecognisedName => match &options.server_name {
+        Alert::UnrecognisedName => match &settings.server_name {
             Some(name) => format!("does not know the server name {name}"),
             None => "wants a server name: write `enable_sni`, or `sni_name NAME`".to_owned(),
         },
@@ -86,7 +86,7 @@ fn of_alert(alert: AlertDescription, options: &TlsOptions) -> String {
         | Alert::CertificateExpired
         | Alert::CertificateUnknown
         | Alert::UnknownCA
-        | Alert::AccessDenied => match options.identity {
+        | Alert::AccessDenied => match settings.identity {
             Some(_) => format!("refuses our client certificate (TLS alert {alert:?})"),
             None => WANTS_CERTIFICATE.to_owned(),
         },

@@ -13,11 +13,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use super::super::spec::Target;
 use super::*;
-use crate::check::http::{self, HttpQuestion, HttpVersion, Url};
+use crate::check::http;
 use crate::check::outcome::Verdict;
 use crate::check::scripted::{Step, play, say, serve, target};
+use crate::check::spec::http::{HttpQuestion, HttpVersion, Url};
+use crate::check::spec::tls::{Authorities, Identity, Tls};
+use crate::check::spec::{Question, Target};
 use crate::time::Instant;
 
 const BOTH: &[&SupportedProtocolVersion] = &[&version::TLS12, &version::TLS13];
@@ -109,22 +111,63 @@ async fn after_a_failure_the_next_handshake_is_a_full_one() {
     assert!(server.take_heard().await.iter().all(|h| !h.is_resumed));
 }
 
-#[tokio::test]
-async fn options_that_are_equal_share_a_client_and_others_do_not() {
-    let authorities = Authorities::from_pem(Authority::new("ours").pem().as_bytes()).unwrap();
+#[test]
+fn settings_that_are_equal_share_a_client_and_others_do_not() {
+    let ours = Authority::new("ours").pem();
+    let authorities = || Authorities::from_pem(ours.as_bytes()).unwrap();
+    let named = |name: &str| TlsSettings { server_name: Some(name.to_owned()), ..TlsSettings::default() };
+    let verified =
+        |name: &str| TlsSettings { verify: Some((authorities(), name.to_owned())), ..named("a.example") };
+    let all = [TlsSettings::default(), named("a.example"), verified("a.example"), verified("b.example")];
     let mut clients = TlsClients::default();
-    let plain = clients.client(None, None, None).unwrap();
-    assert!(Arc::ptr_eq(&plain, &clients.client(None, None, None).unwrap()));
-    let named = clients.client(Some("a.example"), None, None).unwrap();
-    let verified = clients.client(Some("a.example"), Some((&authorities, "a.example")), None).unwrap();
-    let other = clients.client(Some("a.example"), Some((&authorities, "b.example")), None).unwrap();
-    for (a, b) in [(&plain, &named), (&named, &verified), (&verified, &other)] {
-        assert_ne!(a, b);
+    let made = all.clone().map(|settings| clients.client(&Arc::new(settings)).unwrap());
+    // Another reading of the same files makes the same settings, so that a reload keeps the sessions.
+    let again = all.map(|settings| clients.client(&Arc::new(settings)).unwrap());
+    for (one, client) in made.iter().enumerate() {
+        for (other, same) in again.iter().enumerate() {
+            assert_eq!(Arc::ptr_eq(client, same), one == other, "{:?} {:?}", client.settings, same.settings);
+        }
     }
-    // Another reading of the same files makes the same, so that a reload changes nothing.
-    assert_eq!(TlsClients::default().client(None, None, None).unwrap(), plain);
-    let json = serde_json::to_string(&verified).unwrap();
-    assert!(json.starts_with("{\"server_name\":\"a.example\""), "{json}");
+}
+
+#[test]
+fn a_specification_is_written_down_without_its_keys() {
+    let us = simple();
+    let identity = Identity::from_pem(us.certificate_pem.as_bytes(), us.key_pem.as_bytes()).unwrap();
+    let settings = TlsSettings {
+        server_name: Some("a.example".to_owned()),
+        verify: None,
+        identity: Some(identity.clone()),
+    };
+    let json = serde_json::to_value(Tls { settings: settings.into(), close_notify: false }).unwrap();
+    let fingerprint = serde_json::to_value(identity.fingerprint()).unwrap();
+    assert_eq!(json["client"]["identity"], fingerprint);
+    assert_eq!(format!("{identity:?}").len(), 64);
+}
+
+#[tokio::test]
+async fn clients_that_no_specification_needs_any_more_are_released_and_others_keep_their_sessions() {
+    let server = TlsServer::start(simple().server(BOTH), 2).await;
+    let question = |check: Check| Question::Http(check.question.into());
+    let kept = question(anyone(Some("www.example")));
+    let removed = question(verified(&Authority::new("ours").pem(), "www.example"));
+    let mut clients = TlsClients::default();
+    let ask = async |clients: RunClients| {
+        let Question::Http(question) = &kept else { panic!() };
+        http::run(&target(server.address), question, &clients, BEGUN).await
+    };
+    assert_eq!(ask(clients.of(&kept)).await.verdict, Verdict::Pass);
+    let _ = clients.of(&removed);
+    assert_eq!(clients.counts(), (2, 1));
+    // Equal to what was asked before, but read anew.
+    let read_again = question(anyone(Some("www.example")));
+    clients.keep([&read_again, &Question::Tcp].into_iter());
+    assert_eq!(clients.counts(), (1, 0));
+    assert_eq!(ask(clients.of(&kept)).await.verdict, Verdict::Pass);
+    let resumed: Vec<bool> = server.heard().await.iter().map(|h| h.is_resumed).collect();
+    assert_eq!(resumed, [false, true]);
+    clients.keep([&Question::Tcp].into_iter());
+    assert_eq!(clients.counts(), (0, 0));
 }
 
 #[tokio::test]
@@ -135,7 +178,8 @@ async fn the_server_name_is_sent_exactly_when_one_is_given() {
         assert_eq!(server.heard().await[0].server_name.as_deref(), name);
     }
     for name in ["192.0.2.1", "::1", "a b", ""] {
-        assert!(TlsClients::default().client(Some(name), None, None).is_err(), "{name}");
+        let settings = TlsSettings { server_name: Some(name.to_owned()), ..TlsSettings::default() };
+        assert!(super::verify(&settings).is_err(), "{name}");
     }
 }
 
@@ -232,8 +276,7 @@ async fn a_client_certificate_is_shown_to_a_server_that_wants_one() {
                 TlsServer::start(ours.issue(&["www.example"], 90).server_for(&ours, versions), 1).await;
             let identity = identity
                 .map(|i| Identity::from_pem(i.certificate_pem.as_bytes(), i.key_pem.as_bytes()).unwrap());
-            let tls = TlsClients::default().client(None, None, identity.as_ref()).unwrap();
-            let outcome = server.ask(&Tls { client: tls, close_notify: false }).await;
+            let outcome = server.ask(&with(TlsSettings { identity, ..TlsSettings::default() })).await;
             match want {
                 Ok(()) => assert_eq!(outcome.verdict, Verdict::Pass, "{}", outcome.reason),
                 Err(reason) => {
@@ -288,7 +331,7 @@ async fn a_server_that_speaks_nothing_we_do_is_described_and_not_called_dead() {
         // The ClientHello is read first: what stays unread would be a reset.
         let script = vec![Step::Wait(Duration::from_millis(20)), Step::Some, say(answer.clone())];
         let (address, _server) = serve(vec![script]).await;
-        let outcome = http::run(&target(address), &question(&anyone(None)), BEGUN).await;
+        let outcome = anyone(None).ask(&target(address), BEGUN).await;
         assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, Phase::Handshake), "{}", outcome.reason);
         assert_eq!(outcome.reason, reason);
         assert_eq!(outcome.first_bytes.is_some(), !answer.is_empty());
@@ -298,7 +341,7 @@ async fn a_server_that_speaks_nothing_we_do_is_described_and_not_called_dead() {
 #[tokio::test]
 async fn a_server_that_resets_or_keeps_silent_in_the_handshake_says_so() {
     let (address, _server) = serve(vec![vec![Step::Some, Step::Reset]]).await;
-    let outcome = http::run(&target(address), &question(&anyone(None)), BEGUN).await;
+    let outcome = anyone(None).ask(&target(address), BEGUN).await;
     assert_eq!(
         (outcome.phase, &*outcome.reason),
         (Phase::Handshake, "connection reset during the TLS handshake")
@@ -311,7 +354,7 @@ async fn a_server_that_resets_or_keeps_silent_in_the_handshake_says_so() {
     ] {
         let (address, _server) = serve(vec![vec![say(said), Step::Hold]]).await;
         let target = Target { connect_timeout: Duration::from_millis(200), ..target(address) };
-        let outcome = http::run(&target, &question(&anyone(None)), BEGUN).await;
+        let outcome = anyone(None).ask(&target, BEGUN).await;
         assert_eq!((outcome.phase, &*outcome.reason), (Phase::Handshake, reason));
     }
 }
@@ -321,7 +364,7 @@ async fn the_handshake_counts_towards_the_time_of_the_whole_conversation() {
     let config = simple().server(BOTH);
     let (address, server) = slow(config, Duration::from_secs(2), Duration::from_secs(2)).await;
     let target = Target { connect_timeout: Duration::from_secs(3), ..target(address) };
-    let outcome = http::run(&target, &question(&anyone(None)), BEGUN).await;
+    let outcome = anyone(None).ask(&target, BEGUN).await;
     assert_eq!((outcome.phase, &*outcome.reason), (Phase::Head, "no answer within 3 s"));
     server.abort();
 }
@@ -346,8 +389,8 @@ async fn an_answer_may_end_without_being_announced_and_its_length_still_counts()
 async fn the_end_is_announced_exactly_when_it_is_asked_for() {
     for close_notify in [false, true] {
         let server = TlsServer::start(simple().server(BOTH), 1).await;
-        let tls = Tls { close_notify, ..anyone(None) };
-        assert_eq!(server.ask(&tls).await.verdict, Verdict::Pass);
+        let check = Check::of(Tls { settings: Arc::default(), close_notify });
+        assert_eq!(server.ask(&check).await.verdict, Verdict::Pass);
         assert_eq!(server.heard().await[0].is_end_announced, close_notify);
     }
 }
@@ -415,7 +458,7 @@ async fn cost_of_a_check_with_and_without_resumption() {
         let before = cpu();
         for _ in 0..CHECKS {
             if !is_resumed {
-                tls.client.sessions.with(server.address, BEGUN.now).forget();
+                tls.client().sessions.with(server.address, BEGUN.now).forget();
             }
             assert_eq!(server.ask(&tls).await.verdict, Verdict::Pass);
         }
@@ -492,8 +535,8 @@ impl TlsServer {
         TlsServer { address, begun: BEGUN, task }
     }
 
-    async fn ask(&self, tls: &Tls) -> Outcome {
-        http::run(&target(self.address), &question(tls), self.begun).await
+    async fn ask(&self, check: &Check) -> Outcome {
+        check.ask(&target(self.address), self.begun).await
     }
 
     async fn heard(mut self) -> Vec<Heard> {
@@ -519,27 +562,40 @@ async fn slow(config: ServerConfig, first: Duration, then: Duration) -> (SocketA
     (address, task)
 }
 
-fn question(tls: &Tls) -> HttpQuestion {
-    let url = Url {
-        path: "/".to_owned(),
-        virtualhost: None,
-        status: vec![(200, 299)],
-        digest: None,
-        pattern: None,
-        tls: Some(tls.clone()),
-    };
-    HttpQuestion { version: HttpVersion::V1_0, urls: vec![url] }
+/// A SSL_GET with one set of settings, and the client for it.
+struct Check {
+    question: HttpQuestion,
+    clients: RunClients,
 }
 
-fn anyone(server_name: Option<&str>) -> Tls {
-    let client = TlsClients::default().client(server_name, None, None).unwrap();
-    Tls { client, close_notify: false }
+impl Check {
+    fn of(tls: Tls) -> Check {
+        let url = Url { tls: Some(tls), ..Url::new("/") };
+        let question = HttpQuestion { version: HttpVersion::V1_0, urls: vec![url] };
+        let clients = TlsClients::default().of(&Question::Http(question.clone().into()));
+        Check { question, clients }
+    }
+
+    async fn ask(&self, target: &Target, begun: Moment) -> Outcome {
+        http::run(target, &self.question, &self.clients, begun).await
+    }
+
+    fn client(&self) -> &TlsClient {
+        self.clients.client(&self.question.urls[0].tls.as_ref().unwrap().settings).unwrap()
+    }
 }
 
-fn verified(authorities: &str, name: &str) -> Tls {
+fn anyone(server_name: Option<&str>) -> Check {
+    with(TlsSettings { server_name: server_name.map(str::to_owned), ..TlsSettings::default() })
+}
+
+fn verified(authorities: &str, name: &str) -> Check {
     let authorities = Authorities::from_pem(authorities.as_bytes()).unwrap();
-    let client = TlsClients::default().client(None, Some((&authorities, name)), None).unwrap();
-    Tls { client, close_notify: false }
+    with(TlsSettings { verify: Some((authorities, name.to_owned())), ..TlsSettings::default() })
+}
+
+fn with(settings: TlsSettings) -> Check {
+    Check::of(Tls { settings: settings.into(), close_notify: false })
 }
 
 fn simple() -> Identified {

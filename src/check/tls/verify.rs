@@ -1,8 +1,7 @@
 //! Whether a server is who it should be.
 //!
 //! keepalived never asks, so [`Anyone`] is the default: what the certificate says and whether the server has its
-//! key is not looked at, which also lets the oddest certificate pass. [`Verifier`] asks everything. It refuses
-//! to know where authorities come from.
+//! key is not looked at, which also lets the oddest certificate pass. [`Verifier`] asks everything.
 
 use std::sync::Arc;
 
@@ -11,12 +10,12 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use super::certificate;
-use super::material::Authorities;
+use crate::check::spec::tls::Authorities;
 
-/// Everybody is welcome.
+/// Every server passes.
 #[derive(Debug)]
 pub(super) struct Anyone;
 
@@ -70,26 +69,26 @@ impl ServerCertVerifier for Anyone {
     }
 }
 
-/// Only who shows a valid certificate of this name, from one of the authorities.
+/// A server passes that shows a valid certificate of this name, from one of the authorities.
 #[derive(Debug)]
 pub(super) struct Verifier {
     chain: Arc<WebPkiServerVerifier>,
     provider: Arc<CryptoProvider>,
-    trusted: Arc<[CertificateDer<'static>]>,
+    trusted: Authorities,
     name: ServerName<'static>,
 }
 
 impl Verifier {
     pub(super) fn new(
-        authorities: &Authorities,
+        authorities: Authorities,
+        roots: Arc<RootCertStore>,
         name: ServerName<'static>,
         provider: Arc<CryptoProvider>,
     ) -> Result<Verifier, String> {
-        let roots = Arc::clone(&authorities.roots);
         let chain = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
             .build()
             .map_err(|error| error.to_string())?;
-        Ok(Verifier { chain, provider, trusted: Arc::clone(&authorities.certificates), name })
+        Ok(Verifier { chain, provider, trusted: authorities, name })
     }
 
     /// A certificate that is itself among the trusted ones (self-signed as its own authority, as `openssl req
@@ -119,7 +118,7 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if self.trusted.iter().any(|trusted| trusted == end_entity) {
+        if self.trusted.content().iter().any(|trusted| trusted == end_entity) {
             return self.verify_itself(end_entity, now).map(|()| ServerCertVerified::assertion());
         }
         self.chain.verify_server_cert(end_entity, intermediates, &self.name, ocsp, now)

@@ -1,17 +1,18 @@
-//! Asks for a page as HTTP_GET would and keeps what came, for somebody who wants its digest.
+//! Asks for a page as HTTP_GET does and keeps the answer, for `lvsd genhash`.
 //!
-//! The conversation is [`super::http`]'s, so that the digest printed is the digest compared later.
+//! The conversation is that of a check, so that the digest printed is the digest compared later.
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::Response;
 use hyper::body::{Body as _, Incoming};
 
-use super::digest::Digest;
-use super::hash::{DigestKind, Hasher};
-use super::http::{self, HttpVersion, Url};
-use super::outcome::{Outcome, Verdict};
-use super::spec::Target;
+use crate::check::hash::Hasher;
+use crate::check::outcome::{Outcome, Phase, Verdict};
+use crate::check::spec::Target;
+use crate::check::spec::digest::{Digest, DigestKind};
+use crate::check::spec::http::{HttpVersion, Url};
+use crate::check::tls::RunClients;
 use crate::time::Moment;
 
 /// The longest body that is taken, in bytes: as much as a check digests.
@@ -49,7 +50,7 @@ impl Fetch {
         *length = body.size_hint().exact();
         let too_long = || {
             let reason = format!("body longer than {LIMIT} bytes, the most that is digested");
-            Ok(Outcome::fail(super::outcome::Phase::Body, reason))
+            Ok(Outcome::fail(Phase::Body, reason))
         };
         if length.is_some_and(|length| length > LIMIT) {
             return too_long();
@@ -76,11 +77,12 @@ pub(crate) async fn fetch(
     target: &Target,
     version: HttpVersion,
     url: &Url,
+    clients: &RunClients,
     kind: DigestKind,
     begun: Moment,
 ) -> Result<Page, Outcome> {
     let wanted = Fetch { hasher: Hasher::new(kind), body: Vec::new() };
-    let (outcome, fetched) = http::fetch(target, version, url, wanted, begun).await;
+    let (outcome, fetched) = super::take_whole(target, version, url, clients, wanted, begun).await;
     match (outcome.verdict, fetched) {
         (Verdict::Pass, Some((fetch, status, head))) => {
             Ok(Page { status, digest: fetch.hasher.finish(), head, body: fetch.body })
@@ -97,15 +99,16 @@ mod tests {
     async fn ask(answer: impl IntoIterator<Item = Step>) -> Result<Page, Outcome> {
         let script = [Step::Request].into_iter().chain(answer).collect();
         let (address, _server) = serve(vec![script]).await;
-        let url = Url {
-            path: "/page".to_owned(),
-            virtualhost: None,
-            status: vec![(200, 299)],
-            digest: None,
-            pattern: None,
-            tls: None,
-        };
-        fetch(&target(address), HttpVersion::V1_1, &url, DigestKind::Md5, Moment::default()).await
+        let url = Url::new("/page");
+        fetch(
+            &target(address),
+            HttpVersion::V1_1,
+            &url,
+            &RunClients::default(),
+            DigestKind::Md5,
+            Moment::default(),
+        )
+        .await
     }
 
     #[tokio::test]

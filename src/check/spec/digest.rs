@@ -6,13 +6,32 @@ use std::str::FromStr;
 use serde::Serialize;
 
 /// What a body's digest must be; written as 32 hex digits (MD5) or `sha256:` and 64 hex digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Digest {
     /// MD5, as keepalived.
     Md5([u8; 16]),
     /// SHA-256.
     Sha256([u8; 32]),
+}
+
+/// The algorithm of a digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DigestKind {
+    /// MD5, as keepalived.
+    Md5,
+    /// SHA-256.
+    Sha256,
+}
+
+impl Digest {
+    /// The algorithm that made it.
+    pub fn kind(&self) -> DigestKind {
+        match self {
+            Digest::Md5(_) => DigestKind::Md5,
+            Digest::Sha256(_) => DigestKind::Sha256,
+        }
+    }
 }
 
 /// A text that is no digest.
