@@ -10,7 +10,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{RealServer, VirtualServerId};
+use super::Director;
+use super::checkers::PoolMemberKey;
+use super::event::Event;
+use super::lifecycle::Life;
+use crate::config::{Config, RealServer, VirtualServerId};
 use crate::time::Instant;
 
 /// Every order about one real server; the default is none.
@@ -150,5 +154,54 @@ impl fmt::Display for AdminOverride {
             (None, Some(weight)) => write!(f, "weight {weight}"),
             (Some(state), Some(weight)) => write!(f, "{state}, weight {weight}"),
         }
+    }
+}
+
+impl Director {
+    /// The real servers a selector means, with their virtual servers.
+    pub fn select(&self, selector: &Selector) -> Vec<PoolMemberKey> {
+        let members = self.pools.values().flat_map(|p| p.members.iter().map(|(at, m)| (p.server.id, *at, m)));
+        let selected = members.filter(|(id, _, member)| selector.selects(id, &member.real_server));
+        selected.map(|(id, at, _)| (id, at)).collect()
+    }
+
+    pub(super) fn apply_override(
+        &mut self,
+        now: Instant,
+        selector: &Selector,
+        change: OverrideChange,
+        events: &mut Vec<Event>,
+    ) {
+        if self.life != Life::Running {
+            return;
+        }
+        for (id, at) in self.select(selector) {
+            let Some(member) = self.pools.get_mut(&id).and_then(|p| p.members.get_mut(&at)) else { continue };
+            let admin = member.admin.changed(change, now);
+            if admin == member.admin {
+                continue;
+            }
+            member.admin = admin;
+            let real_server = member.real_server.named();
+            if admin.is_none() {
+                self.overrides.remove(&(id, at));
+            } else {
+                self.overrides.insert((id, at), admin);
+            }
+            events.push(Event::Override { virtual_server: id, real_server, admin });
+            self.unsettled.insert(id);
+            self.saves.at_once(now);
+        }
+    }
+
+    /// An order ends with the real server it is about.
+    pub(super) fn forget_overrides(&mut self, config: &Config) {
+        if self.overrides.is_empty() {
+            return;
+        }
+        let mut before = std::mem::take(&mut self.overrides);
+        let subscribers =
+            config.virtual_servers.iter().flat_map(|s| s.real_servers.iter().map(|r| (s.id, r.address)));
+        self.overrides = subscribers.filter_map(|s| Some((s, before.remove(&s)?))).collect();
     }
 }

@@ -1,6 +1,7 @@
-//! Real servers that answer their neighbours for a VIP: told by whoever asked the network, told on when it changes.
+//! Real servers that answer ARP or neighbour solicitations for a VIP: `daemon::host_findings` asks the network, and changes
+//! are reported.
 //!
-//! Their neighbours send some clients straight there. That is none of the kernel's table, so nobody is taken out for it.
+//! Their neighbours send some clients straight to them. The kernel's table cannot change that, so no server is taken out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -20,8 +21,8 @@ pub(crate) type Claims = BTreeSet<(IpAddr, MacAddress)>;
 /// By link-layer address: the addresses it is known as.
 pub(crate) type Names = BTreeMap<MacAddress, BTreeSet<IpAddr>>;
 
-/// The real servers among those who claim a VIP, by what each link-layer address is known as; `holds` says which VIPs
-/// this host has itself. Whoever is a director, too, may be the active one while this host is not.
+/// The real servers among the hosts that claim a VIP, by what each link-layer address is known as; `holds` says which VIPs
+/// this host has itself. A real server that is a director, too, may be the active one while this host is not.
 pub(crate) fn find(
     config: &Config,
     own: &BTreeSet<IpAddr>,
@@ -44,7 +45,7 @@ pub(crate) fn find(
     found
 }
 
-/// Whether it is asked who answers for VIPs: where somebody's way is checked.
+/// Whether the network is asked which hosts answer for VIPs: where a real server has a path_check.
 pub(crate) fn is_needed(config: &Config) -> bool {
     let mut reals = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
     reals.any(|real| real.path_check.is_some())
@@ -60,7 +61,7 @@ pub(crate) fn addresses_to_ask(config: &Config) -> (BTreeSet<IpAddr>, BTreeSet<I
     (vips.chain(held.map(|address| address.wanted.prefix.ip)).collect(), reals.collect())
 }
 
-/// Who answers for VIPs; and by which of the real servers' addresses each link-layer address is known.
+/// The hosts that answer for VIPs; and by which of the real servers' addresses each link-layer address is known.
 pub(crate) fn answers(claims: Claims, vips: &BTreeSet<IpAddr>) -> (Claims, Names) {
     let (of_vips, others): (Claims, Claims) = claims.into_iter().partition(|(ip, _)| vips.contains(ip));
     let mut names = Names::new();
@@ -70,13 +71,13 @@ pub(crate) fn answers(claims: Claims, vips: &BTreeSet<IpAddr>) -> (Claims, Names
     (of_vips, names)
 }
 
-/// What neighbours ask by.
+/// The protocol by which neighbours ask for a VIP.
 pub(crate) fn question(vip: IpAddr) -> &'static str {
     if vip.is_ipv4() { "ARP" } else { "neighbour solicitations" }
 }
 
 impl Director {
-    /// These answer for VIPs, and no others.
+    /// Takes all real servers that answer for VIPs; reports what changed.
     pub(super) fn on_arp_problems(&mut self, found: ArpProblems, events: &mut Vec<Event>) {
         if self.life != Life::Running {
             return;
@@ -91,15 +92,17 @@ impl Director {
             // Of a VIP's many virtual servers, the first speaks for all.
             let of_vip = |id: &&VirtualServerId| id.address() == Some(vip);
             let mut pools = self.pools.iter().filter(|(id, _)| of_vip(id));
-            let found =
-                pools.find_map(|(id, pool)| Some((*id, *pool.members.keys().find(|at| at.ip() == real)?)));
-            if let Some((virtual_server, real_server)) = found {
+            let found = pools.find_map(|(id, pool)| {
+                Some((*id, pool.members.values().find(|m| m.real_server.address.ip() == real)?))
+            });
+            if let Some((virtual_server, member)) = found {
+                let real_server = member.real_server.named();
                 events.push(Event::ArpProblem { virtual_server, real_server, mac });
             }
         }
     }
 
-    /// That a real server answers for a VIP, in words.
+    /// The sentence for a real server that answers for a VIP; None where it does not.
     pub(super) fn arp_problem(&self, id: VirtualServerId, real: IpAddr) -> Option<String> {
         let vip = id.address()?;
         let mac = self.arp_problems.get(&(vip, real))?;

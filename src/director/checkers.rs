@@ -1,4 +1,4 @@
-//! All checkers of a configuration: one per distinct specification, shared by those who subscribe to it.
+//! All checkers of a configuration: one per distinct specification, shared by the real servers that subscribe to it.
 //!
 //! Owns their schedules and one queue of deadlines. What a verdict means to a subscriber is the pool's business.
 
@@ -13,7 +13,7 @@ use crate::check::spec::{CheckerSpec, Question};
 use crate::config::VirtualServerId;
 use crate::time::Instant;
 
-/// Identifies a checker as long as anybody subscribes to it.
+/// Identifies a checker as long as it has subscribers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct CheckerId(u64);
 
@@ -24,10 +24,10 @@ impl CheckerId {
     pub(crate) const LAST: CheckerId = CheckerId(u64::MAX);
 }
 
-/// A real server of a virtual server: who subscribes to checkers.
+/// A real server of a virtual server: the subscriber of checkers.
 pub(crate) type PoolMemberKey = (VirtualServerId, SocketAddr);
 
-/// One checker and who cares about it.
+/// One checker and its subscribers.
 #[derive(Debug)]
 pub(crate) struct Entry {
     /// What it asks.
@@ -78,10 +78,12 @@ pub(crate) struct Checkers {
     entries: BTreeMap<CheckerId, Box<Entry>>,
     running: BTreeMap<RunId, Running>,
     timers: BTreeSet<(Instant, CheckerId)>,
-    /// Those whose verdict is held for longer than can be believed.
+    /// Checkers whose verdict is held for longer than can be believed.
     stale: BTreeSet<CheckerId>,
     /// Those that say down.
     down: BTreeSet<CheckerId>,
+    /// Those that follow a BFD session, by its name.
+    of_sessions: BTreeMap<Box<str>, BTreeSet<CheckerId>>,
     last_id: u64,
     last_run: RunId,
 }
@@ -91,12 +93,17 @@ pub(crate) struct Checkers {
 pub(crate) struct BySpec(BTreeMap<Arc<CheckerSpec>, CheckerId>);
 
 impl Checkers {
+    /// The specifications of all checkers.
+    pub(crate) fn specs(&self) -> impl Iterator<Item = &Arc<CheckerSpec>> {
+        self.entries.values().map(|entry| &entry.spec)
+    }
+
     /// The checkers by what they ask.
     pub(crate) fn by_spec(&self) -> BySpec {
         BySpec(self.entries.iter().map(|(id, entry)| (Arc::clone(&entry.spec), *id)).collect())
     }
 
-    /// The checker with this specification, made if there is none, with this turn or one of its own; somebody is to
+    /// The checker with this specification, made if there is none, with this turn or one of its own. The caller must
     /// subscribe to it.
     pub(crate) fn find_or_make(
         &mut self,
@@ -115,6 +122,9 @@ impl Checkers {
         self.last_id += 1;
         let id = CheckerId(self.last_id);
         let spec = Arc::clone(spec);
+        if let Question::Bfd(question) = &spec.question {
+            self.of_sessions.entry(question.session.clone()).or_default().insert(id);
+        }
         let schedule = Schedule::new(&spec.timing, rng, now);
         self.timers.extend(schedule.deadline().map(|at| (at, id)));
         by_spec.0.insert(Arc::clone(&spec), id);
@@ -135,7 +145,7 @@ impl Checkers {
         id
     }
 
-    /// Subscribes somebody who has not yet.
+    /// Adds a subscriber that is not one yet.
     pub(crate) fn subscribe(&mut self, id: CheckerId, subscriber: PoolMemberKey) {
         if let Some(entry) = self.entries.get_mut(&id) {
             // Most have one.
@@ -169,6 +179,14 @@ impl Checkers {
         let entry = self.entries.remove(&id)?;
         self.stale.remove(&id);
         self.down.remove(&id);
+        if let Question::Bfd(question) = &entry.spec.question
+            && let Some(all) = self.of_sessions.get_mut(&question.session)
+        {
+            all.remove(&id);
+            if all.is_empty() {
+                self.of_sessions.remove(&question.session);
+            }
+        }
         if let Some(at) = entry.schedule.deadline() {
             self.timers.remove(&(at, id));
         }
@@ -232,7 +250,13 @@ impl Checkers {
         }
     }
 
-    /// Takes the outcome of a run; None when nobody waits for it any more.
+    /// A BFD session reported: the checks that follow it run now.
+    pub(crate) fn begin_checks_of_session(&mut self, name: &str, now: Instant) {
+        let all: Vec<CheckerId> = self.of_sessions.get(name).into_iter().flatten().copied().collect();
+        all.into_iter().for_each(|id| self.begin_at(id, now));
+    }
+
+    /// Takes the outcome of a run; None when the run was cancelled.
     pub(crate) fn finish(&mut self, now: Instant, run: RunId, outcome: Outcome) -> Option<Finished<'_>> {
         let id = self.running.remove(&run)?.checker;
         let entry = self.entries.get_mut(&id)?;

@@ -1,4 +1,4 @@
-//! What the director tells the world: one value per change of state, for log, scripts, metrics and history alike.
+//! What the director reports: one value per change of state, for the log and for notifications alike.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,7 +10,6 @@ use super::problems::{self, Problem};
 use super::staying::STAY_LIMIT;
 use crate::check::outcome::CertificateTime;
 use crate::config::VirtualServerId;
-use crate::ipvs::types::ServiceKey;
 use crate::net::types::MacAddress;
 pub(crate) use crate::vrrp::event::Severity;
 
@@ -49,7 +48,7 @@ pub enum Event {
     Attempt {
         /// keepalived's word for the checker.
         checker: &'static str,
-        /// Whom it asked.
+        /// Address and port it checked.
         target: SocketAddr,
         /// What went wrong.
         reason: String,
@@ -58,7 +57,7 @@ pub enum Event {
     Stale {
         /// keepalived's word for the checker.
         checker: &'static str,
-        /// Whom it asks.
+        /// Address and port it checks.
         target: SocketAddr,
         /// The verdict that is held; None before the first.
         is_up: Option<bool>,
@@ -71,7 +70,7 @@ pub enum Event {
     Inconclusive {
         /// keepalived's word for the checker.
         checker: &'static str,
-        /// Whom it asks.
+        /// Address and port it checks.
         target: SocketAddr,
         /// The reason while it cannot; None once it can again.
         reason: Option<String>,
@@ -107,7 +106,7 @@ pub enum Event {
     Certificate {
         /// keepalived's word for the checker.
         checker: &'static str,
-        /// Whom it asks.
+        /// Address and port it checks.
         target: SocketAddr,
         /// What is to be said of it now.
         time: CertificateTime,
@@ -135,19 +134,19 @@ pub enum Event {
     },
     /// A service that was in the kernel already is ours now.
     Adopted {
-        service: ServiceKey,
+        service: VirtualServerId,
         /// Destinations found with it.
         destinations: usize,
     },
-    /// A service nobody configured appeared in the kernel, or went. It is left alone.
+    /// A service that is not configured appeared in the kernel, or is gone. It is left alone.
     Foreign {
-        service: ServiceKey,
+        service: VirtualServerId,
         /// Whether it is there now.
         is_present: bool,
     },
-    /// Somebody else changed one of our services; it is put right again.
+    /// Another program changed one of our services; it is repaired.
     Drift {
-        service: ServiceKey,
+        service: VirtualServerId,
         /// What was found.
         what: String,
     },
@@ -161,12 +160,12 @@ pub enum Event {
     },
     /// The kernel refuses a part of a service; the rest of it works, and it is tried again.
     Degraded {
-        service: ServiceKey,
+        service: VirtualServerId,
         /// The kernel's reason.
         reason: String,
     },
     /// A degraded service is whole again.
-    Restored { service: ServiceKey },
+    Restored { service: VirtualServerId },
     /// This host is one of a virtual server's real servers, or no longer.
     Colocated {
         virtual_server: VirtualServerId,
@@ -191,17 +190,17 @@ pub enum Event {
     },
 }
 
-/// Whom an event is about, as text.
+/// What an event is about, as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject {
     /// Virtual server, or a service in the kernel.
     pub virtual_server: Option<String>,
-    /// Real server, sorry server, or whom a checker asks.
+    /// Real server, sorry server, or the target of a checker.
     pub real_server: Option<String>,
 }
 
 impl Event {
-    /// What it is, in one word for machines.
+    /// Its name for machines; a field of its line in the log.
     pub fn kind(&self) -> &'static str {
         match self {
             Event::Ready { .. } => "ready",
@@ -240,7 +239,7 @@ impl Event {
         }
     }
 
-    /// Whom it is about.
+    /// The servers it is about.
     pub fn subject(&self) -> Subject {
         let (virtual_server, real_server) = match self {
             Event::RealServer { virtual_server, real_server, .. }
@@ -262,17 +261,17 @@ impl Event {
             | Event::Inconclusive { target, .. }
             | Event::Stale { target, .. }
             | Event::Certificate { target, .. } => (None, Some(target)),
-            Event::Adopted { service, .. }
-            | Event::Foreign { service, .. }
-            | Event::Drift { service, .. }
-            | Event::Degraded { service, .. }
-            | Event::Restored { service } => (Some(service.to_string()), None),
+            Event::Adopted { service: virtual_server, .. }
+            | Event::Foreign { service: virtual_server, .. }
+            | Event::Drift { service: virtual_server, .. }
+            | Event::Degraded { service: virtual_server, .. }
+            | Event::Restored { service: virtual_server } => (Some(virtual_server.to_string()), None),
             Event::Ready { .. } | Event::Kernel { .. } => (None, None),
         };
         Subject { virtual_server, real_server: real_server.map(ToString::to_string) }
     }
 
-    /// How urgently somebody should look.
+    /// The level of its line in the log.
     pub fn severity(&self) -> Severity {
         match self {
             Event::Kernel { trouble: Some(_) }

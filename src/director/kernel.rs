@@ -4,7 +4,7 @@
 
 use super::Director;
 use super::event::Event;
-use super::reconcile::Request;
+use super::reconcile::{Report, Request};
 use crate::time::Instant;
 
 impl Director {
@@ -25,7 +25,8 @@ impl Director {
             return None;
         }
         let first = if self.reconciler.has_writes() { None } else { self.path_check.request(now) };
-        first.or_else(|| self.reconciler.request(now, events)).or_else(|| self.path_check.request(now))
+        let mut report = Report { placement: &self.placement, events };
+        first.or_else(|| self.reconciler.request(now, &mut report)).or_else(|| self.path_check.request(now))
     }
 
     /// Whether everything of ours is gone from the kernel.

@@ -1,12 +1,12 @@
-//! lvsd's own firewall marks, from `mark_base` on: which virtual server's packets get which, and which are left for
-//! ways to single real servers. Those the configuration uses itself are left out.
+//! lvsd's own firewall marks, from `mark_base` on: which virtual server's packets get which, and which are for the probe
+//! services of path_check. Marks that the configuration uses itself are left out.
 
 use std::collections::BTreeSet;
 
 use crate::config::{Config, MarkBase, VirtualServerId};
 use crate::ipvs::types::ServiceKey;
 
-/// Ways that can be open at once, of each family: the last marks are theirs.
+/// Probe services that can exist at once, of each family: the last marks are theirs.
 pub(crate) const PROBE_MARKS: u32 = 64;
 
 /// The marks of a configuration.
@@ -32,13 +32,13 @@ impl Marks {
         Marks { base, taken, is_used_up: false }
     }
 
-    /// The marks of ways to single real servers.
+    /// The marks of probe services.
     pub(crate) fn probe_marks(&self) -> impl Iterator<Item = u32> + '_ {
         let last = self.base.0 + MarkBase::MARKS;
         (last - PROBE_MARKS..last).filter(|mark| !self.taken.contains(mark))
     }
 
-    /// Whether a mark is that of such a way.
+    /// Whether a mark is that of a probe service.
     pub(crate) fn is_probe_mark(&self, mark: u32) -> bool {
         let is_last = self.base.contains(mark) && mark - self.base.0 >= MarkBase::MARKS - PROBE_MARKS;
         is_last && !self.taken.contains(&mark)

@@ -1,4 +1,4 @@
-//! One virtual server's real servers: who is up, whether that is enough, who serves, who is on the way out.
+//! One virtual server's real servers: which are up, whether that is a quorum, which serve, which are on their way out.
 //!
 //! Level-triggered: [`Pool::settle`] derives everything anew from the checkers' health and what the kernel was
 //! last seen to hold. The reconciler changes the table.
@@ -24,9 +24,9 @@ use crate::time::Instant;
 
 /// Longest time a healthy destination that leaves may keep its connections.
 pub(crate) const DRAIN_DEADLINE: Duration = Duration::from_secs(300);
-/// Rest of a pool after it was settled, for each of its members, before further verdicts settle it: who is asked about
-/// thousands of servers hears thousands of first verdicts within seconds, and each would cost as much as all. A pool
-/// whose rest would be shorter than [`REST_LEAST`] takes none.
+/// Rest of a pool after it was settled, for each of its members, before further verdicts settle it: a pool of thousands
+/// of servers gets thousands of first verdicts within seconds, and each would cost as much as all. A pool whose rest
+/// would be shorter than [`REST_LEAST`] takes none.
 const REST_EACH: Duration = Duration::from_micros(5);
 const REST_LEAST: Duration = Duration::from_millis(1);
 /// No rest is longer.
@@ -50,6 +50,8 @@ pub(crate) struct Pool {
     pub mark: Option<u32>,
     /// What its clients suffer.
     pub problems: Problems,
+    /// Whether its quorum was notified as up; None before the first time. Unused in a group.
+    pub notified: Option<bool>,
     has_quorum: bool,
     /// Whether it had a quorum since the start, or the lack of one was reported.
     is_quorum_reported: bool,
@@ -77,6 +79,8 @@ pub(crate) struct Member {
     pub admin: AdminOverride,
     /// The weight that its checkers ask for; None: the configured one.
     pub checked_weight: Option<u32>,
+    /// Whether it was notified as up; None before the first time. Unused in a group, whose pools are notified as one.
+    pub notified: Option<bool>,
 }
 
 /// A real server's interest in a checker.
@@ -222,6 +226,7 @@ impl Pool {
             released: Vec::new(),
             mark: None,
             problems: Problems::default(),
+            notified: None,
             has_quorum: false,
             is_quorum_reported: false,
             in_kernel: Arc::clone(&desired),
@@ -247,12 +252,15 @@ impl Pool {
         server: VirtualServer,
         members: BTreeMap<SocketAddr, Member>,
     ) -> BTreeMap<SocketAddr, Member> {
+        if self.server.notices.group != server.notices.group {
+            self.notified = None;
+        }
         self.server = server;
         std::mem::replace(&mut self.members, members)
     }
 
-    /// Takes what the kernel holds as the point to go on from: who serves there counts as up until a checker says
-    /// otherwise, who serves there unwanted drains, once it is replaced, and who was leaving or staying goes on until
+    /// Goes on from what the kernel holds. A server that serves there counts as up until a checker says otherwise; one
+    /// that serves there and is not configured drains, once it is replaced; one that was leaving or staying goes on until
     /// its old deadline.
     pub(crate) fn adopt(
         &mut self,
@@ -284,7 +292,7 @@ impl Pool {
                 self.leaving.insert(*at, Leaving::new(destination, deadline));
             }
         }
-        // Who was serving says on which side of the hysteresis the quorum was.
+        // The destinations with weight show on which side of the hysteresis the quorum was.
         if self
             .server
             .sorry_server
@@ -335,7 +343,7 @@ impl Pool {
     }
 
     fn settle_members(&mut self, now: Instant, checkers: &Checkers, events: &mut Vec<Event>) {
-        for (at, member) in &mut self.members {
+        for member in self.members.values_mut() {
             let is_up = member.judge(checkers);
             let is_news = match is_up {
                 true => !member.is_up,
@@ -353,7 +361,7 @@ impl Pool {
                 member.checked_weight = checked_weight;
                 events.push(Event::Weight {
                     virtual_server: self.server.id,
-                    real_server: *at,
+                    real_server: member.real_server.named(),
                     weight: checked_weight.unwrap_or(member.real_server.weight),
                     reason: member.weight_reason(checkers),
                 });
@@ -361,7 +369,7 @@ impl Pool {
             if is_news {
                 events.push(Event::RealServer {
                     virtual_server: self.server.id,
-                    real_server: *at,
+                    real_server: member.real_server.named(),
                     is_up,
                     reason: member.reason(checkers),
                 });
@@ -428,7 +436,8 @@ impl Pool {
             leaving.deadline = ordered(at).unwrap_or(leaving.deadline);
             let is_over = now >= leaving.deadline;
             if is_over {
-                events.push(Event::Left { virtual_server: server, real_server: *at, cut: leaving.active });
+                let real_server = named(&self.members, at);
+                events.push(Event::Left { virtual_server: server, real_server, cut: leaving.active });
             }
             !is_over && !wanted.contains_key(at) && !is_cut(at)
         });
@@ -446,7 +455,7 @@ impl Pool {
         }
     }
 
-    /// Looks at a fresh reading of the kernel's connection counts; true when somebody has finished leaving.
+    /// Takes a fresh reading of the kernel's connection counts; true when a destination has finished leaving.
     pub(crate) fn watch_leaving(
         &mut self,
         now: Instant,
@@ -468,7 +477,8 @@ impl Pool {
             let connections = entry.connections.active.saturating_add(entry.connections.inactive);
             let is_kept = connections > 0 || now.since(since) < DRAIN_GRACE;
             if !is_kept {
-                events.push(Event::Left { virtual_server: server, real_server: *at, cut: 0 });
+                let real_server = named(&self.members, at);
+                events.push(Event::Left { virtual_server: server, real_server, cut: 0 });
             }
             is_kept
         });
@@ -542,6 +552,11 @@ impl Pool {
     }
 }
 
+/// What the operator calls a destination: by the port that was written, where it is a real server of the pool.
+pub(super) fn named(members: &BTreeMap<SocketAddr, Member>, at: &SocketAddr) -> SocketAddr {
+    members.get(at).map_or(*at, |member| member.real_server.named())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -611,6 +626,7 @@ mod tests {
             is_new: false,
             admin: AdminOverride::default(),
             checked_weight: None,
+            notified: None,
         };
         Pool::new(server, BTreeMap::from([(member.real_server.address, member)]))
     }

@@ -1,4 +1,4 @@
-//! What clients of a virtual server suffer although the kernel's table is as desired: nobody takes new connections,
+//! What clients of a virtual server suffer although the kernel's table is as desired: no server takes new connections,
 //! another program changes the service again and again, connections to a real server stay half open.
 //!
 //! Level-triggered: [`Director::find_problems`] derives the problems of one virtual server after it was settled or read,
@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use super::admin_override::AdminState;
 use super::event::{Event, count};
-use super::pool::Pool;
+use super::pool::{self, Pool};
 use super::{Director, Life};
 use crate::config::VirtualServerId;
 use crate::ipvs::connections::{Flow, Handshakes};
 use crate::ipvs::types::{Family, ServiceEntry};
-use crate::time::Instant;
+use crate::time::{Instant, milliseconds};
 
 /// Half-open connections below this number say nothing: clients go away, too.
 const HALF_OPEN_LEAST: u32 = 3;
@@ -179,7 +179,7 @@ impl fmt::Display for Idle {
     }
 }
 
-/// What tells problems of one virtual server apart.
+/// Identifies a problem among those of one virtual server.
 type Key = (Kind, Option<SocketAddr>);
 
 /// The problems of a virtual server, and what may become one.
@@ -199,9 +199,9 @@ impl Problems {
     }
 }
 
-/// Why nobody takes new connections; None while somebody does, or nobody knows yet.
+/// Why no server takes new connections; None while one does, or while that is not known yet.
 fn idle(pool: &Pool, actual: Option<&ServiceEntry>) -> Option<Idle> {
-    // Whoever is on the way out serves on until it is replaced.
+    // A server that stays serves on until it is replaced.
     if pool.is_sorry_active() || pool.staying.values().any(|staying| staying.destination.weight > 0) {
         return None;
     }
@@ -313,20 +313,20 @@ impl Director {
             (true, true) => pool.problems.overloaded.saturating_add(1),
             (true, false) => pool.problems.overloaded,
         };
-        // Whoever is full now and then is no outage.
+        // A server that is full now and then is no outage.
         if let Some(idle) = idle.filter(|_| !is_full || pool.problems.overloaded >= READINGS) {
             add(Problem::TakesNobody(idle));
         }
         if let Some(recurrence) = self.reconciler.drift_log().recurrence(&key, now) {
             add(Problem::Recurring {
                 times: recurrence.times,
-                period_milliseconds: u64::try_from(recurrence.period().as_millis()).unwrap_or(u64::MAX),
+                period_milliseconds: milliseconds(recurrence.period()),
                 what: recurrence.what.clone(),
             });
         }
         for (at, (half_open, readings)) in &pool.problems.half_open {
             if *readings >= READINGS {
-                let real_server = pool.members.get(at).map_or(*at, |member| member.real_server.named());
+                let real_server = pool::named(&pool.members, at);
                 add(Problem::HalfOpen { real_server, half_open: *half_open });
             }
         }

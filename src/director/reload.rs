@@ -8,23 +8,105 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::Director;
 use super::admin_override::AdminOverride;
 use super::checkers::{BySpec, CheckerId, Checkers, Entry, PoolMemberKey};
+use super::event::Event;
+use super::io::Effect;
+use super::lifecycle::Life;
 use super::path_check;
 use super::pool::{Member, Pool, Subscription};
 use super::state::KnownDown;
 use crate::check::outcome::{Outcome, Phase};
 use crate::check::schedule::{Health, Turn};
 use crate::check::spec::{CheckerSpec, Question};
-use crate::config::{RealServer, VirtualServer, VirtualServerId};
+use crate::config::{Config, RealServer, VirtualServer, VirtualServerId};
 use crate::time::Instant;
+
+impl Director {
+    /// Takes a new configuration.
+    pub(super) fn reload(
+        &mut self,
+        now: Instant,
+        config: Arc<Config>,
+        events: &mut Vec<Event>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.life != Life::Running {
+            return;
+        }
+        self.forget_overrides(&config);
+        let mut old = std::mem::take(&mut self.pools);
+        let (mut predecessors, mut added) = (Vec::new(), Vec::new());
+        let mut builder = self.builder(now);
+        let pool = |server: &VirtualServer| {
+            let pool = match old.remove(&server.id) {
+                Some(mut pool) => {
+                    let members = builder.successors(server, &pool);
+                    predecessors.push((server.id, pool.reconfigure(server.clone(), members)));
+                    pool
+                }
+                None => {
+                    let members = builder.fresh(server, &BTreeMap::new());
+                    added.push(server.id);
+                    Pool::new(server.clone(), members)
+                }
+            };
+            (server.id, pool)
+        };
+        let mut pools: BTreeMap<_, _> = config.virtual_servers.iter().map(pool).collect();
+        // Last of all: a checker that another virtual server takes over goes on.
+        for (id, members) in &mut predecessors {
+            let Some(pool) = pools.get_mut(id) else { continue };
+            for (at, checker) in pool.stay(now, members, builder.checkers) {
+                builder.ended.push((checker, (*id, at)));
+            }
+            builder.retire(*id, members, Some(&pool.members));
+        }
+        for (id, pool) in &mut old {
+            pool.end_stays();
+            builder.retire(*id, &pool.members, None);
+        }
+        let ended = std::mem::take(&mut builder.ended);
+        effects.extend(self.checkers.unsubscribe(ended).into_iter().map(Effect::CancelProbe));
+        for pool in old.values() {
+            self.reconciler.remove_desired(pool.key());
+        }
+        self.unsettled.extend(pools.keys());
+        self.templates.retain(|id| pools.contains_key(id));
+        self.pools = pools;
+        self.find_templates();
+        for id in added {
+            self.pools.get_mut(&id).into_iter().for_each(|pool| pool.begin(&self.checkers));
+        }
+        self.vrrp_link.configure(&config);
+        self.configure_sources(&config);
+        self.config = config;
+        self.configure_path_check();
+        self.run_path_check(now, path_check::Input::Reloaded, events, effects);
+        self.set_desired_settings();
+        self.saves.mark_stale();
+    }
+
+    /// Makes members of the director's pools.
+    pub(super) fn builder(&mut self, now: Instant) -> MemberBuilder<'_> {
+        MemberBuilder {
+            by_spec: self.checkers.by_spec(),
+            checkers: &mut self.checkers,
+            overrides: &self.overrides,
+            rng: &mut self.rng,
+            now,
+            ended: Vec::new(),
+        }
+    }
+}
 
 /// What making members needs.
 pub(crate) struct MemberBuilder<'a> {
     pub checkers: &'a mut Checkers,
     /// The same by what they ask.
     pub by_spec: BySpec,
-    /// What operators said.
+    /// Orders of operators.
     pub overrides: &'a BTreeMap<PoolMemberKey, AdminOverride>,
     /// The core's generator.
     pub rng: &'a mut fastrand::Rng,
@@ -57,6 +139,12 @@ impl MemberBuilder<'_> {
                 let still_is = before.is_new && !old.staying.is_empty();
                 still_is || (before.real_server.weight == 0 && real.weight > 0)
             });
+            // Under another name it is another subject of notifications.
+            let is_same_name = |before: &&Member| {
+                before.real_server.named() == real.named() && old.server.notices.group == server.notices.group
+            };
+            let same = old.members.get(&real.address).filter(is_same_name);
+            member.notified = same.and_then(|before| before.notified);
             member
         };
         server.real_servers.iter().map(member).map(|m| (m.real_server.address, m)).collect()
@@ -106,7 +194,7 @@ impl MemberBuilder<'_> {
             let was_up = before.is_some_and(|m| m.is_up);
             let is_optimistic = inherited.map_or(!alpha || was_up, |s| s.is_optimistic || was_up);
             subscriptions.push(Subscription { checker: id, is_optimistic });
-            // Also one that another virtual server has just begun, whose own servers were not known.
+            // Also a checker that another virtual server of this reload has just begun without knowing a verdict.
             if self.checkers.get(id).is_some_and(|c| c.schedule.health() == Health::Unknown) {
                 fresh.push(id);
             }
@@ -127,6 +215,7 @@ impl MemberBuilder<'_> {
             is_new: true,
             admin,
             checked_weight,
+            notified: None,
         };
         member.is_up = before.map_or_else(|| member.judge(self.checkers), |m| m.is_up);
         member
@@ -173,8 +262,8 @@ impl MemberBuilder<'_> {
     }
 }
 
-/// The turn of a new checker, if it is not to have one of its own: that of the one whose place it takes, or, of a check
-/// of a way, that of the server's own check, which it follows.
+/// The turn of a new checker, if it is not to have one of its own: that of the checker it replaces; of a path_check, that of
+/// the server's own check, which it follows.
 fn turn(
     checkers: &Checkers,
     spec: &CheckerSpec,

@@ -1,15 +1,19 @@
 //! Runs of checkers: begun when they are due, judged when they end.
 
+use super::Director;
+use super::checkers::CheckerId;
 use super::event::Event;
+use super::io::Effect;
 use super::marks::Marks;
 use super::path_check::{self, View, is_path_check};
-use super::{Director, Effect};
+use super::sessions::Answer;
 use crate::check::outcome::{Outcome, Verdict};
 use crate::check::schedule::RunId;
+use crate::check::spec::Question;
 use crate::time::Instant;
 
 impl Director {
-    /// Tells path checks and reconciler which marks are for probe services.
+    /// Gives path checks and reconciler the marks of probe services.
     pub(super) fn configure_path_check(&mut self) {
         let marks = Marks::of(&self.config);
         self.reconciler.ignore(marks.clone());
@@ -20,6 +24,15 @@ impl Director {
         while let Some(id) = self.checkers.due(now) {
             if self.checkers.get(id).is_some_and(is_path_check) {
                 self.run_path_check(now, path_check::Input::Due(id), events, effects);
+            } else if let Some(answer) = self.answer_of_session(id, now) {
+                match answer {
+                    Answer::Later(at) => self.checkers.begin_at(id, at),
+                    Answer::Outcome(outcome) => {
+                        let begun = self.checkers.begin(now, id).into_iter();
+                        begun
+                            .for_each(|(run, _)| self.finish_run(now, run, outcome.clone(), events, effects));
+                    }
+                }
             } else if let Some((run, spec)) = self.checkers.begin(now, id) {
                 let sources = self.checkers.get(id).and_then(|entry| self.sources_of(entry));
                 effects.push(Effect::StartProbe { run, spec, path: None, sources });
@@ -28,6 +41,14 @@ impl Director {
         // Before the kernel was read, left-over probe services are unknown.
         if self.reconciler.has_read() {
             self.run_path_check(now, path_check::Input::Wake, events, effects);
+        }
+    }
+
+    /// What the session says whose check this is; None where it asks the real server itself.
+    fn answer_of_session(&self, id: CheckerId, now: Instant) -> Option<Answer> {
+        match &self.checkers.get(id)?.spec.question {
+            Question::Bfd(question) => Some(self.sessions.answer(&question.session, now)),
+            _ => None,
         }
     }
 
@@ -124,7 +145,9 @@ impl Director {
         }
         let (was_up, is_up) = (finished.before.is_up(), entry.schedule.health().is_up());
         let is_weight_new = entry.weight != finished.weight_before;
-        self.is_state_stale |= is_up != was_up;
+        if is_up != was_up {
+            self.saves.mark_stale();
+        }
         if is_up != was_up || is_weight_new {
             for (server, _) in &entry.subscribers {
                 if let Some(pool) = self.pools.get(server) {

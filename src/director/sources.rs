@@ -17,7 +17,7 @@ use crate::ipvs::types::Forwarding;
 pub(super) struct SourceKeeper {
     /// VIPs of services that forward by DR or TUN.
     vips: Arc<BTreeSet<IpAddr>>,
-    /// A service by firewall mark does: nobody knows its VIPs.
+    /// A service by firewall mark does; its VIPs are not in the configuration.
     has_unknown_vips: bool,
     /// None while the kernel cannot choose a VIP.
     current: Option<Arc<Sources>>,

@@ -1,4 +1,4 @@
-//! What a director must know of its predecessor: what is ours in the kernel, and who was down.
+//! What a director must know of its predecessor: which services in the kernel are ours, and which servers were down.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -43,7 +43,7 @@ impl State {
 /// A destination that serves its last connections, or until it is replaced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownLeaving {
-    /// Whose: the virtual server.
+    /// The virtual server it belongs to.
     pub virtual_server: VirtualServerId,
     /// Address and port.
     pub real_server: SocketAddr,
@@ -54,9 +54,9 @@ pub struct KnownLeaving {
 /// What an operator said about a real server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownOverride {
-    /// Whose: the virtual server.
+    /// The virtual server it belongs to.
     pub virtual_server: VirtualServerId,
-    /// Whose: the real server.
+    /// Address and port of the real server.
     pub real_server: SocketAddr,
     #[serde(rename = "order")]
     pub admin: AdminOverride,
@@ -65,13 +65,13 @@ pub struct KnownOverride {
 /// A checker that said down.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownDown {
-    /// Whose: the virtual server.
+    /// The virtual server it belongs to.
     pub virtual_server: VirtualServerId,
-    /// Whose: the real server.
+    /// Address and port of the real server.
     pub real_server: SocketAddr,
     /// keepalived's word for the checker.
     pub checker: String,
-    /// Whom it asked.
+    /// Address and port it checked: mostly the real server's own.
     pub target: SocketAddr,
     /// Why, in the operator's words.
     pub reason: String,

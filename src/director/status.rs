@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Bound;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +17,7 @@ use crate::check::outcome::{Outcome, Verdict};
 use crate::check::schedule::{Attempt, Health};
 use crate::config::VirtualServerId;
 use crate::ipvs::types::{Connections, Forwarding, ServiceEntry, ServiceKey, Stats};
-use crate::time::Instant;
+use crate::time::{Instant, milliseconds};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -32,7 +31,8 @@ pub struct Status {
     /// Whether clients known by persistence are sent elsewhere now, because a server of theirs leaves.
     #[serde(default)]
     pub expires_templates: bool,
-    /// Whether this kernel was found unable to mark packets: services of which this host is a real server are by address.
+    /// Whether this kernel was found unable to mark packets: services of which this host is a real server are by
+    /// address.
     #[serde(default)]
     pub cannot_mark: bool,
     /// Whether anything of the kernel's IPVS is wanted, or is still ours; never without virtual server, sync daemon and
@@ -42,9 +42,9 @@ pub struct Status {
     pub kernel_trouble: Option<String>,
     /// Virtual servers, sorted.
     pub virtual_servers: Vec<VirtualServerStatus>,
-    /// Services in the kernel that nobody configured; left alone.
+    /// Services in the kernel that are not configured; left alone.
     pub foreign_services: Vec<VirtualServerId>,
-    /// How often somebody else's change was put right since the start.
+    /// How often a change by another program was repaired since the start.
     pub drift_repaired: u64,
     /// The last of these changes.
     pub last_drift: Option<DriftStatus>,
@@ -60,10 +60,10 @@ pub struct Status {
     pub overdue_milliseconds: u64,
 }
 
-/// A change by somebody else that was put right.
+/// A change by another program that was repaired.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DriftStatus {
-    /// Whose service it was about.
+    /// The virtual server of the changed service.
     pub virtual_server: VirtualServerId,
     /// What it was, in words.
     pub what: String,
@@ -142,7 +142,7 @@ pub struct RealServerStatus {
     pub checks: u64,
     /// Those of them that failed.
     pub check_failures: u64,
-    /// The certificates its checkers were last shown, by whom they asked; of one server, the one that ends first.
+    /// The certificates its checkers were last shown, by target; of one target, the one that ends first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<CertificateStatus>,
     /// What was last found of the way packets for the VIP take to it, where that is checked.
@@ -185,7 +185,7 @@ pub struct PathStatus {
 /// The certificate of a server that was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateStatus {
-    /// Who was asked: mostly the real server itself.
+    /// Address and port that was checked: mostly the real server's own.
     pub target: SocketAddr,
     /// When it ends (X.509 `notAfter`), in seconds since 1970 UTC.
     pub not_after: u64,
@@ -219,20 +219,20 @@ pub struct SorryServerStatus {
 
 /// Everything known about the health of one real server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RealServerStory {
+pub struct RealServerHistory {
     /// Its virtual server.
     pub virtual_server: VirtualServerId,
     /// How it stands.
     pub status: RealServerStatus,
-    pub checkers: Vec<CheckerStory>,
+    pub checkers: Vec<CheckerHistory>,
 }
 
 /// What a checker asks, and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CheckerStory {
+pub struct CheckerHistory {
     /// keepalived's word for the checker.
     pub checker: String,
-    /// Whom it asks.
+    /// Address and port it checks.
     pub target: SocketAddr,
     /// What it knows.
     pub health: HealthStatus,
@@ -242,12 +242,12 @@ pub struct CheckerStory {
     /// Milliseconds until the next run; None while one is under way.
     pub next_run_ms: Option<u64>,
     /// The last attempts, oldest first; runs in a row that ended alike are one.
-    pub attempts: Vec<AttemptStory>,
+    pub attempts: Vec<ProbeHistory>,
 }
 
 /// Runs in a row that ended alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AttemptStory {
+pub struct ProbeHistory {
     pub count: u32,
     /// How many milliseconds ago the first of them ended.
     pub first_ms_ago: u64,
@@ -259,7 +259,7 @@ pub struct AttemptStory {
 
 /// A status that is being made: of thousands of real servers some at a time.
 #[derive(Debug)]
-pub struct Gathering {
+pub struct PartialStatus {
     virtual_servers: Vec<VirtualServerStatus>,
     /// The last one is to be completed behind this real server.
     within: Option<Bound<SocketAddr>>,
@@ -267,33 +267,33 @@ pub struct Gathering {
     next: Bound<VirtualServerId>,
 }
 
-impl Default for Gathering {
-    fn default() -> Gathering {
-        Gathering { virtual_servers: Vec::new(), within: None, next: Bound::Unbounded }
+impl Default for PartialStatus {
+    fn default() -> PartialStatus {
+        PartialStatus { virtual_servers: Vec::new(), within: None, next: Bound::Unbounded }
     }
 }
 
 impl Director {
     /// Everything known about the health of the selected real servers.
-    pub fn stories(&self, now: Instant, selector: &Selector) -> Vec<RealServerStory> {
-        let story = |(id, at): (VirtualServerId, SocketAddr)| {
+    pub fn histories(&self, now: Instant, selector: &Selector) -> Vec<RealServerHistory> {
+        let history = |(id, at): (VirtualServerId, SocketAddr)| {
             let pool = self.pools.get(&id)?;
             let member = pool.members.get(&at)?;
             let checkers = member.subscriptions.iter().filter_map(|s| self.checkers.get(s.checker));
-            Some(RealServerStory {
+            Some(RealServerHistory {
                 virtual_server: id,
                 status: self.real_server_status(now, id, member, self.seen(pool).as_deref()),
-                checkers: checkers.map(|entry| checker_story(now, entry)).collect(),
+                checkers: checkers.map(|entry| checker_history(now, entry)).collect(),
             })
         };
-        self.select(selector).into_iter().filter_map(story).collect()
+        self.select(selector).into_iter().filter_map(history).collect()
     }
 
-    /// Looks at `most` more virtual and real servers; true once all were looked at. The configuration must stay the same
-    /// meanwhile.
-    pub fn gather(&self, now: Instant, gathering: &mut Gathering, mut most: usize) -> bool {
+    /// Looks at `most` more virtual and real servers; true once all were looked at. The configuration must stay the
+    /// same meanwhile.
+    pub fn gather(&self, now: Instant, partial: &mut PartialStatus, mut most: usize) -> bool {
         loop {
-            let Some((id, pool)) = self.pools.range((gathering.next, Bound::Unbounded)).next() else {
+            let Some((id, pool)) = self.pools.range((partial.next, Bound::Unbounded)).next() else {
                 return true;
             };
             if most == 0 {
@@ -301,34 +301,34 @@ impl Director {
             }
             let seen = self.seen(pool);
             let actual = seen.as_deref();
-            let after = *gathering.within.get_or_insert_with(|| {
-                gathering.virtual_servers.push(self.virtual_server_status(now, pool, actual));
+            let after = *partial.within.get_or_insert_with(|| {
+                partial.virtual_servers.push(self.virtual_server_status(now, pool, actual));
                 Bound::Unbounded
             });
             most -= 1;
-            let Some(server) = gathering.virtual_servers.last_mut() else { return true };
+            let Some(server) = partial.virtual_servers.last_mut() else { return true };
             for (at, member) in pool.members.range((after, Bound::Unbounded)) {
                 if most == 0 {
                     return false;
                 }
                 most -= 1;
                 server.real_servers.push(self.real_server_status(now, *id, member, actual));
-                gathering.within = Some(Bound::Excluded(*at));
+                partial.within = Some(Bound::Excluded(*at));
             }
-            gathering.within = None;
-            gathering.next = Bound::Excluded(*id);
+            partial.within = None;
+            partial.next = Bound::Excluded(*id);
         }
     }
 
     /// The director as an operator sees it at `now`.
     pub fn status(&self, now: Instant) -> Status {
-        let mut gathering = Gathering::default();
-        self.gather(now, &mut gathering, usize::MAX);
-        self.status_of(now, gathering)
+        let mut partial = PartialStatus::default();
+        self.gather(now, &mut partial, usize::MAX);
+        self.status_of(now, partial)
     }
 
     /// The same, of what was gathered.
-    pub fn status_of(&self, now: Instant, gathering: Gathering) -> Status {
+    pub fn status_of(&self, now: Instant, partial: PartialStatus) -> Status {
         let foreign = self.reconciler.foreign().iter();
         let drift_log = self.reconciler.drift_log();
         Status {
@@ -339,7 +339,7 @@ impl Director {
             cannot_mark: self.placement.cannot_mark(),
             is_ipvs_used: self.reconciler.is_needed(),
             kernel_trouble: self.reconciler.kernel_trouble().map(str::to_owned),
-            virtual_servers: gathering.virtual_servers,
+            virtual_servers: partial.virtual_servers,
             foreign_services: foreign.map(|key| super::desired::virtual_server_id(*key)).collect(),
             drift_repaired: drift_log.drift_repaired,
             last_drift: drift_log.last_drift.as_ref().map(|drift| DriftStatus {
@@ -351,7 +351,7 @@ impl Director {
             kernel_errors: self.reconciler.errors(),
             checkers: self.checkers.len(),
             stale_checkers: self.checkers.stale(),
-            overdue_milliseconds: u64::try_from(self.checkers.overdue(now).as_millis()).unwrap_or(u64::MAX),
+            overdue_milliseconds: milliseconds(self.checkers.overdue(now)),
         }
     }
 
@@ -462,14 +462,14 @@ fn certificates<'a>(checkers: impl Iterator<Item = &'a Entry>) -> Vec<Certificat
     ends.into_iter().map(|(target, not_after)| CertificateStatus { target, not_after }).collect()
 }
 
-fn checker_story(now: Instant, entry: &Entry) -> CheckerStory {
-    let attempt = |a: &Attempt| AttemptStory {
+fn checker_history(now: Instant, entry: &Entry) -> CheckerHistory {
+    let attempt = |a: &Attempt| ProbeHistory {
         count: a.count,
         first_ms_ago: milliseconds(now.since(a.since)),
         last_ms_ago: milliseconds(now.since(a.until)),
         outcome: a.outcome.clone(),
     };
-    CheckerStory {
+    CheckerHistory {
         checker: entry.spec.question.keyword().to_owned(),
         target: entry.spec.target.address,
         health: entry.schedule.health().into(),
@@ -477,10 +477,6 @@ fn checker_story(now: Instant, entry: &Entry) -> CheckerStory {
         next_run_ms: entry.schedule.deadline().map(|at| milliseconds(at.since(now))),
         attempts: entry.schedule.attempts().map(attempt).collect(),
     }
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl From<Health> for HealthStatus {

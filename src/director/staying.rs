@@ -1,7 +1,7 @@
 //! Real servers that a configuration takes out of a pool, and that stay while what replaces them has no verdict yet.
 //!
-//! Make before break, for whatever leaves healthy: a server that was replaced, whose port changed, whose weight became
-//! 0, a whole pool. It serves on, and is checked on, until every server that came with the configuration has its
+//! Make before break, for every healthy server that the configuration takes out: replaced, with another port, with weight
+//! 0, or a whole pool. It serves on, and is checked on, until every server that came with the configuration has its
 //! verdict and those that are up have the quorum; at most [`STAY_LIMIT`]. At a start the servers that the kernel has
 //! stay alike. Nothing checks those, so they stay until the verdicts only, unless the state file says that they stayed
 //! before.
@@ -84,8 +84,8 @@ impl Pool {
         self.members.get(at).or_else(|| self.staying.get(at).and_then(Staying::member))
     }
 
-    /// After a reload: takes those that stay out of `before`, the members it had, and puts there whose stay is over.
-    /// Returns the checkers that those who stay need no longer.
+    /// After a reload: takes the members that stay out of `before`, the members the pool had, and puts those back whose stay
+    /// is over. Returns the checkers that staying members no longer need.
     pub(super) fn stay(
         &mut self,
         now: Instant,
@@ -118,7 +118,7 @@ impl Pool {
                 None => before.remove(&at),
             };
             let member = member.map(|mut member| {
-                // The way of the VIP's packets is checked of members only.
+                // A path_check belongs to members only.
                 let is_path = |id| checkers.get(id).is_some_and(path_check::is_path_check);
                 let (paths, own): (Vec<_>, Vec<_>) =
                     member.subscriptions.into_vec().into_iter().partition(|s| is_path(s.checker));
@@ -133,7 +133,7 @@ impl Pool {
         unneeded
     }
 
-    /// The virtual server is no more: nobody stays.
+    /// The virtual server was removed: no server stays.
     pub(super) fn end_stays(&mut self) {
         let stayed = std::mem::take(&mut self.staying).into_iter();
         self.members.extend(stayed.filter_map(|(at, staying)| Some((at, staying.member?))));
@@ -147,8 +147,8 @@ impl Pool {
         }
     }
 
-    /// At a start: those that the kernel has, and that the configuration takes out, stay. Those of whom the last life knew
-    /// that they stay, and until when, do so until they are replaced.
+    /// At a start: destinations that the kernel has and that the configuration takes out stay. Those that stayed in the
+    /// previous process, by the state file, do so until they are replaced or their deadline.
     pub(super) fn stay_as_found(
         &mut self,
         now: Instant,
@@ -188,14 +188,15 @@ impl Pool {
         let mut replacements = self.members.values().filter(|member| member.is_replacement());
         let all_have_verdicts = replacements.all(|member| member.has_verdict(checkers));
         let is_enough = self.is_quorum(self.members_weight());
-        for (real_server, mut staying) in std::mem::take(&mut self.staying) {
-            let member = staying.member.as_ref().or(self.members.get(&real_server));
+        for (at, mut staying) in std::mem::take(&mut self.staying) {
+            let member = staying.member.as_ref().or(self.members.get(&at));
+            let real_server = member.map_or(at, |member| member.real_server.named());
             let is_down = member.is_some_and(|member| !member.judge(checkers));
-            let is_ordered = self.members.get(&real_server).is_some_and(|member| !member.admin.is_none());
+            let is_ordered = self.members.get(&at).is_some_and(|member| !member.admin.is_none());
             let is_replaced = all_have_verdicts && (is_enough || staying.is_found);
             let is_late = now >= staying.deadline;
             if is_down {
-                down.insert(real_server);
+                down.insert(at);
                 if let Some(member) = &staying.member {
                     let reason = member.reason(checkers);
                     events.push(Event::RealServer { virtual_server, real_server, is_up: false, reason });
@@ -206,11 +207,11 @@ impl Pool {
                 }
                 staying.is_reported = true;
                 if !is_late {
-                    self.staying.insert(real_server, staying);
+                    self.staying.insert(at, staying);
                     continue;
                 }
             }
-            self.released.extend(staying.member.map(|member| (real_server, member)));
+            self.released.extend(staying.member.map(|member| (at, member)));
         }
         down
     }

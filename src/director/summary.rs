@@ -61,7 +61,7 @@ impl Director {
         self.is_ready
     }
 
-    /// Whether it was told to end.
+    /// Whether a stop or a hand-over has begun.
     pub fn is_ending(&self) -> bool {
         self.life != Life::Running
     }

@@ -1,4 +1,4 @@
-//! What is due when, and for whom: who is due next is known without asking everybody.
+//! Points in time by key, and in order: the next one is found without a look at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ impl<K> Default for Timers<K> {
 }
 
 impl<K: Copy + Ord> Timers<K> {
-    /// It is due then, or never.
+    /// A key is due then, or never (None).
     pub(super) fn set(&mut self, key: K, at: Option<Instant>) {
         let before = match at {
             Some(at) => self.at.insert(key, at),
@@ -33,7 +33,7 @@ impl<K: Copy + Ord> Timers<K> {
         self.by_time.extend(at.map(|at| (at, key)));
     }
 
-    /// When it is due.
+    /// When a key is due.
     pub(super) fn at(&self, key: &K) -> Option<Instant> {
         self.at.get(key).copied()
     }
@@ -43,12 +43,12 @@ impl<K: Copy + Ord> Timers<K> {
         self.by_time.first().map(|(at, _)| *at)
     }
 
-    /// All that are due, the first one first.
+    /// The keys that are due, in the order of time.
     pub(super) fn due(&self, now: Instant) -> impl Iterator<Item = K> + '_ {
         self.by_time.iter().take_while(move |(at, _)| *at <= now).map(|(_, key)| *key)
     }
 
-    /// Those that are due some time.
+    /// All keys that are due some time.
     pub(super) fn keys(&self) -> impl Iterator<Item = K> + '_ {
         self.at.keys().copied()
     }
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_is_due_is_found_in_order_and_a_later_wish_replaces_an_earlier_one() {
+    fn what_is_due_is_found_in_order_and_a_later_time_replaces_an_earlier_one() {
         let at = Instant::from_nanos;
         let mut timers = Timers::default();
         for (key, due) in [("a", 5), ("b", 3), ("c", 9), ("b", 4), ("d", 1)] {

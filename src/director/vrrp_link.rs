@@ -1,4 +1,4 @@
-//! What the director and the router tell each other: levels, not conversations.
+//! What the director and the router report to each other: levels, not conversations.
 //!
 //! The router says how its instances are; that decides which sync daemon runs. The director says which VIPs lack
 //! a service that may still come, and why this host cannot forward, if it cannot. Both follow from services and virtual
@@ -14,7 +14,7 @@ use crate::config::{Config, Global, VirtualServerId};
 use crate::ipvs::types::{Family, Forwarding, ServiceKey, SyncDaemon, SyncRole};
 use crate::vrrp::io::{DirectorLevel, InstanceLevel, State};
 
-/// Whether this host passes packets on (`net.ipv4.ip_forward`, `net.ipv6.conf.all.forwarding`).
+/// Whether this host forwards packets (`net.ipv4.ip_forward`, `net.ipv6.conf.all.forwarding`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "families")]
 pub struct HostForwards {
@@ -49,13 +49,13 @@ pub(crate) struct VrrpLink {
     /// Why the kernel does not answer.
     unanswered: Option<String>,
     was_ready: bool,
-    told: Option<DirectorLevel>,
-    /// Something changed that the router may have to be told.
+    reported: Option<DirectorLevel>,
+    /// Something changed that the router may have to know.
     is_stale: bool,
 }
 
 impl VrrpLink {
-    /// An instance is so: true when its addresses are others than before.
+    /// Takes an instance's state and addresses: true when its addresses changed.
     pub(crate) fn set_instance(&mut self, level: InstanceLevel) -> bool {
         let before = self.instances.get(&level.name);
         let is_moved = before.is_none_or(|before| before.addresses != level.addresses);
@@ -67,20 +67,20 @@ impl VrrpLink {
         is_moved
     }
 
-    /// An instance is no more.
+    /// An instance was removed.
     pub(crate) fn remove_instance(&mut self, name: &str) {
         for held in self.instances.remove(name).into_iter().flat_map(|level| level.addresses) {
             one_less(&mut self.vips, held.ip);
         }
     }
 
-    /// This host passes packets on, or does not.
+    /// Whether this host forwards packets.
     pub(crate) fn set_host_forwards(&mut self, host: HostForwards) {
         self.host = host;
         self.is_stale = true;
     }
 
-    /// The configuration is another: virtual servers are told of again, each by [`VrrpLink::set_quorum`].
+    /// Takes a new configuration: [`VrrpLink::set_quorum`] follows for each virtual server.
     pub(crate) fn configure(&mut self, config: &Config) {
         self.without_quorum.clear();
         self.by_nat.clear();
@@ -128,13 +128,16 @@ impl VrrpLink {
     /// would hold on a Master, too.
     pub(crate) fn sync_daemons(&self, global: &Global) -> Vec<SyncDaemon> {
         let Some(name) = &global.sync_follows else { return global.sync_daemons.clone() };
-        let is_master = self.instances.get(name).is_some_and(|level| level.state == State::Master);
+        // In one file for all nodes the named one may be another node's: this host's with its number stands for it.
+        let same_vrid = |level: &&InstanceLevel| Some(level.vrid) == global.sync_follows_vrid;
+        let followed = self.instances.get(name).or_else(|| self.instances.values().find(same_vrid));
+        let is_master = followed.is_some_and(|level| level.state == State::Master);
         let role = if is_master { SyncRole::Master } else { SyncRole::Backup };
         global.sync_daemons.iter().filter(|daemon| daemon.role == role).cloned().collect()
     }
 
-    /// What the router is to be told, if it does not know it yet.
-    pub(crate) fn news(
+    /// What the router has to know, when it changed.
+    pub(crate) fn changed_level(
         &mut self,
         is_ready: bool,
         reconciler: &mut Reconciler,
@@ -153,7 +156,7 @@ impl VrrpLink {
             self.unanswered = reconciler.unanswered().map(str::to_owned);
             self.is_stale = true;
         }
-        let is_known = self.told.is_some() && !self.is_stale;
+        let is_known = self.reported.is_some() && !self.is_stale;
         if is_known {
             return None;
         }
@@ -162,14 +165,14 @@ impl VrrpLink {
             not_ready: self.not_ready.keys().copied().collect(),
             cannot_forward: self.cannot_forward(reconciler, placement, global),
         };
-        if self.told.as_ref() == Some(&level) {
+        if self.reported.as_ref() == Some(&level) {
             return None;
         }
-        self.told = Some(level.clone());
+        self.reported = Some(level.clone());
         Some(level)
     }
 
-    /// Something of a service changed.
+    /// Recomputes what a service contributes, because something of it changed.
     fn look_at(&mut self, key: ServiceKey, reconciler: &Reconciler, placement: &Placement) {
         #[cfg(test)]
         super::steps::take(1);
@@ -211,7 +214,7 @@ impl VrrpLink {
         if let Some((key, trouble)) = refused.and_then(|key| Some((key, reconciler.failure(key)?))) {
             return Some(format!(
                 "service {} is not in the kernel: {}",
-                placement.named(*key),
+                placement.owner(*key),
                 trouble.reason
             ));
         }
@@ -250,7 +253,7 @@ impl super::Director {
         let missing = reconciler.desired_keys().filter(is_missing);
         let refused = || {
             let (key, trouble) = reconciler.failing().find(|(key, _)| reconciler.actual(key).is_none())?;
-            Some(format!("service {} is not in the kernel: {}", placement.named(*key), trouble.reason))
+            Some(format!("service {} is not in the kernel: {}", placement.owner(*key), trouble.reason))
         };
         let blocked = |is_on: bool, is_of: fn(&SocketAddr) -> bool, setting: &str| {
             let reals = self.pools.values().flat_map(|pool| &pool.server.real_servers);

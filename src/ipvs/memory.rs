@@ -1,4 +1,4 @@
-//! An imitation of the kernel's IPVS table, for the simulated world, tests, and trying out what would change.
+//! An imitation of the kernel's IPVS table, for the simulated world and tests; the product is built without it.
 //!
 //! It refuses what the kernel refuses, with the kernel's errno, in the kernel's order of judgement (checked
 //! by the suite both backends pass). It forwards no packet: a test sets connection counts and schedulers
@@ -66,7 +66,6 @@ impl MemoryBackend {
     }
 
     /// Sets a destination's live connections; false when there is no such destination.
-    #[cfg(any(test, feature = "internals"))]
     pub fn set_connections(
         &mut self,
         service: &ServiceKey,
@@ -93,7 +92,6 @@ impl MemoryBackend {
     }
 
     /// Takes every service, timeout and sync daemon away, as a reboot would.
-    #[cfg(any(test, feature = "internals"))]
     pub fn reboot(&mut self) {
         let fresh = MemoryBackend::default();
         self.table = fresh.table;

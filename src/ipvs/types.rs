@@ -280,7 +280,7 @@ pub struct ServiceEntry {
     pub destinations: BTreeMap<DestinationKey, DestinationEntry>,
 }
 
-/// A service somebody wants, with its destinations.
+/// A desired service, with its destinations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredService {
     /// Its settings.

@@ -2,7 +2,7 @@
 //!
 //! What another such director forwards here is still addressed to the VIP, and would be scheduled again, perhaps back
 //! to where it came from. So the service of such a virtual server is one of a firewall mark, and packets get the mark
-//! on arrival, unless another of its real servers sent them: whoever might be a director, too. Requests made on this
+//! on arrival, unless another of its real servers sent them, which may be a director, too. Requests made on this
 //! host carry no mark either and are answered by it. Pure; `net::tc::ingress` sets the marks.
 
 pub(crate) mod placement;
@@ -16,7 +16,7 @@ use crate::config::{Config, VirtualServer, VirtualServerId};
 use crate::ipvs::types::{Forwarding, Protocol};
 use crate::net::tc::ingress::{FwmarkRule, ServiceAddress};
 
-/// What this host has around its virtual servers.
+/// The addresses of this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LocalAddresses {
     pub own: BTreeSet<IpAddr>,
@@ -26,7 +26,7 @@ pub struct LocalAddresses {
     pub links: BTreeMap<IpAddr, u32>,
 }
 
-/// How packets to a virtual server are kept from going round.
+/// How packets to a virtual server are kept from looping between directors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Remedy {
     /// They get this mark, unless a peer sent them.
@@ -49,7 +49,7 @@ pub(crate) enum Obstacle {
 pub(crate) struct Colocated {
     /// Its real servers that are this host.
     pub own: Vec<SocketAddr>,
-    /// The others: whoever of them is a director may send packets of the VIP here.
+    /// The others: one that is a director may send packets of the VIP here.
     pub peers: BTreeSet<IpAddr>,
     /// What is done.
     pub remedy: Remedy,
@@ -78,7 +78,7 @@ pub(crate) fn find(
         .filter(|server| matches!(server.id, VirtualServerId::Address { .. }))
         .filter_map(|server| people(server, own).map(|(mine, peers)| (server, mine, peers)))
         .collect();
-    // In an order that does not follow the file's, so that who moves a block changes no mark.
+    // In an order that does not follow the file's: moving a block changes no mark.
     found.sort_by_key(|(server, _, _)| server.id);
     let mut all = BTreeMap::new();
     for (server, mine, peers) in found {
@@ -91,7 +91,8 @@ pub(crate) fn find(
     all
 }
 
-/// Virtual servers by firewall mark of which this host is a real server: who marks their packets is not in the file.
+/// Virtual servers by firewall mark of which this host is a real server: the rules that mark their packets are not in the
+/// file.
 pub(crate) fn marked_elsewhere<'a>(
     config: &'a Config,
     own: &'a BTreeSet<IpAddr>,
@@ -102,7 +103,7 @@ pub(crate) fn marked_elsewhere<'a>(
         .map(|s| s.id)
 }
 
-/// Who of a virtual server's real servers is this host, and who is not; None unless there are both.
+/// The real servers of a virtual server that are this host, and the addresses of the others; None unless there are both.
 fn people(server: &VirtualServer, own: &BTreeSet<IpAddr>) -> Option<(Vec<SocketAddr>, BTreeSet<IpAddr>)> {
     let reals = server.real_servers.iter().map(|real| (real.address, real.forwarding));
     // A sorry server of this host's own is not among them: peers send here only what goes to a real server.
@@ -193,7 +194,7 @@ mod tests {
         real_server 192.168.1.131 80 {\nweight 1\n}\n}\n";
 
     #[test]
-    fn a_host_among_the_real_servers_is_found_with_its_peers_and_nobody_else_is() {
+    fn a_host_among_the_real_servers_is_found_with_its_peers_and_no_other_host_is() {
         let config = config(PAIR);
         let own = |text: &[&str]| text.iter().map(|ip| ip.parse().unwrap()).collect::<BTreeSet<IpAddr>>();
         let found = find(&config, &own(&["192.168.1.129", "192.168.1.233"]), true);

@@ -1,18 +1,19 @@
 //! Where the services of virtual servers are in the kernel, by address or by mark, and the way from one to the other.
 //!
 //! Make before break: the service in the new place comes first, the old one stays as it is until packets find the new
-//! one, then sends nobody new to others and goes when they have no connections left. A part of the director, which
-//! asks it at every change of configuration, addresses and marks.
+//! one, then sends no new connections to other hosts and goes when the old ones have ended. The director recomputes it at
+//! every change of configuration, addresses and marks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Colocated, LocalAddresses, Remedy};
 use crate::config::VirtualServerId;
 use crate::director::event::Event;
+use crate::director::io::Effect;
 use crate::director::pool::{DRAIN_DEADLINE, DRAIN_GRACE, Pool};
-use crate::director::{Director, Effect, Life, desired};
+use crate::director::{Director, Life, desired};
 use crate::ipvs::types::{DesiredService, DestinationEntry, ServiceEntry, ServiceKey};
 use crate::net::tc::ingress::FwmarkRule;
 use crate::time::Instant;
@@ -32,11 +33,11 @@ pub(crate) struct Placement {
     local: LocalAddresses,
     ingress_marks: IngressMarks,
     colocated: BTreeMap<VirtualServerId, Colocated>,
-    /// Whose packets get a mark.
+    /// The virtual server whose packets get a mark, by mark.
     by_mark: BTreeMap<u32, VirtualServerId>,
     retired: BTreeMap<ServiceKey, Retired>,
     emitted: Vec<FwmarkRule>,
-    /// The packets to be marked may be others than told.
+    /// The packets to be marked may have changed since the last effect.
     is_stale: bool,
 }
 
@@ -80,11 +81,6 @@ impl Placement {
         retired.or_else(ours).unwrap_or_else(|| desired::virtual_server_id(key))
     }
 
-    /// A service in the virtual server's words.
-    pub(crate) fn named(&self, key: ServiceKey) -> ServiceKey {
-        desired::service_key(self.owner(key))
-    }
-
     /// The VIP of a service in the kernel.
     pub(crate) fn vip(&self, key: ServiceKey) -> Option<IpAddr> {
         match self.owner(key) {
@@ -98,7 +94,7 @@ impl Placement {
         self.retired.entry(key).or_insert(retired);
     }
 
-    /// Forgets what was to go: everything is.
+    /// Forgets retired services: at a stop every service goes.
     pub(crate) fn clear(&mut self) {
         self.retired.clear();
     }
@@ -113,7 +109,7 @@ impl Placement {
     }
 
     /// This host's addresses, each with its link. Those of `lo` are among them: a host whose links have none of their
-    /// own speaks from there.
+    /// own uses these as the source.
     pub(crate) fn own_on_links(&self) -> impl Iterator<Item = (IpAddr, u32)> + '_ {
         let own = self.local.own.iter().filter(|ip| !ip.is_loopback());
         own.map(|ip| (*ip, self.local.links.get(ip).copied().unwrap_or_default()))
@@ -124,8 +120,8 @@ impl Placement {
         ip.is_loopback() || self.local.own.contains(&ip)
     }
 
-    /// What a service has that sends nobody new to others than this host: where its packets are no longer looked for,
-    /// unmarked ones of peers still are.
+    /// The service without new connections to other hosts: at its old place packets are no longer expected, except
+    /// unmarked ones of peers, for this host.
     fn quiesced(&self, key: ServiceKey, actual: &ServiceEntry) -> DesiredService {
         let mut wanted = held(actual);
         let is_by_address = matches!(key, ServiceKey::Address { .. });
@@ -162,7 +158,7 @@ impl Director {
         self.recompute_placement(events);
     }
 
-    /// Finds anew where the services belong.
+    /// Recomputes where the services belong.
     pub(crate) fn recompute_placement(&mut self, events: &mut Vec<Event>) {
         let (own, can_mark) = (&self.placement.local.own, !self.placement.ingress_marks.cannot_mark);
         let found = super::find(&self.config, own, can_mark);
@@ -176,7 +172,7 @@ impl Director {
                 let what = Some(is.to_string());
                 events.push(Event::Colocated { virtual_server: *id, what, has_limits });
             }
-            // It may have been left there by somebody who knew no marks, and would schedule what peers send.
+            // A predecessor that knew no marks may have left it there, and it would schedule what peers send.
             if is.mark().is_some() && before.get(id).is_none_or(|was| was.mark().is_none()) {
                 self.reconciler.adopt(desired::service_key(*id));
             }
@@ -235,7 +231,7 @@ impl Director {
         }
     }
 
-    /// Leads retired services to their end.
+    /// Moves retired services on: held, quiesced, removed.
     pub(crate) fn settle_retired(&mut self, now: Instant) {
         for (key, retired) in self.placement.retired.clone() {
             #[cfg(test)]
@@ -297,7 +293,7 @@ impl Director {
         (!is_over).then_some((wanted, retired))
     }
 
-    /// Tells which packets are to be marked, if that is not known yet.
+    /// Emits which packets are to be marked, when that changed.
     pub(crate) fn emit_markings(&mut self, effects: &mut Vec<Effect>) {
         if !std::mem::take(&mut self.placement.is_stale) {
             return;
@@ -308,30 +304,6 @@ impl Director {
         if fwmark_rules != self.placement.emitted {
             self.placement.emitted.clone_from(&fwmark_rules);
             effects.push(Effect::Mark(fwmark_rules));
-        }
-    }
-
-    /// Services are named by their virtual servers, real servers with the port that was written.
-    pub(crate) fn name_services(&self, events: &mut [Event]) {
-        let named = |id: &VirtualServerId, at: &mut SocketAddr| {
-            let member = self.pools.get(id).and_then(|pool| pool.members.get(at));
-            if let Some(member) = member {
-                *at = member.real_server.named();
-            }
-        };
-        for event in events {
-            match event {
-                Event::RealServer { virtual_server, real_server, .. }
-                | Event::Override { virtual_server, real_server, .. }
-                | Event::Left { virtual_server, real_server, .. }
-                | Event::ArpProblem { virtual_server, real_server, .. } => named(virtual_server, real_server),
-                Event::Adopted { service, .. }
-                | Event::Foreign { service, .. }
-                | Event::Drift { service, .. }
-                | Event::Degraded { service, .. }
-                | Event::Restored { service } => *service = self.placement.named(*service),
-                _ => {}
-            }
         }
     }
 }

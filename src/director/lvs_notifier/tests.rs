@@ -3,10 +3,11 @@ use std::sync::Arc;
 use super::*;
 use crate::check::outcome::Outcome;
 use crate::check::outcome::Phase;
-use crate::config::{Config, Global, ServerNotices, SorryServer};
+use crate::config::{Config, ServerNotices, SorryServer};
+use crate::director::Director;
+use crate::director::io::{Effect, Input};
 use crate::director::sim::scenarios::{real_server, tcp_server};
 use crate::director::state::State;
-use crate::director::{Effect, Input};
 use crate::ipvs::types::Forwarding;
 use crate::script::Command;
 use crate::time::Instant;
@@ -42,59 +43,69 @@ fn server(group: Option<&str>, last: u8) -> VirtualServer {
 
 struct Site {
     director: Director,
-    notices: LvsNotifier,
-    sequence: u64,
     now: Instant,
 }
 
 impl Site {
     fn new(servers: Vec<VirtualServer>, global: Global) -> Site {
         let config = Arc::new(Config { global, virtual_servers: servers, ..Config::default() });
-        let director = Director::new(config, State::default(), 1, Instant::ZERO);
-        Site { director, notices: LvsNotifier::default(), sequence: 0, now: Instant::ZERO }
+        Site { director: Director::new(config, State::default(), 1, Instant::ZERO), now: Instant::ZERO }
     }
 
-    fn event(&mut self, event: &Event) -> Vec<String> {
-        let sequence = &mut self.sequence;
-        let mut number = || {
-            *sequence += 1;
-            *sequence
-        };
-        texts(self.notices.follow(event, &self.director, &mut number))
+    fn event(&mut self, event: Event) -> Vec<String> {
+        let mut effects = Vec::new();
+        self.director.report(event, &mut effects);
+        texts(notified(effects))
     }
 
     fn ready(&mut self) -> Vec<String> {
-        self.event(&Event::Ready { services: 1, destinations: 2 })
+        self.event(Event::Ready { services: 1, destinations: 2 })
     }
 
-    /// All probes of a real server fail until it is down; what is told.
+    fn reload(&mut self, config: Config) -> Vec<String> {
+        let mut effects = Vec::new();
+        self.director.handle(self.now, Input::Reload(Arc::new(config)), &mut effects);
+        texts(notified(effects))
+    }
+
+    fn stop(&mut self) -> Vec<Notification> {
+        let mut effects = Vec::new();
+        self.director.notify_stop(&mut effects);
+        notified(effects)
+    }
+
+    /// All probes of a real server fail until it is down; what is notified.
     fn fail(&mut self, at: &str) -> Vec<String> {
-        let mut told = Vec::new();
+        let mut all = Vec::new();
         for _ in 0..200 {
             self.now = self.now + std::time::Duration::from_millis(500);
             let mut effects = Vec::new();
             self.director.handle(self.now, Input::Wake, &mut effects);
-            let mut events = Vec::new();
-            while let Some(effect) = effects.pop() {
-                match effect {
-                    Effect::StartProbe { run, spec, .. } => {
-                        let outcome = if spec.target.address.to_string() == at {
-                            Outcome::fail(Phase::Done, "refused".to_owned())
-                        } else {
-                            Outcome::pass("connected".to_owned())
-                        };
-                        self.director.handle(self.now, Input::ProbeDone { run, outcome }, &mut effects);
-                    }
-                    Effect::Event(event) => events.insert(0, event),
-                    _ => {}
+            let mut next = 0;
+            while next < effects.len() {
+                if let Effect::StartProbe { run, spec, .. } = &effects[next] {
+                    let outcome = if spec.target.address.to_string() == at {
+                        Outcome::fail(Phase::Done, "refused".to_owned())
+                    } else {
+                        Outcome::pass("connected".to_owned())
+                    };
+                    let done = Input::ProbeDone { run: *run, outcome };
+                    self.director.handle(self.now, done, &mut effects);
                 }
+                next += 1;
             }
-            for event in events {
-                told.extend(self.event(&event));
-            }
+            all.extend(texts(notified(effects)));
         }
-        told
+        all
     }
+}
+
+fn notified(effects: Vec<Effect>) -> Vec<Notification> {
+    let notification = |effect| match effect {
+        Effect::Notify(notification) => Some(*notification),
+        _ => None,
+    };
+    effects.into_iter().filter_map(notification).collect()
 }
 
 /// Commands and line of each.
@@ -108,7 +119,7 @@ fn texts(notifications: Vec<Notification>) -> Vec<String> {
 }
 
 #[test]
-fn quorum_is_told_when_all_is_in_the_kernel_and_changes_as_keepalived_writes_them() {
+fn quorum_is_notified_when_all_is_in_the_kernel_and_changes_as_keepalived_writes_them() {
     let mut site = Site::new(vec![server(None, 1)], Global::default());
     assert_eq!(site.ready(), ["/vs up | VS [10.0.0.1]:tcp:80 UP\n"]);
     assert_eq!(site.ready(), [""; 0], "once");
@@ -121,7 +132,7 @@ fn quorum_is_told_when_all_is_in_the_kernel_and_changes_as_keepalived_writes_the
 }
 
 #[test]
-fn the_addresses_of_a_group_are_told_as_one() {
+fn the_addresses_of_a_group_are_notified_as_one() {
     let servers = (1..=3).map(|last| server(Some("[web]:0"), last)).collect();
     let mut site = Site::new(servers, Global { tells_first_servers: true, ..Global::default() });
     let expected = [
@@ -136,7 +147,7 @@ fn the_addresses_of_a_group_are_told_as_one() {
 }
 
 #[test]
-fn a_virtual_server_without_quorum_is_told_at_the_start_when_somebody_takes_its_place() {
+fn a_virtual_server_without_quorum_is_notified_at_the_start_when_a_sorry_server_takes_its_place() {
     let mut alone = server(None, 1);
     alone.real_servers.iter_mut().for_each(|r| Arc::make_mut(r).weight = 0);
     let mut helped = server(None, 2);
@@ -148,32 +159,44 @@ fn a_virtual_server_without_quorum_is_told_at_the_start_when_somebody_takes_its_
 }
 
 #[test]
-fn a_reload_tells_of_what_is_new_and_a_stop_of_those_with_omega() {
+fn a_reload_notifies_what_is_new_and_a_stop_those_with_omega() {
     let mut site = Site::new(vec![server(None, 1)], Global::default());
     site.ready();
     let config = Config { virtual_servers: vec![server(None, 1), server(None, 2)], ..Config::default() };
-    site.director.handle(site.now, Input::Reload(Arc::new(config)), &mut Vec::new());
-    let mut number = || 9;
-    let told = texts(site.notices.reloaded(&site.director, &mut number));
-    assert_eq!(told, ["/vs up | VS [10.0.0.2]:tcp:80 UP\n"]);
-    let told = texts(site.notices.farewell(&site.director, &mut number));
+    assert_eq!(site.reload(config), ["/vs up | VS [10.0.0.2]:tcp:80 UP\n"]);
+    let told = texts(site.stop());
     let expected = [
         "/rs down | RS [10.1.0.1]:tcp:80 [10.0.0.1]:tcp:80 DOWN\n",
         "/rs down | RS [10.1.0.2]:tcp:80 [10.0.0.1]:tcp:80 DOWN\n",
         "/vs down | VS [10.0.0.1]:tcp:80 DOWN\n",
     ];
     assert_eq!(told, expected);
+    assert_eq!(texts(site.stop()), [""; 0], "once");
 }
 
 #[test]
-fn mails_tell_of_who_asks_for_them() {
+fn a_virtual_server_that_joins_or_leaves_a_group_is_notified_by_its_new_name() {
+    let of = |group| Config { virtual_servers: vec![server(group, 1)], ..Config::default() };
+    let mut site = Site::new(vec![server(None, 1)], Global::default());
+    site.ready();
+    for (group, expected) in [
+        (None, None),
+        (Some("[web]:0"), Some("/vs up | VS [web]:0 UP\n")),
+        (Some("[web]:0"), None),
+        (None, Some("/vs up | VS [10.0.0.1]:tcp:80 UP\n")),
+    ] {
+        assert_eq!(site.reload(of(group)), expected.into_iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn mails_are_made_of_servers_that_ask_for_them() {
     let mut server = server(None, 1);
     server.notices.is_mailed = true;
     Arc::make_mut(&mut server.real_servers[1]).is_mailed = true;
     let mut site = Site::new(vec![server], Global::default());
     site.ready();
-    let mut number = || 9;
-    let changes: Vec<_> = site.notices.farewell(&site.director, &mut number);
+    let changes = site.stop();
     let changes = changes.into_iter().filter_map(|t| t.mail).map(|l| l.subject).collect::<Vec<_>>();
     let expected = [
         "Realserver [10.1.0.2]:tcp:80 of virtual server [10.0.0.1]:tcp:80 - DOWN",
@@ -204,6 +227,6 @@ fn a_firewall_mark_of_both_families_is_two_virtual_servers_to_quorum_scripts() {
     let (lost4, lost6) = (lost(ipv4.id), lost(ipv6.id));
     let mut site = Site::new(vec![ipv4, ipv6], Global::default());
     assert_eq!(site.ready(), ["/four up | VS FWM 7 UP\n", "/six up | VS FWM 7 UP\n"]);
-    assert_eq!(site.event(&lost4), ["/four down | VS FWM 7 DOWN\n"]);
-    assert_eq!(site.event(&lost6), ["/six down | VS FWM 7 DOWN\n"]);
+    assert_eq!(site.event(lost4), ["/four down | VS FWM 7 DOWN\n"]);
+    assert_eq!(site.event(lost6), ["/six down | VS FWM 7 DOWN\n"]);
 }

@@ -6,11 +6,11 @@ use crate::ipvs::backend::Op;
 use crate::ipvs::plan::is_same_destination;
 use crate::ipvs::types::{DestinationEntry, ServiceEntry, ServiceKey, Stats};
 
-/// How many changes by somebody else are named, of one service at one time.
+/// How many changes by another program are named, of one service at one time.
 const NAMED: usize = 8;
 
 /// Writes an operation the kernel took into what we know of it.
-pub(super) fn record(actual: &mut BTreeMap<ServiceKey, ServiceEntry>, op: Op) {
+pub(crate) fn record(actual: &mut BTreeMap<ServiceKey, ServiceEntry>, op: Op) {
     match op {
         Op::AddService(key, service) => {
             let entry = ServiceEntry { service, stats: Stats::default(), destinations: BTreeMap::new() };
@@ -64,7 +64,7 @@ pub(super) fn difference(known: &ServiceEntry, found: Option<&ServiceEntry>) -> 
     for at in found.destinations.keys().filter(|at| !known.destinations.contains_key(at)) {
         words.push(format!("destination {at} was added"));
     }
-    // Somebody who changes thousands is told of as well by the first of them.
+    // Of thousands of changes the first few say enough.
     if let Some(more) = words.len().checked_sub(NAMED).filter(|more| *more > 0) {
         words.truncate(NAMED);
         words.push(format!("and {more} more changes"));

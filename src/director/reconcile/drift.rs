@@ -1,14 +1,14 @@
-//! What was found in the kernel that we had not put there, counted and remembered for the status.
+//! Changes of our services by other programs, and services that were adopted: counted, and remembered for the status.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::event::Event;
 use super::super::problems::Recurrence;
+use super::Report;
 use crate::ipvs::types::ServiceKey;
 use crate::time::Instant;
 
-/// Services that are read more often after a change by somebody else, at most: each costs the kernel a question.
+/// Services that are read more often after a change by another program, at most: each costs a request to the kernel.
 const MOST_RECHECKS: usize = 16;
 /// From one reading of such a service to the next: after one change, and while changes recur.
 const RECHECK: Duration = Duration::from_secs(1);
@@ -17,7 +17,7 @@ const RECHECK_SOON: Duration = Duration::from_millis(100);
 /// Counts since the start.
 #[derive(Debug, Default)]
 pub(crate) struct DriftLog {
-    /// How often somebody else's change was put right.
+    /// How often a change by another program was repaired.
     pub drift_repaired: u64,
     /// The last of these changes.
     pub last_drift: Option<Drift>,
@@ -29,7 +29,7 @@ pub(crate) struct DriftLog {
     rechecks: BTreeMap<ServiceKey, Instant>,
 }
 
-/// A change by somebody else.
+/// A change by another program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Drift {
     /// When it was found.
@@ -40,13 +40,13 @@ pub(crate) struct Drift {
 }
 
 impl DriftLog {
-    /// Somebody else changed a service of ours. What recurs is reported as such, and not each time.
-    pub(crate) fn drift(&mut self, at: Instant, service: ServiceKey, what: String, events: &mut Vec<Event>) {
+    /// Another program changed a service of ours. Changes that recur are reported as such, and not each time.
+    pub(crate) fn drift(&mut self, at: Instant, service: ServiceKey, what: String, report: &mut Report<'_>) {
         self.drift_repaired += 1;
         self.last_drift = Some(Drift { at, service, what: what.clone() });
         let recurrence = Recurrence::add(self.recurrences.remove(&service), at, what.clone());
         if !recurrence.is_recurring() {
-            events.push(Event::Drift { service, what });
+            report.drift(service, what);
         }
         self.recurrences.insert(service, recurrence);
         if self.rechecks.len() < MOST_RECHECKS {
@@ -97,9 +97,9 @@ impl DriftLog {
         &mut self,
         service: ServiceKey,
         destinations: usize,
-        events: &mut Vec<Event>,
+        report: &mut Report<'_>,
     ) {
         self.adopted += 1;
-        events.push(Event::Adopted { service, destinations });
+        report.adopted(service, destinations);
     }
 }

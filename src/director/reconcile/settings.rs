@@ -1,13 +1,12 @@
 //! Keeps the kernel's IPVS timeouts and sync daemons as configured, and puts them back at the end.
 //!
-//! A part of the reconciler: it is asked for requests and told the answers. Without anything configured it never
-//! asks the kernel at all.
+//! A part of the reconciler, which takes requests from it and passes it the answers. While nothing is configured it
+//! makes no request.
 
 use std::time::Duration;
 
-use super::super::event::Event;
-use super::Request;
 use super::op_error::{back_off, explain};
+use super::{Report, Request};
 use crate::config::TimeoutOptions;
 use crate::ipvs::backend::{Op, Refusal, Scope};
 use crate::ipvs::types::{Settings, SyncDaemon, SyncRole, Timeouts};
@@ -45,7 +44,7 @@ impl SettingsKeeper {
         }
     }
 
-    /// Wants everything as it was found.
+    /// Has everything put back as it was found.
     pub(crate) fn release(&mut self) {
         self.set_desired(TimeoutOptions::default(), Vec::new());
     }
@@ -78,7 +77,7 @@ impl SettingsKeeper {
         self.tidy();
     }
 
-    /// Forgets what there is no more to put back.
+    /// Forgets what has been put back.
     fn tidy(&mut self) {
         let Some(actual) = &self.actual else { return };
         let is_restored = self.desired == TimeoutOptions::default() && self.original == Some(actual.timeouts);
@@ -100,7 +99,7 @@ impl SettingsKeeper {
         now: Instant,
         op: &Op,
         refusal: Option<&Refusal>,
-        events: &mut Vec<Event>,
+        report: &mut Report<'_>,
     ) {
         if let Some(refusal) = refusal {
             self.failures += 1;
@@ -108,14 +107,14 @@ impl SettingsKeeper {
             self.actual = None;
             let trouble = explain(op, refusal);
             if self.trouble.as_ref() != Some(&trouble) {
-                events.push(Event::Kernel { trouble: Some(trouble.clone()) });
+                report.kernel(Some(&trouble));
                 self.trouble = Some(trouble);
             }
             return;
         }
         self.failures = 0;
         if self.trouble.take().is_some() {
-            events.push(Event::Kernel { trouble: None });
+            report.kernel(None);
         }
         self.record(op);
     }

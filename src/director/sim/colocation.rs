@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::scenarios::{config, real, tcp_server, told};
 use super::world::{Server, World};
-use crate::director::Input;
 use crate::director::colocation::LocalAddresses;
 use crate::director::colocation::placement::IngressMarks;
+use crate::director::io::Input;
 use crate::ipvs::types::{Connections, ServiceKey};
 use crate::vrrp::io::{InstanceLevel, State};
 
@@ -16,7 +16,7 @@ const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn the_first_write_is_the_service_by_mark_and_everybody_still_calls_it_by_its_address() {
+fn the_first_write_is_the_service_by_mark_and_reports_still_name_it_by_its_address() {
     let mut world = colocated();
     world.start(&config(tcp_server()));
     mark(&mut world);
@@ -30,7 +30,7 @@ fn the_first_write_is_the_service_by_mark_and_everybody_still_calls_it_by_its_ad
     assert!(server.is_in_kernel && server.colocated.as_ref().is_some_and(|c| c.is_marked));
     assert!(server.real_servers.iter().all(|r| r.kernel_weight == Some(1)), "{server:?}");
     assert_eq!(told(&world, "this host is one of its real servers"), 1);
-    // Somebody's change is told of the virtual server, not of a mark nobody has heard of.
+    // Another program's change is reported of the virtual server, not of a mark that is in no file.
     let key = *world.kernel.table().keys().next().unwrap();
     world.kernel.table_mut().get_mut(&key).unwrap().destinations.clear();
     world.run(30 * SECOND);
@@ -42,7 +42,7 @@ fn the_first_write_is_the_service_by_mark_and_everybody_still_calls_it_by_its_ad
 }
 
 #[test]
-fn a_service_by_address_goes_only_when_packets_find_the_other_and_nobody_uses_it() {
+fn a_service_by_address_goes_only_when_packets_find_the_other_and_its_connections_have_ended() {
     let mut world = World::new(1);
     world.start(&config(tcp_server()));
     world.run(5 * SECOND);
@@ -69,7 +69,7 @@ fn a_service_by_address_goes_only_when_packets_find_the_other_and_nobody_uses_it
 }
 
 #[test]
-fn a_service_by_address_without_anybody_goes_as_soon_as_packets_find_the_other() {
+fn a_service_by_address_without_connections_goes_as_soon_as_packets_find_the_other() {
     let mut world = World::new(1);
     world.start(&config(tcp_server()));
     world.run(5 * SECOND);

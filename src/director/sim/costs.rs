@@ -1,5 +1,5 @@
 //! What an input costs does not grow with the configuration: counted in steps, and witnessed by the processor's time
-//! for what nobody counts.
+//! for what is not counted.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -13,10 +13,11 @@ use crate::config::{Config, Global, RealServer, VirtualServer, VirtualServerId};
 use crate::director::admin_override::{OverrideChange, Selector};
 use crate::director::colocation::LocalAddresses;
 use crate::director::colocation::placement::IngressMarks;
+use crate::director::io::{Effect, Input};
 use crate::director::reconcile::Request;
 use crate::director::state::State;
 use crate::director::vrrp_link::HostForwards;
-use crate::director::{Director, Effect, Input, steps};
+use crate::director::{Director, steps};
 use crate::ipvs::backend::Backend;
 use crate::ipvs::memory::MemoryBackend;
 use crate::ipvs::types::Protocol;
@@ -213,7 +214,7 @@ fn leaving(real_servers: u32) -> Cost {
 fn an_outcome_costs_the_same_with_a_hundred_real_servers_and_with_fifty_thousand() {
     let situations: [Situation; 4] = [
         ("at rest", at_rest, [100, 10_000, 50_000]),
-        // Each outcome is somebody's first.
+        // Each outcome is the first of its server.
         ("at the start", at_the_start, [4000, 10_000, 50_000]),
         ("co-located", colocated, [100, 10_000, 50_000]),
         ("leaving", leaving, [100, 1000, 10_000]),

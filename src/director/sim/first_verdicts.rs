@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::scenarios::{config, real, real_server, spec, tcp_server, told, weights};
 use super::world::{Server, World};
 use crate::config::{Config, RealServer, SorryServer, VirtualServer, VirtualServerId};
-use crate::director::Input;
 use crate::director::admin_override::{OverrideChange, Selector};
 use crate::director::event::Event;
+use crate::director::io::Input;
 use crate::ipvs::backend::Op;
 use crate::ipvs::types::{DestinationEntry, Family, Forwarding, Protocol};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::scenarios::{config, rr, sync_daemon, tcp_server, told};
 use super::world::World;
 use crate::config::{Config, Global, TimeoutOptions};
-use crate::director::Input;
+use crate::director::io::Input;
 use crate::ipvs::backend::{Backend, Op};
 use crate::ipvs::types::{Family, ServiceKey, SyncRole};
 

@@ -44,7 +44,7 @@ pub(super) fn owned_before_use(world: &mut World, request: &Request) {
     }
 }
 
-/// When a probe leaves: its mark leads to its real server and to nobody else, and the kernel has forgotten where the
+/// When a probe leaves: its mark leads to its real server and to no other, and the kernel has forgotten where the
 /// last one from its port went.
 pub(super) fn by_a_probe_service_of_its_own(world: &mut World, path: ProbePath, real: IpAddr) {
     let family = Family::of(path.source);

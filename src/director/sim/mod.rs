@@ -2,7 +2,7 @@
 //!
 //! [`world`] performs effects and keeps the clock, [`invariants`] say what must never and what must finally be
 //! true, [`scenarios`], [`scale`], [`vrrp_link`] and [`colocation`], [`path_check`] and [`problems`] are single situations, [`sweep`] throws everything at it by seed,
-//! [`idle`] is a director with nothing of IPVS, [`weights`] are those that checks ask for, [`preview`] holds previews against what happens. Replay one seed with
+//! [`idle`] is a director with nothing of IPVS, [`weights`] are those that checks ask for, [`sessions`] are checks by BFD, [`notifications`] what scripts and FIFOs get, [`preview`] holds previews against what happens. Replay one seed with
 //! `LVSD_SIM_SEED=17`, widen the sweep with `LVSD_SIM_SEEDS=0..10000`.
 
 mod colocation;
@@ -10,11 +10,13 @@ mod costs;
 mod first_verdicts;
 mod idle;
 mod invariants;
+mod notifications;
 mod path_check;
 mod preview;
 mod problems;
 mod scale;
 pub(super) mod scenarios;
+mod sessions;
 mod sweep;
 mod vrrp_link;
 mod weights;

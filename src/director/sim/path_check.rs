@@ -10,10 +10,10 @@ use super::world::{Server, World, is_probe_service};
 use crate::check::outcome::Verdict;
 use crate::check::spec::Timing;
 use crate::config::{Checker, Config, PathCheck, RealServer, VirtualServer};
-use crate::director::Input;
 use crate::director::admin_override::Selector;
 use crate::director::arp_problem::ArpProblems;
 use crate::director::colocation::LocalAddresses;
+use crate::director::io::Input;
 use crate::director::marks::PROBE_MARKS;
 use crate::ipvs::backend::{Backend, Op};
 use crate::ipvs::types::{Forwarding, ServiceKey};
@@ -22,7 +22,7 @@ use crate::net::types::MacAddress;
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn who_does_not_take_packets_for_the_vip_is_named_goes_and_comes_back() {
+fn a_server_that_does_not_take_packets_for_the_vip_is_named_goes_and_comes_back() {
     let mut world = started(checked(tcp_server()));
     world.run(10 * SECOND);
     assert_eq!(weights(&world), "1:1 2:1 3:1");
@@ -63,7 +63,7 @@ fn a_dead_server_is_dead_by_its_own_check_and_returns_as_soon_as_without() {
 }
 
 #[test]
-fn when_nobody_answers_nobody_goes_until_somebody_does() {
+fn when_no_server_answers_none_goes_until_one_does() {
     let mut world = started(checked(tcp_server()));
     world.run(10 * SECOND);
     for n in 1..=3 {
@@ -168,7 +168,7 @@ fn up(world: &World) -> usize {
 }
 
 #[test]
-fn who_was_never_seen_to_work_is_not_let_in() {
+fn a_server_never_seen_to_work_is_not_let_in() {
     let mut server = checked(tcp_server());
     for real in &mut server.real_servers {
         let real = Arc::make_mut(real);
@@ -188,7 +188,7 @@ fn who_was_never_seen_to_work_is_not_let_in() {
 }
 
 #[test]
-fn what_this_director_cannot_do_keeps_nobody_out() {
+fn what_this_director_cannot_do_keeps_no_server_out() {
     let mut server = checked(tcp_server());
     for real in &mut server.real_servers {
         Arc::make_mut(Arc::make_mut(real).path_check.as_mut().unwrap()).alpha = true;
@@ -208,11 +208,11 @@ fn what_this_director_cannot_do_keeps_nobody_out() {
     world.run(10 * SECOND);
     let asked: BTreeSet<IpAddr> = world.path_probes.iter().map(|(_, ip)| *ip).collect();
     assert_eq!(asked, BTreeSet::from([real(2).ip(), real(3).ip()]));
-    let stories = world
+    let histories = world
         .director()
         .unwrap()
-        .stories(world.now, &Selector { address: real(1).ip(), port: None, virtual_server: None });
-    let path = stories[0].checkers.iter().find(|checker| checker.checker == "path_check").unwrap();
+        .histories(world.now, &Selector { address: real(1).ip(), port: None, virtual_server: None });
+    let path = histories[0].checkers.iter().find(|checker| checker.checker == "path_check").unwrap();
     let last = &path.attempts.last().unwrap().outcome;
     assert_eq!((last.verdict, &*last.reason), (Verdict::Pass, "not checked: it is this host"));
 }
@@ -230,7 +230,7 @@ fn no_way_is_left_over() {
         world.crash();
         match world.rng.u32(0..3) {
             0 => world.forget(),
-            // Somebody who checks no ways finds them as well.
+            // A director without path_check finds them as well.
             1 => world.start(&super::scenarios::config(tcp_server())),
             _ => {}
         }
@@ -248,7 +248,7 @@ fn no_way_is_left_over() {
 }
 
 #[test]
-fn who_takes_over_takes_away_what_was_left() {
+fn a_takeover_removes_probe_services_that_were_left() {
     let mut world = started(checked(tcp_server()));
     world.paths.insert(real(2).ip(), Server::Silent);
     while probe_services(&world) == 0 {
@@ -340,7 +340,7 @@ fn a_reload_that_switches_it_on_asks_at_once_and_off_forgets_what_was_found() {
 }
 
 #[test]
-fn who_answers_arp_for_the_vip_is_told_once_and_takes_part_all_the_same() {
+fn a_server_that_answers_arp_for_the_vip_is_reported_once_and_serves_all_the_same() {
     let mut world = started(checked(tcp_server()));
     world.run(5 * SECOND);
     let leaks: ArpProblems =

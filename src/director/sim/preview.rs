@@ -9,9 +9,11 @@ use super::sweep::{random_config, strangers_arrive};
 use super::world::{Server, World};
 use crate::check::spec::{CheckerSpec, Question};
 use crate::config::{Config, Global, VirtualServer, VirtualServerId};
-use crate::director::preview::{Change, HostKnown, KernelTable, preview};
+use crate::director::desired;
+use crate::director::io::Input;
+use crate::director::preview::{Change, HostKnown, KernelCopy, KernelTable, preview};
 use crate::director::state::{KnownDown, State};
-use crate::director::{Input, desired};
+use crate::ipvs::backend::{Backend, Scope, Snapshot};
 use crate::ipvs::types::{Connections, Destination, DestinationKey, Service, ServiceKey, SyncRole};
 use crate::vrrp::io::{InstanceLevel, State as RouterState};
 
@@ -36,7 +38,7 @@ fn what_is_foreseen_is_what_a_restart_with_another_file_does() {
         world.run(QUIET);
         let after = Arc::new(random_config(&mut world.rng));
         let state = State { down: truth(&world, &after), ..world.saved().clone() };
-        let foresight = preview(&after, state, HostKnown::default(), world.kernel.clone(), world.now);
+        let foresight = preview(&after, state, HostKnown::default(), copy(&world), world.now);
         let mut expected = shape(&world.services());
         foresight.changes.iter().for_each(|change| happen(change, &mut expected));
         world.crash();
@@ -44,8 +46,7 @@ fn what_is_foreseen_is_what_a_restart_with_another_file_does() {
         world.run(QUIET);
         assert_eq!(shape(&world.services()), expected, "seed {seed}: {:#?}", foresight.changes);
         foreseen += foresight.changes.len();
-        let again =
-            preview(&after, world.saved().clone(), HostKnown::default(), world.kernel.clone(), world.now);
+        let again = preview(&after, world.saved().clone(), HostKnown::default(), copy(&world), world.now);
         assert_eq!(again.changes, [], "seed {seed}: nothing is left to do");
     }
     assert!(foreseen > 300, "only {foreseen} changes were foreseen: is the test broken?");
@@ -104,8 +105,7 @@ fn a_server_that_leaves_with_connections_is_foreseen_to_drain_and_a_dead_one_to_
     config.virtual_servers[0].real_servers.remove(0);
     let down = vec![known_down(id, dies, &config.virtual_servers[0].real_servers[0].checkers[0].spec)];
     let state = State { down, ..world.saved().clone() };
-    let changes =
-        preview(&Arc::new(config), state, HostKnown::default(), world.kernel.clone(), world.now).changes;
+    let changes = preview(&Arc::new(config), state, HostKnown::default(), copy(&world), world.now).changes;
     let of = |wanted| {
         let is_it =
             |c: &&Change| matches!(c, Change::Destination { destination, .. } if *destination == wanted);
@@ -115,7 +115,7 @@ fn a_server_that_leaves_with_connections_is_foreseen_to_drain_and_a_dead_one_to_
     assert_eq!(of(leaves).cut(), 0);
     // Nothing takes its place.
     assert!(matches!(of(leaves), Change::Destination { stays: false, .. }));
-    // Who is adopted with weight counts as up, unless it is known to be down.
+    // A server adopted with weight counts as up, unless it is known to be down.
     assert!(matches!(of(dies), Change::Destination { after: None, drains: false, .. }));
     assert_eq!(of(dies).cut(), 7);
 }
@@ -129,8 +129,7 @@ fn a_server_that_is_replaced_is_foreseen_to_stay_until_then() {
     };
     world.start(&with(1));
     world.run(QUIET);
-    let foreseen =
-        preview(&with(2), world.saved().clone(), HostKnown::default(), world.kernel.clone(), world.now);
+    let foreseen = preview(&with(2), world.saved().clone(), HostKnown::default(), copy(&world), world.now);
     let stays = |change: &Change| match change {
         Change::Destination { destination, stays, .. } => Some((*destination, *stays)),
         _ => None,
@@ -154,12 +153,21 @@ fn sync_daemons_are_foreseen_to_follow_the_instances_as_they_are() {
         world.tell(Input::Instance(level(RouterState::Master)));
         world.run(QUIET);
         let host = HostKnown { instances: vec![level(state)], ..HostKnown::default() };
-        let foreseen = preview(&config, world.saved().clone(), host, world.kernel.clone(), world.now);
+        let foreseen = preview(&config, world.saved().clone(), host, copy(&world), world.now);
         assert_eq!(foreseen.changes.len(), changes, "{state}: {:?}", foreseen.changes);
     }
 }
 
-/// Who refuses, for every checker of a configuration.
+/// What `lvsd plan` reads of the kernel.
+fn copy(world: &World) -> KernelCopy {
+    let mut kernel = world.kernel.clone();
+    let Ok(Snapshot::Settings(settings)) = kernel.snapshot(&Scope::Settings) else {
+        panic!("asked for settings")
+    };
+    KernelCopy { table: kernel.table().clone(), settings }
+}
+
+/// The servers that refuse, for every checker of a configuration.
 fn truth(world: &World, config: &Config) -> Vec<KnownDown> {
     let mut down = Vec::new();
     for server in &config.virtual_servers {

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::scenarios::{config, key, real, tcp_server, told};
 use super::world::{Server, World};
-use crate::director::Input;
 use crate::director::admin_override::{OverrideChange, Selector};
 use crate::director::event::Event;
+use crate::director::io::Input;
 use crate::director::problems::Kind;
 use crate::ipvs::connections::{Flow, Handshakes};
 use crate::ipvs::types::{Connections, Protocol};
@@ -57,7 +57,7 @@ fn a_service_that_is_deleted_every_second_is_reported_once_and_comes_back_faster
 }
 
 #[test]
-fn nobody_takes_new_connections_for_each_reason() {
+fn no_server_takes_new_connections_for_each_reason() {
     let all = |change: OverrideChange| Input::Override {
         selector: Selector { address: real(1).ip(), port: None, virtual_server: None },
         change,

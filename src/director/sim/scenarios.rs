@@ -10,10 +10,10 @@ use crate::config::{
     Checker, Config, Global, RealServer, ServerNotices, SorryServer, TimeoutOptions, VirtualServer,
     VirtualServerId,
 };
-use crate::director::Input;
 use crate::director::admin_override::{OverrideChange, Selector};
 use crate::director::colocation::LocalAddresses;
 use crate::director::event::Event;
+use crate::director::io::Input;
 use crate::director::pool::DRAIN_DEADLINE;
 use crate::director::reconcile::SWEEP_INTERVAL;
 use crate::ipvs::backend::{Backend, Op, Scope, Snapshot};
@@ -50,7 +50,7 @@ fn a_server_that_is_dead_at_the_start_goes_after_one_failure() {
 }
 
 #[test]
-fn a_certificate_near_its_end_is_told_once_at_each_change_and_takes_nobody_down() {
+fn a_certificate_near_its_end_is_reported_once_at_each_change_and_takes_no_server_down() {
     const DAY: Duration = Duration::from_secs(86_400);
     let mut world = World::new(1);
     world.certificates.insert(real(1), DAY * 15);
@@ -185,9 +185,12 @@ fn a_real_server_of_a_firewall_mark_is_found_by_the_port_it_was_written_with() {
     world.run(SECONDS_TO_NOTICE);
     for (text, found) in [("10.1.0.2:443", 1), ("10.1.0.2:0", 1), ("10.1.0.2", 1), ("10.1.0.2:80", 0)] {
         let selector: Selector = text.parse().unwrap();
-        let stories = world.director().unwrap().stories(world.now, &selector);
-        assert_eq!(stories.len(), found, "{text}");
-        assert!(stories.iter().all(|story| story.status.name().to_string() == "10.1.0.2:443"), "{stories:?}");
+        let histories = world.director().unwrap().histories(world.now, &selector);
+        assert_eq!(histories.len(), found, "{text}");
+        assert!(
+            histories.iter().all(|history| history.status.name().to_string() == "10.1.0.2:443"),
+            "{histories:?}"
+        );
     }
     world
         .tell(Input::Override { selector: "10.1.0.2:443".parse().unwrap(), change: OverrideChange::Disable });
@@ -306,7 +309,7 @@ fn udp_and_mh_without_fallback_let_go_at_once() {
 }
 
 #[test]
-fn after_a_crash_who_was_down_stays_down_and_who_was_up_stays_up() {
+fn after_a_crash_servers_that_were_down_stay_down_and_those_that_were_up_stay_up() {
     let mut server = tcp_server();
     edit(&mut server.real_servers[2]).checkers[0].alpha = true;
     server.real_servers.iter_mut().for_each(|r| timing(r).warmup = Some(Duration::ZERO));
@@ -376,14 +379,14 @@ fn a_missing_scheduler_degrades_one_service_until_it_is_there() {
 }
 
 #[test]
-fn who_asks_how_the_kernel_is_now_gets_what_was_read_after_the_question() {
+fn a_request_for_the_kernel_as_it_is_now_gets_what_was_read_after_it() {
     let (mut world, _) = started(tcp_server());
     world.run(Duration::from_secs(25));
     let age = |world: &World| world.director().unwrap().status(world.now).read_seconds;
     for _ in 0..3 {
         world.run(Duration::from_secs(4));
         let asked = world.now;
-        world.tell(Input::Look);
+        world.tell(Input::ReadKernel);
         world.run(Duration::from_millis(200));
         let read_at = world.director().unwrap().read_at().unwrap();
         assert!(read_at >= asked, "{read_at:?} {asked:?}");
@@ -414,7 +417,7 @@ fn a_strangers_edits_are_put_right_named_and_counted() {
 }
 
 #[test]
-fn a_stranger_who_changes_many_servers_is_told_of_in_few_words() {
+fn another_programs_change_of_many_servers_is_reported_in_few_words() {
     let crowd = VirtualServer { real_servers: (1..=60).map(real_server).collect(), ..tcp_server() };
     let (mut world, _) = started(crowd);
     let removals: Vec<_> = (1..=50).map(|n| Op::RemoveDestination(key(), real(n))).collect();
@@ -676,7 +679,7 @@ fn while_a_server_leaves_a_persistent_service_its_clients_are_sent_elsewhere() {
         let lowered = world.trace.iter().position(|line| line.contains("weight: 0"));
         assert!(!is_wanted || since < lowered, "before the weight is lowered");
         world.run(Duration::from_secs(5));
-        // Whoever takes over meanwhile goes on, from before its first look at the kernel.
+        // A successor that starts meanwhile goes on, from before its first reading of the kernel.
         world.tell(Input::HandOver);
         world.run(Duration::from_secs(1));
         world.start(&config);

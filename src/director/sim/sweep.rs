@@ -13,8 +13,9 @@ use crate::config::{
     Checker, Config, RealServer, ServerNotices, SorryServer, VirtualServer, VirtualServerId,
 };
 use crate::director::admin_override::{OverrideChange, Selector};
+use crate::director::desired;
 use crate::director::event::Event;
-use crate::director::{Input, desired};
+use crate::director::io::Input;
 use crate::ipvs::backend::{Backend, Op};
 use crate::ipvs::scheduler::Scheduler;
 use crate::ipvs::types::{
@@ -208,7 +209,7 @@ fn connections_come_and_go(world: &mut World) {
     }
 }
 
-/// Services nobody configures.
+/// Services that are never configured.
 pub(super) fn strangers_arrive(world: &mut World) {
     for n in 0..world.rng.u8(0..3) {
         let key = ServiceKey::Address { protocol: Protocol::Tcp, address: [10, 99, 0, n].into(), port: 22 };
@@ -312,7 +313,7 @@ fn destination(weight: u32, forwarding: Forwarding) -> Destination {
     Destination { forwarding, weight, upper_threshold: 0, lower_threshold: 0 }
 }
 
-/// Used by the stories as well.
+/// Used by the scenarios as well.
 pub(super) fn config_of(seed: u64) -> Config {
     let mut rng = fastrand::Rng::with_seed(seed);
     Config { virtual_servers: vec![random_server(&mut rng, 0)], ..Config::default() }

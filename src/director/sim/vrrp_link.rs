@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::scenarios::{config, started, sync_daemon, tcp_server};
 use super::world::World;
 use crate::config::{Config, Global, VirtualServer};
-use crate::director::Input;
+use crate::director::io::Input;
 use crate::director::vrrp_link::HostForwards;
 use crate::ipvs::backend::{Backend, Op, Scope, Snapshot};
 use crate::ipvs::scheduler::Scheduler;
@@ -28,7 +28,7 @@ fn a_vip_is_ready_once_its_service_is_in_the_kernel() {
 }
 
 #[test]
-fn a_service_the_kernel_refuses_blocks_nobody_and_lowers_this_host() {
+fn a_service_the_kernel_refuses_blocks_no_instance_and_lowers_this_host() {
     let mut world = World::new(1);
     world.kernel.set_scheduler("twos", false);
     let refused = VirtualServer { scheduler: Scheduler::new("twos").unwrap(), ..tcp_server() };

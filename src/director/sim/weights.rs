@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::scenarios::{config, real, tcp_server, told, weights};
 use super::world::{Server, World};
-use crate::check::misc::MiscQuestion;
+use crate::check::spec::misc::MiscQuestion;
 use crate::check::spec::{CheckerSpec, Question};
-use crate::config::{Checker, VirtualServer};
-use crate::director::Input;
+use crate::config::{Checker, VirtualServer, VirtualServerId};
 use crate::director::admin_override::{OverrideChange, Selector};
+use crate::director::io::Input;
+use crate::ipvs::types::Family;
 use crate::script::Command;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -64,6 +65,18 @@ fn a_check_that_passes_sets_the_weight_and_one_that_fails_takes_the_server_out()
     world.run(5 * SECOND);
     assert_eq!(weights(&world), "1:5 2:5");
     assert_eq!(told(&world, "has weight 5: as configured"), 1);
+}
+
+#[test]
+fn a_weight_is_reported_by_the_port_that_was_written() {
+    let mut server = server(1);
+    server.id = VirtualServerId::Fwmark { family: Family::Inet, mark: 7 };
+    Arc::make_mut(&mut server.real_servers[0]).address.set_port(0);
+    let mut world = World::new(1);
+    world.weights.insert(real(1), 20);
+    world.start(&config(server));
+    world.run(5 * SECOND);
+    assert_eq!(told(&world, "10.1.0.1:80 of virtual server fwmark 7 has weight 20"), 1);
 }
 
 #[test]

@@ -11,14 +11,15 @@ use crate::check::schedule::RunId;
 use crate::check::source::Sources;
 use crate::check::spec::CheckerSpec;
 use crate::config::Config;
+use crate::director::Director;
 use crate::director::admin_override::AdminOverride;
 use crate::director::checkers::PoolMemberKey;
 use crate::director::colocation::LocalAddresses;
 use crate::director::event::Event;
+use crate::director::io::{Effect, Input};
 use crate::director::marks::Marks;
 use crate::director::reconcile::Request;
 use crate::director::state::State;
-use crate::director::{Director, Effect, Input};
 use crate::ipvs::backend::{Backend, Error, Op, Refusal, Snapshot};
 use crate::ipvs::memory::MemoryBackend;
 use crate::ipvs::types::{ServiceEntry, ServiceKey};
@@ -62,7 +63,7 @@ pub(super) struct World {
     pub has_ipvs: bool,
     /// How many requests the kernel got.
     pub requests: usize,
-    /// Services that are nobody's of ours; they must never change.
+    /// Services of other programs; they must never change.
     pub strangers: BTreeSet<ServiceKey>,
     /// Real servers; one that is not listed answers.
     pub servers: BTreeMap<SocketAddr, Server>,
@@ -73,7 +74,7 @@ pub(super) struct World {
     pub prefers_vips: bool,
     /// Real servers that this host cannot ask, for a reason of its own.
     pub unaskable: BTreeSet<SocketAddr>,
-    /// How long certificates are still valid, of those who show one while they answer: on the world's clock.
+    /// How long the certificates of servers that show one are still valid, on the world's clock.
     pub certificates: BTreeMap<SocketAddr, Duration>,
     /// Weights that checks of real servers ask for while they pass.
     pub weights: BTreeMap<SocketAddr, u8>,
@@ -83,6 +84,8 @@ pub(super) struct World {
     pub rng: fastrand::Rng,
     /// Everything that was told.
     pub events: Vec<(Instant, Event)>,
+    /// FIFO lines of what was notified.
+    pub notified: Vec<String>,
     /// What the router was told last.
     pub router: Option<DirectorLevel>,
     /// What the director is told of its host before anything else.
@@ -136,6 +139,7 @@ impl World {
             overrides: BTreeMap::new(),
             rng: fastrand::Rng::with_seed(seed),
             events: Vec::new(),
+            notified: Vec::new(),
             router: None,
             local: LocalAddresses {
                 own: [HOST].into(),
@@ -239,6 +243,10 @@ impl World {
                 self.schedule(at, Happening::KernelActs { incarnation: self.incarnation, request });
             }
             Effect::Event(event) => self.events.push((self.now, event)),
+            Effect::Notify(notification) => {
+                let line = notification.line.map(|line| line.bytes).unwrap_or_default();
+                self.notified.push(String::from_utf8_lossy(&line).trim_end().to_owned());
+            }
             Effect::Mark(fwmark_rules) => self.fwmark_rules = fwmark_rules,
             Effect::ExpireTemplates(is_wanted) => self.expires_templates = is_wanted,
             Effect::Router(level) => self.router = Some(level),

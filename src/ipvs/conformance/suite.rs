@@ -22,7 +22,7 @@ pub(super) const NOENT: i32 = Errno::NOENT.raw_os_error();
 pub(super) const RANGE: i32 = Errno::RANGE.raw_os_error();
 pub(super) const SRCH: i32 = Errno::SRCH.raw_os_error();
 
-/// Addresses for documentation (RFC 5737, RFC 3849), so that nobody's traffic is meant.
+/// Addresses for documentation (RFC 5737, RFC 3849), so that no real traffic is concerned.
 pub(super) const V4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 pub(super) const V6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
 

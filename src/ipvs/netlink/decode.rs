@@ -282,7 +282,7 @@ fn family(number: u16) -> Option<Family> {
     }
 }
 
-/// The prefix length of a persistence mask; 0, which nobody may want, for a mask that is no prefix.
+/// The prefix length of a persistence mask; 0, which is invalid in a desired service, for a mask that is no prefix.
 fn prefix(family: Family, netmask: u32) -> u8 {
     let ones = match family {
         Family::Inet => {

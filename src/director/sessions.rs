@@ -1,0 +1,80 @@
+//! BFD sessions as BFD_CHECK sees them. A check of a session starts no probe: it takes what the session last reported, at once
+//! when that changes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Director;
+use crate::bfd::sessions::Level;
+use crate::check::outcome::{Outcome, Phase};
+use crate::config::Config;
+use crate::time::Instant;
+
+/// A session says how it is within seconds of its beginning; after so long there is nothing to wait for.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What is known of every session of the configuration.
+#[derive(Debug, Default)]
+pub(super) struct SessionLevels(BTreeMap<String, Known>);
+
+#[derive(Debug)]
+enum Known {
+    Reported(Level),
+    /// It began then, and may be about to come up.
+    Unknown {
+        since: Instant,
+    },
+}
+
+/// What a check of a session makes of it.
+pub(super) enum Answer {
+    Outcome(Outcome),
+    /// To be asked again then, unless it reports before.
+    Later(Instant),
+}
+
+impl SessionLevels {
+    /// Knows the sessions of this configuration.
+    pub(super) fn configure(&mut self, config: &Config, now: Instant) {
+        let sessions = &config.vrrp.sessions;
+        self.0.retain(|name, _| sessions.contains_key(name));
+        for name in sessions.keys() {
+            self.0.entry(name.clone()).or_insert(Known::Unknown { since: now });
+        }
+    }
+
+    pub(super) fn answer(&self, name: &str, now: Instant) -> Answer {
+        match self.0.get(name) {
+            Some(Known::Reported(Level { is_up: true, neighbor, .. })) => {
+                Answer::Outcome(Outcome::pass(format!("session {name} with {neighbor} is up")))
+            }
+            Some(Known::Reported(Level { neighbor, reason, .. })) => {
+                let text = format!("session {name} with {neighbor} is down: {reason}");
+                Answer::Outcome(Outcome::fail(Phase::Judge, text))
+            }
+            Some(Known::Unknown { since }) if now < *since + PATIENCE => Answer::Later(*since + PATIENCE),
+            _ => {
+                let text = format!("session {name} reports nothing: its thread could not be started");
+                Answer::Outcome(Outcome::inconclusive(Phase::Socket, text))
+            }
+        }
+    }
+}
+
+impl Director {
+    /// A session reported.
+    pub(super) fn session_is(&mut self, level: Level, now: Instant) {
+        let name = level.name.clone();
+        if let Some(known) = self.sessions.0.get_mut(&name) {
+            *known = Known::Reported(level);
+            self.checkers.begin_checks_of_session(&name, now);
+        }
+    }
+
+    /// A session ended; where it begins anew, as with another neighbour, its checks keep their verdicts until it reports.
+    pub(super) fn session_is_gone(&mut self, name: &str, now: Instant) {
+        if let Some(known) = self.sessions.0.get_mut(name) {
+            *known = Known::Unknown { since: now };
+        }
+    }
+}
