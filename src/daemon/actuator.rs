@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::clock;
-use crate::director::Input;
+use crate::director::io::Input;
 use crate::director::reconcile::Request;
 use crate::ipvs::backend::{Backend, Error};
 use crate::time::Instant;

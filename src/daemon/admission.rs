@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_nothing_keeps_nobody_out() {
+    fn an_idle_client_keeps_no_other_out() {
         let mut connections = Connections::new(LIMITS);
         for n in 0..3 {
             assert_eq!(connections.admit(at(n), 'a'), Admission::Enters(n));
@@ -145,14 +145,18 @@ mod tests {
         assert_eq!(connections.admit(at(3), 'a'), Admission::Replaces(3, 0), "its own oldest one goes");
         assert_eq!(connections.admit(at(4), 'b'), Admission::Enters(4), "others have the rest");
         connections.reached(at(5), 4, Stage::Waiting);
-        assert_eq!(connections.admit(at(6), 'c'), Admission::Replaces(5, 1), "of who holds the most");
+        assert_eq!(
+            connections.admit(at(6), 'c'),
+            Admission::Replaces(5, 1),
+            "of the client that holds the most"
+        );
         connections.ended(5);
         assert_eq!(connections.admit(at(7), 'c'), Admission::Enters(6));
         assert_eq!((connections.expel(), connections.expel()), (Some(2), Some(3)));
     }
 
     #[test]
-    fn who_asked_is_answered_and_an_answer_that_nobody_takes_gives_way() {
+    fn each_request_is_answered_and_an_answer_without_a_reader_is_dropped() {
         let mut connections = Connections::new(LIMITS);
         for n in 0..3 {
             connections.admit(at(0), 'a');

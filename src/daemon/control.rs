@@ -27,7 +27,7 @@ use super::snapshot::Snapshot;
 use crate::config::changes::Change;
 use crate::director::admin_override::{self, Selector};
 use crate::director::checkers::PoolMemberKey;
-use crate::director::status::{RealServerStory, Status};
+use crate::director::status::{RealServerHistory, Status};
 use crate::doctor::Listed;
 use crate::time::Instant;
 use crate::vrrp::status::Status as RouterStatus;
@@ -91,8 +91,8 @@ pub enum Reply {
     Reload(ReloadOutcome),
     /// To [`Command::Health`]: what is wrong, in words.
     Health(Option<String>),
-    /// To [`Command::Why`]: a story for each real server.
-    Why(Vec<RealServerStory>),
+    /// To [`Command::Why`]: the history of each real server.
+    Why(Vec<RealServerHistory>),
     /// To [`Command::Order`].
     Ordered(Ordered),
     /// To [`Command::HandOver`], when everything is written and the process is about to exit.
@@ -126,9 +126,13 @@ pub struct DaemonStatus {
     /// Unknown words in it are only warnings (`--lenient`).
     #[serde(default)]
     pub is_lenient: bool,
+    /// What `@ID` in it is compared with, where it is not the host's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_id: Option<String>,
     /// What is wrong with the daemon itself, in words: the same as `/healthz` says.
     pub trouble: Option<String>,
-    /// Why the state cannot be saved, while it cannot: orders and real servers that are down would not survive a restart.
+    /// Why the state cannot be saved, while it cannot: orders and real servers that are down would not survive a
+    /// restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unsaved: Option<String>,
     /// How the last reload ended; None when there was none.
@@ -178,7 +182,7 @@ pub struct ReloadOutcome {
     pub changes: Vec<Change>,
     /// How many further changes are not listed.
     pub more_changes: usize,
-    /// It was rejected because a file system did not answer: whoever reads the file again may hang as well.
+    /// It was rejected because a file system did not answer: the next reader of the file may hang as well.
     #[serde(default)]
     pub is_silent: bool,
 }
@@ -274,7 +278,7 @@ impl Control {
         self.file = file;
         let end;
         (end, self.conversations) = converse_over(listener, self.asker.clone());
-        // Whoever has asked something over the one before is still answered.
+        // Requests that came over the previous socket are still answered.
         let _ = self.end.replace(end).map(|end| end.send(()));
         Ok(true)
     }
@@ -318,7 +322,7 @@ fn bind(path: &Path) -> io::Result<(UnixListener, (u64, u64))> {
     remove_stale(path)?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    // Linux gives the file the mode of the socket: there is no moment in which anybody else may connect.
+    // Linux gives the file the mode of the socket: at no moment may another user connect.
     rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
     net::bind(&socket, &SocketAddrUnix::new(path)?)?;
     net::listen(&socket, BACKLOG)?;
@@ -336,7 +340,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether somebody does, who need not accept just now.
+/// Whether a process listens on this socket, even if it does not accept just now.
 fn is_listened_to(path: &Path) -> bool {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let connected = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
@@ -409,7 +413,7 @@ pub fn ask(path: &Path, command: Command) -> io::Result<Reply> {
     use std::io::{Read, Write};
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
     socket.set_read_timeout(Some(TIME_LIMIT))?;
-    // A daemon that accepts nobody is not waited for without limit either.
+    // A daemon that accepts no connection is waited for with a limit, too.
     socket.set_write_timeout(Some(TIME_LIMIT))?;
     let by = Some(clock::now() + TIME_LIMIT);
     socket.connect(&socket2::SockAddr::unix(path)?)?;
@@ -455,7 +459,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_awaits_what_a_client_asked_who_has_gone_or_waited_no_longer() {
+    async fn requests_of_clients_that_have_gone_are_dropped() {
         let folder = Folder::new("gone");
         let path = folder.0.join("control.sock");
         let mut control = Control::listen(&path).unwrap();

@@ -8,9 +8,7 @@ use super::fifos::{self, Fifos};
 use super::mails::{MailStatus, Mails};
 use super::scripts::Scripts;
 use crate::config::Config;
-use crate::director::Director;
 use crate::director::event::{Event, Severity};
-use crate::director::lvs_notifier::LvsNotifier;
 use crate::notify::notification::Notification;
 use crate::notify::vrrp::{Context, VrrpNotifier};
 use crate::time::Instant;
@@ -24,11 +22,12 @@ const END_LIMIT: Duration = Duration::from_secs(1);
 /// And for its last mail: a mail server is further away.
 const LAST_MAIL_LIMIT: Duration = Duration::from_secs(2);
 
-/// Sends events to the log, scripts, FIFOs and mails.
+/// Sends events to the log, and notifications to scripts, FIFOs and mails.
 #[derive(Debug)]
 pub(crate) struct EventDispatcher {
-    notices: LvsNotifier,
     notifier: VrrpNotifier,
+    /// Notifications so far: each has a number.
+    sequence: u64,
     scripts: Scripts,
     fifos: Fifos,
     mails: Mails,
@@ -38,9 +37,13 @@ impl EventDispatcher {
     /// Notifies as a configuration says. Needs the event loop's context.
     pub(crate) fn new(config: &Config) -> EventDispatcher {
         let scripts = Scripts::new(config.vrrp.secures_scripts);
-        let (notices, notifier) = (LvsNotifier::default(), VrrpNotifier::default());
-        let mut events =
-            EventDispatcher { notices, notifier, scripts, fifos: Fifos::new(), mails: Mails::new() };
+        let mut events = EventDispatcher {
+            notifier: VrrpNotifier::default(),
+            sequence: 0,
+            scripts,
+            fifos: Fifos::new(),
+            mails: Mails::new(),
+        };
         events.configure(config);
         events
     }
@@ -53,26 +56,17 @@ impl EventDispatcher {
         self.mails.configure(config.global.mail.clone());
     }
 
-    /// Logs and notifies an event of the director.
-    pub(crate) fn dispatch(&mut self, event: &Event, director: &Director) {
+    /// Logs an event of the director; its notifications follow.
+    pub(crate) fn dispatch(&mut self, event: &Event) {
         log(event);
-        let notifier = &mut self.notifier;
-        let notifications = self.notices.follow(event, director, &mut || notifier.next_sequence());
-        self.deliver(notifications);
     }
 
     /// Logs and notifies an event of the router.
     pub(crate) fn dispatch_router(&mut self, event: &vrrp::event::Event, context: Context<'_>) {
         log_router(event);
-        let notification = self.notifier.notify(event, context);
-        self.deliver(notification);
-    }
-
-    /// The director has another configuration.
-    pub(crate) fn reloaded(&mut self, director: &Director) {
-        let notifier = &mut self.notifier;
-        let notifications = self.notices.reloaded(director, &mut || notifier.next_sequence());
-        self.deliver(notifications);
+        if let Some(notification) = self.notifier.notify(event, context) {
+            self.notify(notification);
+        }
     }
 
     /// The router has other settings.
@@ -82,24 +76,17 @@ impl EventDispatcher {
         }
     }
 
-    /// The director is about to stop.
-    pub(crate) fn stopping(&mut self, director: &Director) {
-        let notifier = &mut self.notifier;
-        let notifications = self.notices.farewell(director, &mut || notifier.next_sequence());
-        self.deliver(notifications);
-    }
-
-    fn deliver(&mut self, notifications: impl IntoIterator<Item = Notification>) {
-        for mut notification in notifications {
-            if let Some(content) = notification.mail.take() {
-                self.mails.push(content);
-            }
-            if let Some(line) = &notification.line {
-                self.fifos.push(line);
-            }
-            if !notification.scripts.is_empty() {
-                self.scripts.push(notification);
-            }
+    /// Mails it, writes its line and runs its scripts.
+    pub(crate) fn notify(&mut self, mut notification: Notification) {
+        self.sequence += 1;
+        if let Some(content) = notification.mail.take() {
+            self.mails.push(content);
+        }
+        if let Some(line) = &notification.line {
+            self.fifos.push(line);
+        }
+        if !notification.scripts.is_empty() {
+            self.scripts.push(self.sequence, notification);
         }
     }
 
@@ -123,7 +110,7 @@ impl EventDispatcher {
     }
 }
 
-/// Logs an event: a sentence for people, and as fields for machines what it is and whom it is about.
+/// Logs an event: a sentence for people, and as fields for machines its kind and the servers it is about.
 fn log(event: &Event) {
     let subject = event.subject();
     let (server, real) = (subject.virtual_server.as_deref(), subject.real_server.as_deref());
@@ -143,10 +130,12 @@ fn log(event: &Event) {
 
 /// The same for the router's.
 fn log_router(event: &vrrp::event::Event) {
-    let (kind, instance) = (event.kind(), event.instance());
+    let (kind, instance, session) = (event.kind(), event.instance(), event.session());
     match event.severity() {
-        Severity::Info => info!(event = kind, event.instance = instance, "{event}"),
-        Severity::Warn => warn!(event = kind, event.instance = instance, "{event}"),
-        Severity::Error => error!(event = kind, event.instance = instance, "{event}"),
+        Severity::Info => info!(event = kind, event.instance = instance, event.session = session, "{event}"),
+        Severity::Warn => warn!(event = kind, event.instance = instance, event.session = session, "{event}"),
+        Severity::Error => {
+            error!(event = kind, event.instance = instance, event.session = session, "{event}")
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The guardian: a process that outlives the daemon by a moment, to send priority 0 and remove its addresses.
 //!
 //! A Master that dies without priority 0 costs its peers a master-down interval, and keeps answering for addresses that
-//! another router has by then. So the router publishes a crash plan with every advertisement: what to send and what to
+//! another router has by then. So the router publishes a crash plan whenever it changes: what to send and what to
 //! remove. The plan lies in memory shared with the guardian; a socket that closes reports the daemon's death. A planned end
 //! disarms the guardian first. It is forked before there are threads, because a reload may bring the first VIP; until then
 //! it locks no memory. It keeps nothing of the daemon's but that memory and socket, and blocks all signals: what a service

@@ -1,4 +1,4 @@
-//! The file that a hand-over leaves for the next process: who was Master, what was counted, how what is followed was.
+//! The file that a hand-over leaves for the next process: the Masters, the counters, and the last results of tracks.
 
 use std::fs;
 use std::io;

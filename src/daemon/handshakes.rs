@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::info;
@@ -15,7 +14,7 @@ use tracing::info;
 use super::clock;
 use super::repeated::Repeated;
 use crate::config::{Config, VirtualServerId};
-use crate::director::Input;
+use crate::director::io::Input;
 use crate::ipvs::connections::{Completed, Flow, Handshakes, parse};
 use crate::ipvs::types::Protocol;
 
@@ -43,7 +42,7 @@ pub(crate) struct HandshakeWatch {
 
 impl HandshakeWatch {
     /// Reads what this configuration needs, and nothing where it needs nothing.
-    pub(crate) fn want(&mut self, config: &Arc<Config>) {
+    pub(crate) fn configure(&mut self, config: &Config) {
         let has_handshakes = |id: VirtualServerId| match id {
             VirtualServerId::Address { protocol, .. } => protocol == Protocol::Tcp,
             VirtualServerId::Fwmark { .. } => true,

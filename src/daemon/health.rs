@@ -77,7 +77,7 @@ impl HealthMonitor {
         self.next
     }
 
-    /// After everything the main loop does: tells the service manager what cannot wait, looks when it is time.
+    /// After everything the main loop does: sends the service manager what cannot wait, checks when it is time.
     pub(crate) fn follow(&mut self, now: Instant, sources: &HealthSources<'_>) {
         if sources.director.is_settled() {
             self.unsettled_since = None;
@@ -207,26 +207,25 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::config::{Config, Global, Strictness, TimeoutOptions};
+    use crate::config::{Config, Global, TimeoutOptions};
+    use crate::director::io::{Effect, Input};
     use crate::director::state::State;
-    use crate::director::{Effect, Input};
     use crate::ipvs::memory::MemoryBackend;
 
     #[tokio::test]
-    async fn the_service_manager_hears_ready_only_once_the_kernel_holds_what_it_should() {
+    async fn ready_is_sent_only_once_the_kernel_is_in_sync() {
         let (service_manager, manager) = ServiceManager::pair("health");
         let now = Instant::ZERO + Duration::from_secs(1000);
         let timeouts = TimeoutOptions { tcp: Some(60), ..TimeoutOptions::default() };
         let global = Global { timeouts, ..Global::default() };
         let config = Config { global, ..Config::default() };
-        let mut director = Director::new(Arc::new(config), State::default(), 0, now);
+        let config = Arc::new(config);
+        let mut director = Director::new(Arc::clone(&config), State::default(), 0, now);
         let mut actuator = Actuator::new(None, || Ok(Box::new(MemoryBackend::new())));
-        let mut reloads = Reloads::new(
-            "/nonexistent/keepalived.conf".into(),
-            Strictness::Strict,
-            || Ok(Box::new(MemoryBackend::new())),
-            Arc::clone(director.config()),
-        );
+        let mut reloads =
+            Reloads::new("/nonexistent/keepalived.conf".into(), crate::config::Reading::default(), || {
+                Ok(Box::new(MemoryBackend::new()))
+            });
         let mut health = HealthMonitor::new(service_manager, now);
         health.follow(
             now,
@@ -254,14 +253,14 @@ mod tests {
         );
         assert_eq!(ServiceManager::heard(&manager), ["READY=1\nSTATUS=no virtual servers"]);
 
-        reloads.begin(None, false);
+        reloads.begin(None, false, &config);
         health.follow(
             now,
             &HealthSources { director: &director, actuator: &actuator, reloads: &reloads, router: None },
         );
         assert_eq!(ServiceManager::heard(&manager), ["RELOADING=1\nMONOTONIC_USEC=1000000000"]);
         let read = reloads.finished().await;
-        assert!(reloads.conclude(read).is_none());
+        assert!(reloads.conclude(read, &config).is_none());
         health.follow(
             now,
             &HealthSources { director: &director, actuator: &actuator, reloads: &reloads, router: None },
@@ -277,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_is_well_until_one_of_its_signs_is_bad() {
+    fn a_daemon_is_healthy_until_one_input_is_bad() {
         let second = Duration::from_secs(1);
         let well = HealthInputs { is_ready: true, ..HealthInputs::default() };
         let said = |inputs: HealthInputs| inputs.trouble().unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Checks of this host at the start, at a reload and by `lvsd check`: settings that break what is configured.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, UdpSocket};
 
 use super::host_watch;
@@ -47,6 +48,20 @@ pub(crate) fn colocations(config: &Config) -> Vec<String> {
     let own = Kernel::open().and_then(|mut kernel| kernel.host()).map(|host| host_watch::around(&host).own);
     let found = colocation::find(config, &own.unwrap_or_default(), true);
     found.iter().map(|(id, colocated)| format!("virtual server {id}: {colocated}")).collect()
+}
+
+/// The instances that are for other nodes, and not run on this host, in words.
+pub(crate) fn other_nodes(config: &Config) -> Vec<String> {
+    if config.vrrp.instances.iter().all(|instance| instance.source.is_none()) {
+        return Vec::new();
+    }
+    let own = Kernel::open().and_then(|mut kernel| kernel.host()).map(|host| host_watch::around(&host).own);
+    let own = own.unwrap_or_default();
+    let found = vrrp::other_nodes::find(&config.vrrp, |ip| own.contains(&ip), &BTreeMap::new());
+    let found = found.iter();
+    found
+        .map(|(name, node)| format!("vrrp_instance {name} is for the node with {node}: not run here"))
+        .collect()
 }
 
 /// `6.1.0-18-amd64` is 6.1; a release without numbers counts as the newest.

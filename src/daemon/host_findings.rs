@@ -14,8 +14,8 @@ use tracing::{error, info, warn};
 use super::repeated::Repeated;
 use super::{clock, firewall, host_checks, host_watch, process, sync_ids};
 use crate::config::Config;
-use crate::director::Input;
 use crate::director::arp_problem::{self, ArpProblems};
+use crate::director::io::Input;
 use crate::doctor::environment::{Capability, Environment};
 use crate::doctor::{self, Ipvs, Listed, Severity, View};
 use crate::net::holders;
@@ -33,7 +33,8 @@ const ASKED: usize = 64;
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct HostFindings {
-    config: Option<Arc<Config>>,
+    /// Something of the configuration can hurt.
+    is_needed: bool,
     looks: Repeated<Look>,
     found: Vec<Listed>,
     /// The next look is the first one since the start or the last reload, which log the settings' findings themselves.
@@ -45,9 +46,9 @@ pub(crate) struct HostFindings {
 
 impl HostFindings {
     /// Looks for the sake of this configuration, and not at all where nothing can hurt it.
-    pub(crate) fn want(&mut self, config: &Arc<Config>) {
+    pub(crate) fn configure(&mut self, config: &Config) {
         let is_needed = !config.virtual_servers.is_empty();
-        self.config = is_needed.then(|| Arc::clone(config));
+        self.is_needed = is_needed;
         // Once more even so: ARP problems that the director knows may be none any longer.
         self.looks.set((is_needed || !self.arp_problems.is_empty()).then(|| clock::now() + SOON));
         self.found.retain(|_| is_needed);
@@ -59,17 +60,17 @@ impl HostFindings {
         &self.found
     }
 
-    /// Looks when it is time. Returns what the director has to know when that changed; may be left and entered again at
-    /// any time.
-    pub(crate) async fn next(&mut self) -> Input {
+    /// Looks when it is time, for the sake of the configuration in force. Returns what the director has to know when
+    /// that changed; may be left and entered again at any time.
+    pub(crate) async fn next(&mut self, config: &Arc<Config>) -> Input {
         loop {
             let begin = || {
-                let config = self.config.clone();
+                let config = self.is_needed.then(|| Arc::clone(config));
                 move || config.as_deref().map(look).unwrap_or_default()
             };
             let look = self.looks.next(begin).await.unwrap_or_default();
             let pause = INTERVAL.max(look.took.saturating_mul(PART));
-            self.looks.set(self.config.as_ref().map(|_| clock::now() + pause));
+            self.looks.set(self.is_needed.then(|| clock::now() + pause));
             // What could not be looked at may be as it was.
             if let Some(found) = look.found {
                 let is_first = std::mem::replace(&mut self.is_first, false);

@@ -15,13 +15,13 @@ use tracing::{info, warn};
 
 use super::clock;
 use super::ingress_marks::{Found, Reconciler};
-use crate::director::Input;
 use crate::director::colocation::LocalAddresses;
 use crate::director::colocation::placement::IngressMarks;
+use crate::director::io::Input;
 use crate::director::reconcile::SWEEP_INTERVAL;
-use crate::net::kernel::watch::{Told, Watch};
+use crate::net::kernel::watch::{Watch, WatchBatch};
 use crate::net::tc::ingress::FwmarkRule;
-use crate::net::types::{Host, LinkIndex, MacAddress, News};
+use crate::net::types::{Host, HostEvent, LinkIndex, MacAddress};
 use crate::time::Instant;
 
 /// From a change to the reading that it causes, so that one reading serves many changes.
@@ -107,7 +107,7 @@ impl HostWatcher {
                     let (reconciler, found) = ended;
                     self.take(reconciler, found);
                 }
-                told = news(&mut self.watch) => self.receive(told),
+                batch = next_batch(&mut self.watch) => self.receive(batch),
                 () = clock::sleep_until(read_at) => {}
             }
         }
@@ -152,14 +152,14 @@ impl HostWatcher {
         }));
     }
 
-    fn receive(&mut self, told: Result<Told, String>) {
-        let matters = match told {
-            Ok(Told::Lost) => {
+    fn receive(&mut self, batch: Result<WatchBatch, String>) {
+        let matters = match batch {
+            Ok(WatchBatch::Lost) => {
                 self.host = None;
                 true
             }
             // All of them update the host, whichever of them matters.
-            Ok(Told::News(news)) => news.iter().filter(|news| self.matters(news)).count() > 0,
+            Ok(WatchBatch::Events(events)) => events.iter().filter(|event| self.matters(event)).count() > 0,
             Err(trouble) => return self.lose_watch(&trouble),
         };
         if matters {
@@ -168,27 +168,27 @@ impl HostWatcher {
         }
     }
 
-    fn matters(&mut self, news: &News) -> bool {
-        let matters = match news {
-            News::Neighbour(heard) => {
+    fn matters(&mut self, event: &HostEvent) -> bool {
+        let matters = match event {
+            HostEvent::Neighbour(heard) => {
                 self.peers.contains(&heard.ip)
                     && !self.known_macs.get(&heard.ip).is_some_and(|macs| macs.contains(&heard.mac))
             }
-            News::Link(link) => self.host.as_ref().is_none_or(|host| {
+            HostEvent::Link(link) => self.host.as_ref().is_none_or(|host| {
                 host.links.get(&link.index) != Some(link) && host.addresses.of(link.index).next().is_some()
             }),
-            News::LinkGone(index) => {
+            HostEvent::LinkGone(index) => {
                 self.host.as_ref().is_none_or(|host| host.addresses.of(*index).next().is_some())
             }
-            News::Address(held) => {
+            HostEvent::Address(held) => {
                 self.host.as_ref().is_none_or(|host| host.addresses.get(held.link, held.prefix) != Some(held))
             }
-            News::AddressGone(held) => {
+            HostEvent::AddressGone(held) => {
                 self.host.as_ref().is_none_or(|host| host.addresses.get(held.link, held.prefix).is_some())
             }
-            News::RouteGone(_) | News::RuleGone(_) => false,
+            HostEvent::RouteGone(_) | HostEvent::RuleGone(_) => false,
         };
-        self.host.iter_mut().for_each(|host| host.hear(news));
+        self.host.iter_mut().for_each(|host| host.apply(event));
         matters
     }
 
@@ -245,7 +245,7 @@ async fn ended(job: &mut Option<JoinHandle<(Reconciler, Found)>>) -> (Reconciler
     })
 }
 
-async fn news(watch: &mut Option<Watch>) -> Result<Told, String> {
+async fn next_batch(watch: &mut Option<Watch>) -> Result<WatchBatch, String> {
     match watch {
         Some(watch) => watch.next().await,
         None => std::future::pending().await,
@@ -268,20 +268,26 @@ mod tests {
             addresses: [own].into(),
             ..Host::default()
         });
-        let mut is_read = |news: Vec<News>| {
+        let mut is_read = |events: Vec<HostEvent>| {
             watcher.read_at = None;
-            watcher.receive(Ok(Told::News(news)));
+            watcher.receive(Ok(WatchBatch::Events(events)));
             watcher.read_at.is_some()
         };
-        assert!(!is_read((9100..9200).map(|n| News::Link(veth(n))).collect()));
-        assert!(!is_read((9100..9200).map(|n| News::LinkGone(LinkIndex(n))).collect()));
-        assert!(!is_read(vec![News::Link(eth0.clone()), News::Address(own)]), "nothing of it is new");
-        assert!(is_read(vec![News::Link(veth(9300)), News::Link(Link { is_up: false, ..eth0.clone() })]));
-        assert!(!is_read(vec![News::Link(Link { is_up: false, ..eth0 })]), "it is known by now");
+        assert!(!is_read((9100..9200).map(|n| HostEvent::Link(veth(n))).collect()));
+        assert!(!is_read((9100..9200).map(|n| HostEvent::LinkGone(LinkIndex(n))).collect()));
+        assert!(
+            !is_read(vec![HostEvent::Link(eth0.clone()), HostEvent::Address(own)]),
+            "nothing of it is new"
+        );
+        assert!(is_read(vec![
+            HostEvent::Link(veth(9300)),
+            HostEvent::Link(Link { is_up: false, ..eth0.clone() })
+        ]));
+        assert!(!is_read(vec![HostEvent::Link(Link { is_up: false, ..eth0 })]), "it is known by now");
         let other = HeldAddress::plain(LinkIndex(9300), own.prefix);
-        assert!(is_read(vec![News::Address(other)]));
-        assert!(is_read(vec![News::LinkGone(LinkIndex(9300))]), "it had an address");
-        assert!(is_read(vec![News::AddressGone(own)]));
-        assert!(!is_read(vec![News::AddressGone(own)]));
+        assert!(is_read(vec![HostEvent::Address(other)]));
+        assert!(is_read(vec![HostEvent::LinkGone(LinkIndex(9300))]), "it had an address");
+        assert!(is_read(vec![HostEvent::AddressGone(own)]));
+        assert!(!is_read(vec![HostEvent::AddressGone(own)]));
     }
 }

@@ -137,7 +137,7 @@ fn put_link_right(
     for change in &changes {
         kernel.change_filter(link, change)?;
     }
-    // A clsact without filters does nothing, whoever added it.
+    // A clsact without filters does nothing.
     if desired.is_empty() && !installed.is_empty() && !has_others {
         kernel.remove_clsact(link).map_err(TcError::no_answer)?;
     }

@@ -104,7 +104,7 @@ mod tests {
     use std::io::Read;
 
     #[test]
-    fn a_reader_that_hangs_holds_nobody_up_and_what_is_lost_is_counted() {
+    fn a_reader_that_hangs_delays_no_writer_and_lost_lines_are_counted() {
         let (mut reader, writer) = io::pipe().unwrap();
         let log = Log::begin(writer).unwrap();
         // More than the pipe and the queue hold; it would hang here for ever.

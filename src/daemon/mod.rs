@@ -1,18 +1,19 @@
 //! The shell: everything that can block, fail or lie. It performs the director's effects and decides nothing.
 //!
-//! [`clock`] is read here and nowhere below. [`startup`] makes sure this may be the director of its network namespace; [`main_loop`] owns the director and
-//! hands out work: [`actuator`] talks to the kernel, [`prober`] asks real servers, [`reload`] reads configurations,
-//! [`control`] answers operators, [`web`] monitoring ([`metrics`]), [`systemd`] and [`health`] the service manager.
-//! [`state_file`] remembers (in files of `private_file`), [`event_dispatcher`] sends events to the log, operators' [`scripts`], [`fifos`] and [`mails`]; `lifecycle_scripts` runs the
-//! scripts of the start and the end. [`trackers`] watch what the router follows. [`process`] knows who else runs here,
-//! [`host_checks`] what on this host will hurt, [`rights`] what its commands lack, [`sysctls`] keeps its settings, [`host_watch`] knows its addresses and has arriving
-//! packets marked, [`host_findings`] runs the doctor for it now and then. [`plan`] only looks.
-//! [`signals`] says what each signal means, [`dump`] writes the status into files when one asks for it.
-//! [`guardian`] acts when all of it has died.
+//! [`clock`] is read here and nowhere below. [`startup`] makes sure this may be the director of its network namespace;
+//! [`main_loop`] owns the director and hands out work: [`actuator`] talks to the kernel, [`prober`] asks real servers,
+//! [`reload`] reads configurations, [`control`] answers operators, [`web`] monitoring ([`metrics`]), [`systemd`] and
+//! [`health`] the service manager. [`state_file`] remembers (in files of `private_file`), [`event_dispatcher`] sends
+//! events to the log, operators' [`scripts`], [`fifos`] and [`mails`]; `lifecycle_scripts` runs the scripts of the
+//! start and the end. [`trackers`] watch what the router follows. [`process`] finds other directors that run here,
+//! [`host_checks`] what on this host will hurt, [`rights`] what its commands lack, [`sysctls`] keeps its settings,
+//! [`host_watch`] knows its addresses and has arriving packets marked, [`host_findings`] runs the doctor for it now and
+//! then. [`plan`] only looks. [`signals`] says what each signal means, [`dump`] writes the status into files when one
+//! asks for it. [`guardian`] acts when all of it has died.
 
 pub(crate) mod actuator;
 mod admission;
-mod boot_file;
+pub(crate) mod boot_file;
 pub(crate) mod clock;
 pub(crate) mod control;
 pub(crate) mod dump;

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_child_that_nothing_waits_for_is_taken_after_some_looks_and_not_before() {
+    fn an_orphan_is_reaped_after_several_scans_and_not_before() {
         #[allow(clippy::zombie_processes, reason = "it is what the test is about")]
         let child = Command::new("true").stdin(Stdio::null()).spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();

@@ -10,10 +10,9 @@ use super::control::{self, Command, DaemonStatus, Reply};
 use super::startup::{Exit, Failure, kernel_failure};
 use super::{clock, host_watch, state_file, sysctls};
 use crate::config::{Config, VirtualServerId};
-use crate::director::preview::{Change, HostKnown, Preview, preview};
+use crate::director::preview::{Change, HostKnown, KernelCopy, Preview, preview};
 use crate::director::state::{KnownDown, State};
-use crate::ipvs::backend::{Backend, Error, Op, Scope, Snapshot};
-use crate::ipvs::memory::MemoryBackend;
+use crate::ipvs::backend::{Backend, Error, Scope, Snapshot};
 use crate::ipvs::netlink::{NetlinkBackend, is_loaded};
 use crate::ipvs::types::ServiceKey;
 use crate::net::kernel::Kernel;
@@ -32,9 +31,9 @@ pub(crate) enum HealthSource {
         /// Its process id.
         pid: u32,
     },
-    /// What the last lvsd left: who was down. Everybody else is assumed up.
+    /// The state file of the last lvsd: which real servers were down. All others are assumed up.
     StateFile,
-    /// Nothing: everybody is assumed up.
+    /// No state: all real servers are assumed up.
     Assumed,
 }
 
@@ -103,12 +102,12 @@ pub(crate) fn plan(
     }
     let kernel = if is_loaded() {
         let mut backend = NetlinkBackend::open().map_err(|error| kernel_failure(&error))?;
-        copy(&mut backend, &config).map_err(|error| kernel_failure(&error))?
+        copy(&mut backend).map_err(|error| kernel_failure(&error))?
     } else {
         // Asking would load it, and that is a change.
-        imitation(&config)
+        KernelCopy::just_loaded()
     };
-    // A host that cannot be read has no addresses that anybody knows.
+    // The addresses of a host that cannot be read are unknown.
     let around = Kernel::open().and_then(|mut kernel| kernel.host()).map(|host| host_watch::around(&host));
     let instances = match &daemon {
         Some(daemon) => instances(&config, daemon.router.as_ref()),
@@ -149,7 +148,7 @@ fn setting_changes(config: &Config, originals: &sysctls::Values, expires_templat
     wanted.iter().chain(dropped).filter_map(change).collect()
 }
 
-/// Who is not up, as the daemon says, with the verdict of each checker where the state file knows it.
+/// The servers that are not up by the daemon's status, with the verdict of each checker where the state file has it.
 fn down_now(daemon: &DaemonStatus, known: Vec<KnownDown>) -> Vec<KnownDown> {
     let mut down = Vec::new();
     for server in &daemon.director.virtual_servers {
@@ -168,38 +167,18 @@ fn down_now(daemon: &DaemonStatus, known: Vec<KnownDown>) -> Vec<KnownDown> {
     down
 }
 
-/// A kernel with every module the configuration needs: whether the real one has them shows when it is asked.
-fn imitation(config: &Config) -> MemoryBackend {
-    let mut kernel = MemoryBackend::new();
-    for server in &config.virtual_servers {
-        kernel.set_scheduler(server.scheduler.as_str(), true);
-        if let Some(engine) = &server.persistence_engine {
-            kernel.set_engine(engine, true);
-        }
-    }
-    for daemon in &config.global.sync_daemons {
-        kernel.set_interface(&daemon.interface, true);
-    }
-    kernel
-}
-
 /// A copy of a kernel's table and settings.
-fn copy(backend: &mut dyn Backend, config: &Config) -> Result<MemoryBackend, Error> {
-    let mut kernel = imitation(config);
+fn copy(backend: &mut dyn Backend) -> Result<KernelCopy, Error> {
+    let mut kernel = KernelCopy::just_loaded();
     if let Snapshot::Settings(settings) = backend.snapshot(&Scope::Settings)? {
-        let mut ops = vec![Op::SetTimeouts(settings.timeouts)];
-        for daemon in settings.sync_daemons {
-            kernel.set_interface(&daemon.interface, true);
-            ops.push(Op::StartSync(daemon));
-        }
-        kernel.apply(&ops)?;
+        kernel.settings = settings;
     }
     let Snapshot::Keys(keys) = backend.snapshot(&Scope::Keys)? else { return Ok(kernel) };
     for slice in keys.chunks(SLICE) {
         let keys: Vec<ServiceKey> = slice.to_vec();
         if let Snapshot::Entries(entries) = backend.snapshot(&Scope::Entries(keys))? {
             let present = entries.into_iter().filter_map(|(key, entry)| Some((key, entry?)));
-            kernel.table_mut().extend(present);
+            kernel.table.extend(present);
         }
     }
     Ok(kernel)

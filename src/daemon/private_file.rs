@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_somebody_laid_out_is_followed_waited_for_or_believed() {
+    fn links_pipes_and_files_of_other_users_are_neither_followed_nor_waited_for_nor_read() {
         let folder = std::env::temp_dir().join(format!("lvsd-private-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();

@@ -8,12 +8,13 @@ use tracing::debug;
 
 use super::sources::SourceChooser;
 use super::{clock, return_path};
-use crate::check;
 use crate::check::outcome::{Outcome, Phase, Verdict};
 use crate::check::path::ProbePath;
 use crate::check::schedule::RunId;
 use crate::check::source::Sources;
 use crate::check::spec::{CheckerSpec, Question};
+use crate::check::tls::TlsClients;
+use crate::check::{self, RunContext};
 use crate::script::Runner;
 
 /// Descriptors that probes leave to everything else: sockets of virtual routers, the kernel, operators, scripts.
@@ -31,6 +32,7 @@ pub(crate) struct Prober {
     handles: BTreeMap<RunId, AbortHandle>,
     sources: SourceChooser,
     runner: Runner,
+    tls: TlsClients,
 }
 
 impl Prober {
@@ -42,6 +44,7 @@ impl Prober {
             handles: BTreeMap::new(),
             sources: SourceChooser::default(),
             runner: Runner::new(COMMANDS),
+            tls: TlsClients::default(),
         }
     }
 
@@ -57,11 +60,15 @@ impl Prober {
             true => sources.map_or(Ok(None), |sources| self.sources.choose(&spec.target, sources)),
             false => Err(crowded(self.most)),
         };
-        let runner = self.runner.clone();
+        let (runner, tls) = (self.runner.clone(), self.tls.of(&spec.question));
         let handle = self.tasks.spawn(async move {
             let begun = clock::moment();
             let outcome = match source {
-                Ok(source) => check::run(&runner, &spec, path.as_ref(), source, begun).await,
+                Ok(source) => {
+                    let context =
+                        RunContext { runner: &runner, tls: &tls, path: path.as_ref(), source, begun };
+                    check::run(&spec, &context).await
+                }
                 Err(outcome) => outcome,
             };
             let outcome = Outcome { took: clock::now().since(begun.now), ..outcome };
@@ -71,6 +78,11 @@ impl Prober {
             (run, outcome)
         });
         self.handles.insert(run, handle);
+    }
+
+    /// Releases the TLS clients, with their sessions, that none of these specifications needs.
+    pub(crate) fn keep_tls<'a>(&mut self, specs: impl Iterator<Item = &'a Arc<CheckerSpec>>) {
+        self.tls.keep(specs.map(|spec| &spec.question));
     }
 
     /// Forgets a probe.

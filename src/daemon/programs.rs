@@ -30,14 +30,14 @@ pub(super) fn ask(program: &str, arguments: &[&str]) -> Result<Answered, String>
         Err(error) => return Err(format!("{program}: {error}")),
     };
     let Some(output) = child.stdout.take() else { return Err(format!("{program}: no output")) };
-    let (tell, told) = mpsc::sync_channel(1);
+    let (sender, receiver) = mpsc::sync_channel(1);
     // It ends with the program's output, at the latest when the program is killed.
     std::thread::spawn(move || {
         let mut text = Vec::new();
         let read = output.take(LIMIT).read_to_end(&mut text);
-        let _ = tell.send(read.map(|_| text));
+        let _ = sender.send(read.map(|_| text));
     });
-    let text = told.recv_timeout(PATIENCE);
+    let text = receiver.recv_timeout(PATIENCE);
     if text.is_err() {
         let _ = child.kill();
     }

@@ -1,6 +1,7 @@
-//! Reloads: the file is read beside the main loop, put in force by it, and everybody who waits hears the verdict.
+//! Reloads: a thread reads the file, the main loop applies it, and each requester gets the verdict.
 //!
-//! One is read at a time. Whoever asks during it gets the next one: the file may have changed after it was read.
+//! One is read at a time. A request that arrives meanwhile gets the next one: the file may have changed after it was
+//! read.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use super::control::{ReloadOutcome, Reply};
 use super::host_checks;
 use super::rights::Rights;
 use crate::config::changes::{self, Change};
-use crate::config::{self, Config, Strictness};
+use crate::config::{self, Config, Reading, Strictness};
 use crate::syntax::diagnostic::Class;
 use crate::time::Instant;
 
@@ -36,7 +37,7 @@ pub(crate) struct Read {
     is_silent: bool,
 }
 
-/// Somebody who waits for a verdict.
+/// A requester that waits for a verdict.
 type Waiter = oneshot::Sender<Reply>;
 
 /// A reload that begins after the one under way.
@@ -49,12 +50,10 @@ struct Next {
 #[derive(Debug)]
 pub(crate) struct Reloads {
     path: PathBuf,
-    strictness: Strictness,
+    reading: Reading,
     open: Open,
-    /// The last one that was put in force.
-    in_force: Arc<Config>,
     job: Option<JoinHandle<Read>>,
-    /// Who waits for the one under way; bounded by the control socket's conversations.
+    /// The requesters of the one under way; bounded by the control socket's connections.
     waiting: Vec<Waiter>,
     /// Another one is wanted.
     next: Option<Next>,
@@ -64,14 +63,13 @@ pub(crate) struct Reloads {
 }
 
 impl Reloads {
-    /// Reloads of this file, its unknown words treated in this way, after the configuration that is in force. IPVS is
-    /// tried by `open` when one brings the first that needs it.
-    pub(crate) fn new(path: PathBuf, strictness: Strictness, open: Open, in_force: Arc<Config>) -> Reloads {
+    /// Reloads of this file, its unknown words treated in this way. IPVS is tried by `open` when one brings the first that
+    /// needs it.
+    pub(crate) fn new(path: PathBuf, reading: Reading, open: Open) -> Reloads {
         Reloads {
             path,
-            strictness,
+            reading,
             open,
-            in_force,
             job: None,
             waiting: Vec::new(),
             next: None,
@@ -83,15 +81,20 @@ impl Reloads {
 
     /// Whether unknown words are only warnings.
     pub(crate) fn is_lenient(&self) -> bool {
-        matches!(self.strictness, Strictness::Lenient)
+        matches!(self.reading.strictness, Strictness::Lenient)
+    }
+
+    /// What `@ID` is compared with, where it is not the host's name.
+    pub(crate) fn config_id(&self) -> Option<&str> {
+        self.reading.id.as_deref()
     }
 
     /// Begins one, which may remove most of what is in force or not, or notes that another one is wanted after the one
     /// under way.
-    pub(crate) fn begin(&mut self, waiter: Option<Waiter>, allows_removal: bool) {
+    pub(crate) fn begin(&mut self, waiter: Option<Waiter>, allows_removal: bool, in_force: &Arc<Config>) {
         if self.job.is_some() {
             let next = self.next.get_or_insert_default();
-            // A read that never ends must not gather those who gave up.
+            // A read that never ends must not collect requesters that gave up.
             next.waiting.retain(|w| !w.is_closed());
             next.waiting.extend(waiter);
             next.allows_removal |= allows_removal;
@@ -99,10 +102,10 @@ impl Reloads {
         }
         info!("reading {}", self.path.display());
         self.waiting.extend(waiter);
-        let (path, strictness, in_force) = (self.path.clone(), self.strictness, Arc::clone(&self.in_force));
+        let (path, reading, in_force) = (self.path.clone(), self.reading.clone(), Arc::clone(in_force));
         let open = in_force.ipvs_need().is_none().then_some(self.open);
         self.job = Some(tokio::task::spawn_blocking(move || {
-            let read = read(&path, strictness);
+            let read = read(&path, &reading);
             let read = match open {
                 Some(open) => tried(read, &path, open),
                 None => read,
@@ -111,14 +114,14 @@ impl Reloads {
         }));
     }
 
-    /// lvsd ends: nothing is put in force any more. What is being read is forgotten, and whoever waits hears why.
+    /// lvsd ends: nothing is applied any more. A reading under way is dropped, and its requesters get the reason.
     pub(crate) fn end(&mut self, why: &str) {
         if self.job.take().is_some() {
             warn!("reload: {} is not put in force: {why}", self.path.display());
         }
         let next = self.next.take().unwrap_or_default();
         for waiter in self.waiting.drain(..).chain(next.waiting) {
-            // Whoever does not wait any more needs no answer.
+            // A requester that has gone needs no answer.
             let _ = waiter.send(Reply::Error(why.to_owned()));
         }
     }
@@ -134,16 +137,15 @@ impl Reloads {
         })
     }
 
-    /// Tells the verdict and begins the next one that is wanted; the configuration to put in force, if it is without
+    /// Sends the verdict and begins the next one that is wanted; returns the configuration to put in force, if it has no
     /// errors.
-    pub(crate) fn conclude(&mut self, mut read: Read) -> Option<Arc<Config>> {
+    pub(crate) fn conclude(&mut self, mut read: Read, in_force: &Arc<Config>) -> Option<Arc<Config>> {
         let path = self.path.display();
         for line in &read.warnings {
             warn!("reload: {line}");
         }
         let config = read.config.take().map(Arc::new);
-        if let Some(config) = &config {
-            self.in_force = Arc::clone(config);
+        if config.is_some() {
             self.accepted += 1;
             info!("reload: {path} is in force: {}", read.summary);
         } else {
@@ -161,13 +163,13 @@ impl Reloads {
         self.last = Some((now, read));
         if let Some(outcome) = self.outcome(now) {
             for waiter in self.waiting.drain(..) {
-                // Whoever does not wait any more finds it in the status.
+                // The status has it for requesters that have gone.
                 let _ = waiter.send(Reply::Reload(outcome.clone()));
             }
         }
         if let Some(next) = self.next.take() {
             self.waiting = next.waiting;
-            self.begin(None, next.allows_removal);
+            self.begin(None, next.allows_removal, config.as_ref().unwrap_or(in_force));
         }
         config
     }
@@ -208,8 +210,8 @@ impl Reloads {
     }
 }
 
-fn read(path: &Path, strictness: Strictness) -> Read {
-    let loaded = config::load(path, strictness);
+fn read(path: &Path, reading: &Reading) -> Read {
+    let loaded = config::load(path, reading);
     let errors = loaded.lines(Class::Error);
     let warnings = match &loaded.config {
         Some(config) => {
@@ -264,32 +266,33 @@ mod tests {
     use crate::ipvs::memory::MemoryBackend;
 
     #[tokio::test]
-    async fn who_asks_during_a_reload_hears_the_verdict_of_the_next() {
-        let path = PathBuf::from("/nonexistent/keepalived.conf");
-        let mut reloads = Reloads::new(path, Strictness::Strict, without_ipvs, Arc::default());
+    async fn a_request_during_a_reload_gets_the_verdict_of_the_next() {
+        let (path, in_force) = (PathBuf::from("/nonexistent/keepalived.conf"), Arc::default());
+        let mut reloads = Reloads::new(path, Reading::default(), without_ipvs);
         let (first, first_verdict) = oneshot::channel();
         let (second, mut second_verdict) = oneshot::channel();
-        reloads.begin(Some(first), false);
-        reloads.begin(Some(second), false);
+        reloads.begin(Some(first), false, &in_force);
+        reloads.begin(Some(second), false, &in_force);
         let read = reloads.finished().await;
-        assert!(reloads.conclude(read).is_none());
+        assert!(reloads.conclude(read, &in_force).is_none());
         assert!(matches!(first_verdict.await, Ok(Reply::Reload(outcome)) if !outcome.is_accepted));
         assert!(second_verdict.try_recv().is_err(), "its file may have changed since");
         assert!(reloads.is_under_way());
         let read = reloads.finished().await;
-        assert!(reloads.conclude(read).is_none());
+        assert!(reloads.conclude(read, &in_force).is_none());
         let Ok(Reply::Reload(outcome)) = second_verdict.await else { panic!("no verdict") };
         assert_eq!(outcome.errors, ["/nonexistent/keepalived.conf: there is no such file"]);
         assert_eq!((reloads.counts(), reloads.is_last_rejected()), ((0, 2), true));
     }
 
     #[tokio::test]
-    async fn what_is_being_read_when_lvsd_ends_is_not_put_in_force_and_whoever_waits_hears_why() {
+    async fn a_reload_during_a_stop_is_not_applied_and_its_requester_gets_the_reason() {
         let path = std::env::temp_dir().join(format!("lvsd-reload-end-{}.conf", std::process::id()));
+        let in_force = Arc::default();
         std::fs::write(&path, "global_defs {\n    router_id ROUTER\n}\n").unwrap();
-        let mut reloads = Reloads::new(path.clone(), Strictness::Strict, with_ipvs, Arc::default());
+        let mut reloads = Reloads::new(path.clone(), Reading::default(), with_ipvs);
         let (waiters, verdicts): (Vec<_>, Vec<_>) = (0..2).map(|_| oneshot::channel()).unzip();
-        waiters.into_iter().for_each(|waiter| reloads.begin(Some(waiter), false));
+        waiters.into_iter().for_each(|waiter| reloads.begin(Some(waiter), false, &in_force));
         reloads.end("lvsd stops");
         for verdict in verdicts {
             assert_eq!(verdict.await, Ok(Reply::Error("lvsd stops".to_owned())));
@@ -314,10 +317,11 @@ mod tests {
             ("global_defs {\n    router_id ROUTER\n}\n", None),
         ] {
             std::fs::write(&path, text).unwrap();
-            let mut reloads = Reloads::new(path.clone(), Strictness::Strict, without_ipvs, Arc::default());
-            reloads.begin(None, false);
+            let mut in_force = Arc::default();
+            let mut reloads = Reloads::new(path.clone(), Reading::default(), without_ipvs);
+            reloads.begin(None, false, &in_force);
             let read = reloads.finished().await;
-            assert_eq!(reloads.conclude(read).is_some(), need.is_none(), "{text}");
+            assert_eq!(reloads.conclude(read, &in_force).is_some(), need.is_none(), "{text}");
             let errors = reloads.outcome(clock::now()).unwrap().errors;
             let said = format!(
                 "{}: {} needs IPVS: the kernel has no IPVS: modprobe ip_vs",
@@ -327,14 +331,14 @@ mod tests {
             assert_eq!(errors, need.map(|_| said).into_iter().collect::<Vec<_>>());
 
             // Where there is one it is put in force, and from then on the reconciler sees to what the kernel says.
-            let mut reloads = Reloads::new(path.clone(), Strictness::Strict, with_ipvs, Arc::default());
-            reloads.begin(None, false);
+            let mut reloads = Reloads::new(path.clone(), Reading::default(), with_ipvs);
+            reloads.begin(None, false, &in_force);
             let read = reloads.finished().await;
-            assert!(reloads.conclude(read).is_some(), "{text}");
+            in_force = reloads.conclude(read, &in_force).expect(text);
             reloads.open = without_ipvs;
-            reloads.begin(None, false);
+            reloads.begin(None, false, &in_force);
             let read = reloads.finished().await;
-            assert!(reloads.conclude(read).is_some(), "{text}");
+            assert!(reloads.conclude(read, &in_force).is_some(), "{text}");
         }
         let _ = std::fs::remove_file(path);
     }

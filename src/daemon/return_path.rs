@@ -45,7 +45,7 @@ mod tests {
     use crate::net::types::{HeldAddress, Link, LinkIndex, MacAddress, Prefix};
 
     #[test]
-    fn what_drops_answers_is_named_and_nothing_else_is() {
+    fn only_rules_that_drop_replies_are_named() {
         let said = |vip_on: Option<u32>, accept_local, rp_filter| {
             let mut addresses = vec![held(2, "10.1.0.11", 24)];
             addresses.extend(vip_on.map(|link| held(link, "10.1.0.100", 32)));

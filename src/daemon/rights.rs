@@ -29,7 +29,7 @@ pub(crate) struct Rights {
 pub(crate) struct Unpermitted {
     /// Whose rights these are.
     pub whose: String,
-    /// The first command that needs them, and as whom it runs.
+    /// The first command that needs them, and its user.
     pub example: String,
     /// What is missing.
     pub lacking: BTreeSet<Capability>,
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_of_another_user_is_told_with_what_is_lacking_and_the_line_that_gives_it() {
+    fn a_command_of_another_user_is_reported_with_the_lacking_right_and_the_line_that_grants_it() {
         let rights = |effective| Rights { whose: "lvsd (pid 7)".to_owned(), uid: 0, gid: 0, effective };
         let nobody = config("script_user nobody", "notify_master /bin/true");
         let said = rights(1 << 12).lacking(&nobody).unwrap().to_string();

@@ -1,6 +1,8 @@
-//! Virtual routers as metrics, from the same status as `lvsd status`.
+//! Virtual routers and BFD sessions as metrics, from the same status as `lvsd status`.
 
 use super::exposition::{Exposition, Kind, Labels};
+use crate::bfd::packet::{Flaw, State as SessionState};
+use crate::bfd::status::SessionStatus;
 use crate::vrrp::io::State;
 use crate::vrrp::packet::KINDS;
 use crate::vrrp::status::{InstanceStatus, PeerStatus, Status};
@@ -11,6 +13,9 @@ type Row<S> = (&'static str, Kind, &'static str, fn(&S) -> u64);
 pub(super) fn render(text: &mut Exposition, router: &Status) {
     use Kind::{Counter, Gauge};
     let bare = Labels::default();
+    if !router.sessions.is_empty() {
+        render_sessions(text, router);
+    }
     let instances: Vec<(Labels, &InstanceStatus)> =
         router.instances.iter().map(|i| (bare.with("instance", &i.name).with("vrid", i.vrid), i)).collect();
     let states = instances.iter().flat_map(|(labels, instance)| {
@@ -80,4 +85,43 @@ pub(super) fn render(text: &mut Exposition, router: &Status) {
         "Addresses, routes, rules and links the kernel refuses.",
         refused,
     );
+}
+
+fn render_sessions(text: &mut Exposition, router: &Status) {
+    use Kind::{Counter, Gauge};
+    let bare = Labels::default();
+    let sessions: Vec<(Labels, &SessionStatus)> = router
+        .sessions
+        .iter()
+        .map(|s| (bare.with("session", &s.name).with("neighbor", s.neighbor), s))
+        .collect();
+    let states = sessions.iter().flat_map(|(labels, session)| {
+        [SessionState::AdminDown, SessionState::Down, SessionState::Init, SessionState::Up].map(|state| {
+            let name = state.to_string().to_lowercase();
+            (labels.with("state", name), u8::from(session.state == state))
+        })
+    });
+    text.family("lvsd_bfd_state", Gauge, "1 for the state the session is in.", states);
+    #[rustfmt::skip]
+    let rows: &[Row<SessionStatus>] = &[
+        ("state_age_seconds", Gauge, "Seconds since its last change of state.", |s| s.since_milliseconds / 1000),
+        ("detection_microseconds", Gauge, "Silence after which its neighbor is taken for unreachable; 0 before it was heard.", |s| s.detection_microseconds.unwrap_or(0)),
+        ("trouble", Gauge, "1 while it can send or receive nothing, for a reason of this host.", |s| s.trouble.is_some().into()),
+        ("came_up_total", Counter, "How often it came up.", |s| s.came_up),
+        ("went_down_total", Counter, "How often it went down.", |s| s.went_down),
+        ("sent_total", Counter, "Packets sent.", |s| s.sent),
+        ("received_total", Counter, "Packets accepted.", |s| s.received),
+    ];
+    for (name, kind, help, value) in rows {
+        let samples = sessions.iter().map(|(labels, session)| (labels.clone(), value(session)));
+        text.family(&format!("lvsd_bfd_{name}"), *kind, help, samples);
+    }
+    // Every kind is there from the start: a counter that appears with 1 has no rate.
+    let dropped = sessions.iter().flat_map(|(labels, session)| {
+        let count = |flaw: Flaw| session.dropped.get(flaw.kind()).copied().unwrap_or(0);
+        Flaw::OF_SESSIONS.map(|flaw| (labels.with("kind", flaw.kind()), count(flaw)))
+    });
+    text.family("lvsd_bfd_dropped_total", Counter, "Packets of its neighbor that were dropped.", dropped);
+    let unknown = router.unknown_sessions.iter().map(|(kind, count)| (bare.with("kind", kind), *count));
+    text.family("lvsd_bfd_unknown_total", Counter, "Packets that belong to no session, by kind.", unknown);
 }

@@ -40,10 +40,10 @@ impl Scripts {
         self.is_secure = is_secure;
     }
 
-    /// Runs what a change has to run, when it is its turn. Needs the event loop's context.
-    pub(crate) fn push(&mut self, notification: Notification) {
+    /// Runs what the change of that number has to run, when it is its turn. Needs the event loop's context.
+    pub(crate) fn push(&mut self, sequence: u64, notification: Notification) {
         let subject = notification.change.subject.clone();
-        if self.queues.push(clock::now(), notification) > 0 {
+        if self.queues.push(clock::now(), sequence, notification) > 0 {
             let folded = self.queues.folded();
             warn!(
                 "{subject}: its notify script hangs: an older change is skipped, later ones are reported ({folded} since the start)"
@@ -56,7 +56,7 @@ impl Scripts {
         while let Some(job) = self.queues.begin(clock::now()) {
             let launch = Launch {
                 command: job.command.clone(),
-                environment: job.change.environment(),
+                environment: job.change.environment(job.sequence),
                 is_secure: self.is_secure,
                 // The queue's own time is shorter, or as long.
                 limit: LIMIT,
@@ -69,7 +69,7 @@ impl Scripts {
             self.runs.spawn(async move {
                 let hurry = async move {
                     if hurried.await.is_err() {
-                        // Nobody is left to hurry it.
+                        // No other script waits for its place.
                         pending::<()>().await;
                     }
                 };
@@ -116,7 +116,7 @@ impl Scripts {
         }
     }
 
-    /// The daemon ends: each subject's last change is told, within the limit. What still runs then goes on alone.
+    /// The daemon ends: each subject's last change is notified, within the limit. What still runs then goes on alone.
     pub(crate) async fn finish(&mut self, limit: Duration) {
         self.queues.end(clock::now());
         self.hurry();
@@ -131,7 +131,7 @@ impl Scripts {
     }
 }
 
-/// What came of a script is told to the log.
+/// Logs the result of a script.
 fn log(job: &Job, ended: &Ended) {
     let (subject, program, state) = (&job.change.subject, job.command.program(), job.change.state);
     let output = ended.output.trim_end();

@@ -69,7 +69,7 @@ pub(super) struct Progress {
 impl Progress {
     /// It has come so far.
     pub(super) async fn reached(&self, stage: Stage) {
-        // Nobody is left to hear it at the end.
+        // At the end the receiver may have gone.
         let _ = self.stages.send((self.id, stage)).await;
     }
 }
@@ -140,7 +140,7 @@ pub(super) async fn serve<L: Listener, F: Future<Output = io::Result<()>> + Send
             }
             accepted = accept(name, &listener, &mut reserve), if waiting.is_none() && !is_ending => match accepted {
                 Some(accepted) => waiting = Some(accepted),
-                // Whoever asks nothing holds a descriptor that somebody else needs.
+                // An idle client holds a descriptor that another one needs.
                 None => connections.expel().and_then(|idle| handles.remove(&idle)).iter().for_each(AbortHandle::abort),
             },
             () = tokio::time::sleep(PAUSE), if waiting.is_some() => {}
@@ -184,7 +184,7 @@ async fn accept<L: Listener>(
     }
 }
 
-/// A descriptor for when there is none left: whoever asks what is wrong must not be kept out by what is wrong.
+/// A descriptor in reserve for when none is left: `lvsd status` must work while descriptors are short.
 #[derive(Debug, Default)]
 struct Reserve {
     file: Option<File>,
@@ -205,7 +205,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[tokio::test]
-    async fn connections_that_ask_nothing_keep_nobody_out_and_hold_up_no_end() {
+    async fn idle_connections_keep_no_client_out_and_delay_no_stop() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (end, ended) = oneshot::channel();

@@ -205,8 +205,8 @@ mod tests {
     #[test]
     fn every_signal_that_can_be_caught_is_an_order_or_does_no_harm() {
         let orders = [libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGXCPU];
-        // The kernel's word on a broken program, a watchdog's on a hung one, what nobody can catch, job control's, and
-        // what does nothing by itself.
+        // The kernel's word on a broken program, a watchdog's on a hung one, those that cannot be caught, job
+        // control's, and what does nothing by itself.
         let left = [
             libc::SIGILL,
             libc::SIGTRAP,

@@ -27,19 +27,19 @@ use crate::notify::notification::plain;
 const CONVERSATION: Duration = Duration::from_secs(60);
 /// Longest time of looking a name up.
 const LOOK_UP: Duration = Duration::from_secs(30);
-/// How long a server may take to hear our good-bye.
+/// How long a server may take to hear QUIT.
 const GOOD_BYE: Duration = Duration::from_secs(1);
 /// Addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 4;
 /// Most bytes a server may answer in a conversation.
 const MAX_ANSWERS: usize = 64 << 10;
-/// Most characters of a server's words that are told.
+/// Most characters of a server's words that are quoted.
 const MAX_WORDS: usize = 200;
 
-/// Hands a mail to the server; who of the recipients was refused, and why.
+/// Hands a mail to the server; the refused recipients, with the server's reply.
 ///
 /// # Errors
-/// [`DeliveryFailure`] when it was not taken for anybody.
+/// [`DeliveryFailure`] when the server accepted no recipient.
 pub(super) async fn deliver(
     mail: Mail,
     settings: &MailSettings,
@@ -71,7 +71,7 @@ async fn connect(server: &Server, limit: Duration) -> Result<TcpStream, Delivery
     Err(later(reason))
 }
 
-/// Names are looked up beside the event loop: a name server that does not answer holds a thread, and nobody up.
+/// Names are looked up beside the event loop: a name server that does not answer blocks a thread, and not the loop.
 async fn addresses(server: &Server) -> Result<Vec<SocketAddr>, DeliveryFailure> {
     match server {
         Server::At(address) => Ok(vec![*address]),
@@ -126,7 +126,7 @@ async fn converse(
     Ok(complaint)
 }
 
-/// The mail is the server's already, or never will be: whatever comes of the good-bye.
+/// The mail is the server's already, or never will be: whatever comes of QUIT.
 async fn part(connection: &mut AsyncSmtpConnection) {
     let _ = timeout(GOOD_BYE, connection.quit()).await;
 }
@@ -215,7 +215,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that answers as it is told, each command by its own line; what it was sent.
+    /// A server that answers as it is set, each command by its own line; what it was sent.
     async fn converse_with(
         answers: &[(&'static str, &'static str)],
     ) -> (Result<Option<String>, DeliveryFailure>, Vec<String>) {
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_who_is_refused_does_not_keep_others_from_their_mail() {
+    async fn one_refused_recipient_does_not_keep_others_from_their_mail() {
         let refusal = ("RCPT TO:<a", "550-5.1.1 no\r\n550 such user");
         let (result, heard) = converse_with(&[("greeting", "220 hello"), refusal]).await;
         let complaint =
@@ -301,7 +301,7 @@ mod tests {
         let failure = |is_final: bool, reason: &str| DeliveryFailure { is_final, reason: reason.to_owned() };
         let hello = ("greeting", "220 hello");
         let (result, _) = converse_with(&[hello, ("RCPT", "550 no"), ("RCPT TO:<b", "450 not now")]).await;
-        assert!(result.is_err_and(|f| f.is_final), "nobody may have it");
+        assert!(result.is_err_and(|f| f.is_final), "no recipient is accepted");
         let (result, _) = converse_with(&[hello, ("RCPT TO:<a", "550 no"), ("RCPT", "450 busy")]).await;
         let reason = "SERVER refuses the recipient b@example.org: 450 busy: it is asked again";
         assert_eq!(result, Err(failure(false, reason)));
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_where_nobody_listens_is_named() {
+    async fn a_server_without_a_listener_is_named() {
         let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
         let error = connect(&Server::At(closed), Duration::from_secs(5)).await.unwrap_err();
         let begin = format!("{closed}: Connection refused");

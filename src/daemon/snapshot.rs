@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::control::{DaemonStatus, Reply};
 use super::metrics;
 use crate::director::Director;
-use crate::director::status::Gathering;
+use crate::director::status::PartialStatus;
 use crate::time::Instant;
 
 /// Real servers looked at in one go: a few milliseconds.
@@ -101,15 +101,15 @@ impl<'de> Deserialize<'de> for Snapshot {
     }
 }
 
-/// Makes statuses for all who ask.
+/// Collects statuses, each once for all requests.
 #[derive(Debug, Default)]
 pub(crate) struct Snapshots {
     kept: Option<(Snapshot, Instant)>,
     /// The requests that wait for the next one; the control socket bounds how many.
     asking: Vec<oneshot::Sender<Reply>>,
     /// The director's part, as far as it is there.
-    gathering: Option<Gathering>,
-    is_gathered: bool,
+    partial: Option<PartialStatus>,
+    is_complete: bool,
     /// When it is done without the router's part, while that is waited for.
     router_by: Option<Instant>,
 }
@@ -119,13 +119,13 @@ impl Snapshots {
     /// to be asked for its part.
     pub(crate) fn ask(&mut self, now: Instant, reply: oneshot::Sender<Reply>) -> bool {
         if let Some((snapshot, _)) = self.kept.as_ref().filter(|(_, until)| now < *until) {
-            // Nobody waits for it any more: nothing to tell. The same below.
+            // The requester has gone: nothing to send. The same below.
             let _ = reply.send(Reply::Status(snapshot.clone()));
             return false;
         }
         self.asking.push(reply);
-        let is_new = self.gathering.is_none();
-        self.gathering.get_or_insert_default();
+        let is_new = self.partial.is_none();
+        self.partial.get_or_insert_default();
         is_new
     }
 
@@ -144,31 +144,31 @@ impl Snapshots {
         if let Some((snapshot, _)) = self.kept.take() {
             snapshot.drop_elsewhere();
         }
-        if let Some(gathering) = &mut self.gathering {
-            *gathering = Gathering::default();
-            self.is_gathered = false;
+        if let Some(partial) = &mut self.partial {
+            *partial = PartialStatus::default();
+            self.is_complete = false;
         }
     }
 
     /// Whether there is more to look at.
     pub(crate) fn has_work(&self) -> bool {
-        self.gathering.is_some() && !self.is_gathered
+        self.partial.is_some() && !self.is_complete
     }
 
     /// Looks at some more; true once all is there.
     pub(crate) fn work(&mut self, now: Instant, director: &Director) -> bool {
-        if let Some(gathering) = self.gathering.as_mut().filter(|_| !self.is_gathered) {
-            self.is_gathered = director.gather(now, gathering, SLICE);
+        if let Some(partial) = self.partial.as_mut().filter(|_| !self.is_complete) {
+            self.is_complete = director.gather(now, partial, SLICE);
         }
         let is_awaiting = self.router_by.is_some_and(|by| now < by);
-        self.is_gathered && !is_awaiting
+        self.is_complete && !is_awaiting
     }
 
     /// What was gathered.
-    pub(crate) fn take(&mut self) -> Gathering {
-        self.is_gathered = false;
+    pub(crate) fn take(&mut self) -> PartialStatus {
+        self.is_complete = false;
         self.router_by = None;
-        self.gathering.take().unwrap_or_default()
+        self.partial.take().unwrap_or_default()
     }
 
     /// Answers all waiting requests, and keeps it for the next ones.
@@ -213,7 +213,7 @@ mod tests {
     use crate::syntax::files::MemoryFiles;
 
     #[tokio::test]
-    async fn a_status_is_made_bit_by_bit_once_for_all_who_ask_and_anew_after_an_order() {
+    async fn a_status_is_built_in_parts_once_for_all_requests_and_anew_after_an_order() {
         let at = |milliseconds| Instant::ZERO + Duration::from_millis(milliseconds);
         let director = Director::new(Arc::new(config()), State::default(), 1, at(0));
         let mut snapshots = Snapshots::default();
@@ -279,6 +279,7 @@ mod tests {
             uptime_seconds: 1,
             config: "/keepalived.conf".into(),
             is_lenient: false,
+            config_id: None,
             trouble: None,
             unsaved: None,
             last_reload: None,

@@ -21,18 +21,19 @@ use super::host_findings::HostFindings;
 use super::host_watch::HostWatcher;
 use super::lifecycle_scripts;
 use super::main_loop::{self, Shell};
+use super::prober::Prober;
 use super::process;
 use super::reload::Reloads;
 use super::rights::Rights;
 use super::signals::Signals;
 use super::snapshot::Snapshots;
 use super::state_file::{self, RunDirectory};
-use super::sysctls::{self, Keeper, KernelSettings};
+use super::sysctls::{Keeper, KernelSettings};
 use super::systemd::ServiceManager;
 use super::trackers::Trackers;
 use super::{clock, host_checks, orphans, router, web};
 use crate::config::changes::SHOWN;
-use crate::config::{self, Config, LifeScript, Loaded, Strictness};
+use crate::config::{self, Config, LifeScript, Loaded, Reading};
 use crate::director::Director;
 use crate::director::state::State;
 use crate::ipvs::backend::{Backend, Error};
@@ -83,8 +84,8 @@ impl Failure {
 pub(crate) struct Options {
     /// The configuration file.
     pub config: PathBuf,
-    /// What becomes of unknown words in it, now and at every reload.
-    pub strictness: Strictness,
+    /// How it is read, now and at every reload.
+    pub reading: Reading,
     /// Lock, state file, and by default the control socket live here.
     pub run_dir: PathBuf,
     /// The control socket.
@@ -125,12 +126,12 @@ impl Early {
         Ok(Early { guardian, predecessor, runtime, signals })
     }
 
-    /// Reads the configuration. None when it was told to end meanwhile.
-    pub(crate) fn read(mut self, path: &Path, strictness: Strictness) -> Option<(Early, Loaded)> {
+    /// Reads the configuration. None when a signal ended it meanwhile.
+    pub(crate) fn read(mut self, path: &Path, reading: &Reading) -> Option<(Early, Loaded)> {
         info!("reading {}", path.display());
-        let path = path.to_owned();
+        let (path, reading) = (path.to_owned(), reading.clone());
         let loaded = self.runtime.block_on(async {
-            let job = tokio::task::spawn_blocking(move || config::load(&path, strictness));
+            let job = tokio::task::spawn_blocking(move || config::load(&path, &reading));
             tokio::select! {
                 loaded = job => Some(loaded.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))),
                 () = self.signals.end() => None,
@@ -138,14 +139,14 @@ impl Early {
         });
         let Some(loaded) = loaded else {
             info!("a stop was requested before anything began");
-            // Who reads is not waited for.
+            // The thread that reads is not waited for.
             self.runtime.shutdown_background();
             return None;
         };
         Some((self, loaded))
     }
 
-    /// Runs the director until it is told to end.
+    /// Runs the director until a signal or a command ends it.
     ///
     /// # Errors
     /// [`Failure`] when it cannot start, or could not clean up at the end.
@@ -181,7 +182,7 @@ impl Early {
     }
 }
 
-/// Runs the script before everything else; whether it was told to end meanwhile. Then what it did is undone.
+/// Runs the script before everything else; whether a signal came meanwhile. Then the shutdown script undoes it.
 async fn begin_with(script: &LifeScript, config: &Config, signals: &mut Signals) -> bool {
     let is_secure = config.vrrp.secures_scripts;
     let mut is_told = false;
@@ -271,9 +272,8 @@ async fn direct(
     );
     warn_of_removals(&state, &config);
     let originals = run_dir.originals();
-    let mut keeper = Keeper::new(KernelSettings(originals.clone()), originals.load());
+    let sysctls = Keeper::new(KernelSettings(originals.clone()), originals.load());
     let events = EventDispatcher::new(&config);
-    let mut trackers = Trackers::new();
     let (router, guardian) = if config.vrrp.is_empty() {
         (None, guardians.own)
     } else {
@@ -282,23 +282,17 @@ async fn direct(
             router::Handle::start(Arc::clone(&config.vrrp), seed(), inputs, guardians.own, predecessor).await;
         (Some(begun.map_err(|(failure, _)| failure)?), None)
     };
-    trackers.configure(&config.vrrp);
     let config = Arc::new(config);
     let director = Director::new(Arc::clone(&config), state, seed(), now);
     let expires_templates = director.expires_templates(now);
-    keeper.want(sysctls::wanted(&config, expires_templates));
-    let mut handshakes = HandshakeWatch::default();
-    handshakes.want(&config);
-    let mut host_findings = HostFindings::default();
-    host_findings.want(&config);
-    let shell = Shell {
+    let mut shell = Shell {
         director,
         router,
         guardian,
         level: None,
         stop_by: None,
         snapshots: Snapshots::default(),
-        looking: Vec::new(),
+        awaiting_read: Vec::new(),
         turn_at: now,
         dumps: Dumps {
             run_dir: options.run_dir.clone(),
@@ -308,17 +302,19 @@ async fn direct(
         dumping: None,
         handing_over: Vec::new(),
         actuator: Actuator::new(backend, open_kernel),
+        prober: Prober::new(process::file_limit()),
         control,
         run_dir,
-        reloads: Reloads::new(options.config.clone(), options.strictness, open_kernel, config),
+        reloads: Reloads::new(options.config.clone(), options.reading.clone(), open_kernel),
         service_manager: ServiceManager::from_environment(),
         events,
-        trackers,
-        before: None,
+        trackers: Trackers::new(),
+        config,
+        previous: None,
         host_watcher: HostWatcher::open(),
-        handshakes,
-        host_findings,
-        sysctls: keeper,
+        handshakes: HandshakeWatch::default(),
+        host_findings: HostFindings::default(),
+        sysctls,
         started_at: now,
         watch_at: now,
         lost: None,
@@ -329,6 +325,7 @@ async fn direct(
         pending_override: None,
         is_stopping: false,
     };
+    shell.begin().await;
     // It ends with the event loop.
     drop(tokio::spawn(orphans::reap()));
     // A task of its own: waking the future that `block_on` polls costs a system call and a wait each time.
@@ -371,7 +368,7 @@ fn inherit(
     (vec![RouterInput::Inherited { handover: Box::new(handover), age }], predecessor)
 }
 
-/// Where the configuration is when nobody says: lvsd's own file, else keepalived's.
+/// The configuration's default path: lvsd's own file, else keepalived's.
 pub(crate) fn default_config() -> PathBuf {
     let own = Path::new("/etc/lvsd/lvsd.yaml");
     if own.exists() { own.to_owned() } else { PathBuf::from("/etc/keepalived/keepalived.conf") }

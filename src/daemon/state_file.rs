@@ -86,7 +86,7 @@ impl RunDirectory {
             let _ = lock.take(20).read_to_string(&mut pid);
             return Err(Error::Locked(path.to_owned(), pid.trim().to_owned()));
         }
-        // Only people read it: a full file system keeps nobody from directing.
+        // Only people read it: a full file system must not stop the director.
         let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
         if let Err(error) = written {
             let next = "the state cannot be saved either until there is room";
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn who_only_looks_sees_the_same_and_moves_nothing() {
+    fn peeking_sees_the_same_and_changes_nothing() {
         let scratch = Scratch::new("peek");
         assert_eq!(peek(&scratch.0, at(1)).unwrap(), None);
         let directory = RunDirectory::lock(&scratch.0).unwrap();
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_others_could_change_is_refused_and_so_is_a_lock_that_somebody_laid_out() {
+    fn a_directory_writable_by_others_and_a_lock_of_another_user_are_refused() {
         let scratch = Scratch::new("untrusted");
         fs::create_dir_all(&scratch.0).unwrap();
         let mode = |mode| fs::set_permissions(&scratch.0, fs::Permissions::from_mode(mode)).unwrap();

@@ -33,7 +33,7 @@ pub(crate) fn listen(
     unseen: &mut Vec<String>,
     clock: Clock,
 ) -> BTreeSet<SyncMessage> {
-    let mut ears = Vec::new();
+    let mut sockets = Vec::new();
     for daemon in config.global.sync_daemons.iter().filter(|daemon| daemon.role == SyncRole::Backup) {
         let name = &daemon.interface;
         let IpAddr::V4(group) = daemon.group.unwrap_or(SyncDaemon::DEFAULT_GROUP) else {
@@ -47,13 +47,13 @@ pub(crate) fn listen(
         let [high, low] = daemon.port.unwrap_or(SyncDaemon::DEFAULT_PORT).to_be_bytes();
         let bytes = [(PROTOCOL_AT, UDP), (PORT_AT, high), (PORT_AT + 1, low)];
         match PacketSocket::arriving_with(link.index, IPV4, bytes) {
-            Ok(frames) => ears.push((name.clone(), frames, join(group, link.index.0))),
+            Ok(frames) => sockets.push((name.clone(), frames, join(group, link.index.0))),
             Err(error) => unseen.push(format!("sync ids of other directors on {name}: {error}")),
         }
     }
     let until = clock() + PATIENCE;
     let mut heard = BTreeSet::new();
-    for (link, frames, _member) in &ears {
+    for (link, frames, _member) in &sockets {
         heard.extend(of_link(link, frames, until, clock));
     }
     heard

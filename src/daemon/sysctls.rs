@@ -1,5 +1,5 @@
-//! Keeps settings of the kernel as configured, those of IPVS (`net.ipv4.vs.*`) and of virtual routers' interfaces, and puts
-//! them back at a stop.
+//! Keeps settings of the kernel as configured, those of IPVS (`net.ipv4.vs.*`) and of virtual routers' interfaces, and
+//! puts them back at a stop.
 //!
 //! What a setting was before is remembered on disk before it is changed, so that a crash or a hand-over leaves it to
 //! the next lvsd. A setting that another program changed meanwhile is set again, and at a stop left alone.
@@ -235,14 +235,14 @@ mod tests {
         assert_eq!(keeper.settings.remembered, values(&[("a", "0"), ("b", "3 50")]));
         keeper.settings.now.insert("a".into(), "7".into());
         keeper.keep();
-        assert_eq!(keeper.settings.now.get("a").map(String::as_str), Some("1"), "somebody else's change");
+        assert_eq!(keeper.settings.now.get("a").map(String::as_str), Some("1"), "another program's change");
         keeper.release();
         assert_eq!(keeper.settings.now, values(&[("a", "0"), ("b", "3 50")]));
         assert_eq!(keeper.settings.remembered, Values::new());
     }
 
     #[test]
-    fn what_a_reload_drops_is_put_back_and_what_it_changes_keeps_its_origin() {
+    fn a_reload_restores_dropped_settings_and_keeps_the_original_of_changed_ones() {
         let mut keeper = Keeper::new(Imitation::new(&[("a", "0"), ("b", "0")]), Values::new());
         keeper.want(values(&[("a", "1"), ("b", "1")]));
         keeper.want(values(&[("a", "2")]));
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn at_a_stop_what_somebody_else_set_is_left_alone() {
+    fn at_a_stop_settings_changed_by_others_are_left_alone() {
         let mut keeper = Keeper::new(Imitation::new(&[("a", "0")]), Values::new());
         keeper.want(values(&[("a", "1")]));
         keeper.settings.now.insert("a".into(), "5".into());
@@ -287,7 +287,7 @@ mod tests {
         config.global.timeouts.tcp = Some(9);
         config.global.sysctl.insert(EXPIRES_TEMPLATES.to_owned(), crate::config::SysctlValue(vec![0]));
         assert_eq!(of(&config, true).as_deref(), Some("0"));
-        // What somebody else had set is put back, and left alone where it was changed meanwhile.
+        // Values of other programs are put back, unless they were changed meanwhile.
         for (meanwhile, at_the_end) in [(None, "0"), (Some("3"), "3")] {
             let mut keeper = Keeper::new(Imitation::new(&[(EXPIRES_TEMPLATES, "0")]), Values::new());
             keeper.want(wanted(&Config::default(), true));

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_no_socket_is_refused_and_nobody_listening_is_no_trouble() {
+    fn a_name_that_is_no_socket_is_refused_and_a_missing_listener_is_no_trouble() {
         assert!(open(OsStr::new("vsock:2:1")).is_err());
         let no_listener = open(OsStr::new("/nonexistent/notify")).unwrap();
         ServiceManager { socket: Some(no_listener), watchdog: None }.alive();

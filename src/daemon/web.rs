@@ -1,7 +1,7 @@
 //! Monitoring over HTTP: `/metrics` for Prometheus, `/status` as `lvsd status --json` prints it, `/healthz`.
 //!
 //! Reads only, and asks the main loop as an operator does. Bounded in connections, of one peer and of all, time and
-//! sizes; one request a connection. Whoever holds connections and asks nothing keeps nobody out.
+//! sizes; one request a connection. Idle connections keep no other client out.
 
 use std::convert::Infallible;
 use std::future::Future;

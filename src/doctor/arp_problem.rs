@@ -93,7 +93,7 @@ fn silence(vip: IpAddr, forwarding: Forwarding) -> String {
         // NAT needs no VIP there.
         _ => return format!("ip addr flush to {vip}"),
     };
-    // IPv6 is asked by link: who answers has the VIP on one of the network's.
+    // IPv6 is asked by link: a host that answers has the VIP on one of the network's links.
     if vip.is_ipv6() { format!("ip addr flush to {vip} && {up}") } else { up }
 }
 

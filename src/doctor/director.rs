@@ -98,7 +98,7 @@ fn sync_ids(config: &Config, view: &View<'_>) -> Vec<Finding> {
     found
 }
 
-/// VIPs on links that nobody can reach.
+/// VIPs on links that no client can reach.
 fn links(config: &Config, view: &View<'_>) -> Vec<Finding> {
     let mut by_link: BTreeMap<&str, (bool, BTreeSet<IpAddr>)> = BTreeMap::new();
     for vip in config.virtual_servers.iter().filter_map(|server| server.id.address()) {
@@ -128,7 +128,7 @@ fn links(config: &Config, view: &View<'_>) -> Vec<Finding> {
     by_link.into_iter().map(finding).collect()
 }
 
-/// Nobody keeps the table: an lvsd that does not answer, or services without a director.
+/// No director maintains the table: lvsd does not answer, or services are left without a director.
 fn unanswered(config: &Config, view: &View<'_>) -> Option<Finding> {
     if let Some(silence) = &view.silence {
         return Some(Finding {
@@ -326,7 +326,7 @@ fn places(config: &Config, view: &View<'_>, only_asked: bool) -> Vec<Finding> {
             fix: Some(Fix::ByHand("find the other host that has it, then add the address again with nodad".to_owned())),
         });
     }
-    // Who holds VIPs by VRRP has them only while Master; somebody else may be active.
+    // A VRRP router has its VIPs only while Master; another one may be active.
     let is_movable =
         !config.vrrp.instances.is_empty() || view.directors.iter().any(|(n, _)| n == "keepalived");
     let is_elsewhere = |ip: IpAddr| view.holders.iter().any(|(held, _)| *held == ip);

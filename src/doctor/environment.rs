@@ -382,7 +382,7 @@ fn capabilities(config: &Config, view: &View<'_>) -> Vec<Finding> {
     found
 }
 
-/// A scheduler nobody built.
+/// A scheduler that this kernel was built without.
 fn schedulers(config: &Config, view: &View<'_>) -> Option<Finding> {
     let modules = view.environment.modules.as_ref().filter(|modules| modules.contains("ip_vs"))?;
     let wanted: BTreeSet<&str> =

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{Finding, Fix, Severity, View, first_of};
+use super::{Finding, Fix, Severity, View, first_of, routers};
 use crate::config::{Config, VirtualServer, VirtualServerId};
 use crate::ipvs::types::{Forwarding, Protocol};
 use crate::net::firewall::{Dropped, Hook, Packet, Tracked};
@@ -21,7 +21,7 @@ pub(super) fn check(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) 
     found.extend(services(config, view));
     found.extend(half_seen(config, view));
     found.extend(replies(config, view));
-    found.extend(config.vrrp.instances.iter().filter_map(|instance| advertisements(instance, view)));
+    found.extend(routers::run_here(config, view).filter_map(|instance| advertisements(instance, view)));
     found.extend(full(view));
 }
 

@@ -215,7 +215,7 @@ mod tests {
     fn marks_that_others_set_for_a_host_that_is_a_real_server_too_are_a_problem() {
         let by_mark = TCP.replace("10.0.0.1 80", "fwmark 7").replace("protocol TCP\n", "");
         let pair = by_mark.replace("}\n}\n", "}\nreal_server 10.1.0.2 80 {\nweight 1\n}\n}\n");
-        assert_eq!(said(&by_mark, &[], (6, 1)), Vec::<String>::new(), "nobody to send it back");
+        assert_eq!(said(&by_mark, &[], (6, 1)), Vec::<String>::new(), "no router to send it back");
         let problems = said(&pair, &[], (6, 1));
         assert!(problems.len() == 1 && problems[0].starts_with("virtual server fwmark 7: "), "{problems:?}");
     }

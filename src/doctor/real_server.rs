@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::{Finding, Fix, Role, Severity, View};
 use crate::config::Config;
 use crate::host_setup::plan::{HostChange, plan};
-use crate::host_setup::{Vip, Wish, of_config};
+use crate::host_setup::{Preparation, Vip, of_config};
 use crate::ipvs::types::Forwarding;
 use crate::net::types::{HeldAddress, Link};
 
@@ -19,7 +19,7 @@ pub(super) fn check(config: &Config, view: &View<'_>, role: Role, found: &mut Ve
         why: "lvsd cannot tell whether this host accepts its packets".to_owned(),
         fix: Some(Fix::ByHand("lvsd real-server status --vip ADDR".to_owned())),
     }));
-    let mut wanted = Wish { vips: BTreeSet::new(), device: "lo".to_owned() };
+    let mut wanted = Preparation { vips: BTreeSet::new(), device: "lo".to_owned() };
     for vip in vips {
         let shorts: Vec<Finding> =
             hidden(view, vip.ip).filter(|(held, _)| is_short(held)).map(|at| short(view, vip, at)).collect();
@@ -65,7 +65,7 @@ pub(super) fn check(config: &Config, view: &View<'_>, role: Role, found: &mut Ve
     }
 }
 
-/// Where an address is that nobody in the network sees.
+/// Links whose addresses are not announced to the network.
 fn hidden<'a>(view: &'a View<'_>, ip: IpAddr) -> impl Iterator<Item = (&'a HeldAddress, &'a Link)> {
     at(view, ip).filter(|(_, link)| link.is_loopback || link.is_silent)
 }

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::{Advert, Finding, Fix, Severity, View};
 use crate::config::Config;
 use crate::syntax::diagnostic::Code;
 use crate::vrrp::io::State;
+use crate::vrrp::other_nodes;
 use crate::vrrp::settings::{Family, InstanceSettings, OnCrash, Transport};
 use crate::vrrp::status::{InstanceStatus, PeerStatus};
 
@@ -19,7 +21,7 @@ const LAPSES: [(Code, &str); 2] = [
     ),
     (
         Code::PasswordCut,
-        "version 2 has room for eight: routers whose passwords begin alike accept each other, and whoever \
+        "version 2 has room for eight: routers whose passwords begin alike accept each other, and a host that \
          counts more \
          does not",
     ),
@@ -29,7 +31,7 @@ const LAPSES: [(Code, &str); 2] = [
 const RESTORED: u64 = 3;
 
 pub(super) fn check(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) {
-    for instance in &config.vrrp.instances {
+    for instance in run_here(config, view) {
         let collision = collision(config, instance, view);
         found.extend(status(view, instance).into_iter().flat_map(|status| {
             let is_known = collision.is_some();
@@ -66,7 +68,7 @@ pub(super) fn check(config: &Config, view: &View<'_>, found: &mut Vec<Finding>) 
 
 /// Why two hosts have an address of a virtual router: what is known of it, and what helps.
 pub(super) fn why_both(config: &Config, view: &View<'_>, vip: IpAddr) -> Option<(String, String)> {
-    let instance = config.vrrp.instances.iter().find(|instance| addresses(instance).contains(&vip))?;
+    let instance = run_here(config, view).find(|instance| addresses(instance).contains(&vip))?;
     let status = status(view, instance)?;
     if status.state != State::Master {
         return None;
@@ -111,9 +113,20 @@ pub(super) fn why_both(config: &Config, view: &View<'_>, vip: IpAddr) -> Option<
     })
 }
 
-/// Whether lvsd hears somebody now.
+/// Whether lvsd receives advertisements of a peer now.
 fn is_speaking(status: &InstanceStatus, peer: &PeerStatus) -> bool {
     peer.silent_milliseconds <= status.master_down_microseconds / 1000
+}
+
+/// The instances that are not another node's.
+pub(super) fn run_here<'a>(
+    config: &'a Config,
+    view: &View<'_>,
+) -> impl Iterator<Item = &'a Arc<InstanceSettings>> + use<'a> {
+    let known = view.running.as_ref().and_then(|running| running.router.as_ref());
+    let known = known.map(|router| router.other_nodes.clone()).unwrap_or_default();
+    let others = other_nodes::find(&config.vrrp, |ip| view.host.own.contains(&ip), &known);
+    config.vrrp.instances.iter().filter(move |instance| !others.contains_key(&instance.name))
 }
 
 fn status<'a>(view: &'a View<'_>, instance: &InstanceSettings) -> Option<&'a InstanceStatus> {
@@ -168,7 +181,7 @@ fn troubles(status: &InstanceStatus) -> impl Iterator<Item = Finding> + use<> {
     fault.into_iter().chain(restored).chain(conflicts.collect::<Vec<_>>())
 }
 
-/// Somebody else's virtual router has its number.
+/// Another virtual router on the link has the same VRID.
 fn collision(config: &Config, instance: &InstanceSettings, view: &View<'_>) -> Option<Finding> {
     let own: BTreeSet<IpAddr> = instance.addresses.iter().map(|a| a.wanted.prefix.ip).collect();
     let other = of(instance, view)
@@ -229,7 +242,7 @@ fn strangers(config: &Config, view: &View<'_>) -> Option<Finding> {
     })
 }
 
-/// A Master is heard, and nobody in the network answers for what it holds.
+/// Advertisements of a Master arrive, but no host answers ARP or ND for its VIPs.
 fn unanswered(instance: &InstanceSettings, view: &View<'_>) -> Option<Finding> {
     let advert = of(instance, view).find(|advert| advert.priority > 0)?;
     let is_missing = |ip: &&IpAddr| {
@@ -273,10 +286,9 @@ fn equals(instance: &InstanceSettings, view: &View<'_>) -> Option<Finding> {
         severity: Severity::Hint,
         what: format!("vrrp_instance {}: two routers have priority {}", instance.name, instance.priority),
         evidence: format!("heard {}", words(equal)),
-        why:
-            "whoever has the higher address wins while both begin, else whoever was first: after a reboot it \
+        why: "the higher address wins while both begin, else the router that was first: after a reboot it \
          may be either"
-                .to_owned(),
+            .to_owned(),
         fix: Some(Fix::ByHand("give each its own priority".to_owned())),
     })
 }

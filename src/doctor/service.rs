@@ -50,10 +50,10 @@ fn suffered(server: &VirtualServerStatus, problem: &Problem, view: &View<'_>) ->
     }
 }
 
-/// No quorum, where somebody serves all the same.
+/// No quorum, although some real servers are up.
 fn quorum(server: &VirtualServerStatus) -> Option<Finding> {
     let is_idle = server.problems.iter().any(|problem| problem.kind() == Kind::TakesNobody);
-    // Before the first verdicts nobody has one.
+    // Before the first verdicts no virtual server has quorum.
     let is_known = server.real_servers.iter().all(|real| real.health != HealthStatus::Unknown);
     if server.has_quorum || is_idle || !is_known {
         return None;
@@ -100,7 +100,7 @@ fn down(running: &Running) -> Vec<Finding> {
     by_reason.into_iter().map(finding).collect()
 }
 
-/// Services that nobody configured, and that get packets of a virtual server before it does: the kernel looks for the
+/// Services that are not configured, and that get packets of a virtual server before it does: the kernel looks for the
 /// mark first, then for address and port, then for the address alone.
 fn shadows(running: &Running) -> Vec<Finding> {
     let servers = &running.director.virtual_servers;

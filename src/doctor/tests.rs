@@ -22,7 +22,7 @@ fn a_director_that_is_well_gets_hints_only() {
 }
 
 #[test]
-fn who_answers_for_the_vip_is_named_and_told_how_to_stop() {
+fn a_host_that_answers_for_the_vip_is_named_with_the_command_that_stops_it() {
     let mut host = Imagined::of(&[("eth0", DIRECTOR, 24), ("eth0", VIP, 32)]);
     host.holders = [(VIP.parse().unwrap(), RS1), (VIP.parse().unwrap(), STRANGER)].into();
     host.names = [(RS1, ["10.1.0.21".parse().unwrap()].into())].into();
@@ -45,7 +45,7 @@ fn who_answers_for_the_vip_is_named_and_told_how_to_stop() {
 }
 
 #[test]
-fn a_leak_of_ipv6_is_named_and_its_fix_takes_the_vip_from_the_link_that_told() {
+fn an_arp_problem_of_ipv6_is_named_and_its_fix_removes_the_vip_from_the_announcing_link() {
     let text = DR.replace("10.1.0.100", "fd00:1::100").replace("10.1.0.2", "fd00:1::2");
     let vip = "fd00:1::100";
     let mut host = Imagined::of(&[("eth0", "fd00:1::11", 64), ("eth0", vip, 128)]);
@@ -60,7 +60,7 @@ fn a_leak_of_ipv6_is_named_and_its_fix_takes_the_vip_from_the_link_that_told() {
 }
 
 #[test]
-fn the_active_one_of_a_colocated_pair_is_no_leak_but_its_peer_is() {
+fn the_active_director_of_a_colocated_pair_is_no_arp_problem_but_its_peer_is() {
     let mut host = Imagined::of(&[("eth0", "10.1.0.22", 24), ("lo", VIP, 32)]);
     host.settings = [("ipv4.all.arp_ignore", 1), ("ipv4.all.arp_announce", 2)].into();
     host.directors = vec![("lvsd".to_owned(), 7)];
@@ -72,7 +72,7 @@ fn the_active_one_of_a_colocated_pair_is_no_leak_but_its_peer_is() {
 }
 
 #[test]
-fn what_the_running_lvsd_found_of_a_way_is_told_with_its_fix() {
+fn path_check_findings_of_the_running_lvsd_are_reported_with_their_fix() {
     let mut host = Imagined::of(&[("eth0", DIRECTOR, 24), ("eth0", VIP, 32)]);
     let real = |address: &str, path: serde_json::Value| {
         serde_json::json!({"real_server": address, "health": "down", "is_up": false, "since_seconds": 5, "reason": "",
@@ -172,7 +172,7 @@ fn mh_without_fallback_is_worse_where_weight_0_is_kept() {
 }
 
 #[test]
-fn a_real_server_is_told_what_it_lacks_and_only_that() {
+fn a_real_server_gets_exactly_the_findings_it_needs() {
     let mut host = Imagined::of(&[("eth0", "10.1.0.21", 24)]);
     host.ipvs = Ipvs::Absent;
     let found = host.broken(DR);
@@ -207,7 +207,7 @@ fn a_tunnel_s_strict_filter_is_named_with_its_link() {
 }
 
 #[test]
-fn a_vip_that_failed_its_duplicate_check_is_told() {
+fn a_vip_that_failed_duplicate_address_detection_is_reported() {
     let mut host = Imagined::of(&[("eth0", DIRECTOR, 24), ("eth0", VIP, 32)]);
     host.unusable = Some(VIP);
     assert_eq!(host.broken(DR)[0].what, "VIP 10.1.0.100 is not usable");
@@ -228,7 +228,7 @@ fn two_directors_and_a_missing_kernel_part_are_broken() {
 }
 
 #[test]
-fn what_a_firewall_drops_is_told_by_what_it_does_to_each_method() {
+fn a_firewalls_drops_are_reported_with_their_effect_on_each_method() {
     let rules = |saved: &str| Rules { tables: crate::net::firewall::iptables::read(saved, true).tables };
     let mut host = Imagined::of(&[("eth0", DIRECTOR, 24), ("eth0", VIP, 32)]);
     host.firewall = rules(
@@ -275,7 +275,7 @@ fn a_full_table_of_connections_is_seen_before_it_is_full() {
 }
 
 #[test]
-fn what_clients_suffer_is_found_whatever_the_kernel_holds() {
+fn virtual_server_problems_are_found_even_while_the_kernel_is_in_sync() {
     let mut host = Imagined::of(&[("eth0", DIRECTOR, 24), ("eth0", VIP, 32)]);
     let stats = serde_json::json!({"connections": 0, "packets_in": 0, "packets_out": 0, "bytes_in": 0, "bytes_out": 0});
     let problems = serde_json::json!([

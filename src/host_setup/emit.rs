@@ -1,4 +1,5 @@
-//! The preparation as files that survive a reboot, in the format of the program that reads them at boot, with the reasons.
+//! The preparation as files that survive a reboot, in the format of the program that reads them at boot, with the
+//! reasons.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -7,7 +8,7 @@ use std::net::IpAddr;
 use clap::ValueEnum;
 
 use super::plan::{ARP, decapsulator, overhead};
-use super::{Arrival, TunnelKind, Wish};
+use super::{Arrival, Preparation, TunnelKind};
 
 /// Who reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -38,20 +39,23 @@ const WHY: [&str; 6] = [
 ];
 
 /// The files, each behind a line that says where it belongs.
-pub(crate) fn emit(wish: &Wish, format: Format) -> String {
-    let ips: Vec<IpAddr> = wish.vips.iter().map(|vip| vip.ip).collect::<BTreeSet<_>>().into_iter().collect();
-    let settings = sysctl(wish);
+pub(crate) fn emit(preparation: &Preparation, format: Format) -> String {
+    let ips: Vec<IpAddr> =
+        preparation.vips.iter().map(|vip| vip.ip).collect::<BTreeSet<_>>().into_iter().collect();
+    let settings = sysctl(preparation);
     match format {
-        Format::Sh => script(wish, &ips),
+        Format::Sh => script(preparation, &ips),
         Format::Sysctl => settings,
         Format::SystemdNetworkd => {
-            file("/etc/sysctl.d/90-lvs-real-server.conf", &settings) + &networkd(wish, &ips)
+            file("/etc/sysctl.d/90-lvs-real-server.conf", &settings) + &networkd(preparation, &ips)
         }
         Format::NetworkManager => {
-            file("/etc/sysctl.d/90-lvs-real-server.conf", &settings) + &network_manager(wish, &ips)
+            file("/etc/sysctl.d/90-lvs-real-server.conf", &settings) + &network_manager(preparation, &ips)
         }
-        Format::Ifupdown => file("/etc/network/interfaces.d/lvs-vip", &ifupdown(wish, &ips)),
-        Format::Netplan => file("/etc/sysctl.d/90-lvs-real-server.conf", &settings) + &netplan(wish, &ips),
+        Format::Ifupdown => file("/etc/network/interfaces.d/lvs-vip", &ifupdown(preparation, &ips)),
+        Format::Netplan => {
+            file("/etc/sysctl.d/90-lvs-real-server.conf", &settings) + &netplan(preparation, &ips)
+        }
     }
 }
 
@@ -63,8 +67,8 @@ fn why() -> String {
     WHY.iter().map(|line| format!("# {line}\n")).collect()
 }
 
-fn has_ipv4(wish: &Wish) -> bool {
-    wish.vips.iter().any(|vip| vip.ip.is_ipv4())
+fn has_ipv4(preparation: &Preparation) -> bool {
+    preparation.vips.iter().any(|vip| vip.ip.is_ipv4())
 }
 
 /// What undoes a tunnel.
@@ -76,7 +80,7 @@ struct Undoer {
     gue: Option<(u16, bool)>,
 }
 
-fn tunnels(wish: &Wish) -> BTreeSet<Undoer> {
+fn tunnels(preparation: &Preparation) -> BTreeSet<Undoer> {
     let undoer = |ip, arrival| match arrival {
         Arrival::Dr => None,
         Arrival::Tun { tunnel, is_outer_ipv6 } => {
@@ -88,32 +92,32 @@ fn tunnels(wish: &Wish) -> BTreeSet<Undoer> {
             Some(Undoer { link, kind, gue })
         }
     };
-    wish.vips.iter().filter_map(|vip| undoer(vip.ip, vip.arrival)).collect()
+    preparation.vips.iter().filter_map(|vip| undoer(vip.ip, vip.arrival)).collect()
 }
 
 /// IPv4 VIPs whose packets come out of a link. It must have an address: without one a loose filter drops them all.
-fn out_of(wish: &Wish, link: &str) -> Vec<IpAddr> {
+fn out_of(preparation: &Preparation, link: &str) -> Vec<IpAddr> {
     let is_there = |arrival, ip| match arrival {
         Arrival::Dr => false,
         Arrival::Tun { tunnel, is_outer_ipv6 } => decapsulator(tunnel, is_outer_ipv6, ip).0 == link,
     };
-    let vips = wish.vips.iter().filter(|vip| vip.ip.is_ipv4() && is_there(vip.arrival, vip.ip));
+    let vips = preparation.vips.iter().filter(|vip| vip.ip.is_ipv4() && is_there(vip.arrival, vip.ip));
     vips.map(|vip| vip.ip).collect()
 }
 
-fn sysctl(wish: &Wish) -> String {
+fn sysctl(preparation: &Preparation) -> String {
     let mut text = why();
-    if has_ipv4(wish) {
+    if has_ipv4(preparation) {
         for (name, value, what) in ARP {
             let _ = writeln!(text, "# {what}\nnet.ipv4.conf.all.{name} = {value}");
-            let _ = writeln!(text, "net.ipv4.conf.{}.{name} = {value}", slashed(&wish.device));
+            let _ = writeln!(text, "net.ipv4.conf.{}.{name} = {value}", slashed(&preparation.device));
         }
     } else {
         text.push_str(
             "# IPv6 asks by link: a VIP on another link is never answered for, and needs no setting.\n",
         );
     }
-    for Undoer { link, .. } in tunnels(wish) {
+    for Undoer { link, .. } in tunnels(preparation) {
         let _ = writeln!(
             text,
             "# Clients' packets come out of the tunnel, where no route leads back: the filter must be loose (2), and the\n\
@@ -129,25 +133,25 @@ fn slashed(link: &str) -> String {
     link.replace('.', "/")
 }
 
-fn script(wish: &Wish, ips: &[IpAddr]) -> String {
-    let device = &wish.device;
+fn script(preparation: &Preparation, ips: &[IpAddr]) -> String {
+    let device = &preparation.device;
     let words: Vec<String> = ips.iter().map(ToString::to_string).collect();
     let mut text = format!("#!/bin/sh\n{}#\n# start | stop | status; needs iproute2 only.\n", why());
     let _ = writeln!(text, "VIPS=\"{}\"\nDEV={device}\nSAVED=/run/lvs-real-server.saved\n", words.join(" "));
     text.push_str(SCRIPT_HEAD);
     text.push_str("start() {\n    [ -e \"$SAVED\" ] || : > \"$SAVED\"\n");
-    if has_ipv4(wish) {
+    if has_ipv4(preparation) {
         for (name, value, what) in ARP {
             let _ = writeln!(text, "    # {what}\n    at_least ipv4/conf/all/{name} {value}");
             let _ = writeln!(text, "    at_least ipv4/conf/$DEV/{name} {value}");
         }
     }
-    for Undoer { link, kind, gue } in tunnels(wish) {
+    for Undoer { link, kind, gue } in tunnels(preparation) {
         let _ = writeln!(text, "    # undoes the tunnel; the kernel makes {link} with its module");
         let _ =
             writeln!(text, "    [ -e /sys/class/net/{link} ] || ip link add {link} type {kind} 2>/dev/null");
         let _ = writeln!(text, "    loose {link}\n    ip link set {link} up || return 1");
-        for vip in out_of(wish, link) {
+        for vip in out_of(preparation, link) {
             let _ = writeln!(text, "    # loose filters drop what arrives by a link without an address");
             let _ = writeln!(text, "    ip addr replace {vip}/32 dev {link} scope host");
         }
@@ -158,12 +162,12 @@ fn script(wish: &Wish, ips: &[IpAddr]) -> String {
     }
     text.push_str("    ip link set \"$DEV\" up || return 1\n    for vip in $VIPS; do add \"$vip\" || return 1; done\n}\n\n");
     text.push_str("stop() {\n    for vip in $VIPS; do del \"$vip\"; done\n");
-    for Undoer { link, gue, .. } in tunnels(wish) {
+    for Undoer { link, gue, .. } in tunnels(preparation) {
         if let Some((port, is_ipv6)) = gue {
             let six = if is_ipv6 { " -6" } else { "" };
             let _ = writeln!(text, "    ip fou del port {port}{six} 2>/dev/null");
         }
-        for vip in out_of(wish, link) {
+        for vip in out_of(preparation, link) {
             let _ = writeln!(text, "    ip addr del {vip}/32 dev {link} 2>/dev/null");
         }
         let _ = writeln!(text, "    ip link set {link} down 2>/dev/null");
@@ -245,9 +249,9 @@ fn module(kind: &str) -> &str {
     }
 }
 
-fn networkd(wish: &Wish, ips: &[IpAddr]) -> String {
+fn networkd(preparation: &Preparation, ips: &[IpAddr]) -> String {
     let mut text = why() + "[Match]\n";
-    let _ = writeln!(text, "Name={}\n", wish.device);
+    let _ = writeln!(text, "Name={}\n", preparation.device);
     for ip in ips {
         match ip {
             IpAddr::V4(ip) => {
@@ -261,8 +265,8 @@ fn networkd(wish: &Wish, ips: &[IpAddr]) -> String {
             }
         }
     }
-    let mut all = file(&format!("/etc/systemd/network/10-lvs-{}.network", wish.device), &text);
-    for Undoer { link, kind, gue } in tunnels(wish) {
+    let mut all = file(&format!("/etc/systemd/network/10-lvs-{}.network", preparation.device), &text);
+    for Undoer { link, kind, gue } in tunnels(preparation) {
         all += &file(
             "/etc/modules-load.d/lvs-real-server.conf",
             &format!("# Makes {link}, which removes the tunnel header, from any sender.\n{}\n", module(kind)),
@@ -271,7 +275,7 @@ fn networkd(wish: &Wish, ips: &[IpAddr]) -> String {
             "# {link} undoes the tunnel; the kernel makes it with its module.\n[Match]\nName={link}\n\n[Network]\n\
              LinkLocalAddressing=no\nConfigureWithoutCarrier=yes\n"
         );
-        for vip in out_of(wish, link) {
+        for vip in out_of(preparation, link) {
             let _ = write!(
                 network,
                 "\n# Loose filters drop what arrives by a link without an address.\n[Address]\nAddress={vip}/32\nScope=host\n"
@@ -289,7 +293,7 @@ fn networkd(wish: &Wish, ips: &[IpAddr]) -> String {
     all
 }
 
-fn network_manager(wish: &Wish, ips: &[IpAddr]) -> String {
+fn network_manager(preparation: &Preparation, ips: &[IpAddr]) -> String {
     let mut text = why();
     let _ = writeln!(
         text,
@@ -310,12 +314,12 @@ fn network_manager(wish: &Wish, ips: &[IpAddr]) -> String {
         text.push('\n');
     }
     let mut all = file(&format!("/etc/NetworkManager/system-connections/{DUMMY}.nmconnection"), &text);
-    for Undoer { link, kind, gue } in tunnels(wish) {
+    for Undoer { link, kind, gue } in tunnels(preparation) {
         let _ = writeln!(
             all,
-            "#### note: NetworkManager has no tunnel for everybody: at boot run `ip link add {link} type {kind}; ip link \
+            "#### note: NetworkManager cannot create the catch-all tunnel link: at boot run `ip link add {link} type {kind}; ip link \
              set {link} up{}`{}",
-            addresses(wish, link),
+            addresses(preparation, link),
             gue.map_or(String::new(), |(port, _)| format!(" and `ip fou add port {port} gue`"))
         );
     }
@@ -323,23 +327,23 @@ fn network_manager(wish: &Wish, ips: &[IpAddr]) -> String {
 }
 
 /// The commands that give a tunnel's link its addresses.
-fn addresses(wish: &Wish, link: &str) -> String {
-    let vips = out_of(wish, link).into_iter();
+fn addresses(preparation: &Preparation, link: &str) -> String {
+    let vips = out_of(preparation, link).into_iter();
     vips.map(|vip| format!("; ip addr replace {vip}/32 dev {link} scope host")).collect()
 }
 
-fn ifupdown(wish: &Wish, ips: &[IpAddr]) -> String {
+fn ifupdown(preparation: &Preparation, ips: &[IpAddr]) -> String {
     let mut text = why();
     let _ = writeln!(text, "auto {DUMMY}\niface {DUMMY} inet manual");
     let _ = writeln!(text, "    pre-up ip link add {DUMMY} type dummy || true");
-    if has_ipv4(wish) {
+    if has_ipv4(preparation) {
         for (name, value, what) in ARP {
             let path = format!("/proc/sys/net/ipv4/conf/all/{name}");
             let _ = writeln!(text, "    # {what}");
             let _ = writeln!(text, "    pre-up [ $(cat {path}) -ge {value} ] || echo {value} > {path}");
         }
     }
-    for Undoer { link, kind, gue } in tunnels(wish) {
+    for Undoer { link, kind, gue } in tunnels(preparation) {
         let _ = writeln!(
             text,
             "    # undoes the tunnel; no route leads back into it, so its filter is loose, and it has an address, as loose\n    \
@@ -348,7 +352,7 @@ fn ifupdown(wish: &Wish, ips: &[IpAddr]) -> String {
         let _ = writeln!(text, "    pre-up ip link add {link} type {kind} 2>/dev/null || true");
         let _ = writeln!(text, "    pre-up echo 2 > /proc/sys/net/ipv4/conf/{link}/rp_filter");
         let _ = writeln!(text, "    pre-up ip link set {link} up");
-        for vip in out_of(wish, link) {
+        for vip in out_of(preparation, link) {
             let _ = writeln!(text, "    pre-up ip addr replace {vip}/32 dev {link} scope host");
         }
         if let Some((port, is_ipv6)) = gue {
@@ -368,12 +372,12 @@ fn ifupdown(wish: &Wish, ips: &[IpAddr]) -> String {
     text
 }
 
-fn netplan(wish: &Wish, ips: &[IpAddr]) -> String {
+fn netplan(preparation: &Preparation, ips: &[IpAddr]) -> String {
     let mut text = why();
     let _ = writeln!(
         text,
         "network:\n  version: 2\n  renderer: networkd\n  ethernets:\n    {0}:\n      match: {{name: {0}}}\n      addresses:",
-        wish.device
+        preparation.device
     );
     for ip in ips {
         let _ = match ip {
@@ -382,15 +386,15 @@ fn netplan(wish: &Wish, ips: &[IpAddr]) -> String {
         };
     }
     let mut all = file("/etc/netplan/90-lvs-real-server.yaml", &text);
-    for Undoer { link, kind, gue } in tunnels(wish) {
+    for Undoer { link, kind, gue } in tunnels(preparation) {
         let _ = writeln!(
             all,
             "#### note: netplan's tunnels want a peer: at boot run `ip link add {link} type {kind}; ip link set {link} up{}`{}",
-            addresses(wish, link),
+            addresses(preparation, link),
             gue.map_or(String::new(), |(port, _)| format!(" and `ip fou add port {port} gue`"))
         );
     }
-    for vip in &wish.vips {
+    for vip in &preparation.vips {
         if let Arrival::Tun { tunnel, is_outer_ipv6 } = vip.arrival {
             let more = overhead(tunnel, is_outer_ipv6);
             let _ = writeln!(all, "#### note: packets for {} are {more} bytes longer in the tunnel", vip.ip);

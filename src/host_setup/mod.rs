@@ -26,7 +26,7 @@ pub(crate) enum Arrival {
     },
 }
 
-/// An encapsulation, as far as who undoes it must know.
+/// An encapsulation, as far as the decapsulating host must know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TunnelKind {
     /// IP in IP.
@@ -60,7 +60,7 @@ pub(crate) struct Vip {
 
 /// What is wanted of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Wish {
+pub(crate) struct Preparation {
     /// The VIPs; at least one.
     pub vips: BTreeSet<Vip>,
     /// The link that has them: `lo`, or one that is no part of the network.

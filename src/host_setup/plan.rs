@@ -6,11 +6,11 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Arrival, TunnelKind, Wish};
+use super::{Arrival, Preparation, TunnelKind};
 use crate::net::types::{Address, Prefix};
 
 const NODAD: u32 = 0x02;
-/// RT_SCOPE_HOST: known here and told nobody.
+/// RT_SCOPE_HOST: valid on this host only.
 const SCOPE_HOST: u8 = 254;
 
 /// A host, as far as it can be asked.
@@ -54,8 +54,8 @@ pub(crate) enum HostChange {
 }
 
 impl HostChange {
-    /// Whether nothing is wrong without it: the larger of `all`'s and a link's own counts, and with `all` right, which is a
-    /// change of its own, the link's is no matter.
+    /// Whether nothing is wrong without it: the larger of `all`'s and a link's own counts, and with `all` right, which
+    /// is a change of its own, the link's is no matter.
     pub(crate) fn is_spare(&self) -> bool {
         matches!(self, HostChange::Setting { link, name, .. } if link != "all" && ARP.iter().any(|(arp, ..)| arp == name))
     }
@@ -75,7 +75,7 @@ pub(crate) const ARP: [(&str, u32, &str); 2] = [
     ("arp_announce", 2, "never name the VIP as the sender of an ARP question"),
 ];
 
-/// Whoever undoes a tunnel: the link's name and kind. The kernel's own catch-all links, which need no peer's address.
+/// The link that decapsulates a tunnel: name and kind. The kernel's own catch-all links, which need no peer's address.
 pub(crate) fn decapsulator(
     tunnel: TunnelKind,
     is_outer_ipv6: bool,
@@ -121,24 +121,24 @@ fn whole(ip: IpAddr) -> u8 {
     if ip.is_ipv4() { 32 } else { 128 }
 }
 
-/// What leads from the host as it is to the wish.
+/// The changes that prepare the host, in order; empty when it is prepared.
 ///
 /// # Errors
 /// In the operator's words, when something must be put right by hand first.
-pub(crate) fn plan(wish: &Wish, host: &dyn View) -> Result<Plan, String> {
+pub(crate) fn plan(preparation: &Preparation, host: &dyn View) -> Result<Plan, String> {
     let mut plan = Plan::default();
-    let device = wish.device.as_str();
+    let device = preparation.device.as_str();
     let Some(is_on) = host.link(device) else {
         return Err(format!("there is no link {device}: make it, or choose another --dev"));
     };
-    if wish.vips.iter().any(|vip| vip.ip.is_ipv4()) {
+    if preparation.vips.iter().any(|vip| vip.ip.is_ipv4()) {
         for (name, least, _) in ARP {
             for link in ["all", device] {
                 plan.at_least(host, link, name, least);
             }
         }
     }
-    for vip in &wish.vips {
+    for vip in &preparation.vips {
         if let Arrival::Tun { tunnel, is_outer_ipv6 } = vip.arrival {
             plan.tunnel(host, tunnel, is_outer_ipv6, vip.ip);
         }
@@ -146,7 +146,7 @@ pub(crate) fn plan(wish: &Wish, host: &dyn View) -> Result<Plan, String> {
     if !is_on {
         plan.change(HostChange::LinkUp { name: device.to_owned() });
     }
-    for vip in &wish.vips {
+    for vip in &preparation.vips {
         let lengths = host.lengths(device, vip.ip);
         if let Some(length) = lengths.iter().find(|length| **length != whole(vip.ip)) {
             return Err(format!(
@@ -207,8 +207,8 @@ impl Plan {
     }
 
     /// Packets from clients come out of a tunnel no route leads back into: a strict filter would drop them all. The
-    /// larger of a link's and `all`'s counts; loose (2) is larger than strict (1). Loose drops them, too, while the link
-    /// has no address (fib_frontend.c): whether it needs one.
+    /// larger of a link's and `all`'s counts; loose (2) is larger than strict (1). Loose drops them, too, while the
+    /// link has no address (fib_frontend.c): whether it needs one.
     fn free_from_filter(&mut self, host: &dyn View, link: &str, has_address: bool) -> bool {
         let all = host.setting("ipv4", "all", "rp_filter").unwrap_or(0);
         let from = host.setting("ipv4", link, "rp_filter");
@@ -308,18 +308,18 @@ mod tests {
         }
     }
 
-    fn wish(vips: &[(&str, Arrival)]) -> Wish {
+    fn preparation(vips: &[(&str, Arrival)]) -> Preparation {
         let vips = vips.iter().map(|(ip, arrival)| Vip { ip: ip.parse().unwrap(), arrival: *arrival });
-        Wish { vips: vips.collect::<BTreeSet<_>>(), device: "lo".to_owned() }
+        Preparation { vips: vips.collect::<BTreeSet<_>>(), device: "lo".to_owned() }
     }
 
-    fn lines(wish: &Wish, host: &Imagined) -> Vec<String> {
-        plan(wish, host).unwrap().changes.iter().map(ToString::to_string).collect()
+    fn lines(preparation: &Preparation, host: &Imagined) -> Vec<String> {
+        plan(preparation, host).unwrap().changes.iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn settings_come_before_the_address() {
-        let lines = lines(&wish(&[("10.0.0.1", Arrival::Dr), ("fd00::1", Arrival::Dr)]), &bare());
+        let lines = lines(&preparation(&[("10.0.0.1", Arrival::Dr), ("fd00::1", Arrival::Dr)]), &bare());
         assert_eq!(
             lines,
             [
@@ -338,14 +338,14 @@ mod tests {
         let mut host = bare();
         host.settings.values_mut().for_each(|value| *value = 8);
         host.addresses.push(("lo", "10.0.0.1".parse().unwrap(), 32));
-        assert!(lines(&wish(&[("10.0.0.1", Arrival::Dr)]), &host).is_empty());
+        assert!(lines(&preparation(&[("10.0.0.1", Arrival::Dr)]), &host).is_empty());
     }
 
     #[test]
-    fn a_vip_with_its_networks_prefix_is_a_trap_and_not_ours_to_remove() {
+    fn a_vip_with_its_networks_prefix_is_reported_and_not_removed() {
         let mut host = bare();
         host.addresses.push(("lo", "10.0.0.1".parse().unwrap(), 24));
-        let error = plan(&wish(&[("10.0.0.1", Arrival::Dr)]), &host).unwrap_err();
+        let error = plan(&preparation(&[("10.0.0.1", Arrival::Dr)]), &host).unwrap_err();
         assert!(error.contains("ip addr del 10.0.0.1/24 dev lo"), "{error}");
     }
 
@@ -365,7 +365,7 @@ mod tests {
             host.settings.insert("ipv4.all.rp_filter".to_owned(), all);
             host.settings.insert("ipv4.tunl0.rp_filter".to_owned(), own);
             host.links.insert("tunl0", false);
-            let lines = lines(&wish(&[("10.0.0.1", tun(TunnelKind::Ipip, false))]), &host);
+            let lines = lines(&preparation(&[("10.0.0.1", tun(TunnelKind::Ipip, false))]), &host);
             let on_lo = ["ip addr add 10.0.0.1/32 dev lo scope host"];
             let rest = ["ip link set tunl0 up"].into_iter().chain(also).chain(on_lo);
             assert_eq!(lines, wanted.into_iter().chain(rest).collect::<Vec<_>>());
@@ -373,9 +373,9 @@ mod tests {
         host.settings.insert("ipv4.all.rp_filter".to_owned(), 0);
         host.settings.insert("ipv4.tunl0.rp_filter".to_owned(), 2);
         host.addresses.push(("tunl0", "10.0.0.1".parse().unwrap(), 32));
-        let lines = lines(&wish(&[("10.0.0.1", tun(TunnelKind::Ipip, false))]), &host);
+        let lines = lines(&preparation(&[("10.0.0.1", tun(TunnelKind::Ipip, false))]), &host);
         assert_eq!(lines, ["ip link set tunl0 up", "ip addr add 10.0.0.1/32 dev lo scope host"]);
-        let gue = wish(&[("10.0.0.1", tun(TunnelKind::Gue { port: 6080 }, true))]);
+        let gue = preparation(&[("10.0.0.1", tun(TunnelKind::Gue { port: 6080 }, true))]);
         let plan = plan(&gue, &host).unwrap();
         let lines: Vec<String> = plan.changes.iter().map(ToString::to_string).collect();
         assert_eq!(lines[0], "ip link add ip6tnl0 type ip6tnl");

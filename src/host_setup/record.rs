@@ -1,7 +1,7 @@
 //! What was changed on this host, so that it can be put back exactly.
 //!
-//! It is written before each change, so that an interrupted change is undone, too. It is kept below /run, because a
-//! reboot undoes everything.
+//! It is written before each change, so that an interrupted change is undone, too. It counts in the
+//! boot and the network namespace it was written in: a reboot undoes everything.
 
 use std::net::IpAddr;
 
@@ -32,7 +32,8 @@ impl Record {
         self.changes.iter().any(|change| matches!(change, HostChange::AddAddress { ip, .. } if *ip == vip))
     }
 
-    /// What is to be undone for these VIPs, and what stays for the others; no VIPs are all. Settings go with the last VIP.
+    /// What is to be undone for these VIPs, and what stays for the others; no VIPs are all. Settings go with the last
+    /// VIP.
     pub(crate) fn parted(&self, vips: &[IpAddr]) -> (Vec<HostChange>, Vec<HostChange>) {
         let address = |change: &HostChange| match change {
             HostChange::AddAddress { ip, .. } => Some(*ip),
@@ -62,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_setting_was_first_is_what_it_goes_back_to() {
+    fn a_setting_returns_to_its_first_value() {
         let setting = |from, to| HostChange::Setting {
             family: "ipv4".to_owned(),
             link: "all".to_owned(),

@@ -10,7 +10,7 @@ mod surprises;
 use std::sync::Arc;
 
 use self::suite::{EXIST, NODEV, Outcome, Suite, add, address, prefix, remove};
-use super::types::{Address, HeldAddresses, Host, MacAddress, News, Op, Prefix, Refusal, Vmac};
+use super::types::{Address, HeldAddresses, Host, HostEvent, MacAddress, Op, Prefix, Refusal, Vmac};
 
 /// A host under test.
 pub trait Subject {
@@ -25,7 +25,7 @@ pub trait Subject {
     ///
     /// # Errors
     /// A sentence.
-    fn next_news(&mut self) -> Result<Option<News>, String>;
+    fn next_event(&mut self) -> Result<Option<HostEvent>, String>;
     /// Another program does something to it.
     ///
     /// # Errors
@@ -82,7 +82,7 @@ pub fn run(subject: &mut dyn Subject, link: &str) -> Result<usize, String> {
     Ok(suite.claims)
 }
 
-/// Every kind of address comes, is told, is there, comes again, goes, is told, goes again.
+/// Every kind of address comes, is reported, is there, comes again, goes, is reported, goes again.
 fn addresses(suite: &mut Suite<'_>) -> Outcome {
     let v4 = address(&suite.link, "10.1.0.100/32")?;
     let v6 = address(&suite.link, "fd00:1::100/128")?;
@@ -106,24 +106,25 @@ fn addresses(suite: &mut Suite<'_>) -> Outcome {
     ];
     for kind in kinds {
         suite.accept(&[add(&kind)])?;
-        let is_it = |news: &News| matches!(news, News::Address(held) if held.prefix == kind.prefix && !held.is_unusable);
-        suite.told(&format!("that {} came", kind.prefix), is_it)?;
+        let is_it = |event: &HostEvent| matches!(event, HostEvent::Address(held) if held.prefix == kind.prefix && !held.is_unusable);
+        suite.expect_event(&format!("that {} came", kind.prefix), is_it)?;
         suite.holds(&kind)?;
         suite.accept(&[add(&kind), add(&kind)])?;
         suite.holds(&kind)?;
         let away = remove(suite.index()?, kind.prefix);
         suite.accept(std::slice::from_ref(&away))?;
-        let is_it = |news: &News| matches!(news, News::AddressGone(held) if held.prefix == kind.prefix);
-        suite.told(&format!("that {} went", kind.prefix), is_it)?;
+        let is_it =
+            |event: &HostEvent| matches!(event, HostEvent::AddressGone(held) if held.prefix == kind.prefix);
+        suite.expect_event(&format!("that {} went", kind.prefix), is_it)?;
         suite.accept(&[away])?;
     }
     Ok(())
 }
 
-/// Who keeps what a dump shows in order by the news lists it as the next dump does.
+/// Who keeps what a dump shows in order by the events lists it as the next dump does.
 fn listing(suite: &mut Suite<'_>) -> Outcome {
     let index = suite.index()?;
-    while suite.subject.next_news()?.is_some() {}
+    while suite.subject.next_event()?.is_some() {}
     let mut known = suite.subject.host()?.addresses;
     let all = [
         "10.9.0.5/24",
@@ -136,10 +137,10 @@ fn listing(suite: &mut Suite<'_>) -> Outcome {
     ];
     let all: Vec<_> = all.iter().map(|text| address(&suite.link, text)).collect::<Result<_, _>>()?;
     let news_of = |suite: &mut Suite<'_>, known: &mut HeldAddresses| -> Outcome {
-        while let Some(news) = suite.subject.next_news()? {
-            match news {
-                News::Address(held) => drop(known.insert(held)),
-                News::AddressGone(held) => drop(known.remove(held.link, held.prefix)),
+        while let Some(event) = suite.subject.next_event()? {
+            match event {
+                HostEvent::Address(held) => drop(known.insert(held)),
+                HostEvent::AddressGone(held) => drop(known.remove(held.link, held.prefix)),
                 _ => {}
             }
         }
@@ -205,7 +206,7 @@ fn refusals(suite: &mut Suite<'_>) -> Outcome {
     suite.accept(&[gone, remove(index, good.prefix)])
 }
 
-/// Macvlans come, are told, hold addresses, come again, go, go again.
+/// Macvlans come, are reported, hold addresses, come again, go, go again.
 fn macvlans(suite: &mut Suite<'_>) -> Outcome {
     let base = suite.index()?;
     for (name, is_ipv6, vip) in [("vrrp.51", false, "10.1.0.100/32"), ("vrrp6.51", true, "fd00:1::100/128")] {
@@ -213,8 +214,8 @@ fn macvlans(suite: &mut Suite<'_>) -> Outcome {
         let vmac = Arc::new(Vmac { name: name.into(), base: suite.link.clone(), mac, is_ipv6 });
         let vip = address(name, vip)?;
         suite.accept(&[Op::AddVmac(vmac.clone()), add(&vip)])?;
-        let is_it = |news: &News| matches!(news, News::Link(link) if link.name == name && link.mac == Some(MacAddress(mac)) && link.is_working());
-        suite.told(&format!("that {name} came"), is_it)?;
+        let is_it = |event: &HostEvent| matches!(event, HostEvent::Link(link) if link.name == name && link.mac == Some(MacAddress(mac)) && link.is_working());
+        suite.expect_event(&format!("that {name} came"), is_it)?;
         let host = suite.subject.host()?;
         let link = host.link(name).ok_or_else(|| format!("no {name}"))?;
         suite.same("its base", &link.base, &Some(base))?;
@@ -224,7 +225,7 @@ fn macvlans(suite: &mut Suite<'_>) -> Outcome {
         suite.same("its addresses", &held.collect::<Vec<_>>(), &vec![vip.prefix])?;
         suite.accept(&[Op::AddVmac(vmac.clone()), add(&vip)])?;
         suite.accept(&[remove(index, vip.prefix), Op::RemoveVmac(vmac.clone())])?;
-        suite.told(&format!("that {name} went"), |news| *news == News::LinkGone(index))?;
+        suite.expect_event(&format!("that {name} went"), |event| *event == HostEvent::LinkGone(index))?;
         suite.accept(&[Op::RemoveVmac(vmac)])?;
     }
     let foreign =
@@ -292,11 +293,11 @@ mod tests {
             Ok(self.host.host().clone())
         }
 
-        fn next_news(&mut self) -> Result<Option<News>, String> {
+        fn next_event(&mut self) -> Result<Option<HostEvent>, String> {
             if self.fault == Some(Fault::Silent) {
                 return Ok(None);
             }
-            Ok(self.host.next_news())
+            Ok(self.host.next_event())
         }
 
         fn meddle(&mut self, what: &Meddling<'_>) -> Result<(), String> {

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_later_is_listed_where_the_kernel_lists_it() {
+    fn later_entries_are_listed_in_the_kernels_order() {
         let mut all: HeldAddresses = [held("10.0.0.9/24"), held("10.0.0.3/24"), held("fd00::9/64")].into();
         for new in ["10.0.0.1/24", "fd00::1/64"] {
             assert!(all.insert(held(new)));

@@ -155,7 +155,8 @@ fn claim(frame: &[u8]) -> Option<(IpAddr, MacAddress)> {
     Some((Ipv4Addr::from(ip).into(), MacAddress(mac)))
 }
 
-/// The same of a neighbour advertisement (RFC 4861 section 4.4); one that names no link-layer address means its sender's.
+/// The same of a neighbour advertisement (RFC 4861 section 4.4); one that names no link-layer address means its
+/// sender's.
 fn claim_v6(frame: &[u8]) -> Option<(IpAddr, MacAddress)> {
     const HOP_LIMIT: u8 = 255;
     let is_neighbour = frame.get(12..14)? == IPV6.to_be_bytes()
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn an_advertisement_names_the_mac_it_tells_or_its_senders() {
+    fn a_neighbour_advertisement_has_the_target_mac_or_its_senders() {
         let ip: Ipv6Addr = "fd00:1::100".parse().unwrap();
         let mac = MacAddress([2, 0, 0, 0, 0, 9]);
         let mut frame = announce::frame(ip.into(), mac, false);

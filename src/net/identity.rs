@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_kernel_fills_in_makes_no_other_route() {
+    fn values_the_kernel_fills_in_make_no_other_route() {
         let wanted = route("10.9.1.7/16", &[("10.1.0.1", None, 0)]);
         let shown = Route {
             metric: Some(0),

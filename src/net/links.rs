@@ -21,7 +21,7 @@ impl Links {
     /// A link is there, or is another than it was: what it was.
     pub fn insert(&mut self, link: Link) -> Option<Link> {
         let before = self.remove(link.index);
-        // Of a name that is told twice (news of a rename come late) the newest counts.
+        // Of a name that is told twice (events of a rename come late) the newest counts.
         self.by_name.insert(link.name.clone(), link.index);
         self.by_index.insert(link.index, link);
         before

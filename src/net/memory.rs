@@ -1,4 +1,4 @@
-//! A host without a kernel: performs [`Op`]s on a [`Host`] and announces [`News`], as the kernel does.
+//! A host without a kernel: performs [`Op`]s on a [`Host`] and announces [`HostEvent`], as the kernel does.
 //!
 //! For simulated worlds. It keeps what surprises people: an IPv6 link that is switched off loses its addresses; the
 //! first address of an IPv4 network is its primary one, and takes the others with it when it is removed; IPv4
@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use rustix::io::Errno;
 
 use super::types::{
-    Address, HeldAddress, Host, Link, LinkIndex, MacAddress, News, Op, PROTOCOL, Prefix, Refusal, Route,
+    Address, HeldAddress, Host, HostEvent, Link, LinkIndex, MacAddress, Op, PROTOCOL, Prefix, Refusal, Route,
     Rule, Vmac,
 };
 
@@ -33,7 +33,7 @@ pub(crate) struct MemoryHost {
     given: BTreeMap<(LinkIndex, Prefix), Address>,
     /// Macvlans made by an [`Op`].
     vmacs: BTreeSet<LinkIndex>,
-    news: VecDeque<News>,
+    events: VecDeque<HostEvent>,
     /// Operations still to be refused, whatever they are.
     refusing: usize,
     next_index: u32,
@@ -54,7 +54,7 @@ impl MemoryHost {
             host: Host::default(),
             given: BTreeMap::new(),
             vmacs: BTreeSet::new(),
-            news: VecDeque::new(),
+            events: VecDeque::new(),
             refusing: 0,
             next_index: 1,
             promotes_secondaries: true,
@@ -64,7 +64,7 @@ impl MemoryHost {
         for (ip, length) in [(IpAddr::from([127, 0, 0, 1]), 8), (Ipv6Addr::LOCALHOST.into(), 128)] {
             this.hold(HeldAddress { scope: 254, ..HeldAddress::plain(index, Prefix { ip, length }) });
         }
-        this.news.clear();
+        this.events.clear();
         this
     }
 
@@ -89,13 +89,13 @@ impl MemoryHost {
     }
 
     /// What changed since it was last asked, oldest first.
-    pub(crate) fn take_news(&mut self) -> Vec<News> {
-        self.news.drain(..).collect()
+    pub(crate) fn take_events(&mut self) -> Vec<HostEvent> {
+        self.events.drain(..).collect()
     }
 
     /// The oldest change that has not been asked for.
-    pub(crate) fn next_news(&mut self) -> Option<News> {
-        self.news.pop_front()
+    pub(crate) fn next_event(&mut self) -> Option<HostEvent> {
+        self.events.pop_front()
     }
 
     /// Plugs a card in, switched on and with carrier; its IPv6 link-local address follows from its MAC address.
@@ -119,7 +119,7 @@ impl MemoryHost {
         self.lose_routes_of(index, true);
         self.vmacs.remove(&index);
         if self.host.links.remove(index).is_some() {
-            self.news.push_back(News::LinkGone(index));
+            self.events.push_back(HostEvent::LinkGone(index));
         }
     }
 
@@ -197,11 +197,11 @@ impl MemoryHost {
         for mut held in all {
             change(&mut held);
             self.host.addresses.insert(held);
-            self.news.push_back(News::Address(held));
+            self.events.push_back(HostEvent::Address(held));
         }
     }
 
-    /// A route or rule goes without being announced, as by a kernel whose news were lost.
+    /// A route or rule goes without being announced, as by a kernel whose events were lost.
     pub(crate) fn lose_silently(&mut self, route: Option<&Route>, rule: Option<&Rule>) {
         self.host.routes.retain(|there| route.is_none_or(|lost| !lost.is_same(there)));
         self.host.rules.retain(|there| rule.is_none_or(|lost| !lost.is_same(there)));
@@ -213,7 +213,7 @@ impl MemoryHost {
         for held in tentative.into_iter().filter(|_| is_unique) {
             let settled = HeldAddress { is_unusable: false, ..held };
             self.host.addresses.insert(settled);
-            self.news.push_back(News::Address(settled));
+            self.events.push_back(HostEvent::Address(settled));
         }
     }
 
@@ -319,7 +319,7 @@ impl MemoryHost {
         self.next_index += 1;
         let link = Link { index, ..link };
         self.host.links.insert(link.clone());
-        self.news.push_back(News::Link(link));
+        self.events.push_back(HostEvent::Link(link));
         index
     }
 
@@ -329,7 +329,7 @@ impl MemoryHost {
         self.host.links.change(index, change);
         let after = self.host.links.get(&index).cloned();
         if after != before {
-            self.news.extend(after.map(News::Link));
+            self.events.extend(after.map(HostEvent::Link));
         }
     }
 

@@ -1,11 +1,11 @@
 //! Asks this host's own links for an address, by an ARP request or neighbour solicitation that seems to arrive from the
 //! network.
 //!
-//! The request is sent into a dummy link whose packets are redirected to the ingress of the link that is asked; an answer
-//! leaves by that link and is captured there. The sender does not exist, so its neighbour entry is removed afterwards: in
-//! IPv6 a sender without address, in IPv4 an unused address of the link's network (a probe without one is answered for
-//! the link's own addresses only, and would find no ARP problem). Where the kernel cannot redirect packets, the answer is
-//! computed from its settings, and says so.
+//! The request is sent into a dummy link whose packets are redirected to the ingress of the link that is asked; an
+//! answer leaves by that link and is captured there. The sender does not exist, so its neighbour entry is removed
+//! afterwards: in IPv6 a sender without address, in IPv4 an unused address of the link's network (a probe without one
+//! is answered for the link's own addresses only, and would find no ARP problem). Where the kernel cannot redirect
+//! packets, the answer is computed from its settings, and says so.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -23,7 +23,7 @@ use crate::time::Clock;
 const PATIENCE: Duration = Duration::from_millis(200);
 /// The name of the link questions are sent into.
 const INJECTOR: &str = "lvsd-ask";
-/// Who asks: an address of nobody's (locally administered).
+/// The asker's MAC address: locally administered, used by no host.
 const ASKER: [u8; 6] = [0x02, 0x6c, 0x76, 0x73, 0x64, 0x01];
 pub(super) const ARP: u16 = 0x0806;
 pub(super) const IPV6: u16 = 0x86dd;
@@ -155,7 +155,7 @@ fn not_watched(error: std::io::Error) -> String {
     format!("frames cannot be watched: {error}")
 }
 
-/// An ARP request of `asker` to everybody: who has `ip`?
+/// A broadcast ARP request (RFC 826) of `asker` for `ip`.
 pub(super) fn arp_request(mac: MacAddress, asker: Ipv4Addr, ip: Ipv4Addr) -> Vec<u8> {
     let mut frame = ethernet([0xff; 6], mac.0, ARP);
     frame.extend([0, 1, 8, 0, 6, 4, 0, 1]); // Ethernet, IPv4, lengths, request
@@ -167,7 +167,8 @@ pub(super) fn arp_request(mac: MacAddress, asker: Ipv4Addr, ip: Ipv4Addr) -> Vec
     frame
 }
 
-/// A neighbour solicitation (RFC 4861 section 4.3); without an asker's address it is one of duplicate address detection.
+/// A neighbour solicitation (RFC 4861 section 4.3); without an asker's address it is one of duplicate address
+/// detection.
 pub(super) fn solicitation(mac: MacAddress, asker: Option<Ipv6Addr>, ip: Ipv6Addr) -> Vec<u8> {
     let [.., a, b, c] = ip.octets();
     let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]));
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_is_of_the_network_and_not_this_host() {
+    fn the_askers_address_is_of_the_network_and_not_this_hosts() {
         let link = LinkIndex(2);
         let at = |text: &str, length| HeldAddress::plain(link, Prefix { ip: text.parse().unwrap(), length });
         let of = |held: &[HeldAddress]| {

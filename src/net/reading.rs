@@ -1,61 +1,61 @@
 //! A host that is read while it changes: what is announced between the beginning of the reading and its end is newer
 //! than what was read, and must not be lost with it.
 //!
-//! Every news item that arrives during the reading is applied to what was read. It may be contained already, which does
-//! no harm: news say how something is, not by how much it changed, and the last one about a thing decides.
+//! Every event that arrives during the reading is applied to what was read. It may be contained already, which does
+//! no harm: events say how something is, not by how much it changed, and the last one about a thing decides.
 
-use super::types::{Host, News};
+use super::types::{Host, HostEvent};
 
-/// News items that are kept while the host is read.
+/// Events that are kept while the host is read.
 const MOST: usize = 65_536;
 
 /// A reading that is under way.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
-    news: Vec<News>,
+    events: Vec<HostEvent>,
     is_overrun: bool,
 }
 
 impl Reading {
     /// The host changed.
-    pub(crate) fn hear(&mut self, news: &News) {
-        if self.news.len() < MOST {
-            self.news.push(news.clone());
+    pub(crate) fn record(&mut self, event: &HostEvent) {
+        if self.events.len() < MOST {
+            self.events.push(event.clone());
         } else {
             self.is_overrun = true;
         }
     }
 
-    /// News were lost: what is being read may be older than they.
+    /// Events were lost: what is being read may be older than they.
     pub(crate) fn lose(&mut self) {
         self.is_overrun = true;
     }
 
     /// The host as it is now; None when it has to be read again.
     pub(crate) fn finish(self, mut host: Host) -> Option<Host> {
-        self.news.iter().for_each(|news| host.hear(news));
+        self.events.iter().for_each(|event| host.apply(event));
         Some(host).filter(|_| !self.is_overrun)
     }
 }
 
 impl Host {
     /// It changed.
-    pub fn hear(&mut self, news: &News) {
-        match news {
-            News::Link(link) => drop(self.links.insert(link.clone())),
-            News::LinkGone(index) => {
+    pub fn apply(&mut self, event: &HostEvent) {
+        match event {
+            HostEvent::Link(link) => drop(self.links.insert(link.clone())),
+            HostEvent::LinkGone(index) => {
                 self.links.remove(*index);
                 self.addresses.remove_all(*index);
             }
-            News::Address(held) => {
+            HostEvent::Address(held) => {
                 self.addresses.insert(*held);
             }
-            News::AddressGone(held) => {
+            HostEvent::AddressGone(held) => {
                 self.addresses.remove(held.link, held.prefix);
             }
-            News::RouteGone(route) => self.routes.retain(|shown| !shown.is_same(route)),
-            News::RuleGone(rule) => self.rules.retain(|shown| shown != rule),
-            News::Neighbour(_) => {}
+            HostEvent::RouteGone(route) => self.routes.retain(|shown| !shown.is_same(route)),
+            HostEvent::RuleGone(rule) => self.rules.retain(|shown| shown != rule),
+            HostEvent::Neighbour(_) => {}
         }
     }
 }
@@ -72,7 +72,7 @@ mod tests {
         for read_after in 0..7 {
             let mut memory = MemoryHost::new();
             let eth0 = memory.add_link("eth0", MacAddress([2, 0, 0, 0, 0, 1]));
-            memory.take_news();
+            memory.take_events();
             let mut read = None;
             for step in 0..7 {
                 if step == read_after {
@@ -88,7 +88,7 @@ mod tests {
                 }
             }
             let mut reading = Reading::default();
-            memory.take_news().iter().for_each(|news| reading.hear(news));
+            memory.take_events().iter().for_each(|event| reading.record(event));
             let found = reading.finish(read.unwrap()).unwrap();
             assert_eq!(&found, memory.host(), "read before step {read_after}");
         }
@@ -100,7 +100,7 @@ mod tests {
         lost.lose();
         assert_eq!(lost.finish(Host::default()), None);
         let mut flooded = Reading::default();
-        (0..=MOST).for_each(|_| flooded.hear(&News::LinkGone(LinkIndex(7))));
+        (0..=MOST).for_each(|_| flooded.record(&HostEvent::LinkGone(LinkIndex(7))));
         assert_eq!(flooded.finish(Host::default()), None);
     }
 }

@@ -38,7 +38,7 @@ pub struct Link {
     /// Has a carrier (IFF_LOWER_UP and IFF_RUNNING).
     pub is_running: bool,
     pub is_loopback: bool,
-    /// It asks nobody and answers nobody (IFF_NOARP), like a dummy.
+    /// It sends and answers no ARP or ND (IFF_NOARP), like a dummy.
     pub is_silent: bool,
     /// Largest packet, in bytes.
     pub mtu: u32,
@@ -172,7 +172,8 @@ pub struct HeldAddress {
     pub scope: u8,
     /// Not the first of its network (IFA_F_SECONDARY); IPv4 only.
     pub is_secondary: bool,
-    /// Another host has it (IFA_F_DADFAILED), or nobody knows yet (IFA_F_TENTATIVE): it cannot be a source.
+    /// Another host has it (IFA_F_DADFAILED), or duplicate address detection is under way (IFA_F_TENTATIVE): it cannot
+    /// be a source.
     pub is_unusable: bool,
     /// Not for new conversations (IFA_F_DEPRECATED): its preferred lifetime is over.
     pub is_deprecated: bool,
@@ -216,7 +217,7 @@ impl HeldAddress {
     }
 }
 
-/// What a host has: read at the start, now and then, and whenever news were lost.
+/// What a host has: read at the start, now and then, and whenever events were lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
     /// Its links.
@@ -238,7 +239,7 @@ impl Host {
 
 /// A change of the host, told by the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum HostEvent {
     /// A link is there, or changed.
     Link(Link),
     /// A link went.
@@ -251,7 +252,7 @@ pub enum News {
     RouteGone(Route),
     /// A rule went.
     RuleGone(Rule),
-    /// A neighbour was heard of: to those who asked for that.
+    /// A neighbour was resolved; only from a watch that includes neighbours.
     Neighbour(Neighbour),
 }
 

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 /// Lines kept beside what the pipe holds (64 KiB by itself).
 pub(crate) const MAX_LINES: usize = 4096;
 
-/// Lines to be written, the oldest first. When there are too many the oldest goes: who reads again after a long time
-/// needs to know how things are now.
+/// Lines to be written, the oldest first. When there are too many the oldest goes: a reader that reads again after a
+/// long time needs to know how things are now.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
     lines: VecDeque<Vec<u8>>,

@@ -13,7 +13,7 @@ const MAX_CAUSE: usize = 1024;
 
 /// What changed. The scripts of one subject run one at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Subject {
+pub enum Subject {
     Instance(String),
     Group(String),
     /// A virtual server.
@@ -25,7 +25,7 @@ pub(crate) enum Subject {
 /// A virtual server as keepalived writes it, and what its text leaves open: `fwmark 7` of IPv4 and of IPv6 are two
 /// virtual servers, and keepalived writes both `FWM 7`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ServerName {
+pub struct ServerName {
     /// `[10.0.0.1]:tcp:80`, `FWM 7`, `[web]:0`.
     pub text: String,
     /// Of a firewall mark.
@@ -85,7 +85,7 @@ fn as_in_status(text: &str, has_protocol: bool) -> String {
 
 /// What changed, and why: keepalived gives scripts no reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct StateChange {
+pub struct StateChange {
     pub subject: Subject,
     /// The state it is in, in keepalived's word.
     pub state: &'static str,
@@ -97,13 +97,11 @@ pub(crate) struct StateChange {
     pub cause: String,
     /// The Master heard of.
     pub master: Option<IpAddr>,
-    /// Counts up with every change that this daemon notifies.
-    pub sequence: u64,
 }
 
 /// A change with everything that is run, written or sent for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Notification {
+pub struct Notification {
     pub change: StateChange,
     /// Commands, in order.
     pub scripts: Vec<Command>,
@@ -115,8 +113,8 @@ pub(crate) struct Notification {
 
 /// A line for FIFOs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FifoLine {
-    /// Who hears it.
+pub struct FifoLine {
+    /// The FIFOs and scripts it is for.
     pub audience: Audience,
     /// All of it, its end included.
     pub bytes: Vec<u8>,
@@ -124,14 +122,15 @@ pub(crate) struct FifoLine {
 
 /// Which FIFOs a line is for; `notify_fifo` hears both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Audience {
+pub enum Audience {
     Vrrp,
     Lvs,
 }
 
 impl StateChange {
-    /// What a script finds in its environment, beside the daemon's.
-    pub(crate) fn environment(&self) -> Vec<(String, String)> {
+    /// What a script finds in its environment, beside the daemon's; `sequence` is the number of the change among all
+    /// that this daemon notifies.
+    pub(crate) fn environment(&self, sequence: u64) -> Vec<(String, String)> {
         let (name, server) = match &self.subject {
             Subject::Instance(name) | Subject::Group(name) => (name, None),
             Subject::VirtualServer(server) => (&server.text, None),
@@ -143,7 +142,7 @@ impl StateChange {
             ("LVSD_STATE", self.state.to_owned()),
             ("LVSD_PREVIOUS", self.previous.unwrap_or_default().to_owned()),
             ("LVSD_CAUSE", plain(&self.cause)),
-            ("LVSD_SEQUENCE", self.sequence.to_string()),
+            ("LVSD_SEQUENCE", sequence.to_string()),
         ];
         all.extend(server.map(|server| ("LVSD_VIRTUAL_SERVER", server.clone())));
         all.extend(self.priority.map(|priority| ("LVSD_PRIORITY", priority.to_string())));
@@ -180,9 +179,8 @@ mod tests {
             priority: None,
             cause: format!("HTTP_GET: \"a\nb\0\" {}", "é".repeat(MAX_CAUSE)),
             master: None,
-            sequence: 7,
         };
-        let text: Vec<String> = change.environment().into_iter().map(|(n, v)| format!("{n}={v}")).collect();
+        let text: Vec<String> = change.environment(7).into_iter().map(|(n, v)| format!("{n}={v}")).collect();
         let (cause, rest): (Vec<_>, Vec<_>) = text.into_iter().partition(|v| v.starts_with("LVSD_CAUSE="));
         let expected = [
             "LVSD_KIND=RS",

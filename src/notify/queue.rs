@@ -63,6 +63,8 @@ pub(crate) struct Job {
     pub command: Command,
     /// What it is about.
     pub change: StateChange,
+    /// The number of the change among all that this daemon notifies, from 1; those that run no script count, too.
+    pub sequence: u64,
 }
 
 /// All scripts that run or wait.
@@ -86,8 +88,8 @@ struct Run {
 }
 
 impl Queues {
-    /// Adds what a change has to run; how many changes were folded away for it.
-    pub(crate) fn push(&mut self, now: Instant, notification: Notification) -> usize {
+    /// Adds what the change of that number has to run; how many changes were folded away for it.
+    pub(crate) fn push(&mut self, now: Instant, sequence: u64, notification: Notification) -> usize {
         let Notification { change, scripts, .. } = notification;
         if scripts.is_empty() {
             return 0;
@@ -95,12 +97,12 @@ impl Queues {
         let subject = change.subject.clone();
         let is_idle = !self.waiting.contains_key(&subject) && !self.runs.contains_key(&subject);
         let queue = self.waiting.entry(subject.clone()).or_default();
-        queue.extend(scripts.into_iter().map(|command| Job { command, change: change.clone() }));
-        let sequences: BTreeSet<u64> = queue.iter().map(|job| job.change.sequence).collect();
+        queue.extend(scripts.into_iter().map(|command| Job { command, change: change.clone(), sequence }));
+        let sequences: BTreeSet<u64> = queue.iter().map(|job| job.sequence).collect();
         let most = if self.is_ending { 1 } else { MAX_WAITING };
         let surplus = sequences.len().saturating_sub(most);
         if let Some(first) = sequences.iter().nth(surplus) {
-            queue.retain(|job| job.change.sequence >= *first);
+            queue.retain(|job| job.sequence >= *first);
         }
         self.folded += surplus as u64;
         if let Some(run) = self.runs.get_mut(&subject) {
@@ -128,7 +130,7 @@ impl Queues {
         let subject = self.ready.get_mut(&class)?.pop_front()?;
         let queue = self.waiting.get_mut(&subject)?;
         let job = queue.pop_front()?;
-        let (sequence, give_up) = (job.change.sequence, now + LIMIT);
+        let (sequence, give_up) = (job.sequence, now + LIMIT);
         let mut run = Run { sequence, begun: now, give_up, why: EndReason::Limit, is_hurried: false };
         run.press_behind(now, queue, self.is_ending);
         if queue.is_empty() {
@@ -177,8 +179,8 @@ impl Queues {
     pub(crate) fn end(&mut self, now: Instant) {
         self.is_ending = true;
         for (subject, queue) in &mut self.waiting {
-            if let Some(last) = queue.back().map(|job| job.change.sequence) {
-                queue.retain(|job| job.change.sequence == last);
+            if let Some(last) = queue.back().map(|job| job.sequence) {
+                queue.retain(|job| job.sequence == last);
             }
             if let Some(run) = self.runs.get_mut(subject) {
                 run.press_behind(now, queue, true);
@@ -201,7 +203,7 @@ impl Queues {
 impl Run {
     /// A later change that waits shortens what is left of it.
     fn press_behind(&mut self, now: Instant, waiting: &VecDeque<Job>, is_ending: bool) {
-        if waiting.back().is_some_and(|last| last.change.sequence != self.sequence) {
+        if waiting.back().is_some_and(|last| last.sequence != self.sequence) {
             self.press(now, EndReason::LaterChange, is_ending);
         }
     }
@@ -223,7 +225,7 @@ mod tests {
         Instant::ZERO + Duration::from_secs(seconds)
     }
 
-    fn notification(name: &str, sequence: u64, scripts: &[&str]) -> Notification {
+    fn notification(name: &str, scripts: &[&str]) -> Notification {
         let command = |word: &&str| Command { words: vec![(*word).to_owned()], user: None, group: None };
         let change = StateChange {
             subject: Subject::Instance(name.to_owned()),
@@ -232,7 +234,6 @@ mod tests {
             priority: Some(100),
             cause: String::new(),
             master: None,
-            sequence,
         };
         Notification { change, scripts: scripts.iter().map(command).collect(), line: None, mail: None }
     }
@@ -241,7 +242,7 @@ mod tests {
     fn begun(queues: &mut Queues, now: u64) -> String {
         let mut all = Vec::new();
         while let Some(job) = queues.begin(at(now)) {
-            all.push(format!("{}{}", job.command.program(), job.change.sequence));
+            all.push(format!("{}{}", job.command.program(), job.sequence));
         }
         all.join(" ")
     }
@@ -253,9 +254,9 @@ mod tests {
     #[test]
     fn scripts_of_one_subject_run_in_order_and_others_beside_them() {
         let mut queues = Queues::default();
-        queues.push(at(0), notification("a", 1, &["master", "any"]));
-        queues.push(at(0), notification("b", 2, &["backup"]));
-        queues.push(at(0), notification("a", 3, &["fault"]));
+        queues.push(at(0), 1, notification("a", &["master", "any"]));
+        queues.push(at(0), 2, notification("b", &["backup"]));
+        queues.push(at(0), 3, notification("a", &["fault"]));
         assert_eq!(begun(&mut queues, 0), "master1 backup2");
         queues.ended(&subject("a"));
         assert_eq!(begun(&mut queues, 0), "any1");
@@ -266,19 +267,19 @@ mod tests {
         queues.ended(&subject("a"));
         assert!(queues.is_idle());
         queues.ended(&subject("a"));
-        assert_eq!(queues.push(at(1), notification("a", 4, &[])), 0);
+        assert_eq!(queues.push(at(1), 4, notification("a", &[])), 0);
         assert!(queues.is_idle(), "a change without scripts waits for nothing");
     }
 
     #[test]
     fn a_hanging_script_loses_patience_when_something_waits() {
         let mut queues = Queues::default();
-        queues.push(at(0), notification("a", 1, &["backup", "any"]));
+        queues.push(at(0), 1, notification("a", &["backup", "any"]));
         begun(&mut queues, 0);
         assert_eq!(queues.deadline(), Some(at(600)), "nothing later waits: `any` is of the same change");
-        queues.push(at(100), notification("a", 2, &["master"]));
+        queues.push(at(100), 2, notification("a", &["master"]));
         assert_eq!(queues.deadline(), Some(at(130)));
-        queues.push(at(110), notification("a", 3, &["fault"]));
+        queues.push(at(110), 3, notification("a", &["fault"]));
         assert_eq!(queues.deadline(), Some(at(130)), "from the first one that waits");
         assert_eq!(queues.overdue(at(129)), []);
         assert_eq!(queues.overdue(at(130)), [(subject("a"), EndReason::LaterChange)]);
@@ -291,9 +292,9 @@ mod tests {
     #[test]
     fn the_oldest_changes_that_wait_are_folded_away_whole() {
         let mut queues = Queues::default();
-        queues.push(at(0), notification("a", 1, &["m", "any"]));
+        queues.push(at(0), 1, notification("a", &["m", "any"]));
         begun(&mut queues, 0);
-        let folded: usize = (2..12).map(|n| queues.push(at(1), notification("a", n, &["m", "any"]))).sum();
+        let folded: usize = (2..12).map(|n| queues.push(at(1), n, notification("a", &["m", "any"]))).sum();
         assert_eq!((folded, queues.folded()), (3, 3), "the rest of the first, the second, the third");
         let mut order = Vec::new();
         for _ in 0..17 {
@@ -310,13 +311,13 @@ mod tests {
         let mut queues = Queues::default();
         let name = |n: usize| format!("s{n}");
         for n in 0..100 {
-            queues.push(at(0), notification(&name(n), n as u64, &["m"]));
+            queues.push(at(0), n as u64, notification(&name(n), &["m"]));
         }
         let mut seen = BTreeSet::new();
         let mut running: VecDeque<Subject> = VecDeque::new();
         while !queues.is_idle() {
             while let Some(job) = queues.begin(at(0)) {
-                assert!(seen.insert(job.change.sequence));
+                assert!(seen.insert(job.sequence));
                 running.push_back(job.change.subject);
             }
             assert!(running.len() <= MAX_RUNNING);
@@ -329,14 +330,14 @@ mod tests {
     fn full_of_real_servers() -> Queues {
         let mut queues = Queues::default();
         for n in 0..MAX_RUNNING as u64 {
-            queues.push(at(n), real_server(n));
+            queues.push(at(n), n, real_server(n));
             assert_eq!(begun(&mut queues, n), format!("rs{n}"));
         }
         queues
     }
 
     fn real_server(n: u64) -> Notification {
-        let mut notification = notification("", n, &["rs"]);
+        let mut notification = notification("", &["rs"]);
         let server = ServerName { text: "vs".to_owned(), mark_family: None };
         notification.change.subject = Subject::RealServer(format!("rs{n}"), server);
         notification
@@ -349,26 +350,26 @@ mod tests {
         if let Subject::RealServer(_, server) = quorum.change.subject {
             quorum.change.subject = Subject::VirtualServer(server);
         }
-        queues.push(at(40), real_server(99));
-        queues.push(at(40), quorum);
-        queues.push(at(40), notification("a", 101, &["master"]));
+        queues.push(at(40), 99, real_server(99));
+        queues.push(at(40), 100, quorum);
+        queues.push(at(40), 101, notification("a", &["master"]));
         assert_eq!(begun(&mut queues, 40), "master101 rs100");
     }
 
     #[test]
-    fn who_waits_for_a_place_presses_the_scripts_that_have_run_the_longest() {
+    fn a_waiting_script_shortens_the_time_of_those_running_longest() {
         let mut queues = full_of_real_servers();
-        assert_eq!(queues.deadline(), Some(at(600)), "nobody waits");
-        queues.push(at(100), real_server(100));
-        queues.push(at(100), real_server(101));
+        assert_eq!(queues.deadline(), Some(at(600)), "no script waits");
+        queues.push(at(100), 100, real_server(100));
+        queues.push(at(100), 101, real_server(101));
         assert_eq!((begun(&mut queues, 100).as_str(), queues.deadline()), ("", Some(at(130))));
         let overdue = queues.overdue(at(130));
         let expected = [0, 1].map(|n| (real_server(n).change.subject, EndReason::Others));
         assert_eq!(overdue, expected, "as many as wait, and no more");
         overdue.iter().for_each(|(subject, _)| queues.ended(subject));
         assert_eq!(begun(&mut queues, 131), "rs100 rs101");
-        assert_eq!(queues.deadline(), Some(at(602)), "nobody waits any more");
-        queues.push(at(200), real_server(102));
+        assert_eq!(queues.deadline(), Some(at(602)), "no script waits any more");
+        queues.push(at(200), 102, real_server(102));
         queues.end(at(200));
         assert_eq!(queues.overdue(at(200)), [(real_server(2).change.subject, EndReason::Others)]);
     }
@@ -376,18 +377,18 @@ mod tests {
     #[test]
     fn at_the_end_only_the_last_change_is_reported_and_at_once() {
         let mut queues = Queues::default();
-        queues.push(at(0), notification("a", 1, &["backup"]));
-        queues.push(at(0), notification("b", 2, &["backup"]));
+        queues.push(at(0), 1, notification("a", &["backup"]));
+        queues.push(at(0), 2, notification("b", &["backup"]));
         begun(&mut queues, 0);
-        queues.push(at(1), notification("a", 3, &["master"]));
-        queues.push(at(1), notification("a", 4, &["stop", "any"]));
+        queues.push(at(1), 3, notification("a", &["master"]));
+        queues.push(at(1), 4, notification("a", &["stop", "any"]));
         queues.end(at(2));
         assert_eq!(
             queues.overdue(at(2)),
             [(subject("a"), EndReason::LaterChange)],
             "b has nothing to wait for it"
         );
-        queues.push(at(2), notification("b", 5, &["stop"]));
+        queues.push(at(2), 5, notification("b", &["stop"]));
         assert_eq!(queues.overdue(at(2)), [(subject("b"), EndReason::LaterChange)]);
         queues.ended(&subject("a"));
         assert_eq!(begun(&mut queues, 2), "stop4");

@@ -22,11 +22,10 @@ pub(crate) struct Context<'a> {
     pub is_stopping: bool,
 }
 
-/// Makes notifications of the router's events; remembers the last state of each subject, and counts.
+/// Makes notifications of the router's events; remembers the last state of each subject.
 #[derive(Debug, Default)]
 pub(crate) struct VrrpNotifier {
     last: BTreeMap<Subject, LastState>,
-    sequence: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -36,12 +35,6 @@ struct LastState {
 }
 
 impl VrrpNotifier {
-    /// The number of the next change.
-    pub(crate) fn next_sequence(&mut self) -> u64 {
-        self.sequence += 1;
-        self.sequence
-    }
-
     /// The notification of an event of the router, if it has one.
     pub(crate) fn notify(&mut self, event: &Event, context: Context<'_>) -> Option<Notification> {
         match event {
@@ -129,7 +122,8 @@ impl VrrpNotifier {
         context: Context<'_>,
     ) -> Option<Notification> {
         let current = commands(&subject, context.settings);
-        let is_deleted = current.is_none();
+        // An instance that is not run here any more (another node's), while lvsd goes on, was removed as well.
+        let is_deleted = current.is_none() || (to == State::Init && !context.is_stopping);
         let commands = current.or_else(|| commands(&subject, context.previous?))?;
         let (state, own) = match to {
             State::Master => ("MASTER", &commands.master),
@@ -139,9 +133,7 @@ impl VrrpNotifier {
                 ("DELETED", &commands.deleted)
             }
             State::Init if is_deleted => ("FAULT", &commands.fault),
-            State::Init if context.is_stopping => ("STOP", &commands.stop),
-            // On its way from one life to the next.
-            State::Init => return None,
+            State::Init => ("STOP", &commands.stop),
         };
         let any = commands.any.as_ref().map(|any| with_state(any, &subject, state, priority));
         let scripts = own.clone().into_iter().chain(any).collect();
@@ -156,7 +148,7 @@ impl VrrpNotifier {
     }
 
     fn notification(
-        &mut self,
+        &self,
         subject: Subject,
         state: &'static str,
         priority: u8,
@@ -166,8 +158,7 @@ impl VrrpNotifier {
         let line = Some(line(&subject, state, priority));
         let previous = self.last.get(&subject).map(|last| last.state);
         let (priority, cause) = (Some(priority), reason.to_owned());
-        let sequence = self.next_sequence();
-        let change = StateChange { subject, state, previous, priority, cause, master, sequence };
+        let change = StateChange { subject, state, previous, priority, cause, master };
         Notification { change, scripts, line, mail: None }
     }
 }
@@ -187,7 +178,7 @@ fn mail(commands: &NotifyCommands, change: &StateChange, context: Context<'_>) -
     is_reported.then(|| content::of_router(&change.subject, state, &change.cause))
 }
 
-/// `notify`: its own arguments, then who and how.
+/// `notify`: its own arguments, then type, name, state and priority.
 fn with_state(any: &Command, subject: &Subject, state: &str, priority: u8) -> Command {
     let mut command = any.clone();
     let words = [subject.kind(), subject.name(), state, &priority.to_string()];

@@ -34,7 +34,7 @@ impl Default for Accounts {
 }
 
 impl Accounts {
-    /// As whom a command runs; None: as the daemon itself. Reads files.
+    /// The user and group a command runs as; None: the daemon's. Reads files.
     ///
     /// # Errors
     /// In words, when there is no such user or group.
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(of(Some("web"), None), Ok(Some((33, 34))));
         assert_eq!(of(Some("web"), Some("adm")), Ok(Some((33, 4))));
         assert_eq!(of(Some("1000"), None), Ok(Some((1000, 1000))), "by number");
-        assert_eq!(of(None, None), Ok(None), "nobody says: the daemon's");
+        assert_eq!(of(None, None), Ok(None), "by default the daemon's");
         let unknown = of(Some("nobdy"), None).unwrap_err().why;
         assert!(unknown.starts_with("there is no user nobdy in "), "{unknown}");
         assert!(of(Some("odd"), None).is_err(), "half a line is no account");

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-/// A command with its arguments, and who it runs as.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+/// A command with its arguments and its user.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Command {
     /// The program and its arguments.
     pub words: Vec<String>,

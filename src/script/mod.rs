@@ -15,7 +15,7 @@ pub(crate) use account::Account;
 pub(crate) use command::Command;
 pub(crate) use run::{Ended, Ending, Launch, Runner};
 
-/// As whom a command runs; None: as the daemon itself. Reads files.
+/// The user and group a command runs as; None: the daemon's. Reads files.
 ///
 /// # Errors
 /// In words, when there is no such user or group.

@@ -25,7 +25,7 @@ pub(super) struct Process {
     /// The process itself.
     pub child: Child,
     group: Option<Pid>,
-    /// Ended when nobody waits for it any more.
+    /// Ended once its requester no longer waits.
     is_ours: bool,
 }
 
@@ -97,7 +97,8 @@ impl Process {
         Ok(Process { child, group, is_ours: launch.is_ours })
     }
 
-    /// Sends a signal to the whole group, as long as its first process is not reaped: its number is nobody else's.
+    /// Sends a signal to the whole group, as long as its first process is not reaped: its number cannot be another
+    /// process's.
     pub(super) fn signal(&self, signal: Signal) {
         if let (Some(group), Some(_)) = (self.group, self.child.id()) {
             // It may have ended just now.
@@ -164,7 +165,7 @@ fn clean_environment(command: &mut tokio::process::Command) {
     }
 }
 
-/// Changing to whom one is takes capabilities that are not needed.
+/// Changing to the present user takes capabilities that are not needed.
 fn change_account(command: &mut tokio::process::Command, account: Option<Account>) {
     let Some(account) = account else { return };
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());

@@ -20,12 +20,12 @@ use super::process::{NotBegun, Process};
 
 /// From the request to end to the order.
 const GRACE: Duration = Duration::from_secs(2);
-/// From there until one is given up that even the kernel cannot end: a script that is nobody's but its own.
+/// From there until one is given up that even the kernel cannot end: such a script is left to itself.
 const GIVE_UP: Duration = Duration::from_secs(10);
 /// Output that is kept of a run.
 const MAX_OUTPUT: usize = 4096;
-/// Outputs that are read at once, those of daemons included that scripts left behind: who comes later writes to
-/// nobody.
+/// Outputs that are read at once, those of daemons included that scripts left behind: later ones have no
+/// reader.
 const MAX_READERS: usize = 256;
 /// Kilobytes a pipe holds.
 const MAX_READS: usize = 64;
@@ -39,7 +39,7 @@ pub(crate) struct Launch {
     /// What others than root can change does not run as root (`enable_script_security`).
     pub is_secure: bool,
     pub limit: Duration,
-    /// Whether it is ended when nobody waits for it any more; else it may outlive the daemon.
+    /// Whether it is ended once its requester no longer waits; else it may outlive the daemon.
     pub is_ours: bool,
 }
 
@@ -113,7 +113,7 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
-    /// At most so many at once; whoever comes later waits.
+    /// At most so many at once; later ones wait.
     pub(crate) fn new(at_once: usize) -> Runner {
         let readers = Arc::new(Semaphore::new(MAX_READERS));
         Runner { slots: Arc::new(Semaphore::new(at_once)), readers, accounts: Accounts::default() }
@@ -166,7 +166,7 @@ impl Runner {
             Err(error) => return Ended::without_output(Ending::CannotRun(error.to_string())),
         };
         let ending = tokio::select! {
-            status = process.child.wait() => told(status),
+            status = process.child.wait() => ending_of(status),
             () = time_is_over => {
                 end(&mut process, is_ours).await;
                 Ending::TimedOut
@@ -179,7 +179,7 @@ impl Runner {
         Ended { ending, output }
     }
 
-    /// A pipe for a script's output, and who reads it; None when too many are read already.
+    /// A pipe for a script's output, and its reader; None when too many are read already.
     fn listen(&self) -> (Option<std::io::PipeWriter>, Option<Output>) {
         let Ok(permit) = Arc::clone(&self.readers).try_acquire_owned() else { return (None, None) };
         let Ok((reader, writer)) = std::io::pipe() else { return (None, None) };
@@ -194,7 +194,7 @@ impl Ended {
     }
 }
 
-fn told(status: std::io::Result<ExitStatus>) -> Ending {
+fn ending_of(status: std::io::Result<ExitStatus>) -> Ending {
     match status {
         Ok(status) => match (status.code(), status.signal()) {
             (Some(code), _) => Ending::Exited(code),
@@ -217,7 +217,7 @@ async fn end(process: &mut Process, is_ours: bool) {
     let _ = timeout(patience, process.child.wait()).await;
 }
 
-/// Reads a script's output for as long as anybody writes it: a daemon it left behind must not die of a broken pipe.
+/// Reads a script's output for as long as a process writes it: a daemon it left behind must not die of a broken pipe.
 struct Output {
     ask: tokio::sync::oneshot::Sender<()>,
     reader: JoinHandle<String>,
@@ -260,7 +260,7 @@ impl Output {
 
     /// What has been written by now.
     async fn so_far(self) -> String {
-        // When it ended by itself nobody hears.
+        // If the script has ended by itself, this has no receiver.
         let _ = self.ask.send(());
         self.reader.await.unwrap_or_default()
     }

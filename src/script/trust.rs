@@ -15,12 +15,12 @@ const STICKY: u32 = 0o1000;
 const MAX_LINKS: usize = 40;
 
 /// Goes the way the kernel goes to a program, step by step, and looks at every folder, link and file on it: also at
-/// those that a link only leads through, for whoever may change one of these chooses what runs. So what the path leads
-/// to when it is executed is what was looked at, unless root changes it: a path, unlike a descriptor, tells a script by
-/// which name it was called.
+/// those that a link only leads through, for a user who may change one of these chooses what runs. So what the path
+/// leads to when it is executed is what was looked at, unless root changes it: a path, unlike a descriptor, tells a
+/// script by which name it was called.
 ///
 /// # Errors
-/// In words, naming the first part that somebody else may write.
+/// In words, naming the first part that another user may write.
 pub(super) fn verify(program: &Path) -> Result<(), String> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let open = |folder: &OwnedFd, name: &OsStr, at: &Path| {
@@ -74,7 +74,7 @@ fn steps(path: &Path) -> VecDeque<OsString> {
 fn look(part: &OwnedFd, at: &Path) -> Result<FileType, String> {
     let found = fstat(part).map_err(|error| format!("{}: {error}", at.display()))?;
     let kind = FileType::from_raw_mode(found.st_mode);
-    // Everybody may write a link, which changes nothing.
+    // The mode of a symbolic link is always 0777 and means nothing.
     let may_write = |who: u32| kind != FileType::Symlink && found.st_mode & who != 0;
     // In a sticky folder others cannot replace what is root's, and that is looked at, too.
     let is_sticky = kind == FileType::Directory && found.st_mode & STICKY != 0;
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_can_write_does_not_run_as_root() {
+    fn scripts_writable_by_others_do_not_run_as_root() {
         let Some(Folder(folder)) = &Folder::new("write") else { return };
         assert_eq!(verify(Path::new("/bin/sh")), Ok(()));
         let script = folder.join("own/script");
@@ -132,7 +132,7 @@ mod tests {
         assert!(verify(&script).unwrap_err().contains("script can be changed by others"));
         mode(&script, 0o755);
         mode(folder, 0o777);
-        assert!(verify(&script).is_err(), "whoever writes the folder replaces the script");
+        assert!(verify(&script).is_err(), "a user who may write the folder can replace the script");
         mode(folder, 0o755);
         chown(&script, Some(12345), None).unwrap();
         assert!(verify(&script).is_err(), "its owner may change it");

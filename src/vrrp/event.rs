@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::io::State;
+use crate::bfd::sessions;
 use crate::net::types::Prefix;
 
 /// Something changed that an operator may want to know.
@@ -117,12 +119,27 @@ pub(crate) enum Event {
         /// How late, in milliseconds.
         milliseconds: u64,
     },
+    /// Something that is followed became well after it had failed too often: it counts as failed for a while.
+    Damped {
+        /// What is followed.
+        what: String,
+        /// For how long.
+        rest: Duration,
+    },
+    /// An instance is another node's, and is not run here.
+    OtherNode {
+        instance: String,
+        /// Its `unicast_src_ip`.
+        node: IpAddr,
+    },
     /// A start went on without the director's services.
     NotReady {
         instance: String,
         /// What it waited for.
         waited_for: String,
     },
+    /// Of a BFD session.
+    Session(sessions::Event),
 }
 
 /// How urgent an event is.
@@ -141,11 +158,12 @@ impl Event {
         match self {
             Event::Transition { to: State::Fault, .. } => Severity::Warn,
             Event::Transition { .. } | Event::Group { .. } | Event::Priority { .. } => Severity::Info,
-            Event::Renamed { .. } => Severity::Info,
+            Event::Renamed { .. } | Event::OtherNode { .. } => Severity::Info,
             Event::ConflictEnded { .. } => Severity::Info,
             Event::LeftOver { is_adopted: true, .. } | Event::LowerPriority { is_over: true, .. } => {
                 Severity::Info
             }
+            Event::Session(event) if !event.is_warning() => Severity::Info,
             Event::Refused { .. } => Severity::Error,
             _ => Severity::Warn,
         }
@@ -167,7 +185,10 @@ impl Event {
             Event::ConflictEnded { .. } => "vrrp_conflict_ended",
             Event::Dropped { .. } => "vrrp_dropped",
             Event::Late { .. } => "vrrp_late",
+            Event::Damped { .. } => "vrrp_damped",
+            Event::OtherNode { .. } => "vrrp_other_node",
             Event::NotReady { .. } => "vrrp_not_ready",
+            Event::Session(event) => event.kind(),
         }
     }
 
@@ -181,15 +202,27 @@ impl Event {
             | Event::Refused { instance, .. }
             | Event::Conflict { instance, .. }
             | Event::ConflictEnded { instance, .. }
+            | Event::OtherNode { instance, .. }
             | Event::NotReady { instance, .. } => {
                 Some(instance).filter(|name| !name.is_empty()).map(|n| &**n)
             }
             Event::Renamed { is_group: false, name, .. } => Some(name),
             Event::Renamed { is_group: true, .. } => None,
             Event::Dropped { instance, .. } => instance.as_deref(),
-            Event::Group { .. } | Event::LeftOver { .. } | Event::HostsOwn { .. } | Event::Late { .. } => {
-                None
-            }
+            Event::Group { .. }
+            | Event::LeftOver { .. }
+            | Event::HostsOwn { .. }
+            | Event::Damped { .. }
+            | Event::Late { .. }
+            | Event::Session(_) => None,
+        }
+    }
+
+    /// The BFD session it is about, where it is about one.
+    pub(crate) fn session(&self) -> Option<&str> {
+        match self {
+            Event::Session(event) => Some(event.session()),
+            _ => None,
         }
     }
 }
@@ -269,10 +302,26 @@ impl fmt::Display for Event {
                     "VRRP's timers ran {milliseconds} ms late: this host is short of CPU time, or was paused"
                 )
             }
+            Event::Damped { what, rest } => {
+                write!(
+                    f,
+                    "{what} is well, and failed too often lately: it counts as failed for {} s more",
+                    seconds(*rest)
+                )
+            }
+            Event::OtherNode { instance, node } => {
+                write!(f, "instance {instance}: it is for the node with {node}: not run here")
+            }
+            Event::Session(event) => write!(f, "{event}"),
             Event::NotReady { instance, waited_for } => write!(
                 f,
                 "instance {instance}: leaves Init without {waited_for}: not in the kernel after 10 s"
             ),
         }
     }
+}
+
+/// Whole seconds, a begun one too.
+pub(super) fn seconds(time: Duration) -> u64 {
+    time.as_millis().div_ceil(1000) as u64
 }

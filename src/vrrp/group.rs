@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_group_is_what_all_are_and_one_fault_is_everybodys() {
+    fn a_group_has_its_members_state_and_one_fault_is_the_groups() {
         let cases: [(&[State], State, State); 10] = [
             (&[], Master, Init),
             (&[Master, Master], Init, Master),

@@ -11,6 +11,8 @@ use super::member::Member;
 use super::packet::{Counters, ReplayWindow};
 use super::router::Router;
 use super::settings::{Family, InstanceSettings, TrackTarget};
+use super::tracking::damping::DampedHandover;
+use crate::bfd::session::SessionHandover;
 use crate::time::Instant;
 
 /// Everything that is handed over.
@@ -20,6 +22,12 @@ pub(crate) struct Handover {
     pub instances: BTreeMap<String, InstanceHandover>,
     /// How scripts, files and processes were.
     pub tracks: Vec<(TrackTarget, TrackLevel)>,
+    /// How often what is damped failed lately.
+    #[serde(default)]
+    pub damped: Vec<DampedHandover>,
+    /// BFD sessions that are up; the shell has them.
+    #[serde(default)]
+    pub sessions: Vec<SessionHandover>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +102,8 @@ impl Router {
         let handover = Handover {
             instances: self.members.iter().map(|(name, member)| (name.clone(), handed(member))).collect(),
             tracks: self.levels.all().collect(),
+            damped: self.levels.damped.hand_over(&self.settings.damping, now),
+            sessions: Vec::new(),
         };
         // What the guardian sends if no process follows must have later numbers than what was sent just now.
         self.publish_crash_plan(now, out);
@@ -115,6 +125,8 @@ impl Router {
                 member.inherited_until = Some(now + rest);
             }
         }
+        self.levels.damped.inherit(&handover.damped, age, now);
+        self.levels.damped.retain(|target| self.settings.damping.contains_key(target));
         if handover.has_master(age) {
             self.levels.inherit(&handover.tracks);
         }

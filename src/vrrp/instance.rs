@@ -41,6 +41,8 @@ pub(super) struct Instance {
     contention: Option<Contention>,
     /// The Master this one took over from, if there was one.
     predecessor: Option<IpAddr>,
+    /// Backup: for how long the Master answered no BFD packets, as long as it has not advertised since.
+    unreachable_for: Option<Duration>,
     /// Its sync group is Master already, so it takes over from a lower Master whatever it does alone.
     joins_a_master: bool,
     /// The highest priority each other router was heard with, and when it was last heard.
@@ -105,6 +107,7 @@ impl Instance {
             preempts_from: None,
             contention: None,
             predecessor: None,
+            unreachable_for: None,
             joins_a_master: false,
             highest: BTreeMap::new(),
             answers: 0,
@@ -313,7 +316,24 @@ impl Instance {
         may
     }
 
+    /// A neighbour was silent for too long for BFD: if it is the Master, it is given up, and Backups take over in the order
+    /// of their priorities within another such time. An advertisement of it makes this undone.
+    pub(super) fn lose_neighbor(&mut self, neighbor: IpAddr, silence: Duration, now: Instant) {
+        let is_master = self.master.is_some_and(|claim| claim.source == neighbor);
+        if self.state == State::Backup && is_master {
+            let soon = now + silence * (256 - u32::from(self.priority)) / 256;
+            self.timer = self.timer.map(|at| at.min(soon));
+            self.unreachable_for = Some(silence);
+        }
+    }
+
+    /// For how long the Master could not be reached.
+    pub(super) fn unreachable_for(&self) -> Option<Duration> {
+        self.unreachable_for
+    }
+
     fn follow(&mut self, now: Instant, claim: Claim) {
+        self.unreachable_for = None;
         // An interval that is not to be believed yet does not undo the one that was.
         let is_same = self.master.is_some_and(|known| known.source == claim.source);
         let known = self.learnt.filter(|_| is_same);
@@ -369,6 +389,7 @@ impl Instance {
         (self.state, self.since) = (state, now);
         self.preempts_from = None;
         self.contention = None;
+        self.unreachable_for = None;
         self.answers = 0;
         self.timer = match state {
             State::Init | State::Fault => {

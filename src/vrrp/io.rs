@@ -12,17 +12,18 @@ use super::binding::sockets::SocketStates;
 use super::event::Event;
 use super::handover::Handover;
 use super::settings::{Settings, TrackTarget};
-use crate::net::types::{Host, LinkIndex, News, Op, Prefix, Refusal};
+use crate::bfd::sessions::Level;
+use crate::net::types::{Host, HostEvent, LinkIndex, Op, Prefix, Refusal};
 
 /// An input of the router.
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
     /// It is the time the router asked for.
     Wake,
-    /// All that the host has: at the start, and whenever news were lost.
+    /// All that the host has: at the start, and whenever events were lost.
     Host(Host),
     /// The host changed.
-    News(News),
+    HostEvent(HostEvent),
     /// A packet arrived.
     Received(Datagram),
     /// What became of the sockets of [`Effect::Listen`]: after each, and whenever it changes.
@@ -35,21 +36,24 @@ pub(crate) enum Input {
         /// How it is.
         level: TrackLevel,
     },
+    /// A BFD session is so: where it is followed it is a track, and if its neighbour is the Master and was silent for too
+    /// long, Backups that follow it take over.
+    Session(Level),
     /// What the director knows: comes before the first instance leaves Init, and whenever it changes.
     Director(DirectorLevel),
     /// UTC since 1970 minus the monotonic clock, for signatures: at the start and whenever it jumps.
     Clock(Duration),
     /// Links that forward IPv6 (`net.ipv6.conf.IF.forwarding`): what they announce carries the Router flag.
     RouterLinks(BTreeSet<LinkIndex>),
-    /// What a predecessor handed over so long ago: comes before the first [`Input::Host`]. Its Masters go on as Master at
-    /// once, while no peer can have taken over.
+    /// What a predecessor handed over so long ago: comes before the first [`Input::Host`]. Its Masters go on as Master
+    /// at once, while no peer can have taken over.
     Inherited {
         handover: Box<Handover>,
         /// How long ago.
         age: Duration,
     },
-    /// The kernel answered [`Effect::Apply`], in the order of what was asked; empty when all was done. All [`News`]
-    /// that it caused came before.
+    /// The kernel answered [`Effect::Apply`], in the order of what was asked; empty when all was done. All
+    /// [`HostEvent`] that it caused came before.
     Applied(Vec<Refusal>),
     /// Frames of [`Effect::Announce`] that their links' queues had no room for, in their order. [`Input::Writable`]
     /// follows for each of these links.
@@ -64,10 +68,10 @@ pub(crate) enum Input {
     HandOver,
 }
 
-/// The level of something tracked. Interfaces need none: [`News`] report them.
+/// The level of something tracked. Interfaces need none: [`HostEvent`] report them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum TrackLevel {
-    /// A script, by history, or the number of a process's instances: well or not.
+    /// A script, by history, the number of a process's instances, or a BFD session: well or not.
     Is(bool),
     /// A file's number.
     Counts(i64),
@@ -188,8 +192,8 @@ pub struct InstanceLevel {
 pub struct CrashPlan {
     /// Advertisements of priority 0 of all instances that are Master.
     pub priority_zero: Vec<Transmission>,
-    /// For how long the daemon may be silent before this is done, though it did not die: others have taken over by then.
-    /// None: without limit.
+    /// For how long the daemon may be silent before this is done, though it did not die: others have taken over by
+    /// then. None: without limit.
     pub silence: Option<Duration>,
     /// Addresses to remove.
     pub addresses: BTreeMap<LinkIndex, BTreeSet<Prefix>>,

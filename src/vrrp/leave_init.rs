@@ -1,4 +1,5 @@
-//! How an instance leaves Init (RFC 9568 section 6.4.1, and what lvsd and keepalived add to it). Five rules, in this order:
+//! How an instance leaves Init (RFC 9568 section 6.4.1, and what lvsd and keepalived add to it). Five rules, in this
+//! order:
 //!
 //! 1. `Router::may_settle`: a fault found in Init has some seconds to end by itself before it is one.
 //! 2. `has_what_it_needs`: no fault, and nothing that a Master would lack: its VMAC, its socket, first script results.
@@ -7,7 +8,8 @@
 //! 5. `Router::first_state`: Master for the owner of the addresses and for what a predecessor handed over, if the sync
 //!    groups agree; else Backup.
 //!
-//! What a predecessor handed over skips rules 3 and 4: its VIPs are in use, and a peer takes over if nobody advertises.
+//! What a predecessor handed over skips rules 3 and 4: its VIPs are in use, and a peer takes over if no advertisement
+//! is sent.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -19,8 +21,8 @@ use super::member::Member;
 use super::router::Router;
 use crate::time::Instant;
 
-/// Rule 4: longest time an instance waits for the director's services. A director that cannot program the kernel must not
-/// keep all of a VIP's routers in Init.
+/// Rule 4: longest time an instance waits for the director's services. A director that cannot program the kernel must
+/// not keep all of a VIP's routers in Init.
 pub(crate) const READY_LIMIT: Duration = Duration::from_secs(10);
 
 /// Rule 1: how long a fault found in Init may last before it is reported. Duplicate address detection takes two seconds
@@ -79,28 +81,28 @@ impl Router {
         ends.min()
     }
 
-    /// Rule 1: whether a fault may still end by itself. This host's own VMACs and static addresses may be on their way, and
-    /// so may a DHCP client's address or the end of duplicate address detection.
+    /// Rule 1: whether a fault may still end by itself. This host's own VMACs and static addresses may be on their way,
+    /// and so may a DHCP client's address or the end of duplicate address detection.
     pub(super) fn may_settle(&self, member: &Member, now: Instant) -> bool {
         self.settles_until(member).is_some_and(|end| now < end)
     }
 
-    /// When a fault of rule 1 counts; None where it counts at once. `vrrp_startup_delay` and `interface_up_down_delays` are
-    /// waited for besides, because the operator asked for them.
+    /// When a fault of rule 1 counts; None where it counts at once. `vrrp_startup_delay` and `interface_up_down_delays`
+    /// are waited for besides, because the operator asked for them.
     fn settles_until(&self, member: &Member) -> Option<Instant> {
         let since = member.fault_since.filter(|_| member.state() == State::Init && !member.has_begun)?;
         let link_comes = member.binding.base.and_then(|link| self.delayed_links.comes_up(link));
         Some((since + SETTLE_LIMIT).max(self.starts_at()).max(link_comes.unwrap_or(since)))
     }
 
-    /// Rule 3 (keepalived's `vrrp_startup_delay`): switches and tunnels of a host that boots may not pass packets yet, so an
-    /// instance would receive no advertisements and become a second Master.
+    /// Rule 3 (keepalived's `vrrp_startup_delay`): switches and tunnels of a host that boots may not pass packets yet,
+    /// so an instance would receive no advertisements and become a second Master.
     fn is_startup_delay_over(&self, now: Instant) -> bool {
         now >= self.starts_at()
     }
 
-    /// Rule 4: a Master without services in the kernel would answer for the VIPs and refuse every client, while a peer could
-    /// serve them. It gates only this start, never a takeover.
+    /// Rule 4: a Master without services in the kernel would answer for the VIPs and refuse every client, while a peer
+    /// could serve them. It gates only this start, never a takeover.
     fn are_services_ready(&mut self, name: &str, now: Instant, out: &mut Vec<Effect>) -> bool {
         let Some(member) = self.members.get_mut(name) else { return false };
         let missing = match &self.director {
@@ -115,8 +117,8 @@ impl Router {
         true
     }
 
-    /// Rule 5 (RFC 9568 section 6.4.1: the owner becomes Master, others Backup). After a fault it begins as Backup, for a
-    /// peer may be Master by now.
+    /// Rule 5 (RFC 9568 section 6.4.1: the owner becomes Master, others Backup). After a fault it begins as Backup, for
+    /// a peer may be Master by now.
     fn first_state(&self, name: &str) -> Option<First> {
         let member = self.members.get(name)?;
         if member.state() == State::Fault {
@@ -134,8 +136,8 @@ impl Router {
     }
 }
 
-/// Rule 2: an instance without its socket would receive no Master; one without its VMAC could not answer for its VIPs; a
-/// script whose weight is 0 may be a Fault as soon as it has a result.
+/// Rule 2: an instance without its socket would receive no Master; one without its VMAC could not answer for its VIPs;
+/// a script whose weight is 0 may be a Fault as soon as it has a result.
 fn has_what_it_needs(member: &Member) -> bool {
     member.fault.is_none() && member.waits_for.is_none()
 }

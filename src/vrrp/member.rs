@@ -192,9 +192,7 @@ fn packets(
     };
     let destinations: Vec<(IpAddr, u8)> = match &settings.transport {
         Transport::Multicast(group) => vec![(*group, HOP_LIMIT)],
-        Transport::Unicast { peers, hop_limit, .. } => {
-            peers.iter().map(|peer| (peer.address, *hop_limit)).collect()
-        }
+        Transport::Unicast { hop_limit, .. } => binding.peers.iter().map(|ip| (*ip, *hop_limit)).collect(),
     };
     let mut all = Vec::with_capacity(destinations.len());
     for (destination, hop_limit) in destinations {

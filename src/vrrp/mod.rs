@@ -1,4 +1,4 @@
-//! Virtual routers (VRRP, RFC 3768 and RFC 9568): who holds the VIPs, decided purely.
+//! Virtual routers (VRRP, RFC 3768 and RFC 9568): which host holds the VIPs, decided purely.
 //!
 //! - [`router`]: the state machine of all virtual routers of this host: [`io`]'s inputs in, effects out.
 //! - [`instance`] is one virtual router by the RFC; `transition` and [`leave_init`] move it from state to state, with its
@@ -16,12 +16,13 @@ mod crash_plan;
 pub(crate) mod event;
 mod group;
 pub(crate) mod handover;
-mod host_news;
+mod host_events;
 mod instance;
 pub(crate) mod io;
 mod leave_init;
 mod log_limit;
 mod member;
+pub(crate) mod other_nodes;
 pub(crate) mod packet;
 mod peers;
 mod receive;

@@ -1,6 +1,6 @@
-//! Others who speak for a virtual router of ours: what they say and how, whether they are heard, what to change.
+//! Other routers with one of our VRIDs: what they advertise and how, whether it is accepted, what to change.
 //!
-//! One table an instance. Anybody on the link can invent senders, so it is bounded and forgets: first those that were
+//! One table an instance. Any host on the link can invent senders, so it is bounded and forgets: first those that were
 //! only refused, of these the one silent for the longest.
 
 use std::collections::BTreeMap;
@@ -64,7 +64,7 @@ pub(super) struct Conflict {
     pub what: String,
     /// When it was last seen.
     pub seen: Instant,
-    /// Told, so its end is reported too.
+    /// It was reported, so its end is reported too.
     is_reported: bool,
 }
 

@@ -1,8 +1,8 @@
 //! From one configuration to the next: which instances stay, move, come and go.
 //!
 //! An instance is the one it was on the wire: by VRID, family and interface, whatever its name is now, so that two that
-//! swap their names change nothing for anybody. Else it is the one of its name: if that was Master, it is Master on the new
-//! VRID or interface before it leaves the old one. What did not change does not move.
+//! swap their names change no running instance. Else it is the one of its name: if that was Master, it is Master on the
+//! new VRID or interface before it leaves the old one. What did not change does not move.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use super::group::Group;
 use super::io::{Effect, State};
 use super::member::Member;
 use super::router::Router;
-use super::settings::{Family, InstanceSettings, Settings, TrackTarget, Transport};
+use super::settings::{Family, InstanceSettings, Settings, Transport};
 use super::tracking::relevance::Relevance;
 use crate::time::Instant;
 
@@ -37,10 +37,18 @@ fn place(settings: &InstanceSettings) -> WireIdentity {
 
 impl Router {
     pub(super) fn reload(&mut self, settings: Arc<Settings>, now: Instant, out: &mut Vec<Effect>) {
-        if settings == self.settings || self.is_stopping() {
+        if settings == self.configured || self.is_stopping() {
             return;
         }
         self.cause = "new configuration".to_owned();
+        self.configured = Arc::clone(&settings);
+        self.relevance = Relevance::of(&settings);
+        self.find_other_nodes(out);
+        self.run(self.own_settings(), now, out);
+    }
+
+    /// Runs other instances, and carries over what stays.
+    pub(super) fn run(&mut self, settings: Arc<Settings>, now: Instant, out: &mut Vec<Effect>) {
         let mut before = std::mem::take(&mut self.members);
         self.settings = Arc::clone(&settings);
         let was_master = |m: &Member| m.state() == State::Master;
@@ -82,9 +90,10 @@ impl Router {
         }
         self.regroup(&settings, &renames, out);
         self.announcer.set_pacing(&settings.pacing);
-        self.relevance = Relevance::of(&settings);
-        let followed = followed(&settings);
+        // The shell reports levels of the whole file, and only when they change.
+        let followed = self.configured.followed();
         self.levels.retain(|target| followed.contains(target));
+        self.levels.damped.retain(|target| settings.damping.contains_key(target));
         self.move_over(moved, now);
         for (_, old) in before {
             self.remove(old, now, out);
@@ -188,8 +197,8 @@ impl Router {
         self.listen(out);
     }
 
-    /// Its last advertisement, except where another instance of this host has the same VRID by now: a receiver would take
-    /// over from that one.
+    /// Its last advertisement, except where another instance of this host has the same VRID by now: a receiver would
+    /// take over from that one.
     fn say_priority_zero(&self, old: &mut Member, wall: Duration, out: &mut Vec<Effect>) {
         let packets = old.advertisement(Some(0), wall);
         let is_taken = |to: IpAddr| self.members.values().any(|m| speaks_for(m, old, to));
@@ -210,7 +219,10 @@ impl Router {
                 from: old.state(),
                 to: State::Init,
                 priority: old.instance.priority(),
-                reason: "removed from the configuration".to_owned(),
+                reason: match self.other_nodes.get(&name) {
+                    Some(node) => format!("it is for the node with {node}"),
+                    None => "removed from the configuration".to_owned(),
+                },
                 master: None,
             }));
         }
@@ -226,22 +238,16 @@ fn at_place(before: &BTreeMap<String, Member>, new: &InstanceSettings) -> Option
     best.map(|old| old.name.clone())
 }
 
-/// Whether a member is Master with the VRID of another one, for who is meant by its packets to that address.
+/// Whether a member is Master with the VRID of another one, whose packets to that address would be taken for its own.
 fn speaks_for(member: &Member, old: &Member, to: IpAddr) -> bool {
     let (settings, replaced) = (member.settings(), old.settings());
     let is_there = match &settings.transport {
         Transport::Multicast(group) => *group == to,
-        Transport::Unicast { peers, .. } => peers.iter().any(|peer| peer.address == to),
+        Transport::Unicast { .. } => settings.transport.peers().any(|peer| peer == to),
     };
     let (link, other) = (member.binding.base, old.binding.base);
     member.state() == State::Master
         && (settings.vrid, settings.family) == (replaced.vrid, replaced.family)
         && (link == other || link.is_none() || other.is_none())
         && is_there
-}
-
-fn followed(settings: &Settings) -> BTreeSet<TrackTarget> {
-    let instances = settings.instances.iter().flat_map(|i| &i.tracks);
-    let groups = settings.groups.iter().flat_map(|g| &g.tracks);
-    instances.chain(groups).map(|track| track.target.clone()).collect()
 }

@@ -2,8 +2,8 @@
 //!
 //! Input and `now` go in, effects come out; it never reads a clock, never waits, never fails and knows no socket.
 //! [`Instance`](super::instance::Instance)s decide what advertisements mean, `transition` moves them (with their sync
-//! groups), `receive` handles packets, `reload` carries state over, [`AddressReconciler`] reconciles the host's addresses. The
-//! daemon's router thread performs the effects, the simulated world in `sim` does so in virtual time.
+//! groups), `receive` handles packets, `reload` carries state over, [`AddressReconciler`] reconciles the host's
+//! addresses. The daemon's router thread performs the effects, the simulated world in `sim` does so in virtual time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -17,16 +17,18 @@ use super::binding::sockets::SocketStates;
 use super::event::Event;
 use super::group::Group;
 use super::instance::Reaction;
-use super::io::{CrashPlan, DirectorLevel, Effect, Endpoint, Input, State};
+use super::io::{CrashPlan, DirectorLevel, Effect, Endpoint, Input, State, TrackLevel};
 use super::log_limit::LogLimit;
 use super::member::Member;
+use super::other_nodes::OtherNodes;
 use super::reload::Leaving;
-use super::settings::Settings;
+use super::settings::{Settings, Track, TrackTarget};
 use super::tracking::levels::{self, Levels};
 use super::tracking::link_delay::DelayedLinks;
 use super::tracking::relevance::Relevance;
+use crate::bfd::sessions::Level;
 use crate::net::types::{Host, LinkIndex};
-use crate::time::Instant;
+use crate::time::{Instant, milliseconds};
 
 /// Longest time a stop waits for the kernel.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -53,7 +55,11 @@ struct Drain {
 /// Every virtual router of this host.
 #[derive(Debug)]
 pub(crate) struct Router {
+    /// The whole file's.
+    pub(super) configured: Arc<Settings>,
+    /// Those that run here: without the instances of [`other_nodes`](Router::other_nodes).
     pub(super) settings: Arc<Settings>,
+    pub(super) other_nodes: OtherNodes,
     pub(super) members: BTreeMap<String, Member>,
     /// Masters whose VRID or interface changed.
     pub(super) leaving: Vec<Leaving>,
@@ -128,7 +134,9 @@ impl Router {
             drain: None,
             late_reported: None,
             late_times: 0,
+            configured: Arc::clone(&settings),
             settings,
+            other_nodes: OtherNodes::new(),
         }
     }
 
@@ -140,7 +148,7 @@ impl Router {
         match input {
             Input::Wake => {}
             Input::Host(host) => self.read_host(host, now),
-            Input::News(news) => self.hear_news(&news, now),
+            Input::HostEvent(event) => self.handle_host_event(&event, now),
             Input::Received(datagram) => self.receive(&datagram, now, out),
             Input::Drained => self.drained(now, out),
             Input::Sockets(sockets) => {
@@ -153,13 +161,12 @@ impl Router {
                 self.is_dirty |= self.sockets != sockets;
                 self.sockets = sockets;
             }
-            Input::Tracked { target, level } => {
-                if self.levels.level(&target, &Host::default()) != Some(level) {
-                    let (what, how) = (levels::words(&target), levels::level_words(&target, Some(level)));
-                    self.cause = format!("{what} {how}");
-                    self.levels.set(target, level);
-                    self.is_dirty = true;
-                }
+            Input::Tracked { target, level } => self.track(target, level),
+            Input::Session(session) => {
+                self.track(TrackTarget::Bfd(session.name.clone()), TrackLevel::Is(session.is_up));
+                // Priorities first: what they move of a timer is not to delay this.
+                self.settle(now, out);
+                return self.session_is(&session, now);
             }
             Input::Director(level) => {
                 if self.director.as_ref() != Some(&level) {
@@ -215,6 +222,7 @@ impl Router {
                     self.init_deadline(),
                     leaving,
                     self.delayed_links.deadline(),
+                    self.levels.damped.deadline(),
                     inheritance,
                 ]
             }
@@ -246,6 +254,31 @@ impl Router {
 
     pub(super) fn late_times(&self) -> u64 {
         self.late_times
+    }
+
+    fn track(&mut self, target: TrackTarget, level: TrackLevel) {
+        if self.levels.measured(&target, &Host::default()) != Some(level) {
+            let (what, how) = (levels::words(&target), levels::level_words(&target, Some(level)));
+            self.cause = format!("{what} {how}");
+            self.levels.set(target, level);
+            self.is_dirty = true;
+        }
+    }
+
+    /// The Master cannot be reached any more: who follows the session with it does not wait for its silence.
+    ///
+    /// The neighbour has to be the Master itself, for sessions with others, as with a gateway, say nothing of it. One that
+    /// took leave of the session is alive, and goes on advertising.
+    fn session_is(&mut self, session: &Level, now: Instant) {
+        let Some(silence) = session.silence else { return };
+        let target = TrackTarget::Bfd(session.name.clone());
+        let is_followed = |tracks: &[Track]| tracks.iter().any(|track| track.target == target);
+        for (name, member) in &mut self.members {
+            let of_groups = || self.groups.iter().any(|g| g.has(name) && is_followed(&g.settings.tracks));
+            if is_followed(&member.settings().tracks) || of_groups() {
+                member.instance.lose_neighbor(session.neighbor, silence, now);
+            }
+        }
     }
 
     fn drained(&mut self, now: Instant, out: &mut Vec<Effect>) {
@@ -281,9 +314,17 @@ impl Router {
             for link in self.delayed_links.take_due(now) {
                 self.link_changed(&link);
             }
+            while let Some(target) = self.levels.damped.end(now) {
+                self.cause = format!("{} has been well for long enough", levels::words(&target));
+                self.is_dirty = true;
+            }
             self.disinherit(now);
             let is_init_due = self.init_deadline().is_some_and(|at| at <= now);
             if std::mem::take(&mut self.is_dirty) || is_init_due {
+                if self.find_other_nodes(out) {
+                    self.run(self.own_settings(), now, out);
+                    self.is_dirty = false;
+                }
                 self.look_around(now, out);
             }
             self.finish_moves(now, out);
@@ -343,7 +384,7 @@ impl Router {
         let is_reported = self.late_reported.is_some_and(|at| now.since(at) < LATE_PAUSE);
         if lateness >= LATE && !is_reported {
             self.late_reported = Some(now);
-            let milliseconds = u64::try_from(lateness.as_millis()).unwrap_or(u64::MAX);
+            let milliseconds = milliseconds(lateness);
             out.push(Effect::Event(Event::Late { milliseconds }));
         }
     }

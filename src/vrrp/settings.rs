@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bfd::settings::SessionSettings;
 use crate::net::types::{Address, PROTOCOL, Route, Rule, Vmac};
 pub(crate) use crate::script::Command;
 
@@ -25,6 +26,8 @@ pub struct Settings {
     pub files: BTreeMap<String, Arc<FileSettings>>,
     /// `vrrp_track_process`, by name.
     pub processes: BTreeMap<String, Arc<ProcessSettings>>,
+    /// `bfd_instance`, by name: virtual routers and checkers follow them.
+    pub(crate) sessions: BTreeMap<String, Arc<SessionSettings>>,
     pub static_addresses: Vec<Arc<Address>>,
     pub static_routes: Vec<Arc<Route>>,
     pub static_rules: Vec<Arc<Rule>>,
@@ -42,10 +45,12 @@ pub struct Settings {
     pub logs_unknown_vrids: bool,
     /// How long changes of links must last before they count (`interface_up_down_delays`), by name.
     pub link_delays: BTreeMap<String, LinkDelays>,
+    /// What is damped, and how.
+    pub damping: BTreeMap<TrackTarget, Damping>,
     /// A command that others than root could exchange is not run as root, and counts as failed
     /// (`enable_script_security`).
     pub secures_scripts: bool,
-    /// Where state lines go, and who hears of them.
+    /// FIFOs, and other places for state lines.
     pub notify: NotifySettings,
 }
 
@@ -59,10 +64,21 @@ impl Settings {
         all.chain(has_rules.then_some(PROTOCOL)).collect()
     }
 
+    /// What instances and sync groups follow.
+    pub fn tracks(&self) -> impl Iterator<Item = &Track> {
+        let of_instances = self.instances.iter().flat_map(|i| &i.tracks);
+        of_instances.chain(self.groups.iter().flat_map(|g| &g.tracks))
+    }
+
+    /// The targets of [`Settings::tracks`], each once.
+    pub fn followed(&self) -> BTreeSet<TrackTarget> {
+        self.tracks().map(|track| track.target.clone()).collect()
+    }
+
     /// Whether there is anything to do.
     pub fn is_empty(&self) -> bool {
         let has_static = !self.static_addresses.is_empty() || !self.static_routes.is_empty();
-        self.instances.is_empty() && !has_static && self.static_rules.is_empty()
+        self.instances.is_empty() && !has_static && self.static_rules.is_empty() && self.sessions.is_empty()
     }
 }
 
@@ -194,7 +210,7 @@ pub struct InstanceSettings {
     pub tracks: Vec<Track>,
     /// Bytes of the receive buffer; None: the system's (`kernel_rx_buf_size`).
     pub receive_buffer: Option<u32>,
-    /// Who hears of its changes.
+    /// Its `notify*` scripts.
     pub notify: NotifyCommands,
 }
 
@@ -226,6 +242,17 @@ pub enum Transport {
     },
 }
 
+impl Transport {
+    /// The addresses of unicast peers; none for multicast.
+    pub fn peers(&self) -> impl Iterator<Item = IpAddr> {
+        let peers = match self {
+            Transport::Unicast { peers, .. } => peers.as_slice(),
+            Transport::Multicast(_) => &[],
+        };
+        peers.iter().map(|peer| peer.address)
+    }
+}
+
 /// A peer of unicast.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
@@ -250,7 +277,7 @@ pub enum Checksum {
 pub enum Authentication {
     /// Not at all.
     None,
-    /// `auth_type PASS`: readable by anybody; version 2 only. Padded with zeros.
+    /// `auth_type PASS`: sent in clear text; version 2 only. Padded with zeros.
     Password([u8; 8]),
     /// `auth_type AH`: HMAC-MD5 in an authentication header; version 2 only. Padded with zeros.
     Header([u8; 8]),
@@ -353,6 +380,17 @@ pub enum TrackTarget {
     Script(String),
     File(String),
     Process(String),
+    /// A BFD session.
+    Bfd(String),
+}
+
+/// When something that fails again and again counts as well (`damping`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damping {
+    /// The time in which a failure loses half of its effect; at least a second.
+    pub half_life: Duration,
+    /// Failures within about that time that are put up with, at least 1.
+    pub limit: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -364,7 +402,7 @@ pub struct GroupSettings {
     pub tracks: Vec<Track>,
     /// Weights of what members follow count (`sync_group_tracking_weight`); else only faults do.
     pub counts_weights: bool,
-    /// Who hears of its changes.
+    /// Its `notify*` scripts.
     pub notify: NotifyCommands,
 }
 

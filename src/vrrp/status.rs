@@ -1,11 +1,12 @@
 //! The router as an operator sees it; serialized for `lvsd status --json` and read by the metrics.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::event::seconds;
 use super::group;
 use super::io::State;
 use super::member::Member;
@@ -13,8 +14,9 @@ use super::peers::PeerRecord;
 use super::router::Router;
 use super::settings::{Checksum, Track, Transport, Version};
 use super::tracking::levels;
+use crate::bfd::status::SessionStatus;
 use crate::net::types::Host;
-use crate::time::Instant;
+use crate::time::{Instant, microseconds, milliseconds};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -22,6 +24,9 @@ pub struct Status {
     pub instances: Vec<InstanceStatus>,
     /// Sync groups, in the file's order.
     pub groups: Vec<GroupStatus>,
+    /// Instances of other nodes, which do not run here: each with its node's address.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub other_nodes: BTreeMap<String, IpAddr>,
     /// Packets for no instance, by kind.
     pub unknown_vrid: BTreeMap<String, u64>,
     /// How often timers ran late, so that everything that had arrived was heard first.
@@ -30,6 +35,12 @@ pub struct Status {
     pub refused: Vec<String>,
     /// How often static addresses, routes and rules were put back.
     pub static_restored: u64,
+    /// BFD sessions, sorted by name; the shell has them.
+    #[serde(default)]
+    pub(crate) sessions: Vec<SessionStatus>,
+    /// Packets for no BFD session, by kind.
+    #[serde(default)]
+    pub(crate) unknown_sessions: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,7 +159,7 @@ pub struct PeerStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupStatus {
     pub name: String,
-    /// That of all its instances; one Fault is everybody's.
+    /// The state of all its instances; one Fault puts all in Fault.
     pub state: State,
     pub members: Vec<String>,
 }
@@ -167,10 +178,13 @@ impl Router {
         Status {
             instances: self.members.iter().map(|(name, m)| self.instance_status(name, m, now)).collect(),
             groups: groups.collect(),
+            other_nodes: self.other_nodes.clone(),
             unknown_vrid: words(&self.unknown_vrid),
             late_times: self.late_times(),
             refused: self.reconciler.refusals().map(str::to_owned).collect(),
             static_restored: self.reconciler.restored(""),
+            sessions: Vec::new(),
+            unknown_sessions: BTreeMap::new(),
         }
     }
 
@@ -191,7 +205,7 @@ impl Router {
             is_advertised: at < settings.addresses.len(),
         });
         let shared = self.groups.iter().filter(|g| g.has(name)).flat_map(|g| &g.settings.tracks);
-        let tracks = settings.tracks.iter().chain(shared).map(|track| self.track_status(track, host));
+        let tracks = settings.tracks.iter().chain(shared).map(|track| self.track_status(track, host, now));
         let statistics = &member.statistics;
         InstanceStatus {
             name: name.to_owned(),
@@ -239,13 +253,12 @@ impl Router {
         member.waits_for.clone().or(gate)
     }
 
-    fn track_status(&self, track: &Track, host: &Host) -> TrackStatus {
-        let level = self.levels.level(&track.target, host);
-        TrackStatus {
-            what: levels::words(&track.target),
-            weight: track.weight,
-            level: levels::level_words(&track.target, level),
+    fn track_status(&self, track: &Track, host: &Host, now: Instant) -> TrackStatus {
+        let mut level = levels::level_words(&track.target, self.levels.measured(&track.target, host));
+        if let Some(until) = self.levels.damped.until(&track.target, now) {
+            let _ = write!(level, ", counts as failed for {} s more (damping)", seconds(until.since(now)));
         }
+        TrackStatus { what: levels::words(&track.target), weight: track.weight, level }
     }
 }
 
@@ -270,12 +283,4 @@ fn peer_status(source: IpAddr, peer: &PeerRecord, now: Instant) -> PeerStatus {
 
 fn words(counted: &BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
     counted.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect()
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn microseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -28,6 +28,9 @@ impl Router {
             .filter(|a| !self.reconciler.can_be_source(&a.wanted.link, a.wanted.prefix.ip))
             .map(|a| a.wanted.prefix.ip)
             .collect();
+        for (target, rest) in self.levels.count_failures(&self.settings.damping, &host, now) {
+            out.push(Effect::Event(Event::Damped { what: levels::words(&target), rest }));
+        }
         let mut own_faults = BTreeMap::new();
         for name in self.names() {
             let fault = self.look_at(&name, &host, &vips, now, out);
@@ -74,8 +77,8 @@ impl Router {
         let known: Vec<IpAddr> = member.known_by.into_iter().chain(member.instance.source()).collect();
         let binding = binding::of(member.settings(), host, vips, &self.reconciler, &known);
         let counts_own = groups.iter().all(|g| g.counts_weights);
-        let own = self.levels.evaluate(&member.settings().tracks, counts_own, host);
-        let shared = self.levels.evaluate(groups.iter().flat_map(|g| &g.tracks), true, host);
+        let own = self.levels.evaluate(&member.settings().tracks, counts_own, host, now);
+        let shared = self.levels.evaluate(groups.iter().flat_map(|g| &g.tracks), true, host, now);
         let cannot_forward = self.director.as_ref().is_some_and(|d| d.cannot_forward.is_some());
         let penalty = if cannot_forward { i64::from(self.settings.forwarding_weight) } else { 0 };
         let sum = own.sum.saturating_add(shared.sum).saturating_sub(penalty);
@@ -194,9 +197,12 @@ impl Router {
         let Some(member) = self.members.get(name) else { return };
         let reason = match member.instance.master() {
             Some(Claim { source, priority: 0, .. }) => format!("{source} sent priority 0"),
-            Some(Claim { source, .. }) => {
-                format!("no advertisement from {source} within the master-down interval")
-            }
+            Some(Claim { source, .. }) => match member.instance.unreachable_for() {
+                Some(time) => {
+                    format!("{source} cannot be reached: BFD heard nothing for {} ms", time.as_millis())
+                }
+                None => format!("no advertisement from {source} within the master-down interval"),
+            },
             None => "no advertisement of a Master received".to_owned(),
         };
         self.take_over_with_group(name, &reason, now, out);
@@ -351,6 +357,8 @@ impl Router {
         if to == State::Master {
             member.statistics.became_master += 1;
             self.advertise(name, None, now, out);
+            // Addresses are announced when they appear; those that are there already are announced now.
+            self.reconciler.count_as_appeared(name);
         } else {
             self.announcer.cancel(name);
         }

@@ -1,5 +1,5 @@
-//! A crash plan as bytes that need no further decision: packets to send, then requests to rtnetlink. [`super::end`] carries
-//! it out, in the other process.
+//! A crash plan as bytes that need no further decision: packets to send, then requests to rtnetlink. [`super::end`]
+//! carries it out, in the other process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -32,7 +32,8 @@ pub(super) enum CrashAction {
 #[derive(Debug, Default)]
 pub(super) struct PlanWriter {
     bytes: Vec<u8>,
-    /// The last addresses and their requests: they seldom change; priority-0 packets change with every signed advertisement.
+    /// The last addresses and their requests: they seldom change; priority-0 packets change with every signed
+    /// advertisement.
     addresses: BTreeMap<LinkIndex, BTreeSet<Prefix>>,
     requests: Vec<Vec<u8>>,
 }
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_is_not_done() {
+    fn a_truncated_request_is_not_executed() {
         let page = Page::map().unwrap();
         let mut writer = PlanWriter::default();
         let crash_plan = CrashPlan {

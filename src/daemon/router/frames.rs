@@ -49,8 +49,8 @@ impl Frames {
         Ok(Frames { outlets: BTreeMap::new(), ready: EpollSet::new()? })
     }
 
-    /// Sends a frame by the link of that number and name; its first bytes say whom to. False: there is no room, and
-    /// [`Frames::take_writable`] answers that name when there is.
+    /// Sends a frame by the link of that number and name; its first bytes are the destination. False: there is no room,
+    /// and [`Frames::take_writable`] answers that name when there is.
     ///
     /// # Errors
     /// The kernel's.

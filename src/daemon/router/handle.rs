@@ -10,10 +10,11 @@ use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
-use super::mailbox::{self, Orders, Report};
+use super::mailbox::{self, Report, RouterCommands};
 use super::realtime::{self, Penalty};
 use super::socket;
 use super::task::{Beginning, Task};
+use crate::bfd::sessions::Level;
 use crate::daemon::clock;
 use crate::daemon::guardian::Guardian;
 use crate::daemon::guardian::claim::Predecessor;
@@ -32,6 +33,10 @@ pub(crate) enum RouterReport {
     Instance(InstanceLevel),
     /// An instance is no more.
     Gone(String),
+    /// A BFD session is so.
+    Session(Level),
+    /// A BFD session is no more.
+    SessionGone(String),
     Event(Event),
     /// [`Handle::status`] is new.
     Status,
@@ -43,7 +48,7 @@ pub(crate) enum RouterReport {
 
 /// A router's thread and its last report.
 pub(crate) struct Handle {
-    orders: Orders,
+    commands: RouterCommands,
     reports: mpsc::Receiver<Report>,
     thread: Option<JoinHandle<()>>,
     id: Pid,
@@ -67,9 +72,10 @@ impl Handle {
         predecessor: Option<Predecessor>,
     ) -> Result<Handle, (Failure, Option<Guardian>)> {
         let realtime = settings.realtime;
-        let (orders, inbox) = mailbox::orders();
+        let (commands, inbox) = mailbox::router_commands();
         let (outbox, reports) = mailbox::reports();
-        let beginning = Beginning { settings, seed, orders: inbox, reports: outbox };
+        let begun_with = Arc::clone(&settings);
+        let beginning = Beginning { settings, seed, commands: inbox, reports: outbox };
         let (began, has_begun) = oneshot::channel();
         let work = move || {
             let runtime = match Builder::new_current_thread().enable_io().build() {
@@ -83,7 +89,7 @@ impl Handle {
             match task {
                 Ok(task) => {
                     let _ = began.send(Ok(gettid()));
-                    runtime.block_on(task.run(inputs, guardian, predecessor));
+                    runtime.block_on(task.run(begun_with, inputs, guardian, predecessor));
                 }
                 Err(error) => drop(began.send(Err((error, guardian)))),
             }
@@ -96,7 +102,7 @@ impl Handle {
         let begun = has_begun.await.map_err(|error| (failed(&error), None))?;
         let id = begun.map_err(|(error, guardian)| (failed(&error), guardian))?;
         Ok(Handle {
-            orders,
+            commands,
             reports,
             thread: Some(thread),
             id,
@@ -115,12 +121,12 @@ impl Handle {
             // The thread makes itself what these want.
             (self.realtime, self.penalty) = (settings.realtime, Penalty::default());
         }
-        self.orders.send(input);
+        self.commands.send(input);
     }
 
     /// Asks for a status as it is now; [`RouterReport::Status`] follows.
     pub(crate) fn ask(&mut self) {
-        self.orders.ask();
+        self.commands.ask();
     }
 
     /// The next report; waits for ever once the router is done.
@@ -132,7 +138,7 @@ impl Handle {
             let report = tokio::select! {
                 biased;
                 report = self.reports.recv() => report,
-                () = self.orders.flush() => continue,
+                () = self.commands.flush() => continue,
                 () = clock::sleep_until(self.penalty.ends()) => {
                     self.promote();
                     continue;
@@ -154,6 +160,8 @@ impl Handle {
                 }
                 Some(Report::Instance(level)) => return RouterReport::Instance(level),
                 Some(Report::Gone(name)) => return RouterReport::Gone(name),
+                Some(Report::Session(level)) => return RouterReport::Session(level),
+                Some(Report::SessionGone(name)) => return RouterReport::SessionGone(name),
                 Some(Report::Event(event)) => return RouterReport::Event(event),
                 None => self.end(),
             }
@@ -175,8 +183,8 @@ impl Handle {
         self.thread.is_none()
     }
 
-    /// It ran for too long without sleeping (RLIMIT_RTTIME): before it starves the machine it is an ordinary thread, for
-    /// a while.
+    /// It ran for too long without sleeping (RLIMIT_RTTIME): before it starves the machine it is an ordinary thread,
+    /// for a while.
     pub(crate) fn demote(&mut self) {
         let Some(pause) = self.penalty.begin(clock::now()) else { return };
         let limit = self.realtime.limit;
@@ -221,10 +229,11 @@ pub(crate) fn refuse_unpermitted(settings: &Settings) -> Result<(), Failure> {
     if missing.is_empty() {
         return Ok(());
     }
-    let what = settings
-        .instances
-        .first()
-        .map_or("static addresses".to_owned(), |first| format!("vrrp_instance {}", first.name));
+    let what = match (settings.instances.first(), settings.sessions.keys().next()) {
+        (Some(first), _) => format!("vrrp_instance {}", first.name),
+        (None, Some(name)) => format!("bfd_instance {name}"),
+        (None, None) => "static addresses".to_owned(),
+    };
     let text = format!(
         "{what} needs {}, which lvsd does not have: run it as root, or give it to the binary or its unit",
         missing.join(" and ")

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::{self, error::TrySendError};
 
+use crate::bfd::sessions::Level;
 use crate::vrrp::event::Event;
 use crate::vrrp::handover::Handover;
 use crate::vrrp::io::{DirectorLevel, Input, InstanceLevel, TrackLevel};
@@ -21,7 +22,7 @@ const MAX_WAITING: usize = 1024;
 
 /// What the main loop sends to the router's thread.
 #[derive(Clone, Debug)]
-pub(super) enum Order {
+pub(super) enum RouterCommand {
     /// For the router itself.
     Input(Input),
     /// A status at once, for an operator's request.
@@ -35,6 +36,10 @@ pub(super) enum Report {
     Instance(InstanceLevel),
     /// An instance is no more.
     Gone(String),
+    /// A BFD session is so.
+    Session(Level),
+    /// A BFD session is no more.
+    SessionGone(String),
     Event(Event),
     /// The shell's own words, for the log.
     Said(String),
@@ -46,10 +51,10 @@ pub(super) enum Report {
     Finished,
 }
 
-/// The main loop's end of the queue of orders.
+/// The main loop's end of the queue of commands.
 #[derive(Debug)]
-pub(super) struct Orders {
-    sender: mpsc::Sender<Order>,
+pub(super) struct RouterCommands {
+    sender: mpsc::Sender<RouterCommand>,
     wants_status: bool,
     director: Option<DirectorLevel>,
     tracked: BTreeMap<TrackTarget, TrackLevel>,
@@ -57,11 +62,11 @@ pub(super) struct Orders {
     end: Option<Input>,
 }
 
-/// The queue for orders.
-pub(super) fn orders() -> (Orders, mpsc::Receiver<Order>) {
-    // Full: what is to be sent waits in `Orders`.
+/// The queue for commands.
+pub(super) fn router_commands() -> (RouterCommands, mpsc::Receiver<RouterCommand>) {
+    // Full: what is to be sent waits in `RouterCommands`.
     let (sender, receiver) = mpsc::channel(UNDER_WAY);
-    let orders = Orders {
+    let commands = RouterCommands {
         sender,
         wants_status: false,
         director: None,
@@ -69,10 +74,10 @@ pub(super) fn orders() -> (Orders, mpsc::Receiver<Order>) {
         settings: None,
         end: None,
     };
-    (orders, receiver)
+    (commands, receiver)
 }
 
-impl Orders {
+impl RouterCommands {
     /// Sends an input, or keeps it until there is room.
     pub(super) fn send(&mut self, input: Input) {
         self.note(input);
@@ -89,8 +94,8 @@ impl Orders {
         while let Some(next) = self.take() {
             match self.sender.try_send(next) {
                 Ok(()) => {}
-                Err(TrySendError::Full(Order::Input(input))) => return self.note(input),
-                Err(TrySendError::Full(Order::Report)) => return self.wants_status = true,
+                Err(TrySendError::Full(RouterCommand::Input(input))) => return self.note(input),
+                Err(TrySendError::Full(RouterCommand::Report)) => return self.wants_status = true,
                 // The thread ended: there is no receiver.
                 Err(TrySendError::Closed(_)) => return,
             }
@@ -117,15 +122,15 @@ impl Orders {
     }
 
     /// New settings first: what is followed may be named there for the first time. The end last.
-    fn take(&mut self) -> Option<Order> {
+    fn take(&mut self) -> Option<RouterCommand> {
         let settings = self.settings.take().map(Input::Reload);
         let level = settings
             .or_else(|| self.director.take().map(Input::Director))
             .or_else(|| self.tracked.pop_first().map(|(target, level)| Input::Tracked { target, level }));
         if level.is_none() && std::mem::take(&mut self.wants_status) {
-            return Some(Order::Report);
+            return Some(RouterCommand::Report);
         }
-        level.or_else(|| self.end.take()).map(Order::Input)
+        level.or_else(|| self.end.take()).map(RouterCommand::Input)
     }
 
     fn note(&mut self, input: Input) {
@@ -144,6 +149,8 @@ pub(super) struct Reports {
     sender: mpsc::Sender<Report>,
     /// None: it is no more.
     instances: BTreeMap<String, Option<InstanceLevel>>,
+    /// The same.
+    sessions: BTreeMap<String, Option<Level>>,
     waiting: VecDeque<Report>,
     dropped: u64,
     status: Option<Box<RouterStatus>>,
@@ -157,6 +164,7 @@ pub(super) fn reports() -> (Reports, mpsc::Receiver<Report>) {
     let reports = Reports {
         sender,
         instances: BTreeMap::new(),
+        sessions: BTreeMap::new(),
         waiting: VecDeque::new(),
         dropped: 0,
         status: None,
@@ -171,6 +179,8 @@ impl Reports {
         match report {
             Report::Instance(level) => drop(self.instances.insert(level.name.clone(), Some(level))),
             Report::Gone(name) => drop(self.instances.insert(name, None)),
+            Report::Session(level) => drop(self.sessions.insert(level.name.clone(), Some(level))),
+            Report::SessionGone(name) => drop(self.sessions.insert(name, None)),
             Report::Status(status) => self.status = Some(status),
             Report::Finished => self.is_finished = true,
             Report::HandedOver(..) => self.waiting.push_back(report),
@@ -200,7 +210,8 @@ impl Reports {
 
     /// Whether something waits.
     pub(super) fn has_more(&self) -> bool {
-        let is_quiet = self.waiting.is_empty() && self.instances.is_empty() && self.status.is_none();
+        let has_levels = !self.instances.is_empty() || !self.sessions.is_empty();
+        let is_quiet = self.waiting.is_empty() && !has_levels && self.status.is_none();
         !is_quiet || self.dropped > 0 || self.is_finished
     }
 
@@ -216,6 +227,9 @@ impl Reports {
         }
         if let Some((name, level)) = self.instances.pop_first() {
             return Some(level.map_or(Report::Gone(name), Report::Instance));
+        }
+        if let Some((name, level)) = self.sessions.pop_first() {
+            return Some(level.map_or(Report::SessionGone(name), Report::Session));
         }
         let status = self.status.take().map(Report::Status);
         status.or_else(|| std::mem::take(&mut self.is_finished).then_some(Report::Finished))
@@ -233,22 +247,22 @@ mod tests {
 
     #[tokio::test]
     async fn of_a_level_that_waits_only_the_newest_is_sent_and_the_end_comes_last() {
-        let (mut orders, mut inbox) = orders();
+        let (mut commands, mut inbox) = router_commands();
         for n in 0..UNDER_WAY + 10 {
-            orders.send(level(&n.to_string()));
+            commands.send(level(&n.to_string()));
         }
-        orders.send(Input::Stop);
-        orders.ask();
+        commands.send(Input::Stop);
+        commands.ask();
         let mut received = Vec::new();
         for _ in 0..UNDER_WAY + 3 {
             received.push(tokio::select! {
                 biased;
                 order = inbox.recv() => order.unwrap(),
-                () = orders.flush() => unreachable!("it never ends"),
+                () = commands.flush() => unreachable!("it never ends"),
             });
         }
-        let said = |order: &Order| match order {
-            Order::Input(Input::Director(level)) => level.cannot_forward.clone().unwrap(),
+        let said = |order: &RouterCommand| match order {
+            RouterCommand::Input(Input::Director(level)) => level.cannot_forward.clone().unwrap(),
             other => format!("{other:?}"),
         };
         let rest: Vec<String> = received.iter().skip(UNDER_WAY).map(said).collect();

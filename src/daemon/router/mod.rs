@@ -5,6 +5,7 @@
 //! `realtime` its place on the processor. What may wait for the kernel's locks has a thread beside it (`helper`).
 //! [`Handle`] is the main loop's end of it, and both ends have a bounded queue (`mailbox`).
 
+mod bfd;
 mod epoll_set;
 mod frames;
 mod groups;

@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ordinary_thread_on_any_cpu_is_what_everybody_may_have() {
+    fn an_ordinary_thread_on_any_cpu_needs_no_right() {
         let found = std::thread::spawn(|| {
             let wanted = Realtime { priority: 0, ..Realtime::default() };
             (schedule(0, wanted.priority).map_err(|e| e.kind()), run_on(&wanted.cpus).map_err(|e| e.kind()))

@@ -1,4 +1,4 @@
-//! A packet from a raw socket with all that must be known of it: who sent it, whom to, its hop limit, its link.
+//! A packet from a raw socket with all that must be known of it: source, destination, hop limit, link.
 //!
 //! No safe crate reads IP_PKTINFO and IPV6_HOPLIMIT. The call itself is the only unsafe block; the kernel's bytes are
 //! read with bounds.
@@ -45,6 +45,49 @@ pub(super) fn receive(socket: BorrowedFd<'_>, protocol: u8, buffer: &mut Buffer)
         _ => None,
     };
     datagram.ok_or_else(nameless)
+}
+
+/// A datagram that arrived at a UDP port, with all that must be known of it.
+pub(super) struct UdpDatagram<'a> {
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+    /// TTL or hop limit.
+    pub(super) hop_limit: u8,
+    pub(super) bytes: &'a [u8],
+}
+
+/// Reads the next datagram from a UDP socket that does not block, and that notes destination and hop limit beside it.
+///
+/// # Errors
+/// As for [`receive`].
+pub(super) fn receive_udp<'a>(socket: BorrowedFd<'_>, buffer: &'a mut Buffer) -> io::Result<UdpDatagram<'a>> {
+    let (packet_length, notes_length) = receive_message(socket, buffer)?;
+    let bytes = buffer.packet.get(..packet_length).unwrap_or(&buffer.packet);
+    let notes = Notes(buffer.notes.get(..notes_length).unwrap_or(&buffer.notes));
+    let read = || {
+        let [family, ..] = buffer.source.as_chunks::<2>().0 else { return None };
+        let (source, destination, limit) = match i32::from(u16::from_ne_bytes(*family)) {
+            libc::AF_INET => {
+                let address = |bytes: &[u8]| Some(IpAddr::V4(Ipv4Addr::from(*bytes.first_chunk::<4>()?)));
+                // The index and the local address come before it.
+                let note = notes.find(libc::IPPROTO_IP, libc::IP_PKTINFO)?.get(8..)?;
+                let limit = notes.find(libc::IPPROTO_IP, libc::IP_TTL)?;
+                (address(buffer.source.get(4..)?)?, address(note)?, limit)
+            }
+            libc::AF_INET6 => {
+                let address = |bytes: &[u8]| Some(IpAddr::V6(Ipv6Addr::from(*bytes.first_chunk::<16>()?)));
+                let note = notes.find(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO)?;
+                let limit = notes.find(libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT)?;
+                // Family, port and flow label come before it.
+                (address(buffer.source.get(8..)?)?, address(note)?, limit)
+            }
+            _ => return None,
+        };
+        let hop_limit = u8::try_from(i32::from_ne_bytes(*limit.first_chunk()?)).ok()?;
+        Some((source, destination, hop_limit))
+    };
+    let (source, destination, hop_limit) = read().ok_or_else(nameless)?;
+    Ok(UdpDatagram { source, destination, hop_limit, bytes })
 }
 
 fn nameless() -> io::Error {

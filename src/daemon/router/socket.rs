@@ -16,12 +16,12 @@ use crate::vrrp::binding::sockets::{SocketFailure, SocketStep};
 use crate::vrrp::io::Endpoint;
 
 /// Before other traffic in this host's own queues: internetwork control, as in the packets' type of service.
-const PRIORITY: u32 = 6;
-const TRAFFIC_CLASS: u32 = 0xc0;
+pub(super) const PRIORITY: u32 = 6;
+pub(super) const TRAFFIC_CLASS: u32 = 0xc0;
 const HOP_LIMIT: u32 = 255;
 
 /// A filter of one instruction that lets nothing pass (BPF_RET, 0 bytes).
-const NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
+pub(super) const NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
 
 /// The socket that receives.
 ///
@@ -145,7 +145,11 @@ fn or_older(result: io::Result<()>, instead: impl FnOnce() -> io::Result<()>) ->
 
 /// Switches on a note beside each packet, which no safe crate does for these.
 #[allow(unsafe_code)]
-fn request_control_message(socket: &Socket, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
+pub(super) fn request_control_message(
+    socket: &Socket,
+    level: libc::c_int,
+    option: libc::c_int,
+) -> io::Result<()> {
     let on: libc::c_int = 1;
     let size = libc::socklen_t::try_from(size_of_val(&on)).expect("an int's size fits socklen_t");
     // SAFETY: the descriptor is the socket's own and open; the option value is an int that lives through the call.

@@ -2,10 +2,11 @@
 //!
 //! 1. The router's deadline: an advertisement that is late may cost an election. When it is late, the router itself
 //!    asks to read first what has arrived ([`Effect::Drain`]).
-//! 2. The main loop's orders: priority 0 is due within 20 ms.
-//! 3. What the kernel answered, then its own news.
-//! 4. Packets, a turn for each socket: a flood of them delays nothing above by more than its turn.
-//! 5. Room for announcements, where a link had none; room to report.
+//! 2. The main loop's commands: priority 0 is due within 20 ms.
+//! 3. What the kernel answered, then its own events.
+//! 4. BFD: its deadlines come with those of 1, its packets before those of VRRP, because their silence counts sooner.
+//! 5. Packets, a turn for each socket: a flood of them delays nothing above by more than its turn.
+//! 6. Room for announcements, where a link had none; room to report.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -14,18 +15,20 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::bfd::{self, Bfd};
 use super::helper::{Done, Helper, Job};
-use super::mailbox::{Order, Report, Reports};
+use super::mailbox::{Report, Reports, RouterCommand};
 use super::realtime;
 use super::timer::Timer;
 use super::wire::Wire;
 use crate::daemon::clock;
 use crate::daemon::guardian::Guardian;
 use crate::daemon::guardian::claim::Predecessor;
-use crate::net::kernel::{Told, Watch};
+use crate::net::kernel::{Watch, WatchBatch};
 use crate::net::reading::Reading;
-use crate::net::types::{Host, LinkIndex, News, Refusal};
+use crate::net::types::{Host, HostEvent, LinkIndex, Refusal};
 use crate::time::Instant;
+use crate::vrrp::event::Event;
 use crate::vrrp::handover::Handover;
 use crate::vrrp::io::{Effect, Input, State};
 use crate::vrrp::router::Router;
@@ -43,22 +46,27 @@ const READ_RETRY: Duration = Duration::from_secs(1);
 const READ_INTERVAL: Duration = Duration::from_secs(60);
 /// Added to it by chance, so that not all directors read at the same moment.
 const READ_SPREAD: Duration = Duration::from_secs(6);
-/// News that are handled before a reading: what the socket can hold, not what a flood can bring.
+/// Events that are handled before a reading: what the socket can hold, not what a flood can bring.
 const MAX_HEARD: usize = 4096;
 /// Packets that are read before a late timer decides: what queues can hold, not what a flood can bring.
 const MAX_DRAINED: usize = 4096;
-/// Rounds of news that are read before an answer that came after them: a storm of others' must not hold it back.
+/// Rounds of events that are read before an answer that came after them: a storm of others' must not hold it back.
 const MAX_ROUNDS: usize = 256;
 /// The same complaint is logged again after this time.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
 const MAX_COMPLAINTS: usize = 256;
+/// Longest time a hand-over waits for BFD's neighbours to agree to be patient.
+const NEIGHBORS_LIMIT: Duration = Duration::from_millis(300);
 
 /// Everything the thread owns.
 pub(super) struct Task {
     router: Router,
-    orders: mpsc::Receiver<Order>,
+    commands: mpsc::Receiver<RouterCommand>,
     reports: Reports,
     wire: Wire,
+    bfd: Bfd,
+    /// A hand-over waits for neighbours until then.
+    hands_over_by: Option<Instant>,
     is_closing: bool,
     is_joining: bool,
     /// Groups to be members of, once the last ones are joined.
@@ -80,7 +88,7 @@ pub(super) struct Task {
     route_protocols: BTreeSet<u8>,
     rng: fastrand::Rng,
     is_finding_routers: bool,
-    /// What the kernel answered, and how many more news may come before it.
+    /// What the kernel answered, and how many more events may come before it.
     answer: Option<(Vec<Refusal>, usize)>,
     wall_offset: Option<Duration>,
     complaints: BTreeMap<String, Instant>,
@@ -95,7 +103,7 @@ pub(super) struct Beginning {
     pub(super) settings: Arc<Settings>,
     /// All its chance.
     pub(super) seed: u64,
-    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) commands: mpsc::Receiver<RouterCommand>,
     pub(super) reports: Reports,
 }
 
@@ -105,13 +113,15 @@ impl Task {
     /// # Errors
     /// A sentence.
     pub(super) fn new(beginning: Beginning) -> Result<Task, String> {
-        let Beginning { settings, seed, orders, reports } = beginning;
+        let Beginning { settings, seed, commands, reports } = beginning;
         let now = clock::now();
         let realtime = settings.realtime;
         let route_protocols = settings.route_protocols();
         let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
         let mut task = Task {
             wire: Wire::new().map_err(|error| failed("VRRP's sockets", &error))?,
+            bfd: Bfd::new(seed).map_err(|error| failed("BFD's sockets", &error))?,
+            hands_over_by: None,
             is_closing: false,
             is_joining: false,
             groups: None,
@@ -122,7 +132,7 @@ impl Task {
             helper: Helper::start(&realtime)?,
             guardian: None,
             router: Router::new(settings, seed, now),
-            orders,
+            commands,
             reports,
             realtime,
             links: BTreeMap::new(),
@@ -144,9 +154,10 @@ impl Task {
         Ok(task)
     }
 
-    /// Runs until the router is done. The inputs come before everything else.
+    /// Runs until the router is done, first with the settings that it was made with. The inputs come before everything else.
     pub(super) async fn run(
         mut self,
+        settings: Arc<Settings>,
         inputs: Vec<Input>,
         guardian: Option<Guardian>,
         predecessor: Option<Predecessor>,
@@ -155,6 +166,16 @@ impl Task {
         if let Some(Err(error)) = self.guardian.as_ref().map(Guardian::engage) {
             self.complain(format!("the guardian does not know that there are VIPs: {error}"));
         }
+        let now = clock::now();
+        for input in &inputs {
+            if let Input::Inherited { handover, .. } = input {
+                self.bfd.inherit(now, &handover.sessions);
+            }
+        }
+        // Before the router: what is followed is known when it looks at it for the first time.
+        let outcomes = self.bfd.configure(now, &settings.sessions);
+        drop(settings);
+        self.take_outcomes(outcomes);
         for input in inputs {
             self.handle(input);
         }
@@ -162,6 +183,9 @@ impl Task {
             let now = clock::now();
             self.guardian.iter().for_each(|guardian| guardian.beat(now));
             self.look_after(now);
+            if self.is_finished {
+                break;
+            }
             // In a flood of packets the event loop seldom gets to ask the timer.
             if self.router.deadline().is_some_and(|at| at <= clock::now()) {
                 self.handle(Input::Wake);
@@ -173,14 +197,18 @@ impl Task {
             tokio::select! {
                 biased;
                 () = self.timer.sleep_until(deadline) => {}
-                order = self.orders.recv() => match order {
-                    Some(Order::Input(input)) => self.obey(input),
-                    Some(Order::Report) => self.heartbeat(clock::now()),
+                command = self.commands.recv() => match command {
+                    Some(RouterCommand::Input(input)) => self.handle_command(input),
+                    Some(RouterCommand::Report) => self.heartbeat(clock::now()),
                     // The main loop is gone without a word: what it left is the guardian's.
                     None => return,
                 },
                 done = self.helper.done() => self.conclude(done),
-                told = next_news(&mut self.watch) => self.hear_news(told),
+                batch = next_batch(&mut self.watch) => self.handle_batch(batch),
+                () = self.bfd.readable() => {
+                    let outcomes = self.bfd.hear(clock::now());
+                    self.take_outcomes(outcomes);
+                }
                 () = self.wire.readable() => {
                     for datagram in self.wire.hear() {
                         self.handle(Input::Received(datagram));
@@ -226,12 +254,27 @@ impl Task {
 
     fn deadline(&self) -> Option<Instant> {
         let read_at = self.read_at.filter(|_| self.reading.is_none());
-        let own = [Some(self.heartbeat_at), read_at, self.wire.deadline(), self.router.deadline()];
+        let own = [
+            Some(self.heartbeat_at),
+            read_at,
+            self.wire.deadline(),
+            self.bfd.deadline(),
+            self.hands_over_by,
+            self.router.deadline(),
+        ];
         own.into_iter().flatten().min()
     }
 
     /// The shell's own appointments.
     fn look_after(&mut self, now: Instant) {
+        if self.bfd.deadline().is_some_and(|at| at <= now) {
+            let outcomes = self.bfd.wake(now);
+            self.take_outcomes(outcomes);
+        }
+        if self.hands_over_by.is_some_and(|by| by <= now || !self.bfd.awaits_handover()) {
+            self.hands_over_by = None;
+            self.handle(Input::HandOver);
+        }
         if self.wire.deadline().is_some_and(|at| at <= now) {
             let complaints = self.wire.tend(now);
             self.complain_of(complaints);
@@ -277,7 +320,7 @@ impl Task {
     }
 
     fn report_sockets(&mut self) {
-        if let Some(listening) = self.wire.news() {
+        if let Some(listening) = self.wire.take_socket_states() {
             self.handle(Input::Sockets(listening));
         }
     }
@@ -288,7 +331,7 @@ impl Task {
         }
     }
 
-    /// Signatures carry the time of day; who steps it must not make them wrong until the next heartbeat.
+    /// Signatures carry the time of day; a step of the clock must not make them wrong until the next heartbeat.
     fn send_clock(&mut self, now: Instant) {
         let offset = clock::unix_now().saturating_sub(now.since(Instant::ZERO));
         if self.wall_offset.is_none_or(|known| known.abs_diff(offset) > JUMP) {
@@ -299,7 +342,9 @@ impl Task {
 
     fn heartbeat(&mut self, now: Instant) {
         self.heartbeat_at = now + HEARTBEAT;
-        self.reports.send(Report::Status(Box::new(self.router.status(now))));
+        let mut status = self.router.status(now);
+        (status.sessions, status.unknown_sessions) = self.bfd.status(now);
+        self.reports.send(Report::Status(Box::new(status)));
     }
 
     fn find_routers(&mut self, now: Instant) {
@@ -325,17 +370,64 @@ impl Task {
         self.helper.begin(Job::Read(self.route_protocols.clone()));
     }
 
-    fn obey(&mut self, order: Input) {
-        if let Input::Reload(settings) = &order {
-            self.route_protocols.extend(settings.route_protocols());
+    fn handle_command(&mut self, command: Input) {
+        match command {
+            Input::Reload(settings) => self.reload(settings),
+            Input::HandOver => {
+                let now = clock::now();
+                let outcomes = self.bfd.prepare_handover(now);
+                self.take_outcomes(outcomes);
+                if self.bfd.awaits_handover() {
+                    self.hands_over_by = Some(now + NEIGHBORS_LIMIT);
+                } else {
+                    self.handle(Input::HandOver);
+                }
+            }
+            Input::Stop => {
+                // VRRP's last words first: they move the VIPs.
+                self.handle(Input::Stop);
+                let outcomes = self.bfd.stop(clock::now());
+                self.take_outcomes(outcomes);
+            }
+            command => self.handle(command),
         }
-        if let Input::Reload(settings) = &order
-            && settings.realtime != self.realtime
-        {
+    }
+
+    fn reload(&mut self, settings: Arc<Settings>) {
+        self.route_protocols.extend(settings.route_protocols());
+        let outcomes = self.bfd.configure(clock::now(), &settings.sessions);
+        self.take_outcomes(outcomes);
+        // What is followed for the first time has a level already.
+        for level in self.bfd.levels() {
+            self.handle(Input::Session(level));
+        }
+        if settings.realtime != self.realtime {
             self.realtime = settings.realtime;
             self.be_punctual();
         }
-        self.handle(order);
+        self.handle(Input::Reload(settings));
+    }
+
+    /// The router and the main loop hear what BFD found.
+    fn take_outcomes(&mut self, outcomes: Vec<bfd::Outcome>) {
+        let mut has_changed = false;
+        for outcome in outcomes {
+            match outcome {
+                bfd::Outcome::Level(level) => {
+                    self.reports.send(Report::Session(level.clone()));
+                    self.handle(Input::Session(level));
+                }
+                bfd::Outcome::Gone(name) => self.reports.send(Report::SessionGone(name)),
+                bfd::Outcome::Event(event) => {
+                    has_changed = true;
+                    self.reports.send(Report::Event(Event::Session(event)));
+                }
+                bfd::Outcome::Complaint(text) => self.complain(text),
+            }
+        }
+        if has_changed {
+            self.heartbeat(clock::now());
+        }
     }
 
     fn be_punctual(&mut self) {
@@ -394,19 +486,19 @@ impl Task {
     /// Hears what has been announced and not been heard yet.
     fn hear_all(&mut self) {
         for _ in 0..MAX_HEARD {
-            let Some(told) = self.watch.as_mut().and_then(Watch::next_now) else { return };
-            self.hear_news(told);
+            let Some(batch) = self.watch.as_mut().and_then(Watch::next_now) else { return };
+            self.handle_batch(batch);
         }
         self.lose();
     }
 
-    /// News were lost: the host is read again, and what is being read now is no good.
+    /// Events were lost: the host is read again, and what is being read now is no good.
     fn lose(&mut self) {
         self.read_at = Some(clock::now());
         self.reading.iter_mut().for_each(Reading::lose);
     }
 
-    /// The kernel puts news of a change into their queue before it answers who asked for it: what waits there is older
+    /// The kernel puts events of a change into their queue before it answers the request: what waits there is older
     /// than the answer, and after it would look like another program's doing.
     fn answer(&mut self) {
         let is_dry = self.watch.as_ref().is_none_or(Watch::is_dry);
@@ -422,23 +514,23 @@ impl Task {
         self.links = host.links.values().map(|link| (link.index, link.name.clone())).collect();
     }
 
-    fn hear_news(&mut self, told: Result<Told, String>) {
-        match told {
-            Ok(Told::News(all)) => {
-                for news in all {
-                    match &news {
-                        News::Link(link) => drop(self.links.insert(link.index, link.name.clone())),
-                        News::LinkGone(index) => {
+    fn handle_batch(&mut self, batch: Result<WatchBatch, String>) {
+        match batch {
+            Ok(WatchBatch::Events(all)) => {
+                for event in all {
+                    match &event {
+                        HostEvent::Link(link) => drop(self.links.insert(link.index, link.name.clone())),
+                        HostEvent::LinkGone(index) => {
                             self.links.remove(index);
                             self.wire.forget_link(*index);
                         }
                         _ => {}
                     }
-                    self.reading.iter_mut().for_each(|reading| reading.hear(&news));
-                    self.handle(Input::News(news));
+                    self.reading.iter_mut().for_each(|reading| reading.record(&event));
+                    self.handle(Input::HostEvent(event));
                 }
             }
-            Ok(Told::Lost) => self.lose(),
+            Ok(WatchBatch::Lost) => self.lose(),
             Err(error) => {
                 self.complain(error);
                 self.watch = None;
@@ -449,7 +541,7 @@ impl Task {
         self.answer();
     }
 
-    /// Tells the router, and does what it wants done: in its order, to the end.
+    /// Gives the router an input and performs all that it wants, in its order.
     fn handle(&mut self, input: Input) {
         let mut effects = Vec::new();
         let mut queue = VecDeque::new();
@@ -487,7 +579,7 @@ impl Task {
                 Effect::Listen(endpoints) => {
                     let complaints = self.wire.listen(clock::now(), endpoints.iter());
                     self.complain_of(complaints);
-                    if let Some(listening) = self.wire.news() {
+                    if let Some(listening) = self.wire.take_socket_states() {
                         self.router.handle(clock::now(), Input::Sockets(listening), &mut effects);
                         queue.extend(effects.drain(..));
                     }
@@ -529,7 +621,10 @@ impl Task {
                     has_changed = true;
                     self.reports.send(Report::Event(event));
                 }
-                Effect::HandOver(handover) => self.handover = Some(handover),
+                Effect::HandOver(mut handover) => {
+                    handover.sessions = self.bfd.hand_over();
+                    self.handover = Some(handover);
+                }
                 Effect::Finished => self.is_finished = true,
             }
         }
@@ -560,7 +655,7 @@ impl Task {
     }
 }
 
-async fn next_news(watch: &mut Option<Watch>) -> Result<Told, String> {
+async fn next_batch(watch: &mut Option<Watch>) -> Result<WatchBatch, String> {
     match watch {
         Some(watch) => watch.next().await,
         None => std::future::pending().await,

@@ -1,8 +1,8 @@
 //! All sockets of the router's thread: exactly those it wants open, what arrives on them, what leaves through them.
 //!
-//! It decides nothing: packets go up as they came. Instances that send from two addresses on one link receive through one
-//! socket, or every packet would come twice. A socket that cannot be had is tried again every second. Joining a group,
-//! and closing a socket that did, waits for the kernel's lock of all interfaces: [`Wire::take_openings`] and
+//! It decides nothing: packets go up as they came. Instances that send from two addresses on one link receive through
+//! one socket, or every packet would come twice. A socket that cannot be had is tried again every second. Joining a
+//! group, and closing a socket that did, waits for the kernel's lock of all interfaces: [`Wire::take_openings`] and
 //! [`Wire::take_closings`] are for a thread that may.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -150,7 +150,7 @@ impl Wire {
     }
 
     /// What became of the sockets, where that is not what was reported last.
-    pub(super) fn news(&mut self) -> Option<SocketStates> {
+    pub(super) fn take_socket_states(&mut self) -> Option<SocketStates> {
         let receivers: BTreeMap<ReceiverKey, &SocketSlot> =
             self.receivers.values().map(|(receiver, slot)| (*receiver, slot)).collect();
         let mut states = SocketStates::default();

@@ -5,7 +5,7 @@
 mod files;
 mod processes;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::OpenOptions;
 use std::future::pending;
 use std::os::unix::fs::OpenOptionsExt;
@@ -66,7 +66,7 @@ impl Trackers {
     /// context.
     pub(crate) fn configure(&mut self, settings: &Settings) {
         self.is_secure = settings.secures_scripts;
-        let followed = followed(settings);
+        let followed = settings.followed();
         let is_followed = |target: TrackTarget| followed.contains(&target);
         let now = clock::now();
         let mut before = std::mem::take(&mut self.scripts);
@@ -162,13 +162,6 @@ impl Script {
     fn abort(&self) {
         self.run.iter().for_each(AbortHandle::abort);
     }
-}
-
-/// What some instance or group follows.
-fn followed(settings: &Settings) -> BTreeSet<TrackTarget> {
-    let of_instances = settings.instances.iter().flat_map(|i| &i.tracks);
-    let of_groups = settings.groups.iter().flat_map(|g| &g.tracks);
-    of_instances.chain(of_groups).map(|track| track.target.clone()).collect()
 }
 
 /// One run of a script.

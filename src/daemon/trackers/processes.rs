@@ -177,7 +177,7 @@ mod tests {
     use crate::vrrp::settings::ArgumentMatch;
 
     #[test]
-    fn what_could_not_be_counted_counts_as_it_did() {
+    fn an_uncountable_process_keeps_its_last_state() {
         let mut processes = Processes::default();
         processes.configure(vec![Arc::new(settings())]);
         let name = processes.tracks.keys().next().cloned().unwrap();

@@ -144,7 +144,7 @@ async fn a_hanging_script_fails_at_its_timeout_and_is_gone_after_a_reload() {
 }
 
 #[tokio::test]
-async fn what_is_not_tracked_is_not_run() {
+async fn untracked_scripts_do_not_run() {
     let folder = Folder::new("unfollowed");
     let ran = folder.at("ran");
     let mut all = settings(Some(script(&["/bin/sh", "-c", &format!("touch {ran}")])));
@@ -222,7 +222,7 @@ async fn processes_are_counted_while_they_run() {
     assert_eq!(
         next(&mut trackers).await,
         "Process(\"p\") Is(true)",
-        "one nobody waited for yet does not run"
+        "one that no instance waited for does not run"
     );
     one.kill().unwrap();
     assert_eq!(next(&mut trackers).await, "Process(\"p\") Is(false)");
@@ -277,7 +277,7 @@ async fn a_host_that_has_no_descriptors_left_says_nothing_of_scripts_and_files()
     assert_eq!(three(&mut trackers).await, well);
     let before = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(3), maximum: before.maximum }).unwrap();
-    // None of them is as it was, and nobody can know.
+    // None of them is in its former state, which cannot be known.
     fs::remove_file(&flag).unwrap();
     fs::rename(&number, folder.at("elsewhere")).unwrap();
     let told = tokio::time::timeout(Duration::from_millis(1500), trackers.next()).await;

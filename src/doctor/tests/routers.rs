@@ -5,7 +5,7 @@ use crate::vrrp::status::{CountersStatus, InstanceStatus, PeerStatus};
 
 const PEER: &str = "10.1.0.12";
 
-/// `DR`, and who holds its VIP.
+/// `DR`, with the host that holds its VIP.
 fn routed(more: &str) -> String {
     format!(
         "vrrp_instance WEB {{\ninterface eth0\nvirtual_router_id 51\npriority 100\n{more}\nvirtual_ipaddress {{\n\
@@ -97,13 +97,13 @@ fn found(host: &Imagined, text: &str) -> Vec<(String, String, String)> {
 }
 
 #[test]
-fn a_pair_that_is_well_is_told_nothing() {
+fn a_healthy_pair_has_no_finding() {
     assert_eq!(found(&master(), &routed("")), []);
     assert_eq!(found(&standby(), &routed("")), []);
 }
 
 #[test]
-fn two_masters_are_told_which_way_is_cut() {
+fn two_masters_are_reported_with_the_direction_that_is_cut() {
     let mut host = master();
     host.holders = [(VIP.parse().unwrap(), STRANGER)].into();
     let said = |host: &Imagined| {
@@ -129,7 +129,7 @@ fn two_masters_are_told_which_way_is_cut() {
 }
 
 #[test]
-fn a_number_that_is_somebody_elses_is_told_with_a_free_one() {
+fn a_vrid_in_use_by_another_router_is_reported_with_a_free_one() {
     let mut host = standby();
     host.adverts = [
         advert(PEER, 51, &[VIP]),
@@ -148,7 +148,7 @@ fn a_number_that_is_somebody_elses_is_told_with_a_free_one() {
 }
 
 #[test]
-fn a_vip_that_a_master_advertises_and_nobody_answers_for_is_told() {
+fn a_vip_that_a_master_advertises_and_no_host_answers_for_is_reported() {
     let mut host = standby();
     host.holders.clear();
     let all = found(&host, &routed(""));
@@ -158,11 +158,11 @@ fn a_vip_that_a_master_advertises_and_nobody_answers_for_is_told() {
     host.environment.cloud = Some("OpenStack Foundation".to_owned());
     assert!(found(&host, &routed(""))[0].2.contains("OpenStack Foundation drops it"));
     host.asked.clear();
-    assert_eq!(found(&host, &routed("")), [], "nobody asked");
+    assert_eq!(found(&host, &routed("")), [], "no address was asked for");
 }
 
 #[test]
-fn faults_and_conflicts_of_the_running_router_are_told() {
+fn faults_and_conflicts_of_the_running_router_are_reported() {
     let mut host = standby();
     host.running = Some(running(State::Fault, Vec::new()));
     let all = found(&host, &routed(""));
@@ -175,7 +175,7 @@ fn faults_and_conflicts_of_the_running_router_are_told() {
 }
 
 #[test]
-fn words_that_mean_less_than_they_say_are_told_with_what_to_write() {
+fn keywords_with_less_effect_than_expected_are_reported_with_what_to_write() {
     let all = found(&standby(), &routed("state MASTER\nnopreempt"));
     assert_eq!(all.len(), 1, "{all:?}");
     assert!(all[0].0.contains("`nopreempt` does not go with `state MASTER`"), "{all:?}");
@@ -190,7 +190,7 @@ fn words_that_mean_less_than_they_say_are_told_with_what_to_write() {
 }
 
 #[test]
-fn what_keepalived_does_with_a_file_is_told_where_it_runs() {
+fn keepalived_is_reported_where_it_runs() {
     let mut host = standby();
     let strict = routed("strict_mode on");
     assert_eq!(found(&host, &strict), [], "lvsd accepts");
@@ -204,7 +204,7 @@ fn what_keepalived_does_with_a_file_is_told_where_it_runs() {
 }
 
 #[test]
-fn others_that_take_a_vip_away_are_told_what_to_write() {
+fn a_program_that_removes_a_vip_is_reported_with_what_to_configure() {
     let mut host = standby();
     let managed = Managed {
         link: "eth0".to_owned(),
@@ -229,7 +229,7 @@ fn others_that_take_a_vip_away_are_told_what_to_write() {
 }
 
 #[test]
-fn what_happens_at_boot_and_what_a_daemon_may_not_do_is_told() {
+fn boot_units_and_missing_rights_are_reported() {
     let mut host = standby();
     let unit = |name: &str, is_enabled, waits_for_network| Unit {
         name: name.to_owned(),
@@ -259,7 +259,7 @@ fn what_happens_at_boot_and_what_a_daemon_may_not_do_is_told() {
 }
 
 #[test]
-fn a_scheduler_the_kernel_lacks_and_a_cloud_without_multicast_are_told() {
+fn a_missing_scheduler_and_a_cloud_without_multicast_are_reported() {
     let mut host = standby();
     host.environment.modules = Some(["ip_vs", "ip_vs_rr"].map(str::to_owned).into());
     assert_eq!(found(&host, DR), []);

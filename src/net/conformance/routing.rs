@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::suite::{EXIST, INVAL, Outcome, Suite, add, address, prefix, remove};
-use crate::net::types::{Hop, News, Op, Route, RouteKind, Rule, RuleAction};
+use crate::net::types::{Hop, HostEvent, Op, Route, RouteKind, Rule, RuleAction};
 
 fn ip(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|e| format!("{text}: {e}"))
@@ -18,7 +18,7 @@ fn route(destination: &str, hops: Vec<Hop>) -> Result<Route, String> {
     Ok(Route::plain(prefix(destination)?, hops))
 }
 
-/// Every kind of route comes, comes again, goes, is told, goes again.
+/// Every kind of route comes, comes again, goes, is reported, goes again.
 pub(super) fn routes(suite: &mut Suite<'_>) -> Outcome {
     let link = Some(suite.link.clone());
     let dev = Hop { link: link.clone(), ..Hop::default() };
@@ -65,8 +65,8 @@ pub(super) fn routes(suite: &mut Suite<'_>) -> Outcome {
         suite.accept(&[Op::AddRoute(kind.clone())]).map_err(|e| format!("{kind:?}: {e}"))?;
         suite.accept(&[Op::AddRoute(kind.clone()), Op::AddRoute(kind.clone())])?;
         suite.accept(&[Op::RemoveRoute(kind.clone())])?;
-        let is_it = |news: &News| matches!(news, News::RouteGone(gone) if kind.is_same(gone));
-        suite.told(&format!("that {kind:?} went"), is_it)?;
+        let is_it = |event: &HostEvent| matches!(event, HostEvent::RouteGone(gone) if kind.is_same(gone));
+        suite.expect_event(&format!("that {kind:?} went"), is_it)?;
         suite.accept(&[Op::RemoveRoute(kind)])?;
     }
     let nowhere = Arc::new(Route { hops: vec![via("10.66.0.1")?], ..v4.clone() });
@@ -90,15 +90,15 @@ pub(super) fn in_the_way(suite: &mut Suite<'_>) -> Outcome {
         let new = Arc::new(route(destination, vec![via(second)?])?);
         suite.accept(&[Op::AddRoute(Arc::new(old.clone())), Op::AddRoute(new.clone())])?;
         suite.accept(&[Op::RemoveRoute(new.clone())])?;
-        let is_it = |news: &News| matches!(news, News::RouteGone(gone) if new.is_same(gone));
-        suite.told("that the newer one went", is_it)?;
+        let is_it = |event: &HostEvent| matches!(event, HostEvent::RouteGone(gone) if new.is_same(gone));
+        suite.expect_event("that the newer one went", is_it)?;
         let foreign = Arc::new(Route { protocol: 4, ..old });
         let ours = Op::AddRoute(new);
         suite.accept(&[Op::AddRoute(foreign.clone())])?;
         suite.refuse(std::slice::from_ref(&ours), &[(ours.clone(), Some(EXIST))])?;
         suite.accept(&[Op::RemoveRoute(foreign.clone())])?;
-        let is_it = |news: &News| matches!(news, News::RouteGone(gone) if foreign.is_same(gone));
-        suite.told("that the stranger's went", is_it)?;
+        let is_it = |event: &HostEvent| matches!(event, HostEvent::RouteGone(gone) if foreign.is_same(gone));
+        suite.expect_event("that the stranger's went", is_it)?;
     }
     Ok(())
 }
@@ -114,10 +114,13 @@ pub(super) fn order(suite: &mut Suite<'_>) -> Outcome {
     suite.accept(&[add(&otherwise), Op::AddRoute(from_vip.clone())])?;
     suite.holds(&otherwise)?;
     suite.accept(&[Op::RemoveRoute(from_vip.clone()), remove(index, vip.prefix)])?;
-    suite.told("that its route went", |news| matches!(news, News::RouteGone(gone) if from_vip.is_same(gone)))
+    suite.expect_event(
+        "that its route went",
+        |event| matches!(event, HostEvent::RouteGone(gone) if from_vip.is_same(gone)),
+    )
 }
 
-/// Every kind of rule comes, comes again, goes, is told, goes again.
+/// Every kind of rule comes, comes again, goes, is reported, goes again.
 pub(super) fn rules(suite: &mut Suite<'_>) -> Outcome {
     for is_ipv6 in [false, true] {
         let plain = Rule { priority: Some(4000), ..Rule::plain(is_ipv6, RuleAction::Table(1000)) };
@@ -155,8 +158,8 @@ pub(super) fn rules(suite: &mut Suite<'_>) -> Outcome {
             suite.accept(&[Op::AddRule(kind.clone())]).map_err(|e| format!("{kind:?}: {e}"))?;
             suite.accept(&[Op::AddRule(kind.clone()), Op::AddRule(kind.clone())])?;
             suite.accept(&[Op::RemoveRule(kind.clone())])?;
-            let is_it = |news: &News| matches!(news, News::RuleGone(gone) if kind.is_same(gone));
-            suite.told(&format!("that {kind:?} went"), is_it)?;
+            let is_it = |event: &HostEvent| matches!(event, HostEvent::RuleGone(gone) if kind.is_same(gone));
+            suite.expect_event(&format!("that {kind:?} went"), is_it)?;
             suite.accept(&[Op::RemoveRule(kind)])?;
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::Subject;
-use crate::net::types::{Address, LinkIndex, News, Op, Prefix};
+use crate::net::types::{Address, HostEvent, LinkIndex, Op, Prefix};
 
 /// Whether a claim, or all of a part's, held; if not, in words.
 pub(super) type Outcome = Result<(), String>;
@@ -77,17 +77,17 @@ impl Suite<'_> {
         if is_so { Ok(()) } else { Err(format!("expected refusals {expected:?}, got {refused:?}")) }
     }
 
-    /// This is told, perhaps among other news; those before it are consumed.
-    pub(super) fn told(&mut self, what: &str, is_it: impl Fn(&News) -> bool) -> Outcome {
+    /// Waits for this event; the events before it are consumed.
+    pub(super) fn expect_event(&mut self, what: &str, is_it: impl Fn(&HostEvent) -> bool) -> Outcome {
         self.claims += 1;
         let mut others = Vec::new();
-        while let Some(news) = self.subject.next_news()? {
-            if is_it(&news) {
+        while let Some(event) = self.subject.next_event()? {
+            if is_it(&event) {
                 return Ok(());
             }
-            others.push(news);
+            others.push(event);
         }
-        Err(format!("it was not told {what}, but {others:?}"))
+        Err(format!("no event {what}, but {others:?}"))
     }
 
     pub(super) fn holds(&mut self, wanted: &Address) -> Outcome {
@@ -113,9 +113,9 @@ impl Suite<'_> {
         self.same(&format!("whether {prefix} is secondary"), &found, &expected)
     }
 
-    /// Hears all that is left to hear.
+    /// Consumes all events that are left.
     pub(super) fn quiet(&mut self) -> Outcome {
-        while self.subject.next_news()?.is_some() {}
+        while self.subject.next_event()?.is_some() {}
         Ok(())
     }
 

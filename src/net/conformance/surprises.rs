@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Meddling;
 use super::suite::{Outcome, Suite, add, address, prefix, remove};
-use crate::net::types::{Hop, News, Op, Route, Rule, RuleAction};
+use crate::net::types::{Hop, HostEvent, Op, Route, Rule, RuleAction};
 
 /// Two links of these parts alone: that they lose their addresses must not harm the host.
 const SPARE: &str = "spare0";
@@ -24,9 +24,9 @@ fn on_spare_links(suite: &mut Suite<'_>, part: fn(&mut Suite<'_>) -> Outcome) ->
         suite.subject.meddle(&Meddling::RemoveLink(link))?;
     }
     outcome?;
-    let is_it = |news: &News| matches!(news, News::LinkGone(_));
-    suite.told("that the first spare link went", is_it)?;
-    suite.told("that the second spare link went", is_it)
+    let is_it = |event: &HostEvent| matches!(event, HostEvent::LinkGone(_));
+    suite.expect_event("that the first spare link went", is_it)?;
+    suite.expect_event("that the second spare link went", is_it)
 }
 
 /// What is added by lvsd carries its mark, what others add does not.
@@ -48,12 +48,12 @@ pub(super) fn marks(suite: &mut Suite<'_>) -> Outcome {
         let host = suite.subject.host()?;
         suite.same("routes that are read", &host.routes.iter().filter(|r| route.is_same(r)).count(), &1)?;
         suite.same("rules that are read", &host.rules.iter().filter(|r| rule.is_same(r)).count(), &1)?;
-        // A rule outlives its link, and whoever made it.
+        // A rule outlives its link and the process that added it.
         suite.accept(&[Op::RemoveRoute(route), Op::RemoveRule(rule)])
     })
 }
 
-/// The first address of a network is its primary one. Without promote_secondaries the others go with it when somebody
+/// The first address of a network is its primary one. Without promote_secondaries the others go with it when a program
 /// removes it; with it they stay.
 pub(super) fn primary_addresses(suite: &mut Suite<'_>) -> Outcome {
     on_spare_links(suite, |suite| {
@@ -67,15 +67,14 @@ pub(super) fn primary_addresses(suite: &mut Suite<'_>) -> Outcome {
             suite.is_secondary(other.prefix, Some(false))?;
             suite.subject.meddle(&Meddling::Remove(SPARE, first))?;
             suite.is_secondary(vip.prefix, promotes.then_some(false))?;
-            let is_it =
-                |prefix| move |news: &News| matches!(news, News::AddressGone(h) if h.prefix == prefix);
+            let is_it = |prefix| move |event: &HostEvent| matches!(event, HostEvent::AddressGone(h) if h.prefix == prefix);
             if promotes {
-                suite.told("that the first one went", is_it(first))?;
-                let is_promoted = |news: &News| matches!(news, News::Address(h) if h.prefix == vip.prefix && !h.is_secondary);
-                suite.told("that the other one is promoted", is_promoted)?;
+                suite.expect_event("that the first one went", is_it(first))?;
+                let is_promoted = |event: &HostEvent| matches!(event, HostEvent::Address(h) if h.prefix == vip.prefix && !h.is_secondary);
+                suite.expect_event("that the other one is promoted", is_promoted)?;
             } else {
-                suite.told("that the other one went with it", is_it(vip.prefix))?;
-                suite.told("that the first one went", is_it(first))?;
+                suite.expect_event("that the other one went with it", is_it(vip.prefix))?;
+                suite.expect_event("that the first one went", is_it(first))?;
             }
             let index = suite.index()?;
             suite.accept(&[remove(index, vip.prefix), remove(index, other.prefix)])?;
@@ -104,8 +103,8 @@ pub(super) fn removal_takes_none_along(suite: &mut Suite<'_>) -> Outcome {
     })
 }
 
-/// IPv4 routes go without being announced when their link loses its last IPv4 address or is switched off; those with another
-/// hop stay.
+/// IPv4 routes go without being announced when their link loses its last IPv4 address or is switched off; those with
+/// another hop stay.
 pub(super) fn silent_losses(suite: &mut Suite<'_>) -> Outcome {
     on_spare_links(suite, |suite| {
         let (own, other) = (prefix("10.7.0.5/24")?, prefix("10.8.0.5/24")?);
@@ -140,9 +139,9 @@ pub(super) fn silent_losses(suite: &mut Suite<'_>) -> Outcome {
 
 fn is_a_lost_route_announced(suite: &mut Suite<'_>) -> Result<bool, String> {
     let mut is_announced = false;
-    while let Some(news) = suite.subject.next_news()? {
+    while let Some(event) = suite.subject.next_event()? {
         is_announced |=
-            matches!(news, News::RouteGone(route) if route.protocol == crate::net::types::PROTOCOL);
+            matches!(event, HostEvent::RouteGone(route) if route.protocol == crate::net::types::PROTOCOL);
     }
     Ok(is_announced)
 }

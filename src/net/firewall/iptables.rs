@@ -97,7 +97,7 @@ fn rule(text: &str) -> Rule {
                 word.split(',').map(tracked).collect::<Option<_>>().map(Question::Tracked)
             }),
             _ => {
-                // The value of an option nobody knows is no option.
+                // The value of an unknown option is no option.
                 while words.next_if(|next| !next.starts_with('-') && *next != "!").is_some() {}
                 Question::Unknown
             }
@@ -126,7 +126,7 @@ fn target_of(target: &str, is_goto: bool, options: &[&str]) -> Verdict {
         "LOG" | "NFLOG" | "MARK" | "CONNMARK" | "TCPMSS" | "CT" | "TRACE" | "CLASSIFY" | "DSCP" | "SET" => {
             Verdict::Continue
         }
-        // Chains of the operator's have any other name; so have targets nobody knows, which are no chain then.
+        // The operator's chains have other names; so have unknown targets, which are then no chain.
         name if is_goto => Verdict::Goto(name.to_owned()),
         name => Verdict::Jump(name.to_owned()),
     }

@@ -41,7 +41,7 @@ pub(crate) enum Tracked {
     Untracked,
 }
 
-/// A packet; what nobody knows of it is None.
+/// A packet; fields that are not known are None.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Packet {
     pub is_ipv4: bool,

@@ -24,7 +24,7 @@ fn a_packet_is_dropped_where_every_way_drops_it_and_the_rule_is_named() {
 }
 
 #[test]
-fn what_nobody_can_read_is_never_a_drop_for_certain() {
+fn an_unreadable_rule_is_never_a_certain_drop() {
     let open = r#"[{"match":{"op":"==","left":{"fib":{}},"right":"local"}},{"accept":null}]"#;
     assert_eq!(nft("ip", "input", 0, "drop", open).what_drops(&web(Tracked::New), &ALL), None);
     let closed = r#"[{"match":{"op":"==","left":{"fib":{}},"right":"local"}},{"drop":null}]"#;

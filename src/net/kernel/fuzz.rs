@@ -1,9 +1,9 @@
-//! News and answers of any form, for `crate::fuzz`.
+//! Events and answers of any form, for `crate::fuzz`.
 
 use super::{decode, tc, watch};
 use crate::netlink::message::{Reply, replies};
 
-/// Reads a datagram as news, then its messages, and its bytes as one message, as each kind there is.
+/// Reads a datagram as events, then its messages, and its bytes as one message, as each kind there is.
 pub(crate) fn reply(bytes: &[u8]) {
     let _ = watch::read(bytes);
     decode_everything(bytes);

@@ -4,10 +4,10 @@
 //! `Kernel` blocks, every wait bounded: the kernel handles a request inside `send`, behind a lock that other processes
 //! may hold, so an event loop would not make it faster. A caller that must not wait moves it into a blocking job.
 //! `Watch` has a socket of its own, for an event loop: on a shared one the kernel would not announce this process's own
-//! changes, and a flood of news would bury answers.
+//! changes, and a flood of events would bury answers.
 //!
 //! Inside: `wire` numbers, `encode` and `decode` their meaning, `rtnetlink` the conversation, `apply` the operations,
-//! `vmac` the macvlans, `tunnel` what undoes tunnels, `tc` the filters of links, `watch` the news.
+//! `vmac` the macvlans, `tunnel` what undoes tunnels, `tc` the filters of links, `watch` the events.
 
 mod apply;
 mod decode;
@@ -35,7 +35,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use self::decode::{ShownAddress, ShownLink};
 use self::rtnetlink::Rtnetlink;
 use self::vmac::Vmacs;
-pub(crate) use self::watch::{Told, Watch, is_quiet, register};
+pub(crate) use self::watch::{Watch, WatchBatch, is_quiet, register};
 use super::sysctl;
 use super::types::{Host, LinkIndex, Neighbour, Prefix, Rule};
 use crate::netlink::conversation::BATCH;
@@ -117,7 +117,7 @@ impl Kernel {
         self.rtnetlink.list(&encode::all_neighbours(), decode::neighbour)
     }
 
-    /// Looks neighbours up; those that answer are news.
+    /// Looks neighbours up; those that answer are events.
     ///
     /// # Errors
     /// In words, what the kernel refused.
@@ -150,8 +150,8 @@ impl Kernel {
     }
 }
 
-/// Requests that take addresses away, and no other address with them, as datagrams for a socket of rtnetlink: for who
-/// has no time to make them. `promotes` is asked for a link's promote_secondaries, to give it back.
+/// Requests that take addresses away, and no other address with them, as datagrams for a socket of rtnetlink: for a
+/// process that has no time to make them. `promotes` is asked for a link's promote_secondaries, to give it back.
 pub(crate) fn removals(
     addresses: &BTreeMap<LinkIndex, BTreeSet<Prefix>>,
     promotes: impl Fn(LinkIndex) -> bool,

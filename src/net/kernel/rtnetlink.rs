@@ -44,7 +44,7 @@ impl Rtnetlink {
             Ok(())
         };
         self.converse(|conversation| match conversation.dump(request, Vec::new, read)? {
-            // News report what changed meanwhile.
+            // Events report what changed meanwhile.
             (all, DumpEnd::Complete | DumpEnd::Interrupted) => Ok(all),
             (_, DumpEnd::Refused(errno)) => Err(super::in_words(errno, None)),
         })

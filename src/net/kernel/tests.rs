@@ -61,7 +61,7 @@ fn an_address_that_was_written_is_the_address_that_is_read() {
 }
 
 #[test]
-fn an_ipv6_address_is_unusable_while_nobody_knows_whether_it_is_unique_and_when_it_is_not() {
+fn an_ipv6_address_is_unusable_while_tentative_and_after_duplicate_detection_failed() {
     for (flags, is_unusable) in [(0x40_u32, true), (0x44, false), (0x48, true), (0x08, true), (0x80, false)] {
         let mut request = Request::new(20, 0, &[10, 128, 0, 0, 7, 0, 0, 0]);
         request.attribute(1_u16, &Ipv6Addr::LOCALHOST.octets()).number(8_u16, flags);

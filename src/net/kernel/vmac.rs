@@ -134,9 +134,9 @@ impl Kernel {
         Ok(shown.link.index)
     }
 
-    /// Takes the base's link-local address from the macvlan, which predecessors shared with it: it would answer whoever
-    /// looks for the base, on a Backup too, and teach neighbours and switches a wrong place. Advertisements come from
-    /// that address all the same (IPV6_FREEBIND).
+    /// Takes the base's link-local address from the macvlan, which predecessors shared with it: it would answer hosts
+    /// that look for the base, on a Backup too, and teach neighbours and switches a wrong place. Advertisements come
+    /// from that address all the same (IPV6_FREEBIND).
     fn unshare_link_local(&mut self, base: LinkIndex, index: LinkIndex) -> Result<(), Unspeakable> {
         let addresses = self.addresses().map_err(silence)?;
         let is_local = |ip| matches!(ip, std::net::IpAddr::V6(ip) if ip.is_unicast_link_local());
@@ -173,7 +173,7 @@ impl Vmacs {
         }
         let known = known.get_or_insert_with(|| now.clone());
         for ((name, value), known) in BASE_SETTINGS.iter().zip(&now).zip(known.iter_mut()) {
-            // One that is not as it was set is another link's, or somebody else's.
+            // One that is not as it was set is another link's, or another program's.
             if value != "1" {
                 known.clone_from(value);
                 sysctl::write_of_link("ipv4", &vmac.base, name, "1")
@@ -203,7 +203,7 @@ impl Vmacs {
         }
     }
 
-    /// A macvlan is not on these bases any more, but for one; whoever has none left gets its settings back.
+    /// Macvlans have left these bases, except one; a base without macvlans gets its settings back.
     fn leave_bases(&mut self, name: &str, but_for: Option<LinkIndex>, links: &[ShownLink]) {
         let on: Vec<_> =
             self.users.iter().filter(|(_, users)| users.contains(name)).map(|(b, _)| *b).collect();
@@ -300,7 +300,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_alias_gives_back_what_it_was_told() {
+    fn an_alias_returns_its_text() {
         let mut vmacs = Vmacs::default();
         let vmac = Vmac { name: "vrrp.51".into(), base: "eth0".into(), mac: [0; 6], is_ipv6: false };
         vmacs.bases.insert(LinkIndex(2), ["0".into(), "2".into()]);

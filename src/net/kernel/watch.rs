@@ -1,4 +1,4 @@
-//! News of the host, from the kernel's multicast groups, for an event loop.
+//! Events of the host, from the kernel's multicast groups, for an event loop.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -14,7 +14,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::{decode, wire};
-use crate::net::types::{Host, LinkIndex, News};
+use crate::net::types::{Host, HostEvent, LinkIndex};
 use crate::netlink::attribute::Malformed;
 use crate::netlink::message::{Reply, replies};
 use crate::netlink::socket::{DATAGRAM, RECEIVE_BUFFER, is_from_kernel, widen};
@@ -32,16 +32,16 @@ const TURN: usize = 64;
 /// Links that went whose names are kept.
 const GONE: usize = 64;
 
-/// What [`Watch::next`] tells.
+/// What [`Watch::next`] returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum WatchBatch {
     /// The host changed; in order, perhaps in no way that matters.
-    News(Vec<News>),
-    /// News were lost: read the host again and [`Watch::learn`] it.
+    Events(Vec<HostEvent>),
+    /// Events were lost: read the host again and [`Watch::learn`] it.
     Lost,
 }
 
-/// Hears news.
+/// A socket subscribed to rtnetlink groups (RTMGRP_*).
 #[derive(Debug)]
 pub struct Watch {
     socket: AsyncFd<OwnedFd>,
@@ -49,7 +49,7 @@ pub struct Watch {
     names: Names,
 }
 
-/// Links by number: a route tells numbers, and its link may have gone with it.
+/// Link names by index: a route has only indexes, and its link may have gone with it.
 #[derive(Debug, Default)]
 struct Names {
     of: BTreeMap<LinkIndex, String>,
@@ -58,8 +58,8 @@ struct Names {
 }
 
 impl Watch {
-    /// Begins to hear, in the network namespace of this thread and inside its event loop. Whoever reads the host
-    /// afterwards misses nothing.
+    /// Subscribes in the network namespace of this thread and inside its event loop. A reading of the host
+    /// that begins afterwards misses nothing.
     ///
     /// # Errors
     /// A sentence, when the system refuses the socket.
@@ -67,7 +67,7 @@ impl Watch {
         Watch::of(GROUPS)
     }
 
-    /// The same for links and addresses, and neighbours where somebody wants to know.
+    /// The same for links and addresses, and for neighbours if wanted.
     ///
     /// # Errors
     /// A sentence, when the system refuses the socket.
@@ -77,7 +77,7 @@ impl Watch {
 
     fn of(groups: u32) -> Result<Watch, String> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let refused = |what: &str, e: &dyn std::fmt::Display| format!("news of the network: {what}: {e}");
+        let refused = |what: &str, e: &dyn std::fmt::Display| format!("watching the network: {what}: {e}");
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, ROUTE)
             .map_err(|e| refused("socket", &e))?;
         SockRef::from(&socket).attach_filter(&FILTER).map_err(|e| refused("filter", &e))?;
@@ -93,20 +93,20 @@ impl Watch {
         self.names = Names { of, gone: VecDeque::new() };
     }
 
-    /// Whether no news wait to be read.
+    /// Whether no events wait to be read.
     pub fn is_dry(&self) -> bool {
         is_quiet(self.socket.get_ref())
     }
 
-    /// The next news, some datagrams at once; waits for them. To stop waiting loses none.
+    /// The next events, some datagrams at once; waits for them. To stop waiting loses none.
     ///
     /// # Errors
     /// A sentence, when the socket is of no more use.
-    pub async fn next(&mut self) -> Result<Told, String> {
-        let failed = |e: io::Error| format!("news of the network: {e}");
+    pub async fn next(&mut self) -> Result<WatchBatch, String> {
+        let failed = |e: io::Error| format!("watching the network: {e}");
         loop {
             let mut ready = self.socket.readable().await.map_err(failed)?;
-            let mut news = Vec::new();
+            let mut events = Vec::new();
             for _ in 0..TURN {
                 let read = ready.try_io(|socket| {
                     let (_, length, sender) =
@@ -118,7 +118,7 @@ impl Watch {
                     Ok(Err(e)) if e.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => {
                         drop(ready);
                         self.forget();
-                        return Ok(Told::Lost);
+                        return Ok(WatchBatch::Lost);
                     }
                     Ok(Err(e)) if e.kind() == io::ErrorKind::Interrupted => continue,
                     Ok(Err(e)) => return Err(failed(e)),
@@ -127,37 +127,37 @@ impl Watch {
                 if !is_from_kernel(sender) {
                     continue;
                 }
-                match told(&self.buffer, length, &mut self.names) {
-                    Told::News(found) => news.extend(found),
-                    Told::Lost => return Ok(Told::Lost),
+                match batch_of(&self.buffer, length, &mut self.names) {
+                    WatchBatch::Events(found) => events.extend(found),
+                    WatchBatch::Lost => return Ok(WatchBatch::Lost),
                 }
             }
-            if !news.is_empty() {
-                return Ok(Told::News(news));
+            if !events.is_empty() {
+                return Ok(WatchBatch::Events(events));
             }
         }
     }
 
-    /// The next datagram's news, if it has arrived.
-    pub fn next_now(&mut self) -> Option<Result<Told, String>> {
+    /// The next datagram's events, if it has arrived.
+    pub fn next_now(&mut self) -> Option<Result<WatchBatch, String>> {
         loop {
             match recvfrom(self.socket.as_fd(), self.buffer.as_mut_slice(), RecvFlags::TRUNC) {
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return None,
                 Err(Errno::NOBUFS) => {
                     self.forget();
-                    return Some(Ok(Told::Lost));
+                    return Some(Ok(WatchBatch::Lost));
                 }
-                Err(e) => return Some(Err(format!("news of the network: {e}"))),
+                Err(e) => return Some(Err(format!("watching the network: {e}"))),
                 Ok((_, length, sender)) if is_from_kernel(sender.clone()) => {
-                    return Some(Ok(told(&self.buffer, length, &mut self.names)));
+                    return Some(Ok(batch_of(&self.buffer, length, &mut self.names)));
                 }
                 Ok(_) => {}
             }
         }
     }
 
-    /// What was lost is newer than what waits: told after a fresh look at the host, it would be wrong.
+    /// What was lost is newer than what waits: applied to a fresh reading of the host, it would be wrong.
     fn forget(&mut self) {
         for _ in 0..RECEIVE_BUFFER {
             match recvfrom(self.socket.as_fd(), self.buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
@@ -168,21 +168,22 @@ impl Watch {
     }
 }
 
-/// What the datagram in the buffer tells.
-fn told(buffer: &[u8], length: usize, names: &mut Names) -> Told {
+/// The events of the datagram in the buffer.
+fn batch_of(buffer: &[u8], length: usize, names: &mut Names) -> WatchBatch {
     let datagram = buffer.get(..length);
     // What is cut off or makes no sense may have been anything: the host is read again.
-    datagram.and_then(|datagram| names.read(datagram).ok()).map_or(Told::Lost, Told::News)
+    datagram.and_then(|datagram| names.read(datagram).ok()).map_or(WatchBatch::Lost, WatchBatch::Events)
 }
 
-/// The news in a datagram, to a host whose links are not known yet.
+/// The events in a datagram, to a host whose links are not known yet.
 #[cfg(any(test, feature = "internals"))]
-pub(super) fn read(datagram: &[u8]) -> Told {
-    told(datagram, datagram.len(), &mut Names::default())
+pub(super) fn read(datagram: &[u8]) -> WatchBatch {
+    batch_of(datagram, datagram.len(), &mut Names::default())
 }
 
 impl Names {
-    /// What went with a link may be told after it; but hosts of containers make and lose links all day.
+    /// Changes that a link took along may arrive after its own removal; but hosts of containers create and remove links
+    /// all day.
     fn keep_name_of(&mut self, gone: LinkIndex) {
         self.gone.push_back(gone);
         if self.gone.len() > GONE
@@ -192,8 +193,8 @@ impl Names {
         }
     }
 
-    fn read(&mut self, datagram: &[u8]) -> Result<Vec<News>, Malformed> {
-        let mut news = Vec::new();
+    fn read(&mut self, datagram: &[u8]) -> Result<Vec<HostEvent>, Malformed> {
+        let mut events = Vec::new();
         for reply in replies(datagram) {
             let Reply::Data { kind, payload, .. } = reply? else { continue };
             let found = match kind {
@@ -203,29 +204,31 @@ impl Names {
                     let link = decode::link(payload)?.link;
                     self.of.insert(link.index, link.name.clone());
                     self.gone.retain(|index| *index != link.index);
-                    Some(News::Link(link))
+                    Some(HostEvent::Link(link))
                 }
                 wire::DELETE_LINK => {
                     let index = decode::link(payload)?.link.index;
                     self.keep_name_of(index);
-                    Some(News::LinkGone(index))
+                    Some(HostEvent::LinkGone(index))
                 }
-                wire::NEW_ADDRESS => decode::address(payload)?.map(|shown| News::Address(shown.held)),
-                wire::DELETE_ADDRESS => decode::address(payload)?.map(|shown| News::AddressGone(shown.held)),
+                wire::NEW_ADDRESS => decode::address(payload)?.map(|shown| HostEvent::Address(shown.held)),
+                wire::DELETE_ADDRESS => {
+                    decode::address(payload)?.map(|shown| HostEvent::AddressGone(shown.held))
+                }
                 wire::DELETE_ROUTE => {
-                    decode::route(payload, &|index| self.of.get(&index).cloned())?.map(News::RouteGone)
+                    decode::route(payload, &|index| self.of.get(&index).cloned())?.map(HostEvent::RouteGone)
                 }
-                wire::NEW_NEIGHBOUR => decode::neighbour(payload)?.map(News::Neighbour),
-                wire::DELETE_RULE => decode::rule(payload)?.map(News::RuleGone),
+                wire::NEW_NEIGHBOUR => decode::neighbour(payload)?.map(HostEvent::Neighbour),
+                wire::DELETE_RULE => decode::rule(payload)?.map(HostEvent::RuleGone),
                 _ => None,
             };
-            news.extend(found);
+            events.extend(found);
         }
-        Ok(news)
+        Ok(events)
     }
 }
 
-/// New routes and rules are no news, and a router of the Internet has a million of them: the kernel drops them
+/// New routes and rules are no events, and a router of the Internet has a million of them: the kernel drops them
 /// before they cost us anything. `nlmsg_type` is of the host's order, what the filter loads of the network's.
 const FILTER: [SockFilter; 5] = [
     SockFilter::new(0x28, 0, 0, 4),

@@ -96,7 +96,7 @@ pub(super) const NDA_DST: u16 = 1;
 pub(super) const NDA_LLADDR: u16 = 2;
 /// NUD_INCOMPLETE, NUD_FAILED: its address is not, or no longer, known.
 pub(super) const NUD_SILENT: u16 = 0x01 | 0x20;
-/// NUD_NOARP: nobody was asked for it.
+/// NUD_NOARP: no resolution needed.
 pub(super) const NUD_NOARP: u16 = 0x40;
 /// NTF_USE: as if a packet went there.
 pub(super) const NTF_USE: u8 = 1;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use rustix::io::Errno;
 
 use super::{MemoryHost, NAME_LIMIT, Refused};
-use crate::net::types::{Address, HeldAddress, IFA_F_NODAD, LinkIndex, News, Prefix};
+use crate::net::types::{Address, HeldAddress, HostEvent, IFA_F_NODAD, LinkIndex, Prefix};
 
 pub(super) const SCOPE_LINK: u8 = 253;
 const SCOPE_HOST: u8 = 254;
@@ -76,7 +76,7 @@ impl MemoryHost {
         if let Some(heir) = secondaries.first().filter(|_| promotes) {
             let heir = HeldAddress { is_secondary: false, ..*heir };
             self.host.addresses.insert(heir);
-            self.news.push_back(News::Address(heir));
+            self.events.push_back(HostEvent::Address(heir));
         }
         if prefix.ip.is_ipv4() && !self.has_ipv4(link) {
             self.lose_ipv4_routes_of(link);
@@ -92,7 +92,7 @@ impl MemoryHost {
         let is_secondary = all.iter().any(|held| held.shares_network(&new));
         let new = HeldAddress { is_secondary, ..new };
         self.host.addresses.insert(new);
-        self.news.push_back(News::Address(new));
+        self.events.push_back(HostEvent::Address(new));
     }
 
     pub(super) fn hold_link_local(&mut self, index: LinkIndex) {
@@ -107,7 +107,7 @@ impl MemoryHost {
     pub(super) fn forget(&mut self, held: &HeldAddress) {
         if self.host.addresses.remove(held.link, held.prefix) {
             self.given.remove(&(held.link, held.prefix));
-            self.news.push_back(News::AddressGone(*held));
+            self.events.push_back(HostEvent::AddressGone(*held));
             self.lose_routes_from(held.prefix.ip);
         }
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use rustix::io::Errno;
 
 use super::{MemoryHost, Refused};
-use crate::net::types::{Hop, Link, LinkIndex, News, Route, Rule};
+use crate::net::types::{Hop, HostEvent, Link, LinkIndex, Route, Rule};
 
 /// Priority above which the kernel puts rules that were given none.
 const LAST_PRIORITY: u32 = 32766;
@@ -40,7 +40,7 @@ impl MemoryHost {
         let found = self.host.routes.iter().find(|there| route.is_same(there)).cloned();
         if let Some(route) = found {
             self.host.routes.remove(&route);
-            self.news.push_back(News::RouteGone(route));
+            self.events.push_back(HostEvent::RouteGone(route));
         }
     }
 
@@ -73,7 +73,7 @@ impl MemoryHost {
         let found = self.host.rules.iter().find(|there| rule.is_same(there)).cloned();
         if let Some(rule) = found {
             self.host.rules.remove(&rule);
-            self.news.push_back(News::RuleGone(rule));
+            self.events.push_back(HostEvent::RuleGone(rule));
         }
     }
 
@@ -117,7 +117,7 @@ impl MemoryHost {
         for route in lost {
             self.host.routes.remove(&route);
             if route.is_ipv6() {
-                self.news.push_back(News::RouteGone(route));
+                self.events.push_back(HostEvent::RouteGone(route));
             }
         }
     }

@@ -6,16 +6,16 @@ use crate::net::types::Hop;
 const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
 
 #[test]
-fn an_address_comes_once_is_told_and_goes() {
+fn an_address_is_added_once_reported_and_removed() {
     let (mut host, eth0) = host();
     let add = Op::AddAddress(Arc::new(address("eth0", "10.1.0.100/32")));
     assert_eq!(host.apply(&[add.clone(), add.clone()]), []);
     let held = HeldAddress { protocol: 18, ..HeldAddress::plain(eth0, prefix("10.1.0.100/32")) };
-    assert_eq!(host.take_news(), [News::Address(held)]);
+    assert_eq!(host.take_events(), [HostEvent::Address(held)]);
     let remove = Op::RemoveAddress { link: eth0, prefix: prefix("10.1.0.100/32") };
     let other = Op::RemoveAddress { link: eth0, prefix: prefix("10.1.0.100/24") };
     assert_eq!(host.apply(&[other, remove.clone(), remove]), []);
-    assert_eq!(host.take_news(), [News::AddressGone(held)]);
+    assert_eq!(host.take_events(), [HostEvent::AddressGone(held)]);
 }
 
 #[test]
@@ -102,14 +102,17 @@ fn a_route_needs_its_source_first_and_goes_with_it() {
     assert_eq!(host.routes().len(), 1);
     host.apply(&[Op::RemoveAddress { link: eth0, prefix: prefix("10.1.0.100/32") }]);
     assert_eq!(host.routes().len(), 0);
-    assert!(!host.take_news().iter().any(|news| matches!(news, News::RouteGone(_))), "IPv4 says nothing");
+    assert!(
+        !host.take_events().iter().any(|event| matches!(event, HostEvent::RouteGone(_))),
+        "IPv4 says nothing"
+    );
 }
 
 fn host() -> (MemoryHost, LinkIndex) {
     let mut host = MemoryHost::new();
     let eth0 = host.add_link("eth0", MAC);
     host.add_address("eth0", prefix("10.1.0.11/24"));
-    host.take_news();
+    host.take_events();
     (host, eth0)
 }
 

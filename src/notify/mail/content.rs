@@ -4,7 +4,7 @@ use super::super::notification::{Subject, plain};
 
 /// What a mail says about one change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct MailContent {
+pub struct MailContent {
     /// Without the director's name.
     pub subject: String,
     pub body: String,

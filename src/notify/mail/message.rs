@@ -20,7 +20,7 @@ const LONGEST_LINE: usize = 900;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mail {
-    /// From whom, to whom.
+    /// Sender and recipients.
     pub envelope: Envelope,
     /// Header and body.
     pub bytes: Vec<u8>,

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use lettre::message::Mailbox;
 
-/// Who gets mails, and by whom.
+/// Recipients, sender and server of mails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailSettings {
     pub server: Server,

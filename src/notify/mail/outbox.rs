@@ -1,9 +1,9 @@
 //! Which changes the next mail contains, and when it is sent: in order, bounded in number and rate, with retries.
 //!
 //! [`BURST`] changes in a row have a mail of their own, and one more in each [`REFILL`]. When more than that wait, one
-//! mail contains all of them: a thousand servers that fail at once are not a thousand mails. A mail that may yet be taken
-//! is tried again, for as long as it takes; what waits is bounded, and the oldest goes. A mail that is refused for
-//! good is not tried again.
+//! mail contains all of them: a thousand servers that fail at once are not a thousand mails. A mail that may yet be
+//! taken is tried again, for as long as it takes; what waits is bounded, and the oldest goes. A mail that is refused
+//! for good is not tried again.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -71,7 +71,7 @@ pub(crate) enum Delivery {
         /// Changes it contained.
         changes: usize,
     },
-    /// It was taken, but not for everybody.
+    /// It was accepted, but not for all recipients.
     Partly {
         /// Who refused what.
         reason: String,

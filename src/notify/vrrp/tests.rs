@@ -95,7 +95,7 @@ fn transition(from: State, to: State, priority: u8) -> Event {
 }
 
 /// The commands that are run, and the line.
-fn told(notification: Option<Notification>) -> String {
+fn notified(notification: Option<Notification>) -> String {
     let Some(notification) = notification else { return "nothing".to_owned() };
     let commands = notification.scripts.iter().map(|c| c.words.join(" "));
     let line = notification.line.map(|l| String::from_utf8(l.bytes).unwrap());
@@ -116,18 +116,19 @@ fn each_state_has_its_command_with_its_own_arguments_and_notify_has_four_more() 
         ),
         (State::Fault, context, "/f | /any own INSTANCE VI 1 FAULT 100 | INSTANCE \"VI 1\" FAULT 100\n"),
         (State::Init, stopping, "/s | /any own INSTANCE VI 1 STOP 100 | INSTANCE \"VI 1\" STOP 100\n"),
-        (State::Init, context, "nothing"),
+        // It is another node's now: to those who are notified it was removed.
+        (State::Init, context, "/f | /any own INSTANCE VI 1 FAULT 100 | INSTANCE \"VI 1\" FAULT 100\n"),
     ];
     for (to, context, expected) in table {
         let notification = VrrpNotifier::default().notify(&transition(State::Init, to, 100), context);
-        assert_eq!(told(notification), expected, "{to} {}", context.is_stopping);
+        assert_eq!(notified(notification), expected, "{to} {}", context.is_stopping);
     }
     let name = VrrpNotifier::default().notify(&transition(State::Init, State::Master, 100), context).unwrap();
     assert_eq!(name.scripts.last().unwrap().words, ["/any", "own", "INSTANCE", "VI 1", "MASTER", "100"]);
 }
 
 #[test]
-fn mails_tell_of_who_asks_for_them_and_of_faults_unless_those_are_left_out() {
+fn mails_report_the_instances_that_ask_for_them_and_faults_unless_excluded() {
     let gone = Settings::default();
     let subject = |mail: bool, mails_no_faults: bool, to: State, is_deleted: bool| {
         let mut settings =
@@ -154,7 +155,7 @@ fn a_group_has_priority_zero() {
     let context = Context { settings: &settings, previous: None, is_stopping: false };
     let event = Event::Group { group: "G1".to_owned(), to: State::Master, reason: "all agree".to_owned() };
     let expected = "/m master | /any own GROUP G1 MASTER 0 | GROUP \"G1\" MASTER 0\n";
-    assert_eq!(told(VrrpNotifier::default().notify(&event, context)), expected);
+    assert_eq!(notified(VrrpNotifier::default().notify(&event, context)), expected);
 }
 
 #[test]
@@ -164,7 +165,7 @@ fn what_a_reload_removed_is_reported_as_fault_unless_notify_deleted_is_written()
     let with = |commands: NotifyCommands| {
         let before = settings(commands);
         let context = Context { settings: &none, previous: Some(&before), is_stopping: false };
-        told(VrrpNotifier::default().notify(&gone, context))
+        notified(VrrpNotifier::default().notify(&gone, context))
     };
     let fault = "/f | /any own INSTANCE VI 1 FAULT 100 | INSTANCE \"VI 1\" FAULT 100\n";
     assert_eq!(with(all_commands()), fault);
@@ -173,7 +174,7 @@ fn what_a_reload_removed_is_reported_as_fault_unless_notify_deleted_is_written()
     let deleted = NotifyCommands { deleted: command("/d"), ..all_commands() };
     assert_eq!(with(deleted), format!("/d | {any}"));
     let context = Context { settings: &none, previous: None, is_stopping: false };
-    assert_eq!(told(VrrpNotifier::default().notify(&gone, context)), "nothing", "nobody knows it");
+    assert_eq!(notified(VrrpNotifier::default().notify(&gone, context)), "nothing", "it was never notified");
 }
 
 #[test]
@@ -187,13 +188,15 @@ fn priorities_and_lower_ones_heard_are_reported_as_configured() {
         to: 80,
         reason: "script chk is down".to_owned(),
     };
-    let tell = |event: &Event, settings: &Settings| {
-        told(VrrpNotifier::default().notify(event, Context { settings, previous: None, is_stopping: false }))
+    let notify = |event: &Event, settings: &Settings| {
+        notified(
+            VrrpNotifier::default().notify(event, Context { settings, previous: None, is_stopping: false }),
+        )
     };
-    assert_eq!(tell(&priority(State::Master), &loud), "INSTANCE \"VI 1\" MASTER_PRIORITY 80\n");
-    assert_eq!(tell(&priority(State::Backup), &loud), "INSTANCE \"VI 1\" BACKUP_PRIORITY 80\n");
-    assert_eq!(tell(&priority(State::Fault), &loud), "nothing");
-    assert_eq!(tell(&priority(State::Master), &silent), "nothing");
+    assert_eq!(notify(&priority(State::Master), &loud), "INSTANCE \"VI 1\" MASTER_PRIORITY 80\n");
+    assert_eq!(notify(&priority(State::Backup), &loud), "INSTANCE \"VI 1\" BACKUP_PRIORITY 80\n");
+    assert_eq!(notify(&priority(State::Fault), &loud), "nothing");
+    assert_eq!(notify(&priority(State::Master), &silent), "nothing");
     let lower = Event::LowerPriority {
         instance: "VI 1".to_owned(),
         source: [10, 0, 0, 2].into(),
@@ -201,21 +204,22 @@ fn priorities_and_lower_ones_heard_are_reported_as_configured() {
         ours: 100,
         is_over: false,
     };
-    assert_eq!(tell(&lower, &loud), "/low | INSTANCE \"VI 1\" MASTER_RX_LOWER_PRI 100\n");
-    assert_eq!(tell(&lower, &silent), "INSTANCE \"VI 1\" MASTER_RX_LOWER_PRI 100\n");
+    assert_eq!(notify(&lower, &loud), "/low | INSTANCE \"VI 1\" MASTER_RX_LOWER_PRI 100\n");
+    assert_eq!(notify(&lower, &silent), "INSTANCE \"VI 1\" MASTER_RX_LOWER_PRI 100\n");
 }
 
 #[test]
-fn a_change_knows_the_state_before_and_its_number() {
+fn a_change_knows_the_state_before_it_and_a_script_finds_all_of_it() {
     let settings = settings(all_commands());
     let context = Context { settings: &settings, previous: None, is_stopping: false };
     let mut notifier = VrrpNotifier::default();
     let first = notifier.notify(&transition(State::Init, State::Backup, 100), context).unwrap().change;
     let second = notifier.notify(&transition(State::Backup, State::Master, 100), context).unwrap().change;
-    assert_eq!((first.previous, first.sequence), (None, 1));
-    assert_eq!((second.previous, second.sequence), (Some("BACKUP"), 2));
-    let environment = second.environment();
+    assert_eq!(first.previous, None);
+    assert_eq!(second.previous, Some("BACKUP"));
+    let environment = second.environment(2);
     let value = |name: &str| environment.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+    assert_eq!(value("LVSD_SEQUENCE"), Some("2"));
     assert_eq!(value("LVSD_CAUSE"), Some("no advertisement of a Master received"));
     assert_eq!((value("LVSD_MASTER"), value("LVSD_PRIORITY")), (Some("10.0.0.2"), Some("100")));
     let lines: Vec<_> = notifier.lines().into_iter().map(|l| String::from_utf8(l.bytes).unwrap()).collect();

@@ -60,7 +60,7 @@ async fn a_run_ends_with_status_signal_and_output() {
 }
 
 #[tokio::test]
-async fn what_cannot_run_says_why() {
+async fn a_command_that_cannot_run_says_why() {
     let folder = Folder::new("cannot");
     let why = async |words: &[&str]| match run(launch(words)).await.ending {
         Ending::CannotRun(why) => why.replace(&format!("{}/", folder.0.display()), ""),
@@ -117,7 +117,7 @@ async fn a_hanging_script_ends_with_its_children() {
 }
 
 #[tokio::test]
-async fn who_is_hurried_or_forgotten_ends() {
+async fn a_script_whose_time_is_cut_or_whose_subject_is_gone_ends() {
     let (hurry, hurried) = tokio::sync::oneshot::channel::<()>();
     let runner = Runner::new(1);
     let running = tokio::spawn(async move {
@@ -138,7 +138,7 @@ async fn who_is_hurried_or_forgotten_ends() {
 
 /// Reading accounts from a FIFO hangs as a network file system does whose server is gone.
 #[tokio::test]
-async fn a_beginning_that_hangs_keeps_its_place_until_it_is_over() {
+async fn a_start_of_a_script_that_hangs_keeps_its_slot_until_it_ends() {
     let folder = Folder::new("beginning");
     let fifo = folder.0.join("passwd");
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();

@@ -30,6 +30,8 @@ pub(crate) struct Binding {
     /// Multicast groups of its VMAC that the link below reports: a Backup's VMAC must not be heard of, or a switch
     /// looks for it there.
     pub groups: BTreeSet<(LinkIndex, IpAddr)>,
+    /// Its unicast peers without those that are this host itself: one list may name all nodes.
+    pub peers: Vec<IpAddr>,
     /// IPv4 peers in a network of its link, where these must have TTL 255.
     pub on_link_peers: BTreeSet<IpAddr>,
     /// Why it cannot be Master or Backup.
@@ -94,10 +96,15 @@ pub(crate) fn of(
             binding.fault.get_or_insert(reason);
         }
     }
-    if let Transport::Unicast { peers, .. } = &settings.transport
-        && peers.is_empty()
-    {
-        binding.fault.get_or_insert_with(|| "it has no unicast_peer".to_owned());
+    if let Transport::Unicast { peers, .. } = &settings.transport {
+        // Not every own address: a host that takes over a dead peer's address still is no peer of its own.
+        let others = peers.iter().map(|peer| peer.address).filter(|ip| Some(*ip) != binding.source);
+        binding.peers = others.collect();
+        if binding.peers.is_empty() {
+            let why =
+                if peers.is_empty() { "it has no unicast_peer" } else { "each unicast_peer is this host" };
+            binding.fault.get_or_insert_with(|| why.to_owned());
+        }
     }
     if binding.waits_for.is_none()
         && let Some(source) = binding.source
@@ -151,7 +158,8 @@ fn solicited(ip: IpAddr) -> Option<IpAddr> {
     Some(IpAddr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c]))
 }
 
-/// The socket it needs, and those that hear who does it otherwise: the other flavour, the other authentication.
+/// The socket it needs, and those that receive routers configured otherwise: the other flavour, the other
+/// authentication.
 fn open(binding: &mut Binding, settings: &InstanceSettings, source: IpAddr) {
     let is_v2_on_ipv4 = settings.version == Version::V2 && source.is_ipv4();
     let (protocol, other) = match settings.authentication {

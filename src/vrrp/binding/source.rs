@@ -22,9 +22,8 @@ impl Router {
     pub(crate) fn learn_source(&mut self, name: &str, datagram: &Datagram) {
         let Some(member) = self.members.get_mut(name) else { return };
         let settings = member.settings();
-        let is_peer = matches!(&settings.transport, Transport::Unicast { peers, .. }
-            if peers.iter().any(|peer| peer.address == datagram.source));
-        let is_known = member.known_by.is_some() && member.known_by == member.instance.source();
+        let is_peer = member.binding.peers.contains(&datagram.source);
+        let is_known = member.known_by == Some(datagram.destination);
         if settings.source.is_some() || !is_peer || is_known {
             return;
         }
@@ -145,6 +144,8 @@ struct Rank {
     is_apart: bool,
     /// How many of those it is to keep to are better; all of them for one that is none of them.
     known: usize,
+    /// The list of all nodes does not name it as this one's.
+    is_unnamed: bool,
     is_deprecated: bool,
     is_temporary: bool,
     is_secondary: bool,
@@ -158,10 +159,7 @@ struct Rank {
 
 impl Requirements {
     fn of(settings: &InstanceSettings) -> Requirements {
-        let peers: Vec<IpAddr> = match &settings.transport {
-            Transport::Unicast { peers, .. } => peers.iter().map(|p| p.address).collect(),
-            Transport::Multicast(_) => Vec::new(),
-        };
+        let peers: Vec<IpAddr> = settings.transport.peers().collect();
         let is_global = peers.iter().any(|peer| !is_link_local(*peer));
         Requirements { family: settings.family, peers, is_global }
     }
@@ -182,6 +180,7 @@ impl Requirements {
         Rank {
             is_apart: near == 0,
             known: known.iter().position(|ip| *ip == held.prefix.ip).unwrap_or(known.len()),
+            is_unnamed: !self.peers.contains(&held.prefix.ip),
             is_deprecated: held.is_deprecated,
             is_temporary: held.is_temporary,
             is_secondary: held.is_secondary,
@@ -229,6 +228,6 @@ fn common_bits(held: &HeldAddress, peer: IpAddr) -> u32 {
     }
 }
 
-fn is_link_local(ip: IpAddr) -> bool {
+pub(in crate::vrrp) fn is_link_local(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }

@@ -77,8 +77,8 @@ fn trailer_head(key: u8, moment: Moment) -> [u8; TRAILER_HEAD] {
     [TRAILER_TYPE, key, 0, 0, a, b, c, d, e, f, g, h]
 }
 
-/// The signature covers who speaks, the message with a checksum of zero, and the trailer: neither whom to nor the IP
-/// header.
+/// The signature covers the source address, the message with a checksum of zero, and the trailer: neither the
+/// destination nor the IP header.
 fn signature(
     message: &[u8],
     version: Version,

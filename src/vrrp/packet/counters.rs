@@ -119,8 +119,8 @@ impl ReplayWindow {
     }
 }
 
-/// The last of each sender. Only who knows the key gets in here, so there are few; the one not heard for the longest
-/// time makes room.
+/// The last of each sender. Only senders that know the key are stored, so there are few; the one not heard for the
+/// longest time makes room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Remembered<T> {
     turn: u64,

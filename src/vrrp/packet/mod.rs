@@ -56,7 +56,7 @@ pub(crate) struct Advertisement {
     pub addresses: Vec<IpAddr>,
 }
 
-/// Between whom it travels.
+/// Its source and destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Path {
     pub source: IpAddr,
@@ -87,7 +87,7 @@ pub(crate) struct Received {
 pub(crate) enum ReceivedAuthentication {
     /// Not at all.
     None,
-    /// By a password anybody can read.
+    /// By a password in clear text.
     Password([u8; 8]),
     /// By an authentication header.
     Header,
@@ -184,7 +184,7 @@ pub(crate) fn encode(
     }
 }
 
-/// Reads a packet without knowing whom it is for: lengths, version, type, checksum. By multicast, the hop limit.
+/// Reads a packet before its instance is known: lengths, version, type, checksum. By multicast, the hop limit.
 pub(crate) fn decode(datagram: &Datagram) -> Result<Received, Malformed> {
     let without_vrid = |flaw| Malformed { vrid: None, flaw };
     let bytes = datagram.bytes.as_slice();

@@ -1,4 +1,4 @@
-//! Stories of addresses, routes, rules, VMACs and announcements.
+//! Scenarios of addresses, routes, rules, VMACs and announcements.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -72,7 +72,7 @@ fn a_program_that_fights_is_answered_more_and_more_slowly() {
 }
 
 #[test]
-fn what_is_not_to_be_followed_is_not_mended() {
+fn untracked_addresses_are_not_restored() {
     let mut untracked = instance("a", 51, 100);
     untracked.addresses[0].is_tracked = false;
     let mut world = alone(untracked);
@@ -360,10 +360,10 @@ fn reading_the_host_again_disturbs_nothing() {
     world.run(3 * SECOND);
     assert_eq!((world.nodes[0].ops.len(), world.nodes[0].events.len()), (ops, events));
     assert!(Arc::ptr_eq(&sockets, &world.nodes[0].listening), "no socket was touched");
-    // What happened while nobody listened is seen.
+    // Changes during the gap are seen.
     let link = world.nodes[0].link("vrrp.51");
     world.nodes[0].host.apply(&[Op::RemoveAddress { link, prefix: Prefix { ip: VIP.into(), length: 24 } }]);
-    let _ = world.nodes[0].host.take_news();
+    let _ = world.nodes[0].host.take_events();
     let host = world.nodes[0].host.host().clone();
     world.handle(0, Input::Host(host));
     world.run(10 * MILLISECOND);

@@ -25,7 +25,7 @@ fn a_master_with_a_far_longer_or_shorter_interval_is_followed() {
         let mut world = World::with(vec![every(masters, 200), every(own, 100)]);
         world.run(240 * SECOND);
         let changes = world.reported(1, "vrrp_transition");
-        // It takes over once before it hears anybody, and once before the interval is repeated.
+        // It takes over once before it receives any, and once before the interval is repeated.
         assert!(changes.len() <= 5, "{masters:?} and {own:?}: {changes:?}");
         world.run(240 * SECOND);
         assert_eq!(world.reported(1, "vrrp_transition").len(), changes.len(), "{masters:?} and {own:?}");

@@ -1,4 +1,4 @@
-//! Stories of others on the wire: mistakes in configurations, forged packets, floods.
+//! Scenarios of others on the wire: mistakes in configurations, forged packets, floods.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +61,7 @@ fn two_masters_that_do_not_hear_each_other_are_reported_what_to_change() {
         ),
     ];
     for (a, b, what) in cases {
-        // Whoever is Master first is told so; the other one may have spoken before.
+        // The first Master reports it; the other one may have advertised before.
         let reported = reported(a, b);
         assert!(reported.len() == 1 || reported.len() == 2, "{what}: {reported:?}");
         let said = reported.iter().any(|t| *t == format!("{also}{what}") || t.ends_with(what));
@@ -70,7 +70,7 @@ fn two_masters_that_do_not_hear_each_other_are_reported_what_to_change() {
 }
 
 #[test]
-fn unicast_hears_multicast_but_never_lets_it_decide() {
+fn unicast_receives_multicast_but_never_acts_on_it() {
     let uni = InstanceSettings { transport: unicast(&[1, 2]), ..instance("a", 51, 100) };
     let mut world = World::with(vec![settings(vec![uni]), settings(vec![instance("a", 51, 200)])]);
     world.run(20 * SECOND);
@@ -194,7 +194,7 @@ fn hostile_packets_change_no_state_and_no_timer_and_are_counted() {
     }
 }
 
-/// Packets dropped of a kind, of the instance and of nobody.
+/// Dropped packets of a kind: those of the instance, and those of no instance.
 fn dropped(world: &World, kind: &str) -> u64 {
     let own = world.status(0, "a").counters.dropped.get(kind).copied().unwrap_or(0);
     own + world.whole_status(0).unknown_vrid.get(kind).copied().unwrap_or(0)

@@ -1,4 +1,4 @@
-//! Stories of sync groups, faults and weights.
+//! Scenarios of sync groups, faults and weights.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,7 +85,7 @@ fn a_group_does_not_take_over_one_half() {
     other.instances[0] = Arc::new(foreign);
     world.reload(0, other);
     world.run(30 * SECOND);
-    assert!(both(&world, 1, State::Backup), "nobody speaks for 51, but b has its Master");
+    assert!(both(&world, 1, State::Backup), "51 has no Master, but b has");
     assert!(world.status(1, "a").waits_for_group);
     assert!(world.sent(1, 51).is_empty());
     world.crash(0);
@@ -93,7 +93,7 @@ fn a_group_does_not_take_over_one_half() {
 }
 
 #[test]
-fn who_loses_one_election_leaves_the_others_with_priority_zero() {
+fn a_group_that_loses_one_election_sends_priority_zero_for_the_others() {
     let mut world = World::with(vec![grouped(100), grouped(150)]);
     world.crash(1);
     world.run(10 * SECOND);

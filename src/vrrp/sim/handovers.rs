@@ -1,4 +1,4 @@
-//! Stories of hand-overs: what the next life knows, one that comes late or never, and a process that hangs.
+//! Scenarios of hand-overs: what the next life knows, one that comes late or never, and a process that hangs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,7 +129,7 @@ fn a_late_successor_finds_the_vip_given_up_after_two_intervals_and_begins_as_bac
         world.run((kept - 10) * MILLISECOND);
         assert!(world.nodes[0].has(VIP), "down_timer_adverts {missed_adverts}: too early");
         world.run(20 * MILLISECOND);
-        assert!(!world.nodes[0].has(VIP), "down_timer_adverts {missed_adverts}: nobody came");
+        assert!(!world.nodes[0].has(VIP), "down_timer_adverts {missed_adverts}: no successor came");
         world.start(0);
         assert_eq!(world.state(0, "a"), Some(State::Backup));
         let took = world.until("the other one", |w| w.state(1, "a") == Some(State::Master));
@@ -229,4 +229,28 @@ fn pair_of(world: World, second: Settings) -> World {
     both.run(10 * SECOND);
     assert_eq!(both.master("a"), Some(0));
     both
+}
+
+/// Addresses that stay where they are while their instance becomes Master: after a hand-over, and on another VRID.
+#[test]
+fn a_master_whose_addresses_were_there_before_announces_them_as_any_other() {
+    let refreshed = |vrid, priority| {
+        let mut a = InstanceSettings { tracks: vec![script("chk", -60)], ..instance("a", vrid, priority) };
+        a.addresses = vec![vip("e0", VIP.into(), 24)];
+        a.announcing.refresh = 10 * SECOND;
+        a
+    };
+    let mut world = pair(|priority| alone(refreshed(51, priority)));
+    let announced = |world: &World, since: usize| world.nodes[0].announced.len() - since;
+    let before = world.nodes[0].announced.len();
+    hand_over(&mut world, 100 * MILLISECOND);
+    world.run(4 * SECOND);
+    assert_eq!(announced(&world, before), 5, "a burst");
+    world.run(56 * SECOND);
+    assert!(announced(&world, before) >= 5 + 5 + 5, "a second one, and refreshes");
+    let before = world.nodes[0].announced.len();
+    world.reload(0, alone(refreshed(52, 150)));
+    world.run(60 * SECOND);
+    assert_eq!(world.state(0, "a"), Some(State::Master));
+    assert!(announced(&world, before) >= 5 + 5 + 5, "a burst, a second one, and refreshes on another VRID");
 }

@@ -37,8 +37,21 @@ pub(super) fn speaks_from_its_own(world: &mut World, node: usize, vrid: u8, prio
     }
 }
 
-/// At every claim: nobody begins to claim, or goes on after a pause, while a better Master's advertisement waits to be
-/// read.
+/// At every packet: it is not for the address that it comes from.
+pub(super) fn speaks_to_others(
+    world: &mut World,
+    node: usize,
+    vrid: u8,
+    source: IpAddr,
+    destination: IpAddr,
+) {
+    if source == destination {
+        world.broken.push(format!("speaks to others: {node} advertises {vrid} to its own {destination}"));
+    }
+}
+
+/// At every claim: no router begins to claim, or goes on after a pause, while a better Master's advertisement waits to
+/// be read.
 pub(super) fn heard_before_it_claims(world: &mut World, node: usize, vrid: u8, priority: u8) {
     let settings = world.nodes[node].settings.instances.iter().find(|i| i.vrid == vrid);
     let Some(settings) = settings.filter(|_| priority > 0) else { return };
@@ -236,7 +249,7 @@ fn one_of_them_is_best(world: &mut World, name: &str, masters: &[usize]) {
         let is_alone = !n.settings.groups.iter().any(|g| g.members.iter().any(|m| m == name));
         is_alone && n.settings.instances.iter().any(|i| i.name == name && i.preempts)
     });
-    // Nobody preempts a Master of the same priority, however high its own address is.
+    // No router preempts a Master of the same priority, however high its own address is.
     let best = all.iter().map(|(_, s)| s.priority).max();
     let is_best = |(node, s): &(usize, InstanceStatus)| masters == [*node] && Some(s.priority) == best;
     if is_free && !all.iter().any(is_best) {
@@ -272,7 +285,7 @@ pub(super) fn vip_iff_master(world: &mut World, node: usize, name: &str) {
     let is_tracked = settings.addresses.iter().chain(&settings.excluded).map(|a| a.is_tracked);
     for ((link, ip), is_tracked) in addresses(settings).zip(is_tracked) {
         let held: Vec<_> = this.host.host().addresses.iter().filter(|h| h.prefix.ip == ip).collect();
-        // One that is not tracked stays away when somebody takes it.
+        // One that is not tracked stays away when it is removed.
         let is_taken = !is_tracked && held.is_empty();
         // What an owner finds at its start is the host's own, in whatever lengths an operator gave it.
         let is_right = match settings.priority {

@@ -189,7 +189,7 @@ fn a_hosts_own_address_that_comes_after_the_vip_is_primary_and_outlives_it() {
             remove_by_hand(&mut world, OWN, 24);
             world.start(0);
             world.until("Master", |w| w.nodes[0].has(VIP));
-            assert_eq!(is_secondary(&world, VIP), Some(false), "nobody else is there");
+            assert_eq!(is_secondary(&world, VIP), Some(false), "no other address is there");
             // DHCP answers.
             world.nodes[0].host.add_address("e0", prefix(OWN, 24));
             world.run(SECOND);
@@ -257,7 +257,7 @@ fn what_happens_between_the_reading_of_the_host_and_its_delivery_is_not_lost() {
         world.start(0);
         world.run(10 * SECOND);
         assert_eq!(world.state(0, "a") == Some(State::Master), !is_good);
-        // It is read again because news were lost, and changes at every moment of that.
+        // It is read again because events were lost, and changes at every moment of that.
         for after in 0..40 {
             world.read(0);
             world.run(after * MILLISECOND);
@@ -277,7 +277,7 @@ fn news_that_are_lost_are_made_good_by_the_next_reading() {
     world.run(10 * SECOND);
     let e0 = world.nodes[0].link("e0");
     world.nodes[0].host.set_running(e0, false);
-    let _ = world.nodes[0].host.take_news();
+    let _ = world.nodes[0].host.take_events();
     world.run(70 * SECOND);
     assert_eq!(world.state(0, "a"), Some(State::Fault), "without being asked to");
     assert!(!world.nodes[0].has(VIP));

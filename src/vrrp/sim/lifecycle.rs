@@ -1,4 +1,4 @@
-//! Stories of starts, stops, hand-overs, deaths and reloads.
+//! Scenarios of starts, stops, hand-overs, deaths and reloads.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Stories of links: those of VIPs that are not the instance's own, and those that change while they are in use.
+//! Scenarios of links: those of VIPs that are not the instance's own, and those that change while they are in use.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -289,7 +289,7 @@ fn a_renaming_that_was_not_reported_is_seen_when_the_host_is_read() {
     let mut world = alone(with_inner(150));
     let e1 = world.nodes[0].link("e1");
     world.nodes[0].host.rename(e1, "lan0");
-    let _ = world.nodes[0].host.take_news();
+    let _ = world.nodes[0].host.take_events();
     let host = world.nodes[0].host.host().clone();
     world.handle(0, Input::Host(host));
     world.run(SECOND);

@@ -1,13 +1,14 @@
 //! The simulated world: routers that run in production, over memory hosts and a wire, in virtual time, with faults.
 //!
 //! [`world`] performs effects and keeps the clock, [`site`] makes settings, [`invariants`] say what must never and what
-//! must finally be true, the stories are single situations (CONFORMANCE.md says which point each proves), [`sweep`]
+//! must finally be true, the scenarios are single situations (CONFORMANCE.md says which point each proves), [`sweep`]
 //! throws everything at it by seed. Replay one seed with `LVSD_SIM_SEED=17`, widen the sweep with
 //! `LVSD_SIM_SEEDS=0..10000`.
 
 mod addresses;
 mod believed;
 mod conflicts;
+mod damping;
 mod groups;
 mod handovers;
 mod invariants;
@@ -15,10 +16,12 @@ mod kernel;
 mod lifecycle;
 mod links;
 mod noise;
+mod other_nodes;
 mod preemption;
 mod protocol;
 mod reports;
 pub(crate) mod scale;
+mod sessions;
 pub(crate) mod site;
 mod sockets;
 mod sources;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::seeds;
 use super::sweep::random_site;
-use crate::net::types::{HeldAddress, Host, Link, LinkIndex, MacAddress, News, Op, Prefix, Refusal};
+use crate::net::types::{HeldAddress, Host, HostEvent, Link, LinkIndex, MacAddress, Op, Prefix, Refusal};
 use crate::time::Instant;
 use crate::vrrp::binding::sockets::{SocketFailure, SocketStates, SocketStep};
 use crate::vrrp::handover::{Handover, InstanceHandover};
@@ -57,7 +57,7 @@ fn random_input(rng: &mut fastrand::Rng, sent: &[Datagram]) -> Input {
     match rng.u32(0..40) {
         0..=9 => Input::Wake,
         10 => Input::Host(random_host(rng)),
-        11..=16 => Input::News(random_news(rng)),
+        11..=16 => Input::HostEvent(random_event(rng)),
         17..=24 => Input::Received(random_datagram(rng, sent)),
         25..=27 => Input::Drained,
         28 => Input::Tracked {
@@ -80,7 +80,7 @@ fn random_input(rng: &mut fastrand::Rng, sent: &[Datagram]) -> Input {
     }
 }
 
-/// Of sockets nobody asked for, of which some may be those that are needed.
+/// States of random sockets, some of which may be needed ones.
 fn random_listening(rng: &mut fastrand::Rng, sent: &[Datagram]) -> SocketStates {
     let mut listening = SocketStates::default();
     for datagram in sent {
@@ -115,7 +115,12 @@ fn random_handover(rng: &mut fastrand::Rng) -> Box<Handover> {
         instances.insert(name.to_owned(), handed);
     }
     let level = if rng.bool() { TrackLevel::Is(rng.bool()) } else { TrackLevel::Counts(rng.i64(..)) };
-    Box::new(Handover { instances, tracks: vec![(TrackTarget::Script("chk".to_owned()), level)] })
+    Box::new(Handover {
+        instances,
+        tracks: vec![(TrackTarget::Script("chk".to_owned()), level)],
+        damped: Vec::new(),
+        sessions: Vec::new(),
+    })
 }
 
 fn random_refusals(rng: &mut fastrand::Rng) -> Vec<Refusal> {
@@ -161,12 +166,12 @@ fn random_prefix(rng: &mut fastrand::Rng) -> Prefix {
     }
 }
 
-fn random_news(rng: &mut fastrand::Rng) -> News {
+fn random_event(rng: &mut fastrand::Rng) -> HostEvent {
     match rng.u32(0..4) {
-        0 => News::Link(random_link(rng)),
-        1 => News::LinkGone(LinkIndex(rng.u32(0..5))),
-        2 => News::Address(random_address(rng)),
-        _ => News::AddressGone(random_address(rng)),
+        0 => HostEvent::Link(random_link(rng)),
+        1 => HostEvent::LinkGone(LinkIndex(rng.u32(0..5))),
+        2 => HostEvent::Address(random_address(rng)),
+        _ => HostEvent::AddressGone(random_address(rng)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Stories of the protocol: timers, priorities, elections. CONFORMANCE.md says which point each proves.
+//! Scenarios of the protocol: timers, priorities, elections. CONFORMANCE.md says which point each proves.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ fn is(world: &World, node: usize, state: State) -> bool {
     world.state(node, "a") == Some(state)
 }
 
-/// An advertisement of somebody who is no router of the world.
+/// An advertisement of a sender that is no router of the world.
 pub(super) fn stranger(world: &mut World, source: [u8; 4], change: impl FnOnce(&mut Advertisement)) {
     let datagram = advertisement(world, source, change);
     world.inject(None, datagram);
@@ -188,7 +188,7 @@ fn the_last_word_of_a_master_that_is_preempted_is_no_news_to_its_successor() {
     world.run(20 * SECOND);
     assert_eq!(world.reported(1, "vrrp_lower_priority"), [""; 0]);
     assert!(world.nodes[1].announced.len() - announced <= 15, "the bursts of a takeover, and one more");
-    // Somebody who goes on is another matter.
+    // A sender that goes on advertising is another case.
     stranger(&mut world, [10, 0, 0, 9], |_| ());
     world.run(SECOND);
     assert_eq!(world.reported(1, "vrrp_lower_priority").len(), 1);
@@ -365,7 +365,7 @@ fn version_2_drops_another_interval_and_says_so_loudly() {
 }
 
 #[test]
-fn a_paused_backup_hears_what_waits_before_it_claims() {
+fn a_paused_backup_reads_what_has_arrived_before_it_claims() {
     let mut world = pair(instance("a", 51, 100), instance("a", 51, 150));
     world.run(10 * SECOND);
     for pause in [2500, 3300, 3550, 5000, 20_000] {

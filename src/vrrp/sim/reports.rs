@@ -100,7 +100,7 @@ fn a_startup_delay_holds_through_a_fault() {
     let delayed = Settings { startup_delay: 20 * SECOND, ..settings(vec![instance("a", 51, 100)]) };
     let mut world = without_address(delayed.clone());
     let took = world.until("Fault", |w| w.state(0, "a") == Some(State::Fault));
-    assert_eq!(took, 20 * SECOND, "an operator who waits for his network so long wants no report before");
+    assert_eq!(took, 20 * SECOND, "no report before the configured wait is over");
     let mut world = without_address(delayed);
     world.run(10 * SECOND);
     world.nodes[0].host.add_address("e0", OWN);
@@ -166,7 +166,7 @@ fn rivals(world: &World) -> Vec<(crate::time::Instant, bool)> {
     events.filter_map(of).collect()
 }
 
-/// Somebody of a lower priority is Master for some intervals; when it last said so.
+/// A router of lower priority is Master for some intervals; when it last said so.
 fn claims(world: &mut World, times: u32, interval: Duration) -> crate::time::Instant {
     let mut last = world.now;
     for _ in 0..times {

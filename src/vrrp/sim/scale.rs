@@ -1,4 +1,4 @@
-//! Hundreds and thousands of VIPs: none is left out, and what each news item costs does not grow with them.
+//! Hundreds and thousands of VIPs: none is left out, and what each event costs does not grow with them.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::site::{instance, settings, vip};
 use super::world::World;
-use crate::net::types::{HeldAddress, Host, Link, LinkIndex, MacAddress, News, Op, Prefix};
+use crate::net::types::{HeldAddress, Host, HostEvent, Link, LinkIndex, MacAddress, Op, Prefix};
 use crate::time::Instant;
 use crate::vrrp::binding::sockets::SocketStates;
 use crate::vrrp::io::{DirectorLevel, Effect, Input, State};
@@ -98,7 +98,7 @@ fn a_news_item_costs_the_same_with_a_hundred_vips_and_with_two_thousand() {
     assert!(many < few * 20 * 4, "the kernel's answer: {few:?} for 100 VIPs, {many:?} for 2,000");
 }
 
-/// Of a hundred news: of addresses it adds, of the same again, of others' links; then of the answer to all.
+/// Of a hundred events: of addresses it adds, of the same again, of others' links; then of the answer to all.
 type Costs = (Duration, Duration, Duration, Duration);
 
 /// What they cost, the least of some attempts.
@@ -139,16 +139,16 @@ fn one_takeover(count: u16) -> Costs {
             .collect();
     }
     let added = ops.concat().into_iter().filter_map(|op| match op {
-        Op::AddAddress(address) => Some(News::Address(HeldAddress::plain(e0, address.prefix))),
+        Op::AddAddress(address) => Some(HostEvent::Address(HeldAddress::plain(e0, address.prefix))),
         _ => None,
     });
-    let added: Vec<News> = added.collect();
+    let added: Vec<HostEvent> = added.collect();
     assert_eq!(added.len(), usize::from(count) + 1);
-    let sample = |news: &[News]| news.iter().rev().take(100).cloned().collect::<Vec<_>>();
-    let feed = |router: &mut Router, news: Vec<News>| {
+    let sample = |events: &[HostEvent]| events.iter().rev().take(100).cloned().collect::<Vec<_>>();
+    let feed = |router: &mut Router, events: Vec<HostEvent>| {
         let begin = thread_time();
-        for news in news {
-            router.handle(now, Input::News(news), &mut Vec::new());
+        for event in events {
+            router.handle(now, Input::HostEvent(event), &mut Vec::new());
         }
         thread_time() - begin
     };
@@ -160,7 +160,7 @@ fn one_takeover(count: u16) -> Costs {
     let afterwards = feed(&mut router, sample(&added));
     let mac = Some(MacAddress([2, 0, 0, 0, 9, 1]));
     let veth = |n: u32| Link { mac, ..Link::plain(LinkIndex(n), &format!("veth{n}")) };
-    let links = (100..200).map(|n| News::Link(veth(n))).collect();
+    let links = (100..200).map(|n| HostEvent::Link(veth(n))).collect();
     (during, afterwards, feed(&mut router, links), answer)
 }
 

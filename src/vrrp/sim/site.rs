@@ -1,4 +1,4 @@
-//! Settings for simulated routers: one place that knows every field, so that a story names only what it is about.
+//! Settings for simulated routers: one place that knows every field, so that a scenario names only what it is about.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -150,5 +150,5 @@ pub(crate) fn handed_over_as_master(settings: &InstanceSettings) -> Handover {
         counters: Counters::new(),
         replay: ReplayWindow::new(),
     };
-    Handover { instances: [(settings.name.clone(), handed)].into(), tracks: Vec::new() }
+    Handover { instances: [(settings.name.clone(), handed)].into(), ..Handover::default() }
 }

@@ -276,8 +276,8 @@ fn one_file_for_two_nodes_does_not_forge_the_neighbours_address() {
     let file = || settings(vec![of(51, "a", 1, 2), of(52, "b", 2, 1)]);
     let mut world = World::with(vec![file(), file()]);
     world.run(30 * SECOND);
-    assert_eq!((world.state(0, "a"), world.state(0, "b")), (Some(State::Master), Some(State::Fault)));
-    assert_eq!((world.state(1, "a"), world.state(1, "b")), (Some(State::Fault), Some(State::Master)));
+    assert_eq!((world.state(0, "a"), world.state(0, "b")), (Some(State::Master), None));
+    assert_eq!((world.state(1, "a"), world.state(1, "b")), (None, Some(State::Master)));
     assert_eq!((world.sent(0, 52), world.sent(1, 51)), (vec![], vec![]));
     assert_eq!(world.broken, [""; 0]);
 }

@@ -182,7 +182,7 @@ fn plug_in(world: &mut World, node: usize, name: &str) {
     host.set_running(index, true);
     host.settle(true);
     host.add_address(name, Prefix { ip: [10, 0, third, 200 + number].into(), length: 24 });
-    // A macvlan somebody switched off.
+    // A macvlan that was switched off.
     let above: Vec<_> =
         host.host().links.values().filter(|l| l.base == Some(index)).map(|l| l.index).collect();
     above.into_iter().for_each(|link| host.set_up(link, true));
@@ -379,7 +379,7 @@ fn addresses_change(world: &mut World, node: usize) {
     }
 }
 
-/// Somebody removes an address, or adds one.
+/// A program removes an address, or adds one.
 fn a_program_meddles(world: &mut World, node: usize) {
     let all: Vec<_> = world.nodes[node].host.host().addresses.iter().copied().collect();
     let vips: Vec<_> =
@@ -433,7 +433,7 @@ fn forget_addresses(world: &mut World, node: usize) {
     }
 }
 
-/// What somebody added by hand and lvsd says is not its own: the operator takes it away.
+/// Addresses added by hand, which lvsd reports as not its own: the operator removes them.
 fn remove_what_is_not_lvsds(world: &mut World, node: usize) {
     let places: Vec<_> =
         world.nodes[node].settings.instances.iter().flat_map(|i| invariants::addresses(i)).collect();
@@ -459,7 +459,7 @@ fn stops_or_hands_over(world: &mut World, node: usize) {
         return;
     }
     world.hand_over(node);
-    // In time, late, or when somebody notices.
+    // In time, late, or at the next event.
     let Some(after) =
         world.rng.choice([Some(50), Some(50), Some(700), Some(2500), Some(4000), None]).flatten()
     else {
@@ -492,7 +492,7 @@ pub(super) fn random_site(rng: &mut fastrand::Rng, hosts: u8) -> Vec<Settings> {
             let mut all = settings(instances);
             if has_group {
                 all.groups = vec![Arc::new(site::group("both", &["a", "b"]))];
-                // Whoever wins one has to win the other, or they take turns for ever.
+                // The winner of one election must win the other, or they alternate for ever.
                 let priority = all.instances[0].priority;
                 Arc::make_mut(&mut all.instances[1]).priority = priority;
             }

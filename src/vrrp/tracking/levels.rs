@@ -1,13 +1,17 @@
-//! Levels of everything tracked, and what they do to a priority: weights are summed unclamped, a weight of 0 is a Fault.
+//! Levels of everything tracked, and what they do to a priority: weights are summed unclamped, a weight of 0 is a
+//! Fault.
 //!
 //! Levels come from the shell (scripts, files, processes) and from the host (interfaces). Nothing here remembers: a
 //! sum is made anew whenever something changed, so it cannot drift.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use super::damping::Damped;
 use crate::net::types::Host;
+use crate::time::Instant;
 use crate::vrrp::io::TrackLevel;
-use crate::vrrp::settings::{Track, TrackTarget};
+use crate::vrrp::settings::{Damping, Track, TrackTarget};
 
 /// The largest a single file may count; its opposite is a Fault.
 const FILE_LIMIT: i64 = 253;
@@ -18,6 +22,7 @@ pub(in crate::vrrp) struct Levels {
     known: BTreeMap<TrackTarget, TrackLevel>,
     /// As they were in the life before; each counts until it is known.
     inherited: BTreeMap<TrackTarget, TrackLevel>,
+    pub(in crate::vrrp) damped: Damped,
 }
 
 /// What some tracks make of an instance.
@@ -55,8 +60,37 @@ impl Levels {
         self.inherited.retain(|target, _| is_followed(target));
     }
 
-    /// The level of a target; None while it is unknown.
-    pub(in crate::vrrp) fn level(&self, target: &TrackTarget, host: &Host) -> Option<TrackLevel> {
+    /// Counts failures of what is damped; what just became well and still counts as failed, and for how long.
+    pub(in crate::vrrp) fn count_failures(
+        &mut self,
+        damping: &BTreeMap<TrackTarget, Damping>,
+        host: &Host,
+        now: Instant,
+    ) -> Vec<(TrackTarget, Duration)> {
+        let mut kept_back = Vec::new();
+        for (target, damping) in damping {
+            let Some(TrackLevel::Is(is_well)) = self.measured(target, host) else { continue };
+            let rest = self.damped.observe(target, damping, is_well, now);
+            kept_back.extend(rest.map(|rest| (target.clone(), rest)));
+        }
+        kept_back
+    }
+
+    /// The level of a target as it counts; None while it is unknown.
+    pub(in crate::vrrp) fn level(
+        &self,
+        target: &TrackTarget,
+        host: &Host,
+        now: Instant,
+    ) -> Option<TrackLevel> {
+        match self.damped.until(target, now) {
+            Some(_) => Some(TrackLevel::Is(false)),
+            None => self.measured(target, host),
+        }
+    }
+
+    /// The level of a target, damped or not.
+    pub(in crate::vrrp) fn measured(&self, target: &TrackTarget, host: &Host) -> Option<TrackLevel> {
         match target {
             TrackTarget::Interface(name) => {
                 Some(TrackLevel::Is(host.link(name).is_some_and(|link| link.is_working())))
@@ -71,10 +105,11 @@ impl Levels {
         tracks: impl IntoIterator<Item = &'a Track>,
         counts_weights: bool,
         host: &Host,
+        now: Instant,
     ) -> TrackResult {
         let mut all = TrackResult::default();
         for track in tracks {
-            let level = self.level(&track.target, host);
+            let level = self.level(&track.target, host, now);
             match (level, track.weight) {
                 (None, 0) => {
                     all.unknown.get_or_insert_with(|| words(&track.target));
@@ -82,14 +117,14 @@ impl Levels {
                 (None, _) => {}
                 (Some(level), 0) => {
                     if is_fault(level, track.is_reversed) {
-                        all.fault.get_or_insert_with(|| reason(track, level));
+                        all.fault.get_or_insert_with(|| self.reason(track, level, now));
                     }
                 }
                 (Some(level), weight) if counts_weights => {
                     let counted = count(level, i64::from(weight), track.is_reversed);
                     let is_file = matches!(level, TrackLevel::Counts(_));
                     if is_file && counted < -FILE_LIMIT {
-                        all.fault.get_or_insert_with(|| reason(track, level));
+                        all.fault.get_or_insert_with(|| self.reason(track, level, now));
                     }
                     all.sum = all.sum.saturating_add(counted.clamp(-FILE_LIMIT - 1, FILE_LIMIT + 1));
                 }
@@ -97,6 +132,14 @@ impl Levels {
             }
         }
         all
+    }
+
+    fn reason(&self, track: &Track, level: TrackLevel, now: Instant) -> String {
+        let what = words(&track.target);
+        match self.damped.until(&track.target, now) {
+            Some(_) => format!("{what} failed too often (damping)"),
+            None => format!("{what} {}", level_words(&track.target, Some(level))),
+        }
     }
 }
 
@@ -126,13 +169,14 @@ pub(in crate::vrrp) fn words(target: &TrackTarget) -> String {
         TrackTarget::Script(name) => format!("script {name}"),
         TrackTarget::File(name) => format!("file {name}"),
         TrackTarget::Process(name) => format!("process {name}"),
+        TrackTarget::Bfd(name) => format!("BFD session {name}"),
     }
 }
 
 /// A level in words.
 pub(in crate::vrrp) fn level_words(target: &TrackTarget, level: Option<TrackLevel>) -> String {
     let (well, bad) = match target {
-        TrackTarget::Interface(_) => ("up", "down"),
+        TrackTarget::Interface(_) | TrackTarget::Bfd(_) => ("up", "down"),
         TrackTarget::Script(_) => ("succeeds", "fails"),
         TrackTarget::File(_) | TrackTarget::Process(_) => ("running", "not running"),
     };
@@ -142,10 +186,6 @@ pub(in crate::vrrp) fn level_words(target: &TrackTarget, level: Option<TrackLeve
         Some(TrackLevel::Is(false)) => bad.to_owned(),
         Some(TrackLevel::Counts(number)) => format!("says {number}"),
     }
-}
-
-fn reason(track: &Track, level: TrackLevel) -> String {
-    format!("{} {}", words(&track.target), level_words(&track.target, Some(level)))
 }
 
 /// The effective priority: that of an owner never changes, others stay between 1 and 254 (RFC 9568 section 5.2.4).
@@ -171,7 +211,7 @@ mod tests {
     fn result_of(weight: i16, is_reversed: bool, level: TrackLevel) -> TrackResult {
         let mut levels = Levels::default();
         levels.set(script("chk"), level);
-        levels.evaluate(&[track(script("chk"), weight, is_reversed)], true, &Host::default())
+        levels.evaluate(&[track(script("chk"), weight, is_reversed)], true, &Host::default(), Instant::ZERO)
     }
 
     #[test]
@@ -208,12 +248,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_holds_only_where_it_could_be_a_fault() {
+    fn an_unknown_track_delays_only_where_it_could_be_a_fault() {
         let levels = Levels::default();
-        let all = levels.evaluate(&[track(script("chk"), 0, false)], true, &Host::default());
+        let all = levels.evaluate(&[track(script("chk"), 0, false)], true, &Host::default(), Instant::ZERO);
         assert_eq!(all, TrackResult { unknown: Some("script chk".to_owned()), ..TrackResult::default() });
         assert_eq!(
-            levels.evaluate(&[track(script("chk"), -20, false)], true, &Host::default()),
+            levels.evaluate(&[track(script("chk"), -20, false)], true, &Host::default(), Instant::ZERO),
             TrackResult::default()
         );
     }
@@ -225,7 +265,8 @@ mod tests {
             let mut levels = Levels::default();
             let file = TrackTarget::File("load".to_owned());
             levels.set(file.clone(), TrackLevel::Counts(number));
-            let result = levels.evaluate(&[track(file, weight, false)], true, &Host::default());
+            let result =
+                levels.evaluate(&[track(file, weight, false)], true, &Host::default(), Instant::ZERO);
             assert_eq!((result.sum, result.fault.is_some()), (sum, is_fault), "{weight} x {number}");
         }
     }
@@ -235,14 +276,14 @@ mod tests {
         let mut levels = Levels::default();
         levels.set(script("chk"), TrackLevel::Is(false));
         let tracks = [track(script("chk"), -20, false), track(script("chk"), 0, false)];
-        let result = levels.evaluate(&tracks, false, &Host::default());
+        let result = levels.evaluate(&tracks, false, &Host::default(), Instant::ZERO);
         assert_eq!((result.sum, result.fault.is_some()), (0, true));
     }
 
     #[test]
     fn an_interface_is_known_from_the_host_alone() {
         let tracks = [track(TrackTarget::Interface("eth1".to_owned()), 0, false)];
-        let result = Levels::default().evaluate(&tracks, true, &Host::default());
+        let result = Levels::default().evaluate(&tracks, true, &Host::default(), Instant::ZERO);
         assert_eq!(result.fault.as_deref(), Some("interface eth1 down"));
     }
 }

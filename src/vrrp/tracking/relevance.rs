@@ -1,5 +1,5 @@
 //! Which changes of the host can move an instance. Hosts of containers make and lose links all day, and a takeover of
-//! two thousand addresses is two thousand news of them: neither is a reason to look at every instance again.
+//! two thousand addresses is two thousand events of them: neither is a reason to look at every instance again.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use crate::vrrp::settings::{InstanceSettings, Settings, TrackTarget};
 pub(in crate::vrrp) struct Relevance {
     links: BTreeSet<String>,
     vips: BTreeSet<IpAddr>,
-    /// Sources that were given, and VIPs of owners.
+    /// Sources that were given, unicast peers, and VIPs of owners.
     sources: BTreeSet<IpAddr>,
     /// An instance without an interface finds its source on any link.
     is_anywhere: bool,
@@ -41,6 +41,8 @@ impl Relevance {
             }
         }
         self.sources.extend(instance.source);
+        // A peer that is this host's own makes it another node's instance.
+        self.sources.extend(instance.transport.peers());
         self.links.extend(instance.tracks.iter().filter_map(|track| link_of(&track.target)));
         let hops = instance.routes.iter().flat_map(|route| &route.wanted.hops);
         self.links.extend(hops.filter_map(|hop| hop.link.clone()));
@@ -63,6 +65,6 @@ impl Relevance {
 fn link_of(target: &TrackTarget) -> Option<String> {
     match target {
         TrackTarget::Interface(name) => Some(name.clone()),
-        TrackTarget::Script(_) | TrackTarget::File(_) | TrackTarget::Process(_) => None,
+        TrackTarget::Script(_) | TrackTarget::File(_) | TrackTarget::Process(_) | TrackTarget::Bfd(_) => None,
     }
 }

@@ -1,4 +1,4 @@
-//! Where in the list of what is desired a thing stands: what one news item costs must not grow with the number of VIPs.
+//! Where in the list of what is desired a thing stands: what one event costs must not grow with the number of VIPs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -341,6 +341,13 @@ impl AddressReconciler {
         std::mem::take(&mut self.events)
     }
 
+    /// The addresses of an instance that are there count as new: it became Master, and had them before (after a hand-over,
+    /// on another VRID).
+    pub(crate) fn count_as_appeared(&mut self, instance: &str) {
+        let present = self.present.iter().filter(|it| it.instance == instance);
+        self.appeared.extend(present.cloned());
+    }
+
     /// What came to be there since the last time this was asked.
     pub(crate) fn take_appeared(&mut self) -> BTreeSet<Appeared> {
         std::mem::take(&mut self.appeared)

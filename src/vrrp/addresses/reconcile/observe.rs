@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{AddressReconciler, FIGHT_PAUSE, Key, PEACE, is_present};
-use crate::net::types::{Host, Link, News, Prefix, Route, Vmac};
+use crate::net::types::{Host, HostEvent, Link, Prefix, Route, Vmac};
 use crate::time::Instant;
 
 impl AddressReconciler {
     /// The kernel reported a change; `host` is as before it.
-    pub(crate) fn observe(&mut self, news: &News, host: &Host, now: Instant) {
-        match news {
-            News::Link(link) => self.observe_link(link, host),
-            News::LinkGone(index) => {
+    pub(crate) fn observe(&mut self, event: &HostEvent, host: &Host, now: Instant) {
+        match event {
+            HostEvent::Link(link) => self.observe_link(link, host),
+            HostEvent::LinkGone(index) => {
                 if let Some(link) = host.links.get(index) {
                     let name = link.name.clone();
                     self.is_dirty |= self.index.needs_link(&name);
@@ -21,10 +21,10 @@ impl AddressReconciler {
                 }
                 self.off.remove(index);
             }
-            News::Address(held) | News::AddressGone(held) => {
+            HostEvent::Address(held) | HostEvent::AddressGone(held) => {
                 let Some(link) = host.links.get(&held.link) else { return };
                 let key = (link.name.clone(), held.prefix);
-                let is_there = matches!(news, News::Address(_));
+                let is_there = matches!(event, HostEvent::Address(_));
                 let was_there = is_present(host, held.link, held.prefix);
                 if self.in_flight.is_some() {
                     self.touched.insert(key.clone());
@@ -48,19 +48,19 @@ impl AddressReconciler {
                 }
                 self.is_dirty |= self.index.needs_link(&link.name) || self.ours.contains_key(&key);
             }
-            News::RouteGone(route) => {
+            HostEvent::RouteGone(route) => {
                 let lost = self.index.route(&self.desired, route);
                 if let Some(key) = lost.map(|route| Key::Route(Arc::clone(route))) {
                     self.lost(key, now);
                 }
             }
-            News::RuleGone(rule) => {
+            HostEvent::RuleGone(rule) => {
                 let lost = self.index.rule(&self.desired, rule);
                 if let Some(key) = lost.map(|rule| Key::Rule(Arc::clone(rule))) {
                     self.lost(key, now);
                 }
             }
-            News::Neighbour(_) => {}
+            HostEvent::Neighbour(_) => {}
         }
     }
 

@@ -31,7 +31,7 @@ fn every_packet_of_keepalived_is_understood_and_would_be_sent_alike() {
 }
 
 #[test]
-fn what_is_heard_is_what_keepalived_said() {
+fn advertisements_of_keepalived_are_decoded() {
     let heard = |name| decode(&vector(name)).unwrap();
     let v2 = heard("V2-3VIPS");
     assert_eq!(v2.advert.version, Version::V2);
@@ -188,7 +188,7 @@ fn every_kind_of_flaw_is_among_the_kinds() {
 }
 
 #[test]
-fn who_authenticates_otherwise_is_refused() {
+fn other_authentication_is_refused() {
     let other_key = hmac(HmacMode::Enforce, &[7; 32]);
     let good_key = authentication_of("HMAC");
     let (password, header) =
@@ -241,7 +241,7 @@ fn no_bit_of_an_authenticated_packet_can_be_changed() {
 }
 
 #[test]
-fn what_was_heard_before_is_not_heard_again() {
+fn replayed_packets_are_refused() {
     let expected = authentication_of("V2-AH");
     let mut replay = ReplayWindow::new();
     let mut hear = |name: &str| {
@@ -338,7 +338,7 @@ fn only_so_many_senders_are_remembered() {
 
 proptest! {
     #[test]
-    fn what_is_sent_is_what_is_heard(
+    fn encoded_advertisements_decode_to_the_same(
         (advert, path) in advertisements(), form in prop_oneof![Just(Checksum::PseudoHeader), Just(Checksum::MessageOnly)],
         way in 0..4u8, secret in any::<[u8; 8]>(), wall in 0..u64::from(u32::MAX),
     ) {

@@ -25,7 +25,7 @@ pub(super) enum Happening {
         incarnation: u32,
         refusals: Vec<Refusal>,
     },
-    /// The oldest news item that has not been heard arrives.
+    /// The oldest event that has not been heard arrives.
     KernelTells {
         node: usize,
         incarnation: u32,
@@ -96,13 +96,13 @@ impl World {
                 if incarnation != self.nodes[node].incarnation && self.rng.bool() {
                     return;
                 }
-                // What happened before is news already.
+                // What happened before is an event already.
                 self.collect_news(node);
                 let refusals = self.nodes[node].host.apply(&ops);
                 self.collect_news(node);
-                // An answer comes after the news of what was done.
-                let news = self.nodes[node].last_news.since(self.now);
-                let after = Duration::from_micros(self.rng.u64(1..500)).max(news);
+                // An answer comes after its events.
+                let last_event = self.nodes[node].last_event.since(self.now);
+                let after = Duration::from_micros(self.rng.u64(1..500)).max(last_event);
                 self.schedule(after, Happening::KernelAnswers { node, incarnation, refusals });
             }
             Happening::KernelAnswers { node, incarnation, refusals } => {
@@ -113,9 +113,9 @@ impl World {
             }
             Happening::KernelTells { node, incarnation } => {
                 if incarnation == self.nodes[node].incarnation
-                    && let Some(news) = self.nodes[node].news.pop_front()
+                    && let Some(event) = self.nodes[node].host_events.pop_front()
                 {
-                    self.hear(node, news);
+                    self.hear(node, event);
                 }
             }
             Happening::HostIsRead { node, incarnation } => {

@@ -1,7 +1,7 @@
 //! A few hosts on a network, in virtual time: packets are sent, delayed and lost, processes pause, crash and hand over.
 
 mod happening;
-mod host_news;
+mod host_events;
 mod node;
 mod queries;
 mod wire;
@@ -93,8 +93,8 @@ impl World {
         this.queued.clear();
         this.states.clear();
         this.reported = Reported::default();
-        let _ = this.host.take_news();
-        this.news.clear();
+        let _ = this.host.take_events();
+        this.host_events.clear();
         this.reading = None;
         this.router = Some(Router::new(Arc::clone(&this.settings), seed, now));
         let (host, director) = (this.host.host().clone(), this.director.clone());

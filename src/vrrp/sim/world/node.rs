@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::invariants::Reported;
 use crate::net::memory::MemoryHost;
 use crate::net::reading::Reading;
-use crate::net::types::{Link, LinkIndex, MacAddress, News, Op, Prefix};
+use crate::net::types::{HostEvent, Link, LinkIndex, MacAddress, Op, Prefix};
 use crate::time::Instant;
 use crate::vrrp::addresses::announce::announcer::Announcement;
 use crate::vrrp::binding::sockets::{SocketFailure, SocketStates};
@@ -28,7 +28,7 @@ pub(in crate::vrrp::sim) struct Node {
     pub(in crate::vrrp::sim) tracks: BTreeMap<TrackTarget, TrackLevel>,
     /// How long scripts and files take for their first result.
     pub(in crate::vrrp::sim) first_result: Duration,
-    /// What a hand-over left, until somebody claims it or the guardian gives it up.
+    /// What a hand-over left, until a successor claims it or the guardian gives it up.
     pub(in crate::vrrp::sim) handed_over: Option<(Instant, Handover)>,
     /// Everything that was reported.
     pub(in crate::vrrp::sim) events: Vec<(Instant, Event)>,
@@ -42,7 +42,7 @@ pub(in crate::vrrp::sim) struct Node {
     pub(in crate::vrrp::sim) announced: Vec<(Instant, LinkIndex, Vec<u8>)>,
     /// How many frames a link's queue takes, and how long it is full then.
     pub(in crate::vrrp::sim) frame_queue: Option<(usize, Duration)>,
-    /// The longest time news of the host take.
+    /// The longest delay of host events.
     pub(in crate::vrrp::sim) news_delay: Duration,
     /// Operations asked of the kernel.
     pub(in crate::vrrp::sim) ops: Vec<(Instant, Op)>,
@@ -74,14 +74,14 @@ pub(in crate::vrrp::sim) struct Node {
     pub(super) crash_plan: Arc<CrashPlan>,
     pub(super) queued: BTreeMap<LinkIndex, usize>,
     pub(super) unsent: Vec<Announcement>,
-    /// When the last news is reported: they come in order.
-    pub(super) last_news: Instant,
+    /// When the last event is reported: they come in order.
+    pub(super) last_event: Instant,
     pub(super) arrived: VecDeque<Datagram>,
     pub(super) waiting: VecDeque<Input>,
     pub(super) is_asking: bool,
     pub(super) reported: Reported,
-    /// News that are on their way.
-    pub(super) news: VecDeque<News>,
+    /// Events that are on their way.
+    pub(super) host_events: VecDeque<HostEvent>,
     /// The host is being read.
     pub(super) reading: Option<Reading>,
 }
@@ -128,20 +128,20 @@ impl Node {
             crash_plan: Arc::default(),
             queued: BTreeMap::new(),
             unsent: Vec::new(),
-            last_news: Instant::ZERO,
+            last_event: Instant::ZERO,
             arrived: VecDeque::new(),
             waiting: VecDeque::new(),
             is_asking: false,
             reported: Reported::default(),
-            news: VecDeque::new(),
+            host_events: VecDeque::new(),
             reading: None,
         }
     }
 
     pub(in crate::vrrp::sim) fn learn_links(&mut self, now: Instant, input: &Input) {
         match input {
-            Input::News(News::Link(link)) => self.learn_link(now, link),
-            Input::News(News::LinkGone(index)) => drop(self.links.remove(index)),
+            Input::HostEvent(HostEvent::Link(link)) => self.learn_link(now, link),
+            Input::HostEvent(HostEvent::LinkGone(index)) => drop(self.links.remove(index)),
             Input::Host(host) => {
                 self.links.retain(|index, _| host.links.contains_key(index));
                 host.links.values().for_each(|link| self.learn_link(now, link));

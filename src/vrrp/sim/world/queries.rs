@@ -46,7 +46,7 @@ impl World {
     /// Whether something but packets waits to be read by a process.
     pub(in crate::vrrp::sim) fn has_unread(&self, node: usize) -> bool {
         let node = &self.nodes[node];
-        !node.waiting.is_empty() || !node.news.is_empty() || node.reading.is_some()
+        !node.waiting.is_empty() || !node.host_events.is_empty() || node.reading.is_some()
     }
 
     /// What waits to be read by a process.

@@ -51,7 +51,7 @@ impl World {
         listening
     }
 
-    /// A packet leaves: everybody with a fitting socket gets it, if the wire lets it.
+    /// A packet leaves: every node with a matching socket receives it, unless the wire drops it.
     pub(in crate::vrrp::sim) fn send(&mut self, from: usize, transmission: &Transmission) {
         let Transmission { endpoint, destination, hop_limit, bytes } = transmission;
         let link = endpoint.link.unwrap_or_else(|| self.nodes[from].link("e0"));
@@ -79,6 +79,7 @@ impl World {
             invariants::leaves_what_it_does_not_hold(self, from, vrid, source);
         }
         invariants::speaks_from_its_own(self, from, vrid, priority, source);
+        invariants::speaks_to_others(self, from, vrid, source, *destination);
         self.trace(from, &format!("advertises {vrid} with {priority} to {destination}"));
         let now = self.now;
         self.nodes[from].sent.push((now, vrid, priority, *destination));

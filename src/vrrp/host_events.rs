@@ -1,8 +1,8 @@
-//! What news of the host's links and addresses mean for the router: which parts take notice, and whether instances must be
-//! looked at again.
+//! What events of the host's links and addresses mean for the router: which parts take notice, and whether instances
+//! must be looked at again.
 
 use super::router::Router;
-use crate::net::types::{HeldAddress, Host, Link, News};
+use crate::net::types::{HeldAddress, Host, HostEvent, Link};
 use crate::time::Instant;
 
 impl Router {
@@ -45,8 +45,8 @@ impl Router {
         }
     }
 
-    pub(super) fn hear_news(&mut self, news: &News, now: Instant) {
-        if let News::Link(link) = news {
+    pub(super) fn handle_host_event(&mut self, event: &HostEvent, now: Instant) {
+        if let HostEvent::Link(link) = event {
             if let Some(host) = &self.host {
                 self.announceable.see(link);
                 self.reconciler.observe_link(link, host);
@@ -58,13 +58,13 @@ impl Router {
             return;
         }
         let Some(host) = &mut self.host else { return };
-        self.reconciler.observe(news, host, now);
+        self.reconciler.observe(event, host, now);
         let relevance = &self.relevance;
         let is_relevant = |host: &Host, held: &HeldAddress| {
             host.links.get(&held.link).is_none_or(|link| relevance.of_address(&link.name, held.prefix.ip))
         };
-        match news {
-            News::LinkGone(index) => {
+        match event {
+            HostEvent::LinkGone(index) => {
                 self.delayed_links.forget(*index);
                 self.announceable.forget(*index);
                 if let Some(link) = host.links.get(index) {
@@ -75,20 +75,23 @@ impl Router {
                     }
                 }
             }
-            News::Address(held) => {
+            HostEvent::Address(held) => {
                 if is_relevant(host, held) {
                     self.cause = format!("address {} came", held.prefix);
                     self.is_dirty = true;
                 }
             }
-            News::AddressGone(held) => {
+            HostEvent::AddressGone(held) => {
                 if is_relevant(host, held) {
                     self.cause = format!("address {} went", held.prefix);
                     self.is_dirty = true;
                 }
             }
-            News::Link(_) | News::RouteGone(_) | News::RuleGone(_) | News::Neighbour(_) => {}
+            HostEvent::Link(_)
+            | HostEvent::RouteGone(_)
+            | HostEvent::RuleGone(_)
+            | HostEvent::Neighbour(_) => {}
         }
-        host.hear(news);
+        host.apply(event);
     }
 }
