@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{ConfigArguments, keywords, print, render};
-use crate::config::{self, Config, Loaded, VirtualServerId};
+use super::{ConfigArguments, fix, keywords, print, render};
+use crate::config::{self, Config, Loaded, Reading, VirtualServerId};
 use crate::daemon::host_checks;
 use crate::daemon::rights::Rights;
 use crate::daemon::startup::Exit;
@@ -25,35 +25,56 @@ pub(super) struct CheckArguments {
     /// A configuration with warnings cannot be run, either
     #[arg(long)]
     deny_warnings: bool,
-    /// Read no configuration: list every keyword, and what lvsd does with it
-    #[arg(long, conflicts_with_all = ["config", "deny_warnings", "lenient", "schema"])]
-    keywords: bool,
+    /// Say nothing that depends on this host: its files, interfaces, addresses and settings
+    #[arg(long)]
+    offline: bool,
+    /// Correct slips that can mean nothing else: a unified diff on standard output, the report on the corrected
+    /// configuration on standard error
+    #[arg(long)]
+    fix: bool,
+    /// With --fix: replace the files, each whole or not at all
+    #[arg(long, requires = "fix")]
+    write: bool,
+    /// Read no configuration: list every keyword, and what lvsd does with it; or all about one WORD
+    #[arg(long, value_name = "WORD", num_args = 0..=1, conflicts_with_all = ["file", "config", "deny_warnings", "fix", "lenient", "schema"])]
+    keywords: Option<Option<String>>,
     /// Read no configuration: print the JSON Schema of lvsd.yaml
-    #[arg(long, conflicts_with_all = ["config", "deny_warnings", "lenient", "json"])]
+    #[arg(long, conflicts_with_all = ["file", "config", "deny_warnings", "fix", "lenient", "json"])]
     schema: bool,
 }
 
 pub(super) fn run(arguments: &CheckArguments) -> Exit {
-    if arguments.keywords {
-        print(&if arguments.json { keywords::json() } else { keywords::table() });
-        return Exit::Ok;
+    match &arguments.keywords {
+        Some(None) => {
+            print(&if arguments.json { keywords::json() } else { keywords::table() });
+            return Exit::Ok;
+        }
+        Some(Some(word)) => return keywords::explain(word, arguments.json),
+        None => {}
     }
     if arguments.schema {
         print(&super::schema::text());
         return Exit::Ok;
     }
     let path = arguments.config.path();
-    let loaded = config::load_once(&path, arguments.config.strictness());
+    let reading = Reading { is_offline: arguments.offline, ..arguments.config.reading() };
+    if arguments.fix {
+        return fix::run(&path, &reading, arguments.into());
+    }
+    let loaded = config::load_once(&path, &reading);
     let mut report = report(&path, &loaded, arguments.deny_warnings);
     // What on this host will hurt the configuration, where this host is a director: no fault of the file's.
-    let mut problems = loaded.config.as_ref().map(host_checks::check).unwrap_or_default();
-    if let Some(config) = &loaded.config {
+    let here = loaded.config.as_ref().filter(|_| !arguments.offline);
+    let mut problems = here.map(host_checks::check).unwrap_or_default();
+    if let Some(config) = here {
         let lacking = Rights::of_directors().into_iter().filter_map(|rights| rights.lacking(config));
         problems.extend(lacking.map(|lacking| lacking.to_string()));
     }
     // Nothing needs to be done about these.
-    let colocations = loaded.config.as_ref().map(host_checks::colocations).unwrap_or_default();
-    let hints: Vec<String> = loaded.config.as_ref().and_then(pathless).into_iter().collect();
+    let mut colocations = here.map(host_checks::colocations).unwrap_or_default();
+    colocations.extend(here.map(host_checks::other_nodes).unwrap_or_default());
+    let hints = loaded.config.as_ref().and_then(pathless).into_iter().chain(fixable(&path, &loaded));
+    let hints: Vec<String> = hints.collect();
     if arguments.json {
         print(&json(&path, &loaded, report.exit, [problems, colocations].concat(), hints));
     } else {
@@ -65,6 +86,27 @@ pub(super) fn run(arguments: &CheckArguments) -> Exit {
         print(&(warnings.chain(notes).collect::<String>() + &report.text));
     }
     report.exit
+}
+
+impl From<&CheckArguments> for fix::Options {
+    fn from(arguments: &CheckArguments) -> fix::Options {
+        fix::Options {
+            is_json: arguments.json,
+            denies_warnings: arguments.deny_warnings,
+            writes: arguments.write,
+        }
+    }
+}
+
+/// The hint that some problems can be corrected by `--fix`.
+fn fixable(path: &Path, loaded: &Loaded) -> Option<String> {
+    let problems = match config::fix::count(loaded) {
+        0 => return None,
+        1 => "one of these problems".to_owned(),
+        problems => format!("{problems} of these problems"),
+    };
+    let path = path.display().to_string();
+    Some(format!("`lvsd check --fix {}` shows the correction of {problems}", text::line(&path)))
 }
 
 /// The hint that `path_check` would see more, where it is not used.
@@ -144,13 +186,12 @@ pub(crate) fn json(
 fn verdict(path: &Path, loaded: &Loaded, is_denied: bool) -> String {
     let path = path.display().to_string();
     let path = text::line(&path);
-    let (errors, warnings) = (loaded.diagnostics.errors(), loaded.diagnostics.warnings());
-    let problems = match (errors, warnings) {
-        (0, 0) => "no problems".to_owned(),
-        (0, w) => count(w, "warning"),
-        (e, 0) => count(e, "error"),
-        (e, w) => format!("{}, {}", count(e, "error"), count(w, "warning")),
-    };
+    let host = loaded.diagnostics.host_warnings();
+    let (errors, warnings) = (loaded.diagnostics.errors(), loaded.diagnostics.warnings() - host);
+    let counts = [(errors, "error", ""), (warnings, "warning", ""), (host, "warning", " about this host")];
+    let counts = counts.iter().filter(|(n, ..)| *n > 0);
+    let counts: Vec<String> = counts.map(|(n, what, of)| format!("{}{of}", count(*n, what))).collect();
+    let problems = if counts.is_empty() { "no problems".to_owned() } else { counts.join(", ") };
     match &loaded.config {
         Some(config) => {
             let virtual_servers = config.virtual_servers.len();
@@ -163,6 +204,10 @@ fn verdict(path: &Path, loaded: &Loaded, is_denied: bool) -> String {
             let what = match config.vrrp.instances.len() {
                 0 => what,
                 routers => format!("{what}, {}", count(routers, "virtual router")),
+            };
+            let what = match config.vrrp.sessions.len() {
+                0 => what,
+                sessions => format!("{what}, {}", count(sessions, "BFD session")),
             };
             let end = if is_denied { "warnings are denied: not to be run" } else { "can be run" };
             format!("{path}: {what}: {problems}: {end}\n")

@@ -10,7 +10,7 @@ use serde::Serialize;
 mod environment;
 mod segment;
 
-use super::real_server::{self, Here};
+use super::real_server::{self, LocalHost};
 use super::socket::SocketArguments;
 use super::{ConfigArguments, check, complain, print};
 use crate::config::{self, Config, Loaded};
@@ -76,7 +76,7 @@ struct Look {
 
 pub(super) fn run(arguments: &DoctorArguments) -> Exit {
     let path = arguments.config.path();
-    let loaded = config::load_once(&path, arguments.config.strictness());
+    let loaded = config::load_once(&path, &arguments.config.reading());
     let Some(config) = loaded.config.clone() else {
         complain(&format!("no diagnosis:\n{}", check::report(&path, &loaded, false).text.trim_end()));
         if !loaded.is_silent && !path.exists() {
@@ -130,7 +130,7 @@ fn look(
     remarks: &[Remark],
     arguments: &DoctorArguments,
 ) -> Result<Look, (Exit, String)> {
-    let mut here = Here::look()?;
+    let mut here = LocalHost::read()?;
     let host = host_checks::facts();
     let directors: Vec<(String, u32)> =
         process::rivals().into_iter().map(|rival| (rival.name.to_owned(), rival.pid)).collect();
@@ -144,9 +144,9 @@ fn look(
     let mut sync_messages = BTreeSet::new();
     if role.is_director {
         // It listens while others are asked.
-        let ear = segment::Ear::open(config, &here.host, &mut unseen);
+        let listener = segment::AdvertListener::open(config, &here.host, &mut unseen);
         (claims, asked) = holders::ask_around(&here.host, &vips, &reals, &mut unseen, clock::now);
-        adverts = ear.heard();
+        adverts = listener.received();
         sync_messages = sync_ids::listen(config, &here.host, &mut unseen, clock::now);
         for neighbour in here.kernel.neighbours().unwrap_or_default() {
             names.entry(neighbour.mac).or_default().insert(neighbour.ip);
@@ -270,7 +270,7 @@ fn fix(config: &Config, findings: &[Finding], run_dir: &Path) -> Vec<Done> {
         }
         let outcome = match fix {
             Fix::Setting { name, value } => sysctl::write(name, value).map_err(|error| error.to_string()),
-            Fix::LinkUp(link) => Here::look()
+            Fix::LinkUp(link) => LocalHost::read()
                 .map_err(|(_, text)| text)
                 .and_then(|mut here| here.kernel.switch_link(link, true)),
             Fix::Prepare(_) => real_server::prepare(config, real_server::record_dir(run_dir)).map(drop),

@@ -8,13 +8,15 @@ use clap::ValueEnum;
 use hyper::Uri;
 
 use super::{complain, print};
-use crate::check::digest::Digest;
-use crate::check::fetch::{Page, fetch};
-use crate::check::hash::DigestKind;
-use crate::check::http::{HttpVersion, Url, is_host, path_on_the_wire};
+use crate::check::http::fetch::{Page, fetch};
+use crate::check::http::{is_host, path_on_the_wire};
 use crate::check::outcome::Verdict;
-use crate::check::spec::{Source, Target};
-use crate::check::tls::{Tls, TlsClients};
+use crate::check::spec::digest::Digest;
+use crate::check::spec::digest::DigestKind;
+use crate::check::spec::http::{HttpQuestion, HttpVersion, Url};
+use crate::check::spec::tls::{Tls, TlsSettings};
+use crate::check::spec::{Question, Source, Target};
+use crate::check::tls::{TlsClients, is_server_name};
 use crate::daemon::clock;
 use crate::daemon::startup::Exit;
 use crate::text;
@@ -117,7 +119,10 @@ fn ask(arguments: &GenhashArguments, target: &Target, url: &Url, asked: &Asked) 
     };
     let kind = if arguments.sha256 { DigestKind::Sha256 } else { DigestKind::Md5 };
     let begun = clock::moment();
-    let page = match runtime.block_on(fetch(target, arguments.protocol.version(), url, kind, begun)) {
+    let version = arguments.protocol.version();
+    let question = Question::Http(HttpQuestion { version, urls: vec![url.clone()] }.into());
+    let clients = TlsClients::default().of(&question);
+    let page = match runtime.block_on(fetch(target, version, url, &clients, kind, begun)) {
         Ok(page) => page,
         Err(outcome) => {
             complain(&format!("{}: {}", target.address, outcome.reason));
@@ -165,7 +170,7 @@ fn asked(arguments: &GenhashArguments) -> Result<Asked, String> {
     asked.is_tls |= arguments.use_ssl;
     asked.virtualhost = virtualhost.or(asked.virtualhost);
     if arguments.use_sni {
-        let name = asked.virtualhost.clone().filter(|host| TlsClients::is_server_name(host));
+        let name = asked.virtualhost.clone().filter(|host| is_server_name(host));
         asked.server_name = Some(name.ok_or("--use-sni needs a host's name in --use-virtualhost")?);
     }
     Ok(asked)
@@ -187,7 +192,7 @@ fn of_page(page: &str) -> Result<Asked, String> {
         port: uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 }),
         path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
         is_tls,
-        server_name: name.clone().filter(|host| is_tls && TlsClients::is_server_name(host)),
+        server_name: name.clone().filter(|host| is_tls && is_server_name(host)),
         virtualhost: name,
         host,
     })
@@ -199,25 +204,15 @@ fn question(arguments: &GenhashArguments, asked: &Asked) -> Result<(Target, Url)
     let found = (asked.host.as_str(), asked.port).to_socket_addrs();
     let mut found = found.map_err(|error| format!("{}: {error}", asked.host))?;
     let address: SocketAddr = found.next().ok_or_else(|| format!("{} has no address", asked.host))?;
-    let tls = if asked.is_tls {
-        let client = TlsClients::default().client(asked.server_name.as_deref(), None, None)?;
-        Some(Tls { client, close_notify: false })
-    } else {
-        None
-    };
+    let settings = TlsSettings { server_name: asked.server_name.clone(), ..TlsSettings::default() };
+    let tls = asked.is_tls.then(|| Tls { settings: settings.into(), close_notify: false });
     let target = Target {
         address,
         source: arguments.fwmark.map(|mark| Box::new(Source { fwmark: Some(mark), ..Source::default() })),
         connect_timeout: Duration::from_secs(arguments.timeout.into()),
     };
-    let url = Url {
-        path: asked.path.clone(),
-        virtualhost: asked.virtualhost.clone(),
-        status: vec![(100, 599)],
-        digest: None,
-        pattern: None,
-        tls,
-    };
+    let virtualhost = asked.virtualhost.clone();
+    let url = Url { virtualhost, status: vec![(100, 599)], tls, ..Url::new(&*asked.path) };
     Ok((target, url))
 }
 

@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::socket::{SocketArguments, misunderstood};
 use super::{check, complain, print};
-use crate::config::{self, Strictness};
+use crate::config::{self, Reading, Strictness};
 use crate::daemon::control::{Command, Reply};
 use crate::daemon::startup::Exit;
 
@@ -41,7 +41,8 @@ pub(super) fn run(arguments: &HandoverArguments) -> Exit {
     };
     // By this program, which is most likely the one that starts next.
     let strictness = if status.is_lenient { Strictness::Lenient } else { Strictness::Strict };
-    if let Err(report) = can_run(&status.config, strictness) {
+    let reading = Reading { strictness, id: status.config_id.clone(), is_offline: false };
+    if let Err(report) = can_run(&status.config, &reading) {
         if arguments.if_restarting.is_some() {
             // systemd ends the process in any case, and what is in the kernel serves on without it.
             complain(&format!(
@@ -68,8 +69,8 @@ pub(super) fn run(arguments: &HandoverArguments) -> Exit {
     Exit::Ok
 }
 
-fn can_run(path: &Path, strictness: Strictness) -> Result<(), String> {
-    let loaded = config::load(path, strictness);
+fn can_run(path: &Path, reading: &Reading) -> Result<(), String> {
+    let loaded = config::load(path, reading);
     if loaded.config.is_some() {
         return Ok(());
     }
@@ -123,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_restart_is_told_from_a_stop_by_the_unit_s_own_job() {
+    fn a_restart_is_distinguished_from_a_stop_by_the_units_own_job() {
         let jobs = "812 lvsd.service        restart running\n813 other.service stop waiting\n";
         assert!(is_restart_listed(jobs, "lvsd.service"));
         assert!(!is_restart_listed(jobs, "other.service"));

@@ -5,8 +5,10 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::table::Table;
+use super::{complain, print};
 use crate::config::root;
-use crate::syntax::keyword::{KeywordInfo, Support};
+use crate::daemon::startup::Exit;
+use crate::syntax::keyword::{KeywordInfo, Support, nearest};
 
 /// What lvsd does with a keyword: a word, and why.
 fn stance(stance: Support) -> (&'static str, Option<&'static str>) {
@@ -72,19 +74,60 @@ struct Row {
 
 /// The listing for programs.
 pub(crate) fn json() -> String {
-    let row = |k: KeywordInfo| {
-        let (stance, why) = stance(k.support);
-        Row {
-            block: k.block,
-            keepalived_conf: k.names,
-            yaml: k.yaml,
-            takes: k.takes,
-            stance,
-            why,
-            meaning: k.doc,
-        }
-    };
     super::json(&root::listing().into_iter().map(row).collect::<Vec<_>>())
+}
+
+fn row(k: KeywordInfo) -> Row {
+    let (stance, why) = stance(k.support);
+    Row {
+        block: k.block,
+        keepalived_conf: k.names,
+        yaml: k.yaml,
+        takes: k.takes,
+        stance,
+        why,
+        meaning: k.doc,
+    }
+}
+
+/// All that is known of one word: a block of lines for each place where it stands.
+pub(crate) fn explain(word: &str, is_json: bool) -> Exit {
+    let listing = root::listing();
+    let is_it = |k: &KeywordInfo| k.names.contains(&word) || k.yaml.contains(&word);
+    let found: Vec<KeywordInfo> = listing.iter().filter(|k| is_it(k)).cloned().collect();
+    if found.is_empty() {
+        let all = listing.iter().flat_map(|k| k.names.iter().chain(&k.yaml).copied());
+        let likely =
+            nearest(word, all).map(|likely| format!(": did you mean `{likely}`?")).unwrap_or_default();
+        complain(&format!("no keepalived and no lvsd has a keyword `{word}`{likely}"));
+        return Exit::Config;
+    }
+    print(&match is_json {
+        true => super::json(&found.into_iter().map(row).collect::<Vec<_>>()),
+        false => found.iter().map(about).collect::<Vec<_>>().join("\n"),
+    });
+    Exit::Ok
+}
+
+/// One keyword for people.
+fn about(keyword: &KeywordInfo) -> String {
+    let names = if keyword.names.is_empty() { &keyword.yaml } else { &keyword.names };
+    let (what, why) = stance(keyword.support);
+    let mut lines = vec![format!("{}: {}", names.join(", "), keyword.doc)];
+    lines.push(match keyword.names.is_empty() {
+        true => format!("stands in {}, in YAML only", keyword.yaml_block),
+        false => format!("stands in {}", keyword.block),
+    });
+    lines.extend((!keyword.takes.is_empty()).then(|| format!("takes {}", keyword.takes)));
+    lines.push(match keyword.yaml.is_empty() {
+        true => "in YAML: no such key".to_owned(),
+        false => format!("in YAML: `{}` in {}", keyword.yaml.join("`, `"), keyword.yaml_block),
+    });
+    lines.push(match why {
+        Some(why) => format!("{what}: {why}"),
+        None => what.to_owned(),
+    });
+    lines.join("\n  ") + "\n"
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 mod doctor;
+mod fix;
 mod genhash;
 mod handover;
 pub(crate) mod keywords;
@@ -17,17 +18,17 @@ mod socket;
 pub(crate) mod status;
 mod table;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 mod why;
 
 use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
 
-use crate::config::Strictness;
+use crate::config::{Reading, Strictness};
 use crate::daemon::signals::SignalName;
 use crate::daemon::startup::{Exit, default_config};
 use crate::director::admin_override::OverrideChange;
@@ -43,7 +44,8 @@ use crate::text;
     arg_required_else_help = true
 )]
 pub(crate) struct Arguments {
-    /// Print the number of a signal by the name keepalived gives it: STOP, RELOAD, DATA, STATS, STATS_CLEAR, JSON, TDATA
+    /// Print the number of a signal by the name keepalived gives it: STOP, RELOAD, DATA, STATS, STATS_CLEAR, JSON,
+    /// TDATA
     #[arg(long, value_name = "NAME", required = true)]
     signum: Option<SignalName>,
     #[command(subcommand)]
@@ -54,9 +56,10 @@ pub(crate) struct Arguments {
 enum Commands {
     /// Run the director in the foreground.
     ///
-    /// SIGTERM, SIGINT: stop, and remove lvsd's services. SIGHUP: read the configuration again; an error changes nothing.
-    /// SIGUSR1, SIGUSR2, and keepalived's signal for JSON: write the status to status.json and status.txt in the run
-    /// directory. Other signals do no harm. To leave everything in the kernel for the next start: `lvsd handover`.
+    /// SIGTERM, SIGINT: stop, and remove lvsd's services. SIGHUP: read the configuration again; an error changes
+    /// nothing. SIGUSR1, SIGUSR2, and keepalived's signal for JSON: write the status to status.json and status.txt in
+    /// the run directory. Other signals do no harm. To leave everything in the kernel for the next start: `lvsd
+    /// handover`.
     Run(run::RunArguments),
     /// Report every problem of a configuration; exit 0 when it can be run, 78 when not.
     Check(check::CheckArguments),
@@ -80,19 +83,19 @@ enum Commands {
     /// Send a real server no new connections, and remove it when the last one has ended.
     Drain(order::DrainArguments),
     /// Let a drained real server serve again.
-    Undrain(order::Whom),
+    Undrain(order::Selection),
     /// Remove a real server at once, whatever its health says.
-    Disable(order::Whom),
+    Disable(order::Selection),
     /// Let a drained or disabled real server serve again, as its health says.
-    Enable(order::Whom),
+    Enable(order::Selection),
     /// Give a real server another weight than the configured one.
     Weight(order::WeightArguments),
     /// Print the digest of a page, for `digest` in a check; flags and output are those of keepalived's genhash.
     Genhash(genhash::GenhashArguments),
     /// Configure this host as a DR or TUN real server: the VIP without ARP, and tunnel decapsulation.
     RealServer(real_server::RealServerArguments),
-    /// Find what is wrong on this host, a director or a real server, for a configuration: what was seen, why it matters,
-    /// and what helps. A director asks the network which other hosts have the VIPs.
+    /// Find what is wrong on this host, a director or a real server, for a configuration: what was seen, why it
+    /// matters, and what helps. A director asks the network which other hosts have the VIPs.
     ///
     /// Exit 0: nothing; 1: warnings; 2: something is broken; 78: the configuration cannot be run.
     Doctor(doctor::DoctorArguments),
@@ -100,9 +103,15 @@ enum Commands {
 
 #[derive(Clone, Debug, clap::Args)]
 struct ConfigArguments {
-    /// The configuration [default: /etc/lvsd/lvsd.yaml, else /etc/keepalived/keepalived.conf]
+    /// The configuration, `-` for standard input [default: /etc/lvsd/lvsd.yaml, else /etc/keepalived/keepalived.conf]
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    file: Option<PathBuf>,
+    /// The same
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// What `@ID` in keepalived.conf is compared with [default: the name of this host up to the first dot]
+    #[arg(short = 'i', long, value_name = "ID")]
+    config_id: Option<String>,
     /// Unknown words are warnings, and are skipped with their blocks; never a server's check
     #[arg(long)]
     lenient: bool,
@@ -110,11 +119,21 @@ struct ConfigArguments {
 
 impl ConfigArguments {
     fn path(&self) -> PathBuf {
-        self.config.clone().unwrap_or_else(default_config)
+        match self.named() {
+            Some(path) if path == Path::new("-") => PathBuf::from("/dev/stdin"),
+            Some(path) => path.to_owned(),
+            None => default_config(),
+        }
     }
 
-    fn strictness(&self) -> Strictness {
-        if self.lenient { Strictness::Lenient } else { Strictness::Strict }
+    /// The file that was named.
+    fn named(&self) -> Option<&Path> {
+        self.file.as_deref().or(self.config.as_deref())
+    }
+
+    fn reading(&self) -> Reading {
+        let strictness = if self.lenient { Strictness::Lenient } else { Strictness::Strict };
+        Reading { strictness, id: self.config_id.clone(), is_offline: false }
     }
 }
 
@@ -155,9 +174,9 @@ fn run_command() -> Exit {
         Commands::Status(arguments) => status::run(&arguments),
         Commands::Why(arguments) => why::run(&arguments),
         Commands::Drain(arguments) => order::drain(&arguments),
-        Commands::Undrain(whom) => order::change(&whom, OverrideChange::Undrain),
-        Commands::Disable(whom) => order::change(&whom, OverrideChange::Disable),
-        Commands::Enable(whom) => order::change(&whom, OverrideChange::Enable),
+        Commands::Undrain(selection) => order::change(&selection, OverrideChange::Undrain),
+        Commands::Disable(selection) => order::change(&selection, OverrideChange::Disable),
+        Commands::Enable(selection) => order::change(&selection, OverrideChange::Enable),
         Commands::Weight(arguments) => order::set_weight(&arguments),
         Commands::Genhash(arguments) => genhash::run(&arguments),
         Commands::RealServer(arguments) => real_server::run(&arguments),
@@ -192,6 +211,11 @@ fn not_written(error: &std::io::Error) {
     if error.kind() != ErrorKind::BrokenPipe && !IS_INCOMPLETE.swap(true, Ordering::Relaxed) {
         complain(&format!("standard output cannot be written: {error}: not all of the answer is there"));
     }
+}
+
+/// Writes a report to standard error, where standard output has another purpose.
+fn print_beside(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text::lines(text).as_bytes());
 }
 
 /// Writes a line about what went wrong to standard error.

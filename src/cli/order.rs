@@ -15,7 +15,7 @@ use crate::ipvs::types::Connections;
 use crate::syntax::value;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Whom {
+pub(super) struct Selection {
     /// The real server: ADDRESS or ADDRESS:PORT, in every virtual server that has it
     real_server: Selector,
     /// Only in this virtual server, as status writes it, e.g. "10.0.0.1:80 tcp"
@@ -28,7 +28,7 @@ pub(super) struct Whom {
 #[derive(Debug, clap::Args)]
 pub(super) struct DrainArguments {
     #[command(flatten)]
-    whom: Whom,
+    selection: Selection,
     /// Return when the last connection has ended, showing how many there are
     #[arg(long)]
     wait: bool,
@@ -40,25 +40,25 @@ pub(super) struct DrainArguments {
 #[derive(Debug, clap::Args)]
 pub(super) struct WeightArguments {
     #[command(flatten)]
-    whom: Whom,
+    selection: Selection,
     /// 0 to 2147483647, or `default` for the configured weight
     #[arg(value_parser = weight)]
-    weight: Wish,
+    weight: DesiredWeight,
 }
 
-/// A weight an operator wishes.
+/// A weight that an operator sets; None is the configured one.
 #[derive(Clone, Copy, Debug)]
-struct Wish(Option<u32>);
+struct DesiredWeight(Option<u32>);
 
 pub(super) fn drain(arguments: &DrainArguments) -> Exit {
-    let ordered = match order(&arguments.whom, OverrideChange::Drain { limit: arguments.deadline }) {
+    let ordered = match order(&arguments.selection, OverrideChange::Drain { limit: arguments.deadline }) {
         Ok(ordered) => ordered,
         Err(exit) => return exit,
     };
-    if arguments.wait { wait(&arguments.whom.socket, &ordered) } else { tell(&ordered, "drains") }
+    if arguments.wait { wait(&arguments.selection.socket, &ordered) } else { report(&ordered, "drains") }
 }
 
-pub(super) fn change(whom: &Whom, change: OverrideChange) -> Exit {
+pub(super) fn change(selection: &Selection, change: OverrideChange) -> Exit {
     let what = match change {
         OverrideChange::Drain { .. } => "drains",
         OverrideChange::Undrain => "is not drained any more",
@@ -66,19 +66,19 @@ pub(super) fn change(whom: &Whom, change: OverrideChange) -> Exit {
         OverrideChange::Enable => "may serve",
         OverrideChange::Weight(_) => "has its new weight",
     };
-    match order(whom, change) {
-        Ok(ordered) => tell(&ordered, what),
+    match order(selection, change) {
+        Ok(ordered) => report(&ordered, what),
         Err(exit) => exit,
     }
 }
 
 pub(super) fn set_weight(arguments: &WeightArguments) -> Exit {
-    change(&arguments.whom, OverrideChange::Weight(arguments.weight.0))
+    change(&arguments.selection, OverrideChange::Weight(arguments.weight.0))
 }
 
-fn order(whom: &Whom, change: OverrideChange) -> Result<Vec<PoolMemberKey>, Exit> {
-    let selector = Selector { virtual_server: whom.virtual_server, ..whom.real_server };
-    match whom.socket.ask(Command::Order { selector, change })? {
+fn order(selection: &Selection, change: OverrideChange) -> Result<Vec<PoolMemberKey>, Exit> {
+    let selector = Selector { virtual_server: selection.virtual_server, ..selection.real_server };
+    match selection.socket.ask(Command::Order { selector, change })? {
         Reply::Ordered(Ordered { servers, remarks }) => {
             remarks.iter().for_each(|remark| complain(remark));
             Ok(servers)
@@ -87,7 +87,7 @@ fn order(whom: &Whom, change: OverrideChange) -> Result<Vec<PoolMemberKey>, Exit
     }
 }
 
-fn tell(ordered: &[PoolMemberKey], what: &str) -> Exit {
+fn report(ordered: &[PoolMemberKey], what: &str) -> Exit {
     let line = |(id, at): &PoolMemberKey| format!("{at} of {id} {what}\n");
     print(&ordered.iter().map(line).collect::<String>());
     Exit::Ok
@@ -115,7 +115,7 @@ fn wait(socket: &SocketArguments, ordered: &[PoolMemberKey]) -> Exit {
         let line = format!("waiting: {active} active connections, {closed} closed ones the kernel remembers");
         if left.is_empty() {
             print_raw(if is_live && !shown.is_empty() { "\r\x1b[K" } else { "" });
-            return tell(ordered, "has left the kernel");
+            return report(ordered, "has left the kernel");
         }
         if left.iter().any(|(_, r)| r.order.is_none()) {
             complain("the order was withdrawn meanwhile");
@@ -142,10 +142,12 @@ fn time(text: &str) -> Result<Duration, String> {
     value::time(text).map(|t| t.duration).map_err(|_| bad())
 }
 
-fn weight(text: &str) -> Result<Wish, String> {
+fn weight(text: &str) -> Result<DesiredWeight, String> {
     if text == "default" {
-        return Ok(Wish(None));
+        return Ok(DesiredWeight(None));
     }
     let weight = text.parse().ok().filter(|w| *w <= MAX_WEIGHT);
-    weight.map(|w| Wish(Some(w))).ok_or_else(|| format!("{text:?} is not 0 to {MAX_WEIGHT}, nor `default`"))
+    weight
+        .map(|w| DesiredWeight(Some(w)))
+        .ok_or_else(|| format!("{text:?} is not 0 to {MAX_WEIGHT}, nor `default`"))
 }

@@ -34,13 +34,19 @@ pub(super) struct PlanArguments {
 pub(super) fn run(arguments: &PlanArguments) -> Exit {
     let socket = arguments.socket.path();
     let daemon = plan::running(&socket);
-    let (path, strictness) = match (&daemon, &arguments.config.config) {
+    let mut reading = arguments.config.reading();
+    let path = match (&daemon, arguments.config.named()) {
         // Its own, as a reload would read it.
-        (Ok(daemon), None) if daemon.is_lenient => (daemon.config.clone(), Strictness::Lenient),
-        (Ok(daemon), None) => (daemon.config.clone(), arguments.config.strictness()),
-        _ => (arguments.config.path(), arguments.config.strictness()),
+        (Ok(daemon), None) => {
+            reading.id = reading.id.or_else(|| daemon.config_id.clone());
+            if daemon.is_lenient {
+                reading.strictness = Strictness::Lenient;
+            }
+            daemon.config.clone()
+        }
+        _ => arguments.config.path(),
     };
-    let loaded = config::load_once(&path, strictness);
+    let loaded = config::load_once(&path, &reading);
     let Some(config) = loaded.config.clone() else {
         complain(&format!("no plan:\n{}", check::report(&path, &loaded, false).text.trim_end()));
         return Exit::Config;

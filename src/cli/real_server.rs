@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use clap::{Subcommand, ValueEnum};
 
 use super::{complain, print};
-use crate::config::{self, Strictness};
+use crate::config::{self, Reading};
+use crate::daemon::boot_file::{BootFile, Scope};
 use crate::daemon::clock;
 use crate::daemon::process;
 use crate::daemon::startup::Exit;
@@ -17,18 +18,16 @@ use crate::doctor::environment::Capability;
 use crate::host_setup::emit::{self, Format};
 use crate::host_setup::plan::{self, HostChange, Plan, View};
 use crate::host_setup::record::Record;
-use crate::host_setup::{Arrival, TunnelKind, Vip, Wish, of_config};
+use crate::host_setup::{Arrival, Preparation, TunnelKind, Vip, of_config};
 use crate::net::kernel::Kernel;
 use crate::net::sysctl;
 use crate::net::types::{Host, Op, Prefix};
 use crate::syntax::diagnostic::Class;
 
-/// Where the record is kept when nobody says: not the daemon's directory, which may end with the daemon.
+/// Where the record is kept by default: not the daemon's directory, which may end with the daemon.
 const RECORD_DIR: &str = "/run/lvsd-real-server";
 /// The record's name in there.
 const RECORD: &str = "real-server.json";
-/// Longest record that is read, in bytes.
-const RECORD_LIMIT: u64 = 1 << 20;
 
 /// Where the record is kept when this is the daemon's run directory.
 pub(super) fn record_dir(run_dir: &Path) -> &Path {
@@ -54,7 +53,7 @@ enum Commands {
 }
 
 #[derive(Clone, Debug, clap::Args)]
-struct Whom {
+struct Selection {
     /// VIPs, separated by commas
     #[arg(long, value_name = "ADDR", value_delimiter = ',', required_unless_present = "config")]
     vip: Vec<IpAddr>,
@@ -94,7 +93,7 @@ enum Encapsulation {
 #[derive(Debug, clap::Args)]
 struct UpArguments {
     #[command(flatten)]
-    whom: Whom,
+    selection: Selection,
     /// Print what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -119,13 +118,13 @@ struct DownArguments {
 #[derive(Debug, clap::Args)]
 struct StatusArguments {
     #[command(flatten)]
-    whom: Whom,
+    selection: Selection,
 }
 
 #[derive(Debug, clap::Args)]
 struct EmitArguments {
     #[command(flatten)]
-    whom: Whom,
+    selection: Selection,
     /// Who reads it
     #[arg(long, value_enum)]
     format: Format,
@@ -160,28 +159,28 @@ fn may_administer() -> bool {
     process::has_capability(Capability::NetAdmin.number())
 }
 
-/// A sentence from the kernel's side of things.
+/// A failure of the kernel: permission, or unavailable.
 fn refused(text: String) -> Failure {
     let exit = if may_administer() { Exit::Unavailable } else { Exit::Permission };
     Failure::new(exit, text)
 }
 
 /// This host.
-pub(super) struct Here {
+pub(super) struct LocalHost {
     pub(super) kernel: Kernel,
     pub(super) host: Host,
 }
 
-impl Here {
-    /// This host, for who asks only.
-    pub(super) fn look() -> Result<Here, (Exit, String)> {
-        Here::open().map_err(|failure| (failure.exit, failure.text))
+impl LocalHost {
+    /// Reads this host; the error for commands that change nothing.
+    pub(super) fn read() -> Result<LocalHost, (Exit, String)> {
+        LocalHost::open().map_err(|failure| (failure.exit, failure.text))
     }
 
-    fn open() -> Result<Here, Failure> {
+    fn open() -> Result<LocalHost, Failure> {
         let mut kernel = Kernel::open().map_err(refused)?;
         let host = kernel.host().map_err(refused)?;
-        Ok(Here { kernel, host })
+        Ok(LocalHost { kernel, host })
     }
 
     fn own(&self) -> BTreeSet<IpAddr> {
@@ -202,7 +201,7 @@ impl Here {
         }
     }
 
-    /// Undoes a change; None when somebody else changed the same since, and it is left alone.
+    /// Undoes a change; None if another program has changed it since: it is left alone.
     fn undo(&mut self, change: &HostChange) -> Result<Option<()>, String> {
         match change {
             HostChange::Setting { from: None, .. } => Ok(Some(())),
@@ -236,7 +235,7 @@ impl Here {
     }
 }
 
-impl View for Here {
+impl View for LocalHost {
     fn setting(&self, family: &str, link: &str, name: &str) -> Option<u32> {
         sysctl::read_of_link(family, link, name).ok()?.parse().ok()
     }
@@ -265,40 +264,40 @@ fn first_refusal(refusals: Vec<crate::net::types::Refusal>) -> Result<(), String
 }
 
 fn up(arguments: &UpArguments) -> Result<Exit, Failure> {
-    let mut here = Here::open()?;
-    let wish = wish(&arguments.whom, Some(&here))?;
+    let mut here = LocalHost::open()?;
+    let preparation = preparation(&arguments.selection, Some(&here))?;
     let Plan { changes, notes } =
-        plan::plan(&wish, &here).map_err(|text| Failure::new(Exit::Config, text))?;
+        plan::plan(&preparation, &here).map_err(|text| Failure::new(Exit::Config, text))?;
     if arguments.dry_run {
         let text: String = changes.iter().map(|change| format!("{change}\n")).collect();
         print(&text);
-        tell(&notes);
+        print_notes(&notes);
         return Ok(Exit::Ok);
     }
     make_all(&mut here, &changes, &arguments.run_dir, &mut |change| print(&format!("done: {change}\n")))?;
     if changes.is_empty() {
         print("nothing to do: this host is prepared\n");
     }
-    tell(&notes);
+    print_notes(&notes);
     Ok(Exit::Ok)
 }
 
 /// Makes changes, and keeps in the run directory what `down` needs.
 fn make_all(
-    here: &mut Here,
+    here: &mut LocalHost,
     changes: &[HostChange],
     run_dir: &Path,
     done: &mut dyn FnMut(&HostChange),
 ) -> Result<(), Failure> {
-    let path = run_dir.join(RECORD);
-    let before = load(&path)?;
+    let file = record_file(run_dir)?;
+    let before = load(&file)?;
     let mut record = before.clone();
     let mut made = Vec::new();
     for change in changes {
         record.add(change);
-        let outcome = save(&path, &record).and_then(|()| here.make(change).map_err(refused));
+        let outcome = save(&file, &record).and_then(|()| here.make(change).map_err(refused));
         if let Err(failure) = outcome {
-            return Err(take_back(here, &path, &before, &made, change, failure));
+            return Err(take_back(here, &file, &before, &made, change, failure));
         }
         done(change);
         made.push(change.clone());
@@ -309,9 +308,9 @@ fn make_all(
 /// Prepares this host for the VIPs of a configuration as `up` does; what was done.
 pub(super) fn prepare(config: &config::Config, run_dir: &Path) -> Result<Vec<String>, String> {
     let attempt = || {
-        let mut here = Here::open()?;
-        let wish = Wish { vips: of_config(config, &here.own()).0, device: "lo".to_owned() };
-        let plan = plan::plan(&wish, &here).map_err(|text| Failure::new(Exit::Config, text))?;
+        let mut here = LocalHost::open()?;
+        let preparation = Preparation { vips: of_config(config, &here.own()).0, device: "lo".to_owned() };
+        let plan = plan::plan(&preparation, &here).map_err(|text| Failure::new(Exit::Config, text))?;
         let mut done = Vec::new();
         make_all(&mut here, &plan.changes, run_dir, &mut |change| done.push(change.to_string()))?;
         Ok(done)
@@ -321,8 +320,8 @@ pub(super) fn prepare(config: &config::Config, run_dir: &Path) -> Result<Vec<Str
 
 /// A failure half-way: what was done is undone, what an earlier `up` did stays.
 fn take_back(
-    here: &mut Here,
-    path: &Path,
+    here: &mut LocalHost,
+    file: &BootFile,
     before: &Record,
     made: &[HostChange],
     failed: &HostChange,
@@ -335,7 +334,7 @@ fn take_back(
         }
     }
     let text = if left.is_empty() {
-        let _ = save(path, before);
+        let _ = save(file, before);
         format!("{failed}: {}; what was done before it has been undone", failure.text)
     } else {
         format!(
@@ -348,8 +347,8 @@ fn take_back(
 }
 
 fn down(arguments: &DownArguments) -> Result<Exit, Failure> {
-    let path = arguments.run_dir.join(RECORD);
-    let record = load(&path)?;
+    let file = record_file(&arguments.run_dir)?;
+    let record = load(&file)?;
     if record.changes.is_empty() {
         print("nothing to do: `up` has changed nothing on this host, or was undone\n");
         return Ok(Exit::Ok);
@@ -364,7 +363,7 @@ fn down(arguments: &DownArguments) -> Result<Exit, Failure> {
         print(&lines.collect::<String>());
         return Ok(Exit::Ok);
     }
-    let mut here = Here::open()?;
+    let mut here = LocalHost::open()?;
     let mut left = Record { changes: kept };
     let mut first = None;
     for change in undone.iter().rev() {
@@ -378,7 +377,7 @@ fn down(arguments: &DownArguments) -> Result<Exit, Failure> {
             }
         }
     }
-    save(&path, &left)?;
+    save(&file, &left)?;
     match first {
         None => Ok(Exit::Ok),
         Some(text) => Err(refused(format!("not everything was put back: {text}"))),
@@ -386,13 +385,13 @@ fn down(arguments: &DownArguments) -> Result<Exit, Failure> {
 }
 
 fn status(arguments: &StatusArguments) -> Result<Exit, Failure> {
-    let here = Here::open()?;
-    let wish = wish(&arguments.whom, Some(&here))?;
+    let here = LocalHost::open()?;
+    let preparation = preparation(&arguments.selection, Some(&here))?;
     let Plan { changes, notes } =
-        plan::plan(&wish, &here).map_err(|text| Failure::new(Exit::Config, text))?;
-    for vip in &wish.vips {
-        let has = if here.lengths(&wish.device, vip.ip).is_empty() { "MISSING on" } else { "on" };
-        print(&format!("{} {has} {}\n", vip.ip, wish.device));
+        plan::plan(&preparation, &here).map_err(|text| Failure::new(Exit::Config, text))?;
+    for vip in &preparation.vips {
+        let has = if here.lengths(&preparation.device, vip.ip).is_empty() { "MISSING on" } else { "on" };
+        print(&format!("{} {has} {}\n", vip.ip, preparation.device));
         for asked in crate::net::question::ask(&here.host, vip.ip, clock::now) {
             print(&format!("  {asked}\n"));
         }
@@ -403,59 +402,63 @@ fn status(arguments: &StatusArguments) -> Result<Exit, Failure> {
     }
     print("to be done (`lvsd real-server up` does it):\n");
     changes.iter().for_each(|change| print(&format!("  {change}\n")));
-    tell(&notes);
+    print_notes(&notes);
     Ok(Exit::Changes)
 }
 
 fn emit(arguments: &EmitArguments) -> Result<Exit, Failure> {
     // Written for another host as well: this one need not have its addresses.
-    let here = if arguments.whom.config.is_some() && arguments.whom.own.is_none() {
-        Here::open().ok()
+    let here = if arguments.selection.config.is_some() && arguments.selection.own.is_none() {
+        LocalHost::open().ok()
     } else {
         None
     };
-    let wish = wish(&arguments.whom, here.as_ref())?;
-    print(&emit::emit(&wish, arguments.format));
+    let preparation = preparation(&arguments.selection, here.as_ref())?;
+    print(&emit::emit(&preparation, arguments.format));
     Ok(Exit::Ok)
 }
 
-fn wish(whom: &Whom, here: Option<&Here>) -> Result<Wish, Failure> {
-    let vips = match &whom.config {
-        None => whom.vip.iter().map(|ip| Vip { ip: *ip, arrival: arrival(whom, *ip) }).collect(),
-        Some(path) => configured(whom, path, here)?,
+fn preparation(selection: &Selection, here: Option<&LocalHost>) -> Result<Preparation, Failure> {
+    let vips = match &selection.config {
+        None => selection.vip.iter().map(|ip| Vip { ip: *ip, arrival: arrival(selection, *ip) }).collect(),
+        Some(path) => configured(selection, path, here)?,
     };
     if let Some(odd) = vips.iter().find(|vip| vip.ip.is_multicast() || vip.ip.is_unspecified()) {
         return Err(Failure::new(Exit::Usage, format!("{} is no VIP", odd.ip)));
     }
-    Ok(Wish { vips, device: whom.dev.clone() })
+    Ok(Preparation { vips, device: selection.dev.clone() })
 }
 
-fn arrival(whom: &Whom, ip: IpAddr) -> Arrival {
-    let tunnel = match whom.tunnel {
+fn arrival(selection: &Selection, ip: IpAddr) -> Arrival {
+    let tunnel = match selection.tunnel {
         Encapsulation::Ipip => TunnelKind::Ipip,
         Encapsulation::Gre => TunnelKind::Gre,
-        Encapsulation::Gue => TunnelKind::Gue { port: whom.port },
+        Encapsulation::Gue => TunnelKind::Gue { port: selection.port },
     };
-    match whom.method {
+    match selection.method {
         Method::Dr => Arrival::Dr,
-        Method::Tun => Arrival::Tun { tunnel, is_outer_ipv6: whom.own.unwrap_or(ip).is_ipv6() },
+        Method::Tun => Arrival::Tun { tunnel, is_outer_ipv6: selection.own.unwrap_or(ip).is_ipv6() },
     }
 }
 
-fn configured(whom: &Whom, path: &Path, here: Option<&Here>) -> Result<BTreeSet<Vip>, Failure> {
-    let loaded = config::load_once(path, Strictness::Strict);
+fn configured(
+    selection: &Selection,
+    path: &Path,
+    here: Option<&LocalHost>,
+) -> Result<BTreeSet<Vip>, Failure> {
+    let loaded = config::load_once(path, &Reading::default());
     let Some(config) = loaded.config else {
         return Err(Failure::new(Exit::Config, loaded.lines(Class::Error).join("\nlvsd: ")));
     };
-    let own = match (whom.own, here) {
+    let own = match (selection.own, here) {
         (Some(own), _) => BTreeSet::from([own]),
         (None, Some(here)) => here.own(),
         (None, None) => BTreeSet::new(),
     };
-    let (vips, untold) = of_config(&config, &own);
-    tell(&untold);
+    let (vips, ignored) = of_config(&config, &own);
+    print_notes(&ignored);
     if vips.is_empty() {
-        let who = whom.own.map_or("an address of this host".to_owned(), |own| own.to_string());
+        let who = selection.own.map_or("an address of this host".to_owned(), |own| own.to_string());
         let text = format!(
             "{}: no virtual server has {who} as a real server by DR or TUN: name it with --as, or the VIPs with --vip",
             path.display()
@@ -465,45 +468,55 @@ fn configured(whom: &Whom, path: &Path, here: Option<&Here>) -> Result<BTreeSet<
     Ok(vips)
 }
 
-fn tell(notes: &[String]) {
+fn print_notes(notes: &[String]) {
     notes.iter().for_each(|note| complain(&format!("note: {note}")));
 }
 
-fn load(path: &Path) -> Result<Record, Failure> {
-    let text = match fs::metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Record::default()),
-        Ok(meta) if meta.len() > RECORD_LIMIT => Err("longer than any record".to_owned()),
-        _ => fs::read_to_string(path).map_err(|error| error.to_string()),
-    };
-    let record = text.and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()));
-    record.map_err(|error| {
-        let text = format!(
-            "{}: {error}: what `up` found is not known; remove the file to begin anew",
-            path.display()
-        );
-        Failure::new(Exit::Unavailable, text)
-    })
+/// The record's file in this run directory.
+fn record_file(run_dir: &Path) -> Result<BootFile, Failure> {
+    let scope =
+        Scope::current().map_err(|error| Failure::new(Exit::Unavailable, format!("/proc: {error}")))?;
+    Ok(BootFile { path: run_dir.join(RECORD), scope })
 }
 
-/// Written beside and moved into place: a crash leaves the old record or the new one.
-fn save(path: &Path, record: &Record) -> Result<(), Failure> {
-    let beside = path.with_extension("new");
+/// The record of this boot and network namespace; empty where there is none.
+///
+/// A record of another network namespace is an error, for [`save`] would replace it.
+fn load(file: &BootFile) -> Result<Record, Failure> {
+    let unusable = |error: std::io::Error| {
+        let text = format!(
+            "{}: {error}: what `up` found is not known; remove the file to begin anew",
+            file.path.display()
+        );
+        Failure::new(Exit::Unavailable, text)
+    };
+    if let Some(record) = file.read().map_err(unusable)? {
+        return Ok(record);
+    }
+    match file.written_in().map_err(unusable)? {
+        Some(scope) if scope.boot_id == file.scope.boot_id => {
+            let text = format!(
+                "{}: belongs to another network namespace: give each its own --run-dir",
+                file.path.display()
+            );
+            Err(Failure::new(Exit::Unavailable, text))
+        }
+        _ => Ok(Record::default()),
+    }
+}
+
+/// Replaces the record, whole or not at all; an empty one is removed.
+fn save(file: &BootFile, record: &Record) -> Result<(), Failure> {
     let attempt = || {
-        if let Some(dir) = path.parent() {
+        if let Some(dir) = file.path.parent() {
             fs::create_dir_all(dir)?;
         }
-        if record.changes.is_empty() {
-            return match fs::remove_file(path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            };
-        }
-        fs::write(&beside, super::json(record))?;
-        fs::rename(&beside, path)
+        if record.changes.is_empty() { file.remove() } else { file.write(0o644, record) }
     };
     attempt().map_err(|error| {
         let exit =
             if error.kind() == ErrorKind::PermissionDenied { Exit::Permission } else { Exit::Unavailable };
-        Failure::new(exit, format!("{}: {error}: run as root, or choose another --run-dir", path.display()))
+        let text = format!("{}: {error}: run as root, or choose another --run-dir", file.path.display());
+        Failure::new(exit, text)
     })
 }

@@ -4,7 +4,7 @@ use super::plan::cells;
 use super::socket::{SocketArguments, misunderstood};
 use super::table::Table;
 use super::{check, complain, print};
-use crate::config::{self, Strictness};
+use crate::config::{self, Reading, Strictness};
 use crate::daemon::control::{Command, ReloadOutcome, Reply};
 use crate::daemon::startup::Exit;
 use crate::syntax::diagnostic::Class;
@@ -65,7 +65,7 @@ fn errors(outcome: &ReloadOutcome) -> String {
     let ways: &[Strictness] =
         if outcome.is_silent { &[] } else { &[Strictness::Strict, Strictness::Lenient] };
     for strictness in ways.iter().copied() {
-        let loaded = config::load(&outcome.config, strictness);
+        let loaded = config::load(&outcome.config, &Reading { strictness, ..Reading::default() });
         if loaded.lines(Class::Error) == outcome.errors {
             return check::report(&outcome.config, &loaded, false).text.trim_end().to_owned();
         }

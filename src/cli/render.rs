@@ -9,7 +9,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 use serde::Serialize;
 
 use crate::director::event::count;
-use crate::syntax::diagnostic::{Class, Diagnostic, Diagnostics, Note};
+use crate::syntax::diagnostic::{Certainty, Class, Diagnostic, Diagnostics, Edit, Note};
 use crate::syntax::source::{Sources, Span};
 use crate::text;
 
@@ -19,10 +19,32 @@ pub(crate) struct Listed {
     #[serde(flatten)]
     place: Option<Place>,
     class: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    depends_on_host: bool,
     message: String,
     help: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suggestion: Option<ListedSuggestion>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<ListedNote>,
+}
+
+/// A change of the text that resolves a diagnostic; all of its edits belong together.
+#[derive(Serialize)]
+struct ListedSuggestion {
+    /// `certain`, `if_clean` (certain if it brings no new problem), `likely`.
+    certainty: &'static str,
+    edits: Vec<ListedEdit>,
+}
+
+/// The text from a place up to another one becomes `text`.
+#[derive(Serialize)]
+struct ListedEdit {
+    #[serde(flatten)]
+    from: Place,
+    end_line: usize,
+    end_column: usize,
+    text: String,
 }
 
 #[derive(Serialize)]
@@ -49,12 +71,29 @@ pub(crate) fn listed(diagnostic: &Diagnostic, sources: &Sources) -> Listed {
         Class::Error => "error",
         Class::Warning => "warning",
     };
+    let edit = |edit: &Edit| {
+        let (span, text) = edit.resolve(sources)?;
+        let end = sources.position(Span { start: span.end, ..span });
+        let (end_line, end_column) = (end.line, end.column);
+        Some(ListedEdit { from: place(span), end_line, end_column, text: text.to_owned() })
+    };
+    let suggestion = diagnostic.suggestion.as_ref().and_then(|suggestion| {
+        let certainty = match suggestion.certainty {
+            Certainty::Certain => "certain",
+            Certainty::IfClean => "if_clean",
+            Certainty::Likely => "likely",
+        };
+        let edits = suggestion.edits.iter().map(edit).collect::<Option<Vec<_>>>()?;
+        Some(ListedSuggestion { certainty, edits })
+    });
     let note = |n: &Note| ListedNote { place: n.span.map(place), message: n.text.clone() };
     Listed {
         place: diagnostic.span.map(place),
         class,
+        depends_on_host: diagnostic.depends_on_host,
         message: diagnostic.message.clone(),
         help: diagnostic.help.clone(),
+        suggestion,
         notes: diagnostic.notes.iter().map(note).collect(),
     }
 }
@@ -98,8 +137,9 @@ pub(crate) fn one(diagnostic: &Diagnostic, sources: &Sources) -> String {
         Class::Error => Level::ERROR,
         Class::Warning => Level::WARNING,
     };
-    let message = text::line(&diagnostic.message);
-    let mut main = Group::with_title(level.primary_title(message.as_ref()));
+    let host = if diagnostic.depends_on_host { "this host: " } else { "" };
+    let message = format!("{host}{}", text::line(&diagnostic.message));
+    let mut main = Group::with_title(level.primary_title(message.as_str()));
     if let Some(span) = diagnostic.span {
         main = snippet(main, span, sources);
     }
@@ -161,8 +201,13 @@ fn window(text: &str, start: usize, end: usize) -> (String, usize, usize) {
 const SECRET_WORDS: &[&str] = &["auth_pass", "password", "secret"];
 const SECRET_VALUES: &[&str] = &["hex:", "ascii:"];
 
+/// Whether a line has a secret.
+pub(super) fn has_secret(line: &str) -> bool {
+    masked(line) != line
+}
+
 /// The text with a star for each byte of a secret, so that places stay what they are.
-fn masked(text: &str) -> String {
+pub(super) fn masked(text: &str) -> String {
     let is_of_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let from = |word: &&str| {
         let at = text.find(*word)?;

@@ -1,14 +1,23 @@
-//! Virtual routers in `lvsd status`: a line an instance, and what is wrong below it.
+//! Virtual routers and BFD sessions in `lvsd status`: a line each, and what is wrong below it.
 
 use std::fmt::Write;
 
 use super::status::span;
 use super::table::Table;
+use crate::bfd::packet::State as SessionState;
+use crate::bfd::status::SessionStatus;
 use crate::vrrp::io::State;
 use crate::vrrp::status::{InstanceStatus, Status};
 
 /// Appends them.
 pub(super) fn render(router: &Status, text: &mut String) {
+    if !router.sessions.is_empty() {
+        render_sessions(&router.sessions, text);
+    }
+    // With sessions alone there is nothing of virtual routers to be seen.
+    if router.instances.is_empty() && !router.sessions.is_empty() {
+        return render_refused(router, text);
+    }
     text.push('\n');
     let mut table = Table::default();
     table.row(["INSTANCE", "VRID", "STATE", "PRIORITY", "SINCE", "MASTER", "ADDRESSES", "WHY"]);
@@ -22,9 +31,52 @@ pub(super) fn render(router: &Status, text: &mut String) {
     for group in &router.groups {
         let _ = writeln!(text, "sync group {}: {} ({})", group.name, group.state, group.members.join(", "));
     }
+    for (instance, node) in &router.other_nodes {
+        let _ = writeln!(text, "vrrp_instance {instance} is for the node with {node}: not run here");
+    }
+    render_refused(router, text);
+}
+
+fn render_refused(router: &Status, text: &mut String) {
     for refused in &router.refused {
         let _ = writeln!(text, "REFUSED by the kernel: {refused}");
     }
+}
+
+fn render_sessions(sessions: &[SessionStatus], text: &mut String) {
+    text.push('\n');
+    let mut table = Table::default();
+    table.row(["BFD SESSION", "NEIGHBOR", "STATE", "REMOTE", "SINCE", "DETECTION", "WENT DOWN", "WHY"]);
+    for session in sessions {
+        let detection =
+            session.detection_microseconds.map_or("-".to_owned(), |us| format!("{} ms", us / 1000));
+        let why = match session.diagnostic.as_str() {
+            _ if session.state == SessionState::Up => String::new(),
+            // Of one that was never up, nothing else is to be said.
+            "no diagnostic" if session.received == 0 => "nothing was heard of it".to_owned(),
+            "no diagnostic" => String::new(),
+            diagnostic => diagnostic.to_owned(),
+        };
+        table.row([
+            session.name.clone(),
+            session.neighbor.to_string(),
+            session.state.to_string(),
+            session.remote_state.to_string(),
+            span(session.since_milliseconds / 1000),
+            detection,
+            session.went_down.to_string(),
+            why,
+        ]);
+        if let Some(trouble) = &session.trouble {
+            table.row([format!("  {trouble}")]);
+        }
+        let dropped: u64 = session.dropped.values().sum();
+        if dropped > 0 && session.state != SessionState::Up {
+            let kinds: Vec<&str> = session.dropped.keys().map(String::as_str).collect();
+            table.row([format!("  packets dropped: {dropped} ({})", kinds.join(", "))]);
+        }
+    }
+    text.push_str(&table.render());
 }
 
 fn cells(instance: &InstanceStatus) -> [String; 8] {

@@ -81,7 +81,7 @@ fn start(arguments: &RunArguments) -> Result<(), Failure> {
     let early = Early::new(&arguments.run_dir)?;
     log::detach();
     let path = arguments.config.path();
-    let Some((early, loaded)) = early.read(&path, arguments.config.strictness()) else { return Ok(()) };
+    let Some((early, loaded)) = early.read(&path, &arguments.config.reading()) else { return Ok(()) };
     for line in loaded.lines(Class::Warning).iter().filter(|_| loaded.config.is_some()) {
         warn!("{line}");
     }
@@ -93,7 +93,7 @@ fn start(arguments: &RunArguments) -> Result<(), Failure> {
     let control = arguments.control.clone().unwrap_or_else(|| arguments.run_dir.join("control.sock"));
     let options = Options {
         config: path,
-        strictness: arguments.config.strictness(),
+        reading: arguments.config.reading(),
         run_dir: arguments.run_dir.clone(),
         control,
         metrics: arguments.metrics,

@@ -68,6 +68,7 @@ fn required(table: &str) -> &'static [&'static str] {
         "vrrp_instance" => &["name", "virtual_router_id"],
         "vrrp_sync_group" => &["name", "members"],
         "vrrp_script" => &["name", "command"],
+        "bfd_instance" => &["name", "neighbor"],
         "vrrp_track_process" => &["name", "process"],
         "track_file" => &["name", "path"],
         "track" | "interface_delay" => &["name"],

@@ -198,7 +198,7 @@ fn virtual_server_rows(server: &VirtualServerStatus, table: &mut Table) {
 }
 
 fn real_server_cells(real: &RealServerStatus) -> [String; 9] {
-    // Why one is well everybody knows, and the line would be too long for most terminals; `lvsd why` says it.
+    // A healthy server needs no reason here, and the line would be too long for most terminals; `lvsd why` has it.
     let why = match real.unverified_seconds {
         Some(seconds) => format!("{} (unverified for {})", real.reason, span(seconds)),
         None if real.health == HealthStatus::Up => String::new(),

@@ -11,7 +11,7 @@ use crate::daemon::control::{Command, Reply};
 use crate::daemon::startup::Exit;
 use crate::date::moment;
 use crate::director::admin_override::Selector;
-use crate::director::status::{AttemptStory, CheckerStory, RealServerStory};
+use crate::director::status::{CheckerHistory, ProbeHistory, RealServerHistory};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct WhyArguments {
@@ -25,28 +25,28 @@ pub(super) struct WhyArguments {
 }
 
 pub(super) fn run(arguments: &WhyArguments) -> Exit {
-    let stories = match arguments.socket.ask(Command::Why(arguments.real_server)) {
-        Ok(Reply::Why(stories)) => stories,
+    let histories = match arguments.socket.ask(Command::Why(arguments.real_server)) {
+        Ok(Reply::Why(histories)) => histories,
         Ok(_) => return misunderstood(),
         Err(exit) => return exit,
     };
     if arguments.json {
-        print(&(serde_json::to_string_pretty(&stories).unwrap_or_default() + "\n"));
+        print(&(serde_json::to_string_pretty(&histories).unwrap_or_default() + "\n"));
     } else {
-        print(&render(&stories));
+        print(&render(&histories));
     }
     Exit::Ok
 }
 
-fn render(stories: &[RealServerStory]) -> String {
+fn render(histories: &[RealServerHistory]) -> String {
     let mut text = String::new();
-    for story in stories {
-        let real = &story.status;
+    for history in histories {
+        let real = &history.status;
         let _ = writeln!(
             text,
             "{} of {}: {} for {}: {}",
             real.name(),
-            story.virtual_server,
+            history.virtual_server,
             health(real.health, real.is_up),
             span(real.since_seconds),
             real.reason
@@ -57,14 +57,14 @@ fn render(stories: &[RealServerStory]) -> String {
         if let Some(order) = &real.order {
             let _ = writeln!(text, "  by order: {order}");
         }
-        for checker in &story.checkers {
+        for checker in &history.checkers {
             text.push_str(&render_checker(checker));
         }
     }
     text
 }
 
-fn render_checker(checker: &CheckerStory) -> String {
+fn render_checker(checker: &CheckerHistory) -> String {
     let next = match checker.next_run_ms {
         Some(ms) => format!("next run in {}", short(ms)),
         None => "running now".to_owned(),
@@ -83,7 +83,7 @@ fn render_checker(checker: &CheckerStory) -> String {
     text
 }
 
-fn cells(attempt: &AttemptStory) -> [String; 5] {
+fn cells(attempt: &ProbeHistory) -> [String; 5] {
     let Outcome { verdict, phase, reason, errno, took, first_bytes, .. } = &attempt.outcome;
     let verdict = match verdict {
         Verdict::Pass => "passed",
@@ -121,10 +121,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_answer_that_did_not_please_is_shown_once() {
+    fn an_unexpected_reply_is_shown_once() {
         let said = |reason: &'static str, first: &[u8]| {
             let outcome = Outcome::fail(crate::check::outcome::Phase::Judge, reason).with_first_bytes(first);
-            let [.., said] = cells(&AttemptStory { count: 1, first_ms_ago: 5, last_ms_ago: 5, outcome });
+            let [.., said] = cells(&ProbeHistory { count: 1, first_ms_ago: 5, last_ms_ago: 5, outcome });
             said
         };
         assert_eq!(

@@ -59,7 +59,14 @@ pub(crate) fn changes(before: &Config, after: &Config) -> Vec<Change> {
     if before.global != after.global {
         all.push(setting("global settings"));
     }
-    let rest = |settings: &Settings| Settings { instances: Vec::new(), ..settings.clone() };
+    if before.vrrp.sessions != after.vrrp.sessions {
+        all.push(setting("BFD sessions"));
+    }
+    let rest = |settings: &Settings| Settings {
+        instances: Vec::new(),
+        sessions: BTreeMap::new(),
+        ..settings.clone()
+    };
     if rest(&before.vrrp) != rest(&after.vrrp) {
         all.push(setting("groups, tracking or static settings of virtual routers"));
     }

@@ -22,7 +22,9 @@ use super::timing::{FALL, HasTiming, TimingOptions, Timings};
 use super::tls::TlsReader;
 use super::types::Checker;
 use super::vrrp::command::{CommandOptions, UserOptions};
+use super::vrrp::session::SessionOptions;
 
+mod bfd;
 mod dns;
 mod http;
 mod misc;
@@ -58,8 +60,8 @@ checkers![
     udp::UdpCheck,
     ping::PingCheck,
     misc::MiscCheck,
+    bfd::BfdCheck,
     unsupported::File,
-    unsupported::Bfd,
 ];
 
 /// How a checker is written.
@@ -99,6 +101,11 @@ pub(super) trait Ask: Debug {
     /// `log_all_failures`, of one that has no connection.
     fn log_all_failures(&self) -> Option<bool> {
         None
+    }
+
+    /// Whether what it says holds at once: it is a verdict already, which nothing has to confirm.
+    fn is_verdict(&self) -> bool {
+        false
     }
 
     /// Whether it asks a port.
@@ -267,6 +274,8 @@ pub(super) struct Inherited<'a> {
     pub(super) log_all_failures: bool,
     /// How commands run.
     pub(super) scripts: Scripts<'a>,
+    /// BFD sessions.
+    pub(super) sessions: &'a [SessionOptions],
     /// Whose defaults apply.
     pub(super) dialect: Dialect,
 }
@@ -327,6 +336,10 @@ pub(super) fn resolve(
     };
     let delay_before_retry = options.own.delay_before_retry(from.dialect, timing.interval(from.dialect));
     let retry = options.own.retry(from.dialect);
+    let mut timing_of_runs = timing.resolve(from.dialect, retry, delay_before_retry);
+    if options.own.is_verdict() {
+        (timing_of_runs.retry, timing_of_runs.rise) = (0, 1);
+    }
     let spec = CheckerSpec {
         target: Target {
             address,
@@ -334,7 +347,7 @@ pub(super) fn resolve(
             connect_timeout: timing.connect_timeout(from.dialect),
         },
         question,
-        timing: timings.shared(timing.resolve(from.dialect, retry, delay_before_retry)),
+        timing: timings.shared(timing_of_runs),
         log_all_failures: get(&connection.log_all_failures)
             .or_else(|| options.own.log_all_failures())
             .unwrap_or(from.log_all_failures),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::ipvs::types::{SyncDaemon, SyncRole};
 use crate::syntax::diagnostic::{Class, Diagnostic};
-use crate::syntax::keyword::{Keyword, Reader, Slot, Support, Table, get, nearest, unread};
+use crate::syntax::keyword::{Keyword, Reader, Slot, Spanned, Support, Table, get, nearest, unread};
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
 
@@ -19,6 +19,7 @@ use super::options::options;
 use super::types::{Config, Global, MarkBase, SysctlValue, TimeoutOptions, VirtualServerId};
 use super::vrrp::command::{self, UserOptions, command};
 use super::vrrp::global::VrrpGlobal;
+use super::vrrp::instance::InstanceOptions;
 use super::{values, vrrp};
 
 options! {
@@ -26,10 +27,12 @@ options! {
     pub(crate) struct GlobalOptions {
         /// Name of this director in logs and mails.
         router_id: Slot<String> = text("router_id", "NAME", 255);
+        /// Old name of `router_id`, of keepalived before 1.1.8.
+        _ = text(@router_id; "lvs_id", "NAME", 255).but(Support::Deprecated("write `router_id`: keepalived has ignored `lvs_id` since 1.1.8, lvsd reads it as `router_id`")).not_yaml();
         /// Connection timeouts of the kernel; what is not written stays as the kernel has it.
         timeouts: Slot<TimeoutOptions> = words(=> lvs_timeouts; "lvs_timeouts", TIMEOUTS, 2, 6).yaml_instead("`ipvs: {timeouts: {tcp: 15m, tcp_fin: 2m, udp: 30s}}`");
         /// At start, delete services that are not configured here.
-        _ = flag(@ipvs.flush; "lvs_flush").yaml_instead("`ipvs: {flush: true}`");
+        _ = flag(@ipvs.flush; "lvs_flush").bare().yaml_instead("`ipvs: {flush: true}`");
         /// Replicate connections between directors over this interface.
         _ = words(@ipvs => lvs_sync_daemon; "lvs_sync_daemon", SYNC, 1, 16).yaml_instead("`ipvs: {sync_daemon: {interface: eth0}}`");
         /// Log every failing check, not only the one that decides.
@@ -41,7 +44,7 @@ options! {
         /// User and group of scripts that do not say theirs; without it keepalived_script, if there is such a user.
         _ = words(@vrrp.script_user => command::read_user; "script_user", "USER [GROUP]", 1, 2);
         /// A script of root's that others could exchange is not run, and counts as failed.
-        _ = flag(@vrrp.secures_scripts; "enable_script_security");
+        _ = flag(@vrrp.secures_scripts; "enable_script_security").bare();
         /// FIFO for all changes of state.
         _ = words(@vrrp.any_fifo => command::read; "notify_fifo", notice::FIFO, 1, 3);
         /// Script that reads it: kept running, the FIFO's path is its last argument.
@@ -126,6 +129,7 @@ impl GlobalOptions {
             flush,
             sync_daemons,
             sync_follows,
+            sync_follows_vrid: followed.map(|instance| instance.vrid),
             quorum_counts: get(&self.vrrp.quorum_counts).unwrap_or(false),
         }
     }
@@ -393,21 +397,13 @@ fn number_behind(
 }
 
 fn lvs_sync_daemon(options: &mut IpvsOptions, node: &Node, reader: &mut Reader<'_>) {
-    let keyword = if reader.is_yaml() { "sync_daemon" } else { "lvs_sync_daemon" };
+    let keyword = &*node.keyword.text;
     let Some((interface, rest)) = node.values.split_first() else { return };
     if interface.is_empty() || interface.len() > MAX_INTERFACE {
         let wanted = format!("an interface (1 to {MAX_INTERFACE} bytes)");
         return reader.wrong(keyword, interface, &wanted, Wrong::Malformed(None));
     }
-    let mut daemon = SyncDaemon {
-        role: SyncRole::Master,
-        interface: interface.text.to_string(),
-        sync_id: 0,
-        max_len: None,
-        group: None,
-        port: None,
-        ttl: None,
-    };
+    let mut daemon = sync_daemon_of(&interface.text);
     let (mut follows, mut has_id) = (None, false);
     let mut words = rest.iter();
     while let Some(word) = words.next() {
@@ -459,7 +455,45 @@ fn lvs_sync_daemon(options: &mut IpvsOptions, node: &Node, reader: &mut Reader<'
         options.sync_has_id = has_id;
         options.sync_follows = follows;
     }
-    // Without an instance to follow, keepalived runs both halves.
+    reader.store_first(&mut options.sync, node, both_roles(daemon));
+}
+
+/// The Master's half of a sync daemon that has no options.
+fn sync_daemon_of(interface: &str) -> SyncDaemon {
+    SyncDaemon {
+        role: SyncRole::Master,
+        interface: interface.to_owned(),
+        sync_id: 0,
+        max_len: None,
+        group: None,
+        port: None,
+        ttl: None,
+    }
+}
+
+/// Without an instance to follow, keepalived runs both halves.
+fn both_roles(daemon: SyncDaemon) -> Vec<SyncDaemon> {
     let backup = SyncDaemon { role: SyncRole::Backup, ..daemon.clone() };
-    reader.store_first(&mut options.sync, node, vec![daemon, backup]);
+    vec![daemon, backup]
+}
+
+impl IpvsOptions {
+    /// What instances say by `lvs_sync_daemon_interface`: the first one counts, and that only where `global_defs` has no
+    /// sync daemon.
+    pub(crate) fn sync_by_instances(&mut self, instances: &[InstanceOptions], reader: &mut Reader<'_>) {
+        for instance in instances {
+            let Some(Spanned { value, span }) = &instance.sync_interface else { continue };
+            if let Some(first) = &self.sync {
+                let problem = Diagnostic::warning(
+                    *span,
+                    "`lvs_sync_daemon_interface` is ignored: there is one sync daemon",
+                );
+                reader.diagnostics.push(problem.at(first.span, "the one that counts is here"));
+                continue;
+            }
+            self.sync = Some(Spanned { value: both_roles(sync_daemon_of(value)), span: *span });
+            self.sync_follows =
+                Some(Word { text: (*instance.name).into(), span: instance.span, is_quoted: false });
+        }
+    }
 }

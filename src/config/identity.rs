@@ -111,28 +111,15 @@ fn identity(
                 options.protocol(dialect)
             });
             if let Some(family) = options.ip_family.as_ref().filter(|f| f.value != Family::of(at.ip())) {
-                match reader.is_yaml() {
-                    true => reader
-                        .error(family.span, "`ip_family` is not the family of the virtual server's address"),
-                    false => reader.warning(
-                        family.span,
-                        "`ip_family` is ignored: the virtual server's address says the family",
-                    ),
-                }
+                let text = "`ip_family` is not the family of the virtual server's address";
+                reader.compat_warning(family.span, text, ": it is ignored");
             }
             VirtualServerId::Address { protocol, address: at.ip(), port: at.port() }
         }
         Heading::Fwmark(mark) => {
             if let Some(protocol) = &options.protocol {
-                match reader.is_yaml() {
-                    true => {
-                        reader.error(protocol.span, "`protocol`: a firewall mark stands for any protocol")
-                    }
-                    false => reader.warning(
-                        protocol.span,
-                        "`protocol` is ignored: a firewall mark stands for any protocol",
-                    ),
-                }
+                let text = "`protocol`: a firewall mark stands for any protocol";
+                reader.compat_warning(protocol.span, text, ": it is ignored");
             }
             let family = get(&options.ip_family).or_else(|| of_servers(options)).unwrap_or(Family::Inet);
             VirtualServerId::Fwmark { family, mark }

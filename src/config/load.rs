@@ -4,8 +4,8 @@ use std::cell::OnceCell;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::syntax::diagnostic::{Class, Diagnostic, Diagnostics, Note};
-use crate::syntax::expand;
+use crate::syntax::diagnostic::{Class, Code, Diagnostic, Diagnostics, Note};
+use crate::syntax::expand::{self, Skipped};
 use crate::syntax::files::Files;
 use crate::syntax::keyword::{Language, Reader, get};
 use crate::syntax::source::Sources;
@@ -47,6 +47,17 @@ impl Loaded {
     }
 }
 
+/// How a configuration is read, beside its path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// What becomes of unknown words.
+    pub strictness: Strictness,
+    /// What `@ID` is compared with; None for the name of this host up to the first dot.
+    pub id: Option<String>,
+    /// Nothing is said that depends on this host: its files, interfaces and addresses.
+    pub is_offline: bool,
+}
+
 /// What becomes of unknown words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strictness {
@@ -59,17 +70,24 @@ pub enum Strictness {
 
 /// Reads the configuration of a file, with all it includes. A `.yaml` or `.yml` file is YAML, any other is
 /// keepalived.conf. It ends, however its file systems behave.
-pub(crate) fn load(path: &Path, strictness: Strictness) -> Loaded {
-    load_from(&LocalHost::default(), path, strictness)
+pub(crate) fn load(path: &Path, reading: &Reading) -> Loaded {
+    load_as(&LocalHost::default().named(reading.id.clone()), path, reading)
 }
 
 /// As [`load`], for a command that reads it once: it may be a pipe that the command was given.
-pub(crate) fn load_once(path: &Path, strictness: Strictness) -> Loaded {
-    load_from(&LocalHost::once(path), path, strictness)
+pub(crate) fn load_once(path: &Path, reading: &Reading) -> Loaded {
+    load_as(&LocalHost::once(path).named(reading.id.clone()), path, reading)
 }
 
 /// As [`load`], from the files given.
+#[cfg(any(test, feature = "internals"))]
 pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Loaded {
+    load_as(files, path, &Reading { strictness, ..Reading::default() })
+}
+
+/// As [`load_from`], read in this way.
+pub(crate) fn load_as(files: &dyn Files, path: &Path, reading: &Reading) -> Loaded {
+    let strictness = reading.strictness;
     let is_yaml =
         path.extension().is_some_and(|e| e.eq_ignore_ascii_case("yaml") || e.eq_ignore_ascii_case("yml"));
     let (language, dialect) = match is_yaml {
@@ -92,8 +110,12 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
         Language::Keepalived => expand::read(files, path, &mut statement),
     };
     let (sources, mut diagnostics) = (text.sources, text.diagnostics);
+    if reading.is_offline {
+        diagnostics.ignore_this_host();
+    }
     let mut reader = reader(&mut diagnostics, &belongs, language, strictness);
     let dialect = get(&options.defaults).unwrap_or(dialect);
+    options.global.ipvs.sync_by_instances(&options.vrrp.instances, &mut reader);
     let tls = TlsReader::new(files, path, &options.ssl, &mut reader);
     let log_all_failures = options.global.log_all_failures(dialect);
     let addresses: Vec<_> = options.virtual_servers.iter().filter_map(|o| o.address()).collect();
@@ -103,7 +125,8 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
     notice::verify(&options.virtual_servers, files, &mut reader);
     let mail = options.global.mail.clone();
     let asked = mail::asked(&options);
-    let common = Common { usual: &usual, alerts: mail.alerts(), log_all_failures, is_secure };
+    let sessions = &options.sessions;
+    let common = Common { usual: &usual, alerts: mail.alerts(), log_all_failures, is_secure, sessions };
     let virtual_servers = resolve::virtual_servers(
         options.virtual_servers,
         &options.groups,
@@ -113,13 +136,21 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
         &mut reader,
     );
     let global_vrrp = options.global.vrrp.clone();
-    let settings =
-        vrrp::resolve::settings(&options.vrrp, &global_vrrp, dialect, files, mail.alerts(), &mut reader);
+    let settings = vrrp::resolve::settings(
+        &options.vrrp,
+        sessions,
+        &global_vrrp,
+        dialect,
+        files,
+        mail.alerts(),
+        &mut reader,
+    );
     let follows = options.global.ipvs.sync_follows.clone();
     let global = options.global.resolve(dialect, &usual, &settings.instances);
     let config = Config { global, virtual_servers, vrrp: Arc::new(settings) };
     let verify = Verify {
         options: &options.vrrp,
+        sessions,
         global: &global_vrrp,
         config: &config,
         sync_follows: follows.as_ref(),
@@ -131,7 +162,14 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
     mail.verify(&config, asked, &mut reader);
     if config.virtual_servers.is_empty() && config.vrrp.instances.is_empty() && diagnostics.errors() == 0 {
         let text = format!("{}: there is no virtual server: nothing is directed", path.display());
-        diagnostics.push(Diagnostic::new(Class::Warning, None, text));
+        diagnostics.push(Diagnostic::new(Class::Warning, None, text).code(Code::Missing));
+    }
+    if let Some(Skipped { first, count, id }) = &text.skipped {
+        let (lines, verb) = if *count == 1 { ("line", "is") } else { ("lines", "are") };
+        let text = format!(
+            "{count} {lines} {verb} skipped, this one first: `@` names another host, this one is `{id}` (`--config-id` names another)"
+        );
+        diagnostics.note(Code::Missing, Note { span: Some(*first), text });
     }
     diagnostics.annotate(|span| {
         let (at, definition) = sources.definition_of(span)?;

@@ -29,6 +29,8 @@ pub(crate) struct LocalHost {
     files: TimeLimited<OsFiles>,
     descriptor: Option<Descriptor>,
     links: OnceCell<Option<Links>>,
+    /// What `@ID` is compared with, instead of the host's name.
+    id: Option<String>,
 }
 
 /// A descriptor this process was given, and what was read from it: a pipe can be read once.
@@ -59,12 +61,17 @@ impl Descriptor {
 impl LocalHost {
     fn with(descriptor: Option<Descriptor>) -> LocalHost {
         let files = TimeLimited::new(OsFiles, LIMIT, &LEFT_BEHIND);
-        LocalHost { files, descriptor, links: OnceCell::new() }
+        LocalHost { files, descriptor, links: OnceCell::new(), id: None }
     }
 
     /// For a command that reads the configuration at `path` once.
     pub(crate) fn once(path: &Path) -> LocalHost {
         LocalHost::with(Descriptor::of(path))
+    }
+
+    /// One that goes by this name in `@ID`, if there is one.
+    pub(crate) fn named(self, id: Option<String>) -> LocalHost {
+        LocalHost { id, ..self }
     }
 }
 
@@ -83,7 +90,7 @@ impl Files for LocalHost {
     }
 
     fn host(&self) -> String {
-        self.files.host()
+        self.id.clone().unwrap_or_else(|| self.files.host())
     }
 
     fn exists(&self, path: &Path) -> bool {

@@ -47,7 +47,7 @@ options! {
         /// The same for instances and sync groups.
         routers: Slot<bool> = flag("smtp_alert_vrrp");
         /// Send no mails about the Fault of instances and sync groups.
-        no_faults: Slot<bool> = flag("no_email_faults");
+        no_faults: Slot<bool> = flag("no_email_faults").bare();
         /// Send mails when a real server changes, not each of its checkers: with lvsd it is always so.
         _ = no_op("no_checker_emails", "[on|off]", 0, 1);
     }

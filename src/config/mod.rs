@@ -10,6 +10,7 @@ pub(crate) mod changes;
 mod checker;
 mod commands;
 mod defaults;
+pub(crate) mod fix;
 mod global;
 mod group;
 mod identity;
@@ -31,8 +32,8 @@ mod virtual_server;
 mod vrrp;
 
 pub(crate) use checker::is_checker;
-pub(crate) use load::{Loaded, Strictness, load, load_once};
+pub(crate) use load::{Loaded, Reading, Strictness, load, load_once};
 pub use types::*;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

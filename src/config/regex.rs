@@ -3,7 +3,8 @@
 //! keepalived resolves backslashes before PCRE2 sees them, so that `\\d` is written `\\\\d`. lvsd does the same, and
 //! warns where that is probably not what was meant. In YAML the expression is as it stands.
 
-use crate::check::pattern::{OPTIONS, Pattern};
+use crate::check::pattern::{OPTIONS, verify};
+use crate::check::spec::pattern::Pattern;
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::keyword::{Reader, Slot, Spanned, get, nearest};
 use crate::syntax::source::Span;
@@ -99,13 +100,14 @@ impl PatternOptions {
                 .error(written.span, "`regex_max_offset` is less than `regex_min_offset`: nothing can match");
         }
         let is_unwanted = self.is_unwanted(dialect);
-        Pattern::new(&expression.value, bits, offsets, is_unwanted)
-            .map_err(|(reason, at)| {
-                let before = expression.value.get(..at).unwrap_or_default().escape_ascii();
-                let place = if at == 0 { "at its beginning".to_owned() } else { format!("after `{before}`") };
-                reader.error(expression.span, format!("`regex`: {reason}, {place}"));
-            })
-            .ok()
+        let pattern = Pattern::new(&expression.value, bits, offsets, is_unwanted);
+        if let Err((reason, at)) = verify(&pattern) {
+            let before = expression.value.get(..at).unwrap_or_default().escape_ascii();
+            let place = if at == 0 { "at its beginning".to_owned() } else { format!("after `{before}`") };
+            reader.error(expression.span, format!("`regex`: {reason}, {place}"));
+            return None;
+        }
+        Some(pattern)
     }
 }
 

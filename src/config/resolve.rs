@@ -20,8 +20,9 @@ use super::real_server::RealServerOptions;
 use super::timing::Timings;
 use super::tls::TlsReader;
 use super::types::{RealServer, ServerNotices, SorryServer, VirtualServer, VirtualServerId};
-use super::virtual_server::{DEFAULT_PERSISTENCE, Granularity, Heading, VirtualServerOptions};
+use super::virtual_server::{DEFAULT_PERSISTENCE, Granularity, Heading, VirtualServerOptions, WORDS};
 use super::vrrp::command::UserOptions;
+use super::vrrp::session::SessionOptions;
 
 mod path;
 
@@ -35,6 +36,8 @@ pub(crate) struct Common<'a> {
     pub log_all_failures: bool,
     /// `enable_script_security`.
     pub is_secure: bool,
+    /// BFD sessions.
+    pub sessions: &'a [SessionOptions],
 }
 
 /// All virtual servers that can run, identities unique.
@@ -139,10 +142,9 @@ impl Resolve<'_> {
             let text = format!(
                 "virtual server {id}: with mh, a real server of weight 0 keeps its share, and its clients are refused"
             );
-            reader.diagnostics.push(Diagnostic::warning(span, text).help(match reader.is_yaml() {
-                true => "write `scheduler_flags: [mh-fallback]`, or leave out `inhibit_on_failure`",
-                false => "write `mh-fallback`, or leave out `inhibit_on_failure`",
-            }));
+            let flag = reader.example(WORDS, "mh-fallback", "");
+            let help = format!("write `{flag}`, or leave out `inhibit_on_failure`");
+            reader.diagnostics.push(Diagnostic::warning(span, text).help(help));
         }
         let total: u64 = real_servers.iter().map(|r| u64::from(r.weight)).sum();
         if total == 0 && !real_servers.is_empty() && sorry_server.is_none() {
@@ -209,12 +211,9 @@ impl Resolve<'_> {
             };
             match flag.value.split_once('-') {
                 Some((owner @ ("sh" | "mh"), _)) if owner != scheduler => {
-                    let ignored = if reader.is_yaml() { "" } else { " is ignored: it" };
-                    let text = format!(
-                        "`{}`{ignored} belongs to the scheduler {owner}, not to {scheduler}",
-                        flag.value
-                    );
-                    reader.compat_warning(flag.span, text, "");
+                    let text =
+                        format!("`{}` belongs to the scheduler {owner}, not to {scheduler}", flag.value);
+                    reader.compat_warning(flag.span, text, ": it is ignored");
                 }
                 _ => flags = flags.with(bit),
             }
@@ -222,8 +221,9 @@ impl Resolve<'_> {
         let Some(ops) = options.ops.as_ref().filter(|ops| ops.value) else { return flags };
         match self.id {
             VirtualServerId::Address { protocol, .. } if protocol != Protocol::Udp => {
-                let what = if reader.is_yaml() { "`one_packet`" } else { "`ops` is ignored: it" };
-                reader.compat_warning(ops.span, format!("{what} is for UDP, not for {protocol}"), "");
+                let word = reader.spelling(WORDS, "ops");
+                let text = format!("`{word}` is for UDP, not for {protocol}");
+                reader.compat_warning(ops.span, text, ": it is ignored");
                 flags
             }
             _ => flags.with(ServiceFlags::ONE_PACKET),
@@ -329,7 +329,7 @@ impl Resolve<'_> {
         let ip = written.ip();
         if Family::of(ip) != self.id.family() && !matches!(forwarding, Forwarding::Tun(_)) {
             let text = format!("{what} {ip}: its family is not that of virtual server {}", self.id);
-            let tunnel = if reader.is_yaml() { "forwarding: tun" } else { "lb_kind TUN" };
+            let tunnel = reader.example(WORDS, "lb_kind", &reader.fixed("TUN"));
             let help =
                 format!("only tunnels cross families: write `{tunnel}`, or an address of the same family");
             reader.diagnostics.push(Diagnostic::error(span, text).help(help));
@@ -407,6 +407,7 @@ impl Resolve<'_> {
             tls: self.tls,
             log_all_failures: self.common.log_all_failures,
             scripts: Scripts { usual: self.common.usual, is_secure: self.common.is_secure },
+            sessions: self.common.sessions,
             dialect: self.dialect,
         };
         let own = if written.checkers.is_empty() { &outer.checkers } else { &written.checkers };
@@ -472,17 +473,10 @@ impl Resolve<'_> {
 fn thresholds(most: u32, lower: &Slot<u32>, reader: &mut Reader<'_>) -> (u32, u32) {
     match lower {
         Some(lower) if lower.value > most => {
-            let text = match reader.is_yaml() {
-                true => format!(
-                    "`lower_threshold`: the kernel refuses {} above an upper_threshold of {most}",
-                    lower.value
-                ),
-                false => format!(
-                    "`lthreshold` is left out: the kernel refuses {} above a uthreshold of {most}",
-                    lower.value
-                ),
-            };
-            reader.compat_warning(lower.span, text, "");
+            let [low, high] = ["lthreshold", "uthreshold"]
+                .map(|name| reader.spelling(RealServerOptions::keywords::<RealServerOptions>(), name));
+            let text = format!("`{low}`: the kernel refuses {} above the `{high}` of {most}", lower.value);
+            reader.compat_warning(lower.span, text, ": it is left out");
             (most, 0)
         }
         lower => (most, get(lower).unwrap_or(0)),

@@ -15,6 +15,7 @@ use super::real_server::REAL_SERVER;
 use super::tls::{SSL, SslOptions};
 use super::url::URL;
 use super::virtual_server::{self, PERSISTENCE, SORRY_SERVER, VIRTUAL_SERVER, VirtualServerOptions};
+use super::vrrp::session::SessionOptions;
 use super::vrrp::{self, VrrpOptions, YamlVrrp};
 
 options! {
@@ -30,11 +31,15 @@ options! {
         pub(crate) virtual_servers: Vec<VirtualServerOptions> = block(=> virtual_server::read; "virtual_server", "IP [PORT]").yaml(&["virtual_servers"]).yaml_block("virtual_server");
         /// Several addresses and firewall marks for one virtual server.
         pub(crate) groups: Vec<Group> = block(=> group::read; "virtual_server_group", "NAME").yaml(&["virtual_server_groups"]).yaml_block("virtual_server_group");
+        /// A BFD session: whether a neighbour can be reached, known within a fraction of a second.
+        pub(crate) sessions: Vec<SessionOptions> = block(=> vrrp::session::read; "bfd_instance", "NAME").yaml(&["bfd"]).yaml_block("bfd_instance");
         /// Virtual routers, and what is common to them.
         _ = block(=> read_vrrp; "vrrp", "").only_yaml().yaml_block("vrrp");
         include pub(crate) vrrp: VrrpOptions;
         /// Who checks over TLS are towards servers that ask for it.
         pub(crate) ssl: SslOptions = block(=> read_ssl; "SSL", "").yaml(&["tls"]).yaml_block("SSL");
+        /// Addresses that full NAT takes as its source, in forks of keepalived.
+        _ = unread("local_address_group", Support::Ignored("full NAT is not in the kernel's IPVS"));
         /// Network namespace to run in.
         _ = unread("net_namespace", NAMESPACE);
         /// Network namespace of the table.
@@ -47,8 +52,6 @@ options! {
         _ = unread("child_wait_time", ONE_PROCESS);
         /// Virtual routers that static addresses follow.
         _ = unread("track_group", vrrp::TRACK_GROUP);
-        /// A BFD session.
-        _ = unread("bfd_instance", vrrp::NO_BFD);
         /// Poll for links.
         _ = unread("linkbeat_use_polling", LINKS);
         /// Interfaces to poll.

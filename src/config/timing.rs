@@ -32,7 +32,7 @@ options! {
         /// Longest random delay before the first check.
         warmup: Slot<Duration> = time("warmup", Duration::ZERO, LONGEST);
         /// Real servers are down until their first check passes.
-        pub(crate) alpha: Slot<bool> = flag("alpha").yaml(&["check_before_add"]), default false, native true;
+        pub(crate) alpha: Slot<bool> = flag("alpha").bare_if(T::IS_ALPHA_BARE).yaml(&["check_before_add"]), default false, native true;
     }
 }
 
@@ -40,6 +40,8 @@ options! {
 pub(crate) trait HasTiming: Includes<TimingOptions> {
     /// Least `retry` here: keepalived takes 0 only in a checker.
     const MIN_RETRY: u32 = 1;
+    /// Whether keepalived reads no word behind `alpha` here.
+    const IS_ALPHA_BARE: bool = false;
 }
 
 /// What YAML writes instead of `retry`.

@@ -1,14 +1,16 @@
-//! TLS of SSL_GET: the block `SSL`, the words of the checker, and the clients that follow from them.
+//! TLS of SSL_GET: the block `SSL`, the words of the checker, and the settings that follow from them.
 //!
 //! Certificates and keys are read here, while the configuration is: what is wrong with them is an error of the
 //! configuration, at the word that names the file. Paths are relative to the configuration's directory.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::check::tls::{Authorities, Identity, NotAnIdentity, Tls, TlsClients};
+use crate::check::spec::tls::{Authorities, Identity, Tls, TlsSettings};
+use crate::check::tls::{self, NotAnIdentity};
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::files::{Files, in_words};
 use crate::syntax::keyword::{Reader, Slot, Spanned, Table, get};
@@ -61,7 +63,7 @@ options! {
     }
 }
 
-/// Reads files of certificates and keys, and makes TLS clients: one for each set of options.
+/// Reads files of certificates and keys, and makes the settings of TLS clients.
 pub(crate) struct TlsReader<'a> {
     files: &'a dyn Files,
     directory: PathBuf,
@@ -72,7 +74,8 @@ pub(crate) struct TlsReader<'a> {
 
 #[derive(Default)]
 struct Made {
-    clients: TlsClients,
+    /// Checkers with equal settings share them.
+    settings: BTreeSet<Arc<TlsSettings>>,
     authorities: BTreeMap<String, Result<Authorities, String>>,
 }
 
@@ -129,7 +132,9 @@ impl<'a> TlsReader<'a> {
                 NotAnIdentity::Key(reason) => wrong(word, key, reason),
             })
         };
-        read().map_err(|(span, reason)| reader.error(span, reason)).ok()
+        read()
+            .map_err(|(span, reason)| reader.diagnostics.push(Diagnostic::error(span, reason).of_this_host()))
+            .ok()
     }
 
     /// How a URL with this `virtualhost` is asked. None after saying what is wrong.
@@ -147,7 +152,8 @@ impl<'a> TlsReader<'a> {
             Some(verify) => match self.authorities(&verify.value) {
                 Ok(authorities) => Some(authorities),
                 Err(reason) => {
-                    reader.error(verify.span, format!("`verify` {}: {reason}", verify.value));
+                    let text = format!("`verify` {}: {reason}", verify.value);
+                    reader.diagnostics.push(Diagnostic::error(verify.span, text).of_this_host());
                     return None;
                 }
             },
@@ -160,17 +166,29 @@ impl<'a> TlsReader<'a> {
         let by_default = Spanned { value: address.to_string(), span: Span::default() };
         let name =
             options.verify_name.as_ref().or(server_name.as_ref()).or(host.as_ref()).unwrap_or(&by_default);
-        let verify = authorities.as_ref().map(|authorities| (authorities, name.value.as_str()));
-        let sent = server_name.as_ref().map(|name| name.value.as_str());
-        let client = self.made.borrow_mut().clients.client(sent, verify, self.identity.as_ref());
-        match client {
-            Ok(client) => Some(Tls { client, close_notify: get(&options.close_notify).unwrap_or(false) }),
-            Err(reason) => {
-                let at = options.verify.as_ref().map_or(name.span, |_| name.span);
-                reader.error(at, format!("`{}`: {reason}", name.value));
-                None
-            }
+        let settings = TlsSettings {
+            server_name: server_name.as_ref().map(|name| name.value.clone()),
+            verify: authorities.map(|authorities| (authorities, name.value.clone())),
+            identity: self.identity.clone(),
+        };
+        if let Err(reason) = tls::verify(&settings) {
+            reader.error(name.span, format!("`{}`: {reason}", name.value));
+            return None;
         }
+        Some(Tls {
+            settings: self.shared(settings),
+            close_notify: get(&options.close_notify).unwrap_or(false),
+        })
+    }
+
+    fn shared(&self, settings: TlsSettings) -> Arc<TlsSettings> {
+        let shared = &mut self.made.borrow_mut().settings;
+        if let Some(known) = shared.get(&settings) {
+            return Arc::clone(known);
+        }
+        let settings = Arc::new(settings);
+        shared.insert(Arc::clone(&settings));
+        settings
     }
 
     /// The server name that is sent.
@@ -181,7 +199,7 @@ impl<'a> TlsReader<'a> {
         reader: &mut Reader<'_>,
     ) -> Option<Spanned<String>> {
         if let Some(name) = &options.sni_name {
-            if !TlsClients::is_server_name(&name.value) {
+            if !tls::is_server_name(&name.value) {
                 reader.error(name.span, format!("`sni_name`: `{}` is not the name of a host", name.value));
                 return None;
             }
@@ -189,7 +207,7 @@ impl<'a> TlsReader<'a> {
         }
         let enabled = options.enable_sni.as_ref().filter(|enabled| enabled.value)?;
         let problem = match host {
-            Some(host) if TlsClients::is_server_name(&host.value) => return Some(host.clone()),
+            Some(host) if tls::is_server_name(&host.value) => return Some(host.clone()),
             Some(host) => Diagnostic::warning(
                 enabled.span,
                 "`enable_sni` sends no name: the virtualhost is not that of a host",

@@ -51,6 +51,8 @@ pub struct Global {
     /// The instance whose state says which of them runs: the sender while it is Master, else the receiver.
     /// None: both run always.
     pub sync_follows: Option<String>,
+    /// The `virtual_router_id` of that instance.
+    pub sync_follows_vrid: Option<u8>,
     /// A virtual server without quorum and without sorry server counts as this host's inability to forward.
     pub quorum_counts: bool,
     /// Runs before anything is begun (`startup_script`).

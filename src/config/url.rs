@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use crate::check::digest::Digest;
-use crate::check::http::{self, Url};
+use crate::check::http;
+use crate::check::spec::digest::Digest;
+use crate::check::spec::http::Url;
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::keyword::{Reader, Slot, Spanned, Table, get};
 use crate::syntax::source::Span;
@@ -129,7 +130,7 @@ pub(crate) fn digest_of(slot: &mut Slot<Digest>, node: &Node, reader: &mut Reade
     match word.parse() {
         Ok(digest) => reader.store(slot, node, digest),
         Err(e) => {
-            let _: crate::check::digest::NotADigest = e;
+            let _: crate::check::spec::digest::NotADigest = e;
             reader.wrong("digest", word, DIGEST, Wrong::Malformed(None));
         }
     }
@@ -168,14 +169,12 @@ pub(crate) fn resolve(
             Some(tls)
         }
     };
-    Some(Url {
-        path: path.value.clone(),
-        virtualhost: virtualhost.map(|host| host.value.clone()),
-        status: if options.status.is_empty() { vec![(200, 299)] } else { merged(options.status) },
-        digest: get(&options.digest),
-        pattern,
-        tls,
-    })
+    let mut url = Url::new(&*path.value);
+    if !options.status.is_empty() {
+        url.status = merged(options.status);
+    }
+    let virtualhost = virtualhost.map(|host| host.value.clone());
+    Some(Url { virtualhost, digest: get(&options.digest), pattern, tls, ..url })
 }
 
 /// Says where the path that is asked for is not the one that is written.

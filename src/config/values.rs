@@ -22,13 +22,7 @@ pub(crate) fn address_and_port(words: &[Word], node: &Node, reader: &mut Reader<
         reader.diagnostics.push(problem);
         return None;
     };
-    let ip = match value::address(first) {
-        Ok(ip) => ip,
-        Err(wrong) => {
-            reader.wrong(keyword, first, "an IP address", wrong);
-            return None;
-        }
-    };
+    let ip = reader.address(keyword, first)?;
     let Some(second) = words.get(1) else { return Some(SocketAddr::new(ip, 0)) };
     match value::number(second, 0, u32::from(u16::MAX)).map(u16::try_from) {
         Ok(Ok(port)) => Some(SocketAddr::new(ip, port)),
@@ -78,22 +72,25 @@ pub(crate) fn forwarding(slot: &mut Slot<Forwarding>, node: &Node, reader: &mut 
     }
     let Some((method, options)) = node.values.split_first() else { return };
     let keyword = &*node.keyword.text;
-    let upper = method.to_ascii_uppercase();
-    let written = if reader.is_yaml() { upper.as_str() } else { &*method.text };
-    let value = match written {
-        "NAT" => Forwarding::Nat,
-        "DR" => Forwarding::Dr,
-        "TUN" => match tunnel(options, keyword, reader) {
+    let methods = ["NAT", "DR", "TUN"];
+    let value = match methods.into_iter().find(|fixed| reader.is_fixed(method, fixed)) {
+        Some("NAT") => Forwarding::Nat,
+        Some("DR") => Forwarding::Dr,
+        Some(_) => match tunnel(options, keyword, reader) {
             Some(tunnel) => Forwarding::Tun(tunnel),
             None => return,
         },
-        other => {
-            let (methods, wanted) = match reader.is_yaml() {
-                true => (["nat", "dr", "tun"], "a forwarding method: nat, dr or tun"),
-                false => (["NAT", "DR", "TUN"], "a forwarding method: NAT, DR or TUN"),
-            };
-            let hint = nearest(other, methods.into_iter()).map(|l| format!("did you mean `{l}`?"));
-            return reader.wrong(keyword, method, wanted, Wrong::Malformed(hint));
+        // keepalived takes NAT for whatever it does not know: here it is what was meant.
+        None if method.eq_ignore_ascii_case("NAT") => {
+            let text = format!("`{keyword}`: `{}` is read as NAT", method.text);
+            reader.diagnostics.push(Diagnostic::warning(method.span, text).help("write it in capitals"));
+            Forwarding::Nat
+        }
+        None => {
+            let likely = nearest(method, methods.into_iter());
+            let hint = likely.map(|likely| format!("did you mean `{}`?", reader.fixed(likely)));
+            let wanted = format!("a forwarding method: {}", reader.any_of(&methods));
+            return reader.wrong(keyword, method, &wanted, Wrong::Malformed(hint));
         }
     };
     if let (false, Some(first), Some(last)) =

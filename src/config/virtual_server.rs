@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::ipvs::scheduler::Scheduler;
 use crate::ipvs::types::{Family, Forwarding, Protocol};
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Reader, Slot, Spanned, Table};
+use crate::syntax::keyword::{Keyword, Reader, Slot, Spanned, Support, Table};
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
@@ -68,27 +68,27 @@ options! {
         /// Persistence engine of the kernel, e.g. `sip`.
         _ = text(@persistence.engine; "persistence_engine", "NAME", 15).yaml_instead("`persistence: {timeout: 50s, engine: sip}`");
         /// Schedule every datagram on its own (UDP only).
-        pub(crate) ops: Slot<bool> = flag("ops").yaml(&["one_packet"]);
+        pub(crate) ops: Slot<bool> = flag("ops").bare().yaml(&["one_packet"]);
         /// First flag of the scheduler.
-        _ = words(@flags => scheduler_flag; "flag-1", "", 0, 0).yaml_instead(IN_FLAGS);
+        _ = words(@flags => scheduler_flag; "flag-1", "", 0, 0).yaml_member("scheduler_flags");
         /// Second flag of the scheduler.
-        _ = words(@flags => scheduler_flag; "flag-2", "", 0, 0).yaml_instead(IN_FLAGS);
+        _ = words(@flags => scheduler_flag; "flag-2", "", 0, 0).yaml_member("scheduler_flags");
         /// Third flag of the scheduler.
-        _ = words(@flags => scheduler_flag; "flag-3", "", 0, 0).yaml_instead(IN_FLAGS);
+        _ = words(@flags => scheduler_flag; "flag-3", "", 0, 0).yaml_member("scheduler_flags");
         /// sh: take another real server when the chosen one is not available.
-        _ = words(@flags => scheduler_flag; "sh-fallback", "", 0, 0).yaml_instead(IN_FLAGS);
+        _ = words(@flags => scheduler_flag; "sh-fallback", "", 0, 0).yaml_member("scheduler_flags");
         /// sh: hash the source port, too.
-        _ = words(@flags => scheduler_flag; "sh-port", "", 0, 0).yaml_instead(IN_FLAGS);
+        _ = words(@flags => scheduler_flag; "sh-port", "", 0, 0).yaml_member("scheduler_flags");
         /// mh: take another real server when the chosen one is not available.
-        _ = words(@flags => scheduler_flag; "mh-fallback", "", 0, 0).yaml_instead(IN_FLAGS);
+        _ = words(@flags => scheduler_flag; "mh-fallback", "", 0, 0).yaml_member("scheduler_flags");
         /// mh: hash the source port, too.
-        _ = words(@flags => scheduler_flag; "mh-port", "", 0, 0).yaml_instead(IN_FLAGS);
+        _ = words(@flags => scheduler_flag; "mh-port", "", 0, 0).yaml_member("scheduler_flags");
         /// Weight of live real servers below which the sorry server takes over.
         pub(crate) quorum: Slot<u32> = number("quorum", 1, MAX_NUMBER), default 1;
         /// Weight above the quorum to gain it, and below it to lose it.
         pub(crate) hysteresis: Slot<u32> = number("hysteresis", 0, MAX_NUMBER), default 0;
         /// A failing real server gets weight 0 instead of being removed.
-        pub(crate) inhibit_on_failure: Slot<bool> = flag("inhibit_on_failure");
+        pub(crate) inhibit_on_failure: Slot<bool> = flag("inhibit_on_failure").bare();
         /// DR and TUN: check that each real server takes packets for the VIP (lvsd's own word).
         pub(crate) path_check: Slot<bool> = flag("path_check"), default false, native true;
         /// Takes over when the quorum is lost; it is not checked.
@@ -105,7 +105,7 @@ options! {
         _ = command(@commands.down => command::read; "quorum_down");
         pub(crate) commands: UpDownOptions;
         /// At a stop, notify that it and its real servers are down.
-        pub(crate) omega: Slot<bool> = flag("omega"), default false;
+        pub(crate) omega: Slot<bool> = flag("omega").bare(), default false;
         /// Send mails when it loses and gains its quorum.
         pub(crate) is_mailed: Slot<bool> = flag("smtp_alert");
         /// Host header of HTTP checks.
@@ -113,6 +113,26 @@ options! {
         /// A server that does the work.
         _ = block(=> real_server::read; "real_server", "IP [PORT]").yaml(&["real_servers"]).yaml_block("real_server");
         pub(crate) real_servers: Vec<RealServerOptions>;
+        /// Netmask of NAT, of old versions of keepalived.
+        _ = unread("nat_mask", Support::Ignored("it is obsolete: NAT needs no netmask, and keepalived has no such keyword any more"));
+        /// Addresses that full NAT takes as its source, in forks of keepalived.
+        _ = unread("laddr_group_name", Support::Ignored("full NAT is not in the kernel's IPVS"));
+        /// Answer SYN packets for the real server, in forks of keepalived.
+        _ = unread("syn_proxy", Support::Ignored("the kernel's IPVS has no SYN proxy: net.ipv4.tcp_syncookies of the real servers does the work"));
+        /// Interface to put the VIP on, in forks of keepalived.
+        _ = unread("vip_bind_dev", Support::Ignored("lvsd puts no VIP on an interface for a virtual server: write it into a vrrp_instance, or let the system have it"));
+        /// Clients that are refused, in forks of keepalived.
+        _ = unread("blklst_addr_gname", Support::Refused("the kernel's IPVS refuses no clients, and these would be served: refuse them by a firewall rule, and remove it"));
+        /// The only clients that are served, in forks of keepalived.
+        _ = unread("whtlst_addr_gname", Support::Refused("the kernel's IPVS refuses no clients, and all others would be served, too: refuse them by a firewall rule, and remove it"));
+        /// Time an established connection is remembered, in forks of keepalived.
+        _ = unread("establish_timeout", FOR_ALL).or(&["est_timeout"]);
+        /// Time a connection is remembered, in forks of keepalived.
+        _ = unread("conn_timeout", FOR_ALL);
+        /// Most bytes a second, in forks of keepalived.
+        _ = unread("bps", NO_RATES).or(&["bps_limit"]);
+        /// Most connections a second, in forks of keepalived.
+        _ = unread("cps_limit", NO_RATES);
         /// Obsolete flag of keepalived.
         _ = unread("hashed", Support::Ignored("it is obsolete and never had an effect"));
         /// Check only while this host has the VIP.
@@ -165,7 +185,9 @@ pub(crate) enum Granularity {
     Length(u8),
 }
 
-impl HasTiming for VirtualServerOptions {}
+impl HasTiming for VirtualServerOptions {
+    const IS_ALPHA_BARE: bool = true;
+}
 
 /// Keywords of `virtual_server`.
 pub(crate) const VIRTUAL_SERVER: Table<VirtualServerOptions> = Table::of(
@@ -182,13 +204,22 @@ pub(crate) const PERSISTENCE: Table<PersistenceOptions> =
 pub(crate) const SORRY_SERVER: Table<SorryServerOptions> =
     Table::of("sorry_server", "sorry_server", &[SorryServerOptions::keywords()]);
 
-const IN_FLAGS: &str = "it in `scheduler_flags`";
+const FOR_ALL: Support = Support::Ignored(
+    "the kernel has timeouts for all virtual servers together: write `lvs_timeouts` in global_defs",
+);
+const NO_RATES: Support = Support::Ignored(
+    "the kernel's IPVS limits no rates: limit connections of a real server by `uthreshold`, or rates by a firewall rule",
+);
+
 /// The kernel's longest persistence: 31 days.
 pub(crate) const MAX_PERSISTENCE: u32 = 2_678_400;
 /// `persistence_timeout` where persistence is on without a time, in seconds.
 pub(crate) const DEFAULT_PERSISTENCE: u32 = 360;
 /// The largest number of the kernel's.
 const MAX_NUMBER: u32 = i32::MAX as u32;
+
+/// Its words, for those who show how to write one.
+pub(crate) const WORDS: &[Keyword<VirtualServerOptions>] = VirtualServerOptions::keywords();
 
 /// Reads `virtual_server IP [PORT]`, `virtual_server fwmark N`. None after saying what is wrong.
 pub(crate) fn read(servers: &mut Vec<VirtualServerOptions>, node: &Node, reader: &mut Reader<'_>) {
@@ -284,8 +315,8 @@ fn protocol(slot: &mut Slot<Protocol>, node: &Node, reader: &mut Reader<'_>) {
         "udp" => Protocol::Udp,
         "sctp" => Protocol::Sctp,
         _ => {
-            let wanted = if reader.is_yaml() { "tcp, udp or sctp" } else { "TCP, UDP or SCTP" };
-            return reader.wrong("protocol", word, wanted, Wrong::Malformed(None));
+            let wanted = reader.any_of(&["TCP", "UDP", "SCTP"]);
+            return reader.wrong("protocol", word, &wanted, Wrong::Malformed(None));
         }
     };
     reader.store(slot, node, protocol);

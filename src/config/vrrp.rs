@@ -29,6 +29,7 @@ pub(crate) mod address;
 pub(crate) mod announcing;
 pub(crate) mod authentication;
 pub(crate) mod command;
+pub(crate) mod damping;
 pub(crate) mod global;
 pub(crate) mod group;
 pub(crate) mod host;
@@ -40,6 +41,7 @@ pub(crate) mod resolve;
 pub(crate) mod route;
 pub(crate) mod rule;
 pub(crate) mod script;
+pub(crate) mod session;
 pub(crate) mod shell;
 pub(crate) mod track;
 pub(crate) mod verify;
@@ -106,31 +108,9 @@ pub(super) const VRRP: Table<YamlVrrp> =
 pub(super) const TRACK_GROUP: Support = Support::Ignored(
     "what static_ipaddress, static_routes and static_rules say is put back at once when it is taken away: nothing has to follow it",
 );
-pub(super) const NO_BFD: Support = Support::Ignored("lvsd opens no BFD session");
-
-/// Keywords of blocks that are ignored as a whole, for the listing.
-const IGNORED: &[Table<RootOptions>] = &[
-    Table::of("track_group", "track_group", &[&[unread("group", TRACK_GROUP).doc("Its instances.")]]),
-    Table::of(
-        "bfd_instance",
-        "bfd_instance",
-        &[&[
-            unread("neighbor_ip", NO_BFD).doc("Whom the session is with."),
-            unread("source_ip", NO_BFD).doc("Source address."),
-            unread("min_rx", NO_BFD).doc("Least time between packets received."),
-            unread("min_tx", NO_BFD).doc("Least time between packets sent."),
-            unread("idle_tx", NO_BFD).doc("Time between packets sent while down."),
-            unread("multiplier", NO_BFD).doc("Packets missed before it is down."),
-            unread("passive", NO_BFD).doc("Do not open the session."),
-            unread("ttl", NO_BFD).doc("TTL of the packets sent."),
-            unread("hoplimit", NO_BFD).doc("Hop limit of the packets sent."),
-            unread("max_hops", NO_BFD).doc("Hops a packet may have taken."),
-            unread("weight", NO_BFD).doc("What is added to the priority."),
-            unread("vrrp", NO_BFD).doc("For virtual routers only."),
-            unread("checker", NO_BFD).doc("For checkers only."),
-        ]],
-    ),
-];
+/// Keywords of a block that is ignored as a whole, for the listing.
+const IGNORED: Table<RootOptions> =
+    Table::of("track_group", "track_group", &[&[unread("group", TRACK_GROUP).doc("Its instances.")]]);
 
 /// The lines of the listing.
 pub(super) fn listing() -> Vec<KeywordInfo> {
@@ -152,7 +132,9 @@ pub(super) fn listing() -> Vec<KeywordInfo> {
         script::TRACK_FILE.listing(),
         process::TRACK_PROCESS.listing(),
         host::DELAYS.listing(),
-        IGNORED.iter().flat_map(Table::listing).collect(),
+        damping::DAMPING.listing(),
+        IGNORED.listing(),
+        session::BFD_INSTANCE.listing(),
     ]
     .concat()
 }
@@ -186,23 +168,15 @@ pub(super) fn one_of<V: Copy>(
     choices: &[(&'static str, V)],
 ) {
     let Some(word) = node.values.first() else { return };
-    let is = |name: &str| *name == *word.text || (reader.is_yaml() && name.eq_ignore_ascii_case(word));
-    match choices.iter().find(|(name, _)| is(name)) {
+    match choices.iter().find(|(name, _)| reader.is_fixed(word, name)) {
         Some((_, value)) => reader.store(slot, node, *value),
         None => {
             let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-            let wanted = any_of(&names);
-            let hint = nearest(word, names.into_iter()).map(|likely| format!("did you mean `{likely}`?"));
+            let wanted = reader.any_of(&names);
+            let likely = nearest(word, names.into_iter());
+            let hint = likely.map(|likely| format!("did you mean `{}`?", reader.fixed(likely)));
             reader.wrong(&node.keyword, word, &wanted, Wrong::Malformed(hint));
         }
-    }
-}
-
-/// `a, b or c`.
-pub(super) fn any_of(names: &[&str]) -> String {
-    match names.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
-        _ => names.concat(),
     }
 }
 

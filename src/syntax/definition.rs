@@ -13,6 +13,7 @@ use super::diagnostic::{Diagnostic, Diagnostics};
 use super::files::Files;
 use super::keyword;
 use super::lexer::Line;
+use super::repeat;
 use super::source::{Sources, Span};
 
 /// Most bytes a line may grow to.
@@ -101,13 +102,15 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    /// The definition a line begins with, and whether it goes on in the next line.
-    pub(crate) fn begin(line: &Line<'_>) -> Option<(Pending, bool)> {
+    /// The definition a line begins with, and whether it goes on in the next line: so it does where the line ends in
+    /// `\`, before its comment or in it.
+    pub(crate) fn begin(line: &Line<'_>, comment_ends_in_backslash: bool) -> Option<(Pending, bool)> {
         let (name, value) = definition(&line.text)?;
         let span = line.span(0..value.start);
         let mut body = Line::empty();
         body.push(line, value, None);
         let (body, continues) = continuation(&body);
+        let continues = continues || comment_ends_in_backslash;
         Some((Pending { name: name.to_owned(), span, lines: vec![body] }, continues))
     }
 
@@ -118,10 +121,10 @@ impl Pending {
     }
 
     /// Adds a line; answers whether another follows.
-    pub(crate) fn push(&mut self, line: &Line<'_>) -> bool {
+    pub(crate) fn push(&mut self, line: &Line<'_>, comment_ends_in_backslash: bool) -> bool {
         let (line, continues) = continuation(line);
         self.lines.push(line);
-        continues
+        continues || comment_ends_in_backslash
     }
 }
 
@@ -173,6 +176,51 @@ impl Definitions {
     /// Whether replacing has cost as much as it may in all.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.uses > MAX_USES || self.bytes > MAX_BYTES
+    }
+
+    /// Length of what a line begins with that says how often it is repeated, if that uses definitions: they are
+    /// replaced before the rest of the line.
+    pub(crate) fn repetition(&self, text: &str) -> Option<usize> {
+        self.repetition_within(text, MAX_DEPTH)
+    }
+
+    fn repetition_within(&self, text: &str, depth: usize) -> Option<usize> {
+        if let Some(length) = repeat::length(text) {
+            return text.get(..length).is_some_and(|head| head.contains('$')).then_some(length);
+        }
+        let used = reference(text)?;
+        // One that leads back to itself is reported where it is replaced.
+        let depth = depth.checked_sub(1)?;
+        let begins = match &*self.all.get(used.name)?.lines {
+            [only] => {
+                repeat::length(&only.text).is_some() || self.repetition_within(&only.text, depth).is_some()
+            }
+            _ => false,
+        };
+        begins.then_some(used.length)
+    }
+
+    /// What is wrong with the first use of a text that has no definition.
+    pub(crate) fn first_undefined(&self, line: &Line<'_>, length: usize) -> Option<Diagnostic> {
+        let text = line.text.get(..length)?;
+        let undefined = |(at, _): (usize, &str)| {
+            let used = reference(text.get(at..)?)?;
+            let is_known = self.all.contains_key(used.name) || PREDEFINED.contains(&used.name);
+            (!is_known).then_some((at, used))
+        };
+        let (at, used) = text.match_indices('$').find_map(undefined)?;
+        let span = line.span(at..at + used.length);
+        let written = text.get(at..at + used.length)?;
+        Some(Diagnostic::error(span, format!("`{written}` is not defined")).help(self.likely(used.name)))
+    }
+
+    /// What to do about a name that is not defined.
+    fn likely(&self, name: &str) -> String {
+        let names = self.all.keys().map(String::as_str).chain(PREDEFINED);
+        match keyword::nearest(name, names) {
+            Some(likely) => format!("did you mean `${likely}`?"),
+            None => format!("define it above: `${name}=value`"),
+        }
     }
 
     /// Replaces the uses on a line; None if it cannot be used.
@@ -261,7 +309,7 @@ impl Definitions {
         match name {
             "_HASH" => return to.grow("#", span),
             "_BANG" => return to.grow("!", span),
-            "_PWD" => return to.grow(&scene.directory.display().to_string(), span),
+            "_PWD" => return to.grow(&scene.files.absolute(scene.directory).display().to_string(), span),
             "_INSTANCE" => return to.grow(&self.id, span),
             "_ENV" => return self.variable(used, to, scene),
             "_RANDOM" => return self.random(used, to),
@@ -322,12 +370,7 @@ impl Definitions {
     /// keepalived leaves it as it is; in braces outside quotes that breaks the line, and what follows.
     fn undefined(&self, used: &Use<'_>, to: &mut Expansion, scene: &mut Scene<'_>) -> Result<(), Diagnostic> {
         let written = used.line.text.get(used.range.clone()).unwrap_or_default();
-        let names = self.all.keys().map(String::as_str).chain(PREDEFINED);
-        let likely = keyword::nearest(used.name.name, names);
-        let help = match likely {
-            Some(likely) => format!("did you mean `${likely}`?"),
-            None => format!("define it above: `${}=value`", used.name.name),
-        };
+        let help = self.likely(used.name.name);
         if used.name.is_braced && !used.is_quoted {
             return Err(Diagnostic::error(used.span, format!("`{written}` is not defined")).help(help));
         }

@@ -3,7 +3,7 @@
 //! A [`Diagnostic`] is data; `cli::render` draws it. The collector is bounded, because a file of a million
 //! unknown words must not become a gigabyte of messages: what exceeds the bound is counted.
 
-use super::source::Span;
+use super::source::{Sources, Span};
 
 /// How much a problem matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +30,56 @@ pub enum Code {
     NopreemptIgnored,
     /// A password is longer than the protocol carries.
     PasswordCut,
+    /// Something was not written that a line for another host (`@ID`) may say.
+    Missing,
+}
+
+/// How sure it is that a [`Suggestion`] is what was meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certainty {
+    /// The text can mean nothing else.
+    Certain,
+    /// The text can mean nothing else if the changed one has no new problem.
+    IfClean,
+    /// It is likely: the operator decides.
+    Likely,
+}
+
+/// A change of the text that resolves a problem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suggestion {
+    /// Changes that belong together; none overlaps another.
+    pub edits: Vec<Edit>,
+    pub certainty: Certainty,
+}
+
+/// One change of a text. What stands at the span may differ from what was read, where a definition was used:
+/// [`Edit::resolve`] leaves such places alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// `old`, apart from blanks around it, becomes `new`.
+    Replace { span: Span, old: String, new: String },
+    /// A statement that begins with `word` becomes a comment, if nothing but a comment follows in its line.
+    Comment { span: Span, word: String },
+}
+
+impl Edit {
+    /// The bytes to replace, and what by; None where the text of the file is not what was read.
+    pub fn resolve<'a>(&'a self, sources: &Sources) -> Option<(Span, &'a str)> {
+        match self {
+            Edit::Replace { span, old, new } => {
+                (sources.slice(*span).trim_matches([' ', '\t']) == old).then_some((*span, new))
+            }
+            Edit::Comment { span, word } => {
+                let line = sources.line(*span);
+                let rest = sources.slice(Span { start: span.end, ..line });
+                let rest = rest.trim_start();
+                let ends_line = rest.is_empty() || rest.starts_with(['#', '!']);
+                let is_whole = span.end <= line.end && sources.slice(*span).starts_with(word.as_str());
+                (ends_line && is_whole).then_some((Span { end: span.start, ..*span }, "# "))
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,12 +88,16 @@ pub struct Diagnostic {
     pub code: Option<Code>,
     /// How much it matters.
     pub class: Class,
+    /// It is about the host that reads the file, and need not hold on another one.
+    pub depends_on_host: bool,
     /// Where; None for a problem of a file as a whole.
     pub span: Option<Span>,
     /// What is wrong: lower case, the object first.
     pub message: String,
     /// What to write or do.
     pub help: Option<String>,
+    /// The same for programs, where it is a change of the text.
+    pub suggestion: Option<Box<Suggestion>>,
     pub notes: Vec<Note>,
 }
 
@@ -60,7 +114,16 @@ impl Diagnostic {
 
     /// A problem, maybe of a file as a whole.
     pub fn new(class: Class, span: Option<Span>, message: impl Into<String>) -> Diagnostic {
-        Diagnostic { code: None, class, span, message: message.into(), help: None, notes: Vec::new() }
+        Diagnostic {
+            code: None,
+            class,
+            depends_on_host: false,
+            span,
+            message: message.into(),
+            help: None,
+            suggestion: None,
+            notes: Vec::new(),
+        }
     }
 
     /// With what programs know it by.
@@ -70,10 +133,24 @@ impl Diagnostic {
         self
     }
 
+    /// One that is about the host that reads the file.
+    #[must_use]
+    pub fn of_this_host(mut self) -> Diagnostic {
+        self.depends_on_host = true;
+        self
+    }
+
     /// With what to write or do.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
         self.help = Some(help.into());
+        self
+    }
+
+    /// With a change that resolves it.
+    #[must_use]
+    pub fn suggest(mut self, certainty: Certainty, edits: Vec<Edit>) -> Diagnostic {
+        self.suggestion = Some(Box::new(Suggestion { edits, certainty }));
         self
     }
 
@@ -104,14 +181,39 @@ pub struct Diagnostics {
     list: Vec<Diagnostic>,
     errors: usize,
     warnings: usize,
+    /// How many of the warnings depend on the host.
+    host_warnings: usize,
+    /// What depends on the host is left out.
+    is_offline: bool,
 }
 
 impl Diagnostics {
+    /// Leaves out from now on what depends on the host.
+    pub fn ignore_this_host(&mut self) {
+        self.is_offline = true;
+    }
+
+    /// Number of warnings about the host that reads the file, kept or not; they are among [`Diagnostics::warnings`].
+    pub fn host_warnings(&self) -> usize {
+        self.host_warnings
+    }
+
+    /// Adds a note to the first problem with this code.
+    pub fn note(&mut self, code: Code, note: Note) {
+        if let Some(first) = self.list.iter_mut().find(|d| d.code == Some(code)) {
+            first.notes.push(note);
+        }
+    }
+
     /// Most problems kept of each class; the others are only counted.
     pub const MAX_KEPT: usize = 1000;
 
     /// Adds a problem. One that says the same of the same place (a definition's body used twice) is dropped.
     pub fn push(&mut self, mut diagnostic: Diagnostic) {
+        if self.is_offline && diagnostic.depends_on_host {
+            return;
+        }
+        let is_of_host = diagnostic.depends_on_host && diagnostic.class == Class::Warning;
         shorten(&mut diagnostic.message);
         diagnostic.help.iter_mut().for_each(shorten);
         diagnostic.notes.iter_mut().for_each(|note| shorten(&mut note.text));
@@ -121,8 +223,10 @@ impl Diagnostics {
         };
         if *count >= Self::MAX_KEPT {
             *count = count.saturating_add(1);
+            self.host_warnings += usize::from(is_of_host);
         } else if diagnostic.span.is_none() || !self.list.contains(&diagnostic) {
             *count += 1;
+            self.host_warnings += usize::from(is_of_host);
             self.list.push(diagnostic);
         }
     }

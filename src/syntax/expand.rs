@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::definition::{self, Definitions, Expanded, Pending, Scene};
-use super::diagnostic::{Class, Diagnostic, Diagnostics};
+use super::diagnostic::{Certainty, Class, Diagnostic, Diagnostics, Edit};
 use super::files::{self, Files, Unmatched};
 use super::lexer::{self, Line, Plain, Token};
 use super::odd_space::OddSpaces;
@@ -27,12 +27,28 @@ pub(crate) const MAX_LINES: usize = 1_000_000;
 /// Deepest nesting of repetitions.
 const MAX_REPEATS: usize = 16;
 
+/// U+FF5B and U+FF5D, which input methods for Chinese and Japanese write.
+const FULL_WIDTH_OPEN: char = '｛';
+const FULL_WIDTH_CLOSE: char = '｝';
+
 /// What was read.
 #[derive(Debug)]
 pub(crate) struct Text {
     pub sources: Sources,
     /// What is wrong so far.
     pub diagnostics: Diagnostics,
+    /// Lines that are for other hosts (`@ID`), and were not read.
+    pub skipped: Option<Skipped>,
+}
+
+/// Lines whose condition does not hold here.
+#[derive(Clone, Debug)]
+pub(crate) struct Skipped {
+    /// The first one's condition.
+    pub first: Span,
+    pub count: usize,
+    /// What the conditions were compared with.
+    pub id: String,
 }
 
 /// Who reads the statements of the top level, one after the other.
@@ -48,6 +64,7 @@ pub(crate) fn read(files: &dyn Files, path: &Path, to: &mut Read<'_>) -> Text {
         definitions: Definitions::new(files.host()),
         open: Vec::new(),
         lines: 0,
+        skipped: None,
         repeats: 0,
         is_full: false,
         entries: files::MAX_ENTRIES,
@@ -61,7 +78,7 @@ pub(crate) fn read(files: &dyn Files, path: &Path, to: &mut Read<'_>) -> Text {
     for node in expander.builder.finish(diagnostics) {
         (expander.to)(&node, &mut expander.diagnostics);
     }
-    Text { sources: expander.sources, diagnostics: expander.diagnostics }
+    Text { sources: expander.sources, diagnostics: expander.diagnostics, skipped: expander.skipped }
 }
 
 struct Expander<'f, 'r> {
@@ -74,6 +91,7 @@ struct Expander<'f, 'r> {
     /// The files being read, outermost first.
     open: Vec<PathBuf>,
     lines: usize,
+    skipped: Option<Skipped>,
     /// Repetitions being read, one within the other.
     repeats: usize,
     /// A bound was passed, or a file system does not answer: nothing more is read.
@@ -117,7 +135,11 @@ impl Expander<'_, '_> {
             let span = span_of(file, 0, start);
             self.diagnostics.push(
                 Diagnostic::warning(span, "the file begins with a byte order mark, which is skipped here")
-                    .help("save the file without it: keepalived takes it as part of the first word"),
+                    .help("save the file without it: keepalived takes it as part of the first word")
+                    .suggest(
+                        Certainty::Certain,
+                        vec![Edit::Replace { span, old: "\u{feff}".to_owned(), new: String::new() }],
+                    ),
             );
         }
         let is_lone = |at: &usize| text.as_bytes().get(at + 1).is_some_and(|b| !matches!(b, b'\r' | b'\n'));
@@ -144,8 +166,9 @@ impl Expander<'_, '_> {
             start += raw.len();
             let line = lexer::decomment(raw, span);
             let line = if line.text.is_ascii() { line } else { odd_spaces.strip(line) };
+            let goes_on = line.text.len() < raw.trim().len() && raw.trim_end().ends_with('\\');
             if let Some(mut definition) = pending.take() {
-                match definition.push(&line) {
+                match definition.push(&line, goes_on) {
                     true if self.count_line(span) => pending = Some(definition),
                     _ => self.definitions.define(definition),
                 }
@@ -157,7 +180,7 @@ impl Expander<'_, '_> {
             if !self.count_line(span) {
                 break;
             }
-            pending = self.line(&line, &mut odd_spaces);
+            pending = self.line(&line, goes_on, &mut odd_spaces);
         }
         if let Some(definition) = pending {
             self.definitions.define(definition);
@@ -212,9 +235,15 @@ impl Expander<'_, '_> {
         }
     }
 
-    /// Reads one line; answers the definition it begins, if that goes on in the next line.
-    fn line(&mut self, line: &Line<'_>, odd_spaces: &mut OddSpaces) -> Option<Pending> {
+    /// Reads one line; answers the definition it begins, if that goes on in the next line. `goes_on`: its comment ends
+    /// in `\`.
+    fn line(&mut self, line: &Line<'_>, goes_on: bool, odd_spaces: &mut OddSpaces) -> Option<Pending> {
         let (holds, length) = conditions(&line.text, &self.definitions.id);
+        if !holds {
+            let first = line.span(0..line.text.trim_end().len().min(length));
+            let id = &self.definitions.id;
+            self.skipped.get_or_insert_with(|| Skipped { first, count: 0, id: id.clone() }).count += 1;
+        }
         let rest;
         let line = if length > 0 {
             rest = rest_of(line, length);
@@ -224,15 +253,25 @@ impl Expander<'_, '_> {
         };
         if !holds {
             // The lines of a definition that is not made are not made either.
-            return Pending::begin(line).filter(|(_, continues)| *continues).map(|(d, _)| d.skipped());
+            return Pending::begin(line, goes_on)
+                .filter(|(_, continues)| *continues)
+                .map(|(d, _)| d.skipped());
         }
-        if let Some((definition, continues)) = Pending::begin(line) {
+        if let Some((definition, continues)) = Pending::begin(line, goes_on) {
             if continues {
                 return Some(definition);
             }
             self.definitions.define(definition);
             return None;
         }
+        let replaced;
+        let line = match self.definitions.repetition(&line.text) {
+            None => line,
+            Some(length) => {
+                replaced = self.repetition(line, length)?;
+                &replaced
+            }
+        };
         match repeat::parse(&line.text) {
             Some(Ok(repeat)) => {
                 self.repeat(line, &repeat, odd_spaces);
@@ -276,7 +315,7 @@ impl Expander<'_, '_> {
                 if !self.count_line(whole) {
                     break;
                 }
-                if let Some(definition) = self.line(body, odd_spaces) {
+                if let Some(definition) = self.line(body, false, odd_spaces) {
                     self.definitions.define(definition);
                 }
             }
@@ -304,7 +343,7 @@ impl Expander<'_, '_> {
             let names = repeat.names.iter().zip(&values);
             let hidden: Vec<_> =
                 names.map(|(name, value)| (name, self.definitions.hide(name, value, head))).collect();
-            if let Some(definition) = self.line(&text, odd_spaces) {
+            if let Some(definition) = self.line(&text, false, odd_spaces) {
                 self.definitions.define(definition);
             }
             for (name, definition) in hidden.into_iter().rev() {
@@ -313,6 +352,20 @@ impl Expander<'_, '_> {
             number += 1;
         }
         self.repeats -= 1;
+    }
+
+    /// A line whose repetition uses definitions, with those replaced; the rest of the line waits for its row. None
+    /// after saying why that cannot be.
+    fn repetition(&mut self, line: &Line<'_>, length: usize) -> Option<Line<'static>> {
+        if let Some(problem) = self.definitions.first_undefined(line, length) {
+            self.diagnostics.push(problem);
+            return None;
+        }
+        let mut head = Line::empty();
+        head.push(line, 0..length, None);
+        let Expanded { line: mut replaced, .. } = self.expand(&head)?;
+        replaced.push(line, length..line.text.len(), None);
+        Some(replaced)
     }
 
     fn check_budget(&mut self, at: Span) {
@@ -340,6 +393,7 @@ impl Expander<'_, '_> {
         }
         for token in lexer::tokens(&line.text) {
             match token {
+                Token::Word { text, is_quoted: false } if !line.text.is_ascii() => self.odd_word(line, text),
                 Token::Word { text, is_quoted } => self.word(line, text, is_quoted),
                 Token::Open(at) => self.builder.open(line.span(at..at + 1), &mut self.diagnostics),
                 Token::Close(at) => {
@@ -358,6 +412,42 @@ impl Expander<'_, '_> {
         self.check_include();
         self.builder.end_of_line();
         self.hand_over();
+    }
+
+    /// A word that may be, or end its line with, a full-width brace: that is read as the brace it looks like.
+    fn odd_word(&mut self, line: &Line<'_>, range: std::ops::Range<usize>) {
+        let text = line.text.get(range.clone()).unwrap_or_default();
+        let brace = match text.chars().next_back() {
+            Some(sign @ FULL_WIDTH_OPEN) if range.end == line.text.len() => Some((sign, "{")),
+            Some(sign @ (FULL_WIDTH_OPEN | FULL_WIDTH_CLOSE)) if text.len() == sign.len_utf8() => {
+                Some((sign, if sign == FULL_WIDTH_OPEN { "{" } else { "}" }))
+            }
+            _ => None,
+        };
+        let Some((sign, plain)) = brace else { return self.word(line, range, false) };
+        let start = range.end - sign.len_utf8();
+        let span = line.span(start..range.end);
+        self.diagnostics.push(
+            Diagnostic::error(
+                span,
+                format!("`{sign}` is a full-width brace, which keepalived takes for a letter"),
+            )
+            .help(format!("write `{plain}`"))
+            .suggest(
+                Certainty::Certain,
+                vec![Edit::Replace { span, old: sign.to_string(), new: plain.to_owned() }],
+            ),
+        );
+        if range.start < start {
+            self.word(line, range.start..start, false);
+        }
+        if plain == "{" {
+            self.builder.open(span, &mut self.diagnostics);
+        } else {
+            self.check_include();
+            self.builder.close(span, &mut self.diagnostics);
+            self.hand_over();
+        }
     }
 
     fn word(&mut self, line: &Line<'_>, range: std::ops::Range<usize>, is_quoted: bool) {

@@ -19,12 +19,19 @@ pub trait Files {
     /// When it does not exist, is no regular file, or cannot be read.
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>>;
 
-    /// The name of this host up to the first dot: what a condition `@ID` is compared with.
+    /// What a condition `@ID` is compared with: the name of this host up to the first dot, unless the operator names
+    /// another.
     fn host(&self) -> String;
 
     /// A variable of the environment: what `${_ENV NAME}` stands for.
     fn variable(&self, name: &str) -> Option<String> {
         std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+    }
+
+    /// The path from the root: what `${_PWD}` stands for.
+    fn absolute(&self, path: &Path) -> PathBuf {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
     }
 
     /// Whether there is anything at a path; so, too, when that cannot be told.

@@ -67,6 +67,8 @@ pub(crate) enum Yaml {
     As(&'static [&'static str]),
     /// Not at all: what to write instead.
     Instead(&'static str),
+    /// As a member of the list that this option is.
+    Member(&'static str),
     /// In another block, which is named first, by the name behind it.
     In(&'static str, &'static str),
     /// Not at all.
@@ -224,6 +226,8 @@ pub(crate) struct Keyword<T: 'static> {
     pub(crate) kind: Kind<T>,
     pub(crate) support: Support,
     pub(crate) yaml: Yaml,
+    /// A flag behind which keepalived reads no word: it is on, whatever stands there.
+    pub(crate) is_bare: bool,
     /// The name of the table of the block that YAML has, instead of the words or beside them.
     pub(crate) yaml_block: Option<&'static str>,
     /// One sentence: what it means.
@@ -241,6 +245,7 @@ impl<T> Keyword<T> {
             kind,
             support,
             yaml: Yaml::Same,
+            is_bare: false,
             yaml_block: None,
             doc: "",
             mark: mark(name),
@@ -275,6 +280,19 @@ impl<T> Keyword<T> {
         self
     }
 
+    /// A flag behind which keepalived reads no word.
+    #[must_use]
+    pub(crate) const fn bare(self) -> Keyword<T> {
+        self.bare_if(true)
+    }
+
+    /// As [`Keyword::bare`], in the blocks where it is so.
+    #[must_use]
+    pub(crate) const fn bare_if(mut self, is_bare: bool) -> Keyword<T> {
+        self.is_bare = is_bare;
+        self
+    }
+
     /// With another support.
     #[must_use]
     pub(crate) const fn but(mut self, support: Support) -> Keyword<T> {
@@ -303,6 +321,12 @@ impl<T> Keyword<T> {
     #[must_use]
     pub(crate) const fn yaml_instead(self, instead: &'static str) -> Keyword<T> {
         self.spelled(Yaml::Instead(instead))
+    }
+
+    /// YAML has it as a member of a list.
+    #[must_use]
+    pub(crate) const fn yaml_member(self, list: &'static str) -> Keyword<T> {
+        self.spelled(Yaml::Member(list))
     }
 
     /// YAML has it in another block, by another name.
@@ -337,7 +361,9 @@ impl<T> Keyword<T> {
     pub(crate) fn names(&self, language: Language) -> impl Iterator<Item = &'static str> + use<T> {
         let (own, others): (Option<&str>, &[&str]) = match (language, self.yaml) {
             (Language::Keepalived, Yaml::Only)
-            | (Language::Yaml, Yaml::Instead(_) | Yaml::In(..) | Yaml::Absent) => (None, &[]),
+            | (Language::Yaml, Yaml::Instead(_) | Yaml::Member(_) | Yaml::In(..) | Yaml::Absent) => {
+                (None, &[])
+            }
             (Language::Yaml, Yaml::Same) => (Some(self.name), &[]),
             (Language::Yaml, Yaml::As(names)) => (None, names),
             (Language::Keepalived, _) | (Language::Yaml, Yaml::Only) => (Some(self.name), self.aliases),
@@ -349,7 +375,7 @@ impl<T> Keyword<T> {
     pub(super) fn is_named(&self, word: &str, language: Language) -> bool {
         match (language, self.yaml) {
             (Language::Keepalived, Yaml::Only)
-            | (Language::Yaml, Yaml::Instead(_) | Yaml::In(..) | Yaml::Absent) => false,
+            | (Language::Yaml, Yaml::Instead(_) | Yaml::Member(_) | Yaml::In(..) | Yaml::Absent) => false,
             (Language::Yaml, Yaml::Same) => self.name == word,
             (Language::Yaml, Yaml::As(names)) => names.contains(&word),
             (Language::Keepalived, _) | (Language::Yaml, Yaml::Only) => {

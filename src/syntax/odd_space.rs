@@ -2,13 +2,19 @@
 
 use std::ops::Range;
 
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Certainty, Diagnostic, Edit};
 use super::lexer::{self, Line};
 use super::source::Span;
 
+/// Most of a file that are suggested to be replaced at once.
+const MAX_EDITS: usize = 1000;
+
 /// Odd spaces of a file: the first, its name, how many.
 #[derive(Debug, Default)]
-pub(crate) struct OddSpaces(Option<(Span, String, usize)>);
+pub(crate) struct OddSpaces {
+    found: Option<(Span, String, usize)>,
+    edits: Vec<Edit>,
+}
 
 impl OddSpaces {
     /// The line without the odd spaces it begins and ends with: they would hide a definition or an include.
@@ -27,7 +33,14 @@ impl OddSpaces {
     }
 
     pub(crate) fn add(&mut self, line: &Line<'_>, range: Range<usize>) {
-        if let Some((_, _, count)) = &mut self.0 {
+        let old = line.text.get(range.clone()).unwrap_or_default();
+        if self.edits.len() < MAX_EDITS {
+            // What stands around them, the edit's resolution leaves alone.
+            let new = old.chars().map(|c| if c.is_ascii() { c } else { ' ' }).collect();
+            let old = old.trim_matches([' ', '\t']).to_owned();
+            self.edits.push(Edit::Replace { span: line.span(range.clone()), old, new });
+        }
+        if let Some((_, _, count)) = &mut self.found {
             *count += 1;
             return;
         }
@@ -38,17 +51,18 @@ impl OddSpaces {
             '\u{3000}' => "wide space (U+3000)".to_owned(),
             other => format!("space that is not ASCII (U+{:04X})", u32::from(other)),
         };
-        self.0 = Some((line.span(range), name, 1));
+        self.found = Some((line.span(range), name, 1));
     }
 
     /// What is to be said about them.
     pub(crate) fn told(self) -> Option<Diagnostic> {
-        let (first, name, count) = self.0?;
+        let (first, name, count) = self.found?;
         let others = if count > 1 { format!(" ({count} of them in this file)") } else { String::new() };
         let text = format!("a {name} stands here, which is read as a space{others}");
         Some(
             Diagnostic::warning(first, text)
-                .help("replace it by an ordinary space: keepalived takes it for a letter"),
+                .help("replace it by an ordinary space: keepalived takes it for a letter")
+                .suggest(Certainty::Certain, self.edits),
         )
     }
 }

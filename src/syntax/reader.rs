@@ -3,7 +3,9 @@
 //! It refuses to know any particular keyword and any syntax: it sees words, values and blocks of a tree, and which
 //! language they were written in, because what keepalived goes on with in spite of itself is an error in YAML.
 
-use super::diagnostic::{Class, Diagnostic, Diagnostics};
+use std::net::IpAddr;
+
+use super::diagnostic::{Certainty, Class, Diagnostic, Diagnostics, Edit, Suggestion};
 use super::keyword::{Keyword, Kind, Language, Slot, Spanned, Support, Table, Yaml, seconds};
 use super::source::Span;
 use super::tree::{Node, Word};
@@ -11,8 +13,8 @@ use super::value::{self, Wrong};
 
 /// What an unknown word may have been meant to be.
 enum Meant {
-    /// A keyword of this block: which words are wrong, and what to write.
-    Here(Span, String),
+    /// A keyword of this block: which words are wrong, what to write, and the change that does it.
+    Here(Span, String, Option<(Certainty, Vec<Edit>)>),
     /// A keyword of the block named.
     Elsewhere(&'static str),
     Unknown,
@@ -71,15 +73,38 @@ impl Reader<'_> {
         keyword.and_then(|keyword| keyword.names(self.language).next()).unwrap_or(name)
     }
 
-    /// A keyword of keepalived.conf with a value, as the language writes them.
+    /// A keyword of keepalived.conf with a value, as the language writes them; a flag has none.
     pub(crate) fn example<T>(
         &self,
         keywords: &'static [Keyword<T>],
         name: &'static str,
         value: &str,
     ) -> String {
-        let colon = if self.is_yaml() { ":" } else { "" };
-        format!("{}{colon} {value}", self.spelling(keywords, name))
+        if self.language == Language::Keepalived {
+            return format!("{name} {value}").trim_end().to_owned();
+        }
+        let yaml = keywords.iter().find(|keyword| keyword.name == name).map(|keyword| keyword.yaml);
+        let value = if value.is_empty() { "true" } else { value };
+        match yaml {
+            Some(Yaml::In(block, name)) => format!("{block}: {{{name}: {value}}}"),
+            Some(Yaml::Member(list)) => format!("{list}: [{name}]"),
+            _ => format!("{}: {value}", self.spelling(keywords, name)),
+        }
+    }
+
+    /// A fixed word of keepalived.conf, as the language writes it: YAML in small letters.
+    pub(crate) fn fixed(&self, word: &str) -> String {
+        if self.is_yaml() { word.to_ascii_lowercase() } else { word.to_owned() }
+    }
+
+    /// Whether a word is this fixed word of keepalived.conf; in YAML the letters' case does not matter.
+    pub(crate) fn is_fixed(&self, word: &str, fixed: &str) -> bool {
+        word == fixed || (self.is_yaml() && word.eq_ignore_ascii_case(fixed))
+    }
+
+    /// What fixed words there are: `A, B or C`.
+    pub(crate) fn any_of(&self, words: &[&str]) -> String {
+        any_of(&words.iter().map(|word| self.fixed(word)).collect::<Vec<_>>())
     }
 
     /// Whether the text is YAML.
@@ -132,6 +157,24 @@ impl Reader<'_> {
         });
     }
 
+    /// An address that has no prefix length; keepalived goes on without one that is written. None after saying what is
+    /// wrong.
+    pub(crate) fn address(&mut self, keyword: &str, word: &Word) -> Option<IpAddr> {
+        match (value::address(word), value::without_prefix(word)) {
+            (Ok(address), _) => Some(address),
+            (Err(_), Some((address, length))) if !self.is_yaml() => {
+                let text = format!("`{keyword}`: `/{length}` is ignored: {address} is the address of a host");
+                let problem = Diagnostic::warning(word.span, text);
+                self.diagnostics.push(problem.help(format!("write `{address}`")));
+                Some(address)
+            }
+            (Err(wrong), _) => {
+                self.wrong(keyword, word, "an IP address", wrong);
+                None
+            }
+        }
+    }
+
     /// A word that says yes or no in the language that is read.
     pub(crate) fn boolean(&self, word: &str) -> Option<bool> {
         if self.is_yaml() { value::yaml_boolean(word) } else { value::boolean(word) }
@@ -150,7 +193,10 @@ impl Reader<'_> {
         let language = self.language;
         let message = format!("`{}` is not a keyword of {}", word.text, table.called(language));
         let problem = match self.meant(table, node) {
-            Meant::Here(span, help) => Diagnostic::error(span, message).help(help),
+            Meant::Here(span, help, change) => {
+                let suggestion = change.map(|(certainty, edits)| Box::new(Suggestion { edits, certainty }));
+                Diagnostic { suggestion, ..Diagnostic::error(span, message).help(help) }
+            }
             // A block where no such block can be is more than a leftover.
             Meant::Elsewhere(block) if node.block.is_some() => {
                 let where_to_look = match language {
@@ -185,6 +231,12 @@ impl Reader<'_> {
                 _ => "remove it, or make it a comment with `#`: what it means is not known".to_owned(),
             }),
         };
+        let problem = if self.is_comment(table, node) {
+            let edit = Edit::Comment { span: node.span(), word: word.text.to_string() };
+            problem.suggest(Certainty::Certain, vec![edit])
+        } else {
+            problem
+        };
         if self.is_lenient {
             let skipped = if node.block.is_some() { ": its block is skipped" } else { ", and is skipped" };
             self.skipped = node.block.as_ref().map(|_| word.clone()).or(self.skipped.take());
@@ -205,6 +257,9 @@ impl Reader<'_> {
                 (Yaml::Instead(instead), _, _) => {
                     format!("that is keepalived.conf's word; here write {instead}")
                 }
+                (Yaml::Member(list), _, _) => {
+                    format!("that is keepalived.conf's word; here write `{list}: [{}]`", keyword.name)
+                }
                 (Yaml::In(block, name), _, _) => {
                     format!("that is keepalived.conf's word; here write it below `{block}`, as `{name}`")
                 }
@@ -220,7 +275,7 @@ impl Reader<'_> {
                     None,
                 ) => format!("that is keepalived.conf's word, and not one of YAML: {why}"),
             };
-            return Meant::Here(word.span, help);
+            return Meant::Here(word.span, help, None);
         }
         if let Some(block) = (self.belongs)(word) {
             return Meant::Elsewhere(block);
@@ -228,17 +283,101 @@ impl Reader<'_> {
         if let (Some(second), Language::Keepalived) = (node.values.first(), language) {
             let glued = format!("{}{}", word.text, second.text);
             if table.find(&glued, language).is_some() {
-                return Meant::Here(word.span.to(second.span), format!("did you mean `{glued}`?"));
+                let help = format!("did you mean `{glued}`?");
+                let edits = vec![
+                    replace(word.span, word, &glued),
+                    replace(Span { start: word.span.end, ..second.span }, second, ""),
+                ];
+                let change = (!word.is_quoted && !second.is_quoted).then_some((Certainty::Certain, edits));
+                return Meant::Here(word.span.to(second.span), help, change);
             }
         }
+        if language == Language::Keepalived
+            && !word.is_quoted
+            && let Some((head, tail)) = word.split_once([':', '=', '：', '＝'])
+            && table.find(head, language).is_some()
+        {
+            let statement = format!("{head} {tail}");
+            let statement = statement.trim_end();
+            let help = match tail {
+                "" => format!("write `{head}`, and its value behind a blank"),
+                _ => format!("write `{statement}`"),
+            };
+            let edit = replace(word.span, word, statement);
+            return Meant::Here(word.span, help, Some((Certainty::Certain, vec![edit])));
+        }
         match table.nearest(word, language) {
-            Some(likely) => Meant::Here(word.span, format!("did you mean `{likely}`?")),
+            Some(likely) => {
+                let is_slip = !word.is_quoted && table.is_slip(word, likely, language);
+                let certainty = if is_slip { Certainty::IfClean } else { Certainty::Likely };
+                let edit = replace(word.span, word, likely);
+                let help = format!("did you mean `{likely}`?");
+                Meant::Here(word.span, help, Some((certainty, vec![edit])))
+            }
             None => Meant::Unknown,
         }
     }
 
+    /// Whether an unknown statement can only be a comment that lacks its sign: it has no block, none of its words is a
+    /// keyword or nearly one of this block, and it begins with a word that is not ASCII, or is a sentence: at least
+    /// three words of letters only.
+    fn is_comment<T>(&self, table: &Table<T>, node: &Node) -> bool {
+        let is_prose = |word: &Word| {
+            let word = word.trim_end_matches(['.', ',', ';', ':', '?', ')']).trim_start_matches('(');
+            !word.is_empty() && word.chars().all(|c| c.is_alphabetic() || matches!(c, '-' | '\''))
+        };
+        let is_keyword = |word: &Word| {
+            word.is_quoted || table.find(word, self.language).is_some() || (self.belongs)(word).is_some()
+        };
+        let mut words = std::iter::once(&node.keyword).chain(&node.values);
+        // `dont track primary` is a keyword that lacks its underscores.
+        let is_keyword_in_blanks = || {
+            (2..=4).any(|count| {
+                let words: Vec<&str> = words.clone().take(count).map(|word| &**word).collect();
+                let joined = words.join("_");
+                table.nearest(&joined, self.language).is_some() || (self.belongs)(&joined).is_some()
+            })
+        };
+        let begins_foreign = node.keyword.chars().any(|c| !c.is_ascii() && c.is_alphabetic());
+        self.language == Language::Keepalived
+            && node.block.is_none()
+            && table.nearest(&node.keyword, self.language).is_none()
+            && (begins_foreign || node.values.len() >= 2 && words.clone().all(is_prose))
+            && !is_keyword_in_blanks()
+            && !words.any(is_keyword)
+    }
+
+    /// Warns of typographic quotes around a value, which keepalived takes for letters.
+    fn typographic_quotes(&mut self, node: &Node) {
+        let is_odd = |word: &&Word| !word.is_quoted && !word.is_ascii();
+        let words = node.values.iter().filter(is_odd);
+        let opens = |word: &&Word| word.starts_with(TYPOGRAPHIC_QUOTES);
+        let Some(first) = words.clone().find(opens) else { return };
+        let mut behind = words.skip_while(|word| word.span != first.span);
+        let closes = |word: &&Word| {
+            let is_one = word.span == first.span;
+            word.ends_with(TYPOGRAPHIC_QUOTES) && (!is_one || word.chars().count() > 2)
+        };
+        let Some(last) = behind.find(closes) else { return };
+        let (Some(open), Some(close)) = (first.chars().next(), last.chars().next_back()) else { return };
+        let length = |sign: char| u32::try_from(sign.len_utf8()).unwrap_or(0);
+        let begin = Span { end: first.span.start + length(open), ..first.span };
+        let end = Span { start: last.span.end.saturating_sub(length(close)), ..last.span };
+        let text = format!("`{open}` and `{close}` are typographic quotes, which are letters of the value");
+        let problem = Diagnostic::warning(first.span.to(last.span), text)
+            .help("write `\"` instead; in a secret, on all routers that share it");
+        let edits = vec![
+            replace(begin, open.encode_utf8(&mut [0; 4]), "\""),
+            replace(end, close.encode_utf8(&mut [0; 4]), "\""),
+        ];
+        self.diagnostics.push(problem.suggest(Certainty::Certain, edits));
+    }
+
     fn statement<T>(&mut self, table: &Table<T>, keyword: &Keyword<T>, node: &Node, into: &mut T) {
         let (name, at) = (&*node.keyword.text, node.keyword.span);
+        if self.language == Language::Keepalived {
+            self.typographic_quotes(node);
+        }
         let is_unread = matches!(keyword.support, Support::Ignored(_) | Support::Refused(_))
             || matches!(keyword.kind, Kind::Unread);
         if is_unread
@@ -279,12 +418,39 @@ impl Reader<'_> {
         match &keyword.kind {
             Kind::Flag(slot) => {
                 let Some(word) = node.values.first() else { return self.store(slot(into), node, true) };
-                match self.boolean(word) {
-                    Some(value) => self.store(slot(into), node, value),
-                    None => {
-                        let wanted = if self.is_yaml() { "`true` or `false`" } else { "`on` or `off`" };
-                        let help = self.glued(table, node, 0).map(new_line_before);
-                        self.wrong(name, word, wanted, Wrong::Malformed(help));
+                let wanted = if self.is_yaml() { "`true` or `false`" } else { "`on` or `off`" };
+                match (self.boolean(word), self.glued(table, node, 0)) {
+                    (Some(value), _) => {
+                        if keyword.is_bare && !value && !self.is_yaml() {
+                            let text = format!(
+                                "`{name} {}` is off here: keepalived reads no word behind `{name}`, and has it on",
+                                word.text
+                            );
+                            let problem = Diagnostic::warning(word.span, text);
+                            self.diagnostics.push(problem.help("remove the line, or the word"));
+                        }
+                        self.store(slot(into), node, value);
+                    }
+                    (None, Some(next)) => {
+                        self.wrong(name, word, wanted, Wrong::Malformed(Some(new_line_before(next))));
+                    }
+                    (None, None) if self.is_yaml() => {
+                        self.wrong(name, word, wanted, Wrong::Malformed(None));
+                    }
+                    (None, None) if keyword.is_bare => {
+                        let text =
+                            format!("`{name}`: `{}` is not {wanted}, and is ignored: it is on", word.text);
+                        let problem = Diagnostic::warning(word.span, text);
+                        self.diagnostics.push(problem.help(format!("write `{name}` alone")));
+                        self.store(slot(into), node, true);
+                    }
+                    (None, None) => {
+                        let text = format!(
+                            "`{name}` is ignored, as keepalived ignores it: `{}` is not {wanted}",
+                            word.text
+                        );
+                        let problem = Diagnostic::warning(word.span, text);
+                        self.diagnostics.push(problem.help(format!("write `{name} on` or `{name} off`")));
                     }
                 }
             }
@@ -319,9 +485,8 @@ impl Reader<'_> {
             }
             Kind::Address(slot) => {
                 let Some(word) = node.values.first() else { return };
-                match value::address(word) {
-                    Ok(value) => self.store(slot(into), node, value),
-                    Err(wrong) => self.wrong(name, word, "an IP address", wrong),
+                if let Some(value) = self.address(name, word) {
+                    self.store(slot(into), node, value);
                 }
             }
             Kind::Words { read, .. } | Kind::Block { read, .. } | Kind::Lines { read, .. } => {
@@ -463,6 +628,22 @@ impl Reader<'_> {
             });
         self.diagnostics.push(problem);
     }
+}
+
+/// `a, b or c`.
+pub(crate) fn any_of<W: std::borrow::Borrow<str>>(words: &[W]) -> String {
+    match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {}", rest.join(", "), last.borrow()),
+        _ => words.concat(),
+    }
+}
+
+/// Quotes of other scripts than programs': none of them is one to keepalived.
+const TYPOGRAPHIC_QUOTES: [char; 7] =
+    ['\u{201c}', '\u{201d}', '\u{201e}', '\u{201f}', '\u{ab}', '\u{bb}', '\u{ff02}'];
+
+fn replace(span: Span, old: &str, new: &str) -> Edit {
+    Edit::Replace { span, old: old.to_owned(), new: new.to_owned() }
 }
 
 /// What to do about a word that begins a statement behind another one.

@@ -37,6 +37,13 @@ impl<'a> Repeat<'a> {
     }
 }
 
+/// Length of `~...(...)` that a line begins with.
+pub(crate) fn length(text: &str) -> Option<usize> {
+    let (kind, rest) = text.strip_prefix('~')?.split_once('(')?;
+    let (_, behind) = rest.split_once(')')?;
+    matches!(kind, "SEQ" | "SEQx" | "LST").then(|| text.len() - behind.len())
+}
+
 /// The repetition a line begins with; None when it begins with none.
 ///
 /// # Errors

@@ -109,6 +109,11 @@ impl Sources {
         self.source(file).map_or_else(|| Arc::from(""), |s| Arc::clone(&s.text))
     }
 
+    /// Every file, in the order they were opened.
+    pub fn files(&self) -> impl Iterator<Item = FileId> {
+        (0u32..).zip(&self.files).map(|(id, _)| FileId(id))
+    }
+
     /// The path of a file, as it was opened.
     pub fn path(&self, file: FileId) -> &Path {
         self.source(file).map_or(Path::new(""), |s| &s.path)

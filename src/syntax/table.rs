@@ -97,6 +97,16 @@ impl<T> Table<T> {
         nearest(word, self.iter().flat_map(|k| k.names(language)))
     }
 
+    /// Whether a word is one slip away from `candidate`, and from no other keyword: another case, or one letter too
+    /// many, too few, wrong or swapped, in a keyword of six letters or more.
+    pub(super) fn is_slip(&self, word: &str, candidate: &str, language: Language) -> bool {
+        let lower = word.to_ascii_lowercase();
+        let distance = |name: &str| strsim::damerau_levenshtein(&lower, &name.to_ascii_lowercase());
+        let limit = usize::from(candidate.len() >= 6);
+        let mut others = self.iter().flat_map(|k| k.names(language)).filter(|name| *name != candidate);
+        distance(candidate) <= limit && others.all(|name| distance(name) > limit + 1)
+    }
+
     /// The block's name in messages.
     pub(crate) fn called(&self, language: Language) -> &'static str {
         match language {

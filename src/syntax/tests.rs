@@ -87,6 +87,15 @@ fn a_definition_of_several_lines_gives_several_lines() {
 }
 
 #[test]
+fn a_definition_goes_on_behind_a_comment_that_ends_in_a_backslash() {
+    reads("$A= \\\n b 1 \\\n# c 2 \\\n d 3\n$A", "b 1\nd 3\n");
+    reads("$A= # x \\\n b 1 # y \\\n d 3\n$A", "b 1\nd 3\n");
+    reads("$A= \\\n b 1 \\ # y\n d 3\n$A", "b 1\nd 3\n");
+    reads("$A= \\\n b 1 \\\n# c\n d 3\n$A", "d 3\nb 1\n");
+    reads("# a \\\nb", "b\n");
+}
+
+#[test]
 fn the_lines_of_a_definition_define_and_ask_conditions_when_it_is_used() {
     let server = "$R= \\\n r ${V}.${N} { \\\n @here w 1 \\\n @there w 2 \\\n}\n";
     let outer = "$V_= \\\n v $V { \\\n $N=1 \\\n $R \\\n $N=2 \\\n $R \\\n }\n";
@@ -140,6 +149,17 @@ fn a_repetition_stands_for_a_line_for_each_row() {
     reads("~LST({n,m},{1,2},{3,4}) k ${n}-${m} {}", "k 1-2 {\n}\nk 3-4 {\n}\n");
     reads("$B=k $i {\\\n l ${j}\\\n }\n$j=7\n~SEQx(i,9,10) $B", "k 9 {\n    l 7\n}\nk a {\n    l 7\n}\n");
     reads("$i=5\n~SEQ(i,1) k $i\nk $i", "k 1\nk 5\n");
+}
+
+#[test]
+fn a_repetition_may_say_by_definitions_how_often() {
+    reads("$a=4\n$b=6\n~SEQ(i,$a,$b) k$i", "k4\nk5\nk6\n");
+    reads("$a=4\n~SEQ(i,${a},5) ~SEQ(j,$i,5) k${i}${j}", "k44\nk45\nk55\n");
+    reads("$all=~LST(i,a,b)\n$all k_${i}", "k_a\nk_b\n");
+    reads("$all=~LST(i,a,b) k_$i\n$all", "k_a\nk_b\n");
+    reads("$c=a,b\n~LST(i,$c) k_$i", "k_a\nk_b\n");
+    assert_eq!(messages(&read("~SEQ(i,$none) k\nl")), "`$none` is not defined\n");
+    assert_eq!(messages(&read("$a=~SEQ(i,$a)\n$a k")), "`$a` is defined by itself: $a -> $a\n");
 }
 
 #[test]

@@ -104,6 +104,15 @@ pub(crate) fn yaml_boolean(word: &str) -> Option<bool> {
     }
 }
 
+/// The address and the prefix length of `ADDRESS/LENGTH`.
+pub(crate) fn without_prefix(word: &str) -> Option<(IpAddr, u8)> {
+    let (address, length) = word.split_once('/')?;
+    let address: IpAddr = address.parse().ok()?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let length = length.parse().ok().filter(|length| *length <= most)?;
+    Some((address, length))
+}
+
 /// An IPv4 or IPv6 address.
 ///
 /// # Errors

@@ -35,7 +35,7 @@ pub(crate) fn read(files: &dyn Files, path: &Path, to: &mut Read<'_>) -> Text {
     for node in nodes {
         to(&node, &mut diagnostics);
     }
-    Text { sources, diagnostics }
+    Text { sources, diagnostics, skipped: None }
 }
 
 /// Reads a text. What cannot be YAML is one error and no statement.

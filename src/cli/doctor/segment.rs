@@ -1,4 +1,4 @@
-//! Virtual routers that are heard on this host's links: an ear that only listens, before any firewall of this host.
+//! Virtual routers whose advertisements arrive on this host, received before its firewall.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
@@ -21,7 +21,7 @@ const LEAST: Duration = Duration::from_millis(2100);
 const MOST: Duration = Duration::from_secs(5);
 /// Frames of one link that are looked at.
 const LIMIT: usize = 1024;
-/// Groups that routers speak to unless told otherwise.
+/// Default groups (keepalived.s vrrp_mcast_group4, vrrp_mcast_group6; RFC 9568).
 const GROUPS: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18)), IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12))];
 const IPV4: u16 = 0x0800;
@@ -29,17 +29,17 @@ const IPV6: u16 = 0x86dd;
 const ETHERNET: usize = 14;
 const IPV6_HEADER: usize = 40;
 
-/// What listens, on every link of a vrrp_instance.
-pub(super) struct Ear {
-    ears: Vec<(String, LinkIndex, u8, PacketSocket)>,
+/// Packet sockets on every link of a vrrp_instance.
+pub(super) struct AdvertListener {
+    sockets: Vec<(String, LinkIndex, u8, PacketSocket)>,
     /// Members of the groups: switches send nothing to others.
     _members: Vec<UdpSocket>,
     until: Instant,
 }
 
-impl Ear {
-    /// Begins to listen; what cannot be heard is said.
-    pub(super) fn open(config: &Config, host: &Host, unseen: &mut Vec<String>) -> Ear {
+impl AdvertListener {
+    /// Begins to listen; what cannot be received is added to `unseen`.
+    pub(super) fn open(config: &Config, host: &Host, unseen: &mut Vec<String>) -> AdvertListener {
         let mut links: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
         let mut patience = LEAST;
         for instance in &config.vrrp.instances {
@@ -50,7 +50,7 @@ impl Ear {
             }
             patience = patience.max(instance.advert_interval.saturating_mul(2));
         }
-        let mut ear = Ear { ears: Vec::new(), _members: Vec::new(), until: clock::now() };
+        let mut listener = AdvertListener { sockets: Vec::new(), _members: Vec::new(), until: clock::now() };
         for (name, groups) in links {
             let Some(link) = host.link(name).filter(|link| link.is_working()) else {
                 unseen.push(format!("virtual routers on {name}: it is not there, or down"));
@@ -60,23 +60,23 @@ impl Ear {
                 [(IPV4, 23, PROTOCOL), (IPV4, 23, PROTOCOL_AH), (IPV6, 20, PROTOCOL)]
             {
                 match PacketSocket::arriving_with(link.index, ether_type, [(at, protocol)]) {
-                    Ok(frames) => ear.ears.push((name.to_owned(), link.index, protocol, frames)),
+                    Ok(frames) => listener.sockets.push((name.to_owned(), link.index, protocol, frames)),
                     Err(error) => unseen.push(format!("virtual routers on {name}: {error}")),
                 }
             }
-            // Where a group cannot be joined, a link that shows everything still tells.
-            ear._members.extend(groups.iter().filter_map(|group| join(*group, link.index)));
+            // Where a group cannot be joined, a link in promiscuous mode still receives its packets.
+            listener._members.extend(groups.iter().filter_map(|group| join(*group, link.index)));
         }
-        if !ear.ears.is_empty() {
-            ear.until = clock::now() + patience.min(MOST);
+        if !listener.sockets.is_empty() {
+            listener.until = clock::now() + patience.min(MOST);
         }
-        ear
+        listener
     }
 
-    /// Listens to the end, and answers what was heard.
-    pub(super) fn heard(self) -> BTreeSet<Advert> {
+    /// Listens until the time is over; the advertisements that arrived.
+    pub(super) fn received(self) -> BTreeSet<Advert> {
         let mut heard = BTreeSet::new();
-        for (name, link, protocol, frames) in &self.ears {
+        for (name, link, protocol, frames) in &self.sockets {
             for _ in 0..LIMIT {
                 // The first waits until the end; what came meanwhile to the others waits for them.
                 let left = self.until.since(clock::now()).max(Duration::from_millis(1));
@@ -148,7 +148,7 @@ mod tests {
     use crate::vrrp::settings::{Authentication, Checksum, Version};
 
     #[test]
-    fn a_frame_tells_who_speaks_for_what_in_both_families() {
+    fn a_frame_names_the_address_and_its_mac_in_both_families() {
         for (source, group, vip, version) in [
             ("10.1.0.9", "224.0.0.18", "10.1.0.200", Version::V2),
             ("fe80::9", "ff02::12", "fe80::200", Version::V3),

@@ -2,6 +2,6 @@
 
 mod diagnostics;
 mod docs;
-pub(crate) mod odd;
+mod fixes;
 mod options;
-mod verdicts;
+mod report;

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Ask, CheckerBlock, CheckerForm, ConnectionOptions, Inherited, yaml_type};
-use crate::check::dns::{DnsQuestion, DnsType};
+use crate::check::dns::is_name;
 use crate::check::spec::Question;
+use crate::check::spec::dns::{DnsQuestion, DnsType};
 use crate::config::defaults::Dialect;
 use crate::config::options::options;
 use crate::config::timing::TimingOptions;
@@ -46,7 +47,7 @@ impl CheckerForm for DnsCheck {
 impl Ask for DnsCheck {
     fn question(&self, _: IpAddr, from: &Inherited<'_>, reader: &mut Reader<'_>) -> Option<Question> {
         let name = match &self.name {
-            Some(written) if !DnsQuestion::is_name(&written.value) => {
+            Some(written) if !is_name(&written.value) => {
                 reader.error(written.span, format!("`{}` is no name that DNS can ask for", written.value));
                 return None;
             }

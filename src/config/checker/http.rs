@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Ask, CheckerBlock, CheckerForm, ConnectionOptions, Inherited, MAX_HOST, old_retry, yaml_type};
-use crate::check::digest::Digest;
-use crate::check::http::{HttpQuestion, HttpVersion};
 use crate::check::spec::Question;
+use crate::check::spec::digest::Digest;
+use crate::check::spec::http::{HttpQuestion, HttpVersion};
 use crate::config::defaults::Dialect;
 use crate::config::options::options;
 use crate::config::timing::TimingOptions;

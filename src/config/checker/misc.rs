@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Ask, CheckerBlock, CheckerForm, Inherited, yaml_type};
-use crate::check::misc::MiscQuestion;
 use crate::check::spec::Question;
+use crate::check::spec::misc::MiscQuestion;
 use crate::config::defaults::Dialect;
 use crate::config::options::options;
 use crate::config::timing::TimingOptions;
@@ -22,7 +22,7 @@ options! {
         /// Longest time a run may take, in seconds; then it is ended and has failed.
         limit: Slot<u32> = number("misc_timeout", 0, u32::MAX).yaml(&["command_timeout"]);
         /// An exit status from 2 to 255 is well, too, and two more than the weight; 0 stands for the configured one.
-        is_dynamic: Slot<bool> = flag("misc_dynamic").yaml(&["dynamic_weight"]), default false;
+        is_dynamic: Slot<bool> = flag("misc_dynamic").bare().yaml(&["dynamic_weight"]), default false;
         /// User and group of the command.
         user: Slot<UserOptions> = words(=> command::read_user; "user", "USER [GROUP]", 1, 2);
         /// Log every failing check, not only the one that decides.

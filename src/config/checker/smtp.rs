@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::{Ask, CheckerBlock, CheckerForm, ConnectionOptions, Inherited, yaml_type};
-use crate::check::smtp::SmtpQuestion;
 use crate::check::spec::Question;
+use crate::check::spec::smtp::SmtpQuestion;
 use crate::config::defaults::Dialect;
 use crate::config::options::options;
 use crate::config::timing::TimingOptions;

@@ -19,11 +19,17 @@ impl CheckerForm for TcpCheck {
     const TABLE: Table<CheckerBlock<TcpCheck>> = Table::of(
         "TCP_CHECK",
         "a check of type tcp",
-        &[ConnectionOptions::keywords(), TimingOptions::keywords(), &[yaml_type(), old_retry(OLD_RETRY)]],
+        &[
+            ConnectionOptions::keywords(),
+            TimingOptions::keywords(),
+            &[yaml_type(), old_retry(OLD_RETRY), old_retry(FORKS_RETRY).renamed("nb_sock_retry")],
+        ],
     );
 }
 
 const OLD_RETRY: &str = "write `retry`: keepalived does not know `nb_get_retry` in TCP_CHECK and ignores it, lvsd reads it as `retry`";
+const FORKS_RETRY: &str =
+    "write `retry`: `nb_sock_retry` is a word of forks of keepalived, lvsd reads it as `retry`";
 
 impl Ask for TcpCheck {
     fn question(&self, _: IpAddr, _: &Inherited<'_>, _: &mut Reader<'_>) -> Option<Question> {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{Ask, CheckerBlock, CheckerForm, ConnectionOptions, Inherited, yaml_type};
 use crate::check::spec::Question;
-use crate::check::udp::{MaskedByte, UdpQuestion, WantedReply};
+use crate::check::spec::udp::{MaskedByte, UdpQuestion, WantedReply};
 use crate::config::options::options;
 use crate::config::timing::TimingOptions;
 use crate::syntax::keyword::{Reader, Slot, Table, get};

@@ -42,15 +42,3 @@ options! {
 }
 
 unsupported!(File, "FILE_CHECK", "file", "Weight from the number in a file.", [File::keywords()]);
-
-options! {
-    /// BFD_CHECK as it was written.
-    pub(in crate::config) struct Bfd {
-        /// The bfd_instance.
-        name: Slot<String> = text("name", "NAME", 255).not_yaml();
-        /// Down until the session is up.
-        alpha: Slot<bool> = flag("alpha").not_yaml();
-    }
-}
-
-unsupported!(Bfd, "BFD_CHECK", "bfd", "Up while a BFD session is.", [Bfd::keywords()]);

@@ -1,9 +1,9 @@
 //! How YAML writes a check: `check: {type: http, url: /health, status: 200}`, the type being one of [`TYPES`].
 
 use super::{CheckerOptions, TYPES, Type};
-use crate::config::vrrp::any_of;
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::keyword::{Reader, Support, nearest};
+use crate::syntax::reader::any_of;
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::Wrong;
 

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{config, messages, one_server, read};
-use crate::check::dns::{DnsQuestion, DnsType};
-use crate::check::misc::MiscQuestion;
-use crate::check::smtp::SmtpQuestion;
+use crate::check::spec::dns::{DnsQuestion, DnsType};
+use crate::check::spec::misc::MiscQuestion;
+use crate::check::spec::smtp::SmtpQuestion;
+use crate::check::spec::udp::{MaskedByte, UdpQuestion, WantedReply};
 use crate::check::spec::{CheckerSpec, Question};
-use crate::check::udp::{MaskedByte, UdpQuestion, WantedReply};
 use crate::config::Strictness;
 use crate::config::load::load_from;
 use crate::syntax::files::MemoryFiles;

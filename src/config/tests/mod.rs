@@ -2,8 +2,12 @@
 
 mod checkers;
 mod group;
+mod lenient;
 mod mail;
 mod notice;
+pub(crate) mod odd;
+mod sessions;
+mod verdicts;
 mod vrrp;
 mod vrrp_checks;
 mod yaml;
@@ -11,8 +15,8 @@ mod yaml;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::check::http::{HttpVersion, Url};
 use crate::check::spec::Question;
+use crate::check::spec::http::{HttpVersion, Url};
 use crate::ipvs::types::{
     Family, Forwarding, Persistence, Protocol, ServiceFlags, SyncRole, Tunnel, TunnelChecksum,
 };
@@ -143,10 +147,10 @@ fn every_word_of_ssl_get_is_heard() {
     for (url, name) in [(&urls[0], "www.example"), (&urls[1], "url.example")] {
         let tls = url.tls.as_ref().unwrap();
         assert!(tls.close_notify);
-        let options = tls.client.options();
-        assert_eq!(options.server_name.as_deref(), Some(name));
-        assert_eq!(options.verify.as_ref().map(|(_, name)| name.as_str()), Some("cert.example"));
-        assert!(options.identity.is_some());
+        let settings = &tls.settings;
+        assert_eq!(settings.server_name.as_deref(), Some(name));
+        assert_eq!(settings.verify.as_ref().map(|(_, name)| name.as_str()), Some("cert.example"));
+        assert!(settings.identity.is_some());
     }
     let checker = &config.virtual_servers[0].real_servers[0].checkers[0];
     assert_eq!(checker.spec.question.keyword(), "SSL_GET");
@@ -168,7 +172,7 @@ fn the_server_name_is_sni_name_else_the_innermost_virtualhost_and_only_if_wanted
         let files = tls_files("", &format!("SSL_GET {{\n{words}\nurl {{ path / }}\n}}"));
         let config = config(load_from(&files, Path::new("/k/k.conf"), Strictness::Strict));
         let tls = urls(&config)[0].tls.clone().unwrap();
-        assert_eq!(tls.client.options().server_name.as_deref(), sent, "{words}");
+        assert_eq!(tls.settings.server_name.as_deref(), sent, "{words}");
     }
 }
 
@@ -184,23 +188,23 @@ fn the_name_to_verify_is_the_one_sent_else_the_virtualhost_else_the_address() {
         let files = tls_files("", &format!("SSL_GET {{\n{words}\nurl {{ path / }}\n}}"));
         let config = config(load_from(&files, Path::new("/k/k.conf"), Strictness::Strict));
         let tls = urls(&config)[0].tls.clone().unwrap();
-        assert_eq!(tls.client.options().verify.as_ref().unwrap().1, name, "{words}");
+        assert_eq!(tls.settings.verify.as_ref().unwrap().1, name, "{words}");
     }
     let text = "virtual_server 192.0.2.10 443 {\nreal_server 10.0.0.1 443 {\nSSL_GET {\nverify /k/ca.pem\nurl { path / }\n}\n}\n}\n";
     let files = tls_files_with(text);
     let config = config(load_from(&files, Path::new("/k/k.conf"), Strictness::Strict));
     let tls = urls(&config)[0].tls.clone().unwrap();
-    assert_eq!(tls.client.options().verify.as_ref().unwrap().1, "10.0.0.1");
+    assert_eq!(tls.settings.verify.as_ref().unwrap().1, "10.0.0.1");
 }
 
 #[test]
-fn the_same_tls_options_are_one_client_within_a_configuration_and_equal_ones_across_reloads() {
+fn the_same_tls_settings_are_shared_within_a_configuration_and_equal_across_reloads() {
     let body = "SSL_GET {\nverify ca.pem\nurl { path / }\n url { path /b }\n}";
     let files = tls_files("", body);
     let read = || config(load_from(&files, Path::new("/k/k.conf"), Strictness::Strict));
     let (first, second) = (read(), read());
-    let client = |config: &Config, url: usize| urls(config)[url].tls.clone().unwrap().client;
-    assert!(std::sync::Arc::ptr_eq(&client(&first, 0), &client(&first, 1)));
+    let settings = |config: &Config, url: usize| urls(config)[url].tls.clone().unwrap().settings;
+    assert!(std::sync::Arc::ptr_eq(&settings(&first, 0), &settings(&first, 1)));
     assert_eq!(first, second);
     let mut other = files.clone();
     let renewed = TestCertificate::new().certificate;
@@ -454,6 +458,20 @@ fn read(text: &str) -> Loaded {
 fn config(loaded: Loaded) -> Config {
     let problems = messages(&loaded.diagnostics);
     loaded.config.unwrap_or_else(|| panic!("{problems}"))
+}
+
+/// All that is said about a configuration, without its places.
+fn said(loaded: &Loaded) -> String {
+    let said = loaded.diagnostics.iter().map(|d| {
+        let class = match d.class {
+            Class::Error => "error",
+            Class::Warning => "warning",
+        };
+        let help = d.help.iter().map(|help| format!("  = help: {help}\n"));
+        let notes = d.notes.iter().map(|note| format!("note: {}\n", note.text));
+        format!("{class}: {}\n{}", d.message, help.chain(notes).collect::<String>())
+    });
+    said.collect()
 }
 
 fn messages(diagnostics: &Diagnostics) -> String {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Class, Config, Loaded, MemoryFiles, Strictness, load_from, messages, read};
+use super::{Class, Config, Loaded, MemoryFiles, Strictness, load_from, messages, read, said};
 use crate::net::types::{Hop, RouteKind, RuleAction};
 use crate::vrrp::settings::{
     ArgumentMatch, Authentication, Beginning, Checksum, Family, HmacMode, InstanceSettings, LinkDelays,
@@ -554,4 +554,34 @@ fn files(path: &str, text: &str) -> MemoryFiles {
 fn config(loaded: Loaded) -> Config {
     let errors = loaded.lines(Class::Error);
     loaded.config.unwrap_or_else(|| panic!("{errors:#?}"))
+}
+
+#[test]
+fn words_of_old_versions_and_forks_mean_what_they_meant() {
+    let instance = |name: &str, vrid: u8, more: &str| {
+        format!(
+            "vrrp_instance {name} {{\ninterface eth0\nvirtual_router_id {vrid}\nvirtual_ipaddress {{\n192.0.2.{vrid}/32\n}}\n{more}\n}}\n"
+        )
+    };
+    let text = format!(
+        "global_defs {{\nlvs_id edge\n}}\n{}{}",
+        instance("A", 51, "vrrp_unicast_bind 192.0.2.1\nvrrp_unicast_peer 192.0.2.2"),
+        instance("B", 52, "lvs_sync_daemon_interface eth1")
+    );
+    let config = config(read(&text));
+    assert_eq!(config.global.router_id.as_deref(), Some("edge"));
+    let daemon = &config.global.sync_daemons[0];
+    assert_eq!((daemon.interface.as_str(), daemon.sync_id), ("eth1", 52));
+    assert_eq!(config.global.sync_follows.as_deref(), Some("B"));
+    let Transport::Unicast { peers, .. } = &config.vrrp.instances[0].transport else { panic!("multicast") };
+    assert_eq!(peers.iter().map(|p| p.address.to_string()).collect::<Vec<_>>(), ["192.0.2.2"]);
+    assert_eq!(config.vrrp.instances[0].source, Some("192.0.2.1".parse().unwrap()));
+
+    let twice = format!(
+        "global_defs {{\nlvs_sync_daemon eth9 id 7\n}}\n{}",
+        instance("B", 52, "lvs_sync_daemon_interface eth1")
+    );
+    let loaded = read(&twice);
+    assert!(said(&loaded).contains("`lvs_sync_daemon_interface` is ignored: there is one sync daemon"));
+    assert_eq!(self::config(loaded).global.sync_daemons[0].interface, "eth9");
 }

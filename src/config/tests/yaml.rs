@@ -21,7 +21,7 @@ fn each_example_in_both_languages_is_the_same_configuration() {
         let conf = entry.unwrap().path();
         let yaml = conf.with_extension("yaml");
         if conf.extension().is_some_and(|e| e == "conf") {
-            let config = |path: &Path| load(path, Strictness::Strict).config.unwrap();
+            let config = |path: &Path| load(path, &crate::config::Reading::default()).config.unwrap();
             assert_eq!(config(&conf), config(&yaml), "{}", conf.display());
             pairs += 1;
         }

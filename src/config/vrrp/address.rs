@@ -118,6 +118,13 @@ pub(super) fn read(found: &mut Vec<AddressOptions>, node: &Node, reader: &mut Re
     }
 }
 
+impl PeerOptions {
+    /// A peer whose packets may have any hop limit.
+    pub(crate) fn of(address: IpAddr, span: Span) -> PeerOptions {
+        PeerOptions { peer: Peer { address, min_hop_limit: 0, max_hop_limit: 255 }, span, has_range: false }
+    }
+}
+
 /// Reads a block of `ADDRESS [min_ttl N] [max_ttl N]` lines, and whether one of them could not be read.
 pub(crate) fn peers(node: &Node, reader: &mut Reader<'_>) -> (Vec<PeerOptions>, bool) {
     let (mut found, mut has_unread) = (Vec::new(), false);
@@ -130,16 +137,13 @@ pub(crate) fn peers(node: &Node, reader: &mut Reader<'_>) -> (Vec<PeerOptions>, 
         if least.unwrap_or(0) > most.unwrap_or(255) {
             reader.error(span, format!("`{}`: min_ttl is more than max_ttl", node.keyword.text));
         }
-        match value::address(word) {
-            Ok(address) => found.push(PeerOptions {
+        match reader.address(&node.keyword.text, word) {
+            Some(address) => found.push(PeerOptions {
                 peer: Peer { address, min_hop_limit: least.unwrap_or(0), max_hop_limit: most.unwrap_or(255) },
                 span,
                 has_range: least.or(most).is_some(),
             }),
-            Err(wrong) => {
-                has_unread = true;
-                reader.wrong(&node.keyword.text, word, "an IP address", wrong);
-            }
+            None => has_unread = true,
         }
     }
     (found, has_unread)

@@ -148,7 +148,11 @@ impl AuthenticationOptions {
         let Some(Secret(password)) = get(&self.password) else {
             if kind.is_some() {
                 let problem = Diagnostic::error(at, "`authentication` has no password");
-                let word = if reader.is_yaml() { "password: WORD" } else { "auth_pass WORD" };
+                let word = reader.example(
+                    AuthenticationOptions::keywords::<AuthenticationOptions>(),
+                    "auth_pass",
+                    "WORD",
+                );
                 reader.diagnostics.push(problem.help(format!("write `{word}`, of at most {PASSWORD} bytes")));
             }
             return None;
@@ -159,7 +163,11 @@ impl AuthenticationOptions {
             Some(Type::Pass) => Some(Authentication::Password(padded)),
             Some(Type::Ah) => Some(Authentication::Header(padded)),
             None => {
-                let word = if reader.is_yaml() { "type: pass" } else { "auth_type PASS" };
+                let word = reader.example(
+                    AuthenticationOptions::keywords::<AuthenticationOptions>(),
+                    "auth_type",
+                    &reader.fixed("PASS"),
+                );
                 let problem =
                     reader.compat_diagnostic(at, "`authentication` has no type", ", and is ignored");
                 reader.diagnostics.push(problem.help(format!("write `{word}`")));

@@ -148,14 +148,14 @@ pub(crate) fn verify(
     };
     if program.starts_with('/') && !files.exists(Path::new(program)) {
         let problem = Diagnostic::warning(options.span, format!("{what}: {program}: there is no such file"));
-        reader.diagnostics.push(problem.help(then));
+        reader.diagnostics.push(problem.of_this_host().help(then));
     }
     let is_anywhere = || FOLDERS.iter().any(|folder| files.exists(&Path::new(folder).join(program)));
     // A host that shows no shell shows none of its programs.
     if !program.contains('/') && files.exists(Path::new(SHELL)) && !is_anywhere() {
         let text = format!("{what}: {program}: there is no such program in {}", FOLDERS.join(", "));
         let problem = Diagnostic::warning(options.span, text);
-        reader.diagnostics.push(problem.help(format!("write its whole path; {then}")));
+        reader.diagnostics.push(problem.of_this_host().help(format!("write its whole path; {then}")));
     }
 }
 

@@ -14,7 +14,7 @@ use crate::vrrp::settings::{Fifo, OnCrash, Realtime, Version};
 
 use super::announcing::{AnnouncingOptions, EXTRA, MAX_REPEAT, read_extra};
 use super::command::{self, CommandOptions, UserOptions, command};
-use super::{HasVrrp, MICROSECOND, NO_BFD, day, one_of};
+use super::{HasVrrp, MICROSECOND, day, one_of};
 
 options! {
     /// What was written of it.
@@ -57,13 +57,13 @@ options! {
         /// Send checksums of version 3 on IPv4 without pseudo header, as RFC 9568 says; both are understood.
         pub(crate) checksum_as_v2: Slot<bool> = flag("v3_checksum_as_v2").in_vrrp("v3_checksum_as_v2");
         /// Hear configured peers only.
-        pub(crate) checks_source: Slot<bool> = flag("vrrp_check_unicast_src").in_vrrp("check_unicast_src");
+        pub(crate) checks_source: Slot<bool> = flag("vrrp_check_unicast_src").bare().in_vrrp("check_unicast_src");
         /// Nothing the standard does not have.
-        pub(crate) is_strict: Slot<bool> = flag("vrrp_strict").in_vrrp("strict_mode");
+        pub(crate) is_strict: Slot<bool> = flag("vrrp_strict").bare().in_vrrp("strict_mode");
         /// Time before instances begin.
         pub(crate) startup_delay: Slot<Duration> = day("vrrp_startup_delay").in_vrrp("startup_delay");
         /// Tell of advertisements of virtual routers nobody configured.
-        pub(crate) tells_unknown: Slot<bool> = flag("log_unknown_vrids").in_vrrp("log_unknown_vrids");
+        pub(crate) tells_unknown: Slot<bool> = flag("log_unknown_vrids").bare().in_vrrp("log_unknown_vrids");
         /// Beginning of the names of interfaces of virtual MAC addresses.
         pub(crate) vmac_prefix: Slot<String> = text("vmac_prefix", "NAME", MAX_INTERFACE - 2).in_vrrp("vmac_prefix");
         /// Interface of static addresses that do not say theirs; without it eth0.
@@ -75,7 +75,7 @@ options! {
         /// Tell the FIFO about priorities, too.
         pub(crate) notifies_priority: Slot<bool> = flag("vrrp_notify_priority_changes").in_vrrp("notify_priority_changes");
         /// Tell the FIFO all states again after a reload.
-        pub(crate) repeats_on_reload: Slot<bool> = flag("fifo_write_vrrp_states_on_reload").in_vrrp("fifo_write_states_on_reload");
+        pub(crate) repeats_on_reload: Slot<bool> = flag("fifo_write_vrrp_states_on_reload").bare().in_vrrp("fifo_write_states_on_reload");
         /// Real-time priority of the thread of virtual routers; 0 is none, 50 what is not written.
         rt_priority: Slot<u32> = number("vrrp_rt_priority", 0, 99).in_vrrp("rt_priority");
         /// Longest time that thread may run without a pause, in microseconds; 10000 what is not written.
@@ -134,19 +134,21 @@ pub(crate) const ONLY_CONF: &[Keyword<GlobalOptions>] = &[
     unread("enable_snmp_rfc", NO_SNMP).doc("One of the settings of SNMP."),
     unread("enable_snmp_rfcv2", NO_SNMP).doc("One of the settings of SNMP."),
     unread("enable_snmp_rfcv3", NO_SNMP).doc("One of the settings of SNMP."),
-    unread("bfd_process_name", NO_BFD).doc("One of the settings of BFD."),
-    unread("bfd_priority", NO_BFD).doc("One of the settings of BFD."),
-    unread("bfd_rt_priority", NO_BFD).doc("One of the settings of BFD."),
-    unread("bfd_no_swap", NO_BFD).doc("One of the settings of BFD."),
-    unread("bfd_rlimit_rttime", NO_BFD).doc("One of the settings of BFD."),
-    unread("bfd_rlimit_rtime", NO_BFD).doc("One of the settings of BFD."),
-    unread("bfd_cpu_affinity", NO_BFD).doc("One of the settings of BFD."),
+    unread("bfd_process_name", BFD).doc("One of the settings of BFD."),
+    unread("bfd_priority", BFD).doc("One of the settings of BFD."),
+    unread("bfd_rt_priority", BFD).doc("One of the settings of BFD."),
+    unread("bfd_no_swap", BFD).doc("One of the settings of BFD."),
+    unread("bfd_rlimit_rttime", BFD).doc("One of the settings of BFD."),
+    unread("bfd_rlimit_rtime", BFD).doc("One of the settings of BFD."),
+    unread("bfd_cpu_affinity", BFD).doc("One of the settings of BFD."),
 ];
 
 const NO_RULES: Support = Support::Ignored("lvsd drops no packets, and has no rules to put anywhere");
 const SCHEDULING: Support = Support::Ignored(
     "lvsd is one process; `vrrp_rt_priority` is the priority of its thread of virtual routers",
 );
+const BFD: Support =
+    Support::Ignored("BFD runs in the thread of virtual routers, whose priority is `vrrp_rt_priority`");
 const BUFFERS: Support = Support::Ignored(
     "the system's buffers hold hundreds of advertisements; `kernel_rx_buf_size` of an instance makes them larger",
 );

@@ -22,7 +22,7 @@ options! {
         /// Its instances.
         pub(crate) members: Vec<Word> = lines(=> names; "group", None).yaml(&["members"]);
         /// Let what members track change their priorities.
-        pub(crate) counts_weights: Slot<bool> = flag("sync_group_tracking_weight").yaml(&["counts_weights"]);
+        pub(crate) counts_weights: Slot<bool> = flag("sync_group_tracking_weight").bare().yaml(&["counts_weights"]);
         /// A word of the past.
         _ = unread("global_tracking", Support::Ignored("what a group's members track puts all of it in Fault in any case"));
         include pub(crate) tracked: Tracked;

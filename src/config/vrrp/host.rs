@@ -12,6 +12,7 @@ use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
 use crate::vrrp::settings::LinkDelays;
 
+use super::damping::{self, DampingOptions};
 use super::line::lines;
 use super::yaml_name;
 
@@ -33,6 +34,8 @@ options! {
         down: Slot<Duration> = time("down", Duration::ZERO, LONGEST).only_yaml();
         /// How long it must be up before that counts.
         up: Slot<Duration> = time("up", Duration::ZERO, LONGEST).only_yaml();
+        /// When it fails more than LIMIT times in about HALF_LIFE, it must be up for ever longer before it counts.
+        pub(crate) damping: DampingOptions = words(=> damping::read; "damping", damping::WANTED, 2, 2).only_yaml().yaml_block(damping::TABLE);
     }
 }
 

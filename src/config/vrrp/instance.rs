@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::config::checker::MAX_INTERFACE;
 use crate::config::options::options;
-use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Reader, Slot, Support, Table, nearest};
+use crate::syntax::diagnostic::{Code, Diagnostic};
+use crate::syntax::keyword::{Keyword, Reader, Slot, Support, Table, nearest};
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
@@ -55,7 +55,7 @@ options! {
         /// Accept packets to its addresses, as is always done.
         _ = no_op("accept", "", 0, 0).not_yaml();
         /// Drop packets to its addresses, unless it owns them.
-        _ = unread("no_accept", Support::Refused(NO_ACCEPT));
+        _ = unread("no_accept", Support::Ignored(NO_ACCEPT));
         /// Nothing the standard does not have.
         pub(crate) is_strict: Slot<bool> = flag("strict_mode");
         /// The VRF of unicast without an interface.
@@ -65,7 +65,7 @@ options! {
         /// Group of multicast advertisements.
         pub(crate) group: Slot<IpAddr> = address("mcast_dst_ip").yaml(&["multicast_group"]);
         /// Fault while the source address is not on this host; lvsd always does so.
-        pub(crate) tracks_source: Slot<bool> = flag("track_src_ip").yaml(&["track_source"]);
+        pub(crate) tracks_source: Slot<bool> = flag("track_src_ip").bare().yaml(&["track_source"]);
         /// Whom advertisements are sent to, instead of the group.
         _ = lines(=> peers; "unicast_peer", Some(address::PEER_TABLE)).yaml(&["unicast_peers"]);
         pub(crate) peers: Vec<PeerOptions>;
@@ -76,9 +76,9 @@ options! {
         /// TTL or hop limit of unicast advertisements; without it 255.
         pub(crate) hop_limit: Slot<u32> = number("unicast_ttl", 1, 255);
         /// Without a peer the configuration is refused.
-        pub(crate) wants_peer: Slot<bool> = flag("unicast_fault_no_peer").not_yaml();
+        pub(crate) wants_peer: Slot<bool> = flag("unicast_fault_no_peer").bare().not_yaml();
         /// Listen to configured peers only.
-        pub(crate) checks_source: Slot<bool> = flag("check_unicast_src");
+        pub(crate) checks_source: Slot<bool> = flag("check_unicast_src").bare();
         /// Checksums of old versions.
         _ = unread("old_unicast_checksum", Support::Ignored("checksums of keepalived before 1.3.7 are neither sent nor understood"));
         /// Send checksums of version 3 on IPv4 without pseudo header, as RFC 9568 says; both are understood.
@@ -110,13 +110,13 @@ options! {
         /// Its addresses have a MAC address of their own.
         pub(crate) vmac: Slot<Option<VmacOptions>> = words(=> vmac::read; "use_vmac", vmac::FORM, 0, 8).yaml_block("vmac");
         /// Advertise with the interface's own MAC address.
-        pub(crate) advertises_from_base: Slot<bool> = flag("vmac_xmit_base");
+        pub(crate) advertises_from_base: Slot<bool> = flag("vmac_xmit_base").bare();
         /// A MAC address of their own for addresses of other interfaces.
         _ = unread("use_vmac_addr", Support::Refused("lvsd makes virtual MAC addresses for whole instances: write an instance for the other interface"));
         /// Its addresses are on an ipvlan.
         _ = unread("use_ipvlan", Support::Refused(NO_IPVLAN));
         /// Removing an address leaves the others of its network: the interface's setting is kept at 1.
-        pub(crate) promotes_secondaries: Slot<bool> = flag("promote_secondaries");
+        pub(crate) promotes_secondaries: Slot<bool> = flag("promote_secondaries").bare();
         /// How advertisements of version 2 are authenticated.
         pub(crate) authentication: Option<(Span, AuthenticationOptions)> = block(=> authentication; "authentication", "").yaml_block("authentication");
         /// How advertisements are signed, as keepalived 2.4 does.
@@ -126,19 +126,23 @@ options! {
         /// Script to run when a Master hears a lower priority.
         _ = command(@tracked.notify.lower_priority => command::read; "notify_master_rx_lower_pri");
         /// The state of its interface does not matter.
-        pub(crate) ignores_own_link: Slot<bool> = flag("dont_track_primary");
+        pub(crate) ignores_own_link: Slot<bool> = flag("dont_track_primary").bare();
         /// A word of the past.
         _ = unread("native_ipv6", NO_EFFECT);
         /// Poll for the link.
         _ = unread("linkbeat_use_polling", Support::Ignored("the kernel reports changes of links"));
-        /// Replicate connections over this interface.
-        _ = unread("lvs_sync_daemon_interface", Support::Refused("write `lvs_sync_daemon INTERFACE inst NAME` in global_defs"));
+        /// Replicate connections over this interface; the first instance that says so counts.
+        pub(crate) sync_interface: Slot<String> = text("lvs_sync_daemon_interface", "INTERFACE", MAX_INTERFACE).or(&["lvs_sync_daemon_inteface"]).but(Support::Deprecated("write `lvs_sync_daemon INTERFACE inst NAME` in global_defs")).not_yaml();
+        /// Source of unicast advertisements, in forks of keepalived.
+        _ = address(@source; "vrrp_unicast_bind").but(Support::Deprecated("write `unicast_src_ip`: keepalived itself has no `vrrp_unicast_bind`")).not_yaml();
+        /// A peer of unicast, in forks of keepalived.
+        _ = word(=> old_peer; "vrrp_unicast_peer", "IP").but(Support::Deprecated("write `unicast_peer { IP }`: keepalived itself has no `vrrp_unicast_peer`")).not_yaml();
         /// A word of the past.
         _ = unread("debug", NO_EFFECT);
     }
 }
 
-const NO_ACCEPT: &str = "its rules would drop what clients send to virtual servers on these addresses before IPVS sees it, and lvsd has no nftables support to drop anything else: remove it";
+const NO_ACCEPT: &str = "lvsd drops no packets to its addresses, and this host accepts them: where it should not, write a firewall rule that lets virtual servers pass";
 const NO_IPVLAN: &str = "lvsd makes no ipvlan: it would have the MAC address of its base, as the interface itself has; remove it, or write `use_vmac`";
 const NO_EFFECT: Support = Support::Ignored("it is obsolete and has no effect");
 
@@ -158,6 +162,16 @@ fn peers(options: &mut InstanceOptions, node: &Node, reader: &mut Reader<'_>) {
     let (peers, has_unread) = address::peers(node, reader);
     options.peers.extend(peers);
     options.has_unread_peer |= has_unread;
+}
+
+/// `vrrp_unicast_peer IP`.
+fn old_peer(options: &mut InstanceOptions, node: &Node, reader: &mut Reader<'_>) {
+    let Some(word) = node.values.first() else { return };
+    options.unicast = Some(node.keyword.span);
+    match reader.address(&node.keyword.text, word) {
+        Some(address) => options.peers.push(PeerOptions::of(address, node.span())),
+        None => options.has_unread_peer = true,
+    }
 }
 
 /// `preempt`, a flag as in keepalived, and lvsd's own `preempt healthier`.
@@ -211,17 +225,15 @@ pub(crate) fn read(instances: &mut Vec<InstanceOptions>, node: &Node, reader: &m
     let skipped = std::mem::replace(&mut reader.skipped, outer);
     let lacks = |what: &str, help: &str| {
         let text = format!("vrrp_instance {} has no {what}", options.name);
-        Diagnostic::error(node.span(), text).help(help)
+        Diagnostic::error(node.span(), text).code(Code::Missing).help(help)
     };
     let has = |word: &str| node.statements().iter().any(|s| &*s.keyword.text == word);
-    let is_yaml = reader.is_yaml();
-    let write = |word: &str, value: &str| format!("{word}{} {value}", if is_yaml { ":" } else { "" });
     if !has("virtual_router_id") {
-        let help = format!("write `{}`, N from 1 to 255", write("virtual_router_id", "N"));
+        let help = format!("write `{}`, N from 1 to 255", reader.example(WORDS, "virtual_router_id", "N"));
         reader.diagnostics.push(lacks("`virtual_router_id`", &help));
     }
     if !has("interface") && options.unicast.is_none() {
-        let help = format!("write `{}`", write("interface", "NAME"));
+        let help = format!("write `{}`", reader.example(WORDS, "interface", "NAME"));
         reader.diagnostics.push(lacks("`interface`", &help));
     }
     let is_empty = options.addresses.is_empty() && options.excluded.is_empty();
@@ -236,13 +248,15 @@ pub(crate) fn read(instances: &mut Vec<InstanceOptions>, node: &Node, reader: &m
     instances.extend(name.map(|_| options));
 }
 
+/// Its words, for those who show how to write one.
+pub(crate) const WORDS: &[Keyword<InstanceOptions>] = InstanceOptions::keywords();
+
 fn state(slot: &mut Slot<Beginning>, node: &Node, reader: &mut Reader<'_>) {
     let Some(word) = node.values.first() else { return };
-    let written = if reader.is_yaml() { word.to_ascii_uppercase() } else { word.text.to_string() };
-    match &*written {
-        "MASTER" => reader.store(slot, node, Beginning::Master),
-        "BACKUP" => reader.store(slot, node, Beginning::Backup),
-        _ => {
+    let states = [("MASTER", Beginning::Master), ("BACKUP", Beginning::Backup)];
+    match states.into_iter().find(|(fixed, _)| reader.is_fixed(word, fixed)) {
+        Some((_, state)) => reader.store(slot, node, state),
+        None => {
             let text = format!("`state`: `{}` is neither MASTER nor BACKUP", word.text);
             let problem = reader.compat_diagnostic(word.span, text, ": keepalived takes BACKUP");
             reader.diagnostics.push(problem.help("write it in capitals"));

@@ -4,7 +4,7 @@
 //! as a string or as a mapping.
 
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Keyword, Kind, Language, Reader, Table};
+use crate::syntax::keyword::{Keyword, Kind, Language, Reader, Support, Table};
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
 
@@ -113,6 +113,10 @@ fn split<T>(table: &Table<T>, words: &[Word], first: usize, span: Span, is_yaml:
             && let Some(next) = words.next_if(|next| values.len() < least || keyword(next).is_none())
         {
             values.push(next.clone());
+        }
+        if matches!(found.support, Support::Refused(_)) {
+            // It is refused with whatever belongs to it.
+            while words.next_if(|next| keyword(next).is_none()).is_some() {}
         }
         if most == 0 && is_yaml {
             // As in a mapping, where a key needs a value.

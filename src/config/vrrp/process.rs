@@ -8,6 +8,7 @@ use crate::syntax::keyword::{Reader, Slot, Table, get};
 use crate::syntax::tree::{Node, Word};
 use crate::vrrp::settings::{ArgumentMatch, ProcessSettings};
 
+use super::damping::{self, DampingOptions};
 use super::track::{self, WEIGHT, WeightOptions};
 use super::{MICROSECOND, name, one_of, yaml_name};
 
@@ -32,8 +33,10 @@ options! {
         start_delay: Slot<Duration> = time("fork_delay", MICROSECOND, HOUR);
         /// How long an end must last.
         end_delay: Slot<Duration> = time("terminate_delay", MICROSECOND, HOUR);
+        /// When it fails more than LIMIT times in about HALF_LIFE, it must be well for ever longer before it counts.
+        pub(crate) damping: DampingOptions = words(=> damping::read; "damping", damping::WANTED, 2, 2).yaml_block(damping::TABLE);
         /// Compare the whole command line.
-        is_full_command: Slot<bool> = flag("full_command");
+        is_full_command: Slot<bool> = flag("full_command").bare();
     }
 }
 

@@ -4,17 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::net::types::{Address, Route, Rule};
+use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::files::Files;
 use crate::syntax::keyword::{Reader, get};
 use crate::syntax::tree::Word;
-use crate::vrrp::settings::{GroupSettings, NotifySettings, Pacing, Settings, Track, TrackTarget, Virtual};
+use crate::vrrp::settings::{
+    Damping, GroupSettings, NotifySettings, Pacing, Settings, Track, TrackTarget, Virtual,
+};
 
 use super::address::AddressOptions;
 use super::command::{self, UserOptions};
 use super::global::VrrpGlobal;
 use super::line::Line;
 use super::names::Names;
-use super::track::{TrackOptions, Tracked, WeightOptions, too_large};
+use super::session::{MAX_WEIGHT, SessionOptions};
+use super::track::{Kind, TrackOptions, Tracked, WeightOptions, too_large};
 use super::{VrrpOptions, route, rule};
 use crate::config::defaults::Dialect;
 use crate::config::mail::Alerts;
@@ -24,6 +28,7 @@ mod instance;
 /// Everything virtual routers need.
 pub(crate) struct Resolve<'a> {
     options: &'a VrrpOptions,
+    sessions: &'a [SessionOptions],
     global: &'a VrrpGlobal,
     dialect: Dialect,
     files: &'a dyn Files,
@@ -35,6 +40,7 @@ pub(crate) struct Resolve<'a> {
 /// The settings of all blocks.
 pub(crate) fn settings(
     options: &VrrpOptions,
+    sessions: &[SessionOptions],
     global: &VrrpGlobal,
     dialect: Dialect,
     files: &dyn Files,
@@ -42,7 +48,8 @@ pub(crate) fn settings(
     reader: &mut Reader<'_>,
 ) -> Settings {
     let user = command::usual_user(get(&global.script_user), files);
-    let resolve = Resolve { options, global, dialect, files, names: Names::new(files), user, alerts };
+    let resolve =
+        Resolve { options, sessions, global, dialect, files, names: Names::new(files), user, alerts };
     resolve.settings(reader)
 }
 
@@ -52,12 +59,14 @@ impl Resolve<'_> {
         let scripts = options.scripts.iter().filter_map(|s| s.resolve(self.dialect, &self.user));
         let files = options.files.iter().filter_map(|f| f.resolve());
         let processes = options.processes.iter().filter_map(|p| p.resolve());
+        let sessions = self.sessions.iter().filter_map(|s| s.resolve(self.dialect));
         let delays = options.delays.iter().map(|(link, delay)| (link.text.to_string(), delay.resolve()));
         let weight = get(&self.global.forwarding_weight).and_then(|n| u8::try_from(n).ok());
-        Settings {
+        let mut settings = Settings {
             scripts: scripts.map(|s| (s.name.clone(), Arc::new(s))).collect(),
             files: files.map(|f| (f.name.clone(), Arc::new(f))).collect(),
             processes: processes.map(|p| (p.name.clone(), Arc::new(p))).collect(),
+            sessions: sessions.map(|s| (s.name.clone(), Arc::new(s))).collect(),
             instances: options
                 .instances
                 .iter()
@@ -79,13 +88,39 @@ impl Resolve<'_> {
             realtime: self.global.realtime(),
             logs_unknown_vrids: get(&self.global.tells_unknown).unwrap_or(false),
             link_delays: delays.collect::<BTreeMap<_, _>>(),
+            damping: BTreeMap::new(),
             secures_scripts: get(&self.global.secures_scripts).unwrap_or(false),
             notify: NotifySettings {
                 fifos: self.global.fifos(&self.user, reader),
                 repeats_on_reload: get(&self.global.repeats_on_reload).unwrap_or(false),
                 mails_no_faults: self.alerts.no_faults,
             },
+        };
+        settings.damping = self.damping(&settings, reader);
+        settings
+    }
+
+    /// The damping of what is tracked; the link of an instance's own `interface` only where it is tracked as well.
+    fn damping(&self, settings: &Settings, reader: &mut Reader<'_>) -> BTreeMap<TrackTarget, Damping> {
+        let options = self.options;
+        let tracked = settings.followed();
+        let scripts = options.scripts.iter().map(|s| (&s.name, TrackTarget::Script as Kind, &s.damping));
+        let processes = options.processes.iter().map(|p| (&p.name, TrackTarget::Process as Kind, &p.damping));
+        let links = options.delays.iter().map(|(link, d)| (link, TrackTarget::Interface as Kind, &d.damping));
+        let mut all = BTreeMap::new();
+        for (name, kind, damping) in scripts.chain(processes).chain(links) {
+            let Some(damping) = damping.resolve() else { continue };
+            let target = kind(name.text.to_string());
+            if tracked.contains(&target) {
+                all.insert(target, damping);
+                continue;
+            }
+            let text = format!("`damping` of {} has no effect: nothing tracks it", name.text);
+            let problem = Diagnostic::warning(name.span, text);
+            let help = "it damps what is tracked: an instance's own interface only if `track_interface` names it, too";
+            reader.diagnostics.push(problem.help(help));
         }
+        all
     }
 
     fn group(&self, options: &super::group::SyncGroupOptions, reader: &mut Reader<'_>) -> GroupSettings {
@@ -150,6 +185,8 @@ impl Resolve<'_> {
         };
         let process =
             |name: &Word| options.processes.iter().find(|p| p.name == *name).and_then(|p| get(&p.weight));
+        let session =
+            |name: &Word| self.sessions.iter().find(|s| s.name == *name).and_then(|s| s.usual_weight());
         let mut tracks = Vec::new();
         let mut add = |all: &[TrackOptions],
                        most: i16,
@@ -181,6 +218,7 @@ impl Resolve<'_> {
         add(&tracked.scripts, 253, TrackTarget::Script, &script);
         add(&tracked.files, 254, TrackTarget::File, &file);
         add(&tracked.processes, 254, TrackTarget::Process, &process);
+        add(&tracked.sessions, MAX_WEIGHT, TrackTarget::Bfd, &session);
         tracks
     }
 }

@@ -72,7 +72,7 @@ options! {
         /// Old network address translation.
         _ = no_op("nat", "VALUE", 1, 1).but(REFUSED).not_yaml();
         /// The table of the packet's VRF.
-        _ = no_op("l3mdev", "VALUE", 1, 1).but(REFUSED).not_yaml();
+        _ = no_op("l3mdev", "", 0, 0).but(REFUSED).not_yaml();
         /// Number of a tunnel.
         _ = no_op("tun_id", "VALUE", 1, 1).but(REFUSED).not_yaml();
         /// Who made it.

@@ -12,6 +12,7 @@ use crate::syntax::value::{Wrong, boolean};
 use crate::vrrp::settings::{Command, FileSettings, ScriptSettings};
 
 use super::command::{self, CommandOptions, UserOptions, command};
+use super::damping::{self, DampingOptions};
 use super::track::{self, WEIGHT, WeightOptions};
 use super::{DAY, name, yaml_name};
 
@@ -34,8 +35,10 @@ options! {
         fall: Slot<u32> = number("fall", 1, MAX_COUNT), default 1;
         /// User and group of its runs.
         user: Slot<UserOptions> = words(=> command::read_user; "user", "USER [GROUP]", 1, 2);
+        /// When it fails more than LIMIT times in about HALF_LIFE, it must be well for ever longer before it counts.
+        pub(crate) damping: DampingOptions = words(=> damping::read; "damping", damping::WANTED, 2, 2).yaml_block(damping::TABLE);
         /// Down until its first successes.
-        begins_failed: Slot<bool> = flag("init_fail"), default false;
+        begins_failed: Slot<bool> = flag("init_fail").bare(), default false;
     }
 }
 

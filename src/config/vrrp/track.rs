@@ -6,7 +6,7 @@ use crate::syntax::keyword::{Reader, Slot, Table, get, nearest};
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{Wrong, boolean};
-use crate::vrrp::settings::{Command, NotifyCommands};
+use crate::vrrp::settings::{Command, NotifyCommands, TrackTarget};
 
 use super::command::{self, CommandOptions, UserOptions, command};
 use super::line::lines;
@@ -26,8 +26,8 @@ options! {
         pub(crate) files: Vec<TrackOptions> = lines(=> read; "track_file", Some(TABLE));
         /// Processes that change the priority, or put it in Fault.
         pub(crate) processes: Vec<TrackOptions> = lines(=> read; "track_process", Some(TABLE));
-        /// BFD sessions that change the priority.
-        _ = unread("track_bfd", Support::Refused("lvsd opens no BFD session, and would never notice what this is to notice: follow an interface or a script"));
+        /// BFD sessions that change the priority, or put it in Fault.
+        pub(crate) sessions: Vec<TrackOptions> = lines(=> read; "track_bfd", Some(TABLE));
         /// Script to run at any change of state: INSTANCE or GROUP, name, state and priority are its last arguments.
         _ = command(@notify.any => command::read; "notify");
         /// Script to run on becoming Master.
@@ -85,6 +85,9 @@ pub(crate) struct NotifyOptions {
     /// `smtp_alert`.
     pub(crate) mail: Slot<bool>,
 }
+
+/// Makes the target of one kind out of its name.
+pub(crate) type Kind = fn(String) -> TrackTarget;
 
 /// Options of what is tracked.
 pub(crate) const TRACK: Table<TrackOptions> = Table::of(TABLE, TABLE, &[TrackOptions::keywords()]);

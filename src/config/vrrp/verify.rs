@@ -4,21 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::types::{Config, VirtualServerId};
-use crate::syntax::diagnostic::{Class, Diagnostic, Diagnostics};
+use crate::syntax::diagnostic::{Class, Code, Diagnostic, Diagnostics};
 use crate::syntax::files::Files;
 use crate::syntax::keyword::{Reader, get, nearest};
 use crate::syntax::source::Span;
 use crate::syntax::tree::Word;
-use crate::vrrp::settings::{Family, InstanceSettings, Transport};
+use crate::vrrp::other_nodes;
+use crate::vrrp::settings::{Family, InstanceSettings, TrackTarget, Transport};
 
 use super::global::VrrpGlobal;
 use super::group::SyncGroupOptions;
-use super::instance::InstanceOptions;
-use super::track::{TrackOptions, Tracked};
-use super::{VrrpOptions, command, host};
+use super::instance::{InstanceOptions, WORDS};
+use super::session::{Follower, SessionOptions};
+use super::track::{Kind, TrackOptions, Tracked};
+use super::{VrrpOptions, command, host, session};
 
 /// Names that are defined, and where.
-type Names<'a> = BTreeMap<&'a str, Span>;
+pub(crate) type Names<'a> = BTreeMap<&'a str, Span>;
 
 /// This host's addresses, IPv4 and IPv6; None where it does not show them.
 type Own = [Option<BTreeSet<IpAddr>>; 2];
@@ -26,6 +28,8 @@ type Own = [Option<BTreeSet<IpAddr>>; 2];
 /// All that is compared.
 pub(crate) struct Verify<'a> {
     pub options: &'a VrrpOptions,
+    /// BFD sessions.
+    pub sessions: &'a [SessionOptions],
     /// What is common to them.
     pub global: &'a VrrpGlobal,
     /// What became of them.
@@ -50,7 +54,9 @@ impl Verify<'_> {
             scripts: unique("vrrp_script", options.scripts.iter().map(|s| place(&s.name)), reader),
             files: unique("track_file", options.files.iter().map(|f| place(&f.name)), reader),
             processes: unique("vrrp_track_process", options.processes.iter().map(|p| place(&p.name)), reader),
+            sessions: unique("bfd_instance", self.sessions.iter().map(|s| place(&s.name)), reader),
         };
+        session::verify(self.sessions, reader);
         self.scripts(reader);
         let is_asked = options.instances.iter().any(|i| i.source.is_some() || !i.peers.is_empty());
         let own: Own =
@@ -125,12 +131,13 @@ impl Verify<'_> {
         }
         let is_empty = instance.addresses.is_empty() && instance.excluded.is_empty();
         if is_empty && !get(&instance.has_no_addresses).unwrap_or(false) && reader.diagnostics.errors() == 0 {
-            let problem = Diagnostic::warning(instance.span, format!("vrrp_instance {name} has no address"));
-            let word = if reader.is_yaml() { "no_virtual_ipaddress: true" } else { "no_virtual_ipaddress" };
+            let problem = Diagnostic::warning(instance.span, format!("vrrp_instance {name} has no address"))
+                .code(Code::Missing);
+            let word = reader.example(WORDS, "no_virtual_ipaddress", "");
             let help = format!("write its addresses, or `{word}` where that is meant");
             reader.diagnostics.push(problem.help(help));
         }
-        addresses_of_this_host(instance, own, reader);
+        source_of_this_host(instance, own, reader);
         for written in instance.tracked.notify.commands() {
             let what = format!("vrrp_instance {name}");
             command::verify(written, &what, "without it its changes are not reported", self.files, reader);
@@ -139,14 +146,18 @@ impl Verify<'_> {
 
     /// One number is one virtual router on a link.
     fn router_numbers(&self, reader: &mut Reader<'_>) {
-        let mut seen = BTreeMap::new();
+        let mut seen: BTreeMap<_, Vec<&InstanceSettings>> = BTreeMap::new();
         for instance in self.settings() {
             let group = match &instance.transport {
                 Transport::Multicast(group) => Some(*group),
                 Transport::Unicast { .. } => None,
             };
             let key = (instance.vrid, instance.interface.as_deref(), instance.family, group);
-            let Some(first) = seen.insert(key, &*instance.name) else { continue };
+            let before = seen.entry(key).or_default();
+            let first =
+                before.iter().find(|first| !other_nodes::are_apart(first, instance)).map(|i| &*i.name);
+            before.push(instance);
+            let Some(first) = first else { continue };
             let family = if instance.family == Family::Ipv4 { "IPv4" } else { "IPv6" };
             let place = instance.interface.as_deref().unwrap_or("unicast");
             let text = format!(
@@ -212,7 +223,7 @@ impl Verify<'_> {
                 "vrrp_instance {}: a Master whose priority is lowered by weight {} stays Master: nopreempt keeps every Backup from replacing it",
                 instance.name, track.weight
             );
-            let word = if reader.is_yaml() { "preempt: healthier" } else { "preempt healthier" };
+            let word = reader.example(WORDS, "preempt", "healthier");
             let problem = Diagnostic::warning(span, text);
             reader.diagnostics.push(problem.help(format!(
                 "write `{word}` instead: only such a Master is replaced; or give what is followed weight 0: a fault"
@@ -247,18 +258,26 @@ impl Verify<'_> {
                 "vrrp_instance {}: weight {} of what it follows does not count: it is in vrrp_sync_group {name}",
                 member.name, track.weight
             );
-            let word = if reader.is_yaml() { "counts_weights: true" } else { "sync_group_tracking_weight" };
+            let word = reader.example(
+                SyncGroupOptions::keywords::<SyncGroupOptions>(),
+                "sync_group_tracking_weight",
+                "",
+            );
             let problem = Diagnostic::warning(span, text);
             reader.diagnostics.push(problem.help(format!("write `{word}` in the group, or follow it there")));
         }
     }
 
     fn held_twice(&self, reader: &mut Reader<'_>) {
-        let mut seen: BTreeMap<(IpAddr, &str), &str> = BTreeMap::new();
+        let mut seen: BTreeMap<(IpAddr, &str), Vec<&InstanceSettings>> = BTreeMap::new();
         for instance in self.settings() {
             for address in instance.addresses.iter().chain(&instance.excluded) {
                 let (ip, link) = (address.wanted.prefix.ip, &*address.wanted.link);
-                let Some(first) = seen.insert((ip, link), &instance.name) else { continue };
+                let before = seen.entry((ip, link)).or_default();
+                let first =
+                    before.iter().find(|first| !other_nodes::are_apart(first, instance)).map(|i| &*i.name);
+                before.push(instance);
+                let Some(first) = first else { continue };
                 let text = format!("vrrp_instance {}: {ip} is an address of {first}, too", instance.name);
                 let written = self.options.instances.iter().find(|i| *i.name == *instance.name);
                 let span = written.and_then(|i| i.addresses.iter().chain(&i.excluded).find(|a| a.ip == ip));
@@ -337,13 +356,45 @@ impl Verify<'_> {
             ("vrrp_script", &defined.scripts, &tracked.scripts),
             ("track_file", &defined.files, &tracked.files),
             ("vrrp_track_process", &defined.processes, &tracked.processes),
+            ("bfd_instance", &defined.sessions, &tracked.sessions),
         ] {
             for track in all {
                 is_there(kind, &track.name, names, reader);
             }
         }
-        for all in [&tracked.interfaces, &tracked.scripts, &tracked.files, &tracked.processes] {
-            twice(all, by, reader);
+        self.damped_and_reversed(tracked, by, reader);
+        for track in &tracked.sessions {
+            session::may_follow(self.sessions, &track.name, &Follower::Router, reader);
+        }
+        let all =
+            [&tracked.interfaces, &tracked.scripts, &tracked.files, &tracked.processes, &tracked.sessions];
+        all.into_iter().for_each(|all| twice(all, by, reader));
+    }
+
+    /// Damping counts as failed what fails too often; reversed, that would be well.
+    fn damped_and_reversed(&self, tracked: &Tracked, by: &str, reader: &mut Reader<'_>) {
+        let vrrp = &self.config.vrrp;
+        if vrrp.damping.is_empty() {
+            return;
+        }
+        let reversed: BTreeSet<&TrackTarget> = vrrp
+            .tracks()
+            .filter(|t| t.is_reversed && vrrp.damping.contains_key(&t.target))
+            .map(|t| &t.target)
+            .collect();
+        let kinds: [(&[TrackOptions], Kind); 3] = [
+            (&tracked.interfaces, TrackTarget::Interface),
+            (&tracked.scripts, TrackTarget::Script),
+            (&tracked.processes, TrackTarget::Process),
+        ];
+        let named = kinds.into_iter().flat_map(|(tracks, target)| tracks.iter().map(move |t| (t, target)));
+        for (track, _) in named.filter(|(t, target)| reversed.contains(&target(t.name.text.to_string()))) {
+            let name = &track.name.text;
+            let text = format!("{by} follows `{name}` reversed, and `{name}` is damped");
+            let problem = Diagnostic::error(track.name.span, text);
+            reader
+                .diagnostics
+                .push(problem.help("damping counts what fails too often as failed: remove one of both"));
         }
     }
 
@@ -356,31 +407,26 @@ impl Verify<'_> {
         let is_made = self.settings().filter_map(|i| i.vmac.as_ref()).any(|vmac| vmac.name == interface);
         if !is_made && host::has_interface(interface, self.files) == Some(false) {
             let problem = Diagnostic::warning(span, format!("this host has no interface `{interface}`"));
-            reader.diagnostics.push(problem.help("`ip link` lists those it has"));
+            reader.diagnostics.push(problem.of_this_host().help("`ip link` lists those it has"));
         }
     }
 }
 
-/// Unicast is between addresses that the hosts have.
-fn addresses_of_this_host(instance: &InstanceOptions, own: &Own, reader: &mut Reader<'_>) {
-    let written = instance.source.iter().map(|s| (s.value, s.span, true));
-    let peers = instance.peers.iter().map(|p| (p.peer.address, p.span, false));
-    for (address, span, is_source) in written.chain(peers) {
-        let [ipv4, ipv6] = own;
-        let Some(own) = (if address.is_ipv4() { ipv4 } else { ipv6 }) else { continue };
-        let (what, help) = match (is_source, own.contains(&address)) {
-            (true, false) => (
-                "is not an address of this host",
-                "the instance is in Fault until this host has it: write one of `ip addr`",
-            ),
-            (false, true) => {
-                ("is this host's own address", "unicast_peer is for the other routers: remove it")
-            }
-            _ => continue,
-        };
-        let text = format!("vrrp_instance {}: {address} {what}", instance.name);
-        reader.diagnostics.push(Diagnostic::warning(span, text).help(help));
+/// An instance speaks from an address that its host has. Where the host has a peer's address instead, the instance is
+/// that other node's, and not run here.
+fn source_of_this_host(instance: &InstanceOptions, own: &Own, reader: &mut Reader<'_>) {
+    let Some(source) = &instance.source else { return };
+    let [ipv4, ipv6] = own;
+    let Some(own) = (if source.value.is_ipv4() { ipv4 } else { ipv6 }) else { return };
+    let is_other_node = instance.peers.iter().any(|peer| own.contains(&peer.peer.address));
+    if own.contains(&source.value) || is_other_node {
+        return;
     }
+    let text = format!("vrrp_instance {}: {} is not an address of this host", instance.name, source.value);
+    let problem = Diagnostic::warning(source.span, text).of_this_host();
+    reader
+        .diagnostics
+        .push(problem.help("the instance is in Fault until this host has it: write one of `ip addr`"));
 }
 
 /// What can be followed.
@@ -388,6 +434,7 @@ struct Defined<'a> {
     scripts: Names<'a>,
     files: Names<'a>,
     processes: Names<'a>,
+    sessions: Names<'a>,
 }
 
 fn place(word: &Word) -> (&str, Span) {
@@ -428,12 +475,13 @@ fn twice(all: &[TrackOptions], by: &str, reader: &mut Reader<'_>) {
     }
 }
 
-/// What is followed and not defined would never fail.
-fn is_there(kind: &str, name: &Word, defined: &Names<'_>, reader: &mut Reader<'_>) {
+/// Whether it is defined; says where it is not: what is followed and not defined would never fail.
+pub(crate) fn is_there(kind: &str, name: &Word, defined: &Names<'_>, reader: &mut Reader<'_>) -> bool {
     if defined.contains_key(&*name.text) {
-        return;
+        return true;
     }
-    let problem = Diagnostic::error(name.span, format!("there is no {kind} `{}`", name.text));
+    let problem =
+        Diagnostic::error(name.span, format!("there is no {kind} `{}`", name.text)).code(Code::Missing);
     // Of what is only counted, what was meant is not looked for: that costs.
     let keys = defined.keys().copied().filter(|_| reader.diagnostics.errors() < Diagnostics::MAX_KEPT);
     let help = match nearest(name, keys) {
@@ -441,4 +489,5 @@ fn is_there(kind: &str, name: &Word, defined: &Names<'_>, reader: &mut Reader<'_
         None => format!("define it with `{kind} {} {{ ... }}`, or remove it here", name.text),
     };
     reader.diagnostics.push(problem.help(help));
+    false
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Resolve;
 use crate::config::vrrp::address::AddressOptions;
-use crate::config::vrrp::instance::InstanceOptions;
+use crate::config::vrrp::instance::{InstanceOptions, WORDS};
 use crate::config::vrrp::{announcing, host, span_of, vmac};
 use crate::net::types::Address;
 use crate::syntax::diagnostic::{Code, Diagnostic};
@@ -175,10 +175,7 @@ impl Resolve<'_> {
              host yield its addresses",
             o.name
         );
-        let help = match reader.is_yaml() {
-            true => "write `check_unicast_src: true`",
-            false => "write `check_unicast_src` in it, or `vrrp_check_unicast_src` in global_defs",
-        };
+        let help = format!("write `{}` in it", reader.example(WORDS, "check_unicast_src", ""));
         reader.diagnostics.push(Diagnostic::warning(span, text).help(help));
     }
 
@@ -435,12 +432,12 @@ fn beginning(
 fn interval(o: &InstanceOptions, version: Version, reader: &mut Reader<'_>) -> Duration {
     let Some(written) = &o.interval else { return SECOND };
     let (value, span) = (written.value, written.span);
-    let keyword = if reader.is_yaml() { "advert_interval" } else { "advert_int" };
+    let keyword = reader.spelling(WORDS, "advert_int");
     let shown = format!("{} s", value.as_secs_f64());
     match version {
         Version::V2 if value < SECOND => {
             let text = format!("`{keyword}`: version 2 counts in whole seconds: {shown} is none");
-            let word = if reader.is_yaml() { "version: 3" } else { "version 3" };
+            let word = reader.example(WORDS, "version", "3");
             let help = format!("write `{word}` in this instance, on all routers of it, or a whole number");
             reader.diagnostics.push(Diagnostic::error(span, text).help(help));
             SECOND
@@ -474,11 +471,11 @@ fn interval(o: &InstanceOptions, version: Version, reader: &mut Reader<'_>) -> D
 fn own_family(o: &InstanceOptions, family: Family, reader: &mut Reader<'_>) -> Vec<AddressOptions> {
     let is_ours = |a: &&AddressOptions| a.ip.is_ipv4() == (family == Family::Ipv4);
     if let Some(foreign) = o.addresses.iter().find(|a| !is_ours(a)) {
-        let word = if reader.is_yaml() { "addresses" } else { "virtual_ipaddress" };
+        let word = reader.spelling(WORDS, "virtual_ipaddress");
         let text = format!("vrrp_instance {}: `{word}` mixes IPv4 and IPv6", o.name);
         let problem =
             reader.compat_diagnostic(foreign.span, text, ": those of the family of the first one stay");
-        let excluded = if reader.is_yaml() { "excluded_addresses" } else { "virtual_ipaddress_excluded" };
+        let excluded = reader.spelling(WORDS, "virtual_ipaddress_excluded");
         reader
             .diagnostics
             .push(problem.help(format!("write an instance for each family, or use {excluded}")));
