@@ -22,17 +22,18 @@ pub mod daemon {
 
 /// The director's machine.
 pub mod director {
+    pub use crate::director::Director;
     pub use crate::director::admin_override::{OverrideChange, Selector};
+    pub use crate::director::io::{Effect, Input};
     pub use crate::director::reconcile::Request;
     pub use crate::director::state::State;
-    pub use crate::director::{Director, Effect, Input};
     pub use crate::time::Instant;
 }
 
 /// Input from outside, as functions of bytes.
 pub mod fuzz {
     pub use crate::fuzz::{
-        TARGETS, control_request, dns_reply, expander, http_reply, keepalived_conf, netlink_ipvs,
+        TARGETS, bfd_packet, control_request, dns_reply, expander, http_reply, keepalived_conf, netlink_ipvs,
         netlink_rtnetlink, nft_json, smtp_reply, vrrp_packet, yaml,
     };
 }
@@ -55,12 +56,12 @@ pub mod net {
     pub use crate::net::conformance::{self, Meddling, Subject};
     pub use crate::net::kernel::Kernel;
     pub use crate::net::kernel::tc::FILTER_PRIORITIES;
-    pub use crate::net::kernel::watch::{Told, Watch};
+    pub use crate::net::kernel::watch::{Watch, WatchBatch};
     pub use crate::net::packet_socket::PacketSocket;
     pub use crate::net::sysctl;
     pub use crate::net::tc::ingress::{MarkFilter, ServiceAddress, changes};
     pub use crate::net::types::{
-        Address, Hop, Host, LinkIndex, MacAddress, News, Op, PROTOCOL, Prefix, Refusal, Route, Rule,
+        Address, Hop, Host, HostEvent, LinkIndex, MacAddress, Op, PROTOCOL, Prefix, Refusal, Route, Rule,
         RuleAction, Vmac,
     };
 }

@@ -9,7 +9,7 @@ const LAYERS: &[&[&str]] = &[
     &["script", "syntax"],
     &["netlink"],
     &["ipvs", "net"],
-    &["check"],
+    &["bfd", "check"],
     &["vrrp"],
     &["notify"],
     &["config"],
@@ -37,6 +37,23 @@ fn no_layer_uses_one_above_or_beside_it() {
         }
     }
     assert!(seen > 100, "the walk found only {seen} uses: is it broken?");
+}
+
+#[test]
+fn specifications_of_checks_use_no_conversation() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut seen = 0;
+    for path in rust_files(&source.join("check/spec")) {
+        let text = fs::read_to_string(&path).expect("a source file");
+        let is_root = path.ends_with("mod.rs");
+        for (number, line) in text.lines().enumerate() {
+            let leaves = line.contains("super::super::") || is_root && line.contains("super::");
+            let leaves = leaves || line.replace("crate::check::spec", "").contains("crate::check");
+            assert!(!leaves, "{}:{}: {line}", path.display(), number + 1);
+        }
+        seen += 1;
+    }
+    assert!(seen > 5, "the walk found only {seen} files: is it broken?");
 }
 
 /// Who may do what .clippy.toml refuses: read a clock, sleep, and the like.

@@ -10,11 +10,12 @@
 //! - [`netlink`]: bytes and sockets of the kernel's message protocol.
 //! - [`ipvs`]: the kernel's table in the kernel's words.
 //! - [`net`]: the host's network beside IPVS.
-//! - [`check`]: one file per checker: specification, conversation (its keywords: `config::checker`).
+//! - [`check`]: one file per checker for its specification, one for its conversation (its keywords: `config::checker`).
+//! - [`bfd`]: whether a neighbour can be reached, pure.
 //! - [`vrrp`]: virtual routers: who holds the VIPs, pure.
-//! - [`notify`]: what is told to scripts and FIFOs, and in which order.
+//! - [`notify`]: what scripts, FIFOs and mails are notified of, and in which order.
 //! - [`config`]: tree to typed, validated configuration.
-//! - [`director`]: every decision, pure: input + now -> effects.
+//! - [`director`]: every decision about virtual servers, pure: input + now -> effects.
 //! - [`host_setup`]: what a real server needs of its own host, pure.
 //! - [`doctor`]: what is wrong with a host, director or real server, and what helps, pure.
 //! - [`daemon`]: the shell: everything that can block, fail or lie.
@@ -24,6 +25,7 @@
 
 #![cfg_attr(not(feature = "internals"), allow(unreachable_pub))] // what `internals` alone shows
 
+mod bfd;
 mod check;
 mod cli;
 mod config;
@@ -49,7 +51,7 @@ mod layers;
 
 pub use cli::main;
 
-/// What the lab, the memory count and the fuzz targets take from the crate; no promise to anybody else.
+/// What the lab, the memory count and the fuzz targets take from the crate; no promise to other users.
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;

@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_steers_is_shown_as_json_writes_it_and_all_else_stays() {
+    fn control_characters_are_escaped_as_in_json() {
         for (text, expected) in [
             ("plain é 日本 \\ \"", "plain é 日本 \\ \""),
             ("a\x1b[2Jb\nlvsd: all is well\r\t", "a\\u001b[2Jb\\nlvsd: all is well\\r\\t"),

@@ -43,6 +43,16 @@ impl Add<Duration> for Instant {
     }
 }
 
+/// Whole milliseconds of a time; a time too long for the number is the largest one.
+pub(crate) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whole microseconds of a time; a time too long for the number is the largest one.
+pub(crate) fn microseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// What both clocks said at one time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Moment {
