@@ -20,7 +20,7 @@ static RUNNING: Mutex<BTreeMap<i32, PathBuf>> = Mutex::new(BTreeMap::new());
 pub(crate) struct Running(Pid);
 
 impl Running {
-    /// Starts a guest in a process group of its own. Whoever is leaving holds the lock and never gives it
+    /// Starts a guest in a process group of its own. A test that is leaving holds the lock and never gives it
     /// back: no guest starts behind its back.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.kill();
         // As their subreaper (see [`watch`]) this process is the parent of what the kernel left: without this
-        // they would stay as zombies where nobody else reaps.
+        // they would stay as zombies where no other process reaps.
         while let Ok(Some(_)) = waitpgid(self.0, WaitOptions::empty()) {}
         lock().remove(&self.0.as_raw_nonzero().get());
     }

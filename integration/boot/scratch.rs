@@ -68,7 +68,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Removes what runners that were killed left: directories named by a process id that is nobody's now, and
+/// Removes what runners that were killed left: directories named by a process id that is no longer in use, and
 /// the helper processes of those guests' kernels, idle but holding the guests' memory.
 pub(crate) fn sweep() {
     let Ok(entries) = fs::read_dir(std::env::temp_dir()) else { return };

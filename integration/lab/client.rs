@@ -1,4 +1,4 @@
-//! Clients of ours: one request, or many and who answered them.
+//! Clients of ours: one request, or many, counted by the host that answered.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -123,9 +123,9 @@ impl Daemon {
     pub(crate) fn keepalived_with(lab: &Lab, host: &Host, file: &Path) -> Result<Daemon, String> {
         let mut command = Command::new("keepalived");
         command.args(["-n", "-l", "-D", "-f"]).arg(file);
-        for (option, part) in [("-p", "parent"), ("-c", "checkers"), ("-r", "vrrp")] {
+        for (option, part) in [("-p", "parent"), ("-c", "checkers"), ("-r", "vrrp"), ("-b", "bfd")] {
             let place = pid_file(host, part);
-            // One that was killed left its own; whoever has that number now would pass for it.
+            // A killed daemon left its PID file; another process that has this number now would pass for it.
             let _ = fs::remove_file(&place);
             command.arg(option).arg(place);
         }

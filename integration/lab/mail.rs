@@ -47,7 +47,7 @@ impl Mail {
 
 /// How it treats its clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Mood {
+pub(crate) enum Behaviour {
     /// It takes mails.
     Well,
     /// It accepts connections and says nothing on them.
@@ -67,7 +67,7 @@ pub(crate) struct MailServer {
 #[derive(Debug)]
 struct State {
     mails: Mutex<Vec<Mail>>,
-    mood: Mutex<Mood>,
+    behaviour: Mutex<Behaviour>,
 }
 
 impl MailServer {
@@ -76,15 +76,15 @@ impl MailServer {
     /// # Errors
     /// When the port cannot be had.
     pub(crate) fn start(host: &Host) -> Result<MailServer, String> {
-        let state = Arc::new(State { mails: Mutex::default(), mood: Mutex::new(Mood::Well) });
+        let state = Arc::new(State { mails: Mutex::default(), behaviour: Mutex::new(Behaviour::Well) });
         let mut server = MailServer { host: host.clone(), state, running: None };
         server.resume()?;
         Ok(server)
     }
 
-    /// Treats who comes from now on in this way.
-    pub(crate) fn set_mood(&self, mood: Mood) {
-        *held(&self.state.mood) = mood;
+    /// Behaves in this way towards clients from now on.
+    pub(crate) fn set_behaviour(&self, behaviour: Behaviour) {
+        *held(&self.state.behaviour) = behaviour;
     }
 
     /// What has arrived since this was last asked.
@@ -111,7 +111,7 @@ impl MailServer {
     /// Stops listening: the kernel refuses new connections.
     pub(crate) fn stop(&mut self) {
         if let Some((listener, worker)) = self.running.take() {
-            // Shutting a listening socket down wakes whoever waits in accept.
+            // Shutting a listening socket down wakes the thread that waits in accept.
             let _ = rustix::net::shutdown(listener.as_fd(), rustix::net::Shutdown::Read);
             drop(listener);
             let _ = worker.join();
@@ -144,7 +144,7 @@ impl MailServer {
 
 impl Drop for MailServer {
     fn drop(&mut self) {
-        self.set_mood(Mood::Well);
+        self.set_behaviour(Behaviour::Well);
         self.stop();
     }
 }
@@ -158,7 +158,7 @@ impl State {
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut lines = BufReader::new(stream);
         let mut writer = stream;
-        while *held(&self.mood) == Mood::Hangs {
+        while *held(&self.behaviour) == Behaviour::Hangs {
             std::thread::sleep(Duration::from_millis(100));
         }
         writer.write_all(b"220 lab ESMTP\r\n")?;
@@ -170,7 +170,7 @@ impl State {
             }
             let line = line.trim_end().to_owned();
             let word = line.get(..4).unwrap_or_default().to_ascii_uppercase();
-            if let Mood::Says(command, reply) = held(&self.mood).clone()
+            if let Behaviour::Says(command, reply) = held(&self.behaviour).clone()
                 && word == command
             {
                 writer.write_all(format!("{reply}\r\n").as_bytes())?;

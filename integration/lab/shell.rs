@@ -55,7 +55,7 @@ A shell on the director {on}, in a kernel of its own: nothing you do here outliv
     Ok(())
 }
 
-/// Puts what belongs to this host's lvsd where commands look when nobody says where it is.
+/// Puts what belongs to this host's lvsd where commands look by default.
 ///
 /// # Errors
 /// When the guest's files cannot be written.

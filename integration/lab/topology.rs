@@ -249,7 +249,7 @@ impl Lab {
         Ok(())
     }
 
-    /// Cuts a host's cable: nothing it sends or is sent arrives, and nobody is told.
+    /// Cuts a host's cable: nothing it sends or is sent arrives, and no link goes down.
     ///
     /// # Errors
     /// What `ip` said.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// Polling, because there is nothing to wait on: IPVS announces no changes, other programs' logs and exits
 /// are not ours, and one look (an executed judge) costs more than this.
 const POLL: Duration = Duration::from_millis(50);
-/// What part of the time waited so far the next pause is: who waits long looks less often. Looks are what costs
+/// What part of the time waited so far the next pause is: long waits poll less often. Polls are what costs
 /// where time is simulated.
 const PART: u32 = 10;
 

@@ -88,7 +88,7 @@ impl Web {
     /// Stops listening: the kernel answers new connections with RST.
     pub(crate) fn stop(&mut self) {
         if let Some(running) = self.running.take() {
-            // Shutting a listening socket down wakes whoever waits in accept.
+            // Shutting a listening socket down wakes the thread that waits in accept.
             let _ = rustix::net::shutdown(running.listener.as_fd(), rustix::net::Shutdown::Read);
             drop(running.listener);
             for worker in running.workers {

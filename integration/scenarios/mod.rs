@@ -1,7 +1,8 @@
-//! Every scenario, one folder each: its story on top, its keepalived.conf files beside it.
+//! Every scenario, one folder each: its steps in mod.rs, its keepalived.conf files beside it.
 
 mod bad_input;
 mod bare_kernel;
+mod bfd;
 mod check_errors;
 mod checkers;
 mod colocated;
@@ -73,7 +74,7 @@ use std::time::Duration;
 use crate::lab::wait::seconds;
 use crate::lab::{Lab, Verdict};
 
-/// A story that a kernel and other programs judge.
+/// A test that a kernel and other programs decide.
 pub(crate) struct Scenario {
     /// Its name, and its folder's with underscores.
     pub name: &'static str,
@@ -381,7 +382,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     )),
     both(scenario(
         "net-conformance",
-        "links, addresses, routes, rules and macvlans by rtnetlink, as ip sees them; lost news are told",
+        "links, addresses, routes, rules and macvlans by rtnetlink, as ip sees them; lost events are reported",
         120,
         net_conformance::run,
     )),
@@ -423,7 +424,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     )),
     scenario(
         "notices",
-        "scripts and FIFOs hear what keepalived tells them; a hanging script and a full FIFO hold nobody up",
+        "scripts and FIFOs get what keepalived sends them; a hanging script and a full FIFO delay nothing else",
         180,
         notices::run,
     ),
@@ -435,7 +436,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     scenario(
         "mail",
-        "mails say what keepalived's say, of virtual servers and virtual routers; a dead mail server delays nobody",
+        "mails say what keepalived's say, of virtual servers and virtual routers; a dead mail server delays nothing else",
         600,
         mail::run,
     ),
@@ -481,9 +482,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     scenario(
         "vrrp-interop",
-        "two directors with the same file, in thirteen flavours: the VIP moves both ways, nobody complains",
+        "two directors with the same file, in thirteen flavours: the VIP moves both ways, without complaints",
         600,
         vrrp_interop::run,
+    ),
+    scenario(
+        "bfd",
+        "BFD with lvsd, keepalived and FRR: a failover in a third of a second, a hand-over, BFD_CHECK",
+        300,
+        bfd::run,
     ),
     scenario(
         "vrrp-three",
@@ -517,7 +524,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     )),
     scenario(
         "vrrp-hostile",
-        "frames nobody should send change neither state nor timers, and a flood no advertisement",
+        "invalid frames change neither state nor timers, and a flood no advertisement",
         400,
         vrrp_hostile::run,
     ),

@@ -1,6 +1,6 @@
-//! Outages, layer by layer from the client's link to the application: what the log, `lvsd status`, `lvsd doctor` and the
-//! metrics say of each, and after how many seconds. Clients ask all the time. Doctor and one of log and status must name
-//! each outage; a director that is well, before and after, is told nothing.
+//! Outages, layer by layer from the client's link to the application: what the log, `lvsd status`, `lvsd doctor` and
+//! the metrics say of each, and after how many seconds. Clients ask all the time. Doctor and one of log and status must
+//! name each outage; a director that is well, before and after, is told nothing.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -86,16 +86,16 @@ impl Outage {
 }
 
 /// What one of log, status, doctor and metrics says of an outage.
-struct Voice {
+struct Output {
     words: &'static str,
     text: String,
     /// After how many seconds it said the words.
     named: Option<u64>,
 }
 
-impl Voice {
-    fn new(words: &'static str) -> Voice {
-        Voice { words, text: String::new(), named: None }
+impl Output {
+    fn new(words: &'static str) -> Output {
+        Output { words, text: String::new(), named: None }
     }
 
     fn say(&mut self, text: String, seconds: u64) {
@@ -114,7 +114,7 @@ impl Voice {
     }
 }
 
-impl fmt::Display for Voice {
+impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.named {
             Some(seconds) => write!(f, "{seconds:3}"),
@@ -200,17 +200,18 @@ impl Net {
         }
         let started = Instant::now();
         let mut clients = Hits::default();
-        let mut voices = [outage.log, outage.status, outage.metric, outage.doctor].map(Voice::new);
-        let [log, status, metrics, doctor] = &mut voices;
+        let mut outputs = [outage.log, outage.status, outage.metric, outage.doctor].map(Output::new);
+        let [log, status, metrics, doctor] = &mut outputs;
         let seconds_gone = || started.elapsed().as_secs();
-        while [&*log, status, metrics, doctor].into_iter().any(Voice::is_awaited) && seconds_gone() <= LIMIT {
+        while [&*log, status, metrics, doctor].into_iter().any(Output::is_awaited) && seconds_gone() <= LIMIT
+        {
             clients.add(hits(&self.client, 3, &format!("http://{VIP}/"))?);
             log.say(daemon.log_text().split_off(before), seconds_gone());
             status.say(self.status()?, seconds_gone());
             let page = curl(&self.director, &format!("http://{METRICS}/metrics"), seconds(5));
             metrics.say(page.map_or_else(|e| e, |(_, page)| page), seconds_gone());
             // Doctor costs most, and knows no less than the others do.
-            let is_turn = ![&*log, status, metrics].into_iter().any(Voice::is_awaited);
+            let is_turn = ![&*log, status, metrics].into_iter().any(Output::is_awaited);
             if is_turn || seconds_gone() >= LIMIT / 2 {
                 doctor.say(self.doctor(&file.display().to_string())?, seconds_gone());
             }
@@ -224,10 +225,10 @@ impl Net {
         }
         // Half-open connections are forgotten after a minute: those of this outage are none of the next one's.
         pause(seconds(61));
-        let [log, status, metrics, doctor] = &voices;
+        let [log, status, metrics, doctor] = &outputs;
         let line =
             format!("{:52} | {log} |  {status}   |  {doctor}   |  {metrics}   | {clients}", outage.name);
-        let is_named = !voices.iter().any(Voice::is_awaited)
+        let is_named = !outputs.iter().any(Output::is_awaited)
             && doctor.has_named()
             && (log.has_named() || status.has_named());
         let text = match is_named {

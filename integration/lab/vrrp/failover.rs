@@ -8,7 +8,7 @@ use super::frame::{Advert, Message};
 use super::segment::Segment;
 use crate::lab::Verdict;
 
-/// Who is to take what over from whom.
+/// A failover to wait for: VRID, VIP, and the directors before and after.
 #[derive(Clone, Debug)]
 pub(crate) struct Case<'a> {
     pub segment: &'a Segment,

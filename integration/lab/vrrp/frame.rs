@@ -22,7 +22,7 @@ pub(crate) enum Message {
         address: Ipv6Addr,
         mac: [u8; 6],
     },
-    /// The answer to whoever asked for a neighbour.
+    /// The answer to a neighbour solicitation.
     NeighbourAnswer {
         address: Ipv6Addr,
         mac: [u8; 6],
@@ -144,7 +144,7 @@ fn read_igmp(report: &[u8]) -> Option<Message> {
     Some(Message::Membership(records))
 }
 
-/// The VRRP message; who sent it to whom is the caller's.
+/// The VRRP message; the caller chooses source and destination.
 fn read_advert(message: &[u8], width: usize) -> Option<Advert> {
     let version = message.first()? >> 4;
     let field = number(message, 4)?;

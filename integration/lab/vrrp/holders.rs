@@ -1,4 +1,4 @@
-//! Who holds which address: rtnetlink's news of the directors, as they come.
+//! Who holds which address: rtnetlink's events of the directors, as they come.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -34,11 +34,11 @@ struct Record {
     changed: Condvar,
 }
 
-/// How many changes are kept: those of some hundred failovers. Whoever has an address longer than these has had it too
-/// long for any question a scenario asks.
+/// How many changes are kept: those of some hundred failovers. A host that has an address longer than these has had it
+/// too long for any question a scenario asks.
 const KEPT: usize = 2_000;
 
-/// The news of some hosts; it is recorded until the guest ends.
+/// The events of some hosts; it is recorded until the guest ends.
 #[derive(Clone, Debug)]
 pub(crate) struct Holders(Arc<Record>);
 
@@ -60,7 +60,7 @@ impl Holders {
                 let mut buffer = vec![0; 1 << 16];
                 while let Ok((n, _)) = socket.recv(&mut buffer, Msg::empty()) {
                     let at = Instant::now();
-                    for (address, prefix, is_there) in news(buffer.get(..n).unwrap_or_default()) {
+                    for (address, prefix, is_there) in address_changes(buffer.get(..n).unwrap_or_default()) {
                         let change = Change { at, host: name.clone(), address, prefix, is_there };
                         let mut changes = record.changes.lock().unwrap_or_else(PoisonError::into_inner);
                         if changes.len() == KEPT {
@@ -136,7 +136,7 @@ impl Holders {
 }
 
 /// The addresses a datagram of rtnetlink tells about.
-fn news(mut datagram: &[u8]) -> Vec<(IpAddr, u8, bool)> {
+fn address_changes(mut datagram: &[u8]) -> Vec<(IpAddr, u8, bool)> {
     let mut found = Vec::new();
     while let Some(length) = native(datagram, 0..4).filter(|l| *l >= 16) {
         let kind = native(datagram, 4..6);

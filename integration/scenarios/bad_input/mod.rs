@@ -13,7 +13,7 @@ use crate::lab::table::Table;
 use crate::lab::wait::{seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim, judge, same};
 
-/// A file nobody should run, and what the error must say.
+/// A file that must be refused, and what the error must say.
 struct Bad {
     name: &'static str,
     content: &'static [u8],
@@ -131,7 +131,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     unwritten(director, &conf.to_string_lossy())?;
     names_of_files(lab, director)?;
 
-    lab.step("a log that nobody takes holds up nobody");
+    lab.step("a log without a reader delays nothing");
     daemon.end(Signal::TERM)?;
     hung_log(director, &conf)?;
     let mut daemon = Daemon::start_lvsd(lab, director, &conf, &run_dir(director), &[])?;

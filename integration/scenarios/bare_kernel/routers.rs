@@ -173,7 +173,7 @@ fn states(host: &Host) -> Result<Vec<String>, String> {
         .collect())
 }
 
-/// Status, health and metrics find nothing wrong, and nobody has loaded the module.
+/// Status, health and metrics find nothing wrong, and the module has not been loaded.
 fn is_well_without_ipvs(host: &Host) -> Verdict {
     let told = order(host, "status")?.stdout;
     claim(told.contains("kernel: IPVS is not used") && !told.contains("TROUBLE"), || told.clone())?;

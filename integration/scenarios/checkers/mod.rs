@@ -1,6 +1,6 @@
 //! SMTP_CHECK, DNS_CHECK, UDP_CHECK, PING_CHECK and MISC_CHECK against a real mail server (msmtpd), resolver (dnsmasq),
-//! kernel and script, in both families: well, down, silent, answering wrongly, and back. keepalived runs on the other director with the same
-//! checks.
+//! kernel and script, in both families: well, down, silent, answering wrongly, and back. keepalived runs on the other
+//! director with the same checks.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use crate::lab::daemon::Daemon;
 use crate::lab::host::Host;
-use crate::lab::mail::{MailServer, Mood};
+use crate::lab::mail::{Behaviour, MailServer};
 use crate::lab::table::Table;
 use crate::lab::wait::{pause, seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim};
@@ -46,10 +46,10 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     mail.kill()?;
     let mut other = MailServer::start(&asked)?;
     judge.expect("another mail server", [true; 5])?;
-    other.set_mood(Mood::Says("HELO", "421 4.3.2 too busy".to_owned()));
+    other.set_behaviour(Behaviour::Says("HELO", "421 4.3.2 too busy".to_owned()));
     judge.expect("a mail server that refuses", [false, true, true, true, true])?;
     daemon.wait_log("SMTP_CHECK: HELO: `421 4.3.2 too busy`, wanted 250", seconds(5))?;
-    other.set_mood(Mood::Says("HELO", "250-one line\r\n250 and another".to_owned()));
+    other.set_behaviour(Behaviour::Says("HELO", "250-one line\r\n250 and another".to_owned()));
     judge.expect("a mail server of several lines", [true; 5])?;
     other.stop();
     let mail = msmtpd(lab, &asked)?;

@@ -3,9 +3,9 @@
 //! failover, failback, crash and change-over. Prints both columns.
 
 mod fallback;
+mod lifecycle;
 mod pair;
 mod persistence;
-mod story;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,11 +27,11 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     ledger.life(lab, &pair, &Director::Lvsd)?;
     lab.note(ledger.to_string());
     ledger.judge(lab)?;
-    story::orders_of_start(lab, &pair)?;
-    story::families_and_tunnels(lab, &pair)?;
-    story::change_over(lab, &pair)?;
-    story::whatever_happens_to_the_network(lab, &pair)?;
-    story::ends(lab, &pair)
+    lifecycle::orders_of_start(lab, &pair)?;
+    lifecycle::families_and_tunnels(lab, &pair)?;
+    lifecycle::change_over(lab, &pair)?;
+    lifecycle::network_changes(lab, &pair)?;
+    lifecycle::ends(lab, &pair)
 }
 
 /// Clients stay at their node across failovers.

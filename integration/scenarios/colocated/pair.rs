@@ -1,4 +1,4 @@
-//! The pair: two nodes with nginx and the VIP on lo, twenty clients, and whoever directs.
+//! The pair: two nodes with nginx and the VIP on lo, twenty clients, and the director.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,13 +32,13 @@ pub(super) struct Pair {
     _nginx: [Daemon; 2],
 }
 
-/// Who directs, and who moves the VIP.
+/// Which daemon directs, and which one moves the VIP.
 pub(super) enum Director {
     /// keepalived both.
     Keepalived,
     /// lvsd both.
     Lvsd,
-    /// lvsd directs, a script moves the VIP wherever a story wants it.
+    /// lvsd directs, a script moves the VIP where a scenario wants it.
     Script,
 }
 
@@ -130,7 +130,7 @@ impl Pair {
         Ok(round)
     }
 
-    /// Everybody asks, and every request succeeds without going round.
+    /// Every client asks, and every request succeeds without a loop between the nodes.
     pub(super) fn all_is_well(&self, lab: &Lab, when: &str) -> Verdict {
         let mut rounds = vec![("clients", self.clients_ask()?)];
         rounds.push(("a", self.asks_itself(&self.a)?));
@@ -289,13 +289,13 @@ pub(super) fn configuration(host: &Host) -> &'static str {
     if host.name() == "a" { include_str!("a.conf") } else { include_str!("b.conf") }
 }
 
-/// The same file without its instance: what is left when somebody else moves the VIP.
+/// The same file without its instance: for when another program moves the VIP.
 pub(super) fn by_script(host: &Host) -> &'static str {
     let text = configuration(host);
     text.find("virtual_server ").and_then(|at| text.get(at..)).unwrap_or(text)
 }
 
-/// The lvs_dr.sh that everybody copies.
+/// The widely copied lvs_dr.sh.
 fn dr_script(host: &Host) -> Verdict {
     batch(Some(host.name()), &format!("addr add {VIP}/32 brd {VIP} dev lo label lo:1\n"))?;
     host.sysctl(&[

@@ -66,7 +66,8 @@ fn failovers(lab: &Lab, pair: &Pair, has_sync: bool) -> Result<[usize; 2], Strin
             _ => a.kill().map(drop)?,
         }
         Director::Lvsd.vip_to(pair, &pair.b)?;
-        // Whoever has no memory counts anew: one more client before them, and everybody is sent to the other node.
+        // A director without the persistence entries counts anew: with one more client first, all clients go to the
+        // other node.
         pair.client.enter(|| get_from(Some(STRANGER.into()), URL).map(drop))?;
         let after = well(pair)?;
         lab.step(format!("persistence, sync daemon {has_sync}, {signal:?}: {before} / {after}"));

@@ -61,7 +61,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     println!("\n  failed requests");
     println!("  while {VICTIM} was dead and not yet noticed ({:.1} s) {during:>6}", noticed.as_secs_f64());
     println!("  at any other time                           {otherwise:>6}");
-    // The first commands of whoever looks around need no options.
+    // The first commands of a new user need no options.
     shell::usual_places(lab, &site.director)?;
     for command in [&["status"][..], &["why", "10.1.0.21"], &["check"], &["plan"]] {
         let said = lvsd(&site.director, command)?;

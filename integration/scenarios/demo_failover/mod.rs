@@ -1,5 +1,5 @@
 //! The demonstration's second part: two directors, one VIP, a client that asks a hundred times a second. The Master is
-//! stopped, its daemon is killed, its cable is cut; each time it returns. What is shown is who holds the VIP, as
+//! stopped, its daemon is killed, its cable is cut; each time it returns. The output shows which host holds the VIP, as
 //! rtnetlink tells, and what the client counted; the summary says how many requests were lost, and how long the slowest
 //! took.
 
@@ -134,7 +134,7 @@ impl Show<'_> {
         Ok(())
     }
 
-    /// One line; answers who holds the VIP.
+    /// Prints one line; returns the host that holds the VIP.
     fn line(&self) -> Vec<String> {
         let holders = self.segment.holders.at(VIP.into(), Instant::now());
         let held = if holders.is_empty() { "nobody".to_owned() } else { holders.join(" and ") };

@@ -139,7 +139,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
 fn firewalls(lab: &Lab, director: &Host, [dr, nat]: [&str; 2]) -> Verdict {
     let nft = |ruleset: &str| output(director, &["nft", ruleset]).map(drop);
     let table = "flush ruleset; add table inet filter; add chain inet filter";
-    lab.step("a firewall that lets nobody in, and one that lets clients in");
+    lab.step("a firewall that drops all, and one that lets clients in");
     let closed = "input { type filter hook input priority 0; policy drop; }; add rule inet filter input";
     nft(&format!("{table} {closed} meta l4proto {{ icmp, icmpv6 }} accept"))?;
     let what = "this host's firewall drops what clients send to virtual server 10.1.0.100:80 tcp";

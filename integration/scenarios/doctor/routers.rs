@@ -1,5 +1,5 @@
-//! What `lvsd doctor` finds at virtual routers: a firewall between a pair, a number that somebody else has, an address
-//! that nobody answers for. Found on the host it concerns, gone after the printed fix.
+//! What `lvsd doctor` finds at virtual routers: a firewall between a pair, a VRID in use by another router, an address
+//! that no host answers for. Found on the host it concerns, gone after the printed fix.
 
 use rustix::process::Signal;
 
@@ -86,7 +86,7 @@ pub(crate) fn run(lab: &mut Lab) -> Verdict {
     claim(find(&said.text, "other virtual routers send on eth0")?.is_some(), || said.text.clone())?;
     stranger.end(Signal::TERM)?;
 
-    lab.step("a Master for whose address nobody answers");
+    lab.step("a Master whose address no host answers for");
     one.sysctl(&[("net.ipv4.conf.eth0.arp_ignore", "8")])?;
     let said = doctor(&two, &files[1], &["--json"])?;
     same("exit code", &said.code, &Some(2))?;

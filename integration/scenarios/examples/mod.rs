@@ -1,7 +1,7 @@
 //! Every file of examples/ in a network where everything it names exists: it can be run, `lvsd run` is ready, every
-//! checker finds its server well, every virtual router becomes Master, who asks an HTTP virtual server is answered (by
-//! DR: tunnels and NAT are the scenario modes' matter), and a stop leaves nothing. A new example needs nothing here but
-//! its addresses.
+//! checker finds its server well, every virtual router becomes Master, requests to an HTTP virtual server are answered
+//! (by DR: tunnels and NAT are the scenario modes' matter), and a stop leaves nothing. A new example needs nothing here
+//! but its addresses.
 //!
 //! One host is all real servers: of what they are asked by, examples differ; who they are is other scenarios' matter.
 

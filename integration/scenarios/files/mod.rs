@@ -1,7 +1,7 @@
 //! Files that hang, and a run directory that others spoil: reading a configuration ends with an error that names what
-//! does not answer, at a start as at a reload, and the next reload is nobody's hostage; a run directory that is full,
-//! read-only, somebody else's or deleted is no riddle; what was asked of a stopped daemon is not done when nobody waits
-//! for it any more.
+//! does not answer, at a start as at a reload, and the next reload does not wait for it; a run directory that is full,
+//! read-only, another user's or deleted is reported as such; a request to a stopped daemon is dropped when its client
+//! no longer waits for it any more.
 
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
@@ -93,14 +93,14 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     spoiled(lab, &host)
 }
 
-/// Run directories that nobody should have.
+/// Unusable run directories.
 fn spoiled(lab: &mut Lab, host: &Host) -> Verdict {
     let folder = lab.out().join("spoiled");
     fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
     let at = |name: &str| folder.join(name).to_string_lossy().into_owned();
     let file = configure(lab, host, CONF)?;
 
-    lab.step("a read-only run directory is tried again, a full one keeps nobody from directing");
+    lab.step("a read-only run directory is tried again, a full one does not stop the director");
     let tmpfs = |name: &str, flags, options: &str| {
         let path = at(name);
         fs::create_dir_all(&path).map_err(|e| format!("{path}: {e}"))?;
@@ -121,7 +121,7 @@ fn spoiled(lab: &mut Lab, host: &Host) -> Verdict {
     daemon.end(Signal::TERM)?;
     unmount(&path, UnmountFlags::empty()).map_err(|e| format!("{path}: {e}"))?;
 
-    lab.step("a run directory of somebody else, and a lock that leads elsewhere, are refused");
+    lab.step("a run directory of another user, and a lock that leads elsewhere, are refused");
     let theirs = at("theirs");
     fs::create_dir(&theirs).and_then(|()| chown(&theirs, Some(65_534), None)).map_err(|e| e.to_string())?;
     let mut refused = Daemon::start_lvsd(lab, host, &file, &theirs, &[])?;
@@ -141,7 +141,7 @@ fn spoiled(lab: &mut Lab, host: &Host) -> Verdict {
 /// A file system whose server answers nothing.
 struct Hung {
     folder: PathBuf,
-    /// Nobody reads what the kernel asks; once it is closed the kernel answers for it.
+    /// No process reads the kernel's requests; once it is closed the kernel answers itself.
     _server: File,
 }
 
@@ -160,7 +160,7 @@ impl Hung {
 
 impl Drop for Hung {
     fn drop(&mut self) {
-        // Whoever waits in it waits until the server is closed, which comes after this.
+        // A process that waits in it waits until the server is closed, which comes after this.
         let _ = unmount(&self.folder, UnmountFlags::DETACH);
     }
 }

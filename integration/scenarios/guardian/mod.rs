@@ -1,7 +1,7 @@
-//! A daemon with a guardian is killed: its priority-0 advertisements are on the wire and its addresses gone within 100 ms, also when
-//! the whole group is signalled; after `on_crash hold`, a hand-over or a planned end nothing is done. The guardian
-//! outlives nobody, and keeps nothing of the daemon's. VRRP that begins by a reload has it, too, and addresses go
-//! whatever their options are.
+//! A daemon with a guardian is killed: its priority-0 advertisements are on the wire and its addresses gone within 100
+//! ms, also when the whole group is signalled; after `on_crash hold`, a hand-over or a planned end nothing is done. The
+//! guardian does not outlive the daemon, and keeps nothing of the daemon's. VRRP that begins by a reload has it, too,
+//! and addresses go whatever their options are.
 //!
 //! The daemon is a small process of the lab's own ([`PROBES`]) that does what it is told on its standard input.
 
@@ -46,18 +46,18 @@ pub(super) const PROBES: &[Probe] = &[Probe { name: DAEMON, run: guarded_daemon 
 pub(super) fn run(lab: &mut Lab) -> Verdict {
     lab.standard()?;
     let (d1, d2) = (lab.host("d1")?, lab.host("d2")?);
-    let ears = Ears::open(&d2)?;
+    let capture = Capture::open(&d2)?;
     let before = judge::addresses(&d1)?;
 
-    for (story, killers) in [
+    for (case, killers) in [
         ("kill -9", &[Signal::KILL][..]),
         ("signals to the whole group", &[Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::KILL]),
     ] {
-        lab.step(story);
+        lab.step(case);
         // A machine that is busy just then says nothing of the guardian.
         let mut times = Vec::new();
         while times.len() < ATTEMPTS && times.iter().min().is_none_or(|time| *time >= LIMIT) {
-            times.push(die(lab, &d1, &ears, story, killers)?);
+            times.push(die(lab, &d1, &capture, case, killers)?);
             same("the addresses that stay", &judge::addresses(&d1)?, &before)?;
         }
         claim(times.iter().min().is_some_and(|time| *time < LIMIT), || format!("it took {times:?}"))?;
@@ -70,7 +70,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     let guardian = guardian_process()?;
     kill(daemon.pid()?, Signal::KILL)?;
     nobody_is_left(guardian)?;
-    claim(ears.silence()?, || "a disarmed guardian spoke".into())?;
+    claim(capture.silence()?, || "a disarmed guardian spoke".into())?;
     let all = usize::from(MORE) + 2;
     same("the addresses that were left", &d1.enter(held)?.len(), &all)?;
     drop(daemon);
@@ -82,7 +82,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     let guardian = guardian_process()?;
     kill(daemon.pid()?, Signal::KILL)?;
     nobody_is_left(guardian)?;
-    claim(ears.silence()?, || "the guardian of a Backup spoke".into())?;
+    claim(capture.silence()?, || "the guardian of a Backup spoke".into())?;
     same("the addresses that were left", &d1.enter(held)?.len(), &all)?;
     drop(daemon);
 
@@ -94,7 +94,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     claim(!is_there(guardian), || "a dismissed guardian is still there".into())?;
     claim(daemon.child.try_wait().is_ok_and(|s| s.is_none()), || "the daemon ended with it".into())?;
     kill(daemon.pid()?, Signal::KILL)?;
-    claim(ears.silence()?, || "a dismissed guardian spoke".into())?;
+    claim(capture.silence()?, || "a dismissed guardian spoke".into())?;
     same("the addresses that were left", &d1.enter(held)?.len(), &all)?;
     drop(daemon);
     let prefixes: Vec<Prefix> = d1.enter(held)?.into_iter().collect();
@@ -109,13 +109,14 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     lab.step("VRRP that begins by a reload, with addresses of every kind");
     let mut times = Vec::new();
     while times.len() < ATTEMPTS && times.iter().min().is_none_or(|time| *time >= LIMIT) {
-        times.push(begun_by_a_reload(lab, &d1, &ears)?);
+        times.push(begun_by_a_reload(lab, &d1, &capture)?);
     }
     claim(times.iter().min().is_some_and(|time| *time < LIMIT), || format!("it took {times:?}"))
 }
 
-/// A director that holds no VIP until it is told so is killed: how long its priority 0 and the end of its addresses took.
-fn begun_by_a_reload(lab: &Lab, d1: &Host, ears: &Ears) -> Result<Duration, String> {
+/// A director that holds no VIP until it is told so is killed: how long its priority 0 and the end of its addresses
+/// took.
+fn begun_by_a_reload(lab: &Lab, d1: &Host, capture: &Capture) -> Result<Duration, String> {
     let before = judge::addresses(d1)?;
     let held_before = d1.enter(all_held)?;
     let file = configure(lab, d1, "global_defs {\n}\n")?;
@@ -136,7 +137,7 @@ fn begun_by_a_reload(lab: &Lab, d1: &Host, ears: &Ears) -> Result<Duration, Stri
     claim(!log.contains("no interface"), || format!("it does not see its own interface:\n{log}"))?;
     let died = Instant::now();
     daemon.signal(Signal::KILL)?;
-    let said = ears.good_bye(died)?;
+    let said = capture.priority_zero(died)?;
     // By netlink: a program to ask would take longer than what is measured.
     let gone = wait_for("the addresses are gone", seconds(5), || {
         let now = d1.enter(all_held)?;
@@ -148,15 +149,13 @@ fn begun_by_a_reload(lab: &Lab, d1: &Host, ears: &Ears) -> Result<Duration, Stri
     Ok(gone)
 }
 
-fn note(lab: &Lab, story: &str, said: Duration, gone: Duration) {
+fn note(lab: &Lab, case: &str, said: Duration, gone: Duration) {
     let (said, gone) = (said.as_secs_f64() * 1e3, gone.as_secs_f64() * 1e3);
-    lab.note(format!(
-        "{story}: priority-0 advertisements after {said:.1} ms, addresses gone by {gone:.1} ms"
-    ));
+    lab.note(format!("{case}: priority-0 advertisements after {said:.1} ms, addresses gone by {gone:.1} ms"));
 }
 
 /// Kills a daemon with these signals: how long its priority-0 advertisements and the end of its addresses took.
-fn die(lab: &Lab, d1: &Host, ears: &Ears, story: &str, killers: &[Signal]) -> Result<Duration, String> {
+fn die(lab: &Lab, d1: &Host, capture: &Capture, case: &str, killers: &[Signal]) -> Result<Duration, String> {
     let mut daemon = Guarded::start(d1)?;
     daemon.tell("publish")?;
     let guardian = guardian_process()?;
@@ -172,12 +171,12 @@ fn die(lab: &Lab, d1: &Host, ears: &Ears, story: &str, killers: &[Signal]) -> Re
         }
         let _ = kill(daemon.pid()?, *signal);
     }
-    let said = ears.both(died)?;
+    let said = capture.both(died)?;
     let gone = wait_for("the addresses are gone", seconds(5), || {
         let now = d1.enter(held)?;
         if now.is_empty() { Ok(died.elapsed()) } else { Err(format!("{} are there", now.len())) }
     })?;
-    note(lab, story, said, gone);
+    note(lab, case, said, gone);
     nobody_is_left(guardian)?;
     Ok(gone)
 }
@@ -283,7 +282,7 @@ fn priority_zero4(link: LinkIndex) -> Transmission {
     }
 }
 
-/// Version 3 on IPv6; nobody here looks at its checksum.
+/// Version 3 on IPv6; its checksum is not checked here.
 fn priority_zero6(link: LinkIndex, source: IpAddr) -> Transmission {
     let group: IpAddr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12).into();
     let mut bytes = vec![0x31, 56, 0, 1, 0, 100, 0, 0];
@@ -349,7 +348,7 @@ fn find_guardian() -> Result<Option<Pid>, String> {
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let is_one = |pid: &i32| {
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        // Not those that nobody has buried.
+        // Without zombies.
         let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         name.trim_end() == GUARDIAN && !state.contains(") Z ")
     };
@@ -391,13 +390,13 @@ fn locked(process: Pid) -> Result<String, String> {
 }
 
 /// Hears VRRP.
-struct Ears {
+struct Capture {
     ipv4: Socket,
     ipv6: Socket,
 }
 
-impl Ears {
-    fn open(host: &Host) -> Result<Ears, String> {
+impl Capture {
+    fn open(host: &Host) -> Result<Capture, String> {
         host.enter(|| {
             let odd = |e: std::io::Error| e.to_string();
             let index = Kernel::open()?.host()?.link("eth0").ok_or("no eth0")?.index.0;
@@ -409,7 +408,7 @@ impl Ears {
             for socket in [&ipv4, &ipv6] {
                 socket.set_read_timeout(Some(seconds(2))).map_err(odd)?;
             }
-            Ok(Ears { ipv4, ipv6 })
+            Ok(Capture { ipv4, ipv6 })
         })
     }
 
@@ -429,7 +428,7 @@ impl Ears {
     }
 
     /// Hears priority 0 of IPv4 after what was said before it: how long after the death it came.
-    fn good_bye(&self, died: Instant) -> Result<Duration, String> {
+    fn priority_zero(&self, died: Instant) -> Result<Duration, String> {
         let mut buffer = [0; 128];
         loop {
             let heard = (&self.ipv4).read(&mut buffer).map_err(|e| format!("no priority 0: {e}"))?;

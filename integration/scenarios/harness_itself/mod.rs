@@ -1,6 +1,6 @@
 //! The lab about itself: a guest's exit status and output come back unchanged, what it writes elsewhere does
-//! not reach the host, an hour of simulated time is an hour, a job that hangs is killed at its limit, a kernel that dies is noticed, and after each
-//! of them no process and no directory is left on the host.
+//! not reach the host, an hour of simulated time is an hour, a job that hangs is killed at its limit, a kernel that
+//! dies is noticed, and after each of them no process and no directory is left on the host.
 
 use std::fs;
 use std::path::Path;
@@ -85,7 +85,7 @@ fn writes() -> ExitCode {
 fn hangs() -> ExitCode {
     println!("hanging");
     pause(seconds(3600));
-    // In simulated time that was nothing: only who never waits hangs there.
+    // In simulated time that was nothing: only a process that never waits hangs there.
     loop {
         std::hint::spin_loop();
     }

@@ -1,6 +1,6 @@
 //! Mails tell of virtual servers and virtual routers what Debian's keepalived's tell, for the same file and the same
-//! deaths. A mail server that is dead, hangs or refuses delays nobody; what waits is told when it is back, and a storm
-//! by few mails.
+//! deaths. A mail server that is dead, hangs or refuses delays nothing else; waiting mails are sent when it is back,
+//! and a storm by few mails.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use crate::lab::daemon::{Daemon, configure, control, lvsd, run_dir, status};
 use crate::lab::host::Host;
-use crate::lab::mail::{Mail, MailServer, Mood};
+use crate::lab::mail::{Behaviour, Mail, MailServer};
 use crate::lab::prometheus::Scrape;
 use crate::lab::site::Site;
 use crate::lab::wait::{pause, seconds, wait_for};
@@ -25,7 +25,7 @@ const METRICS: &str = "10.1.0.11:9100";
 /// How a daemon is started.
 type Start = fn(&Lab, &Host, &str) -> Result<Daemon, String>;
 /// Subjects and bodies of each step.
-type Story = Vec<(&'static str, BTreeSet<String>)>;
+type MailsByStep = Vec<(&'static str, BTreeSet<String>)>;
 
 /// What the file says of mails, in other ways.
 const WAYS: [&str; 5] = [
@@ -42,9 +42,9 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     for way in WAYS {
         let conf = CONF.replace("    smtp_alert\n", &format!("    {way}\n"));
         lab.step(format!("keepalived, {way:?}"));
-        let theirs = story(lab, &mut site, &server, &conf, Daemon::keepalived)?;
+        let theirs = run_case(lab, &mut site, &server, &conf, Daemon::keepalived)?;
         lab.step(format!("lvsd, {way:?}"));
-        let ours = story(lab, &mut site, &server, &conf, Daemon::lvsd)?;
+        let ours = run_case(lab, &mut site, &server, &conf, Daemon::lvsd)?;
         for ((step, ours), (_, theirs)) in ours.iter().zip(&theirs) {
             same(&format!("{way:?}: {step}: lvsd's mails and keepalived's"), ours, theirs)?;
         }
@@ -52,7 +52,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
         lab.note(format!("{way:?}: the same {count} mails"));
     }
     headers(lab, &mut site, &server)?;
-    goodbye(lab, &site, &server)?;
+    mails_at_the_stop(lab, &site, &server)?;
     dead(lab, &mut site, &mut server)?;
     hanging(lab, &mut site, &server)?;
     refusing(lab, &mut site, &server)?;
@@ -60,7 +60,13 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
 }
 
 /// The same deaths for each daemon.
-fn story(lab: &Lab, site: &mut Site, server: &MailServer, conf: &str, start: Start) -> Result<Story, String> {
+fn run_case(
+    lab: &Lab,
+    site: &mut Site,
+    server: &MailServer,
+    conf: &str,
+    start: Start,
+) -> Result<MailsByStep, String> {
     let mut steps = Vec::new();
     let mut told = |step: &'static str| {
         pause(seconds(8));
@@ -140,7 +146,7 @@ fn headers(lab: &Lab, site: &mut Site, server: &MailServer) -> Verdict {
 }
 
 /// What changes at the end is told by a last mail.
-fn goodbye(lab: &Lab, site: &Site, server: &MailServer) -> Verdict {
+fn mails_at_the_stop(lab: &Lab, site: &Site, server: &MailServer) -> Verdict {
     lab.step("the end is told");
     let daemon = Daemon::lvsd(lab, &site.director, CONF)?;
     pause(seconds(8));
@@ -160,7 +166,7 @@ fn goodbye(lab: &Lab, site: &Site, server: &MailServer) -> Verdict {
     Ok(())
 }
 
-/// Nobody listens: mails wait, and are told when somebody does.
+/// No server listens: mails wait, and are sent once one does.
 fn dead(lab: &Lab, site: &mut Site, server: &mut MailServer) -> Verdict {
     lab.step("a dead mail server");
     let director = site.director.clone();
@@ -206,7 +212,7 @@ fn hanging(lab: &Lab, site: &mut Site, server: &MailServer) -> Verdict {
     let mut daemon = Daemon::lvsd(lab, &site.director, CONF)?;
     pause(seconds(8));
     server.take();
-    server.set_mood(Mood::Hangs);
+    server.set_behaviour(Behaviour::Hangs);
     let begun = Instant::now();
     site.web("rs1")?.set_health_status(500);
     site.wait_for_serving(&["10.1.0.22:80"])?;
@@ -214,13 +220,13 @@ fn hanging(lab: &Lab, site: &mut Site, server: &MailServer) -> Verdict {
     daemon.wait_log("VI_1 (VRID 51): Master -> Fault", seconds(5))?;
     daemon.reload()?;
     daemon.wait_log("is in force", seconds(5))?;
-    claim(begun.elapsed() < seconds(10), || format!("nobody waits: {:?}", begun.elapsed()))?;
+    claim(begun.elapsed() < seconds(10), || format!("nothing waits for it: {:?}", begun.elapsed()))?;
     daemon.wait_log("took longer than 60 s", seconds(100))?;
     let end = Instant::now();
     daemon.end(Signal::TERM)?;
     let took = end.elapsed();
     claim(took < seconds(5), || format!("the end waits two seconds for it, not {took:?}"))?;
-    server.set_mood(Mood::Well);
+    server.set_behaviour(Behaviour::Well);
     well(0)?;
     site.web("rs1")?.set_health_status(200);
     pause(seconds(5));
@@ -234,7 +240,7 @@ fn refusing(lab: &Lab, site: &mut Site, server: &MailServer) -> Verdict {
     let mut daemon = Daemon::lvsd(lab, &site.director, CONF)?;
     pause(seconds(8));
     server.take();
-    server.set_mood(Mood::Says("RCPT", "550 5.1.1 no such\tuser".to_owned()));
+    server.set_behaviour(Behaviour::Says("RCPT", "550 5.1.1 no such\tuser".to_owned()));
     site.web("rs1")?.set_health_status(500);
     daemon.wait_log(
         "mails: 10.1.0.29:25 refuses the recipient ops@example.org: 550 5.1.1 no such user: its log says more",
@@ -242,13 +248,13 @@ fn refusing(lab: &Lab, site: &mut Site, server: &MailServer) -> Verdict {
     )?;
     let mut endless = "250-on and on\r\n".repeat(9000);
     endless.push_str("250 and on");
-    server.set_mood(Mood::Says("MAIL", endless));
+    server.set_behaviour(Behaviour::Says("MAIL", endless));
     site.web("rs1")?.set_health_status(200);
     daemon.wait_log("mails: 10.1.0.29:25 breaks off: it answers without end", seconds(20))?;
-    server.set_mood(Mood::Says("MAIL", "530 5.7.0 Must issue a STARTTLS command first".to_owned()));
+    server.set_behaviour(Behaviour::Says("MAIL", "530 5.7.0 Must issue a STARTTLS command first".to_owned()));
     daemon
         .wait_log("530 5.7.0 Must issue a STARTTLS command first: it wants TLS or a password", seconds(60))?;
-    server.set_mood(Mood::Well);
+    server.set_behaviour(Behaviour::Well);
     daemon.end(Signal::TERM)?;
     server.take();
     Ok(())

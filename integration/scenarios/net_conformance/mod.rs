@@ -1,6 +1,6 @@
 //! lvsd's rtnetlink passes, against this kernel, the conformance suite that the host in memory passes in the unit
 //! tests, with `ip` as judge of what was written; macvlans get and give back the settings they need, also by a
-//! second life that only finds them; lost news are told; a missing capability is named.
+//! second life that only finds them; lost events are reported; a missing capability is named.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -10,18 +10,18 @@ use std::time::Duration;
 use lvsd::internals::net::conformance::{self, Meddling, Subject};
 use lvsd::internals::net::sysctl;
 use lvsd::internals::net::{
-    Address, Hop, Host, LinkIndex, MacAddress, News, Op, PROTOCOL, Prefix, Refusal, Route, Rule, RuleAction,
-    Vmac,
+    Address, Hop, Host, HostEvent, LinkIndex, MacAddress, Op, PROTOCOL, Prefix, Refusal, Route, Rule,
+    RuleAction, Vmac,
 };
 use lvsd::internals::net::{FILTER_PRIORITIES, MarkFilter, ServiceAddress, changes};
-use lvsd::internals::net::{Kernel, Told, Watch};
+use lvsd::internals::net::{Kernel, Watch, WatchBatch};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::lab::host::set_sysctls;
 use crate::lab::{Lab, Verdict, claim, judge, same};
 
-/// More changes than the receive buffer holds news of.
+/// More changes than the receive buffer holds events of.
 const FLOOD: u32 = 12_000;
 
 pub(super) fn run(lab: &mut Lab) -> Verdict {
@@ -43,7 +43,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     lab.step("neighbours are looked up, and told");
     host.enter(neighbours)?;
 
-    lab.step("news that were lost are told");
+    lab.step("lost events are reported");
     host.enter(flood)?;
 
     lab.step("a missing capability is named");
@@ -55,7 +55,7 @@ struct Live {
     kernel: Kernel,
     watch: Watch,
     runtime: Runtime,
-    heard: Vec<News>,
+    heard: Vec<HostEvent>,
 }
 
 impl Live {
@@ -71,7 +71,7 @@ impl Live {
         Ok(this)
     }
 
-    fn hear(&mut self, limit: Duration) -> Result<Option<Told>, String> {
+    fn hear(&mut self, limit: Duration) -> Result<Option<WatchBatch>, String> {
         let watch = &mut self.watch;
         self.runtime.block_on(async {
             match tokio::time::timeout(limit, watch.next()).await {
@@ -91,12 +91,12 @@ impl Subject for Live {
         self.kernel.host_with_routes(&[PROTOCOL, 4].into())
     }
 
-    fn next_news(&mut self) -> Result<Option<News>, String> {
+    fn next_event(&mut self) -> Result<Option<HostEvent>, String> {
         while self.heard.is_empty() {
             match self.hear(Duration::from_secs(1))? {
                 None => return Ok(None),
-                Some(Told::Lost) => return Err("news were lost".into()),
-                Some(Told::News(news)) => self.heard = news,
+                Some(WatchBatch::Lost) => return Err("events were lost".into()),
+                Some(WatchBatch::Events(events)) => self.heard = events,
             }
         }
         Ok(Some(self.heard.remove(0)))
@@ -350,9 +350,9 @@ fn neighbours() -> Verdict {
         .block_on(async {
             let told = async {
                 loop {
-                    let Told::News(news) = watch.next().await? else { continue };
-                    for news in news {
-                        if let News::Neighbour(neighbour) = news {
+                    let WatchBatch::Events(events) = watch.next().await? else { continue };
+                    for event in events {
+                        if let HostEvent::Neighbour(neighbour) = event {
                             return Ok(neighbour);
                         }
                     }
@@ -378,15 +378,15 @@ fn flood() -> Verdict {
     same("what was refused", &live.kernel.apply(&removes).len(), &0)?;
     loop {
         match live.hear(Duration::from_secs(1))? {
-            Some(Told::Lost) => break,
-            Some(Told::News(_)) => {}
+            Some(WatchBatch::Lost) => break,
+            Some(WatchBatch::Events(_)) => {}
             None => return Err(format!("{} changes were told, none was lost", 2 * FLOOD)),
         }
     }
     same("what is told of the past after that", &live.hear(Duration::from_millis(200))?, &None)?;
     let (once, back) = (adds.get(..1).unwrap_or_default(), removes.get(..1).unwrap_or_default());
     same("what was refused", &live.kernel.apply(once).len(), &0)?;
-    same("what is told then", &matches!(live.next_news()?, Some(News::Address(_))), &true)?;
+    same("what is told then", &matches!(live.next_event()?, Some(HostEvent::Address(_))), &true)?;
     same("what was refused", &live.kernel.apply(back).len(), &0)
 }
 

@@ -1,5 +1,5 @@
 //! Scripts around a director's life, beside Debian's keepalived: one runs before there is a service, one when there is
-//! none any more, nor a VIP. One that hangs costs its time; who ends the director meanwhile need not wait for it.
+//! none any more, nor a VIP. One that hangs costs its time; a stop meanwhile does not wait for it.
 
 use std::fs;
 use std::time::Instant;
@@ -26,9 +26,9 @@ pub(crate) fn run(lab: &mut Lab) -> Verdict {
         ready()?;
         let daemon = start(lab, &host, &conf(5))?;
         serves(&host)?;
-        same("what is told once it serves", &told(), &vec![around[0].to_owned()])?;
+        same("what is told once it serves", &received(), &vec![around[0].to_owned()])?;
         daemon.end(Signal::TERM)?;
-        same("what is told in the end", &told(), &around.map(str::to_owned).to_vec())?;
+        same("what is told in the end", &received(), &around.map(str::to_owned).to_vec())?;
     }
 
     lab.step("a script that hangs costs its time, and the start goes on");
@@ -43,28 +43,26 @@ pub(crate) fn run(lab: &mut Lab) -> Verdict {
 
     lab.step("a hand-over is no end");
     daemon.hand_over()?;
-    same("what is told", &told(), &vec![around[0].to_owned()])?;
+    same("what is told", &received(), &vec![around[0].to_owned()])?;
     let daemon = Daemon::lvsd(lab, &host, &conf(5))?;
     serves(&host)?;
     daemon.end(Signal::TERM)?;
 
-    lab.step("who ends it meanwhile does not wait for the script");
+    lab.step("a stop meanwhile does not wait for the script");
     ready()?;
     hang(true)?;
     let file = crate::lab::daemon::configure(lab, &host, &conf(1000))?;
     let run_dir = crate::lab::daemon::run_dir(&host);
     let daemon = Daemon::start_lvsd(lab, &host, &file, &run_dir, &[])?;
-    wait_for(
-        "the script runs",
-        seconds(5),
-        || if told().is_empty() { Err("no".to_owned()) } else { Ok(()) },
-    )?;
+    wait_for("the script runs", seconds(5), || {
+        if received().is_empty() { Err("no".to_owned()) } else { Ok(()) }
+    })?;
     hang(false)?;
     pause(seconds(1));
     let ended = Instant::now();
     daemon.end(Signal::TERM)?;
     claim(ended.elapsed() < seconds(5), || format!("it ended after {:?}", ended.elapsed()))?;
-    same("what is told: what was begun is undone", &told(), &around.map(str::to_owned).to_vec())?;
+    same("what is told: what was begun is undone", &received(), &around.map(str::to_owned).to_vec())?;
     same("services", &services(&host)?, &0)
 }
 
@@ -85,7 +83,7 @@ fn hang(does: bool) -> Verdict {
 }
 
 /// The lines the scripts wrote.
-fn told() -> Vec<String> {
+fn received() -> Vec<String> {
     let text = fs::read_to_string(format!("{FOLDER}/life.told")).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }

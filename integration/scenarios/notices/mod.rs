@@ -1,6 +1,6 @@
 //! Scripts and a FIFO hear of virtual servers and real servers: the same words from lvsd as from Debian's keepalived,
-//! for the same file and the same deaths; scripts of one subject in order, though one hangs; a FIFO nobody reads
-//! holds nobody up.
+//! for the same file and the same deaths; scripts of one subject in order, though one hangs; a FIFO without a reader
+//! delays nothing else.
 
 pub(super) mod life;
 pub(super) mod routers;
@@ -29,7 +29,7 @@ const END: &str = "end";
 
 /// What was told in one step: the scripts' arguments, and the FIFO's lines.
 #[derive(Debug, PartialEq, Eq)]
-struct Told {
+struct Received {
     /// keepalived starts them beside each other: their order says nothing.
     scripts: BTreeSet<String>,
     lines: Vec<String>,
@@ -41,9 +41,9 @@ type Start = fn(&Lab, &Host, &str) -> Result<Daemon, String>;
 pub(super) fn run(lab: &mut Lab) -> Verdict {
     let mut site = lab.dr_site()?;
     lab.step("keepalived");
-    let theirs = story(lab, &mut site, Daemon::keepalived)?;
+    let theirs = steps_of(lab, &mut site, Daemon::keepalived)?;
     lab.step("lvsd");
-    let ours = story(lab, &mut site, Daemon::lvsd)?;
+    let ours = steps_of(lab, &mut site, Daemon::lvsd)?;
     agree(lab, &ours, &theirs)?;
     same("lines at lvsd's end", &ours.last().map_or(0, |(_, told)| told.lines.len()), &2)?;
     let why = fs::read_to_string(format!("{FOLDER}/why")).map_err(|e| e.to_string())?;
@@ -53,7 +53,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
 }
 
 /// Both daemons told the same in each step.
-fn agree(lab: &Lab, ours: &[(&'static str, Told)], theirs: &[(&'static str, Told)]) -> Verdict {
+fn agree(lab: &Lab, ours: &[(&'static str, Received)], theirs: &[(&'static str, Received)]) -> Verdict {
     for ((step, ours), (_, theirs)) in ours.iter().zip(theirs) {
         lab.note(format!("{step}: {ours:?}"));
         same(
@@ -83,21 +83,21 @@ fn prepare() -> Verdict {
 }
 
 /// All that one daemon tells: at its start, of a death, of a lost quorum, of the return, of its end.
-fn story(lab: &Lab, site: &mut Site, start: Start) -> Result<Vec<(&'static str, Told)>, String> {
+fn steps_of(lab: &Lab, site: &mut Site, start: Start) -> Result<Vec<(&'static str, Received)>, String> {
     prepare()?;
     let daemon = start(lab, &site.director, CONF)?;
-    let mut ear = Ear::default();
-    let mut steps = vec![("start", ear.told("start", 2, 3)?)];
+    let mut receiver = Receiver::default();
+    let mut steps = vec![("start", receiver.received("start", 2, 3)?)];
     site.web("rs1")?.set_health_status(500);
-    steps.push(("rs1 dies", ear.told("rs1 dies", 2, 2)?));
+    steps.push(("rs1 dies", receiver.received("rs1 dies", 2, 2)?));
     site.web("rs2")?.set_health_status(500);
-    steps.push(("rs2 dies", ear.told("rs2 dies", 3, 5)?));
+    steps.push(("rs2 dies", receiver.received("rs2 dies", 3, 5)?));
     site.web("rs1")?.set_health_status(200);
-    steps.push(("rs1 returns", ear.told("rs1 returns", 1, 1)?));
+    steps.push(("rs1 returns", receiver.received("rs1 returns", 1, 1)?));
     site.web("rs2")?.set_health_status(200);
-    steps.push(("rs2 returns", ear.told("rs2 returns", 3, 6)?));
+    steps.push(("rs2 returns", receiver.received("rs2 returns", 3, 6)?));
     daemon.end(Signal::TERM)?;
-    steps.push((END, ear.told(END, 2, 0)?));
+    steps.push((END, receiver.received(END, 2, 0)?));
     let is_there = fs::exists(format!("{FOLDER}/fifo")).unwrap_or(true);
     claim(!is_there, || "the FIFO that was made is gone".to_owned())?;
     Ok(steps)
@@ -105,13 +105,13 @@ fn story(lab: &Lab, site: &mut Site, start: Start) -> Result<Vec<(&'static str, 
 
 /// Hears what scripts and the FIFO's reader wrote down.
 #[derive(Debug, Default)]
-struct Ear {
+struct Receiver {
     heard: usize,
 }
 
-impl Ear {
+impl Receiver {
     /// What was told since the last step: waits for as much as must come, then whether more comes.
-    fn told(&mut self, step: &str, scripts: usize, lines: usize) -> Result<Told, String> {
+    fn received(&mut self, step: &str, scripts: usize, lines: usize) -> Result<Received, String> {
         let new = format!("{FOLDER}/told.new");
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let look = || {
@@ -132,13 +132,13 @@ impl Ear {
         claim(is_exact, || format!("{step}: no more than {scripts} and {lines}: {told:#?} {fresh:#?}"))?;
         self.heard = length;
         let _ = fs::remove_file(&new);
-        Ok(Told { scripts: told.into_iter().collect(), lines: fresh })
+        Ok(Received { scripts: told.into_iter().collect(), lines: fresh })
     }
 }
 
-/// A script that hangs is waited for by its own subject only; a FIFO that nobody reads by nobody.
+/// A script that hangs delays its own subject only; a FIFO without a reader delays nothing.
 fn hanging(lab: &Lab, site: &mut Site) -> Verdict {
-    lab.step("a script that hangs, and a FIFO that nobody reads");
+    lab.step("a script that hangs, and a FIFO without a reader");
     fs::create_dir_all(FOLDER).map_err(|e| e.to_string())?;
     program("tell", &format!("{TELL}[ \"$1$2\" = rs1down ] && sleep 10000\nexit 0\n"))?;
     program("reader", "#!/bin/sh\nsleep 100000\n")?;

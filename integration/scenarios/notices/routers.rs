@@ -6,7 +6,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use super::{END, Ear, FOLDER, Start, Told, agree, prepare, program};
+use super::{END, FOLDER, Received, Receiver, Start, agree, prepare, program};
 use crate::lab::daemon::Daemon;
 use crate::lab::host::Host;
 use crate::lab::wait::{seconds, wait_for};
@@ -18,16 +18,16 @@ pub(crate) fn run(lab: &mut Lab) -> Verdict {
     lab.standard()?;
     let host = lab.host("d1")?;
     lab.step("keepalived");
-    let theirs = story(lab, &host, Daemon::keepalived)?;
+    let theirs = steps_of(lab, &host, Daemon::keepalived)?;
     lab.step("lvsd");
-    let ours = story(lab, &host, Daemon::lvsd)?;
+    let ours = steps_of(lab, &host, Daemon::lvsd)?;
     agree(lab, &ours, &theirs)?;
     let why = fs::read_to_string(format!("{FOLDER}/why")).map_err(|e| e.to_string())?;
     claim(why.contains("VI_1 INSTANCE MASTER>FAULT "), || format!("a script of lvsd's hears why: {why}"))?;
     crowd(lab, &host)
 }
 
-/// Scripts of real servers that hang, more than run at once, keep no virtual router's waiting; and whoever waits
+/// Scripts of real servers that hang, more than run at once, keep no virtual router's waiting; and a script that waits
 /// presses them.
 fn crowd(lab: &Lab, host: &Host) -> Verdict {
     lab.step("forty scripts of real servers hang");
@@ -37,7 +37,7 @@ fn crowd(lab: &Lab, host: &Host) -> Verdict {
     number("0")?;
     let mut servers = String::new();
     for port in 9001..9041 {
-        // Nobody listens there.
+        // Nothing listens there.
         let notify = format!("notify_down \"/run/notices/hang {port}\"");
         let _ = writeln!(servers, "real_server 10.1.0.21 {port} {{\n{notify}\nTCP_CHECK {{\n}}\n}}");
     }
@@ -63,21 +63,21 @@ fn crowd(lab: &Lab, host: &Host) -> Verdict {
     judge::run(&["pkill", "-KILL", "sleep"]).map(drop)
 }
 
-fn story(lab: &Lab, host: &Host, start: Start) -> Result<Vec<(&'static str, Told)>, String> {
+fn steps_of(lab: &Lab, host: &Host, start: Start) -> Result<Vec<(&'static str, Received)>, String> {
     prepare()?;
     program("well", "#!/bin/sh\nexit 0\n")?;
     number("0")?;
     let daemon = start(lab, host, CONF)?;
-    let mut ear = Ear::default();
-    let mut steps = vec![("start", ear.told("start", 8, 6)?)];
+    let mut receiver = Receiver::default();
+    let mut steps = vec![("start", receiver.received("start", 8, 6)?)];
     number("15")?;
-    steps.push(("number", ear.told("number", 0, 1)?));
+    steps.push(("number", receiver.received("number", 0, 1)?));
     program("well", "#!/bin/sh\nexit 1\n")?;
-    steps.push(("fault", ear.told("fault", 4, 2)?));
+    steps.push(("fault", receiver.received("fault", 4, 2)?));
     program("well", "#!/bin/sh\nexit 0\n")?;
-    steps.push(("recovery", ear.told("recovery", 7, 4)?));
+    steps.push(("recovery", receiver.received("recovery", 7, 4)?));
     daemon.end(Signal::TERM)?;
-    steps.push((END, ear.told(END, 4, 0)?));
+    steps.push((END, receiver.received(END, 4, 0)?));
     // Of each its lines are in order; how two that have nothing to do with each other follow is chance.
     let subject = |line: &String| line.split(' ').take(2).map(str::to_owned).collect::<Vec<_>>();
     steps.iter_mut().for_each(|(_, told)| told.lines.sort_by_key(subject));

@@ -32,7 +32,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     let file = configure(lab, &director, CONF)?;
     let elsewhere = ["--metrics", "10.1.0.99:9100"];
     let mut daemon = Daemon::start_lvsd(lab, &director, &file, &run_dir(&director), &elsewhere)?;
-    same("exit code with an address of somebody else", &daemon.wait_exit(seconds(15))?, &69)?;
+    same("exit code with an address of another host", &daemon.wait_exit(seconds(15))?, &69)?;
     claim(daemon.log_text().contains("choose another --metrics"), || daemon.log_text())?;
 
     lab.step("start");
@@ -84,7 +84,7 @@ fn start(lab: &Lab, director: &Host, manager: &Manager) -> Result<Daemon, String
     Daemon::start(lab, director, "lvsd", &mut command)
 }
 
-/// Counters follow real traffic, and the three pages tell the same story.
+/// Counters follow real traffic, and the three pages agree.
 fn scrapes(site: &Site) -> Verdict {
     let director = &site.director;
     site.answers("rs1=4 rs2=4 rs3=4")?;

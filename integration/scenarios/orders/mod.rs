@@ -119,7 +119,7 @@ fn hold() -> Result<Vec<TcpStream>, String> {
     (0..REAL_SERVERS.len()).map(begin).collect()
 }
 
-/// Ends the requests; who answered them.
+/// Ends the requests; the hosts that answered them.
 fn finish(held: Vec<TcpStream>) -> Result<Vec<String>, String> {
     let end = |mut stream: TcpStream| {
         stream.write_all(b"Host: x\r\n\r\n").map_err(|e| format!("a held request: {e}"))?;

@@ -33,7 +33,7 @@ fn dr() -> String {
     site("DR", "")
 }
 
-/// The clients' link, the VIP, and who else answers for it.
+/// The clients' link, the VIP, and other hosts that answer for it.
 fn network() -> Vec<Outage> {
     let down = "link eth0, which has VIP 10.1.0.100, is switched off";
     let dark = "link eth0, which has VIP 10.1.0.100, has no carrier";
@@ -53,7 +53,7 @@ fn network() -> Vec<Outage> {
         )
         .by([dark, dark, dark, BROKEN_HOST]),
         Outage::new(
-            "nobody has the VIP",
+            "no host has the VIP",
             dr(),
             |_| batch(Some("d1"), "addr del 10.1.0.100/32 dev eth0\n"),
             |_| batch(Some("d1"), "addr add 10.1.0.100/32 dev eth0\n"),
@@ -192,7 +192,7 @@ fn table() -> Vec<Outage> {
     ]
 }
 
-/// Real servers that are well and take nobody.
+/// Real servers that are healthy and take no new connections.
 fn weights() -> Vec<Outage> {
     let each =
         |more: &str| server("DR", "", &[21, 22, 23].map(|n| real(&format!("10.1.0.{n}"), more)).concat());

@@ -24,7 +24,7 @@ pub(super) fn nothing_is_left(lab: &Lab, site: &Site) -> Verdict {
         wait_for_only(host, VIP, &reals(false, &REAL_SERVERS)?)?;
         same("accept_local while ways are checked", &accept_local(host)?, &"1".to_owned())?;
         vip(lab, "rs2", VIP, false)?;
-        wait_for_lane(host)?;
+        wait_for_probe_service(host)?;
         let seen = status(host)?;
         let foreign = seen.pointer("/director/foreign_services").ok_or("foreign_services")?;
         same("foreign services", &foreign.as_array().map(Vec::len), &Some(0))?;
@@ -33,7 +33,7 @@ pub(super) fn nothing_is_left(lab: &Lab, site: &Site) -> Verdict {
         let plan =
             lvsd(host, &["plan", "-c", &file_name, "--run-dir", &run_dir, "--control", &control(&run_dir)])?;
         same(&format!("lvsd plan: {}", plan.stdout), &plan.code, &Some(0))?;
-        wait_for_lane(host)?;
+        wait_for_probe_service(host)?;
         leave(daemon, end)?;
         claim(probe_services(host)? == 1, || {
             format!("{end}: the probe's service should have been left for this test")
@@ -53,7 +53,7 @@ pub(super) fn nothing_is_left(lab: &Lab, site: &Site) -> Verdict {
     lab.step("a stop during a probe");
     let daemon = start(lab, host, &file)?;
     vip(lab, "rs2", VIP, false)?;
-    wait_for_lane(host)?;
+    wait_for_probe_service(host)?;
     daemon.end(Signal::TERM)?;
     same("the table", &Table::read(host)?.counts(), &(0, 0))?;
     vip(lab, "rs2", VIP, true)
@@ -77,7 +77,7 @@ fn probe_services(host: &Host) -> Result<usize, String> {
     Ok(Table::read(host)?.0.keys().filter(|key| key.starts_with("-f 18196")).count())
 }
 
-fn wait_for_lane(host: &Host) -> Verdict {
+fn wait_for_probe_service(host: &Host) -> Verdict {
     wait_for("a probe waits for its answer", seconds(20), || match probe_services(host)? {
         1 => Ok(()),
         n => Err(format!("{n} of its services")),

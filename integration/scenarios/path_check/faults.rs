@@ -73,7 +73,7 @@ pub(super) fn each_in_its_words(lab: &Lab, site: &mut Site) -> Verdict {
     }
     claim(active.log_text().contains("answers ARP for the VIP no longer"), || active.log_text())?;
 
-    // Its port at the VIP is nobody's.
+    // Nothing listens on its port at the VIP.
     site.web("rs2")?.stop();
     let nginx = Daemon::nginx(lab, &real, &["10.1.0.22:80"])?;
     judge(
@@ -83,7 +83,7 @@ pub(super) fn each_in_its_words(lab: &Lab, site: &mut Site) -> Verdict {
         &["path_check: service down at the VIP: 10.1.0.100:80 is refused"],
     )?;
     nginx.end(Signal::TERM)?;
-    // Nobody at either address: its own check says so.
+    // Nothing listens at either address: its own check says so.
     let said = wait_for("its own check fails", seconds(30), || {
         let said = why(&director, "rs2", false)?;
         if said.lines().next().is_some_and(|line| line.contains("TCP_CHECK: connection refused")) {

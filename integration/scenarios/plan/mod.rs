@@ -111,7 +111,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
 
     lab.step("a server dies, and lvsd hands over");
     site.web("rs1")?.stop();
-    wait_for("nobody is left", seconds(20), || {
+    wait_for("no real server is left", seconds(20), || {
         let table = site.table()?;
         if table.serving(WEB).is_empty() { Ok(()) } else { Err(table.to_string()) }
     })?;

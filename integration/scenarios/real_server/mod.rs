@@ -1,4 +1,4 @@
-//! Bare hosts become real servers by `lvsd real-server`: DR and TUN carry requests, in IPv4 and IPv6; nobody is told of
+//! Bare hosts become real servers by `lvsd real-server`: DR and TUN carry requests, in IPv4 and IPv6; no host learns of
 //! the VIP; `down` leaves the host as `up` found it; the emitted script does the same.
 
 mod files;
@@ -44,7 +44,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     }
 
     let host = hosts.first().ok_or("a real server")?;
-    lab.step("who leaks is found: the question is asked as if it had come from the network");
+    lab.step("an ARP problem is found: the host is asked as if the request had come from the network");
     judge::output(host, &["ip", "addr", "add", "10.1.0.100/32", "dev", "lo"])?;
     let leaking = real_server(host, &["status", "--vip", VIP])?;
     same("exit code", &leaking.status.code(), &Some(2))?;

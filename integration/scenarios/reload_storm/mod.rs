@@ -48,7 +48,11 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     let accepted = told.pointer("/reloads_accepted").and_then(|n| n.as_u64()).unwrap_or(0);
     claim(accepted >= RELOADS as u64, || format!("{accepted} reloads were accepted"))?;
     same("reloads that were rejected", &told.pointer("/reloads_rejected"), &Some(&0.into()))?;
-    same("repairs: nobody else was here", &told.pointer("/director/drift_repaired"), &Some(&0.into()))?;
+    same(
+        "repairs: no other program changed the table",
+        &told.pointer("/director/drift_repaired"),
+        &Some(&0.into()),
+    )?;
     wait_for_table(director, "the last file", seconds(20), &Table::parse(TABLE)?)?;
     same("twelve more requests that failed", &site.hits()?.total_failed(), &0)?;
     daemon.end(Signal::TERM)

@@ -21,7 +21,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     site.wait_for_serving(&WELL)?;
     let load = site.load()?;
     let served = site.web("rs3")?.served();
-    // Health is written down at most once a second: what a crash before that forgets is no matter of this story.
+    // Health is written down at most once a second: what a crash before that forgets does not matter here.
     let state = Path::new(&run_dir(&site.director)).join("state.json");
     wait_for("the state file knows that rs3 is down", seconds(10), || {
         let text = fs::read_to_string(&state).unwrap_or_default();

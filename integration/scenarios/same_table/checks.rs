@@ -1,5 +1,5 @@
-//! What the generator says about checks: who is asked for what, and what becomes of a virtual server whose real
-//! servers do not all answer. Which of them do is [`answering`]'s business, so that every verdict is sure.
+//! What the generator says about checks: which address is asked for what, and what becomes of a virtual server whose
+//! real servers do not all answer. Which of them do is [`answering`]'s business, so that every verdict is sure.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, TcpStream};

@@ -112,7 +112,7 @@ fn compare_checked(lab: &Lab, (ours, theirs): &(Host, Host), name: &str, text: &
     let table = verdict?;
     let (services, destinations) = table.counts();
     lab.step(format!("{name}: the same {services} services, {destinations} destinations"));
-    claim(table != at_first, || format!("{name}: somebody is ill"))?;
+    claim(table != at_first, || format!("{name}: a real server is down"))?;
     keepalived.end(Signal::TERM)?;
     lvsd.end(Signal::TERM)?;
     same("the table after both have stopped", &Table::read(ours)?, &Table::default())

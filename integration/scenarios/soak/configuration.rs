@@ -136,7 +136,7 @@ impl VirtualServer {
             forwarding,
             persistence: if rng.u8(..4) == 0 { rng.u32(10..=600) } else { 0 },
             quorum,
-            // More could make a quorum that is never gained: a warning, and a different story.
+            // More could make a quorum that is never gained: a warning, and another case.
             hysteresis: hysteresis.min(quorum - 1).min(total - quorum),
             sorry: if check == Check::None { None } else { address("sorry").map(|a| (a, rng.u8(..4) == 0)) },
             real_servers,

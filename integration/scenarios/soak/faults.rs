@@ -162,8 +162,8 @@ fn edit_ours(soak: &mut Soak<'_>) -> Verdict {
             Op::SetService(*key, Service { scheduler, persistence: None, ..entry.service.clone() })
         }
         (2, Some((at, _))) => Op::RemoveDestination(*key, **at),
-        // Not where clients ask: the kernel caches one route for a destination, whoever used it first, and a connection
-        // that is still translated leaves one by which direct routing looks for the VIP's own neighbour.
+        // Not where clients ask: the kernel caches one route for a destination, that of its first user, and a
+        // connection that is still translated leaves one by which direct routing looks for the VIP's own neighbour.
         (3, Some((at, d))) if *key != web => {
             let forwarding =
                 if d.destination.forwarding == Forwarding::Nat { Forwarding::Dr } else { Forwarding::Nat };
@@ -234,7 +234,7 @@ fn edit_theirs(soak: &mut Soak<'_>) -> Verdict {
 }
 
 fn flush(soak: &mut Soak<'_>) -> Verdict {
-    soak.tell("somebody empties the table");
+    soak.tell("a program empties the table");
     let ops: Vec<Op> = soak.kernel.read()?.into_keys().map(Op::RemoveService).collect();
     soak.truth.foreign.clear();
     soak.kernel.apply(&ops).map(drop)
@@ -311,7 +311,7 @@ fn hand_over(soak: &mut Soak<'_>) -> Verdict {
     while_down(soak)
 }
 
-/// Nobody directs for a while; whoever comes next may find another file and another table.
+/// No director runs for a while; the next one may find another file and another table.
 fn while_down(soak: &mut Soak<'_>) -> Verdict {
     if soak.rng.u8(..3) == 0 {
         edit_ours(soak)?;

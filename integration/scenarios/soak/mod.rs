@@ -33,7 +33,7 @@ use crate::lab::{Lab, Verdict, claim, same};
 /// Its name.
 pub(super) const NAME: &str = "soak";
 
-/// How long it lasts when nobody says, in simulated time.
+/// How long it lasts by default, in simulated time.
 const ORDINARY: Duration = seconds(3600);
 /// Wall-clock limit, in seconds, of one whose length was asked for.
 const LIMIT_S: u64 = 14_400;
@@ -45,7 +45,7 @@ const BOUND: Duration = seconds(180);
 const HOLD: Duration = seconds(20);
 /// Rounds from one long rest to the next.
 const ROUNDS_TO_REST: u64 = 8;
-/// After so long nobody who left still serves his last connections: two minutes and five, and some.
+/// After so long no removed real server still serves its last connections: two minutes and five, and some.
 const REST: Duration = seconds(450);
 /// Open descriptors no lvsd of this size needs.
 const DESCRIPTORS: usize = 64;
@@ -132,7 +132,7 @@ impl Soak<'_> {
             let Some((name, _, fault)) = faults::draw(&mut self.rng) else { continue };
             fault(self).map_err(|e| format!("{name}: {e}"))?;
             *self.statistics.events.entry(name).or_default() += 1;
-            // Connections for whoever leaves to keep; what becomes of them amid all this is nobody's promise.
+            // Connections for removed real servers to keep; what becomes of them amid all this is not asserted.
             if self.rng.bool() {
                 hits(&self.client, 1, &format!("http://{VIP}/"))?;
             }
@@ -172,13 +172,13 @@ impl Soak<'_> {
         }
     }
 
-    /// Whoever asks is answered, by somebody in the table.
+    /// Every request is answered, by a real server in the table.
     fn requests(&mut self, table: &Table) -> Verdict {
         let web = faults::web()?;
         let mut servers = self.truth.configuration.virtual_servers.iter();
         let Some(server) = servers.find(|v| key(v.id) == web) else { return Ok(()) };
         let Some(entry) = table.get(&key(server.id)) else { return Ok(()) };
-        // These two send a client to nobody rather than past a destination with weight 0.
+        // These two send a client nowhere rather than past a destination with weight 0.
         let swallows = ["mh", "sh"].contains(&server.scheduler);
         if swallows || entry.destinations.values().all(|d| d.destination.weight == 0) {
             return Ok(());
@@ -203,7 +203,7 @@ impl Soak<'_> {
         claim(open < DESCRIPTORS, || format!("{open} open descriptors"))
     }
 
-    /// A long calm: who left is gone, and lvsd's own opinion is ours.
+    /// A long calm: removed servers have left the table, and lvsd's status agrees with the lab.
     fn rest(&mut self) -> Verdict {
         self.statistics.rests += 1;
         pause(REST);
@@ -305,7 +305,7 @@ pub(super) fn seed() -> Result<u64, String> {
     }
 }
 
-/// How long, by the guest's clock; None: nobody has asked for hours that are real.
+/// How long, by the guest's clock; None: no real hours were asked for.
 pub(super) fn length(ordinary: Duration) -> Result<Option<Duration>, String> {
     let line = fs::read_to_string("/proc/cmdline").map_err(|e| format!("/proc/cmdline: {e}"))?;
     let Ok(text) = std::env::var("LVSD_SOAK") else {
@@ -328,7 +328,7 @@ pub(super) fn host_time(lab: &Lab, name: &str) -> Result<SystemTime, String> {
     fs::metadata(&path).and_then(|m| m.modified()).map_err(|e| format!("{}: {e}", path.display()))
 }
 
-/// The hours of a life that were told of: a day of it is minutes or hours for whoever waits.
+/// The hours that were reported: a simulated day takes minutes or hours of real time.
 #[derive(Default)]
 pub(super) struct Hours(u64);
 

@@ -38,7 +38,7 @@ pub(super) struct Truth {
 }
 
 impl Truth {
-    /// Nobody has ordered anything.
+    /// No operator command is in force.
     pub(super) fn new(configuration: Configuration, servers: Servers) -> Truth {
         Truth { configuration, servers, foreign: BTreeMap::new(), orders: BTreeMap::new() }
     }

@@ -1,5 +1,5 @@
 //! lvsd is not alone with the kernel's table. A service it was never told about is left as it is, whatever
-//! happens; what somebody edits of lvsd's own services is repaired.
+//! happens; changes by other programs to lvsd's own services are repaired.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
         Table::parse("-A -t 10.1.0.200:443 -s wlc -p 300\n-a -t 10.1.0.200:443 -r 10.1.0.21:443 -g -w 2\n")?;
     wait_for_table(director, "ours is back, theirs as they left it", SWEEP, &ours.clone().with(&edited))?;
 
-    lab.step("somebody empties the table");
+    lab.step("a program empties the table");
     ipvsadm(director, "-C")?;
     wait_for_table(director, "ours is back, nothing else", SWEEP, &ours)?;
     site.answers("rs1=4 rs2=4 rs3=4")?;

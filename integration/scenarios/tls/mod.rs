@@ -1,6 +1,7 @@
 //! SSL_GET against Debian's nginx: the digest is the one keepalived's genhash prints, sessions are resumed (nginx
-//! says so), a certificate near its end is told once and harms nobody, its end is in status and metrics, and a server with a wrong certificate, an old
-//! version, old ciphers or another page goes, with the reason in the status, and returns when it is well again.
+//! says so), a certificate near its end is reported once and stays valid, its end is in status and metrics, and a
+//! server with a wrong certificate, an old version, old ciphers or another page goes, with the reason in the status,
+//! and returns when it is well again.
 
 use std::fs;
 use std::path::PathBuf;
@@ -119,7 +120,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     daemon.end(Signal::TERM)
 }
 
-/// The end of rs2's certificate, ten days after this scenario began, as everybody is told it.
+/// The end of rs2's certificate, ten days after this scenario began, as the log, status and metrics show it.
 fn ends(director: &Host) -> Verdict {
     let told = status(director)?;
     let found = told.pointer("/director/virtual_servers/0/real_servers/1/certificates/0");

@@ -33,7 +33,7 @@ const SETTINGS: [&str; 4] =
 const ARP_IGNORE: &str = "net.ipv4.conf.eth0.arp_ignore";
 const ARP_FILTER: &str = "net.ipv4.conf.eth0.arp_filter";
 
-/// A part of the story, told of a make.
+/// A part of the scenario, run with lvsd or keepalived.
 type Part = fn(&Lab, &Segment, Make) -> Verdict;
 
 pub(super) fn run(lab: &mut Lab) -> Verdict {
@@ -64,7 +64,7 @@ fn left_behind(lab: &Lab, segment: &Segment, make: Make) -> Verdict {
     pause(BACK);
     let held = held(&node.host, "eth0")?;
     let of = |address: IpAddr| held.iter().filter(|h| h.local == address).cloned().collect::<Vec<_>>();
-    // What is there with another prefix is nobody's but the host's. keepalived holds the address twice.
+    // An address with another prefix is the host's. keepalived holds the address twice.
     let prefixes: Vec<u8> = of(VIP.into()).iter().map(|h| h.prefixlen).collect();
     let want = if make == Make::Keepalived { vec![32, 24] } else { vec![32] };
     same("prefixes of the VIP", &prefixes, &want)?;
@@ -77,7 +77,7 @@ fn left_behind(lab: &Lab, segment: &Segment, make: Make) -> Verdict {
     no_vips(&node.host)
 }
 
-/// Somebody deletes a VIP: it is back, and nobody on the wire has noticed but by its announcement.
+/// A program deletes a VIP: it is back, and the network has seen only its announcement.
 fn by_hand(lab: &Lab, segment: &Segment, make: Make) -> Verdict {
     let mut node = Node::new(lab, "d1", make, CONF)?;
     let begun = Instant::now();

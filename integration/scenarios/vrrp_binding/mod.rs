@@ -1,6 +1,6 @@
-//! What an instance stands on, and whom it believes: links with two networks, source addresses that are not there (yet),
-//! sockets that cannot be opened, senders that are no peers, intervals that differ. Each beside keepalived, whose result
-//! is noted.
+//! What an instance needs, and which senders it accepts: links with two networks, source addresses that are not there
+//! (yet), sockets that cannot be opened, senders that are no peers, intervals that differ. Each beside keepalived,
+//! whose result is noted.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
@@ -20,36 +20,37 @@ const VRID: u8 = 81;
 const VRID6: u8 = 82;
 const CALM: Duration = seconds(20);
 
-type Story = fn(&mut Lab, &Segment, Make) -> Verdict;
+type Case = fn(&mut Lab, &Segment, Make) -> Verdict;
 
-const BINDING: [(&str, Story); 3] = [
+const BINDING: [(&str, Case); 4] = [
     ("two networks on the link", two_networks),
+    ("one file for two nodes", one_file),
     ("a source address that comes late", late_source),
     ("a socket that cannot be opened", deaf),
 ];
-const BELIEVED: [(&str, Story); 2] =
+const BELIEVED: [(&str, Case); 2] =
     [("a stranger by unicast", stranger), ("an interval five times as long", slow)];
 
 /// What an instance stands on.
 pub(super) fn run(lab: &mut Lab) -> Verdict {
     let segment = lab.segment(2)?;
-    stories(lab, &segment, &BINDING)
+    cases(lab, &segment, &BINDING)
 }
 
 /// Whom it believes.
 pub(super) fn run_believed(lab: &mut Lab) -> Verdict {
     let segment = lab.segment(2)?;
-    stories(lab, &segment, &BELIEVED)?;
+    cases(lab, &segment, &BELIEVED)?;
     lab.step("lvsd in YAML: the TTL of a peer on the link");
     ttl(lab, &segment)
 }
 
-fn stories(lab: &mut Lab, segment: &Segment, stories: &[(&str, Story)]) -> Verdict {
+fn cases(lab: &mut Lab, segment: &Segment, cases: &[(&str, Case)]) -> Verdict {
     let mut wrong = Vec::new();
-    for (name, story) in stories {
+    for (name, case) in cases {
         for make in [Make::Keepalived, Make::Lvsd] {
             lab.step(format!("{}: {name}", make.name()));
-            let judged = story(lab, segment, make);
+            let judged = case(lab, segment, make);
             restore()?;
             match (make, judged) {
                 (_, Ok(())) => lab.note(format!("{}: {name}: right", make.name())),
@@ -149,6 +150,47 @@ fn two_networks(lab: &mut Lab, segment: &Segment, make: Make) -> Verdict {
     ended(&mut nodes, judged)
 }
 
+/// Both nodes have the same text: an instance for each of them, and one whose peers are all nodes.
+fn one_file(lab: &mut Lab, segment: &Segment, make: Make) -> Verdict {
+    let of = |n: u8, priority: u8| {
+        format!(
+            "vrrp_instance d{n} {{\n    state BACKUP\n    interface eth0\n    virtual_router_id {VRID}\n    version 3\n    \
+             priority {priority}\n    advert_int 1\n    unicast_src_ip 10.77.0.{n}\n    unicast_peer {{\n        \
+             10.77.0.{}\n    }}\n    virtual_ipaddress {{\n        {VIP}/24\n    }}\n}}\n",
+            3 - n
+        )
+    };
+    let all = format!(
+        "vrrp_instance six {{\n    state BACKUP\n    interface eth0\n    virtual_router_id {VRID6}\n    version 3\n    \
+         priority 100\n    advert_int 1\n    unicast_peer {{\n        fd77::1\n        fd77::2\n    }}\n    \
+         virtual_ipaddress {{\n        fd77::100/64\n    }}\n}}\n"
+    );
+    let mut nodes = pair(lab, make, |_, _| of(1, 150) + &of(2, 100) + &all)?;
+    for node in &mut nodes {
+        node.start(lab)?;
+    }
+    pause(CALM);
+    let judged = (|| {
+        held_by(segment, "who holds the VIP", &["d1"])?;
+        let begun = Instant::now();
+        pause(seconds(5));
+        let speaks = segment.tap.peers(VRID, begun, Instant::now());
+        same("who speaks IPv4", &speaks, &vec![IpAddr::from([10, 77, 0, 1])])?;
+        same("how many speak IPv6", &segment.tap.peers(VRID6, begun, Instant::now()).len(), &1)?;
+        if make == Make::Lvsd {
+            let said = nodes[1].log();
+            let line = "instance d1: it is for the node with 10.77.0.1: not run here";
+            claim(said.contains(line) && !said.contains("-> Fault"), || said.clone())?;
+        }
+        Ok(())
+    })();
+    nodes[0].end(Signal::TERM)?;
+    pause(CALM);
+    let judged = judged.and_then(|()| held_by(segment, "who holds the VIP after d1", &["d2"]));
+    nodes[1].end(Signal::TERM)?;
+    judged
+}
+
 /// R2: an address that is not there is not spoken from, and when it comes the instance is well.
 fn late_source(lab: &mut Lab, segment: &Segment, make: Make) -> Verdict {
     let mut nodes = pair(lab, make, |n, priority| {
@@ -193,7 +235,7 @@ fn deaf(lab: &mut Lab, segment: &Segment, make: Make) -> Verdict {
         held_by(segment, "who holds the VIP without a socket", &["d2"])?;
         let deaf = IpAddr::from([10, 77, 0, 1]);
         let claims = segment.tap.peers(VRID, begun, Instant::now()).contains(&deaf);
-        claim(!claims, || "it claims the VIP without hearing anybody".to_owned())?;
+        claim(!claims, || "it claims the VIP without receiving advertisements".to_owned())?;
         if make == Make::Lvsd {
             let said = nodes[0].log();
             claim(said.contains("raise the sysctls net.ipv4.igmp_max_memberships"), || said.clone())?;

@@ -1,4 +1,4 @@
-//! The VIP moves, under load: each way a director can go, and its return. What is judged is the wire (who spoke
+//! The VIP moves, under load: each way a director can go, and its return. The scenario checks the wire (who advertised
 //! when), rtnetlink (who held the VIP when), ipvsadm (which sync daemon runs), and clients: forty new connections a
 //! second, and one that was there before and must be there after.
 
@@ -33,8 +33,8 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 const RATE: u32 = 40;
 /// Advertisements are this far apart.
 const INTERVAL: Duration = seconds(1);
-/// Clients heed who has the VIP after this, at the latest: it is announced every ten seconds, and TCP tries again later
-/// and later.
+/// Clients use the new holder of the VIP after this, at the latest: it is announced every ten seconds, and TCP tries
+/// again later and later.
 const HEEDED: Duration = seconds(40);
 /// A change of Master is over for addresses after this.
 const SETTLED: Duration = Duration::from_millis(50);
@@ -79,7 +79,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
             load: None,
             failed: 0,
         };
-        let told = pair.story().map_err(|e| format!("{} and {}: {e}", first.name(), second.name()))?;
+        let told = pair.run_case().map_err(|e| format!("{} and {}: {e}", first.name(), second.name()))?;
         lab.note(format!("{} with 150, {} with 100\n{}", first.name(), second.name(), told.join("\n")));
         segment = Some(pair.segment);
     }
@@ -103,7 +103,7 @@ type Part<'a> = fn(&mut Pair<'a>) -> Result<String, String>;
 
 impl<'a> Pair<'a> {
     /// Every way to go, one after another; each begins and ends with the first as Master.
-    fn story(&mut self) -> Result<Vec<String>, String> {
+    fn run_case(&mut self) -> Result<Vec<String>, String> {
         let begun = Instant::now();
         self.first.start(self.lab)?;
         self.second.start(self.lab)?;
@@ -171,7 +171,7 @@ impl<'a> Pair<'a> {
         Ok(format!("{failover}; VIP gone after {:.3} ms", gone.as_secs_f64() * 1e3))
     }
 
-    /// It hands over to its successor: nobody notices. keepalived has nothing of the kind.
+    /// It hands over to its successor, without a gap. keepalived has nothing of the kind.
     fn handed_over(&mut self) -> Result<String, String> {
         if self.first.make == Make::Keepalived {
             return Ok("is no hand-over".to_owned());
@@ -221,7 +221,7 @@ impl<'a> Pair<'a> {
         Ok(failover.to_string())
     }
 
-    /// The switch forgets it: nobody knows, both hold the VIP, and one yields when they meet again.
+    /// The switch drops its frames, with its link up: both hold the VIP, and one yields when they meet again.
     fn parted(&mut self) -> Result<String, String> {
         let failover = moves_on(&self.segment)?.measure(|| plugged(false))?;
         near("silence", failover.silence, MASTER_DOWN)?;
@@ -269,7 +269,7 @@ impl<'a> Pair<'a> {
         Ok(failover.to_string())
     }
 
-    /// Somebody sets the clock, an hour on and two back: nobody notices, and a takeover takes the time it takes.
+    /// The clock is set, an hour on and two back: no state changes, and a takeover takes as long as before.
     fn clock_set(&mut self) -> Result<String, String> {
         let begun = Instant::now();
         for step in ["+1 hour", "-2 hours"] {
@@ -355,7 +355,7 @@ impl<'a> Pair<'a> {
         Ok(())
     }
 
-    /// Requests are answered now, by whoever it is.
+    /// Requests are answered now, by either director.
     fn serving(&self) -> Verdict {
         self.load.as_ref().map_or(Ok(()), |load| load.wait_for_answers(30))
     }
@@ -389,7 +389,7 @@ fn moves_on(segment: &Segment) -> Result<Case<'_>, String> {
     })
 }
 
-/// Whether the switch forwards what the first director sends and is sent. Its link stays up: nobody is told.
+/// Whether the switch forwards what the first director sends and is sent. Its link stays up.
 fn plugged(is_plugged: bool) -> Verdict {
     let how = if is_plugged { format!("master {WIRE}") } else { "nomaster".to_owned() };
     batch(Some(SWITCH), &format!("link set d1-eth0 {how}\n"))

@@ -1,7 +1,7 @@
 //! A Master hands over to its next process, which comes at once, cannot start, comes late or never; and one whose
 //! process stands still. The VIP is never on two hosts, nor on none, for longer than the protocol itself takes.
 //!
-//! The wire says who advertised when, rtnetlink who held the VIP when. The peer is keepalived, then lvsd.
+//! The wire shows which host advertised when, rtnetlink which one held the VIP. The peer is keepalived, then lvsd.
 
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
             first: Node::new(lab, "d1", Make::Lvsd, &configuration(150))?,
             second: Node::new(lab, "d2", make, &configuration(100))?,
         };
-        let told = pair.story().map_err(|e| format!("{}: {e}", make.name()))?;
+        let told = pair.run_case().map_err(|e| format!("{}: {e}", make.name()))?;
         lab.note(told.join("\n"));
         segment = Some(pair.segment);
     }
@@ -54,14 +54,15 @@ fn configuration(priority: u8) -> String {
 }
 
 impl Pair<'_> {
-    fn story(&mut self) -> Result<Vec<String>, String> {
+    fn run_case(&mut self) -> Result<Vec<String>, String> {
         let begun = Instant::now();
         self.second.start(self.lab)?;
         self.first.start(self.lab)?;
         self.is_master("d1", begun)?;
         let mut told = Vec::new();
 
-        self.lab.step("the next process comes at once: nobody notices, though its script takes two seconds");
+        self.lab
+            .step("the next process comes at once: no state changes, though its script takes two seconds");
         let from = Instant::now();
         self.first.hand_over()?;
         self.first.start(self.lab)?;

@@ -1,4 +1,4 @@
-//! Frames nobody should send, each named, and what must come of it.
+//! Invalid frames, each named, and what must come of it.
 
 use std::net::Ipv4Addr;
 
@@ -10,7 +10,7 @@ pub(super) const VIP2: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
 /// The VRID of version 3, and its VIP.
 pub(super) const THREE: u8 = 11;
 pub(super) const VIP3: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 101);
-/// Who sends them: nobody's address, with a priority above the director's.
+/// Their sender: an unused address, with a priority above the director's.
 pub(super) const SENDER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 pub(super) const PRIORITY: u8 = 200;
 /// The director, as it sends itself.
@@ -95,7 +95,7 @@ fn of_both(vrid: u8) -> Vec<Kind> {
         ),
         ignored(vrid, "9000 bytes", vec![edited(&|m| m.resize(LONG - 20, 0x5a))], "too long"),
         ignored(vrid, "VRID 0", vec![byte(1, 0)], ""),
-        ignored(vrid, "a VRID nobody has", vec![byte(1, 77)], ""),
+        ignored(vrid, "an unused VRID", vec![byte(1, 77)], ""),
         ignored(
             vrid,
             "unicast to a multicast instance",
@@ -150,7 +150,7 @@ fn of_two() -> Vec<Kind> {
     };
     vec![
         ignored(TWO, "another interval", vec![with(5, 2)], "interval mismatch"),
-        ignored(TWO, "a password nobody expects", vec![with(4, 1)], "auth, expecting 0"),
+        ignored(TWO, "an unexpected password", vec![with(4, 1)], "auth, expecting 0"),
         ignored(TWO, "an unknown authentication", vec![with(4, 3)], "Invalid auth type"),
         ignored(
             TWO,

@@ -1,6 +1,6 @@
-//! Frames nobody should send, into a running director, as Backup and as Master: its state and its timers, to the
+//! Invalid frames, sent to a running director, as Backup and as Master: its state and its timers, to the
 //! millisecond, and its memory are as if they had never come. Then a flood of a hundred thousand frames a second of
-//! virtual routers that are somebody else's.
+//! virtual routers of others.
 
 mod frames;
 
@@ -102,7 +102,7 @@ impl Hostile<'_> {
         tap.wait_advert(&format!("VRID {vrid}"), from, seconds(12), is_it).map(|(at, _)| at)
     }
 
-    /// The director is Backup of somebody who dies. Frames that are ignored change nothing: it takes over after
+    /// The director is Backup of a Master that dies. Frames that are ignored change nothing: it takes over after
     /// master-down, counted from the last good advertisement; one that is heard begins it anew.
     fn as_backup(&self, kind: &Kind) -> Verdict {
         let mut heard = Instant::now();

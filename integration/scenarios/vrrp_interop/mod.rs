@@ -19,7 +19,7 @@ struct Flavour {
     vrids: &'static [u8],
     interval: Duration,
     vips: &'static [Vip],
-    speaks: Speaks,
+    source: SourceKind,
 }
 
 /// Which VIP.
@@ -31,7 +31,7 @@ enum Vip {
 
 /// From which of its addresses a director speaks.
 #[derive(Clone, Copy)]
-enum Speaks {
+enum SourceKind {
     V4,
     LinkLocal,
     Global6,
@@ -47,38 +47,38 @@ const SETTLED: Duration = Duration::from_millis(50);
 const EXACT: Duration = Duration::from_millis(2);
 
 macro_rules! flavour {
-    ($name:literal, $vrids:expr, $interval:expr, $vips:expr, $speaks:expr) => {
+    ($name:literal, $vrids:expr, $interval:expr, $vips:expr, $source:expr) => {
         Flavour {
             name: $name,
             conf: include_str!(concat!($name, ".conf")),
             vrids: $vrids,
             interval: $interval,
             vips: $vips,
-            speaks: $speaks,
+            source: $source,
         }
     };
 }
 
 const FLAVOURS: [Flavour; 13] = [
-    flavour!("v2", &[51], SECOND, &[Vip::V4], Speaks::V4),
-    flavour!("v2-pass", &[53], SECOND, &[Vip::V4], Speaks::V4),
-    flavour!("v2-ah", &[54], SECOND, &[Vip::V4], Speaks::V4),
-    flavour!("v3", &[55], QUARTER, &[Vip::V4], Speaks::V4),
-    flavour!("v3-ip6", &[56], QUARTER, &[Vip::V6], Speaks::LinkLocal),
-    flavour!("v3-unicast", &[58], QUARTER, &[Vip::V4], Speaks::V4),
-    flavour!("v3-unicast6", &[59], QUARTER, &[Vip::V6], Speaks::Global6),
-    flavour!("v3-vmac", &[61], QUARTER, &[Vip::V4], Speaks::V4),
-    flavour!("v3-vmac6", &[62], QUARTER, &[Vip::V6], Speaks::LinkLocal),
-    flavour!("sync-group", &[71, 72], QUARTER, &[Vip::V4, Vip::V6], Speaks::Both),
-    flavour!("v2-hmac", &[64], SECOND, &[Vip::V4], Speaks::V4),
-    flavour!("v3-hmac", &[65], QUARTER, &[Vip::V4], Speaks::V4),
-    flavour!("v3-hmac6", &[66], QUARTER, &[Vip::V6], Speaks::LinkLocal),
+    flavour!("v2", &[51], SECOND, &[Vip::V4], SourceKind::V4),
+    flavour!("v2-pass", &[53], SECOND, &[Vip::V4], SourceKind::V4),
+    flavour!("v2-ah", &[54], SECOND, &[Vip::V4], SourceKind::V4),
+    flavour!("v3", &[55], QUARTER, &[Vip::V4], SourceKind::V4),
+    flavour!("v3-ip6", &[56], QUARTER, &[Vip::V6], SourceKind::LinkLocal),
+    flavour!("v3-unicast", &[58], QUARTER, &[Vip::V4], SourceKind::V4),
+    flavour!("v3-unicast6", &[59], QUARTER, &[Vip::V6], SourceKind::Global6),
+    flavour!("v3-vmac", &[61], QUARTER, &[Vip::V4], SourceKind::V4),
+    flavour!("v3-vmac6", &[62], QUARTER, &[Vip::V6], SourceKind::LinkLocal),
+    flavour!("sync-group", &[71, 72], QUARTER, &[Vip::V4, Vip::V6], SourceKind::Both),
+    flavour!("v2-hmac", &[64], SECOND, &[Vip::V4], SourceKind::V4),
+    flavour!("v3-hmac", &[65], QUARTER, &[Vip::V4], SourceKind::V4),
+    flavour!("v3-hmac6", &[66], QUARTER, &[Vip::V6], SourceKind::LinkLocal),
 ];
 
 /// Debian's keepalived has no `auth_hmac`.
 const OURS_ALONE: &str = "hmac";
 
-/// Who is first, and who second.
+/// The daemons of the first and the second director.
 const PAIRS: [(Make, Make); 4] = [
     (Make::Keepalived, Make::Keepalived),
     (Make::Lvsd, Make::Keepalived),
@@ -95,7 +95,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
             let who = format!("{} {} and {}", flavour.name, first.name(), second.name());
             lab.step(&who);
             // The others are told, too: what a flavour breaks says much about why.
-            if let Err(e) = Pair::new(lab, &segment, flavour, first, second).and_then(|mut p| p.story()) {
+            if let Err(e) = Pair::new(lab, &segment, flavour, first, second).and_then(|mut p| p.run_case()) {
                 lab.step(format!("wrong: {e}"));
                 wrong.push(format!("{who}: {e}"));
             }
@@ -132,7 +132,7 @@ impl<'a> Pair<'a> {
         })
     }
 
-    fn story(&mut self) -> Verdict {
+    fn run_case(&mut self) -> Verdict {
         let begun = Instant::now();
         self.first.start(self.lab)?;
         self.second.start(self.lab)?;
@@ -146,7 +146,7 @@ impl<'a> Pair<'a> {
         self.first.start(self.lab)?;
         self.is_master("d1", returned, None)?;
 
-        // The second leaves and returns: nobody notices.
+        // The second leaves and returns: no state changes.
         let quiet = Instant::now();
         self.second.end(Signal::TERM)?;
         self.second.start(self.lab)?;
@@ -215,11 +215,11 @@ impl<'a> Pair<'a> {
     }
 
     fn source(&self, director: &str, vrid: u8) -> Result<IpAddr, String> {
-        match self.flavour.speaks {
-            Speaks::LinkLocal => link_local(director),
-            Speaks::Both if self.flavour.vrids.first() != Some(&vrid) => link_local(director),
-            Speaks::V4 | Speaks::Both => address(director),
-            Speaks::Global6 => {
+        match self.flavour.source {
+            SourceKind::LinkLocal => link_local(director),
+            SourceKind::Both if self.flavour.vrids.first() != Some(&vrid) => link_local(director),
+            SourceKind::V4 | SourceKind::Both => address(director),
+            SourceKind::Global6 => {
                 let number = director.trim_start_matches('d');
                 format!("fd77::{number}").parse().map_err(|e| format!("{director}: {e}"))
             }

@@ -35,7 +35,7 @@ const START: Duration = seconds(15);
 /// Clients doubt what they know of a neighbour after some seconds.
 const SERVED: Duration = seconds(8);
 
-/// A part of the story.
+/// A part of the scenario.
 type Part = fn(&Net, &Lab) -> Verdict;
 
 struct Net {
@@ -100,8 +100,8 @@ impl Net {
         })
     }
 
-    /// The Master's inside dies in each way: the other director has all VIPs as soon as the protocol allows, and serves;
-    /// it works again: back, and announced on both sides.
+    /// The Master's inside dies in each way: the other director has all VIPs as soon as the protocol allows, and
+    /// serves; it works again: back, and announced on both sides.
     fn inside_dies(&self, lab: &Lab, first: Make, second: Make) -> Verdict {
         let mut one = node(lab, "d1", first, NAT, 150)?;
         let mut two = node(lab, "d2", second, NAT, 100)?;
@@ -204,8 +204,8 @@ impl Net {
         two.end(Signal::TERM)
     }
 
-    /// VRRP's own link becomes a port of a bridge, which gets its packets: the other director is Master, alone, until it is
-    /// taken out again.
+    /// VRRP's own link becomes a port of a bridge, which gets its packets: the other director is Master, alone, until
+    /// it is taken out again.
     fn becomes_port(&self, lab: &Lab) -> Verdict {
         let mut two = node(lab, "d2", Make::Lvsd, NAT, 100)?;
         two.start(lab)?;
@@ -246,8 +246,8 @@ impl Net {
         one.end(Signal::TERM)
     }
 
-    /// As `systemctl restart networking` or a VLAN's restart do: its sockets and its VMAC are made anew, the base has the
-    /// settings that a VMAC needs, and gets back what its own were.
+    /// As `systemctl restart networking` or a VLAN's restart do: its sockets and its VMAC are made anew, the base has
+    /// the settings that a VMAC needs, and gets back what its own were.
     fn base_made_anew(&self, lab: &Lab) -> Verdict {
         let with_vmac = NAT.replace("    advert_int", "    use_vmac\n    advert_int");
         let mut one = self.master(lab, &with_vmac)?;

@@ -1,4 +1,4 @@
-//! Two directors share a VIP: whoever dies, stops or hands over, the other or the next one holds it in time.
+//! Two directors share a VIP: when one dies, stops or hands over, the other or the next one holds it in time.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -93,7 +93,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     claim(!two.log_text().contains("-> Backup"), || two.log_text())?;
     answers(lab)?;
 
-    lab.step("somebody removes the VIP: it is back");
+    lab.step("a program removes the VIP: it is back");
     judge::run(&["ip", "-n", "d2", "addr", "del", "10.1.0.100/24", "dev", "eth0"])?;
     two.wait_log("another program removed", seconds(2))?;
     holds(&d2)?;

@@ -59,7 +59,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     a_master_falls_ill(lab, &segment)
 }
 
-/// Somebody of priority 50 claims three times; its script, which takes the address, needs half a second.
+/// A router of priority 50 claims three times; its script, which takes the address, needs half a second.
 fn a_peer_is_master_for_seconds(lab: &Lab) -> Verdict {
     let client = lab.host("c")?;
     let advertise = || {

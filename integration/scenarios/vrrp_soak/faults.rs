@@ -93,7 +93,7 @@ fn unplugged(soak: &mut Soak<'_>) -> Verdict {
     if is_cut { lab.cut(name, "eth0") } else { lab.mend(name, "eth0") }
 }
 
-/// The switch forgets its port, and nobody is told.
+/// The switch drops its frames, and its link stays up.
 fn parted(soak: &mut Soak<'_>) -> Verdict {
     let how = if soak.rng.bool() { "nomaster".to_owned() } else { format!("master {WIRE}") };
     batch(Some(SWITCH), &format!("link set {} {how}\n", soak.any().port()))
@@ -124,7 +124,7 @@ fn reloaded(soak: &mut Soak<'_>) -> Verdict {
     if director.runs { director.node.signal(Signal::HUP) } else { Ok(()) }
 }
 
-/// Bytes nobody can make sense of, as an advertisement of the VRID.
+/// Random bytes as an advertisement of the VRID.
 fn garbage(soak: &mut Soak<'_>) -> Verdict {
     for _ in 0..soak.rng.u8(1..=50) {
         let mut message = message_v2(VRID, 200, 1, &[VIP]);

@@ -26,7 +26,7 @@ pub(super) const NAME: &str = "vrrp-soak";
 
 const VRID: u8 = 51;
 const CONF: &str = include_str!("director.conf");
-/// How long it lasts when nobody says, in simulated time. Every start and every run of a script is a program executed,
+/// How long it lasts by default, in simulated time. Every start and every run of a script is a program executed,
 /// which is what costs here.
 const ORDINARY: Duration = seconds(600);
 /// From the last event until the right one is Master: a start, a script's verdict, master-down, and a preemption.
@@ -202,7 +202,7 @@ impl Statistics {
         let _ = writeln!(text, "events: {}", events.join(", "));
         let _ = writeln!(
             text,
-            "longest from the last event to one Master who stayed so: {:.1} s; at the end: {memory}",
+            "longest from the last event to one Master that stayed: {:.1} s; at the end: {memory}",
             self.worst.as_secs_f64()
         );
         text

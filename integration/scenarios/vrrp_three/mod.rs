@@ -1,5 +1,5 @@
 //! Three directors, keepalived among two of lvsd: of two Backups the better one takes over and the other never speaks,
-//! whoever the better one is; and who returns finds his place.
+//! whichever the better one is; and a director that returns takes its former role.
 
 use std::time::{Duration, Instant};
 
@@ -64,8 +64,8 @@ fn skew(priority: u32) -> Duration {
     INTERVAL * (256 - priority) / 256
 }
 
-/// Waits until a director speaks. From a moment later on it is the only one, and it alone holds the VIP; and it has kept this
-/// silence, where that is said.
+/// Waits until a director speaks. From a moment later on it is the only one, and it alone holds the VIP; and it has
+/// kept this silence, where that is said.
 fn only(segment: &Segment, director: &str, from: Instant, silence: Option<Duration>) -> Verdict {
     let source = address(director)?;
     let is_it = |a: &Advert| a.vrid == VRID && a.source == source && a.priority > 0;
@@ -73,7 +73,7 @@ fn only(segment: &Segment, director: &str, from: Instant, silence: Option<Durati
     if let Some(want) = silence {
         let before = segment.tap.adverts(VRID, from - INTERVAL * 2, spoke);
         let last = before.iter().rev().find(|(at, a)| a.source != source && *at < spoke);
-        let (last, _) = last.ok_or_else(|| format!("nobody spoke before {director}"))?;
+        let (last, _) = last.ok_or_else(|| format!("no director advertised before {director}"))?;
         let got = spoke.saturating_duration_since(*last);
         let off = got.max(want) - got.min(want);
         claim(off <= EXACT, || format!("{director} speaks after a silence of {got:?}, want {want:?}"))?;

@@ -46,7 +46,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     speaks(&segment, "d2", taken)?;
     pause(REPORTED);
     reports_below(&segment, "d2", taken)?;
-    lab.step("somebody asks for members");
+    lab.step("a querier asks for members");
     let asked = Instant::now();
     lab.host("c")?.enter(|| {
         let socket = PacketSocket::open("eth0")?;
@@ -57,7 +57,9 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     for director in ["d1", "d2"] {
         has_reported(&segment, director, asked, &group)?;
     }
-    lab.step("somebody looks for the directors' own addresses: their interfaces answer, no virtual MAC address does");
+    lab.step(
+        "a host asks for the directors' own addresses: their interfaces answer, no virtual MAC address does",
+    );
     for director in ["d1", "d2"] {
         answers_itself(&segment, director)?;
     }
@@ -76,7 +78,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
 }
 
 /// The same two directors, whose interface is part of a VRF: so are their VMACs, and a client hears the virtual MAC
-/// address of whoever is Master.
+/// address of the Master.
 pub(super) fn run_vrf(lab: &mut Lab) -> Verdict {
     let segment = lab.segment(2)?;
     judge::modprobe(&["vrf"])?;
@@ -126,7 +128,7 @@ pub(super) fn hears(segment: &Segment, mac: &str) -> Verdict {
     wait_for(&format!("the client hears {mac}"), seconds(8), || {
         // Anew each time: a director that looks for the client by its base link names the VIP as sender there.
         batch(Some("c"), &format!("neigh flush to {VIP}\n"))?;
-        // Nobody listens there; to be refused, it must have asked for the MAC address.
+        // Nothing listens there; to be refused, it must have asked for the MAC address.
         let _ = get(&segment.client, &format!("http://{VIP}/"));
         let seen = judge::output(&segment.client, &["ip", "neigh", "show", "to", &VIP.to_string()])?;
         if seen.contains(mac) { Ok(()) } else { Err(seen) }

@@ -1,4 +1,4 @@
-//! What else may happen to a pair under lvsd; at every point everybody's requests succeed.
+//! What else may happen to a pair under lvsd; at every point all requests succeed.
 
 use rustix::process::Signal;
 
@@ -12,7 +12,7 @@ use crate::lab::{Lab, Verdict, claim, judge, same};
 
 const LVSD: Director = Director::Script;
 
-/// Whoever starts first, whoever holds the VIP meanwhile, killed in whatever order: all is well.
+/// Started and killed in any order, with the VIP on either node: all requests succeed.
 pub(super) fn orders_of_start(lab: &Lab, pair: &Pair) -> Verdict {
     for (master, first, second) in
         [(&pair.a, &pair.a, &pair.b), (&pair.a, &pair.b, &pair.a), (&pair.b, &pair.a, &pair.b)]
@@ -20,7 +20,7 @@ pub(super) fn orders_of_start(lab: &Lab, pair: &Pair) -> Verdict {
         let when = |what: &str| format!("{} is master, {what}", master.name());
         pair.bare()?;
         LVSD.vip_to(pair, master)?;
-        pair.all_is_well(lab, &when("nobody directs"))?;
+        pair.all_is_well(lab, &when("no director runs"))?;
         let one = LVSD.start(lab, first)?;
         LVSD.wait_until_whole(&[first])?;
         pair.all_is_well(lab, &when(&format!("{} alone directs", first.name())))?;
@@ -71,8 +71,8 @@ pub(super) fn change_over(lab: &Lab, pair: &Pair) -> Verdict {
     daemons.into_iter().try_for_each(|daemon| daemon.end(Signal::TERM))
 }
 
-/// Links made anew, another MAC of the peer's, somebody who takes our filters away: put right.
-pub(super) fn whatever_happens_to_the_network(lab: &Lab, pair: &Pair) -> Verdict {
+/// Recreated links, a new MAC address of the peer, removed filters: put right.
+pub(super) fn network_changes(lab: &Lab, pair: &Pair) -> Verdict {
     pair.bare()?;
     LVSD.vip_to(pair, &pair.a)?;
     let daemons = [LVSD.start(lab, &pair.a)?, LVSD.start(lab, &pair.b)?];
@@ -91,7 +91,7 @@ pub(super) fn whatever_happens_to_the_network(lab: &Lab, pair: &Pair) -> Verdict
     wait_for("b knows it", seconds(20), || shows(&pair.b, "src_mac 02:00:00:00:00:aa"))?;
     pair.all_is_well(lab, "another card")?;
 
-    lab.step("somebody takes all filters away");
+    lab.step("all filters are removed");
     judge::output(&pair.b, &["tc", "qdisc", "del", "dev", "eth0", "clsact"])?;
     wait_for("they are back", seconds(20), || shows(&pair.b, "src_mac 02:00:00:00:00:aa"))?;
     pair.all_is_well(lab, "filters are back")?;
@@ -130,7 +130,7 @@ pub(super) fn ends(lab: &Lab, pair: &Pair) -> Verdict {
     let before = (Table::read(&pair.a)?, filters(&pair.a)?);
     a.hand_over()?;
     same("after a hand-over", &(Table::read(&pair.a)?, filters(&pair.a)?), &before)?;
-    pair.all_is_well(lab, "handed over to nobody")?;
+    pair.all_is_well(lab, "handed over without a successor")?;
     let a = LVSD.start(lab, &pair.a)?;
     LVSD.wait_until_whole(&[&pair.a])?;
     same("adopted", &(Table::read(&pair.a)?, filters(&pair.a)?), &before)?;
@@ -142,7 +142,7 @@ pub(super) fn ends(lab: &Lab, pair: &Pair) -> Verdict {
         let qdiscs = judge::output(host, &["tc", "qdisc", "show", "dev", "eth0"])?;
         claim(!qdiscs.contains("clsact"), || qdiscs.clone())?;
     }
-    pair.all_is_well(lab, "nobody directs any more")
+    pair.all_is_well(lab, "no director runs any more")
 }
 
 /// IPv6, and a tunnel: what comes out of it was never marked.
@@ -163,7 +163,7 @@ pub(super) fn families_and_tunnels(lab: &Lab, pair: &Pair) -> Verdict {
         batch(Some("c"), "neigh flush all\n")?;
         LVSD.wait_until_whole(&[&pair.a, &pair.b])?;
         for host in [&pair.a, &pair.b] {
-            ways_are_good(host)?;
+            path_checks_pass(host)?;
         }
         for (what, url) in [("IPv6", "http://[fd00::233]/"), ("TUN", "http://192.168.1.234/")] {
             let round = pair.ask(&pair.client, url, 10)?;
@@ -185,7 +185,7 @@ pub(super) fn families_and_tunnels(lab: &Lab, pair: &Pair) -> Verdict {
 }
 
 /// Each asks the other through the VIP, and itself it does not.
-fn ways_are_good(host: &Host) -> Verdict {
+fn path_checks_pass(host: &Host) -> Verdict {
     wait_for(&format!("{} finds the ways good", host.name()), seconds(20), || {
         let status = status(host)?;
         let servers =
