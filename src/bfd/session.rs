@@ -102,7 +102,7 @@ pub(super) struct Session {
     interval: Option<Duration>,
     expires_at: Option<Instant>,
     /// Before then a session that was never up need not be said to be down. None: it is over.
-    settles_at: Option<Instant>,
+    first_packets_until: Option<Instant>,
     pub(super) sent: u64,
     pub(super) received: u64,
     pub(super) came_up: u64,
@@ -129,7 +129,7 @@ impl Session {
             next_at: None,
             interval: None,
             expires_at: None,
-            settles_at: Some(now + slow * FIRST_PACKETS),
+            first_packets_until: Some(now + slow * FIRST_PACKETS),
             sent: 0,
             received: 0,
             came_up: 0,
@@ -143,7 +143,7 @@ impl Session {
         let mut session = Session::new(settings, handed.discriminator, now);
         session.remote = handed.remote;
         session.state = State::Up;
-        (session.came_up, session.settles_at) = (1, None);
+        (session.came_up, session.first_packets_until) = (1, None);
         session.set_intervals();
         session.tx_in_use = session.desired_tx;
         session.is_polling = true;
@@ -198,19 +198,19 @@ impl Session {
 
     /// Whether it is up; None while it may still be about to come up for the first time.
     pub(super) fn level(&self) -> Option<bool> {
-        self.settles_at.is_none().then_some(self.is_up())
+        self.first_packets_until.is_none().then_some(self.is_up())
     }
 
     /// When [`Session::advance`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let next = self.transmit_interval().map(|_| self.next_at.unwrap_or(Instant::ZERO));
-        next.into_iter().chain(self.expires_at).chain(self.settles_at).min()
+        next.into_iter().chain(self.expires_at).chain(self.first_packets_until).min()
     }
 
     /// What is due by now: the neighbour's silence first.
     pub(super) fn advance(&mut self, now: Instant, rng: &mut fastrand::Rng) -> Reaction {
         let mut reaction = Reaction::default();
-        self.settles_at.take_if(|at| *at <= now);
+        self.first_packets_until.take_if(|at| *at <= now);
         if self.expires_at.is_some_and(|at| at <= now) {
             let silence = self.detection();
             (self.expires_at, self.remote) = (None, UNKNOWN);
@@ -322,7 +322,7 @@ impl Session {
         let is_known = self.remote.discriminator != 0;
         self.diagnostic = Diagnostic::ADMIN_DOWN;
         self.enter(State::AdminDown, now);
-        (self.expires_at, self.settles_at) = (None, None);
+        (self.expires_at, self.first_packets_until) = (None, None);
         if is_known {
             self.send(now, false, &mut reaction);
         }
@@ -337,7 +337,7 @@ impl Session {
         }
         if state == State::Up {
             self.came_up += 1;
-            (self.diagnostic, self.settles_at) = (Diagnostic::NONE, None);
+            (self.diagnostic, self.first_packets_until) = (Diagnostic::NONE, None);
         }
         self.is_handing_over &= state == State::Up;
         self.is_polling = self.set_intervals() && state == State::Up;

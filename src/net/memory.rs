@@ -208,12 +208,12 @@ impl MemoryHost {
     }
 
     /// Duplicate address detection ended: addresses that were tentative can be used, or cannot.
-    pub(crate) fn settle(&mut self, is_unique: bool) {
+    pub(crate) fn end_duplicate_detection(&mut self, is_unique: bool) {
         let tentative: Vec<_> = self.host.addresses.iter().filter(|held| held.is_unusable).copied().collect();
         for held in tentative.into_iter().filter(|_| is_unique) {
-            let settled = HeldAddress { is_unusable: false, ..held };
-            self.host.addresses.insert(settled);
-            self.events.push_back(HostEvent::Address(settled));
+            let usable = HeldAddress { is_unusable: false, ..held };
+            self.host.addresses.insert(usable);
+            self.events.push_back(HostEvent::Address(usable));
         }
     }
 

@@ -28,8 +28,8 @@ pub(crate) enum Input {
     Received(Datagram),
     /// What became of the sockets of [`Effect::Listen`]: after each, and whenever it changes.
     Sockets(SocketStates),
-    /// Everything that had arrived when [`Effect::Drain`] was performed has been passed on.
-    Drained,
+    /// Everything that had arrived when [`Effect::CatchUp`] was performed has been passed on.
+    CaughtUp,
     /// What is followed changed, or is known for the first time.
     Tracked {
         target: TrackTarget,
@@ -106,8 +106,8 @@ pub(crate) enum Effect {
     },
     /// Ask the kernel; [`Input::Applied`] follows. One at a time.
     Apply(Vec<Op>),
-    /// Pass on everything that has arrived, then [`Input::Drained`].
-    Drain,
+    /// Pass on everything that has arrived, then [`Input::CaughtUp`].
+    CatchUp,
     /// Report an instance to the director and to operators, at every change.
     Instance(InstanceLevel),
     /// An instance is no more.

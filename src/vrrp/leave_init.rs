@@ -1,7 +1,7 @@
 //! How an instance leaves Init (RFC 9568 section 6.4.1, and what lvsd and keepalived add to it). Five rules, in this
 //! order:
 //!
-//! 1. `Router::may_settle`: a fault found in Init has some seconds to end by itself before it is one.
+//! 1. `Router::is_in_grace`: a fault found in Init has some seconds to end by itself before it is one.
 //! 2. `has_what_it_needs`: no fault, and nothing that a Master would lack: its VMAC, its socket, first script results.
 //! 3. `Router::is_startup_delay_over`: `vrrp_startup_delay`.
 //! 4. `Router::are_services_ready`: the director has the services of its VIPs in the kernel, or too much time has passed.
@@ -27,7 +27,7 @@ pub(crate) const READY_LIMIT: Duration = Duration::from_secs(10);
 
 /// Rule 1: how long a fault found in Init may last before it is reported. Duplicate address detection takes two seconds
 /// (RFC 4862), a DHCP client's answer and its ARP probe (RFC 5227) about as long.
-pub(super) const SETTLE_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const FAULT_GRACE: Duration = Duration::from_secs(5);
 
 /// What rule 5 decides.
 enum First {
@@ -72,7 +72,7 @@ impl Router {
     pub(super) fn init_deadline(&self) -> Option<Instant> {
         self.host.as_ref()?;
         let ends = self.members.values().filter_map(|member| match &member.fault {
-            Some(_) => self.settles_until(member),
+            Some(_) => self.grace_ends(member),
             None if member.is_before_backup() && member.waits_for.is_none() => {
                 Some(member.gated_since.map_or(self.starts_at(), |since| since + READY_LIMIT))
             }
@@ -83,16 +83,16 @@ impl Router {
 
     /// Rule 1: whether a fault may still end by itself. This host's own VMACs and static addresses may be on their way,
     /// and so may a DHCP client's address or the end of duplicate address detection.
-    pub(super) fn may_settle(&self, member: &Member, now: Instant) -> bool {
-        self.settles_until(member).is_some_and(|end| now < end)
+    pub(super) fn is_in_grace(&self, member: &Member, now: Instant) -> bool {
+        self.grace_ends(member).is_some_and(|end| now < end)
     }
 
     /// When a fault of rule 1 counts; None where it counts at once. `vrrp_startup_delay` and `interface_up_down_delays`
     /// are waited for besides, because the operator asked for them.
-    fn settles_until(&self, member: &Member) -> Option<Instant> {
+    fn grace_ends(&self, member: &Member) -> Option<Instant> {
         let since = member.fault_since.filter(|_| member.state() == State::Init && !member.has_begun)?;
         let link_comes = member.binding.base.and_then(|link| self.delayed_links.comes_up(link));
-        Some((since + SETTLE_LIMIT).max(self.starts_at()).max(link_comes.unwrap_or(since)))
+        Some((since + FAULT_GRACE).max(self.starts_at()).max(link_comes.unwrap_or(since)))
     }
 
     /// Rule 3 (keepalived's `vrrp_startup_delay`): switches and tunnels of a host that boots may not pass packets yet,

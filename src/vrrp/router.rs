@@ -36,8 +36,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 const LATE: Duration = Duration::from_millis(100);
 /// Shortest time between two reports of lateness.
 const LATE_PAUSE: Duration = Duration::from_secs(60);
-/// A drain that took longer is repeated, so often: the process was stopped again meanwhile.
-const DRAIN_LIMIT: (Duration, u32) = (Duration::from_millis(5), 3);
+/// Catching up that took longer is repeated, at most so often: the process was stopped again meanwhile.
+const CATCH_UP_LIMIT: (Duration, u32) = (Duration::from_millis(5), 3);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
@@ -46,8 +46,9 @@ enum Life {
     Finished,
 }
 
+/// Every packet that has arrived is being read, before a timer that is late decides.
 #[derive(Clone, Copy, Debug)]
-struct Drain {
+struct CatchUp {
     since: Instant,
     times: u32,
 }
@@ -93,7 +94,7 @@ pub(crate) struct Router {
     pub(super) sockets: SocketStates,
     joined: BTreeSet<(LinkIndex, IpAddr)>,
     pub(super) crash_plan: Arc<CrashPlan>,
-    drain: Option<Drain>,
+    catch_up: Option<CatchUp>,
     late_reported: Option<Instant>,
     late_times: u64,
 }
@@ -131,7 +132,7 @@ impl Router {
             sockets: SocketStates::default(),
             joined: BTreeSet::new(),
             crash_plan: Arc::default(),
-            drain: None,
+            catch_up: None,
             late_reported: None,
             late_times: 0,
             configured: Arc::clone(&settings),
@@ -150,7 +151,7 @@ impl Router {
             Input::Host(host) => self.read_host(host, now),
             Input::HostEvent(event) => self.handle_host_event(&event, now),
             Input::Received(datagram) => self.receive(&datagram, now, out),
-            Input::Drained => self.drained(now, out),
+            Input::CaughtUp => self.caught_up(now, out),
             Input::Sockets(sockets) => {
                 if self.sockets.failed != sockets.failed {
                     self.cause = match sockets.failed.values().next() {
@@ -165,7 +166,7 @@ impl Router {
             Input::Session(session) => {
                 self.track(TrackTarget::Bfd(session.name.clone()), TrackLevel::Is(session.is_up));
                 // Priorities first: what they move of a timer is not to delay this.
-                self.settle(now, out);
+                self.advance(now, out);
                 return self.session_is(&session, now);
             }
             Input::Director(level) => {
@@ -204,7 +205,7 @@ impl Router {
                 return;
             }
         }
-        self.settle(now, out);
+        self.advance(now, out);
     }
 
     /// When it wants [`Input::Wake`]; later than `now` after every input.
@@ -228,9 +229,9 @@ impl Router {
             }
         };
         // While everything that arrived is being read, no timer decides.
-        let is_draining = self.drain.is_some();
-        let announcer = self.announcer.deadline().filter(|_| !is_draining);
-        let members = self.members.values().filter(|_| !is_draining).filter_map(Member::deadline);
+        let is_catching_up = self.catch_up.is_some();
+        let announcer = self.announcer.deadline().filter(|_| !is_catching_up);
+        let members = self.members.values().filter(|_| !is_catching_up).filter_map(Member::deadline);
         own.into_iter().flatten().chain(announcer).chain(members).min()
     }
 
@@ -248,8 +249,8 @@ impl Router {
         self.life != Life::Running
     }
 
-    pub(super) fn is_draining(&self) -> bool {
-        self.drain.is_some()
+    pub(super) fn is_catching_up(&self) -> bool {
+        self.catch_up.is_some()
     }
 
     pub(super) fn late_times(&self) -> u64 {
@@ -281,11 +282,11 @@ impl Router {
         }
     }
 
-    fn drained(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        let Some(drain) = self.drain.take() else { return };
-        if now.since(drain.since) > DRAIN_LIMIT.0 && drain.times < DRAIN_LIMIT.1 {
-            self.drain = Some(Drain { since: now, times: drain.times + 1 });
-            out.push(Effect::Drain);
+    fn caught_up(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let Some(catch_up) = self.catch_up.take() else { return };
+        if now.since(catch_up.since) > CATCH_UP_LIMIT.0 && catch_up.times < CATCH_UP_LIMIT.1 {
+            self.catch_up = Some(CatchUp { since: now, times: catch_up.times + 1 });
+            out.push(Effect::CatchUp);
             return;
         }
         self.fire(now, out);
@@ -293,7 +294,7 @@ impl Router {
 
     fn stop(&mut self, now: Instant, out: &mut Vec<Effect>) {
         self.life = Life::Stopping { give_up: now + STOP_LIMIT };
-        self.drain = None;
+        self.catch_up = None;
         for name in self.names() {
             self.leave(&name, State::Init, "stopped", true, now, out);
         }
@@ -308,8 +309,8 @@ impl Router {
         self.members.keys().cloned().collect()
     }
 
-    /// Everything that follows from what is known now.
-    fn settle(&mut self, now: Instant, out: &mut Vec<Effect>) {
+    /// Does all that is due or follows from the last input: faults, transitions, timers, addresses, reports.
+    fn advance(&mut self, now: Instant, out: &mut Vec<Effect>) {
         if self.life == Life::Running {
             for link in self.delayed_links.take_due(now) {
                 self.link_changed(&link);
@@ -341,14 +342,14 @@ impl Router {
             }
             out.extend(self.reconciler.take_events().into_iter().map(Effect::Event));
         }
-        if self.life == Life::Running && !self.is_draining() {
+        if self.life == Life::Running && !self.is_catching_up() {
             self.announce(now, out);
         }
         if was_stale {
             self.publish_crash_plan(now, out);
         }
         if let Life::Stopping { give_up } = self.life
-            && (self.host.is_none() || self.reconciler.is_settled() || give_up <= now)
+            && (self.host.is_none() || self.reconciler.is_converged() || give_up <= now)
         {
             self.life = Life::Finished;
             out.push(Effect::Finished);
@@ -356,7 +357,7 @@ impl Router {
     }
 
     fn run_timers(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        if self.is_draining() || !self.members.values().any(|m| m.is_due(now)) {
+        if self.is_catching_up() || !self.members.values().any(|m| m.is_due(now)) {
             return;
         }
         let deaf = self.members.values().filter(|m| m.instance.must_receive_first(now));
@@ -365,17 +366,17 @@ impl Router {
             if self.members.values().any(|m| m.instance.is_late(now)) {
                 self.was_late(lateness, now, out);
             }
-            self.begin_drain(now, out);
+            self.begin_catch_up(now, out);
             return;
         }
         self.fire(now, out);
     }
 
-    /// Hears all that has arrived before anything is decided.
-    pub(super) fn begin_drain(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        if self.drain.is_none() {
-            self.drain = Some(Drain { since: now, times: 1 });
-            out.push(Effect::Drain);
+    /// Has every packet that has arrived read before a timer decides.
+    pub(super) fn begin_catch_up(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        if self.catch_up.is_none() {
+            self.catch_up = Some(CatchUp { since: now, times: 1 });
+            out.push(Effect::CatchUp);
         }
     }
 

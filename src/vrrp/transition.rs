@@ -135,7 +135,7 @@ impl Router {
                 continue;
             };
             member.fault_since.get_or_insert(now);
-            if self.members.get(name).is_some_and(|m| !self.may_settle(m, now)) {
+            if self.members.get(name).is_some_and(|m| !self.is_in_grace(m, now)) {
                 counting.insert(name.clone(), fault.clone());
             }
         }
@@ -167,7 +167,7 @@ impl Router {
                     member.reason = fault;
                 }
             }
-            (State::Init, Some(fault)) if self.may_settle(member, now) => {
+            (State::Init, Some(fault)) if self.is_in_grace(member, now) => {
                 if let Some(member) = self.members.get_mut(name) {
                     member.reason = format!("not ready yet: {fault}");
                 }
@@ -266,7 +266,7 @@ impl Router {
         }
         if is_late {
             // What else has arrived says whether there is a word to say at all.
-            self.begin_drain(now, out);
+            self.begin_catch_up(now, out);
         }
         for other in self.companions(name) {
             let Some(member) = self.members.get_mut(&other) else { continue };

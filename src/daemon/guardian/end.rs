@@ -40,7 +40,7 @@ const GRACE: Duration = Duration::from_millis(250);
 
 /// Waits until the other end of the socket is closed, then does what is to be done.
 pub(super) fn await_death(page: &Page, daemon: &OwnedFd, keep: RawFd, place: Option<&HandoverPlace>) {
-    settle(keep);
+    detach(keep);
     let mut listener = None;
     let mut is_engaged = false;
     // The plan that was carried out for a silent daemon; it is not carried out again.
@@ -126,8 +126,8 @@ fn engage(page: &Page) {
     }
 }
 
-/// Keeps nothing of the daemon's, and what it needs itself.
-fn settle(keep: RawFd) {
+/// Leaves the daemon's session, folder and files; keeps the streams (on /dev/null) and the socket to the daemon.
+fn detach(keep: RawFd) {
     let _ = rustix::thread::set_name(c"lvsd: guardian");
     let _ = rustix::process::setsid();
     let _ = rustix::process::chdir("/");

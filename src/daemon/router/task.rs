@@ -1,7 +1,7 @@
 //! The loop on the router's thread: inputs in, effects out, in a written order of importance.
 //!
 //! 1. The router's deadline: an advertisement that is late may cost an election. When it is late, the router itself
-//!    asks to read first what has arrived ([`Effect::Drain`]).
+//!    asks to read first what has arrived ([`Effect::CatchUp`]).
 //! 2. The main loop's commands: priority 0 is due within 20 ms.
 //! 3. What the kernel answered, then its own events.
 //! 4. BFD: its deadlines come with those of 1, its packets before those of VRRP, because their silence counts sooner.
@@ -48,8 +48,8 @@ const READ_INTERVAL: Duration = Duration::from_secs(60);
 const READ_SPREAD: Duration = Duration::from_secs(6);
 /// Events that are handled before a reading: what the socket can hold, not what a flood can bring.
 const MAX_HEARD: usize = 4096;
-/// Packets that are read before a late timer decides: what queues can hold, not what a flood can bring.
-const MAX_DRAINED: usize = 4096;
+/// Packets that [`Effect::CatchUp`] reads at most: what queues can hold, not what a flood can bring.
+const MAX_CATCH_UP: usize = 4096;
 /// Rounds of events that are read before an answer that came after them: a storm of others' must not hold it back.
 const MAX_ROUNDS: usize = 256;
 /// The same complaint is logged again after this time.
@@ -561,9 +561,9 @@ impl Task {
                 continue;
             };
             match effect {
-                Effect::Drain => {
+                Effect::CatchUp => {
                     let mut count = 0;
-                    while count < MAX_DRAINED {
+                    while count < MAX_CATCH_UP {
                         let heard = self.wire.hear();
                         if heard.is_empty() {
                             break;
@@ -573,7 +573,7 @@ impl Task {
                             self.router.handle(clock::now(), Input::Received(datagram), &mut effects);
                         }
                     }
-                    self.router.handle(clock::now(), Input::Drained, &mut effects);
+                    self.router.handle(clock::now(), Input::CaughtUp, &mut effects);
                     queue.extend(effects.drain(..));
                 }
                 Effect::Listen(endpoints) => {

@@ -117,7 +117,7 @@ impl Kernel {
         }
     }
 
-    /// Performs operations up to the end, or up to one that had to be mended: how many are settled. Those behind
+    /// Performs operations up to the end, or up to one that had to be mended: how many are done or refused. Those behind
     /// one are performed again, because a route may have gone with an address that was made anew.
     fn attempt(&mut self, ops: &[Op], refusals: &mut Vec<Refusal>) -> Result<usize, String> {
         let mut requests = Vec::with_capacity(ops.len());
@@ -223,15 +223,15 @@ impl Kernel {
                     }
                 };
             }
-            (Op::AddRoute(route), EXIST) => return self.settle_route(route),
-            (Op::AddRule(rule), EXIST) => return self.settle_rule(rule),
+            (Op::AddRoute(route), EXIST) => return self.replace_own_route(route),
+            (Op::AddRule(rule), EXIST) => return self.judge_existing_rule(rule),
             _ => {}
         }
         Ok(Judgement::Refused(in_kernels_words(&refused)))
     }
 
     /// A route of that destination and metric is there: ours is brought up to date, another's is left alone.
-    fn settle_route(&mut self, route: &Route) -> Result<Judgement, String> {
+    fn replace_own_route(&mut self, route: &Route) -> Result<Judgement, String> {
         let there = self.routes_like(route)?;
         if there.iter().any(|shown| is_as_wanted(route, shown) && shown.protocol == route.protocol) {
             return Ok(Judgement::Fine);
@@ -263,7 +263,7 @@ impl Kernel {
     }
 
     /// Such a rule is there: ours, or another's that must not go with us.
-    fn settle_rule(&mut self, rule: &Rule) -> Result<Judgement, String> {
+    fn judge_existing_rule(&mut self, rule: &Rule) -> Result<Judgement, String> {
         let there = self.rules(rule.is_ipv6)?;
         if there.iter().any(|shown| rule.is_same(shown)) {
             return Ok(Judgement::Fine);

@@ -137,7 +137,7 @@ impl Router {
         match reaction {
             Reaction::Follow if member.owes_last_word && member.instance.is_outdone_by(claim) => {
                 // Not while better ones may wait to be read: in a pass over all that arrived, or in the moment it yielded.
-                if !self.is_draining() && now > since {
+                if !self.is_catching_up() && now > since {
                     self.say_last_word(name, now, out);
                 }
             }

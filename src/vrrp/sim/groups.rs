@@ -8,7 +8,7 @@ use super::site::{group, instance, script, settings, vip};
 use super::world::World;
 use crate::net::types::{Op, Prefix};
 use crate::vrrp::io::{DirectorLevel, State, TrackLevel};
-use crate::vrrp::leave_init::SETTLE_LIMIT;
+use crate::vrrp::leave_init::FAULT_GRACE;
 use crate::vrrp::settings::{InstanceSettings, LinkDelays, Settings, Track, TrackTarget, Transport};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -192,7 +192,7 @@ fn unicast_without_a_peer_is_a_fault() {
     let transport =
         Transport::Unicast { peers: Vec::new(), hop_limit: 255, checks_source: false, guards_ttl: false };
     let mut world = alone(InstanceSettings { transport, ..instance("a", 51, 100) });
-    world.run(SETTLE_LIMIT);
+    world.run(FAULT_GRACE);
     assert_eq!(world.status(0, "a").state, State::Fault);
     assert_eq!(world.status(0, "a").reason, "it has no unicast_peer");
 }
@@ -285,7 +285,7 @@ fn a_script_that_could_be_a_fault_is_awaited_in_init() {
     let status = world.status(0, "a");
     assert_eq!((status.state, status.waits_for.as_deref()), (State::Init, Some("script chk")));
     world.track(0, chk(), TrackLevel::Is(false));
-    world.run(SETTLE_LIMIT);
+    world.run(FAULT_GRACE);
     assert_eq!(world.state(0, "a"), Some(State::Fault));
     assert!(world.sent(0, 51).is_empty(), "it never claimed");
 }

@@ -23,7 +23,7 @@ fn pair() -> World {
     world
 }
 
-fn is_backup_settled(world: &mut World) {
+fn assert_vip_iff_master(world: &mut World) {
     invariants::vip_iff_master(world, 0, "a");
     assert_eq!(world.broken, [""; 0]);
 }
@@ -69,7 +69,7 @@ fn a_hand_over_changes_nothing_and_the_successor_goes_on() {
     world.run(10 * SECOND);
     assert_eq!((world.master("a"), world.nodes[0].ops.len()), (Some(0), ops));
     assert_eq!(world.reported(1, "vrrp_transition").len(), 1, "the other one noticed nothing");
-    is_backup_settled(&mut world);
+    assert_vip_iff_master(&mut world);
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn get_well(world: &mut World, node: usize, name: &str) {
             assert!(host.host().links.contains_key(&index));
         }
     }
-    host.settle(true);
+    host.end_duplicate_detection(true);
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn a_renamed_link_keeps_no_vip_and_whatever_gets_the_name_is_used() {
             }
             host.rename(index, "lan0");
             host.set_up(index, true);
-            host.settle(true);
+            host.end_duplicate_detection(true);
             world.run(5 * SECOND);
             assert_eq!(world.master("a"), Some(1));
             assert!(

@@ -59,7 +59,7 @@ fn random_input(rng: &mut fastrand::Rng, sent: &[Datagram]) -> Input {
         10 => Input::Host(random_host(rng)),
         11..=16 => Input::HostEvent(random_event(rng)),
         17..=24 => Input::Received(random_datagram(rng, sent)),
-        25..=27 => Input::Drained,
+        25..=27 => Input::CaughtUp,
         28 => Input::Tracked {
             target: TrackTarget::Script("chk".to_owned()),
             level: if rng.bool() { TrackLevel::Is(rng.bool()) } else { TrackLevel::Counts(rng.i64(..)) },

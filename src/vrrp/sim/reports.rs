@@ -9,7 +9,7 @@ use super::world::World;
 use crate::net::types::{Op, Prefix};
 use crate::vrrp::event::Event;
 use crate::vrrp::io::{DirectorLevel, Input, State};
-use crate::vrrp::leave_init::SETTLE_LIMIT;
+use crate::vrrp::leave_init::FAULT_GRACE;
 use crate::vrrp::settings::{InstanceSettings, LinkDelays, Settings};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -82,7 +82,7 @@ fn an_address_that_comes_late_is_no_fault_and_the_status_says_what_is_missing() 
 fn a_fault_at_the_start_that_lasts_is_reported_once_and_so_is_its_end() {
     let mut world = without_address(settings(vec![instance("a", 51, 100)]));
     let took = world.until("Fault", |w| w.state(0, "a") == Some(State::Fault));
-    assert_eq!(took, SETTLE_LIMIT);
+    assert_eq!(took, FAULT_GRACE);
     assert!(reason(&world, "a").starts_with("interface e0 has no IPv4 address of its own"));
     world.run(60 * SECOND);
     world.nodes[0].host.add_address("e0", OWN);

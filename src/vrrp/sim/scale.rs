@@ -130,8 +130,8 @@ fn one_takeover(count: u16) -> Costs {
         now = router.deadline().expect("it waits to become Master");
         let mut effects = Vec::new();
         router.handle(now, Input::Wake, &mut effects);
-        if effects.iter().any(|effect| matches!(effect, Effect::Drain)) {
-            router.handle(now, Input::Drained, &mut effects);
+        if effects.iter().any(|effect| matches!(effect, Effect::CatchUp)) {
+            router.handle(now, Input::CaughtUp, &mut effects);
         }
         ops = effects
             .into_iter()

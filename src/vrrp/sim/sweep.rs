@@ -146,7 +146,7 @@ fn mend(world: &mut World) {
         for name in ["e0", "e1"] {
             plug_in(world, node, name);
         }
-        world.nodes[node].host.settle(true);
+        world.nodes[node].host.end_duplicate_detection(true);
         if world.is_paused(node) {
             world.resume(node);
         }
@@ -180,7 +180,7 @@ fn plug_in(world: &mut World, node: usize, name: &str) {
     host.set_port_of(index, None);
     host.set_up(index, true);
     host.set_running(index, true);
-    host.settle(true);
+    host.end_duplicate_detection(true);
     host.add_address(name, Prefix { ip: [10, 0, third, 200 + number].into(), length: 24 });
     // A macvlan that was switched off.
     let above: Vec<_> =

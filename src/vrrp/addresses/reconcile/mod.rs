@@ -181,7 +181,7 @@ impl AddressReconciler {
     }
 
     /// Nothing is under way, and nothing is left to do or to try again.
-    pub(crate) fn is_settled(&self) -> bool {
+    pub(crate) fn is_converged(&self) -> bool {
         self.in_flight.is_none() && !self.is_dirty && self.wake.is_none()
     }
 

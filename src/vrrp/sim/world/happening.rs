@@ -44,7 +44,7 @@ pub(super) enum Happening {
         node: usize,
         incarnation: u32,
     },
-    Drains {
+    CatchesUp {
         node: usize,
         incarnation: u32,
     },
@@ -148,15 +148,15 @@ impl World {
                     self.handle(node, Input::Writable(name));
                 }
             }
-            Happening::Drains { node, incarnation } if self.nodes[node].is_paused => {
-                self.schedule(Duration::from_millis(1), Happening::Drains { node, incarnation });
+            Happening::CatchesUp { node, incarnation } if self.nodes[node].is_paused => {
+                self.schedule(Duration::from_millis(1), Happening::CatchesUp { node, incarnation });
             }
-            Happening::Drains { node, incarnation } => {
+            Happening::CatchesUp { node, incarnation } => {
                 if incarnation == self.nodes[node].incarnation {
                     while let Some(datagram) = self.nodes[node].arrived.pop_front() {
                         self.handle(node, Input::Received(datagram));
                     }
-                    self.handle(node, Input::Drained);
+                    self.handle(node, Input::CaughtUp);
                 }
             }
             Happening::FirstResult { node, incarnation, target } => {

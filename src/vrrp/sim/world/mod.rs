@@ -255,9 +255,9 @@ impl World {
                 let after = Duration::from_micros(self.rng.u64(20..2000));
                 self.schedule(after, Happening::KernelActs { node, incarnation, ops });
             }
-            Effect::Drain => {
-                self.trace(node, "drains");
-                self.schedule(Duration::from_micros(1), Happening::Drains { node, incarnation });
+            Effect::CatchUp => {
+                self.trace(node, "catches up");
+                self.schedule(Duration::from_micros(1), Happening::CatchesUp { node, incarnation });
             }
             Effect::Event(event) => {
                 self.trace(node, &event.to_string());

@@ -91,7 +91,7 @@ impl Node {
         let mut host = MemoryHost::new();
         host.add_link("e0", MacAddress([2, 0, 0, 0, 0, number]));
         host.add_link("e1", MacAddress([2, 0, 0, 0, 1, number]));
-        host.settle(true);
+        host.end_duplicate_detection(true);
         host.add_address("e0", Prefix { ip: [10, 0, 0, 200 + number].into(), length: 24 });
         host.add_address("e1", Prefix { ip: [10, 0, 1, 200 + number].into(), length: 24 });
         Node {
