@@ -1,4 +1,4 @@
-//! A conversation with a netlink protocol: batches of requests settled in order, and dumps, one after the other.
+//! A conversation with a netlink protocol: batches of requests, done in order, and dumps, one after the other.
 //!
 //! Replies are matched to requests by sequence number. An error means that the outcome is unknown: the owner drops the
 //! conversation and opens another, so the answer to an earlier request is never taken for the answer to a later one.
@@ -61,18 +61,20 @@ impl Conversation {
         for (number, slice) in requests.chunks(BATCH).enumerate() {
             let offset = number.saturating_mul(BATCH);
             let first = refused.len();
-            self.settle(slice, &mut refused, |index, kind, payload| on_data(offset + index, kind, payload))?;
+            self.send_batch(slice, &mut refused, |index, kind, payload| {
+                on_data(offset + index, kind, payload)
+            })?;
             refused.iter_mut().skip(first).for_each(|refused| refused.index += offset);
         }
         Ok(refused)
     }
 
     /// Sends one datagram, closed by a message that does nothing and is acknowledged. The kernel works requests off in
-    /// order and reports failures unasked, so that acknowledgement settles them all.
+    /// order and reports failures unasked, so when that acknowledgement arrives, all their errors have arrived.
     ///
     /// The requests themselves ask for no acknowledgement, because a kernel that ends one with EINTR does not answer
     /// at all. IPVS does so when a sync daemon is stopped before its thread has run.
-    fn settle(
+    fn send_batch(
         &mut self,
         requests: &[Request],
         refused: &mut Vec<Refused>,
@@ -91,7 +93,7 @@ impl Conversation {
                     Reply::Data { seq, kind, payload, .. } => {
                         on_data(index(seq, first, last)?, kind, payload).map_err(senseless)?;
                     }
-                    Reply::Verdict { seq, errno, text } => match (index(seq, first, last)?, errno) {
+                    Reply::Ack { seq, errno, text } => match (index(seq, first, last)?, errno) {
                         (index, 0) if index == last => return Ok(()),
                         (index, _) if index == last => return Err("the kernel refused to do nothing".into()),
                         (_, 0) => {}
@@ -141,7 +143,7 @@ impl Conversation {
                         is_interrupted |= flags & DUMP_INTERRUPTED != 0;
                         on_data(kind, payload).map_err(senseless)?;
                     }
-                    Reply::Verdict { seq, errno, .. } => {
+                    Reply::Ack { seq, errno, .. } => {
                         index(seq, asked, 0)?;
                         if errno != 0 {
                             return Ok(DumpEnd::Refused(errno));

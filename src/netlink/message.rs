@@ -17,8 +17,8 @@ pub(crate) enum Reply<'a> {
         /// What follows the header.
         payload: &'a [u8],
     },
-    /// A request's verdict.
-    Verdict {
+    /// A request was done, or refused (NLMSG_ERROR).
+    Ack {
         /// Sequence number of the request.
         seq: u32,
         /// 0 when it was done, else the positive errno.
@@ -98,9 +98,7 @@ fn read(message: &[u8]) -> Result<Option<Reply<'_>>, Malformed> {
     let payload = message.get(HEADER..).ok_or(CUT)?;
     Ok(match kind {
         NOOP => None,
-        ERROR => {
-            Some(Reply::Verdict { seq, errno: errno(take_u32(payload, 0)?), text: text(payload, flags)? })
-        }
+        ERROR => Some(Reply::Ack { seq, errno: errno(take_u32(payload, 0)?), text: text(payload, flags)? }),
         // The oldest kernels end a dump without a code.
         DONE if payload.len() < 4 => Some(Reply::Done { seq, flags, errno: 0 }),
         DONE => Some(Reply::Done { seq, flags, errno: errno(take_u32(payload, 0)?) }),
@@ -139,7 +137,7 @@ mod tests {
     #[test]
     fn an_acknowledgement_is_a_verdict_of_zero() {
         let bytes = message(ERROR, 0, 7, &[0; 20]);
-        assert_eq!(one(&bytes), Reply::Verdict { seq: 7, errno: 0, text: None });
+        assert_eq!(one(&bytes), Reply::Ack { seq: 7, errno: 0, text: None });
     }
 
     #[test]
@@ -148,7 +146,7 @@ mod tests {
         payload.extend(message(28, 5, 9, &[1, 1, 0, 0, 0xaa, 0xbb, 0xcc, 0xdd]));
         payload.extend([9, 0, 1, 0, b'w', b'h', b'y', b'?', 0, 0, 0, 0]);
         let bytes = message(ERROR, ACK_ATTRIBUTES, 9, &payload);
-        assert_eq!(one(&bytes), Reply::Verdict { seq: 9, errno: 22, text: Some("why?".into()) });
+        assert_eq!(one(&bytes), Reply::Ack { seq: 9, errno: 22, text: Some("why?".into()) });
     }
 
     #[test]
@@ -157,7 +155,7 @@ mod tests {
         payload.extend(message(28, 5, 9, &[0; 84]).get(..16).unwrap());
         payload.extend([7, 0, 1, 0, b'n', b'o', 0, 0]);
         let bytes = message(ERROR, ACK_ATTRIBUTES | CAPPED, 9, &payload);
-        assert_eq!(one(&bytes), Reply::Verdict { seq: 9, errno: 1, text: Some("no".into()) });
+        assert_eq!(one(&bytes), Reply::Ack { seq: 9, errno: 1, text: Some("no".into()) });
     }
 
     #[test]
