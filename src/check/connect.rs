@@ -28,7 +28,7 @@ const FIRST_EPHEMERAL_PORT: u16 = 32768;
 /// Connects to `target` within its `connect_timeout`.
 ///
 /// # Errors
-/// [`Verdict::Fail`](super::outcome::Verdict::Fail) in phase `Connect` when the real server or the network
+/// [`ProbeResult::Fail`](super::outcome::ProbeResult::Fail) in phase `Connect` when the real server or the network
 /// refused or kept silent; `Inconclusive` in phase `Socket` or `Connect` when this host could not try.
 pub(crate) async fn connect(target: &Target) -> Result<TcpStream, Outcome> {
     reach(open(target)?, target).await.map_err(|failed| failed.outcome)
@@ -277,7 +277,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
-    use crate::check::outcome::Verdict;
+    use crate::check::outcome::ProbeResult;
     use crate::check::scripted::target;
 
     #[tokio::test]
@@ -336,7 +336,7 @@ mod tests {
         let mut target = target("127.0.0.1:9".parse().unwrap());
         from(&mut target).address = Some("::1".parse().unwrap());
         let outcome = connect(&target).await.unwrap_err();
-        assert_eq!((outcome.verdict, outcome.phase), (Verdict::Inconclusive, Phase::Socket));
+        assert_eq!((outcome.result, outcome.phase), (ProbeResult::Inconclusive, Phase::Socket));
         assert_eq!(outcome.reason, "bindto ::1 and 127.0.0.1 are of different families");
     }
 
@@ -345,7 +345,7 @@ mod tests {
         let mut target = target("127.0.0.1:9".parse().unwrap());
         from(&mut target).address = Some("192.0.2.77".parse().unwrap());
         let outcome = connect(&target).await.unwrap_err();
-        assert_eq!((outcome.verdict, outcome.phase), (Verdict::Inconclusive, Phase::Socket));
+        assert_eq!((outcome.result, outcome.phase), (ProbeResult::Inconclusive, Phase::Socket));
         assert_eq!(outcome.errno, Some(libc::EADDRNOTAVAIL));
         assert_eq!(
             outcome.reason,
@@ -359,7 +359,7 @@ mod tests {
         let mut target = target("127.0.0.1:9".parse().unwrap());
         from(&mut target).port = Some(taken.local_addr().unwrap().port());
         let outcome = connect(&target).await.unwrap_err();
-        assert_eq!((outcome.verdict, outcome.errno), (Verdict::Inconclusive, Some(libc::EADDRINUSE)));
+        assert_eq!((outcome.result, outcome.errno), (ProbeResult::Inconclusive, Some(libc::EADDRINUSE)));
         assert!(outcome.reason.starts_with("source port "), "{}", outcome.reason);
     }
 
@@ -374,7 +374,7 @@ mod tests {
         }
         from(&mut target).interface = Some("nosuchif0".to_owned());
         let outcome = connect(&target).await.unwrap_err();
-        assert_eq!((outcome.verdict, outcome.phase), (Verdict::Inconclusive, Phase::Socket));
+        assert_eq!((outcome.result, outcome.phase), (ProbeResult::Inconclusive, Phase::Socket));
         assert_eq!(outcome.reason, "no interface nosuchif0: create it or correct bind_if");
     }
 
@@ -386,7 +386,7 @@ mod tests {
         match open(&target) {
             Ok(socket) => assert_eq!(socket.mark().unwrap(), 77),
             Err(outcome) => {
-                assert_eq!((outcome.verdict, outcome.errno), (Verdict::Inconclusive, Some(libc::EPERM)));
+                assert_eq!((outcome.result, outcome.errno), (ProbeResult::Inconclusive, Some(libc::EPERM)));
                 assert_eq!(outcome.reason, "fwmark 77 needs the capability CAP_NET_ADMIN");
             }
         }
@@ -399,17 +399,17 @@ mod tests {
         from(&mut target).address = Some(Ipv4Addr::LOCALHOST.into());
         from(&mut target).port = Some(port);
         let outcome = connect(&target).await.unwrap_err();
-        assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, Phase::Connect));
+        assert_eq!((outcome.result, outcome.phase), (ProbeResult::Fail, Phase::Connect));
         assert_eq!(outcome.reason, "connection refused (only this socket itself answered)");
     }
 
     #[test]
     fn an_error_of_the_kernel_becomes_the_operators_words() {
         let target = target("127.0.0.1:80".parse().unwrap());
-        let here = Verdict::Inconclusive;
-        for (when, errno, verdict, reason) in [
-            (When::Answered, libc::ECONNREFUSED, Verdict::Fail, "connection refused"),
-            (When::Connecting, libc::EHOSTUNREACH, Verdict::Fail, "no route to host"),
+        let here = ProbeResult::Inconclusive;
+        for (when, errno, result, reason) in [
+            (When::Answered, libc::ECONNREFUSED, ProbeResult::Fail, "connection refused"),
+            (When::Connecting, libc::EHOSTUNREACH, ProbeResult::Fail, "no route to host"),
             (
                 When::Connecting,
                 libc::EPERM,
@@ -432,7 +432,7 @@ mod tests {
             (
                 When::Answered,
                 libc::EACCES,
-                Verdict::Fail,
+                ProbeResult::Fail,
                 "administratively prohibited: a firewall on the way rejects it (ICMPv6)",
             ),
             (
@@ -453,7 +453,7 @@ mod tests {
             (When::Connecting, libc::EIO, here, "Input/output error (os error 5), on this host"),
         ] {
             let outcome = refused(&target, when, &io::Error::from_raw_os_error(errno));
-            assert_eq!((outcome.verdict, &*outcome.reason), (verdict, reason));
+            assert_eq!((outcome.result, &*outcome.reason), (result, reason));
             assert_eq!((outcome.phase, outcome.errno), (Phase::Connect, Some(errno)));
         }
     }

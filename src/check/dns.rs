@@ -185,7 +185,7 @@ mod tests {
     use tokio::net::{TcpListener, UdpSocket};
 
     use super::*;
-    use crate::check::outcome::Verdict;
+    use crate::check::outcome::ProbeResult;
     use crate::check::scripted::target;
 
     fn question(expected: &[&str]) -> DnsQuestion {
@@ -245,12 +245,12 @@ mod tests {
     #[tokio::test]
     async fn an_answer_passes_and_an_error_code_fails_by_its_name() {
         let outcome = ask(&[], |_| {}, None).await;
-        assert_eq!((outcome.verdict, &*outcome.reason), (Verdict::Pass, "answered NOERROR"));
+        assert_eq!((outcome.result, &*outcome.reason), (ProbeResult::Pass, "answered NOERROR"));
         // keepalived does not count records.
         let outcome = ask(&[], |answer| answer.answers.clear(), None).await;
-        assert_eq!(outcome.verdict, Verdict::Pass);
+        assert_eq!(outcome.result, ProbeResult::Pass);
         let outcome = ask(&[], |answer| answer.metadata.response_code = ResponseCode::NXDomain, None).await;
-        assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, Phase::Judge));
+        assert_eq!((outcome.result, outcome.phase), (ProbeResult::Fail, Phase::Judge));
         assert_eq!(outcome.reason, "answer code 3 (Non-Existent Domain)");
     }
 
@@ -258,8 +258,8 @@ mod tests {
     async fn expected_records_must_all_be_there() {
         let outcome = ask(&["192.0.2.2", "192.0.2.1"], |_| {}, None).await;
         assert_eq!(
-            (outcome.verdict, &*outcome.reason),
-            (Verdict::Pass, "answered with the expected records")
+            (outcome.result, &*outcome.reason),
+            (ProbeResult::Pass, "answered with the expected records")
         );
         let outcome = ask(&["192.0.2.2", "192.0.2.3"], |_| {}, None).await;
         assert_eq!(outcome.reason, "no A record 192.0.2.3 in the answer, but 192.0.2.1, 192.0.2.2");
@@ -281,12 +281,12 @@ mod tests {
         let cut = |answer: &mut Message| answer.metadata.truncation = true;
         let outcome = ask(&["192.0.2.2"], cut, Some(&|_| {})).await;
         assert_eq!(
-            (outcome.verdict, &*outcome.reason),
-            (Verdict::Pass, "answered with the expected records")
+            (outcome.result, &*outcome.reason),
+            (ProbeResult::Pass, "answered with the expected records")
         );
         let refuse = |answer: &mut Message| answer.metadata.response_code = ResponseCode::Refused;
         let outcome = ask(&[], cut, Some(&refuse)).await;
-        assert_eq!(outcome.verdict, Verdict::Fail);
+        assert_eq!(outcome.result, ProbeResult::Fail);
         let outcome = ask(&[], cut, None).await;
         assert_eq!(outcome.reason, "truncated, and over TCP: connection refused");
     }
@@ -297,10 +297,10 @@ mod tests {
         let mut to = target(silent.local_addr().unwrap());
         to.connect_timeout = Duration::from_millis(50);
         let outcome = run(&to, &question(&[])).await;
-        assert_eq!((outcome.verdict, &*outcome.reason), (Verdict::Fail, "no answer within 0.05 s"));
+        assert_eq!((outcome.result, &*outcome.reason), (ProbeResult::Fail, "no answer within 0.05 s"));
         drop(silent);
         let outcome = run(&to, &question(&[])).await;
-        assert_eq!((outcome.verdict, &*outcome.reason), (Verdict::Fail, "connection refused"));
+        assert_eq!((outcome.result, &*outcome.reason), (ProbeResult::Fail, "connection refused"));
     }
 
     #[test]

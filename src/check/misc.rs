@@ -47,7 +47,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::check::outcome::Verdict;
+    use crate::check::outcome::ProbeResult;
     use crate::script::Command;
 
     async fn outcome(script: &str, is_dynamic: bool) -> Outcome {
@@ -59,8 +59,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_exit_status_is_the_verdict_and_with_misc_dynamic_the_weight() {
-        use Verdict::{Fail, Pass};
-        for (script, is_dynamic, verdict, weight, reason) in [
+        use ProbeResult::{Fail, Pass};
+        for (script, is_dynamic, result, weight, reason) in [
             ("exit 0", false, Pass, None, "exited with status 0"),
             ("exit 1", false, Fail, None, "exited with status 1"),
             ("exit 12", false, Fail, None, "exited with status 12"),
@@ -73,8 +73,8 @@ mod tests {
         ] {
             let outcome = outcome(script, is_dynamic).await;
             assert_eq!(
-                (outcome.verdict, &*outcome.reason, outcome.weight),
-                (verdict, reason, weight),
+                (outcome.result, &*outcome.reason, outcome.weight),
+                (result, reason, weight),
                 "{script}"
             );
         }
@@ -86,7 +86,7 @@ mod tests {
         let question =
             MiscQuestion { command, limit: Duration::from_secs(20), is_dynamic: false, is_secure: false };
         let outcome = run(&Runner::new(1), &question).await;
-        assert_eq!(outcome.verdict, Verdict::Fail);
+        assert_eq!(outcome.result, ProbeResult::Fail);
         assert_eq!(outcome.reason, "cannot be run: /nonexistent/check: there is no such file");
     }
 

@@ -80,7 +80,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use outcome::{Phase, Verdict};
+    use outcome::{Phase, ProbeResult};
     use scripted::{say, serve, target};
     use spec::Timing;
     use spec::http::{HttpQuestion, HttpVersion, Url};
@@ -90,12 +90,12 @@ mod tests {
         let answer = vec![say("HTTP/1.0 200 OK\r\n\r\n")];
         let (address, _server) = serve(vec![answer.clone(), answer]).await;
         let tcp = ask(&checker(address, Question::Tcp)).await;
-        assert_eq!((tcp.verdict, tcp.phase, tcp.status), (Verdict::Pass, Phase::Done, None));
+        assert_eq!((tcp.result, tcp.phase, tcp.status), (ProbeResult::Pass, Phase::Done, None));
 
         let url = Url { status: vec![(404, 404)], ..Url::new("/") };
         let question = HttpQuestion { version: HttpVersion::V1_1, urls: vec![url] };
         let http = ask(&checker(address, Question::Http(question.into()))).await;
-        assert_eq!((http.verdict, http.phase, http.status), (Verdict::Fail, Phase::Judge, Some(200)));
+        assert_eq!((http.result, http.phase, http.status), (ProbeResult::Fail, Phase::Judge, Some(200)));
     }
 
     async fn ask(spec: &CheckerSpec) -> Outcome {

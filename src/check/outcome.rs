@@ -12,7 +12,8 @@ use crate::text;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// What it says about the real server.
-    pub verdict: Verdict,
+    #[serde(rename = "verdict")]
+    pub result: ProbeResult,
     /// Where the conversation ended.
     pub phase: Phase,
     /// In the operator's words, e.g. `status 503, wanted 200-299` or `connection refused`; bounded to 200 bytes.
@@ -70,10 +71,10 @@ pub enum CertificateTime {
     Over,
 }
 
-/// What a run says about the real server.
+/// What one run says about the real server. Several results decide its [`Health`](super::schedule::Health).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum ProbeResult {
     /// It answered as it should.
     Pass,
     /// It did not.
@@ -114,22 +115,22 @@ const FIRST_BYTES_LIMIT: usize = 80;
 impl Outcome {
     /// The real server answered as it should.
     pub fn pass(reason: impl Into<Cow<'static, str>>) -> Outcome {
-        Outcome::new(Verdict::Pass, Phase::Done, reason.into())
+        Outcome::new(ProbeResult::Pass, Phase::Done, reason.into())
     }
 
     /// The real server did not answer as it should; `phase` is where that showed.
     pub fn fail(phase: Phase, reason: impl Into<Cow<'static, str>>) -> Outcome {
-        Outcome::new(Verdict::Fail, phase, reason.into())
+        Outcome::new(ProbeResult::Fail, phase, reason.into())
     }
 
     /// The probe could not be made, for a reason of this host; the reason names the next step.
     pub fn inconclusive(phase: Phase, reason: impl Into<Cow<'static, str>>) -> Outcome {
-        Outcome::new(Verdict::Inconclusive, phase, reason.into())
+        Outcome::new(ProbeResult::Inconclusive, phase, reason.into())
     }
 
-    fn new(verdict: Verdict, phase: Phase, reason: Cow<'static, str>) -> Outcome {
+    fn new(result: ProbeResult, phase: Phase, reason: Cow<'static, str>) -> Outcome {
         Outcome {
-            verdict,
+            result,
             phase,
             reason: told(reason),
             errno: None,
@@ -153,12 +154,12 @@ impl Outcome {
 
     /// Whether another run ended in the same way, whatever time it took.
     pub fn is_like(&self, other: &Outcome) -> bool {
-        self.verdict == other.verdict && self.phase == other.phase && self.reason == other.reason
+        self.result == other.result && self.phase == other.phase && self.reason == other.reason
     }
 
     /// The same outcome with the first bytes of an answer, unless it passed or there are none.
     pub fn with_first_bytes(self, bytes: &[u8]) -> Outcome {
-        if self.verdict == Verdict::Pass || bytes.is_empty() {
+        if self.result == ProbeResult::Pass || bytes.is_empty() {
             return self;
         }
         Outcome { first_bytes: Some(escaped(bytes).into()), ..self }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use socket2::Socket;
 
 use super::connect::{in_words, open, reach};
-use super::outcome::{Outcome, Phase, Verdict};
+use super::outcome::{Outcome, Phase, ProbeResult};
 use super::spec::path::{Carrier, PathQuestion};
 use super::spec::{Source, Target};
 
@@ -51,7 +51,7 @@ impl ProbePath {
 pub(crate) async fn run(target: &Target, question: &PathQuestion, path: &ProbePath) -> Outcome {
     let [first, second] = path.ports();
     let outcome = ask(target, question, path, first).await;
-    if outcome.verdict == Verdict::Inconclusive && outcome.errno == Some(libc::EADDRINUSE) {
+    if outcome.result == ProbeResult::Inconclusive && outcome.errno == Some(libc::EADDRINUSE) {
         return ask(target, question, path, second).await;
     }
     outcome
@@ -95,23 +95,23 @@ fn prepare(socket: &Socket, question: &PathQuestion) -> std::io::Result<()> {
 /// What an error before the first answer says: it is about this host's route to the VIP, which clients' packets, who
 /// arrive here, do not take.
 fn here(question: &PathQuestion, outcome: Outcome) -> Outcome {
-    match outcome.verdict {
-        Verdict::Fail => {
+    match outcome.result {
+        ProbeResult::Fail => {
             let reason = format!("no way to {} from here: {}", question.vip, outcome.reason);
             Outcome::inconclusive(outcome.phase, reason).with_errno(outcome.errno)
         }
-        Verdict::Pass | Verdict::Inconclusive => outcome,
+        ProbeResult::Pass | ProbeResult::Inconclusive => outcome,
     }
 }
 
 /// What a connection that did not come about says of the way.
 fn judge(question: &PathQuestion, outcome: Outcome, patience: Duration) -> Outcome {
     let vip = question.vip;
-    let reason = match (outcome.verdict, outcome.errno) {
-        (Verdict::Fail, None) => {
+    let reason = match (outcome.result, outcome.errno) {
+        (ProbeResult::Fail, None) => {
             format!("{}: no answer from {vip} within {}", silence(question), in_words(patience))
         }
-        (Verdict::Fail, Some(libc::ECONNREFUSED | libc::ECONNRESET)) => match question.by {
+        (ProbeResult::Fail, Some(libc::ECONNREFUSED | libc::ECONNRESET)) => match question.by {
             Carrier::Frames => {
                 format!(
                     "service down at the VIP: {vip} is refused, nothing listens there or a firewall rejects it"
@@ -122,13 +122,13 @@ fn judge(question: &PathQuestion, outcome: Outcome, patience: Duration) -> Outco
                 "tunnel device down there, or service down at the VIP: {vip} is refused, or the tunnel's packets are"
             ),
         },
-        (Verdict::Fail, Some(libc::EHOSTUNREACH)) => {
+        (ProbeResult::Fail, Some(libc::EHOSTUNREACH)) => {
             format!(
                 "VIP missing on lo, so it sends packets for {vip} on, or a firewall rejects them: {}",
                 outcome.reason
             )
         }
-        (Verdict::Fail, Some(libc::ENOPROTOOPT)) => {
+        (ProbeResult::Fail, Some(libc::ENOPROTOOPT)) => {
             format!("no tunnel device there: it knows no such protocol ({vip})")
         }
         _ => return outcome,
@@ -170,11 +170,11 @@ mod tests {
         let said = |by, outcome: Outcome| {
             let question = PathQuestion { vip: "10.1.0.100:80".parse().unwrap(), by };
             let judged = judge(&question, outcome, Duration::from_secs(3));
-            (judged.verdict, judged.reason.into_owned())
+            (judged.result, judged.reason.into_owned())
         };
         let failed = |errno| Outcome::fail(Phase::Connect, "no route to host").with_errno(errno);
-        let (verdict, words) = said(Carrier::Frames, failed(None));
-        assert_eq!(verdict, Verdict::Fail);
+        let (result, words) = said(Carrier::Frames, failed(None));
+        assert_eq!(result, ProbeResult::Fail);
         assert_eq!(
             words,
             "VIP missing on lo, or reply path broken (a firewall, its route back): no answer from 10.1.0.100:80 \
@@ -190,13 +190,13 @@ mod tests {
         assert!(words.starts_with("VIP missing on lo, so it sends packets"), "{words}");
         let (_, words) = said(Carrier::Tunnel, failed(Some(libc::ENOPROTOOPT)));
         assert!(words.starts_with("no tunnel device there"), "{words}");
-        let (verdict, _) = said(Carrier::Frames, failed(Some(libc::EACCES)));
-        assert_eq!(verdict, Verdict::Fail, "ICMPv6 administratively prohibited is an answer");
+        let (result, _) = said(Carrier::Frames, failed(Some(libc::EACCES)));
+        assert_eq!(result, ProbeResult::Fail, "ICMPv6 administratively prohibited is an answer");
         let question = PathQuestion { vip: "10.1.0.100:80".parse().unwrap(), by: Carrier::Frames };
         let outcome = here(&question, failed(Some(libc::ENETUNREACH)));
-        assert_eq!(outcome.verdict, Verdict::Inconclusive, "{outcome:?}");
+        assert_eq!(outcome.result, ProbeResult::Inconclusive, "{outcome:?}");
         let own = Outcome::inconclusive(Phase::Socket, "no file descriptors").with_errno(Some(libc::EMFILE));
-        assert_eq!(said(Carrier::Frames, own), (Verdict::Inconclusive, "no file descriptors".to_owned()));
+        assert_eq!(said(Carrier::Frames, own), (ProbeResult::Inconclusive, "no file descriptors".to_owned()));
     }
 
     #[tokio::test]
@@ -209,7 +209,7 @@ mod tests {
         let outcome = run(&target("127.0.0.2:80".parse().unwrap()), &question, &path).await;
         // Without the right to mark packets it says so; with it, it is answered.
         if outcome.errno != Some(libc::EPERM) {
-            assert_eq!(outcome.verdict, Verdict::Pass, "{outcome:?}");
+            assert_eq!(outcome.result, ProbeResult::Pass, "{outcome:?}");
         }
     }
 }

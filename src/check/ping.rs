@@ -109,7 +109,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::check::outcome::Verdict;
+    use crate::check::outcome::ProbeResult;
     use crate::check::scripted::target;
 
     #[test]
@@ -140,8 +140,8 @@ mod tests {
     async fn this_host_answers_itself() {
         for address in ["127.0.0.1:9", "[::1]:9"] {
             let outcome = run(&target(address.parse().unwrap())).await;
-            match outcome.verdict {
-                Verdict::Pass => assert_eq!(outcome.reason, "echo reply"),
+            match outcome.result {
+                ProbeResult::Pass => assert_eq!(outcome.reason, "echo reply"),
                 // A machine without IPv6, or a test that may open neither socket, must say so.
                 _ => assert!(outcome.errno.is_some(), "{outcome:?}"),
             }
@@ -154,6 +154,6 @@ mod tests {
         let mut target = target("127.255.255.255:0".parse().unwrap());
         target.connect_timeout = Duration::from_millis(50);
         let outcome = run(&target).await;
-        assert_ne!(outcome.verdict, Verdict::Pass, "{outcome:?}");
+        assert_ne!(outcome.result, ProbeResult::Pass, "{outcome:?}");
     }
 }

@@ -3,12 +3,12 @@
 //! Pure: time is an argument, the random delay of the first run comes from the caller's generator. It refuses to
 //! know who subscribes to the verdict. Semantics are keepalived's: the first failure ever decides at once; later
 //! ones must repeat `retry` more times; `rise` passes (keepalived: one) bring the server back; a run that could not
-//! be made here (`Verdict::Inconclusive`) changes nothing. The first run comes soon; the others when it is the checker's
+//! be made here (`ProbeResult::Inconclusive`) changes nothing. The first run comes soon; the others when it is the checker's
 //! [`Turn`], so that thousands that began together do not go on together.
 
 use std::time::Duration;
 
-use super::outcome::{Outcome, Verdict};
+use super::outcome::{Outcome, ProbeResult};
 use super::spec::Timing;
 use crate::time::Instant;
 
@@ -19,7 +19,8 @@ const STALE_AFTER: u32 = 3;
 /// Longest spread of first runs when `warmup` is not given.
 const SPREAD: Duration = Duration::from_secs(1);
 
-/// What the runs so far say.
+/// What the runs so far say together: the verdict on which the director acts. What one run says alone is
+/// [`ProbeResult`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
     /// No run has given a verdict yet.
@@ -188,18 +189,18 @@ impl Schedule {
             return false;
         }
         let before = self.health.is_up();
-        self.health = match (outcome.verdict, self.health) {
-            (Verdict::Inconclusive, held) => held,
-            (Verdict::Pass, Health::Unknown | Health::Up | Health::Failing(_)) => Health::Up,
-            (Verdict::Pass, Health::Down) => passed_times(timing, 1),
-            (Verdict::Pass, Health::Rising(n)) => passed_times(timing, n.saturating_add(1)),
-            (Verdict::Fail, Health::Unknown | Health::Down | Health::Rising(_)) => Health::Down,
-            (Verdict::Fail, Health::Up) => failed_times(timing, 1),
-            (Verdict::Fail, Health::Failing(n)) => failed_times(timing, n.saturating_add(1)),
+        self.health = match (outcome.result, self.health) {
+            (ProbeResult::Inconclusive, held) => held,
+            (ProbeResult::Pass, Health::Unknown | Health::Up | Health::Failing(_)) => Health::Up,
+            (ProbeResult::Pass, Health::Down) => passed_times(timing, 1),
+            (ProbeResult::Pass, Health::Rising(n)) => passed_times(timing, n.saturating_add(1)),
+            (ProbeResult::Fail, Health::Unknown | Health::Down | Health::Rising(_)) => Health::Down,
+            (ProbeResult::Fail, Health::Up) => failed_times(timing, 1),
+            (ProbeResult::Fail, Health::Failing(n)) => failed_times(timing, n.saturating_add(1)),
         };
-        self.inconclusive_since = match outcome.verdict {
-            Verdict::Inconclusive => self.inconclusive_since.min(now),
-            Verdict::Pass | Verdict::Fail => NEVER,
+        self.inconclusive_since = match outcome.result {
+            ProbeResult::Inconclusive => self.inconclusive_since.min(now),
+            ProbeResult::Pass | ProbeResult::Fail => NEVER,
         };
         if self.health.is_up() != before {
             self.since = now;
@@ -223,7 +224,8 @@ impl Schedule {
         failures >= timing.retry
     }
 
-    /// What the runs so far say.
+    /// What the runs so far say together: the verdict on which the director acts. What one run says alone is
+    /// [`ProbeResult`].
     pub(crate) fn health(&self) -> Health {
         self.health
     }
@@ -236,7 +238,7 @@ impl Schedule {
     /// When the last run passed, if the last one did.
     pub(crate) fn passed_at(&self) -> Option<Instant> {
         let last = self.attempts.last()?;
-        (last.outcome.verdict == Verdict::Pass).then_some(last.until)
+        (last.outcome.result == ProbeResult::Pass).then_some(last.until)
     }
 
     /// The last attempts, oldest first.
@@ -273,7 +275,7 @@ mod tests {
     #[test]
     fn the_transition_table_is_exhaustive() {
         use Health::{Down, Failing, Rising, Unknown, Up};
-        use Verdict::{Fail, Inconclusive, Pass};
+        use ProbeResult::{Fail, Inconclusive, Pass};
         let table = [
             (Unknown, Pass, Up),
             (Unknown, Fail, Down),
@@ -297,46 +299,46 @@ mod tests {
             (Down, Fail, Down),
             (Down, Inconclusive, Down),
         ];
-        for (before, verdict, after) in table {
+        for (before, result, after) in table {
             let mut s = schedule(Timing { rise: 3, ..timing(2) });
             s.schedule.health = before;
-            run(&mut s, verdict);
-            assert_eq!(s.health(), after, "{before:?} then {verdict:?}");
+            run(&mut s, result);
+            assert_eq!(s.health(), after, "{before:?} then {result:?}");
         }
     }
 
     #[test]
     fn without_retry_the_first_failure_takes_it_down() {
         let mut s = schedule(timing(0));
-        run(&mut s, Verdict::Pass);
-        run(&mut s, Verdict::Fail);
+        run(&mut s, ProbeResult::Pass);
+        run(&mut s, ProbeResult::Fail);
         assert_eq!(s.health(), Health::Down);
     }
 
     #[test]
     fn an_undecided_failure_is_repeated_after_delay_before_retry_and_everything_else_after_the_interval() {
         let mut s = schedule(timing(1));
-        assert_eq!(run(&mut s, Verdict::Pass), Duration::from_secs(6));
-        assert_eq!(run(&mut s, Verdict::Fail), Duration::from_secs(3));
-        assert_eq!(run(&mut s, Verdict::Inconclusive), Duration::from_secs(6));
-        assert_eq!(run(&mut s, Verdict::Fail), Duration::from_secs(6), "down: no hurry");
+        assert_eq!(run(&mut s, ProbeResult::Pass), Duration::from_secs(6));
+        assert_eq!(run(&mut s, ProbeResult::Fail), Duration::from_secs(3));
+        assert_eq!(run(&mut s, ProbeResult::Inconclusive), Duration::from_secs(6));
+        assert_eq!(run(&mut s, ProbeResult::Fail), Duration::from_secs(6), "down: no hurry");
     }
 
     #[test]
     fn one_pass_brings_a_server_back_as_keepalived_does() {
         let mut s = schedule(timing(0));
-        run(&mut s, Verdict::Fail);
-        run(&mut s, Verdict::Pass);
+        run(&mut s, ProbeResult::Fail);
+        run(&mut s, ProbeResult::Pass);
         assert_eq!(s.health(), Health::Up);
     }
 
     #[test]
     fn a_failure_is_confirmed_quickly_where_that_is_asked_for() {
         let mut s = schedule(Timing { confirm: Some(Duration::from_millis(200)), ..timing(2) });
-        run(&mut s, Verdict::Pass);
-        assert_eq!(run(&mut s, Verdict::Fail), Duration::from_millis(200));
-        assert_eq!(run(&mut s, Verdict::Fail), Duration::from_millis(200));
-        assert_eq!(run(&mut s, Verdict::Fail), Duration::from_secs(6));
+        run(&mut s, ProbeResult::Pass);
+        assert_eq!(run(&mut s, ProbeResult::Fail), Duration::from_millis(200));
+        assert_eq!(run(&mut s, ProbeResult::Fail), Duration::from_millis(200));
+        assert_eq!(run(&mut s, ProbeResult::Fail), Duration::from_secs(6));
         assert_eq!(s.health(), Health::Down);
     }
 
@@ -344,22 +346,22 @@ mod tests {
     fn attempts_that_ended_alike_are_one_and_only_the_last_eight_are_kept() {
         let mut s = schedule(timing(0));
         for _ in 0..1000 {
-            run(&mut s, Verdict::Pass);
+            run(&mut s, ProbeResult::Pass);
         }
         assert_eq!(s.attempts().map(|a| a.count).collect::<Vec<_>>(), [1000]);
         for _ in 0..10 {
-            run(&mut s, Verdict::Fail);
-            run(&mut s, Verdict::Pass);
+            run(&mut s, ProbeResult::Fail);
+            run(&mut s, ProbeResult::Pass);
         }
         assert_eq!(s.attempts().count(), ATTEMPTS);
-        assert_eq!(s.last().map(|o| o.verdict), Some(Verdict::Pass));
+        assert_eq!(s.last().map(|o| o.result), Some(ProbeResult::Pass));
     }
 
     #[test]
     fn a_stale_outcome_is_ignored() {
         let mut s = schedule(timing(0));
         s.schedule.begin(7);
-        assert!(!s.schedule.finish(&s.timing, Turn(0), at(1), 6, outcome(Verdict::Fail)));
+        assert!(!s.schedule.finish(&s.timing, Turn(0), at(1), 6, outcome(ProbeResult::Fail)));
         assert_eq!(s.health(), Health::Unknown);
         assert_eq!(s.running(), Some(7));
     }
@@ -367,22 +369,22 @@ mod tests {
     #[test]
     fn a_run_that_could_not_be_made_is_remembered_until_one_can() {
         let mut s = schedule(timing(0));
-        run(&mut s, Verdict::Pass);
-        run_at(&mut s, 5, Verdict::Inconclusive);
-        run_at(&mut s, 9, Verdict::Inconclusive);
+        run(&mut s, ProbeResult::Pass);
+        run_at(&mut s, 5, ProbeResult::Inconclusive);
+        run_at(&mut s, 9, ProbeResult::Inconclusive);
         assert_eq!(s.inconclusive_since(), Some(at(5)));
-        run(&mut s, Verdict::Pass);
+        run(&mut s, ProbeResult::Pass);
         assert_eq!(s.inconclusive_since(), None);
     }
 
     #[test]
     fn a_verdict_is_stale_after_three_intervals_without_one() {
         let mut s = schedule(timing(0));
-        run_at(&mut s, 1, Verdict::Pass);
-        run_at(&mut s, 10, Verdict::Inconclusive);
+        run_at(&mut s, 1, ProbeResult::Pass);
+        run_at(&mut s, 10, ProbeResult::Inconclusive);
         assert!(!s.is_stale(&s.timing, at(27)));
         assert!(s.is_stale(&s.timing, at(28)));
-        run_at(&mut s, 29, Verdict::Fail);
+        run_at(&mut s, 29, ProbeResult::Fail);
         assert!(!s.is_stale(&s.timing, at(60)));
     }
 
@@ -422,16 +424,16 @@ mod tests {
     #[test]
     fn since_moves_only_when_the_answer_does() {
         let mut s = schedule(timing(1));
-        for (t, verdict, since) in [
-            (1, Verdict::Pass, 1),
-            (2, Verdict::Fail, 1),
-            (3, Verdict::Pass, 1),
-            (4, Verdict::Fail, 1),
-            (5, Verdict::Fail, 5),
-            (6, Verdict::Fail, 5),
+        for (t, result, since) in [
+            (1, ProbeResult::Pass, 1),
+            (2, ProbeResult::Fail, 1),
+            (3, ProbeResult::Pass, 1),
+            (4, ProbeResult::Fail, 1),
+            (5, ProbeResult::Fail, 5),
+            (6, ProbeResult::Fail, 5),
         ] {
-            run_at(&mut s, t, verdict);
-            assert_eq!(s.since, at(since), "after {verdict:?} at {t}");
+            run_at(&mut s, t, result);
+            assert_eq!(s.since, at(since), "after {result:?} at {t}");
         }
     }
 
@@ -464,19 +466,19 @@ mod tests {
         Timed { timing, schedule }
     }
 
-    fn run(s: &mut Timed, verdict: Verdict) -> Duration {
-        run_at(s, 48, verdict)
+    fn run(s: &mut Timed, result: ProbeResult) -> Duration {
+        run_at(s, 48, result)
     }
 
     /// Runs once; returns the pause until the next run.
-    fn run_at(s: &mut Timed, seconds: u64, verdict: Verdict) -> Duration {
+    fn run_at(s: &mut Timed, seconds: u64, result: ProbeResult) -> Duration {
         s.schedule.begin(99);
-        assert!(s.schedule.finish(&s.timing, Turn(0), at(seconds), 99, outcome(verdict)));
+        assert!(s.schedule.finish(&s.timing, Turn(0), at(seconds), 99, outcome(result)));
         s.deadline().unwrap().since(at(seconds))
     }
 
-    fn outcome(verdict: Verdict) -> Outcome {
-        Outcome { verdict, ..Outcome::fail(Phase::Done, "") }
+    fn outcome(result: ProbeResult) -> Outcome {
+        Outcome { result, ..Outcome::fail(Phase::Done, "") }
     }
 
     fn at(seconds: u64) -> Instant {

@@ -149,7 +149,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::check::outcome::Verdict;
+    use crate::check::outcome::ProbeResult;
     use crate::check::scripted::{Step as Play, say, serve, target};
 
     async fn ask(script: Vec<Play>) -> (Outcome, String) {
@@ -170,7 +170,7 @@ mod tests {
                 Play::Hold,
             ])
             .await;
-            assert_eq!((outcome.verdict, &*outcome.reason), (Verdict::Pass, "greeted"), "{greeting:?}");
+            assert_eq!((outcome.result, &*outcome.reason), (ProbeResult::Pass, "greeted"), "{greeting:?}");
             assert_eq!(heard, "HELO lb1.example.org\r\nQUIT\r\n");
         }
     }
@@ -178,7 +178,7 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_refuses_is_quoted() {
         let (outcome, _) = ask(vec![say("554 no service\x1b[2J here\r\n"), Play::Hold]).await;
-        assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, Phase::Judge));
+        assert_eq!((outcome.result, outcome.phase), (ProbeResult::Fail, Phase::Judge));
         assert!(outcome.reason.starts_with("greeting: `554 no service"), "{}", outcome.reason);
         assert!(!outcome.reason.contains('\x1b'));
         let (outcome, _) = ask(vec![say("220 a\r\n"), Play::Some, say("421 busy\r\n"), Play::Hold]).await;
@@ -198,7 +198,7 @@ mod tests {
             ("", "greeting: the connection was closed", None),
         ] {
             let (outcome, _) = ask(vec![say(script)]).await;
-            assert_eq!((outcome.verdict, &*outcome.reason), (Verdict::Fail, reason));
+            assert_eq!((outcome.result, &*outcome.reason), (ProbeResult::Fail, reason));
             assert_eq!(outcome.first_bytes.as_deref(), first);
         }
     }
@@ -218,7 +218,10 @@ mod tests {
             let mut target = target(address);
             target.connect_timeout = Duration::from_millis(80);
             let outcome = run(&target, &SmtpQuestion { helo_name: "a".into() }).await;
-            assert_eq!((outcome.verdict, &*outcome.reason), (Verdict::Fail, "no whole answer within 0.08 s"));
+            assert_eq!(
+                (outcome.result, &*outcome.reason),
+                (ProbeResult::Fail, "no whole answer within 0.08 s")
+            );
         }
     }
 
@@ -226,8 +229,11 @@ mod tests {
     async fn any_reply_to_quit_passes_and_none_fails() {
         let hello = [say("220 a\r\n"), Play::Some, say("250 b\r\n"), Play::Some];
         let (outcome, _) = ask([hello.to_vec(), vec![say("500 what\r\n"), Play::Hold]].concat()).await;
-        assert_eq!(outcome.verdict, Verdict::Pass);
+        assert_eq!(outcome.result, ProbeResult::Pass);
         let (outcome, _) = ask(hello.to_vec()).await;
-        assert_eq!((outcome.verdict, &*outcome.reason), (Verdict::Fail, "QUIT: the connection was closed"));
+        assert_eq!(
+            (outcome.result, &*outcome.reason),
+            (ProbeResult::Fail, "QUIT: the connection was closed")
+        );
     }
 }

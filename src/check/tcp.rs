@@ -21,14 +21,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::check::outcome::{Phase, Verdict};
+    use crate::check::outcome::{Phase, ProbeResult};
     use crate::check::scripted::{Step, say, serve, target};
 
     #[tokio::test]
     async fn an_accepted_connection_passes_and_is_closed_by_fin_with_nothing_said() {
         let (address, server) = serve(vec![vec![Step::Hold]]).await;
         let outcome = run(&target(address)).await;
-        assert_eq!((outcome.verdict, outcome.phase), (Verdict::Pass, Phase::Done));
+        assert_eq!((outcome.result, outcome.phase), (ProbeResult::Pass, Phase::Done));
         // Not even the mark of a reset.
         assert_eq!(server.await.unwrap(), [""]);
     }
@@ -36,7 +36,7 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_speaks_first_and_never_accepts_a_word_passes() {
         let (address, _server) = serve(vec![vec![say("220 hello\r\n"), Step::Hold]]).await;
-        assert_eq!(run(&target(address)).await.verdict, Verdict::Pass);
+        assert_eq!(run(&target(address)).await.result, ProbeResult::Pass);
     }
 
     #[tokio::test]
@@ -44,7 +44,7 @@ mod tests {
         let (address, server) = serve(vec![]).await;
         server.await.unwrap();
         let outcome = run(&target(address)).await;
-        assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, Phase::Connect));
+        assert_eq!((outcome.result, outcome.phase), (ProbeResult::Fail, Phase::Connect));
         assert_eq!((&*outcome.reason, outcome.errno), ("connection refused", Some(libc::ECONNREFUSED)));
     }
 
@@ -54,7 +54,7 @@ mod tests {
         let mut target = target(deaf.address);
         target.connect_timeout = Duration::from_millis(150);
         let outcome = run(&target).await;
-        assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, Phase::Connect));
+        assert_eq!((outcome.result, outcome.phase), (ProbeResult::Fail, Phase::Connect));
         assert_eq!((&*outcome.reason, outcome.errno), ("no answer within 0.15 s", None));
     }
 

@@ -59,7 +59,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::check::outcome::Verdict;
+    use crate::check::outcome::ProbeResult;
     use crate::check::scripted::target;
     use crate::check::spec::udp::MaskedByte;
 
@@ -88,39 +88,39 @@ mod tests {
     #[tokio::test]
     async fn the_reply_that_is_wanted_passes_and_another_fails_with_its_beginning() {
         let cases = [
-            (None, Verdict::Pass, "a reply came"),
-            (wanted(&[], 0, 255), Verdict::Pass, "the required reply came"),
-            (wanted(&[(b'p', 0xff), (0x60, 0xf0)], 0, 255), Verdict::Pass, "the required reply came"),
+            (None, ProbeResult::Pass, "a reply came"),
+            (wanted(&[], 0, 255), ProbeResult::Pass, "the required reply came"),
+            (wanted(&[(b'p', 0xff), (0x60, 0xf0)], 0, 255), ProbeResult::Pass, "the required reply came"),
             (
                 wanted(&[(b'p', 0xff), (0, 0), (b'x', 0xff)], 0, 255),
-                Verdict::Fail,
+                ProbeResult::Fail,
                 "the reply's byte 3 differs from require_reply",
             ),
             // keepalived compares what both have.
-            (wanted(&[(b'p', 0xff); 1], 4, 4), Verdict::Pass, "the required reply came"),
-            (wanted(&[], 5, 255), Verdict::Fail, "a reply of 4 bytes, wanted 5 to 255"),
-            (wanted(&[], 0, 3), Verdict::Fail, "a reply of 4 bytes, wanted 0 to 3"),
+            (wanted(&[(b'p', 0xff); 1], 4, 4), ProbeResult::Pass, "the required reply came"),
+            (wanted(&[], 5, 255), ProbeResult::Fail, "a reply of 4 bytes, wanted 5 to 255"),
+            (wanted(&[], 0, 3), ProbeResult::Fail, "a reply of 4 bytes, wanted 0 to 3"),
         ];
-        for (reply, verdict, reason) in cases {
+        for (reply, result, reason) in cases {
             let (target, heard) = server(b"pong");
             let outcome = run(&target, &question(reply)).await;
-            assert_eq!((outcome.verdict, &*outcome.reason), (verdict, reason));
-            assert_eq!(outcome.first_bytes.as_deref(), (verdict == Verdict::Fail).then_some("pong"));
+            assert_eq!((outcome.result, &*outcome.reason), (result, reason));
+            assert_eq!(outcome.first_bytes.as_deref(), (result == ProbeResult::Fail).then_some("pong"));
             assert_eq!(heard.join().unwrap(), b"ping");
         }
     }
 
     #[tokio::test]
     async fn silence_passes_unless_a_reply_is_required() {
-        for (reply, verdict, reason) in [
-            (None, Verdict::Pass, "not refused within 0.05 s"),
-            (wanted(&[], 0, 255), Verdict::Fail, "no reply within 0.05 s"),
+        for (reply, result, reason) in [
+            (None, ProbeResult::Pass, "not refused within 0.05 s"),
+            (wanted(&[], 0, 255), ProbeResult::Fail, "no reply within 0.05 s"),
         ] {
             let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
             let mut target = target(silent.local_addr().unwrap());
             target.connect_timeout = Duration::from_millis(50);
             let outcome = run(&target, &question(reply)).await;
-            assert_eq!((outcome.verdict, &*outcome.reason), (verdict, reason));
+            assert_eq!((outcome.result, &*outcome.reason), (result, reason));
         }
     }
 
@@ -128,7 +128,7 @@ mod tests {
     async fn a_port_where_nothing_listens_fails_at_once_although_silence_would_pass() {
         let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let outcome = run(&target(closed), &question(None)).await;
-        assert_eq!((outcome.verdict, &*outcome.reason), (Verdict::Fail, "connection refused"));
+        assert_eq!((outcome.result, &*outcome.reason), (ProbeResult::Fail, "connection refused"));
         assert_eq!(outcome.errno, Some(libc::ECONNREFUSED));
     }
 }

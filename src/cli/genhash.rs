@@ -10,7 +10,7 @@ use hyper::Uri;
 use super::{complain, print};
 use crate::check::http::fetch::{Page, fetch};
 use crate::check::http::{is_host, path_on_the_wire};
-use crate::check::outcome::Verdict;
+use crate::check::outcome::ProbeResult;
 use crate::check::spec::digest::Digest;
 use crate::check::spec::digest::DigestKind;
 use crate::check::spec::http::{HttpQuestion, HttpVersion, Url};
@@ -126,7 +126,7 @@ fn ask(arguments: &GenhashArguments, target: &Target, url: &Url, asked: &Asked) 
         Ok(page) => page,
         Err(outcome) => {
             complain(&format!("{}: {}", target.address, outcome.reason));
-            return if outcome.verdict == Verdict::Inconclusive {
+            return if outcome.result == ProbeResult::Inconclusive {
                 Exit::Permission
             } else {
                 Exit::Unavailable

@@ -6,7 +6,7 @@ use super::print;
 use super::socket::{SocketArguments, misunderstood};
 use super::status::{health, span};
 use super::table::Table;
-use crate::check::outcome::{Outcome, Verdict};
+use crate::check::outcome::{Outcome, ProbeResult};
 use crate::daemon::control::{Command, Reply};
 use crate::daemon::startup::Exit;
 use crate::date::moment;
@@ -84,11 +84,11 @@ fn render_checker(checker: &CheckerHistory) -> String {
 }
 
 fn cells(attempt: &ProbeHistory) -> [String; 5] {
-    let Outcome { verdict, phase, reason, errno, took, first_bytes, .. } = &attempt.outcome;
-    let verdict = match verdict {
-        Verdict::Pass => "passed",
-        Verdict::Fail => "FAILED",
-        Verdict::Inconclusive => "not made",
+    let Outcome { result, phase, reason, errno, took, first_bytes, .. } = &attempt.outcome;
+    let result = match result {
+        ProbeResult::Pass => "passed",
+        ProbeResult::Fail => "FAILED",
+        ProbeResult::Inconclusive => "not made",
     };
     let when = match attempt.count {
         1 => format!("    {} ago", short(attempt.last_ms_ago)),
@@ -101,10 +101,10 @@ fn cells(attempt: &ProbeHistory) -> [String; 5] {
     let said = format!("{reason}{errno}{answer}");
     // No run takes no time: this verdict is one of another checker, or of the process before this one.
     if took.is_zero() {
-        return [when, verdict.to_owned(), "carried over".to_owned(), String::new(), said];
+        return [when, result.to_owned(), "carried over".to_owned(), String::new(), said];
     }
     let took = format!("took {:.1} ms", took.as_secs_f64() * 1000.0);
-    [when, verdict.to_owned(), phase.to_string(), took, said]
+    [when, result.to_owned(), phase.to_string(), took, said]
 }
 
 /// `850ms`, `4.2s`, `3m 5s`.

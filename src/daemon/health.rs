@@ -24,7 +24,7 @@ const KERNEL_LIMIT: Duration = Duration::from_secs(60);
 /// For how long the router's thread, which says once a second how it is, may be silent.
 const ROUTER_LIMIT: Duration = Duration::from_secs(10);
 /// How long the kernel may differ from what it should be.
-const UNSETTLED_LIMIT: Duration = Duration::from_secs(30);
+const OUT_OF_SYNC_LIMIT: Duration = Duration::from_secs(30);
 
 /// What the look is at.
 pub(crate) struct HealthSources<'a> {
@@ -48,7 +48,7 @@ pub(crate) struct HealthMonitor {
     service_manager: ServiceManager,
     interval: Duration,
     next: Instant,
-    unsettled_since: Option<Instant>,
+    out_of_sync_since: Option<Instant>,
     sent: String,
     is_ready_sent: bool,
     is_end_sent: bool,
@@ -63,7 +63,7 @@ impl HealthMonitor {
             service_manager,
             interval: feed.clamp(Duration::from_millis(10), INTERVAL),
             next: now,
-            unsettled_since: None,
+            out_of_sync_since: None,
             sent: String::new(),
             is_ready_sent: false,
             is_end_sent: false,
@@ -79,10 +79,10 @@ impl HealthMonitor {
 
     /// After everything the main loop does: sends the service manager what cannot wait, checks when it is time.
     pub(crate) fn follow(&mut self, now: Instant, sources: &HealthSources<'_>) {
-        if sources.director.is_settled() {
-            self.unsettled_since = None;
+        if sources.director.is_in_sync() {
+            self.out_of_sync_since = None;
         } else {
-            self.unsettled_since.get_or_insert(now);
+            self.out_of_sync_since.get_or_insert(now);
         }
         self.send_transitions(now, sources);
         if now >= self.next {
@@ -146,7 +146,7 @@ impl HealthMonitor {
             overdue: sources.director.overdue(now),
             kernel_busy: sources.actuator.busy_for(now),
             router_silent: sources.router_silent_for(now),
-            unsettled: self.unsettled_since.map(|since| now.since(since)).unwrap_or_default(),
+            out_of_sync: self.out_of_sync_since.map(|since| now.since(since)).unwrap_or_default(),
         };
         inputs.trouble()
     }
@@ -161,7 +161,7 @@ struct HealthInputs {
     overdue: Duration,
     kernel_busy: Duration,
     router_silent: Duration,
-    unsettled: Duration,
+    out_of_sync: Duration,
 }
 
 impl HealthInputs {
@@ -178,8 +178,8 @@ impl HealthInputs {
         if !self.is_ready {
             return Some("not ready: the kernel has not held what it should yet".to_owned());
         }
-        let seconds = self.unsettled.as_secs();
-        (self.unsettled > UNSETTLED_LIMIT)
+        let seconds = self.out_of_sync.as_secs();
+        (self.out_of_sync > OUT_OF_SYNC_LIMIT)
             .then(|| format!("the kernel has not been what it should be for {seconds} s"))
     }
 }
@@ -282,7 +282,7 @@ mod tests {
         let said = |inputs: HealthInputs| inputs.trouble().unwrap_or_default();
         assert_eq!(said(well.clone()), "");
         let busy = HealthInputs { overdue: OVERDUE_LIMIT, kernel_busy: KERNEL_LIMIT, ..well.clone() };
-        assert_eq!(said(HealthInputs { unsettled: UNSETTLED_LIMIT, ..busy }), "", "at its limits");
+        assert_eq!(said(HealthInputs { out_of_sync: OUT_OF_SYNC_LIMIT, ..busy }), "", "at its limits");
         assert_eq!(
             said(HealthInputs { overdue: OVERDUE_LIMIT + second, ..well.clone() }),
             "a check is 61 s late"
@@ -292,8 +292,8 @@ mod tests {
         let mute = HealthInputs { router_silent: ROUTER_LIMIT + second, ..well.clone() };
         assert_eq!(said(mute), "VRRP's thread has been silent for 11 s");
         assert_eq!(said(HealthInputs { router_silent: ROUTER_LIMIT, ..well.clone() }), "");
-        let unsettled = HealthInputs { unsettled: UNSETTLED_LIMIT + second, ..well.clone() };
-        assert_eq!(said(unsettled), "the kernel has not been what it should be for 31 s");
+        let out_of_sync = HealthInputs { out_of_sync: OUT_OF_SYNC_LIMIT + second, ..well.clone() };
+        assert_eq!(said(out_of_sync), "the kernel has not been what it should be for 31 s");
         assert!(said(HealthInputs::default()).starts_with("not ready"));
         assert_eq!(said(HealthInputs { is_ending: true, ..well.clone() }), "ending");
         assert_eq!(said(HealthInputs { kernel_trouble: Some("gone".to_owned()), ..well }), "kernel: gone");

@@ -8,7 +8,7 @@ use tracing::debug;
 
 use super::sources::SourceChooser;
 use super::{clock, return_path};
-use crate::check::outcome::{Outcome, Phase, Verdict};
+use crate::check::outcome::{Outcome, Phase, ProbeResult};
 use crate::check::path::ProbePath;
 use crate::check::schedule::RunId;
 use crate::check::source::Sources;
@@ -74,7 +74,7 @@ impl Prober {
             let outcome = Outcome { took: clock::now().since(begun.now), ..outcome };
             let outcome = doubted(outcome, &spec, path).await;
             let (checker, target) = (spec.question.keyword(), spec.target.address);
-            debug!(%target, verdict = ?outcome.verdict, took = ?outcome.took, "{checker}: {}", outcome.reason);
+            debug!(%target, result = ?outcome.result, took = ?outcome.took, "{checker}: {}", outcome.reason);
             (run, outcome)
         });
         self.handles.insert(run, handle);
@@ -120,7 +120,7 @@ impl Prober {
 
 /// Silence on the path may be caused by this host.
 async fn doubted(outcome: Outcome, spec: &CheckerSpec, path: Option<ProbePath>) -> Outcome {
-    let is_silence = outcome.verdict == Verdict::Fail && outcome.errno.is_none();
+    let is_silence = outcome.result == ProbeResult::Fail && outcome.errno.is_none();
     let (Some(path), Question::Path(question), true) = (path, &spec.question, is_silence) else {
         return outcome;
     };
@@ -177,11 +177,11 @@ mod tests {
         let mut held = Vec::new();
         for _ in 0..runs {
             let (run, outcome) = prober.next().await;
-            match outcome.verdict {
-                Verdict::Pass => {}
-                _ => held.push((run, outcome.verdict, outcome.reason.contains("raise LimitNOFILE"))),
+            match outcome.result {
+                ProbeResult::Pass => {}
+                _ => held.push((run, outcome.result, outcome.reason.contains("raise LimitNOFILE"))),
             }
         }
-        assert_eq!(held, [(FEWEST as u64, Verdict::Inconclusive, true)]);
+        assert_eq!(held, [(FEWEST as u64, ProbeResult::Inconclusive, true)]);
     }
 }

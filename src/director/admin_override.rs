@@ -189,7 +189,7 @@ impl Director {
                 self.overrides.insert((id, at), admin);
             }
             events.push(Event::Override { virtual_server: id, real_server, admin });
-            self.unsettled.insert(id);
+            self.changed_pools.insert(id);
             self.saves.at_once(now);
         }
     }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::check::outcome::{Certificate, Outcome, Verdict};
+use crate::check::outcome::{Certificate, Outcome, ProbeResult};
 use crate::check::schedule::{Health, RunId, Schedule, Turn};
 use crate::check::spec::{CheckerSpec, Question};
 use crate::config::VirtualServerId;
@@ -261,12 +261,12 @@ impl Checkers {
         let id = self.running.remove(&run)?.checker;
         let entry = self.entries.get_mut(&id)?;
         let (before, weight_before) = (entry.schedule.health(), entry.weight);
-        if outcome.verdict == Verdict::Pass {
+        if outcome.result == ProbeResult::Pass {
             entry.weight = outcome.weight;
         }
         let was_inconclusive = entry.schedule.inconclusive_since().is_some();
         let seen = outcome.certificate.clone();
-        let has_failed = outcome.verdict == Verdict::Fail;
+        let has_failed = outcome.result == ProbeResult::Fail;
         if !entry.schedule.finish(&entry.spec.timing, entry.turn, now, run, outcome) {
             return None;
         }

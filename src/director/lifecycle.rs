@@ -33,8 +33,8 @@ impl Director {
         self.path_check.clear();
         self.left.clear();
         self.templates.clear();
-        self.unsettled.clear();
-        self.resting.clear();
+        self.changed_pools.clear();
+        self.throttled.clear();
         self.reconciler.remove_all_desired();
     }
 

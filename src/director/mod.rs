@@ -2,7 +2,7 @@
 //!
 //! Input and `now` go in, effects come out ([`io`]); it never reads a clock, never waits, never fails and knows no socket.
 //! [`checkers`] run on schedule, `runs` takes their outcomes, [`pool`]s turn their health into what the kernel should hold
-//! ([`desired`]), `settle` hands it to [`reconcile`], which finds the difference, and `kernel` asks for it to be applied.
+//! ([`desired`]), `recompute` hands it to [`reconcile`], which finds the difference, and `kernel` requests the change.
 //! [`colocation`] places services where this host is a real server, too; [`path_check`] checks the path of client traffic;
 //! [`lvs_notifier`] says what of an [`event`] scripts, FIFOs and mails are notified.
 //!
@@ -25,12 +25,12 @@ pub(crate) mod path_check;
 pub(crate) mod pool;
 pub(crate) mod preview;
 pub(crate) mod problems;
+mod recompute;
 pub(crate) mod reconcile;
 pub(crate) mod reload;
 mod runs;
 mod save;
 mod sessions;
-mod settle;
 mod sources;
 pub(crate) mod state;
 pub(crate) mod status;
@@ -89,9 +89,9 @@ pub struct Director {
     notifier: LvsNotifier,
     life: Life,
     is_ready: bool,
-    unsettled: BTreeSet<VirtualServerId>,
-    /// Pools with verdicts: when their rest ends.
-    resting: Timers<VirtualServerId>,
+    changed_pools: BTreeSet<VirtualServerId>,
+    /// Pools with results that wait: when they are recomputed.
+    throttled: Timers<VirtualServerId>,
     overrides: BTreeMap<PoolMemberKey, AdminOverride>,
     was_leaving: BTreeMap<PoolMemberKey, Instant>,
     was_staying: BTreeMap<PoolMemberKey, Instant>,
@@ -129,8 +129,8 @@ impl Director {
             notifier: LvsNotifier::default(),
             life: Life::Running,
             is_ready: false,
-            unsettled: BTreeSet::new(),
-            resting: Timers::default(),
+            changed_pools: BTreeSet::new(),
+            throttled: Timers::default(),
             overrides: state.overrides.iter().map(|o| ((o.virtual_server, o.real_server), o.admin)).collect(),
             was_leaving: deadlines(&state.leaving),
             was_staying: deadlines(&state.staying),
@@ -152,7 +152,7 @@ impl Director {
         director.pools = config.virtual_servers.iter().map(pool).collect();
         let checkers = &director.checkers;
         director.pools.values_mut().for_each(|pool| pool.begin(checkers));
-        director.unsettled.extend(director.pools.keys());
+        director.changed_pools.extend(director.pools.keys());
         director.configure_path_check();
         director.vrrp_link.configure(&config);
         director.configure_sources(&config);
@@ -192,13 +192,13 @@ impl Director {
                     self.find_sources();
                 }
                 self.set_desired_settings();
-                self.unsettled.extend(self.placement.ids());
+                self.changed_pools.extend(self.placement.ids());
             }
             Input::InstanceGone(name) => {
                 self.vrrp_link.remove_instance(&name);
                 self.find_sources();
                 self.set_desired_settings();
-                self.unsettled.extend(self.placement.ids());
+                self.changed_pools.extend(self.placement.ids());
             }
             Input::Session(level) => self.session_is(level, now),
             Input::SessionGone(name) => self.session_is_gone(&name, now),
@@ -245,7 +245,7 @@ impl Director {
             Life::Running => {}
         }
         let paths = self.path_check.deadline().filter(|_| self.reconciler.has_read());
-        let pools = self.left.first().into_iter().chain(self.resting.first());
+        let pools = self.left.first().into_iter().chain(self.throttled.first());
         [self.checkers.deadline(), paths, pools.min(), self.kernel_deadline(), Some(self.saves.deadline())]
             .into_iter()
             .flatten()
@@ -263,9 +263,9 @@ impl Director {
     fn advance(&mut self, now: Instant, events: &mut Vec<Event>, effects: &mut Vec<Effect>) {
         if self.life == Life::Running {
             self.begin_checks(now, events, effects);
-            self.settle(now, events, effects);
+            self.recompute_pools(now, events, effects);
             if std::mem::take(&mut self.is_retirement_stale) {
-                self.settle_retired(now);
+                self.update_retired(now);
             }
             self.emit_markings(effects);
             effects.extend(self.templates.changed(now).map(Effect::ExpireTemplates));

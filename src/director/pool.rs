@@ -1,6 +1,6 @@
 //! One virtual server's real servers: which are up, whether that is a quorum, which serve, which are on their way out.
 //!
-//! Level-triggered: [`Pool::settle`] derives everything anew from the checkers' health and what the kernel was
+//! Level-triggered: [`Pool::recompute`] derives everything anew from the checkers' health and what the kernel was
 //! last seen to hold. The reconciler changes the table.
 
 use std::borrow::Cow;
@@ -24,13 +24,13 @@ use crate::time::Instant;
 
 /// Longest time a healthy destination that leaves may keep its connections.
 pub(crate) const DRAIN_DEADLINE: Duration = Duration::from_secs(300);
-/// Rest of a pool after it was settled, for each of its members, before further verdicts settle it: a pool of thousands
-/// of servers gets thousands of first verdicts within seconds, and each would cost as much as all. A pool whose rest
-/// would be shorter than [`REST_LEAST`] takes none.
-const REST_EACH: Duration = Duration::from_micros(5);
-const REST_LEAST: Duration = Duration::from_millis(1);
-/// No rest is longer.
-const REST_MOST: Duration = Duration::from_secs(1);
+/// Shortest time between two recomputations of a pool because of check results, for each of its members. Without it a
+/// pool of thousands of servers would be recomputed for each of its thousands of first results. Where the time would be
+/// shorter than [`THROTTLE_LEAST`], there is none.
+const THROTTLE_EACH: Duration = Duration::from_micros(5);
+const THROTTLE_LEAST: Duration = Duration::from_millis(1);
+/// The time is never longer.
+const THROTTLE_MOST: Duration = Duration::from_secs(1);
 /// Quiet needed before a quiesced destination counts as drained: a handshake under way is not yet active.
 pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
@@ -57,8 +57,8 @@ pub(crate) struct Pool {
     is_quorum_reported: bool,
     desired: Arc<DesiredService>,
     in_kernel: Arc<DesiredService>,
-    rests_until: Instant,
-    /// Members looked at by [`Pool::settle`], ever.
+    throttled_until: Instant,
+    /// Members looked at by [`Pool::recompute`], ever.
     #[cfg(test)]
     pub looked_at: usize,
 }
@@ -231,7 +231,7 @@ impl Pool {
             is_quorum_reported: false,
             in_kernel: Arc::clone(&desired),
             desired,
-            rests_until: Instant::ZERO,
+            throttled_until: Instant::ZERO,
             #[cfg(test)]
             looked_at: 0,
         }
@@ -307,22 +307,22 @@ impl Pool {
     }
 
     /// Derives health, quorum and the desired service anew.
-    pub(crate) fn settle(&mut self, now: Instant, checkers: &Checkers, events: &mut Vec<Event>) {
-        self.rest(now, self.members.len());
+    pub(crate) fn recompute(&mut self, now: Instant, checkers: &Checkers, events: &mut Vec<Event>) {
+        self.throttle(now, self.members.len());
         #[cfg(test)]
         {
             self.looked_at += self.members.len();
             super::steps::take(self.members.len());
         }
-        self.settle_members(now, checkers, events);
-        let down = self.settle_staying(now, checkers, events);
-        self.settle_quorum(checkers, events);
+        self.recompute_members(now, checkers, events);
+        let down = self.recompute_staying(now, checkers, events);
+        self.recompute_quorum(checkers, events);
         let state = |at| self.members.get(&at).map_or(desired::MemberState::Out, Member::state);
         let mut wanted = desired::destinations(&self.server, self.has_quorum, state);
         if !self.is_sorry_active() {
             wanted.extend(self.staying.iter().map(|(at, staying)| (*at, staying.destination)));
         }
-        self.settle_leaving(now, &wanted, &down, events);
+        self.recompute_leaving(now, &wanted, &down, events);
         let mut destinations = wanted;
         for (at, leaving) in &self.leaving {
             destinations.insert(*at, leaving.destination);
@@ -342,7 +342,7 @@ impl Pool {
         }
     }
 
-    fn settle_members(&mut self, now: Instant, checkers: &Checkers, events: &mut Vec<Event>) {
+    fn recompute_members(&mut self, now: Instant, checkers: &Checkers, events: &mut Vec<Event>) {
         for member in self.members.values_mut() {
             let is_up = member.judge(checkers);
             let is_news = match is_up {
@@ -377,7 +377,7 @@ impl Pool {
         }
     }
 
-    fn settle_quorum(&mut self, checkers: &Checkers, events: &mut Vec<Event>) {
+    fn recompute_quorum(&mut self, checkers: &Checkers, events: &mut Vec<Event>) {
         let has_quorum = self.next_quorum();
         let is_changed = has_quorum != self.has_quorum;
         self.has_quorum = has_quorum;
@@ -419,7 +419,7 @@ impl Pool {
         }
     }
 
-    fn settle_leaving(
+    fn recompute_leaving(
         &mut self,
         now: Instant,
         wanted: &BTreeMap<DestinationKey, Destination>,
@@ -496,16 +496,17 @@ impl Pool {
         &self.desired
     }
 
-    /// Takes its rest after so many members were looked at: those of all pools that the same verdicts settle, because
-    /// the next one may be about all of them, too.
-    pub(crate) fn rest(&mut self, now: Instant, looked_at: usize) {
-        let rest = REST_EACH.saturating_mul(u32::try_from(looked_at).unwrap_or(u32::MAX)).min(REST_MOST);
-        self.rests_until = if rest < REST_LEAST { now } else { now + rest };
+    /// Postpones the next recomputation because of check results. `looked_at` counts the members of all pools that were
+    /// recomputed together, because the next result may concern all of them again.
+    pub(crate) fn throttle(&mut self, now: Instant, looked_at: usize) {
+        let pause =
+            THROTTLE_EACH.saturating_mul(u32::try_from(looked_at).unwrap_or(u32::MAX)).min(THROTTLE_MOST);
+        self.throttled_until = if pause < THROTTLE_LEAST { now } else { now + pause };
     }
 
-    /// When verdicts may settle it again.
-    pub(crate) fn rests_until(&self) -> Instant {
-        self.rests_until
+    /// When check results may recompute it again.
+    pub(crate) fn throttled_until(&self) -> Instant {
+        self.throttled_until
     }
 
     /// The service's key in the kernel.

@@ -1,8 +1,8 @@
 //! What clients of a virtual server suffer although the kernel's table is as desired: no server takes new connections,
 //! another program changes the service again and again, connections to a real server stay half open.
 //!
-//! Level-triggered: [`Director::find_problems`] derives the problems of one virtual server after it was settled or read,
-//! and reports those that begin and end.
+//! Level-triggered: [`Director::find_problems`] derives the problems of one virtual server after its pool was recomputed
+//! or its service was read, and reports those that begin and end.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,23 +1,27 @@
-//! Pools of which something changed are settled: what the kernel should hold of each goes to the reconciler, and what the
-//! kernel was seen to hold comes back to them.
+//! Recomputes the pools of which something changed, and hands what the kernel should hold of each to the reconciler.
 
 use std::collections::BTreeSet;
 
+use super::Director;
 use super::event::Event;
 use super::io::Effect;
-use super::reconcile::Readings;
-use super::{Director, path_check};
 use crate::time::Instant;
 
 impl Director {
-    pub(super) fn settle(&mut self, now: Instant, events: &mut Vec<Event>, effects: &mut Vec<Effect>) {
-        self.unsettled.extend(self.left.due(now));
-        let rested: BTreeSet<_> = self.resting.due(now).collect();
-        let looks: usize = rested.iter().filter_map(|id| self.pools.get(id)).map(|p| p.members.len()).sum();
-        self.unsettled.extend(&rested);
+    pub(super) fn recompute_pools(
+        &mut self,
+        now: Instant,
+        events: &mut Vec<Event>,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.changed_pools.extend(self.left.due(now));
+        let throttled: BTreeSet<_> = self.throttled.due(now).collect();
+        let looked_at: usize =
+            throttled.iter().filter_map(|id| self.pools.get(id)).map(|p| p.members.len()).sum();
+        self.changed_pools.extend(&throttled);
         let mut ended = Vec::new();
-        for id in std::mem::take(&mut self.unsettled) {
-            self.resting.set(id, None);
+        for id in std::mem::take(&mut self.changed_pools) {
+            self.throttled.set(id, None);
             let belongs_in_kernel = self.belongs_in_kernel(id);
             let Some(pool) = self.pools.get_mut(&id) else {
                 self.left.set(id, None);
@@ -26,9 +30,9 @@ impl Director {
             };
             let key = pool.key();
             let before = (pool.leaving.len(), pool.staying.len());
-            pool.settle(now, &self.checkers, events);
-            if rested.contains(&id) {
-                pool.rest(now, looks);
+            pool.recompute(now, &self.checkers, events);
+            if throttled.contains(&id) {
+                pool.throttle(now, looked_at);
             }
             self.vrrp_link.set_quorum(pool);
             if (pool.leaving.len(), pool.staying.len()) != before {
@@ -49,41 +53,5 @@ impl Director {
             self.find_problems(now, id, false, events);
         }
         effects.extend(self.checkers.unsubscribe(ended).into_iter().map(Effect::CancelProbe));
-    }
-
-    pub(super) fn take_readings(
-        &mut self,
-        now: Instant,
-        readings: &Readings,
-        events: &mut Vec<Event>,
-        effects: &mut Vec<Effect>,
-    ) {
-        if let Some(present) = &readings.probe_services {
-            self.run_path_check(now, path_check::Input::Services(present), events, effects);
-        }
-        let was_leaving = self.was_leaving.len();
-        for key in &readings.read {
-            let id = self.placement.owner(*key);
-            if !self.is_in_place(*key, id) {
-                continue;
-            }
-            let Some(pool) = self.pools.get_mut(&id) else { continue };
-            let actual = self.reconciler.actual(key).map(|entry| pool.seen(entry));
-            if let Some(actual) = actual.as_deref().filter(|_| readings.adopted.contains(key)) {
-                let (leaving, staying) = (&mut self.was_leaving, &mut self.was_staying);
-                let was_leaving = |at: &_| leaving.remove(&(id, *at));
-                pool.adopt(now, actual, &self.checkers, was_leaving, |at| staying.remove(&(id, *at)));
-                self.unsettled.insert(id);
-                self.saves.mark_stale();
-            }
-            if pool.watch_leaving(now, actual.as_deref(), events) {
-                self.unsettled.insert(id);
-                self.saves.mark_stale();
-            }
-            self.find_problems(now, id, true, events);
-        }
-        if self.was_leaving.len() != was_leaving {
-            self.find_templates();
-        }
     }
 }

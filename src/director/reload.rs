@@ -72,7 +72,7 @@ impl Director {
         for pool in old.values() {
             self.reconciler.remove_desired(pool.key());
         }
-        self.unsettled.extend(pools.keys());
+        self.changed_pools.extend(pools.keys());
         self.templates.retain(|id| pools.contains_key(id));
         self.pools = pools;
         self.find_templates();

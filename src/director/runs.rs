@@ -7,7 +7,7 @@ use super::io::Effect;
 use super::marks::Marks;
 use super::path_check::{self, View, is_path_check};
 use super::sessions::Answer;
-use crate::check::outcome::{Outcome, Verdict};
+use crate::check::outcome::{Outcome, ProbeResult};
 use crate::check::schedule::RunId;
 use crate::check::spec::Question;
 use crate::time::Instant;
@@ -91,7 +91,7 @@ impl Director {
                     let member = self.pools.get_mut(&server).and_then(|pool| pool.members.get_mut(&at));
                     let all = member.into_iter().flat_map(|member| &mut member.subscriptions);
                     all.filter(|s| s.checker == id).for_each(|s| s.is_optimistic = true);
-                    self.unsettled.insert(server);
+                    self.changed_pools.insert(server);
                 }
             }
         }
@@ -123,11 +123,11 @@ impl Director {
         effects: &mut Vec<Effect>,
     ) {
         let Some(id) = self.checkers.id_of_run(run) else { return };
-        let (verdict, reason) = (outcome.verdict, outcome.reason.to_string());
+        let (result, reason) = (outcome.result, outcome.reason.to_string());
         let Some(finished) = self.checkers.finish(now, run, outcome) else { return };
         let entry = finished.entry;
         let (checker, target) = (entry.spec.question.keyword(), entry.spec.target.address);
-        let is_inconclusive = verdict == Verdict::Inconclusive;
+        let is_inconclusive = result == ProbeResult::Inconclusive;
         if is_inconclusive != finished.was_inconclusive {
             let reason = is_inconclusive.then(|| reason.clone());
             events.push(Event::Inconclusive { checker, target, reason });
@@ -136,7 +136,7 @@ impl Director {
             let is_up = entry.schedule.health().is_up();
             events.push(Event::Stale { checker, target, is_up, unchecked_for, reason: reason.clone() });
         }
-        if verdict == Verdict::Fail && entry.spec.log_all_failures {
+        if result == ProbeResult::Fail && entry.spec.log_all_failures {
             events.push(Event::Attempt { checker, target, reason });
         }
         if let Some(certificate) = finished.certificate {
@@ -151,13 +151,13 @@ impl Director {
         if is_up != was_up || is_weight_new {
             for (server, _) in &entry.subscribers {
                 if let Some(pool) = self.pools.get(server) {
-                    self.resting.set(*server, Some(pool.rests_until()));
+                    self.throttled.set(*server, Some(pool.throttled_until()));
                 }
             }
         }
         if !is_path_check(entry) {
             let came_up = is_up == Some(true) && was_up != is_up;
-            let input = path_check::Input::OwnCheckEnded { id, verdict, came_up };
+            let input = path_check::Input::OwnCheckEnded { id, result, came_up };
             self.run_path_check(now, input, events, effects);
         }
     }

@@ -13,7 +13,7 @@ use super::checkers::Entry;
 use super::path_check::is_path_check;
 use super::pool::{Member, Pool};
 use super::problems::Problem;
-use crate::check::outcome::{Outcome, Verdict};
+use crate::check::outcome::{Outcome, ProbeResult};
 use crate::check::schedule::{Attempt, Health};
 use crate::config::VirtualServerId;
 use crate::ipvs::types::{Connections, Forwarding, ServiceEntry, ServiceKey, Stats};
@@ -332,7 +332,7 @@ impl Director {
         let foreign = self.reconciler.foreign().iter();
         let drift_log = self.reconciler.drift_log();
         Status {
-            is_converged: self.reconciler.is_settled(),
+            is_converged: self.reconciler.is_in_sync(),
             read_seconds: self.reconciler.read_at().map(|at| now.since(at).as_secs()),
             is_ready: self.is_ready,
             expires_templates: self.expires_templates(now),
@@ -444,10 +444,10 @@ fn path_status(entry: &Entry) -> PathStatus {
     let Some(last) = entry.schedule.last() else {
         return PathStatus { is_good: None, words: "not checked yet".to_owned() };
     };
-    let is_good = match last.verdict {
-        Verdict::Pass => Some(true),
-        Verdict::Fail => Some(false),
-        Verdict::Inconclusive => None,
+    let is_good = match last.result {
+        ProbeResult::Pass => Some(true),
+        ProbeResult::Fail => Some(false),
+        ProbeResult::Inconclusive => None,
     };
     PathStatus { is_good, words: last.reason.to_string() }
 }

@@ -174,7 +174,7 @@ impl Pool {
     }
 
     /// Ends the stay of those that are down, ordered otherwise, replaced, or out of time; which of them are down.
-    pub(super) fn settle_staying(
+    pub(super) fn recompute_staying(
         &mut self,
         now: Instant,
         checkers: &Checkers,

@@ -52,8 +52,8 @@ impl Director {
     }
 
     /// Whether the kernel holds what it should, as far as is known.
-    pub fn is_settled(&self) -> bool {
-        self.reconciler.is_settled()
+    pub fn is_in_sync(&self) -> bool {
+        self.reconciler.is_in_sync()
     }
 
     /// Whether the kernel held what it should at least once since the start.

@@ -32,7 +32,7 @@ impl TemplateExpiry {
         (std::mem::replace(&mut self.emitted, is_needed) != is_needed).then_some(is_needed)
     }
 
-    /// A pool was settled.
+    /// A pool was recomputed.
     pub(super) fn set(&mut self, pool: &Pool) {
         if pool.server.persistence.is_some() && !pool.leaving.is_empty() {
             self.left.insert(pool.server.id);

@@ -94,7 +94,7 @@ impl VrrpLink {
         self.is_stale = true;
     }
 
-    /// A virtual server was settled.
+    /// A virtual server's pool was recomputed.
     pub(crate) fn set_quorum(&mut self, pool: &Pool) {
         let id = pool.server.id;
         let is_lost = !pool.has_quorum() && pool.server.sorry_server.is_none();

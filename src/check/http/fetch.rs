@@ -8,7 +8,7 @@ use hyper::Response;
 use hyper::body::{Body as _, Incoming};
 
 use crate::check::hash::Hasher;
-use crate::check::outcome::{Outcome, Phase, Verdict};
+use crate::check::outcome::{Outcome, Phase, ProbeResult};
 use crate::check::spec::Target;
 use crate::check::spec::digest::{Digest, DigestKind};
 use crate::check::spec::http::{HttpVersion, Url};
@@ -83,8 +83,8 @@ pub(crate) async fn fetch(
 ) -> Result<Page, Outcome> {
     let wanted = Fetch { hasher: Hasher::new(kind), body: Vec::new() };
     let (outcome, fetched) = super::take_whole(target, version, url, clients, wanted, begun).await;
-    match (outcome.verdict, fetched) {
-        (Verdict::Pass, Some((fetch, status, head))) => {
+    match (outcome.result, fetched) {
+        (ProbeResult::Pass, Some((fetch, status, head))) => {
             Ok(Page { status, digest: fetch.hasher.finish(), head, body: fetch.body })
         }
         _ => Err(outcome),

@@ -28,7 +28,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::connect::connect;
-use super::outcome::{Certificate, Outcome, Phase, Verdict};
+use super::outcome::{Certificate, Outcome, Phase, ProbeResult};
 use super::spec::Target;
 use super::spec::http::{HttpQuestion, HttpVersion, Url};
 use super::tap::{Seen, Tap};
@@ -61,7 +61,7 @@ pub(crate) async fn run(
     for url in &question.urls {
         last = begin(target, question.version, url, clients, &mut Progress::at(begun)).await;
         soonest = soonest.into_iter().chain(last.certificate.take()).min();
-        if last.verdict != Verdict::Pass {
+        if last.result != ProbeResult::Pass {
             if question.urls.len() > 1 {
                 last = last.about(&shortened(&url.path));
             }
@@ -187,7 +187,7 @@ async fn drive_secured<S: AsyncRead + AsyncWrite + Unpin>(
         Some(outcome) => Ok(outcome),
         None => drive(&mut secured, request, url, &mut so_far.seen, &mut so_far.answer).await,
     };
-    if !result.as_ref().is_ok_and(|outcome| outcome.verdict == Verdict::Pass) {
+    if !result.as_ref().is_ok_and(|outcome| outcome.result == ProbeResult::Pass) {
         secured.forget_session();
     }
     if url.tls.as_ref().is_some_and(|tls| tls.close_notify) {

@@ -98,7 +98,7 @@ pub(super) fn shortened(path: &str) -> String {
 mod tests {
     use super::super::tests::{converse_with, url};
     use super::*;
-    use crate::check::outcome::Verdict;
+    use crate::check::outcome::ProbeResult;
     use crate::check::scripted::{Step, say};
 
     #[tokio::test(start_paused = true)]
@@ -135,7 +135,7 @@ mod tests {
             let request = request(address, version, &url).unwrap();
             let (outcome, heard) =
                 converse_with(request, &url, &[Step::Request, say("HTTP/1.0 200 OK\r\n\r\n")]).await;
-            assert_eq!((outcome.verdict, heard.as_str()), (Verdict::Pass, wanted));
+            assert_eq!((outcome.result, heard.as_str()), (ProbeResult::Pass, wanted));
         }
     }
 

@@ -15,7 +15,7 @@ const HELLO: &[u8] = b"hello world\n";
 #[tokio::test(start_paused = true)]
 async fn the_status_decides_and_an_unwanted_one_names_the_wanted() {
     let url = Url { status: vec![(200, 204), (301, 301)], ..url("/") };
-    for (status, verdict) in [
+    for (status, result) in [
         (199, None),
         (200, Some(true)),
         (204, Some(true)),
@@ -26,12 +26,12 @@ async fn the_status_decides_and_an_unwanted_one_names_the_wanted() {
     ] {
         let reply = format!("HTTP/1.1 {status} Whatever\r\nContent-Length: 0\r\n\r\n");
         let outcome = answer_to(&url, &[Step::Request, say(reply), Step::Hold]).await;
-        match verdict {
+        match result {
             // An interim answer: the real one never comes.
             None => assert_eq!(outcome.reason, "header not complete within 3 s"),
-            Some(true) => assert_eq!((outcome.verdict, outcome.status), (Verdict::Pass, Some(status))),
+            Some(true) => assert_eq!((outcome.result, outcome.status), (ProbeResult::Pass, Some(status))),
             Some(false) => {
-                assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, Phase::Judge));
+                assert_eq!((outcome.result, outcome.phase), (ProbeResult::Fail, Phase::Judge));
                 assert_eq!(outcome.reason, format!("status {status}, wanted 200-204, 301"));
                 assert_eq!(outcome.status, Some(status));
             }
@@ -49,12 +49,12 @@ async fn the_digest_of_a_body_is_md5sums() {
     for digest in [md5, Digest::Sha256(sha256)] {
         let url = Url { digest: Some(digest), ..url("/") };
         let right = answer_to(&url, &[Step::Request, say("HTTP/1.0 200 OK\r\n\r\n"), say(HELLO)]).await;
-        assert_eq!((right.verdict, right.phase), (Verdict::Pass, Phase::Done), "{}", right.reason);
+        assert_eq!((right.result, right.phase), (ProbeResult::Pass, Phase::Done), "{}", right.reason);
     }
 
     let url = Url { digest: Some(md5), ..url("/") };
     let wrong = answer_to(&url, &[Step::Request, say("HTTP/1.0 200 OK\r\n\r\nhello world")]).await;
-    assert_eq!((wrong.verdict, wrong.phase), (Verdict::Fail, Phase::Judge));
+    assert_eq!((wrong.result, wrong.phase), (ProbeResult::Fail, Phase::Judge));
     assert_eq!(
         wrong.reason,
         "digest 5eb63bbbe01eeed093cb22bb8f5acdc3, wanted 6f5902ac237024bdd0c176cb93063dc4"
@@ -88,7 +88,7 @@ async fn a_body_is_matched_whole_however_it_comes() {
         ] {
             let outcome = answer_to(&url, &[Step::Request, say(reply), Step::Hold]).await;
             assert_eq!(outcome.reason, reason);
-            let is_shown = outcome.verdict == Verdict::Fail;
+            let is_shown = outcome.result == ProbeResult::Fail;
             assert_eq!(outcome.first_bytes.as_deref(), is_shown.then_some("hello world\\n"));
         }
     }
@@ -130,7 +130,7 @@ async fn an_answer_that_does_not_please_is_kept_as_far_as_it_tells_something() {
     let silent = answer_to(&url("/"), &[Step::Request, Step::Hold]).await;
     assert_eq!(silent.first_bytes, None);
     let passing = answer_to(&hello(), &[Step::Request, say("HTTP/1.0 200 OK\r\n\r\nhello world\n")]).await;
-    assert_eq!((passing.verdict, passing.first_bytes), (Verdict::Pass, None));
+    assert_eq!((passing.result, passing.first_bytes), (ProbeResult::Pass, None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -152,8 +152,8 @@ async fn a_reply_is_understood_wherever_the_network_splits_it() {
                 [Step::Request, say(first), Step::Wait(Duration::from_millis(1)), say(second), Step::Hold];
             let outcome = answer_to(&url, &script).await;
             assert_eq!(
-                outcome.verdict,
-                Verdict::Pass,
+                outcome.result,
+                ProbeResult::Pass,
                 "{} split at {at}: {}",
                 reply.escape_ascii(),
                 outcome.reason
@@ -161,7 +161,13 @@ async fn a_reply_is_understood_wherever_the_network_splits_it() {
         }
         let script = [Step::Request, Step::Drip(reply.to_vec(), Duration::from_millis(1)), Step::Hold];
         let outcome = answer_to(&url, &script).await;
-        assert_eq!(outcome.verdict, Verdict::Pass, "{} dripping: {}", reply.escape_ascii(), outcome.reason);
+        assert_eq!(
+            outcome.result,
+            ProbeResult::Pass,
+            "{} dripping: {}",
+            reply.escape_ascii(),
+            outcome.reason
+        );
     }
 }
 
@@ -176,7 +182,7 @@ async fn odd_header_lines_do_not_hide_a_good_answer() {
     ] {
         let reply = format!("HTTP/1.1 200 OK\r\n{header}\r\n\r\nhello world\n");
         let outcome = answer_to(&hello(), &[Step::Request, say(reply), Step::Hold]).await;
-        assert_eq!(outcome.verdict, Verdict::Pass, "{header:?}: {}", outcome.reason);
+        assert_eq!(outcome.result, ProbeResult::Pass, "{header:?}: {}", outcome.reason);
     }
 }
 
@@ -190,7 +196,7 @@ async fn an_answer_without_a_body_ends_with_its_header() {
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
     ] {
         let outcome = answer_to(&url, &[Step::Request, say(reply), Step::Hold]).await;
-        assert_eq!(outcome.verdict, Verdict::Pass, "{reply:?}: {}", outcome.reason);
+        assert_eq!(outcome.result, ProbeResult::Pass, "{reply:?}: {}", outcome.reason);
     }
 }
 
@@ -217,7 +223,7 @@ async fn what_is_not_http_is_shown() {
         ),
     ] {
         let outcome = answer_to(&url("/"), &[Step::Request, say(reply), Step::Hold]).await;
-        assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, Phase::Head));
+        assert_eq!((outcome.result, outcome.phase), (ProbeResult::Fail, Phase::Head));
         assert_eq!((&*outcome.reason, outcome.status), (reason, None));
     }
     let outcome = answer_to(&url("/"), &[say("SSH-2.0-OpenSSH_9.2\r\n"), Step::Hold]).await;
@@ -260,7 +266,7 @@ async fn an_answer_that_breaks_off_fails_and_says_where() {
     ] {
         for url in [url("/"), hello()] {
             let outcome = answer_to(&url, &[Step::Request, say(reply)]).await;
-            assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, phase), "{reply:?}");
+            assert_eq!((outcome.result, outcome.phase), (ProbeResult::Fail, phase), "{reply:?}");
             assert_eq!(outcome.reason, reason, "{reply:?}");
         }
     }
@@ -297,7 +303,7 @@ async fn the_whole_exchange_has_one_time_limit_however_the_server_fills_it() {
     ] {
         let script = [vec![Step::Request], script].concat();
         let outcome = answer_to(&url("/"), &script).await;
-        assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, phase));
+        assert_eq!((outcome.result, outcome.phase), (ProbeResult::Fail, phase));
         assert_eq!(outcome.reason, reason);
     }
 }
@@ -306,27 +312,27 @@ async fn the_whole_exchange_has_one_time_limit_however_the_server_fills_it() {
 async fn a_header_is_read_to_its_limit_and_no_further() {
     let endless = [Step::Request, say("HTTP/1.1 200 OK\r\n"), Step::Forever(vec![b'A'; 4096])];
     let outcome = answer_to(&url("/"), &endless).await;
-    assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, Phase::Head));
+    assert_eq!((outcome.result, outcome.phase), (ProbeResult::Fail, Phase::Head));
     assert_eq!(outcome.reason, "header longer than 65536 bytes");
-    for (line, count, verdict) in [
-        ("a".repeat(60_000), 1, Verdict::Pass),
-        ("a".repeat(66_000), 1, Verdict::Fail),
-        ("a".to_owned(), 255, Verdict::Pass),
-        ("a".to_owned(), 256, Verdict::Fail),
+    for (line, count, result) in [
+        ("a".repeat(60_000), 1, ProbeResult::Pass),
+        ("a".repeat(66_000), 1, ProbeResult::Fail),
+        ("a".to_owned(), 255, ProbeResult::Pass),
+        ("a".to_owned(), 256, ProbeResult::Fail),
     ] {
         let lines = format!("A: {line}\r\n").repeat(count);
         let reply = format!("HTTP/1.1 200 OK\r\n{lines}Content-Length: 0\r\n\r\n");
         let outcome = answer_to(&url("/"), &[Step::Request, say(reply), Step::Hold]).await;
-        assert_eq!(outcome.verdict, verdict, "{count} lines of {} bytes: {}", line.len(), outcome.reason);
+        assert_eq!(outcome.result, result, "{count} lines of {} bytes: {}", line.len(), outcome.reason);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_endless_body_is_read_only_as_far_as_it_matters() {
     let endless = [Step::Request, say("HTTP/1.0 200 OK\r\n\r\n"), Step::Forever(vec![b'x'; 64 * 1024])];
-    assert_eq!(answer_to(&url("/"), &endless).await.verdict, Verdict::Pass);
+    assert_eq!(answer_to(&url("/"), &endless).await.result, ProbeResult::Pass);
     let outcome = answer_to(&hello(), &endless).await;
-    assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, Phase::Body));
+    assert_eq!((outcome.result, outcome.phase), (ProbeResult::Fail, Phase::Body));
     assert_eq!(outcome.reason, "body longer than 16777216 bytes, the most that is digested");
     let announced = [Step::Request, say("HTTP/1.1 200 OK\r\nContent-Length: 16777217\r\n\r\n"), Step::Hold];
     let outcome = answer_to(&hello(), &announced).await;
@@ -339,7 +345,7 @@ async fn all_urls_are_asked_in_order_each_on_a_connection_of_its_own() {
     let (address, server) = serve(vec![ok.clone(), ok]).await;
     let outcome =
         run(&target(address), &question(&["/a", "/b"]), &RunClients::default(), Moment::default()).await;
-    assert_eq!((outcome.verdict, &*outcome.reason), (Verdict::Pass, "status 200"));
+    assert_eq!((outcome.result, &*outcome.reason), (ProbeResult::Pass, "status 200"));
     let heard = server.await.unwrap();
     assert!(heard[0].starts_with("GET /a HTTP/1.0\r\n"), "{heard:?}");
     assert!(heard[1].starts_with("GET /b HTTP/1.0\r\n"), "{heard:?}");
@@ -352,7 +358,7 @@ async fn the_first_failing_url_ends_the_run_and_is_named() {
     let outcome =
         run(&target(address), &question(&["/a", "/b", "/c"]), &RunClients::default(), Moment::default())
             .await;
-    assert_eq!((outcome.verdict, outcome.status), (Verdict::Fail, Some(503)));
+    assert_eq!((outcome.result, outcome.status), (ProbeResult::Fail, Some(503)));
     assert_eq!(outcome.reason, "/b: status 503, wanted 200-299");
     assert_eq!(server.await.unwrap().len(), 2);
 }
@@ -374,7 +380,7 @@ async fn a_reset_fails_and_says_where() {
         let (address, _server) = serve(vec![[script, vec![Step::Reset]].concat()]).await;
         let outcome =
             run(&target(address), &question(&["/"]), &RunClients::default(), Moment::default()).await;
-        assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, phase));
+        assert_eq!((outcome.result, outcome.phase), (ProbeResult::Fail, phase));
         assert_eq!((&*outcome.reason, outcome.errno), (reason, Some(libc::ECONNRESET)));
     }
 }
@@ -385,7 +391,7 @@ async fn a_server_that_answers_without_reading_the_request_passes() {
     let (address, _server) = serve(vec![script]).await;
     let question = HttpQuestion { urls: vec![hello()], ..question(&[]) };
     let outcome = run(&target(address), &question, &RunClients::default(), Moment::default()).await;
-    assert_eq!(outcome.verdict, Verdict::Pass, "{}", outcome.reason);
+    assert_eq!(outcome.result, ProbeResult::Pass, "{}", outcome.reason);
 }
 
 #[tokio::test]
@@ -394,8 +400,8 @@ async fn a_server_whose_small_answer_was_read_is_not_reset() {
     let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n{body}");
     let (address, server) = serve(vec![vec![Step::Request, say(reply), Step::Hold]]).await;
     assert_eq!(
-        run(&target(address), &question(&["/"]), &RunClients::default(), Moment::default()).await.verdict,
-        Verdict::Pass
+        run(&target(address), &question(&["/"]), &RunClients::default(), Moment::default()).await.result,
+        ProbeResult::Pass
     );
     assert!(server.await.unwrap()[0].ends_with("\r\n\r\n"));
 }

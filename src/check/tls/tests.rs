@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::check::http;
-use crate::check::outcome::Verdict;
+use crate::check::outcome::ProbeResult;
 use crate::check::scripted::{Step, play, say, serve, target};
 use crate::check::spec::http::{HttpQuestion, HttpVersion, Url};
 use crate::check::spec::tls::{Authorities, Identity, Tls};
@@ -35,7 +35,7 @@ async fn a_server_of_either_version_passes_unverified_whatever_its_certificate_s
         let expired = Authority::new("none of ours").issue(&["other.example"], -1);
         let server = TlsServer::start(expired.server(versions), 1).await;
         let outcome = server.ask(&anyone(None)).await;
-        assert_eq!((outcome.verdict, &*outcome.reason), (Verdict::Pass, "status 200"));
+        assert_eq!((outcome.result, &*outcome.reason), (ProbeResult::Pass, "status 200"));
         assert_eq!(outcome.certificate.unwrap().time(), CertificateTime::Over);
         assert_eq!(server.heard().await, [Heard::full(None)]);
     }
@@ -47,7 +47,7 @@ async fn the_second_handshake_resumes_the_session_of_the_first_in_both_versions(
         let server = TlsServer::start(simple().server(versions), 4).await;
         let tls = anyone(Some("www.example"));
         for _ in 0..4 {
-            assert_eq!(server.ask(&tls).await.verdict, Verdict::Pass);
+            assert_eq!(server.ask(&tls).await.result, ProbeResult::Pass);
         }
         let resumed: Vec<bool> = server.heard().await.iter().map(|h| h.is_resumed).collect();
         assert_eq!(resumed, [false, true, true, true]);
@@ -62,7 +62,7 @@ async fn after_an_hour_a_server_proves_itself_anew_however_long_the_machine_runs
         let tls = anyone(None);
         for passed in [0, 3599, 1] {
             server.begun.now = server.begun.now + Duration::from_secs(passed);
-            assert_eq!(server.ask(&tls).await.verdict, Verdict::Pass);
+            assert_eq!(server.ask(&tls).await.result, ProbeResult::Pass);
         }
         let resumed: Vec<bool> = server.heard().await.iter().map(|h| h.is_resumed).collect();
         assert_eq!(resumed, [false, true, false], "booted {uptime} s before");
@@ -76,7 +76,7 @@ async fn verified_sessions_are_resumed_too_and_the_certificate_is_still_known() 
     let tls = verified(&authority.pem(), "www.example");
     let first = server.ask(&tls).await;
     let second = server.ask(&tls).await;
-    assert_eq!((first.verdict, second.verdict), (Verdict::Pass, Verdict::Pass), "{}", first.reason);
+    assert_eq!((first.result, second.result), (ProbeResult::Pass, ProbeResult::Pass), "{}", first.reason);
     for outcome in [first, second] {
         let certificate = outcome.certificate.unwrap();
         let days = certificate.expires_in.as_secs() / 86_400;
@@ -156,14 +156,14 @@ async fn clients_that_no_specification_needs_any_more_are_released_and_others_ke
         let Question::Http(question) = &kept else { panic!() };
         http::run(&target(server.address), question, &clients, BEGUN).await
     };
-    assert_eq!(ask(clients.of(&kept)).await.verdict, Verdict::Pass);
+    assert_eq!(ask(clients.of(&kept)).await.result, ProbeResult::Pass);
     let _ = clients.of(&removed);
     assert_eq!(clients.counts(), (2, 1));
     // Equal to what was asked before, but read anew.
     let read_again = question(anyone(Some("www.example")));
     clients.keep([&read_again, &Question::Tcp].into_iter());
     assert_eq!(clients.counts(), (1, 0));
-    assert_eq!(ask(clients.of(&kept)).await.verdict, Verdict::Pass);
+    assert_eq!(ask(clients.of(&kept)).await.result, ProbeResult::Pass);
     let resumed: Vec<bool> = server.heard().await.iter().map(|h| h.is_resumed).collect();
     assert_eq!(resumed, [false, true]);
     clients.keep([&Question::Tcp].into_iter());
@@ -213,9 +213,9 @@ async fn a_verified_server_needs_the_right_name_authority_and_time() {
         let server = TlsServer::start(identity.server(BOTH), 1).await;
         let outcome = server.ask(&verified(&ours.pem(), name)).await;
         match want {
-            Ok(()) => assert_eq!(outcome.verdict, Verdict::Pass, "{}", outcome.reason),
+            Ok(()) => assert_eq!(outcome.result, ProbeResult::Pass, "{}", outcome.reason),
             Err(reason) => {
-                assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, Phase::Handshake));
+                assert_eq!((outcome.result, outcome.phase), (ProbeResult::Fail, Phase::Handshake));
                 assert_eq!(outcome.reason, reason);
             }
         }
@@ -227,11 +227,11 @@ async fn a_certificate_that_ends_while_its_session_is_resumed_is_noticed() {
     let authority = Authority::new("ours");
     let mut server = TlsServer::start(authority.issue_until(&["www.example"], 3600).server(BOTH), 3).await;
     let tls = verified(&authority.pem(), "www.example");
-    assert_eq!(server.ask(&tls).await.verdict, Verdict::Pass);
+    assert_eq!(server.ask(&tls).await.result, ProbeResult::Pass);
     // The wall clock was set; of the session's own hour nothing has passed.
     server.begun.wall += Duration::from_secs(3601);
     let resumed = server.ask(&tls).await;
-    assert_eq!((resumed.verdict, &*resumed.reason), (Verdict::Fail, "certificate has expired"));
+    assert_eq!((resumed.result, &*resumed.reason), (ProbeResult::Fail, "certificate has expired"));
     assert_eq!(resumed.certificate.unwrap().time(), CertificateTime::Over);
     // The next one is a full handshake, which this certificate does not survive: a renewed one would be seen.
     assert_eq!(server.ask(&tls).await.reason, "certificate has expired");
@@ -278,9 +278,9 @@ async fn a_client_certificate_is_shown_to_a_server_that_wants_one() {
                 .map(|i| Identity::from_pem(i.certificate_pem.as_bytes(), i.key_pem.as_bytes()).unwrap());
             let outcome = server.ask(&with(TlsSettings { identity, ..TlsSettings::default() })).await;
             match want {
-                Ok(()) => assert_eq!(outcome.verdict, Verdict::Pass, "{}", outcome.reason),
+                Ok(()) => assert_eq!(outcome.result, ProbeResult::Pass, "{}", outcome.reason),
                 Err(reason) => {
-                    assert_eq!(outcome.verdict, Verdict::Fail);
+                    assert_eq!(outcome.result, ProbeResult::Fail);
                     // A server may close before its alert was read; over loopback it is there.
                     assert!(outcome.reason.starts_with(reason), "{}", outcome.reason);
                 }
@@ -332,7 +332,12 @@ async fn a_server_that_speaks_nothing_we_do_is_described_and_not_called_dead() {
         let script = vec![Step::Wait(Duration::from_millis(20)), Step::Some, say(answer.clone())];
         let (address, _server) = serve(vec![script]).await;
         let outcome = anyone(None).ask(&target(address), BEGUN).await;
-        assert_eq!((outcome.verdict, outcome.phase), (Verdict::Fail, Phase::Handshake), "{}", outcome.reason);
+        assert_eq!(
+            (outcome.result, outcome.phase),
+            (ProbeResult::Fail, Phase::Handshake),
+            "{}",
+            outcome.reason
+        );
         assert_eq!(outcome.reason, reason);
         assert_eq!(outcome.first_bytes.is_some(), !answer.is_empty());
     }
@@ -390,7 +395,7 @@ async fn the_end_is_announced_exactly_when_it_is_asked_for() {
     for close_notify in [false, true] {
         let server = TlsServer::start(simple().server(BOTH), 1).await;
         let check = Check::of(Tls { settings: Arc::default(), close_notify });
-        assert_eq!(server.ask(&check).await.verdict, Verdict::Pass);
+        assert_eq!(server.ask(&check).await.result, ProbeResult::Pass);
         assert_eq!(server.heard().await[0].is_end_announced, close_notify);
     }
 }
@@ -460,7 +465,7 @@ async fn cost_of_a_check_with_and_without_resumption() {
             if !is_resumed {
                 tls.client().sessions.with(server.address, BEGUN.now).forget();
             }
-            assert_eq!(server.ask(&tls).await.verdict, Verdict::Pass);
+            assert_eq!(server.ask(&tls).await.result, ProbeResult::Pass);
         }
         println!("{what}: {:?} of CPU a check, both sides", (cpu() - before) / CHECKS);
         assert_eq!(server.heard().await.iter().filter(|h| h.is_resumed).count() > 100, is_resumed);

@@ -183,7 +183,7 @@ impl Director {
         for (id, pool) in &mut self.pools {
             let mark = self.placement.colocated.get(id).and_then(Colocated::mark);
             if self.placement.colocated.contains_key(id) || before.contains_key(id) {
-                self.unsettled.insert(*id);
+                self.changed_pools.insert(*id);
             }
             if mark == pool.mark {
                 continue;
@@ -232,7 +232,7 @@ impl Director {
     }
 
     /// Moves retired services on: held, quiesced, removed.
-    pub(crate) fn settle_retired(&mut self, now: Instant) {
+    pub(crate) fn update_retired(&mut self, now: Instant) {
         for (key, retired) in self.placement.retired.clone() {
             #[cfg(test)]
             crate::director::steps::take(1);

@@ -22,7 +22,7 @@ pub(crate) use view::View;
 use super::checkers::{CheckerId, Entry};
 use super::marks::Marks;
 use super::reconcile::Request;
-use crate::check::outcome::{Outcome, Phase, Verdict};
+use crate::check::outcome::{Outcome, Phase, ProbeResult};
 use crate::check::path::{PACE, ProbePath};
 use crate::check::spec::path::{Carrier, PathQuestion};
 use crate::check::spec::{CheckerSpec, Question, Target};
@@ -44,7 +44,7 @@ pub(crate) enum Input<'a> {
     /// A path check is due.
     Due(CheckerId),
     /// A check of a real server itself ended; `came_up` if that changed its health to up.
-    OwnCheckEnded { id: CheckerId, verdict: Verdict, came_up: bool },
+    OwnCheckEnded { id: CheckerId, result: ProbeResult, came_up: bool },
     /// A probe of a path check ended.
     ProbeDone { id: CheckerId, outcome: Outcome },
     /// The kernel's table was read: these are its services with marks for probes.
@@ -120,8 +120,8 @@ impl PathChecks {
         match input {
             Input::Wake => self.create_services(now, view, effects),
             Input::Due(id) => self.due(now, id, view, effects),
-            Input::OwnCheckEnded { id, verdict, came_up } if self.is_used => {
-                self.own_check_ended(now, id, (verdict, came_up), view, effects);
+            Input::OwnCheckEnded { id, result, came_up } if self.is_used => {
+                self.own_check_ended(now, id, (result, came_up), view, effects);
             }
             Input::OwnCheckEnded { .. } => {}
             Input::ProbeDone { id, outcome } => self.conclude(now, id, outcome, view, effects),
@@ -228,12 +228,12 @@ impl PathChecks {
         &mut self,
         now: Instant,
         id: CheckerId,
-        (verdict, came_up): (Verdict, bool),
+        (result, came_up): (ProbeResult, bool),
         view: &View<'_>,
         effects: &mut Vec<Effect>,
     ) {
         for waiting in self.waiting.remove(&id).unwrap_or_default() {
-            if verdict == Verdict::Pass {
+            if result == ProbeResult::Pass {
                 self.due(now, waiting, view, effects);
             } else if let Some(entry) = view.checkers.get(waiting) {
                 self.postpone(waiting, now + entry.spec.timing.interval, effects);
@@ -334,7 +334,7 @@ impl PathChecks {
         let Some((entry, server, at)) = view.check(id) else {
             return effects.push(Effect::Conclude(id, outcome));
         };
-        if outcome.verdict == Verdict::Pass {
+        if outcome.result == ProbeResult::Pass {
             self.failing.remove(&id);
             if let Some(began) = began {
                 self.passes.insert(server.family(), id, began);
@@ -342,7 +342,7 @@ impl PathChecks {
             return effects.push(Effect::Conclude(id, outcome));
         }
         self.passes.remove(id);
-        if outcome.verdict == Verdict::Inconclusive {
+        if outcome.result == ProbeResult::Inconclusive {
             effects.push(Effect::CountAsUp(id));
             return effects.push(Effect::Conclude(id, outcome));
         }

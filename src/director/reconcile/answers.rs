@@ -190,12 +190,12 @@ impl Reconciler {
         for key in touched {
             match failed.remove(&key) {
                 Some(failures) => self.on_refused(now, key, failures, report),
-                None => self.settled_after_apply(key, report),
+                None => self.end_if_done(key, report),
             }
         }
     }
 
-    fn settled_after_apply(&mut self, key: ServiceKey, report: &mut Report<'_>) {
+    fn end_if_done(&mut self, key: ServiceKey, report: &mut Report<'_>) {
         if !self.dirty.contains(&key) && !self.unread.contains_key(&key) {
             self.conclude(key, report);
         }
@@ -211,7 +211,7 @@ impl Reconciler {
     ) {
         self.errors += u64::try_from(failures.len()).unwrap_or(0);
         let reason = failures.first().map(|(op, r)| explain(op, r)).unwrap_or_default();
-        // A table that is not as we thought is no trouble: reading it again settles that, the first time.
+        // A table that differs from what was last read is no error the first time: it is read again.
         let is_surprise = failures.iter().all(|(op, r)| is_surprise(op, r.errno));
         let trouble = self.failing.entry(key).or_insert(FailingService {
             reason: String::new(),

@@ -254,7 +254,7 @@ impl Reconciler {
     }
 
     /// Forgets what was read: when IPVS is needed again, the table may be any other.
-    fn rest(&mut self, report: &mut Report<'_>) {
+    fn forget_readings(&mut self, report: &mut Report<'_>) {
         self.on_answer(report);
         self.knows_keys = false;
         self.sweep = Sweep::Waiting { until: Instant::ZERO };
@@ -313,7 +313,7 @@ impl Reconciler {
     }
 
     /// Whether nothing is left to change: as [`Reconciler::is_converged`], but a sweep that looks again is no doubt.
-    pub(crate) fn is_settled(&self) -> bool {
+    pub(crate) fn is_in_sync(&self) -> bool {
         if !self.is_needed() {
             return true;
         }

@@ -20,7 +20,7 @@ impl Reconciler {
             return None;
         }
         if !self.is_needed() {
-            self.rest(report);
+            self.forget_readings(report);
             return None;
         }
         if now < self.pause.until {

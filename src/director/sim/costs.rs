@@ -164,16 +164,16 @@ fn configuration(real_servers: u32) -> Config {
     Config { global, virtual_servers, ..Config::default() }
 }
 
-fn settled(config: Config) -> Machine {
+fn converged(config: Config) -> Machine {
     let mut machine = Machine::new(config);
     machine.run(Duration::from_secs(10));
-    assert!(machine.director.is_ready() && machine.director.is_settled());
+    assert!(machine.director.is_ready() && machine.director.is_in_sync());
     machine
 }
 
 /// While the table is as it should be.
 fn at_rest(real_servers: u32) -> Cost {
-    settled(configuration(real_servers)).sample()
+    converged(configuration(real_servers)).sample()
 }
 
 /// First verdicts while the kernel has not answered.
@@ -200,7 +200,7 @@ fn colocated(real_servers: u32) -> Cost {
 
 /// While real servers of many virtual servers serve their last connections.
 fn leaving(real_servers: u32) -> Cost {
-    let mut machine = settled(configuration(real_servers));
+    let mut machine = converged(configuration(real_servers));
     for n in (0..real_servers).step_by(10) {
         let selector = Selector { address: real(n).address.ip(), port: None, virtual_server: None };
         let change = OverrideChange::Drain { limit: Duration::from_secs(200) };
@@ -263,7 +263,7 @@ fn shared(virtual_servers: u32) -> [Duration; 4] {
 }
 
 #[test]
-fn verdicts_that_a_thousand_virtual_servers_share_do_not_settle_each_of_them_a_hundred_times() {
+fn results_shared_by_a_thousand_virtual_servers_do_not_recompute_each_of_them_a_hundred_times() {
     let reals: Vec<_> = (1..=100).map(real).collect();
     let virtual_servers = (0..1000).map(|n| virtual_server(n, reals.clone())).collect();
     let mut machine = Machine::new(Config { virtual_servers, ..Config::default() });

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::scenarios::{config, real, real_server, tcp_server, told, weights};
 use super::world::{Server, World, is_probe_service};
-use crate::check::outcome::Verdict;
+use crate::check::outcome::ProbeResult;
 use crate::check::spec::Timing;
 use crate::config::{Checker, Config, PathCheck, RealServer, VirtualServer};
 use crate::director::admin_override::Selector;
@@ -214,7 +214,7 @@ fn what_this_director_cannot_do_keeps_no_server_out() {
         .histories(world.now, &Selector { address: real(1).ip(), port: None, virtual_server: None });
     let path = histories[0].checkers.iter().find(|checker| checker.checker == "path_check").unwrap();
     let last = &path.attempts.last().unwrap().outcome;
-    assert_eq!((last.verdict, &*last.reason), (Verdict::Pass, "not checked: it is this host"));
+    assert_eq!((last.result, &*last.reason), (ProbeResult::Pass, "not checked: it is this host"));
 }
 
 #[test]

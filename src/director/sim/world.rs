@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::invariants;
-use crate::check::outcome::{Certificate, Outcome, Phase, Verdict};
+use crate::check::outcome::{Certificate, Outcome, Phase, ProbeResult};
 use crate::check::schedule::RunId;
 use crate::check::source::Sources;
 use crate::check::spec::CheckerSpec;
@@ -390,22 +390,22 @@ impl World {
 
     fn outcome(&mut self, target: SocketAddr, by_path: bool) -> Outcome {
         let is_local_trouble = self.goes_wrong();
-        let (verdict, reason) = match self.server(target, by_path) {
+        let (result, reason) = match self.server(target, by_path) {
             _ if is_local_trouble || self.unaskable.contains(&target) => {
-                (Verdict::Inconclusive, "no file descriptors left")
+                (ProbeResult::Inconclusive, "no file descriptors left")
             }
-            None | Some(Server::Answers) => (Verdict::Pass, "connected"),
-            Some(Server::Refuses) => (Verdict::Fail, "connection refused"),
-            Some(Server::Silent) => (Verdict::Fail, "no answer"),
+            None | Some(Server::Answers) => (ProbeResult::Pass, "connected"),
+            Some(Server::Refuses) => (ProbeResult::Fail, "connection refused"),
+            Some(Server::Silent) => (ProbeResult::Fail, "no answer"),
         };
-        let left = self.certificates.get(&target).filter(|_| verdict == Verdict::Pass);
+        let left = self.certificates.get(&target).filter(|_| result == ProbeResult::Pass);
         let now = self.now.since(Instant::ZERO);
         let shown = left.map(|left| Box::new(Certificate::new(now + *left, now)));
         Outcome {
-            verdict,
+            result,
             took: Duration::from_millis(1),
             certificate: shown,
-            weight: self.weights.get(&target).copied().filter(|_| verdict == Verdict::Pass),
+            weight: self.weights.get(&target).copied().filter(|_| result == ProbeResult::Pass),
             ..Outcome::fail(Phase::Connect, reason)
         }
     }
