@@ -63,7 +63,9 @@ pub(crate) async fn run(spec: &CheckerSpec, context: &RunContext<'_>) -> Outcome
         Question::Tcp => tcp::run(target).await,
         Question::Misc(question) => Box::pin(misc::run(context.runner, question)).await,
         Question::Ping => Box::pin(ping::run(target)).await,
-        Question::Bfd(_) => Outcome::inconclusive(Phase::Socket, "a BFD session is not asked: it reports"),
+        Question::Bfd(_) | Question::File(_) => {
+            Outcome::inconclusive(Phase::Socket, "BFD sessions and files are not asked: they report")
+        }
         Question::Udp(question) => Box::pin(udp::run(target, question)).await,
         Question::Dns(question) => Box::pin(dns::run(target, question)).await,
         Question::Smtp(question) => Box::pin(smtp::run(target, question)).await,

@@ -1,6 +1,6 @@
 //! The checkers of a real server: what all of them say, and the specification that follows.
 //!
-//! Each has a file that implements [`CheckerForm`], and a row below in [`checkers!`]. [`unsupported`] has those that are not built yet.
+//! Each has a file that implements [`CheckerForm`], and a row below in [`checkers!`].
 
 use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
@@ -22,17 +22,18 @@ use super::timing::{FALL, HasTiming, TimingOptions, Timings};
 use super::tls::TlsReader;
 use super::types::Checker;
 use super::vrrp::command::{CommandOptions, UserOptions};
+use super::vrrp::script::FileOptions;
 use super::vrrp::session::SessionOptions;
 
 mod bfd;
 mod dns;
+mod file;
 mod http;
 mod misc;
 mod ping;
 mod smtp;
 mod tcp;
 mod udp;
-pub(super) mod unsupported;
 pub(super) mod yaml;
 
 /// The keywords, YAML's types and the listing of the checkers named.
@@ -46,7 +47,7 @@ macro_rules! checkers {
 
         /// The lines of the listing, block by block.
         pub(super) fn listing() -> Vec<KeywordInfo> {
-            [$(listed::<$checker>()),+].concat()
+            [$(<$checker as CheckerForm>::TABLE.listing()),+].concat()
         }
     };
 }
@@ -61,7 +62,7 @@ checkers![
     ping::PingCheck,
     misc::MiscCheck,
     bfd::BfdCheck,
-    unsupported::File,
+    file::FileCheck,
 ];
 
 /// How a checker is written.
@@ -74,8 +75,6 @@ pub(super) trait CheckerForm: Ask + Default + 'static {
     const EXAMPLE: &'static str;
     /// What it means.
     const DOC: &'static str;
-    /// What lvsd does with it.
-    const SUPPORT: Support = Support::Supported;
     /// Its keywords.
     const TABLE: Table<CheckerBlock<Self>>;
 
@@ -212,20 +211,7 @@ const fn yaml_type<O>() -> Keyword<CheckerBlock<O>> {
 
 const fn keyword<C: CheckerForm>() -> Keyword<RealServerOptions> {
     let keyword = block(|o: &mut RealServerOptions, n, r| read::<C>(&mut o.checkers, n, r), C::KEYWORD, "");
-    let keyword = keyword.but(C::SUPPORT).doc(C::DOC);
-    if C::EXAMPLE.is_empty() { keyword.not_yaml() } else { keyword.yaml_instead(C::EXAMPLE) }
-}
-
-fn listed<C: CheckerForm>() -> Vec<KeywordInfo> {
-    match C::SUPPORT {
-        Support::Supported => C::TABLE.listing(),
-        // What YAML alone has is nothing of these blocks.
-        _ => {
-            let mut listed = C::TABLE.listing_not_yet("this check is not built");
-            listed.retain(|keyword| !keyword.names.is_empty());
-            listed
-        }
-    }
+    keyword.doc(C::DOC).yaml_instead(C::EXAMPLE)
 }
 
 /// Whether a block is a checker's.
@@ -236,13 +222,12 @@ pub(crate) fn is_checker(block: &str) -> bool {
 /// A type of YAML's checks.
 struct Type {
     name: &'static str,
-    support: Support,
     read: fn(&mut Vec<CheckerOptions>, &Node, &mut Reader<'_>),
 }
 
 impl Type {
     const fn of<C: CheckerForm>() -> Type {
-        Type { name: C::TYPE, support: C::SUPPORT, read: read::<C> }
+        Type { name: C::TYPE, read: read::<C> }
     }
 }
 
@@ -252,12 +237,10 @@ fn read<C: CheckerForm>(checkers: &mut Vec<CheckerOptions>, node: &Node, reader:
     reader.block(&C::TABLE, node.statements(), &mut written);
     C::verify(node, reader);
     let CheckerBlock { connection, timing, own } = written;
-    if matches!(C::SUPPORT, Support::Supported) {
-        own.each(connection, &mut |connection, own| {
-            let (span, timing) = (node.keyword.span, timing.clone());
-            checkers.push(CheckerOptions { span, connection, timing, own: Box::new(own) });
-        });
-    }
+    own.each(connection, &mut |connection, own| {
+        let (span, timing) = (node.keyword.span, timing.clone());
+        checkers.push(CheckerOptions { span, connection, timing, own: Box::new(own) });
+    });
 }
 
 /// What a checker inherits.
@@ -276,6 +259,8 @@ pub(super) struct Inherited<'a> {
     pub(super) scripts: Scripts<'a>,
     /// BFD sessions.
     pub(super) sessions: &'a [SessionOptions],
+    /// Files whose numbers count.
+    pub(super) files: &'a [FileOptions],
     /// Whose defaults apply.
     pub(super) dialect: Dialect,
 }

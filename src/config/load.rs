@@ -126,7 +126,15 @@ pub(crate) fn load_as(files: &dyn Files, path: &Path, reading: &Reading) -> Load
     let mail = options.global.mail.clone();
     let asked = mail::asked(&options);
     let sessions = &options.sessions;
-    let common = Common { usual: &usual, alerts: mail.alerts(), log_all_failures, is_secure, sessions };
+    let tracked = &options.vrrp.files;
+    let common = Common {
+        usual: &usual,
+        alerts: mail.alerts(),
+        log_all_failures,
+        is_secure,
+        sessions,
+        files: tracked,
+    };
     let virtual_servers = resolve::virtual_servers(
         options.virtual_servers,
         &options.groups,

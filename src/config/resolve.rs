@@ -22,6 +22,7 @@ use super::tls::TlsReader;
 use super::types::{RealServer, ServerNotices, SorryServer, VirtualServer, VirtualServerId};
 use super::virtual_server::{DEFAULT_PERSISTENCE, Granularity, Heading, VirtualServerOptions, WORDS};
 use super::vrrp::command::UserOptions;
+use super::vrrp::script::FileOptions;
 use super::vrrp::session::SessionOptions;
 
 mod path;
@@ -38,6 +39,8 @@ pub(crate) struct Common<'a> {
     pub is_secure: bool,
     /// BFD sessions.
     pub sessions: &'a [SessionOptions],
+    /// Files whose numbers count (`track_file`).
+    pub files: &'a [FileOptions],
 }
 
 /// All virtual servers that can run, identities unique.
@@ -408,6 +411,7 @@ impl Resolve<'_> {
             log_all_failures: self.common.log_all_failures,
             scripts: Scripts { usual: self.common.usual, is_secure: self.common.is_secure },
             sessions: self.common.sessions,
+            files: self.common.files,
             dialect: self.dialect,
         };
         let own = if written.checkers.is_empty() { &outer.checkers } else { &written.checkers };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::check::outcome::{Certificate, Outcome, ProbeResult};
 use crate::check::schedule::{Health, RunId, Schedule, Turn};
-use crate::check::spec::{CheckerSpec, Question};
+use crate::check::spec::{CheckerSpec, Question, Reporter};
 use crate::config::VirtualServerId;
 use crate::time::Instant;
 
@@ -82,8 +82,10 @@ pub(crate) struct Checkers {
     stale: BTreeSet<CheckerId>,
     /// Those that say down.
     down: BTreeSet<CheckerId>,
-    /// Those that follow a BFD session, by its name.
-    of_sessions: BTreeMap<Box<str>, BTreeSet<CheckerId>>,
+    /// Those that are reported to.
+    of_reporters: BTreeMap<Reporter, BTreeSet<CheckerId>>,
+    /// What those add to the weight, where that is not 0.
+    added_weights: BTreeMap<CheckerId, i64>,
     last_id: u64,
     last_run: RunId,
 }
@@ -122,10 +124,12 @@ impl Checkers {
         self.last_id += 1;
         let id = CheckerId(self.last_id);
         let spec = Arc::clone(spec);
-        if let Question::Bfd(question) = &spec.question {
-            self.of_sessions.entry(question.session.clone()).or_default().insert(id);
+        let mut schedule = Schedule::new(&spec.timing, rng, now);
+        if let Some(reporter) = spec.question.reporter() {
+            self.of_reporters.entry(reporter).or_default().insert(id);
+            // What is known costs nothing to ask for.
+            schedule.wait_until(now);
         }
-        let schedule = Schedule::new(&spec.timing, rng, now);
         self.timers.extend(schedule.deadline().map(|at| (at, id)));
         by_spec.0.insert(Arc::clone(&spec), id);
         self.entries.insert(
@@ -179,12 +183,13 @@ impl Checkers {
         let entry = self.entries.remove(&id)?;
         self.stale.remove(&id);
         self.down.remove(&id);
-        if let Question::Bfd(question) = &entry.spec.question
-            && let Some(all) = self.of_sessions.get_mut(&question.session)
+        self.added_weights.remove(&id);
+        if let Some(reporter) = entry.spec.question.reporter()
+            && let Some(all) = self.of_reporters.get_mut(&reporter)
         {
             all.remove(&id);
             if all.is_empty() {
-                self.of_sessions.remove(&question.session);
+                self.of_reporters.remove(&reporter);
             }
         }
         if let Some(at) = entry.schedule.deadline() {
@@ -250,10 +255,22 @@ impl Checkers {
         }
     }
 
-    /// A BFD session reported: the checks that follow it run now.
-    pub(crate) fn begin_checks_of_session(&mut self, name: &str, now: Instant) {
-        let all: Vec<CheckerId> = self.of_sessions.get(name).into_iter().flatten().copied().collect();
+    /// The checks that follow this one, which reported, run now.
+    pub(crate) fn begin_checks_of(&mut self, reporter: &Reporter, now: Instant) {
+        let all: Vec<CheckerId> = self.of_reporters.get(reporter).into_iter().flatten().copied().collect();
         all.into_iter().for_each(|id| self.begin_at(id, now));
+    }
+
+    /// Has a checker add so much to the weight; returns whether that is new.
+    pub(crate) fn add_weight(&mut self, id: CheckerId, added: i64) -> bool {
+        let before =
+            if added == 0 { self.added_weights.remove(&id) } else { self.added_weights.insert(id, added) };
+        before.unwrap_or_default() != added
+    }
+
+    /// What a checker adds to the weight.
+    pub(crate) fn added_weight(&self, id: CheckerId) -> i64 {
+        self.added_weights.get(&id).copied().unwrap_or_default()
     }
 
     /// Takes the outcome of a run; None when the run was cancelled.

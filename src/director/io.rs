@@ -8,6 +8,7 @@ use super::arp_problem::ArpProblems;
 use super::colocation::LocalAddresses;
 use super::colocation::placement::IngressMarks;
 use super::event::Event;
+use super::files::FileLevel;
 use super::reconcile::Request;
 use super::state::State;
 use super::vrrp_link::HostForwards;
@@ -57,6 +58,8 @@ pub enum Input {
     Session(Level),
     /// A BFD session, by its name, was removed.
     SessionGone(String),
+    /// A file that checks follow was read for the first time, or says something else than before.
+    File(FileLevel),
     /// Whether this host forwards packets: at the start, and whenever it changes.
     Host(HostForwards),
     /// All addresses of this host: at the start, and whenever one changes.

@@ -16,6 +16,7 @@ pub(crate) mod checkers;
 pub(crate) mod colocation;
 pub(crate) mod desired;
 pub(crate) mod event;
+pub(crate) mod files;
 pub(crate) mod io;
 mod kernel;
 mod lifecycle;
@@ -53,6 +54,7 @@ use arp_problem::ArpProblems;
 use checkers::{Checkers, PoolMemberKey};
 use colocation::placement::Placement;
 use event::Event;
+use files::FileLevels;
 use io::{Effect, Input};
 use lifecycle::Life;
 use lvs_notifier::LvsNotifier;
@@ -85,6 +87,7 @@ pub struct Director {
     path_check: PathChecks,
     sources: SourceKeeper,
     sessions: SessionLevels,
+    files: FileLevels,
     arp_problems: ArpProblems,
     notifier: LvsNotifier,
     life: Life,
@@ -125,6 +128,7 @@ impl Director {
             path_check: PathChecks::default(),
             sources: SourceKeeper::default(),
             sessions: SessionLevels::default(),
+            files: FileLevels::default(),
             arp_problems: ArpProblems::new(),
             notifier: LvsNotifier::default(),
             life: Life::Running,
@@ -142,6 +146,7 @@ impl Director {
             config: Arc::clone(&config),
         };
         director.sessions.configure(&config, now);
+        director.files.configure(&config, now);
         director.forget_overrides(&config);
         let mut known: BTreeMap<PoolMemberKey, Vec<KnownDown>> = BTreeMap::new();
         for down in state.down {
@@ -183,6 +188,7 @@ impl Director {
             }
             Input::Reload(config) => {
                 self.sessions.configure(&config, now);
+                self.files.configure(&config, now);
                 self.reload(now, config, &mut events, effects);
                 self.recompute_placement(&mut events);
             }
@@ -202,6 +208,7 @@ impl Director {
             }
             Input::Session(level) => self.session_is(level, now),
             Input::SessionGone(name) => self.session_is_gone(&name, now),
+            Input::File(level) => self.file_says(level, now),
             Input::Host(host) => self.vrrp_link.set_host_forwards(host),
             Input::LocalAddresses(local) => self.on_local_addresses(local, &mut events),
             Input::IngressMarks(ingress_marks) => self.ingress_marks_are(ingress_marks, &mut events),

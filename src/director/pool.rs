@@ -130,10 +130,13 @@ impl Member {
     fn weigh(&self, checkers: &Checkers) -> Option<u32> {
         let configured = i64::from(self.real_server.weight);
         let (mut weight, mut is_asked) = (configured, false);
-        for entry in self.subscriptions.iter().filter_map(|s| checkers.get(s.checker)) {
-            match entry.weight {
-                Some(asked) => {
-                    weight += i64::from(asked) - configured;
+        for (id, entry) in
+            self.subscriptions.iter().filter_map(|s| Some((s.checker, checkers.get(s.checker)?)))
+        {
+            let added = checkers.added_weight(id);
+            match entry.weight.map(|asked| i64::from(asked) - configured).or((added != 0).then_some(added)) {
+                Some(added) => {
+                    weight = weight.saturating_add(added);
                     is_asked = true;
                 }
                 None if entry.schedule.health() == Health::Unknown && self.checked_weight.is_some() => {
@@ -147,10 +150,10 @@ impl Member {
 
     /// What the checkers say that ask for a weight.
     fn weight_reason(&self, checkers: &Checkers) -> String {
-        let asking = self.subscriptions.iter().filter_map(|s| checkers.get(s.checker));
-        let asking = asking.filter(|entry| entry.weight.is_some());
+        let all = self.subscriptions.iter().filter_map(|s| Some((s.checker, checkers.get(s.checker)?)));
+        let asking = all.filter(|(id, entry)| entry.weight.is_some() || checkers.added_weight(*id) != 0);
         let said: Vec<String> = asking
-            .filter_map(|entry| {
+            .filter_map(|(_, entry)| {
                 Some(format!("{}: {}", entry.spec.question.keyword(), entry.schedule.last()?.reason))
             })
             .collect();
@@ -159,10 +162,13 @@ impl Member {
 
     /// Whether a checker may ask for a weight.
     fn is_weighed(&self, checkers: &Checkers) -> bool {
-        self.subscriptions
-            .iter()
-            .filter_map(|s| checkers.get(s.checker))
-            .any(|entry| matches!(&entry.spec.question, Question::Misc(question) if question.is_dynamic))
+        self.subscriptions.iter().filter_map(|s| checkers.get(s.checker)).any(|entry| {
+            match &entry.spec.question {
+                Question::Misc(question) => question.is_dynamic,
+                Question::File(question) => question.weight != 0,
+                _ => false,
+            }
+        })
     }
 
     /// Whether every checker has a verdict, or one of them fails.

@@ -1,15 +1,20 @@
 //! Runs of checkers: begun when they are due, judged when they end.
 
+use std::collections::BTreeMap;
+
 use super::Director;
-use super::checkers::CheckerId;
+use super::checkers::{CheckerId, Entry};
 use super::event::Event;
 use super::io::Effect;
 use super::marks::Marks;
 use super::path_check::{self, View, is_path_check};
+use super::pool::Pool;
 use super::sessions::Answer;
+use super::timers::Timers;
 use crate::check::outcome::{Outcome, ProbeResult};
 use crate::check::schedule::RunId;
 use crate::check::spec::Question;
+use crate::config::VirtualServerId;
 use crate::time::Instant;
 
 impl Director {
@@ -24,13 +29,20 @@ impl Director {
         while let Some(id) = self.checkers.due(now) {
             if self.checkers.get(id).is_some_and(is_path_check) {
                 self.run_path_check(now, path_check::Input::Due(id), events, effects);
-            } else if let Some(answer) = self.answer_of_session(id, now) {
+            } else if let Some(answer) = self.reported(id, now) {
                 match answer {
                     Answer::Later(at) => self.checkers.begin_at(id, at),
-                    Answer::Outcome(outcome) => {
-                        let begun = self.checkers.begin(now, id).into_iter();
-                        begun
-                            .for_each(|(run, _)| self.finish_run(now, run, outcome.clone(), events, effects));
+                    Answer::Outcome(outcome, added) => {
+                        // While it fails there is nothing that a weight would change.
+                        if outcome.result == ProbeResult::Pass
+                            && self.checkers.add_weight(id, added)
+                            && let Some(entry) = self.checkers.get(id)
+                        {
+                            recompute_subscribers(entry, &self.pools, &mut self.throttled);
+                        }
+                        if let Some((run, _)) = self.checkers.begin(now, id) {
+                            self.finish_run(now, run, outcome, events, effects);
+                        }
                     }
                 }
             } else if let Some((run, spec)) = self.checkers.begin(now, id) {
@@ -44,10 +56,11 @@ impl Director {
         }
     }
 
-    /// What the session says whose check this is; None where it asks the real server itself.
-    fn answer_of_session(&self, id: CheckerId, now: Instant) -> Option<Answer> {
+    /// What was reported to this check; None where it asks the real server itself.
+    fn reported(&self, id: CheckerId, now: Instant) -> Option<Answer> {
         match &self.checkers.get(id)?.spec.question {
             Question::Bfd(question) => Some(self.sessions.answer(&question.session, now)),
+            Question::File(question) => Some(self.files.answer(question, now)),
             _ => None,
         }
     }
@@ -149,16 +162,25 @@ impl Director {
             self.saves.mark_stale();
         }
         if is_up != was_up || is_weight_new {
-            for (server, _) in &entry.subscribers {
-                if let Some(pool) = self.pools.get(server) {
-                    self.throttled.set(*server, Some(pool.throttled_until()));
-                }
-            }
+            recompute_subscribers(entry, &self.pools, &mut self.throttled);
         }
         if !is_path_check(entry) {
             let came_up = is_up == Some(true) && was_up != is_up;
             let input = path_check::Input::OwnCheckEnded { id, result, came_up };
             self.run_path_check(now, input, events, effects);
+        }
+    }
+}
+
+/// Has the pools that subscribe to this check recomputed when their throttle ends.
+fn recompute_subscribers(
+    entry: &Entry,
+    pools: &BTreeMap<VirtualServerId, Pool>,
+    throttled: &mut Timers<VirtualServerId>,
+) {
+    for (server, _) in &entry.subscribers {
+        if let Some(pool) = pools.get(server) {
+            throttled.set(*server, Some(pool.throttled_until()));
         }
     }
 }

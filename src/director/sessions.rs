@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Director;
 use crate::bfd::sessions::Level;
 use crate::check::outcome::{Outcome, Phase};
+use crate::check::spec::Reporter;
 use crate::config::Config;
 use crate::time::Instant;
 
@@ -28,9 +29,17 @@ enum Known {
 
 /// What a check of a session makes of it.
 pub(super) enum Answer {
-    Outcome(Outcome),
+    /// Its outcome, and what it adds to the weight while it passes.
+    Outcome(Outcome, i64),
     /// To be asked again then, unless it reports before.
     Later(Instant),
+}
+
+impl Answer {
+    /// One that leaves the weight alone.
+    pub(super) fn outcome(outcome: Outcome) -> Answer {
+        Answer::Outcome(outcome, 0)
+    }
 }
 
 impl SessionLevels {
@@ -46,16 +55,16 @@ impl SessionLevels {
     pub(super) fn answer(&self, name: &str, now: Instant) -> Answer {
         match self.0.get(name) {
             Some(Known::Reported(Level { is_up: true, neighbor, .. })) => {
-                Answer::Outcome(Outcome::pass(format!("session {name} with {neighbor} is up")))
+                Answer::outcome(Outcome::pass(format!("session {name} with {neighbor} is up")))
             }
             Some(Known::Reported(Level { neighbor, reason, .. })) => {
                 let text = format!("session {name} with {neighbor} is down: {reason}");
-                Answer::Outcome(Outcome::fail(Phase::Judge, text))
+                Answer::outcome(Outcome::fail(Phase::Judge, text))
             }
             Some(Known::Unknown { since }) if now < *since + PATIENCE => Answer::Later(*since + PATIENCE),
             _ => {
                 let text = format!("session {name} reports nothing: its thread could not be started");
-                Answer::Outcome(Outcome::inconclusive(Phase::Socket, text))
+                Answer::outcome(Outcome::inconclusive(Phase::Socket, text))
             }
         }
     }
@@ -64,10 +73,10 @@ impl SessionLevels {
 impl Director {
     /// A session reported.
     pub(super) fn session_is(&mut self, level: Level, now: Instant) {
-        let name = level.name.clone();
-        if let Some(known) = self.sessions.0.get_mut(&name) {
+        let reporter = Reporter::Session(level.name.as_str().into());
+        if let Some(known) = self.sessions.0.get_mut(&level.name) {
             *known = Known::Reported(level);
-            self.checkers.begin_checks_of_session(&name, now);
+            self.checkers.begin_checks_of(&reporter, now);
         }
     }
 

@@ -115,13 +115,6 @@ impl<T> Table<T> {
         }
     }
 
-    /// Its lines of the listing, of a block that is not built: none of its words does anything, whatever they
-    /// do in other blocks.
-    pub(crate) fn listing_not_yet(&self, why: &'static str) -> Vec<KeywordInfo> {
-        let support = Support::NotYet(why);
-        self.listing().into_iter().map(|l| KeywordInfo { support, yaml: Vec::new(), ..l }).collect()
-    }
-
     /// Its lines of the listing.
     pub(crate) fn listing(&self) -> Vec<KeywordInfo> {
         self.iter()

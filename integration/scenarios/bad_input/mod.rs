@@ -48,11 +48,6 @@ const BAD: &[Bad] = &[
         says: &["bad-time.conf:2:16", "soon"],
     },
     Bad {
-        name: "no-checker-yet.conf",
-        content: include_bytes!("no-checker-yet.conf"),
-        says: &["no-checker-yet.conf:4:9", "FILE_CHECK"],
-    },
-    Bad {
         name: "torn-word.conf",
         content: include_bytes!("torn-word.conf"),
         says: &["torn-word.conf:5:5", "virtual_ipaddress"],

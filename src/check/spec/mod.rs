@@ -12,6 +12,7 @@ use serde::Serialize;
 pub(crate) mod bfd;
 pub(crate) mod digest;
 pub(crate) mod dns;
+pub(crate) mod file;
 pub(crate) mod http;
 pub(crate) mod misc;
 pub(crate) mod path;
@@ -24,6 +25,7 @@ pub(crate) mod udp;
 
 use bfd::BfdQuestion;
 use dns::DnsQuestion;
+use file::FileQuestion;
 use http::HttpQuestion;
 use misc::MiscQuestion;
 use path::PathQuestion;
@@ -54,7 +56,7 @@ impl CheckerSpec {
     pub fn longest_run(&self) -> Duration {
         let conversations = match &self.question {
             Question::Misc(question) => return question.limit.saturating_add(ENDING),
-            Question::Bfd(_) => return Duration::ZERO,
+            Question::Bfd(_) | Question::File(_) => return Duration::ZERO,
             Question::Tcp | Question::Path(_) | Question::Smtp(_) | Question::Udp(_) | Question::Ping => 1,
             // Over UDP, and over TCP where the answer is truncated.
             Question::Dns(_) => 2,
@@ -90,6 +92,17 @@ pub enum Question {
     Ping,
     /// BFD_CHECK: is the BFD session of this name up? The director knows, nothing is asked.
     Bfd(Box<BfdQuestion>),
+    /// FILE_CHECK: what does the number in a file make of it? The director knows, nothing is asked.
+    File(Box<FileQuestion>),
+}
+
+/// Something that reports, and is not asked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reporter {
+    /// A BFD session, by its name.
+    Session(Box<str>),
+    /// A `track_file`, by its name.
+    File(Box<str>),
 }
 
 impl Question {
@@ -111,6 +124,16 @@ impl Question {
             Question::Misc(_) => "MISC_CHECK",
             Question::Ping => "PING_CHECK",
             Question::Bfd(_) => "BFD_CHECK",
+            Question::File(_) => "FILE_CHECK",
+        }
+    }
+
+    /// What reports the verdict, where no real server is asked.
+    pub(crate) fn reporter(&self) -> Option<Reporter> {
+        match self {
+            Question::Bfd(question) => Some(Reporter::Session(question.session.clone())),
+            Question::File(question) => Some(Reporter::File(question.file.clone())),
+            _ => None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{CheckerOptions, TYPES, Type};
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Reader, Support, nearest};
+use crate::syntax::keyword::{Reader, nearest};
 use crate::syntax::reader::any_of;
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::Wrong;
@@ -41,27 +41,16 @@ fn read_block(checkers: &mut Vec<CheckerOptions>, node: &Node, reader: &mut Read
 
 /// None after reporting what is wrong.
 fn of_type(word: &Word, reader: &mut Reader<'_>) -> Option<&'static Type> {
-    let is_built = |found: &&Type| matches!(found.support, Support::Supported);
-    match TYPES.iter().find(|found| found.name == &*word.text) {
-        Some(found) if is_built(&found) => return Some(found),
-        Some(found) => {
-            let text = format!(
-                "a check of type {} is not yet supported: without it the real server would always count as up",
-                found.name
-            );
-            reader.error(word.span, text);
-        }
-        None => {
-            let likely = nearest(word, TYPES.iter().filter(is_built).map(|found| found.name));
-            let hint = likely.map(|likely| format!("did you mean `{likely}`?"));
-            reader.wrong("type", word, &format!("a type of check: {}", types()), Wrong::Malformed(hint));
-        }
+    let found = TYPES.iter().find(|found| found.name == &*word.text);
+    if found.is_none() {
+        let likely = nearest(word, TYPES.iter().map(|found| found.name));
+        let hint = likely.map(|likely| format!("did you mean `{likely}`?"));
+        reader.wrong("type", word, &format!("a type of check: {}", types()), Wrong::Malformed(hint));
     }
-    None
+    found
 }
 
-/// The types that are built: `tcp, http or https`.
+/// The types: `tcp, http or https`.
 fn types() -> String {
-    let built = TYPES.iter().filter(|found| matches!(found.support, Support::Supported));
-    any_of(&built.map(|found| found.name).collect::<Vec<_>>())
+    any_of(&TYPES.iter().map(|found| found.name).collect::<Vec<_>>())
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{config, messages, one_server, read};
 use crate::check::spec::dns::{DnsQuestion, DnsType};
+use crate::check::spec::file::FileQuestion;
 use crate::check::spec::misc::MiscQuestion;
 use crate::check::spec::smtp::SmtpQuestion;
 use crate::check::spec::udp::{MaskedByte, UdpQuestion, WantedReply};
@@ -91,6 +92,31 @@ fn a_datagram_and_its_reply_are_written_in_hexadecimal() {
     assert_eq!(udp(&all[2]).reply, Some(compared.clone()));
     assert_eq!(udp(&all[3]).reply, Some(WantedReply { min_length: 3, max_length: 9, ..any }));
     assert_eq!(udp(&written_in_yaml("{type: udp, require_reply: \"0xFxxx\"}")).reply, Some(compared));
+}
+
+#[test]
+fn a_file_counts_by_the_weight_of_the_check_else_of_the_file() {
+    let text = "virtual_server 192.0.2.10 80 {\nprotocol TCP\nlb_algo rr\nlb_kind NAT\nreal_server 10.0.0.1 80 {\n\
+        FILE_CHECK {\ntrack_file f\n}\nFILE_CHECK {\ntrack_file f\nweight 0\n}\n\
+        FILE_CHECK {\ntrack_file f\nweight -2147483647 noreverse\n}\nFILE_CHECK {\ntrack_file g\n}\n}\n}\n\
+        track_file f {\nfile /run/f\nweight 3 reverse\n}\nvrrp_track_file g {\nfile /run/g\n}\n";
+    let files = MemoryFiles::new(&[("keepalived.conf", text)]);
+    let all = config(load_from(&files, Path::new("keepalived.conf"), Strictness::Strict));
+    let questions = |config: &crate::config::Config| -> Vec<Question> {
+        config.virtual_servers[0].real_servers[0].checkers.iter().map(|c| c.spec.question.clone()).collect()
+    };
+    let file = |file: &str, weight, is_reversed| {
+        Question::File(Box::new(FileQuestion { file: file.into(), weight, is_reversed }))
+    };
+    let wanted = [("f", 3, true), ("f", 0, true), ("f", -i32::MAX, false), ("g", 1, false)];
+    assert_eq!(questions(&all), wanted.map(|(name, weight, reversed)| file(name, weight, reversed)));
+    let spec = &all.virtual_servers[0].real_servers[0].checkers[0].spec;
+    assert_eq!((spec.timing.retry, spec.timing.rise), (0, 1), "a number is a verdict at once");
+
+    let text = "virtual_servers:\n  - address: 192.0.2.10:80\n    protocol: tcp\n    scheduler: wrr\n    forwarding: nat\n    real_servers:\n      - address: 10.0.0.1:80\n        checks:\n          - {type: file, file: f}\n          - {type: file, file: f, weight: 70000, reverse: true}\nvrrp:\n  files:\n    - {name: f, path: /run/f, weight: 2}\n";
+    let files = MemoryFiles::new(&[("lvsd.yaml", text)]);
+    let all = config(load_from(&files, Path::new("lvsd.yaml"), Strictness::Strict));
+    assert_eq!(questions(&all), [file("f", 2, false), file("f", 70000, true)]);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::command::{self, UserOptions};
 use super::global::VrrpGlobal;
 use super::line::Line;
 use super::names::Names;
+use super::script::FileOptions;
 use super::session::{MAX_WEIGHT, SessionOptions};
 use super::track::{Kind, TrackOptions, Tracked, WeightOptions, too_large};
 use super::{VrrpOptions, route, rule};
@@ -180,8 +181,8 @@ impl Resolve<'_> {
         let script =
             |name: &Word| options.scripts.iter().find(|s| s.name == *name).and_then(|s| get(&s.weight));
         let file = |name: &Word| {
-            let found = options.files.iter().find(|f| f.name == *name).and_then(|f| get(&f.weight));
-            Some(found.unwrap_or(WeightOptions { weight: 1, is_reversed: None }))
+            let found = options.files.iter().find(|f| f.name == *name);
+            Some(found.map_or(WeightOptions { weight: 1, is_reversed: None }, FileOptions::usual_weight))
         };
         let process =
             |name: &Word| options.processes.iter().find(|p| p.name == *name).and_then(|p| get(&p.weight));

@@ -186,6 +186,11 @@ fn initial(slot: &mut Slot<(i32, bool)>, node: &Node, reader: &mut Reader<'_>) {
 }
 
 impl FileOptions {
+    /// What its followers inherit.
+    pub(crate) fn usual_weight(&self) -> WeightOptions {
+        get(&self.weight).unwrap_or(WeightOptions { weight: 1, is_reversed: None })
+    }
+
     /// The file; None where it has no path, which was said.
     pub(crate) fn resolve(&self) -> Option<FileSettings> {
         let weight = get(&self.weight);

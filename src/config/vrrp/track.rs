@@ -69,6 +69,15 @@ pub(crate) struct WeightOptions {
     pub(crate) is_reversed: Option<bool>,
 }
 
+/// The same of FILE_CHECK, whose numbers are those of IPVS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Factor {
+    /// At least the opposite of the largest number of 32 bits.
+    pub(crate) weight: i32,
+    /// Whether it counts the other way round, where that is said.
+    pub(crate) is_reversed: Option<bool>,
+}
+
 /// `notify` and the like.
 #[derive(Debug, Default)]
 pub(crate) struct NotifyOptions {
@@ -152,6 +161,8 @@ fn read(found: &mut Vec<TrackOptions>, node: &Node, reader: &mut Reader<'_>) {
     }
 }
 
+/// The largest weight of what is followed.
+const MAX_WEIGHT: i32 = 254;
 /// The form of a weight.
 pub(super) const WEIGHT: &str = "a whole number from -254 to 254 [reverse|noreverse]";
 
@@ -170,8 +181,14 @@ pub(super) fn read_first_weight(slot: &mut Slot<WeightOptions>, node: &Node, rea
 }
 
 fn parse_weight(node: &Node, reader: &mut Reader<'_>) -> Option<WeightOptions> {
+    let Factor { weight, is_reversed } = read_factor(node, MAX_WEIGHT, reader)?;
+    Some(WeightOptions { weight: i16::try_from(weight).ok()?, is_reversed })
+}
+
+/// Reads `N [reverse|noreverse]` with a number of at most `most`, and at least its opposite.
+pub(crate) fn read_factor(node: &Node, most: i32, reader: &mut Reader<'_>) -> Option<Factor> {
     let number = node.values.first()?;
-    let wanted = "a whole number from -254 to 254";
+    let wanted = format!("a whole number from -{most} to {most}");
     let is_reversed = match node.values.get(1).map(|word| (word, &*word.text)) {
         None => None,
         Some((_, "reverse")) => Some(true),
@@ -183,13 +200,13 @@ fn parse_weight(node: &Node, reader: &mut Reader<'_>) -> Option<WeightOptions> {
             return None;
         }
     };
-    let wrong = match number.parse::<i16>() {
-        Ok(weight @ -254..=254) => return Some(WeightOptions { weight, is_reversed }),
+    let wrong = match number.parse::<i32>() {
+        Ok(weight) if (-most..=most).contains(&weight) => return Some(Factor { weight, is_reversed }),
         Ok(_) => Wrong::OutOfRange,
         Err(_) if number.parse::<i64>().is_ok() => Wrong::OutOfRange,
         Err(_) => Wrong::Malformed(None),
     };
-    reader.wrong("weight", number, wanted, wrong);
+    reader.wrong("weight", number, &wanted, wrong);
     None
 }
 

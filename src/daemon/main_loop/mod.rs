@@ -50,7 +50,7 @@ use super::snapshot::Snapshots;
 use super::state_file::RunDirectory;
 use super::sysctls::{Keeper, KernelSettings};
 use super::systemd::ServiceManager;
-use super::trackers::Trackers;
+use super::trackers::{News, Trackers};
 use crate::config::Config;
 use crate::director::Director;
 use crate::director::io::Input;
@@ -170,11 +170,14 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                         break input;
                     }
                 }
-                tracked = shell.trackers.next() => {
-                    if let Some(router) = &mut shell.router {
-                        router.send(tracked);
+                tracked = shell.trackers.next() => match tracked {
+                    News::Director(level) => break Input::File(level),
+                    News::Router(level) => {
+                        if let Some(router) = &mut shell.router {
+                            router.send(level);
+                        }
                     }
-                }
+                },
                 read = shell.reloads.finished() => {
                     if let Some(config) = shell.reloads.conclude(read, &shell.config) {
                         break Input::Reload(config);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::super::sysctls;
 use super::Shell;
 use crate::config::Config;
+use crate::director::files;
 use crate::director::io::Input;
 
 /// A part of the daemon that a configuration reaches. The probes follow the director, and neither the control socket nor
@@ -86,7 +87,7 @@ impl Shell {
             Part::Sysctls => self.sysctls.want(sysctls::wanted(&config, self.expires_templates)),
             Part::Notifications => self.events.configure(&config),
             Part::Router => self.reload_router(&config.vrrp).await,
-            Part::Trackers => self.trackers.configure(&config.vrrp),
+            Part::Trackers => self.trackers.configure(&config.vrrp, &files::followed(&config)),
             Part::Handshakes => self.handshakes.configure(&config),
             Part::HostFindings => self.host_findings.configure(&config),
             Part::Director => return self.direct(Input::Reload(config)),

@@ -1,4 +1,4 @@
-//! Watches files whose number counts (`track_file`): the kernel reports changes, and every few seconds they are read
+//! Watches files whose number counts (`track_file`), for virtual routers and for checks of real servers: the kernel reports changes, and every few seconds they are read
 //! all the same, for some file systems report none.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::daemon::clock;
+use crate::director::files::FileLevel;
 use crate::script::shortage;
 use crate::time::Instant;
 use crate::vrrp::settings::FileSettings;
@@ -29,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug, Default)]
 pub(super) struct Files {
     files: BTreeMap<String, Watched>,
-    looks: JoinSet<(String, Result<i64, ReadError>)>,
+    looks: JoinSet<(Arc<FileSettings>, Result<i64, ReadError>)>,
     watch: Option<Receiver>,
     next: Instant,
 }
@@ -49,23 +50,52 @@ impl ReadError {
     }
 }
 
+/// What follows a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Followers {
+    /// A virtual router.
+    pub(super) router: bool,
+    /// A check.
+    pub(super) director: bool,
+}
+
+/// A file's number is new to those that follow it.
+#[derive(Debug)]
+pub(super) struct News {
+    pub(super) level: FileLevel,
+    pub(super) followers: Followers,
+}
+
 #[derive(Debug)]
 struct Watched {
     settings: Arc<FileSettings>,
+    followers: Followers,
     level: Option<i64>,
     complaint: Option<String>,
+    /// Those that follow it know it as it is.
+    is_reported: bool,
     /// A look at it is under way: one that hangs keeps no other from being looked at.
     is_busy: bool,
 }
 
 impl Files {
     /// Watches these. Those that are new are written first, where that is wanted.
-    pub(super) fn configure(&mut self, wanted: Vec<Arc<FileSettings>>) {
+    pub(super) fn configure(&mut self, wanted: Vec<(Arc<FileSettings>, Followers)>) {
         let mut before = std::mem::take(&mut self.files);
-        for settings in wanted {
+        for (settings, followers) in wanted {
             let watched = match before.remove(&settings.name) {
-                Some(known) if known.settings.path == settings.path => Watched { settings, ..known },
-                _ => Watched { settings, level: None, complaint: None, is_busy: false },
+                Some(known) if known.settings.path == settings.path => {
+                    let is_reported = known.is_reported && known.followers == followers;
+                    Watched { settings, followers, is_reported, ..known }
+                }
+                _ => Watched {
+                    settings,
+                    followers,
+                    level: None,
+                    complaint: None,
+                    is_reported: false,
+                    is_busy: false,
+                },
             };
             self.files.insert(watched.settings.name.clone(), watched);
         }
@@ -74,8 +104,9 @@ impl Files {
         self.next = Instant::ZERO;
     }
 
-    /// The next file whose number changed, or is known for the first time; may be left and entered again at any time.
-    pub(super) async fn next(&mut self) -> (String, i64) {
+    /// The next file whose number changed, or is known for the first time, or is new to what follows it since the last
+    /// reload; may be left and entered again at any time.
+    pub(super) async fn next(&mut self) -> News {
         loop {
             let now = clock::now();
             if now >= self.next && !self.files.is_empty() {
@@ -85,10 +116,10 @@ impl Files {
             let next = (!self.files.is_empty()).then_some(self.next);
             tokio::select! {
                 Some(look) = self.looks.join_next() => {
-                    if let Ok((name, found)) = look
-                        && let Some(level) = self.found(&name, found)
+                    if let Ok((settings, found)) = look
+                        && let Some(news) = self.found(&settings, found)
                     {
-                        return (name, level);
+                        return news;
                     }
                 }
                 () = changed(self.watch.as_ref()) => self.next = self.next.min(clock::now() + PAUSE),
@@ -98,22 +129,26 @@ impl Files {
     }
 
     fn look(&mut self) {
-        for (name, watched) in self.files.iter_mut().filter(|(_, watched)| !watched.is_busy) {
+        for watched in self.files.values_mut().filter(|watched| !watched.is_busy) {
             watched.is_busy = true;
-            let (name, settings) = (name.clone(), Arc::clone(&watched.settings));
+            let settings = Arc::clone(&watched.settings);
             let is_first = watched.level.is_none();
             self.looks.spawn_blocking(move || {
                 let found = if is_first { begin(&settings) } else { Ok(()) };
-                (name, found.and_then(|()| read(&settings.path)))
+                let found = found.and_then(|()| read(&settings.path));
+                (settings, found)
             });
         }
     }
 
-    /// Takes a look's result; the level where it changed. A file that is not there, or says no number, counts 0; one
+    /// Takes a look's result; what is new. A file that is not there, or says no number, counts 0; one
     /// that this host cannot look at now counts as it did.
-    fn found(&mut self, name: &str, found: Result<i64, ReadError>) -> Option<i64> {
-        let watched = self.files.get_mut(name)?;
+    fn found(&mut self, settings: &FileSettings, found: Result<i64, ReadError>) -> Option<News> {
+        let name = &settings.name;
+        // A reload may have given the name to another file since the look began.
+        let watched = self.files.get_mut(name).filter(|watched| watched.settings.path == settings.path)?;
         watched.is_busy = false;
+        let complaint_before = watched.complaint.clone();
         let path = watched.settings.path.display();
         match (&found, &watched.complaint) {
             (Err(error), reported) if reported.as_ref() != Some(&error.why) => match error.shortage {
@@ -138,12 +173,22 @@ impl Files {
                 0
             }
         };
-        if watched.level == Some(level) {
+        if watched.level != Some(level) {
+            info!("track_file {name}: {level}");
+        }
+        let is_known = watched.level == Some(level) && watched.complaint == complaint_before;
+        watched.level = Some(level);
+        if is_known && watched.is_reported {
             return None;
         }
-        info!("track_file {name}: {level}");
-        watched.level = Some(level);
-        Some(level)
+        watched.is_reported = true;
+        let level = FileLevel {
+            name: name.clone(),
+            path: watched.settings.path.clone(),
+            number: level,
+            complaint: watched.complaint.clone(),
+        };
+        Some(News { level, followers: watched.followers })
     }
 }
 

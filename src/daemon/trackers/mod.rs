@@ -1,11 +1,12 @@
-//! Runs and watches what virtual routers track: scripts, files, processes. The router gets the resulting levels.
+//! Runs and watches what virtual routers track: scripts, files, processes. The router gets the resulting levels, and the
+//! director those of files that checks follow.
 //!
 //! When a script runs and what its runs amount to is decided by [`crate::vrrp::tracking`]. Nothing here blocks: scripts are processes, files are read on threads of their own.
 
 mod files;
 mod processes;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::OpenOptions;
 use std::future::pending;
 use std::os::unix::fs::OpenOptionsExt;
@@ -15,12 +16,13 @@ use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, error, info, warn};
 
 use crate::daemon::clock;
+use crate::director::files::FileLevel;
 use crate::script::{Ended, Ending, Launch, Runner, shortage};
 use crate::time::Instant;
 use crate::vrrp::io::{Input, TrackLevel};
 use crate::vrrp::settings::{ScriptSettings, Settings, TrackTarget};
 use crate::vrrp::tracking::script::{Complaint, Due, ScriptTrack};
-use files::Files;
+use files::{Files, Followers};
 use processes::Processes;
 
 /// Scripts that run at once, none of them twice: fewer than there are threads to begin them on. The others wait, and
@@ -39,7 +41,16 @@ pub(crate) struct Trackers {
     processes: Processes,
     is_secure: bool,
     /// Levels that the main loop has not fetched yet: of each target as many as it had changes in one round.
-    news: VecDeque<Input>,
+    news: VecDeque<News>,
+}
+
+/// A level that is new.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// To the router.
+    Router(Input),
+    /// To the director.
+    Director(FileLevel),
 }
 
 #[derive(Debug)]
@@ -64,7 +75,7 @@ impl Trackers {
 
     /// Follows what these settings follow, and nothing else; what goes on keeps its level. Needs the event loop's
     /// context.
-    pub(crate) fn configure(&mut self, settings: &Settings) {
+    pub(crate) fn configure(&mut self, settings: &Settings, checked_files: &BTreeSet<&str>) {
         self.is_secure = settings.secures_scripts;
         let followed = settings.followed();
         let is_followed = |target: TrackTarget| followed.contains(&target);
@@ -87,19 +98,22 @@ impl Trackers {
             self.scripts.insert(name.clone(), script);
         }
         before.values().for_each(Script::abort);
-        let files = settings.files.iter().filter(|(name, _)| is_followed(TrackTarget::File((*name).clone())));
-        self.files.configure(files.map(|(_, file)| Arc::clone(file)).collect());
+        let files = settings.files.iter().map(|(name, file)| {
+            let router = is_followed(TrackTarget::File(name.clone()));
+            (Arc::clone(file), Followers { router, director: checked_files.contains(&**name) })
+        });
+        self.files.configure(files.filter(|(_, by)| by.router || by.director).collect());
         let processes =
             settings.processes.iter().filter(|(name, _)| is_followed(TrackTarget::Process((*name).clone())));
         self.processes.configure(processes.map(|(_, process)| Arc::clone(process)).collect());
     }
 
-    /// The next level that is new to the router; may be left and entered again at any time.
-    pub(crate) async fn next(&mut self) -> Input {
+    /// The next level that is new to what follows it; may be left and entered again at any time.
+    pub(crate) async fn next(&mut self) -> News {
         loop {
             self.advance(clock::now());
-            if let Some(input) = self.news.pop_front() {
-                return input;
+            if let Some(news) = self.news.pop_front() {
+                return news;
             }
             let deadline = self.scripts.values().map(|script| script.track.deadline()).min();
             tokio::select! {
@@ -109,8 +123,14 @@ impl Trackers {
                         self.ended(&name, &ended);
                     }
                 }
-                (name, number) = self.files.next() => {
-                    self.news.push_back(tracked(TrackTarget::File(name), TrackLevel::Counts(number)));
+                files::News { level, followers } = self.files.next() => {
+                    if followers.router {
+                        let target = TrackTarget::File(level.name.clone());
+                        self.news.push_back(tracked(target, TrackLevel::Counts(level.number)));
+                    }
+                    if followers.director {
+                        self.news.push_back(News::Director(level));
+                    }
                 }
                 (name, is_well) = self.processes.next() => {
                     let what = if is_well { "enough run, and not too many" } else { "too few or too many run" };
@@ -200,7 +220,7 @@ async fn opened(path: String) -> Ended {
 }
 
 /// Logs what is new about a script; the input for the router.
-fn log_due(name: &str, due: &Due, why: &str, output: &str) -> Option<Input> {
+fn log_due(name: &str, due: &Due, why: &str, output: &str) -> Option<News> {
     match &due.complaint {
         Some(Complaint::CannotRun(why)) => {
             error!("vrrp_script {name}: counts as failed, because it cannot do its work: {why}");
@@ -222,8 +242,8 @@ fn log_due(name: &str, due: &Due, why: &str, output: &str) -> Option<Input> {
     Some(tracked(TrackTarget::Script(name.to_owned()), TrackLevel::Is(is_up)))
 }
 
-fn tracked(target: TrackTarget, level: TrackLevel) -> Input {
-    Input::Tracked { target, level }
+fn tracked(target: TrackTarget, level: TrackLevel) -> News {
+    News::Router(Input::Tracked { target, level })
 }
 
 #[cfg(test)]

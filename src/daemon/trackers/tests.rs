@@ -64,7 +64,10 @@ fn follow(settings: &mut Settings, target: TrackTarget) {
 
 async fn next(trackers: &mut Trackers) -> String {
     match tokio::time::timeout(Duration::from_secs(30), trackers.next()).await {
-        Ok(Input::Tracked { target, level }) => format!("{target:?} {level:?}"),
+        Ok(News::Router(Input::Tracked { target, level })) => format!("{target:?} {level:?}"),
+        Ok(News::Director(FileLevel { name, number, complaint, .. })) => {
+            format!("{name} says {number}, {complaint:?}")
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -74,7 +77,8 @@ async fn a_script_is_as_its_last_run() {
     let folder = Folder::new("script");
     let flag = folder.at("flag");
     let mut trackers = Trackers::new();
-    trackers.configure(&settings(Some(script(&["/bin/sh", "-c", &format!("[ -e {flag} ]")]))));
+    trackers
+        .configure(&settings(Some(script(&["/bin/sh", "-c", &format!("[ -e {flag} ]")]))), &BTreeSet::new());
     assert_eq!(next(&mut trackers).await, "Script(\"chk\") Is(false)");
     fs::write(&flag, "").unwrap();
     assert_eq!(next(&mut trackers).await, "Script(\"chk\") Is(true)");
@@ -93,7 +97,7 @@ async fn a_script_that_vanishes_is_failed_and_one_that_comes_back_is_not() {
     };
     write();
     let mut trackers = Trackers::new();
-    trackers.configure(&settings(Some(script(&[&path]))));
+    trackers.configure(&settings(Some(script(&[&path]))), &BTreeSet::new());
     assert_eq!(next(&mut trackers).await, "Script(\"chk\") Is(true)");
     fs::remove_file(&path).unwrap();
     assert_eq!(next(&mut trackers).await, "Script(\"chk\") Is(false)");
@@ -108,7 +112,7 @@ async fn a_file_that_is_to_be_opened_need_not_be_a_program() {
     let folder = Folder::new("open");
     let path = folder.at("file");
     let mut trackers = Trackers::new();
-    trackers.configure(&settings(Some(script(&["<", &path]))));
+    trackers.configure(&settings(Some(script(&["<", &path]))), &BTreeSet::new());
     assert_eq!(next(&mut trackers).await, "Script(\"chk\") Is(false)");
     fs::write(&path, "").unwrap();
     assert_eq!(next(&mut trackers).await, "Script(\"chk\") Is(true)");
@@ -122,7 +126,7 @@ async fn a_hanging_script_fails_at_its_timeout_and_is_gone_after_a_reload() {
         script(&["/bin/sh", "-c", &format!("trap '' TERM; echo $$ > {pid}; sleep 1000; sleep 1000")]);
     (hanging.timeout, hanging.fall) = (Duration::from_millis(200), 3);
     let mut trackers = Trackers::new();
-    trackers.configure(&settings(Some(hanging)));
+    trackers.configure(&settings(Some(hanging)), &BTreeSet::new());
     assert_eq!(next(&mut trackers).await, "Script(\"chk\") Is(false)");
     let runs = || {
         let pid = fs::read_to_string(&pid).unwrap_or_default();
@@ -133,7 +137,7 @@ async fn a_hanging_script_fails_at_its_timeout_and_is_gone_after_a_reload() {
     while fs::read_to_string(&pid).is_ok_and(|text| text.is_empty()) {
         tokio::task::yield_now().await;
     }
-    trackers.configure(&settings(None));
+    trackers.configure(&settings(None), &BTreeSet::new());
     for _ in 0..2000 {
         if !runs() {
             return;
@@ -150,7 +154,7 @@ async fn untracked_scripts_do_not_run() {
     let mut all = settings(Some(script(&["/bin/sh", "-c", &format!("touch {ran}")])));
     all.groups.clear();
     let mut trackers = Trackers::new();
-    trackers.configure(&all);
+    trackers.configure(&all, &BTreeSet::new());
     assert!(tokio::time::timeout(Duration::from_millis(300), trackers.next()).await.is_err());
     assert!(!fs::exists(&ran).unwrap());
 }
@@ -170,7 +174,7 @@ async fn a_files_number_is_reported_when_it_changes() {
     all.files.insert("f".to_owned(), Arc::new(file(Some((3, false)))));
     follow(&mut all, TrackTarget::File("f".to_owned()));
     let mut trackers = Trackers::new();
-    trackers.configure(&all);
+    trackers.configure(&all, &BTreeSet::new());
     assert_eq!(next(&mut trackers).await, "File(\"f\") Counts(3)", "it was written at the start");
     for (text, expected) in [("-5\n", -5), ("none\n", 0), ("7", 7)] {
         let (new, begun) = (folder.at("new"), clock::now());
@@ -185,9 +189,22 @@ async fn a_files_number_is_reported_when_it_changes() {
     assert_eq!(next(&mut trackers).await, "File(\"f\") Counts(4)");
     // A reload does not write it again, and what is known is not told again.
     all.files.insert("f".to_owned(), Arc::new(FileSettings { weight: 2, ..file(Some((3, true))) }));
-    trackers.configure(&all);
+    trackers.configure(&all, &BTreeSet::new());
     assert!(tokio::time::timeout(Duration::from_millis(200), trackers.next()).await.is_err());
     assert_eq!(fs::read_to_string(&path).unwrap(), "4");
+    // A check that begins to follow it learns what is known.
+    trackers.configure(&all, &["f"].into());
+    assert_eq!(next(&mut trackers).await, "File(\"f\") Counts(4)");
+    assert_eq!(next(&mut trackers).await, "f says 4, None");
+    fs::write(&path, "four").unwrap();
+    assert_eq!(next(&mut trackers).await, "File(\"f\") Counts(0)");
+    assert_eq!(next(&mut trackers).await, "f says 0, Some(\"`four` is no whole number\")");
+    // The router follows it no more.
+    all.groups.clear();
+    trackers.configure(&all, &["f"].into());
+    assert_eq!(next(&mut trackers).await, "f says 0, Some(\"`four` is no whole number\")");
+    fs::remove_file(&path).unwrap();
+    assert_eq!(next(&mut trackers).await, "f says 0, Some(\"there is no such file\")");
 }
 
 #[tokio::test]
@@ -211,7 +228,7 @@ async fn processes_are_counted_while_they_run() {
     all.processes.insert("p".to_owned(), Arc::new(process));
     follow(&mut all, TrackTarget::Process("p".to_owned()));
     let mut trackers = Trackers::new();
-    trackers.configure(&all);
+    trackers.configure(&all, &BTreeSet::new());
     let start = || std::process::Command::new(&program).arg("1234").spawn().unwrap();
     assert_eq!(next(&mut trackers).await, "Process(\"p\") Is(false)");
     let (mut one, mut two) = (start(), start());
@@ -264,7 +281,7 @@ async fn a_host_that_has_no_descriptors_left_says_nothing_of_scripts_and_files()
     all.files.insert("f".to_owned(), Arc::new(file));
     follow(&mut all, TrackTarget::File("f".to_owned()));
     let mut trackers = Trackers::new();
-    trackers.configure(&all);
+    trackers.configure(&all, &BTreeSet::new());
     let three = async |trackers: &mut Trackers| {
         let mut told = Vec::new();
         for _ in 0..3 {
