@@ -23,6 +23,10 @@ pub(crate) const EMULATOR: &str = "qemu-system-x86_64";
 const INSIDE: &str = "/lab";
 /// Programs of the host that scenarios of this clock execute.
 const PROGRAMS: [&str; 7] = ["ip", "modprobe", "keepalived", "ipvsadm", "dmesg", "test", "bash"];
+/// Those that only some scenarios execute: they go along where this machine has them.
+const OPTIONAL: [&str; 1] = ["time"];
+/// A variable with another program that goes along: a keepalived that lvsd is measured against.
+pub(crate) const AGAINST: &str = "LVSD_BENCH_AGAINST";
 /// Where they are looked for.
 const PLACES: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 /// Modules of the kernel that go along: names of directories and files below `kernel/`.
@@ -67,10 +71,13 @@ fn write_image(image: &Path, dir: &Path, kernel: &Path) -> Result<(), String> {
     let own = std::env::current_exe().map_err(|e| format!("this binary: {e}"))?;
     let mut files: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
     let mut programs = vec![own.clone(), lvsd_binary()];
+    let find = |program: &str| PLACES.iter().map(|p| Path::new(p).join(program)).find(|p| p.is_file());
     for program in PROGRAMS {
-        let found = PLACES.iter().map(|p| Path::new(p).join(program)).find(|p| p.is_file());
-        programs.push(found.ok_or_else(|| format!("no {program} on this machine; run scripts/setup"))?);
+        programs
+            .push(find(program).ok_or_else(|| format!("no {program} on this machine; run scripts/setup"))?);
     }
+    programs.extend(OPTIONAL.into_iter().filter_map(find));
+    programs.extend(std::env::var_os(AGAINST).map(PathBuf::from));
     for library in libraries(&programs)?.into_iter().chain(programs) {
         files.insert(library.clone(), library);
     }

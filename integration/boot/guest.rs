@@ -29,12 +29,15 @@ const POLL: Duration = Duration::from_millis(20);
 const SHM_FLOOR: u64 = 2 << 30;
 
 /// Variables of the runner's environment that its guests have, too.
-const PASSED_ON: [&str; 8] = [
+const PASSED_ON: [&str; 11] = [
     "TERM",
     "LANG",
     "RUST_BACKTRACE",
     "LVSD_LAB_DAEMON",
     "LVSD_LAB_SEED",
+    "LVSD_BENCH_AGAINST",
+    "LVSD_BENCH_NATIVE",
+    "LVSD_BENCH_ROWS",
     "LVSD_RUNS",
     "LVSD_SOAK",
     "LVSD_SOAK_SEED",

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bare_kernel;
+mod bench;
 mod bfd;
 mod check_errors;
 mod checkers;
@@ -585,6 +586,17 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             "how long a failover takes, lvsd and keepalived in one boot, twenty times each way",
             3600,
             failover_table::run,
+        )
+    },
+    Scenario {
+        on_request: true,
+        time: Time::Counted,
+        memory: 3072,
+        ..scenario(
+            bench::NAME,
+            "what lvsd costs beside keepalived, row by row, in one boot",
+            7200,
+            bench::run,
         )
     },
     // The same in simulated time, where computing costs nothing: the protocol's own time, exactly.
