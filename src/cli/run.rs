@@ -81,15 +81,17 @@ fn start(arguments: &RunArguments) -> Result<(), Failure> {
     let early = Early::new(&arguments.run_dir)?;
     log::detach();
     let path = arguments.config.path();
-    let Some((early, loaded)) = early.read(&path, &arguments.config.reading()) else { return Ok(()) };
+    let Some((early, mut loaded)) = early.read(&path, &arguments.config.reading()) else { return Ok(()) };
     for line in loaded.lines(Class::Warning).iter().filter(|_| loaded.config.is_some()) {
         warn!("{line}");
     }
-    let Some(config) = loaded.config.clone() else {
+    let Some(config) = loaded.config.take() else {
         let report = check::report(&path, &loaded, false).text;
         let exit = if loaded.is_silent { Exit::TryAgain } else { Exit::Config };
         return Err(Failure { exit, message: format!("not started:\n{}", report.trim_end()) });
     };
+    // The text of the files is not needed any more.
+    drop(loaded);
     let control = arguments.control.clone().unwrap_or_else(|| arguments.run_dir.join("control.sock"));
     let options = Options {
         config: path,

@@ -33,6 +33,7 @@ mod lifecycle_scripts;
 pub(crate) mod log;
 pub(crate) mod mails;
 pub(crate) mod main_loop;
+pub(crate) mod memory;
 pub(crate) mod metrics;
 pub(crate) mod orphans;
 pub(crate) mod plan;

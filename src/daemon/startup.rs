@@ -21,6 +21,7 @@ use super::host_findings::HostFindings;
 use super::host_watch::HostWatcher;
 use super::lifecycle_scripts;
 use super::main_loop::{self, Shell};
+use super::memory::MemoryReturn;
 use super::prober::Prober;
 use super::process;
 use super::reload::Reloads;
@@ -311,6 +312,7 @@ async fn direct(
         trackers: Trackers::new(),
         config,
         previous: None,
+        memory_return: MemoryReturn::default(),
         host_watcher: HostWatcher::open(),
         handshakes: HandshakeWatch::default(),
         host_findings: HostFindings::default(),

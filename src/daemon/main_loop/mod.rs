@@ -42,6 +42,7 @@ use super::handshakes::HandshakeWatch;
 use super::health::HealthMonitor;
 use super::host_findings::HostFindings;
 use super::host_watch::HostWatcher;
+use super::memory::MemoryReturn;
 use super::prober::Prober;
 use super::reload::Reloads;
 use super::router::Handle;
@@ -111,6 +112,8 @@ pub(crate) struct Shell {
     pub config: Arc<Config>,
     /// The router's settings before the last reload: what the reload removed is notified as these say.
     pub previous: Option<Arc<Settings>>,
+    /// Returns what reading a configuration needed.
+    pub memory_return: MemoryReturn,
     /// When the daemon started.
     pub started_at: Instant,
     /// When the kernel's settings and the run directory are next looked at.

@@ -71,6 +71,7 @@ impl Shell {
         for part in RELOAD {
             finished = finished.or(self.configure(part).await);
         }
+        self.memory_return.schedule();
         finished
     }
 
@@ -79,6 +80,7 @@ impl Shell {
         for part in START {
             self.configure(part).await;
         }
+        self.memory_return.schedule();
     }
 
     async fn configure(&mut self, part: Part) -> Option<bool> {
