@@ -18,6 +18,7 @@ mod files;
 mod forwarding_modes;
 mod genhash;
 mod guardian;
+mod ha_suspend;
 mod harness_itself;
 mod inhibit;
 mod languages;
@@ -373,6 +374,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "a VIP the kernel prefers, a sorry server on the director, a routed VIP: no server is taken out, all clients are served",
         400,
         own_addresses::run,
+    ),
+    scenario(
+        "ha-suspend",
+        "checks run only while this host has the VIP, in keepalived and lvsd: what they found stands, and with the VIP they begin at once",
+        300,
+        ha_suspend::run,
     ),
     scenario("modes", "NAT, DR and TUN in IPv4 and IPv6, by real traffic", 120, modes::run),
     both(scenario(

@@ -168,6 +168,11 @@ impl Schedule {
         self.activity = Activity::Running { run };
     }
 
+    /// Forgets the run under way.
+    pub(crate) fn cancel(&mut self, now: Instant) {
+        self.activity = Activity::Waiting { until: now };
+    }
+
     /// The run under way, if any.
     pub(crate) fn running(&self) -> Option<RunId> {
         match self.activity {

@@ -170,6 +170,9 @@ fn virtual_server_rows(server: &VirtualServerStatus, table: &mut Table) {
             table.row(["  NOT MARKED yet: this host answers all requests itself"]);
         }
     }
+    if let Some(suspended) = &server.suspended {
+        table.row([format!("  {suspended}")]);
+    }
     for problem in &server.problems {
         table.row([format!("  PROBLEM: {problem}; {}", problem.advice())]);
     }

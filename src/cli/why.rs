@@ -67,6 +67,7 @@ fn render(histories: &[RealServerHistory]) -> String {
 fn render_checker(checker: &CheckerHistory) -> String {
     let next = match checker.next_run_ms {
         Some(ms) => format!("next run in {}", short(ms)),
+        None if checker.is_suspended => "suspended until this host has the VIP".to_owned(),
         None => "running now".to_owned(),
     };
     let certificate = checker.certificate_not_after.map(|end| format!(", certificate until {}", moment(end)));

@@ -150,6 +150,8 @@ pub(crate) const GLOBAL_DEFS: Table<GlobalOptions> = Table::of(
         SNMP,
         BUFFERS,
         RELOAD,
+        RELOAD_TIME,
+        RELOAD_FILE,
         NFTABLES,
         VrrpGlobal::keywords(),
         vrrp::global::ONLY_CONF,
@@ -326,8 +328,12 @@ unread! {
         "lvs_netlink_cmd_rcv_bufs", "lvs_netlink_cmd_rcv_bufs_force", "lvs_netlink_monitor_rcv_bufs",
         "lvs_netlink_monitor_rcv_bufs_force", "process_monitor_rcv_bufs", "process_monitor_rcv_bufs_force";
     RELOAD: Support::Ignored("lvsd always checks a configuration fully before a reload, and errors change nothing"), "One of the settings of reloading.",
-        "reload_check_config", "reload_time_file", "reload_repeat", "reload_file", "include_check";
-    NFTABLES: Support::NotYet("a group is not turned into nftables sets"), "One of the settings of groups by nftables.",
+        "reload_check_config", "include_check";
+    RELOAD_TIME: Support::Ignored("lvsd reads no times from a file: have a timer of systemd, or cron, run `lvsd reload` at the time, which exits with 78 when the file has errors"), "One of the settings of reloads at a time.",
+        "reload_time_file", "reload_repeat";
+    RELOAD_FILE: Support::Ignored("lvsd writes no mark while it reads: `lvsd reload` ends when the configuration is in force, or refused"), "File that exists while the configuration is read.",
+        "reload_file";
+    NFTABLES: Support::Ignored("lvsd has a service for each address and port of a group, which directs the same connections: for one service alone, mark the packets by a firewall rule of your own and write `virtual_server fwmark N`"), "One of the settings of groups by nftables.",
         "nftables_ipvs", "nftables_ipvs_priority", "nftables_ipvs_start_fwmark";
 }
 

@@ -195,5 +195,5 @@ fn reader<'a>(
     strictness: Strictness,
 ) -> Reader<'a> {
     let is_lenient = strictness == Strictness::Lenient;
-    Reader { diagnostics, belongs, language, is_lenient, skipped: None, is_in_not_yet: false }
+    Reader { diagnostics, belongs, language, is_lenient, skipped: None }
 }

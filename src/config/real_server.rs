@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::ipvs::types::Forwarding;
 use crate::syntax::diagnostic::Diagnostic;
-use crate::syntax::keyword::{Reader, Slot, Spanned, Support, Table};
+use crate::syntax::keyword::{Reader, Slot, Spanned, Table};
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
 
@@ -16,6 +16,7 @@ use super::types::MAX_WEIGHT;
 use super::values;
 use super::virtual_server::VirtualServerOptions;
 use super::vrrp::command::{self, command};
+use super::vrrp::global::NO_SNMP;
 
 options! {
     /// A real server as it was written.
@@ -92,5 +93,3 @@ fn read_address(slot: &mut Slot<SocketAddr>, node: &Node, reader: &mut Reader<'_
         *slot = Some(Spanned { value, span: node.span() });
     }
 }
-
-pub(super) const NO_SNMP: Support = Support::NotYet("there is no SNMP agent");

@@ -167,6 +167,7 @@ impl Resolve<'_> {
             hysteresis,
             sorry_server,
             real_servers,
+            checks_need_vip: self.checks_need_vip(options, reader),
             notices: ServerNotices {
                 commands: notice::up_down(&options.commands, self.common.usual),
                 group: self.group.clone(),
@@ -231,6 +232,17 @@ impl Resolve<'_> {
             }
             _ => flags.with(ServiceFlags::ONE_PACKET),
         }
+    }
+
+    fn checks_need_vip(&self, options: &VirtualServerOptions, reader: &mut Reader<'_>) -> bool {
+        let is_wanted = options.ha_suspend(self.dialect);
+        let written = options.ha_suspend.as_ref().filter(|_| is_wanted);
+        let (Some(written), VirtualServerId::Fwmark { .. }) = (written, self.id) else { return is_wanted };
+        let word = reader.spelling(WORDS, "ha_suspend");
+        let text =
+            format!("`{word}`: a virtual server by firewall mark has no VIP that this host could lack");
+        reader.compat_warning(written.span, text, ": its checks always run");
+        false
     }
 
     fn persistence(&self, options: &VirtualServerOptions, reader: &mut Reader<'_>) -> Option<Persistence> {

@@ -43,7 +43,7 @@ options! {
         /// Network namespace to run in.
         _ = unread("net_namespace", NAMESPACE);
         /// Network namespace of the table.
-        _ = unread("net_namespace_ipvs", NAMESPACE);
+        _ = unread("net_namespace_ipvs", NAMESPACE_IPVS);
         /// Name for pid files.
         _ = unread("instance", ONE_PROCESS);
         /// Where pid files go.
@@ -68,8 +68,14 @@ pub(crate) const ROOT: Table<RootOptions> =
 /// The name of the top level.
 pub(crate) const TOP_LEVEL: &str = "the top level";
 
-const NAMESPACE: Support =
-    Support::NotYetError("start lvsd in that namespace instead: `ip netns exec NAME lvsd run`");
+const NAMESPACE: Support = Support::Refused(
+    "lvsd works in the namespace it was started in: start it there by `ip netns exec NAME lvsd run`, or write \
+     `NetworkNamespacePath=/run/netns/NAME` in its unit of systemd, and take the word out",
+);
+const NAMESPACE_IPVS: Support = Support::Refused(
+    "the table is that of the namespace lvsd was started in: run an lvsd in each, with a `--run-dir` of its own, one \
+     for the virtual servers and one for the virtual routers",
+);
 const LINKS: Support = Support::Ignored("the kernel reports changes of links");
 const ONE_PROCESS: Support = Support::Ignored("lvsd has one process and one run directory (`--run-dir`)");
 

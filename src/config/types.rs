@@ -163,6 +163,8 @@ pub struct VirtualServer {
     pub sorry_server: Option<SorryServer>,
     /// Real servers in the file's order, at least one; addresses are unique. Shared with whoever works with them.
     pub real_servers: Vec<Arc<RealServer>>,
+    /// Its real servers are checked only while this host has the VIP (`ha_suspend`).
+    pub checks_need_vip: bool,
     /// Who hears of its quorum.
     pub notices: ServerNotices,
 }

@@ -13,11 +13,12 @@ use crate::syntax::value::{self, Wrong};
 use super::checker::{self, CheckerOptions};
 use super::notice::UpDownOptions;
 use super::options::options;
-use super::real_server::{self, NO_SNMP, RealServerOptions};
+use super::real_server::{self, RealServerOptions};
 use super::timing::{HasTiming, TimingOptions};
 use super::types::MAX_WEIGHT;
 use super::values;
 use super::vrrp::command::{self, command};
+use super::vrrp::global::NO_SNMP;
 
 mod yaml;
 
@@ -136,7 +137,7 @@ options! {
         /// Obsolete flag of keepalived.
         _ = unread("hashed", Support::Ignored("it is obsolete and never had an effect"));
         /// Check only while this host has the VIP.
-        _ = unread("ha_suspend", Support::NotYet("checks run whether or not this host has the VIP"));
+        pub(crate) ha_suspend: Slot<bool> = flag("ha_suspend").bare().yaml(&["check_only_with_vip"]), default false;
         /// Name in SNMP.
         _ = unread("snmp_name", NO_SNMP);
         include pub(crate) timing: TimingOptions;

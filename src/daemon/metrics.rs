@@ -147,6 +147,7 @@ fn virtual_server_families(text: &mut Exposition, servers: &[(Labels, &VirtualSe
         ("up", Gauge, "1 while the virtual server has quorum.", |s| flag(s.has_quorum)),
         ("live_weight", Gauge, "Weight of the real servers that are up.", |s| Some(s.live_weight)),
         ("quorum", Gauge, "Weight needed for quorum.", |s| Some(s.quorum.into())),
+        ("checks_suspended", Gauge, "1 while its checks wait for this host to have the VIP (ha_suspend).", |s| flag(s.suspended.is_some())),
         ("in_kernel", Gauge, "1 while the service is in the kernel.", |s| flag(s.is_in_kernel)),
         ("degraded", Gauge, "1 while the kernel refuses a part of the service.", |s| flag(s.degraded.is_some())),
         ("sorry_active", Gauge, "1 while the sorry server serves.", |s| flag(s.sorry_server.as_ref()?.is_active)),

@@ -86,6 +86,8 @@ pub(crate) struct Checkers {
     of_reporters: BTreeMap<Reporter, BTreeSet<CheckerId>>,
     /// What those add to the weight, where that is not 0.
     added_weights: BTreeMap<CheckerId, i64>,
+    /// Those that do not run, because this host has none of the VIPs they are for (`ha_suspend`).
+    suspended: BTreeSet<CheckerId>,
     last_id: u64,
     last_run: RunId,
 }
@@ -184,6 +186,7 @@ impl Checkers {
         self.stale.remove(&id);
         self.down.remove(&id);
         self.added_weights.remove(&id);
+        self.suspended.remove(&id);
         if let Some(reporter) = entry.spec.question.reporter()
             && let Some(all) = self.of_reporters.get_mut(&reporter)
         {
@@ -245,8 +248,51 @@ impl Checkers {
         Some((self.last_run, Arc::clone(&entry.spec)))
     }
 
-    /// Has the next run of a checker begin at `at`, unless one is under way.
+    /// Suspends those of the checkers all of whose virtual servers are suspended, and has the others go on at once: what
+    /// they knew stands. The runs to cancel are returned. A path check under way ends by itself.
+    pub(crate) fn suspend(
+        &mut self,
+        now: Instant,
+        ids: &BTreeSet<CheckerId>,
+        is_suspended: impl Fn(VirtualServerId) -> bool,
+    ) -> Vec<RunId> {
+        let mut cancelled = Vec::new();
+        for id in ids {
+            let Some(entry) = self.entries.get_mut(id) else { continue };
+            let is_wanted = entry.subscribers.iter().any(|(server, _)| !is_suspended(*server));
+            if is_wanted {
+                if self.suspended.remove(id) {
+                    self.begin_at(*id, now);
+                }
+                continue;
+            }
+            if !self.suspended.insert(*id) {
+                continue;
+            }
+            self.stale.remove(id);
+            if let Some(at) = entry.schedule.deadline() {
+                self.timers.remove(&(at, *id));
+            }
+            let run = entry.schedule.running().filter(|_| !matches!(entry.spec.question, Question::Path(_)));
+            if let Some(run) = run {
+                entry.schedule.cancel(now);
+                self.running.remove(&run);
+                cancelled.push(run);
+            }
+        }
+        cancelled
+    }
+
+    /// Whether a checker does not run, because this host has none of the VIPs it is for.
+    pub(crate) fn is_suspended(&self, id: CheckerId) -> bool {
+        self.suspended.contains(&id)
+    }
+
+    /// Has the next run of a checker begin at `at`, unless one is under way or it is suspended.
     pub(crate) fn begin_at(&mut self, id: CheckerId, at: Instant) {
+        if self.suspended.contains(&id) {
+            return;
+        }
         let Some(entry) = self.entries.get_mut(&id) else { return };
         if let Some(before) = entry.schedule.deadline() {
             self.timers.remove(&(before, id));
@@ -303,7 +349,9 @@ impl Checkers {
         let said = entry.certificate.as_ref().map(|c| c.time()).unwrap_or_default();
         let certificate = seen.as_deref().filter(|seen| seen.time() != said).copied();
         entry.certificate = seen.or(entry.certificate.take());
-        self.timers.extend(entry.schedule.deadline().map(|at| (at, id)));
+        if !self.suspended.contains(&id) {
+            self.timers.extend(entry.schedule.deadline().map(|at| (at, id)));
+        }
         Some(Finished { entry, before, weight_before, was_inconclusive, became_stale, certificate })
     }
 

@@ -1,7 +1,7 @@
 //! What the director reports: one value per change of state, for the log and for notifications alike.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::admin_override::AdminOverride;
@@ -74,6 +74,14 @@ pub enum Event {
         target: SocketAddr,
         /// The reason while it cannot; None once it can again.
         reason: Option<String>,
+    },
+    /// Checks that run only while this host has the VIP stop, or begin again.
+    Suspended {
+        vip: IpAddr,
+        /// Virtual servers of it whose checks they are.
+        servers: usize,
+        /// Whether they stop.
+        is_suspended: bool,
     },
     /// An operator gave an order about a real server, or took it back.
     Override {
@@ -211,6 +219,8 @@ impl Event {
             Event::Stale { .. } => "checker_stale",
             Event::Inconclusive { reason: Some(_), .. } => "checker_unverified",
             Event::Inconclusive { reason: None, .. } => "checker_verified",
+            Event::Suspended { is_suspended: true, .. } => "checks_suspended",
+            Event::Suspended { is_suspended: false, .. } => "checks_resumed",
             Event::Override { .. } => "order",
             Event::Stays { is_over: false, .. } => "real_server_stays",
             Event::Stays { is_over: true, .. } => "real_server_not_replaced",
@@ -266,7 +276,7 @@ impl Event {
             | Event::Drift { service: virtual_server, .. }
             | Event::Degraded { service: virtual_server, .. }
             | Event::Restored { service: virtual_server } => (Some(virtual_server.to_string()), None),
-            Event::Ready { .. } | Event::Kernel { .. } => (None, None),
+            Event::Ready { .. } | Event::Kernel { .. } | Event::Suspended { .. } => (None, None),
         };
         Subject { virtual_server, real_server: real_server.map(ToString::to_string) }
     }
@@ -326,6 +336,17 @@ impl fmt::Display for Event {
             }
             Event::Inconclusive { checker, target, reason: None } => {
                 write!(f, "{checker} of {target} runs again")
+            }
+            Event::Suspended { vip, servers, is_suspended } => {
+                let servers = count(*servers, "virtual server");
+                match is_suspended {
+                    true => write!(
+                        f,
+                        "checks for {servers} of {vip} are suspended: this host does not have {vip}, and the \
+                         last verdicts stand"
+                    ),
+                    false => write!(f, "checks for {servers} of {vip} run: this host has {vip}"),
+                }
             }
             Event::Override { virtual_server, real_server, admin } => {
                 let what = if admin.is_none() { "as configured".to_owned() } else { admin.to_string() };

@@ -39,6 +39,7 @@ pub(crate) mod staying;
 #[cfg(test)]
 mod steps;
 pub(crate) mod summary;
+mod suspension;
 mod template_expiry;
 mod timers;
 pub(crate) mod vrrp_link;
@@ -47,6 +48,7 @@ pub(crate) mod vrrp_link;
 mod sim;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use admin_override::AdminOverride;
@@ -66,6 +68,7 @@ use save::SaveSchedule;
 use sessions::SessionLevels;
 use sources::SourceKeeper;
 use state::{KnownDown, KnownLeaving, State};
+use suspension::Suspension;
 use template_expiry::TemplateExpiry;
 use timers::Timers;
 use vrrp_link::VrrpLink;
@@ -88,6 +91,9 @@ pub struct Director {
     sources: SourceKeeper,
     sessions: SessionLevels,
     files: FileLevels,
+    suspension: Suspension,
+    /// This host's addresses were read at least once.
+    knows_addresses: bool,
     arp_problems: ArpProblems,
     notifier: LvsNotifier,
     life: Life,
@@ -129,6 +135,8 @@ impl Director {
             sources: SourceKeeper::default(),
             sessions: SessionLevels::default(),
             files: FileLevels::default(),
+            suspension: Suspension::default(),
+            knows_addresses: false,
             arp_problems: ArpProblems::new(),
             notifier: LvsNotifier::default(),
             life: Life::Running,
@@ -162,6 +170,8 @@ impl Director {
         director.vrrp_link.configure(&config);
         director.configure_sources(&config);
         director.find_templates();
+        // No address is known yet, and no checker runs: nothing is to be told or cancelled.
+        director.configure_suspension(now, &config, &mut Vec::new(), &mut Vec::new());
         director
     }
 
@@ -194,15 +204,18 @@ impl Director {
             }
             Input::Override { selector, change } => self.apply_override(now, &selector, change, &mut events),
             Input::Instance(level) => {
+                let vips: Vec<IpAddr> = level.addresses.iter().map(|held| held.ip).collect();
                 if self.vrrp_link.set_instance(level) {
                     self.find_sources();
                 }
+                self.review_suspension(now, Some(&vips), &mut events, effects);
                 self.set_desired_settings();
                 self.changed_pools.extend(self.placement.ids());
             }
             Input::InstanceGone(name) => {
                 self.vrrp_link.remove_instance(&name);
                 self.find_sources();
+                self.review_suspension(now, None, &mut events, effects);
                 self.set_desired_settings();
                 self.changed_pools.extend(self.placement.ids());
             }
@@ -210,7 +223,11 @@ impl Director {
             Input::SessionGone(name) => self.session_is_gone(&name, now),
             Input::File(level) => self.file_says(level, now),
             Input::Host(host) => self.vrrp_link.set_host_forwards(host),
-            Input::LocalAddresses(local) => self.on_local_addresses(local, &mut events),
+            Input::LocalAddresses(local) => {
+                self.on_local_addresses(local, &mut events);
+                self.knows_addresses = true;
+                self.review_suspension(now, None, &mut events, effects);
+            }
             Input::IngressMarks(ingress_marks) => self.ingress_marks_are(ingress_marks, &mut events),
             Input::ArpProblems(found) => self.on_arp_problems(found, &mut events),
             Input::Saved(is_saved) => self.saves.saved(now, is_saved),

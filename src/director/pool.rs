@@ -622,6 +622,7 @@ mod tests {
             hysteresis,
             sorry_server: None,
             real_servers: vec![real_server.clone()],
+            checks_need_vip: false,
             notices: ServerNotices::default(),
         };
         let member = Member {

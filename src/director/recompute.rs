@@ -52,6 +52,8 @@ impl Director {
             self.templates.set(pool);
             self.find_problems(now, id, false, events);
         }
+        let left = ended.iter().map(|(checker, _)| *checker).collect();
         effects.extend(self.checkers.unsubscribe(ended).into_iter().map(Effect::CancelProbe));
+        self.suspend_checkers(now, &left, effects);
     }
 }

@@ -81,6 +81,7 @@ impl Director {
         }
         self.vrrp_link.configure(&config);
         self.configure_sources(&config);
+        self.configure_suspension(now, &config, events, effects);
         self.config = config;
         self.configure_path_check();
         self.run_path_check(now, path_check::Input::Reloaded, events, effects);

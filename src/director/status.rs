@@ -84,6 +84,9 @@ pub struct VirtualServerStatus {
     /// What is done because this host is one of its real servers, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub colocated: Option<ColocatedStatus>,
+    /// Why its checks do not run (`ha_suspend`), in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<String>,
     /// What the kernel refuses, while it does.
     pub degraded: Option<String>,
     /// What its clients suffer although the kernel holds what it should.
@@ -239,7 +242,10 @@ pub struct CheckerHistory {
     /// When the certificate it was last shown ends, in seconds since 1970 UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_not_after: Option<u64>,
-    /// Milliseconds until the next run; None while one is under way.
+    /// It does not run, because this host has none of the VIPs it is for (`ha_suspend`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_suspended: bool,
+    /// Milliseconds until the next run; None while one is under way, and while it is suspended.
     pub next_run_ms: Option<u64>,
     /// The last attempts, oldest first; runs in a row that ended alike are one.
     pub attempts: Vec<ProbeHistory>,
@@ -279,11 +285,14 @@ impl Director {
         let history = |(id, at): (VirtualServerId, SocketAddr)| {
             let pool = self.pools.get(&id)?;
             let member = pool.members.get(&at)?;
-            let checkers = member.subscriptions.iter().filter_map(|s| self.checkers.get(s.checker));
+            let history = |checker| {
+                let is_suspended = self.checkers.is_suspended(checker);
+                self.checkers.get(checker).map(|entry| checker_history(now, entry, is_suspended))
+            };
             Some(RealServerHistory {
                 virtual_server: id,
                 status: self.real_server_status(now, id, member, self.seen(pool).as_deref()),
-                checkers: checkers.map(|entry| checker_history(now, entry)).collect(),
+                checkers: member.subscriptions.iter().filter_map(|s| history(s.checker)).collect(),
             })
         };
         self.select(selector).into_iter().filter_map(history).collect()
@@ -390,6 +399,7 @@ impl Director {
                 mark: pool.mark,
                 is_marked: pool.mark.is_some_and(|mark| self.placement.is_marked(mark)),
             }),
+            suspended: self.suspended_words(pool.server.id),
             degraded: degraded.map(|trouble| trouble.reason.clone()),
             problems: pool.problems.iter().cloned().collect(),
             is_in_kernel: actual.is_some(),
@@ -462,7 +472,7 @@ fn certificates<'a>(checkers: impl Iterator<Item = &'a Entry>) -> Vec<Certificat
     ends.into_iter().map(|(target, not_after)| CertificateStatus { target, not_after }).collect()
 }
 
-fn checker_history(now: Instant, entry: &Entry) -> CheckerHistory {
+fn checker_history(now: Instant, entry: &Entry, is_suspended: bool) -> CheckerHistory {
     let attempt = |a: &Attempt| ProbeHistory {
         count: a.count,
         first_ms_ago: milliseconds(now.since(a.since)),
@@ -474,7 +484,12 @@ fn checker_history(now: Instant, entry: &Entry) -> CheckerHistory {
         target: entry.spec.target.address,
         health: entry.schedule.health().into(),
         certificate_not_after: entry.certificate.as_ref().map(|c| c.not_after),
-        next_run_ms: entry.schedule.deadline().map(|at| milliseconds(at.since(now))),
+        is_suspended,
+        next_run_ms: entry
+            .schedule
+            .deadline()
+            .filter(|_| !is_suspended)
+            .map(|at| milliseconds(at.since(now))),
         attempts: entry.schedule.attempts().map(attempt).collect(),
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct VrrpLink {
     instances: BTreeMap<String, InstanceLevel>,
     /// The addresses of all of them, and how many have each.
     vips: BTreeMap<IpAddr, usize>,
+    /// Those of Masters, and how many have each.
+    held: BTreeMap<IpAddr, usize>,
     host: HostForwards,
     /// Services that are not in the kernel though they may come, with their VIPs.
     missing: BTreeMap<ServiceKey, Option<IpAddr>>,
@@ -59,9 +61,14 @@ impl VrrpLink {
     pub(crate) fn set_instance(&mut self, level: InstanceLevel) -> bool {
         let before = self.instances.get(&level.name);
         let is_moved = before.is_none_or(|before| before.addresses != level.addresses);
-        if is_moved {
+        if is_moved || before.is_none_or(|before| before.state != level.state) {
             self.remove_instance(&level.name);
-            level.addresses.iter().for_each(|held| *self.vips.entry(held.ip).or_default() += 1);
+            for address in &level.addresses {
+                *self.vips.entry(address.ip).or_default() += 1;
+                if level.state == State::Master {
+                    *self.held.entry(address.ip).or_default() += 1;
+                }
+            }
         }
         self.instances.insert(level.name.clone(), level);
         is_moved
@@ -69,8 +76,12 @@ impl VrrpLink {
 
     /// An instance was removed.
     pub(crate) fn remove_instance(&mut self, name: &str) {
-        for held in self.instances.remove(name).into_iter().flat_map(|level| level.addresses) {
-            one_less(&mut self.vips, held.ip);
+        let Some(level) = self.instances.remove(name) else { return };
+        for address in &level.addresses {
+            one_less(&mut self.vips, address.ip);
+            if level.state == State::Master {
+                one_less(&mut self.held, address.ip);
+            }
         }
     }
 
@@ -105,13 +116,7 @@ impl VrrpLink {
     /// Whether this host holds a VIP; None where no instance says.
     pub(crate) fn holds(&self, vip: IpAddr) -> Option<bool> {
         self.vips.get(&vip)?;
-        let mut levels = self
-            .instances
-            .values()
-            .filter(|level| level.addresses.iter().any(|held| held.ip == vip))
-            .peekable();
-        levels.peek()?;
-        Some(levels.any(|level| level.state == State::Master))
+        Some(self.held.contains_key(&vip))
     }
 
     /// The addresses of all instances.

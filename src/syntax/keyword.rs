@@ -41,11 +41,7 @@ pub(crate) enum Support {
     Deprecated(&'static str),
     /// Accepted with a warning: why nothing is lost by ignoring it.
     Ignored(&'static str),
-    /// Accepted with a warning: what does not happen as long as it is not built.
-    NotYet(&'static str),
-    /// Not built, and running without it would be wrong: an error.
-    NotYetError(&'static str),
-    /// Never: why.
+    /// An error, because running without it would be wrong: why, and what replaces it.
     Refused(&'static str),
 }
 

@@ -32,8 +32,6 @@ pub(crate) struct Reader<'a> {
     pub is_lenient: bool,
     /// The last unknown block that was skipped; taken by who must know.
     pub skipped: Option<Word>,
-    /// Within a block that is not built: that is said of the block, and not of each word in it.
-    pub is_in_not_yet: bool,
 }
 
 impl Reader<'_> {
@@ -265,15 +263,9 @@ impl Reader<'_> {
                 }
                 (_, _, Some(name)) => format!("that is keepalived.conf's word; here write `{name}`"),
                 (_, Support::Supported, None) => "that is keepalived.conf's word: remove it".to_owned(),
-                (
-                    _,
-                    Support::Deprecated(why)
-                    | Support::Ignored(why)
-                    | Support::NotYet(why)
-                    | Support::NotYetError(why)
-                    | Support::Refused(why),
-                    None,
-                ) => format!("that is keepalived.conf's word, and not one of YAML: {why}"),
+                (_, Support::Deprecated(why) | Support::Ignored(why) | Support::Refused(why), None) => {
+                    format!("that is keepalived.conf's word, and not one of YAML: {why}")
+                }
             };
             return Meant::Here(word.span, help, None);
         }
@@ -394,14 +386,9 @@ impl Reader<'_> {
                 let problem = self.compat_diagnostic(at, format!("`{name}` is deprecated"), "");
                 self.diagnostics.push(problem.help(instead));
             }
-            Support::NotYet(_) | Support::NotYetError(_) if self.is_in_not_yet => {}
-            Support::NotYet(_) | Support::NotYetError(_) => self.say(keyword.support, node),
             Support::Ignored(_) | Support::Refused(_) => return self.say(keyword.support, node),
         }
-        let is_outer = self.is_in_not_yet;
-        self.is_in_not_yet |= matches!(keyword.support, Support::NotYet(_) | Support::NotYetError(_));
         self.values(table, keyword, node, into);
-        self.is_in_not_yet = is_outer;
     }
 
     fn values<T>(&mut self, table: &Table<T>, keyword: &Keyword<T>, node: &Node, into: &mut T) {
@@ -507,10 +494,6 @@ impl Reader<'_> {
         match support {
             Support::Supported | Support::Deprecated(_) => {}
             Support::Ignored(why) => self.warning(whole, format!("`{named}` is ignored: {why}")),
-            Support::NotYet(what) => self.warning(whole, format!("`{named}` is not yet supported: {what}")),
-            Support::NotYetError(what) => {
-                self.error(whole, format!("`{named}` is not yet supported: {what}"))
-            }
             Support::Refused(why) => self.error(whole, format!("`{named}` is refused: {why}")),
         }
     }

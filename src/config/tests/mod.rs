@@ -400,11 +400,7 @@ fn every_keyword_has_one_meaning_and_a_sentence() {
                 what()
             );
         }
-        if let Support::Ignored(why)
-        | Support::NotYet(why)
-        | Support::NotYetError(why)
-        | Support::Refused(why) = keyword.support
-        {
+        if let Support::Ignored(why) | Support::Refused(why) = keyword.support {
             assert!(!why.is_empty() && !why.ends_with('.'), "{}", what());
         }
     }

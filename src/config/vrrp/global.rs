@@ -154,7 +154,7 @@ const BUFFERS: Support = Support::Ignored(
 );
 /// There is none of it.
 pub(crate) const NO_SNMP: Support = Support::Ignored(
-    "lvsd has no SNMP agent and no D-Bus service: `lvsd status` and its metrics tell the same",
+    "lvsd has no SNMP agent and no D-Bus service: `lvsd status --json` and its metrics tell the same",
 );
 /// How versions are written.
 pub(crate) const VERSIONS: &[(&str, Version)] = &[("2", Version::V2), ("3", Version::V3)];

@@ -788,6 +788,7 @@ pub(in crate::director) fn tcp_server() -> VirtualServer {
         hysteresis: 0,
         sorry_server: None,
         real_servers: (1..=3).map(real_server).collect(),
+        checks_need_vip: false,
         notices: ServerNotices::default(),
     }
 }

@@ -259,6 +259,7 @@ fn random_server(rng: &mut fastrand::Rng, n: u8) -> VirtualServer {
         hysteresis: 0,
         sorry_server: rng.bool().then(|| sorry(rng)),
         real_servers,
+        checks_need_vip: false,
         notices: ServerNotices::default(),
     }
 }

@@ -217,7 +217,7 @@ fn words() -> Vec<Odd> {
             1,
             "255.0.255.0",
         ),
-        runs("ha_suspend", vs("ha_suspend"), 1, "not yet supported"),
+        runs("ha_suspend", vs("ha_suspend"), 0, ""),
         runs("an old word of the scheduler", vs("ops"), 1, "`ops` is for UDP"),
         runs("a word of another block", rs("router_id a"), 1, "it belongs in"),
         refused("a word of systemd", "[Unit]\nDescription=keepalived\n", 2, "[Unit]"),
