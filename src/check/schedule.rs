@@ -126,6 +126,11 @@ impl Schedule {
         self.remember(now, last);
     }
 
+    /// Begins without a verdict as if it had failed: it has to pass `rise` times.
+    pub(crate) fn begin_down(&mut self) {
+        self.health = Health::Down;
+    }
+
     /// Begins with a verdict known from before a change of the specification: up, so that `retry` counts.
     pub(crate) fn know_up(&mut self, now: Instant, last: Outcome) {
         self.health = Health::Up;

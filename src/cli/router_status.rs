@@ -1,11 +1,12 @@
-//! Virtual routers and BFD sessions in `lvsd status`: a line each, and what is wrong below it.
+//! Virtual routers, the checks they track, and BFD sessions in `lvsd status`: a line each, and what is wrong below it.
 
 use std::fmt::Write;
 
-use super::status::span;
+use super::status::{health, span};
 use super::table::Table;
 use crate::bfd::packet::State as SessionState;
 use crate::bfd::status::SessionStatus;
+use crate::director::track_checks::TrackCheckStatus;
 use crate::vrrp::io::State;
 use crate::vrrp::status::{InstanceStatus, Status};
 
@@ -35,6 +36,36 @@ pub(super) fn render(router: &Status, text: &mut String) {
         let _ = writeln!(text, "vrrp_instance {instance} is for the node with {node}: not run here");
     }
     render_refused(router, text);
+}
+
+/// Appends the checks that virtual routers track.
+pub(super) fn render_checks(checks: &[TrackCheckStatus], text: &mut String) {
+    text.push('\n');
+    let mut table = Table::default();
+    table.row(["CHECK", "HEALTH", "SINCE", "RUNS", "FAILED", "WHY"]);
+    for check in checks {
+        let why = match check.unverified_seconds {
+            Some(seconds) => format!("{} (unverified for {})", check.reason, span(seconds)),
+            None => check.reason.clone(),
+        };
+        table.row([
+            check.name.clone(),
+            check_state(check).to_owned(),
+            span(check.since_seconds),
+            check.checks.to_string(),
+            check.check_failures.to_string(),
+            why,
+        ]);
+    }
+    text.push_str(&table.render());
+}
+
+/// How a check is, in a word.
+pub(super) fn check_state(check: &TrackCheckStatus) -> &'static str {
+    match check.is_up {
+        None => "unknown",
+        Some(is_up) => health(check.health, is_up),
+    }
 }
 
 fn render_refused(router: &Status, text: &mut String) {

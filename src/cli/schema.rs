@@ -70,6 +70,7 @@ fn required(table: &str) -> &'static [&'static str] {
         "vrrp_script" => &["name", "command"],
         "bfd_instance" => &["name", "neighbor"],
         "vrrp_track_process" => &["name", "process"],
+        "vrrp_check" => &["name"],
         "track_file" => &["name", "path"],
         "track" | "interface_delay" => &["name"],
         "peer" => &["address"],

@@ -83,6 +83,9 @@ pub(super) fn render(daemon: &DaemonStatus) -> String {
     if let Some(router) = &daemon.router {
         router_status::render(router, &mut text);
     }
+    if !daemon.director.vrrp_checks.is_empty() {
+        router_status::render_checks(&daemon.director.vrrp_checks, &mut text);
+    }
     if daemon.router.is_some() && daemon.director.virtual_servers.is_empty() {
         return text::lines(&text).into_owned();
     }

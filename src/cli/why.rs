@@ -1,22 +1,28 @@
-//! `lvsd why`: the last attempts of a real server's checkers.
+//! `lvsd why`: the last attempts of a real server's checkers, or of a check that virtual routers track.
 
+use std::convert::Infallible;
 use std::fmt::Write;
+use std::str::FromStr;
 
-use super::print;
+use super::router_status::check_state;
 use super::socket::{SocketArguments, misunderstood};
 use super::status::{health, span};
 use super::table::Table;
+use super::{complain, print};
 use crate::check::outcome::{Outcome, ProbeResult};
 use crate::daemon::control::{Command, Reply};
 use crate::daemon::startup::Exit;
 use crate::date::moment;
 use crate::director::admin_override::Selector;
 use crate::director::status::{CheckerHistory, ProbeHistory, RealServerHistory};
+use crate::director::track_checks::TrackCheckHistory;
+use crate::text;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct WhyArguments {
-    /// The real server: ADDRESS or ADDRESS:PORT
-    real_server: Selector,
+    /// The real server, ADDRESS or ADDRESS:PORT, or the name of a vrrp_check
+    #[arg(value_name = "REAL_SERVER|CHECK")]
+    about: About,
     #[command(flatten)]
     socket: SocketArguments,
     /// For machines
@@ -24,8 +30,71 @@ pub(super) struct WhyArguments {
     json: bool,
 }
 
+/// Whose checks are meant.
+#[derive(Clone, Debug)]
+enum About {
+    RealServer(Selector),
+    Check(String),
+}
+
+impl FromStr for About {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<About, Infallible> {
+        Ok(text.parse().map_or_else(|_| About::Check(text.to_owned()), About::RealServer))
+    }
+}
+
 pub(super) fn run(arguments: &WhyArguments) -> Exit {
-    let histories = match arguments.socket.ask(Command::Why(arguments.real_server)) {
+    match &arguments.about {
+        About::RealServer(selector) => run_real_server(arguments, *selector),
+        About::Check(name) => run_check(arguments, name),
+    }
+}
+
+fn run_check(arguments: &WhyArguments, name: &str) -> Exit {
+    let histories = match arguments.socket.ask(Command::WhyChecks) {
+        Ok(Reply::WhyChecks(histories)) => histories,
+        Ok(_) => return misunderstood(),
+        Err(exit) => return exit,
+    };
+    let Some(history) = histories.iter().find(|history| history.status.name == name) else {
+        let known: Vec<&str> = histories.iter().map(|history| &*history.status.name).collect();
+        let known = match known.as_slice() {
+            [] => "no check is tracked".to_owned(),
+            known => format!("tracked are: {}", known.join(", ")),
+        };
+        complain(&format!(
+            "{}: there is no such vrrp_check ({known}), and a real server is named by its address",
+            text::line(name)
+        ));
+        return Exit::Usage;
+    };
+    if arguments.json {
+        print(&(serde_json::to_string_pretty(history).unwrap_or_default() + "\n"));
+    } else {
+        print(&text::lines(&render_check(history)));
+    }
+    Exit::Ok
+}
+
+fn render_check(history: &TrackCheckHistory) -> String {
+    let status = &history.status;
+    let state = check_state(status);
+    let mut text = format!(
+        "vrrp_check {}: {state} for {}: {}\n",
+        status.name,
+        span(status.since_seconds),
+        status.reason
+    );
+    for checker in &history.checkers {
+        text.push_str(&render_checker(checker));
+    }
+    text
+}
+
+fn run_real_server(arguments: &WhyArguments, selector: Selector) -> Exit {
+    let histories = match arguments.socket.ask(Command::Why(selector)) {
         Ok(Reply::Why(histories)) => histories,
         Ok(_) => return misunderstood(),
         Err(exit) => return exit,

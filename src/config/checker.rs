@@ -39,8 +39,10 @@ pub(super) mod yaml;
 /// The keywords, YAML's types and the listing of the checkers named.
 macro_rules! checkers {
     ($($checker:path),+ $(,)?) => {
-        /// The keywords of a real server.
-        pub(super) const KEYWORDS: &[Keyword<RealServerOptions>] = &[$(keyword::<$checker>()),+];
+        /// The keywords of a block that has checkers.
+        pub(super) const fn keywords<T: HasCheckers>() -> &'static [Keyword<T>] {
+            const { &[$(keyword::<$checker, T>()),+] }
+        }
 
         /// The types of YAML's checks.
         const TYPES: &[Type] = &[$(Type::of::<$checker>()),+];
@@ -64,6 +66,18 @@ checkers![
     bfd::BfdCheck,
     file::FileCheck,
 ];
+
+/// A block that has checkers: a real server, or a check that virtual routers track.
+pub(super) trait HasCheckers: 'static {
+    /// Those that were written in it.
+    fn checkers(&mut self) -> &mut Vec<CheckerOptions>;
+}
+
+impl HasCheckers for RealServerOptions {
+    fn checkers(&mut self) -> &mut Vec<CheckerOptions> {
+        &mut self.checkers
+    }
+}
 
 /// How a checker is written.
 pub(super) trait CheckerForm: Ask + Default + 'static {
@@ -94,6 +108,11 @@ pub(super) trait Ask: Debug {
 
     /// The command that it runs.
     fn command(&self) -> Option<&CommandOptions> {
+        None
+    }
+
+    /// Why no virtual router tracks it as a check: what to write instead.
+    fn no_track(&self) -> Option<&'static str> {
         None
     }
 
@@ -167,6 +186,11 @@ impl CheckerOptions {
     pub(super) fn command(&self) -> Option<&CommandOptions> {
         self.own.command()
     }
+
+    /// Where it is, and what to write instead, if virtual routers track it in another way.
+    pub(super) fn no_track(&self) -> Option<(Span, &'static str)> {
+        Some((self.span, self.own.no_track()?))
+    }
 }
 
 options! {
@@ -209,14 +233,14 @@ const fn yaml_type<O>() -> Keyword<CheckerBlock<O>> {
     no_op("type", yaml::TYPE, 1, 1).only_yaml().doc("What is asked: the type of check.")
 }
 
-const fn keyword<C: CheckerForm>() -> Keyword<RealServerOptions> {
-    let keyword = block(|o: &mut RealServerOptions, n, r| read::<C>(&mut o.checkers, n, r), C::KEYWORD, "");
+const fn keyword<C: CheckerForm, T: HasCheckers>() -> Keyword<T> {
+    let keyword = block(|o: &mut T, n, r| read::<C>(o.checkers(), n, r), C::KEYWORD, "");
     keyword.doc(C::DOC).yaml_instead(C::EXAMPLE)
 }
 
 /// Whether a block is a checker's.
 pub(crate) fn is_checker(block: &str) -> bool {
-    KEYWORDS.iter().any(|keyword| keyword.name == block)
+    keywords::<RealServerOptions>().iter().any(|keyword| keyword.name == block)
 }
 
 /// A type of YAML's checks.
@@ -263,6 +287,8 @@ pub(super) struct Inherited<'a> {
     pub(super) files: &'a [FileOptions],
     /// Whose defaults apply.
     pub(super) dialect: Dialect,
+    /// A virtual router tracks it: its failures are repeated at the interval.
+    pub(super) is_track: bool,
 }
 
 /// How commands run.
@@ -283,6 +309,7 @@ pub(super) fn resolve(
 ) -> Option<Checker> {
     let CheckerOptions { connection, .. } = options;
     let timing = options.timing.clone().or(from.timing);
+    let timing = if from.is_track { timing.with_track_defaults() } else { timing };
     let small = |slot: &Slot<u32>| get(slot).and_then(|n| u16::try_from(n).ok());
     let address = SocketAddr::new(
         get(&connection.connect_ip).unwrap_or(from.address.ip()),

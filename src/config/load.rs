@@ -12,15 +12,17 @@ use crate::syntax::source::Sources;
 use crate::syntax::tree::Node;
 use crate::syntax::yaml;
 use crate::text;
+use crate::vrrp::settings::Settings;
 
 use super::defaults::Dialect;
 use super::local_host::LocalHost;
 use super::resolve::Common;
 use super::root::RootOptions;
+use super::timing::TimingOptions;
 use super::tls::TlsReader;
 use super::types::Config;
 use super::vrrp::verify::Verify;
-use super::{global, mail, notice, resolve, root, vrrp};
+use super::{checker, global, mail, notice, resolve, root, vrrp};
 
 /// A configuration that was read, and everything that is to be said about it.
 #[derive(Debug)]
@@ -143,6 +145,19 @@ pub(crate) fn load_as(files: &dyn Files, path: &Path, reading: &Reading) -> Load
         &tls,
         &mut reader,
     );
+    let from = checker::Inherited {
+        address: (std::net::Ipv4Addr::LOCALHOST, 0).into(),
+        timing: &TimingOptions::default(),
+        virtualhost: None,
+        tls: &tls,
+        log_all_failures,
+        scripts: checker::Scripts { usual: &usual, is_secure },
+        sessions,
+        files: &options.vrrp.files,
+        dialect,
+        is_track: true,
+    };
+    let checks = vrrp::resolve::checks(&options.vrrp, &from, &mut reader);
     let global_vrrp = options.global.vrrp.clone();
     let settings = vrrp::resolve::settings(
         &options.vrrp,
@@ -153,6 +168,7 @@ pub(crate) fn load_as(files: &dyn Files, path: &Path, reading: &Reading) -> Load
         mail.alerts(),
         &mut reader,
     );
+    let settings = Settings { checks, ..settings };
     let follows = options.global.ipvs.sync_follows.clone();
     let global = options.global.resolve(dialect, &usual, &settings.instances);
     let config = Config { global, virtual_servers, vrrp: Arc::new(settings) };

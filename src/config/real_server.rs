@@ -62,7 +62,7 @@ impl HasTiming for RealServerOptions {}
 pub(crate) const REAL_SERVER: Table<RealServerOptions> = Table::of(
     "real_server",
     "a real server",
-    &[RealServerOptions::keywords(), TimingOptions::keywords(), checker::KEYWORDS],
+    &[RealServerOptions::keywords(), TimingOptions::keywords(), checker::keywords()],
 );
 
 /// Reads `real_server IP [PORT]`, or one of YAML's `real_servers`.

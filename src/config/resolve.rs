@@ -425,6 +425,7 @@ impl Resolve<'_> {
             sessions: self.common.sessions,
             files: self.common.files,
             dialect: self.dialect,
+            is_track: false,
         };
         let own = if written.checkers.is_empty() { &outer.checkers } else { &written.checkers };
         if let (true, Some(skipped)) = (own.is_empty(), written.skipped.as_ref().or(outer.skipped.as_ref())) {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::check::spec::Timing;
-use crate::syntax::keyword::{Includes, Slot, get};
+use crate::syntax::keyword::{Includes, Slot, Spanned, get};
+use crate::syntax::source::Span;
 
 use super::defaults::Dialect;
 use super::options::options;
@@ -74,6 +75,48 @@ impl TimingOptions {
             confirm: get(&self.confirm).or(confirm),
             rise: self.rise(dialect),
             warmup: get(&self.warmup),
+        }
+    }
+}
+
+/// What a block of virtual routers says of the times of its checks.
+#[derive(Debug, Default)]
+pub(crate) struct TrackTiming {
+    pub interval: Slot<Duration>,
+    pub timeout: Slot<Duration>,
+    pub fall: Slot<u32>,
+    pub rise: Slot<u32>,
+}
+
+/// What is not written of the checks of virtual routers, in both languages.
+const TRACK_INTERVAL: Duration = seconds(1);
+const TRACK_FALL: u32 = 3;
+const TRACK_RISE: u32 = 2;
+
+impl TimingOptions {
+    /// What the checks of such a block inherit.
+    pub(crate) fn of_track(written: TrackTiming) -> TimingOptions {
+        let TrackTiming { interval, timeout, fall, rise } = written;
+        TimingOptions { interval, connect_timeout: timeout, fall, rise, ..TimingOptions::default() }
+    }
+
+    /// The same with what virtual routers want where nothing is written: scripts have it, too. The first run begins at
+    /// once, and a failure is followed by the next run after an interval: a service that is restarted in less is not down.
+    #[must_use]
+    pub(crate) fn with_track_defaults(self) -> TimingOptions {
+        fn or<V: Clone>(written: &Slot<V>, usual: V) -> Slot<V> {
+            written.clone().or_else(|| Some(Spanned { value: usual, span: Span::default() }))
+        }
+        let interval = get(&self.interval).unwrap_or(TRACK_INTERVAL);
+        let is_paced = self.delay_before_retry.is_some() || self.confirm.is_some();
+        TimingOptions {
+            interval: or(&self.interval, interval),
+            connect_timeout: or(&self.connect_timeout, interval.min(LONGEST_TIMEOUT)),
+            fall: if self.retry.is_some() { self.fall } else { or(&self.fall, TRACK_FALL) },
+            rise: or(&self.rise, TRACK_RISE),
+            delay_before_retry: if is_paced { self.delay_before_retry } else { or(&None, interval) },
+            warmup: or(&self.warmup, Duration::ZERO),
+            ..self
         }
     }
 }

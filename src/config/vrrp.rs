@@ -18,6 +18,7 @@ use super::global::GlobalOptions;
 use super::options::options;
 use super::root::RootOptions;
 use address::AddressOptions;
+use check::CheckOptions;
 use global::VrrpGlobal;
 use group::{PacingOptions, SyncGroupOptions};
 use instance::InstanceOptions;
@@ -28,6 +29,7 @@ use script::{FileOptions, ScriptOptions};
 pub(crate) mod address;
 pub(crate) mod announcing;
 pub(crate) mod authentication;
+pub(crate) mod check;
 pub(crate) mod command;
 pub(crate) mod damping;
 pub(crate) mod global;
@@ -58,6 +60,8 @@ options! {
         pub(crate) scripts: Vec<ScriptOptions> = block(=> script::read; "vrrp_script", "NAME").yaml_block("vrrp_script").in_vrrp("scripts");
         /// A process that changes a priority.
         pub(crate) processes: Vec<ProcessOptions> = block(=> process::read; "vrrp_track_process", "NAME").yaml_block("vrrp_track_process").in_vrrp("processes");
+        /// A check that changes a priority (lvsd's own word).
+        pub(crate) checks: Vec<CheckOptions> = block(=> check::read; "vrrp_check", "NAME").yaml_block("vrrp_check").in_vrrp("checks");
         /// A file whose number changes a priority.
         pub(crate) files: Vec<FileOptions> = block(=> script::read_file; "track_file", "NAME").or(&["vrrp_track_file"]).yaml_block("track_file").in_vrrp("files");
         /// Interfaces that share a rate of ARP announcements.
@@ -131,6 +135,7 @@ pub(super) fn listing() -> Vec<KeywordInfo> {
         script::SCRIPT.listing(),
         script::TRACK_FILE.listing(),
         process::TRACK_PROCESS.listing(),
+        check::CHECK.listing(),
         host::DELAYS.listing(),
         damping::DAMPING.listing(),
         IGNORED.listing(),

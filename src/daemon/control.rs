@@ -28,6 +28,7 @@ use crate::config::changes::Change;
 use crate::director::admin_override::{self, Selector};
 use crate::director::checkers::PoolMemberKey;
 use crate::director::status::{RealServerHistory, Status};
+use crate::director::track_checks::TrackCheckHistory;
 use crate::doctor::Listed;
 use crate::time::Instant;
 use crate::vrrp::status::Status as RouterStatus;
@@ -64,6 +65,8 @@ pub enum Command {
     HandOver,
     /// The last attempts of the checkers of some real servers.
     Why(Selector),
+    /// The same of all checks that virtual routers track.
+    WhyChecks,
     /// An operator's order about some real servers.
     Order {
         /// Which.
@@ -93,6 +96,8 @@ pub enum Reply {
     Health(Option<String>),
     /// To [`Command::Why`]: the history of each real server.
     Why(Vec<RealServerHistory>),
+    /// To [`Command::WhyChecks`].
+    WhyChecks(Vec<TrackCheckHistory>),
     /// To [`Command::Order`].
     Ordered(Ordered),
     /// To [`Command::HandOver`], when everything is written and the process is about to exit.

@@ -31,6 +31,7 @@ pub(crate) fn render(status: &DaemonStatus) -> String {
     if let Some(router) = &status.router {
         router_metrics::render(&mut text, router);
     }
+    router_metrics::render_checks(&mut text, &status.director.vrrp_checks);
     text.into_text()
 }
 

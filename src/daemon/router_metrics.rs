@@ -3,12 +3,32 @@
 use super::exposition::{Exposition, Kind, Labels};
 use crate::bfd::packet::{Flaw, State as SessionState};
 use crate::bfd::status::SessionStatus;
+use crate::director::track_checks::TrackCheckStatus;
 use crate::vrrp::io::State;
 use crate::vrrp::packet::KINDS;
 use crate::vrrp::status::{InstanceStatus, PeerStatus, Status};
 
 /// A family of one value for each instance.
 type Row<S> = (&'static str, Kind, &'static str, fn(&S) -> u64);
+
+/// The checks that virtual routers track; the director runs them.
+pub(super) fn render_checks(text: &mut Exposition, checks: &[TrackCheckStatus]) {
+    use Kind::{Counter, Gauge};
+    if checks.is_empty() {
+        return;
+    }
+    let bare = Labels::default();
+    #[rustfmt::skip]
+    let rows: &[Row<TrackCheckStatus>] = &[
+        ("check_up", Gauge, "1 while the vrrp_check counts as up.", |c| (c.is_up == Some(true)).into()),
+        ("check_runs_total", Counter, "Runs of the vrrp_check.", |c| c.checks),
+        ("check_failures_total", Counter, "Runs of the vrrp_check that failed.", |c| c.check_failures),
+    ];
+    for (name, kind, help, value) in rows {
+        let samples = checks.iter().map(|check| (bare.with("check", &check.name), value(check)));
+        text.family(&format!("lvsd_vrrp_{name}"), *kind, help, samples);
+    }
+}
 
 pub(super) fn render(text: &mut Exposition, router: &Status) {
     use Kind::{Counter, Gauge};

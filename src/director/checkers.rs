@@ -88,6 +88,8 @@ pub(crate) struct Checkers {
     added_weights: BTreeMap<CheckerId, i64>,
     /// Those that do not run, because this host has none of the VIPs they are for (`ha_suspend`).
     suspended: BTreeSet<CheckerId>,
+    /// Those that virtual routers track, with real servers or without.
+    tracked: BTreeSet<CheckerId>,
     last_id: u64,
     last_run: RunId,
 }
@@ -174,17 +176,38 @@ impl Checkers {
         for (id, ended) in of {
             let Some(entry) = self.entries.get_mut(&id) else { continue };
             entry.subscribers.retain(|s| !ended.contains(s));
-            if entry.subscribers.is_empty() {
+            if entry.subscribers.is_empty() && !self.tracked.contains(&id) {
                 runs.extend(self.remove(id));
             }
         }
         runs
     }
 
+    /// A virtual router tracks a checker: it stays without real servers, too.
+    pub(crate) fn track(&mut self, id: CheckerId) {
+        self.tracked.insert(id);
+    }
+
+    /// Virtual routers track these only. What nobody subscribes to goes; runs under way are returned for cancelling.
+    pub(crate) fn track_only(&mut self, tracked: BTreeSet<CheckerId>) -> Vec<RunId> {
+        let before = std::mem::replace(&mut self.tracked, tracked);
+        let ended = before.into_iter().filter(|id| {
+            !self.tracked.contains(id) && self.get(*id).is_some_and(|entry| entry.subscribers.is_empty())
+        });
+        let ended: Vec<CheckerId> = ended.collect();
+        ended.into_iter().filter_map(|id| self.remove(id)).collect()
+    }
+
+    /// Whether a virtual router tracks a checker.
+    pub(crate) fn is_tracked(&self, id: CheckerId) -> bool {
+        self.tracked.contains(&id)
+    }
+
     fn remove(&mut self, id: CheckerId) -> Option<RunId> {
         let entry = self.entries.remove(&id)?;
         self.stale.remove(&id);
         self.down.remove(&id);
+        self.tracked.remove(&id);
         self.added_weights.remove(&id);
         self.suspended.remove(&id);
         if let Some(reporter) = entry.spec.question.reporter()
@@ -214,6 +237,14 @@ impl Checkers {
     pub(crate) fn know_down(&mut self, id: CheckerId, now: Instant, last: Outcome) {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.schedule.know_down(now, last);
+            self.down.insert(id);
+        }
+    }
+
+    /// A checker counts as down until it has passed often enough, unless a real server has it as well.
+    pub(crate) fn begin_down(&mut self, id: CheckerId) {
+        if let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.subscribers.is_empty()) {
+            entry.schedule.begin_down();
             self.down.insert(id);
         }
     }
@@ -259,7 +290,8 @@ impl Checkers {
         let mut cancelled = Vec::new();
         for id in ids {
             let Some(entry) = self.entries.get_mut(id) else { continue };
-            let is_wanted = entry.subscribers.iter().any(|(server, _)| !is_suspended(*server));
+            let is_tracked = self.tracked.contains(id);
+            let is_wanted = is_tracked || entry.subscribers.iter().any(|(server, _)| !is_suspended(*server));
             if is_wanted {
                 if self.suspended.remove(id) {
                     self.begin_at(*id, now);

@@ -66,6 +66,14 @@ pub enum Event {
         /// Why it cannot run.
         reason: String,
     },
+    /// A check that virtual routers track came up, went down, or has its first verdict.
+    TrackCheck {
+        name: String,
+        /// Whether it is up now.
+        is_up: bool,
+        /// Why, in the operator's words.
+        reason: String,
+    },
     /// A checker cannot run for a reason of this host, or can again.
     Inconclusive {
         /// keepalived's word for the checker.
@@ -217,6 +225,8 @@ impl Event {
             Event::Weight { .. } => "real_server_weight",
             Event::Attempt { .. } => "attempt_failed",
             Event::Stale { .. } => "checker_stale",
+            Event::TrackCheck { is_up: true, .. } => "vrrp_check_up",
+            Event::TrackCheck { is_up: false, .. } => "vrrp_check_down",
             Event::Inconclusive { reason: Some(_), .. } => "checker_unverified",
             Event::Inconclusive { reason: None, .. } => "checker_verified",
             Event::Suspended { is_suspended: true, .. } => "checks_suspended",
@@ -276,7 +286,10 @@ impl Event {
             | Event::Drift { service: virtual_server, .. }
             | Event::Degraded { service: virtual_server, .. }
             | Event::Restored { service: virtual_server } => (Some(virtual_server.to_string()), None),
-            Event::Ready { .. } | Event::Kernel { .. } | Event::Suspended { .. } => (None, None),
+            Event::Ready { .. }
+            | Event::Kernel { .. }
+            | Event::Suspended { .. }
+            | Event::TrackCheck { .. } => (None, None),
         };
         Subject { virtual_server, real_server: real_server.map(ToString::to_string) }
     }
@@ -289,6 +302,7 @@ impl Event {
             | Event::Stale { .. }
             | Event::Problem { is_over: false, .. } => Severity::Error,
             Event::RealServer { is_up: false, .. }
+            | Event::TrackCheck { is_up: false, .. }
             | Event::Stays { is_over: true, .. }
             | Event::Quorum { has_quorum: false, .. }
             | Event::Drift { .. }
@@ -330,6 +344,10 @@ impl fmt::Display for Event {
                 };
                 let seconds = unchecked_for.as_secs();
                 write!(f, "{target} could not be checked for {seconds} s ({checker}): {held}: {reason}")
+            }
+            Event::TrackCheck { name, is_up, reason } => {
+                let verb = if *is_up { "succeeded" } else { "failed" };
+                write!(f, "vrrp_check {name}: {verb}: {reason}")
             }
             Event::Inconclusive { checker, target, reason: Some(reason) } => {
                 write!(f, "{checker} of {target} cannot run here, its verdict is held: {reason}")

@@ -111,6 +111,13 @@ pub enum Effect {
     ExpireTemplates(bool),
     /// What the router has to know; at every change.
     Router(DirectorLevel),
+    /// A check that virtual routers track is up, or down; at every change.
+    TrackCheck {
+        /// Its name.
+        name: String,
+        /// Whether it is up now.
+        is_up: bool,
+    },
     /// Log an event.
     Event(Event),
     /// Run the scripts, write the FIFO line and send the mail of a change.

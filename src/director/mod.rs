@@ -4,7 +4,8 @@
 //! [`checkers`] run on schedule, `runs` takes their outcomes, [`pool`]s turn their health into what the kernel should hold
 //! ([`desired`]), `recompute` hands it to [`reconcile`], which finds the difference, and `kernel` requests the change.
 //! [`colocation`] places services where this host is a real server, too; [`path_check`] checks the path of client traffic;
-//! [`lvs_notifier`] says what of an [`event`] scripts, FIFOs and mails are notified.
+//! [`track_checks`] are checks whose verdicts virtual routers track; [`lvs_notifier`] says what of an [`event`] scripts, FIFOs
+//! and mails are notified.
 //!
 //! [`reload`] carries state from one configuration to the next, `save` and [`state`] from one process to the next,
 //! `lifecycle` is a stop and a hand-over. The shell in `daemon` performs the effects, the simulated world in `sim` does so in
@@ -42,6 +43,7 @@ pub(crate) mod summary;
 mod suspension;
 mod template_expiry;
 mod timers;
+pub(crate) mod track_checks;
 pub(crate) mod vrrp_link;
 
 #[cfg(test)]
@@ -71,6 +73,7 @@ use state::{KnownDown, KnownLeaving, State};
 use suspension::Suspension;
 use template_expiry::TemplateExpiry;
 use timers::Timers;
+use track_checks::TrackChecks;
 use vrrp_link::VrrpLink;
 
 use crate::check::spec::CheckerSpec;
@@ -94,6 +97,7 @@ pub struct Director {
     suspension: Suspension,
     /// This host's addresses were read at least once.
     knows_addresses: bool,
+    track_checks: TrackChecks,
     arp_problems: ArpProblems,
     notifier: LvsNotifier,
     life: Life,
@@ -137,6 +141,7 @@ impl Director {
             files: FileLevels::default(),
             suspension: Suspension::default(),
             knows_addresses: false,
+            track_checks: TrackChecks::default(),
             arp_problems: ArpProblems::new(),
             notifier: LvsNotifier::default(),
             life: Life::Running,
@@ -166,6 +171,8 @@ impl Director {
         let checkers = &director.checkers;
         director.pools.values_mut().for_each(|pool| pool.begin(checkers));
         director.changed_pools.extend(director.pools.keys());
+        // There is nothing yet that could be cancelled.
+        director.configure_track_checks(&config, now, &mut Vec::new());
         director.configure_path_check();
         director.vrrp_link.configure(&config);
         director.configure_sources(&config);
@@ -288,6 +295,7 @@ impl Director {
         if self.life == Life::Running {
             self.begin_checks(now, events, effects);
             self.recompute_pools(now, events, effects);
+            self.report_track_checks(now, events, effects);
             if std::mem::take(&mut self.is_retirement_stale) {
                 self.update_retired(now);
             }

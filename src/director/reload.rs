@@ -69,6 +69,7 @@ impl Director {
         }
         let ended = std::mem::take(&mut builder.ended);
         effects.extend(self.checkers.unsubscribe(ended).into_iter().map(Effect::CancelProbe));
+        self.configure_track_checks(&config, now, effects);
         for pool in old.values() {
             self.reconciler.remove_desired(pool.key());
         }

@@ -158,13 +158,17 @@ impl Director {
         }
         let (was_up, is_up) = (finished.before.is_up(), entry.schedule.health().is_up());
         let is_weight_new = entry.weight != finished.weight_before;
-        if is_up != was_up {
+        if is_up != was_up && !entry.subscribers.is_empty() {
             self.saves.mark_stale();
         }
         if is_up != was_up || is_weight_new {
             recompute_subscribers(entry, &self.pools, &mut self.throttled);
         }
-        if !is_path_check(entry) {
+        let is_path = is_path_check(entry);
+        if is_up != was_up {
+            self.track_checks_changed(id);
+        }
+        if !is_path {
             let came_up = is_up == Some(true) && was_up != is_up;
             let input = path_check::Input::OwnCheckEnded { id, result, came_up };
             self.run_path_check(now, input, events, effects);

@@ -13,6 +13,7 @@ use super::checkers::Entry;
 use super::path_check::is_path_check;
 use super::pool::{Member, Pool};
 use super::problems::Problem;
+use super::track_checks::TrackCheckStatus;
 use crate::check::outcome::{Outcome, ProbeResult};
 use crate::check::schedule::{Attempt, Health};
 use crate::config::VirtualServerId;
@@ -52,6 +53,9 @@ pub struct Status {
     pub services_adopted: u64,
     /// How often the kernel refused an operation or failed to answer since the start.
     pub kernel_errors: u64,
+    /// Checks that virtual routers track, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vrrp_checks: Vec<TrackCheckStatus>,
     pub checkers: usize,
     /// Those that could not run for several intervals, for a reason of this host.
     #[serde(default)]
@@ -358,6 +362,7 @@ impl Director {
             }),
             services_adopted: drift_log.adopted,
             kernel_errors: self.reconciler.errors(),
+            vrrp_checks: self.track_check_status(now),
             checkers: self.checkers.len(),
             stale_checkers: self.checkers.stale(),
             overdue_milliseconds: milliseconds(self.checkers.overdue(now)),
@@ -472,7 +477,7 @@ fn certificates<'a>(checkers: impl Iterator<Item = &'a Entry>) -> Vec<Certificat
     ends.into_iter().map(|(target, not_after)| CertificateStatus { target, not_after }).collect()
 }
 
-fn checker_history(now: Instant, entry: &Entry, is_suspended: bool) -> CheckerHistory {
+pub(super) fn checker_history(now: Instant, entry: &Entry, is_suspended: bool) -> CheckerHistory {
     let attempt = |a: &Attempt| ProbeHistory {
         count: a.count,
         first_ms_ago: milliseconds(now.since(a.since)),

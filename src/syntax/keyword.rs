@@ -127,6 +127,8 @@ pub(crate) enum Kind<T> {
     /// Lines of a block; in YAML a list, of words or of mappings by the table named.
     Lines {
         table: Option<&'static str>,
+        /// In keepalived.conf one line may stand behind the keyword, without a block.
+        takes_line: bool,
         read: Read<T>,
     },
     Unread,
@@ -201,7 +203,16 @@ pub(crate) const fn block<T>(read: Read<T>, name: &'static str, what: &'static s
 
 /// Lines of a block; in YAML a list of words, or of mappings by the table named.
 pub(crate) const fn lines<T>(read: Read<T>, name: &'static str, table: Option<&'static str>) -> Keyword<T> {
-    Keyword::new(name, Kind::Lines { table, read })
+    Keyword::new(name, Kind::Lines { table, takes_line: false, read })
+}
+
+/// The same, or one of these lines behind the keyword: what keepalived does not know and is not to take for a block.
+pub(crate) const fn lines_or_line<T>(
+    read: Read<T>,
+    name: &'static str,
+    table: Option<&'static str>,
+) -> Keyword<T> {
+    Keyword::new(name, Kind::Lines { table, takes_line: true, read })
 }
 
 /// A keyword that says what lvsd does in any case.
@@ -392,6 +403,7 @@ impl<T> Keyword<T> {
             Kind::Text { what, .. } => (*what).to_owned(),
             Kind::Address(_) => "an IP address".to_owned(),
             Kind::Words { what, .. } => (*what).to_owned(),
+            Kind::Lines { takes_line: true, .. } => "a line, or { ... }".to_owned(),
             Kind::Block { what: "", .. } | Kind::Lines { .. } => "{ ... }".to_owned(),
             Kind::Block { what, .. } => format!("{what} {{ ... }}"),
             Kind::Unread => String::new(),

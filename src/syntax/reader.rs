@@ -534,6 +534,9 @@ impl Reader<'_> {
             Kind::Lines { .. } if self.is_yaml() && (node.block.is_some() || !node.values.is_empty()) => {
                 return true;
             }
+            Kind::Lines { takes_line: true, .. } if node.block.is_none() && !node.values.is_empty() => {
+                return true;
+            }
             Kind::Lines { .. } => (alone, 0, !self.is_yaml()),
             Kind::Unread => return true,
         };

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::bfd::settings::SessionSettings;
+use crate::check::spec::CheckerSpec;
 use crate::net::types::{Address, PROTOCOL, Route, Rule, Vmac};
 pub(crate) use crate::script::Command;
 
@@ -26,6 +27,8 @@ pub struct Settings {
     pub files: BTreeMap<String, Arc<FileSettings>>,
     /// `vrrp_track_process`, by name.
     pub processes: BTreeMap<String, Arc<ProcessSettings>>,
+    /// `vrrp_check`, by name.
+    pub checks: BTreeMap<String, Arc<CheckSettings>>,
     /// `bfd_instance`, by name: virtual routers and checkers follow them.
     pub(crate) sessions: BTreeMap<String, Arc<SessionSettings>>,
     pub static_addresses: Vec<Arc<Address>>,
@@ -380,6 +383,8 @@ pub enum TrackTarget {
     Script(String),
     File(String),
     Process(String),
+    /// A check that the director runs.
+    Check(String),
     /// A BFD session.
     Bfd(String),
 }
@@ -424,6 +429,16 @@ pub struct ScriptSettings {
     /// Failures that make it down.
     pub fall: u32,
     /// Down until `rise` runs succeeded (`init_fail`).
+    pub begins_failed: bool,
+}
+
+/// A check that virtual routers track: the director runs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckSettings {
+    pub name: String,
+    /// What it asks; it is well while all of them are up. At least one.
+    pub checkers: Vec<Arc<CheckerSpec>>,
+    /// Down until it has passed often enough (`init_fail`); else its first result decides.
     pub begins_failed: bool,
 }
 

@@ -56,6 +56,10 @@ impl Ask for BfdCheck {
         false
     }
 
+    fn no_track(&self) -> Option<&'static str> {
+        Some("a session is tracked by `track_bfd`")
+    }
+
     fn is_verdict(&self) -> bool {
         true
     }

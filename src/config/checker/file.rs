@@ -65,6 +65,10 @@ impl Ask for FileCheck {
         false
     }
 
+    fn no_track(&self) -> Option<&'static str> {
+        Some("the number in a file is tracked by `track_file` in the instance")
+    }
+
     fn is_verdict(&self) -> bool {
         true
     }

@@ -75,6 +75,10 @@ impl Ask for MiscCheck {
         })))
     }
 
+    fn no_track(&self) -> Option<&'static str> {
+        Some("what a command says is tracked by `vrrp_script` and `track_script`")
+    }
+
     fn log_all_failures(&self) -> Option<bool> {
         get(&self.log_all_failures)
     }

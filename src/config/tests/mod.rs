@@ -7,6 +7,7 @@ mod mail;
 mod notice;
 pub(crate) mod odd;
 mod sessions;
+mod track_checks;
 mod verdicts;
 mod vrrp;
 mod vrrp_checks;

@@ -41,6 +41,9 @@ pub(crate) fn whole<T>(table: &Table<T>, node: &Node, reader: &mut Reader<'_>) -
 }
 
 fn all<T>(table: &Table<T>, node: &Node, reader: &mut Reader<'_>, first: usize) -> Vec<Line> {
+    if !reader.is_yaml() && node.block.is_none() {
+        return vec![split(table, &node.values, first, node.span(), false)];
+    }
     if !reader.is_yaml() {
         let lines = node.statements().iter();
         return lines

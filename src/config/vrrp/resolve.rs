@@ -9,7 +9,7 @@ use crate::syntax::files::Files;
 use crate::syntax::keyword::{Reader, get};
 use crate::syntax::tree::Word;
 use crate::vrrp::settings::{
-    Damping, GroupSettings, NotifySettings, Pacing, Settings, Track, TrackTarget, Virtual,
+    CheckSettings, Damping, GroupSettings, NotifySettings, Pacing, Settings, Track, TrackTarget, Virtual,
 };
 
 use super::address::AddressOptions;
@@ -21,10 +21,23 @@ use super::script::FileOptions;
 use super::session::{MAX_WEIGHT, SessionOptions};
 use super::track::{Kind, TrackOptions, Tracked, WeightOptions, too_large};
 use super::{VrrpOptions, route, rule};
+use crate::config::checker::Inherited;
 use crate::config::defaults::Dialect;
 use crate::config::mail::Alerts;
+use crate::config::timing::Timings;
 
 mod instance;
+
+/// The checks that are defined, by name.
+pub(in crate::config) fn checks(
+    options: &VrrpOptions,
+    from: &Inherited<'_>,
+    reader: &mut Reader<'_>,
+) -> BTreeMap<String, Arc<CheckSettings>> {
+    let mut timings = Timings::default();
+    let all = options.checks.iter().map(|check| check.resolve(from, &mut timings, reader));
+    all.map(|check| (check.name.clone(), Arc::new(check))).collect()
+}
 
 /// Everything virtual routers need.
 pub(crate) struct Resolve<'a> {
@@ -67,6 +80,8 @@ impl Resolve<'_> {
             scripts: scripts.map(|s| (s.name.clone(), Arc::new(s))).collect(),
             files: files.map(|f| (f.name.clone(), Arc::new(f))).collect(),
             processes: processes.map(|p| (p.name.clone(), Arc::new(p))).collect(),
+            // They are resolved before, as the checkers of real servers are.
+            checks: BTreeMap::new(),
             sessions: sessions.map(|s| (s.name.clone(), Arc::new(s))).collect(),
             instances: options
                 .instances
@@ -107,9 +122,10 @@ impl Resolve<'_> {
         let tracked = settings.followed();
         let scripts = options.scripts.iter().map(|s| (&s.name, TrackTarget::Script as Kind, &s.damping));
         let processes = options.processes.iter().map(|p| (&p.name, TrackTarget::Process as Kind, &p.damping));
+        let checks = options.checks.iter().map(|c| (&c.name, TrackTarget::Check as Kind, &c.damping));
         let links = options.delays.iter().map(|(link, d)| (link, TrackTarget::Interface as Kind, &d.damping));
         let mut all = BTreeMap::new();
-        for (name, kind, damping) in scripts.chain(processes).chain(links) {
+        for (name, kind, damping) in scripts.chain(processes).chain(checks).chain(links) {
             let Some(damping) = damping.resolve() else { continue };
             let target = kind(name.text.to_string());
             if tracked.contains(&target) {
@@ -186,6 +202,8 @@ impl Resolve<'_> {
         };
         let process =
             |name: &Word| options.processes.iter().find(|p| p.name == *name).and_then(|p| get(&p.weight));
+        let check =
+            |name: &Word| options.checks.iter().find(|c| c.name == *name).and_then(|c| get(&c.weight));
         let session =
             |name: &Word| self.sessions.iter().find(|s| s.name == *name).and_then(|s| s.usual_weight());
         let mut tracks = Vec::new();
@@ -219,6 +237,7 @@ impl Resolve<'_> {
         add(&tracked.scripts, 253, TrackTarget::Script, &script);
         add(&tracked.files, 254, TrackTarget::File, &file);
         add(&tracked.processes, 254, TrackTarget::Process, &process);
+        add(&tracked.checks, 253, TrackTarget::Check, &check);
         add(&tracked.sessions, MAX_WEIGHT, TrackTarget::Bfd, &session);
         tracks
     }

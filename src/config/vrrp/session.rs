@@ -1,6 +1,6 @@
 //! `bfd_instance`: sessions that virtual routers and checkers follow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -9,13 +9,14 @@ use crate::config::checker::MAX_INTERFACE;
 use crate::config::defaults::Dialect;
 use crate::config::options::options;
 use crate::syntax::diagnostic::Diagnostic;
+use crate::syntax::files::Files;
 use crate::syntax::keyword::{Reader, Slot, Table, get};
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{self, Wrong};
 
 use super::track::{self, WEIGHT, WeightOptions, too_large};
-use super::{name, yaml_name};
+use super::{host, name, yaml_name};
 
 options! {
     /// `bfd_instance` as it was written.
@@ -215,7 +216,8 @@ impl SessionOptions {
 }
 
 /// Says which sessions have the same two ends: packets would be for either. Names given twice are said elsewhere.
-pub(super) fn verify(sessions: &[SessionOptions], reader: &mut Reader<'_>) {
+pub(super) fn verify(sessions: &[SessionOptions], files: &dyn Files, reader: &mut Reader<'_>) {
+    sources_of_this_host(sessions, files, reader);
     let mut seen: BTreeMap<(IpAddr, bool), Vec<&SessionOptions>> = BTreeMap::new();
     for session in sessions {
         let Some(neighbor) = &session.neighbor else { continue };
@@ -236,6 +238,25 @@ pub(super) fn verify(sessions: &[SessionOptions], reader: &mut Reader<'_>) {
             reader.diagnostics.push(problem.help(help));
         }
         others.push(session);
+    }
+}
+
+/// A session speaks from an address that its host has.
+fn sources_of_this_host(sessions: &[SessionOptions], files: &dyn Files, reader: &mut Reader<'_>) {
+    let mut own: BTreeMap<bool, Option<BTreeSet<IpAddr>>> = BTreeMap::new();
+    for session in sessions {
+        let Some(source) = &session.source else { continue };
+        let is_ipv4 = source.value.is_ipv4();
+        let known = own.entry(is_ipv4).or_insert_with(|| host::addresses(is_ipv4, files));
+        let is_said = get(&session.neighbor) == Some(source.value);
+        if is_said || known.as_ref().is_none_or(|own| own.contains(&source.value)) {
+            continue;
+        }
+        let text =
+            format!("bfd_instance {}: {} is not an address of this host", session.name.text, source.value);
+        let problem = Diagnostic::warning(source.span, text).of_this_host();
+        let help = "the session is down until this host has it: write one of `ip addr`";
+        reader.diagnostics.push(problem.help(help));
     }
 }
 

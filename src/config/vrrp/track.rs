@@ -26,6 +26,8 @@ options! {
         pub(crate) files: Vec<TrackOptions> = lines(=> read; "track_file", Some(TABLE));
         /// Processes that change the priority, or put it in Fault.
         pub(crate) processes: Vec<TrackOptions> = lines(=> read; "track_process", Some(TABLE));
+        /// Checks that change the priority, or put it in Fault (lvsd's own word).
+        pub(crate) checks: Vec<TrackOptions> = lines_or_line(=> read; "track_check", Some(TABLE));
         /// BFD sessions that change the priority, or put it in Fault.
         pub(crate) sessions: Vec<TrackOptions> = lines(=> read; "track_bfd", Some(TABLE));
         /// Script to run at any change of state: INSTANCE or GROUP, name, state and priority are its last arguments.

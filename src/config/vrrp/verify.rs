@@ -54,9 +54,10 @@ impl Verify<'_> {
             scripts: unique("vrrp_script", options.scripts.iter().map(|s| place(&s.name)), reader),
             files: unique("track_file", options.files.iter().map(|f| place(&f.name)), reader),
             processes: unique("vrrp_track_process", options.processes.iter().map(|p| place(&p.name)), reader),
+            checks: unique("vrrp_check", options.checks.iter().map(|c| place(&c.name)), reader),
             sessions: unique("bfd_instance", self.sessions.iter().map(|s| place(&s.name)), reader),
         };
-        session::verify(self.sessions, reader);
+        session::verify(self.sessions, self.files, reader);
         self.scripts(reader);
         let is_asked = options.instances.iter().any(|i| i.source.is_some() || !i.peers.is_empty());
         let own: Own =
@@ -356,6 +357,7 @@ impl Verify<'_> {
             ("vrrp_script", &defined.scripts, &tracked.scripts),
             ("track_file", &defined.files, &tracked.files),
             ("vrrp_track_process", &defined.processes, &tracked.processes),
+            ("vrrp_check", &defined.checks, &tracked.checks),
             ("bfd_instance", &defined.sessions, &tracked.sessions),
         ] {
             for track in all {
@@ -366,8 +368,14 @@ impl Verify<'_> {
         for track in &tracked.sessions {
             session::may_follow(self.sessions, &track.name, &Follower::Router, reader);
         }
-        let all =
-            [&tracked.interfaces, &tracked.scripts, &tracked.files, &tracked.processes, &tracked.sessions];
+        let all = [
+            &tracked.interfaces,
+            &tracked.scripts,
+            &tracked.files,
+            &tracked.processes,
+            &tracked.checks,
+            &tracked.sessions,
+        ];
         all.into_iter().for_each(|all| twice(all, by, reader));
     }
 
@@ -382,10 +390,11 @@ impl Verify<'_> {
             .filter(|t| t.is_reversed && vrrp.damping.contains_key(&t.target))
             .map(|t| &t.target)
             .collect();
-        let kinds: [(&[TrackOptions], Kind); 3] = [
+        let kinds: [(&[TrackOptions], Kind); 4] = [
             (&tracked.interfaces, TrackTarget::Interface),
             (&tracked.scripts, TrackTarget::Script),
             (&tracked.processes, TrackTarget::Process),
+            (&tracked.checks, TrackTarget::Check),
         ];
         let named = kinds.into_iter().flat_map(|(tracks, target)| tracks.iter().map(move |t| (t, target)));
         for (track, _) in named.filter(|(t, target)| reversed.contains(&target(t.name.text.to_string()))) {
@@ -434,6 +443,7 @@ struct Defined<'a> {
     scripts: Names<'a>,
     files: Names<'a>,
     processes: Names<'a>,
+    checks: Names<'a>,
     sessions: Names<'a>,
 }
 

@@ -51,6 +51,7 @@ impl Shell {
                     self.level = Some(level);
                     self.send_level();
                 }
+                Effect::TrackCheck { name, is_up } => self.send_track_check(name, is_up),
                 Effect::Event(event) => self.events.dispatch(&event),
                 Effect::Notify(notification) => self.events.notify(*notification),
                 Effect::Finished { is_clean } => finished = Some(is_clean),

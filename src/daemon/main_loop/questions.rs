@@ -90,6 +90,7 @@ impl Shell {
                 histories if histories.is_empty() => self.no_such_server(&selector),
                 histories => Reply::Why(histories),
             },
+            Command::WhyChecks => Reply::WhyChecks(self.director.track_check_histories(now)),
             Command::Order { .. } if self.is_ending() => Reply::Error(NO_ORDER.to_owned()),
             Command::Order { selector, .. } if self.director.select(&selector).is_empty() => {
                 self.no_such_server(&selector)

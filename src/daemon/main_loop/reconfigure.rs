@@ -38,7 +38,7 @@ enum Part {
     /// The TLS clients that the prober keeps, with their sessions. After the director, which names the checkers that
     /// need them.
     Tls,
-    /// The router learns what the director reports of the VIPs. After both: one that has just begun does not know it yet.
+    /// The router learns what the director reports of the VIPs, and of the checks it tracks. After both: one that has just begun does not know it yet.
     DirectorLevel,
     /// The states of virtual routers, written to FIFOs again (`fifo_write_vrrp_states_on_reload`). Last: behind the lines
     /// of what the reload changed.
@@ -94,7 +94,10 @@ impl Shell {
             Part::HostFindings => self.host_findings.configure(&config),
             Part::Director => return self.direct(Input::Reload(config)),
             Part::Tls => self.prober.keep_tls(self.director.checker_specs()),
-            Part::DirectorLevel => self.send_level(),
+            Part::DirectorLevel => {
+                self.send_level();
+                self.send_track_checks();
+            }
             Part::RouterStates => self.events.router_reloaded(&config.vrrp),
         }
         None

@@ -13,8 +13,8 @@ use crate::director::io::Input;
 use crate::notify::vrrp::Context;
 use crate::vrrp::event::Event;
 use crate::vrrp::handover::Handover;
-use crate::vrrp::io::Input as RouterInput;
-use crate::vrrp::settings::Settings;
+use crate::vrrp::io::{Input as RouterInput, TrackLevel};
+use crate::vrrp::settings::{Settings, TrackTarget};
 
 /// Longest time a stop waits for the router, whose own limit is shorter.
 pub(super) const ROUTER_LIMIT: Duration = Duration::from_secs(8);
@@ -24,6 +24,20 @@ impl Shell {
     pub(super) fn send_level(&mut self) {
         if let (Some(router), Some(level)) = (&mut self.router, &self.level) {
             router.send(RouterInput::Director(level.clone()));
+        }
+    }
+
+    /// Sends the router what is known of the checks it tracks; one that has just begun does not know it.
+    pub(super) fn send_track_checks(&mut self) {
+        let levels: Vec<(String, bool)> =
+            self.director.track_check_levels().map(|(name, is_up)| (name.to_owned(), is_up)).collect();
+        levels.into_iter().for_each(|(name, is_up)| self.send_track_check(name, is_up));
+    }
+
+    pub(super) fn send_track_check(&mut self, name: String, is_up: bool) {
+        if let Some(router) = &mut self.router {
+            let (target, level) = (TrackTarget::Check(name), TrackLevel::Is(is_up));
+            router.send(RouterInput::Tracked { target, level });
         }
     }
 

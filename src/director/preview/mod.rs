@@ -118,6 +118,7 @@ impl Trial {
                 | Effect::ExpireTemplates(_)
                 | Effect::Event(_)
                 | Effect::Notify(_)
+                | Effect::TrackCheck { .. }
                 | Effect::Finished { .. } => {}
             }
         }

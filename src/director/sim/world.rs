@@ -86,6 +86,8 @@ pub(super) struct World {
     pub events: Vec<(Instant, Event)>,
     /// FIFO lines of what was notified.
     pub notified: Vec<String>,
+    /// What the router was told of checks that it tracks.
+    pub track_checks: Vec<(Instant, String, bool)>,
     /// What the router was told last.
     pub router: Option<DirectorLevel>,
     /// What the director is told of its host before anything else.
@@ -140,6 +142,7 @@ impl World {
             rng: fastrand::Rng::with_seed(seed),
             events: Vec::new(),
             notified: Vec::new(),
+            track_checks: Vec::new(),
             router: None,
             local: LocalAddresses {
                 own: [HOST].into(),
@@ -249,6 +252,7 @@ impl World {
             }
             Effect::Mark(fwmark_rules) => self.fwmark_rules = fwmark_rules,
             Effect::ExpireTemplates(is_wanted) => self.expires_templates = is_wanted,
+            Effect::TrackCheck { name, is_up } => self.track_checks.push((self.now, name, is_up)),
             Effect::Router(level) => self.router = Some(level),
             Effect::Finished { is_clean } => {
                 self.finished = Some(is_clean);

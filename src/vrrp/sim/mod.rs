@@ -26,6 +26,7 @@ pub(crate) mod site;
 mod sockets;
 mod sources;
 mod sweep;
+mod track_checks;
 mod world;
 
 /// `LVSD_SIM_SEED` replays one, `LVSD_SIM_SEEDS` (`a..b`) widens the sweep.

@@ -169,6 +169,7 @@ pub(in crate::vrrp) fn words(target: &TrackTarget) -> String {
         TrackTarget::Script(name) => format!("script {name}"),
         TrackTarget::File(name) => format!("file {name}"),
         TrackTarget::Process(name) => format!("process {name}"),
+        TrackTarget::Check(name) => format!("check {name}"),
         TrackTarget::Bfd(name) => format!("BFD session {name}"),
     }
 }
@@ -177,7 +178,7 @@ pub(in crate::vrrp) fn words(target: &TrackTarget) -> String {
 pub(in crate::vrrp) fn level_words(target: &TrackTarget, level: Option<TrackLevel>) -> String {
     let (well, bad) = match target {
         TrackTarget::Interface(_) | TrackTarget::Bfd(_) => ("up", "down"),
-        TrackTarget::Script(_) => ("succeeds", "fails"),
+        TrackTarget::Script(_) | TrackTarget::Check(_) => ("succeeds", "fails"),
         TrackTarget::File(_) | TrackTarget::Process(_) => ("running", "not running"),
     };
     match level {

@@ -65,6 +65,10 @@ impl Relevance {
 fn link_of(target: &TrackTarget) -> Option<String> {
     match target {
         TrackTarget::Interface(name) => Some(name.clone()),
-        TrackTarget::Script(_) | TrackTarget::File(_) | TrackTarget::Process(_) | TrackTarget::Bfd(_) => None,
+        TrackTarget::Script(_)
+        | TrackTarget::File(_)
+        | TrackTarget::Process(_)
+        | TrackTarget::Check(_)
+        | TrackTarget::Bfd(_) => None,
     }
 }
