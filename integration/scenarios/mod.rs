@@ -8,6 +8,7 @@ mod check_errors;
 mod checkers;
 mod colocated;
 mod conformance;
+mod damping;
 mod demo;
 mod demo_failover;
 mod doctor;
@@ -51,6 +52,7 @@ mod strangers;
 mod sysctls;
 mod tcp_cost;
 mod tls;
+mod track_check;
 mod unit_file;
 mod unit_restart;
 mod vagrant;
@@ -499,6 +501,18 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "BFD with lvsd, keepalived and FRR: a failover in a third of a second, a hand-over, BFD_CHECK",
         300,
         bfd::run,
+    ),
+    scenario(
+        "track-check",
+        "the VIP follows nginx: stopped, hung, wrong status, back; beside keepalived with curl",
+        300,
+        track_check::run,
+    ),
+    scenario(
+        "damping",
+        "what flaps moves the VIP a bounded number of times, and status says for how long",
+        180,
+        damping::run,
     ),
     scenario(
         "vrrp-three",

@@ -38,7 +38,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
         .filter(|path| path.extension().is_some_and(|e| e == "conf" || e == "yaml"))
         .collect();
     files.sort();
-    claim(files.len() >= 25, || format!("examples, not {files:?}"))?;
+    claim(files.len() >= 29, || format!("examples, not {files:?}"))?;
     for file in &files {
         example(lab, &site.director, &site.client, file).map_err(|e| format!("{}: {e}", file.display()))?;
     }
@@ -52,6 +52,8 @@ struct Site {
     client: Host,
     _webs: Vec<Web>,
     _nginx: Daemon,
+    /// The other end of BFD sessions.
+    _neighbor: Daemon,
 }
 
 /// One example, from the check to the stop.
@@ -85,7 +87,7 @@ fn example(lab: &Lab, director: &Host, client: &Host, file: &Path) -> Verdict {
         &missing.map(|ip| format!("addr replace {ip}/32 dev eth0\n")).collect::<String>(),
     )?;
     let said = lvsd(director, &["doctor", "-c", &path, "--run-dir", &run_dir(director)])?;
-    claim(said.code == Some(0), || format!("lvsd doctor finds what is not there:\n{}", said.stdout))?;
+    claim(said.code == Some(0), || format!("lvsd doctor finds what is not there: {said:?}"))?;
     let text = lvsd(director, &["status", "--run-dir", &run_dir(director)])?.stdout;
     claim(!["PROBLEM", "THIS HOST", "NOT CHECKED"].iter().any(|word| text.contains(word)), || text.clone())?;
     let (services, destinations) = Table::read(director)?.counts();
@@ -116,7 +118,9 @@ fn unwell(status: &Value) -> Vec<String> {
         })
     });
     let routers = list(status, "/router/instances").iter().filter(|router| router["state"] != "master");
-    servers.chain(routers).map(Value::to_string).collect()
+    let sessions = list(status, "/router/sessions").iter().filter(|session| session["state"] != "up");
+    let checks = list(status, "/director/vrrp_checks").iter().filter(|check| check["is_up"] != true);
+    servers.chain(routers).chain(sessions).chain(checks).map(Value::to_string).collect()
 }
 
 fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
@@ -169,5 +173,10 @@ fn site(lab: &mut Lab) -> Result<Site, String> {
     // What virtual routers of the examples look at: a file, a local proxy.
     fs::write("/etc/gateway-wanted", "").map_err(|e| format!("/etc/gateway-wanted: {e}"))?;
     webs.push(Web::start_at(&director, 8080)?);
-    Ok(Site { director, client: lab.host("c")?, _webs: webs, _nginx: nginx })
+    let neighbor = Daemon::lvsd(
+        lab,
+        &w,
+        "bfd_instance director {\n neighbor_ip 192.0.2.2\n source_ip 192.0.2.3\n passive\n}\n",
+    )?;
+    Ok(Site { director, client: lab.host("c")?, _webs: webs, _nginx: nginx, _neighbor: neighbor })
 }
