@@ -28,6 +28,7 @@ mod local_trouble;
 mod mail;
 mod modes;
 mod net_conformance;
+mod net_namespace;
 mod notices;
 mod observability;
 mod orders;
@@ -382,6 +383,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "checks run only while this host has the VIP, in keepalived and lvsd: what they found stands, and with the VIP they begin at once",
         300,
         ha_suspend::run,
+    ),
+    scenario(
+        "net-namespace",
+        "net_namespace: started elsewhere, keepalived and lvsd direct in the namespace of the file; a killed lvsd's guardian cleans up there",
+        120,
+        net_namespace::run,
     ),
     scenario("modes", "NAT, DR and TUN in IPv4 and IPv6, by real traffic", 120, modes::run),
     both(scenario(

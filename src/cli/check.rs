@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{ConfigArguments, fix, keywords, print, render};
-use crate::config::{self, Config, Loaded, Reading, VirtualServerId};
+use crate::config::{self, Config, Loaded, Namespace, Reading, VirtualServerId};
 use crate::daemon::host_checks;
 use crate::daemon::rights::Rights;
 use crate::daemon::startup::Exit;
@@ -57,7 +57,8 @@ pub(super) fn run(arguments: &CheckArguments) -> Exit {
         return Exit::Ok;
     }
     let path = arguments.config.path();
-    let reading = Reading { is_offline: arguments.offline, ..arguments.config.reading() };
+    let reading =
+        Reading { is_offline: arguments.offline, namespace: Namespace::Look, ..arguments.config.reading() };
     if arguments.fix {
         return fix::run(&path, &reading, arguments.into());
     }

@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::socket::{SocketArguments, misunderstood};
 use super::{check, complain, print};
-use crate::config::{self, Reading, Strictness};
+use crate::config::{self, Namespace, Reading, Strictness};
 use crate::daemon::control::{Command, Reply};
 use crate::daemon::startup::Exit;
 
@@ -41,7 +41,8 @@ pub(super) fn run(arguments: &HandoverArguments) -> Exit {
     };
     // By this program, which is most likely the one that starts next.
     let strictness = if status.is_lenient { Strictness::Lenient } else { Strictness::Strict };
-    let reading = Reading { strictness, id: status.config_id.clone(), is_offline: false };
+    let reading =
+        Reading { strictness, id: status.config_id.clone(), is_offline: false, namespace: Namespace::Enter };
     if let Err(report) = can_run(&status.config, &reading) {
         if arguments.if_restarting.is_some() {
             // systemd ends the process in any case, and what is in the kernel serves on without it.

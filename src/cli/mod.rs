@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Reading, Strictness};
+use crate::config::{Namespace, Reading, Strictness};
 use crate::daemon::signals::SignalName;
 use crate::daemon::startup::{Exit, default_config};
 use crate::director::admin_override::OverrideChange;
@@ -133,7 +133,7 @@ impl ConfigArguments {
 
     fn reading(&self) -> Reading {
         let strictness = if self.lenient { Strictness::Lenient } else { Strictness::Strict };
-        Reading { strictness, id: self.config_id.clone(), is_offline: false }
+        Reading { strictness, id: self.config_id.clone(), is_offline: false, namespace: Namespace::Enter }
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::{Subcommand, ValueEnum};
 
 use super::{complain, print};
-use crate::config::{self, Reading};
+use crate::config::{self, Namespace, Reading};
 use crate::daemon::boot_file::{BootFile, Scope};
 use crate::daemon::clock;
 use crate::daemon::process;
@@ -446,7 +446,7 @@ fn configured(
     path: &Path,
     here: Option<&LocalHost>,
 ) -> Result<BTreeSet<Vip>, Failure> {
-    let loaded = config::load_once(path, &Reading::default());
+    let loaded = config::load_once(path, &Reading { namespace: Namespace::Enter, ..Reading::default() });
     let Some(config) = loaded.config else {
         return Err(Failure::new(Exit::Config, loaded.lines(Class::Error).join("\nlvsd: ")));
     };

@@ -92,6 +92,13 @@ fn start(arguments: &RunArguments) -> Result<(), Failure> {
     };
     // The text of the files is not needed any more.
     drop(loaded);
+    let early = match &config.global.net_namespace {
+        Some(name) => match early.enter(name)? {
+            Some(early) => early,
+            None => return Ok(()),
+        },
+        None => early,
+    };
     let control = arguments.control.clone().unwrap_or_else(|| arguments.run_dir.join("control.sock"));
     let options = Options {
         config: path,

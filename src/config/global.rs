@@ -121,6 +121,7 @@ impl GlobalOptions {
             tells_first_servers,
             mail: self.mail.resolve(get(&self.router_id)).map(Arc::new),
             router_id: get(&self.router_id),
+            net_namespace: None,
             timeouts: TimeoutOptions {
                 tcp: get(&self.ipvs.timeouts.tcp).or(timeouts.tcp),
                 tcp_fin: get(&self.ipvs.timeouts.tcp_fin).or(timeouts.tcp_fin),

@@ -4,10 +4,11 @@ use std::cell::OnceCell;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::net::namespace;
 use crate::syntax::diagnostic::{Class, Code, Diagnostic, Diagnostics, Note};
 use crate::syntax::expand::{self, Skipped};
 use crate::syntax::files::Files;
-use crate::syntax::keyword::{Language, Reader, get};
+use crate::syntax::keyword::{Language, Reader, Spanned, get};
 use crate::syntax::source::Sources;
 use crate::syntax::tree::Node;
 use crate::syntax::yaml;
@@ -20,7 +21,7 @@ use super::resolve::Common;
 use super::root::RootOptions;
 use super::timing::TimingOptions;
 use super::tls::TlsReader;
-use super::types::Config;
+use super::types::{Config, Global};
 use super::vrrp::verify::Verify;
 use super::{checker, global, mail, notice, resolve, root, vrrp};
 
@@ -58,6 +59,20 @@ pub(crate) struct Reading {
     pub id: Option<String>,
     /// Nothing is said that depends on this host: its files, interfaces and addresses.
     pub is_offline: bool,
+    /// What becomes of the network namespace that the configuration names.
+    pub namespace: Namespace,
+}
+
+/// What becomes of the network namespace that a configuration names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Namespace {
+    /// Nothing: this process is there, or has no business there.
+    #[default]
+    Stay,
+    /// The thread that reads enters it if it can; else a warning says so.
+    Look,
+    /// The thread that reads enters it, or there is an error.
+    Enter,
 }
 
 /// What becomes of unknown words.
@@ -116,6 +131,9 @@ pub(crate) fn load_as(files: &dyn Files, path: &Path, reading: &Reading) -> Load
         diagnostics.ignore_this_host();
     }
     let mut reader = reader(&mut diagnostics, &belongs, language, strictness);
+    if let Some(name) = &options.net_namespace {
+        enter(files, name, reading, &mut reader);
+    }
     let dialect = get(&options.defaults).unwrap_or(dialect);
     options.global.ipvs.sync_by_instances(&options.vrrp.instances, &mut reader);
     let tls = TlsReader::new(files, path, &options.ssl, &mut reader);
@@ -170,7 +188,9 @@ pub(crate) fn load_as(files: &dyn Files, path: &Path, reading: &Reading) -> Load
     );
     let settings = Settings { checks, ..settings };
     let follows = options.global.ipvs.sync_follows.clone();
+    let net_namespace = get(&options.net_namespace);
     let global = options.global.resolve(dialect, &usual, &settings.instances);
+    let global = Global { net_namespace, ..global };
     let config = Config { global, virtual_servers, vrrp: Arc::new(settings) };
     let verify = Verify {
         options: &options.vrrp,
@@ -202,6 +222,22 @@ pub(crate) fn load_as(files: &dyn Files, path: &Path, reading: &Reading) -> Load
     diagnostics.sort();
     let config = (diagnostics.errors() == 0).then_some(config);
     Loaded { config, diagnostics, sources, is_silent: files.is_silent() }
+}
+
+/// Moves this thread into the network namespace of the configuration: what is said of the host is said of that network.
+fn enter(files: &dyn Files, name: &Spanned<String>, reading: &Reading, reader: &mut Reader<'_>) {
+    if reading.is_offline || reading.namespace == Namespace::Stay {
+        return;
+    }
+    let Err(error) = files.enter_namespace(&name.value) else { return };
+    let (problem, help) = namespace::in_words(&name.value, &error);
+    reader.diagnostics.push(match reading.namespace {
+        Namespace::Enter => Diagnostic::error(name.span, problem).help(help),
+        _ => {
+            let text = format!("{problem}: interfaces and addresses are looked for outside of it");
+            Diagnostic::warning(name.span, text).help(help)
+        }
+    });
 }
 
 fn reader<'a>(

@@ -13,6 +13,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use crate::net::kernel::Kernel;
+use crate::net::namespace;
 use crate::syntax::files::{Files, Links, OsFiles, read_at_most};
 use crate::syntax::source::Sources;
 use crate::syntax::time_limited::TimeLimited;
@@ -103,6 +104,10 @@ impl Files for LocalHost {
 
     fn is_silent(&self) -> bool {
         self.files.is_silent()
+    }
+
+    fn enter_namespace(&self, name: &str) -> io::Result<()> {
+        namespace::enter(name).map(drop)
     }
 
     fn links(&self) -> Option<Cow<'_, Links>> {

@@ -32,7 +32,7 @@ mod virtual_server;
 mod vrrp;
 
 pub(crate) use checker::is_checker;
-pub(crate) use load::{Loaded, Reading, Strictness, load, load_once};
+pub(crate) use load::{Loaded, Namespace, Reading, Strictness, load, load_once};
 pub use types::*;
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::net::namespace;
 use crate::syntax::keyword::{KeywordInfo, Language, Reader, Slot, Support, Table};
 use crate::syntax::tree::Node;
 use crate::syntax::value::Wrong;
@@ -40,8 +41,8 @@ options! {
         pub(crate) ssl: SslOptions = block(=> read_ssl; "SSL", "").yaml(&["tls"]).yaml_block("SSL");
         /// Addresses that full NAT takes as its source, in forks of keepalived.
         _ = unread("local_address_group", Support::Ignored("full NAT is not in the kernel's IPVS"));
-        /// Network namespace to run in.
-        _ = unread("net_namespace", NAMESPACE);
+        /// Network namespace to run in, by its name in /run/netns; a reload cannot change it.
+        pub(crate) net_namespace: Slot<String> = word(=> net_namespace; "net_namespace", "NAME");
         /// Network namespace of the table.
         _ = unread("net_namespace_ipvs", NAMESPACE_IPVS);
         /// Name for pid files.
@@ -68,12 +69,8 @@ pub(crate) const ROOT: Table<RootOptions> =
 /// The name of the top level.
 pub(crate) const TOP_LEVEL: &str = "the top level";
 
-const NAMESPACE: Support = Support::Refused(
-    "lvsd works in the namespace it was started in: start it there by `ip netns exec NAME lvsd run`, or write \
-     `NetworkNamespacePath=/run/netns/NAME` in its unit of systemd, and take the word out",
-);
 const NAMESPACE_IPVS: Support = Support::Refused(
-    "the table is that of the namespace lvsd was started in: run an lvsd in each, with a `--run-dir` of its own, one \
+    "the table is that of the namespace lvsd works in: run an lvsd in each, with a `--run-dir` of its own, one \
      for the virtual servers and one for the virtual routers",
 );
 const LINKS: Support = Support::Ignored("the kernel reports changes of links");
@@ -132,6 +129,15 @@ fn read_vrrp(options: &mut RootOptions, node: &Node, reader: &mut Reader<'_>) {
 
 fn read_ssl(ssl: &mut SslOptions, node: &Node, reader: &mut Reader<'_>) {
     reader.block(&SSL, node.statements(), ssl);
+}
+
+fn net_namespace(slot: &mut Slot<String>, node: &Node, reader: &mut Reader<'_>) {
+    let Some(word) = node.values.first() else { return };
+    if namespace::is_name(&word.text) {
+        reader.store(slot, node, word.text.to_string());
+    } else {
+        reader.wrong("net_namespace", word, "a name in /run/netns, without a slash", Wrong::Malformed(None));
+    }
 }
 
 fn defaults(slot: &mut Slot<Dialect>, node: &Node, reader: &mut Reader<'_>) {

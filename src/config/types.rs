@@ -42,6 +42,8 @@ impl Config {
 pub struct Global {
     /// Name of this director in logs and mails (keepalived `router_id`).
     pub router_id: Option<String>,
+    /// Network namespace to run in (keepalived `net_namespace`); None: where lvsd was started.
+    pub net_namespace: Option<String>,
     /// Connection timeouts; each None leaves the kernel's (keepalived `lvs_timeouts`).
     pub timeouts: TimeoutOptions,
     /// Delete services nobody configured, at start (keepalived `lvs_flush`).

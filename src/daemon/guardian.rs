@@ -40,6 +40,8 @@ pub const NAME: &str = "lvsd: guardian";
 const ENGAGE: u8 = 0;
 /// The daemon is about to hand over; answered by 1 when the guardian listens for the next process.
 const HAND_OVER: u8 = 1;
+/// The daemon has moved into another network namespace.
+const FOLLOW: u8 = 2;
 /// How long the daemon waits for that answer.
 const ANSWER_LIMIT: Duration = Duration::from_millis(500);
 
@@ -85,6 +87,14 @@ impl Guardian {
     pub fn engage(&self) -> io::Result<()> {
         self.beat(clock::now());
         rustix::io::write(&self.alive, &[ENGAGE]).map(drop).map_err(io::Error::from)
+    }
+
+    /// The daemon has moved into another network namespace: so does it.
+    ///
+    /// # Errors
+    /// When it does not get the message.
+    pub fn follow(&self) -> io::Result<()> {
+        rustix::io::write(&self.alive, &[FOLLOW]).map(drop).map_err(io::Error::from)
     }
 
     /// The daemon is alive: comes at least as often as an advertisement.

@@ -16,7 +16,7 @@ use super::control::{ReloadOutcome, Reply};
 use super::host_checks;
 use super::rights::Rights;
 use crate::config::changes::{self, Change};
-use crate::config::{self, Config, Reading, Strictness};
+use crate::config::{self, Config, Namespace, Reading, Strictness};
 use crate::syntax::diagnostic::Class;
 use crate::time::Instant;
 
@@ -68,7 +68,8 @@ impl Reloads {
     pub(crate) fn new(path: PathBuf, reading: Reading, open: Open) -> Reloads {
         Reloads {
             path,
-            reading,
+            // This process is where it has to be.
+            reading: Reading { namespace: Namespace::Stay, ..reading },
             open,
             job: None,
             waiting: Vec::new(),
@@ -241,6 +242,17 @@ fn tried(mut read: Read, path: &Path, open: Open) -> Read {
 /// With what it changes; refused where it takes away so much that it is more likely torn than meant.
 fn compared(mut read: Read, path: &Path, in_force: &Config, allows_removal: bool) -> Read {
     let Some(config) = &read.config else { return read };
+    if config.global.net_namespace != in_force.global.net_namespace {
+        let name = |config: &Config| config.global.net_namespace.clone().unwrap_or("none".to_owned());
+        read.errors.push(format!(
+            "{}: `net_namespace` cannot change while lvsd runs, from {} to {}: restart lvsd",
+            path.display(),
+            name(in_force),
+            name(config)
+        ));
+        read.config = None;
+        return read;
+    }
     let removals: Vec<String> =
         changes::removals(in_force, config).into_iter().map(|removal| removal.to_string()).collect();
     if !allows_removal && !removals.is_empty() {

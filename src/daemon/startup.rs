@@ -39,6 +39,7 @@ use crate::director::Director;
 use crate::director::state::State;
 use crate::ipvs::backend::{Backend, Error};
 use crate::ipvs::netlink::{NetlinkBackend, is_loaded};
+use crate::net::namespace;
 use crate::vrrp::io::Input as RouterInput;
 
 /// Exit status of lvsd (sysexits.h): what a service manager and a script may rely on.
@@ -118,13 +119,43 @@ impl Early {
     pub(crate) fn new(run_dir: &Path) -> Result<Early, Failure> {
         let guardian = Guardian::spawn(run_dir);
         let predecessor = Predecessor::find(run_dir);
-        let failed = |error| Failure::new(Exit::Unavailable, format!("cannot start the event loop: {error}"));
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let signals = {
-            let _inside = runtime.enter();
-            Signals::new().map_err(failed)?
-        };
+        let (runtime, signals) = event_loop()?;
         Ok(Early { guardian, predecessor, runtime, signals })
+    }
+
+    /// Moves into the network namespace that the configuration names, with an event loop made there: threads stay where
+    /// they were made. None when a signal ended it meanwhile.
+    ///
+    /// # Errors
+    /// [`Failure`] when it cannot be entered.
+    pub(crate) fn enter(self, name: &str) -> Result<Option<Early>, Failure> {
+        let failed = |error: io::Error| {
+            let (problem, help) = namespace::in_words(name, &error);
+            Failure::new(exit_of(&error), format!("{problem}: {help}"))
+        };
+        if !namespace::enter(name).map_err(failed)? {
+            return Ok(Some(self));
+        }
+        info!("in network namespace {name} from now on");
+        if let Some(error) = self.guardian.as_ref().ok().and_then(|guardian| guardian.follow().err()) {
+            warn!("the guardian stays in the other network namespace: {error}");
+        }
+        let (runtime, signals) = event_loop()?;
+        let Early { guardian, predecessor, runtime: left, signals: mut heard } = self;
+        let is_over = left.block_on(async {
+            tokio::select! {
+                biased;
+                () = heard.end() => true,
+                () = tokio::task::yield_now() => false,
+            }
+        });
+        drop(heard);
+        left.shutdown_background();
+        if is_over {
+            info!("a stop was requested before anything began");
+            return Ok(None);
+        }
+        Ok(Some(Early { guardian, predecessor, runtime, signals }))
     }
 
     /// Reads the configuration. None when a signal ended it meanwhile.
@@ -181,6 +212,17 @@ impl Early {
                     list them with `ipvsadm -Ln`; the next start removes them";
         Err(Failure::new(Exit::Unavailable, text))
     }
+}
+
+/// An event loop on this thread, and the signals it hears.
+fn event_loop() -> Result<(Runtime, Signals), Failure> {
+    let failed = |error| Failure::new(Exit::Unavailable, format!("cannot start the event loop: {error}"));
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::new().map_err(failed)?
+    };
+    Ok((runtime, signals))
 }
 
 /// Runs the script before everything else; whether a signal came meanwhile. Then the shutdown script undoes it.

@@ -3,7 +3,7 @@
 //!
 //! `identity` compares routes and rules as the kernel does; [`kernel`] is this host, [`memory`] one for simulated worlds;
 //! [`conformance`] holds both to the same. [`tc`] says which filters mark arriving packets,
-//! [`question`] asks this host's own links for an address, [`holders`] asks the network, [`firewall`] evaluates rules.
+//! [`question`] asks this host's own links for an address, [`holders`] asks the network, [`firewall`] evaluates rules, [`namespace`] moves threads.
 
 pub(crate) mod announce;
 pub(crate) mod checksum;
@@ -17,6 +17,7 @@ pub(crate) mod kernel;
 mod links;
 #[cfg(test)]
 pub(crate) mod memory;
+pub(crate) mod namespace;
 pub(crate) mod packet_socket;
 pub(crate) mod question;
 pub(crate) mod reading;

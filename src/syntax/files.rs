@@ -48,6 +48,14 @@ pub trait Files {
         false
     }
 
+    /// Moves this thread into a network namespace: what is asked of the host from now on is asked there.
+    ///
+    /// # Errors
+    /// When there is none of that name, or this process may not enter it.
+    fn enter_namespace(&self, _name: &str) -> io::Result<()> {
+        Ok(())
+    }
+
     /// The interfaces of this host; None where they are not known.
     fn links(&self) -> Option<Cow<'_, Links>> {
         None

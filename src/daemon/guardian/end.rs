@@ -22,8 +22,9 @@ use socket2::SockRef;
 use super::claim::{HandoverPlace, is_taken_over};
 use super::page::Page;
 use super::plan::{self, CrashAction, LONGEST};
-use super::{ENGAGE, HAND_OVER};
+use super::{ENGAGE, FOLLOW, HAND_OVER};
 use crate::daemon::clock;
+use crate::net::namespace;
 
 /// Descriptors a process may have this early.
 const EARLY: RawFd = 256;
@@ -55,6 +56,7 @@ pub(super) fn await_death(page: &Page, daemon: &OwnedFd, keep: RawFd, place: Opt
                 is_engaged = true;
                 engage(page);
             }
+            DaemonSignal::Word(FOLLOW) => follow(page),
             DaemonSignal::Word(_) => {}
             DaemonSignal::Silence => {
                 act(page);
@@ -113,6 +115,14 @@ fn wait(page: &Page, daemon: &OwnedFd, is_engaged: bool, done: Option<u32>) -> D
         } else {
             is_doubtful = true;
         }
+    }
+}
+
+/// Moves to where the daemon is: its addresses are there.
+fn follow(page: &Page) {
+    let Some(daemon) = rustix::process::getppid() else { return };
+    if let Err(error) = namespace::follow(daemon) {
+        page.complain(error.raw_os_error().unwrap_or(libc::EPERM));
     }
 }
 
