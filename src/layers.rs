@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// From the bottom up; entries of one row do not use each other, except where the map in lib.rs says so.
+/// From the bottom up. Entries of one row do not use each other.
 const LAYERS: &[&[&str]] = &[
     &["time", "date", "text"],
     &["script", "syntax"],

@@ -1,4 +1,4 @@
-//! All sessions of this host: which one a packet is for, when something is due, what is to be told.
+//! All sessions of this host: which one a packet is for, when something is due, what is reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

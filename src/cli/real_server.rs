@@ -1,4 +1,7 @@
 //! `lvsd real-server`: prepares this host to serve a VIP behind DR or TUN, undoes that, proves it, writes it down.
+//!
+//! The file is long because `up`, `down`, `check` and `print` have one selection of VIPs and one way to report; the plan
+//! and the texts of the files are in [`crate::host_setup`].
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,5 @@
-//! The only user of the kernel's IPVS table: one blocking job at a time, the backend moved into it and back.
+//! Performs the director's requests to the kernel's IPVS table. It owns the daemon's only connection to the table; each
+//! request is one blocking job, into which the connection is moved and from which it comes back.
 
 use std::time::Duration;
 

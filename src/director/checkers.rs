@@ -30,14 +30,14 @@ pub(crate) type PoolMemberKey = (VirtualServerId, SocketAddr);
 /// One checker and its subscribers.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    /// What it asks.
+    /// What it asks, and how often.
     pub spec: Arc<CheckerSpec>,
-    /// When, and what it knows.
+    /// Its history: health, and the runs so far.
     pub schedule: Schedule,
     /// When it is due.
     pub turn: Turn,
     pub subscribers: Vec<PoolMemberKey>,
-    /// Packets for the VIP arrive at one of them still addressed to it: it is asked from none.
+    /// A subscriber is reached by DR or TUN, so it has the VIP itself: the check must not leave from a VIP.
     pub is_direct: bool,
     /// The weight that the last run that passed asked for.
     pub weight: Option<u8>,
@@ -80,7 +80,7 @@ pub(crate) struct Checkers {
     timers: BTreeSet<(Instant, CheckerId)>,
     /// Checkers whose verdict is held for longer than can be believed.
     stale: BTreeSet<CheckerId>,
-    /// Those that say down.
+    /// Checkers whose health is down.
     down: BTreeSet<CheckerId>,
     /// Those that are reported to.
     of_reporters: BTreeMap<Reporter, BTreeSet<CheckerId>>,
@@ -402,19 +402,19 @@ impl Checkers {
         self.stale.contains(&id)
     }
 
-    /// Those that say down.
+    /// Checkers whose health is down.
     pub(crate) fn down(&self) -> impl Iterator<Item = &Entry> {
         self.down.iter().filter_map(|id| self.get(*id))
     }
 
-    /// Says which of them are asked from no VIP.
+    /// Sets which checkers must not leave from a VIP: those with a subscriber for which this holds.
     pub(crate) fn mark_direct(&mut self, is_direct: impl Fn(&PoolMemberKey) -> bool) {
         for entry in self.entries.values_mut() {
             entry.is_direct = entry.subscribers.iter().any(&is_direct);
         }
     }
 
-    /// How many of them there are.
+    /// How many checkers are stale.
     pub(crate) fn stale(&self) -> usize {
         self.stale.len()
     }

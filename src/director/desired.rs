@@ -1,4 +1,5 @@
-//! What the kernel's table should hold for a pool: the only file that knows both vocabularies.
+//! The IPVS service and destinations that the kernel should hold for a pool. Only this file translates virtual and real
+//! servers (words of the configuration) into services and destinations (words of the kernel).
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

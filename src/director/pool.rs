@@ -1,6 +1,7 @@
-//! One virtual server's real servers: which are up, whether that is a quorum, which serve, which are on their way out.
+//! The pool of one virtual server: which real servers are up, whether they are a quorum, which of them serve, and which
+//! are leaving or staying. From this follows what the kernel should hold of the virtual server.
 //!
-//! Level-triggered: [`Pool::recompute`] derives everything anew from the checkers' health and what the kernel was
+//! Level-triggered: [`Pool::recompute`] derives everything anew from the checkers' health and from what the kernel was
 //! last seen to hold. The reconciler changes the table.
 
 use std::borrow::Cow;

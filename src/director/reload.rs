@@ -223,7 +223,8 @@ impl MemberBuilder<'_> {
         member
     }
 
-    /// A new checker whose predecessor passed goes on from there: its first failure is not the first ever.
+    /// A new checker begins as up where one with the same keyword and address was up before. So its first failure does
+    /// not decide at once, as the first run ever would.
     fn inherit_up(&mut self, fresh: &[CheckerId], before: Option<&Member>) {
         for s in before.into_iter().flat_map(|m| &m.subscriptions) {
             let Some(old) =
@@ -246,7 +247,8 @@ impl MemberBuilder<'_> {
         }
     }
 
-    /// Gives new checkers the verdicts known of their likes; a verdict whose like is gone goes to all of them.
+    /// New checkers begin as down where one with the same keyword and address was down before. If no new checker of the
+    /// real server has that keyword and address, all of them begin as down.
     fn inherit(&mut self, fresh: &[CheckerId], known: &[KnownDown]) {
         let is_like = |checkers: &Checkers, id: CheckerId, down: &KnownDown| {
             checkers.get(id).is_some_and(|c| {

@@ -1,4 +1,4 @@
-//! Runs of checkers: begun when they are due, judged when they end.
+//! Begins the runs of checkers that are due, and judges their outcomes.
 
 use std::collections::BTreeMap;
 
@@ -56,7 +56,7 @@ impl Director {
         }
     }
 
-    /// What was reported to this check; None where it asks the real server itself.
+    /// What was reported to this checker (a BFD session, a file); None for a checker that asks the real server itself.
     fn reported(&self, id: CheckerId, now: Instant) -> Option<Answer> {
         match &self.checkers.get(id)?.spec.question {
             Question::Bfd(question) => Some(self.sessions.answer(&question.session, now)),

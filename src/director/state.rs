@@ -1,4 +1,5 @@
-//! What a director must know of its predecessor: which services in the kernel are ours, and which servers were down.
+//! What one process leaves to the next in the state file: which services in the kernel are lvsd's, which checkers were
+//! down, which servers were leaving or staying, operators' overrides, and the kernel's settings as they were before lvsd.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ use crate::time::Instant;
 pub struct State {
     /// Services that are ours: wanted, or not yet confirmed deleted.
     pub owned: BTreeSet<VirtualServerId>,
-    /// Checkers that said down.
+    /// Checkers whose health was down.
     pub down: Vec<KnownDown>,
     /// Destinations that serve their last connections.
     #[serde(default)]
@@ -23,7 +24,7 @@ pub struct State {
     /// Those that serve until they are replaced.
     #[serde(default)]
     pub staying: Vec<KnownLeaving>,
-    /// What operators said.
+    /// Overrides by operators.
     #[serde(default, rename = "orders")]
     pub overrides: Vec<KnownOverride>,
     /// The kernel's timeouts before we changed them.

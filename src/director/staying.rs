@@ -1,10 +1,10 @@
 //! Real servers that a configuration takes out of a pool, and that stay while what replaces them has no verdict yet.
 //!
-//! Make before break, for every healthy server that the configuration takes out: replaced, with another port, with weight
-//! 0, or a whole pool. It serves on, and is checked on, until every server that came with the configuration has its
-//! verdict and those that are up have the quorum; at most [`STAY_LIMIT`]. At a start the servers that the kernel has
-//! stay alike. Nothing checks those, so they stay until the verdicts only, unless the state file says that they stayed
-//! before.
+//! Make before break. The configuration may take out a healthy server: replace it, change its port, give it weight 0, or
+//! remove its whole pool. The server continues to serve, and is still checked, until every server that came with the
+//! configuration has a verdict and those that are up have the quorum; at most [`STAY_LIMIT`]. At a start the same holds
+//! for servers found in the kernel. These have no checkers, so they stay only until the new servers have their verdicts,
+//! unless the state file says that they were staying before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -28,7 +28,7 @@ pub(crate) const STAY_LIMIT: Duration = Duration::from_secs(120);
 pub(crate) struct Staying {
     /// As it was.
     pub destination: Destination,
-    /// When it goes whatever became of its replacement.
+    /// When it is removed, even if its replacement is not up.
     pub deadline: Instant,
     /// With its checkers, unless it is still a member, or was found in the kernel.
     member: Option<Member>,

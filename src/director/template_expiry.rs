@@ -1,7 +1,8 @@
 //! Whether the kernel must schedule persistent clients anew because their real server leaves.
 //!
 //! The kernel keeps a persistent client at its server by a template, even at weight 0: a server that leaves would get every
-//! new connection of its clients, and never become empty. What a predecessor had leave goes on leaving.
+//! new connection of its clients, and never become empty. A server that was leaving when the previous process ended
+//! continues to leave.
 
 use std::collections::BTreeSet;
 
@@ -13,9 +14,9 @@ use crate::time::Instant;
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct TemplateExpiry {
-    /// Virtual servers with persistence that a server is leaving.
+    /// Virtual servers with persistence that have a real server which is leaving.
     left: BTreeSet<VirtualServerId>,
-    /// Until when servers leave that a predecessor had leave virtual servers with persistence.
+    /// When the last server is removed that was leaving, with persistence, in the previous process.
     until: Instant,
     emitted: bool,
 }

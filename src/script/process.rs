@@ -1,4 +1,5 @@
-//! One process group: begun, signalled, never left behind.
+//! The process of one script: starts it in a process group of its own, signals the whole group, and leaves none of it
+//! behind.
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
@@ -13,9 +14,9 @@ use tokio::process::Child;
 use super::account::{Account, Accounts};
 use super::{Launch, shortage, trust};
 
-/// Files a script may have open: what a shell gets, whatever the daemon needs for itself.
+/// Files a script may have open: the limit of a login shell, not the higher one of the daemon.
 const SCRIPT_FILES: u64 = 1024;
-/// What is the service manager's and this daemon's between them, and no script's.
+/// Environment variables that the service manager sets for the daemon alone; scripts do not get them.
 const PRIVATE: &[&str] =
     &["IFS", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID"];
 

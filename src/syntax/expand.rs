@@ -5,6 +5,8 @@
 //! `include`, words and braces. Everything is bounded: files, their size and nesting, lines, what a line may grow
 //! to and how often it may be replaced. A plain line, of nothing but words, braces and a comment, is most lines:
 //! it goes a short way to the same tree. `config` calls [`read`].
+//!
+//! The file is long because the steps of a line share its position, its definitions and the limits of the whole reading.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

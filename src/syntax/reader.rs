@@ -1,7 +1,8 @@
 //! Reads blocks by tables of keywords, and collects what is wrong with them.
 //!
-//! It refuses to know any particular keyword and any syntax: it sees words, values and blocks of a tree, and which
-//! language they were written in, because what keepalived goes on with in spite of itself is an error in YAML.
+//! It knows no particular keyword and no syntax: it sees words, values and blocks of a tree, and the language of the file,
+//! because YAML turns into errors what keepalived only corrects. The file is long because every form of value reads
+//! through the same cursor and reports its mistakes in the same words.
 
 use std::net::IpAddr;
 

@@ -2,6 +2,8 @@
 //!
 //! It decides what an advertisement or the end of its timer means, and keeps what follows from it. It knows no
 //! packets, addresses, links or other instances: the router calls it, and moves it from state to state.
+//!
+//! The file is long because the RFC's state machine is one thing: each of its rules reads the same few fields.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

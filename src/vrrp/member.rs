@@ -52,7 +52,7 @@ pub(super) struct Member {
     pub reason: String,
     /// Why it cannot be Master or Backup, itself or its group.
     pub fault: Option<String>,
-    /// Since when it has a fault of its own without a break.
+    /// Since when it has had a fault of its own without interruption.
     pub fault_since: Option<Instant>,
     /// The state that was last reported of it: one that moves to another VRID is in Init without a report.
     pub reported: State,
@@ -70,11 +70,12 @@ pub(super) struct Member {
     pub reported_level: Option<InstanceLevel>,
     /// A predecessor left it as Master.
     pub is_inherited: bool,
-    /// The own address that unicast peers send to.
+    /// The address of this host to which unicast peers send.
     pub known_by: Option<IpAddr>,
-    /// For so long it may go on as Master; None: without limit, for it moves within this life.
+    /// When it stops being an inherited Master. None: never, because it did not come from a predecessor but moved to
+    /// another VRID within this process.
     pub inherited_until: Option<Instant>,
-    /// It was Master beside a better one that may not know: it says so once, as Backup.
+    /// It yielded to a better Master that may not know of it: it sends one more advertisement, as Backup.
     pub owes_last_word: bool,
 }
 

@@ -3,9 +3,13 @@
 //! - [`router`]: the state machine of all virtual routers of this host: [`io`]'s inputs in, effects out.
 //! - [`instance`] is one virtual router by the RFC; `transition` and [`leave_init`] move it from state to state, with its
 //!   sync [`group`]; [`reload`] and [`handover`] carry its state over.
-//! - [`binding`]: its link, source address and sockets; [`receive`]: what arrives; [`peers`]: the routers it arrives from.
+//! - `member` is an instance with its binding, peers, counters and faults; [`binding`]: its link, source address and
+//!   sockets; [`receive`]: what arrives; [`peers`]: the routers it arrives from; `log_limit` bounds the log of drops.
+//! - `host_events`: what changes of links and addresses mean for instances; [`other_nodes`]: instances of the file that
+//!   are another node's.
 //! - [`tracking`]: scripts, files, processes and interfaces, and what they do to priorities.
 //! - [`addresses`]: what this host should have, how the kernel gets it, and how it is announced.
+//! - `crash_plan`: what the guardian does if the daemon dies.
 //! - [`packet`]: advertisements as bytes; [`settings`]: the configuration; [`event`], [`status`]: what operators see.
 //!
 //! Sockets, netlink and threads are the daemon's; configuration files are `config`'s.

@@ -362,7 +362,7 @@ impl Router {
         } else {
             self.announcer.cancel(name);
         }
-        // One that is Master again after it moved was reported as Master before.
+        // An instance that moved to another VRID, and is Master again, was already reported as Master.
         if from != to {
             out.push(Effect::Event(event));
         }

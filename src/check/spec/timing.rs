@@ -7,7 +7,7 @@ use serde::Serialize;
 /// When to ask, and how many failures count.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Timing {
-    /// From the beginning of a run to that of the next (keepalived `delay_loop`), once the first one is over.
+    /// Time between the beginnings of two runs (keepalived `delay_loop`); a run begins only when the one before has ended.
     pub interval: Duration,
     /// Failures in a row beyond the first before the verdict is down (keepalived `retry`).
     pub retry: u32,

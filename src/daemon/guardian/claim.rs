@@ -34,12 +34,13 @@ const MOST: usize = 4;
 /// How long a claim waits for its answer.
 const ANSWER_LIMIT: Duration = Duration::from_millis(300);
 
-/// Where it happens: made before the guardian is forked, which allocates nothing.
+/// Paths of the socket and of the handed-over state. They are made before the fork, because the guardian allocates no
+/// memory.
 #[derive(Debug)]
 pub(super) struct HandoverPlace {
     address: SocketAddrUnix,
     socket: CString,
-    /// What the daemon wrote down for the next one; it goes when there is nothing to go on with.
+    /// The state that the daemon wrote for the next process; removed when no process may use it any more.
     left: CString,
 }
 

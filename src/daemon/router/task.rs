@@ -7,6 +7,8 @@
 //! 4. BFD: its deadlines come with those of 1, its packets before those of VRRP, because their silence counts sooner.
 //! 5. Packets, a turn for each socket: a flood of them delays nothing above by more than its turn.
 //! 6. Room for announcements, where a link had none; room to report.
+//!
+//! The file is long because this order is one loop over one state: its inputs and the effects of the router stand together.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;

@@ -1,4 +1,7 @@
 //! One instance: what follows from its words, the common ones, and keepalived's corrections.
+//!
+//! The file is long because it is one walk over the options of an instance, in the order in which corrections depend on
+//! each other.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! Links that carry announcements now, and those whose addresses have to be announced anew.
 //!
-//! It sees links as they are, not as they count after `interface_up_down_delays`. What neighbours and switches know
-//! of a link's addresses is doubtful after it had no carrier, has got another MAC address, or another link above it.
+//! The state of a link here is the kernel's, without `interface_up_down_delays`. Neighbours and switches may have outdated
+//! entries for a link's addresses after the link had no carrier, got another MAC address, or was put into another bridge
+//! or bond: then its addresses are announced again.
 
 use std::collections::{BTreeMap, BTreeSet};
 

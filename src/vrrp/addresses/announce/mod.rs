@@ -16,7 +16,7 @@ use crate::vrrp::io::{Effect, State};
 use crate::vrrp::router::Router;
 
 impl Router {
-    /// Sends what is due: for what came, for what is planned, at each link's pace.
+    /// Emits the announcements that are due: of addresses that have just appeared, and repeated ones, each link at its rate.
     pub(crate) fn announce(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let mut appeared: BTreeMap<String, Vec<Announcement>> = BTreeMap::new();
         for it in self.reconciler.take_appeared() {
@@ -26,7 +26,8 @@ impl Router {
         let renewed = self.renewed();
         let places: BTreeSet<_> = renewed.values().flatten().map(|a| (&*a.instance, &*a.link)).collect();
         for (instance, link) in places {
-            // What waits is part of what follows: a link that comes and goes must not pile up announcements.
+            // Announcements that wait for this link are among the new ones, too. Dropping them keeps a link that comes and
+            // goes from piling up announcements.
             self.announcer.drop_waiting(instance, link);
         }
         for (name, announcements) in &renewed {
