@@ -56,7 +56,7 @@ fn specifications_of_checks_use_no_conversation() {
     assert!(seen > 5, "the walk found only {seen} files: is it broken?");
 }
 
-/// Who may do what .clippy.toml refuses: read a clock, sleep, and the like.
+/// Files that may do what .clippy.toml forbids: read a clock, sleep, and the like.
 const EXCEPTIONS: &[(&str, &str)] = &[
     ("daemon/clock.rs", "the clock that everything else is handed"),
     ("cli/handover.rs", "the pause of a command that waits for what nothing announces"),

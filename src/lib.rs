@@ -12,7 +12,7 @@
 //! - [`net`]: the host's network beside IPVS.
 //! - [`check`]: one file per checker for its specification, one for its conversation (its keywords: `config::checker`).
 //! - [`bfd`]: whether a neighbour can be reached, pure.
-//! - [`vrrp`]: virtual routers: who holds the VIPs, pure.
+//! - [`vrrp`]: virtual routers: which host holds the VIPs, pure.
 //! - [`notify`]: what scripts, FIFOs and mails are notified of, and in which order.
 //! - [`config`]: tree to typed, validated configuration.
 //! - [`director`]: every decision about virtual servers, pure: input + now -> effects.

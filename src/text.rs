@@ -1,7 +1,7 @@
 //! Words of strangers: what a terminal, a log or a service manager would obey is shown, and not done.
 //!
-//! Whatever a server answers, a certificate or a file is called, a script prints or the kernel repeats of another
-//! program may hold line ends, escape sequences and characters that turn the direction of what stands beside them.
+//! An answer of a server, the name of a certificate or file, the output of a script, or what the kernel repeats of
+//! another program may hold line ends, escape sequences and characters that turn the direction of what stands beside them.
 //! Here is the only place that says which these are, and what becomes of them.
 
 use std::borrow::Cow;

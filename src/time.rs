@@ -1,7 +1,7 @@
 //! Points in time, for everything that is given `now` as an argument.
 //!
 //! Nothing here reads a clock, and nothing below the shell does: the shell's `daemon::clock` is the only place, so that
-//! tests run every decision in virtual time, at whatever uptime. This module refuses to know calendars: an [`Instant`]
+//! tests run every decision in virtual time, at any uptime. This module knows no calendar: an [`Instant`]
 //! is nanoseconds of the machine's monotonic clock (CLOCK_MONOTONIC, the same for every process since boot) and nothing
 //! more.
 

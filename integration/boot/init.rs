@@ -132,7 +132,7 @@ fn named() -> Result<(), String> {
     rustix::system::sethostname(b"lab").map_err(|e| format!("host name: {e}"))
 }
 
-/// Runs the job to its end, reaping whatever it leaves, and answers its exit status.
+/// Runs the job to its end, reaping all that it leaves, and answers its exit status.
 fn job(dir: &Path, terminal: bool) -> Result<i32, String> {
     let read = |name: &str| fs::read_to_string(dir.join(name)).map_err(|e| format!("{name}: {e}"));
     let arguments = read("arguments")?;

@@ -51,7 +51,7 @@ impl Drop for Running {
     }
 }
 
-/// Makes this process the parent of whatever guests leave, and starts the thread that waits for SIGINT,
+/// Makes this process the parent of all processes that guests leave, and starts the thread that waits for SIGINT,
 /// SIGTERM and SIGHUP.
 pub(crate) fn watch() -> Result<(), String> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))

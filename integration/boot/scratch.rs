@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 #[derive(Debug)]
 pub(crate) struct Scratch {
     path: PathBuf,
-    /// Locked as long as its runner lives, whatever process id another container knows it by.
+    /// Locked as long as its runner lives; other containers may know it by another process id.
     _lock: File,
 }
 

@@ -332,7 +332,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     )),
     scenario(
         "leaving",
-        "whatever makes a healthy server leave or return, under load: no request is lost",
+        "healthy servers leave and return for every reason, under load: no request is lost",
         240,
         leaving::run,
     ),

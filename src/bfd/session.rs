@@ -258,7 +258,7 @@ impl Session {
         }
         self.expires_at = self.detection().map(|time| now + time);
         if packet.is_poll {
-            // At once, whatever the timer says, and never together with a poll of our own (section 6.5).
+            // At once, without waiting for the timer, and never together with a poll of our own (section 6.5).
             self.send(now, true, &mut reaction);
         }
         if to != from {

@@ -242,7 +242,7 @@ fn no_source(target: &Target) -> Cow<'static, str> {
 }
 
 /// Whether forwarded packets find no way to the target, either. A connected UDP socket looks its route up as IPVS does,
-/// by the destination alone, whatever the probe's source, mark and interface are; it sends nothing.
+/// by the destination alone, without the probe's source, mark and interface; it sends nothing.
 fn is_unroutable(target: &Target) -> bool {
     if let IpAddr::V6(ip) = target.address.ip()
         && ip.is_unicast_link_local()

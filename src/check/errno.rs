@@ -1,7 +1,7 @@
 //! What an errno says of a real server: that it is down, or that it cannot be asked from here.
 //!
-//! The one table of it. An error that clients' packets would meet as well is the real server's failure: whatever the
-//! network answered, and a route that forwarded packets take, too. An error that concerns only the probe's own socket
+//! The one table of it. An error that clients' packets would meet as well is the real server's failure: every answer
+//! of the network, and a route that forwarded packets take, too. An error that concerns only the probe's own socket
 //! (no descriptor, no such source, a firewall's or a policy's EPERM) says nothing about the real server. Where one
 //! errno can be either, the route of forwarded packets decides. [`super::connect`] and the conversations call it.
 

@@ -52,7 +52,7 @@ pub(crate) struct RunContext<'a> {
     pub(crate) begun: Moment,
 }
 
-/// Asks the question of `spec` once; returns what came of it. [`Outcome::took`] is the caller's to fill, who has the clock.
+/// Asks the question of `spec` once; returns what came of it. The caller, which has the clock, fills in [`Outcome::took`].
 ///
 /// Ends within [`CheckerSpec::longest_run`]. Nothing is spawned: dropping the future closes the socket and ends the probe.
 pub(crate) async fn run(spec: &CheckerSpec, context: &RunContext<'_>) -> Outcome {

@@ -105,7 +105,7 @@ pub enum Phase {
     Done,
 }
 
-/// How long before a certificate's end somebody must be told.
+/// How long before a certificate's end it is reported.
 const RENEWAL: Duration = Duration::from_secs(14 * 86_400);
 /// The longest reason, in bytes.
 const REASON_LIMIT: usize = 200;
@@ -152,7 +152,7 @@ impl Outcome {
         Outcome { status, ..self }
     }
 
-    /// Whether another run ended in the same way, whatever time it took.
+    /// Whether another run ended in the same way; the time it took does not matter.
     pub fn is_like(&self, other: &Outcome) -> bool {
         self.result == other.result && self.phase == other.phase && self.reason == other.reason
     }

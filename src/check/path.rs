@@ -17,7 +17,7 @@ use super::outcome::{Outcome, Phase, ProbeResult};
 use super::spec::path::{Carrier, PathQuestion};
 use super::spec::{Source, Target};
 
-/// Source ports: below those the kernel gives to whoever asks for none, so that no other connection's rest is met.
+/// Source ports: below the kernel's ephemeral ports, so that no closed connection of another program is in the way.
 const FIRST_PORT: u16 = 10_240;
 /// How many there are for the first try, and as many again for the second.
 const PORTS: u16 = 11_264;
@@ -117,7 +117,7 @@ fn judge(question: &PathQuestion, outcome: Outcome, patience: Duration) -> Outco
                     "service down at the VIP: {vip} is refused, nothing listens there or a firewall rejects it"
                 )
             }
-            // Who has no tunnel device up says the same by ICMP.
+            // A host without a tunnel device that is up sends the same ICMP.
             Carrier::Tunnel | Carrier::UdpTunnel => format!(
                 "tunnel device down there, or service down at the VIP: {vip} is refused, or the tunnel's packets are"
             ),

@@ -1,6 +1,6 @@
 //! Regular expressions over bodies: PCRE2, as keepalived's `regex`.
 //!
-//! A search runs on a thread of its own and ends when nobody waits for it any more; steps and memory are bounded,
+//! A search runs on a thread of its own and ends when its check no longer waits for it; steps and memory are bounded,
 //! so that neither an unlucky expression nor a hostile body can stop the director. What the safe crate over PCRE2 lacks
 //! (most options, limits, cancelling) is why this module calls the C library itself.
 
@@ -86,7 +86,7 @@ pub(super) async fn search(pattern: &Pattern, body: Vec<u8>) -> Result<bool, NoA
     search.await.unwrap_or_else(|error| Err(NoAnswer::GaveUp(error.to_string())))
 }
 
-/// Ends a search nobody waits for.
+/// Ends a search whose check no longer waits for it.
 struct StopOnDrop(Arc<AtomicBool>);
 
 impl Drop for StopOnDrop {

@@ -32,7 +32,7 @@ pub(crate) async fn run(target: &Target) -> Outcome {
     if let Err(error) = socket.send(&echo.request()).await {
         return refused(target, When::Connecting, &error);
     }
-    // Whatever else a raw socket hears is passed over.
+    // Other packets that a raw socket receives are ignored.
     let reply = receive(&socket, |packet| echo.is_answered_by(packet).then_some(()));
     match timeout(target.connect_timeout, reply).await {
         Ok(Ok(())) => Outcome::pass("echo reply"),
@@ -43,7 +43,7 @@ pub(crate) async fn run(target: &Target) -> Outcome {
     }
 }
 
-/// tokio knows no ICMP socket; its UDP socket sends and receives on whatever datagram socket it is given.
+/// tokio knows no ICMP socket; its UDP socket sends and receives on any datagram socket it is given.
 fn open(target: &Target) -> Result<UdpSocket, Outcome> {
     let protocol = if target.address.is_ipv6() { Protocol::ICMPV6 } else { Protocol::ICMPV4 };
     let socket = match open_as(target, Type::DGRAM.nonblocking(), protocol) {

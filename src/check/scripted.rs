@@ -14,14 +14,14 @@ use super::spec::Target;
 pub(super) enum Step {
     /// Reads a request to the end of its header.
     Request,
-    /// Reads whatever comes first.
+    /// Reads the first bytes that come.
     Some,
     Say(Vec<u8>),
     /// Keeps silent for a time.
     Wait(Duration),
     /// Says this byte by byte, waiting before each.
     Drip(Vec<u8>, Duration),
-    /// Says this every millisecond until nobody listens.
+    /// Says this every millisecond until the client closes.
     Forever(Vec<u8>),
     /// Reads until the client closes.
     Hold,

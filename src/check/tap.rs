@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How many of the first bytes are remembered, where nobody wants more.
+/// How many of the first bytes are remembered by default.
 const FIRST: usize = 80;
 
 /// What passed through a [`Tap`].
@@ -36,7 +36,7 @@ impl Default for Seen {
 pub(super) struct Tap<'a, S> {
     stream: S,
     seen: &'a mut Seen,
-    /// Who wanted to read before anything was written.
+    /// The reader that waits for the first write.
     waiting: Option<Waker>,
 }
 

@@ -84,7 +84,7 @@ enum Commands {
     Drain(order::DrainArguments),
     /// Let a drained real server serve again.
     Undrain(order::Selection),
-    /// Remove a real server at once, whatever its health says.
+    /// Remove a real server at once, healthy or not.
     Disable(order::Selection),
     /// Let a drained or disabled real server serve again, as its health says.
     Enable(order::Selection),

@@ -1,6 +1,6 @@
 //! `lvsd real-server`: prepares this host to serve a VIP behind DR or TUN, undoes that, proves it, writes it down.
 //!
-//! The file is long because `up`, `down`, `check` and `print` have one selection of VIPs and one way to report; the plan
+//! The file is long because `up`, `down`, `status` and `emit` have one selection of VIPs and one way to report; the plan
 //! and the texts of the files are in [`crate::host_setup`].
 
 use std::collections::BTreeSet;
@@ -128,7 +128,7 @@ struct StatusArguments {
 struct EmitArguments {
     #[command(flatten)]
     selection: Selection,
-    /// Who reads it
+    /// The program that reads it
     #[arg(long, value_enum)]
     format: Format,
 }

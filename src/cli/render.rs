@@ -219,7 +219,7 @@ pub(super) fn masked(text: &str) -> String {
     let words = SECRET_WORDS.iter().filter_map(from);
     let values = SECRET_VALUES.iter().filter_map(|value| Some(text.find(value)? + value.len()));
     let Some(first) = words.chain(values).min() else { return text.to_owned() };
-    // Whatever stands behind it may belong to it.
+    // Everything behind it may belong to it.
     let (shown, secret) = text.split_at(first);
     let end = secret.trim_end_matches(['"', '\'', '}', ']', ' ', '\r', '\n']).len();
     let (secret, rest) = secret.split_at(end);

@@ -116,7 +116,7 @@ fn start(arguments: &RunArguments) -> Result<(), Failure> {
 /// Logs to standard error: a service manager adds time and name, a terminal gets colours.
 fn start_log(format: LogFormat) {
     let filter = EnvFilter::try_from_env("LVSD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    // Who cannot write a log cannot write that it cannot, and must not end for it.
+    // A failure to write the log cannot be logged, and must not end the daemon.
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| log::Writer);
     let log = log.log_internal_errors(false);
     match format {

@@ -1,4 +1,4 @@
-//! Every command of a configuration, for whoever asks what they need.
+//! Every command of a configuration, for the checks of what commands need.
 
 use crate::check::spec::Question;
 use crate::script::Command;

@@ -303,7 +303,7 @@ fn sync_daemon(options: &mut IpvsOptions, node: &Node, reader: &mut Reader<'_>) 
     lvs_sync_daemon(options, &Node { keyword: node.keyword.clone(), values, block: None }, reader);
 }
 
-/// Keywords whose values are not read: a row for those that share support and meaning.
+/// Keywords whose values are not read: one row for keywords that share support and meaning.
 macro_rules! unread {
     ($($name:ident: $support:expr, $doc:literal, $($keyword:literal),+;)+) => {
         $(const $name: &[Keyword<GlobalOptions>] = &[$(unread($keyword, $support).doc($doc)),+];)+
@@ -350,7 +350,7 @@ fn mark_base(slot: &mut Slot<MarkBase>, node: &Node, reader: &mut Reader<'_>) {
     }
 }
 
-/// Marks of the configuration that are lvsd's own: they are left alone, but somebody may have meant others.
+/// Marks of the configuration that are lvsd's own: they are left alone, but the operator may have meant others.
 pub(crate) fn verify_marks(config: &Config, reader: &mut Reader<'_>) {
     let base = config.global.mark_base;
     for server in &config.virtual_servers {

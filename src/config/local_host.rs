@@ -21,7 +21,7 @@ use crate::syntax::time_limited::TimeLimited;
 /// Longest time that file systems may take to answer while a configuration is read. A client of the control socket
 /// waits longer.
 pub(crate) const LIMIT: Duration = Duration::from_secs(6);
-/// Threads of this process that wait for a file system nobody waits for any more.
+/// Threads of this process that still wait for a file system after the time for it was over.
 static LEFT_BEHIND: AtomicUsize = AtomicUsize::new(0);
 
 /// See the module. Interfaces are asked for once.
@@ -48,7 +48,7 @@ impl Descriptor {
         is_given.then(|| Descriptor { path: path.to_owned(), bytes: OnceCell::new() })
     }
 
-    /// However long whoever writes it takes: the command stands before the one who made the pipe.
+    /// Takes as long as the writer of the pipe takes: the operator who made the pipe also waits for the command.
     fn read(&self, limit: usize) -> io::Result<Vec<u8>> {
         if self.bytes.get().is_none() {
             let bytes = read_at_most(File::open(&self.path)?, Sources::MAX_BYTES)?;

@@ -1,4 +1,4 @@
-//! Mails: who gets them, by which server, and about what.
+//! Mails: recipients, mail server, and the changes they report.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -53,7 +53,7 @@ options! {
     }
 }
 
-/// Who is told of that does not say.
+/// Whether mails are sent about a virtual server or instance that does not say it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Alerts {
     /// Mails can be sent at all.
@@ -193,7 +193,7 @@ fn hello(slot: &mut Slot<String>, node: &Node, reader: &mut Reader<'_>) {
 }
 
 impl MailOptions {
-    /// Who is told of that does not say.
+    /// Whether mails are sent about a virtual server or instance that does not say it.
     pub(crate) fn alerts(&self) -> Alerts {
         let all = get(&self.all);
         let checkers = get(&self.checkers).or(all);
@@ -206,7 +206,7 @@ impl MailOptions {
         }
     }
 
-    /// Who gets mails; None when nobody does.
+    /// Recipients and server; None when no mail is sent.
     pub(crate) fn resolve(&self, router: Option<String>) -> Option<MailSettings> {
         let server = get(&self.server)?;
         // keepalived takes a second for none.
@@ -221,7 +221,7 @@ impl MailOptions {
         })
     }
 
-    /// Says why no mail will be sent that somebody wants: `asked` is where `smtp_alert` stands elsewhere.
+    /// Says why mails that the file asks for will not be sent: `asked` is where `smtp_alert` stands elsewhere.
     pub(crate) fn verify(&self, config: &Config, asked: Option<Span>, reader: &mut Reader<'_>) {
         if reader.diagnostics.errors() > 0 {
             return;

@@ -2,7 +2,7 @@
 //!
 //! Text becomes a spanned tree (`syntax`), the tree becomes options by keyword tables ([`root`], [`global`],
 //! [`virtual_server`], [`group`], [`real_server`], [`checker`], [`tls`], [`timing`], [`notice`], [`vrrp`]), one step ([`resolve`],
-//! [`identity`]) applies the defaults of the dialect ([`defaults`]), and what remains is a [`Config`] nobody has to doubt. The
+//! [`identity`]) applies the defaults of the dialect ([`defaults`]), and the result is a [`Config`] that needs no further checks. The
 //! director sees nothing else.
 //! [`load`](load::load) is all of it.
 

@@ -1,4 +1,4 @@
-//! Who hears of changes: commands of virtual servers and real servers, FIFOs, and as whom commands run.
+//! What is notified of changes: commands of virtual servers and real servers, FIFOs, and as whom commands run.
 
 use std::sync::Arc;
 use std::time::Duration;

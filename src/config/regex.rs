@@ -172,7 +172,7 @@ fn unescaped(text: &str) -> Option<Unescaped> {
                 continue;
             }
         };
-        // A word boundary in PCRE2, a group's backreference: as control characters nobody means them.
+        // A word boundary in PCRE2, a group's backreference: they are hardly meant as control characters.
         if matches!(escaped, 'b' | 'a' | 'v' | '1'..='7') {
             out.lost.get_or_insert(Lost { written: escaped, kept });
         }

@@ -32,7 +32,7 @@ mod path;
 pub(crate) struct Common<'a> {
     /// Whom scripts run as that do not say.
     pub usual: &'a UserOptions,
-    /// Who is mailed about that does not say.
+    /// Whether mails are sent about a virtual server or instance that does not say it.
     pub alerts: Alerts,
     pub log_all_failures: bool,
     /// `enable_script_security`.

@@ -37,7 +37,7 @@ options! {
         /// Virtual routers, and what is common to them.
         _ = block(=> read_vrrp; "vrrp", "").only_yaml().yaml_block("vrrp");
         include pub(crate) vrrp: VrrpOptions;
-        /// Who checks over TLS are towards servers that ask for it.
+        /// The certificate that checks over TLS show to servers that ask for one.
         pub(crate) ssl: SslOptions = block(=> read_ssl; "SSL", "").yaml(&["tls"]).yaml_block("SSL");
         /// Addresses that full NAT takes as its source, in forks of keepalived.
         _ = unread("local_address_group", Support::Ignored("full NAT is not in the kernel's IPVS"));

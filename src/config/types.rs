@@ -46,7 +46,7 @@ pub struct Global {
     pub net_namespace: Option<String>,
     /// Connection timeouts; each None leaves the kernel's (keepalived `lvs_timeouts`).
     pub timeouts: TimeoutOptions,
-    /// Delete services nobody configured, at start (keepalived `lvs_flush`).
+    /// Delete services that are not configured, at start (keepalived `lvs_flush`).
     pub flush: bool,
     /// Sync daemons to keep running, sender and receiver (keepalived `lvs_sync_daemon`).
     pub sync_daemons: Vec<SyncDaemon>,
@@ -63,7 +63,7 @@ pub struct Global {
     pub shutdown: Option<LifeScript>,
     /// Where changes of virtual servers and real servers are written (`lvs_notify_fifo`, `notify_fifo`).
     pub fifos: Vec<Fifo>,
-    /// Who gets mails; None: nobody does.
+    /// Recipients and server of mails; None: no mail is sent.
     pub mail: Option<Arc<MailSettings>>,
     /// Real servers that are up at the start are told of, too (`rs_init_notifies`).
     pub tells_first_servers: bool,
@@ -163,15 +163,15 @@ pub struct VirtualServer {
     pub hysteresis: u32,
     /// Takes over when quorum is lost.
     pub sorry_server: Option<SorryServer>,
-    /// Real servers in the file's order, at least one; addresses are unique. Shared with whoever works with them.
+    /// Real servers in the file's order, at least one; addresses are unique. Shared with the director's pools.
     pub real_servers: Vec<Arc<RealServer>>,
     /// Its real servers are checked only while this host has the VIP (`ha_suspend`).
     pub checks_need_vip: bool,
-    /// Who hears of its quorum.
+    /// What is notified of its quorum.
     pub notices: ServerNotices,
 }
 
-/// Who hears of a virtual server.
+/// What is notified of a virtual server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerNotices {
     /// `quorum_up` and `quorum_down`.
@@ -234,7 +234,7 @@ pub struct RealServer {
 }
 
 impl RealServer {
-    /// Address and port as an operator wrote them, who calls the server so.
+    /// Address and port as the file has them, which is how operators name the server.
     pub fn named(&self) -> SocketAddr {
         match self.address.port() {
             0 => SocketAddr::new(self.address.ip(), self.written_port),

@@ -80,7 +80,7 @@ pub(crate) fn forwarding(slot: &mut Slot<Forwarding>, node: &Node, reader: &mut 
             Some(tunnel) => Forwarding::Tun(tunnel),
             None => return,
         },
-        // keepalived takes NAT for whatever it does not know: here it is what was meant.
+        // keepalived takes every unknown word for NAT; here NAT was meant.
         None if method.eq_ignore_ascii_case("NAT") => {
             let text = format!("`{keyword}`: `{}` is read as NAT", method.text);
             reader.diagnostics.push(Diagnostic::warning(method.span, text).help("write it in capitals"));

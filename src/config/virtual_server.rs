@@ -219,7 +219,7 @@ pub(crate) const DEFAULT_PERSISTENCE: u32 = 360;
 /// The largest number of the kernel's.
 const MAX_NUMBER: u32 = i32::MAX as u32;
 
-/// Its words, for those who show how to write one.
+/// Its words, for texts that show how to write one.
 pub(crate) const WORDS: &[Keyword<VirtualServerOptions>] = VirtualServerOptions::keywords();
 
 /// Reads `virtual_server IP [PORT]`, `virtual_server fwmark N`. None after saying what is wrong.

@@ -132,7 +132,7 @@ impl Fifos {
         }
     }
 
-    /// Writes whatever there is room for, for ever; may be left and entered again at any time.
+    /// Writes as much as there is room for, for ever; may be left and entered again at any time.
     pub(crate) async fn work(&mut self) {
         std::future::poll_fn(|context| {
             self.open.values_mut().for_each(|open| open.write(context));
@@ -257,7 +257,7 @@ fn make(fifo: &Fifo) -> io::Result<(OwnedFd, bool)> {
 /// Opens the FIFO at a path, and gives it to the configured owner where lvsd made it.
 fn take(path: &Path, owner: Option<Account>) -> io::Result<OwnedFd> {
     let refused = |why| Err(io::Error::new(ErrorKind::InvalidInput, why));
-    // From here on it is this one, whatever others make of the path: a file that is only looked at is not opened.
+    // From here on it is this file, even if another is put at the path. O_PATH does not open it for reading or writing.
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let looked_at = rustix::fs::open(path, flags, Mode::empty())?;
     let found = rustix::fs::fstat(&looked_at)?;

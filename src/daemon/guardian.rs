@@ -72,7 +72,7 @@ impl Guardian {
         match fork()? {
             Some(pid) => Ok(Guardian { page, writer: PlanWriter::default(), is_armed: false, pid, alive }),
             None => {
-                // Whatever happens, this process never becomes a second daemon.
+                // In no case does this process become a second daemon.
                 let keep = life.as_raw_fd();
                 let ended = std::panic::catch_unwind(|| end::await_death(page, &life, keep, place.as_ref()));
                 std::process::exit(i32::from(ended.is_err()));

@@ -1,4 +1,4 @@
-//! Who else runs here: other directors of the same network namespace, and what identifies this machine's run.
+//! Other directors that run in the same network namespace, and what identifies this boot and namespace.
 
 use std::fmt;
 use std::fs;

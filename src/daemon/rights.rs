@@ -13,7 +13,7 @@ use crate::script::{self, Command};
 /// The unit that starts lvsd.
 const UNIT: &str = "lvsd.service";
 
-/// Who an lvsd is, and what it may do.
+/// The user of an lvsd, and its capabilities.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rights {
     /// `lvsd (pid 7)`.

@@ -126,7 +126,7 @@ async fn converse(
     Ok(complaint)
 }
 
-/// The mail is the server's already, or never will be: whatever comes of QUIT.
+/// Ends the conversation. The mail has been accepted or refused before, so the answer to QUIT does not matter.
 async fn part(connection: &mut AsyncSmtpConnection) {
     let _ = timeout(GOOD_BYE, connection.quit()).await;
 }

@@ -65,7 +65,7 @@ impl<S: Settings> Keeper<S> {
         let dropped: Vec<String> =
             self.originals.keys().filter(|name| !self.wanted.contains_key(*name)).cloned().collect();
         for name in dropped {
-            // A predecessor's wanted value is not known: its setting is put back whatever it is.
+            // The value that a predecessor set is not known: the setting is put back without comparing.
             self.put_back(&name, before.get(&name));
         }
         self.keep();

@@ -36,7 +36,7 @@ pub enum AdminState {
     Free,
     /// No new connections; removed when the last one ends, or at the deadline.
     Drained {
-        /// When it is removed whatever it still serves.
+        /// When it is removed, even if it still has connections.
         deadline: Instant,
     },
     /// Removed at once.

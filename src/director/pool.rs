@@ -97,7 +97,7 @@ pub(crate) struct Subscription {
 pub(crate) struct Leaving {
     /// Its settings, with weight 0.
     pub destination: Destination,
-    /// When it is deleted whatever it still serves.
+    /// When it is deleted, even if it still has connections.
     pub deadline: Instant,
     /// Since when the kernel was seen to send it nothing new.
     quiesced_since: Option<Instant>,

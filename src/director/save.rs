@@ -43,12 +43,12 @@ impl SaveSchedule {
         self.is_stale = true;
     }
 
-    /// The saved state lacks an order: once an operator has the answer that it holds, it must survive whatever comes next.
+    /// The saved state lacks an override: once its operator has the answer that it holds, it must survive any crash.
     pub(super) fn at_once(&mut self, now: Instant) {
         self.next = now;
     }
 
-    /// When the next save is due, whatever happens until then.
+    /// When the next save is due, without further input.
     pub(super) fn deadline(&self) -> Instant {
         self.next
     }

@@ -48,7 +48,7 @@ pub struct KnownLeaving {
     pub virtual_server: VirtualServerId,
     /// Address and port.
     pub real_server: SocketAddr,
-    /// When it is removed, or sent nothing new, whatever it still serves.
+    /// When it is removed, or gets no new connections, even if it still serves some.
     pub deadline: Instant,
 }
 

@@ -96,7 +96,7 @@ pub(crate) fn names(all: &BTreeSet<Capability>) -> String {
     }
 }
 
-/// Who configures a link.
+/// The program that configures a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "their names say it")]
 pub(crate) enum Manager {

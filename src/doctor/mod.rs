@@ -152,7 +152,7 @@ pub(crate) struct Running {
 pub(crate) struct Advert {
     /// The link it arrived on.
     pub link: String,
-    /// Who sent it.
+    /// The sender.
     pub source: IpAddr,
     /// Its virtual router.
     pub vrid: u8,
@@ -169,7 +169,7 @@ pub(crate) struct Advert {
 pub(crate) struct SyncMessage {
     /// The link it arrived on.
     pub link: String,
-    /// Who sent it.
+    /// The sender.
     pub source: IpAddr,
     /// Its sync id.
     pub sync_id: u8,

@@ -122,7 +122,7 @@ fn lacks(change: &HostChange, view: &View<'_>) -> Finding {
                 "net.ipv4.conf.all.rp_filter is {}, and {link} has no address",
                 shown_value(view.prepared.and_then(|host| host.setting("ipv4", "all", "rp_filter")))
             ),
-            "a loose filter drops whatever arrives by a link without an address, too",
+            "a loose filter drops every packet that arrives by a link without an address, too",
         ),
         HostChange::AddAddress { link, ip } => (
             Severity::Broken,

@@ -110,7 +110,7 @@ fn shadows(running: &Running) -> Vec<Finding> {
             VirtualServerId::Fwmark { mark, .. } => (
                 Severity::Warning,
                 format!("a foreign service of firewall mark {mark} comes before virtual servers by address"),
-                "packets that get this mark go there, whatever VIP they are for",
+                "packets with this mark go there, even if they are for a VIP",
                 format!("ipvsadm -D -f {mark}{}", if foreign.family() == Family::Inet6 { " -6" } else { "" }),
             ),
             VirtualServerId::Address { protocol, address, port } => {

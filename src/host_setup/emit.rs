@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use super::plan::{ARP, decapsulator, overhead};
 use super::{Arrival, Preparation, TunnelKind};
 
-/// Who reads it.
+/// The program that reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// A script: start, stop, status; it needs iproute2 only.

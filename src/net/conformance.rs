@@ -1,4 +1,4 @@
-//! What every host must do with [`Op`]s, whatever is behind it: the kernel's and the one in memory pass the same suite.
+//! What every host must do with [`Op`]s, in the kernel or in memory: the kernel's and the one in memory pass the same suite.
 //!
 //! It wants a link that is switched on, has carrier, an address in 10.1.0.0/24 and one in fd00:1::/64, and no
 //! other program that changes anything. It removes what it makes.
@@ -121,7 +121,7 @@ fn addresses(suite: &mut Suite<'_>) -> Outcome {
     Ok(())
 }
 
-/// Who keeps what a dump shows in order by the events lists it as the next dump does.
+/// A dump that is kept up to date by the events is equal to the next dump.
 fn listing(suite: &mut Suite<'_>) -> Outcome {
     let index = suite.index()?;
     while suite.subject.next_event()?.is_some() {}

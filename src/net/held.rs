@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::types::{HeldAddress, LinkIndex, Prefix};
 
-/// The addresses of a host. Two are equal when the same addresses are there, whatever their order.
+/// The addresses of a host. Two are equal when they contain the same addresses, in any order.
 #[derive(Clone, Debug, Default)]
 pub struct HeldAddresses {
     all: BTreeMap<(LinkIndex, Prefix), Listed>,
@@ -50,7 +50,7 @@ impl HeldAddresses {
         true
     }
 
-    /// An address went, whatever it was like. True: it was there.
+    /// An address was removed; its flags do not matter. True: it was there.
     pub fn remove(&mut self, link: LinkIndex, prefix: Prefix) -> bool {
         self.all.remove(&(link, prefix)).is_some()
     }

@@ -29,7 +29,7 @@ pub(crate) struct Asker {
     pub ip: IpAddr,
 }
 
-/// Who claims which of these addresses, this host aside; takes a second.
+/// Which other hosts claim which of these addresses; takes a second.
 ///
 /// # Errors
 /// In the operator's words.
@@ -75,7 +75,7 @@ pub(crate) fn ask(
     Ok(found)
 }
 
-/// Who else in the network has one of these VIPs, and which could be asked for; other hosts are asked for as well, for
+/// Which other hosts of the network have one of these VIPs, and which VIPs could be asked for; other hosts are asked for, too, for
 /// their link-layer addresses. What could not be asked is said in `unseen`.
 pub(crate) fn ask_around(
     host: &Host,

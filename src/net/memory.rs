@@ -34,7 +34,7 @@ pub(crate) struct MemoryHost {
     /// Macvlans made by an [`Op`].
     vmacs: BTreeSet<LinkIndex>,
     events: VecDeque<HostEvent>,
-    /// Operations still to be refused, whatever they are.
+    /// How many of the next operations are refused.
     refusing: usize,
     next_index: u32,
     /// Whether the others of its network survive a first address (promote_secondaries).
@@ -83,7 +83,7 @@ impl MemoryHost {
         &self.host.rules
     }
 
-    /// The links that hold an address, whatever its prefix.
+    /// The links that hold an address, with any prefix length.
     pub(crate) fn holders(&self, ip: IpAddr) -> BTreeSet<LinkIndex> {
         self.host.addresses.iter().filter(|held| held.prefix.ip == ip).map(|held| held.link).collect()
     }

@@ -1,4 +1,4 @@
-//! A FIFO's lines that its pipe has no room for yet: bounded, and whatever is lost is counted.
+//! Lines of a FIFO for which its pipe has no room yet: bounded; lost lines are counted.
 
 use std::collections::VecDeque;
 

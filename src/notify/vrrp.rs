@@ -171,7 +171,7 @@ fn commands<'a>(subject: &Subject, settings: &'a Settings) -> Option<&'a NotifyC
     }
 }
 
-/// The content of a mail. For what a reload removed it says FAULT, whatever state scripts get.
+/// The content of a mail. For an instance that a reload removed it says FAULT, although scripts get another state.
 fn mail(commands: &NotifyCommands, change: &StateChange, context: Context<'_>) -> Option<MailContent> {
     let state = if change.state == "DELETED" { "FAULT" } else { change.state };
     let is_reported = commands.mail && (state != "FAULT" || !context.settings.notify.mails_no_faults);

@@ -175,7 +175,7 @@ fn change_account(command: &mut tokio::process::Command, account: Option<Account
     }
 }
 
-/// Ordinary scheduling and few files, whatever the daemon has.
+/// Ordinary scheduling and few files, unlike the daemon.
 fn at_birth(command: &mut tokio::process::Command) {
     let hook = || {
         let most = getrlimit(Resource::Nofile).maximum;

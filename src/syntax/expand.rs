@@ -53,10 +53,10 @@ pub(crate) struct Skipped {
     pub id: String,
 }
 
-/// Who reads the statements of the top level, one after the other.
+/// Reads the statements of the top level, one after the other.
 pub(crate) type Read<'a> = dyn FnMut(&Node, &mut Diagnostics) + 'a;
 
-/// Reads a file with all it includes; what was understood goes to `to`, whatever else is wrong.
+/// Reads a file with all it includes; what was understood goes to `to`, even if other parts are wrong.
 pub(crate) fn read(files: &dyn Files, path: &Path, to: &mut Read<'_>) -> Text {
     let mut expander = Expander {
         files,
@@ -74,7 +74,7 @@ pub(crate) fn read(files: &dyn Files, path: &Path, to: &mut Read<'_>) -> Text {
         plain: Vec::new(),
     };
     expander.open_file(path, None);
-    // Where reading ended early, an open block is nobody's fault.
+    // Where reading ended early, an open block is no mistake of the file.
     let mut unsaid = Diagnostics::default();
     let diagnostics = if expander.is_full { &mut unsaid } else { &mut expander.diagnostics };
     for node in expander.builder.finish(diagnostics) {

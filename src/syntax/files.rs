@@ -106,7 +106,7 @@ pub(crate) fn read_at_most(file: File, limit: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whatever else there is may never end, block for ever, or do something when it is read. /dev/null is an empty file.
+/// Any other kind of file may never end, block for ever, or do something when it is read. /dev/null is an empty file.
 fn must_be_regular(found: &Metadata) -> io::Result<()> {
     let kind = found.file_type();
     let is_null = kind.is_char_device() && found.rdev() == libc::makedev(1, 3);

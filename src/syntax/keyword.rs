@@ -233,7 +233,7 @@ pub(crate) struct Keyword<T: 'static> {
     pub(crate) kind: Kind<T>,
     pub(crate) support: Support,
     pub(crate) yaml: Yaml,
-    /// A flag behind which keepalived reads no word: it is on, whatever stands there.
+    /// A flag behind which keepalived reads no word: it is on, even if `off` stands there.
     pub(crate) is_bare: bool,
     /// The name of the table of the block that YAML has, instead of the words or beside them.
     pub(crate) yaml_block: Option<&'static str>,

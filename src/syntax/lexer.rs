@@ -213,7 +213,7 @@ enum Class {
     Brace,
     /// The first of a comment.
     Comment,
-    /// Part of a word whatever stands around it.
+    /// Always part of a word.
     Word,
     /// No line with it is plain.
     Odd,

@@ -4,8 +4,7 @@
 //! [`expand`] turns files into lines (include, conditions, [`definition`], [`repeat`]), [`lexer`] lines into words
 //! and braces, [`tree`] those into blocks, whose words are [`slice`]s of the files. YAML: [`yaml`] makes the same blocks. [`keyword`] is how a keyword is
 //! declared, [`reader`] reads blocks by such declarations, [`value`] the values they take. This layer
-//! refuses to know any keyword (except `include`, which is the language's): who calls it, `config`, brings the
-//! tables.
+//! knows no keyword (except `include`, which is the language's): its caller, `config`, brings the tables.
 
 pub(crate) mod definition;
 pub(crate) mod diagnostic;

@@ -31,7 +31,7 @@ pub(crate) struct Reader<'a> {
     pub language: Language,
     /// Unknown words are warnings, and what belongs to them is skipped.
     pub is_lenient: bool,
-    /// The last unknown block that was skipped; taken by who must know.
+    /// The last unknown block that was skipped; taken by the reader of the block around it.
     pub skipped: Option<Word>,
 }
 
@@ -557,7 +557,7 @@ impl Reader<'_> {
             let ours = node.statements().iter().find(|inner| is_one_of_ours(inner));
             let help = match (self.glued(table, node, min), ours) {
                 _ if self.is_yaml() => format!("write `{name}: VALUE`, VALUE being {}", self.wanted(keyword)),
-                // Whoever removes the block would lose what it says.
+                // An operator who only removes the block would lose its content.
                 (Some(next), _) => new_line_before(next),
                 (None, Some(inner)) => {
                     format!(

@@ -53,7 +53,7 @@ impl fmt::Display for Slice {
 }
 
 impl PartialEq for Slice {
-    /// The same letters, of whatever text.
+    /// The same letters; the texts may be different ones.
     fn eq(&self, other: &Slice) -> bool {
         **self == **other
     }

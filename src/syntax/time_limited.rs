@@ -1,7 +1,7 @@
 //! Files that may hang, as those of a network file system whose server is away: reading a configuration ends all the
 //! same.
 //!
-//! A file system that does not answer blocks whoever opens, lists or looks, and nothing but its answer ends that. So a
+//! A file system that does not answer blocks every thread that opens, lists or looks, and only its answer ends that. So a
 //! thread does it, and is left behind when the time for the whole configuration is over. It ends by itself when the
 //! file system answers at last; how many may be left behind is bounded. The end of the process may have to wait for it,
 //! too: not every wait in the kernel can be interrupted. No clock is read: the time that is counted is time spent waiting,
@@ -65,7 +65,7 @@ impl<F: Files + Clone + Send + 'static> TimeLimited<F> {
         let (sender, answer) = sync_channel(1);
         let asked = path.to_owned();
         let job = move |files: &F| {
-            // Nobody waits for it any more.
+            // The receiver no longer waits.
             let _ = sender.send(question(files, &asked));
         };
         reader.jobs.send(Box::new(job)).map_err(|_| broken())?;
@@ -206,7 +206,7 @@ mod tests {
             let after =
                 "is not read: /nfs/b took all the time there is for reading a configuration".to_owned();
             assert_eq!(why(&files, "/etc/a"), Err(after));
-            assert!(files.exists(Path::new("/nowhere")), "nobody can tell");
+            assert!(files.exists(Path::new("/nowhere")), "it cannot be known");
             assert!(files.is_silent());
             assert_eq!(LEFT_BEHIND.load(Ordering::SeqCst), waiting);
             hung.push(hangs);

@@ -100,14 +100,14 @@ pub(crate) enum Event {
     /// Such a conflict is over.
     ConflictEnded {
         instance: String,
-        /// Who had spoken.
+        /// The sender.
         source: IpAddr,
     },
     /// A packet was dropped; one event per kind, source and minute.
     Dropped {
         /// The instance it was for, where that is known.
         instance: Option<String>,
-        /// Who sent it.
+        /// The sender.
         source: IpAddr,
         /// What was wrong with it.
         reason: String,

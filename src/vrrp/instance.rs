@@ -45,7 +45,7 @@ pub(super) struct Instance {
     predecessor: Option<IpAddr>,
     /// Backup: for how long the Master answered no BFD packets, as long as it has not advertised since.
     unreachable_for: Option<Duration>,
-    /// Its sync group is Master already, so it takes over from a lower Master whatever it does alone.
+    /// Its sync group is Master already, so it takes over from a lower Master, even with `nopreempt`.
     joins_a_master: bool,
     /// The highest priority each other router was heard with, and when it was last heard.
     highest: BTreeMap<IpAddr, (u8, Instant)>,
@@ -145,7 +145,7 @@ impl Instance {
         self.source
     }
 
-    /// Who was last heard as Master, while it is not this host.
+    /// The other host that was last heard as Master.
     pub(super) fn master(&self) -> Option<Claim> {
         self.master.filter(|_| self.state != State::Master)
     }
@@ -292,7 +292,7 @@ impl Instance {
         if claim.priority == 0 {
             return if self.may_answer() { Reaction::Advertise } else { Reaction::Nothing };
         }
-        // Who was given up and does not preempt has lost its place.
+        // An instance that was replaced and does not preempt stays Backup.
         let is_lost = claim.priority < self.priority && !self.replaces(claim) && self.was_given_up(now);
         if is_lost || self.is_outdone_by(claim) {
             self.master = Some(claim);

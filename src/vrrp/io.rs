@@ -144,7 +144,7 @@ pub(crate) struct Datagram {
     pub link: LinkIndex,
     /// IP protocol of the socket: 112 or 51.
     pub protocol: u8,
-    /// Who sent it.
+    /// The sender.
     pub source: IpAddr,
     pub destination: IpAddr,
     /// TTL or hop limit.

@@ -1,6 +1,6 @@
 //! From one configuration to the next: which instances stay, move, come and go.
 //!
-//! An instance is the one it was on the wire: by VRID, family and interface, whatever its name is now, so that two that
+//! An instance is the one it was on the wire: by VRID, family and interface, even under another name, so that two that
 //! swap their names change no running instance. Else it is the one of its name: if that was Master, it is Master on the
 //! new VRID or interface before it leaves the old one. What did not change does not move.
 
@@ -177,7 +177,7 @@ impl Router {
         }
     }
 
-    /// Sends priority 0 for those whose successor is Master by now, or cannot be.
+    /// Sends priority 0 for instances whose successor is Master by now, or cannot become Master.
     pub(super) fn finish_moves(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let wall = self.wall(now);
         let members = &self.members;

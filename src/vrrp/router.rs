@@ -266,10 +266,10 @@ impl Router {
         }
     }
 
-    /// The Master cannot be reached any more: who follows the session with it does not wait for its silence.
+    /// The Master cannot be reached any more: an instance that follows the session with it does not wait for its silence.
     ///
-    /// The neighbour has to be the Master itself, for sessions with others, as with a gateway, say nothing of it. One that
-    /// took leave of the session is alive, and goes on advertising.
+    /// The neighbour must be the Master itself: a session with another host, as with a gateway, says nothing of the Master.
+    /// A neighbour that ended the session is alive, and continues to advertise.
     fn session_is(&mut self, session: &Level, now: Instant) {
         let Some(silence) = session.silence else { return };
         let target = TrackTarget::Bfd(session.name.clone());

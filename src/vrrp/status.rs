@@ -69,7 +69,7 @@ pub struct InstanceStatus {
     pub priority: u8,
     /// Address its advertisements come from.
     pub source: Option<IpAddr>,
-    /// Who was last heard as Master.
+    /// The host that was last heard as Master.
     pub master: Option<IpAddr>,
     pub master_priority: Option<u8>,
     /// The interval that counts, in milliseconds.

@@ -24,7 +24,7 @@ impl Router {
             .members
             .values()
             .flat_map(Member::addresses)
-            // The host's own can be spoken from, whatever else it is configured for.
+            // The host's own address can be a source, even if it is also configured as a VIP.
             .filter(|a| !self.reconciler.can_be_source(&a.wanted.link, a.wanted.prefix.ip))
             .map(|a| a.wanted.prefix.ip)
             .collect();

@@ -34,7 +34,7 @@ pub(crate) struct Failover {
     pub advert: Duration,
     /// Until its first gratuitous ARP or neighbour advertisement.
     pub announced: Duration,
-    /// From the last word of the one it left, whatever its priority, to the survivor's first.
+    /// From the last advertisement of the old Master, with any priority, to the survivor's first.
     pub silence: Duration,
     /// Whether that last word was a priority_zero, priority 0.
     pub priority_zero: bool,

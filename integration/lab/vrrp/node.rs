@@ -139,7 +139,7 @@ impl Node {
         self.is_dead(&family)
     }
 
-    /// Kills its main process alone, and waits until whatever it leaves behind has ended, too.
+    /// Kills its main process alone, and waits until all that it leaves behind has ended, too.
     ///
     /// # Errors
     /// When none runs, or something of it goes on living.

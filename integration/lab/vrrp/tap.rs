@@ -42,7 +42,7 @@ impl Tap {
         Tap::on(lab, WIRE)
     }
 
-    /// Listens on a bridge, which passes every frame up, whatever its destination.
+    /// Listens on a bridge, which passes every frame up, for any destination.
     ///
     /// # Errors
     /// When there is no such bridge.

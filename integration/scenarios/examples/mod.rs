@@ -3,7 +3,7 @@
 //! (by DR: tunnels and NAT are the scenario modes' matter), and a stop leaves nothing. A new example needs nothing here
 //! but its addresses.
 //!
-//! One host is all real servers: of what they are asked by, examples differ; who they are is other scenarios' matter.
+//! One host is all real servers: examples differ in what they ask; which server answers is tested by other scenarios.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,7 +1,7 @@
 //! A daemon with a guardian is killed: its priority-0 advertisements are on the wire and its addresses gone within 100
 //! ms, also when the whole group is signalled; after `on_crash hold`, a hand-over or a planned end nothing is done. The
 //! guardian does not outlive the daemon, and keeps nothing of the daemon's. VRRP that begins by a reload has it, too,
-//! and addresses go whatever their options are.
+//! and addresses are removed with any options.
 //!
 //! The daemon is a small process of the lab's own ([`PROBES`]) that does what it is told on its standard input.
 

@@ -54,7 +54,7 @@ fn checked_from_an_own_address(lab: &Lab, site: &Site) -> Verdict {
         if left.is_empty() { Ok(()) } else { Err(table.to_string()) }
     })?;
     keepalived.end(Signal::TERM)?;
-    // Its packets still wait for neighbours, who are asked from the VIP on their behalf, and do not answer.
+    // Its packets still wait for neighbours: the host asks for these from the VIP, and they do not answer.
     pause(seconds(10));
     batch(Some("d1"), "neigh flush dev eth0\n")?;
 

@@ -1,7 +1,7 @@
 //! A real server that answers at its own address and does not take packets for the VIP: under keepalived a third of the
 //! requests fail as long as it lasts, under lvsd it is named, taken out within the bound of its checks, and back once it
 //! is mended. By DR and TUN, in IPv4 and IPv6, on the active director and on a standby; each fault in its own words; and
-//! whatever ends lvsd, nothing of its probes is left over.
+//! however lvsd ends, nothing of its probes is left over.
 
 mod ends;
 mod faults;

@@ -115,7 +115,7 @@ impl VirtualServer {
     fn random(rng: &mut Rng, id: VirtualServerId, forwarding: Forwarding, check: Check) -> VirtualServer {
         let (family, port) = match id {
             VirtualServerId::Address { address, port, .. } => (usize::from(address.is_ipv6()), port),
-            // By mark and without address translation the packet's port stays, whatever it is.
+            // By mark and without address translation the packet's port stays as it is.
             VirtualServerId::Fwmark { .. } => (0, 0),
         };
         let address = |host| Some(SocketAddr::new(*front(host)?.get(family)?, port));

@@ -1,5 +1,5 @@
-//! lvsd is not alone with the kernel's table. A service it was never told about is left as it is, whatever
-//! happens; changes by other programs to lvsd's own services are repaired.
+//! lvsd is not alone with the kernel's table. A service that is not lvsd's is always left as it is; changes by other
+//! programs to lvsd's own services are repaired.
 
 use std::time::Duration;
 

@@ -143,7 +143,7 @@ impl Hostile<'_> {
         }
         pause((from + INTERVAL * 4 + EXACT).saturating_duration_since(Instant::now()));
         if self.node.make == Make::Keepalived {
-            // keepalived begins its interval anew with whatever it hears, the worst garbage included.
+            // keepalived begins its interval anew with every packet, the worst garbage included.
             return self.speaks(kind.vrid, from + MOMENTS[2]).map(drop);
         }
         self.on_time(kind.vrid, from, 5, EXACT)

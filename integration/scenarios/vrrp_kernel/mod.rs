@@ -97,7 +97,7 @@ fn own_address(lab: &Lab, make: Make) -> Verdict {
     Ok(())
 }
 
-/// DHCP answers when the VIP is there already: whatever becomes of the VIP, the own address stays.
+/// DHCP answers when the VIP is there already: the own address stays, with the VIP or without it.
 fn late_address(lab: &Lab, make: Make) -> Verdict {
     for is_killed in [false, true] {
         let mut node = Node::new(lab, "d1", make, &file(&format!("{VIP} dev spare0"), ""))?;

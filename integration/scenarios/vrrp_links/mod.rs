@@ -350,7 +350,7 @@ fn plug(number: u8, link: &str) -> Verdict {
     )
 }
 
-/// The VIPs of a director, on whatever link.
+/// The VIPs of a director, on any link.
 fn held(lab: &Lab, director: &str) -> Result<Vec<(String, IpAddr)>, String> {
     let all: BTreeMap<_, _> = judge::addresses(&lab.host(director)?)?;
     let vips = [IpAddr::from(VIP), IpAddr::from(GATEWAY)];

@@ -1,4 +1,4 @@
-//! A while of two directors' lives: whatever can befall a pair, by chance, and after each burst of it a time
+//! A while of two directors' lives: everything that can happen to a pair, by chance, and after each burst of it a time
 //! of calm, in which the one with the higher priority must come to be the only Master, alone with the VIP, and clients
 //! must be answered. Now and then a director is migrated: the other make takes over its file.
 //!

@@ -1,10 +1,10 @@
-//! Many seeds over bad links: what must hold whatever happens.
+//! Many seeds over bad links: what must hold in every case.
 
 use super::*;
 
-/// Both ends agree soon after a link is good again, whatever it did before; neither sends faster than it may.
+/// Both ends agree soon after a link is good again, however bad it was before; neither sends faster than it may.
 #[test]
-fn whatever_a_link_did_both_ends_are_up_five_seconds_after_it_is_good_again() {
+fn both_ends_are_up_five_seconds_after_a_bad_link_is_good_again() {
     for seed in 0..150 {
         let mut world = World::new(seed);
         for _ in 0..20 {

@@ -69,7 +69,7 @@ impl Fetch {
     }
 }
 
-/// Asks for `url`, whatever its status, and takes the whole answer; `begun` is when it begins.
+/// Asks for `url` and takes the whole answer, with any status; `begun` is when it begins.
 ///
 /// # Errors
 /// The outcome of a conversation that failed.

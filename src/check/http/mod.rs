@@ -71,7 +71,7 @@ pub(crate) async fn run(
     Outcome { certificate: soonest, ..last }
 }
 
-/// Asks for one URL and takes the answer whole, whatever it is: what was taken, its status and its header.
+/// Asks for one URL and takes the whole answer, good or bad: what was taken, its status and its header.
 async fn take_whole(
     target: &Target,
     version: HttpVersion,

@@ -1,6 +1,6 @@
 //! What a certificate says of its own time and purpose: when it ends is asked of every server, verified or not.
 //!
-//! A certificate that cannot be read says nothing; whoever wishes to trust one asks [`super::verify`].
+//! A certificate that cannot be read says nothing; [`super::verify`] decides whether one is trusted.
 
 use std::time::Duration;
 

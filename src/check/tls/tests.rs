@@ -301,7 +301,7 @@ async fn a_server_that_speaks_nothing_we_do_is_described_and_not_called_dead() {
         (hello([3, 0]), format!("offers only SSL 3.0 and older: {spoken}")),
         (hello([3, 1]), format!("offers only TLS 1.0 and older: {spoken}")),
         (hello([3, 2]), format!("offers only TLS 1.1 and older: {spoken}")),
-        // TLS 1.2 with a cipher nobody asked for: RSA key exchange.
+        // TLS 1.2 with a cipher that the client did not offer: RSA key exchange.
         (hello([3, 3]), format!("insists on a cipher that lvsd does not speak: {spoken}")),
         (alert(70), format!("offers only protocol versions that are too old: {spoken}")),
         (

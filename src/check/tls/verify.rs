@@ -1,4 +1,4 @@
-//! Whether a server is who it should be.
+//! Whether a server's certificate is the one it should have.
 //!
 //! keepalived never asks, so [`Anyone`] is the default: what the certificate says and whether the server has its
 //! key is not looked at, which also lets the oddest certificate pass. [`Verifier`] asks everything.

@@ -1,4 +1,4 @@
-//! Who gets mails, by which server, and about what, in both languages.
+//! Recipients, servers and subjects of mails, in both languages.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Who hears of changes, in both languages.
+//! What is notified of changes, in both languages.
 
 use std::path::Path;
 use std::time::Duration;

@@ -141,7 +141,11 @@ fn a_check_takes_its_session_as_the_verdict_without_retries() {
     );
     let checker = &native.virtual_servers[0].real_servers[0].checkers[0];
     assert_eq!(checker.spec.question, Question::bfd("s"));
-    assert_eq!((checker.spec.timing.retry, checker.spec.timing.rise), (0, 1), "whatever the dialect has");
+    assert_eq!(
+        (checker.spec.timing.retry, checker.spec.timing.rise),
+        (0, 1),
+        "with the defaults of both dialects"
+    );
 }
 
 #[test]

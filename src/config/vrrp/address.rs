@@ -160,7 +160,7 @@ impl AddressOptions {
         !get(&self.more.is_untracked).unwrap_or(false)
     }
 
-    /// The address as a VIP: deprecated whatever its length, or checks of DR and TUN would leave from it. A link-local one
+    /// The address as a VIP: deprecated with any prefix length, or checks of DR and TUN would leave from it. A link-local one
     /// is no source of those, but of router advertisements, and IPv4 has no such thing.
     pub(crate) fn resolve_vip(
         &self,

@@ -112,7 +112,7 @@ fn split(text: &str) -> Result<Vec<String>, char> {
     quote.map_or(Ok(words), Err)
 }
 
-/// Who commands run as when they do not say.
+/// The user of commands that name none.
 pub(crate) fn usual_user(script_user: Option<UserOptions>, files: &dyn Files) -> UserOptions {
     script_user.unwrap_or_else(|| {
         let users = files.read(Path::new(USERS), MAX_USERS).unwrap_or_default();

@@ -62,7 +62,7 @@ options! {
         pub(crate) is_strict: Slot<bool> = flag("vrrp_strict").bare().in_vrrp("strict_mode");
         /// Time before instances begin.
         pub(crate) startup_delay: Slot<Duration> = day("vrrp_startup_delay").in_vrrp("startup_delay");
-        /// Tell of advertisements of virtual routers nobody configured.
+        /// Log advertisements of virtual routers that are not configured here.
         pub(crate) tells_unknown: Slot<bool> = flag("log_unknown_vrids").bare().in_vrrp("log_unknown_vrids");
         /// Beginning of the names of interfaces of virtual MAC addresses.
         pub(crate) vmac_prefix: Slot<String> = text("vmac_prefix", "NAME", MAX_INTERFACE - 2).in_vrrp("vmac_prefix");

@@ -248,7 +248,7 @@ pub(crate) fn read(instances: &mut Vec<InstanceOptions>, node: &Node, reader: &m
     instances.extend(name.map(|_| options));
 }
 
-/// Its words, for those who show how to write one.
+/// Its words, for texts that show how to write one.
 pub(crate) const WORDS: &[Keyword<InstanceOptions>] = InstanceOptions::keywords();
 
 fn state(slot: &mut Slot<Beginning>, node: &Node, reader: &mut Reader<'_>) {

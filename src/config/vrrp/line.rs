@@ -92,7 +92,7 @@ fn split<T>(table: &Table<T>, words: &[Word], first: usize, span: Span, is_yaml:
             continue;
         }
         let Some(found) = keyword(word) else {
-            // Of a word nobody knows nobody knows either how many belong to it. Without a first word it may be one.
+            // How many words belong to an unknown word is unknown, too. Without a first word it may be the first word.
             if first == 0 && options.is_empty() {
                 before.push(word.clone());
                 continue;
@@ -118,7 +118,7 @@ fn split<T>(table: &Table<T>, words: &[Word], first: usize, span: Span, is_yaml:
             values.push(next.clone());
         }
         if matches!(found.support, Support::Refused(_)) {
-            // It is refused with whatever belongs to it.
+            // It is refused with all words that belong to it.
             while words.next_if(|next| keyword(next).is_none()).is_some() {}
         }
         if most == 0 && is_yaml {

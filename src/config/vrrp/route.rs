@@ -60,7 +60,7 @@ options! {
         tos: Slot<u32> = word(=> tos; "tos", "NUMBER").or(&["dsfield"]);
         /// Where its hop is: global, link, host, or a number.
         scope: Slot<String> = text("scope", "SCOPE", 64);
-        /// Who made it; without it keepalived (18).
+        /// The program that made it; default: keepalived (18).
         protocol: Slot<String> = text("protocol", "PROTOCOL", 64).or(&["proto"]);
         /// Do not put it back when another program removes it, and do not follow its interface.
         is_untracked: Slot<bool> = flag("no_track");
@@ -123,7 +123,7 @@ options! {
         link: Slot<String> = text("dev", "INTERFACE", MAX_INTERFACE).or(&["oif"]);
         /// Its share among the next hops.
         weight: Slot<u32> = number("weight", 1, 256);
-        /// The gateway is on this link, whatever the addresses say.
+        /// The gateway is on this link, even if it is in none of its networks.
         is_onlink: Slot<bool> = flag("onlink");
     }
 }

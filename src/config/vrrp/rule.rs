@@ -75,9 +75,9 @@ options! {
         _ = no_op("l3mdev", "", 0, 0).but(REFUSED).not_yaml();
         /// Number of a tunnel.
         _ = no_op("tun_id", "VALUE", 1, 1).but(REFUSED).not_yaml();
-        /// Who made it.
+        /// The program that made it.
         _ = no_op("protocol", "VALUE", 1, 1).but(REFUSED).not_yaml();
-        /// Who made it.
+        /// The program that made it.
         _ = no_op("proto", "VALUE", 1, 1).but(REFUSED).not_yaml();
     }
 }

@@ -39,7 +39,7 @@ options! {
         is_passive: Slot<bool> = flag("passive"), default false;
         /// TTL or hop limit of own packets, and what those of the neighbour are compared with.
         hop_limit: Slot<u32> = number("ttl", 1, 255).or(&["hoplimit"]).yaml(&["ttl"]);
-        /// By how much less than that the neighbour's packets may have; 255 is whatever they have.
+        /// How much lower the hop limit of the neighbour's packets may be; 255: any hop limit.
         max_hops: Slot<u8> = word(=> max_hops; "max_hops", HOPS);
         /// The neighbour is behind routers (RFC 5883, port 4784); keepalived does not have it.
         is_multihop: Slot<bool> = flag("multihop"), default false;

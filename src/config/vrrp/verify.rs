@@ -206,7 +206,7 @@ impl Verify<'_> {
         }
     }
 
-    /// A Master whose tracks lower its priority, and nobody who may replace it.
+    /// Warns of a Master whose tracks lower its priority, where no Backup may replace it.
     fn ill_masters(&self, reader: &mut Reader<'_>) {
         for instance in self.settings().filter(|i| !i.preempts && !i.preempts_ill) {
             let groups =

@@ -1,7 +1,7 @@
 //! A hand-over between two processes, seen from the guardian that outlives the first one and from the second one.
 //!
 //! The guardian listens on a socket in the run directory. The next process connects as soon as it begins, claims what
-//! is handed over when it is about to go on with it, and says when it has. One that ends before, for whatever reason,
+//! is handed over when it is about to go on with it, and says when it has. One that ends before, for any reason,
 //! closes its connection: then no process will advertise for the addresses, and the guardian need not wait any longer.
 
 use std::ffi::CString;

@@ -79,7 +79,7 @@ pub(crate) struct Shell {
     /// Requests for a status that wait until the kernel's table has been read, and since when; the control socket bounds
     /// how many.
     pub awaiting_read: Vec<(Instant, Question)>,
-    /// When a question has its next turn, whatever else there is to do.
+    /// When a question is answered next, even if other work waits.
     pub turn_at: Instant,
     /// Where a status goes that was asked for by a signal.
     pub dumps: Dumps,

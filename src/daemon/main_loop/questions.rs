@@ -25,7 +25,7 @@ const TURN: Duration = Duration::from_millis(10);
 pub(super) const READ_LIMIT: Duration = Duration::from_secs(5);
 
 impl Shell {
-    /// Answers a question now and then, whatever else there is to do.
+    /// Answers a question now and then, even if other work waits.
     pub(super) fn have_turn(&mut self, health: &HealthMonitor) -> Option<Input> {
         let now = clock::now();
         if now < self.turn_at {

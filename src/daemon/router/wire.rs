@@ -305,7 +305,7 @@ impl Wire {
             // Several instances may speak through it, each with a hop limit of its own.
             socket.set_unicast_hops_v6(u32::from(*hop_limit)).map_err(|error| failed(&error))?;
         }
-        // A group is on the link itself, whatever the routing table says.
+        // A group is on the link itself: the routing table must not decide.
         let flags = if is_group { libc::MSG_DONTROUTE } else { 0 };
         let to = socket::address(*destination, endpoint.link);
         match socket.send_to_with_flags(bytes, &to, flags) {

@@ -207,7 +207,10 @@ mod tests {
         let nat = self::config(&PAIR.replace("lb_kind DR", "lb_kind NAT"));
         assert!(find(&nat, &own(&["192.168.1.129"]), true).is_empty(), "NAT changes the address");
         let alone = self::config(&PAIR.replace("192.168.1.131", "127.0.0.1"));
-        assert!(find(&alone, &own(&["192.168.1.129"]), true).is_empty(), "nobody to send it back");
+        assert!(
+            find(&alone, &own(&["192.168.1.129"]), true).is_empty(),
+            "no other director that could send it back"
+        );
     }
 
     #[test]

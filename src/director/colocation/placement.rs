@@ -45,7 +45,7 @@ pub(crate) struct Placement {
 #[derive(Clone, Copy, Debug)]
 struct Retired {
     virtual_server: VirtualServerId,
-    /// When it goes whatever it still serves; None until its successor is found by packets.
+    /// When it is removed, even if it still has connections; None until packets find its successor.
     deadline: Option<Instant>,
     quiet_since: Option<Instant>,
 }

@@ -188,7 +188,7 @@ fn without_marks_the_service_is_there_only_while_this_host_holds_the_vip() {
 }
 
 #[test]
-fn whatever_happened_in_the_end_there_is_one_service_in_its_place() {
+fn in_the_end_there_is_always_one_service_in_its_place() {
     for seed in 0..200 {
         let mut world = World::new(seed);
         let config = config(tcp_server());

@@ -92,7 +92,7 @@ impl Machine {
             self.tell(answer);
             return true;
         }
-        let next = self.now.max(self.director.deadline().expect("somebody is to be asked"));
+        let next = self.now.max(self.director.deadline().expect("a check is due"));
         if next <= end {
             self.now = next;
             self.tell(Input::Wake);

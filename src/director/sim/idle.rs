@@ -49,7 +49,11 @@ fn the_first_virtual_server_of_a_reload_opens_ipvs_and_with_the_last_one_it_is_l
         world.run(HOUR);
         assert_eq!(world.requests, requests);
         let status = world.director().unwrap().status(world.now);
-        assert_eq!((status.is_converged, status.foreign_services.len()), (true, 0), "nobody looks any more");
+        assert_eq!(
+            (status.is_converged, status.foreign_services.len()),
+            (true, 0),
+            "the table is not read any more"
+        );
     }
     assert_eq!(world.broken, Vec::<String>::new());
 }

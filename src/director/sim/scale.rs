@@ -157,7 +157,7 @@ fn first_verdicts_of_ten_thousand_servers_cost_little_more_than_looking_at_each(
             let each = looked_at / usize::try_from(MANY).unwrap();
             assert!(each < 500, "each server was looked at {each} times after {verdicts} verdicts");
         }
-        now = now.max(director.deadline().expect("somebody is to be asked"));
+        now = now.max(director.deadline().expect("a check is due"));
         director.handle(now, Input::Wake, &mut effects);
         assert!(verdicts < 10 * MANY, "{down} are down");
     }

@@ -103,7 +103,7 @@ fn the_end_of_the_certificate_last_shown_is_in_the_status_by_whom_was_asked() {
     world.run(Duration::from_secs(20));
     let before = shown(&world);
     world.run(Duration::from_secs(20));
-    assert_eq!(shown(&world), before, "who does not answer shows none, and what is known of it stays");
+    assert_eq!(shown(&world), before, "a server that does not answer shows none, and the one known stays");
     assert_eq!(before[0].len(), 1);
 }
 

@@ -105,7 +105,7 @@ fn the_sync_daemon_follows_its_instance_and_never_two_run() {
     let coupled = Arc::new(Config { global, virtual_servers: vec![tcp_server()], ..Config::default() });
     world.start(&coupled);
     world.run(Duration::from_secs(1));
-    assert_eq!(roles(&mut world), [SyncRole::Backup], "nobody is Master yet");
+    assert_eq!(roles(&mut world), [SyncRole::Backup], "no instance is Master yet");
     for (state, role) in [
         (State::Master, SyncRole::Master),
         (State::Fault, SyncRole::Backup),

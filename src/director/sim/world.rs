@@ -100,7 +100,7 @@ pub(super) struct World {
     pub failing_saves: u32,
     /// When a save failed.
     pub failed_saves: Vec<Instant>,
-    /// Every operation that was tried, but for those about ways to single real servers.
+    /// Every operation that was tried, except those about probe services.
     pub ops: Vec<(Instant, Op)>,
     /// Those that went by such a way, and when.
     pub path_probes: Vec<(Instant, IpAddr)>,

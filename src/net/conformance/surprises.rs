@@ -83,7 +83,7 @@ pub(super) fn primary_addresses(suite: &mut Suite<'_>) -> Outcome {
     })
 }
 
-/// What lvsd removes takes no other address with it, whatever promote_secondaries says, which stays as it is.
+/// A removal by lvsd takes no other address with it, with promote_secondaries on or off; the setting stays as it is.
 pub(super) fn removal_takes_none_along(suite: &mut Suite<'_>) -> Outcome {
     on_spare_links(suite, |suite| {
         let (late, vip) = (prefix("10.7.0.5/24")?, address(SPARE, "10.7.0.100/24")?);

@@ -214,7 +214,7 @@ struct Ways {
 enum End {
     /// Its fate is known.
     Decided,
-    /// Who called goes on, certainly or perhaps.
+    /// The calling chain goes on, certainly or perhaps.
     Returned,
 }
 

@@ -322,7 +322,7 @@ enum Difference {
 fn difference(wanted: &Address, link: LinkIndex, shown: &[ShownAddress]) -> Difference {
     let prefix = wire_prefix(wanted);
     let Some(there) = shown.iter().find(|a| a.held.link == link && a.held.prefix == prefix) else {
-        // An IPv6 address is there once, whatever its length: the host's own, if its owner is the virtual router.
+        // An IPv6 address is on a link only once, with one length: the host's own, if its owner is the virtual router.
         return Difference::None;
     };
     let far = wanted.peer.map_or(wanted.prefix.ip, |peer| peer.ip);
@@ -357,7 +357,7 @@ fn wire_prefix(address: &Address) -> Prefix {
     Prefix { ip: address.prefix.ip, length: address.peer.map_or(address.prefix.length, |peer| peer.length) }
 }
 
-/// The same route, whatever program made it.
+/// The same route; the program that made it does not matter.
 fn is_as_wanted(wanted: &Route, shown: &Route) -> bool {
     let is_whole = shown.hops.len() == wanted.canonical().hops.len();
     is_whole && wanted.is_same(&Route { protocol: wanted.protocol, ..shown.clone() })

@@ -106,7 +106,7 @@ pub(super) fn remove_address(link: LinkIndex, prefix: Prefix, far: IpAddr) -> Re
     request
 }
 
-/// An address goes, whatever its other end: one of IPv4 is found by itself alone, one of IPv6 by its length, too.
+/// Removes an address, with any peer address: IPv4 is found by the address alone, IPv6 by its prefix length, too.
 pub(super) fn remove_any_address(link: LinkIndex, prefix: Prefix) -> Request {
     let mut request = Request::new(DELETE_ADDRESS, 0, &address_header(prefix.ip, prefix.length, 0, link));
     request.attribute(IFA_LOCAL, &bytes(prefix.ip));

@@ -73,7 +73,7 @@ pub(crate) enum Delivery {
     },
     /// It was accepted, but not for all recipients.
     Partly {
-        /// Who refused what.
+        /// Which recipients were refused, and why.
         reason: String,
     },
     /// Mails are taken again.

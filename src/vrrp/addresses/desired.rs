@@ -24,7 +24,7 @@ pub(crate) struct Desired<T> {
 /// Everything that the kernel should have, in the order of the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DesiredNetwork {
-    /// Macvlans, whatever the state of their instances.
+    /// Macvlans, in every state of their instances.
     pub(crate) vmacs: Vec<Arc<Vmac>>,
     pub(crate) addresses: Vec<Desired<Address>>,
     pub(crate) routes: Vec<Desired<Route>>,
@@ -39,7 +39,7 @@ pub(crate) struct DesiredNetwork {
     pub(crate) owned_by_host: BTreeSet<(String, IpAddr)>,
     /// Source addresses of advertisements, which are the host's own.
     pub(crate) sources: BTreeSet<IpAddr>,
-    /// All routes of the configuration, whatever the states: one that is present and not desired is left over.
+    /// All routes of the configuration, in every state of their instances: one that is present and not desired is left over.
     pub(crate) known_routes: Vec<Arc<Route>>,
     /// All rules of the configuration, likewise.
     pub(crate) known_rules: Vec<Arc<Rule>>,

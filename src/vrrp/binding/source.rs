@@ -142,7 +142,7 @@ struct Requirements {
 struct Rank {
     /// No peer is in its network.
     is_apart: bool,
-    /// How many of those it is to keep to are better; all of them for one that is none of them.
+    /// How many of the addresses to keep are better; all of them if this one is not to be kept.
     known: usize,
     /// The list of all nodes does not name it as this one's.
     is_unnamed: bool,

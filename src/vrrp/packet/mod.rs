@@ -254,7 +254,7 @@ pub(crate) fn decode(datagram: &Datagram) -> Result<Received, Malformed> {
     }
     let interval = match version {
         Version::V2 => Duration::from_secs(u64::from(low)),
-        // The upper four bits are reserved, and whatever they may be is ignored.
+        // The upper four bits are reserved and ignored.
         Version::V3 => Duration::from_millis(10 * u64::from(u16::from_be_bytes([high & 0xf, low]))),
     };
     if interval.is_zero() {

@@ -55,7 +55,7 @@ pub(super) fn speaks_to_others(
 pub(super) fn heard_before_it_claims(world: &mut World, node: usize, vrid: u8, priority: u8) {
     let settings = world.nodes[node].settings.instances.iter().find(|i| i.vrid == vrid);
     let Some(settings) = settings.filter(|_| priority > 0) else { return };
-    // Who hears a better one and is Backup says so once more (`higher_prio_send_advert`): that is no claim.
+    // A Backup that yielded to a better Master advertises once more (`higher_prio_send_advert`): that is no claim.
     if world.nodes[node].is_receiving && world.state(node, &settings.name) == Some(State::Backup) {
         return;
     }
@@ -287,7 +287,7 @@ pub(super) fn vip_iff_master(world: &mut World, node: usize, name: &str) {
         let held: Vec<_> = this.host.host().addresses.iter().filter(|h| h.prefix.ip == ip).collect();
         // One that is not tracked stays away when it is removed.
         let is_taken = !is_tracked && held.is_empty();
-        // What an owner finds at its start is the host's own, in whatever lengths an operator gave it.
+        // The addresses that an owner finds at its start are the host's own, with any prefix length.
         let is_right = match settings.priority {
             255 => !is_master || !held.is_empty(),
             _ => held.len() == usize::from(is_master),

@@ -96,7 +96,7 @@ impl ProcessTrack {
         Some(is_well)
     }
 
-    /// When it is worth another look whatever happens.
+    /// When it is looked at again, without further input.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.pending
     }

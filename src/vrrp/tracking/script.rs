@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(levels(&mut track, "sfsss"), ".d..u");
     }
 
-    /// Whatever the results, the counter stays in its bounds, and a level is reported exactly when it changes.
+    /// With any results the counter stays in its bounds, and a level is reported exactly when it changes.
     #[test]
     fn every_history_of_eight_results_is_consistent() {
         for (rise, fall, begins_failed) in

@@ -147,7 +147,7 @@ fn at_the_end_all_is_reported_by_one_mail_at_once_and_not_again() {
     outbox.ended(at(0), busy("no"));
     push(&mut outbox, 1..4);
     outbox.end();
-    assert_eq!(begin(&mut outbox, at(1)), [0, 1, 2, 3], "whatever the pause and the rate say");
+    assert_eq!(begin(&mut outbox, at(1)), [0, 1, 2, 3], "pause and rate do not count");
     let reason = "no".to_owned();
     assert_eq!(outbox.ended(at(1), busy("no")), Delivery::Refused { reason, changes: 4 });
     assert!(outbox.is_idle());

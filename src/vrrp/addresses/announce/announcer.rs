@@ -424,7 +424,7 @@ mod tests {
         announcer.burst(&all.map(|(link, ip)| announcement("b", link, ip)), 1);
         let others: Vec<_> = run(&mut announcer, at(0)).into_iter().map(|(_, ip)| ip).collect();
         assert_eq!(others, ["10.0.0.2", "10.0.0.3"]);
-        // Who is no longer Master has nothing to announce when there is room.
+        // An instance that is no longer Master announces nothing when there is room.
         announcer.cancel("a");
         announcer.give_back(vec![announcement("a", "e0", "10.0.0.8")]);
         announcer.unblock("e0");

@@ -72,7 +72,7 @@ impl Index {
         desired.addresses.get(self.place(&Key::Address(key.clone()))?)
     }
 
-    /// Whether an address is desired on that link, with whatever length.
+    /// Whether an address is desired on that link, with any prefix length.
     pub(crate) fn has_address(&self, link: &str, ip: IpAddr) -> bool {
         let first = Key::Address((link.to_owned(), Prefix { ip, length: 0 }));
         let next = self.places.range(first..).next();

@@ -1,4 +1,4 @@
-//! Whose an address is that is there: lvsd's to remove, or the host's own, which stays whatever the configuration says.
+//! The owner of an address that is there: lvsd, which may remove it, or the host, whose own addresses always stay.
 //!
 //! What lvsd added in this life is its own, and what carries its mark (IFA_PROTO). Without a mark, an address counts as
 //! left over from an earlier life, or from keepalived, only if it is exactly a configured virtual address and the host
@@ -92,7 +92,7 @@ impl AddressReconciler {
         self.is_hosts_own(link, ip) && !self.desired.sources.contains(&ip)
     }
 
-    /// Whether an address of a link is the host's own, whatever its length.
+    /// Whether an address of a link is the host's own, with any prefix length.
     pub(crate) fn is_hosts_own(&self, link: &str, ip: std::net::IpAddr) -> bool {
         let first = (link.to_owned(), crate::net::types::Prefix { ip, length: 0 });
         self.hosts_own.range(first..).next().is_some_and(|(l, prefix)| l == link && prefix.ip == ip)

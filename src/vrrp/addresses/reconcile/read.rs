@@ -48,7 +48,7 @@ impl AddressReconciler {
         self.is_dirty = true;
     }
 
-    /// Those routes and rules that are there, of all that are configured, in whatever state, or were added.
+    /// Of all routes and rules that are configured (for any state) or were added, those that are there.
     fn seen(&self, host: &Host) -> BTreeSet<Key> {
         let mut routes: BTreeMap<(u32, Prefix), Vec<&Route>> = BTreeMap::new();
         for shown in &host.routes {

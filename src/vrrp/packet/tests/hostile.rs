@@ -41,7 +41,7 @@ fn judge(heard: &Received, datagram: &Datagram) {
     assert!(advert.addresses.len() <= MAX_ADDRESSES, "{datagram:?}");
     assert!(advert.addresses.iter().all(|ip| ip.is_ipv4() == datagram.source.is_ipv4()), "{datagram:?}");
     assert!(heard.message.end <= datagram.bytes.len(), "{datagram:?}");
-    // Who says the same says it in the same bytes, but for the reserved bits.
+    // The same content is the same bytes, but for the reserved bits.
     let way = match heard.authentication {
         ReceivedAuthentication::Password(password) => Authentication::Password(password),
         _ => Authentication::None,

@@ -35,7 +35,7 @@ pub(super) struct World {
     pub delay: Duration,
     /// Longest time it takes to read a host; at a start without it, no time passes.
     pub reading: Duration,
-    /// Who cannot be heard by whom.
+    /// Pairs of nodes of which one cannot hear the other.
     pub deaf: BTreeSet<(usize, usize)>,
     /// What happened, for comparing two runs.
     pub trace: Vec<String>,

@@ -167,7 +167,7 @@ impl Node {
         self.host.host().link(name).expect("a link of that name").index
     }
 
-    /// Whether an address is there, on whatever link and with whatever prefix length.
+    /// Whether an address is there, on any link and with any prefix length.
     pub(in crate::vrrp::sim) fn has(&self, ip: impl Into<IpAddr>) -> bool {
         !self.host.holders(ip.into()).is_empty()
     }

@@ -1,4 +1,4 @@
-//! Sockets, packets and frames: who receives what, and what is lost on the way.
+//! Sockets, packets and frames: which node receives what, and what is lost on the way.
 
 use std::net::IpAddr;
 use std::sync::Arc;
