@@ -115,8 +115,7 @@ pub(crate) fn read(groups: &mut Vec<Group>, node: &Node, reader: &mut Reader<'_>
         }
     }
     if group.name.is_none() {
-        let help =
-            if reader.is_yaml() { "write `name: NAME`" } else { "write `virtual_server_group NAME { ... }`" };
+        let help = reader.by_language("write `virtual_server_group NAME { ... }`", "write `name: NAME`");
         reader
             .diagnostics
             .push(Diagnostic::error(node.keyword.span, "a virtual_server_group needs a name").help(help));
@@ -147,11 +146,11 @@ impl Group {
                     word.span,
                     format!("`{}` is not an entry of a virtual_server_group: {why}", word.text),
                 );
-                reader.diagnostics.push(problem.help(if reader.is_yaml() {
-                    "write IP:PORT, IP-LAST:PORT, IP-IP:PORT or IP/PREFIX:PORT, an IPv6 address in brackets"
-                } else {
-                    "write IP [PORT], IP-LAST [PORT], IP-IP [PORT], IP/PREFIX [PORT] or fwmark N [inet|inet6]"
-                }));
+                let help = reader.by_language(
+                    "write IP [PORT], IP-LAST [PORT], IP-IP [PORT], IP/PREFIX [PORT] or fwmark N [inet|inet6]",
+                    "write IP:PORT, IP-LAST:PORT, IP-IP:PORT or IP/PREFIX:PORT, an IPv6 address in brackets",
+                );
+                reader.diagnostics.push(problem.help(help));
             }
         }
     }

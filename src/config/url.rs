@@ -93,11 +93,10 @@ pub(crate) fn statuses(into: &mut Vec<(u16, u16)>, node: &Node, reader: &mut Rea
                         word.text
                     ),
                 )
-                .help(if reader.is_yaml() {
-                    format!("write e.g. `{keyword}: 200` or `{keyword}: [200-299, 304]`")
-                } else {
-                    format!("write e.g. `{keyword} 200` or `{keyword} 200-299 304`")
-                });
+                .help(reader.by_language(
+                    format!("write e.g. `{keyword} 200` or `{keyword} 200-299 304`"),
+                    format!("write e.g. `{keyword}: 200` or `{keyword}: [200-299, 304]`"),
+                ));
                 reader.diagnostics.push(problem);
             }
         }

@@ -234,11 +234,13 @@ fn tunnel(options: &[Word], keyword: &str, reader: &mut Reader<'_>) -> Option<Tu
             let span =
                 options.first().zip(options.last()).map(|(a, b)| a.span.to(b.span)).unwrap_or_default();
             let problem = Diagnostic::error(span, format!("`{keyword}`: a tunnel of type gue needs a port"))
-                .help(if reader.is_yaml() {
-                    format!("write `{keyword}: {{tun: {{type: gue, port: N}}}}`, N being the UDP port real servers unpack at")
-                } else {
-                    format!("write `{keyword} TUN type gue port N`, N being the UDP port real servers unpack at")
-                });
+                .help(format!(
+                    "write `{}`, N being the UDP port real servers unpack at",
+                    reader.by_language(
+                        format!("{keyword} TUN type gue port N"),
+                        format!("{keyword}: {{tun: {{type: gue, port: N}}}}"),
+                    )
+                ));
             reader.diagnostics.push(problem);
             None
         }

@@ -151,10 +151,10 @@ pub(super) fn name(node: &Node, reader: &mut Reader<'_>) -> Option<Word> {
     if name.is_none() {
         let keyword = &node.keyword;
         let problem = Diagnostic::error(keyword.span, format!("`{}` needs a name", keyword.text));
-        let help = match reader.is_yaml() {
-            true => "write `name: NAME` in it".to_owned(),
-            false => format!("write `{} NAME {{ ... }}`", keyword.text),
-        };
+        let help = reader.by_language(
+            format!("write `{} NAME {{ ... }}`", keyword.text),
+            "write `name: NAME` in it".to_owned(),
+        );
         reader.diagnostics.push(problem.help(help));
     }
     name

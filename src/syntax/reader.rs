@@ -91,6 +91,15 @@ impl Reader<'_> {
         }
     }
 
+    /// Of two forms of the same, the one in the language of the file: for the help of a diagnostic, where the forms differ
+    /// by more than the keyword ([`Reader::example`] knows that).
+    pub(crate) fn by_language<W>(&self, keepalived: W, yaml: W) -> W {
+        match self.language {
+            Language::Keepalived => keepalived,
+            Language::Yaml => yaml,
+        }
+    }
+
     /// A fixed word of keepalived.conf, as the language writes it: YAML in small letters.
     pub(crate) fn fixed(&self, word: &str) -> String {
         if self.is_yaml() { word.to_ascii_lowercase() } else { word.to_owned() }
@@ -406,7 +415,7 @@ impl Reader<'_> {
         match &keyword.kind {
             Kind::Flag(slot) => {
                 let Some(word) = node.values.first() else { return self.store(slot(into), node, true) };
-                let wanted = if self.is_yaml() { "`true` or `false`" } else { "`on` or `off`" };
+                let wanted = self.by_language("`on` or `off`", "`true` or `false`");
                 match (self.boolean(word), self.glued(table, node, 0)) {
                     (Some(value), _) => {
                         if keyword.is_bare && !value && !self.is_yaml() {
@@ -544,11 +553,10 @@ impl Reader<'_> {
         let (name, at) = (&*node.keyword.text, node.keyword.span);
         if wants_block && node.block.is_none() {
             let problem = Diagnostic::error(at, format!("`{name}` needs a block"));
-            let help = if self.is_yaml() {
-                format!("write `key: value` lines below `{name}:`, each indented")
-            } else {
-                format!("write `{name} {}`", self.wanted(keyword))
-            };
+            let help = self.by_language(
+                format!("write `{name} {}`", self.wanted(keyword)),
+                format!("write `key: value` lines below `{name}:`, each indented"),
+            );
             self.diagnostics.push(problem.help(help));
             return false;
         }
@@ -574,11 +582,11 @@ impl Reader<'_> {
             return false;
         }
         if node.values.len() < min {
-            let help = if self.is_yaml() {
-                format!("write `{name}: VALUE`, VALUE being {}", self.wanted(keyword))
-            } else {
-                format!("write `{name}` and {}", self.wanted(keyword))
-            };
+            let wanted = self.wanted(keyword);
+            let help = self.by_language(
+                format!("write `{name}` and {wanted}"),
+                format!("write `{name}: VALUE`, VALUE being {wanted}"),
+            );
             self.diagnostics.push(Diagnostic::error(at, format!("`{name}` needs a value")).help(help));
             return false;
         }

@@ -111,10 +111,10 @@ fn needs_url<O>(table: &Table<CheckerBlock<O>>, node: &Node, reader: &mut Reader
     if node.statements().iter().any(|s| matches!(&*s.keyword.text, "url" | "urls")) {
         return;
     }
-    let (what, help) = match reader.is_yaml() {
-        true => (format!("{} needs a `url`", table.yaml), "write `url: /`"),
-        false => (format!("`{}` needs a `url`", table.block), "write `url { path / }`"),
-    };
+    let (what, help) = reader.by_language(
+        (format!("`{}` needs a `url`", table.block), "write `url { path / }`"),
+        (format!("{} needs a `url`", table.yaml), "write `url: /`"),
+    );
     reader.diagnostics.push(Diagnostic::error(node.keyword.span, what).help(help));
 }
 

@@ -182,11 +182,7 @@ fn preempt(o: &mut InstanceOptions, node: &Node, reader: &mut Reader<'_>) {
         Some(word) => match reader.boolean(word) {
             Some(value) => reader.store(&mut o.preempts, node, value),
             None => {
-                let wanted = if reader.is_yaml() {
-                    "`true`, `false` or `healthier`"
-                } else {
-                    "`healthier` or nothing"
-                };
+                let wanted = reader.by_language("`healthier` or nothing", "`true`, `false` or `healthier`");
                 let hint = nearest(word, ["healthier"].into_iter())
                     .map(|likely| format!("did you mean `{likely}`?"));
                 reader.wrong(&node.keyword, word, wanted, Wrong::Malformed(hint));

@@ -86,7 +86,8 @@ pub(crate) fn read(scripts: &mut Vec<ScriptOptions>, node: &Node, reader: &mut R
     let word = reader.spelling(ScriptOptions::keywords::<ScriptOptions>(), "script");
     if !node.statements().iter().any(|s| &*s.keyword.text == word) {
         let text = format!("vrrp_script {} has no `{word}`", options.name.text);
-        let help = if reader.is_yaml() { "command: /PATH ARGUMENTS" } else { "script \"/PATH ARGUMENTS\"" };
+        let command = reader.by_language("\"/PATH ARGUMENTS\"", "/PATH ARGUMENTS");
+        let help = reader.example(ScriptOptions::keywords::<ScriptOptions>(), "script", command);
         let problem = Diagnostic::error(node.span(), text).help(format!("write `{help}`"));
         reader.diagnostics.push(problem);
     }
