@@ -5,6 +5,7 @@ mod bare_kernel;
 mod bench;
 mod bfd;
 mod check_errors;
+mod check_options;
 mod checkers;
 mod colocated;
 mod conformance;
@@ -350,9 +351,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     scenario(
         "checkers",
-        "SMTP, DNS, UDP, PING and MISC checks of real peers, in both families: well, down, silent, wrong, back; beside keepalived",
+        "SMTP, DNS, UDP, PING, MISC and FILE checks of real peers, in both families: well, down, silent, wrong, back; beside keepalived",
         400,
         checkers::run,
+    ),
+    scenario(
+        "check-options",
+        "what YAML adds to checks, against nginx and a mail server with TLS: HEAD, headers, a text in the body, STARTTLS; a long answer of DNS",
+        200,
+        check_options::run,
     ),
     scenario(
         "local-trouble",

@@ -68,7 +68,7 @@ pub(crate) async fn run(spec: &CheckerSpec, context: &RunContext<'_>) -> Outcome
         }
         Question::Udp(question) => Box::pin(udp::run(target, question)).await,
         Question::Dns(question) => Box::pin(dns::run(target, question)).await,
-        Question::Smtp(question) => Box::pin(smtp::run(target, question)).await,
+        Question::Smtp(question) => Box::pin(smtp::run(target, question, context.tls, context.begun)).await,
         Question::Http(question) => Box::pin(http::run(target, question, context.tls, context.begun)).await,
         Question::Path(question) => match context.path {
             Some(path) => Box::pin(path::run(target, question, path)).await,

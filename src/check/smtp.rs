@@ -1,17 +1,25 @@
 //! SMTP_CHECK: conversation, tests.
 //!
 //! As keepalived: the greeting must be 220, `HELO` must be answered by 250, then `QUIT` by anything. Unlike keepalived's,
-//! replies may have several lines (RFC 5321 section 4.2.1), as the greetings of many servers do.
+//! replies may have several lines (RFC 5321 section 4.2.1), as the greetings of many servers do. With `starttls` (RFC 3207) it
+//! is `EHLO`, `STARTTLS`, and `EHLO` and `QUIT` within TLS.
 
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream};
+use std::net::SocketAddr;
+
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
+};
 use tokio::time::timeout;
 
 use super::connect::{connect, in_words, refused};
 use super::errno::When;
-use super::outcome::{Outcome, Phase};
+use super::outcome::{Certificate, Outcome, Phase};
 use super::spec::Target;
 use super::spec::smtp::SmtpQuestion;
+use super::tap::{Seen, Tap};
+use super::tls::{RunClients, TlsClient};
 use crate::text;
+use crate::time::Moment;
 
 /// The longest line of a reply that is read: RFC 5321 section 4.5.3.1.5 allows 512 bytes, servers write more.
 const LINE_LIMIT: u64 = 4096;
@@ -20,21 +28,54 @@ const SAID_LIMIT: usize = 120;
 /// Most lines of a reply.
 const LINES_LIMIT: usize = 100;
 
-/// Talks once. Ends within twice the target's `connect_timeout`; [`Outcome::took`] is the caller's to fill.
-pub(crate) async fn run(target: &Target, question: &SmtpQuestion) -> Outcome {
+/// Bytes that are read at once.
+const BUFFER: usize = 1024;
+
+/// Talks once. Ends within twice the target's `connect_timeout`; [`Outcome::took`] is the caller's to fill. `clients` holds
+/// the TLS client that STARTTLS needs; `begun` is when the probe begins.
+pub(crate) async fn run(
+    target: &Target,
+    question: &SmtpQuestion,
+    clients: &RunClients,
+    begun: Moment,
+) -> Outcome {
+    let client = match question.starttls.as_ref().map(|settings| clients.client(settings)).transpose() {
+        Ok(client) => client,
+        Err(outcome) => return outcome,
+    };
     let stream = match connect(target).await {
         Ok(stream) => stream,
         Err(outcome) => return outcome,
     };
-    let mut stream = BufStream::with_capacity(1024, 256, stream);
-    match timeout(target.connect_timeout, talk(&mut stream, question)).await {
+    let mut stream = BufReader::with_capacity(BUFFER, stream);
+    let mut certificate = None;
+    let talk = async {
+        match client {
+            None => talk(&mut stream, question).await,
+            Some(client) => {
+                let server = Server { client, address: target.address, begun };
+                talk_within_tls(stream, question, &server, &mut certificate).await
+            }
+        }
+    };
+    let result = timeout(target.connect_timeout, talk).await;
+    let outcome = match result {
+        Ok(Ok(())) if client.is_some() => Outcome::pass("greeted over TLS"),
         Ok(Ok(())) => Outcome::pass("greeted"),
         Ok(Err(Trouble::Io(step, error))) => refused(target, When::Answered, &error).about(step.name()),
         Ok(Err(Trouble::Outcome(outcome))) => outcome,
         Err(_elapsed) => {
             Outcome::fail(Phase::Head, format!("no whole answer within {}", in_words(target.connect_timeout)))
         }
-    }
+    };
+    Outcome { certificate: certificate.map(Box::new), ..outcome }
+}
+
+/// What TLS needs.
+struct Server<'a> {
+    client: &'a TlsClient,
+    address: SocketAddr,
+    begun: Moment,
 }
 
 /// Where the conversation is.
@@ -42,6 +83,8 @@ pub(crate) async fn run(target: &Target, question: &SmtpQuestion) -> Outcome {
 enum Step {
     Greeting,
     Helo,
+    Ehlo,
+    StartTls,
     Quit,
 }
 
@@ -50,6 +93,8 @@ impl Step {
         match self {
             Step::Greeting => "greeting",
             Step::Helo => "HELO",
+            Step::Ehlo => "EHLO",
+            Step::StartTls => "STARTTLS",
             Step::Quit => "QUIT",
         }
     }
@@ -57,8 +102,8 @@ impl Step {
     /// The code that passes; None: any reply.
     fn wanted(self) -> Option<u16> {
         match self {
-            Step::Greeting => Some(220),
-            Step::Helo => Some(250),
+            Step::Greeting | Step::StartTls => Some(220),
+            Step::Helo | Step::Ehlo => Some(250),
             Step::Quit => None,
         }
     }
@@ -78,6 +123,54 @@ where
     expect(stream, Step::Helo).await?;
     say(stream, Step::Quit, "QUIT\r\n").await?;
     expect(stream, Step::Quit).await
+}
+
+/// The conversation that goes on within TLS.
+async fn talk_within_tls<S>(
+    mut stream: BufReader<S>,
+    question: &SmtpQuestion,
+    server: &Server<'_>,
+    certificate: &mut Option<Certificate>,
+) -> Result<(), Trouble>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let hello = format!("EHLO {}\r\n", question.helo_name);
+    expect(&mut stream, Step::Greeting).await?;
+    say(&mut stream, Step::Ehlo, &hello).await?;
+    expect(&mut stream, Step::Ehlo).await?;
+    say(&mut stream, Step::StartTls, "STARTTLS\r\n").await?;
+    expect(&mut stream, Step::StartTls).await?;
+    // Who says more before TLS begins may be on the way, and not the server (CVE-2011-0411).
+    if !stream.buffer().is_empty() {
+        let outcome = Outcome::fail(Phase::Judge, "STARTTLS: more was said before TLS began");
+        return Err(Trouble::Outcome(outcome.with_first_bytes(stream.buffer())));
+    }
+    let Server { client, address, begun } = *server;
+    let mut below = Seen::default();
+    let secured = client.connect(Tap::new(stream.into_inner(), &mut below), address, begun).await;
+    let mut secured = match secured {
+        Ok(secured) => secured,
+        Err(error) => return Err(Trouble::Outcome(client.refused(&error, &below).about("STARTTLS"))),
+    };
+    *certificate = secured.certificate;
+    let result = match client.distrust(&secured) {
+        Some(outcome) => Err(Trouble::Outcome(outcome.about("STARTTLS"))),
+        None => {
+            let mut stream = BufReader::with_capacity(BUFFER, &mut secured);
+            let ended = async {
+                say(&mut stream, Step::Ehlo, &hello).await?;
+                expect(&mut stream, Step::Ehlo).await?;
+                say(&mut stream, Step::Quit, "QUIT\r\n").await?;
+                expect(&mut stream, Step::Quit).await
+            };
+            ended.await
+        }
+    };
+    if result.is_err() {
+        secured.forget_session();
+    }
+    result
 }
 
 async fn say<S: AsyncWrite + Unpin>(stream: &mut S, step: Step, line: &str) -> Result<(), Trouble> {
@@ -149,13 +242,45 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use std::sync::Arc;
+
     use crate::check::outcome::ProbeResult;
     use crate::check::scripted::{Step as Play, say, serve, target};
+    use crate::check::spec::Question;
+    use crate::check::spec::tls::TlsSettings;
+    use crate::check::tls::TlsClients;
 
     async fn ask(script: Vec<Play>) -> (Outcome, String) {
         let (address, server) = serve(vec![script]).await;
-        let outcome = run(&target(address), &SmtpQuestion { helo_name: "lb1.example.org".into() }).await;
+        let question = SmtpQuestion { helo_name: "lb1.example.org".into(), starttls: None };
+        let outcome = run(&target(address), &question, &RunClients::default(), Moment::default()).await;
         (outcome, server.await.unwrap().concat())
+    }
+
+    async fn ask_for_tls(script: Vec<Play>) -> (Outcome, String) {
+        let (address, server) = serve(vec![script]).await;
+        let starttls = Some(Arc::new(TlsSettings::default()));
+        let question = Question::Smtp(Box::new(SmtpQuestion { helo_name: "lb1".into(), starttls }));
+        let clients = TlsClients::default().of(&question);
+        let Question::Smtp(question) = question else { unreachable!() };
+        let outcome = run(&target(address), &question, &clients, Moment::default()).await;
+        (outcome, server.await.unwrap().concat())
+    }
+
+    #[tokio::test]
+    async fn tls_is_begun_and_must_succeed() {
+        let hello = [say("220 a\r\n"), Play::Some, say("250-b\r\n250 STARTTLS\r\n"), Play::Some];
+        let (outcome, heard) = ask_for_tls([&hello[..], &[say("502 no\r\n"), Play::Hold]].concat()).await;
+        assert_eq!(outcome.reason, "STARTTLS: `502 no`, wanted 220");
+        assert_eq!(heard, "EHLO lb1\r\nSTARTTLS\r\n");
+        let (outcome, _) =
+            ask_for_tls([&hello[..], &[say("220 go\r\n250 x\r\n"), Play::Hold]].concat()).await;
+        assert_eq!(outcome.reason, "STARTTLS: more was said before TLS began");
+        assert_eq!(outcome.first_bytes.as_deref(), Some("250 x\\r\\n"));
+        let plain = [say("220 go\r\n"), Play::Some, say("500 what is that\r\n"), Play::Hold];
+        let (outcome, _) = ask_for_tls([&hello[..], &plain].concat()).await;
+        assert_eq!((outcome.result, outcome.phase), (ProbeResult::Fail, Phase::Handshake));
+        assert!(outcome.reason.starts_with("STARTTLS: "), "{}", outcome.reason);
     }
 
     #[tokio::test]
@@ -217,7 +342,8 @@ mod tests {
             let (address, _server) = serve(vec![script]).await;
             let mut target = target(address);
             target.connect_timeout = Duration::from_millis(80);
-            let outcome = run(&target, &SmtpQuestion { helo_name: "a".into() }).await;
+            let question = SmtpQuestion { helo_name: "a".into(), starttls: None };
+            let outcome = run(&target, &question, &RunClients::default(), Moment::default()).await;
             assert_eq!(
                 (outcome.result, &*outcome.reason),
                 (ProbeResult::Fail, "no whole answer within 0.08 s")

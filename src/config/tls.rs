@@ -53,13 +53,13 @@ options! {
         /// Send the virtualhost as the server's name in the TLS handshake.
         enable_sni: Slot<bool> = flag("enable_sni");
         /// Server name to send in the TLS handshake, instead of the virtualhost.
-        sni_name: Slot<String> = text("sni_name", "NAME", MAX_HOST);
+        pub(crate) sni_name: Slot<String> = text("sni_name", "NAME", MAX_HOST);
         /// Announce the end of TLS connections, as the standard says.
         close_notify: Slot<bool> = flag("tls_compliant").yaml(&["close_notify"]);
         /// Fail unless the certificate is valid and of one of these authorities (lvsd's own word).
-        verify: Slot<String> = text("verify", "FILE (PEM), or `system`", MAX_PATH);
+        pub(crate) verify: Slot<String> = text("verify", "FILE (PEM), or `system`", MAX_PATH);
         /// Name the certificate must have; else the one sent, the virtualhost, or the address (lvsd's own word).
-        verify_name: Slot<String> = text("verify_name", "NAME", MAX_HOST);
+        pub(crate) verify_name: Slot<String> = text("verify_name", "NAME", MAX_HOST);
     }
 }
 

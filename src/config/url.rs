@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use crate::check::http;
 use crate::check::spec::digest::Digest;
-use crate::check::spec::http::Url;
+use crate::check::spec::http::{Header, HttpMethod, Url};
+use crate::check::spec::pattern::Pattern;
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::keyword::{Reader, Slot, Spanned, Table, get};
 use crate::syntax::source::Span;
@@ -30,26 +31,94 @@ options! {
         /// Host header of this request.
         virtualhost: Slot<String> = text("virtualhost", "HOST", MAX_HOST);
         include pattern: PatternOptions;
+        /// Text that must be in the body.
+        contains: Slot<String> = text("body_contains", "TEXT", MAX_TEXT).only_yaml();
+        include how: HowOptions;
         /// Announce the end of TLS connections, as the standard says.
         close_notify: Slot<bool> = flag("tls_compliant").yaml(&["close_notify"]), default false;
     }
 }
 
+options! {
+    /// How a URL is asked for, as it was written.
+    #[derive(Clone)]
+    pub(crate) struct HowOptions {
+        /// GET, or HEAD, whose answer has no body.
+        method: Slot<HttpMethod> = word(=> method; "method", "get or head").only_yaml(), default HttpMethod::Get;
+        /// Further header lines of the request.
+        headers: Vec<Header> = words(=> headers; "headers", HEADERS, 1, MAX_HEADERS).only_yaml();
+    }
+}
+
+/// The longest text that is looked for, in bytes.
+pub(crate) const MAX_TEXT: usize = 1000;
+/// Most header lines.
+const MAX_HEADERS: usize = 32;
+const HEADERS: &str = "header lines, e.g. [\"X-Probe: lvsd\"]";
+
+impl HowOptions {
+    /// With what it leaves open taken from its check.
+    fn or(mut self, outer: &HowOptions) -> HowOptions {
+        self.method = self.method.or_else(|| outer.method.clone());
+        if self.headers.is_empty() {
+            self.headers.extend(outer.headers.iter().cloned());
+        }
+        self
+    }
+}
+
+fn method(slot: &mut Slot<HttpMethod>, node: &Node, reader: &mut Reader<'_>) {
+    let Some(word) = node.values.first() else { return };
+    let method = match word.text.to_ascii_lowercase().as_str() {
+        "get" => HttpMethod::Get,
+        "head" => HttpMethod::Head,
+        _ => return reader.wrong("method", word, "get or head", Wrong::Malformed(None)),
+    };
+    reader.store(slot, node, method);
+}
+
+/// Reads header lines, each as it stands in a request.
+fn headers(into: &mut Vec<Header>, node: &Node, reader: &mut Reader<'_>) {
+    for word in &node.values {
+        let Some((name, value)) = word.split_once(':') else {
+            let problem = Diagnostic::error(word.span, "`headers`: this is no header line");
+            reader.diagnostics.push(problem.help("write e.g. `headers: [\"X-Probe: lvsd\"]`"));
+            continue;
+        };
+        let (name, value) = (name.trim(), value.trim());
+        match http::is_header(name, value) {
+            Ok(()) => into.push(Header { name: name.into(), value: value.into() }),
+            Err(reason) => reader.error(word.span, format!("`headers`: {reason}")),
+        }
+    }
+}
+
+/// What URLs take from their check where they do not say it.
+#[derive(Clone, Copy)]
+pub(crate) struct OfCheck<'a> {
+    pub(crate) status: &'a [(u16, u16)],
+    pub(crate) digest: &'a Slot<Digest>,
+    pub(crate) contains: &'a Slot<String>,
+    pub(crate) how: &'a HowOptions,
+}
+
 impl UrlOptions {
     /// With what it leaves open taken from its check.
     #[must_use]
-    pub(crate) fn or(mut self, status: &[(u16, u16)], digest: &Slot<Digest>) -> UrlOptions {
+    pub(crate) fn or(mut self, check: OfCheck<'_>) -> UrlOptions {
         if self.status.is_empty() {
-            self.status.extend(status);
+            self.status.extend(check.status);
         }
-        self.digest = self.digest.or_else(|| digest.clone());
+        self.digest = self.digest.or_else(|| check.digest.clone());
+        self.contains = self.contains.or_else(|| check.contains.clone());
+        self.how = self.how.or(check.how);
         self
     }
 }
 
 /// Keywords of `url`: what to ask for, and what its answer must be.
 pub(crate) const URL: Table<UrlOptions> =
-    Table::of("url", "url", &[UrlOptions::keywords(), PatternOptions::keywords()]);
+    Table::of("url", "url", &[UrlOptions::keywords(), PatternOptions::keywords(), HowOptions::keywords()]);
 
 pub(crate) const DIGEST: &str = "32 hex digits (MD5), or sha256: and 64 hex digits";
 
@@ -150,7 +219,20 @@ pub(crate) fn resolve(
         let text = format!("`virtualhost`: a request cannot carry `{}`", host.value.escape_debug());
         reader.error(host.span, text);
     }
-    let pattern = options.pattern.resolve(from.dialect, options.span, reader);
+    let mut pattern = options.pattern.resolve(from.dialect, options.span, reader);
+    if let Some(text) = &options.contains {
+        if pattern.is_some() {
+            let problem = Diagnostic::error(text.span, "`body_contains` and `regex` do not go together");
+            reader.diagnostics.push(problem.at(options.span, "this url").help("write one of them"));
+        }
+        pattern = Some(Pattern::literal(&text.value));
+    }
+    let method = options.how.method(from.dialect);
+    if method == HttpMethod::Head && (pattern.is_some() || options.digest.is_some()) {
+        let problem =
+            Diagnostic::error(options.span, "the answer to HEAD has no body: nothing of it can be compared");
+        reader.diagnostics.push(problem.help("write `method: get`, or compare the status only"));
+    }
     let tls = match tls {
         None => {
             if let Some(written) = &options.close_notify {
@@ -173,7 +255,8 @@ pub(crate) fn resolve(
         url.status = merged(options.status);
     }
     let virtualhost = virtualhost.map(|host| host.value.clone());
-    Some(Url { virtualhost, digest: get(&options.digest), pattern, tls, ..url })
+    let headers = options.how.headers.into();
+    Some(Url { method, headers, virtualhost, digest: get(&options.digest), pattern, tls, ..url })
 }
 
 /// Says where the path that is asked for is not the one that is written.

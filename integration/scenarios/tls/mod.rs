@@ -20,7 +20,8 @@ use crate::lab::{Lab, Verdict, claim, same};
 
 const METRICS: &str = "10.1.0.11:9100";
 const SERVICE: &str = "-t 10.1.0.100:443";
-const NAME: &str = "www.lab.example";
+/// The name that certificates are for.
+pub(super) const NAME: &str = "www.lab.example";
 const DAY: Duration = Duration::from_secs(86_400);
 const ALL: [&str; 3] = ["10.1.0.21:443", "10.1.0.22:443", "10.1.0.23:443"];
 
@@ -168,13 +169,13 @@ fn nginx(lab: &Lab, host: &Host, certificate: &str, speaks: &str, page: &str) ->
 }
 
 /// An authority; its certificate is NAME.pem.
-struct Authority {
+pub(super) struct Authority {
     params: CertificateParams,
     key: KeyPair,
 }
 
 impl Authority {
-    fn new(lab: &Lab, name: &str) -> Result<Authority, String> {
+    pub(super) fn new(lab: &Lab, name: &str) -> Result<Authority, String> {
         let key = KeyPair::generate().map_err(in_words)?;
         let mut params = valid(CertificateParams::default(), 365);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -185,7 +186,7 @@ impl Authority {
     }
 
     /// Writes NAME.pem and NAME.key, for the site's name.
-    fn issue(&self, lab: &Lab, name: &str, days: u32) -> Result<PathBuf, String> {
+    pub(super) fn issue(&self, lab: &Lab, name: &str, days: u32) -> Result<PathBuf, String> {
         let key = KeyPair::generate().map_err(in_words)?;
         let params = valid(CertificateParams::new(vec![NAME.to_owned()]).map_err(in_words)?, days);
         let issuer = Issuer::from_params(&self.params, &self.key);

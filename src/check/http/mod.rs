@@ -37,7 +37,7 @@ use crate::time::Moment;
 use failure::{broken, late};
 use fetch::Fetch;
 use reply::{Answer, exchange};
-pub(crate) use request::{is_host, path_on_the_wire};
+pub(crate) use request::{is_header, is_host, path_on_the_wire};
 use request::{request, shortened};
 
 /// The longest header block read, in bytes.

@@ -8,7 +8,7 @@ use http_body_util::Empty;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Uri, Version, header};
 
-use crate::check::spec::http::{HttpVersion, Url};
+use crate::check::spec::http::{Header, HttpMethod, HttpVersion, Url};
 
 /// The user agent that keepalived names.
 const USER_AGENT: &str = "KeepAliveClient";
@@ -25,7 +25,10 @@ pub(super) fn request(
         None => header::HeaderValue::try_from(host_of(address)).map_err(|e| e.to_string())?,
     };
     let mut request = Request::new(Empty::new());
-    *request.method_mut() = Method::GET;
+    *request.method_mut() = match url.method {
+        HttpMethod::Get => Method::GET,
+        HttpMethod::Head => Method::HEAD,
+    };
     *request.uri_mut() = request_target(&url.path)?;
     *request.version_mut() = match version {
         HttpVersion::V1_0 | HttpVersion::V1_0Close => Version::HTTP_10,
@@ -37,7 +40,50 @@ pub(super) fn request(
         headers.insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     }
     headers.insert(header::HOST, host);
+    for Header { name, value } in &url.headers {
+        let (name, value) = header_line(name, value)?;
+        if name == header::USER_AGENT {
+            headers.insert(name, value);
+        } else {
+            headers.append(name, value);
+        }
+    }
     Ok(request)
+}
+
+/// Header lines that decide how the conversation goes, or that have words of their own.
+const OURS: [header::HeaderName; 8] = [
+    header::HOST,
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::TE,
+    header::TRAILER,
+    header::UPGRADE,
+    header::EXPECT,
+];
+
+/// Whether a request can carry this header line.
+///
+/// # Errors
+/// Why not, in the operator's words.
+pub(crate) fn is_header(name: &str, value: &str) -> Result<(), String> {
+    header_line(name, value).map(|_| ())
+}
+
+fn header_line(name: &str, value: &str) -> Result<(header::HeaderName, header::HeaderValue), String> {
+    let shown = name.escape_debug();
+    let parsed = header::HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| format!("`{shown}` cannot be the name of a header"))?;
+    if parsed == header::HOST {
+        return Err("`Host` is written by `virtualhost`".to_owned());
+    }
+    if OURS.contains(&parsed) {
+        return Err(format!("`{shown}` is lvsd's to say"));
+    }
+    let value = header::HeaderValue::from_bytes(value.as_bytes())
+        .map_err(|_| format!("the value of `{shown}` cannot stand in a header"))?;
+    Ok((parsed, value))
 }
 
 /// `192.0.2.1:80`, `[2001:db8::1]:80`; an interface's scope is of no interest to the server.
@@ -136,6 +182,40 @@ mod tests {
             let (outcome, heard) =
                 converse_with(request, &url, &[Step::Request, say("HTTP/1.0 200 OK\r\n\r\n")]).await;
             assert_eq!((outcome.result, heard.as_str()), (ProbeResult::Pass, wanted));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_and_more_headers_are_sent_where_they_are_wanted() {
+        let header = |name: &str, value: &str| Header { name: name.into(), value: value.into() };
+        let headers = [header("X-Probe", "a: b"), header("user-agent", "curl"), header("x-probe", "c")];
+        let url = Url { method: HttpMethod::Head, headers: headers.into(), ..url("/h") };
+        let request = request("192.0.2.1:8080".parse().unwrap(), HttpVersion::V1_1, &url).unwrap();
+        let answer = say("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n");
+        let (outcome, heard) = converse_with(request, &url, &[Step::Request, answer]).await;
+        assert_eq!(
+            (outcome.result, &*outcome.reason),
+            (ProbeResult::Pass, "status 200"),
+            "no body is waited for"
+        );
+        assert_eq!(
+            heard,
+            "HEAD /h HTTP/1.1\r\nUser-Agent: curl\r\nConnection: close\r\nHost: 192.0.2.1:8080\r\nX-Probe: a: b\r\nX-Probe: c\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn a_header_that_would_change_the_conversation_is_refused() {
+        assert_eq!(is_header("Authorization", "Bearer x"), Ok(()));
+        for (name, value, reason) in [
+            ("host", "a", "`Host` is written by `virtualhost`"),
+            ("Content-Length", "5", "`Content-Length` is lvsd's to say"),
+            ("transfer-encoding", "chunked", "`transfer-encoding` is lvsd's to say"),
+            ("X Y", "5", "`X Y` cannot be the name of a header"),
+            ("", "5", "`` cannot be the name of a header"),
+            ("X", "a\r\nHost: b", "the value of `X` cannot stand in a header"),
+        ] {
+            assert_eq!(is_header(name, value), Err(reason.to_owned()));
         }
     }
 

@@ -29,12 +29,34 @@ pub enum HttpVersion {
     V1_1,
 }
 
+/// How a URL is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum HttpMethod {
+    #[default]
+    Get,
+    /// The answer has no body.
+    Head,
+}
+
+/// A header line of a request; the configuration sees to it that a request can carry it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Header {
+    pub name: Box<str>,
+    /// It may be a secret, and is not written down.
+    #[serde(skip)]
+    pub value: Box<str>,
+}
+
 /// One URL and what its answer must be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Url {
     /// Request target, e.g. `/health`; sent as written, but for what a request line cannot carry: that is
     /// percent-encoded, and a slash goes before a path that lacks it.
     pub path: String,
+    pub method: HttpMethod,
+    /// Further header lines of the request; one that lvsd sends, too, goes in its place.
+    pub headers: Box<[Header]>,
     /// Value of the Host header; None: `address:port` of the target as keepalived writes it.
     pub virtualhost: Option<String>,
     /// Acceptable status codes, inclusive ranges within 100-599, sorted and merged; never empty.
@@ -52,6 +74,8 @@ impl Url {
     pub fn new(path: impl Into<String>) -> Url {
         Url {
             path: path.into(),
+            method: HttpMethod::Get,
+            headers: Box::default(),
             virtualhost: None,
             status: vec![(200, 299)],
             digest: None,

@@ -139,10 +139,11 @@ impl Question {
 
     /// The settings of TLS that its conversation needs, each as often as it is used.
     pub fn tls(&self) -> impl Iterator<Item = &Arc<TlsSettings>> {
-        let urls = match self {
-            Question::Http(question) => question.urls.as_slice(),
-            _ => &[],
+        let (urls, starttls) = match self {
+            Question::Http(question) => (question.urls.as_slice(), None),
+            Question::Smtp(question) => (&[] as &[_], question.starttls.as_ref()),
+            _ => (&[] as &[_], None),
         };
-        urls.iter().filter_map(|url| Some(&url.tls.as_ref()?.settings))
+        urls.iter().filter_map(|url| Some(&url.tls.as_ref()?.settings)).chain(starttls)
     }
 }

@@ -32,6 +32,16 @@ impl Pattern {
     }
 }
 
+impl Pattern {
+    /// A text that must be somewhere in the body.
+    pub fn literal(text: &str) -> Pattern {
+        Pattern::new(text.as_bytes(), LITERAL, (0, None), false)
+    }
+}
+
+/// PCRE2_LITERAL: every character stands for itself.
+const LITERAL: u32 = 0x0200_0000;
+
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.text.escape_ascii())

@@ -11,7 +11,7 @@ use crate::config::defaults::Dialect;
 use crate::config::options::options;
 use crate::config::timing::TimingOptions;
 use crate::config::tls::TlsOptions;
-use crate::config::url::{self, UrlOptions};
+use crate::config::url::{self, HowOptions, OfCheck, UrlOptions};
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::keyword::{Includes, Keyword, Reader, Slot, Support, Table, unread};
 use crate::syntax::tree::Node;
@@ -26,6 +26,9 @@ options! {
         status: Vec<(u16, u16)> = words(=> url::statuses; "status", "statuses, e.g. 200 or [200-299, 304]", 1, 512).only_yaml();
         /// Digest the body must have, for URLs that do not say theirs.
         digest: Slot<Digest> = word(=> url::digest_of; "digest", url::DIGEST).only_yaml();
+        /// Text that must be in the body, for URLs that do not say theirs.
+        contains: Slot<String> = text("body_contains", "TEXT", url::MAX_TEXT).only_yaml();
+        include how: HowOptions;
         /// Version of the request; 1.0C and 1.1 ask the server to close the connection.
         version: Slot<HttpVersion> = word(=> http_protocol; "http_protocol", "1.0, 1.0C or 1.1").yaml(&["http_version"]), default HttpVersion::default();
         /// Host header of the request.
@@ -51,6 +54,18 @@ impl Includes<HttpGet> for CheckerBlock<SslGet> {
     }
 }
 
+impl Includes<HowOptions> for CheckerBlock<HttpGet> {
+    fn part(&mut self) -> &mut HowOptions {
+        &mut self.own.how
+    }
+}
+
+impl Includes<HowOptions> for CheckerBlock<SslGet> {
+    fn part(&mut self) -> &mut HowOptions {
+        &mut self.own.http.how
+    }
+}
+
 impl Includes<TlsOptions> for CheckerBlock<SslGet> {
     fn part(&mut self) -> &mut TlsOptions {
         &mut self.own.tls
@@ -68,7 +83,14 @@ impl CheckerForm for HttpGet {
     const TABLE: Table<CheckerBlock<HttpGet>> = Table::of(
         "HTTP_GET",
         "a check of type http",
-        &[ConnectionOptions::keywords(), TimingOptions::keywords(), COMMON, HttpGet::keywords(), WITHOUT_TLS],
+        &[
+            ConnectionOptions::keywords(),
+            TimingOptions::keywords(),
+            COMMON,
+            HttpGet::keywords(),
+            HowOptions::keywords(),
+            WITHOUT_TLS,
+        ],
     );
 
     fn verify(node: &Node, reader: &mut Reader<'_>) {
@@ -89,6 +111,7 @@ impl CheckerForm for SslGet {
             TimingOptions::keywords(),
             &[yaml_type(), old_retry("write `retry`")],
             HttpGet::keywords(),
+            HowOptions::keywords(),
             TlsOptions::keywords(),
         ],
     );
@@ -140,7 +163,12 @@ impl HttpGet {
         let virtualhost = self.virtualhost.as_ref().or(from.virtualhost.as_ref());
         let mut urls = Vec::new();
         for written in &self.urls {
-            let written = written.clone().or(&self.status, &self.digest);
+            let written = written.clone().or(OfCheck {
+                status: &self.status,
+                digest: &self.digest,
+                contains: &self.contains,
+                how: &self.how,
+            });
             urls.extend(url::resolve(written, virtualhost, (tls, address), from, reader));
         }
         Some(Question::Http(Box::new(HttpQuestion { version: self.version(from.dialect), urls })))

@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 
-use super::{Ask, CheckerBlock, CheckerForm, ConnectionOptions, Inherited, yaml_type};
+use super::{Ask, CheckerBlock, CheckerForm, ConnectionOptions, Inherited, MAX_HOST, MAX_PATH, yaml_type};
 use crate::check::spec::Question;
 use crate::check::spec::smtp::SmtpQuestion;
 use crate::config::defaults::Dialect;
 use crate::config::options::options;
 use crate::config::timing::TimingOptions;
+use crate::config::tls::TlsOptions;
+use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::keyword::{Reader, Slot, Table};
 use crate::syntax::tree::Node;
 
@@ -16,6 +18,15 @@ options! {
     pub(in crate::config) struct SmtpCheck {
         /// Name to greet with.
         helo_name: Slot<String> = text("helo_name", "NAME", 255);
+        /// Begin TLS by STARTTLS, which must succeed.
+        starttls: Slot<bool> = flag("starttls").only_yaml(), default false;
+        /// Server name to send in the TLS handshake.
+        _ = text(@tls.sni_name; "sni_name", "NAME", MAX_HOST).only_yaml();
+        /// Fail unless the certificate is valid and of one of these authorities.
+        _ = text(@tls.verify; "verify", "FILE (PEM), or `system`", MAX_PATH).only_yaml();
+        /// Name the certificate must have; else the one sent, or the address.
+        _ = text(@tls.verify_name; "verify_name", "NAME", MAX_HOST).only_yaml();
+        tls: TlsOptions;
         /// Another address to check.
         hosts: Vec<ConnectionOptions> = block(=> host; "host", "").but(Support::Deprecated("write its words in SMTP_CHECK itself, and one SMTP_CHECK for each host")).not_yaml();
     }
@@ -41,17 +52,18 @@ impl CheckerForm for SmtpCheck {
     );
 
     fn each(self, connection: ConnectionOptions, add: &mut dyn FnMut(ConnectionOptions, SmtpCheck)) {
-        let SmtpCheck { helo_name, hosts } = self;
-        let own = || SmtpCheck { helo_name: helo_name.clone(), hosts: Vec::new() };
-        if hosts.is_empty() {
-            return add(connection, own());
+        if self.hosts.is_empty() {
+            return add(connection, self);
         }
-        hosts.into_iter().for_each(|host| add(host, own()));
+        // Only keepalived.conf has hosts, and it has no TLS.
+        let own = || SmtpCheck { helo_name: self.helo_name.clone(), ..SmtpCheck::default() };
+        let own: Vec<SmtpCheck> = self.hosts.iter().map(|_| own()).collect();
+        self.hosts.into_iter().zip(own).for_each(|(host, own)| add(host, own));
     }
 }
 
 impl Ask for SmtpCheck {
-    fn question(&self, _: IpAddr, from: &Inherited<'_>, reader: &mut Reader<'_>) -> Option<Question> {
+    fn question(&self, address: IpAddr, from: &Inherited<'_>, reader: &mut Reader<'_>) -> Option<Question> {
         let helo_name = match (&self.helo_name, from.dialect) {
             (Some(written), _) if written.value.contains(|c: char| c.is_whitespace() || c.is_control()) => {
                 reader.error(written.span, "`helo_name` is one word, without blanks");
@@ -61,6 +73,16 @@ impl Ask for SmtpCheck {
             (None, Dialect::Keepalived) => "smtpchecker.keepalived.org",
             (None, Dialect::Native) => "localhost",
         };
-        Some(Question::Smtp(Box::new(SmtpQuestion { helo_name: helo_name.into() })))
+        let starttls = if self.starttls(from.dialect) {
+            Some(from.tls.resolve(&self.tls, None, address, reader)?.settings)
+        } else {
+            let words = [&self.tls.sni_name, &self.tls.verify, &self.tls.verify_name];
+            if let Some(word) = words.into_iter().flatten().next() {
+                let problem = Diagnostic::error(word.span, "this check speaks no TLS");
+                reader.diagnostics.push(problem.help("write `starttls: true`, or remove this"));
+            }
+            None
+        };
+        Some(Question::Smtp(Box::new(SmtpQuestion { helo_name: helo_name.into(), starttls })))
     }
 }

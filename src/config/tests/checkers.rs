@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::{config, messages, one_server, read};
 use crate::check::spec::dns::{DnsQuestion, DnsType};
 use crate::check::spec::file::FileQuestion;
+use crate::check::spec::http::{Header, HttpMethod, Url};
 use crate::check::spec::misc::MiscQuestion;
+use crate::check::spec::pattern::Pattern;
 use crate::check::spec::smtp::SmtpQuestion;
 use crate::check::spec::udp::{MaskedByte, UdpQuestion, WantedReply};
 use crate::check::spec::{CheckerSpec, Question};
@@ -69,12 +71,19 @@ fn each_host_of_a_mail_check_is_a_check_of_its_own() {
     );
     let targets: Vec<String> = all.iter().map(|spec| spec.target.address.to_string()).collect();
     assert_eq!(targets, ["10.0.0.2:53", "10.0.0.1:25", "10.0.0.1:53"]);
-    let smtp = |name: &str| Question::Smtp(Box::new(SmtpQuestion { helo_name: name.into() }));
+    let smtp = |name: &str| Question::Smtp(Box::new(SmtpQuestion { helo_name: name.into(), starttls: None }));
     assert_eq!(all[0].question, smtp("a.example"));
     assert_eq!(all[1].question, smtp("a.example"));
     assert_eq!(all[1].timing.retry, 2);
     assert_eq!(all[2].question, smtp("smtpchecker.keepalived.org"), "keepalived's name");
     assert_eq!(written_in_yaml("smtp").question, smtp("localhost"));
+    let secured = written_in_yaml("{type: smtp, starttls: true, sni_name: mail.example.org}").question;
+    let Question::Smtp(secured) = secured else { panic!("{secured:?}") };
+    let settings = secured.starttls.expect("TLS");
+    assert_eq!(
+        (settings.server_name.as_deref(), settings.verify.is_none()),
+        (Some("mail.example.org"), true)
+    );
 }
 
 #[test]
@@ -117,6 +126,21 @@ fn a_file_counts_by_the_weight_of_the_check_else_of_the_file() {
     let files = MemoryFiles::new(&[("lvsd.yaml", text)]);
     let all = config(load_from(&files, Path::new("lvsd.yaml"), Strictness::Strict));
     assert_eq!(questions(&all), [file("f", 2, false), file("f", 70000, true)]);
+}
+
+#[test]
+fn a_check_by_http_says_how_it_asks_and_its_urls_may_differ() {
+    let spec = written_in_yaml("{type: http, method: head, headers: [\"X-Probe: a: b\"], url: [/a, /b]}");
+    let Question::Http(question) = &spec.question else { panic!("{spec:?}") };
+    let headers = [Header { name: "X-Probe".into(), value: "a: b".into() }];
+    for (url, path) in question.urls.iter().zip(["/a", "/b"]) {
+        let wanted = Url { method: HttpMethod::Head, headers: headers.clone().into(), ..Url::new(path) };
+        assert_eq!(*url, wanted);
+    }
+    let spec = written_in_yaml("{type: http, body_contains: \"a.b\\\\Ec\", url: {path: /a, method: GET}}");
+    let Question::Http(question) = &spec.question else { panic!("{spec:?}") };
+    assert_eq!(question.urls[0].pattern, Some(Pattern::literal("a.b\\Ec")));
+    assert_eq!(question.urls[0].method, HttpMethod::Get);
 }
 
 #[test]

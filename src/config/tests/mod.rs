@@ -49,15 +49,7 @@ fn what_is_not_written_is_as_in_keepalived() {
     assert_eq!((http.spec.timing.retry, http.spec.timing.delay_before_retry), (1, Duration::from_secs(3)));
     let Question::Http(question) = &http.spec.question else { panic!("{:?}", http.spec.question) };
     assert_eq!(question.version, HttpVersion::V1_0);
-    let url = Url {
-        path: "/x".into(),
-        virtualhost: None,
-        status: vec![(200, 299)],
-        digest: None,
-        pattern: None,
-        tls: None,
-    };
-    assert_eq!(question.urls, [url]);
+    assert_eq!(question.urls, [Url::new("/x")]);
 }
 
 #[test]
