@@ -74,6 +74,7 @@ pub(super) fn run(arguments: &CheckArguments) -> Exit {
     // Nothing needs to be done about these.
     let mut colocations = here.map(host_checks::colocations).unwrap_or_default();
     colocations.extend(here.map(host_checks::other_nodes).unwrap_or_default());
+    colocations.extend(loaded.elsewhere.iter().cloned());
     let hints = loaded.config.as_ref().and_then(pathless).into_iter().chain(fixable(&path, &loaded));
     let hints: Vec<String> = hints.collect();
     if arguments.json {

@@ -7,6 +7,7 @@ use super::table::Table;
 use crate::bfd::packet::State as SessionState;
 use crate::bfd::status::SessionStatus;
 use crate::director::track_checks::TrackCheckStatus;
+use crate::vrrp::assertion::AssertStatus;
 use crate::vrrp::io::State;
 use crate::vrrp::status::{InstanceStatus, Status};
 
@@ -23,13 +24,19 @@ pub(super) fn render(router: &Status, text: &mut String) {
     let mut table = Table::default();
     table.row(["INSTANCE", "VRID", "STATE", "PRIORITY", "SINCE", "MASTER", "ADDRESSES", "WHY"]);
     for instance in &router.instances {
-        table.row(cells(instance));
-        for line in troubles(instance) {
+        let other = other_family(router, instance);
+        // The row of IPv4 stands for both while they are alike; their troubles are said of each.
+        match other.filter(|other| is_alike(instance, other)) {
+            Some(_) if Some(&instance.name) != instance.pair.as_ref() => {}
+            alike => table.row(cells(instance, alike)),
+        }
+        let assert = instance.assert.as_ref().and_then(|assert| assert_line(assert, instance.state));
+        for line in assert.into_iter().chain(troubles(instance)) {
             table.row([format!("  {line}")]);
         }
     }
     text.push_str(&table.render());
-    for group in &router.groups {
+    for group in router.groups.iter().filter(|group| !group.is_pair) {
         let _ = writeln!(text, "sync group {}: {} ({})", group.name, group.state, group.members.join(", "));
     }
     for (instance, node) in &router.other_nodes {
@@ -110,14 +117,27 @@ fn render_sessions(sessions: &[SessionStatus], text: &mut String) {
     text.push_str(&table.render());
 }
 
-fn cells(instance: &InstanceStatus) -> [String; 8] {
+/// The other family of an instance that has both.
+fn other_family<'a>(router: &'a Status, instance: &InstanceStatus) -> Option<&'a InstanceStatus> {
+    let pair = instance.pair.as_ref()?;
+    router.instances.iter().find(|other| other.pair.as_ref() == Some(pair) && other.name != instance.name)
+}
+
+/// Two families that one row can stand for.
+fn is_alike(one: &InstanceStatus, other: &InstanceStatus) -> bool {
+    (one.state, one.priority, one.base_priority, &one.waits_for)
+        == (other.state, other.priority, other.base_priority, &other.waits_for)
+}
+
+fn cells(instance: &InstanceStatus, other: Option<&InstanceStatus>) -> [String; 8] {
     let is_master = instance.state == State::Master;
     let master = match instance.master {
         _ if is_master => "this host".to_owned(),
         Some(at) => at.to_string(),
         None => "-".to_owned(),
     };
-    let held = instance.addresses.iter().filter(|address| address.is_held).count();
+    let addresses = || instance.addresses.iter().chain(other.into_iter().flat_map(|o| &o.addresses));
+    let held = addresses().filter(|address| address.is_held).count();
     let priority = match (instance.priority, instance.base_priority) {
         (own, base) if own == base => own.to_string(),
         (own, base) => format!("{own} of {base}"),
@@ -134,9 +154,29 @@ fn cells(instance: &InstanceStatus) -> [String; 8] {
         priority,
         span(instance.since_milliseconds / 1000),
         master,
-        format!("{held} of {}", instance.addresses.len()),
+        format!("{held} of {}", addresses().count()),
         why,
     ]
+}
+
+/// How its command gets on, while it is Master or its last run ends.
+fn assert_line(assert: &AssertStatus, state: State) -> Option<String> {
+    let running = assert.running_milliseconds.map(|ms| format!("running for {}", span(ms / 1000)));
+    if state != State::Master {
+        return running.map(|running| format!("assert: {}: {running}, and is being ended", assert.program));
+    }
+    let next = assert.next_milliseconds.map(|ms| format!("next in {}", span(ms.div_ceil(1000))));
+    let how = match (assert.is_asserted, assert.failures) {
+        (true, _) => "succeeded".to_owned(),
+        (false, 0) => "has not succeeded yet".to_owned(),
+        (false, n) => {
+            let last = assert.last.as_deref().unwrap_or_default();
+            format!("FAILING, {n} {}: {last}", if n == 1 { "attempt" } else { "attempts" })
+        }
+    };
+    let ago = assert.last_milliseconds.map(|ms| format!("{} ago", span(ms / 1000)));
+    let parts: Vec<String> = [ago, running, next].into_iter().flatten().collect();
+    Some(format!("assert: {}: {how} ({})", assert.program, parts.join(", ")))
 }
 
 /// What an operator should look at.

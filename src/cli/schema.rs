@@ -69,6 +69,7 @@ fn required(table: &str) -> &'static [&'static str] {
         "vrrp_sync_group" => &["name", "members"],
         "vrrp_script" => &["name", "command"],
         "bfd_instance" => &["name", "neighbor"],
+        "assert" => &["command"],
         "vrrp_track_process" => &["name", "process"],
         "vrrp_check" => &["name"],
         "track_file" => &["name", "path"],

@@ -32,6 +32,8 @@ impl Config {
             visit(&|| format!("vrrp_script {}", script.name), &script.command);
         }
         for instance in &self.vrrp.instances {
+            let of = || format!("assert of vrrp_instance {}", instance.name);
+            instance.assert.iter().for_each(|assert| visit(&of, &assert.command));
             notify(&instance.notify, &|word| format!("{word} of vrrp_instance {}", instance.name), visit);
         }
         for group in &self.vrrp.groups {

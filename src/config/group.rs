@@ -20,6 +20,7 @@ pub(crate) const MAX_SERVICES: usize = 65_536;
 options! {
     /// A group as it was written.
     pub(crate) struct Group {
+        _ = only_on();
         /// What virtual servers call it.
         pub(crate) name: Option<Spanned<String>> = word(=> name; "name", "NAME").only_yaml();
         /// Addresses with ports; IP-LAST, IP-IP and IP/PREFIX are ranges.

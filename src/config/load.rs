@@ -9,6 +9,7 @@ use crate::syntax::diagnostic::{Class, Code, Diagnostic, Diagnostics, Note};
 use crate::syntax::expand::{self, Skipped};
 use crate::syntax::files::Files;
 use crate::syntax::keyword::{Language, Reader, Spanned, get};
+use crate::syntax::only_on::Elsewhere;
 use crate::syntax::source::Sources;
 use crate::syntax::tree::Node;
 use crate::syntax::yaml;
@@ -36,6 +37,8 @@ pub struct Loaded {
     pub sources: Sources,
     /// A file system did not answer in time: it may the next time.
     pub is_silent: bool,
+    /// What is for other hosts (`only_on`), in words.
+    pub elsewhere: Vec<String>,
 }
 
 impl Loaded {
@@ -130,6 +133,9 @@ pub(crate) fn load_as(files: &dyn Files, path: &Path, reading: &Reading) -> Load
     if reading.is_offline {
         diagnostics.ignore_this_host();
     }
+    for group in &mut options.vrrp.groups {
+        group.leave_out(&text.elsewhere);
+    }
     let mut reader = reader(&mut diagnostics, &belongs, language, strictness);
     if let Some(name) = &options.net_namespace {
         enter(files, name, reading, &mut reader);
@@ -215,13 +221,30 @@ pub(crate) fn load_as(files: &dyn Files, path: &Path, reading: &Reading) -> Load
         );
         diagnostics.note(Code::Missing, Note { span: Some(*first), text });
     }
+    if let Some(first) = text.elsewhere.first() {
+        let (host, count) = (files.host(), text.elsewhere.len());
+        let (blocks, verb) = if count == 1 { ("block", "is") } else { ("blocks", "are") };
+        let text = format!(
+            "{count} {blocks} {verb} skipped, this one first: `only_on` names another host, this one is `{host}` (`--config-id` names another)"
+        );
+        diagnostics.note(Code::Missing, Note { span: Some(first.span), text });
+    }
+    let elsewhere = text.elsewhere.iter().map(|block| elsewhere_words(block, &sources)).collect();
     diagnostics.annotate(|span| {
         let (at, definition) = sources.definition_of(span)?;
         Some(Note { span: Some(definition), text: format!("`{}` is defined here", sources.slice(at)) })
     });
     diagnostics.sort();
     let config = (diagnostics.errors() == 0).then_some(config);
-    Loaded { config, diagnostics, sources, is_silent: files.is_silent() }
+    Loaded { config, diagnostics, sources, is_silent: files.is_silent(), elsewhere }
+}
+
+/// `FILE:LINE:COLUMN: web of instances is for lb1 alone: not run here`.
+fn elsewhere_words(block: &Elsewhere, sources: &Sources) -> String {
+    let name = block.name.as_ref().map_or_else(|| "a block".to_owned(), |name| format!("`{name}`"));
+    let words =
+        format!("{name} of `{}` is for {}: not run here (only_on)", block.key, block.hosts.join(", "));
+    text::line(&format!("{}: {words}", sources.describe(block.span))).into_owned()
 }
 
 /// Moves this thread into the network namespace of the configuration: what is said of the host is said of that network.

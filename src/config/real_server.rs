@@ -21,6 +21,7 @@ use super::vrrp::global::NO_SNMP;
 options! {
     /// A real server as it was written.
     pub(crate) struct RealServerOptions {
+        _ = only_on();
         /// Its address and port.
         pub(crate) address: Slot<SocketAddr> = word(=> read_address; "address", "IP:PORT").only_yaml();
         /// Check of this real server; `checks` is a list, all of which must pass.

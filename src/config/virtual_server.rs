@@ -42,6 +42,7 @@ options! {
     /// A virtual server as it was written.
     pub(crate) struct VirtualServerOptions {
         pub(crate) heading: Spanned<Heading>;
+        _ = only_on();
         /// The VIP and the port.
         _ = word(=> yaml::address; "address", "IP:PORT").only_yaml();
         /// Firewall mark of the packets, instead of an address.

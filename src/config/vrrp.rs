@@ -28,6 +28,7 @@ use script::{FileOptions, ScriptOptions};
 
 pub(crate) mod address;
 pub(crate) mod announcing;
+mod assert;
 pub(crate) mod authentication;
 pub(crate) mod check;
 pub(crate) mod command;
@@ -138,6 +139,7 @@ pub(super) fn listing() -> Vec<KeywordInfo> {
         check::CHECK.listing(),
         host::DELAYS.listing(),
         damping::DAMPING.listing(),
+        assert::ASSERT.listing(),
         IGNORED.listing(),
         session::BFD_INSTANCE.listing(),
     ]

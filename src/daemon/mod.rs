@@ -5,7 +5,7 @@
 //! [`reload`] reads configurations, [`control`] answers operators, [`web`] monitoring ([`metrics`]), [`systemd`] and
 //! [`health`] the service manager. [`state_file`] remembers (in files of `private_file`), [`event_dispatcher`] sends
 //! events to the log, operators' [`scripts`], [`fifos`] and [`mails`]; `lifecycle_scripts` runs the scripts of the
-//! start and the end. [`trackers`] watch what the router follows. [`process`] finds other directors that run here,
+//! start and the end. [`trackers`] watch what the router follows, [`asserter`] runs the commands of `assert`. [`process`] finds other directors that run here,
 //! [`host_checks`] what on this host will hurt, [`rights`] what its commands lack, [`sysctls`] keeps its settings,
 //! [`host_watch`] knows its addresses and has arriving packets marked, [`host_findings`] runs the doctor for it now and
 //! then. [`plan`] only looks. [`signals`] says what each signal means, [`dump`] writes the status into files when one
@@ -13,6 +13,7 @@
 
 pub(crate) mod actuator;
 mod admission;
+pub(crate) mod asserter;
 pub(crate) mod boot_file;
 pub(crate) mod clock;
 pub(crate) mod control;

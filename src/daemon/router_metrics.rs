@@ -4,6 +4,7 @@ use super::exposition::{Exposition, Kind, Labels};
 use crate::bfd::packet::{Flaw, State as SessionState};
 use crate::bfd::status::SessionStatus;
 use crate::director::track_checks::TrackCheckStatus;
+use crate::vrrp::assertion::AssertStatus;
 use crate::vrrp::io::State;
 use crate::vrrp::packet::KINDS;
 use crate::vrrp::status::{InstanceStatus, PeerStatus, Status};
@@ -65,6 +66,20 @@ pub(super) fn render(text: &mut Exposition, router: &Status) {
     for (name, kind, help, value) in rows {
         let samples = instances.iter().map(|(labels, instance)| (labels.clone(), value(instance)));
         text.family(&format!("lvsd_vrrp_{name}"), *kind, help, samples);
+    }
+    #[rustfmt::skip]
+    let rows: &[Row<AssertStatus>] = &[
+        ("ok", Gauge, "1 while the command of assert has succeeded since the instance became Master, and failed no more.", |a| a.is_asserted.into()),
+        ("failures", Gauge, "Failures of the command of assert in a row.", |a| a.failures.into()),
+        ("runs_total", Counter, "Runs of the command of assert.", |a| a.runs),
+        ("failed_total", Counter, "Those that failed.", |a| a.failed),
+    ];
+    if instances.iter().any(|(_, instance)| instance.assert.is_some()) {
+        for (name, kind, help, value) in rows {
+            let asserts = instances.iter().filter_map(|(labels, i)| Some((labels, i.assert.as_ref()?)));
+            let samples = asserts.map(|(labels, assert)| (labels.clone(), value(assert)));
+            text.family(&format!("lvsd_vrrp_assert_{name}"), *kind, help, samples);
+        }
     }
     // Every kind is there from the start: a counter that appears with 1 has no rate.
     let dropped = instances.iter().flat_map(|(labels, instance)| {

@@ -10,6 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 use tracing::{info, warn};
 
 use super::actuator::Actuator;
+use super::asserter::Asserter;
 use super::control::{Control, DaemonStatus};
 use super::dump::Dumps;
 use super::event_dispatcher::EventDispatcher;
@@ -352,6 +353,7 @@ async fn direct(
         service_manager: ServiceManager::from_environment(),
         events,
         trackers: Trackers::new(),
+        asserter: Asserter::new(),
         config,
         previous: None,
         memory_return: MemoryReturn::default(),

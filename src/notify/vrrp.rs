@@ -26,6 +26,8 @@ pub(crate) struct Context<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct VrrpNotifier {
     last: BTreeMap<Subject, LastState>,
+    /// Priorities of instances that have both families.
+    pairs: BTreeMap<String, u8>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -40,19 +42,53 @@ impl VrrpNotifier {
         match event {
             Event::Transition { instance, to, priority, reason, master, .. } => {
                 let subject = Subject::Instance(instance.clone());
+                if let Some(pair) = pair_of(instance, context) {
+                    // Both families are notified once: by their group, and when the configuration has them no more.
+                    let is_removed = *to == State::Init && !context.is_stopping;
+                    self.pairs.insert(pair.to_owned(), *priority);
+                    if pair != instance || !is_removed {
+                        return None;
+                    }
+                }
                 self.transition(subject, *to, *priority, (reason, *master), context)
+            }
+            Event::Group { group, to, reason } if is_pair(group, context) => {
+                let subject = Subject::Instance(group.clone());
+                let priority = self.pairs.get(group).copied().unwrap_or_default();
+                let is_known = self.last.get(&subject).is_some_and(|last| Some(last.state) == word(*to));
+                // It had one family before the reload.
+                if is_known { None } else { self.transition(subject, *to, priority, (reason, None), context) }
             }
             Event::Group { group, to, reason } => {
                 self.transition(Subject::Group(group.clone()), *to, 0, (reason, None), context)
             }
-            Event::Renamed { is_group, before, name, state, priority } => {
+            Event::Renamed { is_group: true, name, .. } if is_pair(name, context) => None,
+            // Its name follows from the other one's.
+            Event::Renamed { is_group: false, name, .. }
+                if pair_of(name, context).is_some_and(|pair| pair != name) =>
+            {
+                None
+            }
+            Event::Renamed { is_group, before, is_taken, name, state, priority } => {
                 let subject = |name: &String| match is_group {
                     true => Subject::Group(name.clone()),
                     false => Subject::Instance(name.clone()),
                 };
-                self.renamed(&subject(before), subject(name), *state, *priority, context)
+                // Unless it is another one's by now, also if a new instance gets it: that one has no last state.
+                if !is_taken {
+                    self.last.remove(&subject(before));
+                }
+                self.renamed(&subject(before), subject(name), *state, *priority)
+            }
+            Event::Priority { instance, .. }
+                if pair_of(instance, context).is_some_and(|pair| pair != instance) =>
+            {
+                None
             }
             Event::Priority { instance, state, to, reason, .. } => {
+                if let Some(priority) = self.pairs.get_mut(instance) {
+                    *priority = *to;
+                }
                 let subject = Subject::Instance(instance.clone());
                 let commands = commands(&subject, context.settings)?;
                 if let Some(last) = self.last.get_mut(&subject) {
@@ -69,7 +105,7 @@ impl VrrpNotifier {
                     .then(|| self.notification(subject, word, *to, (reason, None), Vec::new()))
             }
             Event::LowerPriority { instance, source, theirs, ours, is_over } => {
-                let subject = Subject::Instance(instance.clone());
+                let subject = Subject::Instance(pair_of(instance, context).unwrap_or(instance).to_owned());
                 let script = commands(&subject, context.settings)?.master_heard_lower_priority.clone();
                 let reason = match is_over {
                     false => format!("{source} advertises as Master with priority {theirs}"),
@@ -96,17 +132,8 @@ impl VrrpNotifier {
         subject: Subject,
         state: State,
         priority: u8,
-        context: Context<'_>,
     ) -> Option<Notification> {
-        let state = match state {
-            State::Master => "MASTER",
-            State::Backup => "BACKUP",
-            State::Fault => "FAULT",
-            State::Init => return None,
-        };
-        if commands(before, context.settings).is_none() {
-            self.last.remove(before);
-        }
+        let state = word(state)?;
         let reason = format!("its name was {} before the reload", before.name());
         let notification = self.notification(subject.clone(), state, priority, (&reason, None), Vec::new());
         self.last.insert(subject, LastState { state, priority });
@@ -161,6 +188,30 @@ impl VrrpNotifier {
         let change = StateChange { subject, state, previous, priority, cause, master };
         Notification { change, scripts, line, mail: None }
     }
+}
+
+/// keepalived's word for a state that lasts.
+fn word(state: State) -> Option<&'static str> {
+    match state {
+        State::Master => Some("MASTER"),
+        State::Backup => Some("BACKUP"),
+        State::Fault => Some("FAULT"),
+        State::Init => None,
+    }
+}
+
+/// The instance of the configuration that an instance is one family of.
+fn pair_of<'a>(name: &str, context: Context<'a>) -> Option<&'a str> {
+    let all = [Some(context.settings), context.previous].into_iter().flatten();
+    let mut named = all.filter_map(|settings| settings.instances.iter().find(|i| i.name == name));
+    named.next().and_then(|instance| instance.pair.as_deref())
+}
+
+/// A group of the two families of one instance.
+fn is_pair(group: &str, context: Context<'_>) -> bool {
+    let all = [Some(context.settings), context.previous].into_iter().flatten();
+    let mut named = all.filter_map(|settings| settings.groups.iter().find(|g| g.name == group));
+    named.next().is_some_and(|group| group.is_pair)
 }
 
 fn commands<'a>(subject: &Subject, settings: &'a Settings) -> Option<&'a NotifyCommands> {

@@ -16,6 +16,7 @@ use super::diagnostic::{Certainty, Class, Diagnostic, Diagnostics, Edit};
 use super::files::{self, Files, Unmatched};
 use super::lexer::{self, Line, Plain, Token};
 use super::odd_space::OddSpaces;
+use super::only_on::Elsewhere;
 use super::open::open;
 use super::repeat::{self, Repeat};
 use super::slice::Slice;
@@ -41,6 +42,8 @@ pub(crate) struct Text {
     pub diagnostics: Diagnostics,
     /// Lines that are for other hosts (`@ID`), and were not read.
     pub skipped: Option<Skipped>,
+    /// Mappings of YAML that are for other hosts (`only_on`), and were not read.
+    pub elsewhere: Vec<Elsewhere>,
 }
 
 /// Lines whose condition does not hold here.
@@ -80,7 +83,12 @@ pub(crate) fn read(files: &dyn Files, path: &Path, to: &mut Read<'_>) -> Text {
     for node in expander.builder.finish(diagnostics) {
         (expander.to)(&node, &mut expander.diagnostics);
     }
-    Text { sources: expander.sources, diagnostics: expander.diagnostics, skipped: expander.skipped }
+    Text {
+        sources: expander.sources,
+        diagnostics: expander.diagnostics,
+        skipped: expander.skipped,
+        elsewhere: Vec::new(),
+    }
 }
 
 struct Expander<'f, 'r> {

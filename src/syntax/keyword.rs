@@ -139,6 +139,9 @@ pub(crate) const fn flag<T>(slot: Place<T, Slot<bool>>, name: &'static str) -> K
     Keyword::new(name, Kind::Flag(slot))
 }
 
+/// Most hosts of `only_on`.
+const MAX_HOSTS: usize = 256;
+
 /// A whole number.
 pub(crate) const fn number<T>(
     slot: Place<T, Slot<u32>>,
@@ -218,6 +221,13 @@ pub(crate) const fn lines_or_line<T>(
 /// A keyword that says what lvsd does in any case.
 pub(crate) const fn no_op<T>(name: &'static str, what: &'static str, min: usize, max: usize) -> Keyword<T> {
     words(|_, _, _| {}, name, what, min, max)
+}
+
+/// `only_on`, which YAML's mappings have: read before their tables are.
+pub(crate) const fn only_on<T>() -> Keyword<T> {
+    no_op(super::only_on::ONLY_ON, "HOST, or [HOSTS]", 1, MAX_HOSTS)
+        .only_yaml()
+        .doc("The hosts it is for, by `--config-id` or name up to the first dot; the others skip it.")
 }
 
 /// A keyword that is accepted or refused without reading its values; YAML does not have it.

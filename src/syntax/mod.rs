@@ -2,9 +2,9 @@
 //!
 //! [`source`] holds the files, [`open`] reads them, [`time_limited`] gives up on those that hang, [`diagnostic`] is what is wrong with them. keepalived.conf:
 //! [`expand`] turns files into lines (include, conditions, [`definition`], [`repeat`]), [`lexer`] lines into words
-//! and braces, [`tree`] those into blocks, whose words are [`slice`]s of the files. YAML: [`yaml`] makes the same blocks. [`keyword`] is how a keyword is
+//! and braces, [`tree`] those into blocks, whose words are [`slice`]s of the files. YAML: [`yaml`] makes the same blocks, without those of other hosts ([`only_on`]). [`keyword`] is how a keyword is
 //! declared, [`reader`] reads blocks by such declarations, [`value`] the values they take. This layer
-//! knows no keyword (except `include`, which is the language's): its caller, `config`, brings the tables.
+//! knows no keyword (except `include` and `only_on`, which are the languages'): its caller, `config`, brings the tables.
 
 pub(crate) mod definition;
 pub(crate) mod diagnostic;
@@ -13,6 +13,7 @@ pub(crate) mod files;
 pub(crate) mod keyword;
 pub(crate) mod lexer;
 pub(crate) mod odd_space;
+pub(crate) mod only_on;
 pub(crate) mod open;
 #[cfg(any(test, feature = "internals"))]
 pub(crate) mod print;

@@ -13,6 +13,7 @@ use granit_parser::{Event, Parser, ScalarStyle, ScanError};
 use super::diagnostic::{Class, Diagnostic, Diagnostics};
 use super::expand::{Read, Text};
 use super::files::Files;
+use super::only_on;
 use super::open::open;
 use super::slice::Slice;
 use super::source::{FileId, Sources, Span};
@@ -25,17 +26,18 @@ pub(crate) const MAX_VALUES: usize = 1_000_000;
 pub(crate) fn read(files: &dyn Files, path: &Path, to: &mut Read<'_>) -> Text {
     let mut sources = Sources::default();
     let mut diagnostics = Diagnostics::default();
-    let nodes = match open(files, path, &mut sources) {
+    let mut nodes = match open(files, path, &mut sources) {
         Ok(file) => parse(&sources.text(file), file, &mut diagnostics),
         Err(unreadable) => {
             diagnostics.push(Diagnostic::new(Class::Error, None, unreadable.message));
             Vec::new()
         }
     };
+    let elsewhere = only_on::take_out(&mut nodes, &files.host(), &mut diagnostics);
     for node in nodes {
         to(&node, &mut diagnostics);
     }
-    Text { sources, diagnostics, skipped: None }
+    Text { sources, diagnostics, skipped: None, elsewhere }
 }
 
 /// Reads a text. What cannot be YAML is one error and no statement.

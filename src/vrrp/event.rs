@@ -39,6 +39,8 @@ pub(crate) enum Event {
         is_group: bool,
         /// Its name before.
         before: String,
+        /// Another instance that was renamed has that name now.
+        is_taken: bool,
         /// Its name now.
         name: String,
         /// The state it is in.
@@ -126,6 +128,22 @@ pub(crate) enum Event {
         /// For how long.
         rest: Duration,
     },
+    /// The command of `assert` succeeded, for the first time since the instance is Master, or after failures.
+    Asserted {
+        instance: String,
+        /// Runs that took.
+        attempts: u32,
+        /// How long the last one took.
+        took: Duration,
+    },
+    /// The command of `assert` failed.
+    NotAsserted {
+        instance: String,
+        /// How it ended, with the last line it wrote.
+        how: String,
+        /// When it runs again.
+        retry_in: Duration,
+    },
     /// An instance is another node's, and is not run here.
     OtherNode {
         instance: String,
@@ -158,7 +176,7 @@ impl Event {
         match self {
             Event::Transition { to: State::Fault, .. } => Severity::Warn,
             Event::Transition { .. } | Event::Group { .. } | Event::Priority { .. } => Severity::Info,
-            Event::Renamed { .. } | Event::OtherNode { .. } => Severity::Info,
+            Event::Renamed { .. } | Event::OtherNode { .. } | Event::Asserted { .. } => Severity::Info,
             Event::ConflictEnded { .. } => Severity::Info,
             Event::LeftOver { is_adopted: true, .. } | Event::LowerPriority { is_over: true, .. } => {
                 Severity::Info
@@ -186,6 +204,8 @@ impl Event {
             Event::Dropped { .. } => "vrrp_dropped",
             Event::Late { .. } => "vrrp_late",
             Event::Damped { .. } => "vrrp_damped",
+            Event::Asserted { .. } => "vrrp_asserted",
+            Event::NotAsserted { .. } => "vrrp_not_asserted",
             Event::OtherNode { .. } => "vrrp_other_node",
             Event::NotReady { .. } => "vrrp_not_ready",
             Event::Session(event) => event.kind(),
@@ -202,6 +222,8 @@ impl Event {
             | Event::Refused { instance, .. }
             | Event::Conflict { instance, .. }
             | Event::ConflictEnded { instance, .. }
+            | Event::Asserted { instance, .. }
+            | Event::NotAsserted { instance, .. }
             | Event::OtherNode { instance, .. }
             | Event::NotReady { instance, .. } => {
                 Some(instance).filter(|name| !name.is_empty()).map(|n| &**n)
@@ -309,6 +331,16 @@ impl fmt::Display for Event {
                     seconds(*rest)
                 )
             }
+            Event::Asserted { instance, attempts, took } => write!(
+                f,
+                "instance {instance}: assert succeeded, at attempt {attempts}, within {:.1} s",
+                took.as_secs_f64()
+            ),
+            Event::NotAsserted { instance, how, retry_in } => write!(
+                f,
+                "instance {instance}: assert failed: the command {how}; it runs again in {} s, until it succeeds",
+                seconds(*retry_in)
+            ),
             Event::OtherNode { instance, node } => {
                 write!(f, "instance {instance}: it is for the node with {node}: not run here")
             }

@@ -14,6 +14,7 @@ use super::handover::Handover;
 use super::settings::{Settings, TrackTarget};
 use crate::bfd::sessions::Level;
 use crate::net::types::{Host, HostEvent, LinkIndex, Op, Prefix, Refusal};
+use crate::script::{Command, Ended};
 
 /// An input of the router.
 #[derive(Clone, Debug)]
@@ -60,6 +61,8 @@ pub(crate) enum Input {
     NotSent(Vec<Announcement>),
     /// The link of that name has room for frames again.
     Writable(String),
+    /// The run of that number ended, of [`Effect::Assert`]: always, also after [`Effect::EndAssert`].
+    Asserted { number: u64, ended: Ended },
     /// New settings, validated.
     Reload(Arc<Settings>),
     /// Send priority 0, remove everything that lvsd added, then finish.
@@ -116,10 +119,26 @@ pub(crate) enum Effect {
     CrashPlan(Arc<CrashPlan>),
     /// Report an event.
     Event(Event),
+    /// Run a command of `assert`; [`Input::Asserted`] follows.
+    Assert(Box<Assert>),
+    /// End the run of that number; [`Input::Asserted`] follows, unless it did already.
+    EndAssert(u64),
     /// What the next process has to know; [`Effect::Finished`] follows.
     HandOver(Box<Handover>),
     /// The router is done.
     Finished,
+}
+
+/// One run of a command of `assert`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Assert {
+    /// No other run of this process has it.
+    pub number: u64,
+    pub command: Command,
+    /// Added to the daemon's environment.
+    pub environment: Vec<(String, String)>,
+    /// Longest time it may take.
+    pub limit: Duration,
 }
 
 /// A socket that sends and receives VRRP packets.

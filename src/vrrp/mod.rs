@@ -8,6 +8,7 @@
 //! - `host_events`: what changes of links and addresses mean for instances; [`other_nodes`]: instances of the file that
 //!   are another node's.
 //! - [`tracking`]: scripts, files, processes and interfaces, and what they do to priorities.
+//! - [`assertion`]: the command that makes a Master's addresses its own outside this host.
 //! - [`addresses`]: what this host should have, how the kernel gets it, and how it is announced.
 //! - `crash_plan`: what the guardian does if the daemon dies.
 //! - [`packet`]: advertisements as bytes; [`settings`]: the configuration; [`event`], [`status`]: what operators see.
@@ -15,6 +16,7 @@
 //! Sockets, netlink and threads are the daemon's; configuration files are `config`'s.
 
 mod addresses;
+pub(crate) mod assertion;
 pub(crate) mod binding;
 mod crash_plan;
 pub(crate) mod event;

@@ -29,6 +29,17 @@ pub(crate) fn find(settings: &Settings, is_own: impl Fn(IpAddr) -> bool, known: 
             found.insert(instance.name.clone(), source);
         }
     }
+    // Both families of an instance are one node's.
+    let nodes: BTreeMap<String, IpAddr> = settings
+        .instances
+        .iter()
+        .filter_map(|instance| Some((instance.pair.clone()?, *found.get(&instance.name)?)))
+        .collect();
+    for instance in &settings.instances {
+        if let Some(node) = instance.pair.as_ref().and_then(|pair| nodes.get(pair)) {
+            found.entry(instance.name.clone()).or_insert(*node);
+        }
+    }
     found
 }
 

@@ -64,6 +64,7 @@ impl Router {
             }
         }
         let mut renames = BTreeMap::new();
+        let first_effect = out.len();
         let mut moved = Vec::new();
         let mut newcomers = Vec::new();
         for new in others {
@@ -73,6 +74,11 @@ impl Router {
                     self.rename(old, new, now, out);
                 }
                 None => newcomers.push(new),
+            }
+        }
+        for effect in out.iter_mut().skip(first_effect) {
+            if let Effect::Event(Event::Renamed { is_group: false, before, is_taken, .. }) = effect {
+                *is_taken = renames.values().any(|name| name == before);
             }
         }
         for new in newcomers {
@@ -89,6 +95,7 @@ impl Router {
             out.push(Effect::InstanceGone(old.clone()));
         }
         self.regroup(&settings, &renames, out);
+        self.assertions.configure(&settings, &renames, now, out);
         self.announcer.set_pacing(&settings.pacing);
         // The shell reports levels of the whole file, and only when they change.
         let followed = self.configured.followed();
@@ -126,6 +133,7 @@ impl Router {
             out.push(Effect::Event(Event::Renamed {
                 is_group: false,
                 before,
+                is_taken: false,
                 name: new.name.clone(),
                 state: member.reported,
                 priority: member.instance.priority(),
@@ -153,8 +161,14 @@ impl Router {
                 group.reported = old.reported;
                 if old.settings.name != new.name && old.reported != State::Init {
                     let (before, name) = (old.settings.name.clone(), new.name.clone());
-                    let renamed =
-                        Event::Renamed { is_group: true, before, name, state: old.reported, priority: 0 };
+                    let renamed = Event::Renamed {
+                        is_group: true,
+                        before,
+                        is_taken: false,
+                        name,
+                        state: old.reported,
+                        priority: 0,
+                    };
                     out.push(Effect::Event(renamed));
                 }
             }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::addresses::announce::AnnounceableLinks;
 use super::addresses::announce::announcer::Announcer;
 use super::addresses::reconcile::AddressReconciler;
+use super::assertion::Assertions;
 use super::binding::sockets::SocketStates;
 use super::event::Event;
 use super::group::Group;
@@ -73,6 +74,7 @@ pub(crate) struct Router {
     pub(super) relevance: Relevance,
     pub(super) levels: Levels,
     pub(super) log_limit: LogLimit,
+    pub(super) assertions: Assertions,
     pub(super) host: Option<Host>,
     pub(super) director: Option<DirectorLevel>,
     /// Packets that belong to no instance here, by kind.
@@ -106,6 +108,9 @@ impl Router {
         let members = members.map(|s| (s.name.clone(), Member::new(Arc::clone(s), now))).collect();
         let mut announcer = Announcer::default();
         announcer.set_pacing(&settings.pacing);
+        let mut assertions = Assertions::default();
+        // Nothing runs yet that would have to end.
+        assertions.configure(&settings, &BTreeMap::new(), now, &mut Vec::new());
         Router {
             members,
             leaving: Vec::new(),
@@ -117,6 +122,7 @@ impl Router {
             relevance: Relevance::of(&settings),
             levels: Levels::default(),
             log_limit: LogLimit::default(),
+            assertions,
             host: None,
             director: None,
             unknown_vrid: BTreeMap::new(),
@@ -194,6 +200,7 @@ impl Router {
             }
             Input::NotSent(announcements) => self.announcer.give_back(announcements),
             Input::Writable(link) => self.announcer.unblock(&link),
+            Input::Asserted { number, ended } => self.asserted(number, &ended, now, out),
             Input::Reload(settings) => self.reload(settings, now, out),
             Input::Stop => self.stop(now, out),
             Input::HandOver => {
@@ -224,6 +231,7 @@ impl Router {
                     leaving,
                     self.delayed_links.deadline(),
                     self.levels.damped.deadline(),
+                    self.assertions.deadline(),
                     inheritance,
                 ]
             }
@@ -331,6 +339,7 @@ impl Router {
             self.finish_moves(now, out);
             self.run_timers(now, out);
         }
+        self.assert_addresses(now, out);
         let was_stale = std::mem::take(&mut self.is_stale);
         if was_stale {
             self.update_desired();
@@ -408,8 +417,9 @@ impl Router {
                     ours,
                     is_over: true,
                 }));
-                // The other one may have announced the addresses last.
+                // The other one may have announced the addresses last, and asserted them.
                 self.announce_again(&name);
+                self.addresses_are_claimed(&name, now);
             }
             self.end_conflicts(&name, now, out);
             let Some(member) = self.members.get_mut(&name) else { continue };

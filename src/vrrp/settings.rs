@@ -209,12 +209,27 @@ pub struct InstanceSettings {
     pub ignores_own_link: bool,
     /// Its interface keeps addresses whose network's first one goes (`promote_secondaries`).
     pub promotes_secondaries: bool,
+    /// The instance of the configuration that it is one family of, which has addresses of both: they change state together,
+    /// and the one of IPv4 has its name. None: it has one family.
+    pub pair: Option<String>,
     /// What it follows.
     pub tracks: Vec<Track>,
     /// Bytes of the receive buffer; None: the system's (`kernel_rx_buf_size`).
     pub receive_buffer: Option<u32>,
+    /// What makes its addresses this host's elsewhere, while it is Master (`assert`).
+    pub assert: Option<Arc<AssertSettings>>,
     /// Its `notify*` scripts.
     pub notify: NotifyCommands,
+}
+
+/// `assert`: a command that makes the addresses of a Master its own outside this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssertSettings {
+    pub command: Command,
+    /// From one run that succeeded to the next.
+    pub interval: Duration,
+    /// Longest time a run may take.
+    pub timeout: Duration,
 }
 
 /// What is held while Master, and whether its loss is reported and repaired (`no_track` is not).
@@ -401,6 +416,8 @@ pub struct Damping {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupSettings {
     pub name: String,
+    /// Its two instances are one in the configuration, which has the group's name: it is that one that is notified.
+    pub is_pair: bool,
     /// Names of its instances.
     pub members: Vec<String>,
     /// What all of them follow.

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::assertion::AssertStatus;
 use super::event::seconds;
 use super::group;
 use super::io::State;
@@ -87,6 +88,12 @@ pub struct InstanceStatus {
     pub peers: Vec<PeerStatus>,
     /// A peer with its VRID has a conflicting configuration.
     pub has_conflict: bool,
+    /// The instance of the configuration that it is one family of; both are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<String>,
+    /// The command of `assert`, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) assert: Option<AssertStatus>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,6 +166,9 @@ pub struct PeerStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupStatus {
     pub name: String,
+    /// Its instances are the two families of one that has its name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_pair: bool,
     /// The state of all its instances; one Fault puts all in Fault.
     pub state: State,
     pub members: Vec<String>,
@@ -169,6 +179,7 @@ impl Router {
     pub(crate) fn status(&self, now: Instant) -> Status {
         let groups = self.groups.iter().map(|g| GroupStatus {
             name: g.settings.name.clone(),
+            is_pair: g.settings.is_pair,
             state: group::state_of(
                 g.settings.members.iter().filter_map(|m| self.members.get(m)).map(Member::state),
                 g.reported,
@@ -242,6 +253,8 @@ impl Router {
             },
             peers: member.peers.iter().map(|(source, s)| peer_status(*source, s, now)).collect(),
             has_conflict: member.peers.iter().any(|(_, s)| s.conflict.is_some()),
+            pair: settings.pair.clone(),
+            assert: self.assertions.status(name, now),
         }
     }
 

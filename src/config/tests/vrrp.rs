@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::{Class, Config, Loaded, MemoryFiles, Strictness, load_from, messages, read, said};
 use crate::net::types::{Hop, RouteKind, RuleAction};
+use crate::script::Command;
 use crate::vrrp::settings::{
-    ArgumentMatch, Authentication, Beginning, Checksum, Family, HmacMode, InstanceSettings, LinkDelays,
-    OnCrash, Settings, TrackTarget, Transport, Version,
+    ArgumentMatch, AssertSettings, Authentication, Beginning, Checksum, Family, HmacMode, InstanceSettings,
+    LinkDelays, OnCrash, Settings, TrackTarget, Transport, Version,
 };
 
 #[test]
@@ -526,6 +527,123 @@ fn native_defaults_take_from_priorities_what_a_director_cannot_do() {
 
 fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
+}
+
+#[test]
+fn assert_has_a_command_its_times_and_its_user_in_both_languages() {
+    let conf = one("vrrp_assert \"/take it\" timeout 5s user nobody interval 1m").assert.unwrap();
+    let command = Command {
+        words: vec!["/take".to_owned(), "it".to_owned()],
+        user: Some("nobody".to_owned()),
+        group: None,
+    };
+    let wanted = AssertSettings { command, interval: secs(60), timeout: secs(5) };
+    assert_eq!(*conf, wanted);
+    let yaml = |assert: &str| {
+        let text = format!(
+            "vrrp:\n  instances:\n    - {{name: a, interface: eth0, virtual_router_id: 1, addresses: [192.0.2.1/24], assert: {assert}}}\n"
+        );
+        config(yaml_loaded(&text)).vrrp.instances[0].assert.clone().unwrap()
+    };
+    assert_eq!(*yaml("{command: /take it, interval: 1m, timeout: 5s, user: nobody}"), wanted);
+    let least = yaml("{command: /take}");
+    assert_eq!((least.interval, least.timeout), (secs(60), secs(30)));
+    assert_eq!(least.command.user.as_deref(), Some("keepalived_script"), "as other scripts");
+    assert!(one("").assert.is_none());
+}
+
+#[test]
+fn an_instance_of_yaml_with_addresses_of_both_families_is_two_virtual_routers_and_a_group() {
+    let text = "vrrp:
+  sync_groups:
+    - {name: G, members: [web, other]}
+  instances:
+    - name: web
+      interface: eth0
+      virtual_router_id: 51
+      priority: 150
+      use_vmac: true
+      source: 192.0.2.1
+      unicast_peers: [192.0.2.2, 'fd00::2']
+      addresses: [192.0.2.10/24, 'fd00::10/64', 'fe80::10/64']
+      excluded_addresses: ['fd00::11/64', 192.0.2.11/24]
+      notify: /bin/told
+      assert: {command: /take}
+    - {name: other, interface: eth0, virtual_router_id: 52, addresses: [192.0.2.20/24]}
+";
+    let settings = config(yaml_loaded(text)).vrrp;
+    let [four, six, _] = &settings.instances[..] else { panic!("{:?}", settings.instances) };
+    assert_eq!((&*four.name, &*six.name), ("web", "web/6"));
+    assert_eq!((four.family, six.family), (Family::Ipv4, Family::Ipv6));
+    assert_eq!((four.version, six.version, four.vrid, six.vrid), (Version::V2, Version::V3, 51, 51));
+    assert_eq!((four.addresses.len(), six.addresses.len()), (1, 2));
+    assert_eq!((four.excluded.len(), six.excluded.len()), (1, 1));
+    let peers = |i: &InstanceSettings| i.transport.peers().map(|ip| ip.to_string()).collect::<Vec<_>>();
+    assert_eq!((peers(four), peers(six)), (vec!["192.0.2.2".to_owned()], vec!["fd00::2".to_owned()]));
+    assert_eq!((four.source, six.source), (Some("192.0.2.1".parse().unwrap()), None));
+    let link = |i: &InstanceSettings| i.vmac.as_ref().map(|vmac| vmac.name.clone());
+    assert_eq!((link(four).as_deref(), link(six).as_deref()), (Some("vrrp.51"), Some("vrrp6.51")));
+    assert!(four.assert.is_some() && six.assert.is_none());
+    assert!(four.notify.any.is_some() && six.notify.any.is_none());
+    let groups: Vec<(&str, Vec<&str>, bool)> = settings
+        .groups
+        .iter()
+        .map(|g| (&*g.name, g.members.iter().map(String::as_str).collect(), g.is_pair))
+        .collect();
+    assert_eq!(groups, [("G", vec!["web", "other", "web/6"], false), ("web", vec!["web", "web/6"], true)]);
+    // In keepalived.conf the others are left out, as keepalived does.
+    let mixed = one("virtual_ipaddress {\n192.0.2.10/24\nfd00::10/64\n}");
+    assert_eq!((mixed.addresses.len(), mixed.pair), (1, None));
+}
+
+#[test]
+fn what_yaml_says_for_other_hosts_is_skipped_and_named() {
+    let text = "vrrp:
+  sync_groups:
+    - {name: G, members: [a, b]}
+    - {name: H, members: [b], only_on: [here]}
+  instances:
+    - name: a
+      only_on: [there, here]
+      interface: eth0
+      virtual_router_id: 51
+      addresses: [192.0.2.10/24, {address: 192.0.2.11/24, only_on: there}]
+    - name: b
+      only_on: there
+      interface: eth0
+      virtual_router_id: 51
+      addresses: [192.0.2.20/24]
+virtual_servers:
+  - address: 192.0.2.10:80
+    forwarding: nat
+    real_servers:
+      - {address: 192.0.2.1:80}
+      - {address: 192.0.2.2:80, only_on: there}
+";
+    let loaded = yaml_loaded(text);
+    assert_eq!(
+        loaded.elsewhere,
+        [
+            "k.yaml:10:59: `192.0.2.11/24` of `addresses` is for there: not run here (only_on)",
+            "k.yaml:12:7: `b` of `instances` is for there: not run here (only_on)",
+            "k.yaml:21:33: `192.0.2.2:80` of `real_servers` is for there: not run here (only_on)"
+        ]
+    );
+    assert_eq!(loaded.lines(Class::Warning), [""; 0]);
+    let config = config(loaded);
+    let names: Vec<&str> = config.vrrp.instances.iter().map(|i| &*i.name).collect();
+    assert_eq!((names, config.vrrp.instances[0].addresses.len()), (vec!["a"], 1));
+    let groups: Vec<(&str, usize)> = config.vrrp.groups.iter().map(|g| (&*g.name, g.members.len())).collect();
+    assert_eq!(groups, [("G", 1)]);
+    assert_eq!(config.virtual_servers[0].real_servers.len(), 1);
+    let missing = yaml_loaded(
+        "vrrp:\n  instances:\n    - {name: a, only_on: {host: here}, interface: eth0, virtual_router_id: 5, addresses: [192.0.2.1/24]}\n",
+    );
+    assert!(
+        missing.lines(Class::Error)[0].contains("`only_on` names no host"),
+        "{:?}",
+        missing.lines(Class::Error)
+    );
 }
 
 /// The instance of these statements.

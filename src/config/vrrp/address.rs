@@ -36,6 +36,7 @@ options! {
     pub(crate) struct More {
         /// The address, with the length of its network's prefix.
         _ = no_op("address", "ADDRESS[/LENGTH]", 1, 1).only_yaml();
+        _ = only_on();
         /// The interface it is put on.
         link: Slot<String> = text("dev", "INTERFACE", MAX_INTERFACE);
         /// Broadcast address; + sets all bits of the host, - none.
@@ -98,6 +99,7 @@ options! {
     pub(crate) struct PeerMore {
         /// The peer's address.
         _ = no_op("address", "ADDRESS", 1, 1).only_yaml();
+        _ = only_on();
         /// Least TTL or hop limit its advertisements may have.
         least: Slot<u32> = number("min_ttl", 0, 255);
         /// Largest TTL or hop limit they may have.

@@ -6,6 +6,7 @@ use crate::config::checker::MAX_INTERFACE;
 use crate::config::options::options;
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::keyword::{Reader, Slot, Table, get};
+use crate::syntax::only_on::Elsewhere;
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
 use crate::vrrp::settings::Pacing;
@@ -19,8 +20,11 @@ options! {
     pub(crate) struct SyncGroupOptions {
         pub(crate) name: Word;
         _ = yaml_name();
+        _ = only_on();
         /// Its instances.
         pub(crate) members: Vec<Word> = lines(=> names; "group", None).yaml(&["members"]);
+        /// Some of them are other hosts'.
+        pub(crate) has_members_elsewhere: bool;
         /// Let what members track change their priorities.
         pub(crate) counts_weights: Slot<bool> = flag("sync_group_tracking_weight").bare().yaml(&["counts_weights"]);
         /// A word of the past.
@@ -63,6 +67,18 @@ impl PacingOptions {
             arp: get(&self.arp).unwrap_or_default(),
             neighbour: get(&self.neighbour).unwrap_or_default(),
         }
+    }
+}
+
+impl SyncGroupOptions {
+    /// Leaves out the members that are other hosts'.
+    pub(crate) fn leave_out(&mut self, elsewhere: &[Elsewhere]) {
+        let before = self.members.len();
+        let is_elsewhere = |member: &Word| {
+            elsewhere.iter().any(|e| e.key == "instances" && e.name.as_deref() == Some(&*member.text))
+        };
+        self.members.retain(|member| !is_elsewhere(member));
+        self.has_members_elsewhere = self.members.len() < before;
     }
 }
 

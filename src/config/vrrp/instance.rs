@@ -14,6 +14,7 @@ use crate::vrrp::settings::{Beginning, Version};
 
 use super::address::{self, AddressOptions, PeerOptions};
 use super::announcing::AnnouncingOptions;
+use super::assert::{self, AssertOptions};
 use super::authentication::{AUTH_HMAC, AUTHENTICATION, AuthenticationOptions, HmacOptions};
 use super::command::{self, command};
 use super::global::VERSIONS;
@@ -30,6 +31,7 @@ options! {
         /// Where its name is.
         pub(crate) span: Span;
         _ = yaml_name();
+        _ = only_on();
         /// What it is to be at the start; only an owner of its addresses (priority 255) is Master at once.
         pub(crate) state: Slot<Beginning> = word(=> state; "state", "MASTER or BACKUP");
         /// The interface of its advertisements.
@@ -125,6 +127,8 @@ options! {
         include pub(crate) tracked: Tracked;
         /// Script to run when a Master hears a lower priority.
         _ = command(@tracked.notify.lower_priority => command::read; "notify_master_rx_lower_pri");
+        /// What makes its addresses this host's elsewhere, as at a cloud provider: runs on becoming Master until it succeeds, then each interval, and when another host claims them.
+        pub(crate) assert: AssertOptions = words(=> assert::read; "vrrp_assert", assert::WANTED, 1, 8).yaml(&["assert"]).yaml_block(assert::TABLE);
         /// The state of its interface does not matter.
         pub(crate) ignores_own_link: Slot<bool> = flag("dont_track_primary").bare();
         /// A word of the past.

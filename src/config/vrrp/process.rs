@@ -17,6 +17,7 @@ options! {
     pub(crate) struct ProcessOptions {
         pub(crate) name: Word;
         _ = yaml_name();
+        _ = only_on();
         /// The process to look for.
         command: Slot<Vec<String>> = words(=> process; "process", "COMMAND [PARAMETER...]", 1, 64);
         /// How its parameters are compared, where not all must be equal.

@@ -9,7 +9,8 @@ use crate::syntax::files::Files;
 use crate::syntax::keyword::{Reader, get};
 use crate::syntax::tree::Word;
 use crate::vrrp::settings::{
-    CheckSettings, Damping, GroupSettings, NotifySettings, Pacing, Settings, Track, TrackTarget, Virtual,
+    CheckSettings, Damping, Family, GroupSettings, NotifyCommands, NotifySettings, Pacing, Settings, Track, TrackTarget,
+    Virtual,
 };
 
 use super::address::AddressOptions;
@@ -37,6 +38,26 @@ pub(in crate::config) fn checks(
     let mut timings = Timings::default();
     let all = options.checks.iter().map(|check| check.resolve(from, &mut timings, reader));
     all.map(|check| (check.name.clone(), Arc::new(check))).collect()
+}
+
+/// Makes a sync group of the two families of each instance that has both, and takes both into the groups that name it.
+fn add_pairs(settings: &mut Settings) {
+    let sixes = settings.instances.iter().filter(|i| i.family == Family::Ipv6);
+    let pairs: Vec<(String, String)> =
+        sixes.filter_map(|i| Some((i.pair.clone()?, i.name.clone()))).collect();
+    for (pair, six) in pairs {
+        for group in settings.groups.iter_mut().filter(|group| group.members.contains(&pair)) {
+            Arc::make_mut(group).members.push(six.clone());
+        }
+        settings.groups.push(Arc::new(GroupSettings {
+            name: pair.clone(),
+            is_pair: true,
+            members: vec![pair, six],
+            tracks: Vec::new(),
+            counts_weights: true,
+            notify: NotifyCommands::default(),
+        }));
+    }
 }
 
 /// Everything virtual routers need.
@@ -86,10 +107,15 @@ impl Resolve<'_> {
             instances: options
                 .instances
                 .iter()
-                .filter_map(|i| self.instance(i, reader))
+                .flat_map(|i| self.instances(i, reader))
                 .map(Arc::new)
                 .collect(),
-            groups: options.groups.iter().map(|g| Arc::new(self.group(g, reader))).collect(),
+            groups: options
+                .groups
+                .iter()
+                .filter(|g| !(g.members.is_empty() && g.has_members_elsewhere))
+                .map(|g| Arc::new(self.group(g, reader)))
+                .collect(),
             static_addresses: self.static_addresses(reader),
             static_routes: self
                 .routes(&options.static_routes, reader)
@@ -112,6 +138,7 @@ impl Resolve<'_> {
                 mails_no_faults: self.alerts.no_faults,
             },
         };
+        add_pairs(&mut settings);
         settings.damping = self.damping(&settings, reader);
         settings
     }
@@ -144,6 +171,7 @@ impl Resolve<'_> {
         let notifies_priority = get(&self.global.notifies_priority).unwrap_or(false);
         GroupSettings {
             name: options.name.text.to_string(),
+            is_pair: false,
             members: options.members.iter().map(|word| word.text.to_string()).collect(),
             tracks: self.tracks(&options.tracked, reader),
             counts_weights: get(&options.counts_weights).unwrap_or(false),

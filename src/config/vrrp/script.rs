@@ -21,6 +21,7 @@ options! {
     pub(crate) struct ScriptOptions {
         pub(crate) name: Word;
         _ = yaml_name();
+        _ = only_on();
         /// The command to run; "</PATH" runs none: it is well while that file can be opened.
         pub(crate) command: Slot<CommandOptions> = command(=> read_command; "script").yaml(&["command"]);
         /// Time between runs.
@@ -55,6 +56,7 @@ options! {
     pub(crate) struct FileOptions {
         pub(crate) name: Word;
         _ = yaml_name();
+        _ = only_on();
         /// The file whose number counts.
         path: Slot<String> = word(=> path; "file", "PATH").yaml(&["path"]);
         /// What its number is multiplied with; 0: another number than 0 is Fault.

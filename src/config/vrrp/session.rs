@@ -23,6 +23,7 @@ options! {
     pub(crate) struct SessionOptions {
         pub(crate) name: Word;
         _ = yaml_name();
+        _ = only_on();
         /// The neighbour: the session is with this address.
         neighbor: Slot<IpAddr> = address("neighbor_ip").or(&["neighbour_ip"]).yaml(&["neighbor"]);
         /// Own address of the session; without it the kernel chooses one.

@@ -55,6 +55,7 @@ options! {
     pub(crate) struct TrackOptions {
         pub(crate) name: Word;
         _ = yaml_name();
+        _ = only_on();
         /// What is added to the priority; 0 puts the instance in Fault.
         pub(crate) weight: Slot<WeightOptions> = words(=> read_weight; "weight", WEIGHT, 1, 2);
         /// It counts the other way round.

@@ -50,6 +50,7 @@ impl Verify<'_> {
         let all: Vec<(Box<str>, Span)> = options.instances.iter().map(named).collect();
         let instances = unique("vrrp_instance", all.iter().map(|(name, span)| (&**name, *span)), reader);
         unique("vrrp_sync_group", options.groups.iter().map(|g| place(&g.name)), reader);
+        self.pairs(&instances, reader);
         let defined = Defined {
             scripts: unique("vrrp_script", options.scripts.iter().map(|s| place(&s.name)), reader),
             files: unique("track_file", options.files.iter().map(|f| place(&f.name)), reader),
@@ -120,7 +121,9 @@ impl Verify<'_> {
                 self.on_this_host(link, span, reader);
             }
         }
-        if let Some(first) = instance.addresses.first()
+        // In YAML an instance may have both families.
+        let first = instance.addresses.iter().find(|a| !reader.is_yaml() || a.ip.is_ipv6());
+        if let Some(first) = first
             && let IpAddr::V6(ip) = first.ip
             && !ip.is_unicast_link_local()
         {
@@ -139,9 +142,31 @@ impl Verify<'_> {
             reader.diagnostics.push(problem.help(help));
         }
         source_of_this_host(instance, own, reader);
+        if let Some(written) = &instance.assert.command {
+            let what = format!("`{}` of vrrp_instance {name}", reader.spelling(WORDS, "vrrp_assert"));
+            let then = "until it is there, its addresses are not asserted";
+            command::verify(&written.value, &what, then, self.files, reader);
+        }
         for written in instance.tracked.notify.commands() {
             let what = format!("vrrp_instance {name}");
             command::verify(written, &what, "without it its changes are not reported", self.files, reader);
+        }
+    }
+
+    /// The names of the two families of an instance are no others'.
+    fn pairs(&self, instances: &Names<'_>, reader: &mut Reader<'_>) {
+        let pairs = self.settings().filter(|i| i.family == Family::Ipv6 && i.pair.is_some());
+        for six in pairs {
+            let pair = six.pair.as_deref().unwrap_or_default();
+            let of_instance = instances.get(&*six.name).map(|span| ("vrrp_instance", &*six.name, *span));
+            let group = self.options.groups.iter().find(|g| *g.name.text == *pair);
+            let of_group = group.map(|g| ("vrrp_sync_group", pair, g.name.span));
+            for (kind, name, span) in of_instance.into_iter().chain(of_group) {
+                let text = format!(
+                    "{kind} {name}: instance {pair} has addresses of both families, and needs that name for itself"
+                );
+                reader.diagnostics.push(Diagnostic::error(span, text).help("write another name"));
+            }
         }
     }
 
@@ -155,8 +180,7 @@ impl Verify<'_> {
             };
             let key = (instance.vrid, instance.interface.as_deref(), instance.family, group);
             let before = seen.entry(key).or_default();
-            let first =
-                before.iter().find(|first| !other_nodes::are_apart(first, instance)).map(|i| &*i.name);
+            let first = before.iter().find(|first| !self.are_apart(first, instance)).map(|i| &*i.name);
             before.push(instance);
             let Some(first) = first else { continue };
             let family = if instance.family == Family::Ipv4 { "IPv4" } else { "IPv6" };
@@ -165,8 +189,9 @@ impl Verify<'_> {
                 "vrrp_instance {}: {first} has virtual_router_id {} of {family} on {place}, too",
                 instance.name, instance.vrid
             );
-            let find = |name: &str| self.options.instances.iter().rev().find(|i| *i.name == *name);
-            let at = find(&instance.name).and_then(|i| i.vrid.as_ref()).map(|v| v.span).unwrap_or_default();
+            let name = instance.pair.as_deref().unwrap_or(&instance.name);
+            let written = self.options.instances.iter().rev().find(|i| *i.name == *name);
+            let at = written.and_then(|i| i.vrid.as_ref()).map(|v| v.span).unwrap_or_default();
             let problem =
                 Diagnostic::error(at, text).help("give each virtual router of a network its own number");
             reader.diagnostics.push(problem);
@@ -186,7 +211,7 @@ impl Verify<'_> {
                     reader.diagnostics.push(problem.at(first.span, "that group is here"));
                 }
             }
-            if group.members.len() < 2 {
+            if group.members.len() < 2 && !group.has_members_elsewhere {
                 let count = if group.members.is_empty() { "no instance" } else { "one instance" };
                 let text = format!("vrrp_sync_group {name} has {count}: there is nothing to keep in step");
                 let problem = Diagnostic::warning(group.name.span, text);
@@ -217,7 +242,7 @@ impl Verify<'_> {
             let shared =
                 self.config.vrrp.groups.iter().filter(|g| names.contains(&&*g.name)).flat_map(|g| &g.tracks);
             let Some(track) = own.or_else(|| shared.into_iter().find(|t| t.weight != 0)) else { continue };
-            let written = self.options.instances.iter().find(|i| *i.name == *instance.name);
+            let written = self.written(instance);
             let span = written.and_then(|i| i.preempts.as_ref().map(|p| p.span).or(Some(i.span)));
             let Some(span) = span else { continue };
             let text = format!(
@@ -253,7 +278,7 @@ impl Verify<'_> {
         if let Some((member, track)) =
             members.iter().find_map(|i| Some((i, i.tracks.iter().find(|t| t.weight != 0)?)))
         {
-            let written = self.options.instances.iter().find(|i| *i.name == *member.name);
+            let written = self.written(member);
             let span = written.map_or(group.name.span, |i| i.span);
             let text = format!(
                 "vrrp_instance {}: weight {} of what it follows does not count: it is in vrrp_sync_group {name}",
@@ -275,12 +300,11 @@ impl Verify<'_> {
             for address in instance.addresses.iter().chain(&instance.excluded) {
                 let (ip, link) = (address.wanted.prefix.ip, &*address.wanted.link);
                 let before = seen.entry((ip, link)).or_default();
-                let first =
-                    before.iter().find(|first| !other_nodes::are_apart(first, instance)).map(|i| &*i.name);
+                let first = before.iter().find(|first| !self.are_apart(first, instance)).map(|i| &*i.name);
                 before.push(instance);
                 let Some(first) = first else { continue };
                 let text = format!("vrrp_instance {}: {ip} is an address of {first}, too", instance.name);
-                let written = self.options.instances.iter().find(|i| *i.name == *instance.name);
+                let written = self.written(instance);
                 let span = written.and_then(|i| i.addresses.iter().chain(&i.excluded).find(|a| a.ip == ip));
                 let problem = Diagnostic::warning(span.map(|a| a.span).unwrap_or_default(), text);
                 reader
@@ -310,7 +334,7 @@ impl Verify<'_> {
             reader.diagnostics.push(Diagnostic::warning(*span, text).help(help));
         }
         for instance in self.settings().filter(|i| i.is_strict && i.priority != u8::MAX) {
-            let written = self.options.instances.iter().find(|i| *i.name == *instance.name);
+            let written = self.written(instance);
             let own = written.and_then(|i| i.is_strict.as_ref());
             let Some(strict) = own.or(self.global.is_strict.as_ref()) else { continue };
             let text = format!(
@@ -405,6 +429,21 @@ impl Verify<'_> {
                 .diagnostics
                 .push(problem.help("damping counts what fails too often as failed: remove one of both"));
         }
+    }
+
+    /// Whether two instances are for different nodes; of a pair one family may say so.
+    fn are_apart(&self, a: &InstanceSettings, b: &InstanceSettings) -> bool {
+        let all = |of: &InstanceSettings| {
+            let (name, pair) = (of.name.clone(), of.pair.clone());
+            self.settings().filter(move |i| i.name == name || (pair.is_some() && i.pair == pair))
+        };
+        all(a).any(|a| all(b).any(|b| other_nodes::are_apart(a, b)))
+    }
+
+    /// The block that an instance, or one family of it, comes from.
+    fn written(&self, instance: &InstanceSettings) -> Option<&InstanceOptions> {
+        let name = instance.pair.as_deref().unwrap_or(&instance.name);
+        self.options.instances.iter().find(|i| *i.name == *name)
     }
 
     fn settings(&self) -> impl Iterator<Item = &InstanceSettings> {

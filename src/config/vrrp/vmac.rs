@@ -86,21 +86,31 @@ fn parse(text: &str) -> Option<[u8; 6]> {
     parts.next().is_none().then_some(mac)
 }
 
-/// The macvlan of an instance. None after saying why there can be none.
+/// The macvlan of an instance; `is_second`: of the IPv6 of one that has both families. None after saying why there can be none.
 pub(crate) fn resolve(
     options: &VmacOptions,
     (prefix, vrid, family): (&str, u8, Family),
+    is_second: bool,
     base: &str,
     node: crate::syntax::source::Span,
     reader: &mut Reader<'_>,
 ) -> Option<Arc<Vmac>> {
     let is_ipv6 = family == Family::Ipv6;
-    let name = get(&options.name).unwrap_or_else(|| match is_ipv6 {
+    // The macvlan of a pair's IPv6 beside that of IPv4.
+    let own = get(&options.name).map(|name| if is_second { format!("{name}6") } else { name });
+    let name = own.unwrap_or_else(|| match is_ipv6 {
         // Of both families one virtual router may have the same number.
         true => format!("{prefix}6.{vrid}"),
         false => format!("{prefix}.{vrid}"),
     });
-    let mac = get(&options.mac).unwrap_or([0x00, 0x00, 0x5e, 0x00, if is_ipv6 { 2 } else { 1 }, vrid]);
+    let mac = get(&options.mac).filter(|_| !is_second).unwrap_or([
+        0x00,
+        0x00,
+        0x5e,
+        0x00,
+        if is_ipv6 { 2 } else { 1 },
+        vrid,
+    ]);
     if name.len() > MAX_INTERFACE {
         let problem = Diagnostic::error(node, format!("`{name}` is too long for the name of an interface"));
         reader.diagnostics.push(problem.help("write `use_vmac NAME`, or a shorter vmac_prefix"));

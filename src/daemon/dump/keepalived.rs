@@ -202,6 +202,8 @@ mod tests {
             },
             peers: Vec::new(),
             has_conflict: false,
+            assert: None,
+            pair: None,
         };
         let mut data = String::new();
         describe(&instance, &mut data);

@@ -25,6 +25,7 @@ impl Shell {
 
     /// The director is finished: everything else ends, in this order.
     pub(super) async fn end(&mut self, signals: &mut Signals) {
+        self.asserter.finish().await;
         if self.is_stopping {
             self.sysctls.release();
             self.host_watcher.release().await;

@@ -4,7 +4,7 @@
 //! 2. The findings about this host.
 //! 3. The kernel's answers: the next request waits for them.
 //! 4. Signals.
-//! 5. The router's reports: which instance holds the VIPs; and what the router tracks.
+//! 5. The router's reports: which instance holds the VIPs; and what the router tracks and asserts.
 //! 6. A reload that has finished reading.
 //! 7. Outcomes of probes.
 //! 8. Questions of operators and monitoring. They matter most when a flood of outcomes keeps the loop busy: every 10 ms
@@ -33,6 +33,7 @@ use tokio::task::JoinHandle;
 use tracing::warn;
 
 use super::actuator::Actuator;
+use super::asserter::Asserter;
 use super::clock;
 use super::control::{Control, Question, Reply};
 use super::dump::Dumps;
@@ -108,6 +109,8 @@ pub(crate) struct Shell {
     pub events: EventDispatcher,
     /// Runs and watches what the router tracks.
     pub trackers: Trackers,
+    /// Runs the commands of `assert`.
+    pub asserter: Asserter,
     /// The configuration in force. The director and the router have their own settings from it.
     pub config: Arc<Config>,
     /// The router's settings before the last reload: what the reload removed is notified as these say.
@@ -181,6 +184,11 @@ pub(crate) async fn run(mut shell: Shell, mut signals: Signals) -> bool {
                         }
                     }
                 },
+                asserted = shell.asserter.next() => {
+                    if let Some(router) = &mut shell.router {
+                        router.send(asserted);
+                    }
+                }
                 read = shell.reloads.finished() => {
                     if let Some(config) = shell.reloads.conclude(read, &shell.config) {
                         break Input::Reload(config);

@@ -52,6 +52,14 @@ impl Shell {
                 self.dispatch_router(&event);
                 None
             }
+            RouterReport::Assert(assert) => {
+                self.asserter.begin(*assert, self.config.vrrp.secures_scripts);
+                None
+            }
+            RouterReport::EndAssert(number) => {
+                self.asserter.end(number);
+                None
+            }
             RouterReport::HandedOver(handover, is_guarded) => {
                 self.save_masters(&handover, is_guarded);
                 None

@@ -22,7 +22,7 @@ use crate::daemon::startup::{Exit, Failure};
 use crate::time::Instant;
 use crate::vrrp::event::Event;
 use crate::vrrp::handover::Handover;
-use crate::vrrp::io::{Input, InstanceLevel};
+use crate::vrrp::io::{Assert, Input, InstanceLevel};
 use crate::vrrp::settings::{Realtime, Settings};
 use crate::vrrp::status::Status as RouterStatus;
 
@@ -38,6 +38,10 @@ pub(crate) enum RouterReport {
     /// A BFD session is no more.
     SessionGone(String),
     Event(Event),
+    /// Run a command of `assert`.
+    Assert(Box<Assert>),
+    /// End the run of that number.
+    EndAssert(u64),
     /// [`Handle::status`] is new.
     Status,
     /// What the next process has to know, and whether a guardian waits for it.
@@ -162,6 +166,8 @@ impl Handle {
                 Some(Report::Gone(name)) => return RouterReport::Gone(name),
                 Some(Report::Session(level)) => return RouterReport::Session(level),
                 Some(Report::SessionGone(name)) => return RouterReport::SessionGone(name),
+                Some(Report::Assert(assert)) => return RouterReport::Assert(assert),
+                Some(Report::EndAssert(number)) => return RouterReport::EndAssert(number),
                 Some(Report::Event(event)) => return RouterReport::Event(event),
                 None => self.end(),
             }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use crate::bfd::sessions::Level;
 use crate::vrrp::event::Event;
 use crate::vrrp::handover::Handover;
-use crate::vrrp::io::{DirectorLevel, Input, InstanceLevel, TrackLevel};
+use crate::vrrp::io::{Assert, DirectorLevel, Input, InstanceLevel, TrackLevel};
 use crate::vrrp::settings::{Settings, TrackTarget};
 use crate::vrrp::status::Status as RouterStatus;
 
@@ -41,6 +41,10 @@ pub(super) enum Report {
     /// A BFD session is no more.
     SessionGone(String),
     Event(Event),
+    /// Run a command of `assert`.
+    Assert(Box<Assert>),
+    /// End the run of that number.
+    EndAssert(u64),
     /// The shell's own words, for the log.
     Said(String),
     /// How everything is: at every change, and once a second, which is its heartbeat.
@@ -59,6 +63,8 @@ pub(super) struct RouterCommands {
     director: Option<DirectorLevel>,
     tracked: BTreeMap<TrackTarget, TrackLevel>,
     settings: Option<Arc<Settings>>,
+    /// Ended runs of `assert`, at most one of each instance.
+    asserted: VecDeque<Input>,
     end: Option<Input>,
 }
 
@@ -72,6 +78,7 @@ pub(super) fn router_commands() -> (RouterCommands, mpsc::Receiver<RouterCommand
         director: None,
         tracked: BTreeMap::new(),
         settings: None,
+        asserted: VecDeque::new(),
         end: None,
     };
     (commands, receiver)
@@ -118,7 +125,7 @@ impl RouterCommands {
 
     fn has_more(&self) -> bool {
         let has_level = self.director.is_some() || !self.tracked.is_empty() || self.settings.is_some();
-        has_level || self.wants_status || self.end.is_some()
+        has_level || !self.asserted.is_empty() || self.wants_status || self.end.is_some()
     }
 
     /// New settings first: what is followed may be named there for the first time. The end last.
@@ -126,7 +133,8 @@ impl RouterCommands {
         let settings = self.settings.take().map(Input::Reload);
         let level = settings
             .or_else(|| self.director.take().map(Input::Director))
-            .or_else(|| self.tracked.pop_first().map(|(target, level)| Input::Tracked { target, level }));
+            .or_else(|| self.tracked.pop_first().map(|(target, level)| Input::Tracked { target, level }))
+            .or_else(|| self.asserted.pop_front());
         if level.is_none() && std::mem::take(&mut self.wants_status) {
             return Some(RouterCommand::Report);
         }
@@ -138,6 +146,7 @@ impl RouterCommands {
             Input::Director(level) => self.director = Some(level),
             Input::Tracked { target, level } => drop(self.tracked.insert(target, level)),
             Input::Reload(settings) => self.settings = Some(settings),
+            ended @ Input::Asserted { .. } => self.asserted.push_back(ended),
             end => self.end = Some(end),
         }
     }
@@ -183,7 +192,10 @@ impl Reports {
             Report::SessionGone(name) => drop(self.sessions.insert(name, None)),
             Report::Status(status) => self.status = Some(status),
             Report::Finished => self.is_finished = true,
-            Report::HandedOver(..) => self.waiting.push_back(report),
+            // Of each instance one run, and its end.
+            Report::HandedOver(..) | Report::Assert(_) | Report::EndAssert(_) => {
+                self.waiting.push_back(report)
+            }
             Report::Event(_) | Report::Said(_) if self.waiting.len() < MAX_WAITING => {
                 self.waiting.push_back(report);
             }

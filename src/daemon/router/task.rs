@@ -623,6 +623,11 @@ impl Task {
                     has_changed = true;
                     self.reports.send(Report::Event(event));
                 }
+                Effect::Assert(assert) => {
+                    has_changed = true;
+                    self.reports.send(Report::Assert(assert));
+                }
+                Effect::EndAssert(number) => self.reports.send(Report::EndAssert(number)),
                 Effect::HandOver(mut handover) => {
                     handover.sessions = self.bfd.hand_over();
                     self.handover = Some(handover);

@@ -54,6 +54,7 @@ fn settings(script: Option<ScriptSettings>) -> Settings {
 fn follow(settings: &mut Settings, target: TrackTarget) {
     let group = GroupSettings {
         name: "G".to_owned(),
+        is_pair: false,
         members: Vec::new(),
         tracks: vec![Track { target, weight: 0, is_reversed: false }],
         counts_weights: false,

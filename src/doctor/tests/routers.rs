@@ -67,6 +67,8 @@ fn running(state: State, peers: Vec<PeerStatus>) -> Running {
         counters: CountersStatus::default(),
         peers,
         has_conflict: false,
+        assert: None,
+        pair: None,
     };
     let router = RouterStatus { instances: vec![instance], ..RouterStatus::default() };
     Running { trouble: None, director: Status::default(), router: Some(router), rejected: None }

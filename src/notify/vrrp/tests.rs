@@ -39,6 +39,8 @@ fn settings(notify: NotifyCommands) -> Settings {
         extra_on_all: false,
     };
     let instance = InstanceSettings {
+        assert: None,
+        pair: None,
         name: "VI 1".to_owned(),
         family: Family::Ipv4,
         interface: Some("eth0".to_owned()),
@@ -74,6 +76,7 @@ fn settings(notify: NotifyCommands) -> Settings {
     };
     let group = GroupSettings {
         name: "G1".to_owned(),
+        is_pair: false,
         members: Vec::new(),
         tracks: Vec::new(),
         counts_weights: false,
@@ -224,4 +227,78 @@ fn a_change_knows_the_state_before_it_and_a_script_finds_all_of_it() {
     assert_eq!((value("LVSD_MASTER"), value("LVSD_PRIORITY")), (Some("10.0.0.2"), Some("100")));
     let lines: Vec<_> = notifier.lines().into_iter().map(|l| String::from_utf8(l.bytes).unwrap()).collect();
     assert_eq!(lines, ["INSTANCE \"VI 1\" MASTER 100\n"], "what is said again after a reload");
+}
+
+#[test]
+fn a_new_instance_with_the_old_name_of_a_renamed_one_has_no_last_state() {
+    let renamed = |before: &str, name: &str, is_taken, state| Event::Renamed {
+        is_group: false,
+        before: before.to_owned(),
+        is_taken,
+        name: name.to_owned(),
+        state,
+        priority: 100,
+    };
+    let settings = settings(all_commands());
+    let context = Context { settings: &settings, previous: None, is_stopping: false };
+    let mut notifier = VrrpNotifier::default();
+    notifier.notify(&transition(State::Backup, State::Master, 100), context);
+    notifier.notify(&renamed("VI 1", "VI 2", false, State::Master), context);
+    let lines = |notifier: &VrrpNotifier| -> Vec<String> {
+        notifier.lines().into_iter().map(|line| String::from_utf8(line.bytes).unwrap()).collect()
+    };
+    assert_eq!(lines(&notifier), ["INSTANCE \"VI 2\" MASTER 100\n"]);
+    // Another one is VI 1 from now on.
+    let begun = notifier.notify(&transition(State::Init, State::Backup, 100), context).unwrap();
+    assert_eq!(begun.change.previous, None);
+    // Both swap their names, in whichever order that is told.
+    notifier.notify(&renamed("VI 1", "VI 2", true, State::Backup), context);
+    notifier.notify(&renamed("VI 2", "VI 1", true, State::Master), context);
+    assert_eq!(lines(&notifier), ["INSTANCE \"VI 1\" MASTER 100\n", "INSTANCE \"VI 2\" BACKUP 100\n"]);
+}
+
+#[test]
+fn both_families_of_an_instance_are_notified_once() {
+    let mut settings = settings(all_commands());
+    let four =
+        InstanceSettings { pair: Some("VI 1".to_owned()), ..InstanceSettings::clone(&settings.instances[0]) };
+    let six = InstanceSettings {
+        name: "VI 1/6".to_owned(),
+        family: Family::Ipv6,
+        notify: NotifyCommands::default(),
+        ..four.clone()
+    };
+    let pair = GroupSettings {
+        name: "VI 1".to_owned(),
+        is_pair: true,
+        notify: NotifyCommands::default(),
+        ..GroupSettings::clone(&settings.groups[0])
+    };
+    settings.instances = vec![Arc::new(four), Arc::new(six)];
+    settings.groups = vec![Arc::new(pair)];
+    let context = Context { settings: &settings, previous: None, is_stopping: false };
+    let of_six = |from, to, priority| match transition(from, to, priority) {
+        Event::Transition { vrid, reason, master, .. } => {
+            Event::Transition { instance: "VI 1/6".to_owned(), vrid, from, to, priority, reason, master }
+        }
+        other => other,
+    };
+    let group = |to| Event::Group { group: "VI 1".to_owned(), to, reason: "both".to_owned() };
+    let mut notifier = VrrpNotifier::default();
+    assert_eq!(notified(notifier.notify(&transition(State::Backup, State::Master, 150), context)), "nothing");
+    assert_eq!(notified(notifier.notify(&of_six(State::Backup, State::Master, 150), context)), "nothing");
+    assert_eq!(
+        notified(notifier.notify(&group(State::Master), context)),
+        "/m master | /any own INSTANCE VI 1 MASTER 150 | INSTANCE \"VI 1\" MASTER 150\n"
+    );
+    assert_eq!(notified(notifier.notify(&group(State::Master), context)), "nothing", "it is so already");
+    // A reload removes it: of the group nothing is told.
+    let none = Settings::default();
+    let gone = Context { settings: &none, previous: Some(&settings), is_stopping: false };
+    assert_eq!(
+        notified(notifier.notify(&transition(State::Master, State::Init, 150), gone)),
+        "/f | /any own INSTANCE VI 1 FAULT 150 | INSTANCE \"VI 1\" FAULT 150\n"
+    );
+    assert_eq!(notified(notifier.notify(&of_six(State::Master, State::Init, 150), gone)), "nothing");
+    assert!(notifier.lines().is_empty());
 }

@@ -155,6 +155,7 @@ impl Router {
                     self.advertise(name, None, now, out);
                 }
                 if is_rival {
+                    self.addresses_are_claimed(name, now);
                     let event = Event::LowerPriority {
                         instance: name.to_owned(),
                         source,

@@ -6,6 +6,7 @@
 //! `LVSD_SIM_SEEDS=0..10000`.
 
 mod addresses;
+mod assertions;
 mod believed;
 mod conflicts;
 mod damping;
@@ -17,6 +18,8 @@ mod lifecycle;
 mod links;
 mod noise;
 mod other_nodes;
+mod pairs;
+mod peer_lists;
 mod preemption;
 mod protocol;
 mod reports;

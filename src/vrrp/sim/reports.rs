@@ -363,6 +363,31 @@ fn instances_that_swap_their_names_change_nothing_on_the_wire() {
     assert!(world.sent(0, 51).iter().all(|(_, priority)| *priority > 0));
     assert_eq!(reports(&world, 1, "a"), [State::Backup]);
     assert_eq!(reports(&world, 1, "b"), [State::Backup, State::Master]);
+    assert_eq!(renames(&world), [("a".to_owned(), true), ("b".to_owned(), true)]);
+    assert_eq!(world.broken, [""; 0]);
+}
+
+/// The names before, and whether another renamed one has them now.
+fn renames(world: &World) -> Vec<(String, bool)> {
+    let events = world.nodes[0].events.iter().map(|(_, event)| event);
+    let mut all: Vec<_> = events
+        .filter_map(|event| match event {
+            Event::Renamed { before, is_taken, .. } => Some((before.clone(), *is_taken)),
+            _ => None,
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn a_name_that_a_new_instance_gets_is_not_taken_by_a_renamed_one() {
+    let a = instance("a", 51, 150);
+    let mut world = World::with(vec![settings(vec![a.clone()])]);
+    world.run(20 * SECOND);
+    world.reload(0, settings(vec![named("b", &a), instance("a", 52, 150)]));
+    world.run(20 * SECOND);
+    assert_eq!(renames(&world), [("a".to_owned(), false)]);
     assert_eq!(world.broken, [""; 0]);
 }
 

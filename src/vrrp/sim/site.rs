@@ -44,8 +44,10 @@ pub(crate) fn instance(name: &str, vrid: u8, priority: u8) -> InstanceSettings {
         owner_ignores_adverts: false,
         ignores_own_link: false,
         promotes_secondaries: false,
+        pair: None,
         tracks: Vec::new(),
         receive_buffer: None,
+        assert: None,
         notify: NotifyCommands::default(),
     }
 }
@@ -127,6 +129,7 @@ pub(crate) fn script(name: &str, weight: i16) -> Track {
 pub(crate) fn group(name: &str, members: &[&str]) -> GroupSettings {
     GroupSettings {
         name: name.to_owned(),
+        is_pair: false,
         members: members.iter().map(|m| (*m).to_owned()).collect(),
         tracks: Vec::new(),
         counts_weights: false,

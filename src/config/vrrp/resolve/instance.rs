@@ -15,7 +15,8 @@ use crate::syntax::diagnostic::{Code, Diagnostic};
 use crate::syntax::keyword::{Reader, Slot, get};
 use crate::syntax::source::Span;
 use crate::vrrp::settings::{
-    Authentication, Beginning, Checksum, Family, InstanceSettings, Transport, Version, Virtual,
+    Authentication, Beginning, Checksum, Family, InstanceSettings, NotifyCommands, Transport, Version,
+    Virtual,
 };
 
 const GROUP4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
@@ -31,11 +32,27 @@ const MAX_ADDRESSES: usize = 255;
 const TRAILER: usize = 28;
 
 impl Resolve<'_> {
-    /// An instance's settings. None where its number or what it is on is missing, which was said.
-    pub(super) fn instance(&self, o: &InstanceOptions, reader: &mut Reader<'_>) -> Option<InstanceSettings> {
+    /// The settings of an instance: in YAML two, where it has addresses of both families. None where its number or what it is
+    /// on is missing, which was said.
+    pub(super) fn instances(&self, o: &InstanceOptions, reader: &mut Reader<'_>) -> Vec<InstanceSettings> {
+        if !is_pair(o, reader) {
+            return self.instance(o, family(o), None, reader).into_iter().collect();
+        }
+        let families = [Family::Ipv4, Family::Ipv6];
+        families.into_iter().filter_map(|family| self.instance(o, family, Some(&o.name), reader)).collect()
+    }
+
+    /// The settings of an instance, or of one family of it.
+    fn instance(
+        &self,
+        o: &InstanceOptions,
+        family: Family,
+        pair: Option<&str>,
+        reader: &mut Reader<'_>,
+    ) -> Option<InstanceSettings> {
         let global = self.global;
         let vrid = get(&o.vrid)?;
-        let family = family(o);
+        let is_six = pair.is_some() && family == Family::Ipv6;
         let priority = self.priority(o, reader);
         let is_strict = get(&o.is_strict).or(get(&global.is_strict)).unwrap_or(false);
         let version = self.version(o, family, reader);
@@ -53,7 +70,7 @@ impl Resolve<'_> {
                 reader.error(written.span, text);
                 return None;
             };
-            vmac::resolve(options, (&prefix, vrid, family), base, written.span, reader)
+            vmac::resolve(options, (&prefix, vrid, family), is_six, base, written.span, reader)
         });
         let advertises_from_base =
             self.advertises_from_base(o, vmac.is_some(), is_unicast, is_strict, reader);
@@ -62,6 +79,9 @@ impl Resolve<'_> {
         let own: Vec<AddressOptions> = own_family(o, family, reader);
         let mut addresses = self.addresses(&own, link.as_deref(), reader);
         let mut excluded = self.addresses(&o.excluded, link.as_deref(), reader);
+        if pair.is_some() {
+            excluded.retain(|a| a.wanted.prefix.ip.is_ipv6() == is_six);
+        }
         once(o, &mut addresses, &mut excluded, reader);
         let room = self.room(o, family, version, &authentication);
         if addresses.len() > room {
@@ -79,8 +99,14 @@ impl Resolve<'_> {
             excluded.splice(0..0, surplus);
         }
         let hears = |owner: &Slot<bool>, common: &Slot<bool>| get(owner).or(get(common)).unwrap_or(is_strict);
+        let mut routes = self.routes(&o.routes, reader);
+        let mut rules = self.rules(&o.rules, reader);
+        if pair.is_some() {
+            routes.retain(|route| route.wanted.destination.ip.is_ipv6() == is_six);
+            rules.retain(|rule| rule.wanted.is_ipv6 == is_six);
+        }
         Some(InstanceSettings {
-            name: o.name.to_string(),
+            name: if is_six { format!("{}/6", o.name) } else { o.name.to_string() },
             family,
             interface,
             vrid,
@@ -103,8 +129,8 @@ impl Resolve<'_> {
             advertises_from_base,
             addresses,
             excluded,
-            routes: self.routes(&o.routes, reader),
-            rules: self.rules(&o.rules, reader),
+            routes,
+            rules,
             announcing: announcing::resolve(
                 &o.announcing,
                 &global.announcing,
@@ -123,13 +149,17 @@ impl Resolve<'_> {
             owner_ignores_adverts: hears(&o.owner_ignores, &global.owner_ignores),
             ignores_own_link: get(&o.ignores_own_link).unwrap_or(false),
             promotes_secondaries: get(&o.promotes_secondaries).unwrap_or(false),
+            pair: pair.map(str::to_owned),
             tracks: self.tracks(&o.tracked, reader),
             receive_buffer: get(&o.receive_buffer),
-            notify: o.tracked.notify.resolve(
-                &self.user,
-                get(&global.notifies_priority).unwrap_or(false),
-                self.alerts,
-            ),
+            // Of a pair the one of IPv4 has what there is once.
+            assert: o.assert.resolve(self.dialect, &self.user).filter(|_| !is_six),
+            notify: if is_six {
+                NotifyCommands::default()
+            } else {
+                let notifies_priority = get(&global.notifies_priority).unwrap_or(false);
+                o.tracked.notify.resolve(&self.user, notifies_priority, self.alerts)
+            },
         })
     }
 
@@ -153,7 +183,9 @@ impl Resolve<'_> {
     fn version(&self, o: &InstanceOptions, family: Family, reader: &mut Reader<'_>) -> Version {
         let written = o.version.as_ref().or(self.global.version.as_ref());
         match (written, family) {
-            (Some(version), Family::Ipv6) if version.value == Version::V2 && o.version.is_some() => {
+            (Some(version), Family::Ipv6)
+                if version.value == Version::V2 && o.version.is_some() && !is_pair(o, reader) =>
+            {
                 let text = format!("vrrp_instance {}: version 2 knows no IPv6", o.name);
                 let problem = Diagnostic::error(version.span, text);
                 reader
@@ -196,12 +228,20 @@ impl Resolve<'_> {
                 let problem = Diagnostic::error(span, text);
                 reader.diagnostics.push(problem.help("remove unicast_peer, or write `strict_mode off`"));
             }
-            for peer in o.peers.iter().filter(|peer| !is_ours(peer.peer.address)) {
+            let is_pair = is_pair(o, reader);
+            let ours = || o.peers.iter().filter(|peer| is_ours(peer.peer.address));
+            for peer in o.peers.iter().filter(|peer| !is_ours(peer.peer.address) && !is_pair) {
                 let text = format!(
                     "vrrp_instance {}: peer {} is not of the family of its addresses",
                     o.name, peer.peer.address
                 );
                 reader.error(peer.span, text);
+            }
+            if is_pair && !o.peers.is_empty() && ours().next().is_none() {
+                let family = if family == Family::Ipv4 { "IPv4" } else { "IPv6" };
+                let text = format!("vrrp_instance {}: unicast_peers names no peer of {family}", o.name);
+                let help = "it has addresses of both families: write the peers' addresses of both";
+                reader.diagnostics.push(Diagnostic::error(span, text).help(help));
             }
             if o.peers.is_empty() && o.has_unread_peer {
                 // The line was refused, and that was said.
@@ -221,7 +261,7 @@ impl Resolve<'_> {
                     self.warn_of_strangers(o, span, reader);
                 }
                 return Transport::Unicast {
-                    peers: o.peers.iter().map(|p| p.peer.clone()).collect(),
+                    peers: ours().map(|p| p.peer.clone()).collect(),
                     hop_limit,
                     checks_source,
                     // Peers whose packets have a lower TTL have the same unicast_ttl.
@@ -233,7 +273,8 @@ impl Resolve<'_> {
             Family::Ipv4 => (&self.global.group4, GROUP4.into()),
             Family::Ipv6 => (&self.global.group6, GROUP6.into()),
         };
-        let Some(written) = o.group.as_ref().or(common.as_ref()) else { return Transport::Multicast(usual) };
+        let own = o.group.as_ref().filter(|group| !is_pair(o, reader) || is_ours(group.value));
+        let Some(written) = own.or(common.as_ref()) else { return Transport::Multicast(usual) };
         let is_group = match written.value {
             IpAddr::V4(ip) => family == Family::Ipv4 && ip.is_multicast(),
             // Link-local scope: ff02::/16 and its kin.
@@ -254,7 +295,8 @@ impl Resolve<'_> {
     }
 
     fn source(&self, o: &InstanceOptions, family: Family, reader: &mut Reader<'_>) -> Option<IpAddr> {
-        let source = o.source.as_ref()?;
+        let is_ours = |ip: IpAddr| ip.is_ipv4() == (family == Family::Ipv4);
+        let source = o.source.as_ref().filter(|source| !is_pair(o, reader) || is_ours(source.value))?;
         if source.value.is_ipv4() != (family == Family::Ipv4) {
             let text =
                 format!("vrrp_instance {}: {} is not of the family of its addresses", o.name, source.value);
@@ -339,6 +381,12 @@ impl Resolve<'_> {
         } + if version == Version::V2 { 8 } else { 0 };
         (mtu.saturating_sub(header + more) / each).clamp(1, MAX_ADDRESSES)
     }
+}
+
+/// Addresses of both families in YAML: two virtual routers, one of each. keepalived.conf keeps keepalived's correction.
+pub(in crate::config::vrrp) fn is_pair(o: &InstanceOptions, reader: &Reader<'_>) -> bool {
+    let has = |is_ipv6: bool| o.addresses.iter().any(|a| a.ip.is_ipv6() == is_ipv6);
+    reader.is_yaml() && has(true) && has(false)
 }
 
 /// The family of its advertisements: that of its addresses, or where it has none of what else it says.
@@ -473,7 +521,7 @@ fn interval(o: &InstanceOptions, version: Version, reader: &mut Reader<'_>) -> D
 /// The addresses of its family; of others keepalived advertises none.
 fn own_family(o: &InstanceOptions, family: Family, reader: &mut Reader<'_>) -> Vec<AddressOptions> {
     let is_ours = |a: &&AddressOptions| a.ip.is_ipv4() == (family == Family::Ipv4);
-    if let Some(foreign) = o.addresses.iter().find(|a| !is_ours(a)) {
+    if let Some(foreign) = o.addresses.iter().find(|a| !is_ours(a)).filter(|_| !is_pair(o, reader)) {
         let word = reader.spelling(WORDS, "virtual_ipaddress");
         let text = format!("vrrp_instance {}: `{word}` mixes IPv4 and IPv6", o.name);
         let problem =

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::World;
 use crate::net::types::{Host, LinkIndex, Op, Refusal};
+use crate::script::Ending;
 use crate::vrrp::io::{CrashPlan, Datagram, Input};
 use crate::vrrp::settings::TrackTarget;
 
@@ -78,6 +79,13 @@ pub(super) enum Happening {
         node: usize,
         incarnation: u32,
         target: TrackTarget,
+    },
+    /// A command of `assert` ends.
+    CommandEnds {
+        node: usize,
+        incarnation: u32,
+        number: u64,
+        ending: Ending,
     },
 }
 
@@ -166,6 +174,9 @@ impl World {
                 {
                     self.handle(node, Input::Tracked { target, level });
                 }
+            }
+            Happening::CommandEnds { node, incarnation, number, ending } => {
+                self.command_ended(node, incarnation, number, ending);
             }
             Happening::NobodyClaims { node, incarnation, crash_plan } => {
                 if incarnation == self.nodes[node].incarnation

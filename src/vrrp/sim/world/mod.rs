@@ -1,5 +1,6 @@
 //! A few hosts on a network, in virtual time: packets are sent, delayed and lost, processes pause, crash and hand over.
 
+pub(super) mod commands;
 mod happening;
 mod host_events;
 mod node;
@@ -40,6 +41,8 @@ pub(super) struct World {
     /// What happened, for comparing two runs.
     pub trace: Vec<String>,
     pub broken: Vec<String>,
+    /// Where a command of `assert` last moved the addresses.
+    pub cloud: Option<usize>,
     begun: Instant,
     queue: BTreeMap<(Instant, u64), Happening>,
     next_happening: u64,
@@ -61,6 +64,7 @@ impl World {
             deaf: BTreeSet::new(),
             trace: Vec::new(),
             broken: Vec::new(),
+            cloud: None,
             queue: BTreeMap::new(),
             next_happening: 0,
         }
@@ -91,6 +95,7 @@ impl World {
         this.arrived.clear();
         this.waiting.clear();
         this.queued.clear();
+        this.asserting.clear();
         this.states.clear();
         this.reported = Reported::default();
         let _ = this.host.take_events();
@@ -284,6 +289,8 @@ impl World {
                 self.trace(node, &format!("{name} is no more"));
                 self.nodes[node].states.remove(&name);
             }
+            Effect::Assert(assert) => self.begin_command(node, &assert),
+            Effect::EndAssert(number) => self.end_command(node, number),
             Effect::HandOver(handover) => self.nodes[node].handed_over = Some((self.now, *handover)),
             Effect::Finished => {
                 self.trace(node, "is done");

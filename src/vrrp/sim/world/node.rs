@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::invariants::Reported;
+use super::commands::{Begun, Behaviour};
 use crate::net::memory::MemoryHost;
 use crate::net::reading::Reading;
 use crate::net::types::{HostEvent, Link, LinkIndex, MacAddress, Op, Prefix};
@@ -30,6 +31,12 @@ pub(in crate::vrrp::sim) struct Node {
     pub(in crate::vrrp::sim) first_result: Duration,
     /// What a hand-over left, until a successor claims it or the guardian gives it up.
     pub(in crate::vrrp::sim) handed_over: Option<(Instant, Handover)>,
+    /// How its commands of `assert` behave, one run after the other; the last one for ever.
+    pub(in crate::vrrp::sim) commands: VecDeque<Behaviour>,
+    /// Runs of commands that have begun.
+    pub(in crate::vrrp::sim) asserts: Vec<Begun>,
+    /// Numbers of those under way.
+    pub(super) asserting: BTreeMap<u64, (String, Behaviour)>,
     /// Everything that was reported.
     pub(in crate::vrrp::sim) events: Vec<(Instant, Event)>,
     /// Everything that was sent: when, VRID, priority, to whom.
@@ -101,6 +108,9 @@ impl Node {
             tracks: BTreeMap::new(),
             first_result: Duration::ZERO,
             handed_over: None,
+            commands: VecDeque::new(),
+            asserts: Vec::new(),
+            asserting: BTreeMap::new(),
             events: Vec::new(),
             sent: Vec::new(),
             last_claim: BTreeMap::new(),
