@@ -1,5 +1,6 @@
 //! Every scenario, one folder each: its steps in mod.rs, its keepalived.conf files beside it.
 
+mod assert;
 mod bad_input;
 mod bare_kernel;
 mod bench;
@@ -67,6 +68,7 @@ mod vrrp_interop;
 mod vrrp_kernel;
 mod vrrp_links;
 mod vrrp_many;
+mod vrrp_one_file;
 mod vrrp_pair;
 mod vrrp_reports;
 mod vrrp_soak;
@@ -527,6 +529,18 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "what flaps moves the VIP a bounded number of times, and status says for how long",
         180,
         damping::run,
+    ),
+    scenario(
+        "assert",
+        "a command makes a cloud's address the Master's: failover, failing and hanging API, rivals, never two at once",
+        300,
+        assert::run,
+    ),
+    scenario(
+        "vrrp-one-file",
+        "one file for two directors, both families in one instance, peers and priorities that a reload changes",
+        300,
+        vrrp_one_file::run,
     ),
     scenario(
         "vrrp-three",
