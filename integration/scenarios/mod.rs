@@ -13,6 +13,7 @@ mod conformance;
 mod damping;
 mod demo;
 mod demo_failover;
+mod differential;
 mod doctor;
 mod examples;
 mod failover_table;
@@ -246,6 +247,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         180,
         real_server::run_files,
     ),
+    Scenario {
+        name: "verdicts",
+        about: "what keepalived goes on with, lvsd goes on with; one fault is one error",
+        time: Time::Real,
+        limit_s: 600,
+        memory: 128,
+        on_request: false,
+        run: Run::Outside(differential::verdicts::run),
+    },
     scenario(
         "genhash",
         "the digests Debian's genhash prints, and checks to paste that pass",

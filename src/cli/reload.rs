@@ -65,7 +65,10 @@ fn errors(outcome: &ReloadOutcome) -> String {
     let ways: &[Strictness] =
         if outcome.is_silent { &[] } else { &[Strictness::Strict, Strictness::Lenient] };
     for strictness in ways.iter().copied() {
-        let loaded = config::load(&outcome.config, &Reading { strictness, ..Reading::default() });
+        let loaded = config::load(
+            &outcome.config,
+            &Reading { strictness, id: outcome.config_id.clone(), ..Reading::default() },
+        );
         if loaded.lines(Class::Error) == outcome.errors {
             return check::report(&outcome.config, &loaded, false).text.trim_end().to_owned();
         }

@@ -258,8 +258,12 @@ impl Type {
 /// Reads a checker's block.
 fn read<C: CheckerForm>(checkers: &mut Vec<CheckerOptions>, node: &Node, reader: &mut Reader<'_>) {
     let mut written = CheckerBlock::<C>::default();
+    let unknown = reader.unknown;
     reader.block(&C::TABLE, node.statements(), &mut written);
-    C::verify(node, reader);
+    // What seems to lack may be what an unknown word was meant to be.
+    if reader.unknown == unknown {
+        C::verify(node, reader);
+    }
     let CheckerBlock { connection, timing, own } = written;
     own.each(connection, &mut |connection, own| {
         let (span, timing) = (node.keyword.span, timing.clone());

@@ -108,8 +108,10 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
 /// As [`load_from`], read in this way.
 pub(crate) fn load_as(files: &dyn Files, path: &Path, reading: &Reading) -> Loaded {
     let strictness = reading.strictness;
-    let is_yaml =
-        path.extension().is_some_and(|e| e.eq_ignore_ascii_case("yaml") || e.eq_ignore_ascii_case("yml"));
+    let is_yaml = match path.extension() {
+        Some(e) => e.eq_ignore_ascii_case("yaml") || e.eq_ignore_ascii_case("yml"),
+        None => LocalHost::is_descriptor(path) && looks_like_yaml(files, path),
+    };
     let (language, dialect) = match is_yaml {
         true => (Language::Yaml, Dialect::Native),
         false => (Language::Keepalived, Dialect::Keepalived),
@@ -136,7 +138,11 @@ pub(crate) fn load_as(files: &dyn Files, path: &Path, reading: &Reading) -> Load
     for group in &mut options.vrrp.groups {
         group.leave_out(&text.elsewhere);
     }
-    let mut reader = reader(&mut diagnostics, &belongs, language, strictness);
+    // What is lost in a block that was not read, or stands in another one, is no further problem.
+    let mut unsaid = Diagnostics::default();
+    let is_broken = diagnostics.any(Code::UNEVEN) || diagnostics.any(&[Code::LostBlock]);
+    let said = if is_broken { &mut unsaid } else { &mut diagnostics };
+    let mut reader = reader(said, &belongs, language, strictness);
     if let Some(name) = &options.net_namespace {
         enter(files, name, reading, &mut reader);
     }
@@ -235,6 +241,7 @@ pub(crate) fn load_as(files: &dyn Files, path: &Path, reading: &Reading) -> Load
         Some(Note { span: Some(definition), text: format!("`{}` is defined here", sources.slice(at)) })
     });
     diagnostics.sort();
+    diagnostics.leave_out_consequences();
     let config = (diagnostics.errors() == 0).then_some(config);
     Loaded { config, diagnostics, sources, is_silent: files.is_silent(), elsewhere }
 }
@@ -263,6 +270,24 @@ fn enter(files: &dyn Files, name: &Spanned<String>, reading: &Reading, reader: &
     });
 }
 
+/// Bytes of a text without a name in which its language shows.
+const LANGUAGE_SHOWS: usize = 64 << 10;
+
+/// Whether a text without a name, such as standard input, is YAML: its first line that says something is `---`, begins a
+/// mapping in braces, or is a key with its colon, which no line of keepalived.conf begins with.
+fn looks_like_yaml(files: &dyn Files, path: &Path) -> bool {
+    let bytes = files.read(path, LANGUAGE_SHOWS).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let mut lines = text.trim_start_matches('\u{feff}').lines().map(str::trim_end);
+    let Some(first) = lines.find(|line| !line.is_empty() && !line.trim_start().starts_with(['#', '!']))
+    else {
+        return false;
+    };
+    let is_key = |key: &str| !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let key = first.split_once(':').filter(|(_, value)| value.is_empty() || value.starts_with([' ', '\t']));
+    first == "---" || first.starts_with(['{', '%']) || key.is_some_and(|(key, _)| is_key(key))
+}
+
 fn reader<'a>(
     diagnostics: &'a mut Diagnostics,
     belongs: &'a dyn Fn(&str) -> Option<&'static str>,
@@ -270,5 +295,5 @@ fn reader<'a>(
     strictness: Strictness,
 ) -> Reader<'a> {
     let is_lenient = strictness == Strictness::Lenient;
-    Reader { diagnostics, belongs, language, is_lenient, skipped: None }
+    Reader { diagnostics, belongs, language, is_lenient, skipped: None, unknown: 0 }
 }

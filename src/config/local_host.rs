@@ -43,9 +43,7 @@ struct Descriptor {
 
 impl Descriptor {
     fn of(path: &Path) -> Option<Descriptor> {
-        let folders = ["/dev/fd", "/proc/self/fd"];
-        let is_given = path == Path::new("/dev/stdin") || folders.iter().any(|f| path.starts_with(f));
-        is_given.then(|| Descriptor { path: path.to_owned(), bytes: OnceCell::new() })
+        LocalHost::is_descriptor(path).then(|| Descriptor { path: path.to_owned(), bytes: OnceCell::new() })
     }
 
     /// Takes as long as the writer of the pipe takes: the operator who made the pipe also waits for the command.
@@ -63,6 +61,12 @@ impl LocalHost {
     fn with(descriptor: Option<Descriptor>) -> LocalHost {
         let files = TimeLimited::new(OsFiles, LIMIT, &LEFT_BEHIND);
         LocalHost { files, descriptor, links: OnceCell::new(), id: None }
+    }
+
+    /// Whether a path is a descriptor of the process that reads it: such a file has no name.
+    pub(crate) fn is_descriptor(path: &Path) -> bool {
+        let folders = ["/dev/fd", "/proc/self/fd"];
+        path == Path::new("/dev/stdin") || folders.iter().any(|f| path.starts_with(f))
     }
 
     /// For a command that reads the configuration at `path` once.

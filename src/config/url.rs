@@ -125,8 +125,12 @@ pub(crate) const DIGEST: &str = "32 hex digits (MD5), or sha256: and 64 hex digi
 /// Reads a `url` block.
 pub(crate) fn read(urls: &mut Vec<UrlOptions>, node: &Node, reader: &mut Reader<'_>) {
     let mut url = UrlOptions { span: node.keyword.span, ..UrlOptions::default() };
+    let unknown = reader.unknown;
     reader.block(&URL, node.statements(), &mut url);
-    if url.path.is_none() && !node.statements().iter().any(|s| &*s.keyword.text == "path") {
+    if reader.unknown == unknown
+        && url.path.is_none()
+        && !node.statements().iter().any(|s| &*s.keyword.text == "path")
+    {
         let help =
             format!("write e.g. `{}`", reader.example(UrlOptions::keywords::<UrlOptions>(), "path", "/"));
         let problem = Diagnostic::error(url.span, "`url` needs a `path`").help(help);

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::syntax::diagnostic::Diagnostic;
+use crate::syntax::diagnostic::{Code, Diagnostic};
 use crate::syntax::keyword::{
     Keyword, KeywordInfo, Place, Reader, Slot, Support, Table, nearest, no_op, time, unread,
 };
@@ -153,6 +153,8 @@ pub(super) fn name(node: &Node, reader: &mut Reader<'_>) -> Option<Word> {
     if name.is_none() {
         let keyword = &node.keyword;
         let problem = Diagnostic::error(keyword.span, format!("`{}` needs a name", keyword.text));
+        // Such a block without a name is one of another block than the top level.
+        let problem = if reader.is_yaml() { problem } else { problem.code(Code::Brace) };
         let help = reader.by_language(
             format!("write `{} NAME {{ ... }}`", keyword.text),
             "write `name: NAME` in it".to_owned(),

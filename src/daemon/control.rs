@@ -190,6 +190,9 @@ pub struct ReloadOutcome {
     /// It was rejected because a file system did not answer: the next reader of the file may hang as well.
     #[serde(default)]
     pub is_silent: bool,
+    /// What `@ID` in the file was compared with, where it is not the host's name.
+    #[serde(default)]
+    pub config_id: Option<String>,
 }
 
 /// A command and where its reply goes.

@@ -187,6 +187,7 @@ impl Reloads {
             changes: read.changes.clone(),
             more_changes: read.more_changes,
             is_silent: read.is_silent,
+            config_id: self.reading.id.clone(),
         })
     }
 

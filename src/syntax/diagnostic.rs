@@ -32,6 +32,25 @@ pub enum Code {
     PasswordCut,
     /// Something was not written that a line for another host (`@ID`) may say.
     Missing,
+    /// A word stands in a block that is not its own, or lacks its block: a brace may be missing or surplus.
+    Brace,
+    /// A `}` closes nothing.
+    Closing,
+    /// A block is never closed.
+    Open,
+    /// A `{` stands where no block begins.
+    Surplus,
+    /// A quote is never closed.
+    Quote,
+    /// A word is no keyword, and nothing is known that it may be meant to be.
+    Stray,
+    /// A block is skipped whose keyword is not known: what names it does not find it.
+    LostBlock,
+}
+
+impl Code {
+    /// The braces of the text are uneven, or seem to be.
+    pub const UNEVEN: &[Code] = &[Code::Open, Code::Closing, Code::Surplus, Code::Quote];
 }
 
 /// How sure it is that a [`Suggestion`] is what was meant.
@@ -208,12 +227,26 @@ impl Diagnostics {
     /// Most problems kept of each class; the others are only counted.
     pub const MAX_KEPT: usize = 1000;
 
+    /// Most remarks of one problem.
+    const MAX_NOTES: usize = 20;
+
     /// Adds a problem. One that says the same of the same place (a definition's body used twice) is dropped.
     pub fn push(&mut self, mut diagnostic: Diagnostic) {
         if self.is_offline && diagnostic.depends_on_host {
             return;
         }
         let is_of_host = diagnostic.depends_on_host && diagnostic.class == Class::Warning;
+        if diagnostic.code == Some(Code::Missing)
+            && let Some(first) =
+                self.list.iter_mut().find(|d| d.message == diagnostic.message && d.span.is_some())
+            && first.span != diagnostic.span
+        {
+            // What lacks is one problem, however often it is named.
+            if first.notes.len() < Self::MAX_NOTES {
+                first.notes.push(Note { span: diagnostic.span, text: "it is named here, too".to_owned() });
+            }
+            return;
+        }
         shorten(&mut diagnostic.message);
         diagnostic.help.iter_mut().for_each(shorten);
         diagnostic.notes.iter_mut().for_each(|note| shorten(&mut note.text));
@@ -229,6 +262,60 @@ impl Diagnostics {
             self.host_warnings += usize::from(is_of_host);
             self.list.push(diagnostic);
         }
+    }
+
+    /// Whether one of the problems is one of these.
+    pub fn any(&self, codes: &[Code]) -> bool {
+        self.list.iter().any(|d| d.code.is_some_and(|code| codes.contains(&code)))
+    }
+
+    /// Leaves out what may follow from a missing or surplus brace, or from a quote that is not closed. The problem that
+    /// remains says how many there are, and where the next word stands that does not fit. They must be in the order of the
+    /// text.
+    pub fn leave_out_consequences(&mut self) {
+        // Where the braces are even, each problem is one.
+        if !self.any(Code::UNEVEN) {
+            return;
+        }
+        let first =
+            |codes: &[Code]| self.list.iter().position(|d| d.code.is_some_and(|c| codes.contains(&c)));
+        let causes: [&[Code]; 4] =
+            [&[Code::Quote], &[Code::Surplus], &[Code::Open], &[Code::Brace, Code::Closing]];
+        let Some(head) = causes.into_iter().find_map(first) else { return };
+        let follows = |d: &Diagnostic| {
+            matches!(d.code, Some(Code::Surplus | Code::Open | Code::Brace | Code::Closing | Code::Missing))
+        };
+        let (code, after) = (self.list.get(head).and_then(|d| d.code), self.list.split_off(head));
+        // Words that are nothing stand where the brace took their block away: the fault is seen there first.
+        let stray = self.list.iter().rev().take_while(|d| d.code == Some(Code::Stray)).count();
+        let stray = if matches!(code, Some(Code::Brace | Code::Closing)) { stray } else { 0 };
+        let strays = self.list.split_off(self.list.len() - stray);
+        let (lacking, before): (Vec<_>, Vec<_>) = self.list.drain(..).partition(follows);
+        let mut rest = strays.into_iter().chain(after);
+        let Some(mut cause) = rest.next() else { return };
+        let (rest, kept): (Vec<_>, Vec<_>) = match code {
+            Some(Code::Quote) => rest.partition(follows),
+            _ => (rest.collect(), Vec::new()),
+        };
+        let rest: Vec<Diagnostic> = lacking.into_iter().chain(rest).collect();
+        let counted = |class| rest.iter().filter(|d| d.class == class).count();
+        self.errors -= counted(Class::Error);
+        self.warnings -= counted(Class::Warning);
+        self.host_warnings -= rest.iter().filter(|d| d.class == Class::Warning && d.depends_on_host).count();
+        let next = rest.iter().find(|d| follows(d) && d.span.is_some() && d.code != Some(Code::Missing));
+        cause
+            .notes
+            .extend(next.map(|next| Note { span: next.span, text: format!("therefore: {}", next.message) }));
+        if !rest.is_empty() {
+            let text = match rest.len() {
+                1 => "one more problem may be its consequence, and is not listed".to_owned(),
+                n => format!("{n} more problems may be its consequences, and are not listed"),
+            };
+            cause.notes.push(Note { span: None, text });
+        }
+        self.list = before;
+        self.list.push(cause);
+        self.list.extend(kept);
     }
 
     /// Brings the problems into the order of the text; those of files as a whole come first.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::definition::{self, Definitions, Expanded, Pending, Scene};
-use super::diagnostic::{Certainty, Class, Diagnostic, Diagnostics, Edit};
+use super::diagnostic::{Certainty, Class, Code, Diagnostic, Diagnostics, Edit};
 use super::files::{self, Files, Unmatched};
 use super::lexer::{self, Line, Plain, Token};
 use super::odd_space::OddSpaces;
@@ -413,6 +413,7 @@ impl Expander<'_, '_> {
                 }
                 Token::Unterminated(at) => {
                     let problem = Diagnostic::error(line.span(at..at + 1), "this quote is never closed")
+                        .code(Code::Quote)
                         .help("write the closing `\"` on the same line");
                     self.diagnostics.push(problem);
                 }

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use super::diagnostic::{Certainty, Class, Diagnostic, Diagnostics, Edit, Suggestion};
+use super::diagnostic::{Certainty, Class, Code, Diagnostic, Diagnostics, Edit, Suggestion};
 use super::keyword::{Keyword, Kind, Language, Slot, Spanned, Support, Table, Yaml, seconds};
 use super::source::Span;
 use super::tree::{Node, Word};
@@ -33,6 +33,8 @@ pub(crate) struct Reader<'a> {
     pub is_lenient: bool,
     /// The last unknown block that was skipped; taken by the reader of the block around it.
     pub skipped: Option<Word>,
+    /// Statements refused because their keyword is not known: what seems to lack may be one of them.
+    pub unknown: usize,
 }
 
 impl Reader<'_> {
@@ -42,6 +44,17 @@ impl Reader<'_> {
             match table.find(&node.keyword, self.language) {
                 Some(keyword) => self.statement(table, keyword, node, into),
                 None => self.unknown(table, node),
+            }
+        }
+    }
+
+    /// Reads the options of a line, up to the first that is wrong: how many words belong to that one is not known.
+    pub(crate) fn options<T>(&mut self, table: &Table<T>, nodes: &[Node], into: &mut T) {
+        let before = self.diagnostics.errors();
+        for node in nodes.chunks(1) {
+            self.block(table, node, into);
+            if self.diagnostics.errors() > before && !self.is_yaml() {
+                break;
             }
         }
     }
@@ -200,7 +213,9 @@ impl Reader<'_> {
         }
         let language = self.language;
         let message = format!("`{}` is not a keyword of {}", word.text, table.called(language));
-        let problem = match self.meant(table, node) {
+        let meant = self.meant(table, node);
+        let is_foreign = matches!(meant, Meant::Unknown);
+        let problem = match meant {
             Meant::Here(span, help, change) => {
                 let suggestion = change.map(|(certainty, edits)| Box::new(Suggestion { edits, certainty }));
                 Diagnostic { suggestion, ..Diagnostic::error(span, message).help(help) }
@@ -212,7 +227,9 @@ impl Reader<'_> {
                     Language::Yaml => "look at the indentation",
                 };
                 let help = format!("it belongs in {block}: {where_to_look}");
-                return self.diagnostics.push(Diagnostic::error(word.span, message).help(help));
+                let problem = Diagnostic::error(word.span, message).help(help);
+                let is_yaml = self.is_yaml();
+                return self.diagnostics.push(if is_yaml { problem } else { problem.code(Code::Brace) });
             }
             Meant::Elsewhere(block) => {
                 let problem = self.compat_diagnostic(word.span, message, ", and ignored here");
@@ -251,7 +268,13 @@ impl Reader<'_> {
             let message = format!("{}{skipped}", problem.message);
             self.diagnostics.push(Diagnostic { class: Class::Warning, message, ..problem });
         } else {
-            self.diagnostics.push(problem);
+            self.unknown += 1;
+            let code = match (&node.block, &problem.suggestion, is_foreign) {
+                (Some(_), ..) => Some(Code::LostBlock),
+                (None, None, true) => Some(Code::Stray),
+                _ => None,
+            };
+            self.diagnostics.push(Diagnostic { code, ..problem });
         }
     }
 
@@ -557,7 +580,8 @@ impl Reader<'_> {
                 format!("write `{name} {}`", self.wanted(keyword)),
                 format!("write `key: value` lines below `{name}:`, each indented"),
             );
-            self.diagnostics.push(problem.help(help));
+            let problem = problem.help(help);
+            self.diagnostics.push(if self.is_yaml() { problem } else { problem.code(Code::Brace) });
             return false;
         }
         if !wants_block && node.block.is_some() {
@@ -578,7 +602,8 @@ impl Reader<'_> {
                     "remove the braces and what is in them, which belongs to something else".to_owned()
                 }
             };
-            self.diagnostics.push(Diagnostic::error(at, format!("`{name}` has no block")).help(help));
+            let problem = Diagnostic::error(at, format!("`{name}` has no block")).help(help);
+            self.diagnostics.push(if self.is_yaml() { problem } else { problem.code(Code::Surplus) });
             return false;
         }
         if node.values.len() < min {

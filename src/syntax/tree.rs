@@ -5,7 +5,7 @@
 //! soon as nothing can be added to it, and takes its vectors back: a configuration is never a tree as a whole.
 //! Nesting is bounded, so that walking or dropping a tree never exhausts the stack.
 
-use super::diagnostic::{Diagnostic, Diagnostics};
+use super::diagnostic::{Code, Diagnostic, Diagnostics};
 use super::slice::Slice;
 use super::source::Span;
 
@@ -164,7 +164,10 @@ impl Builder {
         if self.too_deep > 0 || self.open.len() >= MAX_DEPTH {
             if self.too_deep == 0 {
                 self.line = None;
-                diagnostics.push(Diagnostic::error(brace, format!("blocks nest deeper than {MAX_DEPTH}")));
+                diagnostics.push(
+                    Diagnostic::error(brace, format!("blocks nest deeper than {MAX_DEPTH}"))
+                        .code(Code::Brace),
+                );
             }
             self.too_deep += 1;
             return;
@@ -178,7 +181,8 @@ impl Builder {
             if !self.open.last().is_some_and(|outer| outer.is_nameless()) {
                 diagnostics.push(
                     Diagnostic::error(brace, "`{` without a keyword before it")
-                        .help("write the keyword whose block this is before the brace"),
+                        .code(Code::Surplus)
+                        .help("write the keyword whose block this is before the brace, or remove the brace"),
                 );
             }
             Node {
@@ -201,6 +205,7 @@ impl Builder {
         let Some(innermost) = self.open.pop() else {
             diagnostics.push(
                 Diagnostic::error(brace, "`}` closes nothing")
+                    .code(Code::Closing)
                     .help("remove it, or write the missing `{` above"),
             );
             return;
@@ -237,7 +242,7 @@ impl Builder {
             for outer in self.open.iter().rev().skip(1) {
                 problem = problem.at(outer.brace, format!("neither is {}", whose(outer)));
             }
-            diagnostics.push(problem);
+            diagnostics.push(problem.code(Code::Open));
         }
         while let Some(innermost) = self.open.pop() {
             self.finish_block(innermost);

@@ -37,6 +37,23 @@ fn an_empty_file_runs_and_says_that_it_does_nothing() {
 }
 
 #[test]
+fn denied_warnings_are_also_those_about_this_host_unless_it_is_not_asked() {
+    let text =
+        "vrrp_instance A {\ninterface nowhere0\nvirtual_router_id 7\nvirtual_ipaddress {\n192.0.2.1\n}\n}\n";
+    let folder = std::env::temp_dir().join(format!("lvsd-denied-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("keepalived.conf");
+    std::fs::write(&path, text).unwrap();
+    let exits = |is_offline| {
+        let loaded = load::load(&path, &Reading { is_offline, ..Reading::default() });
+        [false, true].map(|denies| report(&path, &loaded, denies).exit)
+    };
+    assert_eq!(exits(false), [Exit::Ok, Exit::Config]);
+    assert_eq!(exits(true), [Exit::Ok, Exit::Ok]);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn a_file_of_nothing_but_mistakes_has_a_bounded_report() {
     let (report, config) = verdict(&"delay_lop 5\n".repeat(100_000));
     assert!(config.is_none());

@@ -12,7 +12,7 @@ use crate::config::options::options;
 use crate::config::timing::TimingOptions;
 use crate::config::tls::TlsOptions;
 use crate::config::url::{self, HowOptions, OfCheck, UrlOptions};
-use crate::syntax::diagnostic::Diagnostic;
+use crate::syntax::diagnostic::{Code, Diagnostic};
 use crate::syntax::keyword::{Includes, Keyword, Reader, Slot, Support, Table, unread};
 use crate::syntax::tree::Node;
 use crate::syntax::value::Wrong;
@@ -138,7 +138,7 @@ fn needs_url<O>(table: &Table<CheckerBlock<O>>, node: &Node, reader: &mut Reader
         (format!("`{}` needs a `url`", table.block), "write `url { path / }`"),
         (format!("{} needs a `url`", table.yaml), "write `url: /`"),
     );
-    reader.diagnostics.push(Diagnostic::error(node.keyword.span, what).help(help));
+    reader.diagnostics.push(Diagnostic::error(node.keyword.span, what).code(Code::Missing).help(help));
 }
 
 fn http_protocol(slot: &mut Slot<HttpVersion>, node: &Node, reader: &mut Reader<'_>) {

@@ -209,3 +209,57 @@ fn what_is_missing_says_that_lines_for_other_hosts_were_skipped() {
     let whole = "@other x\n".to_owned() + &instance.replace("@other ", "");
     assert_eq!(self::said(&read(&whole)).matches("skipped").count(), 0);
 }
+
+fn conf(text: &str, strictness: Strictness) -> Loaded {
+    load_from(&MemoryFiles::new(&[("k.conf", text)]), Path::new("k.conf"), strictness)
+}
+
+#[test]
+fn one_missing_or_surplus_brace_is_one_error_and_nothing_that_follows_from_it() {
+    let server = |n: u8| {
+        format!(
+            "virtual_server 192.0.2.{n} 80 {{\nprotocol TCP\nlb_algo rr\nlb_kind NAT\nreal_server 10.0.0.1 80 {{\nTCP_CHECK {{\nretry 1\n}}\n}}\nreal_server 10.0.0.2 80 {{\nweight 2\n}}\n}}\n"
+        )
+    };
+    let router = "vrrp_instance A {\ninterface eth0\nvirtual_router_id 7\nvirtual_ipaddress {\n192.0.2.1\n}\ntrack_script {\nS\n}\n}\nvrrp_script S {\nscript \"/bin/true\"\n}\n";
+    let text = format!("{}{router}{}", server(1), server(2));
+    assert_eq!(conf(&text, Strictness::Strict).diagnostics.errors(), 0);
+    let lines: Vec<&str> = text.lines().collect();
+    let with = |at: usize, line: &str| {
+        let mut lines = lines.clone();
+        lines[at] = line;
+        lines.join("\n")
+    };
+    for (at, line) in lines.iter().enumerate().filter(|(_, line)| line.contains(['{', '}'])) {
+        let less = with(at, &line.replace(['{', '}'], ""));
+        let more = [with(at, &format!("{line}\n}}")), with(at, &format!("{line}\n{{"))];
+        for text in more.iter().chain([&less]) {
+            let loaded = conf(text, Strictness::Strict);
+            let said = loaded.lines(Class::Error);
+            assert_eq!(said.len(), 1, "line {}: {said:#?}\n{text}", at + 1);
+        }
+    }
+}
+
+#[test]
+fn what_a_slip_takes_away_is_not_said_to_lack() {
+    let errors = |text: &str| conf(text, Strictness::Strict).lines(Class::Error);
+    let text =
+        "vrrp_instance A {\ninterfce eth0\nvirtual_router_id 7\nvirtual_ipaddress {\n192.0.2.1\n}\n}\n";
+    assert_eq!(
+        errors(text),
+        ["k.conf:2:1: `interfce` is not a keyword of vrrp_instance: did you mean `interface`?"]
+    );
+    let text = "vrrp_instance A {\ninterface eth0\nvirtual_router_id 7\nvirtual_ipaddress {\n192.0.2.1\n}\ntrack_script {\nS\n}\n}\nvrrp_sync_group G {\ngroup {\nA\n}\ntrack_script {\nS\n}\n}\n";
+    assert_eq!(
+        errors(text),
+        [
+            "k.conf:8:1: there is no vrrp_script `S`: define it with `vrrp_script S { ... }`, or remove it here"
+        ]
+    );
+    let text = format!("{text}vrrp_scrip S {{\nscript \"/bin/true\"\n}}\n");
+    assert_eq!(
+        errors(&text),
+        ["k.conf:19:1: `vrrp_scrip` is not a keyword of the top level: did you mean `vrrp_script`?"]
+    );
+}

@@ -446,3 +446,22 @@ fn a_virtual_server_of_one_packet_is_udp() {
     assert!(matches!(server.id, VirtualServerId::Address { protocol: Protocol::Udp, .. }));
     assert!(server.flags.contains(ServiceFlags::ONE_PACKET));
 }
+
+#[test]
+fn standard_input_is_yaml_where_it_begins_like_yaml() {
+    let read = |text: &str| {
+        let files = MemoryFiles::new(&[("/dev/stdin", text)]);
+        let loaded = load_from(&files, Path::new("/dev/stdin"), Strictness::Strict);
+        let lines = loaded.lines(Class::Error);
+        (loaded.config.map(|config| config.virtual_servers.len()), lines)
+    };
+    let yaml = "virtual_servers:\n  - address: 192.0.2.10:80\n    protocol: tcp\n    scheduler: rr\n    forwarding: nat\n    real_servers: [{address: 10.0.0.1:80}]\n";
+    for text in [yaml.to_owned(), format!("# hello\n\n---\n{yaml}"), format!("\u{feff}{yaml}")] {
+        assert_eq!(read(&text), (Some(1), Vec::new()));
+    }
+    let conf = "virtual_server fd00::1 80 {\nprotocol TCP\nlb_algo rr\nlb_kind NAT\nreal_server fd00::2 80 {\n}\n}\n";
+    for text in [conf.to_owned(), format!("! hello: it's keepalived.conf\n\n{conf}"), format!("$A=b\n{conf}")]
+    {
+        assert_eq!(read(&text), (Some(1), Vec::new()));
+    }
+}

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::config::checker::MAX_INTERFACE;
 use crate::config::options::options;
 use crate::net::types::{Address, Prefix};
+use crate::syntax::diagnostic::{Code, Diagnostic};
 use crate::syntax::keyword::{Keyword, Reader, Slot, Support, Table, get, no_op};
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
@@ -114,8 +115,11 @@ pub(super) const PEER: Table<PeerMore> = Table::of(PEER_TABLE, PEER_TABLE, &[Pee
 pub(super) fn read(found: &mut Vec<AddressOptions>, node: &Node, reader: &mut Reader<'_>) {
     for Line { first, options, span } in lines(&ADDRESS, "address", node, reader) {
         let mut more = More::default();
-        reader.block(&ADDRESS, &options, &mut more);
         let address = first.first().and_then(|word| prefixed(word, &node.keyword.text, reader));
+        // What follows a word that is no address need not be its options.
+        if address.is_some() || reader.is_yaml() {
+            reader.options(&ADDRESS, &options, &mut more);
+        }
         found.extend(address.map(|(ip, length)| AddressOptions { ip, span, length, more }));
     }
 }
@@ -132,7 +136,7 @@ pub(crate) fn peers(node: &Node, reader: &mut Reader<'_>) -> (Vec<PeerOptions>, 
     let (mut found, mut has_unread) = (Vec::new(), false);
     for Line { first, options, span } in lines(&PEER, "address", node, reader) {
         let mut more = PeerMore::default();
-        reader.block(&PEER, &options, &mut more);
+        reader.options(&PEER, &options, &mut more);
         let Some(word) = first.first() else { continue };
         let byte = |slot: &Slot<u32>| get(slot).and_then(|n| u8::try_from(n).ok());
         let (least, most) = (byte(&more.least), byte(&more.most));
@@ -189,10 +193,8 @@ impl AddressOptions {
         let peer = get(&more.peer);
         let prefix = Prefix { ip: self.ip, length: peer.map_or(length, |peer: Prefix| peer.length) };
         let Some(link) = get(&more.link).or_else(|| link.map(str::to_owned)) else {
-            reader.error(
-                self.span,
-                format!("address {prefix} is on no interface: write `dev INTERFACE` behind it"),
-            );
+            let text = format!("address {prefix} is on no interface: write `dev INTERFACE` behind it");
+            reader.diagnostics.push(Diagnostic::error(self.span, text).code(Code::Missing));
             return None;
         };
         let only = |what: &str, family: &str, span: Span, reader: &mut Reader<'_>| {

@@ -48,13 +48,15 @@ pub(crate) fn delays(found: &mut Vec<(Word, DelayOptions)>, node: &Node, reader:
     if reader.is_yaml() {
         for line in lines(&DELAYS, "name", node, reader) {
             let mut options = DelayOptions::default();
-            reader.block(&DELAYS, &line.options, &mut options);
+            reader.options(&DELAYS, &line.options, &mut options);
             found.extend(line.first.into_iter().next().map(|name| (name, options)));
         }
         return;
     }
     for line in node.statements() {
-        super::line::has_no_block(line, node, reader);
+        if !super::line::has_no_block(line, node, reader) {
+            continue;
+        }
         let mut options = DelayOptions::default();
         let wanted = "INTERFACE DOWN [UP], each a time from 0 to 255 seconds";
         if line.values.is_empty() {

@@ -221,13 +221,16 @@ pub(crate) fn read(instances: &mut Vec<InstanceOptions>, node: &Node, reader: &m
     let mut options =
         InstanceOptions { name: (*named.text).into(), span: named.span, ..InstanceOptions::default() };
     let outer = reader.skipped.take();
+    let unknown = reader.unknown;
     reader.block(&INSTANCE, node.statements(), &mut options);
     let skipped = std::mem::replace(&mut reader.skipped, outer);
     let lacks = |what: &str, help: &str| {
         let text = format!("vrrp_instance {} has no {what}", options.name);
         Diagnostic::error(node.span(), text).code(Code::Missing).help(help)
     };
-    let has = |word: &str| node.statements().iter().any(|s| &*s.keyword.text == word);
+    // It may be what an unknown word was meant to be.
+    let is_known = reader.unknown == unknown;
+    let has = |word: &str| !is_known || node.statements().iter().any(|s| &*s.keyword.text == word);
     if !has("virtual_router_id") {
         let help = format!("write `{}`, N from 1 to 255", reader.example(WORDS, "virtual_router_id", "N"));
         reader.diagnostics.push(lacks("`virtual_router_id`", &help));

@@ -3,7 +3,7 @@
 //! Each option is a keyword of a table, and the line becomes the statements a block would have; YAML writes the same
 //! as a string or as a mapping.
 
-use crate::syntax::diagnostic::Diagnostic;
+use crate::syntax::diagnostic::{Code, Diagnostic};
 use crate::syntax::keyword::{Keyword, Kind, Language, Reader, Support, Table};
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
@@ -47,10 +47,12 @@ fn all<T>(table: &Table<T>, node: &Node, reader: &mut Reader<'_>, first: usize) 
     if !reader.is_yaml() {
         let lines = node.statements().iter();
         return lines
-            .map(|line| {
-                has_no_block(line, node, reader);
+            .filter_map(|line| {
+                if !has_no_block(line, node, reader) {
+                    return None;
+                }
                 let words: Vec<Word> = std::iter::once(&line.keyword).chain(&line.values).cloned().collect();
-                split(table, &words, first, line.span(), false)
+                Some(split(table, &words, first, line.span(), false))
             })
             .collect();
     }
@@ -68,13 +70,14 @@ fn all<T>(table: &Table<T>, node: &Node, reader: &mut Reader<'_>, first: usize) 
     node.values.iter().map(line).collect()
 }
 
-/// A line has no braces.
-pub(crate) fn has_no_block(line: &Node, of: &Node, reader: &mut Reader<'_>) {
+/// A line has no braces: false after saying that it has.
+pub(crate) fn has_no_block(line: &Node, of: &Node, reader: &mut Reader<'_>) -> bool {
     if line.block.is_some() {
         let text = format!("`{}` in `{}` has no block", line.keyword.text, of.keyword.text);
         let problem = Diagnostic::error(line.keyword.span, text);
-        reader.diagnostics.push(problem.help("look for a missing or surplus brace above"));
+        reader.diagnostics.push(problem.code(Code::Brace).help("look for a missing or surplus brace above"));
     }
+    line.block.is_none()
 }
 
 fn split<T>(table: &Table<T>, words: &[Word], first: usize, span: Span, is_yaml: bool) -> Line {
@@ -148,10 +151,9 @@ fn count<T>(keyword: &Keyword<T>) -> (usize, usize) {
 
 /// Names, one or several a line.
 pub(crate) fn names(found: &mut Vec<Word>, node: &Node, reader: &mut Reader<'_>) {
-    for line in node.statements() {
-        has_no_block(line, node, reader);
-    }
     let lines = node.statements().iter();
+    let lines: Vec<&Node> = lines.filter(|line| has_no_block(line, node, reader)).collect();
+    let lines = lines.into_iter();
     let words = lines.flat_map(|line| std::iter::once(&line.keyword).chain(&line.values));
     found.extend(node.values.iter().chain(words).cloned());
 }

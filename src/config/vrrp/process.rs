@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::options::options;
-use crate::syntax::diagnostic::Diagnostic;
+use crate::syntax::diagnostic::{Code, Diagnostic};
 use crate::syntax::keyword::{Reader, Slot, Table, get};
 use crate::syntax::tree::{Node, Word};
 use crate::vrrp::settings::{ArgumentMatch, ProcessSettings};
@@ -65,10 +65,13 @@ pub(crate) fn read(processes: &mut Vec<ProcessOptions>, node: &Node, reader: &mu
     let name = name(node, reader);
     let stand_in = name.clone().unwrap_or_else(|| node.keyword.clone());
     let mut options = ProcessOptions { name: stand_in, ..ProcessOptions::default() };
+    let unknown = reader.unknown;
     reader.block(&TRACK_PROCESS, node.statements(), &mut options);
-    if !node.statements().iter().any(|s| &*s.keyword.text == "process") {
+    if reader.unknown == unknown && !node.statements().iter().any(|s| &*s.keyword.text == "process") {
         let text = format!("vrrp_track_process {} has no `process`", options.name.text);
-        reader.diagnostics.push(Diagnostic::error(node.span(), text).help("write `process COMMAND`"));
+        reader
+            .diagnostics
+            .push(Diagnostic::error(node.span(), text).code(Code::Missing).help("write `process COMMAND`"));
     }
     if let (Some(least), Some(most)) = (&options.quorum, &options.quorum_max)
         && least.value > most.value

@@ -9,8 +9,8 @@ use crate::syntax::files::Files;
 use crate::syntax::keyword::{Reader, get};
 use crate::syntax::tree::Word;
 use crate::vrrp::settings::{
-    CheckSettings, Damping, Family, GroupSettings, NotifyCommands, NotifySettings, Pacing, Settings, Track, TrackTarget,
-    Virtual,
+    CheckSettings, Damping, Family, GroupSettings, NotifyCommands, NotifySettings, Pacing, Settings, Track,
+    TrackTarget, Virtual,
 };
 
 use super::address::AddressOptions;

@@ -170,7 +170,7 @@ pub(crate) fn resolve(line: &Line, names: &Names<'_>, reader: &mut Reader<'_>) -
         let text = format!("`{}` is not a word of a route", surplus.text);
         reader.diagnostics.push(Diagnostic { help, ..Diagnostic::error(surplus.span, text) });
     }
-    reader.block(&ROUTE, &line.options, &mut options);
+    reader.options(&ROUTE, &line.options, &mut options);
     if reader.diagnostics.errors() > before {
         return None;
     }

@@ -104,7 +104,7 @@ pub(super) fn read(rules: &mut Vec<Line>, node: &Node, reader: &mut Reader<'_>) 
 pub(crate) fn resolve(line: &Line, names: &Names<'_>, reader: &mut Reader<'_>) -> Option<(Rule, bool)> {
     let mut options = RuleOptions::default();
     let before = reader.diagnostics.errors();
-    reader.block(&RULE, &line.options, &mut options);
+    reader.options(&RULE, &line.options, &mut options);
     if let Some(word) = line.first.first() {
         let likely =
             crate::syntax::keyword::nearest(word, ["from", "to", "fwmark", "iif", "table"].into_iter());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::checker::MAX_PATH;
 use crate::config::defaults::Dialect;
 use crate::config::options::options;
-use crate::syntax::diagnostic::Diagnostic;
+use crate::syntax::diagnostic::{Code, Diagnostic};
 use crate::syntax::keyword::{Reader, Slot, Table, get};
 use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::{Wrong, boolean};
@@ -84,13 +84,15 @@ pub(crate) fn read(scripts: &mut Vec<ScriptOptions>, node: &Node, reader: &mut R
     let name = name(node, reader);
     let stand_in = name.clone().unwrap_or_else(|| node.keyword.clone());
     let mut options = ScriptOptions { name: stand_in, ..ScriptOptions::default() };
+    let unknown = reader.unknown;
     reader.block(&SCRIPT, node.statements(), &mut options);
     let word = reader.spelling(ScriptOptions::keywords::<ScriptOptions>(), "script");
-    if !node.statements().iter().any(|s| &*s.keyword.text == word) {
+    if reader.unknown == unknown && !node.statements().iter().any(|s| &*s.keyword.text == word) {
         let text = format!("vrrp_script {} has no `{word}`", options.name.text);
         let command = reader.by_language("\"/PATH ARGUMENTS\"", "/PATH ARGUMENTS");
         let help = reader.example(ScriptOptions::keywords::<ScriptOptions>(), "script", command);
-        let problem = Diagnostic::error(node.span(), text).help(format!("write `{help}`"));
+        let problem =
+            Diagnostic::error(node.span(), text).code(Code::Missing).help(format!("write `{help}`"));
         reader.diagnostics.push(problem);
     }
     scripts.extend(name.map(|_| options));
@@ -158,11 +160,12 @@ pub(crate) fn read_file(files: &mut Vec<FileOptions>, node: &Node, reader: &mut 
     let name = name(node, reader);
     let stand_in = name.clone().unwrap_or_else(|| node.keyword.clone());
     let mut options = FileOptions { name: stand_in, ..FileOptions::default() };
+    let unknown = reader.unknown;
     reader.block(&TRACK_FILE, node.statements(), &mut options);
     let word = reader.spelling(FileOptions::keywords::<FileOptions>(), "file");
-    if !node.statements().iter().any(|s| &*s.keyword.text == word) {
+    if reader.unknown == unknown && !node.statements().iter().any(|s| &*s.keyword.text == word) {
         let text = format!("track_file {} has no `{word}`", options.name.text);
-        let problem = Diagnostic::error(node.span(), text);
+        let problem = Diagnostic::error(node.span(), text).code(Code::Missing);
         reader.diagnostics.push(problem.help(format!("write `{word}` and the path of a file")));
     }
     files.extend(name.map(|_| options));

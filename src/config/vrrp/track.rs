@@ -159,7 +159,7 @@ fn read(found: &mut Vec<TrackOptions>, node: &Node, reader: &mut Reader<'_>) {
     for line in lines(&TRACK, "name", node, reader) {
         let Some(name) = line.first.first().cloned() else { continue };
         let mut options = TrackOptions { name, ..TrackOptions::default() };
-        reader.block(&TRACK, &line.options, &mut options);
+        reader.options(&TRACK, &line.options, &mut options);
         found.push(options);
     }
 }

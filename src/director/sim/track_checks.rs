@@ -50,6 +50,7 @@ fn tracking(checks: Vec<CheckSettings>, followed: &[&str]) -> Arc<Config> {
     let track =
         |name: &&str| Track { target: TrackTarget::Check((*name).to_owned()), weight: 0, is_reversed: false };
     let group = GroupSettings {
+        is_pair: false,
         name: "G".to_owned(),
         members: Vec::new(),
         tracks: followed.iter().map(track).collect(),

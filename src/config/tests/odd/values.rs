@@ -91,7 +91,7 @@ fn addresses() -> Vec<Odd> {
         refused("a port too large", server("192.0.2.11 65536"), 1, "65536"),
         refused("a negative port", server("192.0.2.11 -1"), 1, "-1"),
         refused("a range of ports", vip("192.0.2.10 80-90"), 1, "80-90"),
-        refused("a port glued to a brace of a template", server("192.0.2.11 {{port}}"), 2, "{"),
+        refused("a port glued to a brace of a template", server("192.0.2.11 {{port}}"), 1, "{"),
         runs("no port", GOOD.replace("192.0.2.11 80", "192.0.2.11"), 0, ""),
         runs("a virtual server without port", vip("192.0.2.10"), 1, "port"),
         runs("a firewall mark", vip("fwmark 7").replace("    protocol TCP\n", ""), 0, ""),

@@ -76,6 +76,8 @@ impl Resolve<'_> {
             self.advertises_from_base(o, vmac.is_some(), is_unicast, is_strict, reader);
         let authentication = self.authentication(o, (family, version), interval, is_strict, reader);
         let link = vmac.as_ref().map(|v| v.name.clone()).or_else(|| interface.clone());
+        // Only an instance of unicast may lack an interface: of another one that was said, and is not said of each address.
+        let link = link.or_else(|| o.unicast.is_none().then(String::new));
         let own: Vec<AddressOptions> = own_family(o, family, reader);
         let mut addresses = self.addresses(&own, link.as_deref(), reader);
         let mut excluded = self.addresses(&o.excluded, link.as_deref(), reader);
