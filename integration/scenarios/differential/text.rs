@@ -1,5 +1,6 @@
 //! How a configuration is written down: blanks, comments, braces, quotes, definitions, repetitions, conditions and
 //! includes, as years of hands leave them. What it says is [`super::words`]' business, and is the same however it is written.
+#![allow(clippy::indexing_slicing)] // by numbers drawn below the length
 
 use std::fmt::Write as _;
 

@@ -3,6 +3,7 @@
 //!
 //! What keepalived goes on with and lvsd refuses is a kind of [`REFUSED`], which are rows of docs/differences.md; and one
 //! fault is one error.
+#![allow(clippy::indexing_slicing)] // by numbers drawn below the length
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,7 +24,7 @@ const FAULTS: usize = 12;
 const REFUSED: &[&str] = &[
     // A brace is missing or surplus.
     "closes nothing",
-    "is never closed",
+    "is never closed", // a quote, too
     "needs a block",
     "has no block",
     "without a keyword before it",
@@ -40,7 +41,9 @@ const REFUSED: &[&str] = &[
     "is not an address",
     "takes",
     "is empty",
+    "the kernel refuses it",
     // What a block cannot be without.
+    "needs a gateway or an interface",
     " has no ``",
     "has no password",
     "needs a ``",
@@ -50,12 +53,21 @@ const REFUSED: &[&str] = &[
     "there is no ",
     "twice",
     "has the same",
+    " already",
     // A path that scripts cannot have.
     "is no command",
 ];
 
-/// Parts of the messages of errors of which one fault may make several: none is known.
-const SEVERAL: &[&str] = &[];
+/// Parts of the messages of errors of which one fault may make several.
+const SEVERAL: &[&str] = &[
+    // A block without its name is read, and what names it does not find it.
+    "needs a name ; : there is no ",
+    // An option that swallows the next one leaves that one's value behind.
+    "is not an IPv address, + or - ; : `` is not a keyword of address",
+    "a next hop needs a gateway or an interface ; :",
+    // A range of addresses twice is as many virtual servers twice.
+    "is defined twice ; : virtual server",
+];
 
 pub(crate) fn run() -> Verdict {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("differential");

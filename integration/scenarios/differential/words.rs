@@ -1,6 +1,7 @@
-//! What generated configurations say: every word of virtual servers and virtual routers that Debian's keepalived and lvsd
+//! What generated configurations say: words of virtual servers and virtual routers that Debian's keepalived and lvsd
 //! both know, in a place where both mean the same. What they differ in by intention is a row of docs/differences.md, and is
 //! not generated.
+#![allow(clippy::indexing_slicing)] // by numbers drawn below the length
 
 use super::text::{Statement, block, line};
 
