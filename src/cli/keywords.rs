@@ -147,7 +147,8 @@ mod tests {
         assert_eq!(line("delay_loop"), "delay_loop interval supported Time from");
         assert_eq!(line("retry"), "retry - supported Failures in");
         assert!(
-            text.lines().any(|l| l.starts_with("-  ") && l.contains(" rise ") && l.contains("supported"))
+            text.lines()
+                .any(|l| l.starts_with("-  ") && l.contains(" scheduler_flags ") && l.contains("supported"))
         );
         let last = text.lines().last().unwrap();
         assert!(last.contains(" supported, ") && last.ends_with(" refused"), "{last}");

@@ -1,6 +1,7 @@
 //! The commands: arguments in, text and an exit status out. One file a command.
 
 pub(crate) mod check;
+pub(crate) mod convert;
 mod doctor;
 mod fix;
 mod genhash;
@@ -63,6 +64,11 @@ enum Commands {
     Run(run::RunArguments),
     /// Report every problem of a configuration; exit 0 when it can be run, 78 when not.
     Check(check::CheckArguments),
+    /// Write a configuration in the other language: keepalived.conf as YAML, YAML as keepalived.conf.
+    ///
+    /// Standard error lists what is not as it was, each with its place and the reason. Exit 0: the result means the
+    /// same; 1: something is lost; 78: the configuration cannot be run. Passwords are kept.
+    Convert(convert::ConvertArguments),
     /// Show what `run` or a reload with this configuration would change in the kernel now; change nothing.
     ///
     /// Exit 0: nothing; 2: something; 78: the configuration cannot be run. Health is what the running lvsd says,
@@ -168,6 +174,7 @@ fn run_command() -> Exit {
     match command {
         Commands::Run(arguments) => run::run(&arguments),
         Commands::Check(arguments) => check::run(&arguments),
+        Commands::Convert(arguments) => convert::run(&arguments),
         Commands::Plan(arguments) => plan::run(&arguments),
         Commands::Reload(arguments) => reload::run(&arguments),
         Commands::Handover(arguments) => handover::run(&arguments),

@@ -243,6 +243,18 @@ pub(crate) fn is_checker(block: &str) -> bool {
     keywords::<RealServerOptions>().iter().any(|keyword| keyword.name == block)
 }
 
+/// The type of YAML's checks that a keyword is.
+pub(super) fn type_of(keyword: &str) -> Option<&'static str> {
+    let at = keywords::<RealServerOptions>().iter().position(|known| known.name == keyword)?;
+    TYPES.get(at).map(|found| found.name)
+}
+
+/// The keyword that a type of YAML's checks is.
+pub(super) fn keyword_of(kind: &str) -> Option<&'static str> {
+    let at = TYPES.iter().position(|found| found.name == kind)?;
+    keywords::<RealServerOptions>().get(at).map(|known| known.name)
+}
+
 /// A type of YAML's checks.
 struct Type {
     name: &'static str,

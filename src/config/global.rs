@@ -61,8 +61,8 @@ options! {
     pub(crate) struct IpvsOptions {
         /// Connection timeouts of the kernel; what is not written stays as the kernel has it.
         timeouts: TimeoutSlots = block(=> timeouts; "timeouts", "").only_yaml().yaml_block("ipvs.timeouts");
-        /// Settings of the kernel below net.ipv4.vs.
-        sysctl: BTreeMap<String, SysctlValue> = block(=> sysctl; "sysctl", "").only_yaml();
+        /// Settings of the kernel below net.ipv4.vs (lvsd's own word).
+        sysctl: BTreeMap<String, SysctlValue> = block(=> sysctl; "sysctl", "");
         /// At start, delete services that are not configured here.
         flush: Slot<bool> = flag("flush").only_yaml(), default false;
         /// Replicate connections between directors over this interface: interface, id, max_len, port, ttl, group.

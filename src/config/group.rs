@@ -25,7 +25,7 @@ options! {
         pub(crate) name: Option<Spanned<String>> = word(=> name; "name", "NAME").only_yaml();
         /// Addresses with ports; IP-LAST, IP-IP and IP/PREFIX are ranges.
         _ = words(=> addresses; "addresses", "addresses, e.g. [192.0.2.10:80, 192.0.2.16/28:80]", 1, MAX_SERVICES).only_yaml();
-        /// Firewall marks.
+        /// Firewall marks; one with a family is e.g. "7 inet6".
         _ = words(=> fwmarks; "fwmarks", "whole numbers from 1 to 4294967295", 1, MAX_SERVICES).only_yaml();
         /// At most [`MAX_SERVICES`] addresses.
         pub(crate) entries: Vec<Spanned<Entry>>;
@@ -96,7 +96,11 @@ fn addresses(group: &mut Group, node: &Node, reader: &mut Reader<'_>) {
 }
 
 fn fwmarks(group: &mut Group, node: &Node, reader: &mut Reader<'_>) {
-    node.values.iter().for_each(|word| group.add_mark(Some(word), None, word.span, reader));
+    for word in &node.values {
+        let mut parts = word.split_whitespace().map(|part| Word { text: part.into(), ..word.clone() });
+        let (mark, family) = (parts.next(), parts.next());
+        group.add_mark(mark.as_ref(), family.as_ref(), word.span, reader);
+    }
 }
 
 /// Reads `virtual_server_group NAME { ... }`.

@@ -112,14 +112,14 @@ fn identity(
             });
             if let Some(family) = options.ip_family.as_ref().filter(|f| f.value != Family::of(at.ip())) {
                 let text = "`ip_family` is not the family of the virtual server's address";
-                reader.compat_warning(family.span, text, ": it is ignored");
+                reader.compat_unheeded(family.span, text, ": it is ignored");
             }
             VirtualServerId::Address { protocol, address: at.ip(), port: at.port() }
         }
         Heading::Fwmark(mark) => {
             if let Some(protocol) = &options.protocol {
                 let text = "`protocol`: a firewall mark stands for any protocol";
-                reader.compat_warning(protocol.span, text, ": it is ignored");
+                reader.compat_unheeded(protocol.span, text, ": it is ignored");
             }
             let family = get(&options.ip_family).or_else(|| of_servers(options)).unwrap_or(Family::Inet);
             VirtualServerId::Fwmark { family, mark }

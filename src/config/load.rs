@@ -105,22 +105,40 @@ pub fn load_from(files: &dyn Files, path: &Path, strictness: Strictness) -> Load
     load_as(files, path, &Reading { strictness, ..Reading::default() })
 }
 
+/// The language of a file, by its name.
+pub(crate) fn language_of(path: &Path) -> Language {
+    let is_yaml = |e: &std::ffi::OsStr| e.eq_ignore_ascii_case("yaml") || e.eq_ignore_ascii_case("yml");
+    if path.extension().is_some_and(is_yaml) { Language::Yaml } else { Language::Keepalived }
+}
+
 /// As [`load_from`], read in this way.
 pub(crate) fn load_as(files: &dyn Files, path: &Path, reading: &Reading) -> Loaded {
-    let strictness = reading.strictness;
-    let is_yaml = match path.extension() {
-        Some(e) => e.eq_ignore_ascii_case("yaml") || e.eq_ignore_ascii_case("yml"),
-        None => LocalHost::is_descriptor(path) && looks_like_yaml(files, path),
+    let language = match path.extension() {
+        None if LocalHost::is_descriptor(path) && looks_like_yaml(files, path) => Language::Yaml,
+        _ => language_of(path),
     };
-    let (language, dialect) = match is_yaml {
-        true => (Language::Yaml, Dialect::Native),
-        false => (Language::Keepalived, Dialect::Keepalived),
+    load_heard(files, path, language, reading, &mut |_| {})
+}
+
+/// As [`load_as`], whatever the file is called; `hear` is told every statement of the top level.
+pub(crate) fn load_heard(
+    files: &dyn Files,
+    path: &Path,
+    language: Language,
+    reading: &Reading,
+    hear: &mut dyn FnMut(&Node),
+) -> Loaded {
+    let strictness = reading.strictness;
+    let dialect = match language {
+        Language::Yaml => Dialect::Native,
+        Language::Keepalived => Dialect::Keepalived,
     };
     // Made for the first unknown word: most files have none.
     let block_of = OnceCell::new();
     let belongs = |word: &str| block_of.get_or_init(|| root::block_of(language)).get(word).copied();
     let mut options = RootOptions::default();
     let mut statement = |node: &Node, diagnostics: &mut Diagnostics| {
+        hear(node);
         reader(diagnostics, &belongs, language, strictness).block(
             &root::ROOT,
             std::slice::from_ref(node),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lettre::message::Mailbox;
 
 use crate::notify::mail::{MailSettings, Server};
-use crate::syntax::diagnostic::Diagnostic;
+use crate::syntax::diagnostic::{Code, Diagnostic};
 use crate::syntax::keyword::{Reader, Slot, get};
 use crate::syntax::source::Span;
 use crate::syntax::tree::{Node, Word};
@@ -125,6 +125,7 @@ const QUOTES: &str = "put name and address together into double quotes: `\"NAME 
 fn no_address(word: &Word, keyword: &str, help: &str, reader: &mut Reader<'_>) {
     let text = format!("`{keyword}`: `{}` is not a mail address", word.text.escape_debug());
     let problem = reader.compat_diagnostic(word.span, text, ", and is left out").help(help);
+    let problem = problem.code(Code::Unheeded(word.span));
     reader.diagnostics.push(problem);
 }
 

@@ -9,6 +9,7 @@
 pub(crate) mod changes;
 mod checker;
 mod commands;
+pub(crate) mod convert;
 mod defaults;
 pub(crate) mod fix;
 mod global;

@@ -8,7 +8,7 @@ use crate::check::spec::pattern::Pattern;
 use crate::syntax::diagnostic::Diagnostic;
 use crate::syntax::keyword::{Reader, Slot, Spanned, get, nearest};
 use crate::syntax::source::Span;
-use crate::syntax::tree::Node;
+use crate::syntax::tree::{Node, Word};
 use crate::syntax::value::Wrong;
 
 use super::defaults::Dialect;
@@ -33,6 +33,18 @@ options! {
         /// Stack of the matcher.
         _ = unread("regex_stack", Support::Ignored("the matcher takes what memory it needs, up to 64 MiB"));
     }
+}
+
+/// The expression of `regex` in keepalived.conf, as YAML writes it. None where it is not text.
+pub(super) fn as_yaml(word: &Word) -> Option<String> {
+    let text = if word.is_quoted { &*word.text } else { word.text.trim_matches('\'') };
+    String::from_utf8(unescaped(text)?.bytes).ok()
+}
+
+/// The expression of YAML's `regex`, as keepalived.conf writes it in quotes. None where it cannot.
+pub(super) fn as_conf(text: &str) -> Option<String> {
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\042").replace('\n', "\\n").replace('\t', "\\t");
+    (unescaped(&escaped)?.bytes == text.as_bytes()).then_some(escaped)
 }
 
 /// Reads `regex`.

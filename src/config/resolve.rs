@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use crate::ipvs::types::{Family, Forwarding, Persistence, Protocol, ServiceFlags};
-use crate::syntax::diagnostic::Diagnostic;
+use crate::syntax::diagnostic::{Code, Diagnostic};
 use crate::syntax::keyword::{Reader, Slot, get};
 use crate::syntax::source::Span;
 
@@ -217,7 +217,7 @@ impl Resolve<'_> {
                 Some((owner @ ("sh" | "mh"), _)) if owner != scheduler => {
                     let text =
                         format!("`{}` belongs to the scheduler {owner}, not to {scheduler}", flag.value);
-                    reader.compat_warning(flag.span, text, ": it is ignored");
+                    reader.compat_unheeded(flag.span, text, ": it is ignored");
                 }
                 _ => flags = flags.with(bit),
             }
@@ -227,7 +227,7 @@ impl Resolve<'_> {
             VirtualServerId::Address { protocol, .. } if protocol != Protocol::Udp => {
                 let word = reader.spelling(WORDS, "ops");
                 let text = format!("`{word}` is for UDP, not for {protocol}");
-                reader.compat_warning(ops.span, text, ": it is ignored");
+                reader.compat_unheeded(ops.span, text, ": it is ignored");
                 flags
             }
             _ => flags.with(ServiceFlags::ONE_PACKET),
@@ -362,6 +362,7 @@ impl Resolve<'_> {
                 if written.port() != port && written.port() != 0 {
                     let problem = format!("{what} {written}: DR and TUN cannot change the port");
                     let problem = reader.compat_diagnostic(span, problem, &format!(": {port} is taken"));
+                    let problem = problem.code(Code::Taken(port.into()));
                     let help = reader
                         .is_yaml()
                         .then(|| format!("write port {port}, or none; a check's `connect_port` may differ"));
@@ -463,14 +464,16 @@ impl Resolve<'_> {
         let mut quorum = options.quorum(self.dialect);
         if let Some(written) = options.quorum.as_ref().filter(|q| q.value > most) {
             let text = format!("virtual server {id}: quorum {quorum} is more than all real servers weigh");
-            reader.compat_warning(written.span, text, &format!(": {most} is taken"));
+            let problem = reader.compat_diagnostic(written.span, text, &format!(": {most} is taken"));
+            reader.diagnostics.push(problem.code(Code::Taken(most.into())));
             quorum = most;
         }
         let mut hysteresis = options.hysteresis(self.dialect);
         if let Some(written) = options.hysteresis.as_ref().filter(|h| h.value >= quorum && h.value > 0) {
             let text =
                 format!("virtual server {id}: hysteresis {hysteresis} is not less than quorum {quorum}");
-            reader.compat_warning(written.span, text, &format!(": {} is taken", quorum - 1));
+            let problem = reader.compat_diagnostic(written.span, text, &format!(": {} is taken", quorum - 1));
+            reader.diagnostics.push(problem.code(Code::Taken((quorum - 1).into())));
             hysteresis = quorum - 1;
         }
         let needed = u64::from(quorum) + u64::from(hysteresis);
@@ -493,7 +496,7 @@ fn thresholds(most: u32, lower: &Slot<u32>, reader: &mut Reader<'_>) -> (u32, u3
             let [low, high] = ["lthreshold", "uthreshold"]
                 .map(|name| reader.spelling(RealServerOptions::keywords::<RealServerOptions>(), name));
             let text = format!("`{low}`: the kernel refuses {} above the `{high}` of {most}", lower.value);
-            reader.compat_warning(lower.span, text, ": it is left out");
+            reader.compat_unheeded(lower.span, text, ": it is left out");
             (most, 0)
         }
         lower => (most, get(lower).unwrap_or(0)),

@@ -24,10 +24,10 @@ options! {
     pub(crate) struct RootOptions {
         /// What concerns the whole director.
         pub(crate) global: GlobalOptions = block(=> read_global; "global_defs", "").yaml(&["global"]).yaml_block("global_defs");
-        /// Whose defaults apply to what is not written: keepalived or native.
-        pub(crate) defaults: Slot<Dialect> = word(=> defaults; "defaults", "keepalived or native").only_yaml();
-        /// Settings of the kernel's load balancer.
-        _ = block(@global => read_ipvs; "ipvs", "").only_yaml().yaml_block("ipvs");
+        /// Whose defaults apply to what is not written: keepalived or native (lvsd's own word).
+        pub(crate) defaults: Slot<Dialect> = word(=> defaults; "defaults", "keepalived or native");
+        /// Settings of the kernel's load balancer (lvsd's own word; in keepalived.conf it has `sysctl`).
+        _ = block(@global => read_ipvs; "ipvs", "").yaml_block("ipvs");
         /// Traffic to an address and port, or with a firewall mark, and the servers it goes to.
         pub(crate) virtual_servers: Vec<VirtualServerOptions> = block(=> virtual_server::read; "virtual_server", "IP [PORT]").yaml(&["virtual_servers"]).yaml_block("virtual_server");
         /// Several addresses and firewall marks for one virtual server.

@@ -22,12 +22,12 @@ options! {
         pub(crate) connect_timeout: Slot<Duration> = time("connect_timeout", MICROSECOND, LONGEST_TIMEOUT).yaml(&["timeout"]), default seconds(5), native seconds(3);
         /// Failures in a row, beyond the first, before a real server counts as down.
         pub(crate) retry: Slot<u32> = number("retry", T::MIN_RETRY, u32::MAX).yaml_instead(FALL), default 1, native 2;
-        /// Failures in a row before a real server counts as down.
-        fall: Slot<u32> = number("fall", 1, u32::MAX).only_yaml();
-        /// Passes in a row before a real server that was down counts as up.
-        rise: Slot<u32> = number("rise", 1, u32::MAX).only_yaml(), default 1, native 2;
-        /// Time from a failure that does not decide yet to the check that confirms it.
-        confirm: Slot<Duration> = time("confirm", Duration::ZERO, LONGEST).only_yaml();
+        /// Failures in a row before a real server counts as down (lvsd's own word).
+        fall: Slot<u32> = number("fall", 1, u32::MAX);
+        /// Passes in a row before a real server that was down counts as up (lvsd's own word).
+        rise: Slot<u32> = number("rise", 1, u32::MAX), default 1, native 2;
+        /// Time from a failure that does not decide yet to the check that confirms it (lvsd's own word).
+        confirm: Slot<Duration> = time("confirm", Duration::ZERO, LONGEST);
         /// Time from a failure that does not decide yet to the next check.
         delay_before_retry: Slot<Duration> = time("delay_before_retry", Duration::ZERO, LONGEST);
         /// Longest random delay before the first check.

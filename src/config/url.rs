@@ -244,7 +244,7 @@ pub(crate) fn resolve(
                     "`{}` is ignored: HTTP_GET speaks no TLS",
                     reader.spelling(UrlOptions::keywords::<UrlOptions>(), "tls_compliant")
                 );
-                reader.compat_warning(written.span, text, "");
+                reader.compat_unheeded(written.span, text, "");
             }
             None
         }

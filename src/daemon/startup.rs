@@ -48,7 +48,7 @@ use crate::vrrp::io::Input as RouterInput;
 #[repr(u8)]
 pub(crate) enum Exit {
     Ok = 0,
-    /// `lvsd doctor`: something may hurt, nothing is broken.
+    /// `lvsd doctor`: something may hurt, nothing is broken; `lvsd convert`: something is lost.
     Warnings = 1,
     /// `lvsd plan`: there is something to change; `lvsd doctor`: something is broken.
     Changes = 2,

@@ -6,7 +6,7 @@
 
 pub(crate) mod configuration;
 #[cfg(test)]
-mod mutator;
+pub(crate) mod mutator;
 #[cfg(test)]
 mod tests;
 

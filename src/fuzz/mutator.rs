@@ -9,7 +9,7 @@ use fastrand::Rng;
 pub(super) const MAX_BYTES: usize = 16 << 10;
 
 /// Makes inputs.
-pub(super) struct Mutator {
+pub(crate) struct Mutator {
     random: Rng,
     seeds: Vec<Vec<u8>>,
     words: Vec<Vec<u8>>,
@@ -17,13 +17,13 @@ pub(super) struct Mutator {
 
 impl Mutator {
     /// `seeds` must not be empty; `words` are put in or take the place of others.
-    pub(super) fn new(seed: u64, seeds: Vec<Vec<u8>>, words: Vec<Vec<u8>>) -> Mutator {
+    pub(crate) fn new(seed: u64, seeds: Vec<Vec<u8>>, words: Vec<Vec<u8>>) -> Mutator {
         assert!(!seeds.is_empty() && !words.is_empty());
         Mutator { random: Rng::with_seed(seed), seeds, words }
     }
 
     /// The next input: one of the seeds after up to six changes.
-    pub(super) fn next(&mut self) -> Vec<u8> {
+    pub(crate) fn next(&mut self) -> Vec<u8> {
         let mut text = self.seeds[self.random.usize(..self.seeds.len())].clone();
         for _ in 0..=self.random.usize(..6) {
             self.change(&mut text);

@@ -46,6 +46,10 @@ pub enum Code {
     Stray,
     /// A block is skipped whose keyword is not known: what names it does not find it.
     LostBlock,
+    /// The statement that begins here has no effect.
+    Unheeded(Span),
+    /// Another number than the one that was written is taken; times in microseconds.
+    Taken(u64),
 }
 
 impl Code {

@@ -553,7 +553,7 @@ impl Expander<'_, '_> {
 
 /// Whether the conditions a line begins with (`@ID`: only there, `@^ID`: only elsewhere) all hold, and where the
 /// rest begins.
-fn conditions(text: &str, here: &str) -> (bool, usize) {
+pub(crate) fn conditions(text: &str, here: &str) -> (bool, usize) {
     let (mut holds, mut rest) = (true, text);
     while let Some(condition) = rest.strip_prefix('@') {
         let length = condition.find(|c: char| c.is_ascii_whitespace()).unwrap_or(condition.len());

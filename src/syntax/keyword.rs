@@ -452,6 +452,60 @@ impl<T> Keyword<T> {
     }
 }
 
+impl<T> Keyword<T> {
+    pub(super) fn form(&self) -> Form {
+        match &self.kind {
+            Kind::Flag(_) => Form::Flag { is_bare: self.is_bare },
+            Kind::Number { min, max, bare, .. } => Form::Number { min: *min, max: *max, bare: *bare },
+            Kind::Time { min, max, .. } => Form::Time { min: *min, max: *max },
+            Kind::Text { .. } => Form::Text,
+            Kind::Address(_) => Form::Address,
+            Kind::Words { min, max, .. } => Form::Words { min: *min, max: *max },
+            Kind::Block { max, .. } => Form::Block { max: *max },
+            Kind::Lines { .. } => Form::Lines,
+            Kind::Unread => Form::Unread,
+        }
+    }
+
+    pub(super) fn inner(&self) -> Option<&'static str> {
+        match &self.kind {
+            Kind::Lines { table, .. } => *table,
+            _ => self.yaml_block,
+        }
+    }
+}
+
+/// The form of a keyword's statement, as [`Kind`] has it, without where its value is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Flag {
+        /// No word behind it is read.
+        is_bare: bool,
+    },
+    Number {
+        min: u32,
+        max: u32,
+        /// Value of the bare keyword, where it may stand alone.
+        bare: Option<u32>,
+    },
+    Time {
+        min: Duration,
+        max: Duration,
+    },
+    Text,
+    Address,
+    Words {
+        min: usize,
+        max: usize,
+    },
+    Block {
+        /// Most words before the brace.
+        max: usize,
+    },
+    Lines,
+    Unread,
+}
+
 /// No word's [`mark`].
 pub(super) const MANY_NAMES: u32 = 0;
 

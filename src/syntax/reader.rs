@@ -71,6 +71,12 @@ impl Reader<'_> {
         self.diagnostics.push(problem);
     }
 
+    /// As [`Reader::compat_warning`], of a statement that has no effect then.
+    pub(crate) fn compat_unheeded(&mut self, span: Span, problem: impl Into<String>, then: &str) {
+        let problem = self.compat_diagnostic(span, problem, then).code(Code::Unheeded(span));
+        self.diagnostics.push(problem);
+    }
+
     /// As [`Reader::compat_warning`], to be added to.
     pub(crate) fn compat_diagnostic(&self, span: Span, problem: impl Into<String>, then: &str) -> Diagnostic {
         match self.language {
@@ -141,22 +147,22 @@ impl Reader<'_> {
     /// Stores an option; the last one written counts.
     pub(crate) fn store<V>(&mut self, slot: &mut Slot<V>, node: &Node, value: V) {
         if let Some(first) = slot.replace(Spanned { value, span: node.span() }) {
-            self.twice(node, first.span, ": the last one counts");
+            self.twice(node, first.span, first.span, ": the last one counts");
         }
     }
 
     /// Stores an option of which keepalived takes the first one, and ignores those that follow.
     pub(crate) fn store_first<V>(&mut self, slot: &mut Slot<V>, node: &Node, value: V) {
         match slot {
-            Some(first) => self.twice(node, first.span, ": the first one counts"),
+            Some(first) => self.twice(node, first.span, node.span(), ": the first one counts"),
             None => *slot = Some(Spanned { value, span: node.span() }),
         }
     }
 
-    fn twice(&mut self, node: &Node, first: Span, then: &str) {
+    fn twice(&mut self, node: &Node, first: Span, lost: Span, then: &str) {
         let text = format!("`{}` is given twice", &*node.keyword);
         let problem = self.compat_diagnostic(node.keyword.span, text, then);
-        self.diagnostics.push(problem.at(first, "the first one is here"));
+        self.diagnostics.push(problem.at(first, "the first one is here").code(Code::Unheeded(lost)));
     }
 
     /// Says that a word is not the value wanted. A value out of range is a warning, as keepalived goes on with

@@ -1,6 +1,6 @@
 //! The keywords of a block, and how they are found and listed.
 
-use super::keyword::{Keyword, Language, MANY_NAMES, Shape, Support, mark};
+use super::keyword::{Form, Keyword, Language, MANY_NAMES, Shape, Support, Yaml, mark};
 
 /// How many marks are told apart at once.
 const BUCKETS: usize = 256;
@@ -125,6 +125,9 @@ impl<T> Table<T> {
                 yaml: k.names(Language::Yaml).collect(),
                 takes: k.takes(),
                 shape: k.shape(),
+                form: k.form(),
+                spelling: k.yaml,
+                inner: k.inner(),
                 support: k.support,
                 doc: k.doc,
             })
@@ -147,6 +150,12 @@ pub(crate) struct KeywordInfo {
     pub(crate) takes: String,
     /// What it takes, for programs.
     pub(crate) shape: Shape,
+    /// The form of its statement.
+    pub(crate) form: Form,
+    /// How YAML says it.
+    pub(crate) spelling: Yaml,
+    /// The table of its block, or of its lines, where it has a name.
+    pub(crate) inner: Option<&'static str>,
     /// What lvsd does with it.
     pub(crate) support: Support,
     /// What it means.

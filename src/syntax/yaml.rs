@@ -50,6 +50,7 @@ pub(crate) fn parse(text: &str, file: FileId, diagnostics: &mut Diagnostics) -> 
         block_nesting_limit: 2 * MAX_DEPTH,
         emit_unresolved_aliases: true,
         disallow_directives: true,
+        emit_comments: false,
     };
     let mut reader = Reader {
         events: Parser::new_from_str_with_options(text, options),

@@ -1,12 +1,16 @@
 //! lvsd reads a configuration in YAML, Debian's keepalived the same in keepalived.conf, with groups of addresses in
-//! it: `ipvsadm -Sn` and the timeouts must be the same. Then lvsd is given the keepalived.conf: nothing changes.
+//! it: `ipvsadm -Sn` and the timeouts must be the same. Then lvsd is given the keepalived.conf: nothing changes, and nothing
+//! would by what `lvsd convert` makes of either.
 //! `--lenient` starts where a word is unknown, and not where a check would be lost.
 //!
 //! keepalived 2.2 drops `persistence_granularity` of a group, lvsd does not: here it stands elsewhere.
 
+use std::path::Path;
+
 use rustix::process::Signal;
 
-use crate::lab::daemon::{Daemon, READY, configure, run_dir};
+use crate::lab::daemon::{Daemon, READY, configure, control, lvsd, run_dir};
+use crate::lab::host::Host;
 use crate::lab::table::Table;
 use crate::lab::topology::Topology;
 use crate::lab::wait::{seconds, wait_for};
@@ -47,6 +51,11 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     let mut daemon = Daemon::start_lvsd(lab, &ours, &file, &run_dir(&ours), &[])?;
     daemon.wait_log(READY, seconds(30))?;
     same("the table, the file being keepalived.conf now", &Table::read(&ours)?, &table)?;
+    lab.step(
+        "what `lvsd convert` makes of the keepalived.conf changes nothing, and neither does the way back",
+    );
+    converted(&ours, &file, "yaml")?;
+    converted(&ours, &yaml, "conf")?;
     daemon.end(Signal::TERM)?;
     same("the table after the stop", &Table::read(&ours)?, &Table::default())?;
     lab.step("the other language changes nothing");
@@ -67,4 +76,17 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     claim(refused.wait_exit(seconds(20))? == 78, || "a lost check is not started".to_owned())?;
     lab.step("--lenient skips a word, and never a check");
     Ok(())
+}
+
+/// The way an operator goes over: convert, check, plan beside the running lvsd.
+fn converted(host: &Host, file: &Path, extension: &str) -> Verdict {
+    let file = file.to_string_lossy();
+    let result = format!("{file}.{extension}");
+    let done = lvsd(host, &["convert", &file, "-o", &result])?;
+    claim(done.code == Some(0) && done.stderr.contains("it means the same"), || format!("{done:?}"))?;
+    let checked = lvsd(host, &["check", &result])?;
+    claim(checked.code == Some(0), || format!("{checked:?}"))?;
+    let run_dir = run_dir(host);
+    let plan = lvsd(host, &["plan", "-c", &result, "--run-dir", &run_dir, "--control", &control(&run_dir)])?;
+    claim(plan.code == Some(0), || format!("{plan:?}"))
 }

@@ -21,8 +21,8 @@ options! {
         record: Slot<DnsType> = word(=> one_of[&DnsType::ALL]; "type", "A, NS, CNAME, SOA, MX, TXT, AAAA, RRSIG or DNSKEY").yaml(&["record"]), default DnsType::Soa;
         /// Name to ask for.
         name: Slot<String> = text("name", "NAME", 255);
-        /// Records that the answer must hold, e.g. [192.0.2.1, 192.0.2.2].
-        expected: Vec<String> = words(=> expect; "expect", "data of records, e.g. 192.0.2.1", 1, MAX_EXPECTED).only_yaml();
+        /// Records that the answer must hold (lvsd's own word).
+        expected: Vec<String> = words(=> expect; "expect", "data of records, e.g. 192.0.2.1", 1, MAX_EXPECTED);
     }
 }
 

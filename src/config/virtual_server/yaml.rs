@@ -59,7 +59,8 @@ pub(super) fn persistence(options: &mut PersistenceOptions, node: &Node, reader:
         return persistence_time(&mut options.timeout, node, reader);
     }
     reader.block(&PERSISTENCE, node.statements(), options);
-    if !node.statements().iter().any(|s| &*s.keyword.text == "timeout") {
+    // The engine may be named for the day when there is a time.
+    if !node.statements().iter().any(|s| matches!(&*s.keyword.text, "timeout" | "engine")) {
         let problem = Diagnostic::error(node.keyword.span, "`persistence` needs a timeout");
         reader.diagnostics.push(problem.help("write e.g. `timeout: 50s`"));
     }

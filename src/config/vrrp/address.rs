@@ -198,7 +198,7 @@ impl AddressOptions {
             return None;
         };
         let only = |what: &str, family: &str, span: Span, reader: &mut Reader<'_>| {
-            reader.compat_warning(
+            reader.compat_unheeded(
                 span,
                 format!("`{what}` is {family}'s: address {prefix} has none"),
                 ", and it is ignored",

@@ -170,6 +170,7 @@ impl AuthenticationOptions {
                 );
                 let problem =
                     reader.compat_diagnostic(at, "`authentication` has no type", ", and is ignored");
+                let problem = problem.code(Code::Unheeded(at));
                 reader.diagnostics.push(problem.help(format!("write `{word}`")));
                 None
             }

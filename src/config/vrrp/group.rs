@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::checker::MAX_INTERFACE;
 use crate::config::options::options;
-use crate::syntax::diagnostic::Diagnostic;
+use crate::syntax::diagnostic::{Code, Diagnostic};
 use crate::syntax::keyword::{Reader, Slot, Table, get};
 use crate::syntax::only_on::Elsewhere;
 use crate::syntax::source::Span;
@@ -103,6 +103,7 @@ pub(crate) fn read_pacing(groups: &mut Vec<PacingOptions>, node: &Node, reader: 
     if options.links.is_empty() {
         let problem =
             reader.compat_diagnostic(node.keyword.span, "`garp_group` has no interface", ": it says nothing");
+        let problem = problem.code(Code::Unheeded(node.keyword.span));
         return reader.diagnostics.push(problem.help("write `interfaces { ... }`"));
     }
     groups.push(options);

@@ -204,7 +204,7 @@ fn authentication(slot: &mut Option<(Span, AuthenticationOptions)>, node: &Node,
             "`authentication` is given twice",
             ": the last one counts",
         );
-        reader.diagnostics.push(problem.at(first, "the first one is here"));
+        reader.diagnostics.push(problem.at(first, "the first one is here").code(Code::Unheeded(first)));
     }
 }
 

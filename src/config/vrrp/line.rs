@@ -80,12 +80,44 @@ pub(crate) fn has_no_block(line: &Node, of: &Node, reader: &mut Reader<'_>) -> b
     line.block.is_none()
 }
 
+/// What stands behind an option of a line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Behind {
+    /// Fewest and most words; those beyond the fewest end at the next option.
+    pub(crate) least: usize,
+    pub(crate) most: usize,
+    /// What follows is within it, up to the next of its kind.
+    pub(crate) is_block: bool,
+    /// It is refused with whatever belongs to it.
+    pub(crate) is_refused: bool,
+}
+
 fn split<T>(table: &Table<T>, words: &[Word], first: usize, span: Span, is_yaml: bool) -> Line {
-    let keyword = |word: &Word| {
-        table
-            .iter()
-            .find(|k| k.names(Language::Keepalived).any(|name| name == &*word.text) && !word.is_quoted)
+    let behind = |word: &str| {
+        let found = table.iter().find(|k| k.names(Language::Keepalived).any(|name| name == word))?;
+        let (least, mut most) = count(found);
+        if matches!(found.name, "via" | "or") {
+            most = least;
+        }
+        Some(Behind {
+            least,
+            most,
+            is_block: matches!(found.kind, Kind::Block { .. }),
+            is_refused: matches!(found.support, Support::Refused(_)),
+        })
     };
+    split_by(&behind, words, first, span, is_yaml)
+}
+
+/// Splits the words of a line; `behind` says of a word whether it is an option.
+pub(crate) fn split_by(
+    behind: &dyn Fn(&str) -> Option<Behind>,
+    words: &[Word],
+    first: usize,
+    span: Span,
+    is_yaml: bool,
+) -> Line {
+    let option = |word: &Word| behind(word).filter(|_| !word.is_quoted);
     let mut before = Vec::new();
     let mut options = Vec::new();
     let mut words = words.iter().peekable();
@@ -94,7 +126,7 @@ fn split<T>(table: &Table<T>, words: &[Word], first: usize, span: Span, is_yaml:
             before.push(word.clone());
             continue;
         }
-        let Some(found) = keyword(word) else {
+        let Some(Behind { least, mut most, is_block, is_refused }) = option(word) else {
             // How many words belong to an unknown word is unknown, too. Without a first word it may be the first word.
             if first == 0 && options.is_empty() {
                 before.push(word.clone());
@@ -103,26 +135,24 @@ fn split<T>(table: &Table<T>, words: &[Word], first: usize, span: Span, is_yaml:
             push(&mut options, Node { keyword: word.clone(), values: Vec::new(), block: None });
             break;
         };
-        if matches!(found.kind, Kind::Block { .. }) {
-            // What follows is within it, up to the next of its kind.
+        if is_block {
             options.push(Node { keyword: word.clone(), values: Vec::new(), block: Some(Vec::new()) });
             continue;
         }
-        let (least, mut most) = count(found);
         // `via inet6 ADDRESS` names the family first.
         let has_family = words.peek().is_some_and(|next| matches!(&*next.text, "inet" | "inet6"));
-        if matches!(found.name, "via" | "or") && !has_family {
-            most = least;
+        if matches!(&*word.text, "via" | "or") && has_family {
+            most = 2;
         }
         let mut values = Vec::new();
         while values.len() < most
-            && let Some(next) = words.next_if(|next| values.len() < least || keyword(next).is_none())
+            && let Some(next) = words.next_if(|next| values.len() < least || option(next).is_none())
         {
             values.push(next.clone());
         }
-        if matches!(found.support, Support::Refused(_)) {
+        if is_refused {
             // It is refused with all words that belong to it.
-            while words.next_if(|next| keyword(next).is_none()).is_some() {}
+            while words.next_if(|next| option(next).is_none()).is_some() {}
         }
         if most == 0 && is_yaml {
             // As in a mapping, where a key needs a value.

@@ -247,7 +247,7 @@ impl Resolve<'_> {
                 }
                 if let Some(span) = too_large(&track.weight, most) {
                     let text = format!("`weight` of `{}` is not from -{most} to {most}", track.name.text);
-                    reader.compat_warning(span, text, ", and is ignored");
+                    reader.compat_unheeded(span, text, ", and is ignored");
                 }
                 let own = get(&track.weight).filter(|w| w.weight.abs() <= most);
                 let usual = usual(&track.name).filter(|w| w.weight.abs() <= most);

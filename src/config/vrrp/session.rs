@@ -171,7 +171,7 @@ impl SessionOptions {
         }
         if let Some(span) = too_large(&self.weight, MAX_WEIGHT) {
             let text = format!("`weight` of bfd_instance {name} is not from -{MAX_WEIGHT} to {MAX_WEIGHT}");
-            reader.compat_warning(span, text, ", and is ignored");
+            reader.compat_unheeded(span, text, ", and is ignored");
         }
     }
 

@@ -517,7 +517,8 @@ fn twice(all: &[TrackOptions], by: &str, reader: &mut Reader<'_>) {
         if let Some(first) = seen.get(&*track.name.text) {
             let text = format!("{by} follows `{}` twice", track.name.text);
             let problem = reader.compat_diagnostic(track.name.span, text, ": the first one counts");
-            reader.diagnostics.push(problem.at(*first, "the first one is here"));
+            let unheeded = Code::Unheeded(track.name.span);
+            reader.diagnostics.push(problem.at(*first, "the first one is here").code(unheeded));
         } else {
             seen.insert(&track.name.text, track.name.span);
         }

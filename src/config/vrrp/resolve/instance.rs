@@ -324,7 +324,7 @@ impl Resolve<'_> {
             (true, true) => "`vmac_xmit_base` does not go with strict mode",
             (true, false) => return true,
         };
-        reader.compat_warning(
+        reader.compat_unheeded(
             written.span,
             format!("vrrp_instance {}: {problem}", o.name),
             ", and is ignored",
@@ -351,10 +351,11 @@ impl Resolve<'_> {
             _ => return found,
         };
         let (text, then) = (format!("vrrp_instance {}: authentication {why}", o.name), " is ignored");
-        let problem = reader.compat_diagnostic(*at, text, then).help(match is_strict {
-            true => "remove it, or strict mode: VRRP has no authentication",
-            false => "remove it: only version 2 on IPv4 has it; `auth_hmac` is for all",
-        });
+        let problem =
+            reader.compat_diagnostic(*at, text, then).code(Code::Unheeded(*at)).help(match is_strict {
+                true => "remove it, or strict mode: VRRP has no authentication",
+                false => "remove it: only version 2 on IPv4 has it; `auth_hmac` is for all",
+            });
         let strict = o.is_strict.as_ref().or(self.global.is_strict.as_ref()).filter(|_| is_strict);
         reader.diagnostics.push(match strict {
             Some(strict) => problem.at(strict.span, "strict mode is set here"),
@@ -498,7 +499,9 @@ fn interval(o: &InstanceOptions, version: Version, reader: &mut Reader<'_>) -> D
         Version::V2 if value.subsec_nanos() != 0 => {
             let rounded = Duration::from_secs((value.as_millis() + 500) as u64 / 1000);
             let text = format!("`{keyword}`: version 2 counts in whole seconds: {shown} is none");
-            reader.compat_warning(span, text, &format!(", {} s is taken", rounded.as_secs()));
+            let then = format!(", {} s is taken", rounded.as_secs());
+            let problem = reader.compat_diagnostic(span, text, &then);
+            reader.diagnostics.push(problem.code(taken(rounded)));
             rounded
         }
         Version::V2 => value,
@@ -513,11 +516,17 @@ fn interval(o: &InstanceOptions, version: Version, reader: &mut Reader<'_>) -> D
                 Duration::from_millis(10).saturating_mul(u32::try_from(steps).unwrap_or(1)).min(LONGEST_V3);
             if rounded != value {
                 let text = format!("`{keyword}`: version 3 counts in steps of 0.01 s: {shown} is none");
-                reader.compat_warning(span, text, &format!(", {} s is taken", rounded.as_secs_f64()));
+                let then = format!(", {} s is taken", rounded.as_secs_f64());
+                let problem = reader.compat_diagnostic(span, text, &then);
+                reader.diagnostics.push(problem.code(taken(rounded)));
             }
             rounded
         }
     }
+}
+
+fn taken(time: Duration) -> Code {
+    Code::Taken(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// The addresses of its family; of others keepalived advertises none.
@@ -558,6 +567,6 @@ fn once(
         let text = format!("vrrp_instance {}: {ip} is given twice", o.name);
         let mut all = o.addresses.iter().chain(&o.excluded).rev();
         let span = all.find(|a| a.ip == ip).map_or(o.span, |a| a.span);
-        reader.compat_warning(span, text, ": the first one counts");
+        reader.compat_unheeded(span, text, ": the first one counts");
     }
 }
