@@ -32,6 +32,7 @@ mod mail;
 mod modes;
 mod net_conformance;
 mod net_namespace;
+mod no_accept;
 mod notices;
 mod observability;
 mod orders;
@@ -408,6 +409,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "net_namespace: started elsewhere, keepalived and lvsd direct in the namespace of the file; a killed lvsd's guardian cleans up there",
         120,
         net_namespace::run,
+    ),
+    scenario(
+        "no-accept",
+        "a rule behind IPVS keeps the VIP from answering for this host, and drops no client of a virtual server; one before IPVS drops all",
+        120,
+        no_accept::run,
     ),
     scenario("modes", "NAT, DR and TUN in IPv4 and IPv6, by real traffic", 120, modes::run),
     both(scenario(

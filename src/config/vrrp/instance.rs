@@ -146,7 +146,7 @@ options! {
     }
 }
 
-const NO_ACCEPT: &str = "lvsd drops no packets to its addresses, and this host accepts them: where it should not, write a firewall rule that lets virtual servers pass";
+const NO_ACCEPT: &str = "lvsd drops no packets to its addresses, and this host accepts them: where it should not, write a firewall rule in a chain of hook input with priority 200, which sees only what IPVS does not take (docs/vrrp.md has one)";
 const NO_IPVLAN: &str = "lvsd makes no ipvlan: it would have the MAC address of its base, as the interface itself has; remove it, or write `use_vmac`";
 const NO_EFFECT: Support = Support::Ignored("it is obsolete and has no effect");
 
