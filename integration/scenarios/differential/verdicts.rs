@@ -42,6 +42,7 @@ const REFUSED: &[&str] = &[
     "takes",
     "is empty",
     "the kernel refuses it",
+    "mixes IPv and IPv",
     // What a block cannot be without.
     "needs a gateway or an interface",
     " has no ``",
@@ -67,6 +68,13 @@ const SEVERAL: &[&str] = &[
     "a next hop needs a gateway or an interface ; :",
     // A range of addresses twice is as many virtual servers twice.
     "is defined twice ; : virtual server",
+    // A word in the place of the one that is wanted: that it lacks, and that this one is unknown.
+    "has no password ; : `` is not a keyword of authentication",
+    "is on no interface",
+    "needs a `` ; : `` without a keyword before it",
+    // The lines of a block whose own line is lost; the rest of a line that lost its first word.
+    "is not a keyword of global_defs ; : `` closes nothing",
+    " `` ; : `` is not a keyword of track",
 ];
 
 pub(crate) fn run() -> Verdict {
