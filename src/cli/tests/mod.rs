@@ -1,5 +1,6 @@
 //! What `lvsd check` says, word by word, and its verdicts.
 
+mod convert;
 mod diagnostics;
 mod docs;
 mod fixes;

@@ -266,7 +266,11 @@ impl ToYaml<'_> {
         let outer = std::mem::take(&mut self.pending);
         self.pending = comments.before.into_iter().chain(comments.behind).collect();
         let mut items = Vec::new();
-        for line in node.statements() {
+        // Some have one line without braces.
+        let alone = node.values.split_first().filter(|_| node.block.is_none());
+        let alone =
+            alone.map(|(first, rest)| Node { keyword: first.clone(), values: rest.to_vec(), block: None });
+        for line in node.statements().iter().chain(&alone) {
             if let Some(Code::Unheeded(_)) =
                 self.codes.get(&(line.keyword.span.file, line.keyword.span.start))
             {
