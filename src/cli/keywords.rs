@@ -46,11 +46,11 @@ pub(crate) fn table() -> String {
     text
 }
 
-/// How many words there are of each stance: there is no word of which lvsd does not know what becomes of it.
+/// How many words there are of each stance.
 fn counts(listing: &[KeywordInfo]) -> String {
     let of = |wanted: &[&str]| listing.iter().filter(|k| wanted.contains(&stance(k.support).0)).count();
     format!(
-        "{} keywords: {} supported, 0 not yet, {} ignored, {} refused",
+        "{} keywords: {} supported, {} ignored, {} refused",
         listing.len(),
         of(&["supported", "deprecated"]),
         of(&["ignored"]),
