@@ -25,7 +25,7 @@ pub struct Arguments {
     #[arg(long)]
     pub list: bool,
     /// Kernels at a time: more than two processors, as scenarios in real time mostly wait
-    #[arg(short, long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(short, long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: u16,
     /// Show each scenario's log as it happens (one kernel at a time)
     #[arg(short, long, alias = "nocapture")]
