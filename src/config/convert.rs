@@ -5,16 +5,14 @@
 //! read again: what its language does not take is left out and listed, and the two configurations are compared. Nothing is lost
 //! without a word.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::syntax::comments;
 use crate::syntax::diagnostic::{Class, Code, Diagnostic};
 use crate::syntax::draft::{self, Draft};
 use crate::syntax::expand::conditions;
-use crate::syntax::files::{Files, Links};
+use crate::syntax::files::{Files, Overlay};
 use crate::syntax::keyword::{Form, KeywordInfo, Language, Yaml};
 use crate::syntax::source::{FileId, Sources, Span};
 use crate::syntax::tree::{Node, Word};
@@ -137,6 +135,10 @@ fn tried(
 ) -> Result<(String, Loaded), Failure> {
     let language = language_of(to);
     draft::number(&mut document.statements);
+    let read = |text: &str| {
+        let texts = BTreeMap::from([(to.to_owned(), text.into())]);
+        load_as(&Overlay { files, texts }, to, reading)
+    };
     for trial in 0.. {
         let text = match written(document, language, true) {
             Ok(text) => text,
@@ -152,7 +154,7 @@ fn tried(
             }
             Err(None) => return Err(Failure::Unwritable),
         };
-        let read = load_as(&Beside::new(files, to, &text), to, reading);
+        let read = read(&text);
         let errors = read.diagnostics.iter().filter(|d| d.class == Class::Error);
         let found: BTreeMap<usize, &Diagnostic> = errors
             .filter_map(|d| {
@@ -172,7 +174,7 @@ fn tried(
         }
     }
     let text = written(document, language, false).map_err(|_| Failure::Unwritable)?;
-    let read = load_as(&Beside::new(files, to, &text), to, reading);
+    let read = read(&text);
     if read.config.is_none() {
         return Err(Failure::Rejected(Box::new(read)));
     }
@@ -256,52 +258,6 @@ fn expanded(sources: &Sources, from: Language, host: &str) -> Vec<Left> {
         }
     }
     found
-}
-
-/// A text beside the files there are.
-struct Beside<'a> {
-    files: &'a dyn Files,
-    path: PathBuf,
-    text: &'a str,
-}
-
-impl<'a> Beside<'a> {
-    fn new(files: &'a dyn Files, path: &Path, text: &'a str) -> Beside<'a> {
-        Beside { files, path: path.components().collect(), text }
-    }
-}
-
-impl Files for Beside<'_> {
-    fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-        if path == self.path {
-            return Ok(self.text.bytes().take(limit.saturating_add(1)).collect());
-        }
-        self.files.read(path, limit)
-    }
-
-    fn host(&self) -> String {
-        self.files.host()
-    }
-
-    fn variable(&self, name: &str) -> Option<String> {
-        self.files.variable(name)
-    }
-
-    fn exists(&self, path: &Path) -> bool {
-        path == self.path || self.files.exists(path)
-    }
-
-    fn list(&self, directory: &Path, limit: usize) -> io::Result<Vec<String>> {
-        self.files.list(directory, limit)
-    }
-
-    fn is_silent(&self) -> bool {
-        self.files.is_silent()
-    }
-
-    fn links(&self) -> Option<Cow<'_, Links>> {
-        self.files.links()
-    }
 }
 
 /// The rows of all tables.

@@ -3,15 +3,13 @@
 //! Diagnostics carry suggestions; those that are certain are applied again and again, until none is left. A correction
 //! stays only if the corrected configuration has no more errors than before. `cli::fix` shows and writes the result.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::load::{Loaded, Reading, load_as};
 use crate::syntax::diagnostic::{Certainty, Diagnostic, Edit};
-use crate::syntax::files::{Files, Links};
+use crate::syntax::files::{Files, Overlay};
 use crate::syntax::source::{Position, Span};
 
 /// Most times a configuration is read: each correction that is tried costs one.
@@ -56,12 +54,6 @@ struct Candidate {
     edits: Vec<(Span, String)>,
 }
 
-/// Corrections that were made, to be read instead of the files.
-struct Overlay<'a> {
-    files: &'a dyn Files,
-    texts: BTreeMap<PathBuf, Arc<str>>,
-}
-
 /// Corrects what can be corrected without guessing. `is_secret` says of a line that it has a secret: it stays as it
 /// is, for a peer with the same mistake has the same secret.
 pub(crate) fn fix(
@@ -74,18 +66,18 @@ pub(crate) fn fix(
     let texts =
         before.sources.files().map(|id| (before.sources.path(id).to_owned(), before.sources.text(id)));
     let originals: BTreeMap<PathBuf, Arc<str>> = texts.collect();
-    let mut overlay = Overlay { files, texts: originals.clone() };
+    let mut corrected = Overlay { files, texts: originals.clone() };
     let mut after: Option<Loaded> = None;
     let mut corrections = Vec::new();
     let mut reads = 0;
     while let Some((loaded, texts, made)) =
-        next(&overlay, path, reading, after.as_ref().unwrap_or(&before), is_secret, &mut reads)
+        next(&corrected, path, reading, after.as_ref().unwrap_or(&before), is_secret, &mut reads)
     {
-        overlay.texts = texts;
+        corrected.texts = texts;
         corrections.extend(made);
         after = Some(loaded);
     }
-    let new = |path: &PathBuf| overlay.texts.get(path).cloned();
+    let new = |path: &PathBuf| corrected.texts.get(path).cloned();
     let changes = originals.iter().filter_map(|(path, old)| {
         let new = new(path).filter(|new| new != old)?;
         Some(Change { path: path.clone(), old: Arc::clone(old), new })
@@ -103,7 +95,7 @@ type Step = (Loaded, BTreeMap<PathBuf, Arc<str>>, Vec<Correction>);
 
 /// The next corrections that leave the configuration no worse: all at once, else all that are certain, else the first.
 fn next(
-    overlay: &Overlay<'_>,
+    before: &Overlay<'_>,
     path: &Path,
     reading: &Reading,
     loaded: &Loaded,
@@ -121,8 +113,8 @@ fn next(
             return None;
         }
         *reads += 1;
-        let texts = apply(&overlay.texts, loaded, &set)?;
-        let corrected = Overlay { files: overlay.files, texts };
+        let texts = apply(&before.texts, loaded, &set)?;
+        let corrected = Overlay { files: before.files, texts };
         let new = load_as(&corrected, path, reading);
         let is_clean = set.iter().all(|c| c.certainty == Certainty::Certain)
             || new.diagnostics.errors() < loaded.diagnostics.errors()
@@ -185,37 +177,4 @@ fn apply(
         changed.insert(path.to_owned(), new.into());
     }
     Some(changed)
-}
-
-impl Files for Overlay<'_> {
-    fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-        match self.texts.get(path) {
-            Some(text) => Ok(text.bytes().take(limit.saturating_add(1)).collect()),
-            None => self.files.read(path, limit),
-        }
-    }
-
-    fn host(&self) -> String {
-        self.files.host()
-    }
-
-    fn variable(&self, name: &str) -> Option<String> {
-        self.files.variable(name)
-    }
-
-    fn exists(&self, path: &Path) -> bool {
-        self.files.exists(path)
-    }
-
-    fn list(&self, directory: &Path, limit: usize) -> io::Result<Vec<String>> {
-        self.files.list(directory, limit)
-    }
-
-    fn is_silent(&self) -> bool {
-        self.files.is_silent()
-    }
-
-    fn links(&self) -> Option<Cow<'_, Links>> {
-        self.files.links()
-    }
 }

@@ -6,6 +6,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Interfaces and the largest packet of each, in bytes.
@@ -92,6 +93,55 @@ impl Files for OsFiles {
         let mut names: Vec<String> = names.take(limit.saturating_add(1)).collect();
         names.sort();
         Ok(names)
+    }
+}
+
+/// Texts instead of what files say, and the other files there are.
+pub(crate) struct Overlay<'a> {
+    /// The other files.
+    pub(crate) files: &'a dyn Files,
+    /// By path; there need not be such files.
+    pub(crate) texts: BTreeMap<PathBuf, Arc<str>>,
+}
+
+impl Files for Overlay<'_> {
+    fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+        match self.texts.get(path) {
+            Some(text) => Ok(text.bytes().take(limit.saturating_add(1)).collect()),
+            None => self.files.read(path, limit),
+        }
+    }
+
+    fn host(&self) -> String {
+        self.files.host()
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        self.files.variable(name)
+    }
+
+    fn absolute(&self, path: &Path) -> PathBuf {
+        self.files.absolute(path)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        self.texts.contains_key(path) || self.files.exists(path)
+    }
+
+    fn list(&self, directory: &Path, limit: usize) -> io::Result<Vec<String>> {
+        self.files.list(directory, limit)
+    }
+
+    fn is_silent(&self) -> bool {
+        self.files.is_silent()
+    }
+
+    fn enter_namespace(&self, name: &str) -> io::Result<()> {
+        self.files.enter_namespace(name)
+    }
+
+    fn links(&self) -> Option<Cow<'_, Links>> {
+        self.files.links()
     }
 }
 
