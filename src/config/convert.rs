@@ -23,6 +23,7 @@ use super::load::{Loaded, Reading, language_of, load_as, load_heard};
 use super::root;
 use super::types::Config;
 
+mod leftovers;
 mod to_conf;
 mod to_yaml;
 

@@ -17,6 +17,7 @@ use crate::syntax::tree::{Node, Word};
 use crate::syntax::value;
 use crate::syntax::write::Document;
 
+use super::leftovers::Leftovers;
 use super::{Kind, Left, Rows, seconds_text, texts};
 
 /// What a virtual server of YAML means, and keepalived has a word for.
@@ -34,27 +35,13 @@ pub(super) fn document(nodes: &[Node], rows: &Rows, attached: Attached) -> (Docu
         &*node.keyword.text == "defaults"
             && node.values.first().is_some_and(|word| &*word.text == "keepalived")
     });
-    let mut convert = ToConf {
-        rows,
-        attached,
-        is_native,
-        left: Vec::new(),
-        pending: Vec::new(),
-        global: Vec::new(),
-        checks: Vec::new(),
-    };
-    let begin = nodes.first().map(|node| convert.attached.take(node.keyword.span));
-    let (begin, first) = match begin {
-        Some(Comments { before, behind, end }) => (before, Comments { before: Vec::new(), behind, end }),
-        None => Default::default(),
-    };
-    convert.pending = first.behind.into_iter().chain(first.end).collect();
+    let (leftovers, begin) = Leftovers::new(attached, nodes);
+    let mut convert = ToConf { rows, leftovers, is_native, global: Vec::new(), checks: Vec::new() };
     let mut statements = Vec::new();
     for node in nodes.iter().filter(|node| &*node.keyword.text != "defaults") {
         convert.statement(TOP_LEVEL, node, &mut statements);
     }
-    let mut end = std::mem::take(&mut convert.pending);
-    end.append(&mut convert.attached.end);
+    let (end, left) = convert.leftovers.end();
     let mut all = Vec::new();
     if is_native {
         all.push(Draft::words("defaults", ["native"], Span::default()));
@@ -69,16 +56,13 @@ pub(super) fn document(nodes: &[Node], rows: &Rows, attached: Attached) -> (Docu
         all.push(global);
     }
     all.extend(statements);
-    (Document { statements: all, begin, end }, convert.left)
+    (Document { statements: all, begin, end }, left)
 }
 
 struct ToConf<'a> {
     rows: &'a Rows,
-    attached: Attached,
+    leftovers: Leftovers,
     is_native: bool,
-    left: Vec<Left>,
-    /// Comments of what was left out, for the next statement.
-    pending: Vec<String>,
     /// What belongs into `global_defs`.
     global: Vec<Draft>,
     /// Checks of the virtual server, for real servers that have none.
@@ -95,40 +79,21 @@ impl ToConf<'_> {
     }
 
     fn inside(&mut self, table: &'static str, nodes: &[Node], comments: &mut Comments) -> Vec<Draft> {
-        let outer = std::mem::take(&mut self.pending);
+        let outer = self.leftovers.open();
         let out = self.statements(table, nodes);
-        comments.end.splice(0..0, std::mem::replace(&mut self.pending, outer));
+        self.leftovers.close(outer, comments);
         out
-    }
-
-    fn comments(&mut self, node: &Node) -> Comments {
-        let mut comments = self.attached.take(node.keyword.span);
-        comments.before.splice(0..0, std::mem::take(&mut self.pending));
-        comments
-    }
-
-    fn leave(&mut self, node: &Node, kind: Kind, why: &str) {
-        let what = format!("`{}`", &*node.keyword);
-        self.left.push(Left { span: Some(node.keyword.span), kind, what, why: why.to_owned() });
-        self.keep_comments(node);
-    }
-
-    fn keep_comments(&mut self, node: &Node) {
-        let comments = self.attached.take(node.keyword.span);
-        self.pending.extend(comments.before.into_iter().chain(comments.behind));
-        node.statements().iter().for_each(|inner| self.keep_comments(inner));
-        self.pending.extend(comments.end);
     }
 
     fn statement(&mut self, table: &'static str, node: &Node, out: &mut Vec<Draft>) {
         let Some(row) = self.rows.find(table, &node.keyword, Language::Yaml) else {
-            return self.leave(node, Kind::Lost, "keepalived.conf has no such word");
+            return self.leftovers.leave(node, Kind::Lost, "keepalived.conf has no such word");
         };
         if self.special(table, row, node, out) {
             return;
         }
         let Some(keyword) = row.names.first().copied() else {
-            return self.leave(node, Kind::Lost, "keepalived.conf has no such word");
+            return self.leftovers.leave(node, Kind::Lost, "keepalived.conf has no such word");
         };
         if let Some(draft) = self.plain(table, row, keyword, node) {
             self.add(row, draft, out);
@@ -180,21 +145,21 @@ impl ToConf<'_> {
             Form::Lines => return Some(self.lines(row, keyword, node)),
             Form::Number { .. } | Form::Text | Form::Address | Form::Unread => texts(&node.values),
         };
-        let comments = self.comments(node);
+        let comments = self.leftovers.comments(node);
         Some(Draft::words(keyword, values, span).commented(comments))
     }
 
     fn block(&mut self, row: &KeywordInfo, keyword: &str, node: &Node) -> Option<Draft> {
         let Some(inner) = self.rows.inner(row) else {
-            self.leave(node, Kind::Lost, "keepalived.conf has no such block");
+            self.leftovers.leave(node, Kind::Lost, "keepalived.conf has no such block");
             return None;
         };
-        let mut comments = self.comments(node);
+        let mut comments = self.leftovers.comments(node);
         let key = self.rows.key_of(inner);
         let (names, others): (Vec<Node>, Vec<Node>) =
             node.statements().iter().cloned().partition(|inner| key == Some(&*inner.keyword.text));
         for name in &names {
-            let own = self.attached.take(name.keyword.span);
+            let own = self.leftovers.attached.take(name.keyword.span);
             comments.before.extend(own.lines());
         }
         let values: Vec<String> = names.iter().flat_map(|name| texts(&name.values)).take(1).collect();
@@ -204,7 +169,7 @@ impl ToConf<'_> {
 
     /// The lines of an item, or of a list of words.
     fn lines(&mut self, row: &KeywordInfo, keyword: &str, node: &Node) -> Draft {
-        let comments = self.comments(node);
+        let comments = self.leftovers.comments(node);
         let mut lines = Vec::new();
         for word in &node.values {
             let mut parts: Vec<&str> = match row.inner {
@@ -245,7 +210,7 @@ impl ToConf<'_> {
             words.push(time("down").unwrap_or_else(|| "0".to_owned()));
             words.extend(up);
             if let Some(damping) = option("damping") {
-                self.leave(damping, Kind::Lost, "keepalived.conf has no such word");
+                self.leftovers.leave(damping, Kind::Lost, "keepalived.conf has no such word");
             }
             return words;
         }
@@ -255,7 +220,7 @@ impl ToConf<'_> {
         for inner in node.statements().iter().filter(|inner| key != Some(&*inner.keyword.text)) {
             if (table, &*inner.keyword.text) == ("track", "reverse") {
                 if option("weight").is_none() {
-                    self.leave(inner, Kind::Lost, "keepalived.conf says it behind a weight only");
+                    self.leftovers.leave(inner, Kind::Lost, "keepalived.conf says it behind a weight only");
                 }
                 continue;
             }
@@ -271,9 +236,9 @@ impl ToConf<'_> {
     fn option(&mut self, table: &'static str, node: &Node, words: &mut Vec<String>) {
         let row = self.rows.find(table, &node.keyword, Language::Yaml);
         let Some((row, name)) = row.and_then(|row| Some((row, *row.names.first()?))) else {
-            return self.leave(node, Kind::Lost, "keepalived.conf has no such word");
+            return self.leftovers.leave(node, Kind::Lost, "keepalived.conf has no such word");
         };
-        self.keep_comments(node);
+        self.leftovers.keep_comments(node);
         let is_alone = match row.form {
             Form::Flag { .. } => true,
             Form::Words { min, .. } => min == 0,
@@ -311,7 +276,7 @@ impl ToConf<'_> {
                     // It has no such word.
                     _ => u32::MAX,
                 };
-                let comments = self.comments(node);
+                let comments = self.leftovers.comments(node);
                 let draft = match fall - 1 {
                     retry if retry >= least => Draft::words("retry", [retry.to_string()], span),
                     _ => Draft::words("fall", [fall.to_string()], span),
@@ -319,19 +284,19 @@ impl ToConf<'_> {
                 out.push(draft.commented(comments));
             }
             ("virtual_server" | "real_server" | "sorry_server", "forwarding") => {
-                let comments = self.comments(node);
+                let comments = self.leftovers.comments(node);
                 let keyword = if table == "virtual_server" { "lb_kind" } else { "lvs_method" };
                 out.push(Draft::words(keyword, forwarding(node), span).commented(comments));
             }
             ("virtual_server", "scheduler_flags") => {
-                let mut comments = self.comments(node);
+                let mut comments = self.leftovers.comments(node);
                 for flag in &node.values {
                     let draft = Draft::words(&flag.text, [""; 0], flag.span);
                     out.push(draft.commented(std::mem::take(&mut comments)));
                 }
             }
             ("virtual_server", "sorry_server") => {
-                let comments = self.comments(node);
+                let comments = self.leftovers.comments(node);
                 let address = match &node.block {
                     Some(_) => option(node, "address"),
                     None => node.values.first(),
@@ -346,28 +311,28 @@ impl ToConf<'_> {
                         "forwarding" => ("sorry_server_lvs_method", forwarding(inner)),
                         _ => continue,
                     };
-                    let own = self.comments(inner);
+                    let own = self.leftovers.comments(inner);
                     out.push(Draft::words(values.0, values.1, inner.span()).commented(own));
                 }
             }
             ("real_server" | "vrrp_check", "check") => self.check(node, out),
             ("url", "regex") => match node.values.first().and_then(|word| regex::as_conf(&word.text)) {
                 Some(expression) => {
-                    let comments = self.comments(node);
+                    let comments = self.leftovers.comments(node);
                     out.push(Draft::words("regex", [expression], span).commented(comments));
                 }
-                None => self.leave(node, Kind::Lost, "keepalived.conf cannot say this expression"),
+                None => self.leftovers.leave(node, Kind::Lost, "keepalived.conf cannot say this expression"),
             },
             ("vrrp_instance", "preempt")
                 if node.values.first().and_then(|w| value::yaml_boolean(w)) == Some(false) =>
             {
-                let comments = self.comments(node);
+                let comments = self.leftovers.comments(node);
                 out.push(Draft::words("nopreempt", [""; 0], span).commented(comments));
             }
             ("vrrp_instance", "use_vmac") => {
-                let comments = self.comments(node);
+                let comments = self.leftovers.comments(node);
                 if node.values.first().and_then(|word| value::yaml_boolean(word)) == Some(false) {
-                    self.pending.extend(comments.lines());
+                    self.leftovers.pending.extend(comments.lines());
                     return true;
                 }
                 let mut values = texts(&node.values);
@@ -376,12 +341,12 @@ impl ToConf<'_> {
                 out.push(Draft::words("use_vmac", values, span).commented(comments));
             }
             ("auth_hmac", "keys") => {
-                let comments = self.comments(node);
+                let comments = self.leftovers.comments(node);
                 let values = ["id", "secret"].into_iter().filter_map(|key| option(node, key));
                 out.push(Draft::words("key", values.map(|word| &*word.text), span).commented(comments));
             }
             ("bfd_instance", "min_rx" | "min_tx" | "idle_tx") => {
-                let comments = self.comments(node);
+                let comments = self.leftovers.comments(node);
                 let time = node.values.first().and_then(|word| value::time(word).ok());
                 // It counts in milliseconds.
                 let thousandfold = time.map(|time| seconds_text(time.duration.saturating_mul(1000)));
@@ -390,24 +355,24 @@ impl ToConf<'_> {
             (_, "damping")
                 if node.block.is_some() && row.inner == Some(damping::TABLE) && !row.names.is_empty() =>
             {
-                let comments = self.comments(node);
+                let comments = self.leftovers.comments(node);
                 let half_life = option(node, "half_life").and_then(|word| value::time(word).ok());
                 let limit = option(node, "limit").map(|word| word.text.to_string());
                 let values = half_life.map(|time| seconds_text(time.duration)).into_iter().chain(limit);
                 out.push(Draft::words("damping", values, span).commented(comments));
             }
             ("ipvs", "sysctl") => {
-                let mut comments = self.comments(node);
-                let outer = std::mem::take(&mut self.pending);
+                let mut comments = self.leftovers.comments(node);
+                let outer = self.leftovers.open();
                 let mut block = Vec::new();
                 for setting in node.statements() {
-                    let own = self.comments(setting);
+                    let own = self.leftovers.comments(setting);
                     block.push(
                         Draft::words(&setting.keyword.text, texts(&setting.values), setting.span())
                             .commented(own),
                     );
                 }
-                comments.end.splice(0..0, std::mem::replace(&mut self.pending, outer));
+                self.leftovers.close(outer, &mut comments);
                 out.push(Draft::block("sysctl", block, span).commented(comments));
             }
             _ => return false,
@@ -417,8 +382,8 @@ impl ToConf<'_> {
 
     /// YAML's `vrrp`: what keepalived.conf has at its top level and in `global_defs`.
     fn vrrp(&mut self, node: &Node, out: &mut Vec<Draft>) {
-        let comments = self.comments(node);
-        self.pending.extend(comments.before.into_iter().chain(comments.behind));
+        let comments = self.leftovers.comments(node);
+        self.leftovers.pending.extend(comments.before.into_iter().chain(comments.behind));
         for inner in node.statements() {
             let word = &*inner.keyword.text;
             let row = self.rows.find("vrrp", word, Language::Yaml);
@@ -429,7 +394,7 @@ impl ToConf<'_> {
                 Some((table, rows.of(table).iter().find(same)?))
             });
             let Some((table, row)) = found else {
-                self.leave(inner, Kind::Lost, "keepalived.conf has no such word");
+                self.leftovers.leave(inner, Kind::Lost, "keepalived.conf has no such word");
                 continue;
             };
             let keyword = row.names.first().copied().unwrap_or_default();
@@ -440,18 +405,18 @@ impl ToConf<'_> {
                 self.global.push(draft);
             }
         }
-        self.pending.extend(comments.end);
+        self.leftovers.pending.extend(comments.end);
     }
 
     /// YAML's `ipvs`: what keepalived.conf has in `global_defs`, but for the kernel's settings.
     fn ipvs(&mut self, node: &Node, out: &mut Vec<Draft>) {
-        let comments = self.comments(node);
-        self.pending.extend(comments.before.into_iter().chain(comments.behind));
+        let comments = self.leftovers.comments(node);
+        self.leftovers.pending.extend(comments.before.into_iter().chain(comments.behind));
         for inner in node.statements() {
             let span = inner.span();
             match &*inner.keyword.text {
                 "timeouts" => {
-                    let own = self.comments(inner);
+                    let own = self.leftovers.comments(inner);
                     let pairs = inner.statements().iter().flat_map(|timeout| {
                         let name = if &*timeout.keyword.text == "tcp_fin" {
                             "tcpfin"
@@ -465,13 +430,13 @@ impl ToConf<'_> {
                     self.global.push(Draft::words("lvs_timeouts", values, span).commented(own));
                 }
                 "flush" => {
-                    let own = self.comments(inner);
+                    let own = self.leftovers.comments(inner);
                     if inner.values.first().and_then(|word| value::yaml_boolean(word)) != Some(false) {
                         self.global.push(Draft::words("lvs_flush", [""; 0], span).commented(own));
                     }
                 }
                 "sync_daemon" => {
-                    let own = self.comments(inner);
+                    let own = self.leftovers.comments(inner);
                     let interface = option(inner, "interface").map(|word| word.text.to_string());
                     let others = inner.statements().iter().filter(|o| &*o.keyword.text != "interface");
                     let words = others.flat_map(|o| {
@@ -495,11 +460,11 @@ impl ToConf<'_> {
                 }
             }
         }
-        self.pending.extend(comments.end);
+        self.leftovers.pending.extend(comments.end);
     }
 
     fn virtual_server(&mut self, node: &Node, out: &mut Vec<Draft>) {
-        let mut comments = self.comments(node);
+        let mut comments = self.leftovers.comments(node);
         let mut heading = Vec::new();
         let mut others = Vec::new();
         let mut checks = Vec::new();
@@ -507,19 +472,19 @@ impl ToConf<'_> {
             match &*inner.keyword.text {
                 "address" => {
                     heading = endpoint(inner.values.first());
-                    comments.before.extend(self.attached.take(inner.keyword.span).lines());
+                    comments.before.extend(self.leftovers.attached.take(inner.keyword.span).lines());
                 }
                 kind @ ("fwmark" | "group") => {
                     heading = vec![kind.to_owned()];
                     heading.extend(texts(&inner.values));
-                    comments.before.extend(self.attached.take(inner.keyword.span).lines());
+                    comments.before.extend(self.leftovers.attached.take(inner.keyword.span).lines());
                 }
                 "check" | "checks" => checks.push(inner.clone()),
                 _ => others.push(inner.clone()),
             }
         }
         self.checks = checks;
-        let outer = std::mem::take(&mut self.pending);
+        let outer = self.leftovers.open();
         let mut block = Vec::new();
         if self.is_native {
             let has = |yaml: &str| others.iter().any(|inner| &*inner.keyword.text == yaml);
@@ -538,15 +503,15 @@ impl ToConf<'_> {
             }
         }
         for check in std::mem::take(&mut self.checks) {
-            self.keep_comments(&check);
+            self.leftovers.keep_comments(&check);
         }
-        comments.end.splice(0..0, std::mem::replace(&mut self.pending, outer));
+        self.leftovers.close(outer, &mut comments);
         let draft = Draft { values: heading, ..Draft::block("virtual_server", block, node.span()) };
         out.push(draft.commented(comments));
     }
 
     fn persistence(&mut self, node: &Node, is_ipv4: bool, out: &mut Vec<Draft>) {
-        let comments = self.comments(node);
+        let comments = self.leftovers.comments(node);
         let time = if node.block.is_some() { option(node, "timeout") } else { node.values.first() };
         let time = time.and_then(|word| value::time(word).ok());
         let time = time.map(|time| time.duration.as_secs().to_string());
@@ -554,7 +519,7 @@ impl ToConf<'_> {
             Some(time) => {
                 out.push(Draft::words("persistence_timeout", [time], node.span()).commented(comments))
             }
-            None => self.pending.extend(comments.lines()),
+            None => self.leftovers.pending.extend(comments.lines()),
         }
         for inner in node.statements() {
             let Some(word) = inner.values.first() else { continue };
@@ -567,19 +532,19 @@ impl ToConf<'_> {
                 "engine" => ("persistence_engine", word.text.to_string()),
                 _ => continue,
             };
-            let own = self.comments(inner);
+            let own = self.leftovers.comments(inner);
             out.push(Draft::words(keyword, [value], inner.span()).commented(own));
         }
     }
 
     fn real_server(&mut self, node: &Node, out: &mut Vec<Draft>) {
-        let mut comments = self.comments(node);
+        let mut comments = self.leftovers.comments(node);
         let mut others = Vec::new();
         let mut heading = Vec::new();
         for inner in node.statements() {
             if &*inner.keyword.text == "address" {
                 heading = endpoint(inner.values.first());
-                comments.before.extend(self.attached.take(inner.keyword.span).lines());
+                comments.before.extend(self.leftovers.attached.take(inner.keyword.span).lines());
             } else {
                 others.push(inner.clone());
             }
@@ -594,7 +559,7 @@ impl ToConf<'_> {
     }
 
     fn check(&mut self, node: &Node, out: &mut Vec<Draft>) {
-        let mut comments = self.comments(node);
+        let mut comments = self.leftovers.comments(node);
         let Some(_) = &node.block else {
             for kind in &node.values {
                 let Some(keyword) = keyword_of(kind) else { continue };
@@ -605,7 +570,7 @@ impl ToConf<'_> {
         };
         let table = option(node, "type").and_then(|kind| keyword_of(kind));
         let Some(table) = table.filter(|table| type_of(table).is_some()) else { return };
-        let outer = std::mem::take(&mut self.pending);
+        let outer = self.leftovers.open();
         let of_url = |inner: &&Node| {
             matches!((table, &*inner.keyword.text), ("HTTP_GET" | "SSL_GET", "status" | "digest"))
         };
@@ -619,7 +584,7 @@ impl ToConf<'_> {
                 (_, "type") => {}
                 ("FILE_CHECK", "reverse") if is_reversed.is_some() => {}
                 ("FILE_CHECK", "weight") if inner.values.len() == 1 && is_reversed.is_some() => {
-                    let own = self.comments(inner);
+                    let own = self.leftovers.comments(inner);
                     let sign = if is_reversed == Some(true) { "reverse" } else { "noreverse" };
                     let values = texts(&inner.values).into_iter().chain([sign.to_owned()]);
                     block.push(Draft::words("weight", values, inner.span()).commented(own));
@@ -628,12 +593,12 @@ impl ToConf<'_> {
                 _ => self.statement(table, inner, &mut block),
             }
         }
-        comments.end.splice(0..0, std::mem::replace(&mut self.pending, outer));
+        self.leftovers.close(outer, &mut comments);
         out.push(Draft::block(table, block, node.span()).commented(comments));
     }
 
     fn urls(&mut self, node: &Node, common: &[Node], out: &mut Vec<Draft>) {
-        let mut comments = self.comments(node);
+        let mut comments = self.leftovers.comments(node);
         let of_paths = node.values.iter().map(|word| {
             let keyword = Word { text: "path".into(), ..word.clone() };
             vec![Node { keyword, values: vec![word.clone()], block: None }]
@@ -655,12 +620,12 @@ impl ToConf<'_> {
     }
 
     fn group(&mut self, node: &Node, out: &mut Vec<Draft>) {
-        let mut comments = self.comments(node);
+        let mut comments = self.leftovers.comments(node);
         let name: Vec<String> = option(node, "name").map(|word| word.text.to_string()).into_iter().collect();
-        let outer = std::mem::take(&mut self.pending);
+        let outer = self.leftovers.open();
         let mut block = Vec::new();
         for inner in node.statements() {
-            let mut own = self.comments(inner);
+            let mut own = self.leftovers.comments(inner);
             for word in &inner.values {
                 let draft = match &*inner.keyword.text {
                     "addresses" => {
@@ -678,9 +643,9 @@ impl ToConf<'_> {
                 };
                 block.push(draft.commented(std::mem::take(&mut own)));
             }
-            self.pending.extend(own.lines());
+            self.leftovers.pending.extend(own.lines());
         }
-        comments.end.splice(0..0, std::mem::replace(&mut self.pending, outer));
+        self.leftovers.close(outer, &mut comments);
         let draft = Draft { values: name, ..Draft::block("virtual_server_group", block, node.span()) };
         out.push(draft.commented(comments));
     }

@@ -19,6 +19,7 @@ use crate::syntax::tree::{Node, Word};
 use crate::syntax::value;
 use crate::syntax::write::Document;
 
+use super::leftovers::Leftovers;
 use super::{Codes, Kind, Left, Rows, codes, texts, tidy, time_text};
 
 /// Old words that YAML does not have, and those that say the same.
@@ -40,27 +41,18 @@ pub(super) fn document(
     attached: Attached,
     loaded: &Loaded,
 ) -> (Document, Vec<Left>) {
+    let (leftovers, begin) = Leftovers::new(attached, nodes);
     let mut convert = ToYaml {
         rows,
-        attached,
+        leftovers,
         codes: codes(loaded),
-        left: Vec::new(),
-        pending: Vec::new(),
         vrrp: Vec::new(),
         ipvs: Vec::new(),
         instance: String::new(),
         sync: None,
     };
-    // What the file begins with is about all of it.
-    let begin = nodes.first().map(|node| convert.attached.take(node.keyword.span));
-    let (begin, first) = match begin {
-        Some(Comments { before, behind, end }) => (before, Comments { before: Vec::new(), behind, end }),
-        None => Default::default(),
-    };
-    convert.pending = first.behind.into_iter().chain(first.end).collect();
     let statements = convert.statements(crate::config::root::TOP_LEVEL, nodes);
-    let mut end = std::mem::take(&mut convert.pending);
-    end.append(&mut convert.attached.end);
+    let (end, left) = convert.leftovers.end();
     if let Some((interface, name, span)) = convert.sync.take()
         && !convert.ipvs.iter().any(|draft| draft.keyword == "sync_daemon")
     {
@@ -90,16 +82,13 @@ pub(super) fn document(
         draft.keyword != "global" || draft.block.as_ref().is_none_or(|block| !block.is_empty())
     });
     all.extend(statements);
-    (Document { statements: all, begin, end }, convert.left)
+    (Document { statements: all, begin, end }, left)
 }
 
 struct ToYaml<'a> {
     rows: &'a Rows,
-    attached: Attached,
+    leftovers: Leftovers,
     codes: Codes,
-    left: Vec<Left>,
-    /// Comments of what was left out, for the next statement.
-    pending: Vec<String>,
     vrrp: Vec<Draft>,
     ipvs: Vec<Draft>,
     /// The instance that is being read.
@@ -119,7 +108,7 @@ impl ToYaml<'_> {
 
     /// The statements of a block, and the comments of its own statement, with those that end the block.
     fn inside(&mut self, table: &'static str, node: &Node, comments: &mut Comments) -> Vec<Draft> {
-        let outer = std::mem::take(&mut self.pending);
+        let outer = self.leftovers.open();
         let mut out = self.statements(table, node.statements());
         tidy(&mut out);
         // One is `check`, several are `checks`.
@@ -131,14 +120,8 @@ impl ToYaml<'_> {
                 check.is_item = false;
             }
         }
-        comments.end.splice(0..0, std::mem::replace(&mut self.pending, outer));
+        self.leftovers.close(outer, comments);
         out
-    }
-
-    fn comments(&mut self, node: &Node) -> Comments {
-        let mut comments = self.attached.take(node.keyword.span);
-        comments.before.splice(0..0, std::mem::take(&mut self.pending));
-        comments
     }
 
     /// The number that is taken instead of the one that was written.
@@ -149,39 +132,26 @@ impl ToYaml<'_> {
         }
     }
 
-    fn leave(&mut self, node: &Node, kind: Kind, why: &str) {
-        let what = format!("`{}`", &*node.keyword);
-        self.left.push(Left { span: Some(node.keyword.span), kind, what, why: why.to_owned() });
-        self.keep_comments(node);
-    }
-
-    fn keep_comments(&mut self, node: &Node) {
-        let comments = self.attached.take(node.keyword.span);
-        self.pending.extend(comments.before.into_iter().chain(comments.behind));
-        node.statements().iter().for_each(|inner| self.keep_comments(inner));
-        self.pending.extend(comments.end);
-    }
-
     fn statement(&mut self, table: &'static str, node: &Node, out: &mut Vec<Draft>) {
         let word = &*node.keyword.text;
         let renamed = RENAMED.iter().find(|(block, old, _)| *block == table && *old == word);
         let word = renamed.map_or(word, |(_, _, new)| new);
         let Some(row) = self.rows.find(table, word, Language::Keepalived) else {
-            return self.leave(node, Kind::Unused, "it is no keyword here, and was ignored");
+            return self.leftovers.leave(node, Kind::Unused, "it is no keyword here, and was ignored");
         };
         let place = (node.keyword.span.file, node.keyword.span.start);
         if let Some(Code::Unheeded(_)) = self.codes.get(&place) {
-            return self.leave(node, Kind::Unused, "it had no effect, as `lvsd check` says of it");
+            return self.leftovers.leave(node, Kind::Unused, "it had no effect, as `lvsd check` says of it");
         }
         if let Support::Ignored(why) | Support::Refused(why) = row.support {
-            return self.leave(node, Kind::Unused, why);
+            return self.leftovers.leave(node, Kind::Unused, why);
         }
         if self.special(table, row, node, out) {
             return;
         }
         let key = match row.spelling {
             Yaml::Member(list) => {
-                let comments = self.comments(node);
+                let comments = self.leftovers.comments(node);
                 return out.push(
                     Draft::words(list, [row.names.first().copied().unwrap_or(word)], node.span())
                         .commented(comments),
@@ -191,7 +161,11 @@ impl ToYaml<'_> {
             _ => row.yaml.first().copied(),
         };
         let Some(key) = key else {
-            return self.leave(node, Kind::Unused, "YAML has no such word: it says what is so in any case");
+            return self.leftovers.leave(
+                node,
+                Kind::Unused,
+                "YAML has no such word: it says what is so in any case",
+            );
         };
         let drafts = self.plain(table, row, key, node);
         match row.spelling {
@@ -237,10 +211,10 @@ impl ToYaml<'_> {
             }
             Form::Block { max } => {
                 let Some(inner) = self.rows.inner(row) else {
-                    self.leave(node, Kind::Lost, "YAML has no such block");
+                    self.leftovers.leave(node, Kind::Lost, "YAML has no such block");
                     return Vec::new();
                 };
-                let mut comments = self.comments(node);
+                let mut comments = self.leftovers.comments(node);
                 let mut block = self.inside(inner, node, &mut comments);
                 if let (Some(name), Some(key)) = (first, self.rows.key_of(inner)) {
                     block.insert(0, Draft::words(key, [&*name.text], node.span()));
@@ -253,18 +227,18 @@ impl ToYaml<'_> {
             Form::Unread => None,
         };
         let Some(values) = values else {
-            self.leave(node, Kind::Unused, "its value is out of range, and was ignored");
+            self.leftovers.leave(node, Kind::Unused, "its value is out of range, and was ignored");
             return Vec::new();
         };
-        let comments = self.comments(node);
+        let comments = self.leftovers.comments(node);
         vec![Draft::words(key, values, node.span()).commented(comments)]
     }
 
     /// A block of lines: an item for each.
     fn lines(&mut self, row: &KeywordInfo, key: &str, node: &Node) -> Vec<Draft> {
-        let comments = self.comments(node);
-        let outer = std::mem::take(&mut self.pending);
-        self.pending = comments.before.into_iter().chain(comments.behind).collect();
+        let comments = self.leftovers.comments(node);
+        let outer = self.leftovers.open();
+        self.leftovers.pending = comments.before.into_iter().chain(comments.behind).collect();
         let mut items = Vec::new();
         // Some have one line without braces.
         let alone = node.values.split_first().filter(|_| node.block.is_none());
@@ -274,12 +248,12 @@ impl ToYaml<'_> {
             if let Some(Code::Unheeded(_)) =
                 self.codes.get(&(line.keyword.span.file, line.keyword.span.start))
             {
-                self.leave(line, Kind::Unused, "it had no effect, as `lvsd check` says of it");
+                self.leftovers.leave(line, Kind::Unused, "it had no effect, as `lvsd check` says of it");
                 continue;
             }
             match row.inner {
                 Some(host::DELAYS_TABLE) => {
-                    let own = self.comments(line);
+                    let own = self.leftovers.comments(line);
                     let keys = ["down", "up"].into_iter().zip(&line.values);
                     let times = keys.filter_map(|(key, word)| {
                         let time = value::time(word).ok()?.duration;
@@ -290,11 +264,11 @@ impl ToYaml<'_> {
                     items.push(Draft::block(key, block, line.span()).commented(own).item());
                 }
                 Some(table) => {
-                    let own = self.comments(line);
+                    let own = self.leftovers.comments(line);
                     items.push(self.line(table, key, line).commented(own).item());
                 }
                 None => {
-                    let mut own = self.comments(line);
+                    let mut own = self.leftovers.comments(line);
                     for word in std::iter::once(&line.keyword).chain(&line.values) {
                         let item = Draft::words(key, [&*word.text], word.span).item();
                         items.push(item.commented(std::mem::take(&mut own)));
@@ -302,13 +276,13 @@ impl ToYaml<'_> {
                 }
             }
         }
-        self.pending.extend(comments.end);
-        if let (Some(last), false) = (items.last_mut(), self.pending.is_empty()) {
+        self.leftovers.pending.extend(comments.end);
+        if let (Some(last), false) = (items.last_mut(), self.leftovers.pending.is_empty()) {
             // An item has no end of its own: the comment stands before it.
-            last.comments.before.append(&mut self.pending);
+            last.comments.before.append(&mut self.leftovers.pending);
         }
-        let rest = std::mem::replace(&mut self.pending, outer);
-        self.pending.extend(rest);
+        let rest = std::mem::replace(&mut self.leftovers.pending, outer);
+        self.leftovers.pending.extend(rest);
         items
     }
 
@@ -371,12 +345,12 @@ impl ToYaml<'_> {
         for option in options {
             let Some(row) = self.rows.find(table, &option.keyword, Language::Keepalived) else { continue };
             if let Support::Ignored(why) = row.support {
-                self.leave(option, Kind::Unused, why);
+                self.leftovers.leave(option, Kind::Unused, why);
                 continue;
             }
             let place = (option.keyword.span.file, option.keyword.span.start);
             if let Some(Code::Unheeded(_)) = self.codes.get(&place) {
-                self.leave(option, Kind::Unused, "it had no effect, as `lvsd check` says of it");
+                self.leftovers.leave(option, Kind::Unused, "it had no effect, as `lvsd check` says of it");
                 continue;
             }
             *is_simple &= row.yaml.contains(&&*option.keyword.text);
@@ -404,22 +378,24 @@ impl ToYaml<'_> {
                 let Form::Number { min, max, .. } = row.form else { return false };
                 match first.and_then(|word| value::number(word, min, max).ok()) {
                     Some(retry) => {
-                        let comments = self.comments(node);
+                        let comments = self.leftovers.comments(node);
                         let fall = retry.saturating_add(1).to_string();
                         out.push(Draft::words("fall", [fall], span).commented(comments));
                     }
-                    None => self.leave(node, Kind::Unused, "its value is out of range, and was ignored"),
+                    None => {
+                        self.leftovers.leave(node, Kind::Unused, "its value is out of range, and was ignored")
+                    }
                 }
             }
             (_, "virtual_server") => self.virtual_server(node, out),
             ("virtual_server", "real_server") => self.real_server(node, out),
             (_, "virtual_server_group") => self.group(node, out),
             (_, "lb_kind" | "lvs_method") => {
-                let comments = self.comments(node);
+                let comments = self.leftovers.comments(node);
                 out.extend(forwarding(node).map(|draft| draft.commented(comments)));
             }
             ("virtual_server", "sorry_server") => {
-                let comments = self.comments(node);
+                let comments = self.leftovers.comments(node);
                 let address = endpoint(&node.values, self.taken(node)).unwrap_or_default();
                 within(
                     out,
@@ -433,7 +409,7 @@ impl ToYaml<'_> {
                 within(out, "sorry_server", span, drafts);
             }
             ("virtual_server", "sorry_server_lvs_method") => {
-                let comments = self.comments(node);
+                let comments = self.leftovers.comments(node);
                 within(out, "sorry_server", span, forwarding(node).map(|draft| draft.commented(comments)));
             }
             ("virtual_server", "persistence_timeout") => {
@@ -451,7 +427,7 @@ impl ToYaml<'_> {
             }
             ("real_server" | "vrrp_check", checker) if is_checker(checker) => self.checker(row, node, out),
             ("HTTP_GET" | "SSL_GET", "url") => {
-                let mut comments = self.comments(node);
+                let mut comments = self.leftovers.comments(node);
                 let block = self.inside("url", node, &mut comments);
                 let draft = match block.as_slice() {
                     [only] if only.keyword == "path" && only.comments == Comments::default() => {
@@ -463,21 +439,21 @@ impl ToYaml<'_> {
             }
             ("url", "regex") => match first.and_then(regex::as_yaml) {
                 Some(expression) => {
-                    let comments = self.comments(node);
+                    let comments = self.leftovers.comments(node);
                     out.push(Draft::words("regex", [expression], span).commented(comments));
                 }
-                None => self.leave(node, Kind::Lost, "the expression has bytes that are no text"),
+                None => self.leftovers.leave(node, Kind::Lost, "the expression has bytes that are no text"),
             },
             ("ipvs", "sysctl") => {
-                let mut comments = self.comments(node);
-                let outer = std::mem::take(&mut self.pending);
+                let mut comments = self.leftovers.comments(node);
+                let outer = self.leftovers.open();
                 let mut block = Vec::new();
                 for setting in node.statements() {
-                    let own = self.comments(setting);
+                    let own = self.leftovers.comments(setting);
                     let values = texts(&setting.values);
                     block.push(Draft::words(&setting.keyword.text, values, setting.span()).commented(own));
                 }
-                comments.end.splice(0..0, std::mem::replace(&mut self.pending, outer));
+                self.leftovers.close(outer, &mut comments);
                 out.push(Draft::block("sysctl", block, span).commented(comments));
             }
             ("global_defs", "lvs_flush") => {
@@ -485,7 +461,7 @@ impl ToYaml<'_> {
                 self.ipvs.extend(drafts);
             }
             ("global_defs", "lvs_timeouts") => {
-                let comments = self.comments(node);
+                let comments = self.leftovers.comments(node);
                 let pairs = node.values.chunks(2).filter_map(|pair| {
                     let [name, seconds] = pair else { return None };
                     let key = if &*name.text == "tcpfin" { "tcp_fin" } else { &*name.text };
@@ -495,21 +471,21 @@ impl ToYaml<'_> {
                 self.ipvs.push(draft.commented(comments));
             }
             ("global_defs", "lvs_sync_daemon") => {
-                let comments = self.comments(node);
+                let comments = self.leftovers.comments(node);
                 self.ipvs.push(sync_daemon(node).commented(comments));
             }
             ("vrrp_instance", "nopreempt") => {
-                let comments = self.comments(node);
+                let comments = self.leftovers.comments(node);
                 out.push(Draft::words("preempt", ["false"], span).commented(comments));
             }
             ("vrrp_instance", "lvs_sync_daemon_interface") => {
                 if let (Some(interface), None) = (first, &self.sync) {
                     self.sync = Some((interface.text.to_string(), self.instance.clone(), span));
                 }
-                self.keep_comments(node);
+                self.leftovers.keep_comments(node);
             }
             ("vrrp_instance", "vrrp_unicast_peer") => {
-                let comments = self.comments(node);
+                let comments = self.leftovers.comments(node);
                 let peer = first.and_then(|word| ip(word)).map(|ip| ip.to_string()).unwrap_or_default();
                 out.push(Draft::words("unicast_peers", [peer], span).commented(comments).item());
             }
@@ -518,7 +494,7 @@ impl ToYaml<'_> {
                 return false;
             }
             ("authentication", "auth_pass") => {
-                let comments = self.comments(node);
+                let comments = self.leftovers.comments(node);
                 let mut password = first.map(|word| word.text.to_string()).unwrap_or_default();
                 // Of a password 8 bytes count.
                 let mut length = password.len().min(8);
@@ -529,13 +505,13 @@ impl ToYaml<'_> {
                 out.push(Draft::words("password", [password], span).commented(comments));
             }
             ("auth_hmac", "key") => {
-                let comments = self.comments(node);
+                let comments = self.leftovers.comments(node);
                 let keys = ["id", "secret"].into_iter().zip(&node.values);
                 let block = keys.map(|(key, word)| Draft::words(key, [&*word.text], word.span)).collect();
                 out.push(Draft::block("keys", block, span).commented(comments).item());
             }
             ("bfd_instance", "min_rx" | "min_tx" | "idle_tx") => {
-                let comments = self.comments(node);
+                let comments = self.leftovers.comments(node);
                 let time = first.map(|word| {
                     let is_bare = word.bytes().all(|b| b.is_ascii_digit() || b == b'.');
                     if is_bare { format!("{}ms", &*word.text) } else { word.text.to_string() }
@@ -543,7 +519,7 @@ impl ToYaml<'_> {
                 out.push(Draft::words(name, time, span).commented(comments));
             }
             ("garp_group", "interface") => {
-                let comments = self.comments(node);
+                let comments = self.leftovers.comments(node);
                 out.push(Draft::words("interfaces", texts(&node.values), span).commented(comments).item());
             }
             _ => return false,
@@ -553,9 +529,9 @@ impl ToYaml<'_> {
 
     fn virtual_server(&mut self, node: &Node, out: &mut Vec<Draft>) {
         if !node.statements().iter().any(|inner| &*inner.keyword.text == "real_server") {
-            return self.leave(node, Kind::Unused, "it has no real server, and was left out");
+            return self.leftovers.leave(node, Kind::Unused, "it has no real server, and was left out");
         }
-        let mut comments = self.comments(node);
+        let mut comments = self.leftovers.comments(node);
         let mut block = self.inside("virtual_server", node, &mut comments);
         let heading = match node.values.as_slice() {
             [kind, value, ..] if matches!(&*kind.text, "fwmark" | "group") => {
@@ -595,7 +571,12 @@ impl ToYaml<'_> {
                     for inner in lost.block.unwrap_or_default() {
                         let why = format!("without `{key}` it has no effect");
                         let what = format!("`{}`", inner.keyword);
-                        self.left.push(Left { span: Some(inner.span), kind: Kind::Unused, what, why });
+                        self.leftovers.left.push(Left {
+                            span: Some(inner.span),
+                            kind: Kind::Unused,
+                            what,
+                            why,
+                        });
                         comments.end.extend(inner.comments.lines());
                     }
                 }
@@ -606,7 +587,7 @@ impl ToYaml<'_> {
     }
 
     fn real_server(&mut self, node: &Node, out: &mut Vec<Draft>) {
-        let mut comments = self.comments(node);
+        let mut comments = self.leftovers.comments(node);
         let mut block = self.inside("real_server", node, &mut comments);
         let taken = self.taken(node);
         block.insert(0, Draft::words("address", endpoint(&node.values, taken), node.span()));
@@ -615,7 +596,7 @@ impl ToYaml<'_> {
 
     fn checker(&mut self, row: &KeywordInfo, node: &Node, out: &mut Vec<Draft>) {
         let Some(table) = self.rows.inner(row) else {
-            return self.leave(node, Kind::Lost, "YAML has no such check");
+            return self.leftovers.leave(node, Kind::Lost, "YAML has no such check");
         };
         let kind = type_of(table).unwrap_or_default();
         let hosts: Vec<&Node> =
@@ -630,9 +611,9 @@ impl ToYaml<'_> {
             node.statements().iter().partition(|inner| !connection(inner));
         let own: Vec<Node> = own.into_iter().cloned().collect();
         for inner in others.into_iter().filter(|inner| &*inner.keyword.text != "host") {
-            self.leave(inner, Kind::Unused, "the words of `host` count");
+            self.leftovers.leave(inner, Kind::Unused, "the words of `host` count");
         }
-        let comments = self.comments(node);
+        let comments = self.leftovers.comments(node);
         let whole = Node { block: Some(own), ..node.clone() };
         let mut hosts = hosts.into_iter().map(|host| host.statements().to_vec()).collect::<Vec<_>>();
         if !is_smtp {
@@ -660,8 +641,8 @@ impl ToYaml<'_> {
     }
 
     fn group(&mut self, node: &Node, out: &mut Vec<Draft>) {
-        let mut comments = self.comments(node);
-        let outer = std::mem::take(&mut self.pending);
+        let mut comments = self.leftovers.comments(node);
+        let outer = self.leftovers.open();
         let mut block: Vec<Draft> = node
             .values
             .first()
@@ -669,7 +650,7 @@ impl ToYaml<'_> {
             .into_iter()
             .collect();
         for entry in node.statements() {
-            let own = self.comments(entry);
+            let own = self.leftovers.comments(entry);
             let draft = match (&*entry.keyword.text, entry.values.as_slice()) {
                 ("fwmark", [mark]) => Draft::words("fwmarks", [&*mark.text], entry.span()),
                 ("fwmark", [mark, family, ..]) => {
@@ -689,7 +670,7 @@ impl ToYaml<'_> {
             };
             block.push(draft.commented(own).item());
         }
-        comments.end.splice(0..0, std::mem::replace(&mut self.pending, outer));
+        self.leftovers.close(outer, &mut comments);
         out.push(Draft::block("virtual_server_groups", block, node.span()).commented(comments).item());
     }
 }
