@@ -188,7 +188,7 @@ impl Checkers {
         self.tracked.insert(id);
     }
 
-    /// Virtual routers track these only. What nobody subscribes to goes; runs under way are returned for cancelling.
+    /// Virtual routers track these only. A checker without a subscriber goes; runs under way are returned for cancelling.
     pub(crate) fn track_only(&mut self, tracked: BTreeSet<CheckerId>) -> Vec<RunId> {
         let before = std::mem::replace(&mut self.tracked, tracked);
         let ended = before.into_iter().filter(|id| {
