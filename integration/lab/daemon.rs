@@ -65,6 +65,27 @@ pub(crate) fn configure(lab: &Lab, host: &Host, text: &str) -> Result<PathBuf, S
     lab.write(&format!("{}.conf", host.name()), text)
 }
 
+/// What `lvsd run` is given to direct by this file.
+pub(crate) fn lvsd_arguments<'a>(command: &'a mut Command, file: &Path, run_dir: &str) -> &'a mut Command {
+    command.arg("run").arg("-c").arg(file).args(["--run-dir", run_dir, "--control", &control(run_dir)])
+}
+
+/// What keepalived is given to run by this file in the foreground, with PID files of its own.
+pub(crate) fn keepalived_arguments<'a>(
+    command: &'a mut Command,
+    host: &Host,
+    file: &Path,
+) -> &'a mut Command {
+    command.args(["-n", "-l", "-D", "-f"]).arg(file);
+    for (option, part) in [("-p", "parent"), ("-c", "checkers"), ("-r", "vrrp"), ("-b", "bfd")] {
+        let place = pid_file(host, part);
+        // A killed daemon left its PID file; another process that has this number now would pass for it.
+        let _ = fs::remove_file(&place);
+        command.arg(option).arg(place);
+    }
+    command
+}
+
 impl Daemon {
     /// Starts a command in a host; stdout and stderr go to `NAME-N.log` among the artefacts.
     ///
@@ -92,8 +113,7 @@ impl Daemon {
         more: &[&str],
     ) -> Result<Daemon, String> {
         let mut command = Command::new(lvsd_binary());
-        command.arg("run").arg("-c").arg(file).args(["--run-dir", run_dir, "--control", &control(run_dir)]);
-        Daemon::start(lab, host, "lvsd", command.args(more))
+        Daemon::start(lab, host, "lvsd", lvsd_arguments(&mut command, file, run_dir).args(more))
     }
 
     /// Starts `lvsd run` with this configuration and waits until it says that it is ready.
@@ -122,14 +142,7 @@ impl Daemon {
     /// When it cannot be started.
     pub(crate) fn keepalived_with(lab: &Lab, host: &Host, file: &Path) -> Result<Daemon, String> {
         let mut command = Command::new("keepalived");
-        command.args(["-n", "-l", "-D", "-f"]).arg(file);
-        for (option, part) in [("-p", "parent"), ("-c", "checkers"), ("-r", "vrrp"), ("-b", "bfd")] {
-            let place = pid_file(host, part);
-            // A killed daemon left its PID file; another process that has this number now would pass for it.
-            let _ = fs::remove_file(&place);
-            command.arg(option).arg(place);
-        }
-        Daemon::start(lab, host, "keepalived", &mut command)
+        Daemon::start(lab, host, "keepalived", keepalived_arguments(&mut command, host, file))
     }
 
     /// Starts nginx on these addresses (`10.1.0.21:8080`); it answers everything with `nginx` and its host's name.

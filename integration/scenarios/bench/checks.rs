@@ -22,7 +22,7 @@ const SERVERS: u32 = 1000;
 const INTERVAL: Duration = seconds(1);
 /// How long they are watched.
 const WATCHED: Duration = seconds(20);
-/// Their port.
+/// Where all of them listen.
 const PORT: u16 = 8080;
 /// What the web server answers.
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n";

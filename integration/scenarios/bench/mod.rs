@@ -21,13 +21,12 @@ use crate::lab::{Lab, Verdict, judge};
 
 use report::{Report, Row, Value};
 
-/// Its name.
 pub(super) const NAME: &str = "bench";
 /// Repetitions that count, unless LVSD_RUNS says otherwise.
 const RUNS: u32 = 3;
-/// What is measured first, and what it is compared with.
+/// In the order in which they are measured.
 const MAKES: [Make; 2] = [Make::Keepalived, Make::Lvsd];
-/// Whether polls of a table cost nothing beside what is measured.
+/// Between two looks at the table: a shorter time would take the only processor from what is measured.
 const POLL: Duration = Duration::from_millis(20);
 
 /// Rows that are measured together, because they are moments of one life.

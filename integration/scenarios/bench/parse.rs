@@ -45,7 +45,7 @@ pub(super) fn measure(bench: &Bench, make: Make) -> Result<Vec<Value>, String> {
     Ok(vec![Value::new("parse", millions(group.cpu()?)), Value::new("parse-peak", peak)])
 }
 
-pub(super) fn configuration() -> String {
+fn configuration() -> String {
     let mut text = String::new();
     for n in 0..1000 {
         let (high, low) = (n / 250, n % 250 + 1);

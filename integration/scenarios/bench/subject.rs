@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::mount::MountFlags;
 use rustix::process::Signal;
 
-use crate::lab::daemon::{Daemon, control, lvsd_binary, pid_file, run_dir};
+use crate::lab::daemon::{Daemon, keepalived_arguments, lvsd_arguments, lvsd_binary, run_dir};
 use crate::lab::host::Host;
 use crate::lab::vrrp::node::Make;
 use crate::lab::{Lab, Verdict, claim};
@@ -126,32 +126,22 @@ impl Subject {
     pub(super) fn start(lab: &Lab, host: &Host, make: Make, configuration: &str) -> Result<Subject, String> {
         let group = Group::new()?;
         let file = lab.write(&format!("{}-{}.conf", host.name(), make.name()), configuration)?;
-        let command = match make {
+        let mut command = match make {
+            Make::Lvsd => group.command(&lvsd_binary()),
+            Make::Keepalived => group.command(&keepalived()?),
+        };
+        match make {
             Make::Lvsd => {
                 let dir = run_dir(host);
                 // What a run before left is no part of this one.
                 let _ = fs::remove_dir_all(&dir);
-                let mut command = group.command(&lvsd_binary());
-                command.arg("run").arg("-c").arg(&file).args([
-                    "--run-dir",
-                    &dir,
-                    "--control",
-                    &control(&dir),
-                ]);
-                command
+                lvsd_arguments(&mut command, &file, &dir);
             }
+            // The guest has no syslog: without -G messages go to its serial line, which would be measured, too.
             Make::Keepalived => {
-                let mut command = group.command(&keepalived()?);
-                command.args(["-n", "-G", "-l", "-D", "-f"]).arg(&file);
-                for (option, part) in [("-p", "parent"), ("-c", "checkers"), ("-r", "vrrp"), ("-b", "bfd")] {
-                    let place = pid_file(host, part);
-                    let _ = fs::remove_file(&place);
-                    command.arg(option).arg(place);
-                }
-                command
+                keepalived_arguments(command.arg("-G"), host, &file);
             }
-        };
-        let mut command = command;
+        }
         let daemon = Daemon::start(lab, host, make.name(), &mut command)?;
         Ok(Subject { group, daemon, file })
     }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
-use crate::lab::daemon::{Daemon, READY, configure, control, lvsd_binary, run_dir};
+use crate::lab::daemon::{Daemon, READY, configure, lvsd_arguments, lvsd_binary, run_dir};
 use crate::lab::wait::{seconds, wait_for};
 use crate::lab::{Lab, Verdict, claim};
 
@@ -22,7 +22,7 @@ pub(super) fn run(lab: &mut Lab) -> Verdict {
     let mut command = Command::new("strace");
     // One file for each thread: the checks are made by the first. Clocks are no system calls outside this kernel.
     command.args(["-ff", "-e", "trace=%network,%desc", "-o"]).arg(&trace).arg(lvsd_binary());
-    command.arg("run").arg("-c").arg(&file).args(["--run-dir", &dir, "--control", &control(&dir)]);
+    lvsd_arguments(&mut command, &file, &dir);
     let mut daemon = Daemon::start(lab, &site.director, "strace", &mut command)?;
     daemon.wait_log(READY, seconds(60))?;
     let costs = wait_for("enough checks are traced", seconds(60), || {
